@@ -1,0 +1,131 @@
+"""Archon: inference-time architectures of local language models.
+
+::
+
+    import archon
+
+    answer = archon.load("self-consistency").run("What is 17 * 23?")
+    print(answer.text, answer.value, answer.cost_tokens)
+
+What is named here is the public surface. It is imported when it is first used, so that
+``import archon`` is quick and needs no optional package.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from archon.errors import (
+    ArchonError,
+    BudgetError,
+    ContextLengthError,
+    EngineError,
+    GraphError,
+    LMError,
+    MissingExtraError,
+    ModelError,
+    NodeError,
+    ScoringError,
+    SpecError,
+    UnsupportedError,
+    UsageError,
+)
+from archon.lm import LM
+from archon.types import (
+    Annotation,
+    Candidate,
+    CandidateId,
+    Completion,
+    Constraint,
+    Event,
+    Example,
+    Message,
+    NodeFinished,
+    NodeStarted,
+    Question,
+    Request,
+    SamplingParams,
+    TokenDelta,
+    Usage,
+)
+
+if TYPE_CHECKING:
+    from archon.api import evaluate, load
+    from archon.evals.report import Report
+    from archon.graph.architecture import Answer, Architecture
+    from archon.graph.trace import Trace
+    from archon.spec.reader import Reference
+
+__all__ = [
+    "LM",
+    "Annotation",
+    "Answer",
+    "Architecture",
+    "ArchonError",
+    "BudgetError",
+    "Candidate",
+    "CandidateId",
+    "Completion",
+    "Constraint",
+    "ContextLengthError",
+    "EngineError",
+    "Event",
+    "Example",
+    "GraphError",
+    "LMError",
+    "Message",
+    "MissingExtraError",
+    "ModelError",
+    "NodeError",
+    "NodeFinished",
+    "NodeStarted",
+    "Question",
+    "Report",
+    "Request",
+    "SamplingParams",
+    "ScoringError",
+    "SpecError",
+    "TokenDelta",
+    "Trace",
+    "UnsupportedError",
+    "Usage",
+    "UsageError",
+    "evaluate",
+    "lm",
+    "load",
+]
+
+_LAZY = {
+    "Answer": "archon.graph.architecture",
+    "Architecture": "archon.graph.architecture",
+    "Report": "archon.evals.report",
+    "Trace": "archon.graph.trace",
+    "evaluate": "archon.api",
+    "load": "archon.api",
+}
+
+
+def lm(model: Reference | Architecture) -> LM:
+    """A language model: the one of a card, given by name, path or dict, or an architecture.
+
+    The function hides the package ``archon.lm``, whose modules are imported by their full names.
+
+    Raises
+    ------
+    SpecError : a file is missing or wrong.
+    """
+    from archon import api
+
+    return api.lm(model)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'archon' has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(_LAZY[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

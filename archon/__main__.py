@@ -1,0 +1,8 @@
+"""``python -m archon`` is the ``archon`` command."""
+
+import sys
+
+from archon.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,287 @@
+"""What programs and commands are made of: files to architectures, architectures to answers.
+
+::
+
+    spec.reader → model cards → lm.lazy → graph.build → Architecture → evals.runner
+
+Loading reads and checks files. It touches no weights: a model is opened by its first request.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from archon import catalog
+from archon.errors import GraphError, SpecError, UsageError
+from archon.evals import runner
+from archon.evals.benchmarks import Item, Selection, Split, load_items
+from archon.evals.folder import RunFolder
+from archon.evals.report import Report
+from archon.evals.runner import OnProgress
+from archon.evals.scorers import Scorer, find_scorer
+from archon.graph.architecture import Architecture
+from archon.graph.build import build
+from archon.graph.exemplars import load_pool
+from archon.graph.lm import ArchitectureLM
+from archon.graph.sync import run_sync
+from archon.lm.base import LM
+from archon.lm.lazy import LazyLM, shared_lm
+from archon.spec.architecture import ArchitectureRef, ArchitectureSpec, RoleModel
+from archon.spec.messages import json_path, shown, suggestion
+from archon.spec.model import ModelCard
+from archon.spec.reader import (
+    Loaded,
+    Reference,
+    load_architecture,
+    load_benchmark,
+    load_model_card,
+)
+from archon.types import Example
+
+ModelChoice = str | os.PathLike[str] | dict[str, Any] | LM
+"""A card's name, its path, a card or ``{"architecture": NAME}`` as a dict, or an app's own LM."""
+
+
+def load(ref: Reference, models: Mapping[str, ModelChoice] | None = None) -> Architecture:
+    """An architecture, checked and ready to answer.
+
+    Parameters
+    ----------
+    ref : a name in the catalogue, a path, or what such a file says as a dict.
+    models : role → what to put in the place of the model that the file names.
+
+    Raises
+    ------
+    SpecError : a file is missing or wrong.
+    GraphError : the nodes do not form a sound graph, or the architecture contains itself.
+    UsageError : ``models`` names a role that the architecture does not have.
+    """
+    return Loader().architecture(ref, models)
+
+
+def lm(model: Reference | Architecture) -> LM:
+    """A language model: the one of a card, given by name, path or dict, or an architecture.
+
+    Raises
+    ------
+    SpecError : a file is missing or wrong.
+    """
+    if isinstance(model, Architecture):
+        return ArchitectureLM(model)
+    return Loader().model(model)
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """The items of a benchmark that an evaluation asks."""
+
+    selection: Selection
+    items: list[Item]
+    scorer: Scorer
+    examples: tuple[Example, ...] | None
+    """Its exemplar pool, if it has one of its own."""
+
+
+def benchmark(
+    ref: Reference,
+    *,
+    split: str = "select",
+    limit: int | None = None,
+    data: str | os.PathLike[str] | None = None,
+) -> Benchmark:
+    """The first ``limit`` items of a split of a benchmark.
+
+    Parameters
+    ----------
+    ref : a name in the catalogue, a path, or what such a file says as a dict.
+    data : a JSONL file whose items stand in for those of the card's own source.
+
+    Raises
+    ------
+    SpecError : a file is missing or wrong.
+    UsageError : there is no such split, or the limit is less than 1.
+    MissingExtraError : the source needs a package that is not installed.
+    """
+    loaded = load_benchmark(ref)
+    card = loaded.spec
+    scorer = find_scorer(card, loaded.file)
+    examples = None if card.examples is None else load_pool(card.examples, loaded.base_dir)
+    path = None if data is None else Path(data)
+    items = load_items(card, loaded.base_dir, split, limit, path)
+    return Benchmark(Selection(card, cast(Split, split), limit, path), items, scorer, examples)
+
+
+async def aevaluate(
+    architecture: Architecture,
+    items: Benchmark,
+    folder: RunFolder,
+    *,
+    seed: int = 0,
+    epochs: int = 1,
+    on_progress: OnProgress | None = None,
+) -> Report:
+    """Ask the items and report how many answers are right; see ``evals.runner.evaluate``."""
+    architecture.check_examples(items.examples)
+    return await runner.evaluate(
+        architecture,
+        items.items,
+        items.scorer,
+        selection=items.selection,
+        folder=folder,
+        seed=seed,
+        epochs=epochs,
+        examples=items.examples,
+        on_progress=on_progress,
+    )
+
+
+def evaluate(
+    architecture: Architecture,
+    benchmark_ref: Reference,
+    *,
+    limit: int | None = None,
+    seed: int = 0,
+    epochs: int = 1,
+    split: str = "select",
+    data: str | os.PathLike[str] | None = None,
+    output: str | os.PathLike[str] | None = None,
+    on_progress: OnProgress | None = None,
+) -> Report:
+    """How well an architecture does on a benchmark, with error bars.
+
+    Parameters
+    ----------
+    limit, split, data : which items; see ``benchmark``.
+    seed : changes draws, never items.
+    epochs : how often each item is asked, on fresh draws.
+    output : the run's folder; by default a new one in ``runs``.
+
+    Raises
+    ------
+    SpecError : a file is missing or wrong.
+    UsageError : a number makes no sense, or the folder holds a run already.
+    """
+    items = benchmark(benchmark_ref, split=split, limit=limit, data=data)
+    folder = RunFolder.create(None if output is None else Path(output), architecture.name)
+    return run_sync(
+        aevaluate(architecture, items, folder, seed=seed, epochs=epochs, on_progress=on_progress)
+    )
+
+
+@dataclass
+class Loader:
+    """Loads architectures and keeps track of the models that they will open."""
+
+    lms: list[LazyLM] = field(default_factory=list)
+    """Every model of a card, each once."""
+
+    def architecture(
+        self, ref: Reference, models: Mapping[str, ModelChoice] | None = None
+    ) -> Architecture:
+        """See ``load``."""
+        return self._architecture(ref, Path.cwd(), models or {}, ())
+
+    def architectures(
+        self, refs: Sequence[Reference], models: Mapping[str, ModelChoice]
+    ) -> list[Architecture]:
+        """Several at once; ``models`` changes a role in each that has it.
+
+        Raises
+        ------
+        UsageError : ``models`` names a role that none of them has.
+        """
+        roles = [load_architecture(ref).spec.models for ref in refs]
+        _check_roles(models, set().union(*roles), "no architecture here")
+        return [
+            self.architecture(ref, {role: models[role] for role in models if role in declared})
+            for ref, declared in zip(refs, roles, strict=True)
+        ]
+
+    def model(self, ref: Reference, base_dir: Path | None = None) -> LazyLM:
+        """The model of the card that ``ref`` names; equal cards share one."""
+        loaded = load_model_card(ref, base_dir)
+        return self._shared(loaded.spec, loaded.base_dir)
+
+    def _shared(self, card: ModelCard, base_dir: Path) -> LazyLM:
+        lm = shared_lm(card, base_dir)
+        if lm not in self.lms:
+            self.lms.append(lm)
+        return lm
+
+    def _architecture(
+        self,
+        ref: Reference,
+        base_dir: Path,
+        models: Mapping[str, ModelChoice],
+        around: tuple[Path, ...],
+    ) -> Architecture:
+        """``around`` are the files of the architectures that this one is nested in."""
+        loaded = load_architecture(ref, base_dir)
+        if not isinstance(ref, dict):
+            path = (base_dir / catalog.find("architecture", ref)).resolve()
+            if path in around:
+                names = [file.stem for file in (*around[around.index(path) :], path)]
+                reason = f"the architecture contains itself: {' → '.join(names)}"
+                raise GraphError(reason, rule="contains_itself", file=loaded.file)
+            around = (*around, path)
+        name = f"nothing in {loaded.spec.name}"
+        _check_roles(models, loaded.spec.models, name)
+
+        lms: dict[str, LM] = {}
+        cards: dict[str, ModelCard | None] = {}
+        for role, declared in loaded.spec.models.items():
+            if role in models:
+                lms[role] = self._chosen(models[role])
+            else:
+                lms[role] = self._declared(role, declared, loaded, around)
+            model = lms[role]
+            cards[role] = model.card if isinstance(model, LazyLM) else None
+        capabilities = {role: model.capabilities for role, model in lms.items()}
+        graph = build(loaded.spec, capabilities, loaded.file)
+        try:
+            return Architecture(graph, lms, cards, base_dir=loaded.base_dir)
+        except GraphError as error:
+            raise GraphError(
+                error.reason, rule=error.rule, file=error.file or loaded.file, path=error.path
+            ) from None
+
+    def _declared(
+        self,
+        role: str,
+        model: RoleModel,
+        loaded: Loaded[ArchitectureSpec],
+        around: tuple[Path, ...],
+    ) -> LM:
+        """The model that an architecture's file names for a role."""
+        try:
+            match model:
+                case str():
+                    return self.model(model, loaded.base_dir)
+                case ArchitectureRef(architecture=nested):
+                    inner = self._architecture(nested, loaded.base_dir, {}, around)
+                    return ArchitectureLM(inner)
+                case _:
+                    return self._shared(model, loaded.base_dir)
+        except SpecError as error:
+            if error.file is not None:
+                raise
+            path = json_path(["models", role])
+            raise SpecError(error.reason, file=loaded.file, path=path) from None
+
+    def _chosen(self, model: ModelChoice) -> LM:
+        """The model that the caller puts in for a role."""
+        if isinstance(model, dict) and "architecture" in model:
+            return ArchitectureLM(self.architecture(model["architecture"]))
+        if isinstance(model, str | os.PathLike | dict):
+            return self.model(model)
+        return model
+
+
+def _check_roles(wanted: Iterable[str], there: Collection[str], where: str) -> None:
+    for role in wanted:
+        if role not in there:
+            raise UsageError(f"{where} has a role {shown(role)}{suggestion(role, sorted(there))}")

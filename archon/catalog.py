@@ -1,0 +1,56 @@
+"""From the name of an architecture, a model or a benchmark to its JSON file.
+
+The files are shipped in the wheel under ``archon/data/``; in a checkout they lie beside the
+package.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from archon.errors import SpecError
+from archon.spec.messages import shown, suggestion
+
+Kind = Literal["architecture", "model", "benchmark"]
+
+_FOLDERS: dict[Kind, str] = {
+    "architecture": "architectures",
+    "model": "models",
+    "benchmark": "benchmarks",
+}
+_PACKAGE = Path(__file__).parent
+
+
+def find(kind: Kind, name_or_path: str | os.PathLike[str]) -> Path:
+    """The file that a user means.
+
+    What ends in ``.json``, contains a separator or is a ``Path`` is taken as a path and returned
+    as it is, whether or not there is such a file; anything else is a name.
+
+    Raises
+    ------
+    SpecError : the catalogue has no such name.
+    """
+    ref = os.fspath(name_or_path)
+    if not isinstance(name_or_path, str) or _is_path(ref):
+        return Path(ref)
+    if ref in names(kind):
+        return _folder(kind) / f"{ref}.json"
+    reason = f"no {kind} {shown(ref)} in the catalogue{suggestion(ref, names(kind))}"
+    raise SpecError(f"{reason} (a path ends in .json or contains '/')")
+
+
+def names(kind: Kind) -> list[str]:
+    """The names in the catalogue, sorted."""
+    return sorted(path.stem for path in _folder(kind).glob("*.json"))
+
+
+def _is_path(ref: str) -> bool:
+    return ref.endswith(".json") or "/" in ref or os.sep in ref
+
+
+def _folder(kind: Kind) -> Path:
+    packaged = _PACKAGE / "data" / _FOLDERS[kind]
+    return packaged if packaged.is_dir() else _PACKAGE.parent / _FOLDERS[kind]

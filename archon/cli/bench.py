@@ -1,0 +1,71 @@
+"""``archon bench``: what this machine makes of the engine and of a graph."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from archon.cli.console import console, emit
+from archon.cli.options import command
+from archon.errors import UsageError
+
+
+@command
+@click.option("--model", default="qwen2.5-coder-0.5b", show_default=True, help="A local model.")
+@click.option("--precision", help="By default the card's.")
+@click.option("--device", help="cpu or cuda; by default CUDA where there is any.")
+@click.option("--num-prompts", type=click.IntRange(1), default=4, show_default=True)
+@click.option("--samples-per-prompt", type=click.IntRange(1), default=16, show_default=True)
+@click.option(
+    "--prompt-tokens",
+    type=click.IntRange(1),
+    default=576,
+    show_default=True,
+    help="Tokens of each prompt, the shared prefix included.",
+)
+@click.option("--shared-prefix-tokens", type=click.IntRange(0), default=512, show_default=True)
+@click.option("--new-tokens", type=click.IntRange(1), default=128, show_default=True)
+def engine(model: str, precision: str | None, as_json: bool, **workload: Any) -> None:
+    """Tokens a second of the local engine on prompts that share a prefix."""
+    from archon.cli.weights import pull
+    from archon.errors import require
+    from archon.spec.model import LocalCard
+    from archon.spec.reader import load_model_card
+
+    loaded = load_model_card(model)
+    card = loaded.spec
+    if not isinstance(card, LocalCard):
+        raise UsageError(f"{card.name!r} is not a local model: its backend is {card.backend!r}")
+    if workload["shared_prefix_tokens"] > workload["prompt_tokens"]:
+        raise UsageError("--shared-prefix-tokens cannot be more than --prompt-tokens")
+    require("torch", "engine")
+    from archon.engine.bench import run_engine_bench
+
+    path = pull(card, loaded.base_dir)
+    figures = run_engine_bench(path, precision=precision or card.precision, **workload)
+    _tell({"model": card.name, **figures}, as_json)
+
+
+@command
+@click.argument("arch", default="archon-figure")
+@click.option("--num-questions", type=click.IntRange(1), default=1000, show_default=True)
+@click.option("--num-concurrent", type=click.IntRange(1), default=32, show_default=True)
+def graph(arch: str, num_questions: int, num_concurrent: int, as_json: bool) -> None:
+    """What the graph itself takes: questions through ARCH with the scripted model in every role."""
+    from archon.api import load
+    from archon.graph.bench import run_graph_bench
+    from archon.spec.reader import load_architecture
+
+    roles = load_architecture(arch).spec.models
+    architecture = load(arch, dict.fromkeys(roles, "scripted"))
+    _tell(run_graph_bench(architecture, num_questions, num_concurrent), as_json)
+
+
+def _tell(figures: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        emit(figures)
+        return
+    for name, value in figures.items():
+        shown = f"{value:,.2f}" if isinstance(value, float) else f"{value}"
+        console().print(f"{name.replace('_', ' ')}: {shown}")

@@ -1,0 +1,34 @@
+"""Where words go: results to standard output, everything else to standard error."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@cache
+def console() -> Console:
+    """The console on standard error."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False, markup=False)
+
+
+def emit(result: Mapping[str, Any]) -> None:
+    """Print the one JSON object of a command's ``--json``."""
+    print(json.dumps(result, allow_nan=False, indent=2 if sys.stdout.isatty() else None))
+
+
+def megabytes(num_bytes: int) -> str:
+    """A size as people read it.
+
+    >>> megabytes(98_362_432), megabytes(1_117_320_768)
+    ('98 MB', '1117 MB')
+    """
+    return f"{num_bytes / 1e6:.0f} MB"

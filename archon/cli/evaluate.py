@@ -1,0 +1,110 @@
+"""``archon eval``: how well an architecture does on a benchmark, with error bars."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from archon.cli.console import console, emit
+from archon.cli.exits import FAILED, INTERRUPTED, REQUIREMENT_MISSED
+from archon.cli.measure import Draws, accuracy_text, measure, measuring_options
+from archon.cli.options import command, models_by_role
+from archon.errors import UsageError
+
+
+@command
+@click.argument("arch")
+@click.argument("bench")
+@measuring_options
+@click.option(
+    "--require",
+    metavar="accuracy=SHARE",
+    help="Exit with code 100 where the accuracy is below, as accuracy=0.6.",
+)
+def evaluate(
+    arch: str,
+    bench: str,
+    models: Sequence[str],
+    limit: int | None,
+    seed: int,
+    epochs: int,
+    split: str,
+    data: str | None,
+    output: str | None,
+    require: str | None,
+    as_json: bool,
+) -> int:
+    """Measure the architecture ARCH on the benchmark BENCH."""
+    from archon.api import Loader, benchmark
+    from archon.cli.weights import open_all
+    from archon.evals.folder import RunFolder, read_report
+
+    required = None if require is None else _required_accuracy(require)
+    loader = Loader()
+    architecture = loader.architecture(arch, models_by_role(models))
+    items = benchmark(bench, split=split, limit=limit, data=data)
+    architecture.check_examples(items.examples)
+    open_all(loader.lms)
+    folder = RunFolder.create(Path(output) if output else None, architecture.name)
+    interrupted = False
+    try:
+        measure(architecture, loader.lms, items, folder, Draws(seed, epochs))
+    except KeyboardInterrupt:
+        interrupted = True
+    report = read_report(folder.path)
+    if as_json:
+        emit(report)
+    _tell(report, folder.path)
+    if interrupted:
+        return INTERRUPTED
+    if report["num_errors"] == report["num_runs"]:
+        return FAILED
+    if required is not None and report["accuracy"] < required:
+        console().print(f"below the required accuracy of {required:g}", style="red")
+        return REQUIREMENT_MISSED
+    return 0
+
+
+def _required_accuracy(text: str) -> float:
+    """The share in ``accuracy=SHARE``.
+
+    Raises
+    ------
+    UsageError : it has another form, or the share is not in [0, 1].
+    """
+    name, _, share = text.partition("=")
+    try:
+        value = float(share)
+    except ValueError:
+        value = -1.0
+    if name != "accuracy" or not 0 <= value <= 1:
+        raise UsageError(f"--require takes accuracy=SHARE, a share from 0 to 1, not {text!r}")
+    return value
+
+
+def _tell(report: dict[str, Any], folder: Path) -> None:
+    """The result in a few lines."""
+    out = console()
+    if report["interrupted"]:
+        out.print(f"interrupted; {report['num_runs']} finished answers are kept", style="yellow")
+    where = f"{report['architecture']} on {report['benchmark']} ({report['split']})"
+    items = f"{report['num_items']} items"
+    if report["epochs"] > 1:
+        items += f" × {report['epochs']} epochs"
+    out.print(f"{where}, {items}: accuracy {accuracy_text(report)} (95 % interval)", style="bold")
+    cost = "–" if report["cost_tokens"] is None else f"{report['cost_tokens']:.0f}"
+    speed = f"{report['tokens_per_second']:.0f} tokens/s"
+    out.print(f"cost {cost} tokens an answer, {report['wall_seconds']:.1f} s, {speed}")
+    if report["num_errors"]:
+        out.print(f"{report['num_errors']} failed, the first: {_first_error(folder)}", style="red")
+    out.print(f"run: {folder}", soft_wrap=True)
+
+
+def _first_error(folder: Path) -> str:
+    from archon.evals.folder import read_records
+
+    errors = (record.error for record in read_records(folder))
+    return next((error for error in errors if error is not None), "")

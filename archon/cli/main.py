@@ -1,0 +1,84 @@
+"""The table of commands and the one way in. A command's module is imported when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+from archon.cli.exits import report
+
+
+class LazyGroup(click.Group):
+    """Commands by name: (``module:function``, the line that ``--help`` shows of it)."""
+
+    def __init__(self, *args: Any, table: Mapping[str, tuple[str, str]], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.table = table
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.table)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.table:
+            return None
+        module_name, _, function_name = self.table[cmd_name][0].partition(":")
+        command = getattr(importlib.import_module(module_name), function_name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in self.table.items()])
+
+
+models = LazyGroup(
+    name="models",
+    help="Model cards and their weights.",
+    table={
+        "ls": ("archon.cli.models:ls", "List the catalogue, and which weights are here."),
+        "pull": ("archon.cli.models:pull", "Fetch a model's weights and check their digest."),
+        "show": ("archon.cli.models:show", "Print a model card."),
+        "rm": ("archon.cli.models:rm", "Delete a model's weights from the cache."),
+    },
+)
+
+bench = LazyGroup(
+    name="bench",
+    help="Measure speed on this machine.",
+    table={
+        "engine": ("archon.cli.bench:engine", "Tokens a second of the local engine."),
+        "graph": ("archon.cli.bench:graph", "Milliseconds that a graph itself takes a question."),
+    },
+)
+
+archon = LazyGroup(
+    name="archon",
+    help="Inference-time architectures of local language models.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    table={
+        "run": ("archon.cli.run:run", "Answer one question."),
+        "eval": ("archon.cli.evaluate:evaluate", "Measure an architecture on a benchmark."),
+        "compare": ("archon.cli.compare:compare", "Measure several on the same items."),
+        "serve": ("archon.cli.serve:serve", "Serve architectures as OpenAI-compatible models."),
+        "validate": ("archon.cli.files:validate", "Check files."),
+        "schema": ("archon.cli.files:schema", "Print the JSON Schema of a kind of file."),
+        "show": ("archon.cli.files:show", "Draw an architecture as a Mermaid flowchart."),
+        "models": ("archon.cli.main:models", "Model cards and their weights."),
+        "bench": ("archon.cli.main:bench", "Measure speed on this machine."),
+    },
+)
+click.version_option(package_name="archon-inference", prog_name="archon")(archon)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code (``archon.cli.exits``)."""
+    try:
+        code = archon.main(args=arguments, prog_name="archon", standalone_mode=False)
+        sys.stdout.flush()
+    except BaseException as error:
+        return report(error)
+    return code if isinstance(code, int) else 0

@@ -1,0 +1,32 @@
+"""A trace as a person reads it: what every node was asked, and what it answered."""
+
+from __future__ import annotations
+
+from archon.cli.console import console
+from archon.graph.trace import CallTrace, Trace
+
+
+def print_trace(trace: Trace) -> None:
+    """Print every prompt and completion on standard error, node by node."""
+    out = console()
+    for node in trace.nodes.values():
+        out.rule(f"{node.node} ({node.type}), {node.seconds:.2f} s", align="left")
+        if node.bypassed:
+            out.print("passed by: its condition was false", style="dim")
+        for call in node.calls:
+            _print_call(call)
+        for candidate in node.outputs:
+            score = "" if candidate.score is None else f", score {candidate.score:g}"
+            identity = f"{candidate.id.node}[{candidate.id.draw}]"
+            out.print(f"→ {identity}: value {candidate.value}{score}", style="green")
+
+
+def _print_call(call: CallTrace) -> None:
+    out = console()
+    for message in call.messages:
+        out.print(f"{message.role}:", style="bold")
+        out.print(message.content, soft_wrap=True)
+    for completion in call.completions:
+        tokens = f"{completion.usage.completion_tokens} tokens, {completion.finish_reason}"
+        out.print(f"draw {completion.draw} ({tokens}):", style="bold cyan")
+        out.print(completion.text, soft_wrap=True)

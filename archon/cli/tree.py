@@ -1,0 +1,87 @@
+"""The nodes of a graph as a tree that changes while a question is answered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from archon.cli.console import console
+from archon.types import Event, NodeFinished, NodeStarted, OnEvent, TokenDelta
+
+if TYPE_CHECKING:
+    from rich.text import Text
+    from rich.tree import Tree
+
+    from archon.graph.architecture import Architecture
+
+REFRESHES_PER_SECOND = 8
+
+
+@contextmanager
+def watched(architecture: Architecture) -> Iterator[OnEvent | None]:
+    """Show the tree while the block runs, and give its listener; nothing without a terminal."""
+    if not console().is_terminal:
+        yield None
+        return
+    from rich.live import Live
+
+    nodes = NodeTree(architecture)
+    with Live(
+        get_renderable=nodes.render,
+        console=console(),
+        refresh_per_second=REFRESHES_PER_SECOND,
+        redirect_stdout=False,
+    ):
+        yield nodes.on_event
+
+
+@dataclass
+class NodeTree:
+    """What is known of each node so far."""
+
+    architecture: Architecture
+    started: set[str] = field(default_factory=set)
+    deltas: dict[str, int] = field(default_factory=dict)
+    finished: dict[str, NodeFinished] = field(default_factory=dict)
+
+    def on_event(self, event: Event) -> None:
+        """Take note of an event; those of a node's inner nodes are left to that node."""
+        match event:
+            case NodeStarted():
+                self.started.add(event.node)
+            case TokenDelta():
+                self.deltas[event.node] = self.deltas.get(event.node, 0) + 1
+            case NodeFinished():
+                self.finished[event.node] = event
+
+    def render(self) -> Tree:
+        """Each node under the last of its inputs, which is the one it waits for longest."""
+        from rich.text import Text
+        from rich.tree import Tree
+
+        graph = self.architecture.graph
+        tree = Tree(Text(self.architecture.name, style="bold"))
+        places: dict[str, Tree] = {}
+        for name in graph.order:
+            inputs = sorted(graph.inputs[name], key=graph.order.index)
+            parent = places[inputs[-1]] if inputs else tree
+            places[name] = parent.add(self._line(name))
+        return tree
+
+    def _line(self, name: str) -> Text:
+        from rich.text import Text
+
+        kind = self.architecture.spec.nodes[name].type
+        if name in self.finished:
+            done = self.finished[name]
+            if done.bypassed:
+                return Text(f"– {name} ({kind}): passed by", style="dim")
+            tokens = done.usage.completion_tokens
+            kept = f"{done.candidates} candidate{'' if done.candidates == 1 else 's'}"
+            told = f"{kept}, {tokens} tokens, {done.seconds:.1f} s"
+            return Text(f"✓ {name} ({kind}): {told}", style="green")
+        if name in self.started:
+            return Text(f"… {name} ({kind}): {self.deltas.get(name, 0)} tokens", style="yellow")
+        return Text(f"· {name} ({kind})", style="dim")

@@ -1,0 +1,156 @@
+"""One transformer decoder, configured for every family that the engine runs.
+
+A token's vector runs through the layers as a sum (the *residual stream*); each layer adds what its
+attention and its feed-forward network make of the normalised stream:
+
+    x ← x + Attention(RMSNorm(x))
+    x ← x + FeedForward(RMSNorm(x))
+
+The last one's normalised output, times the head, gives a logit for every token of the vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from archon.engine.attention import AttentionPlan, attend
+from archon.engine.config import DecoderConfig
+from archon.engine.kv_cache import KVCache
+from archon.engine.linear import Linear, Precision, make_linear
+from archon.engine.weights import LayerWeights, WeightSource
+
+
+@dataclass(frozen=True, slots=True)
+class StepInput:
+    """What the decoder computes in one step, all on the model's device."""
+
+    token_N: Tensor
+    position_N: Tensor
+    slot_N: Tensor
+    """Where in the cache each token's keys and values go."""
+    plan: AttentionPlan
+    logit_rows: Tensor
+    """Tokens of the step whose next-token logits are wanted."""
+
+
+class Decoder:
+    """A decoder-only transformer: embedding, layers, final norm, head.
+
+    Parameters
+    ----------
+    source : where the parameters come from.
+    precision : of the linear layers, the head included.
+    """
+
+    def __init__(self, source: WeightSource, precision: Precision, device: torch.device) -> None:
+        self.config, self.precision, self.device = source.config, precision, device
+        table_dtype = torch.float32 if precision == "float32" else torch.bfloat16
+        self.embedding_VE = source.embedding_VE().to(device, table_dtype)
+        self.layers = [
+            DecoderLayer(source.layer(index), self.config, precision, device)
+            for index in range(self.config.num_layers)
+        ]
+        self.norm_E = source.output_norm_E().to(device)
+        self.head = make_linear(source.head_VE(), None, precision, device)
+        half = torch.arange(0, self.config.head_width, 2, dtype=torch.float32, device=device)
+        self.inverse_frequency = self.config.rope_base ** -(half / self.config.head_width)
+
+    @property
+    def cache_dtype(self) -> torch.dtype:
+        """What keys and values are stored in."""
+        return torch.float32 if self.precision == "float32" else torch.bfloat16
+
+    @torch.inference_mode()
+    def __call__(self, step: StepInput, cache: KVCache) -> Tensor:
+        """Run one step: fills the cache, returns logits (rows asked for, V) in float32."""
+        x_NE = self.embedding_VE[step.token_N].float()
+        rotation = rotary_angles(step.position_N, self.inverse_frequency)
+        for index, layer in enumerate(self.layers):
+            x_NE = layer(x_NE, rotation, step, cache, index)
+        return self.head(rms_norm(x_NE[step.logit_rows], self.norm_E, self.config.norm_epsilon))
+
+
+class DecoderLayer:
+    """Masked grouped-query self-attention, then a SwiGLU feed-forward network."""
+
+    def __init__(
+        self, w: LayerWeights, config: DecoderConfig, precision: Precision, device: torch.device
+    ) -> None:
+        self.config = config
+        self.attention_norm_E = w.attention_norm_E.to(device)
+        self.ffn_norm_E = w.ffn_norm_E.to(device)
+        # Products that read the same input are computed as one.
+        biases = [b for b in (w.q_bias, w.k_bias, w.v_bias) if b is not None]
+        self.qkv = self._linear([w.q, w.k, w.v], biases, precision, device)
+        self.attention_output = self._linear([w.attention_output], [], precision, device)
+        self.gate_up = self._linear([w.gate, w.up], [], precision, device)
+        self.down = self._linear([w.down], [], precision, device)
+
+    @staticmethod
+    def _linear(
+        weights: Sequence[Tensor], biases: Sequence[Tensor], precision: Precision, device: torch.device
+    ) -> Linear:
+        bias = torch.cat(list(biases)) if biases else None
+        return make_linear(torch.cat(list(weights)), bias, precision, device)
+
+    def __call__(
+        self,
+        x_NE: Tensor,
+        rotation: tuple[Tensor, Tensor],
+        step: StepInput,
+        cache: KVCache,
+        index: int,
+    ) -> Tensor:
+        epsilon = self.config.norm_epsilon
+        normed_NE = rms_norm(x_NE, self.attention_norm_E, epsilon)
+        x_NE = x_NE + self._attention(normed_NE, rotation, step, cache, index)
+        return x_NE + self._feed_forward(rms_norm(x_NE, self.ffn_norm_E, epsilon))
+
+    def _attention(
+        self,
+        x_NE: Tensor,
+        rotation: tuple[Tensor, Tensor],
+        step: StepInput,
+        cache: KVCache,
+        index: int,
+    ) -> Tensor:
+        H, G, D = self.config.num_heads, self.config.num_kv_heads, self.config.head_width
+        qkv_NHD = self.qkv(x_NE).view(-1, H + 2 * G, D)
+        rotated_NHD = rotate(qkv_NHD[:, : H + G], rotation)
+        q_NHD, k_NGD, v_NGD = rotated_NHD[:, :H], rotated_NHD[:, H:], qkv_NHD[:, H + G :]
+        cache.write(index, step.slot_N, k_NGD, v_NGD)
+        out_NHD = attend(q_NHD, k_NGD, v_NGD, cache, index, step.plan)
+        return self.attention_output(out_NHD.flatten(1))
+
+    def _feed_forward(self, x_NE: Tensor) -> Tensor:
+        """SwiGLU: down(silu(gate(x)) · up(x)) (Shazeer 2020, arXiv 2002.05202)."""
+        gate_NF, up_NF = self.gate_up(x_NE).chunk(2, dim=-1)
+        return self.down(functional.silu(gate_NF) * up_NF)
+
+
+def rms_norm(x_NE: Tensor, weight_E: Tensor, epsilon: float) -> Tensor:
+    """x / √(mean(x²) + ε) · weight (Zhang & Sennrich 2019, arXiv 1910.07467)."""
+    return x_NE * torch.rsqrt(x_NE.square().mean(-1, keepdim=True) + epsilon) * weight_E
+
+
+def rotary_angles(position_N: Tensor, inverse_frequency: Tensor) -> tuple[Tensor, Tensor]:
+    """Cosines and sines by which each position turns each pair of a head: (N, 1, D/2) each."""
+    angle_ND = position_N.float().unsqueeze(1) * inverse_frequency
+    return angle_ND.cos().unsqueeze(1), angle_ND.sin().unsqueeze(1)
+
+
+def rotate(x_NHD: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
+    """Rotary position embedding (Su et al. 2021, arXiv 2104.09864), halves convention.
+
+    The i-th of the first half and the i-th of the second half of a head form a point in the
+    plane, turned by position · frequency_i; so the product of a query and a key depends on how
+    far apart they are, not on where.
+    """
+    cos, sin = rotation
+    first, second = x_NHD.chunk(2, dim=-1)
+    return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)

@@ -1,0 +1,197 @@
+"""One step after another: schedule, run, postprocess.
+
+``Engine`` is synchronous and belongs to one thread; ``archon.engine.worker`` puts it behind
+asyncio. A request is given in with ``add`` and comes back from the ``step`` that finishes its last
+sequence.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from archon.engine.decoder import Decoder
+from archon.engine.kv_cache import KVCache, bytes_per_block, num_blocks_for
+from archon.engine.plan import build_step
+from archon.engine.sampler import draw_key, sample, token_logprobs, uniform
+from archon.engine.scheduler import Chunk, Scheduler
+from archon.engine.sequence import FinishReason, Generation, GenerationRequest, Prompt, Sequence
+from archon.errors import ContextLengthError, EngineError
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """What an engine may use."""
+
+    cache_bytes: int = 2 << 30
+    """Memory for keys and values."""
+    max_sequences: int = 256
+    """Sequences that decode at once."""
+    max_step_tokens: int = 1024
+    """Tokens that one step computes at most."""
+
+
+class Engine:
+    """A decoder, its cache and its scheduler.
+
+    Parameters
+    ----------
+    decoder : the model.
+    model_id : what draws depend on besides the request: a digest of the weights.
+    context_length : tokens of prompt and completion together; by default the model's own.
+    """
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        model_id: str = "",
+        options: EngineOptions | None = None,
+        context_length: int | None = None,
+    ) -> None:
+        options = options or EngineOptions()
+        self.decoder = decoder
+        self.model_id = f"{model_id}:{decoder.precision}:{decoder.device.type}"
+        self.context_length = context_length or decoder.config.context_length
+        num_blocks = options.cache_bytes // bytes_per_block(decoder.config, decoder.cache_dtype)
+        self.cache = KVCache(
+            decoder.config, max(num_blocks, 8), decoder.cache_dtype, decoder.device
+        )
+        max_step_tokens = max(options.max_step_tokens, options.max_sequences + 64)
+        self.scheduler = Scheduler(self.cache, options.max_sequences, max_step_tokens)
+        self._finished: dict[Prompt, list[Generation | None]] = {}
+
+    @property
+    def has_work(self) -> bool:
+        return self.scheduler.has_work
+
+    def add(self, request: GenerationRequest) -> Prompt:
+        """Take a request in; the returned prompt is its handle.
+
+        Raises
+        ------
+        ContextLengthError : it does not fit the model's context, or the whole cache.
+        EngineError : an empty prompt, or a token that the vocabulary does not have.
+        """
+        prompt = Prompt(request)
+        self._check(prompt)
+        self._finished[prompt] = [None] * len(request.draws)
+        for sequence in prompt.waiting:
+            draw = request.draws[sequence.index]
+            sequence.draw_key = draw_key(request, draw, self.model_id)
+        self.scheduler.arrived.append(prompt)
+        return prompt
+
+    def cancel(self, prompt: Prompt) -> None:
+        """Forget a request that has not come back; its memory is free at once."""
+        if self._finished.pop(prompt, None) is not None:
+            self.scheduler.cancel(prompt)
+
+    @torch.inference_mode()
+    def step(self) -> dict[Prompt, list[Generation]]:
+        """Compute one step; returns the requests that it finished."""
+        batch = self.scheduler.schedule()
+        logits: list[Tensor] = []
+        if batch.sequences or batch.chunks:
+            step = build_step(batch, self.decoder.device, self.decoder.cache_dtype)
+            logits_BV = self.decoder(step, self.cache)
+            logits.append(logits_BV[: len(batch.sequences)])
+            self._note_computed(batch.chunks, logits_BV[len(batch.sequences) :])
+        started = self.scheduler.start_sequences()
+        logits += self._first_logits(started)
+        sequences = [*batch.sequences, *started]
+        return self._draw(sequences, torch.cat(logits)) if sequences else {}
+
+    def _check(self, prompt: Prompt) -> None:
+        request = prompt.request
+        if not request.prompt_ids or not request.draws or request.max_tokens < 1:
+            raise EngineError("a request needs a prompt, a draw and room for a token")
+        if not 0 <= min(request.prompt_ids) <= max(request.prompt_ids) < len(
+            self.decoder.embedding_VE
+        ):
+            raise EngineError("the prompt holds a token that the vocabulary does not have")
+        total = prompt.num_tokens + request.max_tokens
+        what = f"{prompt.num_tokens} prompt tokens and up to {request.max_tokens} new ones"
+        if total > self.context_length:
+            raise ContextLengthError(
+                f"{what} do not fit the model's context of {self.context_length} tokens"
+            )
+        needed = num_blocks_for(prompt.num_shared_tokens) + 1 + prompt.num_own_blocks
+        if needed > self.cache.num_blocks:
+            raise ContextLengthError(f"{what} do not fit the cache; give it more memory")
+
+    def _note_computed(self, chunks: tuple[Chunk, ...], logits_BV: Tensor) -> None:
+        rows = iter(logits_BV)
+        for chunk in chunks:
+            self.scheduler.computed(chunk)
+            if chunk.completes:
+                chunk.prompt.last_logits_V = next(rows).clone()
+
+    @staticmethod
+    def _first_logits(started: list[Sequence]) -> list[Tensor]:
+        """A row for each sequence that starts: the logits after its prompt."""
+        rows: list[Tensor] = []
+        for sequence in started:
+            prompt = sequence.prompt
+            assert prompt.last_logits_V is not None
+            rows.append(prompt.last_logits_V.unsqueeze(0))
+        for sequence in started:
+            if not sequence.prompt.waiting:
+                sequence.prompt.last_logits_V = None
+        return rows
+
+    def _draw(
+        self, sequences: list[Sequence], logits_BV: Tensor
+    ) -> dict[Prompt, list[Generation]]:
+        rules = [s.prompt.request.rule for s in sequences]
+        noise = [
+            uniform(s.draw_key, len(s.token_ids)) if rule.temperature else 0.0
+            for s, rule in zip(sequences, rules, strict=True)
+        ]
+        tokens_B = sample(logits_BV, rules, noise)
+        logprobs: list[float] | None = None
+        if any(s.prompt.request.logprobs for s in sequences):
+            logprobs = token_logprobs(logits_BV, tokens_B).tolist()
+        done: dict[Prompt, list[Generation]] = {}
+        for row, token in enumerate(tokens_B.tolist()):
+            sequence = sequences[row]
+            if logprobs is not None:
+                sequence.logprobs.append(logprobs[row])
+            reason = self._append(sequence, token)
+            if reason is not None:
+                self._finish(sequence, reason, token, done)
+        return done
+
+    @staticmethod
+    def _append(sequence: Sequence, token: int) -> FinishReason | None:
+        """Add a token to a sequence; returns why the sequence is finished, if it is."""
+        request = sequence.prompt.request
+        if token in request.stop_ids:
+            return "stop"
+        sequence.token_ids.append(token)
+        if request.on_token is not None and request.on_token(sequence.index, token):
+            return "stop"
+        return "length" if len(sequence.token_ids) >= request.max_tokens else None
+
+    def _finish(
+        self,
+        sequence: Sequence,
+        reason: FinishReason,
+        last_token: int,
+        done: dict[Prompt, list[Generation]],
+    ) -> None:
+        prompt, request = sequence.prompt, sequence.prompt.request
+        self.scheduler.finish(sequence)
+        num_tokens = len(sequence.token_ids)
+        results = self._finished[prompt]
+        results[sequence.index] = Generation(
+            draw=request.draws[sequence.index],
+            token_ids=tuple(sequence.token_ids),
+            logprobs=tuple(sequence.logprobs[:num_tokens]) if request.logprobs else None,
+            finish_reason=reason,
+            cached_tokens=prompt.num_tokens if sequence.index else prompt.num_cached,
+            ended_by=last_token if last_token in request.stop_ids else None,
+        )
+        if not prompt.unfinished:
+            done[prompt] = [g for g in self._finished.pop(prompt) if g is not None]

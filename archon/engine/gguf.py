@@ -1,0 +1,181 @@
+"""Reading a GGUF file: a header of typed key-value pairs, a table of tensors, then their bytes.
+
+The file is mapped, not read; tensors are views of it. Nothing in it is trusted: every declared
+size is checked against the file's length before it is used.
+
+Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from archon.engine.dequantize import BLOCK_FORMATS, BlockFormat, dequantize
+from archon.errors import ModelError
+
+MAGIC = b"GGUF"
+MAX_ENTRIES = 1 << 20
+MAX_DIMENSIONS = 4
+
+_SCALARS: dict[int, str] = {
+    0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q",
+    12: "<d",
+}  # fmt: skip
+_STRING, _ARRAY = 8, 9
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInfo:
+    """Where a tensor's bytes lie, and what they are."""
+
+    name: str
+    shape: tuple[int, ...]
+    """In torch's order: the last dimension is contiguous."""
+    format: BlockFormat
+    start: int
+    """Byte offset in the file."""
+
+    @property
+    def num_elements(self) -> int:
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def num_bytes(self) -> int:
+        return self.num_elements // self.format.elements * self.format.bytes
+
+
+class GGUFFile:
+    """An open GGUF file: ``metadata`` and ``tensors``.
+
+    Parameters
+    ----------
+    path : the file.
+
+    Raises
+    ------
+    ModelError : it cannot be read, is no GGUF file, is damaged, or holds unsupported types.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            with path.open("rb") as file:
+                self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except (OSError, ValueError) as error:
+            raise ModelError(f"{path}: cannot be read: {error}") from None
+        self._at = 0
+        self.metadata: dict[str, Any] = {}
+        self.tensors: dict[str, TensorInfo] = {}
+        self._read_header()
+
+    def tensor(self, name: str) -> Tensor:
+        """A tensor of the file as float32, dequantized.
+
+        Raises
+        ------
+        ModelError : the file has no tensor of that name.
+        """
+        info = self.tensors.get(name)
+        if info is None:
+            raise ModelError(f"{self.path}: has no tensor {name!r}")
+        raw = np.frombuffer(self._bytes, np.uint8, info.num_bytes, info.start)
+        # A read-only mapping is all that is needed: dequantize never writes to its input.
+        return dequantize(torch.from_numpy(raw.copy()), info.format).view(info.shape)
+
+    # ------------------------------------------------------------------ the header, bottom up
+
+    def _fail(self, reason: str) -> ModelError:
+        return ModelError(f"{self.path}: damaged GGUF file: {reason} (at byte {self._at})")
+
+    def _take(self, count: int) -> bytes:
+        if count > len(self._bytes) - self._at:
+            raise self._fail(f"{count} bytes declared, {len(self._bytes) - self._at} left")
+        self._at += count
+        return self._bytes[self._at - count : self._at]
+
+    def _scalar(self, code: str) -> Any:
+        return struct.unpack(code, self._take(struct.calcsize(code)))[0]
+
+    def _string(self) -> str:
+        try:
+            return self._take(self._scalar("<Q")).decode("utf-8")
+        except UnicodeDecodeError:
+            raise self._fail("a string is not UTF-8") from None
+
+    def _value(self, kind: int) -> Any:
+        if kind in _SCALARS:
+            return self._scalar(_SCALARS[kind])
+        if kind == _STRING:
+            return self._string()
+        if kind == _ARRAY:
+            return self._array()
+        raise self._fail(f"unknown value type {kind}")
+
+    def _array(self) -> list[Any]:
+        kind, length = self._scalar("<I"), self._scalar("<Q")
+        if kind == _STRING:
+            if length > (len(self._bytes) - self._at) // 8:
+                raise self._fail(f"an array of {length} strings does not fit the file")
+            return [self._string() for _ in range(length)]
+        if kind not in _SCALARS:
+            raise self._fail(f"arrays of type {kind} are not supported")
+        code = _SCALARS[kind]
+        dtype = np.dtype(code)
+        return np.frombuffer(self._take(length * dtype.itemsize), dtype).tolist()
+
+    def _read_header(self) -> None:
+        if self._take(4) != MAGIC:
+            self._at = 0
+            raise ModelError(f"{self.path}: not a GGUF file")
+        version = self._scalar("<I")
+        if version not in (2, 3):
+            raise ModelError(f"{self.path}: GGUF version {version} is not supported (2 and 3 are)")
+        num_tensors, num_pairs = self._scalar("<Q"), self._scalar("<Q")
+        if max(num_tensors, num_pairs) > MAX_ENTRIES:
+            raise self._fail(f"{num_tensors} tensors and {num_pairs} keys declared")
+        for _ in range(num_pairs):
+            key = self._string()
+            if key in self.metadata:
+                raise self._fail(f"key {key!r} occurs twice")
+            self.metadata[key] = self._value(self._scalar("<I"))
+        infos = [self._tensor_info() for _ in range(num_tensors)]
+        self._place(infos)
+
+    def _tensor_info(self) -> TensorInfo:
+        name = self._string()
+        num_dimensions = self._scalar("<I")
+        if not 1 <= num_dimensions <= MAX_DIMENSIONS:
+            raise self._fail(f"tensor {name!r} has {num_dimensions} dimensions")
+        shape = tuple(self._scalar("<Q") for _ in range(num_dimensions))[::-1]
+        type_id, offset = self._scalar("<I"), self._scalar("<Q")
+        if type_id not in BLOCK_FORMATS:
+            raise ModelError(f"{self.path}: tensor {name!r} has unsupported type {type_id}")
+        return TensorInfo(name, shape, BLOCK_FORMATS[type_id], offset)
+
+    def _place(self, infos: list[TensorInfo]) -> None:
+        """Turn offsets within the data section into offsets in the file, checking each."""
+        alignment = self.metadata.get("general.alignment", 32)
+        if not isinstance(alignment, int) or not 1 <= alignment <= 1 << 20:
+            raise self._fail(f"alignment {alignment!r}")
+        data_start = -(-self._at // alignment) * alignment
+        for info in infos:
+            if info.name in self.tensors:
+                raise self._fail(f"tensor {info.name!r} occurs twice")
+            elements = 1
+            for size in info.shape:
+                elements *= size
+            if elements < 1 or info.shape[-1] % info.format.elements:
+                raise self._fail(f"tensor {info.name!r} has shape {info.shape}")
+            start = data_start + info.start
+            num_bytes = elements // info.format.elements * info.format.bytes
+            if start + num_bytes > len(self._bytes):
+                raise self._fail(f"tensor {info.name!r} reaches past the end of the file")
+            self.tensors[info.name] = TensorInfo(info.name, info.shape, info.format, start)

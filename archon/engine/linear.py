@@ -1,0 +1,117 @@
+"""Linear layers y = x·Wᵀ + b in the precisions that a model card can name.
+
+All take and give float32, so that the rest of the decoder does not care:
+
+``float32``
+    the reference.
+``bf16``
+    weights and inputs rounded to bfloat16, sums in float32.
+``int8``
+    weights rounded once to int8, one scale for each output; inputs rounded at each call to int8,
+    one scale for each row; products summed exactly in int32. A row's result depends on nothing
+    but the row, whatever the batch.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+Precision = Literal["float32", "bf16", "int8"]
+PRECISIONS: tuple[Precision, ...] = ("float32", "bf16", "int8")
+
+_INT8_MAX = 127
+_ZERO_POINT = 128
+_MIN_CUDA_ROWS = 32
+
+
+class Linear(Protocol):
+    """x of shape (N, I), float32 → (N, O), float32."""
+
+    def __call__(self, x_NI: Tensor) -> Tensor: ...
+
+
+def make_linear(
+    weight_OI: Tensor, bias_O: Tensor | None, precision: Precision, device: torch.device
+) -> Linear:
+    """Put a float32 weight into the form that a precision computes with."""
+    if precision == "int8":
+        return Int8Linear(weight_OI, bias_O, device)
+    dtype = torch.float32 if precision == "float32" else torch.bfloat16
+    return FloatLinear(weight_OI, bias_O, dtype, device)
+
+
+class FloatLinear:
+    """A linear layer whose weight is float32 or bfloat16."""
+
+    def __init__(
+        self, weight_OI: Tensor, bias_O: Tensor | None, dtype: torch.dtype, device: torch.device
+    ) -> None:
+        self.weight_OI = weight_OI.to(device, dtype)
+        self.bias_O = None if bias_O is None else bias_O.to(device, dtype)
+
+    def __call__(self, x_NI: Tensor) -> Tensor:
+        return functional.linear(x_NI.to(self.weight_OI.dtype), self.weight_OI, self.bias_O).float()
+
+
+class Int8Linear:
+    """A linear layer of int8 weights and int8 inputs with int32 sums."""
+
+    def __init__(self, weight_OI: Tensor, bias_O: Tensor | None, device: torch.device) -> None:
+        self.scale_O, weight_s8_OI = quantize_weight(weight_OI.to(device))
+        self.product = _CPUProduct(weight_s8_OI) if device.type == "cpu" else _CUDAProduct(weight_s8_OI)
+        self.bias_O = None if bias_O is None else bias_O.to(device)
+
+    def __call__(self, x_NI: Tensor) -> Tensor:
+        x_scale_N1, x_s8_NI = quantize_rows(x_NI)
+        y_NO = self.product(x_s8_NI, self.scale_O).mul_(x_scale_N1)
+        return y_NO if self.bias_O is None else y_NO.add_(self.bias_O)
+
+
+def quantize_weight(weight_OI: Tensor) -> tuple[Tensor, Tensor]:
+    """Weight → (scale of each output, int8 weight), symmetric around zero."""
+    scale_O = weight_OI.abs().amax(dim=1).clamp_min_(1e-12) / _INT8_MAX
+    return scale_O, (weight_OI / scale_O.unsqueeze(1)).round_().to(torch.int8)
+
+
+def quantize_rows(x_NI: Tensor) -> tuple[Tensor, Tensor]:
+    """Inputs → (scale of each row, rounded inputs in [-127, 127], still float32)."""
+    scale_N1 = x_NI.abs().amax(dim=-1, keepdim=True).clamp_min_(1e-12).div_(_INT8_MAX)
+    return scale_N1, x_NI.div(scale_N1).round_()
+
+
+class _CPUProduct:
+    """oneDNN's u8 × s8 kernel on a weight packed once for it; the sums are exact.
+
+    The kernel knows one input scale for the whole batch, so it is given 1, and the rows' own
+    scales are multiplied in afterwards. Inputs are shifted by 128 into u8, and the kernel takes
+    the shift out again.
+    """
+
+    def __init__(self, weight_s8_OI: Tensor) -> None:
+        self.packed = torch.ops.onednn.qlinear_prepack(weight_s8_OI, None)
+        self.zero_points_O = torch.zeros(weight_s8_OI.shape[0], dtype=torch.int64)
+
+    def __call__(self, x_NI: Tensor, scale_O: Tensor) -> Tensor:
+        x_u8_NI = x_NI.add_(_ZERO_POINT).to(torch.uint8)
+        y_NO: Tensor = torch.ops.onednn.qlinear_pointwise(
+            x_u8_NI, 1.0, _ZERO_POINT, self.packed, scale_O, self.zero_points_O,
+            None, 1.0, 0, torch.float32, "none", [], "",
+        )  # fmt: skip
+        return y_NO
+
+
+class _CUDAProduct:
+    """cuBLASLt's s8 × s8 kernel, which wants at least 17 rows and sizes in multiples of 8."""
+
+    def __init__(self, weight_s8_OI: Tensor) -> None:
+        self.weight_IO = weight_s8_OI.t()
+
+    def __call__(self, x_NI: Tensor, scale_O: Tensor) -> Tensor:
+        rows = x_NI.shape[0]
+        padded_rows = max(_MIN_CUDA_ROWS, -(-rows // 8) * 8)
+        x_s8_NI = functional.pad(x_NI.to(torch.int8), (0, 0, 0, padded_rows - rows))
+        return torch._int_mm(x_s8_NI, self.weight_IO)[:rows].float().mul_(scale_O)

@@ -1,0 +1,132 @@
+"""The units of scheduling: a prompt that is prefilled once, and the sequences drawn from it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from torch import Tensor
+
+from archon.engine.kv_cache import BLOCK_SIZE, num_blocks_for
+from archon.engine.prefix_tree import PrefixNode
+
+FinishReason = Literal["stop", "length"]
+OnToken = Callable[[int, int], bool]
+"""(index of the draw within its request, token) → whether the sequence should stop here."""
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingRule:
+    """How tokens are drawn: see ``archon.engine.sampler``."""
+
+    temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRequest:
+    """n draws from one prompt.
+
+    ``draws`` are the numbers of the draws; ``on_token`` is called in the engine's thread for each
+    token that is no end of sequence.
+    """
+
+    prompt_ids: tuple[int, ...]
+    draws: tuple[int, ...]
+    seed: int
+    rule: SamplingRule
+    max_tokens: int
+    stop_ids: frozenset[int] = frozenset()
+    """Tokens that end a sequence; they are not part of the result."""
+    logprobs: bool = False
+    on_token: OnToken | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One finished draw."""
+
+    draw: int
+    token_ids: tuple[int, ...]
+    logprobs: tuple[float, ...] | None
+    finish_reason: FinishReason
+    cached_tokens: int
+    """Tokens of the prompt that were not computed for this draw."""
+    ended_by: int | None = None
+    """The stop token that was drawn, if that ended it."""
+
+
+@dataclass(slots=True, eq=False)
+class Prompt:
+    """A request on its way: its prompt's blocks, and its sequences by where they stand."""
+
+    request: GenerationRequest
+    waiting: deque[Sequence] = field(default_factory=deque)
+    """Sequences that have not drawn their first token."""
+    unfinished: int = 0
+    path: list[PrefixNode] = field(default_factory=list)
+    """Nodes of the prefix tree that hold the prompt's shared blocks."""
+    tail_block: int | None = None
+    """Block of the prompt's last tokens, copied to each sequence when it starts."""
+    num_computed: int = 0
+    num_cached: int = 0
+    last_logits_V: Tensor | None = None
+    """Logits after the prompt, once it is computed and while sequences wait for them."""
+
+    def __post_init__(self) -> None:
+        if not self.waiting:
+            self.waiting = deque(Sequence(self, i) for i in range(len(self.request.draws)))
+            self.unfinished = len(self.waiting)
+
+    @property
+    def num_tokens(self) -> int:
+        return len(self.request.prompt_ids)
+
+    @property
+    def num_shared_tokens(self) -> int:
+        """The whole blocks before the prompt's last token: what sequences share by reference."""
+        return (self.num_tokens - 1) // BLOCK_SIZE * BLOCK_SIZE
+
+    @property
+    def num_own_blocks(self) -> int:
+        """Blocks that a sequence may need for itself at worst: the tail and the new tokens."""
+        return num_blocks_for(self.num_tokens - self.num_shared_tokens + self.request.max_tokens)
+
+    @property
+    def shared_blocks(self) -> list[int]:
+        return [node.block for node in self.path]
+
+
+@dataclass(slots=True, eq=False)
+class Sequence:
+    """One draw while it is being made."""
+
+    prompt: Prompt
+    index: int
+    """Which of its request's draws this is."""
+    blocks: list[int] = field(default_factory=list)
+    """Its own blocks: from the end of the prompt's shared blocks on."""
+    token_ids: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    draw_key: bytes = b""
+
+    @property
+    def num_own_tokens(self) -> int:
+        """Tokens behind the shared blocks, the newest included."""
+        shared = self.prompt.num_shared_tokens
+        return self.prompt.num_tokens - shared + len(self.token_ids)
+
+    @property
+    def position(self) -> int:
+        """Position of the newest token."""
+        return self.prompt.num_tokens + len(self.token_ids) - 1
+
+    @property
+    def slot(self) -> int:
+        """Cache slot of the newest token."""
+        at = self.num_own_tokens - 1
+        return self.blocks[at // BLOCK_SIZE] * BLOCK_SIZE + at % BLOCK_SIZE

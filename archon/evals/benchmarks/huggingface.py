@@ -1,0 +1,60 @@
+"""Items from a data set on the Hugging Face hub, through the ``datasets`` library and its cache."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from archon.errors import ModelError, SpecError, require
+from archon.evals.benchmarks.items import SPLITS, Item, Split, check_ids, deal, item_from_row
+from archon.spec.benchmark import BenchmarkCard, HubData
+from archon.spec.messages import suggestion
+from archon.weights.hub import probe
+
+
+def load(source: HubData, card: BenchmarkCard, split: Split) -> list[Item]:
+    """The items of one of our splits.
+
+    Rows whose question also stands in a hub split that serves a later one of ours (*test* before
+    *select* before *search*) are left out, so that no question is in two splits.
+
+    Raises
+    ------
+    SpecError : the hub is out of reach, or has no such data set, or a row of it is wrong.
+    MissingExtraError : the ``datasets`` library is not installed.
+    """
+    data = _fetch(source)
+    taken: set[str] = set()
+    for name in dict.fromkeys(getattr(source.splits, ours) for ours in reversed(SPLITS)):
+        items = [
+            item_from_row(row, card, f"{name}-{number}", f"{source.repo} {name}[{number}]")
+            for number, row in enumerate(_rows(data, name, source))
+        ]
+        check_ids(items, f"{source.repo} {name}")
+        users = [ours for ours in SPLITS if getattr(source.splits, ours) == name]
+        dealt = deal([item for item in items if item.question not in taken], users)
+        if split in dealt:
+            return dealt[split]
+        taken.update(item.question for item in items)
+    raise AssertionError("every split is served by a split of the hub")
+
+
+def _rows(data: Any, name: str, source: HubData) -> Any:
+    if name not in data:
+        raise SpecError(f"there is no split {name!r}{suggestion(name, data)}", file=source.repo)
+    return data[name]
+
+
+def _fetch(source: HubData) -> Any:
+    """The data set's splits by name, from the hub; from the cache if ``HF_HUB_OFFLINE`` is set."""
+    datasets = require("datasets", "evals")
+    constants = require("huggingface_hub.constants", "evals")
+    try:
+        if not constants.HF_HUB_OFFLINE:
+            probe(constants.ENDPOINT)
+        return datasets.load_dataset(source.repo, source.config, revision=source.revision)
+    except (ModelError, OSError, ValueError, RuntimeError) as error:
+        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        hint = "give the items as a JSONL file with --data PATH"
+        if not constants.HF_HUB_OFFLINE:
+            hint += ", or set HF_HUB_OFFLINE=1 to use a copy fetched earlier"
+        raise SpecError(f"{reason}; {hint}", file=source.repo) from error

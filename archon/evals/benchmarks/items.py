@@ -1,0 +1,123 @@
+"""Items of a benchmark, and how they are dealt to its three splits."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from archon.answers import canonical_number, read_answer
+from archon.errors import SpecError
+from archon.spec.benchmark import BenchmarkCard
+from archon.spec.messages import shown, suggestion
+
+Split = Literal["search", "select", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+
+_TENTHS: dict[Split, int] = {"search": 3, "select": 3, "test": 4}
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One question of a benchmark and its answer."""
+
+    id: str
+    question: str
+    target: str
+    """The right answer as a canonical value (``archon.answers``)."""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which items of which benchmark a run is about."""
+
+    card: BenchmarkCard
+    split: Split = "select"
+    limit: int | None = None
+    """The first so many of the split; None is all of them."""
+    data: Path | None = None
+    """A JSONL file that stood in for the card's own source."""
+
+
+def item_from_row(row: Mapping[str, Any], card: BenchmarkCard, number: str, place: str) -> Item:
+    """The item in one row of a data set.
+
+    Parameters
+    ----------
+    number : the item's id where the card names no field for it.
+    place : the row's file and line, or the like, for errors.
+
+    Raises
+    ------
+    SpecError : a field is missing or of a wrong kind, or the answer holds no target.
+    """
+    question = _text(row, card.fields.question, place)
+    answer = _text(row, card.fields.answer, place)
+    item_id = number if card.fields.id is None else _text(row, card.fields.id, place)
+    return Item(item_id, question, _target(answer, card, place))
+
+
+def _text(row: Mapping[str, Any], name: str, place: str) -> str:
+    if name not in row:
+        raise SpecError(f"there is no field {shown(name)}{suggestion(name, row)}", file=place)
+    value = row[name]
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise SpecError(f"the field {shown(name)} holds {shown(value)}, not a text", file=place)
+    text = str(value).strip()
+    if not text:
+        raise SpecError(f"the field {shown(name)} is empty", file=place)
+    return text
+
+
+def _target(answer: str, card: BenchmarkCard, place: str) -> str:
+    """The canonical value of the answer of a row."""
+    marked = card.answer_after is not None and card.answer_after in answer
+    stated = answer.rpartition(card.answer_after)[2] if card.answer_after and marked else answer
+    if card.answer_after and not marked and card.answer == "number":
+        target = canonical_number(stated)
+        if target is None:
+            reason = f"the answer {shown(answer)} has no {shown(card.answer_after)} before a number"
+            raise SpecError(reason, file=place)
+        return target
+    target = read_answer(stated, card.answer)
+    if target is None:
+        raise SpecError(f"no {card.answer} can be read from {shown(answer)}", file=place)
+    return target
+
+
+def check_ids(items: Iterable[Item], place: str) -> None:
+    """Check that no two items have the same id.
+
+    Raises
+    ------
+    SpecError : two have.
+    """
+    seen: set[str] = set()
+    for item in items:
+        if item.id in seen:
+            raise SpecError(f"two items have the id {shown(item.id)}", file=place)
+        seen.add(item.id)
+
+
+def deal(items: Sequence[Item], splits: Sequence[Split] = SPLITS) -> dict[Split, list[Item]]:
+    """The items, in a fixed shuffle, divided between splits in the proportion 3 : 3 : 4.
+
+    Items with the same question go to the same split, one after another, so that no question is
+    in two. The shuffle depends on nothing but the number of distinct questions.
+    """
+    alike: dict[str, list[Item]] = {}
+    for item in items:
+        alike.setdefault(item.question, []).append(item)
+    questions = list(alike)
+    random.Random(0).shuffle(questions)
+    dealt: dict[Split, list[Item]] = {}
+    total, share, start = sum(_TENTHS[split] for split in splits), 0, 0
+    for split in splits:
+        share += _TENTHS[split]
+        end = (2 * share * len(questions) + total) // (2 * total)
+        dealt[split] = [item for question in questions[start:end] for item in alike[question]]
+        start = end
+    return dealt

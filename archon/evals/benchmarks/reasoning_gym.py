@@ -1,0 +1,112 @@
+"""Items that the ``reasoning-gym`` library generates.
+
+Item i of a generator is drawn from the seed ``seed + i``, so generators with near seeds share most
+of their items. Here all splits read one stream of items for each task, with seeds of its own, and
+a digest of the question decides which split an item belongs to. The splits are disjoint whatever
+the generators do, and none has to be generated to know another.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from archon.answers import read_answer
+from archon.errors import SpecError, require
+from archon.evals.benchmarks.items import SPLITS, Item, Split
+from archon.spec.benchmark import MAX_TASKS, GymData, GymTask
+from archon.spec.messages import json_path, suggestion
+
+STREAM_ITEMS = 100_000
+"""Items of one task's stream, for all splits together, repetitions included."""
+
+
+def load(source: GymData, split: Split, limit: int | None, file: str | None = None) -> list[Item]:
+    """The first ``limit`` items of a split; tasks are mixed in a fixed order by their weights.
+
+    Parameters
+    ----------
+    file : the name of the card's file in errors.
+
+    Raises
+    ------
+    SpecError : a task refuses its parameters, or has too few distinct questions.
+    MissingExtraError : the library is not installed.
+    """
+    seen: set[str] = set()
+    streams = [
+        _Task(source, position, file).items(split, seen) for position in range(len(source.tasks))
+    ]
+    return [next(streams[position]) for position in _mix(source, split)[:limit]]
+
+
+def _mix(source: GymData, split: Split) -> list[int]:
+    """For each item of a split, the position of its task: exact shares in a fixed shuffle."""
+    total = sum(task.weight for task in source.tasks)
+    ideal = [source.items_per_split * task.weight / total for task in source.tasks]
+    counts = [int(share) for share in ideal]
+    by_remainder = sorted(range(len(ideal)), key=lambda task: counts[task] - ideal[task])
+    for task in by_remainder[: source.items_per_split - sum(counts)]:
+        counts[task] += 1
+    order = [task for task, count in enumerate(counts) for _ in range(count)]
+    random.Random(f"{source.seed} {split}").shuffle(order)
+    return order
+
+
+def _split_of(question: str) -> Split:
+    digest = hashlib.sha256(question.encode()).digest()
+    return SPLITS[int.from_bytes(digest[:8], "big") % len(SPLITS)]
+
+
+@dataclass(frozen=True)
+class _Task:
+    """One task of a card and the stream of its items."""
+
+    source: GymData
+    position: int
+    file: str | None
+
+    def items(self, split: Split, seen: set[str]) -> Iterator[Item]:
+        """The items that belong to a split and whose questions are not yet seen."""
+        name = self._spec.task
+        # No two tasks of a card and no two seeds of cards have a seed of an item in common.
+        first = (self.source.seed * MAX_TASKS + self.position) * STREAM_ITEMS
+        rows = self._rows(first)
+        for index in range(STREAM_ITEMS):
+            row = rows[index]
+            question = row["question"].strip()
+            if question in seen or _split_of(question) != split:
+                continue
+            seen.add(question)
+            target = read_answer(row["answer"], "number")
+            assert target is not None, f"{name} gives {row['answer']!r}, which is no number"
+            yield Item(f"{name}-{first + index}", question, target, {"task": name})
+        count = self.source.items_per_split
+        raise self._error(f"has too few distinct questions for {count} items in each split")
+
+    @property
+    def _spec(self) -> GymTask:
+        return self.source.tasks[self.position]
+
+    def _rows(self, seed: int) -> Any:
+        """The library's data set, whose row i is drawn from ``seed + i``."""
+        task = self._spec
+        gym = require("reasoning_gym", "evals")
+        _, config = require("reasoning_gym.factory", "evals").DATASETS[task.task]
+        valid = {field.name for field in dataclasses.fields(config)} - {"seed", "size"}
+        for name in task.params:
+            if name not in valid:
+                hint = suggestion(name, sorted(valid))
+                raise self._error(f"{task.task} has no such parameter{hint}", "params", name)
+        try:
+            return gym.create_dataset(task.task, seed=seed, size=STREAM_ITEMS, **task.params)
+        except (AssertionError, TypeError, ValueError) as error:
+            raise self._error(f"{task.task} refuses them: {error}", "params") from None
+
+    def _error(self, reason: str, *parts: str) -> SpecError:
+        path = json_path(["source", "reasoning_gym", "tasks", self.position, *parts])
+        return SpecError(reason, file=self.file, path=path)

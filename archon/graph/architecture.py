@@ -1,0 +1,238 @@
+"""An architecture that is ready to answer: a graph, its models, its prompts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+from archon.errors import GraphError, SpecError
+from archon.graph.budget import Meter
+from archon.graph.build import Graph
+from archon.graph.checks import AskingNode
+from archon.graph.executor import Run, execute
+from archon.graph.models import Models, ModelUse, NestedLM
+from archon.graph.nodes.base import GraphNode
+from archon.graph.nodes.table import make_asking_node, make_node
+from archon.graph.prompts.builder import Prompt
+from archon.graph.sync import run_sync
+from archon.graph.trace import Trace
+from archon.lm.base import LM
+from archon.spec.architecture import ArchitectureSpec, GeneratorNode, ModelNode
+from archon.spec.common import PromptSpec
+from archon.spec.messages import json_path
+from archon.spec.model import ModelCard
+from archon.types import (
+    Candidate,
+    Constraint,
+    Event,
+    Example,
+    OnEvent,
+    Question,
+    SamplingParams,
+    Usage,
+)
+
+_DEFAULT_PROMPT = PromptSpec.model_validate({})
+_BARE_PROMPT = PromptSpec.model_validate({"template": "bare"})
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an architecture answers: the first candidate of its output node, and how it came."""
+
+    text: str
+    value: str | None
+    candidates: tuple[Candidate, ...]
+    """All candidates of the output node, the answer first."""
+    usage: Usage
+    cost_tokens: int
+    seconds: float
+    trace: Trace
+
+
+class Architecture:
+    """A graph of language models that answers questions.
+
+    Parameters
+    ----------
+    graph : checked and in order (``archon.graph.build``).
+    lms : role → model, for every role that a node names.
+    cards : role → the model's card; None for an app's own model and for an architecture.
+    base_dir : where paths of exemplar pools start; by default the working folder.
+
+    Raises
+    ------
+    GraphError : a prompt or a node's sampling cannot be used; names the place.
+    SpecError : an exemplar pool cannot be read.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        lms: Mapping[str, LM],
+        cards: Mapping[str, ModelCard | None],
+        *,
+        base_dir: Path | None = None,
+    ) -> None:
+        self._graph = graph
+        self._prompts: dict[str, Prompt] = {}
+        self._nodes: dict[str, GraphNode] = {}
+        for name, node in graph.spec.nodes.items():
+            if isinstance(node, ModelNode):
+                is_nested = isinstance(lms[node.model], NestedLM)
+                spec = _prompt_spec(node, cards.get(node.model), is_nested)
+                self._prompts[name] = _build_prompt(name, node, spec, base_dir)
+                self._nodes[name] = make_asking_node(name, node, self._prompts[name])
+            else:
+                self._nodes[name] = make_node(name, node)
+        self.cards = dict(cards)
+        """Role → the card of its model; None for an app's own model and for an architecture."""
+        self.models = Models(graph.spec, lms, cards, self._prompts)
+        self._uses = self.models.uses(SamplingParams())
+
+    @property
+    def name(self) -> str:
+        """The name that its file gives it."""
+        return self._graph.spec.name
+
+    @property
+    def graph(self) -> Graph:
+        """Its nodes in order."""
+        return self._graph
+
+    @property
+    def spec(self) -> ArchitectureSpec:
+        """What its file says."""
+        return self._graph.spec
+
+    def check_examples(self, examples: tuple[Example, ...] | None) -> None:
+        """Refuse a benchmark's exemplar pool that is too small for some node's shots.
+
+        Raises
+        ------
+        GraphError : names the node and both numbers.
+        """
+        for name, prompt in self._prompts.items():
+            try:
+                prompt.check_shots(examples)
+            except GraphError as error:
+                raise GraphError(error.reason, path=_prompt_path(name)) from None
+
+    async def answer(
+        self,
+        question: Question,
+        *,
+        seed: int = 0,
+        run: int = 0,
+        on_event: OnEvent | None = None,
+        uses: Mapping[str, ModelUse] | None = None,
+        constraint: Constraint | None = None,
+    ) -> Answer:
+        """Answer a question.
+
+        Parameters
+        ----------
+        seed : changes all draws.
+        run : the number of the run or epoch; each takes fresh draws.
+        on_event : told of tokens and nodes while it runs, in the event loop's thread.
+        uses, constraint : how nodes ask, and the form of the output node's text, where a request
+            to the architecture as an LM changes them.
+
+        Raises
+        ------
+        NodeError : a node failed.
+        BudgetError : the question has used up its tokens, calls or seconds.
+        """
+        spec, start = self._graph.spec, perf_counter()
+        trace = Trace(spec.name, question, seed, run, spec.output)
+        state = Run(
+            question=question,
+            seed=seed,
+            index=run,
+            uses=self._uses if uses is None else uses,
+            constraint=constraint,
+            on_event=on_event,
+            meter=Meter(spec.budget),
+            trace=trace,
+            started=start,
+        )
+        candidates = tuple(await execute(self._graph, self._nodes, state))
+        trace.seconds = perf_counter() - start
+        return Answer(
+            text=candidates[0].text if candidates else "",
+            value=candidates[0].value if candidates else None,
+            candidates=candidates,
+            usage=trace.usage,
+            cost_tokens=trace.cost_tokens,
+            seconds=trace.seconds,
+            trace=trace,
+        )
+
+    async def arun(self, question: str | Question, *, seed: int = 0) -> Answer:
+        """Answer a question, given as text or with history and examples."""
+        return await self.answer(self._question(question), seed=seed)
+
+    def run(self, question: str | Question, *, seed: int = 0) -> Answer:
+        """``arun`` from synchronous code; safe inside a running event loop, which it blocks."""
+        return run_sync(self.arun(question, seed=seed))
+
+    async def astream(
+        self, question: str | Question, *, seed: int = 0
+    ) -> AsyncIterator[Event | Answer]:
+        """The events of a run as they come, and at the end the answer.
+
+        A consumer that leaves early cancels the run.
+        """
+        events: asyncio.Queue[Event | None] = asyncio.Queue()
+        answering = asyncio.create_task(
+            self.answer(self._question(question), seed=seed, on_event=events.put_nowait)
+        )
+        answering.add_done_callback(lambda _: events.put_nowait(None))
+        try:
+            while (event := await events.get()) is not None:
+                yield event
+            yield await answering
+        finally:
+            answering.cancel()
+            await asyncio.gather(answering, return_exceptions=True)
+
+    def _question(self, question: str | Question) -> Question:
+        if isinstance(question, Question):
+            return question
+        return Question(question, answer=self._graph.spec.answer)
+
+
+def _prompt_spec(node: AskingNode, card: ModelCard | None, is_nested: bool) -> PromptSpec:
+    """The node's own prompt, else its card's for a generator, else the default.
+
+    A prompt of the node's that brings no wording, but shots for instance, takes the card's
+    wording. An architecture is sent the bare question, which it words for its own nodes.
+    """
+    own = node.prompt
+    if not isinstance(node, GeneratorNode):
+        return own or _DEFAULT_PROMPT
+    if is_nested and own is None:
+        return _BARE_PROMPT
+    of_card = (card and card.prompt) or _DEFAULT_PROMPT
+    if own is None:
+        return of_card
+    if own.template is None and own.text is None:
+        return own.model_copy(update={"template": of_card.template, "text": of_card.text})
+    return own
+
+
+def _build_prompt(name: str, node: AskingNode, spec: PromptSpec, base_dir: Path | None) -> Prompt:
+    path = _prompt_path(name)
+    try:
+        return Prompt(spec, node.type, reads_candidates=bool(node.inputs), base_dir=base_dir)
+    except GraphError as error:
+        raise GraphError(error.reason, path=path) from None
+    except SpecError as error:
+        raise SpecError(error.reason, file=error.file, path=error.path or path) from None
+
+
+def _prompt_path(node: str) -> str:
+    return json_path(["nodes", node, "prompt"])

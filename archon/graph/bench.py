@@ -1,0 +1,79 @@
+"""What the graph itself costs: time and memory a question where models take none."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import tempfile
+from time import perf_counter
+from typing import Any
+
+from archon.graph.architecture import Architecture
+from archon.types import Question
+
+WARM_UP_SHARE = 0.1
+"""The first questions fill caches and the allocator's pools; memory is taken to grow after them."""
+
+
+def run_graph_bench(
+    architecture: Architecture, num_questions: int = 1000, num_concurrent: int = 32
+) -> dict[str, Any]:
+    """Ask different questions, a few at a time; each trace goes to disk as its answer ends.
+
+    Returns
+    -------
+    Milliseconds are of wall time, traces written; memory is the growth of the process's peak after
+    the first tenth of the questions, None where the system does not tell it.
+    """
+    return asyncio.run(_bench(architecture, num_questions, num_concurrent))
+
+
+async def _bench(
+    architecture: Architecture, num_questions: int, num_concurrent: int
+) -> dict[str, Any]:
+    numbers = iter(range(num_questions))
+    num_warm_up = int(num_questions * WARM_UP_SHARE)
+    num_calls = 0
+    peak_bytes_after_warm_up: int | None = None
+
+    with tempfile.TemporaryFile("w", encoding="utf-8") as traces:
+
+        async def work() -> None:
+            nonlocal num_calls, peak_bytes_after_warm_up
+            for number in numbers:
+                if number == num_warm_up:
+                    peak_bytes_after_warm_up = _peak_memory_bytes()
+                question = Question(f"What is {number} + {7 * number % 100}?")
+                answer = await architecture.answer(question)
+                num_calls += answer.usage.calls
+                traces.write(json.dumps(answer.trace.to_json()) + "\n")
+
+        start = perf_counter()
+        async with asyncio.TaskGroup() as group:
+            for _ in range(num_concurrent):
+                group.create_task(work())
+        seconds = perf_counter() - start
+
+    peak_bytes = _peak_memory_bytes()
+    growth = None
+    if peak_bytes is not None and peak_bytes_after_warm_up is not None:
+        growth = peak_bytes - peak_bytes_after_warm_up
+    return {
+        "architecture": architecture.name,
+        "num_questions": num_questions,
+        "num_concurrent": num_concurrent,
+        "calls_per_question": num_calls / num_questions,
+        "milliseconds_per_question": 1000 * seconds / num_questions,
+        "peak_memory_bytes": peak_bytes,
+        "peak_memory_growth_bytes": growth,
+    }
+
+
+def _peak_memory_bytes() -> int | None:
+    try:
+        import resource
+    except ImportError:
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -1,0 +1,255 @@
+"""The rules that make a graph sound. Each is one function of the same name, checked in this order.
+
+====================  ============================================================================
+inputs_exist          every input names a node
+no_self_input         no node reads itself
+no_duplicate_input    no node lists an input twice
+no_cycle              the edges form no cycle
+output_exists         the output names a node
+reaches_output        every node is on a way to the output
+model_exists          every model role is declared in ``models``
+arity                 only a generator may have no inputs
+capabilities          a node's model can do what its method asks (``REQUIRED_CAPABILITIES``)
+critiques_exist       ``use_critiques: true`` has a critic upstream whose critiques arrive; a fuser
+                      passes none on, as a fused candidate carries none of its parents' annotations
+when_has_inputs       a node with ``when`` has inputs to judge
+template_exists       a prompt's template is one of those for the node's type
+prompt_fields         a prompt's own text contains ``{question}`` and, but for a generator,
+                      ``{candidates}``; and no word in braces that nothing fills
+====================  ============================================================================
+
+A rule yields its violations; the first of the first broken rule is reported. Later rules may rely
+on earlier ones: after ``inputs_exist`` and ``no_cycle`` there is an order to follow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import networkx as nx
+
+from archon.graph.prompts.builder import FIELDS
+from archon.graph.prompts.templates import TEMPLATES
+from archon.graph.prompts.wording import Wording
+from archon.spec.architecture import (
+    ArchitectureSpec,
+    CriticNode,
+    FuserNode,
+    GeneratorNode,
+    ModelNode,
+    RankerNode,
+    VerifierNode,
+)
+from archon.spec.messages import shown, suggestion
+
+REQUIRED_CAPABILITIES: Mapping[tuple[str, str], frozenset[str]] = {
+    ("critic", "reason"): frozenset({"chat"}),
+    ("ranker", "listwise"): frozenset({"chat"}),
+    ("fuser", ""): frozenset({"chat"}),
+    ("verifier", "reason"): frozenset({"chat"}),
+}
+"""(Type, method) → capabilities that the node's model must have; what is not listed needs none.
+
+A generator continues its prompt, which a base model can do, too. The others give instructions.
+"""
+
+AskingNode = GeneratorNode | CriticNode | RankerNode | FuserNode | VerifierNode
+
+_MAX_CYCLE_SHOWN = 12
+
+
+@dataclass(frozen=True)
+class Violation:
+    """A broken rule: what is wrong, and where in the file."""
+
+    reason: str
+    path: tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """What the rules look at."""
+
+    spec: ArchitectureSpec
+    capabilities: Mapping[str, frozenset[str]]
+    edges: nx.DiGraph[str]
+    """From each input to its reader; inputs that name no node are left out."""
+
+    @classmethod
+    def of(cls, spec: ArchitectureSpec, capabilities: Mapping[str, frozenset[str]]) -> Wiring:
+        edges: nx.DiGraph[str] = nx.DiGraph()
+        edges.add_nodes_from(spec.nodes)
+        edges.add_edges_from(
+            (source, node_id)
+            for node_id, node in spec.nodes.items()
+            for source in node.inputs
+            if source in spec.nodes
+        )
+        return cls(spec, capabilities, edges)
+
+    def model_nodes(self) -> Iterator[tuple[str, AskingNode]]:
+        """The nodes that ask a model, with their ids."""
+        for node_id, node in self.spec.nodes.items():
+            if isinstance(node, ModelNode):
+                yield node_id, node
+
+
+Rule = Callable[[Wiring], Iterable[Violation]]
+
+
+# ----------------------------------------------------------------------------------------- edges
+
+
+def inputs_exist(wiring: Wiring) -> Iterator[Violation]:
+    nodes = wiring.spec.nodes
+    for node_id, node in nodes.items():
+        for i, source in enumerate(node.inputs):
+            if source not in nodes:
+                hint = suggestion(source, [other for other in nodes if other != node_id])
+                yield Violation(f"no node {shown(source)}{hint}", _input(node_id, i))
+
+
+def no_self_input(wiring: Wiring) -> Iterator[Violation]:
+    for node_id, node in wiring.spec.nodes.items():
+        if node_id in node.inputs:
+            yield Violation(
+                "a node cannot read itself", _input(node_id, node.inputs.index(node_id))
+            )
+
+
+def no_duplicate_input(wiring: Wiring) -> Iterator[Violation]:
+    for node_id, node in wiring.spec.nodes.items():
+        seen: set[str] = set()
+        for i, source in enumerate(node.inputs):
+            if source in seen:
+                yield Violation(f"{shown(source)} is listed twice", _input(node_id, i))
+            seen.add(source)
+
+
+def no_cycle(wiring: Wiring) -> Iterator[Violation]:
+    if nx.is_directed_acyclic_graph(wiring.edges):
+        return
+    cycle = [source for source, _ in nx.find_cycle(wiring.edges)]
+    # Begin with the node that is declared first, as a reader of the file does.
+    position = {node_id: i for i, node_id in enumerate(wiring.spec.nodes)}
+    first = min(range(len(cycle)), key=lambda i: position[cycle[i]])
+    cycle = cycle[first:] + cycle[:first]
+    listed = cycle[:_MAX_CYCLE_SHOWN] + ["…"] * (len(cycle) > _MAX_CYCLE_SHOWN) + cycle[:1]
+    index = wiring.spec.nodes[cycle[0]].inputs.index(cycle[-1])
+    yield Violation(f"the nodes form a cycle: {' → '.join(listed)}", _input(cycle[0], index))
+
+
+def output_exists(wiring: Wiring) -> Iterator[Violation]:
+    output, nodes = wiring.spec.output, wiring.spec.nodes
+    if output not in nodes:
+        yield Violation(f"no node {shown(output)}{suggestion(output, nodes)}", ("output",))
+
+
+def reaches_output(wiring: Wiring) -> Iterator[Violation]:
+    output = wiring.spec.output
+    upstream = nx.ancestors(wiring.edges, output) | {output}
+    for node_id in wiring.spec.nodes:
+        if node_id not in upstream:
+            reason = f"nothing on the way to the output {shown(output)} reads this node"
+            yield Violation(reason, ("nodes", node_id))
+
+
+def arity(wiring: Wiring) -> Iterator[Violation]:
+    for node_id, node in wiring.spec.nodes.items():
+        if not node.inputs and not isinstance(node, GeneratorNode):
+            yield Violation(f"a {node.type} needs inputs", ("nodes", node_id, "inputs"))
+
+
+# ---------------------------------------------------------------------------------------- models
+
+
+def model_exists(wiring: Wiring) -> Iterator[Violation]:
+    roles = wiring.spec.models
+    for node_id, node in wiring.model_nodes():
+        if node.model not in roles:
+            reason = f"no role {shown(node.model)} in models{suggestion(node.model, roles)}"
+            yield Violation(reason, ("nodes", node_id, "model"))
+
+
+def capabilities(wiring: Wiring) -> Iterator[Violation]:
+    for node_id, node in wiring.model_nodes():
+        method = getattr(node, "method", "")
+        required = REQUIRED_CAPABILITIES.get((node.type, method), frozenset())
+        missing = required - wiring.capabilities.get(node.model, required)
+        if missing:
+            what = f"the method {shown(method)} of a {node.type}" if method else f"a {node.type}"
+            lacking = ", ".join(sorted(missing))
+            reason = f"the model of role {shown(node.model)} lacks what {what} needs: {lacking}"
+            yield Violation(reason, ("nodes", node_id, "model"))
+
+
+# ------------------------------------------------------------------------------ what nodes read
+
+
+def critiques_exist(wiring: Wiring) -> Iterator[Violation]:
+    nodes = wiring.spec.nodes
+    passes_critiques: set[str] = set()
+    for node_id in nx.topological_sort(wiring.edges):
+        node = nodes[node_id]
+        arrive = not passes_critiques.isdisjoint(node.inputs)
+        if isinstance(node, CriticNode) or (arrive and not isinstance(node, FuserNode)):
+            passes_critiques.add(node_id)
+        if isinstance(node, RankerNode | FuserNode) and node.use_critiques and not arrive:
+            reason = "no critic's critiques arrive here (a fuser passes none on)"
+            yield Violation(reason, ("nodes", node_id, "use_critiques"))
+
+
+def when_has_inputs(wiring: Wiring) -> Iterator[Violation]:
+    for node_id, node in wiring.spec.nodes.items():
+        if node.when is not None and not node.inputs:
+            yield Violation(
+                "a node without inputs has nothing to judge", ("nodes", node_id, "when")
+            )
+
+
+def template_exists(wiring: Wiring) -> Iterator[Violation]:
+    for node_id, node in wiring.model_nodes():
+        name = None if node.prompt is None else node.prompt.template
+        templates = TEMPLATES[node.type]
+        if name is not None and name not in templates:
+            reason = f"no template {shown(name)} for a {node.type}{suggestion(name, templates)}"
+            yield Violation(reason, ("nodes", node_id, "prompt", "template"))
+
+
+def prompt_fields(wiring: Wiring) -> Iterator[Violation]:
+    for node_id, node in wiring.model_nodes():
+        if node.prompt is None or node.prompt.text is None:
+            continue
+        reads_candidates = not isinstance(node, GeneratorNode)
+        needed = ("question", "candidates") if reads_candidates else ("question",)
+        usable = FIELDS if node.inputs else ("question",)
+        found = Wording(node.prompt.text).fields
+        path = ("nodes", node_id, "prompt", "text")
+        for name in needed:
+            if name not in found:
+                yield Violation(f"the text does not contain {{{name}}}", path)
+        for name in sorted(found.difference(usable)):
+            reason = f"nothing fills {{{shown(name)[1:-1]}}} here{suggestion(name, usable)}"
+            yield Violation(f"{reason} ({{{{ and }}}} stand for braces themselves)", path)
+
+
+def _input(node_id: str, index: int) -> tuple[str | int, ...]:
+    return ("nodes", node_id, "inputs", index)
+
+
+RULES: tuple[Rule, ...] = (
+    inputs_exist,
+    no_self_input,
+    no_duplicate_input,
+    no_cycle,
+    output_exists,
+    reaches_output,
+    model_exists,
+    arity,
+    capabilities,
+    critiques_exist,
+    when_has_inputs,
+    template_exists,
+    prompt_fields,
+)

@@ -1,0 +1,28 @@
+"""The closed conditions of ``when``: they look at a node's joined inputs and nothing else."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from archon.spec.architecture import When
+from archon.types import Candidate
+
+
+def holds(when: When, candidates: Sequence[Candidate]) -> bool:
+    """Whether the node is to run."""
+    if when.agreement_below is not None:
+        return agreement(candidates) < when.agreement_below
+    return num_passed(candidates) == when.num_passed
+
+
+def agreement(candidates: Sequence[Candidate]) -> float:
+    """The largest share of the candidates that give one value; 0 where none gives any."""
+    votes = Counter(c.value for c in candidates if c.value is not None)
+    return max(votes.values(), default=0) / len(candidates) if candidates else 0.0
+
+
+def num_passed(candidates: Sequence[Candidate]) -> int:
+    """How many candidates' latest verdict is a pass."""
+    verdicts = [candidate.latest("verdict") for candidate in candidates]
+    return sum(verdict is not None and verdict.value == "pass" for verdict in verdicts)

@@ -1,0 +1,168 @@
+"""A whole architecture as a language model: a graph is an LM."""
+
+from __future__ import annotations
+
+from archon.errors import UnsupportedError
+from archon.graph.architecture import Answer, Architecture
+from archon.graph.draws import DrawPlan, Member
+from archon.graph.models import ModelUse
+from archon.lm.base import check_request
+from archon.lm.concurrency import run_all
+from archon.types import (
+    Completion,
+    Event,
+    FinishReason,
+    OnEvent,
+    Question,
+    Request,
+    SamplingParams,
+    TokenDelta,
+)
+
+_MAX_KEPT = 64
+
+
+class ArchitectureLM:
+    """Answers each draw of a request by one run of its architecture, on draws of its own.
+
+    Draw k is run k. The last message, a user's, is the question; those before it are its history.
+    The request's temperature and top-p replace those of the generators; ``max_tokens``, ``stop``
+    and ``constraint`` go to the output node where it writes the answer, and are refused where it
+    chooses one. An output node that writes streams its tokens, one that chooses sends its text as
+    one delta; events of the nodes are passed on.
+
+    ``plan`` is given by the graph around an architecture that is a node's model (``placed``).
+    """
+
+    def __init__(self, architecture: Architecture, plan: DrawPlan | None = None) -> None:
+        self.architecture = architecture
+        self.generates = architecture.models.generates
+        passed_on = architecture.models.output_capabilities & {"constraint"}
+        self.capabilities = frozenset({"chat", "stream"}) | passed_on
+        self._plan = plan
+        self._uses: dict[SamplingParams, dict[str, ModelUse]] = {}
+
+    async def generate(self, request: Request, on_event: OnEvent | None = None) -> list[Completion]:
+        """``n`` independent runs, all at once.
+
+        Raises
+        ------
+        UnsupportedError : the request asks for what the architecture cannot do.
+        NodeError : a node failed.
+        BudgetError : a run has used up the architecture's budget.
+        """
+        check_request(request, self.capabilities, self.architecture.name)
+        self.check_sampling(request.sampling)
+        question = self._question(request)
+        uses = self._uses_for(request.sampling)
+        runs = range(request.first_draw, request.first_draw + request.n)
+        return await run_all(self._run(request, question, uses, run, on_event) for run in runs)
+
+    def check_sampling(self, sampling: SamplingParams) -> None:
+        """Refuse what cannot be passed on to the nodes.
+
+        Raises
+        ------
+        UnsupportedError : names the parameters.
+        """
+        refused = [name for name in ("top_k", "min_p") if getattr(sampling, name)]
+        if refused:
+            reason = f"an architecture does not take {' and '.join(refused)}; its nodes have them"
+            raise UnsupportedError(f"{self.architecture.name}: {reason}")
+        refused = [name for name in ("max_tokens", "stop") if getattr(sampling, name)]
+        if refused and not self.generates:
+            output = self.architecture.spec.output
+            reason = f"{' and '.join(refused)} cannot apply, as the output node {output!r}"
+            raise UnsupportedError(f"{self.architecture.name}: {reason} writes no text of its own")
+
+    def members(self, sampling: SamplingParams) -> tuple[Member, ...]:
+        """Its nodes as members of draw groups, when it is asked with this sampling."""
+        return self.architecture.models.members(sampling)
+
+    def placed(self, plan: DrawPlan) -> ArchitectureLM:
+        """The same, taking its draws from the plan of the graph around it."""
+        return ArchitectureLM(self.architecture, plan)
+
+    def _question(self, request: Request) -> Question:
+        if not request.messages or request.messages[-1].role != "user":
+            reason = "the last message must be the user's: it is the question"
+            raise UnsupportedError(f"{self.architecture.name}: {reason}")
+        *history, last = request.messages
+        answer = request.answer or self.architecture.spec.answer
+        return Question(last.content, tuple(history), answer)
+
+    def _uses_for(self, sampling: SamplingParams) -> dict[str, ModelUse]:
+        uses = self._uses.get(sampling)
+        if uses is None:
+            if len(self._uses) >= _MAX_KEPT:  # a server's clients choose the sampling
+                self._uses.clear()
+            uses = self._uses[sampling] = self.architecture.models.uses(sampling, self._plan)
+        return uses
+
+    async def _run(
+        self,
+        request: Request,
+        question: Question,
+        uses: dict[str, ModelUse],
+        run: int,
+        on_event: OnEvent | None,
+    ) -> Completion:
+        stream = None if on_event is None else self._stream(uses, run, on_event)
+        answer = await self.architecture.answer(
+            question,
+            seed=request.seed,
+            run=run,
+            on_event=stream,
+            uses=uses,
+            constraint=request.constraint,
+        )
+        if stream is not None:
+            stream.finish(answer.text)
+        return Completion(
+            text=answer.text,
+            draw=run,
+            finish_reason=_finish_reason(answer),
+            usage=answer.usage,
+            prompts=answer.trace.prompts,
+            trace=answer.trace,
+        )
+
+    def _stream(self, uses: dict[str, ModelUse], run: int, on_event: OnEvent) -> _Stream:
+        output = self.architecture.spec.output
+        draw = uses[output].draws.start(run) if self.generates else None
+        return _Stream(output, draw, run, on_event)
+
+
+class _Stream:
+    """Turns the events of a run into those of one draw.
+
+    Of the token deltas only those of the text that becomes the answer are passed on: draw
+    ``answer_draw`` of the output node, or none where that is None.
+    """
+
+    def __init__(self, output: str, answer_draw: int | None, run: int, on_event: OnEvent) -> None:
+        self._output, self._answer_draw = output, answer_draw
+        self._run, self._on_event = run, on_event
+        self._has_text = False
+
+    def __call__(self, event: Event) -> None:
+        if not isinstance(event, TokenDelta):
+            self._on_event(event)
+        elif event.node == self._output and event.draw == self._answer_draw:
+            self._has_text = True
+            self._on_event(TokenDelta(self._run, event.text))
+
+    def finish(self, text: str) -> None:
+        """Send the answer as one delta if nothing of it has been sent."""
+        if text and not self._has_text:
+            self._on_event(TokenDelta(self._run, text))
+
+
+def _finish_reason(answer: Answer) -> FinishReason:
+    """Why the text that became the answer ended."""
+    if answer.candidates:
+        identity = answer.candidates[0].id
+        for completion in answer.trace.nodes[identity.node].completions():
+            if completion.draw == identity.draw:
+                return completion.finish_reason
+    return "stop"

@@ -1,0 +1,153 @@
+"""Which model each node asks, with which sampling and which draws."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from archon.errors import GraphError, UnsupportedError
+from archon.graph.checks import AskingNode
+from archon.graph.draws import DrawPlan, DrawRange, Member, nested_plan, plan_draws
+from archon.graph.prompts.builder import Prompt
+from archon.lm.base import LM
+from archon.spec.architecture import ArchitectureSpec, FuserNode, GeneratorNode, ModelNode
+from archon.spec.messages import json_path
+from archon.spec.model import ModelCard
+from archon.types import DEFAULT_SAMPLING, SamplingParams
+
+
+@dataclass(frozen=True, slots=True)
+class ModelUse:
+    """How one node asks."""
+
+    lm: LM
+    sampling: SamplingParams
+    draws: DrawRange
+
+
+@runtime_checkable
+class NestedLM(Protocol):
+    """An architecture as a model (``archon.graph.lm``), as the graph around it sees it."""
+
+    generates: bool
+    """Whether its output node writes the answer, rather than choosing one."""
+
+    def members(self, sampling: SamplingParams) -> tuple[Member, ...]:
+        """Its nodes as members of draw groups, when it is asked with this sampling."""
+        ...
+
+    def placed(self, plan: DrawPlan) -> LM:
+        """The same, taking its draws from the plan of the graph around it."""
+        ...
+
+    def check_sampling(self, sampling: SamplingParams) -> None:
+        """Raise ``UnsupportedError`` for what it cannot pass on to its nodes."""
+        ...
+
+
+class Models:
+    """The models of an architecture's nodes.
+
+    A request to the whole architecture may bring its own sampling: temperature and top-p then
+    replace those of the generators, ``max_tokens`` and ``stop`` those of the output node.
+
+    Raises
+    ------
+    GraphError : a node's sampling asks for what the architecture that is its model cannot do.
+    """
+
+    def __init__(
+        self,
+        spec: ArchitectureSpec,
+        lms: Mapping[str, LM],
+        cards: Mapping[str, ModelCard | None],
+        prompts: Mapping[str, Prompt],
+    ) -> None:
+        self._spec = spec
+        self._nodes: dict[str, AskingNode] = {
+            name: node for name, node in spec.nodes.items() if isinstance(node, ModelNode)
+        }
+        self._lms = {name: lms[node.model] for name, node in self._nodes.items()}
+        self._sampling: dict[str, SamplingParams] = {}
+        self._group: dict[str, Hashable] = {}
+        for name, node in self._nodes.items():
+            card = cards.get(node.model)
+            lm = self._lms[name]
+            self._sampling[name] = _own_sampling(node, card)
+            model = id(lm) if card is None else card.model_dump_json()
+            self._group[name] = (node.type, getattr(node, "method", ""), model, prompts[name].key)
+            if isinstance(lm, NestedLM):
+                _check_nested(name, lm, self._sampling[name])
+
+    @property
+    def generates(self) -> bool:
+        """Whether the output node writes the answer, rather than choosing one."""
+        output = self._spec.output
+        match self._spec.nodes[output]:
+            case FuserNode() | GeneratorNode(inputs=[]):
+                lm = self._lms[output]
+                return lm.generates if isinstance(lm, NestedLM) else True
+            case _:  # a generator that reads candidates passes them on before its own
+                return False
+
+    @property
+    def output_capabilities(self) -> frozenset[str]:
+        """What the model of an output node that generates can do."""
+        return self._lms[self._spec.output].capabilities if self.generates else frozenset()
+
+    def uses(self, asked: SamplingParams, plan: DrawPlan | None = None) -> dict[str, ModelUse]:
+        """How every node asks when the whole is asked with the sampling ``asked``.
+
+        ``plan`` is given by the graph around a nested architecture; by default it is its own.
+        """
+        if plan is None:
+            plan = plan_draws(self.members(asked))
+        uses: dict[str, ModelUse] = {}
+        for name, lm in self._lms.items():
+            placed = lm.placed(nested_plan(plan, name)) if isinstance(lm, NestedLM) else lm
+            uses[name] = ModelUse(placed, self._asked_sampling(name, asked), plan[(name,)])
+        return uses
+
+    def members(self, asked: SamplingParams) -> tuple[Member, ...]:
+        """The nodes as members of draw groups, in the order of declaration."""
+        return tuple(self._member(name, node, asked) for name, node in self._nodes.items())
+
+    def _member(self, name: str, node: AskingNode, asked: SamplingParams) -> Member:
+        sampling = self._asked_sampling(name, asked)
+        lm = self._lms[name]
+        count = node.samples if isinstance(node, GeneratorNode | FuserNode) else 1
+        nested = lm.members(sampling) if isinstance(lm, NestedLM) else None
+        return Member(name, (self._group[name], sampling), count, nested)
+
+    def _asked_sampling(self, name: str, asked: SamplingParams) -> SamplingParams:
+        sampling = self._sampling[name]
+        if isinstance(self._nodes[name], GeneratorNode):
+            replaced = SamplingParams(temperature=asked.temperature, top_p=asked.top_p)
+            sampling = replaced.over(sampling)
+        if name == self._spec.output and self.generates:
+            replaced = SamplingParams(max_tokens=asked.max_tokens, stop=asked.stop or None)
+            sampling = replaced.over(sampling)
+        return sampling
+
+
+def _own_sampling(node: AskingNode, card: ModelCard | None) -> SamplingParams:
+    """The node's values over its card's over the default; without a card, the node's alone.
+
+    What is then left open is for the model to choose: an app's own LM, or an architecture.
+    """
+    own = SamplingParams() if node.sampling is None else node.sampling.params()
+    if card is None:
+        return own
+    base = (
+        DEFAULT_SAMPLING if card.sampling is None else card.sampling.params().over(DEFAULT_SAMPLING)
+    )
+    return own.over(base)
+
+
+def _check_nested(name: str, lm: NestedLM, sampling: SamplingParams) -> None:
+    try:
+        lm.check_sampling(sampling)
+    except UnsupportedError as error:
+        path = json_path(["nodes", name, "sampling"])
+        raise GraphError(error.reason, path=path) from None

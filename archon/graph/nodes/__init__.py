@@ -1,0 +1,1 @@
+"""The types of nodes, one file each; ``table`` tells which spec makes which."""

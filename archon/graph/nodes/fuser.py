@@ -1,0 +1,32 @@
+"""The fuser: writes one better answer from several."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from archon.graph.candidates import from_completions
+from archon.graph.nodes.base import NodeContext
+from archon.graph.prompts.builder import Prompt
+from archon.types import Candidate
+
+
+class Fuser:
+    """Replaces the candidates it reads by ``samples`` fused ones.
+
+    A fused candidate has all of them as parents and none of their annotations, which speak of
+    other texts.
+    """
+
+    def __init__(self, node: str, prompt: Prompt, samples: int, use_critiques: bool | None) -> None:
+        self._node, self._prompt = node, prompt
+        self._samples, self._use_critiques = samples, use_critiques
+
+    async def run(self, context: NodeContext, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """One call for all samples; without candidates there is nothing to fuse."""
+        if not candidates:
+            return []
+        question = context.question
+        messages = self._prompt.messages(question, candidates, self._use_critiques)
+        completions = await context.ask(messages, self._samples, answer=question.answer)
+        parents = tuple(candidate.id for candidate in candidates)
+        return from_completions(self._node, completions, question.answer, parents)

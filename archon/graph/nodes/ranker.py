@@ -1,0 +1,42 @@
+"""The ranker: orders candidates and keeps the best."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from archon.graph.nodes.base import NodeContext
+from archon.graph.parsing import read_ranking
+from archon.graph.prompts.builder import Prompt
+from archon.types import Annotation, Candidate
+
+UNREAD = "no ranking could be read"
+"""``reason`` of a score that only tells a candidate's original place."""
+
+
+class ListwiseRanker:
+    """Asks once for the order of all candidates.
+
+    Of N candidates the best is scored 1, the next (N - 1)/N, and the last 1/N. Candidates that the
+    reply leaves out follow in their original order; where no ranking can be read, all keep it.
+    A single candidate is scored 1 without a question.
+    """
+
+    def __init__(
+        self, node: str, prompt: Prompt, keep: int | None, use_critiques: bool | None
+    ) -> None:
+        self._node, self._prompt = node, prompt
+        self._keep, self._use_critiques = keep, use_critiques
+
+    async def run(self, context: NodeContext, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """One call, where there is more than one candidate."""
+        order: list[int] | None = list(range(len(candidates)))
+        if len(candidates) > 1:
+            messages = self._prompt.messages(context.question, candidates, self._use_critiques)
+            (completion,) = await context.ask(messages)
+            order = read_ranking(completion.text, len(candidates))
+        ranked = candidates if order is None else [candidates[i] for i in order]
+        reason = UNREAD if order is None else ""
+        return [
+            candidate.annotated(Annotation(self._node, "score", 1 - rank / len(ranked), reason))
+            for rank, candidate in enumerate(ranked[: self._keep])
+        ]

@@ -1,0 +1,159 @@
+"""What judges write in prose, read back: rankings, verdicts, critiques.
+
+Models rarely keep exactly to the form that they are asked for, so each reader tries the asked form
+first, then a few common departures from it, and says so where nothing could be read. All run in
+time linear in the text.
+"""
+
+from __future__ import annotations
+
+import re
+
+from archon.types import VerdictKind
+
+# Candidates are numbered from 1 in prompts and from 0 in what these functions return. Numbers of
+# more than five digits cannot be candidates (a count is at most 10,000).
+_NUMBER = r"\d{1,5}(?!\d)"
+
+_BRACKETED_CHAIN = re.compile(rf"\[{_NUMBER}\](?:[ \t]*+(?:>=|[>≥=])[ \t]*+\[{_NUMBER}\])+")
+_BARE_CHAIN = re.compile(rf"(?:^|:)[ \t*]*+{_NUMBER}(?:[ \t]*+>[ \t]*+{_NUMBER})+[ \t*.]*+$", re.M)
+_BRACKETED_LINE = re.compile(rf"(?:^|:)[ \t*]*+(?:\[{_NUMBER}\][ \t,*.]*+)+$", re.M)
+_ITEM_LINE = re.compile(rf"^[ \t]*+\d{{1,5}}[.)][ \t*]*+\[({_NUMBER})\]", re.M)
+_BARE_LIST = re.compile(rf"\s*+{_NUMBER}(?:[ \t]*+,[ \t]*+{_NUMBER})*+\s*+")
+_DIGITS = re.compile(r"\d+")
+
+
+def read_ranking(text: str, count: int) -> list[int] | None:
+    """The order of ``count`` candidates, best first, as indices from 0; None if none is given.
+
+    Read from, in this order: the last chain ``[2] > [1]``; the last line, or end of a line after a
+    colon, that is ``2 > 1``, else ``[2], [1]``; a numbered list ``1. [2]``; a text of nothing but
+    numbers, ``2, 1``. Numbers that no candidate has, and repetitions, are left out;
+    candidates that the text does not mention follow in their original order.
+    """
+    order = list(dict.fromkeys(i for i in _ranked_numbers(text, count) if 0 <= i < count))
+    if not order:
+        return None
+    mentioned = set(order)
+    return order + [i for i in range(count) if i not in mentioned]
+
+
+def _ranked_numbers(text: str, count: int) -> list[int]:
+    for pattern in (_BRACKETED_CHAIN, _BARE_CHAIN, _BRACKETED_LINE):
+        found = [match.group() for match in pattern.finditer(text)]
+        if found:
+            return _indices(found[-1])
+    items = _ITEM_LINE.findall(text)
+    if items:
+        return [int(number) - 1 for number in items]
+    return _indices(text) if _BARE_LIST.fullmatch(text) else []
+
+
+def _indices(text: str) -> list[int]:
+    return [int(digits) - 1 for digits in _DIGITS.findall(text)]
+
+
+# ------------------------------------------------------------------------------------ verdicts
+
+_WORDS: dict[str, VerdictKind] = {
+    "pass": "pass",
+    "passes": "pass",
+    "correct": "pass",
+    "right": "pass",
+    "true": "pass",
+    "yes": "pass",
+    "fail": "fail",
+    "fails": "fail",
+    "incorrect": "fail",
+    "wrong": "fail",
+    "false": "fail",
+    "no": "fail",
+    "abstain": "abstain",
+    "unsure": "abstain",
+    "unknown": "abstain",
+}
+_WORD = "|".join(
+    # "no mistakes found" and "yes and no" decide nothing
+    rf"{word}(?![ \t]+\w)" if word in ("yes", "no") else word
+    for word in sorted(_WORDS, key=len, reverse=True)
+)
+_LABELLED = re.compile(
+    rf"\bverdict\b[ \t*_\"]*+(?:is\b)?[ \t*_:\"=-]*+(?:(not)[ \t]+)?({_WORD})\b", re.I
+)
+_LAST_LINE = re.compile(rf"(?:(not)[ \t]+)?({_WORD})")
+_STATED = re.compile(
+    r"(?<!if the )(?<!whether the )\b(?:candidate|answer|solution|response)[ \t]+"
+    r"(?:\[?\d{1,5}\]?[ \t]+)?is[ \t]+(?:(not)[ \t]+)?(correct|incorrect|right|wrong)\b",
+    re.I,
+)
+
+
+def read_verdict(text: str) -> VerdictKind:
+    """What a judge decides at the end of its argument; *abstain* where it cannot be read.
+
+    Read from, in this order: the last ``Verdict: correct`` (or another word for it); a last line
+    that is such a word alone; the last statement like "the answer is incorrect".
+    """
+    labelled = _last(_LABELLED, text)
+    if labelled is not None:
+        return _decision(labelled)
+    line = text.strip().rpartition("\n")[2].strip(" \t*_.!\"'`[]()").lower()
+    alone = _LAST_LINE.fullmatch(line)
+    if alone is not None:
+        return _decision(alone)
+    stated = _last(_STATED, text)
+    return "abstain" if stated is None else _decision(stated)
+
+
+def _last(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
+    match = None
+    for match in pattern.finditer(text):  # noqa: B007 - only the last one counts
+        pass
+    return match
+
+
+def _decision(match: re.Match[str]) -> VerdictKind:
+    negated, word = match.groups()
+    verdict = _WORDS[word.lower()]
+    if not negated or verdict == "abstain":
+        return verdict
+    return "fail" if verdict == "pass" else "pass"
+
+
+# ----------------------------------------------------------------------------------- critiques
+
+_MARKUP = r"^[ \t#>*-]*+"
+_HEADINGS = (
+    re.compile(rf"{_MARKUP}\[({_NUMBER})\][ \t*]*+[:.)-]?", re.M),
+    re.compile(
+        rf"{_MARKUP}(?:candidate|answer|solution|response)[ \t]+(?:#[ \t]*)?\[?({_NUMBER})\]?"
+        r"[ \t*]*+[:.)-]?",
+        re.M | re.I,
+    ),
+    re.compile(rf"^[ \t]*+({_NUMBER})[.:)]", re.M),
+)
+
+
+def read_critiques(text: str, count: int) -> dict[int, str]:
+    """The part of the text that speaks of each candidate, by index from 0.
+
+    Parts begin at lines headed ``[2]``, else ``Candidate 2``, else ``2.``; several parts on one
+    candidate are put together. A candidate of which nothing is said is left out; where no part
+    could be told apart, the result is empty.
+    """
+    for heading in _HEADINGS:
+        parts = _sections(text, list(heading.finditer(text)), count)
+        if parts:
+            return parts
+    return {}
+
+
+def _sections(text: str, headings: list[re.Match[str]], count: int) -> dict[int, str]:
+    parts: dict[int, str] = {}
+    ends = [match.start() for match in headings[1:]] + [len(text)]
+    for match, end in zip(headings, ends, strict=False):
+        index = int(match.group(1)) - 1
+        body = text[match.end() : end].strip(" \t\n*")
+        if body and 0 <= index < count:
+            parts[index] = f"{parts[index]}\n{body}" if index in parts else body
+    return parts

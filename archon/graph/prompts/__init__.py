@@ -1,0 +1,1 @@
+"""How nodes word what they ask: named templates, users' own texts, worked examples."""

@@ -1,0 +1,150 @@
+"""The prompt of a node: its wording and worked examples, turned into messages for each call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from archon.errors import GraphError
+from archon.graph.exemplars import default_pool, load_pool
+from archon.graph.prompts.listing import list_candidates, list_critiques
+from archon.graph.prompts.templates import (
+    TEMPLATES,
+    WORKED_REPLY,
+    NodeType,
+    Template,
+    default_template,
+)
+from archon.graph.prompts.wording import Wording
+from archon.spec.common import PromptSpec
+from archon.spec.messages import shown, suggestion
+from archon.types import AnswerKind, Candidate, Example, Message, Question
+
+FIELDS = ("question", "candidates", "critiques")
+
+
+class Prompt:
+    """How one node asks its model.
+
+    Messages are, in this order: the question's history, the system message, the worked examples
+    as turns of user and assistant, and the wording with its fields filled in. All but the first
+    and the last are made once, so that nodes with equal prompts share them as a prefix.
+
+    Parameters
+    ----------
+    spec : the wording; without ``template`` and ``text``, the default template of the type.
+    node_type : whose templates ``template`` names.
+    reads_candidates : whether the node has inputs.
+    base_dir : where the path of an exemplar pool starts.
+
+    Raises
+    ------
+    GraphError : there is no such template, or the user's text lacks a field that the node needs or
+        has one that nothing fills, or there are more shots than the named pool has examples.
+    SpecError : there is no such pool.
+    """
+
+    def __init__(
+        self,
+        spec: PromptSpec,
+        node_type: NodeType,
+        *,
+        reads_candidates: bool,
+        base_dir: Path | None = None,
+    ) -> None:
+        self._text, self._shots = spec.text, spec.shots or 0
+        self._template = None if spec.text is not None else _template(spec.template, node_type)
+        self._system = () if spec.system is None else (Message("system", spec.system),)
+        self._own_pool = None if spec.examples is None else load_pool(spec.examples, base_dir)
+        self._example_wording = None if node_type == "generator" else Wording("{question}")
+        self._wordings: dict[AnswerKind, Wording] = {}
+        self._openings: dict[AnswerKind, tuple[tuple[Example, ...], tuple[Message, ...]]] = {}
+        self.key = (self._template, spec.text, spec.system, self._shots, self._own_pool)
+        """Equal for prompts that say the same."""
+        if spec.text is not None:
+            _check_fields(Wording(spec.text), node_type, reads_candidates)
+        if self._own_pool is not None:
+            self.check_shots(None)
+
+    def check_shots(self, examples: tuple[Example, ...] | None) -> None:
+        """Refuse more shots than there are examples; ``examples`` is the benchmark's pool, if any.
+
+        Raises
+        ------
+        GraphError : names both numbers.
+        """
+        pool = self._pool(examples)
+        if self._shots > len(pool):
+            reason = f"{self._shots} shots are asked for, but the pool has {len(pool)} examples"
+            raise GraphError(reason)
+
+    def messages(
+        self,
+        question: Question,
+        candidates: Sequence[Candidate] = (),
+        use_critiques: bool | None = None,
+    ) -> tuple[Message, ...]:
+        """What the node asks; critiques are left out only where ``use_critiques`` is False."""
+        wording = self._wording(question.answer)
+        values = {"question": question.text}
+        if "candidates" in wording.fields:
+            values["candidates"] = list_candidates(candidates)
+        if "critiques" in wording.fields:
+            values["critiques"] = "" if use_critiques is False else list_critiques(candidates)
+        asked = Message("user", wording.fill(values))
+        return (*question.history, *self._opening(question), asked)
+
+    def _wording(self, answer: AnswerKind) -> Wording:
+        wording = self._wordings.get(answer)
+        if wording is None:
+            text = self._template.wording(answer) if self._template else self._text or ""
+            wording = self._wordings[answer] = Wording(text)
+        return wording
+
+    def _pool(self, examples: tuple[Example, ...] | None) -> tuple[Example, ...]:
+        if self._own_pool is not None:
+            return self._own_pool
+        return default_pool() if examples is None else examples
+
+    def _opening(self, question: Question) -> tuple[Message, ...]:
+        """System message and worked examples; kept for as long as questions bring one pool."""
+        if not self._shots:
+            return self._system
+        pool = self._pool(question.examples)
+        known = self._openings.get(question.answer)
+        if known is None or known[0] is not pool:
+            self.check_shots(question.examples)
+            examples = pool[: self._shots]
+            turns = (turn for e in examples for turn in self._turns(e, question.answer))
+            known = self._openings[question.answer] = (pool, (*self._system, *turns))
+        return known[1]
+
+    def _turns(self, example: Example, answer: AnswerKind) -> tuple[Message, Message]:
+        wording = self._example_wording or self._wording(answer)
+        form = self._template.reply(answer) if self._template else WORKED_REPLY[answer]
+        asked = wording.fill({"question": example.question, "candidates": "", "critiques": ""})
+        answered = {"reasoning": example.reasoning, "answer": example.answer}
+        reply = Wording(form).fill(answered).strip()
+        return Message("user", asked), Message("assistant", reply)
+
+
+def _template(name: str | None, node_type: NodeType) -> Template:
+    templates = TEMPLATES[node_type]
+    if name is None:
+        return templates[default_template(node_type)]
+    if name not in templates:
+        hint = suggestion(name, templates)
+        raise GraphError(f"a {node_type} has no prompt template {shown(name)}{hint}")
+    return templates[name]
+
+
+def _check_fields(wording: Wording, node_type: NodeType, reads_candidates: bool) -> None:
+    needed = FIELDS[:1] if node_type == "generator" else FIELDS[:2]
+    for field in needed:
+        if field not in wording.fields:
+            raise GraphError(f"the text of a {node_type} needs the field {{{field}}}")
+    usable = FIELDS if reads_candidates else FIELDS[:1]
+    for field in sorted(wording.fields.difference(usable)):
+        hint = suggestion(field, usable)
+        reason = f"nothing fills the field {{{shown(field)[1:-1]}}} of the text{hint}"
+        raise GraphError(f"{reason} ({{{{ and }}}} stand for braces themselves)")

@@ -1,0 +1,171 @@
+"""Everything that happened on the way to an answer.
+
+Times are in seconds; offsets count from the moment the question was asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from archon.types import (
+    Annotation,
+    Candidate,
+    CandidateId,
+    Completion,
+    Message,
+    Question,
+    SamplingParams,
+    Usage,
+    cost_tokens,
+    total_usage,
+)
+
+VERSION = 1
+
+
+@dataclass(slots=True)
+class CallTrace:
+    """One request to a model: what was asked, and every completion."""
+
+    messages: tuple[Message, ...]
+    sampling: SamplingParams
+    first_draw: int
+    completions: list[Completion]
+    start_seconds: float
+    seconds: float
+
+
+@dataclass(slots=True)
+class NodeTrace:
+    """One node: what it read, asked and passed on."""
+
+    node: str
+    type: str
+    start_seconds: float
+    inputs: tuple[CandidateId, ...]
+    calls: list[CallTrace] = field(default_factory=list)
+    outputs: tuple[Candidate, ...] = ()
+    seconds: float = 0.0
+    bypassed: bool = False
+    """Its ``when`` was false, and its inputs passed it by."""
+
+    @property
+    def usage(self) -> Usage:
+        """What all its calls used."""
+        return total_usage(self.completions())
+
+    def completions(self) -> Iterator[Completion]:
+        """Every completion, in the order in which the calls ended."""
+        return (completion for call in self.calls for completion in call.completions)
+
+
+@dataclass(slots=True)
+class Trace:
+    """One run of an architecture on one question."""
+
+    architecture: str
+    question: Question
+    seed: int
+    run: int
+    output: str
+    nodes: dict[str, NodeTrace] = field(default_factory=dict)
+    """In the order in which the nodes started."""
+    seconds: float = 0.0
+
+    @property
+    def usage(self) -> Usage:
+        """What all nodes used."""
+        return total_usage(self.completions())
+
+    @property
+    def cost_tokens(self) -> int:
+        """The cost of the answer, as ``archon.types.cost_tokens`` defines it."""
+        return cost_tokens(self.completions())
+
+    @property
+    def prompts(self) -> dict[str, int]:
+        """Digest → tokens of every distinct prompt that was read."""
+        return {d: tokens for c in self.completions() for d, tokens in c.prompts.items()}
+
+    def completions(self) -> Iterator[Completion]:
+        """Every completion of every node."""
+        return (completion for node in self.nodes.values() for completion in node.completions())
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as plain data."""
+        question = self.question
+        return {
+            "version": VERSION,
+            "architecture": self.architecture,
+            "question": {
+                "text": question.text,
+                "history": [_fields(message) for message in question.history],
+                "answer": question.answer,
+            },
+            "seed": self.seed,
+            "run": self.run,
+            "output": self.output,
+            "usage": _fields(self.usage),
+            "cost_tokens": self.cost_tokens,
+            "seconds": self.seconds,
+            "nodes": [_node(node) for node in self.nodes.values()],
+        }
+
+
+def candidate_json(candidate: Candidate) -> dict[str, Any]:
+    """A candidate as plain data."""
+    return {
+        "id": _fields(candidate.id),
+        "text": candidate.text,
+        "value": candidate.value,
+        "parents": _ids(candidate.parents),
+        "annotations": [_fields(annotation) for annotation in candidate.annotations],
+    }
+
+
+def _node(node: NodeTrace) -> dict[str, Any]:
+    return {
+        "node": node.node,
+        "type": node.type,
+        "bypassed": node.bypassed,
+        "start_seconds": node.start_seconds,
+        "seconds": node.seconds,
+        "usage": _fields(node.usage),
+        "inputs": _ids(node.inputs),
+        "outputs": [candidate_json(candidate) for candidate in node.outputs],
+        "calls": [_call(call) for call in node.calls],
+    }
+
+
+def _call(call: CallTrace) -> dict[str, Any]:
+    return {
+        "messages": [_fields(message) for message in call.messages],
+        "sampling": _fields(call.sampling),
+        "first_draw": call.first_draw,
+        "start_seconds": call.start_seconds,
+        "seconds": call.seconds,
+        "completions": [_completion(completion) for completion in call.completions],
+    }
+
+
+def _completion(completion: Completion) -> dict[str, Any]:
+    data = {
+        "text": completion.text,
+        "draw": completion.draw,
+        "finish_reason": completion.finish_reason,
+        "usage": _fields(completion.usage),
+    }
+    if isinstance(completion.trace, Trace):
+        data["trace"] = completion.trace.to_json()
+    return data
+
+
+def _ids(ids: Iterable[CandidateId]) -> list[dict[str, Any]]:
+    return [_fields(identity) for identity in ids]
+
+
+def _fields(value: Usage | CandidateId | SamplingParams | Annotation | Message) -> dict[str, Any]:
+    """The fields of a flat value."""
+    return {f.name: getattr(value, f.name) for f in fields(value)}

@@ -1,0 +1,66 @@
+"""The seam: everything that answers a request is an ``LM``.
+
+The scripted double, a remote server, the local engine and a whole architecture satisfy it.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+from archon.errors import UnsupportedError
+from archon.types import Completion, OnEvent, Request
+
+CAPABILITIES: dict[str, str] = {
+    "chat": "reads turns of a conversation through a chat template",
+    "logprobs": "returns the log-probability of each generated token",
+    "choices": "scores given continuations without generating",
+    "constraint": "holds its output to a JSON schema or a regular expression",
+    "stream": "sends token deltas while it generates",
+}
+
+
+@runtime_checkable
+class LM(Protocol):
+    """A language model, or anything that behaves like one.
+
+    ``generate`` returns ``request.n`` completions in the order of their draws, draws numbered
+    from ``request.first_draw``. It may be cancelled at any await; nothing of the call is left
+    running then. ``on_event`` is called in the event loop's thread.
+
+    Raises
+    ------
+    LMError : the model did not answer, or lacks a capability that the request needs.
+    """
+
+    capabilities: frozenset[str]
+
+    async def generate(
+        self, request: Request, on_event: OnEvent | None = None
+    ) -> list[Completion]: ...
+
+
+def check_request(request: Request, capabilities: frozenset[str], model: str) -> None:
+    """Refuse a request that asks for what a model lacks, or for no draws.
+
+    Raises
+    ------
+    UnsupportedError : names the model and the missing capability.
+    """
+    if request.n < 1 or request.first_draw < 0:
+        raise UnsupportedError(f"{model}: n must be at least 1 and first_draw at least 0")
+    needed = {
+        "choices": request.choices is not None,
+        "constraint": request.constraint is not None,
+        "logprobs": request.logprobs,
+    }
+    for capability, is_needed in needed.items():
+        if is_needed and capability not in capabilities:
+            meaning = CAPABILITIES[capability]
+            raise UnsupportedError(f"{model} lacks the capability {capability!r} ({meaning})")
+
+
+async def close(lm: LM) -> None:
+    """Free what an LM holds, such as connections or weights, if it has an ``aclose`` for it."""
+    aclose = getattr(lm, "aclose", None)
+    if aclose is not None:
+        await aclose()

@@ -1,0 +1,46 @@
+"""Small tools of asyncio that the language models share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, Generic, TypeVar
+from weakref import WeakKeyDictionary
+
+T = TypeVar("T")
+
+
+class PerLoop(Generic[T]):
+    """One value for each event loop, made when a loop first asks for it.
+
+    Semaphores and connections work only in the loop in which they were first used, while a
+    language model may be called from several: ``asyncio.run`` makes a new one each time.
+    """
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._values: WeakKeyDictionary[asyncio.AbstractEventLoop, T] = WeakKeyDictionary()
+
+    def get(self) -> T:
+        """The running loop's value."""
+        loop = asyncio.get_running_loop()
+        if loop not in self._values:
+            self._values[loop] = self._make()
+        return self._values[loop]
+
+    def pop(self) -> T | None:
+        """Forget and return the running loop's value, or None where it has none."""
+        return self._values.pop(asyncio.get_running_loop(), None)
+
+
+async def run_all(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """The results of all calls, run concurrently, in their order.
+
+    The first failure cancels the rest and is raised as itself, not within an exception group.
+    """
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(call) for call in calls]
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from failures.exceptions[0].__cause__
+    return [task.result() for task in tasks]

@@ -1,0 +1,203 @@
+"""A short text that a constraint allows, for the scripted model.
+
+JSON schemas: ``const``, ``enum``, ``anyOf``, ``oneOf``, local ``$ref``, and the plain types with
+their lengths and bounds; only required properties are given. Regular expressions: literals,
+classes, groups, alternatives and repeats. Whatever else a constraint uses is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import string
+from collections.abc import Mapping
+from random import Random
+from typing import Any
+
+from archon.errors import UnsupportedError
+from archon.types import Constraint
+
+_MAX_DEPTH = 40
+_SCHEMA_KEYS = frozenset(
+    {"type", "const", "enum", "anyOf", "oneOf", "properties", "required", "items", "minItems"}
+    | {"maxItems", "minLength", "maxLength", "pattern", "additionalProperties"}
+    | {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}
+    | {"$ref", "$defs", "definitions", "$schema", "$id"}
+    | {"title", "description", "default", "examples"}
+)
+_ESCAPES = {"d": string.digits, "w": string.ascii_lowercase, "s": " ", "n": "\n", "t": "\t"}
+
+
+def conforming_text(constraint: Constraint, number: int) -> str:
+    """A text that the constraint allows; where it leaves a choice, ``number`` decides.
+
+    Raises
+    ------
+    UnsupportedError : the constraint uses something that is not covered here.
+    """
+    rng = Random(number)
+    if constraint.json_schema is not None:
+        instance = _Schema(constraint.json_schema, rng).instance(constraint.json_schema, 0)
+        return json.dumps(instance, ensure_ascii=False)
+    pattern = constraint.regex or ""
+    try:
+        text = _Pattern(pattern, rng).text()
+        if re.fullmatch(pattern, text):
+            return text
+    except (IndexError, ValueError, re.error):
+        pass
+    raise UnsupportedError(f"the scripted model cannot follow the regular expression {pattern!r}")
+
+
+class _Schema:
+    """Makes minimal instances of the parts of one JSON schema."""
+
+    def __init__(self, root: Mapping[str, Any], rng: Random) -> None:
+        self._root, self._rng = root, rng
+
+    def instance(self, schema: Any, depth: int) -> Any:
+        if schema is True:
+            return None
+        if not isinstance(schema, Mapping) or depth > _MAX_DEPTH:
+            raise UnsupportedError("the scripted model cannot follow this JSON schema")
+        unknown = sorted(schema.keys() - _SCHEMA_KEYS)
+        if unknown:
+            raise UnsupportedError(f"the scripted model does not know JSON schema's {unknown[0]!r}")
+        if "const" in schema:
+            return schema["const"]
+        if "enum" in schema:
+            return self._rng.choice(schema["enum"])
+        for key in ("anyOf", "oneOf"):
+            if key in schema:
+                return self.instance(self._rng.choice(schema[key]), depth + 1)
+        if "$ref" in schema:
+            return self.instance(self._referred(schema["$ref"]), depth + 1)
+        return self._typed(schema, depth)
+
+    def _typed(self, schema: Mapping[str, Any], depth: int) -> Any:
+        kind = schema.get("type", "object" if "properties" in schema else "null")
+        match kind[0] if isinstance(kind, list) else kind:
+            case "object":
+                properties = schema.get("properties", {})
+                return {
+                    name: self.instance(properties.get(name, True), depth + 1)
+                    for name in schema.get("required", ())
+                }
+            case "array":
+                item = schema.get("items", True)
+                return [self.instance(item, depth + 1) for _ in range(schema.get("minItems", 0))]
+            case "string":
+                if "pattern" in schema:
+                    return conforming_text(Constraint(regex=schema["pattern"]), 0)
+                return "a" * max(schema.get("minLength", 0), min(1, schema.get("maxLength", 1)))
+            case "integer" | "number":
+                return self._number(schema)
+            case "boolean":
+                return self._rng.random() < 0.5
+            case "null":
+                return None
+        raise UnsupportedError(f"the scripted model does not know JSON schema's type {kind!r}")
+
+    def _number(self, schema: Mapping[str, Any]) -> Any:
+        if "minimum" in schema:
+            return schema["minimum"]
+        if "exclusiveMinimum" in schema:
+            return schema["exclusiveMinimum"] + 1
+        high = schema.get("maximum", schema.get("exclusiveMaximum", 1) - 1)
+        return min(0, high)
+
+    def _referred(self, reference: str) -> Any:
+        target: Any = self._root
+        for part in reference.removeprefix("#").strip("/").split("/"):
+            if not isinstance(target, Mapping) or part not in target:
+                raise UnsupportedError(f"JSON schema refers to {reference!r}, which is not there")
+            target = target[part]
+        return target
+
+
+class _Pattern:
+    """Reads a regular expression from left to right and writes a text that it matches."""
+
+    def __init__(self, pattern: str, rng: Random) -> None:
+        self._pattern, self._at, self._rng = pattern, 0, rng
+
+    def text(self) -> str:
+        text = self._alternatives()
+        if self._at < len(self._pattern):
+            raise ValueError("unbalanced parenthesis")
+        return text
+
+    def _alternatives(self) -> str:
+        texts = [self._sequence()]
+        while self._next() == "|":
+            self._at += 1
+            texts.append(self._sequence())
+        return self._rng.choice(texts)
+
+    def _sequence(self) -> str:
+        text = ""
+        while self._next() not in ("", "|", ")"):
+            item = self._item()
+            text += item * self._repeats()
+        return text
+
+    def _item(self) -> str:
+        character = self._take()
+        if character == "(":
+            if self._next() == "?":
+                self._expect("?:")
+            text = self._alternatives()
+            self._expect(")")
+            return text
+        if character == "[":
+            return self._rng.choice(self._class())
+        if character == "\\":
+            escaped = self._take()
+            return self._rng.choice(_ESCAPES.get(escaped, escaped))
+        if character in "^$":
+            return ""
+        return "a" if character == "." else character
+
+    def _class(self) -> str:
+        """The characters between brackets; a negated class is refused by the final check."""
+        characters = ""
+        while self._next() != "]":
+            first = self._take()
+            if first == "\\":
+                escaped = self._take()
+                characters += _ESCAPES.get(escaped, escaped)
+            elif self._pattern[self._at : self._at + 1] == "-" and self._peek(1) != "]":
+                self._at += 1
+                characters += "".join(map(chr, range(ord(first), ord(self._take()) + 1)))
+            else:
+                characters += first
+        self._at += 1
+        return characters
+
+    def _repeats(self) -> int:
+        """The fewest repeats that the quantifier here allows; 1 where there is none."""
+        character = self._next()
+        if character in ("?", "*", "+"):
+            self._at += 1
+            return 1 if character == "+" else 0
+        if character != "{":
+            return 1
+        bounds, _, _ = self._pattern[self._at + 1 :].partition("}")
+        self._at += len(bounds) + 2
+        return int(bounds.split(",")[0] or 0)
+
+    def _next(self) -> str:
+        return self._peek(0)
+
+    def _peek(self, ahead: int) -> str:
+        return self._pattern[self._at + ahead : self._at + ahead + 1]
+
+    def _take(self) -> str:
+        character = self._pattern[self._at]
+        self._at += 1
+        return character
+
+    def _expect(self, text: str) -> None:
+        if not self._pattern.startswith(text, self._at):
+            raise ValueError(f"{text!r} expected")
+        self._at += len(text)

@@ -1,0 +1,48 @@
+"""From a model card to the language model that it describes.
+
+Backends are imported when a card asks for them, so that what one needs (torch, httpx) costs
+nothing where another is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
+
+from archon.lm.base import CAPABILITIES, LM
+from archon.spec.model import LocalCard, ModelCard, OpenAICard, ScriptedCard
+
+OPENERS: dict[str, str] = {
+    "local": "archon.lm.local:open_local",
+    "openai": "archon.lm.remote:open_remote",
+    "scripted": "archon.lm.scripted:open_scripted",
+}
+"""Backend → ``module:callable`` that takes (card, base_dir)."""
+
+
+def capabilities(card: ModelCard) -> frozenset[str]:
+    """What the card's model will be able to do, told without opening it."""
+    match card:
+        case LocalCard():
+            return frozenset({"chat", "logprobs", "stream"})
+        case OpenAICard():
+            return frozenset({"chat", "stream"} | ({"logprobs"} if card.logprobs else set()))
+        case ScriptedCard():
+            return frozenset(CAPABILITIES)
+
+
+def open_lm(card: ModelCard, base_dir: Path | None = None) -> LM:
+    """Open the card's model; relative paths in the card start at ``base_dir``.
+
+    Raises
+    ------
+    ModelError : its weights cannot be had or run.
+    UsageError : what the card names on this machine, such as a key, is not there.
+    MissingExtraError : the backend needs a package that is not installed.
+    """
+    module_name, _, function_name = OPENERS[card.backend].partition(":")
+    module = importlib.import_module(module_name)
+    opener = cast(Callable[[ModelCard, Path | None], LM], getattr(module, function_name))
+    return opener(card, base_dir)

@@ -1,0 +1,73 @@
+"""A model that is opened at its first request: files can be checked and shown without weights."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from pathlib import Path
+from weakref import WeakValueDictionary
+
+from archon.lm import factory
+from archon.lm.base import LM, close
+from archon.spec.model import LocalCard, ModelCard, PathSource
+from archon.types import Completion, OnEvent, Request
+
+
+class LazyLM:
+    """The model of a card, opened when it is first asked; safe to use from several event loops.
+
+    Parameters
+    ----------
+    base_dir : where relative paths in the card start.
+    """
+
+    def __init__(self, card: ModelCard, base_dir: Path) -> None:
+        self.card, self.base_dir = card, base_dir
+        self.capabilities = factory.capabilities(card)
+        self._lm: LM | None = None
+        self._lock = threading.Lock()
+
+    async def generate(self, request: Request, on_event: OnEvent | None = None) -> list[Completion]:
+        """Pass the request on to the model, opened by then in a thread of its own."""
+        lm = self._lm
+        if lm is None:
+            lm = await asyncio.to_thread(self.open)
+        return await lm.generate(request, on_event)
+
+    def open(self) -> LM:
+        """Open the model now, in this thread, if it is not open yet.
+
+        Raises
+        ------
+        ModelError : its weights cannot be had or run.
+        UsageError : what the card names on this machine, such as a key, is not there.
+        MissingExtraError : the backend needs a package that is not installed.
+        """
+        with self._lock:
+            if self._lm is None:
+                self._lm = factory.open_lm(self.card, self.base_dir)
+            return self._lm
+
+    async def aclose(self) -> None:
+        """Close the model; the next request opens it again."""
+        with self._lock:
+            lm, self._lm = self._lm, None
+        if lm is not None:
+            await close(lm)
+
+
+_SHARED: WeakValueDictionary[str, LazyLM] = WeakValueDictionary()
+
+
+def shared_lm(card: ModelCard, base_dir: Path) -> LazyLM:
+    """The one model of all equal cards, so that architectures share weights and batches."""
+    key = json.dumps([card.model_dump_json(), str(base_dir) if _has_paths(card) else ""])
+    lm = _SHARED.get(key)
+    if lm is None:
+        lm = _SHARED[key] = LazyLM(card, base_dir)
+    return lm
+
+
+def _has_paths(card: ModelCard) -> bool:
+    return isinstance(card, LocalCard) and any(isinstance(s, PathSource) for s in card.sources)

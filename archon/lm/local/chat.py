@@ -1,0 +1,87 @@
+"""From messages to the token ids that a model was trained to read.
+
+A chat model's file carries a Jinja2 template. It is somebody else's program, so it runs in Jinja2's
+immutable sandbox; and what messages say cannot forge its control tokens (see ``guarded``). A base
+model has no template: it gets a plain transcript to continue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jinja2
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from archon.engine.gguf import GGUFFile
+from archon.errors import LMError, ModelError
+from archon.lm.local.tokenizer import TextTokenizer
+from archon.types import Message
+
+_GUARDS = [chr(code) for code in range(0xE000, 0xE010)]
+_SPEAKERS = {"system": "", "user": "Question: ", "assistant": "Answer: "}
+
+
+class ChatFormat:
+    """How one model wants to be spoken to.
+
+    Raises
+    ------
+    ModelError : the file's template cannot be compiled.
+    """
+
+    def __init__(self, file: GGUFFile, tokenizer: TextTokenizer) -> None:
+        self._tokenizer = tokenizer
+        source = file.metadata.get("tokenizer.chat_template")
+        self._bos = self._special_text(file, "bos_token_id")
+        self._eos = self._special_text(file, "eos_token_id")
+        self._add_bos = bool(file.metadata.get("tokenizer.ggml.add_bos_token", False))
+        self._template = None
+        if isinstance(source, str):
+            environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+            environment.globals["raise_exception"] = _refuse
+            try:
+                self._template = environment.from_string(source)
+            except jinja2.TemplateError as error:
+                raise ModelError(f"{file.path}: damaged chat template: {error}") from None
+
+    def encode(self, messages: Sequence[Message]) -> list[int]:
+        """Messages → token ids, ending where the model is to speak.
+
+        Raises
+        ------
+        LMError : the model's template refuses these messages.
+        """
+        if self._template is None:
+            begin = [self._tokenizer.special_ids[self._bos]] if self._add_bos and self._bos else []
+            return begin + self._tokenizer.encode(transcript(messages))
+        guard = next((g for g in _GUARDS if all(g not in m.content for m in messages)), "")
+        if not guard:
+            raise LMError("a message holds every private-use character that could guard it")
+        turns = [
+            {"role": m.role, "content": self._tokenizer.guarded(m.content, guard)} for m in messages
+        ]
+        try:
+            rendered = self._template.render(
+                messages=turns,
+                add_generation_prompt=True,
+                bos_token=self._bos,
+                eos_token=self._eos,
+            )
+        except (jinja2.TemplateError, TypeError, ValueError, ArithmeticError) as error:
+            raise LMError(f"the chat template refuses these messages: {error}") from None
+        return self._tokenizer.encode_template(rendered, guard)
+
+    def _special_text(self, file: GGUFFile, key: str) -> str:
+        value = file.metadata.get(f"tokenizer.ggml.{key}")
+        known = isinstance(value, int) and 0 <= value < len(self._tokenizer.tokens)
+        return self._tokenizer.tokens[value] if known and isinstance(value, int) else ""
+
+
+def transcript(messages: Sequence[Message]) -> str:
+    """A conversation as plain text for a base model to continue."""
+    parts = [_SPEAKERS[message.role] + message.content for message in messages]
+    return "\n\n".join([*parts, _SPEAKERS["assistant"].rstrip()])
+
+
+def _refuse(reason: str) -> None:
+    raise jinja2.TemplateError(reason)

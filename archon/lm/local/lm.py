@@ -1,0 +1,167 @@
+"""``LocalLM``: the engine as a language model."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import Callable, Sequence
+from hashlib import blake2b
+from pathlib import Path
+
+from archon.engine.gguf import GGUFFile
+from archon.engine.loading import load_engine
+from archon.engine.sequence import Generation, GenerationRequest, OnToken, SamplingRule
+from archon.engine.worker import EngineWorker
+from archon.errors import LMError
+from archon.lm.local.chat import ChatFormat
+from archon.lm.local.stream import TextStream
+from archon.lm.local.tokenizer import TextTokenizer
+from archon.spec.model import LocalCard
+from archon.types import (
+    DEFAULT_SAMPLING,
+    Completion,
+    OnEvent,
+    Request,
+    SamplingParams,
+    TokenDelta,
+    Usage,
+)
+from archon.weights import pull
+from archon.weights.digest import digest_of
+from archon.weights.progress import silent
+
+
+def load(card: LocalCard, base_dir: Path) -> LocalLM:
+    """Fetch the card's weights where they are not here yet, and load them into an engine.
+
+    Raises
+    ------
+    ModelError : the weights cannot be had or run.
+    """
+    path = pull(card, base_dir)
+    file = GGUFFile(path)
+    digest = next((s.sha256 for s in card.sources if s.sha256), None) or digest_of(path, silent)
+    tokenizer = TextTokenizer(file)
+    chat = ChatFormat(file, tokenizer)
+    engine = load_engine(file, card.precision, model_id=digest, context_length=card.context)
+    sampling = card.sampling.params() if card.sampling else SamplingParams()
+    return LocalLM(EngineWorker(engine), tokenizer, chat, sampling)
+
+
+class LocalLM:
+    """A decoder run by our own engine.
+
+    Calls of any number of tasks and event loops meet in the engine's batch; a draw comes out the
+    same whatever else is there.
+
+    Parameters
+    ----------
+    sampling : the model's own defaults, under what a request says.
+    """
+
+    capabilities = frozenset({"chat", "logprobs", "stream"})
+
+    def __init__(
+        self,
+        worker: EngineWorker,
+        tokenizer: TextTokenizer,
+        chat: ChatFormat,
+        sampling: SamplingParams,
+    ) -> None:
+        self.worker, self.tokenizer, self.chat = worker, tokenizer, chat
+        self._sampling = sampling.over(DEFAULT_SAMPLING)
+
+    async def generate(self, request: Request, on_event: OnEvent | None = None) -> list[Completion]:
+        """Answer a request; see ``archon.lm.base.LM``.
+
+        Raises
+        ------
+        LMError : the request needs scored choices or a constraint.
+        EngineError : the prompt does not fit, or the engine failed.
+        """
+        if request.choices is not None or request.constraint is not None:
+            raise LMError("the local engine cannot score choices or hold to a constraint")
+        sampling = request.sampling.over(self._sampling)
+        prompt_ids = tuple(self.chat.encode(request.messages))
+        streams = [TextStream(self.tokenizer, sampling.stop or ()) for _ in range(request.n)]
+        generations = await self.worker.generate(
+            GenerationRequest(
+                prompt_ids=prompt_ids,
+                draws=tuple(range(request.first_draw, request.first_draw + request.n)),
+                seed=request.seed,
+                rule=_rule(sampling),
+                max_tokens=sampling.max_tokens or 1,
+                stop_ids=self.tokenizer.stop_ids,
+                logprobs=request.logprobs,
+                on_token=self._on_token(streams, request.first_draw, on_event),
+            )
+        )
+        prompt = {self._digest(prompt_ids): len(prompt_ids)}
+        return [
+            self._completion(generation, stream, prompt, on_event)
+            for generation, stream in zip(generations, streams, strict=True)
+        ]
+
+    async def aclose(self) -> None:
+        """Stop the engine's thread."""
+        await asyncio.to_thread(self.worker.close)
+
+    @staticmethod
+    def _on_token(
+        streams: Sequence[TextStream], first_draw: int, on_event: OnEvent | None
+    ) -> OnToken:
+        """What the engine's thread calls for each token: grows the text, sends it, stops it."""
+        send: Callable[[int, str], object] = lambda draw, text: None  # noqa: E731
+        if on_event is not None:
+            loop = asyncio.get_running_loop()
+
+            def send(draw: int, text: str) -> object:
+                return loop.call_soon_threadsafe(on_event, TokenDelta(draw, text))
+
+        def on_token(index: int, token: int) -> bool:
+            if delta := streams[index].feed(token):
+                send(first_draw + index, delta)
+            return streams[index].stopped
+
+        return on_token
+
+    def _completion(
+        self,
+        generation: Generation,
+        stream: TextStream,
+        prompt: dict[str, int],
+        on_event: OnEvent | None,
+    ) -> Completion:
+        rest = stream.finish()
+        if rest and on_event is not None:
+            on_event(TokenDelta(generation.draw, rest))
+        num_tokens = len(generation.token_ids)
+        return Completion(
+            text=stream.text,
+            draw=generation.draw,
+            finish_reason=generation.finish_reason,
+            usage=Usage(
+                prompt_tokens=sum(prompt.values()),
+                cached_tokens=generation.cached_tokens,
+                completion_tokens=num_tokens,
+                generated_tokens=num_tokens,
+                calls=1,
+            ),
+            prompts=prompt,
+            token_ids=generation.token_ids,
+            logprobs=generation.logprobs,
+        )
+
+    def _digest(self, prompt_ids: Sequence[int]) -> str:
+        ids = struct.pack(f"<{len(prompt_ids)}q", *prompt_ids)
+        key = blake2b(self.worker.engine.model_id.encode(), digest_size=32).digest()
+        return blake2b(ids, key=key, digest_size=16).hexdigest()
+
+
+def _rule(sampling: SamplingParams) -> SamplingRule:
+    return SamplingRule(
+        temperature=sampling.temperature or 0.0,
+        top_k=sampling.top_k or 0,
+        top_p=1.0 if sampling.top_p is None else sampling.top_p,
+        min_p=sampling.min_p or 0.0,
+    )

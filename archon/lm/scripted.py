@@ -1,0 +1,208 @@
+"""A deterministic double of a language model; it needs no weights and answers in microseconds.
+
+A *token* is a word with the white space before it; ``text.split()`` counts them. At temperature 0
+the script is given seed 0 and draw 0, so that every draw is the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from zlib import crc32
+
+from archon.errors import LMError, UnsupportedError
+from archon.lm.base import CAPABILITIES, check_request
+from archon.lm.conform import conforming_text
+from archon.lm.digest import draw_number, prompt_digest
+from archon.lm.plausible import Plausible
+from archon.spec.model import ScriptedCard
+from archon.types import (
+    DEFAULT_SAMPLING,
+    Completion,
+    FinishReason,
+    OnEvent,
+    Request,
+    SamplingParams,
+    TokenDelta,
+    Usage,
+)
+
+Script = Callable[[Request, int], str]
+"""(request with its sampling filled in, draw) → reply. What it raises leaves ``generate`` as is."""
+
+Replies = str | Sequence[str]
+
+_TOKEN = re.compile(r"\s*\S+")
+
+
+class ScriptedLM:
+    """Answers what its script says.
+
+    Parameters
+    ----------
+    script : see ``Script``; ``in_turn`` and ``by_rules`` make common ones, ``Plausible`` is one.
+    model : the name that goes into prompt digests and errors.
+    capabilities : what it claims to be able to do; everything by default.
+    sampling : stands where a request leaves values open.
+    delay_seconds : how long each call takes, spent in ``sleep``.
+    record : keep every request in ``requests``.
+    """
+
+    def __init__(
+        self,
+        script: Script,
+        *,
+        model: str = "scripted",
+        capabilities: frozenset[str] = frozenset(CAPABILITIES),
+        sampling: SamplingParams = DEFAULT_SAMPLING,
+        delay_seconds: float = 0,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        record: bool = True,
+    ) -> None:
+        self.model = model
+        self.capabilities = capabilities
+        self.requests: list[Request] = []
+        self._script = script
+        self._sampling = sampling.over(DEFAULT_SAMPLING)
+        self._delay_seconds = delay_seconds
+        self._sleep = sleep
+        self._record = record
+
+    async def generate(self, request: Request, on_event: OnEvent | None = None) -> list[Completion]:
+        """Answer at once, or after the delay; token deltas come one draw after the other."""
+        check_request(request, self.capabilities, self.model)
+        if self._record:
+            self.requests.append(request)
+        if self._delay_seconds:
+            await self._sleep(self._delay_seconds)
+        prompt = prompt_digest(self.model, request.messages)
+        prompt_tokens = sum(len(message.content.split()) for message in request.messages)
+        if request.choices is not None:
+            return _scored_choices(request.choices, request, prompt, prompt_tokens)
+        sampling = request.sampling.over(self._sampling)
+        seed = 0 if sampling.temperature == 0 else request.seed
+        asked = replace(request, sampling=sampling, seed=seed)
+        completions = []
+        for draw in range(request.first_draw, request.first_draw + request.n):
+            completion = self._complete(asked, prompt, prompt_tokens, draw)
+            if on_event is not None and "stream" in self.capabilities:
+                for token in _tokens(completion.text):
+                    on_event(TokenDelta(draw, token))
+            completions.append(completion)
+        return completions
+
+    def _complete(self, request: Request, prompt: str, prompt_tokens: int, draw: int) -> Completion:
+        asked_draw = 0 if request.sampling.temperature == 0 else draw
+        if request.constraint is None:
+            text = self._script(request, asked_draw)
+        else:
+            number = draw_number(prompt, request.seed, asked_draw, bits=64)
+            text = conforming_text(request.constraint, number)
+        text, num_tokens, finish_reason = _cut(text, request.sampling)
+        return Completion(
+            text=text,
+            draw=draw,
+            finish_reason=finish_reason,
+            usage=Usage(
+                prompt_tokens=prompt_tokens,
+                completion_tokens=num_tokens,
+                generated_tokens=num_tokens,
+                calls=1,
+            ),
+            prompts={prompt: prompt_tokens},
+            token_ids=tuple(map(_token_id, _words(text))) if request.logprobs else None,
+            logprobs=tuple(map(_logprob, _words(text))) if request.logprobs else None,
+        )
+
+
+def open_scripted(card: ScriptedCard, base_dir: Path | None = None) -> ScriptedLM:
+    """The plausible double that a card describes; it keeps no record of requests."""
+    return ScriptedLM(
+        Plausible(card.accuracy),
+        model=card.name,
+        sampling=SamplingParams() if card.sampling is None else card.sampling.params(),
+        delay_seconds=card.delay_seconds,
+        record=False,
+    )
+
+
+# ------------------------------------------------------------------------------------- scripts
+
+
+def in_turn(replies: Sequence[str]) -> Script:
+    """A script whose draw k is reply k, begun again after the last."""
+    if not replies:
+        raise ValueError("a script needs at least one reply")
+    return lambda request, draw: replies[draw % len(replies)]
+
+
+def by_rules(rules: Mapping[str | re.Pattern[str], Replies]) -> Script:
+    """A script that takes the first rule found in the messages: a substring, or a pattern.
+
+    Draw k of a rule with several replies is reply k, begun again after the last. A request that
+    no rule fits is an ``LMError``.
+    """
+
+    def reply(request: Request, draw: int) -> str:
+        text = "\n".join(message.content for message in request.messages)
+        for rule, replies in rules.items():
+            if rule in text if isinstance(rule, str) else rule.search(text):
+                return replies if isinstance(replies, str) else replies[draw % len(replies)]
+        raise LMError(f"no rule of the script fits the request {text[:200]!r}")
+
+    return reply
+
+
+# -------------------------------------------------------------------------------------- tokens
+
+
+def _words(text: str) -> list[str]:
+    """The tokens of a text, trailing white space left out."""
+    return _TOKEN.findall(text)
+
+
+def _tokens(text: str) -> list[str]:
+    """Pieces that join up to the text."""
+    words = _words(text)
+    rest = text[sum(map(len, words)) :]
+    return [*words, rest] if rest else words
+
+
+def _cut(text: str, sampling: SamplingParams) -> tuple[str, int, FinishReason]:
+    """The text up to the first stop string and ``max_tokens``, its tokens, why it ends."""
+    for stop in sampling.stop or ():
+        text = text.partition(stop)[0]
+    num_tokens = len(text.split())
+    if sampling.max_tokens is not None and num_tokens > sampling.max_tokens:
+        words = _words(text)[: sampling.max_tokens]
+        return "".join(words), sampling.max_tokens, "length"
+    return text, num_tokens, "stop"
+
+
+def _token_id(word: str) -> int:
+    return crc32(word.encode()) % 50_000
+
+
+def _logprob(word: str) -> float:
+    return -0.001 - (crc32(word.encode()) % 3000) / 1000
+
+
+def _scored_choices(
+    choices: tuple[str, ...], request: Request, prompt: str, prompt_tokens: int
+) -> list[Completion]:
+    """Log-probabilities that depend on prompt and choice, and whose probabilities sum to 1."""
+    if not choices:
+        raise UnsupportedError("a request for scored choices must name at least one")
+    scores = {choice: crc32(f"{prompt}/{choice}".encode()) / 2**30 for choice in choices}
+    log_sum = math.log(sum(map(math.exp, scores.values())))
+    logprobs = {choice: score - log_sum for choice, score in scores.items()}
+    num_tokens = sum(max(1, len(choice.split())) for choice in choices)
+    usage = Usage(prompt_tokens=prompt_tokens, choice_tokens=num_tokens, calls=1)
+    return [
+        Completion("", draw, "choices", usage, {prompt: prompt_tokens}, choice_logprobs=logprobs)
+        for draw in range(request.first_draw, request.first_draw + request.n)
+    ]

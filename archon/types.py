@@ -1,0 +1,255 @@
+"""The words that every part of Archon speaks: requests, completions, questions, candidates.
+
+All are immutable values. Tokens are counted in tokens, times in seconds, log-probabilities in nats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Literal
+
+Role = Literal["system", "user", "assistant"]
+AnswerKind = Literal["number", "text", "code"]
+FinishReason = Literal["stop", "length", "choices", "cancelled"]
+VerdictKind = Literal["pass", "fail", "abstain"]
+
+# ---------------------------------------------------------------- what a language model is asked
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingParams:
+    """How the next token is drawn; ``None`` leaves a choice to whoever is asked next.
+
+    A node's values stand over its model card's, a card's over ``DEFAULT_SAMPLING``.
+    """
+
+    temperature: float | None = None
+    """0 is greedy; otherwise logits are divided by it."""
+    top_k: int | None = None
+    """Keep the k most probable tokens; 0 keeps all."""
+    top_p: float | None = None
+    """Keep the fewest tokens whose probability reaches p; 1 keeps all."""
+    min_p: float | None = None
+    """Keep tokens at least this share as probable as the best; 0 keeps all."""
+    max_tokens: int | None = None
+    """New tokens at most."""
+    stop: tuple[str, ...] | None = None
+    """The text ends before the first of these."""
+
+    def over(self, base: SamplingParams) -> SamplingParams:
+        """These values where they are set, ``base``'s elsewhere."""
+        own = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(base, **{name: value for name, value in own.items() if value is not None})
+
+
+DEFAULT_SAMPLING = SamplingParams(
+    temperature=0.7, top_k=0, top_p=1.0, min_p=0.0, max_tokens=512, stop=()
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Constraint:
+    """A form that the generated text must have: exactly one of the two is set."""
+
+    json_schema: Mapping[str, object] | None = None
+    regex: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One question to a language model, asking for ``n`` draws.
+
+    Draw k of a request is a function of (seed, model and precision, prompt tokens, sampling,
+    constraint, k) alone; the request asks for draws ``first_draw`` to ``first_draw + n - 1``.
+    """
+
+    messages: tuple[Message, ...]
+    n: int = 1
+    first_draw: int = 0
+    seed: int = 0
+    sampling: SamplingParams = SamplingParams()
+    choices: tuple[str, ...] | None = None
+    """Score these continuations and generate nothing."""
+    constraint: Constraint | None = None
+    logprobs: bool = False
+    """Return the log-probability of every generated token."""
+    answer: AnswerKind | None = None
+    """The kind of answer wanted."""
+
+
+# ------------------------------------------------------------------------- what it gives back
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens and calls. One call is one completion, and each call counts its whole prompt."""
+
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    """Prompt tokens that were found in a cache or a pool and not computed again."""
+    completion_tokens: int = 0
+    generated_tokens: int = 0
+    """Completion tokens really decoded: hits in a pool of draws are left out."""
+    choice_tokens: int = 0
+    """Tokens of scored choices."""
+    calls: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """One draw of a request."""
+
+    text: str
+    draw: int
+    finish_reason: FinishReason
+    usage: Usage
+    prompts: Mapping[str, int]
+    """Digest of (model, prompt tokens) → tokens, for each distinct prompt read; cost counts each
+    digest once an answer. A plain model has one; an architecture has those of all its nodes."""
+    token_ids: tuple[int, ...] | None = None
+    logprobs: tuple[float, ...] | None = None
+    """Log-probability of each token of ``token_ids`` under the model itself (temperature 1)."""
+    choice_logprobs: Mapping[str, float] | None = None
+    """Log-probability of each choice that the request asked to be scored."""
+    trace: object | None = field(default=None, compare=False, repr=False)
+    """What an architecture did to make this text (``archon.graph.trace.Trace``)."""
+
+
+def total_usage(completions: Iterable[Completion]) -> Usage:
+    """The sum of the completions' usage."""
+    return sum((completion.usage for completion in completions), Usage())
+
+
+def cost_tokens(completions: Iterable[Completion]) -> int:
+    """Completion tokens, plus each distinct prompt once, plus the tokens of scored choices.
+
+    Caches and pools are not deducted: cost says what was asked for, not what it took.
+    """
+    completions = list(completions)
+    prompts: dict[str, int] = {}
+    for completion in completions:
+        prompts.update(completion.prompts)
+    usage = total_usage(completions)
+    return usage.completion_tokens + usage.choice_tokens + sum(prompts.values())
+
+
+# ------------------------------------------------------------------------ events while it runs
+
+
+@dataclass(frozen=True, slots=True)
+class TokenDelta:
+    """More text of one draw. ``node`` is empty where a plain model speaks."""
+
+    draw: int
+    text: str
+    node: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStarted:
+    """A node's inputs are there and it begins."""
+
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFinished:
+    """A node is done; ``candidates`` is how many it passes on."""
+
+    node: str
+    candidates: int
+    usage: Usage
+    seconds: float
+    bypassed: bool = False
+
+
+Event = TokenDelta | NodeStarted | NodeFinished
+OnEvent = Callable[[Event], None]
+
+# --------------------------------------------------------------------- what flows through a graph
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One worked example of an exemplar pool: a question, its reasoning, its answer."""
+
+    question: str
+    reasoning: str
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What an architecture is asked."""
+
+    text: str
+    history: tuple[Message, ...] = ()
+    """Earlier messages; they go unchanged before every node's own."""
+    answer: AnswerKind = "number"
+    examples: tuple[Example, ...] | None = None
+    """The benchmark's exemplar pool; None means the shipped arithmetic pool."""
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateId:
+    """Who made a candidate: the node, and which of its draws."""
+
+    node: str
+    draw: int
+
+
+AnnotationKind = Literal["critique", "verdict", "score", "mark"]
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """What a node said of a candidate, signed by the node."""
+
+    node: str
+    kind: AnnotationKind
+    value: str | float
+    """Text of a critique, a ``VerdictKind``, a score, or a mark such as ``unverified``."""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An answer on its way through a graph."""
+
+    id: CandidateId
+    text: str
+    value: str | None
+    """The answer read from the text, in canonical form (``archon.answers``); None if none."""
+    parents: tuple[CandidateId, ...] = ()
+    annotations: tuple[Annotation, ...] = field(default=())
+
+    def annotated(self, *annotations: Annotation) -> Candidate:
+        """The same candidate with more annotations."""
+        return replace(self, annotations=self.annotations + annotations)
+
+    def latest(self, kind: AnnotationKind) -> Annotation | None:
+        """The newest annotation of a kind, or None."""
+        return next((a for a in reversed(self.annotations) if a.kind == kind), None)
+
+    @property
+    def score(self) -> float | None:
+        """The latest score, or None where nothing scored it."""
+        annotation = self.latest("score")
+        return None if annotation is None else float(annotation.value)
+
+    @property
+    def critiques(self) -> tuple[Annotation, ...]:
+        """Every critique, oldest first."""
+        return tuple(a for a in self.annotations if a.kind == "critique")

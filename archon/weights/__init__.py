@@ -1,0 +1,11 @@
+"""Where model files come from and where they are kept.
+
+``pull`` tries a card's sources in order and returns a file whose bytes have the right digest;
+``find`` answers the same question without touching the network.
+"""
+
+from archon.weights.cache import cache_dir, find, model_dir, remove
+from archon.weights.progress import OnProgress, Progress
+from archon.weights.pull import pull
+
+__all__ = ["OnProgress", "Progress", "cache_dir", "find", "model_dir", "pull", "remove"]

@@ -1,0 +1,132 @@
+"""The folder of pulled weights, and the record of what was verified in it.
+
+::
+
+    <cache>/models/<card>/<file>          weights taken from wheels
+    <cache>/models/<card>/verified.json   which file has which digest
+    <cache>/models/<card>/wheels/         wheels of an unfinished pull
+
+The cache is the user's cache folder, or ``ARCHON_CACHE``. A file from the hub stays in the hub's
+own cache, a file of the user's where it lies; the record points there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import platformdirs
+
+from archon.errors import ModelError
+from archon.spec.model import LocalCard, PathSource
+
+RECORD_NAME = "verified.json"
+
+
+def cache_dir() -> Path:
+    """Archon's folder for what can be fetched or computed again."""
+    chosen = os.environ.get("ARCHON_CACHE")
+    return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("archon")
+
+
+def model_dir(name: str) -> Path:
+    """The folder of one card's weights; a name unfit for a file system gets a digest of itself."""
+    folder = re.sub(r"[^A-Za-z0-9._-]", "_", name)
+    if folder != name or folder.startswith(".") or len(folder) > 100:
+        folder = f"{folder[:80].lstrip('.')}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return cache_dir() / "models" / folder
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A file whose digest was computed once; its size and time of change tell if that holds."""
+
+    path: str
+    sha256: str
+    bytes: int
+    modified_ns: int
+
+    @classmethod
+    def of(cls, path: Path, sha256: str) -> Record:
+        """The record of a file that was just verified."""
+        stat = path.stat()
+        return cls(str(path.absolute()), sha256, stat.st_size, stat.st_mtime_ns)
+
+    def holds(self) -> bool:
+        """Whether the file is still there and unchanged."""
+        try:
+            stat = Path(self.path).stat()
+        except OSError:
+            return False
+        return (stat.st_size, stat.st_mtime_ns) == (self.bytes, self.modified_ns)
+
+
+def read_record(name: str) -> Record | None:
+    """The record of a card, or None where there is none that can be read."""
+    try:
+        return Record(**json.loads((model_dir(name) / RECORD_NAME).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def write_record(name: str, record: Record | None) -> None:
+    """Keep or forget a record; readers see the old one or the new one, never half of it."""
+    path = model_dir(name) / RECORD_NAME
+    if record is None:
+        path.unlink(missing_ok=True)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f"{RECORD_NAME}.{os.getpid()}")
+    fresh.write_text(json.dumps(asdict(record), indent=2) + "\n", encoding="utf-8")
+    fresh.replace(path)
+
+
+def resolve(source: PathSource, base_dir: Path) -> Path:
+    """The file that a path source names; a relative path starts at the card's own folder."""
+    return base_dir / Path(source.path).expanduser()
+
+
+def find(card: LocalCard, base_dir: Path) -> Path | None:
+    """The card's weights where they are already here and verified; nothing is downloaded."""
+    record = read_record(card.name)
+    if record is not None and not record.holds():
+        record = None
+    for source in card.sources:
+        if isinstance(source, PathSource):
+            path = resolve(source, base_dir)
+            if source.sha256 is None:
+                if path.is_file():
+                    return path
+                continue
+            if record is None or record.path != str(path.absolute()):
+                continue
+        if record is not None and record.sha256 == source.sha256:
+            return Path(record.path)
+    return None
+
+
+def remove(card: LocalCard) -> int:
+    """Delete what Archon keeps of a card; files of the hub's cache and of the user's stay.
+
+    Returns
+    -------
+    The number of bytes freed.
+
+    Raises
+    ------
+    ModelError : the folder cannot be deleted.
+    """
+    folder = model_dir(card.name)
+    if not folder.exists():
+        return 0
+    try:
+        freed = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        shutil.rmtree(folder)
+    except OSError as error:
+        raise ModelError(f"cannot delete {folder}: {error.strerror or error}") from error
+    return freed

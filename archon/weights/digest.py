@@ -1,0 +1,70 @@
+"""SHA-256 of files and of bytes on their way to a file."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from archon.errors import ModelError
+from archon.weights.progress import OnProgress, Progress
+
+CHUNK_BYTES = 1 << 20
+
+
+class DigestError(ModelError):
+    """Bytes are not the expected ones."""
+
+
+def digest_of(path: Path, on_progress: OnProgress) -> str:
+    """The SHA-256 of a file, in lower-case hexadecimal."""
+    total_bytes = path.stat().st_size
+    sha256, done_bytes = hashlib.sha256(), 0
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            sha256.update(chunk)
+            done_bytes += len(chunk)
+            on_progress(Progress("verifying", done_bytes, total_bytes))
+    return sha256.hexdigest()
+
+
+def check(found: str, expected: str, what: str) -> None:
+    """Refuse bytes that are not the expected ones.
+
+    Raises
+    ------
+    DigestError : the digests differ.
+    """
+    if found != expected:
+        raise DigestError(f"{what} has the wrong digest: expected {expected}, found {found}")
+
+
+def write_verified(
+    chunks: Iterable[bytes],
+    path: Path,
+    sha256: str,
+    on_progress: OnProgress,
+    total_bytes: int | None,
+) -> None:
+    """Write chunks to ``path``, which appears only once the whole of it has the right digest.
+
+    Raises
+    ------
+    DigestError : the digest is wrong; nothing is left behind.
+    """
+    partial = path.with_name(path.name + ".partial")
+    running, done_bytes = hashlib.sha256(), 0
+    try:
+        with partial.open("wb") as file:
+            for chunk in chunks:
+                file.write(chunk)
+                running.update(chunk)
+                done_bytes += len(chunk)
+                on_progress(Progress("verifying", done_bytes, total_bytes))
+            file.flush()
+            os.fsync(file.fileno())
+        check(running.hexdigest(), sha256, path.name)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

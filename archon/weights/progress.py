@@ -1,0 +1,26 @@
+"""What a pull tells while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+Stage = Literal["waiting", "downloading", "verifying"]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a pull is; ``total_bytes`` is None where nobody knows it."""
+
+    stage: Stage
+    """Waiting for another process that pulls the same model, downloading, or checking digests."""
+    done_bytes: int = 0
+    total_bytes: int | None = None
+
+
+OnProgress = Callable[[Progress], None]
+
+
+def silent(progress: Progress) -> None:
+    """The listener that ignores what it hears."""

@@ -1,0 +1,139 @@
+"""Getting a card's weights: its sources in order, under a lock, with the digest as the judge."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from archon.errors import MissingExtraError, ModelError, require
+from archon.spec.model import HubSource, LocalCard, PathSource, PypiSource
+from archon.weights import hub, wheels
+from archon.weights.cache import Record, find, model_dir, read_record, resolve, write_record
+from archon.weights.digest import DigestError, check, digest_of
+from archon.weights.progress import OnProgress, Progress, silent
+
+
+def pull(
+    card: LocalCard,
+    base_dir: Path,
+    on_progress: OnProgress | None = None,
+    *,
+    verify: bool = False,
+) -> Path:
+    """The path of the card's weights, fetched and checked where they are not here yet.
+
+    Parameters
+    ----------
+    base_dir : the folder of the card's file, where relative paths start.
+    on_progress : called in this thread as bytes arrive.
+    verify : compare the digest of weights that are already here once more; damaged ones are
+        fetched again.
+
+    Raises
+    ------
+    ModelError : no source gave the right bytes; the text lists why each failed.
+    """
+    listen = on_progress or silent
+    present = find(card, base_dir)
+    if present is not None and not verify:
+        return present
+    try:
+        with _lock(card.name, listen):
+            if verify:
+                _forget_damaged(card, listen)
+            return find(card, base_dir) or _from_first_good_source(card, base_dir, listen)
+    except OSError as error:
+        raise ModelError(f"{card.name}: {_os_reason(error)}") from error
+
+
+@contextmanager
+def _lock(name: str, listen: OnProgress) -> Iterator[None]:
+    """Hold the card's folder against other processes; the lock dies with its holder."""
+    filelock = require("filelock", "engine")
+    folder = model_dir(name)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(folder.with_name(f".{folder.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        listen(Progress("waiting"))
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _forget_damaged(card: LocalCard, listen: OnProgress) -> None:
+    """Drop the record of a file whose bytes have changed, so that it is fetched again."""
+    record = read_record(card.name)
+    if record is None or not record.holds():
+        return
+    if digest_of(Path(record.path), listen) != record.sha256:
+        write_record(card.name, None)
+
+
+def _from_first_good_source(card: LocalCard, base_dir: Path, listen: OnProgress) -> Path:
+    reasons = []
+    for source in card.sources:
+        try:
+            path = _fetch(source, card, base_dir, listen)
+            if source.sha256 is not None:
+                write_record(card.name, Record.of(path, source.sha256))
+            return path
+        except (ModelError, MissingExtraError) as error:
+            reasons.append(f"{_label(source)}: {error}")
+        except OSError as error:
+            reasons.append(f"{_label(source)}: {_os_reason(error)}")
+    raise ModelError("\n  ".join([f"no source of {card.name!r} gave its weights:", *reasons]))
+
+
+def _fetch(
+    source: HubSource | PypiSource | PathSource,
+    card: LocalCard,
+    base_dir: Path,
+    listen: OnProgress,
+) -> Path:
+    """The file of one source, its digest verified where the source states one."""
+    match source:
+        case HubSource():
+            path, fresh = hub.fetch(source, listen, card.bytes)
+            try:
+                check(digest_of(path, listen), source.sha256, str(path))
+            except DigestError:
+                if fresh:
+                    for file in {path.resolve(), path}:  # the hub's cache links to its blobs
+                        file.unlink()
+                raise
+            return path
+        case PypiSource():
+            folder = model_dir(card.name)
+            folder.mkdir(parents=True, exist_ok=True)
+            path = folder / f"{folder.name}.gguf"
+            if not path.is_file() or digest_of(path, listen) != source.sha256:
+                wheels.fetch(source, path, listen, card.bytes)
+            return path
+        case PathSource():
+            path = resolve(source, base_dir)
+            if source.sha256 is not None:
+                check(digest_of(path, listen), source.sha256, str(path))
+            elif not path.is_file():
+                raise ModelError("there is no such file")
+            return path
+
+
+def _label(source: HubSource | PypiSource | PathSource) -> str:
+    match source:
+        case HubSource():
+            return f"hub {source.huggingface}"
+        case PypiSource():
+            return f"wheels {source.pypi[0]}" + (", …" if len(source.pypi) > 1 else "")
+        case PathSource():
+            return f"path {source.path}"
+
+
+def _os_reason(error: OSError) -> str:
+    """What the system refused, such as ``No space left on device: /cache/models/…``."""
+    reason = error.strerror or str(error)
+    return f"{reason}: {error.filename}" if error.filename else reason

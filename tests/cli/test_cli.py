@@ -1,0 +1,403 @@
+"""The commands as a user meets them: results, bad input, exit codes, interrupts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from archon.cli import main
+
+SCRIPTED = ["--model", "solver=scripted"]
+ITEMS = [
+    {"id": f"item-{a}", "question": f"What is {a} + 1?", "answer": str(a + 1)} for a in range(100)
+]
+
+
+class Cli:
+    """Runs a command in an empty folder."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+        self.stdout = self.stderr = ""
+
+    def __call__(self, *arguments: str) -> int:
+        self._capsys.readouterr()
+        code = main(arguments)
+        self.stdout, self.stderr = self._capsys.readouterr()
+        return code
+
+    def json(self, *arguments: str) -> Any:
+        """The one JSON object on standard output of a command that succeeds."""
+        assert self(*arguments, "--json") == 0, self.stderr
+        return json.loads(self.stdout)
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "items.jsonl").write_text("".join(json.dumps(item) + "\n" for item in ITEMS))
+    return Cli(capsys)
+
+
+# ------------------------------------------------------------------------------------------- run
+
+
+def test_run_prints_the_answer_and_nothing_else_on_standard_output(cli: Cli) -> None:
+    assert cli("run", "single", "What is 2 + 3?", *SCRIPTED) == 0
+    assert cli.stdout.strip()
+    assert "cost" not in cli.stdout
+    assert "cost" in cli.stderr
+
+
+def test_run_as_json_has_the_promised_keys(cli: Cli) -> None:
+    result = cli.json("run", "rank-fuse", "What is 2 + 3?", *SCRIPTED, "--model", "judge=scripted")
+    assert set(result) == {"text", "value", "candidates", "usage", "cost_tokens"}
+    assert result["candidates"][0]["text"] == result["text"]
+    assert result["usage"]["calls"] > 8
+
+
+def test_run_as_json_carries_the_trace_where_asked(cli: Cli) -> None:
+    result = cli.json("run", "single", "What is 2 + 3?", *SCRIPTED, "--trace")
+    (node,) = result["trace"]["nodes"]
+    assert "What is 2 + 3?" in node["calls"][0]["messages"][-1]["content"]
+
+
+def test_run_prints_the_trace_for_people_on_standard_error(cli: Cli) -> None:
+    assert cli("run", "single", "What is 2 + 3?", *SCRIPTED, "--trace") == 0
+    assert "What is 2 + 3?" in cli.stderr
+    assert "What is 2 + 3?" not in cli.stdout
+
+
+def test_the_seed_changes_the_draws(cli: Cli) -> None:
+    texts = {
+        json.dumps(cli.json("run", "single", "What is 2 + 3?", *SCRIPTED, "--seed", str(seed)))
+        for seed in range(8)
+    }
+    assert len(texts) > 1
+
+
+def run_with_stdin(content: bytes, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, "-m", "archon", *arguments], input=content, capture_output=True
+    )
+
+
+def test_run_reads_the_question_from_standard_input() -> None:
+    done = run_with_stdin(b"What is 2 + 3?\n", "run", "single", *SCRIPTED, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["value"] is not None
+
+
+@pytest.mark.parametrize("content", [b"", b" \n\t\n", b"\xff\xfe\xff"])
+def test_an_empty_or_undecodable_question_is_the_users_mistake(content: bytes) -> None:
+    done = run_with_stdin(content, "run", "single", *SCRIPTED)
+    assert done.returncode == 2
+    assert done.stdout == b""
+    assert b"Traceback" not in done.stderr
+
+
+def test_a_question_of_megabytes_is_answered() -> None:
+    content = b"What is 2 + 3? " + b"x " * 1_000_000
+    assert run_with_stdin(content, "run", "single", *SCRIPTED).returncode == 0
+
+
+# ------------------------------------------------------------------------------------- bad input
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["run", "no-such", "q"], "no architecture 'no-such'"),
+        (["run", "./missing.json", "q"], "./missing.json: no such file"),
+        (["run", "single", "q", "--model", "solver"], "ROLE=NAME"),
+        (["run", "single", "q", "--model", "=scripted"], "ROLE=NAME"),
+        (["run", "single", "q", *SCRIPTED, *SCRIPTED], "twice"),
+        (["run", "single", "q", "--model", "solvr=scripted"], "did you mean 'solver'?"),
+        (["run", "single", "q", "--model", "solver=scripte"], "did you mean 'scripted'?"),
+        (["run", "single", "q", "--seed", "x"], "--seed"),
+        (["run", "single", "q", "--no-such-flag"], "--no-such-flag"),
+        (["eval", "single", "no-such", *SCRIPTED], "no benchmark 'no-such'"),
+        (["eval", "single", "smoke", *SCRIPTED, "--limit", "0"], "limit"),
+        (["eval", "single", "smoke", *SCRIPTED, "--split", "tset"], "did you mean 'test'?"),
+        (["eval", "single", "smoke", *SCRIPTED, "--epochs", "0"], "epoch"),
+        (["eval", "single", "smoke", *SCRIPTED, "--data", "missing.jsonl"], "missing.jsonl"),
+        (["eval", "single", "smoke", *SCRIPTED, "--require", "speed=3"], "accuracy=SHARE"),
+        (["eval", "single", "smoke", *SCRIPTED, "--require", "accuracy=60"], "from 0 to 1"),
+        (["eval", "single", "smoke", *SCRIPTED, "--require", "accuracy=nan"], "from 0 to 1"),
+        (["compare", "single", "-b", "smoke", *SCRIPTED], "at least two"),
+        (["compare", "single", "single", *SCRIPTED], "--benchmark"),
+        (["serve", "single", "single", *SCRIPTED], "two architectures have the name"),
+        (["serve", "single", *SCRIPTED, "--port", "99999"], "--port"),
+        (["validate"], "FILE"),
+        (["schema", "modle"], "modle"),
+        (["models", "pull", "no-such"], "no model 'no-such'"),
+        (["models", "pull", "scripted"], "has no weights"),
+        (["models", "rm", "scripted"], "has no weights"),
+        (["bench", "engine", "--model", "scripted"], "not a local model"),
+        (["bench", "graph", "--num-questions", "0"], "num-questions"),
+        (["evla"], "evla"),
+    ],
+)
+def test_bad_input_has_exit_code_2_and_a_reason(
+    cli: Cli, arguments: list[str], reason: str
+) -> None:
+    assert cli(*arguments) == 2
+    assert reason in cli.stderr
+    assert "Traceback" not in cli.stderr
+    assert cli.stdout == ""
+
+
+def test_an_unexpected_failure_is_told_shortly_and_the_traceback_where_asked(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("oh")
+
+    monkeypatch.setattr("archon.api.Loader.architecture", fail)
+    assert cli("show", "single") == 1
+    assert "ZeroDivisionError: oh" in cli.stderr
+    assert "Traceback" not in cli.stderr
+    assert cli("show", "single", "--log-level", "debug") == 1
+    assert "Traceback" in cli.stderr
+
+
+def test_a_reader_that_goes_away_is_no_traceback() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "archon", "schema", "architecture"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 1
+
+
+# ------------------------------------------------------------------------------ eval and compare
+
+
+def test_eval_as_json_has_the_promised_keys(cli: Cli) -> None:
+    report = cli.json("eval", "single", "smoke", *SCRIPTED, "--data", "items.jsonl", "--limit", "9")
+    promised = {
+        "architecture",
+        "benchmark",
+        "split",
+        "num_items",
+        "num_errors",
+        "accuracy",
+        "accuracy_interval",
+        "cost_tokens",
+        "usage",
+        "wall_seconds",
+        "tokens_per_second",
+        "seed",
+        "run",
+    }
+    assert promised <= set(report)
+    assert report["num_items"] == 9
+    assert Path(report["run"], "report.json").exists()
+
+
+def test_eval_tells_people_accuracy_and_interval(cli: Cli) -> None:
+    assert cli("eval", "single", "smoke", *SCRIPTED, "--data", "items.jsonl") == 0
+    assert cli.stdout == ""
+    assert "accuracy" in cli.stderr
+    assert "95 % interval" in cli.stderr
+
+
+def test_a_run_is_not_written_over(cli: Cli) -> None:
+    arguments = ["eval", "single", "smoke", *SCRIPTED, "--data", "items.jsonl", "--output", "out"]
+    assert cli(*arguments) == 0
+    assert cli(*arguments) == 2
+    assert "out holds a run already" in cli.stderr
+
+
+@pytest.mark.parametrize(("share", "code"), [("0", 0), ("1", 100)])
+def test_a_missed_requirement_has_its_own_exit_code(cli: Cli, share: str, code: int) -> None:
+    arguments = ["eval", "single", "smoke", *SCRIPTED, "--data", "items.jsonl"]
+    assert cli(*arguments, "--require", f"accuracy={share}") == code
+
+
+def test_an_evaluation_in_which_everything_failed_is_a_failure(cli: Cli) -> None:
+    card = {
+        "name": "nobody",
+        "backend": "openai",
+        "base_urls": ["http://127.0.0.1:9/v1"],
+        "model": "x",
+        "timeout_seconds": 0.2,
+    }
+    Path("nobody.json").write_text(json.dumps(card))
+    arguments = ["eval", "single", "smoke", "--model", "solver=./nobody.json", "--limit", "2"]
+    assert cli(*arguments) == 1
+    assert "2 failed, the first: NodeError" in cli.stderr
+
+
+def test_compare_as_json_has_rows_and_pairs(cli: Cli) -> None:
+    pytest.importorskip("scipy")
+    arguments = ["single", "self-consistency", "best-of-n", "-b", "smoke", *SCRIPTED]
+    data = ["--data", "items.jsonl", "--output", "out"]
+    result = cli.json("compare", *arguments, "--model", "judge=scripted", *data)
+    assert [row["architecture"] for row in result["rows"]] == [
+        "single",
+        "self-consistency",
+        "best-of-n",
+    ]
+    assert len(result["pairs"]) == 3
+    assert {"a", "b", "difference", "interval", "p_value"} <= set(result["pairs"][0])
+
+
+def test_an_interrupt_keeps_what_is_finished(cli: Cli, tmp_path: Path) -> None:
+    Path("slow.json").write_text(
+        json.dumps({"name": "slow", "backend": "scripted", "delay_seconds": 0.2})
+    )
+    command = [sys.executable, "-m", "archon", "eval", "single", "smoke", "--json"]
+    command += ["--model", "solver=./slow.json", "--data", "items.jsonl", "--split", "test"]
+    command += ["--output", "out", "--epochs", "100"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        records = Path("out", "records.jsonl")
+        while process.poll() is None and not (records.exists() and records.stat().st_size):
+            time.sleep(0.02)
+        os.kill(process.pid, signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130, stderr
+    assert b"Traceback" not in stderr
+    report = json.loads(stdout)
+    assert report["interrupted"]
+    assert report["num_runs"] == len(records.read_text().splitlines()) > 0
+
+
+# ---------------------------------------------------------------------------------------- serve
+
+
+def test_serve_tells_its_address_and_ends_with_an_interrupt() -> None:
+    pytest.importorskip("uvicorn")
+    import httpx
+
+    command = [sys.executable, "-m", "archon", "serve", "single", "--port", "0", "--json"]
+    with subprocess.Popen(
+        [*command, *SCRIPTED], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        ready = json.loads(process.stdout.readline())
+        body = {"model": "single", "messages": [{"role": "user", "content": "What is 2 + 3?"}]}
+        reply = httpx.post(f"{ready['address']}/v1/chat/completions", json=body, trust_env=False)
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=60)
+    assert ready["models"] == ["single"]
+    assert reply.json()["choices"][0]["message"]["content"]
+    assert ready["address"] in stderr
+    assert "Traceback" not in stderr
+    assert process.returncode == 130
+
+
+# ---------------------------------------------------------------------------------------- files
+
+
+def test_validate_tells_of_every_file_and_fails_if_one_is_wrong(cli: Cli) -> None:
+    Path("good.json").write_text('{"name": "m", "backend": "scripted"}')
+    Path("bad.json").write_text('{"name": "m", "backend": "scripted", "acuracy": 1}')
+    Path("twice.json").write_text('{"name": "m", "name": "n", "backend": "scripted"}')
+    assert cli("validate", "good.json") == 0
+    assert cli("validate", "good.json", "bad.json", "twice.json", "none.json", "--json") == 2
+    result = json.loads(cli.stdout)
+    assert [row["valid"] for row in result["files"]] == [True, False, False, False]
+    assert not result["valid"]
+    assert "bad.json: $.acuracy" in cli.stderr
+
+
+def test_validate_checks_the_graph_of_an_architecture(cli: Cli) -> None:
+    spec = {
+        "version": 1,
+        "name": "loop",
+        "models": {"m": "scripted"},
+        "nodes": {
+            "a": {"type": "fuser", "model": "m", "inputs": ["b"]},
+            "b": {"type": "fuser", "model": "m", "inputs": ["a"]},
+        },
+        "output": "a",
+    }
+    Path("loop.json").write_text(json.dumps(spec))
+    assert cli("validate", "loop.json") == 2
+    assert "[no_cycle]" in cli.stderr
+
+
+@pytest.mark.parametrize("kind", ["architecture", "model", "benchmark"])
+def test_schema_prints_a_json_schema(cli: Cli, kind: str) -> None:
+    assert cli("schema", kind) == 0
+    assert "$schema" in json.loads(cli.stdout)
+    assert "$schema" in cli.json("schema", kind)
+
+
+def test_show_prints_a_flowchart(cli: Cli) -> None:
+    assert cli("show", "rank-fuse") == 0
+    assert cli.stdout.startswith("flowchart TD")
+    flowchart = cli.stdout
+    assert cli.json("show", "rank-fuse")["mermaid"] == flowchart
+
+
+# --------------------------------------------------------------------------------------- models
+
+
+def test_models_ls_shows_the_catalogue(cli: Cli) -> None:
+    names = [row["name"] for row in cli.json("models", "ls")["models"]]
+    assert {"scripted", "smollm2-135m", "qwen2.5-coder-0.5b", "qwen2.5-coder-1.5b"} <= set(names)
+    assert cli("models", "ls") == 0
+    assert "smollm2-135m" in cli.stderr
+
+
+def test_models_pull_and_rm(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ARCHON_CACHE", "cache")
+    Path("w.gguf").write_bytes(b"weights")
+    card = {"name": "mine", "backend": "local", "sources": [{"path": "w.gguf"}]}
+    Path("mine.json").write_text(json.dumps(card))
+    result = cli.json("models", "pull", "./mine.json")
+    assert set(result) == {"name", "path", "sha256", "bytes"}
+    assert (result["bytes"], result["name"]) == (7, "mine")
+    assert Path(result["path"]).read_bytes() == b"weights"
+    assert result["sha256"] == hashlib.sha256(b"weights").hexdigest()
+    assert cli.json("models", "show", "./mine.json")["path"] is not None
+    assert cli.json("models", "rm", "./mine.json")["freed_bytes"] == 0
+    assert Path("w.gguf").exists()
+
+
+def test_weights_that_cannot_be_had_are_a_failure_with_its_reasons(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ARCHON_CACHE", "cache")
+    source = {"path": "missing.gguf", "sha256": "0" * 64}
+    card = {"name": "mine", "backend": "local", "sources": [source]}
+    Path("mine.json").write_text(json.dumps(card))
+    assert cli("models", "pull", "./mine.json") == 1
+    assert "path missing.gguf: No such file" in cli.stderr
+    assert cli("run", "single", "q", "--model", "solver=./mine.json") == 1
+    assert "path missing.gguf: No such file" in cli.stderr
+
+
+# ---------------------------------------------------------------------------------------- bench
+
+
+def test_bench_graph_gives_its_figures(cli: Cli) -> None:
+    figures = cli.json("bench", "graph", "--num-questions", "20")
+    assert figures["architecture"] == "archon-figure"
+    assert figures["milliseconds_per_question"] > 0
+    assert figures["calls_per_question"] > 10
+
+
+def test_help_is_quick_and_imports_no_engine() -> None:
+    script = (
+        "import sys\nfrom archon.cli import main\n"
+        "main(['--help'])\nassert not {'torch', 'rich', 'networkx'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "Answer one question." in done.stdout

@@ -1,0 +1,272 @@
+"""What every language model promises, run over each of them.
+
+To put another one through, add a line to ``MODELS``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, replace
+
+import pytest
+
+from archon.errors import UnsupportedError
+from archon.lm import CAPABILITIES, LM, ScriptedLM, close
+from archon.lm.remote import RemoteLM
+from archon.lm.scripted import Plausible
+from archon.spec.model import OpenAICard
+from archon.types import (
+    Completion,
+    Constraint,
+    Event,
+    Message,
+    Request,
+    SamplingParams,
+    TokenDelta,
+    Usage,
+    total_usage,
+)
+
+
+@dataclass(frozen=True)
+class Model:
+    """How to open a model for the tests, given the address of the server process."""
+
+    open: Callable[[str], LM]
+    is_plain: bool = True
+    """One call a completion, one prompt a request, any ``max_tokens``; an architecture is not."""
+
+
+def scripted(address: str) -> LM:
+    return ScriptedLM(Plausible(0.6))
+
+
+def remote(address: str) -> LM:
+    return RemoteLM(
+        OpenAICard(
+            name="remote",
+            backend="openai",
+            base_urls=[f"{address}/v1"],
+            model="scripted",
+            logprobs=True,
+            timeout_seconds=30,
+            max_concurrency=4,
+        )
+    )
+
+
+MODELS = {
+    "scripted": Model(scripted),
+    "remote": Model(remote),
+}
+
+QUESTION = (Message("user", "What is 12 + 7 - 3 * 4? Think step by step."),)
+SAMPLED = Request(QUESTION, seed=1, sampling=SamplingParams(temperature=0.8, max_tokens=24))
+GREEDY = replace(SAMPLED, sampling=SamplingParams(temperature=0, max_tokens=24))
+NEEDS = {
+    "choices": replace(SAMPLED, choices=("yes", "no")),
+    "constraint": replace(SAMPLED, constraint=Constraint(regex="yes|no")),
+    "logprobs": replace(SAMPLED, logprobs=True),
+}
+
+
+@pytest.fixture(params=MODELS)
+def model(request: pytest.FixtureRequest) -> Model:
+    return MODELS[request.param]
+
+
+@pytest.fixture
+async def lm(model: Model, server_address: str) -> AsyncIterator[LM]:
+    lm = model.open(server_address)
+    yield lm
+    await close(lm)
+
+
+def texts(completions: list[Completion]) -> list[str]:
+    return [completion.text for completion in completions]
+
+
+class TestLM:
+    async def test_is_an_lm_of_known_capabilities(self, lm: LM) -> None:
+        assert isinstance(lm, LM)
+        assert lm.capabilities <= set(CAPABILITIES)
+
+    async def test_gives_as_many_completions_as_asked_in_the_order_of_draws(self, lm: LM) -> None:
+        completions = await lm.generate(replace(SAMPLED, n=5, first_draw=2))
+        assert [completion.draw for completion in completions] == [2, 3, 4, 5, 6]
+        assert all(completion.text for completion in completions)
+
+    async def test_refuses_to_give_no_completions(self, lm: LM) -> None:
+        with pytest.raises(UnsupportedError):
+            await lm.generate(replace(SAMPLED, n=0))
+
+    async def test_draws_go_on_where_an_earlier_request_stopped(self, lm: LM) -> None:
+        whole = await lm.generate(replace(SAMPLED, n=4))
+        first = await lm.generate(replace(SAMPLED, n=2))
+        second = await lm.generate(replace(SAMPLED, n=2, first_draw=2))
+        assert texts(whole) == texts(first + second)
+
+    async def test_equal_requests_get_equal_texts(self, lm: LM) -> None:
+        request = replace(SAMPLED, n=3)
+        assert texts(await lm.generate(request)) == texts(await lm.generate(request))
+
+    async def test_another_seed_gets_other_texts(self, lm: LM) -> None:
+        request = replace(SAMPLED, n=6)
+        other = replace(request, seed=2)
+        assert texts(await lm.generate(request)) != texts(await lm.generate(other))
+
+    async def test_draws_differ_from_each_other(self, lm: LM) -> None:
+        assert len(set(texts(await lm.generate(replace(SAMPLED, n=8))))) > 1
+
+    async def test_at_temperature_0_every_draw_of_every_seed_is_the_same(self, lm: LM) -> None:
+        completions = await lm.generate(replace(GREEDY, n=3))
+        completions += await lm.generate(replace(GREEDY, seed=9))
+        assert len(set(texts(completions))) == 1
+
+    async def test_max_tokens_cuts_the_text_short_and_says_so(self, lm: LM, model: Model) -> None:
+        if not model.is_plain:
+            pytest.skip("an architecture may refuse max_tokens")
+        [whole] = await lm.generate(GREEDY)
+        [cut] = await lm.generate(replace(GREEDY, sampling=SamplingParams(0, max_tokens=3)))
+        assert cut.finish_reason == "length"
+        assert cut.usage.completion_tokens == 3
+        assert len(cut.text) < len(whole.text)
+        assert whole.text.startswith(cut.text)
+
+    async def test_the_text_ends_before_a_stop_string(self, lm: LM, model: Model) -> None:
+        if not model.is_plain:
+            pytest.skip("an architecture may refuse stop strings")
+        [whole] = await lm.generate(GREEDY)
+        middle = len(whole.text) // 2
+        stop = whole.text[middle : middle + 3]
+        sampling = replace(GREEDY.sampling, stop=("not in the text", stop))
+        [stopped] = await lm.generate(replace(GREEDY, sampling=sampling))
+        assert stopped.finish_reason == "stop"
+        assert stopped.text == whole.text[: whole.text.index(stop)]
+
+    async def test_usage_counts_every_completion(self, lm: LM, model: Model) -> None:
+        completions = await lm.generate(replace(SAMPLED, n=3))
+        total = total_usage(completions)
+        assert total.calls >= 3
+        assert total.completion_tokens >= 3
+        assert 0 <= total.generated_tokens <= total.completion_tokens
+        assert 0 <= total.cached_tokens <= total.prompt_tokens
+        if model.is_plain:
+            assert total.calls == 3
+            assert all(c.usage.completion_tokens <= 24 for c in completions)
+
+    async def test_prompts_name_the_prompt_and_its_tokens(self, lm: LM, model: Model) -> None:
+        completions = await lm.generate(replace(SAMPLED, n=2))
+        other = await lm.generate(replace(SAMPLED, messages=(Message("user", "What is 1 + 1?"),)))
+        assert completions[0].prompts.keys() == completions[1].prompts.keys()
+        assert completions[0].prompts.keys().isdisjoint(other[0].prompts)
+        assert all(n > 0 for completion in completions for n in completion.prompts.values())
+        if model.is_plain:
+            [num_tokens] = completions[0].prompts.values()
+            assert completions[0].usage.prompt_tokens == num_tokens
+
+    async def test_logprobs_come_one_a_token(self, lm: LM) -> None:
+        if "logprobs" not in lm.capabilities:
+            pytest.skip("has no log-probabilities")
+        for completion in await lm.generate(replace(SAMPLED, n=2, logprobs=True)):
+            assert completion.logprobs is not None
+            assert len(completion.logprobs) == completion.usage.completion_tokens
+            assert all(logprob <= 0 for logprob in completion.logprobs)
+            if completion.token_ids is not None:
+                assert len(completion.token_ids) == len(completion.logprobs)
+
+    async def test_choices_are_scored_and_nothing_is_generated(self, lm: LM) -> None:
+        if "choices" not in lm.capabilities:
+            pytest.skip("scores no choices")
+        [completion] = await lm.generate(NEEDS["choices"])
+        assert completion.choice_logprobs is not None
+        assert set(completion.choice_logprobs) == {"yes", "no"}
+        assert all(logprob <= 0 for logprob in completion.choice_logprobs.values())
+        assert completion.finish_reason == "choices"
+        assert completion.usage.completion_tokens == 0
+        assert completion.usage.choice_tokens >= 2
+
+    async def test_a_constraint_holds(self, lm: LM) -> None:
+        if "constraint" not in lm.capabilities:
+            pytest.skip("follows no constraints")
+        for completion in await lm.generate(replace(NEEDS["constraint"], n=4)):
+            assert completion.text in ("yes", "no")
+
+    @pytest.mark.parametrize("capability", NEEDS)
+    async def test_a_missing_capability_is_refused(self, lm: LM, capability: str) -> None:
+        if capability in lm.capabilities:
+            pytest.skip("has it")
+        with pytest.raises(UnsupportedError, match=capability):
+            await lm.generate(NEEDS[capability])
+
+    async def test_deltas_join_up_to_the_text_of_each_draw(self, lm: LM) -> None:
+        events: list[Event] = []
+        completions = await lm.generate(replace(SAMPLED, n=3, first_draw=1), events.append)
+        deltas = [event for event in events if isinstance(event, TokenDelta) and not event.node]
+        for completion in completions:
+            own = [delta.text for delta in deltas if delta.draw == completion.draw]
+            assert "".join(own) == completion.text
+        assert {delta.draw for delta in deltas} <= {1, 2, 3}
+
+    async def test_streaming_changes_neither_texts_nor_usage(self, lm: LM) -> None:
+        request = replace(SAMPLED, n=2)
+        streamed = await lm.generate(request, lambda event: None)
+        whole = await lm.generate(request)
+        assert texts(streamed) == texts(whole)
+        # Whether tokens are found in a cache depends on what was asked before.
+        assert [replace(c.usage, cached_tokens=0) for c in streamed] == [
+            replace(c.usage, cached_tokens=0) for c in whole
+        ]
+
+    async def test_concurrent_calls_do_not_mix(self, lm: LM) -> None:
+        requests = [
+            replace(SAMPLED, n=2, seed=seed, messages=(Message("user", f"What is {seed} + 1?"),))
+            for seed in range(12)
+        ]
+        apart = [texts(await lm.generate(request)) for request in requests]
+        together = await asyncio.gather(*(lm.generate(request) for request in requests))
+        assert [texts(completions) for completions in together] == apart
+
+    async def test_cancelling_leaves_nothing_behind(self, lm: LM) -> None:
+        before = asyncio.all_tasks()
+        call = asyncio.create_task(lm.generate(replace(SAMPLED, n=8)))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+        assert asyncio.all_tasks() <= before
+        assert len(await lm.generate(SAMPLED)) == 1
+
+    async def test_unicode_survives(self, lm: LM) -> None:
+        message = Message("user", "Combien font 3 + 4 € ? 数学 🧮 \u2028 naïve — “quoted” \\ \x00")
+        [completion] = await lm.generate(replace(SAMPLED, messages=(message,)))
+        assert completion.text
+        assert completion.usage != Usage()
+
+    async def test_history_changes_the_answer_s_prompt(self, lm: LM) -> None:
+        history = (Message("system", "Be brief."), Message("user", "Hi"), Message("assistant", "!"))
+        [alone] = await lm.generate(SAMPLED)
+        [after] = await lm.generate(replace(SAMPLED, messages=history + QUESTION))
+        assert alone.prompts.keys() != after.prompts.keys()
+        assert after.usage.prompt_tokens > alone.usage.prompt_tokens
+
+    def test_works_in_one_event_loop_after_another(self, model: Model, server_address: str) -> None:
+        lm = model.open(server_address)
+
+        async def ask() -> list[str]:
+            found = texts(await lm.generate(replace(SAMPLED, n=8)))
+            await close(lm)
+            return found
+
+        assert asyncio.run(ask()) == asyncio.run(ask())
+
+
+async def test_a_served_model_says_what_it_says_itself(server_address: str) -> None:
+    request = replace(GREEDY, messages=(Message("user", "数学 🧮 naïve: 30 \u00d7 4 \u00f7 5?"),))
+    here, there = scripted(server_address), remote(server_address)
+    [said] = await here.generate(request)
+    [served] = await there.generate(request)
+    await close(there)
+    assert "30 \u00d7 4 \u00f7 5" in said.text
+    assert served.text == said.text

@@ -1,0 +1,86 @@
+"""Doubles for evaluations: an architecture that answers as it is told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+from archon.evals.benchmarks import Item, Selection
+from archon.evals.folder import Record
+from archon.graph.architecture import Answer
+from archon.spec.architecture import ArchitectureSpec
+from archon.spec.benchmark import BenchmarkCard
+from archon.spec.model import ModelCard, ScriptedCard
+from archon.types import Question, Usage
+
+CARD = BenchmarkCard.model_validate({"version": 1, "name": "sums", "source": {"jsonl": "x"}})
+SELECTION = Selection(CARD)
+USAGE = Usage(prompt_tokens=10, completion_tokens=5, generated_tokens=4, calls=1)
+
+
+def make_items(count: int) -> list[Item]:
+    """Items 0, 1, 2, … whose answers are their numbers."""
+    return [Item(f"item-{n}", f"What is {n}?", str(n)) for n in range(count)]
+
+
+def make_record(item: str, score: int, epoch: int = 0, error: str | None = None) -> Record:
+    """A record of an answer, or of a failure."""
+    return Record(
+        item=item,
+        epoch=epoch,
+        question="?",
+        target="1",
+        text=None if error else "1",
+        value=None if error else "1",
+        score=score,
+        explanation="",
+        cost_tokens=0 if error else 15,
+        usage=Usage() if error else USAGE,
+        seconds=0.5,
+        error=error,
+    )
+
+
+class FakeArchitecture:
+    """Answers a question with what ``reply`` makes of it; an exception is raised."""
+
+    def __init__(self, reply: Callable[[Question, int], str | BaseException]) -> None:
+        self.reply = reply
+        self.asked: list[tuple[Question, int, int]] = []
+        self.num_running = self.most_running = 0
+        self.spec = ArchitectureSpec.model_validate(
+            {
+                "version": 1,
+                "name": "fake",
+                "models": {"solver": "scripted", "inner": {"architecture": "single"}, "own": "x"},
+                "nodes": {"draft": {"type": "generator", "model": "solver"}},
+                "output": "draft",
+            }
+        )
+        card = ScriptedCard(name="scripted", backend="scripted")
+        self.cards: dict[str, ModelCard | None] = {"solver": card, "inner": None, "own": None}
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+    async def answer(self, question: Question, *, seed: int = 0, run: int = 0) -> Answer:
+        self.asked.append((question, seed, run))
+        self.num_running += 1
+        self.most_running = max(self.most_running, self.num_running)
+        try:
+            await asyncio.sleep(0)
+            text = self.reply(question, run)
+        finally:
+            self.num_running -= 1
+        if isinstance(text, BaseException):
+            raise text
+        trace: Any = SimpleNamespace(to_json=lambda: {"said": text})
+        return Answer(text, None, (), USAGE, 15, 0.25, trace)
+
+
+def echo(question: Question, run: int) -> str:
+    """The right answer to every question of ``make_items``."""
+    return question.text

@@ -1,0 +1,174 @@
+"""Items: dealt to splits, read from rows, and the cards that are shipped."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from archon.errors import SpecError, UsageError
+from archon.evals.benchmarks import SPLITS, Item, load_items
+from archon.evals.benchmarks.items import deal, item_from_row
+from archon.evals.scorers import find_scorer
+from archon.spec.benchmark import BenchmarkCard
+from archon.spec.reader import load_benchmark
+
+SHIPPED = ["arithmetic", "gsm8k", "smoke"]
+
+
+def card(**fields: Any) -> BenchmarkCard:
+    data = {"version": 1, "name": "test", "source": {"jsonl": "items.jsonl"}, **fields}
+    return BenchmarkCard.model_validate(data)
+
+
+# ------------------------------------------------------------------------------------------ cards
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_cards_are_valid_and_name_a_scorer(name: str) -> None:
+    loaded = load_benchmark(name)
+    assert loaded.spec.name == name
+    assert loaded.spec.description
+    find_scorer(loaded.spec)
+
+
+@pytest.mark.parametrize("source", [{}, {"jsonl": "a", "huggingface": {"repo": "a/b"}}])
+def test_a_card_has_exactly_one_source(source: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="exactly one of"):
+        card(source=source)
+
+
+def test_tasks_that_our_scorers_cannot_judge_are_refused() -> None:
+    with pytest.raises(ValidationError, match="task"):
+        card(source={"reasoning_gym": {"tasks": [{"task": "n_queens"}]}})
+
+
+def test_smoke_has_dozens_of_items_with_ids_of_their_own() -> None:
+    loaded = load_benchmark("smoke")
+    items = [item for split in SPLITS for item in load_items(loaded.spec, loaded.base_dir, split)]
+    assert len(items) == 48
+    assert {item.id for item in items} == {f"smoke-{number:02d}" for number in range(1, 49)}
+    assert len({item.question for item in items}) == 48
+
+
+# ----------------------------------------------------------------------------------------- dealing
+
+
+def items_asking(questions: list[str]) -> list[Item]:
+    return [Item(str(number), question, "1") for number, question in enumerate(questions)]
+
+
+@pytest.mark.parametrize(
+    ("count", "sizes"),
+    [(1, (0, 1, 0)), (3, (1, 1, 1)), (10, (3, 3, 4)), (100, (30, 30, 40)), (1319, (396, 395, 528))],
+)
+def test_items_are_dealt_30_30_40(count: int, sizes: tuple[int, ...]) -> None:
+    dealt = deal(items_asking([f"question {number}" for number in range(count)]))
+    assert tuple(len(dealt[split]) for split in SPLITS) == sizes
+
+
+@given(st.lists(st.sampled_from("abcdefghijkl"), max_size=40))
+def test_dealing_loses_nothing_and_puts_no_question_into_two_splits(questions: list[str]) -> None:
+    items = items_asking(questions)
+    dealt = deal(items)
+    assert sorted(item.id for split in SPLITS for item in dealt[split]) == sorted(
+        item.id for item in items
+    )
+    for a, b in combinations(SPLITS, 2):
+        assert not {i.question for i in dealt[a]} & {i.question for i in dealt[b]}
+
+
+def test_dealing_shuffles_and_always_in_the_same_way() -> None:
+    items = items_asking([f"question {number}" for number in range(50)])
+    once, again = deal(items), deal(items)
+    assert once == again
+    assert [item.id for item in once["search"]] != [item.id for item in items[:15]]
+
+
+def test_two_splits_alone_share_equally() -> None:
+    dealt = deal(items_asking([str(number) for number in range(10)]), ["search", "select"])
+    assert [len(items) for items in dealt.values()] == [5, 5]
+
+
+# -------------------------------------------------------------------------------------------- rows
+
+
+@pytest.mark.parametrize(
+    ("answer", "target"),
+    [
+        ("2 * 9 = 18\n#### 18", "18"),
+        ("#### 1,234", "1234"),
+        ("#### 5 and then #### 7", "7"),
+        ("18", "18"),
+        ("$0.50", "0.5"),
+        (18, "18"),
+        (-2.5, "-2.5"),
+    ],
+)
+def test_the_target_stands_after_the_mark_or_alone(answer: object, target: str) -> None:
+    row = {"question": "What?", "answer": answer}
+    assert item_from_row(row, card(answer_after="####"), "1", "here").target == target
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"question": "a", "anwser": "1"}, "no field 'answer'; did you mean 'anwser'"),
+        ({"question": " ", "answer": "1"}, "'question' is empty"),
+        ({"question": ["a"], "answer": "1"}, "'question' holds a list of 1, not a text"),
+        ({"question": "a", "answer": None}, "'answer' holds null"),
+        ({"question": "a", "answer": True}, "'answer' holds true"),
+        ({"question": "a", "answer": "yes"}, "no number can be read from 'yes'"),
+    ],
+)
+def test_a_wrong_row_is_refused_with_its_place(row: dict[str, Any], message: str) -> None:
+    with pytest.raises(SpecError, match=message) as error:
+        item_from_row(row, card(), "1", "items.jsonl:7")
+    assert str(error.value).startswith("items.jsonl:7: ")
+
+
+def test_an_explanation_without_the_mark_is_not_searched_for_numbers() -> None:
+    row = {"question": "a", "answer": "She pays 2 times 9, which is 18."}
+    with pytest.raises(SpecError, match="no '####' before a number"):
+        item_from_row(row, card(answer_after="####"), "1", "here")
+
+
+# ------------------------------------------------------------------------------------------ loading
+
+
+def test_a_limit_takes_the_first_items_of_the_same_order() -> None:
+    loaded = load_benchmark("smoke")
+    every = load_items(loaded.spec, loaded.base_dir, "test")
+    assert load_items(loaded.spec, loaded.base_dir, "test", limit=5) == every[:5]
+    assert load_items(loaded.spec, loaded.base_dir, "test", limit=10_000) == every
+
+
+def test_an_unknown_split_or_an_empty_limit_is_refused() -> None:
+    with pytest.raises(UsageError, match="did you mean 'select'"):
+        load_items(card(), Path(), "selct")
+    with pytest.raises(UsageError, match="at least 1, not 0"):
+        load_items(card(), Path(), limit=0)
+
+
+def test_data_stands_in_for_the_cards_source(tmp_path: Path) -> None:
+    data = tmp_path / "mine.jsonl"
+    lines = [f'{{"question": "What is {n} + 1?", "answer": "#### {n + 1}"}}' for n in range(10)]
+    data.write_text("\n".join(lines), encoding="utf-8")
+    loaded = load_benchmark("gsm8k")
+    items = load_items(loaded.spec, loaded.base_dir, "test", data_path=data)
+    assert len(items) == 4
+    for item in items:
+        assert item.question == f"What is {int(item.target) - 1} + 1?"
+        assert item.id == f"line-{item.target}"
+
+
+def test_a_split_without_items_says_so(tmp_path: Path) -> None:
+    data = tmp_path / "one.jsonl"
+    data.write_text('{"question": "What is 1 + 1?", "answer": 2}', encoding="utf-8")
+    with pytest.raises(SpecError, match="the split 'test' has no items"):
+        load_items(card(), tmp_path, "test", data_path=data)

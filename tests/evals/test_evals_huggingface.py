@@ -1,0 +1,102 @@
+"""Data sets of the hub, through doubles of the libraries: nothing is downloaded."""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from archon.errors import ModelError, SpecError
+from archon.evals.benchmarks import huggingface as source
+from archon.evals.benchmarks import load_items
+from archon.spec.reader import load_benchmark
+
+GSM8K = load_benchmark("gsm8k")
+
+
+def rows(name: str, count: int) -> list[dict[str, str]]:
+    return [{"question": f"{name} {n}?", "answer": f"So\n#### {n}"} for n in range(count)]
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """A hub that can be reached and holds the data set ``hub.data``."""
+    hub = SimpleNamespace(data={"train": rows("train", 20), "test": rows("test", 5)}, asked=[])
+
+    def load_dataset(*args: Any, **kwargs: Any) -> Any:
+        hub.asked.append((args, kwargs))
+        if isinstance(hub.data, Exception):
+            raise hub.data
+        return hub.data
+
+    datasets, constants = ModuleType("datasets"), ModuleType("huggingface_hub.constants")
+    datasets.load_dataset = load_dataset  # type: ignore[attr-defined]
+    constants.HF_HUB_OFFLINE = False  # type: ignore[attr-defined]
+    constants.ENDPOINT = "https://hub.example"  # type: ignore[attr-defined]
+    hub.constants = constants
+    monkeypatch.setitem(sys.modules, "datasets", datasets)
+    monkeypatch.setitem(sys.modules, "huggingface_hub.constants", constants)
+    monkeypatch.setattr(source, "probe", lambda endpoint: None)
+    return hub
+
+
+def load(split: str) -> list[Any]:
+    return load_items(GSM8K.spec, GSM8K.base_dir, split)
+
+
+def test_gsm8k_tests_on_the_test_set_and_divides_the_training_set(hub: SimpleNamespace) -> None:
+    search, select, test = load("search"), load("select"), load("test")
+    assert sorted(item.question for item in test) == sorted(r["question"] for r in rows("test", 5))
+    assert [len(search), len(select)] == [10, 10]
+    assert sorted(item.question for item in search + select) == sorted(
+        row["question"] for row in rows("train", 20)
+    )
+    assert search[0].id.startswith("train-")
+    assert hub.asked[0] == (("openai/gsm8k", "main"), {"revision": "main"})
+
+
+def test_a_training_question_that_is_also_a_test_question_is_left_out(hub: SimpleNamespace) -> None:
+    hub.data["train"].append(hub.data["test"][0])
+    assert len(load("test")) == 5
+    assert len(load("search")) + len(load("select")) == 20
+
+
+def test_a_row_without_a_target_names_data_set_split_and_row(hub: SimpleNamespace) -> None:
+    hub.data["test"][3]["answer"] = "none"
+    with pytest.raises(SpecError, match=r"openai/gsm8k test\[3\]: "):
+        load("test")
+
+
+def test_a_split_that_the_data_set_lacks_is_an_error(hub: SimpleNamespace) -> None:
+    del hub.data["test"]
+    with pytest.raises(SpecError, match="no split 'test'"):
+        load("test")
+
+
+def test_a_hub_out_of_reach_is_not_asked_and_the_error_names_data(
+    hub: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreachable(endpoint: str) -> None:
+        raise ModelError(f"{endpoint} is out of reach")
+
+    monkeypatch.setattr(source, "probe", unreachable)
+    with pytest.raises(SpecError, match=r"out of reach.*--data PATH.*HF_HUB_OFFLINE"):
+        load("test")
+    assert not hub.asked
+
+
+def test_offline_the_cache_is_used_without_asking_the_hub(
+    hub: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.constants.HF_HUB_OFFLINE = True
+    monkeypatch.setattr(source, "probe", lambda endpoint: pytest.fail("asked"))
+    assert len(load("test")) == 5
+
+
+@pytest.mark.parametrize("error", [ConnectionError("gone\nlong story"), ValueError("no config")])
+def test_a_failing_library_becomes_one_line(hub: SimpleNamespace, error: Exception) -> None:
+    hub.data = error
+    with pytest.raises(SpecError, match=r"^openai/gsm8k: (gone|no config); .*--data"):
+        load("test")

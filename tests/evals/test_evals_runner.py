@@ -1,0 +1,206 @@
+"""Evaluations of doubles: every item accounted for, whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from eval_doubles import CARD, SELECTION, USAGE, FakeArchitecture, echo, make_items
+
+from archon.errors import LMError, ScoringError, UsageError
+from archon.evals.benchmarks import Selection
+from archon.evals.folder import RunFolder, read_records, read_report, read_run
+from archon.evals.report import Report
+from archon.evals.runner import Progress, evaluate
+from archon.evals.scorers import Score, number_exact
+from archon.types import Example, Question
+
+
+async def run(architecture: FakeArchitecture, count: int, path: Path, **options: Any) -> Report:
+    options = {"selection": SELECTION, "folder": RunFolder.create(path, "x"), **options}
+    return await evaluate(architecture, make_items(count), number_exact, **options)
+
+
+def right_below(limit: int) -> FakeArchitecture:
+    """Right on the items before ``item-limit``."""
+    return FakeArchitecture(
+        lambda question, run: question.text if int(question.text[8:-1]) < limit else "-1"
+    )
+
+
+async def test_the_report_counts_what_was_right_and_what_it_cost(tmp_path: Path) -> None:
+    report = await run(right_below(6), 8, tmp_path, seed=3)
+    assert (report.architecture, report.benchmark, report.split) == ("fake", "sums", "select")
+    assert (report.num_items, report.num_runs, report.num_errors) == (8, 8, 0)
+    assert report.accuracy == 6 / 8
+    assert report.accuracy_interval == pytest.approx((0.4093, 0.9285), abs=1e-4)
+    assert (report.cost_tokens, report.total_cost_tokens) == (15, 120)
+    assert report.usage == sum([USAGE] * 7, USAGE)
+    assert report.tokens_per_second == pytest.approx(32 / report.wall_seconds)
+    assert (report.seed, report.run, report.interrupted) == (3, str(tmp_path), False)
+    assert report.models == {"solver": "scripted", "inner": "single", "own": None}
+
+
+async def test_the_reports_json_has_the_promised_keys_and_is_in_the_folder(tmp_path: Path) -> None:
+    report = await run(right_below(1), 2, tmp_path)
+    data = read_report(tmp_path)
+    assert data == json.loads(json.dumps(report.to_json()))
+    assert {
+        "architecture", "benchmark", "split", "num_items", "num_errors", "accuracy",
+        "accuracy_interval", "cost_tokens", "usage", "wall_seconds", "tokens_per_second", "seed",
+        "run",
+    } <= set(data)  # fmt: skip
+    assert {
+        "prompt_tokens", "cached_tokens", "completion_tokens", "generated_tokens", "calls"
+    } <= set(data["usage"])  # fmt: skip
+
+
+async def test_the_folder_says_what_was_run(tmp_path: Path) -> None:
+    selection = Selection(CARD, "test", 2, Path("mine.jsonl"))
+    await run(right_below(9), 2, tmp_path, selection=selection, seed=5, epochs=2)
+    data = read_run(tmp_path)
+    assert data["architecture"]["nodes"]["draft"]["samples"] == 1
+    assert data["models"]["solver"]["backend"] == "scripted"
+    assert data["benchmark"]["name"] == "sums"
+    assert (data["split"], data["limit"], data["data"]) == ("test", 2, "mine.jsonl")
+    assert (data["seed"], data["epochs"]) == (5, 2)
+    assert data["versions"]["python"]
+    assert data["machine"]["platform"]
+    assert data["start_time"].endswith("+00:00")
+
+
+async def test_every_answer_has_a_record_and_a_trace(tmp_path: Path) -> None:
+    await run(right_below(2), 3, tmp_path)
+    records = sorted(read_records(tmp_path), key=lambda record: record.item)
+    assert [record.item for record in records] == ["item-0", "item-1", "item-2"]
+    assert [record.score for record in records] == [1, 1, 0]
+    assert records[2].question == "What is 2?"
+    assert (records[2].target, records[2].text, records[2].value) == ("2", "-1", "-1")
+    assert "'-1' is not '2'" in records[2].explanation
+    lines = (tmp_path / "traces.jsonl").read_text(encoding="utf-8").splitlines()
+    assert sorted(json.loads(line)["item"] for line in lines) == ["item-0", "item-1", "item-2"]
+
+
+async def test_a_failing_item_is_recorded_and_counts_as_wrong(tmp_path: Path) -> None:
+    def reply(question: Question, run: int) -> str | BaseException:
+        if "3" in question.text:
+            return ExceptionGroup("two", [LMError("server gone"), LMError("also")])
+        return ValueError("ours") if "2" in question.text else question.text
+
+    report = await run(FakeArchitecture(reply), 4, tmp_path)
+    assert (report.num_items, report.num_errors, report.accuracy) == (4, 2, 0.5)
+    assert report.cost_tokens == 15
+    errors = {record.item: record.error for record in read_records(tmp_path) if record.error}
+    assert errors == {"item-3": "LMError: server gone", "item-2": "ValueError: ours"}
+
+
+async def test_an_answer_that_cannot_be_scored_is_a_failure(tmp_path: Path) -> None:
+    def scorer(value: str | None, text: str, target: str) -> Score:
+        raise ScoringError("no way to tell")
+
+    folder = RunFolder.create(tmp_path, "x")
+    report = await evaluate(
+        FakeArchitecture(echo), make_items(2), scorer, selection=SELECTION, folder=folder
+    )
+    assert (report.num_errors, report.accuracy) == (2, 0)
+
+
+async def test_a_cancellation_below_that_nobody_asked_for_is_a_failure(tmp_path: Path) -> None:
+    architecture = FakeArchitecture(lambda question, run: asyncio.CancelledError())
+    report = await run(architecture, 5, tmp_path, max_concurrent_questions=2)
+    assert (report.num_items, report.num_errors, report.interrupted) == (5, 5, False)
+
+
+async def test_questions_overlap_up_to_the_limit(tmp_path: Path) -> None:
+    architecture = FakeArchitecture(echo)
+    await run(architecture, 20, tmp_path, max_concurrent_questions=4)
+    assert architecture.most_running == 4
+
+
+async def test_epochs_ask_every_item_again_as_another_run(tmp_path: Path) -> None:
+    architecture = FakeArchitecture(lambda question, run: question.text if run else "-1")
+    report = await run(architecture, 3, tmp_path, seed=7, epochs=4)
+    assert Counter(index for _, _, index in architecture.asked) == {0: 3, 1: 3, 2: 3, 3: 3}
+    assert {seed for _, seed, _ in architecture.asked} == {7}
+    assert (report.num_items, report.num_runs, report.accuracy) == (3, 12, 0.75)
+
+
+async def test_the_question_carries_the_kind_of_answer_and_the_examples(tmp_path: Path) -> None:
+    examples = (Example("1 + 1?", "", "2"),)
+    selection = Selection(CARD.model_copy(update={"answer": "text"}))
+    architecture = FakeArchitecture(echo)
+    await run(architecture, 1, tmp_path, selection=selection, examples=examples)
+    assert architecture.asked[0][0] == Question("What is 0?", answer="text", examples=examples)
+
+
+async def test_progress_is_told_after_every_answer(tmp_path: Path) -> None:
+    told: list[Progress] = []
+    await run(right_below(2), 3, tmp_path, epochs=2, on_progress=told.append)
+    assert [progress.num_done for progress in told] == [1, 2, 3, 4, 5, 6]
+    assert (told[-1].num_runs, told[-1].num_right, told[-1].generated_tokens) == (6, 4, 24)
+
+
+async def test_a_cancelled_evaluation_keeps_what_is_finished(tmp_path: Path) -> None:
+    forever = asyncio.Event()
+    finished = asyncio.Event()
+
+    class Stuck(FakeArchitecture):
+        async def answer(self, question: Question, *, seed: int = 0, run: int = 0) -> Any:
+            if len(self.asked) == 3:
+                await forever.wait()
+            return await super().answer(question, seed=seed, run=run)
+
+    def on_progress(progress: Progress) -> None:
+        if progress.num_done == 3:
+            finished.set()
+
+    options = {"max_concurrent_questions": 1, "on_progress": on_progress}
+    task = asyncio.create_task(run(Stuck(echo), 9, tmp_path, **options))
+    await finished.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert len(list(read_records(tmp_path))) == 3
+    report = read_report(tmp_path)
+    assert (report["interrupted"], report["num_items"], report["accuracy"]) == (True, 3, 1.0)
+    assert len(asyncio.all_tasks()) == 1
+
+
+async def test_cancelled_before_the_first_answer_the_report_has_no_accuracy(tmp_path: Path) -> None:
+    started = asyncio.Event()
+
+    class Stuck(FakeArchitecture):
+        async def answer(self, question: Question, *, seed: int = 0, run: int = 0) -> Any:
+            started.set()
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(run(Stuck(echo), 9, tmp_path))
+    await started.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    report = read_report(tmp_path)
+    assert (report["num_items"], report["accuracy"], report["accuracy_interval"]) == (0, None, None)
+
+
+async def test_an_error_outside_the_items_ends_the_run_as_itself(tmp_path: Path) -> None:
+    def on_progress(progress: Progress) -> None:
+        raise UsageError("no more")
+
+    with pytest.raises(UsageError, match="no more"):
+        await run(FakeArchitecture(echo), 40, tmp_path, on_progress=on_progress)
+    assert read_report(tmp_path)["interrupted"]
+
+
+@pytest.mark.parametrize(
+    "options", [{"epochs": 0}, {"max_concurrent_questions": 0}, {"count": 0}], ids=str
+)
+def test_an_evaluation_of_nothing_is_refused(tmp_path: Path, options: dict[str, int]) -> None:
+    options = {"count": 1, **options}
+    with pytest.raises(UsageError, match="needs items"):
+        asyncio.run(run(FakeArchitecture(echo), path=tmp_path, **options))
+    assert not list(tmp_path.iterdir())

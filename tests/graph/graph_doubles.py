@@ -1,0 +1,134 @@
+"""Small doubles that the tests of nodes, executor and architectures share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from archon.graph.architecture import Architecture
+from archon.graph.build import build
+from archon.graph.prompts.builder import Prompt
+from archon.lm.base import LM
+from archon.lm.scripted import ScriptedLM
+from archon.spec.architecture import ArchitectureSpec
+from archon.spec.common import PromptSpec
+from archon.spec.model import ModelCard, ScriptedCard
+from archon.types import (
+    Annotation,
+    AnswerKind,
+    Candidate,
+    CandidateId,
+    Completion,
+    Message,
+    OnEvent,
+    Question,
+    Request,
+    Usage,
+)
+
+CARD = ScriptedCard.model_validate({"name": "scripted", "backend": "scripted"})
+
+
+def make_candidate(
+    draw: int,
+    value: str | None = None,
+    *annotations: Annotation,
+    node: str = "draft",
+    text: str = "",
+) -> Candidate:
+    return Candidate(
+        CandidateId(node, draw), text or f"The answer is {value}.", value, (), annotations
+    )
+
+
+def make_completion(text: str, draw: int = 0) -> Completion:
+    usage = Usage(10, 0, len(text.split()), len(text.split()), 0, 1)
+    return Completion(text, draw, "stop", usage, {"prompt": 10})
+
+
+def make_prompt(node_type: Any, **spec: Any) -> Prompt:
+    return Prompt(PromptSpec.model_validate(spec), node_type, reads_candidates=True)
+
+
+class FakeContext:
+    """Answers a node from a list of replies, and keeps what it asked."""
+
+    def __init__(self, replies: Iterable[str] = (), text: str = "What is 2 + 3?") -> None:
+        self.question = Question(text)
+        self.asked: list[tuple[Message, ...]] = []
+        self.answers: list[AnswerKind] = []
+        self._replies = iter(replies)
+
+    async def ask(
+        self, messages: tuple[Message, ...], n: int = 1, *, answer: AnswerKind = "text"
+    ) -> list[Completion]:
+        self.asked.append(messages)
+        self.answers.append(answer)
+        return [make_completion(next(self._replies), draw) for draw in range(n)]
+
+
+class Gate:
+    """A model whose calls wait until the test lets the prompt through.
+
+    ``waiting`` are the last messages of the calls that wait; ``cancelled`` counts those that were
+    cancelled while they did.
+    """
+
+    capabilities = frozenset({"chat", "stream"})
+
+    def __init__(self) -> None:
+        self.waiting: dict[str, asyncio.Event] = {}
+        self.cancelled = 0
+
+    async def generate(self, request: Request, on_event: OnEvent | None = None) -> list[Completion]:
+        text = request.messages[-1].content
+        gate = self.waiting.setdefault(text, asyncio.Event())
+        try:
+            await gate.wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        draws = range(request.first_draw, request.first_draw + request.n)
+        return [make_completion(f"The answer is {draw}.", draw) for draw in draws]
+
+    async def until_waiting(self, *texts: str) -> None:
+        """Let the event loop turn until exactly these calls wait."""
+        for _ in range(100):
+            if {t for t, gate in self.waiting.items() if not gate.is_set()} == set(texts):
+                return
+            await asyncio.sleep(0)
+        raise AssertionError(f"waiting: {sorted(self.waiting)}")
+
+    def open(self, text: str) -> None:
+        self.waiting[text].set()
+
+
+def make_architecture(
+    nodes: Mapping[str, Mapping[str, Any]],
+    output: str,
+    lms: LM | Mapping[str, LM] | Callable[[Request, int], str],
+    cards: Mapping[str, ModelCard | None] | None = None,
+    **spec: Any,
+) -> Architecture:
+    """An architecture over one model for every role, or over the given ones; nodes that name no
+    model take the role ``solver``."""
+    asking = {"generator", "critic", "ranker", "fuser", "verifier"}
+    full = {
+        name: {"model": "solver", **node} if node["type"] in asking else dict(node)
+        for name, node in nodes.items()
+    }
+    roles = {node["model"] for node in full.values() if "model" in node}
+    if not isinstance(lms, Mapping):
+        lm = lms if hasattr(lms, "generate") else ScriptedLM(lms)
+        lms = dict.fromkeys(roles, lm)
+    data = {
+        "version": 1,
+        "name": "tested",
+        "models": dict.fromkeys(sorted(roles), "scripted"),
+        "nodes": full,
+        "output": output,
+        **spec,
+    }
+    graph = build(ArchitectureSpec.model_validate(data), {})
+    return Architecture(graph, lms, cards or dict.fromkeys(roles))

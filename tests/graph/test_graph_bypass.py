@@ -1,0 +1,111 @@
+"""A bypassed node's inputs stand in its place, everywhere and in order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from archon.errors import GraphError
+from archon.graph.build import build
+from archon.graph.bypass import bypass
+from archon.spec.architecture import ArchitectureSpec
+from archon.spec.validation import parse
+
+NODES: dict[str, Any] = {
+    "draft": {"type": "generator", "model": "m"},
+    "other": {"type": "generator", "model": "m"},
+    "notes": {"type": "critic", "model": "m", "inputs": ["draft", "other"]},
+    "best": {"type": "ranker", "model": "m", "inputs": ["notes"], "use_critiques": True},
+    "merged": {"type": "fuser", "model": "m", "inputs": ["draft", "best", "other"]},
+    "answer": {"type": "vote", "inputs": ["merged"]},
+}
+
+
+def spec(nodes: dict[str, Any], output: str = "answer") -> ArchitectureSpec:
+    data = {"version": 1, "name": "x", "models": {"m": "m"}, "nodes": nodes, "output": output}
+    return parse(ArchitectureSpec, data)
+
+
+def inputs(architecture: ArchitectureSpec) -> dict[str, list[str]]:
+    return {node_id: node.inputs for node_id, node in architecture.nodes.items()}
+
+
+def test_inputs_take_the_place_of_the_node_in_the_order_listed() -> None:
+    nodes = {
+        **NODES,
+        "best": {"type": "ranker", "model": "m", "inputs": ["other", "draft"]},
+        "merged": {"type": "fuser", "model": "m", "inputs": ["notes", "best"]},
+    }
+    bypassed = bypass(spec(nodes), "best")
+    assert inputs(bypassed)["merged"] == ["notes", "other", "draft"]
+    assert "best" not in bypassed.nodes
+    build(bypassed, {})
+
+
+def test_an_input_that_would_be_listed_twice_stands_where_it_first_appears() -> None:
+    bypassed = bypass(bypass(spec(NODES), "best"), "notes")
+    assert inputs(bypassed)["merged"] == ["draft", "other"]
+    build(bypassed, {})
+
+
+def test_every_reader_is_rewired_and_the_rest_left_alone() -> None:
+    bypassed = bypass(spec(NODES), "draft")
+    assert inputs(bypassed) == {
+        "other": [],
+        "notes": ["other"],
+        "best": ["notes"],
+        "merged": ["best", "other"],
+        "answer": ["merged"],
+    }
+    build(bypassed, {})
+
+
+def test_a_reader_that_loses_its_only_input_is_refused_by_the_checks() -> None:
+    nodes = {"draft": NODES["draft"], "answer": {"type": "vote", "inputs": ["draft"]}}
+    with pytest.raises(GraphError, match="a vote needs inputs"):
+        build(bypass(spec(nodes), "draft"), {})
+
+
+def test_demanded_critiques_without_their_critic_are_refused_by_the_checks() -> None:
+    with pytest.raises(GraphError) as caught:
+        build(bypass(spec(NODES), "notes"), {})
+    assert caught.value.rule == "critiques_exist"
+
+
+def test_a_bypassed_output_with_one_input_hands_the_output_on() -> None:
+    bypassed = bypass(spec(NODES), "answer")
+    assert bypassed.output == "merged"
+    assert "answer" not in bypassed.nodes
+    build(bypassed, {})
+
+
+def test_a_bypassed_output_with_several_inputs_becomes_their_join() -> None:
+    bypassed = bypass(bypass(spec(NODES), "answer"), "merged")
+    assert bypassed.output == "merged"
+    assert bypassed.nodes["merged"].type == "join"
+    assert inputs(bypassed)["merged"] == ["draft", "best", "other"]
+    build(bypassed, {})
+
+
+def test_a_bypassed_output_without_inputs_leaves_nothing() -> None:
+    with pytest.raises(GraphError, match="without 'draft' there is no output"):
+        bypass(spec({"draft": NODES["draft"]}, "draft"), "draft")
+
+
+def test_an_unknown_node_is_answered_with_the_nearest() -> None:
+    with pytest.raises(GraphError, match=r"no node 'bets' to bypass; did you mean 'best'\?"):
+        bypass(spec(NODES), "bets")
+
+
+def test_the_original_stays_as_it_was() -> None:
+    original = spec(NODES)
+    bypass(original, "draft")
+    assert original == spec(NODES)
+
+
+@pytest.mark.parametrize("node", ["draft", "best", "merged"])
+def test_the_result_can_be_saved_and_read_again(node: str) -> None:
+    bypassed = bypass(bypass(spec(NODES), "answer"), node)
+    saved = bypassed.model_dump(mode="json", exclude_none=True)
+    assert parse(ArchitectureSpec, saved) == bypassed

@@ -1,0 +1,303 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from graph_doubles import CARD, make_architecture
+
+from archon.errors import BudgetError, GraphError, NodeError, UnsupportedError
+from archon.graph.architecture import Architecture
+from archon.graph.lm import ArchitectureLM
+from archon.graph.trace import Trace
+from archon.lm.base import LM
+from archon.lm.scripted import ScriptedLM
+from archon.types import (
+    Constraint,
+    Event,
+    Message,
+    NodeFinished,
+    NodeStarted,
+    Request,
+    SamplingParams,
+    TokenDelta,
+)
+
+DRAFT = {"type": "generator", "samples": 3}
+VOTE = {"draft": DRAFT, "answer": {"type": "vote", "inputs": ["draft"]}}
+FUSE = {"draft": DRAFT, "merged": {"type": "fuser", "inputs": ["draft"]}}
+
+
+def count(request: Request, draw: int) -> str:
+    return f"Draw {draw}. The answer is {draw}."
+
+
+def ask(text: str = "What is 2 + 3?", **request: Any) -> Request:
+    return Request((Message("user", text),), **request)
+
+
+def voting(script: Any = count) -> tuple[ArchitectureLM, ScriptedLM]:
+    lm = ScriptedLM(script)
+    return ArchitectureLM(make_architecture(VOTE, "answer", lm)), lm
+
+
+def fusing(script: Any = count) -> tuple[ArchitectureLM, ScriptedLM]:
+    lm = ScriptedLM(script)
+    return ArchitectureLM(make_architecture(FUSE, "merged", lm)), lm
+
+
+# -------------------------------------------------------------------------------- as a model
+
+
+def test_an_architecture_is_an_lm() -> None:
+    assert isinstance(voting()[0], LM)
+
+
+async def test_draws_are_independent_runs_on_fresh_draws() -> None:
+    model, lm = voting()
+    completions = await model.generate(ask(n=2, first_draw=4))
+    assert [c.draw for c in completions] == [4, 5]
+    assert [c.text for c in completions] == [count(ask(), 12), count(ask(), 15)]
+    assert sorted(r.first_draw for r in lm.requests) == [12, 15]
+
+
+async def test_draws_do_not_depend_on_how_they_are_asked_for() -> None:
+    model, _ = voting()
+    together = await model.generate(ask(n=3, seed=5))
+    apart = [(await model.generate(ask(first_draw=k, seed=5)))[0] for k in range(3)]
+    assert [c.text for c in together] == [c.text for c in apart]
+
+
+async def test_usage_is_summed_and_prompts_are_united() -> None:
+    model, _ = fusing()
+    (completion,) = await model.generate(ask())
+    assert completion.usage.calls == 4
+    assert len(completion.prompts) == 2
+    assert isinstance(completion.trace, Trace)
+    assert completion.usage == completion.trace.usage
+
+
+async def test_the_last_user_message_is_the_question_and_the_others_are_history() -> None:
+    model, lm = voting()
+    before = (Message("system", "Be kind."), Message("user", "Hi"), Message("assistant", "Hello"))
+    await model.generate(Request((*before, Message("user", "1 + 1?"))))
+    (request,) = lm.requests
+    assert request.messages[:3] == before
+    assert request.messages[3].content.startswith("1 + 1?")
+
+
+async def test_the_kind_of_answer_is_the_requests_else_the_architectures() -> None:
+    lm = ScriptedLM(count)
+    model = ArchitectureLM(make_architecture(VOTE, "answer", lm, answer="text"))
+    await model.generate(ask())
+    await model.generate(ask(answer="number"))
+    assert [r.answer for r in lm.requests] == ["text", "number"]
+
+
+# ---------------------------------------------------------------------------------- sampling
+
+
+async def test_temperature_and_top_p_replace_those_of_generators_alone() -> None:
+    lm = ScriptedLM(count)
+    nodes = {
+        "draft": {**DRAFT, "sampling": {"temperature": 0.1, "top_k": 5}},
+        "merged": {"type": "fuser", "inputs": ["draft"], "sampling": {"temperature": 0.2}},
+    }
+    model = ArchitectureLM(make_architecture(nodes, "merged", lm))
+    await model.generate(ask(sampling=SamplingParams(temperature=1.5, top_p=0.5)))
+    draft, merged = (r.sampling for r in lm.requests)
+    assert (draft.temperature, draft.top_p, draft.top_k) == (1.5, 0.5, 5)
+    assert (merged.temperature, merged.top_p) == (0.2, None)
+
+
+async def test_nodes_made_equal_by_a_request_still_take_different_draws() -> None:
+    lm = ScriptedLM(count)
+    nodes = {
+        "a": {**DRAFT, "sampling": {"temperature": 0.1}},
+        "b": {**DRAFT, "sampling": {"temperature": 0.2}},
+        "answer": {"type": "vote", "inputs": ["a", "b"]},
+    }
+    model = ArchitectureLM(make_architecture(nodes, "answer", lm))
+    await model.generate(ask())
+    await model.generate(ask(sampling=SamplingParams(temperature=1.0)))
+    assert [r.first_draw for r in lm.requests] == [0, 0, 0, 3]
+
+
+async def test_length_stops_and_form_go_to_the_output_node_that_generates() -> None:
+    model, lm = fusing()
+    sampling = SamplingParams(max_tokens=2, stop=("!",))
+    constraint = Constraint(regex="a+")
+    (completion,) = await model.generate(ask(sampling=sampling, constraint=constraint))
+    draft, merged = lm.requests
+    assert (draft.sampling.max_tokens, draft.sampling.stop, draft.constraint) == (None, None, None)
+    assert (merged.sampling.max_tokens, merged.sampling.stop) == (2, ("!",))
+    assert merged.constraint == constraint
+    assert completion.text == "a"
+
+
+async def test_a_text_that_is_cut_says_so() -> None:
+    model, _ = fusing()
+    (completion,) = await model.generate(ask(sampling=SamplingParams(max_tokens=2)))
+    assert (completion.text, completion.finish_reason) == ("Draw 0.", "length")
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        ask(sampling=SamplingParams(max_tokens=5)),
+        ask(sampling=SamplingParams(stop=("!",))),
+        ask(constraint=Constraint(regex="a")),
+        ask(choices=("yes", "no")),
+        ask(logprobs=True),
+        ask(sampling=SamplingParams(top_k=3)),
+        ask(n=0),
+        Request(()),
+        Request((Message("user", "Hi"), Message("assistant", "Hello"))),
+    ],
+)
+async def test_what_a_choosing_architecture_cannot_do_is_refused(request_: Request) -> None:
+    model, lm = voting()
+    with pytest.raises(UnsupportedError) as caught:
+        await model.generate(request_)
+    assert not caught.value.retryable
+    assert lm.requests == []
+
+
+async def test_neutral_values_are_not_refused() -> None:
+    model, _ = voting()
+    await model.generate(ask(sampling=SamplingParams(top_k=0, min_p=0.0, stop=())))
+
+
+@pytest.mark.parametrize(
+    ("nodes", "output", "generates"),
+    [
+        (VOTE, "answer", False),
+        (FUSE, "merged", True),
+        ({"draft": DRAFT}, "draft", True),
+        ({"draft": DRAFT, "more": {**DRAFT, "inputs": ["draft"]}}, "more", False),
+    ],
+)
+def test_an_output_generates_where_it_writes_the_first_candidate(
+    nodes: dict[str, Any], output: str, generates: bool
+) -> None:
+    model = ArchitectureLM(make_architecture(nodes, output, count))
+    assert model.generates is generates
+    assert ("constraint" in model.capabilities) is generates
+
+
+def test_capabilities_are_not_those_of_a_model_that_lacks_them() -> None:
+    lm = ScriptedLM(count, capabilities=frozenset({"chat"}))
+    model = ArchitectureLM(make_architecture(FUSE, "merged", lm))
+    assert model.capabilities == {"chat", "stream"}
+
+
+async def test_failures_are_those_of_the_architecture() -> None:
+    def broken(request: Request, draw: int) -> str:
+        raise ValueError("no script")
+
+    with pytest.raises(NodeError, match="node 'draft': no script"):
+        await voting(broken)[0].generate(ask(n=2))
+    arch = make_architecture(VOTE, "answer", count, budget={"max_calls": 1})
+    with pytest.raises(BudgetError):
+        await ArchitectureLM(arch).generate(ask())
+
+
+# --------------------------------------------------------------------------------- streaming
+
+
+def deltas(events: list[Event], draw: int) -> list[str]:
+    return [e.text for e in events if isinstance(e, TokenDelta) and e.draw == draw]
+
+
+async def test_a_generating_output_streams_its_tokens_and_no_others() -> None:
+    events: list[Event] = []
+    model, _ = fusing()
+    completions = await model.generate(ask(n=2), events.append)
+    for completion in completions:
+        assert len(deltas(events, completion.draw)) > 1
+        assert "".join(deltas(events, completion.draw)) == completion.text
+    assert {e.node for e in events if isinstance(e, TokenDelta)} == {""}
+
+
+async def test_of_several_samples_only_the_answer_is_streamed() -> None:
+    events: list[Event] = []
+    model = ArchitectureLM(make_architecture({"draft": DRAFT}, "draft", count))
+    (completion,) = await model.generate(ask(first_draw=1), events.append)
+    assert "".join(deltas(events, 1)) == completion.text == count(ask(), 3)
+
+
+async def test_a_choosing_output_sends_its_answer_as_one_delta() -> None:
+    events: list[Event] = []
+    model, _ = voting()
+    (completion,) = await model.generate(ask(), events.append)
+    assert deltas(events, 0) == [completion.text]
+    assert [e.node for e in events if isinstance(e, NodeStarted)] == ["draft", "answer"]
+    assert [e.node for e in events if isinstance(e, NodeFinished)] == ["draft", "answer"]
+
+
+async def test_a_generating_output_that_is_passed_by_sends_one_delta() -> None:
+    events: list[Event] = []
+    nodes = {**FUSE, "merged": {**FUSE["merged"], "when": {"agreement_below": 0.1}}}
+    model = ArchitectureLM(make_architecture(nodes, "merged", count))
+    (completion,) = await model.generate(ask(), events.append)
+    assert deltas(events, 0) == [completion.text]
+
+
+# ---------------------------------------------------------------------------- as a node's model
+
+
+def nest(inner: Architecture, **node: Any) -> Architecture:
+    nodes = {"team": {"type": "generator", "model": "team", **node}}
+    return make_architecture(nodes, "team", {"team": ArchitectureLM(inner)})
+
+
+async def test_a_node_sends_the_bare_question_to_an_architecture() -> None:
+    lm = ScriptedLM(count)
+    inner = make_architecture({"draft": {**DRAFT, "prompt": {"template": "bare"}}}, "draft", lm)
+    await nest(inner).arun("1 + 1?")
+    await nest(inner, prompt={"text": "Please: {question}"}).arun("1 + 1?")
+    assert [r.messages[-1].content for r in lm.requests] == ["1 + 1?", "Please: 1 + 1?"]
+
+
+async def test_nested_usage_events_and_traces_are_part_of_the_whole() -> None:
+    events: list[Event] = []
+    outer = nest(make_architecture(VOTE, "answer", count), samples=2)
+    model = ArchitectureLM(outer)
+    (completion,) = await model.generate(ask(), events.append)
+    assert completion.usage.calls == 6
+    started = {e.node for e in events if isinstance(e, NodeStarted)}
+    assert started == {"team", "team/draft", "team/answer"}
+    (team,) = completion.trace.to_json()["nodes"]  # type: ignore[attr-defined]
+    inner = [c["trace"]["architecture"] for c in team["calls"][0]["completions"]]
+    assert inner == ["tested", "tested"]
+
+
+async def test_nodes_choose_the_sampling_of_a_nested_architectures_generators() -> None:
+    lm = ScriptedLM(count)
+    inner = make_architecture({"draft": DRAFT}, "draft", lm, {"solver": CARD})
+    await nest(inner).arun("?")
+    await nest(inner, sampling={"temperature": 0.2}).arun("?")
+    assert [r.sampling.temperature for r in lm.requests] == [0.7, 0.2]
+
+
+def test_sampling_that_a_nested_architecture_cannot_use_is_refused_at_load() -> None:
+    inner = make_architecture(VOTE, "answer", count)
+    with pytest.raises(GraphError, match="max_tokens") as caught:
+        nest(inner, sampling={"max_tokens": 5})
+    assert caught.value.path == "$.nodes.team.sampling"
+
+
+async def test_a_nested_failure_names_both_nodes() -> None:
+    def broken(request: Request, draw: int) -> str:
+        raise ValueError("no script")
+
+    inner = make_architecture(VOTE, "answer", broken)
+    with pytest.raises(NodeError, match="node 'team': node 'draft': no script"):
+        await nest(inner).arun("?")
+
+
+async def test_a_nested_output_streams_through() -> None:
+    events: list[Event] = []
+    model = ArchitectureLM(nest(make_architecture(FUSE, "merged", count)))
+    (completion,) = await model.generate(ask(first_draw=2), events.append)
+    assert "".join(deltas(events, 2)) == completion.text
+    assert len(deltas(events, 2)) > 1

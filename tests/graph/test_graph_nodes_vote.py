@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from graph_doubles import FakeContext, make_candidate
+from hypothesis import given
+from hypothesis import strategies as st
+
+from archon.graph.nodes.join import Join
+from archon.graph.nodes.vote import Vote
+from archon.types import Annotation, Candidate
+
+
+async def vote(*values: str | None) -> list[Candidate]:
+    candidates = [make_candidate(i, value) for i, value in enumerate(values)]
+    return await Vote("answer").run(FakeContext(), candidates)
+
+
+def told(candidates: list[Candidate]) -> list[tuple[int, str | None, float | None]]:
+    return [(c.id.draw, c.value, c.score) for c in candidates]
+
+
+async def test_the_earliest_of_each_value_stands_for_it_scored_by_support() -> None:
+    assert told(await vote("4", "5", "5", "4", "5")) == [(1, "5", 3.0), (0, "4", 2.0)]
+
+
+async def test_ties_go_to_the_earlier() -> None:
+    assert told(await vote("7", "5", "6", "6", "5")) == [
+        (1, "5", 2.0),
+        (2, "6", 2.0),
+        (0, "7", 1.0),
+    ]
+
+
+async def test_without_a_value_there_is_no_vote() -> None:
+    assert told(await vote(None, None, None, "5")) == [(3, "5", 1.0)]
+
+
+async def test_where_none_has_a_value_the_first_passes_with_no_support() -> None:
+    assert told(await vote(None, None)) == [(0, None, 0.0)]
+    assert await vote() == []
+
+
+async def test_one_candidate_wins() -> None:
+    assert told(await vote("5")) == [(0, "5", 1.0)]
+
+
+async def test_earlier_annotations_stay_and_the_score_is_signed() -> None:
+    candidate = make_candidate(0, "5", Annotation("check", "score", 0.5))
+    (out,) = await Vote("answer").run(FakeContext(), [candidate])
+    assert [(a.node, a.value) for a in out.annotations] == [("check", 0.5), ("answer", 1.0)]
+
+
+@given(st.lists(st.sampled_from(["1", "2", "3", None]), min_size=1, max_size=200))
+async def test_support_sums_to_the_votes_and_never_rises(values: list[str | None]) -> None:
+    out = await vote(*values)
+    scores = [c.score or 0.0 for c in out]
+    assert sum(scores) == sum(v is not None for v in values)
+    assert scores == sorted(scores, reverse=True)
+
+
+async def test_join_passes_on_what_it_reads() -> None:
+    candidates = [make_candidate(0, "5"), make_candidate(1, None)]
+    assert await Join().run(FakeContext(), candidates) == candidates

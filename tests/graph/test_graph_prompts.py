@@ -1,0 +1,242 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from graph_doubles import make_candidate, make_prompt
+from hypothesis import given
+from hypothesis import strategies as st
+
+from archon.answers import read_answer
+from archon.errors import GraphError, SpecError
+from archon.graph.exemplars import default_pool, load_pool, pool_names
+from archon.graph.prompts.builder import Prompt
+from archon.graph.prompts.listing import list_candidates
+from archon.graph.prompts.templates import TEMPLATES, default_template
+from archon.graph.prompts.wording import Wording
+from archon.spec.common import PromptSpec
+from archon.types import Annotation, Example, Message, Question
+
+NOTE = Annotation("notes", "critique", "the sum is wrong")
+
+# ------------------------------------------------------------------------------------ wording
+
+
+def test_fields_are_filled_and_doubled_braces_are_braces() -> None:
+    wording = Wording(r'{question} {{x}} {"a": 1} \boxed{} {question}')
+    assert wording.fields == {"question"}
+    assert wording.fill({"question": "Q"}) == r'Q {x} {"a": 1} \boxed{} Q'
+
+
+@given(st.text())
+def test_what_is_filled_in_is_never_read_again(text: str) -> None:
+    assert Wording("<{question}>").fill({"question": "{question}{{" + text}) == (
+        "<{question}{{" + text + ">"
+    )
+
+
+@given(st.text("ab {}\n"))
+def test_any_text_can_be_escaped(text: str) -> None:
+    escaped = text.replace("{", "{{").replace("}", "}}")
+    assert Wording(escaped).fill({}) == text
+
+
+def test_an_empty_field_leaves_no_gap() -> None:
+    assert Wording("a\n\n{critiques}\n\nb").fill({"critiques": ""}) == "a\n\nb"
+
+
+# ------------------------------------------------------------------------------------ listing
+
+
+def test_a_candidate_cannot_close_its_own_fence() -> None:
+    text = "x = 1\n```\n[2]\n```\nThe answer is 9."
+    listed = list_candidates([make_candidate(0, text=text), make_candidate(1, text="y")])
+    assert listed == f"[1]\n````\n{text}\n````\n\n[2]\n```\ny\n```"
+
+
+# ----------------------------------------------------------------------------------- messages
+
+
+def test_history_goes_first_then_system_examples_and_the_question() -> None:
+    prompt = make_prompt("generator", system="Be brief.", shots=2, template="bare")
+    history = (Message("user", "Hello"), Message("assistant", "Hi"))
+    messages = prompt.messages(Question("What is 2 + 3?", history))
+    assert messages[:2] == history
+    roles = [m.role for m in messages[2:]]
+    assert roles == ["system", "user", "assistant", "user", "assistant", "user"]
+    assert messages[-1] == Message("user", "What is 2 + 3?")
+
+
+def test_examples_are_worded_like_the_question_and_end_with_their_answer() -> None:
+    pool = (Example("1 + 1?", "One and one.", "2"), Example("2 + 2?", "", "4"))
+    question = Question("What is 2 + 3?", examples=pool)
+    messages = make_prompt("generator", shots=2).messages(question)
+    ending = messages[-1].content.removeprefix("What is 2 + 3?")
+    assert "Think step by step" in ending
+    assert messages[0].content == "1 + 1?" + ending
+    assert messages[1].content == "One and one. The answer is 2."
+    assert messages[3].content == "The answer is 4."
+
+
+def test_a_template_without_working_shows_none() -> None:
+    messages = make_prompt("generator", template="direct", shots=1).messages(Question("1?"))
+    assert messages[1].content == f"The answer is {default_pool()[0].answer}."
+
+
+def test_the_opening_is_made_once_for_a_pool() -> None:
+    prompt = make_prompt("generator", shots=3)
+    first, second = prompt.messages(Question("a")), prompt.messages(Question("b"))
+    assert all(x is y for x, y in zip(first[:-1], second[:-1], strict=True))
+
+
+def test_another_pool_or_kind_of_answer_is_not_taken_from_the_first() -> None:
+    prompt = make_prompt("generator", shots=1)
+    pool = (Example("1 + 1?", "So.", "print(2)"),)
+    assert prompt.messages(Question("a"))[0].content.startswith(default_pool()[0].question)
+    code = prompt.messages(Question("a", answer="code", examples=pool))
+    assert code[1].content == "So.\n\n```python\nprint(2)\n```"
+    assert prompt.messages(Question("a", examples=pool))[1].content.endswith("print(2).")
+
+
+def test_judges_show_examples_as_plain_questions() -> None:
+    messages = make_prompt("verifier", shots=1).messages(Question("a"), [make_candidate(0, "5")])
+    assert messages[0].content == default_pool()[0].question
+    assert "Verdict" in messages[-1].content
+
+
+@pytest.mark.parametrize("node_type", TEMPLATES)
+@pytest.mark.parametrize("answer", ["number", "text", "code"])
+def test_every_template_begins_with_the_question_and_fills_all_fields(
+    node_type: Any, answer: Any
+) -> None:
+    candidates = [make_candidate(0, "5", NOTE), make_candidate(1, "6")]
+    for name in TEMPLATES[node_type]:
+        prompt = make_prompt(node_type, template=name)
+        (message,) = prompt.messages(Question("Why {x}?", answer=answer), candidates)
+        assert message.content.startswith("Why {x}?")
+        assert not any(f"{{{f}}}" in message.content for f in ("question", "candidates", "ending"))
+        assert ("[2]\n```" in message.content) == (node_type != "generator")
+
+
+def test_users_own_text() -> None:
+    text = 'Q: {question}\nC: {candidates}\nN: {critiques}\nReply as {{"a": 1}}.'
+    prompt = make_prompt("fuser", text=text)
+    (message,) = prompt.messages(Question("2 + 3?"), [make_candidate(0, "5", NOTE, text="{five}")])
+    assert message.content == (
+        "Q: 2 + 3?\nC: [1]\n```\n{five}\n```\n"
+        'N: Critiques of the candidates:\n\n[1] the sum is wrong\nReply as {"a": 1}.'
+    )
+
+
+# ----------------------------------------------------------------------------------- mistakes
+
+
+@pytest.mark.parametrize(
+    ("node_type", "spec", "reason"),
+    [
+        ("generator", {"template": "cott"}, "did you mean 'cot'?"),
+        ("critic", {"template": "cot"}, "a critic has no prompt template 'cot'"),
+        ("generator", {"text": "{qestion} {question}"}, "did you mean 'question'?"),
+        ("generator", {"text": "Hello"}, "needs the field {question}"),
+        ("fuser", {"text": "{question}"}, "needs the field {candidates}"),
+    ],
+)
+def test_a_prompt_that_cannot_be_used_is_refused(node_type: Any, spec: Any, reason: str) -> None:
+    with pytest.raises(GraphError) as caught:
+        make_prompt(node_type, **spec)
+    assert reason in str(caught.value)
+
+
+def test_nothing_fills_candidates_where_none_are_read() -> None:
+    spec = PromptSpec.model_validate({"text": "{question} {candidates}"})
+    with pytest.raises(GraphError, match=r"nothing fills the field \{candidates\}"):
+        Prompt(spec, "generator", reads_candidates=False)
+
+
+def test_more_shots_than_the_named_pool_has_is_refused_at_once() -> None:
+    with pytest.raises(GraphError, match="99 shots are asked for, but the pool has 10 examples"):
+        make_prompt("generator", shots=99, examples="arithmetic")
+
+
+def test_more_shots_than_the_benchmarks_pool_has_is_refused_when_it_is_known() -> None:
+    prompt = make_prompt("generator", shots=2)
+    pool = (Example("1 + 1?", "", "2"),)
+    with pytest.raises(GraphError, match="2 shots"):
+        prompt.check_shots(pool)
+    with pytest.raises(GraphError, match="2 shots"):
+        prompt.messages(Question("a", examples=pool))
+
+
+# -------------------------------------------------------------------------------------- pools
+
+
+def test_the_shipped_pool_holds_right_answers_that_are_read_back() -> None:
+    assert pool_names() == ["arithmetic"]
+    pool = load_pool("arithmetic")
+    assert 8 <= len(pool) <= 10
+    for example in pool:
+        assert read_answer(example.reasoning, "number") == example.answer
+        reply = f"{example.reasoning} The answer is {example.answer}."
+        assert read_answer(reply, "number") == example.answer
+
+
+def test_every_equation_of_the_shipped_pool_holds() -> None:
+    equations = 0
+    for example in default_pool():
+        for part in example.reasoning.replace(", ", ". ").split(". "):
+            sides = [side.strip(" .:") for side in part.split(" = ")]
+            if len(sides) < 2:
+                continue
+            formulas = [_formula(sides[0], last=True)]
+            formulas += [_formula(side, last=False) for side in sides[1:]]
+            values = [eval(formula) for formula in formulas]
+            assert values == pytest.approx([values[0]] * len(values)), part
+            equations += 1
+    assert equations >= 20
+
+
+def _formula(side: str, *, last: bool) -> str:
+    """The calculation at the end, or at the beginning, of a side of an equation."""
+    words = side.split()
+    kept: list[str] = []
+    for word in reversed(words) if last else words:
+        if not set(word) <= set("0123456789.+-*/()"):
+            break
+        kept.append(word)
+    return " ".join(reversed(kept) if last else kept)
+
+
+def test_a_pool_is_read_from_a_path_beside_the_file_that_names_it(tmp_path: Path) -> None:
+    examples = [{"question": "1 + 1?", "reasoning": "So.", "answer": "2"}]
+    data = {"version": 1, "name": "mine", "examples": examples}
+    (tmp_path / "mine.json").write_text(json.dumps(data))
+    assert load_pool("mine.json", tmp_path) == (Example("1 + 1?", "So.", "2"),)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "nowhere.json"),
+        ("[]", "object"),
+        ('{"version": 1, "name": "x", "examples": []}', "examples"),
+        ('{"version": 1, "name": "x", "examples": [{"qestion": "1"}]}', "did you mean 'question'"),
+    ],
+)
+def test_a_wrong_pool_is_a_clear_error(tmp_path: Path, content: str | None, reason: str) -> None:
+    if content is not None:
+        (tmp_path / "nowhere.json").write_text(content)
+    with pytest.raises(SpecError) as caught:
+        load_pool("nowhere.json", tmp_path)
+    assert reason in str(caught.value)
+
+
+def test_an_unknown_pool_names_those_that_there_are() -> None:
+    with pytest.raises(SpecError, match="did you mean 'arithmetic'"):
+        load_pool("aritmetic")
+
+
+def test_defaults_are_step_by_step_and_one_template_a_judge() -> None:
+    assert default_template("generator") == "cot"
+    assert all(len(TEMPLATES[t]) == 1 for t in TEMPLATES if t != "generator")

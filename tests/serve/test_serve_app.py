@@ -1,0 +1,401 @@
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+from starlette.types import Message as AsgiMessage
+
+from archon.errors import (
+    ArchonError,
+    BudgetError,
+    ContextLengthError,
+    LMError,
+    NodeError,
+    UnsupportedError,
+)
+from archon.lm import LM, ScriptedLM
+from archon.lm.scripted import in_turn
+from archon.lm.sse import EventParser
+from archon.serve.app import MAX_BODY_BYTES, create_app
+from archon.types import Completion, NodeStarted, OnEvent, Request, TokenDelta
+
+HELLO: dict[str, Any] = {"model": "double", "messages": [{"role": "user", "content": "Say hello"}]}
+
+
+def client(lm: LM) -> httpx.AsyncClient:
+    transport = httpx.ASGITransport(create_app({"double": lm, "org/other": lm}))
+    return httpx.AsyncClient(transport=transport, base_url="http://test")
+
+
+@pytest.fixture
+def lm() -> ScriptedLM:
+    return ScriptedLM(in_turn(["Hello there", "Good day to you"]))
+
+
+@pytest.fixture
+async def http(lm: ScriptedLM) -> AsyncIterator[httpx.AsyncClient]:
+    async with client(lm) as http:
+        yield http
+
+
+async def post(http: httpx.AsyncClient, **values: object) -> httpx.Response:
+    return await http.post("/v1/chat/completions", json={**HELLO, **values})
+
+
+def events(response: httpx.Response) -> list[Any]:
+    parser = EventParser()
+    found = parser.feed(response.content) + parser.end()
+    return [e.decode() if e == b"[DONE]" else json.loads(e) for e in found]
+
+
+class Failing:
+    """An LM that sends so many deltas and then fails."""
+
+    capabilities = frozenset({"chat", "stream"})
+
+    def __init__(self, error: Exception, num_deltas: int = 0) -> None:
+        self.error, self.num_deltas = error, num_deltas
+
+    async def generate(self, request: Request, on_event: OnEvent | None = None) -> list[Completion]:
+        if on_event is not None:
+            for _ in range(self.num_deltas):
+                on_event(TokenDelta(0, "x"))
+        await asyncio.sleep(0)
+        raise self.error
+
+
+# --------------------------------------------------------------------------- good requests
+
+
+async def test_a_completion_has_openai_s_shape(http: httpx.AsyncClient) -> None:
+    reply = (await post(http)).json()
+    assert reply.pop("id").startswith("chatcmpl-")
+    assert isinstance(reply.pop("created"), int)
+    assert reply == {
+        "object": "chat.completion",
+        "model": "double",
+        "choices": [
+            {
+                "index": 0,
+                "message": {"role": "assistant", "content": "Hello there"},
+                "finish_reason": "stop",
+                "logprobs": None,
+            }
+        ],
+        "usage": {
+            "prompt_tokens": 2,
+            "completion_tokens": 2,
+            "total_tokens": 4,
+            "prompt_tokens_details": {"cached_tokens": 0},
+        },
+    }
+
+
+async def test_what_is_asked_reaches_the_model(http: httpx.AsyncClient, lm: ScriptedLM) -> None:
+    parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
+    await post(
+        http,
+        messages=[{"role": "developer", "content": "Be kind"}, {"role": "user", "content": parts}],
+        n=2,
+        seed=5,
+        temperature=0.3,
+        top_p=0.9,
+        top_k=7,
+        min_p=0.1,
+        max_completion_tokens=9,
+        stop="END",
+        logprobs=True,
+        user="somebody",
+        frequency_penalty=0,
+        response_format={"type": "text"},
+    )
+    [request] = lm.requests
+    assert [(m.role, m.content) for m in request.messages] == [
+        ("system", "Be kind"),
+        ("user", "ab"),
+    ]
+    assert (request.n, request.seed, request.first_draw, request.logprobs) == (2, 5, 0, True)
+    sampling = request.sampling
+    assert (sampling.temperature, sampling.top_p, sampling.top_k) == (0.3, 0.9, 7)
+    assert (sampling.min_p, sampling.max_tokens, sampling.stop) == (0.1, 9, ("END",))
+
+
+async def test_what_is_left_out_or_null_is_left_to_the_model(
+    http: httpx.AsyncClient, lm: ScriptedLM
+) -> None:
+    await post(http, temperature=None, stop=None, n=None, seed=None)
+    await post(http)
+    first, second = lm.requests
+    assert first.sampling == second.sampling == Request(()).sampling
+    assert first.seed != second.seed
+
+
+async def test_several_texts_count_their_prompt_once(http: httpx.AsyncClient) -> None:
+    reply = (await post(http, n=3)).json()
+    assert [choice["index"] for choice in reply["choices"]] == [0, 1, 2]
+    assert reply["usage"]["prompt_tokens"] == 2
+    assert reply["usage"]["completion_tokens"] == 2 + 4 + 2
+
+
+async def test_log_probabilities_come_one_a_token(http: httpx.AsyncClient) -> None:
+    [choice] = (await post(http, logprobs=True)).json()["choices"]
+    tokens = choice["logprobs"]["content"]
+    assert len(tokens) == 2
+    assert all(token["logprob"] < 0 and token["token"].startswith("token_id:") for token in tokens)
+
+
+async def test_models_are_listed_and_found_by_name(http: httpx.AsyncClient) -> None:
+    listed = (await http.get("/v1/models")).json()
+    assert [model["id"] for model in listed["data"]] == ["double", "org/other"]
+    assert (await http.get("/v1/models/org/other")).json()["object"] == "model"
+    assert (await http.get("/v1/models/none")).status_code == 404
+    assert (await http.get("/health")).json() == {"status": "ok"}
+
+
+# ---------------------------------------------------------------------------- streaming
+
+
+async def test_a_stream_is_chunks_that_join_up_to_the_texts(http: httpx.AsyncClient) -> None:
+    response = await post(http, stream=True, n=2, stream_options={"include_usage": True})
+    assert response.headers["content-type"].startswith("text/event-stream")
+    *chunks, usage, done = events(response)
+    assert done == "[DONE]"
+    assert usage["choices"] == []
+    assert usage["usage"]["total_tokens"] == 2 + 2 + 4
+    texts = {0: "", 1: ""}
+    for chunk in chunks:
+        [choice] = chunk["choices"]
+        texts[choice["index"]] += choice["delta"].get("content", "")
+    assert texts == {0: "Hello there", 1: "Good day to you"}
+    assert [c["choices"][0]["finish_reason"] for c in chunks[-2:]] == ["stop", "stop"]
+    assert len({chunk["id"] for chunk in [*chunks, usage]}) == 1
+
+
+async def test_usage_is_streamed_only_where_asked(http: httpx.AsyncClient) -> None:
+    *chunks, _ = events(await post(http, stream=True))
+    assert all("usage" not in chunk for chunk in chunks)
+
+
+async def test_a_model_that_cannot_stream_sends_its_text_at_the_end() -> None:
+    lm = ScriptedLM(in_turn(["Hello"]), capabilities=frozenset({"chat"}))
+    async with client(lm) as http:
+        *chunks, _ = events(await post(http, stream=True))
+    assert [chunk["choices"][0]["delta"] for chunk in chunks] == [
+        {"role": "assistant", "content": ""},
+        {"content": "Hello"},
+        {},
+    ]
+
+
+async def test_what_nodes_say_among_themselves_is_not_streamed() -> None:
+    class Graph(ScriptedLM):
+        async def generate(
+            self, request: Request, on_event: OnEvent | None = None
+        ) -> list[Completion]:
+            assert on_event is not None
+            on_event(NodeStarted("draft"))
+            on_event(TokenDelta(0, "inner", node="draft"))
+            return await super().generate(request, on_event)
+
+    async with client(Graph(in_turn(["Hello"]))) as http:
+        assert "inner" not in (await post(http, stream=True)).text
+
+
+async def test_a_stream_that_fails_at_once_has_its_own_status() -> None:
+    async with client(Failing(LMError("busy", retryable=True))) as http:
+        assert (await post(http, stream=True)).status_code == 503
+
+
+async def test_a_stream_that_fails_under_way_ends_with_the_error() -> None:
+    async with client(Failing(LMError("secret address"), num_deltas=2)) as http:
+        response = await post(http, stream=True)
+    assert response.status_code == 200
+    last = events(response)[-1]
+    assert last["error"]["type"] == "server_error"
+    assert "secret" not in response.text
+
+
+# -------------------------------------------------------------------------- bad requests
+
+
+@pytest.mark.parametrize(
+    ("values", "param"),
+    [
+        ({"n": 0}, "n"),
+        ({"n": 129}, "n"),
+        ({"n": "2"}, "n"),
+        ({"n": True}, "n"),
+        ({"seed": 2**70}, "seed"),
+        ({"temperature": -1}, "temperature"),
+        ({"top_p": 0}, "top_p"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"max_tokens": 3, "max_completion_tokens": 3}, "max_tokens"),
+        ({"messages": []}, "messages"),
+        ({"messages": [{"role": "tool", "content": "x"}]}, "messages.0.role"),
+        ({"messages": [{"role": "user", "content": None}]}, None),
+        ({"messages": [{"role": "user", "content": "x", "name": "n"}]}, "messages.0.name"),
+        ({"tools": []}, "tools"),
+        ({"frequency_penalty": 0.5}, "frequency_penalty"),
+        ({"top_logprobs": 3}, "top_logprobs"),
+        ({"response_format": {"type": "json_object"}}, "response_format.type"),
+        ({"stream_options": {"include_usage": True}}, "stream_options"),
+        ({"architecture": {"nodes": {}}}, "architecture"),
+    ],
+)
+async def test_what_cannot_be_honoured_is_refused_by_key(
+    http: httpx.AsyncClient, lm: ScriptedLM, values: dict[str, object], param: str | None
+) -> None:
+    response = await post(http, **values)
+    assert response.status_code == 400
+    error = response.json()["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    assert error["type"] == "invalid_request_error"
+    assert param is None or error["param"] == param
+    assert lm.requests == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"model": "double", "model": "double"}',
+        b'{"seed": NaN}',
+        b"\xff",
+        b"[" * 100_000,
+        b'{"seed": ' + b"9" * 10_000 + b"}",
+    ],
+)
+async def test_a_body_that_is_no_sound_json_is_refused(
+    http: httpx.AsyncClient, content: bytes
+) -> None:
+    response = await http.post("/v1/chat/completions", content=content)
+    assert response.status_code == 400
+    assert len(response.json()["error"]["message"]) < 500
+
+
+async def test_a_body_that_is_too_large_is_refused(http: httpx.AsyncClient) -> None:
+    response = await http.post("/v1/chat/completions", content=b" " * (MAX_BODY_BYTES + 1))
+    assert response.status_code == 413
+
+
+async def test_an_unknown_model_is_not_found(http: httpx.AsyncClient) -> None:
+    response = await post(http, model="../double")
+    assert response.status_code == 404
+    assert response.json()["error"]["code"] == "model_not_found"
+
+
+async def test_other_pages_have_errors_of_the_same_shape(http: httpx.AsyncClient) -> None:
+    for response in (await http.get("/v1/completions"), await http.get("/v1/chat/completions")):
+        assert response.status_code in (404, 405)
+        assert response.json()["error"]["type"] == "invalid_request_error"
+
+
+async def test_a_missing_capability_is_refused() -> None:
+    async with client(ScriptedLM(in_turn(["a"]), capabilities=frozenset({"chat"}))) as http:
+        response = await post(http, logprobs=True)
+    assert response.status_code == 400
+    assert "logprobs" in response.json()["error"]["message"]
+
+
+# ------------------------------------------------------------------------------- failures
+
+
+def caused(error: Exception) -> NodeError:
+    failure = NodeError("draft", error)
+    failure.__cause__ = error
+    return failure
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (UnsupportedError("no stop strings"), 400),
+        (ContextLengthError("too long"), 400),
+        (BudgetError("used up"), 422),
+        (LMError("secret"), 502),
+        (LMError("secret", retryable=True), 503),
+        (ArchonError("secret"), 500),
+        (RuntimeError("secret"), 500),
+        (caused(LMError("secret", retryable=True)), 503),
+        (caused(ContextLengthError("too long")), 400),
+    ],
+)
+async def test_each_error_has_its_status_and_tells_no_secrets(
+    error: Exception, status: int
+) -> None:
+    async with client(Failing(error)) as http:
+        response = await post(http)
+    assert response.status_code == status
+    assert "secret" not in response.text
+    assert response.json()["error"]["message"]
+
+
+async def test_a_busy_model_says_when_to_come_back() -> None:
+    error = LMError("busy", retryable=True, retry_after_seconds=6.6)
+    async with client(Failing(error)) as http:
+        assert (await post(http)).headers["retry-after"] == "7"
+
+
+# ----------------------------------------------------------------------------- hanging up
+
+
+class Patient:
+    """An LM that sends a first delta and then never ends."""
+
+    capabilities = frozenset({"chat", "stream"})
+
+    def __init__(self) -> None:
+        self.began = asyncio.Event()
+        self.ended = asyncio.Event()
+
+    async def generate(self, request: Request, on_event: OnEvent | None = None) -> list[Completion]:
+        if on_event is not None:
+            on_event(TokenDelta(0, "Well"))
+        self.began.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.ended.set()
+        return []
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_client_that_hangs_up_ends_the_call(stream: bool) -> None:
+    lm = Patient()
+    is_gone = asyncio.Event()
+    has_text = asyncio.Event()
+    body = json.dumps({**HELLO, "stream": stream}).encode()
+    inbox: list[AsgiMessage] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive() -> AsgiMessage:
+        if inbox:
+            return inbox.pop()
+        await is_gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: AsgiMessage) -> None:
+        if b"Well" in message.get("body", b""):
+            has_text.set()
+
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "method": "POST",
+        "path": "/v1/chat/completions",
+        "query_string": b"",
+        "headers": [],
+    }
+    before = asyncio.all_tasks()
+    serving = asyncio.create_task(create_app({"double": lm})(scope, receive, send))
+    await lm.began.wait()
+    if stream:
+        await has_text.wait()
+    assert not lm.ended.is_set()
+    is_gone.set()
+    await serving
+    assert lm.ended.is_set()
+    assert asyncio.all_tasks() <= before

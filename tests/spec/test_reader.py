@@ -1,0 +1,130 @@
+"""References become specs: names, paths and dicts; the right kind and version only."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from archon import catalog
+from archon.errors import SpecError, UsageError
+from archon.spec import reader
+
+ARCHITECTURE: dict[str, Any] = {
+    "version": 1,
+    "name": "one",
+    "models": {"solver": "scripted"},
+    "nodes": {"draft": {"type": "generator", "model": "solver"}},
+    "output": "draft",
+}
+CARD: dict[str, Any] = {"name": "double", "backend": "scripted"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "one.json").write_text(json.dumps(ARCHITECTURE), encoding="utf-8")
+    (tmp_path / "card.json").write_text(json.dumps(CARD), encoding="utf-8")
+    return tmp_path
+
+
+def test_a_dict_is_loaded_as_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    loaded = reader.load_architecture(ARCHITECTURE)
+    assert loaded.spec.name == "one"
+    assert loaded.file is None
+    assert loaded.base_dir == tmp_path
+
+
+def test_a_path_is_kept_as_written(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    loaded = reader.load_architecture("./one.json")
+    assert loaded.file == "./one.json"
+    assert loaded.base_dir == folder
+
+
+def test_relative_paths_start_at_the_base_folder(folder: Path) -> None:
+    loaded = reader.load_model_card("card.json", base_dir=folder)
+    assert loaded.spec.name == "double"
+    assert loaded.file == "card.json"
+    assert loaded.base_dir == folder
+
+
+def test_a_name_is_looked_up(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalog, "_folder", lambda kind: folder)
+    loaded = reader.load_architecture("one", base_dir=Path("elsewhere"))
+    assert loaded.file == "one"
+    assert loaded.base_dir == folder
+
+
+def test_errors_name_the_file_as_written(folder: Path) -> None:
+    with pytest.raises(SpecError, match=r"^none\.json: no such file$"):
+        reader.load_architecture("none.json", base_dir=folder)
+
+
+def test_a_benchmark_card_is_loaded() -> None:
+    card = {"version": 1, "name": "sums", "source": {"jsonl": "sums.jsonl"}}
+    assert reader.load_benchmark(card).spec.name == "sums"
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (ARCHITECTURE, "architecture"),
+        (CARD, "model"),
+        ({"source": {}}, "benchmark"),
+        ({"nodes": {"a": {"samples": {"$int": [1, 8]}}}}, "space"),
+        ({"nodes": {"a": {"$choice": [None, {}]}}}, "space"),
+        ({}, "architecture"),
+        ([], "architecture"),
+        (None, "architecture"),
+    ],
+)
+def test_kind_is_told_by_the_keys(data: object, kind: str) -> None:
+    assert reader.kind_of(data) == kind
+
+
+def test_a_search_space_is_no_architecture() -> None:
+    nodes = {"draft": {**ARCHITECTURE["nodes"]["draft"], "samples": {"$choice": [1, 4]}}}
+    with pytest.raises(SpecError, match="hole of a search space") as caught:
+        reader.load_architecture({**ARCHITECTURE, "nodes": nodes})
+    assert caught.value.path == "$.nodes.draft.samples"
+
+
+def test_a_file_of_another_kind_is_named_as_such() -> None:
+    with pytest.raises(SpecError, match="is a model card, where an architecture is wanted"):
+        reader.load_architecture(CARD)
+    with pytest.raises(SpecError, match="is an architecture, where a model card is wanted"):
+        reader.load_model_card(ARCHITECTURE)
+
+
+def test_another_version_is_told_before_its_unknown_keys() -> None:
+    with pytest.raises(SpecError, match="version 2 of the format is unknown") as caught:
+        reader.load_architecture({**ARCHITECTURE, "version": 2, "edges": []})
+    assert caught.value.path == "$.version"
+
+
+def test_a_list_is_no_architecture(tmp_path: Path) -> None:
+    (tmp_path / "list.json").write_text("[]", encoding="utf-8")
+    with pytest.raises(SpecError, match=r"\$: must be an object, not a list of 0"):
+        reader.load_architecture(tmp_path / "list.json")
+
+
+def test_data_that_contains_itself_is_refused() -> None:
+    data: dict[str, Any] = dict(ARCHITECTURE)
+    data["nodes"] = data
+    with pytest.raises(SpecError, match="nested deeper"):
+        reader.load_architecture(data)
+
+
+@pytest.mark.parametrize("kind", ["architecture", "model", "benchmark"])
+def test_schema_describes_a_kind(kind: str) -> None:
+    schema = json.loads(json.dumps(reader.schema(kind)))
+    assert schema["$schema"].startswith("https://json-schema.org/")
+    assert "name" in json.dumps(schema)
+
+
+def test_schema_names_the_kinds_there_are() -> None:
+    with pytest.raises(UsageError, match="did you mean 'model'"):
+        reader.schema("modell")

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from archon import catalog
+from archon.graph.architecture import Architecture
+from archon.graph.build import build
+from archon.lm.plausible import Plausible
+from archon.lm.scripted import ScriptedLM
+from archon.spec.model import ScriptedCard
+from archon.spec.reader import load_architecture
+
+NAMES = [
+    "archon-figure",
+    "best-of-n",
+    "mixture-of-agents",
+    "rank-fuse",
+    "self-consistency",
+    "single",
+]
+CARD = ScriptedCard.model_validate({"name": "scripted", "backend": "scripted"})
+
+
+def open_scripted(name: str, accuracy: float = 1.0) -> tuple[Architecture, ScriptedLM]:
+    spec = load_architecture(name).spec
+    lm = ScriptedLM(Plausible(accuracy))
+    roles = dict.fromkeys(spec.models, lm)
+    return Architecture(build(spec, {}), roles, dict.fromkeys(spec.models, CARD)), lm
+
+
+def test_these_are_shipped() -> None:
+    assert catalog.names("architecture") == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_it_runs_and_answers(name: str) -> None:
+    architecture, _ = open_scripted(name)
+    answer = await architecture.arun("What is 17 * 23 + 4?")
+    assert answer.value == "395"
+    assert answer.candidates[0].text == answer.text
+    assert set(answer.trace.nodes) == set(architecture.spec.nodes)
+    json.dumps(answer.trace.to_json())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_is_described_and_names_its_roles_as_all_do(name: str) -> None:
+    spec = load_architecture(name).spec
+    assert spec.name == name
+    assert len(spec.description) > 30
+    assert set(spec.models.values()) == {"qwen2.5-coder-0.5b"}
+    solvers = [role for role in spec.models if role != "judge"]
+    assert solvers == ["solver", *(f"solver_{i}" for i in range(2, len(solvers) + 1))]
+
+
+async def draft_texts(name: str) -> dict[int, str]:
+    architecture, _ = open_scripted(name, accuracy=0.5)
+    answer = await architecture.arun("What is 17 * 23 + 4?")
+    return {c.draw: c.text for c in answer.trace.nodes["draft"].completions()}
+
+
+async def test_single_takes_the_first_draw_of_self_consistency() -> None:
+    one, eight = await draft_texts("single"), await draft_texts("self-consistency")
+    assert len(eight) == 8
+    assert one == {0: eight[0]}
+
+
+async def test_the_figure_has_the_layers_that_it_is_known_for() -> None:
+    spec = load_architecture("archon-figure").spec
+    types = [node.type for node in spec.nodes.values()]
+    layers = ["generator"] * 10 + ["critic", "ranker"] + ["fuser"] * 6 + ["verifier", "fuser"]
+    assert types == layers
+
+
+async def test_equal_models_in_the_figure_give_different_drafts_and_fusions() -> None:
+    architecture, lm = open_scripted("archon-figure")
+    await architecture.arun("What is 17 * 23 + 4?")
+    asked: dict[Any, list[int]] = {}
+    for request in lm.requests:
+        asked.setdefault((request.messages, request.sampling), []).append(request.first_draw)
+    assert sorted(asked.popitem()[1]) == [6]  # the last fuser comes after the layer of six
+    drafts = next(iter(asked.values()))
+    assert sorted(drafts) == list(range(10))
+    assert sorted(map(len, asked.values()))[-2:] == [6, 10]
