@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -160,3 +161,9 @@ async def test_evaluate_works_inside_a_running_loop(tmp_path: Path) -> None:
     assert (report.num_items, report.num_runs, report.num_errors) == (2, 4, 0)
     assert report.accuracy_interval is not None
     assert len(seen) == 4
+
+
+def test_the_architecture_in_the_readme_is_sound() -> None:
+    readme = Path(__file__).parent.parent / "README.md"
+    (spec,) = re.findall(r"```json\n(.*?)```", readme.read_text(encoding="utf-8"), re.DOTALL)
+    assert archon.load(json.loads(spec), {"solver": "scripted"}).run("What is 2 + 3?").text

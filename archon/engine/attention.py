@@ -70,8 +70,8 @@ def attend(
     q_NHD = q_NHD.to(cache.dtype)
     out_NHD = torch.zeros_like(q_NHD, dtype=torch.float32)
     lse_NH = torch.full((N, H), -math.inf, device=q_NHD.device)
-    for part in plan.fresh:
-        rows = slice(part.start, part.stop)
+    for fresh in plan.fresh:
+        rows = slice(fresh.start, fresh.stop)
         out_HTD, lse_HT = partial_attention(
             *(x[rows].to(cache.dtype).transpose(0, 1).unsqueeze(0) for x in (q_NHD, k_NGD, v_NGD)),
             causal=True,
@@ -104,7 +104,9 @@ def _merge(
     before_MH = lse_NH[token_M]
     total_MH = torch.logaddexp(before_MH, lse_MH)
     old_share, new_share = (before_MH - total_MH).exp_(), (lse_MH - total_MH).exp_()
-    out_NHD[token_M] = out_NHD[token_M] * old_share.unsqueeze(-1) + out_MHD * new_share.unsqueeze(-1)
+    out_NHD[token_M] = out_NHD[token_M] * old_share.unsqueeze(-1) + out_MHD * new_share.unsqueeze(
+        -1
+    )
     lse_NH[token_M] = total_MH
 
 

@@ -50,13 +50,13 @@ class Decoder:
     def __init__(self, source: WeightSource, precision: Precision, device: torch.device) -> None:
         self.config, self.precision, self.device = source.config, precision, device
         table_dtype = torch.float32 if precision == "float32" else torch.bfloat16
-        self.embedding_VE = source.embedding_VE().to(device, table_dtype)
+        self.embedding_VE = source.embedding().to(device, table_dtype)
         self.layers = [
             DecoderLayer(source.layer(index), self.config, precision, device)
             for index in range(self.config.num_layers)
         ]
-        self.norm_E = source.output_norm_E().to(device)
-        self.head = make_linear(source.head_VE(), None, precision, device)
+        self.norm_E = source.output_norm().to(device)
+        self.head = make_linear(source.head(), None, precision, device)
         half = torch.arange(0, self.config.head_width, 2, dtype=torch.float32, device=device)
         self.inverse_frequency = self.config.rope_base ** -(half / self.config.head_width)
 
@@ -93,7 +93,10 @@ class DecoderLayer:
 
     @staticmethod
     def _linear(
-        weights: Sequence[Tensor], biases: Sequence[Tensor], precision: Precision, device: torch.device
+        weights: Sequence[Tensor],
+        biases: Sequence[Tensor],
+        precision: Precision,
+        device: torch.device,
     ) -> Linear:
         bias = torch.cat(list(biases)) if biases else None
         return make_linear(torch.cat(list(weights)), bias, precision, device)

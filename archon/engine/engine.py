@@ -101,14 +101,19 @@ class Engine:
         started = self.scheduler.start_sequences()
         logits += self._first_logits(started)
         sequences = [*batch.sequences, *started]
-        return self._draw(sequences, torch.cat(logits)) if sequences else {}
+        if not sequences:
+            return {}
+        return self._draw(sequences, torch.cat(logits) if started else logits[0])
 
     def _check(self, prompt: Prompt) -> None:
         request = prompt.request
         if not request.prompt_ids or not request.draws or request.max_tokens < 1:
             raise EngineError("a request needs a prompt, a draw and room for a token")
-        if not 0 <= min(request.prompt_ids) <= max(request.prompt_ids) < len(
-            self.decoder.embedding_VE
+        if (
+            not 0
+            <= min(request.prompt_ids)
+            <= max(request.prompt_ids)
+            < len(self.decoder.embedding_VE)
         ):
             raise EngineError("the prompt holds a token that the vocabulary does not have")
         total = prompt.num_tokens + request.max_tokens
@@ -141,9 +146,7 @@ class Engine:
                 sequence.prompt.last_logits_V = None
         return rows
 
-    def _draw(
-        self, sequences: list[Sequence], logits_BV: Tensor
-    ) -> dict[Prompt, list[Generation]]:
+    def _draw(self, sequences: list[Sequence], logits_BV: Tensor) -> dict[Prompt, list[Generation]]:
         rules = [s.prompt.request.rule for s in sequences]
         noise = [
             uniform(s.draw_key, len(s.token_ids)) if rule.temperature else 0.0

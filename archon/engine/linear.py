@@ -62,7 +62,9 @@ class Int8Linear:
 
     def __init__(self, weight_OI: Tensor, bias_O: Tensor | None, device: torch.device) -> None:
         self.scale_O, weight_s8_OI = quantize_weight(weight_OI.to(device))
-        self.product = _CPUProduct(weight_s8_OI) if device.type == "cpu" else _CUDAProduct(weight_s8_OI)
+        self.product = (
+            _CPUProduct(weight_s8_OI) if device.type == "cpu" else _CUDAProduct(weight_s8_OI)
+        )
         self.bias_O = None if bias_O is None else bias_O.to(device)
 
     def __call__(self, x_NI: Tensor) -> Tensor:

@@ -48,9 +48,7 @@ def load_engine(
 
 def load_decoder(source: WeightSource, precision: Precision, device: torch.device) -> Decoder:
     """A decoder that computes in the given precision; for int8, in a basis without outliers."""
-    return Decoder(
-        RotatedWeights(source) if precision == "int8" else source, precision, device
-    )
+    return Decoder(RotatedWeights(source) if precision == "int8" else source, precision, device)
 
 
 def choose_device(name: str | None = None) -> torch.device:

@@ -39,7 +39,7 @@ def perplexity(decoder: Decoder, token_ids: Sequence[int], window: int = 512) ->
 def window_logits(decoder: Decoder, cache: KVCache, token_T: torch.Tensor) -> torch.Tensor:
     """Next-token logits after every token of one text, (T, V); the cache must be all free."""
     T = len(token_T)
-    assert T <= cache.num_blocks * BLOCK_SIZE
+    assert cache.num_blocks * BLOCK_SIZE >= T
     at_T = torch.arange(T, device=token_T.device)
     plan = AttentionPlan(cached=(), fresh=(FreshPart(0, T),))
     return decoder(StepInput(token_T, at_T, at_T, plan, at_T), cache)

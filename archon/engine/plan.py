@@ -39,9 +39,7 @@ def build_step(batch: Batch, device: torch.device, cache_dtype: torch.dtype) -> 
         fresh.append(FreshPart(start, len(token_ids)))
         if chunk.completes:
             logit_rows.append(len(token_ids) - 1)
-    groups = chain(
-        _shared_groups(sequences), _own_groups(sequences), _chunk_groups(chunks, fresh)
-    )
+    groups = chain(_shared_groups(sequences), _own_groups(sequences), _chunk_groups(chunks, fresh))
     cached = tuple(_cached_part(bucket, device, cache_dtype) for bucket in _buckets(groups))
 
     def tensor(values: list[int]) -> Tensor:

@@ -78,7 +78,7 @@ class PrefixTree:
         return path
 
     def release(self, path: Sequence[PrefixNode]) -> list[int]:
-        """End a use of a path. Nodes that nobody will now make ready leave; returns their blocks."""
+        """End a use of a path; returns the blocks of nodes that nobody will make ready now."""
         for node in path:
             node.users -= 1
         return [self._remove(node) for node in reversed(path) if not node.ready and not node.users]

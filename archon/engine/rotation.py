@@ -31,13 +31,13 @@ class RotatedWeights:
         self._stream = Rotation(self.config.width)
         self._head = Rotation(self.config.head_width)
 
-    def embedding_VE(self) -> Tensor:
-        return self._stream.inputs(self.source.embedding_VE())
+    def embedding(self) -> Tensor:
+        return self._stream.inputs(self.source.embedding())
 
-    def head_VE(self) -> Tensor:
-        return self._stream.inputs(self.source.head_VE() * self.source.output_norm_E())
+    def head(self) -> Tensor:
+        return self._stream.inputs(self.source.head() * self.source.output_norm())
 
-    def output_norm_E(self) -> Tensor:
+    def output_norm(self) -> Tensor:
         return torch.ones(self.config.width)
 
     def layer(self, index: int) -> LayerWeights:

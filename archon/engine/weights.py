@@ -41,11 +41,17 @@ class WeightSource(Protocol):
 
     config: DecoderConfig
 
-    def embedding_VE(self) -> Tensor: ...
+    def embedding(self) -> Tensor:
+        """(V, E)"""
+        ...
 
-    def head_VE(self) -> Tensor: ...
+    def head(self) -> Tensor:
+        """(V, E); the embedding itself where the two are tied."""
+        ...
 
-    def output_norm_E(self) -> Tensor: ...
+    def output_norm(self) -> Tensor:
+        """(E,)"""
+        ...
 
     def layer(self, index: int) -> LayerWeights: ...
 
@@ -61,15 +67,15 @@ class GGUFWeights:
     def __init__(self, file: GGUFFile, config: DecoderConfig) -> None:
         self.file, self.config = file, config
 
-    def embedding_VE(self) -> Tensor:
+    def embedding(self) -> Tensor:
         return self._get("token_embd.weight", self.config.vocab_size, self.config.width)
 
-    def head_VE(self) -> Tensor:
+    def head(self) -> Tensor:
         tied = "output.weight" not in self.file.tensors
         name = "token_embd.weight" if tied else "output.weight"
         return self._get(name, self.config.vocab_size, self.config.width)
 
-    def output_norm_E(self) -> Tensor:
+    def output_norm(self) -> Tensor:
         return self._get("output_norm.weight", self.config.width)
 
     def layer(self, index: int) -> LayerWeights:
@@ -112,28 +118,23 @@ def rotate_halves_order(weight: Tensor, head_width: int) -> Tensor:
     return pairs.transpose(1, 2).reshape(weight.shape)
 
 
-def random_weights(config: DecoderConfig, seed: int = 0, scale: float = 0.3) -> RandomWeights:
-    """A random model of a given shape, for tests and for timings without a file."""
-    return RandomWeights(config, seed, scale)
-
-
 class RandomWeights:
-    """Reproducible random parameters; every layer draws from a generator of its own."""
+    """Reproducible random parameters of a given shape: for tests, and timings without a file."""
 
-    def __init__(self, config: DecoderConfig, seed: int, scale: float) -> None:
-        self.config, self.seed, self.scale = config, seed, scale
+    def __init__(self, config: DecoderConfig, seed: int = 0) -> None:
+        self.config, self.seed = config, seed
 
     def _normal(self, place: int, *shape: int) -> Tensor:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + place)
-        return torch.randn(shape, generator=generator) * self.scale / shape[-1] ** 0.5
+        return torch.randn(shape, generator=generator) * 0.3 / shape[-1] ** 0.5
 
-    def embedding_VE(self) -> Tensor:
+    def embedding(self) -> Tensor:
         return self._normal(1, self.config.vocab_size, self.config.width) * 10
 
-    def head_VE(self) -> Tensor:
+    def head(self) -> Tensor:
         return self._normal(2, self.config.vocab_size, self.config.width) * 10
 
-    def output_norm_E(self) -> Tensor:
+    def output_norm(self) -> Tensor:
         return 1 + self._normal(3, self.config.width)
 
     def layer(self, index: int) -> LayerWeights:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -24,10 +25,8 @@ class _Call:
 
     def resolve(self, result: list[Generation] | BaseException) -> None:
         """Hand the result to the caller's loop; if that is closed, nobody waits any more."""
-        try:
+        with contextlib.suppress(RuntimeError):
             self.loop.call_soon_threadsafe(self._set, result)
-        except RuntimeError:
-            pass
 
     def _set(self, result: list[Generation] | BaseException) -> None:
         if self.future.done():

@@ -145,8 +145,8 @@ def _json_object(content: bytes) -> dict[str, Any]:
     try:
         data = json.loads(content)
     except (ValueError, RecursionError):
-        start = content[:4096].decode("utf-8", "replace")
-        raise LMError(f"the reply is not valid JSON; it begins with {start!r}") from None
+        start = " ".join(content[:4096].decode("utf-8", "replace").split())
+        raise LMError(f"the reply is not valid JSON: {start or '(nothing)'}") from None
     if not isinstance(data, dict):
         raise LMError("the reply is not a JSON object")
     if data.get("error"):

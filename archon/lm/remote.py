@@ -116,18 +116,12 @@ class RemoteLM:
         """Post one request for these draws, as often as it takes."""
         sampling = request.sampling.over(self._sampling)
         prompt = prompt_digest(self.card.model, request.messages)
-        greedy = sampling.temperature == 0
-        seed = draw_number(
-            prompt,
-            0 if greedy else request.seed,
-            0 if greedy else draws.start,
-            bits=_SEED_BITS,
-        )
+        seed, draw = (0, 0) if sampling.temperature == 0 else (request.seed, draws.start)
         body = request_body(
             self.card.model,
             request.messages,
             sampling,
-            seed=seed,
+            seed=draw_number(prompt, seed, draw, bits=_SEED_BITS),
             n=len(draws) if len(draws) > 1 else None,
             logprobs=True if request.logprobs else None,
             stream=None if on_event is None else True,

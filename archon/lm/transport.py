@@ -85,7 +85,8 @@ class Transport:
         """The error as it may be shown: with the address, without the key, not too long."""
         reason = error.reason
         if self._key is not None:
-            for spelling in {self._key, json.dumps(self._key)[1:-1], repr(self._key)[1:-1]}:
+            in_json = json.dumps(self._key)[1:-1]
+            for spelling in (self._key, in_json, in_json.replace("/", "\\/")):
                 reason = reason.replace(spelling, "[key]")
         if len(reason) > _MAX_REASON_CHARACTERS:
             reason = reason[:_MAX_REASON_CHARACTERS] + "…"
@@ -121,8 +122,7 @@ class Transport:
 
     def _prefer(self, url: str) -> None:
         if self._urls[0] != url:
-            self._urls.remove(url)
-            self._urls.insert(0, url)
+            self._urls = [url, *(other for other in self._urls if other != url)]
 
     async def _refusal(self, response: httpx.Response) -> LMError:
         status = response.status_code

@@ -61,9 +61,8 @@ def _listen(host: str, port: int) -> socket.socket:
     if not 0 <= port <= 65_535:  # getaddrinfo would take it modulo 65,536
         raise UsageError(f"a port is a number from 0 to 65535, not {port}")
     try:
-        family, kind, protocol, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[
-            0
-        ]
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        family, kind, protocol, _, where = found[0]
         # asyncio turns Nagle's algorithm off only where the protocol is given; it costs 40 ms.
         listener = socket.socket(family, kind, protocol)
         try:

@@ -426,6 +426,11 @@ async def test_a_stream_that_breaks_after_it_is_not_tried_again(
         httpx.Response(
             200, content=f'{{"a": "{KEY}'.encode(), headers={"content-type": "application/json"}
         ),
+        httpx.Response(
+            200,
+            content=f'{{"a": "{KEY}'.replace("/", "\\/").encode(),
+            headers={"content-type": "application/json"},
+        ),
         httpx.Response(200, json={"error": {"message": KEY}}),
         httpx.Response(302, headers={"location": f"http://two.test/?key={KEY}"}),
         httpx.Response(200, text="", headers={"content-type": KEY}),

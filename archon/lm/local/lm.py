@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from hashlib import blake2b
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from archon.engine.gguf import GGUFFile
 from archon.engine.loading import load_engine
 from archon.engine.sequence import Generation, GenerationRequest, OnToken, SamplingRule
 from archon.engine.worker import EngineWorker
-from archon.errors import LMError
+from archon.errors import UnsupportedError
 from archon.lm.local.chat import ChatFormat
 from archon.lm.local.stream import TextStream
 from archon.lm.local.tokenizer import TextTokenizer
@@ -76,11 +76,11 @@ class LocalLM:
 
         Raises
         ------
-        LMError : the request needs scored choices or a constraint.
+        UnsupportedError : the request needs scored choices or a constraint.
         EngineError : the prompt does not fit, or the engine failed.
         """
         if request.choices is not None or request.constraint is not None:
-            raise LMError("the local engine cannot score choices or hold to a constraint")
+            raise UnsupportedError("the local engine cannot score choices or hold to a constraint")
         sampling = request.sampling.over(self._sampling)
         prompt_ids = tuple(self.chat.encode(request.messages))
         streams = [TextStream(self.tokenizer, sampling.stop or ()) for _ in range(request.n)]
@@ -111,16 +111,12 @@ class LocalLM:
         streams: Sequence[TextStream], first_draw: int, on_event: OnEvent | None
     ) -> OnToken:
         """What the engine's thread calls for each token: grows the text, sends it, stops it."""
-        send: Callable[[int, str], object] = lambda draw, text: None  # noqa: E731
-        if on_event is not None:
-            loop = asyncio.get_running_loop()
-
-            def send(draw: int, text: str) -> object:
-                return loop.call_soon_threadsafe(on_event, TokenDelta(draw, text))
+        loop = asyncio.get_running_loop()
 
         def on_token(index: int, token: int) -> bool:
-            if delta := streams[index].feed(token):
-                send(first_draw + index, delta)
+            delta = streams[index].feed(token)
+            if delta and on_event is not None:
+                loop.call_soon_threadsafe(on_event, TokenDelta(first_draw + index, delta))
             return streams[index].stopped
 
         return on_token

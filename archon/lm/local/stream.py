@@ -1,4 +1,4 @@
-"""Text out of tokens as they come: whole characters only, and nothing that a stop string may eat."""
+"""Text out of tokens as they come: whole characters, and nothing that a stop string may eat."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class TextStream:
         self.stopped = False
 
     def feed(self, token: int) -> str:
-        """Take a token; returns text that is now sure. ``stopped`` tells when a stop string came."""
+        """Take a token; returns text that is now sure. ``stopped`` tells of a stop string."""
         return self._grow(self._decoder.decode(self._tokenizer.token_bytes(token)))
 
     def finish(self) -> str:

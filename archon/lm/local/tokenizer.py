@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import cached_property
+from typing import Any
 
 from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers
 from tokenizers.models import BPE
@@ -116,7 +117,7 @@ class TextTokenizer:
     @cached_property
     def _special_pattern(self) -> re.Pattern[str]:
         names = sorted(filter(None, self.special_ids), key=len, reverse=True)
-        return re.compile("(" + "|".join(map(re.escape, names)) + ")") if names else re.compile("$^")
+        return re.compile("(" + "|".join(map(re.escape, names)) + ")" if names else "$^")
 
     def guarded(self, content: str, guard: str) -> str:
         """Content in which every special token's name is broken by the guard."""
@@ -145,7 +146,7 @@ class TextTokenizer:
         tokenizer.pre_tokenizer = PIECES[rule]()
         return tokenizer
 
-    def _key(self, name: str, kind: type) -> object:
+    def _key(self, name: str, kind: type) -> Any:
         value = self._file.metadata.get(f"tokenizer.ggml.{name}")
         if not isinstance(value, kind):
             raise self._error(f"tokenizer.ggml.{name} is missing or no {kind.__name__}")
