@@ -87,20 +87,23 @@ def _required_accuracy(text: str) -> float:
 
 def _tell(report: dict[str, Any], folder: Path) -> None:
     """The result in a few lines."""
-    out = console()
+
+    def say(text: str, style: str | None = None) -> None:
+        console().print(text, style=style, soft_wrap=True)
+
     if report["interrupted"]:
-        out.print(f"interrupted; {report['num_runs']} finished answers are kept", style="yellow")
+        say(f"interrupted; {report['num_runs']} finished answers are kept", "yellow")
     where = f"{report['architecture']} on {report['benchmark']} ({report['split']})"
     items = f"{report['num_items']} items"
     if report["epochs"] > 1:
         items += f" × {report['epochs']} epochs"
-    out.print(f"{where}, {items}: accuracy {accuracy_text(report)} (95 % interval)", style="bold")
+    say(f"{where}, {items}: accuracy {accuracy_text(report)} (95 % interval)", "bold")
     cost = "–" if report["cost_tokens"] is None else f"{report['cost_tokens']:.0f}"
     speed = f"{report['tokens_per_second']:.0f} tokens/s"
-    out.print(f"cost {cost} tokens an answer, {report['wall_seconds']:.1f} s, {speed}")
+    say(f"cost {cost} tokens an answer, {report['wall_seconds']:.1f} s, {speed}")
     if report["num_errors"]:
-        out.print(f"{report['num_errors']} failed, the first: {_first_error(folder)}", style="red")
-    out.print(f"run: {folder}", soft_wrap=True)
+        say(f"{report['num_errors']} failed, the first: {_first_error(folder)}", "red")
+    say(f"run: {folder}")
 
 
 def _first_error(folder: Path) -> str:

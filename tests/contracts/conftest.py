@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 SERVER = """
-from archon.lm.scripted import Plausible, ScriptedLM
+from archon.lm.plausible import Plausible
+from archon.lm.scripted import ScriptedLM
 from archon.serve.app import create_app
 from archon.serve.server import run
 

@@ -14,8 +14,8 @@ import pytest
 from archon import api
 from archon.errors import UnsupportedError
 from archon.lm import CAPABILITIES, LM, ScriptedLM, close
+from archon.lm.plausible import Plausible
 from archon.lm.remote import RemoteLM
-from archon.lm.scripted import Plausible
 from archon.spec.model import OpenAICard
 from archon.types import (
     Completion,
@@ -44,17 +44,16 @@ def scripted(address: str) -> LM:
 
 
 def remote(address: str) -> LM:
-    return RemoteLM(
-        OpenAICard(
-            name="remote",
-            backend="openai",
-            base_urls=[f"{address}/v1"],
-            model="scripted",
-            logprobs=True,
-            timeout_seconds=30,
-            max_concurrency=4,
-        )
-    )
+    card = {
+        "name": "remote",
+        "backend": "openai",
+        "base_urls": [f"{address}/v1"],
+        "model": "scripted",
+        "logprobs": True,
+        "timeout_seconds": 30,
+        "max_concurrency": 4,
+    }
+    return RemoteLM(OpenAICard.model_validate(card))
 
 
 def architecture(address: str) -> LM:

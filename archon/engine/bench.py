@@ -1,0 +1,124 @@
+"""Timing the engine on the workload of graphs: few prompts that begin alike, many draws of each."""
+
+from __future__ import annotations
+
+import random
+import resource
+import sys
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from archon.engine.engine import Engine
+from archon.engine.linear import PRECISIONS, Precision
+from archon.engine.loading import load_engine
+from archon.engine.sequence import GenerationRequest, SamplingRule
+from archon.errors import EngineError
+
+_RULE = SamplingRule(temperature=0.8, top_k=40)
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """Random prompts that share their beginning, and exactly ``new_tokens`` for each draw."""
+
+    num_prompts: int
+    samples_per_prompt: int
+    prompt_tokens: int
+    """Tokens of each prompt, the shared prefix included."""
+    shared_prefix_tokens: int
+    new_tokens: int
+
+    def requests(self, vocab_size: int, seed: int = 0) -> list[GenerationRequest]:
+        """The same requests for the same seed; no token ends a draw."""
+        rng = random.Random(seed)
+
+        def tokens(count: int) -> list[int]:
+            return [rng.randrange(vocab_size) for _ in range(count)]
+
+        shared, num_own = tokens(self.shared_prefix_tokens), self.prompt_tokens
+        num_own -= self.shared_prefix_tokens
+        return [
+            GenerationRequest(
+                prompt_ids=tuple(shared + tokens(num_own)),
+                draws=tuple(range(self.samples_per_prompt)),
+                seed=seed,
+                rule=_RULE,
+                max_tokens=self.new_tokens,
+            )
+            for _ in range(self.num_prompts)
+        ]
+
+
+def run_engine_bench(
+    path: Path, *, precision: str, device: str | None = None, **workload: int
+) -> dict[str, Any]:
+    """Load a GGUF file and time a ``Workload`` on it, with a cold cache.
+
+    Returns
+    -------
+    ``completion_tokens_per_second`` over the whole wall time, prefill included;
+    ``prefill_tokens_per_second`` counts prompt tokens that were computed, over the steps that held
+    any; ``decode_tokens_per_second`` covers the other steps; ``peak_memory_bytes`` is the process's
+    (on CUDA, the device's).
+
+    Raises
+    ------
+    EngineError : no such precision or device, or the workload does not fit.
+    """
+    if precision not in PRECISIONS:
+        raise EngineError(f"{precision!r} is not a precision; {', '.join(PRECISIONS)} are")
+    shape = Workload(**workload)
+    checked: Precision = next(p for p in PRECISIONS if p == precision)
+    engine = load_engine(path, checked, device=device)
+    vocab_size = engine.decoder.config.vocab_size
+    _time(engine, replace(shape, num_prompts=1, new_tokens=4).requests(vocab_size, seed=1))
+    timing = _time(engine, shape.requests(vocab_size))
+    return {
+        "precision": precision,
+        "device": engine.decoder.device.type,
+        **asdict(shape),
+        **timing,
+        "peak_memory_bytes": _peak_memory_bytes(engine),
+    }
+
+
+def _time(engine: Engine, requests: list[GenerationRequest]) -> dict[str, float]:
+    prefill_seconds = decode_seconds = 0.0
+    num_decoded = 0
+    generations = []
+    begin = time.perf_counter()
+    for request in requests:
+        engine.add(request)
+    while engine.has_work:
+        holds_prefill = bool(engine.scheduler.arrived or engine.scheduler.prefilling)
+        num_running = len(engine.scheduler.running)
+        start = time.perf_counter()
+        generations += [g for finished in engine.step().values() for g in finished]
+        seconds = time.perf_counter() - start
+        if holds_prefill:
+            prefill_seconds += seconds
+        else:
+            decode_seconds += seconds
+            num_decoded += num_running
+    wall_seconds = time.perf_counter() - begin
+    num_completion = sum(len(g.token_ids) for g in generations)
+    num_samples = len(requests[0].draws)
+    num_cached = sum(g.cached_tokens for g in generations[::num_samples])
+    num_prefilled = sum(len(r.prompt_ids) for r in requests) - num_cached
+    return {
+        "completion_tokens_per_second": num_completion / wall_seconds,
+        "prefill_tokens_per_second": num_prefilled / prefill_seconds,
+        "decode_tokens_per_second": num_decoded / decode_seconds if decode_seconds else 0.0,
+        "wall_seconds": wall_seconds,
+    }
+
+
+def _peak_memory_bytes(engine: Engine) -> int:
+    if engine.decoder.device.type == "cuda":
+        return torch.cuda.max_memory_allocated()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # Linux counts in KiB
