@@ -17,7 +17,7 @@ from archon.evals.scorers import Score, Scorer
 from archon.graph.architecture import Answer
 from archon.types import AnswerKind, Example, Question, Usage
 
-DEFAULT_CONCURRENT_QUESTIONS = 32
+DEFAULT_CONCURRENT_QUESTIONS = 64
 
 
 @dataclass(frozen=True, slots=True)

@@ -319,7 +319,7 @@ async def test_the_trace_holds_everything_as_plain_data() -> None:
     assert notes["outputs"][0]["annotations"][0]["kind"] == "critique"
     assert merged["outputs"][0]["parents"] == notes["inputs"]
     (call,) = draft["calls"]
-    assert call["messages"][0]["content"].startswith("What is 2 + 3?")
+    assert call["messages"][0]["content"].startswith("Question: What is 2 + 3?")
     assert [c["text"] for c in call["completions"]] == ["[1] So it is 0.", "[1] So it is 1."]
     assert sum(n["usage"]["calls"] for n in data["nodes"]) == data["usage"]["calls"] == 4
     assert data["cost_tokens"] == answer.cost_tokens

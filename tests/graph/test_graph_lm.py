@@ -82,7 +82,7 @@ async def test_the_last_user_message_is_the_question_and_the_others_are_history(
     await model.generate(Request((*before, Message("user", "1 + 1?"))))
     (request,) = lm.requests
     assert request.messages[:3] == before
-    assert request.messages[3].content.startswith("1 + 1?")
+    assert "1 + 1?" in request.messages[3].content
 
 
 async def test_the_kind_of_answer_is_the_requests_else_the_architectures() -> None:

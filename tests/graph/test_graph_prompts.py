@@ -73,10 +73,9 @@ def test_examples_are_worded_like_the_question_and_end_with_their_answer() -> No
     pool = (Example("1 + 1?", "One and one.", "2"), Example("2 + 2?", "", "4"))
     question = Question("What is 2 + 3?", examples=pool)
     messages = make_prompt("generator", shots=2).messages(question)
-    ending = messages[-1].content.removeprefix("What is 2 + 3?")
-    assert "Think step by step" in ending
-    assert messages[0].content == "1 + 1?" + ending
-    assert messages[1].content == "One and one. The answer is 2."
+    assert "step by step" in messages[-1].content
+    assert messages[0].content == messages[-1].content.replace("What is 2 + 3?", "1 + 1?")
+    assert messages[1].content == "One and one.\nThe answer is 2."
     assert messages[3].content == "The answer is 4."
 
 
@@ -94,7 +93,7 @@ def test_the_opening_is_made_once_for_a_pool() -> None:
 def test_another_pool_or_kind_of_answer_is_not_taken_from_the_first() -> None:
     prompt = make_prompt("generator", shots=1)
     pool = (Example("1 + 1?", "So.", "print(2)"),)
-    assert prompt.messages(Question("a"))[0].content.startswith(default_pool()[0].question)
+    assert default_pool()[0].question in prompt.messages(Question("a"))[0].content
     code = prompt.messages(Question("a", answer="code", examples=pool))
     assert code[1].content == "So.\n\n```python\nprint(2)\n```"
     assert prompt.messages(Question("a", examples=pool))[1].content.endswith("print(2).")
@@ -108,14 +107,15 @@ def test_judges_show_examples_as_plain_questions() -> None:
 
 @pytest.mark.parametrize("node_type", TEMPLATES)
 @pytest.mark.parametrize("answer", ["number", "text", "code"])
-def test_every_template_begins_with_the_question_and_fills_all_fields(
+def test_every_template_holds_the_question_and_fills_all_fields(
     node_type: Any, answer: Any
 ) -> None:
     candidates = [make_candidate(0, "5", NOTE), make_candidate(1, "6")]
     for name in TEMPLATES[node_type]:
         prompt = make_prompt(node_type, template=name)
         (message,) = prompt.messages(Question("Why {x}?", answer=answer), candidates)
-        assert message.content.startswith("Why {x}?")
+        assert "Why {x}?" in message.content
+        assert message.content.startswith("Why {x}?") or node_type == "generator"
         assert not any(f"{{{f}}}" in message.content for f in ("question", "candidates", "ending"))
         assert ("[2]\n```" in message.content) == (node_type != "generator")
 
@@ -178,15 +178,15 @@ def test_the_shipped_pool_holds_right_answers_that_are_read_back() -> None:
     assert 8 <= len(pool) <= 10
     for example in pool:
         assert read_answer(example.reasoning, "number") == example.answer
-        reply = f"{example.reasoning} The answer is {example.answer}."
+        reply = f"{example.reasoning}\nThe answer is {example.answer}."
         assert read_answer(reply, "number") == example.answer
 
 
 def test_every_equation_of_the_shipped_pool_holds() -> None:
     equations = 0
     for example in default_pool():
-        for part in example.reasoning.replace(", ", ". ").split(". "):
-            sides = [side.strip(" .:") for side in part.split(" = ")]
+        for part in example.reasoning.splitlines():
+            sides = [side.strip(" .:") for side in part.split(": ")[-1].split(" = ")]
             if len(sides) < 2:
                 continue
             formulas = [_formula(sides[0], last=True)]

@@ -1,8 +1,9 @@
 """The named templates, as data.
 
-Every template begins with the question, so that the nodes of a graph share that prefix. The fields
-``{question}``, ``{candidates}`` and ``{critiques}`` are filled in for each call; ``{ending}`` is
-replaced here by how an answer of the wanted kind ends, so that ``archon.answers`` can read it.
+Every judge's template begins with the question, so that the judges of a graph share that prefix.
+The fields ``{question}``, ``{candidates}`` and ``{critiques}`` are filled in for each call;
+``{ending}`` is replaced here by how an answer of the wanted kind ends, so that ``archon.answers``
+can read it.
 """
 
 from __future__ import annotations
@@ -21,9 +22,13 @@ ENDINGS: Mapping[AnswerKind, str] = {
     "code": "End with the whole program in one ```python block.",
 }
 
+QUIET_ENDINGS: Mapping[AnswerKind, str] = {**ENDINGS, "number": ""}
+"""The same where worked examples show how a number ends: told in words, it confuses small models
+(figures in ``docs/log.md``)."""
+
 WORKED_REPLY: Mapping[AnswerKind, str] = {
-    "number": "{reasoning} The answer is {answer}.",
-    "text": "{reasoning} The answer is {answer}.",
+    "number": "{reasoning}\nThe answer is {answer}.",
+    "text": "{reasoning}\nThe answer is {answer}.",
     "code": "{reasoning}\n\n```python\n{answer}\n```",
 }
 """How a worked example is answered; also where the wording is the user's own."""
@@ -43,10 +48,13 @@ class Template:
     description: str
     text: str
     asks_for_working: bool = True
+    tells_ending: bool = True
+    """Whether the wording says how a number ends, or leaves that to worked examples."""
 
     def wording(self, answer: AnswerKind) -> str:
         """The text for one kind of answer."""
-        return self.text.replace("{ending}", ENDINGS[answer])
+        ending = (ENDINGS if self.tells_ending else QUIET_ENDINGS)[answer]
+        return self.text.replace("{ending}", ending).rstrip()
 
     def reply(self, answer: AnswerKind) -> str:
         """How a worked example is answered."""
@@ -56,7 +64,8 @@ class Template:
 GENERATOR_TEMPLATES: Mapping[str, Template] = {
     "cot": Template(
         "Think step by step, then answer.",
-        "{question}\n\nThink step by step. {ending}",
+        "Question: {question}\nLet's think step by step. {ending}",
+        tells_ending=False,
     ),
     "concise": Template(
         "A few short lines of working, then the answer.",
