@@ -1,8 +1,9 @@
-"""``archon bench``: what this machine makes of the engine and of a graph."""
+"""``archon bench``: how fast the engine and a graph are on this machine, and how true."""
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -10,11 +11,18 @@ from archon.cli.console import console, emit
 from archon.cli.options import command
 from archon.errors import UsageError
 
+if TYPE_CHECKING:
+    from archon.spec.model import LocalCard
+
 
 @command
 @click.option("--model", default="qwen2.5-coder-0.5b", show_default=True, help="A local model.")
-@click.option("--precision", help="By default the card's.")
-@click.option("--device", help="cpu or cuda; by default CUDA where there is any.")
+@click.option(
+    "--precision", type=click.Choice(["float32", "bf16", "int8"]), help="By default the card's."
+)
+@click.option(
+    "--device", type=click.Choice(["cpu", "cuda"]), help="By default CUDA where there is any."
+)
 @click.option("--num-prompts", type=click.IntRange(1), default=4, show_default=True)
 @click.option("--samples-per-prompt", type=click.IntRange(1), default=16, show_default=True)
 @click.option(
@@ -28,23 +36,40 @@ from archon.errors import UsageError
 @click.option("--new-tokens", type=click.IntRange(1), default=128, show_default=True)
 def engine(model: str, precision: str | None, as_json: bool, **workload: Any) -> None:
     """Tokens a second of the local engine on prompts that share a prefix."""
-    from archon.cli.weights import pull
     from archon.errors import require
-    from archon.spec.model import LocalCard
-    from archon.spec.reader import load_model_card
 
-    loaded = load_model_card(model)
-    card = loaded.spec
-    if not isinstance(card, LocalCard):
-        raise UsageError(f"{card.name!r} is not a local model: its backend is {card.backend!r}")
     if workload["shared_prefix_tokens"] > workload["prompt_tokens"]:
         raise UsageError("--shared-prefix-tokens cannot be more than --prompt-tokens")
     require("torch", "engine")
     from archon.engine.bench import run_engine_bench
 
-    path = pull(card, loaded.base_dir)
+    card, path = _local_model(model)
     figures = run_engine_bench(path, precision=precision or card.precision, **workload)
     _tell({"model": card.name, **figures}, as_json)
+
+
+@command
+@click.argument("text", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--model", default="qwen2.5-coder-0.5b", show_default=True, help="A local model.")
+@click.option("--num-tokens", type=click.IntRange(2), default=20_480, show_default=True)
+@click.option("--window", type=click.IntRange(2, 4096), default=512, show_default=True)
+def quality(text: Path, model: str, num_tokens: int, window: int, as_json: bool) -> None:
+    """Perplexity of the file TEXT in every precision, and how far it is from float32's."""
+    from archon.errors import require
+
+    require("torch", "engine")
+    from archon.engine.linear import PRECISIONS
+    from archon.lm.local.quality import perplexities
+
+    card, path = _local_model(model)
+    rows: list[dict[str, Any]] = []
+    for row in perplexities(path, list(PRECISIONS), text, num_tokens=num_tokens, window=window):
+        reference = rows[0]["perplexity"] if rows else row["perplexity"]
+        rows.append({**row, "relative_change": row["perplexity"] / reference - 1})
+        change = f"{100 * rows[-1]['relative_change']:+.2f} %"
+        console().print(f"{row['precision']}: perplexity {row['perplexity']:.4f} ({change})")
+    if as_json:
+        emit({"model": card.name, "window": window, "rows": rows})
 
 
 @command
@@ -60,6 +85,19 @@ def graph(arch: str, num_questions: int, num_concurrent: int, as_json: bool) -> 
     roles = load_architecture(arch).spec.models
     architecture = load(arch, dict.fromkeys(roles, "scripted"))
     _tell(run_graph_bench(architecture, num_questions, num_concurrent), as_json)
+
+
+def _local_model(name: str) -> tuple[LocalCard, Path]:
+    """The card of a local model, and its weights on this machine."""
+    from archon.cli.weights import pull
+    from archon.spec.model import LocalCard
+    from archon.spec.reader import load_model_card
+
+    loaded = load_model_card(name)
+    card = loaded.spec
+    if not isinstance(card, LocalCard):
+        raise UsageError(f"{card.name!r} is not a local model: its backend is {card.backend!r}")
+    return card, pull(card, loaded.base_dir)
 
 
 def _tell(figures: dict[str, Any], as_json: bool) -> None:

@@ -48,10 +48,11 @@ models = LazyGroup(
 
 bench = LazyGroup(
     name="bench",
-    help="Measure speed on this machine.",
+    help="Measure speed and quality on this machine.",
     table={
         "engine": ("archon.cli.bench:engine", "Tokens a second of the local engine."),
         "graph": ("archon.cli.bench:graph", "Milliseconds that a graph itself takes a question."),
+        "quality": ("archon.cli.bench:quality", "Perplexity of a text in every precision."),
     },
 )
 

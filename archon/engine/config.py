@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -37,7 +38,7 @@ class DecoderConfig:
             self.num_layers, self.width, self.ffn_width, self.num_heads, self.num_kv_heads,
             self.head_width, self.vocab_size, self.context_length,
         )  # fmt: skip
-        if min(sizes) < 1:
+        if min(sizes) < 1 or self.rope_base <= 0 or self.norm_epsilon < 0:
             raise ModelError(f"a decoder cannot have these sizes: {self}")
         if self.num_heads % self.num_kv_heads or self.head_width % 2:
             raise ModelError(
@@ -67,6 +68,14 @@ def config_of(file: GGUFFile) -> DecoderConfig:
         value = file.metadata.get(f"{family}.{key}", default)
         if not isinstance(value, int | float) or isinstance(value, bool):
             raise ModelError(f"{file.path}: {family}.{key} is {value!r}, not a number")
+        if not math.isfinite(value):
+            raise ModelError(f"{file.path}: {family}.{key} is {value!r}, not a finite number")
+        return value
+
+    def count(key: str, default: int | None = None) -> int:
+        value = number(key, default)
+        if not isinstance(value, int):
+            raise ModelError(f"{file.path}: {family}.{key} is {value!r}, not a whole number")
         return value
 
     scaling = file.metadata.get(f"{family}.rope.scaling.type", "none")
@@ -74,18 +83,21 @@ def config_of(file: GGUFFile) -> DecoderConfig:
         raise ModelError(f"{file.path}: rotary scaling is not supported")
     if "token_embd.weight" not in file.tensors:
         raise ModelError(f"{file.path}: has no token embedding")
-    num_heads = int(number("attention.head_count"))
-    width = int(number("embedding_length"))
+    num_heads = count("attention.head_count")
+    width = count("embedding_length")
+    head_width = count("attention.key_length", width // max(num_heads, 1))
+    if count("rope.dimension_count", head_width) != head_width:
+        raise ModelError(f"{file.path}: rotary positions of a part of each head are not supported")
     return DecoderConfig(
         family=family,
-        num_layers=int(number("block_count")),
+        num_layers=count("block_count"),
         width=width,
-        ffn_width=int(number("feed_forward_length")),
+        ffn_width=count("feed_forward_length"),
         num_heads=num_heads,
-        num_kv_heads=int(number("attention.head_count_kv", num_heads)),
-        head_width=int(number("attention.key_length", width // max(num_heads, 1))),
+        num_kv_heads=count("attention.head_count_kv", num_heads),
+        head_width=head_width,
         vocab_size=file.tensors["token_embd.weight"].shape[0],
-        context_length=int(number("context_length")),
+        context_length=count("context_length"),
         rope_base=float(number("rope.freq_base", 10_000.0)),
         norm_epsilon=float(number("attention.layer_norm_rms_epsilon")),
     )

@@ -6,6 +6,9 @@ memory is never fragmented and sequences can share blocks (Kwon et al. 2023, arX
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -29,8 +32,7 @@ class KVCache:
         self, config: DecoderConfig, num_blocks: int, dtype: torch.dtype, device: torch.device
     ) -> None:
         shape = (config.num_layers, num_blocks, BLOCK_SIZE, config.num_kv_heads, config.head_width)
-        self.k = torch.zeros(shape, dtype=dtype, device=device)
-        self.v = torch.zeros(shape, dtype=dtype, device=device)
+        self.k, self.v = _zeros(shape, dtype, device), _zeros(shape, dtype, device)
         self.dtype, self.num_blocks = dtype, num_blocks
         self._free = list(range(num_blocks - 1, -1, -1))
 
@@ -66,7 +68,15 @@ class KVCache:
     def copy_blocks(self, source: int, targets: list[int]) -> None:
         """Copy one block, all layers, to each target."""
         for storage in (self.k, self.v):
-            storage[:, targets] = storage[:, source].unsqueeze(1)
+            storage[:, targets] = storage[:, [source]]
+
+
+def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Zeros; on the CPU they take up memory, and time, only where they are written."""
+    if device.type != "cpu":
+        return torch.zeros(shape, dtype=dtype, device=device)
+    untouched = np.zeros(math.prod(shape) * dtype.itemsize, dtype=np.uint8)
+    return torch.from_numpy(untouched).view(dtype).view(shape)
 
 
 def num_blocks_for(num_tokens: int) -> int:

@@ -39,8 +39,10 @@ def build_step(batch: Batch, device: torch.device, cache_dtype: torch.dtype) -> 
         fresh.append(FreshPart(start, len(token_ids)))
         if chunk.completes:
             logit_rows.append(len(token_ids) - 1)
-    groups = chain(_shared_groups(sequences), _own_groups(sequences), _chunk_groups(chunks, fresh))
-    cached = tuple(_cached_part(bucket, device, cache_dtype) for bucket in _buckets(groups))
+    before = chain(_shared_groups(sequences), _chunk_groups(chunks, fresh))
+    # A token stands at most once in a part, so what a sequence shares and what it owns stay apart.
+    buckets = [*_buckets(before), *_buckets(_own_groups(sequences))]
+    cached = tuple(_cached_part(bucket, device, cache_dtype) for bucket in buckets)
 
     def tensor(values: list[int]) -> Tensor:
         return torch.tensor(values, dtype=torch.int64, device=device)

@@ -11,6 +11,7 @@ first.
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -88,14 +89,16 @@ class PrefixTree:
         return sum(1 for node in self._nodes if not node.users)
 
     def evict(self, count: int) -> list[int]:
-        """Drop at least ``count`` unused blocks, least recently used leaves first, if there are."""
+        """Drop ``count`` unused blocks, or all there are: always the least recently used leaf."""
+        leaves = [(n.last_used, n.block, n) for n in self._nodes if not n.users and not n.children]
+        heapq.heapify(leaves)
         freed: list[int] = []
-        while len(freed) < count:
-            leaves = [n for n in self._nodes if not n.users and not n.children]
-            if not leaves:
-                break
-            leaves.sort(key=lambda n: n.last_used)
-            freed += [self._remove(node) for node in leaves[: count - len(freed)]]
+        while leaves and len(freed) < count:
+            node = heapq.heappop(leaves)[-1]
+            freed.append(self._remove(node))
+            parent = node.parent
+            if parent in self._nodes and not parent.users and not parent.children:
+                heapq.heappush(leaves, (parent.last_used, parent.block, parent))
         return freed
 
     def _remove(self, node: PrefixNode) -> int:

@@ -7,6 +7,7 @@ models: GGUF's llama family stores them interleaved, and they are put back here.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,6 +17,12 @@ from torch import Tensor
 from archon.engine.config import DecoderConfig
 from archon.engine.gguf import GGUFFile
 from archon.errors import ModelError
+
+_KNOWN_TENSORS = re.compile(
+    r"(token_embd|output_norm|output)\.weight"
+    r"|blk\.\d+\.(attn_(norm|q|k|v|output)|ffn_(norm|gate|up|down))\.weight"
+    r"|blk\.\d+\.attn_[qkv]\.bias"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +68,15 @@ class GGUFWeights:
 
     Raises
     ------
-    ModelError : a tensor is missing or has a shape that the configuration does not allow.
+    ModelError : a tensor is missing, has a shape that the configuration does not allow, or is one
+        that the decoder would leave out.
     """
 
     def __init__(self, file: GGUFFile, config: DecoderConfig) -> None:
         self.file, self.config = file, config
+        unknown = next((n for n in file.tensors if not _KNOWN_TENSORS.fullmatch(n)), None)
+        if unknown is not None:
+            raise ModelError(f"{file.path}: tensor {unknown!r} is not supported")
 
     def embedding(self) -> Tensor:
         return self._get("token_embd.weight", self.config.vocab_size, self.config.width)
@@ -81,14 +92,10 @@ class GGUFWeights:
     def layer(self, index: int) -> LayerWeights:
         c, at = self.config, f"blk.{index}."
         q_width, kv_width = c.num_heads * c.head_width, c.num_kv_heads * c.head_width
-        q = self._get(at + "attn_q.weight", q_width, c.width)
-        k = self._get(at + "attn_k.weight", kv_width, c.width)
-        if c.family == "llama":
-            q, k = (rotate_halves_order(w, c.head_width) for w in (q, k))
         return LayerWeights(
             attention_norm_E=self._get(at + "attn_norm.weight", c.width),
-            q=q,
-            k=k,
+            q=self._get(at + "attn_q.weight", q_width, c.width),
+            k=self._get(at + "attn_k.weight", kv_width, c.width),
             v=self._get(at + "attn_v.weight", kv_width, c.width),
             q_bias=self._get_if_present(at + "attn_q.bias", q_width),
             k_bias=self._get_if_present(at + "attn_k.bias", kv_width),
@@ -106,7 +113,9 @@ class GGUFWeights:
             raise ModelError(
                 f"{self.file.path}: tensor {name!r} has shape {info.shape}, expected {shape}"
             )
-        return self.file.tensor(name)
+        weight = self.file.tensor(name)
+        interleaved = self.config.family == "llama" and (".attn_q." in name or ".attn_k." in name)
+        return rotate_halves_order(weight, self.config.head_width) if interleaved else weight
 
     def _get_if_present(self, name: str, *shape: int) -> Tensor | None:
         return self._get(name, *shape) if name in self.file.tensors else None
@@ -114,8 +123,8 @@ class GGUFWeights:
 
 def rotate_halves_order(weight: Tensor, head_width: int) -> Tensor:
     """Rows (r0, i0, r1, i1, …) of each head → (r0, r1, …, i0, i1, …)."""
-    pairs = weight.view(-1, head_width // 2, 2, weight.shape[-1])
-    return pairs.transpose(1, 2).reshape(weight.shape)
+    pairs = weight.unflatten(0, (-1, head_width // 2, 2))
+    return pairs.transpose(1, 2).flatten(0, 2)
 
 
 class RandomWeights:

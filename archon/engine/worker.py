@@ -64,7 +64,8 @@ class EngineWorker:
         try:
             return await call.future
         except asyncio.CancelledError:
-            self._post(lambda: self._cancel(call))
+            with contextlib.suppress(EngineError):  # a closed engine has let go of it already
+                self._post(lambda: self._cancel(call))
             raise
 
     def close(self) -> None:

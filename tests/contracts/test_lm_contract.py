@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 
@@ -31,23 +32,33 @@ from archon.types import (
 
 
 @dataclass(frozen=True)
-class Model:
-    """How to open a model for the tests, given the address of the server process."""
+class Places:
+    """Where the models of the tests are found."""
 
-    open: Callable[[str], LM]
+    server: str
+    """Address of the server process."""
+    file: Path
+    """GGUF file of a tiny chat model."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """How to open a model for the tests."""
+
+    open: Callable[[Places], LM]
     is_plain: bool = True
     """One call a completion, one prompt a request, any ``max_tokens``; an architecture is not."""
 
 
-def scripted(address: str) -> LM:
+def scripted(places: Places) -> LM:
     return ScriptedLM(Plausible(0.6))
 
 
-def remote(address: str) -> LM:
+def remote(places: Places) -> LM:
     card = {
         "name": "remote",
         "backend": "openai",
-        "base_urls": [f"{address}/v1"],
+        "base_urls": [f"{places.server}/v1"],
         "model": "scripted",
         "logprobs": True,
         "timeout_seconds": 30,
@@ -56,7 +67,18 @@ def remote(address: str) -> LM:
     return RemoteLM(OpenAICard.model_validate(card))
 
 
-def architecture(address: str) -> LM:
+def local(places: Places) -> LM:
+    card = {
+        "name": "tiny",
+        "backend": "local",
+        "sources": [{"path": str(places.file)}],
+        "precision": "float32",
+        "context": 4096,
+    }
+    return api.lm(card)
+
+
+def architecture(places: Places) -> LM:
     spec = {
         "version": 1,
         "name": "draft-and-fuse",
@@ -78,6 +100,7 @@ def architecture(address: str) -> LM:
 MODELS = {
     "scripted": Model(scripted),
     "remote": Model(remote),
+    "local": Model(local),
     "architecture": Model(architecture, is_plain=False),
 }
 
@@ -96,9 +119,14 @@ def model(request: pytest.FixtureRequest) -> Model:
     return MODELS[request.param]
 
 
+@pytest.fixture(scope="session")
+def places(server_address: str, tiny_chat_file: Path) -> Places:
+    return Places(server_address, tiny_chat_file)
+
+
 @pytest.fixture
-async def lm(model: Model, server_address: str) -> AsyncIterator[LM]:
-    lm = model.open(server_address)
+async def lm(model: Model, places: Places) -> AsyncIterator[LM]:
+    lm = model.open(places)
     yield lm
     await close(lm)
 
@@ -272,8 +300,8 @@ class TestLM:
         assert alone.prompts.keys() != after.prompts.keys()
         assert after.usage.prompt_tokens > alone.usage.prompt_tokens
 
-    def test_works_in_one_event_loop_after_another(self, model: Model, server_address: str) -> None:
-        lm = model.open(server_address)
+    def test_works_in_one_event_loop_after_another(self, model: Model, places: Places) -> None:
+        lm = model.open(places)
 
         async def ask() -> list[str]:
             found = texts(await lm.generate(replace(SAMPLED, n=8)))
@@ -283,9 +311,9 @@ class TestLM:
         assert asyncio.run(ask()) == asyncio.run(ask())
 
 
-async def test_a_served_model_says_what_it_says_itself(server_address: str) -> None:
+async def test_a_served_model_says_what_it_says_itself(places: Places) -> None:
     request = replace(GREEDY, messages=(Message("user", "数学 🧮 naïve: 30 \u00d7 4 \u00f7 5?"),))
-    here, there = scripted(server_address), remote(server_address)
+    here, there = scripted(places), remote(places)
     [said] = await here.generate(request)
     [served] = await there.generate(request)
     await close(there)

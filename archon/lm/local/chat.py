@@ -49,10 +49,12 @@ class ChatFormat:
 
         Raises
         ------
-        LMError : the model's template refuses these messages.
+        LMError : the model's template refuses these messages, or they hold what is no text.
         """
+        if any("\ud800" <= letter <= "\udfff" for m in messages for letter in m.content):
+            raise LMError("a message holds half of a surrogate pair, which is no text")
         if self._template is None:
-            begin = [self._tokenizer.special_ids[self._bos]] if self._add_bos and self._bos else []
+            begin = [self._tokenizer.tokens.index(self._bos)] if self._add_bos and self._bos else []
             return begin + self._tokenizer.encode(transcript(messages))
         guard = next((g for g in _GUARDS if all(g not in m.content for m in messages)), "")
         if not guard:
@@ -63,11 +65,13 @@ class ChatFormat:
         try:
             rendered = self._template.render(
                 messages=turns,
+                tools=None,
+                documents=None,
                 add_generation_prompt=True,
                 bos_token=self._bos,
                 eos_token=self._eos,
             )
-        except (jinja2.TemplateError, TypeError, ValueError, ArithmeticError) as error:
+        except Exception as error:  # it is somebody else's program, and may fail in any way
             raise LMError(f"the chat template refuses these messages: {error}") from None
         return self._tokenizer.encode_template(rendered, guard)
 

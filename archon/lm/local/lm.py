@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import struct
 from collections.abc import Sequence
 from hashlib import blake2b
 from pathlib import Path
 
+from archon.engine.config import config_of
 from archon.engine.gguf import GGUFFile
 from archon.engine.loading import load_engine
 from archon.engine.sequence import Generation, GenerationRequest, OnToken, SamplingRule
 from archon.engine.worker import EngineWorker
-from archon.errors import UnsupportedError
+from archon.errors import ModelError
+from archon.lm.base import check_request
 from archon.lm.local.chat import ChatFormat
 from archon.lm.local.stream import TextStream
 from archon.lm.local.tokenizer import TextTokenizer
@@ -30,6 +33,9 @@ from archon.weights import pull
 from archon.weights.digest import digest_of
 from archon.weights.progress import silent
 
+_GREEDY_BELOW = 1e-6
+"""A lower temperature leaves the likeliest token alone, and logits divided by it may overflow."""
+
 
 def load(card: LocalCard, base_dir: Path) -> LocalLM:
     """Fetch the card's weights where they are not here yet, and load them into an engine.
@@ -42,6 +48,9 @@ def load(card: LocalCard, base_dir: Path) -> LocalLM:
     file = GGUFFile(path)
     digest = next((s.sha256 for s in card.sources if s.sha256), None) or digest_of(path, silent)
     tokenizer = TextTokenizer(file)
+    vocab_size = config_of(file).vocab_size
+    if vocab_size != len(tokenizer.tokens):
+        raise ModelError(f"{path}: {len(tokenizer.tokens)} tokens, but {vocab_size} embeddings")
     chat = ChatFormat(file, tokenizer)
     engine = load_engine(file, card.precision, model_id=digest, context_length=card.context)
     sampling = card.sampling.params() if card.sampling else SamplingParams()
@@ -76,11 +85,10 @@ class LocalLM:
 
         Raises
         ------
-        UnsupportedError : the request needs scored choices or a constraint.
+        UnsupportedError : the request asks for no draws, scored choices or a constraint.
         EngineError : the prompt does not fit, or the engine failed.
         """
-        if request.choices is not None or request.constraint is not None:
-            raise UnsupportedError("the local engine cannot score choices or hold to a constraint")
+        check_request(request, self.capabilities, "the local engine")
         sampling = request.sampling.over(self._sampling)
         prompt_ids = tuple(self.chat.encode(request.messages))
         streams = [TextStream(self.tokenizer, sampling.stop or ()) for _ in range(request.n)]
@@ -116,7 +124,9 @@ class LocalLM:
         def on_token(index: int, token: int) -> bool:
             delta = streams[index].feed(token)
             if delta and on_event is not None:
-                loop.call_soon_threadsafe(on_event, TokenDelta(first_draw + index, delta))
+                # A loop that was closed meanwhile has nobody left to tell.
+                with contextlib.suppress(RuntimeError):
+                    loop.call_soon_threadsafe(on_event, TokenDelta(first_draw + index, delta))
             return streams[index].stopped
 
         return on_token
@@ -155,9 +165,10 @@ class LocalLM:
 
 
 def _rule(sampling: SamplingParams) -> SamplingRule:
+    temperature = float(sampling.temperature or 0)
     return SamplingRule(
-        temperature=sampling.temperature or 0.0,
+        temperature=temperature if temperature >= _GREEDY_BELOW else 0.0,
         top_k=sampling.top_k or 0,
-        top_p=1.0 if sampling.top_p is None else sampling.top_p,
-        min_p=sampling.min_p or 0.0,
+        top_p=1.0 if sampling.top_p is None else float(sampling.top_p),
+        min_p=float(sampling.min_p or 0),
     )

@@ -30,10 +30,9 @@ class TextStream:
 
     def finish(self) -> str:
         """The end: returns what was held back."""
-        if not self.stopped:
-            self._grow(self._decoder.decode(b"", final=True))
-        self._sent, rest = len(self.text), self.text[self._sent :]
-        return rest
+        delta = "" if self.stopped else self._grow(self._decoder.decode(b"", final=True))
+        rest, self._sent = self.text[self._sent :], len(self.text)
+        return delta + rest
 
     def _grow(self, piece: str) -> str:
         seen = max(0, len(self.text) - self._longest + 1)

@@ -19,7 +19,7 @@ from tokenizers.models import BPE
 from archon.engine.gguf import GGUFFile
 from archon.errors import ModelError
 
-_CONTROL, _USER_DEFINED, _BYTE = 3, 4, 6
+_CONTROL, _USER_DEFINED = 3, 4
 
 _QWEN2_PIECES = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
@@ -68,7 +68,7 @@ class TextTokenizer:
         self._file = file
         if self._key("model", str) != "gpt2":
             raise self._error(f"tokenizer model {self._key('model', str)!r} is not supported")
-        self.tokens: list[str] = self._key("tokens", list)
+        self.tokens = self._strings("tokens")
         kinds: list[int] = self._key("token_type", list)
         vocabulary = {token: i for i, token in enumerate(self.tokens)}
         if len(kinds) != len(self.tokens) or len(vocabulary) != len(self.tokens):
@@ -115,13 +115,22 @@ class TextTokenizer:
         return b"".join(map(self.token_bytes, token_ids)).decode("utf-8", "replace")
 
     @cached_property
+    def _special_names(self) -> str:
+        """A pattern of the names that a template's output is searched for."""
+        names = sorted((n for n in self.special_ids if len(n) > 1), key=len, reverse=True)
+        return "|".join(map(re.escape, names)) or "(?!)"
+
+    @cached_property
     def _special_pattern(self) -> re.Pattern[str]:
-        names = sorted(filter(None, self.special_ids), key=len, reverse=True)
-        return re.compile("(" + "|".join(map(re.escape, names)) + ")" if names else "$^")
+        return re.compile(f"({self._special_names})")
+
+    @cached_property
+    def _special_start(self) -> re.Pattern[str]:
+        return re.compile(f"(?={self._special_names}).", re.DOTALL)
 
     def guarded(self, content: str, guard: str) -> str:
-        """Content in which every special token's name is broken by the guard."""
-        return self._special_pattern.sub(lambda m: m[0][0] + guard + m[0][1:], content)
+        """Content in which the guard stands behind the first letter of special tokens' names."""
+        return self._special_start.sub(lambda letter: letter[0] + guard, content)
 
     def _stop_ids(self) -> frozenset[int]:
         named = {self.special_ids[name] for name in _END_NAMES if name in self.special_ids}
@@ -136,7 +145,8 @@ class TextTokenizer:
         if rule not in PIECES:
             known = ", ".join(PIECES)
             raise self._error(f"splitting rule {rule!r} is not supported ({known} are)")
-        merges = [tuple(merge.split(" ")) for merge in self._key("merges", list)]
+        parted = (merge.partition(" ") for merge in self._strings("merges"))
+        merges = [(left, right) for left, _, right in parted]
         try:
             tokenizer = Tokenizer(BPE(vocab=vocabulary, merges=merges))
         except Exception as error:  # the library raises nothing narrower
@@ -151,6 +161,12 @@ class TextTokenizer:
         if not isinstance(value, kind):
             raise self._error(f"tokenizer.ggml.{name} is missing or no {kind.__name__}")
         return value
+
+    def _strings(self, name: str) -> list[str]:
+        values: list[str] = self._key(name, list)
+        if not all(isinstance(value, str) for value in values):
+            raise self._error(f"tokenizer.ggml.{name} holds something else than text")
+        return values
 
     def _error(self, reason: str) -> ModelError:
         return ModelError(f"{self._file.path}: {reason}")

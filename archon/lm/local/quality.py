@@ -1,0 +1,64 @@
+"""What a precision costs: how well the same file predicts a text in each of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from archon.engine.config import config_of
+from archon.engine.gguf import GGUFFile
+from archon.engine.linear import Precision
+from archon.engine.loading import choose_device, load_decoder
+from archon.engine.perplexity import perplexity
+from archon.engine.weights import GGUFWeights
+from archon.errors import UsageError
+from archon.lm.local.tokenizer import TextTokenizer
+
+
+def perplexities(
+    weights: Path,
+    precisions: list[Precision],
+    text: Path,
+    *,
+    num_tokens: int,
+    window: int,
+    device: str | None = None,
+) -> Iterator[dict[str, Any]]:
+    """The perplexity of a text in one precision after another.
+
+    Parameters
+    ----------
+    text : a UTF-8 file; of a ``.jsonl`` file, the strings of every line are the text.
+    num_tokens : how much of the text is read.
+    window : tokens that are read together.
+
+    Yields
+    ------
+    ``{"precision", "num_tokens", "perplexity"}``
+
+    Raises
+    ------
+    UsageError : the text cannot be read, or is shorter than two tokens.
+    """
+    file = GGUFFile(weights)
+    token_ids = TextTokenizer(file).encode(_read(text))[:num_tokens]
+    if len(token_ids) < 2:
+        raise UsageError(f"{text}: too short to be predicted")
+    for precision in precisions:
+        source = GGUFWeights(file, config_of(file))
+        decoder = load_decoder(source, precision, choose_device(device))
+        value = perplexity(decoder, token_ids, window)
+        yield {"precision": precision, "num_tokens": len(token_ids), "perplexity": value}
+
+
+def _read(path: Path) -> str:
+    try:
+        text = path.read_text(encoding="utf-8")
+        if path.suffix != ".jsonl":
+            return text
+        rows = [json.loads(line) for line in text.splitlines() if line.strip()]
+        return "\n\n".join("\n".join(v for v in row.values() if isinstance(v, str)) for row in rows)
+    except (OSError, ValueError, AttributeError) as error:
+        raise UsageError(f"{path}: cannot be read as text: {error}") from None

@@ -1,0 +1,36 @@
+"""Fixtures for every folder of tests.
+
+That this file is here puts its folder on the import path, so that ``tiny_models`` can be imported
+by the tests of the engine, of the local model and of the contracts.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def one_thread(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Tiny models gain nothing by threads, which wait for each other where cores are busy."""
+    torch = sys.modules.get("torch")  # most tests do without it
+    if torch is None or request.node.get_closest_marker("real"):
+        yield
+        return
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def tiny_chat_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A GGUF file of a random chat model that writes printable ASCII."""
+    from tiny_models import TinyModel, write_gguf
+
+    path = tmp_path_factory.mktemp("tiny") / "chat.gguf"
+    write_gguf(path, TinyModel(family="qwen2"))
+    return path

@@ -1,0 +1,112 @@
+"""What the tests of the engine share: small engines, requests, and the logits behind each draw."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from archon.engine.config import DecoderConfig
+from archon.engine.decoder import Decoder
+from archon.engine.engine import Engine, EngineOptions
+from archon.engine.kv_cache import bytes_per_block
+from archon.engine.linear import Precision
+from archon.engine.loading import load_decoder
+from archon.engine.sequence import Generation, GenerationRequest, Prompt, SamplingRule, Sequence
+from archon.engine.weights import RandomWeights
+
+CPU = torch.device("cpu")
+SAMPLED = SamplingRule(temperature=1.0, top_k=20)
+GREEDY = SamplingRule()
+
+
+def tiny_config(**changes: Any) -> DecoderConfig:
+    shape: dict[str, Any] = {
+        "family": "qwen2", "num_layers": 2, "width": 32, "ffn_width": 64, "num_heads": 4,
+        "num_kv_heads": 2, "head_width": 8, "vocab_size": 304, "context_length": 512,
+    }  # fmt: skip
+    return DecoderConfig(**(shape | changes))
+
+
+def tiny_decoder(
+    precision: Precision = "float32", device: torch.device = CPU, **changes: Any
+) -> Decoder:
+    return load_decoder(RandomWeights(tiny_config(**changes)), precision, device)
+
+
+class RecordingEngine(Engine):
+    """An engine that keeps the logits that each sequence was drawn from."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.logits: dict[tuple[Prompt, int], list[Tensor]] = {}
+
+    def _draw(self, sequences: list[Sequence], logits_BV: Tensor) -> dict[Prompt, list[Generation]]:
+        for sequence, row in zip(sequences, logits_BV, strict=True):
+            self.logits.setdefault((sequence.prompt, sequence.index), []).append(row.clone())
+        return super()._draw(sequences, logits_BV)
+
+
+def tiny_engine(
+    decoder: Decoder | None = None,
+    *,
+    num_blocks: int = 256,
+    max_sequences: int = 32,
+    max_step_tokens: int = 1024,
+) -> RecordingEngine:
+    decoder = decoder or tiny_decoder()
+    options = EngineOptions(
+        cache_bytes=num_blocks * bytes_per_block(decoder.config, decoder.cache_dtype),
+        max_sequences=max_sequences,
+        max_step_tokens=max_step_tokens,
+    )
+    return RecordingEngine(decoder, "tiny", options)
+
+
+def prompt_of(length: int, seed: int = 0, vocab_size: int = 304) -> tuple[int, ...]:
+    rng = random.Random(seed)
+    return tuple(rng.randrange(vocab_size) for _ in range(length))
+
+
+def make_request(prompt_ids: Iterable[int], **fields: Any) -> GenerationRequest:
+    defaults: dict[str, Any] = {"draws": (0,), "seed": 0, "rule": SAMPLED, "max_tokens": 12}
+    return GenerationRequest(prompt_ids=tuple(prompt_ids), **(defaults | fields))
+
+
+def run_all(engine: Engine, *requests: GenerationRequest) -> list[list[Generation]]:
+    """Give all requests in at once and step until everything is done."""
+    prompts = [engine.add(request) for request in requests]
+    done: dict[Prompt, list[Generation]] = {}
+    while engine.has_work:
+        done |= engine.step()
+    return [done[prompt] for prompt in prompts]
+
+
+def tokens_of(generations: Iterable[Generation]) -> list[tuple[int, ...]]:
+    return [generation.token_ids for generation in generations]
+
+
+def logits_of(engine: RecordingEngine, *requests: GenerationRequest) -> list[Tensor]:
+    """Run requests; for each, its logits as (draws, tokens, V)."""
+    engine.logits.clear()
+    prompts = [engine.add(request) for request in requests]
+    while engine.has_work:
+        engine.step()
+    return [
+        torch.stack([torch.stack(engine.logits[prompt, i]) for i in range(len(request.draws))])
+        for prompt, request in zip(prompts, requests, strict=True)
+    ]
+
+
+def assert_close_logits(found: Tensor, expected: Tensor, bound: float = 1e-4) -> None:
+    """Within ``bound`` of the largest logit."""
+    assert found.shape == expected.shape
+    assert (found - expected).abs().max() <= bound * expected.abs().max()
+
+
+def num_free(engine: Engine) -> int:
+    """Blocks that nobody uses, those that the prefix tree may drop included."""
+    return engine.cache.num_free + engine.scheduler.tree.num_evictable()

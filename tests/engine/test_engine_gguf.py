@@ -1,0 +1,296 @@
+from __future__ import annotations
+
+import random
+import struct
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from engine_doubles import CPU
+from gguf import GGMLQuantizationType as TensorType
+from gguf import GGUFWriter
+from tiny_models import TinyModel, tiny_weights, write_gguf
+
+from archon.engine.config import config_of
+from archon.engine.gguf import GGUFFile
+from archon.engine.loading import choose_device, load_decoder, load_engine
+from archon.engine.weights import GGUFWeights
+from archon.errors import EngineError, ModelError
+
+SMALL = TinyModel("llama", width=8, ffn_width=8, num_layers=1, num_heads=2, num_kv_heads=1)
+F32, U32, BOOL, ARRAY, U64, STRING = 0, 4, 7, 9, 10, 8
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    path = tmp_path_factory.mktemp("gguf") / "model.gguf"
+    write_gguf(path, SMALL)
+    return path.read_bytes()
+
+
+def string(text: str | bytes) -> bytes:
+    raw = text.encode() if isinstance(text, str) else text
+    return struct.pack("<Q", len(raw)) + raw
+
+
+def pair(key: str, kind: int, value: bytes) -> bytes:
+    return string(key) + struct.pack("<I", kind) + value
+
+
+def tensor(name: str, shape: tuple[int, ...], kind: int = F32, offset: int = 0) -> bytes:
+    sizes = struct.pack(f"<I{len(shape)}Q", len(shape), *shape)
+    return string(name) + sizes + struct.pack("<IQ", kind, offset)
+
+
+def header(
+    pairs: tuple[bytes, ...] = (),
+    tensors: tuple[bytes, ...] = (),
+    *,
+    version: int = 3,
+    num_tensors: int | None = None,
+    num_pairs: int | None = None,
+) -> bytes:
+    num_tensors = len(tensors) if num_tensors is None else num_tensors
+    num_pairs = len(pairs) if num_pairs is None else num_pairs
+    head = b"GGUF" + struct.pack("<IQQ", version, num_tensors, num_pairs)
+    return head + b"".join((*pairs, *tensors))
+
+
+def read(folder: Path, content: bytes) -> GGUFFile:
+    path = folder / "file.gguf"
+    path.write_bytes(content)
+    return GGUFFile(path)
+
+
+# ------------------------------------------------------------------------------ sound files
+
+
+def test_metadata_and_tensors_are_what_was_written(tmp_path: Path) -> None:
+    writer = GGUFWriter(tmp_path / "file.gguf", "llama")
+    writer.add_uint8("a.uint8", 200)
+    writer.add_int8("a.int8", -100)
+    writer.add_uint16("a.uint16", 60_000)
+    writer.add_int16("a.int16", -30_000)
+    writer.add_uint32("a.uint32", 4_000_000_000)
+    writer.add_int32("a.int32", -2_000_000_000)
+    writer.add_uint64("a.uint64", 1 << 60)
+    writer.add_int64("a.int64", -(1 << 60))
+    writer.add_float32("a.float32", 0.5)
+    writer.add_float64("a.float64", 0.1)
+    writer.add_bool("a.bool", True)
+    writer.add_string("a.string", "é€🧮")
+    writer.add_array("a.strings", ["x", "", "ÿ"])
+    writer.add_array("a.ints", [1, -2, 3])
+    writer.add_array("a.floats", [0.5, -1.5])
+    weight = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+    writer.add_tensor("one", weight)
+    writer.add_tensor("two", weight.astype(np.float16))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+    file = GGUFFile(tmp_path / "file.gguf")
+    values = {k.removeprefix("a."): v for k, v in file.metadata.items() if k.startswith("a.")}
+    assert values == {
+        "uint8": 200, "int8": -100, "uint16": 60_000, "int16": -30_000, "uint32": 4_000_000_000,
+        "int32": -2_000_000_000, "uint64": 1 << 60, "int64": -(1 << 60), "float32": 0.5,
+        "float64": 0.1, "bool": True, "string": "é€🧮", "strings": ["x", "", "ÿ"],
+        "ints": [1, -2, 3], "floats": [0.5, -1.5],
+    }  # fmt: skip
+    for name in ("one", "two"):
+        assert torch.equal(file.tensor(name), torch.from_numpy(weight))
+
+
+@pytest.mark.parametrize("alignment", [32, 64, 4096])
+def test_tensors_are_found_whatever_the_alignment(alignment: int, tmp_path: Path) -> None:
+    weights = [np.full((3, 5), i, dtype=np.float32) for i in range(3)]
+    writer = GGUFWriter(tmp_path / "file.gguf", "llama")
+    writer.add_custom_alignment(alignment)
+    for i, weight in enumerate(weights):
+        writer.add_tensor(f"t{i}", weight)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    file = GGUFFile(tmp_path / "file.gguf")
+    for i, weight in enumerate(weights):
+        assert torch.equal(file.tensor(f"t{i}"), torch.from_numpy(weight))
+
+
+def test_the_file_may_be_changed_through_no_tensor(whole: bytes, tmp_path: Path) -> None:
+    file = read(tmp_path, whole)
+    file.tensor("output_norm.weight").zero_()
+    expected = tiny_weights(SMALL)["output_norm.weight"]
+    assert np.array_equal(file.tensor("output_norm.weight").numpy(), expected)
+
+
+# ---------------------------------------------------------------------------- damaged files
+
+
+def test_a_truncated_file_is_refused_wherever_it_ends(whole: bytes, tmp_path: Path) -> None:
+    ends = {*range(0, 200), *range(0, len(whole), 97), len(whole) - 33}
+    for end in ends:
+        with pytest.raises(ModelError, match=r"file\.gguf: "):
+            read(tmp_path, whole[:end])
+
+
+def test_mutated_files_raise_nothing_but_model_errors(whole: bytes, tmp_path: Path) -> None:
+    rng = random.Random(0)
+    header_bytes = whole.index(b"blk.0.attn_q") + 1000
+    begin = time.perf_counter()
+    num_refused = 0
+    for _ in range(1500):
+        content = bytearray(whole)
+        for _ in range(rng.randint(1, 4)):
+            at = rng.randrange(header_bytes)
+            content[at] = rng.choice([0, 1, 4, 6, 9, 0x7F, 0x80, 0xFF, rng.randrange(256)])
+        try:
+            file = read(tmp_path, bytes(content))
+            load_decoder(GGUFWeights(file, config_of(file)), "float32", CPU)
+        except ModelError:
+            num_refused += 1
+    assert num_refused > 100
+    assert time.perf_counter() - begin < 60
+
+
+HUGE = 1 << 62
+BAD_FILES: dict[str, tuple[bytes, str]] = {
+    "not a GGUF file": (b"PK\x03\x04" + bytes(100), "not a GGUF file"),
+    "another byte order": (b"GGUF" + struct.pack(">IQQ", 3, 0, 0), "version"),
+    "an old version": (header(version=1), "version 1 is not supported"),
+    "more tensors than bytes": (header(num_tensors=1 << 19) + bytes(64), "damaged"),
+    "absurdly many tensors": (header(num_tensors=HUGE), "tensors"),
+    "absurdly many keys": (header(num_pairs=HUGE), "keys"),
+    "an endless key": (header((struct.pack("<Q", HUGE) + b"key",)), "bytes declared"),
+    "an endless string": (header((pair("k", STRING, struct.pack("<Q", HUGE)),)), "declared"),
+    "an endless array": (header((pair("k", ARRAY, struct.pack("<IQ", U32, HUGE)),)), "declared"),
+    "an endless array of strings": (
+        header((pair("k", ARRAY, struct.pack("<IQ", STRING, HUGE)),)),
+        "does not fit",
+    ),
+    "arrays of arrays": (
+        header((pair("k", ARRAY, struct.pack("<IQ", ARRAY, 1) + bytes(64)),)),
+        "arrays of type 9",
+    ),
+    "an unknown type of value": (header((pair("k", 99, bytes(8)),)), "unknown value type 99"),
+    "a key twice": (header((pair("k", BOOL, b"\1"),) * 2), "'k' occurs twice"),
+    "a key that is no text": (header((string(b"\xff\xfe") + bytes(8),)), "not UTF-8"),
+    "a tensor twice": (header((), (tensor("t", (8,)),) * 2) + bytes(128), "'t' occurs twice"),
+    "a tensor of no dimensions": (header((), (tensor("t", ()),)) + bytes(128), "0 dimensions"),
+    "a tensor of many dimensions": (
+        header((), (tensor("t", (1,) * 5),)) + bytes(128),
+        "5 dimensions",
+    ),
+    "an empty tensor": (header((), (tensor("t", (0, 4)),)) + bytes(128), "has shape"),
+    "a tensor beyond the end": (header((), (tensor("t", (64,)),)) + bytes(64), "past the end"),
+    "a tensor at an absurd place": (
+        header((), (tensor("t", (1,), offset=HUGE),)) + bytes(64),
+        "past the end",
+    ),
+    "sizes whose product overflows": (
+        header((), (tensor("t", (1 << 32, 1 << 32, 4)),)) + bytes(64),
+        "past the end",
+    ),
+    "an unsupported type of tensor": (
+        header((), (tensor("t", (32,), TensorType.IQ4_NL),)) + bytes(64),
+        "unsupported type 20",
+    ),
+    "rows that are not whole blocks": (
+        header((), (tensor("t", (33, 32), TensorType.Q8_0),)) + bytes(2048),
+        "has shape",
+    ),
+    "an alignment of zero": (
+        header((pair("general.alignment", U32, struct.pack("<I", 0)),)),
+        "alignment 0",
+    ),
+    "an alignment that is no number": (
+        header((pair("general.alignment", STRING, string("32")),)),
+        "alignment '32'",
+    ),
+    "an absurd alignment": (
+        header((pair("general.alignment", U64, struct.pack("<Q", HUGE)),)),
+        "alignment",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_a_bad_file_is_refused_with_its_reason(name: str, tmp_path: Path) -> None:
+    content, reason = BAD_FILES[name]
+    with pytest.raises(ModelError, match=reason):
+        read(tmp_path, content)
+
+
+def test_a_file_that_cannot_be_read_is_a_model_error(tmp_path: Path) -> None:
+    for path in (tmp_path / "missing.gguf", tmp_path):
+        with pytest.raises(ModelError, match="cannot be read"):
+            GGUFFile(path)
+
+
+# ------------------------------------------------------------------- files of the wrong model
+
+
+def loaded(path: Path, **changes: Any) -> None:
+    write_gguf(path / "model.gguf", TinyModel("llama", metadata=changes))
+    load_engine(path / "model.gguf", "float32", device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        ("general.architecture", "mamba", "family 'mamba' is not supported"),
+        ("llama.block_count", None, "block_count is None"),
+        ("llama.block_count", "two", "block_count is 'two'"),
+        ("llama.block_count", 2.5, "not a whole number"),
+        ("llama.embedding_length", float("nan"), "not a finite number"),
+        ("llama.rope.freq_base", float("inf"), "not a finite number"),
+        ("llama.rope.freq_base", -1.0, "cannot have these sizes"),
+        ("llama.attention.head_count", 0, "cannot have these sizes"),
+        ("llama.attention.head_count", 1 << 31, "cannot have these sizes"),
+        ("llama.attention.head_count_kv", 3, "cannot share"),
+        ("llama.attention.head_count_kv", [2, 2], "not a number"),
+        ("llama.feed_forward_length", 96, "expected"),
+        ("llama.block_count", 3, "has no tensor 'blk.2."),
+        ("llama.block_count", 1 << 31, "has no tensor 'blk.2."),
+        ("llama.rope.dimension_count", 4, "part of each head"),
+        ("llama.rope.scaling.type", "yarn", "rotary scaling"),
+    ],
+)
+def test_a_model_that_cannot_be_run_is_refused(
+    key: str, value: Any, reason: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ModelError, match=reason):
+        loaded(tmp_path, **{key: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("token_embd.weight", "has no token embedding"),
+        ("output_norm.weight", "has no tensor 'output_norm.weight'"),
+        ("blk.1.ffn_up.weight", "has no tensor 'blk.1.ffn_up.weight'"),
+    ],
+)
+def test_a_missing_tensor_is_named(name: str, reason: str, tmp_path: Path) -> None:
+    write_gguf(tmp_path / "file.gguf", TinyModel("llama", without=(name,)))
+    with pytest.raises(ModelError, match=reason):
+        load_engine(tmp_path / "file.gguf", "float32", device="cpu")
+
+
+def test_a_tensor_that_the_decoder_would_leave_out_is_refused(tmp_path: Path) -> None:
+    write_gguf(tmp_path / "file.gguf", TinyModel("llama"))
+    content = (tmp_path / "file.gguf").read_bytes()
+    odd = content.replace(string("blk.0.ffn_up.weight"), string("blk.0.ffn_up.biases"))
+    file = read(tmp_path, odd)
+    with pytest.raises(ModelError, match=r"blk\.0\.ffn_up\.biases"):
+        GGUFWeights(file, config_of(file))
+
+
+def test_a_device_that_is_not_there_is_an_engine_error() -> None:
+    for name in ("tpu", "mps", "no device"):
+        with pytest.raises(EngineError):
+            choose_device(name)

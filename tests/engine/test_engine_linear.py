@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from engine_doubles import CPU
+
+from archon.engine.linear import (
+    PRECISIONS,
+    FloatLinear,
+    Int8Linear,
+    Precision,
+    make_linear,
+    quantize_rows,
+    quantize_weight,
+)
+from archon.engine.rotation import Rotation, hadamard
+
+BOUNDS: dict[Precision, float] = {"float32": 1e-6, "bf16": 0.01, "int8": 0.02}
+"""Root mean square of the error over that of the output."""
+
+
+def normal(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("biased", [True, False])
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_linear_layer_is_a_product_within_its_precision(
+    precision: Precision, biased: bool
+) -> None:
+    weight, bias, x = normal(48, 96), normal(48, seed=1) if biased else None, normal(20, 96, seed=2)
+    kept = x.clone()
+    y = make_linear(weight, bias, precision, CPU)(x)
+    expected = x.double() @ weight.double().t() + (0 if bias is None else bias.double())
+    error = (y - expected).square().mean().sqrt() / expected.square().mean().sqrt()
+    assert y.dtype == torch.float32
+    assert error < BOUNDS[precision]
+    assert torch.equal(x, kept)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_no_rows_give_no_rows(precision: Precision) -> None:
+    assert make_linear(normal(8, 16), normal(8), precision, CPU)(torch.zeros(0, 16)).shape == (0, 8)
+
+
+@pytest.mark.parametrize("biased", [True, False])
+@pytest.mark.parametrize(("outputs", "inputs"), [(64, 32), (33, 70), (304, 896), (7, 1)])
+def test_an_int8_row_depends_on_nothing_but_itself(outputs: int, inputs: int, biased: bool) -> None:
+    bias = normal(outputs, seed=1) if biased else None
+    linear = Int8Linear(normal(outputs, inputs), bias, CPU)
+    x = normal(67, inputs, seed=2) * torch.logspace(-3, 3, 67).unsqueeze(1)
+    together = linear(x)
+    for rows in ([0], [66], [3, 40], list(range(16)), list(range(66, -1, -1))):
+        assert torch.equal(linear(x[rows]), together[rows])
+
+
+def test_int8_sums_are_exact() -> None:
+    weight = torch.randint(-127, 128, (40, 512), generator=torch.Generator().manual_seed(0)).float()
+    x = torch.randint(-127, 128, (9, 512), generator=torch.Generator().manual_seed(1)).float()
+    weight[:, 0] = x[:, 0] = 127  # so that every scale is 1
+    assert torch.equal(Int8Linear(weight, None, CPU)(x), x @ weight.t())
+
+
+def test_rows_of_zeros_give_the_bias() -> None:
+    bias = normal(8)
+    assert torch.equal(Int8Linear(normal(8, 16), bias, CPU)(torch.zeros(2, 16)), bias.expand(2, 8))
+    linear = Int8Linear(torch.zeros(8, 16), bias, CPU)
+    assert torch.equal(linear(normal(2, 16)), bias.expand(2, 8))
+
+
+def test_quantizing_keeps_the_largest_value_and_the_sign() -> None:
+    weight = normal(30, 50)
+    scale_O, weight_s8 = quantize_weight(weight)
+    assert (weight_s8.abs().amax(1) == 127).all()
+    assert (
+        (weight_s8 * scale_O.unsqueeze(1) - weight).abs() <= scale_O.unsqueeze(1) / 2 + 1e-6
+    ).all()
+    scale_N1, rounded = quantize_rows(weight)
+    assert (rounded.abs().amax(1) == 127).all()
+    assert torch.equal(rounded, rounded.round())
+    assert ((rounded * scale_N1 - weight).abs() <= scale_N1 / 2 + 1e-6).all()
+
+
+def test_a_bf16_layer_holds_bf16_weights() -> None:
+    assert FloatLinear(normal(4, 4), None, torch.bfloat16, CPU).weight_OI.dtype == torch.bfloat16
+
+
+# ------------------------------------------------------------------------------- rotation
+
+
+@pytest.mark.parametrize("size", [1, 2, 8, 24, 64, 896, 576])
+def test_a_rotation_is_orthogonal(size: int) -> None:
+    matrix = Rotation(size).inputs(torch.eye(size))
+    assert (matrix @ matrix.t() - torch.eye(size)).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("size", [8, 24, 896])
+def test_what_reads_a_rotated_stream_undoes_what_writes_it(size: int) -> None:
+    rotation = Rotation(size)
+    reads, writes = normal(5, size), normal(size, 7, seed=1)
+    product = rotation.inputs(reads) @ rotation.outputs(writes)
+    assert (product - reads @ writes).abs().max() < 1e-3
+
+
+def test_a_rotation_spreads_an_outlier() -> None:
+    x = torch.full((1, 896), 0.01)
+    x[0, 100] = 100
+    rotated = Rotation(896).inputs(x)
+    assert rotated.abs().max() < 20
+
+
+def test_a_hadamard_matrix_has_entries_of_one_size() -> None:
+    matrix = hadamard(64)
+    assert torch.allclose(matrix.abs(), torch.full((64, 64), 1 / 8))
+    assert torch.allclose(matrix @ matrix.t(), torch.eye(64), atol=1e-6)

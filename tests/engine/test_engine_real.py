@@ -1,0 +1,107 @@
+"""The engine on real models against transformers, on the same dequantized weights in float32."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+from engine_doubles import CPU, GREEDY, assert_close_logits, make_request, run_all, tokens_of
+from transformers_reference import reference_logits, reference_model
+
+from archon import catalog
+from archon.engine.config import config_of
+from archon.engine.decoder import Decoder
+from archon.engine.engine import Engine, EngineOptions
+from archon.engine.gguf import GGUFFile
+from archon.engine.kv_cache import KVCache
+from archon.engine.linear import Precision
+from archon.engine.loading import load_decoder
+from archon.engine.perplexity import perplexity, window_logits
+from archon.engine.sequence import GenerationRequest, SamplingRule
+from archon.engine.weights import GGUFWeights
+from archon.lm.local.chat import ChatFormat
+from archon.lm.local.tokenizer import TextTokenizer
+from archon.spec.model import LocalCard
+from archon.spec.reader import load_model_card
+from archon.types import Message
+from archon.weights import pull
+
+pytestmark = pytest.mark.real
+
+SMALL, DEFAULT = "smollm2-135m", "qwen2.5-coder-0.5b"
+QUESTION = "What is 17 * 23? Think step by step."
+OPTIONS = EngineOptions(cache_bytes=256 << 20)
+
+
+@cache
+def file_of(name: str) -> GGUFFile:
+    card = load_model_card(name).spec
+    assert isinstance(card, LocalCard)
+    return GGUFFile(pull(card, Path(catalog.find("model", name)).parent))
+
+
+@cache
+def decoder_of(name: str, precision: Precision) -> Decoder:
+    file = file_of(name)
+    return load_decoder(GGUFWeights(file, config_of(file)), precision, CPU)
+
+
+@cache
+def tokenizer_of(name: str) -> TextTokenizer:
+    return TextTokenizer(file_of(name))
+
+
+def prompt_of(name: str, text: str = QUESTION) -> tuple[int, ...]:
+    return tuple(ChatFormat(file_of(name), tokenizer_of(name)).encode([Message("user", text)]))
+
+
+def sampled(name: str, text: str, n: int = 2) -> GenerationRequest:
+    rule = SamplingRule(temperature=0.8, top_p=0.95)
+    return make_request(prompt_of(name, text), draws=tuple(range(n)), rule=rule, max_tokens=24)
+
+
+@pytest.mark.parametrize("name", [SMALL, DEFAULT])
+def test_logits_and_greedy_tokens_are_those_of_transformers(name: str) -> None:
+    decoder, prompt = decoder_of(name, "float32"), prompt_of(name)
+    request = make_request(prompt, rule=GREEDY, max_tokens=128)
+    [[generation]] = run_all(Engine(decoder, options=OPTIONS), request)
+    tokens = list(generation.token_ids)
+    assert len(tokens) == 128
+    text = [*prompt, *tokens[:-1]]
+    expected = reference_logits(reference_model(file_of(name).path), text)
+    cache = KVCache(decoder.config, 32, torch.float32, CPU)
+    assert_close_logits(window_logits(decoder, cache, torch.tensor(text)), expected)
+    decoded = expected[len(prompt) - 1 :]
+    margin = decoded.max(-1).values - decoded[range(128), tokens]
+    assert (margin <= 1e-4 * decoded.abs().max()).all()
+
+
+def test_draws_are_the_same_cached_batched_and_forked() -> None:
+    decoder = decoder_of(SMALL, "float32")
+    requests = [sampled(SMALL, text) for text in (QUESTION, "Hi", "Name three rivers of Europe.")]
+    alone = [
+        tokens_of(run_all(Engine(decoder, options=OPTIONS), request)[0]) for request in requests
+    ]
+    engine = Engine(decoder, options=OPTIONS)
+    assert [tokens_of(draws) for draws in run_all(engine, *requests)] == alone
+    [again] = run_all(engine, requests[0])
+    assert tokens_of(again) == alone[0]
+    assert again[0].cached_tokens >= 32
+
+
+@pytest.mark.parametrize(("precision", "bound"), [("bf16", 0.02), ("int8", 0.05)])
+def test_lower_precisions_predict_a_text_nearly_as_well(precision: Precision, bound: float) -> None:
+    ids = tokenizer_of(SMALL).encode(Path(__file__).parents[2].joinpath("README.md").read_text())
+    exact = perplexity(decoder_of(SMALL, "float32"), ids[:600], window=300)
+    rounded = perplexity(decoder_of(SMALL, precision), ids[:600], window=300)
+    assert abs(rounded / exact - 1) < bound
+
+
+def test_a_real_model_answers_in_words() -> None:
+    prompt = prompt_of(SMALL, "What is the capital of France?")
+    tokenizer = tokenizer_of(SMALL)
+    request = make_request(prompt, rule=GREEDY, max_tokens=24, stop_ids=tokenizer.stop_ids)
+    [[generation]] = run_all(Engine(decoder_of(SMALL, "int8"), options=OPTIONS), request)
+    assert "Paris" in tokenizer.decode(generation.token_ids)

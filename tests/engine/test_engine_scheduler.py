@@ -1,0 +1,284 @@
+"""Who gets in, in what order, and that every block comes back."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+
+import pytest
+from engine_doubles import (
+    GREEDY,
+    RecordingEngine,
+    make_request,
+    num_free,
+    prompt_of,
+    run_all,
+    tiny_decoder,
+    tiny_engine,
+    tokens_of,
+)
+
+from archon.engine.decoder import Decoder
+from archon.engine.kv_cache import BLOCK_SIZE
+from archon.engine.sequence import GenerationRequest, Prompt
+from archon.errors import ContextLengthError, EngineError
+
+
+@pytest.fixture(scope="module")
+def decoder() -> Decoder:
+    return tiny_decoder(num_layers=1)
+
+
+def finish(engine: RecordingEngine, max_steps: int = 20_000) -> dict[Prompt, int]:
+    """Step until all is done; returns in which step each request finished."""
+    finished: dict[Prompt, int] = {}
+    for step in range(max_steps):
+        if not engine.has_work:
+            return finished
+        for prompt in engine.step():
+            finished[prompt] = step
+    raise AssertionError("the engine does not come to an end")
+
+
+# --------------------------------------------------------------------------- what is refused
+
+
+@pytest.mark.parametrize(
+    ("request_", "reason"),
+    [
+        (make_request(()), "needs a prompt"),
+        (make_request((1,), draws=()), "needs a prompt"),
+        (make_request((1,), max_tokens=0), "needs a prompt"),
+        (make_request((1, 304)), "vocabulary"),
+        (make_request((-1, 3)), "vocabulary"),
+        (make_request((1 << 70,)), "vocabulary"),
+    ],
+)
+def test_a_senseless_request_is_refused(
+    request_: GenerationRequest, reason: str, decoder: Decoder
+) -> None:
+    engine = tiny_engine(decoder)
+    with pytest.raises(EngineError, match=reason):
+        engine.add(request_)
+    assert not engine.has_work
+
+
+def test_prompt_and_new_tokens_must_fit_the_context(decoder: Decoder) -> None:
+    engine = tiny_engine(decoder)
+    engine.add(make_request(prompt_of(500), max_tokens=12))
+    with pytest.raises(ContextLengthError, match="500 prompt tokens and up to 13 new ones"):
+        engine.add(make_request(prompt_of(500), max_tokens=13))
+
+
+@pytest.mark.parametrize("num_blocks", [8, 11])
+@pytest.mark.parametrize("length", [1, 16, 17, 40, 100])
+def test_the_largest_request_that_the_cache_takes_comes_to_its_end(
+    length: int, num_blocks: int, decoder: Decoder
+) -> None:
+    def request_for(max_tokens: int) -> GenerationRequest:
+        return make_request(prompt_of(length), max_tokens=max_tokens, draws=(0, 1))
+
+    def is_taken(max_tokens: int) -> bool:
+        with contextlib.suppress(ContextLengthError):
+            tiny_engine(decoder, num_blocks=num_blocks).add(request_for(max_tokens))
+            return True
+        return False
+
+    largest = max(n for n in range(1, 200) if is_taken(n))
+    assert largest + length > (num_blocks - 3) * BLOCK_SIZE
+    [draws] = run_all(tiny_engine(decoder, num_blocks=num_blocks), request_for(largest))
+    assert [len(ids) for ids in tokens_of(draws)] == [largest] * 2
+
+
+def test_what_the_cache_can_never_hold_is_refused(decoder: Decoder) -> None:
+    engine = tiny_engine(decoder, num_blocks=8)
+    with pytest.raises(ContextLengthError, match="do not fit the cache"):
+        engine.add(make_request(prompt_of(120), max_tokens=10))
+    assert not engine.has_work
+
+
+# -------------------------------------------------------------------------- shared prefixes
+
+
+def test_prompts_that_begin_alike_compute_their_beginning_once(decoder: Decoder) -> None:
+    shared = prompt_of(64)
+    requests = [make_request(shared + prompt_of(20, seed=i), max_tokens=3) for i in range(1, 5)]
+    results = run_all(tiny_engine(decoder), *requests)
+    assert [draws[0].cached_tokens for draws in results] == [0, 64, 64, 64]
+
+
+def test_a_prefix_that_is_being_computed_in_chunks_is_waited_for(decoder: Decoder) -> None:
+    engine = tiny_engine(decoder, max_sequences=4, max_step_tokens=1)
+    shared = prompt_of(300)
+    requests = [make_request((*shared, i), max_tokens=2) for i in range(3)]
+    results = run_all(engine, *requests)
+    assert [draws[0].cached_tokens for draws in results] == [0, 288, 288]
+
+
+def test_an_equal_prompt_is_found_up_to_its_last_block(decoder: Decoder) -> None:
+    engine = tiny_engine(decoder)
+    for length, cached in ((16, 0), (17, 16), (33, 32), (40, 32), (48, 32)):
+        request = make_request(prompt_of(length, seed=length), max_tokens=2)
+        assert [draws[0].cached_tokens for draws in run_all(engine, request)] == [0]
+        assert [draws[0].cached_tokens for draws in run_all(engine, request)] == [cached]
+
+
+def test_further_draws_count_the_whole_prompt_as_cached(decoder: Decoder) -> None:
+    [draws] = run_all(tiny_engine(decoder), make_request(prompt_of(20), draws=(0, 1, 2)))
+    assert [g.cached_tokens for g in draws] == [0, 20, 20]
+
+
+def test_a_cancelled_computation_is_taken_over_by_who_waited_for_it(decoder: Decoder) -> None:
+    engine = tiny_engine(decoder, max_sequences=4, max_step_tokens=1)
+    shared = prompt_of(300)
+    first = engine.add(make_request(shared))
+    engine.step()
+    second = engine.add(make_request((*shared, 1)))
+    engine.step()
+    engine.cancel(first)
+    assert second in finish(engine)
+    assert num_free(engine) == engine.cache.num_blocks
+
+
+# --------------------------------------------------------------------------- memory comes back
+
+
+@pytest.mark.parametrize("num_steps", range(12))
+def test_cancelling_at_any_moment_frees_every_block(num_steps: int, decoder: Decoder) -> None:
+    engine = tiny_engine(decoder, num_blocks=40, max_sequences=4, max_step_tokens=1)
+    prompts = [
+        engine.add(make_request(prompt_of(150, seed=i % 2), draws=tuple(range(6)), max_tokens=8))
+        for i in range(4)
+    ]
+    for _ in range(num_steps):
+        engine.step()
+    for prompt in prompts:
+        engine.cancel(prompt)
+        engine.cancel(prompt)  # a second time changes nothing
+    assert not engine.has_work
+    assert num_free(engine) == engine.cache.num_blocks
+    [draws] = run_all(engine, make_request(prompt_of(30), max_tokens=5))
+    assert len(draws[0].token_ids) == 5
+
+
+def test_cancelling_one_request_leaves_the_others_as_they_were(decoder: Decoder) -> None:
+    requests = [make_request(prompt_of(40, seed=i), draws=(0, 1)) for i in range(3)]
+    alone = [tokens_of(run_all(tiny_engine(decoder), request)[0]) for request in requests]
+    engine = tiny_engine(decoder)
+    prompts = [engine.add(request) for request in requests]
+    done = engine.step()
+    engine.cancel(prompts[1])
+    while engine.has_work:
+        done |= engine.step()
+    assert prompts[1] not in done
+    assert [tokens_of(done[prompts[i]]) for i in (0, 2)] == [alone[0], alone[2]]
+
+
+def test_a_cache_for_two_sequences_serves_twenty(decoder: Decoder) -> None:
+    engine = tiny_engine(decoder, num_blocks=8)
+    request = make_request(prompt_of(40), draws=tuple(range(20)), max_tokens=20)
+    [draws] = run_all(engine, request)
+    [expected] = run_all(tiny_engine(decoder), request)
+    assert tokens_of(draws) == tokens_of(expected)
+    assert num_free(engine) == 8
+
+
+def test_more_draws_than_sequences_at_once_all_come(decoder: Decoder) -> None:
+    engine = tiny_engine(decoder, max_sequences=4)
+    request = make_request(prompt_of(20), draws=tuple(range(50)), max_tokens=3)
+    prompt = engine.add(request)
+    done: dict[Prompt, object] = {}
+    while engine.has_work:
+        done |= engine.step()
+        assert len(engine.scheduler.running) <= 4
+    assert prompt in done
+
+
+def test_a_large_request_does_not_keep_out_those_before_it(decoder: Decoder) -> None:
+    engine = tiny_engine(decoder, max_sequences=4)
+    first = engine.add(make_request(prompt_of(20, seed=1), max_tokens=4))
+    large = engine.add(make_request(prompt_of(20, seed=2), draws=tuple(range(40)), max_tokens=4))
+    last = engine.add(make_request(prompt_of(20, seed=3), max_tokens=4))
+    finished = finish(engine)
+    assert finished[first] < finished[large]
+    assert finished[first] < finished[last]
+
+
+def test_old_prefixes_make_room_for_new_prompts(decoder: Decoder) -> None:
+    engine = tiny_engine(decoder, num_blocks=16)
+    for seed in range(12):
+        run_all(engine, make_request(prompt_of(100, seed=seed), max_tokens=4))
+    [draws] = run_all(engine, make_request(prompt_of(100, seed=11), max_tokens=4))
+    assert draws[0].cached_tokens == 96
+    assert num_free(engine) == 16
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_under_random_loads_everyone_ends_and_nothing_is_lost(seed: int, decoder: Decoder) -> None:
+    rng = random.Random(seed)
+    engine = tiny_engine(
+        decoder,
+        num_blocks=rng.randint(12, 40),
+        max_sequences=rng.choice([1, 3, 8]),
+        max_step_tokens=rng.choice([1, 100]),
+    )
+    live: list[Prompt] = []
+    num_arrived = num_ended = 0
+    while num_arrived < 30 or engine.has_work:
+        assert engine.has_work or num_arrived < 30
+        if num_arrived < 30 and rng.random() < 0.4:
+            num_arrived += 1
+            length = rng.randint(1, 100)
+            ids = prompt_of(length, seed=rng.randint(0, 2))
+            draws = tuple(range(rng.randint(1, 6)))
+            stop_ids = frozenset(rng.sample(range(304), 20))
+            request = make_request(
+                ids, draws=draws, max_tokens=rng.randint(1, 60), stop_ids=stop_ids
+            )
+            live.append(engine.add(request))
+        if live and rng.random() < 0.1:
+            engine.cancel(live.pop(rng.randrange(len(live))))
+            num_ended += 1
+        for prompt, draws_done in engine.step().items():
+            assert len(draws_done) == len(prompt.request.draws)
+            live.remove(prompt)
+            num_ended += 1
+        used = {b for s in engine.scheduler.running for b in s.blocks}
+        assert len(used) == sum(len(s.blocks) for s in engine.scheduler.running)
+    assert num_ended == num_arrived
+    assert not live
+    assert num_free(engine) == engine.cache.num_blocks
+
+
+# ---------------------------------------------------------------------------------- endings
+
+
+def test_a_stop_token_ends_a_draw_and_is_no_part_of_it(decoder: Decoder) -> None:
+    greedy = make_request(prompt_of(20), rule=GREEDY, max_tokens=12, logprobs=True)
+    [[whole]] = run_all(tiny_engine(decoder), greedy)
+    stop = whole.token_ids[5]
+    first = whole.token_ids.index(stop)
+    stopping = make_request(
+        prompt_of(20), rule=GREEDY, max_tokens=12, stop_ids=frozenset({stop}), logprobs=True
+    )
+    [[ended]] = run_all(tiny_engine(decoder), stopping)
+    assert (ended.finish_reason, ended.ended_by) == ("stop", stop)
+    assert ended.token_ids == whole.token_ids[:first]
+    assert ended.logprobs == pytest.approx((whole.logprobs or ())[:first], abs=1e-5)
+    assert (whole.finish_reason, whole.ended_by) == ("length", None)
+
+
+def test_on_token_sees_every_token_and_may_end_its_own_draw(decoder: Decoder) -> None:
+    seen: dict[int, list[int]] = {}
+
+    def on_token(index: int, token: int) -> bool:
+        seen.setdefault(index, []).append(token)
+        return index == 1 and len(seen[1]) == 3
+
+    [draws] = run_all(
+        tiny_engine(decoder), make_request(prompt_of(20), draws=(7, 8, 9), on_token=on_token)
+    )
+    assert [tuple(seen[i]) for i in range(3)] == tokens_of(draws)
+    assert [len(g.token_ids) for g in draws] == [12, 3, 12]
+    assert [g.finish_reason for g in draws] == ["length", "stop", "length"]
+    assert [g.draw for g in draws] == [7, 8, 9]

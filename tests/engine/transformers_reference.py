@@ -1,0 +1,91 @@
+"""The same model in transformers: weights read from a GGUF file with the ``gguf`` package alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gguf
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
+
+_NAMES = {
+    "token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head",
+    "attn_norm": "input_layernorm", "ffn_norm": "post_attention_layernorm",
+    "attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj",
+    "attn_output": "self_attn.o_proj", "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj",
+    "ffn_down": "mlp.down_proj",
+}  # fmt: skip
+
+
+def reference_model(path: Path) -> torch.nn.Module:
+    """A float32 transformers model of a GGUF file's weights."""
+    reader = gguf.GGUFReader(path)
+    family = _field(reader, "general.architecture")
+    num_heads = _field(reader, f"{family}.attention.head_count")
+    num_kv_heads = _field(reader, f"{family}.attention.head_count_kv")
+    state: dict[str, Tensor] = {}
+    for tensor in reader.tensors:
+        weight = gguf.quants.dequantize(tensor.data, tensor.tensor_type)
+        if family == "llama" and ("attn_q." in tensor.name or "attn_k." in tensor.name):
+            weight = _deinterleave(weight, num_heads if "attn_q." in tensor.name else num_kv_heads)
+        state[_name(tensor.name)] = torch.from_numpy(np.array(weight, dtype=np.float32))
+    tied = "lm_head.weight" not in state
+    shape: dict[str, Any] = {
+        "vocab_size": len(state["model.embed_tokens.weight"]),
+        "hidden_size": _field(reader, f"{family}.embedding_length"),
+        "intermediate_size": _field(reader, f"{family}.feed_forward_length"),
+        "num_hidden_layers": _field(reader, f"{family}.block_count"),
+        "num_attention_heads": num_heads,
+        "num_key_value_heads": num_kv_heads,
+        "max_position_embeddings": _field(reader, f"{family}.context_length"),
+        "rms_norm_eps": _field(reader, f"{family}.attention.layer_norm_rms_epsilon"),
+        "rope_parameters": {
+            "rope_type": "default", "rope_theta": _field(reader, f"{family}.rope.freq_base"),
+        },
+        "tie_word_embeddings": tied,
+    }  # fmt: skip
+    if tied:
+        state["lm_head.weight"] = state["model.embed_tokens.weight"]
+    with torch.device("meta"):
+        model = (
+            LlamaForCausalLM(
+                LlamaConfig(**shape, attention_bias="model.layers.0.self_attn.q_proj.bias" in state)
+            )
+            if family == "llama"
+            else Qwen2ForCausalLM(Qwen2Config(**shape))
+        )
+    rope = type(model.model.rotary_emb)(model.config)
+    missing = model.load_state_dict(state, strict=False, assign=True).missing_keys
+    assert all(name.endswith("o_proj.bias") for name in missing), missing
+    for layer in model.model.layers:
+        layer.self_attn.o_proj.bias = None
+    model.model.rotary_emb = rope
+    return model.eval()
+
+
+@torch.inference_mode()
+def reference_logits(model: torch.nn.Module, token_ids: list[int]) -> Tensor:
+    """Next-token logits after every token, (T, V)."""
+    logits: Tensor = model(torch.tensor([token_ids]), use_cache=False).logits[0]
+    return logits.float()
+
+
+def _field(reader: gguf.GGUFReader, key: str) -> Any:
+    field = reader.fields[key]
+    return field.contents()
+
+
+def _name(name: str) -> str:
+    parts = name.split(".")
+    if parts[0] == "blk":
+        return f"model.layers.{parts[1]}.{_NAMES[parts[2]]}.{parts[3]}"
+    return f"{_NAMES[parts[0]]}.{parts[1]}"
+
+
+def _deinterleave(weight: Any, num_heads: int) -> Any:
+    """Each head's rows (r0, i0, r1, i1, …) → (r0, r1, …, i0, i1, …), as transformers wants them."""
+    heads = weight.reshape(num_heads, -1, 2, *weight.shape[1:])
+    return heads.swapaxes(1, 2).reshape(weight.shape)

@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny_models import CHAT_TEMPLATE, CONTROL_TOKENS, TinyModel, tiny_vocabulary, write_gguf
+from transformers import Qwen2Tokenizer
+
+from archon.engine.gguf import GGUFFile
+from archon.errors import LMError, ModelError
+from archon.lm.local.chat import ChatFormat, transcript
+from archon.lm.local.tokenizer import TextTokenizer
+from archon.types import Message
+
+VOCABULARY = tiny_vocabulary()
+TOOLS_TEMPLATE = """\
+{%- if tools is not none %}tools{% endif %}
+{%- if messages[0]['role'] == 'system' %}
+    {{- bos_token + messages[0]['content'] | trim + '\\n' }}
+{%- endif %}
+{% for message in messages if message.role != 'system' %}
+    {% set prefix = loop.index0 ~ ':' %}
+    {{- prefix + message.content + eos_token }}
+{% endfor %}
+{%- if add_generation_prompt %}{{ '<|im_start|>' }}{% endif %}
+"""
+CONVERSATION = (
+    Message("system", " Be brief. "),
+    Message("user", "Is 12 < 13?\n"),
+    Message("assistant", "Yes."),
+    Message("user", "Really?\n\nthe answer"),
+)
+
+
+def make_format(folder: Path, template: str | None, **metadata: Any) -> ChatFormat:
+    path = folder / "model.gguf"
+    write_gguf(path, TinyModel("qwen2", chat_template=template, metadata=metadata))
+    file = GGUFFile(path)
+    return ChatFormat(file, TextTokenizer(file))
+
+
+@cache
+def chat(template: str | None = CHAT_TEMPLATE) -> ChatFormat:
+    with TemporaryDirectory() as folder:
+        return make_format(Path(folder), template)
+
+
+@cache
+def transformers_chat(template: str) -> Qwen2Tokenizer:
+    return Qwen2Tokenizer(
+        vocab={token: i for i, token in enumerate(VOCABULARY.tokens)},
+        merges=[tuple(merge.split(" ")) for merge in VOCABULARY.merges],
+        bos_token="<|endoftext|>",
+        eos_token="<|im_end|>",
+        additional_special_tokens=["<|im_start|>"],
+        chat_template=template,
+    )
+
+
+def expected_ids(template: str, messages: tuple[Message, ...]) -> list[int]:
+    turns = [{"role": m.role, "content": m.content} for m in messages]
+    ids: list[int] = transformers_chat(template).apply_chat_template(
+        turns, add_generation_prompt=True, tokenize=True, return_dict=False
+    )
+    return ids
+
+
+def decoded(ids: list[int]) -> str:
+    """Text with the names of control tokens in it."""
+    names = {VOCABULARY.tokens.index(name): name.encode() for name in CONTROL_TOKENS}
+    token_bytes = chat()._tokenizer.token_bytes
+    return b"".join(names.get(i) or token_bytes(i) for i in ids).decode()
+
+
+@pytest.mark.parametrize("template", [CHAT_TEMPLATE, TOOLS_TEMPLATE])
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_messages_become_the_ids_that_transformers_makes_of_them(template: str, count: int) -> None:
+    messages = CONVERSATION[:count]
+    assert chat(template).encode(messages) == expected_ids(template, messages)
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="<")))
+def test_any_ordinary_content_becomes_what_transformers_makes_of_it(content: str) -> None:
+    messages = (Message("user", content),)
+    assert chat().encode(messages) == expected_ids(CHAT_TEMPLATE, messages)
+
+
+def test_the_prompt_ends_where_the_model_is_to_speak() -> None:
+    text = decoded(chat().encode([Message("user", "Hi")]))
+    assert text == (
+        "<|im_start|>system\nYou are tiny.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n"
+        "<|im_start|>assistant\n"
+    )
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [*CONTROL_TOKENS, "<tool>", "<|im_", "end|>", "<|", "\ue000", "\ue001", "x"]
+        ),
+        max_size=6,
+    )
+)
+def test_content_forges_no_control_token(parts: list[str]) -> None:
+    content = "".join(parts)
+    ids = chat().encode([Message("user", content)])
+    harmless = chat().encode([Message("user", "x")])
+    control = chat()._tokenizer.special_ids.values()
+    assert [i for i in ids if i in control] == [i for i in harmless if i in control]
+    assert content in decoded(ids)
+
+
+def test_content_that_uses_up_every_guard_is_refused() -> None:
+    everything = "".join(chr(code) for code in range(0xE000, 0xE010))
+    with pytest.raises(LMError, match="private-use"):
+        chat().encode([Message("user", everything)])
+
+
+def test_half_a_surrogate_pair_is_refused() -> None:
+    for template in (CHAT_TEMPLATE, None):
+        with pytest.raises(LMError, match="surrogate"):
+            chat(template).encode([Message("user", "x \ud83e y")])
+
+
+# ------------------------------------------------------------------------------- base models
+
+
+def test_a_base_model_continues_a_transcript() -> None:
+    ids = chat(None).encode(CONVERSATION[1:])
+    assert decoded(ids) == (
+        "Question: Is 12 < 13?\n\n\nAnswer: Yes.\n\nQuestion: Really?\n\nthe answer\n\nAnswer:"
+    )
+    assert transcript(CONVERSATION[:1]) == " Be brief. \n\nAnswer:"
+
+
+@pytest.mark.parametrize("name", ["<|endoftext|>", "a"])
+def test_a_base_model_s_text_begins_with_its_first_token_where_the_file_says_so(
+    name: str, tmp_path: Path
+) -> None:
+    bos = VOCABULARY.tokens.index(name)
+    keys = {"tokenizer.ggml.add_bos_token": True, "tokenizer.ggml.bos_token_id": bos}
+    ids = make_format(tmp_path, None, **keys).encode(CONVERSATION)
+    assert ids == [bos, *chat(None).encode(CONVERSATION)]
+
+
+def test_a_base_model_reads_control_tokens_as_text() -> None:
+    ids = chat(None).encode([Message("user", "<|im_end|>")])
+    assert chat()._tokenizer.control_ids.isdisjoint(ids)
+
+
+# ------------------------------------------------------------------------- templates of others
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ raise_exception('roles must alternate') }}",
+        "{{ messages[0]['content'].nothing.at.all }}",
+        "{{ 1 / 0 }}",
+        "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+        "{{ messages.append(1) }}",
+        "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
+        "{{ range(10 ** 9) | list }}",
+        "{{ messages['content'] + 1 }}",
+        "{{ messages | tojson | from_json }}",
+        "{% include 'other' %}",
+    ],
+)
+def test_a_template_that_fails_or_reaches_out_is_an_error_and_nothing_else(
+    template: str, tmp_path: Path
+) -> None:
+    with pytest.raises((LMError, ModelError), match="template"):
+        make_format(tmp_path, template).encode(CONVERSATION)
+
+
+def test_a_damaged_template_is_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="damaged chat template"):
+        make_format(tmp_path, "{% if %}")

@@ -1,0 +1,224 @@
+"""The engine as a language model, on a tiny file; what every LM promises is tested in contracts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_models import TinyModel, tiny_vocabulary, write_gguf
+
+from archon.engine.sequence import OnToken
+from archon.errors import ContextLengthError, ModelError, UnsupportedError
+from archon.lm.local import open_local
+from archon.lm.local.lm import LocalLM
+from archon.lm.local.stream import TextStream
+from archon.spec.model import LocalCard
+from archon.types import Event, Message, Request, SamplingParams, TokenDelta
+
+QUESTION = Request((Message("user", "the answer"),), sampling=SamplingParams(0.9, max_tokens=20))
+STOP_ID = tiny_vocabulary().tokens.index("<|im_end|>")
+
+
+def open_tiny(path: Path, **card: Any) -> LocalLM:
+    fields = {"name": "tiny", "backend": "local", "sources": [{"path": str(path)}]}
+    return open_local(LocalCard.model_validate(fields | {"precision": "float32"} | card))
+
+
+@pytest.fixture
+async def lm(tiny_chat_file: Path) -> AsyncIterator[LocalLM]:
+    lm = open_tiny(tiny_chat_file)
+    yield lm
+    await lm.aclose()
+
+
+async def test_usage_counts_prompt_cache_and_tokens(lm: LocalLM) -> None:
+    prompt_ids = lm.chat.encode(QUESTION.messages)
+    completions = await lm.generate(replace(QUESTION, n=3))
+    for completion in completions:
+        usage = completion.usage
+        assert completion.token_ids is not None
+        assert usage.prompt_tokens == len(prompt_ids)
+        assert usage.completion_tokens == usage.generated_tokens == len(completion.token_ids) == 20
+        assert usage.calls == 1
+    cached = [c.usage.cached_tokens for c in completions]
+    assert cached == [0, len(prompt_ids), len(prompt_ids)]
+    [again] = await lm.generate(QUESTION)
+    assert again.usage.cached_tokens == (len(prompt_ids) - 1) // 16 * 16
+    assert again.text == completions[0].text
+
+
+async def test_prompts_are_named_by_model_and_tokens(lm: LocalLM, tmp_path: Path) -> None:
+    [one] = await lm.generate(QUESTION)
+    [same] = await lm.generate(replace(QUESTION, seed=5))
+    [longer] = await lm.generate(replace(QUESTION, messages=(Message("user", "the answer!"),)))
+    assert one.prompts == same.prompts
+    assert one.prompts.keys().isdisjoint(longer.prompts)
+    write_gguf(tmp_path / "other.gguf", TinyModel("qwen2", seed=1))
+    other = open_tiny(tmp_path / "other.gguf")
+    [elsewhere] = await other.generate(QUESTION)
+    await other.aclose()
+    assert one.prompts.keys().isdisjoint(elsewhere.prompts)
+
+
+async def test_the_text_is_what_the_tokens_say(lm: LocalLM) -> None:
+    for completion in await lm.generate(replace(QUESTION, n=4)):
+        assert completion.token_ids is not None
+        assert completion.text == lm.tokenizer.decode(completion.token_ids)
+        assert completion.finish_reason == "length"
+
+
+async def test_the_card_s_sampling_stands_under_the_request_s(tiny_chat_file: Path) -> None:
+    lm = open_tiny(tiny_chat_file, sampling={"temperature": 0, "max_tokens": 5})
+    greedy = await lm.generate(replace(QUESTION, sampling=SamplingParams(), n=2))
+    assert [c.usage.completion_tokens for c in greedy] == [5, 5]
+    assert greedy[0].text == greedy[1].text
+    [longer] = await lm.generate(replace(QUESTION, sampling=SamplingParams(max_tokens=9)))
+    assert longer.usage.completion_tokens == 9
+    assert longer.text.startswith(greedy[0].text)
+    await lm.aclose()
+
+
+async def test_whole_numbers_draw_as_the_same_reals_do(lm: LocalLM) -> None:
+    for whole, real in (
+        (SamplingParams(1, max_tokens=20), SamplingParams(1.0, max_tokens=20)),
+        (
+            SamplingParams(1, top_p=1, min_p=0, max_tokens=20),
+            SamplingParams(1.0, top_p=1.0, min_p=0.0, max_tokens=20),
+        ),
+    ):
+        [one] = await lm.generate(replace(QUESTION, sampling=whole))
+        [other] = await lm.generate(replace(QUESTION, sampling=real))
+        assert one.text == other.text
+
+
+async def test_a_temperature_near_zero_is_greedy(lm: LocalLM) -> None:
+    [cold] = await lm.generate(replace(QUESTION, sampling=SamplingParams(1e-44, max_tokens=20)))
+    [greedy] = await lm.generate(replace(QUESTION, sampling=SamplingParams(0, max_tokens=20)))
+    assert cold.text == greedy.text
+
+
+async def test_a_stop_string_ends_text_and_generation(lm: LocalLM) -> None:
+    [whole] = await lm.generate(QUESTION)
+    stop = whole.text[7:9]
+    sampling = replace(QUESTION.sampling, stop=(stop,))
+    events: list[Event] = []
+    [stopped] = await lm.generate(replace(QUESTION, sampling=sampling), events.append)
+    assert stopped.text == whole.text[: whole.text.index(stop)]
+    assert stopped.finish_reason == "stop"
+    assert stopped.usage.completion_tokens < 20
+    assert "".join(e.text for e in events if isinstance(e, TokenDelta)) == stopped.text
+
+
+async def test_deltas_come_in_the_loop_s_own_thread_and_before_the_result(lm: LocalLM) -> None:
+    loop, deltas = asyncio.get_running_loop(), []
+
+    def on_event(event: Event) -> None:
+        assert asyncio.get_running_loop() is loop
+        assert isinstance(event, TokenDelta)
+        deltas.append(event)
+
+    completions = await lm.generate(replace(QUESTION, n=3, first_draw=4), on_event)
+    for completion in completions:
+        assert "".join(d.text for d in deltas if d.draw == completion.draw) == completion.text
+    assert len(deltas) > 3
+
+
+def test_a_streaming_call_that_a_closed_loop_left_disturbs_no_other(tiny_chat_file: Path) -> None:
+    lm = open_tiny(tiny_chat_file, context=2000)
+
+    async def leave() -> None:
+        begun = asyncio.Event()
+        sampling = SamplingParams(0.9, max_tokens=1500)
+        request = replace(QUESTION, sampling=sampling)
+        call = asyncio.create_task(lm.generate(request, lambda event: begun.set()))
+        await begun.wait()
+        call.cancel()
+
+    async def ask() -> list[str]:
+        return [c.text for c in await lm.generate(replace(QUESTION, n=2))]
+
+    expected = asyncio.run(ask())
+    for _ in range(5):
+        asyncio.run(leave())
+        assert asyncio.run(ask()) == expected
+    asyncio.run(lm.aclose())
+
+
+def test_a_delta_for_a_closed_loop_is_dropped(tiny_chat_file: Path) -> None:
+    lm = open_tiny(tiny_chat_file)
+    stream = TextStream(lm.tokenizer, ())
+
+    async def make() -> OnToken:
+        return lm._on_token([stream], 0, lambda event: None)
+
+    on_token = asyncio.run(make())
+    assert not on_token(0, lm.tokenizer.encode("x")[0])
+    assert stream.text == "x"
+
+
+async def test_what_it_cannot_do_is_refused(lm: LocalLM) -> None:
+    with pytest.raises(UnsupportedError, match="choices"):
+        await lm.generate(replace(QUESTION, choices=("a",)))
+    with pytest.raises(UnsupportedError, match="at least 1"):
+        await lm.generate(replace(QUESTION, n=0))
+    long = (Message("user", "word " * 500),)
+    with pytest.raises(ContextLengthError, match="context of 512 tokens"):
+        await lm.generate(replace(QUESTION, messages=long))
+
+
+async def test_the_card_s_context_stands_over_the_file_s(tiny_chat_file: Path) -> None:
+    lm = open_tiny(tiny_chat_file, context=30)
+    with pytest.raises(ContextLengthError, match="context of 30 tokens"):
+        await lm.generate(QUESTION)
+    await lm.aclose()
+
+
+async def test_a_base_model_gets_a_transcript(tmp_path: Path) -> None:
+    write_gguf(tmp_path / "base.gguf", TinyModel("llama", chat_template=None))
+    lm = open_tiny(tmp_path / "base.gguf")
+    [completion] = await lm.generate(QUESTION)
+    transcript = lm.tokenizer.encode("Question: the answer\n\nAnswer:")
+    assert completion.usage.prompt_tokens == len(transcript)
+    assert completion.text
+    await lm.aclose()
+
+
+async def test_a_turn_ends_at_the_model_s_end_of_turn(lm: LocalLM) -> None:
+    assert STOP_ID in lm.tokenizer.stop_ids
+    decoder = lm.worker.engine.decoder
+    head = decoder.head.weight_OI  # type: ignore[attr-defined]
+    head[STOP_ID, 0] = 2 * head[:, 0].max()  # now by far the likeliest token
+    [completion] = await lm.generate(replace(QUESTION, logprobs=True))
+    assert (completion.text, completion.finish_reason) == ("", "stop")
+    assert completion.token_ids == completion.logprobs == ()
+    assert completion.usage.completion_tokens == 0
+
+
+@pytest.mark.parametrize("precision", ["bf16", "int8"])
+async def test_every_precision_of_a_card_runs(precision: str, tiny_chat_file: Path) -> None:
+    lm = open_tiny(tiny_chat_file, precision=precision)
+    request = replace(QUESTION, n=3)
+    texts = [c.text for c in await lm.generate(request)]
+    assert len(set(texts)) > 1
+    await lm.aclose()
+
+
+def test_a_vocabulary_of_another_size_than_the_embedding_is_refused(tmp_path: Path) -> None:
+    vocabulary = tiny_vocabulary()
+    shorter = {
+        "tokenizer.ggml.tokens": list(vocabulary.tokens[:-1]),
+        "tokenizer.ggml.token_type": list(vocabulary.types[:-1]),
+    }
+    write_gguf(tmp_path / "file.gguf", TinyModel("qwen2", metadata=shorter))
+    with pytest.raises(ModelError, match="287 tokens, but 288 embeddings"):
+        open_tiny(tmp_path / "file.gguf")
+
+
+def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file.gguf").write_text("no model")
+    with pytest.raises(ModelError, match="not a GGUF file"):
+        open_tiny(tmp_path / "file.gguf")

@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny_models import CONTROL_TOKENS, USER_TOKENS, TinyModel, tiny_vocabulary, write_gguf
+from transformers import Qwen2Tokenizer
+
+from archon.engine.gguf import GGUFFile
+from archon.errors import ModelError
+from archon.lm.local.tokenizer import PIECES, TextTokenizer
+
+VOCABULARY = tiny_vocabulary()
+TEXTS = (
+    "", " ", "\n", "the answer is 12.\n\nand the", "  two  spaces ", "I'm, WE'LL they'd 'Re",
+    "x\r\n\r\ny", "1234567890 12,000.50", "naïve café é", "e\u0301 is é", "数学 🧮 ½ ٣",
+    "a\tb\u00a0c\u2028d", "under_score #! ?? ...", "\x00\x01\x7f",
+)  # fmt: skip
+
+
+@cache
+def tokenizer(pre: str = "qwen2") -> TextTokenizer:
+    with TemporaryDirectory() as folder:
+        return TextTokenizer(written(Path(folder), pre=pre))
+
+
+def written(folder: Path, **changes: Any) -> GGUFFile:
+    path = folder / "model.gguf"
+    write_gguf(path, TinyModel("qwen2", **changes))
+    return GGUFFile(path)
+
+
+def pieces(pre: str, text: str) -> list[str]:
+    """How a rule cuts text, in the text's own letters."""
+    return [text[begin:end] for _, (begin, end) in PIECES[pre]().pre_tokenize_str(text)]
+
+
+@cache
+def transformers_tokenizer() -> Qwen2Tokenizer:
+    vocabulary = {token: i for i, token in enumerate(VOCABULARY.tokens)}
+    merges = [tuple(merge.split(" ")) for merge in VOCABULARY.merges]
+    return Qwen2Tokenizer(vocab=vocabulary, merges=merges)
+
+
+# ------------------------------------------------------------------------------ text ↔ ids
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_qwen2_text_is_cut_as_transformers_cuts_it(text: str) -> None:
+    expected = transformers_tokenizer().encode(text, add_special_tokens=False)
+    assert tokenizer("qwen2").encode(text) == expected
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="<")))
+def test_any_qwen2_text_is_cut_as_transformers_cuts_it(text: str) -> None:
+    expected = transformers_tokenizer().encode(text, add_special_tokens=False)
+    assert tokenizer("qwen2").encode(text) == expected
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_smollm_text_survives_there_and_back(text: str) -> None:
+    assert tokenizer("smollm").decode(tokenizer("smollm").encode(text)) == text
+
+
+def test_qwen2_composes_letters_and_smollm_does_not() -> None:
+    assert tokenizer("qwen2").decode(tokenizer("qwen2").encode("e\u0301")) == "é"
+    assert tokenizer("smollm").decode(tokenizer("smollm").encode("e\u0301")) == "e\u0301"
+
+
+@pytest.mark.parametrize(
+    ("pre", "text", "cut"),
+    [
+        ("qwen2", "I'LL pay 123", ["I", "'LL", " pay", " ", "1", "2", "3"]),
+        ("smollm", "I'LL pay 123", ["I", "'", "LL", " pay", " ", "1", "2", "3"]),
+        ("smollm", "it's 4x", ["it", "'s", " ", "4", "x"]),
+        ("qwen2", "a  b\n\n c", ["a", " ", " b", "\n\n", " c"]),
+        ("smollm", "a  b\n\n c", ["a", " ", " b", "\n\n", " c"]),
+        ("qwen2", "(x) == y;\n", ["(x", ")", " ==", " y", ";\n"]),
+        ("smollm", "(x) == y;\n", ["(", "x", ")", " ==", " y", ";", "\n"]),
+    ],
+)
+def test_each_rule_cuts_text_its_own_way(pre: str, text: str, cut: list[str]) -> None:
+    assert pieces(pre, text) == cut
+
+
+def test_earlier_merges_come_first() -> None:
+    ids = tokenizer().encode("the thing is 12")
+    names = ["the", "Ġ", "th", "ing", "Ġis", "Ġ", "1", "2"]
+    assert [VOCABULARY.tokens[i] for i in ids] == names
+
+
+def test_bytes_that_are_no_utf8_are_replaced() -> None:
+    letters = [VOCABULARY.tokens.index(letter) for letter in ("a", "ð", "b")]
+    assert tokenizer().decode(letters) == "a\ufffdb"
+
+
+# ------------------------------------------------------------------------------ special tokens
+
+
+@pytest.mark.parametrize("pre", PIECES)
+@pytest.mark.parametrize("name", [*CONTROL_TOKENS, *USER_TOKENS])
+def test_a_special_token_s_name_in_text_is_text(pre: str, name: str) -> None:
+    special = set(tokenizer(pre).special_ids.values())
+    ids = tokenizer(pre).encode(f"say {name}!")
+    assert special.isdisjoint(ids)
+    assert tokenizer(pre).decode(ids) == f"say {name}!"
+
+
+def test_a_template_s_special_tokens_are_tokens() -> None:
+    ids = tokenizer().encode_template("<|im_start|>user\nthe<|im_end|>")
+    names = [VOCABULARY.tokens[i] for i in ids]
+    assert names == ["<|im_start|>", "u", "s", "e", "r", "Ċ", "the", "<|im_end|>"]
+
+
+@given(
+    st.lists(
+        st.sampled_from([*CONTROL_TOKENS, *USER_TOKENS, "<", "<|", "|>", "im_end", "x", "\n", "<<"])
+    )
+)
+def test_guarded_text_never_makes_a_special_token(parts: list[str]) -> None:
+    text = "".join(parts)
+    guarded = tokenizer().guarded(text, "\ue000")
+    ids = tokenizer().encode_template(guarded, "\ue000")
+    assert set(tokenizer().special_ids.values()).isdisjoint(ids)
+    assert tokenizer().decode(ids) == text
+
+
+def test_names_that_overlap_are_guarded_as_well(tmp_path: Path) -> None:
+    tokens = list(VOCABULARY.tokens)
+    tokens[-2:] = "<ab>", "b>c"
+    types = [*VOCABULARY.types[:-2], 4, 3]
+    changes = {"tokenizer.ggml.tokens": tokens, "tokenizer.ggml.token_type": types}
+    odd = TextTokenizer(written(tmp_path, metadata=changes))
+    ids = odd.encode_template(odd.guarded("<ab>c", "\ue000"), "\ue000")
+    assert set(odd.special_ids.values()).isdisjoint(ids)
+    assert odd.decode(ids) == "<ab>c"
+
+
+def test_control_tokens_are_no_text_and_user_defined_ones_are() -> None:
+    special = tokenizer().special_ids
+    assert tokenizer().decode(special.values()) == "<tool></tool>"
+    assert tokenizer().control_ids == {special[name] for name in CONTROL_TOKENS}
+
+
+def test_a_text_ends_at_the_tokens_that_the_file_or_custom_names() -> None:
+    special = tokenizer().special_ids
+    assert tokenizer().stop_ids == {special["<|im_end|>"], special["<|endoftext|>"]}
+
+
+def test_a_named_end_of_turn_ends_a_text(tmp_path: Path) -> None:
+    eot = VOCABULARY.tokens.index("</tool>")
+    file = written(tmp_path, metadata={"tokenizer.ggml.eot_token_id": eot})
+    assert eot in TextTokenizer(file).stop_ids
+
+
+# -------------------------------------------------------------------------------- bad files
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"model": "llama"}, "tokenizer model 'llama' is not supported"),
+        ({"model": None}, "tokenizer.ggml.model is missing"),
+        ({"pre": "mystery"}, "splitting rule 'mystery' is not supported"),
+        ({"pre": 3}, "tokenizer.ggml.pre is missing or no str"),
+        ({"tokens": None}, "tokenizer.ggml.tokens is missing"),
+        ({"tokens": [1, 2, 3]}, "something else than text"),
+        ({"tokens": ["a"] * len(VOCABULARY)}, "do not fit together"),
+        ({"token_type": [1, 2]}, "do not fit together"),
+        ({"token_type": "all normal"}, "token_type is missing or no list"),
+        ({"merges": None}, "tokenizer.ggml.merges is missing"),
+        ({"merges": [1, 2]}, "something else than text"),
+        ({"merges": ["nospace"]}, "damaged tokenizer"),
+        ({"merges": ["a b c"]}, "damaged tokenizer"),
+        ({"merges": ["q z"]}, "damaged tokenizer"),
+    ],
+)
+def test_a_tokenizer_that_cannot_be_read_is_refused(
+    changes: dict[str, Any], reason: str, tmp_path: Path
+) -> None:
+    metadata = {f"tokenizer.ggml.{key}": value for key, value in changes.items()}
+    file = written(tmp_path, metadata=metadata)
+    with pytest.raises(ModelError, match=reason):
+        TextTokenizer(file)
