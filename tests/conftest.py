@@ -14,10 +14,10 @@ import pytest
 
 
 @pytest.fixture(autouse=True)
-def one_thread(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Tiny models gain nothing by threads, which wait for each other where cores are busy."""
+def one_thread() -> Iterator[None]:
+    """Tiny models gain nothing by threads, and where cores are busy threads wait for each other."""
     torch = sys.modules.get("torch")  # most tests do without it
-    if torch is None or request.node.get_closest_marker("real"):
+    if torch is None:
         yield
         return
     before = torch.get_num_threads()
