@@ -6,7 +6,7 @@ arXiv 2407.01082). What remains is renormalised, laid out as intervals of [0, 1)
 number picks the token whose interval it falls into.
 
 That number is a function of the draw's key and the token's place in it, and the key a function of
-the request alone. So a draw comes out the same whatever else is in the batch.
+the request alone. What else is in the batch touches a draw only through the rounding of its logits.
 
 The vocabulary is never sorted: the k largest logits are found among the k blocks of the vocabulary
 with the largest maxima.

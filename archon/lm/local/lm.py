@@ -30,6 +30,7 @@ from archon.types import (
     Usage,
 )
 from archon.weights import pull
+from archon.weights.cache import read_record
 from archon.weights.digest import digest_of
 from archon.weights.progress import silent
 
@@ -46,7 +47,9 @@ def load(card: LocalCard, base_dir: Path) -> LocalLM:
     """
     path = pull(card, base_dir)
     file = GGUFFile(path)
-    digest = next((s.sha256 for s in card.sources if s.sha256), None) or digest_of(path, silent)
+    record = read_record(card.name)
+    known = record is not None and record.holds() and record.path == str(path.absolute())
+    digest = record.sha256 if record is not None and known else digest_of(path, silent)
     tokenizer = TextTokenizer(file)
     vocab_size = config_of(file).vocab_size
     if vocab_size != len(tokenizer.tokens):
@@ -60,8 +63,8 @@ def load(card: LocalCard, base_dir: Path) -> LocalLM:
 class LocalLM:
     """A decoder run by our own engine.
 
-    Calls of any number of tasks and event loops meet in the engine's batch; a draw comes out the
-    same whatever else is there.
+    Calls of any number of tasks and event loops meet in the engine's batch. A draw's noise depends
+    on the request alone; its logits are the same to within rounding, whatever else is there.
 
     Parameters
     ----------
