@@ -5,7 +5,8 @@
     ArchonError
     ├── SpecError               a file says something it must not (file, JSON path, reason)
     ├── GraphError              the nodes do not form a sound graph (file, node, rule)
-    ├── ModelError              weights are missing, damaged, or of a kind we cannot run
+    ├── ModelError              weights cannot be had
+    │   └── ModelFileError      the file is damaged, or of a kind that we cannot run
     ├── EngineError             the engine refuses or fails a request
     │   └── ContextLengthError  prompt plus new tokens do not fit the model's context or the cache
     ├── LMError                 a language model did not answer (retryable or not)
@@ -68,7 +69,11 @@ class GraphError(ArchonError):
 
 
 class ModelError(ArchonError):
-    """Weights are missing, damaged, or of a kind that cannot be run."""
+    """Weights cannot be had: no source gave the right bytes."""
+
+
+class ModelFileError(ModelError):
+    """A file of weights is damaged, or of a kind that cannot be run."""
 
 
 class EngineError(ArchonError):

@@ -30,6 +30,7 @@ PUBLIC = {
     "Message",
     "MissingExtraError",
     "ModelError",
+    "ModelFileError",
     "NodeError",
     "NodeFinished",
     "NodeStarted",

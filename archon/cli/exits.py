@@ -20,14 +20,26 @@ import click
 
 from archon.errors import (
     ArchonError,
+    ContextLengthError,
     GraphError,
     MissingExtraError,
+    ModelFileError,
     NodeError,
     SpecError,
     UsageError,
 )
 
 FAILED, WRONG_INPUT, REQUIREMENT_MISSED, INTERRUPTED = 1, 2, 100, 130
+
+_MENDABLE = (
+    SpecError,
+    GraphError,
+    UsageError,
+    MissingExtraError,
+    ModelFileError,
+    ContextLengthError,
+)
+"""What the user can mend in what was given."""
 
 
 def report(error: BaseException) -> int:
@@ -63,9 +75,7 @@ def exit_code(error: ArchonError) -> int:
     cause = error.__cause__
     if isinstance(error, NodeError) and isinstance(cause, ArchonError):
         return exit_code(cause)
-    if isinstance(error, SpecError | GraphError | UsageError | MissingExtraError):
-        return WRONG_INPUT
-    return FAILED
+    return WRONG_INPUT if isinstance(error, _MENDABLE) else FAILED
 
 
 def _say(text: str) -> None:

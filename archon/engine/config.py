@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from archon.engine.gguf import GGUFFile
-from archon.errors import ModelError
+from archon.errors import ModelFileError
 
 Family = Literal["llama", "qwen2"]
 FAMILIES: tuple[Family, ...] = ("llama", "qwen2")
@@ -39,9 +39,9 @@ class DecoderConfig:
             self.head_width, self.vocab_size, self.context_length,
         )  # fmt: skip
         if min(sizes) < 1 or self.rope_base <= 0 or self.norm_epsilon < 0:
-            raise ModelError(f"a decoder cannot have these sizes: {self}")
+            raise ModelFileError(f"a decoder cannot have these sizes: {self}")
         if self.num_heads % self.num_kv_heads or self.head_width % 2:
-            raise ModelError(
+            raise ModelFileError(
                 f"{self.num_heads} query heads of width {self.head_width} "
                 f"cannot share {self.num_kv_heads} key-value heads"
             )
@@ -57,37 +57,39 @@ def config_of(file: GGUFFile) -> DecoderConfig:
 
     Raises
     ------
-    ModelError : a family or a rotary scaling that is not supported, or a key that is missing.
+    ModelFileError : a family or a rotary scaling that is not supported, or a key that is missing.
     """
     family = file.metadata.get("general.architecture")
     if family not in FAMILIES:
         known = ", ".join(FAMILIES)
-        raise ModelError(f"{file.path}: family {family!r} is not supported ({known} are)")
+        raise ModelFileError(f"{file.path}: family {family!r} is not supported ({known} are)")
 
     def number(key: str, default: float | None = None) -> float:
         value = file.metadata.get(f"{family}.{key}", default)
         if not isinstance(value, int | float) or isinstance(value, bool):
-            raise ModelError(f"{file.path}: {family}.{key} is {value!r}, not a number")
+            raise ModelFileError(f"{file.path}: {family}.{key} is {value!r}, not a number")
         if not math.isfinite(value):
-            raise ModelError(f"{file.path}: {family}.{key} is {value!r}, not a finite number")
+            raise ModelFileError(f"{file.path}: {family}.{key} is {value!r}, not a finite number")
         return value
 
     def count(key: str, default: int | None = None) -> int:
         value = number(key, default)
         if not isinstance(value, int):
-            raise ModelError(f"{file.path}: {family}.{key} is {value!r}, not a whole number")
+            raise ModelFileError(f"{file.path}: {family}.{key} is {value!r}, not a whole number")
         return value
 
     scaling = file.metadata.get(f"{family}.rope.scaling.type", "none")
     if scaling != "none" or "rope_freqs.weight" in file.tensors:
-        raise ModelError(f"{file.path}: rotary scaling is not supported")
+        raise ModelFileError(f"{file.path}: rotary scaling is not supported")
     if "token_embd.weight" not in file.tensors:
-        raise ModelError(f"{file.path}: has no token embedding")
+        raise ModelFileError(f"{file.path}: has no token embedding")
     num_heads = count("attention.head_count")
     width = count("embedding_length")
     head_width = count("attention.key_length", width // max(num_heads, 1))
     if count("rope.dimension_count", head_width) != head_width:
-        raise ModelError(f"{file.path}: rotary positions of a part of each head are not supported")
+        raise ModelFileError(
+            f"{file.path}: rotary positions of a part of each head are not supported"
+        )
     return DecoderConfig(
         family=family,
         num_layers=count("block_count"),

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from archon.engine.dequantize import BLOCK_FORMATS, BlockFormat, dequantize
-from archon.errors import ModelError
+from archon.errors import ModelFileError
 
 MAGIC = b"GGUF"
 MAX_ENTRIES = 1 << 20
@@ -61,7 +61,7 @@ class GGUFFile:
 
     Raises
     ------
-    ModelError : it cannot be read, is no GGUF file, is damaged, or holds unsupported types.
+    ModelFileError : it cannot be read, is no GGUF file, is damaged, or holds unsupported types.
     """
 
     def __init__(self, path: Path) -> None:
@@ -70,7 +70,7 @@ class GGUFFile:
             with path.open("rb") as file:
                 self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except (OSError, ValueError) as error:
-            raise ModelError(f"{path}: cannot be read: {error}") from None
+            raise ModelFileError(f"{path}: cannot be read: {error}") from None
         self._at = 0
         self.metadata: dict[str, Any] = {}
         self.tensors: dict[str, TensorInfo] = {}
@@ -81,19 +81,19 @@ class GGUFFile:
 
         Raises
         ------
-        ModelError : the file has no tensor of that name.
+        ModelFileError : the file has no tensor of that name.
         """
         info = self.tensors.get(name)
         if info is None:
-            raise ModelError(f"{self.path}: has no tensor {name!r}")
+            raise ModelFileError(f"{self.path}: has no tensor {name!r}")
         raw = np.frombuffer(self._bytes, np.uint8, info.num_bytes, info.start)
         # A read-only mapping is all that is needed: dequantize never writes to its input.
         return dequantize(torch.from_numpy(raw.copy()), info.format).view(info.shape)
 
     # ------------------------------------------------------------------ the header, bottom up
 
-    def _fail(self, reason: str) -> ModelError:
-        return ModelError(f"{self.path}: damaged GGUF file: {reason} (at byte {self._at})")
+    def _fail(self, reason: str) -> ModelFileError:
+        return ModelFileError(f"{self.path}: damaged GGUF file: {reason} (at byte {self._at})")
 
     def _take(self, count: int) -> bytes:
         if count > len(self._bytes) - self._at:
@@ -134,10 +134,12 @@ class GGUFFile:
     def _read_header(self) -> None:
         if self._take(4) != MAGIC:
             self._at = 0
-            raise ModelError(f"{self.path}: not a GGUF file")
+            raise ModelFileError(f"{self.path}: not a GGUF file")
         version = self._scalar("<I")
         if version not in (2, 3):
-            raise ModelError(f"{self.path}: GGUF version {version} is not supported (2 and 3 are)")
+            raise ModelFileError(
+                f"{self.path}: GGUF version {version} is not supported (2 and 3 are)"
+            )
         num_tensors, num_pairs = self._scalar("<Q"), self._scalar("<Q")
         if max(num_tensors, num_pairs) > MAX_ENTRIES:
             raise self._fail(f"{num_tensors} tensors and {num_pairs} keys declared")
@@ -157,7 +159,7 @@ class GGUFFile:
         shape = tuple(self._scalar("<Q") for _ in range(num_dimensions))[::-1]
         type_id, offset = self._scalar("<I"), self._scalar("<Q")
         if type_id not in BLOCK_FORMATS:
-            raise ModelError(f"{self.path}: tensor {name!r} has unsupported type {type_id}")
+            raise ModelFileError(f"{self.path}: tensor {name!r} has unsupported type {type_id}")
         return TensorInfo(name, shape, BLOCK_FORMATS[type_id], offset)
 
     def _place(self, infos: list[TensorInfo]) -> None:

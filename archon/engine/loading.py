@@ -37,7 +37,7 @@ def load_engine(
 
     Raises
     ------
-    ModelError : the file is damaged or holds something that is not supported.
+    ModelFileError : the file is damaged or holds something that is not supported.
     EngineError : the device is not there.
     """
     if isinstance(file, Path):

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from archon.engine.config import DecoderConfig
 from archon.engine.gguf import GGUFFile
-from archon.errors import ModelError
+from archon.errors import ModelFileError
 
 _KNOWN_TENSORS = re.compile(
     r"(token_embd|output_norm|output)\.weight"
@@ -68,15 +68,15 @@ class GGUFWeights:
 
     Raises
     ------
-    ModelError : a tensor is missing, has a shape that the configuration does not allow, or is one
-        that the decoder would leave out.
+    ModelFileError : a tensor is missing, has a shape that the configuration does not allow, or is
+        one that the decoder would leave out.
     """
 
     def __init__(self, file: GGUFFile, config: DecoderConfig) -> None:
         self.file, self.config = file, config
         unknown = next((n for n in file.tensors if not _KNOWN_TENSORS.fullmatch(n)), None)
         if unknown is not None:
-            raise ModelError(f"{file.path}: tensor {unknown!r} is not supported")
+            raise ModelFileError(f"{file.path}: tensor {unknown!r} is not supported")
 
     def embedding(self) -> Tensor:
         return self._get("token_embd.weight", self.config.vocab_size, self.config.width)
@@ -110,7 +110,7 @@ class GGUFWeights:
     def _get(self, name: str, *shape: int) -> Tensor:
         info = self.file.tensors.get(name)
         if info is not None and info.shape != shape:
-            raise ModelError(
+            raise ModelFileError(
                 f"{self.file.path}: tensor {name!r} has shape {info.shape}, expected {shape}"
             )
         weight = self.file.tensor(name)

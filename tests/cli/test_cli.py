@@ -156,6 +156,30 @@ def test_bad_input_has_exit_code_2_and_a_reason(
     assert cli.stdout == ""
 
 
+def test_a_damaged_file_of_weights_has_exit_code_2_and_is_named(
+    cli: Cli, tiny_chat_file: Path, tmp_path: Path
+) -> None:
+    damaged = tmp_path / "damaged.gguf"
+    damaged.write_bytes(tiny_chat_file.read_bytes()[:-100])
+    assert cli("run", "single", "Hi", "--model", f"solver={write_card(damaged)}") == 2
+    assert "damaged.gguf" in cli.stderr
+    assert "reaches past the end of the file" in cli.stderr
+
+
+def test_a_question_longer_than_the_context_has_exit_code_2(cli: Cli, tiny_chat_file: Path) -> None:
+    card = write_card(tiny_chat_file)
+    assert cli("run", "single", "word " * 5000, "--model", f"solver={card}") == 2
+    assert "do not fit the model's context" in cli.stderr
+
+
+def write_card(weights: Path) -> Path:
+    """A model card, in the current folder, for a file of weights."""
+    card = Path.cwd() / "card.json"
+    source = {"path": str(weights)}
+    card.write_text(json.dumps({"name": "tiny", "backend": "local", "sources": [source]}))
+    return card
+
+
 def test_an_unexpected_failure_is_told_shortly_and_the_traceback_where_asked(
     cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:

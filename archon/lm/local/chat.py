@@ -13,7 +13,7 @@ import jinja2
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from archon.engine.gguf import GGUFFile
-from archon.errors import LMError, ModelError
+from archon.errors import LMError, ModelFileError
 from archon.lm.local.tokenizer import TextTokenizer
 from archon.types import Message
 
@@ -26,7 +26,7 @@ class ChatFormat:
 
     Raises
     ------
-    ModelError : the file's template cannot be compiled.
+    ModelFileError : the file's template cannot be compiled.
     """
 
     def __init__(self, file: GGUFFile, tokenizer: TextTokenizer) -> None:
@@ -42,7 +42,7 @@ class ChatFormat:
             try:
                 self._template = environment.from_string(source)
             except jinja2.TemplateError as error:
-                raise ModelError(f"{file.path}: damaged chat template: {error}") from None
+                raise ModelFileError(f"{file.path}: damaged chat template: {error}") from None
 
     def encode(self, messages: Sequence[Message]) -> list[int]:
         """Messages → token ids, ending where the model is to speak.

@@ -14,7 +14,7 @@ from archon.engine.gguf import GGUFFile
 from archon.engine.loading import load_engine
 from archon.engine.sequence import Generation, GenerationRequest, OnToken, SamplingRule
 from archon.engine.worker import EngineWorker
-from archon.errors import ModelError
+from archon.errors import ModelFileError
 from archon.lm.base import check_request
 from archon.lm.local.chat import ChatFormat
 from archon.lm.local.stream import TextStream
@@ -43,7 +43,8 @@ def load(card: LocalCard, base_dir: Path) -> LocalLM:
 
     Raises
     ------
-    ModelError : the weights cannot be had or run.
+    ModelError : the weights cannot be had.
+    ModelFileError : they cannot be run.
     """
     path = pull(card, base_dir)
     file = GGUFFile(path)
@@ -53,7 +54,7 @@ def load(card: LocalCard, base_dir: Path) -> LocalLM:
     tokenizer = TextTokenizer(file)
     vocab_size = config_of(file).vocab_size
     if vocab_size != len(tokenizer.tokens):
-        raise ModelError(f"{path}: {len(tokenizer.tokens)} tokens, but {vocab_size} embeddings")
+        raise ModelFileError(f"{path}: {len(tokenizer.tokens)} tokens, but {vocab_size} embeddings")
     chat = ChatFormat(file, tokenizer)
     engine = load_engine(file, card.precision, model_id=digest, context_length=card.context)
     sampling = card.sampling.params() if card.sampling else SamplingParams()

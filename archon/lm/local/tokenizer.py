@@ -17,7 +17,7 @@ from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers
 from tokenizers.models import BPE
 
 from archon.engine.gguf import GGUFFile
-from archon.errors import ModelError
+from archon.errors import ModelFileError
 
 _CONTROL, _USER_DEFINED = 3, 4
 
@@ -61,7 +61,7 @@ class TextTokenizer:
 
     Raises
     ------
-    ModelError : no tokenizer in the file, a damaged one, or a kind that is not supported.
+    ModelFileError : no tokenizer in the file, a damaged one, or a kind that is not supported.
     """
 
     def __init__(self, file: GGUFFile) -> None:
@@ -168,8 +168,8 @@ class TextTokenizer:
             raise self._error(f"tokenizer.ggml.{name} holds something else than text")
         return values
 
-    def _error(self, reason: str) -> ModelError:
-        return ModelError(f"{self._file.path}: {reason}")
+    def _error(self, reason: str) -> ModelFileError:
+        return ModelFileError(f"{self._file.path}: {reason}")
 
 
 def _byte_letters() -> dict[str, int]:
