@@ -207,11 +207,12 @@ def usage(completions: Sequence[Completion]) -> dict[str, Any]:
     total = total_usage(completions)
     prompts = {digest: n for c in completions for digest, n in c.prompts.items()}
     prompt_tokens = sum(prompts.values())
+    computed_tokens = total.prompt_tokens - total.cached_tokens
     return {
         "prompt_tokens": prompt_tokens,
         "completion_tokens": total.completion_tokens,
         "total_tokens": prompt_tokens + total.completion_tokens,
-        "prompt_tokens_details": {"cached_tokens": min(total.cached_tokens, prompt_tokens)},
+        "prompt_tokens_details": {"cached_tokens": max(0, prompt_tokens - computed_tokens)},
     }
 
 

@@ -19,7 +19,8 @@ from archon.lm import LM, ScriptedLM
 from archon.lm.scripted import in_turn
 from archon.lm.sse import EventParser
 from archon.serve.app import MAX_BODY_BYTES, create_app
-from archon.types import Completion, NodeStarted, OnEvent, Request, TokenDelta
+from archon.serve.openai import usage
+from archon.types import Completion, NodeStarted, OnEvent, Request, TokenDelta, Usage
 
 HELLO: dict[str, Any] = {"model": "double", "messages": [{"role": "user", "content": "Say hello"}]}
 
@@ -137,6 +138,16 @@ async def test_several_texts_count_their_prompt_once(http: httpx.AsyncClient) ->
     assert [choice["index"] for choice in reply["choices"]] == [0, 1, 2]
     assert reply["usage"]["prompt_tokens"] == 2
     assert reply["usage"]["completion_tokens"] == 2 + 4 + 2
+
+
+def test_a_prompt_that_was_computed_for_the_first_of_several_texts_is_not_called_cached() -> None:
+    cached = (16, 38, 38)
+    completions = [
+        Completion("", draw, "stop", Usage(prompt_tokens=38, cached_tokens=n, calls=1), {"p": 38})
+        for draw, n in enumerate(cached)
+    ]
+    assert usage(completions)["prompt_tokens"] == 38
+    assert usage(completions)["prompt_tokens_details"] == {"cached_tokens": 16}
 
 
 async def test_log_probabilities_come_one_a_token(http: httpx.AsyncClient) -> None:
