@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, get_args
 
 import click
 
 from archon.cli.console import console, emit
 from archon.cli.options import command
 from archon.errors import UsageError
-
-if TYPE_CHECKING:
-    from archon.spec.model import LocalCard
+from archon.spec.model import LocalCard, Precision
 
 
 @command
 @click.option("--model", default="qwen2.5-coder-0.5b", show_default=True, help="A local model.")
-@click.option(
-    "--precision", type=click.Choice(["float32", "bf16", "int8"]), help="By default the card's."
-)
+@click.option("--precision", type=click.Choice(get_args(Precision)), help="By default the card's.")
 @click.option(
     "--device", type=click.Choice(["cpu", "cuda"]), help="By default CUDA where there is any."
 )
@@ -34,7 +30,7 @@ if TYPE_CHECKING:
 )
 @click.option("--shared-prefix-tokens", type=click.IntRange(0), default=512, show_default=True)
 @click.option("--new-tokens", type=click.IntRange(1), default=128, show_default=True)
-def engine(model: str, precision: str | None, as_json: bool, **workload: Any) -> None:
+def engine(model: str, precision: Precision | None, as_json: bool, **workload: Any) -> None:
     """Tokens a second of the local engine on prompts that share a prefix."""
     from archon.errors import require
 
@@ -90,7 +86,6 @@ def graph(arch: str, num_questions: int, num_concurrent: int, as_json: bool) -> 
 def _local_model(name: str) -> tuple[LocalCard, Path]:
     """The card of a local model, and its weights on this machine."""
     from archon.cli.weights import pull
-    from archon.spec.model import LocalCard
     from archon.spec.reader import load_model_card
 
     loaded = load_model_card(name)

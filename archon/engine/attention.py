@@ -103,10 +103,9 @@ def _merge(
     """Merge one part's result into the running one, in place."""
     before_MH = lse_NH[token_M]
     total_MH = torch.logaddexp(before_MH, lse_MH)
-    old_share, new_share = (before_MH - total_MH).exp_(), (lse_MH - total_MH).exp_()
-    out_NHD[token_M] = out_NHD[token_M] * old_share.unsqueeze(-1) + out_MHD * new_share.unsqueeze(
-        -1
-    )
+    old_share_MH1 = (before_MH - total_MH).exp_().unsqueeze(-1)
+    new_share_MH1 = (lse_MH - total_MH).exp_().unsqueeze(-1)
+    out_NHD[token_M] = out_NHD[token_M] * old_share_MH1 + out_MHD * new_share_MH1
     lse_NH[token_M] = total_MH
 
 

@@ -13,10 +13,9 @@ from typing import Any
 import torch
 
 from archon.engine.engine import Engine
-from archon.engine.linear import PRECISIONS, Precision
+from archon.engine.linear import Precision
 from archon.engine.loading import load_engine
 from archon.engine.sequence import GenerationRequest, SamplingRule
-from archon.errors import EngineError
 
 _RULE = SamplingRule(temperature=0.8, top_k=40)
 
@@ -39,8 +38,8 @@ class Workload:
         def tokens(count: int) -> list[int]:
             return [rng.randrange(vocab_size) for _ in range(count)]
 
-        shared, num_own = tokens(self.shared_prefix_tokens), self.prompt_tokens
-        num_own -= self.shared_prefix_tokens
+        shared = tokens(self.shared_prefix_tokens)
+        num_own = self.prompt_tokens - self.shared_prefix_tokens
         return [
             GenerationRequest(
                 prompt_ids=tuple(shared + tokens(num_own)),
@@ -54,7 +53,7 @@ class Workload:
 
 
 def run_engine_bench(
-    path: Path, *, precision: str, device: str | None = None, **workload: int
+    path: Path, *, precision: Precision, device: str | None = None, **workload: int
 ) -> dict[str, Any]:
     """Load a GGUF file and time a ``Workload`` on it, with a cold cache.
 
@@ -67,13 +66,10 @@ def run_engine_bench(
 
     Raises
     ------
-    EngineError : no such precision or device, or the workload does not fit.
+    EngineError : there is no such device, or the workload does not fit.
     """
-    if precision not in PRECISIONS:
-        raise EngineError(f"{precision!r} is not a precision; {', '.join(PRECISIONS)} are")
     shape = Workload(**workload)
-    checked: Precision = next(p for p in PRECISIONS if p == precision)
-    engine = load_engine(path, checked, device=device)
+    engine = load_engine(path, precision, device=device)
     vocab_size = engine.decoder.config.vocab_size
     _time(engine, replace(shape, num_prompts=1, new_tokens=4).requests(vocab_size, seed=1))
     timing = _time(engine, shape.requests(vocab_size))

@@ -87,7 +87,7 @@ class GGUFFile:
         if info is None:
             raise ModelFileError(f"{self.path}: has no tensor {name!r}")
         raw = np.frombuffer(self._bytes, np.uint8, info.num_bytes, info.start)
-        # A read-only mapping is all that is needed: dequantize never writes to its input.
+        # A copy, since torch takes no read-only memory, and F32 would be a view of the mapping.
         return dequantize(torch.from_numpy(raw.copy()), info.format).view(info.shape)
 
     # ------------------------------------------------------------------ the header, bottom up

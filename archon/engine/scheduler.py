@@ -12,7 +12,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from archon.engine.kv_cache import BLOCK_SIZE, KVCache
-from archon.engine.prefix_tree import PrefixTree
+from archon.engine.prefix_tree import PrefixNode, PrefixTree
 from archon.engine.sequence import Prompt, Sequence
 
 
@@ -137,17 +137,19 @@ class Scheduler:
             if path and not path[-1].ready:
                 passed_over.append(prompt)
                 continue
-            if not self._admit_prompt(prompt):
+            if not self._admit_prompt(prompt, path):
                 passed_over.append(prompt)
                 break
             room -= len(prompt.waiting)
         self.arrived.extendleft(reversed(passed_over))
 
-    def _admit_prompt(self, prompt: Prompt) -> bool:
-        """Give a prompt and its first sequence their blocks, if there are enough."""
+    def _admit_prompt(self, prompt: Prompt, path: list[PrefixNode]) -> bool:
+        """Give a prompt and its first sequence their blocks, if there are enough.
+
+        ``path`` are the nodes that hold the prompt's beginning already.
+        """
         shared_ids = prompt.request.prompt_ids[: prompt.num_shared_tokens]
-        # The path is in use from here on, so that making room cannot evict it.
-        path = self.tree.extend(self.tree.match(shared_ids), shared_ids[:0], [])
+        self.tree.extend(path, (), [])  # in use from here on, so making room cannot evict it
         num_new = prompt.num_shared_tokens // BLOCK_SIZE - len(path)
         blocks = self._allocate(num_new + 1 + prompt.num_own_blocks)
         if blocks is None:

@@ -32,9 +32,12 @@ class ChatFormat:
     def __init__(self, file: GGUFFile, tokenizer: TextTokenizer) -> None:
         self._tokenizer = tokenizer
         source = file.metadata.get("tokenizer.chat_template")
-        self._bos = self._special_text(file, "bos_token_id")
-        self._eos = self._special_text(file, "eos_token_id")
-        self._add_bos = bool(file.metadata.get("tokenizer.ggml.add_bos_token", False))
+        bos_id, eos_id = (self._known_id(file, f"{name}_token_id") for name in ("bos", "eos"))
+        self._bos = "" if bos_id is None else tokenizer.tokens[bos_id]
+        self._eos = "" if eos_id is None else tokenizer.tokens[eos_id]
+        adds_bos = bool(file.metadata.get("tokenizer.ggml.add_bos_token", False))
+        self._begin = [bos_id] if adds_bos and bos_id is not None else []
+        """Ids before a base model's transcript."""
         self._template = None
         if isinstance(source, str):
             environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
@@ -54,8 +57,7 @@ class ChatFormat:
         if any("\ud800" <= letter <= "\udfff" for m in messages for letter in m.content):
             raise LMError("a message holds half of a surrogate pair, which is no text")
         if self._template is None:
-            begin = [self._tokenizer.tokens.index(self._bos)] if self._add_bos and self._bos else []
-            return begin + self._tokenizer.encode(transcript(messages))
+            return self._begin + self._tokenizer.encode(transcript(messages))
         guard = next((g for g in _GUARDS if all(g not in m.content for m in messages)), "")
         if not guard:
             raise LMError("a message holds every private-use character that could guard it")
@@ -75,10 +77,10 @@ class ChatFormat:
             raise LMError(f"the chat template refuses these messages: {error}") from None
         return self._tokenizer.encode_template(rendered, guard)
 
-    def _special_text(self, file: GGUFFile, key: str) -> str:
+    def _known_id(self, file: GGUFFile, key: str) -> int | None:
         value = file.metadata.get(f"tokenizer.ggml.{key}")
         known = isinstance(value, int) and 0 <= value < len(self._tokenizer.tokens)
-        return self._tokenizer.tokens[value] if known and isinstance(value, int) else ""
+        return value if known else None
 
 
 def transcript(messages: Sequence[Message]) -> str:

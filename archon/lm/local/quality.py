@@ -24,7 +24,6 @@ def perplexities(
     *,
     num_tokens: int,
     window: int,
-    device: str | None = None,
 ) -> Iterator[dict[str, Any]]:
     """The perplexity of a text in one precision after another.
 
@@ -46,9 +45,9 @@ def perplexities(
     token_ids = TextTokenizer(file).encode(_read(text))[:num_tokens]
     if len(token_ids) < 2:
         raise UsageError(f"{text}: too short to be predicted")
+    source, device = GGUFWeights(file, config_of(file)), choose_device()
     for precision in precisions:
-        source = GGUFWeights(file, config_of(file))
-        decoder = load_decoder(source, precision, choose_device(device))
+        decoder = load_decoder(source, precision, device)
         value = perplexity(decoder, token_ids, window)
         yield {"precision": precision, "num_tokens": len(token_ids), "perplexity": value}
 
