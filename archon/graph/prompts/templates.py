@@ -23,8 +23,8 @@ ENDINGS: Mapping[AnswerKind, str] = {
 }
 
 QUIET_ENDINGS: Mapping[AnswerKind, str] = {**ENDINGS, "number": ""}
-"""The same where worked examples show how a number ends: told in words, it confuses small models
-(figures in ``docs/log.md``)."""
+"""The same where worked examples show how a number ends: told in words as well, it made a small
+model worse (figures in ``docs/log.md``)."""
 
 WORKED_REPLY: Mapping[AnswerKind, str] = {
     "number": "{reasoning}\nThe answer is {answer}.",
