@@ -12,30 +12,18 @@ The last one's normalised output, times the head, gives a logit for every token 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from archon.engine.attention import AttentionPlan, attend
+from archon.engine.attention import attend
 from archon.engine.config import DecoderConfig
-from archon.engine.kv_cache import KVCache
+from archon.engine.kv_cache import KVCache, bytes_per_block
 from archon.engine.linear import Linear, Precision, make_linear
+from archon.engine.plan import StepInput, build_step
+from archon.engine.span import Span
 from archon.engine.weights import LayerWeights, WeightSource
-
-
-@dataclass(frozen=True, slots=True)
-class StepInput:
-    """What the decoder computes in one step, all on the model's device."""
-
-    token_N: Tensor
-    position_N: Tensor
-    slot_N: Tensor
-    """Where in the cache each token's keys and values go."""
-    plan: AttentionPlan
-    logit_rows: Tensor
-    """Tokens of the step whose next-token logits are wanted."""
 
 
 class Decoder:
@@ -65,9 +53,19 @@ class Decoder:
         """What keys and values are stored in."""
         return torch.float32 if self.precision == "float32" else torch.bfloat16
 
+    @property
+    def bytes_per_block(self) -> int:
+        """Bytes of one cache block, keys and values of all layers together."""
+        return bytes_per_block(self.config, self.cache_dtype)
+
+    def new_cache(self, num_blocks: int) -> KVCache:
+        """A cache of so many blocks."""
+        return KVCache(self.config, num_blocks, self.cache_dtype, self.device)
+
     @torch.inference_mode()
-    def __call__(self, step: StepInput, cache: KVCache) -> Tensor:
+    def __call__(self, spans: Sequence[Span], cache: KVCache) -> Tensor:
         """Run one step: fills the cache, returns logits (rows asked for, V) in float32."""
+        step = build_step(spans, self.device, self.cache_dtype)
         x_NE = self.embedding_VE[step.token_N].float()
         rotation = rotary_angles(step.position_N, self.inverse_frequency)
         for index, layer in enumerate(self.layers):

@@ -12,12 +12,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from archon.engine.decoder import Decoder
-from archon.engine.kv_cache import KVCache, bytes_per_block, num_blocks_for
-from archon.engine.plan import build_step
 from archon.engine.sampler import draw_key, sample, token_logprobs, uniform
-from archon.engine.scheduler import Chunk, Scheduler
+from archon.engine.scheduler import Batch, Scheduler
 from archon.engine.sequence import FinishReason, Generation, GenerationRequest, Prompt, Sequence
+from archon.engine.span import SpanDecoder
 from archon.errors import ContextLengthError, EngineError
 
 
@@ -45,7 +43,7 @@ class Engine:
 
     def __init__(
         self,
-        decoder: Decoder,
+        decoder: SpanDecoder,
         model_id: str = "",
         options: EngineOptions | None = None,
         context_length: int | None = None,
@@ -54,10 +52,7 @@ class Engine:
         self.decoder = decoder
         self.model_id = f"{model_id}:{decoder.precision}:{decoder.device.type}"
         self.context_length = context_length or decoder.config.context_length
-        num_blocks = options.cache_bytes // bytes_per_block(decoder.config, decoder.cache_dtype)
-        self.cache = KVCache(
-            decoder.config, max(num_blocks, 8), decoder.cache_dtype, decoder.device
-        )
+        self.cache = decoder.new_cache(max(options.cache_bytes // decoder.bytes_per_block, 8))
         max_step_tokens = max(options.max_step_tokens, options.max_sequences + 64)
         self.scheduler = Scheduler(self.cache, options.max_sequences, max_step_tokens)
         self._finished: dict[Prompt, list[Generation | None]] = {}
@@ -92,29 +87,24 @@ class Engine:
     def step(self) -> dict[Prompt, list[Generation]]:
         """Compute one step; returns the requests that it finished."""
         batch = self.scheduler.schedule()
+        drawing: list[Sequence] = []
         logits: list[Tensor] = []
-        if batch.sequences or batch.chunks:
-            step = build_step(batch, self.decoder.device, self.decoder.cache_dtype)
-            logits_BV = self.decoder(step, self.cache)
-            logits.append(logits_BV[: len(batch.sequences)])
-            self._note_computed(batch.chunks, logits_BV[len(batch.sequences) :])
+        if batch.spans:
+            logits_BV = self.decoder(batch.spans, self.cache)
+            self.scheduler.computed(batch)
+            drawing, logits = self._take_logits(batch, logits_BV)
         started = self.scheduler.start_sequences()
         logits += self._first_logits(started)
-        sequences = [*batch.sequences, *started]
-        if not sequences:
+        if not logits:
             return {}
-        return self._draw(sequences, torch.cat(logits) if started else logits[0])
+        return self._draw([*drawing, *started], torch.cat(logits) if logits[1:] else logits[0])
 
     def _check(self, prompt: Prompt) -> None:
         request = prompt.request
         if not request.prompt_ids or not request.draws or request.max_tokens < 1:
             raise EngineError("a request needs a prompt, a draw and room for a token")
-        if (
-            not 0
-            <= min(request.prompt_ids)
-            <= max(request.prompt_ids)
-            < len(self.decoder.embedding_VE)
-        ):
+        vocab_size = self.decoder.config.vocab_size
+        if not 0 <= min(request.prompt_ids) <= max(request.prompt_ids) < vocab_size:
             raise EngineError("the prompt holds a token that the vocabulary does not have")
         total = prompt.num_tokens + request.max_tokens
         what = f"{prompt.num_tokens} prompt tokens and up to {request.max_tokens} new ones"
@@ -122,16 +112,26 @@ class Engine:
             raise ContextLengthError(
                 f"{what} do not fit the model's context of {self.context_length} tokens"
             )
-        needed = num_blocks_for(prompt.num_shared_tokens) + 1 + prompt.num_own_blocks
+        needed = prompt.num_shared_blocks + 1 + prompt.num_own_blocks
         if needed > self.cache.num_blocks:
             raise ContextLengthError(f"{what} do not fit the cache; give it more memory")
 
-    def _note_computed(self, chunks: tuple[Chunk, ...], logits_BV: Tensor) -> None:
-        rows = iter(logits_BV)
-        for chunk in chunks:
-            self.scheduler.computed(chunk)
-            if chunk.completes:
-                chunk.prompt.last_logits_V = next(rows).clone()
+    @staticmethod
+    def _take_logits(batch: Batch, logits_BV: Tensor) -> tuple[list[Sequence], list[Tensor]]:
+        """The sequences that draw a token now and their rows; prompts keep theirs for later."""
+        drawing: list[Sequence] = []
+        rows: list[int] = []
+        row = 0
+        for text, span in zip(batch.texts, batch.spans, strict=True):
+            if isinstance(text, Sequence):
+                drawing += [text] * span.num_logits
+                rows += range(row, row + span.num_logits)
+            elif span.num_logits:
+                text.last_logits_V = logits_BV[row].clone()
+            row += span.num_logits
+        if rows == list(range(len(rows))):
+            return drawing, [logits_BV[: len(rows)]] if rows else []
+        return drawing, [logits_BV[rows]]
 
     @staticmethod
     def _first_logits(started: list[Sequence]) -> list[Tensor]:

@@ -7,6 +7,7 @@ memory is never fragmented and sequences can share blocks (Kwon et al. 2023, arX
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ BLOCK_SIZE = 16
 
 
 class KVCache:
-    """Storage for ``num_blocks`` blocks, and which of them are free.
+    """Storage for ``num_blocks`` blocks; ``BlockPool`` knows which of them are free.
 
     Parameters
     ----------
@@ -34,20 +35,6 @@ class KVCache:
         shape = (config.num_layers, num_blocks, BLOCK_SIZE, config.num_kv_heads, config.head_width)
         self.k, self.v = _zeros(shape, dtype, device), _zeros(shape, dtype, device)
         self.dtype, self.num_blocks = dtype, num_blocks
-        self._free = list(range(num_blocks - 1, -1, -1))
-
-    @property
-    def num_free(self) -> int:
-        return len(self._free)
-
-    def allocate(self, count: int) -> list[int]:
-        """Take ``count`` blocks; the caller has made sure that they are there."""
-        assert count <= len(self._free)
-        return [self._free.pop() for _ in range(count)]
-
-    def free(self, blocks: list[int]) -> None:
-        """Give blocks back."""
-        self._free.extend(reversed(blocks))
 
     def write(self, layer: int, slot_N: Tensor, k_NGD: Tensor, v_NGD: Tensor) -> None:
         """Store the keys and values of N tokens, each at its slot (block · BLOCK_SIZE + offset)."""
@@ -65,10 +52,10 @@ class KVCache:
 
         return take(self.k[layer]), take(self.v[layer])
 
-    def copy_blocks(self, source: int, targets: list[int]) -> None:
+    def copy_blocks(self, source: int, targets: Sequence[int]) -> None:
         """Copy one block, all layers, to each target."""
         for storage in (self.k, self.v):
-            storage[:, targets] = storage[:, [source]]
+            storage[:, list(targets)] = storage[:, [source]]
 
 
 def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:

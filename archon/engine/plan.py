@@ -1,48 +1,57 @@
-"""From a batch of sequences and chunks to the tensors that the decoder wants.
+"""From the spans of a step to the tensors that the torch decoder wants.
 
-The tokens of a step are laid out as: the newest token of every running sequence, then the tokens
-of every chunk.
+A span attends to what is in the cache in up to three parts: the shared blocks of its prompt,
+together with every other span that shares them; what follows them, on its own; and itself, where
+it is more than one token. One token alone is its own last key in the cache.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from itertools import chain
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from archon.engine.attention import AttentionPlan, CachedPart, FreshPart
-from archon.engine.decoder import StepInput
 from archon.engine.kv_cache import BLOCK_SIZE, num_blocks_for
-from archon.engine.scheduler import Batch, Chunk
-from archon.engine.sequence import Prompt, Sequence
+from archon.engine.span import Span
 
 _Group = tuple[list[int], list[int], int]
 """Tokens of the step, the cache blocks that they attend to, and how many keys of those count."""
 
 
-def build_step(batch: Batch, device: torch.device, cache_dtype: torch.dtype) -> StepInput:
-    """Lay a batch out for the decoder. Logits are wanted after sequences and completed prompts."""
-    sequences, chunks = batch.sequences, batch.chunks
-    token_ids = [s.token_ids[-1] for s in sequences]
-    positions = [s.position for s in sequences]
-    slots = [s.slot for s in sequences]
-    logit_rows = list(range(len(sequences)))
-    fresh: list[FreshPart] = []
-    for chunk in chunks:
-        start = len(token_ids)
-        token_ids += chunk.prompt.request.prompt_ids[chunk.start : chunk.stop]
-        positions += range(chunk.start, chunk.stop)
-        slots += _chunk_slots(chunk)
-        fresh.append(FreshPart(start, len(token_ids)))
-        if chunk.completes:
-            logit_rows.append(len(token_ids) - 1)
-    before = chain(_shared_groups(sequences), _chunk_groups(chunks, fresh))
-    # A token stands at most once in a part, so what a sequence shares and what it owns stay apart.
-    buckets = [*_buckets(before), *_buckets(_own_groups(sequences))]
+@dataclass(frozen=True, slots=True)
+class StepInput:
+    """What the decoder computes in one step, all on the model's device."""
+
+    token_N: Tensor
+    position_N: Tensor
+    slot_N: Tensor
+    """Where in the cache each token's keys and values go."""
+    plan: AttentionPlan
+    logit_rows: Tensor
+    """Tokens of the step whose next-token logits are wanted."""
+
+
+def build_step(spans: Sequence[Span], device: torch.device, cache_dtype: torch.dtype) -> StepInput:
+    """Lay spans out one behind the other."""
+    token_ids: list[int] = []
+    positions: list[int] = []
+    slots: list[int] = []
+    logit_rows: list[int] = []
+    rows: list[range] = []
+    for span in spans:
+        rows.append(range(len(token_ids), len(token_ids) + len(span.token_ids)))
+        token_ids += span.token_ids
+        positions += range(span.start, span.stop)
+        slots += _slots(span)
+        logit_rows += rows[-1][len(span.token_ids) - span.num_logits :]
+    # A token stands at most once in a part, so what a span shares and what it owns stay apart.
+    buckets = [*_buckets(_shared_groups(spans, rows)), *_buckets(_own_groups(spans, rows))]
     cached = tuple(_cached_part(bucket, device, cache_dtype) for bucket in buckets)
+    fresh = tuple(FreshPart(part.start, part.stop) for part in rows if len(part) > 1)
 
     def tensor(values: list[int]) -> Tensor:
         return torch.tensor(values, dtype=torch.int64, device=device)
@@ -51,43 +60,43 @@ def build_step(batch: Batch, device: torch.device, cache_dtype: torch.dtype) -> 
         token_N=tensor(token_ids),
         position_N=tensor(positions),
         slot_N=tensor(slots),
-        plan=AttentionPlan(cached, tuple(fresh)),
+        plan=AttentionPlan(cached, fresh),
         logit_rows=tensor(logit_rows),
     )
 
 
-def _chunk_slots(chunk: Chunk) -> list[int]:
-    prompt = chunk.prompt
-    assert prompt.tail_block is not None
-    blocks = [*prompt.shared_blocks, prompt.tail_block]
+def _slots(span: Span) -> list[int]:
     return [
-        blocks[at // BLOCK_SIZE] * BLOCK_SIZE + at % BLOCK_SIZE
-        for at in range(chunk.start, chunk.stop)
+        span.blocks[at // BLOCK_SIZE] * BLOCK_SIZE + at % BLOCK_SIZE
+        for at in range(span.start, span.stop)
     ]
 
 
-def _shared_groups(sequences: Iterable[Sequence]) -> Iterable[_Group]:
-    """The sequences of one prompt attend to its shared blocks together."""
-    rows_of: dict[Prompt, list[int]] = {}
-    for row, sequence in enumerate(sequences):
-        if sequence.prompt.path:
-            rows_of.setdefault(sequence.prompt, []).append(row)
-    for prompt, rows in rows_of.items():
-        yield rows, prompt.shared_blocks, prompt.num_shared_tokens
+def _num_shared_keys(span: Span) -> int:
+    """Keys of the prompt's whole blocks that are in the cache before the step."""
+    return min(span.num_shared_blocks, span.start // BLOCK_SIZE) * BLOCK_SIZE
 
 
-def _own_groups(sequences: Iterable[Sequence]) -> Iterable[_Group]:
-    for row, sequence in enumerate(sequences):
-        num_keys = sequence.num_own_tokens
-        yield [row], sequence.blocks[: num_blocks_for(num_keys)], num_keys
+def _shared_groups(spans: Sequence[Span], rows: Sequence[range]) -> Iterable[_Group]:
+    """Spans that share all of their shared blocks attend to them together."""
+    groups: dict[bytes, _Group] = {}
+    for span, part in zip(spans, rows, strict=True):
+        num_keys = _num_shared_keys(span)
+        if num_keys:
+            blocks = span.blocks[: num_keys // BLOCK_SIZE]
+            group = groups.setdefault(blocks.tobytes(), ([], list(blocks), num_keys))
+            group[0].extend(part)
+    return groups.values()
 
 
-def _chunk_groups(chunks: Iterable[Chunk], fresh: Iterable[FreshPart]) -> Iterable[_Group]:
-    """A chunk attends to what its prompt had in the cache before; to itself, it is fresh."""
-    for chunk, part in zip(chunks, fresh, strict=True):
-        if chunk.start:
-            blocks = chunk.prompt.shared_blocks[: num_blocks_for(chunk.start)]
-            yield list(range(part.start, part.stop)), blocks, chunk.start
+def _own_groups(spans: Sequence[Span], rows: Sequence[range]) -> Iterable[_Group]:
+    """What lies behind the shared blocks; for one token alone, up to itself."""
+    for span, part in zip(spans, rows, strict=True):
+        num_shared = _num_shared_keys(span)
+        stop = span.start if len(part) > 1 else span.stop
+        if stop > num_shared:
+            blocks = span.blocks[num_shared // BLOCK_SIZE : num_blocks_for(stop)]
+            yield list(part), list(blocks), stop - num_shared
 
 
 def _buckets(groups: Iterable[_Group]) -> list[list[_Group]]:

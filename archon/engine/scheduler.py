@@ -8,33 +8,30 @@ A prompt whose beginning is just being computed for another waits for it.
 
 from __future__ import annotations
 
+from array import array
 from collections import deque
 from dataclasses import dataclass
 
+from archon.engine.block_pool import BlockPool
 from archon.engine.kv_cache import BLOCK_SIZE, KVCache
 from archon.engine.prefix_tree import PrefixNode, PrefixTree
 from archon.engine.sequence import Prompt, Sequence
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """Tokens ``start`` to ``stop`` of a prompt, to be computed in this step."""
-
-    prompt: Prompt
-    start: int
-    stop: int
-
-    @property
-    def completes(self) -> bool:
-        return self.stop == self.prompt.num_tokens
+from archon.engine.span import Span
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The work of one step."""
+    """The work of one step: texts, and a span of each."""
 
-    sequences: tuple[Sequence, ...]
-    chunks: tuple[Chunk, ...]
+    texts: list[Sequence | Prompt]
+    spans: list[Span]
+
+    def add(self, text: Sequence | Prompt, stop: int) -> None:
+        """Compute a text up to a position; logits are wanted where that is its end."""
+        start, num_logits = text.num_computed, int(stop == text.num_tokens)
+        tokens = text.tokens(start, stop)
+        self.texts.append(text)
+        self.spans.append(Span(tokens, start, text.blocks, text.num_shared_blocks, num_logits))
 
 
 class Scheduler:
@@ -47,7 +44,7 @@ class Scheduler:
     """
 
     def __init__(self, cache: KVCache, max_sequences: int, max_step_tokens: int) -> None:
-        self.cache, self.tree = cache, PrefixTree()
+        self.cache, self.pool, self.tree = cache, BlockPool(cache.num_blocks), PrefixTree()
         self.max_sequences, self.max_step_tokens = max_sequences, max_step_tokens
         self.arrived: deque[Prompt] = deque()
         self.prefilling: list[Prompt] = []
@@ -62,7 +59,9 @@ class Scheduler:
     def schedule(self) -> Batch:
         """Choose the next step's work."""
         self._admit()
-        chunks: list[Chunk] = []
+        batch = Batch([], [])
+        for sequence in self.running:
+            batch.add(sequence, sequence.num_tokens)
         budget = self.max_step_tokens - len(self.running)
         for prompt in self.prefilling:
             if budget <= 0:
@@ -71,19 +70,20 @@ class Scheduler:
             if stop < prompt.num_tokens:  # chunks end where blocks end
                 stop = stop // BLOCK_SIZE * BLOCK_SIZE
             if stop > prompt.num_computed:
-                chunks.append(Chunk(prompt, prompt.num_computed, stop))
+                batch.add(prompt, stop)
                 budget -= stop - prompt.num_computed
-        return Batch(tuple(self.running), tuple(chunks))
+        return batch
 
-    def computed(self, chunk: Chunk) -> None:
-        """Note that a chunk's keys and values are in the cache."""
-        prompt = chunk.prompt
-        prompt.num_computed = chunk.stop
-        for node in prompt.path[: chunk.stop // BLOCK_SIZE]:
-            node.ready = True
-        if chunk.completes:
-            self.prefilling.remove(prompt)
-            self.prefilled.append(prompt)
+    def computed(self, batch: Batch) -> None:
+        """Note that the keys and values of a step are in the cache."""
+        for text, span in zip(batch.texts, batch.spans, strict=True):
+            text.num_computed = span.stop
+            if isinstance(text, Prompt):
+                for node in text.path[: span.stop // BLOCK_SIZE]:
+                    node.ready = True
+                if span.stop == text.num_tokens:
+                    self.prefilling.remove(text)
+                    self.prefilled.append(text)
 
     def start_sequences(self) -> list[Sequence]:
         """Sequences of computed prompts that can begin now: they run from here on."""
@@ -103,7 +103,7 @@ class Scheduler:
     def finish(self, sequence: Sequence) -> None:
         """Give a sequence's blocks back, and its prompt's with the last of them."""
         self.running.remove(sequence)
-        self.cache.free(sequence.blocks)
+        self.pool.free(sequence.own_blocks)
         sequence.prompt.unfinished -= 1
         if not sequence.prompt.unfinished:
             self._release_prompt(sequence.prompt)
@@ -119,7 +119,7 @@ class Scheduler:
         members = [s for s in self.running if s.prompt is prompt]
         self.running = [s for s in self.running if s.prompt is not prompt]
         for sequence in (*members, *prompt.waiting):
-            self.cache.free(sequence.blocks)
+            self.pool.free(sequence.own_blocks)
         self._release_prompt(prompt)
 
     # ------------------------------------------------------------------------------- blocks
@@ -132,7 +132,7 @@ class Scheduler:
         passed_over: list[Prompt] = []
         while self.arrived and room > 0 and not starved:
             prompt = self.arrived.popleft()
-            shared_ids = prompt.request.prompt_ids[: prompt.num_shared_tokens]
+            shared_ids = prompt.request.prompt_ids[: prompt.num_shared_blocks * BLOCK_SIZE]
             path = self.tree.match(shared_ids)
             if path and not path[-1].ready:
                 passed_over.append(prompt)
@@ -148,49 +148,54 @@ class Scheduler:
 
         ``path`` are the nodes that hold the prompt's beginning already.
         """
-        shared_ids = prompt.request.prompt_ids[: prompt.num_shared_tokens]
+        shared_ids = prompt.request.prompt_ids[: prompt.num_shared_blocks * BLOCK_SIZE]
         self.tree.extend(path, (), [])  # in use from here on, so making room cannot evict it
-        num_new = prompt.num_shared_tokens // BLOCK_SIZE - len(path)
+        num_new = prompt.num_shared_blocks - len(path)
         blocks = self._allocate(num_new + 1 + prompt.num_own_blocks)
         if blocks is None:
             self.tree.release(path)
             return False
         prompt.path = self.tree.extend(path, shared_ids, blocks[:num_new])
         self.tree.release(path)
-        prompt.tail_block = blocks[num_new]
-        prompt.waiting[0].blocks = blocks[num_new + 1 :]
+        prompt.blocks = array("i", (node.block for node in prompt.path))
+        prompt.waiting[0].blocks = prompt.blocks + array("i", blocks[num_new + 1 :])
+        prompt.blocks.append(blocks[num_new])
         prompt.num_cached = prompt.num_computed = len(path) * BLOCK_SIZE
         self.prefilling.append(prompt)
         return True
 
     def _take_own_blocks(self, sequence: Sequence) -> bool:
-        blocks = self._allocate(sequence.prompt.num_own_blocks)
-        sequence.blocks = blocks or []
+        prompt = sequence.prompt
+        blocks = self._allocate(prompt.num_own_blocks)
+        if blocks is not None:
+            sequence.blocks = prompt.blocks[: prompt.num_shared_blocks] + array("i", blocks)
         return blocks is not None
 
     def _allocate(self, count: int) -> list[int] | None:
-        missing = count - self.cache.num_free
+        missing = count - self.pool.num_free
         if missing > 0:
             if missing > self.tree.num_evictable():
                 return None
-            self.cache.free(self.tree.evict(missing))
-        return self.cache.allocate(count)
+            self.pool.free(self.tree.evict(missing))
+        return self.pool.allocate(count)
 
     def _copy_tails(self, started: list[Sequence]) -> list[Sequence]:
         """Fork: each new sequence gets the prompt's last, partly filled block for itself."""
         targets: dict[Prompt, list[int]] = {}
         for sequence in started:
-            targets.setdefault(sequence.prompt, []).append(sequence.blocks[0])
+            sequence.num_computed = sequence.prompt.num_tokens
+            targets.setdefault(sequence.prompt, []).append(sequence.own_blocks[0])
         for prompt, blocks in targets.items():
             assert prompt.tail_block is not None
             self.cache.copy_blocks(prompt.tail_block, blocks)
             if not prompt.waiting:
-                self.cache.free([prompt.tail_block])
-                prompt.tail_block = None
+                self._free_tail(prompt)
         return started
 
     def _release_prompt(self, prompt: Prompt) -> None:
-        self.cache.free(self.tree.release(prompt.path))
+        self.pool.free(self.tree.release(prompt.path))
+        self._free_tail(prompt)
+
+    def _free_tail(self, prompt: Prompt) -> None:
         if prompt.tail_block is not None:
-            self.cache.free([prompt.tail_block])
-            prompt.tail_block = None
+            self.pool.free([prompt.blocks.pop()])

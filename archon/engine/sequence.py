@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import deque
 from collections.abc import Callable
+from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -15,6 +17,10 @@ from archon.engine.prefix_tree import PrefixNode
 FinishReason = Literal["stop", "length"]
 OnToken = Callable[[int, int], bool]
 """(index of the draw within its request, token) → whether the sequence should stop here."""
+
+
+def _no_blocks() -> array[int]:
+    return array("i")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +76,11 @@ class Prompt:
     unfinished: int = 0
     path: list[PrefixNode] = field(default_factory=list)
     """Nodes of the prefix tree that hold the prompt's shared blocks."""
-    tail_block: int | None = None
-    """Block of the prompt's last tokens, copied to each sequence when it starts."""
+    blocks: array[int] = field(default_factory=_no_blocks)
+    """Block table: the shared blocks, and behind them one for the prompt's last tokens, which is
+    copied to each sequence when it starts."""
     num_computed: int = 0
+    """Tokens whose keys and values are in the cache."""
     num_cached: int = 0
     last_logits_V: Tensor | None = None
     """Logits after the prompt, once it is computed and while sequences wait for them."""
@@ -87,18 +95,24 @@ class Prompt:
         return len(self.request.prompt_ids)
 
     @property
-    def num_shared_tokens(self) -> int:
+    def num_shared_blocks(self) -> int:
         """The whole blocks before the prompt's last token: what sequences share by reference."""
-        return (self.num_tokens - 1) // BLOCK_SIZE * BLOCK_SIZE
+        return (self.num_tokens - 1) // BLOCK_SIZE
 
     @property
     def num_own_blocks(self) -> int:
         """Blocks that a sequence may need for itself at worst: the tail and the new tokens."""
-        return num_blocks_for(self.num_tokens - self.num_shared_tokens + self.request.max_tokens)
+        return num_blocks_for(self.num_tokens + self.request.max_tokens) - self.num_shared_blocks
 
     @property
-    def shared_blocks(self) -> list[int]:
-        return [node.block for node in self.path]
+    def tail_block(self) -> int | None:
+        """Block of the tokens behind the shared ones, while sequences wait for it."""
+        own = self.blocks[self.num_shared_blocks :]
+        return own[0] if own else None
+
+    def tokens(self, start: int, stop: int) -> SequenceOf[int]:
+        """Tokens at these positions."""
+        return self.request.prompt_ids[start:stop]
 
 
 @dataclass(slots=True, eq=False)
@@ -108,25 +122,32 @@ class Sequence:
     prompt: Prompt
     index: int
     """Which of its request's draws this is."""
-    blocks: list[int] = field(default_factory=list)
-    """Its own blocks: from the end of the prompt's shared blocks on."""
+    blocks: array[int] = field(default_factory=_no_blocks)
+    """Block table: the prompt's shared blocks, and behind them its own."""
     token_ids: list[int] = field(default_factory=list)
+    """Drawn so far."""
+    num_computed: int = 0
+    """Tokens, the prompt's included, whose keys and values are in the cache."""
     logprobs: list[float] = field(default_factory=list)
     draw_key: bytes = b""
 
     @property
-    def num_own_tokens(self) -> int:
-        """Tokens behind the shared blocks, the newest included."""
-        shared = self.prompt.num_shared_tokens
-        return self.prompt.num_tokens - shared + len(self.token_ids)
+    def num_tokens(self) -> int:
+        """Tokens of prompt and draw."""
+        return self.prompt.num_tokens + len(self.token_ids)
 
     @property
-    def position(self) -> int:
-        """Position of the newest token."""
-        return self.prompt.num_tokens + len(self.token_ids) - 1
+    def num_shared_blocks(self) -> int:
+        return self.prompt.num_shared_blocks
 
     @property
-    def slot(self) -> int:
-        """Cache slot of the newest token."""
-        at = self.num_own_tokens - 1
-        return self.blocks[at // BLOCK_SIZE] * BLOCK_SIZE + at % BLOCK_SIZE
+    def own_blocks(self) -> array[int]:
+        return self.blocks[self.num_shared_blocks :]
+
+    def tokens(self, start: int, stop: int) -> SequenceOf[int]:
+        """Tokens at these positions, of prompt and draw."""
+        num_prompt = self.prompt.num_tokens
+        if start >= num_prompt:
+            return self.token_ids[start - num_prompt : stop - num_prompt]
+        rest = self.token_ids[: max(stop - num_prompt, 0)]
+        return [*self.prompt.request.prompt_ids[start:stop], *rest]

@@ -12,7 +12,6 @@ from torch import Tensor
 from archon.engine.config import DecoderConfig
 from archon.engine.decoder import Decoder
 from archon.engine.engine import Engine, EngineOptions
-from archon.engine.kv_cache import bytes_per_block
 from archon.engine.linear import Precision
 from archon.engine.loading import load_decoder
 from archon.engine.sequence import Generation, GenerationRequest, Prompt, SamplingRule, Sequence
@@ -59,7 +58,7 @@ def tiny_engine(
 ) -> RecordingEngine:
     decoder = decoder or tiny_decoder()
     options = EngineOptions(
-        cache_bytes=num_blocks * bytes_per_block(decoder.config, decoder.cache_dtype),
+        cache_bytes=num_blocks * decoder.bytes_per_block,
         max_sequences=max_sequences,
         max_step_tokens=max_step_tokens,
     )
@@ -109,4 +108,4 @@ def assert_close_logits(found: Tensor, expected: Tensor, bound: float = 1e-4) ->
 
 def num_free(engine: Engine) -> int:
     """Blocks that nobody uses, those that the prefix tree may drop included."""
-    return engine.cache.num_free + engine.scheduler.tree.num_evictable()
+    return engine.scheduler.pool.num_free + engine.scheduler.tree.num_evictable()

@@ -16,6 +16,7 @@ from hypothesis.stateful import (
     rule,
 )
 
+from archon.engine.block_pool import BlockPool
 from archon.engine.kv_cache import BLOCK_SIZE, KVCache, bytes_per_block, num_blocks_for
 from archon.engine.prefix_tree import PrefixNode, PrefixTree
 
@@ -27,12 +28,23 @@ def make_cache(num_blocks: int = 6, dtype: torch.dtype = torch.float32) -> KVCac
 
 
 def test_blocks_are_given_out_once_and_come_back() -> None:
-    cache = make_cache()
-    first, second = cache.allocate(2), cache.allocate(4)
+    pool = BlockPool(6)
+    first, second = pool.allocate(2), pool.allocate(4)
     assert sorted(first + second) == list(range(6))
-    assert cache.num_free == 0
-    cache.free(first)
-    assert sorted(cache.allocate(2)) == sorted(first)
+    assert pool.num_free == 0
+    pool.free(first)
+    assert sorted(pool.allocate(2)) == sorted(first)
+
+
+def test_a_shared_block_comes_back_with_its_last_reference() -> None:
+    pool = BlockPool(3)
+    blocks = pool.allocate(2)
+    pool.share(blocks)
+    pool.free(blocks)
+    assert pool.num_free == 1
+    pool.free(blocks[:1])
+    assert pool.num_free == 2
+    assert blocks[1] not in pool.allocate(2)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

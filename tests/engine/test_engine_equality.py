@@ -11,7 +11,6 @@ from dataclasses import replace
 import pytest
 import torch
 from engine_doubles import (
-    CPU,
     GREEDY,
     RecordingEngine,
     assert_close_logits,
@@ -25,7 +24,6 @@ from engine_doubles import (
 )
 
 from archon.engine.decoder import Decoder
-from archon.engine.kv_cache import KVCache
 from archon.engine.linear import Precision
 from archon.engine.perplexity import window_logits
 from archon.engine.sequence import GenerationRequest, SamplingRule
@@ -75,9 +73,9 @@ def test_decoding_step_by_step_equals_one_pass_over_the_whole(
     request = request_of(length, draws=(0, 1), max_tokens=40)
     [stepped] = logits_of(engine, request)
     [draws] = run_all(engine, request)
-    cache = KVCache(engine.decoder.config, 32, torch.float32, CPU)
+    cache = engine.decoder.new_cache(32)
     for generation, rows in zip(draws, stepped, strict=True):
-        text = torch.tensor([*request.prompt_ids, *generation.token_ids[:-1]])
+        text = [*request.prompt_ids, *generation.token_ids[:-1]]
         assert_close_logits(rows, window_logits(engine.decoder, cache, text)[length - 1 :])
 
 

@@ -19,7 +19,6 @@ from engine_doubles import (
 )
 
 from archon.engine.decoder import Decoder
-from archon.engine.kv_cache import KVCache
 from archon.engine.linear import Int8Linear
 from archon.engine.perplexity import window_logits
 from archon.engine.sampler import sample
@@ -49,9 +48,7 @@ def test_float32_logits_are_those_of_the_cpu(family: str) -> None:
     logits = []
     for device in (CPU, CUDA):
         decoder = tiny_decoder("float32", device, family=family)
-        cache = KVCache(decoder.config, 32, torch.float32, device)
-        text = torch.tensor(prompt_of(300), device=device)
-        logits.append(window_logits(decoder, cache, text).cpu())
+        logits.append(window_logits(decoder, decoder.new_cache(32), prompt_of(300)).cpu())
     assert_close_logits(logits[1], logits[0])
 
 
@@ -60,8 +57,7 @@ def test_lower_precisions_stay_near_float32(precision: str) -> None:
     logits = []
     for kind in ("float32", precision):
         decoder = tiny_decoder(kind, CUDA)
-        cache = KVCache(decoder.config, 32, decoder.cache_dtype, CUDA)
-        logits.append(window_logits(decoder, cache, torch.tensor(prompt_of(100), device=CUDA)))
+        logits.append(window_logits(decoder, decoder.new_cache(32), prompt_of(100)))
     error = (logits[1] - logits[0]).square().mean().sqrt()
     assert error <= 0.08 * logits[0].std()
 
@@ -77,9 +73,9 @@ def test_stepped_cached_and_forked_equal_the_whole(length: int, decoder: Decoder
     for i, generation in enumerate(draws):
         [separate] = logits_of(tiny_engine(decoder), replace(request, draws=(i,)))
         assert_close_logits(first[i], separate[0])
-        cache = KVCache(decoder.config, 32, torch.float32, CUDA)
-        text = torch.tensor([*request.prompt_ids, *generation.token_ids[:-1]], device=CUDA)
-        assert_close_logits(first[i], window_logits(decoder, cache, text)[length - 1 :])
+        text = [*request.prompt_ids, *generation.token_ids[:-1]]
+        whole = window_logits(decoder, decoder.new_cache(32), text)
+        assert_close_logits(first[i], whole[length - 1 :])
 
 
 def test_draws_are_the_same_whatever_the_company(decoder: Decoder) -> None:

@@ -15,7 +15,6 @@ from archon.engine.config import config_of
 from archon.engine.decoder import Decoder
 from archon.engine.engine import Engine
 from archon.engine.gguf import GGUFFile
-from archon.engine.kv_cache import KVCache
 from archon.engine.linear import Precision
 from archon.engine.loading import load_decoder
 from archon.engine.perplexity import perplexity, window_logits
@@ -55,8 +54,7 @@ def weights_of(path: Path) -> GGUFWeights:
 
 
 def our_logits(decoder: Decoder, token_ids: tuple[int, ...]) -> torch.Tensor:
-    cache = KVCache(decoder.config, 32, decoder.cache_dtype, CPU)
-    return window_logits(decoder, cache, torch.tensor(token_ids))
+    return window_logits(decoder, decoder.new_cache(32), token_ids)
 
 
 @pytest.fixture(params=MODELS)

@@ -6,7 +6,6 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-import torch
 from engine_doubles import CPU, GREEDY, assert_close_logits, make_request, run_all, tokens_of
 from transformers_reference import reference_logits, reference_model
 
@@ -15,7 +14,6 @@ from archon.engine.config import config_of
 from archon.engine.decoder import Decoder
 from archon.engine.engine import Engine, EngineOptions
 from archon.engine.gguf import GGUFFile
-from archon.engine.kv_cache import KVCache
 from archon.engine.linear import Precision
 from archon.engine.loading import load_decoder
 from archon.engine.perplexity import perplexity, window_logits
@@ -71,8 +69,7 @@ def test_logits_and_greedy_tokens_are_those_of_transformers(name: str) -> None:
     assert len(tokens) == 128
     text = [*prompt, *tokens[:-1]]
     expected = reference_logits(reference_model(file_of(name).path), text)
-    cache = KVCache(decoder.config, 32, torch.float32, CPU)
-    assert_close_logits(window_logits(decoder, cache, torch.tensor(text)), expected)
+    assert_close_logits(window_logits(decoder, decoder.new_cache(32), text), expected)
     decoded = expected[len(prompt) - 1 :]
     margin = decoded.max(-1).values - decoded[range(128), tokens]
     assert (margin <= 1e-4 * decoded.abs().max()).all()

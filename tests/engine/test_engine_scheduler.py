@@ -243,8 +243,8 @@ def test_under_random_loads_everyone_ends_and_nothing_is_lost(seed: int, decoder
             assert len(draws_done) == len(prompt.request.draws)
             live.remove(prompt)
             num_ended += 1
-        used = {b for s in engine.scheduler.running for b in s.blocks}
-        assert len(used) == sum(len(s.blocks) for s in engine.scheduler.running)
+        used = {b for s in engine.scheduler.running for b in s.own_blocks}
+        assert len(used) == sum(len(s.own_blocks) for s in engine.scheduler.running)
     assert num_ended == num_arrived
     assert not live
     assert num_free(engine) == engine.cache.num_blocks

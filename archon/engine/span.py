@@ -1,0 +1,65 @@
+"""The seam between scheduling and computing: what the scheduler asks of a decoder in one step."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from archon.engine.config import DecoderConfig
+from archon.engine.kv_cache import KVCache
+from archon.engine.linear import Precision
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Consecutive tokens of one text, to be computed in one step."""
+
+    token_ids: Sequence[int]
+    """One for a sequence that decodes; several for a chunk of a prompt or for recomputation."""
+    start: int
+    """Position of the first; the keys and values of all positions before it are in the cache."""
+    blocks: array[int]
+    """Block table, ``array("i")``; covers the span's own positions and all before, at least."""
+    num_shared_blocks: int
+    """Leading blocks that hold whole blocks of its prompt (a function of its own prompt alone)."""
+    num_logits: int
+    """Logits are wanted after the last so many of the tokens."""
+
+    @property
+    def stop(self) -> int:
+        """Position after the last token."""
+        return self.start + len(self.token_ids)
+
+
+class SpanDecoder(Protocol):
+    """What the engine needs of a decoder."""
+
+    @property
+    def config(self) -> DecoderConfig: ...
+
+    @property
+    def precision(self) -> Precision: ...
+
+    @property
+    def device(self) -> torch.device: ...
+
+    @property
+    def bytes_per_block(self) -> int:
+        """Bytes of one cache block, keys and values of all layers together."""
+        ...
+
+    def new_cache(self, num_blocks: int) -> KVCache:
+        """Storage in the layout that this decoder wants."""
+        ...
+
+    def __call__(self, spans: Sequence[Span], cache: KVCache) -> Tensor:
+        """Run one step: fills the cache; returns logits (rows, V) in float32.
+
+        The rows are those that the spans want, in their order.
+        """
+        ...
