@@ -81,8 +81,8 @@ def quantize_weight(weight_OI: Tensor) -> tuple[Tensor, Tensor]:
 
 def quantize_rows(x_NI: Tensor) -> tuple[Tensor, Tensor]:
     """Inputs → (scale of each row, rounded inputs in [-127, 127], still float32)."""
-    scale_N1 = x_NI.abs().amax(dim=-1, keepdim=True).clamp_min_(1e-12).div_(_INT8_MAX)
-    return scale_N1, x_NI.div(scale_N1).round_()
+    largest_N1 = x_NI.abs().amax(dim=-1, keepdim=True).clamp_min_(1e-12)
+    return largest_N1 / _INT8_MAX, (x_NI * (_INT8_MAX / largest_N1)).round_()
 
 
 class _CPUProduct:

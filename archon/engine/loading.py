@@ -10,8 +10,12 @@ from archon.engine.config import config_of
 from archon.engine.decoder import Decoder
 from archon.engine.engine import Engine, EngineOptions
 from archon.engine.gguf import GGUFFile
+from archon.engine.kernels import load_kernels
 from archon.engine.linear import Precision
+from archon.engine.native import NativeDecoder
+from archon.engine.packing import can_pack, load_packed
 from archon.engine.rotation import RotatedWeights
+from archon.engine.span import SpanDecoder
 from archon.engine.weights import GGUFWeights, WeightSource
 from archon.errors import EngineError
 
@@ -24,6 +28,7 @@ def load_engine(
     device: str | None = None,
     options: EngineOptions | None = None,
     context_length: int | None = None,
+    keep_in: Path | None = None,
 ) -> Engine:
     """Load a GGUF file into an engine.
 
@@ -34,6 +39,7 @@ def load_engine(
     model_id : digest of the weights; draws depend on it.
     device : ``cpu`` or ``cuda``; by default CUDA where there is any.
     context_length : tokens of prompt and completion together; by default what the file says.
+    keep_in : folder for what is made once and used again (see ``load_decoder``).
 
     Raises
     ------
@@ -42,13 +48,41 @@ def load_engine(
     """
     if isinstance(file, Path):
         file = GGUFFile(file)
-    decoder = load_decoder(GGUFWeights(file, config_of(file)), precision, choose_device(device))
+    source = GGUFWeights(file, config_of(file))
+    decoder = load_decoder(
+        source, precision, choose_device(device), model_id=model_id, keep_in=keep_in
+    )
     return Engine(decoder, model_id, options, context_length)
 
 
-def load_decoder(source: WeightSource, precision: Precision, device: torch.device) -> Decoder:
-    """A decoder that computes in the given precision; for int8, in a basis without outliers."""
-    return Decoder(RotatedWeights(source) if precision == "int8" else source, precision, device)
+def load_decoder(
+    source: WeightSource,
+    precision: Precision,
+    device: torch.device,
+    *,
+    model_id: str = "",
+    keep_in: Path | None = None,
+    native: bool = True,
+) -> SpanDecoder:
+    """A decoder that computes in the given precision; for int8, in a basis without outliers.
+
+    Parameters
+    ----------
+    model_id : digest of the weights, under which their packed form is kept.
+    keep_in : folder where compiled kernels and packed weights are kept; None keeps nothing.
+    native : compute by compiled kernels where this machine and this shape allow it.
+    """
+    if precision != "int8":
+        return Decoder(source, precision, device)
+    kernels = None
+    if native and device.type == "cpu" and can_pack(source.config):
+        kernels = load_kernels(keep_in and keep_in / "kernels")
+    if kernels is None:
+        return Decoder(RotatedWeights(source), precision, device)
+    kept = None
+    if keep_in is not None and model_id:
+        kept = keep_in / "packed" / f"{model_id[:32]}-{precision}.safetensors"
+    return NativeDecoder(source.config, load_packed(RotatedWeights(source), kept), kernels)
 
 
 def choose_device(name: str | None = None) -> torch.device:

@@ -30,7 +30,7 @@ from archon.types import (
     Usage,
 )
 from archon.weights import pull
-from archon.weights.cache import read_record
+from archon.weights.cache import cache_dir, read_record
 from archon.weights.digest import digest_of
 from archon.weights.progress import silent
 
@@ -56,7 +56,9 @@ def load(card: LocalCard, base_dir: Path) -> LocalLM:
     if vocab_size != len(tokenizer.tokens):
         raise ModelFileError(f"{path}: {len(tokenizer.tokens)} tokens, but {vocab_size} embeddings")
     chat = ChatFormat(file, tokenizer)
-    engine = load_engine(file, card.precision, model_id=digest, context_length=card.context)
+    engine = load_engine(
+        file, card.precision, model_id=digest, context_length=card.context, keep_in=cache_dir()
+    )
     sampling = card.sampling.params() if card.sampling else SamplingParams()
     return LocalLM(EngineWorker(engine), tokenizer, chat, sampling)
 

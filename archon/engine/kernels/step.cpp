@@ -1,0 +1,438 @@
+// One step of a decoder in one call: every layer, for the tokens of many sequences at once.
+//
+// The threads stay in one parallel region for the whole step; each phase below is shared out among
+// them and ends in a barrier. Every phase treats a token's row by itself, so a row's numbers do
+// not depend on which other rows are in the step.
+//
+//   normalize  → bytes     RMSNorm, rounded to int8            (Zhang & Sennrich 2019)
+//   qkv product            queries, keys and values
+//   rotate     → cache     rotary positions (Su et al. 2021); keys and values into their blocks
+//   attention              see attention.h
+//   output product, added to the residual stream
+//   normalize  → bytes
+//   gate and up product, SwiGLU (Shazeer 2020)
+//   down product, added to the residual stream
+
+#include <omp.h>
+
+#include <chrono>
+#include <cstdlib>
+#include <cstring>
+#include <vector>
+
+#include "attention.h"
+#include "product.h"
+
+struct Layer {
+  const float *attention_norm, *ffn_norm, *q_norm, *k_norm;  // the last two null in most families
+  Linear qkv, output, gate_up, down;
+};
+
+struct Model {
+  int64_t num_layers, width, ffn_width, heads, kv_heads, head_width, threads;
+  float epsilon;
+  const bf16* embedding;
+  const float* norm;
+  const Layer* layers;
+  Linear head;
+};
+
+// What one step computes; see `NativeDecoder` for the Python side.
+struct Step {
+  int64_t num_tokens, num_logits;
+  const int32_t *token, *position;
+  const int32_t* const* table;       // each token's block table
+  const float *cosine, *sine;        // (tokens, D / 2)
+  const int64_t* logit_token;        // tokens after which logits are wanted
+  bf16 *keys, *values;               // (layers, blocks, G, D, 16) elements each
+  int64_t num_blocks;
+  float *logits, *largest;           // (rows, padded V), and of each 32 of them the largest
+  double* seconds;                   // by phase: products, attention, head, the rest
+};
+
+enum Phase { PRODUCTS, ATTENTION, HEAD, REST };
+
+namespace {
+
+// Tokens that read the same blocks: tokens `token` to `token + count`, blocks `first` to `last`.
+struct Segment {
+  int32_t token, count;
+  int64_t first, last;
+  int valid;  // tokens of the last block that count
+};
+
+constexpr int CHUNK = 16;  // tokens whose softmaxes are held at once
+
+// Memory that a step works in; it grows to the largest step and is used again.
+struct Buffer {
+  void* data = nullptr;
+  size_t size = 0;
+
+  template <class T>
+  T* get(size_t count) {
+    const size_t wanted = (count * sizeof(T) + 63) / 64 * 64;
+    if (wanted > size) {
+      free(data);
+      data = aligned_alloc(64, wanted);
+      size = wanted;
+    }
+    return (T*)data;
+  }
+};
+
+struct Workspace {
+  Buffer stream, qkv, queries, attended, hidden, bytes, scales;
+  std::vector<Segment> segments;
+  std::vector<int32_t> chunks;  // where each chunk's segments begin
+};
+
+class Run {
+ public:
+  Run(const Model& m, const Step& s, Workspace& w)
+      : m(m), s(s), w(w), N(s.num_tokens), E(m.width), F(m.ffn_width), H(m.heads), G(m.kv_heads),
+        D(m.head_width), per_group(H / G), tiles_per_group((per_group + MAX_ROWS - 1) / MAX_ROWS),
+        rows_per_tile((per_group + tiles_per_group - 1) / tiles_per_group) {
+    const int64_t rows = std::max(N, s.num_logits);
+    const int64_t padded = (rows + TILE_ROWS - 1) / TILE_ROWS * TILE_ROWS;
+    x = w.stream.get<float>(N * E);
+    qkv = w.qkv.get<float>(N * (H + 2 * G) * D);
+    q = w.queries.get<bf16>(N * H * D);
+    attended = w.attended.get<float>(N * H * D);
+    hidden = w.hidden.get<float>(N * F);
+    rows_in.bytes = w.bytes.get<uint8_t>(padded * std::max({E, F, H * D}));
+    rows_in.scale = w.scales.get<float>(padded);
+    plan_segments();
+  }
+
+  void all() {
+#pragma omp parallel num_threads(m.threads)
+    {
+      embed();
+      for (int64_t i = 0; i < m.num_layers; i++) layer(m.layers[i], i);
+      head();
+    }
+  }
+
+ private:
+  void layer(const Layer& l, int64_t index) {
+    normalize(l.attention_norm, nullptr, N);
+    product(l.qkv, qkv);
+    rotate(l, index);
+    attention(index);
+    quantize(attended, H * D);
+    add_product(l.output);
+    normalize(l.ffn_norm, nullptr, N);
+    swiglu_product(l.gate_up);
+    quantize(hidden, F);
+    add_product(l.down);
+  }
+
+  // ------------------------------------------------------------------ phases
+
+  void embed() {
+#pragma omp master
+    clock = std::chrono::steady_clock::now();
+#pragma omp for schedule(static)
+    for (int64_t n = 0; n < N; n++) {
+      const bf16* from = m.embedding + (int64_t)s.token[n] * E;
+      for (int64_t i = 0; i < E; i += LANES) _mm512_storeu_ps(x + n * E + i, from_bf16(from + i));
+    }
+    lap(REST);
+  }
+
+  // x / √(mean(x²) + ε) · weight, rounded to bytes.
+  void normalize(const float* weight, const int64_t* rows, int64_t count) {
+#pragma omp for schedule(static)
+    for (int64_t n = 0; n < count; n++) {
+      alignas(64) float normed[16384];
+      const float* from = x + (rows ? rows[n] : n) * E;
+      rms_norm(from, weight, E, normed);
+      quantize_row(normed, E, n, rows_in);
+    }
+    lap(REST);
+  }
+
+  void quantize(const float* from, int64_t size) {
+#pragma omp for schedule(static)
+    for (int64_t n = 0; n < N; n++) quantize_row(from + n * size, size, n, rows_in);
+    lap(REST);
+  }
+
+  void product(const Linear& linear, float* out) {
+    each_panel(linear, N, [&](int64_t panel, int64_t row, int64_t end) {
+      const int64_t at = panel * PANEL_OUTPUTS;
+      __m512 left_bias = _mm512_setzero_ps(), right_bias = left_bias;
+      if (linear.bias) {
+        left_bias = _mm512_loadu_ps(linear.bias + at);
+        right_bias = _mm512_loadu_ps(linear.bias + at + LANES);
+      }
+      panel_product(rows_in, row, end, linear, panel, [&](int64_t n, __m512 left, __m512 right) {
+        float* to = out + n * linear.outputs + at;
+        _mm512_storeu_ps(to, _mm512_add_ps(left, left_bias));
+        _mm512_storeu_ps(to + LANES, _mm512_add_ps(right, right_bias));
+      });
+    });
+    lap(PRODUCTS);
+  }
+
+  void add_product(const Linear& linear) {
+    each_panel(linear, N, [&](int64_t panel, int64_t row, int64_t end) {
+      panel_product(rows_in, row, end, linear, panel, [&](int64_t n, __m512 left, __m512 right) {
+        float* to = x + n * E + panel * PANEL_OUTPUTS;
+        _mm512_storeu_ps(to, _mm512_add_ps(_mm512_loadu_ps(to), left));
+        _mm512_storeu_ps(to + LANES, _mm512_add_ps(_mm512_loadu_ps(to + LANES), right));
+      });
+    });
+    lap(PRODUCTS);
+  }
+
+  // A panel holds sixteen gates and the sixteen ups that belong to them.
+  void swiglu_product(const Linear& linear) {
+    each_panel(linear, N, [&](int64_t panel, int64_t row, int64_t end) {
+      panel_product(rows_in, row, end, linear, panel, [&](int64_t n, __m512 gate, __m512 up) {
+        const __m512 one = _mm512_set1_ps(1.0f);
+        const __m512 rest = exp_ps(_mm512_sub_ps(_mm512_setzero_ps(), gate));
+        const __m512 silu = _mm512_div_ps(gate, _mm512_add_ps(one, rest));
+        _mm512_storeu_ps(hidden + n * F + panel * LANES, _mm512_mul_ps(silu, up));
+      });
+    });
+    lap(PRODUCTS);
+  }
+
+  // Turn queries and keys by their positions, put keys and values into the cache.
+  void rotate(const Layer& l, int64_t index) {
+    const int64_t row = (H + 2 * G) * D, layer_size = s.num_blocks * G * D * BLOCK_TOKENS;
+#pragma omp for schedule(static)
+    for (int64_t n = 0; n < N; n++) {
+      alignas(64) float turned[MAX_HEAD_WIDTH];
+      alignas(64) bf16 rounded[MAX_HEAD_WIDTH];
+      const float *from = qkv + n * row, *cosine = s.cosine + n * D / 2, *sine = s.sine + n * D / 2;
+      for (int64_t h = 0; h < H; h++) {
+        turn(from + h * D, l.q_norm, cosine, sine, turned);
+        round_row(turned, q + (n * H + h) * D);
+      }
+      const int64_t block = s.table[n][s.position[n] / BLOCK_TOKENS];
+      const int64_t at = s.position[n] % BLOCK_TOKENS;
+      for (int64_t g = 0; g < G; g++) {
+        const int64_t start = index * layer_size + (block * G + g) * D * BLOCK_TOKENS;
+        turn(from + (H + g) * D, l.k_norm, cosine, sine, turned);
+        round_row(turned, rounded);
+        bf16* key = s.keys + start + 2 * at;
+        for (int64_t d = 0; d < D; d += 2)
+          memcpy(key + d * BLOCK_TOKENS, rounded + d, 2 * sizeof(bf16));
+        round_row(from + (H + G + g) * D, rounded);
+        bf16* value = s.values + start + at / 2 * 2 * D + at % 2;
+        for (int64_t d = 0; d < D; d++) value[2 * d] = rounded[d];
+      }
+    }
+    lap(REST);
+  }
+
+  void attention(int64_t index) {
+    const int64_t chunks = (int64_t)w.chunks.size() - 1;
+    const int64_t stride = G * D * BLOCK_TOKENS, layer_size = s.num_blocks * stride;
+    const float scale = 1.44269504f / std::sqrt((float)D);
+#pragma omp for schedule(dynamic, 1)
+    for (int64_t item = 0; item < G * chunks; item++) {
+      const int64_t g = item / chunks, chunk = item % chunks;
+      const int64_t start = index * layer_size + g * D * BLOCK_TOKENS;
+      attend_chunk(chunk, g, {s.keys + start, s.values + start, stride, nullptr}, scale);
+    }
+    lap(ATTENTION);
+  }
+
+  void head() {
+    normalize(m.norm, s.logit_token, s.num_logits);
+    const int64_t V = m.head.outputs;
+    each_panel(m.head, s.num_logits, [&](int64_t panel, int64_t row, int64_t end) {
+      panel_product(rows_in, row, end, m.head, panel, [&](int64_t n, __m512 left, __m512 right) {
+        float* to = s.logits + n * V + panel * PANEL_OUTPUTS;
+        _mm512_stream_ps(to, left);  // past the caches, which these would only empty
+        _mm512_stream_ps(to + LANES, right);
+        s.largest[n * m.head.panels() + panel] = _mm512_reduce_max_ps(_mm512_max_ps(left, right));
+      });
+    });
+    _mm_sfence();
+    lap(HEAD);
+  }
+
+  // ------------------------------------------------------------------- parts
+
+  // Share the panels of a weight out; rows go in chunks that the second-level cache can hold.
+  template <class Body>
+  void each_panel(const Linear& linear, int64_t rows, Body body) {
+    const int64_t tiles = std::max<int64_t>(1, (640 << 10) / (linear.inputs * TILE_ROWS));
+    const int64_t rows_per_chunk = tiles * TILE_ROWS, panels = linear.panels();
+    const int64_t chunks = (rows + rows_per_chunk - 1) / rows_per_chunk;
+    const int64_t at_once = std::max<int64_t>(1, panels / (m.threads * 8));
+#pragma omp for schedule(dynamic, at_once)
+    for (int64_t item = 0; item < chunks * panels; item++) {
+      const int64_t row = item / panels * rows_per_chunk;
+      body(item % panels, row, std::min(rows, row + rows_per_chunk));
+    }
+  }
+
+  static void rms_norm(const float* from, const float* weight, int64_t size, float* to, float epsilon) {
+    __m512 squares = _mm512_setzero_ps();
+    for (int64_t i = 0; i < size; i += LANES) {
+      const __m512 v = _mm512_loadu_ps(from + i);
+      squares = _mm512_fmadd_ps(v, v, squares);
+    }
+    const float mean = _mm512_reduce_add_ps(squares) / (float)size;
+    const __m512 factor = _mm512_set1_ps(1.0f / std::sqrt(mean + epsilon));
+    for (int64_t i = 0; i < size; i += LANES) {
+      const __m512 v = _mm512_mul_ps(_mm512_loadu_ps(from + i), factor);
+      _mm512_storeu_ps(to + i, _mm512_mul_ps(v, _mm512_loadu_ps(weight + i)));
+    }
+  }
+
+  void rms_norm(const float* from, const float* weight, int64_t size, float* to) const {
+    rms_norm(from, weight, size, to, m.epsilon);
+  }
+
+  // One head by its position: channels i and i + D/2 are a point in the plane, turned together.
+  void turn(const float* from, const float* norm, const float* cosine, const float* sine,
+            float* to) const {
+    alignas(64) float normed[MAX_HEAD_WIDTH];
+    if (norm) {
+      rms_norm(from, norm, D, normed);
+      from = normed;
+    }
+    const int64_t half = D / 2;
+    for (int64_t i = 0; i < half; i++) {
+      const float a = from[i], b = from[i + half];
+      to[i] = a * cosine[i] - b * sine[i];
+      to[i + half] = b * cosine[i] + a * sine[i];
+    }
+  }
+
+  void round_row(const float* from, bf16* to) const {
+    for (int64_t i = 0; i < D; i += LANES)
+      _mm256_storeu_si256((__m256i*)(to + i), to_bf16(_mm512_loadu_ps(from + i)));
+  }
+
+  // The softmaxes of one chunk's tokens for one key-value head, from the first block to the last.
+  void attend_chunk(int64_t chunk, int64_t g, Blocks blocks, float scale) {
+    static thread_local Buffer sums;
+    static thread_local std::vector<Softmax> states;
+    const int64_t first = chunk * CHUNK, count = std::min<int64_t>(CHUNK, N - first);
+    const int64_t per_token = tiles_per_group * rows_per_tile * D;
+    float* weighted = sums.get<float>(CHUNK * per_token);
+    states.resize(CHUNK * tiles_per_group);
+    std::fill_n(weighted, count * per_token, 0.0f);
+    for (int64_t i = 0; i < count * tiles_per_group; i++) {
+      states[i].weighted = weighted + i * rows_per_tile * D;
+      std::fill_n(states[i].reference, MAX_ROWS, -1e30f);
+      std::fill_n(states[i].sum, MAX_ROWS, _mm512_setzero_ps());
+    }
+    for (int32_t i = w.chunks[chunk]; i < w.chunks[chunk + 1]; i++)
+      attend_segment(w.segments[i], first, g, blocks, scale, states.data());
+    for (int64_t i = 0; i < count * tiles_per_group; i++) {
+      const int64_t head = i % tiles_per_group * rows_per_tile;
+      float* to = attended + ((first + i / tiles_per_group) * H + g * per_group + head) * D;
+      const int rows = (int)std::min(rows_per_tile, per_group - head);
+      for (int r = 0; r < rows; r++) {
+        const __m512 total = _mm512_set1_ps(_mm512_reduce_add_ps(states[i].sum[r]));
+        for (int64_t d = 0; d < D; d += LANES)
+          _mm512_storeu_ps(to + r * D + d,
+                           _mm512_div_ps(_mm512_loadu_ps(states[i].weighted + r * D + d), total));
+      }
+    }
+  }
+
+  // A few blocks at a time, so that they stay in the first-level cache while the tokens pass by.
+  void attend_segment(const Segment& segment, int64_t chunk_start, int64_t g, Blocks blocks,
+                      float scale, Softmax* states) {
+    const int64_t at_once = segment.count > 1 ? blocks_for((int)rows_per_tile)
+                                              : segment.last - segment.first;
+    for (int64_t from = segment.first; from < segment.last; from += at_once) {
+      const int64_t to = std::min(segment.last, from + at_once);
+      const int valid = to == segment.last ? segment.valid : BLOCK_TOKENS;
+      for (int64_t n = segment.token; n < segment.token + segment.count; n++) {
+        blocks.table = s.table[n];
+        for (int64_t t = 0; t < tiles_per_group; t++) {
+          const int64_t head = t * rows_per_tile;
+          const int rows = (int)std::min(rows_per_tile, per_group - head);
+          attend(rows, q + (n * H + g * per_group + head) * D, (int)D, blocks, from, to, valid,
+                 scale, states[(n - chunk_start) * tiles_per_group + t]);
+        }
+      }
+    }
+  }
+
+  // -------------------------------------------------------------------- plan
+
+  int64_t whole_blocks(int64_t n) const { return (s.position[n] + 1) / BLOCK_TOKENS; }
+
+  void plan_segments() {
+    w.segments.clear();
+    w.chunks.clear();
+    for (int64_t first = 0; first < N; first += CHUNK) {
+      w.chunks.push_back((int32_t)w.segments.size());
+      share(first, std::min(N, first + CHUNK), 0);
+    }
+    w.chunks.push_back((int32_t)w.segments.size());
+  }
+
+  // Tokens `from` to `to` agree on their blocks before `block`: what more they share they read
+  // together, then each group that goes on alike for itself.
+  void share(int64_t from, int64_t to, int64_t block) {
+    if (to - from == 1) {
+      const int64_t last = s.position[from] / BLOCK_TOKENS + 1;
+      const int valid = s.position[from] % BLOCK_TOKENS + 1;
+      if (last > block) w.segments.push_back({(int32_t)from, 1, block, last, valid});
+      return;
+    }
+    int64_t common = block;
+    while (alike(from, to, common)) common++;
+    if (common > block)
+      w.segments.push_back({(int32_t)from, (int32_t)(to - from), block, common, BLOCK_TOKENS});
+    for (int64_t start = from, end; start < to; start = end) {
+      end = start + 1;
+      while (end < to && alike(end - 1, end + 1, common)) end++;
+      share(start, end, common);
+    }
+  }
+
+  bool alike(int64_t from, int64_t to, int64_t block) const {
+    for (int64_t n = from; n < to; n++)
+      if (whole_blocks(n) <= block || s.table[n][block] != s.table[from][block]) return false;
+    return true;
+  }
+
+  void lap(Phase phase) {
+#pragma omp master
+    {
+      const auto now = std::chrono::steady_clock::now();
+      s.seconds[phase] += std::chrono::duration<double>(now - clock).count();
+      clock = now;
+    }
+  }
+
+  const Model& m;
+  const Step& s;
+  Workspace& w;
+  const int64_t N, E, F, H, G, D, per_group, tiles_per_group, rows_per_tile;
+  float *x, *qkv, *attended, *hidden;
+  bf16* q;
+  Rows rows_in;
+  std::chrono::steady_clock::time_point clock;
+};
+
+}  // namespace
+
+extern "C" {
+
+Workspace* archon_workspace_new() { return new Workspace; }
+
+void archon_workspace_free(Workspace* w) {
+  for (Buffer* b : {&w->stream, &w->qkv, &w->queries, &w->attended, &w->hidden, &w->bytes, &w->scales})
+    free(b->data);
+  delete w;
+}
+
+void archon_step(const Model* model, const Step* step, Workspace* workspace) {
+  Run(*model, *step, *workspace).all();
+}
+
+}  // extern "C"

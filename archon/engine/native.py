@@ -1,0 +1,193 @@
+"""The int8 decoder on a CPU: a step of all layers is one call of compiled code (``kernels/step.cpp``).
+
+It computes what ``Decoder`` computes in torch, to within the rounding of norms and softmax, and
+each token's numbers are the same to the bit whatever else is in the step.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from itertools import chain
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from archon.engine.config import DecoderConfig
+from archon.engine.decoder import rotary_angles
+from archon.engine.kv_cache import BLOCK_SIZE
+from archon.engine.linear import Precision
+from archon.engine.packing import PANEL_OUTPUTS, Packed
+from archon.engine.span import Span
+
+_PHASES = ("products", "attention", "head", "rest")
+
+
+def _pointer(tensor: Tensor | None) -> int | None:
+    return None if tensor is None else tensor.data_ptr()
+
+
+class _Linear(ctypes.Structure):
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in ("weight", "scale", "shift", "bias")),
+        *((name, ctypes.c_int64) for name in ("outputs", "inputs")),
+    )
+
+    @classmethod
+    def of(cls, packed: Packed, name: str) -> _Linear:
+        panels, quarters, _, _ = packed[name + ".weight"].shape
+        parts = [packed.get(f"{name}.{part}") for part in ("weight", "scale", "shift", "bias")]
+        return cls(*map(_pointer, parts), panels * PANEL_OUTPUTS, quarters * 4)
+
+
+class _Layer(ctypes.Structure):
+    _fields_ = (
+        *((f"{name}_norm", ctypes.c_void_p) for name in ("attention", "ffn", "q", "k")),
+        *((name, _Linear) for name in ("qkv", "output", "gate_up", "down")),
+    )
+
+    @classmethod
+    def of(cls, packed: Packed, index: int) -> _Layer:
+        at = f"layers.{index}."
+        norms = [packed.get(at + name) for name, _ in cls._fields_[:4]]
+        linears = [_Linear.of(packed, at + name) for name, _ in cls._fields_[4:]]
+        return cls(*map(_pointer, norms), *linears)
+
+
+class _Model(ctypes.Structure):
+    _fields_ = (
+        *(
+            (name, ctypes.c_int64)
+            for name in (
+                "num_layers", "width", "ffn_width", "heads", "kv_heads", "head_width", "threads"
+            )
+        ),
+        ("epsilon", ctypes.c_float),
+        *((name, ctypes.c_void_p) for name in ("embedding", "norm", "layers")),
+        ("head", _Linear),
+    )  # fmt: skip
+
+
+class _Step(ctypes.Structure):
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in ("num_tokens", "num_logits")),
+        *((name, ctypes.c_void_p) for name in ("token", "position", "table")),
+        *((name, ctypes.c_void_p) for name in ("cosine", "sine", "logit_token", "keys", "values")),
+        ("num_blocks", ctypes.c_int64),
+        *((name, ctypes.c_void_p) for name in ("logits", "largest", "seconds")),
+    )
+
+
+class NativeCache:
+    """Keys and values in the kernels' layout.
+
+    Both are bfloat16: keys (layers, blocks, G, D / 2, 16, 2), values (layers, blocks, G, 8, D, 2).
+    """
+
+    def __init__(self, config: DecoderConfig, num_blocks: int) -> None:
+        self.num_blocks = num_blocks
+        L, G, D = config.num_layers, config.num_kv_heads, config.head_width
+        size = L * num_blocks * G * D * BLOCK_SIZE
+        # numpy's zeros take up memory, and time, only where they are written.
+        flat = [torch.from_numpy(np.zeros(size, np.uint16)).view(torch.bfloat16) for _ in "kv"]
+        self.k = flat[0].view(L, num_blocks, G, D // 2, BLOCK_SIZE, 2)
+        self.v = flat[1].view(L, num_blocks, G, BLOCK_SIZE // 2, D, 2)
+
+    def copy_blocks(self, source: int, targets: list[int]) -> None:
+        """Copy one block, all layers, to each target."""
+        for storage in (self.k, self.v):
+            storage[:, targets] = storage[:, [source]]
+
+
+class NativeDecoder:
+    """A decoder-only transformer in int8, computed by the compiled kernels.
+
+    Parameters
+    ----------
+    packed : the parameters (``archon.engine.packing``).
+    kernels : the compiled library (``archon.engine.kernels``).
+    """
+
+    precision: Precision = "int8"
+    device = torch.device("cpu")
+
+    def __init__(self, config: DecoderConfig, packed: Packed, kernels: ctypes.CDLL) -> None:
+        self.config, self._packed, self._kernels = config, packed, kernels
+        self._workspace = kernels.archon_workspace_new()
+        self._layers = (_Layer * config.num_layers)(
+            *(_Layer.of(packed, index) for index in range(config.num_layers))
+        )
+        self._model = _Model(
+            config.num_layers, config.width, config.ffn_width, config.num_heads,
+            config.num_kv_heads, config.head_width, torch.get_num_threads(), config.norm_epsilon,
+            _pointer(packed["embedding"]), _pointer(packed["norm"]),
+            ctypes.addressof(self._layers), _Linear.of(packed, "head"),
+        )  # fmt: skip
+        half = torch.arange(0, config.head_width, 2, dtype=torch.float32)
+        self._inverse_frequency = config.rope_base ** -(half / config.head_width)
+        self._logits = torch.empty(0, self._model.head.outputs)
+        self._largest = torch.empty(0, self._model.head.outputs // PANEL_OUTPUTS)
+        self._seconds = np.zeros(len(_PHASES))
+
+    def __del__(self) -> None:
+        self._kernels.archon_workspace_free(self._workspace)
+
+    @property
+    def bytes_per_block(self) -> int:
+        """Bytes of one cache block, keys and values of all layers together."""
+        c = self.config
+        return 4 * c.num_layers * c.num_kv_heads * c.head_width * BLOCK_SIZE
+
+    def new_cache(self, num_blocks: int) -> NativeCache:
+        """Storage in the layout that the kernels want."""
+        return NativeCache(self.config, num_blocks)
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Time spent in the kernels so far, by phase."""
+        return dict(zip(_PHASES, self._seconds.tolist(), strict=True))
+
+    @torch.inference_mode()
+    def __call__(self, spans: Sequence[Span], cache: NativeCache) -> Tensor:
+        """Run one step: fills the cache; returns logits (rows, V) in float32.
+
+        They lie in memory that the next step writes again.
+        """
+        # Texts that begin alike come to lie side by side, so that shared blocks are read together.
+        order = sorted(range(len(spans)), key=lambda i: spans[i].blocks.tobytes())
+        lengths = np.array([len(spans[i].token_ids) for i in order])
+        ends = np.cumsum(lengths)
+        tokens = np.fromiter(chain.from_iterable(spans[i].token_ids for i in order), np.int32)
+        starts = np.array([spans[i].start for i in order])
+        position = np.arange(ends[-1]) - np.repeat(ends - lengths - starts, lengths)
+        tables = np.array([spans[i].blocks.buffer_info()[0] for i in order], np.uintp)
+        rows = self._logit_tokens(spans, order, ends)
+        cosine, sine = rotary_angles(torch.from_numpy(position), self._inverse_frequency)
+        arrays = tokens, position.astype(np.int32), np.repeat(tables, lengths)
+        self._make_room(len(rows))
+        step = _Step(
+            len(tokens), len(rows), *(a.ctypes.data for a in arrays), cosine.data_ptr(),
+            sine.data_ptr(), rows.ctypes.data, cache.k.data_ptr(), cache.v.data_ptr(),
+            cache.num_blocks, self._logits.data_ptr(), self._largest.data_ptr(),
+            self._seconds.ctypes.data,
+        )  # fmt: skip
+        self._model.threads = torch.get_num_threads()
+        self._kernels.archon_step(
+            ctypes.byref(self._model), ctypes.byref(step), self._workspace
+        )
+        return self._logits[: len(rows), : self.config.vocab_size]
+
+    @staticmethod
+    def _logit_tokens(spans: Sequence[Span], order: list[int], ends: np.ndarray) -> np.ndarray:
+        """Where the tokens stand after which logits are wanted, in the order of the spans."""
+        end_of = dict(zip(order, ends.tolist(), strict=True))
+        wanted = (range(end_of[i] - span.num_logits, end_of[i]) for i, span in enumerate(spans))
+        return np.fromiter(chain.from_iterable(wanted), np.int64)
+
+    def _make_room(self, num_rows: int) -> None:
+        """Memory for so many rows of logits; it is kept, since getting it anew takes long."""
+        if num_rows > len(self._logits):
+            rows = -(-num_rows // 64) * 64
+            self._logits = torch.empty(rows, self._logits.shape[1])
+            self._largest = torch.empty(rows, self._largest.shape[1])

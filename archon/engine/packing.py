@@ -1,0 +1,139 @@
+"""Weights in the layout that the CPU's kernels read, and that layout kept on disk.
+
+A linear layer of O outputs and I inputs becomes panels of 32 outputs, (O / 32, I / 4, 32, 4) in int8,
+beside each output's scale and its ``shift`` (see ``kernels/product.h``). Packing a model takes
+seconds; reading it back takes a fraction of one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import mmap
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.nn import functional
+
+from archon.engine.config import DecoderConfig
+from archon.engine.linear import quantize_weight
+from archon.engine.weights import WeightSource
+
+PANEL_OUTPUTS = 32
+_LAYOUT = "1"
+"""Changes with the layout, so that nothing kept is misread."""
+_ALIGNMENT = 64
+
+Packed = dict[str, Tensor]
+"""Every parameter of a decoder by name."""
+
+
+def can_pack(config: DecoderConfig) -> bool:
+    """Whether the kernels can run a decoder of this shape."""
+    sizes = (config.width, config.ffn_width, config.num_kv_heads * config.head_width)
+    return (
+        all(size % PANEL_OUTPUTS == 0 for size in sizes)
+        and config.head_width % 16 == 0
+        and config.head_width <= 256
+        and config.width <= 16384
+    )
+
+
+def pack(source: WeightSource) -> Packed:
+    """Quantize and lay out every parameter."""
+    packed: Packed = {"embedding": source.embedding().bfloat16(), "norm": source.output_norm()}
+    packed |= _linear("head", source.head(), None)
+    for index in range(source.config.num_layers):
+        w, at = source.layer(index), f"layers.{index}."
+        packed[at + "attention_norm"] = w.attention_norm_E
+        packed[at + "ffn_norm"] = w.ffn_norm_E
+        biases = [b for b in (w.q_bias, w.k_bias, w.v_bias) if b is not None]
+        qkv_bias = torch.cat(biases) if biases else None
+        packed |= _linear(at + "qkv", torch.cat([w.q, w.k, w.v]), qkv_bias)
+        packed |= _linear(at + "output", w.attention_output, None)
+        packed |= _linear(at + "gate_up", _interleaved(w.gate, w.up), None)
+        packed |= _linear(at + "down", w.down, None)
+    return {name: tensor.contiguous() for name, tensor in packed.items()}
+
+
+def _interleaved(gate: Tensor, up: Tensor) -> Tensor:
+    """Sixteen gates, the sixteen ups that belong to them, and so on: one panel holds both."""
+    halves = [x.unflatten(0, (-1, PANEL_OUTPUTS // 2)) for x in (gate, up)]
+    return torch.stack(halves, dim=1).flatten(0, 2)
+
+
+def _linear(name: str, weight_OI: Tensor, bias_O: Tensor | None) -> Packed:
+    missing = -weight_OI.shape[0] % PANEL_OUTPUTS
+    weight_OI = functional.pad(weight_OI, (0, 0, 0, missing))
+    scale_O, weight_s8_OI = quantize_weight(weight_OI)
+    packed = {
+        name + ".weight": weight_s8_OI.view(-1, PANEL_OUTPUTS, weight_OI.shape[1] // 4, 4)
+        .transpose(1, 2)
+        .contiguous(),
+        name + ".scale": scale_O,
+        name + ".shift": -128 * weight_s8_OI.sum(dim=1, dtype=torch.int32),
+    }
+    if bias_O is not None:
+        packed[name + ".bias"] = functional.pad(bias_O, (0, missing))
+    return packed
+
+
+def load_packed(source: WeightSource, kept: Path | None) -> Packed:
+    """The packed parameters: from the file ``kept`` where it holds them, else packed and kept there.
+
+    What cannot be read is packed anew; what cannot be written is not kept.
+    """
+    packed = None if kept is None else _read(kept)
+    if packed is None:
+        packed = pack(source)
+        if kept is not None:
+            with contextlib.suppress(OSError, SafetensorError):
+                _write(packed, kept)
+    return _in_huge_pages(packed)
+
+
+def _read(path: Path) -> Packed | None:
+    try:
+        with safe_open(path, framework="pt") as file:
+            if (file.metadata() or {}).get("layout") != _LAYOUT:
+                return None
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError):
+        return None
+
+
+def _write(packed: Packed, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        save_file(packed, fresh, {"layout": _LAYOUT})
+        fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+def _in_huge_pages(packed: Packed) -> Packed:
+    """Copy the parameters, but for the embedding, into memory of large pages.
+
+    A step reads all of them once, and in pages of 4 KiB the processor spends a good part of that
+    looking addresses up. Of the embedding it reads a row a token: that stays where it is.
+    """
+    names = [name for name in packed if name != "embedding"]
+    sizes = [-(-packed[n].numel() * packed[n].element_size() // _ALIGNMENT) for n in names]
+    arena = mmap.mmap(-1, max(1, sum(sizes)) * _ALIGNMENT)
+    with contextlib.suppress(AttributeError, OSError):
+        arena.madvise(mmap.MADV_HUGEPAGE)
+    memory = torch.from_numpy(np.frombuffer(arena, np.uint8))
+    moved, at = {"embedding": packed["embedding"]}, 0
+    for name, size in zip(names, sizes, strict=True):
+        tensor = packed[name]
+        num_bytes = math.prod(tensor.shape) * tensor.element_size()
+        moved[name] = memory[at : at + num_bytes].view(tensor.dtype).view(tensor.shape)
+        moved[name].copy_(tensor)
+        at += size * _ALIGNMENT
+    return moved
