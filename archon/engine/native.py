@@ -7,6 +7,7 @@ each token's numbers are the same to the bit whatever else is in the step.
 from __future__ import annotations
 
 import ctypes
+import math
 from collections.abc import Sequence
 from itertools import chain
 
@@ -18,7 +19,7 @@ from archon.engine.config import DecoderConfig
 from archon.engine.decoder import rotary_angles
 from archon.engine.kv_cache import BLOCK_SIZE
 from archon.engine.linear import Precision
-from archon.engine.packing import PANEL_OUTPUTS, Packed
+from archon.engine.packing import PANEL_OUTPUTS, Packed, huge_pages
 from archon.engine.span import Span
 
 _PHASES = ("products", "attention", "head", "rest")
@@ -73,31 +74,27 @@ class _Step(ctypes.Structure):
     _fields_ = (
         *((name, ctypes.c_int64) for name in ("num_tokens", "num_logits")),
         *((name, ctypes.c_void_p) for name in ("token", "position", "table")),
-        *((name, ctypes.c_void_p) for name in ("cosine", "sine", "logit_token", "keys", "values")),
+        *((name, ctypes.c_void_p) for name in ("cosine", "sine", "logit_token", "cache")),
         ("num_blocks", ctypes.c_int64),
         *((name, ctypes.c_void_p) for name in ("logits", "largest", "seconds")),
     )
 
 
 class NativeCache:
-    """Keys and values in the kernels' layout.
+    """Keys and values in bfloat16, in the kernels' layout.
 
-    Both are bfloat16: keys (layers, blocks, G, D / 2, 16, 2), values (layers, blocks, G, 8, D, 2).
+    ``blocks`` is (layers, G, blocks, 2 · D · 16): of each block first its keys, (D / 2, 16, 2), then
+    its values, (8, D, 2). So a sequence's own block of one head is one page of memory.
     """
 
     def __init__(self, config: DecoderConfig, num_blocks: int) -> None:
         self.num_blocks = num_blocks
-        L, G, D = config.num_layers, config.num_kv_heads, config.head_width
-        size = L * num_blocks * G * D * BLOCK_SIZE
-        # numpy's zeros take up memory, and time, only where they are written.
-        flat = [torch.from_numpy(np.zeros(size, np.uint16)).view(torch.bfloat16) for _ in "kv"]
-        self.k = flat[0].view(L, num_blocks, G, D // 2, BLOCK_SIZE, 2)
-        self.v = flat[1].view(L, num_blocks, G, BLOCK_SIZE // 2, D, 2)
+        shape = (config.num_layers, config.num_kv_heads, num_blocks, 2 * config.head_width * BLOCK_SIZE)
+        self.blocks = huge_pages(2 * math.prod(shape)).view(torch.bfloat16).view(shape)
 
-    def copy_blocks(self, source: int, targets: list[int]) -> None:
+    def copy_blocks(self, source: int, targets: Sequence[int]) -> None:
         """Copy one block, all layers, to each target."""
-        for storage in (self.k, self.v):
-            storage[:, targets] = storage[:, [source]]
+        self.blocks[:, :, list(targets)] = self.blocks[:, :, [source]]
 
 
 class NativeDecoder:
@@ -168,7 +165,7 @@ class NativeDecoder:
         self._make_room(len(rows))
         step = _Step(
             len(tokens), len(rows), *(a.ctypes.data for a in arrays), cosine.data_ptr(),
-            sine.data_ptr(), rows.ctypes.data, cache.k.data_ptr(), cache.v.data_ptr(),
+            sine.data_ptr(), rows.ctypes.data, cache.blocks.data_ptr(),
             cache.num_blocks, self._logits.data_ptr(), self._largest.data_ptr(),
             self._seconds.ctypes.data,
         )  # fmt: skip

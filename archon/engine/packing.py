@@ -125,10 +125,7 @@ def _in_huge_pages(packed: Packed) -> Packed:
     """
     names = [name for name in packed if name != "embedding"]
     sizes = [-(-packed[n].numel() * packed[n].element_size() // _ALIGNMENT) for n in names]
-    arena = mmap.mmap(-1, max(1, sum(sizes)) * _ALIGNMENT)
-    with contextlib.suppress(AttributeError, OSError):
-        arena.madvise(mmap.MADV_HUGEPAGE)
-    memory = torch.from_numpy(np.frombuffer(arena, np.uint8))
+    memory = huge_pages(sum(sizes) * _ALIGNMENT)
     moved, at = {"embedding": packed["embedding"]}, 0
     for name, size in zip(names, sizes, strict=True):
         tensor = packed[name]
@@ -137,3 +134,11 @@ def _in_huge_pages(packed: Packed) -> Packed:
         moved[name].copy_(tensor)
         at += size * _ALIGNMENT
     return moved
+
+
+def huge_pages(num_bytes: int) -> Tensor:
+    """Zeroed bytes in pages of 2 MiB where the system has them; untouched pages take no memory."""
+    arena = mmap.mmap(-1, max(1, num_bytes), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with contextlib.suppress(AttributeError, OSError):
+        arena.madvise(mmap.MADV_HUGEPAGE)
+    return torch.from_numpy(np.frombuffer(arena, np.uint8))

@@ -33,9 +33,11 @@ struct Blocks {
   const int32_t* table;
 };
 
+// The two products below are functions of their own, and no larger, so that the compiler keeps
+// every sum in a register.
 template <int ROWS, int BLOCKS>
-static inline void scores(const bf16* q, int D, const bf16* const* keys, float scale,
-                          __m512 out[ROWS][BLOCKS]) {
+__attribute__((noinline)) void scores(const bf16* q, int D, const bf16* const* keys, float scale,
+                                      __m512 out[ROWS][BLOCKS]) {
   __m512 sums[ROWS][BLOCKS];
 #pragma GCC unroll 7
   for (int r = 0; r < ROWS; r++)
@@ -60,8 +62,8 @@ static inline void scores(const bf16* q, int D, const bf16* const* keys, float s
 
 // weighted += p · values for blocks `first` to `last`; p is (rows, BLOCKS, 16) in bf16.
 template <int ROWS, int VECTORS>
-static inline void add_values(const bf16* p, int p_stride, const bf16* const* values, int first,
-                              int last, int D, float* weighted) {
+__attribute__((noinline)) void add_values(const bf16* p, int p_stride, const bf16* const* values,
+                                          int first, int last, int D, float* weighted) {
   for (int d = 0; d < D; d += VECTORS * LANES) {
     __m512 sums[ROWS][VECTORS];
 #pragma GCC unroll 7

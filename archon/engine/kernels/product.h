@@ -54,17 +54,18 @@ static inline void quantize_row(const float* x, int64_t size, int64_t n, Rows ou
   }
 }
 
-// One tile of ROWS rows times one panel; `finish(row, left, right)` takes the 32 outputs of a row.
-template <int ROWS, class Finish>
-static inline void tile_product(const uint8_t* x, const Linear& w, int64_t panel, Finish finish) {
-  const int64_t first = panel * PANEL_OUTPUTS;
-  const int8_t* weight = w.weight + first * w.inputs;
+// One tile of ROWS rows times one panel: `sums` is (ROWS, 32). A function of its own, and no larger,
+// so that the compiler keeps every sum in a register.
+template <int ROWS>
+__attribute__((noinline)) void tile_sums(const uint8_t* x, const int8_t* weight, int64_t inputs,
+                                         const int32_t* shift, int32_t* sums) {
   __m512i left[ROWS], right[ROWS];
-  const __m512i left_shift = _mm512_loadu_si512(w.shift + first);
-  const __m512i right_shift = _mm512_loadu_si512(w.shift + first + LANES);
 #pragma GCC unroll 12
-  for (int r = 0; r < ROWS; r++) left[r] = left_shift, right[r] = right_shift;
-  for (int64_t k = 0; k < w.inputs / 4; k++, weight += 128, x += 4 * TILE_ROWS) {
+  for (int r = 0; r < ROWS; r++) {
+    left[r] = _mm512_loadu_si512(shift);
+    right[r] = _mm512_loadu_si512(shift + LANES);
+  }
+  for (int64_t k = 0; k < inputs; k += 4, weight += 4 * PANEL_OUTPUTS, x += 4 * TILE_ROWS) {
     const __m512i a = _mm512_loadu_si512(weight), b = _mm512_loadu_si512(weight + 64);
 #pragma GCC unroll 12
     for (int r = 0; r < ROWS; r++) {
@@ -73,38 +74,39 @@ static inline void tile_product(const uint8_t* x, const Linear& w, int64_t panel
       dot_bytes(right[r], four, b);
     }
   }
-  const __m512 left_scale = _mm512_loadu_ps(w.scale + first);
-  const __m512 right_scale = _mm512_loadu_ps(w.scale + first + LANES);
 #pragma GCC unroll 12
-  for (int r = 0; r < ROWS; r++)
-    finish(r, _mm512_mul_ps(_mm512_cvtepi32_ps(left[r]), left_scale),
-           _mm512_mul_ps(_mm512_cvtepi32_ps(right[r]), right_scale));
+  for (int r = 0; r < ROWS; r++) {
+    _mm512_store_si512(sums + r * PANEL_OUTPUTS, left[r]);
+    _mm512_store_si512(sums + r * PANEL_OUTPUTS + LANES, right[r]);
+  }
 }
+
+using TileSums = void (*)(const uint8_t*, const int8_t*, int64_t, const int32_t*, int32_t*);
+constexpr TileSums TILE_SUMS[TILE_ROWS] = {
+    tile_sums<1>, tile_sums<2>, tile_sums<3>, tile_sums<4>,  tile_sums<5>,  tile_sums<6>,
+    tile_sums<7>, tile_sums<8>, tile_sums<9>, tile_sums<10>, tile_sums<11>, tile_sums<12>,
+};
 
 // A panel times the rows from `row` to `end`, tile by tile; `row` begins a tile.
 // `finish(row, left, right)` takes the panel's 32 outputs of a row, scaled by weight and row.
 template <class Finish>
 static inline void panel_product(Rows x, int64_t row, int64_t end, const Linear& w, int64_t panel,
                                  Finish finish) {
+  const int64_t first = panel * PANEL_OUTPUTS;
+  const __m512 left_scale = _mm512_loadu_ps(w.scale + first);
+  const __m512 right_scale = _mm512_loadu_ps(w.scale + first + LANES);
   for (; row < end; row += TILE_ROWS) {
-    const uint8_t* tile = x.bytes + row * w.inputs;
-    const auto scaled = [&](int r, __m512 left, __m512 right) {
+    alignas(64) int32_t sums[TILE_ROWS * PANEL_OUTPUTS];
+    const int64_t count = std::min<int64_t>(end - row, TILE_ROWS);
+    TILE_SUMS[count - 1](x.bytes + row * w.inputs, w.weight + first * w.inputs, w.inputs,
+                         w.shift + first, sums);
+    for (int64_t r = 0; r < count; r++) {
       const __m512 scale = _mm512_set1_ps(x.scale[row + r]);
-      finish(row + r, _mm512_mul_ps(left, scale), _mm512_mul_ps(right, scale));
-    };
-    switch (std::min<int64_t>(end - row, TILE_ROWS)) {
-      case 1: tile_product<1>(tile, w, panel, scaled); break;
-      case 2: tile_product<2>(tile, w, panel, scaled); break;
-      case 3: tile_product<3>(tile, w, panel, scaled); break;
-      case 4: tile_product<4>(tile, w, panel, scaled); break;
-      case 5: tile_product<5>(tile, w, panel, scaled); break;
-      case 6: tile_product<6>(tile, w, panel, scaled); break;
-      case 7: tile_product<7>(tile, w, panel, scaled); break;
-      case 8: tile_product<8>(tile, w, panel, scaled); break;
-      case 9: tile_product<9>(tile, w, panel, scaled); break;
-      case 10: tile_product<10>(tile, w, panel, scaled); break;
-      case 11: tile_product<11>(tile, w, panel, scaled); break;
-      default: tile_product<12>(tile, w, panel, scaled);
+      const int32_t* of = sums + r * PANEL_OUTPUTS;
+      const __m512 left = _mm512_cvtepi32_ps(_mm512_load_si512(of));
+      const __m512 right = _mm512_cvtepi32_ps(_mm512_load_si512(of + LANES));
+      finish(row + r, _mm512_mul_ps(_mm512_mul_ps(left, left_scale), scale),
+             _mm512_mul_ps(_mm512_mul_ps(right, right_scale), scale));
     }
   }
 }

@@ -44,7 +44,7 @@ struct Step {
   const int32_t* const* table;       // each token's block table
   const float *cosine, *sine;        // (tokens, D / 2)
   const int64_t* logit_token;        // tokens after which logits are wanted
-  bf16 *keys, *values;               // (layers, blocks, G, D, 16) elements each
+  bf16* cache;                       // (layers, G, blocks, keys and values, D · 16)
   int64_t num_blocks;
   float *logits, *largest;           // (rows, padded V), and of each 32 of them the largest
   double* seconds;                   // by phase: products, attention, head, the rest
@@ -201,7 +201,7 @@ class Run {
 
   // Turn queries and keys by their positions, put keys and values into the cache.
   void rotate(const Layer& l, int64_t index) {
-    const int64_t row = (H + 2 * G) * D, layer_size = s.num_blocks * G * D * BLOCK_TOKENS;
+    const int64_t row = (H + 2 * G) * D;
 #pragma omp for schedule(static)
     for (int64_t n = 0; n < N; n++) {
       alignas(64) float turned[MAX_HEAD_WIDTH];
@@ -214,14 +214,14 @@ class Run {
       const int64_t block = s.table[n][s.position[n] / BLOCK_TOKENS];
       const int64_t at = s.position[n] % BLOCK_TOKENS;
       for (int64_t g = 0; g < G; g++) {
-        const int64_t start = index * layer_size + (block * G + g) * D * BLOCK_TOKENS;
+        bf16* stored = head_cache(index, g) + block * block_size();
         turn(from + (H + g) * D, l.k_norm, cosine, sine, turned);
         round_row(turned, rounded);
-        bf16* key = s.keys + start + 2 * at;
+        bf16* key = stored + 2 * at;
         for (int64_t d = 0; d < D; d += 2)
           memcpy(key + d * BLOCK_TOKENS, rounded + d, 2 * sizeof(bf16));
         round_row(from + (H + G + g) * D, rounded);
-        bf16* value = s.values + start + at / 2 * 2 * D + at % 2;
+        bf16* value = stored + D * BLOCK_TOKENS + at / 2 * 2 * D + at % 2;
         for (int64_t d = 0; d < D; d++) value[2 * d] = rounded[d];
       }
     }
@@ -230,13 +230,12 @@ class Run {
 
   void attention(int64_t index) {
     const int64_t chunks = (int64_t)w.chunks.size() - 1;
-    const int64_t stride = G * D * BLOCK_TOKENS, layer_size = s.num_blocks * stride;
     const float scale = 1.44269504f / std::sqrt((float)D);
 #pragma omp for schedule(dynamic, 1)
     for (int64_t item = 0; item < G * chunks; item++) {
       const int64_t g = item / chunks, chunk = item % chunks;
-      const int64_t start = index * layer_size + g * D * BLOCK_TOKENS;
-      attend_chunk(chunk, g, {s.keys + start, s.values + start, stride, nullptr}, scale);
+      const bf16* keys = head_cache(index, g);
+      attend_chunk(chunk, g, {keys, keys + D * BLOCK_TOKENS, block_size(), nullptr}, scale);
     }
     lap(ATTENTION);
   }
@@ -288,6 +287,12 @@ class Run {
 
   void rms_norm(const float* from, const float* weight, int64_t size, float* to) const {
     rms_norm(from, weight, size, to, m.epsilon);
+  }
+
+  int64_t block_size() const { return 2 * D * BLOCK_TOKENS; }
+
+  bf16* head_cache(int64_t layer, int64_t g) const {
+    return s.cache + (layer * G + g) * s.num_blocks * block_size();
   }
 
   // One head by its position: channels i and i + D/2 are a point in the plane, turned together.
