@@ -25,7 +25,7 @@ class EngineOptions:
 
     cache_bytes: int = 2 << 30
     """Memory for keys and values."""
-    max_sequences: int = 256
+    max_sequences: int = 512
     """Sequences that decode at once."""
     max_step_tokens: int = 1024
     """Tokens that one step computes at most."""
@@ -75,7 +75,7 @@ class Engine:
         for sequence in prompt.waiting:
             draw = request.draws[sequence.index]
             sequence.draw_key = draw_key(request, draw, self.model_id)
-        self.scheduler.arrived.append(prompt)
+        self.scheduler.arrive(prompt)
         return prompt
 
     def cancel(self, prompt: Prompt) -> None:
@@ -193,8 +193,8 @@ class Engine:
             token_ids=tuple(sequence.token_ids),
             logprobs=tuple(sequence.logprobs[:num_tokens]) if request.logprobs else None,
             finish_reason=reason,
-            cached_tokens=prompt.num_tokens if sequence.index else prompt.num_cached,
+            cached_tokens=sequence.num_cached,
             ended_by=last_token if last_token in request.stop_ids else None,
         )
-        if not prompt.unfinished:
+        if not prompt.is_unfinished:
             done[prompt] = [g for g in self._finished.pop(prompt) if g is not None]

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from archon.engine.kv_cache import BLOCK_SIZE, num_blocks_for
 from archon.engine.prefix_tree import PrefixNode
+from archon.types import Hold
 
 FinishReason = Literal["stop", "length"]
 OnToken = Callable[[int, int], bool]
@@ -50,6 +51,8 @@ class GenerationRequest:
     """Tokens that end a sequence; they are not part of the result."""
     logprobs: bool = False
     on_token: OnToken | None = None
+    hold: Hold | None = None
+    """While it is not released, the prompt's blocks are kept longer than others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +74,12 @@ class Prompt:
     """A request on its way: its prompt's blocks, and its sequences by where they stand."""
 
     request: GenerationRequest
+    number: int = 0
+    """In the order of arrival."""
     waiting: deque[Sequence] = field(default_factory=deque)
     """Sequences that have not drawn their first token."""
-    unfinished: int = 0
+    running: dict[Sequence, None] = field(default_factory=dict)
+    num_preempted: int = 0
     path: list[PrefixNode] = field(default_factory=list)
     """Nodes of the prefix tree that hold the prompt's shared blocks."""
     blocks: array[int] = field(default_factory=_no_blocks)
@@ -82,17 +88,27 @@ class Prompt:
     num_computed: int = 0
     """Tokens whose keys and values are in the cache."""
     num_cached: int = 0
+    """Tokens that need not be computed for the next sequence to start: it is charged the rest."""
     last_logits_V: Tensor | None = None
     """Logits after the prompt, once it is computed and while sequences wait for them."""
 
     def __post_init__(self) -> None:
-        if not self.waiting:
-            self.waiting = deque(Sequence(self, i) for i in range(len(self.request.draws)))
-            self.unfinished = len(self.waiting)
+        self.waiting.extend(Sequence(self, i) for i in range(len(self.request.draws)))
+        self.num_cached = self.num_tokens
 
     @property
     def num_tokens(self) -> int:
         return len(self.request.prompt_ids)
+
+    @property
+    def num_needed(self) -> int:
+        """Tokens to be computed as the prompt's: what running sequences share is enough for them,
+        those that wait need the logits after the last."""
+        return self.num_tokens if self.waiting else self.num_shared_blocks * BLOCK_SIZE
+
+    @property
+    def is_unfinished(self) -> bool:
+        return bool(self.waiting or self.running or self.num_preempted)
 
     @property
     def num_shared_blocks(self) -> int:
@@ -122,12 +138,16 @@ class Sequence:
     prompt: Prompt
     index: int
     """Which of its request's draws this is."""
+    ticket: int = -1
+    """In the order of starting; who started earlier is never preempted for who started later."""
     blocks: array[int] = field(default_factory=_no_blocks)
     """Block table: the prompt's shared blocks, and behind them its own."""
     token_ids: list[int] = field(default_factory=list)
     """Drawn so far."""
     num_computed: int = 0
     """Tokens, the prompt's included, whose keys and values are in the cache."""
+    num_cached: int = 0
+    """Tokens of the prompt that were not computed for this draw."""
     logprobs: list[float] = field(default_factory=list)
     draw_key: bytes = b""
 

@@ -108,4 +108,4 @@ def assert_close_logits(found: Tensor, expected: Tensor, bound: float = 1e-4) ->
 
 def num_free(engine: Engine) -> int:
     """Blocks that nobody uses, those that the prefix tree may drop included."""
-    return engine.scheduler.pool.num_free + engine.scheduler.tree.num_evictable()
+    return engine.scheduler.memory.num_available
