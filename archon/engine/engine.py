@@ -172,7 +172,7 @@ class Engine:
         request = sequence.prompt.request
         if token in request.stop_ids:
             return "stop"
-        sequence.token_ids.append(token)
+        sequence.append(token)
         if request.on_token is not None and request.on_token(sequence.index, token):
             return "stop"
         return "length" if len(sequence.token_ids) >= request.max_tokens else None

@@ -74,6 +74,9 @@ class Prompt:
     """A request on its way: its prompt's blocks, and its sequences by where they stand."""
 
     request: GenerationRequest
+    num_tokens: int = field(init=False)
+    num_shared_blocks: int = field(init=False)
+    """The whole blocks before the prompt's last token: what sequences share by reference."""
     number: int = 0
     """In the order of arrival."""
     waiting: deque[Sequence] = field(default_factory=deque)
@@ -93,12 +96,9 @@ class Prompt:
     """Logits after the prompt, once it is computed and while sequences wait for them."""
 
     def __post_init__(self) -> None:
+        self.num_tokens = self.num_cached = len(self.request.prompt_ids)
+        self.num_shared_blocks = max(self.num_tokens - 1, 0) // BLOCK_SIZE
         self.waiting.extend(Sequence(self, i) for i in range(len(self.request.draws)))
-        self.num_cached = self.num_tokens
-
-    @property
-    def num_tokens(self) -> int:
-        return len(self.request.prompt_ids)
 
     @property
     def num_needed(self) -> int:
@@ -109,11 +109,6 @@ class Prompt:
     @property
     def is_unfinished(self) -> bool:
         return bool(self.waiting or self.running or self.num_preempted)
-
-    @property
-    def num_shared_blocks(self) -> int:
-        """The whole blocks before the prompt's last token: what sequences share by reference."""
-        return (self.num_tokens - 1) // BLOCK_SIZE
 
     @property
     def num_own_blocks(self) -> int:
@@ -138,6 +133,9 @@ class Sequence:
     prompt: Prompt
     index: int
     """Which of its request's draws this is."""
+    num_tokens: int = field(init=False)
+    """Tokens of prompt and draw."""
+    num_shared_blocks: int = field(init=False)
     ticket: int = -1
     """In the order of starting; who started earlier is never preempted for who started later."""
     blocks: array[int] = field(default_factory=_no_blocks)
@@ -151,14 +149,14 @@ class Sequence:
     logprobs: list[float] = field(default_factory=list)
     draw_key: bytes = b""
 
-    @property
-    def num_tokens(self) -> int:
-        """Tokens of prompt and draw."""
-        return self.prompt.num_tokens + len(self.token_ids)
+    def __post_init__(self) -> None:
+        self.num_tokens = self.prompt.num_tokens + len(self.token_ids)
+        self.num_shared_blocks = self.prompt.num_shared_blocks
 
-    @property
-    def num_shared_blocks(self) -> int:
-        return self.prompt.num_shared_blocks
+    def append(self, token: int) -> None:
+        """Add a token to the draw."""
+        self.token_ids.append(token)
+        self.num_tokens += 1
 
     @property
     def own_blocks(self) -> array[int]:
