@@ -6,9 +6,10 @@ from array import array
 from collections.abc import Iterable
 
 from archon.engine.block_pool import BlockPool
-from archon.engine.kv_cache import BLOCK_SIZE, KVCache, num_blocks_for
+from archon.engine.kv_cache import BLOCK_SIZE, num_blocks_for
 from archon.engine.prefix_tree import PrefixNode, PrefixTree
 from archon.engine.sequence import Prompt, Sequence
+from archon.engine.span import BlockStorage
 
 
 class BlockManager:
@@ -17,7 +18,7 @@ class BlockManager:
     What takes blocks succeeds as a whole or changes nothing.
     """
 
-    def __init__(self, cache: KVCache) -> None:
+    def __init__(self, cache: BlockStorage) -> None:
         self.cache, self.pool, self.tree = cache, BlockPool(cache.num_blocks), PrefixTree()
 
     @property

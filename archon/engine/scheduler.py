@@ -23,9 +23,9 @@ from functools import partial
 from itertools import count
 
 from archon.engine.block_manager import BlockManager
-from archon.engine.kv_cache import BLOCK_SIZE, KVCache
+from archon.engine.kv_cache import BLOCK_SIZE
 from archon.engine.sequence import Prompt, Sequence
-from archon.engine.span import Span
+from archon.engine.span import BlockStorage, Span
 
 MAX_AHEAD = 16
 """Prompts that are computed while no place among the running is free for them yet."""
@@ -55,7 +55,7 @@ class Scheduler:
     max_step_tokens : tokens of one step; bounds the memory for activations.
     """
 
-    def __init__(self, cache: KVCache, max_sequences: int, max_step_tokens: int) -> None:
+    def __init__(self, cache: BlockStorage, max_sequences: int, max_step_tokens: int) -> None:
         self.memory = BlockManager(cache)
         self.max_sequences, self.max_step_tokens = max_sequences, max_step_tokens
         self.arrived: list[Prompt] = []
