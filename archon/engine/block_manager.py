@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable
+from collections.abc import Sequence as SequenceOf
 
 from archon.engine.block_pool import BlockPool
 from archon.engine.kv_cache import BLOCK_SIZE, num_blocks_for
@@ -75,19 +76,37 @@ class BlockManager:
             assert prompt.tail_block is not None
             self.cache.copy_blocks(prompt.tail_block, blocks)
 
-    def grow(self, sequence: Sequence, num_spare: int = 0) -> bool:
-        """Blocks for all of a sequence's tokens."""
-        table = sequence.blocks or sequence.prompt.blocks[: sequence.num_shared_blocks]
-        blocks = self._allocate(num_blocks_for(sequence.num_tokens) - len(table), num_spare)
-        if blocks is not None:
-            table.extend(blocks)
-            sequence.blocks = table
-        return blocks is not None
+    def grow(self, sequences: SequenceOf[Sequence], num_spare: int = 0) -> bool:
+        """Blocks for all tokens of these sequences; one that is shared and to be written is
+        copied first."""
+        copies = [s.shares_last_block and self.pool.is_shared(s.blocks[-1]) for s in sequences]
+        needs = [
+            num_blocks_for(s.num_tokens) - (len(s.blocks) or s.num_shared_blocks) + copied
+            for s, copied in zip(sequences, copies, strict=True)
+        ]
+        blocks = self._allocate(sum(needs), num_spare)
+        if blocks is None:
+            return False
+        for sequence, num_blocks, copied in zip(sequences, needs, copies, strict=True):
+            table = sequence.blocks or sequence.prompt.blocks[: sequence.num_shared_blocks]
+            new = [blocks.pop() for _ in range(num_blocks)]
+            if copied:
+                self.cache.copy_blocks(table[-1], new[:1])
+                self.pool.free([table.pop()])
+            table.extend(new)
+            sequence.blocks, sequence.shares_last_block = table, False
+        return True
+
+    def share(self, sequence: Sequence) -> Sequence:
+        """A copy of a sequence that shares its blocks until one of the two writes."""
+        self.pool.share(sequence.own_blocks)
+        sequence.shares_last_block = sequence.num_computed % BLOCK_SIZE != 0
+        return sequence.copy()
 
     def give_own(self, sequence: Sequence) -> None:
         """Give a sequence's own blocks back."""
         self.pool.free(sequence.own_blocks)
-        sequence.blocks = array("i")
+        sequence.blocks, sequence.shares_last_block = array("i"), False
 
     def _allocate(self, count: int, num_spare: int) -> list[int] | None:
         if count + num_spare > self.num_available:

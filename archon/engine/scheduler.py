@@ -64,6 +64,8 @@ class Scheduler:
         """With blocks; those being computed are in ``prefilling`` too."""
         self.prefilling: dict[Prompt, None] = {}
         self.running: dict[Sequence, None] = {}
+        self.num_places = 0
+        """Taken by those that run; a beam search takes one for every beam from the start."""
         self.preempted: list[Sequence] = []
         """By order of starting."""
         self._numbers, self._tickets = count(), count()
@@ -85,13 +87,15 @@ class Scheduler:
         self._admit()
         batch = Batch()
         budget = self.max_step_tokens - len(self.running)
+        behind = {s.prompt for s in self.running if s.num_tokens - s.num_computed > 1}
         for sequence in self.running:
             stop = sequence.num_tokens
-            extra = stop - sequence.num_computed - 1
-            if extra > budget:
-                extra, stop = budget, sequence.num_computed + 1 + budget
-            budget -= extra
-            batch.add(sequence, stop)
+            if behind and sequence.prompt.request.beams and sequence.prompt in behind:
+                stop -= 1  # a search draws when all of its beams have been computed again
+            stop = min(stop, sequence.num_computed + 1 + budget)
+            if stop > sequence.num_computed:
+                budget -= stop - sequence.num_computed - 1
+                batch.add(sequence, stop)
         for prompt in self.prefilling:
             stop = min(prompt.num_needed, prompt.num_computed + budget)
             if stop < prompt.num_needed:  # chunks end where blocks end
@@ -116,14 +120,17 @@ class Scheduler:
         """Sequences of computed prompts that begin now: they run from here on."""
         started: list[Sequence] = []
         ready = [p for p in self.admitted if p.waiting and p not in self.prefilling]
-        while ready and not self.preempted and len(self.running) < self.max_sequences:
+        while ready and not self.preempted:
             prompt = min(ready, key=lambda p: (len(p.running), p.number))
+            if self.num_places + prompt.num_together > self.max_sequences:
+                break
             sequence = prompt.waiting[0]
             if not self._take(partial(self.memory.fork, sequence), not self.running, keep=prompt):
                 break
             prompt.waiting.popleft()
             sequence.ticket, sequence.num_computed = next(self._tickets), prompt.num_tokens
-            self._run(sequence, prompt.num_tokens)
+            self._charge(sequence, prompt.num_tokens)
+            self._run(sequence)
             started.append(sequence)
             if not prompt.waiting:
                 ready.remove(prompt)
@@ -132,6 +139,24 @@ class Scheduler:
             if not prompt.waiting:
                 self.memory.give_tail(prompt)
         return started
+
+    def branch(self, parents: list[Sequence]) -> list[Sequence]:
+        """The sequences that continue these beams of one search, one for each in the list.
+
+        A beam that stands there twice forks; one that does not stand there ends.
+        """
+        children: list[Sequence] = []
+        for parent in parents:
+            if parent in children:
+                child = self.memory.share(parent)
+                self._run(child)
+                children.append(child)
+            else:
+                children.append(parent)
+        for sequence in list(parents[0].prompt.running):
+            if sequence not in children:
+                self._stop(sequence)
+        return children
 
     def finish(self, sequence: Sequence) -> None:
         """Give a sequence's blocks back, and its prompt's with the last of them."""
@@ -154,31 +179,45 @@ class Scheduler:
 
     def _grow(self) -> None:
         """Blocks for the newest tokens; who started first gets them first."""
-        short = [s for s in self.running if len(s.blocks) * BLOCK_SIZE < s.num_tokens]
+        short = [
+            s
+            for s in self.running
+            if len(s.blocks) * BLOCK_SIZE < s.num_tokens or s.shares_last_block
+        ]
         short.sort(key=_ticket)
         for sequence in short:
-            while sequence in self.running and not self.memory.grow(sequence):
+            while sequence in self.running and not self.memory.grow([sequence]):
                 if not self._dismiss_latest():
                     self._preempt(max(self.running, key=_ticket))
 
     def _resume(self) -> None:
         """Let preempted sequences run again, in the order in which they had started."""
-        while self.preempted and len(self.running) < self.max_sequences:
-            sequence = self.preempted[0]
-            prompt = sequence.prompt
-            if prompt not in self.admitted or prompt in self.prefilling:
+        while self.preempted:
+            prompt = self.preempted[0].prompt
+            together = self.preempted[:1]
+            if prompt.request.beams:
+                together = [s for s in self.preempted if s.prompt is prompt]
+            if (
+                prompt not in self.admitted
+                or prompt in self.prefilling
+                or self.num_places + prompt.num_together > self.max_sequences
+                or not self._take(
+                    partial(self.memory.grow, together), not self.running, keep=prompt
+                )
+            ):
                 break
-            if not self._take(partial(self.memory.grow, sequence), not self.running, keep=prompt):
-                break
-            del self.preempted[0]
-            prompt.num_preempted -= 1
-            sequence.num_computed = prompt.num_shared_blocks * BLOCK_SIZE
-            self._run(sequence, min(sequence.num_cached, sequence.num_computed))
+            del self.preempted[: len(together)]
+            prompt.num_preempted -= len(together)
+            for sequence in together:
+                sequence.num_computed = prompt.num_shared_blocks * BLOCK_SIZE
+                self._charge(sequence, min(sequence.num_cached, sequence.num_computed))
+                self._run(sequence)
 
     def _admit(self) -> None:
         """Give prompts their blocks; while somebody is preempted, nobody but the first of them."""
         arrived = [self.preempted[0].prompt] if self.preempted else list(self.arrived)
-        room = self.max_sequences - len(self.running) - sum(len(p.waiting) for p in self.admitted)
+        num_waiting = sum(len(p.waiting) * p.num_together for p in self.admitted)
+        room = self.max_sequences - self.num_places - num_waiting
         num_ahead = sum(not p.running for p in self.admitted)
         for prompt in arrived:
             is_enough = room <= 0 and num_ahead >= MAX_AHEAD and not self.preempted
@@ -197,7 +236,7 @@ class Scheduler:
             prompt.num_cached = min(prompt.num_cached, prompt.num_computed)
             if prompt.num_computed < prompt.num_needed:
                 self.prefilling[prompt] = None
-            room -= len(prompt.waiting)
+            room -= len(prompt.waiting) * prompt.num_together
             num_ahead += 1
 
     def _take(
@@ -237,18 +276,32 @@ class Scheduler:
         insort(self.arrived, prompt, key=lambda p: p.number)
 
     def _preempt(self, sequence: Sequence) -> None:
-        self._stop(sequence)
-        sequence.prompt.num_preempted += 1
-        insort(self.preempted, sequence, key=_ticket)
+        prompt = sequence.prompt
+        for member in list(prompt.running) if prompt.request.beams else [sequence]:
+            self._stop(member)
+            prompt.num_preempted += 1
+            insort(self.preempted, member, key=_ticket)
 
-    def _run(self, sequence: Sequence, num_cached: int) -> None:
+    # ------------------------------------------------------------------------ counting
+
+    @staticmethod
+    def _charge(sequence: Sequence, num_cached: int) -> None:
+        """Say what of its prompt a sequence did not need computed; each computation counts once."""
         prompt = sequence.prompt
         sequence.num_cached = min(num_cached, prompt.num_cached)
-        prompt.num_cached = prompt.num_tokens  # what was computed of it is charged once
+        prompt.num_cached = prompt.num_tokens
+
+    def _run(self, sequence: Sequence) -> None:
+        prompt = sequence.prompt
+        if not (prompt.request.beams and prompt.running):
+            self.num_places += prompt.num_together
         self.running[sequence] = prompt.running[sequence] = None
 
     def _stop(self, sequence: Sequence) -> None:
-        del self.running[sequence], sequence.prompt.running[sequence]
+        prompt = sequence.prompt
+        del self.running[sequence], prompt.running[sequence]
+        if not (prompt.request.beams and prompt.running):
+            self.num_places -= prompt.num_together
         self.memory.give_own(sequence)
 
 

@@ -6,7 +6,7 @@ from array import array
 from collections import deque
 from collections.abc import Callable
 from collections.abc import Sequence as SequenceOf
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from torch import Tensor
@@ -51,6 +51,11 @@ class GenerationRequest:
     """Tokens that end a sequence; they are not part of the result."""
     logprobs: bool = False
     on_token: OnToken | None = None
+    beams: int = 0
+    """0 draws at random; more finds the likeliest texts by ``archon.engine.beam_search``: then the
+    rule is not used, ``draws`` number the best of them, and ``on_token`` is called at the end."""
+    length_penalty: float = 1.0
+    early_stopping: bool | Literal["never"] = False
     hold: Hold | None = None
     """While it is not released, the prompt's blocks are kept longer than others."""
 
@@ -67,6 +72,8 @@ class Generation:
     """Tokens of the prompt that were not computed for this draw."""
     ended_by: int | None = None
     """The stop token that was drawn, if that ended it."""
+    score: float | None = None
+    """What a beam search ranked it by (``archon.engine.beam_search``)."""
 
 
 @dataclass(slots=True, eq=False)
@@ -98,7 +105,8 @@ class Prompt:
     def __post_init__(self) -> None:
         self.num_tokens = self.num_cached = len(self.request.prompt_ids)
         self.num_shared_blocks = max(self.num_tokens - 1, 0) // BLOCK_SIZE
-        self.waiting.extend(Sequence(self, i) for i in range(len(self.request.draws)))
+        num_first = 1 if self.request.beams else len(self.request.draws)  # beams fork from one
+        self.waiting.extend(Sequence(self, i) for i in range(num_first))
 
     @property
     def num_needed(self) -> int:
@@ -111,9 +119,15 @@ class Prompt:
         return bool(self.waiting or self.running or self.num_preempted)
 
     @property
+    def num_together(self) -> int:
+        """Sequences that run together or not at all: the beams of a search, or one alone."""
+        return self.request.beams or 1
+
+    @property
     def num_own_blocks(self) -> int:
-        """Blocks that a sequence may need for itself at worst: the tail and the new tokens."""
-        return num_blocks_for(self.num_tokens + self.request.max_tokens) - self.num_shared_blocks
+        """Blocks that these need for themselves at worst: each the tail and the new tokens."""
+        num_blocks = num_blocks_for(self.num_tokens + self.request.max_tokens)
+        return (num_blocks - self.num_shared_blocks) * self.num_together
 
     @property
     def tail_block(self) -> int | None:
@@ -147,6 +161,10 @@ class Sequence:
     num_cached: int = 0
     """Tokens of the prompt that were not computed for this draw."""
     logprobs: list[float] = field(default_factory=list)
+    total_logprob: float = 0.0
+    """Of a beam: the sum over its tokens."""
+    shares_last_block: bool = False
+    """Whether the block that it writes next may be another beam's too."""
     draw_key: bytes = b""
 
     def __post_init__(self) -> None:
@@ -161,6 +179,15 @@ class Sequence:
     @property
     def own_blocks(self) -> array[int]:
         return self.blocks[self.num_shared_blocks :]
+
+    def copy(self) -> Sequence:
+        """The same text, to be continued otherwise; the blocks are the same ones."""
+        return replace(
+            self,
+            blocks=self.blocks[:],
+            token_ids=self.token_ids.copy(),
+            logprobs=self.logprobs.copy(),
+        )
 
     def tokens(self, start: int, stop: int) -> SequenceOf[int]:
         """Tokens at these positions, of prompt and draw."""
