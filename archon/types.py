@@ -1,6 +1,7 @@
 """The words that every part of Archon speaks: requests, completions, questions, candidates.
 
-All are immutable values. Tokens are counted in tokens, times in seconds, log-probabilities in nats.
+All but ``Hold`` are immutable values. Tokens are counted in tokens, times in seconds,
+log-probabilities in nats.
 """
 
 from __future__ import annotations
@@ -64,6 +65,20 @@ class Constraint:
     regex: str | None = None
 
 
+@dataclass(slots=True, eq=False)
+class Hold:
+    """Prompts asked under one hold will be read again until it is released.
+
+    A hint to what caches prompts: it keeps them longer than others while there is room for both.
+    """
+
+    released: bool = False
+
+    def release(self) -> None:
+        """Nobody will read them again. May be called from any thread, and twice."""
+        self.released = True
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """One question to a language model, asking for ``n`` draws.
@@ -84,6 +99,8 @@ class Request:
     """Return the log-probability of every generated token."""
     answer: AnswerKind | None = None
     """The kind of answer wanted."""
+    hold: Hold | None = field(default=None, compare=False, repr=False)
+    """Says how long the prompt is worth keeping; no draw depends on it."""
 
 
 # ------------------------------------------------------------------------- what it gives back

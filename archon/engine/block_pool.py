@@ -31,6 +31,10 @@ class BlockPool:
             assert self._references[block] > 0
             self._references[block] += 1
 
+    def is_shared(self, block: int) -> bool:
+        """Whether more than one refers to it."""
+        return self._references[block] > 1
+
     def free(self, blocks: Iterable[int]) -> None:
         """One reference less to each; a block without any is free."""
         for block in blocks:

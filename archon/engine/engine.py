@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from archon.engine.beam_search import BeamSearch
 from archon.engine.sampler import draw_key, sample, token_logprobs, uniform
 from archon.engine.scheduler import Batch, Scheduler
 from archon.engine.sequence import FinishReason, Generation, GenerationRequest, Prompt, Sequence
@@ -25,7 +26,7 @@ class EngineOptions:
 
     cache_bytes: int = 2 << 30
     """Memory for keys and values."""
-    max_sequences: int = 256
+    max_sequences: int = 512
     """Sequences that decode at once."""
     max_step_tokens: int = 1024
     """Tokens that one step computes at most."""
@@ -56,6 +57,7 @@ class Engine:
         max_step_tokens = max(options.max_step_tokens, options.max_sequences + 64)
         self.scheduler = Scheduler(self.cache, options.max_sequences, max_step_tokens)
         self._finished: dict[Prompt, list[Generation | None]] = {}
+        self._searches: dict[Prompt, BeamSearch] = {}
 
     @property
     def has_work(self) -> bool:
@@ -72,14 +74,17 @@ class Engine:
         prompt = Prompt(request)
         self._check(prompt)
         self._finished[prompt] = [None] * len(request.draws)
+        if request.beams:
+            self._searches[prompt] = BeamSearch(request)
         for sequence in prompt.waiting:
             draw = request.draws[sequence.index]
             sequence.draw_key = draw_key(request, draw, self.model_id)
-        self.scheduler.arrived.append(prompt)
+        self.scheduler.arrive(prompt)
         return prompt
 
     def cancel(self, prompt: Prompt) -> None:
         """Forget a request that has not come back; its memory is free at once."""
+        self._searches.pop(prompt, None)
         if self._finished.pop(prompt, None) is not None:
             self.scheduler.cancel(prompt)
 
@@ -106,6 +111,9 @@ class Engine:
         vocab_size = self.decoder.config.vocab_size
         if not 0 <= min(request.prompt_ids) <= max(request.prompt_ids) < vocab_size:
             raise EngineError("the prompt holds a token that the vocabulary does not have")
+        most = self.scheduler.max_sequences
+        if request.beams and not len(request.draws) <= request.beams <= most:
+            raise EngineError(f"a search needs as many beams as draws at least, {most} at most")
         total = prompt.num_tokens + request.max_tokens
         what = f"{prompt.num_tokens} prompt tokens and up to {request.max_tokens} new ones"
         if total > self.context_length:
@@ -147,6 +155,27 @@ class Engine:
         return rows
 
     def _draw(self, sequences: list[Sequence], logits_BV: Tensor) -> dict[Prompt, list[Generation]]:
+        """A token more for each sequence; returns the requests that this finishes."""
+        done: dict[Prompt, list[Generation]] = {}
+        rows_of: dict[Prompt | None, list[int]] = {}
+        for row, sequence in enumerate(sequences):
+            beams = sequence.prompt.request.beams
+            rows_of.setdefault(sequence.prompt if beams else None, []).append(row)
+        for prompt, rows in rows_of.items():
+            here = sequences if len(rows_of) == 1 else [sequences[row] for row in rows]
+            here_BV = logits_BV if len(rows_of) == 1 else logits_BV[rows]
+            if prompt is None:
+                self._sample(here, here_BV, done)
+            else:
+                self._search(prompt, here, here_BV, done)
+        return done
+
+    def _sample(
+        self,
+        sequences: list[Sequence],
+        logits_BV: Tensor,
+        done: dict[Prompt, list[Generation]],
+    ) -> None:
         rules = [s.prompt.request.rule for s in sequences]
         noise = [
             uniform(s.draw_key, len(s.token_ids)) if rule.temperature else 0.0
@@ -156,7 +185,6 @@ class Engine:
         logprobs: list[float] | None = None
         if any(s.prompt.request.logprobs for s in sequences):
             logprobs = token_logprobs(logits_BV, tokens_B).tolist()
-        done: dict[Prompt, list[Generation]] = {}
         for row, token in enumerate(tokens_B.tolist()):
             sequence = sequences[row]
             if logprobs is not None:
@@ -164,7 +192,28 @@ class Engine:
             reason = self._append(sequence, token)
             if reason is not None:
                 self._finish(sequence, reason, token, done)
-        return done
+
+    def _search(
+        self,
+        prompt: Prompt,
+        beams: list[Sequence],
+        logits_BV: Tensor,
+        done: dict[Prompt, list[Generation]],
+    ) -> None:
+        """Let the beams of a search go on by a token, or end it."""
+        search, num_cached = self._searches[prompt], beams[0].num_cached
+        running = search.advance(beams, logits_BV)
+        if running:
+            children = self.scheduler.branch([beams[c.beam] for c in running])
+            for child, continuation in zip(children, running, strict=True):
+                child.append(continuation.token)
+                child.logprobs.append(continuation.logprob)
+                child.total_logprob = continuation.total_logprob
+            return
+        for beam in beams:
+            self.scheduler.finish(beam)
+        del self._searches[prompt], self._finished[prompt]
+        done[prompt] = search.results(num_cached)
 
     @staticmethod
     def _append(sequence: Sequence, token: int) -> FinishReason | None:
@@ -172,7 +221,7 @@ class Engine:
         request = sequence.prompt.request
         if token in request.stop_ids:
             return "stop"
-        sequence.token_ids.append(token)
+        sequence.append(token)
         if request.on_token is not None and request.on_token(sequence.index, token):
             return "stop"
         return "length" if len(sequence.token_ids) >= request.max_tokens else None
@@ -193,8 +242,8 @@ class Engine:
             token_ids=tuple(sequence.token_ids),
             logprobs=tuple(sequence.logprobs[:num_tokens]) if request.logprobs else None,
             finish_reason=reason,
-            cached_tokens=prompt.num_tokens if sequence.index else prompt.num_cached,
+            cached_tokens=sequence.num_cached,
             ended_by=last_token if last_token in request.stop_ids else None,
         )
-        if not prompt.unfinished:
+        if not prompt.is_unfinished:
             done[prompt] = [g for g in self._finished.pop(prompt) if g is not None]

@@ -7,7 +7,6 @@ memory is never fragmented and sequences can share blocks (Kwon et al. 2023, arX
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -52,10 +51,10 @@ class KVCache:
 
         return take(self.k[layer]), take(self.v[layer])
 
-    def copy_blocks(self, source: int, targets: Sequence[int]) -> None:
+    def copy_blocks(self, source: int, targets: list[int]) -> None:
         """Copy one block, all layers, to each target."""
         for storage in (self.k, self.v):
-            storage[:, list(targets)] = storage[:, [source]]
+            storage[:, targets] = storage[:, [source]]
 
 
 def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from archon.engine.kv_cache import BLOCK_SIZE, KVCache, num_blocks_for
+from archon.engine.kv_cache import BLOCK_SIZE, num_blocks_for
 from archon.engine.sampler import token_logprobs
-from archon.engine.span import Span, SpanDecoder
+from archon.engine.span import BlockStorage, Span, SpanDecoder
 
 
 def perplexity(decoder: SpanDecoder, token_ids: Sequence[int], window: int = 512) -> float:
@@ -38,7 +38,7 @@ def perplexity(decoder: SpanDecoder, token_ids: Sequence[int], window: int = 512
     return math.exp(total / count)
 
 
-def window_logits(decoder: SpanDecoder, cache: KVCache, token_ids: Sequence[int]) -> Tensor:
+def window_logits(decoder: SpanDecoder, cache: BlockStorage, token_ids: Sequence[int]) -> Tensor:
     """Next-token logits after every token of one text, (T, V); nothing else uses the cache."""
     assert cache.num_blocks * BLOCK_SIZE >= len(token_ids)
     blocks = array("i", range(num_blocks_for(len(token_ids))))

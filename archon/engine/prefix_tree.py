@@ -5,17 +5,19 @@ last ``BLOCK_SIZE`` of them. Prompts that begin alike walk the same path, so a p
 once and shared. A prompt enters its nodes before they are computed (``ready`` is false until
 then): another that begins alike and arrives meanwhile sees that it pays to wait.
 
-A node used by a live prompt is never evicted; of the others, the least recently used leaf goes
-first.
+A node used by a live prompt is never evicted. Of the others the least recently used leaf goes
+first, and those that a ``Hold`` pins, as somebody will read them again, go last.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 
 from archon.engine.kv_cache import BLOCK_SIZE
+from archon.types import Hold
 
 _Key = tuple[int, ...]
 
@@ -31,6 +33,8 @@ class PrefixNode:
     children: dict[_Key, PrefixNode] = field(default_factory=dict)
     users: int = 0
     """Live prompts whose path runs through this node."""
+    pins: int = 0
+    """Holds that are not released and under which it was used."""
     ready: bool = False
     last_used: int = 0
 
@@ -41,14 +45,20 @@ class PrefixTree:
     def __init__(self) -> None:
         self._root = PrefixNode((), -1, None)
         self._nodes: set[PrefixNode] = set()
+        self._num_unused = 0
         self._clock = 0
+        self._held: dict[Hold, set[PrefixNode]] = {}
+        self._leaves: list[tuple[bool, int, int, PrefixNode]] = []
+        """A heap of what may be evicted: (pinned, last used, tie-breaker, node). An entry counts
+        only while it describes its node as it is."""
+        self._tie_breaker = count()
 
     def match(self, token_ids: Sequence[int]) -> list[PrefixNode]:
         """The longest known path of whole blocks along these tokens, ready or not."""
         path: list[PrefixNode] = []
         node = self._root
-        for key in _blocks(token_ids):
-            child = node.children.get(key)
+        for at in range(0, len(token_ids) - BLOCK_SIZE + 1, BLOCK_SIZE):
+            child = node.children.get(tuple(token_ids[at : at + BLOCK_SIZE]))
             if child is None:
                 break
             path.append(child)
@@ -65,50 +75,90 @@ class PrefixTree:
         """
         node = path[-1] if path else self._root
         path = list(path)
-        keys = list(_blocks(token_ids))[len(path) :]
-        for key, block in zip(keys, blocks, strict=True):
-            child = PrefixNode(key, block, node)
-            node.children[key] = child
+        for block in blocks:
+            at = len(path) * BLOCK_SIZE
+            child = PrefixNode(tuple(token_ids[at : at + BLOCK_SIZE]), block, node)
+            assert len(child.key) == BLOCK_SIZE
+            node.children[child.key] = child
             self._nodes.add(child)
+            self._num_unused += 1
             path.append(child)
             node = child
         self._clock += 1
         for node in path:
+            self._num_unused -= not node.users
             node.users += 1
             node.last_used = self._clock
         return path
 
     def release(self, path: Sequence[PrefixNode]) -> list[int]:
         """End a use of a path; returns the blocks of nodes that nobody will make ready now."""
-        for node in path:
+        freed: list[int] = []
+        for node in reversed(path):
             node.users -= 1
-        return [self._remove(node) for node in reversed(path) if not node.ready and not node.users]
+            if not node.users:
+                self._num_unused += 1
+                if node.ready:
+                    self._note_leaf(node)
+                else:
+                    freed.append(self._remove(node))
+        return freed
+
+    # ----------------------------------------------------------------------------------- pins
+
+    def pin(self, hold: Hold, path: Iterable[PrefixNode]) -> None:
+        """Evict a path that is in use after all others, until the hold is released."""
+        if hold.released:
+            return
+        held = self._held.setdefault(hold, set())
+        for node in path:
+            if node not in held:
+                held.add(node)
+                node.pins += 1
+
+    def drop_released_pins(self) -> None:
+        """Let go of what was pinned by holds that have been released since."""
+        for hold in [hold for hold in self._held if hold.released]:
+            for node in self._held.pop(hold):
+                node.pins -= 1
+                self._note_leaf(node)
+
+    # ------------------------------------------------------------------------------- eviction
 
     def num_evictable(self) -> int:
         """Blocks that ``evict`` could free."""
-        return sum(1 for node in self._nodes if not node.users)
+        return self._num_unused
 
     def evict(self, count: int) -> list[int]:
-        """Drop ``count`` unused blocks, or all there are: always the least recently used leaf."""
-        leaves = [(n.last_used, n.block, n) for n in self._nodes if not n.users and not n.children]
-        heapq.heapify(leaves)
+        """Drop ``count`` unused blocks, or all there are, pinned ones last."""
         freed: list[int] = []
-        while leaves and len(freed) < count:
-            node = heapq.heappop(leaves)[-1]
-            freed.append(self._remove(node))
-            parent = node.parent
-            if parent in self._nodes and not parent.users and not parent.children:
-                heapq.heappush(leaves, (parent.last_used, parent.block, parent))
+        while self._leaves and len(freed) < count:
+            entry = heapq.heappop(self._leaves)
+            if self._is_true(entry):
+                freed.append(self._remove(entry[-1]))
         return freed
 
+    def _note_leaf(self, node: PrefixNode) -> None:
+        """Enter a node in the order of eviction, if it may be evicted."""
+        if node in self._nodes and not node.users and not node.children:
+            entry = (node.pins > 0, node.last_used, next(self._tie_breaker), node)
+            heapq.heappush(self._leaves, entry)
+            if len(self._leaves) > 2 * len(self._nodes) + 64:
+                newest = {e[-1]: e for e in self._leaves if self._is_true(e)}
+                self._leaves = sorted(newest.values())
+
+    def _is_true(self, entry: tuple[bool, int, int, PrefixNode]) -> bool:
+        pinned, last_used, _, node = entry
+        is_free = node in self._nodes and not node.users and not node.children
+        return is_free and (pinned, last_used) == (node.pins > 0, node.last_used)
+
     def _remove(self, node: PrefixNode) -> int:
-        assert node.parent is not None
+        parent = node.parent
+        assert parent is not None
         assert not node.children
-        del node.parent.children[node.key]
+        assert not node.users
+        del parent.children[node.key]
         self._nodes.discard(node)
+        self._num_unused -= 1
+        self._note_leaf(parent)
         return node.block
-
-
-def _blocks(token_ids: Sequence[int]) -> list[_Key]:
-    whole = len(token_ids) // BLOCK_SIZE * BLOCK_SIZE
-    return [tuple(token_ids[at : at + BLOCK_SIZE]) for at in range(0, whole, BLOCK_SIZE)]

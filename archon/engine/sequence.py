@@ -6,13 +6,14 @@ from array import array
 from collections import deque
 from collections.abc import Callable
 from collections.abc import Sequence as SequenceOf
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from torch import Tensor
 
 from archon.engine.kv_cache import BLOCK_SIZE, num_blocks_for
 from archon.engine.prefix_tree import PrefixNode
+from archon.types import Hold
 
 FinishReason = Literal["stop", "length"]
 OnToken = Callable[[int, int], bool]
@@ -50,6 +51,13 @@ class GenerationRequest:
     """Tokens that end a sequence; they are not part of the result."""
     logprobs: bool = False
     on_token: OnToken | None = None
+    beams: int = 0
+    """0 draws at random; more finds the likeliest texts by ``archon.engine.beam_search``: then the
+    rule is not used, ``draws`` number the best of them, and ``on_token`` is called at the end."""
+    length_penalty: float = 1.0
+    early_stopping: bool | Literal["never"] = False
+    hold: Hold | None = None
+    """While it is not released, the prompt's blocks are kept longer than others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +72,8 @@ class Generation:
     """Tokens of the prompt that were not computed for this draw."""
     ended_by: int | None = None
     """The stop token that was drawn, if that ended it."""
+    score: float | None = None
+    """What a beam search ranked it by (``archon.engine.beam_search``)."""
 
 
 @dataclass(slots=True, eq=False)
@@ -71,9 +81,15 @@ class Prompt:
     """A request on its way: its prompt's blocks, and its sequences by where they stand."""
 
     request: GenerationRequest
+    num_tokens: int = field(init=False)
+    num_shared_blocks: int = field(init=False)
+    """The whole blocks before the prompt's last token: what sequences share by reference."""
+    number: int = 0
+    """In the order of arrival."""
     waiting: deque[Sequence] = field(default_factory=deque)
     """Sequences that have not drawn their first token."""
-    unfinished: int = 0
+    running: dict[Sequence, None] = field(default_factory=dict)
+    num_preempted: int = 0
     path: list[PrefixNode] = field(default_factory=list)
     """Nodes of the prefix tree that hold the prompt's shared blocks."""
     blocks: array[int] = field(default_factory=_no_blocks)
@@ -82,27 +98,36 @@ class Prompt:
     num_computed: int = 0
     """Tokens whose keys and values are in the cache."""
     num_cached: int = 0
+    """Tokens that need not be computed for the next sequence to start: it is charged the rest."""
     last_logits_V: Tensor | None = None
     """Logits after the prompt, once it is computed and while sequences wait for them."""
 
     def __post_init__(self) -> None:
-        if not self.waiting:
-            self.waiting = deque(Sequence(self, i) for i in range(len(self.request.draws)))
-            self.unfinished = len(self.waiting)
+        self.num_tokens = self.num_cached = len(self.request.prompt_ids)
+        self.num_shared_blocks = max(self.num_tokens - 1, 0) // BLOCK_SIZE
+        num_first = 1 if self.request.beams else len(self.request.draws)  # beams fork from one
+        self.waiting.extend(Sequence(self, i) for i in range(num_first))
 
     @property
-    def num_tokens(self) -> int:
-        return len(self.request.prompt_ids)
+    def num_needed(self) -> int:
+        """Tokens to be computed as the prompt's: what running sequences share is enough for them,
+        those that wait need the logits after the last."""
+        return self.num_tokens if self.waiting else self.num_shared_blocks * BLOCK_SIZE
 
     @property
-    def num_shared_blocks(self) -> int:
-        """The whole blocks before the prompt's last token: what sequences share by reference."""
-        return (self.num_tokens - 1) // BLOCK_SIZE
+    def is_unfinished(self) -> bool:
+        return bool(self.waiting or self.running or self.num_preempted)
+
+    @property
+    def num_together(self) -> int:
+        """Sequences that run together or not at all: the beams of a search, or one alone."""
+        return self.request.beams or 1
 
     @property
     def num_own_blocks(self) -> int:
-        """Blocks that a sequence may need for itself at worst: the tail and the new tokens."""
-        return num_blocks_for(self.num_tokens + self.request.max_tokens) - self.num_shared_blocks
+        """Blocks that these need for themselves at worst: each the tail and the new tokens."""
+        num_blocks = num_blocks_for(self.num_tokens + self.request.max_tokens)
+        return (num_blocks - self.num_shared_blocks) * self.num_together
 
     @property
     def tail_block(self) -> int | None:
@@ -122,27 +147,47 @@ class Sequence:
     prompt: Prompt
     index: int
     """Which of its request's draws this is."""
+    num_tokens: int = field(init=False)
+    """Tokens of prompt and draw."""
+    num_shared_blocks: int = field(init=False)
+    ticket: int = -1
+    """In the order of starting; who started earlier is never preempted for who started later."""
     blocks: array[int] = field(default_factory=_no_blocks)
     """Block table: the prompt's shared blocks, and behind them its own."""
     token_ids: list[int] = field(default_factory=list)
     """Drawn so far."""
     num_computed: int = 0
     """Tokens, the prompt's included, whose keys and values are in the cache."""
+    num_cached: int = 0
+    """Tokens of the prompt that were not computed for this draw."""
     logprobs: list[float] = field(default_factory=list)
+    total_logprob: float = 0.0
+    """Of a beam: the sum over its tokens."""
+    shares_last_block: bool = False
+    """Whether the block that it writes next may be another beam's too."""
     draw_key: bytes = b""
 
-    @property
-    def num_tokens(self) -> int:
-        """Tokens of prompt and draw."""
-        return self.prompt.num_tokens + len(self.token_ids)
+    def __post_init__(self) -> None:
+        self.num_tokens = self.prompt.num_tokens + len(self.token_ids)
+        self.num_shared_blocks = self.prompt.num_shared_blocks
 
-    @property
-    def num_shared_blocks(self) -> int:
-        return self.prompt.num_shared_blocks
+    def append(self, token: int) -> None:
+        """Add a token to the draw."""
+        self.token_ids.append(token)
+        self.num_tokens += 1
 
     @property
     def own_blocks(self) -> array[int]:
         return self.blocks[self.num_shared_blocks :]
+
+    def copy(self) -> Sequence:
+        """The same text, to be continued otherwise; the blocks are the same ones."""
+        return replace(
+            self,
+            blocks=self.blocks[:],
+            token_ids=self.token_ids.copy(),
+            logprobs=self.logprobs.copy(),
+        )
 
     def tokens(self, start: int, stop: int) -> SequenceOf[int]:
         """Tokens at these positions, of prompt and draw."""

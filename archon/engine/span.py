@@ -5,13 +5,12 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from archon.engine.config import DecoderConfig
-from archon.engine.kv_cache import KVCache
 from archon.engine.linear import Precision
 
 
@@ -36,6 +35,18 @@ class Span:
         return self.start + len(self.token_ids)
 
 
+class BlockStorage(Protocol):
+    """Keys and values in the layout of the decoder that made it; ``BlockPool`` knows which blocks
+    are free."""
+
+    @property
+    def num_blocks(self) -> int: ...
+
+    def copy_blocks(self, source: int, targets: list[int]) -> None:
+        """Copy one block, all layers, to each target."""
+        ...
+
+
 class SpanDecoder(Protocol):
     """What the engine needs of a decoder."""
 
@@ -53,13 +64,13 @@ class SpanDecoder(Protocol):
         """Bytes of one cache block, keys and values of all layers together."""
         ...
 
-    def new_cache(self, num_blocks: int) -> KVCache:
+    def new_cache(self, num_blocks: int) -> BlockStorage:
         """Storage in the layout that this decoder wants."""
         ...
 
-    def __call__(self, spans: Sequence[Span], cache: KVCache) -> Tensor:
-        """Run one step: fills the cache; returns logits (rows, V) in float32.
+    def __call__(self, spans: Sequence[Span], cache: Any) -> Tensor:
+        """Run one step: fills a cache that it has made; returns logits (rows, V) in float32.
 
-        The rows are those that the spans want, in their order.
+        The rows are those that the spans want, in their order. The next step may overwrite them.
         """
         ...

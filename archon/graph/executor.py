@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 
 from archon.errors import BudgetError, LMError, NodeError
@@ -22,6 +22,7 @@ from archon.types import (
     Completion,
     Constraint,
     Event,
+    Hold,
     Message,
     NodeFinished,
     NodeStarted,
@@ -47,6 +48,8 @@ class Run:
     meter: Meter
     trace: Trace
     started: float
+    hold: Hold = field(default_factory=Hold)
+    """Tells the models to keep the prompts of this question while nodes may read them again."""
 
 
 async def execute(graph: Graph, nodes: Mapping[str, GraphNode], run: Run) -> list[Candidate]:
@@ -62,9 +65,14 @@ async def execute(graph: Graph, nodes: Mapping[str, GraphNode], run: Run) -> lis
         name: loop.create_future() for name in graph.order
     }
 
+    asking = set(run.uses)
+
     async def step(name: str) -> None:
         inputs = [await passed_on[source] for source in graph.inputs[name]]
         passed_on[name].set_result(await _run_node(name, graph, nodes[name], inputs, run))
+        asking.discard(name)
+        if not asking:
+            run.hold.release()
 
     max_seconds = None if graph.spec.budget is None else graph.spec.budget.max_seconds
     try:
@@ -72,6 +80,8 @@ async def execute(graph: Graph, nodes: Mapping[str, GraphNode], run: Run) -> lis
             await run_all(step(name) for name in graph.order)
     except TimeoutError:  # a node's own would be a NodeError
         raise BudgetError(f"the budget of {max_seconds:g} seconds is used up") from None
+    finally:
+        run.hold.release()
     return passed_on[graph.spec.output].result()
 
 
@@ -133,6 +143,7 @@ class Context:
             sampling=use.sampling,
             constraint=self._constraint,
             answer=answer,
+            hold=run.hold,
         )
         start = perf_counter()
         completions = await use.lm.generate(request, self._on_event)

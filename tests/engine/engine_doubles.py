@@ -15,6 +15,7 @@ from archon.engine.engine import Engine, EngineOptions
 from archon.engine.linear import Precision
 from archon.engine.loading import load_decoder
 from archon.engine.sequence import Generation, GenerationRequest, Prompt, SamplingRule, Sequence
+from archon.engine.span import SpanDecoder
 from archon.engine.weights import RandomWeights
 
 CPU = torch.device("cpu")
@@ -50,7 +51,7 @@ class RecordingEngine(Engine):
 
 
 def tiny_engine(
-    decoder: Decoder | None = None,
+    decoder: SpanDecoder | None = None,
     *,
     num_blocks: int = 256,
     max_sequences: int = 32,
@@ -108,4 +109,4 @@ def assert_close_logits(found: Tensor, expected: Tensor, bound: float = 1e-4) ->
 
 def num_free(engine: Engine) -> int:
     """Blocks that nobody uses, those that the prefix tree may drop included."""
-    return engine.scheduler.pool.num_free + engine.scheduler.tree.num_evictable()
+    return engine.scheduler.memory.num_available

@@ -19,6 +19,7 @@ from hypothesis.stateful import (
 from archon.engine.block_pool import BlockPool
 from archon.engine.kv_cache import BLOCK_SIZE, KVCache, bytes_per_block, num_blocks_for
 from archon.engine.prefix_tree import PrefixNode, PrefixTree
+from archon.types import Hold
 
 # ----------------------------------------------------------------------------------- KV cache
 
@@ -132,6 +133,17 @@ def test_the_least_recently_used_leaf_is_evicted_first() -> None:
     assert tree.evict(1) == []
 
 
+def test_the_order_of_eviction_stays_true_over_many_uses() -> None:
+    tree = PrefixTree()
+    for number in range(4):
+        tree.release(enter(tree, tokens(number), [number]))
+    for _ in range(300):
+        tree.release(enter(tree, tokens(2), []))
+    tree.release(enter(tree, tokens(0), []))
+    assert len(tree._leaves) < 100
+    assert tree.evict(4) == [1, 3, 2, 0]
+
+
 def test_what_is_in_use_is_never_evicted() -> None:
     tree = PrefixTree()
     tree.release(enter(tree, tokens(1, 2, 3), [10, 11, 12]))
@@ -160,7 +172,8 @@ class TreeMachine(RuleBasedStateMachine):
         self.tree = PrefixTree()
         self.free = set(range(12))
         self.users: list[list[PrefixNode]] = []
-        self.known: dict[tuple[int, ...], int] = {}
+        self.holds = [Hold(), Hold()]
+        self.pinned: list[set[PrefixNode]] = [set(), set()]
 
     @rule(target=paths, numbers=st.lists(st.integers(0, 2), max_size=5))
     def enter(self, numbers: list[int]) -> list[PrefixNode]:
@@ -193,11 +206,30 @@ class TreeMachine(RuleBasedStateMachine):
             self.users.remove(path)
             self.free.update(self.tree.release(path))
 
+    @rule(path=paths, which=st.integers(0, 1))
+    def pin(self, path: list[PrefixNode], which: int) -> None:
+        if path in self.users:
+            self.tree.pin(self.holds[which], path)
+            self.pinned[which].update(path)
+
+    @rule(which=st.integers(0, 1))
+    def release_hold(self, which: int) -> None:
+        self.holds[which].release()
+        self.tree.drop_released_pins()
+        self.holds[which] = Hold()
+        self.pinned[which].clear()
+
     @rule(count=st.integers(1, 12))
     def make_room(self, count: int) -> None:
         before = self.tree.num_evictable()
+        candidates = {n.block: n for n in self.tree._nodes if not n.users}
+        kept = self.pinned[0] | self.pinned[1]
         freed = self.tree.evict(count)
         assert len(freed) == min(count, before)
+        num_loose = sum(node not in kept for node in candidates.values())
+        assert [candidates[block] in kept for block in freed] == [
+            i >= num_loose for i in range(len(freed))
+        ]
         assert self.free.isdisjoint(freed)
         self.free.update(freed)
 
@@ -212,6 +244,8 @@ class TreeMachine(RuleBasedStateMachine):
         for node in self.tree._nodes:
             assert node.users == sum(any(n is node for n in path) for path in self.users)
             assert node.ready or node.users
+            assert node.pins == sum(node in pinned for pinned in self.pinned)
+        assert self.tree.num_evictable() == sum(not node.users for node in self.tree._nodes)
 
 
 TestTree = TreeMachine.TestCase

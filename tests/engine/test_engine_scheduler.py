@@ -115,6 +115,19 @@ def test_a_prefix_that_is_being_computed_in_chunks_is_waited_for(decoder: Decode
     assert [draws[0].cached_tokens for draws in results] == [0, 288, 288]
 
 
+def test_who_waits_for_a_prefix_stalls_nobody_behind_it(decoder: Decoder) -> None:
+    engine = tiny_engine(decoder, max_sequences=8, max_step_tokens=72)
+    shared = prompt_of(400)
+    first, second = (engine.add(make_request((*shared, i), max_tokens=2)) for i in range(2))
+    other = engine.add(make_request(prompt_of(20, seed=1), max_tokens=2))
+    engine.step()
+    assert first.num_computed > 0
+    assert second in engine.scheduler.arrived
+    assert other in engine.scheduler.admitted
+    finished = finish(engine)
+    assert finished[first] < finished[second]
+
+
 def test_an_equal_prompt_is_found_up_to_its_last_block(decoder: Decoder) -> None:
     engine = tiny_engine(decoder)
     for length, cached in ((16, 0), (17, 16), (33, 32), (40, 32), (48, 32)):
@@ -194,14 +207,47 @@ def test_more_draws_than_sequences_at_once_all_come(decoder: Decoder) -> None:
     assert prompt in done
 
 
-def test_a_large_request_does_not_keep_out_those_before_it(decoder: Decoder) -> None:
+def test_a_large_request_keeps_nobody_out(decoder: Decoder) -> None:
     engine = tiny_engine(decoder, max_sequences=4)
     first = engine.add(make_request(prompt_of(20, seed=1), max_tokens=4))
     large = engine.add(make_request(prompt_of(20, seed=2), draws=tuple(range(40)), max_tokens=4))
     last = engine.add(make_request(prompt_of(20, seed=3), max_tokens=4))
     finished = finish(engine)
     assert finished[first] < finished[large]
-    assert finished[first] < finished[last]
+    assert finished[last] < finished[large]
+
+
+def test_places_go_to_the_request_that_has_the_fewest(decoder: Decoder) -> None:
+    engine = tiny_engine(decoder, max_sequences=8)
+    lengths = [3 + i % 5 for i in range(200)]  # so that places become free one by one
+    ends: dict[int, int] = {}
+
+    def on_token(index: int, token: int) -> bool:
+        ends[index] = ends.get(index, 0) + 1
+        return ends[index] >= lengths[index]
+
+    large = engine.add(make_request(prompt_of(20), draws=tuple(range(200)), on_token=on_token))
+    for _ in range(5):
+        engine.step()
+    late = [
+        engine.add(make_request(prompt_of(20, seed=i), draws=tuple(range(4)), max_tokens=30))
+        for i in (1, 2)
+    ]
+    for _ in range(15):
+        engine.step()
+    assert sorted(len(prompt.running) for prompt in (large, *late)) == [2, 3, 3]
+    finished = finish(engine)
+    assert max(finished[prompt] for prompt in late) < finished[large]
+
+
+def test_a_prompt_is_computed_while_every_place_is_taken(decoder: Decoder) -> None:
+    engine = tiny_engine(decoder, max_sequences=2)
+    engine.add(make_request(prompt_of(20), draws=tuple(range(50)), max_tokens=30))
+    engine.step()
+    late = engine.add(make_request(prompt_of(40, seed=1)))
+    engine.step()
+    assert late.num_computed == 40
+    assert not late.running
 
 
 def test_old_prefixes_make_room_for_new_prompts(decoder: Decoder) -> None:

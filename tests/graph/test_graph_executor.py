@@ -76,6 +76,65 @@ async def test_nodes_whose_inputs_are_there_run_at_the_same_time_and_others_wait
     assert [c.id.node for c in answer.candidates] == ["a", "a2", "b", "c"]
 
 
+async def test_prompts_are_held_until_the_last_node_that_asks_is_done() -> None:
+    gate, holds = Gate(), []
+    nodes = {
+        "a": bare("a"),
+        "b": bare("b", inputs=["a"]),
+        "best": {"type": "vote", "inputs": ["b"]},
+    }
+
+    class Watched:
+        capabilities = gate.capabilities
+
+        async def generate(self, request: Request, on_event: OnEvent | None) -> list[Completion]:
+            assert request.hold is not None
+            holds.append(request.hold)
+            return await gate.generate(request, on_event)
+
+    arch = make_architecture(nodes, "best", Watched())
+    released: list[bool] = []
+
+    def on_event(event: Event) -> None:
+        if isinstance(event, NodeFinished):
+            released.append(holds[0].released)
+
+    answering = asyncio.create_task(arch.answer(Question("?"), on_event=on_event))
+    await gate.until_waiting("a ?")
+    gate.open("a ?")
+    await gate.until_waiting("b ?")
+    assert not holds[0].released
+    gate.open("b ?")
+    await answering
+    assert released == [False, False, True]  # the vote reads no prompt
+    assert holds[0] is holds[1]
+
+
+@pytest.mark.parametrize("how", ["cancelled", "failed"])
+async def test_a_run_that_ends_early_holds_nothing(how: str) -> None:
+    reached = asyncio.Event()
+    holds = []
+
+    class Stuck:
+        capabilities = frozenset({"chat"})
+
+        async def generate(self, request: Request, on_event: OnEvent | None) -> list[Completion]:
+            holds.append(request.hold)
+            reached.set()
+            if how == "failed":
+                raise LMError("no")
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    nodes = {"a": bare("a"), "b": bare("b", inputs=["a"])}
+    answering = asyncio.create_task(make_architecture(nodes, "b", Stuck()).arun("?"))
+    await reached.wait()
+    answering.cancel()
+    with pytest.raises((asyncio.CancelledError, NodeError)):
+        await answering
+    assert [hold is not None and hold.released for hold in holds] == [True]
+
+
 async def test_cancellation_leaves_nothing_behind() -> None:
     gate = Gate()
     nodes = {

@@ -17,7 +17,7 @@ from archon.lm.local import open_local
 from archon.lm.local.lm import LocalLM
 from archon.lm.local.stream import TextStream
 from archon.spec.model import LocalCard
-from archon.types import Event, Message, Request, SamplingParams, TokenDelta
+from archon.types import Event, Hold, Message, Request, SamplingParams, TokenDelta
 
 QUESTION = Request((Message("user", "the answer"),), sampling=SamplingParams(0.9, max_tokens=20))
 STOP_ID = tiny_vocabulary().tokens.index("<|im_end|>")
@@ -49,6 +49,17 @@ async def test_usage_counts_prompt_cache_and_tokens(lm: LocalLM) -> None:
     [again] = await lm.generate(QUESTION)
     assert again.usage.cached_tokens == (len(prompt_ids) - 1) // 16 * 16
     assert again.text == completions[0].text
+
+
+async def test_a_hold_reaches_the_engine(lm: LocalLM) -> None:
+    hold = Hold()
+    long = Message("user", "a long question " * 10)
+    await lm.generate(replace(QUESTION, messages=(long,), hold=hold))
+    tree = lm.worker.engine.scheduler.memory.tree
+    assert hold in tree._held
+    hold.release()
+    await lm.generate(QUESTION)
+    assert hold not in tree._held
 
 
 async def test_prompts_are_named_by_model_and_tokens(lm: LocalLM, tmp_path: Path) -> None:

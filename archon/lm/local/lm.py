@@ -108,6 +108,7 @@ class LocalLM:
                 stop_ids=self.tokenizer.stop_ids,
                 logprobs=request.logprobs,
                 on_token=self._on_token(streams, request.first_draw, on_event),
+                hold=request.hold,
             )
         )
         prompt = {self._digest(prompt_ids): len(prompt_ids)}

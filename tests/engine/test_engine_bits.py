@@ -1,0 +1,88 @@
+"""In int8 on the CPU a draw is the same to the bit, whatever else the engine does."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+import torch
+from engine_doubles import (
+    CPU,
+    RecordingEngine,
+    make_request,
+    prompt_of,
+    run_all,
+    tiny_config,
+    tiny_engine,
+)
+
+from archon.engine.loading import load_decoder
+from archon.engine.native import NativeDecoder
+from archon.engine.sequence import GenerationRequest, Prompt, SamplingRule
+from archon.engine.weights import RandomWeights
+
+RULES = (
+    SamplingRule(temperature=1.0),
+    SamplingRule(temperature=0.8, top_k=20),
+    SamplingRule(temperature=1.2, top_p=0.9),
+    SamplingRule(),
+)
+
+
+@pytest.fixture(scope="module")
+def decoder() -> NativeDecoder:
+    shape = tiny_config(width=64, ffn_width=64, head_width=16)
+    decoder = load_decoder(RandomWeights(shape), "int8", CPU)
+    if not isinstance(decoder, NativeDecoder):
+        pytest.skip("the kernels need AVX-512 VNNI and a C++ compiler")
+    return decoder
+
+
+def random_requests(rng: random.Random, count: int) -> list[GenerationRequest]:
+    return [
+        make_request(
+            prompt_of(rng.choice([0, 20, 70]), seed=rng.randrange(2))
+            + prompt_of(rng.randint(1, 50), seed=rng.randrange(5)),
+            draws=tuple(range(rng.randint(1, 4))),
+            rule=rng.choice(RULES),
+            max_tokens=rng.randint(1, 60),
+        )
+        for _ in range(count)
+    ]
+
+
+def run(
+    engine: RecordingEngine, requests: list[GenerationRequest], rng: random.Random
+) -> tuple[list[list[torch.Tensor]], int]:
+    """Run requests that come at random steps; their logits, and how often somebody gave way."""
+    order = rng.sample(range(len(requests)), len(requests))
+    prompts: dict[int, Prompt] = {}
+    num_preempted = 0
+    while order or engine.has_work:
+        while order and (rng.random() < 0.3 or not engine.has_work):
+            index = order.pop()
+            prompts[index] = engine.add(requests[index])
+        engine.step()
+        num_preempted += len(engine.scheduler.preempted)
+    logits = [
+        [torch.stack(engine.logits[prompts[i], j]) for j in range(len(request.draws))]
+        for i, request in enumerate(requests)
+    ]
+    return logits, num_preempted
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_logits_and_draws_are_the_same_whatever_the_company(
+    seed: int, decoder: NativeDecoder
+) -> None:
+    rng = random.Random(seed)
+    requests = random_requests(rng, 10)
+    pressed = tiny_engine(decoder, num_blocks=14, max_step_tokens=rng.choice([1, 100]))
+    for request in rng.sample(requests, 2):  # what the cache holds before
+        run_all(pressed, request)
+    found, num_preempted = run(pressed, requests, rng)
+    assert num_preempted > 0
+    for request, draws in zip(requests, found, strict=True):
+        [alone], _ = run(tiny_engine(decoder), [request], rng)
+        for ours, theirs in zip(draws, alone, strict=True):
+            assert torch.equal(ours, theirs)
