@@ -4,7 +4,7 @@ Read it in this order: ``gguf``, ``dequantize`` and ``folder`` (the files), ``co
 ``weights`` (what a decoder needs of them), ``linear``, ``attention`` and ``decoder`` (the
 transformer), ``kv_cache`` and ``prefix_tree`` (what it remembers), ``sequence``, ``scheduler``,
 ``sampler`` and ``engine`` (one step: schedule, run, postprocess), ``worker`` (the thread that
-steps).
+steps). On a GPU, ``padding`` and ``cuda_graphs`` replay steps, and ``cuda_attention`` attends.
 
 Shapes are written as suffixes, under one legend:
 
