@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from engine_doubles import CPU, GREEDY, assert_close_logits, make_request, prompt_of, run_all
+from engine_doubles import (
+    CPU,
+    GREEDY,
+    assert_close_logits,
+    make_request,
+    prompt_of,
+    run_all,
+    tiny_config,
+)
 from gguf import GGMLQuantizationType as TensorType
 from tiny_models import TinyModel, tiny_vocabulary, write_gguf
 from transformers_reference import reference_logits, reference_model
@@ -17,9 +25,10 @@ from archon.engine.engine import Engine
 from archon.engine.gguf import GGUFFile
 from archon.engine.linear import Precision
 from archon.engine.loading import load_decoder
+from archon.engine.native import NativeDecoder
 from archon.engine.perplexity import perplexity, window_logits
 from archon.engine.rotation import RotatedWeights
-from archon.engine.weights import GGUFWeights
+from archon.engine.weights import GGUFWeights, RandomWeights
 
 WIDE = {"width": 256, "ffn_width": 256, "num_layers": 1}
 MODELS = {
@@ -30,6 +39,8 @@ MODELS = {
     "qwen2": TinyModel("qwen2"),
     "qwen2 tied": TinyModel("qwen2", tied=True),
     "qwen2 of one key-value head": TinyModel("qwen2", num_kv_heads=1, seed=3),
+    "qwen3": TinyModel("qwen3", own_head_width=16),
+    "qwen3 with its own head": TinyModel("qwen3", own_head_width=6, tied=False, num_kv_heads=1),
     "llama in Q8_0": TinyModel(types={"weight": TensorType.Q8_0, "norm.weight": TensorType.F32}),
     "qwen2 in F16 and BF16": TinyModel(
         "qwen2", types={"attn_q.weight": TensorType.F16, "ffn_up.weight": TensorType.BF16}
@@ -80,7 +91,7 @@ def test_logits_and_greedy_tokens_are_those_of_transformers(path: Path) -> None:
     assert (margin <= 1e-4 * logits.abs().max()).all()
 
 
-@pytest.mark.parametrize("name", ["llama", "qwen2", "qwen2 of one key-value head"])
+@pytest.mark.parametrize("name", ["llama", "qwen2", "qwen2 of one key-value head", "qwen3"])
 def test_a_rotated_basis_changes_no_logit(name: str, tmp_path: Path) -> None:
     write_gguf(tmp_path / "model.gguf", MODELS[name])
     weights = weights_of(tmp_path / "model.gguf")
@@ -91,7 +102,7 @@ def test_a_rotated_basis_changes_no_logit(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("precision", "bound"), [("bf16", 0.02), ("int8", 0.05)])
-@pytest.mark.parametrize("name", ["llama", "qwen2"])
+@pytest.mark.parametrize("name", ["llama", "qwen2", "qwen3"])
 def test_lower_precisions_stay_near_float32(
     name: str, precision: Precision, bound: float, tmp_path: Path
 ) -> None:
@@ -102,6 +113,18 @@ def test_lower_precisions_stay_near_float32(
     exact = our_logits(load_decoder(weights, "float32", CPU), prompt)
     rounded = our_logits(load_decoder(weights, precision, CPU), prompt)
     assert (rounded - exact).square().mean().sqrt() <= bound * exact.std()
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3"])
+def test_compiled_kernels_compute_what_torch_does(family: str) -> None:
+    weights = RandomWeights(tiny_config(family=family, width=64, ffn_width=96, head_width=32))
+    native = load_decoder(weights, "int8", CPU)
+    if not isinstance(native, NativeDecoder):
+        pytest.skip("the kernels need AVX-512 VNNI and a C++ compiler")
+    in_torch = load_decoder(weights, "int8", CPU, native=False)
+    expected = our_logits(in_torch, prompt_of(60))
+    error = (our_logits(native, prompt_of(60)) - expected).square().mean().sqrt()
+    assert error <= 0.05 * expected.std()
 
 
 def test_perplexity_is_that_of_transformers(tmp_path: Path) -> None:

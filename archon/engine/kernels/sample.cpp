@@ -1,0 +1,179 @@
+// Drawing a token from logits without sorting the vocabulary; the rules are those of `sampler.py`.
+//
+// Rows are looked at in blocks of 32 logits. The k-th largest of the blocks' maxima is no larger
+// than the k-th largest logit, so only blocks that reach it can hold one of the k largest.
+
+#include <omp.h>
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "simd.h"
+
+struct Rule {
+  float temperature, top_p, min_p;
+  int32_t top_k;
+};
+
+namespace {
+
+constexpr int64_t BLOCK = 32;
+constexpr int64_t FIRST_CANDIDATES = 64;  // enough for top-p on most rows; else four times as many
+
+struct Candidate {
+  float logit;
+  int32_t token;
+  bool operator<(const Candidate& other) const {  // the likelier first, then the earlier
+    return logit != other.logit ? logit > other.logit : token < other.token;
+  }
+};
+
+class Row {
+ public:
+  Row(const float* logits, int64_t size) : logits(logits), size(size) {
+    maxima.resize((size + BLOCK - 1) / BLOCK);
+    for (size_t b = 0; b < maxima.size(); b++) maxima[b] = block_maximum(b);
+    best = *std::max_element(maxima.begin(), maxima.end());
+  }
+
+  int32_t draw(const Rule& rule, double noise) {
+    if (rule.temperature == 0) return first_of_largest();
+    if (rule.top_k > 0 && rule.top_k < size) {
+      const auto kept = largest(rule.top_k);
+      double total = 0;
+      for (const Candidate& c : kept) total += weight(c.logit, rule);
+      return pick(kept, rule, total, noise);
+    }
+    if (rule.top_p < 1 || rule.min_p > 0) return draw_nucleus(rule, noise);
+    return draw_from_all(rule, noise);
+  }
+
+ private:
+  int32_t first_of_largest() const {
+    const int64_t b = std::max_element(maxima.begin(), maxima.end()) - maxima.begin();
+    for (int64_t i = b * BLOCK; i < size; i++)
+      if (logits[i] == best) return (int32_t)i;
+    return (int32_t)(b * BLOCK);  // not a number
+  }
+
+  // Look at the likeliest tokens, and at more of them until they surely contain all that is kept.
+  int32_t draw_nucleus(const Rule& rule, double noise) {
+    double total = 0;
+    for (size_t b = 0; b < maxima.size(); b++) total += block_weight(b, rule);
+    for (int64_t count = FIRST_CANDIDATES;; count *= 4) {
+      const auto likeliest = largest(std::min(count, size));
+      double mass = 0;
+      for (const Candidate& c : likeliest) mass += weight(c.logit, rule);
+      const bool all = (int64_t)likeliest.size() == size;
+      const bool by_p = rule.top_p < 1 && mass >= rule.top_p * total;
+      const bool by_min = rule.min_p > 0 && weight(likeliest.back().logit, rule) < rule.min_p;
+      if (all || by_p || by_min) return pick(likeliest, rule, total, noise);
+    }
+  }
+
+  // The token into whose share of the weights, in falling order, the noise falls, of those kept.
+  int32_t pick(const std::vector<Candidate>& sorted, const Rule& rule, double total, double noise) {
+    double kept = 0;
+    size_t count = 0;
+    for (; count < sorted.size(); count++) {
+      const double w = weight(sorted[count].logit, rule);
+      if (count && ((rule.top_p < 1 && kept >= rule.top_p * total) || w < rule.min_p)) break;
+      kept += w;
+    }
+    double at = noise * kept;
+    for (size_t i = 0; i + 1 < count; i++) {
+      at -= weight(sorted[i].logit, rule);
+      if (at < 0) return sorted[i].token;
+    }
+    return sorted[count - 1].token;
+  }
+
+  // In the order of the vocabulary: first the block, then the token in it.
+  int32_t draw_from_all(const Rule& rule, double noise) {
+    double total = 0;
+    for (size_t b = 0; b < maxima.size(); b++) {
+      sums.push_back(block_weight(b, rule));
+      total += sums[b];
+    }
+    double at = noise * total;
+    size_t b = 0;
+    for (; b + 1 < sums.size() && at >= sums[b]; b++) at -= sums[b];
+    while (b && sums[b] == 0) b--;  // rounding may carry past the last that has any weight
+    const int64_t end = std::min<int64_t>(size, (b + 1) * BLOCK);
+    int64_t last = b * BLOCK;
+    for (int64_t i = b * BLOCK; i < end; i++) {
+      const double w = weight(logits[i], rule);
+      if (w == 0) continue;
+      last = i;
+      at -= w;
+      if (at < 0) break;
+    }
+    return (int32_t)last;
+  }
+
+  std::vector<Candidate> largest(int64_t count) {
+    float bound = -INFINITY;
+    if (count < (int64_t)maxima.size()) {
+      std::vector<float> order = maxima;
+      std::nth_element(order.begin(), order.begin() + (count - 1), order.end(), std::greater<>());
+      bound = order[count - 1];
+    }
+    std::vector<Candidate> found;
+    for (size_t b = 0; b < maxima.size(); b++)
+      if (maxima[b] >= bound)
+        for (int64_t i = b * BLOCK; i < std::min<int64_t>(size, (b + 1) * BLOCK); i++)
+          if (logits[i] >= bound) found.push_back({logits[i], (int32_t)i});
+    if (count < (int64_t)found.size()) {
+      std::nth_element(found.begin(), found.begin() + (count - 1), found.end());
+      found.resize(count);
+    }
+    std::sort(found.begin(), found.end());
+    return found;
+  }
+
+  // Relative to the likeliest token's, which is 1.
+  double weight(float logit, const Rule& rule) const {
+    return std::exp(((double)logit - best) / rule.temperature);
+  }
+
+  double block_weight(size_t b, const Rule& rule) const {
+    const __m512 factor = _mm512_set1_ps(1.44269504f / rule.temperature);
+    const __m512 top = _mm512_set1_ps(best), floor = _mm512_set1_ps(-1e4f);
+    double sum = 0;
+    for (int64_t i = b * BLOCK; i < std::min<int64_t>(size, (b + 1) * BLOCK); i += LANES) {
+      const __mmask16 there = mask_of(i);
+      const __m512 x = _mm512_mask_loadu_ps(_mm512_set1_ps(-INFINITY), there, logits + i);
+      const __m512 power = _mm512_mul_ps(_mm512_sub_ps(x, top), factor);
+      sum += _mm512_mask_reduce_add_ps(there, exp2_ps(_mm512_max_ps(power, floor)));
+    }
+    return sum;
+  }
+
+  float block_maximum(size_t b) const {
+    __m512 top = _mm512_set1_ps(-INFINITY);
+    for (int64_t i = b * BLOCK; i < std::min<int64_t>(size, (b + 1) * BLOCK); i += LANES)
+      top = _mm512_mask_max_ps(top, mask_of(i), top, _mm512_maskz_loadu_ps(mask_of(i), logits + i));
+    return _mm512_reduce_max_ps(top);
+  }
+
+  __mmask16 mask_of(int64_t i) const {
+    return size - i >= LANES ? 0xffff : (__mmask16)((1u << (size - i)) - 1);
+  }
+
+  const float* logits;
+  const int64_t size;
+  float best;
+  std::vector<float> maxima;
+  std::vector<double> sums;
+};
+
+}  // namespace
+
+// `rows` points to each row's logits, `size` of them.
+extern "C" void archon_sample(const float* const* rows, int64_t size, int64_t count,
+                              const Rule* rules, const double* noise, int64_t* tokens,
+                              int64_t threads) {
+#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
+  for (int64_t n = 0; n < count; n++) tokens[n] = Row(rows[n], size).draw(rules[n], noise[n]);
+}
