@@ -39,7 +39,7 @@ def engine(model: str, precision: Precision | None, as_json: bool, **workload: A
     require("torch", "engine")
     from archon.engine.bench import run_engine_bench
 
-    card, path = _local_model(model)
+    card, path = local_model(model)
     figures = run_engine_bench(path, precision=precision or card.precision, **workload)
     _tell({"model": card.name, **figures}, as_json)
 
@@ -57,7 +57,7 @@ def quality(text: Path, model: str, num_tokens: int, window: int, as_json: bool)
     from archon.engine.linear import PRECISIONS
     from archon.lm.local.quality import perplexities
 
-    card, path = _local_model(model)
+    card, path = local_model(model)
     rows: list[dict[str, Any]] = []
     for row in perplexities(path, list(PRECISIONS), text, num_tokens=num_tokens, window=window):
         reference = rows[0]["perplexity"] if rows else row["perplexity"]
@@ -83,7 +83,7 @@ def graph(arch: str, num_questions: int, num_concurrent: int, as_json: bool) -> 
     _tell(run_graph_bench(architecture, num_questions, num_concurrent), as_json)
 
 
-def _local_model(name: str) -> tuple[LocalCard, Path]:
+def local_model(name: str) -> tuple[LocalCard, Path]:
     """The card of a local model, and its weights on this machine."""
     from archon.cli.weights import pull
     from archon.spec.reader import load_model_card
