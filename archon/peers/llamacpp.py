@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from archon.errors import ModelError, UsageError, require
-from archon.peers.contender import (
-    Round,
-    Task,
+from archon.peers.contender import Round, Task
+from archon.peers.llamacpp_session import Layout, Session
+from archon.peers.plan import (
     best_rows,
     candidate_rows,
     climb,
@@ -23,7 +23,6 @@ from archon.peers.contender import (
     num_prompts_of_round,
     waves,
 )
-from archon.peers.llamacpp_session import Layout, Session
 from archon.weights import cache_dir
 
 _CALIBRATION_SEED = 1_000_001
@@ -69,7 +68,7 @@ class LlamaCpp:
 
     def _calibrate(self) -> dict[str, Any]:
         """The fastest layout at a middling number of rows, then the fastest number of rows."""
-        choices = candidate_rows(self.task.workload)
+        choices = candidate_rows(self.task)
         if choices[-1] >= _MAX_SEQUENCES:
             raise UsageError(f"llama.cpp holds at most {_MAX_SEQUENCES - 1} samples of a prompt")
         middling = middle_of(choices)

@@ -20,9 +20,8 @@ from archon.engine.config import config_of
 from archon.engine.gguf import GGUFFile
 from archon.engine.weights import GGUFWeights
 from archon.errors import require
-from archon.peers.contender import (
-    Round,
-    Task,
+from archon.peers.contender import Round, Task
+from archon.peers.plan import (
     best_rows,
     candidate_rows,
     climb,
@@ -100,7 +99,7 @@ class TransformersGenerate:
 
     @torch.inference_mode()
     def _calibrate(self) -> dict[str, Any]:
-        choices = candidate_rows(self.task.workload)
+        choices = candidate_rows(self.task)
         prompts = self.task.prompts(_CALIBRATION_SEED, self.task.workload.num_prompts)
         prefix = self.prefix_cache(prompts[0])
         self._rate(choices[0], prompts, prefix)  # the first call of all is slower
