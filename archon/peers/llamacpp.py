@@ -27,7 +27,7 @@ from archon.weights import cache_dir
 
 _CALIBRATION_SEED = 1_000_001
 _CALIBRATION_STEPS = 5
-_LAYOUTS = [Layout(flash, unified) for flash in (True, False) for unified in (False, True)]
+LAYOUTS = [Layout(flash, unified) for flash in (True, False) for unified in (False, True)]
 _MAX_SEQUENCES = 256
 
 
@@ -72,7 +72,7 @@ class LlamaCpp:
         if choices[-1] >= _MAX_SEQUENCES:
             raise UsageError(f"llama.cpp holds at most {_MAX_SEQUENCES - 1} samples of a prompt")
         middling = middle_of(choices)
-        by_layout = {layout: self._rate(middling, layout) for layout in _LAYOUTS}
+        by_layout = {layout: self._rate(middling, layout) for layout in LAYOUTS}
         layout = max(by_layout, key=by_layout.__getitem__)
         known = {middling: by_layout[layout]}
         rates = climb(choices, known, lambda rows: self._rate(rows, layout))
@@ -109,7 +109,7 @@ def _seconds(work: Callable[[], None]) -> float:
 
 def load(task: Task, settings: Mapping[str, Any] | None) -> LlamaCpp:
     """llama.cpp with the file as it is."""
-    lib = _library()
+    lib = library()
     return LlamaCpp(lib, Path(task.path), task, settings or {"format": "the file itself"})
 
 
@@ -124,12 +124,12 @@ def load_q8_0(task: Task, settings: Mapping[str, Any] | None) -> LlamaCpp:
 
 
 def _load_requantized(task: Task, settings: Mapping[str, Any] | None, name: str) -> LlamaCpp:
-    lib = _library()
+    lib = library()
     path = requantized(lib, Path(task.path), name, task.threads)
     return LlamaCpp(lib, path, task, settings or {"format": name})
 
 
-def _library() -> Any:
+def library() -> Any:
     lib = require("llama_cpp.llama_cpp", "peers")
     lib.llama_backend_init()
     return lib

@@ -41,14 +41,15 @@ def draw(result: Mapping[str, Any]) -> str:
             top += _PANEL_HEAD + len(bars) * _BAR_STEP + _PANEL_GAP
     machine = result["machine"]
     title = f"{result['model']}: completion tokens a second"
-    where = f"{machine['cpu']}, {machine['cores']} cores, {machine['date']}; medians of rounds"
+    where = f"{machine['cpu']}, {machine['cores']} cores, {machine['date']}"
+    how = f"medians of {result['pairs']} rounds in turn"
     head = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {top}" '
         f'width="{WIDTH}" height="{top}" role="img" aria-label="{escape(title)}">',
         f"<style>{_STYLE}</style>",
         f'<rect class="card" x="0.5" y="0.5" width="{WIDTH - 1}" height="{top - 1}" rx="8"/>',
         _text("title", _MARGIN, 34, title),
-        _text("small", _MARGIN, 55, where),
+        _text("small", _MARGIN, 55, f"{where}; {how}"),
     ]
     return "\n".join([*head, *parts, "</svg>"]) + "\n"
 
@@ -65,12 +66,17 @@ def _panel(workload: Mapping[str, Any], bars: Sequence[Mapping[str, Any]], top: 
         kind = "ours" if bar["name"].startswith("archon") else "peer"
         middle = y + _BAR_HEIGHT / 2 + 5
         parts += [
-            _text("label", left - 10, middle, bar["name"]),
+            _text("label", left - 10, middle, _label(bar)),
             f'<rect class="{kind}" x="{left}" y="{y}" width="{width:.1f}" '
             f'height="{_BAR_HEIGHT}" rx="3"/>',
             _text("value", left + width + 8, middle, _value(workload, bar["name"], rate)),
         ]
     return parts
+
+
+def _label(bar: Mapping[str, Any]) -> str:
+    precision = (bar["settings"] or {}).get("precision")
+    return f"archon, {precision}" if precision else str(bar["name"])
 
 
 def _value(workload: Mapping[str, Any], name: str, rate: float) -> str:

@@ -41,7 +41,7 @@ class TransformersGenerate:
     def __init__(self, task: Task, settings: Mapping[str, Any] | None) -> None:
         torch.set_num_threads(task.threads)
         self.task = task
-        self.model = _load_model(Path(task.path))
+        self.model = load_model(Path(task.path), torch.bfloat16)
         self.settings: dict[str, Any] = dict(settings) if settings else self._calibrate()
 
     @torch.inference_mode()
@@ -151,11 +151,12 @@ def load(task: Task, settings: Mapping[str, Any] | None) -> TransformersGenerate
     return TransformersGenerate(task, settings)
 
 
-def _load_model(path: Path) -> Any:
+def load_model(path: Path, dtype: torch.dtype) -> Any:
+    """The model of a file; no token ends its sequences."""
     from archon.peers.transformers_model import transformers_model
 
     file = GGUFFile(path)
-    model = transformers_model(GGUFWeights(file, config_of(file)), torch.bfloat16)
+    model = transformers_model(GGUFWeights(file, config_of(file)), dtype)
     model.generation_config.eos_token_id = None
     model.generation_config.pad_token_id = 0
     return model
