@@ -15,6 +15,7 @@ from archon.engine.linear import Precision
 from archon.engine.loading import load_engine
 from archon.engine.sequence import GenerationRequest
 from archon.peers.contender import Round, Task
+from archon.weights import cache_dir
 
 _WARM_UP_SEED = 1_000_000
 _WARM_UP_TOKENS = 4
@@ -26,7 +27,9 @@ class ArchonEngine:
     def __init__(self, task: Task) -> None:
         torch.set_num_threads(task.threads)
         self.task = task
-        self.engine = load_engine(Path(task.path), cast(Precision, task.precision), device="cpu")
+        self.engine = load_engine(
+            Path(task.path), cast(Precision, task.precision), device="cpu", keep_in=cache_dir()
+        )
         self.settings: dict[str, Any] = {"precision": task.precision}
         self._finish([replace(self._requests(_WARM_UP_SEED)[0], max_tokens=_WARM_UP_TOKENS)])
 

@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import pairwise
+from statistics import median
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from archon.engine.config import DecoderConfig
+from archon.engine.engine import Engine, EngineOptions
+from archon.engine.linear import Precision
+from archon.engine.loading import load_decoder
+from archon.engine.sequence import GenerationRequest, SamplingRule
+from archon.engine.weights import RandomWeights
 from archon.peers.roofline import Machine, Roofline, linear_shapes
+from archon.weights import cache_dir
 
 ROWS = (1, 16, 64, 128, 256)
 READ_BYTES = 1 << 30
 """Bytes of the array that is read: far more than any cache."""
 _REPEATS = 5
+
+Seconds = tuple[float, float]
+"""Of the linears of all layers, and of the head."""
 
 
 class Product(Protocol):
@@ -50,30 +63,67 @@ def read_bandwidth(num_bytes: int = READ_BYTES) -> float:
 
 
 def measure_products(
-    config: DecoderConfig, precision: str, row_counts: tuple[int, ...] = ROWS
-) -> dict[int, tuple[float, float]]:
+    config: DecoderConfig, precision: str, row_counts: Sequence[int] = ROWS
+) -> dict[int, Seconds]:
     """Rows → seconds of (the linears of all layers, the head), each the best of what is known."""
-    best: dict[int, tuple[float, float]] = {}
-    for make in product_makers(precision):
-        head = [make(config.vocab_size, config.width)]
-        layers = [make(*shape) for _ in range(config.num_layers) for shape in linear_shapes(config)]
-        inputs = [inputs for _ in range(config.num_layers) for _, inputs in linear_shapes(config)]
-        for rows in row_counts:
-            found = _seconds(layers, inputs, rows), _seconds(head, [config.width], rows)
-            known = best.get(rows, found)
-            best[rows] = min(found[0], known[0]), min(found[1], known[1])
+    best = dict.fromkeys(row_counts, (math.inf, math.inf))
+    for measure in (_operator_seconds, _engine_seconds):
+        for rows, (linears, head) in measure(config, precision, row_counts):
+            best[rows] = min(linears, best[rows][0]), min(head, best[rows][1])
     return best
 
 
-def product_makers(precision: str) -> list[MakeProduct]:
-    """The kinds of product that a precision can be computed with; a faster one is a row more."""
+def _engine_seconds(
+    config: DecoderConfig, precision: str, row_counts: Sequence[int]
+) -> Iterator[tuple[int, Seconds]]:
+    """What the engine's own kernels take, where they tell."""
+    source = _EqualWeights(config)
+    decoder = load_decoder(
+        source, cast(Precision, precision), torch.device("cpu"), keep_in=cache_dir()
+    )
+    clock: Mapping[str, float] | None = getattr(decoder, "seconds", None)
+    if clock is None or not {"products", "head"} <= clock.keys():
+        return
+    engine = Engine(decoder, options=EngineOptions(max_sequences=max(row_counts)))
+    for rows in row_counts:
+        engine.add(GenerationRequest((0,), tuple(range(rows)), 0, SamplingRule(), _REPEATS + 2))
+        taken: list[Mapping[str, float]] = []
+        while engine.has_work:
+            engine.step()
+            taken.append(decoder.seconds)  # type: ignore[attr-defined]
+        # The first step computes the prompt, the second is the first with all rows: a warm-up.
+        # Of the others the median: on busy cores a phase's time may count as its neighbour's.
+        steps = list(pairwise(taken))[1:]
+        linears, head = (median(b[k] - a[k] for a, b in steps) for k in ("products", "head"))
+        yield rows, (linears, head)
+
+
+class _EqualWeights(RandomWeights):
+    """Parameters that are quickly made: how long a product takes does not depend on them."""
+
+    def _normal(self, place: int, *shape: int) -> Tensor:
+        return torch.full(shape, 0.01)
+
+
+def _operator_seconds(
+    config: DecoderConfig, precision: str, row_counts: Sequence[int]
+) -> Iterator[tuple[int, Seconds]]:
+    """What torch's operators take."""
+    shapes = linear_shapes(config) * config.num_layers
+    for make in _product_makers(precision):
+        head = [make(config.vocab_size, config.width)]
+        layers = [make(*shape) for shape in shapes]
+        for rows in row_counts:
+            linears = _seconds(layers, [inputs for _, inputs in shapes], rows)
+            yield rows, (linears, _seconds(head, [config.width], rows))
+
+
+def _product_makers(precision: str) -> list[MakeProduct]:
+    """The operators that a precision can be computed with."""
     if precision in ("int8", "int4"):
-        return [
-            lambda o, i: _OneDNN(o, i, torch.float32),
-            lambda o, i: _OneDNN(o, i, torch.bfloat16),
-        ]
+        return [partial(_OneDNN, out=dtype) for dtype in (torch.float32, torch.bfloat16)]
     dtype = torch.float32 if precision == "float32" else torch.bfloat16
-    return [lambda o, i: _Float(o, i, dtype)]
+    return [partial(_Float, dtype=dtype)]
 
 
 class _OneDNN:

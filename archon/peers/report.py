@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from archon.engine.bench import Workload
-from archon.engine.config import DecoderConfig
+from archon.engine.config import DecoderConfig, config_of
+from archon.engine.gguf import GGUFFile
 from archon.peers.compare import Comparison
-from archon.peers.machine import describe_machine
+from archon.peers.machine import describe_machine, num_cores
 from archon.peers.measure import measure_roofline
 from archon.peers.roofline import Roofline
 
@@ -44,6 +46,19 @@ def workload_figures(
         "contenders": contenders,
         "ratios": comparison.ratios(),
         "rooflines": [bound.figures(workload) for bound in bounds.values()],
+    }
+
+
+def engine_shares(path: Path, figures: Mapping[str, Any]) -> dict[str, Any]:
+    """What ``archon bench engine`` adds to its figures: the roofline, and the shares of it."""
+    sizes = {name: figures[name] for name in Workload.__dataclass_fields__}
+    workload = Workload(**sizes)
+    bound = measure_roofline(config_of(GGUFFile(path)), figures["precision"], num_cores())
+    whole, decode = (figures[f"{kind}_tokens_per_second"] for kind in ("completion", "decode"))
+    return {
+        "share_of_roofline": bound.share(workload, whole, decode_only=False),
+        "decode_share_of_roofline": bound.share(workload, decode, decode_only=True),
+        "roofline": bound.figures(workload),
     }
 
 

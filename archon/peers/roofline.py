@@ -16,11 +16,12 @@ from typing import Any
 
 from archon.engine.bench import Workload
 from archon.engine.config import DecoderConfig
+from archon.engine.engine import EngineOptions
 
 WEIGHT_BYTES: Mapping[str, float] = {"float32": 4, "bf16": 2, "int8": 1, "int4": 0.5}
 """Bytes of a weight in each precision."""
-MAX_ROWS = 256
-"""Rows of a step at most: sequences that the engine decodes at once."""
+MAX_ROWS = EngineOptions().max_sequences
+"""Rows of a step at most."""
 
 
 @dataclass(frozen=True, slots=True)
