@@ -17,6 +17,8 @@ from archon.errors import UsageError, require
 from archon.spec.model import Precision
 
 _SINGLE_PROMPT_TOKENS = 16
+_RESULT_KEYS = {"model", "machine", "pairs", "workloads", "interrupted"}
+_WORKLOAD_KEYS = {"workload", "contenders", "ratios", "rooflines"}
 _DEFAULT_PEERS = "archon,llama.cpp,llama.cpp-q4_0,transformers"
 
 
@@ -87,11 +89,12 @@ def peers(
 ) -> int | None:
     """Tokens a second of the local engine, llama.cpp and transformers, in turn, and ratios."""
     output, picture = options.pop("output"), options.pop("picture")
+    if kept is not None and picture is None:
+        raise UsageError("--from needs --picture, the file to draw")
     result = _read(kept) if kept is not None else _measure(dict.fromkeys(workloads), names, options)
     if output is not None:
         output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     if picture is not None:
-        require("torch", "engine")
         from archon.peers.picture import draw
 
         picture.write_text(draw(result), encoding="utf-8")
@@ -117,7 +120,7 @@ def _measure(workloads: Mapping[str, None], names: str, options: dict[str, Any])
     from archon.peers.machine import num_cores
     from archon.peers.report import lines, result, rooflines, workload_figures
 
-    contenders = check_names(names.split(","))
+    contenders = check_names([name.strip() for name in names.split(",")])
     card, path = local_model(options["model"])
     config = config_of(GGUFFile(path))
     threads = options["threads"] or num_cores()
@@ -138,25 +141,35 @@ def _measure(workloads: Mapping[str, None], names: str, options: dict[str, Any])
             round_seconds=options["peer_seconds"],
         )
         task.check(config.context_length)
-        comparison = compare(contenders, task, options["pairs"], console().print)
-        interrupted = comparison.interrupted
-        bounds = {} if interrupted else rooflines(config, comparison, threads)
+        comparison = compare(contenders, task, options["pairs"], _say)
+        interrupted, bounds = comparison.interrupted, {}
+        if not interrupted:
+            try:
+                bounds = rooflines(config, comparison, threads)
+            except KeyboardInterrupt:
+                interrupted = True
         figures = workload_figures(
             name, task.workload, comparison, bounds, decode_only=task.decode_only
         )
         done.append(figures)
         for line in lines(figures):
-            console().print(line)
+            _say(line)
         if interrupted:
             break
     return result(card.name, options["pairs"], threads, done, interrupted)
 
 
+def _say(line: str) -> None:
+    console().print(line, soft_wrap=True)
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
         result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if {"model", "machine", "workloads", "interrupted"} <= result.keys():
+        if result.keys() >= _RESULT_KEYS and all(
+            workload.keys() >= _WORKLOAD_KEYS for workload in result["workloads"]
+        ):
             return result
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, TypeError):
         pass
     raise UsageError(f"{path}: not a result that archon bench peers kept")

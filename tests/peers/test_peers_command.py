@@ -84,7 +84,8 @@ def test_a_kept_result_is_drawn_without_measuring(bench: Bench) -> None:
         (["--shared-prefix-tokens", "13"], "--shared-prefix-tokens"),
         (["--prompt-tokens", "5000"], "do not fit the model's context"),
         (["--picture", "no/such/folder.svg"], "no folder"),
-        (["--from", "tiny.json"], "not a result"),
+        (["--from", "tiny.json", "--picture", "a.svg"], "not a result"),
+        (["--from", "tiny.json"], "--from needs --picture"),
         (["--model", "scripted"], "not a local model"),
     ],
 )
@@ -99,6 +100,19 @@ def test_bad_input_has_exit_code_2_and_a_reason(
 
 def test_nobody_that_can_run_is_a_failure(bench: Bench) -> None:
     assert bench(*SMALL, "--peers", "refusing") == 1
+
+
+def test_an_interrupt_of_the_measuring_keeps_the_rounds(
+    bench: Bench, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(report, "measure_roofline", stop)
+    assert bench(*SMALL, "--peers", "archon", "--json") == 130
+    (workload,) = json.loads(capsys.readouterr().out)["workloads"]
+    assert workload["contenders"][0]["completion_tokens_per_second"] > 0
+    assert workload["rooflines"] == []
 
 
 def test_an_interrupt_prints_what_is_finished(bench: Bench) -> None:
