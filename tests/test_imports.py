@@ -107,6 +107,7 @@ def test_architectures_run_without_any_extra() -> None:
         (["serve", "single", "--model", "solver=scripted"], "serve"),
         (["eval", "single", "arithmetic", "--model", "solver=scripted"], "evals"),
         (["bench", "engine"], "engine"),
+        (["bench", "peers"], "engine"),
     ],
 )
 def test_a_missing_extra_is_named_and_is_the_users_to_install(

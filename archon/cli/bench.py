@@ -30,7 +30,15 @@ from archon.spec.model import LocalCard, Precision
 )
 @click.option("--shared-prefix-tokens", type=click.IntRange(0), default=512, show_default=True)
 @click.option("--new-tokens", type=click.IntRange(1), default=128, show_default=True)
-def engine(model: str, precision: Precision | None, as_json: bool, **workload: Any) -> None:
+@click.option(
+    "--roofline/--no-roofline",
+    default=True,
+    show_default=True,
+    help="Measure on the CPU what the machine would allow, and give the share of it.",
+)
+def engine(
+    model: str, precision: Precision | None, as_json: bool, roofline: bool, **workload: Any
+) -> None:
     """Tokens a second of the local engine on prompts that share a prefix."""
     from archon.errors import require
 
@@ -39,8 +47,12 @@ def engine(model: str, precision: Precision | None, as_json: bool, **workload: A
     require("torch", "engine")
     from archon.engine.bench import run_engine_bench
 
-    card, path = _local_model(model)
+    card, path = local_model(model)
     figures = run_engine_bench(path, precision=precision or card.precision, **workload)
+    if roofline and figures["device"] == "cpu":
+        from archon.peers.report import engine_shares
+
+        figures |= engine_shares(path, figures)
     _tell({"model": card.name, **figures}, as_json)
 
 
@@ -57,7 +69,7 @@ def quality(text: Path, model: str, num_tokens: int, window: int, as_json: bool)
     from archon.engine.linear import PRECISIONS
     from archon.lm.local.quality import perplexities
 
-    card, path = _local_model(model)
+    card, path = local_model(model)
     rows: list[dict[str, Any]] = []
     for row in perplexities(path, list(PRECISIONS), text, num_tokens=num_tokens, window=window):
         reference = rows[0]["perplexity"] if rows else row["perplexity"]
@@ -83,7 +95,7 @@ def graph(arch: str, num_questions: int, num_concurrent: int, as_json: bool) -> 
     _tell(run_graph_bench(architecture, num_questions, num_concurrent), as_json)
 
 
-def _local_model(name: str) -> tuple[LocalCard, Path]:
+def local_model(name: str) -> tuple[LocalCard, Path]:
     """The card of a local model, and its weights on this machine."""
     from archon.cli.weights import pull
     from archon.spec.reader import load_model_card
@@ -100,5 +112,8 @@ def _tell(figures: dict[str, Any], as_json: bool) -> None:
         emit(figures)
         return
     for name, value in figures.items():
+        if isinstance(value, dict):
+            _tell({f"{name}_{key}": part for key, part in value.items()}, as_json)
+            continue
         shown = f"{value:,.2f}" if isinstance(value, float) else f"{value}"
         console().print(f"{name.replace('_', ' ')}: {shown}")

@@ -52,6 +52,7 @@ bench = LazyGroup(
     table={
         "engine": ("archon.cli.bench:engine", "Tokens a second of the local engine."),
         "graph": ("archon.cli.bench:graph", "Milliseconds that a graph itself takes a question."),
+        "peers": ("archon.cli.peers:peers", "The local engine beside llama.cpp and transformers."),
         "quality": ("archon.cli.bench:quality", "Perplexity of a text in every precision."),
     },
 )
