@@ -53,16 +53,13 @@ class TokenConstraint(Protocol):
         ...
 
 
-def forbid_others(logits_BV: Tensor, masks: Sequence[Tensor | None]) -> None:
-    """Set logits to -∞, in place, where a row's mask does not allow the token.
+def without_others(logits_V: Tensor, mask: Tensor) -> Tensor:
+    """A copy of a row of logits in which the tokens that are not allowed have -∞.
 
     Parameters
     ----------
-    masks : for each row, the tokens that it allows (``Matcher.allowed``).
+    mask : the tokens that are (``Matcher.allowed``).
     """
-    # Row by row: a row and its mask stay in the processor's cache, all of them together do not.
-    for logits_V, mask in zip(logits_BV, masks, strict=True):
-        if mask is not None:
-            forbidden = np.unpackbits(~mask.numpy().view(np.uint8), bitorder="little")
-            forbidden_V = torch.from_numpy(forbidden[: len(logits_V)]).view(torch.bool)
-            logits_V.masked_fill_(forbidden_V.to(logits_V.device), -torch.inf)
+    forbidden = np.unpackbits(~mask.numpy().view(np.uint8), bitorder="little")
+    forbidden_V = torch.from_numpy(forbidden[: len(logits_V)]).view(torch.bool)
+    return logits_V.masked_fill(forbidden_V.to(logits_V.device), -torch.inf)

@@ -34,6 +34,7 @@ from archon.engine.padding import (
     tensors_of,
 )
 from archon.engine.plan import StepInput, build_step
+from archon.engine.sampler import sample
 from archon.engine.span import Span
 
 RECORDED_AT = 3
@@ -58,6 +59,8 @@ class GraphedDecoder:
         self._logits_RV: Tensor | None = None
         """Where all graphs leave their logits: tensors of their own would hold memory for each."""
         self._records = decoder.device.type == "cuda"
+
+    sample = staticmethod(sample)
 
     @property
     def config(self) -> DecoderConfig:

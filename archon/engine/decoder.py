@@ -22,6 +22,7 @@ from archon.engine.config import DecoderConfig
 from archon.engine.kv_cache import KVCache, bytes_per_block
 from archon.engine.linear import Linear, Precision, make_linear
 from archon.engine.plan import StepInput, build_step
+from archon.engine.sampler import sample
 from archon.engine.span import Span
 from archon.engine.weights import LayerWeights, WeightSource
 
@@ -47,6 +48,8 @@ class Decoder:
         self.head = make_linear(source.head(), None, precision, device)
         half = torch.arange(0, self.config.head_width, 2, dtype=torch.float32, device=device)
         self.inverse_frequency = self.config.rope_base ** -(half / self.config.head_width)
+
+    sample = staticmethod(sample)
 
     @property
     def cache_dtype(self) -> torch.dtype:

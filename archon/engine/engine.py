@@ -10,14 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from archon.engine.beam_search import BeamSearch
-from archon.engine.constraint import forbid_others
-from archon.engine.sampler import draw_key, sample, token_logprobs, uniform
+from archon.engine.constraint import without_others
+from archon.engine.sampler import draw_key, matrix_of, token_logprobs, uniform
 from archon.engine.scheduler import Batch, Scheduler
 from archon.engine.sequence import FinishReason, Generation, GenerationRequest, Prompt, Sequence
 from archon.engine.span import SpanDecoder
@@ -113,11 +114,9 @@ class Engine:
         started = self.scheduler.start_sequences()
         rows += [(sequence, 0) for sequence in started]
         logits += self._first_logits(started)
-        if not logits:
-            return {}
         for sequence in started:
             self._try(sequence, sequence.follow)
-        return self._postprocess(rows, torch.cat(logits) if logits[1:] else logits[0])
+        return self._postprocess(rows, logits)
 
     def _check(self, prompt: Prompt) -> None:
         request = prompt.request
@@ -143,21 +142,18 @@ class Engine:
 
     @staticmethod
     def _take_logits(batch: Batch, logits_BV: Tensor) -> tuple[list[Row], list[Tensor]]:
-        """The rows of sequences; prompts keep theirs for later."""
+        """The rows of sequences, (V,) each; prompts keep theirs for later."""
         rows: list[Row] = []
-        taken: list[int] = []
-        row = 0
+        logits: list[Tensor] = []
+        all_logits = iter(logits_BV.unbind())
         for text, span in zip(batch.texts, batch.spans, strict=True):
             if isinstance(text, Sequence):
                 stop = span.stop - text.prompt.num_tokens + 1
                 rows += [(text, at) for at in range(stop - span.num_logits, stop)]
-                taken += range(row, row + span.num_logits)
+                logits += islice(all_logits, span.num_logits)
             elif span.num_logits:
-                text.last_logits_V = logits_BV[row].clone()
-            row += span.num_logits
-        if taken == list(range(len(taken))):
-            return rows, [logits_BV[: len(taken)]] if taken else []
-        return rows, [logits_BV[taken]]
+                text.last_logits_V = next(all_logits).clone()
+        return rows, logits
 
     @staticmethod
     def _first_logits(started: list[Sequence]) -> list[Tensor]:
@@ -166,60 +162,46 @@ class Engine:
         for sequence in started:
             prompt = sequence.prompt
             assert prompt.last_logits_V is not None
-            rows.append(prompt.last_logits_V.unsqueeze(0))
+            rows.append(prompt.last_logits_V)
         for sequence in started:
             if not sequence.prompt.waiting:
                 sequence.prompt.last_logits_V = None
         return rows
 
-    def _postprocess(self, rows: list[Row], logits_BV: Tensor) -> dict[Prompt, list[Generation]]:
+    def _postprocess(self, rows: list[Row], logits: list[Tensor]) -> dict[Prompt, list[Generation]]:
         """Draw from rows behind the last tokens, score by the others; returns finished requests."""
         done: dict[Prompt, list[Generation]] = {}
-        drawing = [
-            row for row, (s, at) in enumerate(rows) if not s.ending and at == len(s.token_ids)
-        ]
-        if drawing:
-            drawn_BV = logits_BV if len(drawing) == len(rows) else logits_BV[drawing]
-            self._draw([rows[row][0] for row in drawing], drawn_BV, done)
-        self._score(rows, logits_BV)
+        sampled: list[int] = []
+        beams_of: dict[Prompt, list[int]] = {}
+        for row, (sequence, at) in enumerate(rows):
+            if not sequence.ending and at == len(sequence.token_ids):
+                searches = sequence.prompt.request.beams
+                (beams_of.setdefault(sequence.prompt, []) if searches else sampled).append(row)
+        if sampled:
+            self._sample([rows[row][0] for row in sampled], [logits[row] for row in sampled])
+        for prompt, beams in beams_of.items():
+            logits_BV = torch.stack([logits[row] for row in beams])
+            self._search(prompt, [rows[row][0] for row in beams], logits_BV, done)
+        self._score(rows, logits)
         for sequence in dict.fromkeys(sequence for sequence, _ in rows):
             if sequence.ending and not sequence.num_unscored and sequence.prompt in self._finished:
                 self._finish(sequence, sequence.ending, done)
         return done
 
-    def _draw(
-        self,
-        sequences: list[Sequence],
-        logits_BV: Tensor,
-        done: dict[Prompt, list[Generation]],
-    ) -> None:
+    def _sample(self, sequences: list[Sequence], logits: list[Tensor]) -> None:
         """A token more for each sequence."""
-        rows_of: dict[Prompt | None, list[int]] = {}
-        for row, sequence in enumerate(sequences):
-            beams = sequence.prompt.request.beams
-            rows_of.setdefault(sequence.prompt if beams else None, []).append(row)
-        for prompt, rows in rows_of.items():
-            here = sequences if len(rows_of) == 1 else [sequences[row] for row in rows]
-            here_BV = logits_BV if len(rows_of) == 1 else logits_BV[rows]
-            if prompt is None:
-                self._sample(here, here_BV)
-            else:
-                self._search(prompt, here, here_BV, done)
-
-    def _sample(self, sequences: list[Sequence], logits_BV: Tensor) -> None:
         rules = [s.prompt.request.rule for s in sequences]
         noise = [
             uniform(s.draw_key, len(s.token_ids)) if rule.temperature else 0.0
             for s, rule in zip(sequences, rules, strict=True)
         ]
         masks = [None if s.matcher is None else self._try(s, s.matcher.allowed) for s in sequences]
-        if any(mask is not None for mask in masks):
-            # The model's own are still needed to score; and one row alone may be a prompt's.
-            if len(sequences) == 1 or any(s.prompt.request.logprobs for s in sequences):
-                logits_BV = logits_BV.clone()
-            forbid_others(logits_BV, masks)
-        tokens_B = sample(logits_BV, rules, noise)
-        for sequence, token in zip(sequences, tokens_B.tolist(), strict=True):
+        allowed = [
+            logits_V if mask is None else without_others(logits_V, mask)
+            for logits_V, mask in zip(logits, masks, strict=True)
+        ]
+        tokens = self.decoder.sample(allowed, rules, noise)
+        for sequence, token in zip(sequences, tokens, strict=True):
             self._try(sequence, partial(sequence.take, token))
 
     def _try(self, sequence: Sequence, action: Callable[[], _T]) -> _T | None:
@@ -235,7 +217,7 @@ class Engine:
             return None
 
     @staticmethod
-    def _score(rows: list[Row], logits_BV: Tensor) -> None:
+    def _score(rows: list[Row], logits: list[Tensor]) -> None:
         """Note how likely the tokens were, drawn or forced, where a request asks for it."""
         asked = [
             (row, sequence, sequence.token_ids[at])
@@ -244,10 +226,9 @@ class Engine:
         ]
         if not asked:
             return
-        tokens_R = torch.tensor([token for _, _, token in asked], device=logits_BV.device)
-        if len(asked) < len(rows):
-            logits_BV = logits_BV[[row for row, _, _ in asked]]
-        logprobs_R = token_logprobs(logits_BV, tokens_R)
+        logits_RV = matrix_of([logits[row] for row, _, _ in asked])
+        tokens_R = torch.tensor([token for _, _, token in asked], device=logits_RV.device)
+        logprobs_R = token_logprobs(logits_RV, tokens_R)
         for (_, sequence, _), logprob in zip(asked, logprobs_R.tolist(), strict=True):
             sequence.logprobs.append(logprob)
 

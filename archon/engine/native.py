@@ -1,4 +1,4 @@
-"""The int8 decoder on a CPU: a step of all layers is one call of compiled code (``kernels/step.cpp``).
+"""The int8 decoder on a CPU: a step of all layers is one call of ``kernels/step.cpp``.
 
 It computes what ``Decoder`` computes in torch, to within the rounding of norms and softmax, and
 each token's numbers are the same to the bit whatever else is in the step.
@@ -20,8 +20,12 @@ from archon.engine.decoder import rotary_angles
 from archon.engine.kv_cache import BLOCK_SIZE
 from archon.engine.linear import Precision
 from archon.engine.packing import PANEL_OUTPUTS, Packed, huge_pages
+from archon.engine.sequence import SamplingRule
 from archon.engine.span import Span
 
+_RULE = np.dtype(
+    [("temperature", "f4"), ("top_p", "f4"), ("min_p", "f4"), ("top_k", "i4")], align=True
+)
 _PHASES = ("products", "attention", "head", "rest")
 
 
@@ -42,17 +46,21 @@ class _Linear(ctypes.Structure):
         return cls(*map(_pointer, parts), panels * PANEL_OUTPUTS, quarters * 4)
 
 
+_NORMS = ("attention_norm", "ffn_norm", "q_norm", "k_norm")
+_LINEARS = ("qkv", "output", "gate_up", "down")
+
+
 class _Layer(ctypes.Structure):
     _fields_ = (
-        *((f"{name}_norm", ctypes.c_void_p) for name in ("attention", "ffn", "q", "k")),
-        *((name, _Linear) for name in ("qkv", "output", "gate_up", "down")),
+        *((name, ctypes.c_void_p) for name in _NORMS),
+        *((name, _Linear) for name in _LINEARS),
     )
 
     @classmethod
     def of(cls, packed: Packed, index: int) -> _Layer:
         at = f"layers.{index}."
-        norms = [packed.get(at + name) for name, _ in cls._fields_[:4]]
-        linears = [_Linear.of(packed, at + name) for name, _ in cls._fields_[4:]]
+        norms = [packed.get(at + name) for name in _NORMS]
+        linears = [_Linear.of(packed, at + name) for name in _LINEARS]
         return cls(*map(_pointer, norms), *linears)
 
 
@@ -76,20 +84,21 @@ class _Step(ctypes.Structure):
         *((name, ctypes.c_void_p) for name in ("token", "position", "table")),
         *((name, ctypes.c_void_p) for name in ("cosine", "sine", "logit_token", "cache")),
         ("num_blocks", ctypes.c_int64),
-        *((name, ctypes.c_void_p) for name in ("logits", "largest", "seconds")),
+        *((name, ctypes.c_void_p) for name in ("logits", "seconds")),
     )
 
 
 class NativeCache:
     """Keys and values in bfloat16, in the kernels' layout.
 
-    ``blocks`` is (layers, G, blocks, 2 · D · 16): of each block first its keys, (D / 2, 16, 2), then
-    its values, (8, D, 2). So a sequence's own block of one head is one page of memory.
+    ``blocks`` is (layers, G, blocks, 2 · D · 16): of each block first its keys, (D / 2, 16, 2),
+    then its values, (8, D, 2). So a sequence's own block of one head is one page of memory.
     """
 
     def __init__(self, config: DecoderConfig, num_blocks: int) -> None:
         self.num_blocks = num_blocks
-        shape = (config.num_layers, config.num_kv_heads, num_blocks, 2 * config.head_width * BLOCK_SIZE)
+        block = 2 * config.head_width * BLOCK_SIZE
+        shape = (config.num_layers, config.num_kv_heads, num_blocks, block)
         self.blocks = huge_pages(2 * math.prod(shape)).view(torch.bfloat16).view(shape)
 
     def copy_blocks(self, source: int, targets: Sequence[int]) -> None:
@@ -124,7 +133,6 @@ class NativeDecoder:
         half = torch.arange(0, config.head_width, 2, dtype=torch.float32)
         self._inverse_frequency = config.rope_base ** -(half / config.head_width)
         self._logits = torch.empty(0, self._model.head.outputs)
-        self._largest = torch.empty(0, self._model.head.outputs // PANEL_OUTPUTS)
         self._seconds = np.zeros(len(_PHASES))
 
     def __del__(self) -> None:
@@ -166,14 +174,17 @@ class NativeDecoder:
         step = _Step(
             len(tokens), len(rows), *(a.ctypes.data for a in arrays), cosine.data_ptr(),
             sine.data_ptr(), rows.ctypes.data, cache.blocks.data_ptr(),
-            cache.num_blocks, self._logits.data_ptr(), self._largest.data_ptr(),
-            self._seconds.ctypes.data,
+            cache.num_blocks, self._logits.data_ptr(), self._seconds.ctypes.data,
         )  # fmt: skip
         self._model.threads = torch.get_num_threads()
-        self._kernels.archon_step(
-            ctypes.byref(self._model), ctypes.byref(step), self._workspace
-        )
+        self._kernels.archon_step(ctypes.byref(self._model), ctypes.byref(step), self._workspace)
         return self._logits[: len(rows), : self.config.vocab_size]
+
+    def sample(
+        self, logits: Sequence[Tensor], rules: Sequence[SamplingRule], noise: Sequence[float]
+    ) -> list[int]:
+        """Draw one token a row, as ``archon.engine.sampler.sample`` does."""
+        return native_sample(self._kernels, logits, rules, noise)
 
     @staticmethod
     def _logit_tokens(spans: Sequence[Span], order: list[int], ends: np.ndarray) -> np.ndarray:
@@ -185,6 +196,23 @@ class NativeDecoder:
     def _make_room(self, num_rows: int) -> None:
         """Memory for so many rows of logits; it is kept, since getting it anew takes long."""
         if num_rows > len(self._logits):
-            rows = -(-num_rows // 64) * 64
-            self._logits = torch.empty(rows, self._logits.shape[1])
-            self._largest = torch.empty(rows, self._largest.shape[1])
+            self._logits = torch.empty(-(-num_rows // 64) * 64, self._logits.shape[1])
+
+
+def native_sample(
+    kernels: ctypes.CDLL,
+    logits: Sequence[Tensor],
+    rules: Sequence[SamplingRule],
+    noise: Sequence[float],
+) -> list[int]:
+    """Draw one token a row by the kernels; see ``archon.engine.sampler.sample``."""
+    rows = np.array([row.data_ptr() for row in logits], np.uintp)
+    plain_rules = np.array([(r.temperature, r.top_p, r.min_p, r.top_k) for r in rules], _RULE)
+    numbers = np.array(noise, np.float64)
+    tokens = np.empty(len(rows), np.int64)
+    kernels.archon_sample(
+        rows.ctypes.data, logits[0].numel(), len(rows), plain_rules.ctypes.data,
+        numbers.ctypes.data, tokens.ctypes.data, torch.get_num_threads(),
+    )  # fmt: skip
+    chosen: list[int] = tokens.tolist()
+    return chosen

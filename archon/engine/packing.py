@@ -1,8 +1,8 @@
 """Weights in the layout that the CPU's kernels read, and that layout kept on disk.
 
-A linear layer of O outputs and I inputs becomes panels of 32 outputs, (O / 32, I / 4, 32, 4) in int8,
-beside each output's scale and its ``shift`` (see ``kernels/product.h``). Packing a model takes
-seconds; reading it back takes a fraction of one.
+A linear layer of O outputs and I inputs becomes panels of 32 outputs, (O / 32, I / 4, 32, 4) in
+int8, beside each output's scale and its ``shift`` (see ``kernels/product.h``). Packing a model
+takes seconds; reading it back takes a fraction of one.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def _linear(name: str, weight_OI: Tensor, bias_O: Tensor | None) -> Packed:
 
 
 def load_packed(source: WeightSource, kept: Path | None) -> Packed:
-    """The packed parameters: from the file ``kept`` where it holds them, else packed and kept there.
+    """The packed parameters: from the file ``kept`` where it holds them, else made and kept there.
 
     What cannot be read is packed anew; what cannot be written is not kept.
     """

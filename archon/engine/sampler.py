@@ -43,19 +43,18 @@ def uniform(key: bytes, position: int) -> float:
     return (int.from_bytes(digest, "little") >> 11) * 2.0**-53
 
 
-def sample(logits_BV: Tensor, rules: SequenceOf[SamplingRule], noise: SequenceOf[float]) -> Tensor:
+def sample(
+    logits: SequenceOf[Tensor], rules: SequenceOf[SamplingRule], noise: SequenceOf[float]
+) -> list[int]:
     """Draw one token a row.
 
     Parameters
     ----------
-    logits_BV : float32.
+    logits : (V,) in float32, for each row.
     rules : how each row is drawn; temperature 0 takes the largest logit (the first, if several).
     noise : the uniform number of each row.
-
-    Returns
-    -------
-    Token ids, (B,).
     """
+    logits_BV = matrix_of(logits)
     tokens_B = torch.empty(len(rules), dtype=torch.int64, device=logits_BV.device)
     rows_of: dict[SamplingRule, list[int]] = {}
     for row, rule in enumerate(rules):
@@ -69,7 +68,19 @@ def sample(logits_BV: Tensor, rules: SequenceOf[SamplingRule], noise: SequenceOf
                 [noise[row] for row in rows], dtype=torch.float64, device=logits_BV.device
             )
             tokens_B[rows] = _sample_by(rule, chosen_BV, noise_B)
-    return tokens_B
+    return tokens_B.tolist()
+
+
+def matrix_of(rows: SequenceOf[Tensor]) -> Tensor:
+    """Rows as one matrix; without a copy where they follow each other in memory."""
+    first, step = rows[0], rows[0].numel() * rows[0].element_size()
+    stride = rows[1].data_ptr() - first.data_ptr() if len(rows) > 1 else step
+    place = first.data_ptr()
+    if stride >= step and all(r.data_ptr() == place + i * stride for i, r in enumerate(rows)):
+        in_one_storage = rows[-1].untyped_storage().data_ptr() == first.untyped_storage().data_ptr()
+        if in_one_storage and stride % first.element_size() == 0:
+            return first.as_strided((len(rows), len(first)), (stride // first.element_size(), 1))
+    return torch.stack(list(rows))
 
 
 def token_logprobs(logits_BV: Tensor, tokens_B: Tensor) -> Tensor:

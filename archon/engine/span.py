@@ -12,6 +12,7 @@ from torch import Tensor
 
 from archon.engine.config import DecoderConfig
 from archon.engine.linear import Precision
+from archon.engine.sequence import SamplingRule
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,4 +74,10 @@ class SpanDecoder(Protocol):
 
         The rows are those that the spans want, in their order. The next step may overwrite them.
         """
+        ...
+
+    def sample(
+        self, logits: Sequence[Tensor], rules: Sequence[SamplingRule], noise: Sequence[float]
+    ) -> list[int]:
+        """Draw one token a row (``archon.engine.sampler.sample``)."""
         ...

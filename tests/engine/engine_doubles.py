@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import ctypes
 import random
 from collections.abc import Iterable
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 
 from archon.engine.config import DecoderConfig
 from archon.engine.decoder import Decoder
 from archon.engine.engine import Engine, EngineOptions
+from archon.engine.kernels import load_kernels
 from archon.engine.linear import Precision
 from archon.engine.loading import load_decoder
 from archon.engine.sequence import Generation, GenerationRequest, Prompt, SamplingRule, Sequence
@@ -44,15 +47,21 @@ class RecordingEngine(Engine):
         super().__init__(*args, **options)
         self.logits: dict[tuple[Prompt, int], list[Tensor]] = {}
 
-    def _draw(
-        self,
-        sequences: list[Sequence],
-        logits_BV: Tensor,
-        done: dict[Prompt, list[Generation]],
-    ) -> None:
-        for sequence, row in zip(sequences, logits_BV, strict=True):
-            self.logits.setdefault((sequence.prompt, sequence.index), []).append(row.clone())
-        super()._draw(sequences, logits_BV, done)
+    def _postprocess(
+        self, rows: list[tuple[Sequence, int]], logits: list[Tensor]
+    ) -> dict[Prompt, list[Generation]]:
+        for (sequence, at), row in zip(rows, logits, strict=True):
+            if not sequence.ending and at == len(sequence.token_ids):
+                self.logits.setdefault((sequence.prompt, sequence.index), []).append(row.clone())
+        return super()._postprocess(rows, logits)
+
+
+def native_kernels() -> ctypes.CDLL:
+    """The compiled kernels; a test that needs them is skipped where there are none."""
+    kernels = load_kernels()
+    if kernels is None:
+        pytest.skip("no compiled kernels on this machine")
+    return kernels
 
 
 def tiny_engine(

@@ -30,7 +30,7 @@ from torch import Tensor
 from transformers_reference import reference_logits, reference_model
 
 from archon.engine.choices import score_request, total_logprob
-from archon.engine.constraint import forbid_others
+from archon.engine.constraint import without_others
 from archon.engine.engine import Engine
 from archon.engine.loading import load_decoder
 from archon.engine.perplexity import window_logits
@@ -115,12 +115,12 @@ def engine() -> RecordingEngine:
 
 def test_the_mask_is_read_bit_by_bit() -> None:
     allowed = [*random.Random(0).sample(range(V), 40), 0, 31, 32, 63, V - 1]
-    logits = torch.randn(3, V)
-    forbidden = logits.clone()
-    forbid_others(forbidden, [None, mask_of(allowed), None])
-    assert torch.equal(forbidden[[0, 2]], logits[[0, 2]])
-    assert set(forbidden[1].isfinite().nonzero().flatten().tolist()) == set(allowed)
-    assert torch.equal(forbidden[1, allowed], logits[1, allowed])
+    logits_V = torch.randn(V)
+    untouched_V = logits_V.clone()
+    left_V = without_others(logits_V, mask_of(allowed))
+    assert set(left_V.isfinite().nonzero().flatten().tolist()) == set(allowed)
+    assert torch.equal(left_V[allowed], logits_V[allowed])
+    assert torch.equal(logits_V, untouched_V)
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -134,11 +134,11 @@ def test_a_masked_draw_is_the_draw_from_the_allowed_tokens_alone(
     )  # fmt: skip
     [generations] = run_all(engine, request)
     [(logits_V,), *_] = logits_of(engine, request)[0][:1]
-    few_BV = logits_V[allowed].expand(20, -1)
+    few_BV = list(logits_V[allowed].expand(20, -1))
     # The uniform numbers are those of the draws' keys, which the engine made at ``add``.
     noise = [uniform(s.draw_key, 0) for s in engine.add(request).waiting]
     expected = sample(few_BV, [rule] * 20, noise if rule.temperature else [0.0] * 20)
-    assert [allowed.index(g.token_ids[0]) for g in generations] == expected.tolist()
+    assert [allowed.index(g.token_ids[0]) for g in generations] == expected
 
 
 def test_sequences_that_start_one_by_one_each_read_the_prompt_s_own_logits() -> None:

@@ -1,16 +1,20 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
-from engine_doubles import make_request
+from engine_doubles import make_request, native_kernels
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from archon.engine.sampler import draw_key, largest, sample, token_logprobs, uniform
+from archon.engine import sampler
+from archon.engine.native import native_sample
+from archon.engine.sampler import draw_key, largest, token_logprobs, uniform
 from archon.engine.sequence import SamplingRule
 
 RULES = {
@@ -49,7 +53,25 @@ def exact_probabilities(logits_V: torch.Tensor, rule: SamplingRule) -> torch.Ten
     return exact
 
 
-def draws(logits_V: torch.Tensor, rule: SamplingRule, count: int) -> torch.Tensor:
+Sample = Callable[[torch.Tensor, Sequence[SamplingRule], Sequence[float]], torch.Tensor]
+
+
+@pytest.fixture(params=["torch", "native"])
+def sample(request: pytest.FixtureRequest) -> Sample:
+    """Both samplers, over the rows of a matrix."""
+    draw: Callable[..., list[int]] = sampler.sample
+    if request.param == "native":
+        draw = partial(native_sample, native_kernels())
+
+    def sample_rows(
+        logits_BV: torch.Tensor, rules: Sequence[SamplingRule], noise: Sequence[float]
+    ) -> torch.Tensor:
+        return torch.tensor(draw(list(logits_BV), rules, noise))
+
+    return sample_rows
+
+
+def draws(sample: Sample, logits_V: torch.Tensor, rule: SamplingRule, count: int) -> torch.Tensor:
     request = make_request((1, 2, 3), rule=rule)
     noise = [uniform(draw_key(request, draw, "model"), 0) for draw in range(count)]
     return sample(logits_V.expand(count, -1), [rule] * count, noise)
@@ -57,11 +79,13 @@ def draws(logits_V: torch.Tensor, rule: SamplingRule, count: int) -> torch.Tenso
 
 @pytest.mark.parametrize("vocab_size", [50, 2000])
 @pytest.mark.parametrize("name", RULES)
-def test_tokens_are_drawn_with_their_exact_probabilities(name: str, vocab_size: int) -> None:
+def test_tokens_are_drawn_with_their_exact_probabilities(
+    sample: Sample, name: str, vocab_size: int
+) -> None:
     logits, rule = normal(vocab_size, seed=vocab_size), RULES[name]
     exact = exact_probabilities(logits, rule)
     num_draws = 4000
-    counts = torch.bincount(draws(logits, rule, num_draws), minlength=vocab_size)
+    counts = torch.bincount(draws(sample, logits, rule, num_draws), minlength=vocab_size)
     assert counts[exact == 0].sum() == 0
     likely = exact * num_draws >= 5
     observed = [*counts[likely].tolist(), counts[~likely].sum().item()]
@@ -73,11 +97,13 @@ def test_tokens_are_drawn_with_their_exact_probabilities(name: str, vocab_size: 
 
 
 @pytest.mark.parametrize("rule", [SamplingRule(1.0, top_p=0.95), SamplingRule(1.0, min_p=0.5)])
-def test_a_nucleus_wider_than_what_is_looked_at_first_is_found(rule: SamplingRule) -> None:
+def test_a_nucleus_wider_than_what_is_looked_at_first_is_found(
+    sample: Sample, rule: SamplingRule
+) -> None:
     logits = normal(3000, size=0.05)
     exact = exact_probabilities(logits, rule)
     assert (exact > 0).sum() > 256
-    found = draws(logits, rule, 3000)
+    found = draws(sample, logits, rule, 3000)
     assert (exact[found] > 0).all()
     # The least likely token that is kept must be as reachable as the exact layout makes it.
     order = exact.argsort(descending=True, stable=True)
@@ -88,7 +114,7 @@ def test_a_nucleus_wider_than_what_is_looked_at_first_is_found(rule: SamplingRul
     assert (edges[places] - exact[order][places] <= noise + 1e-5).all()
 
 
-def test_rows_that_need_all_tokens_do_not_change_the_others() -> None:
+def test_rows_that_need_all_tokens_do_not_change_the_others(sample: Sample) -> None:
     logits = torch.stack([normal(3000, size=0.05), normal(3000, size=4), normal(3000, size=0.01)])
     rule, noise = SamplingRule(1.0, top_p=0.9), [0.3, 0.6, 0.9]
     together = sample(logits, [rule] * 3, noise)
@@ -96,7 +122,7 @@ def test_rows_that_need_all_tokens_do_not_change_the_others() -> None:
     assert together.tolist() == [int(token) for token in alone]
 
 
-def test_rows_of_different_rules_are_drawn_each_by_its_own() -> None:
+def test_rows_of_different_rules_are_drawn_each_by_its_own(sample: Sample) -> None:
     rules = [*RULES.values(), SamplingRule()]
     logits, noise = normal(len(rules), 500), [i / len(rules) for i in range(len(rules))]
     together = sample(logits, rules, noise)
@@ -104,14 +130,16 @@ def test_rows_of_different_rules_are_drawn_each_by_its_own() -> None:
         assert together[i] == sample(logits[i : i + 1], [rule], noise[i : i + 1])[0]
 
 
-def test_greedy_takes_the_first_of_the_largest() -> None:
+def test_greedy_takes_the_first_of_the_largest(sample: Sample) -> None:
     logits = torch.tensor([[0.0, 3.0, 1.0, 3.0], [5.0, 5.0, 5.0, 5.0], [-9.0, -8.0, -7.0, -6.0]])
     assert sample(logits, [SamplingRule()] * 3, [0.0, 0.5, 0.9]).tolist() == [1, 0, 3]
 
 
 @pytest.mark.parametrize("temperature", [1e-3, 1e-6, 1e-30])
 @pytest.mark.parametrize("limits", [{}, {"top_k": 5}, {"top_p": 0.9}, {"min_p": 0.1}])
-def test_a_temperature_near_zero_is_greedy(temperature: float, limits: dict[str, float]) -> None:
+def test_a_temperature_near_zero_is_greedy(
+    sample: Sample, temperature: float, limits: dict[str, float]
+) -> None:
     logits = normal(3, 500, size=30)
     rule = replace(SamplingRule(temperature), **limits)
     assert torch.equal(sample(logits, [rule] * 3, [0.0, 0.5, 0.999]), logits.argmax(-1))
@@ -119,7 +147,9 @@ def test_a_temperature_near_zero_is_greedy(temperature: float, limits: dict[str,
 
 @pytest.mark.parametrize("vocab_size", [1, 31, 32, 33, 64, 1000, 2000])
 @pytest.mark.parametrize("name", RULES)
-def test_the_ends_of_the_noise_give_tokens_that_are_kept(name: str, vocab_size: int) -> None:
+def test_the_ends_of_the_noise_give_tokens_that_are_kept(
+    sample: Sample, name: str, vocab_size: int
+) -> None:
     logits, rule = normal(4, vocab_size, seed=1), RULES[name]
     logits[3, : vocab_size // 2] = -1e9  # no weight at all at the beginning
     for noise in (0.0, 2.0**-53, 1 - 2.0**-53):
@@ -129,7 +159,7 @@ def test_the_ends_of_the_noise_give_tokens_that_are_kept(name: str, vocab_size: 
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_more_noise_never_goes_back(name: str) -> None:
+def test_more_noise_never_goes_back(sample: Sample, name: str) -> None:
     """Noise walks through the tokens that are kept, each once, in one order."""
     logits, rule = normal(300), RULES[name]
     noise = [i / 500 for i in range(500)]

@@ -17,6 +17,7 @@ from archon.engine.constraint import Matcher
 from archon.engine.gguf import GGUFFile
 from archon.errors import EngineError, UnsupportedError
 from archon.lm.local.constraint import ConstraintCompiler
+from archon.lm.local.text import text_rules
 from archon.lm.local.tokenizer import TextTokenizer
 from archon.types import Constraint, FreeText
 
@@ -28,7 +29,7 @@ NOTHING: Iterator[int] = iter(())
 def tokenizer(request: pytest.FixtureRequest, tmp_path_factory: Any) -> TextTokenizer:
     path: Path = tmp_path_factory.mktemp("tiny") / "model.gguf"
     write_gguf(path, TinyModel(pre=request.param))
-    return TextTokenizer(GGUFFile(path))
+    return TextTokenizer(text_rules(GGUFFile(path)))
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,8 @@ from pathlib import Path
 
 logger = logging.getLogger("archon.engine")
 
-_SOURCES = ("simd.h", "product.h", "attention.h", "step.cpp")
+_UNITS = ("step.cpp", "sample.cpp")
+_SOURCES = ("simd.h", "product.h", "attention.h", *_UNITS)
 _NEEDED = ("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni", "fma", "f16c")
 _USED_IF_PRESENT = ("avx512_bf16",)
 _FLAGS = ("-O3", "-std=c++17", "-ffp-contract=off", "-fopenmp", "-shared", "-fPIC", "-mtune=native")
@@ -47,23 +48,25 @@ def _load(compiler: str, options: tuple[str, ...], folder: Path | None) -> ctype
         digest.update((here / name).read_bytes())
     with tempfile.TemporaryDirectory() as scratch:
         kept = (folder or Path(scratch)) / f"kernels-{digest.hexdigest()[:16]}.so"
-        if not kept.exists() and not _compile(compiler, options, here / "step.cpp", kept):
+        if not kept.exists() and not _compile(compiler, options, here, kept):
             return None
         library = ctypes.CDLL(str(kept))
     library.archon_workspace_new.restype = ctypes.c_void_p
     library.archon_workspace_free.argtypes = [ctypes.c_void_p]
-    library.archon_step.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p]
+    library.archon_step.argtypes = [ctypes.c_void_p] * 3
+    whole, pointer = ctypes.c_int64, ctypes.c_void_p
+    library.archon_sample.argtypes = [pointer, whole, whole, pointer, pointer, pointer, whole]
     return library
 
 
-def _compile(compiler: str, options: tuple[str, ...], source: Path, target: Path) -> bool:
+def _compile(compiler: str, options: tuple[str, ...], here: Path, target: Path) -> bool:
     """Whether it worked. The library appears whole or not at all."""
     logger.info("compiling the engine's kernels (once, some seconds)")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         fresh = target.with_name(f"{target.name}.{os.getpid()}")
         done = subprocess.run(
-            [compiler, *options, "-o", str(fresh), str(source)],
+            [compiler, *options, "-o", str(fresh), *(str(here / unit) for unit in _UNITS)],
             capture_output=True, text=True, timeout=300, check=False,
         )  # fmt: skip
         if done.returncode == 0:

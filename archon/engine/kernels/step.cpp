@@ -46,7 +46,7 @@ struct Step {
   const int64_t* logit_token;        // tokens after which logits are wanted
   bf16* cache;                       // (layers, G, blocks, keys and values, D · 16)
   int64_t num_blocks;
-  float *logits, *largest;           // (rows, padded V), and of each 32 of them the largest
+  float* logits;                     // (rows, padded V)
   double* seconds;                   // by phase: products, attention, head, the rest
 };
 
@@ -248,7 +248,6 @@ class Run {
         float* to = s.logits + n * V + panel * PANEL_OUTPUTS;
         _mm512_stream_ps(to, left);  // past the caches, which these would only empty
         _mm512_stream_ps(to + LANES, right);
-        s.largest[n * m.head.panels() + panel] = _mm512_reduce_max_ps(_mm512_max_ps(left, right));
       });
     });
     _mm_sfence();
