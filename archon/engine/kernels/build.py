@@ -16,7 +16,7 @@ from pathlib import Path
 logger = logging.getLogger("archon.engine")
 
 _UNITS = ("step.cpp", "sample.cpp")
-_SOURCES = ("simd.h", "product.h", "attention.h", *_UNITS)
+_SOURCES = ("simd.h", "rows.h", "int8.h", "int4.h", "product.h", "attention.h", *_UNITS)
 _NEEDED = ("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni", "fma", "f16c")
 _USED_IF_PRESENT = ("avx512_bf16",)
 _FLAGS = ("-O3", "-std=c++17", "-ffp-contract=off", "-fopenmp", "-shared", "-fPIC", "-mtune=native")
@@ -55,6 +55,7 @@ def _load(compiler: str, options: tuple[str, ...], folder: Path | None) -> ctype
     library.archon_workspace_free.argtypes = [ctypes.c_void_p]
     library.archon_step.argtypes = [ctypes.c_void_p] * 3
     whole, pointer = ctypes.c_int64, ctypes.c_void_p
+    library.archon_product.argtypes = [pointer, pointer, whole, pointer, whole]
     library.archon_sample.argtypes = [pointer, whole, whole, pointer, pointer, pointer, whole]
     return library
 

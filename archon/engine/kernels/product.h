@@ -1,112 +1,97 @@
-// Products of quantized rows with quantized weights: y = x · Wᵀ, exact in int32.
+// Products of quantized rows with a quantized weight: y = x · Wᵀ.
 //
-// A weight of O outputs and I inputs lies in panels of 32 outputs, (O / 32, I / 4, 32, 4): one
-// vector holds four consecutive inputs of sixteen outputs, as the dot-product instruction wants
-// them. Rows of x lie in tiles of 12, (rows / 12, I / 4, 12, 4), shifted by 128 into unsigned
-// bytes; `shift` = -128 · (sum of an output's weights) takes the shift out again.
-//
-// A tile times a panel fills 24 of the 32 registers with sums, which is what keeps the
-// multipliers busy; the panel stays in the first-level cache while the tiles pass by.
+// What a row gives depends on the row alone: sums are exact, or taken in a fixed order.
 #pragma once
 
 #include <algorithm>
 #include <cmath>
 
-#include "simd.h"
-
-constexpr int TILE_ROWS = 12;
-constexpr int PANEL_OUTPUTS = 32;
+#include "int4.h"
+#include "int8.h"
 
 struct Linear {
-  const int8_t* weight;
-  const float* scale;    // of each output
-  const int32_t* shift;  // of each output
-  const float* bias;     // of each output, or null
+  const void* weight;        // in int8 or, with group_scale, in int4
+  const float* scale;        // int8: of each output
+  const int32_t* shift;      // int8: see int8.h
+  const bf16* group_scale;   // int4: of each group, (O / 32, I / 32, 32); or null
+  const float* offset;       // int4: see int4.h
+  const float* bias;         // of each output, or null
   int64_t outputs, inputs;
 
   int64_t panels() const { return (outputs + PANEL_OUTPUTS - 1) / PANEL_OUTPUTS; }
 };
 
-// Quantized rows: bytes in tiles, and the scale of each row.
-struct Rows {
-  uint8_t* bytes;
-  float* scale;
-};
-
-// Round row `n` (`size` floats, a multiple of 16) to bytes with one scale: x ≈ scale · (byte - 128).
-static inline void quantize_row(const float* x, int64_t size, int64_t n, Rows out) {
-  __m512 largest = _mm512_set1_ps(1e-12f);
-  for (int64_t i = 0; i < size; i += LANES)
-    largest = _mm512_max_ps(largest, _mm512_abs_ps(_mm512_loadu_ps(x + i)));
-  const float top = _mm512_reduce_max_ps(largest);
-  out.scale[n] = top / 127.0f;
-  const __m512 steps = _mm512_set1_ps(127.0f / top);
-  const __m512i middle = _mm512_set1_epi32(128);
-  uint8_t* tile = out.bytes + n / TILE_ROWS * TILE_ROWS * size + n % TILE_ROWS * 4;
-  for (int64_t i = 0; i < size; i += LANES) {
-    const __m512i whole = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(x + i), steps));
-    const __m128i bytes = _mm512_cvtepi32_epi8(_mm512_add_epi32(whole, middle));
-    uint8_t* at = tile + i * TILE_ROWS;
-    *(int32_t*)at = _mm_extract_epi32(bytes, 0);
-    *(int32_t*)(at + 4 * TILE_ROWS) = _mm_extract_epi32(bytes, 1);
-    *(int32_t*)(at + 8 * TILE_ROWS) = _mm_extract_epi32(bytes, 2);
-    *(int32_t*)(at + 12 * TILE_ROWS) = _mm_extract_epi32(bytes, 3);
+// One tile of rows times one panel, but for the rows' own scales: `sums` is (12, 32).
+static inline void tile_product(const uint8_t* x, int64_t rows, const Linear& w, int64_t panel,
+                                float* sums) {
+  const int64_t first = panel * PANEL_OUTPUTS;
+  if (w.group_scale) {
+    const auto* weight = (const uint8_t*)w.weight + first * w.inputs / 2;
+    const bf16* scale = w.group_scale + first * (w.inputs / GROUP_INPUTS);
+    for (int64_t r = 0; r < rows; r += HALF_TILE_ROWS)
+      HALF_TILE_SUMS[std::min<int64_t>(rows - r, HALF_TILE_ROWS) - 1](
+          x + 4 * r, weight, w.inputs, scale, w.offset + first, sums + r * PANEL_OUTPUTS);
+    return;
+  }
+  auto* whole = (int32_t*)sums;
+  TILE_SUMS[rows - 1](x, (const int8_t*)w.weight + first * w.inputs, w.inputs, w.shift + first,
+                      whole);
+  const __m512 left = _mm512_loadu_ps(w.scale + first);
+  const __m512 right = _mm512_loadu_ps(w.scale + first + LANES);
+  for (int64_t i = 0; i < rows * PANEL_OUTPUTS; i += PANEL_OUTPUTS) {
+    const __m512 a = _mm512_cvtepi32_ps(_mm512_load_si512(whole + i));
+    const __m512 b = _mm512_cvtepi32_ps(_mm512_load_si512(whole + i + LANES));
+    _mm512_store_ps(sums + i, _mm512_mul_ps(a, left));
+    _mm512_store_ps(sums + i + LANES, _mm512_mul_ps(b, right));
   }
 }
-
-// One tile of ROWS rows times one panel: `sums` is (ROWS, 32). A function of its own, and no larger,
-// so that the compiler keeps every sum in a register.
-template <int ROWS>
-__attribute__((noinline)) void tile_sums(const uint8_t* x, const int8_t* weight, int64_t inputs,
-                                         const int32_t* shift, int32_t* sums) {
-  __m512i left[ROWS], right[ROWS];
-#pragma GCC unroll 12
-  for (int r = 0; r < ROWS; r++) {
-    left[r] = _mm512_loadu_si512(shift);
-    right[r] = _mm512_loadu_si512(shift + LANES);
-  }
-  for (int64_t k = 0; k < inputs; k += 4, weight += 4 * PANEL_OUTPUTS, x += 4 * TILE_ROWS) {
-    const __m512i a = _mm512_loadu_si512(weight), b = _mm512_loadu_si512(weight + 64);
-#pragma GCC unroll 12
-    for (int r = 0; r < ROWS; r++) {
-      const __m512i four = _mm512_set1_epi32(*(const int32_t*)(x + 4 * r));
-      dot_bytes(left[r], four, a);
-      dot_bytes(right[r], four, b);
-    }
-  }
-#pragma GCC unroll 12
-  for (int r = 0; r < ROWS; r++) {
-    _mm512_store_si512(sums + r * PANEL_OUTPUTS, left[r]);
-    _mm512_store_si512(sums + r * PANEL_OUTPUTS + LANES, right[r]);
-  }
-}
-
-using TileSums = void (*)(const uint8_t*, const int8_t*, int64_t, const int32_t*, int32_t*);
-constexpr TileSums TILE_SUMS[TILE_ROWS] = {
-    tile_sums<1>, tile_sums<2>, tile_sums<3>, tile_sums<4>,  tile_sums<5>,  tile_sums<6>,
-    tile_sums<7>, tile_sums<8>, tile_sums<9>, tile_sums<10>, tile_sums<11>, tile_sums<12>,
-};
 
 // A panel times the rows from `row` to `end`, tile by tile; `row` begins a tile.
-// `finish(row, left, right)` takes the panel's 32 outputs of a row, scaled by weight and row.
+// `finish(row, left, right)` takes the panel's 32 outputs of a row.
 template <class Finish>
 static inline void panel_product(Rows x, int64_t row, int64_t end, const Linear& w, int64_t panel,
                                  Finish finish) {
-  const int64_t first = panel * PANEL_OUTPUTS;
-  const __m512 left_scale = _mm512_loadu_ps(w.scale + first);
-  const __m512 right_scale = _mm512_loadu_ps(w.scale + first + LANES);
   for (; row < end; row += TILE_ROWS) {
-    alignas(64) int32_t sums[TILE_ROWS * PANEL_OUTPUTS];
+    alignas(64) float sums[TILE_ROWS * PANEL_OUTPUTS];
     const int64_t count = std::min<int64_t>(end - row, TILE_ROWS);
-    TILE_SUMS[count - 1](x.bytes + row * w.inputs, w.weight + first * w.inputs, w.inputs,
-                         w.shift + first, sums);
+    tile_product(x.bytes + row * w.inputs, count, w, panel, sums);
     for (int64_t r = 0; r < count; r++) {
       const __m512 scale = _mm512_set1_ps(x.scale[row + r]);
-      const int32_t* of = sums + r * PANEL_OUTPUTS;
-      const __m512 left = _mm512_cvtepi32_ps(_mm512_load_si512(of));
-      const __m512 right = _mm512_cvtepi32_ps(_mm512_load_si512(of + LANES));
-      finish(row + r, _mm512_mul_ps(_mm512_mul_ps(left, left_scale), scale),
-             _mm512_mul_ps(_mm512_mul_ps(right, right_scale), scale));
+      const float* of = sums + r * PANEL_OUTPUTS;
+      finish(row + r, _mm512_mul_ps(_mm512_load_ps(of), scale),
+             _mm512_mul_ps(_mm512_load_ps(of + LANES), scale));
     }
   }
+}
+
+// Share the panels of a weight out among the threads of a parallel region; rows go in chunks that
+// the second-level cache can hold. `body(panel, row, end)` computes one.
+template <class Body>
+static inline void each_panel(const Linear& w, int64_t rows, int64_t threads, Body body) {
+  const int64_t tiles = std::max<int64_t>(1, (640 << 10) / (w.inputs * TILE_ROWS));
+  const int64_t rows_per_chunk = tiles * TILE_ROWS, panels = w.panels();
+  const int64_t chunks = (rows + rows_per_chunk - 1) / rows_per_chunk;
+  const int64_t at_once = std::max<int64_t>(1, panels / (threads * 8));
+#pragma omp for schedule(dynamic, at_once)
+  for (int64_t item = 0; item < chunks * panels; item++) {
+    const int64_t row = item / panels * rows_per_chunk;
+    body(item % panels, row, std::min(rows, row + rows_per_chunk));
+  }
+}
+
+// `out` is (rows, O).
+static inline void product(Rows x, int64_t rows, const Linear& w, int64_t threads, float* out) {
+  each_panel(w, rows, threads, [&](int64_t panel, int64_t row, int64_t end) {
+    const int64_t at = panel * PANEL_OUTPUTS;
+    __m512 left_bias = _mm512_setzero_ps(), right_bias = left_bias;
+    if (w.bias) {
+      left_bias = _mm512_loadu_ps(w.bias + at);
+      right_bias = _mm512_loadu_ps(w.bias + at + LANES);
+    }
+    panel_product(x, row, end, w, panel, [&](int64_t n, __m512 left, __m512 right) {
+      float* to = out + n * w.outputs + at;
+      _mm512_storeu_ps(to, _mm512_add_ps(left, left_bias));
+      _mm512_storeu_ps(to + LANES, _mm512_add_ps(right, right_bias));
+    });
+  });
 }

@@ -116,7 +116,7 @@ class Run {
  private:
   void layer(const Layer& l, int64_t index) {
     normalize(l.attention_norm, nullptr, N);
-    product(l.qkv, qkv);
+    qkv_product(l.qkv);
     rotate(l, index);
     attention(index);
     quantize(attended, H * D);
@@ -158,25 +158,13 @@ class Run {
     lap(REST);
   }
 
-  void product(const Linear& linear, float* out) {
-    each_panel(linear, N, [&](int64_t panel, int64_t row, int64_t end) {
-      const int64_t at = panel * PANEL_OUTPUTS;
-      __m512 left_bias = _mm512_setzero_ps(), right_bias = left_bias;
-      if (linear.bias) {
-        left_bias = _mm512_loadu_ps(linear.bias + at);
-        right_bias = _mm512_loadu_ps(linear.bias + at + LANES);
-      }
-      panel_product(rows_in, row, end, linear, panel, [&](int64_t n, __m512 left, __m512 right) {
-        float* to = out + n * linear.outputs + at;
-        _mm512_storeu_ps(to, _mm512_add_ps(left, left_bias));
-        _mm512_storeu_ps(to + LANES, _mm512_add_ps(right, right_bias));
-      });
-    });
+  void qkv_product(const Linear& linear) {
+    product(rows_in, N, linear, m.threads, qkv);
     lap(PRODUCTS);
   }
 
   void add_product(const Linear& linear) {
-    each_panel(linear, N, [&](int64_t panel, int64_t row, int64_t end) {
+    each_panel(linear, N, m.threads, [&](int64_t panel, int64_t row, int64_t end) {
       panel_product(rows_in, row, end, linear, panel, [&](int64_t n, __m512 left, __m512 right) {
         float* to = x + n * E + panel * PANEL_OUTPUTS;
         _mm512_storeu_ps(to, _mm512_add_ps(_mm512_loadu_ps(to), left));
@@ -188,7 +176,7 @@ class Run {
 
   // A panel holds sixteen gates and the sixteen ups that belong to them.
   void swiglu_product(const Linear& linear) {
-    each_panel(linear, N, [&](int64_t panel, int64_t row, int64_t end) {
+    each_panel(linear, N, m.threads, [&](int64_t panel, int64_t row, int64_t end) {
       panel_product(rows_in, row, end, linear, panel, [&](int64_t n, __m512 gate, __m512 up) {
         const __m512 one = _mm512_set1_ps(1.0f);
         const __m512 rest = exp_ps(_mm512_sub_ps(_mm512_setzero_ps(), gate));
@@ -243,7 +231,7 @@ class Run {
   void head() {
     normalize(m.norm, s.logit_token, s.num_logits);
     const int64_t V = m.head.outputs;
-    each_panel(m.head, s.num_logits, [&](int64_t panel, int64_t row, int64_t end) {
+    each_panel(m.head, s.num_logits, m.threads, [&](int64_t panel, int64_t row, int64_t end) {
       panel_product(rows_in, row, end, m.head, panel, [&](int64_t n, __m512 left, __m512 right) {
         float* to = s.logits + n * V + panel * PANEL_OUTPUTS;
         _mm512_stream_ps(to, left);  // past the caches, which these would only empty
@@ -255,20 +243,6 @@ class Run {
   }
 
   // ------------------------------------------------------------------- parts
-
-  // Share the panels of a weight out; rows go in chunks that the second-level cache can hold.
-  template <class Body>
-  void each_panel(const Linear& linear, int64_t rows, Body body) {
-    const int64_t tiles = std::max<int64_t>(1, (640 << 10) / (linear.inputs * TILE_ROWS));
-    const int64_t rows_per_chunk = tiles * TILE_ROWS, panels = linear.panels();
-    const int64_t chunks = (rows + rows_per_chunk - 1) / rows_per_chunk;
-    const int64_t at_once = std::max<int64_t>(1, panels / (m.threads * 8));
-#pragma omp for schedule(dynamic, at_once)
-    for (int64_t item = 0; item < chunks * panels; item++) {
-      const int64_t row = item / panels * rows_per_chunk;
-      body(item % panels, row, std::min(rows, row + rows_per_chunk));
-    }
-  }
 
   static void rms_norm(const float* from, const float* weight, int64_t size, float* to, float epsilon) {
     __m512 squares = _mm512_setzero_ps();
@@ -433,6 +407,20 @@ void archon_workspace_free(Workspace* w) {
   for (Buffer* b : {&w->stream, &w->qkv, &w->queries, &w->attended, &w->hidden, &w->bytes, &w->scales})
     free(b->data);
   delete w;
+}
+
+// One product by itself, for tests and timings: x is (rows, I), y is (rows, O).
+void archon_product(const Linear* linear, const float* x, int64_t rows, float* y, int64_t threads) {
+  static thread_local Buffer bytes, scales;
+  const int64_t padded = (rows + TILE_ROWS - 1) / TILE_ROWS * TILE_ROWS;
+  const Rows quantized{bytes.get<uint8_t>(padded * linear->inputs), scales.get<float>(padded)};
+#pragma omp parallel num_threads(threads)
+  {
+#pragma omp for schedule(static)
+    for (int64_t n = 0; n < rows; n++)
+      quantize_row(x + n * linear->inputs, linear->inputs, n, quantized);
+    product(quantized, rows, *linear, threads, y);
+  }
 }
 
 void archon_step(const Model* model, const Step* step, Workspace* workspace) {

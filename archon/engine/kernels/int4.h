@@ -1,0 +1,70 @@
+// Weights in int4: a tile of rows times a panel of outputs, exact in int32 within each group of inputs.
+//
+// Every 32 inputs of an output have a scale of their own, in bf16. A panel's 32 outputs lie as
+// (I / 8, 32, 4) bytes: the low half of a byte belongs to the first four of eight inputs, the high
+// half to the last four, each shifted by 8. Sums of groups are scaled and added up in float32, in
+// their order; `offset` takes out what the rows' shift by 128 has added to all of them.
+#pragma once
+
+#include "int8.h"
+
+constexpr int GROUP_INPUTS = 32;
+constexpr int HALF_TILE_ROWS = TILE_ROWS / 2;  // each row takes four registers here
+
+// ROWS rows of a tile times one panel: `sums` is (ROWS, 32).
+template <int ROWS>
+__attribute__((noinline)) void half_tile_sums(const uint8_t* x, const uint8_t* weight,
+                                              int64_t inputs, const bf16* scale,
+                                              const float* offset, float* sums) {
+  __m512 left[ROWS], right[ROWS];
+#pragma GCC unroll 6
+  for (int r = 0; r < ROWS; r++) {
+    left[r] = _mm512_loadu_ps(offset);
+    right[r] = _mm512_loadu_ps(offset + LANES);
+  }
+  const __m512i low = _mm512_set1_epi8(0x0f), middle = _mm512_set1_epi8(8);
+  for (int64_t group = 0; group < inputs / GROUP_INPUTS; group++, scale += PANEL_OUTPUTS) {
+    __m512i a_sums[ROWS], b_sums[ROWS];
+#pragma GCC unroll 6
+    for (int r = 0; r < ROWS; r++) a_sums[r] = b_sums[r] = _mm512_setzero_si512();
+    for (int k = 0; k < GROUP_INPUTS; k += 8, weight += 128, x += 8 * TILE_ROWS) {
+      const __m512i a = _mm512_loadu_si512(weight), b = _mm512_loadu_si512(weight + 64);
+      const __m512i first_a = _mm512_sub_epi8(_mm512_and_si512(a, low), middle);
+      const __m512i first_b = _mm512_sub_epi8(_mm512_and_si512(b, low), middle);
+      const __m512i last_a =
+          _mm512_sub_epi8(_mm512_and_si512(_mm512_srli_epi16(a, 4), low), middle);
+      const __m512i last_b =
+          _mm512_sub_epi8(_mm512_and_si512(_mm512_srli_epi16(b, 4), low), middle);
+#pragma GCC unroll 6
+      for (int r = 0; r < ROWS; r++) {
+        const __m512i first = _mm512_set1_epi32(*(const int32_t*)(x + 4 * r));
+        dot_bytes(a_sums[r], first, first_a);
+        dot_bytes(b_sums[r], first, first_b);
+      }
+#pragma GCC unroll 6
+      for (int r = 0; r < ROWS; r++) {
+        const __m512i last = _mm512_set1_epi32(*(const int32_t*)(x + 4 * (TILE_ROWS + r)));
+        dot_bytes(a_sums[r], last, last_a);
+        dot_bytes(b_sums[r], last, last_b);
+      }
+    }
+    const __m512 a_scale = from_bf16(scale), b_scale = from_bf16(scale + LANES);
+#pragma GCC unroll 6
+    for (int r = 0; r < ROWS; r++) {
+      left[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(a_sums[r]), a_scale, left[r]);
+      right[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(b_sums[r]), b_scale, right[r]);
+    }
+  }
+#pragma GCC unroll 6
+  for (int r = 0; r < ROWS; r++) {
+    _mm512_store_ps(sums + r * PANEL_OUTPUTS, left[r]);
+    _mm512_store_ps(sums + r * PANEL_OUTPUTS + LANES, right[r]);
+  }
+}
+
+using HalfTileSums = void (*)(const uint8_t*, const uint8_t*, int64_t, const bf16*, const float*,
+                              float*);
+constexpr HalfTileSums HALF_TILE_SUMS[HALF_TILE_ROWS] = {
+    half_tile_sums<1>, half_tile_sums<2>, half_tile_sums<3>,
+    half_tile_sums<4>, half_tile_sums<5>, half_tile_sums<6>,
+};
