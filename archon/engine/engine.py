@@ -113,7 +113,7 @@ class Engine:
             raise EngineError("the prompt holds a token that the vocabulary does not have")
         most = self.scheduler.max_sequences
         if request.beams and not len(request.draws) <= request.beams <= most:
-            raise EngineError(f"a search needs as many beams as draws at least, {most} at most")
+            raise EngineError(f"a beam search needs a beam for each draw and at most {most} beams")
         total = prompt.num_tokens + request.max_tokens
         what = f"{prompt.num_tokens} prompt tokens and up to {request.max_tokens} new ones"
         if total > self.context_length:

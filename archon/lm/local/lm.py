@@ -74,7 +74,7 @@ class LocalLM:
     sampling : the model's own defaults, under what a request says.
     """
 
-    capabilities = frozenset({"chat", "logprobs", "stream"})
+    capabilities = frozenset({"chat", "logprobs", "stream", "beams"})
 
     def __init__(
         self,
@@ -108,6 +108,7 @@ class LocalLM:
                 stop_ids=self.tokenizer.stop_ids,
                 logprobs=request.logprobs,
                 on_token=self._on_token(streams, request.first_draw, on_event),
+                beams=sampling.beams or 0,
                 hold=request.hold,
             )
         )
@@ -163,6 +164,7 @@ class LocalLM:
             prompts=prompt,
             token_ids=generation.token_ids,
             logprobs=generation.logprobs,
+            score=generation.score,
         )
 
     def _digest(self, prompt_ids: Sequence[int]) -> str:
