@@ -45,6 +45,9 @@ class SamplingParams:
     """New tokens at most."""
     stop: tuple[str, ...] | None = None
     """The text ends before the first of these."""
+    beams: int | None = None
+    """0 draws at random; more finds the likeliest texts by beam search of that width. Draw k is
+    then the (k modulo ``beams``)-th best, and temperature, top-k, top-p and min-p are not used."""
 
     def over(self, base: SamplingParams) -> SamplingParams:
         """These values where they are set, ``base``'s elsewhere."""
@@ -53,7 +56,7 @@ class SamplingParams:
 
 
 DEFAULT_SAMPLING = SamplingParams(
-    temperature=0.7, top_k=0, top_p=1.0, min_p=0.0, max_tokens=512, stop=()
+    temperature=0.7, top_k=0, top_p=1.0, min_p=0.0, max_tokens=512, stop=(), beams=0
 )
 
 
@@ -161,6 +164,8 @@ class Completion:
     token_ids: tuple[int, ...] | None = None
     logprobs: tuple[float, ...] | None = None
     """Log-probability of each token of ``token_ids`` under the model itself (temperature 1)."""
+    score: float | None = None
+    """What a beam search ranked it by: the mean log-probability of its tokens."""
     choice_logprobs: Mapping[str, float] | None = None
     """Log-probability of each choice that the request asked to be scored."""
     trace: object | None = field(default=None, compare=False, repr=False)

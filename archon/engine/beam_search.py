@@ -78,31 +78,34 @@ class BeamSearch:
         return [] if self._is_over(running, num_tokens) else running
 
     def results(self, num_cached: int) -> list[Generation]:
-        """The best finished texts, as many as there are draws.
+        """The finished text of each draw, where there are fewer texts than beams from the first on.
 
         The first is charged for the prompt, of which ``num_cached`` tokens were not computed.
         """
-        request = self.request
-        best = zip(request.draws, self.finished, strict=False)
-        return [
-            Generation(
+        results: list[Generation] = []
+        for index, draw in enumerate(self.request.draws):
+            best = self.finished[draw % self.request.beams % len(self.finished)]
+            num_tokens = self._tell(index, best.token_ids)
+            is_cut = num_tokens < len(best.token_ids)
+            generation = Generation(
                 draw=draw,
-                token_ids=self._told(index, hypothesis.token_ids),
-                logprobs=hypothesis.logprobs if request.logprobs else None,
-                finish_reason="length" if hypothesis.ended_by is None else "stop",
-                cached_tokens=len(request.prompt_ids) if index else num_cached,
-                ended_by=hypothesis.ended_by,
-                score=hypothesis.score,
+                token_ids=best.token_ids[:num_tokens],
+                logprobs=best.logprobs[:num_tokens] if self.request.logprobs else None,
+                finish_reason="stop" if is_cut or best.ended_by is not None else "length",
+                cached_tokens=len(self.request.prompt_ids) if index else num_cached,
+                ended_by=None if is_cut else best.ended_by,
+                score=best.score,
             )
-            for index, (draw, hypothesis) in enumerate(best)
-        ]
+            results.append(generation)
+        return results
 
-    def _told(self, index: int, token_ids: tuple[int, ...]) -> tuple[int, ...]:
-        """Tell ``on_token`` of a text."""
-        if self.request.on_token is not None:
-            for token in token_ids:
-                self.request.on_token(index, token)
-        return token_ids
+    def _tell(self, index: int, token_ids: tuple[int, ...]) -> int:
+        """Call ``on_token`` for each token of a text; returns how many of them it wants."""
+        on_token = self.request.on_token
+        for at, token in enumerate(token_ids if on_token is not None else ()):
+            if on_token is not None and on_token(index, token):
+                return at + 1
+        return len(token_ids)
 
     def _candidates(self, beams: SequenceOf[Sequence], logits_BV: Tensor) -> list[Continuation]:
         """The likeliest continuations: so many that enough remain should every stop be there."""

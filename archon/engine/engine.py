@@ -127,7 +127,7 @@ class Engine:
             raise EngineError("the prompt holds a token that the vocabulary does not have")
         most = self.scheduler.max_sequences
         if request.beams and not len(request.draws) <= request.beams <= most:
-            raise EngineError(f"a search needs as many beams as draws at least, {most} at most")
+            raise EngineError(f"a beam search needs a beam for each draw and at most {most} beams")
         if request.beams and request.constraint is not None:
             raise EngineError("a beam search follows no constraint")
         total = prompt.num_tokens + request.max_tokens

@@ -54,7 +54,8 @@ class GenerationRequest:
     on_token: OnToken | None = None
     beams: int = 0
     """0 draws at random; more finds the likeliest texts by ``archon.engine.beam_search``: then the
-    rule is not used, ``draws`` number the best of them, and ``on_token`` is called at the end."""
+    rule is not used, draw k is the (k modulo ``beams``)-th best, and ``on_token`` is called at the
+    end, for each text from its beginning."""
     length_penalty: float = 1.0
     early_stopping: bool | Literal["never"] = False
     hold: Hold | None = None

@@ -175,8 +175,13 @@ def model_exists(wiring: Wiring) -> Iterator[Violation]:
 def capabilities(wiring: Wiring) -> Iterator[Violation]:
     for node_id, node in wiring.model_nodes():
         method = getattr(node, "method", "")
-        required = REQUIRED_CAPABILITIES.get((node.type, method), frozenset())
-        missing = required - wiring.capabilities.get(node.model, required)
+        has = wiring.capabilities.get(node.model)
+        if has is None:
+            continue
+        if node.sampling is not None and node.sampling.beams and "beams" not in has:
+            reason = f"the model of role {shown(node.model)} has no beam search"
+            yield Violation(reason, ("nodes", node_id, "sampling", "beams"))
+        missing = REQUIRED_CAPABILITIES.get((node.type, method), frozenset()) - has
         if missing:
             what = f"the method {shown(method)} of a {node.type}" if method else f"a {node.type}"
             lacking = ", ".join(sorted(missing))

@@ -16,6 +16,7 @@ CAPABILITIES: dict[str, str] = {
     "choices": "scores given continuations without generating",
     "constraint": "holds its output to a JSON schema or a regular expression",
     "stream": "sends token deltas while it generates",
+    "beams": "finds the likeliest texts by beam search",
 }
 
 
@@ -52,6 +53,7 @@ def check_request(request: Request, capabilities: frozenset[str], model: str) ->
         "choices": request.choices is not None,
         "constraint": request.constraint is not None,
         "logprobs": request.logprobs,
+        "beams": bool(request.sampling.beams),
     }
     for capability, is_needed in needed.items():
         if is_needed and capability not in capabilities:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -97,6 +98,7 @@ class RemoteLM:
         ------
         LMError : a draw failed for good; the other draws are cancelled.
         """
+        request = replace(request, sampling=request.sampling.over(self._sampling))
         check_request(request, self.capabilities, self.card.name)
         draws = range(request.first_draw, request.first_draw + request.n)
         if self.card.native_n or request.n == 1:
@@ -114,7 +116,7 @@ class RemoteLM:
         self, request: Request, draws: range, on_event: OnEvent | None
     ) -> list[Completion]:
         """Post one request for these draws, as often as it takes."""
-        sampling = request.sampling.over(self._sampling)
+        sampling = request.sampling
         prompt = prompt_digest(self.card.model, request.messages)
         seed, draw = (0, 0) if sampling.temperature == 0 else (request.seed, draws.start)
         body = request_body(

@@ -115,6 +115,7 @@ class ScriptedLM:
             prompts={prompt: prompt_tokens},
             token_ids=tuple(map(_token_id, _words(text))) if request.logprobs else None,
             logprobs=tuple(map(_logprob, _words(text))) if request.logprobs else None,
+            score=-float(draw) if request.sampling.beams else None,
         )
 
 

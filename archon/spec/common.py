@@ -65,6 +65,9 @@ class SamplingSpec(StrictModel):
     stop: list[Annotated[str, Field(min_length=1)]] | None = Field(
         None, max_length=16, description="The text ends before the first of these strings."
     )
+    beams: int | None = Field(
+        None, ge=0, le=256, description="Find the likeliest texts by beam search; 0 draws."
+    )
 
     def params(self) -> SamplingParams:
         """The same as a value of ``archon.types``."""

@@ -114,6 +114,7 @@ NEEDS = {
     "choices": replace(SAMPLED, choices=("yes", "no")),
     "constraint": replace(SAMPLED, constraint=Constraint(regex="yes|no")),
     "logprobs": replace(SAMPLED, logprobs=True),
+    "beams": replace(SAMPLED, sampling=SamplingParams(beams=2)),
 }
 
 
@@ -252,6 +253,17 @@ class TestLM:
             assert completions[0].prompts == completions[1].prompts
             [num_tokens] = completions[0].prompts.values()
             assert completions[0].usage.prompt_tokens == num_tokens
+
+    async def test_beam_search_returns_the_best_first_with_their_scores(self, lm: LM) -> None:
+        if "beams" not in lm.capabilities:
+            pytest.skip("does not search")
+        sampling = replace(SAMPLED.sampling, beams=3)
+        completions = await lm.generate(replace(SAMPLED, n=3, sampling=sampling))
+        scores = [completion.score for completion in completions]
+        assert None not in scores
+        assert scores == sorted(scores, key=lambda score: -(score or 0))
+        [second] = await lm.generate(replace(SAMPLED, n=1, first_draw=1, sampling=sampling))
+        assert second.text == completions[1].text
 
     async def test_logprobs_come_one_a_token(self, lm: LM) -> None:
         if "logprobs" not in lm.capabilities:

@@ -223,9 +223,9 @@ def test_usage_and_callback_of_a_search(decoder: Decoder) -> None:
         return False
 
     engine = tiny_engine(decoder)
-    request = beams(prompt_of(40), 3, draws=(4, 5), on_token=on_token)
+    request = beams(prompt_of(40), 3, draws=(0, 1), on_token=on_token)
     [found] = run_all(engine, request)
-    assert [g.draw for g in found] == [4, 5]
+    assert [g.draw for g in found] == [0, 1]
     assert [g.cached_tokens for g in found] == [0, 40]
     assert [tuple(told[i]) for i in range(2)] == tokens_of(found)
     [again] = run_all(engine, request)
@@ -235,11 +235,33 @@ def test_usage_and_callback_of_a_search(decoder: Decoder) -> None:
     assert found[0].score >= found[1].score
 
 
+def test_draws_number_the_texts_from_the_best_on(decoder: Decoder) -> None:
+    engine = tiny_engine(decoder)
+    [whole] = run_all(engine, beams(prompt_of(20), 3))
+    [part] = run_all(engine, beams(prompt_of(20), 3, draws=(2, 3, 7)))
+    assert [g.draw for g in part] == [2, 3, 7]
+    assert tokens_of(part) == [whole[i].token_ids for i in (2, 0, 1)]
+
+
+def test_the_callback_may_end_a_found_text_early(decoder: Decoder) -> None:
+    num_told = [0, 0]
+
+    def on_token(index: int, token: int) -> bool:
+        num_told[index] += 1
+        return index == 1 and num_told[1] == 4
+
+    request = beams(prompt_of(20), 2, on_token=on_token, logprobs=True)
+    [found] = run_all(tiny_engine(decoder), request)
+    assert [len(g.token_ids) for g in found] == [12, 4] == num_told
+    assert [g.finish_reason for g in found] == ["length", "stop"]
+    assert [len(g.logprobs or ()) for g in found] == [12, 4]
+
+
 def test_a_search_that_cannot_run_is_refused(decoder: Decoder) -> None:
     engine = tiny_engine(decoder, num_blocks=8, max_sequences=4)
-    with pytest.raises(EngineError, match="as many beams as draws"):
+    with pytest.raises(EngineError, match="a beam for each draw"):
         engine.add(beams(prompt_of(5), 2, draws=(0, 1, 2)))
-    with pytest.raises(EngineError, match="4 at most"):
+    with pytest.raises(EngineError, match="at most 4 beams"):
         engine.add(beams(prompt_of(5), 5))
     with pytest.raises(ContextLengthError, match="cache"):
         engine.add(beams(prompt_of(5), 4, max_tokens=40))

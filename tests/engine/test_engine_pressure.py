@@ -132,6 +132,24 @@ def test_what_is_computed_again_does_not_count_as_cached(decoder: Decoder) -> No
     assert {done[prompt][1].cached_tokens for prompt in prompts} & {0, 32}
 
 
+def test_a_prompt_that_gave_its_blocks_back_is_charged_for_all_it_computed(
+    decoder: Decoder,
+) -> None:
+    engine = tiny_engine(decoder, num_blocks=14, max_sequences=1)
+    engine.add(make_request(prompt_of(20), max_tokens=150))
+    engine.step()
+    early = engine.add(make_request(prompt_of(70, seed=1), draws=(0, 1), max_tokens=10))
+    engine.step()
+    assert early.num_computed == 70
+    done: dict[Prompt, list[Generation]] = {}
+    was_dismissed = False
+    while engine.has_work:
+        done |= engine.step()
+        was_dismissed |= early in engine.scheduler.arrived
+    assert was_dismissed
+    assert [g.cached_tokens for g in done[early]] == [0, 70]
+
+
 def test_a_preempted_request_is_cancelled_like_any_other(decoder: Decoder) -> None:
     engine = tiny_engine(decoder, num_blocks=14)
     for i in range(4):

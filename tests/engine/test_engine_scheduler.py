@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import random
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from engine_doubles import (
@@ -17,10 +19,12 @@ from engine_doubles import (
     tiny_engine,
     tokens_of,
 )
+from torch import Tensor
 
 from archon.engine.decoder import Decoder
 from archon.engine.kv_cache import BLOCK_SIZE
 from archon.engine.sequence import GenerationRequest, Prompt
+from archon.engine.span import Span
 from archon.errors import ContextLengthError, EngineError
 
 
@@ -105,6 +109,55 @@ def test_prompts_that_begin_alike_compute_their_beginning_once(decoder: Decoder)
     requests = [make_request(shared + prompt_of(20, seed=i), max_tokens=3) for i in range(1, 5)]
     results = run_all(tiny_engine(decoder), *requests)
     assert [draws[0].cached_tokens for draws in results] == [0, 64, 64, 64]
+
+
+class CountingDecoder:
+    """Another decoder that counts the tokens it computes."""
+
+    def __init__(self, decoder: Decoder) -> None:
+        self._decoder, self.num_tokens = decoder, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._decoder, name)
+
+    def __call__(self, spans: Sequence[Span], cache: Any) -> Tensor:
+        self.num_tokens += sum(len(span.token_ids) for span in spans)
+        return self._decoder(spans, cache)
+
+
+@pytest.mark.parametrize("max_step_tokens", [1, 1000])
+@pytest.mark.parametrize("seed", range(4))
+def test_every_distinct_prefix_is_computed_once_when_many_arrive_cold(
+    seed: int, max_step_tokens: int, decoder: Decoder
+) -> None:
+    rng = random.Random(seed)
+    starts = [prompt_of(100), prompt_of(48), prompt_of(64, seed=1), ()]
+    requests = [
+        make_request(
+            rng.choice(starts) + prompt_of(rng.randint(1, 50), seed=rng.randrange(3)),
+            draws=tuple(range(rng.randint(1, 3))),
+            max_tokens=1,  # drawn from the prompt's logits: nothing else is computed
+        )
+        for _ in range(20)
+    ]
+    counting = CountingDecoder(decoder)
+    engine = tiny_engine(counting, max_sequences=8, max_step_tokens=max_step_tokens)
+    results = run_all(engine, *requests)
+    prompts = [request.prompt_ids for request in requests]
+    num_whole = [(len(ids) - 1) // BLOCK_SIZE * BLOCK_SIZE for ids in prompts]
+    blocks = {
+        ids[:stop]
+        for ids, whole in zip(prompts, num_whole, strict=True)
+        for stop in range(BLOCK_SIZE, whole + 1, BLOCK_SIZE)
+    }
+    num_tails = sum(len(ids) - whole for ids, whole in zip(prompts, num_whole, strict=True))
+    assert counting.num_tokens == len(blocks) * BLOCK_SIZE + num_tails
+    num_charged = sum(
+        len(request.prompt_ids) - generation.cached_tokens
+        for request, draws in zip(requests, results, strict=True)
+        for generation in draws
+    )
+    assert counting.num_tokens == num_charged
 
 
 def test_a_prefix_that_is_being_computed_in_chunks_is_waited_for(decoder: Decoder) -> None:

@@ -119,6 +119,14 @@ def test_a_model_that_cannot_do_what_a_method_asks_is_refused() -> None:
     assert "'judge' lacks what the method 'listwise' of a ranker needs: chat" in str(caught.value)
 
 
+def test_a_node_that_searches_needs_a_model_that_can() -> None:
+    graph = spec({"answer": {**DRAFT, "sampling": {"beams": 4}}})
+    build(graph, {"solver": frozenset({"beams"})})
+    with pytest.raises(GraphError, match="'solver' has no beam search") as caught:
+        build(graph, {"solver": frozenset({"chat"})})
+    assert caught.value.path == "$.nodes.answer.sampling.beams"
+
+
 def test_a_generator_asks_nothing_of_its_model() -> None:
     build(spec({"answer": DRAFT}), {"solver": frozenset()})
 

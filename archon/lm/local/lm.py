@@ -77,7 +77,7 @@ class LocalLM:
     sampling : the model's own defaults, under what a request says.
     """
 
-    capabilities = frozenset({"chat", "choices", "constraint", "logprobs", "stream"})
+    capabilities = frozenset({"chat", "choices", "constraint", "logprobs", "stream", "beams"})
 
     def __init__(
         self,
@@ -118,6 +118,7 @@ class LocalLM:
                 stop_ids=self.tokenizer.stop_ids,
                 logprobs=request.logprobs,
                 on_token=self._on_token(streams, request.first_draw, on_event),
+                beams=sampling.beams or 0,
                 hold=request.hold,
                 constraint=form,
             )
@@ -205,6 +206,7 @@ class LocalLM:
             prompts=prompt,
             token_ids=generation.token_ids,
             logprobs=generation.logprobs,
+            score=generation.score,
         )
 
     def _digest(self, prompt_ids: Sequence[int]) -> str:
