@@ -7,17 +7,25 @@ sequence.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from archon.engine.beam_search import BeamSearch
+from archon.engine.constraint import forbid_others
 from archon.engine.sampler import draw_key, sample, token_logprobs, uniform
 from archon.engine.scheduler import Batch, Scheduler
 from archon.engine.sequence import FinishReason, Generation, GenerationRequest, Prompt, Sequence
 from archon.engine.span import SpanDecoder
 from archon.errors import ContextLengthError, EngineError
+
+_T = TypeVar("_T")
+Row = tuple[Sequence, int]
+"""Whose logits a row holds, and which of its tokens they are about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +65,8 @@ class Engine:
         max_step_tokens = max(options.max_step_tokens, options.max_sequences + 64)
         self.scheduler = Scheduler(self.cache, options.max_sequences, max_step_tokens)
         self._finished: dict[Prompt, list[Generation | None]] = {}
+        self.failed: dict[Prompt, EngineError] = {}
+        """Requests that a step had to give up, for the caller to take out."""
         self._searches: dict[Prompt, BeamSearch] = {}
 
     @property
@@ -79,6 +89,8 @@ class Engine:
         for sequence in prompt.waiting:
             draw = request.draws[sequence.index]
             sequence.draw_key = draw_key(request, draw, self.model_id)
+            if request.constraint is not None:
+                sequence.matcher = request.constraint.matcher(sequence.index, request.max_tokens)
         self.scheduler.arrive(prompt)
         return prompt
 
@@ -92,17 +104,20 @@ class Engine:
     def step(self) -> dict[Prompt, list[Generation]]:
         """Compute one step; returns the requests that it finished."""
         batch = self.scheduler.schedule()
-        drawing: list[Sequence] = []
+        rows: list[Row] = []
         logits: list[Tensor] = []
         if batch.spans:
             logits_BV = self.decoder(batch.spans, self.cache)
             self.scheduler.computed(batch)
-            drawing, logits = self._take_logits(batch, logits_BV)
+            rows, logits = self._take_logits(batch, logits_BV)
         started = self.scheduler.start_sequences()
+        rows += [(sequence, 0) for sequence in started]
         logits += self._first_logits(started)
         if not logits:
             return {}
-        return self._draw([*drawing, *started], torch.cat(logits) if logits[1:] else logits[0])
+        for sequence in started:
+            self._try(sequence, sequence.follow)
+        return self._postprocess(rows, torch.cat(logits) if logits[1:] else logits[0])
 
     def _check(self, prompt: Prompt) -> None:
         request = prompt.request
@@ -114,6 +129,8 @@ class Engine:
         most = self.scheduler.max_sequences
         if request.beams and not len(request.draws) <= request.beams <= most:
             raise EngineError(f"a beam search needs a beam for each draw and at most {most} beams")
+        if request.beams and request.constraint is not None:
+            raise EngineError("a beam search follows no constraint")
         total = prompt.num_tokens + request.max_tokens
         what = f"{prompt.num_tokens} prompt tokens and up to {request.max_tokens} new ones"
         if total > self.context_length:
@@ -125,21 +142,22 @@ class Engine:
             raise ContextLengthError(f"{what} do not fit the cache; give it more memory")
 
     @staticmethod
-    def _take_logits(batch: Batch, logits_BV: Tensor) -> tuple[list[Sequence], list[Tensor]]:
-        """The sequences that draw a token now and their rows; prompts keep theirs for later."""
-        drawing: list[Sequence] = []
-        rows: list[int] = []
+    def _take_logits(batch: Batch, logits_BV: Tensor) -> tuple[list[Row], list[Tensor]]:
+        """The rows of sequences; prompts keep theirs for later."""
+        rows: list[Row] = []
+        taken: list[int] = []
         row = 0
         for text, span in zip(batch.texts, batch.spans, strict=True):
             if isinstance(text, Sequence):
-                drawing += [text] * span.num_logits
-                rows += range(row, row + span.num_logits)
+                stop = span.stop - text.prompt.num_tokens + 1
+                rows += [(text, at) for at in range(stop - span.num_logits, stop)]
+                taken += range(row, row + span.num_logits)
             elif span.num_logits:
                 text.last_logits_V = logits_BV[row].clone()
             row += span.num_logits
-        if rows == list(range(len(rows))):
-            return drawing, [logits_BV[: len(rows)]] if rows else []
-        return drawing, [logits_BV[rows]]
+        if taken == list(range(len(taken))):
+            return rows, [logits_BV[: len(taken)]] if taken else []
+        return rows, [logits_BV[taken]]
 
     @staticmethod
     def _first_logits(started: list[Sequence]) -> list[Tensor]:
@@ -154,9 +172,28 @@ class Engine:
                 sequence.prompt.last_logits_V = None
         return rows
 
-    def _draw(self, sequences: list[Sequence], logits_BV: Tensor) -> dict[Prompt, list[Generation]]:
-        """A token more for each sequence; returns the requests that this finishes."""
+    def _postprocess(self, rows: list[Row], logits_BV: Tensor) -> dict[Prompt, list[Generation]]:
+        """Draw from rows behind the last tokens, score by the others; returns finished requests."""
         done: dict[Prompt, list[Generation]] = {}
+        drawing = [
+            row for row, (s, at) in enumerate(rows) if not s.ending and at == len(s.token_ids)
+        ]
+        if drawing:
+            drawn_BV = logits_BV if len(drawing) == len(rows) else logits_BV[drawing]
+            self._draw([rows[row][0] for row in drawing], drawn_BV, done)
+        self._score(rows, logits_BV)
+        for sequence in dict.fromkeys(sequence for sequence, _ in rows):
+            if sequence.ending and not sequence.num_unscored and sequence.prompt in self._finished:
+                self._finish(sequence, sequence.ending, done)
+        return done
+
+    def _draw(
+        self,
+        sequences: list[Sequence],
+        logits_BV: Tensor,
+        done: dict[Prompt, list[Generation]],
+    ) -> None:
+        """A token more for each sequence."""
         rows_of: dict[Prompt | None, list[int]] = {}
         for row, sequence in enumerate(sequences):
             beams = sequence.prompt.request.beams
@@ -165,33 +202,54 @@ class Engine:
             here = sequences if len(rows_of) == 1 else [sequences[row] for row in rows]
             here_BV = logits_BV if len(rows_of) == 1 else logits_BV[rows]
             if prompt is None:
-                self._sample(here, here_BV, done)
+                self._sample(here, here_BV)
             else:
                 self._search(prompt, here, here_BV, done)
-        return done
 
-    def _sample(
-        self,
-        sequences: list[Sequence],
-        logits_BV: Tensor,
-        done: dict[Prompt, list[Generation]],
-    ) -> None:
+    def _sample(self, sequences: list[Sequence], logits_BV: Tensor) -> None:
         rules = [s.prompt.request.rule for s in sequences]
         noise = [
             uniform(s.draw_key, len(s.token_ids)) if rule.temperature else 0.0
             for s, rule in zip(sequences, rules, strict=True)
         ]
+        masks = [None if s.matcher is None else self._try(s, s.matcher.allowed) for s in sequences]
+        if any(mask is not None for mask in masks):
+            # The model's own are still needed to score; and one row alone may be a prompt's.
+            if len(sequences) == 1 or any(s.prompt.request.logprobs for s in sequences):
+                logits_BV = logits_BV.clone()
+            forbid_others(logits_BV, masks)
         tokens_B = sample(logits_BV, rules, noise)
-        logprobs: list[float] | None = None
-        if any(s.prompt.request.logprobs for s in sequences):
-            logprobs = token_logprobs(logits_BV, tokens_B).tolist()
-        for row, token in enumerate(tokens_B.tolist()):
-            sequence = sequences[row]
-            if logprobs is not None:
-                sequence.logprobs.append(logprobs[row])
-            reason = self._append(sequence, token)
-            if reason is not None:
-                self._finish(sequence, reason, token, done)
+        for sequence, token in zip(sequences, tokens_B.tolist(), strict=True):
+            self._try(sequence, partial(sequence.take, token))
+
+    def _try(self, sequence: Sequence, action: Callable[[], _T]) -> _T | None:
+        """Do something for a sequence; where its constraint fails, its request is given up."""
+        prompt = sequence.prompt
+        if prompt not in self._finished:  # given up in this very step
+            return None
+        try:
+            return action()
+        except EngineError as error:
+            self.cancel(prompt)
+            self.failed[prompt] = error
+            return None
+
+    @staticmethod
+    def _score(rows: list[Row], logits_BV: Tensor) -> None:
+        """Note how likely the tokens were, drawn or forced, where a request asks for it."""
+        asked = [
+            (row, sequence, sequence.token_ids[at])
+            for row, (sequence, at) in enumerate(rows)
+            if sequence.num_unscored and at < len(sequence.token_ids)
+        ]
+        if not asked:
+            return
+        tokens_R = torch.tensor([token for _, _, token in asked], device=logits_BV.device)
+        if len(asked) < len(rows):
+            logits_BV = logits_BV[[row for row, _, _ in asked]]
+        logprobs_R = token_logprobs(logits_BV, tokens_R)
+        for (_, sequence, _), logprob in zip(asked, logprobs_R.tolist(), strict=True):
+            sequence.logprobs.append(logprob)
 
     def _search(
         self,
@@ -215,35 +273,19 @@ class Engine:
         del self._searches[prompt], self._finished[prompt]
         done[prompt] = search.results(num_cached)
 
-    @staticmethod
-    def _append(sequence: Sequence, token: int) -> FinishReason | None:
-        """Add a token to a sequence; returns why the sequence is finished, if it is."""
-        request = sequence.prompt.request
-        if token in request.stop_ids:
-            return "stop"
-        sequence.append(token)
-        if request.on_token is not None and request.on_token(sequence.index, token):
-            return "stop"
-        return "length" if len(sequence.token_ids) >= request.max_tokens else None
-
     def _finish(
-        self,
-        sequence: Sequence,
-        reason: FinishReason,
-        last_token: int,
-        done: dict[Prompt, list[Generation]],
+        self, sequence: Sequence, reason: FinishReason, done: dict[Prompt, list[Generation]]
     ) -> None:
         prompt, request = sequence.prompt, sequence.prompt.request
         self.scheduler.finish(sequence)
-        num_tokens = len(sequence.token_ids)
         results = self._finished[prompt]
         results[sequence.index] = Generation(
             draw=request.draws[sequence.index],
             token_ids=tuple(sequence.token_ids),
-            logprobs=tuple(sequence.logprobs[:num_tokens]) if request.logprobs else None,
+            logprobs=tuple(sequence.logprobs) if request.logprobs else None,
             finish_reason=reason,
             cached_tokens=sequence.num_cached,
-            ended_by=last_token if last_token in request.stop_ids else None,
+            ended_by=sequence.ended_by,
         )
         if not prompt.is_unfinished:
             done[prompt] = [g for g in self._finished.pop(prompt) if g is not None]

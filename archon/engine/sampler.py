@@ -30,9 +30,10 @@ _FIRST_CANDIDATES = 256
 
 
 def draw_key(request: GenerationRequest, draw: int, model_id: str) -> bytes:
-    """The key of one draw: of (seed, model and precision, prompt, sampling, number of the draw)."""
+    """The key of one draw: of (seed, model and precision, prompt, sampling, constraint, draw)."""
     prompt = struct.pack(f"<{len(request.prompt_ids)}q", *request.prompt_ids)
-    what = repr((request.seed, model_id, request.rule, draw)).encode()
+    constraint = () if request.constraint is None else (request.constraint.key,)
+    what = repr((request.seed, model_id, request.rule, draw, *constraint)).encode()
     return blake2b(prompt, key=blake2b(what).digest(), digest_size=16).digest()
 
 

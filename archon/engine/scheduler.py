@@ -39,8 +39,9 @@ class Batch:
     spans: list[Span] = field(default_factory=list)
 
     def add(self, text: Sequence | Prompt, stop: int) -> None:
-        """Compute a text up to a position; logits are wanted where that is its end."""
-        start, num_logits = text.num_computed, int(stop == text.num_tokens)
+        """Compute a text up to a position."""
+        start = text.num_computed
+        num_logits = max(0, stop - max(start, text.logits_from))
         tokens = text.tokens(start, stop)
         self.texts.append(text)
         self.spans.append(Span(tokens, start, text.blocks, text.num_shared_blocks, num_logits))
@@ -89,7 +90,7 @@ class Scheduler:
         budget = self.max_step_tokens - len(self.running)
         behind = {s.prompt for s in self.running if s.num_tokens - s.num_computed > 1}
         for sequence in self.running:
-            stop = sequence.num_tokens
+            stop = sequence.num_needed
             if behind and sequence.prompt.request.beams and sequence.prompt in behind:
                 stop -= 1  # a search draws when all of its beams have been computed again
             stop = min(stop, sequence.num_computed + 1 + budget)

@@ -11,6 +11,7 @@ from typing import Literal
 
 from torch import Tensor
 
+from archon.engine.constraint import Matcher, TokenConstraint
 from archon.engine.kv_cache import BLOCK_SIZE, num_blocks_for
 from archon.engine.prefix_tree import PrefixNode
 from archon.types import Hold
@@ -59,6 +60,8 @@ class GenerationRequest:
     early_stopping: bool | Literal["never"] = False
     hold: Hold | None = None
     """While it is not released, the prompt's blocks are kept longer than others."""
+    constraint: TokenConstraint | None = None
+    """The form of every draw; what it leaves no choice about is not sampled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +139,11 @@ class Prompt:
         own = self.blocks[self.num_shared_blocks :]
         return own[0] if own else None
 
+    @property
+    def logits_from(self) -> int:
+        """Logits are wanted after every token from this position on."""
+        return self.num_tokens - 1
+
     def tokens(self, start: int, stop: int) -> SequenceOf[int]:
         """Tokens at these positions."""
         return self.request.prompt_ids[start:stop]
@@ -167,6 +175,12 @@ class Sequence:
     shares_last_block: bool = False
     """Whether the block that it writes next may be another beam's too."""
     draw_key: bytes = b""
+    matcher: Matcher | None = None
+    """Follows its constraint."""
+    ending: FinishReason | None = None
+    """Why it ends, as soon as that is known; forced tokens may still have to be scored."""
+    ended_by: int | None = None
+    """The stop token that was drawn, if that ended it."""
 
     def __post_init__(self) -> None:
         self.num_tokens = self.prompt.num_tokens + len(self.token_ids)
@@ -176,6 +190,21 @@ class Sequence:
         """Add a token to the draw."""
         self.token_ids.append(token)
         self.num_tokens += 1
+
+    @property
+    def num_needed(self) -> int:
+        """Tokens whose keys and values are needed: nothing attends to the last of an ending."""
+        return self.num_tokens - (self.ending is not None)
+
+    @property
+    def num_unscored(self) -> int:
+        """Forced tokens whose log-probability is wanted and not known yet."""
+        return len(self.token_ids) - len(self.logprobs) if self.prompt.request.logprobs else 0
+
+    @property
+    def logits_from(self) -> int:
+        """Logits are wanted after every token from this position on."""
+        return self.num_tokens - 1 - self.num_unscored
 
     @property
     def own_blocks(self) -> array[int]:
@@ -197,3 +226,45 @@ class Sequence:
             return self.token_ids[start - num_prompt : stop - num_prompt]
         rest = self.token_ids[: max(stop - num_prompt, 0)]
         return [*self.prompt.request.prompt_ids[start:stop], *rest]
+
+    def take(self, token: int) -> None:
+        """Add a token that was drawn, and those that it forces, until there is a reason to end.
+
+        Raises
+        ------
+        EngineError : the constraint cannot be followed further.
+        """
+        is_end = token in self.prompt.request.stop_ids
+        if self.matcher is not None:
+            self.matcher.advance(token)
+        if not is_end:
+            self._go_on(token)
+        elif self.matcher is None or self.matcher.finished:
+            self.ending, self.ended_by = "stop", token
+        self.follow()
+
+    def follow(self) -> None:
+        """Add the tokens that the constraint forces, until there is a choice or a reason to end.
+
+        Raises
+        ------
+        EngineError : the constraint cannot be followed further.
+        """
+        if self.matcher is None:
+            return
+        while self.ending is None and (forced := self.matcher.forced()):
+            for token in forced:
+                self.matcher.advance(token)
+                self._go_on(token)
+                if self.ending is not None:
+                    break
+        if self.ending is None and self.matcher.finished:
+            self.ending = "stop"
+
+    def _go_on(self, token: int) -> None:
+        request = self.prompt.request
+        self.append(token)
+        if request.on_token is not None and request.on_token(self.index, token):
+            self.ending = "stop"
+        elif len(self.token_ids) >= request.max_tokens:
+            self.ending = "length"

@@ -127,6 +127,9 @@ class EngineWorker:
             return
         for prompt, generations in finished.items():
             self._calls.pop(prompt).resolve(generations)
+        while self.engine.failed:
+            prompt, refusal = self.engine.failed.popitem()
+            self._calls.pop(prompt).resolve(refusal)
 
     def _fail_all(self, error: EngineError) -> None:
         for prompt, call in list(self._calls.items()):

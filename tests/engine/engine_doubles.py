@@ -44,10 +44,15 @@ class RecordingEngine(Engine):
         super().__init__(*args, **options)
         self.logits: dict[tuple[Prompt, int], list[Tensor]] = {}
 
-    def _draw(self, sequences: list[Sequence], logits_BV: Tensor) -> dict[Prompt, list[Generation]]:
+    def _draw(
+        self,
+        sequences: list[Sequence],
+        logits_BV: Tensor,
+        done: dict[Prompt, list[Generation]],
+    ) -> None:
         for sequence, row in zip(sequences, logits_BV, strict=True):
             self.logits.setdefault((sequence.prompt, sequence.index), []).append(row.clone())
-        return super()._draw(sequences, logits_BV)
+        super()._draw(sequences, logits_BV, done)
 
 
 def tiny_engine(
