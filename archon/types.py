@@ -61,11 +61,34 @@ DEFAULT_SAMPLING = SamplingParams(
 
 
 @dataclass(frozen=True, slots=True)
+class FreeText:
+    """Text of any form that comes before a constrained one: an argument before its verdict.
+
+    ``label`` then begins a line, and the form follows it after a space. The model may begin that
+    line itself; where it ends its text without it, or uses up its room, the label is put there.
+    """
+
+    label: str
+    room: int
+    """So many of ``max_tokens`` are kept for the last line. As many as it has bytes, a line end
+    before it included, are always enough."""
+
+
+@dataclass(frozen=True, slots=True)
 class Constraint:
-    """A form that the generated text must have: exactly one of the two is set."""
+    """A form that the generated text must have: exactly one of the first three is set."""
 
     json_schema: Mapping[str, object] | None = None
     regex: str | None = None
+    order_of: tuple[str, ...] | None = None
+    """Each of these once, in any order, with " > " between them; at most 64."""
+    after: FreeText | None = None
+    """The form comes after this; without it, the form is the whole text."""
+
+    @property
+    def num_forms(self) -> int:
+        """How many forms are set; one is right."""
+        return sum(form is not None for form in (self.json_schema, self.regex, self.order_of))
 
 
 @dataclass(slots=True, eq=False)

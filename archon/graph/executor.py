@@ -124,7 +124,12 @@ class Context:
         self._on_event = None if run.on_event is None else self._relay
 
     async def ask(
-        self, messages: tuple[Message, ...], n: int = 1, *, answer: AnswerKind = "text"
+        self,
+        messages: tuple[Message, ...],
+        n: int = 1,
+        *,
+        answer: AnswerKind = "text",
+        form: Constraint | None = None,
     ) -> list[Completion]:
         """See ``NodeContext.ask``.
 
@@ -135,13 +140,15 @@ class Context:
         """
         run, use = self._run, self._run.uses[self._node]
         run.meter.start(n)
+        is_held = "constraint" in use.lm.capabilities and not use.sampling.beams
+        constraint = self._constraint or (form if is_held else None)
         request = Request(
             messages=messages,
             n=n,
             first_draw=use.draws.start(run.index),
             seed=run.seed,
             sampling=use.sampling,
-            constraint=self._constraint,
+            constraint=constraint,
             answer=answer,
             hold=run.hold,
         )

@@ -41,11 +41,11 @@ class LM(Protocol):
 
 
 def check_request(request: Request, capabilities: frozenset[str], model: str) -> None:
-    """Refuse a request that asks for what a model lacks, or for no draws.
+    """Refuse a request that asks for what a model lacks, for no draws, or for no clear form.
 
     Raises
     ------
-    UnsupportedError : names the model and the missing capability.
+    UnsupportedError : names the model and what is wrong, such as the missing capability.
     """
     if request.n < 1 or request.first_draw < 0:
         raise UnsupportedError(f"{model}: n must be at least 1 and first_draw at least 0")
@@ -59,6 +59,9 @@ def check_request(request: Request, capabilities: frozenset[str], model: str) ->
         if is_needed and capability not in capabilities:
             meaning = CAPABILITIES[capability]
             raise UnsupportedError(f"{model} lacks the capability {capability!r} ({meaning})")
+    if request.constraint is not None and request.constraint.num_forms != 1:
+        reason = "a constraint sets exactly one of json_schema, regex and order_of"
+        raise UnsupportedError(f"{model}: {reason}")
 
 
 async def close(lm: LM) -> None:

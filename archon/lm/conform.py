@@ -29,13 +29,15 @@ _ESCAPES = {"d": string.digits, "w": string.ascii_lowercase, "s": " ", "n": "\n"
 
 
 def conforming_text(constraint: Constraint, number: int) -> str:
-    """A text that the constraint allows; where it leaves a choice, ``number`` decides.
+    """A text of the form alone; where the constraint leaves a choice, ``number`` decides.
 
     Raises
     ------
     UnsupportedError : the constraint uses something that is not covered here.
     """
     rng = Random(number)
+    if constraint.order_of is not None:
+        return " > ".join(rng.sample(constraint.order_of, len(constraint.order_of)))
     if constraint.json_schema is not None:
         instance = _Schema(constraint.json_schema, rng).instance(constraint.json_schema, 0)
         return json.dumps(instance, ensure_ascii=False)
@@ -47,6 +49,34 @@ def conforming_text(constraint: Constraint, number: int) -> str:
     except (IndexError, ValueError, re.error):
         pass
     raise UnsupportedError(f"the scripted model cannot follow the regular expression {pattern!r}")
+
+
+def constrained_reply(constraint: Constraint, reply: str, number: int) -> tuple[str, str]:
+    """The free text and the form that a reply becomes under a constraint.
+
+    Free text is the reply's own, up to the label. What the reply says in the place of the form
+    stands if the constraint allows it; otherwise ``conforming_text`` fills the place.
+
+    Raises
+    ------
+    UnsupportedError : the constraint uses something that is not covered here.
+    """
+    form = conforming_text(constraint, number)
+    free, label, said = "", "", reply
+    if constraint.after is not None:
+        label = f"{constraint.after.label} "
+        free, found, said = f"\n{reply}".partition(f"\n{label}")
+        if not found:
+            said = ""
+    return free.strip("\n"), label + (said if _allows(constraint, said) else form)
+
+
+def _allows(constraint: Constraint, text: str) -> bool:
+    """Whether a text surely has the form; JSON schemas are not looked into."""
+    if constraint.regex is not None:
+        return re.fullmatch(constraint.regex, text) is not None
+    items = constraint.order_of or ()
+    return bool(items) and sorted(text.split(" > ")) == sorted(items)
 
 
 class _Schema:

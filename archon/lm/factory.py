@@ -26,7 +26,7 @@ def capabilities(card: ModelCard) -> frozenset[str]:
     """What the card's model will be able to do, told without opening it."""
     match card:
         case LocalCard():
-            return frozenset({"chat", "logprobs", "stream", "beams"})
+            return frozenset({"chat", "logprobs", "stream", "beams", "choices", "constraint"})
         case OpenAICard():
             return frozenset({"chat", "stream"} | ({"logprobs"} if card.logprobs else set()))
         case ScriptedCard():

@@ -89,7 +89,7 @@ def _ranking(num_candidates: int, number: int) -> str:
     for i in range(num_candidates - 1, 0, -1):
         number, j = divmod(number * 0x9E3779B97F4A7C15 % 2**64, i + 1)
         order[i], order[j] = order[j], order[i]
-    return "The clearest comes first.\n" + " > ".join(f"[{k}]" for k in order)
+    return "The clearest comes first.\nRanking: " + " > ".join(f"[{k}]" for k in order)
 
 
 def _critique(num_candidates: int, number: int) -> str:

@@ -16,7 +16,7 @@ from zlib import crc32
 
 from archon.errors import LMError, UnsupportedError
 from archon.lm.base import CAPABILITIES, check_request
-from archon.lm.conform import conforming_text
+from archon.lm.conform import constrained_reply
 from archon.lm.digest import draw_number, prompt_digest
 from archon.lm.plausible import Plausible
 from archon.spec.model import ScriptedCard
@@ -97,11 +97,10 @@ class ScriptedLM:
 
     def _complete(self, request: Request, prompt: str, prompt_tokens: int, draw: int) -> Completion:
         asked_draw = 0 if request.sampling.temperature == 0 else draw
-        if request.constraint is None:
-            text = self._script(request, asked_draw)
-        else:
+        text = self._script(request, asked_draw)
+        if request.constraint is not None:
             number = draw_number(prompt, request.seed, asked_draw, bits=64)
-            text = conforming_text(request.constraint, number)
+            text = _constrained(request, text, number)
         text, num_tokens, finish_reason = _cut(text, request.sampling)
         return Completion(
             text=text,
@@ -173,6 +172,16 @@ def _tokens(text: str) -> list[str]:
     return [*words, rest] if rest else words
 
 
+def _constrained(request: Request, reply: str, number: int) -> str:
+    """What the constraint makes of a reply; its free text leaves room for the form."""
+    assert request.constraint is not None
+    free, form = constrained_reply(request.constraint, reply, number)
+    max_tokens, after = request.sampling.max_tokens, request.constraint.after
+    if max_tokens is not None and after is not None:
+        free = "".join(_words(free)[: max(0, max_tokens - after.room)])
+    return f"{free}\n{form}" if free else form
+
+
 def _cut(text: str, sampling: SamplingParams) -> tuple[str, int, FinishReason]:
     """The text up to the first stop string and ``max_tokens``, its tokens, why it ends."""
     for stop in sampling.stop or ():
@@ -196,8 +205,8 @@ def _scored_choices(
     choices: tuple[str, ...], request: Request, prompt: str, prompt_tokens: int
 ) -> list[Completion]:
     """Log-probabilities that depend on prompt and choice, and whose probabilities sum to 1."""
-    if not choices:
-        raise UnsupportedError("a request for scored choices must name at least one")
+    if not choices or not all(choices):
+        raise UnsupportedError("a request for scored choices must name some, none of them empty")
     scores = {choice: crc32(f"{prompt}/{choice}".encode()) / 2**30 for choice in choices}
     log_sum = math.log(sum(map(math.exp, scores.values())))
     logprobs = {choice: score - log_sum for choice, score in scores.items()}

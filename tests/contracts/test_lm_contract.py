@@ -6,6 +6,8 @@ To put another one through, add a line to ``MODELS``.
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from archon import api
-from archon.errors import UnsupportedError
+from archon.errors import NodeError, UnsupportedError
 from archon.lm import CAPABILITIES, LM, ScriptedLM, close
 from archon.lm.plausible import Plausible
 from archon.lm.remote import RemoteLM
@@ -22,6 +24,7 @@ from archon.types import (
     Completion,
     Constraint,
     Event,
+    FreeText,
     Message,
     Request,
     SamplingParams,
@@ -113,6 +116,41 @@ NEEDS = {
     "logprobs": replace(SAMPLED, logprobs=True),
     "beams": replace(SAMPLED, sampling=SamplingParams(beams=2)),
 }
+
+
+@dataclass(frozen=True)
+class Form:
+    """A constraint, and a check of our own of whether a text has its form."""
+
+    constraint: Constraint
+    holds: Callable[[str], object]
+
+
+def is_a_move(text: str) -> bool:
+    data = json.loads(text)
+    return data.keys() == {"steps", "to"} and data["steps"] in (1, 2, 3) and data["to"] in "abc"
+
+
+FORMS = {
+    "regex": Form(Constraint(regex="[A-D]{3}-[0-9]{2}"), re.compile("[A-D]{3}-[0-9]{2}").fullmatch),
+    "json schema": Form(
+        Constraint(
+            json_schema={
+                "type": "object",
+                "properties": {"steps": {"enum": [1, 2, 3]}, "to": {"enum": ["a", "b", "c"]}},
+                "required": ["steps", "to"],
+                "additionalProperties": False,
+            }
+        ),
+        is_a_move,
+    ),
+    "order": Form(
+        Constraint(order_of=("[1]", "[2]", "[3]", "[4]")),
+        lambda text: sorted(text.split(" > ")) == ["[1]", "[2]", "[3]", "[4]"],
+    ),
+}
+VERDICT = Constraint(regex="correct|incorrect", after=FreeText("Verdict:", room=20))
+TWO_FORMS = Constraint(regex="a", order_of=("a", "b"))
 
 
 @pytest.fixture(params=MODELS)
@@ -253,6 +291,98 @@ class TestLM:
             pytest.skip("follows no constraints")
         for completion in await lm.generate(replace(NEEDS["constraint"], n=4)):
             assert completion.text in ("yes", "no")
+
+    async def test_choices_score_the_same_for_every_draw_and_seed(self, lm: LM) -> None:
+        if "choices" not in lm.capabilities:
+            pytest.skip("scores no choices")
+        scored = await lm.generate(replace(NEEDS["choices"], n=3, first_draw=2))
+        scored += await lm.generate(replace(NEEDS["choices"], seed=9))
+        assert [completion.draw for completion in scored] == [2, 3, 4, 0]
+        for completion in scored[1:]:
+            assert completion.choice_logprobs == pytest.approx(scored[0].choice_logprobs, rel=1e-4)
+
+    @pytest.mark.parametrize("choices", [(), ("yes", "")])
+    async def test_choices_that_are_none_are_refused(
+        self, lm: LM, choices: tuple[str, ...]
+    ) -> None:
+        if "choices" not in lm.capabilities:
+            pytest.skip("scores no choices")
+        with pytest.raises(UnsupportedError, match="choices"):
+            await lm.generate(replace(SAMPLED, choices=choices))
+
+    @pytest.mark.parametrize("name", FORMS)
+    async def test_every_draw_has_the_form_that_is_asked_for(self, lm: LM, name: str) -> None:
+        if "constraint" not in lm.capabilities:
+            pytest.skip("follows no constraints")
+        form = FORMS[name]
+        sampling = SamplingParams(0.8, max_tokens=100)
+        completions = await lm.generate(
+            replace(SAMPLED, n=4, constraint=form.constraint, sampling=sampling)
+        )
+        for completion in completions:
+            assert form.holds(completion.text), completion.text
+            assert completion.finish_reason == "stop"
+        assert len(set(texts(completions))) > 1
+
+    @pytest.mark.parametrize("max_tokens", [20, 24, 60])
+    async def test_a_form_behind_free_text_is_reached_whatever_max_tokens_is(
+        self, lm: LM, max_tokens: int
+    ) -> None:
+        if "constraint" not in lm.capabilities:
+            pytest.skip("follows no constraints")
+        sampling = SamplingParams(0.8, max_tokens=max_tokens)
+        request = replace(SAMPLED, n=4, sampling=sampling, constraint=VERDICT)
+        completions = await lm.generate(request)
+        for completion in completions:
+            *_, last = completion.text.split("\n")
+            assert last in ("Verdict: correct", "Verdict: incorrect")
+            assert completion.finish_reason == "stop"
+        if max_tokens == 60:
+            assert any(completion.text.count("\n") for completion in completions)
+
+    async def test_max_tokens_cuts_a_form_that_is_the_whole_text(self, lm: LM) -> None:
+        if "constraint" not in lm.capabilities:
+            pytest.skip("follows no constraints")
+        long = Constraint(regex="([ab] ){30}")
+        sampling = SamplingParams(0.8, max_tokens=3)
+        [cut] = await lm.generate(replace(SAMPLED, sampling=sampling, constraint=long))
+        assert cut.finish_reason == "length"
+        assert re.fullmatch("([ab] ){0,29}[ab]? ?", cut.text)
+
+    async def test_a_stop_string_ends_a_form_too(self, lm: LM) -> None:
+        if "constraint" not in lm.capabilities:
+            pytest.skip("follows no constraints")
+        sampling = SamplingParams(0.8, max_tokens=50, stop=("sto",))
+        request = replace(SAMPLED, sampling=sampling, constraint=Constraint(regex="one stop two"))
+        events: list[Event] = []
+        [stopped] = await lm.generate(request, events.append)
+        assert (stopped.text, stopped.finish_reason) == ("one ", "stop")
+        deltas = [e.text for e in events if isinstance(e, TokenDelta) and not e.node]
+        assert "".join(deltas) == "one "
+
+    async def test_streaming_a_form_changes_nothing(self, lm: LM) -> None:
+        if "constraint" not in lm.capabilities:
+            pytest.skip("follows no constraints")
+        request = replace(SAMPLED, n=3, constraint=VERDICT)
+        events: list[Event] = []
+        streamed = await lm.generate(request, events.append)
+        assert texts(streamed) == texts(await lm.generate(request))
+        for completion in streamed:
+            own = [
+                e.text
+                for e in events
+                if isinstance(e, TokenDelta) and e.draw == completion.draw and not e.node
+            ]
+            assert "".join(own) == completion.text
+
+    @pytest.mark.parametrize("constraint", [Constraint(), Constraint(regex="("), TWO_FORMS])
+    async def test_a_constraint_that_says_nothing_clear_is_refused(
+        self, lm: LM, constraint: Constraint
+    ) -> None:
+        if "constraint" not in lm.capabilities:
+            pytest.skip("follows no constraints")
+        with pytest.raises((UnsupportedError, NodeError)):
+            await lm.generate(replace(SAMPLED, constraint=constraint))
 
     @pytest.mark.parametrize("capability", NEEDS)
     async def test_a_missing_capability_is_refused(self, lm: LM, capability: str) -> None:

@@ -20,6 +20,7 @@ from archon.types import (
     Candidate,
     CandidateId,
     Completion,
+    Constraint,
     Message,
     OnEvent,
     Question,
@@ -58,13 +59,20 @@ class FakeContext:
         self.question = Question(text)
         self.asked: list[tuple[Message, ...]] = []
         self.answers: list[AnswerKind] = []
+        self.forms: list[Constraint | None] = []
         self._replies = iter(replies)
 
     async def ask(
-        self, messages: tuple[Message, ...], n: int = 1, *, answer: AnswerKind = "text"
+        self,
+        messages: tuple[Message, ...],
+        n: int = 1,
+        *,
+        answer: AnswerKind = "text",
+        form: Constraint | None = None,
     ) -> list[Completion]:
         self.asked.append(messages)
         self.answers.append(answer)
+        self.forms.append(form)
         return [make_completion(next(self._replies), draw) for draw in range(n)]
 
 

@@ -11,13 +11,15 @@ from typing import Any
 import pytest
 from tiny_models import TinyModel, tiny_vocabulary, write_gguf
 
+from archon import api
 from archon.engine.sequence import OnToken
 from archon.errors import ContextLengthError, ModelError, UnsupportedError
+from archon.lm import close
 from archon.lm.local import open_local
 from archon.lm.local.lm import LocalLM
 from archon.lm.local.stream import TextStream
 from archon.spec.model import LocalCard
-from archon.types import Event, Hold, Message, Request, SamplingParams, TokenDelta
+from archon.types import Constraint, Event, Hold, Message, Request, SamplingParams, TokenDelta
 
 QUESTION = Request((Message("user", "the answer"),), sampling=SamplingParams(0.9, max_tokens=20))
 STOP_ID = tiny_vocabulary().tokens.index("<|im_end|>")
@@ -172,13 +174,54 @@ def test_a_delta_for_a_closed_loop_is_dropped(tiny_chat_file: Path) -> None:
 
 
 async def test_what_it_cannot_do_is_refused(lm: LocalLM) -> None:
-    with pytest.raises(UnsupportedError, match="choices"):
-        await lm.generate(replace(QUESTION, choices=("a",)))
+    with pytest.raises(UnsupportedError, match="regular expression"):
+        await lm.generate(replace(QUESTION, constraint=Constraint(regex="(")))
+    with pytest.raises(UnsupportedError, match="beam search"):
+        beams = SamplingParams(max_tokens=5, beams=2)
+        await lm.generate(replace(QUESTION, sampling=beams, constraint=Constraint(regex="a+")))
     with pytest.raises(UnsupportedError, match="at least 1"):
         await lm.generate(replace(QUESTION, n=0))
     long = (Message("user", "word " * 500),)
     with pytest.raises(ContextLengthError, match="context of 512 tokens"):
         await lm.generate(replace(QUESTION, messages=long))
+
+
+async def test_choices_count_as_choice_tokens_and_their_prompt_is_computed_once(
+    lm: LocalLM,
+) -> None:
+    prompt_ids = lm.chat.encode(QUESTION.messages)
+    choices = ("yes", "the answer", " is 12")
+    completions = await lm.generate(replace(QUESTION, choices=choices, n=2))
+    num_tokens = sum(len(lm.tokenizer.encode(choice)) for choice in choices)
+    for completion in completions:
+        usage = completion.usage
+        assert (usage.choice_tokens, usage.completion_tokens, usage.calls) == (num_tokens, 0, 1)
+        assert usage.prompt_tokens == len(prompt_ids)
+        assert (completion.text, completion.finish_reason) == ("", "choices")
+    assert [c.usage.cached_tokens for c in completions] == [0, len(prompt_ids)]
+    assert completions[0].choice_logprobs == completions[1].choice_logprobs
+
+
+async def test_a_choice_is_as_likely_as_the_draw_that_writes_it(lm: LocalLM) -> None:
+    sampling = replace(QUESTION.sampling, max_tokens=6)
+    draws = await lm.generate(replace(QUESTION, n=8, sampling=sampling, logprobs=True))
+    written = [c for c in draws if lm.tokenizer.encode(c.text) == list(c.token_ids or ())]
+    assert written
+    texts = tuple(c.text for c in written)
+    [scored] = await lm.generate(replace(QUESTION, choices=texts))
+    for completion in written:
+        assert completion.logprobs is not None
+        assert scored.choice_logprobs is not None
+        expected = pytest.approx(sum(completion.logprobs), rel=1e-4)
+        assert scored.choice_logprobs[completion.text] == expected
+
+
+async def test_forced_tokens_are_tokens_of_the_completion(lm: LocalLM) -> None:
+    constraint = Constraint(json_schema={"const": {"the answer": [1, 2]}})
+    [completion] = await lm.generate(replace(QUESTION, constraint=constraint, logprobs=True))
+    assert completion.text == '{"the answer": [1, 2]}'
+    assert completion.token_ids == tuple(lm.tokenizer.encode(completion.text))
+    assert len(completion.logprobs or ()) == completion.usage.completion_tokens > 1
 
 
 async def test_the_card_s_context_stands_over_the_file_s(tiny_chat_file: Path) -> None:
@@ -233,3 +276,29 @@ def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file.gguf").write_text("no model")
     with pytest.raises(ModelError, match="not a GGUF file"):
         open_tiny(tmp_path / "file.gguf")
+
+
+async def test_judges_on_the_engine_always_rank_and_judge(tiny_chat_file: Path) -> None:
+    card = {"name": "tiny", "backend": "local", "sources": [{"path": str(tiny_chat_file)}]}
+    sampling = {"temperature": 1.0, "max_tokens": 40}
+    asks = {"model": "solver", "sampling": sampling, "prompt": {"text": "{question}{candidates}"}}
+    spec: dict[str, Any] = {
+        "version": 1,
+        "name": "judged",
+        "models": {"solver": card | {"precision": "float32", "context": 2000}},
+        "nodes": {
+            "draft": {"type": "generator", **asks, "prompt": {"text": "{question}"}, "samples": 5},
+            "best": {"type": "ranker", **asks, "inputs": ["draft"]},
+            "check": {"type": "verifier", **asks, "inputs": ["best"]},
+        },
+        "output": "check",
+    }
+    architecture = api.load(spec)
+    for seed in range(3):
+        answer = await architecture.arun("the answer", seed=seed)
+        for candidate in answer.candidates:
+            assert candidate.annotations[0].reason == ""
+            verdict = candidate.latest("verdict")
+            assert verdict is not None
+            assert verdict.value in ("pass", "fail")
+    await close(api.lm(spec["models"]["solver"]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from archon.types import AnswerKind, Candidate, Completion, Message, Question
+from archon.types import AnswerKind, Candidate, Completion, Constraint, Message, Question
 
 
 class NodeContext(Protocol):
@@ -17,12 +17,18 @@ class NodeContext(Protocol):
         ...
 
     async def ask(
-        self, messages: tuple[Message, ...], n: int = 1, *, answer: AnswerKind = "text"
+        self,
+        messages: tuple[Message, ...],
+        n: int = 1,
+        *,
+        answer: AnswerKind = "text",
+        form: Constraint | None = None,
     ) -> list[Completion]:
         """``n`` draws of the node's model, from the first draw that the node owns.
 
         ``answer`` is the kind of answer wanted: the question's where candidates are written,
-        prose where they are judged. Every call goes into trace and budget.
+        prose where they are judged. A model that can be held to ``form`` is; of another, and
+        of a beam search, the wording alone asks for it. Every call goes into trace and budget.
         """
         ...
 

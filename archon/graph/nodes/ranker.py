@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from archon.graph.forms import ranking_form
 from archon.graph.nodes.base import NodeContext
 from archon.graph.parsing import read_ranking
 from archon.graph.prompts.builder import Prompt
@@ -14,7 +15,7 @@ UNREAD = "no ranking could be read"
 
 
 class ListwiseRanker:
-    """Asks once for the order of all candidates.
+    """Asks once for the order of all candidates; a model that can be held to it always gives one.
 
     Of N candidates the best is scored 1, the next (N - 1)/N, and the last 1/N. Candidates that the
     reply leaves out follow in their original order; where no ranking can be read, all keep it.
@@ -32,7 +33,7 @@ class ListwiseRanker:
         order: list[int] | None = list(range(len(candidates)))
         if len(candidates) > 1:
             messages = self._prompt.messages(context.question, candidates, self._use_critiques)
-            (completion,) = await context.ask(messages)
+            (completion,) = await context.ask(messages, form=ranking_form(len(candidates)))
             order = read_ranking(completion.text, len(candidates))
         ranked = candidates if order is None else [candidates[i] for i in order]
         reason = UNREAD if order is None else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from archon.graph.forms import VERDICT_FORM
 from archon.graph.nodes.base import NodeContext
 from archon.graph.parsing import read_verdict
 from archon.graph.prompts.builder import Prompt
@@ -16,8 +17,10 @@ SCORES: Mapping[VerdictKind, float] = {"pass": 1.0, "abstain": 0.5, "fail": 0.0}
 class ReasoningVerifier:
     """Lets the model argue about one candidate a call, and then judge it.
 
-    Keeps the passes; if there are none, the abstentions; if there are none either, all, each
-    marked ``unverified``. Those that stay keep their order, and ``keep_first`` cuts it off.
+    A model that can be held to a form comes to a verdict even where ``max_tokens`` cuts its
+    argument short. Keeps the passes; if there are none, the abstentions; if there are none either,
+    all, each marked ``unverified``. Those that stay keep their order, and ``keep_first`` cuts it
+    off.
     """
 
     def __init__(self, node: str, prompt: Prompt, keep_first: int | None) -> None:
@@ -38,7 +41,7 @@ class ReasoningVerifier:
 
     async def _argue(self, context: NodeContext, candidate: Candidate) -> str:
         messages = self._prompt.messages(context.question, [candidate])
-        (completion,) = await context.ask(messages)
+        (completion,) = await context.ask(messages, form=VERDICT_FORM)
         return completion.text
 
     def _kept(

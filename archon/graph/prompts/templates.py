@@ -122,7 +122,7 @@ Below are candidate answers to this question, each under its number.
 
 Compare the candidates: whose steps are sound, whose calculations are right? Then order all of \
 them from best to worst. End with one line of their numbers, in this form:
-[best] > [next best] > ... > [worst]""",
+Ranking: [best] > [next best] > ... > [worst]""",
     ),
 }
 

@@ -9,14 +9,16 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from pathlib import Path
 
+from archon.engine.choices import score_request, total_logprob
 from archon.engine.config import config_of
 from archon.engine.gguf import GGUFFile
 from archon.engine.loading import load_engine
 from archon.engine.sequence import Generation, GenerationRequest, OnToken, SamplingRule
 from archon.engine.worker import EngineWorker
-from archon.errors import ModelFileError
+from archon.errors import ModelFileError, UnsupportedError
 from archon.lm.base import check_request
 from archon.lm.local.chat import ChatFormat
+from archon.lm.local.constraint import ConstraintCompiler
 from archon.lm.local.stream import TextStream
 from archon.lm.local.tokenizer import TextTokenizer
 from archon.spec.model import LocalCard
@@ -74,7 +76,7 @@ class LocalLM:
     sampling : the model's own defaults, under what a request says.
     """
 
-    capabilities = frozenset({"chat", "logprobs", "stream", "beams"})
+    capabilities = frozenset({"chat", "logprobs", "stream", "beams", "choices", "constraint"})
 
     def __init__(
         self,
@@ -85,18 +87,28 @@ class LocalLM:
     ) -> None:
         self.worker, self.tokenizer, self.chat = worker, tokenizer, chat
         self._sampling = sampling.over(DEFAULT_SAMPLING)
+        self._constraints = ConstraintCompiler(tokenizer)
 
     async def generate(self, request: Request, on_event: OnEvent | None = None) -> list[Completion]:
         """Answer a request; see ``archon.lm.base.LM``.
 
         Raises
         ------
-        UnsupportedError : the request asks for no draws, scored choices or a constraint.
+        UnsupportedError : the request asks for no draws, for empty choices, or for a constraint
+            that cannot be followed.
         EngineError : the prompt does not fit, or the engine failed.
         """
         check_request(request, self.capabilities, "the local engine")
-        sampling = request.sampling.over(self._sampling)
         prompt_ids = tuple(self.chat.encode(request.messages))
+        if request.choices is not None:
+            return await self._score(request, request.choices, prompt_ids)
+        sampling = request.sampling.over(self._sampling)
+        form = None
+        if request.constraint is not None:
+            if sampling.beams:
+                raise UnsupportedError("a beam search follows no constraint")
+            # Preparing one takes a while, the first time.
+            form = await asyncio.to_thread(self._constraints.compile, request.constraint)
         streams = [TextStream(self.tokenizer, sampling.stop or ()) for _ in range(request.n)]
         generations = await self.worker.generate(
             GenerationRequest(
@@ -110,12 +122,44 @@ class LocalLM:
                 on_token=self._on_token(streams, request.first_draw, on_event),
                 beams=sampling.beams or 0,
                 hold=request.hold,
+                constraint=form,
             )
         )
         prompt = {self._digest(prompt_ids): len(prompt_ids)}
         return [
             self._completion(generation, stream, prompt, on_event)
             for generation, stream in zip(generations, streams, strict=True)
+        ]
+
+    async def _score(
+        self, request: Request, choices: Sequence[str], prompt_ids: tuple[int, ...]
+    ) -> list[Completion]:
+        """How likely each choice is as the beginning of a reply: the same for every draw."""
+        tokens = {choice: tuple(self.tokenizer.encode(choice)) for choice in choices}
+        if not tokens or not all(tokens.values()):
+            raise UnsupportedError(
+                "a request for scored choices must name some, none of them empty"
+            )
+        scored = await self.worker.generate(
+            score_request(prompt_ids, list(tokens.values()), request.hold)
+        )
+        logprobs = dict(zip(tokens, map(total_logprob, scored), strict=True))
+        cached = [scored[0].cached_tokens] + [len(prompt_ids)] * (request.n - 1)
+        return [
+            Completion(
+                text="",
+                draw=request.first_draw + index,
+                finish_reason="choices",
+                usage=Usage(
+                    prompt_tokens=len(prompt_ids),
+                    cached_tokens=cached[index],
+                    choice_tokens=sum(map(len, tokens.values())),
+                    calls=1,
+                ),
+                prompts={self._digest(prompt_ids): len(prompt_ids)},
+                choice_logprobs=logprobs,
+            )
+            for index in range(request.n)
         ]
 
     async def aclose(self) -> None:

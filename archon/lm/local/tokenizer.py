@@ -19,7 +19,7 @@ from tokenizers.models import BPE
 from archon.engine.gguf import GGUFFile
 from archon.errors import ModelFileError
 
-_CONTROL, _USER_DEFINED = 3, 4
+_UNKNOWN, _CONTROL, _USER_DEFINED, _UNUSED = 2, 3, 4, 5
 
 _QWEN2_PIECES = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
@@ -77,6 +77,9 @@ class TextTokenizer:
         self.special_ids: dict[str, int] = special
         """Tokens that only a template makes: text → id."""
         self.control_ids = frozenset(i for i, kind in enumerate(kinds) if kind == _CONTROL)
+        no_text = (_UNKNOWN, _CONTROL, _USER_DEFINED, _UNUSED)
+        self.no_text_ids = frozenset(i for i, kind in enumerate(kinds) if kind in no_text)
+        """Tokens that ``encode`` never makes of a text."""
         self.stop_ids = self._stop_ids()
         self._bpe = self._build(vocabulary)
 

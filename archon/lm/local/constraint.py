@@ -1,0 +1,233 @@
+"""Constraints as token masks, by llguidance (https://github.com/guidance-ai/llguidance).
+
+A form is compiled once into a grammar over the bytes of the tokens; each draw follows a copy of it.
+What a grammar leaves no choice about is written as the tokenizer would write it. Control tokens and
+others that only a template makes are never part of a form.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import cached_property, lru_cache
+from hashlib import blake2b
+
+import torch
+from llguidance import LLMatcher, LLTokenizer, TokenizerWrapper
+from torch import Tensor
+
+from archon.engine.constraint import Matcher
+from archon.errors import EngineError, UnsupportedError
+from archon.lm.local.tokenizer import TextTokenizer
+from archon.types import Constraint, FreeText
+
+_JSON_FORM = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+"""JSON is written as ``json.dumps`` writes it: a model that may choose its white space can fill a
+page with it."""
+_MAX_ORDERED = 64
+_MAX_KEPT = 64
+
+
+class ConstraintCompiler:
+    """Makes the forms that requests ask for, in one model's tokens.
+
+    Compiling a form takes about a millisecond; the first one also prepares the vocabulary, which
+    takes up to half a second.
+    """
+
+    def __init__(self, tokenizer: TextTokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._compiled = lru_cache(_MAX_KEPT)(self._compile)
+
+    def compile(self, constraint: Constraint) -> Form:
+        """The form of a constraint.
+
+        Raises
+        ------
+        UnsupportedError : a grammar cannot express it; quotes it.
+        """
+        return self._compiled(*_description(constraint), constraint.after)
+
+    def _compile(self, kind: str, text: str, after: FreeText | None) -> Form:
+        start = "" if after is None else " "  # between label and form
+        matcher = LLMatcher(self._vocabulary, _grammar(kind, text, start), log_level=0)
+        if matcher.is_error():
+            what = {"json": "JSON schema", "regex": "regular expression", "order": "order"}[kind]
+            reason = " ".join(matcher.get_error().split())
+            raise UnsupportedError(f"the {what} {_shortened(text)} cannot be followed: {reason}")
+        key = blake2b(repr((kind, text, after)).encode(), digest_size=16).hexdigest()
+        return Form(key, matcher, self._tokenizer, after)
+
+    @cached_property
+    def _vocabulary(self) -> LLTokenizer:
+        wrapper = TokenizerWrapper(_Vocabulary(self._tokenizer))
+        return LLTokenizer(wrapper, eos_token=sorted(self._tokenizer.stop_ids))
+
+
+class Form:
+    """A compiled constraint (``archon.engine.constraint.TokenConstraint``)."""
+
+    def __init__(
+        self, key: str, grammar: LLMatcher, tokenizer: TextTokenizer, after: FreeText | None
+    ) -> None:
+        self.key = key
+        self._grammar, self._tokenizer, self._after = grammar, tokenizer, after
+
+    def matcher(self, index: int, max_tokens: int) -> Matcher:
+        """Follows a draw of so many tokens at most, from its start."""
+        matcher = GrammarMatcher(self._grammar.deep_copy(), self._tokenizer)
+        if self._after is None:
+            return matcher
+        num_free = max(0, max_tokens - self._after.room)
+        return FreeTextMatcher(self._after.label, num_free, matcher, self._tokenizer)
+
+
+class GrammarMatcher:
+    """Follows a grammar (``archon.engine.constraint.Matcher``)."""
+
+    def __init__(self, grammar: LLMatcher, tokenizer: TextTokenizer) -> None:
+        self._grammar, self._stop_ids = grammar, tokenizer.stop_ids
+        self._num_words = -(-len(tokenizer.tokens) // 32)
+        self._ended = False
+
+    @property
+    def finished(self) -> bool:
+        return self._ended or self._grammar.is_stopped()
+
+    def forced(self) -> Sequence[int]:
+        forced = self._grammar.compute_ff_tokens()
+        self._check()
+        return forced
+
+    def allowed(self) -> Tensor:
+        mask = self._grammar.compute_bitmask()
+        self._check()
+        return torch.frombuffer(bytearray(mask), dtype=torch.int32)[: self._num_words]
+
+    def advance(self, token: int) -> None:
+        if token in self._stop_ids:
+            self._ended = True
+        else:
+            self._grammar.consume_token(token)
+            self._check()
+
+    def _check(self) -> None:
+        if self._grammar.is_error():
+            reason = " ".join(self._grammar.get_error().split())
+            raise EngineError(f"the constraint cannot be followed further: {reason}")
+
+
+class FreeTextMatcher:
+    """Lets a text go free up to a label, and then follows a form.
+
+    Parameters
+    ----------
+    label : begins the line of the form.
+    num_free : tokens of free text at most.
+    form : takes over behind the label.
+    """
+
+    def __init__(
+        self, label: str, num_free: int, form: GrammarMatcher, tokenizer: TextTokenizer
+    ) -> None:
+        self._label, self._form, self._tokenizer = label.encode(), form, tokenizer
+        self._num_free = num_free
+        self._line = b""
+        """The bytes of the text's last line."""
+        self._owed: list[int] = [] if num_free else tokenizer.encode(label)
+        """Tokens of the label that must follow."""
+        self._is_free = num_free > 0
+
+    @property
+    def finished(self) -> bool:
+        return not self._is_free and not self._owed and self._form.finished
+
+    def forced(self) -> Sequence[int]:
+        if self._is_free:
+            return ()
+        return self._owed or self._form.forced()
+
+    def allowed(self) -> Tensor | None:
+        return None if self._is_free else self._form.allowed()
+
+    def advance(self, token: int) -> None:
+        if self._is_free:
+            self._advance_free(token)
+        elif self._owed:
+            assert token == self._owed[0]
+            self._owed = self._owed[1:]
+        else:
+            self._form.advance(token)
+
+    def _advance_free(self, token: int) -> None:
+        self._num_free -= 1
+        self._line = (self._line + self._tokenizer.token_bytes(token)).rpartition(b"\n")[2]
+        if self._line == self._label:
+            self._is_free = False
+        elif token in self._tokenizer.stop_ids or self._num_free <= 0:
+            self._is_free = False
+            line_end = "\n" if self._line else ""
+            self._owed = self._tokenizer.encode(line_end + self._label.decode())
+
+
+class _Vocabulary:
+    """The tokenizer as llguidance wants to see it."""
+
+    bos_token_id = None
+
+    def __init__(self, tokenizer: TextTokenizer) -> None:
+        self._tokenizer = tokenizer
+        special = tokenizer.no_text_ids
+        self.tokens = [
+            b"" if token in special else tokenizer.token_bytes(token)
+            for token in range(len(tokenizer.tokens))
+        ]
+        self.special_token_ids = sorted(special)
+        self.eos_token_id = min(tokenizer.stop_ids)
+
+    def __call__(self, text: str) -> list[int]:
+        return self._tokenizer.encode(text)
+
+
+def _description(constraint: Constraint) -> tuple[str, str]:
+    """The kind of a form and its text, equal for equal forms."""
+    if constraint.regex is not None:
+        return "regex", constraint.regex
+    if constraint.order_of is not None:
+        return "order", json.dumps(constraint.order_of, ensure_ascii=False)
+    try:
+        return "json", json.dumps(constraint.json_schema, ensure_ascii=False)
+    except (TypeError, ValueError) as error:
+        raise UnsupportedError(f"the JSON schema is no JSON: {error}") from None
+
+
+def _grammar(kind: str, text: str, start: str) -> str:
+    """The form behind ``start``, in llguidance's variant of Lark's language."""
+    if kind == "regex":
+        return LLMatcher.grammar_from_regex(f"{start}(?:{text})" if start else text)
+    if kind == "order":
+        return _order_grammar(json.loads(text), start)
+    schema = json.dumps({**json.loads(text), "x-guidance": _JSON_FORM})
+    if not start:
+        return LLMatcher.grammar_from_json_schema(schema)
+    return f'start: "{start}" form\nform: %json {schema}'
+
+
+def _order_grammar(items: Sequence[str], start: str) -> str:
+    """Every order of the items. The number behind ``::`` has a bit for each that has been named."""
+    if not 1 <= len(items) <= _MAX_ORDERED or len(set(items)) < len(items) or "" in items:
+        raise UnsupportedError(f"an order needs 1 to {_MAX_ORDERED} different items")
+    is_whole = f"is_ones([0:{len(items)}])"
+    item_rules = "\n  | ".join(
+        f"{json.dumps(item, ensure_ascii=False)} rest::set_bit({i}) %if bit_clear({i})"
+        for i, item in enumerate(items)
+    )
+    return (
+        f'start: "{start}" item::0x0\n'
+        f"item::_: {item_rules}\n"
+        f'rest::_: "" %if {is_whole}\n  | " > " item::_ %if not({is_whole})'
+    )
+
+
+def _shortened(text: str, max_length: int = 200) -> str:
+    return repr(text if len(text) <= max_length else text[: max_length - 1] + "…")
