@@ -3,8 +3,9 @@
 Read it in this order: ``gguf`` and ``dequantize`` (the file), ``config`` and ``weights`` (what a
 decoder needs of it), ``span`` (what it is asked), ``linear``, ``attention``, ``plan`` and
 ``decoder`` (the transformer), ``kv_cache``, ``block_pool``, ``prefix_tree`` and ``block_manager``
-(what is remembered, and where), ``sequence``, ``scheduler``, ``sampler``, ``beam_search`` and
-``engine`` (one step: schedule, compute, postprocess), ``worker`` (the thread that steps).
+(what is remembered, and where), ``constraint``, ``sequence``, ``scheduler``, ``sampler``,
+``beam_search``, ``choices`` and ``engine`` (one step: schedule, compute, postprocess), ``worker``
+(the thread that steps).
 
 Shapes are written as suffixes, under one legend:
 

@@ -149,9 +149,10 @@ class Engine:
         row = 0
         for text, span in zip(batch.texts, batch.spans, strict=True):
             if isinstance(text, Sequence):
-                stop = span.stop - text.prompt.num_tokens + 1
-                rows += [(text, at) for at in range(stop - span.num_logits, stop)]
-                taken += range(row, row + span.num_logits)
+                first = span.stop - span.num_logits + 1 - text.prompt.num_tokens
+                for at in range(first, first + span.num_logits):
+                    rows.append((text, at))
+                    taken.append(row + at - first)
             elif span.num_logits:
                 text.last_logits_V = logits_BV[row].clone()
             row += span.num_logits
@@ -182,8 +183,9 @@ class Engine:
             drawn_BV = logits_BV if len(drawing) == len(rows) else logits_BV[drawing]
             self._draw([rows[row][0] for row in drawing], drawn_BV, done)
         self._score(rows, logits_BV)
-        for sequence in dict.fromkeys(sequence for sequence, _ in rows):
-            if sequence.ending and not sequence.num_unscored and sequence.prompt in self._finished:
+        for sequence in dict.fromkeys(sequence for sequence, _ in rows if sequence.ending):
+            assert sequence.ending is not None
+            if not sequence.num_unscored and sequence.prompt in self._finished:
                 self._finish(sequence, sequence.ending, done)
         return done
 
@@ -220,7 +222,10 @@ class Engine:
             forbid_others(logits_BV, masks)
         tokens_B = sample(logits_BV, rules, noise)
         for sequence, token in zip(sequences, tokens_B.tolist(), strict=True):
-            self._try(sequence, partial(sequence.take, token))
+            if sequence.matcher is None:
+                sequence.take(token)
+            else:
+                self._try(sequence, partial(sequence.take, token))
 
     def _try(self, sequence: Sequence, action: Callable[[], _T]) -> _T | None:
         """Do something for a sequence; where its constraint fails, its request is given up."""
@@ -240,7 +245,9 @@ class Engine:
         asked = [
             (row, sequence, sequence.token_ids[at])
             for row, (sequence, at) in enumerate(rows)
-            if sequence.num_unscored and at < len(sequence.token_ids)
+            if sequence.prompt.request.logprobs
+            and sequence.num_unscored
+            and at < len(sequence.token_ids)
         ]
         if not asked:
             return
