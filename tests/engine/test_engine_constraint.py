@@ -35,7 +35,7 @@ from archon.engine.engine import Engine
 from archon.engine.loading import load_decoder
 from archon.engine.perplexity import window_logits
 from archon.engine.sampler import sample, uniform
-from archon.engine.sequence import GenerationRequest, SamplingRule
+from archon.engine.sequence import Generation, GenerationRequest, Prompt, SamplingRule
 from archon.engine.worker import EngineWorker
 from archon.errors import EngineError
 
@@ -289,8 +289,14 @@ def test_a_cache_that_is_too_small_changes_neither_forms_nor_log_probabilities(
     requests.append(score_request(prompt_of(30), [prompt_of(n, n) for n in (1, 2, 30, 70)]))
     alone = [run_all(tiny_engine(decoder), request)[0] for request in requests]
     engine = tiny_engine(decoder, num_blocks=12, max_step_tokens=40)
-    pressed = run_all(engine, *requests)
-    for found, expected in zip(pressed, alone, strict=True):
+    prompts = [engine.add(request) for request in requests]
+    done: dict[Prompt, list[Generation]] = {}
+    num_preempted = 0
+    while engine.has_work:
+        done |= engine.step()
+        num_preempted += len(engine.scheduler.preempted)
+    assert num_preempted > 0
+    for found, expected in zip((done[prompt] for prompt in prompts), alone, strict=True):
         assert tokens_of(found) == tokens_of(expected)
         for one, other in zip(found, expected, strict=True):
             assert (one.logprobs is None) is (other.logprobs is None)

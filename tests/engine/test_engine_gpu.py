@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from constraint_doubles import Script
 from engine_doubles import (
     CPU,
     assert_close_logits,
@@ -18,6 +19,7 @@ from engine_doubles import (
     tokens_of,
 )
 
+from archon.engine.choices import score_request
 from archon.engine.decoder import Decoder
 from archon.engine.linear import Int8Linear
 from archon.engine.perplexity import window_logits
@@ -116,3 +118,18 @@ def test_the_same_noise_draws_the_same_tokens_as_on_the_cpu(rule: SamplingRule) 
     noise = [(i + 0.5) / 200 for i in range(200)]
     here, there = (sample(logits.to(d), [rule] * 200, noise).cpu() for d in (CPU, CUDA))
     assert (here == there).float().mean() > 0.97
+
+
+def test_forms_hold_and_choices_score_as_on_the_cpu(decoder: Decoder) -> None:
+    form = Script([[1, 2, 3], {4, 5, 300}, [6] * 20, {7, 8}])
+    request = make_request(
+        prompt_of(30), draws=(0, 1, 2), max_tokens=40, constraint=form, logprobs=True
+    )
+    choices = score_request(prompt_of(50), [prompt_of(n, n) for n in (1, 5, 40)])
+    results = [run_all(tiny_engine(d), request, choices) for d in (tiny_decoder(), decoder)]
+    for on_cpu, on_cuda in zip(*results, strict=True):
+        for one, other in zip(on_cpu, on_cuda, strict=True):
+            assert one.finish_reason == other.finish_reason == "stop"
+            assert len(one.token_ids) == len(other.token_ids)
+    for one, other in zip(results[0][1], results[1][1], strict=True):
+        assert other.logprobs == pytest.approx(one.logprobs, abs=1e-3)
