@@ -25,6 +25,7 @@ PUBLIC = {
     "EngineError",
     "Event",
     "Example",
+    "FreeText",
     "GraphError",
     "LMError",
     "Message",
@@ -54,7 +55,7 @@ WITHOUT_EXTRAS = """
 import sys
 
 HIDDEN = ("torch", "tokenizers", "huggingface_hub", "datasets", "reasoning_gym", "scipy",
-          "starlette", "uvicorn", "jinja2", "numpy", "filelock")
+          "starlette", "uvicorn", "jinja2", "numpy", "filelock", "llguidance")
 
 class Hide:
     def find_spec(self, name, path=None, target=None):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 import torch
+from constraint_doubles import Script, V
 from engine_doubles import (
     CPU,
     RecordingEngine,
@@ -16,6 +18,7 @@ from engine_doubles import (
     tiny_engine,
 )
 
+from archon.engine.choices import score_request
 from archon.engine.loading import load_decoder
 from archon.engine.native import NativeDecoder
 from archon.engine.sequence import GenerationRequest, Prompt, SamplingRule
@@ -86,3 +89,31 @@ def test_logits_and_draws_are_the_same_whatever_the_company(
         [alone], _ = run(tiny_engine(decoder), [request], rng)
         for ours, theirs in zip(draws, alone, strict=True):
             assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_forms_and_scored_choices_are_the_same_whatever_the_company(
+    seed: int, decoder: NativeDecoder
+) -> None:
+    rng = random.Random(seed)
+    requests = [
+        replace(request, constraint=random_form(rng), logprobs=True)
+        for request in random_requests(rng, 6)
+    ]
+    requests += random_requests(rng, 3)
+    choices = [prompt_of(rng.randint(1, 40), seed=i) for i in range(4)]
+    requests.append(score_request(prompt_of(rng.randint(1, 60)), choices))
+    engine = tiny_engine(decoder, num_blocks=14, max_step_tokens=rng.choice([20, 100]))
+    found = run_all(engine, *requests)
+    for request, generations in zip(requests, found, strict=True):
+        [alone] = run_all(tiny_engine(decoder), request)
+        for ours, theirs in zip(generations, alone, strict=True):
+            assert (ours.token_ids, ours.logprobs) == (theirs.token_ids, theirs.logprobs)
+
+
+def random_form(rng: random.Random) -> Script:
+    steps: list[list[int] | set[int] | None] = []
+    for _ in range(rng.randint(1, 4)):
+        steps += [list(prompt_of(rng.randint(1, 20), seed=rng.randrange(9))), {*range(V)}]
+        steps.append(set(rng.sample(range(V), 10)))
+    return Script(steps, str(rng.random()))
