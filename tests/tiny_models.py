@@ -51,17 +51,19 @@ class Vocabulary:
 class TinyModel:
     """The shape of a tiny model, and what is special about its file."""
 
-    family: Literal["llama", "qwen2"] = "llama"
+    family: Literal["llama", "qwen2", "qwen3"] = "llama"
     width: int = 32
     ffn_width: int = 64
     num_layers: int = 2
     num_heads: int = 4
     num_kv_heads: int = 2
+    own_head_width: int | None = None
+    """Where it is not the width shared out among the heads."""
     context_length: int = 512
     tied: bool | None = None
-    """Whether the embedding is the head as well; by default so in llama, not in qwen2."""
+    """Whether the embedding is the head as well; by default not in qwen2."""
     biased: bool | None = None
-    """Whether q, k and v have biases; by default so in qwen2, not in llama."""
+    """Whether q, k and v have biases; by default so in qwen2 alone."""
     pre: str = "qwen2"
     chat_template: str | None = CHAT_TEMPLATE
     seed: int = 0
@@ -74,7 +76,7 @@ class TinyModel:
 
     @property
     def head_width(self) -> int:
-        return self.width // self.num_heads
+        return self.own_head_width or self.width // self.num_heads
 
 
 def bytes_to_letters() -> dict[int, str]:
@@ -116,20 +118,22 @@ def tiny_weights(model: TinyModel) -> dict[str, Array]:
         return (size * rng.standard_normal(shape)).astype(np.float32)
 
     E, F, V = model.width, model.ffn_width, len(vocabulary)
-    kv_width = model.num_kv_heads * model.head_width
+    q_width, kv_width = (n * model.head_width for n in (model.num_heads, model.num_kv_heads))
     tensors = {"token_embd.weight": normal(V, E, size=0.5)}
     tensors["output_norm.weight"] = 1 + normal(E, size=0.1)
     if not _tied(model):
         tensors["output.weight"] = normal(V, E, size=0.5)
     for layer in range(model.num_layers):
         shapes = {
-            "attn_q": (E, E), "attn_k": (kv_width, E), "attn_v": (kv_width, E),
-            "attn_output": (E, E), "ffn_gate": (F, E), "ffn_up": (F, E), "ffn_down": (E, F),
+            "attn_q": (q_width, E), "attn_k": (kv_width, E), "attn_v": (kv_width, E),
+            "attn_output": (E, q_width), "ffn_gate": (F, E), "ffn_up": (F, E), "ffn_down": (E, F),
         }  # fmt: skip
         for name, (outputs, inputs) in shapes.items():
             tensors[f"blk.{layer}.{name}.weight"] = normal(outputs, inputs, size=inputs**-0.5)
         for name in ("attn_norm", "ffn_norm"):
             tensors[f"blk.{layer}.{name}.weight"] = 1 + normal(E, size=0.1)
+        for name in ("attn_q_norm", "attn_k_norm") if model.family == "qwen3" else ():
+            tensors[f"blk.{layer}.{name}.weight"] = 1 + normal(model.head_width, size=0.5)
         for name in ("attn_q", "attn_k", "attn_v") if _biased(model) else ():
             tensors[f"blk.{layer}.{name}.bias"] = normal(len(tensors[f"blk.{layer}.{name}.weight"]))
         for name in ("attn_output", "ffn_down"):
@@ -169,7 +173,7 @@ def random_blocks(kind: TensorType, count: int, rng: np.random.Generator) -> npt
 
 
 def _tied(model: TinyModel) -> bool:
-    return model.family == "llama" if model.tied is None else model.tied
+    return model.family != "qwen2" if model.tied is None else model.tied
 
 
 def _biased(model: TinyModel) -> bool:
@@ -215,6 +219,8 @@ def _metadata(model: TinyModel) -> dict[str, Any]:
         "attention.layer_norm_rms_epsilon": 1e-5,
         "rope.freq_base": 10_000.0,
     }
+    if model.own_head_width:
+        shape |= dict.fromkeys(("attention.key_length", "attention.value_length"), model.head_width)
     return {
         **{f"{model.family}.{key}": value for key, value in shape.items()},
         "tokenizer.ggml.model": "gpt2",

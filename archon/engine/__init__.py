@@ -1,10 +1,11 @@
 """The engine: token ids in, token ids and log-probabilities out. No prompts, no JSON, no text.
 
-Read it in this order: ``gguf`` and ``dequantize`` (the file), ``config`` and ``weights`` (what a
-decoder needs of it), ``span`` (what it is asked), ``linear``, ``attention``, ``plan`` and
-``decoder`` (the transformer), ``kv_cache``, ``block_pool``, ``prefix_tree`` and ``block_manager``
-(what is remembered, and where), ``sequence``, ``scheduler``, ``sampler``, ``beam_search`` and
-``engine`` (one step: schedule, compute, postprocess), ``worker`` (the thread that steps).
+Read it in this order: ``gguf``, ``dequantize`` and ``folder`` (the files), ``config`` and
+``weights`` (what a decoder needs of them), ``span`` (what it is asked), ``linear``, ``attention``,
+``plan`` and ``decoder`` (the transformer), ``kv_cache``, ``block_pool``, ``prefix_tree`` and
+``block_manager`` (what is remembered, and where), ``sequence``, ``scheduler``, ``sampler``,
+``beam_search`` and ``engine`` (one step: schedule, compute, postprocess), ``worker`` (the thread
+that steps).
 
 Shapes are written as suffixes, under one legend:
 

@@ -82,12 +82,20 @@ class DecoderLayer:
         self.config = config
         self.attention_norm_E = w.attention_norm_E.to(device)
         self.ffn_norm_E = w.ffn_norm_E.to(device)
+        self.head_norm_HD = self._head_norms(w, device)
         # Products that read the same input are computed as one.
         biases = [b for b in (w.q_bias, w.k_bias, w.v_bias) if b is not None]
         self.qkv = self._linear([w.q, w.k, w.v], biases, precision, device)
         self.attention_output = self._linear([w.attention_output], [], precision, device)
         self.gate_up = self._linear([w.gate, w.up], [], precision, device)
         self.down = self._linear([w.down], [], precision, device)
+
+    def _head_norms(self, w: LayerWeights, device: torch.device) -> Tensor | None:
+        """Norm weights of every head of q, then of k: (H + G, D); None where there are none."""
+        if w.q_norm_D is None or w.k_norm_D is None:
+            return None
+        q_HD = w.q_norm_D.expand(self.config.num_heads, -1)
+        return torch.cat([q_HD, w.k_norm_D.expand(self.config.num_kv_heads, -1)]).to(device)
 
     @staticmethod
     def _linear(
@@ -122,7 +130,10 @@ class DecoderLayer:
     ) -> Tensor:
         H, G, D = self.config.num_heads, self.config.num_kv_heads, self.config.head_width
         qkv_NHD = self.qkv(x_NE).view(-1, H + 2 * G, D)
-        rotated_NHD = rotate(qkv_NHD[:, : H + G], rotation)
+        qk_NHD = qkv_NHD[:, : H + G]
+        if self.head_norm_HD is not None:
+            qk_NHD = rms_norm(qk_NHD, self.head_norm_HD, self.config.norm_epsilon)
+        rotated_NHD = rotate(qk_NHD, rotation)
         q_NHD, k_NGD, v_NGD = rotated_NHD[:, :H], rotated_NHD[:, H:], qkv_NHD[:, H + G :]
         cache.write(index, step.slot_N, k_NGD, v_NGD)
         out_NHD = attend(q_NHD, k_NGD, v_NGD, cache, index, step.plan)
@@ -134,9 +145,12 @@ class DecoderLayer:
         return self.down(functional.silu(gate_NF) * up_NF)
 
 
-def rms_norm(x_NE: Tensor, weight_E: Tensor, epsilon: float) -> Tensor:
-    """x / √(mean(x²) + ε) · weight (Zhang & Sennrich 2019, arXiv 1910.07467)."""
-    return x_NE * torch.rsqrt(x_NE.square().mean(-1, keepdim=True) + epsilon) * weight_E
+def rms_norm(x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
+    """x / √(mean(x²) + ε) · weight, over the last dimension: of the stream (N, E), or of heads.
+
+    (Zhang & Sennrich 2019, arXiv 1910.07467.)
+    """
+    return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + epsilon) * weight
 
 
 def rotary_angles(position_N: Tensor, inverse_frequency: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""From a file of weights to an engine that runs it."""
+"""From a file or a folder of weights to an engine that runs it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from pathlib import Path
 
 import torch
 
-from archon.engine.config import config_of
+from archon.engine.config import ModelFile
 from archon.engine.decoder import Decoder
 from archon.engine.engine import Engine, EngineOptions
+from archon.engine.folder import ModelFolder
 from archon.engine.gguf import GGUFFile
 from archon.engine.kernels import load_kernels
 from archon.engine.linear import Precision
@@ -16,12 +17,22 @@ from archon.engine.native import NativeDecoder
 from archon.engine.packing import can_pack, load_packed
 from archon.engine.rotation import RotatedWeights
 from archon.engine.span import SpanDecoder
-from archon.engine.weights import GGUFWeights, WeightSource
+from archon.engine.weights import WeightSource, weights_of
 from archon.errors import EngineError
 
 
+def open_model(path: Path) -> ModelFile:
+    """Open a GGUF file, or a folder of safetensors.
+
+    Raises
+    ------
+    ModelFileError : it cannot be read, or is damaged.
+    """
+    return ModelFolder(path) if path.is_dir() else GGUFFile(path)
+
+
 def load_engine(
-    file: GGUFFile | Path,
+    file: ModelFile | Path,
     precision: Precision,
     *,
     model_id: str = "",
@@ -30,11 +41,11 @@ def load_engine(
     context_length: int | None = None,
     keep_in: Path | None = None,
 ) -> Engine:
-    """Load a GGUF file into an engine.
+    """Load a model into an engine.
 
     Parameters
     ----------
-    file : the file, or its path.
+    file : the GGUF file or the model folder, or its path.
     precision : what the linear layers compute in.
     model_id : digest of the weights; draws depend on it.
     device : ``cpu`` or ``cuda``; by default CUDA where there is any.
@@ -47,8 +58,8 @@ def load_engine(
     EngineError : the device is not there.
     """
     if isinstance(file, Path):
-        file = GGUFFile(file)
-    source = GGUFWeights(file, config_of(file))
+        file = open_model(file)
+    source = weights_of(file)
     decoder = load_decoder(
         source, precision, choose_device(device), model_id=model_id, keep_in=keep_in
     )

@@ -52,6 +52,8 @@ def pack(source: WeightSource) -> Packed:
         w, at = source.layer(index), f"layers.{index}."
         packed[at + "attention_norm"] = w.attention_norm_E
         packed[at + "ffn_norm"] = w.ffn_norm_E
+        if w.q_norm_D is not None and w.k_norm_D is not None:
+            packed |= {at + "q_norm": w.q_norm_D, at + "k_norm": w.k_norm_D}
         biases = [b for b in (w.q_bias, w.k_bias, w.v_bias) if b is not None]
         qkv_bias = torch.cat(biases) if biases else None
         packed |= _linear(at + "qkv", torch.cat([w.q, w.k, w.v]), qkv_bias)

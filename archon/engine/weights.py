@@ -8,26 +8,48 @@ models: GGUF's llama family stores them interleaved, and they are put back here.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from archon.engine.config import DecoderConfig
+from archon.engine.config import DecoderConfig, ModelFile, config_of
+from archon.engine.folder import ModelFolder
 from archon.engine.gguf import GGUFFile
 from archon.errors import ModelFileError
 
-_KNOWN_TENSORS = re.compile(
-    r"(token_embd|output_norm|output)\.weight"
-    r"|blk\.\d+\.(attn_(norm|q|k|v|output)|ffn_(norm|gate|up|down))\.weight"
-    r"|blk\.\d+\.attn_[qkv]\.bias"
-)
+_OUTER = {
+    "token_embd.weight": "model.embed_tokens.weight",
+    "output_norm.weight": "model.norm.weight",
+    "output.weight": "lm_head.weight",
+}
+_INNER = {
+    "attn_norm.weight": "input_layernorm.weight",
+    "attn_q.weight": "self_attn.q_proj.weight",
+    "attn_k.weight": "self_attn.k_proj.weight",
+    "attn_v.weight": "self_attn.v_proj.weight",
+    "attn_q.bias": "self_attn.q_proj.bias",
+    "attn_k.bias": "self_attn.k_proj.bias",
+    "attn_v.bias": "self_attn.v_proj.bias",
+    "attn_output.weight": "self_attn.o_proj.weight",
+    "ffn_norm.weight": "post_attention_layernorm.weight",
+    "ffn_gate.weight": "mlp.gate_proj.weight",
+    "ffn_up.weight": "mlp.up_proj.weight",
+    "ffn_down.weight": "mlp.down_proj.weight",
+}
+_HEAD_NORMS = {
+    "attn_q_norm.weight": "self_attn.q_norm.weight",
+    "attn_k_norm.weight": "self_attn.k_norm.weight",
+}
+"""Tensors by their names in GGUF files → in Hugging Face's; inner ones lie in every layer."""
 
 
 @dataclass(frozen=True, slots=True)
 class LayerWeights:
-    """One layer. Projections are (outputs, inputs); a bias is None where the family has none."""
+    """One layer. Projections are (outputs, inputs); None is what the family does not have."""
 
     attention_norm_E: Tensor
     q: Tensor
@@ -36,6 +58,9 @@ class LayerWeights:
     q_bias: Tensor | None
     k_bias: Tensor | None
     v_bias: Tensor | None
+    q_norm_D: Tensor | None
+    k_norm_D: Tensor | None
+    """Weights of the norms of every head of q and k, in families that have them."""
     attention_output: Tensor
     ffn_norm_E: Tensor
     gate: Tensor
@@ -63,7 +88,96 @@ class WeightSource(Protocol):
     def layer(self, index: int) -> LayerWeights: ...
 
 
-class GGUFWeights:
+class _StoredTensor(Protocol):
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+
+class _TensorStore(Protocol):
+    """What ``GGUFFile`` and ``ModelFolder`` have in common."""
+
+    path: Path
+
+    @property
+    def tensors(self) -> Mapping[str, _StoredTensor]: ...
+
+    def tensor(self, name: str) -> Tensor: ...
+
+
+class _StoredWeights:
+    """Parameters that lie in a file or a folder; names are GGUF's, translated by ``_name``."""
+
+    def __init__(self, file: _TensorStore, config: DecoderConfig) -> None:
+        self.file, self.config = file, config
+        inner = _INNER | (_HEAD_NORMS if config.norms_heads else {})
+        names = {*_OUTER, *(f"blk.0.{name}" for name in inner)}
+        known = {self._name(name) for name in names}
+        unknown = next((n for n in file.tensors if not self._is_known(n, known)), None)
+        if unknown is not None:
+            raise ModelFileError(f"{file.path}: tensor {unknown!r} is not supported")
+
+    def embedding(self) -> Tensor:
+        return self._get("token_embd.weight", self.config.vocab_size, self.config.width)
+
+    def head(self) -> Tensor:
+        name = "token_embd.weight" if self._tied() else "output.weight"
+        return self._get(name, self.config.vocab_size, self.config.width)
+
+    def output_norm(self) -> Tensor:
+        return self._get("output_norm.weight", self.config.width)
+
+    def layer(self, index: int) -> LayerWeights:
+        c, at = self.config, f"blk.{index}."
+        q_width, kv_width = c.num_heads * c.head_width, c.num_kv_heads * c.head_width
+
+        def head_norm(name: str) -> Tensor | None:
+            return self._get(at + name, c.head_width) if c.norms_heads else None
+
+        return LayerWeights(
+            attention_norm_E=self._get(at + "attn_norm.weight", c.width),
+            q=self._get(at + "attn_q.weight", q_width, c.width),
+            k=self._get(at + "attn_k.weight", kv_width, c.width),
+            v=self._get(at + "attn_v.weight", kv_width, c.width),
+            q_bias=self._get_if_present(at + "attn_q.bias", q_width),
+            k_bias=self._get_if_present(at + "attn_k.bias", kv_width),
+            v_bias=self._get_if_present(at + "attn_v.bias", kv_width),
+            q_norm_D=head_norm("attn_q_norm.weight"),
+            k_norm_D=head_norm("attn_k_norm.weight"),
+            attention_output=self._get(at + "attn_output.weight", c.width, q_width),
+            ffn_norm_E=self._get(at + "ffn_norm.weight", c.width),
+            gate=self._get(at + "ffn_gate.weight", c.ffn_width, c.width),
+            up=self._get(at + "ffn_up.weight", c.ffn_width, c.width),
+            down=self._get(at + "ffn_down.weight", c.width, c.ffn_width),
+        )
+
+    def _name(self, name: str) -> str:
+        return name
+
+    def _is_known(self, name: str, known: set[str]) -> bool:
+        """``known`` are the names of everything outside the layers and in the first of them."""
+        layer = re.search(r"\.(\d+)\.", name)
+        if layer is None or len(layer[1]) > 9 or int(layer[1]) >= self.config.num_layers:
+            return layer is None and name in known
+        return name.replace(layer[0], ".0.", 1) in known
+
+    def _tied(self) -> bool:
+        """Whether the embedding is the head as well."""
+        return self._name("output.weight") not in self.file.tensors
+
+    def _get(self, name: str, *shape: int) -> Tensor:
+        own_name = self._name(name)
+        info = self.file.tensors.get(own_name)
+        if info is not None and info.shape != shape:
+            raise ModelFileError(
+                f"{self.file.path}: tensor {own_name!r} has shape {info.shape}, expected {shape}"
+            )
+        return self.file.tensor(own_name)
+
+    def _get_if_present(self, name: str, *shape: int) -> Tensor | None:
+        return self._get(name, *shape) if self._name(name) in self.file.tensors else None
+
+
+class GGUFWeights(_StoredWeights):
     """The parameters of a GGUF file.
 
     Raises
@@ -73,52 +187,52 @@ class GGUFWeights:
     """
 
     def __init__(self, file: GGUFFile, config: DecoderConfig) -> None:
-        self.file, self.config = file, config
-        unknown = next((n for n in file.tensors if not _KNOWN_TENSORS.fullmatch(n)), None)
-        if unknown is not None:
-            raise ModelFileError(f"{file.path}: tensor {unknown!r} is not supported")
-
-    def embedding(self) -> Tensor:
-        return self._get("token_embd.weight", self.config.vocab_size, self.config.width)
-
-    def head(self) -> Tensor:
-        tied = "output.weight" not in self.file.tensors
-        name = "token_embd.weight" if tied else "output.weight"
-        return self._get(name, self.config.vocab_size, self.config.width)
-
-    def output_norm(self) -> Tensor:
-        return self._get("output_norm.weight", self.config.width)
-
-    def layer(self, index: int) -> LayerWeights:
-        c, at = self.config, f"blk.{index}."
-        q_width, kv_width = c.num_heads * c.head_width, c.num_kv_heads * c.head_width
-        return LayerWeights(
-            attention_norm_E=self._get(at + "attn_norm.weight", c.width),
-            q=self._get(at + "attn_q.weight", q_width, c.width),
-            k=self._get(at + "attn_k.weight", kv_width, c.width),
-            v=self._get(at + "attn_v.weight", kv_width, c.width),
-            q_bias=self._get_if_present(at + "attn_q.bias", q_width),
-            k_bias=self._get_if_present(at + "attn_k.bias", kv_width),
-            v_bias=self._get_if_present(at + "attn_v.bias", kv_width),
-            attention_output=self._get(at + "attn_output.weight", c.width, q_width),
-            ffn_norm_E=self._get(at + "ffn_norm.weight", c.width),
-            gate=self._get(at + "ffn_gate.weight", c.ffn_width, c.width),
-            up=self._get(at + "ffn_up.weight", c.ffn_width, c.width),
-            down=self._get(at + "ffn_down.weight", c.width, c.ffn_width),
-        )
+        super().__init__(file, config)
 
     def _get(self, name: str, *shape: int) -> Tensor:
-        info = self.file.tensors.get(name)
-        if info is not None and info.shape != shape:
-            raise ModelFileError(
-                f"{self.file.path}: tensor {name!r} has shape {info.shape}, expected {shape}"
-            )
-        weight = self.file.tensor(name)
+        weight = super()._get(name, *shape)
         interleaved = self.config.family == "llama" and (".attn_q." in name or ".attn_k." in name)
         return rotate_halves_order(weight, self.config.head_width) if interleaved else weight
 
-    def _get_if_present(self, name: str, *shape: int) -> Tensor | None:
-        return self._get(name, *shape) if name in self.file.tensors else None
+
+class FolderWeights(_StoredWeights):
+    """The parameters of a model folder.
+
+    Raises
+    ------
+    ModelFileError : as ``GGUFWeights``.
+    """
+
+    def __init__(self, folder: ModelFolder, config: DecoderConfig) -> None:
+        self._tie = folder.config.get("tie_word_embeddings")
+        super().__init__(folder, config)
+
+    def _name(self, name: str) -> str:
+        block, _, inner = name.removeprefix("blk.").partition(".")
+        if name in _OUTER:
+            return _OUTER[name]
+        return f"model.layers.{block}.{(_INNER | _HEAD_NORMS)[inner]}"
+
+    def _is_known(self, name: str, known: set[str]) -> bool:
+        # Old files carry the rotary frequencies, which follow from the configuration.
+        return super()._is_known(name, known) or name.endswith(".rotary_emb.inv_freq")
+
+    def _tied(self) -> bool:
+        # A tied model's file may hold a copy of the embedding as its head, which does not count.
+        return super()._tied() if self._tie is None else bool(self._tie)
+
+
+def weights_of(file: ModelFile) -> WeightSource:
+    """The parameters of an open file or folder.
+
+    Raises
+    ------
+    ModelFileError : it holds something that is not supported.
+    """
+    config = config_of(file)
+    if isinstance(file, GGUFFile):
+        return GGUFWeights(file, config)
+    return FolderWeights(file, config)
 
 
 def rotate_halves_order(weight: Tensor, head_width: int) -> Tensor:
@@ -158,6 +272,8 @@ class RandomWeights:
             q_bias=self._normal(at + 4, q_width) if biased else None,
             k_bias=self._normal(at + 5, kv_width) if biased else None,
             v_bias=self._normal(at + 6, kv_width) if biased else None,
+            q_norm_D=1 + self._normal(at + 12, c.head_width) if c.norms_heads else None,
+            k_norm_D=1 + self._normal(at + 13, c.head_width) if c.norms_heads else None,
             attention_output=self._normal(at + 7, c.width, q_width) * 5,
             ffn_norm_E=1 + self._normal(at + 8, c.width),
             gate=self._normal(at + 9, c.ffn_width, c.width) * 5,

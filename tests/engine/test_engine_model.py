@@ -30,6 +30,8 @@ MODELS = {
     "qwen2": TinyModel("qwen2"),
     "qwen2 tied": TinyModel("qwen2", tied=True),
     "qwen2 of one key-value head": TinyModel("qwen2", num_kv_heads=1, seed=3),
+    "qwen3": TinyModel("qwen3", own_head_width=16),
+    "qwen3 with its own head": TinyModel("qwen3", own_head_width=6, tied=False, num_kv_heads=1),
     "llama in Q8_0": TinyModel(types={"weight": TensorType.Q8_0, "norm.weight": TensorType.F32}),
     "qwen2 in F16 and BF16": TinyModel(
         "qwen2", types={"attn_q.weight": TensorType.F16, "ffn_up.weight": TensorType.BF16}
@@ -80,7 +82,7 @@ def test_logits_and_greedy_tokens_are_those_of_transformers(path: Path) -> None:
     assert (margin <= 1e-4 * logits.abs().max()).all()
 
 
-@pytest.mark.parametrize("name", ["llama", "qwen2", "qwen2 of one key-value head"])
+@pytest.mark.parametrize("name", ["llama", "qwen2", "qwen2 of one key-value head", "qwen3"])
 def test_a_rotated_basis_changes_no_logit(name: str, tmp_path: Path) -> None:
     write_gguf(tmp_path / "model.gguf", MODELS[name])
     weights = weights_of(tmp_path / "model.gguf")
@@ -91,7 +93,7 @@ def test_a_rotated_basis_changes_no_logit(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("precision", "bound"), [("bf16", 0.02), ("int8", 0.05)])
-@pytest.mark.parametrize("name", ["llama", "qwen2"])
+@pytest.mark.parametrize("name", ["llama", "qwen2", "qwen3"])
 def test_lower_precisions_stay_near_float32(
     name: str, precision: Precision, bound: float, tmp_path: Path
 ) -> None:

@@ -9,14 +9,22 @@ import gguf
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
 
 _NAMES = {
     "token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head",
     "attn_norm": "input_layernorm", "ffn_norm": "post_attention_layernorm",
     "attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj",
     "attn_output": "self_attn.o_proj", "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj",
-    "ffn_down": "mlp.down_proj",
+    "ffn_down": "mlp.down_proj", "attn_q_norm": "self_attn.q_norm",
+    "attn_k_norm": "self_attn.k_norm",
 }  # fmt: skip
 
 
@@ -49,14 +57,10 @@ def reference_model(path: Path) -> torch.nn.Module:
     }  # fmt: skip
     if tied:
         state["lm_head.weight"] = state["model.embed_tokens.weight"]
+    if "model.layers.0.self_attn.q_norm.weight" in state:
+        shape["head_dim"] = len(state["model.layers.0.self_attn.q_norm.weight"])
     with torch.device("meta"):
-        model = (
-            LlamaForCausalLM(
-                LlamaConfig(**shape, attention_bias="model.layers.0.self_attn.q_proj.bias" in state)
-            )
-            if family == "llama"
-            else Qwen2ForCausalLM(Qwen2Config(**shape))
-        )
+        model = _empty_model(family, shape, "model.layers.0.self_attn.q_proj.bias" in state)
     rope = type(model.model.rotary_emb)(model.config)
     missing = model.load_state_dict(state, strict=False, assign=True).missing_keys
     assert all(name.endswith("o_proj.bias") for name in missing), missing
@@ -64,6 +68,16 @@ def reference_model(path: Path) -> torch.nn.Module:
         layer.self_attn.o_proj.bias = None
     model.model.rotary_emb = rope
     return model.eval()
+
+
+def _empty_model(family: str, shape: dict[str, Any], biased: bool) -> Any:
+    match family:
+        case "llama":
+            return LlamaForCausalLM(LlamaConfig(**shape, attention_bias=biased))
+        case "qwen2":
+            return Qwen2ForCausalLM(Qwen2Config(**shape))
+        case _:
+            return Qwen3ForCausalLM(Qwen3Config(**shape))
 
 
 @torch.inference_mode()

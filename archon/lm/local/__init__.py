@@ -20,7 +20,7 @@ def open_local(card: LocalCard, base_dir: Path | None = None) -> LocalLM:
     ModelError : the weights cannot be had or run.
     MissingExtraError : torch, or another part of the engine, is not installed.
     """
-    for package in ("torch", "tokenizers", "jinja2"):
+    for package in ("torch", "tokenizers", "safetensors", "jinja2"):
         require(package, "engine")
     from archon.lm.local.lm import load
 
