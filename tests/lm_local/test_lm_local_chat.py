@@ -14,6 +14,7 @@ from transformers import Qwen2Tokenizer
 from archon.engine.gguf import GGUFFile
 from archon.errors import LMError, ModelError
 from archon.lm.local.chat import ChatFormat, transcript
+from archon.lm.local.text import text_rules
 from archon.lm.local.tokenizer import TextTokenizer
 from archon.types import Message
 
@@ -40,8 +41,8 @@ CONVERSATION = (
 def make_format(folder: Path, template: str | None, **metadata: Any) -> ChatFormat:
     path = folder / "model.gguf"
     write_gguf(path, TinyModel("qwen2", chat_template=template, metadata=metadata))
-    file = GGUFFile(path)
-    return ChatFormat(file, TextTokenizer(file))
+    rules = text_rules(GGUFFile(path))
+    return ChatFormat(rules, TextTokenizer(rules))
 
 
 @cache

@@ -218,14 +218,14 @@ async def test_every_precision_of_a_card_runs(precision: str, tiny_chat_file: Pa
     await lm.aclose()
 
 
-def test_a_vocabulary_of_another_size_than_the_embedding_is_refused(tmp_path: Path) -> None:
+def test_a_vocabulary_larger_than_the_embedding_is_refused(tmp_path: Path) -> None:
     vocabulary = tiny_vocabulary()
-    shorter = {
-        "tokenizer.ggml.tokens": list(vocabulary.tokens[:-1]),
-        "tokenizer.ggml.token_type": list(vocabulary.types[:-1]),
+    longer = {
+        "tokenizer.ggml.tokens": [*vocabulary.tokens, "one more"],
+        "tokenizer.ggml.token_type": [*vocabulary.types, 1],
     }
-    write_gguf(tmp_path / "file.gguf", TinyModel("qwen2", metadata=shorter))
-    with pytest.raises(ModelError, match="287 tokens, but 288 embeddings"):
+    write_gguf(tmp_path / "file.gguf", TinyModel("qwen2", metadata=longer))
+    with pytest.raises(ModelError, match="289 tokens, but 288 embeddings"):
         open_tiny(tmp_path / "file.gguf")
 
 

@@ -12,6 +12,7 @@ from tiny_models import TinyModel, bytes_to_letters, tiny_vocabulary, write_gguf
 
 from archon.engine.gguf import GGUFFile
 from archon.lm.local.stream import TextStream
+from archon.lm.local.text import text_rules
 from archon.lm.local.tokenizer import TextTokenizer
 
 TOKENS = tiny_vocabulary().tokens
@@ -23,7 +24,7 @@ def tokenizer() -> TextTokenizer:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "model.gguf"
         write_gguf(path, TinyModel())
-        return TextTokenizer(GGUFFile(path))
+        return TextTokenizer(text_rules(GGUFFile(path)))
 
 
 def byte_ids(text: str | bytes) -> list[int]:

@@ -13,7 +13,9 @@ from transformers import Qwen2Tokenizer
 
 from archon.engine.gguf import GGUFFile
 from archon.errors import ModelError
-from archon.lm.local.tokenizer import PIECES, TextTokenizer
+from archon.lm.local.text import text_rules
+from archon.lm.local.text_gguf import PIECES
+from archon.lm.local.tokenizer import TextTokenizer
 
 VOCABULARY = tiny_vocabulary()
 TEXTS = (
@@ -26,7 +28,7 @@ TEXTS = (
 @cache
 def tokenizer(pre: str = "qwen2") -> TextTokenizer:
     with TemporaryDirectory() as folder:
-        return TextTokenizer(written(Path(folder), pre=pre))
+        return TextTokenizer(text_rules(written(Path(folder), pre=pre)))
 
 
 def written(folder: Path, **changes: Any) -> GGUFFile:
@@ -135,7 +137,7 @@ def test_names_that_overlap_are_guarded_as_well(tmp_path: Path) -> None:
     tokens[-2:] = "<ab>", "b>c"
     types = [*VOCABULARY.types[:-2], 4, 3]
     changes = {"tokenizer.ggml.tokens": tokens, "tokenizer.ggml.token_type": types}
-    odd = TextTokenizer(written(tmp_path, metadata=changes))
+    odd = TextTokenizer(text_rules(written(tmp_path, metadata=changes)))
     ids = odd.encode_template(odd.guarded("<ab>c", "\ue000"), "\ue000")
     assert set(odd.special_ids.values()).isdisjoint(ids)
     assert odd.decode(ids) == "<ab>c"
@@ -155,7 +157,7 @@ def test_a_text_ends_at_the_tokens_that_the_file_or_custom_names() -> None:
 def test_a_named_end_of_turn_ends_a_text(tmp_path: Path) -> None:
     eot = VOCABULARY.tokens.index("</tool>")
     file = written(tmp_path, metadata={"tokenizer.ggml.eot_token_id": eot})
-    assert eot in TextTokenizer(file).stop_ids
+    assert eot in TextTokenizer(text_rules(file)).stop_ids
 
 
 # -------------------------------------------------------------------------------- bad files
@@ -186,4 +188,4 @@ def test_a_tokenizer_that_cannot_be_read_is_refused(
     metadata = {f"tokenizer.ggml.{key}": value for key, value in changes.items()}
     file = written(tmp_path, metadata=metadata)
     with pytest.raises(ModelError, match=reason):
-        TextTokenizer(file)
+        TextTokenizer(text_rules(file))

@@ -1,6 +1,6 @@
 """From messages to the token ids that a model was trained to read.
 
-A chat model's file carries a Jinja2 template. It is somebody else's program, so it runs in Jinja2's
+A chat model carries a Jinja2 template. It is somebody else's program, so it runs in Jinja2's
 immutable sandbox; and what messages say cannot forge its control tokens (see ``guarded``). A base
 model has no template: it gets a plain transcript to continue.
 """
@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import jinja2
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from archon.engine.gguf import GGUFFile
 from archon.errors import LMError, ModelFileError
+from archon.lm.local.text import TextRules
 from archon.lm.local.tokenizer import TextTokenizer
 from archon.types import Message
 
@@ -26,26 +26,21 @@ class ChatFormat:
 
     Raises
     ------
-    ModelFileError : the file's template cannot be compiled.
+    ModelFileError : the model's template cannot be compiled.
     """
 
-    def __init__(self, file: GGUFFile, tokenizer: TextTokenizer) -> None:
-        self._tokenizer = tokenizer
-        source = file.metadata.get("tokenizer.chat_template")
-        bos_id, eos_id = (self._known_id(file, f"{name}_token_id") for name in ("bos", "eos"))
-        self._bos = "" if bos_id is None else tokenizer.tokens[bos_id]
-        self._eos = "" if eos_id is None else tokenizer.tokens[eos_id]
-        adds_bos = bool(file.metadata.get("tokenizer.ggml.add_bos_token", False))
-        self._begin = [bos_id] if adds_bos and bos_id is not None else []
-        """Ids before a base model's transcript."""
+    def __init__(self, rules: TextRules, tokenizer: TextTokenizer) -> None:
+        self._rules, self._tokenizer = rules, tokenizer
         self._template = None
-        if isinstance(source, str):
-            environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+        if rules.chat_template is not None:
+            environment = ImmutableSandboxedEnvironment(
+                trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+            )
             environment.globals["raise_exception"] = _refuse
             try:
-                self._template = environment.from_string(source)
+                self._template = environment.from_string(rules.chat_template)
             except jinja2.TemplateError as error:
-                raise ModelFileError(f"{file.path}: damaged chat template: {error}") from None
+                raise ModelFileError(f"{rules.path}: damaged chat template: {error}") from None
 
     def encode(self, messages: Sequence[Message]) -> list[int]:
         """Messages → token ids, ending where the model is to speak.
@@ -57,7 +52,7 @@ class ChatFormat:
         if any("\ud800" <= letter <= "\udfff" for m in messages for letter in m.content):
             raise LMError("a message holds half of a surrogate pair, which is no text")
         if self._template is None:
-            return self._begin + self._tokenizer.encode(transcript(messages))
+            return [*self._rules.begin_ids, *self._tokenizer.encode(transcript(messages))]
         guard = next((g for g in _GUARDS if all(g not in m.content for m in messages)), "")
         if not guard:
             raise LMError("a message holds every private-use character that could guard it")
@@ -70,17 +65,12 @@ class ChatFormat:
                 tools=None,
                 documents=None,
                 add_generation_prompt=True,
-                bos_token=self._bos,
-                eos_token=self._eos,
+                bos_token=self._rules.bos,
+                eos_token=self._rules.eos,
             )
         except Exception as error:  # it is somebody else's program, and may fail in any way
             raise LMError(f"the chat template refuses these messages: {error}") from None
         return self._tokenizer.encode_template(rendered, guard)
-
-    def _known_id(self, file: GGUFFile, key: str) -> int | None:
-        value = file.metadata.get(f"tokenizer.ggml.{key}")
-        known = isinstance(value, int) and 0 <= value < len(self._tokenizer.tokens)
-        return value if known else None
 
 
 def transcript(messages: Sequence[Message]) -> str:

@@ -10,14 +10,14 @@ from hashlib import blake2b
 from pathlib import Path
 
 from archon.engine.config import config_of
-from archon.engine.gguf import GGUFFile
-from archon.engine.loading import load_engine
+from archon.engine.loading import load_engine, open_model
 from archon.engine.sequence import Generation, GenerationRequest, OnToken, SamplingRule
 from archon.engine.worker import EngineWorker
 from archon.errors import ModelFileError
 from archon.lm.base import check_request
 from archon.lm.local.chat import ChatFormat
 from archon.lm.local.stream import TextStream
+from archon.lm.local.text import text_rules
 from archon.lm.local.tokenizer import TextTokenizer
 from archon.spec.model import LocalCard
 from archon.types import (
@@ -47,15 +47,16 @@ def load(card: LocalCard, base_dir: Path) -> LocalLM:
     ModelFileError : they cannot be run.
     """
     path = pull(card, base_dir)
-    file = GGUFFile(path)
+    file = open_model(path)
     record = read_record(card.name)
     known = record is not None and record.holds() and record.path == str(path.absolute())
     digest = record.sha256 if record is not None and known else digest_of(path, silent)
-    tokenizer = TextTokenizer(file)
-    vocab_size = config_of(file).vocab_size
-    if vocab_size != len(tokenizer.tokens):
+    rules = text_rules(file)
+    tokenizer, vocab_size = TextTokenizer(rules), config_of(file).vocab_size
+    # Embeddings are often padded to a round number; a token without one could not be read.
+    if vocab_size < len(tokenizer.tokens):
         raise ModelFileError(f"{path}: {len(tokenizer.tokens)} tokens, but {vocab_size} embeddings")
-    chat = ChatFormat(file, tokenizer)
+    chat = ChatFormat(rules, tokenizer)
     engine = load_engine(
         file, card.precision, model_id=digest, context_length=card.context, keep_in=cache_dir()
     )

@@ -7,13 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from archon.engine.config import config_of
-from archon.engine.gguf import GGUFFile
 from archon.engine.linear import Precision
-from archon.engine.loading import choose_device, load_decoder
+from archon.engine.loading import choose_device, load_decoder, open_model
 from archon.engine.perplexity import perplexity
-from archon.engine.weights import GGUFWeights
+from archon.engine.weights import weights_of
 from archon.errors import UsageError
+from archon.lm.local.text import text_rules
 from archon.lm.local.tokenizer import TextTokenizer
 
 
@@ -41,11 +40,11 @@ def perplexities(
     ------
     UsageError : the text cannot be read, or is shorter than two tokens.
     """
-    file = GGUFFile(weights)
-    token_ids = TextTokenizer(file).encode(_read(text))[:num_tokens]
+    file = open_model(weights)
+    token_ids = TextTokenizer(text_rules(file)).encode(_read(text))[:num_tokens]
     if len(token_ids) < 2:
         raise UsageError(f"{text}: too short to be predicted")
-    source, device = GGUFWeights(file, config_of(file)), choose_device()
+    source, device = weights_of(file), choose_device()
     for precision in precisions:
         decoder = load_decoder(source, precision, device)
         value = perplexity(decoder, token_ids, window)
