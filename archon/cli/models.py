@@ -38,6 +38,7 @@ def pull(name: str, as_json: bool) -> None:
     from archon.cli.weights import pull as pull_with_progress
     from archon.weights.cache import read_record
     from archon.weights.digest import digest_of
+    from archon.weights.folder import num_bytes_of
     from archon.weights.progress import silent
 
     loaded = load_model_card(name)
@@ -46,13 +47,12 @@ def pull(name: str, as_json: bool) -> None:
     record = read_record(card.name)
     known = record is not None and record.path == str(path.absolute())
     sha256 = record.sha256 if record and known else digest_of(path, silent)
-    result = {"name": card.name, "path": str(path), "sha256": sha256, "bytes": path.stat().st_size}
+    num_bytes = num_bytes_of(path)
+    result = {"name": card.name, "path": str(path), "sha256": sha256, "bytes": num_bytes}
     if as_json:
         emit(result)
     else:
-        console().print(
-            f"{path}\n{megabytes(path.stat().st_size)}, sha256 {sha256}", soft_wrap=True
-        )
+        console().print(f"{path}\n{megabytes(num_bytes)}, sha256 {sha256}", soft_wrap=True)
 
 
 @command

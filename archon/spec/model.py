@@ -16,15 +16,24 @@ from archon.spec.common import (
     told_by_key,
 )
 
-Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the bytes.")]
+Digest = Annotated[
+    str,
+    Field(
+        pattern=r"^[0-9a-f]{64}$",
+        description="SHA-256 of the file's bytes; of a folder, SHA-256 of the lines that sha256sum "
+        "prints for its files, sorted by name: config.json, generation_config.json, "
+        "tokenizer.json, tokenizer_config.json, chat_template.jinja, model.safetensors.index.json "
+        "and *.safetensors, as many of them as there are.",
+    ),
+]
 Precision = Literal["float32", "bf16", "int8"]
 
 
 class HubSource(StrictModel):
-    """One file of a repository on the Hugging Face hub."""
+    """One file of a repository on the Hugging Face hub, or its folder of safetensors."""
 
     huggingface: Annotated[str, Field(pattern=r"^[^/\s]+/[^/\s]+$")]
-    file: Name
+    file: Name | None = Field(None, description="A GGUF file; by default the whole model folder.")
     revision: Name = "main"
     sha256: Digest
 
@@ -40,7 +49,7 @@ class PypiSource(StrictModel):
 
 
 class PathSource(StrictModel):
-    """A file on this machine; a relative path starts at the card's own folder."""
+    """A GGUF file or a model folder on this machine; a relative path starts at the card's own."""
 
     path: Name
     sha256: Digest | None = None
@@ -69,7 +78,7 @@ class LocalCard(_Card):
 
     backend: Literal["local"]
     sources: list[Source] = Field(min_length=1, description="Tried in order.")
-    bytes: int | None = Field(None, ge=1, description="Size of the file, for the progress bar.")
+    bytes: int | None = Field(None, ge=1, description="Size of the weights, for the progress bar.")
     license: str = ""
     precision: Precision = "int8"
     context: int | None = Field(

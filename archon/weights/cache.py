@@ -6,8 +6,8 @@
     <cache>/models/<card>/verified.json   which file has which digest
     <cache>/models/<card>/wheels/         wheels of an unfinished pull
 
-The cache is the user's cache folder, or ``ARCHON_CACHE``. A file from the hub stays in the hub's
-own cache, a file of the user's where it lies; the record points there.
+The cache is the user's cache folder, or ``ARCHON_CACHE``. What comes from the hub stays in the
+hub's own cache, a file or folder of the user's where it lies; the record points there.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import platformdirs
 
 from archon.errors import ModelError
 from archon.spec.model import LocalCard, PathSource
+from archon.weights.folder import CONFIG_NAME, files_of
 
 RECORD_NAME = "verified.json"
 
@@ -44,7 +45,7 @@ def model_dir(name: str) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A file whose digest was computed once; its size and time of change tell if that holds."""
+    """What was verified once; size and time of change tell whether that holds."""
 
     path: str
     sha256: str
@@ -53,17 +54,26 @@ class Record:
 
     @classmethod
     def of(cls, path: Path, sha256: str) -> Record:
-        """The record of a file that was just verified."""
-        stat = path.stat()
-        return cls(str(path.absolute()), sha256, stat.st_size, stat.st_mtime_ns)
+        """The record of what was just verified."""
+        return cls(str(path.absolute()), sha256, *_stamp(path))
 
     def holds(self) -> bool:
-        """Whether the file is still there and unchanged."""
+        """Whether the file or folder is still there and unchanged."""
         try:
-            stat = Path(self.path).stat()
+            return _stamp(Path(self.path)) == (self.bytes, self.modified_ns)
         except OSError:
             return False
-        return (stat.st_size, stat.st_mtime_ns) == (self.bytes, self.modified_ns)
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """Size and time of change; of a folder's files, the sums, which change with any of them."""
+    stats = [file.stat() for file in files_of(path)]
+    return sum(s.st_size for s in stats), sum(s.st_mtime_ns for s in stats)
+
+
+def is_model(path: Path) -> bool:
+    """Whether there is a file, or a folder that may be a model's."""
+    return path.is_file() or (path / CONFIG_NAME).is_file()
 
 
 def read_record(name: str) -> Record | None:
@@ -87,7 +97,7 @@ def write_record(name: str, record: Record | None) -> None:
 
 
 def resolve(source: PathSource, base_dir: Path) -> Path:
-    """The file that a path source names; a relative path starts at the card's own folder."""
+    """What a path source names; a relative path starts at the card's own folder."""
     return base_dir / Path(source.path).expanduser()
 
 
@@ -100,7 +110,7 @@ def find(card: LocalCard, base_dir: Path) -> Path | None:
         if isinstance(source, PathSource):
             path = resolve(source, base_dir)
             if source.sha256 is None:
-                if path.is_file():
+                if is_model(path):
                     return path
                 continue
             if record is None or record.path != str(path.absolute()):

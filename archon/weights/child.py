@@ -60,6 +60,15 @@ def largest_file(folder: Path, pattern: str = "*") -> int:
     return largest
 
 
+def all_files(folder: Path) -> int:
+    """Bytes of all files below a folder together; files may vanish while they are looked at."""
+    total = 0
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):
+            total += path.stat().st_size if path.is_file() else 0
+    return total
+
+
 def _text(file: IO[bytes]) -> str:
     file.seek(0)
     return file.read().decode(errors="replace")

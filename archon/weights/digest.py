@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from archon.errors import ModelError
+from archon.weights.folder import files_of, folder_digest
 from archon.weights.progress import OnProgress, Progress
 
 CHUNK_BYTES = 1 << 20
@@ -18,15 +19,19 @@ class DigestError(ModelError):
 
 
 def digest_of(path: Path, on_progress: OnProgress) -> str:
-    """The SHA-256 of a file, in lower-case hexadecimal."""
-    total_bytes = path.stat().st_size
-    sha256, done_bytes = hashlib.sha256(), 0
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            sha256.update(chunk)
-            done_bytes += len(chunk)
-            on_progress(Progress("verifying", done_bytes, total_bytes))
-    return sha256.hexdigest()
+    """The SHA-256 of a file, or the digest of a folder, in lower-case hexadecimal."""
+    files = files_of(path)
+    total_bytes, done_bytes = sum(file.stat().st_size for file in files), 0
+    digests = []
+    for file in files:
+        sha256 = hashlib.sha256()
+        with file.open("rb") as opened:
+            while chunk := opened.read(CHUNK_BYTES):
+                sha256.update(chunk)
+                done_bytes += len(chunk)
+                on_progress(Progress("verifying", done_bytes, total_bytes))
+        digests.append((file.name, sha256.hexdigest()))
+    return folder_digest(digests) if path.is_dir() else digests[0][1]
 
 
 def check(found: str, expected: str, what: str) -> None:

@@ -1,4 +1,6 @@
-"""Files of the Hugging Face hub, kept in its own cache (``HF_HOME`` and ``HF_HUB_OFFLINE`` hold).
+"""Files and folders of the Hugging Face hub, kept in its own cache.
+
+``HF_HOME`` and ``HF_HUB_OFFLINE`` hold.
 
 Left to itself the hub's client tries six times with growing pauses, half a minute to a minute and
 a half where the hub is out of reach. One short request asks first whether anybody is there.
@@ -6,24 +8,30 @@ a half where the hub is out of reach. One short request asks first whether anybo
 
 from __future__ import annotations
 
+import json
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
 
 from archon.errors import ModelError, require
 from archon.spec.model import HubSource
 from archon.weights import child
+from archon.weights.digest import DigestError, check, digest_of
+from archon.weights.folder import CONFIG_NAME, PATTERNS
 from archon.weights.progress import OnProgress, Progress
 
 PROBE_SECONDS = 5.0
 
 DOWNLOAD = """\
-import sys
-from huggingface_hub import hf_hub_download
+import json, sys
+import huggingface_hub
 try:
-    print(hf_hub_download(sys.argv[1], sys.argv[2], revision=sys.argv[3]))
+    call, arguments = json.loads(sys.argv[1])
+    print(getattr(huggingface_hub, call)(**arguments))
 except Exception as error:
     reason = error.__cause__ or error
     sys.exit("ERROR: " + (str(reason).strip() or type(reason).__name__).splitlines()[0])
@@ -40,26 +48,78 @@ def fetch(source: HubSource, on_progress: OnProgress, total_bytes: int | None) -
     ModelError : the hub is out of reach, has no such file, or the download failed.
     MissingExtraError : the hub's client is not installed.
     """
+    assert source.file is not None
     hub = require("huggingface_hub", "engine")
-    constants = require("huggingface_hub.constants", "engine")
     cached = hub.try_to_load_from_cache(source.huggingface, source.file, revision=source.revision)
     if isinstance(cached, str):
         return Path(cached), False
-    if constants.HF_HUB_OFFLINE:
-        raise ModelError("HF_HUB_OFFLINE is set and the file is not in its cache")
-    probe(constants.ENDPOINT)
-
-    repository = "models--" + source.huggingface.replace("/", "--")
-    blobs = Path(constants.HF_HUB_CACHE) / repository / "blobs"
+    blobs = _blobs(source)
 
     def report() -> None:
         done_bytes = child.largest_file(blobs, "*.incomplete")
         on_progress(Progress("downloading", done_bytes, total_bytes))
 
-    wanted = [source.huggingface, source.file, source.revision]
-    return Path(
-        child.run([sys.executable, "-c", DOWNLOAD, *wanted], PLAIN_HTTP, report).strip()
-    ), True
+    wanted = {"filename": source.file, "revision": source.revision}
+    return _download("hf_hub_download", source, wanted, report), True
+
+
+def fetch_folder(source: HubSource, on_progress: OnProgress, total_bytes: int | None) -> Path:
+    """A hub model's folder, whole and with the right digest.
+
+    Bytes of another digest stay in the hub's cache: its client counts what it fetched, so as a
+    rule it is the card that is wrong.
+
+    Raises
+    ------
+    ModelError : the hub is out of reach, has no such model, or its files have another digest.
+    MissingExtraError : the hub's client is not installed.
+    """
+    errors = require("huggingface_hub.errors", "engine")
+    hub = require("huggingface_hub", "engine")
+    wanted = {
+        "revision": source.revision,
+        "allow_patterns": list(PATTERNS),
+        "ignore_patterns": ["*/*"],  # a pattern's star would match folders too
+    }
+    try:
+        cached = hub.snapshot_download(source.huggingface, local_files_only=True, **wanted)
+        # Of a folder that is here in part, the digest tells.
+        check(digest_of(Path(cached), on_progress), source.sha256, cached)
+        return Path(cached)
+    except (errors.LocalEntryNotFoundError, DigestError):
+        pass
+    blobs = _blobs(source)
+
+    def report() -> None:
+        done_bytes = child.all_files(blobs)
+        done_bytes = min(done_bytes, total_bytes or done_bytes)
+        on_progress(Progress("downloading", done_bytes, total_bytes))
+
+    path = _download("snapshot_download", source, wanted, report)
+    if not (path / CONFIG_NAME).is_file():
+        raise ModelError(f"the repository has no {CONFIG_NAME}")
+    check(digest_of(path, on_progress), source.sha256, str(path))
+    return path
+
+
+def _blobs(source: HubSource) -> Path:
+    """Where the hub's client puts the bytes of a repository."""
+    constants = require("huggingface_hub.constants", "engine")
+    repository = "models--" + source.huggingface.replace("/", "--")
+    return Path(constants.HF_HUB_CACHE) / repository / "blobs"
+
+
+def _download(
+    call: str, source: HubSource, wanted: dict[str, Any], report: Callable[[], None]
+) -> Path:
+    """Run one of the client's downloads in a child process; returns the path that it prints."""
+    constants = require("huggingface_hub.constants", "engine")
+    if constants.HF_HUB_OFFLINE:
+        raise ModelError("HF_HUB_OFFLINE is set and what is wanted is not in its cache")
+    probe(constants.ENDPOINT)
+    arguments = json.dumps([call, {"repo_id": source.huggingface, **wanted}])
+    printed = child.run([sys.executable, "-c", DOWNLOAD, arguments], PLAIN_HTTP, report)
+    return Path(printed.strip())
 
 
 def probe(endpoint: str) -> None:

@@ -9,8 +9,17 @@ from pathlib import Path
 from archon.errors import MissingExtraError, ModelError, require
 from archon.spec.model import HubSource, LocalCard, PathSource, PypiSource
 from archon.weights import hub, wheels
-from archon.weights.cache import Record, find, model_dir, read_record, resolve, write_record
+from archon.weights.cache import (
+    Record,
+    find,
+    is_model,
+    model_dir,
+    read_record,
+    resolve,
+    write_record,
+)
 from archon.weights.digest import DigestError, check, digest_of
+from archon.weights.folder import CONFIG_NAME
 from archon.weights.progress import OnProgress, Progress, silent
 
 
@@ -95,8 +104,10 @@ def _fetch(
     base_dir: Path,
     listen: OnProgress,
 ) -> Path:
-    """The file of one source, its digest verified where the source states one."""
+    """The file or folder of one source, its digest verified where the source states one."""
     match source:
+        case HubSource(file=None):
+            return hub.fetch_folder(source, listen, card.bytes)
         case HubSource():
             path, fresh = hub.fetch(source, listen, card.bytes)
             try:
@@ -116,9 +127,11 @@ def _fetch(
             return path
         case PathSource():
             path = resolve(source, base_dir)
+            if path.is_dir() and not is_model(path):
+                raise ModelError(f"the folder has no {CONFIG_NAME}")
             if source.sha256 is not None:
                 check(digest_of(path, listen), source.sha256, str(path))
-            elif not path.is_file():
+            elif not is_model(path):
                 raise ModelError("there is no such file")
             return path
 

@@ -92,7 +92,12 @@ def test_a_whole_piece_that_spells_a_special_token_is_text(folder: Path) -> None
     stated = json.loads(path.read_text())
     vocab = stated["model"]["vocab"] | {name: TOKENS.index(name) for name in SPECIAL}
     edit_model(folder, ignore_merges=True, vocab=vocab)
-    whole = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
+    whole = {
+        "type": "ByteLevel",
+        "add_prefix_space": False,
+        "trim_offsets": True,
+        "use_regex": False,
+    }
     edit(path, pre_tokenizer=whole)
     tokenizer = tokenizer_of(folder)
     for name in SPECIAL:
