@@ -21,7 +21,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from archon.engine import cuda_attention
 from archon.engine.kv_cache import KVCache
+
+_NOTHING_YET = -1e30
+"""Log-sum-exp of no scores; finite, so that merging nothing with nothing is not inf − inf."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,8 @@ class CachedPart:
     """Cache blocks of each group; padding repeats block 0."""
     mask_BL: Tensor | None
     """0 where a key counts, −inf where it is padding, in the cache's dtype; None: all count."""
+    absent_M: Tensor | None = None
+    """True for tokens that this part does not concern after all; None: it concerns them all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +75,7 @@ def attend(
     N, H, _ = q_NHD.shape
     q_NHD = q_NHD.to(cache.dtype)
     out_NHD = torch.zeros_like(q_NHD, dtype=torch.float32)
-    lse_NH = torch.full((N, H), -math.inf, device=q_NHD.device)
+    lse_NH = torch.full((N, H), _NOTHING_YET, device=q_NHD.device)
     for fresh in plan.fresh:
         rows = slice(fresh.start, fresh.stop)
         out_HTD, lse_HT = partial_attention(
@@ -94,7 +100,10 @@ def _attend_cached(
     out_BGRD, lse_BGR = partial_attention(q_BGRD, k_BGLD, v_BGLD, mask_BL=part.mask_BL)
     out_BRHD = out_BGRD.view(B, G, R, H // G, D).transpose(1, 2).reshape(B * R, H, D)
     lse_BRH = lse_BGR.view(B, G, R, H // G).transpose(1, 2).reshape(B * R, H)
-    return out_BRHD[part.row_M].float(), lse_BRH[part.row_M]
+    lse_MH = lse_BRH[part.row_M]
+    if part.absent_M is not None:
+        lse_MH = lse_MH.masked_fill(part.absent_M.unsqueeze(1), -math.inf)
+    return out_BRHD[part.row_M].float(), lse_MH
 
 
 def _merge(
@@ -130,6 +139,8 @@ def partial_attention(
     -------
     (B, H, T, D) in the queries' dtype, and (B, H, T) in float32.
     """
+    if cuda_attention.serves(q_BHTD):
+        return cuda_attention.attention(q_BHTD, k_BGLD, v_BGLD, mask_BL=mask_BL, causal=causal)
     if q_BHTD.device.type != "cpu":
         return plain_attention(q_BHTD, k_BGLD, v_BGLD, mask_BL=mask_BL, causal=causal)
     B, H, T, _ = q_BHTD.shape

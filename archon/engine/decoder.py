@@ -62,10 +62,13 @@ class Decoder:
         """A cache of so many blocks."""
         return KVCache(self.config, num_blocks, self.cache_dtype, self.device)
 
-    @torch.inference_mode()
     def __call__(self, spans: Sequence[Span], cache: KVCache) -> Tensor:
         """Run one step: fills the cache, returns logits (rows asked for, V) in float32."""
-        step = build_step(spans, self.device, self.cache_dtype)
+        return self.compute(build_step(spans, self.device, self.cache_dtype), cache)
+
+    @torch.inference_mode()
+    def compute(self, step: StepInput, cache: KVCache) -> Tensor:
+        """The same for spans that are laid out already."""
         x_NE = self.embedding_VE[step.token_N].float()
         rotation = rotary_angles(step.position_N, self.inverse_frequency)
         for index, layer in enumerate(self.layers):

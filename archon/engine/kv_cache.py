@@ -26,12 +26,19 @@ class KVCache:
     config : the decoder's shape.
     num_blocks : blocks in all.
     dtype : of the stored keys and values.
+    num_scratch_blocks : further blocks behind the others, for rows that are padding.
     """
 
     def __init__(
-        self, config: DecoderConfig, num_blocks: int, dtype: torch.dtype, device: torch.device
+        self,
+        config: DecoderConfig,
+        num_blocks: int,
+        dtype: torch.dtype,
+        device: torch.device,
+        num_scratch_blocks: int = 0,
     ) -> None:
-        shape = (config.num_layers, num_blocks, BLOCK_SIZE, config.num_kv_heads, config.head_width)
+        blocks = (config.num_layers, num_blocks + num_scratch_blocks, BLOCK_SIZE)
+        shape = (*blocks, config.num_kv_heads, config.head_width)
         self.k, self.v = _zeros(shape, dtype, device), _zeros(shape, dtype, device)
         self.dtype, self.num_blocks = dtype, num_blocks
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from archon.engine.config import ModelFile
+from archon.engine.cuda_graphs import GraphedDecoder
 from archon.engine.decoder import Decoder
 from archon.engine.engine import Engine, EngineOptions
 from archon.engine.folder import ModelFolder
@@ -63,6 +64,8 @@ def load_engine(
     decoder = load_decoder(
         source, precision, choose_device(device), model_id=model_id, keep_in=keep_in
     )
+    if isinstance(decoder, Decoder) and decoder.device.type == "cuda":
+        decoder = GraphedDecoder(decoder)
     return Engine(decoder, model_id, options, context_length)
 
 

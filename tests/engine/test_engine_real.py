@@ -20,6 +20,7 @@ from archon.engine.perplexity import perplexity, window_logits
 from archon.engine.sequence import GenerationRequest, SamplingRule
 from archon.engine.weights import GGUFWeights
 from archon.lm.local.chat import ChatFormat
+from archon.lm.local.text import text_rules
 from archon.lm.local.tokenizer import TextTokenizer
 from archon.spec.model import LocalCard
 from archon.spec.reader import load_model_card
@@ -48,11 +49,13 @@ def decoder_of(name: str, precision: Precision) -> Decoder:
 
 @cache
 def tokenizer_of(name: str) -> TextTokenizer:
-    return TextTokenizer(file_of(name))
+    return TextTokenizer(text_rules(file_of(name)))
 
 
 def prompt_of(name: str, text: str = QUESTION) -> tuple[int, ...]:
-    return tuple(ChatFormat(file_of(name), tokenizer_of(name)).encode([Message("user", text)]))
+    return tuple(
+        ChatFormat(text_rules(file_of(name)), tokenizer_of(name)).encode([Message("user", text)])
+    )
 
 
 def sampled(name: str, text: str, n: int = 2) -> GenerationRequest:

@@ -1,0 +1,137 @@
+"""Decode steps as CUDA graphs: recorded once for each shape, then launched as a whole.
+
+A decode step of a small model is some hundreds of short kernels, and launching them one by one
+takes longer than running them. A CUDA graph launches all of them at once, but always with the same
+shapes and the same addresses: steps are padded to few shapes (see ``padding``), their inputs are
+copied into tensors that stay where they are. A shape is recorded when it comes for the third time;
+until then, and wherever there is no GPU, its padded steps are computed kernel by kernel, with the
+same result. Prompts, and whatever else is not one token a text, are computed unpadded.
+
+No GPU has run the recording and replaying yet (see ``docs/gpu.md``); the padded steps are tested
+on the CPU.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from archon.engine.config import DecoderConfig
+from archon.engine.decoder import Decoder
+from archon.engine.kv_cache import KVCache
+from archon.engine.linear import Precision
+from archon.engine.padding import (
+    Signature,
+    is_decode,
+    moved,
+    padded_step,
+    signature,
+    tensors_of,
+)
+from archon.engine.plan import StepInput, build_step
+from archon.engine.span import Span
+
+RECORDED_AT = 3
+"""Times that a shape must have come."""
+MAX_GRAPHS = 64
+"""Graphs kept; the one that was used longest ago goes first."""
+_CPU = torch.device("cpu")
+_WARM_UP_STEPS = 2
+
+
+class GraphedDecoder:
+    """A decoder whose decode steps are replayed; a ``SpanDecoder``.
+
+    Logits are valid until the next call: a replayed step writes to the same place again.
+    """
+
+    def __init__(self, decoder: Decoder) -> None:
+        self.decoder = decoder
+        self._seen: Counter[Signature] = Counter()
+        self._graphs: OrderedDict[Signature, _Graph] = OrderedDict()
+        self._cache: KVCache | None = None
+        self._records = decoder.device.type == "cuda"
+
+    @property
+    def config(self) -> DecoderConfig:
+        return self.decoder.config
+
+    @property
+    def precision(self) -> Precision:
+        return self.decoder.precision
+
+    @property
+    def device(self) -> torch.device:
+        return self.decoder.device
+
+    @property
+    def bytes_per_block(self) -> int:
+        """Bytes of one cache block, keys and values of all layers together."""
+        return self.decoder.bytes_per_block
+
+    def new_cache(self, num_blocks: int) -> KVCache:
+        """A cache of so many blocks, and a scratch block behind them."""
+        dtype = self.decoder.cache_dtype
+        return KVCache(self.config, num_blocks, dtype, self.device, num_scratch_blocks=1)
+
+    @torch.inference_mode()
+    def __call__(self, spans: Sequence[Span], cache: KVCache) -> Tensor:
+        """Run one step: fills the cache, returns logits (rows asked for, V) in float32."""
+        if not is_decode(spans):
+            return self.decoder(spans, cache)
+        step = build_step(spans, _CPU, cache.dtype)
+        padded = padded_step(step, cache.num_blocks, cache.dtype)
+        return self._padded_logits(padded, cache)[: len(spans)]
+
+    def _padded_logits(self, step: StepInput, cache: KVCache) -> Tensor:
+        if cache is not self._cache:  # graphs know the addresses of one cache
+            self._graphs.clear()
+            self._cache = cache
+        key = signature(step)
+        self._seen[key] += 1
+        if key not in self._graphs:
+            if not self._records or self._seen[key] < RECORDED_AT:
+                return self.decoder.compute(moved(step, self.device), cache)
+            self._record(key, step, cache)
+        self._graphs.move_to_end(key)
+        return self._graphs[key].replay(step)
+
+    def _record(self, key: Signature, step: StepInput, cache: KVCache) -> None:
+        # All graphs share the memory of the first, since no two of them run at once.
+        pool = next((graph.pool() for graph in self._graphs.values()), None)
+        if len(self._graphs) >= MAX_GRAPHS:
+            self._graphs.popitem(last=False)
+        self._graphs[key] = _Graph(self.decoder, moved(step, self.device), cache, pool)
+
+
+class _Graph:
+    """One recorded step: its input tensors, and the place of its logits."""
+
+    def __init__(self, decoder: Decoder, step: StepInput, cache: KVCache, pool: Any) -> None:
+        self._inputs = tensors_of(step)
+        # Kernels and libraries set themselves up at first use, which cannot be recorded. The step
+        # may be computed more than once: it writes the same keys to the same places.
+        side = torch.cuda.Stream(decoder.device)
+        side.wait_stream(torch.cuda.current_stream(decoder.device))
+        with torch.cuda.stream(side):
+            for _ in range(_WARM_UP_STEPS):
+                decoder.compute(step, cache)
+        torch.cuda.current_stream(decoder.device).wait_stream(side)
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph, pool=pool):
+            self._logits_NV = decoder.compute(step, cache)
+
+    def pool(self) -> Any:
+        """The memory that the graph allocates from."""
+        return self._graph.pool()
+
+    def replay(self, step: StepInput) -> Tensor:
+        """Logits (N, V) of a padded step of the recorded shape."""
+        for place, value in zip(self._inputs, tensors_of(step), strict=True):
+            place.copy_(value, non_blocking=True)
+        self._graph.replay()
+        return self._logits_NV
