@@ -1,8 +1,10 @@
-"""The engine on CUDA against itself on the CPU."""
+"""The engine on CUDA against itself on the CPU, and what is replayed against what is computed."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,9 +19,15 @@ from engine_doubles import (
     tiny_engine,
     tokens_of,
 )
+from test_engine_padding import STEPS, random_cache, spans_of
+from tiny_models import TinyModel, write_gguf
 
+from archon.engine import cuda_attention
+from archon.engine.attention import plain_attention
+from archon.engine.bench import run_engine_bench
+from archon.engine.cuda_graphs import RECORDED_AT, GraphedDecoder
 from archon.engine.decoder import Decoder
-from archon.engine.linear import Int8Linear
+from archon.engine.linear import Int8Linear, Precision
 from archon.engine.perplexity import window_logits
 from archon.engine.sampler import sample
 from archon.engine.sequence import SamplingRule
@@ -43,7 +51,7 @@ def decoder() -> Decoder:
     return tiny_decoder("float32", CUDA)
 
 
-@pytest.mark.parametrize("family", ["qwen2", "llama"])
+@pytest.mark.parametrize("family", ["qwen2", "llama", "qwen3"])
 def test_float32_logits_are_those_of_the_cpu(family: str) -> None:
     logits = []
     for device in (CPU, CUDA):
@@ -116,3 +124,110 @@ def test_the_same_noise_draws_the_same_tokens_as_on_the_cpu(rule: SamplingRule) 
     noise = [(i + 0.5) / 200 for i in range(200)]
     here, there = (sample(logits.to(d), [rule] * 200, noise).cpu() for d in (CPU, CUDA))
     assert (here == there).float().mean() > 0.97
+
+
+# ------------------------------------------------------------------------------- attention
+
+
+def half(*shape: int, seed: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(shape, generator=generator).to(CUDA, torch.bfloat16)
+
+
+@pytest.mark.parametrize(("H", "G"), [(4, 4), (14, 2)])
+@pytest.mark.parametrize("width", [8, 64, 128])
+class TestKernelsEqualPlainAttention:
+    """Outputs to bfloat16's rounding; log-sum-exps, which are float32, more closely."""
+
+    @staticmethod
+    def assert_same(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, **options: object) -> None:
+        assert cuda_attention.serves(q)
+        mask, causal = options.get("mask_BL"), bool(options.get("causal"))
+        assert mask is None or isinstance(mask, torch.Tensor)
+        out, lse = cuda_attention.attention(q, k, v, mask_BL=mask, causal=causal)
+        plain_out, plain_lse = plain_attention(q, k, v, mask_BL=mask, causal=causal)
+        assert (out.shape, lse.shape) == (plain_out.shape, plain_lse.shape)
+        assert (out.float() - plain_out.float()).abs().max() <= 2e-2
+        assert (lse - plain_lse).abs().max() <= 1e-2
+
+    @pytest.mark.parametrize("T", [1, 2, 40, 600])
+    def test_causally(self, T: int, H: int, G: int, width: int) -> None:
+        q, k, v = (half(1, n, T, width, seed=i) for i, n in enumerate((H, G, G)))
+        self.assert_same(q, k, v, causal=True)
+
+    @pytest.mark.parametrize("T", [1, 7, 33])
+    def test_of_every_key(self, T: int, H: int, G: int, width: int) -> None:
+        sizes = ((H, T), (G, 96), (G, 96))
+        q, k, v = (half(3, n, m, width, seed=i) for i, (n, m) in enumerate(sizes))
+        self.assert_same(q, k, v)
+
+    @pytest.mark.parametrize("T", [1, 7, 33])
+    def test_under_a_mask(self, T: int, H: int, G: int, width: int) -> None:
+        sizes = ((H, T), (G, 48), (G, 48))
+        q, k, v = (half(3, n, m, width, seed=i) for i, (n, m) in enumerate(sizes))
+        padding = torch.arange(48) >= torch.tensor([1, 17, 48]).unsqueeze(1)
+        mask = torch.zeros(3, 48).masked_fill_(padding, -math.inf).to(CUDA, torch.bfloat16)
+        self.assert_same(q, k, v, mask_BL=mask)
+
+    def test_of_transposed_storage(self, H: int, G: int, width: int) -> None:
+        q, k, v = (half(1, 40, n, width, seed=i) for i, n in enumerate((H, G, G)))
+        self.assert_same(*(x.transpose(1, 2) for x in (q, k, v)), causal=True)
+
+
+# ---------------------------------------------------------------------------------- graphs
+
+REQUESTS = [
+    make_request(prompt_of(length, seed=length), draws=tuple(range(n)), max_tokens=40)
+    for length, n in ((5, 1), (33, 4), (70, 7), (16, 1))
+]
+
+
+@pytest.mark.parametrize("name", STEPS)
+@pytest.mark.parametrize("precision", ["float32", "bf16", "int8"])
+def test_a_replayed_step_is_the_computed_one(precision: Precision, name: str) -> None:
+    decoder = tiny_decoder(precision, CUDA)
+    graphed, cache = GraphedDecoder(decoder), random_cache(decoder)
+    spans = spans_of(STEPS[name])
+    logits = [graphed(spans, cache).clone() for _ in range(RECORDED_AT + 2)]
+    assert len(graphed._graphs) == 1
+    for replayed in logits[1:]:
+        assert_close_logits(replayed, logits[0], 1e-5 if precision == "float32" else 1e-2)
+    unpadded = decoder(spans, cache)
+    assert_close_logits(logits[-1], unpadded, 1e-4 if precision == "float32" else 5e-2)
+
+
+def test_a_graph_replayed_for_other_tokens_computes_those() -> None:
+    decoder = tiny_decoder("float32", CUDA)
+    graphed, cache = GraphedDecoder(decoder), random_cache(decoder)
+    for seed in range(RECORDED_AT + 4):
+        spans = spans_of([(2, 33 + (seed + i) % 15) for i in range(5)], seed)
+        assert_close_logits(graphed(spans, cache), decoder(spans, cache))
+    assert len(graphed._graphs) == 1
+
+
+def test_replayed_float32_logits_are_those_of_the_cpu() -> None:
+    greedy = [replace(request, rule=SamplingRule()) for request in REQUESTS]
+    here = logits_of(tiny_engine(GraphedDecoder(tiny_decoder("float32", CUDA))), *greedy)
+    there = logits_of(tiny_engine(tiny_decoder("float32", CPU)), *greedy)
+    for ours, theirs in zip(here, there, strict=True):
+        assert_close_logits(ours.cpu(), theirs)
+
+
+def test_replayed_draws_are_the_same_whatever_the_company() -> None:
+    decoder = tiny_decoder("float32", CUDA)
+    alone = [tokens_of(run_all(tiny_engine(GraphedDecoder(decoder)), r)[0]) for r in REQUESTS]
+    graphed = GraphedDecoder(decoder)
+    assert [tokens_of(d) for d in run_all(tiny_engine(graphed), *REQUESTS)] == alone
+    assert graphed._graphs
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16", "int8"])
+def test_the_bench_runs(precision: str, tmp_path: Path) -> None:
+    write_gguf(tmp_path / "model.gguf", TinyModel("qwen2"))
+    figures = run_engine_bench(
+        tmp_path / "model.gguf", precision=precision, device="cuda", num_prompts=3,
+        samples_per_prompt=4, prompt_tokens=50, shared_prefix_tokens=32, new_tokens=30,
+    )  # fmt: skip
+    assert figures["device"] == "cuda"
+    assert figures["completion_tokens_per_second"] > 0
+    assert figures["peak_memory_bytes"] > 0

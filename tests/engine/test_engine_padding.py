@@ -47,11 +47,12 @@ Text = tuple[int, int]
 STEPS: dict[str, list[Text]] = {
     "one row": [(0, 5)],
     "one prompt": [(2, 1), (2, 16), (2, 17)],
+    "two prompts of three": [(2, 3), (2, 9), (2, 1), (4, 5), (4, 2), (4, 7)],
     "a full bucket": [(1, 3), (1, 40), (2, 3), (2, 30)],
     "prompts of all lengths": [(0, 3), (1, 9), (1, 20), (2, 70), (2, 1), (2, 2), (3, 1), (0, 90)],
     "nothing shared": [(0, i) for i in range(1, 20, 3)],
 }
-SHARED_BLOCKS = {0: [], 1: [0], 2: [1, 2, 3], 3: [4, 5, 6, 7, 8]}
+SHARED_BLOCKS = {0: [], 1: [0], 2: [1, 2, 3], 3: [4, 5, 6, 7, 8], 4: [9, 10]}
 
 
 def spans_of(texts: Iterable[Text], seed: int = 0) -> list[Span]:
@@ -67,7 +68,7 @@ def spans_of(texts: Iterable[Text], seed: int = 0) -> list[Span]:
 
 
 def random_cache(decoder: Decoder) -> KVCache:
-    cache = KVCache(decoder.config, NUM_BLOCKS, decoder.cache_dtype, CPU, num_scratch_blocks=1)
+    cache = GraphedDecoder(decoder).new_cache(NUM_BLOCKS)
     generator = torch.Generator().manual_seed(0)
     for storage in (cache.k, cache.v):
         storage.copy_(torch.randn(storage.shape, generator=generator))
