@@ -170,7 +170,9 @@ class NativeDecoder:
             self._seconds.ctypes.data,
         )  # fmt: skip
         self._model.threads = torch.get_num_threads()
-        self._kernels.archon_step(ctypes.byref(self._model), ctypes.byref(step), self._workspace)
+        self._kernels.archon_step(
+            ctypes.byref(self._model), ctypes.byref(step), self._workspace
+        )
         return self._logits[: len(rows), : self.config.vocab_size]
 
     @staticmethod

@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from engine_doubles import CPU, GREEDY, assert_close_logits, make_request, prompt_of, run_all
+from engine_doubles import (
+    CPU,
+    GREEDY,
+    assert_close_logits,
+    make_request,
+    prompt_of,
+    run_all,
+    tiny_config,
+)
 from gguf import GGMLQuantizationType as TensorType
 from tiny_models import TinyModel, tiny_vocabulary, write_gguf
 from transformers_reference import reference_logits, reference_model
@@ -17,9 +25,10 @@ from archon.engine.engine import Engine
 from archon.engine.gguf import GGUFFile
 from archon.engine.linear import Precision
 from archon.engine.loading import load_decoder
+from archon.engine.native import NativeDecoder
 from archon.engine.perplexity import perplexity, window_logits
 from archon.engine.rotation import RotatedWeights
-from archon.engine.weights import GGUFWeights
+from archon.engine.weights import GGUFWeights, RandomWeights
 
 WIDE = {"width": 256, "ffn_width": 256, "num_layers": 1}
 MODELS = {
@@ -104,6 +113,18 @@ def test_lower_precisions_stay_near_float32(
     exact = our_logits(load_decoder(weights, "float32", CPU), prompt)
     rounded = our_logits(load_decoder(weights, precision, CPU), prompt)
     assert (rounded - exact).square().mean().sqrt() <= bound * exact.std()
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3"])
+def test_compiled_kernels_compute_what_torch_does(family: str) -> None:
+    weights = RandomWeights(tiny_config(family=family, width=64, ffn_width=96, head_width=32))
+    native = load_decoder(weights, "int8", CPU)
+    if not isinstance(native, NativeDecoder):
+        pytest.skip("the kernels need AVX-512 VNNI and a C++ compiler")
+    in_torch = load_decoder(weights, "int8", CPU, native=False)
+    expected = our_logits(in_torch, prompt_of(60))
+    error = (our_logits(native, prompt_of(60)) - expected).square().mean().sqrt()
+    assert error <= 0.05 * expected.std()
 
 
 def test_perplexity_is_that_of_transformers(tmp_path: Path) -> None:
