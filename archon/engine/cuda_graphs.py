@@ -25,6 +25,7 @@ from archon.engine.decoder import Decoder
 from archon.engine.kv_cache import KVCache
 from archon.engine.linear import Precision
 from archon.engine.padding import (
+    MAX_ROWS,
     Signature,
     is_decode,
     moved,
@@ -54,6 +55,8 @@ class GraphedDecoder:
         self._seen: Counter[Signature] = Counter()
         self._graphs: OrderedDict[Signature, _Graph] = OrderedDict()
         self._cache: KVCache | None = None
+        self._logits_RV: Tensor | None = None
+        """Where all graphs leave their logits: tensors of their own would hold memory for each."""
         self._records = decoder.device.type == "cuda"
 
     @property
@@ -105,14 +108,19 @@ class GraphedDecoder:
         pool = next((graph.pool() for graph in self._graphs.values()), None)
         if len(self._graphs) >= MAX_GRAPHS:
             self._graphs.popitem(last=False)
-        self._graphs[key] = _Graph(self.decoder, moved(step, self.device), cache, pool)
+        if self._logits_RV is None:
+            self._logits_RV = torch.empty(MAX_ROWS, self.config.vocab_size, device=self.device)
+        place_NV = self._logits_RV[: len(step.token_N)]
+        self._graphs[key] = _Graph(self.decoder, moved(step, self.device), cache, place_NV, pool)
 
 
 class _Graph:
     """One recorded step: its input tensors, and the place of its logits."""
 
-    def __init__(self, decoder: Decoder, step: StepInput, cache: KVCache, pool: Any) -> None:
-        self._inputs = tensors_of(step)
+    def __init__(
+        self, decoder: Decoder, step: StepInput, cache: KVCache, logits_NV: Tensor, pool: Any
+    ) -> None:
+        self._inputs, self._logits_NV = tensors_of(step), logits_NV
         # Kernels and libraries set themselves up at first use, which cannot be recorded. The step
         # may be computed more than once: it writes the same keys to the same places.
         side = torch.cuda.Stream(decoder.device)
@@ -123,7 +131,7 @@ class _Graph:
         torch.cuda.current_stream(decoder.device).wait_stream(side)
         self._graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self._graph, pool=pool):
-            self._logits_NV = decoder.compute(step, cache)
+            logits_NV.copy_(decoder.compute(step, cache))
 
     def pool(self) -> Any:
         """The memory that the graph allocates from."""
