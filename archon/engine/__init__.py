@@ -1,7 +1,6 @@
 """The engine: token ids in, token ids and log-probabilities out. No prompts, no JSON, no text.
 
 Read it in this order: ``gguf``, ``dequantize`` and ``folder`` (the files), ``config`` and
-Read it in this order: ``gguf``, ``dequantize`` and ``folder`` (the files), ``config`` and
 ``weights`` (what a decoder needs of them), ``span`` (what it is asked), ``linear``, ``attention``,
 ``plan`` and ``decoder`` (the transformer), ``kv_cache``, ``block_pool``, ``prefix_tree`` and
 ``block_manager`` (what is remembered, and where), ``sequence``, ``scheduler``, ``sampler``,
