@@ -379,6 +379,28 @@ def test_models_ls_shows_the_catalogue(cli: Cli) -> None:
     assert "smollm2-135m" in cli.stderr
 
 
+def test_models_pull_show_and_rm_know_folders(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ARCHON_CACHE", str(Path("cache").absolute()))
+    Path("model").mkdir()
+    Path("model/config.json").write_bytes(b"{}")
+    Path("model/model.safetensors").write_bytes(b"weights")
+    Path("model/README.md").write_text("not counted")
+    card = {"version": 1, "name": "mine", "backend": "local", "sources": [{"path": "model"}]}
+    Path("mine.json").write_text(json.dumps(card))
+    result = cli.json("models", "pull", "./mine.json")
+    assert result["path"].endswith("model")
+    assert result["bytes"] == len(b"{}weights")
+    card["sources"] = [{"path": "model", "sha256": result["sha256"]}]
+    Path("mine.json").write_text(json.dumps(card))
+    assert cli.json("models", "pull", "./mine.json") == result
+    assert cli.json("models", "show", "./mine.json")["path"] == result["path"]
+    assert cli.json("models", "rm", "./mine.json")["freed_bytes"] > 0
+    assert Path("model/config.json").exists()
+    Path("model/config.json").unlink()
+    assert cli("models", "pull", "./mine.json") == 1
+    assert "the folder has no config.json" in cli.stderr
+
+
 def test_models_pull_and_rm(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ARCHON_CACHE", "cache")
     Path("w.gguf").write_bytes(b"weights")
