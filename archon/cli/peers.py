@@ -114,7 +114,7 @@ def _measure(workloads: Mapping[str, None], names: str, options: dict[str, Any])
     require("torch", "engine")
     from archon.engine.bench import Workload
     from archon.engine.config import config_of
-    from archon.engine.gguf import GGUFFile
+    from archon.engine.loading import open_model
     from archon.peers.compare import compare
     from archon.peers.contender import Task, check_names
     from archon.peers.machine import num_cores
@@ -122,7 +122,7 @@ def _measure(workloads: Mapping[str, None], names: str, options: dict[str, Any])
 
     contenders = check_names([name.strip() for name in names.split(",")])
     card, path = local_model(options["model"])
-    config = config_of(GGUFFile(path))
+    config = config_of(open_model(path))
     threads = options["threads"] or num_cores()
     sizes = {name: options[name] for name in Workload.__dataclass_fields__}
     done: list[dict[str, Any]] = []

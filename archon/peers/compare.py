@@ -162,7 +162,13 @@ class _Processes:
 
     def _make_room(self, entry: Entry) -> None:
         available = available_memory_bytes()
-        needed = _SPARE_BYTES + _BYTES_PER_FILE_BYTE * Path(entry.task.path).stat().st_size
+        needed = _SPARE_BYTES + _BYTES_PER_FILE_BYTE * _num_bytes(Path(entry.task.path))
         if self._running and available is not None and available < needed:
             self._tell(f"short of memory: unloading {', '.join(self._running)}")
             self.close()
+
+
+def _num_bytes(path: Path) -> int:
+    """Of a file, or of all files in a folder."""
+    files = path.iterdir() if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files)

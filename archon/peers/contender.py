@@ -34,7 +34,7 @@ class Task:
     """The work of one contender, sent to its process as JSON."""
 
     path: str
-    """The GGUF file."""
+    """The GGUF file, or the folder of safetensors."""
     vocab_size: int
     workload: Workload
     decode_only: bool

@@ -109,8 +109,8 @@ def _seconds(work: Callable[[], None]) -> float:
 
 def load(task: Task, settings: Mapping[str, Any] | None) -> LlamaCpp:
     """llama.cpp with the file as it is."""
-    lib = library()
-    return LlamaCpp(lib, Path(task.path), task, settings or {"format": "the file itself"})
+    lib, path = library(), _gguf(task)
+    return LlamaCpp(lib, path, task, settings or {"format": "the file itself"})
 
 
 def load_q4_0(task: Task, settings: Mapping[str, Any] | None) -> LlamaCpp:
@@ -125,8 +125,15 @@ def load_q8_0(task: Task, settings: Mapping[str, Any] | None) -> LlamaCpp:
 
 def _load_requantized(task: Task, settings: Mapping[str, Any] | None, name: str) -> LlamaCpp:
     lib = library()
-    path = requantized(lib, Path(task.path), name, task.threads)
+    path = requantized(lib, _gguf(task), name, task.threads)
     return LlamaCpp(lib, path, task, settings or {"format": name})
+
+
+def _gguf(task: Task) -> Path:
+    path = Path(task.path)
+    if path.is_dir():
+        raise ModelError(f"llama.cpp reads GGUF files, and {path} is a folder")
+    return path
 
 
 def library() -> Any:

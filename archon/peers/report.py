@@ -9,7 +9,7 @@ from typing import Any
 
 from archon.engine.bench import Workload
 from archon.engine.config import DecoderConfig, config_of
-from archon.engine.gguf import GGUFFile
+from archon.engine.loading import open_model
 from archon.peers.compare import Comparison
 from archon.peers.machine import describe_machine, num_cores
 from archon.peers.measure import measure_roofline
@@ -53,7 +53,7 @@ def engine_shares(path: Path, figures: Mapping[str, Any]) -> dict[str, Any]:
     """What ``archon bench engine`` adds to its figures: the roofline, and the shares of it."""
     sizes = {name: figures[name] for name in Workload.__dataclass_fields__}
     workload = Workload(**sizes)
-    bound = measure_roofline(config_of(GGUFFile(path)), figures["precision"], num_cores())
+    bound = measure_roofline(config_of(open_model(path)), figures["precision"], num_cores())
     whole, decode = (figures[f"{kind}_tokens_per_second"] for kind in ("completion", "decode"))
     return {
         "share_of_roofline": bound.share(workload, whole, decode_only=False),

@@ -16,9 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from archon.engine.config import config_of
-from archon.engine.gguf import GGUFFile
-from archon.engine.weights import GGUFWeights
+from archon.engine.loading import open_model
+from archon.engine.weights import weights_of
 from archon.errors import require
 from archon.peers.contender import Round, Task
 from archon.peers.plan import (
@@ -155,8 +154,7 @@ def load_model(path: Path, dtype: torch.dtype) -> Any:
     """The model of a file; no token ends its sequences."""
     from archon.peers.transformers_model import transformers_model
 
-    file = GGUFFile(path)
-    model = transformers_model(GGUFWeights(file, config_of(file)), dtype)
+    model = transformers_model(weights_of(open_model(path)), dtype)
     model.generation_config.eos_token_id = None
     model.generation_config.pad_token_id = 0
     return model

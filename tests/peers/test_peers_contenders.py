@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 from peers_doubles import task
+from tiny_folders import write_folder
 from tiny_models import TinyModel, tiny_vocabulary, write_gguf
 
 from archon.engine.bench import Workload
 from archon.engine.loading import load_engine
 from archon.engine.sequence import SamplingRule
+from archon.errors import ModelError
 from archon.peers import archon_engine
 from archon.peers.contender import Task
 
@@ -27,7 +29,7 @@ WORKLOADS = {
 }
 
 
-@pytest.fixture(scope="module", params=["llama", "qwen2"])
+@pytest.fixture(scope="module", params=["llama", "qwen2", "qwen3"])
 def tiny_file(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path: Path = tmp_path_factory.mktemp("peers") / f"{request.param}.gguf"
     write_gguf(path, TinyModel(family=request.param))
@@ -145,3 +147,16 @@ def test_llama_cpp_calibrates_and_runs(
     again = getattr(llamacpp, name)(given, contender.settings)
     assert again.settings == contender.settings
     assert len(list(tmp_path.glob("peers/*Q8_0.gguf"))) == (name == "load_q8_0")
+
+
+def test_a_folder_is_read_by_transformers_and_refused_for_llama_cpp(tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    from archon.peers import transformers_generate
+
+    given = tiny_task(write_folder(tmp_path / "model", TinyModel(family="qwen2")), WORKLOAD)
+    assert transformers_generate.load(given, None).run(seed=1).completion_tokens > 0
+    pytest.importorskip("llama_cpp")
+    from archon.peers import llamacpp
+
+    with pytest.raises(ModelError, match="is a folder"):
+        llamacpp.load(given, None)
