@@ -33,16 +33,19 @@ def _pointer(tensor: Tensor | None) -> int | None:
     return None if tensor is None else tensor.data_ptr()
 
 
+_LINEAR_PARTS = ("weight", "scale", "shift", "group_scale", "offset", "bias")
+
+
 class _Linear(ctypes.Structure):
     _fields_ = (
-        *((name, ctypes.c_void_p) for name in ("weight", "scale", "shift", "bias")),
+        *((name, ctypes.c_void_p) for name in _LINEAR_PARTS),
         *((name, ctypes.c_int64) for name in ("outputs", "inputs")),
     )
 
     @classmethod
     def of(cls, packed: Packed, name: str) -> _Linear:
         panels, quarters, _, _ = packed[name + ".weight"].shape
-        parts = [packed.get(f"{name}.{part}") for part in ("weight", "scale", "shift", "bias")]
+        parts = [packed.get(f"{name}.{part}") for part in _LINEAR_PARTS]
         return cls(*map(_pointer, parts), panels * PANEL_OUTPUTS, quarters * 4)
 
 
