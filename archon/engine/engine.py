@@ -183,8 +183,9 @@ class Engine:
             logits_BV = torch.stack([logits[row] for row in beams])
             self._search(prompt, [rows[row][0] for row in beams], logits_BV, done)
         self._score(rows, logits)
-        for sequence in dict.fromkeys(sequence for sequence, _ in rows):
-            if sequence.ending and not sequence.num_unscored and sequence.prompt in self._finished:
+        for sequence in dict.fromkeys(sequence for sequence, _ in rows if sequence.ending):
+            assert sequence.ending is not None
+            if not sequence.num_unscored and sequence.prompt in self._finished:
                 self._finish(sequence, sequence.ending, done)
         return done
 
@@ -202,7 +203,10 @@ class Engine:
         ]
         tokens = self.decoder.sample(allowed, rules, noise)
         for sequence, token in zip(sequences, tokens, strict=True):
-            self._try(sequence, partial(sequence.take, token))
+            if sequence.matcher is None:
+                sequence.take(token)
+            else:
+                self._try(sequence, partial(sequence.take, token))
 
     def _try(self, sequence: Sequence, action: Callable[[], _T]) -> _T | None:
         """Do something for a sequence; where its constraint fails, its request is given up."""
@@ -222,7 +226,9 @@ class Engine:
         asked = [
             (row, sequence, sequence.token_ids[at])
             for row, (sequence, at) in enumerate(rows)
-            if sequence.num_unscored and at < len(sequence.token_ids)
+            if sequence.prompt.request.logprobs
+            and sequence.num_unscored
+            and at < len(sequence.token_ids)
         ]
         if not asked:
             return
