@@ -241,7 +241,8 @@ class Sequence:
             self._go_on(token)
         elif self.matcher is None or self.matcher.finished:
             self.ending, self.ended_by = "stop", token
-        self.follow()
+        if self.matcher is not None:
+            self.follow()
 
     def follow(self) -> None:
         """Add the tokens that the constraint forces, until there is a choice or a reason to end.

@@ -140,9 +140,8 @@ class Context:
         """
         run, use = self._run, self._run.uses[self._node]
         run.meter.start(n)
-        constraint = self._constraint
-        if constraint is None and "constraint" in use.lm.capabilities:
-            constraint = form
+        is_held = "constraint" in use.lm.capabilities and not use.sampling.beams
+        constraint = self._constraint or (form if is_held else None)
         request = Request(
             messages=messages,
             n=n,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from constraint_doubles import END, Script, ScriptMatcher, V, mask_of
 from engine_doubles import (
     CPU,
     GREEDY,
@@ -35,12 +35,10 @@ from archon.engine.engine import Engine
 from archon.engine.loading import load_decoder
 from archon.engine.perplexity import window_logits
 from archon.engine.sampler import sample, uniform
-from archon.engine.sequence import GenerationRequest, SamplingRule
+from archon.engine.sequence import Generation, GenerationRequest, Prompt, SamplingRule
 from archon.engine.worker import EngineWorker
 from archon.errors import EngineError
 
-V = 304
-END = 7
 RULES = (
     GREEDY,
     SamplingRule(temperature=1.0),
@@ -48,59 +46,6 @@ RULES = (
     SamplingRule(temperature=1.2, top_p=0.9),
     SamplingRule(temperature=1.0, min_p=0.05),
 )
-
-
-def mask_of(tokens: Sequence[int]) -> Tensor:
-    words = [0] * -(-V // 32)
-    for token in tokens:
-        words[token // 32] |= 1 << token % 32
-    return torch.tensor([w - (w >> 31 << 32) for w in words], dtype=torch.int32)
-
-
-@dataclass
-class Script:
-    """A form given step by step: a list of tokens is forced, a set is a choice, None is free."""
-
-    steps: list[list[int] | set[int] | None]
-    key: str = "script"
-    ends_free_text: bool = False
-    """An end of sequence in free text goes on to the next step, instead of ending the text."""
-
-    def matcher(self, index: int, max_tokens: int) -> ScriptMatcher:
-        return ScriptMatcher(list(self.steps), self.ends_free_text)
-
-
-@dataclass
-class ScriptMatcher:
-    steps: list[list[int] | set[int] | None]
-    ends_free_text: bool
-    taken: list[int] = field(default_factory=list)
-    ended: bool = False
-
-    @property
-    def finished(self) -> bool:
-        return self.ended or not self.steps
-
-    def forced(self) -> Sequence[int]:
-        step = self.steps[0] if self.steps else None
-        return step if isinstance(step, list) else ()
-
-    def allowed(self) -> Tensor | None:
-        [step, *_] = self.steps
-        assert not isinstance(step, list)
-        return None if step is None else mask_of(sorted(step))
-
-    def advance(self, token: int) -> None:
-        [step, *rest] = self.steps
-        if step is None:
-            if token == END:
-                self.steps, self.ended = rest, not self.ends_free_text
-        elif isinstance(step, list):
-            assert token == step[0]
-            self.steps = [step[1:], *rest] if step[1:] else rest
-        else:
-            assert token in step
-            self.ended, self.steps = token == END, rest
 
 
 class Broken(ScriptMatcher):
@@ -344,13 +289,24 @@ def test_a_cache_that_is_too_small_changes_neither_forms_nor_log_probabilities(
     requests.append(score_request(prompt_of(30), [prompt_of(n, n) for n in (1, 2, 30, 70)]))
     alone = [run_all(tiny_engine(decoder), request)[0] for request in requests]
     engine = tiny_engine(decoder, num_blocks=12, max_step_tokens=40)
-    pressed = run_all(engine, *requests)
-    for found, expected in zip(pressed, alone, strict=True):
+    prompts = [engine.add(request) for request in requests]
+    done: dict[Prompt, list[Generation]] = {}
+    num_preempted = 0
+    while engine.has_work:
+        done |= engine.step()
+        num_preempted += len(engine.scheduler.preempted)
+    assert num_preempted > 0
+    for found, expected in zip((done[prompt] for prompt in prompts), alone, strict=True):
         assert tokens_of(found) == tokens_of(expected)
         for one, other in zip(found, expected, strict=True):
             assert (one.logprobs is None) is (other.logprobs is None)
             assert one.logprobs is None or one.logprobs == pytest.approx(other.logprobs, abs=1e-3)
     assert num_free(engine) == 12
+
+
+def test_a_beam_search_follows_no_form(engine: RecordingEngine) -> None:
+    with pytest.raises(EngineError, match="beam search"):
+        engine.add(make_request(prompt_of(20), beams=2, constraint=Script([[1]])))
 
 
 def test_cancelling_frees_what_a_form_held(engine: RecordingEngine) -> None:

@@ -26,6 +26,7 @@ from tiny_models import TinyModel, write_gguf
 from archon.engine import cuda_attention
 from archon.engine.attention import plain_attention
 from archon.engine.bench import run_engine_bench
+from archon.engine.choices import score_request
 from archon.engine.cuda_graphs import RECORDED_AT, GraphedDecoder
 from archon.engine.decoder import Decoder
 from archon.engine.linear import Int8Linear, Precision
@@ -232,3 +233,21 @@ def test_the_bench_runs(precision: str, tmp_path: Path) -> None:
     assert figures["device"] == "cuda"
     assert figures["completion_tokens_per_second"] > 0
     assert figures["peak_memory_bytes"] > 0
+
+
+# ----------------------------------------------------------------------------- constraints
+
+
+def test_forms_hold_and_choices_score_as_on_the_cpu(decoder: Decoder) -> None:
+    form = Script([[1, 2, 3], {4, 5, 300}, [6] * 20, {7, 8}])
+    request = make_request(
+        prompt_of(30), draws=(0, 1, 2), max_tokens=40, constraint=form, logprobs=True
+    )
+    choices = score_request(prompt_of(50), [prompt_of(n, n) for n in (1, 5, 40)])
+    results = [run_all(tiny_engine(d), request, choices) for d in (tiny_decoder(), decoder)]
+    for on_cpu, on_cuda in zip(*results, strict=True):
+        for one, other in zip(on_cpu, on_cuda, strict=True):
+            assert one.finish_reason == other.finish_reason == "stop"
+            assert len(one.token_ids) == len(other.token_ids)
+    for one, other in zip(results[0][1], results[1][1], strict=True):
+        assert other.logprobs == pytest.approx(one.logprobs, abs=1e-3)

@@ -105,3 +105,10 @@ async def test_of_a_model_that_cannot_the_wording_alone_asks() -> None:
         assert verdict is not None
         assert verdict.value == "abstain"
     assert {request.constraint for request in lm.requests} == {None}
+
+
+async def test_a_beam_search_is_asked_for_no_form() -> None:
+    lm = ScriptedLM(mumble)
+    nodes = {**JUDGES, "best": {**JUDGES["best"], "sampling": {"beams": 2}}}
+    await make_architecture(nodes, "check", lm).arun("What is 2 + 3?")
+    assert [request.constraint for request in lm.requests][:3] == [None, None, VERDICT_FORM]

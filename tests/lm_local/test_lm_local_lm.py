@@ -176,6 +176,9 @@ def test_a_delta_for_a_closed_loop_is_dropped(tiny_chat_file: Path) -> None:
 async def test_what_it_cannot_do_is_refused(lm: LocalLM) -> None:
     with pytest.raises(UnsupportedError, match="regular expression"):
         await lm.generate(replace(QUESTION, constraint=Constraint(regex="(")))
+    beams = SamplingParams(max_tokens=5, beams=2)
+    with pytest.raises(UnsupportedError, match="beam search"):
+        await lm.generate(replace(QUESTION, sampling=beams, constraint=Constraint(regex="a+")))
     with pytest.raises(UnsupportedError, match="at least 1"):
         await lm.generate(replace(QUESTION, n=0))
     long = (Message("user", "word " * 500),)

@@ -27,8 +27,8 @@ class NodeContext(Protocol):
         """``n`` draws of the node's model, from the first draw that the node owns.
 
         ``answer`` is the kind of answer wanted: the question's where candidates are written,
-        prose where they are judged. A model that can be held to ``form`` is; of another, the
-        wording alone asks for it. Every call goes into trace and budget.
+        prose where they are judged. A model that can be held to ``form`` is; of another, and
+        of a beam search, the wording alone asks for it. Every call goes into trace and budget.
         """
         ...
 

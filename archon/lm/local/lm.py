@@ -105,7 +105,10 @@ class LocalLM:
             return await self._score(request, request.choices, prompt_ids)
         sampling = request.sampling.over(self._sampling)
         form = None
-        if request.constraint is not None:  # preparing one takes a while, the first time
+        if request.constraint is not None:
+            if sampling.beams:
+                raise UnsupportedError("a beam search follows no constraint")
+            # Preparing one takes a while, the first time.
             form = await asyncio.to_thread(self._constraints.compile, request.constraint)
         streams = [TextStream(self.tokenizer, sampling.stop or ()) for _ in range(request.n)]
         generations = await self.worker.generate(
