@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from constraint_doubles import Script
 from engine_doubles import (
     CPU,
     assert_close_logits,
