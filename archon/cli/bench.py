@@ -46,9 +46,16 @@ def engine(
         raise UsageError("--shared-prefix-tokens cannot be more than --prompt-tokens")
     require("torch", "engine")
     from archon.engine.bench import run_engine_bench
+    from archon.weights import cache_dir, identity
 
     card, path = local_model(model)
-    figures = run_engine_bench(path, precision=precision or card.precision, **workload)
+    figures = run_engine_bench(
+        path,
+        precision=precision or card.precision,
+        model_id=identity(card, path),
+        keep_in=cache_dir(),
+        **workload,
+    )
     if roofline and figures["device"] == "cpu":
         from archon.peers.report import engine_shares
 

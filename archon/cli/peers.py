@@ -119,6 +119,7 @@ def _measure(workloads: Mapping[str, None], names: str, options: dict[str, Any])
     from archon.peers.contender import Task, check_names
     from archon.peers.machine import num_cores
     from archon.peers.report import lines, result, rooflines, workload_figures
+    from archon.weights import identity
 
     contenders = check_names([name.strip() for name in names.split(",")])
     card, path = local_model(options["model"])
@@ -132,6 +133,7 @@ def _measure(workloads: Mapping[str, None], names: str, options: dict[str, Any])
         workload = Workload(1, 1, _SINGLE_PROMPT_TOKENS, 0, sizes["new_tokens"])
         task = Task(
             path=str(path.absolute()),
+            digest=identity(card, path),
             vocab_size=config.vocab_size,
             workload=workload if single else Workload(**sizes),
             decode_only=single,

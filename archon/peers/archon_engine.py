@@ -28,7 +28,11 @@ class ArchonEngine:
         torch.set_num_threads(task.threads)
         self.task = task
         self.engine = load_engine(
-            Path(task.path), cast(Precision, task.precision), device="cpu", keep_in=cache_dir()
+            Path(task.path),
+            cast(Precision, task.precision),
+            model_id=task.digest,
+            device="cpu",
+            keep_in=cache_dir(),
         )
         self.settings: dict[str, Any] = {"precision": task.precision}
         self._finish([replace(self._requests(_WARM_UP_SEED)[0], max_tokens=_WARM_UP_TOKENS)])

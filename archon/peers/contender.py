@@ -35,6 +35,8 @@ class Task:
 
     path: str
     """The GGUF file, or the folder of safetensors."""
+    digest: str
+    """Of the weights: under it Archon keeps their packed form."""
     vocab_size: int
     workload: Workload
     decode_only: bool

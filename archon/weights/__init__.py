@@ -6,6 +6,15 @@
 
 from archon.weights.cache import cache_dir, find, model_dir, remove
 from archon.weights.progress import OnProgress, Progress
-from archon.weights.pull import pull
+from archon.weights.pull import identity, pull
 
-__all__ = ["OnProgress", "Progress", "cache_dir", "find", "model_dir", "pull", "remove"]
+__all__ = [
+    "OnProgress",
+    "Progress",
+    "cache_dir",
+    "find",
+    "identity",
+    "model_dir",
+    "pull",
+    "remove",
+]

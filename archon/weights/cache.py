@@ -5,6 +5,7 @@
     <cache>/models/<card>/<file>          weights taken from wheels
     <cache>/models/<card>/verified.json   which file has which digest
     <cache>/models/<card>/wheels/         wheels of an unfinished pull
+    <cache>/packed/<digest>-<precision>…  weights as the engine's kernels read them
 
 The cache is the user's cache folder, or ``ARCHON_CACHE``. What comes from the hub stays in the
 hub's own cache, a file or folder of the user's where it lies; the record points there.
@@ -131,12 +132,21 @@ def remove(card: LocalCard) -> int:
     ------
     ModelError : the folder cannot be deleted.
     """
-    folder = model_dir(card.name)
+    folder, record = model_dir(card.name), read_record(card.name)
+    packed = packed_files(record.sha256) if record is not None else []
     if not folder.exists():
         return 0
     try:
-        freed = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        files = [path for path in folder.rglob("*") if path.is_file()]
+        freed = sum(path.stat().st_size for path in (*files, *packed))
+        for path in packed:
+            path.unlink()
         shutil.rmtree(folder)
     except OSError as error:
         raise ModelError(f"cannot delete {folder}: {error.strerror or error}") from error
     return freed
+
+
+def packed_files(digest: str) -> list[Path]:
+    """What the engine keeps of the weights with this digest, in every precision."""
+    return sorted((cache_dir() / "packed").glob(f"{digest[:32]}-*"))

@@ -56,6 +56,14 @@ def pull(
         raise ModelError(f"{card.name}: {_os_reason(error)}") from error
 
 
+def identity(card: LocalCard, path: Path) -> str:
+    """The digest of a card's weights at ``path``, as it was recorded, else computed now."""
+    record = read_record(card.name)
+    if record is not None and record.holds() and record.path == str(path.absolute()):
+        return record.sha256
+    return digest_of(path, silent)
+
+
 @contextmanager
 def _lock(name: str, listen: OnProgress) -> Iterator[None]:
     """Hold the card's folder against other processes; the lock dies with its holder."""

