@@ -110,6 +110,23 @@ class GGUFFile:
         except UnicodeDecodeError:
             raise self._fail("a string is not UTF-8") from None
 
+    def _strings(self, count: int) -> list[str]:
+        """``count`` strings: vocabularies have hundreds of thousands, so in one tight loop."""
+        data, at, end = self._bytes, self._at, len(self._bytes)
+        read_length = struct.Struct("<Q").unpack_from
+        strings: list[bytes] = []
+        for _ in range(count):
+            if at + 8 > end or (length := read_length(data, at)[0]) > end - at - 8:
+                self._at = at
+                raise self._fail("a string reaches past the end of the file")
+            strings.append(data[at + 8 : at + 8 + length])
+            at += 8 + length
+        self._at = at
+        try:
+            return [string.decode("utf-8") for string in strings]
+        except UnicodeDecodeError:
+            raise self._fail("a string is not UTF-8") from None
+
     def _value(self, kind: int) -> Any:
         if kind in _SCALARS:
             return self._scalar(_SCALARS[kind])
@@ -124,7 +141,7 @@ class GGUFFile:
         if kind == _STRING:
             if length > (len(self._bytes) - self._at) // 8:
                 raise self._fail(f"an array of {length} strings does not fit the file")
-            return [self._string() for _ in range(length)]
+            return self._strings(length)
         if kind not in _SCALARS:
             raise self._fail(f"arrays of type {kind} are not supported")
         code = _SCALARS[kind]

@@ -55,6 +55,7 @@ def _load(compiler: str, options: tuple[str, ...], folder: Path | None) -> ctype
     library.archon_workspace_free.argtypes = [ctypes.c_void_p]
     library.archon_step.argtypes = [ctypes.c_void_p] * 3
     whole, pointer = ctypes.c_int64, ctypes.c_void_p
+    library.archon_attention.argtypes = [pointer] * 4
     library.archon_product.argtypes = [pointer, pointer, whole, pointer, whole]
     library.archon_sample.argtypes = [pointer, whole, whole, pointer, pointer, pointer, whole]
     return library

@@ -68,6 +68,8 @@ struct Buffer {
   void* data = nullptr;
   size_t size = 0;
 
+  ~Buffer() { free(data); }
+
   template <class T>
   T* get(size_t count) {
     const size_t wanted = (count * sizeof(T) + 63) / 64 * 64;
@@ -102,6 +104,14 @@ class Run {
     rows_in.bytes = w.bytes.get<uint8_t>(padded * std::max({E, F, H * D}));
     rows_in.scale = w.scales.get<float>(padded);
     plan_segments();
+  }
+
+  // Attention alone, of the first layer: queries and results are (tokens, H, D).
+  void attention_of(const float* queries, float* out) {
+    for (int64_t i = 0; i < N * H; i++) round_row(queries + i * D, q + i * D);
+#pragma omp parallel num_threads(m.threads)
+    attention(0);
+    memcpy(out, attended, N * H * D * sizeof(float));
   }
 
   void all() {
@@ -403,11 +413,7 @@ extern "C" {
 
 Workspace* archon_workspace_new() { return new Workspace; }
 
-void archon_workspace_free(Workspace* w) {
-  for (Buffer* b : {&w->stream, &w->qkv, &w->queries, &w->attended, &w->hidden, &w->bytes, &w->scales})
-    free(b->data);
-  delete w;
-}
+void archon_workspace_free(Workspace* workspace) { delete workspace; }
 
 // One product by itself, for tests and timings: x is (rows, I), y is (rows, O).
 void archon_product(const Linear* linear, const float* x, int64_t rows, float* y, int64_t threads) {
@@ -421,6 +427,12 @@ void archon_product(const Linear* linear, const float* x, int64_t rows, float* y
       quantize_row(x + n * linear->inputs, linear->inputs, n, quantized);
     product(quantized, rows, *linear, threads, y);
   }
+}
+
+// Attention by itself, for tests: see `Run::attention_of`.
+void archon_attention(const Model* model, const Step* step, const float* queries, float* out) {
+  Workspace workspace;
+  Run(*model, *step, workspace).attention_of(queries, out);
 }
 
 void archon_step(const Model* model, const Step* step, Workspace* workspace) {

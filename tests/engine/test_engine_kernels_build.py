@@ -1,0 +1,54 @@
+"""Compiling the kernels: kept where asked, and done without where it cannot be."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+from engine_doubles import CPU, native_kernels, tiny_config
+
+from archon.engine.decoder import Decoder
+from archon.engine.kernels import build, load_kernels
+from archon.engine.loading import load_decoder
+from archon.engine.weights import RandomWeights
+
+
+@pytest.fixture
+def capable_cpu() -> None:
+    native_kernels()
+
+
+@pytest.mark.usefixtures("capable_cpu")
+def test_the_library_is_kept_and_found_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert load_kernels(tmp_path) is not None
+    [kept] = tmp_path.iterdir()
+    before = kept.stat().st_mtime_ns
+    build._load.cache_clear()
+    monkeypatch.setattr(build, "_compile", lambda *_: pytest.fail("compiled once more"))
+    assert load_kernels(tmp_path) is not None
+    assert kept.stat().st_mtime_ns == before
+
+
+@pytest.mark.usefixtures("capable_cpu")
+@pytest.mark.parametrize("compiler", ["false", "/no/such/compiler"])
+def test_without_a_working_compiler_torch_computes_and_the_log_says_why(
+    compiler: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("CXX", compiler)
+    with caplog.at_level(logging.WARNING):
+        source = RandomWeights(tiny_config(head_width=16))
+        assert isinstance(load_decoder(source, "int8", CPU, keep_in=tmp_path), Decoder)
+    assert "cannot be compiled" in caplog.text
+    assert not any((tmp_path / "kernels").iterdir())
+
+
+def test_a_cpu_that_lacks_the_instructions_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "_cpu_flags", lambda: frozenset({"avx2", "fma"}))
+    monkeypatch.setattr(build, "_load", lambda *_: pytest.fail("compiled"))
+    assert load_kernels() is None

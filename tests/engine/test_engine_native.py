@@ -1,0 +1,145 @@
+"""The compiled kernels against what they stand in for, part by part."""
+
+from __future__ import annotations
+
+import ctypes
+import random
+from array import array
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from engine_doubles import CPU, native_kernels, prompt_of, tiny_config
+from torch import Tensor
+
+from archon.engine.attention import plain_attention
+from archon.engine.config import DecoderConfig
+from archon.engine.kv_cache import BLOCK_SIZE
+from archon.engine.loading import load_decoder
+from archon.engine.native import NativeCache, _Model, _Step
+from archon.engine.packing import load_packed, pack
+from archon.engine.perplexity import window_logits
+from archon.engine.rotation import RotatedWeights
+from archon.engine.weights import RandomWeights
+
+NUM_BLOCKS = 64
+SHAPES = [(4, 2, 16), (14, 2, 64), (3, 3, 64), (12, 2, 128), (8, 1, 32), (20, 2, 48)]
+"""Query heads, key-value heads, width of a head."""
+
+
+def shape_of(heads: int, kv_heads: int, head_width: int) -> DecoderConfig:
+    return tiny_config(num_layers=1, num_heads=heads, num_kv_heads=kv_heads, head_width=head_width)
+
+
+class Keys:
+    """Random keys and values of every block of one layer, (blocks, 16, G, D), and the cache."""
+
+    def __init__(self, config: DecoderConfig, size: float) -> None:
+        generator = torch.Generator().manual_seed(0)
+        G, D = config.num_kv_heads, config.head_width
+        shape = (NUM_BLOCKS, BLOCK_SIZE, G, D)
+        self.k = (size * torch.randn(shape, generator=generator)).bfloat16()
+        self.v = torch.randn(shape, generator=generator).bfloat16()
+        self.cache = NativeCache(config, NUM_BLOCKS)
+        pairs_of_channels = self.k.permute(2, 0, 3, 1).unflatten(2, (D // 2, 2)).transpose(-1, -2)
+        pairs_of_tokens = self.v.permute(2, 0, 1, 3).unflatten(2, (BLOCK_SIZE // 2, 2))
+        self.cache.blocks[0] = torch.cat(
+            [pairs_of_channels.flatten(2), pairs_of_tokens.transpose(-1, -2).flatten(2)], dim=2
+        )
+
+
+def attend(
+    kernels: ctypes.CDLL, config: DecoderConfig, keys: Keys, q: Tensor, tables: list[array[int]],
+    positions: list[int],
+) -> Tensor:  # fmt: skip
+    """Attention of tokens at their positions behind their block tables, (tokens, H, D)."""
+    model, step, out = _Model(), _Step(), torch.empty_like(q)
+    model.heads, model.kv_heads = config.num_heads, config.num_kv_heads
+    model.head_width, model.threads = config.head_width, 2
+    position = np.array(positions, np.int32)
+    table = np.array([t.buffer_info()[0] for t in tables], np.uintp)
+    seconds = np.zeros(4)
+    step.num_tokens, step.num_blocks = len(positions), NUM_BLOCKS
+    step.position, step.table = position.ctypes.data, table.ctypes.data
+    step.cache, step.seconds = keys.cache.blocks.data_ptr(), seconds.ctypes.data
+    kernels.archon_attention(ctypes.byref(model), ctypes.byref(step), q.data_ptr(), out.data_ptr())
+    return out
+
+
+def expected_attention(q_HD: Tensor, keys: Keys, table: array[int], position: int) -> Tensor:
+    k, v = (x[list(table)].flatten(0, 1)[: position + 1] for x in (keys.k, keys.v))
+    out, _ = plain_attention(
+        q_HD.bfloat16().float()[None, :, None], k.transpose(0, 1)[None], v.transpose(0, 1)[None]
+    )
+    return out[0, :, 0]
+
+
+@pytest.mark.parametrize("size", [1.0, 30.0])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_attention_is_the_plain_one_and_sharing_changes_no_bit(
+    shape: tuple[int, int, int], size: float
+) -> None:
+    """``size`` 30 makes scores so unequal that the reference of a softmax has to move."""
+    config = shape_of(*shape)
+    kernels, keys, rng = native_kernels(), Keys(config, size), random.Random(0)
+    trunk = rng.sample(range(NUM_BLOCKS), 9)
+    tables, positions = [], []
+    for i in range(40):
+        shared = rng.choice([0, 3, 7, 9])
+        blocks = trunk[:shared] + rng.sample(range(NUM_BLOCKS), 4)
+        tables.append(array("i", tables[i - 1] if i % 5 == 4 else blocks))
+        positions.append(rng.randrange(len(tables[i]) * BLOCK_SIZE))
+    q = torch.randn(40, config.num_heads, config.head_width)
+    together = attend(kernels, config, keys, q, tables, positions)
+    for i in range(40):
+        alone = attend(kernels, config, keys, q[i : i + 1], tables[i : i + 1], positions[i : i + 1])
+        assert torch.equal(alone[0], together[i])
+        plain = expected_attention(q[i], keys, tables[i], positions[i])
+        assert (together[i] - plain).abs().max() < 0.01 * plain.abs().max()
+
+
+@pytest.mark.parametrize("family", ["qwen2", "llama", "qwen3"])
+def test_a_step_is_the_torch_decoder_s(family: str) -> None:
+    """Roundings may fall the other way after norms and softmax: as near as int8 is to float32."""
+    native_kernels()
+    config = tiny_config(family=family, width=128, ffn_width=256, head_width=32)
+    source, prompt = RandomWeights(config), prompt_of(90)
+    exact, plain, compiled = (
+        window_logits(decoder, decoder.new_cache(8), prompt)
+        for decoder in (
+            load_decoder(source, "float32", CPU),
+            load_decoder(source, "int8", CPU, native=False),
+            load_decoder(source, "int8", CPU),
+        )
+    )
+    rounding = (plain - exact).square().mean().sqrt()
+    assert (compiled - exact).square().mean().sqrt() < 1.1 * rounding
+    assert (compiled - plain).square().mean().sqrt() < rounding
+
+
+# ---------------------------------------------------------------------------- packed weights
+
+
+def test_packed_weights_are_read_back_as_they_were(tmp_path: Path) -> None:
+    kept = tmp_path / "folder" / "model-int8.safetensors"
+    source = RotatedWeights(RandomWeights(tiny_config(head_width=16)))
+    made = pack(source)
+    first, second = load_packed(source, kept), load_packed(None, kept)  # type: ignore[arg-type]
+    for packed in (first, second):
+        assert packed.keys() == made.keys()
+        assert all(torch.equal(packed[name], made[name]) for name in made)
+    assert [path.name for path in kept.parent.iterdir()] == [kept.name]
+
+
+@pytest.mark.parametrize("damage", [b"", b"nonsense", None])
+def test_packed_weights_that_cannot_be_read_are_made_again(
+    damage: bytes | None, tmp_path: Path
+) -> None:
+    kept = tmp_path / "model-int8.safetensors"
+    source = RotatedWeights(RandomWeights(tiny_config(head_width=16)))
+    made = load_packed(source, kept)
+    kept.write_bytes(kept.read_bytes()[:-100] if damage is None else damage)
+    again = load_packed(source, kept)
+    assert all(torch.equal(again[name], made[name]) for name in made)
+    assert len(kept.read_bytes()) > 1000
