@@ -68,7 +68,8 @@ class LocalLM:
     """A decoder run by our own engine.
 
     Calls of any number of tasks and event loops meet in the engine's batch. A draw's noise depends
-    on the request alone; its logits are the same to within rounding, whatever else is there.
+    on the request alone. So do its logits where compiled kernels compute them, to the bit;
+    elsewhere they are the same to within rounding, whatever else is there.
 
     Parameters
     ----------
