@@ -20,7 +20,7 @@ from torch.nn import functional
 from archon.engine.attention import attend
 from archon.engine.config import DecoderConfig
 from archon.engine.kv_cache import KVCache, bytes_per_block
-from archon.engine.linear import Linear, Precision, make_linear
+from archon.engine.linear import Linear, Precision, layer_precision, make_linear
 from archon.engine.plan import StepInput, build_step
 from archon.engine.sampler import sample
 from archon.engine.span import Span
@@ -33,7 +33,7 @@ class Decoder:
     Parameters
     ----------
     source : where the parameters come from.
-    precision : of the linear layers, the head included.
+    precision : of the linear layers, the head included (see ``archon.engine.linear``).
     """
 
     def __init__(self, source: WeightSource, precision: Precision, device: torch.device) -> None:
@@ -45,7 +45,7 @@ class Decoder:
             for index in range(self.config.num_layers)
         ]
         self.norm_E = source.output_norm().to(device)
-        self.head = make_linear(source.head(), None, precision, device)
+        self.head = make_linear(source.head(), None, layer_precision("head", precision), device)
         half = torch.arange(0, self.config.head_width, 2, dtype=torch.float32, device=device)
         self.inverse_frequency = self.config.rope_base ** -(half / self.config.head_width)
 
@@ -91,10 +91,10 @@ class DecoderLayer:
         self.head_norm_HD = self._head_norms(w, device)
         # Products that read the same input are computed as one.
         biases = [b for b in (w.q_bias, w.k_bias, w.v_bias) if b is not None]
-        self.qkv = self._linear([w.q, w.k, w.v], biases, precision, device)
-        self.attention_output = self._linear([w.attention_output], [], precision, device)
-        self.gate_up = self._linear([w.gate, w.up], [], precision, device)
-        self.down = self._linear([w.down], [], precision, device)
+        self.qkv = self._linear("qkv", [w.q, w.k, w.v], biases, precision, device)
+        self.attention_output = self._linear("output", [w.attention_output], [], precision, device)
+        self.gate_up = self._linear("gate_up", [w.gate, w.up], [], precision, device)
+        self.down = self._linear("down", [w.down], [], precision, device)
 
     def _head_norms(self, w: LayerWeights, device: torch.device) -> Tensor | None:
         """Norm weights of every head of q, then of k: (H + G, D); None where there are none."""
@@ -105,13 +105,16 @@ class DecoderLayer:
 
     @staticmethod
     def _linear(
+        name: str,
         weights: Sequence[Tensor],
         biases: Sequence[Tensor],
         precision: Precision,
         device: torch.device,
     ) -> Linear:
         bias = torch.cat(list(biases)) if biases else None
-        return make_linear(torch.cat(list(weights)), bias, precision, device)
+        return make_linear(
+            torch.cat(list(weights)), bias, layer_precision(name, precision), device
+        )
 
     def __call__(
         self,

@@ -1,4 +1,4 @@
-"""The int8 decoder on a CPU: a step of all layers is one call of ``kernels/step.cpp``.
+"""The int8 or int4 decoder on a CPU: a step of all layers is one call of ``kernels/step.cpp``.
 
 It computes what ``Decoder`` computes in torch, to within the rounding of norms and softmax, and
 each token's numbers are the same to the bit whatever else is in the step.
@@ -36,17 +36,19 @@ def _pointer(tensor: Tensor | None) -> int | None:
 _LINEAR_PARTS = ("weight", "scale", "shift", "group_scale", "offset", "bias")
 
 
-class _Linear(ctypes.Structure):
+class NativeLinear(ctypes.Structure):
     _fields_ = (
         *((name, ctypes.c_void_p) for name in _LINEAR_PARTS),
         *((name, ctypes.c_int64) for name in ("outputs", "inputs")),
     )
 
     @classmethod
-    def of(cls, packed: Packed, name: str) -> _Linear:
-        panels, quarters, _, _ = packed[name + ".weight"].shape
+    def of(cls, packed: Packed, name: str) -> NativeLinear:
+        """Point at a packed linear layer, which must stay alive."""
+        panels, runs, _, _ = packed[name + ".weight"].shape
+        inputs_per_run = 8 if name + ".group_scale" in packed else 4
         parts = [packed.get(f"{name}.{part}") for part in _LINEAR_PARTS]
-        return cls(*map(_pointer, parts), panels * PANEL_OUTPUTS, quarters * 4)
+        return cls(*map(_pointer, parts), panels * PANEL_OUTPUTS, runs * inputs_per_run)
 
 
 _NORMS = ("attention_norm", "ffn_norm", "q_norm", "k_norm")
@@ -56,14 +58,14 @@ _LINEARS = ("qkv", "output", "gate_up", "down")
 class _Layer(ctypes.Structure):
     _fields_ = (
         *((name, ctypes.c_void_p) for name in _NORMS),
-        *((name, _Linear) for name in _LINEARS),
+        *((name, NativeLinear) for name in _LINEARS),
     )
 
     @classmethod
     def of(cls, packed: Packed, index: int) -> _Layer:
         at = f"layers.{index}."
         norms = [packed.get(at + name) for name in _NORMS]
-        linears = [_Linear.of(packed, at + name) for name in _LINEARS]
+        linears = [NativeLinear.of(packed, at + name) for name in _LINEARS]
         return cls(*map(_pointer, norms), *linears)
 
 
@@ -77,7 +79,7 @@ class _Model(ctypes.Structure):
         ),
         ("epsilon", ctypes.c_float),
         *((name, ctypes.c_void_p) for name in ("embedding", "norm", "layers")),
-        ("head", _Linear),
+        ("head", NativeLinear),
     )  # fmt: skip
 
 
@@ -110,19 +112,25 @@ class NativeCache:
 
 
 class NativeDecoder:
-    """A decoder-only transformer in int8, computed by the compiled kernels.
+    """A decoder-only transformer in int8 or int4, computed by the compiled kernels.
 
     Parameters
     ----------
-    packed : the parameters (``archon.engine.packing``).
+    packed : the parameters (``archon.engine.packing``), in the precision named.
     kernels : the compiled library (``archon.engine.kernels``).
     """
 
-    precision: Precision = "int8"
     device = torch.device("cpu")
 
-    def __init__(self, config: DecoderConfig, packed: Packed, kernels: ctypes.CDLL) -> None:
-        self.config, self._packed, self._kernels = config, packed, kernels
+    def __init__(
+        self,
+        config: DecoderConfig,
+        packed: Packed,
+        kernels: ctypes.CDLL,
+        precision: Precision = "int8",
+    ) -> None:
+        self.config, self.precision = config, precision
+        self._packed, self._kernels = packed, kernels
         self._workspace = kernels.archon_workspace_new()
         self._layers = (_Layer * config.num_layers)(
             *(_Layer.of(packed, index) for index in range(config.num_layers))
@@ -131,7 +139,7 @@ class NativeDecoder:
             config.num_layers, config.width, config.ffn_width, config.num_heads,
             config.num_kv_heads, config.head_width, torch.get_num_threads(), config.norm_epsilon,
             _pointer(packed["embedding"]), _pointer(packed["norm"]),
-            ctypes.addressof(self._layers), _Linear.of(packed, "head"),
+            ctypes.addressof(self._layers), NativeLinear.of(packed, "head"),
         )  # fmt: skip
         half = torch.arange(0, config.head_width, 2, dtype=torch.float32)
         self._inverse_frequency = config.rope_base ** -(half / config.head_width)

@@ -1,8 +1,9 @@
 """Weights in the layout that the CPU's kernels read, and that layout kept on disk.
 
-A linear layer of O outputs and I inputs becomes panels of 32 outputs, (O / 32, I / 4, 32, 4) in
-int8, beside each output's scale and its ``shift`` (see ``kernels/product.h``). Packing a model
-takes seconds; reading it back takes a fraction of one.
+A linear layer of O outputs and I inputs becomes panels of 32 outputs: in int8 (O / 32, I / 4, 32, 4)
+beside each output's scale and its ``shift``; in int4 (O / 32, I / 8, 32, 4), two weights a byte,
+beside each group's scale and each output's ``offset`` (see ``kernels/int8.h`` and ``int4.h``).
+Packing a model takes seconds; reading it back takes a fraction of one.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import contextlib
 import math
 import mmap
 import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -21,13 +23,18 @@ from torch import Tensor
 from torch.nn import functional
 
 from archon.engine.config import DecoderConfig
-from archon.engine.linear import quantize_weight
+from archon.engine.linear import GroupedWeight, Precision, quantize_groups, quantize_weight
 from archon.engine.weights import WeightSource
 
 PANEL_OUTPUTS = 32
 _LAYOUT = "1"
 """Changes with the layout, so that nothing kept is misread."""
 _ALIGNMENT = 64
+_INT4_SHIFT = 8
+
+Rounded = Mapping[str, GroupedWeight]
+"""Int4 weights by the names of their layers, such as ``layers.0.down``."""
+_NONE: Rounded = {}
 
 Packed = dict[str, Tensor]
 """Every parameter of a decoder by name."""
@@ -44,10 +51,15 @@ def can_pack(config: DecoderConfig) -> bool:
     )
 
 
-def pack(source: WeightSource) -> Packed:
-    """Quantize and lay out every parameter."""
+def pack(source: WeightSource, precision: Precision = "int8", rounded: Rounded = _NONE) -> Packed:
+    """Quantize and lay out every parameter.
+
+    Parameters
+    ----------
+    rounded : int4 weights by the layers' names, gates before ups; others go to the nearest step.
+    """
     packed: Packed = {"embedding": source.embedding().bfloat16(), "norm": source.output_norm()}
-    packed |= _linear("head", source.head(), None)
+    packed |= pack_linear("head", source.head(), None)
     for index in range(source.config.num_layers):
         w, at = source.layer(index), f"layers.{index}."
         packed[at + "attention_norm"] = w.attention_norm_E
@@ -56,20 +68,29 @@ def pack(source: WeightSource) -> Packed:
             packed |= {at + "q_norm": w.q_norm_D, at + "k_norm": w.k_norm_D}
         biases = [b for b in (w.q_bias, w.k_bias, w.v_bias) if b is not None]
         qkv_bias = torch.cat(biases) if biases else None
-        packed |= _linear(at + "qkv", torch.cat([w.q, w.k, w.v]), qkv_bias)
-        packed |= _linear(at + "output", w.attention_output, None)
-        packed |= _linear(at + "gate_up", _interleaved(w.gate, w.up), None)
-        packed |= _linear(at + "down", w.down, None)
+        packed |= pack_linear(at + "qkv", torch.cat([w.q, w.k, w.v]), qkv_bias)
+        packed |= pack_linear(at + "output", w.attention_output, None)
+        gate_up, down = torch.cat([w.gate, w.up]), w.down
+        if precision == "int8":
+            packed |= pack_linear(at + "gate_up", _interleaved(gate_up), None)
+            packed |= pack_linear(at + "down", down, None)
+        else:
+            halves = rounded.get(at + "gate_up") or quantize_groups(gate_up)
+            weight = GroupedWeight(_interleaved(halves.scale_OG), _interleaved(halves.weight_s4_OI))
+            packed |= pack_int4_linear(at + "gate_up", weight, None)
+            weight = rounded.get(at + "down") or quantize_groups(down)
+            packed |= pack_int4_linear(at + "down", weight, None)
     return {name: tensor.contiguous() for name, tensor in packed.items()}
 
 
-def _interleaved(gate: Tensor, up: Tensor) -> Tensor:
+def _interleaved(gate_up: Tensor) -> Tensor:
     """Sixteen gates, the sixteen ups that belong to them, and so on: one panel holds both."""
-    halves = [x.unflatten(0, (-1, PANEL_OUTPUTS // 2)) for x in (gate, up)]
+    halves = [x.unflatten(0, (-1, PANEL_OUTPUTS // 2)) for x in gate_up.chunk(2)]
     return torch.stack(halves, dim=1).flatten(0, 2)
 
 
-def _linear(name: str, weight_OI: Tensor, bias_O: Tensor | None) -> Packed:
+def pack_linear(name: str, weight_OI: Tensor, bias_O: Tensor | None) -> Packed:
+    """A linear layer in int8."""
     missing = -weight_OI.shape[0] % PANEL_OUTPUTS
     weight_OI = functional.pad(weight_OI, (0, 0, 0, missing))
     scale_O, weight_s8_OI = quantize_weight(weight_OI)
@@ -85,14 +106,35 @@ def _linear(name: str, weight_OI: Tensor, bias_O: Tensor | None) -> Packed:
     return packed
 
 
-def load_packed(source: WeightSource, kept: Path | None) -> Packed:
+def pack_int4_linear(name: str, weight: GroupedWeight, bias_O: Tensor | None) -> Packed:
+    """A linear layer in int4, of a multiple of 32 inputs."""
+    missing = -len(weight.scale_OG) % PANEL_OUTPUTS
+    padded = GroupedWeight(
+        functional.pad(weight.scale_OG, (0, 0, 0, missing)),
+        functional.pad(weight.weight_s4_OI, (0, 0, 0, missing)),
+    )
+    nibbles = (padded.weight_s4_OI + _INT4_SHIFT).to(torch.uint8)
+    halves = nibbles.view(-1, PANEL_OUTPUTS, nibbles.shape[1] // 8, 2, 4).transpose(1, 2)
+    packed = {
+        name + ".weight": (halves[..., 0, :] | halves[..., 1, :] << 4).contiguous(),
+        name + ".group_scale": padded.scale_OG.unflatten(0, (-1, PANEL_OUTPUTS))
+        .transpose(1, 2)
+        .contiguous(),
+        name + ".offset": padded.offset(),
+    }
+    if bias_O is not None:
+        packed[name + ".bias"] = functional.pad(bias_O, (0, missing))
+    return packed
+
+
+def load_packed(make: Callable[[], Packed], kept: Path | None) -> Packed:
     """The packed parameters: from the file ``kept`` where it holds them, else made and kept there.
 
     What cannot be read is packed anew; what cannot be written is not kept.
     """
     packed = None if kept is None else _read(kept)
     if packed is None:
-        packed = pack(source)
+        packed = make()
         if kept is not None:
             with contextlib.suppress(OSError, SafetensorError):
                 _write(packed, kept)

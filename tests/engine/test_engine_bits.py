@@ -1,4 +1,4 @@
-"""In int8 on the CPU a draw is the same to the bit, whatever else the engine does."""
+"""In int8 and int4 on the CPU a draw is the same to the bit, whatever else the engine does."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ RULES = (
 )
 
 
-@pytest.fixture(scope="module")
-def decoder() -> NativeDecoder:
+@pytest.fixture(scope="module", params=["int8", "int4"])
+def decoder(request: pytest.FixtureRequest) -> NativeDecoder:
     shape = tiny_config(width=64, ffn_width=64, head_width=16)
-    decoder = load_decoder(RandomWeights(shape), "int8", CPU)
+    decoder = load_decoder(RandomWeights(shape), request.param, CPU, calibrated=False)
     if not isinstance(decoder, NativeDecoder):
         pytest.skip("the kernels need AVX-512 VNNI and a C++ compiler")
     return decoder

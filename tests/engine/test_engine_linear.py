@@ -1,21 +1,28 @@
 from __future__ import annotations
 
+import ctypes
+
 import pytest
 import torch
-from engine_doubles import CPU
+from engine_doubles import CPU, native_kernels
 
 from archon.engine.linear import (
     PRECISIONS,
     FloatLinear,
+    GroupedWeight,
+    Int4Linear,
     Int8Linear,
     Precision,
     make_linear,
+    quantize_groups,
     quantize_rows,
     quantize_weight,
 )
+from archon.engine.native import NativeLinear
+from archon.engine.packing import Packed, pack_int4_linear, pack_linear
 from archon.engine.rotation import Rotation, hadamard
 
-BOUNDS: dict[Precision, float] = {"float32": 1e-6, "bf16": 0.01, "int8": 0.02}
+BOUNDS: dict[Precision, float] = {"float32": 1e-6, "bf16": 0.01, "int8": 0.02, "int4": 0.12}
 """Root mean square of the error over that of the output."""
 
 
@@ -54,6 +61,17 @@ def test_an_int8_row_depends_on_nothing_but_itself(outputs: int, inputs: int, bi
         assert torch.equal(linear(x[rows]), together[rows])
 
 
+@pytest.mark.parametrize("biased", [True, False])
+@pytest.mark.parametrize(("outputs", "inputs"), [(64, 32), (33, 96), (304, 896), (7, 4864)])
+def test_an_int4_row_depends_on_nothing_but_itself(outputs: int, inputs: int, biased: bool) -> None:
+    bias = normal(outputs, seed=1) if biased else None
+    linear = Int4Linear(quantize_groups(normal(outputs, inputs)), bias, CPU)
+    x = normal(67, inputs, seed=2) * torch.logspace(-3, 3, 67).unsqueeze(1)
+    together = linear(x)
+    for rows in ([0], [66], [3, 40], list(range(16)), list(range(66, -1, -1))):
+        assert torch.equal(linear(x[rows]), together[rows])
+
+
 def test_int8_sums_are_exact() -> None:
     weight = torch.randint(-127, 128, (40, 512), generator=torch.Generator().manual_seed(0)).float()
     x = torch.randint(-127, 128, (9, 512), generator=torch.Generator().manual_seed(1)).float()
@@ -81,8 +99,70 @@ def test_quantizing_keeps_the_largest_value_and_the_sign() -> None:
     assert ((rounded * scale_N1 - weight).abs() <= scale_N1 / 2 + 1e-6).all()
 
 
+def test_an_int4_group_keeps_its_largest_weight_or_clips_it_to_lose_less() -> None:
+    weight = normal(40, 320)
+    grouped = quantize_groups(weight)
+    assert grouped.weight_s4_OI.min() == -8
+    assert grouped.weight_s4_OI.max() <= 7
+    error = (grouped.dequantize() - weight).square().mean().sqrt()
+    unclipped = weight.unflatten(1, (-1, 32)).abs().amax(2, keepdim=True) / 7
+    nearest = (weight.unflatten(1, (-1, 32)) / unclipped).round() * unclipped
+    assert error < (nearest.flatten(1) - weight).square().mean().sqrt()
+
+
+def test_weights_on_the_steps_of_their_group_stay() -> None:
+    steps = torch.randint(-8, 8, (5, 64), generator=torch.Generator().manual_seed(0))
+    steps[:, ::32] = -8
+    scale = torch.tensor([0.5, -0.25, 3.0, 1e-3, -7.0]).bfloat16().float().unsqueeze(1)
+    assert torch.equal(quantize_groups(steps * scale).dequantize(), steps * scale)
+    assert torch.equal(quantize_groups(torch.zeros(2, 32)).dequantize(), torch.zeros(2, 32))
+
+
 def test_a_bf16_layer_holds_bf16_weights() -> None:
     assert FloatLinear(normal(4, 4), None, torch.bfloat16, CPU).weight_OI.dtype == torch.bfloat16
+
+
+# -------------------------------------------------------------------------------- kernels
+
+
+def by_kernel(packed: Packed, x: torch.Tensor, outputs: int) -> torch.Tensor:
+    linear = NativeLinear.of(packed, "linear")
+    y = torch.empty(len(x), linear.outputs)
+    native_kernels().archon_product(
+        ctypes.byref(linear), x.data_ptr(), len(x), y.data_ptr(), torch.get_num_threads()
+    )
+    return y[:, :outputs]
+
+
+def random_grouped_weight(outputs: int, inputs: int) -> GroupedWeight:
+    generator = torch.Generator().manual_seed(outputs)
+    whole = torch.randint(-8, 8, (outputs, inputs), generator=generator, dtype=torch.int8)
+    return GroupedWeight(normal(outputs, inputs // 32).bfloat16(), whole)
+
+
+SHAPES = [(32, 32), (64, 64), (40, 96), (96, 896), (33, 4864)]
+
+
+@pytest.mark.parametrize("biased", [True, False])
+@pytest.mark.parametrize(("outputs", "inputs"), SHAPES)
+def test_the_kernels_give_torchs_products_to_the_bit(
+    outputs: int, inputs: int, biased: bool
+) -> None:
+    bias = normal(outputs, seed=1) if biased else None
+    weight, grouped = normal(outputs, inputs), random_grouped_weight(outputs, inputs)
+    int8, int4 = Int8Linear(weight, bias, CPU), Int4Linear(grouped, bias, CPU)
+    packed_int8 = pack_linear("linear", weight, bias)
+    packed_int4 = pack_int4_linear("linear", grouped, bias)
+    x = normal(40, inputs, seed=2) * torch.logspace(-3, 3, 40).unsqueeze(1)
+    x[7] = 0
+    for rows in range(1, 41):
+        assert torch.equal(by_kernel(packed_int8, x[:rows], outputs), int8(x[:rows]))
+        assert torch.equal(by_kernel(packed_int4, x[:rows], outputs), int4(x[:rows]))
+
+
+def test_int4_weights_take_half_a_byte() -> None:
+    packed = pack_int4_linear("linear", random_grouped_weight(64, 128), None)
+    assert packed["linear.weight"].numel() * packed["linear.weight"].element_size() == 64 * 128 // 2
 
 
 # ------------------------------------------------------------------------------- rotation

@@ -101,7 +101,7 @@ def test_a_rotated_basis_changes_no_logit(name: str, tmp_path: Path) -> None:
     assert_close_logits(rotated, plain)
 
 
-@pytest.mark.parametrize(("precision", "bound"), [("bf16", 0.02), ("int8", 0.05)])
+@pytest.mark.parametrize(("precision", "bound"), [("bf16", 0.02), ("int8", 0.05), ("int4", 0.12)])
 @pytest.mark.parametrize("name", ["llama", "qwen2", "qwen3"])
 def test_lower_precisions_stay_near_float32(
     name: str, precision: Precision, bound: float, tmp_path: Path
@@ -115,13 +115,14 @@ def test_lower_precisions_stay_near_float32(
     assert (rounded - exact).square().mean().sqrt() <= bound * exact.std()
 
 
+@pytest.mark.parametrize("precision", ["int8", "int4"])
 @pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3"])
-def test_compiled_kernels_compute_what_torch_does(family: str) -> None:
+def test_compiled_kernels_compute_what_torch_does(family: str, precision: Precision) -> None:
     weights = RandomWeights(tiny_config(family=family, width=64, ffn_width=96, head_width=32))
-    native = load_decoder(weights, "int8", CPU)
+    native = load_decoder(weights, precision, CPU, calibrated=False)
     if not isinstance(native, NativeDecoder):
         pytest.skip("the kernels need AVX-512 VNNI and a C++ compiler")
-    in_torch = load_decoder(weights, "int8", CPU, native=False)
+    in_torch = load_decoder(weights, precision, CPU, native=False)
     expected = our_logits(in_torch, prompt_of(60))
     error = (our_logits(native, prompt_of(60)) - expected).square().mean().sqrt()
     assert error <= 0.05 * expected.std()

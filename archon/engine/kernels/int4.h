@@ -51,8 +51,8 @@ __attribute__((noinline)) void half_tile_sums(const uint8_t* x, const uint8_t* w
     const __m512 a_scale = from_bf16(scale), b_scale = from_bf16(scale + LANES);
 #pragma GCC unroll 6
     for (int r = 0; r < ROWS; r++) {
-      left[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(a_sums[r]), a_scale, left[r]);
-      right[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(b_sums[r]), b_scale, right[r]);
+      left[r] = _mm512_add_ps(left[r], _mm512_mul_ps(_mm512_cvtepi32_ps(a_sums[r]), a_scale));
+      right[r] = _mm512_add_ps(right[r], _mm512_mul_ps(_mm512_cvtepi32_ps(b_sums[r]), b_scale));
     }
   }
 #pragma GCC unroll 6
