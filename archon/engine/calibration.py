@@ -17,8 +17,8 @@ from archon.engine.span import SpanDecoder
 
 logger = logging.getLogger("archon.engine")
 
-_NUM_TEXTS = 32
-_NUM_TOKENS = 128
+_NUM_TEXTS = 96
+_NUM_TOKENS = 64
 _SEED = 2210
 
 

@@ -112,9 +112,7 @@ class DecoderLayer:
         device: torch.device,
     ) -> Linear:
         bias = torch.cat(list(biases)) if biases else None
-        return make_linear(
-            torch.cat(list(weights)), bias, layer_precision(name, precision), device
-        )
+        return make_linear(torch.cat(list(weights)), bias, layer_precision(name, precision), device)
 
     def __call__(
         self,

@@ -31,7 +31,7 @@ from archon.engine.weights import WeightSource
 
 logger = logging.getLogger("archon.engine")
 
-_DAMPING = 0.01
+_DAMPING = 0.05
 """λ, in units of the mean of H's diagonal."""
 _CPU = torch.device("cpu")
 

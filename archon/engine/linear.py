@@ -138,7 +138,6 @@ class GroupedWeight:
         grouped = self.weight_s4_OI.unflatten(1, (-1, GROUP_INPUTS))
         return (grouped * self.scale_OG.float().unsqueeze(2)).flatten(1)
 
-
     def offset(self) -> Tensor:
         """What takes out again, of each output, what the shift of all inputs by 128 adds: (O,)."""
         sums_OG = self.weight_s4_OI.unflatten(1, (-1, GROUP_INPUTS)).sum(2, dtype=torch.float32)
@@ -153,7 +152,7 @@ def quantize_groups(weight_OI: Tensor) -> GroupedWeight:
 
 
 def choose_scale(group: Tensor) -> Tensor:
-    """Groups along the last dimension → scales that lose the least, of a few that clip more or less.
+    """Groups along the last dimension → the scales that lose least, of a few that clip more or less.
 
     The largest weight lies at -8, where int4 reaches further than on the other side.
     """

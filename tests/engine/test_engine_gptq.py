@@ -29,7 +29,7 @@ def correlated_inputs(count: int, inputs: int) -> torch.Tensor:
 def test_the_factor_is_that_of_the_inverse() -> None:
     moment = correlated_inputs(200, 64).t() @ correlated_inputs(200, 64)
     factor = inverse_factor(moment)
-    damped = moment.double() + torch.eye(64).double() * 0.01 * float(moment.diagonal().mean())
+    damped = moment.double() + torch.eye(64).double() * 0.05 * float(moment.diagonal().mean())
     assert torch.equal(factor, factor.triu())
     assert torch.allclose(
         factor.double().t() @ factor.double() @ damped, torch.eye(64).double(), atol=1e-3
@@ -82,7 +82,7 @@ def test_a_model_writes_the_same_texts_each_time() -> None:
     decoder = tiny_decoder()
     texts = own_texts(decoder)
     assert texts == own_texts(decoder)
-    assert {len(text) for text in texts} == {128}
+    assert {len(text) for text in texts} == {64}
     assert len(set(texts)) == len(texts)
 
 

@@ -7,6 +7,7 @@ import torch
 from engine_doubles import CPU, native_kernels
 
 from archon.engine.linear import (
+    GROUP_INPUTS,
     PRECISIONS,
     FloatLinear,
     GroupedWeight,
@@ -105,14 +106,14 @@ def test_an_int4_group_keeps_its_largest_weight_or_clips_it_to_lose_less() -> No
     assert grouped.weight_s4_OI.min() == -8
     assert grouped.weight_s4_OI.max() <= 7
     error = (grouped.dequantize() - weight).square().mean().sqrt()
-    unclipped = weight.unflatten(1, (-1, 32)).abs().amax(2, keepdim=True) / 7
-    nearest = (weight.unflatten(1, (-1, 32)) / unclipped).round() * unclipped
+    unclipped = weight.unflatten(1, (-1, GROUP_INPUTS)).abs().amax(2, keepdim=True) / 7
+    nearest = (weight.unflatten(1, (-1, GROUP_INPUTS)) / unclipped).round() * unclipped
     assert error < (nearest.flatten(1) - weight).square().mean().sqrt()
 
 
 def test_weights_on_the_steps_of_their_group_stay() -> None:
     steps = torch.randint(-8, 8, (5, 64), generator=torch.Generator().manual_seed(0))
-    steps[:, ::32] = -8
+    steps[:, ::GROUP_INPUTS] = -8
     scale = torch.tensor([0.5, -0.25, 3.0, 1e-3, -7.0]).bfloat16().float().unsqueeze(1)
     assert torch.equal(quantize_groups(steps * scale).dequantize(), steps * scale)
     assert torch.equal(quantize_groups(torch.zeros(2, 32)).dequantize(), torch.zeros(2, 32))
@@ -137,7 +138,7 @@ def by_kernel(packed: Packed, x: torch.Tensor, outputs: int) -> torch.Tensor:
 def random_grouped_weight(outputs: int, inputs: int) -> GroupedWeight:
     generator = torch.Generator().manual_seed(outputs)
     whole = torch.randint(-8, 8, (outputs, inputs), generator=generator, dtype=torch.int8)
-    return GroupedWeight(normal(outputs, inputs // 32).bfloat16(), whole)
+    return GroupedWeight(normal(outputs, inputs // GROUP_INPUTS).bfloat16(), whole)
 
 
 SHAPES = [(32, 32), (64, 64), (40, 96), (96, 896), (33, 4864)]
