@@ -33,11 +33,23 @@ logger = logging.getLogger("archon.engine")
 
 _DAMPING = 0.05
 """λ, in units of the mean of H's diagonal."""
+_MOST_INPUTS = 1536
+"""Inputs whose weights make errors good for each other: more take far longer to compute, and some
+thousand tokens do not tell how so many are related."""
 _CPU = torch.device("cpu")
 
 
 def fit(weight_OI: Tensor, x_NI: Tensor) -> GroupedWeight:
     """Round a weight for a layer that reads such inputs."""
+    runs = zip(weight_OI.split(_MOST_INPUTS, 1), x_NI.split(_MOST_INPUTS, 1), strict=True)
+    fitted = [_fit_run(weight, x.contiguous()) for weight, x in runs]
+    return GroupedWeight(
+        torch.cat([part.scale_OG for part in fitted], dim=1),
+        torch.cat([part.weight_s4_OI for part in fitted], dim=1),
+    )
+
+
+def _fit_run(weight_OI: Tensor, x_NI: Tensor) -> GroupedWeight:
     inverse_II = inverse_factor(x_NI.t() @ x_NI)
     left_IO = weight_OI.t().contiguous()  # what is still to be rounded, changed as it goes
     rounded_IO = torch.empty_like(left_IO, dtype=torch.int8)

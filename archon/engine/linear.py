@@ -152,7 +152,7 @@ def quantize_groups(weight_OI: Tensor) -> GroupedWeight:
 
 
 def choose_scale(group: Tensor) -> Tensor:
-    """Groups along the last dimension → the scales that lose least, of a few that clip more or less.
+    """Groups along the last dimension → scales that lose least, of some that clip more or less.
 
     The largest weight lies at -8, where int4 reaches further than on the other side.
     """

@@ -1,10 +1,10 @@
 """Weights in the layout that the CPU's kernels read, and that layout kept on disk.
 
-A linear layer of O outputs and I inputs becomes panels of 32 outputs: in int8
-(O / 32, I / 4, 32, 4), beside each output's scale and its ``shift``; in int4 (O / 32, I / 8, 32, 4),
-two weights a byte, beside each group's scale and each output's ``offset`` (see ``kernels/int8.h``
-and ``kernels/int4.h``). Packing takes seconds, fitting int4 weights before that (``gptq``) minutes;
-reading what was kept takes a fraction of a second.
+A linear layer of O outputs and I inputs becomes panels of 32 outputs. In int8 these are
+(O / 32, I / 4, 32, 4), beside each output's scale and its ``shift``; in int4
+(O / 32, I / 8, 32, 4), two weights a byte, beside each group's scale and each output's ``offset``
+(see ``kernels/int8.h`` and ``kernels/int4.h``). Packing takes seconds, and fitting int4 weights
+before it (``gptq``) minutes; reading what was kept takes a fraction of a second.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import pytest
 import torch
 from engine_doubles import CPU, native_kernels, prompt_of, tiny_config, tiny_decoder
 
-from archon.engine import loading
+from archon.engine import gptq, loading
 from archon.engine.calibration import own_texts
 from archon.engine.config import DecoderConfig
 from archon.engine.gptq import fit, inverse_factor, round_layers
@@ -50,6 +50,15 @@ def test_without_any_correlation_weights_go_to_the_nearest_step() -> None:
     fitted, nearest = fit(weight, torch.eye(96)), quantize_groups(weight)
     assert torch.equal(fitted.weight_s4_OI, nearest.weight_s4_OI)
     assert torch.equal(fitted.scale_OG, nearest.scale_OG)
+
+
+def test_of_many_inputs_runs_are_fitted_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    weight, x = normal(20, 160), correlated_inputs(300, 160)
+    parts = [fit(weight[:, :64], x[:, :64]), fit(weight[:, 64:128], x[:, 64:128])]
+    parts.append(fit(weight[:, 128:], x[:, 128:]))
+    monkeypatch.setattr(gptq, "_MOST_INPUTS", 64)
+    expected = torch.cat([part.dequantize() for part in parts], dim=1)
+    assert torch.equal(fit(weight, x).dequantize(), expected)
 
 
 def test_inputs_of_zeros_give_finite_weights() -> None:
