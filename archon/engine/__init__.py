@@ -1,13 +1,17 @@
 """The engine: token ids in, token ids and log-probabilities out. No prompts, no JSON, no text.
 
-Read it in this order: ``gguf``, ``dequantize`` and ``folder`` (the files), ``config`` and
-``weights`` (what a decoder needs of them), ``span`` (what it is asked), ``linear``, ``attention``,
-``plan`` and ``decoder`` (the transformer), ``kv_cache``, ``block_pool``, ``prefix_tree`` and
-``block_manager`` (what is remembered, and where), ``sequence``, ``scheduler``, ``sampler``,
-``constraint``, ``choices``, ``beam_search`` and ``engine`` (one step: schedule, compute,
-postprocess), ``worker`` (the thread that steps). On a CPU ``packing``, ``native`` and ``kernels``
-compute int8 steps in compiled code; on a GPU ``padding`` and ``cuda_graphs`` replay steps, and
-``cuda_attention`` attends.
+Read it in this order:
+
+1. the files: ``files`` (GGUF, folders of safetensors), ``config`` and ``weights`` (what a decoder
+   needs of them), ``loading``;
+2. the transformer: ``linear``, ``attention``, ``decoder``, ``plan`` (from spans to its tensors);
+3. what it remembers: ``kv_cache``, ``block_pool``, ``prefix_tree``, ``block_manager``;
+4. one step, *schedule, compute, postprocess*: ``span``, ``sequence``, ``scheduler``, ``sampler``,
+   ``engine``, and ``worker``, the thread that steps;
+5. besides: ``constraint``, ``choices``, ``beam_search``, ``perplexity``, ``bench``.
+
+In folders of their own: ``quantization`` (weights made ready for rounding), ``kernels`` (steps in
+int8 and int4 on a CPU, in compiled code), ``cuda`` (replayed steps on a GPU).
 
 Shapes are written as suffixes, under one legend:
 

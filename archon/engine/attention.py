@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from archon.engine import cuda_attention
+from archon.engine.cuda import attention as cuda_attention
 from archon.engine.kv_cache import KVCache
 
 _NOTHING_YET = -1e30

@@ -14,9 +14,9 @@ from typing import Any
 import torch
 
 from archon.engine.engine import Engine
+from archon.engine.kernels.native import NativeDecoder
 from archon.engine.linear import Precision
 from archon.engine.loading import load_engine
-from archon.engine.native import NativeDecoder
 from archon.engine.sequence import GenerationRequest, SamplingRule
 
 _RULE = SamplingRule(temperature=0.8, top_k=40)

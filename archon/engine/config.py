@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from archon.engine.folder import CONFIG, ModelFolder
-from archon.engine.gguf import GGUFFile
+from archon.engine.files.folder import CONFIG, ModelFolder
+from archon.engine.files.gguf import GGUFFile
 from archon.errors import ModelFileError
 
 Family = Literal["llama", "qwen2", "qwen3"]

@@ -6,18 +6,16 @@ from pathlib import Path
 
 import torch
 
-from archon.engine.calibration import own_texts
 from archon.engine.config import ModelFile
-from archon.engine.cuda_graphs import GraphedDecoder
+from archon.engine.cuda.graphs import GraphedDecoder
 from archon.engine.decoder import Decoder
 from archon.engine.engine import Engine, EngineOptions
-from archon.engine.folder import ModelFolder
-from archon.engine.gguf import GGUFFile
-from archon.engine.gptq import round_layers
+from archon.engine.files.folder import ModelFolder
+from archon.engine.files.gguf import GGUFFile
 from archon.engine.kernels import load_kernels
+from archon.engine.kernels.native import NativeDecoder
+from archon.engine.kernels.packing import can_pack, load_packed
 from archon.engine.linear import Precision
-from archon.engine.native import NativeDecoder
-from archon.engine.packing import Packed, can_pack, load_packed, pack
 from archon.engine.rotation import RotatedWeights
 from archon.engine.span import SpanDecoder
 from archon.engine.weights import WeightSource, weights_of
@@ -79,7 +77,6 @@ def load_decoder(
     model_id: str = "",
     keep_in: Path | None = None,
     native: bool = True,
-    calibrated: bool = True,
 ) -> SpanDecoder:
     """A decoder that computes in the given precision; int8 and int4 in a basis without outliers.
 
@@ -88,8 +85,6 @@ def load_decoder(
     model_id : digest of the weights, under which their packed form is kept.
     keep_in : folder where compiled kernels and packed weights are kept; None keeps nothing.
     native : compute by compiled kernels where this machine and this shape allow it.
-    calibrated : round int4 weights by ``archon.engine.gptq``, which takes a minute or two. Without
-        it, and wherever the kernels do not compute, they go to the nearest step.
     """
     if precision not in ("int8", "int4"):
         return Decoder(source, precision, device)
@@ -99,17 +94,11 @@ def load_decoder(
     rotated = RotatedWeights(source)
     if kernels is None:
         return Decoder(rotated, precision, device)
-
-    def make() -> Packed:
-        if precision == "int8" or not calibrated:
-            return pack(rotated, precision)
-        wide = NativeDecoder(source.config, pack(rotated), kernels)
-        return pack(rotated, precision, round_layers(rotated, own_texts(wide)))
-
     kept = None
     if keep_in is not None and model_id:
         kept = keep_in / "packed" / f"{model_id[:32]}-{precision}.safetensors"
-    return NativeDecoder(source.config, load_packed(make, kept), kernels, precision)
+    packed = load_packed(rotated, precision, kept)
+    return NativeDecoder(source.config, packed, kernels, precision)
 
 
 def choose_device(name: str | None = None) -> torch.device:

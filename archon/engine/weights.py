@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from archon.engine.config import DecoderConfig, ModelFile, config_of
-from archon.engine.folder import ModelFolder
-from archon.engine.gguf import GGUFFile
+from archon.engine.files.folder import ModelFolder
+from archon.engine.files.gguf import GGUFFile
 from archon.errors import ModelFileError
 
 _OUTER = {

@@ -83,7 +83,7 @@ class LocalCard(_Card):
     precision: Precision = Field(
         "int8",
         description="What linear layers compute in. int4 halves the memory of most of them and "
-        "costs some quality; the first load takes minutes.",
+        "costs some quality.",
     )
     context: int | None = Field(
         None, ge=16, le=10_000_000, description="Tokens; by default what the file says."

@@ -25,7 +25,7 @@ from transformers_reference import reference_model
 from archon.engine.config import config_of
 from archon.engine.decoder import Decoder
 from archon.engine.engine import Engine
-from archon.engine.gguf import GGUFFile
+from archon.engine.files.gguf import GGUFFile
 from archon.engine.loading import load_decoder
 from archon.engine.perplexity import window_logits
 from archon.engine.sequence import GenerationRequest

@@ -19,8 +19,8 @@ from engine_doubles import (
 )
 
 from archon.engine.choices import score_request
+from archon.engine.kernels.native import NativeDecoder
 from archon.engine.loading import load_decoder
-from archon.engine.native import NativeDecoder
 from archon.engine.sequence import GenerationRequest, Prompt, SamplingRule
 from archon.engine.weights import RandomWeights
 
@@ -35,7 +35,7 @@ RULES = (
 @pytest.fixture(scope="module", params=["int8", "int4"])
 def decoder(request: pytest.FixtureRequest) -> NativeDecoder:
     shape = tiny_config(width=64, ffn_width=64, head_width=16)
-    decoder = load_decoder(RandomWeights(shape), request.param, CPU, calibrated=False)
+    decoder = load_decoder(RandomWeights(shape), request.param, CPU)
     if not isinstance(decoder, NativeDecoder):
         pytest.skip("the kernels need AVX-512 VNNI and a C++ compiler")
     return decoder

@@ -7,7 +7,7 @@ import torch
 from gguf import GGMLQuantizationType as TensorType
 from tiny_models import random_blocks
 
-from archon.engine.dequantize import BLOCK_FORMATS, dequantize
+from archon.engine.files.dequantize import BLOCK_FORMATS, dequantize
 
 QUANTIZED = [n for n, f in BLOCK_FORMATS.items() if f.elements > 1]
 FLOATS = [n for n, f in BLOCK_FORMATS.items() if f.elements == 1]

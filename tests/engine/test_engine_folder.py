@@ -24,7 +24,7 @@ from transformers import (
 from transformers_reference import reference_logits
 
 from archon.engine.config import config_of
-from archon.engine.folder import ModelFolder
+from archon.engine.files.folder import ModelFolder
 from archon.engine.loading import load_decoder, load_engine, open_model
 from archon.engine.weights import weights_of
 from archon.errors import ModelFileError

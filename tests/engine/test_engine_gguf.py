@@ -15,7 +15,7 @@ from gguf import GGUFWriter
 from tiny_models import TinyModel, tiny_weights, write_gguf
 
 from archon.engine.config import config_of
-from archon.engine.gguf import GGUFFile
+from archon.engine.files.gguf import GGUFFile
 from archon.engine.loading import choose_device, load_decoder, load_engine
 from archon.engine.weights import GGUFWeights
 from archon.errors import EngineError, ModelError

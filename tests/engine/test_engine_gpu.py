@@ -24,11 +24,11 @@ from engine_doubles import (
 from test_engine_padding import STEPS, random_cache, spans_of
 from tiny_models import TinyModel, write_gguf
 
-from archon.engine import cuda_attention
 from archon.engine.attention import plain_attention
 from archon.engine.bench import run_engine_bench
 from archon.engine.choices import score_request
-from archon.engine.cuda_graphs import RECORDED_AT, GraphedDecoder
+from archon.engine.cuda import attention as cuda_attention
+from archon.engine.cuda.graphs import RECORDED_AT, GraphedDecoder
 from archon.engine.decoder import Decoder
 from archon.engine.linear import Int8Linear, Precision
 from archon.engine.perplexity import window_logits

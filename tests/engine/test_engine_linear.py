@@ -6,6 +6,8 @@ import pytest
 import torch
 from engine_doubles import CPU, native_kernels
 
+from archon.engine.kernels.native import NativeLinear
+from archon.engine.kernels.packing import Packed, pack_int4_linear, pack_linear
 from archon.engine.linear import (
     GROUP_INPUTS,
     PRECISIONS,
@@ -19,8 +21,6 @@ from archon.engine.linear import (
     quantize_rows,
     quantize_weight,
 )
-from archon.engine.native import NativeLinear
-from archon.engine.packing import Packed, pack_int4_linear, pack_linear
 from archon.engine.rotation import Rotation, hadamard
 
 BOUNDS: dict[Precision, float] = {"float32": 1e-6, "bf16": 0.01, "int8": 0.02, "int4": 0.12}

@@ -22,10 +22,10 @@ from transformers_reference import reference_logits, reference_model
 from archon.engine.config import config_of
 from archon.engine.decoder import Decoder
 from archon.engine.engine import Engine
-from archon.engine.gguf import GGUFFile
+from archon.engine.files.gguf import GGUFFile
+from archon.engine.kernels.native import NativeDecoder
 from archon.engine.linear import Precision
 from archon.engine.loading import load_decoder
-from archon.engine.native import NativeDecoder
 from archon.engine.perplexity import perplexity, window_logits
 from archon.engine.rotation import RotatedWeights
 from archon.engine.weights import GGUFWeights, RandomWeights
@@ -119,7 +119,7 @@ def test_lower_precisions_stay_near_float32(
 @pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3"])
 def test_compiled_kernels_compute_what_torch_does(family: str, precision: Precision) -> None:
     weights = RandomWeights(tiny_config(family=family, width=64, ffn_width=96, head_width=32))
-    native = load_decoder(weights, precision, CPU, calibrated=False)
+    native = load_decoder(weights, precision, CPU)
     if not isinstance(native, NativeDecoder):
         pytest.skip("the kernels need AVX-512 VNNI and a C++ compiler")
     in_torch = load_decoder(weights, precision, CPU, native=False)

@@ -15,10 +15,11 @@ from torch import Tensor
 
 from archon.engine.attention import plain_attention
 from archon.engine.config import DecoderConfig
+from archon.engine.kernels.native import NativeCache, _Model, _Step
+from archon.engine.kernels.packing import load_packed, pack
 from archon.engine.kv_cache import BLOCK_SIZE
+from archon.engine.linear import Precision
 from archon.engine.loading import load_decoder
-from archon.engine.native import NativeCache, _Model, _Step
-from archon.engine.packing import load_packed, pack
 from archon.engine.perplexity import window_logits
 from archon.engine.rotation import RotatedWeights
 from archon.engine.weights import RandomWeights
@@ -121,11 +122,13 @@ def test_a_step_is_the_torch_decoder_s(family: str) -> None:
 # ---------------------------------------------------------------------------- packed weights
 
 
-def test_packed_weights_are_read_back_as_they_were(tmp_path: Path) -> None:
+@pytest.mark.parametrize("precision", ["int8", "int4"])
+def test_packed_weights_are_read_back_as_they_were(precision: Precision, tmp_path: Path) -> None:
     kept = tmp_path / "folder" / "model-int8.safetensors"
     source = RotatedWeights(RandomWeights(tiny_config(head_width=16)))
-    made = pack(source)
-    first, second = load_packed(source, kept), load_packed(None, kept)  # type: ignore[arg-type]
+    made = pack(source, precision)
+    first = load_packed(source, precision, kept)
+    second = load_packed(None, precision, kept)  # type: ignore[arg-type]
     for packed in (first, second):
         assert packed.keys() == made.keys()
         assert all(torch.equal(packed[name], made[name]) for name in made)
@@ -138,8 +141,8 @@ def test_packed_weights_that_cannot_be_read_are_made_again(
 ) -> None:
     kept = tmp_path / "model-int8.safetensors"
     source = RotatedWeights(RandomWeights(tiny_config(head_width=16)))
-    made = load_packed(source, kept)
+    made = load_packed(source, "int8", kept)
     kept.write_bytes(kept.read_bytes()[:-100] if damage is None else damage)
-    again = load_packed(source, kept)
+    again = load_packed(source, "int8", kept)
     assert all(torch.equal(again[name], made[name]) for name in made)
     assert len(kept.read_bytes()) > 1000

@@ -24,13 +24,11 @@ from engine_doubles import (
 )
 from torch import Tensor
 
-from archon.engine import cuda_attention, cuda_graphs
 from archon.engine.attention import plain_attention
-from archon.engine.cuda_graphs import RECORDED_AT, GraphedDecoder
-from archon.engine.decoder import Decoder
-from archon.engine.kv_cache import BLOCK_SIZE, KVCache, num_blocks_for
-from archon.engine.linear import Precision
-from archon.engine.padding import (
+from archon.engine.cuda import attention as cuda_attention
+from archon.engine.cuda import graphs
+from archon.engine.cuda.graphs import RECORDED_AT, GraphedDecoder
+from archon.engine.cuda.padding import (
     MAX_ROWS,
     is_decode,
     moved,
@@ -38,6 +36,9 @@ from archon.engine.padding import (
     signature,
     tensors_of,
 )
+from archon.engine.decoder import Decoder
+from archon.engine.kv_cache import BLOCK_SIZE, KVCache, num_blocks_for
+from archon.engine.linear import Precision
 from archon.engine.plan import StepInput, build_step
 from archon.engine.span import Span
 
@@ -176,7 +177,7 @@ class ActedGraph:
 @pytest.fixture
 def acted(monkeypatch: pytest.MonkeyPatch) -> GraphedDecoder:
     """A decoder whose steps are replayed by an actor."""
-    monkeypatch.setattr(cuda_graphs, "_Graph", ActedGraph)
+    monkeypatch.setattr(graphs, "_Graph", ActedGraph)
     ActedGraph.num_recorded = ActedGraph.num_replayed = 0
     decoder = GraphedDecoder(tiny_decoder())
     decoder._records = True
@@ -223,7 +224,7 @@ def test_another_cache_is_not_taken_for_the_recorded_one(acted: GraphedDecoder) 
 def test_the_graph_used_longest_ago_makes_room(
     acted: GraphedDecoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cuda_graphs, "MAX_GRAPHS", 2)
+    monkeypatch.setattr(graphs, "MAX_GRAPHS", 2)
     cache = acted.new_cache(NUM_BLOCKS)
     rows = (1, 2, 1, 4)
     for n in rows:

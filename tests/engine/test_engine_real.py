@@ -13,7 +13,7 @@ from archon import catalog
 from archon.engine.config import config_of
 from archon.engine.decoder import Decoder
 from archon.engine.engine import Engine, EngineOptions
-from archon.engine.gguf import GGUFFile
+from archon.engine.files.gguf import GGUFFile
 from archon.engine.linear import Precision
 from archon.engine.loading import load_decoder
 from archon.engine.perplexity import perplexity, window_logits

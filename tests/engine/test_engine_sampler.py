@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from archon.engine import sampler
-from archon.engine.native import native_sample
+from archon.engine.kernels.native import native_sample
 from archon.engine.sampler import draw_key, largest, token_logprobs, uniform
 from archon.engine.sequence import SamplingRule
 

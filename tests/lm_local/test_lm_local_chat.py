@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tiny_models import CHAT_TEMPLATE, CONTROL_TOKENS, TinyModel, tiny_vocabulary, write_gguf
 from transformers import Qwen2Tokenizer
 
-from archon.engine.gguf import GGUFFile
+from archon.engine.files.gguf import GGUFFile
 from archon.errors import LMError, ModelError
 from archon.lm.local.chat import ChatFormat, transcript
 from archon.lm.local.text import text_rules

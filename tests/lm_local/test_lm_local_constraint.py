@@ -14,7 +14,7 @@ import pytest
 from tiny_models import CONTROL_TOKENS, USER_TOKENS, TinyModel, write_gguf
 
 from archon.engine.constraint import Matcher
-from archon.engine.gguf import GGUFFile
+from archon.engine.files.gguf import GGUFFile
 from archon.errors import EngineError, UnsupportedError
 from archon.lm.local.constraint import ConstraintCompiler
 from archon.lm.local.text import text_rules

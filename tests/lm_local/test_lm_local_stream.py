@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_models import TinyModel, bytes_to_letters, tiny_vocabulary, write_gguf
 
-from archon.engine.gguf import GGUFFile
+from archon.engine.files.gguf import GGUFFile
 from archon.lm.local.stream import TextStream
 from archon.lm.local.text import text_rules
 from archon.lm.local.tokenizer import TextTokenizer

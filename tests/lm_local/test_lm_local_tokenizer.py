@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tiny_models import CONTROL_TOKENS, USER_TOKENS, TinyModel, tiny_vocabulary, write_gguf
 from transformers import Qwen2Tokenizer
 
-from archon.engine.gguf import GGUFFile
+from archon.engine.files.gguf import GGUFFile
 from archon.errors import ModelError
 from archon.lm.local.text import text_rules
 from archon.lm.local.text_gguf import PIECES

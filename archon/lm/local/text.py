@@ -13,7 +13,7 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from archon.engine.config import ModelFile
-from archon.engine.gguf import GGUFFile
+from archon.engine.files.gguf import GGUFFile
 
 END_NAMES = ("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|end_of_text|>", "</s>")
 """Special tokens that end a text in one family or another, whatever else the files say."""

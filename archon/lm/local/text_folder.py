@@ -13,7 +13,7 @@ from typing import Any, TypeGuard
 
 from tokenizers import Tokenizer
 
-from archon.engine.folder import CONFIG, ModelFolder
+from archon.engine.files.folder import CONFIG, ModelFolder
 from archon.errors import ModelFileError
 from archon.lm.local.text import END_NAMES, TextRules
 

@@ -12,7 +12,7 @@ from typing import Any
 from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers
 from tokenizers.models import BPE
 
-from archon.engine.gguf import GGUFFile
+from archon.engine.files.gguf import GGUFFile
 from archon.errors import ModelFileError
 from archon.lm.local.text import END_NAMES, TextRules
 

@@ -3,8 +3,7 @@
 A linear layer of O outputs and I inputs becomes panels of 32 outputs. In int8 these are
 (O / 32, I / 4, 32, 4), beside each output's scale and its ``shift``; in int4
 (O / 32, I / 8, 32, 4), two weights a byte, beside each group's scale and each output's ``offset``
-(see ``kernels/int8.h`` and ``kernels/int4.h``). Packing takes seconds, and fitting int4 weights
-before it (``gptq``) minutes; reading what was kept takes a fraction of a second.
+(see ``int8.h`` and ``int4.h``). Packing takes seconds; reading what was kept a fraction of one.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ import contextlib
 import math
 import mmap
 import os
-from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -33,10 +31,6 @@ _LAYOUT = "1"
 _ALIGNMENT = 64
 _INT4_SHIFT = 8
 
-Rounded = Mapping[str, GroupedWeight]
-"""Int4 weights by the names of their layers, such as ``layers.0.down``."""
-_NONE: Rounded = {}
-
 Packed = dict[str, Tensor]
 """Every parameter of a decoder by name."""
 
@@ -52,13 +46,8 @@ def can_pack(config: DecoderConfig) -> bool:
     )
 
 
-def pack(source: WeightSource, precision: Precision = "int8", rounded: Rounded = _NONE) -> Packed:
-    """Quantize and lay out every parameter.
-
-    Parameters
-    ----------
-    rounded : int4 weights by the layers' names, gates before ups; others go to the nearest step.
-    """
+def pack(source: WeightSource, precision: Precision) -> Packed:
+    """Quantize to int8, or int4 where that is the precision, and lay out every parameter."""
     packed: Packed = {"embedding": source.embedding().bfloat16(), "norm": source.output_norm()}
     packed |= pack_linear("head", source.head(), None)
     for index in range(source.config.num_layers):
@@ -76,11 +65,10 @@ def pack(source: WeightSource, precision: Precision = "int8", rounded: Rounded =
             packed |= pack_linear(at + "gate_up", _interleaved(gate_up), None)
             packed |= pack_linear(at + "down", down, None)
         else:
-            halves = rounded.get(at + "gate_up") or quantize_groups(gate_up)
+            halves = quantize_groups(gate_up)
             weight = GroupedWeight(_interleaved(halves.scale_OG), _interleaved(halves.weight_s4_OI))
             packed |= pack_int4_linear(at + "gate_up", weight, None)
-            weight = rounded.get(at + "down") or quantize_groups(down)
-            packed |= pack_int4_linear(at + "down", weight, None)
+            packed |= pack_int4_linear(at + "down", quantize_groups(down), None)
     return {name: tensor.contiguous() for name, tensor in packed.items()}
 
 
@@ -128,14 +116,14 @@ def pack_int4_linear(name: str, weight: GroupedWeight, bias_O: Tensor | None) ->
     return packed
 
 
-def load_packed(make: Callable[[], Packed], kept: Path | None) -> Packed:
+def load_packed(source: WeightSource, precision: Precision, kept: Path | None) -> Packed:
     """The packed parameters: from the file ``kept`` where it holds them, else made and kept there.
 
     What cannot be read is packed anew; what cannot be written is not kept.
     """
     packed = None if kept is None else _read(kept)
     if packed is None:
-        packed = make()
+        packed = pack(source, precision)
         if kept is not None:
             with contextlib.suppress(OSError, SafetensorError):
                 _write(packed, kept)

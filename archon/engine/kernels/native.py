@@ -17,9 +17,9 @@ from torch import Tensor
 
 from archon.engine.config import DecoderConfig
 from archon.engine.decoder import rotary_angles
+from archon.engine.kernels.packing import PANEL_OUTPUTS, Packed, huge_pages
 from archon.engine.kv_cache import BLOCK_SIZE
 from archon.engine.linear import Precision
-from archon.engine.packing import PANEL_OUTPUTS, Packed, huge_pages
 from archon.engine.sequence import SamplingRule
 from archon.engine.span import Span
 
@@ -116,7 +116,7 @@ class NativeDecoder:
 
     Parameters
     ----------
-    packed : the parameters (``archon.engine.packing``), in the precision named.
+    packed : the parameters (``archon.engine.kernels.packing``), in the precision named.
     kernels : the compiled library (``archon.engine.kernels``).
     """
 

@@ -21,10 +21,7 @@ import torch
 from torch import Tensor
 
 from archon.engine.config import DecoderConfig
-from archon.engine.decoder import Decoder
-from archon.engine.kv_cache import KVCache
-from archon.engine.linear import Precision
-from archon.engine.padding import (
+from archon.engine.cuda.padding import (
     MAX_ROWS,
     Signature,
     is_decode,
@@ -33,6 +30,9 @@ from archon.engine.padding import (
     signature,
     tensors_of,
 )
+from archon.engine.decoder import Decoder
+from archon.engine.kv_cache import KVCache
+from archon.engine.linear import Precision
 from archon.engine.plan import StepInput, build_step
 from archon.engine.sampler import sample
 from archon.engine.span import Span

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from archon.engine.dequantize import BLOCK_FORMATS, BlockFormat, dequantize
+from archon.engine.files.dequantize import BLOCK_FORMATS, BlockFormat, dequantize
 from archon.errors import ModelFileError
 
 MAGIC = b"GGUF"

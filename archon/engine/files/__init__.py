@@ -1,0 +1,1 @@
+"""Model files: GGUF (``gguf``, ``dequantize``) and folders of safetensors (``folder``)."""
