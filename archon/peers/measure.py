@@ -79,11 +79,7 @@ def _engine_seconds(
     """What the engine's own kernels take, where they tell."""
     source = _EqualWeights(config)
     decoder = load_decoder(
-        source,
-        cast(Precision, precision),
-        torch.device("cpu"),
-        keep_in=cache_dir(),
-        calibrated=False,
+        source, cast(Precision, precision), torch.device("cpu"), keep_in=cache_dir()
     )
     clock: Mapping[str, float] | None = getattr(decoder, "seconds", None)
     if clock is None or not {"products", "head"} <= clock.keys():
