@@ -12,14 +12,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, cast
 
 from archon.engine.bench import Workload
 from archon.engine.config import DecoderConfig
 from archon.engine.engine import EngineOptions
+from archon.engine.linear import Precision, layer_precision
 
 WEIGHT_BYTES: Mapping[str, float] = {"float32": 4, "bf16": 2, "int8": 1, "int4": 0.5}
-"""Bytes of a weight in each precision."""
+"""Bytes of a weight in a linear layer of each precision."""
+LAYER_NAMES = ("qkv", "output", "gate_up", "down")
+"""One layer's products, as ``archon.engine.linear.layer_precision`` names them."""
 MAX_ROWS = EngineOptions().max_sequences
 """Rows of a step at most."""
 
@@ -62,7 +65,13 @@ class Roofline:
     @property
     def weight_bytes(self) -> float:
         """Bytes of all weights that a step multiplies with, the head's included."""
-        return num_weights(self.config) * WEIGHT_BYTES[self.precision]
+        shapes = zip(LAYER_NAMES, linear_shapes(self.config), strict=True)
+        layer = sum(o * i * self._bytes_per_weight(name) for name, (o, i) in shapes)
+        head = self.config.vocab_size * self.config.width * self._bytes_per_weight("head")
+        return self.config.num_layers * layer + head
+
+    def _bytes_per_weight(self, name: str) -> float:
+        return WEIGHT_BYTES[layer_precision(name, cast(Precision, self.precision))]
 
     @property
     def kv_bytes_per_token(self) -> int:
@@ -120,7 +129,7 @@ class Roofline:
 
 
 def linear_shapes(config: DecoderConfig) -> list[tuple[int, int]]:
-    """(outputs, inputs) of one layer's products, those that read the same input as one."""
+    """(outputs, inputs) of one layer's products (``LAYER_NAMES``)."""
     c = config
     heads = c.num_heads * c.head_width
     return [
@@ -129,12 +138,6 @@ def linear_shapes(config: DecoderConfig) -> list[tuple[int, int]]:
         (2 * c.ffn_width, c.width),
         (c.width, c.ffn_width),
     ]
-
-
-def num_weights(config: DecoderConfig) -> int:
-    """Weights that a step multiplies with: all layers and the head."""
-    layer = sum(outputs * inputs for outputs, inputs in linear_shapes(config))
-    return config.num_layers * layer + config.vocab_size * config.width
 
 
 def rows_of(workload: Workload) -> int:

@@ -13,7 +13,6 @@ from archon.peers.roofline import (
     Roofline,
     linear_shapes,
     mean_kv_tokens,
-    num_weights,
     rows_of,
 )
 
@@ -44,9 +43,10 @@ def roofline(precision: str = "int8", **machine: float) -> Roofline:
 
 def test_weights_are_those_of_all_layers_and_the_head() -> None:
     assert linear_shapes(CONFIG) == [(64, 32), (32, 32), (128, 32), (32, 64)]
-    assert num_weights(CONFIG) == WEIGHTS
-    sizes = [roofline(p).weight_bytes / WEIGHTS for p in ("float32", "bf16", "int8", "int4")]
-    assert sizes == [4, 2, 1, 0.5]
+    sizes = [roofline(p).weight_bytes / WEIGHTS for p in ("float32", "bf16", "int8")]
+    assert sizes == [4, 2, 1]
+    feed_forward = 2 * (128 * 32 + 32 * 64)
+    assert roofline("int4").weight_bytes == WEIGHTS - feed_forward / 2
 
 
 def test_keys_and_values_are_halves_but_in_float32() -> None:
