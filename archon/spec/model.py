@@ -82,8 +82,8 @@ class LocalCard(_Card):
     license: str = ""
     precision: Precision = Field(
         "int8",
-        description="What linear layers compute in. int4 halves the memory of most of them and "
-        "costs some quality.",
+        description="What linear layers compute in. int4 halves the memory of the feed-forward "
+        "network and costs some quality.",
     )
     context: int | None = Field(
         None, ge=16, le=10_000_000, description="Tokens; by default what the file says."
