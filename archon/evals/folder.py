@@ -15,7 +15,7 @@ import os
 import re
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
@@ -26,6 +26,18 @@ from archon.spec.messages import shown
 from archon.types import Usage
 
 RUN, RECORDS, TRACES, REPORT = "run.json", "records.jsonl", "traces.jsonl", "report.json"
+
+
+VERSION = 1
+"""Of the form of records."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """One text that a node wrote, on its own: what it would have scored as the answer."""
+
+    value: str | None
+    score: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +58,9 @@ class Record:
     seconds: float
     error: str | None
     """Why there is no answer; None if there is one."""
+    draws: Mapping[str, tuple[Draw, ...]] = field(default_factory=dict)
+    """Node → its texts in the order of their draws, for every node that writes candidates."""
+    version: int = VERSION
 
 
 class RunFolder:
@@ -185,8 +200,11 @@ def read_records(path: Path) -> Iterator[Record]:
 def _record(line: str, place: str) -> Record:
     try:
         data = json.loads(line)
-        return Record(**{**data, "usage": Usage(**data["usage"])})
-    except (ValueError, TypeError, KeyError):
+        draws = {
+            node: tuple(Draw(**draw) for draw in written) for node, written in data["draws"].items()
+        }
+        return Record(**{**data, "usage": Usage(**data["usage"]), "draws": draws})
+    except (ValueError, TypeError, KeyError, AttributeError):
         raise SpecError(f"{shown(line.strip())} is no record of an answer", file=place) from None
 
 

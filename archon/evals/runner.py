@@ -11,7 +11,7 @@ from typing import Any
 from archon.errors import UsageError
 from archon.evals.benchmarks import Item, Selection
 from archon.evals.description import Answerer, description, headings
-from archon.evals.folder import Record, RunFolder
+from archon.evals.folder import Draw, Record, RunFolder
 from archon.evals.report import Report, Tally
 from archon.evals.scorers import Score, Scorer
 from archon.graph.architecture import Answer
@@ -154,10 +154,23 @@ class _Asker:
             return _failure(item, epoch, error, time.perf_counter() - started), None
         except Exception as error:
             return _failure(item, epoch, error, time.perf_counter() - started), None
-        return _success(item, epoch, answer, score), answer.trace.to_json()
+        draws = self._draws(answer, item.target)
+        return _success(item, epoch, answer, score, draws), answer.trace.to_json()
+
+    def _draws(self, answer: Answer, target: str) -> dict[str, tuple[Draw, ...]]:
+        """What each node wrote, scored as if it were the answer."""
+        draws: dict[str, tuple[Draw, ...]] = {}
+        for name, node in answer.trace.nodes.items():
+            written = (candidate for candidate in node.outputs if candidate.id.node == name)
+            scores = [self.scorer(c.value, c.text, target) for c in written]
+            if scores:
+                draws[name] = tuple(Draw(score.answer, score.value) for score in scores)
+        return draws
 
 
-def _success(item: Item, epoch: int, answer: Answer, score: Score) -> Record:
+def _success(
+    item: Item, epoch: int, answer: Answer, score: Score, draws: Mapping[str, tuple[Draw, ...]]
+) -> Record:
     return Record(
         item=item.id,
         epoch=epoch,
@@ -171,6 +184,7 @@ def _success(item: Item, epoch: int, answer: Answer, score: Score) -> Record:
         usage=answer.usage,
         seconds=answer.seconds,
         error=None,
+        draws=draws,
     )
 
 
