@@ -21,7 +21,7 @@ from archon.evals import runner
 from archon.evals.benchmarks import Item, Selection, Split, load_items
 from archon.evals.folder import RunFolder
 from archon.evals.report import Report
-from archon.evals.runner import OnProgress
+from archon.evals.runner import Evaluation, OnProgress
 from archon.evals.scorers import Scorer, find_scorer
 from archon.graph.architecture import Architecture
 from archon.graph.build import build
@@ -115,27 +115,30 @@ def benchmark(
     return Benchmark(Selection(card, cast(Split, split), limit, path), items, scorer, examples)
 
 
-async def aevaluate(
-    architecture: Architecture,
-    items: Benchmark,
-    folder: RunFolder,
-    *,
-    seed: int = 0,
-    epochs: int = 1,
-    on_progress: OnProgress | None = None,
-) -> Report:
-    """Ask the items and report how many answers are right; see ``evals.runner.evaluate``."""
+def evaluation(
+    architecture: Architecture, items: Benchmark, *, seed: int = 0, epochs: int = 1
+) -> Evaluation:
+    """Everything that is to be asked of an architecture.
+
+    Parameters
+    ----------
+    seed : changes draws, never items.
+    epochs : how often each item is asked, on fresh draws.
+
+    Raises
+    ------
+    UsageError : a number makes no sense.
+    GraphError : the benchmark's exemplar pool is too small for some node's shots.
+    """
     architecture.check_examples(items.examples)
-    return await runner.evaluate(
+    return Evaluation(
         architecture,
         items.items,
         items.scorer,
-        selection=items.selection,
-        folder=folder,
+        items.selection,
         seed=seed,
         epochs=epochs,
         examples=items.examples,
-        on_progress=on_progress,
     )
 
 
@@ -149,6 +152,7 @@ def evaluate(
     split: str = "select",
     data: str | os.PathLike[str] | None = None,
     output: str | os.PathLike[str] | None = None,
+    resume: bool = False,
     on_progress: OnProgress | None = None,
 ) -> Report:
     """How well an architecture does on a benchmark, with error bars.
@@ -156,20 +160,37 @@ def evaluate(
     Parameters
     ----------
     limit, split, data : which items; see ``benchmark``.
-    seed : changes draws, never items.
-    epochs : how often each item is asked, on fresh draws.
+    seed, epochs : which draws; see ``evaluation``.
     output : the run's folder; by default a new one in ``runs``.
+    resume : go on with the run in ``output``, if there is one.
 
     Raises
     ------
     SpecError : a file is missing or wrong.
-    UsageError : a number makes no sense, or the folder holds a run already.
+    UsageError : a number makes no sense, or the folder holds a run that is not to be resumed, or
+        another than this.
+    StorageError : the disk does not take what is finished.
     """
     items = benchmark(benchmark_ref, split=split, limit=limit, data=data)
-    folder = RunFolder.create(None if output is None else Path(output), architecture.name)
-    return run_sync(
-        aevaluate(architecture, items, folder, seed=seed, epochs=epochs, on_progress=on_progress)
-    )
+    asked = evaluation(architecture, items, seed=seed, epochs=epochs)
+    path = None if output is None else Path(output)
+    folder = run_folder(path, architecture.name, resume=resume)
+    return run_sync(runner.evaluate(asked, folder, on_progress=on_progress))
+
+
+def run_folder(path: Path | None, name: str, *, resume: bool) -> RunFolder:
+    """The folder that a run goes into.
+
+    Raises
+    ------
+    UsageError : it cannot be made; it holds a run and ``resume`` is not set; or ``resume`` is set
+        and no path says where.
+    """
+    if not resume:
+        return RunFolder.create(path, name)
+    if path is None:
+        raise UsageError("to resume a run, its folder must be given as the output")
+    return RunFolder.resume(path)
 
 
 @dataclass

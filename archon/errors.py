@@ -14,6 +14,7 @@
     ├── NodeError               a node failed while a question ran (names the node, keeps the cause)
     ├── BudgetError             a question has used up its tokens, calls or seconds
     ├── ScoringError            an answer or a target cannot be scored
+    ├── StorageError            the disk does not take or give what it should
     ├── UsageError              a command or a call was given something it cannot work with
     └── MissingExtraError       an optional dependency is not installed (names the extra)
 
@@ -23,6 +24,7 @@ Users' mistakes raise; our own are assertions.
 from __future__ import annotations
 
 import importlib
+import os
 from types import ModuleType
 
 
@@ -119,6 +121,10 @@ class ScoringError(ArchonError):
     """An answer or a target cannot be scored."""
 
 
+class StorageError(ArchonError):
+    """The disk does not take or give what it should: it is full, or refuses, or fails."""
+
+
 class MissingExtraError(ArchonError):
     """An optional dependency is not installed."""
 
@@ -142,3 +148,8 @@ def require(package: str, extra: str) -> ModuleType:
         if error.name is not None and error.name.split(".")[0] == package.split(".")[0]:
             raise MissingExtraError(package.split(".")[0], extra) from None
         raise
+
+
+def os_reason(error: OSError) -> str:
+    """Why the system refused, without the name of the file."""
+    return os.strerror(error.errno) if error.errno else str(error)

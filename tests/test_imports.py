@@ -55,7 +55,7 @@ WITHOUT_EXTRAS = """
 import sys
 
 HIDDEN = ("torch", "tokenizers", "huggingface_hub", "datasets", "reasoning_gym", "scipy",
-          "starlette", "uvicorn", "jinja2", "numpy", "filelock", "llguidance")
+          "starlette", "uvicorn", "jinja2", "numpy", "llguidance")
 
 class Hide:
     def find_spec(self, name, path=None, target=None):

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import click
 
 from archon.cli.console import console, emit
-from archon.cli.measure import Draws, accuracy_text, measure, measuring_options
-from archon.cli.options import command, models_by_role
+from archon.cli.measure import Measuring, accuracy_text, measure, measuring_options
+from archon.cli.options import command
 from archon.errors import UsageError
 
 
@@ -18,43 +17,44 @@ from archon.errors import UsageError
 @click.argument("archs", nargs=-1, required=True, metavar="ARCH ARCH...")
 @click.option("-b", "--benchmark", "bench", required=True, metavar="BENCH", help="The benchmark.")
 @measuring_options
-def compare(
-    archs: Sequence[str],
-    bench: str,
-    models: Sequence[str],
-    limit: int | None,
-    seed: int,
-    epochs: int,
-    split: str,
-    data: str | None,
-    output: str | None,
-    as_json: bool,
-) -> None:
+def compare(archs: Sequence[str], bench: str, measuring: Measuring, as_json: bool) -> None:
     """Measure several architectures on the same items, with paired tests.
 
     --model changes the role wherever an architecture has it; --output holds a folder for each.
     """
-    from archon.api import Loader, benchmark
+    from archon.api import Loader, run_folder
     from archon.cli.weights import open_all
     from archon.evals import report
-    from archon.evals.folder import RunFolder, read_records, read_report
+    from archon.evals.run import read_run
 
     if len(archs) < 2:
         raise UsageError("a comparison needs at least two architectures")
     loader = Loader()
-    architectures = loader.architectures(archs, models_by_role(models))
-    items = benchmark(bench, split=split, limit=limit, data=data)
-    for architecture in architectures:
-        architecture.check_examples(items.examples)
-    open_all(loader.lms)
-
+    architectures = loader.architectures(archs, measuring.models)
+    items = measuring.benchmark(bench)
+    evaluations = [measuring.evaluation(architecture, items) for architecture in architectures]
     folders = []
     for number, architecture in enumerate(architectures, start=1):
-        path = Path(output) / f"{number}-{architecture.name}" if output else None
-        folders.append(RunFolder.create(path, architecture.name))
-        measure(architecture, loader.lms, items, folders[-1], Draws(seed, epochs))
-    paths = [folder.path for folder in folders]
-    result = report.compare([read_report(p) for p in paths], [read_records(p) for p in paths])
+        output = measuring.output
+        path = None if output is None else output / f"{number}-{architecture.name}"
+        folders.append(run_folder(path, architecture.name, resume=measuring.resume))
+    try:
+        left = [
+            (evaluation, folder)
+            for evaluation, folder in zip(evaluations, folders, strict=True)
+            if not evaluation.is_finished_in(folder)
+        ]
+        if left:
+            open_all(loader.lms)
+        for evaluation, folder in left:
+            measure(evaluation, loader.lms, folder)
+    finally:
+        for folder in folders:
+            folder.discard_unused()
+    runs = [read_run(folder.path) for folder in folders]
+    result = report.compare(
+        [run.report().to_json() for run in runs], [run.records() for run in runs]
+    )
     if as_json:
         emit(result)
     _tell(result)

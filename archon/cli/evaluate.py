@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from archon.cli.console import console, emit
 from archon.cli.exits import FAILED, INTERRUPTED, REQUIREMENT_MISSED
-from archon.cli.measure import Draws, accuracy_text, measure, measuring_options
-from archon.cli.options import command, models_by_role
+from archon.cli.measure import Measuring, accuracy_text, measure, measuring_options
+from archon.cli.options import command
 from archon.errors import UsageError
+
+if TYPE_CHECKING:
+    from archon.evals.run import Run
 
 
 @command
@@ -25,44 +26,39 @@ from archon.errors import UsageError
     help="Exit with code 100 where the accuracy is below, as accuracy=0.6.",
 )
 def evaluate(
-    arch: str,
-    bench: str,
-    models: Sequence[str],
-    limit: int | None,
-    seed: int,
-    epochs: int,
-    split: str,
-    data: str | None,
-    output: str | None,
-    require: str | None,
-    as_json: bool,
+    arch: str, bench: str, measuring: Measuring, require: str | None, as_json: bool
 ) -> int:
     """Measure the architecture ARCH on the benchmark BENCH."""
-    from archon.api import Loader, benchmark
+    from archon.api import Loader, run_folder
     from archon.cli.weights import open_all
-    from archon.evals.folder import RunFolder, read_report
+    from archon.evals.run import read_run
 
     required = None if require is None else _required_accuracy(require)
     loader = Loader()
-    architecture = loader.architecture(arch, models_by_role(models))
-    items = benchmark(bench, split=split, limit=limit, data=data)
-    architecture.check_examples(items.examples)
-    open_all(loader.lms)
-    folder = RunFolder.create(Path(output) if output else None, architecture.name)
+    architecture = loader.architecture(arch, measuring.models)
+    evaluation = measuring.evaluation(architecture, measuring.benchmark(bench))
+    folder = run_folder(measuring.output, architecture.name, resume=measuring.resume)
     interrupted = False
     try:
-        measure(architecture, loader.lms, items, folder, Draws(seed, epochs))
+        if not evaluation.is_finished_in(folder):
+            open_all(loader.lms)
+            measure(evaluation, loader.lms, folder)
     except KeyboardInterrupt:
+        if not folder.holds_run:
+            raise
         interrupted = True
-    report = read_report(folder.path)
+    finally:
+        folder.discard_unused()
+    run = read_run(folder.path)
+    report = run.report()
     if as_json:
-        emit(report)
-    _tell(report, folder.path)
+        emit(report.to_json())
+    _tell(report.to_json(), run)
     if interrupted:
         return INTERRUPTED
-    if report["num_errors"] == report["num_runs"]:
+    if report.num_errors == report.num_runs:
         return FAILED
-    if required is not None and report["accuracy"] < required:
+    if required is not None and (report.accuracy or 0) < required:
         console().print(f"below the required accuracy of {required:g}", style="red")
         return REQUIREMENT_MISSED
     return 0
@@ -85,7 +81,7 @@ def _required_accuracy(text: str) -> float:
     return value
 
 
-def _tell(report: dict[str, Any], folder: Path) -> None:
+def _tell(report: dict[str, Any], run: Run) -> None:
     """The result in a few lines."""
 
     def say(text: str, style: str | None = None) -> None:
@@ -102,12 +98,10 @@ def _tell(report: dict[str, Any], folder: Path) -> None:
     speed = f"{report['tokens_per_second']:.0f} tokens/s"
     say(f"cost {cost} tokens an answer, {report['wall_seconds']:.1f} s, {speed}")
     if report["num_errors"]:
-        say(f"{report['num_errors']} failed, the first: {_first_error(folder)}", "red")
-    say(f"run: {folder}")
+        say(f"{report['num_errors']} failed, the first: {_first_error(run)}", "red")
+    say(f"run: {run.path}")
 
 
-def _first_error(folder: Path) -> str:
-    from archon.evals.folder import read_records
-
-    errors = (record.error for record in read_records(folder))
+def _first_error(run: Run) -> str:
+    errors = (entry.record.error for entry in run.entries())
     return next((error for error in errors if error is not None), "")

@@ -3,27 +3,56 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from archon.cli.console import console
-from archon.cli.options import models_option, seed_option
+from archon.cli.options import models_by_role, models_option, seed_option
+from archon.errors import UsageError
 
 if TYPE_CHECKING:
     from archon.api import Benchmark
     from archon.evals.folder import RunFolder
     from archon.evals.report import Report
-    from archon.evals.runner import OnProgress, Progress
+    from archon.evals.runner import Evaluation, OnProgress, Progress
     from archon.graph.architecture import Architecture
     from archon.lm.lazy import LazyLM
 
 
+@dataclass(frozen=True)
+class Measuring:
+    """Which models, which items and which draws; where the run goes."""
+
+    models: dict[str, Any]
+    limit: int | None
+    seed: int
+    epochs: int
+    split: str
+    data: str | None
+    output: Path | None
+    resume: bool
+
+    def benchmark(self, ref: str) -> Benchmark:
+        """The items of a benchmark that are to be asked."""
+        from archon.api import benchmark
+
+        return benchmark(ref, split=self.split, limit=self.limit, data=self.data)
+
+    def evaluation(self, architecture: Architecture, items: Benchmark) -> Evaluation:
+        """Everything that is to be asked of an architecture."""
+        from archon.api import evaluation
+
+        return evaluation(architecture, items, seed=self.seed, epochs=self.epochs)
+
+
 def measuring_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Which models, which items and which draws."""
+    """The options of a ``Measuring``, which the command takes as ``measuring``."""
     options = (
         models_option,
         click.option("--limit", type=int, help="Take the first so many items of the split."),
@@ -42,47 +71,46 @@ def measuring_options(function: Callable[..., Any]) -> Callable[..., Any]:
             "--data", metavar="PATH", help="A JSONL file in the place of the card's own source."
         ),
         click.option("--output", metavar="FOLDER", help="Where the run goes; by default in runs/."),
+        click.option(
+            "--resume", is_flag=True, help="Go on with the run in --output, if there is one."
+        ),
     )
+
+    @functools.wraps(function)
+    def with_measuring(
+        models: Sequence[str], output: str | None, resume: bool, **options: Any
+    ) -> Any:
+        if resume and not output:
+            raise UsageError("--resume needs --output, which names the folder of the run")
+        chosen = {name: options.pop(name) for name in ("limit", "seed", "epochs", "split", "data")}
+        measuring = Measuring(
+            models=models_by_role(models),
+            output=Path(output) if output else None,
+            resume=resume,
+            **chosen,
+        )
+        return function(measuring=measuring, **options)
+
     for option in reversed(options):
-        function = option(function)
-    return function
+        with_measuring = option(with_measuring)
+    return with_measuring
 
 
-@dataclass(frozen=True)
-class Draws:
-    """How often, and on which draws, each item is asked."""
-
-    seed: int
-    epochs: int
-
-
-def measure(
-    architecture: Architecture,
-    lms: Sequence[LazyLM],
-    items: Benchmark,
-    folder: RunFolder,
-    draws: Draws,
-) -> Report:
+def measure(evaluation: Evaluation, lms: Sequence[LazyLM], folder: RunFolder) -> Report:
     """Evaluate with a progress bar; an interrupt leaves what is finished in the folder."""
-    from archon.api import aevaluate
+    from archon.evals.runner import evaluate
 
-    async def evaluate(on_progress: OnProgress) -> Report:
+    async def evaluate_and_close(on_progress: OnProgress) -> Report:
         try:
-            return await aevaluate(
-                architecture,
-                items,
-                folder,
-                seed=draws.seed,
-                epochs=draws.epochs,
-                on_progress=on_progress,
-            )
+            return await evaluate(evaluation, folder, on_progress=on_progress)
         finally:
             for lm in lms:
                 await lm.aclose()
 
     bar = _bar if console().is_terminal else _lines
-    with bar(architecture.name, len(items.items) * draws.epochs) as on_progress:
-        return asyncio.run(evaluate(on_progress))
+    num_runs = len(evaluation.items) * evaluation.epochs
+    with bar(evaluation.architecture.name, num_runs) as on_progress:
+        return asyncio.run(evaluate_and_close(on_progress))
 
 
 def percent(share: float | None) -> str:

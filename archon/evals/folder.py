@@ -3,71 +3,38 @@
 ::
 
     run.json        what was asked for, of which architecture and benchmark, on which machine
-    records.jsonl   one line an answer, written the moment that it is finished
-    traces.jsonl    one line an answer that did not fail: every prompt and completion behind it
-    report.json     the result, also of a run that was interrupted
+    journal         every finished answer with all that is behind it (``archon.evals.journal``)
+    report.json     the result so far, for scripts; it follows from the other two
+    ablations/      with ``--ablate``: a folder like this one for each node that was left out
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
 import re
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
-from io import FileIO
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-from archon.errors import SpecError, UsageError
+import filelock
+
+from archon.errors import StorageError, UsageError, os_reason
+from archon.evals.differences import differences
+from archon.evals.disk import write_json
 from archon.spec.messages import shown
-from archon.types import Usage
 
-RUN, RECORDS, TRACES, REPORT = "run.json", "records.jsonl", "traces.jsonl", "report.json"
-
-
-VERSION = 1
-"""Of the form of records."""
-
-
-@dataclass(frozen=True, slots=True)
-class Draw:
-    """One text that a node wrote, on its own: what it would have scored as the answer."""
-
-    value: str | None
-    score: int
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """What came of one item in one epoch."""
-
-    item: str
-    epoch: int
-    question: str
-    target: str
-    text: str | None
-    """The answer as the architecture gave it; None if it failed."""
-    value: str | None
-    score: int
-    explanation: str
-    cost_tokens: int
-    usage: Usage
-    seconds: float
-    error: str | None
-    """Why there is no answer; None if there is one."""
-    draws: Mapping[str, tuple[Draw, ...]] = field(default_factory=dict)
-    """Node → its texts in the order of their draws, for every node that writes candidates."""
-    version: int = VERSION
+RUN, JOURNAL, REPORT, ABLATIONS = "run.json", "journal", "report.json", "ablations"
+_LOCK = ".lock"
+_MOST_DIFFERENCES = 10
 
 
 class RunFolder:
-    """A run's folder while the run goes on."""
+    """A folder that is there, and holds a run or will."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, *, is_ours: bool = False) -> None:
+        self.path, self._is_ours = path, is_ours
 
     @classmethod
     def create(cls, path: Path | None, name: str) -> RunFolder:
@@ -81,172 +48,140 @@ class RunFolder:
         ------
         UsageError : the folder holds a run already, or cannot be made.
         """
+        if path is None:
+            return cls(_new_folder(Path("runs"), name), is_ours=True)
+        folder = cls.resume(path)
+        if folder.holds_run:
+            raise UsageError(
+                f"{path} holds a run already; choose another folder, or go on there with --resume"
+            )
+        return folder
+
+    @classmethod
+    def resume(cls, path: Path) -> RunFolder:
+        """The folder of a run that may have been begun; made where it is missing.
+
+        Raises
+        ------
+        UsageError : the folder cannot be made.
+        """
         try:
-            if path is None:
-                return cls(_new_folder(Path("runs"), name))
             path.mkdir(parents=True, exist_ok=True)
-            there = [file for file in (RUN, RECORDS, REPORT) if (path / file).exists()]
-        except (OSError, ValueError) as error:
-            where = path or Path("runs").absolute()
-            raise UsageError(f"cannot make the folder {where}: {_reason(error)}") from None
-        if there:
-            raise UsageError(f"{path} holds a run already ({there[0]}); choose another folder")
+        except OSError as error:
+            raise UsageError(f"cannot make the folder {path}: {os_reason(error)}") from None
+        except ValueError as error:  # a null byte
+            raise UsageError(f"cannot make the folder {shown(str(path))}: {error}") from None
         return cls(path)
+
+    def discard_unused(self) -> None:
+        """Remove a folder that got its name from us and nothing else."""
+        if self._is_ours:
+            with contextlib.suppress(OSError):  # it is not empty
+                self.path.rmdir()
+
+    @property
+    def holds_run(self) -> bool:
+        """Whether anything of a run is there."""
+        return any((self.path / name).exists() for name in (RUN, JOURNAL, REPORT))
+
+    @property
+    def journal(self) -> Path:
+        """The journal's path."""
+        return self.path / JOURNAL
+
+    def ablation(self, node: str) -> RunFolder:
+        """The folder of the run without a node, made where it is missing."""
+        return self.resume(self.path / ABLATIONS / node)
+
+    def read_run(self) -> dict[str, Any]:
+        """What was asked for.
+
+        Raises
+        ------
+        UsageError : the folder holds no run.
+        """
+        try:
+            data = json.loads((self.path / RUN).read_text(encoding="utf-8"))
+        except OSError as error:
+            reason = f"{self.path} holds no run: no {RUN} ({os_reason(error)})"
+            raise UsageError(reason) from None
+        except ValueError as error:
+            raise UsageError(f"{self.path / RUN} is damaged: {error}") from None
+        if not isinstance(data, dict) or "specification" not in data:
+            raise UsageError(f"{self.path / RUN} does not describe a run")
+        return data
+
+    def check_same(self, wanted: Mapping[str, Any], parts: tuple[str, ...]) -> None:
+        """Refuse to go on with a run that is not the one that is wanted.
+
+        Parameters
+        ----------
+        wanted : what ``begin`` would write.
+        parts : the keys of it that must be equal.
+
+        Raises
+        ------
+        UsageError : tells every place that differs.
+        """
+        there = self.read_run()
+        wanted = json.loads(json.dumps(wanted))
+        found = [
+            d for part in parts for d in differences(there.get(part), wanted[part], f"$.{part}")
+        ]
+        if found:
+            more = len(found) - _MOST_DIFFERENCES
+            lines = found[:_MOST_DIFFERENCES] + ([f"and {more} more"] if more > 0 else [])
+            raise UsageError(
+                f"{self.path} holds another run, which cannot be resumed as this one:\n  "
+                + "\n  ".join(lines)
+            )
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from writing here; the lock dies with its holder.
+
+        Raises
+        ------
+        UsageError : another process is writing.
+        StorageError : the lock cannot be made.
+        """
+        lock = filelock.FileLock(self.path / _LOCK)
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            raise UsageError(f"another process is writing the run {self.path}") from None
+        except OSError as error:
+            reason = f"cannot write {self.path / _LOCK}: {os_reason(error)}"
+            raise StorageError(reason) from None
+        try:
+            yield
+        finally:
+            lock.release()
 
     def write_run(self, data: Mapping[str, Any]) -> None:
         """Write down what was asked for."""
-        _write_json(self.path / RUN, data)
+        write_json(self.path / RUN, data)
 
     def write_report(self, data: Mapping[str, Any]) -> None:
         """Write the result."""
-        _write_json(self.path / REPORT, data)
-
-    def writer(self) -> RecordWriter:
-        """The writer of the run's records."""
-        return RecordWriter(self.path)
-
-
-class RecordWriter:
-    """Appends finished answers, each at once, so that a run that is killed keeps them.
-
-    Raises
-    ------
-    UsageError : a file cannot be written, because the disk is full for instance.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._records = self._open(RECORDS)
-        self._traces = self._open(TRACES)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        for file in (self._records, self._traces):
-            file.close()
-
-    def append(self, record: Record, trace: Mapping[str, Any] | None) -> None:
-        """Write an answer; the trace first, so that every record without an error has one."""
-        if trace is not None:
-            line = {"item": record.item, "epoch": record.epoch, "trace": trace}
-            self._write(self._traces, line)
-        self._write(self._records, asdict(record))
-
-    def _open(self, name: str) -> FileIO:
-        try:
-            return (self._path / name).open("ab", buffering=0)
-        except OSError as error:
-            raise UsageError(f"cannot write {self._path / name}: {_reason(error)}") from None
-
-    def _write(self, file: FileIO, data: Mapping[str, Any]) -> None:
-        line = json.dumps(data).encode() + b"\n"
-        try:
-            written = file.write(line)
-        except OSError as error:
-            raise UsageError(f"cannot write {file.name!s}: {_reason(error)}") from None
-        if written != len(line):
-            raise UsageError(f"cannot write {file.name!s}: the disk is full")
-
-
-# ------------------------------------------------------------------------------ reading it again
-
-
-def read_run(path: Path) -> dict[str, Any]:
-    """What was asked for in a run.
-
-    Raises
-    ------
-    UsageError : the folder holds no run.
-    """
-    return _read_json(path, RUN)
-
-
-def read_report(path: Path) -> dict[str, Any]:
-    """The result of a run.
-
-    Raises
-    ------
-    UsageError : the folder holds no report.
-    """
-    return _read_json(path, REPORT)
-
-
-def read_records(path: Path) -> Iterator[Record]:
-    """The records of a run in the order in which they were finished.
-
-    A last line without its end, left by a run that was killed while it wrote, is left out.
-
-    Raises
-    ------
-    UsageError : the folder holds no records.
-    SpecError : a line is no record.
-    """
-    file = path / RECORDS
-    try:
-        with file.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, start=1):
-                if line.endswith("\n"):
-                    yield _record(line, f"{file}:{number}")
-    except OSError as error:
-        raise UsageError(f"{path} holds no records of a run: {_reason(error)}") from None
-
-
-def _record(line: str, place: str) -> Record:
-    try:
-        data = json.loads(line)
-        draws = {
-            node: tuple(Draw(**draw) for draw in written) for node, written in data["draws"].items()
-        }
-        return Record(**{**data, "usage": Usage(**data["usage"]), "draws": draws})
-    except (ValueError, TypeError, KeyError, AttributeError):
-        raise SpecError(f"{shown(line.strip())} is no record of an answer", file=place) from None
-
-
-def _read_json(path: Path, name: str) -> dict[str, Any]:
-    try:
-        data = json.loads((path / name).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path} holds no readable {name}: {_reason(error)}") from None
-    if not isinstance(data, dict):
-        raise UsageError(f"{path / name} is not a JSON object")
-    return data
-
-
-# ------------------------------------------------------------------------------------- the disk
+        write_json(self.path / REPORT, data)
 
 
 def _new_folder(root: Path, name: str) -> Path:
     """A new folder named by the time in UTC and, made fit for any file system, ``name``."""
-    root.mkdir(parents=True, exist_ok=True)
     safe = re.sub(r"[^A-Za-z0-9._]+", "-", name)[:100].strip("-.")
     stem = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{safe}"
     number = 1
-    while True:
-        path = root / (stem if number == 1 else f"{stem}-{number}")
-        try:
-            path.mkdir()
-        except FileExistsError:
-            number += 1
-        else:
-            return path
-
-
-def _write_json(path: Path, data: Mapping[str, Any]) -> None:
-    """Write a file whole or not at all."""
-    part = path.with_name(f"{path.name}.part")
     try:
-        part.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
-        part.replace(path)
+        root.mkdir(parents=True, exist_ok=True)
+        while True:
+            path = root / (stem if number == 1 else f"{stem}-{number}")
+            try:
+                path.mkdir()
+            except FileExistsError:
+                number += 1
+            else:
+                return path
     except OSError as error:
-        raise UsageError(f"cannot write {path}: {_reason(error)}") from None
-
-
-def _reason(error: Exception) -> str:
-    code = getattr(error, "errno", None)
-    return os.strerror(code) if code else str(error)
+        reason = f"cannot make the folder {root.absolute()}: {os_reason(error)}"
+        raise UsageError(reason) from None

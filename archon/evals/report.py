@@ -10,7 +10,7 @@ from statistics import fmean
 from typing import Any
 
 from archon.errors import UsageError
-from archon.evals.folder import Record
+from archon.evals.records import Record
 from archon.evals.statistics import Interval, mean_interval, paired_interval, paired_p_value
 from archon.types import Usage
 

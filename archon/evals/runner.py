@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from archon.errors import UsageError
+from archon.errors import StorageError, UsageError
 from archon.evals.benchmarks import Item, Selection
-from archon.evals.description import Answerer, description, headings
-from archon.evals.folder import Draw, Record, RunFolder
+from archon.evals.description import IDENTITY, Answerer, description
+from archon.evals.folder import RunFolder
+from archon.evals.journal import JournalWriter, encode
+from archon.evals.records import Draw, Record
 from archon.evals.report import Report, Tally
+from archon.evals.run import read_run
 from archon.evals.scorers import Score, Scorer
 from archon.graph.architecture import Answer
-from archon.types import AnswerKind, Example, Question, Usage
+from archon.types import Example, Question, Usage
 
 DEFAULT_CONCURRENT_QUESTIONS = 64
 
@@ -37,181 +41,222 @@ class Progress:
 OnProgress = Callable[[Progress], None]
 
 
+@dataclass(frozen=True)
+class Evaluation:
+    """Everything that is to be asked of an architecture, and nothing of when and where.
+
+    Raises
+    ------
+    UsageError : a number makes no sense.
+    """
+
+    architecture: Answerer
+    items: Sequence[Item]
+    scorer: Scorer
+    selection: Selection
+    """Where the items come from."""
+    seed: int = 0
+    epochs: int = 1
+    examples: tuple[Example, ...] | None = None
+    """The benchmark's exemplar pool; None leaves the choice to the architecture."""
+    description: dict[str, Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or not self.items:
+            raise UsageError("an evaluation needs items and at least one epoch")
+        data = description(
+            self.architecture,
+            self.selection,
+            self.items,
+            seed=self.seed,
+            epochs=self.epochs,
+            examples=self.examples,
+        )
+        object.__setattr__(self, "description", data)
+
+    def is_finished_in(self, folder: RunFolder) -> bool:
+        """Whether the folder holds this very run with nothing left to ask.
+
+        Raises
+        ------
+        UsageError : it holds another run; tells where the two differ.
+        """
+        if not folder.holds_run:
+            return False
+        folder.check_same(self.description, IDENTITY)
+        run = read_run(folder.path)
+        return sum(1 for _ in run.entries()) == run.num_runs
+
+
 async def evaluate(
-    architecture: Answerer,
-    items: Sequence[Item],
-    scorer: Scorer,
-    *,
-    selection: Selection,
+    evaluation: Evaluation,
     folder: RunFolder,
-    seed: int = 0,
-    epochs: int = 1,
+    *,
     max_concurrent_questions: int = DEFAULT_CONCURRENT_QUESTIONS,
-    examples: tuple[Example, ...] | None = None,
     on_progress: OnProgress | None = None,
 ) -> Report:
-    """Ask every item ``epochs`` times and report how many answers were right.
+    """Ask what the folder does not hold yet, and report how many answers were right.
 
-    An item whose run fails is recorded with its error and counts as wrong. When the evaluation is
-    cancelled, what is finished stays in the folder, with a report on it.
+    An item whose run fails is recorded with its error and counts as wrong. Whatever stops the
+    evaluation, what is finished stays in the folder, and the same call goes on from there.
 
     Parameters
     ----------
-    selection : where the items come from; it goes into the run's folder and the report.
-    examples : the benchmark's exemplar pool; None leaves the choice to the architecture.
     on_progress : told after each finished run, in the event loop's thread.
 
     Raises
     ------
-    UsageError : a number makes no sense, or the folder cannot be written.
+    UsageError : the folder holds another run, or another process is writing it.
+    StorageError : the disk does not take what is finished.
     """
-    if epochs < 1 or max_concurrent_questions < 1 or not items:
-        raise UsageError("an evaluation needs items, at least one epoch and one question at once")
-    folder.write_run(
-        {
-            **description(architecture, selection),
-            "seed": seed,
-            "epochs": epochs,
-            "max_concurrent_questions": max_concurrent_questions,
-        }
-    )
-    asker = _Asker(architecture, scorer, selection.card.answer, examples, seed)
-    todo = [(item, epoch) for epoch in range(epochs) for item in items]
-    started, interrupted, tally = time.perf_counter(), True, Tally()
-    with folder.writer() as writer:
+    if max_concurrent_questions < 1:
+        raise UsageError("an evaluation needs at least one question at once")
+    with folder.locked():
+        if folder.holds_run:
+            folder.check_same(evaluation.description, IDENTITY)
+        else:
+            folder.write_run(evaluation.description)
+        run = read_run(folder.path)
+        try:
+            await _Sitting(evaluation, folder, on_progress).sit(max_concurrent_questions)
+        except BaseException:
+            with contextlib.suppress(StorageError):  # the journal has it all
+                folder.write_report(run.report().to_json())
+            raise
+        report = run.report()
+        folder.write_report(report.to_json())
+        return report
 
-        def keep(record: Record, trace: Mapping[str, Any] | None) -> None:
-            writer.append(record, trace)
-            tally.add(record)
-            if on_progress is not None:
-                on_progress(_progress(tally, len(todo), time.perf_counter() - started))
+
+class _Sitting:
+    """One stretch of work at a run: what is left to ask when it begins, and where it goes."""
+
+    def __init__(
+        self, evaluation: Evaluation, folder: RunFolder, on_progress: OnProgress | None
+    ) -> None:
+        self._evaluation, self._folder, self._on_progress = evaluation, folder, on_progress
+        self._specification: str = evaluation.description["digest"]
+        self._tally, self._number = Tally(), 1
+        done: set[tuple[str, int]] = set()
+        for entry in read_run(folder.path).entries():
+            self._tally.add(entry.record)
+            self._number = max(self._number, entry.sitting + 1)
+            done.add((entry.record.item, entry.record.epoch))
+        epochs, items = range(evaluation.epochs), evaluation.items
+        self._num_runs = len(items) * len(epochs)
+        self._todo = [(i, epoch) for epoch in epochs for i in items if (i.id, epoch) not in done]
+
+    async def sit(self, max_concurrent_questions: int) -> None:
+        """Ask everything that is to do, at most so many questions at once."""
+        if not self._todo:
+            return
+        waiting, started = iter(self._todo), time.perf_counter()
+        writer = JournalWriter(self._folder.journal)
+
+        async def work() -> None:
+            for item, epoch in waiting:
+                record, trace = await self._ask(item, epoch)
+                seconds = time.perf_counter() - started
+                line = encode(self._number, seconds, record, trace)
+                await asyncio.wrap_future(writer.append(line))
+                self._tally.add(record)
+                if self._on_progress is not None:
+                    self._on_progress(self._progress(seconds))
 
         try:
-            await _ask_all(asker, todo, max_concurrent_questions, keep)
-            interrupted = False
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(max_concurrent_questions, len(self._todo))):
+                    group.create_task(work())
+        except ExceptionGroup as errors:
+            raise _first(errors) from errors
         finally:
-            report = Report(
-                **headings(architecture, selection),
-                seed=seed,
-                epochs=epochs,
-                run=str(folder.path),
-                interrupted=interrupted,
-                **tally.results(time.perf_counter() - started),
-            )
-            folder.write_report(report.to_json())
-    return report
+            writer.close()
+
+    async def _ask(self, item: Item, epoch: int) -> tuple[Record, Mapping[str, Any] | None]:
+        """The record of one run of an item, and its trace if it gave an answer."""
+        evaluation, started = self._evaluation, time.perf_counter()
+        kind = evaluation.selection.card.answer
+        question = Question(item.question, answer=kind, examples=evaluation.examples)
+        try:
+            answer = await evaluation.architecture.answer(question, seed=evaluation.seed, run=epoch)
+            score = evaluation.scorer(answer.value, answer.text, item.target)
+            draws = _draws(answer, evaluation.scorer, item.target)
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # Something below was cancelled that nobody had asked to cancel: a failure like others.
+            return self._failure(item, epoch, error, time.perf_counter() - started), None
+        except Exception as error:
+            return self._failure(item, epoch, error, time.perf_counter() - started), None
+        return self._success(item, epoch, answer, score, draws), answer.trace.to_json()
+
+    def _success(
+        self,
+        item: Item,
+        epoch: int,
+        answer: Answer,
+        score: Score,
+        draws: Mapping[str, tuple[Draw, ...]],
+    ) -> Record:
+        return Record(
+            specification=self._specification,
+            item=item.id,
+            epoch=epoch,
+            question=item.question,
+            target=item.target,
+            text=answer.text,
+            value=score.answer,
+            score=score.value,
+            explanation=score.explanation,
+            cost_tokens=answer.cost_tokens,
+            usage=answer.usage,
+            seconds=answer.seconds,
+            error=None,
+            draws=draws,
+        )
+
+    def _failure(self, item: Item, epoch: int, error: BaseException, seconds: float) -> Record:
+        error = _first(error)
+        return Record(
+            specification=self._specification,
+            item=item.id,
+            epoch=epoch,
+            question=item.question,
+            target=item.target,
+            text=None,
+            value=None,
+            score=0,
+            explanation="failed",
+            cost_tokens=0,
+            usage=Usage(),
+            seconds=seconds,
+            error=f"{type(error).__name__}: {error}",
+        )
+
+    def _progress(self, seconds: float) -> Progress:
+        return Progress(
+            num_done=self._tally.num_runs,
+            num_runs=self._num_runs,
+            num_right=self._tally.right.total(),
+            num_errors=self._tally.num_errors,
+            generated_tokens=self._tally.usage.generated_tokens,
+            seconds=seconds,
+        )
 
 
-Keep = Callable[[Record, Mapping[str, Any] | None], None]
-
-
-async def _ask_all(
-    asker: _Asker, todo: Sequence[tuple[Item, int]], max_concurrent_questions: int, keep: Keep
-) -> None:
-    """Ask everything that is to do, at most so many questions at once."""
-    waiting = iter(todo)
-
-    async def work() -> None:
-        for item, epoch in waiting:
-            keep(*await asker.ask(item, epoch))
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(max_concurrent_questions, len(todo))):
-                group.create_task(work())
-    except ExceptionGroup as errors:
-        raise _first(errors) from errors
+def _draws(answer: Answer, scorer: Scorer, target: str) -> dict[str, tuple[Draw, ...]]:
+    """What each node wrote, scored as if it were the answer."""
+    draws: dict[str, tuple[Draw, ...]] = {}
+    for name, node in answer.trace.nodes.items():
+        written = (candidate for candidate in node.outputs if candidate.id.node == name)
+        scores = [scorer(c.value, c.text, target) for c in written]
+        if scores:
+            draws[name] = tuple(Draw(score.answer, score.value) for score in scores)
+    return draws
 
 
 def _first(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
-
-
-@dataclass(frozen=True, slots=True)
-class _Asker:
-    """Asks one item and scores what comes of it."""
-
-    architecture: Answerer
-    scorer: Scorer
-    kind: AnswerKind
-    examples: tuple[Example, ...] | None
-    seed: int
-
-    async def ask(self, item: Item, epoch: int) -> tuple[Record, Mapping[str, Any] | None]:
-        """The record of one run of an item, and its trace if it gave an answer."""
-        started = time.perf_counter()
-        question = Question(item.question, answer=self.kind, examples=self.examples)
-        try:
-            answer = await self.architecture.answer(question, seed=self.seed, run=epoch)
-            score = self.scorer(answer.value, answer.text, item.target)
-        except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                raise
-            # Something below was cancelled that nobody had asked to cancel: a failure like others.
-            return _failure(item, epoch, error, time.perf_counter() - started), None
-        except Exception as error:
-            return _failure(item, epoch, error, time.perf_counter() - started), None
-        draws = self._draws(answer, item.target)
-        return _success(item, epoch, answer, score, draws), answer.trace.to_json()
-
-    def _draws(self, answer: Answer, target: str) -> dict[str, tuple[Draw, ...]]:
-        """What each node wrote, scored as if it were the answer."""
-        draws: dict[str, tuple[Draw, ...]] = {}
-        for name, node in answer.trace.nodes.items():
-            written = (candidate for candidate in node.outputs if candidate.id.node == name)
-            scores = [self.scorer(c.value, c.text, target) for c in written]
-            if scores:
-                draws[name] = tuple(Draw(score.answer, score.value) for score in scores)
-        return draws
-
-
-def _success(
-    item: Item, epoch: int, answer: Answer, score: Score, draws: Mapping[str, tuple[Draw, ...]]
-) -> Record:
-    return Record(
-        item=item.id,
-        epoch=epoch,
-        question=item.question,
-        target=item.target,
-        text=answer.text,
-        value=score.answer,
-        score=score.value,
-        explanation=score.explanation,
-        cost_tokens=answer.cost_tokens,
-        usage=answer.usage,
-        seconds=answer.seconds,
-        error=None,
-        draws=draws,
-    )
-
-
-def _failure(item: Item, epoch: int, error: BaseException, seconds: float) -> Record:
-    error = _first(error)
-    return Record(
-        item=item.id,
-        epoch=epoch,
-        question=item.question,
-        target=item.target,
-        text=None,
-        value=None,
-        score=0,
-        explanation="failed",
-        cost_tokens=0,
-        usage=Usage(),
-        seconds=seconds,
-        error=f"{type(error).__name__}: {error}",
-    )
-
-
-def _progress(tally: Tally, num_runs: int, seconds: float) -> Progress:
-    return Progress(
-        num_done=tally.num_runs,
-        num_runs=num_runs,
-        num_right=tally.right.total(),
-        num_errors=tally.num_errors,
-        generated_tokens=tally.usage.generated_tokens,
-        seconds=seconds,
-    )

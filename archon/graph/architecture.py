@@ -7,10 +7,12 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 from archon.errors import GraphError, SpecError
 from archon.graph.budget import Meter
-from archon.graph.build import Graph
+from archon.graph.build import Graph, build
+from archon.graph.bypass import bypass
 from archon.graph.checks import AskingNode
 from archon.graph.executor import Run, execute
 from archon.graph.models import Models, ModelUse, NestedLM
@@ -25,6 +27,7 @@ from archon.spec.common import PromptSpec
 from archon.spec.messages import json_path
 from archon.spec.model import ModelCard
 from archon.types import (
+    AnswerKind,
     Candidate,
     Constraint,
     Event,
@@ -77,7 +80,7 @@ class Architecture:
         *,
         base_dir: Path | None = None,
     ) -> None:
-        self._graph = graph
+        self._graph, self._lms, self._base_dir = graph, dict(lms), base_dir
         self._prompts: dict[str, Prompt] = {}
         self._nodes: dict[str, GraphNode] = {}
         for name, node in graph.spec.nodes.items():
@@ -107,6 +110,48 @@ class Architecture:
     def spec(self) -> ArchitectureSpec:
         """What its file says."""
         return self._graph.spec
+
+    def specification(
+        self, answer: AnswerKind, examples: tuple[Example, ...] | None
+    ) -> dict[str, Any]:
+        """Everything that its answers depend on but question and seed, as plain data.
+
+        Whatever was named is resolved: cards, nested architectures, the words of the prompts. An
+        app's own model is null, as nothing is known of it.
+
+        Parameters
+        ----------
+        answer : the kind of answer that is asked for.
+        examples : the benchmark's exemplar pool, if it has one of its own.
+        """
+        models: dict[str, Any] = {}
+        for role, lm in self._lms.items():
+            card = self.cards.get(role)
+            if isinstance(lm, NestedLM):
+                models[role] = lm.specification(answer, examples)
+            else:
+                models[role] = None if card is None else card.model_dump(mode="json")
+        return {
+            "architecture": self.spec.model_dump(mode="json"),
+            "models": models,
+            "prompts": {
+                node: prompt.specification(answer, examples)
+                for node, prompt in self._prompts.items()
+            },
+        }
+
+    def without(self, node: str) -> Architecture:
+        """The same architecture with a node bypassed (``archon.graph.bypass``).
+
+        Raises
+        ------
+        GraphError : there is no such node, or what is left is no sound graph.
+        """
+        spec = bypass(self.spec, node)
+        capabilities = {role: lm.capabilities for role, lm in self._lms.items()}
+        return Architecture(
+            build(spec, capabilities), self._lms, self.cards, base_dir=self._base_dir
+        )
 
     def check_examples(self, examples: tuple[Example, ...] | None) -> None:
         """Refuse a benchmark's exemplar pool that is too small for some node's shots.

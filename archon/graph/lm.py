@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from archon.errors import UnsupportedError
 from archon.graph.architecture import Answer, Architecture
 from archon.graph.draws import DrawPlan, Member
@@ -9,8 +11,10 @@ from archon.graph.models import ModelUse
 from archon.lm.base import check_request
 from archon.lm.concurrency import run_all
 from archon.types import (
+    AnswerKind,
     Completion,
     Event,
+    Example,
     FinishReason,
     OnEvent,
     Question,
@@ -78,6 +82,12 @@ class ArchitectureLM:
     def members(self, sampling: SamplingParams) -> tuple[Member, ...]:
         """Its nodes as members of draw groups, when it is asked with this sampling."""
         return self.architecture.models.members(sampling)
+
+    def specification(
+        self, answer: AnswerKind, examples: tuple[Example, ...] | None
+    ) -> dict[str, Any]:
+        """What its answers depend on (``Architecture.specification``)."""
+        return self.architecture.specification(answer, examples)
 
     def placed(self, plan: DrawPlan) -> ArchitectureLM:
         """The same, taking its draws from the plan of the graph around it."""

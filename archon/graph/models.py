@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from archon.errors import GraphError, UnsupportedError
 from archon.graph.checks import AskingNode
@@ -14,7 +14,7 @@ from archon.lm.base import LM
 from archon.spec.architecture import ArchitectureSpec, FuserNode, GeneratorNode, ModelNode
 from archon.spec.messages import json_path
 from archon.spec.model import ModelCard
-from archon.types import DEFAULT_SAMPLING, SamplingParams
+from archon.types import DEFAULT_SAMPLING, AnswerKind, Example, SamplingParams
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,12 @@ class NestedLM(Protocol):
 
     def placed(self, plan: DrawPlan) -> LM:
         """The same, taking its draws from the plan of the graph around it."""
+        ...
+
+    def specification(
+        self, answer: AnswerKind, examples: tuple[Example, ...] | None
+    ) -> dict[str, Any]:
+        """What its answers depend on (``Architecture.specification``)."""
         ...
 
     def check_sampling(self, sampling: SamplingParams) -> None:

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from archon.errors import MissingExtraError, ModelError, require
+import filelock
+
+from archon.errors import MissingExtraError, ModelError
 from archon.spec.model import HubSource, LocalCard, PathSource, PypiSource
 from archon.weights import hub, wheels
 from archon.weights.cache import (
@@ -67,7 +69,6 @@ def identity(card: LocalCard, path: Path) -> str:
 @contextmanager
 def _lock(name: str, listen: OnProgress) -> Iterator[None]:
     """Hold the card's folder against other processes; the lock dies with its holder."""
-    filelock = require("filelock", "engine")
     folder = model_dir(name)
     folder.parent.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(folder.with_name(f".{folder.name}.lock"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import os
@@ -288,8 +289,8 @@ def test_an_interrupt_keeps_what_is_finished(cli: Cli, tmp_path: Path) -> None:
     command += ["--model", "solver=./slow.json", "--data", "items.jsonl", "--split", "test"]
     command += ["--output", "out", "--epochs", "100"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        records = Path("out", "records.jsonl")
-        while process.poll() is None and not (records.exists() and records.stat().st_size):
+        journal = Path("out", "journal")
+        while process.poll() is None and not (journal.exists() and journal.stat().st_size):
             time.sleep(0.02)
         os.kill(process.pid, signal.SIGINT)
         stdout, stderr = process.communicate(timeout=60)
@@ -297,7 +298,97 @@ def test_an_interrupt_keeps_what_is_finished(cli: Cli, tmp_path: Path) -> None:
     assert b"Traceback" not in stderr
     report = json.loads(stdout)
     assert report["interrupted"]
-    assert report["num_runs"] == len(records.read_text().splitlines()) > 0
+    assert report["num_runs"] == len(cli.json("export", "out")["records"]) > 0
+
+
+def test_a_run_is_resumed_and_comes_out_as_if_it_had_never_stopped(cli: Cli) -> None:
+    arguments = ["eval", "best-of-n", "smoke", *SCRIPTED, "--model", "judge=scripted"]
+    arguments += ["--data", "items.jsonl", "--split", "test", "--epochs", "2", "--resume"]
+    whole = cli.json(*arguments, "--output", "whole")
+    assert not whole["interrupted"]
+    journal = Path("whole", "journal").read_bytes()
+    Path("half").mkdir()
+    Path("half", "run.json").write_bytes(Path("whole", "run.json").read_bytes())
+    Path("half", "journal").write_bytes(journal[: len(journal) // 2])
+    resumed = cli.json(*arguments, "--output", "half")
+    assert resumed["num_runs"] == whole["num_runs"]
+    assert cli("export", "whole") == 0
+    expected = [{**json.loads(line), "seconds": 0} for line in cli.stdout.splitlines()]
+    assert cli("export", "half") == 0
+    assert [{**json.loads(line), "seconds": 0} for line in cli.stdout.splitlines()] == expected
+    written = Path("half", "journal").read_bytes()
+    assert cli.json(*arguments, "--output", "half")["num_runs"] == whole["num_runs"]
+    assert Path("half", "journal").read_bytes() == written
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        (["--seed", "5"], "$.specification.seed: 0 there, 5 now"),
+        (["--limit", "2"], "$.items.count: "),
+        (["--epochs", "3"], "$.epochs: 1 there, 3 now"),
+        (["--split", "search"], "$.items.split: 'select' there, 'search' now"),
+        (["--data", "other.jsonl"], "$.items.digest"),
+        (["--model", "solver=slow.json"], "$.specification.models.solver.delay_seconds"),
+    ],
+)
+def test_a_changed_run_is_not_resumed(cli: Cli, changed: list[str], told: str) -> None:
+    Path("slow.json").write_text(
+        json.dumps({"name": "scripted", "backend": "scripted", "delay_seconds": 0.001})
+    )
+    rows = Path("items.jsonl").read_text().splitlines()
+    Path("other.jsonl").write_text("\n".join([rows[-1].replace("What", "Which"), *rows[:-1]]))
+    start = ["eval", "single", "smoke", "--data", "items.jsonl", "--output", "out"]
+    assert cli(*start, *SCRIPTED) == 0
+    model = [] if "--model" in changed else SCRIPTED
+    assert cli(*start, *model, *changed, "--resume") == 2
+    assert "holds another run" in cli.stderr
+    assert told in cli.stderr
+
+
+def test_resuming_needs_a_folder(cli: Cli) -> None:
+    assert cli("eval", "single", "smoke", *SCRIPTED, "--resume") == 2
+    assert "--resume needs --output" in cli.stderr
+
+
+def test_a_comparison_is_resumed_where_it_was_stopped(cli: Cli) -> None:
+    pytest.importorskip("scipy")
+    arguments = ["compare", "single", "self-consistency", "-b", "smoke", *SCRIPTED]
+    arguments += ["--data", "items.jsonl", "--output", "out", "--resume"]
+    first = cli.json(*arguments)
+    journal = Path("out", "2-self-consistency", "journal")
+    journal.write_bytes(journal.read_bytes()[:-100])
+    again = cli.json(*arguments)
+    assert again["pairs"] == first["pairs"]
+    assert [row["num_runs"] for row in again["rows"]] == [row["num_runs"] for row in first["rows"]]
+
+
+def test_export_as_csv_has_a_row_for_each_answer(cli: Cli) -> None:
+    arguments = ["eval", "self-consistency", "smoke", *SCRIPTED, "--data", "items.jsonl"]
+    assert cli(*arguments, "--output", "out") == 0
+    assert cli("export", "out", "--format", "csv", "--output", "out.csv") == 0
+    with Path("out.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    records = cli.json("export", "out", "--traces")["records"]
+    assert [row["item"] for row in rows] == [record["item"] for record in records]
+    assert {row["draft.num_draws"] for row in rows} == {"8"}
+    assert records[0]["trace"]["nodes"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["nowhere"], "nowhere holds no run"),
+        (["out", "--format", "csv", "--traces"], "do not fit into CSV"),
+        (["out", "--format", "csv", "--json"], "--json prints one object"),
+        (["out", "--output", "no/such/file"], "cannot write no/such/file"),
+    ],
+)
+def test_export_tells_what_cannot_be_done(cli: Cli, arguments: list[str], told: str) -> None:
+    start = ["eval", "single", "smoke", *SCRIPTED, "--data", "items.jsonl", "--output", "out"]
+    assert cli(*start) == 0
+    assert cli("export", *arguments) in (1, 2)
+    assert told in cli.stderr
 
 
 # ---------------------------------------------------------------------------------------- serve

@@ -8,11 +8,11 @@ from types import SimpleNamespace
 from typing import Any
 
 from archon.evals.benchmarks import Item, Selection
-from archon.evals.folder import Record
+from archon.evals.records import Record
 from archon.graph.architecture import Answer
 from archon.spec.architecture import ArchitectureSpec
 from archon.spec.benchmark import BenchmarkCard
-from archon.spec.model import ModelCard, ScriptedCard
+from archon.spec.model import ScriptedCard
 from archon.types import Question, Usage
 
 CARD = BenchmarkCard.model_validate({"version": 1, "name": "sums", "source": {"jsonl": "x"}})
@@ -28,6 +28,7 @@ def make_items(count: int) -> list[Item]:
 def make_record(item: str, score: int, epoch: int = 0, error: str | None = None) -> Record:
     """A record of an answer, or of a failure."""
     return Record(
+        specification="0" * 32,
         item=item,
         epoch=epoch,
         question="?",
@@ -59,12 +60,19 @@ class FakeArchitecture:
                 "output": "draft",
             }
         )
-        card = ScriptedCard(name="scripted", backend="scripted")
-        self.cards: dict[str, ModelCard | None] = {"solver": card, "inner": None, "own": None}
 
     @property
     def name(self) -> str:
         return self.spec.name
+
+    def specification(self, answer: str, examples: Any) -> dict[str, Any]:
+        card = ScriptedCard(name="scripted", backend="scripted").model_dump(mode="json")
+        inner = {"architecture": {"name": "single"}, "models": {}, "prompts": {}}
+        return {
+            "architecture": self.spec.model_dump(mode="json"),
+            "models": {"solver": card, "inner": inner, "own": None},
+            "prompts": {},
+        }
 
     async def answer(self, question: Question, *, seed: int = 0, run: int = 0) -> Answer:
         self.asked.append((question, seed, run))

@@ -8,7 +8,7 @@ import pytest
 from eval_doubles import make_record
 
 from archon.errors import UsageError
-from archon.evals.folder import Record
+from archon.evals.records import Record
 from archon.evals.report import Tally, compare
 from archon.evals.statistics import paired_interval
 

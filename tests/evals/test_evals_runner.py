@@ -13,16 +13,42 @@ from eval_doubles import CARD, SELECTION, USAGE, FakeArchitecture, echo, make_it
 
 from archon.errors import LMError, ScoringError, UsageError
 from archon.evals.benchmarks import Selection
-from archon.evals.folder import RunFolder, read_records, read_report, read_run
+from archon.evals.folder import RunFolder
+from archon.evals.records import Record
 from archon.evals.report import Report
-from archon.evals.runner import Progress, evaluate
-from archon.evals.scorers import Score, number_exact
+from archon.evals.run import read_run
+from archon.evals.runner import Evaluation, OnProgress, Progress, evaluate
+from archon.evals.scorers import Score, Scorer, number_exact
 from archon.types import Example, Question
 
 
-async def run(architecture: FakeArchitecture, count: int, path: Path, **options: Any) -> Report:
-    options = {"selection": SELECTION, "folder": RunFolder.create(path, "x"), **options}
-    return await evaluate(architecture, make_items(count), number_exact, **options)
+async def run(
+    architecture: FakeArchitecture,
+    count: int,
+    path: Path,
+    *,
+    scorer: Scorer = number_exact,
+    selection: Selection = SELECTION,
+    max_concurrent_questions: int = 64,
+    on_progress: OnProgress | None = None,
+    **draws: Any,
+) -> Report:
+    evaluation = Evaluation(architecture, make_items(count), scorer, selection, **draws)
+    return await evaluate(
+        evaluation,
+        RunFolder.resume(path),
+        max_concurrent_questions=max_concurrent_questions,
+        on_progress=on_progress,
+    )
+
+
+def records_of(path: Path) -> list[Record]:
+    return read_run(path).records()
+
+
+def report_file(path: Path) -> dict[str, Any]:
+    data: dict[str, Any] = json.loads((path / "report.json").read_text(encoding="utf-8"))
+    return data
 
 
 def right_below(limit: int) -> FakeArchitecture:
@@ -47,7 +73,7 @@ async def test_the_report_counts_what_was_right_and_what_it_cost(tmp_path: Path)
 
 async def test_the_reports_json_has_the_promised_keys_and_is_in_the_folder(tmp_path: Path) -> None:
     report = await run(right_below(1), 2, tmp_path)
-    data = read_report(tmp_path)
+    data = report_file(tmp_path)
     assert data == json.loads(json.dumps(report.to_json()))
     assert {
         "architecture", "benchmark", "split", "num_items", "num_errors", "accuracy",
@@ -62,12 +88,13 @@ async def test_the_reports_json_has_the_promised_keys_and_is_in_the_folder(tmp_p
 async def test_the_folder_says_what_was_run(tmp_path: Path) -> None:
     selection = Selection(CARD, "test", 2, Path("mine.jsonl"))
     await run(right_below(9), 2, tmp_path, selection=selection, seed=5, epochs=2)
-    data = read_run(tmp_path)
-    assert data["architecture"]["nodes"]["draft"]["samples"] == 1
-    assert data["models"]["solver"]["backend"] == "scripted"
-    assert data["benchmark"]["name"] == "sums"
-    assert (data["split"], data["limit"], data["data"]) == ("test", 2, "mine.jsonl")
-    assert (data["seed"], data["epochs"]) == (5, 2)
+    data = read_run(tmp_path).description
+    specification = data["specification"]
+    assert specification["architecture"]["nodes"]["draft"]["samples"] == 1
+    assert specification["models"]["solver"]["backend"] == "scripted"
+    assert specification["benchmark"]["name"] == "sums"
+    assert (data["items"]["split"], data["limit"], data["data"]) == ("test", 2, "mine.jsonl")
+    assert (specification["seed"], data["epochs"], data["items"]["count"]) == (5, 2, 2)
     assert data["versions"]["python"]
     assert data["machine"]["platform"]
     assert data["start_time"].endswith("+00:00")
@@ -75,14 +102,16 @@ async def test_the_folder_says_what_was_run(tmp_path: Path) -> None:
 
 async def test_every_answer_has_a_record_and_a_trace(tmp_path: Path) -> None:
     await run(right_below(2), 3, tmp_path)
-    records = sorted(read_records(tmp_path), key=lambda record: record.item)
+    records = records_of(tmp_path)
     assert [record.item for record in records] == ["item-0", "item-1", "item-2"]
     assert [record.score for record in records] == [1, 1, 0]
     assert records[2].question == "What is 2?"
     assert (records[2].target, records[2].text, records[2].value) == ("2", "-1", "-1")
     assert "'-1' is not '2'" in records[2].explanation
-    lines = (tmp_path / "traces.jsonl").read_text(encoding="utf-8").splitlines()
-    assert sorted(json.loads(line)["item"] for line in lines) == ["item-0", "item-1", "item-2"]
+    traces = {entry.record.item: entry.trace for entry in read_run(tmp_path).entries()}
+    assert traces == {
+        "item-0": {"said": "What is 0?"}, "item-1": {"said": "What is 1?"}, "item-2": {"said": "-1"}
+    }  # fmt: skip
 
 
 async def test_a_failing_item_is_recorded_and_counts_as_wrong(tmp_path: Path) -> None:
@@ -94,7 +123,7 @@ async def test_a_failing_item_is_recorded_and_counts_as_wrong(tmp_path: Path) ->
     report = await run(FakeArchitecture(reply), 4, tmp_path)
     assert (report.num_items, report.num_errors, report.accuracy) == (4, 2, 0.5)
     assert report.cost_tokens == 15
-    errors = {record.item: record.error for record in read_records(tmp_path) if record.error}
+    errors = {record.item: record.error for record in records_of(tmp_path) if record.error}
     assert errors == {"item-3": "LMError: server gone", "item-2": "ValueError: ours"}
 
 
@@ -102,10 +131,7 @@ async def test_an_answer_that_cannot_be_scored_is_a_failure(tmp_path: Path) -> N
     def scorer(value: str | None, text: str, target: str) -> Score:
         raise ScoringError("no way to tell")
 
-    folder = RunFolder.create(tmp_path, "x")
-    report = await evaluate(
-        FakeArchitecture(echo), make_items(2), scorer, selection=SELECTION, folder=folder
-    )
+    report = await run(FakeArchitecture(echo), 2, tmp_path, scorer=scorer)
     assert (report.num_errors, report.accuracy) == (2, 0)
 
 
@@ -164,8 +190,8 @@ async def test_a_cancelled_evaluation_keeps_what_is_finished(tmp_path: Path) -> 
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert len(list(read_records(tmp_path))) == 3
-    report = read_report(tmp_path)
+    assert len(records_of(tmp_path)) == 3
+    report = report_file(tmp_path)
     assert (report["interrupted"], report["num_items"], report["accuracy"]) == (True, 3, 1.0)
     assert len(asyncio.all_tasks()) == 1
 
@@ -183,7 +209,7 @@ async def test_cancelled_before_the_first_answer_the_report_has_no_accuracy(tmp_
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    report = read_report(tmp_path)
+    report = report_file(tmp_path)
     assert (report["num_items"], report["accuracy"], report["accuracy_interval"]) == (0, None, None)
 
 
@@ -191,9 +217,11 @@ async def test_an_error_outside_the_items_ends_the_run_as_itself(tmp_path: Path)
     def on_progress(progress: Progress) -> None:
         raise UsageError("no more")
 
+    options: dict[str, Any] = {"max_concurrent_questions": 4, "on_progress": on_progress}
     with pytest.raises(UsageError, match="no more"):
-        await run(FakeArchitecture(echo), 40, tmp_path, on_progress=on_progress)
-    assert read_report(tmp_path)["interrupted"]
+        await run(FakeArchitecture(echo), 40, tmp_path, **options)
+    assert report_file(tmp_path)["interrupted"]
+    assert read_run(tmp_path).report().interrupted
 
 
 @pytest.mark.parametrize(
@@ -201,6 +229,6 @@ async def test_an_error_outside_the_items_ends_the_run_as_itself(tmp_path: Path)
 )
 def test_an_evaluation_of_nothing_is_refused(tmp_path: Path, options: dict[str, int]) -> None:
     options = {"count": 1, **options}
-    with pytest.raises(UsageError, match="needs items"):
+    with pytest.raises(UsageError, match=r"an evaluation needs (items|at least one question)"):
         asyncio.run(run(FakeArchitecture(echo), path=tmp_path, **options))
     assert not list(tmp_path.iterdir())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from archon.errors import GraphError
 from archon.graph.exemplars import default_pool, load_pool
@@ -77,6 +78,16 @@ class Prompt:
         if self._shots > len(pool):
             reason = f"{self._shots} shots are asked for, but the pool has {len(pool)} examples"
             raise GraphError(reason)
+
+    def specification(
+        self, answer: AnswerKind, examples: tuple[Example, ...] | None
+    ) -> dict[str, Any]:
+        """The words that come before and around the question, as plain data."""
+        opening = self._opening(Question("", answer=answer, examples=examples))
+        return {
+            "opening": [[message.role, message.content] for message in opening],
+            "text": self._template.wording(answer) if self._template else self._text,
+        }
 
     def messages(
         self,

@@ -1,0 +1,67 @@
+"""A run as rows for other programs: JSON Lines, or CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from archon.evals.journal import Entry
+from archon.evals.records import Record
+
+_NESTED = ("usage", "draws")
+
+
+def json_lines(entries: Iterable[Entry], *, traces: bool = False) -> Iterator[str]:
+    """One JSON object a line for each answer: the record, and with ``traces`` what is behind it.
+
+    Keys that hold times contain ``seconds``; nothing names the run or its folder.
+    """
+    for entry in entries:
+        row = entry.record.to_json()
+        if traces:
+            row["trace"] = entry.trace
+        yield json.dumps(row) + "\n"
+
+
+def csv_lines(records: Iterable[Record]) -> Iterator[str]:
+    """A line of names, and one for each answer; counts of tokens are columns of their own.
+
+    A node's draws are given as how many it wrote and how many of them were right.
+    """
+    rows = [_flat(record) for record in records]
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, names or ["item"], restval="", lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        yield _taken(buffer)
+        writer.writerow(row)
+    yield _taken(buffer)
+
+
+def _flat(record: Record) -> dict[str, Any]:
+    data = record.to_json()
+    row = {name: value for name, value in data.items() if name not in _NESTED}
+    row.update(data["usage"])
+    for node, draws in record.draws.items():
+        row[f"{node}.num_draws"] = len(draws)
+        row[f"{node}.num_right"] = sum(draw.score for draw in draws)
+    return {name: _cell(value) for name, value in row.items()}
+
+
+def _cell(value: Any) -> Any:
+    """A spreadsheet must not take a model's text for a formula, nor fail on half a character."""
+    if isinstance(value, str):
+        text = value.encode("utf-8", "replace").decode()
+        return f"'{text}" if text.startswith(("=", "+", "@", "\t", "\r")) else text
+    return value
+
+
+def _taken(buffer: io.StringIO) -> str:
+    text = buffer.getvalue()
+    buffer.seek(0)
+    buffer.truncate()
+    return text

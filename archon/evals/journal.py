@@ -1,0 +1,186 @@
+"""The journal of a run: every finished answer on disk, whatever happens next.
+
+One line an entry::
+
+    LENGTH CRC32 STAMP⇥RECORD⇥TRACE
+
+LENGTH counts the bytes after the second space, CRC32 is theirs in eight hex digits, and the three
+parts are JSON, in which neither tabs nor ends of lines can stand for themselves: the sitting in
+which the answer was finished and when, the record, and every prompt and completion behind it
+(``null`` for a failure). A line that is not whole, or not what its checksum says, is no entry.
+
+Only one process writes, from one thread, and an entry counts as written once the disk has it:
+entries that come while the disk is busy share the next flush.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import threading
+import zlib
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from archon.errors import StorageError, os_reason
+from archon.evals.disk import sync_folder
+from archon.evals.records import Record
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One finished answer."""
+
+    sitting: int
+    """A run that was stopped and resumed has several; the first is 1."""
+    sitting_seconds: float
+    """How far into its sitting the answer was finished."""
+    record: Record
+    trace_json: bytes
+
+    @property
+    def trace(self) -> Mapping[str, Any] | None:
+        """Every prompt and completion behind the answer (``Trace.to_json``); None if it failed."""
+        trace: Mapping[str, Any] | None = json.loads(self.trace_json)
+        return trace
+
+
+def encode(
+    sitting: int, sitting_seconds: float, record: Record, trace: Mapping[str, Any] | None
+) -> bytes:
+    """The line of an entry."""
+    stamp = {"sitting": sitting, "sitting_seconds": round(sitting_seconds, 3)}
+    payload = b"\t".join(json.dumps(part).encode() for part in (stamp, record.to_json(), trace))
+    return b"%d %08x %b\n" % (len(payload), zlib.crc32(payload), payload)
+
+
+def decode(line: bytes) -> Entry | None:
+    """The entry of a line; None where the line is not whole or was damaged."""
+    length, _, rest = line.partition(b" ")
+    checksum, _, payload = rest.partition(b" ")
+    if not payload.endswith(b"\n"):
+        return None
+    payload = payload[:-1]
+    if length != b"%d" % len(payload) or checksum != b"%08x" % zlib.crc32(payload):
+        return None
+    stamp_json, record_json, trace_json = payload.split(b"\t")
+    stamp = json.loads(stamp_json)
+    record = Record.from_json(json.loads(record_json))
+    return Entry(stamp["sitting"], stamp["sitting_seconds"], record, trace_json)
+
+
+def read_entries(path: Path) -> Iterator[Entry]:
+    """The entries of a journal, each identity once, in the order in which they were finished.
+
+    A torn last line and damaged ones are left out: ``evaluate`` asks their items again.
+
+    Raises
+    ------
+    StorageError : the file cannot be read.
+    ValueError : an entry is of a version that is not known here.
+    """
+    seen: set[tuple[str, str, int]] = set()
+    try:
+        with path.open("rb") as lines:
+            for line in lines:
+                entry = decode(line)
+                if entry is not None and entry.record.identity not in seen:
+                    seen.add(entry.record.identity)
+                    yield entry
+    except OSError as error:
+        raise StorageError(f"cannot read {path}: {os_reason(error)}") from None
+
+
+class JournalWriter:
+    """Appends entries; a torn end that an earlier sitting left is cut off first.
+
+    Raises
+    ------
+    StorageError : the file cannot be opened or written, because the disk is full for instance.
+        What was written before stays, and no part of an entry does.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            self._end = _whole_lines(self._file)
+            os.ftruncate(self._file, self._end)
+            os.lseek(self._file, self._end, os.SEEK_SET)
+            sync_folder(path.parent)
+        except OSError as error:
+            raise self._error(error) from None
+        self._lines: queue.SimpleQueue[tuple[bytes, Future[None]] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="journal", daemon=True)
+        self._thread.start()
+
+    def append(self, line: bytes) -> Future[None]:
+        """Write a line of ``encode``; the future is done when it is on the disk."""
+        written: Future[None] = Future()
+        # A future that is running cannot be cancelled by whoever waits for it.
+        written.set_running_or_notify_cancel()
+        self._lines.put((line, written))
+        return written
+
+    def close(self) -> None:
+        """Return when everything appended is on the disk, or has failed."""
+        self._lines.put(None)
+        self._thread.join()
+        os.close(self._file)
+
+    def _work(self) -> None:
+        while (first := self._lines.get()) is not None:
+            batch, is_last = [first], False
+            while not self._lines.empty():
+                more = self._lines.get()
+                if more is None:
+                    is_last = True
+                    break
+                batch.append(more)
+            self._keep(batch)
+            if is_last:
+                return
+
+    def _keep(self, batch: list[tuple[bytes, Future[None]]]) -> None:
+        try:
+            self._write(b"".join(line for line, _ in batch))
+        except OSError as error:
+            for _, written in batch:
+                written.set_exception(self._error(error))
+        else:
+            for _, written in batch:
+                written.set_result(None)
+
+    def _write(self, lines: bytes) -> None:
+        rest = memoryview(lines)
+        try:
+            while rest:
+                rest = rest[os.write(self._file, rest) :]
+            os.fsync(self._file)
+        except OSError:
+            os.ftruncate(self._file, self._end)
+            os.lseek(self._file, self._end, os.SEEK_SET)
+            raise
+        self._end += len(lines)
+
+    def _error(self, error: OSError) -> StorageError:
+        return StorageError(f"cannot write {self._path}: {os_reason(error)}")
+
+
+_BLOCK = 1 << 16
+
+
+def _whole_lines(file: int) -> int:
+    """The bytes of a file up to the end of its last whole line."""
+    end = os.lseek(file, 0, os.SEEK_END)
+    while end > 0:
+        start = max(0, end - _BLOCK)
+        newline = os.pread(file, end - start, start).rfind(b"\n")
+        if newline >= 0:
+            return start + newline + 1
+        end = start
+    return 0

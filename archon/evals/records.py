@@ -1,0 +1,73 @@
+"""What is kept of one item in one epoch, and the same as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from archon.types import Usage
+
+VERSION = 1
+"""Of the form of records."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """One text that a node wrote, on its own: what it would have scored as the answer."""
+
+    value: str | None
+    score: int
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What came of one item in one epoch."""
+
+    specification: str
+    """Digest of all that determines the answer but the item and the epoch."""
+    item: str
+    epoch: int
+    question: str
+    target: str
+    text: str | None
+    """The answer as the architecture gave it; None if it failed."""
+    value: str | None
+    score: int
+    explanation: str
+    cost_tokens: int
+    usage: Usage
+    seconds: float
+    error: str | None
+    """Why there is no answer; None if there is one."""
+    draws: Mapping[str, tuple[Draw, ...]] = field(default_factory=dict)
+    """Node → its texts in the order of their draws, for every node that writes candidates."""
+    version: int = VERSION
+
+    @property
+    def identity(self) -> tuple[str, str, int]:
+        """No two records of one thing have the same."""
+        return (self.specification, self.item, self.epoch)
+
+    def to_json(self) -> dict[str, Any]:
+        """The record as plain data; keys that hold times contain ``seconds``."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Record:
+        """The record that ``to_json`` made.
+
+        Raises
+        ------
+        ValueError : the data is of another form, or of a version that is not known here.
+        """
+        try:
+            if data["version"] != VERSION:
+                raise ValueError(f"records of version {data['version']} are not known here")
+            draws = {
+                node: tuple(Draw(**draw) for draw in written)
+                for node, written in data["draws"].items()
+            }
+            return cls(**{**data, "usage": Usage(**data["usage"]), "draws": draws})
+        except (TypeError, KeyError, AttributeError) as error:
+            raise ValueError(f"no record of an answer: {error}") from None

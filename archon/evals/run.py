@@ -1,0 +1,91 @@
+"""A run read again, finished or not: what was asked, every answer, and the result."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from archon.errors import SpecError
+from archon.evals.description import headings
+from archon.evals.folder import ABLATIONS, RunFolder
+from archon.evals.journal import Entry, read_entries
+from archon.evals.records import Record
+from archon.evals.report import Report, Tally
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run on disk.
+
+    ::
+
+        run = archon.read_run("runs/20260102-120000-single")
+        wrong = [record for record in run.records() if not record.score]
+        print(run.report().accuracy, len(wrong))
+    """
+
+    path: Path
+    description: dict[str, Any]
+    """What was asked for, of which architecture and benchmark, where (``run.json``)."""
+
+    def entries(self) -> Iterator[Entry]:
+        """Every finished answer with its trace, in the order in which they were finished.
+
+        Raises
+        ------
+        StorageError : the journal cannot be read.
+        SpecError : it was written by a version that is not known here.
+        """
+        journal = RunFolder(self.path).journal
+        if not journal.exists():  # stopped before the first answer
+            return
+        try:
+            yield from read_entries(journal)
+        except ValueError as error:
+            raise SpecError(str(error), file=str(journal)) from None
+
+    def sorted_entries(self) -> list[Entry]:
+        """All entries, sorted by item and epoch; their traces stay undecoded."""
+        return sorted(self.entries(), key=lambda entry: (entry.record.item, entry.record.epoch))
+
+    def records(self) -> list[Record]:
+        """The records, sorted by item and epoch."""
+        return [entry.record for entry in self.sorted_entries()]
+
+    def report(self) -> Report:
+        """The result so far."""
+        tally = Tally()
+        seconds: dict[int, float] = {}
+        for entry in self.entries():
+            tally.add(entry.record)
+            seconds[entry.sitting] = max(entry.sitting_seconds, seconds.get(entry.sitting, 0.0))
+        return Report(
+            **headings(self.description),
+            run=str(self.path),
+            interrupted=tally.num_runs < self.num_runs,
+            **tally.results(sum(seconds.values())),
+        )
+
+    @property
+    def num_runs(self) -> int:
+        """The answers that it has when it is finished: items times epochs."""
+        return int(self.description["items"]["count"] * self.description["epochs"])
+
+    def ablations(self) -> dict[str, Run]:
+        """Node → the run without it, for a run that was made with ``--ablate``."""
+        nodes = self.description["specification"]["architecture"]["nodes"]
+        folders = {node: self.path / ABLATIONS / node for node in nodes}
+        return {node: read_run(path) for node, path in folders.items() if path.is_dir()}
+
+
+def read_run(path: Path | str) -> Run:
+    """The run in a folder, finished or not.
+
+    Raises
+    ------
+    UsageError : the folder holds no run.
+    """
+    path = Path(path)
+    return Run(path, RunFolder(path).read_run())

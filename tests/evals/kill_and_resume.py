@@ -1,0 +1,104 @@
+"""A run that is killed at random moments and resumed, until all is done; then another one.
+
+Called as ``python kill_and_resume.py FOLDER KILLS SEED``. Each sitting is a process of its own,
+forked from this one, that tells through a pipe which answers it was told are kept. Whatever is
+found to be wrong is raised.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import select
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from archon import api
+from archon.evals.folder import RunFolder
+from archon.evals.run import read_run
+from archon.evals.runner import Evaluation, Progress, evaluate
+
+ITEMS = 40
+MAX_SECONDS = 0.25
+
+
+def make_evaluation() -> Evaluation:
+    card = {"name": "slow", "backend": "scripted", "delay_seconds": 0.002}
+    architecture = api.load("best-of-n", models={"solver": card, "judge": card})
+    return api.evaluation(architecture, api.benchmark("arithmetic", limit=ITEMS), epochs=2)
+
+
+def sit(evaluation: Evaluation, folder: Path, told: int) -> None:
+    """One sitting; a byte goes to ``told`` for every answer that counts as kept."""
+
+    def on_progress(progress: Progress) -> None:
+        os.write(told, b".")
+
+    asyncio.run(
+        evaluate(
+            evaluation,
+            RunFolder.resume(folder),
+            max_concurrent_questions=8,
+            on_progress=on_progress,
+        )
+    )
+
+
+def start_and_kill(evaluation: Evaluation, folder: Path, seconds: float) -> tuple[bool, int]:
+    """Whether a sitting came to its end within the time, and the answers that it told of."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reading)
+        sit(evaluation, folder, writing)
+        os._exit(0)
+    os.close(writing)
+    watch = os.pidfd_open(child)
+    select.select([watch], [], [], seconds)
+    os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    with os.fdopen(reading, "rb") as pipe:
+        told = len(pipe.read())
+    os.close(watch)
+    return os.waitstatus_to_exitcode(status) == 0, told
+
+
+def without_times(folder: Path) -> list[dict[str, Any]]:
+    """The records as they must come out however often the run was stopped."""
+    rows = [record.to_json() for record in read_run(folder).records()]
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
+
+
+def main(root: Path, kills: int, seed: int) -> None:
+    rng, evaluation = random.Random(seed), make_evaluation()
+    whole = root / "whole"
+    _, writing = os.pipe()
+    child = os.fork()  # threads of a sitting must not be there when the next process is forked
+    if child == 0:
+        sit(evaluation, whole, writing)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    expected = without_times(whole)
+    assert len(expected) == 2 * ITEMS
+
+    killed = runs = 0
+    while killed < kills:
+        folder, kept = root / f"run-{runs}", 0
+        while True:
+            finished, told = start_and_kill(evaluation, folder, rng.uniform(0, MAX_SECONDS))
+            found = len(list(read_run(folder).entries())) if (folder / "run.json").exists() else 0
+            assert found >= kept + told, "an answer that counted as kept is gone"
+            kept = found
+            if finished:
+                break
+            killed += 1
+        assert without_times(folder) == expected, "the records differ from an uninterrupted run's"
+        runs += 1
+    print(f"{killed} kills, {runs} runs")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
