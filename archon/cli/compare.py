@@ -52,7 +52,8 @@ def compare(
     for number, architecture in enumerate(architectures, start=1):
         path = Path(output) / f"{number}-{architecture.name}" if output else None
         folders.append(RunFolder.create(path, architecture.name))
-        measure(architecture, loader.lms, items, folders[-1], Draws(seed, epochs))
+        place = f"{number} of {len(architectures)}"
+        measure(architecture, loader.lms, items, folders[-1], Draws(seed, epochs), place)
     paths = [folder.path for folder in folders]
     result = report.compare([read_report(p) for p in paths], [read_records(p) for p in paths])
     if as_json:

@@ -25,13 +25,18 @@ class Progress:
     """How far an evaluation is."""
 
     num_done: int
-    """Finished runs of items."""
+    """Finished runs of items, those of earlier sittings included."""
     num_runs: int
     """All runs of items: items times epochs."""
     num_right: int
     num_errors: int
     generated_tokens: int
     seconds: float
+    """Of this sitting."""
+    tally: Tally
+    """What all of this is counted from, and the interval of the accuracy; it goes on counting."""
+    num_kept: int = 0
+    """Of ``num_done``, those that earlier sittings had finished."""
 
 
 OnProgress = Callable[[Progress], None]
@@ -214,4 +219,5 @@ def _progress(tally: Tally, num_runs: int, seconds: float) -> Progress:
         num_errors=tally.num_errors,
         generated_tokens=tally.usage.generated_tokens,
         seconds=seconds,
+        tally=tally,
     )
