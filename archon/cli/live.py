@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -48,7 +49,9 @@ async def followed(
     max_concurrent_questions : as many questions are asked at once.
     """
     state = State(title, num_runs, lms, max_concurrent_questions)
-    show = _display if console().is_interactive else _lines
+    # A log that tells much writes lines of its own, which would tear a display.
+    is_quiet = not logging.getLogger().isEnabledFor(logging.INFO)
+    show = _display if console().is_interactive and is_quiet else _lines
 
     async def refresh_often(refresh: Callable[[], None]) -> None:
         while True:
@@ -223,7 +226,12 @@ class Display:
         bar.add_column(no_wrap=True)
         bar.add_row(
             Text(state.title, style="bold"),
-            ProgressBar(total=state.num_runs, completed=state.num_done),
+            ProgressBar(
+                total=state.num_runs,
+                completed=state.num_done,
+                complete_style="green",
+                finished_style="green",
+            ),
             f"{state.num_done}/{state.num_runs}",
             Text(", ".join(times if width >= 60 else times[-1:]), style="cyan"),
         )
