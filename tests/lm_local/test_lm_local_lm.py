@@ -54,7 +54,8 @@ async def test_usage_counts_prompt_cache_and_tokens(lm: LocalLM) -> None:
 
 
 async def test_its_status_is_the_engine_s(lm: LocalLM) -> None:
-    [completion] = await lm.generate(Request((Message("user", "hello"),)))
+    request = Request((Message("user", "hello"),), sampling=SamplingParams(max_tokens=20))
+    [completion] = await lm.generate(request)
     assert lm.status() == lm.worker.engine.status()
     assert lm.status().generated_tokens >= completion.usage.generated_tokens > 0
 
