@@ -220,7 +220,7 @@ class Display:
         if left is not None and state.num_done < state.num_runs:
             times.append(f"{duration(left)} left")
         bar = Table.grid(padding=(0, 1), expand=True)
-        bar.add_column(no_wrap=True, overflow="ellipsis", max_width=max(8, width // 3))
+        bar.add_column(no_wrap=True, overflow="ellipsis", max_width=max(8, 2 * width // 5))
         bar.add_column(ratio=1)
         bar.add_column(no_wrap=True)
         bar.add_column(no_wrap=True)
