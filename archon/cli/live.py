@@ -126,8 +126,8 @@ class State:
         self.statuses = [(name, status) for name, status in found if status is not None]
         opened = [status for _, status in self.statuses if status.doing != "loading"]
         if opened:
-            counted = sum(status.generated_tokens for status in opened)
-            self._generated_tokens = max(counted, self._generated_tokens or 0)
+            so_far = sum(status.generated_tokens for status in opened)
+            self._generated_tokens = max(so_far, self._generated_tokens or 0)
         told = self.progress.generated_tokens if self.progress else 0
         self._pace.note(
             self._clock(), told if self._generated_tokens is None else self._generated_tokens
@@ -172,14 +172,13 @@ class State:
         return parts
 
 
-def doings(status: ModelStatus) -> list[Part]:
+def doings(status: ModelStatus) -> list[str]:
     """What a model is doing, the most telling first."""
     if status.doing == "loading":
-        return [("loading", "")]
+        return ["loading"]
     if status.doing == "calling":
         told = [f"{counted(status.num_running, 'call')} under way"]
-        told += [f"{status.num_waiting} waiting"] if status.num_waiting else []
-        return [(part, "") for part in told]
+        return [*told, f"{status.num_waiting} waiting"] if status.num_waiting else told
     told = []
     if status.num_running:
         told.append(f"{counted(status.num_running, 'text')} decoding")
@@ -190,7 +189,7 @@ def doings(status: ModelStatus) -> list[Part]:
         told.append(f"cache {100 * status.cache_used:.0f} % full")
     if status.cached_prompt_share is not None:
         told.append(f"{100 * status.cached_prompt_share:.0f} % of prompt tokens cached")
-    return [(part, "") for part in told]
+    return told
 
 
 def counted(count: int, noun: str) -> str:
@@ -239,7 +238,8 @@ class Display:
         under_way = f"{counted(state.num_under_way, 'question')} under way"
         yield fitted("", [*state.results(), (under_way, "")], width)
         for name, status in state.statuses:
-            yield fitted(f"{name}: ", doings(status), width, style="dim")
+            parts = ((words, "") for words in doings(status))
+            yield fitted(f"{name}: ", parts, width, style="dim")
 
 
 def fitted(start: str, parts: Iterable[Part], width: int, style: str = "") -> Text:
@@ -278,8 +278,7 @@ class Lines:
         self._state.look()
         if self._state.seconds - self._said_at >= LINE_SECONDS:
             models = [
-                f"{name}: " + ", ".join(words for words, _ in doings(status))
-                for name, status in self._state.statuses
+                f"{name}: {', '.join(doings(status))}" for name, status in self._state.statuses
             ]
             self._tell(models)
 
