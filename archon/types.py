@@ -223,6 +223,25 @@ class NodeFinished:
 Event = TokenDelta | NodeStarted | NodeFinished
 OnEvent = Callable[[Event], None]
 
+
+@dataclass(frozen=True, slots=True)
+class ModelStatus:
+    """What a model is doing at one moment, for people who wait for it."""
+
+    doing: Literal["loading", "decoding", "calling"]
+    """Loading its weights, decoding in the local engine, or calling a server."""
+    num_running: int = 0
+    """Texts that decode, or calls that are under way."""
+    num_waiting: int = 0
+    """Prompts that are not computed yet, or calls that no place is free for."""
+    generated_tokens: int = 0
+    """Tokens drawn since the model was opened."""
+    cache_used: float | None = None
+    """Share of the engine's cache that live texts hold."""
+    cached_prompt_share: float | None = None
+    """Share of the prompts' tokens that were in the cache when the prompts came."""
+
+
 # --------------------------------------------------------------------- what flows through a graph
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from archon.cli.console import console, emit
-from archon.cli.measure import Measuring, accuracy_text, measure, measuring_options
+from archon.cli.measure import Measuring, Work, accuracy_text, measure, measuring_options
 from archon.cli.options import command
 from archon.errors import UsageError
 
@@ -23,7 +23,6 @@ def compare(archs: Sequence[str], bench: str, measuring: Measuring, as_json: boo
     --model changes the role wherever an architecture has it; --output holds a folder for each.
     """
     from archon.api import Loader, run_folder
-    from archon.cli.weights import open_all
     from archon.evals import report
     from archon.evals.run import read_run
 
@@ -33,25 +32,18 @@ def compare(archs: Sequence[str], bench: str, measuring: Measuring, as_json: boo
     architectures = loader.architectures(archs, measuring.models)
     items = measuring.benchmark(bench)
     evaluations = [measuring.evaluation(architecture, items) for architecture in architectures]
-    folders = []
-    for number, architecture in enumerate(architectures, start=1):
-        output = measuring.output
-        path = None if output is None else output / f"{number}-{architecture.name}"
-        folders.append(run_folder(path, architecture.name, resume=measuring.resume))
+    works = []
+    for number, evaluation in enumerate(evaluations, start=1):
+        name = architectures[number - 1].name
+        path = None if measuring.output is None else measuring.output / f"{number}-{name}"
+        folder = run_folder(path, name, resume=measuring.resume)
+        works.append(Work(evaluation, folder, f"{number} of {len(archs)}: {name}"))
     try:
-        left = [
-            (evaluation, folder)
-            for evaluation, folder in zip(evaluations, folders, strict=True)
-            if not evaluation.is_finished_in(folder)
-        ]
-        if left:
-            open_all(loader.lms)
-        for evaluation, folder in left:
-            measure(evaluation, loader.lms, folder)
+        measure(works, loader.lms)
     finally:
-        for folder in folders:
-            folder.discard_unused()
-    runs = [read_run(folder.path) for folder in folders]
+        for work in works:
+            work.folder.discard_unused()
+    runs = [read_run(work.folder.path) for work in works]
     result = report.compare(
         [run.report().to_json() for run in runs], [run.records() for run in runs]
     )

@@ -32,3 +32,15 @@ def megabytes(num_bytes: int) -> str:
     ('98 MB', '1117 MB')
     """
     return f"{num_bytes / 1e6:.0f} MB"
+
+
+def with_interval(share: float | None, interval: tuple[float, float] | None) -> str:
+    """A share and its interval as people read them.
+
+    >>> with_interval(0.425, (0.285, 0.578)), with_interval(None, None)
+    ('42.5 % [28.5, 57.8]', '–')
+    """
+    if share is None or interval is None:
+        return "–"
+    low, high = interval
+    return f"{100 * share:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"

@@ -8,7 +8,7 @@ import click
 
 from archon.cli.console import console, emit
 from archon.cli.exits import FAILED, INTERRUPTED, REQUIREMENT_MISSED
-from archon.cli.measure import Measuring, accuracy_text, measure, measuring_options
+from archon.cli.measure import Measuring, Work, accuracy_text, measure, measuring_options
 from archon.cli.options import command
 from archon.errors import UsageError
 
@@ -30,7 +30,6 @@ def evaluate(
 ) -> int:
     """Measure the architecture ARCH on the benchmark BENCH."""
     from archon.api import Loader, run_folder
-    from archon.cli.weights import open_all
     from archon.evals.run import read_run
 
     required = None if require is None else _required_accuracy(require)
@@ -40,9 +39,7 @@ def evaluate(
     folder = run_folder(measuring.output, architecture.name, resume=measuring.resume)
     interrupted = False
     try:
-        if not evaluation.is_finished_in(folder):
-            open_all(loader.lms)
-            measure(evaluation, loader.lms, folder)
+        measure([Work(evaluation, folder, architecture.name)], loader.lms)
     except KeyboardInterrupt:
         if not folder.holds_run:
             raise

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from archon.cli.console import console
+from archon.cli.console import with_interval
 from archon.cli.options import models_by_role, models_option, seed_option
 from archon.errors import UsageError
 
 if TYPE_CHECKING:
     from archon.api import Benchmark
     from archon.evals.folder import RunFolder
-    from archon.evals.report import Report
-    from archon.evals.runner import Evaluation, OnProgress, Progress
+    from archon.evals.runner import Evaluation
     from archon.graph.architecture import Architecture
     from archon.lm.lazy import LazyLM
 
@@ -96,72 +94,44 @@ def measuring_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return with_measuring
 
 
-def measure(evaluation: Evaluation, lms: Sequence[LazyLM], folder: RunFolder) -> Report:
-    """Evaluate with a progress bar; an interrupt leaves what is finished in the folder."""
-    from archon.evals.runner import evaluate
+@dataclass(frozen=True)
+class Work:
+    """An evaluation, the folder that it goes into, and what people see it called."""
 
-    async def evaluate_and_close(on_progress: OnProgress) -> Report:
+    evaluation: Evaluation
+    folder: RunFolder
+    title: str
+
+
+def measure(works: Sequence[Work], lms: Sequence[LazyLM]) -> None:
+    """Evaluate one after another what is not finished, and show how it goes.
+
+    The models are made ready once, before the first question. An interrupt leaves what is finished
+    in the folders.
+    """
+    from archon.cli.live import followed
+    from archon.cli.weights import open_all
+    from archon.evals.runner import DEFAULT_CONCURRENT_QUESTIONS, evaluate
+
+    left = [work for work in works if not work.evaluation.is_finished_in(work.folder)]
+    if not left:
+        return
+    open_all(lms)
+
+    async def evaluate_all() -> None:
         try:
-            return await evaluate(evaluation, folder, on_progress=on_progress)
+            for work in left:
+                num_runs = len(work.evaluation.items) * work.evaluation.epochs
+                following = followed(work.title, num_runs, lms, DEFAULT_CONCURRENT_QUESTIONS)
+                async with following as on_progress:
+                    await evaluate(work.evaluation, work.folder, on_progress=on_progress)
         finally:
             for lm in lms:
                 await lm.aclose()
 
-    bar = _bar if console().is_terminal else _lines
-    num_runs = len(evaluation.items) * evaluation.epochs
-    with bar(evaluation.architecture.name, num_runs) as on_progress:
-        return asyncio.run(evaluate_and_close(on_progress))
-
-
-def percent(share: float | None) -> str:
-    """A share as people read it."""
-    return "–" if share is None else f"{100 * share:.1f} %"
+    asyncio.run(evaluate_all())
 
 
 def accuracy_text(report: dict[str, Any]) -> str:
     """Accuracy and its 95 % interval."""
-    if report["accuracy_interval"] is None:
-        return "–"
-    low, high = report["accuracy_interval"]
-    return f"{percent(report['accuracy'])} [{100 * low:.1f}, {100 * high:.1f}]"
-
-
-@contextmanager
-def _bar(name: str, num_runs: int) -> Iterator[OnProgress]:
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[told]}"),
-        TimeRemainingColumn(),
-    )
-    with Bar(*columns, console=console(), transient=True) as bar:
-        task = bar.add_task(name, total=num_runs, told="")
-
-        def on_progress(progress: Progress) -> None:
-            bar.update(task, completed=progress.num_done, told=_told(progress))
-
-        yield on_progress
-
-
-@contextmanager
-def _lines(name: str, num_runs: int) -> Iterator[OnProgress]:
-    tenth = 0
-
-    def on_progress(progress: Progress) -> None:
-        nonlocal tenth
-        if 10 * progress.num_done // num_runs > tenth:
-            tenth = 10 * progress.num_done // num_runs
-            console().print(f"{name}: {progress.num_done} of {num_runs}, {_told(progress)}")
-
-    yield on_progress
-
-
-def _told(progress: Progress) -> str:
-    accuracy = percent(progress.num_right / progress.num_done if progress.num_done else None)
-    errors = f", {progress.num_errors} failed" if progress.num_errors else ""
-    speed = progress.generated_tokens / progress.seconds if progress.seconds else 0
-    return f"accuracy {accuracy}{errors}, {speed:.0f} tokens/s"
+    return with_interval(report["accuracy"], report["accuracy_interval"])

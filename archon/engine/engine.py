@@ -23,6 +23,7 @@ from archon.engine.scheduler import Batch, Scheduler
 from archon.engine.sequence import FinishReason, Generation, GenerationRequest, Prompt, Sequence
 from archon.engine.span import SpanDecoder
 from archon.errors import ContextLengthError, EngineError
+from archon.types import ModelStatus
 
 _T = TypeVar("_T")
 Row = tuple[Sequence, int]
@@ -69,10 +70,26 @@ class Engine:
         self.failed: dict[Prompt, EngineError] = {}
         """Requests that a step had to give up, for the caller to take out."""
         self._searches: dict[Prompt, BeamSearch] = {}
+        self._num_drawn = 0
 
     @property
     def has_work(self) -> bool:
         return self.scheduler.has_work
+
+    def status(self) -> ModelStatus:
+        """What it is doing; any thread may ask, and counts then differ by a step at most."""
+        scheduler = self.scheduler
+        num_prompt_tokens = scheduler.num_prompt_tokens
+        return ModelStatus(
+            "decoding",
+            num_running=len(scheduler.running),
+            num_waiting=len(scheduler.arrived) + len(scheduler.prefilling),
+            generated_tokens=self._num_drawn,
+            cache_used=1 - scheduler.memory.num_available / self.cache.num_blocks,
+            cached_prompt_share=(
+                scheduler.num_cached_tokens / num_prompt_tokens if num_prompt_tokens else None
+            ),
+        )
 
     def add(self, request: GenerationRequest) -> Prompt:
         """Take a request in; the returned prompt is its handle.
@@ -202,6 +219,7 @@ class Engine:
             for logits_V, mask in zip(logits, masks, strict=True)
         ]
         tokens = self.decoder.sample(allowed, rules, noise)
+        self._num_drawn += len(tokens)
         for sequence, token in zip(sequences, tokens, strict=True):
             if sequence.matcher is None:
                 sequence.take(token)
@@ -248,6 +266,7 @@ class Engine:
         """Let the beams of a search go on by a token, or end it."""
         search, num_cached = self._searches[prompt], beams[0].num_cached
         running = search.advance(beams, logits_BV)
+        self._num_drawn += len(running)
         if running:
             children = self.scheduler.branch([beams[c.beam] for c in running])
             for child, continuation in zip(children, running, strict=True):

@@ -69,6 +69,8 @@ class Scheduler:
         """Taken by those that run; a beam search takes one for every beam from the start."""
         self.preempted: list[Sequence] = []
         """By order of starting."""
+        self.num_prompt_tokens = self.num_cached_tokens = 0
+        """Of all prompts admitted so far, and those of them that were in the cache then."""
         self._numbers, self._tickets = count(), count()
 
     @property
@@ -234,6 +236,8 @@ class Scheduler:
             self.arrived.remove(prompt)
             self.admitted[prompt] = None
             prompt.num_computed = len(path) * BLOCK_SIZE
+            self.num_prompt_tokens += prompt.num_tokens
+            self.num_cached_tokens += prompt.num_computed
             prompt.num_cached = min(prompt.num_cached, prompt.num_computed)
             if prompt.num_computed < prompt.num_needed:
                 self.prefilling[prompt] = None

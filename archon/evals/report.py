@@ -91,16 +91,25 @@ class Tally:
         """Item → the share of its runs that were right."""
         return {item: self.right[item] / runs for item, runs in self.runs.items()}
 
+    @property
+    def accuracy(self) -> float | None:
+        """Mean over items of the share of right answers; None if nothing was finished."""
+        return fmean(self.item_means.values()) if self.runs else None
+
+    @property
+    def accuracy_interval(self) -> Interval | None:
+        """95 % interval of ``accuracy``, items being the units of chance."""
+        return mean_interval(list(self.item_means.values()), self.num_runs) if self.runs else None
+
     def results(self, wall_seconds: float) -> dict[str, Any]:
         """The fields of a ``Report`` that follow from the records."""
-        means = list(self.item_means.values())
         answers = self.num_runs - self.num_errors
         return {
-            "num_items": len(means),
+            "num_items": len(self.runs),
             "num_runs": self.num_runs,
             "num_errors": self.num_errors,
-            "accuracy": fmean(means) if means else None,
-            "accuracy_interval": mean_interval(means, self.num_runs) if means else None,
+            "accuracy": self.accuracy,
+            "accuracy_interval": self.accuracy_interval,
             "cost_tokens": self.cost_tokens / answers if answers else None,
             "total_cost_tokens": self.cost_tokens,
             "usage": self.usage,

@@ -29,13 +29,18 @@ class Progress:
     """How far an evaluation is."""
 
     num_done: int
-    """Finished runs of items."""
+    """Finished runs of items, those of earlier sittings included."""
     num_runs: int
     """All runs of items: items times epochs."""
     num_right: int
     num_errors: int
     generated_tokens: int
     seconds: float
+    """Of this sitting."""
+    tally: Tally
+    """What all of this is counted from, and the interval of the accuracy; it goes on counting."""
+    num_kept: int = 0
+    """Of ``num_done``, those that earlier sittings had finished."""
 
 
 OnProgress = Callable[[Progress], None]
@@ -143,13 +148,15 @@ class _Sitting:
             self._number = max(self._number, entry.sitting + 1)
             done.add((entry.record.item, entry.record.epoch))
         epochs, items = range(evaluation.epochs), evaluation.items
-        self._num_runs = len(items) * len(epochs)
+        self._num_runs, self._num_kept = len(items) * len(epochs), len(done)
         self._todo = [(i, epoch) for epoch in epochs for i in items if (i.id, epoch) not in done]
 
     async def sit(self, max_concurrent_questions: int) -> None:
         """Ask everything that is to do, at most so many questions at once."""
         if not self._todo:
             return
+        if self._num_kept and self._on_progress is not None:
+            self._on_progress(self._progress(0.0))
         waiting, started = iter(self._todo), time.perf_counter()
         writer = JournalWriter(self._folder.journal)
 
@@ -242,6 +249,8 @@ class _Sitting:
             num_errors=self._tally.num_errors,
             generated_tokens=self._tally.usage.generated_tokens,
             seconds=seconds,
+            tally=self._tally,
+            num_kept=self._num_kept,
         )
 
 

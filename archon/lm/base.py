@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Protocol, runtime_checkable
 
 from archon.errors import UnsupportedError
-from archon.types import Completion, OnEvent, Request
+from archon.types import Completion, ModelStatus, OnEvent, Request
 
 CAPABILITIES: dict[str, str] = {
     "chat": "reads turns of a conversation through a chat template",
@@ -69,3 +69,9 @@ async def close(lm: LM) -> None:
     aclose = getattr(lm, "aclose", None)
     if aclose is not None:
         await aclose()
+
+
+def status_of(lm: LM) -> ModelStatus | None:
+    """What an LM is doing, if it has a ``status`` that tells; any thread may ask, at any time."""
+    status = getattr(lm, "status", None)
+    return None if status is None else status()

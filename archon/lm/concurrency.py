@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
+import threading
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -31,6 +33,28 @@ class PerLoop(Generic[T]):
     def pop(self) -> T | None:
         """Forget and return the running loop's value, or None where it has none."""
         return self._values.pop(asyncio.get_running_loop(), None)
+
+
+class Gauge:
+    """A number that goes up and down, in the threads of any number of event loops."""
+
+    def __init__(self) -> None:
+        self.value = 0
+        self._lock = threading.Lock()
+
+    def add(self, amount: int) -> None:
+        """Change the number."""
+        with self._lock:
+            self.value += amount
+
+    @contextmanager
+    def one_more(self) -> Iterator[None]:
+        """One more while the block runs."""
+        self.add(1)
+        try:
+            yield
+        finally:
+            self.add(-1)
 
 
 async def run_all(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:

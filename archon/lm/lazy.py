@@ -9,9 +9,9 @@ from pathlib import Path
 from weakref import WeakValueDictionary
 
 from archon.lm import factory
-from archon.lm.base import LM, close
+from archon.lm.base import LM, close, status_of
 from archon.spec.model import LocalCard, ModelCard, PathSource
-from archon.types import Completion, OnEvent, Request
+from archon.types import Completion, ModelStatus, OnEvent, Request
 
 
 class LazyLM:
@@ -48,6 +48,13 @@ class LazyLM:
             if self._lm is None:
                 self._lm = factory.open_lm(self.card, self.base_dir)
             return self._lm
+
+    def status(self) -> ModelStatus | None:
+        """What the model is doing, being opened included; None where nothing is known of it."""
+        lm = self._lm
+        if lm is not None:
+            return status_of(lm)
+        return ModelStatus("loading") if self._lock.locked() else None
 
     async def aclose(self) -> None:
         """Close the model; the next request opens it again."""

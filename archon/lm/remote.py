@@ -22,7 +22,7 @@ import httpx
 
 from archon.errors import LMError, UsageError
 from archon.lm.base import check_request
-from archon.lm.concurrency import PerLoop, run_all
+from archon.lm.concurrency import Gauge, PerLoop, run_all
 from archon.lm.digest import draw_number, prompt_digest
 from archon.lm.protocol import Reply, read_chunk, read_reply, request_body
 from archon.lm.retry import Backoff, Clock, retrying
@@ -37,11 +37,13 @@ from archon.spec.model import OpenAICard
 from archon.types import (
     DEFAULT_SAMPLING,
     Completion,
+    ModelStatus,
     OnEvent,
     Request,
     SamplingParams,
     TokenDelta,
     Usage,
+    total_usage,
 )
 
 _SEED_BITS = 31  # some servers keep seeds in 32 bits with a sign
@@ -80,6 +82,7 @@ class RemoteLM:
         self._clock = clock or Clock()
         self._backoff = backoff or Backoff()
         self._slots = PerLoop(lambda: asyncio.Semaphore(card.max_concurrency))
+        self._waiting, self._running, self._generated_tokens = Gauge(), Gauge(), Gauge()
         self._transport = Transport(
             card.base_urls,
             api_key,
@@ -108,6 +111,15 @@ class RemoteLM:
         )
         return [completion for group in groups for completion in group]
 
+    def status(self) -> ModelStatus:
+        """How many calls are under way; see ``archon.lm.base.status_of``."""
+        return ModelStatus(
+            "calling",
+            num_running=self._running.value,
+            num_waiting=self._waiting.value,
+            generated_tokens=self._generated_tokens.value,
+        )
+
     async def aclose(self) -> None:
         """Close the connections that belong to the running event loop."""
         await self._transport.aclose()
@@ -130,15 +142,23 @@ class RemoteLM:
             stream_options=None if on_event is None else {"include_usage": True},
         )
         content = json.dumps(body, allow_nan=False).encode()
-        async with self._slots.get():
-            reply = await retrying(
-                lambda: self._attempt(content, draws, on_event),
-                name=self.card.name,
-                timeout_seconds=self.card.timeout_seconds,
-                backoff=self._backoff,
-                clock=self._clock,
-            )
-        return _completions(reply, draws, request.logprobs, prompt)
+        slots = self._slots.get()
+        with self._waiting.one_more():
+            await slots.acquire()
+        try:
+            with self._running.one_more():
+                reply = await retrying(
+                    lambda: self._attempt(content, draws, on_event),
+                    name=self.card.name,
+                    timeout_seconds=self.card.timeout_seconds,
+                    backoff=self._backoff,
+                    clock=self._clock,
+                )
+        finally:
+            slots.release()
+        completions = _completions(reply, draws, request.logprobs, prompt)
+        self._generated_tokens.add(total_usage(completions).generated_tokens)
+        return completions
 
     async def _attempt(self, body: bytes, draws: range, on_event: OnEvent | None) -> Reply:
         """One try; a server that cannot be reached is passed over for the next."""

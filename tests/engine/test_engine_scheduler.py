@@ -381,3 +381,16 @@ def test_on_token_sees_every_token_and_may_end_its_own_draw(decoder: Decoder) ->
     assert [len(g.token_ids) for g in draws] == [12, 3, 12]
     assert [g.finish_reason for g in draws] == ["length", "stop", "length"]
     assert [g.draw for g in draws] == [7, 8, 9]
+
+
+def test_the_status_tells_who_runs_and_who_waits(decoder: Decoder) -> None:
+    engine = tiny_engine(decoder, max_sequences=2, max_step_tokens=96)
+    for seed in range(3):
+        engine.add(make_request(prompt_of(80, seed=seed), draws=(0, 1)))
+    assert (engine.status().num_running, engine.status().num_waiting) == (0, 3)
+    engine.step()
+    assert (engine.status().num_running, engine.status().num_waiting) == (2, 2)
+    while engine.has_work:
+        engine.step()
+    assert (engine.status().num_running, engine.status().num_waiting) == (0, 0)
+    assert engine.status().generated_tokens == 6 * 12

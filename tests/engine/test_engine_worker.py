@@ -22,6 +22,7 @@ from archon.engine.decoder import Decoder
 from archon.engine.sequence import GenerationRequest
 from archon.engine.worker import EngineWorker
 from archon.errors import ContextLengthError, EngineError
+from archon.types import ModelStatus
 
 
 @pytest.fixture(scope="module")
@@ -258,3 +259,28 @@ def test_a_loop_that_ended_early_disturbs_no_other(worker: EngineWorker) -> None
     asyncio.run(leave())
     gate.open.set()
     assert len(asyncio.run(worker.generate(requests_of(1)[0]))) == 2
+
+
+async def test_its_status_can_be_asked_from_another_thread_while_a_step_runs(
+    worker: EngineWorker, engine: RecordingEngine
+) -> None:
+    assert engine.status() == ModelStatus("decoding", cache_used=0)
+    gate = Gate()
+    prompt = prompt_of(70)
+    first = asyncio.create_task(
+        worker.generate(make_request(prompt, draws=(0, 1, 2), on_token=gate.on_token))
+    )
+    await gate.arrival()
+    begun = engine.status()
+    assert begun.num_running == 3
+    assert begun.num_waiting == 0
+    assert begun.cache_used is not None
+    assert 0 < begun.cache_used < 0.1
+    assert begun.cached_prompt_share == 0
+    gate.open.set()
+    await first
+    await worker.generate(make_request(prompt, draws=(3,), max_tokens=1))
+    ended = engine.status()
+    assert (ended.num_running, ended.cache_used) == (0, 0)
+    assert ended.generated_tokens == 3 * 12 + 1
+    assert ended.cached_prompt_share == pytest.approx(64 / 140)

@@ -168,6 +168,8 @@ async def test_progress_is_told_after_every_answer(tmp_path: Path) -> None:
     await run(right_below(2), 3, tmp_path, epochs=2, on_progress=told.append)
     assert [progress.num_done for progress in told] == [1, 2, 3, 4, 5, 6]
     assert (told[-1].num_runs, told[-1].num_right, told[-1].generated_tokens) == (6, 4, 24)
+    assert told[-1].tally.accuracy == pytest.approx(2 / 3)
+    assert told[-1].num_kept == 0
 
 
 async def test_a_cancelled_evaluation_keeps_what_is_finished(tmp_path: Path) -> None:

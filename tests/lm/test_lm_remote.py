@@ -1,5 +1,6 @@
 """The remote model over servers that behave in every way that servers do."""
 
+import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Callable
@@ -14,7 +15,16 @@ from archon.lm import transport
 from archon.lm.remote import RemoteLM
 from archon.lm.retry import Backoff, Clock
 from archon.spec.model import OpenAICard
-from archon.types import Completion, Event, Message, Request, SamplingParams, TokenDelta, Usage
+from archon.types import (
+    Completion,
+    Event,
+    Message,
+    ModelStatus,
+    Request,
+    SamplingParams,
+    TokenDelta,
+    Usage,
+)
 
 KEY = "sk-very/secret-42"
 REQUEST = Request((Message("user", "Hi"),), seed=3)
@@ -154,6 +164,30 @@ async def test_each_draw_has_its_own_seed_that_prompt_seed_and_number_decide() -
     seeds = [body["seed"] for body in server.bodies]
     assert seeds[3:5] == seeds[1:3]
     assert len({*seeds}) == 5
+
+
+async def test_its_status_counts_the_calls_under_way_and_those_that_wait() -> None:
+    seen: list[ModelStatus] = []
+
+    class Slow(Wire):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            await asyncio.sleep(0.001)  # the other calls go as far as they can
+            seen.append(lm.status())
+            return await super().handle_async_request(request)
+
+    card = {"name": "far", "backend": "openai", "base_urls": ["http://one.test/v1"], "model": "m"}
+    lm = RemoteLM(OpenAICard.model_validate(card | {"max_concurrency": 1}), http=Slow(good))
+    await lm.generate(replace(REQUEST, n=3))
+    assert [(s.num_running, s.num_waiting) for s in seen] == [(1, 2), (1, 1), (1, 0)]
+    assert lm.status() == ModelStatus("calling", generated_tokens=6)
+
+
+async def test_a_call_that_fails_or_is_cancelled_is_under_way_no_more() -> None:
+    lm = remote(Server(*[httpx.Response(400)] * 3), max_concurrency=1)
+    with pytest.raises(LMError):
+        await lm.generate(replace(REQUEST, n=3))
+    assert lm.status() == ModelStatus("calling")
+    assert (await lm.generate(REQUEST))[0].text == "Hello"  # the place is free again
 
 
 async def test_native_n_is_one_request_whose_usage_is_divided() -> None:

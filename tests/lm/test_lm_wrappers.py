@@ -1,13 +1,27 @@
 import asyncio
+import threading
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from archon.errors import LMError
-from archon.lm import Ledger, Limited, ScriptedLM, close
+from archon.lm import Ledger, Limited, ScriptedLM, close, factory
+from archon.lm.base import status_of
 from archon.lm.concurrency import PerLoop, run_all
+from archon.lm.lazy import LazyLM
 from archon.lm.scripted import in_turn
-from archon.types import Completion, Event, Message, OnEvent, Request, TokenDelta, cost_tokens
+from archon.spec.model import ModelCard, ScriptedCard
+from archon.types import (
+    Completion,
+    Event,
+    Message,
+    ModelStatus,
+    OnEvent,
+    Request,
+    TokenDelta,
+    cost_tokens,
+)
 
 REQUEST = Request((Message("user", "three words here"),))
 
@@ -127,3 +141,41 @@ def test_each_event_loop_has_its_own_value() -> None:
     first, again = asyncio.run(twice())
     assert first is again
     assert asyncio.run(twice())[0] is not first
+
+
+# -------------------------------------------------------------------------------------- status
+
+
+class Busy(ScriptedLM):
+    """A double that says what it is doing."""
+
+    def status(self) -> ModelStatus:
+        return ModelStatus("decoding", num_running=3)
+
+
+def test_what_says_nothing_of_its_doings_is_not_asked() -> None:
+    assert status_of(ScriptedLM(in_turn(["a"]))) is None
+    assert status_of(Busy(in_turn(["a"]))) == ModelStatus("decoding", num_running=3)
+
+
+async def test_a_lazy_model_tells_that_it_is_being_opened_and_then_what_it_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reached, go_on = threading.Event(), threading.Event()
+
+    def open_lm(card: ModelCard, base_dir: Path | None) -> ScriptedLM:
+        reached.set()
+        assert go_on.wait(30)
+        return Busy(in_turn(["a"]))
+
+    monkeypatch.setattr(factory, "open_lm", open_lm)
+    lazy = LazyLM(ScriptedCard(name="scripted", backend="scripted"), Path())
+    assert lazy.status() is None
+    call = asyncio.create_task(lazy.generate(REQUEST))
+    assert await asyncio.to_thread(reached.wait, 30)
+    assert lazy.status() == ModelStatus("loading")
+    go_on.set()
+    await call
+    assert lazy.status() == ModelStatus("decoding", num_running=3)
+    await lazy.aclose()
+    assert lazy.status() is None

@@ -53,6 +53,13 @@ async def test_usage_counts_prompt_cache_and_tokens(lm: LocalLM) -> None:
     assert again.text == completions[0].text
 
 
+async def test_its_status_is_the_engine_s(lm: LocalLM) -> None:
+    request = Request((Message("user", "hello"),), sampling=SamplingParams(max_tokens=20))
+    [completion] = await lm.generate(request)
+    assert lm.status() == lm.worker.engine.status()
+    assert lm.status().generated_tokens >= completion.usage.generated_tokens > 0
+
+
 async def test_a_hold_reaches_the_engine(lm: LocalLM) -> None:
     hold = Hold()
     long = Message("user", "a long question " * 10)

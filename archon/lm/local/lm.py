@@ -25,6 +25,7 @@ from archon.spec.model import LocalCard
 from archon.types import (
     DEFAULT_SAMPLING,
     Completion,
+    ModelStatus,
     OnEvent,
     Request,
     SamplingParams,
@@ -161,6 +162,10 @@ class LocalLM:
             )
             for index in range(request.n)
         ]
+
+    def status(self) -> ModelStatus:
+        """What the engine is doing; see ``archon.lm.base.status_of``."""
+        return self.worker.engine.status()
 
     async def aclose(self) -> None:
         """Stop the engine's thread."""

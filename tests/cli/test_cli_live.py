@@ -1,0 +1,289 @@
+"""What people see while an evaluation runs, on a terminal and in a log."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+from collections import Counter
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from archon.cli import live
+from archon.cli.live import Display, Lines, State, followed
+from archon.evals.report import Tally
+from archon.evals.runner import Progress
+from archon.types import ModelStatus, Usage
+
+DECODING = ModelStatus(
+    "decoding",
+    num_running=412,
+    num_waiting=6,
+    generated_tokens=0,
+    cache_used=0.43,
+    cached_prompt_share=0.61,
+)
+
+
+class Clock:
+    """Time that passes when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Model:
+    """A model that says it is doing what it is told to."""
+
+    def __init__(self, status: ModelStatus | None, name: str = "qwen2.5-coder-0.5b") -> None:
+        self.card = SimpleNamespace(name=name)
+        self.now = status
+
+    def status(self) -> ModelStatus | None:
+        return self.now
+
+
+def progress_of(
+    num_right: int, num_done: int, *, num_runs: int = 200, num_errors: int = 0, num_kept: int = 0
+) -> Progress:
+    items = [f"item-{n}" for n in range(num_done)]
+    tally = Tally(
+        right=Counter(items[:num_right]),
+        runs=Counter(items),
+        num_errors=num_errors,
+        usage=Usage(generated_tokens=100 * num_done),
+    )
+    return Progress(
+        num_done=num_done,
+        num_runs=num_runs,
+        num_right=num_right,
+        num_errors=num_errors,
+        generated_tokens=100 * num_done,
+        seconds=1,
+        tally=tally,
+        num_kept=num_kept,
+    )
+
+
+def state_of(clock: Clock, *models: Model, title: str = "rank-fuse", num_runs: int = 200) -> State:
+    lms: Any = models
+    return State(title, num_runs, lms, 64, clock)
+
+
+def shown(state: State, width: int) -> list[str]:
+    """The lines of the display, as a terminal shows them."""
+    file = io.StringIO()
+    Console(file=file, width=width, force_terminal=True, color_system=None).print(Display(state))
+    lines = file.getvalue().splitlines()
+    assert all(len(line) <= width for line in lines)
+    return [line.rstrip() for line in lines]
+
+
+def half_way(clock: Clock) -> State:
+    """40 of 200 done after 60 s, 17 of them right and 2 failed; 800 tokens a second."""
+    model = Model(DECODING)
+    state = state_of(clock, model)
+    for _ in range(60):
+        clock.now += 1
+        assert model.now is not None
+        model.now = replace(model.now, generated_tokens=model.now.generated_tokens + 800)
+        state.look()
+    state.take(progress_of(17, 40, num_errors=2))
+    return state
+
+
+# ------------------------------------------------------------------------------- on a terminal
+
+
+def test_a_wide_terminal_shows_everything() -> None:
+    bar, results, model = shown(half_way(Clock()), 120)
+    assert bar.startswith("rank-fuse ━")
+    assert bar.endswith("40/200 1:00, 1:47 left")
+    assert results == (
+        "accuracy 42.5 % [28.5, 57.8], 2 failed, 800 tokens/s, 64 questions under way"
+    )
+    assert model == (
+        "qwen2.5-coder-0.5b: 412 texts decoding, 6 prompts waiting, cache 43 % full, "
+        "61 % of prompt tokens cached"
+    )
+
+
+def test_a_narrow_terminal_shows_the_first_of_it_in_as_many_lines() -> None:
+    assert shown(half_way(Clock()), 60)[1:] == [
+        "accuracy 42.5 % [28.5, 57.8], 2 failed, 800 tokens/s",
+        "qwen2.5-coder-0.5b: 412 texts decoding, 6 prompts waiting",
+    ]
+    assert shown(half_way(Clock()), 40)[0].endswith("40/200 1:47 left")
+
+
+@pytest.mark.parametrize("width", range(10, 100, 5))
+def test_no_line_is_folded_however_narrow_the_terminal(width: int) -> None:
+    assert len(shown(half_way(Clock()), width)) == 3
+
+
+def test_a_long_name_leaves_room_for_the_bar() -> None:
+    state = state_of(Clock(), title="2 of 3: " + "mixture-of-agents-" * 5)
+    state.take(progress_of(0, 200))
+    bar, *_ = shown(state, 60)
+    assert bar.startswith("2 of 3: mixture-of")
+    assert "━━━━━━━━━━" in bar
+
+
+def test_before_the_first_answer_nothing_is_promised() -> None:
+    clock = Clock()
+    state = state_of(clock, Model(ModelStatus("loading")), Model(None, "scripted"), num_runs=5)
+    clock.now += 7
+    bar, results, model = shown(state, 80)
+    assert bar.endswith("0/5 0:07")
+    assert results == "5 questions under way"
+    assert model == "qwen2.5-coder-0.5b: loading"
+
+
+def test_failures_are_red() -> None:
+    assert ("2 failed", "red") in half_way(Clock()).results()
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (ModelStatus("calling", num_running=12, num_waiting=3), "12 calls under way, 3 waiting"),
+        (ModelStatus("calling", num_running=1), "1 call under way"),
+        (ModelStatus("decoding", cache_used=0.004), "idle, cache 0 % full"),
+        (
+            ModelStatus("decoding", num_running=1, num_waiting=1),
+            "1 text decoding, 1 prompt waiting",
+        ),
+    ],
+)
+def test_what_a_model_is_doing_is_said_in_words(status: ModelStatus, expected: str) -> None:
+    assert shown(state_of(Clock(), Model(status, "far")), 100)[-1] == f"far: {expected}"
+
+
+def test_a_model_without_counts_goes_at_the_speed_of_the_answers() -> None:
+    clock = Clock()
+    state = state_of(clock, Model(None))
+    for num_done in range(1, 31):
+        clock.now += 2
+        state.take(progress_of(0, num_done))
+        state.look()
+    assert ("50 tokens/s", "") in state.results()
+
+
+def test_a_model_that_is_opened_again_counts_on() -> None:
+    clock, model = Clock(), Model(replace(DECODING, generated_tokens=500))
+    state = state_of(clock, model)
+    clock.now += 5
+    model.now = replace(DECODING, generated_tokens=1000)
+    state.look()
+    for status in (None, ModelStatus("loading"), DECODING):
+        model.now = status
+        state.look()
+        assert ("100 tokens/s", "") in state.results()
+
+
+def test_a_resumed_run_counts_what_it_does_itself() -> None:
+    clock = Clock()
+    state = state_of(clock)
+    clock.now += 10
+    state.take(progress_of(50, 110, num_kept=100))
+    state.look()
+    assert all("tokens" not in words for words, _ in state.results())
+    # 10 of 90 done in 10 s, 64 of the rest half done.
+    assert state.seconds_left == pytest.approx(10 * (90 - 32) / (10 + 32))
+    clock.now += 10
+    state.take(progress_of(50, 120, num_kept=100))
+    state.look()
+    assert ("100 tokens/s", "") in state.results()
+
+
+# -------------------------------------------------------------------------------- plain lines
+
+
+def test_each_tenth_has_a_line() -> None:
+    said: list[str] = []
+    clock = Clock()
+    lines = Lines(state_of(clock, num_runs=40), said.append)
+    for num_done in range(1, 41):
+        clock.now += 1
+        lines.on_progress(progress_of(0, num_done, num_runs=40))
+        lines.refresh()
+    assert said[0] == "rank-fuse: 40 questions"
+    assert [line.partition(",")[0] for line in said[1:]] == [
+        f"rank-fuse: {done} of 40" for done in range(4, 41, 4)
+    ]
+    # 20 s for 20 of 40, all of the rest under way.
+    assert said[5] == "rank-fuse: 20 of 40, accuracy 0.0 % [0.0, 16.1], 100 tokens/s, 0:07 left"
+    assert "left" not in said[-1]
+
+
+def test_a_slow_run_has_a_line_a_minute_and_says_what_the_model_does() -> None:
+    said: list[str] = []
+    clock = Clock()
+    lines = Lines(state_of(clock, Model(DECODING, "qwen")), said.append)
+    for _ in range(4 * 150):
+        clock.now += 0.25
+        lines.refresh()
+    doing = "412 texts decoding, 6 prompts waiting, cache 43 % full, 61 % of prompt tokens cached"
+    assert said == ["rank-fuse: 200 questions", *[f"rank-fuse: 0 of 200; qwen: {doing}"] * 2]
+
+
+def test_a_resumed_run_says_first_where_it_stands() -> None:
+    said: list[str] = []
+    lines = Lines(state_of(Clock()), said.append)
+    lines.on_progress(progress_of(50, 100, num_kept=100))
+    assert said[1:] == ["rank-fuse: 100 of 200, accuracy 50.0 % [40.4, 59.6]"]
+
+
+# ---------------------------------------------------------------------------- while it runs
+
+
+def console_of(monkeypatch: pytest.MonkeyPatch, **options: Any) -> io.StringIO:
+    """Where the display goes from now on."""
+    file = io.StringIO()
+    monkeypatch.setattr(live, "console", lambda: Console(file=file, width=80, **options))
+    monkeypatch.setattr(live, "REFRESH_SECONDS", 0.001)
+    return file
+
+
+async def follow(error: BaseException | None = None) -> None:
+    async with followed("rank-fuse", 200, [], 64) as on_progress:
+        for num_done in range(1, 21):
+            on_progress(progress_of(0, num_done))
+            await asyncio.sleep(0.002)
+        if error is not None:
+            raise error
+
+
+@pytest.mark.parametrize("error", [None, OSError("disk full"), asyncio.CancelledError()])
+async def test_the_display_moves_and_leaves_the_terminal_clean(
+    error: BaseException | None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file = console_of(monkeypatch, force_terminal=True)
+    expected = contextlib.nullcontext() if error is None else pytest.raises(type(error))
+    with expected:
+        await follow(error)
+    written = file.getvalue()
+    assert "0/200" in written
+    assert "20/200" in written
+    assert written.rindex("\x1b[?25h") > written.rindex("\x1b[?25l")  # the cursor is back
+    *_, last = written.split("\x1b[?25h")
+    assert last.count("\x1b[2K") == 2  # both lines are erased
+    assert capsys.readouterr().out == ""
+    assert len(asyncio.all_tasks()) == 1
+
+
+async def test_without_a_terminal_nothing_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = console_of(monkeypatch, force_terminal=False)
+    await follow()
+    assert "\x1b" not in file.getvalue()
+    assert file.getvalue().splitlines()[0] == "rank-fuse: 200 questions"
+    assert len(file.getvalue().splitlines()) == 2
