@@ -29,6 +29,7 @@ from archon.errors import (
     NodeError,
     ScoringError,
     SpecError,
+    StorageError,
     UnsupportedError,
     UsageError,
 )
@@ -54,7 +55,9 @@ from archon.types import (
 
 if TYPE_CHECKING:
     from archon.api import evaluate, load
+    from archon.evals.records import Draw, Record
     from archon.evals.report import Report
+    from archon.evals.run import Run, read_run
     from archon.graph.architecture import Answer, Architecture
     from archon.graph.trace import Trace
     from archon.spec.reader import Reference
@@ -71,6 +74,7 @@ __all__ = [
     "Completion",
     "Constraint",
     "ContextLengthError",
+    "Draw",
     "EngineError",
     "Event",
     "Example",
@@ -85,11 +89,14 @@ __all__ = [
     "NodeFinished",
     "NodeStarted",
     "Question",
+    "Record",
     "Report",
     "Request",
+    "Run",
     "SamplingParams",
     "ScoringError",
     "SpecError",
+    "StorageError",
     "TokenDelta",
     "Trace",
     "UnsupportedError",
@@ -98,15 +105,20 @@ __all__ = [
     "evaluate",
     "lm",
     "load",
+    "read_run",
 ]
 
 _LAZY = {
     "Answer": "archon.graph.architecture",
     "Architecture": "archon.graph.architecture",
+    "Draw": "archon.evals.records",
+    "Record": "archon.evals.records",
     "Report": "archon.evals.report",
+    "Run": "archon.evals.run",
     "Trace": "archon.graph.trace",
     "evaluate": "archon.api",
     "load": "archon.api",
+    "read_run": "archon.evals.run",
 }
 
 

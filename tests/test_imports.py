@@ -22,6 +22,7 @@ PUBLIC = {
     "Completion",
     "Constraint",
     "ContextLengthError",
+    "Draw",
     "EngineError",
     "Event",
     "Example",
@@ -36,11 +37,14 @@ PUBLIC = {
     "NodeFinished",
     "NodeStarted",
     "Question",
+    "Record",
     "Report",
     "Request",
+    "Run",
     "SamplingParams",
     "ScoringError",
     "SpecError",
+    "StorageError",
     "TokenDelta",
     "Trace",
     "UnsupportedError",
@@ -49,6 +53,7 @@ PUBLIC = {
     "evaluate",
     "lm",
     "load",
+    "read_run",
 }
 
 WITHOUT_EXTRAS = """

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from archon.cli.ablation import ablation_works, tell_ablations
 from archon.cli.console import console, emit
 from archon.cli.exits import FAILED, INTERRUPTED, REQUIREMENT_MISSED
 from archon.cli.measure import Measuring, Work, accuracy_text, measure, measuring_options
@@ -25,21 +26,25 @@ if TYPE_CHECKING:
     metavar="accuracy=SHARE",
     help="Exit with code 100 where the accuracy is below, as accuracy=0.6.",
 )
+@click.option("--ablate", is_flag=True, help="Also run it without each node, on the same draws.")
 def evaluate(
-    arch: str, bench: str, measuring: Measuring, require: str | None, as_json: bool
+    arch: str, bench: str, measuring: Measuring, require: str | None, ablate: bool, as_json: bool
 ) -> int:
     """Measure the architecture ARCH on the benchmark BENCH."""
     from archon.api import Loader, run_folder
+    from archon.evals.ablation import ablation_rows, ablations
     from archon.evals.run import read_run
 
     required = None if require is None else _required_accuracy(require)
     loader = Loader()
     architecture = loader.architecture(arch, measuring.models)
     evaluation = measuring.evaluation(architecture, measuring.benchmark(bench))
+    possible, refused = ablations(evaluation, architecture) if ablate else ({}, {})
     folder = run_folder(measuring.output, architecture.name, resume=measuring.resume)
+    whole = Work(evaluation, folder, architecture.name)
     interrupted = False
     try:
-        measure([Work(evaluation, folder, architecture.name)], loader.lms)
+        measure([whole, *ablation_works(whole, possible)], loader.lms)
     except KeyboardInterrupt:
         if not folder.holds_run:
             raise
@@ -47,10 +52,12 @@ def evaluate(
     finally:
         folder.discard_unused()
     run = read_run(folder.path)
-    report = run.report()
+    report, rows = run.report(), ablation_rows(run) if ablate else []
     if as_json:
-        emit(report.to_json())
+        told = {"ablations": rows, "not_ablated": refused} if ablate else {}
+        emit(report.to_json() | told)
     _tell(report.to_json(), run)
+    tell_ablations(rows, refused)
     if interrupted:
         return INTERRUPTED
     if report.num_errors == report.num_runs:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 REFRESH_SECONDS = 0.25
 LINE_SECONDS = 60.0
 """Without a terminal nobody waits longer for a line."""
+MIN_LINE_SECONDS = 1.0
+"""Nor do lines follow each other faster, but for the first and the last."""
 
 Part = tuple[str, str]
 """Words, and the style in which a terminal shows them."""
@@ -268,7 +270,8 @@ class Lines:
         """Take note of an answer, and tell of a tenth."""
         self._state.take(progress)
         tenth = 10 * progress.num_done // progress.num_runs
-        if tenth > self._tenth:
+        is_time = self._state.seconds - self._said_at >= MIN_LINE_SECONDS
+        if tenth > self._tenth and (is_time or tenth == 10 or not self._tenth):
             self._tenth = tenth
             self._state.look()
             self._tell([])

@@ -346,6 +346,18 @@ def test_a_changed_run_is_not_resumed(cli: Cli, changed: list[str], told: str) -
     assert told in cli.stderr
 
 
+def test_ablate_tells_what_each_node_buys(cli: Cli) -> None:
+    pytest.importorskip("scipy")
+    arguments = ["eval", "best-of-n", "smoke", *SCRIPTED, "--model", "judge=scripted"]
+    arguments += ["--data", "items.jsonl", "--output", "out", "--ablate"]
+    result = cli.json(*arguments)
+    assert [row["node"] for row in result["ablations"]] == ["best"]
+    assert result["not_ablated"] == {"draft": "a ranker needs inputs"}
+    assert "it buys" in cli.stderr
+    again = cli.json(*arguments, "--resume")
+    assert again == result
+
+
 def test_resuming_needs_a_folder(cli: Cli) -> None:
     assert cli("eval", "single", "smoke", *SCRIPTED, "--resume") == 2
     assert "--resume needs --output" in cli.stderr

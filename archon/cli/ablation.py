@@ -1,0 +1,38 @@
+"""What ``archon eval --ablate`` adds: runs without each node, and the table of what they show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from archon.cli.console import console, with_interval
+from archon.cli.measure import Work
+
+if TYPE_CHECKING:
+    from archon.evals.runner import Evaluation
+
+
+def ablation_works(whole: Work, ablations: Mapping[str, Evaluation]) -> list[Work]:
+    """The evaluations without each node, in folders below that of the whole."""
+    return [
+        Work(evaluation, whole.folder.ablation(node), f"{whole.title} without {node}")
+        for node, evaluation in ablations.items()
+    ]
+
+
+def tell_ablations(rows: Sequence[Mapping[str, Any]], refused: Mapping[str, str]) -> None:
+    """One line a node: what it buys in points, and what it costs in tokens an answer."""
+    from rich.table import Table
+
+    table = Table("node", "accuracy without [95 %]", "it buys [95 %]", "p", "it costs", box=None)
+    for row in rows:
+        low, high = row["interval"]
+        buys = f"{100 * row['difference']:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
+        extra = row["extra_cost_tokens"]
+        costs = "–" if extra is None else f"{extra:+.0f} tokens"
+        accuracy = with_interval(row["accuracy"], row["accuracy_interval"])
+        table.add_row(row["node"], accuracy, buys, f"{row['p_value']:.3f}", costs)
+    if rows:
+        console().print(table)
+    for node, reason in refused.items():
+        console().print(f"{node} cannot be left out: {reason}", style="dim", soft_wrap=True)

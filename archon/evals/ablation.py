@@ -1,0 +1,68 @@
+"""What each node of an architecture buys: the same run with the node bypassed, on the same draws.
+
+A draw depends on its prompt and its number and not on the nodes around it, so the two runs differ
+in nothing but the node, item by item, and are compared in pairs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from archon.errors import GraphError
+from archon.evals.report import compare
+from archon.evals.run import Run
+from archon.evals.runner import Evaluation
+from archon.graph.architecture import Architecture
+
+
+def ablations(
+    evaluation: Evaluation, architecture: Architecture
+) -> tuple[dict[str, Evaluation], dict[str, str]]:
+    """Node → the evaluation without it; and of the nodes that cannot be left out, why.
+
+    Parameters
+    ----------
+    architecture : what ``evaluation`` evaluates.
+    """
+    possible: dict[str, Evaluation] = {}
+    refused: dict[str, str] = {}
+    for node in architecture.spec.nodes:
+        try:
+            possible[node] = replace(evaluation, architecture=architecture.without(node))
+        except GraphError as error:
+            refused[node] = error.reason
+    return possible, refused
+
+
+def ablation_rows(run: Run) -> list[dict[str, Any]]:
+    """For each node that was left out, what it buys and at what cost.
+
+    ``accuracy`` and ``cost_tokens`` are those of the architecture without the node. ``difference``
+    is how much more accurate the whole is, ``interval`` its 95 % interval, ``extra_cost_tokens``
+    how many more tokens an answer of the whole costs.
+
+    Raises
+    ------
+    MissingExtraError : scipy is not installed.
+    """
+    whole, rows = run.report(), []
+    for node, without in run.ablations().items():
+        report = without.report()
+        if not report.num_runs:  # interrupted before its first answer
+            continue
+        result = compare([whole.to_json(), report.to_json()], [run.records(), without.records()])
+        (pair,) = result["pairs"]
+        costs = (whole.cost_tokens, report.cost_tokens)
+        rows.append(
+            {
+                "node": node,
+                "accuracy": report.accuracy,
+                "accuracy_interval": report.accuracy_interval,
+                "cost_tokens": report.cost_tokens,
+                "extra_cost_tokens": None if None in costs else (costs[0] or 0) - (costs[1] or 0),
+                **{key: pair[key] for key in ("num_items", "difference", "interval", "p_value")},
+                "run": str(without.path),
+            }
+        )
+    return rows
