@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from archon.cli.console import console, emit
 from archon.cli.measure import Measuring, Work, accuracy_text, measure, measuring_options
 from archon.cli.options import command
-from archon.errors import UsageError
+from archon.errors import UsageError, require
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+MOST_WARNINGS = 6
+"""Pairs that are told to be too close to call; ``--json`` has all."""
 
 
 @command
@@ -23,11 +29,12 @@ def compare(archs: Sequence[str], bench: str, measuring: Measuring, as_json: boo
     --model changes the role wherever an architecture has it; --output holds a folder for each.
     """
     from archon.api import Loader, run_folder
-    from archon.evals import report
+    from archon.evals.comparison import compare as compared
     from archon.evals.run import read_run
 
     if len(archs) < 2:
         raise UsageError("a comparison needs at least two architectures")
+    require("scipy", "evals")
     loader = Loader()
     architectures = loader.architectures(archs, measuring.models)
     items = measuring.benchmark(bench)
@@ -44,26 +51,71 @@ def compare(archs: Sequence[str], bench: str, measuring: Measuring, as_json: boo
         for work in works:
             work.folder.discard_unused()
     runs = [read_run(work.folder.path) for work in works]
-    result = report.compare(
-        [run.report().to_json() for run in runs], [run.records() for run in runs]
-    )
+    result = compared([run.report().to_json() for run in runs], [run.records() for run in runs])
     if as_json:
         emit(result)
     _tell(result)
 
 
 def _tell(result: dict[str, Any]) -> None:
+    def say(text: str, style: str | None = None) -> None:
+        console().print(text, style=style, soft_wrap=True)
+
+    console().print(_rows(result["rows"]))
+    say("* no other is as accurate at a lower cost, or in less time\n", "dim")
+    console().print(_pairs(result["pairs"]))
+    say("")
+    for warning in result["warnings"][:MOST_WARNINGS]:
+        say(warning, "yellow")
+    left = len(result["warnings"]) - MOST_WARNINGS
+    if left > 0:
+        say(f"{left} more pairs are not told apart", "yellow")
+    for row in result["rows"]:
+        say(f"run of {row['name']}: {row['run']}")
+
+
+def _rows(rows: Sequence[dict[str, Any]]) -> Table:
     from rich.table import Table
 
-    rows = Table("architecture", "accuracy [95 %]", "cost", "tokens/s", "run", box=None)
-    for row in result["rows"]:
-        cost = "–" if row["cost_tokens"] is None else f"{row['cost_tokens']:.0f}"
-        speed = f"{row['tokens_per_second']:.0f}"
-        rows.add_row(row["architecture"], accuracy_text(row), cost, speed, row["run"])
-    pairs = Table("a", "b", "a - b [95 %]", "p", box=None)
-    for pair in result["pairs"]:
-        low, high = pair["interval"]
-        difference = f"{100 * pair['difference']:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
-        pairs.add_row(pair["a"], pair["b"], difference, f"{pair['p_value']:.3f}")
-    console().print(rows)
-    console().print(pairs)
+    table = Table(box=None, pad_edge=False)
+    table.add_column("architecture", overflow="fold")
+    table.add_column("accuracy [95 %]", no_wrap=True)
+    for name in ("cost", "seconds", "tokens/s"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(
+            row["name"],
+            accuracy_text(row),
+            _marked(row["cost_tokens"], ".0f", row["on_cost_front"]),
+            _marked(row["seconds"], ".1f", row["on_seconds_front"]),
+            f"{row['tokens_per_second']:.0f}",
+        )
+    return table
+
+
+def _marked(number: float | None, form: str, on_front: bool) -> str:
+    """A number, with a star where it lies on its front."""
+    return f"{'–' if number is None else format(number, form)} {'*' if on_front else ' '}"
+
+
+def _pairs(pairs: Sequence[dict[str, Any]]) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for name in ("a", "b"):
+        table.add_column(name, overflow="fold")
+    table.add_column("a - b, points [95 %]", no_wrap=True)
+    table.add_column("p", no_wrap=True)
+    several = len(pairs) > 1
+    if several:
+        table.add_column("p (Holm)", no_wrap=True)
+    for pair in pairs:
+        low, high = (100 * end for end in pair["interval"])
+        difference = f"{100 * pair['difference']:+.1f} [{low:+.1f}, {high:+.1f}]"
+        p_values = [pair["p_value"]] + [pair["p_value_adjusted"]] * several
+        table.add_row(pair["a"], pair["b"], difference, *(_p_text(p) for p in p_values))
+    return table
+
+
+def _p_text(p_value: float) -> str:
+    return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"

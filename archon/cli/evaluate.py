@@ -8,6 +8,7 @@ import click
 
 from archon.cli.ablation import ablation_works, tell_ablations
 from archon.cli.console import console, emit
+from archon.cli.curves import curve_lines
 from archon.cli.exits import FAILED, INTERRUPTED, REQUIREMENT_MISSED
 from archon.cli.measure import Measuring, Work, accuracy_text, measure, measuring_options
 from archon.cli.options import command
@@ -101,6 +102,10 @@ def _tell(report: dict[str, Any], run: Run) -> None:
     cost = "–" if report["cost_tokens"] is None else f"{report['cost_tokens']:.0f}"
     speed = f"{report['tokens_per_second']:.0f} tokens/s"
     say(f"cost {cost} tokens an answer, {report['wall_seconds']:.1f} s, {speed}")
+    for line in curve_lines(report):
+        say(line)
+    for warning in report["warnings"]:
+        say(warning, "yellow")
     if report["num_errors"]:
         say(f"{report['num_errors']} failed, the first: {_first_error(run)}", "red")
     say(f"run: {run.path}")

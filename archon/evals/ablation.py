@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from archon.errors import GraphError
-from archon.evals.report import compare
+from archon.evals.comparison import compare
 from archon.evals.run import Run
 from archon.evals.runner import Evaluation
 from archon.graph.architecture import Architecture

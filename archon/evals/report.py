@@ -1,17 +1,17 @@
-"""From records to results: one run's report, and the comparison of several runs."""
+"""From records to results: the report on a run."""
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from statistics import fmean
 from typing import Any
 
-from archon.errors import UsageError
+from archon.evals.curves import NodeDraws, Point
+from archon.evals.power import accuracy_warning
 from archon.evals.records import Record
-from archon.evals.statistics import Interval, mean_interval, paired_interval, paired_p_value
+from archon.evals.statistics import Interval, mean_interval
 from archon.types import Usage
 
 
@@ -41,11 +41,18 @@ class Report:
     cost_tokens: float | None
     """Mean cost of an answer in tokens, over the runs that gave one."""
     total_cost_tokens: int
+    seconds: float | None
+    """Mean time an answer took, over the runs that gave one. What it waited while other questions
+    were computed is in it: it compares runs that asked as many at once."""
     usage: Usage
     """Sum over all runs that gave an answer."""
     wall_seconds: float
     tokens_per_second: float
     """Tokens really decoded (``usage.generated_tokens``) in a second of ``wall_seconds``."""
+    curves: Mapping[str, Sequence[Point]]
+    """Node → its pass@k and vote@k, for the nodes that drew several times."""
+    warnings: Sequence[str]
+    """What keeps the result from telling much."""
     run: str
     """The run's folder."""
     interrupted: bool = False
@@ -64,6 +71,8 @@ class Tally:
     num_errors: int = 0
     cost_tokens: int = 0
     usage: Usage = field(default_factory=Usage)
+    answer_seconds: float = 0.0
+    draws: NodeDraws = field(default_factory=NodeDraws)
 
     def add(self, record: Record) -> None:
         """Count one finished run of an item."""
@@ -72,6 +81,9 @@ class Tally:
         self.num_errors += record.error is not None
         self.cost_tokens += record.cost_tokens
         self.usage += record.usage
+        if record.error is None:
+            self.answer_seconds += record.seconds
+        self.draws.add(record)
 
     @classmethod
     def of(cls, records: Iterable[Record]) -> Tally:
@@ -92,6 +104,21 @@ class Tally:
         return {item: self.right[item] / runs for item, runs in self.runs.items()}
 
     @property
+    def num_answers(self) -> int:
+        """Finished runs that gave an answer."""
+        return self.num_runs - self.num_errors
+
+    @property
+    def mean_cost_tokens(self) -> float | None:
+        """Mean cost of an answer; None if there is none."""
+        return self.cost_tokens / self.num_answers if self.num_answers else None
+
+    @property
+    def mean_seconds(self) -> float | None:
+        """Mean time an answer took; None if there is none."""
+        return self.answer_seconds / self.num_answers if self.num_answers else None
+
+    @property
     def accuracy(self) -> float | None:
         """Mean over items of the share of right answers; None if nothing was finished."""
         return fmean(self.item_means.values()) if self.runs else None
@@ -101,69 +128,28 @@ class Tally:
         """95 % interval of ``accuracy``, items being the units of chance."""
         return mean_interval(list(self.item_means.values()), self.num_runs) if self.runs else None
 
+    @property
+    def warnings(self) -> list[str]:
+        """What keeps the accuracy from telling much."""
+        if not self.runs:
+            return []
+        warning = accuracy_warning(list(self.item_means.values()), self.num_runs)
+        return [warning] if warning else []
+
     def results(self, wall_seconds: float) -> dict[str, Any]:
         """The fields of a ``Report`` that follow from the records."""
-        answers = self.num_runs - self.num_errors
         return {
             "num_items": len(self.runs),
             "num_runs": self.num_runs,
             "num_errors": self.num_errors,
             "accuracy": self.accuracy,
             "accuracy_interval": self.accuracy_interval,
-            "cost_tokens": self.cost_tokens / answers if answers else None,
+            "cost_tokens": self.mean_cost_tokens,
             "total_cost_tokens": self.cost_tokens,
+            "seconds": self.mean_seconds,
             "usage": self.usage,
             "wall_seconds": wall_seconds,
             "tokens_per_second": self.usage.generated_tokens / wall_seconds if wall_seconds else 0,
+            "curves": self.draws.curves(),
+            "warnings": self.warnings,
         }
-
-
-def compare(
-    reports: Sequence[Mapping[str, Any]], records: Sequence[Iterable[Record]]
-) -> dict[str, Any]:
-    """Several runs side by side, every two of them compared on the items that both have.
-
-    ``difference`` is the accuracy of ``a`` minus that of ``b`` on these items, ``interval`` its
-    95 % interval, ``p_value`` that of the exact paired test. Runs of one name are numbered.
-
-    Parameters
-    ----------
-    reports : a run's report as plain data, for each run.
-    records : its records.
-
-    Raises
-    ------
-    UsageError : two runs have no item in common.
-    MissingExtraError : scipy is not installed.
-    """
-    tallies = [Tally.of(run) for run in records]
-    names = _distinct([str(report["architecture"]) for report in reports])
-    runs = list(zip(names, tallies, strict=True))
-    pairs = [_pair(a, b) for a, b in itertools.combinations(runs, 2)]
-    return {"rows": list(reports), "pairs": pairs}
-
-
-def _pair(run_a: tuple[str, Tally], run_b: tuple[str, Tally]) -> dict[str, Any]:
-    (name_a, a), (name_b, b) = run_a, run_b
-    shared = [item for item in a.runs if item in b.runs]
-    if not shared:
-        raise UsageError(f"the runs of {name_a} and {name_b} have no item in common")
-    means_a, means_b = ([run.item_means[item] for item in shared] for run in (a, b))
-    runs_a, runs_b = (sum(run.runs[item] for item in shared) for run in (a, b))
-    return {
-        "a": name_a,
-        "b": name_b,
-        "num_items": len(shared),
-        "difference": fmean(means_a) - fmean(means_b),
-        "interval": paired_interval(means_a, means_b, runs_a, runs_b),
-        "p_value": paired_p_value(means_a, means_b),
-    }
-
-
-def _distinct(names: Sequence[str]) -> list[str]:
-    seen: Counter[str] = Counter()
-    distinct = []
-    for name in names:
-        seen[name] += 1
-        distinct.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
-    return distinct

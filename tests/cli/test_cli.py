@@ -279,6 +279,29 @@ def test_compare_as_json_has_rows_and_pairs(cli: Cli) -> None:
     ]
     assert len(result["pairs"]) == 3
     assert {"a", "b", "difference", "interval", "p_value"} <= set(result["pairs"][0])
+    assert {"accuracy", "cost_tokens", "seconds", "on_cost_front"} <= set(result["rows"][0])
+
+
+def test_compare_tells_people_what_is_cheapest_and_what_cannot_be_told(cli: Cli) -> None:
+    pytest.importorskip("scipy")
+    arguments = ["compare", "single", "self-consistency", "single", "-b", "smoke", *SCRIPTED]
+    assert cli(*arguments, "--data", "items.jsonl", "--limit", "9") == 0
+    assert cli.stdout == ""
+    assert "single (2)" in cli.stderr
+    assert "p (Holm)" in cli.stderr
+    assert "single and single (2): 9 items cannot tell which is better" in cli.stderr
+    tables = cli.stderr[cli.stderr.index("architecture ") : cli.stderr.index("single and ")]
+    assert max(map(len, tables.splitlines())) <= 80
+    assert cli(*arguments[:3], *arguments[4:], "--data", "items.jsonl", "--limit", "9") == 0
+    assert "p (Holm)" not in cli.stderr
+
+
+def test_eval_tells_people_what_more_draws_buy_and_whether_the_items_suffice(cli: Cli) -> None:
+    arguments = ["eval", "self-consistency", "smoke", *SCRIPTED, "--data", "items.jsonl"]
+    assert cli(*arguments, "--limit", "9") == 0
+    assert "draft: pass@1 " in cli.stderr
+    assert "; vote@4 " in cli.stderr
+    assert "9 items leave the accuracy open by ±" in cli.stderr
 
 
 def test_an_interrupt_keeps_what_is_finished(cli: Cli, tmp_path: Path) -> None:

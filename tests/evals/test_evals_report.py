@@ -1,18 +1,13 @@
-"""Comparisons of runs."""
+"""From records to a report."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
-import pytest
 from eval_doubles import make_record
 
-from archon.errors import UsageError
-from archon.evals.records import Record
-from archon.evals.report import Tally, compare
-from archon.evals.statistics import paired_interval
-
-pytest.importorskip("scipy")
+from archon.evals.records import Draw, Record
+from archon.evals.report import Tally
 
 
 def records(scores: str, first: int = 0) -> list[Record]:
@@ -20,49 +15,6 @@ def records(scores: str, first: int = 0) -> list[Record]:
     return [
         make_record(f"item-{n}", int(score == "1"), error="LMError: no" if score == "x" else None)
         for n, score in enumerate(scores, start=first)
-    ]
-
-
-def comparison(*runs: tuple[str, list[Record]]) -> dict[str, Any]:
-    return compare([{"architecture": name} for name, _ in runs], [run for _, run in runs])
-
-
-def test_runs_are_compared_on_the_same_items() -> None:
-    result = comparison(("vote", records("1111101111")), ("single", records("1001101x01")))
-    assert result["rows"] == [{"architecture": "vote"}, {"architecture": "single"}]
-    (pair,) = result["pairs"]
-    assert (pair["a"], pair["b"], pair["num_items"]) == ("vote", "single", 10)
-    assert pair["difference"] == pytest.approx(0.9 - 0.5)
-    assert pair["p_value"] == pytest.approx(2 / 16)
-    a, b = (
-        [float(record.score) for record in run]
-        for run in (records("1111101111"), records("1001101x01"))
-    )
-    assert pair["interval"] == paired_interval(a, b, 10, 10)
-
-
-def test_the_order_in_which_items_finished_does_not_matter() -> None:
-    a, b = records("110010"), records("011010")
-    assert comparison(("a", a), ("b", b)) == comparison(("a", a[::-1]), ("b", b))
-
-
-def test_only_items_of_both_runs_count() -> None:
-    (pair,) = comparison(("a", records("0011")), ("b", records("1100", first=2)))["pairs"]
-    assert (pair["num_items"], pair["difference"]) == (2, 0)
-
-
-def test_runs_without_a_common_item_are_refused() -> None:
-    with pytest.raises(UsageError, match="no item in common"):
-        comparison(("a", records("01")), ("b", records("01", first=2)))
-
-
-def test_every_two_of_several_runs_are_paired_and_equal_names_numbered() -> None:
-    runs = [("a", records("01")), ("b", records("11")), ("a", records("10"))]
-    pairs = comparison(*runs)["pairs"]
-    assert [(pair["a"], pair["b"]) for pair in pairs] == [
-        ("a", "b"),
-        ("a", "a (2)"),
-        ("b", "a (2)"),
     ]
 
 
@@ -77,3 +29,31 @@ def test_failures_do_not_dilute_the_cost_of_an_answer() -> None:
     results = Tally.of(records("1x0x")).results(1.0)
     assert (results["cost_tokens"], results["total_cost_tokens"]) == (15, 30)
     assert (results["num_errors"], results["accuracy"]) == (2, 0.25)
+
+
+def test_failures_do_not_shorten_the_time_of_an_answer() -> None:
+    runs = [replace(record, seconds=n) for n, record in enumerate(records("1x01"))]
+    assert Tally.of(runs).results(1.0)["seconds"] == 5 / 3
+    assert Tally.of(records("xx")).results(1.0)["seconds"] is None
+
+
+def test_a_report_has_the_curves_of_nodes_that_drew_several_times() -> None:
+    drawn = {"draft": (Draw("1", 1), Draw("2", 0)), "merged": (Draw("1", 1),)}
+    results = Tally.of([replace(make_record("a", 1), draws=drawn)]).results(1.0)
+    (draft,) = results["curves"].values()
+    assert [(point["k"], point["pass"], point["vote"]) for point in draft] == [
+        (1, 0.5, 0.5),
+        (2, 1.0, 1.0),
+    ]
+
+
+def test_a_report_warns_where_the_interval_is_wide() -> None:
+    (warning,) = Tally.of(records("1100")).results(1.0)["warnings"]
+    assert warning.startswith("4 items leave the accuracy open by ±")
+    assert Tally.of(records("10" * 60)).results(1.0)["warnings"] == []
+
+
+def test_an_evaluation_of_nothing_has_a_report() -> None:
+    results = Tally().results(0.0)
+    assert (results["accuracy"], results["seconds"]) == (None, None)
+    assert (results["curves"], results["warnings"]) == ({}, [])

@@ -1,19 +1,24 @@
-"""Error bars against scipy, against published figures, and in the corners."""
+"""Error bars against scipy, against worked examples, and in the corners."""
 
 from __future__ import annotations
-
-import random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archon.evals.statistics import mean_interval, paired_interval, paired_p_value, wilson_interval
+from archon.evals.statistics import (
+    holm,
+    mean_interval,
+    paired_interval,
+    paired_p_value,
+    wilson_interval,
+    with_two_added,
+)
 
+numpy = pytest.importorskip("numpy")
 scipy_stats = pytest.importorskip("scipy.stats")
 
 means = st.lists(st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0]), min_size=1, max_size=40)
-paired = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 1)), min_size=1, max_size=40)
 
 
 @given(trials=st.integers(1, 500), data=st.data(), confidence=st.sampled_from([0.8, 0.95, 0.99]))
@@ -47,65 +52,53 @@ def test_items_that_do_not_differ_count_every_run() -> None:
     assert mean_interval([1.0] * 20, 80) == wilson_interval(1.0, 20)
 
 
-def test_the_interval_of_clustered_runs_holds_the_truth_as_often_as_it_says() -> None:
-    generator = random.Random(1)
-    held = 0
-    for _ in range(400):
-        chances = [generator.choice([0.1, 0.5, 0.9, 0.9]) for _ in range(60)]
-        items = [sum(generator.random() < chance for _ in range(4)) / 4 for chance in chances]
-        low, high = mean_interval(items, 240)
-        held += low <= 0.6 <= high
-    assert 0.92 <= held / 400 <= 0.98
+def differences(num_items: int, only_a: int, only_b: int) -> list[float]:
+    return [1.0] * only_a + [-1.0] * only_b + [0.0] * (num_items - only_a - only_b)
 
 
-def pairs(both: int, only_a: int, only_b: int, neither: int) -> tuple[list[float], list[float]]:
-    a = [1.0] * both + [1.0] * only_a + [0.0] * only_b + [0.0] * neither
-    b = [1.0] * both + [0.0] * only_a + [1.0] * only_b + [0.0] * neither
-    return a, b
-
-
-def test_the_paired_interval_is_that_of_a_worked_example() -> None:
-    # Newcombe 1998, worked by hand from its formulae for e, f, g, h = 43, 7, 2, 0 of 52: the
-    # shares 50/52 and 45/52 with Wilson's intervals and phi = -14 / sqrt(50 * 2 * 45 * 7).
-    a, b = pairs(43, 7, 2, 0)
-    low_a, high_a = wilson_interval(50 / 52, 52)
-    low_b, high_b = wilson_interval(45 / 52, 52)
-    phi = -14 / (50 * 2 * 45 * 7) ** 0.5
-    da, ua, db, ub = 50 / 52 - low_a, high_a - 50 / 52, 45 / 52 - low_b, high_b - 45 / 52
-    low = 5 / 52 - (da**2 - 2 * phi * da * ub + ub**2) ** 0.5
-    high = 5 / 52 + (ua**2 - 2 * phi * ua * db + db**2) ** 0.5
-    assert paired_interval(a, b, 52, 52) == pytest.approx((low, high))
-
-
-@given(paired)
-def test_swapping_the_two_mirrors_the_interval_and_keeps_the_p_value(
-    items: list[tuple[int, int]],
+@pytest.mark.parametrize("items", [differences(60, 12, 5), [0.5, 0.25, -0.25, 0.0] * 9])
+def test_the_paired_interval_is_scipys_bootstrap_of_the_items_and_two_more(
+    items: list[float],
 ) -> None:
-    a, b = ([float(pair[side]) for pair in items] for side in (0, 1))
-    low, high = paired_interval(a, b, len(a), len(b))
-    assert low <= sum(a) / len(a) - sum(b) / len(b) <= high
-    assert paired_interval(b, a, len(b), len(a)) == pytest.approx((-high, -low))
-    assert paired_p_value(a, b) == pytest.approx(paired_p_value(b, a))
+    expected = scipy_stats.bootstrap(
+        (with_two_added(items),), numpy.mean, n_resamples=20_000, method="percentile", rng=7
+    ).confidence_interval
+    assert paired_interval(items) == pytest.approx((expected.low, expected.high), abs=0.02)
+
+
+def test_two_items_are_added_as_large_as_those_that_differ() -> None:
+    assert with_two_added([0.0, 0.0]) == [0.0, 0.0, 1.0, -1.0]
+    assert with_two_added([0.6, 0.0, -0.8])[3:] == pytest.approx([0.5**0.5, -(0.5**0.5)])
+
+
+@given(st.lists(st.sampled_from([-1.0, -0.5, -0.25, 0.0, 0.0, 0.5, 1.0]), min_size=1, max_size=30))
+def test_the_paired_interval_holds_the_difference_and_depends_on_no_order(
+    items: list[float],
+) -> None:
+    low, high = paired_interval(items)
+    assert -1 <= low <= sum(items) / len(items) <= high <= 1
+    assert low < high
+    assert paired_interval(items[::-1]) == (low, high)
+    opposite = [-item for item in items]
+    assert paired_interval(opposite) == pytest.approx((-high, -low))
+    assert paired_p_value(opposite) == pytest.approx(paired_p_value(items))
+
+
+def test_where_both_are_as_good_the_interval_reaches_as_far_to_both_sides() -> None:
+    low, high = paired_interval(differences(50, 7, 7))
+    assert low == -high < 0
+
+
+def test_items_that_never_differed_promise_no_certainty() -> None:
+    low, high = paired_interval([0.0] * 50)
+    assert low == -high
+    assert high >= 0.04
 
 
 def test_pairing_makes_the_interval_narrower_where_answers_agree() -> None:
-    a, b = pairs(40, 8, 2, 50)
-    low, high = paired_interval(a, b, 100, 100)
+    low, high = paired_interval(differences(100, 8, 2))
     unpaired = 2 * 1.96 * (0.48 * 0.52 / 100 + 0.42 * 0.58 / 100) ** 0.5
     assert high - low < 0.6 * unpaired
-
-
-def test_the_paired_interval_holds_the_truth_as_often_as_it_says() -> None:
-    generator = random.Random(2)
-    held = 0
-    for _ in range(400):
-        items = [
-            generator.choices([(1, 1), (1, 0), (0, 1), (0, 0)], [4, 2, 1, 3])[0] for _ in "x" * 80
-        ]
-        a, b = ([float(pair[side]) for pair in items] for side in (0, 1))
-        low, high = paired_interval(a, b, 80, 80)
-        held += low <= 0.1 <= high
-    assert 0.92 <= held / 400 <= 0.98
 
 
 @pytest.mark.parametrize(
@@ -115,9 +108,25 @@ def test_the_paired_interval_holds_the_truth_as_often_as_it_says() -> None:
 def test_p_values_are_those_of_mcnemars_exact_test(
     only_a: int, only_b: int, p_value: float
 ) -> None:
-    assert paired_p_value(*pairs(30, only_a, only_b, 30)) == pytest.approx(p_value)
+    assert paired_p_value(differences(60, only_a, only_b)) == pytest.approx(p_value)
 
 
 def test_with_several_runs_items_are_tested_by_which_mean_is_greater() -> None:
-    a, b = [0.75, 1.0, 0.5, 0.5], [0.5, 0.75, 0.5, 0.25]
-    assert paired_p_value(a, b) == pytest.approx(2 / 8)
+    assert paired_p_value([0.25, 0.25, 0.0, 0.25]) == pytest.approx(2 / 8)
+
+
+@pytest.mark.parametrize(
+    ("p_values", "adjusted"),
+    [
+        ([], []),
+        ([0.2], [0.2]),
+        # Worked by hand: sorted, times 4, 3, 2, 1, and never below the one before.
+        ([0.01, 0.04, 0.03, 0.005], [0.03, 0.06, 0.06, 0.02]),
+        ([0.5, 0.4, 0.9], [1.0, 1.0, 1.0]),
+        ([0.02, 0.02, 0.021], [0.06, 0.06, 0.06]),
+    ],
+)
+def test_holms_p_values_are_those_of_worked_examples(
+    p_values: list[float], adjusted: list[float]
+) -> None:
+    assert holm(p_values) == pytest.approx(adjusted)

@@ -1,0 +1,125 @@
+"""Several runs side by side: what each reaches at what cost, and every two of them in pairs."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from statistics import fmean
+from typing import Any
+
+from archon.errors import UsageError
+from archon.evals.power import pair_power, pair_warning
+from archon.evals.records import Record
+from archon.evals.report import Tally
+from archon.evals.statistics import holm, paired_interval, paired_p_value
+
+Run = tuple[str, Tally]
+
+
+def compare(
+    reports: Sequence[Mapping[str, Any]], records: Sequence[Iterable[Record]]
+) -> dict[str, Any]:
+    """Compare several runs, every two of them on the items that both have.
+
+    Parameters
+    ----------
+    reports : a run's report as plain data, for each run.
+    records : its records.
+
+    Returns plain data:
+
+    ``rows`` : for each run its report, and ``name`` (its architecture; runs of one are numbered);
+    ``seconds`` (as in ``Report``); ``on_cost_front`` and ``on_seconds_front``: whether no other run
+    is as accurate at less cost, or more accurate at as little, by the means as they are.
+
+    ``pairs`` : for every two runs the names ``a`` and ``b``; ``num_items`` of both; ``difference``,
+    the accuracy of a less that of b on these, with its 95 % ``interval``; ``p_value`` of the exact
+    paired test and ``p_value_adjusted``, Holm's for all pairs; ``detectable_difference`` and
+    ``items_needed`` (see ``PairPower``).
+
+    ``warnings`` : a sentence for each pair that the items do not tell apart.
+
+    Raises
+    ------
+    UsageError : two runs have no item in common.
+    MissingExtraError : scipy is not installed.
+    """
+    tallies = [Tally.of(run) for run in records]
+    names = _distinct([str(report["architecture"]) for report in reports])
+    runs = list(zip(names, tallies, strict=True))
+    pairs, warnings = [], []
+    for a, b in itertools.combinations(runs, 2):
+        pair, warning = _pair(a, b)
+        pairs.append(pair)
+        warnings += [warning] if warning else []
+    adjusted = holm([pair["p_value"] for pair in pairs])
+    for pair, p_value in zip(pairs, adjusted, strict=True):
+        pair["p_value_adjusted"] = p_value
+    return {"rows": _rows(reports, runs), "pairs": pairs, "warnings": warnings}
+
+
+def _rows(reports: Sequence[Mapping[str, Any]], runs: Sequence[Run]) -> list[dict[str, Any]]:
+    tallies = [tally for _, tally in runs]
+    accuracies = [tally.accuracy for tally in tallies]
+    on_cost_front = _on_front(accuracies, [tally.mean_cost_tokens for tally in tallies])
+    on_seconds_front = _on_front(accuracies, [tally.mean_seconds for tally in tallies])
+    return [
+        {
+            **report,
+            "name": name,
+            "seconds": tally.mean_seconds,
+            "on_cost_front": on_cost_front[place],
+            "on_seconds_front": on_seconds_front[place],
+        }
+        for place, (report, (name, tally)) in enumerate(zip(reports, runs, strict=True))
+    ]
+
+
+def _on_front(accuracies: Sequence[float | None], prices: Sequence[float | None]) -> list[bool]:
+    """Whether each point has an accuracy and a price, and none that has both dominates it."""
+    points = list(zip(accuracies, prices, strict=True))
+
+    def dominates(other: tuple[float | None, float | None], accuracy: float, price: float) -> bool:
+        if other[0] is None or other[1] is None:
+            return False
+        return other[0] >= accuracy and other[1] <= price and other != (accuracy, price)
+
+    return [
+        accuracy is not None
+        and price is not None
+        and not any(dominates(other, accuracy, price) for other in points)
+        for accuracy, price in points
+    ]
+
+
+def _pair(run_a: Run, run_b: Run) -> tuple[dict[str, Any], str | None]:
+    """The comparison of two runs, and the warning where they are not told apart."""
+    (name_a, a), (name_b, b) = run_a, run_b
+    means_a, means_b = a.item_means, b.item_means
+    shared = [item for item in means_a if item in means_b]
+    if not shared:
+        raise UsageError(f"the runs of {name_a} and {name_b} have no item in common")
+    differences = [means_a[item] - means_b[item] for item in shared]
+    interval = paired_interval(differences)
+    power = pair_power(differences)
+    pair = {
+        "a": name_a,
+        "b": name_b,
+        "num_items": len(shared),
+        "difference": fmean(differences),
+        "interval": interval,
+        "p_value": paired_p_value(differences),
+        **asdict(power),
+    }
+    return pair, pair_warning(name_a, name_b, differences, interval, power)
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    seen: Counter[str] = Counter()
+    distinct = []
+    for name in names:
+        seen[name] += 1
+        distinct.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return distinct
