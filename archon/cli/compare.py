@@ -30,6 +30,7 @@ def compare(archs: Sequence[str], bench: str, measuring: Measuring, as_json: boo
     """
     from archon.api import Loader, run_folder
     from archon.evals.comparison import compare as compared
+    from archon.evals.equal_cost import equal_cost
     from archon.evals.run import read_run
 
     if len(archs) < 2:
@@ -51,7 +52,10 @@ def compare(archs: Sequence[str], bench: str, measuring: Measuring, as_json: boo
         for work in works:
             work.folder.discard_unused()
     runs = [read_run(work.folder.path) for work in works]
-    result = compared([run.report().to_json() for run in runs], [run.records() for run in runs])
+    records = [run.records() for run in runs]
+    result = compared([run.report().to_json() for run in runs], records)
+    specs = [run.description["specification"]["architecture"] for run in runs]
+    result["equal_cost"] = equal_cost([row["name"] for row in result["rows"]], specs, records)
     if as_json:
         emit(result)
     _tell(result)
@@ -64,6 +68,9 @@ def _tell(result: dict[str, Any]) -> None:
     console().print(_rows(result["rows"]))
     say("* no other is as accurate at a lower cost, or in less time\n", "dim")
     console().print(_pairs(result["pairs"]))
+    if result["equal_cost"]:
+        say("\nat equal cost, against a plain vote over drafts of the same run:", "dim")
+        console().print(_equal_cost(result["equal_cost"]))
     say("")
     for warning in result["warnings"][:MOST_WARNINGS]:
         say(warning, "yellow")
@@ -114,6 +121,29 @@ def _pairs(pairs: Sequence[dict[str, Any]]) -> Table:
         difference = f"{100 * pair['difference']:+.1f} [{low:+.1f}, {high:+.1f}]"
         p_values = [pair["p_value"]] + [pair["p_value_adjusted"]] * several
         table.add_row(pair["a"], pair["b"], difference, *(_p_text(p) for p in p_values))
+    return table
+
+
+def _equal_cost(rows: Sequence[dict[str, Any]]) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("architecture", overflow="fold")
+    for name in ("cost", "drafts", "their cost"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name in ("vote", "difference, points [95 %]", "p"):
+        table.add_column(name, no_wrap=True)
+    for row in rows:
+        low, high = (100 * end for end in row["interval"])
+        table.add_row(
+            row["name"],
+            f"{row['cost_tokens']:.0f}",
+            f"{row['drafts']}{'' if row['is_enough'] else ' (all)'}",
+            f"{row['vote_cost_tokens']:.0f}",
+            f"{100 * row['vote_accuracy']:.1f} %",
+            f"{100 * row['difference']:+.1f} [{low:+.1f}, {high:+.1f}]",
+            _p_text(row["p_value"]),
+        )
     return table
 
 

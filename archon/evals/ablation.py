@@ -13,6 +13,7 @@ from archon.errors import GraphError
 from archon.evals.comparison import compare
 from archon.evals.run import Run
 from archon.evals.runner import Evaluation
+from archon.evals.statistics import holm
 from archon.graph.architecture import Architecture
 
 
@@ -40,13 +41,14 @@ def ablation_rows(run: Run) -> list[dict[str, Any]]:
 
     ``accuracy`` and ``cost_tokens`` are those of the architecture without the node. ``difference``
     is how much more accurate the whole is, ``interval`` its 95 % interval, ``extra_cost_tokens``
-    how many more tokens an answer of the whole costs.
+    how many more tokens an answer of the whole costs; ``p_value_adjusted`` is Holm's for all nodes.
 
     Raises
     ------
     MissingExtraError : scipy is not installed.
     """
-    whole, rows = run.report(), []
+    whole = run.report()
+    rows: list[dict[str, Any]] = []
     for node, without in run.ablations().items():
         report = without.report()
         if not report.num_runs:  # interrupted before its first answer
@@ -65,4 +67,6 @@ def ablation_rows(run: Run) -> list[dict[str, Any]]:
                 "run": str(without.path),
             }
         )
+    for row, p_value in zip(rows, holm([row["p_value"] for row in rows]), strict=True):
+        row["p_value_adjusted"] = p_value
     return rows
