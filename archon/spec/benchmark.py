@@ -90,17 +90,12 @@ class ItemSource(StrictModel):
         return self
 
 
-class BenchmarkCard(StrictModel):
-    """A benchmark: questions with known answers, in three splits that share no item.
-
-    *search* is for choosing an architecture, *select* for comparing a few, *test* for the last
-    word. The rows of a JSONL file, in a fixed shuffle, are dealt to them 30/30/40.
-    """
+class BenchmarkBase(StrictModel):
+    """What all benchmarks say of themselves, wherever their items come from."""
 
     version: Version
     name: Name
     description: str = ""
-    source: ItemSource
     fields: ItemFields = ItemFields()
     answer_after: Name | None = Field(
         None,
@@ -112,3 +107,28 @@ class BenchmarkCard(StrictModel):
     examples: Name | None = Field(
         None, description="Exemplar pool of few-shot prompts; by default the arithmetic pool."
     )
+
+
+class BenchmarkCard(BenchmarkBase):
+    """A benchmark: questions with known answers, in three splits that share no item.
+
+    *search* is for choosing an architecture, *select* for comparing a few, *test* for the last
+    word. The rows of a JSONL file, in a fixed shuffle, are dealt to them 30/30/40.
+    """
+
+    source: ItemSource
+
+
+class PythonSource(StrictModel):
+    """Items that a program makes."""
+
+    python: str = Field(description="The function or module that they come from.")
+
+
+class PythonCard(BenchmarkBase):
+    """What a run's description says of a benchmark made in Python; no file holds one.
+
+    A file is data: reading it never runs code.
+    """
+
+    source: PythonSource

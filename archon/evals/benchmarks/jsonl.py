@@ -8,12 +8,14 @@ from typing import Any
 
 from archon.errors import SpecError
 from archon.evals.benchmarks.items import Item, Split, check_ids, deal, item_from_row
-from archon.spec.benchmark import BenchmarkCard
+from archon.spec.benchmark import BenchmarkBase
 from archon.spec.messages import shown
 from archon.spec.strict_json import MAX_BYTES, decode_json
 
 
-def load(path: Path, card: BenchmarkCard) -> dict[Split, list[Item]]:
+def load(
+    path: Path, card: BenchmarkBase, *, canonical_targets: bool = True
+) -> dict[Split, list[Item]]:
     """The items of a file, dealt 30/30/40 to the three splits.
 
     Raises
@@ -21,7 +23,10 @@ def load(path: Path, card: BenchmarkCard) -> dict[Split, list[Item]]:
     SpecError : the file cannot be read or a line of it is wrong; names the file and the line.
     """
     items = [
-        item_from_row(row, card, f"line-{line}", f"{path}:{line}") for line, row in read_rows(path)
+        item_from_row(
+            row, card, f"line-{line}", f"{path}:{line}", canonical_target=canonical_targets
+        )
+        for line, row in read_rows(path)
     ]
     if not items:
         raise SpecError("the file holds no items", file=str(path))
