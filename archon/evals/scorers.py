@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,13 +93,14 @@ def own_scorer(function: Callable[[str, str], float], kind: AnswerKind) -> Score
     """The scorer that a user's function makes, of an answer's text and the target as a row has it.
 
     A score below 1 is not right. The scorer raises ``ScoringError`` where the function fails or
-    gives anything but a number from 0 to 1.
+    gives anything but a number from 0 to 1. What it prints goes to standard error.
     """
 
     def score(value: str | None, text: str, target: str) -> Score:
         answer = read_answer(text, kind) if value is None else value
         try:
-            given = function(text, target)
+            with redirect_stdout(sys.stderr):
+                given = function(text, target)
         except Exception as error:
             where = place(error) or label(function)
             raise ScoringError(f"{where}: {summary(error)}") from error

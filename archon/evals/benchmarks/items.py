@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -74,7 +75,7 @@ def _text(row: Mapping[str, Any], name: str, place: str) -> str:
     if name not in row:
         raise SpecError(f"there is no field {shown(name)}{suggestion(name, row)}", file=place)
     value = row[name]
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
+    if isinstance(value, bool) or not isinstance(value, str | Real) or value != value:
         raise SpecError(f"the field {shown(name)} holds {shown(value)}, not a text", file=place)
     text = str(value).strip()
     if not text:

@@ -11,7 +11,7 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,7 +21,11 @@ from archon.spec.messages import suggestion
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 _REF = re.compile(rf"(?P<code>.+\.py|{_NAME}(?:\.{_NAME})*):(?P<name>{_NAME})")
-_PACKAGE = str(Path(__file__).parents[2])
+_NOT_THE_USERS = (
+    str(Path(__file__).parents[2]),
+    str(Path(importlib.__file__).parent),
+    "<frozen",
+)
 
 
 def names_code(ref: object) -> bool:
@@ -80,14 +84,15 @@ def _importable(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def telling(file: str) -> Iterator[None]:
-    """Turn what the user's code raises into an error of ours.
+    """Turn what the user's code raises into an error of ours; it prints on standard error.
 
     Raises
     ------
     SpecError : the code failed; names its file and line, or ``file`` where no line of it ran.
     """
     try:
-        yield
+        with redirect_stdout(sys.stderr):
+            yield
     except ArchonError:
         raise
     except (Exception, SystemExit) as error:
@@ -107,7 +112,7 @@ def place(error: BaseException) -> str | None:
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith((_PACKAGE, "<frozen"))
+        if not frame.filename.startswith(_NOT_THE_USERS)
     ]
     if not frames:
         return None
@@ -117,12 +122,18 @@ def place(error: BaseException) -> str | None:
 
 
 def label(code: Callable[..., Any]) -> str:
-    """What a function or the like is called: ``module:name``."""
+    """What a function is called: ``file.py:name``, or ``module:name`` where it has no file."""
     name = getattr(code, "__qualname__", type(code).__qualname__)
-    return f"{getattr(code, '__module__', None) or 'python'}:{name}"
+    file = _file(code)
+    return f"{getattr(code, '__module__', None) if file is None else file.name}:{name}"
 
 
 def folder(code: Callable[..., Any]) -> Path:
     """The folder of the file that a function comes from; the working folder if there is none."""
-    file = getattr(getattr(code, "__code__", None), "co_filename", None)
-    return Path(file).absolute().parent if file and Path(file).is_file() else Path.cwd()
+    file = _file(code)
+    return Path.cwd() if file is None else file.absolute().parent
+
+
+def _file(code: Callable[..., Any]) -> Path | None:
+    name = getattr(getattr(code, "__code__", None), "co_filename", None)
+    return Path(name) if name and Path(name).is_file() else None
