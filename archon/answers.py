@@ -48,7 +48,11 @@ def same_value(a: str | None, b: str | None) -> bool:
 
 _LONGEST_STATEMENT = 300
 _MOST_STATEMENTS = 200
-_MARK = re.compile(r"\\f?boxed\s?\{|(?<!#)####(?!#)|\banswer\b", re.I)
+# Each begins with a character of one set, between which the search skips quickly.
+_MARK = re.compile(
+    r"[\\#Aa](?:(?<=\\)[Ff]?[Bb][Oo][Xx][Ee][Dd]\s?\{|(?<=#)(?<!##)###(?!#)"
+    r"|(?<=[Aa])(?<!\w[Aa])[Nn][Ss][Ww][Ee][Rr]\b)"
+)
 _IS = re.compile(
     r"[^.!?:=,\n]{0,60}?(?:\b(?:is|was|be|equals|comes to)\b(?!\s+not\b)\s?:?|=)", re.I
 )
@@ -82,6 +86,7 @@ def _closing_brace(text: str, start: int) -> int:
 
 # ------------------------------------------------------------------------------------- numbers
 
+_LONGEST_BLOCK = 20_000
 _LIST_ITEM = re.compile(r"[.):]\s{1,20}\S")
 _OPERATOR = re.compile(r"\s?[-+*/\u00d7÷]\s?[$(]?[0-9]")
 _EQUALS = re.compile(r"(?:[=≈]|\bequals\b|\bequal to\b)[\s$€£¥₹(*-]{0,8}", re.I)
@@ -157,10 +162,36 @@ def _number_of_clause(text: str, start: int, end: int) -> str | None:
 
 def _last_number(text: str) -> str | None:
     """The last number that is neither a remark on the one before it nor counts steps or items."""
+    counter: str | None = None
+    end = len(text)
+    while end > 0:
+        start = _block_start(text, end)
+        last, counter_here = _last_number_of_block(text, start, end)
+        if last is not None:
+            return last
+        counter = counter_here if counter is None else counter
+        end = start
+    return counter
+
+
+def _block_start(text: str, end: int) -> int:
+    """Where a block of lines that ends at ``end`` begins; a longer line is cut, at a space."""
+    start = max(0, end - _LONGEST_BLOCK)
+    if start == 0:
+        return 0
+    for border in "\n ":
+        found = text.find(border, start, end - 1)
+        if found >= 0:
+            return found + 1
+    return start
+
+
+def _last_number_of_block(text: str, start: int, end: int) -> tuple[str | None, str | None]:
+    """The last number of some lines, and the last that counts steps or items."""
     last: str | None = None
     counter: str | None = None
     remark_end = 0
-    for number in numbers_in(text):
+    for number in numbers_in(text, start, end):
         if number.start < remark_end:
             continue
         if _counts(text, number):
@@ -169,7 +200,7 @@ def _last_number(text: str) -> str | None:
         last = number.value
         remark = _REMARK.match(text, number.end)
         remark_end = remark.end() if remark else 0
-    return counter if last is None else last
+    return last, counter
 
 
 def _counts(text: str, number: Number) -> bool:
