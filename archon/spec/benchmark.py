@@ -2,29 +2,44 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import Field, JsonValue, field_validator, model_validator
 
 from archon.spec.common import Count, Name, StrictModel, Version
+from archon.spec.messages import shown, suggestion
 from archon.types import AnswerKind
 
 MAX_TASKS = 100
 
 ReasoningGymTask = Literal[
+    "aiw",
     "basic_arithmetic",
+    "binary_alternation",
     "chain_sum",
     "count_bits",
     "count_primes",
     "decimal_chain_sum",
+    "dice",
     "gcd",
     "gsm_symbolic",
+    "largest_island",
     "lcm",
     "leg_counting",
     "letter_counting",
+    "maze",
     "products",
+    "rectangle_count",
+    "rotten_oranges",
+    "self_reference",
+    "simple_equations",
+    "simple_geometry",
 ]
-"""The generators of reasoning-gym whose answer is one number, which our own scorers judge."""
+"""The generators of reasoning-gym whose answer is one exact number, which our own scorers judge.
+
+Those that ask for a rounded number or for a certain way to write it are not among them.
+"""
+_TASKS: tuple[str, ...] = get_args(ReasoningGymTask)
 
 
 class ItemFields(StrictModel):
@@ -64,6 +79,16 @@ class GymTask(StrictModel):
         1, gt=0, le=1e6, description="Share of the items, relative to the others."
     )
     params: dict[str, JsonValue] = Field({}, description="Parameters of the generator.")
+
+    @field_validator("task", mode="before")
+    @classmethod
+    def _listed(cls, task: object) -> object:
+        if isinstance(task, str) and task not in _TASKS:
+            why = "a listed task has one exact number as its answer"
+            also = "some of reasoning-gym's own scorers run the model's text as code"
+            hint = suggestion(task, _TASKS)
+            raise ValueError(f"{shown(task)} is not a listed task ({why}; {also}){hint}")
+        return task
 
 
 class GymData(StrictModel):
