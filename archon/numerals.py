@@ -180,13 +180,13 @@ def _is_negative(text: str, start: int) -> bool:
 
 def _value(literal: re.Match[str]) -> str | None:
     """The canonical value of a literal without its sign, or None if it is not read."""
-    groups = literal.groupdict()
-    if groups["decimal"] is not None:
-        return _decimal_value(groups["decimal"], groups["exponent"] or groups["power"] or "0")
-    if groups["over"] is not None:
-        return _fraction_value(groups["whole"], groups["over"], groups["under"])
-    if groups["hours"] is not None and groups["minutes"] == "00":
-        return _shifted(groups["hours"], 0)
+    decimal = literal["decimal"]
+    if decimal is not None:
+        return _decimal_value(decimal, literal["exponent"] or literal["power"] or "0")
+    if literal["over"] is not None:
+        return _fraction_value(literal["whole"], literal["over"], literal["under"])
+    if literal["hours"] is not None and literal["minutes"] == "00":
+        return _shifted(literal["hours"], 0)
     return None
 
 

@@ -45,7 +45,9 @@ def test_a_card_has_exactly_one_source(source: dict[str, Any]) -> None:
 
 
 def test_tasks_that_our_scorers_cannot_judge_are_refused() -> None:
-    with pytest.raises(ValidationError, match=r"'n_queens' is not a listed task .* run the model's"):
+    with pytest.raises(
+        ValidationError, match=r"'n_queens' is not a listed task .* run the model's"
+    ):
         card(source={"reasoning_gym": {"tasks": [{"task": "n_queens"}]}})
     with pytest.raises(ValidationError, match="did you mean 'chain_sum'"):
         card(source={"reasoning_gym": {"tasks": [{"task": "chainsum"}]}})

@@ -14,6 +14,7 @@ The rows are dealt 30/30/40 to the three splits in the same fixed shuffle as tho
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -101,11 +102,10 @@ def load_python(ref: PythonReference) -> LoadedPython:
     """
     source = import_named(ref) if isinstance(ref, str) else ref
     code = source.rows if isinstance(source, PythonBenchmark) else source
-    if isinstance(ref, str):
-        file, name = ref, ref.rpartition(":")[2]
-    else:
-        file = label(code) if callable(code) else "a Python benchmark"
-        name = file.rpartition(":")[2] if callable(code) else "python"
+    file, name = "a Python benchmark", "python"
+    if isinstance(ref, str) or callable(code):
+        file = ref if isinstance(ref, str) else label(code)
+        name = re.split("[:.]", file)[-1]
     made = source if isinstance(source, PythonBenchmark) else _made(source, file)
     rows = made.rows
     if callable(rows):
