@@ -25,8 +25,8 @@ def read_answer(text: str, kind: AnswerKind) -> str | None:
 
     - ``number``: an exact rational: ``1000``, ``0.75``, ``-4``, else ``p/q`` in lowest terms.
       Percent signs, currencies and units are dropped: ``25%`` is 25.
-    - ``text``: what is stated as the answer, else the whole text; letter case, width of
-      characters, white space, and punctuation around it do not count.
+    - ``text``: what is stated as the answer, else the whole text, of which 100,000 characters
+      count; letter case, width of characters, white space, and punctuation around it do not.
     - ``code``: the last fenced block of code, else the whole text.
 
     >>> read_answer("She pays 2 * 9 = 18 dollars (see step 3).", "number")
@@ -161,17 +161,15 @@ def _number_of_clause(text: str, start: int, end: int) -> str | None:
 
 
 def _last_number(text: str) -> str | None:
-    """The last number that is neither a remark on the one before it nor counts steps or items."""
-    counter: str | None = None
+    """The last number, looked for in blocks of lines from the end of the text."""
     end = len(text)
     while end > 0:
         start = _block_start(text, end)
-        last, counter_here = _last_number_of_block(text, start, end)
-        if last is not None:
-            return last
-        counter = counter_here if counter is None else counter
+        number = _last_number_of_block(text, start, end)
+        if number is not None:
+            return number
         end = start
-    return counter
+    return None
 
 
 def _block_start(text: str, end: int) -> int:
@@ -186,8 +184,8 @@ def _block_start(text: str, end: int) -> int:
     return start
 
 
-def _last_number_of_block(text: str, start: int, end: int) -> tuple[str | None, str | None]:
-    """The last number of some lines, and the last that counts steps or items."""
+def _last_number_of_block(text: str, start: int, end: int) -> str | None:
+    """The last number that is neither a remark on the one before it nor counts steps or items."""
     last: str | None = None
     counter: str | None = None
     remark_end = 0
@@ -200,13 +198,13 @@ def _last_number_of_block(text: str, start: int, end: int) -> tuple[str | None, 
         last = number.value
         remark = _REMARK.match(text, number.end)
         remark_end = remark.end() if remark else 0
-    return last, counter
+    return counter if last is None else last
 
 
 def _counts(text: str, number: Number) -> bool:
     """Whether a number is that of a step, or of an item in a list."""
     before = text[max(0, number.start - 12) : number.start]
-    if _STEP.search(before):
+    if before.rstrip(" .#")[-1:].isalpha() and _STEP.search(before):
         return True
     first_of_line = not before.rpartition("\n")[2].strip(" *#")
     return first_of_line and _LIST_ITEM.match(text, number.end) is not None
@@ -214,6 +212,7 @@ def _counts(text: str, number: Number) -> bool:
 
 # ------------------------------------------------------------------------------- text and code
 
+_LONGEST_TEXT = 100_000
 _LATEX_TEXT = re.compile(r"\\(?:text|textbf|mathrm)\s?\{([^{}]{0,300})\}")
 _AROUND = " \t\r\n*_`\"'“”\u2018\u2019.!,;:"
 _BLOCK = re.compile(
@@ -226,7 +225,7 @@ def _read_text(text: str) -> str | None:
         value = _normalised(_stated_text(text, mark))
         if value:
             return value
-    return _normalised(text) or None
+    return _normalised(text[:_LONGEST_TEXT]) or None
 
 
 def _stated_text(text: str, mark: re.Match[str]) -> str:

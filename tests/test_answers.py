@@ -284,9 +284,7 @@ def test_code_is_the_last_fenced_block_that_holds_anything(text: str, code: str 
     assert read_answer(text, "code") == code
 
 
-@given(
-    st.lists(st.sampled_from(["18", "(see 3)", "Step 2", "1) a", "x", "", "of 7."]), max_size=60)
-)
+@given(st.lists(st.sampled_from(["18", "(see 3)", "x", "", "of 7.", "1/2"]), max_size=60))
 def test_reading_by_blocks_gives_what_reading_at_once_gives(words: list[str]) -> None:
     text = "".join(f"{word} {word[:2]}\n" for word in words)
     with pytest.MonkeyPatch.context() as patched:

@@ -10,7 +10,7 @@ import importlib.util
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from types import ModuleType
@@ -121,19 +121,19 @@ def place(error: BaseException) -> str | None:
     return f"{own[-1].filename}:{own[-1].lineno}"
 
 
-def label(code: Callable[..., Any]) -> str:
+def label(code: object) -> str:
     """What a function is called: ``file.py:name``, or ``module:name`` where it has no file."""
     name = getattr(code, "__qualname__", type(code).__qualname__)
     file = _file(code)
     return f"{getattr(code, '__module__', None) if file is None else file.name}:{name}"
 
 
-def folder(code: Callable[..., Any]) -> Path:
+def folder(code: object) -> Path:
     """The folder of the file that a function comes from; the working folder if there is none."""
     file = _file(code)
     return Path.cwd() if file is None else file.absolute().parent
 
 
-def _file(code: Callable[..., Any]) -> Path | None:
+def _file(code: object) -> Path | None:
     name = getattr(getattr(code, "__code__", None), "co_filename", None)
     return Path(name) if name and Path(name).is_file() else None
