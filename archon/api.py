@@ -168,6 +168,7 @@ def evaluate(
     epochs: int = 1,
     split: str = "select",
     data: str | os.PathLike[str] | None = None,
+    scorer: str | None = None,
     output: str | os.PathLike[str] | None = None,
     resume: bool = False,
     on_progress: OnProgress | None = None,
@@ -176,7 +177,7 @@ def evaluate(
 
     Parameters
     ----------
-    limit, split, data : which items; see ``benchmark``.
+    limit, split, data, scorer : which items, and how they are judged; see ``benchmark``.
     seed, epochs : which draws; see ``evaluation``.
     output : the run's folder; by default a new one in ``runs``.
     resume : go on with the run in ``output``, if there is one.
@@ -188,7 +189,7 @@ def evaluate(
         another than this.
     StorageError : the disk does not take what is finished.
     """
-    items = benchmark(benchmark_ref, split=split, limit=limit, data=data)
+    items = benchmark(benchmark_ref, split=split, limit=limit, data=data, scorer=scorer)
     asked = evaluation(architecture, items, seed=seed, epochs=epochs)
     path = None if output is None else Path(output)
     folder = run_folder(path, architecture.name, resume=resume)

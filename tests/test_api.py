@@ -178,8 +178,14 @@ def test_a_function_is_a_benchmark_and_its_report_names_the_scorer(tmp_path: Pat
         assert report.scorer.startswith(scorer)
         assert report.num_errors == 0
         run = json.loads((output / "run.json").read_text(encoding="utf-8"))
-        assert run["benchmark"]["source"] == {"python": f"test_api.py:{sums.__qualname__}"}
+        assert run["specification"]["benchmark"]["source"] == {
+            "python": f"test_api.py:{sums.__qualname__}"
+        }
     assert report.accuracy == 0
+    again = archon.evaluate(
+        archon.load(single()), made, scorer="lm-eval-flexible-extract", output=tmp_path / "again"
+    )
+    assert again.scorer == "lm-eval-flexible-extract"
 
 
 def test_another_scorer_is_named_in_the_selection() -> None:
