@@ -55,6 +55,7 @@ from archon.types import (
 
 if TYPE_CHECKING:
     from archon.api import evaluate, load
+    from archon.evals.benchmarks.function import PythonBenchmark
     from archon.evals.records import Draw, Record
     from archon.evals.report import Report
     from archon.evals.run import Run, read_run
@@ -88,6 +89,7 @@ __all__ = [
     "NodeError",
     "NodeFinished",
     "NodeStarted",
+    "PythonBenchmark",
     "Question",
     "Record",
     "Report",
@@ -112,6 +114,7 @@ _LAZY = {
     "Answer": "archon.graph.architecture",
     "Architecture": "archon.graph.architecture",
     "Draw": "archon.evals.records",
+    "PythonBenchmark": "archon.evals.benchmarks.function",
     "Record": "archon.evals.records",
     "Report": "archon.evals.report",
     "Run": "archon.evals.run",

@@ -25,8 +25,8 @@ def read_answer(text: str, kind: AnswerKind) -> str | None:
 
     - ``number``: an exact rational: ``1000``, ``0.75``, ``-4``, else ``p/q`` in lowest terms.
       Percent signs, currencies and units are dropped: ``25%`` is 25.
-    - ``text``: what is stated as the answer, else the whole text; letter case, width of
-      characters, white space, and punctuation around it do not count.
+    - ``text``: what is stated as the answer, else the whole text, of which 100,000 characters
+      count; letter case, width of characters, white space, and punctuation around it do not.
     - ``code``: the last fenced block of code, else the whole text.
 
     >>> read_answer("She pays 2 * 9 = 18 dollars (see step 3).", "number")
@@ -48,7 +48,11 @@ def same_value(a: str | None, b: str | None) -> bool:
 
 _LONGEST_STATEMENT = 300
 _MOST_STATEMENTS = 200
-_MARK = re.compile(r"\\f?boxed\s?\{|(?<!#)####(?!#)|\banswer\b", re.I)
+# Each begins with a character of one set, between which the search skips quickly.
+_MARK = re.compile(
+    r"[\\#Aa](?:(?<=\\)[Ff]?[Bb][Oo][Xx][Ee][Dd]\s?\{|(?<=#)(?<!##)###(?!#)"
+    r"|(?<=[Aa])(?<!\w[Aa])[Nn][Ss][Ww][Ee][Rr]\b)"
+)
 _IS = re.compile(
     r"[^.!?:=,\n]{0,60}?(?:\b(?:is|was|be|equals|comes to)\b(?!\s+not\b)\s?:?|=)", re.I
 )
@@ -82,6 +86,7 @@ def _closing_brace(text: str, start: int) -> int:
 
 # ------------------------------------------------------------------------------------- numbers
 
+_LONGEST_BLOCK = 20_000
 _LIST_ITEM = re.compile(r"[.):]\s{1,20}\S")
 _OPERATOR = re.compile(r"\s?[-+*/\u00d7÷]\s?[$(]?[0-9]")
 _EQUALS = re.compile(r"(?:[=≈]|\bequals\b|\bequal to\b)[\s$€£¥₹(*-]{0,8}", re.I)
@@ -156,11 +161,35 @@ def _number_of_clause(text: str, start: int, end: int) -> str | None:
 
 
 def _last_number(text: str) -> str | None:
+    """The last number, looked for in blocks of lines from the end of the text."""
+    end = len(text)
+    while end > 0:
+        start = _block_start(text, end)
+        number = _last_number_of_block(text, start, end)
+        if number is not None:
+            return number
+        end = start
+    return None
+
+
+def _block_start(text: str, end: int) -> int:
+    """Where a block of lines that ends at ``end`` begins; a longer line is cut, at a space."""
+    start = max(0, end - _LONGEST_BLOCK)
+    if start == 0:
+        return 0
+    for border in "\n ":
+        found = text.find(border, start, end - 1)
+        if found >= 0:
+            return found + 1
+    return start
+
+
+def _last_number_of_block(text: str, start: int, end: int) -> str | None:
     """The last number that is neither a remark on the one before it nor counts steps or items."""
     last: str | None = None
     counter: str | None = None
     remark_end = 0
-    for number in numbers_in(text):
+    for number in numbers_in(text, start, end):
         if number.start < remark_end:
             continue
         if _counts(text, number):
@@ -175,7 +204,7 @@ def _last_number(text: str) -> str | None:
 def _counts(text: str, number: Number) -> bool:
     """Whether a number is that of a step, or of an item in a list."""
     before = text[max(0, number.start - 12) : number.start]
-    if _STEP.search(before):
+    if before.rstrip(" .#")[-1:].isalpha() and _STEP.search(before):
         return True
     first_of_line = not before.rpartition("\n")[2].strip(" *#")
     return first_of_line and _LIST_ITEM.match(text, number.end) is not None
@@ -183,6 +212,7 @@ def _counts(text: str, number: Number) -> bool:
 
 # ------------------------------------------------------------------------------- text and code
 
+_LONGEST_TEXT = 100_000
 _LATEX_TEXT = re.compile(r"\\(?:text|textbf|mathrm)\s?\{([^{}]{0,300})\}")
 _AROUND = " \t\r\n*_`\"'“”\u2018\u2019.!,;:"
 _BLOCK = re.compile(
@@ -195,7 +225,7 @@ def _read_text(text: str) -> str | None:
         value = _normalised(_stated_text(text, mark))
         if value:
             return value
-    return _normalised(text) or None
+    return _normalised(text[:_LONGEST_TEXT]) or None
 
 
 def _stated_text(text: str, mark: re.Match[str]) -> str:

@@ -19,10 +19,16 @@ from archon import catalog
 from archon.errors import GraphError, SpecError, UsageError
 from archon.evals import runner
 from archon.evals.benchmarks import Item, Selection, Split, load_items
+from archon.evals.benchmarks.function import (
+    LoadedPython,
+    PythonReference,
+    is_python,
+    load_python,
+)
 from archon.evals.folder import RunFolder
 from archon.evals.report import Report
 from archon.evals.runner import Evaluation, OnProgress
-from archon.evals.scorers import Scorer, find_scorer
+from archon.evals.scorers import Scorer, find_scorer, own_scorer
 from archon.graph.architecture import Architecture
 from archon.graph.build import build
 from archon.graph.exemplars import load_pool
@@ -44,6 +50,8 @@ from archon.types import Example
 
 ModelChoice = str | os.PathLike[str] | dict[str, Any] | LM
 """A card's name, its path, a card or ``{"architecture": NAME}`` as a dict, or an app's own LM."""
+BenchmarkChoice = Reference | PythonReference
+"""A benchmark card's name, its path, a card as a dict, or a benchmark made in Python."""
 
 
 def load(ref: Reference, models: Mapping[str, ModelChoice] | None = None) -> Architecture:
@@ -87,32 +95,41 @@ class Benchmark:
 
 
 def benchmark(
-    ref: Reference,
+    ref: BenchmarkChoice,
     *,
     split: str = "select",
     limit: int | None = None,
     data: str | os.PathLike[str] | None = None,
+    scorer: str | None = None,
 ) -> Benchmark:
     """The first ``limit`` items of a split of a benchmark.
 
     Parameters
     ----------
-    ref : a name in the catalogue, a path, or what such a file says as a dict.
+    ref : a name in the catalogue, a path, what such a file says as a dict, or a benchmark made in
+        Python: a function, ``file.py:function`` or ``package.module:function``.
     data : a JSONL file whose items stand in for those of the card's own source.
+    scorer : the name of a scorer that stands in for the benchmark's own.
 
     Raises
     ------
-    SpecError : a file is missing or wrong.
-    UsageError : there is no such split, or the limit is less than 1.
+    SpecError : a file is missing or wrong, or the user's code fails.
+    UsageError : there is no such split or scorer, or the limit is less than 1.
     MissingExtraError : the source needs a package that is not installed.
     """
-    loaded = load_benchmark(ref)
-    card = loaded.spec
-    scorer = find_scorer(card, loaded.file)
+    loaded = load_python(ref) if is_python(ref) else load_benchmark(cast(Reference, ref))
+    card, rows, own = loaded.spec, [], None
+    if isinstance(loaded, LoadedPython):
+        rows, own = loaded.rows, loaded.score if scorer is None else None
+    judge = own_scorer(own, card.answer) if own else find_scorer(card, loaded.file, scorer)
+    if scorer is not None:
+        card = card.model_copy(update={"score": scorer})
     examples = None if card.examples is None else load_pool(card.examples, loaded.base_dir)
     path = None if data is None else Path(data)
-    items = load_items(card, loaded.base_dir, split, limit, path)
-    return Benchmark(Selection(card, cast(Split, split), limit, path), items, scorer, examples)
+    items = load_items(
+        card, loaded.base_dir, split, limit, path, rows=rows, canonical_targets=own is None
+    )
+    return Benchmark(Selection(card, cast(Split, split), limit, path), items, judge, examples)
 
 
 def evaluation(
@@ -144,13 +161,14 @@ def evaluation(
 
 def evaluate(
     architecture: Architecture,
-    benchmark_ref: Reference,
+    benchmark_ref: BenchmarkChoice,
     *,
     limit: int | None = None,
     seed: int = 0,
     epochs: int = 1,
     split: str = "select",
     data: str | os.PathLike[str] | None = None,
+    scorer: str | None = None,
     output: str | os.PathLike[str] | None = None,
     resume: bool = False,
     on_progress: OnProgress | None = None,
@@ -159,7 +177,7 @@ def evaluate(
 
     Parameters
     ----------
-    limit, split, data : which items; see ``benchmark``.
+    limit, split, data, scorer : which items, and how they are judged; see ``benchmark``.
     seed, epochs : which draws; see ``evaluation``.
     output : the run's folder; by default a new one in ``runs``.
     resume : go on with the run in ``output``, if there is one.
@@ -171,7 +189,7 @@ def evaluate(
         another than this.
     StorageError : the disk does not take what is finished.
     """
-    items = benchmark(benchmark_ref, split=split, limit=limit, data=data)
+    items = benchmark(benchmark_ref, split=split, limit=limit, data=data, scorer=scorer)
     asked = evaluation(architecture, items, seed=seed, epochs=epochs)
     path = None if output is None else Path(output)
     folder = run_folder(path, architecture.name, resume=resume)

@@ -4,7 +4,8 @@ A canonical number is an exact rational as text: ``1000``, ``0.75``, ``-4``, els
 terms. Two numbers are equal if and only if their canonical forms are the same string.
 
 Everything here is linear in the text: the patterns do not backtrack over more than a constant, a
-power of ten is bounded, and integers are made only of digits of bounded number.
+power of ten is bounded, and integers are made only of digits of bounded number. Patterns that a
+whole text is searched for begin with a set of characters, between which ``re`` skips quickly.
 """
 
 from __future__ import annotations
@@ -60,7 +61,13 @@ _LATEX_FRACTION = re.compile(
     r"\\[dt]?frac\s?(?:\{([^{}]{1,400})\}\s?\{([^{}]{1,400})\}|([0-9])([0-9]))"
 )
 _REWRITES = (
-    (re.compile(r"(?<=[0-9])(?:\{,\}|\\[,!]|[\u00a0\u2009\u202f])(?=[0-9]{3}(?![0-9]))"), ","),
+    (
+        re.compile(
+            r"[{\\\u00a0\u2009\u202f](?:(?<=[0-9]\{),\}|(?<=[0-9]\\)[,!]|"
+            r"(?<=[0-9][\u00a0\u2009\u202f]))(?=[0-9]{3}(?![0-9]))"
+        ),
+        ",",
+    ),
     (re.compile(r"[\u00a0\u2007\u2009\u202f]"), " "),
     (re.compile(r"\\(?=[$%])"), ""),
     (re.compile(r"\\(?:times|cdot)(?![A-Za-z])"), "\u00d7"),
@@ -85,7 +92,8 @@ def plain(text: str) -> str:
 
 def _slashed(fraction: re.Match[str]) -> str:
     over, under = (group.strip() for group in fraction.groups() if group is not None)
-    mixed = fraction.string[: fraction.start()][-1:].isdigit()
+    start = fraction.start()
+    mixed = fraction.string[max(0, start - 1) : start].isdigit()
     return f"{' ' if mixed else ''}{over}/{under}"
 
 
@@ -112,6 +120,7 @@ _LITERAL = re.compile(
     """,
     re.X,
 )
+_DIGITS = re.compile(r"[0-9][0-9]*+")
 _MINUS = re.compile(r"(?:-(?:[$€£¥₹]\s?)?|(?<==)\s?-\s)\Z")
 
 
@@ -121,11 +130,24 @@ def numbers_in(text: str, start: int = 0, end: int | None = None) -> Iterator[Nu
     Numbers that begin before ``end`` are read whole. Parts of words, powers, roots, ordinals,
     dates and versions are no numbers; ``3:00`` is 3, other times and ratios are none.
     """
-    for literal in _LITERAL.finditer(text, start, len(text) if end is None else end):
+    for literal in _literals(text, start, len(text) if end is None else end):
         cut = literal.end() == end
         number = number_at(text, literal.start()) if cut else _read(literal)
         if number is not None:
             yield number
+
+
+def _literals(text: str, start: int, end: int) -> Iterator[re.Match[str]]:
+    """What ``_LITERAL.finditer`` finds, tried only where a literal can begin."""
+    while digits := _DIGITS.search(text, start, end):
+        first = digits.start()
+        literal = None
+        if first > start and text[first - 1] == ".":
+            literal = _LITERAL.match(text, first - 1, end)
+        literal = literal or _LITERAL.match(text, first, end)
+        if literal is not None:
+            yield literal
+        start = digits.end() if literal is None else literal.end()
 
 
 def number_at(text: str, start: int) -> Number | None:
@@ -158,13 +180,13 @@ def _is_negative(text: str, start: int) -> bool:
 
 def _value(literal: re.Match[str]) -> str | None:
     """The canonical value of a literal without its sign, or None if it is not read."""
-    groups = literal.groupdict()
-    if groups["decimal"] is not None:
-        return _decimal_value(groups["decimal"], groups["exponent"] or groups["power"] or "0")
-    if groups["over"] is not None:
-        return _fraction_value(groups["whole"], groups["over"], groups["under"])
-    if groups["hours"] is not None and groups["minutes"] == "00":
-        return _shifted(groups["hours"], 0)
+    decimal = literal["decimal"]
+    if decimal is not None:
+        return _decimal_value(decimal, literal["exponent"] or literal["power"] or "0")
+    if literal["over"] is not None:
+        return _fraction_value(literal["whole"], literal["over"], literal["under"])
+    if literal["hours"] is not None and literal["minutes"] == "00":
+        return _shifted(literal["hours"], 0)
     return None
 
 

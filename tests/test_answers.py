@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from archon import answers
 from archon.answers import canonical_number, read_answer, same_value
 
 STATED = [
@@ -281,3 +282,12 @@ def test_a_text_without_words_has_no_value() -> None:
 )
 def test_code_is_the_last_fenced_block_that_holds_anything(text: str, code: str | None) -> None:
     assert read_answer(text, "code") == code
+
+
+@given(st.lists(st.sampled_from(["18", "(see 3)", "x", "", "of 7.", "1/2"]), max_size=60))
+def test_reading_by_blocks_gives_what_reading_at_once_gives(words: list[str]) -> None:
+    text = "".join(f"{word} {word[:2]}\n" for word in words)
+    with pytest.MonkeyPatch.context() as patched:
+        at_once = read_answer(text, "number")
+        patched.setattr(answers, "_LONGEST_BLOCK", 40)
+        assert read_answer(text, "number") == at_once

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import archon
-from archon import catalog
+from archon import api, catalog
 from archon.api import Loader
 from archon.errors import GraphError, SpecError, UsageError
 from archon.evals.runner import Progress
@@ -161,6 +161,41 @@ async def test_evaluate_works_inside_a_running_loop(tmp_path: Path) -> None:
     assert (report.num_items, report.num_runs, report.num_errors) == (2, 4, 0)
     assert report.accuracy_interval is not None
     assert len(seen) == 4
+
+
+def test_a_function_is_a_benchmark_and_its_report_names_the_scorer(tmp_path: Path) -> None:
+    def sums() -> list[dict[str, Any]]:
+        return [{"question": f"What is {a} + 1?", "answer": a + 1} for a in range(9)]
+
+    def near(text: str, target: str) -> float:
+        return 0.5
+
+    made = archon.PythonBenchmark(sums, score=near)
+    for ref, scorer in ((sums, "number-exact"), (made, "test_api.py:")):
+        output = tmp_path / scorer
+        report = archon.evaluate(archon.load(single()), ref, output=output)
+        assert report.benchmark == "sums"
+        assert report.scorer.startswith(scorer)
+        assert report.num_errors == 0
+        run = json.loads((output / "run.json").read_text(encoding="utf-8"))
+        assert run["specification"]["benchmark"]["source"] == {
+            "python": f"test_api.py:{sums.__qualname__}"
+        }
+    assert report.accuracy == 0
+    again = archon.evaluate(
+        archon.load(single()), made, scorer="lm-eval-flexible-extract", output=tmp_path / "again"
+    )
+    assert again.scorer == "lm-eval-flexible-extract"
+
+
+def test_another_scorer_is_named_in_the_selection() -> None:
+    ours = api.benchmark("smoke")
+    theirs = api.benchmark("smoke", scorer="lm-eval-cot-strict-match")
+    assert ours.items == theirs.items
+    assert ours.selection.card.score == "number-exact"
+    assert theirs.selection.card.score == "lm-eval-cot-strict-match"
+    assert (ours.scorer(None, "The answer is 42", "42").value) == 1
+    assert (theirs.scorer(None, "The answer is 42", "42").value) == 0
 
 
 def test_the_architecture_in_the_readme_is_sound() -> None:

@@ -36,6 +36,7 @@ PUBLIC = {
     "NodeError",
     "NodeFinished",
     "NodeStarted",
+    "PythonBenchmark",
     "Question",
     "Record",
     "Report",

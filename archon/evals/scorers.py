@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from dataclasses import dataclass
+from typing import Any
 
 from archon.answers import read_answer, same_value
-from archon.errors import SpecError
-from archon.spec.benchmark import BenchmarkCard
+from archon.errors import ScoringError, SpecError, UsageError
+from archon.evals import lm_eval
+from archon.evals.benchmarks.user_code import label, place, summary
+from archon.spec.benchmark import BenchmarkBase
 from archon.spec.messages import shown, suggestion
 from archon.types import AnswerKind
 
@@ -25,7 +30,10 @@ class Score:
 
 Scorer = Callable[[str | None, str, str], Score]
 """(value, text, target) → score. The value is read from the text where it is None; the target is
-a canonical value."""
+a canonical value, or for a user's own scorer what the row has."""
+
+
+# ------------------------------------------------------------------------------------------- ours
 
 
 def number_exact(value: str | None, text: str, target: str) -> Score:
@@ -44,30 +52,113 @@ def text_exact(value: str | None, text: str, target: str) -> Score:
 
 def _exact(value: str | None, text: str, target: str, kind: AnswerKind) -> Score:
     answer = read_answer(text, kind) if value is None else value
+    return _judged(answer, target, f"no {kind} in the answer")
+
+
+def _judged(answer: str | None, target: str, none: str) -> Score:
     if answer is None:
-        return Score(0, None, f"no {kind} in the answer")
+        return Score(0, None, none)
     if same_value(answer, target):
         return Score(1, answer, "equals the target")
     return Score(0, answer, f"{shown(answer)} is not {shown(target)}")
 
 
-SCORERS: dict[str, Scorer] = {"number-exact": number_exact, "text-exact": text_exact}
-KINDS: dict[str, AnswerKind] = {"number-exact": "number", "text-exact": "text"}
+# ---------------------------------------------------------------------------------------- lm-eval
+#
+# These judge the text of the answer, whatever value was read from it or voted for. lm-eval
+# compares with the answer as the data set writes it, and here the target is canonical: the same
+# for integers, with or without commas, and for decimals without zeros at the end, which are all
+# that GSM8K has.
+
+
+def lm_eval_strict_match(value: str | None, text: str, target: str) -> Score:
+    """Right if ``strict-match`` of lm-eval's task ``gsm8k`` says so: the first ``#### N``."""
+    return _judged(lm_eval.strict_match(text), target, "no '#### N' in the text")
+
+
+def lm_eval_cot_strict_match(value: str | None, text: str, target: str) -> Score:
+    """Right if that of ``gsm8k_cot`` and ``gsm8k_cot_zeroshot`` does: first ``The answer is N.``"""
+    return _judged(lm_eval.cot_strict_match(text), target, "no 'The answer is N.' in the text")
+
+
+def lm_eval_flexible_extract(value: str | None, text: str, target: str) -> Score:
+    """Right if ``flexible-extract`` of lm-eval's GSM8K tasks says so: the last number."""
+    return _judged(lm_eval.flexible_extract(text), target, "nothing like a number in the text")
+
+
+# ---------------------------------------------------------------------------------------- a user's
+
+
+def own_scorer(function: Callable[[str, str], float], kind: AnswerKind) -> Scorer:
+    """The scorer that a user's function makes, of an answer's text and the target as a row has it.
+
+    A score below 1 is not right. The scorer raises ``ScoringError`` where the function fails or
+    gives anything but a number from 0 to 1. What it prints goes to standard error.
+    """
+
+    def score(value: str | None, text: str, target: str) -> Score:
+        answer = read_answer(text, kind) if value is None else value
+        try:
+            with redirect_stdout(sys.stderr):
+                given = function(text, target)
+        except Exception as error:
+            where = place(error) or label(function)
+            raise ScoringError(f"{where}: {summary(error)}") from error
+        points = _points(given)
+        if points is None:
+            raise ScoringError(f"{label(function)} gives {shown(given)}, not a number from 0 to 1")
+        return Score(int(points == 1), answer, f"scored {points:g}; 1 is right")
+
+    return score
+
+
+def _points(given: Any) -> float | None:
+    try:
+        points = float(given)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return points if 0 <= points <= 1 and not isinstance(given, str) else None
+
+
+# ---------------------------------------------------------------------------------------- by name
+
+SCORERS: dict[str, Scorer] = {
+    "number-exact": number_exact,
+    "text-exact": text_exact,
+    "lm-eval-strict-match": lm_eval_strict_match,
+    "lm-eval-cot-strict-match": lm_eval_cot_strict_match,
+    "lm-eval-flexible-extract": lm_eval_flexible_extract,
+}
+KINDS: dict[str, AnswerKind] = {
+    "number-exact": "number",
+    "text-exact": "text",
+    "lm-eval-strict-match": "number",
+    "lm-eval-cot-strict-match": "number",
+    "lm-eval-flexible-extract": "number",
+}
 """The kind of answer that each scorer judges."""
 
 
-def find_scorer(card: BenchmarkCard, file: str | None = None) -> Scorer:
-    """The scorer that a benchmark card names; ``file`` is the card's, for errors.
+def find_scorer(card: BenchmarkBase, file: str | None = None, name: str | None = None) -> Scorer:
+    """The scorer that a benchmark card names, or the one that the user names in its place.
+
+    Parameters
+    ----------
+    file : the card's, for errors.
+    name : what the user asks for.
 
     Raises
     ------
-    SpecError : there is no such scorer, or it judges another kind of answer than the card's.
+    SpecError : the card's scorer does not exist, or judges another kind of answer than the card's.
+    UsageError : the user's does.
     """
-    name = card.score
-    if name not in SCORERS:
-        reason = f"there is no scorer {shown(name)}{suggestion(name, SCORERS)}"
-        raise SpecError(reason, file=file, path="$.score")
-    if KINDS[name] != card.answer:
-        reason = f"{name} judges a {KINDS[name]}, and the card's 'answer' is {card.answer!r}"
-        raise SpecError(reason, file=file, path="$.score")
-    return SCORERS[name]
+    wanted = card.score if name is None else name
+    if wanted not in SCORERS:
+        reason = f"there is no scorer {shown(wanted)}{suggestion(wanted, SCORERS)}"
+    elif KINDS[wanted] != card.answer:
+        reason = f"{wanted} judges a {KINDS[wanted]}, and the card's 'answer' is {card.answer!r}"
+    else:
+        return SCORERS[wanted]
+    if name is not None:
+        raise UsageError(reason)
+    raise SpecError(reason, file=file, path="$.score")

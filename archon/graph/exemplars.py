@@ -1,19 +1,22 @@
 """Exemplar pools: worked examples that generators show before the question.
 
 A pool is a JSON file ``{"version": 1, "name": …, "examples": [{"question", "reasoning", "answer"},
-…]}``. It is named by a path, or by the name of a pool that is shipped with the package.
+…]}``, or a JSONL file of rows ``{"question", "answer"}`` as GSM8K has them, in whose answers the
+reasoning comes first and the final answer after ``####``. It is named by a path, or by the name of
+a pool that is shipped with the package.
 """
 
 from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from archon.errors import SpecError
 from archon.spec.common import Name, StrictModel, Version
+from archon.spec.json_lines import read_rows
 from archon.spec.messages import shown, suggestion
 from archon.spec.reader import parse, read_json
 from archon.types import Example
@@ -29,6 +32,13 @@ class ExampleSpec(StrictModel):
 
     question: Text
     reasoning: str = ""
+    answer: Text
+
+
+class ExampleRow(StrictModel):
+    """One worked example as a row of GSM8K."""
+
+    question: Text
     answer: Text
 
 
@@ -48,11 +58,14 @@ def load_pool(ref: str, base_dir: Path | None = None) -> tuple[Example, ...]:
     ------
     SpecError : there is no such pool, or its file breaks the schema.
     """
+    path = Path(base_dir or ".") / ref
+    if ref.endswith(".jsonl"):
+        return _read_rows(path, ref)
     if ref.endswith(".json") or "/" in ref:
-        return _read(Path(base_dir or ".") / ref, ref)
+        return _read(path, ref)
     if ref not in pool_names():
         reason = f"no exemplar pool {shown(ref)} is shipped{suggestion(ref, pool_names())}"
-        raise SpecError(f"{reason} (a path ends in .json or contains '/')")
+        raise SpecError(f"{reason} (a path ends in .json or .jsonl, or contains '/')")
     return _shipped(ref)
 
 
@@ -74,3 +87,19 @@ def _shipped(name: str) -> tuple[Example, ...]:
 def _read(path: Path, file: str) -> tuple[Example, ...]:
     pool = parse(ExemplarPool, read_json(path, file), file)
     return tuple(Example(e.question, e.reasoning, e.answer) for e in pool.examples)
+
+
+def _read_rows(path: Path, file: str) -> tuple[Example, ...]:
+    pool = tuple(_example(row, f"{file}:{line}") for line, row in read_rows(path, file))
+    if not pool:
+        raise SpecError("the file holds no examples", file=file)
+    return pool
+
+
+def _example(row: dict[str, Any], place: str) -> Example:
+    spec = parse(ExampleRow, row, place)
+    reasoning, mark, answer = spec.answer.rpartition("####")
+    if not mark or not answer.strip():
+        reason = f"the answer {shown(spec.answer)} does not end in '#### ' and the final answer"
+        raise SpecError(reason, file=place, path="$.answer")
+    return Example(spec.question.strip(), reasoning.strip(), answer.strip())

@@ -2,29 +2,44 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import Field, JsonValue, field_validator, model_validator
 
 from archon.spec.common import Count, Name, StrictModel, Version
+from archon.spec.messages import shown, suggestion
 from archon.types import AnswerKind
 
 MAX_TASKS = 100
 
 ReasoningGymTask = Literal[
+    "aiw",
     "basic_arithmetic",
+    "binary_alternation",
     "chain_sum",
     "count_bits",
     "count_primes",
     "decimal_chain_sum",
+    "dice",
     "gcd",
     "gsm_symbolic",
+    "largest_island",
     "lcm",
     "leg_counting",
     "letter_counting",
+    "maze",
     "products",
+    "rectangle_count",
+    "rotten_oranges",
+    "self_reference",
+    "simple_equations",
+    "simple_geometry",
 ]
-"""The generators of reasoning-gym whose answer is one number, which our own scorers judge."""
+"""The generators of reasoning-gym whose answer is one exact number, which our own scorers judge.
+
+Those that ask for a rounded number or for a certain way to write it are not among them.
+"""
+_TASKS: tuple[str, ...] = get_args(ReasoningGymTask)
 
 
 class ItemFields(StrictModel):
@@ -65,6 +80,16 @@ class GymTask(StrictModel):
     )
     params: dict[str, JsonValue] = Field({}, description="Parameters of the generator.")
 
+    @field_validator("task", mode="before")
+    @classmethod
+    def _listed(cls, task: object) -> object:
+        if isinstance(task, str) and task not in _TASKS:
+            why = "a listed task has one exact number as its answer"
+            also = "some of reasoning-gym's own scorers run the model's text as code"
+            hint = suggestion(task, _TASKS)
+            raise ValueError(f"{shown(task)} is not a listed task ({why}; {also}){hint}")
+        return task
+
 
 class GymData(StrictModel):
     """Items that reasoning-gym generates, the same ones every time."""
@@ -90,17 +115,12 @@ class ItemSource(StrictModel):
         return self
 
 
-class BenchmarkCard(StrictModel):
-    """A benchmark: questions with known answers, in three splits that share no item.
-
-    *search* is for choosing an architecture, *select* for comparing a few, *test* for the last
-    word. The rows of a JSONL file, in a fixed shuffle, are dealt to them 30/30/40.
-    """
+class BenchmarkBase(StrictModel):
+    """What all benchmarks say of themselves, wherever their items come from."""
 
     version: Version
     name: Name
     description: str = ""
-    source: ItemSource
     fields: ItemFields = ItemFields()
     answer_after: Name | None = Field(
         None,
@@ -112,3 +132,28 @@ class BenchmarkCard(StrictModel):
     examples: Name | None = Field(
         None, description="Exemplar pool of few-shot prompts; by default the arithmetic pool."
     )
+
+
+class BenchmarkCard(BenchmarkBase):
+    """A benchmark: questions with known answers, in three splits that share no item.
+
+    *search* is for choosing an architecture, *select* for comparing a few, *test* for the last
+    word. The rows of a JSONL file, in a fixed shuffle, are dealt to them 30/30/40.
+    """
+
+    source: ItemSource
+
+
+class PythonSource(StrictModel):
+    """Items that a program makes."""
+
+    python: str = Field(description="The function or module that they come from.")
+
+
+class PythonCard(BenchmarkBase):
+    """What a run's description says of a benchmark made in Python; no file holds one.
+
+    A file is data: reading it never runs code.
+    """
+
+    source: PythonSource

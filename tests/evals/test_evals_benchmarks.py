@@ -15,6 +15,7 @@ from archon.errors import SpecError, UsageError
 from archon.evals.benchmarks import SPLITS, Item, load_items
 from archon.evals.benchmarks.items import deal, item_from_row
 from archon.evals.scorers import find_scorer
+from archon.graph.exemplars import load_pool
 from archon.spec.benchmark import BenchmarkCard
 from archon.spec.reader import load_benchmark
 
@@ -44,8 +45,23 @@ def test_a_card_has_exactly_one_source(source: dict[str, Any]) -> None:
 
 
 def test_tasks_that_our_scorers_cannot_judge_are_refused() -> None:
-    with pytest.raises(ValidationError, match="task"):
+    with pytest.raises(
+        ValidationError, match=r"'n_queens' is not a listed task .* run the model's"
+    ):
         card(source={"reasoning_gym": {"tasks": [{"task": "n_queens"}]}})
+    with pytest.raises(ValidationError, match="did you mean 'chain_sum'"):
+        card(source={"reasoning_gym": {"tasks": [{"task": "chainsum"}]}})
+
+
+def test_gsm8k_shows_the_eight_examples_of_its_own() -> None:
+    loaded = load_benchmark("gsm8k")
+    assert loaded.spec.examples == "gsm8k"
+    assert len(load_pool("gsm8k", loaded.base_dir)) == 8
+
+
+def test_no_file_can_name_code() -> None:
+    with pytest.raises(ValidationError, match="unknown key 'python'"):
+        card(source={"python": "os:getcwd"})
 
 
 def test_smoke_has_dozens_of_items_with_ids_of_their_own() -> None:
@@ -123,6 +139,7 @@ def test_the_target_stands_after_the_mark_or_alone(answer: object, target: str) 
         ({"question": ["a"], "answer": "1"}, "'question' holds a list of 1, not a text"),
         ({"question": "a", "answer": None}, "'answer' holds null"),
         ({"question": "a", "answer": True}, "'answer' holds true"),
+        ({"question": "a", "answer": float("nan")}, "'answer' holds nan"),
         ({"question": "a", "answer": "yes"}, "no number can be read from 'yes'"),
     ],
 )

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from archon.errors import SpecError
-from archon.evals.benchmarks.jsonl import load, read_rows
+from archon.evals.benchmarks.jsonl import load
 from archon.spec.benchmark import BenchmarkCard
+from archon.spec.json_lines import read_rows
 
 GOOD = b'{"question": "What is 1 + 1?", "answer": "2"}\n'
 CARD = BenchmarkCard.model_validate({"version": 1, "name": "t", "source": {"jsonl": "t.jsonl"}})
@@ -51,6 +52,21 @@ def test_a_bad_line_is_named_by_file_and_line(tmp_path: Path, line: bytes, messa
         load(path, CARD)
     assert str(error.value).startswith(f"{path}:2: ")
     assert len(str(error.value)) < 400
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\xef\xbb\xbf" + GOOD, r"items\.jsonl:1: is UTF-8 with a byte-order mark; save it as"),
+        (GOOD.decode().encode("utf-16"), r"items\.jsonl:1: is UTF-16; save it as plain UTF-8"),
+        (b'{"question": "a",\n"answer": 1}\n', r"items\.jsonl:1: is not JSON"),
+    ],
+)
+def test_a_file_of_another_form_says_what_it_is(
+    tmp_path: Path, content: bytes, message: str
+) -> None:
+    with pytest.raises(SpecError, match=message):
+        load(written(tmp_path, content), CARD)
 
 
 @pytest.mark.parametrize("content", [b"", b"\n \n"])

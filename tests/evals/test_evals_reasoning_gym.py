@@ -5,17 +5,20 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from itertools import combinations
-from typing import Any
+from typing import Any, get_args
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from archon.answers import canonical_number, read_answer
 from archon.errors import MissingExtraError, SpecError
 from archon.evals.benchmarks import SPLITS, load_items
 from archon.evals.benchmarks import reasoning_gym as source
-from archon.spec.benchmark import GymData
+from archon.spec.benchmark import GymData, ReasoningGymTask
 from archon.spec.reader import load_benchmark
 
-pytest.importorskip("reasoning_gym")
+reasoning_gym = pytest.importorskip("reasoning_gym")
 
 ARITHMETIC = load_benchmark("arithmetic")
 
@@ -47,6 +50,31 @@ def test_the_items_of_arithmetic_are_those_that_figures_were_measured_on() -> No
             digest.update(f"{item.id}\n{item.question}\n{item.target}\n".encode())
     # Another digest means other items: figures in docs/log.md no longer compare with new ones.
     assert digest.hexdigest()[:16] == "b76501b6e9cd3db2"
+
+
+@pytest.mark.parametrize("task", get_args(ReasoningGymTask))
+def test_the_answers_of_every_listed_task_are_numbers_and_nothing_else(task: str) -> None:
+    rows = reasoning_gym.create_dataset(task, seed=11, size=30)
+    for row in rows:
+        target = canonical_number(row["answer"])
+        assert target is not None
+        assert read_answer(row["answer"], "number") == target
+
+
+@given(
+    seed=st.integers(0, 2**32 - 2),
+    tasks=st.lists(st.sampled_from(["chain_sum", "gcd", "aiw"]), min_size=1, max_size=3),
+)
+@settings(max_examples=10, deadline=None)
+def test_splits_share_no_question_and_near_seeds_no_item(seed: int, tasks: list[str]) -> None:
+    specs = [{"task": task} for task in tasks]
+    here, near = (gym(*specs, seed=s, items_per_split=6) for s in (seed, seed + 1))
+    splits = {split: source.load(here, split, None) for split in SPLITS}
+    for a, b in combinations(SPLITS, 2):
+        assert not {i.question for i in splits[a]} & {i.question for i in splits[b]}
+    ids = {item.id for items in splits.values() for item in items}
+    assert len(ids) == 18
+    assert not ids & {item.id for split in SPLITS for item in source.load(near, split, None)}
 
 
 @pytest.mark.parametrize("limit", [1, 7, 19])

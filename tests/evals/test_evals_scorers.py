@@ -6,8 +6,15 @@ from typing import Any
 
 import pytest
 
-from archon.errors import SpecError
-from archon.evals.scorers import KINDS, SCORERS, find_scorer, number_exact, text_exact
+from archon.errors import ScoringError, SpecError, UsageError
+from archon.evals.scorers import (
+    KINDS,
+    SCORERS,
+    find_scorer,
+    number_exact,
+    own_scorer,
+    text_exact,
+)
 from archon.spec.benchmark import BenchmarkCard
 
 
@@ -17,9 +24,41 @@ def card(**fields: Any) -> BenchmarkCard:
     )
 
 
+RIGHT_TEXT = {
+    "number-exact": "The answer is 12.",
+    "text-exact": "The answer is 12.",
+    "lm-eval-strict-match": "#### 12",
+    "lm-eval-cot-strict-match": "The answer is 12.",
+    "lm-eval-flexible-extract": "The answer is 12.",
+}
+
+
 @pytest.mark.parametrize("name", SCORERS)
 class TestEveryScorer:
     """What any scorer must do."""
+
+    def test_a_text_with_the_answer_is_right(self, name: str) -> None:
+        score = SCORERS[name](None, RIGHT_TEXT[name], "12")
+        assert (score.value, score.answer) == (1, "12")
+
+    def test_a_text_with_another_answer_is_wrong_and_both_are_shown(self, name: str) -> None:
+        score = SCORERS[name](None, RIGHT_TEXT[name].replace("12", "13"), "12")
+        assert (score.value, score.answer) == (0, "13")
+        assert "13" in score.explanation
+        assert "12" in score.explanation
+
+    def test_no_answer_is_wrong(self, name: str) -> None:
+        score = SCORERS[name](None, "", "12")
+        assert (score.value, score.answer) == (0, None)
+
+    def test_it_is_found_by_its_name_for_its_kind_of_answer(self, name: str) -> None:
+        assert find_scorer(card(score=name, answer=KINDS[name])) is SCORERS[name]
+        assert find_scorer(card(answer=KINDS[name]), name=name) is SCORERS[name]
+
+
+@pytest.mark.parametrize("name", ["number-exact", "text-exact"])
+class TestScorersOfValues:
+    """What the scorers do that judge the value which an architecture gives."""
 
     def test_an_equal_value_is_right(self, name: str) -> None:
         score = SCORERS[name]("12", "", "12")
@@ -36,13 +75,6 @@ class TestEveryScorer:
 
     def test_without_a_value_the_text_is_read(self, name: str) -> None:
         assert SCORERS[name](None, "The answer is 12.", "12").value == 1
-
-    def test_no_answer_is_wrong(self, name: str) -> None:
-        score = SCORERS[name](None, "", "12")
-        assert (score.value, score.answer) == (0, None)
-
-    def test_it_is_found_by_its_name_for_its_kind_of_answer(self, name: str) -> None:
-        assert find_scorer(card(score=name, answer=KINDS[name])) is SCORERS[name]
 
 
 @pytest.mark.parametrize(
@@ -66,3 +98,53 @@ def test_an_unknown_scorer_is_refused_with_the_nearest() -> None:
 def test_a_scorer_of_another_kind_of_answer_is_refused() -> None:
     with pytest.raises(SpecError, match="judges a number, and the card's 'answer' is 'text'"):
         find_scorer(card(answer="text"))
+
+
+def test_a_wrong_scorer_that_the_user_names_is_the_users_mistake_and_not_the_cards() -> None:
+    with pytest.raises(UsageError, match="did you mean 'lm-eval-strict-match'"):
+        find_scorer(card(), name="lm-eval-strict")
+    with pytest.raises(UsageError, match="text-exact judges a text"):
+        find_scorer(card(), name="text-exact")
+
+
+# ---------------------------------------------------------------------------------- a user's own
+
+
+@pytest.mark.parametrize(
+    ("given", "value"),
+    [(True, 1), (1, 1), (1.0, 1), (False, 0), (0, 0), (0.5, 0), (0.999999, 0)],
+)
+def test_a_score_below_one_is_not_right(given: float, value: int) -> None:
+    score = own_scorer(lambda text, target: given, "number")(None, "The answer is 7.", "7 ")
+    assert (score.value, score.answer) == (value, "7")
+    assert type(score.value) is int
+
+
+def test_a_users_scorer_is_given_the_text_and_the_target() -> None:
+    seen = []
+
+    def judge(text: str, target: str) -> bool:
+        seen.append((text, target))
+        return True
+
+    assert own_scorer(judge, "text")("value", "the Text", "Target").answer == "value"
+    assert seen == [("the Text", "Target")]
+
+
+@pytest.mark.parametrize("given", [None, "1", 2, -1, float("nan"), float("inf"), [1]])
+def test_a_score_that_is_no_number_from_0_to_1_is_an_error(given: Any) -> None:
+    def judge(text: str, target: str) -> Any:
+        return given
+
+    with pytest.raises(ScoringError, match=r"test_evals_scorers\.py:.*judge gives .*from 0 to 1"):
+        own_scorer(judge, "number")(None, "", "")
+
+
+def test_a_scorer_that_fails_is_named_by_file_and_line(capsys: pytest.CaptureFixture[str]) -> None:
+    def judge(text: str, target: str) -> float:
+        print("judging")
+        return 1 / int(target)
+
+    with pytest.raises(ScoringError, match=r"test_evals_scorers\.py:\d+: ZeroDivisionError: div"):
+        own_scorer(judge, "number")(None, "", "0")
+    assert capsys.readouterr() == ("", "judging\n")

@@ -172,9 +172,13 @@ def test_more_shots_than_the_benchmarks_pool_has_is_refused_when_it_is_known() -
 # -------------------------------------------------------------------------------------- pools
 
 
-def test_the_shipped_pool_holds_right_answers_that_are_read_back() -> None:
-    assert pool_names() == ["arithmetic"]
-    pool = load_pool("arithmetic")
+def test_the_shipped_pools_have_the_names_of_their_files() -> None:
+    assert pool_names() == ["arithmetic", "gsm8k"]
+
+
+@pytest.mark.parametrize("name", pool_names())
+def test_a_shipped_pool_holds_right_answers_that_are_read_back(name: str) -> None:
+    pool = load_pool(name)
     assert 8 <= len(pool) <= 10
     for example in pool:
         assert read_answer(example.reasoning, "number") == example.answer
@@ -182,9 +186,10 @@ def test_the_shipped_pool_holds_right_answers_that_are_read_back() -> None:
         assert read_answer(reply, "number") == example.answer
 
 
-def test_every_equation_of_the_shipped_pool_holds() -> None:
+@pytest.mark.parametrize("name", pool_names())
+def test_every_equation_of_a_shipped_pool_holds(name: str) -> None:
     equations = 0
-    for example in default_pool():
+    for example in load_pool(name):
         for part in example.reasoning.splitlines():
             sides = [side.strip(" .:") for side in part.split(": ")[-1].split(" = ")]
             if len(sides) < 2:
@@ -195,6 +200,15 @@ def test_every_equation_of_the_shipped_pool_holds() -> None:
             assert values == pytest.approx([values[0]] * len(values)), part
             equations += 1
     assert equations >= 20
+
+
+def test_the_pool_for_gsm8k_has_eight_examples_of_two_to_six_steps_each_with_its_equation() -> None:
+    pool = load_pool("gsm8k")
+    assert len(pool) == 8
+    for example in pool:
+        steps = example.reasoning.splitlines()
+        assert 2 <= len(steps) <= 6
+        assert all(step.count(" = ") == 1 for step in steps)
 
 
 def _formula(side: str, *, last: bool) -> str:
@@ -213,6 +227,44 @@ def test_a_pool_is_read_from_a_path_beside_the_file_that_names_it(tmp_path: Path
     data = {"version": 1, "name": "mine", "examples": examples}
     (tmp_path / "mine.json").write_text(json.dumps(data))
     assert load_pool("mine.json", tmp_path) == (Example("1 + 1?", "So.", "2"),)
+
+
+def test_a_pool_is_read_from_rows_as_gsm8k_has_them(tmp_path: Path) -> None:
+    rows = [
+        {"question": "A box of 1,000?", "answer": "2 * 500 = 1,000\n#### 1,000"},
+        {"question": "1 + 1?", "answer": "#### 2"},
+    ]
+    (tmp_path / "published.jsonl").write_text("\n\n".join(json.dumps(row) for row in rows))
+    assert load_pool("published.jsonl", tmp_path) == (
+        Example("A box of 1,000?", "2 * 500 = 1,000", "1,000"),
+        Example("1 + 1?", "", "2"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ('{"question": "1 + 1?", "answer": "It is 2."}', "does not end in '#### '"),
+        ('{"question": "1 + 1?", "answer": "It is 2. ####"}', "does not end in '#### '"),
+        ('{"question": "1 + 1?", "anwser": "#### 2"}', "did you mean 'answer'"),
+        ('{"question": "1 + 1?", "answer": 2}', r"\$\.answer"),
+        ("[]", "JSON Lines has one object"),
+    ],
+)
+def test_a_wrong_row_of_a_pool_is_named_by_file_and_line(
+    tmp_path: Path, row: str, reason: str
+) -> None:
+    good = '{"question": "1 + 1?", "answer": "#### 2"}'
+    (tmp_path / "p.jsonl").write_text(f"{good}\n{row}\n")
+    with pytest.raises(SpecError, match=reason) as caught:
+        load_pool("p.jsonl", tmp_path)
+    assert caught.value.file == "p.jsonl:2"
+
+
+def test_a_pool_of_no_rows_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "p.jsonl").write_text("\n")
+    with pytest.raises(SpecError, match=r"p\.jsonl: the file holds no examples"):
+        load_pool("p.jsonl", tmp_path)
 
 
 @pytest.mark.parametrize(

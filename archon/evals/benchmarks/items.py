@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from archon.answers import canonical_number, read_answer
 from archon.errors import SpecError
-from archon.spec.benchmark import BenchmarkCard
+from archon.spec.benchmark import BenchmarkBase
 from archon.spec.messages import shown, suggestion
 
 Split = Literal["search", "select", "test"]
@@ -26,7 +27,8 @@ class Item:
     id: str
     question: str
     target: str
-    """The right answer as a canonical value (``archon.answers``)."""
+    """The right answer as a canonical value (``archon.answers``), or for a user's own scorer as the
+    row has it."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -34,7 +36,7 @@ class Item:
 class Selection:
     """Which items of which benchmark a run is about."""
 
-    card: BenchmarkCard
+    card: BenchmarkBase
     split: Split = "select"
     limit: int | None = None
     """The first so many of the split; None is all of them."""
@@ -42,13 +44,21 @@ class Selection:
     """A JSONL file that stood in for the card's own source."""
 
 
-def item_from_row(row: Mapping[str, Any], card: BenchmarkCard, number: str, place: str) -> Item:
+def item_from_row(
+    row: Mapping[str, Any],
+    card: BenchmarkBase,
+    number: str,
+    place: str,
+    *,
+    canonical_target: bool = True,
+) -> Item:
     """The item in one row of a data set.
 
     Parameters
     ----------
     number : the item's id where the card names no field for it.
     place : the row's file and line, or the like, for errors.
+    canonical_target : whether the target is a canonical value, or what the row has.
 
     Raises
     ------
@@ -57,14 +67,15 @@ def item_from_row(row: Mapping[str, Any], card: BenchmarkCard, number: str, plac
     question = _text(row, card.fields.question, place)
     answer = _text(row, card.fields.answer, place)
     item_id = number if card.fields.id is None else _text(row, card.fields.id, place)
-    return Item(item_id, question, _target(answer, card, place))
+    target = _target(answer, card, place) if canonical_target else _stated(answer, card)
+    return Item(item_id, question, target)
 
 
 def _text(row: Mapping[str, Any], name: str, place: str) -> str:
     if name not in row:
         raise SpecError(f"there is no field {shown(name)}{suggestion(name, row)}", file=place)
     value = row[name]
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
+    if isinstance(value, bool) or not isinstance(value, str | Real) or value != value:
         raise SpecError(f"the field {shown(name)} holds {shown(value)}, not a text", file=place)
     text = str(value).strip()
     if not text:
@@ -72,17 +83,20 @@ def _text(row: Mapping[str, Any], name: str, place: str) -> str:
     return text
 
 
-def _target(answer: str, card: BenchmarkCard, place: str) -> str:
+def _stated(answer: str, card: BenchmarkBase) -> str:
+    """The part of the answer of a row that states it."""
+    return answer.rpartition(card.answer_after)[2].strip() if card.answer_after else answer
+
+
+def _target(answer: str, card: BenchmarkBase, place: str) -> str:
     """The canonical value of the answer of a row."""
-    marked = card.answer_after is not None and card.answer_after in answer
-    stated = answer.rpartition(card.answer_after)[2] if card.answer_after and marked else answer
-    if card.answer_after and not marked and card.answer == "number":
-        target = canonical_number(stated)
+    if card.answer_after and card.answer_after not in answer and card.answer == "number":
+        target = canonical_number(answer)
         if target is None:
             reason = f"the answer {shown(answer)} has no {shown(card.answer_after)} before a number"
             raise SpecError(reason, file=place)
         return target
-    target = read_answer(stated, card.answer)
+    target = read_answer(_stated(answer, card), card.answer)
     if target is None:
         raise SpecError(f"no {card.answer} can be read from {shown(answer)}", file=place)
     return target

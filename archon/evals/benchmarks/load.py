@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from archon.errors import SpecError, UsageError
+from archon.evals.benchmarks import function, jsonl
 from archon.evals.benchmarks.items import SPLITS, Item, Split
-from archon.spec.benchmark import BenchmarkCard
+from archon.spec.benchmark import BenchmarkBase, BenchmarkCard, PythonCard
 from archon.spec.messages import shown, suggestion
 
 
 def load_items(
-    card: BenchmarkCard,
+    card: BenchmarkBase,
     base_dir: Path,
     split: str = "select",
     limit: int | None = None,
     data_path: Path | None = None,
+    *,
+    rows: Sequence[Mapping[str, Any]] = (),
+    canonical_targets: bool = True,
 ) -> list[Item]:
     """The first ``limit`` items of a split, in the order that is the same for every limit.
 
@@ -23,6 +29,8 @@ def load_items(
     ----------
     base_dir : the card's folder, where its relative paths start.
     data_path : a JSONL file whose items stand in for those of the card's own source.
+    rows : those of a benchmark made in Python.
+    canonical_targets : whether targets are canonical values, or what the rows have.
 
     Raises
     ------
@@ -35,20 +43,25 @@ def load_items(
     if limit is not None and limit < 1:
         raise UsageError(f"a limit must be at least 1, not {limit}")
     chosen: Split = next(name for name in SPLITS if name == split)
-    items = _from_source(card, base_dir, chosen, limit, data_path)[:limit]
+    if data_path is not None:
+        items = jsonl.load(data_path, card, canonical_targets=canonical_targets)[chosen]
+    elif isinstance(card, BenchmarkCard):
+        items = _from_source(card, base_dir, chosen, limit)
+    else:
+        assert isinstance(card, PythonCard), "there are cards of files and of programs"
+        name = card.source.python
+        items = function.load(rows, card, name, canonical_targets=canonical_targets)[chosen]
     if not items:
         where = str(data_path) if data_path else f"benchmark {card.name!r}"
         raise SpecError(f"the split {split!r} has no items; there are too few", file=where)
-    return items
+    return items[:limit]
 
 
 def _from_source(
-    card: BenchmarkCard, base_dir: Path, split: Split, limit: int | None, data_path: Path | None
+    card: BenchmarkCard, base_dir: Path, split: Split, limit: int | None
 ) -> list[Item]:
-    from archon.evals.benchmarks import huggingface, jsonl, reasoning_gym
+    from archon.evals.benchmarks import huggingface, reasoning_gym
 
-    if data_path is not None:
-        return jsonl.load(data_path, card)[split]
     source = card.source
     if source.reasoning_gym is not None:
         return reasoning_gym.load(source.reasoning_gym, split, limit, card.name)

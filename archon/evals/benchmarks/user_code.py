@@ -1,0 +1,139 @@
+"""A user's own Python code: found, run, and its faults told by file and line.
+
+Only what a user names on the command line or passes from a program is ever run; no file names code.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import re
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from archon.errors import ArchonError, SpecError
+from archon.spec.messages import suggestion
+
+_NAME = r"[A-Za-z_][A-Za-z0-9_]*"
+_REF = re.compile(rf"(?P<code>.+\.py|{_NAME}(?:\.{_NAME})*):(?P<name>{_NAME})")
+_NOT_THE_USERS = (
+    str(Path(__file__).parents[2]),
+    str(Path(importlib.__file__).parent),
+    "<frozen",
+)
+
+
+def names_code(ref: object) -> bool:
+    """Whether a reference has the form ``file.py:name`` or ``package.module:name``."""
+    return isinstance(ref, str) and (ref.endswith(".py") or _REF.fullmatch(ref) is not None)
+
+
+def import_named(ref: str) -> Any:
+    """What the name in ``file.py:name`` or ``package.module:name`` stands for.
+
+    Modules beside the file, or in the working folder, can be imported meanwhile.
+
+    Raises
+    ------
+    SpecError : there is no such file or name, or the code fails; names the file and the line.
+    """
+    match = _REF.fullmatch(ref)
+    if match is None:
+        raise SpecError("names no function; write it as file.py:function", file=ref)
+    code, name = match["code"], match["name"]
+    module = _module_of_file(Path(code)) if code.endswith(".py") else _module(code)
+    if not hasattr(module, name):
+        there = [key for key, value in vars(module).items() if callable(value)]
+        raise SpecError(f"there is no {name!r}{suggestion(name, there)}", file=code)
+    return getattr(module, name)
+
+
+def _module_of_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise SpecError("no such file", file=str(path))
+    name = f"archon_user_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None, "a file that ends in .py has a loader"
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses and the like look their module up
+    with _importable(path.parent), telling(str(path)):
+        spec.loader.exec_module(module)
+    return module
+
+
+def _module(name: str) -> ModuleType:
+    with _importable(Path.cwd()), telling(name):
+        return importlib.import_module(name)
+
+
+@contextmanager
+def _importable(folder: Path) -> Iterator[None]:
+    entry = str(folder.absolute())
+    sys.path.insert(0, entry)
+    try:
+        yield
+    finally:
+        sys.path.remove(entry)
+
+
+@contextmanager
+def telling(file: str) -> Iterator[None]:
+    """Turn what the user's code raises into an error of ours; it prints on standard error.
+
+    Raises
+    ------
+    SpecError : the code failed; names its file and line, or ``file`` where no line of it ran.
+    """
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    except ArchonError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise SpecError(summary(error), file=place(error) or file) from error
+
+
+def summary(error: BaseException) -> str:
+    """An exception in one line."""
+    text = str(error.msg if isinstance(error, SyntaxError) else error).strip().split("\n")[0]
+    return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
+
+
+def place(error: BaseException) -> str | None:
+    """File and line of the user's code where an exception arose; None if there is none."""
+    if isinstance(error, SyntaxError) and error.filename is not None:
+        return f"{error.filename}:{error.lineno}"
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith(_NOT_THE_USERS)
+    ]
+    if not frames:
+        return None
+    # An exception in a library was caused by the user's line that called it: the first file's last.
+    own = [frame for frame in frames if frame.filename == frames[0].filename]
+    return f"{own[-1].filename}:{own[-1].lineno}"
+
+
+def label(code: object) -> str:
+    """What a function is called: ``file.py:name``, or ``module:name`` where it has no file."""
+    name = getattr(code, "__qualname__", type(code).__qualname__)
+    file = _file(code)
+    return f"{getattr(code, '__module__', None) if file is None else file.name}:{name}"
+
+
+def folder(code: object) -> Path:
+    """The folder of the file that a function comes from; the working folder if there is none."""
+    file = _file(code)
+    return Path.cwd() if file is None else file.absolute().parent
+
+
+def _file(code: object) -> Path | None:
+    name = getattr(getattr(code, "__code__", None), "co_filename", None)
+    return Path(name) if name and Path(name).is_file() else None

@@ -1,0 +1,60 @@
+"""A megabyte of hostile text costs every reader and scorer milliseconds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from archon.answers import read_answer
+from archon.evals.scorers import SCORERS
+
+MEGABYTE = 1_000_000
+MAX_SECONDS = 1.0
+"""Of processor time; most texts take a tenth of it or less."""
+
+UNITS = [
+    "answer is ",
+    "The answer is 1/",
+    "Answer:\n",
+    r"\boxed{",
+    r"\frac{1}{",
+    r"\frac11",
+    "#",
+    "#### ",
+    "(",
+    "7",
+    ",",
+    "1,",
+    "1/",
+    "1:",
+    "1) a\n",
+    "-",
+    " ",
+    "\n",
+    "`",
+    "```\n",
+    "\u0661",  # a digit that is not ASCII
+    "a\u0301",  # a combining mark
+    "\u0301",
+    "\ud800",  # half a surrogate pair
+    "\ufdfa",  # one character that stands for eighteen
+]
+
+
+def seconds_of(read: Callable[[str], object], text: str) -> float:
+    started = time.process_time()
+    read(text)
+    return time.process_time() - started
+
+
+@pytest.mark.parametrize("unit", UNITS)
+@pytest.mark.parametrize("opening", ["", "The answer is "])
+def test_time_is_short(unit: str, opening: str) -> None:
+    text = (opening + unit * (MEGABYTE // len(unit) + 1))[:MEGABYTE]
+    for kind in ("number", "text", "code"):
+        assert seconds_of(lambda text, kind=kind: read_answer(text, kind), text) < MAX_SECONDS
+    for name, scorer in SCORERS.items():
+        if name.startswith("lm-eval"):  # the others read as above
+            assert seconds_of(lambda text, judge=scorer: judge(None, text, "7"), text) < MAX_SECONDS
