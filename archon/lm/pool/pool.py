@@ -78,11 +78,12 @@ class DrawPool:
         ------
         LMError, EngineError : as the model raises them.
         """
+        draws = range(request.first_draw, request.first_draw + request.n)
         asked = lm.draw_key(request) if isinstance(lm, Keyed) else None
-        if asked is None or self._closed:
+        # A request for no draws is the model's to refuse.
+        if asked is None or not draws or self._closed:
             return await lm.generate(request, on_event)
         call = _Call(self, lm, model, request, on_event, scope)
-        draws = range(request.first_draw, request.first_draw + request.n)
         return await call.answer({_key(asked, draw): draw for draw in draws})
 
     async def find(self, keys: Sequence[bytes]) -> dict[bytes, Draw]:
@@ -146,9 +147,11 @@ class _Call:
         return [self.done[key] for key in wanted]
 
     async def _find(self, claims: dict[bytes, Claim]) -> None:
-        for key, draw in (await self.pool.find(list(claims))).items():
+        found = await self.pool.find(list(claims))
+        for key, claim in claims.items():
+            draw = found.get(key)
             if self._take(key, draw):
-                self.pool.claims.settle(key, claims[key], draw)
+                self.pool.claims.settle(key, claim, draw)
 
     async def _make(
         self, run: range, lacking: dict[int, bytes], claims: dict[bytes, Claim]
