@@ -71,7 +71,7 @@ def test_a_completion_comes_back_as_it_was() -> None:
 def test_bytes_that_are_no_completion_are_refused() -> None:
     whole = payload.encode(completion(1))
     for damaged in (b"", b"x", whole[:-5], whole[:20] + b"?" + whole[21:]):
-        with pytest.raises(ValueError, match="."):
+        with pytest.raises(ValueError, match=r"no draw|Expecting"):
             payload.decode(damaged)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
@@ -61,6 +61,7 @@ class DrawPool:
             if self._closed:
                 return
             self._closed = True
+            self._thread.submit(self._write)
             self._thread.submit(self._store.close)
         self._thread.shutdown()
 
@@ -91,16 +92,28 @@ class DrawPool:
         with self._lock:
             if self._closed:
                 return {}
-            found = self._thread.submit(self._store.get, keys)
+            found = self._thread.submit(self._find, keys)
         return await asyncio.wrap_future(found)
 
-    def store(self, draws: Iterable[NewDraw]) -> None:
-        """Have draws written soon; whoever looks for them from now on will find them."""
+    def store(self, draws: Iterable[NewDraw]) -> Future[None]:
+        """Have draws written; who looks for them from now on finds them, written or not.
+
+        Returns
+        -------
+        A future that is done when they are on disk. What is made of them should not be there
+        before they are, so that a run that was cut off goes on as it would have done.
+        """
         with self._lock:
             if self._closed:
-                return
+                nothing: Future[None] = Future()
+                nothing.set_result(None)
+                return nothing
             self._unwritten += draws
-            self._thread.submit(self._write)
+            return self._thread.submit(self._write)
+
+    def _find(self, keys: Sequence[bytes]) -> dict[bytes, Draw]:
+        self._write()
+        return self._store.get(keys)
 
     def _write(self) -> None:
         """Write all that has gathered since the last time, in one transaction."""
@@ -160,7 +173,7 @@ class _Call:
         request = replace(self.request, n=len(run), first_draw=run.start)
         completions = await self.lm.generate(request, self.on_event)
         made = {lacking[c.draw]: Draw(c, self.scope.origin) for c in completions}
-        self.pool.store(
+        written = self.pool.store(
             NewDraw(key, self.model, draw)
             for key, draw in made.items()
             if draw.completion.finish_reason != "cancelled"
@@ -169,6 +182,7 @@ class _Call:
             self.done[key] = draw.completion
             self.scope.counted.add(key)
             self.pool.claims.settle(key, claims[key], draw)
+        await asyncio.wrap_future(written)
 
     def _take(self, key: bytes, draw: Draw | None) -> bool:
         """Answer with a draw that was there; False where it lacks what is asked for."""

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from archon.errors import UsageError
 from archon.lm.pool import payload
@@ -248,9 +248,11 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 @contextmanager
-def writing(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+def writing(
+    connection: sqlite3.Connection, lock: Literal["IMMEDIATE", "EXCLUSIVE"] = "IMMEDIATE"
+) -> Iterator[sqlite3.Connection]:
     """One transaction, which waits for its turn before it begins."""
-    connection.execute("BEGIN IMMEDIATE")
+    connection.execute(f"BEGIN {lock}")
     try:
         yield connection
         connection.execute("COMMIT")

@@ -85,8 +85,11 @@ def _empty(path: Path) -> None:
     """The file is emptied, not deleted: another process may be writing to it."""
     try:
         with closing(connect(path)) as connection:
+            # A full disk has no room for a journal, and where this is cut off only that is damaged
+            # which was to be cleared; so nothing may stop it once it has begun.
+            connection.execute("PRAGMA journal_mode = OFF")
             # Tables go page by page, while each row deleted would set off its trigger.
-            with writing(connection):
+            with writing(connection, "EXCLUSIVE"):
                 connection.execute("DROP TABLE IF EXISTS draws")
                 connection.execute("DROP TABLE IF EXISTS totals")
                 make_tables(connection)
