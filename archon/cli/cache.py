@@ -30,7 +30,10 @@ _WRITING_SECONDS = 3600
 
 @command
 def ls(as_json: bool) -> None:
-    """Show what is in the cache, and how much room it takes."""
+    """Show what is in the cache, and how much room it takes.
+
+    The pool of draws takes 2 GB at most, or as many bytes as ARCHON_POOL_BYTES says.
+    """
     bound = pool.max_pool_bytes()
     draws = pool.contents(pool.pool_path())
     parts: dict[str, dict[str, Any]] = {

@@ -42,7 +42,7 @@ CREATE TRIGGER IF NOT EXISTS draw_removed AFTER DELETE ON draws BEGIN
     UPDATE totals SET draws = draws - 1, bytes = bytes - old.size WHERE model = old.model;
 END;
 """
-"""Triggers keep ``totals``, so that neither the bound nor ``archon cache ls`` reads all rows."""
+"""Triggers keep ``totals``, so that ``archon cache ls`` need not read all rows."""
 
 _ROW_BYTES = 100
 """What a row takes besides its texts and its payload, its places in two indices included."""
@@ -96,7 +96,7 @@ class DrawStore:
     Parameters
     ----------
     path : the file; it is made with the first draw asked for or stored.
-    max_bytes : draws used least recently make room where there are more.
+    max_bytes : of the file; draws used least recently make room where it would grow further.
     clock : seconds since the epoch.
     """
 
@@ -128,11 +128,14 @@ class DrawStore:
         return found
 
     def put(self, draws: Sequence[NewDraw]) -> None:
-        """Store draws, in the place of any under the same keys, and make room for them."""
+        """Store draws, in the place of any under the same keys, and make room for them.
+
+        Of several under one key the last stays.
+        """
         if not self._writes:
             return
         now = self._clock()
-        rows = [_row(new, now) for new in draws]
+        rows = [_row(new, now) for new in {new.key: new for new in draws}.values()]
         if self._guarded(lambda: self._insert(rows)) is None:
             self._writes = False
 
@@ -165,10 +168,14 @@ class DrawStore:
         return True
 
     def _make_room(self, connection: sqlite3.Connection) -> None:
-        [(total,)] = connection.execute("SELECT coalesce(sum(bytes), 0) FROM totals")
-        if total <= self.max_bytes:
+        num_pages, num_free, page_bytes = (
+            connection.execute(f"PRAGMA {name}").fetchone()[0]
+            for name in ("page_count", "freelist_count", "page_size")
+        )
+        held_bytes = (num_pages - num_free) * page_bytes
+        if held_bytes <= self.max_bytes:
             return
-        excess = total - int(self.max_bytes * _KEPT_SHARE)
+        excess = held_bytes - int(self.max_bytes * _KEPT_SHARE)
         leaving: list[tuple[int]] = []
         with closing(connection.execute("SELECT rowid, size FROM draws ORDER BY used")) as oldest:
             for row, size in oldest:
