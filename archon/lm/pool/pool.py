@@ -173,11 +173,7 @@ class _Call:
         request = replace(self.request, n=len(run), first_draw=run.start)
         completions = await self.lm.generate(request, self.on_event)
         made = {lacking[c.draw]: Draw(c, self.scope.origin) for c in completions}
-        written = self.pool.store(
-            NewDraw(key, self.model, draw)
-            for key, draw in made.items()
-            if draw.completion.finish_reason != "cancelled"
-        )
+        written = self.pool.store(NewDraw(key, self.model, draw) for key, draw in made.items())
         for key, draw in made.items():
             self.done[key] = draw.completion
             self.scope.counted.add(key)
