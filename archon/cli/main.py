@@ -46,6 +46,15 @@ models = LazyGroup(
     },
 )
 
+cache = LazyGroup(
+    name="cache",
+    help="What Archon keeps on this machine: draws, packed weights, compiled kernels.",
+    table={
+        "ls": ("archon.cli.cache:ls", "Show what is in the cache, and its size."),
+        "clear": ("archon.cli.cache:clear", "Free room; by default the pool of draws."),
+    },
+)
+
 bench = LazyGroup(
     name="bench",
     help="Measure speed and quality on this machine.",
@@ -71,6 +80,7 @@ archon = LazyGroup(
         "schema": ("archon.cli.files:schema", "Print the JSON Schema of a kind of file."),
         "show": ("archon.cli.files:show", "Draw an architecture as a Mermaid flowchart."),
         "models": ("archon.cli.main:models", "Model cards and their weights."),
+        "cache": ("archon.cli.main:cache", "What is kept on this machine, and freeing it."),
         "bench": ("archon.cli.main:bench", "Measure speed on this machine."),
     },
 )

@@ -40,6 +40,22 @@ class LM(Protocol):
     ) -> list[Completion]: ...
 
 
+@runtime_checkable
+class Keyed(Protocol):
+    """An LM whose draws can be told apart, so that a pool may keep them (``archon.lm.pool``)."""
+
+    def draw_key(self, request: Request) -> str | None:
+        """A name of all that a request's draws depend on, but for their numbers.
+
+        None where a draw depends on something else, such as on the draws asked for with it.
+
+        Raises
+        ------
+        LMError : the model cannot read the request's messages.
+        """
+        ...
+
+
 def check_request(request: Request, capabilities: frozenset[str], model: str) -> None:
     """Refuse a request that asks for what a model lacks, for no draws, or for no clear form.
 

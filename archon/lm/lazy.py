@@ -10,6 +10,7 @@ from weakref import WeakValueDictionary
 
 from archon.lm import factory
 from archon.lm.base import LM, close, status_of
+from archon.lm.pool.scope import active_scope
 from archon.spec.model import LocalCard, ModelCard, PathSource
 from archon.types import Completion, ModelStatus, OnEvent, Request
 
@@ -29,11 +30,18 @@ class LazyLM:
         self._lock = threading.Lock()
 
     async def generate(self, request: Request, on_event: OnEvent | None = None) -> list[Completion]:
-        """Pass the request on to the model, opened by then in a thread of its own."""
+        """Pass the request on to the model, opened by then in a thread of its own.
+
+        Where a pool of draws is in use (``archon.lm.pool.pooling``), the model is asked for those
+        alone that are not in it.
+        """
         lm = self._lm
         if lm is None:
             lm = await asyncio.to_thread(self.open)
-        return await lm.generate(request, on_event)
+        scope = active_scope()
+        if scope is None:
+            return await lm.generate(request, on_event)
+        return await scope.pool.generate(lm, self.card.name, request, on_event, scope)
 
     def open(self) -> LM:
         """Open the model now, in this thread, if it is not open yet.

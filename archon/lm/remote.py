@@ -23,7 +23,7 @@ import httpx
 from archon.errors import LMError, UsageError
 from archon.lm.base import check_request
 from archon.lm.concurrency import Gauge, PerLoop, run_all
-from archon.lm.digest import draw_number, prompt_digest
+from archon.lm.digest import draw_number, prompt_digest, request_digest
 from archon.lm.protocol import Reply, read_chunk, read_reply, request_body
 from archon.lm.retry import Backoff, Clock, retrying
 from archon.lm.transport import (
@@ -46,6 +46,8 @@ from archon.types import (
     total_usage,
 )
 
+_VERSION = 1
+"""Changes with what is sent for a request, so that no other reply is found in a pool."""
 _SEED_BITS = 31  # some servers keep seeds in 32 bits with a sign
 
 
@@ -119,6 +121,15 @@ class RemoteLM:
             num_waiting=self._waiting.value,
             generated_tokens=self._generated_tokens.value,
         )
+
+    def draw_key(self, request: Request) -> str | None:
+        """See ``archon.lm.base.Keyed``; None with ``native_n``, where draws come together."""
+        if self.card.native_n:
+            return None
+        request = replace(request, sampling=request.sampling.over(self._sampling))
+        prompt = prompt_digest(self.card.model, request.messages)
+        model = ["openai", _VERSION, sorted(self.card.base_urls), self.card.model]
+        return request_digest(model, prompt, request)
 
     async def aclose(self) -> None:
         """Close the connections that belong to the running event loop."""

@@ -17,7 +17,7 @@ from zlib import crc32
 from archon.errors import LMError, UnsupportedError
 from archon.lm.base import CAPABILITIES, check_request
 from archon.lm.conform import constrained_reply
-from archon.lm.digest import draw_number, prompt_digest
+from archon.lm.digest import draw_number, prompt_digest, request_digest
 from archon.lm.plausible import Plausible
 from archon.spec.model import ScriptedCard
 from archon.types import (
@@ -36,6 +36,9 @@ Script = Callable[[Request, int], str]
 
 Replies = str | Sequence[str]
 
+_VERSION = 1
+"""Changes with what a card's script says, so that no draw of another one is found in a pool."""
+
 _TOKEN = re.compile(r"\s*\S+")
 
 
@@ -50,6 +53,7 @@ class ScriptedLM:
     sampling : stands where a request leaves values open.
     delay_seconds : how long each call takes, spent in ``sleep``.
     record : keep every request in ``requests``.
+    identity : tells the script from every other one; without it no pool keeps its draws.
     """
 
     def __init__(
@@ -62,6 +66,7 @@ class ScriptedLM:
         delay_seconds: float = 0,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         record: bool = True,
+        identity: str | None = None,
     ) -> None:
         self.model = model
         self.capabilities = capabilities
@@ -71,6 +76,7 @@ class ScriptedLM:
         self._delay_seconds = delay_seconds
         self._sleep = sleep
         self._record = record
+        self._identity = identity
 
     async def generate(self, request: Request, on_event: OnEvent | None = None) -> list[Completion]:
         """Answer at once, or after the delay; token deltas come one draw after the other."""
@@ -94,6 +100,14 @@ class ScriptedLM:
                     on_event(TokenDelta(draw, token))
             completions.append(completion)
         return completions
+
+    def draw_key(self, request: Request) -> str | None:
+        """See ``archon.lm.base.Keyed``."""
+        if self._identity is None:
+            return None
+        request = replace(request, sampling=request.sampling.over(self._sampling))
+        prompt = prompt_digest(self.model, request.messages)
+        return request_digest(["scripted", _VERSION, self._identity], prompt, request)
 
     def _complete(self, request: Request, prompt: str, prompt_tokens: int, draw: int) -> Completion:
         asked_draw = 0 if request.sampling.temperature == 0 else draw
@@ -127,6 +141,7 @@ def open_scripted(card: ScriptedCard, base_dir: Path | None = None) -> ScriptedL
         sampling=SamplingParams() if card.sampling is None else card.sampling.params(),
         delay_seconds=card.delay_seconds,
         record=False,
+        identity=card.model_dump_json(),
     )
 
 

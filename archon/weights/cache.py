@@ -1,4 +1,4 @@
-"""The folder of pulled weights, and the record of what was verified in it.
+"""The cache: the folder of pulled weights, and the record of what was verified in it.
 
 ::
 
@@ -6,6 +6,8 @@
     <cache>/models/<card>/verified.json   which file has which digest
     <cache>/models/<card>/wheels/         wheels of an unfinished pull
     <cache>/packed/<digest>-<precision>…  weights as the engine's kernels read them
+    <cache>/kernels/                      the compiled kernels themselves
+    <cache>/draws.sqlite3                 the pool of draws (``archon.lm.pool``)
 
 The cache is the user's cache folder, or ``ARCHON_CACHE``. What comes from the hub stays in the
 hub's own cache, a file or folder of the user's where it lies; the record points there.

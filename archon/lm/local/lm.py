@@ -6,16 +6,20 @@ import asyncio
 import contextlib
 import struct
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
 
 from archon.engine.choices import score_request, total_logprob
 from archon.engine.config import config_of
+from archon.engine.kernels.native import NativeDecoder
 from archon.engine.loading import load_engine, open_model
 from archon.engine.sequence import Generation, GenerationRequest, OnToken, SamplingRule
 from archon.engine.worker import EngineWorker
 from archon.errors import ModelFileError, UnsupportedError
 from archon.lm.base import check_request
+from archon.lm.digest import request_digest
 from archon.lm.local.chat import ChatFormat
 from archon.lm.local.constraint import ConstraintCompiler
 from archon.lm.local.stream import TextStream
@@ -34,6 +38,10 @@ from archon.types import (
 )
 from archon.weights import cache_dir, identity, pull
 
+_VERSION = 1
+"""Changes with what a draw is made of, from the chat template to the sampler, so that no draw of
+other code is found in a pool."""
+_MOST_ENCODED = 256
 _GREEDY_BELOW = 1e-6
 """A lower temperature leaves the likeliest token alone, and logits divided by it may overflow."""
 
@@ -89,6 +97,8 @@ class LocalLM:
         self.worker, self.tokenizer, self.chat = worker, tokenizer, chat
         self._sampling = sampling.over(DEFAULT_SAMPLING)
         self._constraints = ConstraintCompiler(tokenizer)
+        # A pool asks for the key of a request just before it passes the request on.
+        self._prompt_ids = lru_cache(_MOST_ENCODED)(lambda m: tuple(chat.encode(m)))
 
     async def generate(self, request: Request, on_event: OnEvent | None = None) -> list[Completion]:
         """Answer a request; see ``archon.lm.base.LM``.
@@ -100,7 +110,7 @@ class LocalLM:
         EngineError : the prompt does not fit, or the engine failed.
         """
         check_request(request, self.capabilities, "the local engine")
-        prompt_ids = tuple(self.chat.encode(request.messages))
+        prompt_ids = self._prompt_ids(request.messages)
         if request.choices is not None:
             return await self._score(request, request.choices, prompt_ids)
         sampling = request.sampling.over(self._sampling)
@@ -131,6 +141,17 @@ class LocalLM:
             self._completion(generation, stream, prompt, on_event)
             for generation, stream in zip(generations, streams, strict=True)
         ]
+
+    def draw_key(self, request: Request) -> str | None:
+        """See ``archon.lm.base.Keyed``; None where the weights have no digest."""
+        engine = self.worker.engine
+        if engine.model_id.startswith(":"):
+            return None
+        by = "kernels" if isinstance(engine.decoder, NativeDecoder) else "torch"
+        adapter = None
+        prompt = self._digest(self._prompt_ids(request.messages))
+        request = replace(request, sampling=request.sampling.over(self._sampling))
+        return request_digest(["local", _VERSION, engine.model_id, adapter, by], prompt, request)
 
     async def _score(
         self, request: Request, choices: Sequence[str], prompt_ids: tuple[int, ...]

@@ -1,0 +1,35 @@
+"""A completion as compressed JSON, and back."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from dataclasses import asdict
+
+from archon.types import Completion, Usage
+
+_FIELDS = ("text", "draw", "finish_reason", "prompts", "score", "choice_logprobs")
+_SERIES = ("token_ids", "logprobs")
+
+
+def encode(completion: Completion) -> bytes:
+    """Everything of a completion but its trace, which a plain model does not have."""
+    data = {name: getattr(completion, name) for name in (*_FIELDS, *_SERIES)}
+    data["usage"] = asdict(completion.usage)
+    return zlib.compress(json.dumps(data, separators=(",", ":"), default=dict).encode())
+
+
+def decode(payload: bytes) -> Completion:
+    """The completion that was encoded.
+
+    Raises
+    ------
+    ValueError : the bytes are none.
+    """
+    try:
+        data = json.loads(zlib.decompress(payload))
+        values = {name: data[name] for name in _FIELDS}
+        values |= {name: None if data[name] is None else tuple(data[name]) for name in _SERIES}
+        return Completion(**values, usage=Usage(**data["usage"]))
+    except (zlib.error, KeyError, TypeError) as error:
+        raise ValueError(f"no draw: {error}") from None

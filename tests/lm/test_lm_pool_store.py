@@ -1,0 +1,307 @@
+"""The pool's file: its bound, damage, a full disk, several processes, and death in between."""
+
+from __future__ import annotations
+
+import logging
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from archon.errors import UsageError
+from archon.lm.pool import DrawPool, ModelDraws, clear, contents, payload
+from archon.lm.pool.store import Draw, DrawStore, NewDraw, damaged_path
+from archon.types import Completion, Usage
+
+LARGE = 1 << 40
+
+
+def completion(draw: int, text: str = "a text") -> Completion:
+    return Completion(text, draw, "stop", Usage(completion_tokens=2, calls=1), {"p": 3})
+
+
+def new(number: int, text: str = "a text", model: str = "m", origin: str = "o") -> NewDraw:
+    return NewDraw(number.to_bytes(16, "big"), model, Draw(completion(number, text), origin))
+
+
+def noise(number: int, length: int = 1000) -> str:
+    """A text that does not compress well."""
+    return random.Random(number).randbytes(length).hex()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "draws.sqlite3"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[DrawStore]:
+    store = DrawStore(path, LARGE)
+    yield store
+    store.close()
+
+
+def numbers(store: DrawStore, most: int = 2000) -> list[int]:
+    """Which draws are there."""
+    found = store.get([new(number).key for number in range(most)])
+    return sorted(int.from_bytes(key, "big") for key in found)
+
+
+# -------------------------------------------------------------------------------------- payload
+
+
+def test_a_completion_comes_back_as_it_was() -> None:
+    for made in (
+        completion(3),
+        Completion("", 0, "choices", Usage(choice_tokens=2), {}, choice_logprobs={"b": -1, "a": 0}),
+        Completion("é\ud800\x00", 9, "length", Usage(), {}, (1, 2), (-0.1, float("-inf")), -1 / 3),
+        Completion("", 0, "stop", Usage(), {}, (), ()),
+    ):
+        assert payload.decode(payload.encode(made)) == made
+
+
+def test_bytes_that_are_no_completion_are_refused() -> None:
+    whole = payload.encode(completion(1))
+    for damaged in (b"", b"x", whole[:-5], whole[:20] + b"?" + whole[21:]):
+        with pytest.raises(ValueError, match=r"no draw|Expecting"):
+            payload.decode(damaged)
+
+
+# ---------------------------------------------------------------------------------------- bound
+
+
+def test_draws_used_least_recently_make_room(path: Path) -> None:
+    clock = count()
+    store = DrawStore(path, 100_000, clock=lambda: next(clock))
+    for number in range(40):
+        store.put([new(number, noise(number))])
+    assert numbers(store) == list(range(40))
+    store.get([new(number).key for number in range(10)])
+    for number in range(100, 140):
+        store.put([new(number, noise(number))])
+    kept = numbers(store)
+    assert set(range(10)) | set(range(120, 140)) <= set(kept)
+    assert not set(range(10, 20)) & set(kept)
+    store.close()
+    assert path.stat().st_size <= 110_000
+
+
+def test_the_file_stays_near_its_bound_however_much_is_stored(path: Path) -> None:
+    store, rng = DrawStore(path, 300_000), random.Random(2)
+    for _ in range(150):
+        draws = [new(rng.randrange(LARGE), noise(0, rng.randrange(10, 500))) for _ in range(20)]
+        store.put(draws)
+    store.close()
+    assert path.stat().st_size < 330_000
+    assert sum(held.bytes for held in contents(path).models) > 150_000
+
+
+def test_totals_are_those_of_the_draws(store: DrawStore, path: Path) -> None:
+    store.put([new(1), new(2), new(3, model="n")])
+    store.put([new(2, "another, longer text"), new(3, model="m")])
+    with closing(sqlite3.connect(path)) as connection:
+        query = "SELECT model, count(*), sum(size) FROM draws GROUP BY model"
+        rows = [ModelDraws(*row) for row in connection.execute(query)]
+    assert contents(path).models == tuple(rows)
+    assert contents(path).draws == 3
+
+
+def test_of_draws_under_one_key_the_last_stays(store: DrawStore) -> None:
+    store.put([new(1, "first"), new(1, "second")])
+    store.put([new(1, "third")])
+    store.put([new(1, "fourth", origin="p"), new(1, "fifth", origin="q")])
+    [draw] = store.get([new(1).key]).values()
+    assert (draw.completion.text, draw.origin) == ("fifth", "q")
+
+
+@pytest.mark.parametrize("given", ["2GB", "-1", "1e9", "²"])
+def test_a_bound_that_is_no_number_is_refused(
+    given: str, monkeypatch: pytest.MonkeyPatch, path: Path
+) -> None:
+    monkeypatch.setenv("ARCHON_POOL_BYTES", given)
+    with pytest.raises(UsageError, match="ARCHON_POOL_BYTES"):
+        DrawPool(path)
+
+
+# --------------------------------------------------------------------------------------- damage
+
+
+def damage_everything(path: Path) -> None:
+    path.write_bytes(b"no data base at all" * 1000)
+
+
+def damage_the_pages(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[4096:] = random.Random(0).randbytes(len(data) - 4096)
+    path.write_bytes(data)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:10_000])
+
+
+@pytest.mark.parametrize("damage", [damage_everything, damage_the_pages, cut])
+@pytest.mark.parametrize("first", ["get", "put"])
+def test_a_damaged_file_is_set_aside_and_begun_anew(
+    path: Path, damage: object, first: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = DrawStore(path, LARGE)
+    store.put([new(number, noise(number)) for number in range(100)])
+    store.close()
+    assert callable(damage)
+    damage(path)
+    store = DrawStore(path, LARGE)
+    if first == "get":
+        assert numbers(store) == []
+    store.put([new(7)])
+    assert numbers(store) == [7]
+    store.close()
+    assert damaged_path(path).exists()
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+    assert "is damaged" in caplog.text
+    clear(path)
+    assert not damaged_path(path).exists()
+
+
+def test_a_draw_that_cannot_be_read_is_missing_until_it_is_stored_again(
+    store: DrawStore, path: Path
+) -> None:
+    store.put([new(1), new(2)])
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("UPDATE draws SET payload = x'00' WHERE key = ?", (new(1).key,))
+    assert numbers(store) == [2]
+    store.put([new(1)])
+    assert numbers(store) == [1, 2]
+
+
+def test_a_file_taken_away_is_begun_anew(
+    store: DrawStore, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.put([new(1)])
+    path.unlink()
+    assert numbers(store) == []
+    store.put([new(2)])
+    assert contents(path).draws == 1
+    assert not caplog.records
+
+
+# ------------------------------------------------------------------------------- failing to write
+
+
+def test_on_a_full_disk_the_run_goes_on_with_what_is_there(
+    store: DrawStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.put([new(1)])
+    assert store._connection is not None
+    store._connection.execute("PRAGMA max_page_count = 12")
+    for number in range(100, 110):
+        store.put([new(number, noise(number, 20_000))])
+    assert 1 in numbers(store)
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+    assert "full" in caplog.text
+
+
+def test_a_folder_that_cannot_be_made_costs_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("")
+    store = DrawStore(tmp_path / "file" / "draws.sqlite3", LARGE)
+    assert numbers(store) == []
+    store.put([new(1)])
+    assert numbers(store) == []
+    store.close()
+    assert len(caplog.records) == 1
+
+
+# ------------------------------------------------------------------------------- several processes
+
+WRITER = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[4])
+from test_lm_pool_store import DrawStore, LARGE, new, noise
+store = DrawStore(Path(sys.argv[1]), LARGE)
+for number in range(int(sys.argv[2]), int(sys.argv[3])):
+    store.get([new(number).key])
+    store.put([new(number, noise(number, 2000))])
+    print(number, flush=True)
+store.close()
+"""
+
+
+def writer(path: Path, start: int, stop: int) -> subprocess.Popen[str]:
+    arguments = [str(path), str(start), str(stop), str(Path(__file__).parent)]
+    return subprocess.Popen(
+        [sys.executable, "-c", WRITER, *arguments], stdout=subprocess.PIPE, text=True
+    )
+
+
+def is_sound(path: Path) -> bool:
+    with closing(sqlite3.connect(path)) as connection:
+        [(verdict,)] = connection.execute("PRAGMA integrity_check")
+        rows = connection.execute("SELECT count(*), sum(size) FROM draws").fetchall()
+        totals = connection.execute("SELECT sum(draws), sum(bytes) FROM totals").fetchall()
+    return verdict == "ok" and rows == totals
+
+
+def test_processes_store_at_the_same_time(path: Path) -> None:
+    spans = [(0, 60), (30, 90), (60, 120)]
+    processes = [writer(path, start, stop) for start, stop in spans]
+    for process in processes:
+        process.communicate(timeout=120)
+    assert [process.returncode for process in processes] == [0, 0, 0]
+    assert is_sound(path)
+    store = DrawStore(path, LARGE)
+    assert numbers(store) == list(range(120))
+    store.close()
+
+
+def test_a_process_killed_while_it_writes_leaves_what_it_had_stored(path: Path) -> None:
+    rng, stored = random.Random(3), 0
+    for _ in range(4):
+        process = writer(path, stored, 2000)
+        assert process.stdout is not None
+        with process.stdout as told:
+            stored = int(told.readline())
+            time.sleep(rng.random() * 0.05)
+            process.send_signal(signal.SIGKILL)
+            stored = max([stored, *map(int, told.read().split("\n")[:-1])]) + 1
+        process.wait()
+        store = DrawStore(path, LARGE)
+        assert set(range(stored)) <= set(numbers(store))
+        store.close()
+        assert is_sound(path)
+
+
+# ---------------------------------------------------------------------------------------- upkeep
+
+
+def test_a_pool_in_use_can_be_emptied(store: DrawStore, path: Path) -> None:
+    store.put([new(number, noise(number)) for number in range(200)])
+    before = path.stat().st_size
+    freed = clear(path)
+    assert freed == before - path.stat().st_size > before / 2
+    assert contents(path).draws == 0
+    store.put([new(1)])
+    assert numbers(store) == [1]
+    assert contents(path).models[0].draws == 1
+
+
+def test_where_there_is_no_file_none_is_made(path: Path) -> None:
+    assert contents(path).draws == clear(path) == 0
+    assert not path.exists()
+
+
+def test_a_damaged_file_is_told_and_cleared(path: Path) -> None:
+    damage_everything(path)
+    assert not contents(path).readable
+    assert clear(path) == 19_000
+    assert not path.exists()
