@@ -9,6 +9,7 @@ Loading reads and checks files. It touches no weights: a model is opened by its 
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -36,6 +37,7 @@ from archon.graph.lm import ArchitectureLM
 from archon.graph.sync import run_sync
 from archon.lm.base import LM
 from archon.lm.lazy import LazyLM, shared_lm
+from archon.lm.pool import DrawPool
 from archon.spec.architecture import ArchitectureRef, ArchitectureSpec, RoleModel
 from archon.spec.messages import json_path, shown, suggestion
 from archon.spec.model import ModelCard
@@ -171,6 +173,7 @@ def evaluate(
     scorer: str | None = None,
     output: str | os.PathLike[str] | None = None,
     resume: bool = False,
+    cache: bool = True,
     on_progress: OnProgress | None = None,
 ) -> Report:
     """How well an architecture does on a benchmark, with error bars.
@@ -181,6 +184,7 @@ def evaluate(
     seed, epochs : which draws; see ``evaluation``.
     output : the run's folder; by default a new one in ``runs``.
     resume : go on with the run in ``output``, if there is one.
+    cache : find draws that were made before in the pool on disk, and keep those that are made.
 
     Raises
     ------
@@ -193,7 +197,8 @@ def evaluate(
     asked = evaluation(architecture, items, seed=seed, epochs=epochs)
     path = None if output is None else Path(output)
     folder = run_folder(path, architecture.name, resume=resume)
-    return run_sync(runner.evaluate(asked, folder, on_progress=on_progress))
+    with DrawPool() if cache else contextlib.nullcontext() as pool:
+        return run_sync(runner.evaluate(asked, folder, pool=pool, on_progress=on_progress))
 
 
 def run_folder(path: Path | None, name: str, *, resume: bool) -> RunFolder:

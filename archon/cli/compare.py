@@ -47,7 +47,7 @@ def compare(archs: Sequence[str], bench: str, measuring: Measuring, as_json: boo
         folder = run_folder(path, name, resume=measuring.resume)
         works.append(Work(evaluation, folder, f"{number} of {len(archs)}: {name}"))
     try:
-        measure(works, loader.lms)
+        measure(works, loader.lms, cache=measuring.cache)
     finally:
         for work in works:
             work.folder.discard_unused()

@@ -45,7 +45,7 @@ def evaluate(
     whole = Work(evaluation, folder, architecture.name)
     interrupted = False
     try:
-        measure([whole, *ablation_works(whole, possible)], loader.lms)
+        measure([whole, *ablation_works(whole, possible)], loader.lms, cache=measuring.cache)
     except KeyboardInterrupt:
         if not folder.holds_run:
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -33,20 +34,27 @@ class Measuring:
     epochs: int
     split: str
     data: str | None
+    scorer: str | None
     output: Path | None
     resume: bool
+    cache: bool
 
     def benchmark(self, ref: str) -> Benchmark:
         """The items of a benchmark that are to be asked."""
         from archon.api import benchmark
 
-        return benchmark(ref, split=self.split, limit=self.limit, data=self.data)
+        return benchmark(
+            ref, split=self.split, limit=self.limit, data=self.data, scorer=self.scorer
+        )
 
     def evaluation(self, architecture: Architecture, items: Benchmark) -> Evaluation:
         """Everything that is to be asked of an architecture."""
         from archon.api import evaluation
 
         return evaluation(architecture, items, seed=self.seed, epochs=self.epochs)
+
+
+_TAKEN_AS_THEY_ARE = ("limit", "seed", "epochs", "split", "data", "scorer", "resume")
 
 
 def measuring_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -68,23 +76,29 @@ def measuring_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--data", metavar="PATH", help="A JSONL file in the place of the card's own source."
         ),
+        click.option(
+            "--scorer", metavar="NAME", help="Another scorer than the benchmark's, by name."
+        ),
         click.option("--output", metavar="FOLDER", help="Where the run goes; by default in runs/."),
         click.option(
             "--resume", is_flag=True, help="Go on with the run in --output, if there is one."
+        ),
+        click.option(
+            "--no-cache", is_flag=True, help="Make every draw anew; neither find nor keep any."
         ),
     )
 
     @functools.wraps(function)
     def with_measuring(
-        models: Sequence[str], output: str | None, resume: bool, **options: Any
+        models: Sequence[str], output: str | None, no_cache: bool, **options: Any
     ) -> Any:
-        if resume and not output:
+        chosen = {name: options.pop(name) for name in _TAKEN_AS_THEY_ARE}
+        if chosen["resume"] and not output:
             raise UsageError("--resume needs --output, which names the folder of the run")
-        chosen = {name: options.pop(name) for name in ("limit", "seed", "epochs", "split", "data")}
         measuring = Measuring(
             models=models_by_role(models),
             output=Path(output) if output else None,
-            resume=resume,
+            cache=not no_cache,
             **chosen,
         )
         return function(measuring=measuring, **options)
@@ -103,33 +117,35 @@ class Work:
     title: str
 
 
-def measure(works: Sequence[Work], lms: Sequence[LazyLM]) -> None:
+def measure(works: Sequence[Work], lms: Sequence[LazyLM], *, cache: bool = True) -> None:
     """Evaluate one after another what is not finished, and show how it goes.
 
     The models are made ready once, before the first question. An interrupt leaves what is finished
-    in the folders.
+    in the folders. ``cache`` puts the pool of draws under all of them.
     """
     from archon.cli.live import followed
     from archon.cli.weights import open_all
     from archon.evals.runner import DEFAULT_CONCURRENT_QUESTIONS, evaluate
+    from archon.lm.pool import DrawPool
 
     left = [work for work in works if not work.evaluation.is_finished_in(work.folder)]
     if not left:
         return
     open_all(lms)
 
-    async def evaluate_all() -> None:
+    async def evaluate_all(pool: DrawPool | None) -> None:
         try:
             for work in left:
                 num_runs = len(work.evaluation.items) * work.evaluation.epochs
                 following = followed(work.title, num_runs, lms, DEFAULT_CONCURRENT_QUESTIONS)
                 async with following as on_progress:
-                    await evaluate(work.evaluation, work.folder, on_progress=on_progress)
+                    await evaluate(work.evaluation, work.folder, pool=pool, on_progress=on_progress)
         finally:
             for lm in lms:
                 await lm.aclose()
 
-    asyncio.run(evaluate_all())
+    with DrawPool() if cache else contextlib.nullcontext() as pool:
+        asyncio.run(evaluate_all(pool))
 
 
 def accuracy_text(report: dict[str, Any]) -> str:

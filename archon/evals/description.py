@@ -7,7 +7,6 @@ import importlib.metadata
 import json
 import os
 import platform
-import uuid
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -59,7 +58,6 @@ def description(
     }
     return {
         "version": VERSION,
-        "id": uuid.uuid4().hex,
         "digest": _digest(specification),
         "specification": specification,
         "items": {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,9 +17,10 @@ from archon.evals.folder import RunFolder
 from archon.evals.journal import JournalWriter, encode
 from archon.evals.records import Draw, Record
 from archon.evals.report import Report, Tally
-from archon.evals.run import read_run
+from archon.evals.run import Run, read_run
 from archon.evals.scorers import Score, Scorer
 from archon.graph.architecture import Answer
+from archon.lm.pool import DrawPool, pooling
 from archon.types import Example, Question, Usage
 
 DEFAULT_CONCURRENT_QUESTIONS = 64
@@ -97,6 +99,7 @@ async def evaluate(
     evaluation: Evaluation,
     folder: RunFolder,
     *,
+    pool: DrawPool | None = None,
     max_concurrent_questions: int = DEFAULT_CONCURRENT_QUESTIONS,
     on_progress: OnProgress | None = None,
 ) -> Report:
@@ -107,6 +110,7 @@ async def evaluate(
 
     Parameters
     ----------
+    pool : where draws that were made before are found; None makes them all.
     on_progress : told after each finished run, in the event loop's thread.
 
     Raises
@@ -120,10 +124,10 @@ async def evaluate(
         if folder.holds_run:
             folder.check_same(evaluation.description, IDENTITY)
         else:
-            folder.write_run(evaluation.description)
+            folder.write_run({**evaluation.description, "id": uuid.uuid4().hex})
         run = read_run(folder.path)
         try:
-            await _Sitting(evaluation, folder, on_progress).sit(max_concurrent_questions)
+            await _Sitting(evaluation, run, pool, on_progress).sit(max_concurrent_questions)
         except BaseException:
             with contextlib.suppress(StorageError):  # the journal has it all
                 folder.write_report(run.report().to_json())
@@ -137,13 +141,18 @@ class _Sitting:
     """One stretch of work at a run: what is left to ask when it begins, and where it goes."""
 
     def __init__(
-        self, evaluation: Evaluation, folder: RunFolder, on_progress: OnProgress | None
+        self,
+        evaluation: Evaluation,
+        run: Run,
+        pool: DrawPool | None,
+        on_progress: OnProgress | None,
     ) -> None:
-        self._evaluation, self._folder, self._on_progress = evaluation, folder, on_progress
+        self._evaluation, self._run, self._pool = evaluation, run, pool
+        self._on_progress = on_progress
         self._specification: str = evaluation.description["digest"]
         self._tally, self._number = Tally(), 1
         done: set[tuple[str, int]] = set()
-        for entry in read_run(folder.path).entries():
+        for entry in run.entries():
             self._tally.add(entry.record)
             self._number = max(self._number, entry.sitting + 1)
             done.add((entry.record.item, entry.record.epoch))
@@ -158,7 +167,7 @@ class _Sitting:
         if self._num_kept and self._on_progress is not None:
             self._on_progress(self._progress(0.0))
         waiting, started = iter(self._todo), time.perf_counter()
-        writer = JournalWriter(self._folder.journal)
+        writer = JournalWriter(RunFolder(self._run.path).journal)
 
         async def work() -> None:
             for item, epoch in waiting:
@@ -185,7 +194,10 @@ class _Sitting:
         kind = evaluation.selection.card.answer
         question = Question(item.question, answer=kind, examples=evaluation.examples)
         try:
-            answer = await evaluation.architecture.answer(question, seed=evaluation.seed, run=epoch)
+            with pooling(self._pool, f"{self._run.description['id']}/{item.id}/{epoch}"):
+                answer = await evaluation.architecture.answer(
+                    question, seed=evaluation.seed, run=epoch
+                )
             score = evaluation.scorer(answer.value, answer.text, item.target)
             draws = _draws(answer, evaluation.scorer, item.target)
         except asyncio.CancelledError as error:

@@ -30,6 +30,7 @@ KEPT = {
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "cache"
     monkeypatch.setenv("ARCHON_CACHE", str(folder))
+    monkeypatch.delenv("ARCHON_POOL")
     monkeypatch.setenv("ARCHON_POOL_BYTES", "1000000")
     for name, size in KEPT.items():
         path = folder / name

@@ -20,6 +20,7 @@ from archon import api
 from archon.evals.folder import RunFolder
 from archon.evals.run import read_run
 from archon.evals.runner import Evaluation, Progress, evaluate
+from archon.lm.pool import DrawPool
 
 ITEMS = 40
 MAX_SECONDS = 0.25
@@ -37,14 +38,16 @@ def sit(evaluation: Evaluation, folder: Path, told: int) -> None:
     def on_progress(progress: Progress) -> None:
         os.write(told, b"%d\n" % progress.num_done)
 
-    asyncio.run(
-        evaluate(
-            evaluation,
-            RunFolder.resume(folder),
-            max_concurrent_questions=8,
-            on_progress=on_progress,
+    with DrawPool(folder.with_suffix(".pool")) as pool:
+        asyncio.run(
+            evaluate(
+                evaluation,
+                RunFolder.resume(folder),
+                pool=pool,
+                max_concurrent_questions=8,
+                on_progress=on_progress,
+            )
         )
-    )
 
 
 def start_and_kill(evaluation: Evaluation, folder: Path, seconds: float) -> tuple[bool, int]:

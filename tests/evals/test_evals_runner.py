@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from eval_doubles import CARD, SELECTION, USAGE, FakeArchitecture, echo, make_items
 
+import archon
+from archon import api
 from archon.errors import LMError, ScoringError, UsageError
 from archon.evals.benchmarks import Selection
 from archon.evals.folder import RunFolder
@@ -19,6 +22,7 @@ from archon.evals.report import Report
 from archon.evals.run import read_run
 from archon.evals.runner import Evaluation, OnProgress, Progress, evaluate
 from archon.evals.scorers import Score, Scorer, number_exact
+from archon.lm.pool import DrawPool
 from archon.types import Example, Question
 
 
@@ -234,3 +238,25 @@ def test_an_evaluation_of_nothing_is_refused(tmp_path: Path, options: dict[str, 
     with pytest.raises(UsageError, match=r"an evaluation needs (items|at least one question)"):
         asyncio.run(run(FakeArchitecture(echo), path=tmp_path, **options))
     assert not list(tmp_path.iterdir())
+
+
+async def test_draws_are_found_in_the_pool_and_not_made_again(tmp_path: Path) -> None:
+    architecture = archon.load("self-consistency", models={"solver": "scripted"})
+    items = api.benchmark("smoke", limit=3)
+    with DrawPool(tmp_path / "pool") as pool:
+        first = await evaluate(
+            api.evaluation(architecture, items), RunFolder.create(tmp_path / "1", "x"), pool=pool
+        )
+        again = await evaluate(
+            api.evaluation(architecture, items), RunFolder.create(tmp_path / "2", "x"), pool=pool
+        )
+        single = archon.load("single", models={"solver": "scripted"})
+        asked = api.evaluation(single, items, epochs=9)
+        more = await evaluate(asked, RunFolder.create(tmp_path / "3", "x"), pool=pool)
+    assert first.usage.generated_tokens == first.usage.completion_tokens > 0
+    assert again.usage == replace(
+        first.usage, generated_tokens=0, cached_tokens=first.usage.prompt_tokens
+    )
+    assert (again.cost_tokens, again.accuracy) == (first.cost_tokens, first.accuracy)
+    # Of nine draws an item the first eight were there.
+    assert 0 < more.usage.generated_tokens < more.usage.completion_tokens / 4

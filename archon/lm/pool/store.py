@@ -71,8 +71,9 @@ class NewDraw:
 
 
 def pool_path() -> Path:
-    """Where the pool of this user lies."""
-    return cache_dir() / "draws.sqlite3"
+    """Where the pool of this user lies: in the cache, or where ``ARCHON_POOL`` says."""
+    chosen = os.environ.get("ARCHON_POOL")
+    return Path(chosen).expanduser() if chosen else cache_dir() / "draws.sqlite3"
 
 
 def max_pool_bytes() -> int:
