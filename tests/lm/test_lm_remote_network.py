@@ -1,6 +1,7 @@
 """The remote model over real connections that hang, break off, or are cancelled."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -30,6 +31,7 @@ class Network:
     def __init__(self, serve: Serve) -> None:
         self.serve = serve
         self.tasks: set[asyncio.Task[None]] = set()
+        self.writers: set[asyncio.StreamWriter] = set()
         self.num_connections = 0
         self.num_open = 0
         self.most_open = 0
@@ -38,6 +40,7 @@ class Network:
         self.url = ""
 
     def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.writers.add(writer)
         self.tasks.add(asyncio.create_task(self._handle(reader, writer)))
 
     async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -74,10 +77,18 @@ async def network(serve: Serve) -> AsyncIterator[Network]:
     try:
         yield made
     finally:
+        # A connection that is being accepted while the server closes is never closed itself.
+        for _ in range(10):
+            await asyncio.sleep(0)
         server.close()
         for task in made.tasks:
             task.cancel()
         await asyncio.gather(*made.tasks, return_exceptions=True)
+        # A task that is cancelled before its first step closes nothing.
+        for writer in made.writers:
+            writer.transport.abort()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
 
 
 async def never(writer: asyncio.StreamWriter) -> None:
