@@ -33,7 +33,7 @@ class Flow:
         """Read a trace; ``draws`` are the record's, which tell who was right."""
         flow = cls(trace, _scores(trace, draws or {}))
         for node in trace["nodes"]:
-            flow.candidates |= {identity(output["id"]): output for output in node["outputs"]}
+            flow.candidates.update({identity(output["id"]): output for output in node["outputs"]})
         for node in trace["nodes"]:
             flow.drops[node["node"]] = list(drops(node, flow.candidates))
         return flow
