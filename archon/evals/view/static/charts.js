@@ -70,28 +70,58 @@ function frame(width, height, margin, x, y, xTicks, yTicks, xName, yName, format
 function frontChart(width, rows, xName, format) {
   const height = Math.max(240, Math.min(340, width * 0.62));
   const margin = { left: 40, right: 20, top: 28, bottom: 44 };
-  const most = Math.max(...rows.map((row) => row.x)) * 1.12 || 1;
+  const across = spread(rows.map((row) => row.x), [margin.left, width - margin.right], width < 420 ? 3 : 5);
   const low = Math.max(0, Math.min(...rows.map((row) => row.bounds?.[0] ?? row.y)) - 0.03);
   const high = Math.min(1, Math.max(...rows.map((row) => row.bounds?.[1] ?? row.y)) + 0.03);
-  const x = scale([0, most], [margin.left, width - margin.right]);
+  const { x } = across;
   const y = scale([low, high], [height - margin.bottom, margin.top]);
   const front = rows.filter((row) => row.front).sort((a, b) => a.x - b.x);
   const steps = front.map((row, place) => (place ? `H${x(row.x)}V${y(row.y)}` : `M${x(row.x)},${y(row.y)}`)).join("");
   const told = `${yAxisName} against ${xName}; on the front: ${front.map((row) => shown(row.name)).join(", ")}`;
   return svg("svg", { class: "chart", width, height, role: "img", "aria-label": told },
-    frame(width, height, margin, x, y, ticks(0, most, width < 420 ? 3 : 5), ticks(low, high, 5), xName, `${yAxisName}, %`, format),
+    frame(width, height, margin, x, y, across.marks, ticks(low, high, 5), xName, `${yAxisName}, %`, format),
     svg("path", { d: steps, class: "front" }),
-    rows.map((row) => {
-      const near = x(row.x) > width * 0.68;
-      return svg("g", { class: row.front ? "on-front" : "off-front" },
-        row.bounds && [
-          line(x(row.x), y(row.bounds[0]), x(row.x), y(row.bounds[1]), "error"),
-          line(x(row.x) - 4, y(row.bounds[0]), x(row.x) + 4, y(row.bounds[0]), "error"),
-          line(x(row.x) - 4, y(row.bounds[1]), x(row.x) + 4, y(row.bounds[1]), "error"),
-        ],
-        svg("circle", { cx: x(row.x), cy: y(row.y), r: 5.5, class: "point" }),
-        label(x(row.x) + (near ? -10 : 10), y(row.y) - 8, clip(shown(row.name), 26), "name", near ? "end" : "start"));
-    }));
+    rows.map((row) => svg("g", { class: row.front ? "on-front" : "off-front" },
+      row.bounds && [
+        line(x(row.x), y(row.bounds[0]), x(row.x), y(row.bounds[1]), "error"),
+        line(x(row.x) - 4, y(row.bounds[0]), x(row.x) + 4, y(row.bounds[0]), "error"),
+        line(x(row.x) - 4, y(row.bounds[1]), x(row.x) + 4, y(row.bounds[1]), "error"),
+      ],
+      svg("circle", { cx: x(row.x), cy: y(row.y), r: 5.5, class: "point" }))),
+    namesOf(rows, x, y, width));
+}
+
+// The axis of a cost: logarithmic where the dearest is many times the cheapest.
+function spread(values, range, wanted) {
+  const most = Math.max(...values), least = Math.min(...values);
+  if (least <= 0 || most / least < 12) {
+    const linear = scale([0, most * 1.12 || 1], range);
+    return { x: linear, marks: ticks(0, most * 1.12 || 1, wanted) };
+  }
+  const low = Math.log10(least / 1.6), high = Math.log10(most * 1.6);
+  const log = scale([low, high], range);
+  const factors = high - low < 2 ? [1, 2, 5] : high - low < 6 ? [1] : [100];
+  const marks = [];
+  for (let power = Math.floor(low); power <= high; power += 1) {
+    for (const factor of factors) marks.push(factor * 10 ** power);
+  }
+  return { x: (value) => log(Math.log10(value)), marks: marks.filter((mark) => Math.log10(mark) >= low && Math.log10(mark) <= high) };
+}
+
+// Names beside their points, each at the first place where it hides no other.
+function namesOf(rows, x, y, width) {
+  const taken = rows.map((row) => ({ left: x(row.x) - 7, right: x(row.x) + 7, top: y(row.y) - 7, bottom: y(row.y) + 7 }));
+  return [...rows].sort((a, b) => Number(b.front) - Number(a.front)).map((row) => {
+    const name = clip(shown(row.name), 26);
+    const long = name.length * 7.4;
+    const spots = [-8, 18, -24, 34, -40, 50, -56, 66].flatMap((down) => [[10, down], [-10 - long, down]]);
+    const box = ([right, down]) => ({ left: x(row.x) + right, right: x(row.x) + right + long, top: y(row.y) + down - 13, bottom: y(row.y) + down + 3 });
+    const free = (one) => one.left > 30 && one.right < width && !taken.some((other) =>
+      one.left < other.right && other.left < one.right && one.top < other.bottom && other.top < one.bottom);
+    const spot = spots.find((one) => free(box(one))) ?? spots[0];
+    taken.push(box(spot));
+    return label(x(row.x) + spot[0], y(row.y) + spot[1], name, row.front ? "name" : "name faint");
+  });
 }
 
 const yAxisName = "accuracy";

@@ -40,7 +40,7 @@ function pairTable(pairs) {
   const reach = Math.max(0.05, ...pairs.flatMap((pair) => pair.interval.map(Math.abs))) * 1.05;
   const adjusted = pairs.some((pair) => typeof pair.p_value_adjusted === "number");
   return section("pairs", "Paired differences",
-    el("p", { class: "faint" }, "Accuracy of the first minus that of the second on the items that both have, in points, with its 95 % interval. ",
+    el("p", { class: "faint" }, "Accuracy of the first minus that of the second on the items that both have, in points, with its 95\u00a0% interval. ",
       adjusted ? "p is corrected for the number of pairs." : ""),
     el("div", { class: "card scroll" }, el("table", { class: "pairs" },
       el("thead", {}, el("tr", {}, ["First − second", "Difference", "95 % interval", "Items", "p"].map((name) => el("th", { scope: "col" }, name)))),

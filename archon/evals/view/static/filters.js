@@ -55,7 +55,14 @@ function drawFilters() {
     onclick: () => { filter.node = null; refreshItems(); },
   }, "changed by ", words(filter.node), " ×");
   search.value = filter.text;
-  return el("div", { class: "filters" }, search, el("div", { class: "chips", role: "group", "aria-label": "Outcome" }, buttons, node));
+  return el("div", { class: "filters" }, search, el("div", { class: "chips", role: "group", "aria-label": "Outcome" }, buttons, node), sortMenu());
+}
+
+// Where there is no room for a head of columns, a menu sorts.
+function sortMenu() {
+  const menu = el("select", { onchange: () => sortBy(menu.value) }, columns().map((column) =>
+    el("option", { value: column.key, selected: column.key === table.sort }, shown(column.name))));
+  return el("label", { class: "sorting" }, "Sort by ", menu);
 }
 
 // Filter the items and bring them into view.

@@ -95,7 +95,9 @@ function candidateName({ node, draw }, trace) {
 function candidateChip(trace, part, candidate, { drop, answer, choose }) {
   const data = trace.candidates[candidate];
   const notes = part.notes.filter((note) => note.candidate === candidate);
-  const told = notes.map((note) => noteTag(note)).filter(Boolean);
+  // A verifier's score says no more than its verdict.
+  const judged = notes.some((note) => note.kind === "verdict");
+  const told = notes.filter((note) => !(judged && note.kind === "score")).map(noteTag);
   const name = candidateName(data, trace);
   return el("button", {
     class: `candidate ${drop ? "dropped" : ""} ${answer ? "answer" : ""}`, "aria-pressed": "false",
@@ -113,5 +115,5 @@ function noteTag(note) {
     return el("span", { class: `note-tag ${note.value}`, title: `verdict: ${note.value}` }, { pass: "pass", fail: "fail", abstain: "?" }[note.value] ?? shown(note.value));
   }
   if (note.kind === "critique") return el("span", { class: "note-tag", title: "has a critique" }, "✎");
-  return el("span", { class: "note-tag" }, shown(note.value));
+  return el("span", { class: "note-tag", title: shown(note.value), role: "img", "aria-label": shown(note.value) }, "⚠");
 }

@@ -7,7 +7,7 @@ function count(value) {
 }
 
 function percent(share, digits = 1) {
-  return share === null || share === undefined ? "–" : `${(100 * share).toFixed(digits)} %`;
+  return share === null || share === undefined ? "–" : `${(100 * share).toFixed(digits)}\u00a0%`;
 }
 
 function points(share) {
@@ -21,11 +21,13 @@ function interval(bounds, format = (share) => (100 * share).toFixed(1)) {
 
 function seconds(value) {
   if (value === null || value === undefined) return "–";
-  if (value >= 3600) return `${Math.floor(value / 3600)} h ${Math.round((value % 3600) / 60)} min`;
-  if (value >= 120) return `${Math.floor(value / 60)} min ${Math.round(value % 60)} s`;
-  if (value >= 10) return `${value.toFixed(0)} s`;
-  if (value >= 0.1) return `${value.toFixed(1)} s`;
-  return `${(1000 * value).toFixed(value < 0.01 ? 1 : 0)} ms`;
+  const whole = Math.round(value);
+  if (whole >= 3600) return `${Math.floor(whole / 3600)}\u00a0h ${Math.floor((whole % 3600) / 60)}\u00a0min`;
+  if (whole >= 120) return `${Math.floor(whole / 60)}\u00a0min ${whole % 60}\u00a0s`;
+  if (value >= 10) return `${whole}\u00a0s`;
+  if (value >= 0.1) return `${value.toFixed(1)}\u00a0s`;
+  if (value < 0.0001) return "<\u00a00.1\u00a0ms";
+  return `${(1000 * value).toFixed(value < 0.01 ? 1 : 0)}\u00a0ms`;
 }
 
 function plural(value, one, many = `${one}s`) {

@@ -54,7 +54,7 @@ function stageCard(place, stage, total, isOutput) {
   const answers = sum.runs / names.length || 0;
   const share = total ? sum.completion_tokens / total : 0;
   const bar = el("span", { class: "share", title: `${percent(share, 0)} of all tokens written` }, el("span", {}));
-  bar.firstChild.style.width = percent(share).replace(" ", "");
+  bar.firstChild.style.width = `${100 * share}%`;
   return el("button", {
     class: `node ${names.length > 1 ? "stack" : ""} ${stage.names.includes(state.node) ? "chosen" : ""}`,
     "aria-pressed": String(names.includes(state.node)),
@@ -63,19 +63,23 @@ function stageCard(place, stage, total, isOutput) {
     el("span", { class: "node-head" }, words(stage.title, { class: "node-name" }), isOutput && el("span", { class: "tag" }, "answer")),
     el("span", { class: "node-kind" }, kind, keeps ? `, keeps ${keeps}` : "", node.when ? `, when ${Object.entries(node.when).filter(([, value]) => value !== null).map(([key, value]) => `${key.replaceAll("_", " ")} ${value}`)}` : ""),
     answers > 0 && el("span", { class: "node-facts" },
-      node.model && el("span", {}, el("b", {}, count(sum.completion_tokens / answers)), " tokens"),
-      el("span", {}, el("b", {}, seconds(sum.seconds / sum.runs))),
-      sum.dropped > 0 && el("span", {}, "drops ", el("b", {}, score(sum.dropped / answers)))),
-    sum.written > 0 && el("span", { class: "node-line" }, "texts right ", el("b", {}, percent(sum.right / sum.written, 0))),
-    sum.led > 0 && el("span", { class: "node-line" }, "changed the answer ", el("b", {}, percent(sum.changed / sum.led, 0)), helpedHurt(sum)),
+      node.model && nodeFact("tokens", count(sum.completion_tokens / answers)),
+      nodeFact("time", seconds(sum.seconds / sum.runs)),
+      sum.written > 0 && nodeFact("texts right", percent(sum.right / sum.written, 0)),
+      sum.dropped > 0 && nodeFact("drops", score(sum.dropped / answers)),
+      sum.led > 0 && nodeFact("changed", [percent(sum.changed / sum.led, 0), helpedHurt(sum)], "how often the leading candidate has another value after the node")),
     total > 0 && node.model && bar);
+}
+
+function nodeFact(name, value, title) {
+  return el("span", { class: "node-fact", title }, name, el("b", {}, value));
 }
 
 function helpedHurt(sum) {
   if (!sum.helped && !sum.hurt) return null;
-  return el("span", { class: "swing" },
-    el("span", { class: "right", title: "from wrong to right" }, ` ▲${count(sum.helped)}`),
-    el("span", { class: "wrong", title: "from right to wrong" }, ` ▼${count(sum.hurt)}`));
+  return el("span", { class: "swing" }, " ",
+    el("span", { class: "right", title: "from wrong to right" }, `▲${count(sum.helped)}`), " ",
+    el("span", { class: "wrong", title: "from right to wrong" }, `▼${count(sum.hurt)}`));
 }
 
 function chooseNode(name) {
@@ -119,7 +123,7 @@ function stagePanel(place, stage) {
   return el("div", { class: "card" },
     el("h3", {}, words(stage.title)),
     facts(told),
-    el("div", { class: "scroll" }, el("table", { class: "small-table" },
+    el("div", { class: "scroll" }, el("table", { class: "small-table numbers" },
       el("thead", {}, el("tr", {}, ["Node", "Calls", "Prompt tokens", "Tokens written", "Seconds", "Read", "Passed on", "Dropped", "Changed", "Helped", "Hurt", "Bypassed"].map((text) => el("th", { scope: "col" }, text)))),
       el("tbody", {}, rows.map((row) => el("tr", {},
         el("th", { scope: "row" }, words(row.name)),
@@ -136,7 +140,7 @@ function ablationTable(ablations) {
   return el("div", { class: "card" },
     el("h3", {}, "Without each node"),
     el("p", { class: "faint small" }, "The architecture with one node bypassed, on the same draws. The difference is what the node buys."),
-    el("div", { class: "scroll" }, el("table", { class: "small-table" },
+    el("div", { class: "scroll" }, el("table", { class: "small-table numbers" },
       el("thead", {}, el("tr", {}, ["Without", "Accuracy", "Difference", "95 % interval", "p", "Tokens"].map((text) => el("th", { scope: "col" }, text)))),
       el("tbody", {}, ablations.map((row) => el("tr", {},
         el("th", { scope: "row" }, words(row.node)),

@@ -109,7 +109,7 @@ function traceSections(answer, row) {
   return [
     section("flow", "How the answer came about",
       el("p", { class: "faint small" }, "Choose a candidate to see its text, who it came from, and what each node made of it."), flow.box, detail),
-    section("ranking", "Which do you prefer?", el("div", { class: "card" }, drawRanking(answer, row))),
     section("calls", "Every prompt and completion", drawCalls(answer, trace)),
+    section("ranking", "Which do you prefer?", el("div", { class: "card" }, drawRanking(answer, row))),
   ];
 }

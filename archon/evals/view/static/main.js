@@ -44,5 +44,6 @@ refreshPreferencesBar();
 addEventListener("hashchange", followAddress);
 addEventListener("keydown", onKey);
 addEventListener("scroll", () => drawRows(), { passive: true });
+addEventListener("beforeprint", () => drawRows(true, table.items.length));
 addEventListener("resize", () => drawRows(true));
 document.documentElement.dataset.ready = "yes";

@@ -64,7 +64,7 @@ function rankedText({ answer, trace, groups, blind }, candidate) {
   return el("div", { class: "rank-text" },
     el("div", { class: "rank-who" }, blind ? null : rightness(data.right), words(data.value ?? "no value", { class: "value" }),
       el("span", { class: "faint" }, words(groups.get(candidate).map((one) => candidateName(trace.candidates[one], trace)).join(", ")))),
-    prose(answer.text_of(data.text), { class: "compact", fold: 240 }));
+    prose(answer.text_of(data.text), { class: "compact", fold: 180 }));
 }
 
 function rankedRow(view, candidate, { place, tied, level, last }, { move, tie, remove }) {

@@ -12,7 +12,8 @@ function answerCell(rows) {
   if (!rows.length) return el("span", { class: "faint" }, "–");
   return [
     el("span", { class: "marks" }, rows.map((row) => outcomeMark(row.outcome))),
-    words(rows[0].answer ?? (rows[0].outcome === "failed" ? "failed" : "no value"), { class: rows[0].answer === null ? "value faint" : "value" }),
+    [...new Set(rows.map((row) => row.answer))].map((answer, place) => [place ? " · " : "",
+      words(answer ?? (rows.every((row) => row.outcome === "failed") ? "failed" : "no value"), { class: answer === null ? "value faint" : "value" })]),
   ];
 }
 
@@ -88,13 +89,13 @@ function rowHeight() {
   return matchMedia("(max-width: 700px)").matches ? (SEVERAL ? 68 + 26 * DATA.runs.length : 92) : 42;
 }
 
-function drawRows(anew = false) {
+function drawRows(anew = false, atLeast = 60) {
   const body = document.getElementById("rows");
   if (!body || document.getElementById("overview").hidden) return;
   const height = rowHeight();
   const top = body.getBoundingClientRect().top;
-  const first = Math.max(0, Math.floor(-top / height) - 12);
-  const last = Math.min(table.items.length, Math.ceil((innerHeight - top) / height) + 12);
+  const first = Math.max(0, Math.floor(-top / height) - 30);
+  const last = Math.min(table.items.length, Math.max(first + atLeast, Math.ceil((innerHeight - top) / height) + 30));
   if (!anew && first === table.first && last === table.last) return;
   Object.assign(table, { first, last });
   if (!table.items.length) {
