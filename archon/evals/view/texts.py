@@ -72,4 +72,4 @@ class Texts:
 def pack(data: Any) -> str:
     """JSON, deflated (zlib, RFC 1950), in base64."""
     text = json.dumps(data, separators=(",", ":"))
-    return base64.b64encode(zlib.compress(text.encode("ascii"), 9)).decode("ascii")
+    return base64.b64encode(zlib.compress(text.encode("ascii"))).decode("ascii")

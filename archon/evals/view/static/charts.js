@@ -10,7 +10,7 @@ function ticks(low, high, wanted) {
   const power = 10 ** Math.floor(Math.log10(raw));
   const step = power * ([1, 2, 5, 10].find((factor) => factor * power >= raw) ?? 10);
   const found = [];
-  for (let value = Math.ceil(low / step - 1e-9) * step; value <= high + step * 1e-6; value += step) found.push(value);
+  for (let value = Math.ceil(low / step - 1e-9) * step; value <= high + step * 1e-6; value += step) found.push(value + 0);
   return found;
 }
 
@@ -60,7 +60,7 @@ function frame(width, height, margin, x, y, xTicks, yTicks, xName, yName, format
       line(margin.left, y(tick), width - margin.right, y(tick), "grid"),
       label(margin.left - 8, y(tick) + 4, `${Math.round(100 * tick)}`, "small", "end"),
     ]),
-    xTicks.map((tick) => label(x(tick), bottom + 18, format(tick), "small", "middle")),
+    xTicks.map((tick) => label(x(tick), bottom + 18, format(tick), "small", x(tick) > width - 44 ? "end" : "middle")),
     label(width - margin.right, height - 4, xName, "small", "end"),
     label(margin.left - 8, 12, yName, "small", "start"),
   ];

@@ -32,7 +32,14 @@ function filtered() {
   });
 }
 
+const countsOfRun = new Map();
+
 function outcomeCounts() {
+  if (!countsOfRun.has(state.run)) countsOfRun.set(state.run, countOutcomes());
+  return countsOfRun.get(state.run);
+}
+
+function countOutcomes() {
   return Object.fromEntries(Object.entries(OUTCOME_FILTERS).map(([key, { holds }]) =>
     [key, DATA.items.filter((item) => holds(item.answers[state.run], item)).length]));
 }
@@ -55,7 +62,13 @@ function drawFilters() {
     onclick: () => { filter.node = null; refreshItems(); },
   }, "changed by ", words(filter.node), " ×");
   search.value = filter.text;
-  return el("div", { class: "filters" }, search, el("div", { class: "chips", role: "group", "aria-label": "Outcome" }, buttons, node), sortMenu());
+  return el("div", { class: "filters" }, search, el("div", { class: "chips", role: "group", "aria-label": "Outcome" }, SEVERAL && runMenu(), buttons, node), sortMenu());
+}
+
+function runMenu() {
+  const menu = el("select", { "aria-label": "Outcomes of", onchange: () => lookAtRun(Number(menu.value)) }, DATA.runs.map((run, place) =>
+    el("option", { value: place, selected: place === state.run }, shown(run.name))));
+  return el("label", { class: "of-run" }, "Outcomes of ", menu);
 }
 
 // Where there is no room for a head of columns, a menu sorts.

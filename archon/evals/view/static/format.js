@@ -26,6 +26,7 @@ function seconds(value) {
   if (whole >= 120) return `${Math.floor(whole / 60)}\u00a0min ${whole % 60}\u00a0s`;
   if (value >= 10) return `${whole}\u00a0s`;
   if (value >= 0.1) return `${value.toFixed(1)}\u00a0s`;
+  if (value === 0) return "0";
   if (value < 0.0001) return "<\u00a00.1\u00a0ms";
   return `${(1000 * value).toFixed(value < 0.01 ? 1 : 0)}\u00a0ms`;
 }

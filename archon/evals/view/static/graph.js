@@ -2,10 +2,23 @@
 
 function drawGraph() {
   const box = el("div", { class: "graph-box" });
-  const draw = () => box.replaceChildren(graphOf(state.run), nodePanel(state.run));
-  const tabs = SEVERAL ? runTabs((run) => { state.run = run; state.node = null; draw(); refreshItems(); }) : null;
+  const tabs = el("div");
+  const draw = () => {
+    tabs.replaceChildren(SEVERAL ? runTabs(lookAtRun) : "");
+    box.replaceChildren(graphOf(state.run), nodePanel(state.run));
+  };
+  drawGraph.again = draw;
   draw();
   return section("graph", "The architecture", tabs, box);
+}
+
+// Show the architecture, the figures and the outcomes of another run.
+function lookAtRun(run) {
+  state.run = run;
+  state.node = null;
+  filter.node = null;
+  drawGraph.again();
+  refreshItems();
 }
 
 function runTabs(choose) {

@@ -87,7 +87,7 @@ function questionCards(item, row, answer) {
 }
 
 function answersOfRuns(item) {
-  return section("answers", "What each run answered", el("div", { class: "card scroll" }, el("table", { class: "small-table" },
+  return section("answers", "What each run answered", el("div", { class: "card scroll" }, el("table", { class: "small-table runs-of-item" },
     el("thead", {}, el("tr", {}, ["Run", "Answer", "Tokens", "Time"].map((name) => el("th", { scope: "col" }, name)))),
     el("tbody", {}, DATA.runs.map((run, place) => el("tr", {},
       el("th", { scope: "row" }, el("a", { href: addressOf(item, place) }, words(run.name))),

@@ -21,6 +21,7 @@ function followAddress() {
     return;
   }
   page.replaceChildren();
+  if (SEVERAL && cameFrom) drawGraph.again();
   refreshItems();
   if (cameFrom) {
     scrollTo({ top: state.scroll, behavior: "instant" });
