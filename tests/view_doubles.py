@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
-from eval_doubles import USAGE, make_record
-
-from archon.evals.folder import Draw
+from archon.evals.folder import Draw, Record
 from archon.evals.view.source import Entry
+from archon.types import Usage
 
 DRAFTS = 16
 NODES: dict[str, Any] = {
@@ -80,7 +78,7 @@ class FakeRun:
 
 def entry(item: str, *, epoch: int = 0, target: str = "7", **texts: str) -> Entry:
     """An answer of ``NODES``; ``texts`` replaces the question, a draft's words or a critique."""
-    chance = random.Random(f"{item} {epoch}")
+    chance = random.Random(ascii(item) + str(epoch))
     words = texts.get("draft", "First I add the numbers, then I check the sum once more.")
     question = texts.get("question", f"What is {item} plus something? Think about it step by step.")
     values = [chance.choice([target, target, "8", "9", None]) for _ in range(DRAFTS)]
@@ -99,7 +97,7 @@ def entry(item: str, *, epoch: int = 0, target: str = "7", **texts: str) -> Entr
         for place, index in enumerate(order[:3])
     ]
     merged = [
-        _candidate("merged", draw, f"Fused {draw}: {words}", target, [one["id"] for one in best])
+        _candidate("merged", draw, f"Fused {draw} of {item}: {words}", target, [one["id"] for one in best])
         for draw in range(2)
     ]
     kept = [_noted(merged[0], "check", "verdict", "pass", "Right.\nVerdict: correct")]
@@ -125,14 +123,19 @@ def entry(item: str, *, epoch: int = 0, target: str = "7", **texts: str) -> Entr
         _node("answer", [*drafts, *kept], answer, []),
     ]
     value = answer[0]["value"]
-    record = replace(
-        make_record(item, int(value == target), epoch),
+    record = Record(
+        item=item,
+        epoch=epoch,
         question=question,
         target=target,
         text=answer[0]["text"],
         value=value,
+        score=int(value == target),
+        explanation=f"{value!r} beside {target!r}",
         cost_tokens=1000 + chance.randrange(500),
-        usage=USAGE,
+        usage=Usage(prompt_tokens=300, completion_tokens=40, generated_tokens=40, calls=21),
+        seconds=0.5,
+        error=None,
         draws={
             "draft": tuple(Draw(value, int(value == target)) for value in values),
             "merged": (Draw(target, 1), Draw(target, 1)),
@@ -144,7 +147,21 @@ def entry(item: str, *, epoch: int = 0, target: str = "7", **texts: str) -> Entr
 
 def failure(item: str, error: str = "LMError: it did not answer", epoch: int = 0) -> Entry:
     """An item that failed."""
-    return make_record(item, 0, epoch, error), None
+    record = Record(
+        item=item,
+        epoch=epoch,
+        question="What is lost?",
+        target="7",
+        text=None,
+        value=None,
+        score=0,
+        explanation="failed",
+        cost_tokens=0,
+        usage=Usage(),
+        seconds=0.1,
+        error=error,
+    )
+    return record, None
 
 
 def _candidate(
