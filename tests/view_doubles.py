@@ -97,7 +97,9 @@ def entry(item: str, *, epoch: int = 0, target: str = "7", **texts: str) -> Entr
         for place, index in enumerate(order[:3])
     ]
     merged = [
-        _candidate("merged", draw, f"Fused {draw} of {item}: {words}", target, [one["id"] for one in best])
+        _candidate(
+            "merged", draw, f"Fused {draw} of {item}: {words}", target, [one["id"] for one in best]
+        )
         for draw in range(2)
     ]
     kept = [_noted(merged[0], "check", "verdict", "pass", "Right.\nVerdict: correct")]

@@ -115,7 +115,10 @@ def test_items_are_filtered_by_words_and_outcome(open_page: Open, run: FakeRun) 
     page.click("[data-outcome=all]")
     page.click("th[data-key=cost] button")
     page.click("th[data-key=cost] button")
-    costs = [int(text.replace(",", "")) for text in page.locator("td[data-name=Tokens]").all_inner_texts()]
+    costs = [
+        int(text.replace(",", ""))
+        for text in page.locator("td[data-name=Tokens]").all_inner_texts()
+    ]
     assert costs == sorted(costs, reverse=True)
     page.fill("#search", "nothing is called this")
     assert "No item" in page.inner_text("#rows")
@@ -274,7 +277,7 @@ def test_several_runs_are_compared(open_page: Open) -> None:
     page.click("tr.row >> nth=0")
     page.wait_for_selector(".flow")
     assert page.locator("section[aria-labelledby=answers-title] tbody tr").count() == 2
-    page.click(".tab:has-text('two')")
+    page.click("#item .tab:has-text('two')")
     page.wait_for_selector(".tab[aria-pressed=true]:has-text('two')")
     assert "run=1" in page.url
 

@@ -91,7 +91,9 @@ def test_what_was_dropped_has_a_reason() -> None:
     trace = answer(gather([FakeRun([entry("a")])]))["trace"]
     nodes = {node["node"]: node for node in trace["nodes"]}
     assert len(nodes["best"]["drops"]) == DRAFTS - 3
-    places = {re.match(r"ranked (\d+) of 16; the first 3", d["why"])[1] for d in nodes["best"]["drops"]}  # type: ignore[index]
+    places = {
+        re.match(r"ranked (\d+) of 16; the first 3", d["why"])[1] for d in nodes["best"]["drops"]
+    }  # type: ignore[index]
     assert places == {str(place) for place in range(4, 17)}
     (judged,) = nodes["check"]["drops"]
     assert judged["why"] == "judged wrong"
@@ -103,7 +105,7 @@ def test_what_was_dropped_has_a_reason() -> None:
 
 
 def test_a_verifier_that_passed_a_candidate_may_still_cut_it_off() -> None:
-    (record, trace) = entry("a")
+    _, trace = entry("a")
     assert trace is not None
     node = next(node for node in trace["nodes"] if node["node"] == "check")
     node["calls"][1]["completions"][0]["text"] = "Fine.\nVerdict: correct"

@@ -80,9 +80,7 @@ def gather(runs: Sequence[RunData]) -> Page:
     UsageError : two runs have no item in common, or one cannot be read.
     MissingExtraError : several runs are compared, and scipy is not installed.
     """
-    shared = SharedTexts(
-        trace for run in runs for _, trace in run.entries() if trace is not None
-    )
+    shared = SharedTexts(trace for run in runs for _, trace in run.entries() if trace is not None)
     answers = [_read(run, shared) for run in runs]
     comparison = _comparison(runs, answers) if len(runs) > 1 else None
     names = _names(runs, comparison)
