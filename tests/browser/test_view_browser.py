@@ -145,7 +145,7 @@ def test_an_item_is_opened_by_click_and_left_by_escape(open_page: Open, run: Fak
     page.click(".candidate.dropped >> nth=0")
     assert "dropped it: ranked" in page.inner_text(".story")
     assert page.locator(".wire.lit").count() > 0
-    page.click("#item .fold:has-text('Request') >> nth=0")
+    page.click("#item .calls .fold >> nth=0")
     assert "exemplar" in page.inner_text(".speech >> nth=0")
     page.keyboard.press("e")
     page.wait_for_selector(".tab[aria-pressed=true]:has-text('Epoch 1')")
@@ -309,6 +309,24 @@ def test_a_phone_has_no_sideways_scroll(open_page: Open, run: FakeRun, scheme: s
         fold.click()
     page.click(".add >> nth=0")
     assert page.evaluate(width) == [360, 360]
+
+
+def test_a_comparison_fits_on_a_phone(open_page: Open, run: FakeRun) -> None:
+    pytest.importorskip("scipy")
+    page = open_page(run, FakeRun([entry("item-1")], "a-name-" * 12), viewport=NARROW)
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+
+
+def test_a_nested_architecture_can_be_looked_into(open_page: Open) -> None:
+    record, trace = entry("a")
+    assert trace is not None
+    trace["nodes"][0]["calls"][0]["completions"][0]["trace"] = entry("inside")[1]
+    page = open_page(FakeRun([(record, trace)]))
+    page.click("tr.row")
+    page.click("#item .calls .fold >> nth=0")
+    page.click("#item .speech .fold >> nth=0")
+    page.click(".speech .candidate >> nth=0")
+    assert "wrote it" in page.inner_text(".speech .story")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

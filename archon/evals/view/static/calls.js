@@ -4,19 +4,17 @@ function drawCalls(answer, trace) {
   const parts = trace.nodes.filter((part) => part.calls.length > 0);
   if (!parts.length) return el("p", { class: "faint" }, "No model was asked.");
   return parts.map((part) => el("div", { class: "calls" },
-    el("h3", {}, words(part.node), el("span", { class: "faint" }, ` ${part.type}, ${plural(part.calls.length, "request")}, ${seconds(part.seconds)}, ${count(part.usage.completion_tokens)} tokens written`)),
-    part.calls.map((call, place) => lazy(callTitle(call, place, part.calls.length), () => drawCall(answer, call)))));
+    part.calls.map((call, place) => lazy(callTitle(part, call, place), () => drawCall(answer, call)))));
 }
 
-function callTitle(call, place, of) {
+function callTitle(part, call, place) {
   const sum = (key) => call.completions.reduce((total, one) => total + one.usage[key], 0);
   const prompt = call.completions[0]?.usage.prompt_tokens ?? 0;
-  const first = call.completions[0];
-  return [el("b", {}, of > 1 ? `Request ${place + 1}` : "Request"),
-    ` ${plural(call.completions.length, "completion")} · prompt ${count(prompt)} tokens`,
+  return [el("b", {}, words(part.node), part.calls.length > 1 ? `, request ${place + 1}` : ""), el("span", { class: "faint" },
+    ` ${part.type} · ${plural(call.completions.length, "completion")} · prompt ${count(prompt)} tokens`,
     sum("cached_tokens") ? `, ${count(sum("cached_tokens"))} cached` : "",
     ` · ${count(sum("completion_tokens"))} written · ${seconds(call.seconds)}`,
-    first?.finish === "length" ? " · cut off" : ""];
+    call.completions.some((one) => one.finish === "length") ? " · cut off" : "")];
 }
 
 // A fold whose inside is made at the first opening.
@@ -44,9 +42,5 @@ function speech(kind, who, what) {
 
 // The run of an architecture that stands in the place of a model.
 function nested(answer, trace) {
-  const outer = state.candidate;
-  state.candidate = null;
-  const { box } = drawFlow(trace, null, () => {});
-  state.candidate = outer;
-  return [box, drawCalls(answer, trace)];
+  return [explorable(answer, trace, null), drawCalls(answer, trace)];
 }

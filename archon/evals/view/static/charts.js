@@ -126,10 +126,6 @@ function namesOf(rows, x, y, width) {
 
 const yAxisName = "accuracy";
 
-function clip(text, length) {
-  return text.length > length ? `${text.slice(0, length)}…` : text;
-}
-
 // pass@k and vote@k of one node's texts, with their intervals as bands.
 function curveChart(width, points) {
   const height = 220;

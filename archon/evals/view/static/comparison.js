@@ -14,7 +14,7 @@ function drawComparison() {
     DATA.runs.filter((run) => run.report.interrupted || run.report.num_errors).map((run) =>
       el("p", { class: "notice", role: "note" }, words(run.name), ": ",
         run.report.interrupted ? `interrupted after ${count(run.report.num_runs)} answers. ` : "",
-        run.report.num_errors ? `${plural(run.report.num_errors, "answer")} failed, and count as wrong.` : "")),
+        run.report.num_errors ? `${plural(run.report.num_errors, "answer")} failed, and ${run.report.num_errors === 1 ? "counts" : "count"} as wrong.` : "")),
     runTable(),
     fronts(rows),
     pairTable(pairs));

@@ -86,4 +86,4 @@ function tally(run, names) {
 }
 
 // What is looked at. `run` is the one whose figures and outcomes the page shows.
-const state = { run: 0, node: null, item: null, epoch: 0, candidate: null, scroll: 0 };
+const state = { run: 0, node: null, item: null, epoch: 0, scroll: 0 };

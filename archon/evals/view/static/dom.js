@@ -37,6 +37,15 @@ function words(text, options) {
   return el("bdi", options, shown(text));
 }
 
+// The beginning of words that may be of any length.
+function brief(text, options, length = 80) {
+  return words(clip(String(text), length), options);
+}
+
+function clip(text, length) {
+  return text.length > length ? `${text.slice(0, length)}…` : text;
+}
+
 const FOLD_CHARS = 1600;
 
 // A model's text as it is written, folded where it is long.

@@ -35,12 +35,13 @@ function drawFlow(trace, nodes, choose) {
   const box = el("div", { class: "flow", role: "group", "aria-label": "Candidates by node" }, lanes);
   const links = flowLinks(trace, chips, outputs);
   let paths = [];
+  let chosen = null;
   const mark = () => {
-    const kin = state.candidate === null ? null : kinOf(trace, state.candidate);
+    const kin = chosen === null ? null : kinOf(trace, chosen);
     for (const { candidate, button } of chips) {
-      button.classList.toggle("chosen", candidate === state.candidate);
+      button.classList.toggle("chosen", candidate === chosen);
       button.classList.toggle("dim", kin !== null && !kin.has(candidate));
-      button.setAttribute("aria-pressed", String(candidate === state.candidate));
+      button.setAttribute("aria-pressed", String(candidate === chosen));
     }
     paths.forEach((path, place) => {
       const { candidates: [a, b] } = links[place];
@@ -55,7 +56,25 @@ function drawFlow(trace, nodes, choose) {
     paths = stacked ? [] : wires(box, links);
     mark();
   }).observe(box);
-  return { box, mark };
+  const light = (candidate) => {
+    chosen = candidate;
+    mark();
+  };
+  return { box, light };
+}
+
+// The flow of a trace, and below it the candidate that is chosen there.
+function explorable(answer, trace, nodes) {
+  const detail = el("div", { "aria-live": "polite" });
+  let chosen = null;
+  const choose = (candidate) => {
+    chosen = candidate === chosen ? null : candidate;
+    flow.light(chosen);
+    detail.replaceChildren(...(chosen === null ? [] : [drawCandidate(answer, trace, chosen, choose)]));
+    if (chosen !== null) detail.scrollIntoView({ block: "nearest", behavior: calm() ? "auto" : "smooth" });
+  };
+  const flow = drawFlow(trace, nodes, choose);
+  return [flow.box, detail];
 }
 
 function flowLinks(trace, chips, outputs) {
@@ -105,7 +124,7 @@ function candidateChip(trace, part, candidate, { drop, answer, choose }) {
     onclick: () => choose(candidate),
   },
     rightness(data.right) ?? el("span", { class: "mark none", "aria-hidden": "true" }, "·"),
-    words(data.value ?? "no value", { class: `value ${data.value === null ? "faint" : ""}` }),
+    brief(data.value ?? "no value", { class: `value ${data.value === null ? "faint" : ""}` }),
     words(name, { class: "who" }), told, answer && el("span", { class: "tag" }, "answer"));
 }
 

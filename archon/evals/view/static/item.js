@@ -31,7 +31,6 @@ async function drawItem(item) {
   }
   const answer = await answerOf(row);
   if (state.item !== item || rowOf(item) !== row) return;
-  state.candidate = null;
   page.append(questionCards(item, row, answer));
   if (SEVERAL) page.append(answersOfRuns(item));
   if (answer.trace) page.append(...traceSections(answer, row));
@@ -50,7 +49,7 @@ function itemHead(item, row) {
       el("span", { class: "faint" }, `${count(place + 1)} of ${count(list.length)}`),
       el("div", { class: "steps" }, go(-1, "↑", "Item before (k)"), go(1, "↓", "Next item (j)")),
       preferencesBar()),
-    el("h1", { class: "item-title" }, words(item.id), " ", row && outcomeMark(row.outcome)),
+    el("h1", { class: "item-title" }, brief(item.id, {}, 200), " ", row && outcomeMark(row.outcome)),
     SEVERAL && runTabs((run) => openItem(item, run, state.epoch)),
     item.answers[state.run].length > 1 && el("div", { class: "tabs", role: "group", "aria-label": "Epoch" }, item.answers[state.run].map((other) =>
       el("button", { class: "tab", "aria-pressed": String(other === row), onclick: () => openItem(item, state.run, other.epoch) },
@@ -98,17 +97,10 @@ function answersOfRuns(item) {
 
 function traceSections(answer, row) {
   const { trace } = answer;
-  const detail = el("div", { id: "candidate", "aria-live": "polite" });
-  const choose = (candidate) => {
-    state.candidate = candidate === state.candidate ? null : candidate;
-    flow.mark();
-    detail.replaceChildren(...(state.candidate === null ? [] : [drawCandidate(answer, trace, state.candidate, choose)]));
-    if (state.candidate !== null) detail.scrollIntoView({ block: "nearest", behavior: calm() ? "auto" : "smooth" });
-  };
-  const flow = drawFlow(trace, DATA.runs[state.run].nodes, choose);
   return [
     section("flow", "How the answer came about",
-      el("p", { class: "faint small" }, "Choose a candidate to see its text, who it came from, and what each node made of it."), flow.box, detail),
+      el("p", { class: "faint small" }, "Choose a candidate to see its text, who it came from, and what each node made of it."),
+      explorable(answer, trace, DATA.runs[state.run].nodes)),
     section("calls", "Every prompt and completion", drawCalls(answer, trace)),
     section("ranking", "Which do you prefer?", el("div", { class: "card" }, drawRanking(answer, row))),
   ];

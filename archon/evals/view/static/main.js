@@ -1,5 +1,7 @@
 // The page is drawn once; which of its two faces is seen follows the address.
 
+const TITLE = document.title;
+
 function followAddress() {
   const given = new Map(location.hash.slice(1).split("&").map((part) => part.split("=")));
   const item = given.has("item") ? ITEM_BY_ID.get(decoded(given.get("item") ?? "")) : undefined;
@@ -8,6 +10,7 @@ function followAddress() {
   const page = document.getElementById("item");
   const cameFrom = state.item;
   state.item = item ?? null;
+  document.title = item ? `${clip(wellFormed(item.id), 60)} · ${TITLE}` : TITLE;
   overview.hidden = Boolean(item);
   page.hidden = !item;
   if (item) {

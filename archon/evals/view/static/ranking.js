@@ -62,7 +62,7 @@ function blindBox(view, draw) {
 function rankedText({ answer, trace, groups, blind }, candidate) {
   const data = trace.candidates[candidate];
   return el("div", { class: "rank-text" },
-    el("div", { class: "rank-who" }, blind ? null : rightness(data.right), words(data.value ?? "no value", { class: "value" }),
+    el("div", { class: "rank-who" }, blind ? null : rightness(data.right), brief(data.value ?? "no value", { class: "value" }),
       el("span", { class: "faint" }, words(groups.get(candidate).map((one) => candidateName(trace.candidates[one], trace)).join(", ")))),
     prose(answer.text_of(data.text), { class: "compact", fold: 180 }));
 }

@@ -25,7 +25,7 @@ function runFacts(run) {
 
 function facts(entries) {
   return el("dl", { class: "facts" }, entries.map(([name, value]) =>
-    el("div", {}, el("dt", {}, name), el("dd", {}, words(value)))));
+    el("div", {}, el("dt", {}, name), el("dd", {}, String(value).length > 300 ? prose(String(value), { fold: 300 }) : words(value)))));
 }
 
 function notices(run) {
@@ -37,7 +37,7 @@ function notices(run) {
     told.push(`Interrupted: ${count(report.num_runs)}${of} answers were finished. The figures are of these alone.`);
   }
   if (report.num_errors) {
-    told.push(`${plural(report.num_errors, "answer")} of ${count(report.num_runs)} failed, and count as wrong.`);
+    told.push(`${plural(report.num_errors, "answer")} of ${count(report.num_runs)} failed, and ${report.num_errors === 1 ? "counts" : "count"} as wrong.`);
   }
   for (const warning of report.warnings ?? []) told.push(typeof warning === "string" ? warning : JSON.stringify(warning));
   return told.map((text) => el("p", { class: "notice", role: "note" }, words(text)));
@@ -92,7 +92,7 @@ function curvePictures(run) {
   const curves = Object.entries(run.report.curves ?? {})
     .map(([node, curve]) => [node, Array.isArray(curve) ? curve : curve.points ?? []])
     .filter(([, list]) => list.length > 1);
-  return curves.map(([node, list]) => el("figure", { class: "picture" },
+  return curves.map(([node, list]) => el("figure", { class: "picture card" },
     el("figcaption", {}, words(node), ": right within k texts, and by a vote of k"),
     responsive(el("div", { class: "canvas" }), (width) => curveChart(width, list))));
 }

@@ -19,7 +19,7 @@ function answerCell(rows) {
 
 function columns() {
   const head = [
-    { key: "id", name: "Item", kind: "id", value: (item) => item.place, cell: (item) => el("a", { href: addressOf(item), tabindex: "-1" }, words(item.id)) },
+    { key: "id", name: "Item", kind: "id", value: (item) => item.place, cell: (item) => el("a", { href: addressOf(item), tabindex: item === table.items[Math.max(table.cursor, 0)] ? "0" : "-1" }, words(item.id)) },
     { key: "question", name: "Question", kind: "question", value: (item) => item.question, cell: (item) => words(item.question.replace(/\s+/g, " ")) },
     { key: "target", name: "Target", kind: "target", value: (item) => naturalKey(item.target), cell: (item) => words(item.target) },
   ];
