@@ -112,11 +112,11 @@ function spread(values, range, wanted) {
 function namesOf(rows, x, y, width) {
   const taken = rows.map((row) => ({ left: x(row.x) - 7, right: x(row.x) + 7, top: y(row.y) - 7, bottom: y(row.y) + 7 }));
   return [...rows].sort((a, b) => Number(b.front) - Number(a.front)).map((row) => {
-    const name = clip(shown(row.name), 26);
+    const name = clip(shown(row.name), width < 420 ? 18 : 26);
     const long = name.length * 7.4;
     const spots = [-8, 18, -24, 34, -40, 50, -56, 66].flatMap((down) => [[10, down], [-10 - long, down]]);
     const box = ([right, down]) => ({ left: x(row.x) + right, right: x(row.x) + right + long, top: y(row.y) + down - 13, bottom: y(row.y) + down + 3 });
-    const free = (one) => one.left > 30 && one.right < width && !taken.some((other) =>
+    const free = (one) => one.left > 30 && one.top > 20 && one.right < width && !taken.some((other) =>
       one.left < other.right && other.left < one.right && one.top < other.bottom && other.top < one.bottom);
     const spot = spots.find((one) => free(box(one))) ?? spots[0];
     taken.push(box(spot));

@@ -27,7 +27,7 @@ function runTable() {
         el("th", { scope: "col" }, name)))),
       el("tbody", {}, DATA.runs.map((run, place) => el("tr", {},
         el("th", { scope: "row" }, words(run.name), el("span", { class: "below" },
-          words([...new Set(Object.values(run.report.models ?? {}))].join(", ")))),
+          words([...new Set(Object.values(run.report.models ?? {}).filter(Boolean))].join(", ")))),
         el("td", { class: "number strong", "data-name": "accuracy" }, percent(run.report.accuracy)),
         el("td", { class: "bar" }, responsive(el("div", { class: "canvas" }), (width) =>
           shareBar(width, run.report.accuracy, run.report.accuracy_interval, { height: 26, axis: false }))),

@@ -67,14 +67,14 @@ function drawFilters() {
 
 function runMenu() {
   const menu = el("select", { "aria-label": "Outcomes of", onchange: () => lookAtRun(Number(menu.value)) }, DATA.runs.map((run, place) =>
-    el("option", { value: place, selected: place === state.run }, shown(run.name))));
+    el("option", { value: place, selected: place === state.run }, shown(clip(run.name, 32)))));
   return el("label", { class: "of-run" }, "Outcomes of ", menu);
 }
 
 // Where there is no room for a head of columns, a menu sorts.
 function sortMenu() {
   const menu = el("select", { onchange: () => sortBy(menu.value) }, columns().map((column) =>
-    el("option", { value: column.key, selected: column.key === table.sort }, shown(column.name))));
+    el("option", { value: column.key, selected: column.key === table.sort }, shown(clip(column.name, 32)))));
   return el("label", { class: "sorting" }, "Sort by ", menu);
 }
 

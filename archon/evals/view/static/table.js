@@ -125,7 +125,7 @@ function drawRow(place, shownColumns) {
       table.cursor = place;
       openItem(item);
     },
-  }, shownColumns.map((column) => el("td", { class: column.kind, "data-name": column.name }, column.cell(item))));
+  }, shownColumns.map((column) => el("td", { class: column.kind, "data-name": shown(clip(column.name, 24)) }, column.cell(item))));
 }
 
 function moveCursor(steps) {
