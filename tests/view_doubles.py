@@ -6,8 +6,8 @@ import random
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from archon.evals.folder import Draw, Record
-from archon.evals.view.source import Entry
+from archon.evals.records import Draw, Record
+from archon.evals.view.source import Answer
 from archon.types import Usage
 
 DRAFTS = 16
@@ -38,14 +38,18 @@ EXEMPLARS = [
 class FakeRun:
     """A run of ``NODES`` over the given entries."""
 
-    def __init__(self, entries: Sequence[Entry], name: str = "fake", **report: Any) -> None:
+    def __init__(self, entries: Sequence[Answer], name: str = "fake", **report: Any) -> None:
         self._entries = list(entries)
         records = [record for record, _ in entries]
         right = sum(record.score for record in records) / max(1, len(records))
         self.description: dict[str, Any] = {
-            "architecture": {"name": name, "description": "A double.", "output": "answer"}
-            | {"nodes": NODES},
-            "models": {"solver": {"name": "tiny", "precision": "int8"}, "judge": None},
+            "specification": {
+                "architecture": {"name": name, "description": "A double.", "output": "answer"}
+                | {"nodes": NODES},
+                "models": {"solver": {"name": "tiny", "precision": "int8"}, "judge": None},
+            },
+            "items": {"count": max(1, len({record.item for record in records}))},
+            "epochs": 1,
             "start_time": "2026-01-02T03:04:05+00:00",
             "versions": {"python": "3.11.2"},
             "machine": {"platform": "Linux", "cpus": 2},
@@ -65,6 +69,7 @@ class FakeRun:
             "accuracy": right,
             "accuracy_interval": [max(0.0, right - 0.1), min(1.0, right + 0.1)],
             "cost_tokens": 1000.0 + 10 * len(name),
+            "seconds": 0.5,
             "usage": ZERO,
             "wall_seconds": 12.0,
             "tokens_per_second": 345.0,
@@ -72,11 +77,11 @@ class FakeRun:
             "interrupted": False,
         } | report
 
-    def entries(self) -> Iterator[Entry]:
+    def answers(self) -> Iterator[Answer]:
         return iter(self._entries)
 
 
-def entry(item: str, *, epoch: int = 0, target: str = "7", **texts: str) -> Entry:
+def entry(item: str, *, epoch: int = 0, target: str = "7", **texts: str) -> Answer:
     """An answer of ``NODES``; ``texts`` replaces the question, a draft's words or a critique."""
     chance = random.Random(ascii(item) + str(epoch))
     words = texts.get("draft", "First I add the numbers, then I check the sum once more.")
@@ -126,6 +131,7 @@ def entry(item: str, *, epoch: int = 0, target: str = "7", **texts: str) -> Entr
     ]
     value = answer[0]["value"]
     record = Record(
+        specification="0" * 32,
         item=item,
         epoch=epoch,
         question=question,
@@ -147,9 +153,10 @@ def entry(item: str, *, epoch: int = 0, target: str = "7", **texts: str) -> Entr
     return record, {**trace, "nodes": nodes}
 
 
-def failure(item: str, error: str = "LMError: it did not answer", epoch: int = 0) -> Entry:
+def failure(item: str, error: str = "LMError: it did not answer", epoch: int = 0) -> Answer:
     """An item that failed."""
     record = Record(
+        specification="0" * 32,
         item=item,
         epoch=epoch,
         question="What is lost?",

@@ -10,7 +10,6 @@ import click
 
 from archon.cli.console import console, emit
 from archon.cli.options import command
-from archon.errors import UsageError
 
 _PAGE, _COMPARISON = "view.html", "compare.html"
 
@@ -28,10 +27,11 @@ def view(runs: Sequence[str], output: str | None, open_page: bool, as_json: bool
 
     Several runs stand on one page, with their paired differences.
     """
+    from archon.evals.run import read_run
     from archon.evals.view.page import write_page
-    from archon.evals.view.source import FolderRun
+    from archon.evals.view.source import StoredRun
 
-    data = [FolderRun(_folder(run)) for run in runs]
+    data = [StoredRun(read_run(run)) for run in runs]
     default = Path(runs[0]) / _PAGE if len(runs) == 1 else Path(_COMPARISON)
     path = default if output is None else Path(output)
     page = write_page(data, path)
@@ -42,10 +42,3 @@ def view(runs: Sequence[str], output: str | None, open_page: bool, as_json: bool
     console().print(f"page: {path} ({size})", soft_wrap=True)
     if open_page:
         webbrowser.open(path.absolute().as_uri())
-
-
-def _folder(run: str) -> Path:
-    path = Path(run)
-    if not path.is_dir():
-        raise UsageError(f"there is no folder {run}")
-    return path

@@ -20,7 +20,8 @@ from archon.cli import main
 from archon.evals.view.fates import drops
 from archon.evals.view.gather import Page, gather
 from archon.evals.view.page import SCRIPTS, STYLES, embedded, html
-from archon.evals.view.source import FolderRun
+from archon.evals.run import read_run
+from archon.evals.view.source import StoredRun
 
 HOSTILE = (
     "</script><script>window.hacked = 1</script><!-- <img src=x onerror='window.hacked = 1'>"
@@ -278,9 +279,10 @@ def test_a_page_that_cannot_be_written_is_refused(
 
 
 def test_a_run_that_was_killed_is_shown_as_far_as_it_went(run_folder: Path, tmp_path: Path) -> None:
-    for name in ("run.json", "records.jsonl", "traces.jsonl"):
-        (tmp_path / name).write_bytes((run_folder / name).read_bytes())
-    run = FolderRun(tmp_path)
-    assert run.report["interrupted"]
-    assert run.report["num_items"] == 3
-    assert len(gather([run]).chunks) == 3
+    (tmp_path / "run.json").write_bytes((run_folder / "run.json").read_bytes())
+    assert gather([StoredRun(read_run(tmp_path))]).chunks == []
+    journal = (run_folder / "journal").read_bytes()
+    (tmp_path / "journal").write_bytes(journal[:-10])
+    page = gather([StoredRun(read_run(tmp_path))])
+    (run,) = page.summary["runs"]
+    assert (run["report"]["interrupted"], run["num_asked"], len(page.chunks)) == (True, 3, 2)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from archon.evals.folder import Draw
+from archon.evals.records import Draw
 from archon.evals.view.fates import Drop, Identity, Plain, drops, identity
 from archon.evals.view.texts import Texts
 

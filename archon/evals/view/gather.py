@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import re
 from collections import Counter
@@ -11,8 +10,9 @@ from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from typing import Any
 
-from archon.evals.folder import Record
-from archon.evals.report import compare
+from archon.evals.comparison import compare
+from archon.evals.equal_cost import equal_cost
+from archon.evals.records import Record
 from archon.evals.view.flow import Flow
 from archon.evals.view.nodes import NodeTallies
 from archon.evals.view.source import RunData, Trace
@@ -77,10 +77,11 @@ def gather(runs: Sequence[RunData]) -> Page:
 
     Raises
     ------
-    UsageError : two runs have no item in common, or one cannot be read.
+    UsageError : two runs have no item in common.
+    StorageError, SpecError : a journal cannot be read.
     MissingExtraError : several runs are compared, and scipy is not installed.
     """
-    shared = SharedTexts(trace for run in runs for _, trace in run.entries() if trace is not None)
+    shared = SharedTexts(trace for run in runs for _, trace in run.answers() if trace is not None)
     answers = [_read(run, shared) for run in runs]
     comparison = _comparison(runs, answers) if len(runs) > 1 else None
     names = _names(runs, comparison)
@@ -104,54 +105,54 @@ def gather(runs: Sequence[RunData]) -> Page:
 
 
 def _read(run: RunData, shared: SharedTexts) -> _Answers:
-    architecture = run.description["architecture"]
+    architecture = run.description["specification"]["architecture"]
     drafting = frozenset(
         name for name, node in architecture["nodes"].items() if not node.get("inputs")
     )
     answers = _Answers(NodeTallies(architecture), drafting)
-    for record, trace in run.entries():
+    for record, trace in run.answers():
         answers.add(record, trace, shared)
     answers.rows.sort(key=lambda row: (_natural(row[0].item), row[0].epoch))
     return answers
 
 
 def _run(name: str, run: RunData, answers: _Answers) -> dict[str, Any]:
-    asked, architecture = run.description, run.description["architecture"]
+    asked = run.description
+    architecture, models = (asked["specification"][key] for key in ("architecture", "models"))
+    nested = {
+        model["architecture"]["name"]: model["architecture"].get("nodes", {})
+        for model in models.values()
+        if model and "architecture" in model
+    }
     return {
         "name": name,
         "report": run.report,
+        "num_asked": asked["items"]["count"] * asked["epochs"],
         "description": architecture.get("description", ""),
         "nodes": architecture["nodes"],
+        "nested": nested,
         "output": architecture["output"],
-        "answer": architecture.get("answer"),
         "tallies": answers.nodes.to_json(),
-        "start_time": asked.get("start_time"),
-        "versions": asked.get("versions", {}),
-        "machine": asked.get("machine", {}),
-        "precisions": {
-            role: card.get("precision") for role, card in asked.get("models", {}).items() if card
-        },
+        **{key: asked.get(key) for key in ("start_time", "versions", "machine")},
+        "precisions": {role: model.get("precision") for role, model in models.items() if model},
     }
 
 
 def _comparison(runs: Sequence[RunData], answers: Sequence[_Answers]) -> dict[str, Any]:
+    """What ``archon compare`` tells; each pair with the places of its runs."""
     records = [[record for record, _, _ in run.rows] for run in answers]
     found = compare([run.report for run in runs], records)
-    indices = list(itertools.combinations(range(len(runs)), 2))
-    pairs = [
-        dict(pair) | {"runs": list(places)}
-        for pair, places in zip(found["pairs"], indices, strict=True)
-    ]
-    return {**found, "pairs": pairs}
+    names = [row["name"] for row in found["rows"]]
+    pairs = [pair | {"runs": [names.index(pair["a"]), names.index(pair["b"])]} for pair in found["pairs"]]
+    specs = [run.description["specification"]["architecture"] for run in runs]
+    return {**found, "pairs": pairs, "equal_cost": equal_cost(names, specs, records)}
 
 
 def _names(runs: Sequence[RunData], comparison: Mapping[str, Any] | None) -> list[str]:
     """The names of the runs; in a comparison those that it tells apart."""
     if comparison is None:
         return [str(run.report["architecture"]) for run in runs]
-    names = {pair["runs"][0]: pair["a"] for pair in comparison["pairs"]}
-    names |= {pair["runs"][1]: pair["b"] for pair in comparison["pairs"]}
-    return [names[place] for place in range(len(runs))]
+    return [row["name"] for row in comparison["rows"]]
 
 
 def _items(answers: Sequence[_Answers]) -> list[dict[str, str]]:

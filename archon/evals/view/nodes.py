@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from archon.evals.folder import Draw
+from archon.evals.records import Draw
 from archon.evals.view.flow import Flow
 
 

@@ -1,92 +1,52 @@
-"""Where a page's data comes from: a finished run, or what there is of one."""
+"""Where a page's data comes from: a run, finished or not."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from itertools import chain
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
-from archon.errors import UsageError
-from archon.evals.folder import REPORT, TRACES, Record, read_records, read_report, read_run
-from archon.evals.report import Tally
+from archon.evals.ablation import ablation_rows
+from archon.evals.records import Record
+from archon.evals.run import Run
 
-Trace = dict[str, Any]
+Trace = Mapping[str, Any]
 """Plain data of ``archon.graph.trace.Trace.to_json``."""
-Entry = tuple[Record, Trace | None]
+Answer = tuple[Record, Trace | None]
 """What came of one item in one epoch, and how; without a trace where it failed."""
 
 
 class RunData(Protocol):
-    """What a page tells of a run; ``entries`` may be asked for more than once."""
+    """What a page tells of a run; ``answers`` may be asked for more than once."""
 
     @property
-    def description(self) -> dict[str, Any]:
-        """What was asked for: architecture, models, benchmark, machine."""
+    def description(self) -> Mapping[str, Any]:
+        """What was asked for (``archon.evals.description.description``)."""
         ...
 
     @property
-    def report(self) -> dict[str, Any]:
-        """The result, as ``archon.evals.report.Report.to_json`` gives it."""
+    def report(self) -> Mapping[str, Any]:
+        """The result (``Report.to_json``), with ``ablations`` where there are some."""
         ...
 
-    def entries(self) -> Iterator[Entry]:
+    def answers(self) -> Iterator[Answer]:
         """Every finished answer."""
         ...
 
 
-class FolderRun:
-    """A run's folder as ``RunData``; one that was killed before its report gets a partial one.
+class StoredRun:
+    """A run on disk as ``RunData``.
 
     Raises
     ------
-    UsageError : the folder holds no run.
-    SpecError : a record is damaged.
+    StorageError, SpecError : its journal cannot be read.
+    MissingExtraError : it has ablations, and scipy is not installed.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self.description = read_run(path)
-        self.report = read_report(path) if (path / REPORT).exists() else self._partial_report()
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self.description = run.description
+        self.report = run.report().to_json() | {"ablations": ablation_rows(run)}
 
-    def entries(self) -> Iterator[Entry]:
-        """Records with their traces, which stand in the same order in a file of their own."""
-        traces = self._traces()
-        for record in read_records(self._path):
-            trace = None
-            if record.error is None:
-                key = (record.item, record.epoch)
-                trace = next((data for found, data in traces if found == key), None)
-            yield record, trace
-
-    def _traces(self) -> Iterator[tuple[tuple[str, int], Trace]]:
-        file = self._path / TRACES
-        try:
-            with file.open(encoding="utf-8") as lines:
-                for line in lines:
-                    if line.endswith("\n"):
-                        data = json.loads(line)
-                        yield (data["item"], data["epoch"]), data["trace"]
-        except (OSError, ValueError, KeyError) as error:
-            raise UsageError(f"{file} holds no readable traces: {error}") from None
-
-    def _partial_report(self) -> dict[str, Any]:
-        records = read_records(self._path)
-        first = next(records, None)
-        if first is None:
-            raise UsageError(f"{self._path} holds a run of which nothing is finished")
-        tally = Tally.of(chain([first], records))
-        asked = self.description
-        results = tally.results(wall_seconds=0.0)
-        return {
-            "architecture": asked["architecture"]["name"],
-            "benchmark": asked["benchmark"]["name"],
-            "scorer": asked["benchmark"].get("score"),
-            "models": {role: card and card["name"] for role, card in asked["models"].items()},
-            **{key: asked.get(key) for key in ("split", "limit", "epochs", "seed")},
-            **results,
-            "usage": {"generated_tokens": results["usage"].generated_tokens},
-            "run": str(self._path),
-            "interrupted": True,
-        }
+    def answers(self) -> Iterator[Answer]:
+        """See ``RunData.answers``."""
+        return ((entry.record, entry.trace) for entry in self._run.entries())

@@ -42,5 +42,5 @@ function speech(kind, who, what) {
 
 // The run of an architecture that stands in the place of a model.
 function nested(answer, trace) {
-  return [explorable(answer, trace, null), drawCalls(answer, trace)];
+  return [explorable(answer, trace, DATA.runs[state.run].nested[trace.architecture]), drawCalls(answer, trace)];
 }

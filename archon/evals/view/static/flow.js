@@ -3,7 +3,7 @@
 function lanesOf(trace, nodes) {
   const known = trace.nodes.every(({ node }) => nodes?.[node]);
   if (known) return stagesOf(nodes).lanes;
-  // A nested architecture is not declared on this page: its nodes stand in the order they began.
+  // Of an architecture that is nested deeper the page has no declaration: nodes in their order.
   const stages = trace.nodes.map(({ node, type }) => ({ names: [node], type, title: node, inputs: [], node: {} }));
   stages.forEach((stage, place) => { stage.inputs = stages.slice(0, place).reverse(); });
   return stages.map((stage) => [stage]);

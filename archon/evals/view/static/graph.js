@@ -154,12 +154,13 @@ function ablationTable(ablations) {
     el("h3", {}, "Without each node"),
     el("p", { class: "faint small" }, "The architecture with one node bypassed, on the same draws. The difference is what the node buys."),
     el("div", { class: "scroll" }, el("table", { class: "small-table numbers" },
-      el("thead", {}, el("tr", {}, ["Without", "Accuracy", "Difference", "95 % interval", "p", "Tokens"].map((text) => el("th", { scope: "col" }, text)))),
+      el("thead", {}, el("tr", {}, ["Without", "Accuracy", "Difference", "95 % interval", "p", "Tokens", "Saved"].map((text) => el("th", { scope: "col" }, text)))),
       el("tbody", {}, ablations.map((row) => el("tr", {},
         el("th", { scope: "row" }, words(row.node)),
         el("td", { class: "number" }, percent(row.accuracy)),
         el("td", { class: "number" }, typeof row.difference === "number" ? points(row.difference) : "–"),
         el("td", { class: "number" }, interval(row.interval, points)),
         el("td", { class: "number" }, probability(row.p_value_adjusted ?? row.p_value)),
-        el("td", { class: "number" }, count(row.cost_tokens))))))));
+        el("td", { class: "number" }, count(row.cost_tokens)),
+        el("td", { class: "number" }, count(row.extra_cost_tokens))))))));
 }

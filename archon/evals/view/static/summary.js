@@ -17,7 +17,7 @@ function runFacts(run) {
     ["epochs", report.epochs],
     ["scorer", report.scorer],
     ["started", date(run.start_time)],
-    ["machine", [run.machine.platform, run.machine.cpus && `${run.machine.cpus} cores`].filter(Boolean).join(", ")],
+    ["machine", [run.machine?.platform, run.machine?.cpus && `${run.machine.cpus} cores`].filter(Boolean).join(", ")],
     ["versions", versions.join(", ")],
     ["folder", report.run],
   ].filter(([, value]) => value !== undefined && value !== null && value !== "");
@@ -32,14 +32,12 @@ function notices(run) {
   const { report } = run;
   const told = [];
   if (report.interrupted) {
-    const asked = report.limit ? report.limit * (report.epochs ?? 1) : null;
-    const of = asked && asked > report.num_runs ? ` of at most ${count(asked)}` : "";
-    told.push(`Interrupted: ${count(report.num_runs)}${of} answers were finished. The figures are of these alone.`);
+    told.push(`Not finished: ${count(report.num_runs)} of ${count(run.num_asked)} answers are there. The figures are of these alone.`);
   }
   if (report.num_errors) {
     told.push(`${plural(report.num_errors, "answer")} of ${count(report.num_runs)} failed, and ${report.num_errors === 1 ? "counts" : "count"} as wrong.`);
   }
-  for (const warning of report.warnings ?? []) told.push(typeof warning === "string" ? warning : JSON.stringify(warning));
+  for (const warning of report.warnings ?? []) told.push(warning);
   return told.map((text) => el("p", { class: "notice", role: "note" }, words(text)));
 }
 
@@ -50,17 +48,11 @@ function figure(value, name, detail) {
     detail && el("div", { class: "figure-detail" }, detail));
 }
 
-function meanSeconds(run) {
-  const answered = DATA.rows[run].filter((row) => row.outcome !== "failed");
-  if (!answered.length) return null;
-  return answered.reduce((sum, row) => sum + row.seconds, 0) / answered.length;
-}
-
 function figures(place) {
   const { report } = DATA.runs[place];
   return el("div", { class: "figures" },
     figure(count(report.cost_tokens), "tokens an answer", "prompts read once, plus what was written"),
-    figure(seconds(meanSeconds(place)), "an answer", report.wall_seconds ? `${seconds(report.wall_seconds)} for the run` : null),
+    figure(seconds(report.seconds), "an answer", report.wall_seconds ? `${seconds(report.wall_seconds)} for the run` : null),
     figure(count(report.tokens_per_second), "tokens a second", `${count(report.usage?.generated_tokens)} decoded`),
     figure(count(report.usage?.calls), "calls", report.usage?.prompt_tokens
       ? `${percent(report.usage.cached_tokens / report.usage.prompt_tokens, 0)} of prompt tokens from a cache` : null));
@@ -89,9 +81,7 @@ function outcomeBar(run) {
 }
 
 function curvePictures(run) {
-  const curves = Object.entries(run.report.curves ?? {})
-    .map(([node, curve]) => [node, Array.isArray(curve) ? curve : curve.points ?? []])
-    .filter(([, list]) => list.length > 1);
+  const curves = Object.entries(run.report.curves ?? {}).filter(([, list]) => list.length > 1);
   return curves.map(([node, list]) => el("figure", { class: "picture card" },
     el("figcaption", {}, words(node), ": right within k texts, and by a vote of k"),
     responsive(el("div", { class: "canvas" }), (width) => curveChart(width, list))));
