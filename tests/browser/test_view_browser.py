@@ -100,7 +100,7 @@ def test_curves_and_ablations_are_shown_where_a_report_has_them(
     assert "pass@16 80.0" in page.get_attribute(".pictures svg", "aria-label")
     assert "+10.0" in page.inner_text(".node-panel")
     notices = " ".join(page.locator(".notice").all_inner_texts())
-    assert "Interrupted" in notices
+    assert "Not finished" in notices
     assert "too small" in notices
 
 
