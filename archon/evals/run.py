@@ -77,7 +77,7 @@ class Run:
         """Node → the run without it, for a run that was made with ``--ablate``."""
         nodes = self.description["specification"]["architecture"]["nodes"]
         folders = {node: self.path / ABLATIONS / node for node in nodes}
-        return {node: read_run(path) for node, path in folders.items() if path.is_dir()}
+        return {node: read_run(path) for node, path in folders.items() if RunFolder(path).holds_run}
 
 
 def read_run(path: Path | str) -> Run:

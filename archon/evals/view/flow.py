@@ -1,0 +1,142 @@
+"""A trace as the page reads it: candidates once, and what each node did with them.
+
+Texts are numbers that a ``Texts`` gave them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from archon.evals.records import Draw
+from archon.evals.view.fates import Drop, Identity, Plain, drops, identity
+from archon.evals.view.texts import Texts
+
+Scores = Mapping[Identity, int]
+"""Candidate → whether it would have been right as the answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """One trace, read once."""
+
+    trace: Plain
+    scores: Scores
+    candidates: dict[Identity, Plain] = field(default_factory=dict)
+    """Every candidate of the question with the annotations that it had last."""
+    drops: dict[str, list[Drop]] = field(default_factory=dict)
+    """Node → what it dropped."""
+
+    @classmethod
+    def of(cls, trace: Plain, draws: Mapping[str, tuple[Draw, ...]] | None = None) -> Flow:
+        """Read a trace; ``draws`` are the record's, which tell who was right."""
+        flow = cls(trace, _scores(trace, draws or {}))
+        for node in trace["nodes"]:
+            flow.candidates.update({identity(output["id"]): output for output in node["outputs"]})
+        for node in trace["nodes"]:
+            flow.drops[node["node"]] = list(drops(node, flow.candidates))
+        return flow
+
+    def leads(self, node: Plain) -> tuple[Identity | None, Identity | None]:
+        """The leading candidate before a node and after it."""
+        before, after = node["inputs"], node["outputs"]
+        return (
+            identity(before[0]) if before else None,
+            identity(after[0]["id"]) if after else None,
+        )
+
+    def value(self, candidate: Identity) -> str | None:
+        """The value of a candidate."""
+        value: str | None = self.candidates[candidate]["value"]
+        return value
+
+    def to_json(self, texts: Texts) -> dict[str, Any]:
+        """The trace for the page; candidates are told by their number."""
+        numbers = {entry: number for number, entry in enumerate(self.candidates)}
+        return {
+            "architecture": self.trace["architecture"],
+            "output": self.trace["output"],
+            "seconds": self.trace["seconds"],
+            "cost": self.trace["cost_tokens"],
+            "candidates": [
+                {
+                    "node": node,
+                    "draw": draw,
+                    "text": texts.number(candidate["text"]),
+                    "value": candidate["value"],
+                    "parents": [numbers[identity(parent)] for parent in candidate["parents"]],
+                    "right": self.scores.get((node, draw)),
+                }
+                for (node, draw), candidate in self.candidates.items()
+            ],
+            "nodes": [self._node(node, numbers, texts) for node in self.trace["nodes"]],
+        }
+
+    def _node(self, node: Plain, numbers: Mapping[Identity, int], texts: Texts) -> dict[str, Any]:
+        return {
+            **{key: node[key] for key in ("node", "type", "bypassed", "seconds", "usage")},
+            "start": node["start_seconds"],
+            "inputs": [numbers[identity(entry)] for entry in node["inputs"]],
+            "outputs": [numbers[identity(output["id"])] for output in node["outputs"]],
+            "notes": [
+                {
+                    "candidate": numbers[identity(output["id"])],
+                    "kind": note["kind"],
+                    "value": _note_value(note, texts),
+                    "reason": texts.number(note["reason"]) if note["reason"] else None,
+                }
+                for output in node["outputs"]
+                for note in output["annotations"]
+                if note["node"] == node["node"]
+            ],
+            "drops": [
+                {
+                    "candidate": numbers[drop.candidate],
+                    "why": drop.why,
+                    "argument": texts.number(drop.argument) if drop.argument else None,
+                    "fused": drop.fused,
+                }
+                for drop in self.drops[node["node"]]
+            ],
+            "calls": [_call(call, texts) for call in node["calls"]],
+        }
+
+
+def _scores(trace: Plain, draws: Mapping[str, tuple[Draw, ...]]) -> dict[Identity, int]:
+    scores: dict[Identity, int] = {}
+    for node in trace["nodes"]:
+        name = node["node"]
+        written = [identity(output["id"]) for output in node["outputs"]]
+        written = [entry for entry in written if entry[0] == name]
+        for entry, draw in zip(written, draws.get(name, ()), strict=False):
+            scores[entry] = draw.score
+    return scores
+
+
+def _note_value(note: Plain, texts: Texts) -> Any:
+    return texts.number(note["value"]) if note["kind"] == "critique" else note["value"]
+
+
+def _call(call: Plain, texts: Texts) -> dict[str, Any]:
+    return {
+        "messages": [[entry["role"], texts.number(entry["content"])] for entry in call["messages"]],
+        "sampling": call["sampling"],
+        "start": call["start_seconds"],
+        "seconds": call["seconds"],
+        "completions": [_completion(completion, texts) for completion in call["completions"]],
+    }
+
+
+def _completion(completion: Plain, texts: Texts) -> dict[str, Any]:
+    usage = completion["usage"]
+    data = {
+        "text": texts.number(completion["text"]),
+        "draw": completion["draw"],
+        "finish": completion["finish_reason"],
+        "usage": {key: usage[key] for key in ("prompt_tokens", "cached_tokens")}
+        | {"completion_tokens": usage["completion_tokens"]},
+    }
+    if "trace" in completion:
+        data["trace"] = Flow.of(completion["trace"]).to_json(texts)
+    return data

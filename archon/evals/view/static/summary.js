@@ -1,0 +1,111 @@
+// The head of the page: what was run, and how well it did.
+
+function runFacts(run) {
+  const { report } = run;
+  const models = Object.entries(report.models ?? {});
+  const byName = new Map();
+  for (const [role, name] of models) {
+    const precision = run.precisions[role];
+    const told = `${name ?? "a program's own"}${precision ? ` ${precision}` : ""}`;
+    byName.set(told, [...(byName.get(told) ?? []), role]);
+  }
+  const versions = Object.entries(run.versions ?? {}).map(([name, version]) => `${name} ${version}`);
+  return [
+    ["split", report.split],
+    ["models", [...byName].map(([name, roles]) => `${name} (${roles.length > 3 ? `${roles.length} roles` : roles.join(", ")})`).join("; ")],
+    ["seed", report.seed],
+    ["epochs", report.epochs],
+    ["scorer", report.scorer],
+    ["started", date(run.start_time)],
+    ["machine", [run.machine?.platform, run.machine?.cpus && `${run.machine.cpus} cores`].filter(Boolean).join(", ")],
+    ["versions", versions.join(", ")],
+    ["folder", report.run],
+  ].filter(([, value]) => value !== undefined && value !== null && value !== "");
+}
+
+function facts(entries) {
+  return el("dl", { class: "facts" }, entries.map(([name, value]) =>
+    el("div", {}, el("dt", {}, name), el("dd", {}, String(value).length > 300 ? prose(String(value), { fold: 300 }) : words(value)))));
+}
+
+function notices(run) {
+  const { report } = run;
+  const told = [];
+  if (report.interrupted) {
+    told.push(`Not finished: ${count(report.num_runs)} of ${count(run.num_asked)} answers are there. The figures are of these alone.`);
+  }
+  if (report.num_errors) {
+    told.push(`${plural(report.num_errors, "answer")} of ${count(report.num_runs)} failed, and ${report.num_errors === 1 ? "counts" : "count"} as wrong.`);
+  }
+  for (const warning of report.warnings ?? []) told.push(warning);
+  return told.map((text) => el("p", { class: "notice", role: "note" }, words(text)));
+}
+
+function figure(value, name, detail) {
+  return el("div", { class: "figure" },
+    el("div", { class: "figure-value" }, value),
+    el("div", { class: "figure-name" }, name),
+    detail && el("div", { class: "figure-detail" }, detail));
+}
+
+function figures(place) {
+  const { report } = DATA.runs[place];
+  return el("div", { class: "figures" },
+    figure(count(report.cost_tokens), "tokens an answer", "prompts read once, plus what was written"),
+    figure(seconds(report.seconds), "an answer", report.wall_seconds ? `${seconds(report.wall_seconds)} for the run` : null),
+    figure(count(report.tokens_per_second), "tokens a second", `${count(report.usage?.generated_tokens)} decoded`),
+    figure(count(report.usage?.calls), "calls", report.usage?.prompt_tokens
+      ? `${percent(report.usage.cached_tokens / report.usage.prompt_tokens, 0)} of prompt tokens from a cache` : null));
+}
+
+// How the answers came out, the lost ones apart: a draft was right, and the answer was not.
+function outcomeBar(run) {
+  const rows = DATA.rows[run];
+  const lost = rows.filter((row) => row.outcome === "wrong" && row.some_right).length;
+  const wrong = rows.filter((row) => row.outcome === "wrong").length - lost;
+  const parts = [
+    ["right", rows.filter((row) => row.outcome === "right").length, "right"],
+    ["lost", lost, "wrong, though a text was right"],
+    ["wrong", wrong, "wrong"],
+    ["failed", rows.filter((row) => row.outcome === "failed").length, "failed"],
+  ].filter(([, number]) => number);
+  return el("div", { class: "outcomes" },
+    el("div", { class: "outcome-bar", "aria-hidden": "true" }, parts.map(([kind, number]) => {
+      const part = el("span", { class: `part ${kind}` });
+      part.style.flexGrow = number;
+      return part;
+    })),
+    el("ul", { class: "outcome-key" }, parts.map(([kind, number, name]) =>
+      el("li", {}, el("button", { class: "plain", onclick: () => showItems({ outcome: kind }) },
+        el("span", { class: `swatch ${kind}`, "aria-hidden": "true" }), `${count(number)} ${name}`)))));
+}
+
+function curvePictures(run) {
+  const curves = Object.entries(run.report.curves ?? {}).filter(([, list]) => list.length > 1);
+  return curves.map(([node, list]) => el("figure", { class: "picture card" },
+    el("figcaption", {}, words(node), ": right within k texts, and by a vote of k"),
+    responsive(el("div", { class: "canvas" }), (width) => curveChart(width, list))));
+}
+
+function drawSummary() {
+  const run = DATA.runs[0];
+  const { report } = run;
+  const answers = report.num_runs === report.num_items
+    ? plural(report.num_items, "item")
+    : `${plural(report.num_runs, "answer")} to ${plural(report.num_items, "item")}`;
+  return el("header", { class: "head" },
+    el("p", { class: "eyebrow" }, "Archon evaluation"),
+    el("h1", {}, words(run.name), el("span", { class: "on" }, " on "), words(report.benchmark)),
+    run.description && el("p", { class: "lead" }, words(run.description)),
+    notices(run),
+    el("div", { class: "hero" },
+      el("div", { class: "card score-card" },
+        el("div", { class: "score-line" },
+          el("span", { class: "score" }, percent(report.accuracy)),
+          el("span", { class: "score-name" }, "accuracy, ", answers)),
+        responsive(el("div", { class: "canvas" }), (width) => shareBar(width, report.accuracy, report.accuracy_interval)),
+        report.accuracy_interval && el("p", { class: "faint small" }, `95 % interval ${interval(report.accuracy_interval)} %`),
+        outcomeBar(0)),
+      el("div", { class: "card" }, figures(0), el("details", { class: "about" }, el("summary", {}, "About this run"), facts(runFacts(run))))),
+    el("div", { class: "pictures" }, curvePictures(run)));
+}
