@@ -17,10 +17,10 @@ import pytest
 from view_doubles import DRAFTS, EXEMPLARS, FakeRun, entry, failure
 
 from archon.cli import main
+from archon.evals.run import read_run
 from archon.evals.view.fates import drops
 from archon.evals.view.gather import Page, gather
 from archon.evals.view.page import SCRIPTS, STYLES, embedded, html
-from archon.evals.run import read_run
 from archon.evals.view.source import StoredRun
 
 HOSTILE = (

@@ -143,7 +143,9 @@ def _comparison(runs: Sequence[RunData], answers: Sequence[_Answers]) -> dict[st
     records = [[record for record, _, _ in run.rows] for run in answers]
     found = compare([run.report for run in runs], records)
     names = [row["name"] for row in found["rows"]]
-    pairs = [pair | {"runs": [names.index(pair["a"]), names.index(pair["b"])]} for pair in found["pairs"]]
+    pairs = [
+        pair | {"runs": [names.index(pair["a"]), names.index(pair["b"])]} for pair in found["pairs"]
+    ]
     specs = [run.description["specification"]["architecture"] for run in runs]
     return {**found, "pairs": pairs, "equal_cost": equal_cost(names, specs, records)}
 
