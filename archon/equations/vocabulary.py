@@ -1,0 +1,143 @@
+"""The words that the checker knows: relations, operators, units, and what makes doubtful."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+IS = _words("is are equals equal gives give makes make yields becomes leaves was totals")
+"""Between an expression and a number, these state a result."""
+APPROXIMATELY = _words("about approximately roughly around nearly almost approx")
+BEFORE_RESULT = APPROXIMATELY | _words(
+    "just only exactly a an the total of to us in at be equal also then now"
+)
+"""Words that may stand between an equals sign and its number."""
+AFTER_OF = _words(
+    """the her his their its my our your all those these that total remaining original initial
+    same"""
+)
+"""Words that may stand between "20% of" and its number."""
+
+OPERATORS = {"plus": "+", "minus": "-", "times": "*"}
+OPERATORS_BY = {"multiplied": "*", "divided": "/"}
+"""Operators that "by" completes."""
+AGGREGATES = {"sum": "+", "difference": "-", "product": "*", "quotient": "/"}
+"""With "of" or "between" and two numbers joined by "and" these are expressions."""
+MULTIPLES = {
+    "twice": Fraction(2), "double": Fraction(2), "thrice": Fraction(3), "triple": Fraction(3),
+    "quadruple": Fraction(4), "half": Fraction(1, 2),
+}  # fmt: skip
+_PARTS = {
+    "half": 2, "third": 3, "quarter": 4, "fourth": 4, "fifth": 5, "sixth": 6, "seventh": 7,
+    "eighth": 8, "ninth": 9, "tenth": 10,
+}  # fmt: skip
+COUNTS = {"a": 1, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "seven": 7, "nine": 9}
+PARTS = _PARTS | {f"{word}s": part for word, part in _PARTS.items()}
+SHARES = {
+    f"{count}-{part}": Fraction(over, under)
+    for count, over in COUNTS.items()
+    for part, under in PARTS.items()
+}
+"""Fractions in words, hyphenated."""
+
+REMAINDER = _words("remainder remaining remains remain leftover leftovers left rest")
+"""After a whole quotient these say that it is rounded down."""
+
+ENDS_UNIT = _words(
+    """and or so then thus therefore hence because since that this which who if when while but he
+    she it they we i you his her their has have had having is are was were be been being will
+    would can could should do does did get gets got getting need needs needed pay pays paid spend
+    spends spent earn earns earned buy buys bought sell sells sold eat eats ate take takes took
+    give gives gave make makes made use uses used than as of where not let let's now there that's
+    came come comes cost costs weigh weighs means want wants know find add subtract multiply divide
+    calculate calculated becomes become equals equal it's"""
+)
+"""Words that cannot belong to the unit of a number."""
+CONTINUES = frozenset({"and", "of", "than", "as", "or"})
+"""Words that end a unit, but may tie what follows to the number before."""
+ARITHMETIC = _words(
+    """half twice double doubled triple tripled thrice quadruple more less fewer than square squared
+    cube cubed root ratio plus minus times divided multiplied mod modulo log sin cos tan max min
+    sqrt factorial remainder power gcd lcm absolute reciprocal round ceil dozen"""
+)
+"""Before an expression these may change what is meant."""
+ARITHMETIC_OF = PARTS.keys() | AGGREGATES.keys() | _words("average mean median percent")
+"""So may these if "of" or "between" follows them."""
+AFTER_NUMBER = _words("mod modulo squared cubed divided multiplied choose")
+"""Right after a number these change it."""
+PREPOSITIONS = _words("for in by with at from on after before per until over")
+UNTOLD = _words("am pm o'clock mod modulo")
+"""In the unit of a number these make the number mean something else."""
+DENIALS = _words(
+    "wrong incorrect incorrectly mistakenly false never if suppose unless instead impossible"
+)
+"""Around a statement these say that it does not hold, or need not."""
+LABELS = _words(
+    """step day week month year room box problem question case chapter page level part equation
+    group plan option team player person class grade round trip house bag number no stage section
+    lesson phase item figure table room line bus train q eq"""
+)
+"""A number after one of these is a name."""
+OF_WHAT = PREPOSITIONS | {"of", "to", "than"}
+"""Directly before an expression these make it a part of a phrase that the verb speaks of."""
+
+
+def _table(*dimensions: Mapping[str, int | str]) -> dict[str, Fraction]:
+    table: dict[str, Fraction] = {}
+    for dimension in dimensions:
+        for names, factor in dimension.items():
+            table.update(dict.fromkeys(names.split(), Fraction(factor)))
+    return table
+
+
+FACTORS = _table(
+    {
+        "second seconds sec secs": 1,
+        "minute minutes min mins": 60,
+        "hour hours hr hrs": 3600,
+        "day days": 86400,
+        "week weeks": 604800,
+    },
+    {"month months": 1, "year years": 12},
+    {
+        "cent cents penny pennies": 1,
+        "nickel nickels": 5,
+        "dime dimes": 10,
+        "quarter quarters": 25,
+        "dollar dollars usd euro euros rupee rupees": 100,
+    },
+    {"mm millimeter millimeters": 1, "cm centimeter centimeters": 10}
+    | {"meter meters metre metres": 1000, "km kilometer kilometers kilometre kilometres": 10**6},
+    {"inch inches": 1, "foot feet ft": 12, "yard yards": 36, "mile miles": 63360},
+    {"ounce ounces oz": 1, "pound pounds lb lbs": 16},
+    {
+        "mg milligram milligrams": "1/1000",
+        "gram grams": 1,
+        "kg kilogram kilograms": 1000,
+        "ton tons tonne tonnes": 10**6,
+    },
+    {"ml milliliter milliliters": 1, "liter liters litre litres": 1000},
+    {
+        "teaspoon teaspoons tsp": "1/48",
+        "tablespoon tablespoons tbsp": "1/16",
+        "cup cups": 1,
+        "pint pints": 2,
+        "quart quarts": 4,
+        "gallon gallons": 16,
+    },
+)
+"""How many of its dimension's smallest unit each unit is."""
+SCALES = _table(
+    {"pair pairs": 2, "dozen dozens": 12, "hundred hundreds": 100, "thousand thousands": 1000}
+    | {"k": 1000, "million millions": 10**6, "billion billions": 10**9, "trillion": 10**12},
+)
+"""Words that multiply, whatever the unit: 3 million dollars."""
+CHANGES = _words("off more less discount increase decrease extra")
+"""In the unit of a percentage these say of what it is one."""
+PER = _words("per a an each every")
+CURRENCY_FACTOR = Fraction(100)
