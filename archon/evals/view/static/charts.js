@@ -135,6 +135,10 @@ function curveChart(width, points) {
   const y = scale([0, 1], [height - margin.bottom, margin.top]);
   const at = (k) => x(Math.log2(k));
   const kinds = ["pass", "vote"].filter((kind) => points.some((point) => typeof point[kind] === "number"));
+  // Names at the ends of the lines, pass above vote, never on top of each other.
+  const ends = kinds.map((kind) => y(points.findLast((point) => typeof point[kind] === "number")[kind]));
+  const crowded = ends.length > 1 ? Math.max(0, 14 - Math.abs(ends[1] - ends[0])) / 2 : 0;
+  const nudge = { pass: -crowded, vote: crowded };
   const drawn = kinds.map((kind) => {
     const known = points.filter((point) => typeof point[kind] === "number");
     const banded = known.filter((point) => point[`${kind}_interval`]);
@@ -145,7 +149,7 @@ function curveChart(width, points) {
       upper.length > 1 && svg("polygon", { points: [...upper, ...lower].join(" "), class: "band" }),
       svg("polyline", { points: known.map((point) => `${at(point.k)},${y(point[kind])}`).join(" "), class: "curve-line" }),
       known.map((point) => svg("circle", { cx: at(point.k), cy: y(point[kind]), r: 3, class: "curve-point" })),
-      label(at(end.k) + 8, y(end[kind]) + 4, `${kind}@${end.k}`, "name"));
+      label(at(end.k) + 8, y(end[kind]) + 4 + nudge[kind], `${kind}@${end.k}`, "name"));
   });
   const marks = points.map((point) => point.k).filter((k) => Number.isInteger(Math.log2(k)) || k === last);
   const told = kinds.map((kind) => `${kind}@${last} ${percent(points.at(-1)[kind])}`).join(", ");

@@ -6,6 +6,8 @@ const mean = (rows, key) => {
   const known = rows.filter((row) => row[key] !== null);
   return known.length ? known.reduce((sum, row) => sum + row[key], 0) / known.length : null;
 };
+// Ids of one family differ at their ends.
+const shortened = (id) => id.length > 19 ? `${id.slice(0, 8)}…${id.slice(-9)}` : id;
 const focused = (item) => item.answers[state.run];
 
 function answerCell(rows) {
@@ -19,7 +21,7 @@ function answerCell(rows) {
 
 function columns() {
   const head = [
-    { key: "id", name: "Item", kind: "id", value: (item) => item.place, cell: (item) => el("a", { href: addressOf(item), tabindex: item === table.items[Math.max(table.cursor, 0)] ? "0" : "-1" }, words(item.id)) },
+    { key: "id", name: "Item", kind: "id", value: (item) => item.place, cell: (item) => el("a", { href: addressOf(item), title: item.id, tabindex: item === table.items[Math.max(table.cursor, 0)] ? "0" : "-1" }, words(shortened(item.id))) },
     { key: "question", name: "Question", kind: "question", value: (item) => item.question, cell: (item) => words(item.question.replace(/\s+/g, " ")) },
     { key: "target", name: "Target", kind: "target", value: (item) => naturalKey(item.target), cell: (item) => words(item.target) },
   ];
