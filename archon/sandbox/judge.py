@@ -35,7 +35,7 @@ async def judge(test: str, program: Session, court: Session) -> Reply:
         elif not isinstance(step, AsyncFunctionSnapshot):
             return Reply("error", error="TypeError: a test cannot wait for the program")
         elif step.is_os_function:
-            reply = await court.attempt(step.resume_not_handled())
+            reply = await court.attempt(step.resume_not_handled)
         else:
             asked = True
             reply = await _call(step, program, court)
@@ -56,31 +56,32 @@ async def _call(step: AsyncFunctionSnapshot, program: Session, court: Session) -
         return await _refuse(step, court, f"{name}() is called with no plain values")
     inputs = {_ARGUMENTS: list(step.args), _KEYWORDS: dict(step.kwargs)}
     called = await program.feed(f"{name}(*{_ARGUMENTS}, **{_KEYWORDS})", inputs)
-    if called.kind == "error" and called.exception is not None:
-        return await court.attempt(step.resume({"exception": called.exception}))
+    raised = called.exception
+    if raised is not None:
+        return await court.attempt(lambda: step.resume({"exception": raised}))
     if called.kind != "ok":
         return called
     if not is_plain(called.value):
         return await _refuse(step, court, f"{name}() returns no plain value")
-    return await court.attempt(step.resume({"return_value": called.value}))
+    return await court.attempt(lambda: step.resume({"return_value": called.value}))
 
 
 async def _refuse(step: AsyncFunctionSnapshot, court: Session, reason: str) -> Reply:
-    return await court.attempt(step.resume({"exception": TypeError(reason)}))
+    return await court.attempt(lambda: step.resume({"exception": TypeError(reason)}))
 
 
 async def _look_up(step: AsyncNameLookupSnapshot, program: Session, court: Session) -> Reply:
     """Go on with the program's value of a name; a function stays where it is and can be called."""
     found = await program.feed(step.variable_name)
     if found.kind == "error":
-        return await court.attempt(step.resume())
+        return await court.attempt(step.resume)
     if found.kind != "ok":
         return found
     if is_function(found.value):
-        return await court.attempt(step.resume(value=_stand_in(step.variable_name)))
+        return await court.attempt(lambda: step.resume(value=_stand_in(step.variable_name)))
     if not is_plain(found.value):
         return Reply("error", error=f"TypeError: {step.variable_name} is no plain value")
-    return await court.attempt(step.resume(value=found.value))
+    return await court.attempt(lambda: step.resume(value=found.value))
 
 
 def _stand_in(name: str) -> Callable[..., Any]:

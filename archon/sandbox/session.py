@@ -2,7 +2,7 @@
 
 The interpreter stops a program at its limits by itself. Where it does not, within one long
 operation for instance, the process is killed: by the pool's own clock, by ours, and by the
-kernel's (``rlimits.py``), which also ends a worker whose parent has died. A call that is cancelled
+kernel's (``process.py``), which also ends a worker whose parent has died. A call that is cancelled
 kills its process at once.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -27,14 +27,15 @@ from pydantic_monty import (
 )
 
 from archon.errors import MissingExtraError, SandboxError
+from archon.sandbox import process
 from archon.sandbox.outcome import Kind, Limits, Outcome
-from archon.sandbox.rlimits import restrain
 from archon.sandbox.values import UnfitValueError, as_json
 
 GRACE_SECONDS = 0.5
 """After the time limit: so long has the interpreter to stop by itself before it is killed."""
 
-SCRIPT = "program.py"
+_PROGRAM = "<python-input-0>"
+"""What the interpreter calls the first piece of a session; later ones are not the program's."""
 _MAX_ERROR = 500
 _POLICY: OSPolicy = {
     "datetime": datetime(2000, 1, 1),
@@ -87,25 +88,28 @@ class Workers:
         ------
         SandboxError : no process can be started.
         """
-        async with AsyncExitStack() as stack:
-            try:
-                await self._pool.__aenter__()
-                checkout = await stack.enter_async_context(
-                    self._pool.checkout(
-                        script_name=SCRIPT,
-                        limits={
-                            "max_feed_duration_secs": limits.seconds,
-                            "max_memory": limits.memory_bytes,
-                        },
-                        os_policy=_POLICY,
-                    )
-                )
-            except (MontyError, RuntimeError, OSError) as error:
-                raise SandboxError(f"no process can be started for a program: {error}") from None
-            pid = checkout.worker_pid
-            if pid is not None:
-                restrain(pid, limits)
+        checkout = self._pool.checkout(
+            limits={
+                "max_feed_duration_secs": limits.seconds,
+                "max_memory": limits.memory_bytes,
+            },
+            os_policy=_POLICY,
+        )
+        try:
+            await self._pool.__aenter__()
+            await checkout.__aenter__()
+        except (MontyError, RuntimeError, OSError) as error:
+            raise SandboxError(f"no process can be started for a program: {error}") from None
+        pid = checkout.worker_pid
+        assert pid is not None
+        try:
+            process.bind(pid, limits)
             yield Session(checkout, limits)
+        finally:
+            try:
+                await checkout.__aexit__(None, None, None)
+            finally:
+                await process.end(pid)
 
     async def aclose(self) -> None:
         """Start no more processes."""
@@ -129,7 +133,9 @@ class Session:
         inputs : variables that are set before.
         """
         return self._too_long(code) or await self.attempt(
-            self._checkout.feed_run(code, inputs=dict(inputs or {}), print_callback=self._printed)
+            lambda: self._checkout.feed_run(
+                code, inputs=dict(inputs or {}), print_callback=self._printed
+            )
         )
 
     async def start(self, code: str) -> Reply:
@@ -138,15 +144,15 @@ class Session:
         The value is what ``pydantic_monty`` calls a snapshot, or a ``MontyComplete``.
         """
         return self._too_long(code) or await self.attempt(
-            self._checkout.feed_start(code, print_callback=self._printed)
+            lambda: self._checkout.feed_start(code, print_callback=self._printed)
         )
 
-    async def attempt(self, call: Awaitable[Any]) -> Reply:
+    async def attempt(self, call: Callable[[], Awaitable[Any]]) -> Reply:
         """What comes of a call of the interpreter within what is left of the limits."""
-        task = asyncio.ensure_future(call)
         loop = asyncio.get_running_loop()
-        self._printed.on_full = lambda: loop.call_soon_threadsafe(task.cancel)
         try:
+            task = asyncio.ensure_future(call())
+            self._printed.on_full = lambda: loop.call_soon_threadsafe(task.cancel)
             async with asyncio.timeout_at(self._deadline):
                 reply = Reply("ok", await task)
         except (MontySyntaxError, MontyRuntimeError) as error:
@@ -193,7 +199,7 @@ class Session:
         for beginning, kind in _PASSED_LIMITS:
             if text.startswith(beginning):
                 return self._passed(kind)
-        lines = [frame.line for frame in error.traceback() if frame.filename == SCRIPT]
+        lines = [frame.line for frame in error.traceback() if frame.filename == _PROGRAM]
         place = f" (line {lines[-1]})" if lines else ""
         return Reply("error", error=text[:_MAX_ERROR] + place, exception=error.exception())
 
