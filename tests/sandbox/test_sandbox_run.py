@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 from typical_programs import SUPPORTED, UNSUPPORTED
 
-from archon.errors import SandboxError
+from archon.errors import MissingExtraError, SandboxError
 from archon.sandbox import Kind, Limits, Outcome, Sandbox
 
 
@@ -151,3 +153,16 @@ async def test_a_sandbox_that_starts_no_process_says_so(monkeypatch: pytest.Monk
     monkeypatch.setenv("MONTY_BIN", "/nowhere/monty")
     with pytest.raises(SandboxError, match="no process can be started"):
         await Sandbox(max_processes=1).run("1")
+
+
+def test_a_missing_interpreter_is_the_users_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pydantic_monty", None)
+    with pytest.raises(MissingExtraError, match=r"archon-inference\[sandbox\]"):
+        Sandbox()
+
+
+def test_a_missing_program_file_is_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr("pydantic_monty._binary._script_dirs", list)
+    with pytest.raises(MissingExtraError, match=r"archon-inference\[sandbox\]"):
+        Sandbox()
