@@ -13,7 +13,7 @@ from sandbox_doubles import SHORT
 
 from archon.sandbox import Limits, Sandbox
 
-LIMITS = Limits(seconds=0.5, memory_bytes=32 << 20, output_bytes=10_000)
+LIMITS = Limits(seconds=0.3, memory_bytes=32 << 20, output_bytes=10_000)
 PATIENCE_SECONDS = 20
 """Of a busy machine; without a limit these programs would take for ever."""
 
