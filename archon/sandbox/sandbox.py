@@ -1,16 +1,18 @@
-"""The sandbox: programs and tests to outcomes, in a bounded number of processes."""
+"""The sandbox: programs and tests to outcomes, a bounded number at a time."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from archon.errors import SandboxError, require
 from archon.sandbox.outcome import Checked, Limits, Outcome
+from archon.sandbox.slots import Slots
 from archon.sandbox.values import Json, is_function
 
 if TYPE_CHECKING:
@@ -27,20 +29,19 @@ class Sandbox:
 
     Parameters
     ----------
-    max_processes : programs at a time, by default one a processor; others wait. Tests run in as
-        many processes again.
+    max_programs : programs and tests at a time, by default one a processor; others wait. A test
+        has two processes.
 
     Raises
     ------
     MissingExtraError : the interpreter is not installed.
     """
 
-    def __init__(self, max_processes: int | None = None) -> None:
+    def __init__(self, max_programs: int | None = None) -> None:
         require("pydantic_monty", "sandbox")
         from archon.sandbox.session import Workers
 
-        count = max_processes or os.cpu_count() or 1
-        self._programs, self._courts = Workers(count), Workers(count)
+        self._workers, self._slots = Workers(), Slots(max_programs or os.cpu_count() or 1)
         self._closed = False
 
     async def __aenter__(self) -> Self:
@@ -57,8 +58,6 @@ class Sandbox:
     async def aclose(self) -> None:
         """Take no more programs; those that run go on to their end or their limits."""
         self._closed = True
-        await self._programs.aclose()
-        await self._courts.aclose()
 
     async def run(
         self,
@@ -77,8 +76,7 @@ class Sandbox:
         ------
         SandboxError : no process can be started, or the sandbox is closed.
         """
-        self._check_open()
-        async with self._programs.session(limits) as session:
+        async with self._turn(), self._workers.session(limits) as session:
             return session.outcome(await session.feed(code, inputs))
 
     async def run_program(self, code: str, *, limits: Limits = DEFAULT_LIMITS) -> Outcome:
@@ -96,8 +94,7 @@ class Sandbox:
         ------
         SandboxError : no process can be started, or the sandbox is closed.
         """
-        self._check_open()
-        async with self._programs.session(limits) as session:
+        async with self._turn(), self._workers.session(limits) as session:
             reply = await session.feed(code)
             if reply.kind == "ok":
                 reply = await _answer(session, reply)
@@ -129,17 +126,21 @@ class Sandbox:
         from archon.sandbox.judge import judge
 
         async with (
-            self._programs.session(limits) as program,
-            self._courts.session(limits) as court,
+            self._turn(),
+            self._workers.session(limits) as program,
+            self._workers.session(limits) as court,
         ):
             reply = await program.feed(code)
             if reply.kind == "ok":
                 reply = await judge(test, program, court)
             return program.outcome(reply)
 
-    def _check_open(self) -> None:
-        if self._closed:
-            raise SandboxError("the sandbox is closed")
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        async with self._slots:
+            if self._closed:
+                raise SandboxError("the sandbox is closed")
+            yield
 
 
 async def _answer(session: Session, run: Reply) -> Reply:

@@ -34,6 +34,9 @@ from archon.sandbox.values import UnfitValueError, as_json
 GRACE_SECONDS = 0.5
 """After the time limit: so long has the interpreter to stop by itself before it is killed."""
 
+_UNBOUNDED = 1 << 20
+"""Processes that the pool allows: ours are counted before (``slots.py``), for a call that waits in
+the pool cannot be cancelled without leaving a process behind."""
 _PROGRAM = "<python-input-0>"
 """What the interpreter calls the first piece of a session; later ones are not the program's."""
 _MAX_ERROR = 500
@@ -62,18 +65,18 @@ class Reply:
 
 
 class Workers:
-    """Starts worker processes, each for one session; further sessions wait for one to end.
+    """Starts worker processes, each for one session.
 
     Raises
     ------
     MissingExtraError : the interpreter's program file is not installed.
     """
 
-    def __init__(self, max_processes: int) -> None:
+    def __init__(self) -> None:
         try:
             self._pool = AsyncMonty(
                 min_processes=0,
-                max_processes=max_processes,
+                max_processes=_UNBOUNDED,
                 max_checkouts_per_worker=1,
                 feed_duration_limit_grace=GRACE_SECONDS,
             )
@@ -95,25 +98,42 @@ class Workers:
             },
             os_policy=_POLICY,
         )
+        pid = None
         try:
-            await self._pool.__aenter__()
-            await checkout.__aenter__()
-        except (MontyError, RuntimeError, OSError) as error:
-            raise SandboxError(f"no process can be started for a program: {error}") from None
-        pid = checkout.worker_pid
-        assert pid is not None
-        try:
+            await self._start(checkout)
+            pid = checkout.worker_pid
+            assert pid is not None
             process.bind(pid, limits)
             yield Session(checkout, limits)
         finally:
+            pid = pid or checkout.worker_pid
             try:
                 await checkout.__aexit__(None, None, None)
             finally:
-                await process.end(pid)
+                if pid is not None:
+                    await process.end(pid)
 
-    async def aclose(self) -> None:
-        """Start no more processes."""
-        await self._pool.__aexit__(None, None, None)
+    async def _start(self, checkout: AsyncMontySession) -> None:
+        try:
+            await self._pool.__aenter__()
+            await _to_its_end(checkout.__aenter__())
+        except (MontyError, RuntimeError, OSError) as error:
+            raise SandboxError(f"no process can be started for a program: {error}") from None
+
+
+async def _to_its_end(call: Awaitable[object]) -> None:
+    """Await a call that is not cut off when the caller is cancelled.
+
+    A start that is cut off leaves its process to nobody. It takes milliseconds.
+    """
+    task = asyncio.ensure_future(call)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()
+        raise
 
 
 class Session:

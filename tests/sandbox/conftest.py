@@ -8,4 +8,4 @@ from archon.sandbox import Sandbox
 @pytest.fixture(scope="session")
 def sandbox() -> Sandbox:
     """One for all tests, each of which has an event loop of its own."""
-    return Sandbox(max_processes=2)
+    return Sandbox(max_programs=2)

@@ -70,6 +70,19 @@ async def test_a_run_that_waits_can_be_cancelled(sandbox: Sandbox) -> None:
     assert (await sandbox.run("1")).value == 1
 
 
+async def test_runs_cancelled_at_any_moment_leave_nothing(sandbox: Sandbox) -> None:
+    held = []
+    for number in range(120):
+        run = asyncio.create_task(sandbox.run(ENDLESS))
+        await asyncio.sleep(number % 30 * 0.0003)
+        run.cancel()
+        held.append(run)
+    await asyncio.wait(held)
+    assert not workers()
+    assert [(await sandbox.run("1")).value for _ in range(3)] == [1, 1, 1]
+    await until(lambda: not zombies())
+
+
 @pytest.mark.parametrize(("name", "kind"), [("SIGKILL", "killed"), ("SIGSTOP", "timeout")])
 async def test_a_process_may_die_or_hang(sandbox: Sandbox, name: str, kind: str) -> None:
     run = asyncio.create_task(sandbox.run(ENDLESS, limits=Limits(seconds=1)))

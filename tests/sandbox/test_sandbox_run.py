@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 
 import pytest
+from sandbox_doubles import SHORT
 from typical_programs import SUPPORTED, UNSUPPORTED
 
 from archon.errors import MissingExtraError, SandboxError
@@ -143,16 +145,27 @@ async def test_output_is_cut_where_the_limit_is(sandbox: Sandbox) -> None:
 
 
 async def test_a_closed_sandbox_refuses_programs() -> None:
-    async with Sandbox(max_processes=1) as sandbox:
+    async with Sandbox(max_programs=1) as sandbox:
         assert await sandbox.run("1") == Outcome("ok", 1, seconds=pytest.approx(0, abs=60))
     with pytest.raises(SandboxError, match="closed"):
         await sandbox.run("1")
 
 
+async def test_a_program_that_waits_for_a_closed_sandbox_is_refused() -> None:
+    sandbox = Sandbox(max_programs=1)
+    runs = [asyncio.create_task(sandbox.run("while True: pass", limits=SHORT)) for _ in range(2)]
+    await asyncio.sleep(0)
+    await sandbox.aclose()
+    first, second = await asyncio.gather(*runs, return_exceptions=True)
+    assert isinstance(first, Outcome)
+    assert first.kind == "timeout"
+    assert isinstance(second, SandboxError)
+
+
 async def test_a_sandbox_that_starts_no_process_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MONTY_BIN", "/nowhere/monty")
     with pytest.raises(SandboxError, match="no process can be started"):
-        await Sandbox(max_processes=1).run("1")
+        await Sandbox(max_programs=1).run("1")
 
 
 def test_a_missing_interpreter_is_the_users_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
