@@ -104,7 +104,7 @@ CHEATS = {
         "    def __eq__(self, other):\n        return True"
     ),
     "patched builtins": (
-        "abs = round = len = sum = lambda *_: 49\nbool = lambda x: True\n"
+        "round = len = sum = lambda *_: 49\nabs = lambda x: 0\nbool = lambda x: True\n"
         "def isinstance(a, b):\n    return True\ndef solution(n):\n    return 0"
     ),
     "a patched type": (
@@ -144,6 +144,9 @@ async def test_a_cheat_passes_no_test(sandbox: Sandbox, cheat: str) -> None:
         "assert solution(7) == 49",
         "assert not solution(7) != 49",
         "assert solution(7) in [49]",
+        "assert round(solution(7)) == 49",
+        "assert abs(solution(7) - 49) < 0.5",
+        "assert len(solution(7) * [0]) == 49",
     ]
     checked = await sandbox.check(CHEATS[cheat], tests, limits=SHORT)
     assert checked.num_passed == 0
