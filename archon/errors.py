@@ -12,6 +12,7 @@
     ├── LMError                 a language model did not answer (retryable or not)
     │   └── UnsupportedError    the request asks for something that this model cannot do
     ├── NodeError               a node failed while a question ran (names the node, keeps the cause)
+    ├── SandboxError            a program of a model cannot be run (its own failure is no error)
     ├── BudgetError             a question has used up its tokens, calls or seconds
     ├── ScoringError            an answer or a target cannot be scored
     ├── StorageError            the disk does not take or give what it should
@@ -111,6 +112,10 @@ class NodeError(ArchonError):
     def __init__(self, node: str, cause: BaseException) -> None:
         self.node = node
         super().__init__(f"node {node!r}: {cause}")
+
+
+class SandboxError(ArchonError):
+    """The sandbox cannot run a program; what goes wrong in a program that runs is its outcome."""
 
 
 class BudgetError(ArchonError):

@@ -61,7 +61,7 @@ WITHOUT_EXTRAS = """
 import sys
 
 HIDDEN = ("torch", "tokenizers", "huggingface_hub", "datasets", "reasoning_gym", "scipy",
-          "starlette", "uvicorn", "jinja2", "numpy", "llguidance")
+          "starlette", "uvicorn", "jinja2", "numpy", "llguidance", "pydantic_monty")
 
 class Hide:
     def find_spec(self, name, path=None, target=None):

@@ -1,0 +1,160 @@
+"""The sandbox: programs and tests to outcomes, a bounded number at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from archon.errors import SandboxError, require
+from archon.sandbox.outcome import Checked, Limits, Outcome
+from archon.sandbox.slots import Slots
+from archon.sandbox.values import Json, is_function
+
+if TYPE_CHECKING:
+    from archon.sandbox.session import Reply, Session
+
+DEFAULT_LIMITS = Limits()
+
+
+class Sandbox:
+    """Runs programs, each in a process that ends with it; at rest there is no process.
+
+    Every method may be called from any number of event loops. Cancelling a call kills its
+    processes at once.
+
+    Parameters
+    ----------
+    max_programs : programs and tests at a time, by default one a processor; others wait. A test
+        has two processes.
+
+    Raises
+    ------
+    MissingExtraError : the interpreter is not installed.
+    """
+
+    def __init__(self, max_programs: int | None = None) -> None:
+        require("pydantic_monty", "sandbox")
+        from archon.sandbox.session import Workers
+
+        self._workers, self._slots = Workers(), Slots(max_programs or os.cpu_count() or 1)
+        self._closed = False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Take no more programs; those that run go on to their end or their limits."""
+        self._closed = True
+
+    async def run(
+        self,
+        code: str,
+        *,
+        inputs: Mapping[str, Json] | None = None,
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> Outcome:
+        """Run a program; the value is that of its last statement, if that is an expression.
+
+        Parameters
+        ----------
+        inputs : variables that the program finds set.
+
+        Raises
+        ------
+        SandboxError : no process can be started, or the sandbox is closed.
+        """
+        async with self._turn(), self._workers.session(limits) as session:
+            return session.outcome(await session.feed(code, inputs))
+
+    async def run_program(self, code: str, *, limits: Limits = DEFAULT_LIMITS) -> Outcome:
+        """Run a program that answers a question; the value is its answer.
+
+        That is the first of these that is there and not None:
+
+        1. what ``solution()`` returns, if the program defines a function of that name that can be
+           called without arguments;
+        2. the value of its last statement, if that is an expression;
+        3. the variable ``answer``;
+        4. the last line that is not empty of what it printed, as text.
+
+        Raises
+        ------
+        SandboxError : no process can be started, or the sandbox is closed.
+        """
+        async with self._turn(), self._workers.session(limits) as session:
+            reply = await session.feed(code)
+            if reply.kind == "ok":
+                reply = await _answer(session, reply)
+            return session.outcome(reply)
+
+    async def check(
+        self, code: str, tests: Sequence[str], *, limits: Limits = DEFAULT_LIMITS
+    ) -> Checked:
+        """Run tests, pieces of code such as ``assert solution(3) == 9``, against a program.
+
+        Every test meets the program freshly run, judges it from a process of its own
+        (``archon.sandbox.judge``), and is counted by itself. The limits hold for each run.
+
+        Raises
+        ------
+        SandboxError : no process can be started, or the sandbox is closed.
+        """
+        program = await self.run(code, limits=limits)
+        if program.kind not in ("ok", "output"):  # a large last value does no harm to its functions
+            return Checked(program, (program,) * len(tests))
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self._test(code, test, limits)) for test in tests]
+        except* SandboxError as failures:
+            raise SandboxError(str(failures.exceptions[0])) from None
+        return Checked(program, tuple(task.result() for task in tasks))
+
+    async def _test(self, code: str, test: str, limits: Limits) -> Outcome:
+        from archon.sandbox.judge import judge
+
+        async with (
+            self._turn(),
+            self._workers.session(limits) as program,
+            self._workers.session(limits) as court,
+        ):
+            reply = await program.feed(code)
+            if reply.kind == "ok":
+                reply = await judge(test, program, court)
+            return program.outcome(reply)
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        async with self._slots:
+            if self._closed:
+                raise SandboxError("the sandbox is closed")
+            yield
+
+
+async def _answer(session: Session, run: Reply) -> Reply:
+    """The answer of a program that has run to its end."""
+    solution = await session.feed("solution")
+    if is_function(solution.value):
+        called = await session.feed("solution()")
+        needs_arguments = (called.error or "").startswith("TypeError: solution() missing ")
+        if not needs_arguments and (called.kind != "ok" or called.value is not None):
+            return called
+    if run.value is not None:
+        return run
+    answer = await session.feed("answer")
+    if answer.kind == "ok" and answer.value is not None and not is_function(answer.value):
+        return answer
+    lines = session.printed.strip().splitlines()
+    return replace(run, value=lines[-1].strip() if lines else None)
