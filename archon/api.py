@@ -38,6 +38,7 @@ from archon.graph.sync import run_sync
 from archon.lm.base import LM
 from archon.lm.lazy import LazyLM, shared_lm
 from archon.lm.pool import DrawPool
+from archon.lm.reward import RewardLM, RewardModel
 from archon.spec.architecture import ArchitectureRef, ArchitectureSpec, RoleModel
 from archon.spec.messages import json_path, shown, suggestion
 from archon.spec.model import ModelCard
@@ -50,8 +51,9 @@ from archon.spec.reader import (
 )
 from archon.types import Example
 
-ModelChoice = str | os.PathLike[str] | dict[str, Any] | LM
-"""A card's name, its path, a card or ``{"architecture": NAME}`` as a dict, or an app's own LM."""
+ModelChoice = str | os.PathLike[str] | dict[str, Any] | LM | RewardModel
+"""A card's name, its path, a card or ``{"architecture": NAME}`` as a dict, or an app's own LM or
+reward model."""
 BenchmarkChoice = Reference | PythonReference
 """A benchmark card's name, its path, a card as a dict, or a benchmark made in Python."""
 
@@ -322,7 +324,7 @@ class Loader:
             return ArchitectureLM(self.architecture(model["architecture"]))
         if isinstance(model, str | os.PathLike | dict):
             return self.model(model)
-        return model
+        return model if isinstance(model, LM) else RewardLM(model)
 
 
 def _check_roles(wanted: Iterable[str], there: Collection[str], where: str) -> None:

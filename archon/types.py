@@ -298,6 +298,9 @@ class Candidate:
     """The answer read from the text, in canonical form (``archon.answers``); None if none."""
     parents: tuple[CandidateId, ...] = ()
     annotations: tuple[Annotation, ...] = field(default=())
+    mean_logprob: float | None = None
+    """Mean log-probability of its tokens under the model that wrote it, in nats; None where it
+    was not asked for, or the text has no tokens."""
 
     def annotated(self, *annotations: Annotation) -> Candidate:
         """The same candidate with more annotations."""

@@ -19,10 +19,11 @@ from archon.graph.models import Models, ModelUse, NestedLM
 from archon.graph.nodes.base import GraphNode
 from archon.graph.nodes.table import make_asking_node, make_node
 from archon.graph.prompts.builder import Prompt
+from archon.graph.prompts.templates import PUTS_QUESTION, prompt_kind
 from archon.graph.sync import run_sync
 from archon.graph.trace import Trace
 from archon.lm.base import LM
-from archon.spec.architecture import ArchitectureSpec, GeneratorNode, ModelNode
+from archon.spec.architecture import ArchitectureSpec, ModelNode
 from archon.spec.common import PromptSpec
 from archon.spec.messages import json_path
 from archon.spec.model import ModelCard
@@ -84,7 +85,7 @@ class Architecture:
         self._prompts: dict[str, Prompt] = {}
         self._nodes: dict[str, GraphNode] = {}
         for name, node in graph.spec.nodes.items():
-            if isinstance(node, ModelNode):
+            if isinstance(node, ModelNode) and node.model is not None:
                 is_nested = isinstance(lms[node.model], NestedLM)
                 spec = _prompt_spec(node, cards.get(node.model), is_nested)
                 self._prompts[name] = _build_prompt(name, node, spec, base_dir)
@@ -251,13 +252,13 @@ class Architecture:
 
 
 def _prompt_spec(node: AskingNode, card: ModelCard | None, is_nested: bool) -> PromptSpec:
-    """The node's own prompt, else its card's for a generator, else the default.
+    """The node's own prompt, else its card's where it puts the question, else the default.
 
     A prompt of the node's that brings no wording, but shots for instance, takes the card's
     wording. An architecture is sent the bare question, which it words for its own nodes.
     """
     own = node.prompt
-    if not isinstance(node, GeneratorNode):
+    if prompt_kind(node.type, getattr(node, "method", "")) not in PUTS_QUESTION:
         return own or _DEFAULT_PROMPT
     if is_nested and own is None:
         return _BARE_PROMPT
@@ -270,9 +271,9 @@ def _prompt_spec(node: AskingNode, card: ModelCard | None, is_nested: bool) -> P
 
 
 def _build_prompt(name: str, node: AskingNode, spec: PromptSpec, base_dir: Path | None) -> Prompt:
-    path = _prompt_path(name)
+    path, kind = _prompt_path(name), prompt_kind(node.type, getattr(node, "method", ""))
     try:
-        return Prompt(spec, node.type, reads_candidates=bool(node.inputs), base_dir=base_dir)
+        return Prompt(spec, kind, reads_candidates=bool(node.inputs), base_dir=base_dir)
     except GraphError as error:
         raise GraphError(error.reason, path=path) from None
     except SpecError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from statistics import fmean
 
 from archon.answers import read_answer
 from archon.types import AnswerKind, Candidate, CandidateId, Completion
@@ -22,6 +23,7 @@ def from_completions(
             completion.text,
             read_answer(completion.text, answer),
             parents,
+            mean_logprob=fmean(completion.logprobs) if completion.logprobs else None,
         )
         for completion in completions
     ]

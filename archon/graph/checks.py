@@ -7,14 +7,19 @@ no_duplicate_input    no node lists an input twice
 no_cycle              the edges form no cycle
 output_exists         the output names a node
 reaches_output        every node is on a way to the output
+model_given           a node names a model exactly where its method asks one (``MODEL_FREE``)
 model_exists          every model role is declared in ``models``
 arity                 only a generator may have no inputs
 capabilities          a node's model can do what its method asks (``REQUIRED_CAPABILITIES``)
 critiques_exist       ``use_critiques: true`` has a critic upstream whose critiques arrive; a fuser
                       passes none on, as a fused candidate carries none of its parents' annotations
+parameters_apply      a parameter is given only where its method reads it
+scores_exist          every candidate that is weighed by its score has one
+likelihoods_exist     every candidate that is weighed by its likelihood is written by a model that
+                      returns log-probabilities
 when_has_inputs       a node with ``when`` has inputs to judge
-template_exists       a prompt's template is one of those for the node's type
-prompt_fields         a prompt's own text contains ``{question}`` and, but for a generator,
+template_exists       a prompt's template is one of those for the node's type and method
+prompt_fields         a prompt's own text contains ``{question}`` and, where candidates are shown,
                       ``{candidates}``; and no word in braces that nothing fills
 ====================  ============================================================================
 
@@ -29,10 +34,13 @@ from dataclasses import dataclass
 
 import networkx as nx
 
-from archon.graph.prompts.builder import FIELDS
-from archon.graph.prompts.templates import TEMPLATES
+from archon.graph.lineage import reads_likelihoods, scored, writers
+from archon.graph.prompts.builder import needed_fields, usable_fields
+from archon.graph.prompts.templates import SCORES_REPLIES, TEMPLATES, kind_name, prompt_kind
 from archon.graph.prompts.wording import Wording
+from archon.lm.reward import REWARD
 from archon.spec.architecture import (
+    AnyNode,
     ArchitectureSpec,
     CriticNode,
     FuserNode,
@@ -40,19 +48,33 @@ from archon.spec.architecture import (
     ModelNode,
     RankerNode,
     VerifierNode,
+    VoteNode,
+    role_of,
 )
 from archon.spec.messages import shown, suggestion
 
 REQUIRED_CAPABILITIES: Mapping[tuple[str, str], frozenset[str]] = {
     ("critic", "reason"): frozenset({"chat"}),
     ("ranker", "listwise"): frozenset({"chat"}),
+    ("ranker", "pairwise"): frozenset({"chat"}),
+    ("ranker", "logit"): frozenset({"chat", "choices"}),
+    ("ranker", "likelihood"): frozenset({"choices"}),
+    ("ranker", "reward"): frozenset({"reward"}),
     ("fuser", ""): frozenset({"chat"}),
     ("verifier", "reason"): frozenset({"chat"}),
+    ("verifier", "logit"): frozenset({"chat", "choices"}),
+    ("verifier", "reward"): frozenset({"reward"}),
 }
 """(Type, method) → capabilities that the node's model must have; what is not listed needs none.
 
-A generator continues its prompt, which a base model can do, too. The others give instructions.
+A generator continues its prompt, which a base model can do, too. The others give instructions, but
+for those that score texts as they are.
 """
+
+MODEL_FREE: Mapping[tuple[str, str], bool] = {
+    ("ranker", "likelihood"): True,
+}
+"""(Type, method) that works without a model → whether it can use one, too."""
 
 AskingNode = GeneratorNode | CriticNode | RankerNode | FuserNode | VerifierNode
 
@@ -88,11 +110,11 @@ class Wiring:
         )
         return cls(spec, capabilities, edges)
 
-    def model_nodes(self) -> Iterator[tuple[str, AskingNode]]:
-        """The nodes that ask a model, with their ids."""
+    def model_nodes(self) -> Iterator[tuple[str, AskingNode, str]]:
+        """The nodes that ask a model, with their ids before them and their roles behind."""
         for node_id, node in self.spec.nodes.items():
-            if isinstance(node, ModelNode):
-                yield node_id, node
+            if isinstance(node, ModelNode) and node.model is not None:
+                yield node_id, node, node.model
 
 
 Rule = Callable[[Wiring], Iterable[Violation]]
@@ -164,29 +186,54 @@ def arity(wiring: Wiring) -> Iterator[Violation]:
 # ---------------------------------------------------------------------------------------- models
 
 
+def model_given(wiring: Wiring) -> Iterator[Violation]:
+    for node_id, node in wiring.spec.nodes.items():
+        if not isinstance(node, ModelNode):
+            continue
+        how = (node.type, getattr(node, "method", ""))
+        if node.model is not None:
+            if not MODEL_FREE.get(how, True):
+                reason = f"{_method_name(node)} asks no model"
+                yield Violation(reason, ("nodes", node_id, "model"))
+        elif how not in MODEL_FREE:
+            yield Violation(f"{_method_name(node)} needs a model", ("nodes", node_id, "model"))
+        else:
+            for key in ("prompt", "sampling"):
+                if getattr(node, key) is not None:
+                    reason = f"without a model, nothing reads the {key}"
+                    yield Violation(reason, ("nodes", node_id, key))
+
+
 def model_exists(wiring: Wiring) -> Iterator[Violation]:
     roles = wiring.spec.models
-    for node_id, node in wiring.model_nodes():
-        if node.model not in roles:
-            reason = f"no role {shown(node.model)} in models{suggestion(node.model, roles)}"
+    for node_id, _, role in wiring.model_nodes():
+        if role not in roles:
+            reason = f"no role {shown(role)} in models{suggestion(role, roles)}"
             yield Violation(reason, ("nodes", node_id, "model"))
 
 
 def capabilities(wiring: Wiring) -> Iterator[Violation]:
-    for node_id, node in wiring.model_nodes():
-        method = getattr(node, "method", "")
-        has = wiring.capabilities.get(node.model)
+    for node_id, node, role in wiring.model_nodes():
+        has = wiring.capabilities.get(role)
         if has is None:
             continue
         if node.sampling is not None and node.sampling.beams and "beams" not in has:
-            reason = f"the model of role {shown(node.model)} has no beam search"
+            reason = f"the model of role {shown(role)} has no beam search"
             yield Violation(reason, ("nodes", node_id, "sampling", "beams"))
-        missing = REQUIRED_CAPABILITIES.get((node.type, method), frozenset()) - has
-        if missing:
-            what = f"the method {shown(method)} of a {node.type}" if method else f"a {node.type}"
-            lacking = ", ".join(sorted(missing))
-            reason = f"the model of role {shown(node.model)} lacks what {what} needs: {lacking}"
+        needed = REQUIRED_CAPABILITIES.get((node.type, getattr(node, "method", "")), frozenset())
+        if needed - has:
+            lacking = ", ".join(sorted(needed - has))
+            what = f"{_method_name(node)} needs: {lacking}"
+            reason = f"the model of role {shown(role)} lacks what {what}"
             yield Violation(reason, ("nodes", node_id, "model"))
+        elif has == REWARD and needed != REWARD:
+            reason = f"the model of role {shown(role)} is a reward model, which writes no text"
+            yield Violation(reason, ("nodes", node_id, "model"))
+
+
+def _method_name(node: AnyNode) -> str:
+    method = getattr(node, "method", "")
+    return f"the method {shown(method)} of a {node.type}" if method else f"a {node.type}"
 
 
 # ------------------------------------------------------------------------------ what nodes read
@@ -205,6 +252,45 @@ def critiques_exist(wiring: Wiring) -> Iterator[Violation]:
             yield Violation(reason, ("nodes", node_id, "use_critiques"))
 
 
+def parameters_apply(wiring: Wiring) -> Iterator[Violation]:
+    for node_id, node in wiring.spec.nodes.items():
+        if isinstance(node, VerifierNode) and node.threshold is not None:
+            path = ("nodes", node_id, "threshold")
+            if node.method == "reason":
+                yield Violation(f"{_method_name(node)} gives no scores to hold against it", path)
+            if node.method == "logit" and not 0 <= node.threshold <= 1:
+                yield Violation("a probability is between 0 and 1", path)
+        if isinstance(node, RankerNode) and node.use_critiques is not None:
+            path = ("nodes", node_id, "use_critiques")
+            if prompt_kind(node.type, node.method) in SCORES_REPLIES:
+                yield Violation(f"{_method_name(node)} reads no critiques", path)
+
+
+def scores_exist(wiring: Wiring) -> Iterator[Violation]:
+    nodes = wiring.spec.nodes
+    have_scores = scored(wiring.spec, wiring.edges)
+    for node_id, node in nodes.items():
+        if isinstance(node, VoteNode) and node.weight == "score":
+            for i, source in enumerate(node.inputs):
+                if source not in have_scores:
+                    reason = f"candidates may come from {shown(source)} that nothing has scored"
+                    yield Violation(reason, _input(node_id, i))
+
+
+def likelihoods_exist(wiring: Wiring) -> Iterator[Violation]:
+    nodes = wiring.spec.nodes
+    for node_id, node in nodes.items():
+        if not reads_likelihoods(node):
+            continue
+        key = "weight" if isinstance(node, VoteNode) else "method"
+        for writer in writers(wiring.spec, node_id):
+            role = role_of(nodes[writer])
+            has = wiring.capabilities.get(role or "")
+            if has is not None and "logprobs" not in has:
+                reason = f"the model of role {shown(role)}, which writes for {shown(writer)}, lacks"
+                yield Violation(f"{reason} logprobs", ("nodes", node_id, key))
+
+
 def when_has_inputs(wiring: Wiring) -> Iterator[Violation]:
     for node_id, node in wiring.spec.nodes.items():
         if node.when is not None and not node.inputs:
@@ -214,24 +300,25 @@ def when_has_inputs(wiring: Wiring) -> Iterator[Violation]:
 
 
 def template_exists(wiring: Wiring) -> Iterator[Violation]:
-    for node_id, node in wiring.model_nodes():
+    for node_id, node, _ in wiring.model_nodes():
         name = None if node.prompt is None else node.prompt.template
-        templates = TEMPLATES[node.type]
+        kind = prompt_kind(node.type, getattr(node, "method", ""))
+        templates = TEMPLATES[kind]
         if name is not None and name not in templates:
-            reason = f"no template {shown(name)} for a {node.type}{suggestion(name, templates)}"
+            hint = suggestion(name, templates)
+            reason = f"no template {shown(name)} for a {kind_name(kind)}{hint}"
             yield Violation(reason, ("nodes", node_id, "prompt", "template"))
 
 
 def prompt_fields(wiring: Wiring) -> Iterator[Violation]:
-    for node_id, node in wiring.model_nodes():
+    for node_id, node, _ in wiring.model_nodes():
         if node.prompt is None or node.prompt.text is None:
             continue
-        reads_candidates = not isinstance(node, GeneratorNode)
-        needed = ("question", "candidates") if reads_candidates else ("question",)
-        usable = FIELDS if node.inputs else ("question",)
+        kind = prompt_kind(node.type, getattr(node, "method", ""))
+        usable = usable_fields(kind, bool(node.inputs))
         found = Wording(node.prompt.text).fields
         path = ("nodes", node_id, "prompt", "text")
-        for name in needed:
+        for name in needed_fields(kind):
             if name not in found:
                 yield Violation(f"the text does not contain {{{name}}}", path)
         for name in sorted(found.difference(usable)):
@@ -250,10 +337,14 @@ RULES: tuple[Rule, ...] = (
     no_cycle,
     output_exists,
     reaches_output,
+    model_given,
     model_exists,
     arity,
     capabilities,
     critiques_exist,
+    parameters_apply,
+    scores_exist,
+    likelihoods_exist,
     when_has_inputs,
     template_exists,
     prompt_fields,

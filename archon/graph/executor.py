@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 
-from archon.errors import BudgetError, LMError, NodeError
+from archon.errors import BudgetError, LMError, NodeError, UnsupportedError
 from archon.graph.budget import Meter
 from archon.graph.build import Graph
 from archon.graph.candidates import join
@@ -16,6 +16,7 @@ from archon.graph.models import ModelUse
 from archon.graph.nodes.base import GraphNode
 from archon.graph.trace import CallTrace, NodeTrace, Trace
 from archon.lm.concurrency import run_all
+from archon.lm.reward import RewardModel
 from archon.types import (
     AnswerKind,
     Candidate,
@@ -123,6 +124,10 @@ class Context:
         self._constraint = run.constraint if is_output else None
         self._on_event = None if run.on_event is None else self._relay
 
+    def can(self, capability: str) -> bool:
+        """See ``NodeContext.can``."""
+        return capability in self._run.uses[self._node].lm.capabilities
+
     async def ask(
         self,
         messages: tuple[Message, ...],
@@ -130,6 +135,7 @@ class Context:
         *,
         answer: AnswerKind = "text",
         form: Constraint | None = None,
+        choices: tuple[str, ...] | None = None,
     ) -> list[Completion]:
         """See ``NodeContext.ask``.
 
@@ -148,7 +154,9 @@ class Context:
             first_draw=use.draws.start(run.index),
             seed=run.seed,
             sampling=use.sampling,
+            choices=choices,
             constraint=constraint,
+            logprobs=use.logprobs,
             answer=answer,
             hold=run.hold,
         )
@@ -169,6 +177,22 @@ class Context:
             )
         )
         return completions
+
+    async def reward(self, messages: tuple[Message, ...], texts: Sequence[str]) -> list[float]:
+        """See ``NodeContext.reward``.
+
+        Raises
+        ------
+        LMError : the model gave none.
+        """
+        lm = self._run.uses[self._node].lm
+        if not isinstance(lm, RewardModel):
+            raise UnsupportedError("the node's model is no reward model")
+        return await lm.score(messages, texts)
+
+    def drop(self, candidates: Sequence[Candidate]) -> None:
+        """See ``NodeContext.drop``."""
+        self._trace.dropped += tuple(candidates)
 
     def _relay(self, event: Event) -> None:
         """Pass an event of the model on, under the name of this node."""

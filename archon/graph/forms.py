@@ -6,6 +6,7 @@ default templates ask for the same lines in words.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from archon.types import Constraint, FreeText
@@ -28,8 +29,13 @@ def _free_text(label: str, longest: str) -> FreeText:
 
 
 def _choice(label: str, choices: Sequence[str]) -> Constraint:
-    return Constraint(regex="|".join(choices), after=_free_text(label, max(choices, key=len)))
+    return Constraint(
+        regex="|".join(map(re.escape, choices)), after=_free_text(label, max(choices, key=len))
+    )
 
 
 VERDICT_FORM = _choice("Verdict:", ("correct", "incorrect"))
 """``Verdict: correct`` or ``Verdict: incorrect``."""
+
+PREFERENCE_FORM = _choice("Better:", ("[1]", "[2]"))
+"""``Better: [1]`` or ``Better: [2]``."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from archon.graph.build import Graph
-from archon.spec.architecture import AnyNode, ModelNode, When
+from archon.spec.architecture import AnyNode, ModelNode, When, role_of
 
 _MAX_LABEL = 60
-_SHOWN_PARAMETERS = ("method", "samples", "keep", "keep_first", "use_critiques", "weight")
+_SHOWN_PARAMETERS = (
+    *("method", "samples", "keep", "threshold", "keep_first", "use_critiques", "weight"),
+)
 _MARKUP = frozenset('"#&;<>`\\')
 
 
@@ -30,7 +32,8 @@ def mermaid(graph: Graph) -> str:
 def _label(node_id: str, node: AnyNode) -> Iterator[str]:
     """The lines of a node's label: id, type and role, parameters that were set, condition."""
     yield node_id
-    yield f"{node.type} · {node.model}" if isinstance(node, ModelNode) else node.type
+    role = role_of(node)
+    yield f"{node.type} · {role}" if role else node.type
     given = [
         f"{name} {getattr(node, name)}"
         for name in _SHOWN_PARAMETERS

@@ -9,9 +9,16 @@ from typing import Any, Protocol, runtime_checkable
 from archon.errors import GraphError, UnsupportedError
 from archon.graph.checks import AskingNode
 from archon.graph.draws import DrawPlan, DrawRange, Member, nested_plan, plan_draws
+from archon.graph.lineage import writers_of_likelihoods
 from archon.graph.prompts.builder import Prompt
 from archon.lm.base import LM
-from archon.spec.architecture import ArchitectureSpec, FuserNode, GeneratorNode, ModelNode
+from archon.spec.architecture import (
+    ArchitectureSpec,
+    FuserNode,
+    GeneratorNode,
+    ModelNode,
+    role_of,
+)
 from archon.spec.messages import json_path
 from archon.spec.model import ModelCard
 from archon.types import DEFAULT_SAMPLING, AnswerKind, Example, SamplingParams
@@ -24,6 +31,8 @@ class ModelUse:
     lm: LM
     sampling: SamplingParams
     draws: DrawRange
+    logprobs: bool = False
+    """Whether what it writes is weighed by its likelihood, further on."""
 
 
 @runtime_checkable
@@ -72,13 +81,17 @@ class Models:
     ) -> None:
         self._spec = spec
         self._nodes: dict[str, AskingNode] = {
-            name: node for name, node in spec.nodes.items() if isinstance(node, ModelNode)
+            name: node
+            for name, node in spec.nodes.items()
+            if isinstance(node, ModelNode) and node.model is not None
         }
-        self._lms = {name: lms[node.model] for name, node in self._nodes.items()}
+        roles = {name: role_of(node) or "" for name, node in self._nodes.items()}
+        self._lms = {name: lms[role] for name, role in roles.items()}
+        self._weighed = writers_of_likelihoods(spec)
         self._sampling: dict[str, SamplingParams] = {}
         self._group: dict[str, Hashable] = {}
         for name, node in self._nodes.items():
-            card = cards.get(node.model)
+            card = cards.get(roles[name])
             lm = self._lms[name]
             self._sampling[name] = _own_sampling(node, card)
             model = id(lm) if card is None else card.model_dump_json()
@@ -112,7 +125,8 @@ class Models:
         uses: dict[str, ModelUse] = {}
         for name, lm in self._lms.items():
             placed = lm.placed(nested_plan(plan, name)) if isinstance(lm, NestedLM) else lm
-            uses[name] = ModelUse(placed, self._asked_sampling(name, asked), plan[(name,)])
+            sampling = self._asked_sampling(name, asked)
+            uses[name] = ModelUse(placed, sampling, plan[(name,)], name in self._weighed)
         return uses
 
     def members(self, asked: SamplingParams) -> tuple[Member, ...]:

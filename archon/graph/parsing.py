@@ -120,6 +120,24 @@ def _decision(match: re.Match[str]) -> VerdictKind:
     return "fail" if verdict == "pass" else "pass"
 
 
+# --------------------------------------------------------------------------------- preferences
+
+_PREFERRED = re.compile(r"\bbetter\b[ \t*_]*+:[ \t*_]*+\[?([12])(?!\d)", re.I)
+_BARE_PREFERENCE = re.compile(r"\[?([12])\]?")
+
+
+def read_preference(text: str) -> int | None:
+    """Which of two candidates a judge prefers, as an index from 0; None where it says neither.
+
+    Read from the last ``Better: [2]``, else from a last line that is the number alone.
+    """
+    labelled = _last(_PREFERRED, text)
+    if labelled is None:
+        line = text.strip().rpartition("\n")[2].strip(" \t*_.")
+        labelled = _BARE_PREFERENCE.fullmatch(line)
+    return None if labelled is None else int(labelled.group(1)) - 1
+
+
 # ----------------------------------------------------------------------------------- critiques
 
 _MARKUP = r"^[ \t#>*-]*+"

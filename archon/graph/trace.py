@@ -47,6 +47,8 @@ class NodeTrace:
     inputs: tuple[CandidateId, ...]
     calls: list[CallTrace] = field(default_factory=list)
     outputs: tuple[Candidate, ...] = ()
+    dropped: tuple[Candidate, ...] = ()
+    """What it judged and did not pass on, with the judgement."""
     seconds: float = 0.0
     bypassed: bool = False
     """Its ``when`` was false, and its inputs passed it by."""
@@ -122,6 +124,7 @@ def candidate_json(candidate: Candidate) -> dict[str, Any]:
         "value": candidate.value,
         "parents": _ids(candidate.parents),
         "annotations": [_fields(annotation) for annotation in candidate.annotations],
+        "mean_logprob": candidate.mean_logprob,
     }
 
 
@@ -135,6 +138,7 @@ def _node(node: NodeTrace) -> dict[str, Any]:
         "usage": _fields(node.usage),
         "inputs": _ids(node.inputs),
         "outputs": [candidate_json(candidate) for candidate in node.outputs],
+        "dropped": [candidate_json(candidate) for candidate in node.dropped],
         "calls": [_call(call) for call in node.calls],
     }
 
@@ -151,12 +155,14 @@ def _call(call: CallTrace) -> dict[str, Any]:
 
 
 def _completion(completion: Completion) -> dict[str, Any]:
-    data = {
+    data: dict[str, Any] = {
         "text": completion.text,
         "draw": completion.draw,
         "finish_reason": completion.finish_reason,
         "usage": _fields(completion.usage),
     }
+    if completion.choice_logprobs is not None:
+        data["choice_logprobs"] = dict(completion.choice_logprobs)
     if isinstance(completion.trace, Trace):
         data["trace"] = completion.trace.to_json()
     return data

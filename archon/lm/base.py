@@ -17,7 +17,10 @@ CAPABILITIES: dict[str, str] = {
     "constraint": "holds its output to a JSON schema or a regular expression",
     "stream": "sends token deltas while it generates",
     "beams": "finds the likeliest texts by beam search",
+    "reward": "scores texts and writes none (``archon.lm.reward``)",
 }
+LM_CAPABILITIES = frozenset(CAPABILITIES) - {"reward"}
+"""All that a model which writes can do."""
 
 
 @runtime_checkable

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
-from archon.lm.base import CAPABILITIES, LM
+from archon.lm.base import LM, LM_CAPABILITIES
+from archon.lm.reward import REWARD
 from archon.spec.model import LocalCard, ModelCard, OpenAICard, ScriptedCard
 
 OPENERS: dict[str, str] = {
@@ -30,7 +31,7 @@ def capabilities(card: ModelCard) -> frozenset[str]:
         case OpenAICard():
             return frozenset({"chat", "stream"} | ({"logprobs"} if card.logprobs else set()))
         case ScriptedCard():
-            return frozenset(CAPABILITIES)
+            return REWARD if card.reward else LM_CAPABILITIES
 
 
 def open_lm(card: ModelCard, base_dir: Path | None = None) -> LM:

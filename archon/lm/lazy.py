@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from weakref import WeakValueDictionary
 
+from archon.errors import UnsupportedError
 from archon.lm import factory
 from archon.lm.base import LM, close, status_of
 from archon.lm.pool.scope import active_scope
+from archon.lm.reward import RewardModel
 from archon.spec.model import LocalCard, ModelCard, PathSource
-from archon.types import Completion, ModelStatus, OnEvent, Request
+from archon.types import Completion, Message, ModelStatus, OnEvent, Request
 
 
 class LazyLM:
@@ -42,6 +45,18 @@ class LazyLM:
         if scope is None:
             return await lm.generate(request, on_event)
         return await scope.pool.generate(lm, self.card.name, request, on_event, scope)
+
+    async def score(self, messages: tuple[Message, ...], texts: Sequence[str]) -> list[float]:
+        """Pass texts on to a reward model (``archon.lm.reward``).
+
+        Raises
+        ------
+        UnsupportedError : the model is none.
+        """
+        lm = self._lm or await asyncio.to_thread(self.open)
+        if not isinstance(lm, RewardModel):
+            raise UnsupportedError(f"{self.card.name} is no reward model")
+        return await lm.score(messages, texts)
 
     def open(self) -> LM:
         """Open the model now, in this thread, if it is not open yet.

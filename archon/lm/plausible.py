@@ -9,6 +9,7 @@ read. What is asked is recognised by the form that the prompt shows (``Verdict:`
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from fractions import Fraction
 from functools import lru_cache
 from zlib import crc32
@@ -64,6 +65,23 @@ class Plausible:
         if "trengths" in prompt and "eaknesses" in prompt:
             return _critique(_num_candidates(prompt), number)
         return _solution(request.messages[-1], is_right, number)
+
+
+class PlausibleReward:
+    """Rewards between -1 and 1, positive for right answers with probability ``accuracy``."""
+
+    def __init__(self, accuracy: float) -> None:
+        self.accuracy = accuracy
+
+    def __call__(self, messages: Sequence[Message], text: str) -> float:
+        """The reward of one text as a reply to the messages."""
+        _, value = _task(messages[-1].content if messages else "")
+        claims = _CLAIM.findall(text)
+        is_right = bool(claims) and claims[-1] == str(value)
+        number = draw_number(f"{crc32(text.encode('utf-8', 'replace'))}", 0, 0, bits=64)
+        is_positive = is_right == ((number & 0xFFFF) < self.accuracy * 0x10000)
+        size = 0.5 + (number >> 16 & 0xFF) / 512
+        return size if is_positive else -size
 
 
 def _solution(message: Message, is_right: bool, number: int) -> str:

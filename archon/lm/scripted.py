@@ -15,10 +15,11 @@ from pathlib import Path
 from zlib import crc32
 
 from archon.errors import LMError, UnsupportedError
-from archon.lm.base import CAPABILITIES, check_request
+from archon.lm.base import LM_CAPABILITIES, check_request
 from archon.lm.conform import constrained_reply
 from archon.lm.digest import draw_number, prompt_digest, request_digest
-from archon.lm.plausible import Plausible
+from archon.lm.plausible import Plausible, PlausibleReward
+from archon.lm.reward import RewardLM, ScriptedRewardModel
 from archon.spec.model import ScriptedCard
 from archon.types import (
     DEFAULT_SAMPLING,
@@ -33,6 +34,9 @@ from archon.types import (
 
 Script = Callable[[Request, int], str]
 """(request with its sampling filled in, draw) → reply. What it raises leaves ``generate`` as is."""
+
+ChoiceScript = Callable[[Request, str], float]
+"""(request, choice) → its log-probability."""
 
 Replies = str | Sequence[str]
 
@@ -50,6 +54,8 @@ class ScriptedLM:
     script : see ``Script``; ``in_turn`` and ``by_rules`` make common ones, ``Plausible`` is one.
     model : the name that goes into prompt digests and errors.
     capabilities : what it claims to be able to do; everything by default.
+    choice_logprob : see ``ChoiceScript``; by default prompt and choice decide, and the choices'
+        probabilities sum to 1.
     sampling : stands where a request leaves values open.
     delay_seconds : how long each call takes, spent in ``sleep``.
     record : keep every request in ``requests``.
@@ -61,7 +67,8 @@ class ScriptedLM:
         script: Script,
         *,
         model: str = "scripted",
-        capabilities: frozenset[str] = frozenset(CAPABILITIES),
+        capabilities: frozenset[str] = LM_CAPABILITIES,
+        choice_logprob: ChoiceScript | None = None,
         sampling: SamplingParams = DEFAULT_SAMPLING,
         delay_seconds: float = 0,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -71,7 +78,7 @@ class ScriptedLM:
         self.model = model
         self.capabilities = capabilities
         self.requests: list[Request] = []
-        self._script = script
+        self._script, self._choice_logprob = script, choice_logprob
         self._sampling = sampling.over(DEFAULT_SAMPLING)
         self._delay_seconds = delay_seconds
         self._sleep = sleep
@@ -88,7 +95,7 @@ class ScriptedLM:
         prompt = prompt_digest(self.model, request.messages)
         prompt_tokens = sum(len(message.content.split()) for message in request.messages)
         if request.choices is not None:
-            return _scored_choices(request.choices, request, prompt, prompt_tokens)
+            return self._score(request.choices, request, prompt, prompt_tokens)
         sampling = request.sampling.over(self._sampling)
         seed = 0 if sampling.temperature == 0 else request.seed
         asked = replace(request, sampling=sampling, seed=seed)
@@ -108,6 +115,24 @@ class ScriptedLM:
         request = replace(request, sampling=request.sampling.over(self._sampling))
         prompt = prompt_digest(self.model, request.messages)
         return request_digest(["scripted", _VERSION, self._identity], prompt, request)
+
+    def _score(
+        self, choices: Sequence[str], request: Request, prompt: str, prompt_tokens: int
+    ) -> list[Completion]:
+        if not choices or not all(choices):
+            reason = "a request for scored choices must name some, none of them empty"
+            raise UnsupportedError(reason)
+        if self._choice_logprob is None:
+            logprobs = _hashed_logprobs(choices, prompt)
+        else:
+            logprobs = {choice: self._choice_logprob(request, choice) for choice in choices}
+        num_tokens = sum(max(1, len(choice.split())) for choice in choices)
+        usage = Usage(prompt_tokens=prompt_tokens, choice_tokens=num_tokens, calls=1)
+        prompts = {prompt: prompt_tokens}
+        return [
+            Completion("", draw, "choices", usage, prompts, choice_logprobs=logprobs)
+            for draw in range(request.first_draw, request.first_draw + request.n)
+        ]
 
     def _complete(self, request: Request, prompt: str, prompt_tokens: int, draw: int) -> Completion:
         asked_draw = 0 if request.sampling.temperature == 0 else draw
@@ -133,8 +158,10 @@ class ScriptedLM:
         )
 
 
-def open_scripted(card: ScriptedCard, base_dir: Path | None = None) -> ScriptedLM:
+def open_scripted(card: ScriptedCard, base_dir: Path | None = None) -> ScriptedLM | RewardLM:
     """The plausible double that a card describes; it keeps no record of requests."""
+    if card.reward:
+        return RewardLM(ScriptedRewardModel(PlausibleReward(card.accuracy)), card.name)
     return ScriptedLM(
         Plausible(card.accuracy),
         model=card.name,
@@ -216,18 +243,8 @@ def _logprob(word: str) -> float:
     return -0.001 - (crc32(word.encode()) % 3000) / 1000
 
 
-def _scored_choices(
-    choices: tuple[str, ...], request: Request, prompt: str, prompt_tokens: int
-) -> list[Completion]:
+def _hashed_logprobs(choices: Sequence[str], prompt: str) -> dict[str, float]:
     """Log-probabilities that depend on prompt and choice, and whose probabilities sum to 1."""
-    if not choices or not all(choices):
-        raise UnsupportedError("a request for scored choices must name some, none of them empty")
     scores = {choice: crc32(f"{prompt}/{choice}".encode()) / 2**30 for choice in choices}
     log_sum = math.log(sum(map(math.exp, scores.values())))
-    logprobs = {choice: score - log_sum for choice, score in scores.items()}
-    num_tokens = sum(max(1, len(choice.split())) for choice in choices)
-    usage = Usage(prompt_tokens=prompt_tokens, choice_tokens=num_tokens, calls=1)
-    return [
-        Completion("", draw, "choices", usage, {prompt: prompt_tokens}, choice_logprobs=logprobs)
-        for draw in range(request.first_draw, request.first_draw + request.n)
-    ]
+    return {choice: score - log_sum for choice, score in scores.items()}

@@ -38,9 +38,11 @@ class Node(StrictModel):
 
 
 class ModelNode(Node):
-    """What every node that asks a language model has."""
+    """What every node that may ask a model has."""
 
-    model: Name = Field(description="A role of `models`.")
+    model: Name | None = Field(
+        None, description="A role of `models`; left out where the method asks no model."
+    )
     prompt: PromptSpec | None = Field(None, description="By default the model card's.")
     sampling: SamplingSpec | None = Field(None, description="By default the model card's.")
 
@@ -49,6 +51,7 @@ class GeneratorNode(ModelNode):
     """Samples answers to the question."""
 
     type: Literal["generator"]
+    model: Name = Field(description="A role of `models`.")
     samples: Count = Field(1, description="Answers to draw.")
 
 
@@ -63,7 +66,12 @@ class RankerNode(ModelNode):
     """Orders candidates and keeps the best."""
 
     type: Literal["ranker"]
-    method: Literal["listwise"] = "listwise"
+    method: Literal["listwise", "pairwise", "logit", "likelihood", "reward"] = Field(
+        "listwise",
+        description="`listwise`: all in one reply. `pairwise`: two at a time, in both orders. "
+        "`logit`: the grade that the model expects to give. `likelihood`: how likely the text is "
+        "under `model`, or without one under the model that wrote it. `reward`: by a reward model.",
+    )
     keep: Count | None = Field(None, description="Candidates to keep; by default all.")
     use_critiques: bool | None = Field(None, description="By default, if there are any.")
 
@@ -72,6 +80,7 @@ class FuserNode(ModelNode):
     """Writes one better answer from several."""
 
     type: Literal["fuser"]
+    model: Name = Field(description="A role of `models`.")
     samples: Count = Field(1, description="Fused answers to draw.")
     use_critiques: bool | None = Field(None, description="By default, if there are any.")
 
@@ -80,7 +89,16 @@ class VerifierNode(ModelNode):
     """Judges candidates and drops the wrong ones."""
 
     type: Literal["verifier"]
-    method: Literal["reason"] = "reason"
+    method: Literal["reason", "logit", "reward"] = Field(
+        "reason",
+        description="`reason`: argue, then judge. `logit`: how probable the model finds a yes. "
+        "`reward`: by a reward model.",
+    )
+    threshold: float | None = Field(
+        None,
+        description="The least score that passes: of `logit`, a probability, by default 0.5; of "
+        "`reward`, a reward, by default 0.",
+    )
     keep_first: Count | None = Field(None, description="Of those that stay, pass on so many.")
 
 
@@ -88,7 +106,11 @@ class VoteNode(Node):
     """Keeps the earliest candidate of each value, its score the support."""
 
     type: Literal["vote"]
-    weight: Literal["count"] = "count"
+    weight: Literal["count", "score", "likelihood"] = Field(
+        "count",
+        description="What a candidate's vote weighs: 1, its latest score, or how likely its text "
+        "was under the model that wrote it.",
+    )
 
 
 class JoinNode(Node):
@@ -101,6 +123,11 @@ AnyNode = Annotated[
     GeneratorNode | CriticNode | RankerNode | FuserNode | VerifierNode | VoteNode | JoinNode,
     Field(discriminator="type"),
 ]
+
+
+def role_of(node: AnyNode) -> str | None:
+    """The role whose model a node asks; None for a node that asks none."""
+    return node.model if isinstance(node, ModelNode) else None
 
 
 class ArchitectureRef(StrictModel):

@@ -113,6 +113,7 @@ class ScriptedCard(_Card):
     backend: Literal["scripted"]
     accuracy: float = Field(0.6, ge=0, le=1, description="Share of its draws that are right.")
     delay_seconds: float = Field(0, ge=0, le=60, description="Time that each call takes.")
+    reward: bool = Field(False, description="A reward model, which scores texts and writes none.")
 
 
 ModelCard = Annotated[LocalCard | OpenAICard | ScriptedCard, Field(discriminator="backend")]

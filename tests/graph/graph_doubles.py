@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from archon.graph.architecture import Architecture
@@ -53,10 +53,22 @@ def make_prompt(node_type: Any, **spec: Any) -> Prompt:
 
 
 class FakeContext:
-    """Answers a node from a list of replies, and keeps what it asked."""
+    """Answers a node from a list of replies, and keeps what it asked.
 
-    def __init__(self, replies: Iterable[str] = (), text: str = "What is 2 + 3?") -> None:
+    ``scores`` gives the log-probabilities of choices, ``rewards`` the reward of a text.
+    """
+
+    def __init__(
+        self,
+        replies: Iterable[str] = (),
+        text: str = "What is 2 + 3?",
+        *,
+        scores: Callable[[str, str], float] | None = None,
+        rewards: Callable[[str], float] | None = None,
+    ) -> None:
         self.question = Question(text)
+        self.dropped: list[Candidate] = []
+        self._scores, self._rewards = scores, rewards
         self.asked: list[tuple[Message, ...]] = []
         self.answers: list[AnswerKind] = []
         self.forms: list[Constraint | None] = []
@@ -69,11 +81,28 @@ class FakeContext:
         *,
         answer: AnswerKind = "text",
         form: Constraint | None = None,
+        choices: tuple[str, ...] | None = None,
     ) -> list[Completion]:
         self.asked.append(messages)
         self.answers.append(answer)
         self.forms.append(form)
+        if choices is not None:
+            assert self._scores is not None
+            scores = {choice: self._scores(messages[-1].content, choice) for choice in choices}
+            usage = Usage(10, choice_tokens=sum(len(c.split()) for c in choices), calls=1)
+            return [Completion("", 0, "choices", usage, {"prompt": 10}, choice_logprobs=scores)]
         return [make_completion(next(self._replies), draw) for draw in range(n)]
+
+    def can(self, capability: str) -> bool:
+        return capability == "choices" and self._scores is not None
+
+    async def reward(self, messages: tuple[Message, ...], texts: Sequence[str]) -> list[float]:
+        self.asked.append(messages)
+        assert self._rewards is not None
+        return [self._rewards(text) for text in texts]
+
+    def drop(self, candidates: Sequence[Candidate]) -> None:
+        self.dropped += candidates
 
 
 class Gate:

@@ -57,7 +57,7 @@ async def test_critiques_are_shown_unless_told_not_to() -> None:
     for use_critiques, shown in [(None, True), (True, True), (False, False)]:
         context = FakeContext(["[1] > [2]"])
         await make_ranker(use_critiques=use_critiques).run(context, candidates)
-        assert ("[2] note 1" in context.asked[0][-1].content) is shown
+        assert ("[2]\n```\nnote 1\n```" in context.asked[0][-1].content) is shown
 
 
 async def test_no_candidates_pass_through_silently() -> None:

@@ -5,13 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archon.graph.nodes.join import Join
-from archon.graph.nodes.vote import Vote
+from archon.graph.nodes.vote import WEIGHTS, Vote
 from archon.types import Annotation, Candidate
 
 
 async def vote(*values: str | None) -> list[Candidate]:
     candidates = [make_candidate(i, value) for i, value in enumerate(values)]
-    return await Vote("answer").run(FakeContext(), candidates)
+    return await Vote("answer", WEIGHTS["count"]).run(FakeContext(), candidates)
 
 
 def told(candidates: list[Candidate]) -> list[tuple[int, str | None, float | None]]:
@@ -45,7 +45,7 @@ async def test_one_candidate_wins() -> None:
 
 async def test_earlier_annotations_stay_and_the_score_is_signed() -> None:
     candidate = make_candidate(0, "5", Annotation("check", "score", 0.5))
-    (out,) = await Vote("answer").run(FakeContext(), [candidate])
+    (out,) = await Vote("answer", WEIGHTS["count"]).run(FakeContext(), [candidate])
     assert [(a.node, a.value) for a in out.annotations] == [("check", 0.5), ("answer", 1.0)]
 
 

@@ -14,7 +14,12 @@ from archon.errors import GraphError, SpecError
 from archon.graph.exemplars import default_pool, load_pool, pool_names
 from archon.graph.prompts.builder import Prompt
 from archon.graph.prompts.listing import list_candidates
-from archon.graph.prompts.templates import TEMPLATES, default_template
+from archon.graph.prompts.templates import (
+    PUTS_QUESTION,
+    SCORES_REPLIES,
+    TEMPLATES,
+    default_template,
+)
 from archon.graph.prompts.wording import Wording
 from archon.spec.common import PromptSpec
 from archon.types import Annotation, Example, Message, Question
@@ -115,9 +120,9 @@ def test_every_template_holds_the_question_and_fills_all_fields(
         prompt = make_prompt(node_type, template=name)
         (message,) = prompt.messages(Question("Why {x}?", answer=answer), candidates)
         assert "Why {x}?" in message.content
-        assert message.content.startswith("Why {x}?") or node_type == "generator"
+        assert message.content.startswith("Why {x}?") or node_type in PUTS_QUESTION
         assert not any(f"{{{f}}}" in message.content for f in ("question", "candidates", "ending"))
-        assert ("[2]\n```" in message.content) == (node_type != "generator")
+        assert ("[2]\n```" in message.content) == (node_type not in PUTS_QUESTION)
 
 
 def test_users_own_text() -> None:
@@ -126,7 +131,7 @@ def test_users_own_text() -> None:
     (message,) = prompt.messages(Question("2 + 3?"), [make_candidate(0, "5", NOTE, text="{five}")])
     assert message.content == (
         "Q: 2 + 3?\nC: [1]\n```\n{five}\n```\n"
-        'N: Critiques of the candidates:\n\n[1] the sum is wrong\nReply as {"a": 1}.'
+        'N: Critiques of the candidates:\n\n[1]\n```\nthe sum is wrong\n```\nReply as {"a": 1}.'
     )
 
 
@@ -291,4 +296,5 @@ def test_an_unknown_pool_names_those_that_there_are() -> None:
 
 def test_defaults_are_step_by_step_and_one_template_a_judge() -> None:
     assert default_template("generator") == "cot"
-    assert all(len(TEMPLATES[t]) == 1 for t in TEMPLATES if t != "generator")
+    assert all(len(TEMPLATES[t]) == 1 for t in TEMPLATES if t not in PUTS_QUESTION)
+    assert {default_template(t) for t in SCORES_REPLIES} == {"cot", "bare"}

@@ -116,8 +116,18 @@ def test_content_forges_no_control_token(parts: list[str]) -> None:
     assert content in decoded(ids)
 
 
+def test_content_that_holds_many_guards_forges_no_control_token_either() -> None:
+    content = "".join(map(chr, range(0xE000, 0xF8FF))) + "<|im_end|>"
+    assert decoded(chat().encode([Message("user", content)])).count(content) == 1
+    control = chat()._tokenizer.special_ids.values()
+    counts = [
+        sum(i in control for i in chat().encode([Message("user", text)])) for text in (content, "x")
+    ]
+    assert counts[0] == counts[1]
+
+
 def test_content_that_uses_up_every_guard_is_refused() -> None:
-    everything = "".join(chr(code) for code in range(0xE000, 0xE010))
+    everything = "".join(map(chr, [*range(0xE000, 0xF900), *range(0xF0000, 0xFFFFE)]))
     with pytest.raises(LMError, match="private-use"):
         chat().encode([Message("user", everything)])
 

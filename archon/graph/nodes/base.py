@@ -23,13 +23,27 @@ class NodeContext(Protocol):
         *,
         answer: AnswerKind = "text",
         form: Constraint | None = None,
+        choices: tuple[str, ...] | None = None,
     ) -> list[Completion]:
         """``n`` draws of the node's model, from the first draw that the node owns.
 
         ``answer`` is the kind of answer wanted: the question's where candidates are written,
         prose where they are judged. A model that can be held to ``form`` is; of another, and
-        of a beam search, the wording alone asks for it. Every call goes into trace and budget.
+        of a beam search, the wording alone asks for it. ``choices`` are scored as replies, and
+        nothing is drawn. Every call goes into trace and budget.
         """
+        ...
+
+    def can(self, capability: str) -> bool:
+        """Whether the node's model has a capability (``archon.lm.base.CAPABILITIES``)."""
+        ...
+
+    async def reward(self, messages: tuple[Message, ...], texts: Sequence[str]) -> list[float]:
+        """What the node's model, a reward model, gives each text as a reply to the messages."""
+        ...
+
+    def drop(self, candidates: Sequence[Candidate]) -> None:
+        """Note in the trace what the node has judged and does not pass on."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""The ranker: orders candidates and keeps the best."""
+"""The ranker that orders all candidates in one reply."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from archon.graph.forms import ranking_form
 from archon.graph.nodes.base import NodeContext
+from archon.graph.nodes.choosing import keep_best
 from archon.graph.parsing import read_ranking
 from archon.graph.prompts.builder import Prompt
-from archon.types import Annotation, Candidate
+from archon.types import Candidate
 
 UNREAD = "no ranking could be read"
 """``reason`` of a score that only tells a candidate's original place."""
@@ -30,14 +31,14 @@ class ListwiseRanker:
 
     async def run(self, context: NodeContext, candidates: Sequence[Candidate]) -> list[Candidate]:
         """One call, where there is more than one candidate."""
-        order: list[int] | None = list(range(len(candidates)))
-        if len(candidates) > 1:
+        count = len(candidates)
+        order: list[int] | None = list(range(count))
+        if count > 1:
             messages = self._prompt.messages(context.question, candidates, self._use_critiques)
-            (completion,) = await context.ask(messages, form=ranking_form(len(candidates)))
-            order = read_ranking(completion.text, len(candidates))
-        ranked = candidates if order is None else [candidates[i] for i in order]
+            (completion,) = await context.ask(messages, form=ranking_form(count))
+            order = read_ranking(completion.text, count)
         reason = UNREAD if order is None else ""
-        return [
-            candidate.annotated(Annotation(self._node, "score", 1 - rank / len(ranked), reason))
-            for rank, candidate in enumerate(ranked[: self._keep])
-        ]
+        scores = [0.0] * count
+        for rank, index in enumerate(range(count) if order is None else order):
+            scores[index] = 1 - rank / count
+        return keep_best(self._node, context, candidates, scores, self._keep, reason)

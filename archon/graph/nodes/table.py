@@ -10,11 +10,21 @@ from archon.graph.nodes.critic import Critic
 from archon.graph.nodes.fuser import Fuser
 from archon.graph.nodes.generator import Generator
 from archon.graph.nodes.join import Join
+from archon.graph.nodes.pairwise import PairwiseRanker
+from archon.graph.nodes.pointwise import PointwiseRanker, ThresholdVerifier
 from archon.graph.nodes.ranker import ListwiseRanker
+from archon.graph.nodes.scorers import (
+    ExpectedGrade,
+    Likelihood,
+    OwnLikelihood,
+    ProbabilityOfYes,
+    Reward,
+)
 from archon.graph.nodes.verifier import ReasoningVerifier
-from archon.graph.nodes.vote import Vote
+from archon.graph.nodes.vote import WEIGHTS, Vote
 from archon.graph.prompts.builder import Prompt
 from archon.spec.architecture import (
+    AnyNode,
     CriticNode,
     FuserNode,
     GeneratorNode,
@@ -26,28 +36,60 @@ from archon.spec.architecture import (
 
 
 def make_asking_node(name: str, spec: AskingNode, prompt: Prompt) -> GraphNode:
-    """The node of a spec that asks a language model."""
+    """The node of a spec that asks a model."""
     match spec:
         case GeneratorNode():
             return Generator(name, prompt, spec.samples)
         case CriticNode():
             return Critic(name, prompt)
         case RankerNode():
-            return ListwiseRanker(name, prompt, spec.keep, spec.use_critiques)
+            return _ranker(name, spec, prompt)
         case FuserNode():
             return Fuser(name, prompt, spec.samples, spec.use_critiques)
         case VerifierNode():
-            return ReasoningVerifier(name, prompt, spec.keep_first)
+            return _verifier(name, spec, prompt)
         case _:
             assert_never(spec)
 
 
-def make_node(name: str, spec: VoteNode | JoinNode) -> GraphNode:
+def make_node(name: str, spec: AnyNode) -> GraphNode:
     """The node of a spec that asks none."""
     match spec:
         case VoteNode():
-            return Vote(name)
+            return Vote(name, WEIGHTS[spec.weight])
         case JoinNode():
             return Join()
+        case RankerNode(method="likelihood"):
+            return PointwiseRanker(name, OwnLikelihood(), spec.keep)
         case _:
-            assert_never(spec)
+            raise AssertionError(f"a {spec.type} asks a model")
+
+
+def _ranker(name: str, spec: RankerNode, prompt: Prompt) -> GraphNode:
+    match spec.method:
+        case "listwise":
+            return ListwiseRanker(name, prompt, spec.keep, spec.use_critiques)
+        case "pairwise":
+            return PairwiseRanker(name, prompt, spec.keep, spec.use_critiques)
+        case "logit":
+            return PointwiseRanker(name, ExpectedGrade(prompt, spec.use_critiques), spec.keep)
+        case "likelihood":
+            return PointwiseRanker(name, Likelihood(prompt), spec.keep)
+        case "reward":
+            return PointwiseRanker(name, Reward(prompt), spec.keep)
+        case _:
+            assert_never(spec.method)
+
+
+def _verifier(name: str, spec: VerifierNode, prompt: Prompt) -> GraphNode:
+    match spec.method:
+        case "reason":
+            return ReasoningVerifier(name, prompt, spec.keep_first)
+        case "logit":
+            threshold = 0.5 if spec.threshold is None else spec.threshold
+            return ThresholdVerifier(name, ProbabilityOfYes(prompt), threshold, spec.keep_first)
+        case "reward":
+            threshold = 0.0 if spec.threshold is None else spec.threshold
+            return ThresholdVerifier(name, Reward(prompt), threshold, spec.keep_first)
+        case _:
+            assert_never(spec.method)

@@ -1,4 +1,4 @@
-"""The verifier: judges each candidate and drops the wrong ones."""
+"""The verifier that argues before it judges."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 
 from archon.graph.forms import VERDICT_FORM
 from archon.graph.nodes.base import NodeContext
+from archon.graph.nodes.choosing import Ruling, keep_verified
 from archon.graph.parsing import read_verdict
 from archon.graph.prompts.builder import Prompt
 from archon.lm.concurrency import run_all
-from archon.types import Annotation, Candidate, VerdictKind
+from archon.types import Candidate, VerdictKind
 
 SCORES: Mapping[VerdictKind, float] = {"pass": 1.0, "abstain": 0.5, "fail": 0.0}
 
@@ -18,9 +19,7 @@ class ReasoningVerifier:
     """Lets the model argue about one candidate a call, and then judge it.
 
     A model that can be held to a form comes to a verdict even where ``max_tokens`` cuts its
-    argument short. Keeps the passes; if there are none, the abstentions; if there are none either,
-    all, each marked ``unverified``. Those that stay keep their order, and ``keep_first`` cuts it
-    off.
+    argument short. What stays is told by ``archon.graph.nodes.choosing.keep_verified``.
     """
 
     def __init__(self, node: str, prompt: Prompt, keep_first: int | None) -> None:
@@ -28,27 +27,13 @@ class ReasoningVerifier:
 
     async def run(self, context: NodeContext, candidates: Sequence[Candidate]) -> list[Candidate]:
         """One call a candidate, all at once."""
-        arguments = await run_all(self._argue(context, candidate) for candidate in candidates)
-        verdicts = [read_verdict(argument) for argument in arguments]
-        judged = [
-            candidate.annotated(
-                Annotation(self._node, "verdict", verdict, argument.strip()),
-                Annotation(self._node, "score", SCORES[verdict]),
-            )
-            for candidate, verdict, argument in zip(candidates, verdicts, arguments, strict=True)
-        ]
-        return self._kept(judged, verdicts)[: self._keep_first]
+        if not candidates:
+            return []
+        rulings = await run_all(self._judge(context, candidate) for candidate in candidates)
+        return keep_verified(self._node, context, candidates, rulings, self._keep_first)
 
-    async def _argue(self, context: NodeContext, candidate: Candidate) -> str:
+    async def _judge(self, context: NodeContext, candidate: Candidate) -> Ruling:
         messages = self._prompt.messages(context.question, [candidate])
         (completion,) = await context.ask(messages, form=VERDICT_FORM)
-        return completion.text
-
-    def _kept(
-        self, judged: Sequence[Candidate], verdicts: Sequence[VerdictKind]
-    ) -> list[Candidate]:
-        for wanted in ("pass", "abstain"):
-            if wanted in verdicts:
-                return [c for c, v in zip(judged, verdicts, strict=True) if v == wanted]
-        mark = Annotation(self._node, "mark", "unverified")
-        return [candidate.annotated(mark) for candidate in judged]
+        verdict = read_verdict(completion.text)
+        return Ruling(verdict, SCORES[verdict], completion.text.strip())

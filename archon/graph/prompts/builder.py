@@ -10,11 +10,14 @@ from archon.errors import GraphError
 from archon.graph.exemplars import default_pool, load_pool
 from archon.graph.prompts.listing import list_candidates, list_critiques
 from archon.graph.prompts.templates import (
+    PUTS_QUESTION,
+    SCORES_REPLIES,
     TEMPLATES,
     WORKED_REPLY,
-    NodeType,
+    PromptKind,
     Template,
     default_template,
+    kind_name,
 )
 from archon.graph.prompts.wording import Wording
 from archon.spec.common import PromptSpec
@@ -33,8 +36,8 @@ class Prompt:
 
     Parameters
     ----------
-    spec : the wording; without ``template`` and ``text``, the default template of the type.
-    node_type : whose templates ``template`` names.
+    spec : the wording; without ``template`` and ``text``, the default template of the kind.
+    kind : whose templates ``template`` names.
     reads_candidates : whether the node has inputs.
     base_dir : where the path of an exemplar pool starts.
 
@@ -48,22 +51,22 @@ class Prompt:
     def __init__(
         self,
         spec: PromptSpec,
-        node_type: NodeType,
+        kind: PromptKind,
         *,
         reads_candidates: bool,
         base_dir: Path | None = None,
     ) -> None:
         self._text, self._shots = spec.text, spec.shots or 0
-        self._template = None if spec.text is not None else _template(spec.template, node_type)
+        self._template = None if spec.text is not None else _template(spec.template, kind)
         self._system = () if spec.system is None else (Message("system", spec.system),)
         self._own_pool = None if spec.examples is None else load_pool(spec.examples, base_dir)
-        self._example_wording = None if node_type == "generator" else Wording("{question}")
+        self._example_wording = None if kind in PUTS_QUESTION else Wording("{question}")
         self._wordings: dict[AnswerKind, Wording] = {}
         self._openings: dict[AnswerKind, tuple[tuple[Example, ...], tuple[Message, ...]]] = {}
         self.key = (self._template, spec.text, spec.system, self._shots, self._own_pool)
         """Equal for prompts that say the same."""
         if spec.text is not None:
-            _check_fields(Wording(spec.text), node_type, reads_candidates)
+            _check_fields(Wording(spec.text), kind, reads_candidates)
         if self._own_pool is not None:
             self.check_shots(None)
 
@@ -139,22 +142,31 @@ class Prompt:
         return Message("user", asked), Message("assistant", reply)
 
 
-def _template(name: str | None, node_type: NodeType) -> Template:
-    templates = TEMPLATES[node_type]
+def needed_fields(kind: PromptKind) -> tuple[str, ...]:
+    """The fields that a user's own text must have."""
+    return FIELDS[:1] if kind in PUTS_QUESTION else FIELDS[:2]
+
+
+def usable_fields(kind: PromptKind, reads_candidates: bool) -> tuple[str, ...]:
+    """The fields that are filled in."""
+    return FIELDS if reads_candidates and kind not in SCORES_REPLIES else FIELDS[:1]
+
+
+def _template(name: str | None, kind: PromptKind) -> Template:
+    templates = TEMPLATES[kind]
     if name is None:
-        return templates[default_template(node_type)]
+        return templates[default_template(kind)]
     if name not in templates:
         hint = suggestion(name, templates)
-        raise GraphError(f"a {node_type} has no prompt template {shown(name)}{hint}")
+        raise GraphError(f"a {kind_name(kind)} has no prompt template {shown(name)}{hint}")
     return templates[name]
 
 
-def _check_fields(wording: Wording, node_type: NodeType, reads_candidates: bool) -> None:
-    needed = FIELDS[:1] if node_type == "generator" else FIELDS[:2]
-    for field in needed:
+def _check_fields(wording: Wording, kind: PromptKind, reads_candidates: bool) -> None:
+    for field in needed_fields(kind):
         if field not in wording.fields:
-            raise GraphError(f"the text of a {node_type} needs the field {{{field}}}")
-    usable = FIELDS if reads_candidates else FIELDS[:1]
+            raise GraphError(f"the text of a {kind_name(kind)} needs the field {{{field}}}")
+    usable = usable_fields(kind, reads_candidates)
     for field in sorted(wording.fields.difference(usable)):
         hint = suggestion(field, usable)
         reason = f"nothing fills the field {{{shown(field)[1:-1]}}} of the text{hint}"

@@ -1,4 +1,10 @@
-"""Candidates and critiques as they stand in a prompt: numbered from 1 and fenced."""
+"""Candidates and critiques as they stand in a prompt: numbered from 1 and fenced.
+
+What a model wrote stands between lines of more backticks than it has itself, so that no text can
+end its own fence, speak for another candidate or for us. Half surrogate pairs, which no tokenizer
+takes, become question marks; and a text longer than ``MAX_BYTES`` is cut in the middle, so that
+none can push the others or the question out of a context. Its end stays: the answer is there.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +14,9 @@ from collections.abc import Sequence
 from archon.types import Candidate
 
 _BACKTICKS = re.compile("`{3,}")
+
+MAX_BYTES = 8000
+"""Of one candidate's, or critique's, text in UTF-8; a token has a byte at least."""
 
 OF_ALL = "of all candidates"
 """``reason`` of a critique that could not be divided among the candidates it speaks of."""
@@ -27,15 +36,31 @@ def list_critiques(candidates: Sequence[Candidate]) -> str:
     for number, candidate in enumerate(candidates, 1):
         for critique in candidate.critiques:
             if critique.reason == OF_ALL:
-                of_all[f"[all] {critique.value}"] = None
+                of_all[f"[all]\n{_fenced(str(critique.value))}"] = None
             else:
-                own.append(f"[{number}] {critique.value}")
+                own.append(f"[{number}]\n{_fenced(str(critique.value))}")
     if not own and not of_all:
         return ""
     return "\n\n".join(["Critiques of the candidates:", *own, *of_all])
 
 
+def shortened(text: str, *, beginning: bool = False) -> str:
+    """A text as it is, or of one that is too long both ends with a mark between them.
+
+    ``beginning`` leaves it at the beginning alone, for a text that is not read but scored.
+    """
+    data = text.encode("utf-8", "replace")
+    if len(data) <= MAX_BYTES:
+        return data.decode()
+    if beginning:
+        return data[:MAX_BYTES].decode("utf-8", "ignore")
+    half = MAX_BYTES // 2
+    head, tail = (part.decode("utf-8", "ignore") for part in (data[:half], data[-half:]))
+    return f"{head}\n[… {len(data) - 2 * half} bytes left out …]\n{tail}"
+
+
 def _fenced(text: str) -> str:
+    text = shortened(text)
     runs = _BACKTICKS.findall(text)
     fence = "`" * max(3, 1 + max(map(len, runs), default=0))
     return f"{fence}\n{text}\n{fence}"

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 from archon.types import AnswerKind
 
-NodeType = Literal["generator", "critic", "ranker", "fuser", "verifier"]
+PromptKind = str
+"""A type of node, or ``TYPE.METHOD`` for a method that asks in a way of its own."""
 
 ENDINGS: Mapping[AnswerKind, str] = {
     "number": 'End with "The answer is N.", where N is the final number alone.',
@@ -92,6 +92,12 @@ GENERATOR_TEMPLATES: Mapping[str, Template] = {
     ),
 }
 
+BARE_TEMPLATES: Mapping[str, Template] = {
+    "bare": GENERATOR_TEMPLATES["bare"],
+    **GENERATOR_TEMPLATES,
+}
+"""The same, the question alone being the default."""
+
 CRITIC_TEMPLATES: Mapping[str, Template] = {
     "critique": Template(
         "Strengths and weaknesses of every candidate, in one reply.",
@@ -123,6 +129,40 @@ Below are candidate answers to this question, each under its number.
 Compare the candidates: whose steps are sound, whose calculations are right? Then order all of \
 them from best to worst. End with one line of their numbers, in this form:
 Ranking: [best] > [next best] > ... > [worst]""",
+    ),
+}
+
+PAIR_TEMPLATES: Mapping[str, Template] = {
+    "pair": Template(
+        "Which of two candidates is better.",
+        """\
+{question}
+
+Below are two candidate answers to this question, each under its number.
+
+{candidates}
+
+{critiques}
+
+Which of the two is better: whose steps are sound, whose final answer is right? Reply with one \
+line: "Better: [1]" or "Better: [2]".""",
+    ),
+}
+
+GRADE_TEMPLATES: Mapping[str, Template] = {
+    "grade": Template(
+        "A grade for one candidate, as a single digit.",
+        """\
+{question}
+
+Below is a candidate answer to this question.
+
+{candidates}
+
+{critiques}
+
+Grade it: 1 if its final answer is surely wrong, 9 if it is surely right, or a digit between. \
+Reply with the digit alone.""",
     ),
 }
 
@@ -160,16 +200,52 @@ again yourself. Then judge. End with one line: "Verdict: correct" if the final a
     ),
 }
 
-TEMPLATES: Mapping[NodeType, Mapping[str, Template]] = {
+YES_OR_NO_TEMPLATES: Mapping[str, Template] = {
+    "yes-or-no": Template(
+        "Whether one candidate is right, in one word.",
+        """\
+{question}
+
+Below is a candidate answer to this question.
+
+{candidates}
+
+Is its final answer right? Reply with one word: Yes or No.""",
+    ),
+}
+
+TEMPLATES: Mapping[PromptKind, Mapping[str, Template]] = {
     "generator": GENERATOR_TEMPLATES,
     "critic": CRITIC_TEMPLATES,
     "ranker": RANKER_TEMPLATES,
+    "ranker.pairwise": PAIR_TEMPLATES,
+    "ranker.logit": GRADE_TEMPLATES,
+    "ranker.likelihood": GENERATOR_TEMPLATES,
+    "ranker.reward": BARE_TEMPLATES,
     "fuser": FUSER_TEMPLATES,
     "verifier": VERIFIER_TEMPLATES,
+    "verifier.logit": YES_OR_NO_TEMPLATES,
+    "verifier.reward": BARE_TEMPLATES,
 }
-"""By type of node; the first of each type is its default."""
+"""By kind of prompt; the first of each kind is its default."""
+
+SCORES_REPLIES = frozenset({"ranker.likelihood", "ranker.reward", "verifier.reward"})
+"""Kinds whose candidates are scored as replies to the prompt, which cannot show them."""
+PUTS_QUESTION = SCORES_REPLIES | {"generator"}
+"""Kinds that put the question as to whoever answers it; the others show candidates."""
 
 
-def default_template(node_type: NodeType) -> str:
+def prompt_kind(node_type: str, method: str = "") -> PromptKind:
+    """The kind of prompt that a node of a type asks with when it works by a method."""
+    kind = f"{node_type}.{method}"
+    return kind if kind in TEMPLATES else node_type
+
+
+def kind_name(kind: PromptKind) -> str:
+    """How errors speak of it."""
+    return kind.replace(".", " by ")
+
+
+def default_template(kind: PromptKind) -> str:
     """The name of the template that a node uses when nothing else is said."""
-    return next(iter(TEMPLATES[node_type]))
+    return next(iter(TEMPLATES[kind]))

@@ -8,6 +8,7 @@ model has no template: it gets a plain transcript to continue.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 
 import jinja2
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -17,7 +18,8 @@ from archon.lm.local.text import TextRules
 from archon.lm.local.tokenizer import TextTokenizer
 from archon.types import Message
 
-_GUARDS = [chr(code) for code in range(0xE000, 0xE010)]
+_GUARDS = (range(0xE000, 0xF900), range(0xF0000, 0xFFFFE))
+"""Characters of private use: more than a message of ordinary length can hold."""
 _SPEAKERS = {"system": "", "user": "Question: ", "assistant": "Answer: "}
 
 
@@ -53,8 +55,9 @@ class ChatFormat:
             raise LMError("a message holds half of a surrogate pair, which is no text")
         if self._template is None:
             return [*self._rules.begin_ids, *self._tokenizer.encode(transcript(messages))]
-        guard = next((g for g in _GUARDS if all(g not in m.content for m in messages)), "")
-        if not guard:
+        taken = frozenset[str]().union(*(m.content for m in messages))
+        guard = next((g for g in map(chr, chain(*_GUARDS)) if g not in taken), None)
+        if guard is None:
             raise LMError("a message holds every private-use character that could guard it")
         turns = [
             {"role": m.role, "content": self._tokenizer.guarded(m.content, guard)} for m in messages

@@ -1,0 +1,172 @@
+"""Ways of scoring each candidate on its own, which rankers order by and verifiers hold a threshold
+against. Nothing is parsed: all read numbers that a model computes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from archon.errors import LMError
+from archon.graph.nodes.base import NodeContext
+from archon.graph.prompts.builder import Prompt
+from archon.graph.prompts.listing import shortened
+from archon.lm.concurrency import run_all
+from archon.types import Candidate, Completion, Message
+
+GRADES = tuple("123456789")
+"""Each a single token of its own in the vocabularies of all families that we know."""
+YES, NO = "Yes", "No"
+
+MIN_MASS = 0.1
+"""P(yes) + P(no) below which the model wants to say something else, and the score is no verdict."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A candidate's score; higher is better."""
+
+    value: float
+    abstains: bool = False
+    """The model could not be brought to judge, so the score says little."""
+
+
+class Scorer(Protocol):
+    """Scores candidates independently of each other."""
+
+    async def __call__(
+        self, context: NodeContext, candidates: Sequence[Candidate]
+    ) -> list[Scored]: ...
+
+
+class ExpectedGrade:
+    """Σ P(grade) · grade over the grades 1 to 9, moved to [0, 1]: one call a candidate.
+
+    P is the model's own, renormalised over the grades (G-Eval, Liu et al., arXiv 2303.16634).
+    """
+
+    def __init__(self, prompt: Prompt, use_critiques: bool | None) -> None:
+        self._prompt, self._use_critiques = prompt, use_critiques
+
+    async def __call__(self, context: NodeContext, candidates: Sequence[Candidate]) -> list[Scored]:
+        """Scores in [0, 1]; 0.5 where no grade has any probability."""
+        prompts = (
+            self._prompt.messages(context.question, [candidate], self._use_critiques)
+            for candidate in candidates
+        )
+        scored = await run_all(score_choices(context, messages, GRADES) for messages in prompts)
+        return [Scored(_expected_place(logprobs)) for logprobs in scored]
+
+
+class ProbabilityOfYes:
+    """P(yes) / (P(yes) + P(no)) as the reply to whether the answer is right: one call a candidate.
+
+    Abstains where the two together have less than ``MIN_MASS``.
+    """
+
+    def __init__(self, prompt: Prompt) -> None:
+        self._prompt = prompt
+
+    async def __call__(self, context: NodeContext, candidates: Sequence[Candidate]) -> list[Scored]:
+        """Scores in [0, 1]."""
+        prompts = (self._prompt.messages(context.question, [c]) for c in candidates)
+        scored = await run_all(score_choices(context, messages, (YES, NO)) for messages in prompts)
+        return [
+            Scored(share(logprobs[YES], logprobs[NO]), _mass(logprobs) < MIN_MASS)
+            for logprobs in scored
+        ]
+
+
+class OwnLikelihood:
+    """The geometric mean of the probabilities of a text's tokens under the model that wrote it.
+
+    The log-probabilities came with the text, so nothing is asked. A text without tokens has 0.
+    """
+
+    async def __call__(self, context: NodeContext, candidates: Sequence[Candidate]) -> list[Scored]:
+        """Scores in [0, 1]."""
+        return [Scored(likelihood(candidate)) for candidate in candidates]
+
+
+class Likelihood:
+    """The same under the node's model, to which the text is given as a reply to the question.
+
+    One call a candidate; of a long text only the beginning is scored (``shortened``).
+    """
+
+    def __init__(self, prompt: Prompt) -> None:
+        self._prompt = prompt
+
+    async def __call__(self, context: NodeContext, candidates: Sequence[Candidate]) -> list[Scored]:
+        """Scores in [0, 1]; a text without tokens has 0."""
+        messages = self._prompt.messages(context.question)
+        texts = [shortened(candidate.text, beginning=True) for candidate in candidates]
+        return await run_all(self._score(context, messages, text) for text in texts)
+
+    @staticmethod
+    async def _score(context: NodeContext, messages: tuple[Message, ...], text: str) -> Scored:
+        if not text:
+            return Scored(0.0)
+        (completion,) = await context.ask(messages, choices=(text,))
+        logprob = _logprobs(completion, (text,))[text]
+        return Scored(math.exp(min(0.0, logprob / max(1, completion.usage.choice_tokens))))
+
+
+class Reward:
+    """What a reward model gives each text as a reply to the question: one call for all."""
+
+    def __init__(self, prompt: Prompt) -> None:
+        self._prompt = prompt
+
+    async def __call__(self, context: NodeContext, candidates: Sequence[Candidate]) -> list[Scored]:
+        """Scores on the reward model's own scale."""
+        messages = self._prompt.messages(context.question)
+        texts = [shortened(candidate.text) for candidate in candidates]
+        return [Scored(reward) for reward in await context.reward(messages, texts)]
+
+
+def likelihood(candidate: Candidate) -> float:
+    """exp of the mean log-probability that came with a candidate; 0 where none did."""
+    return 0.0 if candidate.mean_logprob is None else math.exp(min(0.0, candidate.mean_logprob))
+
+
+async def score_choices(
+    context: NodeContext, messages: tuple[Message, ...], choices: tuple[str, ...]
+) -> Mapping[str, float]:
+    """The log-probability of each choice as the reply.
+
+    Raises
+    ------
+    LMError : the model returned something else.
+    """
+    (completion,) = await context.ask(messages, choices=choices)
+    return _logprobs(completion, choices)
+
+
+def share(logprob: float, other: float) -> float:
+    """p / (p + q) of two log-probabilities; 0.5 where both are zero."""
+    if logprob == other:
+        return 0.5
+    return 1 / (1 + math.exp(min(700.0, other - logprob)))
+
+
+def _logprobs(completion: Completion, choices: Sequence[str]) -> Mapping[str, float]:
+    logprobs = completion.choice_logprobs or {}
+    if any(math.isnan(logprobs.get(choice, math.nan)) for choice in choices):
+        raise LMError("the model did not return a log-probability for each choice")
+    return logprobs
+
+
+def _mass(logprobs: Mapping[str, float]) -> float:
+    return sum(map(math.exp, logprobs.values()))
+
+
+def _expected_place(logprobs: Mapping[str, float]) -> float:
+    """The mean place among the grades, from 0 for the first to 1 for the last."""
+    top = max(logprobs.values())
+    if top == -math.inf:
+        return 0.5
+    weights = [math.exp(logprobs[grade] - top) for grade in GRADES]
+    places = (i / (len(GRADES) - 1) * weight for i, weight in enumerate(weights))
+    return sum(places) / sum(weights)

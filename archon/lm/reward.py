@@ -1,0 +1,85 @@
+"""Reward models: they read a conversation and a reply, and say how good it is.
+
+``RewardModel`` is the seam. ``RewardLM`` puts one into a role of an architecture, where it has the
+one capability ``reward``; its tokens are in no usage and no cost, as the seam tells none.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Protocol, runtime_checkable
+
+from archon.errors import LMError, UnsupportedError
+from archon.types import Completion, Message, OnEvent, Request
+
+REWARD = frozenset({"reward"})
+"""The capabilities of a model that scores texts and writes none."""
+
+
+@runtime_checkable
+class RewardModel(Protocol):
+    """Scores replies."""
+
+    async def score(self, messages: tuple[Message, ...], texts: Sequence[str]) -> list[float]:
+        """One reward for each text as a reply to the messages: finite, and higher is better."""
+        ...
+
+
+class RewardLM:
+    """A reward model in the place of a language model.
+
+    Parameters
+    ----------
+    name : what errors call it.
+    """
+
+    capabilities = REWARD
+
+    def __init__(self, model: RewardModel, name: str = "the reward model") -> None:
+        self._model, self._name = model, name
+
+    async def score(self, messages: tuple[Message, ...], texts: Sequence[str]) -> list[float]:
+        """The model's rewards.
+
+        Raises
+        ------
+        LMError : the model returned something other than one finite number a text.
+        """
+        rewards = [float(reward) for reward in await self._model.score(messages, texts)]
+        if len(rewards) != len(texts):
+            raise LMError(f"{self._name} returned {len(rewards)} rewards for {len(texts)} texts")
+        if not all(map(math.isfinite, rewards)):
+            raise LMError(f"{self._name} returned a reward that is no finite number")
+        return rewards
+
+    async def generate(self, request: Request, on_event: OnEvent | None = None) -> list[Completion]:
+        """Refused, whatever is asked.
+
+        Raises
+        ------
+        UnsupportedError : names the model.
+        """
+        raise UnsupportedError(f"{self._name} scores texts and writes none")
+
+    async def aclose(self) -> None:
+        """Close the model within, if it holds anything."""
+        aclose = getattr(self._model, "aclose", None)
+        if aclose is not None:
+            await aclose()
+
+
+class ScriptedRewardModel:
+    """Rewards what its script says; it needs no weights.
+
+    Parameters
+    ----------
+    script : (messages, text) → reward.
+    """
+
+    def __init__(self, script: Callable[[tuple[Message, ...], str], float]) -> None:
+        self._script = script
+
+    async def score(self, messages: tuple[Message, ...], texts: Sequence[str]) -> list[float]:
+        """One call of the script for each text."""
+        return [self._script(messages, text) for text in texts]

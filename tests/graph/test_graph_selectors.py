@@ -1,0 +1,322 @@
+"""Selecting methods in whole graphs: what they need, what they ask for, what they leave alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from graph_doubles import make_architecture
+
+import archon
+from archon.errors import GraphError, LMError, NodeError, UnsupportedError
+from archon.graph.build import build
+from archon.lm.lazy import LazyLM
+from archon.lm.reward import RewardLM, ScriptedRewardModel
+from archon.lm.scripted import ScriptedLM, in_turn
+from archon.spec.architecture import ArchitectureSpec
+from archon.spec.model import ScriptedCard
+from archon.types import Message, Request
+
+REMOTE = frozenset({"chat", "stream"})
+ABLE = frozenset({"chat", "stream", "choices", "logprobs", "constraint"})
+REWARD = frozenset({"reward"})
+DRAFT = {"type": "generator", "model": "solver", "samples": 3}
+REPLIES = ["The answer is 4.", "The answer is 5.", "So 2 + 3 = 5. The answer is 5."]
+
+
+def spec(nodes: dict[str, Any], output: str = "best") -> ArchitectureSpec:
+    data = {"version": 1, "name": "x", "models": {"solver": "m", "judge": "m"}, "output": output}
+    return ArchitectureSpec.model_validate({**data, "nodes": nodes})
+
+
+def best(node_type: str = "ranker", **more: Any) -> dict[str, Any]:
+    return {"type": node_type, "inputs": ["draft"], **more}
+
+
+def refusal(nodes: dict[str, Any], solver: frozenset[str], judge: frozenset[str]) -> GraphError:
+    with pytest.raises(GraphError) as caught:
+        build(spec(nodes), {"solver": solver, "judge": judge}, "mine.json")
+    return caught.value
+
+
+# ---------------------------------------------------------------------------------- at load
+
+
+@pytest.mark.parametrize(
+    ("node_type", "method", "lacks"),
+    [
+        ("ranker", "logit", "choices"),
+        ("ranker", "likelihood", "choices"),
+        ("ranker", "reward", "reward"),
+        ("verifier", "logit", "choices"),
+        ("verifier", "reward", "reward"),
+    ],
+)
+def test_a_remote_model_that_lacks_what_a_method_needs_is_refused_at_load(
+    node_type: str, method: str, lacks: str
+) -> None:
+    node = best(node_type, method=method, model="judge")
+    error = refusal({"draft": DRAFT, "best": node}, ABLE, REMOTE)
+    assert (error.rule, error.path) == ("capabilities", "$.nodes.best.model")
+    assert error.reason.endswith(
+        f"lacks what the method '{method}' of a {node_type} needs: {lacks}"
+    )
+
+
+def test_a_remote_model_can_compare_pairs() -> None:
+    nodes = {"draft": DRAFT, "best": best(method="pairwise", model="judge")}
+    build(spec(nodes), {"solver": REMOTE, "judge": REMOTE})
+
+
+@pytest.mark.parametrize("node", [best(method="likelihood"), best("vote", weight="likelihood")])
+def test_likelihoods_come_from_writers_that_return_logprobs(node: dict[str, Any]) -> None:
+    nodes = {"draft": DRAFT, "best": node}
+    error = refusal(nodes, REMOTE, ABLE)
+    assert error.rule == "likelihoods_exist"
+    assert "the model of role 'solver', which writes for 'draft', lacks logprobs" in error.reason
+    build(spec(nodes), {"solver": ABLE, "judge": REMOTE})
+
+
+def test_a_fuser_writes_in_the_place_of_those_before_it_unless_it_may_be_passed_by() -> None:
+    fuser: dict[str, Any] = {"type": "fuser", "model": "judge", "inputs": ["draft"]}
+    vote = {"type": "vote", "inputs": ["fused"], "weight": "likelihood"}
+    nodes = {"draft": DRAFT, "fused": fuser, "best": vote}
+    build(spec(nodes), {"solver": REMOTE, "judge": ABLE})
+    nodes["fused"] = {**fuser, "when": {"agreement_below": 0.5}}
+    assert refusal(nodes, REMOTE, ABLE).rule == "likelihoods_exist"
+
+
+@pytest.mark.parametrize(
+    ("check", "is_scored"),
+    [
+        ({"type": "ranker", "model": "judge"}, True),
+        ({"type": "verifier", "model": "judge"}, True),
+        ({"type": "vote"}, True),
+        ({"type": "critic", "model": "judge"}, False),
+        ({"type": "generator", "model": "judge"}, False),
+        ({"type": "ranker", "model": "judge", "when": {"agreement_below": 0.5}}, False),
+    ],
+)
+def test_a_vote_by_score_needs_scores_on_everything(check: dict[str, Any], is_scored: bool) -> None:
+    vote = {"type": "vote", "inputs": ["check"], "weight": "score"}
+    nodes = {"draft": DRAFT, "check": {**check, "inputs": ["draft"]}, "best": vote}
+    if is_scored:
+        build(spec(nodes), {"solver": ABLE, "judge": ABLE})
+        nodes["best"] = {**vote, "inputs": ["check", "draft"]}
+    error = refusal(nodes, ABLE, ABLE)
+    assert error.rule == "scores_exist"
+    assert error.path == f"$.nodes.best.inputs[{int(is_scored)}]"
+
+
+@pytest.mark.parametrize(
+    ("node", "rule", "path", "reason"),
+    [
+        (best(), "model_given", "model", "the method 'listwise' of a ranker needs a model"),
+        (best("verifier"), "model_given", "model", "the method 'reason' of a verifier needs"),
+        (
+            best(method="likelihood", prompt={"template": "cot"}),
+            "model_given",
+            "prompt",
+            "without a model, nothing reads the prompt",
+        ),
+        (
+            best("verifier", model="judge", threshold=0.5),
+            "parameters_apply",
+            "threshold",
+            "the method 'reason' of a verifier gives no scores to hold against it",
+        ),
+        (
+            best("verifier", model="judge", method="logit", threshold=1.5),
+            "parameters_apply",
+            "threshold",
+            "a probability is between 0 and 1",
+        ),
+        (
+            best(model="judge", method="likelihood", use_critiques=False),
+            "parameters_apply",
+            "use_critiques",
+            "the method 'likelihood' of a ranker reads no critiques",
+        ),
+        (
+            best(model="judge", method="logit", prompt={"template": "rank"}),
+            "template_exists",
+            "prompt.template",
+            "no template 'rank' for a ranker by logit",
+        ),
+        (
+            best(model="judge", method="likelihood", prompt={"text": "{question} {candidates}"}),
+            "prompt_fields",
+            "prompt.text",
+            "nothing fills {candidates} here",
+        ),
+        (
+            best("verifier", model="judge", method="logit", prompt={"text": "{question}"}),
+            "prompt_fields",
+            "prompt.text",
+            "the text does not contain {candidates}",
+        ),
+    ],
+)
+def test_what_a_method_does_not_read_is_refused(
+    node: dict[str, Any], rule: str, path: str, reason: str
+) -> None:
+    error = refusal({"draft": DRAFT, "best": node}, ABLE, ABLE)
+    assert (error.rule, error.path) == (rule, f"$.nodes.best.{path}")
+    assert error.reason.startswith(reason)
+
+
+def test_a_reward_model_writes_nothing() -> None:
+    error = refusal({"draft": DRAFT, "best": best("vote")}, REWARD, ABLE)
+    assert (error.rule, error.path) == ("capabilities", "$.nodes.draft.model")
+    assert "is a reward model, which writes no text" in error.reason
+
+
+# -------------------------------------------------------------------------------- likelihoods
+
+
+async def test_only_writers_whose_likelihood_is_weighed_are_asked_for_logprobs() -> None:
+    solver, other = ScriptedLM(in_turn(REPLIES)), ScriptedLM(in_turn(REPLIES))
+    nodes = {
+        "draft": {"type": "generator", "samples": 3},
+        "weighed": {"type": "vote", "inputs": ["draft"], "weight": "likelihood"},
+        "more": {"type": "generator", "model": "other"},
+        "best": {"type": "vote", "inputs": ["weighed", "more"]},
+    }
+    architecture = make_architecture(nodes, "best", {"solver": solver, "other": other})
+    answer = await architecture.arun("What is 2 + 3?")
+    assert [r.logprobs for r in solver.requests] == [True]
+    assert [r.logprobs for r in other.requests] == [False]
+    drafts = answer.trace.nodes["draft"].outputs
+    assert all(c.mean_logprob is not None and c.mean_logprob < 0 for c in drafts)
+    assert answer.trace.nodes["more"].outputs[0].mean_logprob is None
+    weights = [math.exp(c.mean_logprob or 0) for c in drafts]
+    (five, four) = answer.trace.nodes["weighed"].outputs
+    assert (five.value, four.value) == ("5", "4")
+    assert five.score == pytest.approx(weights[1] + weights[2])
+    assert four.score == pytest.approx(weights[0])
+
+
+async def test_asking_for_logprobs_changes_no_draw() -> None:
+    asked: list[Sequence[int]] = []
+    for weight in ("count", "likelihood"):
+        lm = ScriptedLM(in_turn(REPLIES))
+        nodes = {
+            "draft": {"type": "generator", "samples": 2},
+            "more": {"type": "generator", "samples": 2},
+            "a": {"type": "vote", "inputs": ["draft"], "weight": weight},
+            "best": {"type": "vote", "inputs": ["a", "more"]},
+        }
+        answer = await make_architecture(nodes, "best", lm).arun("What is 2 + 3?")
+        asked.append([c.draw for c in answer.trace.completions()])
+    assert asked[0] == asked[1] == [0, 1, 2, 3]
+
+
+async def test_a_ranker_with_a_model_scores_what_another_wrote() -> None:
+    def logprob(request: Request, choice: str) -> float:
+        return -1.0 if choice == REPLIES[2] else -20.0
+
+    judge = ScriptedLM(in_turn([""]), choice_logprob=logprob)
+    nodes = {
+        "draft": {"type": "generator", "samples": 3},
+        "best": {"type": "ranker", "model": "judge", "inputs": ["draft"], "method": "likelihood"},
+    }
+    solver = ScriptedLM(in_turn(REPLIES))
+    answer = await make_architecture(nodes, "best", {"solver": solver, "judge": judge}).arun("Q")
+    assert answer.text == REPLIES[2]
+    assert [r.choices for r in judge.requests] == [(text,) for text in REPLIES]
+    assert solver.requests[0].logprobs is False
+    (call, *_) = answer.trace.to_json()["nodes"][1]["calls"]
+    assert call["completions"][0]["choice_logprobs"] == {REPLIES[0]: -20.0}
+    choice_tokens = sum(len(text.split()) for text in REPLIES)
+    assert answer.usage.choice_tokens == choice_tokens
+    assert answer.usage.calls == 3 + 3
+
+
+# ------------------------------------------------------------------------------------- scores
+
+
+async def test_a_vote_by_score_weighs_the_latest_scores() -> None:
+    def logprob(request: Request, choice: str) -> float:
+        right = REPLIES[0] in request.messages[-1].content
+        return math.log(0.9 if (choice == "Yes") is right else 0.1)
+
+    lm = ScriptedLM(in_turn(REPLIES), choice_logprob=logprob)
+    nodes = {
+        "draft": {"type": "generator", "samples": 3},
+        "check": {
+            "type": "verifier",
+            "inputs": ["draft"],
+            "method": "logit",
+            "threshold": 0.0,
+        },
+        "best": {"type": "vote", "inputs": ["check"], "weight": "score"},
+    }
+    answer = await make_architecture(nodes, "best", lm).arun("What is 2 + 3?")
+    scores = [(c.value, round(c.score or 0, 3)) for c in answer.candidates]
+    assert scores == [("4", 0.9), ("5", 0.2)]
+
+
+async def test_dropped_candidates_stand_in_the_trace_with_their_judgement() -> None:
+    lm = ScriptedLM(in_turn(REPLIES), choice_logprob=lambda request, choice: -1.0)
+    nodes = {
+        "draft": {"type": "generator", "samples": 3},
+        "best": {"type": "ranker", "inputs": ["draft"], "method": "logit", "keep": 1},
+    }
+    answer = await make_architecture(nodes, "best", lm).arun("What is 2 + 3?")
+    node = answer.trace.to_json()["nodes"][1]
+    assert [len(node["outputs"]), len(node["dropped"])] == [1, 2]
+    assert node["dropped"][0]["annotations"][0]["value"] == 0.5
+
+
+# ------------------------------------------------------------------------------ reward models
+
+
+def rewarded(role: object) -> Any:
+    reward = {"type": "ranker", "model": "judge", "inputs": ["draft"], "method": "reward"}
+    return {
+        "version": 1,
+        "name": "rewarded",
+        "models": {"solver": "scripted", "judge": role},
+        "nodes": {"draft": DRAFT, "best": reward},
+        "output": "best",
+    }
+
+
+async def test_a_card_or_an_app_brings_the_reward_model() -> None:
+    card = {"name": "r", "backend": "scripted", "reward": True, "accuracy": 1}
+    architecture = archon.load(rewarded(card))
+    answer = await architecture.arun("What is 2 + 3?")
+    scores = [c.score or 0 for c in answer.candidates]
+    assert scores == sorted(scores, reverse=True)
+    assert all(((c.score or 0) > 0) == (c.value == "5") for c in answer.candidates)
+    assert answer.usage.calls == 3
+
+    mine = ScriptedRewardModel(lambda messages, text: float(len(messages)))
+    own = archon.load(rewarded("scripted"), {"judge": mine})
+    assert {c.score for c in (await own.arun("What is 2 + 3?")).candidates} == {1.0}
+    with pytest.raises(GraphError, match="needs: reward"):
+        archon.load(rewarded("scripted"))
+
+
+async def test_a_reward_model_that_returns_nonsense_is_an_error() -> None:
+    class Short:
+        async def score(self, messages: tuple[Message, ...], texts: Sequence[str]) -> list[float]:
+            return [math.inf] * (len(texts) - 1)
+
+    architecture = archon.load(rewarded("scripted"), {"judge": Short()})
+    with pytest.raises(NodeError, match="2 rewards for 3 texts"):
+        await architecture.arun("What is 2 + 3?")
+    infinite = RewardLM(ScriptedRewardModel(lambda messages, text: math.inf))
+    with pytest.raises(LMError, match="no finite number"):
+        await infinite.score((), ["a"])
+    with pytest.raises(UnsupportedError, match="writes none"):
+        await infinite.generate(Request((Message("user", "a"),)))
+
+
+async def test_a_lazy_model_passes_texts_on_to_a_reward_model_alone() -> None:
+    card = ScriptedCard.model_validate({"name": "s", "backend": "scripted"})
+    with pytest.raises(UnsupportedError, match="s is no reward model"):
+        await LazyLM(card, Path()).score((), ["a"])
