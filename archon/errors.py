@@ -13,7 +13,7 @@
     │   └── UnsupportedError    the request asks for something that this model cannot do
     ├── NodeError               a node failed while a question ran (names the node, keeps the cause)
     ├── SandboxError            a program of a model cannot be run (its own failure is no error)
-    ├── BudgetError             a question has used up its tokens, calls or seconds
+    ├── BudgetError             tokens, calls or seconds are used up before there is any answer
     ├── ScoringError            an answer or a target cannot be scored
     ├── StorageError            the disk does not take or give what it should
     ├── UsageError              a command or a call was given something it cannot work with
@@ -27,6 +27,10 @@ from __future__ import annotations
 import importlib
 import os
 from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from archon.types import Limit
 
 
 class ArchonError(Exception):
@@ -119,7 +123,11 @@ class SandboxError(ArchonError):
 
 
 class BudgetError(ArchonError):
-    """A question has used up its tokens, calls or seconds."""
+    """A question has used up its tokens, calls or seconds; ``limit`` tells which, where known."""
+
+    def __init__(self, reason: str, limit: Limit = "calls") -> None:
+        self.limit: Limit = limit
+        super().__init__(reason)
 
 
 class ScoringError(ArchonError):

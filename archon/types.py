@@ -14,6 +14,8 @@ Role = Literal["system", "user", "assistant"]
 AnswerKind = Literal["number", "text", "code"]
 FinishReason = Literal["stop", "length", "choices", "cancelled"]
 VerdictKind = Literal["pass", "fail", "abstain"]
+Limit = Literal["tokens", "calls", "seconds"]
+"""What a budget bounds."""
 
 # ---------------------------------------------------------------- what a language model is asked
 
@@ -218,6 +220,8 @@ class NodeFinished:
     usage: Usage
     seconds: float
     bypassed: bool = False
+    cut: Limit | None = None
+    """What the budget had too little of, so that it made fewer calls than it is told to."""
 
 
 Event = TokenDelta | NodeStarted | NodeFinished

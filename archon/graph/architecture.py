@@ -33,6 +33,7 @@ from archon.types import (
     Constraint,
     Event,
     Example,
+    Limit,
     OnEvent,
     Question,
     SamplingParams,
@@ -55,6 +56,8 @@ class Answer:
     cost_tokens: int
     seconds: float
     trace: Trace
+    limited_by: Limit | None = None
+    """What the budget had too little of; None where it cut nothing short."""
 
 
 class Architecture:
@@ -176,6 +179,7 @@ class Architecture:
         on_event: OnEvent | None = None,
         uses: Mapping[str, ModelUse] | None = None,
         constraint: Constraint | None = None,
+        around: Meter | None = None,
     ) -> Answer:
         """Answer a question.
 
@@ -186,11 +190,12 @@ class Architecture:
         on_event : told of tokens and nodes while it runs, in the event loop's thread.
         uses, constraint : how nodes ask, and the form of the output node's text, where a request
             to the architecture as an LM changes them.
+        around : what is left of the budget of an architecture that this one is a model of.
 
         Raises
         ------
         NodeError : a node failed.
-        BudgetError : the question has used up its tokens, calls or seconds.
+        BudgetError : tokens, calls or seconds were used up before there was any candidate.
         """
         spec, start = self._graph.spec, perf_counter()
         trace = Trace(spec.name, question, seed, run, spec.output)
@@ -201,7 +206,7 @@ class Architecture:
             uses=self._uses if uses is None else uses,
             constraint=constraint,
             on_event=on_event,
-            meter=Meter(spec.budget),
+            meter=Meter(spec.budget, around),
             trace=trace,
             started=start,
         )
@@ -215,6 +220,7 @@ class Architecture:
             cost_tokens=trace.cost_tokens,
             seconds=trace.seconds,
             trace=trace,
+            limited_by=trace.limited_by,
         )
 
     async def arun(self, question: str | Question, *, seed: int = 0) -> Answer:

@@ -8,16 +8,20 @@ from dataclasses import dataclass, field, replace
 from time import perf_counter
 
 from archon.errors import BudgetError, LMError, NodeError, UnsupportedError
-from archon.graph.budget import Meter
+from archon.graph.budget import CallSize, Grant, Meter, most_tokens
 from archon.graph.build import Graph
+from archon.graph.calls import least_calls
 from archon.graph.candidates import join
 from archon.graph.conditions import holds
-from archon.graph.models import ModelUse
+from archon.graph.models import ModelUse, NestedLM
 from archon.graph.nodes.base import GraphNode
 from archon.graph.trace import CallTrace, NodeTrace, Trace
+from archon.lm.base import LM, most_prompt_tokens, prompts_of
 from archon.lm.concurrency import run_all
 from archon.lm.reward import RewardModel
+from archon.spec.architecture import ModelNode
 from archon.types import (
+    DEFAULT_SAMPLING,
     AnswerKind,
     Candidate,
     Completion,
@@ -30,8 +34,11 @@ from archon.types import (
     OnEvent,
     Question,
     Request,
+    SamplingParams,
     TokenDelta,
 )
+
+_LONGEST = SamplingParams(max_tokens=DEFAULT_SAMPLING.max_tokens)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +58,20 @@ class Run:
     started: float
     hold: Hold = field(default_factory=Hold)
     """Tells the models to keep the prompts of this question while nodes may read them again."""
+    refusals: list[BudgetError] = field(default_factory=list)
+    """What the budget did not allow, in the order in which it was asked."""
 
 
 async def execute(graph: Graph, nodes: Mapping[str, GraphNode], run: Run) -> list[Candidate]:
     """The candidates of the output node.
 
+    Where the budget runs out, nodes make fewer calls or none, and what they read passes them by:
+    so the output has a candidate if any node has.
+
     Raises
     ------
     NodeError : a node failed; the others were cancelled.
-    BudgetError : the question has used up its tokens, calls or seconds.
+    BudgetError : tokens, calls or seconds were used up before there was any candidate.
     """
     loop = asyncio.get_running_loop()
     passed_on: dict[str, asyncio.Future[list[Candidate]]] = {
@@ -75,15 +87,14 @@ async def execute(graph: Graph, nodes: Mapping[str, GraphNode], run: Run) -> lis
         if not asking:
             run.hold.release()
 
-    max_seconds = None if graph.spec.budget is None else graph.spec.budget.max_seconds
     try:
-        async with asyncio.timeout(max_seconds):
-            await run_all(step(name) for name in graph.order)
-    except TimeoutError:  # a node's own would be a NodeError
-        raise BudgetError(f"the budget of {max_seconds:g} seconds is used up") from None
+        await run_all(step(name) for name in graph.order)
     finally:
         run.hold.release()
-    return passed_on[graph.spec.output].result()
+    candidates = passed_on[graph.spec.output].result()
+    if not candidates and run.refusals:
+        raise run.refusals[0]
+    return candidates
 
 
 async def _run_node(
@@ -100,18 +111,22 @@ async def _run_node(
         if run.on_event is not None:
             run.on_event(NodeStarted(name))
         try:
+            if isinstance(spec, ModelNode) and not isinstance(run.uses[name].lm, NestedLM):
+                run.meter.require_calls(least_calls(spec, len(candidates)))
             outputs = await node.run(
                 Context(name, name == graph.spec.output, run, trace), candidates
             )
-        except BudgetError:
-            raise
+        except BudgetError as error:  # its inputs pass it by
+            trace.cut = error.limit
+            run.refusals.append(error)
         except Exception as error:
             raise NodeError(name, error) from error
     trace.outputs = tuple(outputs)
     trace.seconds = perf_counter() - start
     if run.on_event is not None:
-        finished = NodeFinished(name, len(outputs), trace.usage, trace.seconds, trace.bypassed)
-        run.on_event(finished)
+        run.on_event(
+            NodeFinished(name, len(outputs), trace.usage, trace.seconds, trace.bypassed, trace.cut)
+        )
     return outputs
 
 
@@ -144,11 +159,55 @@ class Context:
         BudgetError : the budget does not allow the call.
         LMError : the model did not answer.
         """
+        request = self._request(messages, n, answer, form, choices)
+        lm, request, grant = await self._granted(request, least=n)
+        start = perf_counter()
+        completions = await self._send(lm, request)
+        self._enter(request, grant, completions, start)
+        return completions
+
+    async def draw(
+        self, messages: tuple[Message, ...], n: int, *, skip: int = 0, answer: AnswerKind
+    ) -> list[Completion]:
+        """See ``NodeContext.draw``.
+
+        What a call turns out to need less of is used for the draws that had to wait for it.
+
+        Raises
+        ------
+        LMError : the model did not answer.
+        """
+        completions: list[Completion] = []
+        num_asked = 0
+        while num_asked < n:
+            request = self._request(messages, n - num_asked, answer)
+            request = replace(request, first_draw=request.first_draw + skip + num_asked)
+            try:
+                lm, request, grant = await self._granted(request)
+            except BudgetError as error:
+                self._cut_by(error)
+                break
+            start = perf_counter()
+            drawn = await self._send_draws(lm, request)
+            self._enter(request, grant, drawn, start)
+            completions += drawn
+            num_asked += request.n
+            if len(drawn) < request.n:
+                break
+        return completions
+
+    def _request(
+        self,
+        messages: tuple[Message, ...],
+        n: int,
+        answer: AnswerKind,
+        form: Constraint | None = None,
+        choices: tuple[str, ...] | None = None,
+    ) -> Request:
         run, use = self._run, self._run.uses[self._node]
-        run.meter.start(n)
         is_held = "constraint" in use.lm.capabilities and not use.sampling.beams
         constraint = self._constraint or (form if is_held else None)
-        request = Request(
+        return Request(
             messages=messages,
             n=n,
             first_draw=use.draws.start(run.index),
@@ -160,23 +219,79 @@ class Context:
             answer=answer,
             hold=run.hold,
         )
-        start = perf_counter()
-        completions = await use.lm.generate(request, self._on_event)
-        seconds = perf_counter() - start
-        if len(completions) != n:
-            raise LMError(f"the model returned {len(completions)} completions for {n}")
-        run.meter.finish(n, completions)
+
+    async def _granted(self, request: Request, least: int = 1) -> tuple[LM, Request, Grant | None]:
+        """Whom to ask, for as many draws as the budget has room for, and that room.
+
+        An architecture takes no room itself: the nodes within it do.
+        """
+        lm, meter = self._run.uses[self._node].lm, self._run.meter
+        if isinstance(lm, NestedLM):
+            return lm.within(meter), request, None
+        size = CallSize((id(lm), request.messages))
+        if meter.counts_tokens:
+            if request.sampling.max_tokens is None:  # no card says what the model would take
+                request = replace(request, sampling=request.sampling.over(_LONGEST))
+            prompts = await prompts_of(lm, request.messages)
+            bound = most_prompt_tokens(request.messages)
+            size = CallSize(size.key, most_tokens(request), prompts, bound)
+        grant = meter.grant(request.n, size, least=least)
+        return lm, replace(request, n=grant.count), grant
+
+    async def _send_draws(self, lm: LM, request: Request) -> list[Completion]:
+        """Each draw on its own where some may not come to an end, so that the others are kept."""
+        if self._run.meter.deadline is None and not isinstance(lm, NestedLM):
+            return await self._send(lm, request)
+
+        async def send(draw: int) -> list[Completion]:
+            try:
+                return await self._send(lm, replace(request, n=1, first_draw=draw))
+            except BudgetError as error:
+                self._cut_by(error)
+                return []
+
+        draws = range(request.first_draw, request.first_draw + request.n)
+        return [c for drawn in await run_all(map(send, draws)) for c in drawn]
+
+    async def _send(self, lm: LM, request: Request) -> list[Completion]:
+        """The completions, unless the time is up first; an architecture minds that itself."""
+        deadline = None if isinstance(lm, NestedLM) else self._run.meter.deadline
+        try:
+            async with asyncio.timeout_at(deadline) as limit:
+                completions = await lm.generate(request, self._on_event)
+        except TimeoutError:
+            if not limit.expired():  # the model's own
+                raise
+            raise self._run.meter.out_of_time() from None
+        if len(completions) != request.n:
+            raise LMError(f"the model returned {len(completions)} completions for {request.n}")
+        return completions
+
+    def _enter(
+        self, request: Request, grant: Grant | None, completions: list[Completion], start: float
+    ) -> None:
+        """Write what came of a call into budget and trace."""
+        if grant is not None:
+            grant.settle(completions)
+        if not completions:
+            return
+        for completion in completions:
+            if isinstance(completion.trace, Trace) and self._trace.cut is None:
+                self._trace.cut = completion.trace.limited_by
         self._trace.calls.append(
             CallTrace(
-                messages,
-                use.sampling,
+                request.messages,
+                request.sampling,
                 request.first_draw,
                 completions,
-                start - run.started,
-                seconds,
+                start - self._run.started,
+                perf_counter() - start,
             )
         )
-        return completions
+
+    def _cut_by(self, error: BudgetError) -> None:
+        self._trace.cut = self._trace.cut or error.limit
+        self._run.refusals.append(error)
 
     async def reward(self, messages: tuple[Message, ...], texts: Sequence[str]) -> list[float]:
         """See ``NodeContext.reward``.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any
 
 from archon.errors import UnsupportedError
 from archon.graph.architecture import Answer, Architecture
+from archon.graph.budget import Meter
 from archon.graph.draws import DrawPlan, Member
 from archon.graph.models import ModelUse
 from archon.lm.base import check_request
@@ -44,6 +46,7 @@ class ArchitectureLM:
         passed_on = architecture.models.output_capabilities & {"constraint"}
         self.capabilities = frozenset({"chat", "stream"}) | passed_on
         self._plan = plan
+        self._around: Meter | None = None
         self._uses: dict[SamplingParams, dict[str, ModelUse]] = {}
 
     async def generate(self, request: Request, on_event: OnEvent | None = None) -> list[Completion]:
@@ -53,7 +56,7 @@ class ArchitectureLM:
         ------
         UnsupportedError : the request asks for what the architecture cannot do.
         NodeError : a node failed.
-        BudgetError : a run has used up the architecture's budget.
+        BudgetError : a run has used up its budget before it had any candidate.
         """
         check_request(request, self.capabilities, self.architecture.name)
         self.check_sampling(request.sampling)
@@ -93,6 +96,12 @@ class ArchitectureLM:
         """The same, taking its draws from the plan of the graph around it."""
         return ArchitectureLM(self.architecture, plan)
 
+    def within(self, meter: Meter) -> ArchitectureLM:
+        """The same for one question, whose budget its nodes share."""
+        inner = copy(self)
+        inner._around = meter
+        return inner
+
     def _question(self, request: Request) -> Question:
         if not request.messages or request.messages[-1].role != "user":
             reason = "the last message must be the user's: it is the question"
@@ -125,6 +134,7 @@ class ArchitectureLM:
             on_event=stream,
             uses=uses,
             constraint=request.constraint,
+            around=self._around,
         )
         if stream is not None:
             stream.finish(answer.text)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from archon.errors import GraphError, UnsupportedError
+from archon.graph.budget import Meter
 from archon.graph.checks import AskingNode
 from archon.graph.draws import DrawPlan, DrawRange, Member, nested_plan, plan_draws
 from archon.graph.lineage import writers_of_likelihoods
@@ -48,6 +49,10 @@ class NestedLM(Protocol):
 
     def placed(self, plan: DrawPlan) -> LM:
         """The same, taking its draws from the plan of the graph around it."""
+        ...
+
+    def within(self, meter: Meter) -> LM:
+        """The same for one question, whose budget its nodes share."""
         ...
 
     def specification(

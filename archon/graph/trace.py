@@ -14,6 +14,7 @@ from archon.types import (
     Candidate,
     CandidateId,
     Completion,
+    Limit,
     Message,
     Question,
     SamplingParams,
@@ -52,6 +53,9 @@ class NodeTrace:
     seconds: float = 0.0
     bypassed: bool = False
     """Its ``when`` was false, and its inputs passed it by."""
+    cut: Limit | None = None
+    """What the budget had too little of: a generator or fuser drew fewer samples, of any other
+    node the inputs passed it by."""
 
     @property
     def usage(self) -> Usage:
@@ -87,6 +91,11 @@ class Trace:
         return cost_tokens(self.completions())
 
     @property
+    def limited_by(self) -> Limit | None:
+        """What the budget had too little of for some node; None where it cut none short."""
+        return next((node.cut for node in self.nodes.values() if node.cut is not None), None)
+
+    @property
     def prompts(self) -> dict[str, int]:
         """Digest → tokens of every distinct prompt that was read."""
         return {d: tokens for c in self.completions() for d, tokens in c.prompts.items()}
@@ -111,6 +120,7 @@ class Trace:
             "output": self.output,
             "usage": _fields(self.usage),
             "cost_tokens": self.cost_tokens,
+            "limited_by": self.limited_by,
             "seconds": self.seconds,
             "nodes": [_node(node) for node in self.nodes.values()],
         }
@@ -133,6 +143,7 @@ def _node(node: NodeTrace) -> dict[str, Any]:
         "node": node.node,
         "type": node.type,
         "bypassed": node.bypassed,
+        "cut": node.cut,
         "start_seconds": node.start_seconds,
         "seconds": node.seconds,
         "usage": _fields(node.usage),

@@ -5,10 +5,11 @@ The scripted double, a remote server, the local engine and a whole architecture 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 from archon.errors import UnsupportedError
-from archon.types import Completion, ModelStatus, OnEvent, Request
+from archon.types import Completion, Message, ModelStatus, OnEvent, Request
 
 CAPABILITIES: dict[str, str] = {
     "chat": "reads turns of a conversation through a chat template",
@@ -94,3 +95,27 @@ def status_of(lm: LM) -> ModelStatus | None:
     """What an LM is doing, if it has a ``status`` that tells; any thread may ask, at any time."""
     status = getattr(lm, "status", None)
     return None if status is None else status()
+
+
+async def prompts_of(lm: LM, messages: Sequence[Message]) -> Mapping[str, int] | None:
+    """Digest → tokens of the prompt that the messages become, as ``Completion.prompts`` has them.
+
+    None where the model, such as a server whose tokenizer is not known here, cannot tell
+    beforehand; ``most_prompt_tokens`` is then a bound.
+    """
+    tell = getattr(lm, "prompts_of", None)
+    return None if tell is None else await tell(messages)
+
+
+def most_prompt_tokens(messages: Sequence[Message]) -> int:
+    """More tokens than a prompt can have: one for each byte, and room for the chat template.
+
+    A token of a byte-level vocabulary stands for at least one byte. A template adds a few tokens
+    around each message, and some a system message of their own.
+    """
+    num_bytes = sum(len(m.content.encode("utf-8", "surrogatepass")) for m in messages)
+    return num_bytes + TEMPLATE_TOKENS + MESSAGE_TOKENS * len(messages)
+
+
+TEMPLATE_TOKENS = 256
+MESSAGE_TOKENS = 16

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from weakref import WeakValueDictionary
 
 from archon.errors import UnsupportedError
 from archon.lm import factory
-from archon.lm.base import LM, close, status_of
+from archon.lm.base import LM, close, prompts_of, status_of
 from archon.lm.pool.scope import active_scope
 from archon.lm.reward import RewardModel
 from archon.spec.model import LocalCard, ModelCard, PathSource
@@ -38,10 +38,7 @@ class LazyLM:
         Where a pool of draws is in use (``archon.lm.pool.pooling``), the model is asked for those
         alone that are not in it.
         """
-        lm = self._lm
-        if lm is None:
-            lm = await asyncio.to_thread(self.open)
-        scope = active_scope()
+        lm, scope = await self._opened(), active_scope()
         if scope is None:
             return await lm.generate(request, on_event)
         return await scope.pool.generate(lm, self.card.name, request, on_event, scope)
@@ -53,10 +50,18 @@ class LazyLM:
         ------
         UnsupportedError : the model is none.
         """
-        lm = self._lm or await asyncio.to_thread(self.open)
+        lm = await self._opened()
         if not isinstance(lm, RewardModel):
             raise UnsupportedError(f"{self.card.name} is no reward model")
         return await lm.score(messages, texts)
+
+    async def prompts_of(self, messages: Sequence[Message]) -> Mapping[str, int] | None:
+        """What the model, opened by then, says of a prompt; see ``archon.lm.base.prompts_of``."""
+        return await prompts_of(await self._opened(), messages)
+
+    async def _opened(self) -> LM:
+        lm = self._lm
+        return await asyncio.to_thread(self.open) if lm is None else lm
 
     def open(self) -> LM:
         """Open the model now, in this thread, if it is not open yet.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from archon.lm.base import LM, close
-from archon.types import Completion, OnEvent, Request, Usage, total_usage
+from collections.abc import Mapping, Sequence
+
+from archon.lm.base import LM, close, prompts_of
+from archon.types import Completion, Message, OnEvent, Request, Usage, total_usage
 
 
 class Ledger:
@@ -28,6 +30,10 @@ class Ledger:
         for completion in completions:
             self._prompts.update(completion.prompts)
         return completions
+
+    async def prompts_of(self, messages: Sequence[Message]) -> Mapping[str, int] | None:
+        """What the model within says of a prompt."""
+        return await prompts_of(self._lm, messages)
 
     async def aclose(self) -> None:
         """Close the model within."""

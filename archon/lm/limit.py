@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Sequence
 
-from archon.lm.base import LM, close
+from archon.lm.base import LM, close, prompts_of
 from archon.lm.concurrency import PerLoop
-from archon.types import Completion, OnEvent, Request
+from archon.types import Completion, Message, OnEvent, Request
 
 
 class Limited:
@@ -23,6 +24,10 @@ class Limited:
         """Pass the request on as soon as one of the places is free."""
         async with self._slots.get():
             return await self._lm.generate(request, on_event)
+
+    async def prompts_of(self, messages: Sequence[Message]) -> Mapping[str, int] | None:
+        """What the model within says of a prompt."""
+        return await prompts_of(self._lm, messages)
 
     async def aclose(self) -> None:
         """Close the model within."""

@@ -25,6 +25,7 @@ from archon.types import (
     DEFAULT_SAMPLING,
     Completion,
     FinishReason,
+    Message,
     OnEvent,
     Request,
     SamplingParams,
@@ -92,8 +93,7 @@ class ScriptedLM:
             self.requests.append(request)
         if self._delay_seconds:
             await self._sleep(self._delay_seconds)
-        prompt = prompt_digest(self.model, request.messages)
-        prompt_tokens = sum(len(message.content.split()) for message in request.messages)
+        ((prompt, prompt_tokens),) = self._prompts(request.messages).items()
         if request.choices is not None:
             return self._score(request.choices, request, prompt, prompt_tokens)
         sampling = request.sampling.over(self._sampling)
@@ -133,6 +133,14 @@ class ScriptedLM:
             Completion("", draw, "choices", usage, prompts, choice_logprobs=logprobs)
             for draw in range(request.first_draw, request.first_draw + request.n)
         ]
+
+    async def prompts_of(self, messages: Sequence[Message]) -> Mapping[str, int]:
+        """See ``archon.lm.base.prompts_of``."""
+        return self._prompts(messages)
+
+    def _prompts(self, messages: Sequence[Message]) -> Mapping[str, int]:
+        num_tokens = sum(len(message.content.split()) for message in messages)
+        return {prompt_digest(self.model, messages): num_tokens}
 
     def _complete(self, request: Request, prompt: str, prompt_tokens: int, draw: int) -> Completion:
         asked_draw = 0 if request.sampling.temperature == 0 else draw

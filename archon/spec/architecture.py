@@ -47,12 +47,25 @@ class ModelNode(Node):
     sampling: SamplingSpec | None = Field(None, description="By default the model card's.")
 
 
+class StopWhen(StrictModel):
+    """When a generator has drawn enough: it draws in rounds and looks at the votes between them."""
+
+    confidence: float = Field(
+        gt=0.5,
+        le=1,
+        description="Stop once the leading value beats the next with this probability; "
+        "1: once the draws that are left cannot change which value leads.",
+    )
+    round: Count = Field(4, description="Answers to draw before looking again.")
+
+
 class GeneratorNode(ModelNode):
     """Samples answers to the question."""
 
     type: Literal["generator"]
     model: Name = Field(description="A role of `models`.")
-    samples: Count = Field(1, description="Answers to draw.")
+    samples: Count = Field(1, description="Answers to draw; with `stop_when`, at most.")
+    stop_when: StopWhen | None = Field(None, description="By default all samples are drawn.")
 
 
 class CriticNode(ModelNode):
@@ -159,11 +172,19 @@ RoleModel = Annotated[
 
 
 class Budget(StrictModel):
-    """What one question may use."""
+    """What one question may use: never more, and where less is left the graph makes do with it."""
 
-    max_tokens: int | None = Field(None, ge=1, description="Cost in tokens.")
+    max_tokens: int | None = Field(
+        None,
+        ge=1,
+        description="Cost in tokens. A call is made only if its longest reply fits as well.",
+    )
     max_calls: int | None = Field(None, ge=1, description="Completions.")
-    max_seconds: float | None = Field(None, gt=0, description="Wall time.")
+    max_seconds: float | None = Field(
+        None,
+        gt=0,
+        description="Wall time from when the question is asked, waiting for a busy model included.",
+    )
 
 
 class ArchitectureSpec(StrictModel):

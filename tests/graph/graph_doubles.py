@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -103,6 +104,14 @@ class FakeContext:
 
     def drop(self, candidates: Sequence[Candidate]) -> None:
         self.dropped += candidates
+
+    async def draw(
+        self, messages: tuple[Message, ...], n: int, *, skip: int = 0, answer: AnswerKind
+    ) -> list[Completion]:
+        self.asked.append(messages)
+        self.answers.append(answer)
+        replies = itertools.islice(self._replies, n)
+        return [make_completion(reply, skip + i) for i, reply in enumerate(replies)]
 
 
 class Gate:

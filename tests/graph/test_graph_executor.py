@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from graph_doubles import Gate, make_architecture, make_completion
 
-from archon.errors import BudgetError, GraphError, LMError, NodeError
+from archon.errors import GraphError, LMError, NodeError
 from archon.graph.architecture import Answer
 from archon.graph.prompts.listing import list_candidates
 from archon.lm.scripted import ScriptedLM
@@ -192,13 +192,6 @@ async def test_a_failing_node_names_itself_and_keeps_its_cause() -> None:
     assert leftover_tasks() == set()
 
 
-async def test_a_timeout_of_a_model_is_not_taken_for_the_budgets() -> None:
-    budget = {"max_seconds": 60}
-    arch = make_architecture({"a": bare("a")}, "a", Failing(TimeoutError("slow")), budget=budget)
-    with pytest.raises(NodeError, match="slow"):
-        await arch.arun("?")
-
-
 async def test_a_model_that_returns_too_few_completions_is_found_out() -> None:
     class Short:
         capabilities = frozenset({"chat"})
@@ -211,60 +204,6 @@ async def test_a_model_that_returns_too_few_completions_is_found_out() -> None:
     arch = make_architecture({"a": bare("a", samples=3)}, "a", Short())
     with pytest.raises(NodeError, match="1 completions for 3"):
         await arch.arun("?")
-
-
-# -------------------------------------------------------------------------------------- budget
-
-CHAIN = {"a": bare("a"), "b": bare("b", inputs=["a"]), "c": bare("c", inputs=["b"])}
-
-
-async def test_calls_beyond_the_budget_are_not_made() -> None:
-    lm = ScriptedLM(five)
-    arch = make_architecture(CHAIN, "c", lm, budget={"max_calls": 2})
-    with pytest.raises(BudgetError, match="2 calls is used up"):
-        await arch.arun("?")
-    assert len(lm.requests) == 2
-    await make_architecture(CHAIN, "c", lm, budget={"max_calls": 3}).arun("?")
-
-
-async def test_samples_count_as_calls_before_they_are_drawn() -> None:
-    lm = ScriptedLM(five)
-    arch = make_architecture({"a": bare("a", samples=3)}, "a", lm, budget={"max_calls": 2})
-    with pytest.raises(BudgetError):
-        await arch.arun("?")
-    assert lm.requests == []
-
-
-async def test_no_call_starts_once_the_tokens_are_used() -> None:
-    lm = ScriptedLM(five)
-    cost = (await make_architecture({"a": bare("a")}, "a", lm).arun("?")).cost_tokens
-    arch = make_architecture(CHAIN, "c", lm, budget={"max_tokens": cost + 1})
-    lm.requests.clear()
-    with pytest.raises(BudgetError, match="tokens is used up"):
-        await arch.arun("?")
-    assert len(lm.requests) == 2  # one token was left when b began
-
-
-async def test_equal_prompts_cost_once() -> None:
-    lm = ScriptedLM(five)
-    one = await make_architecture({"a": bare("x")}, "a", lm).arun("?")
-    nodes = {"a": bare("x"), "b": bare("x", inputs=["a"])}
-    both = await make_architecture(nodes, "b", lm).arun("?")
-    (prompt_tokens,) = one.trace.prompts.values()
-    assert both.cost_tokens == 2 * one.cost_tokens - prompt_tokens
-    assert both.usage.prompt_tokens == 2 * prompt_tokens
-    nodes["c"] = bare("x", inputs=["b"])
-    budget = {"max_tokens": both.cost_tokens + 1}  # counting the prompt twice would pass it
-    await make_architecture(nodes, "c", lm, budget=budget).arun("?")
-
-
-async def test_seconds_beyond_the_budget_cancel_what_runs() -> None:
-    gate = Gate()
-    arch = make_architecture({"a": bare("a")}, "a", gate, budget={"max_seconds": 0.01})
-    with pytest.raises(BudgetError, match=r"0\.01 seconds"):
-        await arch.arun("?")
-    assert gate.cancelled == 1
-    assert leftover_tasks() == set()
 
 
 # ---------------------------------------------------------------------------------------- when

@@ -196,7 +196,7 @@ async def test_failures_are_those_of_the_architecture() -> None:
 
     with pytest.raises(NodeError, match="node 'draft': no script"):
         await voting(broken)[0].generate(ask(n=2))
-    arch = make_architecture(VOTE, "answer", count, budget={"max_calls": 1})
+    arch = make_architecture(VOTE, "answer", count, budget={"max_tokens": 1})
     with pytest.raises(BudgetError):
         await ArchitectureLM(arch).generate(ask())
 

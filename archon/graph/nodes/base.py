@@ -31,6 +31,20 @@ class NodeContext(Protocol):
         prose where they are judged. A model that can be held to ``form`` is; of another, and
         of a beam search, the wording alone asks for it. ``choices`` are scored as replies, and
         nothing is drawn. Every call goes into trace and budget.
+
+        Raises
+        ------
+        BudgetError : the budget does not allow it; the node's inputs will pass it by.
+        """
+        ...
+
+    async def draw(
+        self, messages: tuple[Message, ...], n: int, *, skip: int = 0, answer: AnswerKind
+    ) -> list[Completion]:
+        """Texts that become candidates: ``n`` draws, or as many as the budget allows, maybe none.
+
+        They follow the first ``skip`` draws that the node owns. In a group of nodes the range of
+        each stays whole, however few of its draws are asked for.
         """
         ...
 

@@ -22,11 +22,16 @@ class Fuser:
         self._samples, self._use_critiques = samples, use_critiques
 
     async def run(self, context: NodeContext, candidates: Sequence[Candidate]) -> list[Candidate]:
-        """One call for all samples; without candidates there is nothing to fuse."""
+        """One call for all samples; without candidates there is nothing to fuse.
+
+        Where the budget allows none, the candidates stay what they are.
+        """
         if not candidates:
             return []
         question = context.question
         messages = self._prompt.messages(question, candidates, self._use_critiques)
-        completions = await context.ask(messages, self._samples, answer=question.answer)
+        completions = await context.draw(messages, self._samples, answer=question.answer)
+        if not completions:
+            return list(candidates)
         parents = tuple(candidate.id for candidate in candidates)
         return from_completions(self._node, completions, question.answer, parents)

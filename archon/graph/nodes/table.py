@@ -39,7 +39,7 @@ def make_asking_node(name: str, spec: AskingNode, prompt: Prompt) -> GraphNode:
     """The node of a spec that asks a model."""
     match spec:
         case GeneratorNode():
-            return Generator(name, prompt, spec.samples)
+            return Generator(name, prompt, spec.samples, spec.stop_when)
         case CriticNode():
             return Critic(name, prompt)
         case RankerNode():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from hashlib import blake2b
@@ -29,6 +29,7 @@ from archon.spec.model import LocalCard
 from archon.types import (
     DEFAULT_SAMPLING,
     Completion,
+    Message,
     ModelStatus,
     OnEvent,
     Request,
@@ -152,6 +153,11 @@ class LocalLM:
         prompt = self._digest(self._prompt_ids(request.messages))
         request = replace(request, sampling=request.sampling.over(self._sampling))
         return request_digest(["local", _VERSION, engine.model_id, adapter, by], prompt, request)
+
+    async def prompts_of(self, messages: Sequence[Message]) -> Mapping[str, int]:
+        """See ``archon.lm.base.prompts_of``."""
+        prompt_ids = tuple(self.chat.encode(messages))
+        return {self._digest(prompt_ids): len(prompt_ids)}
 
     async def _score(
         self, request: Request, choices: Sequence[str], prompt_ids: tuple[int, ...]
