@@ -14,6 +14,7 @@ from archon.spec.model import ScriptedCard
 from archon.spec.reader import load_architecture
 
 NAMES = [
+    "adaptive-self-consistency",
     "archon-figure",
     "best-of-n",
     "mixture-of-agents",
@@ -65,6 +66,12 @@ async def test_single_takes_the_first_draw_of_self_consistency() -> None:
     one, eight = await draft_texts("single"), await draft_texts("self-consistency")
     assert len(eight) == 8
     assert one == {0: eight[0]}
+
+
+async def test_adaptive_self_consistency_stops_where_all_agree() -> None:
+    architecture, lm = open_scripted("adaptive-self-consistency", accuracy=1.0)
+    await architecture.arun("What is 17 * 23 + 4?")
+    assert [(request.first_draw, request.n) for request in lm.requests] == [(0, 4)]
 
 
 async def test_the_figure_has_the_layers_that_it_is_known_for() -> None:

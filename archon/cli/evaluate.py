@@ -106,6 +106,8 @@ def _tell(report: dict[str, Any], run: Run) -> None:
         say(line)
     for warning in report["warnings"]:
         say(warning, "yellow")
+    if report["num_limited"]:
+        say(f"{report['num_limited']} answers were cut short by the budget", "yellow")
     if report["num_errors"]:
         say(f"{report['num_errors']} failed, the first: {_first_error(run)}", "red")
     say(f"run: {run.path}")

@@ -54,6 +54,7 @@ def run(
             "candidates": [candidate_json(candidate) for candidate in answer.candidates],
             "usage": asdict(answer.usage),
             "cost_tokens": answer.cost_tokens,
+            "limited_by": answer.limited_by,
         }
         emit(result | ({"trace": answer.trace.to_json()} if with_trace else {}))
         return
@@ -62,6 +63,10 @@ def run(
     console().print(
         f"{value}, cost {answer.cost_tokens} tokens, {answer.seconds:.1f} s", style="dim"
     )
+    if answer.limited_by is not None:
+        cut = ", ".join(node.node for node in answer.trace.nodes.values() if node.cut)
+        told = f"the budget of {answer.limited_by} cut it short: {cut}"
+        console().print(told, style="yellow", soft_wrap=True)
 
 
 async def _answer(

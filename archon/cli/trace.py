@@ -13,6 +13,8 @@ def print_trace(trace: Trace) -> None:
         out.rule(f"{node.node} ({node.type}), {node.seconds:.2f} s", align="left")
         if node.bypassed:
             out.print("passed by: its condition was false", style="dim")
+        if node.cut:
+            out.print(f"cut short: the budget had too few {node.cut} left", style="yellow")
         for call in node.calls:
             _print_call(call)
         for candidate in node.outputs:

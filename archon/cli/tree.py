@@ -81,6 +81,8 @@ class NodeTree:
             tokens = done.usage.completion_tokens
             kept = f"{done.candidates} candidate{'' if done.candidates == 1 else 's'}"
             told = f"{kept}, {tokens} tokens, {done.seconds:.1f} s"
+            if done.cut is not None:
+                return Text(f"! {name} ({kind}): {told}, cut short ({done.cut})", style="yellow")
             return Text(f"✓ {name} ({kind}): {told}", style="green")
         if name in self.started:
             return Text(f"… {name} ({kind}): {self.deltas.get(name, 0)} tokens", style="yellow")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from archon.types import Usage
+from archon.types import Limit, Usage
 
 VERSION = 1
 """Of the form of records."""
@@ -42,6 +42,8 @@ class Record:
     """Why there is no answer; None if there is one."""
     draws: Mapping[str, tuple[Draw, ...]] = field(default_factory=dict)
     """Node → its texts in the order of their draws, for every node that writes candidates."""
+    limited_by: Limit | None = None
+    """What the budget had too little of; None where it cut nothing short."""
     version: int = VERSION
 
     @property

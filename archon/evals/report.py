@@ -34,6 +34,8 @@ class Report:
     """Finished runs of items: ``num_items`` times ``epochs``, unless it was interrupted."""
     num_errors: int
     """Runs that failed; they count as wrong answers."""
+    num_limited: int
+    """Runs that the budget cut short, and that gave an answer all the same."""
     accuracy: float | None
     """Mean over items of the share of right answers; None if nothing was finished."""
     accuracy_interval: Interval | None
@@ -69,6 +71,7 @@ class Tally:
     right: Counter[str] = field(default_factory=Counter)
     runs: Counter[str] = field(default_factory=Counter)
     num_errors: int = 0
+    num_limited: int = 0
     cost_tokens: int = 0
     usage: Usage = field(default_factory=Usage)
     answer_seconds: float = 0.0
@@ -79,6 +82,7 @@ class Tally:
         self.right[record.item] += record.score
         self.runs[record.item] += 1
         self.num_errors += record.error is not None
+        self.num_limited += record.limited_by is not None
         self.cost_tokens += record.cost_tokens
         self.usage += record.usage
         if record.error is None:
@@ -142,6 +146,7 @@ class Tally:
             "num_items": len(self.runs),
             "num_runs": self.num_runs,
             "num_errors": self.num_errors,
+            "num_limited": self.num_limited,
             "accuracy": self.accuracy,
             "accuracy_interval": self.accuracy_interval,
             "cost_tokens": self.mean_cost_tokens,

@@ -233,6 +233,7 @@ class _Sitting:
             seconds=answer.seconds,
             error=None,
             draws=draws,
+            limited_by=answer.limited_by,
         )
 
     def _failure(self, item: Item, epoch: int, error: BaseException, seconds: float) -> Record:

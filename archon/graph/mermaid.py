@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from archon.graph.build import Graph
-from archon.spec.architecture import AnyNode, ModelNode, When, role_of
+from archon.spec.architecture import AnyNode, GeneratorNode, ModelNode, When, role_of
 
 _MAX_LABEL = 60
 _SHOWN_PARAMETERS = (
@@ -41,6 +41,8 @@ def _label(node_id: str, node: AnyNode) -> Iterator[str]:
     ]
     if isinstance(node, ModelNode) and node.sampling and node.sampling.temperature is not None:
         given.append(f"temperature {node.sampling.temperature:g}")
+    if isinstance(node, GeneratorNode) and node.stop_when is not None:
+        given.append(f"until {node.stop_when.confidence:.4g} sure")
     if given:
         yield ", ".join(given)
     if node.when is not None:
