@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,9 @@ from archon.cli.console import console, emit
 from archon.cli.exits import WRONG_INPUT
 from archon.cli.options import command, models_by_role, models_option
 from archon.errors import ArchonError, SpecError
+
+if TYPE_CHECKING:
+    from archon.graph.architecture import Architecture
 
 
 @command
@@ -64,7 +67,19 @@ def schema(kind: str, as_json: bool) -> None:
 @command
 @click.argument("arch", metavar="FILE")
 @models_option
-def show(arch: str, models: tuple[str, ...], as_json: bool) -> None:
+@click.option("--cost", "with_cost", is_flag=True, help="Estimate calls and tokens of a question.")
+@click.option(
+    "--completion-tokens",
+    type=click.FloatRange(min=1),
+    help="Tokens of a usual reply, for --cost; by default 40 % of max_tokens.",
+)
+def show(
+    arch: str,
+    models: tuple[str, ...],
+    with_cost: bool,
+    completion_tokens: float | None,
+    as_json: bool,
+) -> None:
     """Draw an architecture, given by name or path, as a Mermaid flowchart."""
     from archon.api import load
     from archon.graph.mermaid import mermaid
@@ -72,8 +87,50 @@ def show(arch: str, models: tuple[str, ...], as_json: bool) -> None:
     architecture = load(arch, models_by_role(models))
     flowchart = mermaid(architecture.graph)
     spec = architecture.spec
+    cost = _cost(architecture, completion_tokens) if with_cost else None
     if as_json:
-        emit({"name": spec.name, "description": spec.description, "mermaid": flowchart})
+        told = {"name": spec.name, "description": spec.description, "mermaid": flowchart}
+        emit(told if cost is None else {**told, "cost": cost})
         return
     console().print(f"{spec.name}: {spec.description}")
     print(flowchart, end="")
+    if cost is not None:
+        _print_cost(cost)
+
+
+def _cost(architecture: Architecture, completion_tokens: float | None) -> dict[str, Any]:
+    """The estimate as plain data: ``worst`` and ``expected``, of each node and in all."""
+    from archon.graph.estimate import Amount, Expectation, estimate
+
+    def told(amount: Amount) -> dict[str, float]:
+        return {
+            "calls": round(amount.calls, 1),
+            "prompt_tokens": round(amount.prompt_tokens),
+            "completion_tokens": round(amount.completion_tokens),
+            "tokens": round(amount.tokens),
+        }
+
+    found = estimate(architecture, Expectation(completion_tokens=completion_tokens))
+    return {
+        "worst": told(found.worst),
+        "expected": told(found.expected),
+        "nodes": {
+            name: {"worst": told(node.worst), "expected": told(node.expected)}
+            for name, node in found.nodes.items()
+        },
+    }
+
+
+def _print_cost(cost: dict[str, Any]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("node", box=None)
+    for heading in ("calls", "at most", "tokens", "at most"):
+        table.add_column(heading, justify="right")
+    for name, row in [*cost["nodes"].items(), ("in all", cost)]:
+        numbers = [
+            row[case][what] for what in ("calls", "tokens") for case in ("expected", "worst")
+        ]
+        table.add_row(Text(name), *(f"{number:g}" for number in numbers))
+    console().print(table)

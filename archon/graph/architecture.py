@@ -115,6 +115,10 @@ class Architecture:
         """What its file says."""
         return self._graph.spec
 
+    def prompt(self, node: str) -> Prompt:
+        """How a node that asks a model words its question."""
+        return self._prompts[node]
+
     def specification(
         self, answer: AnswerKind, examples: tuple[Example, ...] | None
     ) -> dict[str, Any]:

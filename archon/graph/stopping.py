@@ -10,9 +10,10 @@ numbers.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from functools import lru_cache
-from math import comb, exp, lgamma, log
+from math import exp, lgamma, log
 
 from archon.spec.architecture import StopWhen
 
@@ -45,7 +46,10 @@ def probability_of_lead(votes: int, next_votes: int) -> float:
     """The probability that the value with ``votes`` is the more frequent of the two."""
     trials = votes + next_votes + 1
     # The shorter tail; divided as whole numbers, as both may be beyond a float.
-    tail = sum(comb(trials, k) for k in range(next_votes + 1))
+    ways, tail = 1, 0
+    for k in range(next_votes + 1):
+        tail += ways
+        ways = ways * (trials - k) // (k + 1)
     return ((1 << trials) - tail) / (1 << trials)
 
 
@@ -62,6 +66,9 @@ def expected_draws(rule: StopWhen, samples: int, agreement: float) -> float:
         count = min(step, samples - drawn)
         expected += count * sum(open_states.values())
         drawn += count
+        if drawn == samples:
+            break
+        needed = _lead_needed(rule, drawn, samples - drawn)
         chances = [_binomial(count, k, agreement) for k in range(count + 1)]
         reached: dict[tuple[int, int], float] = {}
         for (first, second), probability in open_states.items():
@@ -71,7 +78,7 @@ def expected_draws(rule: StopWhen, samples: int, agreement: float) -> float:
         open_states = {
             state: probability
             for state, probability in reached.items()
-            if probability > _NEGLIGIBLE and not _settles(rule, *state, samples - drawn)
+            if probability > _NEGLIGIBLE and max(state) < needed
         }
     return expected
 
@@ -88,8 +95,12 @@ def _binomial(trials: int, k: int, share: float) -> float:
     return exp(ways + k * log(share) + (trials - k) * log(1 - share))
 
 
-def _settles(rule: StopWhen, first: int, second: int, num_left: int) -> bool:
-    lead, trail = max(first, second), min(first, second)
-    if rule.confidence < 1:
-        return probability_of_lead(lead, trail) >= rule.confidence
-    return lead >= trail + num_left
+def _lead_needed(rule: StopWhen, drawn: int, num_left: int) -> int:
+    """The fewest votes with which a value is sure enough to lead the only other one."""
+
+    def settles(votes: int) -> bool:
+        if rule.confidence < 1:
+            return probability_of_lead(votes, drawn - votes) >= rule.confidence
+        return votes >= drawn - votes + num_left
+
+    return bisect_left(range(drawn + 1), True, lo=drawn // 2, key=settles)

@@ -92,6 +92,10 @@ class Prompt:
             "text": self._template.wording(answer) if self._template else self._text,
         }
 
+    def shows_candidates(self, answer: AnswerKind) -> bool:
+        """Whether the wording has a place for the candidates."""
+        return "candidates" in self._wording(answer).fields
+
     def messages(
         self,
         question: Question,

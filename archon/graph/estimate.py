@@ -1,0 +1,261 @@
+"""What an architecture will cost, told before it runs: at the most, and as is to be expected.
+
+The most: every ``when`` is true, every sample is drawn, every reply has ``max_tokens``, and every
+judge reads all that can reach it. Its calls are a bound that no run passes. Its tokens are one as
+far as prompts can be bounded without a tokenizer: a token for each byte of the wording, the worked
+examples and the question, and ``max_tokens`` for each candidate that is shown.
+
+To be expected: a reply has a share of ``max_tokens``, a token has 3.5 characters, half of the
+conditions are true, a verifier keeps half, a vote half as many values as votes, and draws agree as
+often as ``Expectation`` says.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from archon.graph.architecture import Architecture
+from archon.graph.calls import calls_of
+from archon.graph.flow import Flow
+from archon.graph.lm import ArchitectureLM
+from archon.graph.stopping import expected_draws
+from archon.lm.base import MESSAGE_TOKENS, most_prompt_tokens
+from archon.spec.architecture import (
+    CriticNode,
+    FuserNode,
+    GeneratorNode,
+    ModelNode,
+    RankerNode,
+    VerifierNode,
+    VoteNode,
+)
+from archon.types import DEFAULT_SAMPLING, Candidate, CandidateId, Message, Question, SamplingParams
+
+_CHARACTERS_A_TOKEN = 3.5
+_TEMPLATE_TOKENS_A_MESSAGE = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """Calls, and tokens of cost."""
+
+    calls: float = 0
+    prompt_tokens: float = 0
+    completion_tokens: float = 0
+
+    @property
+    def tokens(self) -> float:
+        """The cost."""
+        return self.prompt_tokens + self.completion_tokens
+
+    def __add__(self, other: Amount) -> Amount:
+        return Amount(
+            self.calls + other.calls,
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+        )
+
+    def times(self, factor: float) -> Amount:
+        """So many of it."""
+        return Amount(
+            self.calls * factor, self.prompt_tokens * factor, self.completion_tokens * factor
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """What is taken to be usual."""
+
+    question: Question = Question("?" * 300)  # noqa: RUF009 - immutable
+    """A question as long as those that will be asked; the most is a bound for shorter ones only."""
+    completion_tokens: float | None = None
+    """Tokens of a reply; None for ``completion_share`` of ``max_tokens``."""
+    completion_share: float = 0.4
+    agreement: float = 0.6
+    """The share of draws that give the leading value, which decides how soon a generator stops."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeEstimate:
+    """One node that asks a model."""
+
+    worst: Amount
+    expected: Amount
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A question's cost. Prompts that several nodes share count once in the totals."""
+
+    nodes: Mapping[str, NodeEstimate]
+    worst: Amount
+    """Where there is a budget, no more than it allows."""
+    expected: Amount
+    longest_answer: float
+    """Tokens of the longest text that can be a candidate of the output."""
+    usual_answer: float
+
+
+def estimate(
+    architecture: Architecture,
+    expectation: Expectation | None = None,
+    asked: SamplingParams | None = None,
+    *,
+    may_be_cut: bool = False,
+) -> Estimate:
+    """Calls and tokens of a question, for each node and in all, without asking any model.
+
+    Parameters
+    ----------
+    asked : the sampling that a request to the architecture brings.
+    may_be_cut : a budget around it may let its nodes pass on what they read.
+    """
+    expectation = expectation or Expectation()
+    asked, may_be_cut = (
+        asked or SamplingParams(),
+        may_be_cut or architecture.spec.budget is not None,
+    )
+    worst = _Pass(architecture, expectation, asked, is_worst=True, may_be_cut=may_be_cut)
+    usual = _Pass(architecture, expectation, asked, is_worst=False, may_be_cut=may_be_cut)
+    nodes = {
+        name: NodeEstimate(amount, usual.amounts[name]) for name, amount in worst.amounts.items()
+    }
+    budget, total, expected = architecture.spec.budget, worst.total, usual.total
+    if budget is not None:
+        total = _within(total, budget.max_calls, budget.max_tokens)
+        expected = _within(expected, budget.max_calls, budget.max_tokens)
+    return Estimate(nodes, total, expected, worst.answer_tokens, usual.answer_tokens)
+
+
+def _within(amount: Amount, max_calls: int | None, max_tokens: int | None) -> Amount:
+    calls = amount.calls if max_calls is None else min(amount.calls, max_calls)
+    if max_tokens is None or amount.tokens <= max_tokens:
+        return Amount(calls, amount.prompt_tokens, amount.completion_tokens)
+    shrunk = amount.times(max_tokens / amount.tokens)
+    return Amount(calls, shrunk.prompt_tokens, shrunk.completion_tokens)
+
+
+class _Pass:
+    """One walk through the graph, with the most or the usual of everything."""
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        expectation: Expectation,
+        asked: SamplingParams,
+        *,
+        is_worst: bool,
+        may_be_cut: bool,
+    ) -> None:
+        self._may_be_cut = may_be_cut
+        self._architecture, self._expectation, self._is_worst = architecture, expectation, is_worst
+        self._uses = architecture.models.uses(asked)
+        self.amounts: dict[str, Amount] = {}
+        self.total = Amount()
+        self._reply: dict[str, float] = {}  # node → tokens of one of its replies
+        self._known: set[object] = set()  # prompts that are counted already
+        self._made: dict[str, float] = {}  # node → texts that it writes
+        flows: dict[str, Flow] = {}
+        graph = architecture.graph
+        for name in graph.order:
+            sources = [flows[source] for source in graph.inputs[name]]
+            flow = Flow.joined(sources, self._made)
+            flows[name] = self._visit(name, flow)
+        makers = flows[graph.spec.output].counts
+        self.answer_tokens = max((self._reply[maker] for maker in makers), default=0.0)
+
+    def _visit(self, name: str, flow: Flow) -> Flow:
+        """Enter what a node costs that reads ``flow``; what it passes on."""
+        node = self._architecture.spec.nodes[name]
+        chance = 0.5 if node.when is not None and not self._is_worst else 1.0
+        if isinstance(node, ModelNode):
+            amount, saved = self._ask(name, flow)
+            self.amounts[name] = amount.times(chance)
+            own = Amount(0, -saved, 0)
+            self.total += (amount + own).times(chance)
+        passed = self._output(name, flow)
+        if node.when is None and not (self._is_worst and self._may_be_cut):
+            return passed
+        return Flow.either(passed, flow) if self._is_worst else Flow.between(passed, flow)
+
+    def _output(self, name: str, flow: Flow) -> Flow:
+        match self._architecture.spec.nodes[name]:
+            case GeneratorNode() as node:
+                self._made[name] = self._samples(node)
+                own = Flow({name: self._made[name]})
+                return Flow.joined([flow, own], self._made)
+            case FuserNode(samples=samples):
+                self._made[name] = samples if flow.total else 0
+                return Flow({name: self._made[name]})
+            case CriticNode():
+                return flow.criticised(name)
+            case RankerNode(keep=keep):
+                return flow.at_most(keep)
+            case VerifierNode(keep_first=keep):
+                kept = flow if self._is_worst else flow.at_most(math.ceil(flow.total / 2))
+                return kept.at_most(keep)
+            case VoteNode():
+                return flow if self._is_worst else flow.at_most(math.ceil(flow.total / 2))
+            case _:
+                return flow
+
+    def _samples(self, node: GeneratorNode) -> float:
+        if self._is_worst or node.stop_when is None or node.inputs:
+            return node.samples
+        return expected_draws(node.stop_when, node.samples, self._expectation.agreement)
+
+    def _ask(self, name: str, flow: Flow) -> tuple[Amount, float]:
+        """What a node's calls cost, and how much of that an equal prompt has paid already."""
+        node = self._architecture.spec.nodes[name]
+        assert isinstance(node, ModelNode)
+        use = self._uses[name]
+        calls = calls_of(node, math.ceil(flow.total))
+        count = calls.count if not isinstance(node, GeneratorNode) else self._samples(node)
+        if isinstance(use.lm, ArchitectureLM):
+            inner = estimate(
+                use.lm.architecture, self._expectation, use.sampling, may_be_cut=self._may_be_cut
+            )
+            self._reply[name] = inner.longest_answer if self._is_worst else inner.usual_answer
+            return (inner.worst if self._is_worst else inner.expected).times(count), 0.0
+        longest = use.sampling.max_tokens or DEFAULT_SAMPLING.max_tokens or 0
+        reply = self._reply_tokens(longest)
+        self._reply[name] = reply
+        if not count:
+            return Amount(), 0.0
+        messages, prompt = self._prompt(name, flow, calls.shown)
+        key = (id(use.lm), messages, name if calls.shown else "")
+        saved = prompt if not calls.shown and key in self._known else 0.0
+        self._known.add(key)
+        num_prompts = 1 if isinstance(node, GeneratorNode | FuserNode) else calls.count
+        return Amount(count, num_prompts * prompt, count * reply), saved
+
+    def _reply_tokens(self, longest: int) -> float:
+        if self._is_worst:
+            return longest
+        usual = self._expectation.completion_tokens
+        return min(
+            longest, longest * self._expectation.completion_share if usual is None else usual
+        )
+
+    def _prompt(self, name: str, flow: Flow, num_shown: int) -> tuple[tuple[Message, ...], float]:
+        """The messages of a node but for the candidates' texts, and the tokens of the whole."""
+        node = self._architecture.spec.nodes[name]
+        listed = [Candidate(CandidateId("", i), "", None) for i in range(num_shown)]
+        prompt = self._architecture.prompt(name)
+        messages = prompt.messages(self._expectation.question, listed)
+        if self._is_worst:
+            tokens: float = most_prompt_tokens(messages)
+        else:
+            characters = sum(len(message.content) for message in messages)
+            tokens = characters / _CHARACTERS_A_TOKEN + _TEMPLATE_TOKENS_A_MESSAGE * len(messages)
+        if num_shown and prompt.shows_candidates(self._expectation.question.answer):
+            share = num_shown / flow.total if flow.total else 0
+            largest = max((self._reply[maker] for maker in flow.counts), default=0.0)
+            shown = sum(count * self._reply[maker] for maker, count in flow.counts.items())
+            tokens += min(num_shown * largest, shown) if self._is_worst else shown * min(1, share)
+            if getattr(node, "use_critiques", False) is not False:
+                labels = MESSAGE_TOKENS * num_shown if self._is_worst else 0
+                tokens += sum(self._reply[critic] + labels for critic in flow.critics)
+        return messages, tokens
