@@ -17,6 +17,7 @@ import pytest
 from archon import api
 from archon.errors import NodeError, UnsupportedError
 from archon.lm import CAPABILITIES, LM, ScriptedLM, close
+from archon.lm.base import most_prompt_tokens, prompts_of
 from archon.lm.plausible import Plausible
 from archon.lm.remote import RemoteLM
 from archon.spec.model import OpenAICard
@@ -183,6 +184,14 @@ class TestLM:
         completions = await lm.generate(replace(SAMPLED, n=5, first_draw=2))
         assert [completion.draw for completion in completions] == [2, 3, 4, 5, 6]
         assert all(completion.text for completion in completions)
+
+    async def test_tells_its_prompts_beforehand_if_it_can_and_a_bound_holds(self, lm: LM) -> None:
+        messages = (Message("system", "Be brief – and kind."), *SAMPLED.messages)
+        told = await prompts_of(lm, messages)
+        (completion,) = await lm.generate(replace(SAMPLED, messages=messages))
+        assert told in (None, dict(completion.prompts))
+        if told is not None:
+            assert sum(told.values()) <= most_prompt_tokens(messages)
 
     async def test_refuses_to_give_no_completions(self, lm: LM) -> None:
         with pytest.raises(UnsupportedError):

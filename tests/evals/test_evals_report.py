@@ -57,3 +57,12 @@ def test_an_evaluation_of_nothing_has_a_report() -> None:
     results = Tally().results(0.0)
     assert (results["accuracy"], results["seconds"]) == (None, None)
     assert (results["curves"], results["warnings"]) == ({}, [])
+
+
+def test_answers_that_the_budget_cut_short_are_counted() -> None:
+    records = [make_record("a", 1), replace(make_record("b", 1), limited_by="calls")]
+    assert Tally.of(records).results(1.0)["num_limited"] == 1
+    assert Record.from_json(records[1].to_json()) == records[1]
+    old = records[0].to_json()
+    del old["limited_by"]  # written before there was such a field
+    assert Record.from_json(old) == records[0]
