@@ -156,7 +156,7 @@ class LocalLM:
 
     async def prompts_of(self, messages: Sequence[Message]) -> Mapping[str, int]:
         """See ``archon.lm.base.prompts_of``."""
-        prompt_ids = tuple(self.chat.encode(messages))
+        prompt_ids = self._prompt_ids(tuple(messages))
         return {self._digest(prompt_ids): len(prompt_ids)}
 
     async def _score(
