@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from archon.graph.checks import AskingNode
+from archon.graph.nodes.pairwise import most_pairs
 from archon.spec.architecture import FuserNode, GeneratorNode
 
 
@@ -20,9 +21,16 @@ class Calls:
 JUDGES: Mapping[tuple[str, str], Callable[[int], Calls]] = {
     ("critic", "reason"): lambda n: Calls(min(n, 1), n),
     ("ranker", "listwise"): lambda n: Calls(int(n > 1), n),
+    ("ranker", "pairwise"): lambda n: Calls(2 * most_pairs(n), 2),
+    ("ranker", "logit"): lambda n: Calls(n, 1),
+    ("ranker", "likelihood"): lambda n: Calls(n, 1),
+    ("ranker", "reward"): lambda n: Calls(0, 1),
     ("verifier", "reason"): lambda n: Calls(n, 1),
+    ("verifier", "logit"): lambda n: Calls(n, 1),
+    ("verifier", "reward"): lambda n: Calls(0, 1),
 }
-"""(Type, method) of a judge → from how many candidates it reads to its calls."""
+"""(Type, method) of a judge → from how many candidates it reads to its calls; a reward model is
+asked outside of calls."""
 
 
 def calls_of(node: AskingNode, num_inputs: int) -> Calls:

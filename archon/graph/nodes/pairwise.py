@@ -32,6 +32,17 @@ def num_rounds(count: int) -> int:
     return math.ceil(math.log2(count)) + 1
 
 
+def most_pairs(count: int) -> int:
+    """The most pairs that are compared of so many candidates.
+
+    >>> [most_pairs(count) for count in (0, 1, 2, 8, 200)]
+    [0, 0, 1, 28, 900]
+    """
+    if count <= MAX_ROUND_ROBIN:
+        return math.comb(count, 2)
+    return num_rounds(count) * (count // 2)
+
+
 class PairwiseRanker:
     """Lets the model choose between two candidates, once in either order, pair by pair.
 
