@@ -54,8 +54,9 @@ def run(
             "candidates": [candidate_json(candidate) for candidate in answer.candidates],
             "usage": asdict(answer.usage),
             "cost_tokens": answer.cost_tokens,
-            "limited_by": answer.limited_by,
         }
+        if answer.limited_by is not None:
+            result["limited_by"] = answer.limited_by
         emit(result | ({"trace": answer.trace.to_json()} if with_trace else {}))
         return
     print(answer.text)

@@ -66,6 +66,20 @@ def test_run_as_json_has_the_promised_keys(cli: Cli) -> None:
     assert result["usage"]["calls"] > 8
 
 
+def test_run_tells_what_the_budget_cut_short(cli: Cli) -> None:
+    nodes = {
+        "draft": {"type": "generator", "model": "solver", "samples": 3},
+        "check": {"type": "verifier", "model": "solver", "inputs": ["draft"]},
+    }
+    spec = {"version": 1, "name": "held", "models": {"solver": "scripted"}, "nodes": nodes}
+    Path("held.json").write_text(
+        json.dumps({**spec, "output": "check", "budget": {"max_calls": 4}})
+    )
+    assert cli("run", "held.json", "What is 2 + 3?") == 0
+    assert "budget of calls cut it short: check" in cli.stderr
+    assert cli.json("run", "held.json", "What is 2 + 3?")["limited_by"] == "calls"
+
+
 def test_run_as_json_carries_the_trace_where_asked(cli: Cli) -> None:
     result = cli.json("run", "single", "What is 2 + 3?", *SCRIPTED, "--trace")
     (node,) = result["trace"]["nodes"]
@@ -493,6 +507,21 @@ def test_show_prints_a_flowchart(cli: Cli) -> None:
     assert cli.stdout.startswith("flowchart TD")
     flowchart = cli.stdout
     assert cli.json("show", "rank-fuse")["mermaid"] == flowchart
+
+
+def test_show_estimates_the_cost_where_asked(cli: Cli) -> None:
+    assert "cost" not in cli.json("show", "self-consistency", *SCRIPTED)
+    cost = cli.json("show", "self-consistency", *SCRIPTED, "--cost", "--completion-tokens", "50")[
+        "cost"
+    ]
+    assert cost["worst"]["calls"] == cost["expected"]["calls"] == 8
+    assert (cost["worst"]["completion_tokens"], cost["expected"]["completion_tokens"]) == (
+        2560,
+        400,
+    )
+    assert cli("show", "self-consistency", *SCRIPTED, "--cost") == 0
+    assert "draft" in cli.stderr
+    assert "at most" in cli.stderr
 
 
 # --------------------------------------------------------------------------------------- models
