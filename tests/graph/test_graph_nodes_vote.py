@@ -57,6 +57,13 @@ async def test_support_sums_to_the_votes_and_never_rises(values: list[str | None
     assert scores == sorted(scores, reverse=True)
 
 
+async def test_where_one_that_votes_has_no_weight_all_weigh_the_same() -> None:
+    scored = make_candidate(0, "5", Annotation("check", "score", 9.0))
+    candidates = [scored, make_candidate(1, "6"), make_candidate(2, "6")]
+    out = await Vote("answer", WEIGHTS["score"]).run(FakeContext(), candidates)
+    assert told(out) == [(1, "6", 2.0), (0, "5", 1.0)]
+
+
 async def test_join_passes_on_what_it_reads() -> None:
     candidates = [make_candidate(0, "5"), make_candidate(1, None)]
     assert await Join().run(FakeContext(), candidates) == candidates

@@ -8,7 +8,7 @@ from archon.graph.nodes.base import NodeContext
 from archon.graph.nodes.scorers import likelihood
 from archon.types import Annotation, Candidate
 
-Weight = Callable[[Candidate], float]
+Weight = Callable[[Candidate], float | None]
 
 
 def one(candidate: Candidate) -> float:
@@ -19,7 +19,8 @@ def one(candidate: Candidate) -> float:
 class Vote:
     """Keeps the earliest candidate of each value, its score the weight of all that give that value.
 
-    The best supported comes first, of equals the earlier. A candidate without a value has no vote;
+    Where something that votes has no weight, because the budget passed its scorer by, all weigh the
+    same. The best supported comes first, of equals the earlier. A candidate without a value has no vote;
     where none has a value, the first candidate passes with a score of 0, so that there is a text
     to answer with.
     """
@@ -31,11 +32,12 @@ class Vote:
         """Asks no model."""
         earliest: dict[str, Candidate] = {}
         support: dict[str, float] = {}
-        for candidate in candidates:
-            if candidate.value is not None:
-                earliest.setdefault(candidate.value, candidate)
-                weight = self._weight(candidate)
-                support[candidate.value] = support.get(candidate.value, 0.0) + weight
+        votes = [(c, c.value, self._weight(c)) for c in candidates if c.value is not None]
+        is_weighted = all(weight is not None for _, _, weight in votes)
+        for candidate, value, weight in votes:
+            earliest.setdefault(value, candidate)
+            counted = weight if is_weighted and weight is not None else 1.0
+            support[value] = support.get(value, 0.0) + counted
         if not earliest:
             return [self._scored(candidate, 0.0) for candidate in candidates[:1]]
         # Sorting keeps the order of equals, which is that of the earliest candidates.
@@ -46,11 +48,15 @@ class Vote:
         return candidate.annotated(Annotation(self._node, "score", support))
 
 
-def latest_score(candidate: Candidate) -> float:
-    """What the last node that scored it gave; the graph is checked to have one."""
-    assert candidate.score is not None
+def latest_score(candidate: Candidate) -> float | None:
+    """What the last node that scored it gave; None where the budget passed that node by."""
     return candidate.score
 
 
-WEIGHTS: dict[str, Weight] = {"count": one, "score": latest_score, "likelihood": likelihood}
-"""By the name that files use; ``likelihood`` is the geometric mean of the tokens' probabilities."""
+def own_likelihood(candidate: Candidate) -> float | None:
+    """The geometric mean of the probabilities of its tokens; None where its writer told none."""
+    return None if candidate.mean_logprob is None else likelihood(candidate)
+
+
+WEIGHTS: dict[str, Weight] = {"count": one, "score": latest_score, "likelihood": own_likelihood}
+"""By the name that files use."""
