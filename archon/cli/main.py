@@ -80,6 +80,7 @@ archon = LazyGroup(
         "validate": ("archon.cli.files:validate", "Check files."),
         "schema": ("archon.cli.files:schema", "Print the JSON Schema of a kind of file."),
         "show": ("archon.cli.files:show", "Draw an architecture as a Mermaid flowchart."),
+        "convert": ("archon.cli.convert:convert", "Convert a layered file of the original Archon."),
         "models": ("archon.cli.main:models", "Model cards and their weights."),
         "cache": ("archon.cli.main:cache", "What is kept on this machine, and freeing it."),
         "bench": ("archon.cli.main:bench", "Measure speed on this machine."),

@@ -1,0 +1,94 @@
+"""``archon convert``: a layered file of the original Archon project as an architecture of ours."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from archon.cli.console import console, emit
+from archon.cli.options import command
+from archon.errors import StorageError, UsageError, os_reason
+
+if TYPE_CHECKING:
+    from archon.convert import Conversion
+
+_MAX_PATHS, _MAX_LINES = 3, 200
+
+
+@command
+@click.argument("file", metavar="FILE")
+@click.option(
+    "--output", metavar="FILE", help="By default the file's name with .archon.json, here."
+)
+def convert(file: str, output: str | None, as_json: bool) -> None:
+    """Write the layered FILE of the original Archon project as one architecture file.
+
+    Tells every key that could not be carried over, and every rule of the paper that FILE breaks.
+    """
+    from archon.api import load
+    from archon.convert import convert as convert_data
+    from archon.spec.reader import read_json
+
+    source = Path(file)
+    path = Path(f"{source.stem}.archon.json" if output is None else output)
+    data = read_json(source, file)
+    if path.exists() and path.samefile(source):
+        raise UsageError(f"the output {path} is the file that is read")
+    conversion = convert_data(data, file, default_name=source.stem[:200])
+    load(conversion.architecture)  # what is written must be sound
+    _write(path, conversion)
+    if as_json:
+        emit(
+            {
+                "output": str(path),
+                "name": conversion.architecture["name"],
+                "num_nodes": len(conversion.architecture["nodes"]),
+                "num_models": len(conversion.architecture["models"]),
+                "not_carried": [loss.to_json() for loss in conversion.losses],
+                "warnings": [remark.to_json() for remark in conversion.remarks],
+            }
+        )
+    _tell(path, conversion)
+
+
+def _write(path: Path, conversion: Conversion) -> None:
+    text = json.dumps(conversion.architecture, indent=2, ensure_ascii=False, allow_nan=False)
+    try:
+        path.write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {os_reason(error)}") from None
+
+
+def _tell(path: Path, conversion: Conversion) -> None:
+    from archon.spec.messages import json_path
+
+    nodes, models = (len(conversion.architecture[key]) for key in ("nodes", "models"))
+    lines = [f"architecture: {path} ({nodes} nodes, {models} models)"]
+    lines += _grouped(
+        "warning",
+        ((f"{it.reason} [{it.rule}]", json_path(it.path)) for it in conversion.remarks),
+    )
+    lines += _grouped(
+        "not carried over",
+        ((f"{loss.key!r}: {loss.reason}", json_path(loss.path)) for loss in conversion.losses),
+    )
+    hidden = len(lines) - _MAX_LINES
+    lines = lines[:_MAX_LINES] + ([f"and {hidden} more; --json lists all"] if hidden > 0 else [])
+    console().print("\n".join(lines), soft_wrap=True)
+
+
+def _grouped(heading: str, told: Iterable[tuple[str, str]]) -> list[str]:
+    """One line for all places of which the same is told."""
+    places: dict[str, list[str]] = {}
+    for text, place in told:
+        places.setdefault(text, []).append(place)
+    lines = []
+    for text, paths in places.items():
+        more = len(paths) - _MAX_PATHS
+        listed = ", ".join(paths[:_MAX_PATHS]) + (f" and {more} more places" if more > 0 else "")
+        lines.append(f"{heading}: {text} (at {listed})")
+    return lines

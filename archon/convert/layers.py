@@ -1,0 +1,157 @@
+"""Reading a layered file: as much of it as can be read, the rest told.
+
+A file is ``{"name": …, "layers": […]}``. A layer is a list of components, or in the older form
+``{"branches": 1, "models": [components]}``. A component is an object with a ``type``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from archon.convert.report import Ledger, near_miss
+from archon.errors import SpecError
+from archon.spec.messages import shown
+from archon.spec.strict_json import JsonPath
+
+TEST_WRITER, TEST_READER = "unit_test_generator", "unit_test_evaluator"
+TYPES = ("generator", "critic", "ranker", "fuser", "verifier", TEST_WRITER, TEST_READER)
+"""The types of component."""
+FORMER_TYPES = {"model": "generator"}
+"""Names that earlier versions of the original gave to a type."""
+
+_FILE_KEYS = ("name", "layers", "custom")
+_LAYER_KEYS = ("branches", "models")
+_MAX_NAME = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """A component of the original whose type is known."""
+
+    path: JsonPath
+    type: str
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """The components of one layer that could be read; never none."""
+
+    number: int
+    """Its place in the file, from 1."""
+    path: JsonPath
+    components: tuple[Component, ...]
+
+    def types(self) -> list[str]:
+        return [component.type for component in self.components]
+
+
+@dataclass(frozen=True, slots=True)
+class LayeredFile:
+    """What could be read of a file."""
+
+    name: str
+    layers: tuple[Layer, ...]
+
+
+def read_layers(data: Any, ledger: Ledger, file: str | None, default_name: str) -> LayeredFile:
+    """The layers of a file; what cannot be read goes to the ledger.
+
+    Raises
+    ------
+    SpecError : the data has no layers.
+    """
+    if not isinstance(data, dict):
+        raise SpecError(f"must be an object with layers, not {shown(data)}", file=file)
+    if "layers" not in data:
+        hint = near_miss("layers", data) or (
+            "; this is an architecture of ours already" if "nodes" in data else ""
+        )
+        raise SpecError(f"has no 'layers'{hint}", file=file)
+    layers = data["layers"]
+    if not isinstance(layers, list):
+        reason = f"must be a list of layers, not {shown(layers)}"
+        raise SpecError(reason, file=file, path="$.layers")
+    if not layers:
+        raise SpecError("has no layers", file=file, path="$.layers")
+    for key, value in data.items():
+        if key not in _FILE_KEYS:
+            ledger.lose((key,), _unknown(key, _FILE_KEYS))
+        elif key == "custom" and value is not False:
+            ledger.lose((key,), "components and servers written in Python are not carried over")
+    name = _name(data, ledger, default_name)
+    return LayeredFile(name, tuple(_read_layer(layers, ledger)))
+
+
+def _name(data: dict[str, Any], ledger: Ledger, default: str) -> str:
+    name = data.get("name", default)
+    if not isinstance(name, str) or not name:
+        ledger.lose(("name",), f"must be a text, not {shown(name)}")
+        return default
+    if len(name) > _MAX_NAME:
+        ledger.lose(("name",), f"is cut to {_MAX_NAME} characters")
+    return name[:_MAX_NAME]
+
+
+def _read_layer(layers: list[Any], ledger: Ledger) -> Iterator[Layer]:
+    for i, value in enumerate(layers):
+        path: JsonPath = ("layers", i)
+        members, path_of_members = _members(value, path, ledger)
+        if not members:
+            continue
+        read = [
+            _component(member, (*path_of_members, k), ledger) for k, member in enumerate(members)
+        ]
+        components = tuple(component for component in read if component is not None)
+        if components:
+            yield Layer(i + 1, path, components)
+
+
+def _members(value: Any, path: JsonPath, ledger: Ledger) -> tuple[list[Any], JsonPath]:
+    """The members of a layer and the path of the list that holds them."""
+    if isinstance(value, dict) and "models" in value:
+        for key in value:
+            if key not in _LAYER_KEYS:
+                ledger.lose((*path, key), _unknown(key, _LAYER_KEYS))
+        branches = value.get("branches", 1)
+        if type(branches) is not int or branches != 1:
+            ledger.lose((*path, "branches"), "the original runs every layer once, whatever this is")
+        value, path = value["models"], (*path, "models")
+    if not isinstance(value, list):
+        reason = f"a layer is a list of components or {{branches, models}}, not {shown(value)}"
+        lose_all(value, path, reason, ledger)
+        return [], path
+    if not value:
+        ledger.lose(path, "an empty layer changes nothing")
+    return value, path
+
+
+def _component(value: Any, path: JsonPath, ledger: Ledger) -> Component | None:
+    if not isinstance(value, dict):
+        ledger.lose(path, f"a component is an object, not {shown(value)}")
+        return None
+    kind = value.get("type")
+    name = FORMER_TYPES.get(kind, kind) if isinstance(kind, str) else None
+    if name in TYPES:
+        return Component(path, name, value)
+    if "type" in value:
+        reason = f"left out: {shown(kind)} is no type of component{near_miss(kind, TYPES)}"
+    else:
+        reason = f"left out: the component has no 'type'{near_miss('type', value)}"
+    lose_all(value, path, reason, ledger)
+    return None
+
+
+def lose_all(value: Any, path: JsonPath, reason: str, ledger: Ledger) -> None:
+    """Lose a whole value: each key of an object, or what is none as one."""
+    if isinstance(value, dict) and value:
+        for key in value:
+            ledger.lose((*path, key), reason)
+    else:
+        ledger.lose(path, reason)
+
+
+def _unknown(key: str, valid: tuple[str, ...]) -> str:
+    return f"unknown key{near_miss(key, valid)}"

@@ -1,0 +1,141 @@
+"""The servers that the original names by ``model_type``, as model cards of ours.
+
+The original speaks to each provider by the provider's own client. Most providers also speak the
+OpenAI protocol, at these addresses, and the keys stand in the environment variables that the
+original reads, too:
+
+=============  =====================================================================
+OpenAI_API     https://api.openai.com/v1
+Together_API   https://api.together.xyz/v1
+Anthropic_API  https://api.anthropic.com/v1, Anthropic's own compatible endpoint
+Groq_API       https://api.groq.com/openai/v1
+Google_API     https://generativelanguage.googleapis.com/v1beta/openai, Google's own
+vLLM           http://localhost:8000/v1: the model must be served there first
+               (``vllm serve MODEL``), where the original loads it into its own process
+tgi            the address that stands in ``model``; the server calls its model ``tgi``
+Bedrock_API    none of its own; http://localhost:4000/v1, where a LiteLLM proxy listens
+=============  =====================================================================
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from archon.convert.layers import Component
+from archon.convert.report import Ledger, near_miss
+from archon.spec.messages import shown
+
+PAIR_RM = "llm-blender/PairRM"
+"""A reward model that the original's ranker may name: it compares two texts, and writes none."""
+
+_LOCAL = "http://localhost:8000/v1"
+_MAX_NAME = 200
+_MAX_ROLE = 80
+_NO_MODEL = "model-not-named"
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Where a kind of server is found."""
+
+    base_url: str
+    api_key_env: str | None = None
+    caveat: str | None = None
+    """Why the address only holds the place of the true one."""
+
+
+SERVERS = {
+    "OpenAI_API": Server("https://api.openai.com/v1", "OPENAI_API_KEY"),
+    "Together_API": Server("https://api.together.xyz/v1", "TOGETHER_API_KEY"),
+    "Anthropic_API": Server("https://api.anthropic.com/v1", "ANTHROPIC_API_KEY"),
+    "Groq_API": Server("https://api.groq.com/openai/v1", "GROQ_API_KEY"),
+    "Google_API": Server(
+        "https://generativelanguage.googleapis.com/v1beta/openai", "GOOGLE_API_KEY"
+    ),
+    "vLLM": Server(_LOCAL),
+    "tgi": Server("http://localhost:8080/v1"),
+    "Bedrock_API": Server(
+        "http://localhost:4000/v1",
+        caveat="Bedrock is reached through a proxy; the card names LiteLLM's usual address",
+    ),
+}
+
+
+@dataclass(slots=True)
+class Roles:
+    """A role for each pair of model and kind of server, in the order in which they are named."""
+
+    cards: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _known: dict[tuple[str, str], str] = field(default_factory=dict)
+    _counts: dict[str, int] = field(default_factory=dict)
+
+    def role(self, component: Component, ledger: Ledger) -> str:
+        """The role of the component's model; a card that cannot be told is lost in the ledger."""
+        model = _model(component, ledger)
+        kind = component.data.get("model_type")
+        server = _server(component, ledger)
+        pair = (model, kind if isinstance(kind, str) else "")
+        if pair not in self._known:
+            self._known[pair] = self._new_name(model)
+            self.cards[self._known[pair]] = _card(model, pair[1], server)
+        return self._known[pair]
+
+    def _new_name(self, model: str) -> str:
+        last = model.rstrip("/").rsplit("/", 1)[-1]
+        name = re.sub(r"[^A-Za-z0-9._-]+", "-", last).strip("-")[:_MAX_ROLE] or "model"
+        count = self._counts.get(name, 0) + 1
+        while (chosen := name if count == 1 else f"{name}_{count}") in self.cards:
+            count += 1
+        self._counts[name] = count
+        return chosen
+
+
+def _card(model: str, kind: str, server: Server) -> dict[str, Any]:
+    is_address = kind == "tgi" and re.match(r"https?://", model) is not None
+    card: dict[str, Any] = {
+        "name": model,
+        "backend": "openai",
+        "base_urls": [model if is_address else server.base_url],
+        "model": "tgi" if kind == "tgi" else model,
+    }
+    if server.api_key_env is not None:
+        card["api_key_env"] = server.api_key_env
+    return card
+
+
+def _model(component: Component, ledger: Ledger) -> str:
+    path = (*component.path, "model")
+    model = component.data.get("model")
+    if isinstance(model, str) and 0 < len(model) <= _MAX_NAME:
+        if model == PAIR_RM:
+            reason = f"no chat server has {PAIR_RM}; put another model in its place with --model"
+            ledger.lose(path, reason)
+        elif component.data.get("model_type") == "tgi" and not re.match(r"https?://", model):
+            reason = "is no address of a tgi server; the card names the usual local one"
+            ledger.lose(path, reason)
+        return model
+    if "model" in component.data:
+        ledger.lose(path, f"must be the name of a model, not {shown(model)}")
+    reason = "names no model; put one in with --model"
+    ledger.remark("model_named", component.path, reason)
+    return _NO_MODEL
+
+
+def _server(component: Component, ledger: Ledger) -> Server:
+    path = (*component.path, "model_type")
+    kind = component.data.get("model_type")
+    server = SERVERS.get(kind) if isinstance(kind, str) else None
+    if server is not None:
+        if server.caveat is not None:
+            ledger.lose(path, server.caveat)
+        return server
+    if "model_type" in component.data:
+        reason = f"{shown(kind)} is no kind of server that is known here"
+        hint = near_miss(kind, SERVERS) or f"; the card names {_LOCAL}"
+        ledger.lose(path, reason + hint)
+    else:
+        reason = f"names no kind of server; the card names {_LOCAL}"
+        ledger.remark("server_named", component.path, reason)
+    return Server(_LOCAL)
