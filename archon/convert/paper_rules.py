@@ -28,13 +28,15 @@ def one_type_a_layer(layers: Sequence[Layer]) -> Iterator[tuple[Layer | Componen
 
 
 def generators_first(layers: Sequence[Layer]) -> Iterator[tuple[Layer | Component, str]]:
+    joins = False
     for position, layer in enumerate(layers):
         for component in layer.components:
             if position == 0 and component.type != "generator":
                 yield component, f"a {component.type} in the first layer"
             elif position > 0 and component.type == "generator":
-                reason = "a generator behind the first layer; its answers join the earlier ones"
-                yield component, reason
+                told = "; its answers join the earlier ones" if joins else ""
+                yield component, f"a generator behind the first layer{told}"
+        joins = joins or "generator" in layer.types()
 
 
 def one_judge_a_layer(layers: Sequence[Layer]) -> Iterator[tuple[Layer | Component, str]]:

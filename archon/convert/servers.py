@@ -131,6 +131,8 @@ def _server(component: Component, ledger: Ledger) -> Server:
         if server.caveat is not None:
             ledger.lose(path, server.caveat)
         return server
+    if component.data.get("model") == PAIR_RM and kind == "":
+        return Server(_LOCAL)  # as the original's own files write it
     if "model_type" in component.data:
         reason = f"{shown(kind)} is no kind of server that is known here"
         hint = near_miss(kind, SERVERS) or f"; the card names {_LOCAL}"
