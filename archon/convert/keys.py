@@ -60,7 +60,7 @@ _ONE_REPLY = {**_PLAIN, "samples": 1}
 _WHY_LOST = {"no_system": "a system message that comes with the question is not taken away"}
 _FIRST_REPLY = {**_WHY_LOST, "samples": "only the first reply would be read, so one is drawn"}
 _BATCHES = {"ranker_batch_size": "how requests are batched is left to the model's server"}
-_EVERY_TEST = "here every candidate is judged, and those that pass most tests come first"
+_EVERY_TEST = "here every candidate is judged and passed on, those that pass most tests first"
 
 TREATMENTS: Mapping[str, Treatment] = {
     "generator": Treatment({**_SAMPLING, "samples": ("samples",)}, _PLAIN, _WHY_LOST),
@@ -136,7 +136,7 @@ def _write(
 def _carry(node_type: str, place: Place, value: Any, node: dict[str, Any]) -> str | None:
     form = _form(node_type, place)
     if form is None:
-        return f"a {node_type} has no {shown(place[-1])} here; {_EVERY_TEST}"
+        return _EVERY_TEST
     try:
         checked = validate(form, value)
     except SpecError as error:
