@@ -20,9 +20,9 @@ class Vote:
     """Keeps the earliest candidate of each value, its score the weight of all that give that value.
 
     Where something that votes has no weight, because the budget passed its scorer by, all weigh the
-    same. The best supported comes first, of equals the earlier. A candidate without a value has no vote;
-    where none has a value, the first candidate passes with a score of 0, so that there is a text
-    to answer with.
+    same. The best supported comes first, of equals the earlier. A candidate without a value has no
+    vote; where none has a value, the first candidate passes with a score of 0, so that there is a
+    text to answer with.
     """
 
     def __init__(self, node: str, weight: Weight = one) -> None:
