@@ -16,6 +16,8 @@ FinishReason = Literal["stop", "length", "choices", "cancelled"]
 VerdictKind = Literal["pass", "fail", "abstain"]
 Limit = Literal["tokens", "calls", "seconds"]
 """What a budget bounds."""
+UnitTestMethod = Literal["reason", "program"]
+"""A statement that a right answer satisfies, or Python that asserts something of a program."""
 
 # ---------------------------------------------------------------- what a language model is asked
 
@@ -276,6 +278,15 @@ class CandidateId:
 
     node: str
     draw: int
+
+
+@dataclass(frozen=True, slots=True)
+class UnitTest:
+    """A test that right answers to the question pass, signed by the node that wrote it."""
+
+    node: str
+    text: str
+    method: UnitTestMethod
 
 
 AnnotationKind = Literal["critique", "verdict", "score", "mark"]

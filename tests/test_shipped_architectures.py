@@ -21,6 +21,7 @@ NAMES = [
     "rank-fuse",
     "self-consistency",
     "single",
+    "unit-tests",
 ]
 CARD = ScriptedCard.model_validate({"name": "scripted", "backend": "scripted"})
 

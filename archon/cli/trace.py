@@ -17,6 +17,8 @@ def print_trace(trace: Trace) -> None:
             out.print(f"cut short: the budget had too few {node.cut} left", style="yellow")
         for call in node.calls:
             _print_call(call)
+        for test in node.tests:
+            out.print(f"test: {test.text}", style="magenta", soft_wrap=True)
         for candidate in node.outputs:
             score = "" if candidate.score is None else f", score {candidate.score:g}"
             identity = f"{candidate.id.node}[{candidate.id.draw}]"

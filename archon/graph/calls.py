@@ -28,6 +28,10 @@ JUDGES: Mapping[tuple[str, str], Callable[[int], Calls]] = {
     ("verifier", "reason"): lambda n: Calls(n, 1),
     ("verifier", "logit"): lambda n: Calls(n, 1),
     ("verifier", "reward"): lambda n: Calls(0, 1),
+    ("unit_test_generator", "reason"): lambda n: Calls(1, 0),
+    ("unit_test_generator", "program"): lambda n: Calls(1, 0),
+    ("unit_test_evaluator", "reason"): lambda n: Calls(n, 1),
+    ("unit_test_evaluator", "program"): lambda n: Calls(0, 0),
 }
 """(Type, method) of a judge → from how many candidates it reads to its calls; a reward model is
 asked outside of calls."""

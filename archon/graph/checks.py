@@ -9,10 +9,13 @@ output_exists         the output names a node
 reaches_output        every node is on a way to the output
 model_given           a node names a model exactly where its method asks one (``MODEL_FREE``)
 model_exists          every model role is declared in ``models``
-arity                 only a generator may have no inputs
+arity                 only generators, of answers or of unit tests, may have no inputs
+candidates_exist      candidates arrive where they are read, and at the output
 capabilities          a node's model can do what its method asks (``REQUIRED_CAPABILITIES``)
 critiques_exist       ``use_critiques: true`` has a critic upstream whose critiques arrive; a fuser
                       passes none on, as a fused candidate carries none of its parents' annotations
+tests_exist           an evaluator has a generator of unit tests of its method upstream; every node
+                      passes tests on, as they are of the question
 parameters_apply      a parameter is given only where its method reads it
 scores_exist          every candidate that is weighed by its score has one
 likelihoods_exist     every candidate that is weighed by its likelihood is written by a model that
@@ -47,6 +50,8 @@ from archon.spec.architecture import (
     GeneratorNode,
     ModelNode,
     RankerNode,
+    UnitTestEvaluatorNode,
+    UnitTestGeneratorNode,
     VerifierNode,
     VoteNode,
     role_of,
@@ -64,6 +69,9 @@ REQUIRED_CAPABILITIES: Mapping[tuple[str, str], frozenset[str]] = {
     ("verifier", "reason"): frozenset({"chat"}),
     ("verifier", "logit"): frozenset({"chat", "choices"}),
     ("verifier", "reward"): frozenset({"reward"}),
+    ("unit_test_generator", "reason"): frozenset({"chat"}),
+    ("unit_test_generator", "program"): frozenset({"chat"}),
+    ("unit_test_evaluator", "reason"): frozenset({"chat"}),
 }
 """(Type, method) → capabilities that the node's model must have; what is not listed needs none.
 
@@ -73,10 +81,19 @@ for those that score texts as they are.
 
 MODEL_FREE: Mapping[tuple[str, str], bool] = {
     ("ranker", "likelihood"): True,
+    ("unit_test_evaluator", "program"): False,
 }
 """(Type, method) that works without a model → whether it can use one, too."""
 
-AskingNode = GeneratorNode | CriticNode | RankerNode | FuserNode | VerifierNode
+AskingNode = (
+    GeneratorNode
+    | CriticNode
+    | RankerNode
+    | FuserNode
+    | VerifierNode
+    | UnitTestGeneratorNode
+    | UnitTestEvaluatorNode
+)
 
 _MAX_CYCLE_SHOWN = 12
 
@@ -179,8 +196,23 @@ def reaches_output(wiring: Wiring) -> Iterator[Violation]:
 
 def arity(wiring: Wiring) -> Iterator[Violation]:
     for node_id, node in wiring.spec.nodes.items():
-        if not node.inputs and not isinstance(node, GeneratorNode):
+        if not node.inputs and not isinstance(node, GeneratorNode | UnitTestGeneratorNode):
             yield Violation(f"a {node.type} needs inputs", ("nodes", node_id, "inputs"))
+
+
+def candidates_exist(wiring: Wiring) -> Iterator[Violation]:
+    spec = wiring.spec
+    have_some: set[str] = set()
+    for node_id in nx.topological_sort(wiring.edges):
+        node = spec.nodes[node_id]
+        if isinstance(node, GeneratorNode) or not have_some.isdisjoint(node.inputs):
+            have_some.add(node_id)
+        elif not isinstance(node, UnitTestGeneratorNode):
+            reason = "unit tests arrive here, but no candidates"
+            yield Violation(reason, ("nodes", node_id, "inputs"))
+    if spec.output not in have_some:
+        reason = f"the output {shown(spec.output)} passes on unit tests, but no candidates"
+        yield Violation(reason, ("output",))
 
 
 # ---------------------------------------------------------------------------------------- models
@@ -250,6 +282,24 @@ def critiques_exist(wiring: Wiring) -> Iterator[Violation]:
         if isinstance(node, RankerNode | FuserNode) and node.use_critiques and not arrive:
             reason = "no critic's critiques arrive here (a fuser passes none on)"
             yield Violation(reason, ("nodes", node_id, "use_critiques"))
+
+
+def tests_exist(wiring: Wiring) -> Iterator[Violation]:
+    nodes = wiring.spec.nodes
+    passed_on: dict[str, frozenset[str]] = {}
+    for node_id in nx.topological_sort(wiring.edges):
+        node = nodes[node_id]
+        methods = frozenset[str]().union(*(passed_on[source] for source in node.inputs))
+        if isinstance(node, UnitTestEvaluatorNode) and node.method not in methods:
+            if methods:
+                reason = f"the tests that arrive here are for the method {shown(min(methods))}"
+                yield Violation(reason, ("nodes", node_id, "method"))
+            else:
+                reason = "no tests of a unit_test_generator arrive here"
+                yield Violation(reason, ("nodes", node_id, "inputs"))
+        if isinstance(node, UnitTestGeneratorNode):
+            methods |= {node.method}
+        passed_on[node_id] = methods
 
 
 def parameters_apply(wiring: Wiring) -> Iterator[Violation]:
@@ -340,8 +390,10 @@ RULES: tuple[Rule, ...] = (
     model_given,
     model_exists,
     arity,
+    candidates_exist,
     capabilities,
     critiques_exist,
+    tests_exist,
     parameters_apply,
     scores_exist,
     likelihoods_exist,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from time import perf_counter
+from typing import TypeVar
 
 from archon.errors import BudgetError, LMError, NodeError, UnsupportedError
 from archon.graph.budget import CallSize, Grant, Meter, most_tokens
@@ -16,6 +17,7 @@ from archon.graph.conditions import holds
 from archon.graph.models import ModelUse, NestedLM
 from archon.graph.nodes.base import GraphNode
 from archon.graph.trace import CallTrace, NodeTrace, Trace
+from archon.graph.unit_tests import join_tests
 from archon.lm.base import LM, most_prompt_tokens, prompts_of
 from archon.lm.concurrency import run_all
 from archon.lm.reward import RewardModel
@@ -36,7 +38,10 @@ from archon.types import (
     Request,
     SamplingParams,
     TokenDelta,
+    UnitTest,
 )
+
+T = TypeVar("T")
 
 _LONGEST = SamplingParams(max_tokens=DEFAULT_SAMPLING.max_tokens)
 
@@ -62,6 +67,15 @@ class Run:
     """What the budget did not allow, in the order in which it was asked."""
 
 
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """What goes along an edge."""
+
+    candidates: list[Candidate]
+    tests: tuple[UnitTest, ...] = ()
+    """Of the question, from every node that wrote some on the way."""
+
+
 async def execute(graph: Graph, nodes: Mapping[str, GraphNode], run: Run) -> list[Candidate]:
     """The candidates of the output node.
 
@@ -74,7 +88,7 @@ async def execute(graph: Graph, nodes: Mapping[str, GraphNode], run: Run) -> lis
     BudgetError : tokens, calls or seconds were used up before there was any candidate.
     """
     loop = asyncio.get_running_loop()
-    passed_on: dict[str, asyncio.Future[list[Candidate]]] = {
+    passed_on: dict[str, asyncio.Future[Passed]] = {
         name: loop.create_future() for name in graph.order
     }
 
@@ -91,17 +105,18 @@ async def execute(graph: Graph, nodes: Mapping[str, GraphNode], run: Run) -> lis
         await run_all(step(name) for name in graph.order)
     finally:
         run.hold.release()
-    candidates = passed_on[graph.spec.output].result()
+    candidates = passed_on[graph.spec.output].result().candidates
     if not candidates and run.refusals:
         raise run.refusals[0]
     return candidates
 
 
 async def _run_node(
-    name: str, graph: Graph, node: GraphNode, inputs: Sequence[Sequence[Candidate]], run: Run
-) -> list[Candidate]:
+    name: str, graph: Graph, node: GraphNode, inputs: Sequence[Passed], run: Run
+) -> Passed:
     spec = graph.spec.nodes[name]
-    candidates = join(inputs)
+    candidates = join([source.candidates for source in inputs])
+    tests = join_tests(source.tests for source in inputs)
     start = perf_counter()
     trace = NodeTrace(name, spec.type, start - run.started, tuple(c.id for c in candidates))
     run.trace.nodes[name] = trace
@@ -111,10 +126,12 @@ async def _run_node(
         if run.on_event is not None:
             run.on_event(NodeStarted(name))
         try:
-            if isinstance(spec, ModelNode) and not isinstance(run.uses[name].lm, NestedLM):
+            use = run.uses.get(name)
+            if use is not None and not isinstance(use.lm, NestedLM):
+                assert isinstance(spec, ModelNode)
                 run.meter.require_calls(least_calls(spec, len(candidates)))
             outputs = await node.run(
-                Context(name, name == graph.spec.output, run, trace), candidates
+                Context(name, name == graph.spec.output, run, trace, tests), candidates
             )
         except BudgetError as error:  # its inputs pass it by
             trace.cut = error.limit
@@ -127,14 +144,21 @@ async def _run_node(
         run.on_event(
             NodeFinished(name, len(outputs), trace.usage, trace.seconds, trace.bypassed, trace.cut)
         )
-    return outputs
+    return Passed(outputs, join_tests([tests, trace.tests]))
 
 
 class Context:
     """What one node sees of a run (``archon.graph.nodes.base.NodeContext``)."""
 
-    def __init__(self, node: str, is_output: bool, run: Run, trace: NodeTrace) -> None:
-        self.question = run.question
+    def __init__(
+        self,
+        node: str,
+        is_output: bool,
+        run: Run,
+        trace: NodeTrace,
+        tests: tuple[UnitTest, ...] = (),
+    ) -> None:
+        self.question, self.tests = run.question, tests
         self._node, self._run, self._trace = node, run, trace
         self._constraint = run.constraint if is_output else None
         self._on_event = None if run.on_event is None else self._relay
@@ -255,17 +279,28 @@ class Context:
 
     async def _send(self, lm: LM, request: Request) -> list[Completion]:
         """The completions, unless the time is up first; an architecture minds that itself."""
-        deadline = None if isinstance(lm, NestedLM) else self._run.meter.deadline
-        try:
-            async with asyncio.timeout_at(deadline) as limit:
-                completions = await lm.generate(request, self._on_event)
-        except TimeoutError:
-            if not limit.expired():  # the model's own
-                raise
-            raise self._run.meter.out_of_time() from None
+        call = lm.generate(request, self._on_event)
+        completions = await (call if isinstance(lm, NestedLM) else self._before_deadline(call))
         if len(completions) != request.n:
             raise LMError(f"the model returned {len(completions)} completions for {request.n}")
         return completions
+
+    async def _before_deadline(self, work: Awaitable[T]) -> T:
+        try:
+            async with asyncio.timeout_at(self._run.meter.deadline) as limit:
+                return await work
+        except TimeoutError:
+            if not limit.expired():  # its own
+                raise
+            raise self._run.meter.out_of_time() from None
+
+    async def in_time(self, work: Awaitable[T]) -> T:
+        """See ``NodeContext.in_time``."""
+        try:
+            return await self._before_deadline(work)
+        except BudgetError as error:
+            self._cut_by(error)
+            raise
 
     def _enter(
         self, request: Request, grant: Grant | None, completions: list[Completion], start: float
@@ -308,6 +343,10 @@ class Context:
     def drop(self, candidates: Sequence[Candidate]) -> None:
         """See ``NodeContext.drop``."""
         self._trace.dropped += tuple(candidates)
+
+    def add_tests(self, tests: Sequence[UnitTest]) -> None:
+        """See ``NodeContext.add_tests``."""
+        self._trace.tests += tuple(tests)
 
     def _relay(self, event: Event) -> None:
         """Pass an event of the model on, under the name of this node."""

@@ -8,11 +8,15 @@ from dataclasses import dataclass, field, replace
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """So many candidates of each maker at most, ``total`` in all, critics' words with them."""
+    """So many candidates of each maker at most, ``total`` in all, critics' words with them.
+
+    ``testers`` are the nodes whose tests of the question go along.
+    """
 
     counts: Mapping[str, float] = field(default_factory=dict)
     limit: float = float("inf")
     critics: frozenset[str] = frozenset()
+    testers: frozenset[str] = frozenset()
 
     @property
     def total(self) -> float:
@@ -30,21 +34,24 @@ class Flow:
         makers = dict.fromkeys(maker for flow in flows for maker in flow.counts)
         counts = {m: min(made[m], sum(f.counts.get(m, 0) for f in flows)) for m in makers}
         critics = frozenset(critic for flow in flows for critic in flow.critics)
-        return cls(counts, sum(flow.total for flow in flows), critics)
+        testers = frozenset(tester for flow in flows for tester in flow.testers)
+        return cls(counts, sum(flow.total for flow in flows), critics, testers)
 
     @classmethod
     def either(cls, one: Flow, other: Flow) -> Flow:
         """What both are bounded by."""
         makers = {**one.counts, **other.counts}
         counts = {m: max(one.counts.get(m, 0), other.counts.get(m, 0)) for m in makers}
-        return cls(counts, max(one.total, other.total), one.critics | other.critics)
+        critics, testers = one.critics | other.critics, one.testers | other.testers
+        return cls(counts, max(one.total, other.total), critics, testers)
 
     @classmethod
     def between(cls, one: Flow, other: Flow) -> Flow:
         """The mean of both."""
         makers = {**one.counts, **other.counts}
         counts = {m: (one.counts.get(m, 0) + other.counts.get(m, 0)) / 2 for m in makers}
-        return cls(counts, (one.total + other.total) / 2, one.critics | other.critics)
+        critics, testers = one.critics | other.critics, one.testers | other.testers
+        return cls(counts, (one.total + other.total) / 2, critics, testers)
 
     def at_most(self, count: int | None) -> Flow:
         """The first so many of them."""
@@ -55,3 +62,7 @@ class Flow:
     def criticised(self, critic: str) -> Flow:
         """The same with a critic's words."""
         return replace(self, critics=self.critics | {critic})
+
+    def tested(self, tester: str) -> Flow:
+        """The same with the tests that a node writes."""
+        return replace(self, testers=self.testers | {tester})

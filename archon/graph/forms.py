@@ -9,10 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from archon.types import Constraint, FreeText
+from archon.types import Constraint, FreeText, UnitTestMethod
 
 _MAX_RANKED = 64
 """Items that an order may have at most."""
+_MAX_TESTS = 64
+"""Tests that a form counts."""
+_MAX_TEST_LENGTH = 300
+"""Characters of one test."""
 
 
 def ranking_form(count: int) -> Constraint | None:
@@ -21,6 +25,23 @@ def ranking_form(count: int) -> Constraint | None:
         return None
     labels = tuple(f"[{number}]" for number in range(1, count + 1))
     return Constraint(order_of=labels, after=_free_text("Ranking:", " > ".join(labels)))
+
+
+def tests_form(method: UnitTestMethod, max_tests: int) -> Constraint:
+    """The whole reply: a line a test, ``1. It is even.`` or ``assert solution(2) == 4``."""
+    start = "assert" if method == "program" else r"[1-9][0-9]{0,4}\."
+    count = f"{{1,{max_tests}}}" if max_tests <= _MAX_TESTS else "+"
+    return Constraint(regex=f"(?:{start} .{{1,{_MAX_TEST_LENGTH}}}\n){count}")
+
+
+def results_form(num_tests: int) -> Constraint | None:
+    """``Tests: [1] pass, [2] fail``: a verdict for each; None for more than a form may have."""
+    if num_tests > _MAX_TESTS:
+        return None
+    numbers = range(1, num_tests + 1)
+    regex = ", ".join(rf"\[{number}\] (?:pass|fail)" for number in numbers)
+    longest = ", ".join(f"[{number}] pass" for number in numbers)
+    return Constraint(regex=regex, after=_free_text("Tests:", longest))
 
 
 def _free_text(label: str, longest: str) -> FreeText:

@@ -1,4 +1,4 @@
-"""What judges write in prose, read back: rankings, verdicts, critiques.
+"""What judges write in prose, read back: rankings, verdicts, results of tests, critiques.
 
 Models rarely keep exactly to the form that they are asked for, so each reader tries the asked form
 first, then a few common departures from it, and says so where nothing could be read. All run in
@@ -136,6 +136,26 @@ def read_preference(text: str) -> int | None:
         line = text.strip().rpartition("\n")[2].strip(" \t*_.")
         labelled = _BARE_PREFERENCE.fullmatch(line)
     return None if labelled is None else int(labelled.group(1)) - 1
+
+
+# ------------------------------------------------------------------------------ results of tests
+
+_RESULTS = re.compile(r"^[ \t*]*+tests[ \t*]*+:([^\n]*+)$", re.M | re.I)
+_RESULT = re.compile(rf"\[({_NUMBER})\][ \t*:=-]*+(pass|fail)", re.I)
+
+
+def read_results(text: str, count: int) -> list[VerdictKind]:
+    """What a judge says of each of ``count`` tests; *abstain* where it says nothing.
+
+    Read from the last line ``Tests: [1] pass, [2] fail``, else from every ``[1] pass`` of the text,
+    the last of a number.
+    """
+    line = _last(_RESULTS, text)
+    results: list[VerdictKind] = ["abstain"] * count
+    for number, word in _RESULT.findall(text if line is None else line.group(1)):
+        if 1 <= int(number) <= count:
+            results[int(number) - 1] = "pass" if word.lower() == "pass" else "fail"
+    return results
 
 
 # ----------------------------------------------------------------------------------- critiques

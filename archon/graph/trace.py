@@ -18,6 +18,7 @@ from archon.types import (
     Message,
     Question,
     SamplingParams,
+    UnitTest,
     Usage,
     cost_tokens,
     total_usage,
@@ -50,6 +51,8 @@ class NodeTrace:
     outputs: tuple[Candidate, ...] = ()
     dropped: tuple[Candidate, ...] = ()
     """What it judged and did not pass on, with the judgement."""
+    tests: tuple[UnitTest, ...] = ()
+    """Tests of the question that it wrote."""
     seconds: float = 0.0
     bypassed: bool = False
     """Its ``when`` was false, and its inputs passed it by."""
@@ -150,6 +153,7 @@ def _node(node: NodeTrace) -> dict[str, Any]:
         "inputs": _ids(node.inputs),
         "outputs": [candidate_json(candidate) for candidate in node.outputs],
         "dropped": [candidate_json(candidate) for candidate in node.dropped],
+        "tests": [_fields(test) for test in node.tests],
         "calls": [_call(call) for call in node.calls],
     }
 
@@ -183,6 +187,8 @@ def _ids(ids: Iterable[CandidateId]) -> list[dict[str, Any]]:
     return [_fields(identity) for identity in ids]
 
 
-def _fields(value: Usage | CandidateId | SamplingParams | Annotation | Message) -> dict[str, Any]:
+def _fields(
+    value: Usage | CandidateId | SamplingParams | Annotation | Message | UnitTest,
+) -> dict[str, Any]:
     """The fields of a flat value."""
     return {f.name: getattr(value, f.name) for f in fields(value)}

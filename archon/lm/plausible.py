@@ -1,8 +1,8 @@
 """The scripted model's default script: looks at the prompt, and answers as a small model might.
 
 It works out the arithmetic that it finds, rightly in a given share of its draws and a near miss in
-the others. Where the prompt asks for a verdict, a ranking or a critique, it writes one that can be
-read. What is asked is recognised by the form that the prompt shows (``Verdict:``, ``[1] > [2]``,
+the others. Where the prompt asks for a verdict, a ranking, a critique or tests, it writes what can
+be read. What is asked is recognised by the form that the prompt shows (``Verdict:``, ``[1] > [2]``,
 "strengths" and "weaknesses"), so that wordings may change freely.
 """
 
@@ -64,6 +64,10 @@ class Plausible:
             return _ranking(_num_candidates(prompt), number)
         if "trengths" in prompt and "eaknesses" in prompt:
             return _critique(_num_candidates(prompt), number)
+        if "Tests:" in prompt:
+            return _results(request.messages[-1], is_right, _num_candidates(prompt))
+        if "Write tests" in prompt:
+            return _tests(request.messages[-1], is_right)
         return _solution(request.messages[-1], is_right, number)
 
 
@@ -100,6 +104,21 @@ def _verdict(message: Message, is_right: bool) -> str:
     comparison = "agrees" if passes else "does not agree"
     verdict = "correct" if passes else "incorrect"
     return f"Checking {expression}: the result {comparison}.\nVerdict: {verdict}"
+
+
+def _tests(message: Message, is_right: bool) -> str:
+    expression, value = _task(message.content)
+    if "`assert`" in message.content:
+        return f"assert solution() == {value if is_right else value + 1}\n"
+    return f"1. It works out {expression}.\n2. It states a single number.\n"
+
+
+def _results(message: Message, is_right: bool, num_tests: int) -> str:
+    expression, value = _task(message.content)
+    claims = _CLAIM.findall(message.content)
+    result = "pass" if (bool(claims) and claims[-1] == str(value)) == is_right else "fail"
+    results = ", ".join(f"[{k}] {result}" for k in range(1, num_tests + 1))
+    return f"Checking {expression} against each.\nTests: {results}"
 
 
 def _ranking(num_candidates: int, number: int) -> str:

@@ -8,7 +8,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from archon.spec.common import Count, Name, PromptSpec, SamplingSpec, StrictModel, Version
 from archon.spec.model import ModelCard
-from archon.types import AnswerKind
+from archon.types import AnswerKind, UnitTestMethod
 
 NodeId = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,99}$")]
 
@@ -115,6 +115,30 @@ class VerifierNode(ModelNode):
     keep_first: Count | None = Field(None, description="Of those that stay, pass on so many.")
 
 
+class UnitTestGeneratorNode(ModelNode):
+    """Writes tests of the question, which go on beside the candidates."""
+
+    type: Literal["unit_test_generator"]
+    model: Name = Field(description="A role of `models`.")
+    method: UnitTestMethod = Field(
+        "reason",
+        description="`reason`: statements that a right answer satisfies. `program`: Python "
+        "assertions that call the program that a right answer is.",
+    )
+    max_tests: Count = Field(5, description="Tests to write at most.")
+
+
+class UnitTestEvaluatorNode(ModelNode):
+    """Orders candidates by the share of the question's tests that they pass."""
+
+    type: Literal["unit_test_evaluator"]
+    method: UnitTestMethod = Field(
+        "reason",
+        description="The tests to read. `reason`: the model judges each candidate by all of them. "
+        "`program`: they run in the sandbox, without a model.",
+    )
+
+
 class VoteNode(Node):
     """Keeps the earliest candidate of each value, its score the support."""
 
@@ -133,7 +157,15 @@ class JoinNode(Node):
 
 
 AnyNode = Annotated[
-    GeneratorNode | CriticNode | RankerNode | FuserNode | VerifierNode | VoteNode | JoinNode,
+    GeneratorNode
+    | CriticNode
+    | RankerNode
+    | FuserNode
+    | VerifierNode
+    | UnitTestGeneratorNode
+    | UnitTestEvaluatorNode
+    | VoteNode
+    | JoinNode,
     Field(discriminator="type"),
 ]
 

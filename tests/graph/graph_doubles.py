@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from archon.graph.architecture import Architecture
@@ -26,6 +26,7 @@ from archon.types import (
     OnEvent,
     Question,
     Request,
+    UnitTest,
     Usage,
 )
 
@@ -66,8 +67,11 @@ class FakeContext:
         *,
         scores: Callable[[str, str], float] | None = None,
         rewards: Callable[[str], float] | None = None,
+        tests: tuple[UnitTest, ...] = (),
     ) -> None:
         self.question = Question(text)
+        self.tests: tuple[UnitTest, ...] = tests
+        self.added: list[UnitTest] = []
         self.dropped: list[Candidate] = []
         self._scores, self._rewards = scores, rewards
         self.asked: list[tuple[Message, ...]] = []
@@ -102,8 +106,14 @@ class FakeContext:
         assert self._rewards is not None
         return [self._rewards(text) for text in texts]
 
+    async def in_time(self, work: Awaitable[Any]) -> Any:
+        return await work
+
     def drop(self, candidates: Sequence[Candidate]) -> None:
         self.dropped += candidates
+
+    def add_tests(self, tests: Sequence[UnitTest]) -> None:
+        self.added += tests
 
     async def draw(
         self, messages: tuple[Message, ...], n: int, *, skip: int = 0, answer: AnswerKind
@@ -159,7 +169,8 @@ def make_architecture(
 ) -> Architecture:
     """An architecture over one model for every role, or over the given ones; nodes that name no
     model take the role ``solver``."""
-    asking = {"generator", "critic", "ranker", "fuser", "verifier"}
+    asking = {"generator", "critic", "ranker", "fuser", "verifier", "unit_test_generator"}
+    asking |= {"unit_test_evaluator"}
     full = {
         name: {"model": "solver", **node} if node["type"] in asking else dict(node)
         for name, node in nodes.items()

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archon.graph.prompts.listing import MAX_BYTES, list_candidates, list_critiques, shortened
-from archon.graph.prompts.templates import PUTS_QUESTION, TEMPLATES
+from archon.graph.prompts.templates import PUTS_QUESTION, TEMPLATES, WRITES_TESTS
 from archon.lm.scripted import ScriptedLM
 from archon.types import Annotation, Candidate, Question, Request
 
@@ -43,7 +43,7 @@ def outside_and_inside(prompt: str) -> tuple[list[str], list[str]]:
     return outside, inside
 
 
-@pytest.mark.parametrize("kind", [kind for kind in TEMPLATES if kind not in PUTS_QUESTION])
+@pytest.mark.parametrize("kind", [k for k in TEMPLATES if k not in PUTS_QUESTION | WRITES_TESTS])
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_an_attack_changes_nothing_outside_of_its_fence(attack: str, kind: str) -> None:
     def lines(text: str) -> tuple[list[str], list[str]]:

@@ -18,6 +18,7 @@ from archon.graph.prompts.templates import (
     PUTS_QUESTION,
     SCORES_REPLIES,
     TEMPLATES,
+    WRITES_TESTS,
     default_template,
 )
 from archon.graph.prompts.wording import Wording
@@ -122,7 +123,8 @@ def test_every_template_holds_the_question_and_fills_all_fields(
         assert "Why {x}?" in message.content
         assert message.content.startswith("Why {x}?") or node_type in PUTS_QUESTION
         assert not any(f"{{{f}}}" in message.content for f in ("question", "candidates", "ending"))
-        assert ("[2]\n```" in message.content) == (node_type not in PUTS_QUESTION)
+        shows_none = node_type in PUTS_QUESTION | WRITES_TESTS
+        assert ("[2]\n```" in message.content) != shows_none
 
 
 def test_users_own_text() -> None:

@@ -74,7 +74,15 @@ def test_an_unknown_node_type_is_answered_with_the_nearest_and_all_types() -> No
     error = refused_node(type="generater")
     assert error.path == "$.nodes.a.type"
     assert error.reason.startswith("unknown type 'generater'; did you mean 'generator'? (one of ")
-    for node_type in ("generator", "critic", "ranker", "fuser", "verifier", "vote"):
+    for node_type in (
+        "generator",
+        "critic",
+        "ranker",
+        "fuser",
+        "verifier",
+        "unit_test_generator",
+        "vote",
+    ):
         assert repr(node_type) in error.reason
 
 

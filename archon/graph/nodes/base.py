@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Sequence
+from typing import Protocol, TypeVar
 
-from archon.types import AnswerKind, Candidate, Completion, Constraint, Message, Question
+from archon.types import (
+    AnswerKind,
+    Candidate,
+    Completion,
+    Constraint,
+    Message,
+    Question,
+    UnitTest,
+)
+
+T = TypeVar("T")
 
 
 class NodeContext(Protocol):
@@ -14,6 +24,11 @@ class NodeContext(Protocol):
     @property
     def question(self) -> Question:
         """What the architecture was asked."""
+        ...
+
+    @property
+    def tests(self) -> tuple[UnitTest, ...]:
+        """The tests of the question that arrive with the candidates, in order."""
         ...
 
     async def ask(
@@ -56,8 +71,24 @@ class NodeContext(Protocol):
         """What the node's model, a reward model, gives each text as a reply to the messages."""
         ...
 
+    async def in_time(self, work: Awaitable[T]) -> T:
+        """What work that asks no model comes to, unless the question's time is up first.
+
+        Raises
+        ------
+        BudgetError : it is; the work was cancelled, and the trace tells what cut the node short.
+        """
+        ...
+
     def drop(self, candidates: Sequence[Candidate]) -> None:
         """Note in the trace what the node has judged and does not pass on."""
+        ...
+
+    def add_tests(self, tests: Sequence[UnitTest]) -> None:
+        """Pass tests of the question on, after those that arrive.
+
+        Those go on to whatever reads the node, without its doing anything for it.
+        """
         ...
 
 

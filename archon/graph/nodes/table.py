@@ -20,8 +20,14 @@ from archon.graph.nodes.scorers import (
     ProbabilityOfYes,
     Reward,
 )
+from archon.graph.nodes.unit_tests import (
+    ProgramTestEvaluator,
+    ReasoningTestEvaluator,
+    UnitTestGenerator,
+)
 from archon.graph.nodes.verifier import ReasoningVerifier
 from archon.graph.nodes.vote import WEIGHTS, Vote
+from archon.graph.programs import shared_sandbox
 from archon.graph.prompts.builder import Prompt
 from archon.spec.architecture import (
     AnyNode,
@@ -30,6 +36,8 @@ from archon.spec.architecture import (
     GeneratorNode,
     JoinNode,
     RankerNode,
+    UnitTestEvaluatorNode,
+    UnitTestGeneratorNode,
     VerifierNode,
     VoteNode,
 )
@@ -48,12 +56,21 @@ def make_asking_node(name: str, spec: AskingNode, prompt: Prompt) -> GraphNode:
             return Fuser(name, prompt, spec.samples, spec.use_critiques)
         case VerifierNode():
             return _verifier(name, spec, prompt)
+        case UnitTestGeneratorNode():
+            return UnitTestGenerator(name, prompt, spec.method, spec.max_tests)
+        case UnitTestEvaluatorNode():
+            return ReasoningTestEvaluator(name, prompt)
         case _:
             assert_never(spec)
 
 
 def make_node(name: str, spec: AnyNode) -> GraphNode:
-    """The node of a spec that asks none."""
+    """The node of a spec that asks none.
+
+    Raises
+    ------
+    MissingExtraError : it runs programs, and the sandbox is not installed.
+    """
     match spec:
         case VoteNode():
             return Vote(name, WEIGHTS[spec.weight])
@@ -61,6 +78,8 @@ def make_node(name: str, spec: AnyNode) -> GraphNode:
             return Join()
         case RankerNode(method="likelihood"):
             return PointwiseRanker(name, OwnLikelihood(), spec.keep)
+        case UnitTestEvaluatorNode(method="program"):
+            return ProgramTestEvaluator(name, shared_sandbox())
         case _:
             raise AssertionError(f"a {spec.type} asks a model")
 

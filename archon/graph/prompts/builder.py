@@ -8,12 +8,13 @@ from typing import Any
 
 from archon.errors import GraphError
 from archon.graph.exemplars import default_pool, load_pool
-from archon.graph.prompts.listing import list_candidates, list_critiques
+from archon.graph.prompts.listing import list_candidates, list_critiques, list_tests
 from archon.graph.prompts.templates import (
     PUTS_QUESTION,
     SCORES_REPLIES,
     TEMPLATES,
     WORKED_REPLY,
+    WRITES_TESTS,
     PromptKind,
     Template,
     default_template,
@@ -22,7 +23,7 @@ from archon.graph.prompts.templates import (
 from archon.graph.prompts.wording import Wording
 from archon.spec.common import PromptSpec
 from archon.spec.messages import shown, suggestion
-from archon.types import AnswerKind, Candidate, Example, Message, Question
+from archon.types import AnswerKind, Candidate, Example, Message, Question, UnitTest
 
 FIELDS = ("question", "candidates", "critiques")
 
@@ -101,14 +102,22 @@ class Prompt:
         question: Question,
         candidates: Sequence[Candidate] = (),
         use_critiques: bool | None = None,
+        *,
+        tests: Sequence[UnitTest] = (),
+        max_tests: int = 0,
     ) -> tuple[Message, ...]:
-        """What the node asks; critiques are left out only where ``use_critiques`` is False."""
+        """What the node asks; critiques are left out only where ``use_critiques`` is False.
+
+        ``tests`` are those that candidates are judged by, ``max_tests`` how many may be written.
+        """
         wording = self._wording(question.answer)
-        values = {"question": question.text}
+        values = {"question": question.text, "max_tests": str(max_tests)}
         if "candidates" in wording.fields:
             values["candidates"] = list_candidates(candidates)
         if "critiques" in wording.fields:
             values["critiques"] = "" if use_critiques is False else list_critiques(candidates)
+        if "tests" in wording.fields:
+            values["tests"] = list_tests(tests)
         asked = Message("user", wording.fill(values))
         return (*question.history, *self._opening(question), asked)
 
@@ -148,11 +157,17 @@ class Prompt:
 
 def needed_fields(kind: PromptKind) -> tuple[str, ...]:
     """The fields that a user's own text must have."""
-    return FIELDS[:1] if kind in PUTS_QUESTION else FIELDS[:2]
+    if kind in PUTS_QUESTION or kind in WRITES_TESTS:
+        return FIELDS[:1]
+    return (*FIELDS[:2], "tests") if kind == "unit_test_evaluator" else FIELDS[:2]
 
 
 def usable_fields(kind: PromptKind, reads_candidates: bool) -> tuple[str, ...]:
     """The fields that are filled in."""
+    if kind in WRITES_TESTS:
+        return (*FIELDS[:1], "max_tests")
+    if kind == "unit_test_evaluator":
+        return (*FIELDS, "tests")
     return FIELDS if reads_candidates and kind not in SCORES_REPLIES else FIELDS[:1]
 
 

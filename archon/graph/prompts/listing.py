@@ -1,4 +1,4 @@
-"""Candidates and critiques as they stand in a prompt: numbered from 1 and fenced.
+"""Candidates, critiques and tests as they stand in a prompt: numbered from 1 and fenced.
 
 What a model wrote stands between lines of more backticks than it has itself, so that no text can
 end its own fence, speak for another candidate or for us. Half surrogate pairs, which no tokenizer
@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from archon.types import Candidate
+from archon.types import Candidate, UnitTest
 
 _BACKTICKS = re.compile("`{3,}")
 
@@ -42,6 +42,11 @@ def list_critiques(candidates: Sequence[Candidate]) -> str:
     if not own and not of_all:
         return ""
     return "\n\n".join(["Critiques of the candidates:", *own, *of_all])
+
+
+def list_tests(tests: Sequence[UnitTest]) -> str:
+    """Every test of the question under its number."""
+    return "\n\n".join(f"[{number}]\n{_fenced(test.text)}" for number, test in enumerate(tests, 1))
 
 
 def shortened(text: str, *, beginning: bool = False) -> str:

@@ -1,7 +1,7 @@
 """The named templates, as data.
 
 Every judge's template begins with the question, so that the judges of a graph share that prefix.
-The fields ``{question}``, ``{candidates}`` and ``{critiques}`` are filled in for each call;
+The fields of ``archon.graph.prompts.builder.usable_fields`` are filled in for each call;
 ``{ending}`` is replaced here by how an answer of the wanted kind ends, so that ``archon.answers``
 can read it.
 """
@@ -214,6 +214,52 @@ Is its final answer right? Reply with one word: Yes or No.""",
     ),
 }
 
+TEST_WRITING_TEMPLATES: Mapping[str, Template] = {
+    "state-tests": Template(
+        "Statements that a right answer satisfies.",
+        """\
+{question}
+
+Do not answer this question. Write tests of an answer to it instead: at most {max_tests} short \
+statements that a right answer satisfies and a wrong one may not, each of which can be judged by \
+itself. Reply with a numbered list of the statements alone, each on one line.""",
+    ),
+}
+
+ASSERTION_WRITING_TEMPLATES: Mapping[str, Template] = {
+    "assert-tests": Template(
+        "Assertions about the program that a right answer is.",
+        """\
+{question}
+
+Do not answer this question. Write tests of a Python program that answers it instead: at most \
+{max_tests} assertions that call its function and compare the result with the right one. Take \
+arguments for which you are sure of the result. If the question names no function, it is \
+`solution`. Reply with the assertions alone, each on one line that begins with `assert`.""",
+    ),
+}
+
+TEST_JUDGING_TEMPLATES: Mapping[str, Template] = {
+    "judge-tests": Template(
+        "Argue which tests one candidate passes, then judge.",
+        """\
+{question}
+
+Below is a candidate answer to this question.
+
+{candidates}
+
+And these are tests of it, each under its number.
+
+{tests}
+
+Which of the tests does the candidate pass? Argue first: go through them one by one, and do every \
+calculation that they need again yourself. Then judge. End with one line that says "pass" or \
+"fail" of every test by its number, in this form:
+Tests: [number] pass or fail, [next number] pass or fail, ...""",
+    ),
+}
+
 TEMPLATES: Mapping[PromptKind, Mapping[str, Template]] = {
     "generator": GENERATOR_TEMPLATES,
     "critic": CRITIC_TEMPLATES,
@@ -226,13 +272,18 @@ TEMPLATES: Mapping[PromptKind, Mapping[str, Template]] = {
     "verifier": VERIFIER_TEMPLATES,
     "verifier.logit": YES_OR_NO_TEMPLATES,
     "verifier.reward": BARE_TEMPLATES,
+    "unit_test_generator": TEST_WRITING_TEMPLATES,
+    "unit_test_generator.program": ASSERTION_WRITING_TEMPLATES,
+    "unit_test_evaluator": TEST_JUDGING_TEMPLATES,
 }
 """By kind of prompt; the first of each kind is its default."""
 
 SCORES_REPLIES = frozenset({"ranker.likelihood", "ranker.reward", "verifier.reward"})
 """Kinds whose candidates are scored as replies to the prompt, which cannot show them."""
 PUTS_QUESTION = SCORES_REPLIES | {"generator"}
-"""Kinds that put the question as to whoever answers it; the others show candidates."""
+"""Kinds that put the question as to whoever answers it."""
+WRITES_TESTS = frozenset({"unit_test_generator", "unit_test_generator.program"})
+"""Kinds that ask for tests of the question. All that are in neither of these show candidates."""
 
 
 def prompt_kind(node_type: str, method: str = "") -> PromptKind:
