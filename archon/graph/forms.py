@@ -27,7 +27,7 @@ def ranking_form(count: int) -> Constraint | None:
     return Constraint(order_of=labels, after=_free_text("Ranking:", " > ".join(labels)))
 
 
-def tests_form(method: UnitTestMethod, max_tests: int) -> Constraint:
+def unit_tests_form(method: UnitTestMethod, max_tests: int) -> Constraint:
     """The whole reply: a line a test, ``1. It is even.`` or ``assert solution(2) == 4``."""
     start = "assert" if method == "program" else r"[1-9][0-9]{0,4}\."
     count = f"{{1,{max_tests}}}" if max_tests <= _MAX_TESTS else "+"

@@ -172,7 +172,9 @@ def make_architecture(
     asking = {"generator", "critic", "ranker", "fuser", "verifier", "unit_test_generator"}
     asking |= {"unit_test_evaluator"}
     full = {
-        name: {"model": "solver", **node} if node["type"] in asking else dict(node)
+        name: {"model": "solver", **node}
+        if node["type"] in asking and node.get("method") != "program"
+        else dict(node)
         for name, node in nodes.items()
     }
     roles = {node["model"] for node in full.values() if "model" in node}

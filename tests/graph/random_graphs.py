@@ -22,10 +22,17 @@ PARAMETERS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     "ranker": {"keep": st.none() | st.integers(1, 3)},
     "fuser": {"samples": st.integers(1, 3)},
     "verifier": {"keep_first": st.none() | st.integers(1, 2)},
+    "unit_test_generator": {"max_tests": st.integers(1, 3)},
+    "unit_test_evaluator": {},
     "vote": {},
     "join": {},
 }
-ASKING = ("generator", "critic", "ranker", "fuser", "verifier")
+ASKING = (
+    *("generator", "critic", "ranker", "fuser", "verifier"),
+    *("unit_test_generator", "unit_test_evaluator"),
+)
+
+TESTER = "unit_test_generator"
 
 
 @st.composite
@@ -37,6 +44,10 @@ def nodes(draw: st.DrawFn) -> tuple[dict[str, dict[str, Any]], str]:
         inputs = []
         if names and (kind != "generator" or draw(st.booleans())):
             inputs = draw(st.lists(st.sampled_from(list(names)), min_size=1, unique=True))
+        if kind == "unit_test_evaluator":
+            testers = [name for name, node in names.items() if node["type"] == TESTER]
+            inputs = list(dict.fromkeys([*inputs, *testers[:1]]))
+            kind = kind if testers else "join"
         node: dict[str, Any] = {"type": kind, "inputs": inputs}
         node |= {name: draw(values) for name, values in PARAMETERS[kind].items()}
         if kind in ASKING:

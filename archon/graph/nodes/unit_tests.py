@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from archon.answers import read_answer
-from archon.graph.forms import results_form, tests_form
+from archon.graph.forms import results_form, unit_tests_form
 from archon.graph.nodes.base import NodeContext
 from archon.graph.nodes.verifier import SCORES
 from archon.graph.parsing import read_results
@@ -34,7 +34,7 @@ class UnitTestGenerator:
     async def run(self, context: NodeContext, candidates: Sequence[Candidate]) -> list[Candidate]:
         """One call."""
         messages = self._prompt.messages(context.question, max_tests=self._max_tests)
-        form = tests_form(self._method, self._max_tests)
+        form = unit_tests_form(self._method, self._max_tests)
         (completion,) = await context.ask(messages, form=form)
         texts = read_tests(completion.text, self._method, self._max_tests)
         context.add_tests([UnitTest(self._node, text, self._method) for text in texts])
