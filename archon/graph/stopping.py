@@ -80,7 +80,7 @@ def expected_draws(rule: StopWhen, samples: int, agreement: float) -> float:
             for state, probability in reached.items()
             if probability > _NEGLIGIBLE and max(state) < needed
         }
-    return expected
+    return min(expected, samples)  # the sum of probabilities may round to more than 1
 
 
 _MAX_ROUNDS = 100

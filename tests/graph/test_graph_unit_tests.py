@@ -199,6 +199,12 @@ async def test_the_tests_of_several_generators_are_judged_together() -> None:
     assert "passes 1 of 2 tests" in answer.candidates[0].latest("score").reason
 
 
+async def test_equal_generators_of_tests_take_one_draw_each() -> None:
+    nodes = {"draft": DRAFT, "a": TESTS, "b": TESTS, "best": evaluator("draft", "a", "b")}
+    answer = await run(nodes)
+    assert [answer.trace.nodes[name].calls[0].first_draw for name in "ab"] == [0, 1]
+
+
 async def test_tests_that_were_not_written_leave_the_candidates_as_they_are() -> None:
     nodes = {
         "draft": DRAFT,
