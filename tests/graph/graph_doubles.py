@@ -168,16 +168,14 @@ def make_architecture(
     **spec: Any,
 ) -> Architecture:
     """An architecture over one model for every role, or over the given ones; nodes that name no
-    model take the role ``solver``."""
+    model take the role ``solver``, and those that name None go without."""
     asking = {"generator", "critic", "ranker", "fuser", "verifier", "unit_test_generator"}
     asking |= {"unit_test_evaluator"}
     full = {
-        name: {"model": "solver", **node}
-        if node["type"] in asking and node.get("method") != "program"
-        else dict(node)
+        name: {"model": "solver", **node} if node["type"] in asking else dict(node)
         for name, node in nodes.items()
     }
-    roles = {node["model"] for node in full.values() if "model" in node}
+    roles = {node["model"] for node in full.values() if node.get("model") is not None}
     if not isinstance(lms, Mapping):
         lm = lms if hasattr(lms, "generate") else ScriptedLM(lms)
         lms = dict.fromkeys(roles, lm)

@@ -205,11 +205,12 @@ async def test_a_whole_architecture_tests_its_programs() -> None:
             return "\n".join(test.text for test in ASSERTIONS)
         return (SQUARE, CHEAT, RIGHT)[draw]
 
-    nodes = {
+    nodes: dict[str, dict[str, Any]] = {
         "draft": {"type": "generator", "model": "solver", "samples": 3},
         "tests": {"type": "unit_test_generator", "model": "solver", "method": "program"},
-        "best": {"type": "unit_test_evaluator", "inputs": ["tests", "draft"], "method": "program"},
+        "best": {"type": "unit_test_evaluator", "inputs": ["tests", "draft"], "model": None},
     }
+    nodes["best"]["method"] = "program"
     lm = ScriptedLM(script, capabilities=frozenset({"chat"}))
     architecture = make_architecture(nodes, "best", lm)
     answer = await architecture.arun(Question("Write double(x).", answer="code"))
