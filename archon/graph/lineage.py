@@ -10,6 +10,7 @@ from archon.spec.architecture import (
     FuserNode,
     GeneratorNode,
     RankerNode,
+    UnitTestEvaluatorNode,
     VerifierNode,
     VoteNode,
 )
@@ -55,13 +56,14 @@ def scored(spec: ArchitectureSpec, edges: nx.DiGraph[str]) -> set[str]:
     """The nodes all of whose candidates are sure to have a score.
 
     A node that scores does so only where it runs: behind a ``when``, candidates may pass it by.
+    A vote makes do without scores where the budget passed their node by, or no tests were written.
     """
     found: set[str] = set()
     for node_id in nx.topological_sort(edges):
         node = spec.nodes[node_id]
         passed_on = bool(node.inputs) and found.issuperset(node.inputs)
         match node:
-            case RankerNode() | VerifierNode() | VoteNode():
+            case RankerNode() | VerifierNode() | VoteNode() | UnitTestEvaluatorNode():
                 is_scored = node.when is None or passed_on
             case GeneratorNode() | FuserNode():
                 is_scored = False

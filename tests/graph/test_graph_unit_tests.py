@@ -140,6 +140,7 @@ async def run(nodes: dict[str, Any], output: str = "best", **more: Any) -> Any:
 
 DRAFT = {"type": "generator", "samples": 4}
 TESTS = {"type": "unit_test_generator"}
+NEVER = {"num_passed": 3}
 
 
 def evaluator(*inputs: str, **more: Any) -> dict[str, Any]:
@@ -208,13 +209,27 @@ async def test_equal_generators_of_tests_take_one_draw_each() -> None:
 async def test_tests_that_were_not_written_leave_the_candidates_as_they_are() -> None:
     nodes = {
         "draft": DRAFT,
-        "tests": {**TESTS, "inputs": ["draft"], "when": {"num_passed": 3}},
+        "tests": {**TESTS, "inputs": ["draft"], "when": NEVER},
         "best": evaluator("tests"),
     }
     answer = await run(nodes)
     assert [c.id.draw for c in answer.candidates] == [0, 1, 2, 3]
     assert [c.score for c in answer.candidates] == [None] * 4
     assert answer.usage.calls == 4
+
+
+@pytest.mark.parametrize(("tests", "value"), [(TESTS, "2"), ({**TESTS, "when": NEVER}, "0")])
+async def test_votes_can_weigh_the_share_of_tests_that_are_passed(
+    tests: dict[str, Any], value: str
+) -> None:
+    nodes = {
+        "draft": DRAFT,
+        "tests": {**tests, "inputs": ["draft"]},
+        "best": evaluator("tests"),
+        "answer": {"type": "vote", "inputs": ["best"], "weight": "score"},
+    }
+    answer = await run(nodes, "answer")
+    assert (answer.value, answer.candidates[0].score) == (value, 1.0)
 
 
 async def test_a_false_condition_leaves_the_evaluator_out() -> None:
@@ -292,7 +307,7 @@ CODE = {**T, "method": "program"}
         ),
         (
             {"draft": D, "t": T, "best": {"type": "vote", "inputs": ["b"], "weight": "score"}}
-            | {"b": evaluator("draft", "t", model="m")},
+            | {"b": evaluator("draft", "t", model="m", when={"num_passed": 0})},
             "scores_exist",
             "$.nodes.best.inputs[0]",
             "candidates may come from 'b' that nothing has scored",
