@@ -86,6 +86,12 @@ def test_run_as_json_carries_the_trace_where_asked(cli: Cli) -> None:
     assert "What is 2 + 3?" in node["calls"][0]["messages"][-1]["content"]
 
 
+def test_the_trace_for_people_tells_the_tests_that_were_written(cli: Cli) -> None:
+    roles = ("--model", "solver=scripted", "--model", "judge=scripted")
+    assert cli("run", "unit-tests", "What is 2 + 3?", *roles, "--trace") == 0
+    assert cli.stderr.count("test: It works out 2 + 3.") == 1
+
+
 def test_run_prints_the_trace_for_people_on_standard_error(cli: Cli) -> None:
     assert cli("run", "single", "What is 2 + 3?", *SCRIPTED, "--trace") == 0
     assert "What is 2 + 3?" in cli.stderr

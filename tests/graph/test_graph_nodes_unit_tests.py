@@ -192,6 +192,26 @@ async def test_equal_programs_are_run_once() -> None:
     assert counting.runs == 1
 
 
+async def test_programs_that_outlast_the_question_leave_the_candidates_as_they_are() -> None:
+    pytest.importorskip("pydantic_monty")
+
+    def script(request: Any, draw: int) -> str:
+        wants_tests = "Write tests" in request.messages[-1].content
+        return ASSERTIONS[0].text if wants_tests else "def double(x):\n    while True: pass"
+
+    nodes: dict[str, dict[str, Any]] = {
+        "draft": {"type": "generator", "samples": 2},
+        "tests": {"type": "unit_test_generator", "inputs": ["draft"], "method": "program"},
+        "best": {"type": "unit_test_evaluator", "inputs": ["tests"], "model": None},
+    }
+    nodes["best"]["method"] = "program"
+    lm = ScriptedLM(script, capabilities=frozenset({"chat"}))
+    architecture = make_architecture(nodes, "best", lm, budget={"max_seconds": 0.5})
+    answer = await architecture.arun(Question("Write double(x).", answer="code"))
+    assert answer.limited_by == "seconds"
+    assert [(c.id.draw, c.score) for c in answer.candidates] == [(0, None), (1, None)]
+
+
 async def test_statements_do_not_run(sandbox: Sandbox) -> None:
     out = await run_tests(sandbox, SQUARE, RIGHT, tests=(EVEN,))
     assert [(c.id.draw, c.score) for c in out] == [(0, None), (1, None)]
