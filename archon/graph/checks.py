@@ -37,7 +37,13 @@ from dataclasses import dataclass
 
 import networkx as nx
 
-from archon.graph.lineage import reads_likelihoods, scored, writers
+from archon.graph.lineage import (
+    methods_of_tests,
+    passing_candidates,
+    reads_likelihoods,
+    scored,
+    writers,
+)
 from archon.graph.prompts.builder import needed_fields, usable_fields
 from archon.graph.prompts.templates import SCORES_REPLIES, TEMPLATES, kind_name, prompt_kind
 from archon.graph.prompts.wording import Wording
@@ -201,13 +207,9 @@ def arity(wiring: Wiring) -> Iterator[Violation]:
 
 
 def candidates_exist(wiring: Wiring) -> Iterator[Violation]:
-    spec = wiring.spec
-    have_some: set[str] = set()
-    for node_id in nx.topological_sort(wiring.edges):
-        node = spec.nodes[node_id]
-        if isinstance(node, GeneratorNode) or not have_some.isdisjoint(node.inputs):
-            have_some.add(node_id)
-        elif not isinstance(node, UnitTestGeneratorNode):
+    spec, have_some = wiring.spec, passing_candidates(wiring.spec, wiring.edges)
+    for node_id, node in spec.nodes.items():
+        if node_id not in have_some and not isinstance(node, UnitTestGeneratorNode):
             reason = "unit tests arrive here, but no candidates"
             yield Violation(reason, ("nodes", node_id, "inputs"))
     if spec.output not in have_some:
@@ -285,21 +287,13 @@ def critiques_exist(wiring: Wiring) -> Iterator[Violation]:
 
 
 def tests_exist(wiring: Wiring) -> Iterator[Violation]:
-    nodes = wiring.spec.nodes
-    passed_on: dict[str, frozenset[str]] = {}
-    for node_id in nx.topological_sort(wiring.edges):
-        node = nodes[node_id]
-        methods = frozenset[str]().union(*(passed_on[source] for source in node.inputs))
-        if isinstance(node, UnitTestEvaluatorNode) and node.method not in methods:
-            if methods:
-                reason = f"the tests that arrive here are for the method {shown(min(methods))}"
-                yield Violation(reason, ("nodes", node_id, "method"))
-            else:
-                reason = "no tests of a unit_test_generator arrive here"
-                yield Violation(reason, ("nodes", node_id, "inputs"))
-        if isinstance(node, UnitTestGeneratorNode):
-            methods |= {node.method}
-        passed_on[node_id] = methods
+    methods = methods_of_tests(wiring.spec, wiring.edges)
+    for node_id, node in wiring.spec.nodes.items():
+        if isinstance(node, UnitTestEvaluatorNode) and node.method not in methods[node_id]:
+            reason, key = "no tests of a unit_test_generator arrive here", "inputs"
+            for other in methods[node_id]:
+                reason, key = f"the tests that arrive here are for {shown(other)}", "method"
+            yield Violation(reason, ("nodes", node_id, key))
 
 
 def parameters_apply(wiring: Wiring) -> Iterator[Violation]:

@@ -11,6 +11,7 @@ from archon.spec.architecture import (
     GeneratorNode,
     RankerNode,
     UnitTestEvaluatorNode,
+    UnitTestGeneratorNode,
     VerifierNode,
     VoteNode,
 )
@@ -71,4 +72,25 @@ def scored(spec: ArchitectureSpec, edges: nx.DiGraph[str]) -> set[str]:
                 is_scored = passed_on
         if is_scored:
             found.add(node_id)
+    return found
+
+
+def passing_candidates(spec: ArchitectureSpec, edges: nx.DiGraph[str]) -> set[str]:
+    """The nodes that may pass candidates on; others pass on unit tests at the most."""
+    found: set[str] = set()
+    for node_id in nx.topological_sort(edges):
+        node = spec.nodes[node_id]
+        if isinstance(node, GeneratorNode) or not found.isdisjoint(node.inputs):
+            found.add(node_id)
+    return found
+
+
+def methods_of_tests(spec: ArchitectureSpec, edges: nx.DiGraph[str]) -> dict[str, set[str]]:
+    """Node → the methods of the unit tests that it may pass on, those it writes included."""
+    found: dict[str, set[str]] = {}
+    for node_id in nx.topological_sort(edges):
+        node = spec.nodes[node_id]
+        found[node_id] = {method for source in node.inputs for method in found[source]}
+        if isinstance(node, UnitTestGeneratorNode):
+            found[node_id].add(node.method)
     return found

@@ -271,13 +271,13 @@ CODE = {**T, "method": "program"}
             {"draft": D, "t": CODE, "best": evaluator("draft", "t", model="m")},
             "tests_exist",
             "$.nodes.best.method",
-            "the tests that arrive here are for the method 'program'",
+            "the tests that arrive here are for 'program'",
         ),
         (
             {"draft": D, "t": T, "best": evaluator("draft", "t", method="program")},
             "tests_exist",
             "$.nodes.best.method",
-            "the tests that arrive here are for the method 'reason'",
+            "the tests that arrive here are for 'reason'",
         ),
         (
             {"t": T, "best": evaluator("t", model="m")},
