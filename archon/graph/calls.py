@@ -20,6 +20,7 @@ class Calls:
 
 JUDGES: Mapping[tuple[str, str], Callable[[int], Calls]] = {
     ("critic", "reason"): lambda n: Calls(min(n, 1), n),
+    ("critic", "equations"): lambda n: Calls(0, 0),
     ("ranker", "listwise"): lambda n: Calls(int(n > 1), n),
     ("ranker", "pairwise"): lambda n: Calls(2 * most_pairs(n), 2),
     ("ranker", "logit"): lambda n: Calls(n, 1),
@@ -28,6 +29,8 @@ JUDGES: Mapping[tuple[str, str], Callable[[int], Calls]] = {
     ("verifier", "reason"): lambda n: Calls(n, 1),
     ("verifier", "logit"): lambda n: Calls(n, 1),
     ("verifier", "reward"): lambda n: Calls(0, 1),
+    ("verifier", "equations"): lambda n: Calls(0, 0),
+    ("verifier", "program"): lambda n: Calls(0, 0),
 }
 """(Type, method) of a judge → from how many candidates it reads to its calls; a reward model is
 asked outside of calls."""

@@ -72,7 +72,10 @@ for those that score texts as they are.
 """
 
 MODEL_FREE: Mapping[tuple[str, str], bool] = {
+    ("critic", "equations"): False,
     ("ranker", "likelihood"): True,
+    ("verifier", "equations"): False,
+    ("verifier", "program"): False,
 }
 """(Type, method) that works without a model → whether it can use one, too."""
 
@@ -256,7 +259,7 @@ def parameters_apply(wiring: Wiring) -> Iterator[Violation]:
     for node_id, node in wiring.spec.nodes.items():
         if isinstance(node, VerifierNode) and node.threshold is not None:
             path = ("nodes", node_id, "threshold")
-            if node.method == "reason":
+            if node.method not in ("logit", "reward"):
                 yield Violation(f"{_method_name(node)} gives no scores to hold against it", path)
             if node.method == "logit" and not 0 <= node.threshold <= 1:
                 yield Violation("a probability is between 0 and 1", path)

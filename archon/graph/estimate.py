@@ -35,6 +35,7 @@ from archon.types import DEFAULT_SAMPLING, Candidate, CandidateId, Message, Ques
 
 _CHARACTERS_A_TOKEN = 3.5
 _TEMPLATE_TOKENS_A_MESSAGE = 5
+_SENTENCE_TOKENS = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +171,7 @@ class _Pass:
         """Enter what a node costs that reads ``flow``; what it passes on."""
         node = self._architecture.spec.nodes[name]
         chance = 0.5 if node.when is not None and not self._is_worst else 1.0
-        if isinstance(node, ModelNode):
+        if isinstance(node, ModelNode) and node.model is not None:
             amount, saved = self._ask(name, flow)
             self.amounts[name] = amount.times(chance)
             own = Amount(0, -saved, 0)
@@ -189,7 +190,9 @@ class _Pass:
             case FuserNode(samples=samples):
                 self._made[name] = samples if flow.total else 0
                 return Flow({name: self._made[name]})
-            case CriticNode():
+            case CriticNode(model=model):
+                if model is None:
+                    self._reply[name] = flow.total * self._sentence_tokens(flow)
                 return flow.criticised(name)
             case RankerNode(keep=keep):
                 return flow.at_most(keep)
@@ -200,6 +203,13 @@ class _Pass:
                 return flow if self._is_worst else flow.at_most(math.ceil(flow.total / 2))
             case _:
                 return flow
+
+    def _sentence_tokens(self, flow: Flow) -> float:
+        """What a checker says of one candidate: at the most, it repeats its text twice."""
+        if not self._is_worst:
+            return _SENTENCE_TOKENS
+        longest = max((self._reply[maker] for maker in flow.counts), default=0.0)
+        return 2 * longest + _SENTENCE_TOKENS
 
     def _samples(self, node: GeneratorNode) -> float:
         if self._is_worst or node.stop_when is None or node.inputs:

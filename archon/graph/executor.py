@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from time import perf_counter
+from typing import TypeVar
 
 from archon.errors import BudgetError, LMError, NodeError, UnsupportedError
 from archon.graph.budget import CallSize, Grant, Meter, most_tokens
@@ -37,6 +38,8 @@ from archon.types import (
     SamplingParams,
     TokenDelta,
 )
+
+T = TypeVar("T")
 
 _LONGEST = SamplingParams(max_tokens=DEFAULT_SAMPLING.max_tokens)
 
@@ -111,7 +114,9 @@ async def _run_node(
         if run.on_event is not None:
             run.on_event(NodeStarted(name))
         try:
-            if isinstance(spec, ModelNode) and not isinstance(run.uses[name].lm, NestedLM):
+            use = run.uses.get(name)
+            if use is not None and not isinstance(use.lm, NestedLM):
+                assert isinstance(spec, ModelNode)
                 run.meter.require_calls(least_calls(spec, len(candidates)))
             outputs = await node.run(
                 Context(name, name == graph.spec.output, run, trace), candidates
@@ -255,17 +260,28 @@ class Context:
 
     async def _send(self, lm: LM, request: Request) -> list[Completion]:
         """The completions, unless the time is up first; an architecture minds that itself."""
-        deadline = None if isinstance(lm, NestedLM) else self._run.meter.deadline
-        try:
-            async with asyncio.timeout_at(deadline) as limit:
-                completions = await lm.generate(request, self._on_event)
-        except TimeoutError:
-            if not limit.expired():  # the model's own
-                raise
-            raise self._run.meter.out_of_time() from None
+        call = lm.generate(request, self._on_event)
+        completions = await (call if isinstance(lm, NestedLM) else self._before_deadline(call))
         if len(completions) != request.n:
             raise LMError(f"the model returned {len(completions)} completions for {request.n}")
         return completions
+
+    async def _before_deadline(self, work: Awaitable[T]) -> T:
+        try:
+            async with asyncio.timeout_at(self._run.meter.deadline) as limit:
+                return await work
+        except TimeoutError:
+            if not limit.expired():  # its own
+                raise
+            raise self._run.meter.out_of_time() from None
+
+    async def in_time(self, work: Awaitable[T]) -> T:
+        """See ``NodeContext.in_time``."""
+        try:
+            return await self._before_deadline(work)
+        except BudgetError as error:
+            self._cut_by(error)
+            raise
 
     def _enter(
         self, request: Request, grant: Grant | None, completions: list[Completion], start: float

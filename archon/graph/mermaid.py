@@ -10,6 +10,7 @@ from archon.spec.architecture import AnyNode, GeneratorNode, ModelNode, When, ro
 _MAX_LABEL = 60
 _SHOWN_PARAMETERS = (
     *("method", "samples", "keep", "threshold", "keep_first", "use_critiques", "weight"),
+    *("seconds", "memory_bytes", "output_bytes"),
 )
 _MARKUP = frozenset('"#&;<>`\\')
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from archon.graph.architecture import Architecture
@@ -101,6 +101,9 @@ class FakeContext:
         self.asked.append(messages)
         assert self._rewards is not None
         return [self._rewards(text) for text in texts]
+
+    async def in_time(self, work: Awaitable[Any]) -> Any:
+        return await work
 
     def drop(self, candidates: Sequence[Candidate]) -> None:
         self.dropped += candidates

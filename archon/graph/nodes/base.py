@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Sequence
+from typing import Protocol, TypeVar
 
 from archon.types import AnswerKind, Candidate, Completion, Constraint, Message, Question
+
+T = TypeVar("T")
 
 
 class NodeContext(Protocol):
@@ -54,6 +56,15 @@ class NodeContext(Protocol):
 
     async def reward(self, messages: tuple[Message, ...], texts: Sequence[str]) -> list[float]:
         """What the node's model, a reward model, gives each text as a reply to the messages."""
+        ...
+
+    async def in_time(self, work: Awaitable[T]) -> T:
+        """What work that asks no model comes to, unless the question's time is up first.
+
+        Raises
+        ------
+        BudgetError : it is; the work was cancelled, and the trace tells what cut the node short.
+        """
         ...
 
     def drop(self, candidates: Sequence[Candidate]) -> None:
