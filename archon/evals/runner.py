@@ -20,8 +20,9 @@ from archon.evals.report import Report, Tally
 from archon.evals.run import Run, read_run
 from archon.evals.scorers import Score, Scorer
 from archon.graph.architecture import Answer
+from archon.graph.candidates import has_run
 from archon.lm.pool import DrawPool, pooling
-from archon.types import Example, Question, Usage
+from archon.types import Candidate, Example, Question, Usage
 
 DEFAULT_CONCURRENT_QUESTIONS = 64
 
@@ -198,7 +199,7 @@ class _Sitting:
                 answer = await evaluation.architecture.answer(
                     question, seed=evaluation.seed, run=epoch
                 )
-            score = evaluation.scorer(answer.value, answer.text, item.target)
+            score = _score(answer.candidates[:1], evaluation.scorer, item.target)
             draws = _draws(answer, evaluation.scorer, item.target)
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
@@ -268,14 +269,32 @@ class _Sitting:
 
 
 def _draws(answer: Answer, scorer: Scorer, target: str) -> dict[str, tuple[Draw, ...]]:
-    """What each node wrote, scored as if it were the answer."""
+    """What each node wrote, scored as if it were the answer, programs by what they came to."""
+    ran = {
+        c.id: c
+        for node in answer.trace.nodes.values()
+        if node.type == "program"
+        for c in node.outputs
+    }
     draws: dict[str, tuple[Draw, ...]] = {}
     for name, node in answer.trace.nodes.items():
-        written = (candidate for candidate in node.outputs if candidate.id.node == name)
-        scores = [scorer(c.value, c.text, target) for c in written]
+        written = (ran.get(c.id, c) for c in node.outputs if c.id.node == name)
+        scores = [_score([candidate], scorer, target) for candidate in written]
         if scores:
             draws[name] = tuple(Draw(score.answer, score.value) for score in scores)
     return draws
+
+
+def _score(answers: Sequence[Candidate], scorer: Scorer, target: str) -> Score:
+    """The score of the first candidate, if there is any.
+
+    Nothing is read from the text of a program that came to nothing: its numbers are no answer.
+    """
+    if not answers:
+        return scorer(None, "", target)
+    best = answers[0]
+    text = "" if best.value is None and has_run(best) else best.text
+    return scorer(best.value, text, target)
 
 
 def _first(error: BaseException) -> BaseException:

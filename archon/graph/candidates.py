@@ -50,7 +50,7 @@ def _merged(known: Candidate, other: Candidate) -> Candidate:
     new = tuple(a for a in other.annotations if a not in known.annotations)
     if not new:
         return known
-    value = other.value if any(map(tells_of_program, new)) else known.value
+    value = other.value if any(map(_tells_of_program, new)) else known.value
     return replace(known, value=value, annotations=known.annotations + new)
 
 
@@ -58,8 +58,12 @@ PROGRAM_MARK = "program: "
 """What every mark begins with that tells how a candidate's program ended."""
 
 
-def tells_of_program(annotation: Annotation) -> bool:
-    """Whether an annotation tells what came of the candidate's program."""
+def has_run(candidate: Candidate) -> bool:
+    """Whether the candidate's value is what its program came to, None where it came to nothing."""
+    return any(map(_tells_of_program, candidate.annotations))
+
+
+def _tells_of_program(annotation: Annotation) -> bool:
     return annotation.kind == "mark" and str(annotation.value).startswith(PROGRAM_MARK)
 
 
@@ -68,8 +72,6 @@ def reply_text(candidate: Candidate, kind: AnswerKind) -> str:
 
     A program does not say what it comes to, so that is added.
     """
-    if candidate.value is None or kind == "code":
-        return candidate.text
-    if not any(map(tells_of_program, candidate.annotations)):
+    if candidate.value is None or kind == "code" or not has_run(candidate):
         return candidate.text
     return f"{candidate.text}\n\nThe answer is {candidate.value}."

@@ -161,13 +161,13 @@ def make_architecture(
     **spec: Any,
 ) -> Architecture:
     """An architecture over one model for every role, or over the given ones; nodes that name no
-    model take the role ``solver``."""
+    model take the role ``solver``, and those that name None go without."""
     asking = {"generator", "critic", "ranker", "fuser", "verifier"}
     full = {
         name: {"model": "solver", **node} if node["type"] in asking else dict(node)
         for name, node in nodes.items()
     }
-    roles = {node["model"] for node in full.values() if "model" in node}
+    roles = {node["model"] for node in full.values() if node.get("model") is not None}
     if not isinstance(lms, Mapping):
         lm = lms if hasattr(lms, "generate") else ScriptedLM(lms)
         lms = dict.fromkeys(roles, lm)

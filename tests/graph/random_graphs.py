@@ -23,6 +23,7 @@ PARAMETERS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     "fuser": {"samples": st.integers(1, 3)},
     "verifier": {"keep_first": st.none() | st.integers(1, 2)},
     "vote": {},
+    "program": {},
     "join": {},
 }
 ASKING = ("generator", "critic", "ranker", "fuser", "verifier")
