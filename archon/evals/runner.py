@@ -199,7 +199,8 @@ class _Sitting:
                 answer = await evaluation.architecture.answer(
                     question, seed=evaluation.seed, run=epoch
                 )
-            score = _score(answer.candidates[:1], evaluation.scorer, item.target)
+            text = _text(answer.candidates[0]) if answer.candidates else answer.text
+            score = evaluation.scorer(answer.value, text, item.target)
             draws = _draws(answer, evaluation.scorer, item.target)
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
@@ -279,22 +280,15 @@ def _draws(answer: Answer, scorer: Scorer, target: str) -> dict[str, tuple[Draw,
     draws: dict[str, tuple[Draw, ...]] = {}
     for name, node in answer.trace.nodes.items():
         written = (ran.get(c.id, c) for c in node.outputs if c.id.node == name)
-        scores = [_score([candidate], scorer, target) for candidate in written]
+        scores = [scorer(c.value, _text(c), target) for c in written]
         if scores:
             draws[name] = tuple(Draw(score.answer, score.value) for score in scores)
     return draws
 
 
-def _score(answers: Sequence[Candidate], scorer: Scorer, target: str) -> Score:
-    """The score of the first candidate, if there is any.
-
-    Nothing is read from the text of a program that came to nothing: its numbers are no answer.
-    """
-    if not answers:
-        return scorer(None, "", target)
-    best = answers[0]
-    text = "" if best.value is None and has_run(best) else best.text
-    return scorer(best.value, text, target)
+def _text(candidate: Candidate) -> str:
+    """What a value may be read from: no numbers of a program that came to none itself."""
+    return "" if candidate.value is None and has_run(candidate) else candidate.text
 
 
 def _first(error: BaseException) -> BaseException:
