@@ -255,7 +255,9 @@ _BLOCK = re.compile(
 )
 _PYTHON = re.compile(r"(?:python|py)[23]?", re.I)
 _SOLUTION = re.compile(r"^def solution\b", re.MULTILINE)
-_BEGINS_PROGRAM = re.compile(r"\s*+(?:python[ \t]*+\n\s*+)?(?=(?:def|class|import|from)[ ]+[A-Za-z_])")
+_BEGINS_PROGRAM = re.compile(
+    r"\s*+(?:python[ \t]*+\n\s*+)?(?=(?:def|class|import|from)[ ]+[A-Za-z_])"
+)
 _FENCE = re.compile(r"^[ \t]*+(?:`{3,}+|~{3,}+)[ \t]*+$", re.MULTILINE)
 
 
