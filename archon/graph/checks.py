@@ -263,6 +263,12 @@ def parameters_apply(wiring: Wiring) -> Iterator[Violation]:
                 yield Violation(f"{_method_name(node)} gives no scores to hold against it", path)
             if node.method == "logit" and not 0 <= node.threshold <= 1:
                 yield Violation("a probability is between 0 and 1", path)
+        if isinstance(node, GeneratorNode) and node.stop_when is not None:
+            name = None if node.prompt is None else node.prompt.template
+            template = TEMPLATES["generator"].get(name or "")
+            if template is not None and template.asks_for_program:
+                reason = "the values of programs are not known while they are being drawn"
+                yield Violation(reason, ("nodes", node_id, "stop_when"))
         if isinstance(node, RankerNode) and node.use_critiques is not None:
             path = ("nodes", node_id, "use_critiques")
             if prompt_kind(node.type, node.method) in SCORES_REPLIES:

@@ -119,6 +119,17 @@ def test_a_vote_by_score_needs_scores_on_everything(check: dict[str, Any], is_sc
         (best(), "model_given", "model", "the method 'listwise' of a ranker needs a model"),
         (best("verifier"), "model_given", "model", "the method 'reason' of a verifier needs"),
         (
+            best(
+                "generator",
+                model="solver",
+                stop_when={"confidence": 0.95},
+                prompt={"template": "program"},
+            ),
+            "parameters_apply",
+            "stop_when",
+            "the values of programs are not known while they are being drawn",
+        ),
+        (
             best("critic", method="equations", model="judge"),
             "model_given",
             "model",

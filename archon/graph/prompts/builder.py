@@ -66,7 +66,7 @@ class Prompt:
         self._openings: dict[AnswerKind, tuple[tuple[Example, ...], tuple[Message, ...]]] = {}
         self.key = (self._template, spec.text, spec.system, self._shots, self._own_pool)
         """Equal for prompts that say the same."""
-        if self._template is not None and self._shots and not self._template.takes_shots:
+        if self._template is not None and self._shots and self._template.asks_for_program:
             reason = f"the template {shown(spec.template or '')} takes no shots: worked examples"
             raise GraphError(f"{reason} argue in prose, and it asks for a program")
         if spec.text is not None:

@@ -50,8 +50,9 @@ class Template:
     asks_for_working: bool = True
     tells_ending: bool = True
     """Whether the wording says how a number ends, or leaves that to worked examples."""
-    takes_shots: bool = True
-    """Whether worked examples, which argue in prose, show what the wording asks for."""
+    asks_for_program: bool = False
+    """Whether a program is to be written: worked examples, which argue in prose, do not show it,
+    and its value is known only once it has run."""
 
     def wording(self, answer: AnswerKind) -> str:
         """The text for one kind of answer."""
@@ -101,7 +102,7 @@ def solution():
     ...
     return answer
 ```""",
-        takes_shots=False,
+        asks_for_program=True,
     ),
     "bare": Template(
         "The question alone; worked examples, if any, show the form.",
