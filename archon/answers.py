@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from archon.numerals import Number, canonical_number, number_at, numbers_in, plain
 from archon.types import AnswerKind
 
-__all__ = ["canonical_number", "read_answer", "same_value"]
+__all__ = ["canonical_number", "read_answer", "read_program", "read_stated", "same_value"]
 
 
 def read_answer(text: str, kind: AnswerKind) -> str | None:
@@ -37,6 +37,38 @@ def read_answer(text: str, kind: AnswerKind) -> str | None:
     if kind == "number":
         return _read_number(plain(text))
     return _read_code(text) if kind == "code" else _read_text(text)
+
+
+def read_stated(text: str, kind: AnswerKind) -> str | None:
+    """The value that a text says is its answer; None where it says so of none.
+
+    >>> read_stated("The answer is 18. Step 2 gave 9.", "number"), read_stated("9 + 9", "number")
+    ('18', None)
+    """
+    if kind == "number":
+        return _stated_number_of(plain(text))
+    return _stated_text_of(text) if kind == "text" else None
+
+
+def read_program(text: str) -> str | None:
+    """The Python program that a text holds, or None if it holds none.
+
+    That is the last fenced block of Python that defines ``solution``, else the last one, else a
+    program that the text begins with, as far as the next line of a fence, else the last block that
+    names no language.
+
+    >>> read_program("def solution():\\n    return 18\\n```\\nThis adds 9 and 9.")
+    'def solution():\\n    return 18'
+    """
+    blocks = list(_blocks(text))
+    python = [body for language, body in blocks if _PYTHON.fullmatch(language)]
+    if python:
+        return next(filter(_SOLUTION.search, reversed(python)), python[-1])
+    begun = _BEGINS_PROGRAM.match(text)
+    if begun:
+        fence = _FENCE.search(text, begun.end())
+        return text[begun.end() : fence.start() if fence else len(text)].rstrip()
+    return next((body for language, body in reversed(blocks) if not language), None)
 
 
 def same_value(a: str | None, b: str | None) -> bool:
@@ -101,11 +133,13 @@ _STEP = re.compile(
 
 
 def _read_number(text: str) -> str | None:
-    for mark in _marks(text):
-        value = _stated_number(text, mark)
-        if value is not None:
-            return value
-    return _last_number(text)
+    stated = _stated_number_of(text)
+    return _last_number(text) if stated is None else stated
+
+
+def _stated_number_of(text: str) -> str | None:
+    numbers = (_stated_number(text, mark) for mark in _marks(text))
+    return next((number for number in numbers if number is not None), None)
 
 
 def _stated_number(text: str, mark: re.Match[str]) -> str | None:
@@ -216,16 +250,24 @@ _LONGEST_TEXT = 100_000
 _LATEX_TEXT = re.compile(r"\\(?:text|textbf|mathrm)\s?\{([^{}]{0,300})\}")
 _AROUND = " \t\r\n*_`\"'“”\u2018\u2019.!,;:"
 _BLOCK = re.compile(
-    r"^[ \t]*+(`{3,}+|~{3,}+)[^`\n]*+\n(.*?)(?:^[ \t]*+\1[ \t]*+$|\Z)", re.MULTILINE | re.DOTALL
+    r"^[ \t]*+(`{3,}+|~{3,}+)([^`\n]*+)\n(.*?)(?:^[ \t]*+\1[ \t]*+$|\Z)",
+    re.MULTILINE | re.DOTALL,
 )
+_PYTHON = re.compile(r"(?:python|py)[23]?", re.I)
+_SOLUTION = re.compile(r"^def solution\b", re.MULTILINE)
+_BEGINS_PROGRAM = re.compile(
+    r"\s*+(?:python[ \t]*+\n\s*+)?(?=(?:def|class|import|from)[ ]+[A-Za-z_])"
+)
+_FENCE = re.compile(r"^[ \t]*+(?:`{3,}+|~{3,}+)[ \t]*+$", re.MULTILINE)
 
 
 def _read_text(text: str) -> str | None:
-    for mark in _marks(text):
-        value = _normalised(_stated_text(text, mark))
-        if value:
-            return value
-    return _normalised(text[:_LONGEST_TEXT]) or None
+    return _stated_text_of(text) or _normalised(text[:_LONGEST_TEXT]) or None
+
+
+def _stated_text_of(text: str) -> str | None:
+    values = (_normalised(_stated_text(text, mark)) for mark in _marks(text))
+    return next(filter(None, values), None)
 
 
 def _stated_text(text: str, mark: re.Match[str]) -> str:
@@ -248,6 +290,16 @@ def _normalised(text: str) -> str:
 
 
 def _read_code(text: str) -> str | None:
-    """The last fenced block that holds anything; one that is not closed ends with the text."""
-    blocks = [block.group(2).strip("\r\n").rstrip() for block in _BLOCK.finditer(text)]
-    return next(filter(None, reversed(blocks)), text.strip()) or None
+    bodies = [body for _, body in _blocks(text)]
+    return bodies[-1] if bodies else text.strip() or None
+
+
+def _blocks(text: str) -> Iterator[tuple[str, str]]:
+    """The language and body of every fenced block that holds anything.
+
+    One that is not closed on a line of its own ends with the text.
+    """
+    for block in _BLOCK.finditer(text):
+        body = block.group(3).rstrip().removesuffix(block.group(1)).strip("\r\n").rstrip()
+        if body:
+            yield block.group(2).strip(), body

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archon import answers
-from archon.answers import canonical_number, read_answer, same_value
+from archon.answers import canonical_number, read_answer, read_program, read_stated, same_value
+from archon.types import AnswerKind
 
 STATED = [
     ("The answer is 42", "42"),
@@ -198,6 +199,9 @@ texts = st.text() | st.text("0123456789.,/-+eE^*$%(){}\\#= answeriboxdfrac\n", m
 def test_any_text_is_read_without_an_error(text: str, kind: str) -> None:
     value = read_answer(text, kind)  # type: ignore[arg-type]
     assert value is None or value
+    assert read_stated(text, kind) in (None, value)  # type: ignore[arg-type]
+    program = read_program(text)
+    assert program is None or program in text
 
 
 @given(text=texts)
@@ -241,6 +245,7 @@ def test_time_is_linear_in_hostile_texts(unit: str) -> None:
     started = time.process_time()
     for kind in ("number", "text", "code"):
         read_answer(text, kind)  # type: ignore[arg-type]
+    read_program(text)
     # About 0.5 s at worst; anything quadratic would take minutes.
     assert time.process_time() - started < 10
 
@@ -291,3 +296,57 @@ def test_reading_by_blocks_gives_what_reading_at_once_gives(words: list[str]) ->
         at_once = read_answer(text, "number")
         patched.setattr(answers, "_LONGEST_BLOCK", 40)
         assert read_answer(text, "number") == at_once
+
+
+# --------------------------------------------------------------------------------------- programs
+
+PROGRAM = "def solution():\n    return 18"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"```python\n{PROGRAM}\n```",
+        f"Let me see.\n```py\n{PROGRAM}\n```\nThe answer is 18.",
+        f"```Python3\n{PROGRAM}",
+        f"```python\n{PROGRAM}```",
+        f"```\n{PROGRAM}\n```\nIt prints 18.",
+        f"~~~python\n{PROGRAM}\n~~~",
+        f"{PROGRAM}\n```",
+        f"{PROGRAM}\n```\n\nThis returns 18.",
+        f"\n python\n{PROGRAM}\n```\nIt prints:\n```\n18\n```",
+        PROGRAM,
+        f"```python\nx = 1\n```\nBetter:\n```python\n{PROGRAM}\n```",
+        f"```python\n{PROGRAM}\n```\nCall it:\n```python\nprint(solution())\n```",
+        f"```python\n{PROGRAM}\n```\nOutput:\n```\n18\n```",
+        f"```python\n{PROGRAM}\n```\n```bash\npython it.py\n```",
+    ],
+)
+def test_the_program_of_a_text_is_found(text: str) -> None:
+    assert read_program(text) == PROGRAM
+
+
+def test_of_several_blocks_without_a_solution_the_last_counts() -> None:
+    assert read_program("```python\nx = 1\n```\n```python\nprint(2)\n```") == "print(2)"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "The answer is 18.", "```python\n```", "```json\n{}\n```", "Import x.", "from 5 import"],
+)
+def test_prose_holds_no_program(text: str) -> None:
+    assert read_program(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "value"),
+    [
+        ("In 2 steps. The answer is 18.", "number", "18"),
+        ("9 + 9 = 18", "number", None),
+        ("The answer is Paris.", "text", "paris"),
+        ("Paris", "text", None),
+        (PROGRAM, "code", None),
+    ],
+)
+def test_what_is_not_stated_is_not_taken(text: str, kind: AnswerKind, value: str | None) -> None:
+    assert read_stated(text, kind) == value

@@ -17,7 +17,11 @@ NAMES = [
     "adaptive-self-consistency",
     "archon-figure",
     "best-of-n",
+    "checked-vote",
     "mixture-of-agents",
+    "program-aided",
+    "program-and-prose",
+    "program-vote",
     "rank-fuse",
     "self-consistency",
     "single",
@@ -92,3 +96,15 @@ async def test_equal_models_in_the_figure_give_different_drafts_and_fusions() ->
     drafts = next(iter(asked.values()))
     assert sorted(drafts) == list(range(10))
     assert sorted(map(len, asked.values()))[-2:] == [6, 10]
+
+
+async def test_programs_and_prose_vote_together() -> None:
+    architecture, _ = open_scripted("program-and-prose")
+    answer = await architecture.arun("What is 17 * 23 + 4?")
+    assert answer.candidates[0].score == 8
+    ran = answer.trace.nodes["ran"].outputs
+    assert [(c.id.node, c.value) for c in ran] == [("code", "395")] * 4
+
+
+async def test_checked_vote_asks_for_the_draws_of_self_consistency() -> None:
+    assert await draft_texts("checked-vote") == await draft_texts("self-consistency")

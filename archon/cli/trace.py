@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from archon.cli.console import console
 from archon.graph.trace import CallTrace, Trace
+from archon.types import Candidate
 
 
 def print_trace(trace: Trace) -> None:
-    """Print every prompt and completion on standard error, node by node."""
+    """Print every prompt and completion on standard error, and the candidates, node by node."""
     out = console()
     for node in trace.nodes.values():
         out.rule(f"{node.node} ({node.type}), {node.seconds:.2f} s", align="left")
@@ -21,8 +22,24 @@ def print_trace(trace: Trace) -> None:
             out.print(f"test: {test.text}", style="magenta", soft_wrap=True)
         for candidate in node.outputs:
             score = "" if candidate.score is None else f", score {candidate.score:g}"
-            identity = f"{candidate.id.node}[{candidate.id.draw}]"
-            out.print(f"→ {identity}: value {candidate.value}{score}", style="green")
+            said = f"value {candidate.value}{score}{_said(node.node, candidate)}"
+            out.print(f"→ {_label(candidate)}: {said}", style="green", soft_wrap=True)
+        for candidate in node.dropped:
+            out.print(
+                f"dropped {_label(candidate)}{_said(node.node, candidate)}",
+                style="red",
+                soft_wrap=True,
+            )
+
+
+def _label(candidate: Candidate) -> str:
+    return f"{candidate.id.node}[{candidate.id.draw}]"
+
+
+def _said(node: str, candidate: Candidate) -> str:
+    """The verdict and the marks that a node gave a candidate."""
+    own = [a for a in candidate.annotations if a.node == node and a.kind in ("mark", "verdict")]
+    return "".join(f", {note.value}" for note in own)
 
 
 def _print_call(call: CallTrace) -> None:

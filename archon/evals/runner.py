@@ -20,8 +20,9 @@ from archon.evals.report import Report, Tally
 from archon.evals.run import Run, read_run
 from archon.evals.scorers import Score, Scorer
 from archon.graph.architecture import Answer
+from archon.graph.candidates import has_run
 from archon.lm.pool import DrawPool, pooling
-from archon.types import Example, Question, Usage
+from archon.types import Candidate, Example, Question, Usage
 
 DEFAULT_CONCURRENT_QUESTIONS = 64
 
@@ -198,7 +199,8 @@ class _Sitting:
                 answer = await evaluation.architecture.answer(
                     question, seed=evaluation.seed, run=epoch
                 )
-            score = evaluation.scorer(answer.value, answer.text, item.target)
+            text = _text(answer.candidates[0]) if answer.candidates else answer.text
+            score = evaluation.scorer(answer.value, text, item.target)
             draws = _draws(answer, evaluation.scorer, item.target)
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
@@ -268,14 +270,25 @@ class _Sitting:
 
 
 def _draws(answer: Answer, scorer: Scorer, target: str) -> dict[str, tuple[Draw, ...]]:
-    """What each node wrote, scored as if it were the answer."""
+    """What each node wrote, scored as if it were the answer, programs by what they came to."""
+    ran = {
+        c.id: c
+        for node in answer.trace.nodes.values()
+        if node.type == "program"
+        for c in node.outputs
+    }
     draws: dict[str, tuple[Draw, ...]] = {}
     for name, node in answer.trace.nodes.items():
-        written = (candidate for candidate in node.outputs if candidate.id.node == name)
-        scores = [scorer(c.value, c.text, target) for c in written]
+        written = (ran.get(c.id, c) for c in node.outputs if c.id.node == name)
+        scores = [scorer(c.value, _text(c), target) for c in written]
         if scores:
             draws[name] = tuple(Draw(score.answer, score.value) for score in scores)
     return draws
+
+
+def _text(candidate: Candidate) -> str:
+    """What a value may be read from: no numbers of a program that came to none itself."""
+    return "" if candidate.value is None and has_run(candidate) else candidate.text
 
 
 def _first(error: BaseException) -> BaseException:

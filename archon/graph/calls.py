@@ -20,6 +20,7 @@ class Calls:
 
 JUDGES: Mapping[tuple[str, str], Callable[[int], Calls]] = {
     ("critic", "reason"): lambda n: Calls(min(n, 1), n),
+    ("critic", "equations"): lambda n: Calls(0, 0),
     ("ranker", "listwise"): lambda n: Calls(int(n > 1), n),
     ("ranker", "pairwise"): lambda n: Calls(2 * most_pairs(n), 2),
     ("ranker", "logit"): lambda n: Calls(n, 1),
@@ -32,6 +33,8 @@ JUDGES: Mapping[tuple[str, str], Callable[[int], Calls]] = {
     ("unit_test_generator", "program"): lambda n: Calls(1, 0),
     ("unit_test_evaluator", "reason"): lambda n: Calls(n, 1),
     ("unit_test_evaluator", "program"): lambda n: Calls(0, 0),
+    ("verifier", "equations"): lambda n: Calls(0, 0),
+    ("verifier", "program"): lambda n: Calls(0, 0),
 }
 """(Type, method) of a judge → from how many candidates it reads to its calls; a reward model is
 asked outside of calls."""

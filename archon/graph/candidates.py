@@ -7,7 +7,7 @@ from dataclasses import replace
 from statistics import fmean
 
 from archon.answers import read_answer
-from archon.types import AnswerKind, Candidate, CandidateId, Completion
+from archon.types import Annotation, AnswerKind, Candidate, CandidateId, Completion
 
 
 def from_completions(
@@ -32,7 +32,8 @@ def from_completions(
 def join(groups: Sequence[Sequence[Candidate]]) -> list[Candidate]:
     """The union of the groups by identity, in the order in which candidates first appear.
 
-    A candidate that arrives by several ways carries the annotations of all of them, each once.
+    A candidate that arrives by several ways carries the annotations of all of them, each once, and
+    the value that its program came to where that was run on one of the ways.
     """
     if len(groups) == 1:
         return list(groups[0])
@@ -47,4 +48,30 @@ def join(groups: Sequence[Sequence[Candidate]]) -> list[Candidate]:
 
 def _merged(known: Candidate, other: Candidate) -> Candidate:
     new = tuple(a for a in other.annotations if a not in known.annotations)
-    return replace(known, annotations=known.annotations + new) if new else known
+    if not new:
+        return known
+    value = other.value if any(map(_tells_of_program, new)) else known.value
+    return replace(known, value=value, annotations=known.annotations + new)
+
+
+PROGRAM_MARK = "program: "
+"""What every mark begins with that tells how a candidate's program ended."""
+
+
+def has_run(candidate: Candidate) -> bool:
+    """Whether the candidate's value is what its program came to, None where it came to nothing."""
+    return any(map(_tells_of_program, candidate.annotations))
+
+
+def _tells_of_program(annotation: Annotation) -> bool:
+    return annotation.kind == "mark" and str(annotation.value).startswith(PROGRAM_MARK)
+
+
+def reply_text(candidate: Candidate, kind: AnswerKind) -> str:
+    """A candidate's text for a reader who sees nothing else.
+
+    A program does not say what it comes to, so that is added.
+    """
+    if candidate.value is None or kind == "code" or not has_run(candidate):
+        return candidate.text
+    return f"{candidate.text}\n\nThe answer is {candidate.value}."

@@ -86,8 +86,11 @@ for those that score texts as they are.
 """
 
 MODEL_FREE: Mapping[tuple[str, str], bool] = {
+    ("critic", "equations"): False,
     ("ranker", "likelihood"): True,
     ("unit_test_evaluator", "program"): False,
+    ("verifier", "equations"): False,
+    ("verifier", "program"): False,
 }
 """(Type, method) that works without a model → whether it can use one, too."""
 
@@ -300,10 +303,16 @@ def parameters_apply(wiring: Wiring) -> Iterator[Violation]:
     for node_id, node in wiring.spec.nodes.items():
         if isinstance(node, VerifierNode) and node.threshold is not None:
             path = ("nodes", node_id, "threshold")
-            if node.method == "reason":
+            if node.method not in ("logit", "reward"):
                 yield Violation(f"{_method_name(node)} gives no scores to hold against it", path)
             if node.method == "logit" and not 0 <= node.threshold <= 1:
                 yield Violation("a probability is between 0 and 1", path)
+        if isinstance(node, GeneratorNode) and node.stop_when is not None:
+            name = None if node.prompt is None else node.prompt.template
+            template = TEMPLATES["generator"].get(name or "")
+            if template is not None and template.asks_for_program:
+                reason = "the values of programs are not known while they are being drawn"
+                yield Violation(reason, ("nodes", node_id, "stop_when"))
         if isinstance(node, RankerNode) and node.use_critiques is not None:
             path = ("nodes", node_id, "use_critiques")
             if prompt_kind(node.type, node.method) in SCORES_REPLIES:

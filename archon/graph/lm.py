@@ -8,6 +8,7 @@ from typing import Any
 from archon.errors import UnsupportedError
 from archon.graph.architecture import Answer, Architecture
 from archon.graph.budget import Meter
+from archon.graph.candidates import reply_text
 from archon.graph.draws import DrawPlan, Member
 from archon.graph.models import ModelUse
 from archon.lm.base import check_request
@@ -136,10 +137,13 @@ class ArchitectureLM:
             constraint=request.constraint,
             around=self._around,
         )
+        text = answer.text
+        if answer.candidates:
+            text = reply_text(answer.candidates[0], question.answer)
         if stream is not None:
-            stream.finish(answer.text)
+            stream.finish(text)
         return Completion(
-            text=answer.text,
+            text=text,
             draw=run,
             finish_reason=_finish_reason(answer),
             usage=answer.usage,

@@ -11,6 +11,7 @@ _MAX_LABEL = 60
 _SHOWN_PARAMETERS = (
     *("method", "samples", "keep", "threshold", "keep_first", "use_critiques", "weight"),
     *("max_tests",),
+    *("seconds", "memory_bytes", "output_bytes"),
 )
 _MARKUP = frozenset('"#&;<>`\\')
 

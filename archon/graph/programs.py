@@ -1,10 +1,24 @@
-"""Programs that candidates hold: where they run."""
+"""Programs that candidates hold: where they run, and what their results mean."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping, Sequence
 from functools import cache
 
-from archon.sandbox import Sandbox
+from archon.answers import canonical_number, read_answer
+from archon.errors import BudgetError
+from archon.graph.nodes.base import NodeContext
+from archon.lm.concurrency import run_all
+from archon.sandbox import Json, Limits, Outcome, Sandbox
+from archon.types import AnswerKind
+
+Ran = Outcome | BudgetError
+"""What came of a program; an error where the question's time was up before."""
+
+_DIGITS = 12
+_EXACT_DIGITS = 15
+"""Any decimal of so many digits has a float of its own."""
 
 
 @cache
@@ -18,3 +32,54 @@ def shared_sandbox() -> Sandbox:
     MissingExtraError : the interpreter is not installed.
     """
     return Sandbox()
+
+
+async def run_programs(
+    context: NodeContext, sandbox: Sandbox, limits: Limits, codes: Sequence[str]
+) -> Mapping[str, Ran]:
+    """What came of each program. Equal ones are run once: the program alone decides about it.
+
+    Raises
+    ------
+    SandboxError : no process can be started.
+    """
+
+    async def run(code: str) -> Ran:
+        try:
+            return await context.in_time(sandbox.run_program(code, limits=limits))
+        except BudgetError as error:
+            return error
+
+    distinct = list(dict.fromkeys(codes))
+    return dict(zip(distinct, await run_all(map(run, distinct)), strict=True))
+
+
+def value_of(result: Json, kind: AnswerKind) -> str | None:
+    """The canonical value of a program's result, or None if it is none of the kind.
+
+    Decimals are rounded to 12 significant digits, which takes away what binary fractions add, but
+    never to more than units. A text is read as the text of an answer is.
+
+    >>> [value_of(result, "number") for result in (12.0, 0.1 + 0.2, 1 / 3, "18 apples", True)]
+    ['12', '0.3', '0.333333333333', '18', None]
+    """
+    if result is None or (kind == "number" and isinstance(result, bool | list | dict)):
+        return None
+    if isinstance(result, bool | list | dict):
+        return read_answer(json.dumps(result, ensure_ascii=False), kind)
+    if isinstance(result, int):
+        return str(result)
+    if isinstance(result, float):
+        return _rounded(canonical_number(repr(result)))
+    if kind == "number":
+        return _rounded(canonical_number(result) or read_answer(result, kind))
+    return read_answer(result, kind)
+
+
+def _rounded(value: str | None) -> str | None:
+    if value is None or "." not in value:
+        return value
+    whole = len(value.partition(".")[0].lstrip("-0"))
+    if whole >= _EXACT_DIGITS:
+        return value
+    return canonical_number(f"{float(value):.{max(_DIGITS, whole)}g}")

@@ -1,9 +1,9 @@
 """The scripted model's default script: looks at the prompt, and answers as a small model might.
 
 It works out the arithmetic that it finds, rightly in a given share of its draws and a near miss in
-the others. Where the prompt asks for a verdict, a ranking, a critique or tests, it writes what can
-be read. What is asked is recognised by the form that the prompt shows (``Verdict:``, ``[1] > [2]``,
-"strengths" and "weaknesses"), so that wordings may change freely.
+the others. Where the prompt asks for a program, a verdict, a ranking, a critique or tests, it gives
+what can be read. What is asked is recognised by the form that the prompt shows (``def solution()``,
+``Verdict:``, ``[1] > [2]``, "strengths" and "weaknesses"), so that wordings may change freely.
 """
 
 from __future__ import annotations
@@ -68,6 +68,8 @@ class Plausible:
             return _results(request.messages[-1], is_right, _num_candidates(prompt))
         if "Write tests" in prompt:
             return _tests(request.messages[-1], is_right)
+        if "def solution()" in request.messages[-1].content:
+            return _program(request.messages[-1], is_right, number)
         return _solution(request.messages[-1], is_right, number)
 
 
@@ -91,9 +93,20 @@ class PlausibleReward:
 def _solution(message: Message, is_right: bool, number: int) -> str:
     expression, value = _task(message.content)
     if not is_right:
-        value += (-3, -2, -1, 1, 2, 3, 10, -10)[number & 7]
+        value += _misses_by(number)
     opener = _OPENERS[(number >> 3) & 7]
     return f"{opener} {expression} = {value}\nThe answer is {value}."
+
+
+def _program(message: Message, is_right: bool, number: int) -> str:
+    expression, _ = _task(message.content)
+    expression = expression.replace("\u00d7", "*").replace("\u00f7", "/")
+    result = "result" if is_right else f"result + {_misses_by(number)}"
+    return f"```python\ndef solution():\n    result = {expression}\n    return {result}\n```"
+
+
+def _misses_by(number: int) -> int:
+    return (-3, -2, -1, 1, 2, 3, 10, -10)[number & 7]
 
 
 def _verdict(message: Message, is_right: bool) -> str:

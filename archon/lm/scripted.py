@@ -41,7 +41,7 @@ ChoiceScript = Callable[[Request, str], float]
 
 Replies = str | Sequence[str]
 
-_VERSION = 1
+_VERSION = 2
 """Changes with what a card's script says, so that no draw of another one is found in a pool."""
 
 _TOKEN = re.compile(r"\s*\S+")

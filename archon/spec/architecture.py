@@ -6,11 +6,13 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
+from archon.sandbox import Limits
 from archon.spec.common import Count, Name, PromptSpec, SamplingSpec, StrictModel, Version
 from archon.spec.model import ModelCard
 from archon.types import AnswerKind, UnitTestMethod
 
 NodeId = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,99}$")]
+_LIMITS = Limits()
 
 
 class When(StrictModel):
@@ -72,7 +74,11 @@ class CriticNode(ModelNode):
     """Lists strengths and weaknesses of every candidate."""
 
     type: Literal["critic"]
-    method: Literal["reason"] = "reason"
+    method: Literal["reason", "equations"] = Field(
+        "reason",
+        description="`reason`: the model goes through all of them. `equations`: the first "
+        "calculation that is wrong, found without a model.",
+    )
 
 
 class RankerNode(ModelNode):
@@ -102,10 +108,11 @@ class VerifierNode(ModelNode):
     """Judges candidates and drops the wrong ones."""
 
     type: Literal["verifier"]
-    method: Literal["reason", "logit", "reward"] = Field(
+    method: Literal["reason", "logit", "reward", "equations", "program"] = Field(
         "reason",
         description="`reason`: argue, then judge. `logit`: how probable the model finds a yes. "
-        "`reward`: by a reward model.",
+        "`reward`: by a reward model. `equations`: every calculation is checked, without a model. "
+        "`program`: the candidate's program is run, and must come to what its text states.",
     )
     threshold: float | None = Field(
         None,
@@ -150,6 +157,30 @@ class VoteNode(Node):
     )
 
 
+class ProgramNode(Node):
+    """Runs the program of every candidate in the sandbox; its result becomes the value.
+
+    Programs of models run nowhere else: an architecture that has this node asks for it.
+    """
+
+    type: Literal["program"]
+    seconds: float = Field(
+        _LIMITS.seconds, gt=0, le=600, description="How long one program may run."
+    )
+    memory_bytes: int = Field(
+        _LIMITS.memory_bytes,
+        ge=1 << 20,
+        le=1 << 36,
+        description="What one program may hold at a time.",
+    )
+    output_bytes: int = Field(
+        _LIMITS.output_bytes,
+        ge=1,
+        le=1 << 26,
+        description="What one program may print, and what its result may take, each.",
+    )
+
+
 class JoinNode(Node):
     """Passes on its joined inputs; a bypassed output with several inputs becomes one."""
 
@@ -165,6 +196,7 @@ AnyNode = Annotated[
     | UnitTestGeneratorNode
     | UnitTestEvaluatorNode
     | VoteNode
+    | ProgramNode
     | JoinNode,
     Field(discriminator="type"),
 ]

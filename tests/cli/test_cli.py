@@ -98,6 +98,14 @@ def test_run_prints_the_trace_for_people_on_standard_error(cli: Cli) -> None:
     assert "What is 2 + 3?" not in cli.stdout
 
 
+def test_a_trace_for_people_tells_what_was_run_and_what_was_dropped(cli: Cli) -> None:
+    assert cli("run", "program-vote", "What is 2 + 3?", *SCRIPTED, "--trace") == 0
+    assert "→ draft[0]: value 5, program: ok" in cli.stderr
+    assert cli("run", "checked-vote", "What is 2 + 3?", *SCRIPTED, "--trace") == 0
+    assert ", score 1, pass" in cli.stderr
+    assert ", fail" in cli.stderr
+
+
 def test_the_seed_changes_the_draws(cli: Cli) -> None:
     texts = {
         json.dumps(cli.json("run", "single", "What is 2 + 3?", *SCRIPTED, "--seed", str(seed)))

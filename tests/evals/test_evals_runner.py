@@ -23,6 +23,7 @@ from archon.evals.run import read_run
 from archon.evals.runner import Evaluation, OnProgress, Progress, evaluate
 from archon.evals.scorers import Score, Scorer, number_exact
 from archon.lm.pool import DrawPool
+from archon.lm.scripted import ScriptedLM
 from archon.types import Example, Question
 
 
@@ -260,3 +261,27 @@ async def test_draws_are_found_in_the_pool_and_not_made_again(tmp_path: Path) ->
     assert (again.cost_tokens, again.accuracy) == (first.cost_tokens, first.accuracy)
     # Of nine draws an item the first eight were there.
     assert 0 < more.usage.generated_tokens < more.usage.completion_tokens / 4
+
+
+async def test_programs_are_scored_by_what_they_came_to(tmp_path: Path) -> None:
+    """Neither the draft before its run nor a program that fails is read for numbers."""
+    right = "```python\ndef solution():\n    return 2 - 1 - 1\n```"
+    failing = "```python\ndef solution():\n    return x  # The answer is 0.\n```"
+    data = {
+        "version": 1,
+        "name": "two-programs",
+        "models": {"solver": "scripted"},
+        "nodes": {
+            "draft": {"type": "generator", "model": "solver", "samples": 2},
+            "answer": {"type": "program", "inputs": ["draft"]},
+        },
+        "output": "answer",
+    }
+    for replies, accuracy in (([right, failing], 1.0), ([failing, right], 0.0)):
+        lm = ScriptedLM(lambda request, draw, replies=replies: replies[draw])
+        architecture = archon.load(data, models={"solver": lm})
+        report = await run(architecture, 1, tmp_path / str(accuracy))
+        assert report.accuracy == accuracy
+        (record,) = records_of(tmp_path / str(accuracy))
+        assert sorted(d.score for d in record.draws["draft"]) == [0, 1]
+        assert {d.value for d in record.draws["draft"]} == {"0", None}

@@ -120,6 +120,21 @@ def test_a_verifier_that_passed_a_candidate_may_still_cut_it_off() -> None:
     assert drop.why == "judged right, but only the first 1 are kept"
 
 
+def test_a_verifier_that_asks_no_model_tells_why_it_dropped_a_candidate() -> None:
+    one = {"id": {"node": "draft", "draw": 0}, "text": "1 + 1 = 3", "value": "3", "annotations": []}
+    note = {"node": "check", "kind": "verdict", "value": "fail", "reason": "1 + 1 = 3 is wrong"}
+    node = {
+        "node": "check",
+        "type": "verifier",
+        "inputs": [one["id"]],
+        "outputs": [],
+        "dropped": [{**one, "annotations": [note]}],
+        "calls": [],
+    }
+    (drop,) = drops(node, {("draft", 0): one})
+    assert (drop.why, drop.argument) == ("judged wrong", "1 + 1 = 3 is wrong")
+
+
 def test_nodes_tell_how_often_they_changed_the_answer() -> None:
     run = FakeRun([entry(f"item-{n}") for n in range(20)])
     page = gather([run])

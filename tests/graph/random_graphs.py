@@ -25,6 +25,7 @@ PARAMETERS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     "unit_test_generator": {"max_tests": st.integers(1, 3)},
     "unit_test_evaluator": {},
     "vote": {},
+    "program": {},
     "join": {},
 }
 ASKING = (

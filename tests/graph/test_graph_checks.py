@@ -105,7 +105,7 @@ def test_only_a_generator_may_have_no_inputs(node_type: str) -> None:
     assert error.reason == f"a {node_type} needs inputs"
 
 
-@pytest.mark.parametrize("node_type", ["vote", "join"])
+@pytest.mark.parametrize("node_type", ["vote", "program", "join"])
 def test_nodes_without_a_model_need_inputs_too(node_type: str) -> None:
     assert refusal({"answer": {"type": node_type}}).rule == "arity"
 

@@ -144,6 +144,11 @@ def test_users_own_text() -> None:
     ("node_type", "spec", "reason"),
     [
         ("generator", {"template": "cott"}, "did you mean 'cot'?"),
+        (
+            "generator",
+            {"template": "program", "shots": 2},
+            "'program' takes no shots: worked examples argue in prose",
+        ),
         ("critic", {"template": "cot"}, "a critic has no prompt template 'cot'"),
         ("generator", {"text": "{qestion} {question}"}, "did you mean 'question'?"),
         ("generator", {"text": "Hello"}, "needs the field {question}"),

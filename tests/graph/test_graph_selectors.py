@@ -95,6 +95,8 @@ def test_a_fuser_writes_in_the_place_of_those_before_it_unless_it_may_be_passed_
         ({"type": "ranker", "model": "judge"}, True),
         ({"type": "verifier", "model": "judge"}, True),
         ({"type": "vote"}, True),
+        ({"type": "verifier", "method": "equations"}, True),
+        ({"type": "program"}, False),
         ({"type": "critic", "model": "judge"}, False),
         ({"type": "generator", "model": "judge"}, False),
         ({"type": "ranker", "model": "judge", "when": {"agreement_below": 0.5}}, False),
@@ -116,6 +118,41 @@ def test_a_vote_by_score_needs_scores_on_everything(check: dict[str, Any], is_sc
     [
         (best(), "model_given", "model", "the method 'listwise' of a ranker needs a model"),
         (best("verifier"), "model_given", "model", "the method 'reason' of a verifier needs"),
+        (
+            best(
+                "generator",
+                model="solver",
+                stop_when={"confidence": 0.95},
+                prompt={"template": "program"},
+            ),
+            "parameters_apply",
+            "stop_when",
+            "the values of programs are not known while they are being drawn",
+        ),
+        (
+            best("critic", method="equations", model="judge"),
+            "model_given",
+            "model",
+            "the method 'equations' of a critic asks no model",
+        ),
+        (
+            best("verifier", method="equations", model="judge"),
+            "model_given",
+            "model",
+            "the method 'equations' of a verifier asks no model",
+        ),
+        (
+            best("verifier", method="program", sampling={"temperature": 0}),
+            "model_given",
+            "sampling",
+            "without a model, nothing reads the sampling",
+        ),
+        (
+            best("verifier", method="program", threshold=0.5),
+            "parameters_apply",
+            "threshold",
+            "the method 'program' of a verifier gives no scores to hold against it",
+        ),
         (
             best(method="likelihood", prompt={"template": "cot"}),
             "model_given",

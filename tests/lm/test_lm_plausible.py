@@ -1,7 +1,9 @@
 import time
+from typing import Any
 
 import pytest
 
+from archon.answers import read_program
 from archon.graph.parsing import read_critiques, read_ranking, read_verdict
 from archon.lm.plausible import Plausible
 from archon.types import Message, Request, SamplingParams
@@ -70,6 +72,15 @@ def test_a_ranking_orders_every_candidate_and_varies() -> None:
     rankings = [read_ranking(text, 3) for text in replies(prompt, draws=20)]
     assert all(sorted(ranking or []) == [0, 1, 2] for ranking in rankings)
     assert len({tuple(ranking or []) for ranking in rankings}) > 2
+
+
+@pytest.mark.parametrize("accuracy", [0.0, 1.0])
+def test_a_program_is_right_when_the_draw_is(accuracy: float) -> None:
+    prompt = "What is 7 \u00d7 3?\n\n```python\ndef solution():\n    ...\n```"
+    program = read_program(replies(prompt, accuracy)[0]) or ""
+    found: dict[str, Any] = {}
+    exec(program, found)  # what our own script writes
+    assert (found["solution"]() == 21) == (accuracy == 1.0)
 
 
 def test_a_critique_speaks_of_every_candidate() -> None:

@@ -73,10 +73,24 @@ def _judged(node: Plain, candidate: Plain) -> Drop:
         ),
         None,
     )
-    verdict = "dropped" if argument is None else _VERDICTS[read_verdict(argument)]
+    if argument is None:
+        return _judged_without_model(node, candidate)
+    verdict = _VERDICTS[read_verdict(argument)]
     if verdict == _VERDICTS["pass"]:
         verdict += f", but only the first {len(node['outputs'])} are kept"
-    return Drop(identity(candidate["id"]), verdict, argument or "")
+    return Drop(identity(candidate["id"]), verdict, argument)
+
+
+def _judged_without_model(node: Plain, candidate: Plain) -> Drop:
+    """What a node's own annotation of a candidate says, where no call tells it."""
+    own = next((c for c in node.get("dropped", ()) if c["id"] == candidate["id"]), candidate)
+    notes = [n for n in own["annotations"] if n["node"] == node["node"] and n["kind"] == "verdict"]
+    if not notes:
+        return Drop(identity(candidate["id"]), "dropped")
+    verdict = _VERDICTS[notes[-1]["value"]]
+    if notes[-1]["value"] == "pass":
+        verdict += f", but only the first {len(node['outputs'])} are kept"
+    return Drop(identity(candidate["id"]), verdict, notes[-1]["reason"])
 
 
 def _outvoted(node: Plain, candidate: Plain) -> Drop:

@@ -7,11 +7,13 @@ from typing import assert_never
 from archon.graph.checks import AskingNode
 from archon.graph.nodes.base import GraphNode
 from archon.graph.nodes.critic import Critic
+from archon.graph.nodes.equations import EquationCritic, EquationVerifier
 from archon.graph.nodes.fuser import Fuser
 from archon.graph.nodes.generator import Generator
 from archon.graph.nodes.join import Join
 from archon.graph.nodes.pairwise import PairwiseRanker
 from archon.graph.nodes.pointwise import PointwiseRanker, ThresholdVerifier
+from archon.graph.nodes.program import Program, ProgramVerifier
 from archon.graph.nodes.ranker import ListwiseRanker
 from archon.graph.nodes.scorers import (
     ExpectedGrade,
@@ -29,12 +31,14 @@ from archon.graph.nodes.verifier import ReasoningVerifier
 from archon.graph.nodes.vote import WEIGHTS, Vote
 from archon.graph.programs import shared_sandbox
 from archon.graph.prompts.builder import Prompt
+from archon.sandbox import Limits
 from archon.spec.architecture import (
     AnyNode,
     CriticNode,
     FuserNode,
     GeneratorNode,
     JoinNode,
+    ProgramNode,
     RankerNode,
     UnitTestEvaluatorNode,
     UnitTestGeneratorNode,
@@ -80,6 +84,15 @@ def make_node(name: str, spec: AnyNode) -> GraphNode:
             return PointwiseRanker(name, OwnLikelihood(), spec.keep)
         case UnitTestEvaluatorNode(method="program"):
             return ProgramTestEvaluator(name, shared_sandbox())
+        case CriticNode(method="equations"):
+            return EquationCritic(name)
+        case VerifierNode(method="equations"):
+            return EquationVerifier(name, spec.keep_first)
+        case VerifierNode(method="program"):
+            return ProgramVerifier(name, shared_sandbox(), spec.keep_first)
+        case ProgramNode():
+            limits = Limits(spec.seconds, spec.memory_bytes, spec.output_bytes)
+            return Program(name, shared_sandbox(), limits)
         case _:
             raise AssertionError(f"a {spec.type} asks a model")
 
@@ -110,5 +123,7 @@ def _verifier(name: str, spec: VerifierNode, prompt: Prompt) -> GraphNode:
         case "reward":
             threshold = 0.0 if spec.threshold is None else spec.threshold
             return ThresholdVerifier(name, Reward(prompt), threshold, spec.keep_first)
+        case "equations" | "program":
+            raise AssertionError(f"{spec.method} asks no model")
         case _:
             assert_never(spec.method)

@@ -45,7 +45,8 @@ class Prompt:
     Raises
     ------
     GraphError : there is no such template, or the user's text lacks a field that the node needs or
-        has one that nothing fills, or there are more shots than the named pool has examples.
+        has one that nothing fills, or there are more shots than the named pool has examples, or
+        the template takes none.
     SpecError : there is no such pool.
     """
 
@@ -66,6 +67,9 @@ class Prompt:
         self._openings: dict[AnswerKind, tuple[tuple[Example, ...], tuple[Message, ...]]] = {}
         self.key = (self._template, spec.text, spec.system, self._shots, self._own_pool)
         """Equal for prompts that say the same."""
+        if self._template is not None and self._shots and self._template.asks_for_program:
+            reason = f"the template {shown(spec.template or '')} takes no shots: worked examples"
+            raise GraphError(f"{reason} argue in prose, and it asks for a program")
         if spec.text is not None:
             _check_fields(Wording(spec.text), kind, reads_candidates)
         if self._own_pool is not None:

@@ -50,6 +50,9 @@ class Template:
     asks_for_working: bool = True
     tells_ending: bool = True
     """Whether the wording says how a number ends, or leaves that to worked examples."""
+    asks_for_program: bool = False
+    """Whether a program is to be written: worked examples, which argue in prose, do not show it,
+    and its value is known only once it has run."""
 
     def wording(self, answer: AnswerKind) -> str:
         """The text for one kind of answer."""
@@ -85,6 +88,21 @@ GENERATOR_TEMPLATES: Mapping[str, Template] = {
         "The answer at once, without working.",
         "{question}\n\nGive the answer at once, without any working. {ending}",
         asks_for_working=False,
+    ),
+    "program": Template(
+        "A Python function that returns the answer, for a node `program` to run.",
+        """\
+{question}
+
+Write a Python function `solution()` that takes no arguments and returns the answer to this \
+question. Calculate step by step, with a variable for each quantity and a comment that says what \
+it is. Reply with the function alone, in this form:
+```python
+def solution():
+    ...
+    return answer
+```""",
+        asks_for_program=True,
     ),
     "bare": Template(
         "The question alone; worked examples, if any, show the form.",
