@@ -2,7 +2,7 @@
 
 It works out the arithmetic that it finds, rightly in a given share of its draws and a near miss in
 the others. Where the prompt asks for a program, a verdict, a ranking, a critique or tests, it gives
-what can be read. What is asked is recognised by the form that the prompt shows (``def solution()``,
+what can be read. What is asked is recognised by the form that the prompt shows (``solution()``,
 ``Verdict:``, ``[1] > [2]``, "strengths" and "weaknesses"), so that wordings may change freely.
 """
 
@@ -68,7 +68,7 @@ class Plausible:
             return _results(request.messages[-1], is_right, _num_candidates(prompt))
         if "Write tests" in prompt:
             return _tests(request.messages[-1], is_right)
-        if "def solution()" in request.messages[-1].content:
+        if "`solution()`" in request.messages[-1].content:
             return _program(request.messages[-1], is_right, number)
         return _solution(request.messages[-1], is_right, number)
 

@@ -76,7 +76,7 @@ def test_a_ranking_orders_every_candidate_and_varies() -> None:
 
 @pytest.mark.parametrize("accuracy", [0.0, 1.0])
 def test_a_program_is_right_when_the_draw_is(accuracy: float) -> None:
-    prompt = "What is 7 \u00d7 3?\n\n```python\ndef solution():\n    ...\n```"
+    prompt = "What is 7 \u00d7 3?\n\nWrite a Python function `solution()`."
     program = read_program(replies(prompt, accuracy)[0]) or ""
     found: dict[str, Any] = {}
     exec(program, found)  # what our own script writes

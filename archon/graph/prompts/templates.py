@@ -91,17 +91,8 @@ GENERATOR_TEMPLATES: Mapping[str, Template] = {
     ),
     "program": Template(
         "A Python function that returns the answer, for a node `program` to run.",
-        """\
-{question}
-
-Write a Python function `solution()` that takes no arguments and returns the answer to this \
-question. Calculate step by step, with a variable for each quantity and a comment that says what \
-it is. Reply with the function alone, in this form:
-```python
-def solution():
-    ...
-    return answer
-```""",
+        "{question}\n\nWrite a Python function `solution()` that works out and returns the answer to"
+        " this question. Calculate each step in code. Reply with the code alone.",
         asks_for_program=True,
     ),
     "bare": Template(
