@@ -2,8 +2,9 @@
 
 It works out the arithmetic that it finds, rightly in a given share of its draws and a near miss in
 the others. Where the prompt asks for a program, a verdict, a ranking, a critique or tests, it gives
-what can be read. What is asked is recognised by the form that the prompt shows (``solution()``,
-``Verdict:``, ``[1] > [2]``, "strengths" and "weaknesses"), so that wordings may change freely.
+what can be read. What is asked is recognised by the form that the prompt shows (``solution()`` in
+backticks, ``Verdict:``, ``[1] > [2]``, "strengths" and "weaknesses"), so that wordings may change
+freely.
 """
 
 from __future__ import annotations

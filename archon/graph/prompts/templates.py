@@ -91,8 +91,8 @@ GENERATOR_TEMPLATES: Mapping[str, Template] = {
     ),
     "program": Template(
         "A Python function that returns the answer, for a node `program` to run.",
-        "{question}\n\nWrite a Python function `solution()` that works out and returns the answer to"
-        " this question. Calculate each step in code. Reply with the code alone.",
+        "{question}\n\nWrite a Python function `solution()` that works out and returns the answer"
+        " to this question. Calculate each step in code. Reply with the code alone.",
         asks_for_program=True,
     ),
     "bare": Template(
