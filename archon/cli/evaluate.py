@@ -101,7 +101,7 @@ def _tell(report: dict[str, Any], run: Run) -> None:
     say(f"{where}, {items}: accuracy {accuracy_text(report)} (95 % interval)", "bold")
     cost = "–" if report["cost_tokens"] is None else f"{report['cost_tokens']:.0f}"
     speed = f"{report['tokens_per_second']:.0f} tokens/s"
-    say(f"cost {cost} tokens an answer, {report['wall_seconds']:.1f} s, {speed}")
+    say(f"cost {cost} tokens an answer, {report['wall_seconds']:.1f} s, {speed}{_found(report)}")
     for line in curve_lines(report):
         say(line)
     for warning in report["warnings"]:
@@ -111,6 +111,16 @@ def _tell(report: dict[str, Any], run: Run) -> None:
     if report["num_errors"]:
         say(f"{report['num_errors']} failed, the first: {_first_error(run)}", "red")
     say(f"run: {run.path}")
+
+
+def _found(report: dict[str, Any]) -> str:
+    """How much was found in the pool of draws, where anything was."""
+    written, made = (report["usage"][f"{kind}_tokens"] for kind in ("completion", "generated"))
+    if made == written:
+        return ""
+    return (
+        f"; {100 * (1 - made / written):.0f} % of what the models wrote was there from earlier runs"
+    )
 
 
 def _first_error(run: Run) -> str:

@@ -268,6 +268,16 @@ def test_eval_tells_people_accuracy_and_interval(cli: Cli) -> None:
     assert "95 % interval" in cli.stderr
 
 
+def test_eval_tells_what_was_found_from_earlier_runs(cli: Cli) -> None:
+    arguments = ["eval", "single", "smoke", *SCRIPTED, "--data", "items.jsonl"]
+    assert cli(*arguments) == 0
+    assert "from earlier runs" not in cli.stderr
+    assert cli(*arguments) == 0
+    assert "100 % of what the models wrote was there from earlier runs" in cli.stderr
+    assert cli(*arguments, "--no-cache") == 0
+    assert "from earlier runs" not in cli.stderr
+
+
 def test_a_run_is_not_written_over(cli: Cli) -> None:
     arguments = ["eval", "single", "smoke", *SCRIPTED, "--data", "items.jsonl", "--output", "out"]
     assert cli(*arguments) == 0
