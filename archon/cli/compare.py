@@ -129,17 +129,15 @@ def _equal_cost(rows: Sequence[dict[str, Any]]) -> Table:
 
     table = Table(box=None, pad_edge=False)
     table.add_column("architecture", overflow="fold")
-    for name in ("cost", "drafts", "their cost"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for name in ("vote", "difference, points [95 %]", "p"):
+    table.add_column("cost", justify="right", no_wrap=True)
+    for name in ("drafts, their cost", "vote", "difference [95 %]", "p"):
         table.add_column(name, no_wrap=True)
     for row in rows:
         low, high = (100 * end for end in row["interval"])
         table.add_row(
             row["name"],
             f"{row['cost_tokens']:.0f}",
-            f"{row['drafts']}{'' if row['is_enough'] else ' (all)'}",
-            f"{row['vote_cost_tokens']:.0f}",
+            f"{'' if row['is_enough'] else 'all '}{row['drafts']}, {row['vote_cost_tokens']:.0f}",
             f"{100 * row['vote_accuracy']:.1f} %",
             f"{100 * row['difference']:+.1f} [{low:+.1f}, {high:+.1f}]",
             _p_text(row["p_value"]),
