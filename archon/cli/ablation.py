@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from archon.cli.console import console, with_interval
+from archon.cli.console import console, p_text, points, with_interval
 from archon.cli.measure import Work
 
 if TYPE_CHECKING:
@@ -26,12 +26,11 @@ def tell_ablations(rows: Sequence[Mapping[str, Any]], refused: Mapping[str, str]
 
     table = Table("node", "accuracy without [95 %]", "it buys [95 %]", "p", "it costs", box=None)
     for row in rows:
-        low, high = row["interval"]
-        buys = f"{100 * row['difference']:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
+        buys = points(row["difference"], row["interval"])
         extra = row["extra_cost_tokens"]
         costs = "–" if extra is None else f"{extra:+.0f} tokens"
         accuracy = with_interval(row["accuracy"], row["accuracy_interval"])
-        table.add_row(row["node"], accuracy, buys, f"{row['p_value']:.3f}", costs)
+        table.add_row(row["node"], accuracy, buys, p_text(row["p_value"]), costs)
     if rows:
         console().print(table)
     for node, reason in refused.items():

@@ -11,7 +11,7 @@ import click
 
 from archon.cli.console import console, emit
 from archon.cli.options import command
-from archon.errors import UsageError
+from archon.errors import UsageError, os_reason
 from archon.lm import pool
 from archon.weights import cache_dir
 
@@ -87,7 +87,7 @@ def _clear(name: str) -> int:
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
-            raise UsageError(f"cannot delete {path}: {error.strerror or error}") from None
+            raise UsageError(f"cannot delete {path}: {os_reason(error)}") from None
         freed += size
     return freed
 

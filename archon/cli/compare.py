@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from archon.cli.console import console, emit
+from archon.cli.console import console, emit, p_text, points
 from archon.cli.measure import Measuring, Work, accuracy_text, measure, measuring_options
 from archon.cli.options import command
 from archon.errors import UsageError, require
@@ -117,10 +117,9 @@ def _pairs(pairs: Sequence[dict[str, Any]]) -> Table:
     if several:
         table.add_column("p (Holm)", no_wrap=True)
     for pair in pairs:
-        low, high = (100 * end for end in pair["interval"])
-        difference = f"{100 * pair['difference']:+.1f} [{low:+.1f}, {high:+.1f}]"
+        difference = points(pair["difference"], pair["interval"])
         p_values = [pair["p_value"]] + [pair["p_value_adjusted"]] * several
-        table.add_row(pair["a"], pair["b"], difference, *(_p_text(p) for p in p_values))
+        table.add_row(pair["a"], pair["b"], difference, *map(p_text, p_values))
     return table
 
 
@@ -133,17 +132,12 @@ def _equal_cost(rows: Sequence[dict[str, Any]]) -> Table:
     for name in ("drafts, their cost", "vote", "difference [95 %]", "p"):
         table.add_column(name, no_wrap=True)
     for row in rows:
-        low, high = (100 * end for end in row["interval"])
         table.add_row(
             row["name"],
             f"{row['cost_tokens']:.0f}",
             f"{'' if row['is_enough'] else 'all '}{row['drafts']}, {row['vote_cost_tokens']:.0f}",
             f"{100 * row['vote_accuracy']:.1f} %",
-            f"{100 * row['difference']:+.1f} [{low:+.1f}, {high:+.1f}]",
-            _p_text(row["p_value"]),
+            points(row["difference"], row["interval"]),
+            p_text(row["p_value"]),
         )
     return table
-
-
-def _p_text(p_value: float) -> str:
-    return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"

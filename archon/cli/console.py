@@ -44,3 +44,22 @@ def with_interval(share: float | None, interval: tuple[float, float] | None) -> 
         return "–"
     low, high = interval
     return f"{100 * share:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def points(difference: float, interval: tuple[float, float]) -> str:
+    """A difference of shares and its interval, in points.
+
+    >>> points(0.125, (-0.004, 0.254))
+    '+12.5 [-0.4, +25.4]'
+    """
+    low, high = interval
+    return f"{100 * difference:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
+
+
+def p_text(p_value: float) -> str:
+    """A p-value as people read it.
+
+    >>> p_text(0.0401), p_text(0.00004)
+    ('0.040', '< 0.001')
+    """
+    return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"

@@ -25,7 +25,7 @@ def export(run: str, form: str, traces: bool, output: str | None, as_json: bool)
 
     With --json they come as one object, {"version": 1, "records": [...]}.
     """
-    from archon.evals.export import csv_lines, json_lines
+    from archon.evals.export import csv_lines, json_lines, json_row
     from archon.evals.run import read_run
 
     if as_json and (output or form != "jsonl"):
@@ -34,9 +34,7 @@ def export(run: str, form: str, traces: bool, output: str | None, as_json: bool)
         raise UsageError("traces do not fit into CSV; export them as jsonl")
     entries = read_run(run).sorted_entries()
     if as_json:
-        rows = [
-            entry.record.to_json() | ({"trace": entry.trace} if traces else {}) for entry in entries
-        ]
+        rows = [json_row(entry, traces=traces) for entry in entries]
         emit({"version": 1, "records": rows})
         return
     lines = (

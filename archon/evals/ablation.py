@@ -47,13 +47,16 @@ def ablation_rows(run: Run) -> list[dict[str, Any]]:
     ------
     MissingExtraError : scipy is not installed.
     """
-    whole = run.report()
+    ablated = run.ablations()
+    if not ablated:
+        return []
+    whole, records = run.report(), run.records()
     rows: list[dict[str, Any]] = []
-    for node, without in run.ablations().items():
+    for node, without in ablated.items():
         report = without.report()
         if not report.num_runs:  # interrupted before its first answer
             continue
-        result = compare([whole.to_json(), report.to_json()], [run.records(), without.records()])
+        result = compare([whole.to_json(), report.to_json()], [records, without.records()])
         (pair,) = result["pairs"]
         costs = (whole.cost_tokens, report.cost_tokens)
         rows.append(

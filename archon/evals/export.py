@@ -14,16 +14,18 @@ from archon.evals.records import Record
 _NESTED = ("usage", "draws")
 
 
-def json_lines(entries: Iterable[Entry], *, traces: bool = False) -> Iterator[str]:
-    """One JSON object a line for each answer: the record, and with ``traces`` what is behind it.
+def json_row(entry: Entry, *, traces: bool = False) -> dict[str, Any]:
+    """An answer as plain data: the record, and with ``traces`` what is behind it.
 
     Keys that hold times contain ``seconds``; nothing names the run or its folder.
     """
-    for entry in entries:
-        row = entry.record.to_json()
-        if traces:
-            row["trace"] = entry.trace
-        yield json.dumps(row) + "\n"
+    row = entry.record.to_json()
+    return row | {"trace": entry.trace} if traces else row
+
+
+def json_lines(entries: Iterable[Entry], *, traces: bool = False) -> Iterator[str]:
+    """A line for each answer; see ``json_row``."""
+    return (json.dumps(json_row(entry, traces=traces)) + "\n" for entry in entries)
 
 
 def csv_lines(records: Iterable[Record]) -> Iterator[str]:

@@ -220,12 +220,9 @@ class _Sitting:
         score: Score,
         draws: Mapping[str, tuple[Draw, ...]],
     ) -> Record:
-        return Record(
-            specification=self._specification,
-            item=item.id,
-            epoch=epoch,
-            question=item.question,
-            target=item.target,
+        return self._record(
+            item,
+            epoch,
             text=answer.text,
             value=score.answer,
             score=score.value,
@@ -240,12 +237,9 @@ class _Sitting:
 
     def _failure(self, item: Item, epoch: int, error: BaseException, seconds: float) -> Record:
         error = _first(error)
-        return Record(
-            specification=self._specification,
-            item=item.id,
-            epoch=epoch,
-            question=item.question,
-            target=item.target,
+        return self._record(
+            item,
+            epoch,
             text=None,
             value=None,
             score=0,
@@ -254,6 +248,16 @@ class _Sitting:
             usage=Usage(),
             seconds=seconds,
             error=f"{type(error).__name__}: {error}",
+        )
+
+    def _record(self, item: Item, epoch: int, **outcome: Any) -> Record:
+        return Record(
+            specification=self._specification,
+            item=item.id,
+            epoch=epoch,
+            question=item.question,
+            target=item.target,
+            **outcome,
         )
 
     def _progress(self, seconds: float) -> Progress:

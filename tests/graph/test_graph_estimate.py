@@ -11,11 +11,10 @@ from random_graphs import BUDGETS, nodes, wordy
 
 from archon.errors import BudgetError
 from archon.graph.calls import JUDGES
-from archon.graph.checks import AskingNode
 from archon.graph.estimate import Expectation, estimate
 from archon.graph.lm import ArchitectureLM
 from archon.lm.scripted import ScriptedLM
-from archon.spec.architecture import FuserNode, GeneratorNode
+from archon.spec.architecture import AskingNode, FuserNode, GeneratorNode
 from archon.types import Question
 
 QUESTION = Question("What is 2 + 3?")

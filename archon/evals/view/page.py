@@ -17,7 +17,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from archon.errors import UsageError
+from archon.errors import UsageError, os_reason
 from archon.evals.view.gather import Page, gather
 from archon.evals.view.source import RunData
 
@@ -59,7 +59,7 @@ def write_page(runs: Sequence[RunData], output: Path) -> Page:
         part.write_text(html(page), encoding="utf-8", newline="\n")
         part.replace(output)
     except OSError as error:
-        raise UsageError(f"cannot write {output}: {error.strerror or error}") from None
+        raise UsageError(f"cannot write {output}: {os_reason(error)}") from None
     return page
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from archon.graph.checks import AskingNode
 from archon.graph.nodes.base import GraphNode
 from archon.graph.nodes.critic import Critic
 from archon.graph.nodes.equations import EquationCritic, EquationVerifier
@@ -34,6 +33,7 @@ from archon.graph.prompts.builder import Prompt
 from archon.sandbox import Limits
 from archon.spec.architecture import (
     AnyNode,
+    AskingNode,
     CriticNode,
     FuserNode,
     GeneratorNode,
