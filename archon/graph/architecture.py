@@ -282,7 +282,13 @@ def _prompt_spec(node: AskingNode, card: ModelCard | None, is_nested: bool) -> P
 def _build_prompt(name: str, node: AskingNode, spec: PromptSpec, base_dir: Path | None) -> Prompt:
     path, kind = _prompt_path(name), prompt_kind(node.type, getattr(node, "method", ""))
     try:
-        return Prompt(spec, kind, reads_candidates=bool(node.inputs), base_dir=base_dir)
+        return Prompt(
+            spec,
+            kind,
+            reads_candidates=bool(node.inputs),
+            shows=getattr(node, "shows", "text"),
+            base_dir=base_dir,
+        )
     except GraphError as error:
         raise GraphError(error.reason, path=path) from None
     except SpecError as error:

@@ -11,8 +11,13 @@ from archon.spec.common import Count, Name, PromptSpec, SamplingSpec, StrictMode
 from archon.spec.model import ModelCard
 from archon.types import AnswerKind, UnitTestMethod
 
+Shows = Literal["text", "steps"]
+"""What a judge is shown of a candidate that answers with a number: all of its text, or its checked
+calculations and the number alone."""
+
 NodeId = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,99}$")]
 _LIMITS = Limits()
+SHOWS_BY_DEFAULT: Shows = "text"
 
 
 class When(StrictModel):
@@ -92,6 +97,11 @@ class RankerNode(ModelNode):
         "under `model`, or without one under the model that wrote it. `reward`: by a reward model.",
     )
     keep: Count | None = Field(None, description="Candidates to keep; by default all.")
+    shows: Shows = Field(
+        SHOWS_BY_DEFAULT,
+        description="What the model sees of a candidate where a number is asked for: its `text`, "
+        "or its `steps`: the checked calculations and the number, without its words.",
+    )
     use_critiques: bool | None = Field(None, description="By default, if there are any.")
 
 
@@ -120,6 +130,11 @@ class VerifierNode(ModelNode):
         "`reward`, a reward, by default 0.",
     )
     keep_first: Count | None = Field(None, description="Of those that stay, pass on so many.")
+    shows: Shows = Field(
+        SHOWS_BY_DEFAULT,
+        description="What the model sees of a candidate where a number is asked for: its `text`, "
+        "or its `steps`: the checked calculations and the number, without its words.",
+    )
 
 
 class UnitTestGeneratorNode(ModelNode):
@@ -143,6 +158,12 @@ class UnitTestEvaluatorNode(ModelNode):
         "reason",
         description="The tests to read. `reason`: the model judges each candidate by all of them. "
         "`program`: they run in the sandbox, without a model.",
+    )
+    keep: Count | None = Field(None, description="Candidates to keep; by default all.")
+    shows: Shows = Field(
+        SHOWS_BY_DEFAULT,
+        description="What the model sees of a candidate where a number is asked for: its `text`, "
+        "or its `steps`: the checked calculations and the number, without its words.",
     )
 
 

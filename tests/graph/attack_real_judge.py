@@ -21,11 +21,19 @@ from archon.lm.base import LM, close
 from archon.lm.scripted import ScriptedLM, in_turn
 
 JUDGES: dict[str, dict[str, Any]] = {
-    "logit": {"type": "ranker", "method": "logit", "keep": 1},
+    "grade": {"type": "ranker", "method": "logit"},
     "yes or no": {"type": "verifier", "method": "logit", "threshold": 0.0},
-    "pairwise": {"type": "ranker", "method": "pairwise", "keep": 1},
-    "listwise": {"type": "ranker", "method": "listwise", "keep": 1},
-    "likelihood": {"type": "ranker", "method": "likelihood", "keep": 1},
+    "pairwise": {"type": "ranker", "method": "pairwise"},
+    "listwise": {"type": "ranker", "method": "listwise"},
+    "reason": {"type": "verifier", "method": "reason"},
+}
+JUDGES = {
+    "likelihood": {"type": "ranker", "method": "likelihood"},
+    **{
+        f"{name}, {shows}": {**judge, "shows": shows}
+        for name, judge in JUDGES.items()
+        for shows in ("text", "steps")
+    },
 }
 
 
@@ -54,8 +62,8 @@ def judge_of(judge: dict[str, Any], texts: list[str], lm: LM) -> Architecture:
 async def wins(judge: dict[str, Any], question: str, texts: list[str], lm: LM) -> float:
     """1 where the first of the texts wins, a share of it where it is among the equal best."""
     kept = (await judge_of(judge, texts, lm).arun(question)).candidates
-    best = max(c.score or 0.0 for c in kept)
-    winners = [c.id.draw for c in kept if c.score == best]
+    best = kept[0]
+    winners = [c.id.draw for c in kept if c.score == best.score and (c.value or not best.value)]
     return (0 in winners) / len(winners)
 
 

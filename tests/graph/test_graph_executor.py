@@ -9,7 +9,7 @@ from graph_doubles import Gate, make_architecture, make_completion
 
 from archon.errors import GraphError, LMError, NodeError
 from archon.graph.architecture import Answer
-from archon.graph.prompts.listing import list_candidates
+from archon.graph.prompts.listing import list_texts
 from archon.lm.scripted import ScriptedLM
 from archon.types import (
     Completion,
@@ -242,7 +242,7 @@ async def test_a_fuser_that_is_passed_by_leaves_the_annotations() -> None:
         "check": {"type": "verifier", "inputs": ["draft"]},
         "merged": {"type": "fuser", "inputs": ["check"], "when": {"num_passed": 0}},
     }
-    arch = make_architecture(nodes, "merged", lambda request, draw: "Verdict: correct")
+    arch = make_architecture(nodes, "merged", lambda request, draw: "It is 5.\nVerdict: correct")
     (candidate,) = (await arch.arun("?")).candidates
     assert (candidate.id.node, candidate.score) == ("draft", 1.0)
 
@@ -331,7 +331,7 @@ async def test_the_fuser_reads_what_the_trace_says_it_reads() -> None:
         "m": {"type": "fuser", "inputs": ["draft"]},
     }
     answer = await make_architecture(nodes, "m", lm).arun("?")
-    listed = list_candidates(answer.trace.nodes["draft"].outputs)
+    listed = list_texts([c.text for c in answer.trace.nodes["draft"].outputs])
     assert listed in lm.requests[-1].messages[-1].content
 
 

@@ -52,11 +52,11 @@ async def test_every_candidate_is_judged_in_a_call_of_its_own() -> None:
     assert all("[2]" not in messages[-1].content for messages in context.asked)
 
 
-async def test_an_empty_candidate_is_judged_like_any_other() -> None:
+async def test_a_candidate_without_a_number_fails_unasked() -> None:
     verifier = ReasoningVerifier("check", make_prompt("verifier"), None)
     context = FakeContext([FAIL])
     (out,) = await verifier.run(context, [make_candidate(0, None, text=" ")])
-    assert (out.score, len(context.asked)) == (0.0, 1)
+    assert (out.score, len(context.asked)) == (0.0, 0)
 
 
 async def test_no_candidates_ask_nothing() -> None:

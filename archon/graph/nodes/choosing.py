@@ -18,19 +18,42 @@ class Ruling:
     reason: str = ""
 
 
+NO_ANSWER = Ruling("fail", 0.0, "it states no number")
+
+
+def answers(candidate: Candidate, context: NodeContext) -> bool:
+    """Whether a candidate answers at all: where a number is asked for, it has to state one."""
+    return candidate.value is not None or context.question.answer != "number"
+
+
 def keep_best(
     node: str,
     context: NodeContext,
     candidates: Sequence[Candidate],
     scores: Sequence[float],
     keep: int | None,
-    reason: str = "",
+    reasons: Sequence[str] | None = None,
 ) -> list[Candidate]:
-    """The ``keep`` candidates of highest score, best first; of equals the earlier comes first."""
-    order = sorted(range(len(candidates)), key=lambda i: -scores[i])
-    ranked = [candidates[i].annotated(Annotation(node, "score", scores[i], reason)) for i in order]
-    kept = ranked if keep is None else ranked[:keep]
-    context.drop(ranked[len(kept) :])
+    """The ``keep`` candidates of highest score, best first; of equals the earlier comes first.
+
+    Those that do not answer come last, whatever their score.
+    """
+    judged = [
+        candidate.annotated(Annotation(node, "score", score, reason))
+        for candidate, score, reason in zip(
+            candidates, scores, reasons or [""] * len(candidates), strict=True
+        )
+    ]
+    order = sorted(range(len(judged)), key=lambda i: (not answers(judged[i], context), -scores[i]))
+    return keep_first([judged[i] for i in order], keep, context)
+
+
+def keep_first(
+    candidates: Sequence[Candidate], keep: int | None, context: NodeContext
+) -> list[Candidate]:
+    """The first ``keep``; the others stand in the trace as dropped."""
+    kept = list(candidates[:keep])
+    context.drop(candidates[len(kept) :])
     return kept
 
 
@@ -43,8 +66,12 @@ def keep_verified(
 ) -> list[Candidate]:
     """The passes; if there are none, the abstentions; else all, each marked ``unverified``.
 
-    Those that stay keep their order, and ``keep_first`` cuts it off.
+    What does not answer fails. Those that stay keep their order, and ``keep_first`` cuts it off.
     """
+    rulings = [
+        ruling if answers(candidate, context) else NO_ANSWER
+        for candidate, ruling in zip(candidates, rulings, strict=True)
+    ]
     judged = [
         candidate.annotated(
             Annotation(node, "verdict", ruling.verdict, ruling.reason),

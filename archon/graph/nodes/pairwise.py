@@ -48,7 +48,8 @@ class PairwiseRanker:
 
     A pair is won by the candidate that is chosen in both orders. Where the two orders disagree, or
     no choice can be read, the judge looked at the place and not at the answer: it abstains, and
-    each has half a win. So do two equal texts, about which nothing is asked. A candidate's score is
+    each has half a win. So do two equal texts, about which nothing is asked; and nothing is asked
+    where only one can be judged (``Prompt.can_judge``), which then wins. A candidate's score is
     the share of its pairs that it won; of equals the earlier comes first. A model that scores
     choices is not made to write; another writes its choice. A single candidate is scored 1 without
     a question.
@@ -91,8 +92,11 @@ class PairwiseRanker:
 
     async def _compare(self, context: NodeContext, a: Candidate, b: Candidate) -> float:
         """The share of the win that goes to ``a``: 1, 0, or one half where the judge abstains."""
-        if a.text == b.text:
+        judged_a, judged_b = (self._prompt.can_judge(context.question, c) for c in (a, b))
+        if a.text == b.text or not (judged_a or judged_b):
             return 0.5
+        if not (judged_a and judged_b):
+            return 1.0 if judged_a else 0.0
         forth, back = await run_all([self._first(context, a, b), self._first(context, b, a)])
         if forth is None or back is None or forth == back:
             return 0.5

@@ -19,8 +19,9 @@ class ListwiseRanker:
     """Asks once for the order of all candidates; a model that can be held to it always gives one.
 
     Of N candidates the best is scored 1, the next (N - 1)/N, and the last 1/N. Candidates that the
-    reply leaves out follow in their original order; where no ranking can be read, all keep it.
-    A single candidate is scored 1 without a question.
+    reply leaves out follow in their original order, and after them those that are not shown
+    (``Prompt.can_judge``); where no ranking can be read, that is the order. A single candidate is
+    scored 1 without a question.
     """
 
     def __init__(
@@ -30,15 +31,21 @@ class ListwiseRanker:
         self._keep, self._use_critiques = keep, use_critiques
 
     async def run(self, context: NodeContext, candidates: Sequence[Candidate]) -> list[Candidate]:
-        """One call, where there is more than one candidate."""
-        count = len(candidates)
-        order: list[int] | None = list(range(count))
-        if count > 1:
-            messages = self._prompt.messages(context.question, candidates, self._use_critiques)
-            (completion,) = await context.ask(messages, form=ranking_form(count))
-            order = read_ranking(completion.text, count)
-        reason = UNREAD if order is None else ""
-        scores = [0.0] * count
-        for rank, index in enumerate(range(count) if order is None else order):
-            scores[index] = 1 - rank / count
-        return keep_best(self._node, context, candidates, scores, self._keep, reason)
+        """One call, where more than one candidate can be judged."""
+        question = context.question
+        places = range(len(candidates))
+        judged = [i for i in places if self._prompt.can_judge(question, candidates[i])]
+        read: list[int] | None = list(range(len(judged)))
+        if len(judged) > 1:
+            shown = [candidates[i] for i in judged]
+            messages = self._prompt.messages(question, shown, self._use_critiques)
+            (completion,) = await context.ask(messages, form=ranking_form(len(judged)))
+            read = read_ranking(completion.text, len(judged))
+        reason = UNREAD if read is None else ""
+        order = judged if read is None else [judged[i] for i in read]
+        order += [i for i in places if i not in order]
+        scores = [0.0] * len(candidates)
+        for rank, index in enumerate(order):
+            scores[index] = 1 - rank / len(candidates)
+        reasons = [reason] * len(candidates)
+        return keep_best(self._node, context, candidates, scores, self._keep, reasons)

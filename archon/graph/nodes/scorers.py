@@ -11,7 +11,7 @@ from typing import Protocol
 from archon.errors import LMError
 from archon.graph.nodes.base import NodeContext
 from archon.graph.prompts.builder import Prompt
-from archon.graph.prompts.listing import shortened
+from archon.graph.prompts.listing import is_long, shortened
 from archon.lm.concurrency import run_all
 from archon.types import Candidate, Completion, Message
 
@@ -32,6 +32,10 @@ class Scored:
     """The model could not be brought to judge, so the score says little."""
 
 
+NOT_JUDGED = Scored(0.0, abstains=True)
+"""Of a candidate that a judge is not asked about (``Prompt.can_judge``)."""
+
+
 class Scorer(Protocol):
     """Scores candidates independently of each other."""
 
@@ -50,13 +54,14 @@ class ExpectedGrade:
         self._prompt, self._use_critiques = prompt, use_critiques
 
     async def __call__(self, context: NodeContext, candidates: Sequence[Candidate]) -> list[Scored]:
-        """Scores in [0, 1]; 0.5 where no grade has any probability."""
-        prompts = (
-            self._prompt.messages(context.question, [candidate], self._use_critiques)
-            for candidate in candidates
-        )
-        scored = await run_all(score_choices(context, messages, GRADES) for messages in prompts)
-        return [Scored(_expected_place(logprobs)) for logprobs in scored]
+        """Scores in [0, 1]; 0 of what cannot be judged, 0.5 where no grade is probable."""
+        return await run_all(self._score(context, candidate) for candidate in candidates)
+
+    async def _score(self, context: NodeContext, candidate: Candidate) -> Scored:
+        if not self._prompt.can_judge(context.question, candidate):
+            return NOT_JUDGED
+        messages = self._prompt.messages(context.question, [candidate], self._use_critiques)
+        return Scored(_expected_place(await score_choices(context, messages, GRADES)))
 
 
 class ProbabilityOfYes:
@@ -69,13 +74,15 @@ class ProbabilityOfYes:
         self._prompt = prompt
 
     async def __call__(self, context: NodeContext, candidates: Sequence[Candidate]) -> list[Scored]:
-        """Scores in [0, 1]."""
-        prompts = (self._prompt.messages(context.question, [c]) for c in candidates)
-        scored = await run_all(score_choices(context, messages, (YES, NO)) for messages in prompts)
-        return [
-            Scored(share(logprobs[YES], logprobs[NO]), _mass(logprobs) < MIN_MASS)
-            for logprobs in scored
-        ]
+        """Scores in [0, 1]; 0 of what cannot be judged."""
+        return await run_all(self._score(context, candidate) for candidate in candidates)
+
+    async def _score(self, context: NodeContext, candidate: Candidate) -> Scored:
+        if not self._prompt.can_judge(context.question, candidate):
+            return NOT_JUDGED
+        messages = self._prompt.messages(context.question, [candidate])
+        logprobs = await score_choices(context, messages, (YES, NO))
+        return Scored(share(logprobs[YES], logprobs[NO]), _mass(logprobs) < MIN_MASS)
 
 
 class OwnLikelihood:
@@ -92,7 +99,8 @@ class OwnLikelihood:
 class Likelihood:
     """The same under the node's model, to which the text is given as a reply to the question.
 
-    One call a candidate; of a long text only the beginning is scored (``shortened``).
+    One call a candidate. A text that is too long to be shown whole has 0: of a repetition, which
+    is likely from its second time on, no part tells how likely the whole is as an answer.
     """
 
     def __init__(self, prompt: Prompt) -> None:
@@ -101,13 +109,13 @@ class Likelihood:
     async def __call__(self, context: NodeContext, candidates: Sequence[Candidate]) -> list[Scored]:
         """Scores in [0, 1]; a text without tokens has 0."""
         messages = self._prompt.messages(context.question)
-        texts = [shortened(candidate.text, beginning=True) for candidate in candidates]
-        return await run_all(self._score(context, messages, text) for text in texts)
+        return await run_all(self._score(context, messages, c.text) for c in candidates)
 
     @staticmethod
     async def _score(context: NodeContext, messages: tuple[Message, ...], text: str) -> Scored:
-        if not text:
+        if not text or is_long(text):
             return Scored(0.0)
+        text = shortened(text)
         (completion,) = await context.ask(messages, choices=(text,))
         logprob = _logprobs(completion, (text,))[text]
         return Scored(math.exp(min(0.0, logprob / max(1, completion.usage.choice_tokens))))

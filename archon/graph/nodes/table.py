@@ -63,7 +63,7 @@ def make_asking_node(name: str, spec: AskingNode, prompt: Prompt) -> GraphNode:
         case UnitTestGeneratorNode():
             return UnitTestGenerator(name, prompt, spec.method, spec.max_tests)
         case UnitTestEvaluatorNode():
-            return ReasoningTestEvaluator(name, prompt)
+            return ReasoningTestEvaluator(name, prompt, spec.keep)
         case _:
             assert_never(spec)
 
@@ -83,7 +83,7 @@ def make_node(name: str, spec: AnyNode) -> GraphNode:
         case RankerNode(method="likelihood"):
             return PointwiseRanker(name, OwnLikelihood(), spec.keep)
         case UnitTestEvaluatorNode(method="program"):
-            return ProgramTestEvaluator(name, shared_sandbox())
+            return ProgramTestEvaluator(name, shared_sandbox(), spec.keep)
         case CriticNode(method="equations"):
             return EquationCritic(name)
         case VerifierNode(method="equations"):

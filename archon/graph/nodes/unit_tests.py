@@ -12,13 +12,14 @@ from statistics import fmean
 from archon.answers import read_answer
 from archon.graph.forms import results_form, unit_tests_form
 from archon.graph.nodes.base import NodeContext
+from archon.graph.nodes.choosing import keep_best, keep_first
 from archon.graph.nodes.verifier import SCORES
 from archon.graph.parsing import read_results
 from archon.graph.prompts.builder import Prompt
 from archon.graph.unit_tests import read_tests
 from archon.lm.concurrency import run_all
 from archon.sandbox import Checked, Sandbox
-from archon.types import Annotation, Candidate, UnitTest, UnitTestMethod, VerdictKind
+from archon.types import Candidate, UnitTest, UnitTestMethod, VerdictKind
 
 
 class UnitTestGenerator:
@@ -45,23 +46,28 @@ class ReasoningTestEvaluator:
     """Lets the model judge each candidate by all statements, and orders the candidates by that.
 
     A candidate's score is the share of the tests that it passes, of which one without a verdict
-    counts half. All stay, of equals the earlier first. Without tests, they pass as they are.
+    counts half; one that cannot be judged (``Prompt.can_judge``) passes none. Of equals the earlier
+    is first. Without tests, they keep their order.
     """
 
-    def __init__(self, node: str, prompt: Prompt) -> None:
-        self._node, self._prompt = node, prompt
+    def __init__(self, node: str, prompt: Prompt, keep: int | None = None) -> None:
+        self._node, self._prompt, self._keep = node, prompt, keep
 
     async def run(self, context: NodeContext, candidates: Sequence[Candidate]) -> list[Candidate]:
         """One call a candidate, all at once."""
         tests = _tests_of(context, "reason")
         if not tests:
-            return list(candidates)
+            return keep_first(candidates, self._keep, context)
         results = await run_all(self._judge(context, c, tests) for c in candidates)
-        return _ordered(self._node, candidates, tests, results)
+        scores = [_score(verdicts) for verdicts in results]
+        reasons = [_reason(tests, verdicts) for verdicts in results]
+        return keep_best(self._node, context, candidates, scores, self._keep, reasons)
 
     async def _judge(
         self, context: NodeContext, candidate: Candidate, tests: Sequence[UnitTest]
     ) -> list[VerdictKind]:
+        if not self._prompt.can_judge(context.question, candidate):
+            return ["fail"] * len(tests)
         messages = self._prompt.messages(context.question, [candidate], tests=tests)
         (completion,) = await context.ask(messages, form=results_form(len(tests)))
         return read_results(completion.text, len(tests))
@@ -71,12 +77,12 @@ class ProgramTestEvaluator:
     """Runs the assertions against each candidate's program, and orders the candidates by that.
 
     They run where the program cannot reach them (``Sandbox.check``). A candidate's score is the
-    share of the tests that it passes, 0 where it has no program. All stay, of equals the earlier
-    first. Without tests, they pass as they are.
+    share of the tests that it passes, 0 where it has no program; of equals the earlier is first.
+    Without tests, they keep their order.
     """
 
-    def __init__(self, node: str, sandbox: Sandbox) -> None:
-        self._node, self._sandbox = node, sandbox
+    def __init__(self, node: str, sandbox: Sandbox, keep: int | None = None) -> None:
+        self._node, self._sandbox, self._keep = node, sandbox, keep
 
     async def run(self, context: NodeContext, candidates: Sequence[Candidate]) -> list[Candidate]:
         """Asks no model; equal programs are tested once.
@@ -88,7 +94,7 @@ class ProgramTestEvaluator:
         """
         tests = _tests_of(context, "program")
         if not tests:
-            return list(candidates)
+            return keep_first(candidates, self._keep, context)
         texts = [test.text for test in tests]
         programs = [read_answer(candidate.text, "code") for candidate in candidates]
         distinct = list(dict.fromkeys(program for program in programs if program is not None))
@@ -96,7 +102,9 @@ class ProgramTestEvaluator:
         checked = dict(zip(distinct, await context.in_time(checks), strict=True))
         failed: list[VerdictKind] = ["fail"] * len(tests)
         results = [failed if p is None else _verdicts(checked[p]) for p in programs]
-        return _ordered(self._node, candidates, tests, results)
+        scores = [_score(verdicts) for verdicts in results]
+        reasons = [_reason(tests, verdicts) for verdicts in results]
+        return keep_best(self._node, context, candidates, scores, self._keep, reasons)
 
 
 def _tests_of(context: NodeContext, method: UnitTestMethod) -> list[UnitTest]:
@@ -107,23 +115,14 @@ def _verdicts(checked: Checked) -> list[VerdictKind]:
     return ["pass" if outcome.kind == "ok" else "fail" for outcome in checked.tests]
 
 
-def _ordered(
-    node: str,
-    candidates: Sequence[Candidate],
-    tests: Sequence[UnitTest],
-    results: Sequence[Sequence[VerdictKind]],
-) -> list[Candidate]:
-    """The candidates by their scores, best first, each with the tests that it did not pass."""
-    scored = [
-        candidate.annotated(_score(node, tests, verdicts))
-        for candidate, verdicts in zip(candidates, results, strict=True)
-    ]
-    return sorted(scored, key=lambda candidate: -(candidate.score or 0))
+def _score(verdicts: Sequence[VerdictKind]) -> float:
+    """The share that is passed."""
+    return fmean(SCORES[verdict] for verdict in verdicts)
 
 
-def _score(node: str, tests: Sequence[UnitTest], verdicts: Sequence[VerdictKind]) -> Annotation:
-    """The share that is passed; the reason lists the others, a line each."""
+def _reason(tests: Sequence[UnitTest], verdicts: Sequence[VerdictKind]) -> str:
+    """How many are passed, and the others, a line each."""
     judged = list(zip(tests, verdicts, strict=True))
     lines = [f"passes {verdicts.count('pass')} of {len(tests)} tests"]
     lines += [f"{verdict}: {test.text}" for test, verdict in judged if verdict != "pass"]
-    return Annotation(node, "score", fmean(SCORES[v] for v in verdicts), "\n".join(lines))
+    return "\n".join(lines)

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from archon.errors import GraphError
+from archon.graph.candidates import reply_text
 from archon.graph.exemplars import default_pool, load_pool
-from archon.graph.prompts.listing import list_candidates, list_critiques, list_tests
+from archon.graph.prompts.listing import list_critiques, list_texts
+from archon.graph.prompts.steps import has_steps, steps_of
 from archon.graph.prompts.templates import (
     PUTS_QUESTION,
     SCORES_REPLIES,
@@ -21,6 +23,7 @@ from archon.graph.prompts.templates import (
     kind_name,
 )
 from archon.graph.prompts.wording import Wording
+from archon.spec.architecture import Shows
 from archon.spec.common import PromptSpec
 from archon.spec.messages import shown, suggestion
 from archon.types import AnswerKind, Candidate, Example, Message, Question, UnitTest
@@ -40,6 +43,7 @@ class Prompt:
     spec : the wording; without ``template`` and ``text``, the default template of the kind.
     kind : whose templates ``template`` names.
     reads_candidates : whether the node has inputs.
+    shows : what the node's model sees of a candidate (``archon.spec.architecture.Shows``).
     base_dir : where the path of an exemplar pool starts.
 
     Raises
@@ -56,8 +60,10 @@ class Prompt:
         kind: PromptKind,
         *,
         reads_candidates: bool,
+        shows: Shows = "text",
         base_dir: Path | None = None,
     ) -> None:
+        self._shows = shows
         self._text, self._shots = spec.text, spec.shots or 0
         self._template = None if spec.text is not None else _template(spec.template, kind)
         self._system = () if spec.system is None else (Message("system", spec.system),)
@@ -65,7 +71,7 @@ class Prompt:
         self._example_wording = None if kind in PUTS_QUESTION else Wording("{question}")
         self._wordings: dict[AnswerKind, Wording] = {}
         self._openings: dict[AnswerKind, tuple[tuple[Example, ...], tuple[Message, ...]]] = {}
-        self.key = (self._template, spec.text, spec.system, self._shots, self._own_pool)
+        self.key = (self._template, spec.text, spec.system, self._shots, self._own_pool, shows)
         """Equal for prompts that say the same."""
         if self._template is not None and self._shots and self._template.asks_for_program:
             reason = f"the template {shown(spec.template or '')} takes no shots: worked examples"
@@ -101,6 +107,16 @@ class Prompt:
         """Whether the wording has a place for the candidates."""
         return "candidates" in self._wording(answer).fields
 
+    def can_judge(self, question: Question, candidate: Candidate) -> bool:
+        """Whether the model is shown something to judge the candidate by.
+
+        Where a number is asked for, the candidate has to state one; shown by its steps, it has to
+        have some, so that nothing is gained by showing none.
+        """
+        if question.answer != "number":
+            return True
+        return candidate.value is not None and (self._shows != "steps" or has_steps(candidate))
+
     def messages(
         self,
         question: Question,
@@ -117,13 +133,19 @@ class Prompt:
         wording = self._wording(question.answer)
         values = {"question": question.text, "max_tests": str(max_tests)}
         if "candidates" in wording.fields:
-            values["candidates"] = list_candidates(candidates)
+            texts = (self._shown(candidate, question.answer) for candidate in candidates)
+            values["candidates"] = list_texts(texts)
         if "critiques" in wording.fields:
             values["critiques"] = "" if use_critiques is False else list_critiques(candidates)
         if "tests" in wording.fields:
-            values["tests"] = list_tests(tests)
+            values["tests"] = list_texts(test.text for test in tests)
         asked = Message("user", wording.fill(values))
         return (*question.history, *self._opening(question), asked)
+
+    def _shown(self, candidate: Candidate, answer: AnswerKind) -> str:
+        if self._shows == "steps" and answer == "number":
+            return steps_of(candidate)
+        return reply_text(candidate, answer)
 
     def _wording(self, answer: AnswerKind) -> Wording:
         wording = self._wordings.get(answer)

@@ -9,9 +9,9 @@ none can push the others or the question out of a context. Its end stays: the an
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from archon.types import Candidate, UnitTest
+from archon.types import Candidate
 
 _BACKTICKS = re.compile("`{3,}")
 
@@ -22,11 +22,9 @@ OF_ALL = "of all candidates"
 """``reason`` of a critique that could not be divided among the candidates it speaks of."""
 
 
-def list_candidates(candidates: Sequence[Candidate]) -> str:
-    """Each candidate's text between fences that do not occur in it, under its number."""
-    return "\n\n".join(
-        f"[{number}]\n{_fenced(candidate.text)}" for number, candidate in enumerate(candidates, 1)
-    )
+def list_texts(texts: Iterable[str]) -> str:
+    """Each text between fences that do not occur in it, under its number."""
+    return "\n\n".join(f"[{number}]\n{_fenced(text)}" for number, text in enumerate(texts, 1))
 
 
 def list_critiques(candidates: Sequence[Candidate]) -> str:
@@ -44,21 +42,16 @@ def list_critiques(candidates: Sequence[Candidate]) -> str:
     return "\n\n".join(["Critiques of the candidates:", *own, *of_all])
 
 
-def list_tests(tests: Sequence[UnitTest]) -> str:
-    """Every test of the question under its number."""
-    return "\n\n".join(f"[{number}]\n{_fenced(test.text)}" for number, test in enumerate(tests, 1))
+def is_long(text: str) -> bool:
+    """Whether a text is shown without its middle."""
+    return len(text.encode("utf-8", "replace")) > MAX_BYTES
 
 
-def shortened(text: str, *, beginning: bool = False) -> str:
-    """A text as it is, or of one that is too long both ends with a mark between them.
-
-    ``beginning`` leaves it at the beginning alone, for a text that is not read but scored.
-    """
+def shortened(text: str) -> str:
+    """A text as it is, or of one that is too long both ends with a mark between them."""
     data = text.encode("utf-8", "replace")
-    if len(data) <= MAX_BYTES:
+    if not is_long(text):
         return data.decode()
-    if beginning:
-        return data[:MAX_BYTES].decode("utf-8", "ignore")
     half = MAX_BYTES // 2
     head, tail = (part.decode("utf-8", "ignore") for part in (data[:half], data[-half:]))
     return f"{head}\n[… {len(data) - 2 * half} bytes left out …]\n{tail}"
