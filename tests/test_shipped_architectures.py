@@ -17,15 +17,23 @@ NAMES = [
     "adaptive-self-consistency",
     "archon-figure",
     "best-of-n",
+    "best-of-n-likelihood",
+    "best-of-n-logit",
+    "chain-of-thought",
     "checked-vote",
+    "critic-fuse",
     "mixture-of-agents",
+    "pairwise-tournament",
     "program-aided",
     "program-and-prose",
     "program-vote",
     "rank-fuse",
     "self-consistency",
+    "self-mixture",
     "single",
     "unit-tests",
+    "verify-and-retry",
+    "weighted-vote",
 ]
 CARD = ScriptedCard.model_validate({"name": "scripted", "backend": "scripted"})
 

@@ -20,13 +20,17 @@ from archon.graph.architecture import Architecture
 from archon.graph.calls import calls_of
 from archon.graph.flow import Flow
 from archon.graph.lm import ArchitectureLM
+from archon.graph.prompts import steps
+from archon.graph.prompts.builder import ANSWER_BYTES
 from archon.graph.stopping import expected_draws
 from archon.lm.base import MESSAGE_TOKENS, most_prompt_tokens
 from archon.spec.architecture import (
+    AnyNode,
     CriticNode,
     FuserNode,
     GeneratorNode,
     ModelNode,
+    ProgramNode,
     RankerNode,
     UnitTestEvaluatorNode,
     UnitTestGeneratorNode,
@@ -266,16 +270,26 @@ class _Pass:
             characters = sum(len(message.content) for message in messages)
             tokens = characters / _CHARACTERS_A_TOKEN + _TEMPLATE_TOKENS_A_MESSAGE * len(messages)
         if num_shown and prompt.shows_candidates(self._expectation.question.answer):
-            share = num_shown / flow.total if flow.total else 0
-            largest = max((self._reply[maker] for maker in flow.counts), default=0.0)
-            shown = sum(count * self._reply[maker] for maker, count in flow.counts.items())
-            tokens += min(num_shown * largest, shown) if self._is_worst else shown * min(1, share)
+            tokens += self._shown_tokens(node, flow, num_shown)
             if getattr(node, "use_critiques", False) is not False:
                 labels = MESSAGE_TOKENS * num_shown if self._is_worst else 0
                 tokens += sum(self._reply[critic] + labels for critic in flow.critics)
         if isinstance(node, UnitTestEvaluatorNode):
             tokens += sum(map(self._tests_tokens, flow.testers))
         return messages, tokens
+
+    def _shown_tokens(self, node: AnyNode, flow: Flow, num_shown: int) -> float:
+        """Those of so many candidates in a prompt."""
+        replies = [(count, self._reply[maker]) for maker, count in flow.counts.items()]
+        written = sum(count * reply for count, reply in replies)
+        if not self._is_worst:
+            return written * min(1, num_shown / flow.total if flow.total else 0)
+        if getattr(node, "shows", "text") == "steps":
+            return num_shown * steps.MAX_BYTES
+        largest = max((reply for _, reply in replies), default=0.0)
+        nodes = self._architecture.spec.nodes.values()
+        results = num_shown * ANSWER_BYTES * any(isinstance(n, ProgramNode) for n in nodes)
+        return min(num_shown * largest, written) + results
 
     def _tests_tokens(self, tester: str) -> float:
         """Those of a list of all tests that a node writes."""

@@ -34,7 +34,7 @@ async def judged(lm: ScriptedLM) -> tuple[Candidate, ...]:
 
 
 def mumble(request: Any, draw: int) -> str:
-    return "Well. " * 100
+    return "Well, 2 + 3 = 5. " * 100
 
 
 @pytest.mark.parametrize("count", [2, 3, 9, 10, 64])
@@ -92,7 +92,7 @@ async def test_a_model_that_can_be_held_to_a_form_always_ranks_and_judges() -> N
         verdict = candidate.latest("verdict")
         assert verdict is not None
         assert verdict.value in ("pass", "fail")
-        assert verdict.reason.startswith("Well. ")
+        assert verdict.reason.startswith("Well, ")
     forms = [request.constraint for request in lm.requests]
     assert forms == [None, ranking_form(4), *[VERDICT_FORM] * 4]
 

@@ -21,7 +21,6 @@ from archon.graph.nodes.scorers import (
     Scorer,
     share,
 )
-from archon.graph.prompts.listing import MAX_BYTES
 from archon.types import Annotation, Candidate
 
 CANDIDATES = [make_candidate(i, str(i)) for i in range(4)]

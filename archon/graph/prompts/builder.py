@@ -28,6 +28,9 @@ from archon.spec.common import PromptSpec
 from archon.spec.messages import shown, suggestion
 from archon.types import AnswerKind, Candidate, Example, Message, Question, UnitTest
 
+ANSWER_BYTES = 120
+"""What a program's result may add to its text; a longer one is not shown."""
+
 FIELDS = ("question", "candidates", "critiques")
 
 
@@ -145,7 +148,9 @@ class Prompt:
     def _shown(self, candidate: Candidate, answer: AnswerKind) -> str:
         if self._shows == "steps" and answer == "number":
             return steps_of(candidate)
-        return reply_text(candidate, answer)
+        whole = reply_text(candidate, answer)
+        is_short = len(whole.encode()) <= len(candidate.text.encode()) + ANSWER_BYTES
+        return whole if is_short else candidate.text
 
     def _wording(self, answer: AnswerKind) -> Wording:
         wording = self._wordings.get(answer)

@@ -12,7 +12,9 @@ from archon.graph.candidates import has_run
 from archon.types import Candidate
 
 MAX_BYTES = 1000
-"""Of one candidate's calculations; of more, the last are shown, which lead to the answer."""
+"""Of what is shown of one candidate; of more calculations the last are, as they lead to its answer.
+A token has a byte at least."""
+_MAX_DIGITS = 100
 
 
 def has_steps(candidate: Candidate) -> bool:
@@ -30,20 +32,28 @@ def steps_of(candidate: Candidate) -> str:
     7 * 2 = 15 (wrong)
     The answer is 15.
     """
-    statements = () if has_run(candidate) else check_equations(candidate.text).statements
-    shown: list[str] = []
-    room = MAX_BYTES
+    answer = _answer_of(candidate)
+    if has_run(candidate):
+        return f"A program was run.\n{answer}"
+    statements = check_equations(candidate.text).statements
+    if not statements:
+        return f"No calculation is shown.\n{answer}"
+    lines: list[str] = []
+    room = MAX_BYTES - len(answer.encode())
     for line in map(_line, reversed(statements)):
         room -= len(line.encode()) + 1
         if room < 0:
             break
-        shown.append(line)
-    if not shown:
-        shown = ["A program was run." if has_run(candidate) else "No calculation is shown."]
-    value = (
-        "No answer is given." if candidate.value is None else f"The answer is {candidate.value}."
-    )
-    return "\n".join([*reversed(shown), value])
+        lines.append(line)
+    return "\n".join([*reversed(lines), answer])
+
+
+def _answer_of(candidate: Candidate) -> str:
+    value = candidate.value
+    if value is None:
+        return "No answer is given."
+    shown = value if len(value) <= _MAX_DIGITS else f"{value[:_MAX_DIGITS]}…"
+    return f"The answer is {shown}."
 
 
 def _line(statement: Statement) -> str:

@@ -1,0 +1,125 @@
+"""Judges of numbers that are shown calculations in the place of words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from attacks import ATTACKS
+from graph_doubles import FakeContext, make_architecture, make_candidate
+from hypothesis import given
+from hypothesis import strategies as st
+
+from archon.answers import read_answer
+from archon.graph.prompts.builder import Prompt
+from archon.graph.prompts.steps import MAX_BYTES, has_steps, steps_of
+from archon.lm.scripted import ScriptedLM, in_turn
+from archon.spec.common import PromptSpec
+from archon.types import Annotation, Candidate, CandidateId, Question
+
+HONEST = "17 + 25 = 42\n42 - 10 = 32\nThe answer is 32."
+JUDGES: dict[str, dict[str, Any]] = {
+    "listwise": {"type": "ranker", "method": "listwise"},
+    "pairwise": {"type": "ranker", "method": "pairwise"},
+    "logit": {"type": "ranker", "method": "logit"},
+    "yes or no": {"type": "verifier", "method": "logit"},
+    "reason": {"type": "verifier", "method": "reason"},
+}
+
+
+def candidate(text: str, draw: int = 0) -> Candidate:
+    return make_candidate(draw, read_answer(text, "number"), text=text)
+
+
+def prompt(shows: Any, kind: str = "verifier") -> Prompt:
+    return Prompt(PromptSpec(), kind, reads_candidates=True, shows=shows)
+
+
+def test_a_wrong_calculation_is_marked_and_nothing_else_of_the_text_is_shown() -> None:
+    text = "I am right, believe me: 17 + 25 = 43 apples. The answer is 43."
+    assert steps_of(candidate(text)) == "17 + 25 = 43 (wrong)\nThe answer is 43."
+
+
+def test_what_has_no_calculation_or_no_answer_says_so() -> None:
+    assert steps_of(candidate("Surely 9.")) == "No calculation is shown.\nThe answer is 9."
+    assert steps_of(candidate("Hm.")) == "No calculation is shown.\nNo answer is given."
+
+
+def test_of_a_program_that_was_run_the_result_is_shown() -> None:
+    mark = Annotation("ran", "mark", "program: ok")
+    ran = Candidate(CandidateId("code", 0), "def solution(): return 1 + 1", "2", (), (mark,))
+    assert steps_of(ran) == "A program was run.\nThe answer is 2."
+    assert has_steps(ran)
+
+
+@given(st.integers(0, 400), st.integers(1, 10**6), st.integers(0, 3000))
+def test_what_is_shown_is_bounded_and_ends_with_the_answer(
+    count: int, number: int, digits: int
+) -> None:
+    text = "\n".join(f"{number} + {i} = {number + i}" for i in range(count))
+    shown = steps_of(make_candidate(0, "1" + "0" * digits, text=text))
+    assert len(shown.encode()) <= MAX_BYTES
+    assert shown.splitlines()[-1].startswith("The answer is 1")
+    if count:
+        assert f"{number} + {count - 1} = {number + count - 1}\n" in shown
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_no_word_of_an_attack_is_shown(attack: str) -> None:
+    attacker = candidate(ATTACKS[attack]("9"))
+    (message,) = prompt("steps").messages(Question("?", answer="number"), [attacker])
+    shown = message.content.partition("[1]\n```\n")[2].partition("\n```")[0]
+    assert shown in (
+        "No calculation is shown.\nThe answer is 9.",
+        "No calculation is shown.\nNo answer is given.",
+    )
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+@pytest.mark.parametrize("judge", JUDGES)
+async def test_an_attack_without_calculations_never_wins_whatever_the_judge_likes(
+    judge: str, attack: str
+) -> None:
+    """The judge here says yes to everything, prefers the first, and ranks in the order given."""
+    text = ATTACKS[attack]("9")
+    nodes = {
+        "draft": {"type": "generator", "samples": 2, "sampling": {"max_tokens": 100_000}},
+        "best": {"inputs": ["draft"], "shows": "steps", **JUDGES[judge], "model": "judge"},
+    }
+    models = {
+        "solver": ScriptedLM(in_turn([text, HONEST])),
+        "judge": ScriptedLM(
+            lambda request, draw: "Verdict: correct", choice_logprob=lambda prompt, choice: -1.0
+        ),
+    }
+    nodes["draft"]["model"] = "solver"
+    answer = await make_architecture(nodes, "best", models).arun("What is 17 + 25 - 10?")
+    assert answer.candidates[0].text == HONEST
+
+
+async def test_of_other_kinds_of_answers_the_text_is_shown_and_judged() -> None:
+    question = Question("Who?", answer="text")
+    said = make_candidate(0, None, text="It was Ada.")
+    assert prompt("steps").can_judge(question, said)
+    (message,) = prompt("steps").messages(question, [said])
+    assert "It was Ada." in message.content
+
+
+def test_a_candidate_without_a_number_cannot_be_judged_where_one_is_asked_for() -> None:
+    question = Question("?", answer="number")
+    assert not prompt("text").can_judge(question, candidate("Hm."))
+    assert prompt("text").can_judge(question, candidate("Surely 9."))
+    assert not prompt("steps").can_judge(question, candidate("Surely 9."))
+    assert prompt("steps").can_judge(question, candidate(HONEST))
+
+
+async def test_a_judge_is_not_asked_about_what_it_cannot_judge() -> None:
+    from archon.graph.nodes.ranker import ListwiseRanker
+
+    context = FakeContext(["Ranking: [2] > [1]"])
+    texts = ["Hm.", HONEST, "Surely 9.", HONEST.replace("32", "33")]
+    candidates = [candidate(text, draw) for draw, text in enumerate(texts)]
+    ranker = ListwiseRanker("best", prompt("steps", "ranker"), None, None)
+    out = await ranker.run(context, candidates)
+    assert [c.id.draw for c in out] == [3, 1, 2, 0]
+    assert "[3]" not in context.asked[0][-1].content
