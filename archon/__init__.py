@@ -55,6 +55,7 @@ from archon.types import (
 
 if TYPE_CHECKING:
     from archon.api import evaluate, load
+    from archon.api_search import search
     from archon.evals.benchmarks.function import PythonBenchmark
     from archon.evals.records import Draw, Record
     from archon.evals.report import Report
@@ -62,6 +63,8 @@ if TYPE_CHECKING:
     from archon.graph.architecture import Answer, Architecture
     from archon.graph.trace import Trace
     from archon.spec.reader import Reference
+    from archon.study.session import SearchResult
+    from archon.study.space import Space
 
 __all__ = [
     "LM",
@@ -97,6 +100,8 @@ __all__ = [
     "Run",
     "SamplingParams",
     "ScoringError",
+    "SearchResult",
+    "Space",
     "SpecError",
     "StorageError",
     "TokenDelta",
@@ -108,6 +113,7 @@ __all__ = [
     "lm",
     "load",
     "read_run",
+    "search",
 ]
 
 _LAZY = {
@@ -118,10 +124,13 @@ _LAZY = {
     "Record": "archon.evals.records",
     "Report": "archon.evals.report",
     "Run": "archon.evals.run",
+    "SearchResult": "archon.study.session",
+    "Space": "archon.study.space",
     "Trace": "archon.graph.trace",
     "evaluate": "archon.api",
     "load": "archon.api",
     "read_run": "archon.evals.run",
+    "search": "archon.api_search",
 }
 
 

@@ -49,6 +49,7 @@ from archon.spec.reader import (
     load_benchmark,
     load_model_card,
 )
+from archon.study.space import Space, SpaceCheck, check
 from archon.types import Example
 
 ModelChoice = str | os.PathLike[str] | dict[str, Any] | LM | RewardModel
@@ -75,6 +76,17 @@ def load(ref: Reference, models: Mapping[str, ModelChoice] | None = None) -> Arc
     return Loader().architecture(ref, models)
 
 
+def check_space(space: Space, models: Mapping[str, ModelChoice] | None = None) -> SpaceCheck:
+    """Load every architecture of a space, or of a thousand random points where it has more.
+
+    Raises
+    ------
+    SpecError, GraphError : a point that no constraint forbids is no sound architecture.
+    """
+    loader = Loader()
+    return check(space, lambda spec: loader.of_space(space, spec, models))
+
+
 def lm(model: Reference | Architecture) -> LM:
     """A language model: the one of a card, given by name, path or dict, or an architecture.
 
@@ -96,6 +108,8 @@ class Benchmark:
     scorer: Scorer
     examples: tuple[Example, ...] | None
     """Its exemplar pool, if it has one of its own."""
+    base_dir: Path
+    """Where the paths in its card start."""
 
 
 def benchmark(
@@ -133,7 +147,8 @@ def benchmark(
     items = load_items(
         card, loaded.base_dir, split, limit, path, rows=rows, canonical_targets=own is None
     )
-    return Benchmark(Selection(card, cast(Split, split), limit, path), items, judge, examples)
+    selection = Selection(card, cast(Split, split), limit, path)
+    return Benchmark(selection, items, judge, examples, loaded.base_dir)
 
 
 def evaluation(
@@ -230,6 +245,15 @@ class Loader:
     ) -> Architecture:
         """See ``load``."""
         return self._architecture(ref, Path.cwd(), models or {}, ())
+
+    def of_space(
+        self,
+        space: Space,
+        spec: ArchitectureSpec,
+        models: Mapping[str, ModelChoice] | None = None,
+    ) -> Architecture:
+        """The architecture of a point of a space, whose file its relative paths start at."""
+        return self._architecture(spec.model_dump(mode="json"), space.base_dir, models or {}, ())
 
     def architectures(
         self, refs: Sequence[Reference], models: Mapping[str, ModelChoice]

@@ -13,10 +13,11 @@ from typing import Literal
 from archon.errors import SpecError
 from archon.spec.messages import shown, suggestion
 
-Kind = Literal["architecture", "model", "benchmark"]
+Kind = Literal["architecture", "space", "model", "benchmark"]
 
 _FOLDERS: dict[Kind, str] = {
     "architecture": "architectures",
+    "space": "architectures/spaces",
     "model": "models",
     "benchmark": "benchmarks",
 }

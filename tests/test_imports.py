@@ -44,6 +44,8 @@ PUBLIC = {
     "Run",
     "SamplingParams",
     "ScoringError",
+    "SearchResult",
+    "Space",
     "SpecError",
     "StorageError",
     "TokenDelta",
@@ -55,13 +57,15 @@ PUBLIC = {
     "lm",
     "load",
     "read_run",
+    "search",
 }
 
 WITHOUT_EXTRAS = """
 import sys
 
 HIDDEN = ("torch", "tokenizers", "huggingface_hub", "datasets", "reasoning_gym", "scipy",
-          "starlette", "uvicorn", "jinja2", "numpy", "llguidance", "pydantic_monty")
+          "starlette", "uvicorn", "jinja2", "numpy", "llguidance", "pydantic_monty",
+          "optuna", "sqlalchemy")
 
 class Hide:
     def find_spec(self, name, path=None, target=None):

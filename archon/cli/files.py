@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +12,11 @@ import click
 from archon.cli.console import console, emit
 from archon.cli.exits import WRONG_INPUT
 from archon.cli.options import command, models_by_role, models_option
-from archon.errors import ArchonError, SpecError
+from archon.errors import ArchonError, UsageError
 
 if TYPE_CHECKING:
     from archon.graph.architecture import Architecture
+    from archon.study.space import SpaceCheck
 
 
 @command
@@ -23,37 +25,53 @@ def validate(files: tuple[str, ...], as_json: bool) -> int:
     """Check files of any kind: their form, and the graph of an architecture."""
     rows = [_check(file) for file in files]
     if as_json:
-        emit({"valid": all(row["valid"] for row in rows), "files": rows})
+        told = [{key: row[key] for key in row if key != "told"} for row in rows]
+        emit({"valid": all(row["valid"] for row in rows), "files": told})
     for row in rows:
-        told = f"{row['file']}: {row['kind']}, sound" if row["valid"] else row["error"]
-        console().print(told, style=None if row["valid"] else "red", soft_wrap=True)
+        line = f"{row['file']}: {row['told']}" if row["valid"] else row["error"]
+        console().print(line, style=None if row["valid"] else "red", soft_wrap=True)
     return 0 if all(row["valid"] for row in rows) else WRONG_INPUT
 
 
 def _check(file: str) -> dict[str, Any]:
-    from archon.api import load
+    from archon.api import check_space, load
     from archon.spec.reader import kind_of, load_benchmark, load_model_card, read_json
+    from archon.study.space import Space
 
     row: dict[str, Any] = {"file": file, "kind": None, "valid": False, "error": None}
     try:
         row["kind"] = kind_of(read_json(Path(file), file))
+        row["told"] = f"{row['kind']}, sound"
         match row["kind"]:
             case "model":
                 load_model_card(Path(file))
             case "benchmark":
                 load_benchmark(Path(file))
-            case "architecture":
+            case "space":
+                row |= asdict(found := check_space(Space.load(Path(file))))
+                row["told"] = f"space, sound: {_told_check(found)}"
+            case _:
                 load(Path(file))
-            case kind:
-                raise SpecError(f"is a {kind}, which cannot be checked yet", file=file)
         row["valid"] = True
     except ArchonError as error:
         row["error"] = str(error)
     return row
 
 
+def _told_check(found: SpaceCheck) -> str:
+    """How many points there are, and what became of those that were looked at."""
+    points = (
+        "more points than can be counted"
+        if found.num_points is None
+        else (f"{found.num_points:,} points")
+    )
+    if found.num_checked == found.num_points:
+        return f"{points}, all of them checked"
+    return f"{points}, {found.num_valid:,} of them checked, drawn at random"
+
+
 @command
-@click.argument("kind", type=click.Choice(["architecture", "model", "benchmark"]))
+@click.argument("kind", type=click.Choice(["architecture", "space", "model", "benchmark"]))
 def schema(kind: str, as_json: bool) -> None:
     """Print the JSON Schema of a kind of file, for editors to complete it."""
     from archon.spec.reader import schema as schema_of
@@ -80,8 +98,17 @@ def show(
     completion_tokens: float | None,
     as_json: bool,
 ) -> None:
-    """Draw an architecture, given by name or path, as a Mermaid flowchart."""
+    """Draw an architecture, given by name or path, as a Mermaid flowchart; or list the holes of a
+    search space, and one of its architectures."""
     from archon.api import load
+    from archon.cli.spaces import show_space
+    from archon.spec.reader import names_space
+
+    if names_space(arch):
+        if models or with_cost:
+            raise UsageError("--model and --cost are for an architecture, not for a space of them")
+        show_space(arch, as_json=as_json)
+        return
     from archon.graph.mermaid import mermaid
 
     architecture = load(arch, models_by_role(models))

@@ -101,10 +101,11 @@ def equal_cost(
     if not found:
         return []
     best = max(found, key=lambda vote: vote.num_drafts)
-    return [_against(best, name, own) for name, _, own in runs if votes[name] is None and own]
+    return [against(best, name, own) for name, _, own in runs if votes[name] is None and own]
 
 
-def _against(vote: PlainVote, name: str, records: Sequence[Record]) -> dict[str, Any]:
+def against(vote: PlainVote, name: str, records: Sequence[Record]) -> dict[str, Any]:
+    """A run against the vote over as many drafts as it costs; the fields of ``equal_cost``."""
     answers = [record for record in records if record.error is None]
     cost_tokens = fmean(record.cost_tokens for record in answers) if answers else 0.0
     drafts = vote.affordable(cost_tokens)

@@ -102,6 +102,7 @@ async def evaluate(
     *,
     pool: DrawPool | None = None,
     max_concurrent_questions: int = DEFAULT_CONCURRENT_QUESTIONS,
+    num_items: int | None = None,
     on_progress: OnProgress | None = None,
 ) -> Report:
     """Ask what the folder does not hold yet, and report how many answers were right.
@@ -112,6 +113,7 @@ async def evaluate(
     Parameters
     ----------
     pool : where draws that were made before are found; None makes them all.
+    num_items : ask the first so many items only; another call goes on from there.
     on_progress : told after each finished run, in the event loop's thread.
 
     Raises
@@ -128,7 +130,9 @@ async def evaluate(
             folder.write_run({**evaluation.description, "id": uuid.uuid4().hex})
         run = read_run(folder.path)
         try:
-            await _Sitting(evaluation, run, pool, on_progress).sit(max_concurrent_questions)
+            await _Sitting(evaluation, run, pool, num_items, on_progress).sit(
+                max_concurrent_questions
+            )
         except BaseException:
             with contextlib.suppress(StorageError):  # the journal has it all
                 folder.write_report(run.report().to_json())
@@ -146,6 +150,7 @@ class _Sitting:
         evaluation: Evaluation,
         run: Run,
         pool: DrawPool | None,
+        num_items: int | None,
         on_progress: OnProgress | None,
     ) -> None:
         self._evaluation, self._run, self._pool = evaluation, run, pool
@@ -157,7 +162,7 @@ class _Sitting:
             self._tally.add(entry.record)
             self._number = max(self._number, entry.sitting + 1)
             done.add((entry.record.item, entry.record.epoch))
-        epochs, items = range(evaluation.epochs), evaluation.items
+        epochs, items = range(evaluation.epochs), evaluation.items[:num_items]
         self._num_runs, self._num_kept = len(items) * len(epochs), len(done)
         self._todo = [(i, epoch) for epoch in epochs for i in items if (i.id, epoch) not in done]
 

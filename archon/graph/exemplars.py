@@ -21,7 +21,8 @@ from archon.spec.messages import shown, suggestion
 from archon.spec.reader import parse, read_json
 from archon.types import Example
 
-_DEFAULT = "arithmetic"
+DEFAULT_POOL = "arithmetic"
+"""The pool of a benchmark that names none."""
 _SHIPPED = Path(__file__).parent / "prompts" / "examples"
 
 Text = Annotated[str, Field(min_length=1)]
@@ -71,7 +72,7 @@ def load_pool(ref: str, base_dir: Path | None = None) -> tuple[Example, ...]:
 
 def default_pool() -> tuple[Example, ...]:
     """The pool used where neither the node nor the benchmark names one; always the same object."""
-    return _shipped(_DEFAULT)
+    return _shipped(DEFAULT_POOL)
 
 
 def pool_names() -> list[str]:

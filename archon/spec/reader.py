@@ -18,6 +18,7 @@ from archon.errors import SpecError, UsageError
 from archon.spec.architecture import ArchitectureSpec
 from archon.spec.messages import json_path, shown, suggestion
 from archon.spec.model import LocalCard, ModelCard, OpenAICard, ScriptedCard
+from archon.spec.space import SpaceSpec, is_hole, parse_space
 from archon.spec.strict_json import JsonPath, decode_json, read_json, walk
 from archon.spec.validation import parse, validate
 
@@ -32,6 +33,8 @@ __all__ = [
     "load_architecture",
     "load_benchmark",
     "load_model_card",
+    "load_space",
+    "names_space",
     "parse",
     "read_json",
     "schema",
@@ -41,6 +44,7 @@ T = TypeVar("T")
 Reference = str | os.PathLike[str] | dict[str, Any]
 AnyCard = LocalCard | OpenAICard | ScriptedCard
 
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _CARD: TypeAdapter[AnyCard] = TypeAdapter(ModelCard)
 _KIND_OF_KEY: dict[str, catalog.Kind] = {
     "nodes": "architecture",
@@ -49,10 +53,10 @@ _KIND_OF_KEY: dict[str, catalog.Kind] = {
 }
 _NOUNS: dict[catalog.Kind, str] = {
     "architecture": "an architecture",
+    "space": "a search space",
     "model": "a model card",
     "benchmark": "a benchmark card",
 }
-_HOLES = ("$choice", "$int", "$float")
 
 
 @dataclass(frozen=True)
@@ -79,10 +83,18 @@ def load_architecture(ref: Reference, base_dir: Path | None = None) -> Loaded[Ar
     source = _read("architecture", ref, base_dir)
     hole = _first_hole(source.spec, source.file)
     if hole is not None:
-        reason = "is a hole of a search space; an architecture has none"
+        reason = (
+            "is a hole of a search space, which `archon search` takes; an architecture has none"
+        )
         raise SpecError(reason, file=source.file, path=json_path(hole))
     spec = parse(ArchitectureSpec, source.spec, source.file)
     return Loaded(spec, source.file, source.base_dir)
+
+
+def load_space(ref: Reference, base_dir: Path | None = None) -> Loaded[SpaceSpec]:
+    """The search space that ``ref`` names; otherwise as ``load_architecture``."""
+    source = _read("space", ref, base_dir)
+    return Loaded(parse_space(source.spec, source.file), source.file, source.base_dir)
 
 
 def load_model_card(ref: Reference, base_dir: Path | None = None) -> Loaded[AnyCard]:
@@ -109,8 +121,26 @@ def kind_of(data: Any) -> str:
     return "space" if kind == "architecture" and _first_hole(data) is not None else kind
 
 
+def names_space(ref: Reference) -> bool:
+    """Whether ``ref`` names a search space: its data has holes, or the catalogue knows it as one.
+
+    Raises
+    ------
+    SpecError : it names a file that is missing or no strict JSON.
+    """
+    if isinstance(ref, dict):
+        return kind_of(ref) == "space"
+    spaces = catalog.names("space")
+    if ref in spaces:
+        return True
+    if ref in catalog.names("architecture"):
+        return False
+    path = catalog.find("architecture", ref)
+    return kind_of(read_json(path, os.fspath(ref))) == "space"
+
+
 def schema(kind: str) -> dict[str, Any]:
-    """The JSON Schema of a kind of file: ``architecture``, ``model`` or ``benchmark``.
+    """The JSON Schema of a kind of file: ``architecture``, ``space``, ``model``, ``benchmark``.
 
     Raises
     ------
@@ -126,10 +156,14 @@ def schema(kind: str) -> dict[str, Any]:
             from archon.spec.benchmark import BenchmarkCard
 
             adapter = TypeAdapter(BenchmarkCard)
+        case "space":
+            from archon.spec.space_schema import space_schema
+
+            return {"$schema": _DIALECT, **space_schema()}
         case _:
-            hint = suggestion(kind, _KIND_OF_KEY.values())
+            hint = suggestion(kind, _NOUNS)
             raise UsageError(f"no schema for {shown(kind)}{hint}")
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **adapter.json_schema()}
+    return {"$schema": _DIALECT, **adapter.json_schema()}
 
 
 def _read(kind: catalog.Kind, ref: Reference, base_dir: Path | None) -> Loaded[Any]:
@@ -148,6 +182,8 @@ def _read(kind: catalog.Kind, ref: Reference, base_dir: Path | None) -> Loaded[A
 
 def _check_kind(expected: catalog.Kind, data: Any, file: str | None) -> None:
     kind = _recognised(data)
+    if kind == "architecture" and expected == "space":
+        return  # whoever reads it looks for holes
     if kind is not None and kind != expected:
         raise SpecError(f"is {_NOUNS[kind]}, where {_NOUNS[expected]} is wanted", file=file)
 
@@ -167,10 +203,6 @@ def _check_version(data: Any, file: str | None) -> None:
 
 def _first_hole(data: Any, file: str | None = None) -> JsonPath | None:
     return next(
-        (
-            path
-            for path, value in walk(data, file)
-            if isinstance(value, dict) and any(hole in value for hole in _HOLES)
-        ),
+        (path for path, value in walk(data, file) if is_hole(value)),
         None,
     )

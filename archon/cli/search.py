@@ -1,0 +1,270 @@
+"""``archon search``: the best architecture of a space on a benchmark, and the evidence for it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from archon.cli.console import console, emit, p_text, points, with_interval
+from archon.cli.exits import FAILED
+from archon.cli.options import command, models_by_role, models_option, seed_option
+from archon.errors import UsageError, require
+
+if TYPE_CHECKING:
+    from rich.status import Status
+
+    from archon.evals.runner import OnProgress, Progress
+    from archon.study.study import Plan, StudyEvent
+
+
+@command
+@click.argument("space")
+@click.argument("bench")
+@models_option
+@click.option("--trials", type=int, default=60, show_default=True, help="Architectures to try.")
+@click.option(
+    "--objective",
+    default="accuracy",
+    show_default=True,
+    metavar="NAME,NAME",
+    help="accuracy, tokens, seconds, or several; the first decides among the finalists.",
+)
+@click.option(
+    "--sampler",
+    default="tpe",
+    show_default=True,
+    help="tpe, gp, nsga2, random or exhaustive.",
+)
+@seed_option
+@click.option(
+    "--limit", type=int, default=100, show_default=True, help="Items that trials are asked."
+)
+@click.option(
+    "--final-limit",
+    type=int,
+    default=200,
+    show_default=True,
+    help="Items of select and of test that the best are asked.",
+)
+@click.option(
+    "--finalists",
+    type=click.IntRange(min=0),
+    default=5,
+    show_default=True,
+    help="Trials that go on to select; 0 leaves select and test out.",
+)
+@click.option("--max-tokens", type=float, help="What an answer may cost, on average.")
+@click.option("--max-calls", type=float, help="Calls that an answer may make, as expected.")
+@click.option("--max-seconds", type=float, help="What an answer may take, on average.")
+@click.option("--no-stopping", is_flag=True, help="Ask every trial all items, hopeless or not.")
+@click.option(
+    "--warm-start",
+    metavar="ARCH",
+    multiple=True,
+    help="An architecture of the space to try first; may be given several times.",
+)
+@click.option("--data", metavar="PATH", help="A JSONL file in the place of the card's own source.")
+@click.option("--scorer", metavar="NAME", help="Another scorer than the benchmark's, by name.")
+@click.option(
+    "--storage",
+    metavar="URL",
+    help="A database; by default a SQLite file in the study's folder, runs/STUDY. Several workers "
+    "need one such as postgresql+psycopg://USER@HOST/NAME.",
+)
+@click.option("--study", metavar="NAME", help="Its name; by default a new one.")
+@click.option("--resume", is_flag=True, help="Go on with the study in --study, if there is one.")
+@click.option("--no-cache", is_flag=True, help="Make every draw anew; neither find nor keep any.")
+@click.option("--output", metavar="FILE", help="The winner; by default best.json in the folder.")
+def search(space: str, bench: str, as_json: bool, **given: Any) -> int:
+    """Search the space SPACE for the architecture that is best on the benchmark BENCH.
+
+    Trials are asked items of the search split, the best of them others (select), and the winner
+    others again (test), beside plain voting at the same cost. The winner is an ordinary file.
+    """
+    from dataclasses import replace
+
+    from archon.api_search import pool_for, prepare
+    from archon.cli.weights import open_all
+    from archon.study.objectives import Limits, parse_objectives
+    from archon.study.samplers import make_sampler
+    from archon.study.space import Space
+    from archon.study.study import Plan
+
+    if given["resume"] and not given["study"]:
+        raise UsageError("--resume needs --study, which names the study")
+    optuna = require("optuna", "search")
+    if not logging.getLogger().isEnabledFor(logging.INFO):
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+    plan = Plan(
+        parse_objectives(given["objective"]),
+        Limits(given["max_tokens"], given["max_calls"], given["max_seconds"]),
+        given["sampler"],
+        given["seed"],
+        given["trials"],
+        not given["no_stopping"],
+    )
+    make_sampler(plan.sampler, plan.seed)  # a wrong name is told before anything is prepared
+    with console().status("checking the space"):
+        prepared = prepare(
+            Space.load(space),
+            bench,
+            plan=plan,
+            limit=given["limit"],
+            final_limit=given["final_limit"],
+            models=models_by_role(given["models"]),
+            data=given["data"],
+            scorer=given["scorer"],
+            study=given["study"],
+            storage=given["storage"],
+        )
+        known = [prepared.known(ref) for ref in given["warm_start"]]
+    output = Path(given["output"]) if given["output"] else None
+    if output is not None and output.is_dir():
+        raise UsageError(f"{output} is a folder; --output takes the winner's file")
+    session = prepared.session
+    with (
+        console().status("searching") as status,
+        pool_for(plan, cache=not given["no_cache"]) as pool,
+    ):
+        shown = _Shown(plan, status)
+
+        def open_models() -> None:
+            status.stop()  # pulling and loading have displays of their own
+            open_all(prepared.loader.lms)
+            status.start()
+
+        session = replace(
+            session,
+            resume=given["resume"],
+            warm_start=known,
+            num_finalists=given["finalists"],
+            output=output,
+            pool=pool,
+            before_trials=open_models,
+            on_event=shown.event,
+            on_progress=shown.progress,
+            on_run=shown.run,
+        )
+
+        async def run() -> dict[str, Any]:
+            try:
+                return (await session.run()).to_json()
+            finally:
+                for lm in prepared.loader.lms:
+                    await lm.aclose()
+
+        try:
+            result = asyncio.run(run())
+        except KeyboardInterrupt:
+            console().print(
+                f"what is finished is kept; go on with: --study {session.name} --resume",
+                soft_wrap=True,
+            )
+            raise
+    if as_json:
+        emit(result)
+    _tell(result, plan)
+    return 0 if result["best"] is not None else FAILED
+
+
+class _Shown:
+    """What people see while a search runs: a line for each trial, and what is under way."""
+
+    def __init__(self, plan: Plan, status: Status) -> None:
+        self._plan, self._status, self._title = plan, status, "searching"
+        self._num_told = 0
+
+    def event(self, event: StudyEvent) -> None:
+        from archon.study.study import TrialStarted
+
+        if isinstance(event, TrialStarted):
+            self._title = f"trial {event.number}"
+            self._status.update(self._title)
+            return
+        record = event.record
+        if record.outcome == "rejected":
+            return
+        self._num_told += 1
+        line = f"trial {record.number}: {record.outcome}"
+        if record.results:
+            values = record.values
+            line += (
+                f", {100 * values['accuracy']:.1f} % of {len(record.results)} items, "
+                f"{values['tokens']:.0f} tokens an answer"
+            )
+        if record.outcome != "whole" and record.reason:
+            line += f" ({record.reason})"
+        style = "dim" if record.outcome in ("stopped", "repeated") else None
+        console().print(line, style="red" if record.outcome == "failed" else style, soft_wrap=True)
+
+    def progress(self, progress: Progress) -> None:
+        self._status.update(f"{self._title}: {progress.num_done} of {progress.num_runs} items")
+
+    def run(self, title: str, num_items: int) -> OnProgress:
+        console().print(f"{title}, {num_items} items", style="dim", soft_wrap=True)
+        self._title = title
+        return self.progress
+
+
+def _tell(result: dict[str, Any], plan: Plan) -> None:
+    def say(text: str, style: str | None = None) -> None:
+        console().print(text, style=style, soft_wrap=True)
+
+    counts = [f"{result[f'num_{what}']} {what}" for what in ("stopped", "rejected", "failed")]
+    say(f"study {result['study']}: {result['num_trials']} trials, {', '.join(counts)}", "bold")
+    tokens = result["trials_tokens"]
+    say(
+        f"the trials decoded {tokens['generated']:,} tokens; without the pool they would have "
+        f"decoded {tokens['without_pool']:,}, and run whole {tokens['without_pool_and_stopping']:,}"
+    )
+    if result["best"] is not None:
+        _tell_front(result["front"])
+        _tell_winner(result, say)
+    for warning in result["warnings"]:
+        say(warning, "yellow")
+    if result["output"]:
+        say(f"architecture: {result['output']}")
+
+
+def _tell_winner(result: dict[str, Any], say: Any) -> None:
+    best = result["best"]
+    choices = ", ".join(f"{name} = {value}" for name, value in best["choices"].items())
+    say(f"\nthe winner is trial {best['trial']}: {choices}", "bold")
+    found = result["search"]
+    say(f"search {100 * found['accuracy']:.1f} % of {found['num_items']} items (chosen by these)")
+    for split in ("select", "test"):
+        report = result[split]
+        if report is not None:
+            told = with_interval(report["accuracy"], report["accuracy_interval"])
+            say(f"{split} {told}, {report['num_items']} items")
+    row = result["equal_cost"]
+    if row is not None and row["difference"] is not None:
+        say(
+            f"test, against a vote over {row['drafts']} drafts at equal cost "
+            f"({row['cost_tokens']:.0f} and {row['vote_cost_tokens']:.0f} tokens an answer): "
+            f"{points(row['difference'], row['interval'])} points, p {p_text(row['p_value'])}"
+        )
+
+
+def _tell_front(rows: Sequence[dict[str, Any]]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False)
+    for name in ("trial", "accuracy", "tokens", "seconds"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("choices", overflow="fold")
+    for row in rows:
+        table.add_row(
+            str(row["trial"]),
+            f"{100 * row['accuracy']:.1f} %",
+            f"{row['cost_tokens']:.0f}",
+            f"{row['seconds']:.1f}",
+            Text(", ".join(str(value) for value in row["choices"].values())),
+        )
+    console().print(table)

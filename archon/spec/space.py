@@ -1,0 +1,331 @@
+"""The file that declares a search space: an architecture with holes.
+
+::
+
+    {"$choice": [1, 4, 8]}                  one of a list
+    {"$choice": {"cheap": 1, "dear": 8}}    one of a list whose members have labels
+    {"$int": [1, 16], "$log": true}         a whole number, both ends included
+    {"$float": [0.2, 1.2]}                  a number
+
+A hole may stand wherever a value may. An alternative may hold any JSON, further holes included,
+which exist only where it is chosen. Holes with the same ``$name`` are one choice: numbers of one
+range, or the alternatives of one label in each place; a hole without goes by its path.
+
+``$forbid``, beside ``nodes``, lists what is no point of the space: objects of hole → value, each
+forbidding the points that match all it says. A value is one label or number, a list of them, or
+``{"not": …}``, ``{"above": …}``, ``{"below": …}`` with a number, or for the last two the name of
+another hole. An alternative is called by its label, or where it has none by itself: ``null``,
+``8``; labels that are numbers are compared as such by ``above`` and ``below``. A hole that does not
+exist at a point matches nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from archon.errors import SpecError
+from archon.spec.common import MAX_COUNT
+from archon.spec.messages import json_path, shown, suggestion
+from archon.spec.strict_json import JsonPath, walk
+
+HOLES = ("$choice", "$int", "$float")
+FORBID = "$forbid"
+_KEYS = {"$choice": {"$name"}, "$int": {"$name", "$log"}, "$float": {"$name", "$log"}}
+_TESTS = ("not", "above", "below")
+
+Value = str | int | float
+"""What is chosen for a hole: the label of an alternative, or a number."""
+Scalar = str | int | float | bool | None
+
+
+def is_hole(value: object) -> bool:
+    """Whether a value in a file is a hole."""
+    return isinstance(value, dict) and any(key in value for key in HOLES)
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """One member of a ``$choice``."""
+
+    label: str
+    has_own_label: bool
+    """Whether the file gives it one."""
+    data: Any
+    path: JsonPath
+    """Where it stands in the file."""
+    holes: tuple[Hole, ...]
+    """Those that exist where it is chosen, without those inside of these."""
+
+    @property
+    def told(self) -> Scalar:
+        """What a constraint calls it: its label, or where the file gives none, a scalar itself."""
+        has_label = self.has_own_label or isinstance(self.data, dict | list)
+        return self.label if has_label else self.data
+
+
+@dataclass(frozen=True)
+class Hole:
+    """One place of the file where something is chosen."""
+
+    name: str
+    path: JsonPath
+    kind: Literal["choice", "int", "float"]
+    alternatives: Mapping[str, Alternative]
+    """Label → alternative; empty for a number."""
+    low: float = 0
+    high: float = 0
+    is_log: bool = False
+
+    @property
+    def values(self) -> Sequence[Value] | None:
+        """All that can be chosen; None for a ``$float``, which has too many."""
+        match self.kind:
+            case "choice":
+                return tuple(self.alternatives)
+            case "int":
+                return range(int(self.low), int(self.high) + 1)
+            case _:
+                return (self.low,) if self.low == self.high else None
+
+    def told(self, value: Value) -> Scalar:
+        """What a constraint compares."""
+        return self.alternatives[str(value)].told if self.kind == "choice" else value
+
+    @property
+    def _form(self) -> object:
+        return (self.kind, tuple(self.alternatives), self.low, self.high, self.is_log)
+
+    def is_same_choice(self, other: Hole) -> bool:
+        """Whether both can be one choice."""
+        return self._form == other._form
+
+
+@dataclass(frozen=True)
+class Clause:
+    """One hole's part of what is forbidden."""
+
+    hole: str
+    test: Literal["in", "not", "above", "below"]
+    operand: tuple[Scalar, ...]
+
+    def matches(self, told: Mapping[str, Scalar]) -> bool:
+        """Whether a point (hole → what a constraint calls its value) does what is forbidden."""
+        if self.hole not in told:
+            return False
+        value = told[self.hole]
+        if self.test in ("in", "not"):
+            return any(_same(value, one) for one in self.operand) == (self.test == "in")
+        (bound,) = self.operand
+        if isinstance(bound, str):
+            bound = told.get(bound)
+        number, limit = _number(value), _number(bound)
+        if number is None or limit is None:
+            return False
+        return number > limit if self.test == "above" else number < limit
+
+
+@dataclass(frozen=True)
+class SpaceSpec:
+    """A search space as its file declares it."""
+
+    name: str
+    description: str
+    source: dict[str, Any]
+    """The whole file."""
+    data: dict[str, Any]
+    """The file, with its holes and without its constraints."""
+    holes: tuple[Hole, ...]
+    """Those that exist at every point, in the order of the file."""
+    forbidden: tuple[tuple[Clause, ...], ...]
+
+    def all_holes(self) -> Iterator[Hole]:
+        """Every hole in every place, the outer before the inner."""
+        yield from _with_inner(self.holes)
+
+
+def parse_space(data: Any, file: str | None = None) -> SpaceSpec:
+    """The space that plain data declares.
+
+    Raises
+    ------
+    SpecError : a hole or a constraint is wrong; names file and JSON path.
+    """
+    if not isinstance(data, dict):
+        raise SpecError(f"must be an object, not {shown(data)}", file=file, path="$")
+    for _ in walk(data, file):
+        pass  # bounds how deep the data is, so that what follows may recurse
+    template = {key: value for key, value in data.items() if key != FORBID}
+    for key in ("version", "name", "description"):
+        if is_hole(template.get(key)):
+            raise SpecError("cannot be a hole", file=file, path=f"$.{key}")
+    reader = _Reader(file)
+    holes = reader.holes(template, ())
+    if not holes:
+        raise SpecError("has no hole, so there is nothing to search", file=file)
+    reader.check_names(holes)
+    forbidden = reader.forbidden(data.get(FORBID, []), holes)
+    name, description = template.get("name"), template.get("description", "")
+    if not isinstance(name, str) or not name:
+        raise SpecError("must be a text", file=file, path="$.name")
+    return SpaceSpec(name, str(description), data, template, holes, forbidden)
+
+
+@dataclass(frozen=True)
+class _Reader:
+    file: str | None
+
+    def wrong(self, reason: str, path: JsonPath) -> SpecError:
+        return SpecError(reason, file=self.file, path=json_path(path))
+
+    def holes(self, value: Any, path: JsonPath) -> tuple[Hole, ...]:
+        """The outermost holes within a value."""
+        if is_hole(value):
+            return (self.hole(value, path),)
+        if isinstance(value, dict):
+            return tuple(h for key, child in value.items() for h in self.holes(child, (*path, key)))
+        if isinstance(value, list):
+            return tuple(h for i, child in enumerate(value) for h in self.holes(child, (*path, i)))
+        return ()
+
+    def hole(self, value: dict[str, Any], path: JsonPath) -> Hole:
+        key = next(key for key in HOLES if key in value)
+        for other in value:
+            if other != key and other not in _KEYS[key]:
+                reason = f"{shown(other)} does not go with {key!r}"
+                raise self.wrong(reason + suggestion(other, sorted(_KEYS[key])), (*path, other))
+        name = value.get("$name", json_path(_readable(path))[2:])
+        if not isinstance(name, str) or not name:
+            raise self.wrong(f"must be a text, not {shown(name)}", (*path, "$name"))
+        inside = (*path, key)
+        if key == "$choice":
+            return Hole(name, path, "choice", self._alternatives(value[key], inside))
+        kind: Literal["int", "float"] = "int" if key == "$int" else "float"
+        low, high = self._range(value[key], inside, kind)
+        is_log = value.get("$log", False)
+        if not isinstance(is_log, bool):
+            raise self.wrong(f"must be true or false, not {shown(is_log)}", (*path, "$log"))
+        if is_log and low <= 0:
+            raise self.wrong("a logarithmic range begins above 0", inside)
+        return Hole(name, path, kind, {}, low, high, is_log)
+
+    def _alternatives(self, listed: Any, path: JsonPath) -> dict[str, Alternative]:
+        if not isinstance(listed, list | dict) or not listed:
+            reason = "must be a list, or an object of label and alternative, that is not empty"
+            raise self.wrong(f"{reason}; not {shown(listed)}", path)
+        found: dict[str, Alternative] = {}
+        labelled = isinstance(listed, dict)
+        members = listed.items() if isinstance(listed, dict) else enumerate(listed)
+        for key, data in members:
+            label, place = str(key) if labelled else _label(data, key), (*path, key)
+            if label in found:
+                raise self.wrong(f"{label} is listed twice", place)
+            found[label] = Alternative(label, labelled, data, place, self.holes(data, place))
+        return found
+
+    def _range(self, given: Any, path: JsonPath, kind: str) -> tuple[float, float]:
+        numbers = int if kind == "int" else int | float
+        right = isinstance(given, list) and len(given) == 2
+        if not right or not all(isinstance(n, numbers) and type(n) is not bool for n in given):
+            what = "whole numbers" if kind == "int" else "numbers"
+            raise self.wrong(f"must be two {what}, the lowest and the highest", path)
+        low, high = given
+        if low > high or not math.isfinite(high - low):
+            raise self.wrong("the lowest comes before the highest", path)
+        if kind == "int" and high - low > MAX_COUNT:
+            raise self.wrong(f"has more than {MAX_COUNT} numbers", path)
+        return low, high
+
+    def check_names(self, holes: tuple[Hole, ...]) -> None:
+        first: dict[str, Hole] = {}
+        for hole in _with_inner(holes):
+            known = first.setdefault(hole.name, hole)
+            if not hole.is_same_choice(known):
+                there = json_path(known.path)
+                reason = f"has the name {shown(hole.name)} of {there}, but other alternatives"
+                raise self.wrong(reason, hole.path)
+
+    def forbidden(self, listed: Any, holes: tuple[Hole, ...]) -> tuple[tuple[Clause, ...], ...]:
+        if not isinstance(listed, list):
+            raise self.wrong(f"must be a list, not {shown(listed)}", (FORBID,))
+        known = {hole.name: hole for hole in _with_inner(holes)}
+        found = []
+        for number, conjunction in enumerate(listed):
+            path: JsonPath = (FORBID, number)
+            if not isinstance(conjunction, dict) or not conjunction:
+                raise self.wrong("must be an object of hole and value, not empty", path)
+            clauses = (self._clause(n, v, known, (*path, n)) for n, v in conjunction.items())
+            found.append(tuple(clauses))
+        return tuple(found)
+
+    def _clause(self, name: str, value: Any, known: Mapping[str, Hole], path: JsonPath) -> Clause:
+        if name not in known:
+            raise self.wrong(f"no hole {shown(name)}{suggestion(name, known)}", path)
+        test: Any = "in"
+        if isinstance(value, dict):
+            if len(value) != 1 or next(iter(value)) not in _TESTS:
+                raise self.wrong("must have one of the keys 'not', 'above', 'below'", path)
+            ((test, value),) = value.items()
+        operand = value if isinstance(value, list) else [value]
+        if test in ("above", "below"):
+            ok = len(operand) == 1 and (_is_number(operand[0]) or _names(operand[0], known))
+            if not ok:
+                raise self.wrong("must be a number or the name of a hole", (*path, test))
+        else:
+            self._check_told(known[name], operand, path)
+        return Clause(name, test, tuple(operand))
+
+    def _check_told(self, hole: Hole, operand: Sequence[Any], path: JsonPath) -> None:
+        """A value that no alternative has forbids nothing, and is a slip of the pen."""
+        if hole.kind != "choice":
+            if not all(_is_number(one) for one in operand):
+                raise self.wrong("must be a number", path)
+            return
+        told = [alternative.told for alternative in hole.alternatives.values()]
+        for one in operand:
+            if not any(_same(one, other) for other in told):
+                hint = suggestion(one, [str(json.dumps(other)) for other in told])
+                raise self.wrong(f"no alternative {shown(one)}{hint}", path)
+
+
+def _with_inner(holes: Sequence[Hole]) -> Iterator[Hole]:
+    for hole in holes:
+        yield hole
+        for alternative in hole.alternatives.values():
+            yield from _with_inner(alternative.holes)
+
+
+def _readable(path: JsonPath) -> JsonPath:
+    """The path without the keys that say that there are alternatives."""
+    return tuple(step for step in path if step != "$choice")
+
+
+def _label(data: Any, index: int) -> str:
+    if isinstance(data, dict) and not is_hole(data) and isinstance(data.get("type"), str):
+        return f"{index}:{data['type']}"
+    return f"{index}" if isinstance(data, dict | list) else json.dumps(data, ensure_ascii=False)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _number(value: object) -> float | None:
+    """A number, or the number that a label reads as."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return None
+    return float(value) if isinstance(value, int | float) and _is_number(value) else None
+
+
+def _names(value: object, known: Mapping[str, object]) -> bool:
+    return isinstance(value, str) and value in known
+
+
+def _same(one: Scalar, other: Scalar) -> bool:
+    return one == other and isinstance(one, bool) == isinstance(other, bool)

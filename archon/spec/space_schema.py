@@ -1,0 +1,97 @@
+"""The JSON Schema of a search space: an architecture's, with a hole allowed in every place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from archon.spec.architecture import ArchitectureSpec
+from archon.spec.space import FORBID
+
+_HOLE_REF = {"$ref": "#/$defs/Hole"}
+_NAME = {
+    "$name": {"type": "string", "description": "Holes of one name are one choice.", "minLength": 1}
+}
+_LOG = {"$log": {"type": "boolean", "description": "Even on a logarithmic scale."}}
+
+
+def space_schema() -> dict[str, Any]:
+    """The schema; what it takes may still be no space, as alternatives are not looked into."""
+    schema = TypeAdapter(ArchitectureSpec).json_schema()
+    places = _with_holes(schema["properties"])
+    places |= {key: schema["properties"][key] for key in ("version", "name", "description")}
+    definitions = {name: _with_holes_inside(d) for name, d in schema["$defs"].items()}
+    return {
+        **schema,
+        "title": "Space",
+        "description": "A search space: an architecture with holes.",
+        "properties": {**places, FORBID: _FORBID},
+        "$defs": {**definitions, "Hole": _HOLE},
+    }
+
+
+def _with_holes_inside(schema: Any) -> Any:
+    """A schema in whose inner places holes may stand."""
+    if isinstance(schema, list):
+        return [_with_holes_inside(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    inside = {}
+    for key, part in schema.items():
+        match key:
+            case "properties":
+                inside[key] = _with_holes(part)
+            case "items" | "additionalProperties" if isinstance(part, dict):
+                inside[key] = _or_hole(part)
+            case "enum" | "required" | "default" | "const" | "discriminator":
+                inside[key] = part
+            case _:
+                inside[key] = _with_holes_inside(part)
+    return inside
+
+
+def _with_holes(properties: dict[str, Any]) -> dict[str, Any]:
+    return {name: _or_hole(schema) for name, schema in properties.items()}
+
+
+def _or_hole(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"anyOf": [_with_holes_inside(schema), _HOLE_REF]}
+
+
+def _hole(kind: str, what: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": {kind: what, **_NAME, **more},
+        "required": [kind],
+        "additionalProperties": False,
+    }
+
+
+def _range(kind: str) -> dict[str, Any]:
+    return {"type": "array", "items": {"type": kind}, "minItems": 2, "maxItems": 2}
+
+
+_HOLE = {
+    "description": "What a search chooses.",
+    "anyOf": [
+        _hole(
+            "$choice",
+            {
+                "anyOf": [
+                    {"type": "array", "minItems": 1},
+                    {"type": "object", "minProperties": 1},
+                ],
+                "description": "Alternatives, or label and alternative.",
+            },
+            {},
+        ),
+        _hole("$int", _range("integer"), _LOG),
+        _hole("$float", _range("number"), _LOG),
+    ],
+}
+_FORBID = {
+    "type": "array",
+    "description": "What is no point of the space: objects of hole and value.",
+    "items": {"type": "object", "minProperties": 1},
+}

@@ -1,0 +1,71 @@
+"""The point of a space at which a known architecture stands, for a warm start."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import networkx as nx
+
+from archon.errors import GraphError, SpecError, UsageError
+from archon.graph.prompts.templates import default_template, prompt_kind
+from archon.spec.architecture import AnyNode, ArchitectureSpec, ModelNode
+from archon.study.space import MAX_COUNTED, Point, Space
+
+
+def point_of(space: Space, architecture: ArchitectureSpec) -> Point:
+    """The point of a space that comes to an architecture, whatever its nodes are called.
+
+    Raises
+    ------
+    UsageError : there is none, or the space has too many points to go through them.
+    """
+    if space.count() is None:
+        raise UsageError(
+            f"a known architecture is found by going through the points of a space, of which "
+            f"{space.name} has more than {MAX_COUNTED:,}"
+        )
+    wanted = _form(architecture)
+    for point in space.points():
+        try:
+            spec = space.build(point)
+        except (SpecError, GraphError):
+            continue
+        if len(spec.nodes) == len(architecture.nodes) and _form(spec) == wanted:
+            return point
+    raise UsageError(f"{architecture.name} is no point of the space {space.name}")
+
+
+def _form(spec: ArchitectureSpec) -> str:
+    """Equal for architectures that differ in names and in what is spelt out of the defaults."""
+    edges: nx.DiGraph[str] = nx.DiGraph()
+    edges.add_nodes_from(spec.nodes)
+    edges.add_edges_from((i, name) for name, node in spec.nodes.items() for i in node.inputs)
+    forms: dict[str, int] = {}
+    known: dict[str, int] = {}
+    for name in nx.topological_sort(edges):
+        form = json.dumps(_node_form(spec, spec.nodes[name], forms), sort_keys=True)
+        forms[name] = known.setdefault(form, len(known))
+    # Numbers were given in an order that another graph of the same form may not have.
+    texts = {number: form for form, number in known.items()}
+    return _spelt(forms[spec.output], texts)
+
+
+def _spelt(number: int, texts: dict[int, str]) -> str:
+    data = json.loads(texts[number])
+    data["inputs"] = [_spelt(source, texts) for source in data["inputs"]]
+    return json.dumps(data, sort_keys=True)
+
+
+def _node_form(spec: ArchitectureSpec, node: AnyNode, forms: dict[str, int]) -> dict[str, Any]:
+    data: dict[str, Any] = node.model_dump(mode="json", exclude_none=True)
+    data["inputs"] = [forms[source] for source in node.inputs]
+    if isinstance(node, ModelNode) and node.model is not None:
+        model = spec.models[node.model]
+        data["model"] = model if isinstance(model, str) else model.model_dump(mode="json")
+        prompt = data.pop("prompt", {})
+        default = default_template(prompt_kind(node.type, getattr(node, "method", "")))
+        if prompt.get("template") == default:
+            del prompt["template"]
+        data["prompt"] = {key: value for key, value in prompt.items() if value != 0}
+    return data

@@ -1,0 +1,344 @@
+"""A search space at work: its points, and the architecture of each."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import networkx as nx
+
+from archon.errors import GraphError, SpecError
+from archon.graph.build import build as build_graph
+from archon.graph.bypass import bypass
+from archon.spec.architecture import ArchitectureSpec, JoinNode
+from archon.spec.messages import json_path
+from archon.spec.reader import Loaded, Reference, load_space
+from archon.spec.space import FORBID, Hole, SpaceSpec, Value, is_hole
+from archon.spec.strict_json import JsonPath
+from archon.spec.validation import parse
+
+if TYPE_CHECKING:
+    from optuna.trial import Trial
+
+MAX_CHECKED = 1000
+"""A space of more points is checked at so many random ones."""
+MAX_COUNTED = 1_000_000
+
+Point = Mapping[str, Value]
+"""Hole → what is chosen for it, for every hole that exists there."""
+
+
+class RejectedError(SpecError):
+    """A point is none of the space, by a constraint or because a node that is left out is needed.
+
+    ``number`` is that of the constraint.
+    """
+
+    number: int | None = None
+
+
+@dataclass(frozen=True)
+class Space:
+    """Architectures that differ in what their holes are filled with.
+
+    ::
+
+        space = Space.load("small")
+        def objective(trial):
+            architecture = archon.load(space.build(space.suggest(trial)).model_dump())
+            return archon.evaluate(architecture, "arithmetic", limit=50).accuracy
+    """
+
+    spec: SpaceSpec
+    file: str | None = None
+    base_dir: Path = field(default_factory=Path.cwd)
+
+    @classmethod
+    def load(cls, ref: Reference) -> Space:
+        """The space that ``ref`` names: a name in the catalogue, a path, or the data as a dict.
+
+        Raises
+        ------
+        SpecError : there is no such file, or it declares no space.
+        """
+        loaded: Loaded[SpaceSpec] = load_space(ref)
+        return cls(loaded.spec, loaded.file, loaded.base_dir)
+
+    @property
+    def name(self) -> str:
+        """The name that its file gives it."""
+        return self.spec.name
+
+    @cached_property
+    def _by_path(self) -> dict[JsonPath, Hole]:
+        return {hole.path: hole for hole in self.spec.all_holes()}
+
+    @cached_property
+    def _by_name(self) -> dict[str, Hole]:
+        """The first place of each name."""
+        return {hole.name: hole for hole in reversed(list(self.spec.all_holes()))}
+
+    # -------------------------------------------------------------------------------- points
+
+    def choose(self, chooser: Callable[[Hole], Value]) -> dict[str, Value]:
+        """The point where each hole that exists is filled with what ``chooser`` says.
+
+        It is asked once for each name, outer holes before those inside of what was chosen.
+        """
+        point: dict[str, Value] = {}
+        waiting = list(reversed(self.spec.holes))
+        while waiting:
+            hole = waiting.pop()
+            if hole.name not in point:
+                point[hole.name] = chooser(hole)
+            if hole.kind == "choice":
+                chosen = hole.alternatives[str(point[hole.name])]
+                waiting.extend(reversed(chosen.holes))
+        return point
+
+    def suggest(self, trial: Trial) -> dict[str, Value]:
+        """The point that an Optuna trial suggests; for studies of one's own, too."""
+
+        def ask(hole: Hole) -> Value:
+            match hole.kind:
+                case "choice":
+                    return trial.suggest_categorical(hole.name, list(hole.alternatives))
+                case "int":
+                    return trial.suggest_int(
+                        hole.name, int(hole.low), int(hole.high), log=hole.is_log
+                    )
+                case _:
+                    return trial.suggest_float(hole.name, hole.low, hole.high, log=hole.is_log)
+
+        return self.choose(ask)
+
+    def random_point(self, rng: random.Random) -> dict[str, Value]:
+        """A point, every hole filled evenly; a constraint may forbid it."""
+
+        def draw(hole: Hole) -> Value:
+            values = hole.values
+            return rng.uniform(hole.low, hole.high) if values is None else rng.choice(values)
+
+        return self.choose(draw)
+
+    @property
+    def is_enumerable(self) -> bool:
+        """Whether all points can be listed: no hole is a ``$float``."""
+        return all(hole.values is not None for hole in self.spec.all_holes())
+
+    def points(self) -> Iterator[dict[str, Value]]:
+        """Every point that no constraint forbids, in the order of the file.
+
+        Raises
+        ------
+        SpecError : a ``$float`` has too many.
+        """
+        for hole in self.spec.all_holes():
+            if hole.values is None:
+                reason = "has too many values to go through all of them"
+                raise SpecError(reason, file=self.file, path=json_path(hole.path))
+        stack: list[tuple[dict[str, Value], tuple[Hole, ...]]] = [({}, self.spec.holes)]
+        while stack:
+            point, waiting = stack.pop()
+            if not waiting:
+                if self.forbidding(point) is None:
+                    yield point
+                continue
+            hole, rest = waiting[0], waiting[1:]
+            values = [point[hole.name]] if hole.name in point else hole.values or ()
+            for value in reversed(values):
+                inner = hole.alternatives[str(value)].holes if hole.kind == "choice" else ()
+                stack.append(({**point, hole.name: value}, (*inner, *rest)))
+
+    def count(self) -> int | None:
+        """Points that no constraint forbids; None where they are more than a million."""
+        if not self.is_enumerable:
+            return None
+        number = 0
+        for number, _ in enumerate(self.points(), start=1):
+            if number > MAX_COUNTED:
+                return None
+        return number
+
+    def forbidding(self, point: Point) -> int | None:
+        """The number of the first constraint that forbids a point; None if none does."""
+        if not self.spec.forbidden:
+            return None
+        told = {name: self._by_name[name].told(value) for name, value in point.items()}
+        for number, clauses in enumerate(self.spec.forbidden):
+            if all(clause.matches(told) for clause in clauses):
+                return number
+        return None
+
+    # ------------------------------------------------------------------------- architectures
+
+    def build(self, point: Point) -> ArchitectureSpec:
+        """The architecture of a point, an ordinary one.
+
+        A node chosen as null is bypassed (``archon.graph.bypass``), its inputs being those of the
+        first node among its alternatives, or none where these are a hole. A node that nothing on
+        the way to the output reads is left out, and so is a ``join`` of one input.
+
+        Raises
+        ------
+        RejectedError : a constraint forbids the point, or a node that it leaves out is needed.
+        SpecError, GraphError : the point is no architecture; names the place in it.
+        """
+        number = self.forbidding(point)
+        if number is not None:
+            path = json_path([FORBID, number])
+            error = RejectedError("forbids this point", file=self.file, path=path)
+            error.number = number
+            raise error
+        data = _filled(self.spec.data, (), self._by_path, point)
+        absent = self._put_placeholders(data, point)
+        spec = parse(ArchitectureSpec, data, self.file)
+        try:
+            for node in absent:
+                spec = bypass(spec, node)
+            spec = _without_idle_joins(_without_unread(spec))
+            if absent:  # the whole file is checked by whoever loads it
+                build_graph(spec, {})
+        except GraphError as error:
+            if not absent:
+                raise
+            reason = f"without {', '.join(map(repr, absent))}: {error.reason}"
+            raise RejectedError(reason, file=self.file, path=error.path) from None
+        return spec
+
+    def _put_placeholders(self, data: dict[str, Any], point: Point) -> list[str]:
+        """A join where a node is null, for ``bypass`` to take away; their names."""
+        template, path = self._chosen(self.spec.data.get("nodes"), ("nodes",), point)
+        absent = []
+        if not isinstance(template, dict) or not isinstance(data.get("nodes"), dict):
+            return []
+        for node, value in template.items():
+            if data["nodes"].get(node) is None and is_hole(value):
+                first = _first_node(value)
+                if first is None:
+                    reason = "null needs a node beside it, whose inputs it takes"
+                    raise SpecError(reason, file=self.file, path=json_path((*path, node)))
+                data["nodes"][node] = {"type": "join", "inputs": _inputs_of(first)}
+                absent.append(node)
+        return absent
+
+    def _chosen(self, value: Any, path: JsonPath, point: Point) -> tuple[Any, JsonPath]:
+        """The value itself, or what stands in the place of a hole."""
+        while (hole := self._by_path.get(path)) is not None and hole.kind == "choice":
+            alternative = hole.alternatives[str(point[hole.name])]
+            value, path = alternative.data, alternative.path
+        return value, path
+
+
+def _filled(value: Any, path: JsonPath, holes: Mapping[JsonPath, Hole], point: Point) -> Any:
+    hole = holes.get(path)
+    if hole is not None:
+        chosen = point[hole.name]
+        if hole.kind != "choice":
+            return chosen
+        alternative = hole.alternatives[str(chosen)]
+        return _filled(alternative.data, alternative.path, holes, point)
+    if isinstance(value, dict):
+        return {key: _filled(child, (*path, key), holes, point) for key, child in value.items()}
+    if isinstance(value, list):
+        return [_filled(child, (*path, i), holes, point) for i, child in enumerate(value)]
+    return value
+
+
+def _first_node(value: Any) -> dict[str, Any] | None:
+    """The first node among the alternatives of a hole, and of holes that are alternatives."""
+    if not isinstance(value, dict):
+        return None
+    if not is_hole(value):
+        return value
+    listed = value.get("$choice", ())
+    found = map(_first_node, listed.values() if isinstance(listed, dict) else listed)
+    return next((node for node in found if node is not None), None)
+
+
+def _inputs_of(node: Mapping[str, Any]) -> list[Any]:
+    """None where they are not known without a choice."""
+    inputs = node.get("inputs", [])
+    known = isinstance(inputs, list) and not any(is_hole(name) for name in inputs)
+    return list(inputs) if known else []
+
+
+def _without_unread(spec: ArchitectureSpec) -> ArchitectureSpec:
+    edges: nx.DiGraph[str] = nx.DiGraph()
+    edges.add_node(spec.output)
+    edges.add_edges_from((i, node_id) for node_id, node in spec.nodes.items() for i in node.inputs)
+    read = nx.ancestors(edges, spec.output) | {spec.output}
+    nodes = {node_id: node for node_id, node in spec.nodes.items() if node_id in read}
+    return spec.model_copy(update={"nodes": nodes}) if nodes else spec
+
+
+def _without_idle_joins(spec: ArchitectureSpec) -> ArchitectureSpec:
+    for node_id, node in spec.nodes.items():
+        if isinstance(node, JoinNode) and len(node.inputs) == 1 and node.when is None:
+            spec = bypass(spec, node_id)
+    return spec
+
+
+@dataclass(frozen=True)
+class SpaceCheck:
+    """What a look at the points of a space found."""
+
+    num_points: int | None
+    """Points that no constraint forbids; None where they cannot be counted."""
+    num_checked: int
+    num_valid: int
+    """Of those that were checked."""
+    rejected: Mapping[str, int]
+    """Why points were rejected → how many, of those that were checked."""
+
+
+def check(space: Space, load: Callable[[ArchitectureSpec], object], seed: int = 0) -> SpaceCheck:
+    """Build every point of a space, or a thousand random ones where it has more.
+
+    Parameters
+    ----------
+    load : makes an architecture of a point's file, and raises where it is not sound.
+
+    Raises
+    ------
+    SpecError, GraphError : a point that no constraint forbids is no sound architecture, no point
+        is left, or a node is read at none.
+    """
+    num_points = space.count()
+    rejected: dict[str, int] = {}
+    num_checked, read = 0, set[str]()
+    for point in _to_check(space, num_points, seed):
+        num_checked += 1
+        try:
+            spec = space.build(point)
+            load(spec)
+            read |= set(spec.nodes)
+        except RejectedError as error:
+            why = error.reason if error.number is None else f"$forbid[{error.number}]"
+            rejected[why] = rejected.get(why, 0) + 1
+        except (SpecError, GraphError) as error:
+            told = ", ".join(f"{name} = {value}" for name, value in point.items())
+            reason = f"{error.reason}\n  at the point {told}"
+            raise SpecError(reason, file=error.file or space.file, path=error.path) from None
+    num_valid = num_checked - sum(rejected.values())
+    if not num_valid:
+        raise SpecError("no point of the space is an architecture", file=space.file)
+    nodes = space.spec.data.get("nodes")
+    unread = [node for node in nodes if node not in read] if not is_hole(nodes) and nodes else []
+    if unread and num_checked == num_points:
+        reason = f"no point of the space has the node {unread[0]!r} on the way to its output"
+        raise SpecError(reason, file=space.file, path=json_path(["nodes", unread[0]]))
+    return SpaceCheck(num_points, num_checked, num_valid, rejected)
+
+
+def _to_check(space: Space, num_points: int | None, seed: int) -> Iterator[dict[str, Value]]:
+    if num_points is not None and num_points <= MAX_CHECKED:
+        yield from space.points()
+        return
+    rng = random.Random(seed)
+    for _ in range(MAX_CHECKED):
+        yield space.random_point(rng)

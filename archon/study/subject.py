@@ -1,0 +1,130 @@
+"""What trials are of: a point becomes a candidate, and a candidate is measured on first items."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from archon.errors import GraphError
+from archon.evals.benchmarks import Item
+from archon.evals.folder import RunFolder
+from archon.evals.run import read_run
+from archon.evals.runner import Evaluation, OnProgress, evaluate
+from archon.graph.architecture import Architecture
+from archon.graph.estimate import Expectation, estimate
+from archon.lm.pool import DrawPool
+from archon.spec.architecture import ArchitectureSpec
+from archon.study.objectives import ItemResult
+from archon.study.space import Point, RejectedError, Space
+from archon.types import Question
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What is tried at a point."""
+
+    digest: str
+    """Equal for points that come to the same architecture."""
+    estimate: Mapping[str, float]
+    """``tokens`` and ``calls`` of an answer, as is to be expected before any is asked for."""
+    architecture: Architecture | None = None
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a candidate did on the first items."""
+
+    results: Sequence[ItemResult]
+    """In the order of the items."""
+    generated_tokens: int = 0
+    completion_tokens: int = 0
+    cost_tokens: int = 0
+    run: str | None = None
+    error: str | None = None
+    """Of the first item that failed."""
+
+
+class Subject(Protocol):
+    """What a study tries: ``Architectures``, or a double of them."""
+
+    @property
+    def num_items(self) -> int: ...
+
+    def candidate(self, point: Point) -> Candidate:
+        """Raises ``RejectedError`` for what is no point of the space."""
+        ...
+
+    async def measure(self, candidate: Candidate, trial: int, num_items: int) -> Measured:
+        """What it did on the first so many items; those that were asked before are not again."""
+        ...
+
+
+@dataclass
+class Architectures:
+    """The points of a space as architectures, asked the items of a benchmark."""
+
+    space: Space
+    load: Callable[[ArchitectureSpec], Architecture]
+    evaluation: Callable[[Architecture], Evaluation]
+    items: Sequence[Item]
+    folder: Path
+    """Holds the folder of each trial's run."""
+    pool: DrawPool | None
+    on_progress: OnProgress | None = None
+    _expectation: Expectation = field(init=False)
+
+    def __post_init__(self) -> None:
+        usual = sorted(self.items, key=lambda item: len(item.question))[len(self.items) // 2]
+        self._expectation = Expectation(Question(usual.question))
+
+    @property
+    def num_items(self) -> int:
+        return len(self.items)
+
+    def candidate(self, point: Point) -> Candidate:
+        spec = self.space.build(point)
+        try:
+            architecture = self.load(spec)
+            self.evaluation(architecture)  # its exemplars, for instance, may be too few
+        except GraphError as error:  # what only shows with the models that are put in
+            raise RejectedError(error.reason, file=error.file, path=error.path) from None
+        expected = estimate(architecture, self._expectation).expected
+        amounts = {"tokens": expected.tokens, "calls": expected.calls}
+        return Candidate(digest_of(spec), amounts, architecture)
+
+    async def measure(self, candidate: Candidate, trial: int, num_items: int) -> Measured:
+        assert candidate.architecture is not None
+        folder = RunFolder.resume(self.folder / f"{trial:04d}")
+        await evaluate(
+            self.evaluation(candidate.architecture),
+            folder,
+            pool=self.pool,
+            num_items=num_items,
+            on_progress=self.on_progress,
+        )
+        return measured(folder.path, self.items[:num_items])
+
+
+def measured(path: Path, items: Sequence[Item]) -> Measured:
+    """What the run in a folder came to on some of its items, all of which it has asked."""
+    records = {record.item: record for record in read_run(path).records()}
+    asked = [records[item.id] for item in items]
+    return Measured(
+        [ItemResult(r.score, r.cost_tokens, r.seconds, failed=r.error is not None) for r in asked],
+        sum(record.usage.generated_tokens for record in records.values()),
+        sum(record.usage.completion_tokens for record in records.values()),
+        sum(record.cost_tokens for record in records.values()),
+        str(path),
+        next((record.error for record in asked if record.error is not None), None),
+    )
+
+
+def digest_of(spec: ArchitectureSpec) -> str:
+    """Equal for architectures that differ in name and description only."""
+    data: dict[str, Any] = spec.model_dump(mode="json", exclude={"name", "description"})
+    data["nodes"] = list(data["nodes"].items())  # equal nodes draw in the order of declaration
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,36 @@
+"""One worker of a study of the landscape: ``python study_worker.py URL NAME TRIALS SECONDS``."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+import optuna
+from study_doubles import Landscape, landscape, plan
+
+from archon.study import storage
+from archon.study.samplers import make_sampler
+from archon.study.study import Search, pruner
+
+
+def work(url: str, name: str, trials: int, seconds: float) -> None:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    made = plan(trials=trials, stops_early=True)
+    space = landscape()
+    with storage.opened_study(
+        url,
+        name,
+        {"space": space.name},
+        made.directions,
+        make_sampler(made.sampler, made.seed),
+        pruner(made),
+        resume=True,
+    ) as study:
+        worker = storage.Worker(study, storage.is_for_one(url))
+        subject = Landscape(num_items=20, seconds=seconds)
+        asyncio.run(Search(made, space, subject, study, worker).run())
+
+
+if __name__ == "__main__":
+    storage.BEAT_SECONDS, storage.STALE_SECONDS = 0.2, 2.0
+    work(sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4]))

@@ -1,0 +1,112 @@
+"""A real PostgreSQL, started here, with four workers of which two are killed."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+optuna = pytest.importorskip("optuna")
+pytest.importorskip("psycopg")
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+WORKER = Path(__file__).with_name("study_worker.py")
+TRIALS = 24
+
+
+def binaries() -> Path | None:
+    """Where the server is; Debian keeps it apart for each version."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    path = shutil.which("initdb") or (str(found[-1]) if found else None)
+    return None if path is None else Path(path).resolve().parent
+
+
+def as_server(command: list[str | Path]) -> None:
+    """Run a command as a user that the server takes, which root is not."""
+    account: dict[str, Any] = {}
+    if os.geteuid() == 0:
+        account = {"user": "postgres", "group": "postgres", "extra_groups": []}
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd="/", **account)
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    found = binaries()
+    if found is None:
+        pytest.skip("PostgreSQL is not installed")
+    folder = Path(tempfile.mkdtemp(prefix="archon-pg-"))
+    if os.geteuid() == 0:
+        account = pwd.getpwnam("postgres")
+        os.chown(folder, account.pw_uid, account.pw_gid)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    data = folder / "data"
+    as_server([found / "initdb", "-D", data, "-U", "archon", "-A", "trust", "-N"])
+    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
+    log = folder / "log"
+    as_server([found / "pg_ctl", "-D", data, "-l", log, "-w", "-o", options, "start"])
+    try:
+        yield f"postgresql+psycopg://archon@127.0.0.1:{port}/postgres"
+    finally:
+        as_server([found / "pg_ctl", "-D", data, "-m", "immediate", "stop"])
+        shutil.rmtree(folder)
+
+
+def start(url: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, str(WORKER), url, "study", str(TRIALS), "0.3"])
+
+
+def trials(url: str) -> list[Any]:
+    storage = optuna.storages.RDBStorage(url)
+    try:
+        return list(optuna.load_study(study_name="study", storage=storage).get_trials())
+    except KeyError:  # not made yet
+        return []
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()
+
+
+def test_every_trial_is_told_once_whoever_is_killed(url: str) -> None:
+    workers = [start(url) for _ in range(4)]
+    try:
+        deadline = time.monotonic() + 120
+        while sum(trial.state.is_finished() for trial in trials(url)) < 4:
+            assert time.monotonic() < deadline, "the workers told nothing"
+            time.sleep(0.2)
+        for worker in workers[:2]:
+            worker.send_signal(signal.SIGKILL)
+        assert [worker.wait(timeout=150) for worker in workers[2:]] == [0, 0]
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.wait()
+    found = trials(url)
+    states = Counter(trial.state.name for trial in found)
+    assert states["RUNNING"] == states["WAITING"] == 0
+    asked = [
+        trial
+        for trial in found
+        if trial.user_attrs.get("told", {}).get("outcome") in ("whole", "stopped")
+    ]
+    assert len(asked) >= TRIALS
+    assert all(trial.state.name == "COMPLETE" for trial in asked)
+    # What the killed had begun was failed, and tried again once by one of the others.
+    retried = [t.user_attrs["retry_of"] for t in found if "retry_of" in t.user_attrs]
+    lost = [trial.number for trial in found if trial.state.name == "FAIL"]
+    assert sorted(retried) == sorted(lost)
+    assert len(lost) <= 2
+    assert len({t.user_attrs["beat"]["worker"] for t in asked}) >= 2

@@ -1,0 +1,260 @@
+"""The whole search on the scripted model: as a function, and as a command."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import archon
+from archon.cli import main
+from archon.errors import UsageError
+from archon.evals.run import read_run
+from archon.spec.reader import load_architecture
+
+optuna = pytest.importorskip("optuna")
+
+ITEMS = [
+    {"id": f"item-{a}-{b}", "question": f"What is {a} + {b}?", "answer": str(a + b)}
+    for a in range(10)
+    for b in range(12)
+]
+SPACE: dict[str, Any] = {
+    "version": 1,
+    "name": "tiny",
+    "models": {"solver": "scripted"},
+    "nodes": {
+        "draft": {
+            "type": "generator",
+            "model": "solver",
+            "samples": {"$choice": [1, 3, 9], "$name": "samples"},
+            "prompt": {"template": {"$choice": ["cot", "concise"], "$name": "template"}},
+            "sampling": {"temperature": 0.8, "top_p": 0.95, "max_tokens": 320},
+        },
+        "checked": {
+            "$choice": [None, {"type": "verifier", "method": "equations", "inputs": ["draft"]}],
+            "$name": "check",
+        },
+        "answer": {"type": "vote", "inputs": ["checked"]},
+    },
+    "output": "answer",
+    "$forbid": [{"samples": 1, "check": {"not": None}}],
+}
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    Path("items.jsonl").write_text("".join(json.dumps(item) + "\n" for item in ITEMS))
+    Path("space.json").write_text(json.dumps(SPACE))
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    return tmp_path
+
+
+def searched(**given: Any) -> archon.SearchResult:
+    usual: dict[str, Any] = {"trials": 5, "limit": 20, "final_limit": 20, "data": "items.jsonl"}
+    return archon.search(SPACE, "smoke", **{**usual, **given})
+
+
+def test_the_winner_is_an_ordinary_architecture_with_its_evidence() -> None:
+    result = searched(study="one")
+    assert result.num_trials == 5
+    assert result.best is not None
+    assert result.search is not None
+    assert result.select is not None
+    assert result.test is not None
+    saved = load_architecture(Path(result.output or "")).spec
+    assert saved.name == "tiny-best"
+    assert "against a vote over" in saved.description
+    assert archon.load(Path(result.output or "")).run("What is 2 + 3?").text
+    assert saved.model_dump(mode="json", exclude_defaults=True) == result.best["architecture"]
+    assert result.equal_cost is not None
+    assert result.equal_cost["is_enough"]
+    json.dumps(result.to_json())
+
+
+def test_the_three_splits_share_no_item() -> None:
+    result = searched(study="one")
+    assert result.search is not None
+    assert result.select is not None
+    assert result.test is not None
+    runs = (result.search["run"], result.select["run"], result.test["run"])
+    asked = [{record.item for record in read_run(run).records()} for run in runs]
+    assert all(len(items) == 20 for items in asked)
+    assert len(set().union(*asked)) == 60
+
+
+def test_trials_share_their_draws() -> None:
+    result = searched(study="one", stops_early=False, finalists=0)
+    tokens = result.trials_tokens
+    assert 0 < tokens["generated"] < 0.7 * tokens["without_pool"]
+    assert tokens["without_pool"] == tokens["without_pool_and_stopping"]
+    assert result.generated_tokens == tokens["generated"]
+    assert (result.select, result.test) == (None, None)
+
+
+def test_a_finished_study_is_told_again_without_asking() -> None:
+    first = searched(study="one")
+    again = searched(study="one", resume=True)
+    assert again == first
+
+
+def test_a_study_goes_on_with_more_trials() -> None:
+    searched(study="one", trials=2, finalists=0)
+    result = searched(study="one", trials=5, finalists=0, resume=True)
+    assert result.num_trials == 5
+
+
+def test_a_search_is_reproducible() -> None:
+    first, second = searched(study="one", finalists=0), searched(study="two", finalists=0)
+    assert first.best == {**(second.best or {}), "architecture": (first.best or {})["architecture"]}
+    assert [row["accuracy"] for row in first.front] == [row["accuracy"] for row in second.front]
+
+
+def test_known_architectures_are_the_first_trials() -> None:
+    known = {
+        "version": 1,
+        "name": "known",
+        "models": {"m": "scripted"},
+        "nodes": {
+            "a": {
+                "type": "generator",
+                "model": "m",
+                "samples": 9,
+                "sampling": {"temperature": 0.8, "top_p": 0.95, "max_tokens": 320},
+            },
+            "b": {"type": "vote", "inputs": ["a"]},
+        },
+        "output": "b",
+    }
+    searched(study="one", trials=2, finalists=0, warm_start=[known])
+    study = optuna.load_study(study_name="one", storage="sqlite:///runs/one/study.db")
+    first = study.get_trials()[0]
+    assert first.params == {"samples": "9", "template": '"cot"', "check": "null"}
+    with pytest.raises(UsageError, match="rank-fuse is no point of the space tiny"):
+        searched(study="two", warm_start=["rank-fuse"])
+
+
+def test_time_is_measured_on_draws_that_are_made() -> None:
+    result = searched(study="one", trials=3, objective=["accuracy", "seconds"], finalists=0)
+    assert result.trials_tokens["generated"] == result.trials_tokens["without_pool"]
+
+
+def test_the_models_that_are_put_in_are_those_of_the_winner(folder: Path) -> None:
+    own = {"version": 1, "name": "own", "backend": "scripted", "accuracy": 0.9}
+    (folder / "own.json").write_text(json.dumps(own))
+    result = searched(study="one", trials=2, finalists=0, models={"solver": "./own.json"})
+    assert (result.best or {})["architecture"]["models"] == {"solver": "./own.json"}
+    with pytest.raises(UsageError, match="no role 'judge' in the space tiny"):
+        searched(models={"judge": "scripted"})
+
+
+def test_a_space_serves_a_study_of_ones_own() -> None:
+    space = archon.Space.load(SPACE)
+    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0))
+
+    def objective(trial: Any) -> float:
+        point = space.suggest(trial)
+        if space.forbidding(point) is not None:
+            raise optuna.TrialPruned
+        architecture = archon.load(space.build(point).model_dump(mode="json"))
+        report = archon.evaluate(architecture, "smoke", limit=4, data="items.jsonl")
+        return report.accuracy or 0.0
+
+    study.optimize(objective, n_trials=4)
+    assert any(trial.value is not None for trial in study.get_trials())
+
+
+# --------------------------------------------------------------------------------------- command
+
+ARGUMENTS = ["search", "space.json", "smoke", "--data", "items.jsonl", "--trials", "3"]
+ARGUMENTS += ["--limit", "20", "--final-limit", "20"]
+
+
+def test_the_command_prints_one_object(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*ARGUMENTS, "--study", "one", "--json", "--output", "found.json"]) == 0
+    stdout, stderr = capsys.readouterr()
+    told = json.loads(stdout)
+    promised = {"study", "num_trials", "best", "front", "search", "select", "test"}
+    assert promised | {"generated_tokens", "cost_tokens"} <= set(told)
+    assert told["output"] == "found.json"
+    assert "against a vote over" in stderr
+    assert "without the pool they would have decoded" in stderr
+    assert main(["validate", "found.json"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--objective", "speed"], "no objective 'speed'"),
+        (["--objective", "accuracy,accuracy"], "named twice"),
+        (["--sampler", "bayes"], "no sampler 'bayes'"),
+        (["--trials", "0"], "at least one trial"),
+        (["--resume"], "--resume needs --study"),
+        (["--model", "judge=scripted"], "no role 'judge'"),
+        (["--max-tokens", "-1"], "must be above 0"),
+        (["--warm-start", "nothing"], "no architecture 'nothing'"),
+        (["--storage", "nosuch://x"], "cannot open the storage"),
+        (["--output", "."], "is a folder"),
+    ],
+)
+def test_wrong_input_is_told(
+    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*ARGUMENTS, *arguments]) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_a_study_of_something_else_is_refused_before_models_are_opened(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searched(study="one", trials=1, finalists=0)
+    monkeypatch.setattr("archon.cli.weights.open_all", lambda lms: pytest.fail("opened"))
+    assert main([*ARGUMENTS, "--study", "one", "--resume", "--seed", "3"]) == 2
+    assert "$.seed: 0 there, 3 now" in capsys.readouterr().err
+
+
+def test_the_winner_of_several_workers_is_written_by_one_of_them() -> None:
+    first = searched(study="one", finalists=0)
+    Path(first.output or "").unlink()
+    study = optuna.load_study(study_name="one", storage="sqlite:///runs/one/study.db")
+    study.set_user_attr("finals", "elsewhere/1/0")
+    url = "sqlite:///runs/one/study.db"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("archon.study.session.is_for_one", lambda url: False)
+        result = searched(study="one", resume=True, storage=url)
+    assert result.output is None
+    assert "another worker" in result.warnings[-1]
+    assert not Path(first.output or "").exists()
+
+
+def test_limits_that_nothing_keeps_find_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*ARGUMENTS, "--study", "one", "--max-tokens", "1", "--json"]) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert told["best"] is None
+    assert "nothing was found" in told["warnings"][-1]
+
+
+def test_an_interrupted_search_keeps_what_is_finished_and_goes_on(folder: Path) -> None:
+    slow = {"version": 1, "name": "slow", "backend": "scripted", "delay_seconds": 0.2}
+    (folder / "slow.json").write_text(json.dumps(slow))
+    more = ["--model", "solver=./slow.json", "--study", "one", "--finalists", "0"]
+    command = [sys.executable, "-m", "archon", *ARGUMENTS, *more]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
+    deadline = time.monotonic() + 60
+    while not list(folder.glob("runs/one/trials/*/journal")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "go on with: --study one --resume" in stderr
+    assert "Traceback" not in stderr
+    assert main([*ARGUMENTS, *more, "--resume"]) == 0

@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from study_doubles import plan
+
+from archon.errors import UsageError
+from archon.study.storage import STALE_SECONDS, Worker, give_back, opened_study, sqlite_url
+
+optuna = pytest.importorskip("optuna")
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+WORKER = Path(__file__).with_name("study_worker.py")
+
+
+def opened(
+    url: str, identity: Any = None, name: str = "study", resume: bool = True
+) -> AbstractContextManager[Any]:
+    made = plan()
+    return opened_study(
+        url,
+        name,
+        identity or {"space": {"name": "a"}},
+        made.directions,
+        optuna.samplers.RandomSampler(seed=0),
+        optuna.pruners.NopPruner(),
+        resume=resume,
+    )
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return sqlite_url(tmp_path / "study.db")
+
+
+def test_a_study_is_joined_only_where_that_is_asked_for(url: str) -> None:
+    with opened(url, resume=False):
+        pass
+    with (
+        pytest.raises(UsageError, match=r"there is a study 'study'.*--resume"),
+        opened(url, resume=False),
+    ):
+        pass
+    with opened(url):
+        pass
+    with opened(url, name="other", resume=False):
+        pass
+
+
+def test_two_spaces_under_one_name_are_refused(url: str) -> None:
+    with opened(url):
+        pass
+    differs = r"(?s)of something else.*\$.space.name: 'a' there, 'b' now"
+    with pytest.raises(UsageError, match=differs), opened(url, {"space": {"name": "b"}}):
+        pass
+
+
+def test_the_study_of_another_program_is_refused(url: str) -> None:
+    study = optuna.create_study(storage=url, study_name="study", directions=["maximize"])
+    study.tell(study.ask(), 1.0)
+    with pytest.raises(UsageError, match="not made by archon search"), opened(url):
+        pass
+
+
+def test_a_second_worker_is_kept_from_a_sqlite_file(url: str) -> None:
+    refused = pytest.raises(UsageError, match=r"another process works.*postgresql")
+    with opened(url), refused, opened(url):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("storage", "told"),
+    [("nosuch://x", "nosuch"), ("sqlite:////proc/none/study.db", "cannot make the study's file")],
+)
+def test_a_storage_that_cannot_be_had_is_told(storage: str, told: str) -> None:
+    with pytest.raises(UsageError, match=told), opened(storage):
+        pass
+
+
+def test_a_password_is_not_told() -> None:
+    with pytest.raises(UsageError) as caught, opened("nosuch://user:secret@host/x"):
+        pass
+    assert "secret" not in str(caught.value)
+    assert "user@host" in str(caught.value)
+
+
+def test_a_trial_whose_beat_stands_still_is_taken_over() -> None:
+    now = [0.0]
+    study = optuna.create_study(directions=["maximize"])
+    lost, alive = study.ask(), study.ask()
+    lost.suggest_int("k", 1, 5)
+    worker = Worker(study, is_alone=False, clock=lambda: now[0])
+    for beat in range(10):
+        now[0] = beat * STALE_SECONDS / 4
+        alive.set_user_attr("beat", {"count": beat})
+        taken = worker.take_over_stale()
+        assert taken == ([lost.number] if beat == 4 else [])
+    states = [trial.state.name for trial in study.get_trials()]
+    assert states == ["FAIL", "RUNNING", "WAITING"]
+    again = study.ask()
+    assert again.suggest_int("k", 1, 5) == lost.params["k"]
+    assert again.user_attrs["retry_of"] == lost.number
+
+
+def test_of_two_who_take_a_trial_over_one_does() -> None:
+    study = optuna.create_study(directions=["maximize"])
+    trial = study.ask()
+    assert give_back(study, trial)
+    assert not give_back(study, trial)
+    assert [t.state.name for t in study.get_trials()] == ["FAIL", "WAITING"]
+
+
+def start(url: str, trials: int, seconds: float) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, str(WORKER), url, "study", str(trials), str(seconds)])
+
+
+def wait_for_told(url: str, count: int) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            trials = optuna.load_study(study_name="study", storage=url).get_trials()
+        except Exception:  # not made yet
+            trials = []
+        if sum(trial.state.is_finished() for trial in trials) >= count:
+            return
+        time.sleep(0.1)
+    raise AssertionError("the worker told nothing")
+
+
+def test_a_study_goes_on_after_its_worker_was_killed(url: str) -> None:
+    killed = start(url, 12, 0.3)
+    try:
+        wait_for_told(url, 2)
+    finally:
+        killed.send_signal(signal.SIGKILL)
+        killed.wait()
+    assert start(url, 12, 0.0).wait(timeout=60) == 0
+    trials = optuna.load_study(study_name="study", storage=url).get_trials()
+    states = Counter(trial.state.name for trial in trials)
+    assert states["RUNNING"] == states["WAITING"] == 0
+    outcomes = [t.user_attrs["told"]["outcome"] for t in trials if "told" in t.user_attrs]
+    assert sum(outcome in ("whole", "stopped") for outcome in outcomes) == 12
+    assert states["FAIL"] == sum("retry_of" in trial.user_attrs for trial in trials) == 1

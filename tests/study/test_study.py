@@ -1,0 +1,261 @@
+from __future__ import annotations
+
+import asyncio
+import statistics
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from study_doubles import (
+    Landscape,
+    accuracy,
+    evaluations_until,
+    hole,
+    landscape,
+    plan,
+    searched,
+    threshold,
+    tokens,
+)
+
+from archon.errors import LMError
+from archon.spec.space import parse_space
+from archon.study.objectives import ItemResult, Limits
+from archon.study.space import Space
+from archon.study.stopping import dominating, predicted, rungs
+from archon.study.subject import Candidate, Measured
+from archon.study.trials import StudyCost, TrialRecord, front
+
+pytest.importorskip("optuna")
+
+
+ONE = {"template": '"a"', "shots": "0", "temperature": "0.2", "samples": "1", "form": '"prose"'}
+
+
+def results(*scores: float, cost: float = 10) -> list[ItemResult]:
+    return [ItemResult(score, cost, 1.0) for score in scores]
+
+
+# ------------------------------------------------------------------------------------- samplers
+
+
+async def test_tpe_finds_the_top_percent_in_half_of_what_random_needs() -> None:
+    space, seeds, most = landscape(), 7, 40
+    bound = threshold(space)
+    tried = [
+        evaluations_until(await searched(plan(seed=seed, trials=most)), bound) or most + 1
+        for seed in range(seeds)
+    ]
+    good = sum(accuracy(point) >= bound for point in space.points()) / (space.count() or 0)
+    of_random = 0.69 / good  # the median of a geometric law
+    assert statistics.median(tried) <= of_random / 2
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "random"])
+async def test_every_sampler_searches_and_is_reproducible(sampler: str) -> None:
+    made = plan(sampler=sampler, trials=14, limits=Limits(tokens=400))
+    first, second = [await searched(made) for _ in range(2)]
+    assert [r.point for r in first] == [r.point for r in second]
+    assert sum(r.outcome == "whole" for r in first) == 14
+    other = await searched(plan(sampler=sampler, trials=14, seed=1, limits=Limits(tokens=400)))
+    assert [r.point for r in first] != [r.point for r in other]
+
+
+async def test_a_gaussian_process_searches() -> None:
+    pytest.importorskip("torch")
+    made = plan(sampler="gp", trials=12, limits=Limits(tokens=700))
+    told = await searched(made, space=landscape(with_branch=False))
+    assert sum(record.outcome == "whole" for record in told) == 12
+
+
+async def test_exhaustive_search_tries_every_point_once() -> None:
+    nodes = {"template": hole("template", "a", "b"), "shots": hole("shots", 0, 4)}
+    rest = {"temperature": hole("temperature", 0.2), "samples": hole("samples", 1, 2)}
+    data = {"version": 1, "name": "few", "nodes": {**nodes, **rest, "form": hole("form", "prose")}}
+    space = Space(parse_space(data))
+    told = await searched(plan(sampler="exhaustive", trials=100), space=space)
+    assert len(told) == 8
+    assert len({record.digest for record in told}) == 8
+
+
+async def test_a_search_ends_where_nothing_is_new() -> None:
+    nodes = {"template": hole("template", "a", "b"), "shots": hole("shots", 0)}
+    rest = {"temperature": hole("temperature", 0.2), "samples": hole("samples", 1)}
+    data = {"version": 1, "name": "few", "nodes": {**nodes, **rest, "form": hole("form", "prose")}}
+    told = await searched(plan(sampler="random", trials=5), space=Space(parse_space(data)))
+    outcomes = Counter(record.outcome for record in told)
+    assert outcomes["whole"] == 2
+    assert outcomes["repeated"] < 50
+
+
+async def test_a_search_ends_where_nothing_new_is_proposed_for_long() -> None:
+    class Same(Landscape):
+        def candidate(self, point: Any) -> Candidate:
+            return Candidate("/".join(f"{n}={v}" for n, v in ONE.items()), {})
+
+    told = await searched(plan(sampler="random", trials=5), Same())
+    assert [record.outcome for record in told] == ["whole"] + ["repeated"] * 200
+
+
+# -------------------------------------------------------------------------------- what is asked
+
+
+async def test_hopeless_trials_are_stopped_and_the_best_is_not() -> None:
+    subject = Landscape(num_items=80)
+    told = await searched(plan(trials=30, stops_early=True), subject)
+    stopped = [record for record in told if record.outcome == "stopped"]
+    whole = [record for record in told if record.outcome == "whole"]
+    assert len(stopped) >= 5
+    assert all(subject.asked[r.digest or ""] == len(r.results) < 80 for r in stopped)
+    assert all(len(record.results) == 80 for record in whole)
+    best = max(accuracy(record.point) for record in told)
+    assert max(accuracy(record.point) for record in whole) == best
+
+
+async def test_of_several_objectives_too_hopeless_trials_are_stopped() -> None:
+    subject = Landscape(num_items=80)
+    made = plan(objectives=("accuracy", "tokens"), trials=40, stops_early=True)
+    told = await searched(made, subject)
+    stopped = [record for record in told if record.outcome == "stopped"]
+    assert stopped
+    for record in stopped:
+        by = int((record.reason or "").split()[-1])
+        other = next(r for r in told if r.number == by)
+        assert tokens(other.point) <= tokens(record.point)
+
+
+async def test_what_is_expected_above_a_limit_is_not_asked_and_learnt() -> None:
+    subject = Landscape()
+    made = plan(trials=40, limits=Limits(tokens=200))
+    told = await searched(made, subject)
+    rejected = [record for record in told if record.outcome == "rejected"]
+    assert rejected
+    assert all(record.digest not in subject.asked for record in rejected)
+    assert "tokens are expected, more than 200" in (rejected[0].reason or "")
+    asked = [record for record in told if record.results]
+    assert len(asked) == 40
+    assert all(tokens(record.point) <= 200 for record in asked)
+    at_random = await searched(plan(trials=40, limits=Limits(tokens=200), sampler="random"))
+    assert rejected_share(told) < 0.75 * rejected_share(at_random)
+
+
+def rejected_share(told: Sequence[TrialRecord]) -> float:
+    return sum(record.outcome == "rejected" for record in told) / len(told)
+
+
+async def test_a_limit_that_is_broken_only_in_the_event_rules_a_trial_out() -> None:
+    class Costly(Landscape):
+        def candidate(self, point: Any) -> Candidate:
+            return Candidate(super().candidate(point).digest, {"tokens": 1.0, "calls": 1.0})
+
+    told = await searched(plan(trials=12, limits=Limits(tokens=200)), Costly())
+    assert {record.is_feasible for record in told} == {True, False}
+    assert all(r.is_feasible == (r.values["tokens"] <= 200) for r in told)
+    assert all(record.is_feasible for record in front(told, ("accuracy", "tokens")))
+
+
+async def test_an_architecture_is_asked_once() -> None:
+    class Alike(Landscape):
+        def candidate(self, point: Any) -> Candidate:
+            return super().candidate({**point, "temperature": "0.2"})
+
+    told = await searched(plan(trials=80, sampler="random"), Alike())
+    asked = [record.digest for record in told if record.results]
+    assert len(asked) == len(set(asked)) == 80
+    assert any(record.outcome == "repeated" for record in told)
+
+
+async def test_a_point_that_is_no_architecture_counts_for_nothing() -> None:
+    class Odd(Landscape):
+        def candidate(self, point: Any) -> Candidate:
+            self.unsound = frozenset({super().candidate(point).digest})
+            if point["form"] == '"prose"':
+                return super().candidate(point)
+            self.unsound = frozenset()
+            return super().candidate(point)
+
+    told = await searched(plan(trials=15), Odd())
+    assert sum(record.outcome == "whole" for record in told) == 15
+    assert all(r.point["form"] != '"prose"' for r in told if r.outcome == "whole")
+
+
+async def test_nothing_answered_three_times_in_a_row_is_an_error() -> None:
+    class Broken(Landscape):
+        async def measure(self, candidate: Candidate, trial: int, num_items: int) -> Measured:
+            failed = [ItemResult(0, 0, 0, failed=True)] * num_items
+            return Measured(failed, error="LMError: no connection")
+
+    with pytest.raises(LMError, match="3 trials in a row answered nothing: LMError: no connection"):
+        await searched(plan(trials=10), Broken())
+
+
+async def test_an_interrupted_trial_is_tried_again() -> None:
+    import optuna
+
+    from archon.study.samplers import make_sampler
+
+    class Halting(Landscape):
+        async def measure(self, candidate: Candidate, trial: int, num_items: int) -> Measured:
+            if len(self.asked) == 3:
+                self.asked["halted"] = 0
+                raise asyncio.CancelledError
+            return await super().measure(candidate, trial, num_items)
+
+    made, subject = plan(trials=6), Halting()
+    study = optuna.create_study(sampler=make_sampler("tpe", 0), directions=made.directions)
+    with pytest.raises(asyncio.CancelledError):
+        await searched(made, subject, study=study)
+    told = await searched(made, subject, study=study)
+    states = [trial.state.name for trial in study.get_trials()]
+    assert states.count("FAIL") == 1
+    assert states.count("COMPLETE") == len(told) == 6
+    lost = next(trial for trial in study.get_trials() if trial.state.name == "FAIL")
+    again = next(t for t in study.get_trials() if t.user_attrs.get("retry_of") == lost.number)
+    assert again.params == lost.params
+
+
+# ---------------------------------------------------------------------------------------- rules
+
+
+def test_rungs_grow_up_to_all_items() -> None:
+    assert rungs(100) == [10, 20, 40, 80, 100]
+    assert rungs(10) == [10]
+    assert rungs(3) == [3]
+
+
+def test_a_trial_is_hopeless_only_against_one_that_is_no_dearer() -> None:
+    bad, good = results(*[0] * 8), results(*[1] * 8, 1, 1)
+    cheap = results(*[1] * 8, 1, 1, cost=11)
+    assert dominating(bad, {3: good}, ("accuracy", "tokens")) == 3
+    assert dominating(bad, {3: cheap}, ("accuracy", "tokens")) is None
+    assert dominating(good[:8], {3: good}, ("accuracy", "tokens")) is None
+    assert dominating(bad[:2], {3: good}, ("accuracy", "tokens")) is None
+
+
+def test_what_a_stopped_trial_would_have_come_to_allows_for_easy_items() -> None:
+    reference = results(1, 1, 1, 1, 0, 0, 0, 0, cost=20)
+    own = results(1, 1, 1, 0, cost=30)
+    assert predicted(own, reference, ("accuracy", "tokens")) == [0.25, 30]
+
+
+def test_the_front_holds_what_no_other_beats_in_everything() -> None:
+    points = [(1, 30), (1, 30), (0, 10), (1, 40), (0, 20)]
+    told = [
+        TrialRecord(i, "whole", {}, str(i), results=results(score, score, cost=cost))
+        for i, (score, cost) in enumerate(points)
+    ]
+    assert [record.number for record in front(told, ("accuracy", "tokens"))] == [0, 2]
+    assert [record.number for record in front(told, ("accuracy",))] == [0]
+
+
+def test_the_cost_of_a_study_tells_what_pool_and_stopping_saved() -> None:
+    whole = TrialRecord(0, "whole", {}, "a", results=results(*[1] * 10), completion_tokens=100)
+    stopped = TrialRecord(
+        1, "stopped", {}, "b", None, results(1, 1), generated_tokens=5, completion_tokens=40
+    )
+    again = TrialRecord(2, "repeated", {}, "a")
+    cost = StudyCost.of([whole, stopped, again], 10)
+    assert cost.generated_tokens == 5
+    assert cost.without_pool_tokens == 100 + 40
+    assert cost.without_both_tokens == 100 + 200
