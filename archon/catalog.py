@@ -35,7 +35,7 @@ def find(kind: Kind, name_or_path: str | os.PathLike[str]) -> Path:
     SpecError : the catalogue has no such name.
     """
     ref = os.fspath(name_or_path)
-    if not isinstance(name_or_path, str) or _is_path(ref):
+    if is_path(name_or_path):
         return Path(ref)
     if ref in names(kind):
         return _folder(kind) / f"{ref}.json"
@@ -48,7 +48,10 @@ def names(kind: Kind) -> list[str]:
     return sorted(path.stem for path in _folder(kind).glob("*.json"))
 
 
-def _is_path(ref: str) -> bool:
+def is_path(ref: str | os.PathLike[str]) -> bool:
+    """Whether ``find`` takes it as a path."""
+    if not isinstance(ref, str):
+        return True
     return ref.endswith(".json") or "/" in ref or os.sep in ref
 
 

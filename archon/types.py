@@ -168,6 +168,9 @@ class Completion:
     token_ids: tuple[int, ...] | None = None
     logprobs: tuple[float, ...] | None = None
     """Log-probability of each token of ``token_ids`` under the model itself (temperature 1)."""
+    tokens: tuple[bytes, ...] | None = field(default=None, compare=False, repr=False)
+    """The bytes of each token where log-probabilities were asked for, for people who read them:
+    none for control tokens. They follow from ``token_ids``, so that no pool keeps them."""
     score: float | None = None
     """What a beam search ranked it by: the mean log-probability of its tokens."""
     choice_logprobs: Mapping[str, float] | None = None

@@ -1,9 +1,11 @@
-"""``archon serve``: architectures behind OpenAI's protocol."""
+"""``archon serve``: architectures and models behind OpenAI's protocol."""
 
 from __future__ import annotations
 
+import ipaddress
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,34 +13,104 @@ from archon.cli.console import emit
 from archon.cli.options import command, models_by_role, models_option
 from archon.errors import UsageError
 
+if TYPE_CHECKING:
+    from archon import api
+    from archon.lm import LM
+
+_at_least_one = click.IntRange(min=1)
+_seconds = click.FloatRange(min=0.001, max=1_000_000)
+
 
 @command
 @click.argument("archs", nargs=-1, required=True, metavar="ARCH...")
 @models_option
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True)
-def serve(archs: Sequence[str], models: Sequence[str], host: str, port: int, as_json: bool) -> None:
-    """Serve architectures as models of their names; --port 0 takes a free port.
+@click.option(
+    "--api-key-env",
+    metavar="NAME",
+    help="Name of the environment variable with the key that clients must give; needed where "
+    "other machines can reach the host.",
+)
+@click.option(
+    "--max-body-bytes",
+    type=click.IntRange(1, 4 * 1024 * 1024),
+    default=4 * 1024 * 1024,
+    show_default=True,
+)
+@click.option("--max-messages", type=_at_least_one, default=256, show_default=True)
+@click.option(
+    "--max-request-tokens",
+    type=_at_least_one,
+    default=200_000,
+    show_default=True,
+    help="New tokens that one request may cost: n times those of all nodes.",
+)
+@click.option(
+    "--max-running",
+    type=_at_least_one,
+    default=64,
+    show_default=True,
+    help="Requests that are answered at once.",
+)
+@click.option(
+    "--max-waiting",
+    type=click.IntRange(min=0),
+    default=256,
+    show_default=True,
+    help="Requests that may wait for their turn; one more gets 429.",
+)
+@click.option(
+    "--max-seconds", type=_seconds, default=600, show_default=True, help="Of one request."
+)
+@click.option(
+    "--drain-seconds",
+    type=click.FloatRange(0, 1_000_000),
+    default=30,
+    show_default=True,
+    help="For answers under way after SIGTERM; a second signal ends them.",
+)
+def serve(
+    archs: Sequence[str],
+    models: Sequence[str],
+    host: str,
+    port: int,
+    api_key_env: str | None,
+    drain_seconds: float,
+    as_json: bool,
+    **limits: Any,
+) -> None:
+    """Serve architectures and models under their names; --port 0 takes a free port.
 
-    --model changes the role wherever an architecture has it. The address is printed when the
-    server is ready.
+    ARCH is an architecture, a model card, a GGUF file or a folder of safetensors. --model changes
+    the role wherever an architecture has it. The address is printed when the server is ready.
     """
     from archon import api
     from archon.cli.weights import open_all
     from archon.errors import require
 
-    require("starlette", "serve")
-    require("uvicorn", "serve")
+    for package in ("starlette", "uvicorn", "prometheus_client"):
+        require(package, "serve")
+    from archon.lm import close
+    from archon.lm.keys import key_from
     from archon.serve.app import create_app
+    from archon.serve.guard import LOCAL_NAMES
+    from archon.serve.limits import Limits
     from archon.serve.server import run
 
+    api_key = None if api_key_env is None else key_from(api_key_env)
+    if api_key is None and not _is_loopback(host):
+        raise UsageError(
+            f"--host {host} lets other machines in: name the environment variable that holds the "
+            "key with --api-key-env"
+        )
     loader = api.Loader()
-    lms = {}
-    for architecture in loader.architectures(archs, models_by_role(models)):
-        if architecture.name in lms:
-            raise UsageError(f"two architectures have the name {architecture.name!r}")
-        lms[architecture.name] = api.lm(architecture)
+    lms = _served(loader, archs, models_by_role(models))
     open_all(loader.lms)
+
+    async def close_all() -> None:
+        for lm in loader.lms:
+            await close(lm)
 
     def on_ready(address: str) -> None:
         print(f"serving {', '.join(lms)} at {address}/v1", file=sys.stderr, flush=True)
@@ -46,4 +118,49 @@ def serve(archs: Sequence[str], models: Sequence[str], host: str, port: int, as_
             emit({"address": address, "models": list(lms)})
             sys.stdout.flush()
 
-    run(create_app(lms), host, port, on_ready)
+    app = create_app(
+        lms,
+        limits=Limits(**limits),
+        api_key=api_key,
+        host_names=None if api_key is not None else LOCAL_NAMES | {host.lower()},
+    )
+    run(app, host, port, on_ready, drain_seconds=drain_seconds, on_end=close_all)
+
+
+def _served(loader: api.Loader, refs: Sequence[str], models: dict[str, Any]) -> dict[str, LM]:
+    """Name → what answers under it, in the order of the command.
+
+    Raises
+    ------
+    SpecError : a file is missing or wrong.
+    UsageError : two have one name, a role is nobody's, or a model writes no text.
+    """
+    from archon import api
+    from archon.spec.reader import is_model
+
+    architectures = iter(loader.architectures([r for r in refs if not is_model(r)], models))
+    lms: dict[str, LM] = {}
+    for ref in refs:
+        lm: LM
+        if is_model(ref):
+            lm = model = loader.model(ref)
+            name = model.card.name
+            if "chat" not in lm.capabilities:
+                raise UsageError(f"the model {name!r} scores texts and writes none")
+        else:
+            architecture = next(architectures)
+            name, lm = architecture.name, api.lm(architecture)
+        if name in lms:
+            raise UsageError(f"two of those to serve have the name {name!r}")
+        lms[name] = lm
+    return lms
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether no other machine can reach the host."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -14,6 +14,7 @@ from archon.graph.budget import Meter
 from archon.graph.build import Graph, build
 from archon.graph.bypass import bypass
 from archon.graph.executor import Run, execute
+from archon.graph.html import answer_html
 from archon.graph.models import Models, ModelUse, NestedLM
 from archon.graph.nodes.base import GraphNode
 from archon.graph.nodes.table import make_asking_node, make_node
@@ -57,6 +58,10 @@ class Answer:
     trace: Trace
     limited_by: Limit | None = None
     """What the budget had too little of; None where it cut nothing short."""
+
+    def _repr_html_(self) -> str:
+        """What notebooks show."""
+        return answer_html(self)
 
 
 class Architecture:

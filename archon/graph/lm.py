@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import copy
+from dataclasses import replace
 from typing import Any
 
 from archon.errors import UnsupportedError
@@ -18,7 +19,6 @@ from archon.types import (
     Completion,
     Event,
     Example,
-    FinishReason,
     OnEvent,
     Question,
     Request,
@@ -33,10 +33,10 @@ class ArchitectureLM:
     """Answers each draw of a request by one run of its architecture, on draws of its own.
 
     Draw k is run k. The last message, a user's, is the question; those before it are its history.
-    The request's temperature and top-p replace those of the generators; ``max_tokens``, ``stop``
-    and ``constraint`` go to the output node where it writes the answer, and are refused where it
-    chooses one. An output node that writes streams its tokens, one that chooses sends its text as
-    one delta; events of the nodes are passed on.
+    The request's temperature and top-p replace those of the generators; ``max_tokens``, ``stop``,
+    ``constraint`` and ``logprobs`` go to the output node where it writes the answer, and are
+    refused where it chooses one. An output node that writes streams its tokens, one that chooses
+    sends its text as one delta; events of the nodes are passed on.
 
     ``plan`` is given by the graph around an architecture that is a node's model (``placed``).
     """
@@ -44,11 +44,11 @@ class ArchitectureLM:
     def __init__(self, architecture: Architecture, plan: DrawPlan | None = None) -> None:
         self.architecture = architecture
         self.generates = architecture.models.generates
-        passed_on = architecture.models.output_capabilities & {"constraint"}
+        passed_on = architecture.models.output_capabilities & {"constraint", "logprobs"}
         self.capabilities = frozenset({"chat", "stream"}) | passed_on
         self._plan = plan
         self._around: Meter | None = None
-        self._uses: dict[SamplingParams, dict[str, ModelUse]] = {}
+        self._uses: dict[tuple[SamplingParams, bool], dict[str, ModelUse]] = {}
 
     async def generate(self, request: Request, on_event: OnEvent | None = None) -> list[Completion]:
         """``n`` independent runs, all at once.
@@ -62,7 +62,7 @@ class ArchitectureLM:
         check_request(request, self.capabilities, self.architecture.name)
         self.check_sampling(request.sampling)
         question = self._question(request)
-        uses = self._uses_for(request.sampling)
+        uses = self._uses_for(request.sampling, request.logprobs)
         runs = range(request.first_draw, request.first_draw + request.n)
         return await run_all(self._run(request, question, uses, run, on_event) for run in runs)
 
@@ -111,12 +111,16 @@ class ArchitectureLM:
         answer = request.answer or self.architecture.spec.answer
         return Question(last.content, tuple(history), answer)
 
-    def _uses_for(self, sampling: SamplingParams) -> dict[str, ModelUse]:
-        uses = self._uses.get(sampling)
+    def _uses_for(self, sampling: SamplingParams, logprobs: bool) -> dict[str, ModelUse]:
+        uses = self._uses.get((sampling, logprobs))
         if uses is None:
             if len(self._uses) >= _MAX_KEPT:  # a server's clients choose the sampling
                 self._uses.clear()
-            uses = self._uses[sampling] = self.architecture.models.uses(sampling, self._plan)
+            uses = self.architecture.models.uses(sampling, self._plan)
+            if logprobs:
+                output = self.architecture.spec.output
+                uses[output] = replace(uses[output], logprobs=True)
+            self._uses[sampling, logprobs] = uses
         return uses
 
     async def _run(
@@ -140,14 +144,19 @@ class ArchitectureLM:
         text = answer.text
         if answer.candidates:
             text = reply_text(answer.candidates[0], question.answer)
+        written = _written(answer)
+        shown = written if request.logprobs else None
         if stream is not None:
             stream.finish(text)
         return Completion(
             text=text,
             draw=run,
-            finish_reason=_finish_reason(answer),
+            finish_reason="stop" if written is None else written.finish_reason,
             usage=answer.usage,
             prompts=answer.trace.prompts,
+            token_ids=None if shown is None else shown.token_ids,
+            logprobs=None if shown is None else shown.logprobs,
+            tokens=None if shown is None else shown.tokens,
             trace=answer.trace,
         )
 
@@ -182,11 +191,11 @@ class _Stream:
             self._on_event(TokenDelta(self._run, text))
 
 
-def _finish_reason(answer: Answer) -> FinishReason:
-    """Why the text that became the answer ended."""
+def _written(answer: Answer) -> Completion | None:
+    """The completion whose text became the answer."""
     if answer.candidates:
         identity = answer.candidates[0].id
         for completion in answer.trace.nodes[identity.node].completions():
             if completion.draw == identity.draw:
-                return completion.finish_reason
-    return "stop"
+                return completion
+    return None

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from archon.errors import LMError, UsageError
 from archon.lm.base import check_request
 from archon.lm.concurrency import Gauge, PerLoop, run_all
 from archon.lm.digest import draw_number, prompt_digest, request_digest
+from archon.lm.keys import key_from
 from archon.lm.protocol import Reply, read_chunk, read_reply, request_body
 from archon.lm.retry import Backoff, Clock, retrying
 from archon.lm.transport import (
@@ -268,7 +268,7 @@ def open_remote(card: OpenAICard, base_dir: Path | None = None) -> RemoteLM:
                 f"model {card.name!r}: base_urls[{number}] is not an address of scheme, host and "
                 "path alone; a key belongs into the environment variable named by 'api_key_env'"
             )
-    return RemoteLM(card, api_key=None if card.api_key_env is None else _key(card.api_key_env))
+    return RemoteLM(card, api_key=None if card.api_key_env is None else key_from(card.api_key_env))
 
 
 def _is_plain_address(url: str) -> bool:
@@ -277,12 +277,3 @@ def _is_plain_address(url: str) -> bool:
     except httpx.InvalidURL:
         return False
     return bool(parsed.host) and not (parsed.userinfo or parsed.query or parsed.fragment)
-
-
-def _key(variable: str) -> str:
-    key = os.environ.get(variable, "").strip()
-    if not key:
-        raise UsageError(f"the environment variable {variable} is not set; it must hold the key")
-    if not (key.isascii() and key.isprintable()) or " " in key:
-        raise UsageError(f"the environment variable {variable} holds characters that no key has")
-    return key

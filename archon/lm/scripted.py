@@ -149,6 +149,7 @@ class ScriptedLM:
             number = draw_number(prompt, request.seed, asked_draw, bits=64)
             text = _constrained(request, text, number)
         text, num_tokens, finish_reason = _cut(text, request.sampling)
+        words = _words(text) if request.logprobs else None
         return Completion(
             text=text,
             draw=draw,
@@ -160,8 +161,9 @@ class ScriptedLM:
                 calls=1,
             ),
             prompts={prompt: prompt_tokens},
-            token_ids=tuple(map(_token_id, _words(text))) if request.logprobs else None,
-            logprobs=tuple(map(_logprob, _words(text))) if request.logprobs else None,
+            token_ids=None if words is None else tuple(map(_token_id, words)),
+            logprobs=None if words is None else tuple(map(_logprob, words)),
+            tokens=None if words is None else tuple(map(str.encode, words)),
             score=-float(draw) if request.sampling.beams else None,
         )
 

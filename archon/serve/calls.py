@@ -3,33 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable
-from typing import TypeVar
+from collections.abc import AsyncGenerator, Coroutine
+from typing import Any, TypeVar
 
-from starlette.requests import ClientDisconnect
-from starlette.requests import Request as HttpRequest
+from starlette.types import Receive
 
 from archon.lm import LM
-from archon.types import Completion, Event, Request, TokenDelta
+from archon.types import Completion, Event, Request
 
 T = TypeVar("T")
 
 
-async def unless_disconnected(http: HttpRequest, call: Awaitable[T]) -> T:
+class HungUpError(Exception):
+    """The client is gone."""
+
+
+async def unless_hung_up(receive: Receive, call: Coroutine[Any, Any, T]) -> T:
     """The result of a call, which is cancelled as soon as the client hangs up.
 
     The body of the request must have been read.
 
     Raises
     ------
-    ClientDisconnect : the client hung up first.
+    HungUpError : the client hung up first.
     """
-    answer = asyncio.ensure_future(call)
-    hang_up = asyncio.create_task(_disconnected(http))
+    answer = asyncio.create_task(call)
+    hang_up = asyncio.create_task(_hang_up(receive))
     try:
         await asyncio.wait({answer, hang_up}, return_when=asyncio.FIRST_COMPLETED)
         if not answer.done():
-            raise ClientDisconnect
+            raise HungUpError
         return answer.result()
     finally:
         for task in (answer, hang_up):
@@ -37,20 +40,28 @@ async def unless_disconnected(http: HttpRequest, call: Awaitable[T]) -> T:
         await asyncio.gather(answer, hang_up, return_exceptions=True)
 
 
-async def _disconnected(http: HttpRequest) -> None:
-    while (await http.receive())["type"] != "http.disconnect":
+async def _hang_up(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
         pass
 
 
-async def stream(lm: LM, request: Request) -> AsyncGenerator[TokenDelta | list[Completion], None]:
-    """Token deltas as they come, then all completions. Closing it cancels the call."""
+async def stream(lm: LM, request: Request) -> AsyncGenerator[list[Event] | list[Completion], None]:
+    """The events as they come, those together that are there together; then all completions.
+
+    Closing it cancels the call.
+    """
     queue: asyncio.Queue[Event | None] = asyncio.Queue()
     call = asyncio.create_task(_generate(lm, request, queue))
     call.add_done_callback(lambda _: queue.put_nowait(None))
     try:
-        while (event := await queue.get()) is not None:
-            if isinstance(event, TokenDelta) and not event.node:
-                yield event
+        event = await queue.get()
+        while event is not None:
+            events = [event]
+            while not queue.empty() and (event := queue.get_nowait()) is not None:
+                events.append(event)
+            yield events
+            if event is not None:
+                event = await queue.get()
         yield call.result()
     finally:
         call.cancel()

@@ -1,24 +1,39 @@
-"""Running the application in a process of its own."""
+"""Running the application in a process of its own.
+
+The first SIGINT or SIGTERM lets no more clients in and waits for the answers that are under way, up
+to a deadline; the second ends them at once. Whoever has no answer by then is told so.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import math
+import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from types import FrameType
 
 import uvicorn
-from starlette.types import ASGIApp
 
 from archon.errors import UsageError
+from archon.serve.app import Application
 
-_GRACE_SECONDS = 5
+DRAIN_SECONDS = 30.0
+_LAST_WORDS_SECONDS = 5
+"""For telling clients of the end; connections that last longer are dropped."""
+_KEEP_ALIVE_SECONDS = 75
+"""Longer than clients keep an idle connection, so that none sends into one that is being closed."""
 
 
 def run(
-    app: ASGIApp,
+    app: Application,
     host: str = "127.0.0.1",
     port: int = 8000,
     on_ready: Callable[[str], None] | None = None,
+    *,
+    drain_seconds: float = DRAIN_SECONDS,
+    on_end: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
     """Serve until SIGINT or SIGTERM.
 
@@ -27,10 +42,13 @@ def run(
     port : 0 takes a free one.
     on_ready : called with the address, such as ``http://127.0.0.1:8000``, once it can be reached;
         by default it is printed on standard error.
+    drain_seconds : how long answers that are under way may take after the first signal.
+    on_end : awaited in the server's event loop when no request is left.
 
     Raises
     ------
     UsageError : nobody can listen at the address, or somebody does already.
+    KeyboardInterrupt : SIGINT ended it.
     """
     listener = _listen(host, port)
     address = _address(host, listener)
@@ -40,21 +58,56 @@ def run(
         access_log=False,
         server_header=False,
         proxy_headers=False,
+        lifespan="off",
         ws="none",
-        timeout_graceful_shutdown=_GRACE_SECONDS,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=math.ceil(drain_seconds) + _LAST_WORDS_SECONDS,
     )
+    server = _Server(config, app.cut_off, drain_seconds, on_end)
     with listener:
-        _Server(config, lambda: (on_ready or _print_address)(address)).run(sockets=[listener])
+        server.run_until_signalled(listener, lambda: (on_ready or _print_address)(address))
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        cut_off: Callable[[], None],
+        drain_seconds: float,
+        on_end: Callable[[], Awaitable[None]] | None,
+    ) -> None:
         super().__init__(config)
+        self._cut_off, self._drain_seconds, self._on_end = cut_off, drain_seconds, on_end
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._on_ready: Callable[[], None] = lambda: None
+        self._signals: list[int] = []
+
+    def run_until_signalled(self, listener: socket.socket, on_ready: Callable[[], None]) -> None:
         self._on_ready = on_ready
+        self.run(sockets=[listener])
+        if signal.SIGINT in self._signals:
+            raise KeyboardInterrupt
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
         self._on_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        deadline = asyncio.get_running_loop().call_later(self._drain_seconds, self._cut_off)
+        try:
+            await super().shutdown(sockets)
+        finally:
+            deadline.cancel()
+            if self._on_end is not None:
+                await self._on_end()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """The first signal stops the server, any other ends what it still does."""
+        self._signals.append(sig)
+        if self.should_exit and self._loop is not None:
+            self._loop.call_soon_threadsafe(self._cut_off)
+        self.should_exit = True
 
 
 def _listen(host: str, port: int) -> socket.socket:

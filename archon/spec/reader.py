@@ -98,9 +98,44 @@ def load_space(ref: Reference, base_dir: Path | None = None) -> Loaded[SpaceSpec
 
 
 def load_model_card(ref: Reference, base_dir: Path | None = None) -> Loaded[AnyCard]:
-    """The model card that ``ref`` names; otherwise as ``load_architecture``."""
+    """The model card that ``ref`` names; otherwise as ``load_architecture``.
+
+    A GGUF file, or a folder of safetensors, stands for a card that names it and says no more.
+    """
+    weights = _weights(ref, base_dir)
+    if weights is not None:
+        path = {"path": str(weights)}
+        ref = {"name": weights.stem, "backend": "local", "sources": [path]}
     source = _read("model", ref, base_dir)
     return Loaded(validate(_CARD, source.spec, source.file), source.file, source.base_dir)
+
+
+def is_model(ref: Reference, base_dir: Path | None = None) -> bool:
+    """Whether a model answers to ``ref``, and no architecture.
+
+    Names of architectures come before those of models; a file is told by what it says.
+
+    Raises
+    ------
+    SpecError : the file cannot be read.
+    """
+    if isinstance(ref, dict):
+        return _recognised(ref) == "model"
+    if _weights(ref, base_dir) is not None:
+        return True
+    if catalog.is_path(ref):
+        path = (base_dir or Path.cwd()) / ref
+        return _recognised(read_json(path, os.fspath(ref))) == "model"
+    return ref in catalog.names("model") and ref not in catalog.names("architecture")
+
+
+def _weights(ref: Reference, base_dir: Path | None) -> Path | None:
+    """The weights on this machine that ``ref`` is a path of, or None where it is no such path."""
+    if isinstance(ref, dict):
+        return None
+    path = (base_dir or Path.cwd()) / ref
+    is_folder = catalog.is_path(ref) and (path / "config.json").is_file()
+    return path.resolve() if is_folder or path.suffix.lower() == ".gguf" else None
 
 
 def load_benchmark(ref: Reference, base_dir: Path | None = None) -> Loaded[BenchmarkCard]:

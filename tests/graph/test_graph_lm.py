@@ -134,6 +134,18 @@ async def test_length_stops_and_form_go_to_the_output_node_that_generates() -> N
     assert completion.text == "a"
 
 
+async def test_log_probabilities_are_those_of_the_text_that_is_the_answer() -> None:
+    model, lm = fusing()
+    assert "logprobs" in model.capabilities
+    [completion] = await model.generate(ask(logprobs=True))
+    assert b"".join(completion.tokens or ()).decode() == completion.text
+    assert len(completion.logprobs or ()) == len(completion.token_ids or ())
+    assert [request.logprobs for request in lm.requests] == [False, True]
+    [unasked] = await model.generate(ask())
+    assert unasked.logprobs is unasked.token_ids is unasked.tokens is None
+    assert "logprobs" not in voting()[0].capabilities
+
+
 async def test_a_text_that_is_cut_says_so() -> None:
     model, _ = fusing()
     (completion,) = await model.generate(ask(sampling=SamplingParams(max_tokens=2)))

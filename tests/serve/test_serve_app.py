@@ -18,11 +18,14 @@ from archon.errors import (
 from archon.lm import LM, ScriptedLM
 from archon.lm.scripted import in_turn
 from archon.lm.sse import EventParser
-from archon.serve.app import MAX_BODY_BYTES, create_app
-from archon.serve.openai import usage
+from archon.serve import transport
+from archon.serve.app import create_app
+from archon.serve.limits import Limits
+from archon.serve.replies import usage
 from archon.types import Completion, NodeStarted, OnEvent, Request, TokenDelta, Usage
 
 HELLO: dict[str, Any] = {"model": "double", "messages": [{"role": "user", "content": "Say hello"}]}
+JSON = {"Content-Type": "application/json"}
 
 
 def client(lm: LM) -> httpx.AsyncClient:
@@ -80,7 +83,7 @@ async def test_a_completion_has_openai_s_shape(http: httpx.AsyncClient) -> None:
         "choices": [
             {
                 "index": 0,
-                "message": {"role": "assistant", "content": "Hello there"},
+                "message": {"role": "assistant", "content": "Hello there", "refusal": None},
                 "finish_reason": "stop",
                 "logprobs": None,
             }
@@ -154,7 +157,9 @@ async def test_log_probabilities_come_one_a_token(http: httpx.AsyncClient) -> No
     [choice] = (await post(http, logprobs=True)).json()["choices"]
     tokens = choice["logprobs"]["content"]
     assert len(tokens) == 2
-    assert all(token["logprob"] < 0 and token["token"].startswith("token_id:") for token in tokens)
+    assert all(token["logprob"] < 0 for token in tokens)
+    assert [token["token"] for token in tokens] == ["Hello", " there"]
+    assert bytes(tokens[1]["bytes"]) == b" there"
 
 
 async def test_models_are_listed_and_found_by_name(http: httpx.AsyncClient) -> None:
@@ -200,7 +205,7 @@ async def test_a_model_that_cannot_stream_sends_its_text_at_the_end() -> None:
     ]
 
 
-async def test_what_nodes_say_among_themselves_is_not_streamed() -> None:
+async def test_what_nodes_do_is_told_in_comments_and_what_they_say_is_not_streamed() -> None:
     class Graph(ScriptedLM):
         async def generate(
             self, request: Request, on_event: OnEvent | None = None
@@ -211,7 +216,10 @@ async def test_what_nodes_say_among_themselves_is_not_streamed() -> None:
             return await super().generate(request, on_event)
 
     async with client(Graph(in_turn(["Hello"]))) as http:
-        assert "inner" not in (await post(http, stream=True)).text
+        response = await post(http, stream=True)
+    assert "inner" not in response.text
+    assert ': {"node":"draft","event":"started"}\n' in response.text
+    assert len(events(response)) == 4  # begin, a word, end, [DONE]
 
 
 async def test_a_stream_that_fails_at_once_has_its_own_status() -> None:
@@ -240,6 +248,12 @@ async def test_a_stream_that_fails_under_way_ends_with_the_error() -> None:
         ({"n": True}, "n"),
         ({"seed": 2**70}, "seed"),
         ({"temperature": -1}, "temperature"),
+        ({"temperature": 2.1}, "temperature"),
+        ({"stop": ["a", "b", "c", "d", "e"]}, None),
+        ({"presence_penalty": -2}, "presence_penalty"),
+        ({"logit_bias": {"42": 1}}, "logit_bias"),
+        ({"store": True}, "store"),
+        ({"archon": {"trace": True}}, "archon.trace"),
         ({"top_p": 0}, "top_p"),
         ({"max_tokens": 0}, "max_tokens"),
         ({"max_tokens": 3, "max_completion_tokens": 3}, "max_tokens"),
@@ -250,7 +264,8 @@ async def test_a_stream_that_fails_under_way_ends_with_the_error() -> None:
         ({"tools": []}, "tools"),
         ({"frequency_penalty": 0.5}, "frequency_penalty"),
         ({"top_logprobs": 3}, "top_logprobs"),
-        ({"response_format": {"type": "json_object"}}, "response_format.type"),
+        ({"response_format": {"type": "xml"}}, "response_format"),
+        ({"response_format": {"type": "json_schema"}}, "response_format.json_schema.json_schema"),
         ({"stream_options": {"include_usage": True}}, "stream_options"),
         ({"architecture": {"nodes": {}}}, "architecture"),
     ],
@@ -283,14 +298,21 @@ async def test_what_cannot_be_honoured_is_refused_by_key(
 async def test_a_body_that_is_no_sound_json_is_refused(
     http: httpx.AsyncClient, content: bytes
 ) -> None:
-    response = await http.post("/v1/chat/completions", content=content)
+    response = await http.post("/v1/chat/completions", content=content, headers=JSON)
     assert response.status_code == 400
     assert len(response.json()["error"]["message"]) < 500
 
 
 async def test_a_body_that_is_too_large_is_refused(http: httpx.AsyncClient) -> None:
-    response = await http.post("/v1/chat/completions", content=b" " * (MAX_BODY_BYTES + 1))
+    content = b" " * (Limits().max_body_bytes + 1)
+    response = await http.post("/v1/chat/completions", content=content, headers=JSON)
     assert response.status_code == 413
+
+
+async def test_a_body_that_a_web_page_may_send_unasked_is_refused(http: httpx.AsyncClient) -> None:
+    content = json.dumps(HELLO)
+    response = await http.post("/v1/chat/completions", content=content)
+    assert response.status_code == 415
 
 
 async def test_an_unknown_model_is_not_found(http: httpx.AsyncClient) -> None:
@@ -309,7 +331,7 @@ async def test_a_missing_capability_is_refused() -> None:
     async with client(ScriptedLM(in_turn(["a"]), capabilities=frozenset({"chat"}))) as http:
         response = await post(http, logprobs=True)
     assert response.status_code == 400
-    assert "logprobs" in response.json()["error"]["message"]
+    assert response.json()["error"]["param"] == "logprobs"
 
 
 # ------------------------------------------------------------------------------- failures
@@ -354,6 +376,16 @@ async def test_a_busy_model_says_when_to_come_back() -> None:
 # ----------------------------------------------------------------------------- hanging up
 
 
+SCOPE: dict[str, Any] = {
+    "type": "http",
+    "asgi": {"version": "3.0", "spec_version": "2.3"},
+    "method": "POST",
+    "path": "/v1/chat/completions",
+    "query_string": b"",
+    "headers": [(b"content-type", b"application/json")],
+}
+
+
 class Patient:
     """An LM that sends a first delta and then never ends."""
 
@@ -392,16 +424,8 @@ async def test_a_client_that_hangs_up_ends_the_call(stream: bool) -> None:
         if b"Well" in message.get("body", b""):
             has_text.set()
 
-    scope = {
-        "type": "http",
-        "asgi": {"version": "3.0", "spec_version": "2.3"},
-        "method": "POST",
-        "path": "/v1/chat/completions",
-        "query_string": b"",
-        "headers": [],
-    }
     before = asyncio.all_tasks()
-    serving = asyncio.create_task(create_app({"double": lm})(scope, receive, send))
+    serving = asyncio.create_task(create_app({"double": lm})(SCOPE, receive, send))
     await lm.began.wait()
     if stream:
         await has_text.wait()
@@ -410,3 +434,22 @@ async def test_a_client_that_hangs_up_ends_the_call(stream: bool) -> None:
     await serving
     assert lm.ended.is_set()
     assert asyncio.all_tasks() <= before
+
+
+async def test_a_client_that_reads_nothing_ends_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "STALL_SECONDS", 0.01)
+    lm = Patient()
+    body = json.dumps({**HELLO, "stream": True}).encode()
+    inbox: list[AsgiMessage] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive() -> AsgiMessage:
+        if not inbox:
+            await asyncio.Event().wait()
+        return inbox.pop()
+
+    async def send(message: AsgiMessage) -> None:
+        if message["type"] == "http.response.body":
+            await asyncio.Event().wait()
+
+    await create_app({"double": lm})(SCOPE, receive, send)
+    assert lm.ended.is_set()

@@ -51,6 +51,30 @@ def test_relative_paths_start_at_the_base_folder(folder: Path) -> None:
     assert loaded.base_dir == folder
 
 
+@pytest.mark.parametrize("name", ["tiny.gguf", "./tiny.gguf", "weights/", "./weights"])
+def test_weights_stand_for_their_card(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (folder / "weights").mkdir()
+    (folder / "weights" / "config.json").write_text("{}")
+    monkeypatch.chdir(folder)
+    card = reader.load_model_card(name).spec
+    assert card.backend == "local"
+    assert card.name == Path(name).stem
+    assert [source.path for source in card.sources] == [str((folder / name).resolve())]  # type: ignore[union-attr]
+    assert reader.is_model(name)
+
+
+def test_a_model_is_told_from_an_architecture(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    for model in ("./card.json", CARD, "scripted"):
+        assert reader.is_model(model)
+    for architecture in ("./one.json", ARCHITECTURE, "single", "nowhere"):
+        assert not reader.is_model(architecture)
+
+
 def test_a_name_is_looked_up(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(catalog, "_folder", lambda kind: folder)
     loaded = reader.load_architecture("one", base_dir=Path("elsewhere"))

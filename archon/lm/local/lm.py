@@ -226,6 +226,9 @@ class LocalLM:
         if rest and on_event is not None:
             on_event(TokenDelta(generation.draw, rest))
         num_tokens = len(generation.token_ids)
+        tokens = None
+        if generation.logprobs is not None:
+            tokens = tuple(map(self.tokenizer.token_bytes, generation.token_ids))
         return Completion(
             text=stream.text,
             draw=generation.draw,
@@ -240,6 +243,7 @@ class LocalLM:
             prompts=prompt,
             token_ids=generation.token_ids,
             logprobs=generation.logprobs,
+            tokens=tokens,
             score=generation.score,
         )
 

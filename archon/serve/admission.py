@@ -1,0 +1,64 @@
+"""Who is answered now, who waits, and who is told to come back."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from time import monotonic
+
+_WEIGHT = 0.2
+"""Of the newest request in the mean of their seconds."""
+_MAX_RETRY_SECONDS = 60
+
+
+class FullError(Exception):
+    """As many requests wait as may; ``retry_after_seconds`` is when a place is likely."""
+
+    def __init__(self, retry_after_seconds: int) -> None:
+        self.retry_after_seconds = retry_after_seconds
+        super().__init__("too many requests are waiting")
+
+
+class Admission:
+    """Places for ``max_running`` requests, and a queue of ``max_waiting``, first come first served.
+
+    It belongs to one event loop.
+    """
+
+    def __init__(self, max_running: int, max_waiting: int) -> None:
+        self.running = 0
+        self.waiting = 0
+        self._max_running, self._max_waiting = max_running, max_waiting
+        self._places = asyncio.Semaphore(max_running)
+        self._mean_seconds = 1.0
+
+    @asynccontextmanager
+    async def place(self) -> AsyncIterator[None]:
+        """Hold a place, after waiting for it where none is free.
+
+        Raises
+        ------
+        FullError : the queue is full.
+        """
+        if self._places.locked() and self.waiting >= self._max_waiting:
+            raise FullError(self._retry_after())
+        self.waiting += 1
+        try:
+            await self._places.acquire()
+        finally:
+            self.waiting -= 1
+        self.running += 1
+        start = monotonic()
+        try:
+            yield
+        finally:
+            self.running -= 1
+            self._places.release()
+            self._mean_seconds += _WEIGHT * (monotonic() - start - self._mean_seconds)
+
+    def _retry_after(self) -> int:
+        """How long until the queue has moved on by one turn of all places."""
+        turns = (self.waiting + 1) / self._max_running
+        return min(_MAX_RETRY_SECONDS, max(1, math.ceil(turns * self._mean_seconds)))

@@ -1,0 +1,181 @@
+"""``POST /v1/chat/completions``: from the bytes of a request to those of its answer.
+
+::
+
+    read → checked → waits for a place → the model runs → sent, whole or as it comes
+
+The client is watched from the moment its body is read: if it hangs up, its call is cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+from contextlib import aclosing
+
+from starlette.types import Receive, Scope, Send
+
+from archon.graph.lm import ArchitectureLM
+from archon.lm import LM
+from archon.serve.admission import Admission
+from archon.serve.calls import HungUpError, stream, unless_hung_up
+from archon.serve.failures import GOING, Failure, failure, out_of_time
+from archon.serve.limits import Limits, token_bound
+from archon.serve.metrics import Metrics, Record
+from archon.serve.replies import Replies, progress
+from archon.serve.requests import BadRequestError, ChatRequest, read_chat_request
+from archon.serve.transport import LAST_EVENT, Reply, comment, event, read_body
+from archon.types import Completion, Request, TokenDelta
+
+_CLIENT_CLOSED_REQUEST = 499  # nobody reads it; metrics do
+_LAST_WORDS_SECONDS = 1
+"""For telling a client why its stream ends, if it reads so slowly that it may never hear it."""
+_PARAMETERS = {"logprobs": "logprobs", "constraint": "response_format"}
+"""Capability → what of a request needs it."""
+
+
+class ChatCompletions:
+    """The endpoint, an ASGI application."""
+
+    def __init__(
+        self, lms: Mapping[str, LM], limits: Limits, admission: Admission, metrics: Metrics
+    ) -> None:
+        self._lms, self._limits = dict(lms), limits
+        self._admission, self._metrics = admission, metrics
+        self._token_bounds = {name: token_bound(lm) for name, lm in self._lms.items()}
+        self._deadlines: set[asyncio.Timeout] = set()
+        self._is_cut_off = False
+
+    def cut_off(self) -> None:
+        """End every request now, and those that still come; each is told so."""
+        self._is_cut_off = True
+        now = asyncio.get_running_loop().time()
+        for deadline in self._deadlines:
+            if not deadline.expired():
+                deadline.reschedule(now)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        record, reply = Record(self._metrics), Reply(send)
+        try:
+            seconds = 0 if self._is_cut_off else self._limits.max_seconds
+            async with asyncio.timeout(seconds) as deadline:
+                self._deadlines.add(deadline)
+                try:
+                    await self._answer(scope, receive, reply, record)
+                finally:
+                    self._deadlines.discard(deadline)
+        except HungUpError:
+            record.status = _CLIENT_CLOSED_REQUEST
+        except Exception as error:
+            if isinstance(error, TimeoutError) and deadline.expired():
+                told = GOING if self._is_cut_off else out_of_time(self._limits.max_seconds)
+            else:
+                told = failure(error)
+            record.status = told.status
+            await _fail(reply, told)
+        finally:
+            record.ends()
+
+    async def _answer(self, scope: Scope, receive: Receive, reply: Reply, record: Record) -> None:
+        chat = read_chat_request(await read_body(scope, receive, self._limits.max_body_bytes))
+        lm = self._lms.get(chat.model)
+        if lm is None:
+            raise unknown_model(chat.model)
+        record.model = chat.model
+        request = chat.request()
+        self._check(chat, request, lm)
+        if not chat.stream:
+            completions = await unless_hung_up(receive, self._generate(lm, request))
+            record.answered(completions)
+            await reply.whole(Replies(chat).whole(completions))
+        else:
+            await unless_hung_up(receive, self._stream(lm, chat, request, reply, record))
+            await reply.end()
+
+    def _check(self, chat: ChatRequest, request: Request, lm: LM) -> None:
+        """Refuse what the model lacks and what is too much.
+
+        Raises
+        ------
+        BadRequestError : names the key.
+        """
+        needs = {"logprobs": request.logprobs, "constraint": request.constraint is not None}
+        for capability, is_needed in needs.items():
+            if is_needed and capability not in lm.capabilities:
+                param = _PARAMETERS[capability]
+                reason = f"{chat.model} cannot give {param}"
+                if isinstance(lm, ArchitectureLM) and not lm.generates:
+                    reason += ": its output node chooses its text and writes none"
+                raise BadRequestError(reason, param=param, code="unsupported")
+        if chat.wants_trace and not isinstance(lm, ArchitectureLM):
+            reason = f"{chat.model} is no architecture: there are no nodes to trace"
+            raise BadRequestError(reason, param="archon.trace", code="unsupported")
+        most = self._limits.max_messages
+        if len(chat.messages) > most:
+            reason = f"there are more than {most} messages"
+            raise BadRequestError(reason, param="messages", code="too_many_messages")
+        most, each = self._limits.max_request_tokens, self._token_bounds[chat.model]
+        if (tokens := request.n * each(request.sampling)) > most:
+            reason = (
+                f"n answers may take {tokens} new tokens in all nodes; at most {most} are given"
+            )
+            raise BadRequestError(reason, param="n", code="too_many_tokens")
+
+    async def _generate(self, lm: LM, request: Request) -> list[Completion]:
+        async with self._admission.place():
+            return await lm.generate(request)
+
+    async def _stream(
+        self, lm: LM, chat: ChatRequest, request: Request, reply: Reply, record: Record
+    ) -> None:
+        """Send the answer as it comes, but for the end of the reply.
+
+        The reply begins with the first that the model tells, so that a request that is refused or
+        fails before has a status of its own.
+        """
+        replies = Replies(chat)
+        has_text = [False] * request.n
+        async with self._admission.place(), aclosing(stream(lm, request)) as parts:
+            async for part in parts:
+                pieces: list[bytes] = []
+                if not reply.is_begun:
+                    pieces += [event(replies.begin(index)) for index in range(request.n)]
+                for index, said in enumerate(part):
+                    if isinstance(said, TokenDelta) and not said.node:
+                        has_text[said.draw] = True
+                        pieces.append(event(replies.more(said.draw, said.text)))
+                    elif isinstance(said, Completion):
+                        if said.text and not has_text[index]:
+                            has_text[index] = True
+                            pieces.append(event(replies.more(index, said.text)))
+                        pieces.append(event(replies.end(index, said)))
+                    elif (told := progress(said)) is not None:
+                        pieces.append(comment(told))
+                if any(has_text):
+                    record.text_begins()
+                completions = [said for said in part if isinstance(said, Completion)]
+                if completions:
+                    record.answered(completions)
+                    if chat.wants_usage:
+                        pieces.append(event(replies.usage_chunk(completions)))
+                    pieces.append(LAST_EVENT)
+                if pieces:
+                    await reply.write(b"".join(pieces))
+
+
+def unknown_model(name: str) -> BadRequestError:
+    """No model of this name is served."""
+    reason = f"there is no model {name[:200]!r} here; GET /v1/models lists those there are"
+    return BadRequestError(reason, param="model", code="model_not_found", status=404)
+
+
+async def _fail(reply: Reply, told: Failure) -> None:
+    """Tell a client what went wrong: with its status, or as the last event of what has begun."""
+    if not reply.is_begun:
+        await reply.whole(told.body(), told.status, told.headers)
+        return
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_LAST_WORDS_SECONDS):
+            await reply.write(event(told.body()))
+            await reply.end()

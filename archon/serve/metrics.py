@@ -1,0 +1,89 @@
+"""What is counted, in the form that Prometheus reads (``GET /metrics``)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from time import monotonic
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from archon.serve.admission import Admission
+from archon.serve.replies import usage
+from archon.types import Completion
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300)
+
+
+class Metrics:
+    """The counts of one application."""
+
+    def __init__(self, admission: Admission) -> None:
+        registry = self._registry = CollectorRegistry()
+        self.requests = Counter(
+            "archon_requests",
+            "Requests for an answer; status 499 is a client that hung up.",
+            ["model", "status"],
+            registry=registry,
+        )
+        self.tokens = Counter(
+            "archon_tokens",
+            "Tokens of all nodes: distinct prompts, their part found in a cache, and new ones.",
+            ["model", "kind"],
+            registry=registry,
+        )
+        self.seconds = Histogram(
+            "archon_request_seconds",
+            "From a request to the end of its answer.",
+            ["model"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.first_token_seconds = Histogram(
+            "archon_first_token_seconds",
+            "From a streamed request to the first text of its answer.",
+            ["model"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        running = Gauge("archon_requests_running", "Answered at this moment.", registry=registry)
+        running.set_function(lambda: admission.running)
+        waiting = Gauge("archon_requests_waiting", "In the queue.", registry=registry)
+        waiting.set_function(lambda: admission.waiting)
+
+    def text(self) -> bytes:
+        """All of it."""
+        return generate_latest(self._registry)
+
+
+class Record:
+    """One request for an answer, counted when it ends."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics, self._start = metrics, monotonic()
+        self._has_text = False
+        self.model = ""
+        """Empty until it is known to be one of those that are served: clients choose no labels."""
+        self.status = 200
+
+    def text_begins(self) -> None:
+        """Some of the answer is streamed."""
+        if not self._has_text:
+            self._has_text = True
+            seconds = monotonic() - self._start
+            self._metrics.first_token_seconds.labels(self.model).observe(seconds)
+
+    def answered(self, completions: Sequence[Completion]) -> None:
+        """The answer is there."""
+        used = usage(completions)
+        for kind, count in (
+            ("prompt", used["prompt_tokens"]),
+            ("cached", used["prompt_tokens_details"]["cached_tokens"]),
+            ("completion", used["completion_tokens"]),
+        ):
+            self._metrics.tokens.labels(self.model, kind).inc(count)
+
+    def ends(self) -> None:
+        """Nothing more is sent."""
+        self._metrics.requests.labels(self.model, str(self.status)).inc()
+        self._metrics.seconds.labels(self.model).observe(monotonic() - self._start)

@@ -1,0 +1,225 @@
+"""Requests of the chat-completions protocol, read strictly.
+
+What a request asks for and cannot be given is refused, never ignored. Extension keys beyond
+OpenAI's are ``top_k``, ``min_p`` and ``archon``.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from archon.errors import SpecError
+from archon.spec.strict_json import decode_json
+from archon.types import Constraint, Message, Request, SamplingParams
+
+MAX_DRAWS = 128
+_MAX_INT64 = 2**63 - 1
+
+NonEmpty = Annotated[str, Field(min_length=1)]
+
+
+class BadRequestError(Exception):
+    """The request cannot be honoured as it stands; ``param`` is the key at fault, if it is one."""
+
+    def __init__(
+        self, message: str, *, param: str | None = None, code: str | None = None, status: int = 400
+    ) -> None:
+        self.message, self.param, self.code, self.status = message, param, code, status
+        super().__init__(message)
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, data: Any) -> Any:
+        """``null`` stands for a key that is left out."""
+        if not isinstance(data, dict):
+            return data
+        return {key: value for key, value in data.items() if value is not None}
+
+
+class TextPart(_Strict):
+    """A part of a message's content."""
+
+    type: Literal["text"]
+    text: str
+
+
+class ChatMessage(_Strict):
+    """A turn of the conversation."""
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str | list[TextPart]
+
+    def message(self) -> Message:
+        """The same as a value of ``archon.types``."""
+        text = self.content
+        if isinstance(text, list):
+            text = "".join(part.text for part in text)
+        return Message("system" if self.role == "developer" else self.role, text)
+
+
+class StreamOptions(_Strict):
+    """What a streamed reply holds besides the text."""
+
+    include_usage: bool = False
+
+
+class TextFormat(_Strict):
+    """Text of any form."""
+
+    type: Literal["text"]
+
+
+class JsonObjectFormat(_Strict):
+    """Any JSON object."""
+
+    type: Literal["json_object"]
+
+
+class NamedSchema(_Strict):
+    """A JSON Schema; it is followed to the letter whether or not ``strict`` says so."""
+
+    name: str = Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")
+    description: str | None = None
+    schema_: dict[str, Any] = Field(alias="schema")
+    strict: bool | None = None
+
+
+class JsonSchemaFormat(_Strict):
+    """JSON that a schema allows."""
+
+    type: Literal["json_schema"]
+    json_schema: NamedSchema
+
+
+ResponseFormat = Annotated[
+    TextFormat | JsonObjectFormat | JsonSchemaFormat, Field(discriminator="type")
+]
+
+
+class ArchonOptions(_Strict):
+    """What is told of an answer beyond OpenAI's protocol."""
+
+    trace: bool = Field(False, description="Return every node's prompts and completions.")
+
+
+class ChatRequest(_Strict):
+    """The body of ``POST /v1/chat/completions``; ``null`` stands for a key that is left out."""
+
+    model: str
+    messages: list[ChatMessage] = Field(min_length=1)
+    n: int | None = Field(None, ge=1, le=MAX_DRAWS)
+    seed: int | None = Field(None, ge=-_MAX_INT64, le=_MAX_INT64)
+    temperature: float | None = Field(None, ge=0, le=2)
+    top_p: float | None = Field(None, gt=0, le=1)
+    top_k: int | None = Field(None, ge=0, le=1_000_000)
+    min_p: float | None = Field(None, ge=0, le=1)
+    max_tokens: int | None = Field(None, ge=1, le=1_000_000)
+    max_completion_tokens: int | None = Field(None, ge=1, le=1_000_000)
+    stop: NonEmpty | Annotated[list[NonEmpty], Field(max_length=4)] | None = None
+    logprobs: bool | None = None
+    response_format: ResponseFormat | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    archon: ArchonOptions | None = None
+    # Say who asks; they change nothing.
+    user: str | None = None
+    safety_identifier: str | None = None
+    prompt_cache_key: str | None = None
+    # Keys that many clients always send; only the value that changes nothing is taken.
+    top_logprobs: int | None = Field(None, ge=0, le=20)
+    frequency_penalty: float | None = Field(None, ge=-2, le=2)
+    presence_penalty: float | None = Field(None, ge=-2, le=2)
+    logit_bias: dict[str, float] | None = None
+    store: bool | None = None
+    service_tier: Literal["auto", "default"] | None = None
+    modalities: list[Literal["text"]] | None = Field(None, min_length=1, max_length=1)
+
+    @property
+    def wants_trace(self) -> bool:
+        """Whether the reply tells what each node did."""
+        return self.archon is not None and self.archon.trace
+
+    @property
+    def wants_usage(self) -> bool:
+        """Whether a streamed reply ends with the tokens that were used."""
+        return self.stream_options is not None and self.stream_options.include_usage
+
+    def request(self) -> Request:
+        """The same as a request to a language model; without a seed, a random one."""
+        stop = (self.stop,) if isinstance(self.stop, str) else self.stop
+        return Request(
+            messages=tuple(message.message() for message in self.messages),
+            n=self.n or 1,
+            seed=secrets.randbits(53) if self.seed is None else self.seed,
+            sampling=SamplingParams(
+                temperature=self.temperature,
+                top_k=self.top_k,
+                top_p=self.top_p,
+                min_p=self.min_p,
+                max_tokens=self.max_tokens or self.max_completion_tokens,
+                stop=None if stop is None else tuple(stop),
+            ),
+            constraint=self._constraint(),
+            logprobs=bool(self.logprobs),
+        )
+
+    def _constraint(self) -> Constraint | None:
+        match self.response_format:
+            case JsonObjectFormat():
+                return Constraint(json_schema={"type": "object"})
+            case JsonSchemaFormat(json_schema=named):
+                return Constraint(json_schema=named.schema_)
+            case _:
+                return None
+
+
+def read_chat_request(content: bytes) -> ChatRequest:
+    """The request in a body.
+
+    Raises
+    ------
+    BadRequestError : the body is not strict JSON, or asks for what nobody here can give.
+    """
+    try:
+        chat = ChatRequest.model_validate(decode_json(content))
+    except SpecError as error:
+        raise BadRequestError(f"the body is not sound JSON: {error}") from None
+    except ValidationError as error:
+        raise _bad_value(error) from None
+    for param, is_refused, reason in (
+        (
+            "max_tokens",
+            chat.max_tokens is not None and chat.max_completion_tokens is not None,
+            "give either max_tokens or max_completion_tokens, not both",
+        ),
+        (
+            "stream_options",
+            chat.stream_options is not None and not chat.stream,
+            "stream_options needs stream to be true",
+        ),
+        ("top_logprobs", chat.top_logprobs, "only the tokens that were drawn have probabilities"),
+        ("frequency_penalty", chat.frequency_penalty, "no model here penalises frequency"),
+        ("presence_penalty", chat.presence_penalty, "no model here penalises presence"),
+        ("logit_bias", chat.logit_bias, "no model here takes a bias"),
+        ("store", chat.store, "nothing is stored here"),
+    ):
+        if is_refused:
+            raise BadRequestError(reason, param=param, code="unsupported")
+    return chat
+
+
+def _bad_value(error: ValidationError) -> BadRequestError:
+    first = error.errors(include_url=False, include_input=False)[0]
+    place = ".".join(map(str, first["loc"]))[:200]
+    if first["type"] == "extra_forbidden":
+        reason = f"{place}: this server does not know the key"
+        return BadRequestError(reason, param=place, code="unknown_key")
+    reason = f"{place}: {first['msg']}" if place else first["msg"]
+    return BadRequestError(reason[:500], param=place or None, code="invalid_value")
