@@ -107,6 +107,8 @@ class RunFolder:
             raise UsageError(reason) from None
         except ValueError as error:
             raise UsageError(f"{self.path / RUN} is damaged: {error}") from None
+        except RecursionError:
+            raise UsageError(f"{self.path / RUN} is damaged: nested too deep") from None
         if not isinstance(data, dict) or "specification" not in data:
             raise UsageError(f"{self.path / RUN} does not describe a run")
         return data

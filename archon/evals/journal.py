@@ -44,8 +44,18 @@ class Entry:
 
     @property
     def trace(self) -> Mapping[str, Any] | None:
-        """Every prompt and completion behind the answer (``Trace.to_json``); None if it failed."""
-        trace: Mapping[str, Any] | None = json.loads(self.trace_json)
+        """Every prompt and completion behind the answer (``Trace.to_json``); None if it failed.
+
+        Raises
+        ------
+        StorageError : the trace is damaged, although its checksum is right.
+        """
+        try:
+            trace = json.loads(self.trace_json)
+        except (ValueError, RecursionError) as error:
+            raise StorageError(f"the trace of item {self.record.item!r}: {error}") from None
+        if not isinstance(trace, dict | None):
+            raise StorageError(f"the trace of item {self.record.item!r} is no object")
         return trace
 
 
@@ -59,7 +69,12 @@ def encode(
 
 
 def decode(line: bytes) -> Entry | None:
-    """The entry of a line; None where the line is not whole or was damaged."""
+    """The entry of a line; None where the line is not whole or was damaged.
+
+    Raises
+    ------
+    ValueError : the line is whole, and of a version or a form that is not known here.
+    """
     length, _, rest = line.partition(b" ")
     checksum, _, payload = rest.partition(b" ")
     if not payload.endswith(b"\n"):
@@ -68,9 +83,13 @@ def decode(line: bytes) -> Entry | None:
     if length != b"%d" % len(payload) or checksum != b"%08x" % zlib.crc32(payload):
         return None
     stamp_json, record_json, trace_json = payload.split(b"\t")
-    stamp = json.loads(stamp_json)
-    record = Record.from_json(json.loads(record_json))
-    return Entry(stamp["sitting"], stamp["sitting_seconds"], record, trace_json)
+    try:
+        stamp = json.loads(stamp_json)
+        sitting, seconds = int(stamp["sitting"]), float(stamp["sitting_seconds"])
+        record = Record.from_json(json.loads(record_json))
+    except (TypeError, KeyError, OverflowError, RecursionError) as error:
+        raise ValueError(f"no entry of a journal: {error}") from None
+    return Entry(sitting, seconds, record, trace_json)
 
 
 def read_entries(path: Path) -> Iterator[Entry]:

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
+from archon.spec.messages import json_path
 from archon.types import Limit, Usage
 
 VERSION = 1
@@ -66,10 +69,13 @@ class Record:
         try:
             if data["version"] != VERSION:
                 raise ValueError(f"records of version {data['version']} are not known here")
-            draws = {
-                node: tuple(Draw(**draw) for draw in written)
-                for node, written in data["draws"].items()
-            }
-            return cls(**{**data, "usage": Usage(**data["usage"]), "draws": draws})
-        except (TypeError, KeyError, AttributeError) as error:
+            return _RECORD.validate_python(data)
+        except ValidationError as error:
+            first = error.errors()[0]
+            reason = f"{json_path(first['loc'])}: {first['msg'].lower()}"
+            raise ValueError(f"no record of an answer: {reason}") from None
+        except (TypeError, KeyError) as error:
             raise ValueError(f"no record of an answer: {error}") from None
+
+
+_RECORD = TypeAdapter(Record)

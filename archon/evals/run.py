@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from archon.errors import SpecError
+from archon.errors import SpecError, UsageError
+from archon.evals.described import fault
 from archon.evals.description import headings
-from archon.evals.folder import ABLATIONS, RunFolder
+from archon.evals.folder import ABLATIONS, RUN, RunFolder
 from archon.evals.journal import Entry, read_entries
 from archon.evals.records import Record
 from archon.evals.report import Report, Tally
@@ -85,7 +86,10 @@ def read_run(path: Path | str) -> Run:
 
     Raises
     ------
-    UsageError : the folder holds no run.
+    UsageError : the folder holds no run, or one whose description is damaged.
     """
     path = Path(path)
-    return Run(path, RunFolder(path).read_run())
+    description = RunFolder(path).read_run()
+    if (reason := fault(description)) is not None:
+        raise UsageError(f"{path / RUN} does not describe a run: {reason}")
+    return Run(path, description)

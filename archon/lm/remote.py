@@ -25,8 +25,10 @@ from archon.lm.concurrency import Gauge, PerLoop, run_all
 from archon.lm.digest import draw_number, prompt_digest, request_digest
 from archon.lm.keys import key_from
 from archon.lm.protocol import Reply, read_chunk, read_reply, request_body
+from archon.lm.replicas import Replica, Replicas
 from archon.lm.retry import Backoff, Clock, retrying
 from archon.lm.transport import (
+    BusyError,
     Transport,
     UnreachableError,
     content_type,
@@ -92,6 +94,7 @@ class RemoteLM:
             clock=self._clock,
             http=http,
         )
+        self._replicas = Replicas(self._transport.urls, self._clock)
 
     def __repr__(self) -> str:
         return f"RemoteLM({self.card.model!r} at {', '.join(self.card.base_urls)})"
@@ -172,22 +175,39 @@ class RemoteLM:
         return completions
 
     async def _attempt(self, body: bytes, draws: range, on_event: OnEvent | None) -> Reply:
-        """One try; a server that cannot be reached is passed over for the next."""
+        """One try: replicas are asked one after another until one answers or text has come."""
         deltas = None if on_event is None else _Deltas(on_event, draws)
-        failure: LMError | None = None
-        for url in self._transport.urls:
-            try:
-                async with self._transport.post(url, body) as response:
-                    return await _read(response, len(draws), deltas)
-            except LMError as error:
-                has_begun = deltas is not None and deltas.has_begun
-                failure = self._transport.told(
-                    error, url, retryable=error.retryable and not has_begun
-                )
-                if not isinstance(error, UnreachableError):
-                    break
-        assert failure is not None, "a card names at least one server"
-        raise failure
+        tried: list[Replica] = []
+        while True:
+            with self._replicas.one(tried) as replica:
+                tried.append(replica)
+                try:
+                    return await self._ask_replica(replica, body, len(draws), deltas)
+                except LMError as error:
+                    has_begun = deltas is not None and deltas.has_begun
+                    may_ask_again = error.retryable and not has_begun
+                    failure = self._transport.told(error, replica.url, retryable=may_ask_again)
+            if not may_ask_again or len(tried) == len(self._replicas.all):
+                raise failure
+
+    async def _ask_replica(
+        self, replica: Replica, body: bytes, num_choices: int, deltas: _Deltas | None
+    ) -> Reply:
+        """The reply of one server, whose health is noted."""
+        started = self._clock.monotonic()
+        try:
+            async with self._transport.post(replica.url, body) as response:
+                reply = await _read(response, num_choices, deltas)
+        except LMError as error:
+            if error.retryable and not isinstance(error, BusyError):
+                self._replicas.failed(replica, at_once=isinstance(error, UnreachableError))
+            raise
+        except asyncio.CancelledError:
+            if self._clock.monotonic() - started >= self.card.timeout_seconds:
+                self._replicas.failed(replica)  # it took all the time there was
+            raise
+        self._replicas.did_well(replica)
+        return reply
 
 
 class _Deltas:

@@ -10,6 +10,7 @@ import httpx
 
 from archon.errors import LMError
 from archon.lm.concurrency import PerLoop
+from archon.lm.connections import Connections
 from archon.lm.protocol import error_text
 from archon.lm.retry import Clock, retry_after_seconds
 from archon.lm.sse import DONE, EventParser
@@ -22,22 +23,24 @@ _RETRYABLE = frozenset({408, 409, 425, 429})
 
 
 class UnreachableError(LMError):
-    """No connection could be made, so nothing was sent: another replica may be asked at once."""
+    """No connection could be made, so nothing was sent."""
+
+
+class BusyError(LMError):
+    """The server is well and has too much to do (status 429)."""
 
 
 class Transport:
     """Connections to the replicas of one server, made anew in each event loop.
 
-    The pool has no bound, so that no request ever waits inside it: httpcore loses a slot for good
-    when a request is cancelled that waits for one (encode/httpcore#1093). The caller bounds how
-    many run at once. Redirects are not followed, and proxies named in the environment are not
-    used, so that the key goes only where the card says.
+    The caller bounds how many requests run at once. Redirects are not followed, and proxies named
+    in the environment are not used, so that the key goes only where the card says.
 
     Parameters
     ----------
     base_urls : addresses up to and including ``/v1``.
     api_key : sent to all of them as a bearer token; it is in no error and no ``repr``.
-    keep_alive : connections to keep open between requests.
+    keep_alive : connections to each replica to keep open between requests.
     http : stands in for the network in tests.
     """
 
@@ -50,17 +53,18 @@ class Transport:
         clock: Clock,
         http: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self._urls = [f"{url.rstrip('/')}/chat/completions" for url in base_urls]
+        self.urls = [f"{url.rstrip('/')}/chat/completions" for url in base_urls]
+        """Where to post."""
         self._key = api_key
-        self._keep_alive = keep_alive
         self._clock = clock
         self._http = http
-        self._clients = PerLoop(self._new_client)
-
-    @property
-    def urls(self) -> list[str]:
-        """Where to post, the address that answered last first."""
-        return list(self._urls)
+        # Made once, since it reads every certificate; plain addresses never use it.
+        self._tls = (
+            httpx.create_ssl_context(trust_env=False)
+            if any(url.startswith("https") for url in base_urls)
+            else False
+        )
+        self._connections = PerLoop(lambda: Connections(self._new_client, keep_alive))
 
     @asynccontextmanager
     async def post(self, url: str, body: bytes) -> AsyncIterator[httpx.Response]:
@@ -71,8 +75,10 @@ class Transport:
         LMError : the connection failed, before or while the body is read, or the server refused.
         """
         try:
-            async with self._clients.get().stream("POST", url, content=body) as response:
-                self._prefer(url)
+            async with (
+                self._connections.get().one(url) as client,
+                client.stream("POST", url, content=body) as response,
+            ):
                 if response.status_code != 200:
                     raise await self._refusal(response)
                 yield response
@@ -98,9 +104,9 @@ class Transport:
 
     async def aclose(self) -> None:
         """Close the connections that belong to the running event loop."""
-        client = self._clients.pop()
-        if client is not None:
-            await client.aclose()
+        connections = self._connections.pop()
+        if connections is not None:
+            await connections.aclose()
 
     def _new_client(self) -> httpx.AsyncClient:
         headers = {
@@ -116,13 +122,10 @@ class Transport:
             timeout=httpx.Timeout(None, connect=_CONNECT_SECONDS),
             follow_redirects=False,
             trust_env=False,
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=self._keep_alive),
+            limits=httpx.Limits(max_connections=1),
             transport=self._http,
+            verify=self._tls,
         )
-
-    def _prefer(self, url: str) -> None:
-        if self._urls[0] != url:
-            self._urls = [url, *(other for other in self._urls if other != url)]
 
     async def _refusal(self, response: httpx.Response) -> LMError:
         status = response.status_code
@@ -137,7 +140,8 @@ class Transport:
             content += chunk
             if len(content) >= _MAX_ERROR_BYTES:
                 break
-        return LMError(
+        kind = BusyError if status == 429 else LMError
+        return kind(
             f"status {status}: {error_text(content) or response.reason_phrase}",
             retryable=status in _RETRYABLE or status >= 500,
             retry_after_seconds=retry_after_seconds(

@@ -1,8 +1,8 @@
 """From messages to the token ids that a model was trained to read.
 
-A chat model carries a Jinja2 template. It is somebody else's program, so it runs in Jinja2's
-immutable sandbox; and what messages say cannot forge its control tokens (see ``guarded``). A base
-model has no template: it gets a plain transcript to continue.
+A chat model carries a Jinja2 template. It is somebody else's program, so it runs in a sandbox and a
+process of its own (``template.py``); and what messages say cannot forge its control tokens (see
+``guarded``). A base model has no template: it gets a plain transcript to continue.
 """
 
 from __future__ import annotations
@@ -10,10 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import chain
 
-import jinja2
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-
 from archon.errors import LMError, ModelFileError
+from archon.lm.local.template import ChatTemplate, TemplateError
 from archon.lm.local.text import TextRules
 from archon.lm.local.tokenizer import TextTokenizer
 from archon.types import Message
@@ -35,13 +33,9 @@ class ChatFormat:
         self._rules, self._tokenizer = rules, tokenizer
         self._template = None
         if rules.chat_template is not None:
-            environment = ImmutableSandboxedEnvironment(
-                trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
-            )
-            environment.globals["raise_exception"] = _refuse
             try:
-                self._template = environment.from_string(rules.chat_template)
-            except jinja2.TemplateError as error:
+                self._template = ChatTemplate(rules.chat_template)
+            except TemplateError as error:
                 raise ModelFileError(f"{rules.path}: damaged chat template: {error}") from None
 
     def encode(self, messages: Sequence[Message]) -> list[int]:
@@ -71,7 +65,7 @@ class ChatFormat:
                 bos_token=self._rules.bos,
                 eos_token=self._rules.eos,
             )
-        except Exception as error:  # it is somebody else's program, and may fail in any way
+        except TemplateError as error:
             raise LMError(f"the chat template refuses these messages: {error}") from None
         return self._tokenizer.encode_template(rendered, guard)
 
@@ -80,7 +74,3 @@ def transcript(messages: Sequence[Message]) -> str:
     """A conversation as plain text for a base model to continue."""
     parts = [_SPEAKERS[message.role] + message.content for message in messages]
     return "\n\n".join([*parts, _SPEAKERS["assistant"].rstrip()])
-
-
-def _refuse(reason: str) -> None:
-    raise jinja2.TemplateError(reason)

@@ -6,7 +6,7 @@ format need of either.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,3 +59,14 @@ def text_rules(file: ModelFile) -> TextRules:
     from archon.lm.local.text_folder import text_rules_of_folder
 
     return text_rules_of_folder(file)
+
+
+def lost_merge(
+    merges: Iterable[Sequence[str]], vocabulary: Collection[str]
+) -> Sequence[str] | None:
+    """The first merge that makes no token of the vocabulary, or None.
+
+    The ``tokenizers`` library does not refuse such a merge in every case: on some it panics, and
+    then the process may end.
+    """
+    return next((pair for pair in merges if "".join(pair) not in vocabulary), None)

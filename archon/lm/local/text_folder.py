@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 
 from archon.engine.files.folder import CONFIG, ModelFolder
 from archon.errors import ModelFileError
-from archon.lm.local.text import END_NAMES, TextRules
+from archon.lm.local.text import END_NAMES, TextRules, lost_merge
 
 _TOKENIZER, _TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"
 _GENERATION_CONFIG, _TEMPLATE = "generation_config.json", "chat_template.jinja"
@@ -55,14 +55,16 @@ def text_rules_of_folder(folder: ModelFolder) -> TextRules:
 
 def _added_tokens(folder: ModelFolder, stated: Mapping[str, Any]) -> list[dict[str, Any]]:
     added = stated.get("added_tokens") or []
-    for token in added if isinstance(added, list) else [added]:
+    if not isinstance(added, list):
+        added = [added]
+    for token in added:
         known = isinstance(token, dict) and isinstance(token.get("content"), str)
         if not known or not _is_id(token.get("id")):
             raise _error(folder, f"added token {token!r} has no id or no text")
         if any(token.get(key) for key in ("lstrip", "rstrip", "single_word")):
             raise _error(folder, f"added token {token['content']!r} looks at its neighbours, "
                          "which is not supported")  # fmt: skip
-    return list(added)
+    return added
 
 
 def _without_added_tokens(
@@ -73,12 +75,21 @@ def _without_added_tokens(
     kind = model.get("type", "BPE") if isinstance(model, dict) else None
     if not isinstance(model, dict) or kind != "BPE" or model.get("byte_fallback"):
         raise _error(folder, f"tokenizer model {kind!r} is not supported (byte-level BPE is)")
+    if not isinstance(model.get("merges"), list | None):
+        raise _error(folder, "merges is no list")
+    if model.get("continuing_subword_prefix") or model.get("end_of_word_suffix"):
+        raise _error(folder, "the tokenizer marks parts of words, which is not supported")
     if '"ByteLevel"' not in json.dumps(stated.get("pre_tokenizer")):
         raise _error(folder, "the tokenizer does not work on bytes, which is not supported")
     words = model.get("vocab")
     if not isinstance(words, dict) or not all(_is_id(i) for i in words.values()):
         raise _error(folder, "vocab is missing or does not map tokens to ids")
     vocabulary = {token: i for token, i in words.items() if token not in special}
+    merges = [m.split(" ") if isinstance(m, str) else m for m in model.get("merges") or ()]
+    if not all(_is_pair(merge) for merge in merges):
+        raise _error(folder, "merges holds something else than pairs of tokens")
+    if (lost := lost_merge(merges, vocabulary)) is not None:
+        raise _error(folder, f"damaged tokenizer: the merge {lost!r} makes no token")
     plain = {
         "version": stated.get("version", "1.0"),
         "normalizer": stated.get("normalizer"),
@@ -140,6 +151,10 @@ def _token_text(value: object) -> str:
     if isinstance(value, dict):
         value = value.get("content")
     return value if isinstance(value, str) else ""
+
+
+def _is_pair(value: object) -> TypeGuard[list[str]]:
+    return isinstance(value, list) and len(value) == 2 and all(isinstance(v, str) for v in value)
 
 
 def _is_id(value: object) -> TypeGuard[int]:

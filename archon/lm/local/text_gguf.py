@@ -14,7 +14,7 @@ from tokenizers.models import BPE
 
 from archon.engine.files.gguf import GGUFFile
 from archon.errors import ModelFileError
-from archon.lm.local.text import END_NAMES, TextRules
+from archon.lm.local.text import END_NAMES, TextRules, lost_merge
 
 _UNKNOWN, _CONTROL, _USER_DEFINED, _UNUSED = 2, 3, 4, 5
 _NO_TEXT = (_UNKNOWN, _CONTROL, _USER_DEFINED, _UNUSED)
@@ -90,6 +90,8 @@ def _tokenizer(keys: _Keys, vocabulary: Mapping[str, int]) -> Tokenizer:
         raise keys.error(f"splitting rule {rule!r} is not supported ({known} are)")
     parted = (merge.partition(" ") for merge in keys.strings("merges"))
     merges = [(left, right) for left, _, right in parted]
+    if (lost := lost_merge(merges, vocabulary)) is not None:
+        raise keys.error(f"damaged tokenizer: the merge {lost!r} makes no token")
     try:
         tokenizer = Tokenizer(BPE(vocab=dict(vocabulary), merges=merges))
     except Exception as error:  # the library raises nothing narrower
