@@ -22,6 +22,7 @@ NAMES = [
     "chain-of-thought",
     "checked-vote",
     "critic-fuse",
+    "meaning-vote",
     "mixture-of-agents",
     "pairwise-tournament",
     "program-aided",
@@ -31,10 +32,14 @@ NAMES = [
     "self-consistency",
     "self-mixture",
     "single",
+    "translate-numbers",
     "unit-tests",
     "verify-and-retry",
     "weighted-vote",
 ]
+OTHER_MODELS = {"meaning-vote", "translate-numbers"}
+"""Those with models that are no chat models; ``tests/families`` runs them."""
+CHATTING = [name for name in NAMES if name not in OTHER_MODELS]
 CARD = ScriptedCard.model_validate({"name": "scripted", "backend": "scripted"})
 
 
@@ -49,7 +54,7 @@ def test_these_are_shipped() -> None:
     assert catalog.names("architecture") == NAMES
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", CHATTING)
 async def test_it_runs_and_answers(name: str) -> None:
     architecture, _ = open_scripted(name)
     answer = await architecture.arun("What is 17 * 23 + 4?")
@@ -59,7 +64,7 @@ async def test_it_runs_and_answers(name: str) -> None:
     json.dumps(answer.trace.to_json())
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", CHATTING)
 def test_it_is_described_and_names_its_roles_as_all_do(name: str) -> None:
     spec = load_architecture(name).spec
     assert spec.name == name

@@ -23,7 +23,8 @@ from archon.graph.prompts.templates import PUTS_QUESTION, prompt_kind
 from archon.graph.sync import run_sync
 from archon.graph.trace import Trace
 from archon.lm.base import LM
-from archon.spec.architecture import ArchitectureSpec, AskingNode, ModelNode
+from archon.lm.embedding import Embedder
+from archon.spec.architecture import ArchitectureSpec, AskingNode, ModelNode, role_of
 from archon.spec.common import PromptSpec
 from archon.spec.messages import json_path
 from archon.spec.model import ModelCard
@@ -98,7 +99,12 @@ class Architecture:
                 self._prompts[name] = _build_prompt(name, node, spec, base_dir)
                 self._nodes[name] = make_asking_node(name, node, self._prompts[name])
             else:
-                self._nodes[name] = make_node(name, node)
+                role = role_of(node)
+                embedder = None if role is None else lms[role]
+                if embedder is not None and not isinstance(embedder, Embedder):
+                    path = json_path(["nodes", name, "model"])
+                    raise GraphError("the model is no sentence encoder", path=path)
+                self._nodes[name] = make_node(name, node, embedder)
         self.cards = dict(cards)
         """Role → the card of its model; None for an app's own model and for an architecture."""
         self.models = Models(graph.spec, lms, cards, self._prompts)

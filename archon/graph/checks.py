@@ -47,6 +47,7 @@ from archon.graph.lineage import (
 from archon.graph.prompts.builder import needed_fields, usable_fields
 from archon.graph.prompts.templates import SCORES_REPLIES, TEMPLATES, kind_name, prompt_kind
 from archon.graph.prompts.wording import Wording
+from archon.lm.embedding import EMBED
 from archon.lm.reward import REWARD
 from archon.spec.architecture import (
     AnyNode,
@@ -216,6 +217,8 @@ def candidates_exist(wiring: Wiring) -> Iterator[Violation]:
 
 def model_given(wiring: Wiring) -> Iterator[Violation]:
     for node_id, node in wiring.spec.nodes.items():
+        if isinstance(node, VoteNode):
+            yield from _vote_model(node_id, node)
         if not isinstance(node, ModelNode):
             continue
         how = (node.type, getattr(node, "method", ""))
@@ -232,15 +235,31 @@ def model_given(wiring: Wiring) -> Iterator[Violation]:
                     yield Violation(reason, ("nodes", node_id, key))
 
 
+def _vote_model(node_id: str, node: VoteNode) -> Iterator[Violation]:
+    if node.by == "meaning" and node.model is None:
+        yield Violation("a vote by meaning needs a model", ("nodes", node_id, "model"))
+    for key in ("model", "similarity"):
+        if node.by == "value" and getattr(node, key) is not None:
+            reason = f'a vote by value reads no {key}; give "by": "meaning"'
+            yield Violation(reason, ("nodes", node_id, key))
+
+
 def model_exists(wiring: Wiring) -> Iterator[Violation]:
     roles = wiring.spec.models
-    for node_id, _, role in wiring.model_nodes():
-        if role not in roles:
+    for node_id, node in wiring.spec.nodes.items():
+        role = role_of(node)
+        if role is not None and role not in roles:
             reason = f"no role {shown(role)} in models{suggestion(role, roles)}"
             yield Violation(reason, ("nodes", node_id, "model"))
 
 
 def capabilities(wiring: Wiring) -> Iterator[Violation]:
+    for node_id, vote in wiring.spec.nodes.items():
+        if isinstance(vote, VoteNode) and vote.model is not None:
+            lacks = EMBED - wiring.capabilities.get(vote.model, EMBED)
+            if lacks:
+                reason = f"the model of role {shown(vote.model)} is no sentence encoder"
+                yield Violation(reason, ("nodes", node_id, "model"))
     for node_id, node, role in wiring.model_nodes():
         has = wiring.capabilities.get(role)
         if has is None:
@@ -256,6 +275,9 @@ def capabilities(wiring: Wiring) -> Iterator[Violation]:
             yield Violation(reason, ("nodes", node_id, "model"))
         elif has == REWARD and needed != REWARD:
             reason = f"the model of role {shown(role)} is a reward model, which writes no text"
+            yield Violation(reason, ("nodes", node_id, "model"))
+        elif has == EMBED:
+            reason = f"the model of role {shown(role)} is a sentence encoder, which writes no text"
             yield Violation(reason, ("nodes", node_id, "model"))
 
 

@@ -19,8 +19,9 @@ CAPABILITIES: dict[str, str] = {
     "stream": "sends token deltas while it generates",
     "beams": "finds the likeliest texts by beam search",
     "reward": "scores texts and writes none (``archon.lm.reward``)",
+    "embed": "turns texts into vectors and writes none (``archon.lm.embedding``)",
 }
-LM_CAPABILITIES = frozenset(CAPABILITIES) - {"reward"}
+LM_CAPABILITIES = frozenset(CAPABILITIES) - {"reward", "embed"}
 """All that a model which writes can do."""
 
 

@@ -12,8 +12,15 @@ from pathlib import Path
 from typing import cast
 
 from archon.lm.base import LM, LM_CAPABILITIES
+from archon.lm.embedding import EMBED
 from archon.lm.reward import REWARD
-from archon.spec.model import LocalCard, ModelCard, OpenAICard, ScriptedCard
+from archon.spec.model import (
+    TRANSLATOR_CAPABILITIES,
+    LocalCard,
+    ModelCard,
+    OpenAICard,
+    ScriptedCard,
+)
 
 OPENERS: dict[str, str] = {
     "local": "archon.lm.local:open_local",
@@ -26,6 +33,12 @@ OPENERS: dict[str, str] = {
 def capabilities(card: ModelCard) -> frozenset[str]:
     """What the card's model will be able to do, told without opening it."""
     match card:
+        case LocalCard(transformer="encoder-decoder"):
+            return TRANSLATOR_CAPABILITIES
+        case LocalCard(transformer="cross-encoder"):
+            return REWARD
+        case LocalCard(transformer="sentence-encoder"):
+            return EMBED
         case LocalCard():
             return frozenset({"chat", "choices", "constraint", "logprobs", "stream", "beams"})
         case OpenAICard():

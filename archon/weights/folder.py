@@ -18,12 +18,17 @@ PATTERNS = (
 )  # fmt: skip
 
 
+def is_model_file(name: str) -> bool:
+    """Whether a folder's file of this name may be read by the engine."""
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in PATTERNS)
+
+
 def files_of(path: Path) -> list[Path]:
     """A model's files: the one file, or those of the folder that the engine may read, by name."""
     if not path.is_dir():
         return [path]
     names = sorted(p.name for p in path.iterdir() if p.is_file())
-    return [path / n for n in names if any(fnmatch.fnmatchcase(n, p) for p in PATTERNS)]
+    return [path / name for name in names if is_model_file(name)]
 
 
 def num_bytes_of(path: Path) -> int:

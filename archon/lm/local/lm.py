@@ -127,7 +127,7 @@ class LocalLM:
                 prompt_ids=prompt_ids,
                 draws=tuple(range(request.first_draw, request.first_draw + request.n)),
                 seed=request.seed,
-                rule=_rule(sampling),
+                rule=sampling_rule(sampling),
                 max_tokens=sampling.max_tokens or 1,
                 stop_ids=self.tokenizer.stop_ids,
                 logprobs=request.logprobs,
@@ -253,7 +253,8 @@ class LocalLM:
         return blake2b(ids, key=key, digest_size=16).hexdigest()
 
 
-def _rule(sampling: SamplingParams) -> SamplingRule:
+def sampling_rule(sampling: SamplingParams) -> SamplingRule:
+    """How the engine draws for a request with this sampling."""
     temperature = float(sampling.temperature or 0)
     return SamplingRule(
         temperature=temperature if temperature >= _GREEDY_BELOW else 0.0,

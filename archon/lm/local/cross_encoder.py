@@ -1,0 +1,67 @@
+"""A cross-encoder as a reward model: it reads question and reply as one text, and gives a number.
+
+Each token of the reply reads every token of the question, unlike in the comparison of two vectors
+that were made apart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer
+
+from archon.engine.families.heads import TextClassifier
+from archon.engine.families.weights import load_text_classifier
+from archon.engine.files.folder import ModelFolder
+from archon.engine.loading import open_model
+from archon.errors import ModelFileError
+from archon.lm.local.encoder_text import encoder_tokenizer, padded
+from archon.lm.reward import RewardLM
+from archon.spec.model import LocalCard
+from archon.types import Message
+from archon.weights import pull
+
+
+def load(card: LocalCard, base_dir: Path) -> RewardLM:
+    """Fetch the card's weights where they are not here yet, and load them.
+
+    Raises
+    ------
+    ModelError : the weights cannot be had.
+    ModelFileError : they cannot be run, or have no head of one or two classes.
+    """
+    path = pull(card, base_dir)
+    file = open_model(path)
+    if not isinstance(file, ModelFolder):
+        raise ModelFileError(f"{path}: a cross-encoder is a folder of safetensors")
+    model = load_text_classifier(file)
+    if model.classes.out_features > 2:
+        raise ModelFileError(f"{path}: a head of {model.classes.out_features} classes is no reward")
+    tokenizer = encoder_tokenizer(file, model.encoder.config.context_length)
+    return RewardLM(CrossEncoder(model, tokenizer), card.name)
+
+
+class CrossEncoder:
+    """Rewards a text by what the head says of (last message, text).
+
+    A head of one class gives its logit; one of two, the log-odds of the second.
+    """
+
+    def __init__(self, model: TextClassifier, tokenizer: Tokenizer) -> None:
+        self._model, self._tokenizer = model, tokenizer
+
+    async def score(self, messages: tuple[Message, ...], texts: Sequence[str]) -> list[float]:
+        """One reward a text, all computed as one batch; what is too long is cut at its end."""
+        return await asyncio.to_thread(self._score, messages[-1].content, texts)
+
+    @torch.inference_mode()
+    def _score(self, question: str, texts: Sequence[str]) -> list[float]:
+        if not texts:
+            return []
+        batch = padded(self._tokenizer.encode_batch([(question, text) for text in texts]))
+        logits_BC = self._model(batch.ids_BT, batch.is_token_BT, batch.segment_BT)
+        rewards: list[float] = (logits_BC[:, -1] - logits_BC[:, :-1].sum(-1)).tolist()
+        return rewards

@@ -1,0 +1,71 @@
+"""A sentence encoder: texts → vectors whose products tell how alike their meanings are."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from archon.engine.families.encoder import Encoder
+from archon.engine.families.heads import mean_vector
+from archon.engine.families.weights import load_encoder
+from archon.engine.files.folder import ModelFolder
+from archon.engine.loading import open_model
+from archon.errors import ModelFileError
+from archon.lm.embedding import EmbeddingLM, Vector
+from archon.lm.local.encoder_text import encoder_tokenizer, padded
+from archon.spec.model import LocalCard
+from archon.weights import pull
+
+
+def load(card: LocalCard, base_dir: Path) -> EmbeddingLM:
+    """Fetch the card's weights where they are not here yet, and load them.
+
+    Raises
+    ------
+    ModelError : the weights cannot be had.
+    ModelFileError : they cannot be run.
+    """
+    path = pull(card, base_dir)
+    file = open_model(path)
+    if not isinstance(file, ModelFolder):
+        raise ModelFileError(f"{path}: a sentence encoder is a folder of safetensors")
+    return EmbeddingLM(SentenceEncoder.of(file), card.name)
+
+
+class SentenceEncoder:
+    """An encoder, its tokenizer, and the mean over a text's tokens."""
+
+    def __init__(self, encoder: Encoder, tokenizer: Tokenizer) -> None:
+        self._encoder, self._tokenizer = encoder, tokenizer
+
+    @classmethod
+    def of(cls, folder: ModelFolder) -> SentenceEncoder:
+        """The one that lies in a folder.
+
+        Raises
+        ------
+        ModelFileError : the folder holds another model, or a damaged one.
+        """
+        encoder = load_encoder(folder)
+        return cls(encoder, encoder_tokenizer(folder, encoder.config.context_length))
+
+    async def embed(self, texts: Sequence[str]) -> list[Vector]:
+        """See ``archon.lm.embedding.Embedder``."""
+        if not texts:
+            return []
+        vectors_BE = await asyncio.to_thread(self.vectors, texts)
+        return list(vectors_BE.tolist())
+
+    @torch.inference_mode()
+    def vectors(self, texts: Sequence[str]) -> Tensor:
+        """(B, E), each of length 1; what is longer than the context is cut at its end."""
+        batch = padded(self._tokenizer.encode_batch(list(texts)))
+        vectors: Tensor = mean_vector(
+            self._encoder(batch.ids_BT, batch.is_token_BT, batch.segment_BT), batch.is_token_BT
+        )
+        return vectors

@@ -1,0 +1,162 @@
+"""``TranslatorLM``: an encoder–decoder as a language model. It reads one text and writes another.
+
+It knows no turns of a conversation: the last message is the source, the others are not read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from archon.engine.families.decoding import SequenceToSequence
+from archon.engine.families.weights import load_encoder_decoder
+from archon.engine.files.folder import ModelFolder
+from archon.engine.loading import open_model
+from archon.engine.sequence import Generation, GenerationRequest
+from archon.errors import ModelFileError
+from archon.lm.base import check_request
+from archon.lm.digest import prompt_digest, request_digest
+from archon.lm.local.lm import sampling_rule
+from archon.lm.local.stream import TextStream
+from archon.lm.local.text import text_rules
+from archon.lm.local.tokenizer import TextTokenizer
+from archon.spec.model import TRANSLATOR_CAPABILITIES, LocalCard
+from archon.types import (
+    DEFAULT_SAMPLING,
+    Completion,
+    Message,
+    OnEvent,
+    Request,
+    SamplingParams,
+    TokenDelta,
+    Usage,
+)
+from archon.weights import identity, pull
+
+_VERSION = 1
+"""Changes with what a draw is made of, so that no draw of other code is found in a pool."""
+
+
+def load(card: LocalCard, base_dir: Path) -> TranslatorLM:
+    """Fetch the card's weights where they are not here yet, and load them.
+
+    Raises
+    ------
+    ModelError : the weights cannot be had.
+    ModelFileError : they cannot be run, or are another kind of model's.
+    """
+    path = pull(card, base_dir)
+    file = open_model(path)
+    if not isinstance(file, ModelFolder):
+        raise ModelFileError(f"{path}: an encoder–decoder is a folder of safetensors")
+    model = load_encoder_decoder(file)
+    tokenizer = TextTokenizer(text_rules(file))
+    if model.config.vocab_size < len(tokenizer.tokens):
+        num_tokens = len(tokenizer.tokens)
+        reason = f"{num_tokens} tokens, but {model.config.vocab_size} embeddings"
+        raise ModelFileError(f"{path}: {reason}")
+    sampling = card.sampling.params() if card.sampling else SamplingParams()
+    return TranslatorLM(SequenceToSequence(model, identity(card, path)), tokenizer, sampling)
+
+
+class TranslatorLM:
+    """An encoder–decoder and its tokenizer; requests are answered one after another.
+
+    Parameters
+    ----------
+    sampling : the model's own defaults, under what a request says.
+    """
+
+    capabilities = TRANSLATOR_CAPABILITIES
+
+    def __init__(
+        self, generator: SequenceToSequence, tokenizer: TextTokenizer, sampling: SamplingParams
+    ) -> None:
+        self._generator, self._tokenizer = generator, tokenizer
+        self._sampling = sampling.over(DEFAULT_SAMPLING)
+        self._lock = threading.Lock()
+
+    async def generate(self, request: Request, on_event: OnEvent | None = None) -> list[Completion]:
+        """Answer a request; see ``archon.lm.base.LM``. Each text arrives as one delta.
+
+        Raises
+        ------
+        UnsupportedError : the request asks for no draws, or for what an encoder–decoder lacks.
+        """
+        check_request(request, self.capabilities, "the encoder–decoder")
+        sampling = request.sampling.over(self._sampling)
+        source = self._source(request.messages)
+        streams = [TextStream(self._tokenizer, sampling.stop or ()) for _ in range(request.n)]
+
+        def on_token(index: int, token: int) -> bool:
+            streams[index].feed(token)
+            return streams[index].stopped
+
+        generations = await asyncio.to_thread(
+            self._run,
+            GenerationRequest(
+                prompt_ids=source,
+                draws=tuple(range(request.first_draw, request.first_draw + request.n)),
+                seed=request.seed,
+                rule=sampling_rule(sampling),
+                max_tokens=sampling.max_tokens or 1,
+                stop_ids=frozenset({self._generator.model.config.stop_id}),
+                logprobs=request.logprobs,
+                on_token=on_token,
+                beams=sampling.beams or 0,
+            ),
+        )
+        prompt = {self._digest(request.messages): len(source) + 1}
+        completions = []
+        for generation, stream in zip(generations, streams, strict=True):
+            stream.finish()
+            if stream.text and on_event is not None:
+                on_event(TokenDelta(generation.draw, stream.text))
+            completions.append(_completion(generation, stream.text, prompt))
+        return completions
+
+    def draw_key(self, request: Request) -> str | None:
+        """See ``archon.lm.base.Keyed``; None where the weights have no digest."""
+        model_id = self._generator.model_id
+        if not model_id:
+            return None
+        request = replace(request, sampling=request.sampling.over(self._sampling))
+        prompt = self._digest(request.messages)
+        return request_digest(["encoder-decoder", _VERSION, model_id], prompt, request)
+
+    async def prompts_of(self, messages: Sequence[Message]) -> Mapping[str, int]:
+        """See ``archon.lm.base.prompts_of``."""
+        return {self._digest(messages): len(self._source(messages)) + 1}
+
+    def _run(self, request: GenerationRequest) -> list[Generation]:
+        with self._lock:  # one at a time: they would only wait for the same cores
+            return self._generator.generate(request)
+
+    def _source(self, messages: Sequence[Message]) -> tuple[int, ...]:
+        return tuple(self._tokenizer.encode(messages[-1].content))
+
+    def _digest(self, messages: Sequence[Message]) -> str:
+        return prompt_digest(self._generator.model_id, messages[-1:])
+
+
+def _completion(generation: Generation, text: str, prompt: Mapping[str, int]) -> Completion:
+    num_tokens = len(generation.token_ids)
+    return Completion(
+        text=text,
+        draw=generation.draw,
+        finish_reason=generation.finish_reason,
+        usage=Usage(
+            prompt_tokens=sum(prompt.values()),
+            cached_tokens=generation.cached_tokens,
+            completion_tokens=num_tokens,
+            generated_tokens=num_tokens,
+            calls=1,
+        ),
+        prompts=prompt,
+        token_ids=generation.token_ids,
+        logprobs=generation.logprobs,
+        score=generation.score,
+    )

@@ -1,0 +1,39 @@
+"""Learning a vocabulary: byte-level byte-pair encoding (Sennrich et al. 2016, arXiv 1508.07909)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from tokenizers import Tokenizer, decoders, pre_tokenizers
+from tokenizers.models import BPE
+from tokenizers.trainers import BpeTrainer
+
+PADDING, END = "<pad>", "</s>"
+"""Padding, which also starts the decoder, and the end of a text."""
+PADDING_ID, END_ID = 0, 1
+"""As in T5: a trainer gives special tokens the first ids, in their order."""
+
+
+def learn_vocabulary(texts: Iterable[str], size: int) -> Tokenizer:
+    """A tokenizer of at most ``size`` tokens: every byte, and the most frequent merges."""
+    tokenizer = Tokenizer(BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = BpeTrainer(
+        vocab_size=size,
+        special_tokens=[PADDING, END],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return tokenizer
+
+
+def save_vocabulary(tokenizer: Tokenizer, path: Path) -> None:
+    """Write the files of a model folder that say how text becomes tokens."""
+    path.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(str(path / "tokenizer.json"))
+    config = {"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": PADDING, "eos_token": END}
+    (path / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n")
