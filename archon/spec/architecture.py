@@ -17,7 +17,7 @@ calculations and the number alone."""
 
 NodeId = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,99}$")]
 _LIMITS = Limits()
-SHOWS_BY_DEFAULT: Shows = "text"
+SHOWS_BY_DEFAULT: Shows = "steps"
 
 
 class When(StrictModel):

@@ -135,7 +135,8 @@ async def ranked_by_place(text: str, judge: dict[str, Any], place: int) -> list[
     architecture = make_architecture(
         {
             "draft": {"type": "generator", "samples": 2, "sampling": LONG},
-            "best": {"type": "ranker", "model": "judge", "inputs": ["draft"], **judge},
+            "best": {"type": "ranker", "model": "judge", "inputs": ["draft"], **judge}
+            | {"shows": "text"},
         },
         "best",
         {**drafts, "judge": ScriptedLM(obedient, choice_logprob=prefer)},

@@ -161,6 +161,7 @@ async def test_calls_of_one_node_overlap_and_are_cancelled_together() -> None:
             "model": "judge",
             "inputs": ["draft"],
             "prompt": {"text": "{question} {candidates}"},
+            "shows": "text",
         },
     }
     lms = {"solver": ScriptedLM(lambda request, draw: f"text {draw}"), "judge": judge}

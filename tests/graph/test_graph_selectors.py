@@ -288,6 +288,7 @@ async def test_a_vote_by_score_weighs_the_latest_scores() -> None:
             "inputs": ["draft"],
             "method": "logit",
             "threshold": 0.0,
+            "shows": "text",
         },
         "best": {"type": "vote", "inputs": ["check"], "weight": "score"},
     }
@@ -300,7 +301,8 @@ async def test_dropped_candidates_stand_in_the_trace_with_their_judgement() -> N
     lm = ScriptedLM(in_turn(REPLIES), choice_logprob=lambda request, choice: -1.0)
     nodes = {
         "draft": {"type": "generator", "samples": 3},
-        "best": {"type": "ranker", "inputs": ["draft"], "method": "logit", "keep": 1},
+        "best": {"type": "ranker", "inputs": ["draft"], "method": "logit", "keep": 1}
+        | {"shows": "text"},
     }
     answer = await make_architecture(nodes, "best", lm).arun("What is 2 + 3?")
     node = answer.trace.to_json()["nodes"][1]

@@ -97,20 +97,21 @@ async def test_an_attack_without_calculations_never_wins_whatever_the_judge_like
     assert answer.candidates[0].text == HONEST
 
 
-async def test_of_other_kinds_of_answers_the_text_is_shown_and_judged() -> None:
+def test_of_other_kinds_of_answers_the_text_is_shown_and_judged() -> None:
     question = Question("Who?", answer="text")
     said = make_candidate(0, None, text="It was Ada.")
-    assert prompt("steps").can_judge(question, said)
+    assert prompt("steps").judged(question, [said]) == {said.id}
     (message,) = prompt("steps").messages(question, [said])
     assert "It was Ada." in message.content
 
 
-def test_a_candidate_without_a_number_cannot_be_judged_where_one_is_asked_for() -> None:
+def test_those_that_show_steps_are_judged_else_those_that_state_a_number() -> None:
     question = Question("?", answer="number")
-    assert not prompt("text").can_judge(question, candidate("Hm."))
-    assert prompt("text").can_judge(question, candidate("Surely 9."))
-    assert not prompt("steps").can_judge(question, candidate("Surely 9."))
-    assert prompt("steps").can_judge(question, candidate(HONEST))
+    mute, bare, worked = (candidate(t, i) for i, t in enumerate(["Hm.", "Surely 9.", HONEST]))
+    assert prompt("steps").judged(question, [mute, bare, worked]) == {worked.id}
+    assert prompt("steps").judged(question, [mute, bare]) == {bare.id}
+    assert prompt("steps").judged(question, [mute]) == frozenset()
+    assert prompt("text").judged(question, [mute, bare, worked]) == {bare.id, worked.id}
 
 
 async def test_a_judge_is_not_asked_about_what_it_cannot_judge() -> None:

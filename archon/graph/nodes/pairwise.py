@@ -14,7 +14,7 @@ from archon.graph.nodes.scorers import score_choices
 from archon.graph.parsing import read_preference
 from archon.graph.prompts.builder import Prompt
 from archon.lm.concurrency import run_all
-from archon.types import Candidate
+from archon.types import Candidate, CandidateId
 
 MAX_ROUND_ROBIN = 8
 """So many candidates are all compared with each other; more play a Swiss tournament."""
@@ -49,7 +49,7 @@ class PairwiseRanker:
     A pair is won by the candidate that is chosen in both orders. Where the two orders disagree, or
     no choice can be read, the judge looked at the place and not at the answer: it abstains, and
     each has half a win. So do two equal texts, about which nothing is asked; and nothing is asked
-    where only one can be judged (``Prompt.can_judge``), which then wins. A candidate's score is
+    where one of them is not judged (``Prompt.judged``), which then loses. A candidate's score is
     the share of its pairs that it won; of equals the earlier comes first. A model that scores
     choices is not made to write; another writes its choice. A single candidate is scored 1 without
     a question.
@@ -84,19 +84,21 @@ class PairwiseRanker:
         table: Table,
         pairs: Sequence[Pair],
     ) -> None:
+        judged = self._prompt.judged(context.question, candidates)
         results = await run_all(
-            self._compare(context, candidates[a], candidates[b]) for a, b in pairs
+            self._compare(context, candidates[a], candidates[b], judged) for a, b in pairs
         )
         for pair, result in zip(pairs, results, strict=True):
             table.enter(pair, result)
 
-    async def _compare(self, context: NodeContext, a: Candidate, b: Candidate) -> float:
+    async def _compare(
+        self, context: NodeContext, a: Candidate, b: Candidate, judged: frozenset[CandidateId]
+    ) -> float:
         """The share of the win that goes to ``a``: 1, 0, or one half where the judge abstains."""
-        judged_a, judged_b = (self._prompt.can_judge(context.question, c) for c in (a, b))
-        if a.text == b.text or not (judged_a or judged_b):
+        if a.id not in judged or b.id not in judged:
+            return 0.5 + ((a.id in judged) - (b.id in judged)) / 2
+        if a.text == b.text:
             return 0.5
-        if not (judged_a and judged_b):
-            return 1.0 if judged_a else 0.0
         forth, back = await run_all([self._first(context, a, b), self._first(context, b, a)])
         if forth is None or back is None or forth == back:
             return 0.5

@@ -20,7 +20,7 @@ class ListwiseRanker:
 
     Of N candidates the best is scored 1, the next (N - 1)/N, and the last 1/N. Candidates that the
     reply leaves out follow in their original order, and after them those that are not shown
-    (``Prompt.can_judge``); where no ranking can be read, that is the order. A single candidate is
+    (``Prompt.judged``); where no ranking can be read, that is the order. A single candidate is
     scored 1 without a question.
     """
 
@@ -31,10 +31,11 @@ class ListwiseRanker:
         self._keep, self._use_critiques = keep, use_critiques
 
     async def run(self, context: NodeContext, candidates: Sequence[Candidate]) -> list[Candidate]:
-        """One call, where more than one candidate can be judged."""
+        """One call, where more than one candidate is judged."""
         question = context.question
+        ids = self._prompt.judged(question, candidates)
         places = range(len(candidates))
-        judged = [i for i in places if self._prompt.can_judge(question, candidates[i])]
+        judged = [i for i in places if candidates[i].id in ids]
         read: list[int] | None = list(range(len(judged)))
         if len(judged) > 1:
             shown = [candidates[i] for i in judged]

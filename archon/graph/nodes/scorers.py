@@ -33,7 +33,7 @@ class Scored:
 
 
 NOT_JUDGED = Scored(0.0, abstains=True)
-"""Of a candidate that a judge is not asked about (``Prompt.can_judge``)."""
+"""Of a candidate that a judge is not asked about (``Prompt.judged``)."""
 
 
 class Scorer(Protocol):
@@ -54,11 +54,12 @@ class ExpectedGrade:
         self._prompt, self._use_critiques = prompt, use_critiques
 
     async def __call__(self, context: NodeContext, candidates: Sequence[Candidate]) -> list[Scored]:
-        """Scores in [0, 1]; 0 of what cannot be judged, 0.5 where no grade is probable."""
-        return await run_all(self._score(context, candidate) for candidate in candidates)
+        """Scores in [0, 1]; 0 of what is not judged, 0.5 where no grade is probable."""
+        judged = self._prompt.judged(context.question, candidates)
+        return await run_all(self._score(context, c, c.id in judged) for c in candidates)
 
-    async def _score(self, context: NodeContext, candidate: Candidate) -> Scored:
-        if not self._prompt.can_judge(context.question, candidate):
+    async def _score(self, context: NodeContext, candidate: Candidate, is_judged: bool) -> Scored:
+        if not is_judged:
             return NOT_JUDGED
         messages = self._prompt.messages(context.question, [candidate], self._use_critiques)
         return Scored(_expected_place(await score_choices(context, messages, GRADES)))
@@ -74,11 +75,12 @@ class ProbabilityOfYes:
         self._prompt = prompt
 
     async def __call__(self, context: NodeContext, candidates: Sequence[Candidate]) -> list[Scored]:
-        """Scores in [0, 1]; 0 of what cannot be judged."""
-        return await run_all(self._score(context, candidate) for candidate in candidates)
+        """Scores in [0, 1]; 0 of what is not judged."""
+        judged = self._prompt.judged(context.question, candidates)
+        return await run_all(self._score(context, c, c.id in judged) for c in candidates)
 
-    async def _score(self, context: NodeContext, candidate: Candidate) -> Scored:
-        if not self._prompt.can_judge(context.question, candidate):
+    async def _score(self, context: NodeContext, candidate: Candidate, is_judged: bool) -> Scored:
+        if not is_judged:
             return NOT_JUDGED
         messages = self._prompt.messages(context.question, [candidate])
         logprobs = await score_choices(context, messages, (YES, NO))

@@ -46,7 +46,7 @@ class ReasoningTestEvaluator:
     """Lets the model judge each candidate by all statements, and orders the candidates by that.
 
     A candidate's score is the share of the tests that it passes, of which one without a verdict
-    counts half; one that cannot be judged (``Prompt.can_judge``) passes none. Of equals the earlier
+    counts half; one that is not judged (``Prompt.judged``) passes none. Of equals the earlier
     is first. Without tests, they keep their order.
     """
 
@@ -58,7 +58,11 @@ class ReasoningTestEvaluator:
         tests = _tests_of(context, "reason")
         if not tests:
             return keep_first(candidates, self._keep, context)
-        results = await run_all(self._judge(context, c, tests) for c in candidates)
+        judged = self._prompt.judged(context.question, candidates)
+        failed: list[VerdictKind] = ["fail"] * len(tests)
+        asked = await run_all(self._judge(context, c, tests) for c in candidates if c.id in judged)
+        replies = iter(asked)
+        results = [next(replies) if c.id in judged else failed for c in candidates]
         scores = [_score(verdicts) for verdicts in results]
         reasons = [_reason(tests, verdicts) for verdicts in results]
         return keep_best(self._node, context, candidates, scores, self._keep, reasons)
@@ -66,8 +70,6 @@ class ReasoningTestEvaluator:
     async def _judge(
         self, context: NodeContext, candidate: Candidate, tests: Sequence[UnitTest]
     ) -> list[VerdictKind]:
-        if not self._prompt.can_judge(context.question, candidate):
-            return ["fail"] * len(tests)
         messages = self._prompt.messages(context.question, [candidate], tests=tests)
         (completion,) = await context.ask(messages, form=results_form(len(tests)))
         return read_results(completion.text, len(tests))

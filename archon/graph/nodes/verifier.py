@@ -26,15 +26,16 @@ class ReasoningVerifier:
         self._node, self._prompt, self._keep_first = node, prompt, keep_first
 
     async def run(self, context: NodeContext, candidates: Sequence[Candidate]) -> list[Candidate]:
-        """One call for each candidate that can be judged, all at once."""
+        """One call for each candidate that is judged, all at once."""
         if not candidates:
             return []
-        rulings = await run_all(self._judge(context, candidate) for candidate in candidates)
+        judged = self._prompt.judged(context.question, candidates)
+        rulings = await run_all(self._judge(context, c, c.id in judged) for c in candidates)
         return keep_verified(self._node, context, candidates, rulings, self._keep_first)
 
-    async def _judge(self, context: NodeContext, candidate: Candidate) -> Ruling:
-        if not self._prompt.can_judge(context.question, candidate):
-            return Ruling("abstain", SCORES["abstain"], "nothing of it can be judged")
+    async def _judge(self, context: NodeContext, candidate: Candidate, is_judged: bool) -> Ruling:
+        if not is_judged:
+            return Ruling("abstain", SCORES["abstain"], "it shows nothing to judge it by")
         messages = self._prompt.messages(context.question, [candidate])
         (completion,) = await context.ask(messages, form=VERDICT_FORM)
         verdict = read_verdict(completion.text)

@@ -26,7 +26,7 @@ from archon.graph.prompts.wording import Wording
 from archon.spec.architecture import Shows
 from archon.spec.common import PromptSpec
 from archon.spec.messages import shown, suggestion
-from archon.types import AnswerKind, Candidate, Example, Message, Question, UnitTest
+from archon.types import AnswerKind, Candidate, CandidateId, Example, Message, Question, UnitTest
 
 ANSWER_BYTES = 120
 """What a program's result may add to its text; a longer one is not shown."""
@@ -110,15 +110,17 @@ class Prompt:
         """Whether the wording has a place for the candidates."""
         return "candidates" in self._wording(answer).fields
 
-    def can_judge(self, question: Question, candidate: Candidate) -> bool:
-        """Whether the model is shown something to judge the candidate by.
+    def judged(self, question: Question, candidates: Sequence[Candidate]) -> frozenset[CandidateId]:
+        """The candidates that a judge is asked about; the others stand behind them, unasked.
 
-        Where a number is asked for, the candidate has to state one; shown by its steps, it has to
-        have some, so that nothing is gained by showing none.
+        Where a number is asked for, a candidate has to state one. Shown by their steps, those that
+        show any are judged, so that nothing is gained by showing none; if none does, all are.
         """
         if question.answer != "number":
-            return True
-        return candidate.value is not None and (self._shows != "steps" or has_steps(candidate))
+            return frozenset(candidate.id for candidate in candidates)
+        answering = [candidate for candidate in candidates if candidate.value is not None]
+        working = [c for c in answering if has_steps(c)] if self._shows == "steps" else []
+        return frozenset(candidate.id for candidate in working or answering)
 
     def messages(
         self,
