@@ -4,7 +4,8 @@ Sources: E. B. Wilson, JASA 22 (1927), for one share. Means of several runs take
 or wrong through the effective sample size (N. Dean and M. Pagano, J. Survey Stat. Methodol. 3
 (2015)). B. Efron, Annals of Statistics 7 (1979), for the bootstrap of paired differences, and
 D. G. Bonett and R. M. Price, J. Educ. Behav. Stat. 37 (2012), for the two items added to it;
-Q. McNemar, Psychometrika 12 (1947), and S. Holm, Scand. J. Statist. 6 (1979), for the tests.
+Q. McNemar, Psychometrika 12 (1947), R. A. Fisher, The Design of Experiments (1935, signs drawn at
+random), and S. Holm, Scand. J. Statist. 6 (1979), for the tests.
 """
 
 from __future__ import annotations
@@ -127,20 +128,36 @@ def with_two_added(differences: Sequence[float]) -> list[float]:
 
 
 def paired_p_value(differences: Sequence[float]) -> float:
-    """Two-sided exact p of "neither is better", from the items on which the two differ.
+    """Two-sided p of "neither is better", from the items on which the two differ.
 
-    The parameter is that of ``paired_interval``. With one run an item this is McNemar's exact test;
-    with several, the sign test of item means.
+    The parameter is that of ``paired_interval``. Where neither is better each difference could as
+    well have the other sign: p is how often signs drawn at random give a mean as far from zero.
+    With one run an item this is McNemar's exact test; where differences are of several sizes, signs
+    are drawn ``RESAMPLES`` times, always the same.
 
     Raises
     ------
     MissingExtraError : scipy is not installed.
     """
-    better = sum(difference > 0 for difference in differences)
-    differing = sum(difference != 0 for difference in differences)
+    stats = require("scipy.stats", "evals")
+    differing = [difference for difference in differences if difference]
     if not differing:
         return 1.0
-    return float(require("scipy.stats", "evals").binomtest(better, differing).pvalue)
+    if len({round(abs(difference), 9) for difference in differing}) == 1:
+        better = sum(difference > 0 for difference in differing)
+        return float(stats.binomtest(better, len(differing)).pvalue)
+    import numpy as np
+
+    test = stats.permutation_test(
+        (np.array(differing),),
+        np.mean,
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=RESAMPLES,
+        batch=1000,
+        rng=0,
+    )
+    return float(test.pvalue)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

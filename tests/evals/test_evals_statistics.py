@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -40,6 +42,9 @@ def test_an_interval_holds_the_mean_and_stays_between_0_and_1(items: list[float]
     low, high = mean_interval(items, 4 * len(items))
     assert 0 <= low <= sum(items) / len(items) + 1e-12
     assert sum(items) / len(items) - 1e-12 <= high <= 1
+
+
+SIGNS = list(itertools.product((1, -1), repeat=8))
 
 
 def test_runs_that_agree_on_each_item_add_no_certainty() -> None:
@@ -111,8 +116,21 @@ def test_p_values_are_those_of_mcnemars_exact_test(
     assert paired_p_value(differences(60, only_a, only_b)) == pytest.approx(p_value)
 
 
-def test_with_several_runs_items_are_tested_by_which_mean_is_greater() -> None:
+def test_differences_of_one_size_are_tested_exactly_whatever_their_size() -> None:
     assert paired_p_value([0.25, 0.25, 0.0, 0.25]) == pytest.approx(2 / 8)
+
+
+def test_the_size_of_a_difference_counts() -> None:
+    """Twelve large gains beside forty small losses: a sign test would call the losses better."""
+    assert paired_p_value([1.0] * 12 + [-0.1] * 40) < 0.05
+    assert paired_p_value([1.0] * 4 + [-0.1] * 40) > 0.5
+
+
+def test_drawn_signs_agree_with_all_signs() -> None:
+    values = [0.5, 0.25, 1.0, -0.25, 0.75, 0.5, -0.5, 1.0]
+    means = [abs(sum(s * v for s, v in zip(signs, values, strict=True))) for signs in SIGNS]
+    exact = sum(mean >= sum(values) - 1e-9 for mean in means) / len(means)
+    assert paired_p_value(values) == pytest.approx(exact, abs=0.02)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,129 @@
+"""Measures every shipped architecture and writes the tables of ``docs/architectures.md``.
+
+``scripts/catalogue.py --data gsm8k-train-1000.jsonl`` asks each of them the first 100 select items of
+``arithmetic`` and of the given problems, from one pool of draws; and, for the seconds, eight of them
+anew. It goes on where it was stopped. All but the tables is left as it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from archon import catalog
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "architectures.md"
+NUM_TIMED = 8
+PLAIN_VOTE = "self-consistency"
+NUM_DRAFTS = 16
+"""Of the plain vote that all are held against, at the cost of each."""
+NOT_ASKED = frozenset({"translate-numbers", "meaning-vote"})
+"""Those for other tasks than arithmetic."""
+
+
+def main() -> None:
+    """Measure, then write the page."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--data", required=True, help="GSM8K's training problems, as JSON Lines.")
+    parser.add_argument("--limit", type=int, default=100, help="Items of each benchmark.")
+    parser.add_argument("--output", type=Path, default=ROOT / "runs" / "catalogue")
+    options = parser.parse_args()
+    page = PAGE.read_text()
+    for bench, more in (("arithmetic", []), ("gsm8k", ["--data", options.data])):
+        folder = options.output / bench
+        compared = compare(bench, more, options.limit, folder)
+        seconds = {
+            row["architecture"]: timed(row["architecture"], bench, more, folder)
+            for row in compared["rows"][1:]
+        }
+        page = with_table(page, bench, table(compared, seconds))
+        PAGE.write_text(page)
+
+
+def compare(bench: str, more: Sequence[str], limit: int, folder: Path) -> dict[str, Any]:
+    """The plain vote and every architecture, as ``archon compare --json`` tells of them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    vote = json.loads((ROOT / "architectures" / f"{PLAIN_VOTE}.json").read_text())
+    vote["nodes"]["draft"]["samples"] = NUM_DRAFTS
+    vote["name"] = f"{PLAIN_VOTE}-{NUM_DRAFTS}"
+    file = folder / f"{vote['name']}.json"
+    file.write_text(json.dumps(vote))
+    names = [name for name in catalog.names("architecture") if name not in NOT_ASKED]
+    asked = [
+        "-b",
+        bench,
+        *more,
+        "--limit",
+        str(limit),
+        "--output",
+        str(folder / "runs"),
+        "--resume",
+    ]
+    return archon("compare", str(file), *names, *asked)
+
+
+def timed(name: str, bench: str, more: Sequence[str], folder: Path) -> float:
+    """Wall seconds a question where ``NUM_TIMED`` are asked side by side and nothing is known."""
+    asked = [bench, *more, "--limit", str(NUM_TIMED), "--no-cache"]
+    report = archon("eval", name, *asked, "--output", str(folder / "timed" / name), "--resume")
+    return float(report["wall_seconds"]) / NUM_TIMED
+
+
+def archon(*arguments: str) -> dict[str, Any]:
+    """What a command prints as JSON; it ends this one where it fails."""
+    command = [sys.executable, "-m", "archon", *arguments, "--json"]
+    result = subprocess.run(command, stdout=subprocess.PIPE, cwd=ROOT, check=True, text=True)
+    answer: dict[str, Any] = json.loads(result.stdout)
+    return answer
+
+
+def table(compared: Mapping[str, Any], seconds: Mapping[str, float]) -> str:
+    """Rows of Markdown, the most accurate first."""
+    against = {row["name"]: row for row in compared["equal_cost"]}
+    lines = [
+        "| architecture | accuracy | cost, tokens | seconds | against the vote at equal cost |",
+        "|---|---|---|---|---|",
+    ]
+    for row in sorted(compared["rows"], key=lambda row: -(row["accuracy"] or 0)):
+        name = row["name"]
+        low, high = row["accuracy_interval"]
+        cells = (
+            f"`{name}`",
+            f"{100 * row['accuracy']:.1f} % [{100 * low:.1f}, {100 * high:.1f}]",
+            f"{row['cost_tokens']:,.0f}",
+            f"{seconds[name]:.1f}" if name in seconds else "",
+            _against(against[name]) if name in against else "",
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _against(row: Mapping[str, Any]) -> str:
+    low, high = (100 * bound for bound in row["interval"])
+    votes = f"{'' if row['is_enough'] else 'all '}{row['drafts']} drafts"
+    difference = f"{100 * row['difference']:+.1f} [{low:+.1f}, {high:+.1f}]".replace("-", "−")
+    return f"{difference}, p = {row['p_value']:.2g} ({votes})"
+
+
+def with_table(page: str, name: str, rows: str) -> str:
+    """The page with the table between the marks of that name replaced.
+
+    Raises
+    ------
+    ValueError : the page has no such marks.
+    """
+    begin, end = f"<!-- table: {name} -->\n", "<!-- end of table -->"
+    before, found, rest = page.partition(begin)
+    if not found or end not in rest:
+        raise ValueError(f"the page has no table {name}")
+    return before + begin + rows + "\n" + end + rest.partition(end)[2]
+
+
+if __name__ == "__main__":
+    main()
