@@ -1,8 +1,8 @@
 """Measures every shipped architecture and writes the tables of ``docs/architectures.md``.
 
-``scripts/catalogue.py --data gsm8k-train-1000.jsonl`` asks each of them the first 100 select items of
-``arithmetic`` and of the given problems, from one pool of draws; and, for the seconds, eight of them
-anew. It goes on where it was stopped. All but the tables is left as it is.
+``scripts/catalogue.py --data gsm8k-train-1000.jsonl`` asks each of them the first 100 select items
+of ``arithmetic`` and of the given problems, from one pool of draws; and, for the seconds, eight of
+them anew. It goes on where it was stopped. All but the tables is left as it is.
 """
 
 from __future__ import annotations

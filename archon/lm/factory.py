@@ -11,9 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
-from archon.lm.base import LM, LM_CAPABILITIES
+from archon.lm.base import LM
 from archon.lm.embedding import EMBED
 from archon.lm.reward import REWARD
+from archon.lm.scripted import SCRIPTED_CAPABILITIES
 from archon.spec.model import (
     TRANSLATOR_CAPABILITIES,
     LocalCard,
@@ -44,7 +45,7 @@ def capabilities(card: ModelCard) -> frozenset[str]:
         case OpenAICard():
             return frozenset({"chat", "stream"} | ({"logprobs"} if card.logprobs else set()))
         case ScriptedCard():
-            return REWARD if card.reward else LM_CAPABILITIES
+            return REWARD if card.reward else SCRIPTED_CAPABILITIES
 
 
 def open_lm(card: ModelCard, base_dir: Path | None = None) -> LM:

@@ -18,6 +18,7 @@ from archon.errors import LMError, UnsupportedError
 from archon.lm.base import LM_CAPABILITIES, check_request
 from archon.lm.conform import constrained_reply
 from archon.lm.digest import draw_number, prompt_digest, request_digest
+from archon.lm.embedding import EMBED, Vector
 from archon.lm.plausible import Plausible, PlausibleReward
 from archon.lm.reward import RewardLM, ScriptedRewardModel
 from archon.spec.model import ScriptedCard
@@ -108,6 +109,10 @@ class ScriptedLM:
             completions.append(completion)
         return completions
 
+    async def embed(self, texts: Sequence[str]) -> list[Vector]:
+        """See ``archon.lm.embedding.Embedder``: texts of the same words lie in one direction."""
+        return [_counted_words(text) for text in texts]
+
     def draw_key(self, request: Request) -> str | None:
         """See ``archon.lm.base.Keyed``."""
         if self._identity is None:
@@ -168,6 +173,22 @@ class ScriptedLM:
         )
 
 
+_DIMENSIONS = 256
+
+
+def _counted_words(text: str) -> Vector:
+    """How often each word occurs, the words dealt to so many places, as a vector of length 1."""
+    counts = [0.0] * _DIMENSIONS
+    for word in text.split() or [""]:
+        counts[_token_id(word) % _DIMENSIONS] += 1
+    length = math.hypot(*counts)
+    return [count / length for count in counts]
+
+
+SCRIPTED_CAPABILITIES = LM_CAPABILITIES | EMBED
+"""Those of a card's double, which stands in for any model but a reward model."""
+
+
 def open_scripted(card: ScriptedCard, base_dir: Path | None = None) -> ScriptedLM | RewardLM:
     """The plausible double that a card describes; it keeps no record of requests."""
     if card.reward:
@@ -175,6 +196,7 @@ def open_scripted(card: ScriptedCard, base_dir: Path | None = None) -> ScriptedL
     return ScriptedLM(
         Plausible(card.accuracy),
         model=card.name,
+        capabilities=SCRIPTED_CAPABILITIES,
         sampling=SamplingParams() if card.sampling is None else card.sampling.params(),
         delay_seconds=card.delay_seconds,
         record=False,

@@ -124,3 +124,12 @@ async def test_a_card_gives_its_sampling_and_keeps_no_record() -> None:
     [completion] = await lm.generate(REQUEST)
     assert completion.finish_reason == "length"
     assert lm.requests == []
+
+
+async def test_texts_of_the_same_words_lie_in_one_direction() -> None:
+    lm = ScriptedLM(in_turn(["x"]))
+    same, also, other, nothing = await lm.embed(["a b", "b  a", "c d e", ""])
+    assert same == also
+    assert sum(x * y for x, y in zip(same, other, strict=True)) < 0.9
+    for vector in (same, other, nothing):
+        assert sum(x * x for x in vector) == pytest.approx(1)
