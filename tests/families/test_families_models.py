@@ -103,7 +103,7 @@ def test_a_vote_that_makes_no_sense_is_refused_at_load(
     vote = {key: value for key, value in (VOTE | change).items() if value is not None}
     nodes = {"draft": {"type": "generator", "model": "s"}, "vote": vote}
     with pytest.raises((GraphError, SpecError), match=reason):
-        archon.load(_file({"s": "scripted", "e": "all-minilm-l6-v2"}, nodes, "vote"))
+        archon.load(_file({"s": "smollm2-135m", "e": "all-minilm-l6-v2"}, nodes, "vote"))
 
 
 def test_a_cross_encoder_ranks(tmp_path: Path) -> None:
