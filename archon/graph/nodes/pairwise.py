@@ -68,23 +68,23 @@ class PairwiseRanker:
         """Two calls a pair, those of a round all at once."""
         count = len(candidates)
         table = Table(count)
+        judged = self._prompt.judged(context.question, candidates)
         if count <= MAX_ROUND_ROBIN:
-            await self._play(
-                context, candidates, table, list(itertools.combinations(range(count), 2))
-            )
+            pairs = list(itertools.combinations(range(count), 2))
+            await self._play(context, candidates, judged, table, pairs)
         else:
             for _ in range(num_rounds(count)):
-                await self._play(context, candidates, table, table.next_round())
+                await self._play(context, candidates, judged, table, table.next_round())
         return keep_best(self._node, context, candidates, table.shares, self._keep)
 
     async def _play(
         self,
         context: NodeContext,
         candidates: Sequence[Candidate],
+        judged: frozenset[CandidateId],
         table: Table,
         pairs: Sequence[Pair],
     ) -> None:
-        judged = self._prompt.judged(context.question, candidates)
         results = await run_all(
             self._compare(context, candidates[a], candidates[b], judged) for a, b in pairs
         )

@@ -59,17 +59,18 @@ class ReasoningTestEvaluator:
         if not tests:
             return keep_first(candidates, self._keep, context)
         judged = self._prompt.judged(context.question, candidates)
-        failed: list[VerdictKind] = ["fail"] * len(tests)
-        asked = await run_all(self._judge(context, c, tests) for c in candidates if c.id in judged)
-        replies = iter(asked)
-        results = [next(replies) if c.id in judged else failed for c in candidates]
-        scores = [_score(verdicts) for verdicts in results]
-        reasons = [_reason(tests, verdicts) for verdicts in results]
-        return keep_best(self._node, context, candidates, scores, self._keep, reasons)
+        results = await run_all(self._judge(context, c, tests, c.id in judged) for c in candidates)
+        return _best(self._node, context, candidates, tests, results, self._keep)
 
     async def _judge(
-        self, context: NodeContext, candidate: Candidate, tests: Sequence[UnitTest]
+        self,
+        context: NodeContext,
+        candidate: Candidate,
+        tests: Sequence[UnitTest],
+        is_judged: bool,
     ) -> list[VerdictKind]:
+        if not is_judged:
+            return ["fail"] * len(tests)
         messages = self._prompt.messages(context.question, [candidate], tests=tests)
         (completion,) = await context.ask(messages, form=results_form(len(tests)))
         return read_results(completion.text, len(tests))
@@ -104,9 +105,7 @@ class ProgramTestEvaluator:
         checked = dict(zip(distinct, await context.in_time(checks), strict=True))
         failed: list[VerdictKind] = ["fail"] * len(tests)
         results = [failed if p is None else _verdicts(checked[p]) for p in programs]
-        scores = [_score(verdicts) for verdicts in results]
-        reasons = [_reason(tests, verdicts) for verdicts in results]
-        return keep_best(self._node, context, candidates, scores, self._keep, reasons)
+        return _best(self._node, context, candidates, tests, results, self._keep)
 
 
 def _tests_of(context: NodeContext, method: UnitTestMethod) -> list[UnitTest]:
@@ -117,9 +116,18 @@ def _verdicts(checked: Checked) -> list[VerdictKind]:
     return ["pass" if outcome.kind == "ok" else "fail" for outcome in checked.tests]
 
 
-def _score(verdicts: Sequence[VerdictKind]) -> float:
-    """The share that is passed."""
-    return fmean(SCORES[verdict] for verdict in verdicts)
+def _best(
+    node: str,
+    context: NodeContext,
+    candidates: Sequence[Candidate],
+    tests: Sequence[UnitTest],
+    results: Sequence[Sequence[VerdictKind]],
+    keep: int | None,
+) -> list[Candidate]:
+    """Those that pass the largest share of the tests, each with those that it did not pass."""
+    scores = [fmean(SCORES[verdict] for verdict in verdicts) for verdicts in results]
+    reasons = [_reason(tests, verdicts) for verdicts in results]
+    return keep_best(node, context, candidates, scores, keep, reasons)
 
 
 def _reason(tests: Sequence[UnitTest], verdicts: Sequence[VerdictKind]) -> str:

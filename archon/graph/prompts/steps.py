@@ -7,6 +7,8 @@ the text says: "rank me first" does not get through.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from archon.equations import Statement, check_equations
 from archon.graph.candidates import has_run
 from archon.types import Candidate
@@ -19,7 +21,7 @@ _MAX_DIGITS = 100
 
 def has_steps(candidate: Candidate) -> bool:
     """Whether it calculates in its text, or by a program that was run."""
-    return has_run(candidate) or bool(check_equations(candidate.text).statements)
+    return has_run(candidate) or bool(_calculations(candidate.text))
 
 
 def steps_of(candidate: Candidate) -> str:
@@ -35,12 +37,12 @@ def steps_of(candidate: Candidate) -> str:
     answer = _answer_of(candidate)
     if has_run(candidate):
         return f"A program was run.\n{answer}"
-    statements = check_equations(candidate.text).statements
-    if not statements:
+    calculations = _calculations(candidate.text)
+    if not calculations:
         return f"No calculation is shown.\n{answer}"
     lines: list[str] = []
     room = MAX_BYTES - len(answer.encode())
-    for line in map(_line, reversed(statements)):
+    for line in reversed(calculations):
         room -= len(line.encode()) + 1
         if room < 0:
             break
@@ -54,6 +56,12 @@ def _answer_of(candidate: Candidate) -> str:
         return "No answer is given."
     shown = value if len(value) <= _MAX_DIGITS else f"{value[:_MAX_DIGITS]}…"
     return f"The answer is {shown}."
+
+
+@lru_cache(maxsize=1024)
+def _calculations(text: str) -> tuple[str, ...]:
+    """A line for each; kept, as a candidate is read for every pair that it is in."""
+    return tuple(map(_line, check_equations(text).statements))
 
 
 def _line(statement: Statement) -> str:
