@@ -15,14 +15,12 @@ from tokenizers import Tokenizer
 
 from archon.engine.families.heads import TextClassifier
 from archon.engine.families.weights import load_text_classifier
-from archon.engine.files.folder import ModelFolder
-from archon.engine.loading import open_model
 from archon.errors import ModelFileError
 from archon.lm.local.encoder_text import encoder_tokenizer, padded
+from archon.lm.local.folders import pulled_folder
 from archon.lm.reward import RewardLM
 from archon.spec.model import LocalCard
 from archon.types import Message
-from archon.weights import pull
 
 
 def load(card: LocalCard, base_dir: Path) -> RewardLM:
@@ -33,10 +31,7 @@ def load(card: LocalCard, base_dir: Path) -> RewardLM:
     ModelError : the weights cannot be had.
     ModelFileError : they cannot be run, or have no head of one or two classes.
     """
-    path = pull(card, base_dir)
-    file = open_model(path)
-    if not isinstance(file, ModelFolder):
-        raise ModelFileError(f"{path}: a cross-encoder is a folder of safetensors")
+    path, file = pulled_folder(card, base_dir, "a cross-encoder")
     model = load_text_classifier(file)
     if model.classes.out_features > 2:
         raise ModelFileError(f"{path}: a head of {model.classes.out_features} classes is no reward")

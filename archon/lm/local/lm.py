@@ -225,32 +225,42 @@ class LocalLM:
         rest = stream.finish()
         if rest and on_event is not None:
             on_event(TokenDelta(generation.draw, rest))
-        num_tokens = len(generation.token_ids)
         tokens = None
         if generation.logprobs is not None:
             tokens = tuple(map(self.tokenizer.token_bytes, generation.token_ids))
-        return Completion(
-            text=stream.text,
-            draw=generation.draw,
-            finish_reason=generation.finish_reason,
-            usage=Usage(
-                prompt_tokens=sum(prompt.values()),
-                cached_tokens=generation.cached_tokens,
-                completion_tokens=num_tokens,
-                generated_tokens=num_tokens,
-                calls=1,
-            ),
-            prompts=prompt,
-            token_ids=generation.token_ids,
-            logprobs=generation.logprobs,
-            tokens=tokens,
-            score=generation.score,
-        )
+        return completion_of(generation, stream.text, prompt, tokens)
 
     def _digest(self, prompt_ids: Sequence[int]) -> str:
         ids = struct.pack(f"<{len(prompt_ids)}q", *prompt_ids)
         key = blake2b(self.worker.engine.model_id.encode(), digest_size=32).digest()
         return blake2b(ids, key=key, digest_size=16).hexdigest()
+
+
+def completion_of(
+    generation: Generation,
+    text: str,
+    prompt: Mapping[str, int],
+    tokens: tuple[bytes, ...] | None = None,
+) -> Completion:
+    """What the engine generated behind a prompt (digest → tokens), as a completion."""
+    num_tokens = len(generation.token_ids)
+    return Completion(
+        text=text,
+        draw=generation.draw,
+        finish_reason=generation.finish_reason,
+        usage=Usage(
+            prompt_tokens=sum(prompt.values()),
+            cached_tokens=generation.cached_tokens,
+            completion_tokens=num_tokens,
+            generated_tokens=num_tokens,
+            calls=1,
+        ),
+        prompts=prompt,
+        token_ids=generation.token_ids,
+        logprobs=generation.logprobs,
+        tokens=tokens,
+        score=generation.score,
+    )
 
 
 def sampling_rule(sampling: SamplingParams) -> SamplingRule:

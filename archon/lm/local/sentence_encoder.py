@@ -14,12 +14,10 @@ from archon.engine.families.encoder import Encoder
 from archon.engine.families.heads import mean_vector
 from archon.engine.families.weights import load_encoder
 from archon.engine.files.folder import ModelFolder
-from archon.engine.loading import open_model
-from archon.errors import ModelFileError
 from archon.lm.embedding import EmbeddingLM, Vector
 from archon.lm.local.encoder_text import encoder_tokenizer, padded
+from archon.lm.local.folders import pulled_folder
 from archon.spec.model import LocalCard
-from archon.weights import pull
 
 
 def load(card: LocalCard, base_dir: Path) -> EmbeddingLM:
@@ -30,10 +28,7 @@ def load(card: LocalCard, base_dir: Path) -> EmbeddingLM:
     ModelError : the weights cannot be had.
     ModelFileError : they cannot be run.
     """
-    path = pull(card, base_dir)
-    file = open_model(path)
-    if not isinstance(file, ModelFolder):
-        raise ModelFileError(f"{path}: a sentence encoder is a folder of safetensors")
+    _, file = pulled_folder(card, base_dir, "a sentence encoder")
     return EmbeddingLM(SentenceEncoder.of(file), card.name)
 
 

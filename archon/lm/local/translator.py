@@ -13,13 +13,12 @@ from pathlib import Path
 
 from archon.engine.families.decoding import SequenceToSequence
 from archon.engine.families.weights import load_encoder_decoder
-from archon.engine.files.folder import ModelFolder
-from archon.engine.loading import open_model
 from archon.engine.sequence import Generation, GenerationRequest
 from archon.errors import ModelFileError
 from archon.lm.base import check_request
 from archon.lm.digest import prompt_digest, request_digest
-from archon.lm.local.lm import sampling_rule
+from archon.lm.local.folders import pulled_folder
+from archon.lm.local.lm import completion_of, sampling_rule
 from archon.lm.local.stream import TextStream
 from archon.lm.local.text import text_rules
 from archon.lm.local.tokenizer import TextTokenizer
@@ -32,9 +31,8 @@ from archon.types import (
     Request,
     SamplingParams,
     TokenDelta,
-    Usage,
 )
-from archon.weights import identity, pull
+from archon.weights import identity
 
 _VERSION = 1
 """Changes with what a draw is made of, so that no draw of other code is found in a pool."""
@@ -48,10 +46,7 @@ def load(card: LocalCard, base_dir: Path) -> TranslatorLM:
     ModelError : the weights cannot be had.
     ModelFileError : they cannot be run, or are another kind of model's.
     """
-    path = pull(card, base_dir)
-    file = open_model(path)
-    if not isinstance(file, ModelFolder):
-        raise ModelFileError(f"{path}: an encoder–decoder is a folder of safetensors")
+    path, file = pulled_folder(card, base_dir, "an encoder–decoder")
     model = load_encoder_decoder(file)
     tokenizer = TextTokenizer(text_rules(file))
     if model.config.vocab_size < len(tokenizer.tokens):
@@ -115,7 +110,7 @@ class TranslatorLM:
             stream.finish()
             if stream.text and on_event is not None:
                 on_event(TokenDelta(generation.draw, stream.text))
-            completions.append(_completion(generation, stream.text, prompt))
+            completions.append(completion_of(generation, stream.text, prompt))
         return completions
 
     def draw_key(self, request: Request) -> str | None:
@@ -140,23 +135,3 @@ class TranslatorLM:
 
     def _digest(self, messages: Sequence[Message]) -> str:
         return prompt_digest(self._generator.model_id, messages[-1:])
-
-
-def _completion(generation: Generation, text: str, prompt: Mapping[str, int]) -> Completion:
-    num_tokens = len(generation.token_ids)
-    return Completion(
-        text=text,
-        draw=generation.draw,
-        finish_reason=generation.finish_reason,
-        usage=Usage(
-            prompt_tokens=sum(prompt.values()),
-            cached_tokens=generation.cached_tokens,
-            completion_tokens=num_tokens,
-            generated_tokens=num_tokens,
-            calls=1,
-        ),
-        prompts=prompt,
-        token_ids=generation.token_ids,
-        logprobs=generation.logprobs,
-        score=generation.score,
-    )
