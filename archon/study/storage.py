@@ -37,6 +37,8 @@ STALE_SECONDS = 60.0
 
 _IDENTITY, _BEAT, RETRY_OF = "archon", "beat", "retry_of"
 _MOST_DIFFERENCES = 5
+_ADVISORY_KEY = 0x617263686F6E
+"""Of the lock that workers hold in turn: "archon" in ASCII."""
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -70,37 +72,57 @@ def opened_study(
     MissingExtraError : Optuna is not installed.
     """
     optuna = require("optuna", "search")
-    with _alone(url), _told_as_storage_errors(url):
-        storage = _storage(url)
-        study = optuna.create_study(
-            storage=storage,
-            study_name=name,
-            sampler=sampler,
-            pruner=pruner,
-            directions=directions,
-            load_if_exists=True,
+    with _alone(url), opened_storage(url) as storage:
+        with _in_turn(url):
+            study = optuna.create_study(
+                storage=storage,
+                study_name=name,
+                sampler=sampler,
+                pruner=pruner,
+                directions=directions,
+                load_if_exists=True,
+            )
+            _identify(study, url, identity, resume=resume)
+        yield study
+
+
+def _identify(study: optuna.Study, url: str, identity: Mapping[str, Any], *, resume: bool) -> None:
+    """Sign a new study with what it is of; refuse an old one that may not be gone on with."""
+    name, known = study.study_name, study.user_attrs.get(_IDENTITY)
+    if known is None:
+        if study.get_trials(deepcopy=False):
+            raise UsageError(f"the study {name!r} in {url} was not made by archon search")
+        study.set_user_attr(_IDENTITY, dict(identity))
+        return
+    found = list(differences(known, dict(identity)))
+    if found:
+        lines = found[:_MOST_DIFFERENCES]
+        lines += ["…"] if len(found) > _MOST_DIFFERENCES else []
+        raise UsageError(
+            f"the study {name!r} in {url} is of something else; choose another --study:\n  "
+            + "\n  ".join(lines)
         )
-        known = study.user_attrs.get(_IDENTITY)
-        if known is None:
-            if study.get_trials(deepcopy=False):
-                raise UsageError(f"the study {name!r} in {url} was not made by archon search")
-            study.set_user_attr(_IDENTITY, dict(identity))
-        else:
-            found = list(differences(known, dict(identity)))
-            if found:
-                lines = found[:_MOST_DIFFERENCES]
-                lines += ["…"] if len(found) > _MOST_DIFFERENCES else []
-                raise UsageError(
-                    f"the study {name!r} in {url} is of something else; choose another --study:\n  "
-                    + "\n  ".join(lines)
-                )
-            if not resume:
-                raise UsageError(
-                    f"there is a study {name!r} in {url} already; go on with it with --resume, or "
-                    "choose another --study"
-                )
+    if not resume:
+        raise UsageError(
+            f"there is a study {name!r} in {url} already; go on with it with --resume, or "
+            "choose another --study"
+        )
+
+
+@contextmanager
+def opened_storage(url: str) -> Iterator[Any]:
+    """Optuna's storage at that URL, its tables made where they are missing.
+
+    Raises
+    ------
+    UsageError : it cannot be opened.
+    StorageError : the database fails while it is open.
+    """
+    with _told_as_storage_errors(url):
+        with _in_turn(url):
+            storage = _storage(url)
         try:
-            yield study
+            yield storage
         finally:
             storage.remove_session()
             storage.engine.dispose()
@@ -108,17 +130,37 @@ def opened_study(
 
 def _storage(url: str) -> Any:
     optuna = require("optuna", "search")
+    with _told_as_usage_errors(url), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return optuna.storages.RDBStorage(url)
+
+
+@contextmanager
+def _in_turn(url: str) -> Iterator[None]:
+    """Keep other workers out while this one makes tables or a study: Optuna looks whether they are
+    there and makes them in two steps, so that one of two workers would fail.
+    """
+    if not url.startswith("postgresql"):
+        yield
+        return
+    sqlalchemy = require("sqlalchemy", "search")
+    with contextlib.ExitStack() as held:
+        with _told_as_usage_errors(url):
+            engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool)
+            connection = held.enter_context(engine.begin())
+            lock = sqlalchemy.text("SELECT pg_advisory_xact_lock(:key)")
+            connection.execute(lock, {"key": _ADVISORY_KEY})
+        yield
+
+
+@contextmanager
+def _told_as_usage_errors(url: str) -> Iterator[None]:
+    """A storage that cannot be opened is one that the user named wrongly."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return optuna.storages.RDBStorage(url)
-    except ImportError as error:
-        raise UsageError(f"cannot open the storage {_public(url)}: {error}") from None
+        yield
     except Exception as error:
-        first = str(error).strip().splitlines()
-        raise UsageError(
-            f"cannot open the storage {_public(url)}: {first[0] if first else error!r}"
-        ) from None
+        lines = str(error).strip().splitlines() or [repr(error)]
+        raise UsageError(f"cannot open the storage {_public(url)}: {lines[0]}") from None
 
 
 @contextmanager

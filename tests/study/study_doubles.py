@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections.abc import Sequence
 from functools import cache
@@ -75,8 +76,17 @@ def tokens(point: Point) -> float:
 class Landscape:
     """Answers items rightly with the probability that ``accuracy`` says."""
 
-    def __init__(self, *, seed: int = 0, num_items: int = NUM_ITEMS, seconds: float = 0) -> None:
+    def __init__(
+        self,
+        *,
+        seed: int = 0,
+        num_items: int = NUM_ITEMS,
+        seconds: float = 0,
+        hangs_after: float = math.inf,
+    ) -> None:
         self.num_items, self._seed, self._seconds = num_items, seed, seconds
+        self._hangs_after = hangs_after
+        """So many candidates are answered; the next one never is."""
         self.asked: dict[str, int] = {}
 
     def candidate(self, point: Point) -> Candidate:
@@ -90,6 +100,8 @@ class Landscape:
 
     async def measure(self, candidate: Candidate, trial: int, num_items: int) -> Measured:
         await asyncio.sleep(self._seconds)
+        if len(self.asked.keys() | {candidate.digest}) > self._hangs_after:
+            await asyncio.Event().wait()
         self.asked[candidate.digest] = num_items
         point = dict(pair.split("=", 1) for pair in candidate.digest.split("/"))
         rng = random.Random(f"{self._seed}/{candidate.digest}")

@@ -1,8 +1,9 @@
-"""One worker of a study of the landscape: ``python study_worker.py URL NAME TRIALS SECONDS``."""
+"""A worker of a study of the landscape: ``study_worker.py URL NAME TRIALS SECONDS [HANGS]``."""
 
 from __future__ import annotations
 
 import asyncio
+import math
 import sys
 
 import optuna
@@ -13,7 +14,7 @@ from archon.study.samplers import make_sampler
 from archon.study.study import Search, pruner
 
 
-def work(url: str, name: str, trials: int, seconds: float) -> None:
+def work(url: str, name: str, trials: int, seconds: float, hangs_after: float = math.inf) -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     made = plan(trials=trials, stops_early=True)
     space = landscape()
@@ -27,10 +28,10 @@ def work(url: str, name: str, trials: int, seconds: float) -> None:
         resume=True,
     ) as study:
         worker = storage.Worker(study, storage.is_for_one(url))
-        subject = Landscape(num_items=20, seconds=seconds)
+        subject = Landscape(num_items=20, seconds=seconds, hangs_after=hangs_after)
         asyncio.run(Search(made, space, subject, study, worker).run())
 
 
 if __name__ == "__main__":
     storage.BEAT_SECONDS, storage.STALE_SECONDS = 0.2, 2.0
-    work(sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4]))
+    work(sys.argv[1], sys.argv[2], int(sys.argv[3]), *map(float, sys.argv[4:]))

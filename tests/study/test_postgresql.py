@@ -10,13 +10,17 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from archon.study.storage import opened_storage
 
 optuna = pytest.importorskip("optuna")
 pytest.importorskip("psycopg")
@@ -70,14 +74,23 @@ def start(url: str) -> subprocess.Popen[bytes]:
 
 
 def trials(url: str) -> list[Any]:
-    storage = optuna.storages.RDBStorage(url)
-    try:
-        return list(optuna.load_study(study_name="study", storage=storage).get_trials())
-    except KeyError:  # not made yet
-        return []
-    finally:
-        storage.remove_session()
-        storage.engine.dispose()
+    with opened_storage(url) as storage:
+        try:
+            return list(optuna.load_study(study_name="study", storage=storage).get_trials())
+        except KeyError:  # not made yet
+            return []
+
+
+def test_workers_that_start_together_make_the_tables_once(url: str) -> None:
+    together = threading.Barrier(8)
+
+    def open_and_close(_: int) -> None:
+        together.wait()
+        with opened_storage(url):
+            pass
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(open_and_close, range(8)))
 
 
 def test_every_trial_is_told_once_whoever_is_killed(url: str) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import contextlib
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -117,27 +119,32 @@ def test_of_two_who_take_a_trial_over_one_does() -> None:
     assert [t.state.name for t in study.get_trials()] == ["FAIL", "WAITING"]
 
 
-def start(url: str, trials: int, seconds: float) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, str(WORKER), url, "study", str(trials), str(seconds)])
+def start(url: str, trials: int, *how: float) -> subprocess.Popen[bytes]:
+    command = [sys.executable, WORKER, url, "study", trials, *how]
+    return subprocess.Popen(list(map(str, command)))
 
 
-def wait_for_told(url: str, count: int) -> None:
+def wait_until_it_hangs(url: str, told: int) -> None:
+    """Until so many trials are told and the next one runs."""
+    path = url.removeprefix("sqlite:///")
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        try:
-            trials = optuna.load_study(study_name="study", storage=url).get_trials()
-        except Exception:  # not made yet
-            trials = []
-        if sum(trial.state.is_finished() for trial in trials) >= count:
+        states = Counter[str]()
+        with (
+            contextlib.suppress(sqlite3.OperationalError),  # not made yet
+            contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database,
+        ):
+            states.update(state for (state,) in database.execute("SELECT state FROM trials"))
+        if states["RUNNING"] == 1 and states.total() == told + 1:
             return
         time.sleep(0.1)
     raise AssertionError("the worker told nothing")
 
 
 def test_a_study_goes_on_after_its_worker_was_killed(url: str) -> None:
-    killed = start(url, 12, 0.3)
+    killed = start(url, 12, 0.0, 3)
     try:
-        wait_for_told(url, 2)
+        wait_until_it_hangs(url, 3)
     finally:
         killed.send_signal(signal.SIGKILL)
         killed.wait()
