@@ -23,6 +23,9 @@ NUM_TIMED = 8
 PLAIN_VOTE = "self-consistency"
 NUM_DRAFTS = 16
 """Of the plain vote that all are held against, at the cost of each."""
+LARGER = "qwen2.5-coder-1.5b"
+WITH_LARGER = {"single": "solver", "best-of-n-logit": "judge", "pairwise-tournament": "judge"}
+"""What is measured with the larger model in one role, too."""
 NOT_ASKED = frozenset({"translate-numbers", "meaning-vote"})
 """Those for other tasks than arithmetic."""
 
@@ -38,10 +41,7 @@ def main() -> None:
     for bench, more in (("arithmetic", []), ("gsm8k", ["--data", options.data])):
         folder = options.output / bench
         compared = compare(bench, more, options.limit, folder)
-        seconds = {
-            row["architecture"]: timed(row["architecture"], bench, more, folder)
-            for row in compared["rows"][1:]
-        }
+        seconds = {Path(ref).stem: timed(ref, bench, more, folder) for ref in subjects(folder)}
         page = with_table(page, bench, table(compared, seconds))
         PAGE.write_text(page)
 
@@ -49,29 +49,45 @@ def main() -> None:
 def compare(bench: str, more: Sequence[str], limit: int, folder: Path) -> dict[str, Any]:
     """The plain vote and every architecture, as ``archon compare --json`` tells of them."""
     folder.mkdir(parents=True, exist_ok=True)
-    vote = json.loads((ROOT / "architectures" / f"{PLAIN_VOTE}.json").read_text())
+    asked = ["-b", bench, *more, "--limit", str(limit), "--output", str(folder / "runs")]
+    return archon("compare", plain_vote(folder), *subjects(folder), *asked, "--resume")
+
+
+def plain_vote(folder: Path) -> str:
+    """A file of the vote that all are held against."""
+    vote = shipped(PLAIN_VOTE)
     vote["nodes"]["draft"]["samples"] = NUM_DRAFTS
-    vote["name"] = f"{PLAIN_VOTE}-{NUM_DRAFTS}"
-    file = folder / f"{vote['name']}.json"
-    file.write_text(json.dumps(vote))
-    names = [name for name in catalog.names("architecture") if name not in NOT_ASKED]
-    asked = [
-        "-b",
-        bench,
-        *more,
-        "--limit",
-        str(limit),
-        "--output",
-        str(folder / "runs"),
-        "--resume",
-    ]
-    return archon("compare", str(file), *names, *asked)
+    return written(vote, f"{PLAIN_VOTE}-{NUM_DRAFTS}", folder)
 
 
-def timed(name: str, bench: str, more: Sequence[str], folder: Path) -> float:
+def subjects(folder: Path) -> list[str]:
+    """Names of the shipped architectures, and files of those with a larger model."""
+    files = []
+    for name, role in WITH_LARGER.items():
+        changed = shipped(name)
+        changed["models"][role] = LARGER
+        files.append(written(changed, f"{name}-1.5b-{role}", folder))
+    return [*(name for name in catalog.names("architecture") if name not in NOT_ASKED), *files]
+
+
+def shipped(name: str) -> dict[str, Any]:
+    """What the file of a shipped architecture says."""
+    architecture: dict[str, Any] = json.loads((ROOT / "architectures" / f"{name}.json").read_text())
+    return architecture
+
+
+def written(architecture: dict[str, Any], name: str, folder: Path) -> str:
+    """The path of a file that says this under another name."""
+    file = folder / f"{name}.json"
+    file.write_text(json.dumps({**architecture, "name": name}))
+    return str(file)
+
+
+def timed(ref: str, bench: str, more: Sequence[str], folder: Path) -> float:
     """Wall seconds a question where ``NUM_TIMED`` are asked side by side and nothing is known."""
     asked = [bench, *more, "--limit", str(NUM_TIMED), "--no-cache"]
-    report = archon("eval", name, *asked, "--output", str(folder / "timed" / name), "--resume")
+    output = folder / "timed" / Path(ref).stem
+    report = archon("eval", ref, *asked, "--output", str(output), "--resume")
     return float(report["wall_seconds"]) / NUM_TIMED
 
 

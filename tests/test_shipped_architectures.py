@@ -16,6 +16,7 @@ from archon.spec.reader import load_architecture
 NAMES = [
     "adaptive-self-consistency",
     "archon-figure",
+    "archon-reasoning",
     "best-of-n",
     "best-of-n-likelihood",
     "best-of-n-logit",

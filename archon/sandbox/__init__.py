@@ -7,7 +7,8 @@ clock stands still and random numbers have a fixed seed, so a program's value de
 program alone.
 
 Read ``outcome.py`` for what comes back, ``session.py`` for one process, ``judge.py`` for tests
-that a program cannot cheat, ``sandbox.py`` for the whole.
+that a program cannot cheat, ``solution.py`` for programs that fail tests of their own,
+``sandbox.py`` for the whole.
 """
 
 from __future__ import annotations

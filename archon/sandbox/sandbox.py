@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING, Self
 from archon.errors import SandboxError, require
 from archon.sandbox.outcome import Checked, Limits, Outcome
 from archon.sandbox.slots import Slots
+from archon.sandbox.solution import up_to_solution
 from archon.sandbox.values import Json, is_function
 
 if TYPE_CHECKING:
     from archon.sandbox.session import Reply, Session
 
 DEFAULT_LIMITS = Limits()
+_DEFINED = ("ok", "output")
+"""How a program ends whose functions are there: a large last value does them no harm."""
 
 
 class Sandbox:
@@ -90,10 +93,20 @@ class Sandbox:
         3. the variable ``answer``;
         4. the last line that is not empty of what it printed, as text.
 
+        Where it fails, what stands beneath its ``solution`` is left out: tests that a model made
+        up say nothing of the function.
+
         Raises
         ------
         SandboxError : no process can be started, or the sandbox is closed.
         """
+        outcome = await self._answered(code, limits)
+        alone = None if outcome.kind == "ok" else up_to_solution(code)
+        if alone is not None and (again := await self._answered(alone, limits)).kind == "ok":
+            return again
+        return outcome
+
+    async def _answered(self, code: str, limits: Limits) -> Outcome:
         async with self._turn(), self._workers.session(limits) as session:
             reply = await session.feed(code)
             if reply.kind == "ok":
@@ -106,14 +119,18 @@ class Sandbox:
         """Run tests, pieces of code such as ``assert solution(3) == 9``, against a program.
 
         Every test meets the program freshly run, judges it from a process of its own
-        (``archon.sandbox.judge``), and is counted by itself. The limits hold for each run.
+        (``archon.sandbox.judge``), and is counted by itself. The limits hold for each run. Of a
+        program that fails, what stands beneath its ``solution`` is left out.
 
         Raises
         ------
         SandboxError : no process can be started, or the sandbox is closed.
         """
         program = await self.run(code, limits=limits)
-        if program.kind not in ("ok", "output"):  # a large last value does no harm to its functions
+        alone = None if program.kind in _DEFINED else up_to_solution(code)
+        if alone is not None and (again := await self.run(alone, limits=limits)).kind in _DEFINED:
+            code, program = alone, again
+        if program.kind not in _DEFINED:
             return Checked(program, (program,) * len(tests))
         try:
             async with asyncio.TaskGroup() as group:

@@ -42,6 +42,13 @@ async def test_a_test_that_holds_passes(sandbox: Sandbox, test: str) -> None:
     assert checked.num_passed == 1
 
 
+async def test_a_program_that_fails_its_own_tests_is_still_judged_by_ours(sandbox: Sandbox) -> None:
+    checked = await sandbox.check(
+        f"{PROGRAM}\nassert solution(3) == 8", ["assert solution(3) == 9"]
+    )
+    assert checked.num_passed == 1
+
+
 @pytest.mark.parametrize(
     ("test", "error"),
     [
@@ -84,7 +91,7 @@ async def test_more_tests_than_processes_all_end(sandbox: Sandbox) -> None:
 
 
 async def test_a_program_that_fails_fails_every_test(sandbox: Sandbox) -> None:
-    checked = await sandbox.check(PROGRAM + "\n1 / 0", ["assert solution(3) == 9"] * 2)
+    checked = await sandbox.check("1 / 0\n" + PROGRAM, ["assert solution(3) == 9"] * 2)
     assert checked.program.kind == "error"
     assert [test.error for test in checked.tests] == [checked.program.error] * 2
 

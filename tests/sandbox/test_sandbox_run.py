@@ -33,6 +33,29 @@ async def test_what_the_interpreter_lacks_is_an_error_that_names_it(
 
 
 @pytest.mark.parametrize(
+    "beneath",
+    [
+        "# Check\nassert solution() == 8, 'wrong'",
+        "def check():\n    assert solution() == 8\n\ncheck()",
+        "print(solution(",
+        "import numpy",
+        "while True:\n    pass",
+    ],
+)
+async def test_what_fails_beneath_a_solution_says_nothing_of_it(
+    sandbox: Sandbox, beneath: str
+) -> None:
+    code = f"RATE = 7\n\ndef solution(\n):\n    # seven\n    return RATE\n\n{beneath}"
+    outcome = await sandbox.run_program(code, limits=SHORT)
+    assert (outcome.kind, outcome.value) == ("ok", 7)
+
+
+async def test_a_solution_may_call_what_stands_beneath_it(sandbox: Sandbox) -> None:
+    code = "def solution():\n    return half(8)\n\ndef half(n):\n    return n / 2"
+    assert (await sandbox.run_program(code)).value == 4
+
+
+@pytest.mark.parametrize(
     ("code", "value"),
     [
         ("def solution():\n    return 1\nanswer = 2\nprint(3)\n4", 1),
