@@ -1,8 +1,8 @@
 """Measures every shipped architecture and writes the tables of ``docs/architectures.md``.
 
 ``scripts/catalogue.py --data gsm8k-train-1000.jsonl`` asks each of them the first 100 select items
-of ``arithmetic`` and of the given problems, from one pool of draws; and, for the seconds, eight of
-them anew. It goes on where it was stopped. All but the tables is left as it is.
+of ``arithmetic`` and of the given problems, from one pool of draws; and then, for the seconds,
+eight of them anew. It goes on where it was stopped. All but the tables is left as it is.
 """
 
 from __future__ import annotations
@@ -37,13 +37,15 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=100, help="Items of each benchmark.")
     parser.add_argument("--output", type=Path, default=ROOT / "runs" / "catalogue")
     options = parser.parse_args()
-    page = PAGE.read_text()
-    for bench, more in (("arithmetic", []), ("gsm8k", ["--data", options.data])):
+    benches = {"arithmetic": [], "gsm8k": ["--data", options.data]}
+    compared = {
+        bench: compare(bench, more, options.limit, options.output / bench)
+        for bench, more in benches.items()
+    }
+    for bench, more in benches.items():
         folder = options.output / bench
-        compared = compare(bench, more, options.limit, folder)
         seconds = {Path(ref).stem: timed(ref, bench, more, folder) for ref in subjects(folder)}
-        page = with_table(page, bench, table(compared, seconds))
-        PAGE.write_text(page)
+        PAGE.write_text(with_table(PAGE.read_text(), bench, table(compared[bench], seconds)))
 
 
 def compare(bench: str, more: Sequence[str], limit: int, folder: Path) -> dict[str, Any]:
