@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     from archon.graph.architecture import Answer, Architecture
     from archon.graph.trace import Trace
     from archon.spec.reader import Reference
-    from archon.study.session import SearchResult
+    from archon.study.result import SearchResult
     from archon.study.space import Space
 
 __all__ = [
@@ -124,7 +124,7 @@ _LAZY = {
     "Record": "archon.evals.records",
     "Report": "archon.evals.report",
     "Run": "archon.evals.run",
-    "SearchResult": "archon.study.session",
+    "SearchResult": "archon.study.result",
     "Space": "archon.study.space",
     "Trace": "archon.graph.trace",
     "evaluate": "archon.api",

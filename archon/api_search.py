@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -26,10 +25,11 @@ from archon.spec.reader import Reference, load_architecture
 from archon.study.finals import SplitItems
 from archon.study.known import point_of
 from archon.study.objectives import Limits, parse_objectives
-from archon.study.session import SearchResult, Session, named_pool
+from archon.study.plan import OnStudyEvent, Plan
+from archon.study.result import SearchResult, named_pool
+from archon.study.session import Session
 from archon.study.space import RejectedError, Space, check
-from archon.study.storage import sqlite_url
-from archon.study.study import OnStudyEvent, Plan
+from archon.study.storage import DATABASE, safe_name, sqlite_url, study_folder
 
 DEFAULT_TRIALS, DEFAULT_ITEMS, DEFAULT_FINAL_ITEMS, DEFAULT_FINALISTS = 60, 100, 200, 5
 
@@ -194,7 +194,7 @@ def prepare(
         split.evaluation(load(_one(space)))  # what is wrong with the items shows now
     card = asked["search"].selection.card
     name = study or _new_name(space.name, card.name)
-    folder = Path("runs") / _safe(name)
+    folder = study_folder(name)
     session = Session(
         space=space,
         plan=plan,
@@ -204,7 +204,7 @@ def prepare(
         test=splits["test"],
         name=name,
         folder=folder,
-        storage=storage or sqlite_url(folder / "study.db"),
+        storage=storage or sqlite_url(folder / DATABASE),
         identity={
             "version": 1,
             "space": space.spec.source,
@@ -270,8 +270,6 @@ def _check_roles(space: Space, models: Mapping[str, Any]) -> None:
 
 
 def _new_name(space: str, benchmark: str) -> str:
-    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{_safe(space)}-{_safe(benchmark)}"
-
-
-def _safe(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._]+", "-", name)[:100].strip("-.") or "study"
+    return (
+        f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{safe_name(space)}-{safe_name(benchmark)}"
+    )

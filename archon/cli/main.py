@@ -75,7 +75,7 @@ archon = LazyGroup(
         "eval": ("archon.cli.evaluate:evaluate", "Measure an architecture on a benchmark."),
         "compare": ("archon.cli.compare:compare", "Measure several on the same items."),
         "search": ("archon.cli.search:search", "Search for a better architecture."),
-        "view": ("archon.cli.view:view", "Write a run as one HTML page."),
+        "view": ("archon.cli.view:view", "Write a run or a study as one HTML page."),
         "export": ("archon.cli.export:export", "Write the records of a run as JSONL or CSV."),
         "serve": ("archon.cli.serve:serve", "Serve architectures as OpenAI-compatible models."),
         "validate": ("archon.cli.files:validate", "Check files."),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +15,7 @@ from archon.cli.options import command, models_by_role, models_option, seed_opti
 from archon.errors import UsageError, require
 
 if TYPE_CHECKING:
-    from rich.status import Status
-
-    from archon.evals.runner import OnProgress, Progress
-    from archon.study.study import Plan, StudyEvent
+    from archon.study.plan import Plan
 
 
 @command
@@ -89,11 +85,12 @@ def search(space: str, bench: str, as_json: bool, **given: Any) -> int:
     from dataclasses import replace
 
     from archon.api_search import pool_for, prepare
+    from archon.cli.search_display import SearchDisplay
     from archon.cli.weights import open_all
     from archon.study.objectives import Limits, parse_objectives
+    from archon.study.plan import Plan
     from archon.study.samplers import make_sampler
     from archon.study.space import Space
-    from archon.study.study import Plan
 
     if given["resume"] and not given["study"]:
         raise UsageError("--resume needs --study, which names the study")
@@ -127,16 +124,12 @@ def search(space: str, bench: str, as_json: bool, **given: Any) -> int:
     if output is not None and output.is_dir():
         raise UsageError(f"{output} is a folder; --output takes the winner's file")
     session = prepared.session
-    with (
-        console().status("searching") as status,
-        pool_for(plan, cache=not given["no_cache"]) as pool,
-    ):
-        shown = _Shown(plan, status)
+    shown = SearchDisplay(plan)
+    with shown, pool_for(plan, cache=not given["no_cache"]) as pool:
 
         def open_models() -> None:
-            status.stop()  # pulling and loading have displays of their own
-            open_all(prepared.loader.lms)
-            status.start()
+            with shown.paused():  # pulling and loading have displays of their own
+                open_all(prepared.loader.lms)
 
         session = replace(
             session,
@@ -172,45 +165,6 @@ def search(space: str, bench: str, as_json: bool, **given: Any) -> int:
     return 0 if result["best"] is not None else FAILED
 
 
-class _Shown:
-    """What people see while a search runs: a line for each trial, and what is under way."""
-
-    def __init__(self, plan: Plan, status: Status) -> None:
-        self._plan, self._status, self._title = plan, status, "searching"
-        self._num_told = 0
-
-    def event(self, event: StudyEvent) -> None:
-        from archon.study.study import TrialStarted
-
-        if isinstance(event, TrialStarted):
-            self._title = f"trial {event.number}"
-            self._status.update(self._title)
-            return
-        record = event.record
-        if record.outcome == "rejected":
-            return
-        self._num_told += 1
-        line = f"trial {record.number}: {record.outcome}"
-        if record.results:
-            values = record.values
-            line += (
-                f", {100 * values['accuracy']:.1f} % of {len(record.results)} items, "
-                f"{values['tokens']:.0f} tokens an answer"
-            )
-        if record.outcome != "whole" and record.reason:
-            line += f" ({record.reason})"
-        style = "dim" if record.outcome in ("stopped", "repeated") else None
-        console().print(line, style="red" if record.outcome == "failed" else style, soft_wrap=True)
-
-    def progress(self, progress: Progress) -> None:
-        self._status.update(f"{self._title}: {progress.num_done} of {progress.num_runs} items")
-
-    def run(self, title: str, num_items: int) -> OnProgress:
-        console().print(f"{title}, {num_items} items", style="dim", soft_wrap=True)
-        self._title = title
-        return self.progress
-
-
 def _tell(result: dict[str, Any], plan: Plan) -> None:
     def say(text: str, style: str | None = None) -> None:
         console().print(text, style=style, soft_wrap=True)
@@ -223,12 +177,26 @@ def _tell(result: dict[str, Any], plan: Plan) -> None:
         f"decoded {tokens['without_pool']:,}, and run whole {tokens['without_pool_and_stopping']:,}"
     )
     if result["best"] is not None:
-        _tell_front(result["front"])
+        from archon.cli.search_display import front_table
+
+        console().print(front_table(result["front"]))
         _tell_winner(result, say)
     for warning in result["warnings"]:
         say(warning, "yellow")
     if result["output"]:
         say(f"architecture: {result['output']}")
+    if result["num_trials"]:
+        say(f"all of it as a page: {_view_command(result)}")
+
+
+def _view_command(result: dict[str, Any]) -> str:
+    """The command that shows the study."""
+    from archon.study.storage import DATABASE, sqlite_url, study_folder
+
+    folder = study_folder(result["study"])
+    if result["storage"] == sqlite_url(folder / DATABASE):
+        return f"archon view {folder}"
+    return f"archon view {result['storage']} --study {result['study']}"
 
 
 def _tell_winner(result: dict[str, Any], say: Any) -> None:
@@ -249,22 +217,3 @@ def _tell_winner(result: dict[str, Any], say: Any) -> None:
             f"({row['cost_tokens']:.0f} and {row['vote_cost_tokens']:.0f} tokens an answer): "
             f"{points(row['difference'], row['interval'])} points, p {p_text(row['p_value'])}"
         )
-
-
-def _tell_front(rows: Sequence[dict[str, Any]]) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False)
-    for name in ("trial", "accuracy", "tokens", "seconds"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("choices", overflow="fold")
-    for row in rows:
-        table.add_row(
-            str(row["trial"]),
-            f"{100 * row['accuracy']:.1f} %",
-            f"{row['cost_tokens']:.0f}",
-            f"{row['seconds']:.1f}",
-            Text(", ".join(str(value) for value in row["choices"].values())),
-        )
-    console().print(table)

@@ -8,7 +8,7 @@ same cost.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,12 @@ class Finalist:
     spec: ArchitectureSpec
     report: Report
 
+    def to_json(self) -> dict[str, Any]:
+        """What a list of finalists tells of each."""
+        report = self.report.to_json()
+        told = ("accuracy", "accuracy_interval", "num_items", "cost_tokens", "seconds", "run")
+        return {"trial": self.trial, **{key: report[key] for key in told}}
+
 
 @dataclass
 class Finals:
@@ -79,7 +85,9 @@ class Finals:
         names = (*self.objectives[:1], "accuracy", "tokens")
         return tuple(-values[name] if OBJECTIVES[name] else values[name] for name in names)
 
-    async def last_word(self, winner: ArchitectureSpec) -> tuple[Report, dict[str, Any] | None]:
+    async def last_word(
+        self, trial: int, winner: ArchitectureSpec
+    ) -> tuple[Report, dict[str, Any] | None]:
         """The winner on *test*, and beside it a vote over as many drafts as it costs.
 
         The comparison is a row of ``archon.evals.equal_cost``; None where the winner asks no model
@@ -87,22 +95,22 @@ class Finals:
         """
         require("scipy", "search")
         report, records = await self._run(
-            self.test, self.load(winner), self.folder / "test" / "winner", "test: the winner"
+            self.test, self.load(winner), self.folder / "test" / f"{trial:04d}", "test: the winner"
         )
-        vote = await self._voted(winner, _FEW_DRAFTS)
+        vote = await self._voted(trial, winner, _FEW_DRAFTS)
         if vote is not None and report.cost_tokens is not None:
             # One draft more than the winner costs shows that the drafts were enough.
             wanted = math.ceil((report.cost_tokens - vote.prompt_tokens) / vote.draft_tokens) + 1
             if wanted > vote.num_drafts:
-                vote = await self._voted(winner, min(wanted, _MOST_DRAFTS))
+                vote = await self._voted(trial, winner, min(wanted, _MOST_DRAFTS))
         return report, None if vote is None else against(vote, winner.name, records)
 
-    async def _voted(self, winner: ArchitectureSpec, drafts: int) -> PlainVote | None:
+    async def _voted(self, trial: int, winner: ArchitectureSpec, drafts: int) -> PlainVote | None:
         """Plain voting by the winner's model on *test*; None where nothing can be voted on."""
         spec = voting(winner, drafts)
         if spec is None:
             return None
-        path = self.folder / "test" / f"{BASELINE}-{drafts}"
+        path = self.folder / "test" / f"{trial:04d}-{BASELINE}-{drafts}"
         title = f"test: {BASELINE} with {drafts} drafts"
         _, records = await self._run(self.test, self.load(spec), path, title)
         return plain_vote(BASELINE, spec.model_dump(mode="json"), records)
@@ -136,23 +144,30 @@ def voting(winner: ArchitectureSpec, drafts: int) -> ArchitectureSpec | None:
 
 
 def warnings_of(
-    search: float, select: Report | None, test: Report | None, row: dict[str, Any] | None
+    search: float, test: Mapping[str, Any], row: Mapping[str, Any] | None, num_tested: int
 ) -> list[str]:
     """What of the gain does not survive.
 
     Parameters
     ----------
     search : the winner's accuracy on the items that it was found with.
+    test : its report on the test split.
+    row : it beside plain voting (``Finals.last_word``).
+    num_tested : winners that were asked the test split so far, this one included.
     """
     told = []
-    if select is not None and test is not None and test.accuracy is not None:
-        low, _ = test.accuracy_interval or (0.0, 0.0)
-        _, high = test.accuracy_interval or (0.0, 0.0)
+    if test["accuracy"] is not None:
+        low, high = test["accuracy_interval"]
         if search > high:
             told.append(
                 f"on the items of the search it looked better ({100 * search:.1f} %) than on the "
-                f"test ({100 * test.accuracy:.1f} % [{100 * low:.1f}, {100 * high:.1f}])"
+                f"test ({100 * test['accuracy']:.1f} % [{100 * low:.1f}, {100 * high:.1f}])"
             )
+    if num_tested > 1:
+        told.append(
+            f"the test was looked at {num_tested} times, once for each winner so far; what is "
+            "searched for after a look is no longer told of by unseen items"
+        )
     if row is not None and row["difference"] is not None:
         low, _ = row["interval"]
         if row["difference"] <= 0:

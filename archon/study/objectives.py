@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
+from statistics import fmean, stdev
 
 from archon.errors import UsageError
 from archon.spec.messages import suggestion
@@ -71,6 +72,34 @@ class Limits:
         """Name → limit, of those that there are."""
         limits = {"tokens": self.tokens, "calls": self.calls, "seconds": self.seconds}
         return {name: limit for name, limit in limits.items() if limit is not None}
+
+    def is_surely_broken(self, sums: Mapping[str, float], num_items: int) -> bool:
+        """Whether the mean over all items will be above a limit, even if the rest takes nothing.
+
+        Parameters
+        ----------
+        sums : ``tokens`` and ``seconds`` of the answers so far, together.
+        """
+        return any(
+            sums[name] > limit * num_items for name, limit in self.given.items() if name in sums
+        )
+
+    def is_likely_broken(self, results: Sequence[ItemResult]) -> bool:
+        """Whether the mean over first items is above a limit by more than chance would have it.
+
+        That is by two standard errors: one item says nothing of its kind.
+        """
+        answered = [result for result in results if not result.failed]
+        if len(answered) < 2:
+            return False
+        for name, limit in self.given.items():
+            if name == "calls":  # known before a trial begins
+                continue
+            amounts = [getattr(result, name) for result in answered]
+            error = stdev(amounts) / math.sqrt(len(amounts))
+            if fmean(amounts) - 2 * error > limit:
+                return True
+        return False
 
     def excess(self, amounts: Mapping[str, float]) -> dict[str, float]:
         """Limit → by which share of it an amount is above; 0 or less is within.

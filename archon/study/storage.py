@@ -1,27 +1,20 @@
-"""Where a study is kept, and whose trials are stale.
+"""Where a study is kept.
 
 A study lives in a database: SQLite, for one worker at a time, kept to that by a lock; or
-PostgreSQL, for any number of them. A worker beats for the trial that it runs: it counts up in an
-attribute of the trial. Whoever sees a running trial whose count stands still takes it over: tells
-it as failed, which the database lets one worker do only, and enqueues its choices again. Clocks of
-machines are never compared.
+PostgreSQL, for any number of them (``archon.study.workers``).
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import logging
-import os
-import socket
-import time
-import uuid
+import re
+import sqlite3
 import warnings
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import filelock
 
@@ -30,16 +23,26 @@ from archon.evals.differences import differences
 
 if TYPE_CHECKING:
     import optuna
-    from optuna.trial import FrozenTrial, Trial
 
-BEAT_SECONDS = 10.0
-STALE_SECONDS = 60.0
-
-_IDENTITY, _BEAT, RETRY_OF = "archon", "beat", "retry_of"
+IDENTITY = "archon"
+"""The attribute of a study that tells what it is of."""
 _MOST_DIFFERENCES = 5
 _ADVISORY_KEY = 0x617263686F6E
 """Of the lock that workers hold in turn: "archon" in ASCII."""
-_LOGGER = logging.getLogger(__name__)
+
+
+DATABASE = "study.db"
+"""The file in a study's folder that holds it, where it is in no other storage."""
+
+
+def study_folder(name: str) -> Path:
+    """Where the runs of a study are, and the file itself where no other storage is named."""
+    return Path("runs") / safe_name(name)
+
+
+def safe_name(name: str) -> str:
+    """A name as a file may have it."""
+    return re.sub(r"[^A-Za-z0-9._]+", "-", name)[:100].strip("-.") or "study"
 
 
 def sqlite_url(path: Path) -> str:
@@ -73,7 +76,7 @@ def opened_study(
     """
     optuna = require("optuna", "search")
     with _alone(url), opened_storage(url) as storage:
-        with _in_turn(url):
+        with in_turn(url):
             study = optuna.create_study(
                 storage=storage,
                 study_name=name,
@@ -88,11 +91,11 @@ def opened_study(
 
 def _identify(study: optuna.Study, url: str, identity: Mapping[str, Any], *, resume: bool) -> None:
     """Sign a new study with what it is of; refuse an old one that may not be gone on with."""
-    name, known = study.study_name, study.user_attrs.get(_IDENTITY)
+    name, known = study.study_name, study.user_attrs.get(IDENTITY)
     if known is None:
         if study.get_trials(deepcopy=False):
             raise UsageError(f"the study {name!r} in {url} was not made by archon search")
-        study.set_user_attr(_IDENTITY, dict(identity))
+        study.set_user_attr(IDENTITY, dict(identity))
         return
     found = list(differences(known, dict(identity)))
     if found:
@@ -119,26 +122,63 @@ def opened_storage(url: str) -> Iterator[Any]:
     StorageError : the database fails while it is open.
     """
     with _told_as_storage_errors(url):
-        with _in_turn(url):
+        with in_turn(url):
             storage = _storage(url)
         try:
             yield storage
         finally:
-            storage.remove_session()
-            storage.engine.dispose()
-
-
-def _storage(url: str) -> Any:
-    optuna = require("optuna", "search")
-    with _told_as_usage_errors(url), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return optuna.storages.RDBStorage(url)
+            _close(storage)
 
 
 @contextmanager
-def _in_turn(url: str) -> Iterator[None]:
-    """Keep other workers out while this one makes tables or a study: Optuna looks whether they are
-    there and makes them in two steps, so that one of two workers would fail.
+def storage_to_read(place: str | Path) -> Iterator[Any]:
+    """Optuna's storage in a SQLite file or at a URL, in which nothing is made.
+
+    Raises
+    ------
+    UsageError : it cannot be opened, or holds no studies.
+    StorageError : the database fails while it is open.
+    """
+    sqlalchemy = require("sqlalchemy", "search")
+    url, how = (place, {}) if isinstance(place, str) else (sqlite_url(place), _to_read(place))
+    with _told_as_storage_errors(url):
+        with _told_as_usage_errors(url):
+            engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool, **how)
+            has = sqlalchemy.inspect(engine).has_table
+            known = all(map(has, ("studies", "trials", "version_info", "alembic_version")))
+        if not known:
+            raise UsageError(f"{public_url(url)} holds no study: it has none of Optuna's tables")
+        storage = _storage(url, engine_kwargs=how, skip_table_creation=True)
+        try:
+            yield storage
+        finally:
+            _close(storage)
+
+
+def _to_read(file: Path) -> dict[str, Any]:
+    """How to open a SQLite file that is there: writing must be possible, as what a killed writer
+    left half done has to be rolled back.
+    """
+    uri = f"file:{quote(str(file.absolute()))}?mode=rw"
+    return {"creator": lambda: sqlite3.connect(uri, uri=True)}
+
+
+def _storage(url: str, **how: Any) -> Any:
+    optuna = require("optuna", "search")
+    with _told_as_usage_errors(url), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return optuna.storages.RDBStorage(url, **how)
+
+
+def _close(storage: Any) -> None:
+    storage.remove_session()
+    storage.engine.dispose()
+
+
+@contextmanager
+def in_turn(url: str) -> Iterator[None]:
+    """Keep other workers out of what is looked at and written in two steps: tables and a study, of
+    which Optuna would let one of two workers fail, and the claim of the finals.
     """
     if not url.startswith("postgresql"):
         yield
@@ -160,7 +200,7 @@ def _told_as_usage_errors(url: str) -> Iterator[None]:
         yield
     except Exception as error:
         lines = str(error).strip().splitlines() or [repr(error)]
-        raise UsageError(f"cannot open the storage {_public(url)}: {lines[0]}") from None
+        raise UsageError(f"cannot open the storage {public_url(url)}: {lines[0]}") from None
 
 
 @contextmanager
@@ -172,7 +212,7 @@ def _told_as_storage_errors(url: str) -> Iterator[None]:
         yield
     except (sqlalchemy.SQLAlchemyError, optuna.StorageInternalError) as error:
         first = str(error).strip().splitlines()[0]
-        raise StorageError(f"the storage {_public(url)} failed: {first}") from error
+        raise StorageError(f"the storage {public_url(url)} failed: {first}") from error
 
 
 def is_for_one(url: str) -> bool:
@@ -204,89 +244,10 @@ def _alone(url: str) -> Iterator[None]:
         lock.release()
 
 
-def _public(url: str) -> str:
+def public_url(url: str) -> str:
     """The URL without a password."""
     scheme, separator, rest = url.partition("://")
     account, at, host = rest.rpartition("@")
     if not at:
         return url
     return f"{scheme}{separator}{account.partition(':')[0]}@{host}"
-
-
-@dataclass
-class Worker:
-    """One process at work on a study: it beats for its trial, and looks after those of others."""
-
-    study: optuna.Study
-    is_alone: bool
-    """Whether no other worker can be there, so that trials that run are those of the dead."""
-    clock: Callable[[], float] = time.monotonic
-    name: str = field(
-        default_factory=lambda: f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4().hex[:8]}"
-    )
-    _own: set[int] = field(default_factory=set)
-    _seen: dict[int, tuple[Any, float]] = field(default_factory=dict)
-    """Running trial → its last beat, and when it was first seen by our clock."""
-
-    @asynccontextmanager
-    async def beating(self, trial: Trial) -> AsyncIterator[None]:
-        """Beat for a trial while the block runs."""
-        self._own.add(trial.number)
-        self._beat(trial, 0)
-
-        async def beat_on() -> None:
-            count = 0
-            while True:
-                await asyncio.sleep(BEAT_SECONDS)
-                count += 1
-                try:
-                    await asyncio.to_thread(self._beat, trial, count)
-                except Exception as error:  # told already, or the database is away for a moment
-                    _LOGGER.info("no beat for trial %d: %s", trial.number, error)
-
-        beating = asyncio.create_task(beat_on())
-        try:
-            yield
-        finally:
-            beating.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await beating
-            self._own.discard(trial.number)
-
-    def _beat(self, trial: Trial, count: int) -> None:
-        trial.set_user_attr(_BEAT, {"worker": self.name, "count": count})
-
-    def take_over_stale(self) -> list[int]:
-        """Fail and enqueue again every trial whose worker is gone; their numbers."""
-        optuna = require("optuna", "search")
-        running = self.study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,))
-        stale = [
-            trial for trial in running if trial.number not in self._own and self._is_stale(trial)
-        ]
-        self._seen = {t.number: self._seen[t.number] for t in running if t.number in self._seen}
-        return [trial.number for trial in stale if give_back(self.study, trial)]
-
-    def _is_stale(self, trial: FrozenTrial) -> bool:
-        if self.is_alone:
-            return True
-        beat, now = trial.user_attrs.get(_BEAT), self.clock()
-        known, since = self._seen.get(trial.number, (object(), now))
-        if known != beat:
-            self._seen[trial.number] = (beat, now)
-            return False
-        return now - since >= STALE_SECONDS
-
-
-def give_back(study: optuna.Study, trial: FrozenTrial | Trial) -> bool:
-    """Fail a running trial and enqueue its choices again; False where another has told it.
-
-    A worker that dies between the two loses the choices, and nothing else.
-    """
-    optuna = require("optuna", "search")
-    try:
-        study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
-    except (ValueError, optuna.exceptions.UpdateFinishedTrialError):
-        return False
-    first = trial.user_attrs.get(RETRY_OF, trial.number)
-    study.enqueue_trial(dict(trial.params), user_attrs={RETRY_OF: first})
-    return True

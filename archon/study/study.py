@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 import random
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from archon.errors import LMError, SpecError, require
-from archon.study.objectives import IN_SPACE, OBJECTIVES, ItemResult, Limits
+from archon.study.objectives import IN_SPACE, ItemResult
+from archon.study.plan import OnStudyEvent, Plan, StudyEvent, TrialStarted, TrialTold
 from archon.study.samplers import LEARNS_FROM_PRUNED
 from archon.study.space import Space
-from archon.study.stopping import P_THRESHOLD, dominating, predicted, rungs
-from archon.study.storage import RETRY_OF, Worker, give_back
+from archon.study.stopping import dominating, predicted, rungs
 from archon.study.subject import Candidate, Measured, Subject
 from archon.study.trials import (
     TOLD,
@@ -26,6 +26,7 @@ from archon.study.trials import (
     recorded,
     records,
 )
+from archon.study.workers import RETRY_OF, Worker, give_back
 
 if TYPE_CHECKING:
     import optuna
@@ -36,53 +37,6 @@ MAX_FRUITLESS = 200
 MAX_FAILED = 3
 """So many trials in a row in which nothing was answered, and something is wrong."""
 WAIT_SECONDS = 1.0
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is sought, how, and how long."""
-
-    objectives: tuple[str, ...]
-    limits: Limits
-    sampler: str
-    seed: int
-    trials: int
-    """Trials that ask something, those of all workers and sittings together."""
-    stops_early: bool = True
-
-    @property
-    def directions(self) -> list[str]:
-        """Those of the objectives, in Optuna's words."""
-        return ["maximize" if OBJECTIVES[name] else "minimize" for name in self.objectives]
-
-
-@dataclass(frozen=True)
-class TrialStarted:
-    """A trial is about to ask its items."""
-
-    number: int
-    point: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class TrialTold:
-    """A trial has been told."""
-
-    record: TrialRecord
-
-
-StudyEvent = TrialStarted | TrialTold
-OnStudyEvent = Callable[[StudyEvent], None]
-
-
-def pruner(plan: Plan) -> optuna.pruners.BasePruner:
-    """Optuna's pruner for accuracy over a set of questions, where there is one objective."""
-    pruners = require("optuna", "search").pruners
-    if not plan.stops_early or len(plan.objectives) > 1:
-        return pruners.NopPruner()  # type: ignore[no-any-return]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return pruners.WilcoxonPruner(p_threshold=P_THRESHOLD)  # type: ignore[no-any-return]
 
 
 @dataclass
@@ -204,6 +158,10 @@ class Search:
         for size in sizes:
             measured = await self.subject.measure(candidate, folder, size)
             results = measured.results
+            is_broken = size < sizes[-1] and self._breaks_limits(results)
+            if measured.is_cut or is_broken:
+                self._break_off(trial, point, candidate, measured)
+                return
             if all(result.failed for result in results):
                 self._fail(trial, point, candidate, measured)
                 return
@@ -216,6 +174,18 @@ class Search:
                 self._tell(trial, replace(record, reason=f"hopeless against trial {by}"), values)
                 return
         record = recorded(trial.number, "whole", point, candidate.digest, measured)
+        self._tell(trial, record, [record.values[name] for name in self.plan.objectives])
+
+    def _breaks_limits(self, results: Sequence[ItemResult]) -> bool:
+        return self.plan.stops_early and self.plan.limits.is_likely_broken(results)
+
+    def _break_off(
+        self, trial: Trial, point: Mapping[str, Any], candidate: Candidate, measured: Measured
+    ) -> None:
+        """Tell a trial that takes more than it may; what it has answered is its value."""
+        record = recorded(trial.number, "stopped", point, candidate.digest, measured)
+        given = ", ".join(f"{limit:g} {name}" for name, limit in self.plan.limits.given.items())
+        record = replace(record, reason=f"above the limit of {given} an answer")
         self._tell(trial, record, [record.values[name] for name in self.plan.objectives])
 
     def _report(self, trial: Trial, results: Sequence[ItemResult], seen: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,12 +13,12 @@ from archon.errors import GraphError
 from archon.evals.benchmarks import Item
 from archon.evals.folder import RunFolder
 from archon.evals.run import read_run
-from archon.evals.runner import Evaluation, OnProgress, evaluate
+from archon.evals.runner import Evaluation, OnProgress, Progress, evaluate
 from archon.graph.architecture import Architecture
 from archon.graph.estimate import Expectation, estimate
 from archon.lm.pool import DrawPool
 from archon.spec.architecture import ArchitectureSpec
-from archon.study.objectives import ItemResult
+from archon.study.objectives import ItemResult, Limits
 from archon.study.space import Point, RejectedError, Space
 from archon.types import Question
 
@@ -46,6 +46,9 @@ class Measured:
     run: str | None = None
     error: str | None = None
     """Of the first item that failed."""
+    is_cut: bool = False
+    """Whether it was ended before all of these items, as it breaks a limit whatever else comes;
+    ``results`` are of those that were answered."""
 
 
 class Subject(Protocol):
@@ -74,6 +77,7 @@ class Architectures:
     folder: Path
     """Holds the folder of each trial's run."""
     pool: DrawPool | None
+    limits: Limits = field(default_factory=Limits)
     on_progress: OnProgress | None = None
     _expectation: Expectation = field(init=False)
 
@@ -98,21 +102,36 @@ class Architectures:
 
     async def measure(self, candidate: Candidate, trial: int, num_items: int) -> Measured:
         assert candidate.architecture is not None
-        folder = RunFolder.resume(self.folder / f"{trial:04d}")
-        await evaluate(
-            self.evaluation(candidate.architecture),
-            folder,
-            pool=self.pool,
-            num_items=num_items,
-            on_progress=self.on_progress,
-        )
-        return measured(folder.path, self.items[:num_items])
+        folder, is_cut = RunFolder.resume(self.folder / f"{trial:04d}"), False
+        try:
+            await evaluate(
+                self.evaluation(candidate.architecture),
+                folder,
+                pool=self.pool,
+                num_items=num_items,
+                on_progress=self._watch,
+            )
+        except _LimitBrokenError:
+            is_cut = True
+        return replace(measured(folder.path, self.items[:num_items]), is_cut=is_cut)
+
+    def _watch(self, progress: Progress) -> None:
+        if self.on_progress is not None:
+            self.on_progress(progress)
+        tally = progress.tally
+        sums = {"tokens": tally.cost_tokens, "seconds": tally.answer_seconds}
+        if self.limits.is_surely_broken(sums, self.num_items):
+            raise _LimitBrokenError
+
+
+class _LimitBrokenError(Exception):
+    """Ends an evaluation; what it has answered stays."""
 
 
 def measured(path: Path, items: Sequence[Item]) -> Measured:
-    """What the run in a folder came to on some of its items, all of which it has asked."""
+    """What the run in a folder came to on some of its items, on those that it was asked."""
     records = {record.item: record for record in read_run(path).records()}
-    asked = [records[item.id] for item in items]
+    asked = [records[item.id] for item in items if item.id in records]
     return Measured(
         [ItemResult(r.score, r.cost_tokens, r.seconds, failed=r.error is not None) for r in asked],
         sum(record.usage.generated_tokens for record in records.values()),
@@ -127,4 +146,9 @@ def digest_of(spec: ArchitectureSpec) -> str:
     """Equal for architectures that differ in name and description only."""
     data: dict[str, Any] = spec.model_dump(mode="json", exclude={"name", "description"})
     data["nodes"] = list(data["nodes"].items())  # equal nodes draw in the order of declaration
+    return digest_of_data(data)
+
+
+def digest_of_data(data: Any) -> str:
+    """Equal for equal plain data."""
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]

@@ -18,9 +18,10 @@ from view_doubles import DRAFTS, EXEMPLARS, FakeRun, entry, failure
 
 from archon.cli import main
 from archon.evals.run import read_run
+from archon.evals.view.document import embedded
 from archon.evals.view.fates import drops
 from archon.evals.view.gather import Page, gather
-from archon.evals.view.page import SCRIPTS, STYLES, embedded, html
+from archon.evals.view.page import SCRIPTS, STYLES, html
 from archon.evals.view.source import StoredRun
 
 HOSTILE = (
@@ -227,7 +228,12 @@ def test_the_policy_names_the_only_style_and_the_only_script() -> None:
 
 def test_nothing_is_fetched_and_no_markup_is_made_of_texts() -> None:
     static = files("archon.evals.view").joinpath("static")
-    assert {file.name for file in static.iterdir()} == {"page.html", *STYLES, *SCRIPTS}
+    assert {file.name for file in static.iterdir()} == {
+        "document.html",
+        "page.html",
+        *STYLES,
+        *SCRIPTS,
+    }
     for name in (*STYLES, *SCRIPTS):
         text = static.joinpath(name).read_text(encoding="utf-8")
         assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|eval\(", text)

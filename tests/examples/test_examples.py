@@ -34,6 +34,13 @@ def test_the_asyncio_app_watches_one_question_and_answers_three() -> None:
     assert sum(line.startswith("What is") for line in lines) == 3
 
 
+def test_a_study_of_ones_own_prints_its_front() -> None:
+    pytest.importorskip("optuna")
+    lines = run("own_study.py")
+    assert lines
+    assert all("tokens: {'samples':" in line for line in lines)
+
+
 @pytest.fixture
 def fastapi_app(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.setenv("SOLVER", "scripted")

@@ -11,11 +11,12 @@ from typing import Any
 
 from archon.spec.space import parse_space
 from archon.study.objectives import ItemResult, Limits
+from archon.study.plan import Plan
 from archon.study.space import Point, RejectedError, Space
-from archon.study.storage import Worker
-from archon.study.study import Plan, Search
+from archon.study.study import Search
 from archon.study.subject import Candidate, Measured
 from archon.study.trials import TrialRecord, records
+from archon.study.workers import Worker
 
 NUM_ITEMS = 100
 
@@ -130,8 +131,8 @@ async def searched(
     """The trials of a study in memory."""
     import optuna
 
+    from archon.study.plan import pruner
     from archon.study.samplers import make_sampler
-    from archon.study.study import pruner
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     space = space or landscape()

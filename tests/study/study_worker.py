@@ -9,9 +9,10 @@ import sys
 import optuna
 from study_doubles import Landscape, landscape, plan
 
-from archon.study import storage
+from archon.study import storage, workers
+from archon.study.plan import pruner
 from archon.study.samplers import make_sampler
-from archon.study.study import Search, pruner
+from archon.study.study import Search
 
 
 def work(url: str, name: str, trials: int, seconds: float, hangs_after: float = math.inf) -> None:
@@ -27,11 +28,11 @@ def work(url: str, name: str, trials: int, seconds: float, hangs_after: float = 
         pruner(made),
         resume=True,
     ) as study:
-        worker = storage.Worker(study, storage.is_for_one(url))
+        worker = workers.Worker(study, storage.is_for_one(url))
         subject = Landscape(num_items=20, seconds=seconds, hangs_after=hangs_after)
         asyncio.run(Search(made, space, subject, study, worker).run())
 
 
 if __name__ == "__main__":
-    storage.BEAT_SECONDS, storage.STALE_SECONDS = 0.2, 2.0
+    workers.BEAT_SECONDS, workers.STALE_SECONDS = 0.2, 2.0
     work(sys.argv[1], sys.argv[2], int(sys.argv[3]), *map(float, sys.argv[4:]))

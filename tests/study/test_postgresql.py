@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pwd
 import shutil
@@ -20,7 +21,9 @@ from typing import Any
 
 import pytest
 
+from archon.study.claims import claimed
 from archon.study.storage import opened_storage
+from archon.study.workers import Worker
 
 optuna = pytest.importorskip("optuna")
 pytest.importorskip("psycopg")
@@ -91,6 +94,31 @@ def test_workers_that_start_together_make_the_tables_once(url: str) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(open_and_close, range(8)))
+
+
+def test_of_workers_that_claim_the_finals_together_one_has_them(url: str) -> None:
+    with opened_storage(url) as storage:
+        optuna.create_study(study_name="study", storage=storage)
+    together, done = threading.Barrier(6), threading.Barrier(6)
+
+    def claim(_: int) -> bool:
+        async def take() -> bool:
+            async with claimed(study, Worker(study, is_alone=False), url) as is_ours:
+                await asyncio.to_thread(done.wait)
+                return is_ours
+
+        with opened_storage(url) as storage:
+            study = optuna.load_study(study_name="study", storage=storage)
+            together.wait()
+            return asyncio.run(take())
+
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        ThreadPoolExecutor(6) as pool,
+    ):
+        patch.setattr("archon.study.claims._LOOK_SECONDS", 0.05)
+        patch.setattr("archon.study.workers.BEAT_SECONDS", 0.1)
+        assert sum(pool.map(claim, range(6))) == 1
 
 
 def test_every_trial_is_told_once_whoever_is_killed(url: str) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +150,18 @@ def test_time_is_measured_on_draws_that_are_made() -> None:
     assert result.trials_tokens["generated"] == result.trials_tokens["without_pool"]
 
 
+def test_a_trial_whose_time_is_used_up_is_cut_short(folder: Path) -> None:
+    slow = {"version": 1, "name": "slow", "backend": "scripted", "delay_seconds": 0.2}
+    (folder / "slow.json").write_text(json.dumps(slow))
+    models = {"solver": "./slow.json"}
+    result = searched(study="one", trials=1, models=models, max_seconds=0.001, finalists=0)
+    assert (result.best, result.num_stopped) == (None, 1)
+    study = optuna.load_study(study_name="one", storage="sqlite:///runs/one/study.db")
+    told = next(t.user_attrs["told"] for t in study.get_trials() if "told" in t.user_attrs)
+    assert told["reason"] == "above the limit of 0.001 seconds an answer"
+    assert 0 < len(told["seconds"]) <= 10
+
+
 def test_the_models_that_are_put_in_are_those_of_the_winner(folder: Path) -> None:
     own = {"version": 1, "name": "own", "backend": "scripted", "accuracy": 0.9}
     (folder / "own.json").write_text(json.dumps(own))
@@ -187,6 +202,8 @@ def test_the_command_prints_one_object(capsys: pytest.CaptureFixture[str]) -> No
     assert told["output"] == "found.json"
     assert "against a vote over" in stderr
     assert "without the pool they would have decoded" in stderr
+    assert "archon view runs/one" in stderr
+    assert main(["view", "runs/one"]) == 0
     assert main(["validate", "found.json"]) == 0
 
 
@@ -221,18 +238,47 @@ def test_a_study_of_something_else_is_refused_before_models_are_opened(
     assert "$.seed: 0 there, 3 now" in capsys.readouterr().err
 
 
-def test_the_winner_of_several_workers_is_written_by_one_of_them() -> None:
+def test_the_winner_of_several_workers_is_written_by_one_of_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     first = searched(study="one", finalists=0)
     Path(first.output or "").unlink()
-    study = optuna.load_study(study_name="one", storage="sqlite:///runs/one/study.db")
-    study.set_user_attr("finals", "elsewhere/1/0")
-    url = "sqlite:///runs/one/study.db"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("archon.study.session.is_for_one", lambda url: False)
-        result = searched(study="one", resume=True, storage=url)
+
+    @asynccontextmanager
+    async def another_has_it(*_: Any) -> AsyncIterator[bool]:
+        yield False
+
+    with monkeypatch.context() as patch:
+        patch.setattr("archon.study.session.claimed", another_has_it)
+        result = searched(study="one", resume=True)
     assert result.output is None
+    assert result.test is None
     assert "another worker" in result.warnings[-1]
     assert not Path(first.output or "").exists()
+
+
+def test_what_one_worker_found_out_the_next_tells_without_asking(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first = searched(study="one")
+    shutil.rmtree("runs/one/select")
+    monkeypatch.setattr("archon.study.session.Finals", lambda *_: pytest.fail("asked again"))
+    assert searched(study="one", resume=True) == first
+
+
+def test_finals_of_a_longer_study_are_others_and_looks_at_the_test_are_counted() -> None:
+    first = searched(study="one", trials=1)
+    assert first.num_tested == 1
+    assert first.best is not None
+    again = searched(study="one", trials=9, resume=True)
+    study = optuna.load_study(study_name="one", storage="sqlite:///runs/one/study.db")
+    held = study.user_attrs["finals_held"]
+    assert [entry["num_trials"] for entry in held] == [1, again.num_trials]
+    assert held[0]["winner"] == first.best["trial"]
+    assert again.best is not None
+    assert again.best["trial"] != first.best["trial"]
+    assert again.num_tested == 2
+    assert any("looked at 2 times" in warning for warning in again.warnings)
 
 
 def test_limits_that_nothing_keeps_find_nothing(capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,7 +15,8 @@ import pytest
 from study_doubles import plan
 
 from archon.errors import UsageError
-from archon.study.storage import STALE_SECONDS, Worker, give_back, opened_study, sqlite_url
+from archon.study.storage import opened_study, sqlite_url
+from archon.study.workers import STALE_SECONDS, Worker, give_back
 
 optuna = pytest.importorskip("optuna")
 optuna.logging.set_verbosity(optuna.logging.ERROR)

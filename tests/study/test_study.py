@@ -155,6 +155,37 @@ async def test_a_limit_that_is_broken_only_in_the_event_rules_a_trial_out() -> N
     assert all(record.is_feasible for record in front(told, ("accuracy", "tokens")))
 
 
+async def test_a_trial_that_takes_more_than_it_may_ends_at_the_first_rung() -> None:
+    class Costly(Landscape):
+        def candidate(self, point: Any) -> Candidate:
+            return Candidate(super().candidate(point).digest, {"tokens": 1.0, "calls": 1.0})
+
+    subject = Costly()
+    made = plan(trials=12, limits=Limits(tokens=200), stops_early=True)
+    for record in await searched(made, subject):
+        if tokens(record.point) > 200:
+            assert (record.outcome, record.is_feasible) == ("stopped", False)
+            assert record.reason == "above the limit of 200 tokens an answer"
+            assert subject.asked[record.digest or ""] == 10
+
+
+def test_a_limit_is_likely_broken_where_chance_does_not_explain_it() -> None:
+    limits = Limits(seconds=1, calls=3)
+    slow = [ItemResult(1, 10, seconds) for seconds in (2.0, 2.1, 1.9, 2.0)]
+    lone = [ItemResult(1, 10, seconds) for seconds in (0.1, 0.1, 0.1, 9.0)]
+    assert limits.is_likely_broken(slow)
+    assert not limits.is_likely_broken(lone)
+    assert not limits.is_likely_broken(slow[:1])
+    assert not limits.is_likely_broken([ItemResult(0, 0, 99, failed=True)] * 5)
+    assert not Limits().is_likely_broken(slow)
+
+
+def test_a_limit_is_surely_broken_where_the_rest_cannot_mend_it() -> None:
+    limits = Limits(seconds=1)
+    assert limits.is_surely_broken({"tokens": 1e9, "seconds": 20.1}, 20)
+    assert not limits.is_surely_broken({"tokens": 1e9, "seconds": 20.0}, 20)
+
+
 async def test_an_architecture_is_asked_once() -> None:
     class Alike(Landscape):
         def candidate(self, point: Any) -> Candidate:

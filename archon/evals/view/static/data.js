@@ -39,41 +39,6 @@ async function answerOf(row) {
   return opened.get(row.chunk);
 }
 
-// ---------------------------------------------------------------- stages of an architecture
-
-// Nodes that stand in the same place (same type, inputs and readers) are one stage, ten drafts for
-// instance. A stage's depth is that of its longest way from the question.
-function stagesOf(nodes) {
-  const names = Object.keys(nodes);
-  const readers = new Map(names.map((name) => [name, []]));
-  for (const name of names) for (const source of nodes[name].inputs ?? []) readers.get(source)?.push(name);
-  const depths = new Map();
-  const depth = (name) => {
-    if (!depths.has(name)) {
-      depths.set(name, 0);
-      const sources = (nodes[name].inputs ?? []).filter((source) => nodes[source]);
-      depths.set(name, sources.length ? 1 + Math.max(...sources.map(depth)) : 0);
-    }
-    return depths.get(name);
-  };
-  const stages = new Map();
-  for (const name of names) {
-    const node = nodes[name];
-    const key = JSON.stringify([node.type, node.inputs ?? [], readers.get(name), node.samples, node.keep, node.when, depth(name)]);
-    if (!stages.has(key)) stages.set(key, { names: [], type: node.type, node, depth: depth(name) });
-    stages.get(key).names.push(name);
-  }
-  const list = [...stages.values()];
-  const stageOf = new Map(list.flatMap((stage) => stage.names.map((name) => [name, stage])));
-  for (const stage of list) {
-    stage.inputs = [...new Set((stage.node.inputs ?? []).map((name) => stageOf.get(name)).filter(Boolean))];
-    stage.title = stage.names.length === 1 ? stage.names[0] : `${stage.names[0]} … ${stage.names.at(-1)}`;
-  }
-  const lanes = [];
-  for (const stage of list) (lanes[stage.depth] ??= []).push(stage);
-  return { list, lanes, stageOf };
-}
-
 function tally(run, names) {
   const sum = {};
   for (const entry of DATA.runs[run].tallies) {

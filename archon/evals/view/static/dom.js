@@ -84,6 +84,18 @@ function section(name, title, ...children) {
     el("h2", { id: `${name}-title` }, title), children);
 }
 
+function facts(entries) {
+  return el("dl", { class: "facts" }, entries.map(([name, value]) =>
+    el("div", {}, el("dt", {}, name), el("dd", {}, String(value).length > 300 ? prose(String(value), { fold: 300 }) : words(value)))));
+}
+
+function figure(value, name, detail) {
+  return el("div", { class: "figure" },
+    el("div", { class: "figure-value" }, value),
+    el("div", { class: "figure-name" }, name),
+    detail && el("div", { class: "figure-detail" }, detail));
+}
+
 // Redraws what is in `box` whenever its width changes.
 function responsive(box, draw) {
   let width = -1;

@@ -35,34 +35,14 @@ function runTabs(choose) {
 
 function graphOf(place) {
   const run = DATA.runs[place];
-  const { list, lanes, stageOf } = stagesOf(run.nodes);
-  const total = DATA.runs[place].tallies.reduce((sum, entry) => sum + entry.completion_tokens, 0);
-  const cards = new Map(list.map((stage) => [stage, stageCard(place, stage, total, stage === stageOf.get(run.output))]));
-  const graph = el("div", { class: "graph", role: "group", "aria-label": "Nodes, from the question to the answer" },
-    lanes.map((lane) => el("div", { class: "lane" }, lane.map((stage) => cards.get(stage)))));
-  const links = list.flatMap((stage) => stage.inputs.map((source) => ({
-    from: cards.get(source), to: cards.get(stage), skips: stage.depth - source.depth > 1,
-  })));
-  new ResizeObserver(() => {
-    if (graph.clientWidth) wires(graph, links, { vertical: getComputedStyle(graph).flexDirection === "column" });
-  }).observe(graph);
-  return graph;
-}
-
-function parameters(node) {
-  const told = [];
-  for (const [key, value] of Object.entries(node)) {
-    if (["type", "inputs", "model", "prompt", "sampling", "when"].includes(key) || value === null) continue;
-    told.push([key.replaceAll("_", " "), value]);
-  }
-  return told;
+  const total = run.tallies.reduce((sum, entry) => sum + entry.completion_tokens, 0);
+  return drawnStages(run.nodes, run.output, (stage, isOutput) => stageCard(place, stage, total, isOutput));
 }
 
 function stageCard(place, stage, total, isOutput) {
   const sum = tally(place, stage.names);
   const { node, names } = stage;
-  const samples = (node.samples ?? 1) * names.length;
-  const kind = `${node.type}${samples > 1 && ["generator", "fuser"].includes(node.type) ? ` × ${samples}` : ""}`;
+  const kind = stageKind(stage);
   const keeps = node.keep ?? node.keep_first;
   const answers = sum.runs / names.length || 0;
   const share = total ? sum.completion_tokens / total : 0;

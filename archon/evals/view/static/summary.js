@@ -23,11 +23,6 @@ function runFacts(run) {
   ].filter(([, value]) => value !== undefined && value !== null && value !== "");
 }
 
-function facts(entries) {
-  return el("dl", { class: "facts" }, entries.map(([name, value]) =>
-    el("div", {}, el("dt", {}, name), el("dd", {}, String(value).length > 300 ? prose(String(value), { fold: 300 }) : words(value)))));
-}
-
 function notices(run) {
   const { report } = run;
   const told = [];
@@ -39,13 +34,6 @@ function notices(run) {
   }
   for (const warning of report.warnings ?? []) told.push(warning);
   return told.map((text) => el("p", { class: "notice", role: "note" }, words(text)));
-}
-
-function figure(value, name, detail) {
-  return el("div", { class: "figure" },
-    el("div", { class: "figure-value" }, value),
-    el("div", { class: "figure-name" }, name),
-    detail && el("div", { class: "figure-detail" }, detail));
 }
 
 function figures(place) {

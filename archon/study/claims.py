@@ -1,0 +1,77 @@
+"""Whose the finals of a study are, and what came of them.
+
+Of several workers one chooses among the best. It claims that in the study, with the others kept out
+while it looks and writes, and beats for the claim as it does for a trial. What came of all finals
+stays in the study: the test split is to be looked at once, so every look at it is counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from archon.study import workers
+from archon.study.storage import in_turn
+from archon.study.workers import Worker, beating, is_gone
+
+if TYPE_CHECKING:
+    import optuna
+
+CLAIM, HELD = "finals_claim", "finals_held"
+"""Attributes of a study: whose its finals are now, and what came of all of them, in order."""
+_LOOK_SECONDS = 1.0
+
+
+@asynccontextmanager
+async def claimed(study: optuna.Study, worker: Worker, url: str) -> AsyncIterator[bool]:
+    """Whether the finals are this worker's while the block runs.
+
+    They are not where another, whose beat is seen to go on, has claimed them; a claim that stands
+    still is taken over.
+    """
+    if not await _take(study, worker, url):
+        yield False
+        return
+    try:
+        async with beating(lambda count: study.set_user_attr(CLAIM, worker.sign(count))):
+            yield True
+    finally:
+        study.set_user_attr(CLAIM, None)
+
+
+async def _take(study: optuna.Study, worker: Worker, url: str) -> bool:
+    first, since = None, worker.clock()
+    while True:
+        with in_turn(url):
+            claim = study.user_attrs.get(CLAIM)
+            stands = worker.clock() - since >= workers.STALE_SECONDS
+            if worker.is_alone or claim is None or is_gone(claim["worker"]) or stands:
+                study.set_user_attr(CLAIM, worker.sign(0))
+                return True
+        first = claim if first is None else first
+        if claim != first:
+            return False
+        await asyncio.sleep(_LOOK_SECONDS)
+
+
+def finals_of(study: optuna.Study) -> list[dict[str, Any]]:
+    """What came of all finals of a study, the last one last.
+
+    Each: ``num_trials`` that there were, ``asked`` (finalists and items), ``finalists`` with what
+    they did on *select*, the best first, ``winner`` (a trial), its ``architecture``, its reports
+    ``select`` and ``test``, ``equal_cost``, ``generated_tokens``, ``cost_tokens``, ``end_time``.
+    """
+    return list(study.user_attrs.get(HELD, []))
+
+
+def keep_finals(study: optuna.Study, finals: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Add what came of finals to what is there; all of it, as the storage gives it back."""
+    study.set_user_attr(HELD, [*finals_of(study), dict(finals)])
+    return finals_of(study)
+
+
+def num_tested(finals: Sequence[Mapping[str, Any]]) -> int:
+    """How many winners were asked the test split; asking one again tells nothing new."""
+    return len({(entry["winner"], entry["test"]["num_items"]) for entry in finals})

@@ -1,0 +1,63 @@
+// The best architectures, drawn, with their files.
+
+const WHY = { winner: "the winner", front: "on the front", next: "next best" };
+
+function drawBest() {
+  if (!DATA.architectures.length) return null;
+  const box = el("div");
+  const tabs = DATA.architectures.map((drawn, place) => el("button", {
+    class: "tab",
+    "aria-pressed": String(place === 0),
+    onclick: (event) => {
+      for (const tab of tabs) tab.setAttribute("aria-pressed", String(tab === event.currentTarget));
+      box.replaceChildren(architecture(drawn));
+    },
+  }, `trial ${drawn.trial}`, el("span", { class: "faint" }, WHY[drawn.why])));
+  box.append(architecture(DATA.architectures[0]));
+  return section("best", "The best architectures", el("div", { class: "tabs", role: "group", "aria-label": "Architecture" }, tabs), box);
+}
+
+function architecture({ trial: number, why, file }) {
+  const trial = TRIALS.get(number);
+  const text = `${JSON.stringify(file, null, 2)}\n`;
+  return el("div", { class: "card" },
+    el("p", { class: "small" }, `${percent(trial.accuracy)} of ${plural(trial.num_items, "item")} of the search, ${count(trial.tokens)} tokens and ${seconds(trial.seconds)} an answer`),
+    el("p", { class: "faint small" }, words(choices(trial.point))),
+    drawnStages(file.nodes, file.output, plainCard),
+    el("p", { class: "small runs-of" }, runLinks(trial, why)),
+    el("details", { class: "fold" },
+      el("summary", {}, "The file"),
+      el("div", { class: "fold-body" }, el("button", { onclick: () => save(`${file.name}.json`, text) }, "Save it"), prose(text, { fold: 1e9 }))));
+}
+
+function plainCard(stage, isOutput) {
+  const { node } = stage;
+  const sampling = Object.entries(node.sampling ?? {}).filter(([key]) => key !== "max_tokens" && key !== "top_p");
+  const told = [...parameters(node).filter(([key]) => key !== "samples"), ...Object.entries(node.prompt ?? {}), ...sampling];
+  return el("div", { class: `node ${stage.names.length > 1 ? "stack" : ""}` },
+    el("span", { class: "node-head" }, words(stage.title, { class: "node-name" }), isOutput && el("span", { class: "tag" }, "answer")),
+    el("span", { class: "node-kind" }, stageKind(stage)),
+    told.length > 0 && el("span", { class: "node-facts" }, told.map(([key, value]) =>
+      el("span", { class: "node-fact" }, key, el("b", {}, brief(typeof value === "object" ? JSON.stringify(value) : value, {}, 40))))));
+}
+
+function runLinks(trial, why) {
+  const runs = [["search", trial.run]];
+  if (why === "winner") runs.push(["select", LAST.links.select], ["test", LAST.links.test]);
+  else {
+    const finalist = LAST?.finalists.find((one) => one.trial === trial.number);
+    if (finalist) runs.push(["select", finalist.run]);
+  }
+  return ["Runs: ", runs.filter(([, run]) => run).map(([name, run], place) => [place > 0 && ", ", runLink(run, name)])];
+}
+
+// A run's page where there is one, else its folder; the command that makes the page on hover.
+function runLink(run, text) {
+  return run.href ? el("a", { href: run.href, title: `archon view ${run.path}` }, text) : el("span", { class: "faint", title: "not on this machine" }, `${text} (${run.path})`);
+}
+
+function save(name, text) {
+  const url = URL.createObjectURL(new Blob([text], { type: "application/json" }));
+  el("a", { href: url, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 1000);
+}

@@ -1,0 +1,59 @@
+// What every picture of trials has: the data, how objectives are told, axes, and points.
+
+const DATA = JSON.parse(document.getElementById("data").textContent);
+
+const OBJECTIVES = {
+  accuracy: { axis: "accuracy, %", told: (value) => percent(value), tick: (value) => String(Math.round(100 * value)) },
+  tokens: { axis: "tokens an answer", told: (value) => `${count(value)} tokens`, tick: (value) => count(value) },
+  seconds: { axis: "seconds an answer", told: (value) => seconds(value), tick: (value) => seconds(value) },
+};
+
+const TRIALS = new Map(DATA.trials.map((trial) => [trial.number, trial]));
+const ASKED = DATA.trials.filter((trial) => Object.keys(trial.sought).length > 0);
+const LAST = DATA.finals[0] ?? null;
+const WINNER = LAST?.winner ?? null;
+
+// A choice as people read it: without the quotes of JSON texts.
+function choice(value) {
+  const text = String(value);
+  return /^"[^"\\]*"$/.test(text) ? text.slice(1, -1) : text;
+}
+
+function choices(point) {
+  return Object.entries(point).map(([name, value]) => `${name} ${choice(value)}`).join(", ");
+}
+
+// Alternatives of choices and numbers of ranges, in their order; the trial's sign on hover.
+function trialPoint(trial, x, y, kind = "") {
+  const state = trial.number === WINNER ? "winner" : trial.outcome === "whole" && trial.is_feasible ? "whole" : "stopped";
+  const told = Object.entries(trial.sought).map(([name, value]) => OBJECTIVES[name].told(value)).join(", ");
+  const what = trial.outcome === "stopped" ? "stopped, would have come to" : trial.is_feasible ? "came to" : "above a limit, came to";
+  return svg("a", { href: `#trial-${trial.number}`, class: `trial ${state} ${kind}` },
+    svg("title", {}, shown(`trial ${trial.number} ${what} ${told}\n${choices(trial.point)}`)),
+    svg("circle", { cx: x, cy: y, r: state === "winner" ? 6 : 4.5, class: "dot" }));
+}
+
+// The range of values with a little room, shares kept within 0 and 1.
+function reach(values, isShare) {
+  const low = Math.min(...values), high = Math.max(...values);
+  const room = (high - low) * 0.08 || Math.abs(high) * 0.1 || 0.05;
+  return isShare ? [Math.max(0, low - room), Math.min(1, high + room)] : [Math.max(0, low - room), high + room];
+}
+
+function axes(width, height, margin, { y, yTicks, yTick, yName, x, xTicks, xTick, xName }) {
+  const bottom = height - margin.bottom;
+  return [
+    yTicks.map((tick) => [
+      line(margin.left, y(tick), width - margin.right, y(tick), "grid"),
+      label(margin.left - 8, y(tick) + 4, yTick(tick), "small", "end"),
+    ]),
+    xTicks.map((tick) => label(x(tick), bottom + 18, xTick(tick), "small", "middle")),
+    xName && label(width - margin.right, height - 2, xName, "small", "end"),
+    label(4, 12, yName, "small"),
+  ];
+}
+
+function legend(entries) {
+  return el("ul", { class: "plot-key" }, entries.filter(Boolean).map(([kind, text]) =>
+    el("li", {}, el("span", { class: `sign ${kind}`, "aria-hidden": "true" }), text)));
+}

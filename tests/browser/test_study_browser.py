@@ -1,0 +1,112 @@
+"""The page of a study in a real browser."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+pytest.importorskip("optuna")
+
+from stored_studies import IDENTITY, SPACE, finals, plenty, running, stored, told  # noqa: E402
+
+from archon.study.view.page import write_study_page  # noqa: E402
+
+HOSTILE = "</script><script>window.hacked=1</script><img src=x onerror='window.hacked=1'>"
+Open = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Debian's Chromium, or else the one that Playwright installs."""
+    with sync_api.sync_playwright() as playwright:
+        try:
+            browser = playwright.chromium.launch(executable_path=shutil.which("chromium"))
+        except sync_api.Error as error:
+            pytest.skip(f"no Chromium to be found: {str(error).splitlines()[0]}")
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(browser: Any, tmp_path: Path) -> Iterator[Open]:
+    """Write the page of a study, open it, and hold it to a clean console and no network."""
+    contexts, said = [], []
+
+    def open_study(*trials: Any, **attributes: Any) -> Any:
+        path = tmp_path / "page.html"
+        options = attributes.pop("options", {})
+        write_study_page(stored(*trials, **attributes), path)
+        context = browser.new_context(**options)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(30_000)
+        page.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
+        page.on("pageerror", lambda error: said.append(f"error: {error}"))
+        page.on(
+            "request",
+            lambda request: None if request.url == path.as_uri() else said.append(request.url),
+        )
+        page.goto(path.as_uri())
+        page.wait_for_selector("html[data-ready]")
+        return page
+
+    yield open_study
+    for context in contexts:
+        context.close()
+    assert [line for line in said if not line.startswith("blob:")] == []
+
+
+def test_a_reader_sees_numbers_front_holes_and_trials(open_page: Open) -> None:
+    page = open_page(*plenty(), finals_held=[finals(1)])
+    assert page.inner_text("h1") == "tiny on sums"
+    names = page.locator(".number-row b").all_inner_texts()
+    assert names == ["test", "select", "search"]
+    assert "+5.0 points" in page.inner_text(".against")
+    assert page.locator("#front-title ~ .pictures figure").count() == 3
+    assert page.locator(".slice").count() == 4
+    assert page.locator(".trials tbody tr").count() == 30
+    assert page.locator(".trial.winner").count() > 0
+    page.locator(".trials thead button", has_text="Accuracy").click()
+    first = page.locator(".trials tbody tr").first.inner_text()
+    best = max(json.loads(page.inner_text("#data"))["trials"], key=lambda t: t["accuracy"] or 0)
+    assert f"{100 * best['accuracy']:.1f}" in first
+    page.get_by_role("button", name="on the front").first.click()
+    assert page.locator(".graph .node").count() >= 2
+    page.locator("summary", has_text="The file").click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save it").click()
+    saved = json.loads(Path(download.value.path()).read_text())
+    assert saved["version"] == 1
+
+
+@pytest.mark.parametrize(
+    ("trials", "told_so"),
+    [
+        ([], "No trial has been told yet"),
+        ([told(0, "failed"), told(1, "rejected")], "nothing was found yet"),
+        ([running(0, "elsewhere/1/0")], "1 trial is under way"),
+        ([told(0)], "it takes 20 trials to tell; there are 1"),
+    ],
+)
+def test_a_study_of_little_says_so(open_page: Open, trials: list[Any], told_so: str) -> None:
+    assert told_so in open_page(*trials).inner_text("main")
+
+
+def test_a_narrow_page_does_not_scroll_sideways(open_page: Open) -> None:
+    narrow = {"viewport": {"width": 360, "height": 740}}
+    page = open_page(*plenty(), finals_held=[finals(1)], options=narrow)
+    wide = page.evaluate("document.documentElement.scrollWidth")
+    assert wide <= 360
+
+
+def test_words_of_a_space_are_words(open_page: Open) -> None:
+    space = SPACE | {"name": HOSTILE, "description": HOSTILE}
+    page = open_page(told(0), identity=IDENTITY | {"space": space})
+    assert HOSTILE in page.inner_text("h1")
+    assert page.evaluate("window.hacked") is None

@@ -1,0 +1,75 @@
+"""What people see while a search runs."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from archon.cli import search_display
+from archon.cli.search_display import MOST_SHOWN, SearchDisplay
+from archon.study.objectives import ItemResult, Limits
+from archon.study.plan import Plan, TrialStarted, TrialTold
+from archon.study.trials import TrialRecord
+
+
+def display(monkeypatch: pytest.MonkeyPatch, *, terminal: bool) -> tuple[SearchDisplay, Console]:
+    to = Console(file=io.StringIO(), width=60, force_terminal=terminal, markup=False)
+    monkeypatch.setattr(search_display, "console", lambda: to)
+    plan = Plan(("accuracy", "tokens"), Limits(), "tpe", 0, 60)
+    return SearchDisplay(plan), to
+
+
+def told(number: int, accuracy: float, tokens: float, outcome: Any = "whole") -> TrialTold:
+    results = [] if outcome == "rejected" else [ItemResult(accuracy, tokens, 1.0)]
+    point = {"form": "program", "template": "a template with a long name", "judge": "none"}
+    return TrialTold(TrialRecord(number, outcome, point, str(number), results=results))
+
+
+def shown(one: SearchDisplay, to: Console) -> list[str]:
+    with to.capture() as capture:
+        to.print(one.render())
+    return [line.rstrip() for line in capture.get().splitlines()]
+
+
+def test_the_front_grows_with_the_trials_and_each_row_is_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    one, to = display(monkeypatch, terminal=False)
+    assert shown(one, to)[0].startswith("searching")
+    one.event(told(0, 0.5, 100))
+    one.event(told(1, 0.4, 200))
+    one.event(told(2, 0.6, 300))
+    one.event(told(3, 0.9, 50, "stopped"))
+    one.event(told(4, 0, 0, "rejected"))
+    one.event(TrialStarted(5, {}))
+    lines = shown(one, to)
+    assert [line.split()[0] for line in lines] == ["trial", "2", "0", "trial"]
+    assert all(len(line) <= 60 for line in lines)
+    assert "4 trials, 1 stopped, 1 rejected" in lines[-1]
+
+
+def test_a_long_front_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    one, to = display(monkeypatch, terminal=False)
+    for number in range(20):
+        one.event(told(number, number / 20, 100 * number + 1))
+    assert len(shown(one, to)) == MOST_SHOWN + 2
+
+
+def test_without_a_terminal_there_are_lines_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    one, to = display(monkeypatch, terminal=False)
+    with one:
+        one.event(told(0, 0.5, 100))
+    assert isinstance(to.file, io.StringIO)
+    lines = to.file.getvalue().splitlines()
+    assert lines == ["trial 0: whole, 50.0 % of 1 items, 100 tokens an answer"]
+
+
+def test_on_a_terminal_another_display_may_have_it_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    one, to = display(monkeypatch, terminal=True)
+    with one, one.paused(), to.status("loading"):  # rich refuses a second display
+        pass

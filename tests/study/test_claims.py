@@ -1,0 +1,73 @@
+"""Whose the finals are, of workers that come together, late, or after one that died."""
+
+from __future__ import annotations
+
+import itertools
+import socket
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from archon.study.claims import CLAIM, claimed
+from archon.study.workers import STALE_SECONDS, Worker
+
+optuna = pytest.importorskip("optuna")
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+URL = "sqlite:///none"
+
+
+@pytest.fixture
+def study(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr("archon.study.claims._LOOK_SECONDS", 0)
+    return optuna.create_study()
+
+
+def process_that_is_gone() -> int:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+async def test_a_claim_is_held_while_the_finals_last_and_then_given_back(study: Any) -> None:
+    first, second = Worker(study, is_alone=False), Worker(study, is_alone=False)
+    async with claimed(study, first, URL) as is_ours:
+        assert is_ours
+        assert study.user_attrs[CLAIM]["worker"] == first.name
+    assert study.user_attrs[CLAIM] is None
+    async with claimed(study, second, URL) as is_ours:
+        assert is_ours
+
+
+async def test_an_interrupted_claim_is_given_back(study: Any) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        async with claimed(study, Worker(study, is_alone=False), URL):
+            raise KeyboardInterrupt
+    assert study.user_attrs[CLAIM] is None
+
+
+async def test_the_claim_of_another_that_beats_is_left_to_it(study: Any) -> None:
+    counts = itertools.count()
+
+    def clock() -> float:
+        study.set_user_attr(CLAIM, {"worker": "elsewhere/1/0", "count": next(counts)})
+        return 0.0
+
+    async with claimed(study, Worker(study, False, clock), URL) as is_ours:
+        assert not is_ours
+    assert study.user_attrs[CLAIM]["worker"] == "elsewhere/1/0"
+
+
+async def test_a_claim_that_stands_still_is_taken_over(study: Any) -> None:
+    study.set_user_attr(CLAIM, {"worker": "elsewhere/1/0", "count": 7})
+    seconds = itertools.count(step=STALE_SECONDS / 4)
+    async with claimed(study, Worker(study, False, lambda: next(seconds)), URL) as is_ours:
+        assert is_ours
+
+
+async def test_the_claim_of_a_process_that_is_gone_is_taken_over_at_once(study: Any) -> None:
+    worker = f"{socket.gethostname()}/{process_that_is_gone()}/0"
+    study.set_user_attr(CLAIM, {"worker": worker, "count": 0})
+    async with claimed(study, Worker(study, False, lambda: 0.0), URL) as is_ours:
+        assert is_ours
