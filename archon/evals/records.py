@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from archon.spec.messages import json_path
 from archon.types import Limit, Usage
 
 VERSION = 1
 """Of the form of records."""
+Point = Annotated[int, Field(ge=0, le=1)]
+"""1 for what is right, 0 for what is not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +22,7 @@ class Draw:
     """One text that a node wrote, on its own: what it would have scored as the answer."""
 
     value: str | None
-    score: int
+    score: Point
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ class Record:
     text: str | None
     """The answer as the architecture gave it; None if it failed."""
     value: str | None
-    score: int
+    score: Point
     explanation: str
     cost_tokens: int
     usage: Usage

@@ -18,7 +18,7 @@ from archon.graph.models import ModelUse, NestedLM
 from archon.graph.nodes.base import GraphNode
 from archon.graph.trace import CallTrace, NodeTrace, Trace
 from archon.graph.unit_tests import join_tests
-from archon.lm.base import LM, most_prompt_tokens, prompts_of
+from archon.lm.base import LM, can_hold, most_prompt_tokens, prompts_of
 from archon.lm.concurrency import run_all
 from archon.lm.reward import RewardModel
 from archon.spec.architecture import ModelNode
@@ -229,7 +229,9 @@ class Context:
         choices: tuple[str, ...] | None = None,
     ) -> Request:
         run, use = self._run, self._run.uses[self._node]
-        is_held = "constraint" in use.lm.capabilities and not use.sampling.beams
+        is_held = (
+            form is not None and can_hold(use.lm.capabilities, form) and not use.sampling.beams
+        )
         constraint = self._constraint or (form if is_held else None)
         return Request(
             messages=messages,

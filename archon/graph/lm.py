@@ -27,6 +27,8 @@ from archon.types import (
 )
 
 _MAX_KEPT = 64
+_PASSED_ON = frozenset({"constraint", "schema", "regex", "logprobs"})
+"""Capabilities of the output node's model that the whole has, too."""
 
 
 class ArchitectureLM:
@@ -44,7 +46,7 @@ class ArchitectureLM:
     def __init__(self, architecture: Architecture, plan: DrawPlan | None = None) -> None:
         self.architecture = architecture
         self.generates = architecture.models.generates
-        passed_on = architecture.models.output_capabilities & {"constraint", "logprobs"}
+        passed_on = architecture.models.output_capabilities & _PASSED_ON
         self.capabilities = frozenset({"chat", "stream"}) | passed_on
         self._plan = plan
         self._around: Meter | None = None

@@ -9,13 +9,15 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 from archon.errors import UnsupportedError
-from archon.types import Completion, Message, ModelStatus, OnEvent, Request
+from archon.types import Completion, Constraint, Message, ModelStatus, OnEvent, Request
 
 CAPABILITIES: dict[str, str] = {
     "chat": "reads turns of a conversation through a chat template",
     "logprobs": "returns the log-probability of each generated token",
     "choices": "scores given continuations without generating",
-    "constraint": "holds its output to a JSON schema or a regular expression",
+    "constraint": "holds its output to any form, behind free text, too",
+    "schema": "holds its whole output to a JSON schema, as every model with `constraint` does",
+    "regex": "holds its whole output to a regular expression, as those do",
     "stream": "sends token deltas while it generates",
     "beams": "finds the likeliest texts by beam search",
     "reward": "scores texts and writes none (``archon.lm.reward``)",
@@ -72,7 +74,6 @@ def check_request(request: Request, capabilities: frozenset[str], model: str) ->
         raise UnsupportedError(f"{model}: n must be at least 1 and first_draw at least 0")
     needed = {
         "choices": request.choices is not None,
-        "constraint": request.constraint is not None,
         "logprobs": request.logprobs,
         "beams": bool(request.sampling.beams),
     }
@@ -80,9 +81,23 @@ def check_request(request: Request, capabilities: frozenset[str], model: str) ->
         if is_needed and capability not in capabilities:
             meaning = CAPABILITIES[capability]
             raise UnsupportedError(f"{model} lacks the capability {capability!r} ({meaning})")
-    if request.constraint is not None and request.constraint.num_forms != 1:
+    form = request.constraint
+    if form is None:
+        return
+    if form.num_forms != 1:
         reason = "a constraint sets exactly one of json_schema, regex and order_of"
         raise UnsupportedError(f"{model}: {reason}")
+    if not can_hold(capabilities, form):
+        meaning = CAPABILITIES["constraint"]
+        raise UnsupportedError(f"{model} lacks the capability 'constraint' ({meaning})")
+
+
+def can_hold(capabilities: frozenset[str], form: Constraint) -> bool:
+    """Whether a model with these capabilities can hold its text to a form."""
+    if "constraint" in capabilities:
+        return True
+    needed = "schema" if form.json_schema is not None else "regex"
+    return needed in capabilities and form.after is None and form.order_of is None
 
 
 async def close(lm: LM) -> None:

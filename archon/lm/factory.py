@@ -43,9 +43,21 @@ def capabilities(card: ModelCard) -> frozenset[str]:
         case LocalCard():
             return frozenset({"chat", "choices", "constraint", "logprobs", "stream", "beams"})
         case OpenAICard():
-            return frozenset({"chat", "stream"} | ({"logprobs"} if card.logprobs else set()))
+            return _of_server(card)
         case ScriptedCard():
             return REWARD if card.reward else SCRIPTED_CAPABILITIES
+
+
+def _of_server(card: OpenAICard) -> frozenset[str]:
+    """What every server can do, and what the card promises of its own."""
+    promised = {"chat", "stream"}
+    if card.logprobs:
+        promised.add("logprobs")
+    if card.constraint is not None:
+        promised.add("schema")
+    if card.constraint == "structured_outputs":
+        promised.add("regex")
+    return frozenset(promised)
 
 
 def open_lm(card: ModelCard, base_dir: Path | None = None) -> LM:

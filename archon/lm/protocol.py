@@ -1,4 +1,4 @@
-"""The chat-completions protocol as a client speaks it: what is sent, and strict reading of replies.
+"""Strict reading of what servers of the OpenAI protocol reply, to chats and plain completions.
 
 Nothing here does input or output. A reader raises an ``LMError`` that says what is wrong. It may
 quote the server at length, and with it a key: ``Transport.told`` makes it fit to be shown.
@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from archon.errors import LMError
-from archon.types import FinishReason, Message, SamplingParams
+from archon.types import FinishReason
 
 _FINISH_REASONS: dict[str, FinishReason] = {
     "stop": "stop",
@@ -29,32 +29,6 @@ _MAX_COUNT = 10**9
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-def request_body(
-    model: str, messages: Sequence[Message], sampling: SamplingParams, **options: object
-) -> dict[str, object]:
-    """The JSON object to post.
-
-    ``sampling`` must have every value set. What many servers do not know (``top_k``, ``min_p``) is
-    sent only where it changes something; ``options`` that are None are left out.
-    """
-    body: dict[str, object] = {
-        "model": model,
-        "messages": [{"role": m.role, "content": m.content} for m in messages],
-        "temperature": sampling.temperature,
-        "max_tokens": sampling.max_tokens,
-    }
-    if sampling.top_p != 1:
-        body["top_p"] = sampling.top_p
-    if sampling.top_k:
-        body["top_k"] = sampling.top_k
-    if sampling.min_p:
-        body["min_p"] = sampling.min_p
-    if sampling.stop:
-        body["stop"] = list(sampling.stop)
-    body.update({name: value for name, value in options.items() if value is not None})
-    return body
-
-
 @dataclass(slots=True)
 class Choice:
     """One text of a reply, whole or as far as it has come."""
@@ -62,6 +36,8 @@ class Choice:
     text: str = ""
     finish_reason: FinishReason | None = None
     logprobs: list[float] = field(default_factory=list)
+    tokens: list[bytes] = field(default_factory=list)
+    """Of which the log-probabilities are."""
 
 
 @dataclass(slots=True)
@@ -73,6 +49,10 @@ class Reply:
 
     num_choices: int
     """Texts that were asked for."""
+    max_characters: int | None = None
+    """Of one text; a longer one was not asked for."""
+    is_plain: bool = False
+    """Texts are not the content of messages, but stand by themselves (plain completions)."""
     choices: dict[int, Choice] = field(default_factory=dict)
     prompt_tokens: int = 0
     cached_tokens: int = 0
@@ -84,26 +64,36 @@ class Reply:
         if any(choice.finish_reason is None for choice in choices):
             raise LMError("the reply ended before its text did", retryable=True)
         if len(choices) != self.num_choices:
-            raise LMError(f"{self.num_choices} texts were asked for, {len(choices)} came")
+            hint = "; does the server know n, as its card's native_n says?"
+            reason = f"{self.num_choices} texts were asked for, {len(choices)} came"
+            raise LMError(reason + (hint if self.num_choices > 1 else ""))
         return choices
 
+    def add(self, choice: Choice, text: str) -> str:
+        """Add to a text of this reply; what was added."""
+        # Half surrogate pairs, which JSON can spell, become U+FFFD: they could not be written out.
+        if _SURROGATE.search(text) is not None:
+            text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        choice.text += text
+        if self.max_characters is not None and len(choice.text) > self.max_characters:
+            raise LMError("the text is far longer than max_tokens allows")
+        return text
 
-def read_reply(content: bytes, num_choices: int) -> Reply:
-    """A whole reply, not streamed."""
+
+def read_reply(reply: Reply, content: bytes) -> None:
+    """Read a whole reply, not streamed."""
     data = _json_object(content)
-    reply = Reply(num_choices)
     _read_usage(reply, data)
     for choice, raw in _choices(reply, data):
-        message = raw.get("message")
+        message = raw if reply.is_plain else raw.get("message")
         if not isinstance(message, dict):
             raise LMError("the reply has a choice without a message")
-        text = message.get("content")
+        text = message.get("text" if reply.is_plain else "content")
         if not isinstance(text, str):
             raise LMError(f"the reply has no text{_refusal(message)}")
-        choice.text = _valid_unicode(text)
+        reply.add(choice, text)
         choice.finish_reason = _finish_reason(raw.get("finish_reason"))
-        choice.logprobs = _logprobs(raw)
-    return reply
+        _read_logprobs(choice, raw)
 
 
 def read_chunk(reply: Reply, content: bytes) -> Iterator[tuple[int, str]]:
@@ -111,19 +101,17 @@ def read_chunk(reply: Reply, content: bytes) -> Iterator[tuple[int, str]]:
     data = _json_object(content)
     _read_usage(reply, data)
     for choice, raw in _choices(reply, data):
-        delta = raw.get("delta")
+        delta = raw if reply.is_plain else raw.get("delta")
         if not isinstance(delta, dict):
             raise LMError("the streamed reply has a choice without a delta")
-        text = delta.get("content")
+        text = delta.get("text" if reply.is_plain else "content")
         if not isinstance(text, str | None):
             raise LMError("the streamed reply has content that is not text")
-        choice.logprobs += _logprobs(raw)
+        _read_logprobs(choice, raw)
         if raw.get("finish_reason") is not None:
             choice.finish_reason = _finish_reason(raw["finish_reason"])
         if text:
-            text = _valid_unicode(text)
-            choice.text += text
-            yield int(raw.get("index", 0)), text
+            yield int(raw.get("index", 0)), reply.add(choice, text)
 
 
 def error_text(content: bytes) -> str:
@@ -182,17 +170,34 @@ def _refusal(message: dict[str, Any]) -> str:
     return ": the model called a tool" if message.get("tool_calls") else ""
 
 
-def _logprobs(raw: dict[str, Any]) -> list[float]:
+def _read_logprobs(choice: Choice, raw: dict[str, Any]) -> None:
+    """Chats have an object for each token, plain completions have two lists."""
     logprobs = raw.get("logprobs")
-    if not isinstance(logprobs, dict) or logprobs.get("content") is None:
-        return []
+    if not isinstance(logprobs, dict):
+        return
     try:
-        values = [float(token["logprob"]) for token in logprobs["content"]]
-    except (TypeError, KeyError, ValueError):
+        if logprobs.get("token_logprobs") is not None:
+            pairs = list(zip(logprobs["token_logprobs"], logprobs["tokens"], strict=True))
+        else:
+            pairs = [(token["logprob"], token) for token in logprobs.get("content") or ()]
+        read = [(float(value), _token_bytes(token)) for value, token in pairs]
+    except (TypeError, KeyError, ValueError, OverflowError):
         raise LMError("the reply has log-probabilities that cannot be read") from None
-    if any(math.isnan(value) or value > 1e-3 for value in values):
+    if any(math.isnan(value) or value > 1e-3 for value, _ in read):
         raise LMError("the reply has log-probabilities that are none")
-    return values
+    choice.logprobs += [value for value, _ in read]
+    choice.tokens += [token for _, token in read]
+
+
+def _token_bytes(token: Any) -> bytes:
+    """A token by itself may be a part of a character, which its text cannot show."""
+    if isinstance(token, dict):
+        if isinstance(token.get("bytes"), list):
+            return bytes(token["bytes"])
+        token = token.get("token", "")
+    if not isinstance(token, str):
+        raise TypeError("a token is text")
+    return token.encode("utf-8", "replace")
 
 
 def _read_usage(reply: Reply, data: dict[str, Any]) -> None:
@@ -208,10 +213,3 @@ def _read_usage(reply: Reply, data: dict[str, Any]) -> None:
 
 def _count(value: object) -> int:
     return value if type(value) is int and 0 <= value <= _MAX_COUNT else 0
-
-
-def _valid_unicode(text: str) -> str:
-    """Half surrogate pairs, which JSON can spell, become U+FFFD: they could not be written out."""
-    if _SURROGATE.search(text) is None:
-        return text
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -1,4 +1,4 @@
-"""A model behind any server that speaks the OpenAI chat-completions protocol.
+"""A model behind any server that speaks the OpenAI protocol.
 
 Draws. Each draw is a request of its own with its own seed, made from the request's seed, the prompt
 and the draw's number, so that draw k is the same however many are asked for, as far as the server
@@ -8,6 +8,10 @@ first, and draw k then depends on where its request began.
 Usage is the server's own count; what it does not count, or counts absurdly, is 0. With ``native_n``
 each draw counts the whole prompt, and the completion tokens, which come as one sum, are divided
 evenly. Prompts are named by a digest of their text: the server's tokens are not known.
+
+A form that a text must have is sent in the words that the card's ``constraint`` names, and a reply
+that was to be JSON and is none is an error. Judges, which argue before the form begins, are not
+held: no server's protocol can say that.
 """
 
 from __future__ import annotations
@@ -21,19 +25,19 @@ import httpx
 
 from archon.errors import LMError, UsageError
 from archon.lm.base import check_request
+from archon.lm.bodies import request_body
 from archon.lm.concurrency import Gauge, PerLoop, run_all
 from archon.lm.digest import draw_number, prompt_digest, request_digest
+from archon.lm.factory import capabilities
 from archon.lm.keys import key_from
-from archon.lm.protocol import Reply, read_chunk, read_reply, request_body
+from archon.lm.protocol import Reply
+from archon.lm.received import Deltas, completions_of, receive
 from archon.lm.replicas import Replica, Replicas
 from archon.lm.retry import Backoff, Clock, retrying
 from archon.lm.transport import (
     BusyError,
     Transport,
     UnreachableError,
-    content_type,
-    read_body,
-    read_events,
 )
 from archon.spec.model import OpenAICard
 from archon.types import (
@@ -43,14 +47,15 @@ from archon.types import (
     OnEvent,
     Request,
     SamplingParams,
-    TokenDelta,
-    Usage,
     total_usage,
 )
 
 _VERSION = 1
 """Changes with what is sent for a request, so that no other reply is found in a pool."""
 _SEED_BITS = 31  # some servers keep seeds in 32 bits with a sign
+_PATHS = {"chat": "chat/completions", "completions": "completions"}
+_MAX_TOKEN_CHARACTERS = 1000
+"""More than any token stands for, so that a text beyond it was not asked for."""
 
 
 class RemoteLM:
@@ -78,9 +83,7 @@ class RemoteLM:
         http: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self.card = card
-        self.capabilities = frozenset(
-            {"chat", "stream", "logprobs"} if card.logprobs else {"chat", "stream"}
-        )
+        self.capabilities = capabilities(card)
         own = SamplingParams() if card.sampling is None else card.sampling.params()
         self._sampling = own.over(DEFAULT_SAMPLING)
         self._clock = clock or Clock()
@@ -89,6 +92,7 @@ class RemoteLM:
         self._waiting, self._running, self._generated_tokens = Gauge(), Gauge(), Gauge()
         self._transport = Transport(
             card.base_urls,
+            _PATHS[card.endpoint],
             api_key,
             keep_alive=card.max_concurrency,
             clock=self._clock,
@@ -131,7 +135,10 @@ class RemoteLM:
             return None
         request = replace(request, sampling=request.sampling.over(self._sampling))
         prompt = prompt_digest(self.card.model, request.messages)
-        model = ["openai", _VERSION, sorted(self.card.base_urls), self.card.model]
+        card = self.card
+        model = ["openai", _VERSION, sorted(card.base_urls), card.model]
+        if card.endpoint != "chat" or card.server_sampling:
+            model += [card.endpoint, card.server_sampling]
         return request_digest(model, prompt, request)
 
     async def aclose(self) -> None:
@@ -146,14 +153,11 @@ class RemoteLM:
         prompt = prompt_digest(self.card.model, request.messages)
         seed, draw = (0, 0) if sampling.temperature == 0 else (request.seed, draws.start)
         body = request_body(
-            self.card.model,
-            request.messages,
-            sampling,
+            self.card,
+            request,
             seed=draw_number(prompt, seed, draw, bits=_SEED_BITS),
-            n=len(draws) if len(draws) > 1 else None,
-            logprobs=True if request.logprobs else None,
-            stream=None if on_event is None else True,
-            stream_options=None if on_event is None else {"include_usage": True},
+            n=len(draws),
+            stream=on_event is not None,
         )
         content = json.dumps(body, allow_nan=False).encode()
         slots = self._slots.get()
@@ -162,7 +166,7 @@ class RemoteLM:
         try:
             with self._running.one_more():
                 reply = await retrying(
-                    lambda: self._attempt(content, draws, on_event),
+                    lambda: self._attempt(content, request, draws, on_event),
                     name=self.card.name,
                     timeout_seconds=self.card.timeout_seconds,
                     backoff=self._backoff,
@@ -170,19 +174,22 @@ class RemoteLM:
                 )
         finally:
             slots.release()
-        completions = _completions(reply, draws, request.logprobs, prompt)
+        completions = completions_of(reply, draws, request, prompt)
         self._generated_tokens.add(total_usage(completions).generated_tokens)
         return completions
 
-    async def _attempt(self, body: bytes, draws: range, on_event: OnEvent | None) -> Reply:
+    async def _attempt(
+        self, body: bytes, request: Request, draws: range, on_event: OnEvent | None
+    ) -> Reply:
         """One try: replicas are asked one after another until one answers or text has come."""
-        deltas = None if on_event is None else _Deltas(on_event, draws)
+        deltas = None if on_event is None else Deltas(on_event, draws)
         tried: list[Replica] = []
         while True:
             with self._replicas.one(tried) as replica:
                 tried.append(replica)
                 try:
-                    return await self._ask_replica(replica, body, len(draws), deltas)
+                    reply = self._empty_reply(request, len(draws))
+                    return await self._ask_replica(replica, body, reply, deltas)
                 except LMError as error:
                     has_begun = deltas is not None and deltas.has_begun
                     may_ask_again = error.retryable and not has_begun
@@ -190,14 +197,19 @@ class RemoteLM:
             if not may_ask_again or len(tried) == len(self._replicas.all):
                 raise failure
 
+    def _empty_reply(self, request: Request, num_choices: int) -> Reply:
+        most = request.sampling.max_tokens
+        bound = None if most is None or self.card.server_sampling else most * _MAX_TOKEN_CHARACTERS
+        return Reply(num_choices, bound, is_plain=self.card.endpoint == "completions")
+
     async def _ask_replica(
-        self, replica: Replica, body: bytes, num_choices: int, deltas: _Deltas | None
+        self, replica: Replica, body: bytes, reply: Reply, deltas: Deltas | None
     ) -> Reply:
-        """The reply of one server, whose health is noted."""
+        """The reply of one server, read into the empty one; the server's health is noted."""
         started = self._clock.monotonic()
         try:
             async with self._transport.post(replica.url, body) as response:
-                reply = await _read(response, num_choices, deltas)
+                await receive(response, reply, deltas)
         except LMError as error:
             if error.retryable and not isinstance(error, BusyError):
                 self._replicas.failed(replica, at_once=isinstance(error, UnreachableError))
@@ -208,68 +220,6 @@ class RemoteLM:
             raise
         self._replicas.did_well(replica)
         return reply
-
-
-class _Deltas:
-    """Passes text on as events. Once some is sent it cannot be taken back by another try."""
-
-    def __init__(self, on_event: OnEvent, draws: range) -> None:
-        self.has_begun = False
-        self._on_event, self._draws = on_event, draws
-
-    def send(self, index: int, text: str) -> None:
-        self.has_begun = True
-        self._on_event(TokenDelta(self._draws[index], text))
-
-
-async def _read(response: httpx.Response, num_choices: int, deltas: _Deltas | None) -> Reply:
-    """The reply in full; a server that does not stream although asked to sends one delta."""
-    kind = content_type(response)
-    if kind == "application/json":
-        reply = read_reply(await read_body(response), num_choices)
-        for index, choice in enumerate(reply.finished()):
-            if deltas is not None and choice.text:
-                deltas.send(index, choice.text)
-        return reply
-    if kind != "text/event-stream" or deltas is None:
-        raise LMError(f"the reply is of the type {kind!r}, not application/json")
-    reply = Reply(num_choices)
-
-    def handle(event: bytes) -> None:
-        for index, text in read_chunk(reply, event):
-            deltas.send(index, text)
-
-    await read_events(response, handle)
-    reply.finished()
-    return reply
-
-
-def _completions(reply: Reply, draws: range, logprobs: bool, prompt: str) -> list[Completion]:
-    share, rest = divmod(reply.completion_tokens, len(draws))
-    completions = []
-    for index, (draw, choice) in enumerate(zip(draws, reply.finished(), strict=True)):
-        assert choice.finish_reason is not None
-        if logprobs and choice.text and not choice.logprobs:
-            raise LMError("the server sent no log-probabilities, although its card promises them")
-        num_tokens = share + (index < rest)
-        usage = Usage(
-            prompt_tokens=reply.prompt_tokens,
-            cached_tokens=reply.cached_tokens,
-            completion_tokens=num_tokens,
-            generated_tokens=num_tokens,
-            calls=1,
-        )
-        completions.append(
-            Completion(
-                text=choice.text,
-                draw=draw,
-                finish_reason=choice.finish_reason,
-                usage=usage,
-                prompts={prompt: reply.prompt_tokens},
-                logprobs=tuple(choice.logprobs) if logprobs else None,
-            )
-        )
-    return completions
 
 
 # ----------------------------------------------------------------------------------- from a card

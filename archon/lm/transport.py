@@ -1,4 +1,4 @@
-"""Posting to a chat-completions server: connections, limits, and errors without secrets."""
+"""Posting to a server: connections, limits, and errors without secrets."""
 
 from __future__ import annotations
 
@@ -39,6 +39,7 @@ class Transport:
     Parameters
     ----------
     base_urls : addresses up to and including ``/v1``.
+    path : what follows them.
     api_key : sent to all of them as a bearer token; it is in no error and no ``repr``.
     keep_alive : connections to each replica to keep open between requests.
     http : stands in for the network in tests.
@@ -47,13 +48,14 @@ class Transport:
     def __init__(
         self,
         base_urls: Sequence[str],
+        path: str,
         api_key: str | None,
         *,
         keep_alive: int,
         clock: Clock,
         http: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self.urls = [f"{url.rstrip('/')}/chat/completions" for url in base_urls]
+        self.urls = [f"{url.rstrip('/')}/{path}" for url in base_urls]
         """Where to post."""
         self._key = api_key
         self._clock = clock

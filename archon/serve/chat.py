@@ -18,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from archon.graph.lm import ArchitectureLM
 from archon.lm import LM
+from archon.lm.base import can_hold
 from archon.serve.admission import Admission
 from archon.serve.calls import HungUpError, stream, unless_hung_up
 from archon.serve.failures import GOING, Failure, failure, out_of_time
@@ -31,8 +32,6 @@ from archon.types import Completion, Request, TokenDelta
 _CLIENT_CLOSED_REQUEST = 499  # nobody reads it; metrics do
 _LAST_WORDS_SECONDS = 1
 """For telling a client why its stream ends, if it reads so slowly that it may never hear it."""
-_PARAMETERS = {"logprobs": "logprobs", "constraint": "response_format"}
-"""Capability → what of a request needs it."""
 
 
 class ChatCompletions:
@@ -100,10 +99,13 @@ class ChatCompletions:
         ------
         BadRequestError : names the key.
         """
-        needs = {"logprobs": request.logprobs, "constraint": request.constraint is not None}
-        for capability, is_needed in needs.items():
-            if is_needed and capability not in lm.capabilities:
-                param = _PARAMETERS[capability]
+        form = request.constraint
+        lacks = {
+            "logprobs": request.logprobs and "logprobs" not in lm.capabilities,
+            "response_format": form is not None and not can_hold(lm.capabilities, form),
+        }
+        for param, is_lacking in lacks.items():
+            if is_lacking:
                 reason = f"{chat.model} cannot give {param}"
                 if isinstance(lm, ArchitectureLM) and not lm.generates:
                     reason += ": its output node chooses its text and writes none"

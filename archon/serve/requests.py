@@ -17,6 +17,8 @@ from archon.types import Constraint, Message, Request, SamplingParams
 
 MAX_DRAWS = 128
 _MAX_INT64 = 2**63 - 1
+_LEAST_TOP_P = 1e-9
+"""Stands for a top-p of 0: it keeps the likeliest token alone, whose share is larger."""
 
 NonEmpty = Annotated[str, Field(min_length=1)]
 
@@ -117,7 +119,7 @@ class ChatRequest(_Strict):
     n: int | None = Field(None, ge=1, le=MAX_DRAWS)
     seed: int | None = Field(None, ge=-_MAX_INT64, le=_MAX_INT64)
     temperature: float | None = Field(None, ge=0, le=2)
-    top_p: float | None = Field(None, gt=0, le=1)
+    top_p: float | None = Field(None, ge=0, le=1)
     top_k: int | None = Field(None, ge=0, le=1_000_000)
     min_p: float | None = Field(None, ge=0, le=1)
     max_tokens: int | None = Field(None, ge=1, le=1_000_000)
@@ -161,7 +163,7 @@ class ChatRequest(_Strict):
             sampling=SamplingParams(
                 temperature=self.temperature,
                 top_k=self.top_k,
-                top_p=self.top_p,
+                top_p=None if self.top_p is None else max(self.top_p, _LEAST_TOP_P),
                 min_p=self.min_p,
                 max_tokens=self.max_tokens or self.max_completion_tokens,
                 stop=None if stop is None else tuple(stop),

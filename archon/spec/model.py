@@ -115,9 +115,14 @@ class LocalCard(_Card):
 
 
 class OpenAICard(_Card):
-    """A model behind any server that speaks the OpenAI chat-completions protocol."""
+    """A model behind any server that speaks the OpenAI protocol."""
 
     backend: Literal["openai"]
+    endpoint: Literal["chat", "completions"] = Field(
+        "chat",
+        description="`chat`: chat completions. `completions`: plain completions, for base models, "
+        "which get the conversation as a transcript to continue.",
+    )
     base_urls: list[Annotated[str, Field(pattern=r"^https?://")]] = Field(
         min_length=1, description="Replicas, each up to and including /v1."
     )
@@ -129,6 +134,28 @@ class OpenAICard(_Card):
     max_concurrency: Count = Field(16, description="Requests in flight at once.")
     native_n: bool = Field(False, description="The server honours `n`; else it is emulated.")
     logprobs: bool = Field(False, description="The server returns log-probabilities.")
+    constraint: Literal["json_schema", "json_object", "structured_outputs"] | None = Field(
+        None,
+        description="How the server is told what form a text must have. `json_schema`: OpenAI's "
+        "response_format (OpenAI, archon serve, llama-server, vLLM). `json_object`: that type of "
+        "response_format with a schema beside it (llama-cpp-python). `structured_outputs`: vLLM's "
+        "own key, which takes regular expressions, too. By default it is held to no form.",
+    )
+    server_sampling: bool = Field(
+        False,
+        description="The server samples as it likes: it is sent no temperature, top_p, max_tokens "
+        "or stop. A served architecture that chooses its answer refuses these, as do some "
+        "reasoning models.",
+    )
+
+    @model_validator(mode="after")
+    def _form_of_endpoint(self) -> OpenAICard:
+        if self.endpoint == "completions" and self.constraint not in (None, "structured_outputs"):
+            raise ValueError(
+                f"plain completions have no response_format, which the constraint "
+                f"{self.constraint!r} is sent in"
+            )
+        return self
 
 
 class ScriptedCard(_Card):

@@ -121,6 +121,12 @@ def test_a_record_of_another_version_is_named() -> None:
         Record.from_json(json.loads('{"version": 1}'))
 
 
+@pytest.mark.parametrize("score", [-1, 2, "53"])
+def test_a_score_that_is_none_is_refused(score: object) -> None:
+    with pytest.raises(ValueError, match=r"\$\.score"):
+        Record.from_json({**RECORDS[0].to_json(), "score": score})
+
+
 def test_a_journal_that_cannot_be_opened_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "journal").mkdir()
     with pytest.raises(StorageError, match=r"cannot write .*journal: Is a directory"):

@@ -13,9 +13,10 @@ from transformers import Qwen2Tokenizer
 
 from archon.engine.files.gguf import GGUFFile
 from archon.errors import LMError, ModelError
-from archon.lm.local.chat import ChatFormat, transcript
+from archon.lm.local.chat import ChatFormat
 from archon.lm.local.text import text_rules
 from archon.lm.local.tokenizer import TextTokenizer
+from archon.lm.transcript import transcript
 from archon.types import Message
 
 VOCABULARY = tiny_vocabulary()

@@ -254,7 +254,7 @@ async def test_a_stream_that_fails_under_way_ends_with_the_error() -> None:
         ({"logit_bias": {"42": 1}}, "logit_bias"),
         ({"store": True}, "store"),
         ({"archon": {"trace": True}}, "archon.trace"),
-        ({"top_p": 0}, "top_p"),
+        ({"top_p": -0.1}, "top_p"),
         ({"max_tokens": 0}, "max_tokens"),
         ({"max_tokens": 3, "max_completion_tokens": 3}, "max_tokens"),
         ({"messages": []}, "messages"),

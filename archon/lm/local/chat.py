@@ -14,11 +14,11 @@ from archon.errors import LMError, ModelFileError
 from archon.lm.local.template import ChatTemplate, TemplateError
 from archon.lm.local.text import TextRules
 from archon.lm.local.tokenizer import TextTokenizer
+from archon.lm.transcript import transcript
 from archon.types import Message
 
 _GUARDS = (range(0xE000, 0xF900), range(0xF0000, 0xFFFFE))
 """Characters of private use: more than a message of ordinary length can hold."""
-_SPEAKERS = {"system": "", "user": "Question: ", "assistant": "Answer: "}
 
 
 class ChatFormat:
@@ -68,9 +68,3 @@ class ChatFormat:
         except TemplateError as error:
             raise LMError(f"the chat template refuses these messages: {error}") from None
         return self._tokenizer.encode_template(rendered, guard)
-
-
-def transcript(messages: Sequence[Message]) -> str:
-    """A conversation as plain text for a base model to continue."""
-    parts = [_SPEAKERS[message.role] + message.content for message in messages]
-    return "\n\n".join([*parts, _SPEAKERS["assistant"].rstrip()])

@@ -1,0 +1,67 @@
+"""The JSON objects that are posted to servers of the OpenAI protocol."""
+
+from __future__ import annotations
+
+from archon.lm.transcript import transcript
+from archon.spec.model import OpenAICard
+from archon.types import Constraint, Request, SamplingParams
+
+
+def request_body(
+    card: OpenAICard, request: Request, *, seed: int, n: int = 1, stream: bool = False
+) -> dict[str, object]:
+    """The object to post.
+
+    The request's sampling must have every value set, and its constraint be one that the card's
+    server can hold texts to. What many servers do not know is sent only where it changes something.
+    """
+    body: dict[str, object] = {"model": card.model, "seed": seed}
+    if card.endpoint == "chat":
+        body["messages"] = [{"role": m.role, "content": m.content} for m in request.messages]
+    else:
+        body["prompt"] = transcript(request.messages)
+    if not card.server_sampling:
+        body |= _sampling(request.sampling)
+    if n > 1:
+        body["n"] = n
+    if request.logprobs:
+        # llama-cpp-python sends none where the number of others beside each token is not given.
+        body |= (
+            {"logprobs": True, "top_logprobs": 0} if card.endpoint == "chat" else {"logprobs": 0}
+        )
+    if request.constraint is not None:
+        body |= _form(card, request.constraint)
+    if stream:
+        body |= {"stream": True, "stream_options": {"include_usage": True}}
+    return body
+
+
+def _sampling(sampling: SamplingParams) -> dict[str, object]:
+    body: dict[str, object] = {
+        "temperature": sampling.temperature,
+        "max_tokens": sampling.max_tokens,
+    }
+    if sampling.top_p != 1:
+        body["top_p"] = sampling.top_p
+    if sampling.top_k:
+        body["top_k"] = sampling.top_k
+    if sampling.min_p:
+        body["min_p"] = sampling.min_p
+    if sampling.stop:
+        body["stop"] = list(sampling.stop)
+    return body
+
+
+def _form(card: OpenAICard, form: Constraint) -> dict[str, object]:
+    schema = form.json_schema
+    match card.constraint:
+        case "json_schema":
+            named = {"name": "answer", "schema": schema, "strict": True}
+            return {"response_format": {"type": "json_schema", "json_schema": named}}
+        case "json_object":
+            return {"response_format": {"type": "json_object", "schema": schema}}
+        case "structured_outputs":
+            value = {"regex": form.regex} if schema is None else {"json": schema}
+            return {"structured_outputs": value}
+        case None:
+            raise AssertionError("a card without a way to send forms promises none")

@@ -1,0 +1,178 @@
+"""Hundreds of questions to a server that fails in every way: all end, and nothing is left over."""
+
+import asyncio
+import json
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import aclosing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fault_server import fault_server
+from faults import FAULTS
+
+from archon import api
+from archon.errors import LMError
+from archon.evals import runner
+from archon.evals.folder import RunFolder
+from archon.evals.records import Record
+from archon.evals.run import read_run
+from archon.lm.pool import DrawPool
+from archon.lm.remote import RemoteLM
+from archon.spec.model import OpenAICard
+from archon.types import Event, Message, Request, TokenDelta
+
+PLACES = 64
+SLACK_SECONDS = 60
+"""For a busy machine; what is to be found are questions that wait for ever."""
+counts_sockets = pytest.mark.skipif(
+    not Path("/proc/self/fd").exists(), reason="sockets are counted in /proc"
+)
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    with fault_server() as address:
+        yield address
+
+
+def card(address: str, **values: object) -> dict[str, Any]:
+    return {
+        "version": 1,
+        "name": "faulty",
+        "backend": "openai",
+        "base_urls": [f"{address}/v1"],
+        "model": "m",
+        "timeout_seconds": 4,
+        "max_concurrency": PLACES,
+        **values,
+    }
+
+
+def vote_of_the_best(model: dict[str, Any], seconds: float) -> dict[str, Any]:
+    return {
+        "version": 1,
+        "name": "vote-of-the-best",
+        "models": {"solver": model},
+        "nodes": {
+            "draft": {"type": "generator", "model": "solver", "samples": 3},
+            "best": {"type": "ranker", "model": "solver", "inputs": ["draft"], "keep": 2},
+            "answer": {"type": "vote", "inputs": ["best"]},
+        },
+        "output": "answer",
+        "budget": {"max_seconds": seconds},
+    }
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a program has open."""
+
+    tasks: int
+    sockets: int
+    threads: int
+
+    @classmethod
+    def now(cls) -> "Held":
+        links = [str(link.readlink()) for link in _links()]
+        # asyncio keeps the threads that it reads files and addresses in.
+        threads = [t for t in threading.enumerate() if not t.name.startswith("asyncio_")]
+        sockets = sum(link.startswith("socket:") for link in links)
+        return cls(len(asyncio.all_tasks()), sockets, len(threads))
+
+
+def _links() -> Iterator[Path]:
+    for link in Path("/proc/self/fd").iterdir():
+        if link.is_symlink():
+            yield link
+
+
+def assert_nothing_waits(lm: RemoteLM) -> None:
+    status = lm.status()
+    assert (status.num_running, status.num_waiting) == (0, 0)
+    assert lm._slots.get()._value == PLACES
+    assert [replica.outstanding for replica in lm._replicas.all] == [0]
+
+
+def counts(address: str) -> Counter[str]:
+    with httpx.Client(trust_env=False) as http:
+        return Counter(http.get(f"{address}/counts").json())
+
+
+def questions(count: int, data: Path) -> api.Benchmark:
+    rows = [{"question": f"What is {i} + {i % 7}?", "answer": str(i + i % 7)} for i in range(1250)]
+    data.write_text("\n".join(map(json.dumps, rows)))
+    sums = {"version": 1, "name": "sums", "source": {"jsonl": str(data)}, "answer": "number"}
+    return api.benchmark(sums, split="test", limit=count, data=data)
+
+
+async def records_of(
+    model: dict[str, Any], seconds: float, count: int, place: Path
+) -> list[Record]:
+    """Evaluate on so many questions; nothing is left of it but connections, until they close."""
+    loader = api.Loader()
+    architecture = loader.architecture(vote_of_the_best(model, seconds))
+    evaluation = api.evaluation(architecture, questions(count, place / "sums.jsonl"))
+    [lm] = loader.lms
+    before = Held.now()
+    async with aclosing(lm):
+        with DrawPool(place / "pool.sqlite3") as pool:
+            await runner.evaluate(evaluation, RunFolder.create(place / "run", "x"), pool=pool)
+        remote = lm.open()
+        assert isinstance(remote, RemoteLM)
+        assert_nothing_waits(remote)
+        assert Held.now().sockets - before.sockets <= PLACES, "more than the next requests need"
+    assert Held.now() == before
+    records = [entry.record for entry in read_run(place / "run").entries()]
+    assert len({record.item for record in records}) == len(records) == count
+    assert max(record.seconds for record in records) < seconds + SLACK_SECONDS
+    return records
+
+
+@counts_sockets
+async def test_every_question_ends_as_an_answer_or_as_an_error(
+    address: str, tmp_path: Path
+) -> None:
+    records = await records_of(card(address), 20, 500, tmp_path)
+    errors = [record.error for record in records if record.error is not None]
+    assert 0 < len(errors) < 500
+    assert all(error.startswith(("NodeError", "BudgetError")) for error in errors)
+
+
+@counts_sockets
+async def test_a_budget_of_seconds_cuts_off_what_a_server_never_answers(
+    address: str, tmp_path: Path
+) -> None:
+    records = await records_of(card(address, timeout_seconds=300), 2, 100, tmp_path)
+    cut_off = [r for r in records if r.limited_by == "seconds" or "seconds is used" in str(r.error)]
+    assert cut_off
+
+
+@counts_sockets
+@pytest.mark.parametrize("streams", [False, True])
+async def test_every_call_ends_and_most_faults_are_met(address: str, streams: bool) -> None:
+    before, met = Held.now(), counts(address)
+
+    async def call(lm: RemoteLM, number: int) -> str:
+        request = Request((Message("user", f"What is {number} + 1?"),))
+        heard: list[Event] = []
+        try:
+            [completion] = await lm.generate(request, heard.append if streams else None)
+        except LMError as error:
+            return type(error).__name__
+        text = "".join(event.text for event in heard if isinstance(event, TokenDelta))
+        assert not streams or text == completion.text
+        assert 0 <= completion.usage.completion_tokens <= 10**9
+        return "answered"
+
+    async with aclosing(RemoteLM(OpenAICard.model_validate(card(address)))) as lm:
+        ended = Counter(await asyncio.gather(*(call(lm, number) for number in range(400))))
+        assert_nothing_waits(lm)
+    assert Held.now() == before
+    assert 0 < ended["answered"] < ended.total() == 400
+    unmet = FAULTS.keys() - (counts(address) - met).keys()
+    assert len(unmet) < len(FAULTS) / 4, unmet

@@ -1,0 +1,13 @@
+"""The page of the public surface names all of it."""
+
+import re
+from pathlib import Path
+
+import archon
+
+PAGE = Path(__file__).parents[1] / "docs" / "api.md"
+
+
+def test_the_page_names_what_archon_names() -> None:
+    named = re.findall(r"^::: archon\.(\w+)$", PAGE.read_text(), re.M)
+    assert sorted(named) == sorted(archon.__all__)
