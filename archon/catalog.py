@@ -1,4 +1,4 @@
-"""From the name of an architecture, a model or a benchmark to its JSON file.
+"""From the name of an architecture, a model, a benchmark or a training to its JSON file.
 
 The files are shipped in the wheel under ``archon/data/``; in a checkout they lie beside the
 package.
@@ -13,13 +13,14 @@ from typing import Literal
 from archon.errors import SpecError
 from archon.spec.messages import shown, suggestion
 
-Kind = Literal["architecture", "space", "model", "benchmark"]
+Kind = Literal["architecture", "space", "model", "benchmark", "training"]
 
 _FOLDERS: dict[Kind, str] = {
     "architecture": "architectures",
     "space": "architectures/spaces",
     "model": "models",
     "benchmark": "benchmarks",
+    "training": "training",
 }
 _PACKAGE = Path(__file__).parent
 
@@ -41,6 +42,23 @@ def find(kind: Kind, name_or_path: str | os.PathLike[str]) -> Path:
         return _folder(kind) / f"{ref}.json"
     reason = f"no {kind} {shown(ref)} in the catalogue{suggestion(ref, names(kind))}"
     raise SpecError(f"{reason} (a path ends in .json or contains '/')")
+
+
+def find_adapter(name_or_path: str, base_dir: Path) -> Path:
+    """The folder of an adapter: a path from ``base_dir``, or the name of one that is shipped.
+
+    Raises
+    ------
+    SpecError : none of that name is shipped.
+    """
+    if is_path(name_or_path):
+        return base_dir / name_or_path
+    folder = _folder("model") / "adapters"
+    shipped = sorted(path.name for path in folder.glob("*/"))
+    if name_or_path not in shipped:
+        hint = suggestion(name_or_path, shipped)
+        raise SpecError(f"no adapter {shown(name_or_path)} is shipped{hint} (a path contains '/')")
+    return folder / name_or_path
 
 
 def names(kind: Kind) -> list[str]:

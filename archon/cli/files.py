@@ -35,7 +35,13 @@ def validate(files: tuple[str, ...], as_json: bool) -> int:
 
 def _check(file: str) -> dict[str, Any]:
     from archon.api import check_space, load
-    from archon.spec.reader import kind_of, load_benchmark, load_model_card, read_json
+    from archon.spec.reader import (
+        kind_of,
+        load_benchmark,
+        load_model_card,
+        load_training,
+        read_json,
+    )
     from archon.study.space import Space
 
     row: dict[str, Any] = {"file": file, "kind": None, "valid": False, "error": None}
@@ -47,6 +53,8 @@ def _check(file: str) -> dict[str, Any]:
                 load_model_card(Path(file))
             case "benchmark":
                 load_benchmark(Path(file))
+            case "training":
+                load_training(Path(file))
             case "space":
                 row |= asdict(found := check_space(Space.load(Path(file))))
                 row["told"] = f"space, sound: {_told_check(found)}"
@@ -71,7 +79,9 @@ def _told_check(found: SpaceCheck) -> str:
 
 
 @command
-@click.argument("kind", type=click.Choice(["architecture", "space", "model", "benchmark"]))
+@click.argument(
+    "kind", type=click.Choice(["architecture", "space", "model", "benchmark", "training"])
+)
 def schema(kind: str, as_json: bool) -> None:
     """Print the JSON Schema of a kind of file, for editors to complete it."""
     from archon.spec.reader import schema as schema_of

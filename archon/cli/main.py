@@ -66,6 +66,15 @@ bench = LazyGroup(
     },
 )
 
+train = LazyGroup(
+    name="train",
+    help="Models that learn, by configurations.",
+    table={
+        "sft": ("archon.cli.train:sft", "Fine-tune a model on prompts and completions."),
+        "pretrain": ("archon.cli.train:pretrain", "Train a small decoder from nothing."),
+    },
+)
+
 archon = LazyGroup(
     name="archon",
     help="Inference-time architectures of local language models.",
@@ -84,6 +93,7 @@ archon = LazyGroup(
         "convert": ("archon.cli.convert:convert", "Convert a layered file of the original Archon."),
         "models": ("archon.cli.main:models", "Model cards and their weights."),
         "cache": ("archon.cli.main:cache", "What is kept on this machine, and freeing it."),
+        "train": ("archon.cli.main:train", "Models that learn."),
         "bench": ("archon.cli.main:bench", "Measure speed on this machine."),
     },
 )

@@ -29,7 +29,8 @@ class BlockManager:
 
     def match(self, prompt: Prompt) -> list[PrefixNode]:
         """The nodes that hold the prompt's beginning already, or will when they are computed."""
-        return self.tree.match(prompt.tokens(0, prompt.num_shared_blocks * BLOCK_SIZE))
+        tokens = prompt.tokens(0, prompt.num_shared_blocks * BLOCK_SIZE)
+        return self.tree.match(tokens, prompt.adapter)
 
     def take_prompt(self, prompt: Prompt, path: list[PrefixNode], num_spare: int) -> bool:
         """Blocks for a prompt, of which ``path`` is there; needs so many more to be available."""
@@ -39,7 +40,7 @@ class BlockManager:
         blocks = self._allocate(num_new + num_tail, num_spare)
         if blocks is not None:
             prompt.path = self.tree.extend(
-                path, prompt.tokens(0, prompt.num_tokens), blocks[:num_new]
+                path, prompt.tokens(0, prompt.num_tokens), blocks[:num_new], prompt.adapter
             )
             prompt.blocks = array("i", (node.block for node in prompt.path))
             prompt.blocks.extend(blocks[num_new:])

@@ -17,10 +17,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from archon.engine.adapter import Adapter
 from archon.engine.attention import attend
 from archon.engine.config import DecoderConfig
 from archon.engine.kv_cache import KVCache, bytes_per_block
 from archon.engine.linear import Linear, Precision, layer_precision, make_linear
+from archon.engine.low_rank import LowRank, head_change, layer_changes
 from archon.engine.plan import StepInput, build_step
 from archon.engine.sampler import sample
 from archon.engine.span import Span
@@ -47,6 +49,8 @@ class Decoder:
         self.norm_E = source.output_norm().to(device)
         self.head = make_linear(source.head(), None, layer_precision("head", precision), device)
         half = torch.arange(0, self.config.head_width, 2, dtype=torch.float32, device=device)
+        self.adapters: dict[str, LowRank | None] = {}
+        """Digest of each adapter → its change of the head."""
         self.inverse_frequency = self.config.rope_base ** -(half / self.config.head_width)
 
     sample = staticmethod(sample)
@@ -65,6 +69,16 @@ class Decoder:
         """A cache of so many blocks."""
         return KVCache(self.config, num_blocks, self.cache_dtype, self.device)
 
+    def add_adapter(self, adapter: Adapter) -> None:
+        """Take an adapter in, which is in the basis of the decoder's own weights."""
+        for index, layer in enumerate(self.layers):
+            layer.adapters[adapter.digest] = {
+                name: part.to(self.device)
+                for name, part in layer_changes(adapter, index, self.config).items()
+            }
+        head = head_change(adapter)
+        self.adapters[adapter.digest] = None if head is None else head.to(self.device)
+
     def __call__(self, spans: Sequence[Span], cache: KVCache) -> Tensor:
         """Run one step: fills the cache, returns logits (rows asked for, V) in float32."""
         return self.compute(build_step(spans, self.device, self.cache_dtype), cache)
@@ -76,7 +90,13 @@ class Decoder:
         rotation = rotary_angles(step.position_N, self.inverse_frequency)
         for index, layer in enumerate(self.layers):
             x_NE = layer(x_NE, rotation, step, cache, index)
-        return self.head(rms_norm(x_NE[step.logit_rows], self.norm_E, self.config.norm_epsilon))
+        x_NE = rms_norm(x_NE[step.logit_rows], self.norm_E, self.config.norm_epsilon)
+        logits_NV = self.head(x_NE)
+        for digest, rows in step.adapted:
+            change, asked = self.adapters[digest], torch.isin(step.logit_rows, rows)
+            if change is not None:
+                logits_NV[asked] += change(x_NE[asked])
+        return logits_NV
 
 
 class DecoderLayer:
@@ -95,6 +115,8 @@ class DecoderLayer:
         self.attention_output = self._linear("output", [w.attention_output], [], precision, device)
         self.gate_up = self._linear("gate_up", [w.gate, w.up], [], precision, device)
         self.down = self._linear("down", [w.down], [], precision, device)
+        self.adapters: dict[str, dict[str, LowRank]] = {}
+        """Digest of each adapter → its changes of the linear layers, by their names here."""
 
     def _head_norms(self, w: LayerWeights, device: torch.device) -> Tensor | None:
         """Norm weights of every head of q, then of k: (H + G, D); None where there are none."""
@@ -125,7 +147,16 @@ class DecoderLayer:
         epsilon = self.config.norm_epsilon
         normed_NE = rms_norm(x_NE, self.attention_norm_E, epsilon)
         x_NE = x_NE + self._attention(normed_NE, rotation, step, cache, index)
-        return x_NE + self._feed_forward(rms_norm(x_NE, self.ffn_norm_E, epsilon))
+        return x_NE + self._feed_forward(rms_norm(x_NE, self.ffn_norm_E, epsilon), step)
+
+    def _product(self, name: str, linear: Linear, x_NI: Tensor, step: StepInput) -> Tensor:
+        """A linear layer, with what adapters add to it for their own tokens."""
+        y_NO = linear(x_NI)
+        for digest, rows in step.adapted:
+            change = self.adapters[digest].get(name)
+            if change is not None:
+                y_NO[rows] += change(x_NI[rows])
+        return y_NO
 
     def _attention(
         self,
@@ -136,7 +167,7 @@ class DecoderLayer:
         index: int,
     ) -> Tensor:
         H, G, D = self.config.num_heads, self.config.num_kv_heads, self.config.head_width
-        qkv_NHD = self.qkv(x_NE).view(-1, H + 2 * G, D)
+        qkv_NHD = self._product("qkv", self.qkv, x_NE, step).view(-1, H + 2 * G, D)
         qk_NHD = qkv_NHD[:, : H + G]
         if self.head_norm_HD is not None:
             qk_NHD = rms_norm(qk_NHD, self.head_norm_HD, self.config.norm_epsilon)
@@ -144,12 +175,12 @@ class DecoderLayer:
         q_NHD, k_NGD, v_NGD = rotated_NHD[:, :H], rotated_NHD[:, H:], qkv_NHD[:, H + G :]
         cache.write(index, step.slot_N, k_NGD, v_NGD)
         out_NHD = attend(q_NHD, k_NGD, v_NGD, cache, index, step.plan)
-        return self.attention_output(out_NHD.flatten(1))
+        return self._product("output", self.attention_output, out_NHD.flatten(1), step)
 
-    def _feed_forward(self, x_NE: Tensor) -> Tensor:
+    def _feed_forward(self, x_NE: Tensor, step: StepInput) -> Tensor:
         """SwiGLU: down(silu(gate(x)) · up(x)) (Shazeer 2020, arXiv 2002.05202)."""
-        gate_NF, up_NF = self.gate_up(x_NE).chunk(2, dim=-1)
-        return self.down(functional.silu(gate_NF) * up_NF)
+        gate_NF, up_NF = self._product("gate_up", self.gate_up, x_NE, step).chunk(2, dim=-1)
+        return self._product("down", self.down, functional.silu(gate_NF) * up_NF, step)
 
 
 def rms_norm(x: Tensor, weight: Tensor, epsilon: float) -> Tensor:

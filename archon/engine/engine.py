@@ -142,6 +142,8 @@ class Engine:
         vocab_size = self.decoder.config.vocab_size
         if not 0 <= min(request.prompt_ids) <= max(request.prompt_ids) < vocab_size:
             raise EngineError("the prompt holds a token that the vocabulary does not have")
+        if request.adapter and request.adapter not in self.decoder.adapters:
+            raise EngineError(f"the engine has no adapter {request.adapter!r}")
         most = self.scheduler.max_sequences
         if request.beams and not len(request.draws) <= request.beams <= most:
             raise EngineError(f"a beam search needs a beam for each draw and at most {most} beams")

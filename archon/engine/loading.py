@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from archon.engine.adapter import Adapter
 from archon.engine.config import ModelFile
 from archon.engine.cuda.graphs import GraphedDecoder
 from archon.engine.decoder import Decoder
@@ -16,6 +17,7 @@ from archon.engine.kernels import load_kernels
 from archon.engine.kernels.native import NativeDecoder
 from archon.engine.kernels.packing import can_pack, load_packed
 from archon.engine.linear import Precision
+from archon.engine.low_rank import check_adapter
 from archon.engine.rotation import RotatedWeights
 from archon.engine.span import SpanDecoder
 from archon.engine.weights import WeightSource, weights_of
@@ -67,6 +69,26 @@ def load_engine(
     if isinstance(decoder, Decoder) and decoder.device.type == "cuda":
         decoder = GraphedDecoder(decoder)
     return Engine(decoder, model_id, options, context_length)
+
+
+def add_adapter(engine: Engine, file: ModelFile, adapter: Adapter) -> None:
+    """Let an engine run an adapter, for the requests that name its digest.
+
+    Parameters
+    ----------
+    file : the model that the engine runs.
+
+    Raises
+    ------
+    ModelFileError : the adapter is for another model.
+    """
+    if adapter.digest in engine.decoder.adapters:
+        return
+    source = weights_of(file)
+    check_adapter(adapter, source.config)
+    if engine.decoder.precision in ("int8", "int4"):
+        adapter = RotatedWeights(source).adapter(adapter)
+    engine.decoder.add_adapter(adapter)
 
 
 def load_decoder(

@@ -33,6 +33,8 @@ class StepInput:
     plan: AttentionPlan
     logit_rows: Tensor
     """Tokens of the step whose next-token logits are wanted."""
+    adapted: tuple[tuple[str, Tensor], ...] = ()
+    """Adapters, and the tokens of the step that each of them changes."""
 
 
 def build_step(spans: Sequence[Span], device: torch.device, cache_dtype: torch.dtype) -> StepInput:
@@ -62,6 +64,20 @@ def build_step(spans: Sequence[Span], device: torch.device, cache_dtype: torch.d
         slot_N=tensor(slots),
         plan=AttentionPlan(cached, fresh),
         logit_rows=tensor(logit_rows),
+        adapted=tuple(
+            (
+                adapter,
+                tensor(
+                    [
+                        row
+                        for span, part in zip(spans, rows, strict=True)
+                        if span.adapter == adapter
+                        for row in part
+                    ]
+                ),
+            )
+            for adapter in sorted({span.adapter for span in spans} - {""})
+        ),
     )
 
 

@@ -1,5 +1,7 @@
 """What the cache remembers: a tree of prompt prefixes, one cache block to a node.
 
+Keys and values are other ones under each adapter, so that each has a root of its own.
+
 A node stands for the tokens from the root down to it; its block holds the keys and values of the
 last ``BLOCK_SIZE`` of them. Prompts that begin alike walk the same path, so a prefix is computed
 once and shared. A prompt enters its nodes before they are computed (``ready`` is false until
@@ -43,7 +45,7 @@ class PrefixTree:
     """The tree, its users and its order of eviction. It owns the blocks of its nodes."""
 
     def __init__(self) -> None:
-        self._root = PrefixNode((), -1, None)
+        self._roots: dict[str, PrefixNode] = {}
         self._nodes: set[PrefixNode] = set()
         self._num_unused = 0
         self._clock = 0
@@ -53,10 +55,13 @@ class PrefixTree:
         only while it describes its node as it is."""
         self._tie_breaker = count()
 
-    def match(self, token_ids: Sequence[int]) -> list[PrefixNode]:
+    def _root(self, adapter: str) -> PrefixNode:
+        return self._roots.setdefault(adapter, PrefixNode((), -1, None))
+
+    def match(self, token_ids: Sequence[int], adapter: str = "") -> list[PrefixNode]:
         """The longest known path of whole blocks along these tokens, ready or not."""
         path: list[PrefixNode] = []
-        node = self._root
+        node = self._root(adapter)
         for at in range(0, len(token_ids) - BLOCK_SIZE + 1, BLOCK_SIZE):
             child = node.children.get(tuple(token_ids[at : at + BLOCK_SIZE]))
             if child is None:
@@ -66,14 +71,18 @@ class PrefixTree:
         return path
 
     def extend(
-        self, path: list[PrefixNode], token_ids: Sequence[int], blocks: Sequence[int]
+        self,
+        path: list[PrefixNode],
+        token_ids: Sequence[int],
+        blocks: Sequence[int],
+        adapter: str = "",
     ) -> list[PrefixNode]:
         """Add nodes, not ready yet, for the whole blocks of ``token_ids`` beyond ``path``.
 
         ``blocks`` are the cache blocks of the new nodes. Returns the whole path, which its caller
         now uses: ``release`` ends that.
         """
-        node = path[-1] if path else self._root
+        node = path[-1] if path else self._root(adapter)
         path = list(path)
         for block in blocks:
             at = len(path) * BLOCK_SIZE

@@ -17,6 +17,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from archon.engine.adapter import Adapter
+from archon.engine.low_rank import FIELDS, HEAD
 from archon.engine.weights import LayerWeights, WeightSource
 
 _SEED = 2404
@@ -58,6 +60,37 @@ class RotatedWeights:
             up=up,
             down=self._stream.outputs(w.down),
         )
+
+    def adapter(self, adapter: Adapter) -> Adapter:
+        """The same adapter for the rotated model: A reads rotated inputs, B writes rotated outputs.
+
+        What a layer reads is no longer scaled by the norm before it, so that A is.
+        """
+        stream, head_width = self._stream, self.config.head_width
+        pairs = dict(adapter.pairs)
+        for index in range(self.config.num_layers):
+            w, at = self.source.layer(index), f"model.layers.{index}."
+            for name in FIELDS:
+                if at + name not in pairs:
+                    continue
+                a, b = pairs[at + name]
+                match name.rpartition(".")[2]:
+                    case "o_proj":
+                        heads = self._head.inputs(a.unflatten(1, (-1, head_width)))
+                        pairs[at + name] = (heads.flatten(1), stream.outputs(b))
+                    case "down_proj":
+                        pairs[at + name] = (a, stream.outputs(b))
+                    case "gate_proj" | "up_proj":
+                        pairs[at + name] = (stream.inputs(a * w.ffn_norm_E), b)
+                    case "v_proj":
+                        a = stream.inputs(a * w.attention_norm_E)
+                        pairs[at + name] = (a, self._within_heads(b))
+                    case _:
+                        pairs[at + name] = (stream.inputs(a * w.attention_norm_E), b)
+        if HEAD in pairs:
+            a, b = pairs[HEAD]
+            pairs[HEAD] = (stream.inputs(a * self.source.output_norm()), b)
+        return replace(adapter, pairs=pairs)
 
     def _within_heads(self, weight_OI: Tensor) -> Tensor:
         heads_GDI = weight_OI.unflatten(0, (-1, self.config.head_width))

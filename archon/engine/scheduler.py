@@ -44,7 +44,9 @@ class Batch:
         num_logits = max(0, stop - max(start, text.logits_from))
         tokens = text.tokens(start, stop)
         self.texts.append(text)
-        self.spans.append(Span(tokens, start, text.blocks, text.num_shared_blocks, num_logits))
+        self.spans.append(
+            Span(tokens, start, text.blocks, text.num_shared_blocks, num_logits, text.adapter)
+        )
 
 
 class Scheduler:

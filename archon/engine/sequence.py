@@ -62,6 +62,8 @@ class GenerationRequest:
     """While it is not released, the prompt's blocks are kept longer than others."""
     constraint: TokenConstraint | None = None
     """The form of every draw; what it leaves no choice about is not sampled."""
+    adapter: str = ""
+    """Digest of the adapter that it is computed with (``Engine.add_adapter``); "" for none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +146,10 @@ class Prompt:
         """Logits are wanted after every token from this position on."""
         return self.num_tokens - 1
 
+    @property
+    def adapter(self) -> str:
+        return self.request.adapter
+
     def tokens(self, start: int, stop: int) -> SequenceOf[int]:
         """Tokens at these positions."""
         return self.request.prompt_ids[start:stop]
@@ -205,6 +211,10 @@ class Sequence:
     def logits_from(self) -> int:
         """Logits are wanted after every token from this position on."""
         return self.num_tokens - 1 - self.num_unscored
+
+    @property
+    def adapter(self) -> str:
+        return self.prompt.request.adapter
 
     @property
     def own_blocks(self) -> array[int]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from archon.engine.adapter import Adapter
 from archon.engine.config import DecoderConfig
 from archon.engine.linear import Precision
 from archon.engine.sequence import SamplingRule
@@ -29,6 +30,8 @@ class Span:
     """Leading blocks that hold whole blocks of its prompt (a function of its own prompt alone)."""
     num_logits: int
     """Logits are wanted after the last so many of the tokens."""
+    adapter: str = ""
+    """Digest of the adapter that its tokens are computed with; "" for none."""
 
     @property
     def stop(self) -> int:
@@ -63,6 +66,15 @@ class SpanDecoder(Protocol):
     @property
     def bytes_per_block(self) -> int:
         """Bytes of one cache block, keys and values of all layers together."""
+        ...
+
+    @property
+    def adapters(self) -> Collection[str]:
+        """Digests of the adapters that it has."""
+        ...
+
+    def add_adapter(self, adapter: Adapter) -> None:
+        """Take an adapter in, which is in the basis of the decoder's own weights."""
         ...
 
     def new_cache(self, num_blocks: int) -> BlockStorage:

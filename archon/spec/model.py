@@ -112,6 +112,17 @@ class LocalCard(_Card):
     context: int | None = Field(
         None, ge=16, le=10_000_000, description="Tokens; by default what the file says."
     )
+    adapter: Name | None = Field(
+        None,
+        description="A folder of a low-rank adapter, as peft writes it: a path (with a '/') that "
+        "starts at the card's own folder, or the name of one that is shipped.",
+    )
+
+    @model_validator(mode="after")
+    def _adapters_are_for_decoders(self) -> LocalCard:
+        if self.adapter is not None and self.transformer != "decoder":
+            raise ValueError("'adapter' is for decoders")
+        return self
 
 
 class OpenAICard(_Card):

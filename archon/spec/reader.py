@@ -20,6 +20,7 @@ from archon.spec.messages import json_path, shown, suggestion
 from archon.spec.model import LocalCard, ModelCard, OpenAICard, ScriptedCard
 from archon.spec.space import SpaceSpec, is_hole, parse_space
 from archon.spec.strict_json import JsonPath, decode_json, read_json, walk
+from archon.spec.training import PretrainSpec, SFTSpec, TrainingSpec
 from archon.spec.validation import parse, validate
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ __all__ = [
     "load_benchmark",
     "load_model_card",
     "load_space",
+    "load_training",
     "names_space",
     "parse",
     "read_json",
@@ -43,19 +45,23 @@ __all__ = [
 T = TypeVar("T")
 Reference = str | os.PathLike[str] | dict[str, Any]
 AnyCard = LocalCard | OpenAICard | ScriptedCard
+AnyTraining = PretrainSpec | SFTSpec
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _CARD: TypeAdapter[AnyCard] = TypeAdapter(ModelCard)
+_TRAINING: TypeAdapter[AnyTraining] = TypeAdapter(TrainingSpec)
 _KIND_OF_KEY: dict[str, catalog.Kind] = {
     "nodes": "architecture",
     "backend": "model",
     "source": "benchmark",
+    "training": "training",
 }
 _NOUNS: dict[catalog.Kind, str] = {
     "architecture": "an architecture",
     "space": "a search space",
     "model": "a model card",
     "benchmark": "a benchmark card",
+    "training": "a training's configuration",
 }
 
 
@@ -146,11 +152,18 @@ def load_benchmark(ref: Reference, base_dir: Path | None = None) -> Loaded[Bench
     return Loaded(parse(BenchmarkCard, source.spec, source.file), source.file, source.base_dir)
 
 
+def load_training(ref: Reference, base_dir: Path | None = None) -> Loaded[AnyTraining]:
+    """The configuration of a training that ``ref`` names; otherwise as ``load_architecture``."""
+    source = _read("training", ref, base_dir)
+    return Loaded(validate(_TRAINING, source.spec, source.file), source.file, source.base_dir)
+
+
 def kind_of(data: Any) -> str:
     """The kind of file that ``data`` came from.
 
     ``"architecture"`` by its key ``nodes``, ``"space"`` where it has holes, too; ``"model"`` by
-    ``backend``, ``"benchmark"`` by ``source``; anything else is taken for an architecture.
+    ``backend``, ``"benchmark"`` by ``source``, ``"training"`` by its own name; anything else is
+    taken for an architecture.
     """
     kind = _recognised(data) or "architecture"
     return "space" if kind == "architecture" and _first_hole(data) is not None else kind
@@ -175,7 +188,8 @@ def names_space(ref: Reference) -> bool:
 
 
 def schema(kind: str) -> dict[str, Any]:
-    """The JSON Schema of a kind of file: ``architecture``, ``space``, ``model``, ``benchmark``.
+    """The JSON Schema of a kind of file: ``architecture``, ``space``, ``model``, ``benchmark``,
+    ``training``.
 
     Raises
     ------
@@ -187,6 +201,8 @@ def schema(kind: str) -> dict[str, Any]:
             adapter = TypeAdapter(ArchitectureSpec)
         case "model":
             adapter = _CARD
+        case "training":
+            adapter = _TRAINING
         case "benchmark":
             from archon.spec.benchmark import BenchmarkCard
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 OnStep = Callable[[int, float], None]
 """(step, its loss), after each step."""
+LossPart = Callable[[], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +34,78 @@ class Schedule:
         return self.learning_rate * (1 + math.cos(math.pi * (step - self.warmup_steps) / rest)) / 2
 
 
+class Training:
+    """A model on its way: its optimizer, and the loss of every step so far, in nats.
+
+    What does not ask for gradients stays as it is.
+    """
+
+    def __init__(self, model: nn.Module, schedule: Schedule) -> None:
+        self.model, self.schedule = model, schedule
+        self.curve: list[float] = []
+        self._trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
+        # Norms and biases are not decayed: their size is no sign of overfitting.
+        decayed = [p for p in self._trained.values() if p.dim() > 1]
+        others = [p for p in self._trained.values() if p.dim() <= 1]
+        groups = [
+            {"params": decayed, "weight_decay": schedule.weight_decay},
+            {"params": others, "weight_decay": 0.0},
+        ]
+        self._optimizer = torch.optim.AdamW([group for group in groups if group["params"]])
+
+    @property
+    def num_steps(self) -> int:
+        """Steps that are taken."""
+        return len(self.curve)
+
+    @property
+    def num_trained(self) -> int:
+        """Numbers that are trained."""
+        return sum(parameter.numel() for parameter in self._trained.values())
+
+    def step(self, parts: Sequence[LossPart]) -> float:
+        """Take one step against the sum of these losses, computed one after another."""
+        for group in self._optimizer.param_groups:
+            group["lr"] = self.schedule.rate(self.num_steps)
+        self._optimizer.zero_grad(set_to_none=True)
+        total = 0.0
+        for part in parts:
+            loss = part()
+            loss.backward()
+            total += loss.item()
+        nn.utils.clip_grad_norm_(self._trained.values(), self.schedule.max_gradient_norm)
+        self._optimizer.step()
+        self.curve.append(total)
+        return total
+
+    def state(self) -> dict[str, Tensor]:
+        """What is trained, and AdamW's moments of it, by name."""
+        found = {f"model.{name}": p.detach() for name, p in self._trained.items()}
+        for name, parameter in self._trained.items():
+            moments = self._optimizer.state.get(parameter, {})
+            found |= {f"{kind}.{name}": moments[kind] for kind in _MOMENTS if moments}
+        return {name: tensor.cpu().contiguous() for name, tensor in found.items()}
+
+    def restore(self, state: Mapping[str, Tensor], curve: Sequence[float]) -> None:
+        """Go on from a state that was saved after the steps of a curve."""
+        self.curve = list(curve)
+        for name, parameter in self._trained.items():
+            with torch.no_grad():
+                parameter.copy_(state[f"model.{name}"])
+            if curve:
+                moments = {kind: state[f"{kind}.{name}"].to(parameter.device) for kind in _MOMENTS}
+                self._optimizer.state[parameter] = {
+                    "step": torch.tensor(float(len(curve))),
+                    **moments,
+                }
+
+
+_MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
 def train(
     model: nn.Module,
-    losses: Iterator[Callable[[], Tensor]],
+    losses: Iterator[LossPart],
     schedule: Schedule,
     on_step: OnStep | None = None,
 ) -> list[float]:
@@ -49,27 +119,11 @@ def train(
     -------
     The loss of every step, in nats.
     """
-    # Norms and biases are not decayed: their size is no sign of overfitting.
-    decayed = [p for p in model.parameters() if p.dim() > 1]
-    others = [p for p in model.parameters() if p.dim() <= 1]
-    optimizer = torch.optim.AdamW(
-        [
-            {"params": decayed, "weight_decay": schedule.weight_decay},
-            {"params": others, "weight_decay": 0.0},
-        ]
-    )
+    training = Training(model, schedule)
     model.train()
-    curve: list[float] = []
     for step in range(schedule.num_steps):
-        for group in optimizer.param_groups:
-            group["lr"] = schedule.rate(step)
-        optimizer.zero_grad(set_to_none=True)
-        loss = next(losses)()
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), schedule.max_gradient_norm)
-        optimizer.step()
-        curve.append(loss.item())
+        loss = training.step([next(losses)])
         if on_step is not None:
-            on_step(step, curve[-1])
+            on_step(step, loss)
     model.eval()
-    return curve
+    return training.curve

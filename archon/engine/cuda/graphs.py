@@ -5,7 +5,8 @@ takes longer than running them. A CUDA graph launches all of them at once, but a
 shapes and the same addresses: steps are padded to few shapes (see ``padding``), their inputs are
 copied into tensors that stay where they are. A shape is recorded when it comes for the third time;
 until then, and wherever there is no GPU, its padded steps are computed kernel by kernel, with the
-same result. Prompts, and whatever else is not one token a text, are computed unpadded.
+same result. Prompts, whatever else is not one token a text, and steps with adapters are computed
+unpadded.
 
 No GPU has run the recording and replaying yet (see ``docs/gpu.md``); the padded steps are tested
 on the CPU.
@@ -14,12 +15,13 @@ on the CPU.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from archon.engine.adapter import Adapter
 from archon.engine.config import DecoderConfig
 from archon.engine.cuda.padding import (
     MAX_ROWS,
@@ -79,6 +81,14 @@ class GraphedDecoder:
         """Bytes of one cache block, keys and values of all layers together."""
         return self.decoder.bytes_per_block
 
+    @property
+    def adapters(self) -> Collection[str]:
+        return self.decoder.adapters
+
+    def add_adapter(self, adapter: Adapter) -> None:
+        """See ``Decoder.add_adapter``."""
+        self.decoder.add_adapter(adapter)
+
     def new_cache(self, num_blocks: int) -> KVCache:
         """A cache of so many blocks, and a scratch block behind them."""
         dtype = self.decoder.cache_dtype
@@ -87,7 +97,7 @@ class GraphedDecoder:
     @torch.inference_mode()
     def __call__(self, spans: Sequence[Span], cache: KVCache) -> Tensor:
         """Run one step: fills the cache, returns logits (rows asked for, V) in float32."""
-        if not is_decode(spans):
+        if not is_decode(spans) or any(span.adapter for span in spans):
             return self.decoder(spans, cache)
         step = build_step(spans, _CPU, cache.dtype)
         padded = padded_step(step, cache.num_blocks, cache.dtype)

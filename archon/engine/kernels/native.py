@@ -15,11 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from archon.engine.adapter import Adapter
 from archon.engine.config import DecoderConfig
 from archon.engine.decoder import rotary_angles
-from archon.engine.kernels.packing import PANEL_OUTPUTS, Packed, huge_pages
+from archon.engine.kernels.packing import PANEL_OUTPUTS, Packed, huge_pages, pack_low_rank
 from archon.engine.kv_cache import BLOCK_SIZE
 from archon.engine.linear import Precision
+from archon.engine.low_rank import LowRank, head_change, layer_changes
 from archon.engine.sequence import SamplingRule
 from archon.engine.span import Span
 
@@ -69,6 +71,41 @@ class _Layer(ctypes.Structure):
         return cls(*map(_pointer, norms), *linears)
 
 
+class _LowRank(ctypes.Structure):
+    _fields_ = (("a", ctypes.c_void_p), ("b", ctypes.c_void_p), ("rank", ctypes.c_int64))
+
+
+class _AdaptedLayer(ctypes.Structure):
+    _fields_ = tuple((name, _LowRank) for name in _LINEARS)
+
+
+class _AdapterTable(ctypes.Structure):
+    _fields_ = (("layers", ctypes.c_void_p), ("head", _LowRank))
+
+
+class _NativeAdapter:
+    """An adapter as the kernels read it, and the tensors that they point into."""
+
+    def __init__(self, adapter: Adapter, config: DecoderConfig) -> None:
+        self._tensors: list[Tensor] = []
+        self.max_rank = 0
+        changes = [layer_changes(adapter, index, config) for index in range(config.num_layers)]
+        self._layers = (_AdaptedLayer * config.num_layers)(
+            *(_AdaptedLayer(*(self._part(name, c.get(name)) for name in _LINEARS)) for c in changes)
+        )
+        head = self._part("head", head_change(adapter))
+        self._table = _AdapterTable(ctypes.addressof(self._layers), head)
+        self.address = ctypes.addressof(self._table)
+
+    def _part(self, name: str, change: LowRank | None) -> _LowRank:
+        if change is None:
+            return _LowRank()
+        a, b = pack_low_rank(name, change)
+        self._tensors += [a, b]
+        self.max_rank = max(self.max_rank, len(a))
+        return _LowRank(a.data_ptr(), b.data_ptr(), len(a))
+
+
 class _Model(ctypes.Structure):
     _fields_ = (
         *(
@@ -89,7 +126,8 @@ class _Step(ctypes.Structure):
         *((name, ctypes.c_void_p) for name in ("token", "position", "table")),
         *((name, ctypes.c_void_p) for name in ("cosine", "sine", "logit_token", "cache")),
         ("num_blocks", ctypes.c_int64),
-        *((name, ctypes.c_void_p) for name in ("logits", "seconds")),
+        *((name, ctypes.c_void_p) for name in ("logits", "seconds", "adapter")),
+        ("max_rank", ctypes.c_int64),
     )
 
 
@@ -145,6 +183,7 @@ class NativeDecoder:
         self._inverse_frequency = config.rope_base ** -(half / config.head_width)
         self._logits = torch.empty(0, self._model.head.outputs)
         self._seconds = np.zeros(len(_PHASES))
+        self.adapters: dict[str, _NativeAdapter] = {}
 
     def __del__(self) -> None:
         self._kernels.archon_workspace_free(self._workspace)
@@ -154,6 +193,10 @@ class NativeDecoder:
         """Bytes of one cache block, keys and values of all layers together."""
         c = self.config
         return 4 * c.num_layers * c.num_kv_heads * c.head_width * BLOCK_SIZE
+
+    def add_adapter(self, adapter: Adapter) -> None:
+        """Take an adapter in, which is in the basis of the packed weights."""
+        self.adapters[adapter.digest] = _NativeAdapter(adapter, self.config)
 
     def new_cache(self, num_blocks: int) -> NativeCache:
         """Storage in the layout that the kernels want."""
@@ -181,11 +224,14 @@ class NativeDecoder:
         rows = self._logit_tokens(spans, order, ends)
         cosine, sine = rotary_angles(torch.from_numpy(position), self._inverse_frequency)
         arrays = tokens, position.astype(np.int32), np.repeat(tables, lengths)
+        adapted = self._adapted([spans[i].adapter for i in order], lengths)
         self._make_room(len(rows))
         step = _Step(
             len(tokens), len(rows), *(a.ctypes.data for a in arrays), cosine.data_ptr(),
             sine.data_ptr(), rows.ctypes.data, cache.blocks.data_ptr(),
             cache.num_blocks, self._logits.data_ptr(), self._seconds.ctypes.data,
+            None if adapted is None else adapted.ctypes.data,
+            max((adapter.max_rank for adapter in self.adapters.values()), default=0),
         )  # fmt: skip
         self._model.threads = torch.get_num_threads()
         self._kernels.archon_step(ctypes.byref(self._model), ctypes.byref(step), self._workspace)
@@ -196,6 +242,13 @@ class NativeDecoder:
     ) -> list[int]:
         """Draw one token a row, as ``archon.engine.sampler.sample`` does."""
         return native_sample(self._kernels, logits, rules, noise)
+
+    def _adapted(self, names: Sequence[str], lengths: np.ndarray) -> np.ndarray | None:
+        """Each token's adapter, or None where no token has one."""
+        if not any(names):
+            return None
+        addresses = [self.adapters[name].address if name else 0 for name in names]
+        return np.repeat(np.array(addresses, np.uintp), lengths)
 
     @staticmethod
     def _logit_tokens(spans: Sequence[Span], order: list[int], ends: np.ndarray) -> np.ndarray:

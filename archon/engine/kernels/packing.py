@@ -23,6 +23,7 @@ from torch.nn import functional
 
 from archon.engine.config import DecoderConfig
 from archon.engine.linear import GroupedWeight, Precision, quantize_groups, quantize_weight
+from archon.engine.low_rank import LowRank
 from archon.engine.weights import WeightSource
 
 PANEL_OUTPUTS = 32
@@ -114,6 +115,15 @@ def pack_int4_linear(name: str, weight: GroupedWeight, bias_O: Tensor | None) ->
     if bias_O is not None:
         packed[name + ".bias"] = functional.pad(bias_O, (0, missing))
     return packed
+
+
+def pack_low_rank(name: str, change: LowRank) -> tuple[Tensor, Tensor]:
+    """What an adapter adds to the product of this name: A as it is, (rank, I), and B in panels,
+    (O / 32, rank, 32)."""
+    b_OR = _interleaved(change.b_OR) if name == "gate_up" else change.b_OR
+    b_OR = functional.pad(b_OR, (0, 0, 0, -len(b_OR) % PANEL_OUTPUTS))
+    panels = b_OR.unflatten(0, (-1, PANEL_OUTPUTS)).transpose(1, 2)
+    return change.a_RI.contiguous(), panels.contiguous()
 
 
 def load_packed(source: WeightSource, precision: Precision, kept: Path | None) -> Packed:

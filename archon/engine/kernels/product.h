@@ -79,8 +79,10 @@ static inline void each_panel(const Linear& w, int64_t rows, int64_t threads, Bo
   }
 }
 
-// `out` is (rows, O).
-static inline void product(Rows x, int64_t rows, const Linear& w, int64_t threads, float* out) {
+// `out` is (rows, O); `adjust(row, panel, left, right)` may change a row's outputs of a panel.
+template <class Adjust>
+static inline void product(Rows x, int64_t rows, const Linear& w, int64_t threads, float* out,
+                           Adjust adjust) {
   each_panel(w, rows, threads, [&](int64_t panel, int64_t row, int64_t end) {
     const int64_t at = panel * PANEL_OUTPUTS;
     __m512 left_bias = _mm512_setzero_ps(), right_bias = left_bias;
@@ -89,6 +91,7 @@ static inline void product(Rows x, int64_t rows, const Linear& w, int64_t thread
       right_bias = _mm512_loadu_ps(w.bias + at + LANES);
     }
     panel_product(x, row, end, w, panel, [&](int64_t n, __m512 left, __m512 right) {
+      adjust(n, panel, left, right);
       float* to = out + n * w.outputs + at;
       _mm512_storeu_ps(to, _mm512_add_ps(left, left_bias));
       _mm512_storeu_ps(to + LANES, _mm512_add_ps(right, right_bias));

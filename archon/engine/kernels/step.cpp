@@ -28,6 +28,22 @@ struct Layer {
   Linear qkv, output, gate_up, down;
 };
 
+// What an adapter adds to a product, in float32: B·(A·x).
+struct LowRank {
+  const float* a;  // (rank, I); null where it adds nothing
+  const float* b;  // (O / 32, rank, 32)
+  int64_t rank;
+};
+
+struct AdaptedLayer {
+  LowRank qkv, output, gate_up, down;
+};
+
+struct Adapter {
+  const AdaptedLayer* layers;
+  LowRank head;
+};
+
 struct Model {
   int64_t num_layers, width, ffn_width, heads, kv_heads, head_width, threads;
   float epsilon;
@@ -48,6 +64,8 @@ struct Step {
   int64_t num_blocks;
   float* logits;                     // (rows, padded V)
   double* seconds;                   // by phase: products, attention, head, the rest
+  const Adapter* const* adapter;     // each token's, or null; null where none has any
+  int64_t max_rank;                  // of all adapters
 };
 
 enum Phase { PRODUCTS, ATTENTION, HEAD, REST };
@@ -83,7 +101,7 @@ struct Buffer {
 };
 
 struct Workspace {
-  Buffer stream, qkv, queries, attended, hidden, bytes, scales;
+  Buffer stream, qkv, queries, attended, hidden, bytes, scales, low;
   std::vector<Segment> segments;
   std::vector<int32_t> chunks;  // where each chunk's segments begin
 };
@@ -103,6 +121,7 @@ class Run {
     hidden = w.hidden.get<float>(N * F);
     rows_in.bytes = w.bytes.get<uint8_t>(padded * std::max({E, F, H * D}));
     rows_in.scale = w.scales.get<float>(padded);
+    low = w.low.get<float>(s.adapter ? rows * s.max_rank : 1);
     plan_segments();
   }
 
@@ -125,17 +144,62 @@ class Run {
 
  private:
   void layer(const Layer& l, int64_t index) {
-    normalize(l.attention_norm, nullptr, N);
-    qkv_product(l.qkv);
+    const Change qkv{this, index, &AdaptedLayer::qkv}, output{this, index, &AdaptedLayer::output};
+    const Change gate_up{this, index, &AdaptedLayer::gate_up};
+    const Change down{this, index, &AdaptedLayer::down};
+    normalize(l.attention_norm, nullptr, N, qkv);
+    qkv_product(l.qkv, qkv);
     rotate(l, index);
     attention(index);
-    quantize(attended, H * D);
-    add_product(l.output);
-    normalize(l.ffn_norm, nullptr, N);
-    swiglu_product(l.gate_up);
-    quantize(hidden, F);
-    add_product(l.down);
+    quantize(attended, H * D, output);
+    add_product(l.output, output);
+    normalize(l.ffn_norm, nullptr, N, gate_up);
+    swiglu_product(l.gate_up, gate_up);
+    quantize(hidden, F, down);
+    add_product(l.down, down);
   }
+
+  // What a row's adapter, if it has one, adds to one of a layer's products; or to the head, whose
+  // rows are the tokens after which logits are wanted.
+  struct Change {
+    const Run* run;
+    int64_t layer;
+    LowRank AdaptedLayer::*product;
+
+    const LowRank* of(int64_t n) const {
+      const Step& s = run->s;
+      if (!s.adapter) return nullptr;
+      const Adapter* adapter = s.adapter[product ? n : s.logit_token[n]];
+      if (!adapter) return nullptr;
+      const LowRank& found = product ? adapter->layers[layer].*product : adapter->head;
+      return found.a ? &found : nullptr;
+    }
+
+    // A·x, kept until the product is computed; the order of the sums is fixed.
+    void read(int64_t n, const float* x, int64_t size) const {
+      const LowRank* found = of(n);
+      if (!found) return;
+      for (int64_t k = 0; k < found->rank; k++) {
+        __m512 sum = _mm512_setzero_ps();
+        for (int64_t i = 0; i < size; i += LANES)
+          sum = _mm512_fmadd_ps(_mm512_loadu_ps(x + i), _mm512_loadu_ps(found->a + k * size + i),
+                                sum);
+        run->low[n * run->s.max_rank + k] = _mm512_reduce_add_ps(sum);
+      }
+    }
+
+    // B times that, added to a panel's outputs.
+    void add(int64_t n, int64_t panel, __m512& left, __m512& right) const {
+      const LowRank* found = of(n);
+      if (!found) return;
+      const float* b = found->b + panel * found->rank * PANEL_OUTPUTS;
+      for (int64_t k = 0; k < found->rank; k++, b += PANEL_OUTPUTS) {
+        const __m512 factor = _mm512_set1_ps(run->low[n * run->s.max_rank + k]);
+        left = _mm512_fmadd_ps(factor, _mm512_loadu_ps(b), left);
+        right = _mm512_fmadd_ps(factor, _mm512_loadu_ps(b + LANES), right);
+      }
+    }
+  };
 
   // ------------------------------------------------------------------ phases
 
@@ -151,31 +215,39 @@ class Run {
   }
 
   // x / √(mean(x²) + ε) · weight, rounded to bytes.
-  void normalize(const float* weight, const int64_t* rows, int64_t count) {
+  void normalize(const float* weight, const int64_t* rows, int64_t count, const Change& change) {
 #pragma omp for schedule(static)
     for (int64_t n = 0; n < count; n++) {
       alignas(64) float normed[16384];
       const float* from = x + (rows ? rows[n] : n) * E;
       rms_norm(from, weight, E, normed);
       quantize_row(normed, E, n, rows_in);
+      change.read(n, normed, E);
     }
     lap(REST);
   }
 
-  void quantize(const float* from, int64_t size) {
+  void quantize(const float* from, int64_t size, const Change& change) {
 #pragma omp for schedule(static)
-    for (int64_t n = 0; n < N; n++) quantize_row(from + n * size, size, n, rows_in);
+    for (int64_t n = 0; n < N; n++) {
+      quantize_row(from + n * size, size, n, rows_in);
+      change.read(n, from + n * size, size);
+    }
     lap(REST);
   }
 
-  void qkv_product(const Linear& linear) {
-    product(rows_in, N, linear, m.threads, qkv);
+  void qkv_product(const Linear& linear, const Change& change) {
+    product(rows_in, N, linear, m.threads, qkv,
+            [&](int64_t n, int64_t panel, __m512& left, __m512& right) {
+              change.add(n, panel, left, right);
+            });
     lap(PRODUCTS);
   }
 
-  void add_product(const Linear& linear) {
+  void add_product(const Linear& linear, const Change& change) {
     each_panel(linear, N, m.threads, [&](int64_t panel, int64_t row, int64_t end) {
       panel_product(rows_in, row, end, linear, panel, [&](int64_t n, __m512 left, __m512 right) {
+        change.add(n, panel, left, right);
         float* to = x + n * E + panel * PANEL_OUTPUTS;
         _mm512_storeu_ps(to, _mm512_add_ps(_mm512_loadu_ps(to), left));
         _mm512_storeu_ps(to + LANES, _mm512_add_ps(_mm512_loadu_ps(to + LANES), right));
@@ -185,9 +257,10 @@ class Run {
   }
 
   // A panel holds sixteen gates and the sixteen ups that belong to them.
-  void swiglu_product(const Linear& linear) {
+  void swiglu_product(const Linear& linear, const Change& change) {
     each_panel(linear, N, m.threads, [&](int64_t panel, int64_t row, int64_t end) {
       panel_product(rows_in, row, end, linear, panel, [&](int64_t n, __m512 gate, __m512 up) {
+        change.add(n, panel, gate, up);
         const __m512 one = _mm512_set1_ps(1.0f);
         const __m512 rest = exp_ps(_mm512_sub_ps(_mm512_setzero_ps(), gate));
         const __m512 silu = _mm512_div_ps(gate, _mm512_add_ps(one, rest));
@@ -239,10 +312,12 @@ class Run {
   }
 
   void head() {
-    normalize(m.norm, s.logit_token, s.num_logits);
+    const Change change{this, 0, nullptr};
+    normalize(m.norm, s.logit_token, s.num_logits, change);
     const int64_t V = m.head.outputs;
     each_panel(m.head, s.num_logits, m.threads, [&](int64_t panel, int64_t row, int64_t end) {
       panel_product(rows_in, row, end, m.head, panel, [&](int64_t n, __m512 left, __m512 right) {
+        change.add(n, panel, left, right);
         float* to = s.logits + n * V + panel * PANEL_OUTPUTS;
         _mm512_stream_ps(to, left);  // past the caches, which these would only empty
         _mm512_stream_ps(to + LANES, right);
@@ -402,6 +477,7 @@ class Run {
   Workspace& w;
   const int64_t N, E, F, H, G, D, per_group, tiles_per_group, rows_per_tile;
   float *x, *qkv, *attended, *hidden;
+  float* low;  // (rows, max_rank): what adapters make of a product's inputs
   bf16* q;
   Rows rows_in;
   std::chrono::steady_clock::time_point clock;
@@ -425,7 +501,8 @@ void archon_product(const Linear* linear, const float* x, int64_t rows, float* y
 #pragma omp for schedule(static)
     for (int64_t n = 0; n < rows; n++)
       quantize_row(x + n * linear->inputs, linear->inputs, n, quantized);
-    product(quantized, rows, *linear, threads, y);
+    product(quantized, rows, *linear, threads, y,
+            [](int64_t, int64_t, __m512&, __m512&) {});
   }
 }
 

@@ -57,7 +57,8 @@ def _mix(source: GymData, split: Split) -> list[int]:
     return order
 
 
-def _split_of(question: str) -> Split:
+def split_of(question: str) -> Split:
+    """The split that a question belongs to, whatever task and seed it comes from."""
     digest = hashlib.sha256(question.encode()).digest()
     return SPLITS[int.from_bytes(digest[:8], "big") % len(SPLITS)]
 
@@ -79,7 +80,7 @@ class _Task:
         for index in range(STREAM_ITEMS):
             row = rows[index]
             question = row["question"].strip()
-            if question in seen or _split_of(question) != split:
+            if question in seen or split_of(question) != split:
                 continue
             seen.add(question)
             target = read_answer(row["answer"], "number")

@@ -11,10 +11,12 @@ from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
 
+from archon import catalog
+from archon.engine.adapter import read_adapter
 from archon.engine.choices import score_request, total_logprob
 from archon.engine.config import config_of
 from archon.engine.kernels.native import NativeDecoder
-from archon.engine.loading import load_engine, open_model
+from archon.engine.loading import add_adapter, load_engine, open_model
 from archon.engine.sequence import Generation, GenerationRequest, OnToken, SamplingRule
 from archon.engine.worker import EngineWorker
 from archon.errors import ModelFileError, UnsupportedError
@@ -22,6 +24,7 @@ from archon.lm.base import check_request
 from archon.lm.digest import request_digest
 from archon.lm.local.chat import ChatFormat
 from archon.lm.local.constraint import ConstraintCompiler
+from archon.lm.local.sharing import leave, shared_worker
 from archon.lm.local.stream import TextStream
 from archon.lm.local.text import text_rules
 from archon.lm.local.tokenizer import TextTokenizer
@@ -63,15 +66,28 @@ def load(card: LocalCard, base_dir: Path) -> LocalLM:
     if vocab_size < len(tokenizer.tokens):
         raise ModelFileError(f"{path}: {len(tokenizer.tokens)} tokens, but {vocab_size} embeddings")
     chat = ChatFormat(rules, tokenizer)
-    engine = load_engine(
-        file,
-        card.precision,
-        model_id=identity(card, path),
-        context_length=card.context,
-        keep_in=cache_dir(),
+    adapter = None
+    if card.adapter is not None:
+        adapter = read_adapter(catalog.find_adapter(card.adapter, base_dir))
+    model_id = identity(card, path)
+    worker = shared_worker(
+        (model_id, card.precision, card.context),
+        lambda: load_engine(
+            file,
+            card.precision,
+            model_id=model_id,
+            context_length=card.context,
+            keep_in=cache_dir(),
+        ),
     )
+    if adapter is not None:
+        try:
+            add_adapter(worker.engine, file, adapter)
+        except BaseException:
+            leave(worker)
+            raise
     sampling = card.sampling.params() if card.sampling else SamplingParams()
-    return LocalLM(EngineWorker(engine), tokenizer, chat, sampling)
+    return LocalLM(worker, tokenizer, chat, sampling, "" if adapter is None else adapter.digest)
 
 
 class LocalLM:
@@ -84,6 +100,7 @@ class LocalLM:
     Parameters
     ----------
     sampling : the model's own defaults, under what a request says.
+    adapter : digest of the adapter that it is run with; "" for none.
     """
 
     capabilities = frozenset({"chat", "choices", "constraint", "logprobs", "stream", "beams"})
@@ -94,8 +111,10 @@ class LocalLM:
         tokenizer: TextTokenizer,
         chat: ChatFormat,
         sampling: SamplingParams,
+        adapter: str = "",
     ) -> None:
         self.worker, self.tokenizer, self.chat = worker, tokenizer, chat
+        self._adapter = adapter
         self._sampling = sampling.over(DEFAULT_SAMPLING)
         self._constraints = ConstraintCompiler(tokenizer)
         # A pool asks for the key of a request just before it passes the request on.
@@ -135,6 +154,7 @@ class LocalLM:
                 beams=sampling.beams or 0,
                 hold=request.hold,
                 constraint=form,
+                adapter=self._adapter,
             )
         )
         prompt = {self._digest(prompt_ids): len(prompt_ids)}
@@ -149,7 +169,7 @@ class LocalLM:
         if engine.model_id.startswith(":"):
             return None
         by = "kernels" if isinstance(engine.decoder, NativeDecoder) else "torch"
-        adapter = None
+        adapter = self._adapter or None
         prompt = self._digest(self._prompt_ids(request.messages))
         request = replace(request, sampling=request.sampling.over(self._sampling))
         return request_digest(["local", _VERSION, engine.model_id, adapter, by], prompt, request)
@@ -168,9 +188,8 @@ class LocalLM:
             raise UnsupportedError(
                 "a request for scored choices must name some, none of them empty"
             )
-        scored = await self.worker.generate(
-            score_request(prompt_ids, list(tokens.values()), request.hold)
-        )
+        scoring = score_request(prompt_ids, list(tokens.values()), request.hold)
+        scored = await self.worker.generate(replace(scoring, adapter=self._adapter))
         logprobs = dict(zip(tokens, map(total_logprob, scored), strict=True))
         cached = [scored[0].cached_tokens] + [len(prompt_ids)] * (request.n - 1)
         return [
@@ -195,8 +214,8 @@ class LocalLM:
         return self.worker.engine.status()
 
     async def aclose(self) -> None:
-        """Stop the engine's thread."""
-        await asyncio.to_thread(self.worker.close)
+        """Leave the engine, whose thread stops with its last user."""
+        await asyncio.to_thread(leave, self.worker)
 
     @staticmethod
     def _on_token(
@@ -232,7 +251,8 @@ class LocalLM:
 
     def _digest(self, prompt_ids: Sequence[int]) -> str:
         ids = struct.pack(f"<{len(prompt_ids)}q", *prompt_ids)
-        key = blake2b(self.worker.engine.model_id.encode(), digest_size=32).digest()
+        model = self.worker.engine.model_id + (f":{self._adapter}" if self._adapter else "")
+        key = blake2b(model.encode(), digest_size=32).digest()
         return blake2b(ids, key=key, digest_size=16).hexdigest()
 
 

@@ -1,0 +1,158 @@
+"""Low-rank adapters (LoRA: Hu et al. 2021, arXiv 2106.09685): what fine-tuning adds to a decoder.
+
+A linear layer's weight W becomes W + scale · B·A, where A is (rank, inputs) and B (outputs, rank):
+far fewer numbers than W has. They lie in a folder as the library peft writes it::
+
+    adapter_config.json          rank, alpha, which layers
+    adapter_model.safetensors    base_model.model.<layer>.lora_A.weight, … .lora_B.weight
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from archon.errors import ModelFileError
+
+CONFIG_NAME, TENSORS_NAME = "adapter_config.json", "adapter_model.safetensors"
+_PREFIX = "base_model.model."
+_KEY = re.compile(r"base_model\.model\.(.+)\.lora_([AB])\.weight")
+_PLAIN: Mapping[str, tuple[Any, ...]] = {
+    "peft_type": ("LORA",),
+    "bias": ("none", None),
+    "use_dora": (False, None),
+    "fan_in_fan_out": (False, None),
+    "modules_to_save": ([], None),
+    "rank_pattern": ({}, None),
+    "alpha_pattern": ({}, None),
+    "use_rslora": (False, True, None),
+}
+"""Keys of the configuration → what they may say: anything else is another sum than ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """An adapter's numbers: A, (rank, I), and B, (O, rank), of each linear layer that it changes.
+
+    Layers are named as in a model's folder, such as ``model.layers.0.self_attn.q_proj``.
+    """
+
+    rank: int
+    alpha: float
+    pairs: Mapping[str, tuple[Tensor, Tensor]]
+    scale: float
+    """alpha / rank, or alpha / √rank where the file says ``use_rslora``."""
+    path: Path | None = None
+    """Where it was read, for messages."""
+    digest: str = ""
+    """SHA-256 of its two files: draws depend on it."""
+
+
+def read_adapter(path: Path) -> Adapter:
+    """Read an adapter's folder.
+
+    Raises
+    ------
+    ModelFileError : a file is missing or damaged, or says something that is not supported.
+    """
+    config = _read_config(path / CONFIG_NAME)
+    rank, alpha = config.get("r"), config.get("lora_alpha")
+    if not isinstance(rank, int) or rank < 1 or not isinstance(alpha, int | float):
+        raise ModelFileError(f"{path / CONFIG_NAME}: r and lora_alpha are no numbers above zero")
+    halves: dict[str, dict[str, Tensor]] = {}
+    for key, tensor in _read_tensors(path / TENSORS_NAME).items():
+        found = _KEY.fullmatch(key)
+        if found is None:
+            raise ModelFileError(f"{path / TENSORS_NAME}: tensor {key!r} is not supported")
+        halves.setdefault(found[1], {})[found[2]] = tensor.float()
+    pairs = {}
+    for name, half in halves.items():
+        if half.keys() != {"A", "B"}:
+            raise ModelFileError(f"{path / TENSORS_NAME}: {name} lacks lora_A or lora_B")
+        a_RI, b_OR = half["A"], half["B"]
+        if a_RI.dim() != 2 or b_OR.dim() != 2 or not len(a_RI) == b_OR.shape[1] == rank:
+            raise ModelFileError(f"{path / TENSORS_NAME}: {name} is not of rank {rank}")
+        pairs[name] = (a_RI, b_OR)
+    scale = alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
+    return Adapter(rank, alpha, pairs, scale, path, _digest(path))
+
+
+def write_adapter(adapter: Adapter, path: Path, *, base: str, dropout: float = 0.0) -> None:
+    """Write an adapter's folder, which peft reads, too.
+
+    Parameters
+    ----------
+    base : the name of the model that it was trained on.
+    """
+    path.mkdir(parents=True, exist_ok=True)
+    tensors = {}
+    for name, (a_RI, b_OR) in adapter.pairs.items():
+        tensors[f"{_PREFIX}{name}.lora_A.weight"] = a_RI.contiguous()
+        tensors[f"{_PREFIX}{name}.lora_B.weight"] = b_OR.contiguous()
+    fresh = path / f".{TENSORS_NAME}.{os.getpid()}"
+    save_file(tensors, fresh, {"format": "pt"})
+    fresh.replace(path / TENSORS_NAME)
+    config = {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": base,
+        "r": adapter.rank,
+        "lora_alpha": adapter.alpha,
+        "lora_dropout": dropout,
+        "target_modules": sorted({name.rpartition(".")[2] for name in adapter.pairs}),
+        "layers_to_transform": _layers_of(adapter.pairs),
+        "bias": "none",
+        "fan_in_fan_out": False,
+        "inference_mode": True,
+    }
+    (path / CONFIG_NAME).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def _layers_of(names: Iterable[str]) -> list[int] | None:
+    """The layers that are changed, or None where something outside of them is, too."""
+    found = [re.search(r"\.layers\.(\d+)\.", name) for name in names]
+    return None if None in found else sorted({int(f[1]) for f in found if f})
+
+
+def _digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    for name in (CONFIG_NAME, TENSORS_NAME):
+        content = (path / name).read_bytes()
+        digest.update(f"{len(content)} ".encode() + content)
+    return digest.hexdigest()
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelFileError(f"{path.parent}: is no adapter: it has no {CONFIG_NAME}") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelFileError(f"{path}: cannot be read: {error}") from None
+    if not isinstance(config, dict):
+        raise ModelFileError(f"{path}: is not a JSON object")
+    for key, allowed in _PLAIN.items():
+        if config.get(key) not in allowed:
+            raise ModelFileError(f"{path}: {key} is {config.get(key)!r}, which is not supported")
+    return config
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except FileNotFoundError:
+        raise ModelFileError(f"{path.parent}: is no adapter: it has no {TENSORS_NAME}") from None
+    except (SafetensorError, OSError) as error:
+        raise ModelFileError(f"{path}: is damaged: {error}") from None

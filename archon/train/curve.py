@@ -1,0 +1,92 @@
+"""The loss of a training as one SVG file: every step, their running mean, and held-out texts.
+
+Layout in pixels; colours for readers that prefer dark, too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from html import escape
+
+WIDTH, HEIGHT = 760, 380
+_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 24, 64, 44
+_MOST_POINTS = 1000
+_STYLE = """
+.card{fill:#ffffff;stroke:#d0d7de}
+text{font-family:system-ui,-apple-system,'Segoe UI',Helvetica,Arial,sans-serif;fill:#1f2328}
+.title{font-size:17px;font-weight:600}.small{font-size:12px;fill:#59636e}
+.step,.mean{fill:none}.step{stroke:#0969da;opacity:.25}.mean{stroke:#0969da;stroke-width:2}
+.held{fill:#bc4c00}.grid{stroke:#d0d7de}
+@media (prefers-color-scheme:dark){.card{fill:#151b23;stroke:#3d444d}text{fill:#f0f6fc}
+.small{fill:#9198a1}.step,.mean{stroke:#4493f8}.held{fill:#db6d28}.grid{stroke:#3d444d}}
+"""
+
+
+def draw_curve(title: str, curve: Sequence[float], held_out: Mapping[int, float]) -> str:
+    """The SVG of a loss, in nats a token.
+
+    Parameters
+    ----------
+    curve : of every step.
+    held_out : steps taken → loss on texts that are not learnt.
+    """
+    values = [*curve, *held_out.values()]
+    low, high = _range(values)
+    steps = max(len(curve), *held_out, 1)
+
+    def at(step: float, loss: float) -> tuple[float, float]:
+        x = _LEFT + (WIDTH - _LEFT - _RIGHT) * step / steps
+        return x, _TOP + (HEIGHT - _TOP - _BOTTOM) * (high - loss) / (high - low)
+
+    def line(kind: str, losses: Sequence[float]) -> str:
+        every = -(-len(losses) // _MOST_POINTS) or 1
+        shown = [at(i + 1, losses[i]) for i in range(0, len(losses), every)]
+        points = " ".join(f"{x:.1f},{y:.1f}" for x, y in shown)
+        return f'<polyline class="{kind}" points="{points}"/>'
+
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
+        f'width="{WIDTH}" height="{HEIGHT}" role="img" aria-label="{escape(title)}">',
+        f"<style>{_STYLE}</style>",
+        f'<rect class="card" x="0.5" y="0.5" width="{WIDTH - 1}" height="{HEIGHT - 1}" rx="8"/>',
+        f'<text class="title" x="24" y="30">{escape(title)}</text>',
+        '<text class="small" x="24" y="50">loss in nats a token: each step, their running mean, '
+        "and (dots) texts that are not learnt</text>",
+    ]
+    for share in (0, 0.25, 0.5, 0.75, 1):
+        loss = low + share * (high - low)
+        y = at(0, loss)[1]
+        parts += [
+            f'<line class="grid" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>',
+            f'<text class="small" x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">'
+            f"{loss:.3g}</text>",
+            f'<text class="small" x="{at(share * steps, low)[0]:.1f}" y="{HEIGHT - 22}" '
+            f'text-anchor="middle">{share * steps:.0f}</text>',
+        ]
+    parts += [line("step", curve), line("mean", running_mean(curve))]
+    for step, loss in held_out.items():
+        x, y = at(step, loss)
+        parts.append(f'<circle class="held" cx="{x:.1f}" cy="{y:.1f}" r="4"/>')
+    return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def running_mean(curve: Sequence[float]) -> list[float]:
+    """Each value's mean with those before it, the nearer the heavier.
+
+    >>> running_mean([4.0, 4.0, 4.0])
+    [4.0, 4.0, 4.0]
+    """
+    means: list[float] = []
+    keep = 1 - 1 / max(len(curve) / 30, 1)
+    total = weight = 0.0
+    for value in curve:
+        total, weight = keep * total + value, keep * weight + 1
+        means.append(total / weight)
+    return means
+
+
+def _range(values: Sequence[float]) -> tuple[float, float]:
+    low, high = min(values, default=0.0), max(values, default=1.0)
+    low = 0.0 if low < high / 2 else low
+    return (low, high) if math.isfinite(high) and high > low else (low - 1, low + 1)

@@ -1,0 +1,126 @@
+"""The folder of a training.
+
+::
+
+    training.json       what was asked for, and what came of it
+    state.safetensors   where it stands; gone when it is finished
+    loss.svg            the loss of every step
+    model/ or adapter/  what was trained
+    card.json           a model card that runs it
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from archon.errors import StorageError, UsageError, os_reason
+from archon.evals.differences import differences
+from archon.evals.disk import sync_folder, write_json
+from archon.train.curve import draw_curve
+
+RECORD, STATE, PICTURE = "training.json", "state.safetensors", "loss.svg"
+MODEL, ADAPTER, CARD = "model", "adapter", "card.json"
+
+
+class TrainingFolder:
+    """A folder that is there, and holds a training or will.
+
+    Parameters
+    ----------
+    resume : go on with what it holds; without it, a folder that holds a training is refused.
+
+    Raises
+    ------
+    UsageError : it holds a training that is not to be resumed, or another than this; or it cannot
+        be made.
+    """
+
+    def __init__(self, path: Path, spec: Mapping[str, Any], *, resume: bool) -> None:
+        self.path = path
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except (OSError, ValueError) as error:
+            reason = os_reason(error) if isinstance(error, OSError) else str(error)
+            raise UsageError(f"cannot make the folder {path}: {reason}") from None
+        self.record = self._read()
+        if self.record and not resume:
+            raise UsageError(
+                f"{path} holds a training already; choose another folder with --output, or go on "
+                "there with --resume"
+            )
+        if self.record and (found := list(differences(self.record["spec"], spec))):
+            raise UsageError(f"{path} holds another training: {'; '.join(found[:5])}")
+        self.record = self.record or {"spec": dict(spec)}
+
+    @property
+    def is_finished(self) -> bool:
+        return "after" in self.record
+
+    def write_record(self) -> None:
+        write_json(self.path / RECORD, self.record)
+
+    def save_state(self, tensors: Mapping[str, Tensor], curve: Sequence[float]) -> None:
+        """Write where the training stands, whole or not at all.
+
+        Raises
+        ------
+        StorageError : the disk does not take it.
+        """
+        part = self.path / f"{STATE}.part"
+        try:
+            save_file(dict(tensors), part, {"curve": json.dumps(list(curve))})
+            with part.open("rb+") as file:
+                os.fsync(file.fileno())
+            part.replace(self.path / STATE)
+            sync_folder(self.path)
+        except (OSError, SafetensorError) as error:
+            part.unlink(missing_ok=True)
+            reason = os_reason(error) if isinstance(error, OSError) else str(error)
+            raise StorageError(f"cannot write {self.path / STATE}: {reason}") from None
+
+    def read_state(self) -> tuple[dict[str, Tensor], list[float]] | None:
+        """The tensors and the curve that were saved last, or None where none were.
+
+        Raises
+        ------
+        StorageError : the file is damaged.
+        """
+        path = self.path / STATE
+        if not path.is_file():
+            return None
+        try:
+            with safe_open(path, framework="pt") as file:
+                curve = json.loads((file.metadata() or {})["curve"])
+                return {n: file.get_tensor(n) for n in file.keys()}, curve  # noqa: SIM118
+        except (OSError, SafetensorError, KeyError, ValueError) as error:
+            raise StorageError(f"{path} is damaged: {error}") from None
+
+    def drop_state(self) -> None:
+        (self.path / STATE).unlink(missing_ok=True)
+
+    def draw(self, title: str, curve: Sequence[float], held_out: Mapping[int, float]) -> None:
+        """Write the picture of the loss."""
+        svg = draw_curve(title, curve, held_out)
+        (self.path / PICTURE).write_text(svg, encoding="utf-8")
+
+    def write_card(self, card: Mapping[str, Any]) -> None:
+        write_json(self.path / CARD, card)
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            record = json.loads((self.path / RECORD).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as error:
+            raise UsageError(f"{self.path / RECORD} cannot be read: {error}") from None
+        if not isinstance(record, dict) or "spec" not in record:
+            raise UsageError(f"{self.path / RECORD} is no record of a training")
+        return record

@@ -1,0 +1,86 @@
+"""Training low-rank adapters (``archon.engine.adapter``) on a decoder whose weights stay."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from archon.engine.adapter import Adapter
+from archon.errors import UsageError
+
+
+class LoRALinear(nn.Module):
+    """y = x·Wᵀ + scale · dropout(x)·Aᵀ·Bᵀ, where only A and B are trained.
+
+    B begins at zero, so that training starts from the model as it is.
+    """
+
+    def __init__(self, base: nn.Linear, rank: int, alpha: float, dropout: float) -> None:
+        super().__init__()
+        self.base, self.scale = base, alpha / rank
+        self.dropout = nn.Dropout(dropout)
+        dtype = torch.float64 if base.weight.dtype == torch.float64 else torch.float32
+        self.lora_A = nn.Linear(base.in_features, rank, bias=False, dtype=dtype)
+        self.lora_B = nn.Linear(rank, base.out_features, bias=False, dtype=dtype)
+
+    @property
+    def weight(self) -> Tensor:
+        """The weight with the adapter merged: (O, I)."""
+        return self.base.weight + self.scale * self.lora_B.weight @ self.lora_A.weight
+
+    @property
+    def bias(self) -> Tensor | None:
+        return self.base.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.base(x) + self.scale * self.lora_B(self.lora_A(self.dropout(x)))
+
+
+def add_adapter(
+    model: nn.Module, targets: Iterable[str], rank: int, alpha: float, dropout: float, seed: int
+) -> None:
+    """Put an adapter on every linear layer whose name ends in one of ``targets``; freeze the rest.
+
+    Raises
+    ------
+    UsageError : a target names no linear layer.
+    """
+    linears = {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear)}
+    chosen: dict[str, nn.Linear] = {}
+    for target in targets:
+        found = {n: m for n, m in linears.items() if n == target or n.endswith(f".{target}")}
+        if not found:
+            known = ", ".join(sorted({name.rpartition(".")[2] for name in linears}))
+            raise UsageError(f"no linear layer is called {target!r}; there are {known}")
+        chosen |= found
+    model.requires_grad_(False)
+    generator = torch.Generator().manual_seed(seed)
+    for name, linear in chosen.items():
+        adapted = LoRALinear(linear, rank, alpha, dropout)
+        with torch.no_grad():
+            bound = 1 / math.sqrt(linear.in_features)
+            adapted.lora_A.weight.uniform_(-bound, bound, generator=generator)
+            adapted.lora_B.weight.zero_()
+        parent, _, last = name.rpartition(".")
+        setattr(model.get_submodule(parent), last, adapted)
+
+
+def adapter_of(model: nn.Module) -> Adapter:
+    """The adapter that a model carries."""
+    found = dict(_adapted(model))
+    first = next(iter(found.values()))
+    rank = first.lora_A.out_features
+    pairs = {
+        name: (m.lora_A.weight.detach().float().cpu(), m.lora_B.weight.detach().float().cpu())
+        for name, m in found.items()
+    }
+    return Adapter(rank, first.scale * rank, pairs, first.scale)
+
+
+def _adapted(model: nn.Module) -> Iterator[tuple[str, LoRALinear]]:
+    for name, module in model.named_modules():
+        if isinstance(module, LoRALinear):
+            yield name, module

@@ -1,0 +1,89 @@
+"""Writing a trained decoder as a model folder, which the engine reads, and transformers."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from archon.engine.config import DecoderConfig
+from archon.engine.files.folder import CONFIG, ModelFolder
+from archon.lm.local.text import TextRules
+from archon.train.decoder import TrainableDecoder
+
+TEXT_FILES = (
+    "tokenizer.json", "tokenizer_config.json", "generation_config.json", "chat_template.jinja",
+)  # fmt: skip
+_ARCHITECTURES = {
+    "llama": "LlamaForCausalLM",
+    "qwen2": "Qwen2ForCausalLM",
+    "qwen3": "Qwen3ForCausalLM",
+}
+
+
+def save_decoder(model: TrainableDecoder, path: Path, dtype: torch.dtype = torch.float32) -> None:
+    """Write ``config.json`` and ``model.safetensors``."""
+    path.mkdir(parents=True, exist_ok=True)
+    tensors = {
+        name: tensor.detach().to("cpu", dtype).contiguous()
+        for name, tensor in model.state_dict().items()
+        if not (model.tied and name == "lm_head.weight")
+    }
+    save_file(tensors, path / "model.safetensors", {"format": "pt"})
+    _write_json(path / CONFIG, _config_json(model.config, model.tied, model.biased))
+
+
+def save_text_rules(rules: TextRules, path: Path) -> None:
+    """Write how text becomes tokens, for a model that came as a GGUF file."""
+    state = json.loads(rules.bpe.to_str())
+    state["added_tokens"] = [
+        {
+            "id": id_, "content": text, "special": id_ in rules.control_ids, "normalized": False,
+            "single_word": False, "lstrip": False, "rstrip": False,
+        }
+        for text, id_ in sorted(rules.special_ids.items(), key=lambda item: item[1])
+    ]  # fmt: skip
+    _write_json(path / "tokenizer.json", state)
+    config = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "bos_token": rules.bos or None,
+        "eos_token": rules.eos or None,
+        "chat_template": rules.chat_template,
+    }
+    _write_json(path / "tokenizer_config.json", {k: v for k, v in config.items() if v is not None})
+    _write_json(path / "generation_config.json", {"eos_token_id": sorted(rules.stop_ids)})
+
+
+def copy_text_files(source: ModelFolder, path: Path) -> None:
+    """The same of a model that came as a folder: its own files."""
+    for name in TEXT_FILES:
+        if (source.path / name).is_file():
+            shutil.copyfile(source.path / name, path / name)
+
+
+def _config_json(config: DecoderConfig, tied: bool, biased: bool) -> dict[str, Any]:
+    return {
+        "model_type": config.family,
+        "architectures": [_ARCHITECTURES[config.family]],
+        "vocab_size": config.vocab_size,
+        "hidden_size": config.width,
+        "intermediate_size": config.ffn_width,
+        "num_hidden_layers": config.num_layers,
+        "num_attention_heads": config.num_heads,
+        "num_key_value_heads": config.num_kv_heads,
+        "head_dim": config.head_width,
+        "max_position_embeddings": config.context_length,
+        "rms_norm_eps": config.norm_epsilon,
+        "rope_theta": config.rope_base,
+        "hidden_act": "silu",
+        "attention_bias": biased,
+        "tie_word_embeddings": tied,
+    }
+
+
+def _write_json(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,0 +1,108 @@
+"""Texts laid one behind the other in rows, so that no place of a batch is padding for long.
+
+A token attends to its own text alone (``archon.train.decoder``): packing changes no gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from random import Random
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from archon.train.decoder import TrainableDecoder
+from archon.train.texts import Text
+
+IGNORED = -100
+"""Target of tokens after which nothing is learnt."""
+_OPEN_ROWS = 16
+"""Rows that still take texts while texts come in; more of them leave fewer gaps."""
+
+
+@dataclass(frozen=True, slots=True)
+class PackedBatch:
+    """B rows of T tokens."""
+
+    token_BT: Tensor
+    position_BT: Tensor
+    """Each token's place in its text."""
+    text_BT: Tensor
+    """Which of its row's texts it belongs to."""
+    wanted_BT: Tensor
+    """The token that should follow; ``IGNORED`` where that is given, or padding."""
+
+    @property
+    def num_wanted(self) -> int:
+        return int((self.wanted_BT != IGNORED).sum())
+
+    def to(self, device: torch.device) -> PackedBatch:
+        return PackedBatch(
+            self.token_BT.to(device),
+            self.position_BT.to(device),
+            self.text_BT.to(device),
+            self.wanted_BT.to(device),
+        )
+
+
+def fits(text: Text, context: int) -> bool:
+    """Whether a text goes into a row; nothing follows its last token, which is not read."""
+    return len(text.token_ids) - 1 <= context
+
+
+def packed_rows(texts: Sequence[Text], context: int, seed: int) -> Iterator[list[Text]]:
+    """Rows without end: each text once in every round, in an order of its own."""
+    random, order = Random(f"packing/{seed}"), list(range(len(texts)))
+    while True:
+        random.shuffle(order)
+        yield from pack((texts[index] for index in order), context)
+
+
+def pack(texts: Iterator[Text], context: int) -> Iterator[list[Text]]:
+    """Each text into the fullest open row that has room; the fullest goes when all are too full."""
+    rows: list[tuple[int, list[Text]]] = []
+    for text in texts:
+        length = len(text.token_ids) - 1
+        assert length <= context
+        room = [index for index, (used, _) in enumerate(rows) if used + length <= context]
+        if room:
+            index = max(room, key=lambda i: rows[i][0])
+            rows[index] = (rows[index][0] + length, [*rows[index][1], text])
+            continue
+        if len(rows) == _OPEN_ROWS:
+            yield rows.pop(max(range(len(rows)), key=lambda i: rows[i][0]))[1]
+        rows.append((length, [text]))
+    yield from (row for _, row in rows)
+
+
+def make_batch(rows: Sequence[Sequence[Text]], context: int) -> PackedBatch:
+    """Rows as tensors; what no text fills is a text of its own, from which nothing is learnt."""
+    longest = max(sum(len(text.token_ids) - 1 for text in row) for row in rows)
+    shape = (len(rows), min(longest, context))
+    token_BT, position_BT = (torch.zeros(shape, dtype=torch.int64) for _ in range(2))
+    text_BT, wanted_BT = torch.full(shape, -1), torch.full(shape, IGNORED)
+    for b, row in enumerate(rows):
+        start = 0
+        for number, text in enumerate(row):
+            ids = torch.tensor(text.token_ids)
+            stop, first = start + len(ids) - 1, max(text.num_given - 1, 0)
+            token_BT[b, start:stop] = ids[:-1]
+            position_BT[b, start:stop] = torch.arange(len(ids) - 1)
+            text_BT[b, start:stop] = number
+            wanted_BT[b, start + first : stop] = ids[1 + first :]
+            start = stop
+    return PackedBatch(token_BT, position_BT, text_BT, wanted_BT)
+
+
+def batch_loss(model: TrainableDecoder, batch: PackedBatch, num_wanted: int) -> Tensor:
+    """A batch's share of the mean cross-entropy over ``num_wanted`` tokens: a scalar, in nats.
+
+    Shares of one step add up to the mean over all of its tokens, however they lie in batches.
+    """
+    hidden_BTE = model(batch.token_BT, batch.position_BT, batch.text_BT)
+    asked_BT = batch.wanted_BT != IGNORED
+    logits_NV = model.logits(hidden_BTE[asked_BT])
+    total = functional.cross_entropy(logits_NV.float(), batch.wanted_BT[asked_BT], reduction="sum")
+    return total / num_wanted

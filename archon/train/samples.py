@@ -1,0 +1,60 @@
+"""What a model that is being trained says: held-out texts, gone on with by the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from archon.engine.decoder import Decoder
+from archon.engine.engine import Engine, EngineOptions
+from archon.engine.linear import Precision
+from archon.engine.sequence import Generation, GenerationRequest, Prompt, SamplingRule
+from archon.train.decoder import TrainableDecoder, TrainedWeights
+from archon.train.texts import Text
+
+_OPTIONS = EngineOptions(cache_bytes=256 << 20, max_sequences=64)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The likeliest continuation of what is shown of a text."""
+
+    token_ids: tuple[int, ...]
+    is_exact: bool
+    """Whether it is the text's own."""
+
+
+def draw_samples(
+    model: TrainableDecoder,
+    texts: Sequence[Text],
+    end: int,
+    max_tokens: int,
+    precision: Precision,
+    device: torch.device,
+) -> list[Sample | None]:
+    """Go on greedily with each text; None where it does not fit the model's context."""
+    engine = Engine(Decoder(TrainedWeights(model), precision, device), options=_OPTIONS)
+    prompts: dict[Prompt, int] = {}
+    for index, text in enumerate(texts):
+        if text.num_shown + max_tokens <= engine.context_length:
+            request = GenerationRequest(
+                prompt_ids=text.token_ids[: text.num_shown],
+                draws=(0,),
+                seed=0,
+                rule=SamplingRule(),
+                max_tokens=max_tokens,
+                stop_ids=frozenset({end}),
+            )
+            prompts[engine.add(request)] = index
+    done: dict[Prompt, list[Generation]] = {}
+    while engine.has_work:
+        done |= engine.step()
+    samples: list[Sample | None] = [None] * len(texts)
+    for prompt, index in prompts.items():
+        [drawn], text = done[prompt], texts[index]
+        wanted = text.token_ids[text.num_shown : -1]
+        is_exact = drawn.token_ids == wanted and drawn.finish_reason == "stop"
+        samples[index] = Sample(drawn.token_ids, is_exact)
+    return samples

@@ -1,0 +1,135 @@
+"""From the data that a configuration names to token ids, of which only the answers are learnt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from archon.errors import LMError, SpecError
+from archon.lm.local.chat import ChatFormat
+from archon.lm.local.tokenizer import TextTokenizer
+from archon.spec.json_lines import read_rows
+from archon.spec.messages import shown
+from archon.spec.training import Data, JsonlData
+from archon.train.sums import chain_sums, plain_sums
+from archon.types import Message
+
+_ROLES = ("system", "user", "assistant")
+
+
+@dataclass(frozen=True, slots=True)
+class Dialogue:
+    """What a model reads, and what it should answer."""
+
+    messages: tuple[Message, ...]
+    completion: str
+    place: str
+    """Where it stands, for errors."""
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Token ids of one text."""
+
+    token_ids: tuple[int, ...]
+    num_given: int
+    """The first so many are read and not learnt."""
+    num_shown: int
+    """What a sample is to go on from."""
+
+
+def dialogues(data: Data, base_dir: Path) -> Iterator[Dialogue]:
+    """What the data holds; of messages, every turn of the assistant behind all that is before it.
+
+    Raises
+    ------
+    SpecError : a file is missing, or a line is of another form.
+    """
+    if not isinstance(data, JsonlData):
+        if data.rule != "chain-sums":
+            raise SpecError(f"the rule {data.rule!r} makes texts without questions")
+        for question, answer in chain_sums(data.items, data.seed):
+            yield Dialogue((Message("user", question),), answer, f"rule {data.rule}")
+        return
+    for number, row in read_rows(base_dir / data.path):
+        place = f"{data.path}:{number}"
+        if row.keys() == {"prompt", "completion"}:
+            prompt, completion = (_text(row[key], place, key) for key in ("prompt", "completion"))
+            yield Dialogue((Message("user", prompt),), completion, place)
+        elif row.keys() == {"messages"}:
+            yield from _turns(row["messages"], place)
+        else:
+            keys = ", ".join(sorted(row))
+            raise SpecError(
+                f"has the keys {keys}; a line has either 'prompt' and 'completion', or 'messages'",
+                file=place,
+            )
+
+
+def plain_texts(data: Data, base_dir: Path) -> Iterator[str]:
+    """The texts that pretraining reads.
+
+    Raises
+    ------
+    SpecError : a file is missing, or a line is no ``{"text": …}``.
+    """
+    if not isinstance(data, JsonlData):
+        if data.rule != "sums":
+            raise SpecError(f"the rule {data.rule!r} makes questions and answers, not plain texts")
+        yield from plain_sums(data.items, data.seed)
+        return
+    for number, row in read_rows(base_dir / data.path):
+        yield _text(row.get("text"), f"{data.path}:{number}", "text")
+
+
+def answer_text(dialogue: Dialogue, chat: ChatFormat, tokenizer: TextTokenizer, end: int) -> Text:
+    """The tokens that the engine would read, then those that it should draw, then the end.
+
+    Raises
+    ------
+    SpecError : the model's chat template refuses the messages.
+    """
+    try:
+        given = chat.encode(dialogue.messages)
+    except LMError as error:
+        raise SpecError(str(error), file=dialogue.place) from None
+    token_ids = (*given, *tokenizer.encode(dialogue.completion), end)
+    return Text(token_ids, len(given), len(given))
+
+
+def whole_text(text: str, tokenizer: TextTokenizer, end: int) -> Text:
+    """A text that is learnt from its first token on; a sample goes on from its first half, or from
+    the last colon, where a question may end."""
+    token_ids = tokenizer.encode(text)
+    shown = len(tokenizer.encode(text[: text.rindex(":") + 1])) if ":" in text else 0
+    return Text((*token_ids, end), 1, shown or (len(token_ids) + 1) // 2)
+
+
+def _turns(messages: Any, place: str) -> Iterator[Dialogue]:
+    if not isinstance(messages, list):
+        raise SpecError(f"holds {shown(messages)}, not a list", file=place, path="$.messages")
+    before: list[Message] = []
+    for index, message in enumerate(messages):
+        path = f"$.messages[{index}]"
+        if not isinstance(message, dict) or message.keys() != {"role", "content"}:
+            reason = f"is {shown(message)}, not an object of role and content"
+            raise SpecError(reason, file=place, path=path)
+        role, content = message["role"], _text(message["content"], place, f"{path[2:]}.content")
+        if role not in _ROLES:
+            reason = f"is {shown(role)}; roles are {', '.join(_ROLES)}"
+            raise SpecError(reason, file=place, path=f"{path}.role")
+        if role == "assistant":
+            if not before:
+                raise SpecError("begins with an answer", file=place, path=path)
+            yield Dialogue(tuple(before), content, place)
+        before.append(Message(role, content))
+    if not any(message.role == "assistant" for message in before):
+        raise SpecError("no message is the assistant's", file=place, path="$.messages")
+
+
+def _text(value: Any, place: str, key: str) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise SpecError(f"is {shown(value)}, not a text", file=place, path=f"$.{key}")
+    return value

@@ -1,0 +1,151 @@
+"""Several adapters of one model in one batch: each text as if its adapter were merged and alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from engine_doubles import (
+    CPU,
+    GREEDY,
+    assert_close_logits,
+    logits_of,
+    make_request,
+    native_kernels,
+    prompt_of,
+    run_all,
+    tiny_config,
+    tiny_engine,
+    tokens_of,
+)
+
+from archon.engine.adapter import Adapter
+from archon.engine.config import DecoderConfig
+from archon.engine.cuda.graphs import GraphedDecoder
+from archon.engine.decoder import Decoder
+from archon.engine.kernels.native import NativeDecoder
+from archon.engine.linear import Precision
+from archon.engine.loading import load_decoder
+from archon.engine.low_rank import FIELDS, HEAD, AdaptedWeights, _shapes
+from archon.engine.rotation import RotatedWeights
+from archon.engine.span import SpanDecoder
+from archon.engine.weights import RandomWeights
+from archon.errors import EngineError
+
+PACKABLE = {"width": 64, "ffn_width": 96, "num_heads": 4, "num_kv_heads": 2, "head_width": 16}
+
+
+def random_adapter(config: DecoderConfig, seed: int, rank: int, *products: str) -> Adapter:
+    generator = torch.Generator().manual_seed(seed)
+    shapes = _shapes(config)
+    names = [HEAD, *(f"model.layers.{i}.{n}" for i in range(config.num_layers) for n in FIELDS)]
+    pairs = {}
+    for name in names:
+        outputs, inputs = next(shape for end, shape in shapes.items() if name.endswith(end))
+        if not products or name.endswith(products):
+            a = torch.randn(rank, inputs, generator=generator) / inputs**0.5
+            pairs[name] = (a, 0.4 * torch.randn(outputs, rank, generator=generator))
+    return Adapter(rank, 2.0 * rank, pairs, 2.0, digest=f"adapter {seed}")
+
+
+def adapters_of(config: DecoderConfig) -> list[Adapter]:
+    """One of everything, one that changes parts of what the engine computes as one."""
+    return [random_adapter(config, 1, 3), random_adapter(config, 2, 5, "k_proj", "up_proj")]
+
+
+def adapted(precision: Precision, config: DecoderConfig, native: bool = False) -> SpanDecoder:
+    source = RandomWeights(config)
+    decoder = load_decoder(source, precision, CPU, native=native)
+    for adapter in adapters_of(config):
+        is_rounded = precision in ("int8", "int4")
+        decoder.add_adapter(RotatedWeights(source).adapter(adapter) if is_rounded else adapter)
+    return decoder
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3"])
+def test_in_one_batch_each_is_as_if_merged_and_alone(family: str) -> None:
+    config = tiny_config(family=family)
+    engine = tiny_engine(adapted("float32", config))
+    requests = [
+        make_request(prompt_of(35), rule=GREEDY, draws=(0, 1), adapter=name)
+        for name in ("adapter 1", "", "adapter 2")
+    ]
+    together = logits_of(engine, *requests)
+    merged = [AdaptedWeights(RandomWeights(config), adapter) for adapter in adapters_of(config)]
+    for source, request, found in zip(
+        (merged[0], RandomWeights(config), merged[1]), requests, together, strict=True
+    ):
+        alone = tiny_engine(Decoder(source, "float32", CPU))
+        [expected] = logits_of(alone, replace(request, adapter=""))
+        assert_close_logits(found, expected)
+    assert (together[0] - together[1]).abs().max() > 0.1
+    assert (together[2] - together[1]).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("precision", ["int8", "int4"])
+def test_the_kernels_compute_what_torch_does(precision: Precision) -> None:
+    native_kernels()
+    config = tiny_config(**PACKABLE)
+    native, torch_ = adapted(precision, config, native=True), adapted(precision, config)
+    assert isinstance(native, NativeDecoder)
+    for name in ("adapter 1", "adapter 2"):
+        request = make_request(prompt_of(20), max_tokens=1, adapter=name)
+        [found] = logits_of(tiny_engine(native), request)
+        [expected] = logits_of(tiny_engine(torch_), request)
+        assert_close_logits(found, expected, bound=0.03)
+        [plain] = logits_of(tiny_engine(native), replace(request, adapter=""))
+        assert (found - plain).abs().max() > 0.2 * plain.abs().max()
+
+
+def test_by_the_kernels_a_draw_is_the_same_to_the_bit_in_every_company() -> None:
+    native_kernels()
+    config = tiny_config(**PACKABLE)
+    decoder = adapted("int8", config, native=True)
+    requests = [
+        make_request(prompt_of(30 + 7 * i, seed=i % 2), draws=(0, 1, 2), adapter=name)
+        for i, name in enumerate(["adapter 1", "", "adapter 2", "adapter 1", ""])
+    ]
+    together = logits_of(tiny_engine(decoder), *requests)
+    for request, found in zip(requests, together, strict=True):
+        [alone] = logits_of(tiny_engine(decoder), request)
+        assert torch.equal(found, alone)
+
+
+def test_a_prefix_is_known_under_its_own_adapter_alone() -> None:
+    engine = tiny_engine(adapted("float32", tiny_config()))
+    request = make_request(prompt_of(40))
+    cached = []
+    for name in ("adapter 1", "adapter 2", "", "adapter 1"):
+        [[generation]] = run_all(engine, replace(request, adapter=name))
+        cached.append(generation.cached_tokens)
+    assert cached == [0, 0, 0, 32]
+
+
+def test_draws_under_different_adapters_have_different_noise() -> None:
+    config = tiny_config()
+    decoder = load_decoder(RandomWeights(config), "float32", CPU)
+    for digest in ("one", "two"):  # both change nothing
+        decoder.add_adapter(Adapter(1, 1, {}, 1, digest=digest))
+    request = make_request(prompt_of(10), max_tokens=20)
+    texts = {
+        tokens_of(run_all(tiny_engine(decoder), replace(request, adapter=name))[0])[0]
+        for name in ("one", "two", "")
+    }
+    assert len(texts) == 3
+
+
+def test_replayed_steps_go_on_beside_those_with_adapters() -> None:
+    config = tiny_config()
+    decoder = adapted("float32", config)
+    assert isinstance(decoder, Decoder)
+    request = make_request(prompt_of(10), adapter="adapter 1")
+    graphed = tiny_engine(GraphedDecoder(decoder))
+    assert tokens_of(run_all(graphed, request)[0]) == tokens_of(
+        run_all(tiny_engine(decoder), request)[0]
+    )
+
+
+def test_an_unknown_adapter_is_refused() -> None:
+    with pytest.raises(EngineError, match="no adapter 'other'"):
+        tiny_engine().add(make_request(prompt_of(5), adapter="other"))

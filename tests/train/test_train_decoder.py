@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch.nn import functional
+from train_doubles import one_text, tiny_config, tiny_decoder
+
+from archon.engine.decoder import Decoder
+from archon.engine.perplexity import window_logits
+from archon.engine.weights import RandomWeights
+from archon.train.decoder import TrainableDecoder, initialise
+
+TEXT = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 9, 7, 9, 3, 2, 38, 0]
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3"])
+@torch.no_grad()
+def test_logits_equal_the_engine_s(family: Any) -> None:
+    engine = Decoder(RandomWeights(tiny_config(family=family)), "float32", torch.device("cpu"))
+    expected = window_logits(engine, engine.new_cache(2), TEXT)
+    model = tiny_decoder(family=family)
+    found = model.logits(model(*one_text(TEXT)))[0]
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_packed_texts_know_nothing_of_each_other() -> None:
+    model = tiny_decoder()
+    tokens = torch.tensor([TEXT])
+    positions = torch.tensor([[*range(7), *range(12)]])
+    texts = torch.tensor([[0] * 7 + [1] * 12])
+    packed = model(tokens, positions, texts)[0]
+    torch.testing.assert_close(packed[:7], model(*one_text(TEXT[:7]))[0])
+    torch.testing.assert_close(packed[7:], model(*one_text(TEXT[7:]))[0])
+
+
+@pytest.mark.parametrize("checkpoints", [False, True])
+def test_gradients_equal_finite_differences(checkpoints: bool) -> None:
+    model = tiny_decoder(family="qwen3", num_layers=1, vocab_size=12, width=8).double()
+    model.checkpoints = checkpoints
+    text = [token % 12 for token in TEXT[:8]]
+
+    def loss() -> torch.Tensor:
+        logits = model.logits(model(*one_text(text)))[0]
+        return functional.cross_entropy(logits[:-1], torch.tensor(text[1:]))
+
+    loss().backward()
+    generator = torch.Generator().manual_seed(0)
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        direction = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+        expected = (parameter.grad * direction).sum()
+        with torch.no_grad():
+            parameter += 1e-5 * direction
+            up = loss()
+            parameter -= 2e-5 * direction
+            down = loss()
+            parameter += 1e-5 * direction
+        torch.testing.assert_close((up - down) / 2e-5, expected, atol=1e-7, rtol=1e-5)
+
+
+def test_a_tied_head_is_one_parameter() -> None:
+    model = TrainableDecoder(tiny_config(), tied=True)
+    initialise(model, 0)
+    assert model.lm_head.weight is model.model.embed_tokens.weight
+    assert "lm_head.weight" not in dict(model.named_parameters())
+    assert model(*one_text(TEXT)).std().item() == pytest.approx(1, abs=0.1)

@@ -1,0 +1,194 @@
+"""Whole trainings of tiny random models, through the command."""
+
+from __future__ import annotations
+
+import json
+import signal
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny_folders import write_folder
+from tiny_models import TinyModel
+
+import archon
+from archon.cli import main
+from archon.engine.loading import open_model
+from archon.engine.weights import weights_of
+from archon.lm.local.text import text_rules
+from archon.train import run as run_module
+from archon.train.decoder import decoder_of
+
+SHAPE = {"num_layers": 1, "width": 32, "ffn_width": 32, "num_heads": 2, "num_kv_heads": 1}
+COMMON = {
+    "version": 1, "name": "tiny", "held_out": 4, "samples": 2, "sample_tokens": 4, "context": 96,
+    "rows": 2, "steps": 6, "learning_rate": 0.01, "warmup_steps": 1, "save_every": 2,
+}  # fmt: skip
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    (tmp_path / "data.jsonl").write_text(
+        "\n".join(json.dumps({"prompt": f"say {i}", "completion": f"{i}!"}) for i in range(40))
+    )
+    return write_folder(tmp_path / "base", TinyModel("qwen2"))
+
+
+def sft(path: Path, base: Path, **changes: Any) -> list[str]:
+    spec = COMMON | {"training": "sft", "model": str(base), "data": {"path": "data.jsonl"}}
+    file = path / "config.json"
+    file.write_text(json.dumps(spec | {"lora": {"rank": 4, "dropout": 0.2}} | changes))
+    return ["train", "sft", str(file), "--output", str(path / "out"), "--device", "cpu"]
+
+
+def record_of(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((path / "out" / "training.json").read_text())
+    return found
+
+
+def test_an_adapter_is_trained_and_its_card_runs(
+    tmp_path: Path, base: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*sft(tmp_path, base, steps=12, learning_rate=0.03), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["after"]["held_out_loss"] < result["before"]["held_out_loss"] - 0.5
+    assert result["trained_parameters"] < result["parameters"]
+    out = tmp_path / "out"
+    assert {p.name for p in out.iterdir()} == {
+        "adapter", "card.json", "loss.svg", "training.json"
+    }  # fmt: skip
+    assert "<polyline" in (out / "loss.svg").read_text()
+    card = json.loads((out / "card.json").read_text())
+    plain = archon.load("single", models={"solver": str(base)}).run("say 3")
+    adapted = archon.load("single", models={"solver": str(out / "card.json")}).run("say 3")
+    assert card["adapter"] == "./adapter"
+    assert plain.text != adapted.text
+
+
+def test_what_is_resumed_ends_as_what_was_never_interrupted(
+    tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(sft(tmp_path, base, accumulate=2)) == 0
+    whole = record_of(tmp_path)
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "data.jsonl").write_bytes((tmp_path / "data.jsonl").read_bytes())
+    command = sft(other, base, accumulate=2)
+    step = run_module.Training.step
+
+    def interrupted(self: Any, parts: Any) -> float:
+        loss = step(self, parts)
+        if self.num_steps == 3:
+            signal.raise_signal(signal.SIGINT)
+        return loss
+
+    with monkeypatch.context() as patched:
+        patched.setattr(run_module.Training, "step", interrupted)
+        assert main(command) == 130
+    assert (other / "out" / "state.safetensors").is_file()
+    assert main([*command, "--resume"]) == 0
+    again = record_of(other)
+    assert again["loss"] == whole["loss"]
+    assert again["after"] == whole["after"]
+    assert main([*command, "--resume"]) == 0  # finished: it is told once more
+
+
+def test_without_resume_a_training_is_not_written_over_nor_another_resumed(
+    tmp_path: Path, base: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(sft(tmp_path, base)) == 0
+    assert main(sft(tmp_path, base)) == 2
+    assert "--resume" in capsys.readouterr().err
+    assert main([*sft(tmp_path, base, learning_rate=0.5), "--resume"]) == 2
+    assert "$.learning_rate: 0.01 there, 0.5 now" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bf16"])
+def test_the_last_layers_alone_are_trained(tmp_path: Path, base: Path, dtype: str) -> None:
+    command = sft(tmp_path, base, lora=None, last_layers=1, dtype=dtype, checkpoint_layers=True)
+    assert main(command) == 0
+    before, after = (
+        decoder_of(weights_of(open_model(path))).state_dict()
+        for path in (base, tmp_path / "out" / "model")
+    )
+    frozen = 1e-2 if dtype == "bf16" else 0
+    for name, weight in before.items():
+        is_trained = "layers.1." in name or name == "model.norm.weight"
+        changed = (after[name] - weight).abs().max() > frozen * weight.abs().max()
+        assert changed == is_trained, name
+
+
+def test_a_gguf_file_becomes_a_folder_that_reads_text_as_it_did(
+    tmp_path: Path, base: Path, tiny_chat_file: Path
+) -> None:
+    assert main(sft(tmp_path, tiny_chat_file, lora=None, steps=1, learning_rate=1e-12)) == 0
+    made = tmp_path / "out" / "model"
+    old, new = (text_rules(open_model(path)) for path in (tiny_chat_file, made))
+    assert (new.special_ids, new.stop_ids, new.control_ids) == (
+        old.special_ids, old.stop_ids, old.control_ids
+    )  # fmt: skip
+    assert (new.chat_template, new.eos, new.bos) == (old.chat_template, old.eos, old.bos)
+    for text in ("the answer is 12.\n\n é", "<|im_end|> ing"):
+        assert new.bpe.encode(text).ids == old.bpe.encode(text).ids
+    for ours, theirs in zip(
+        *(
+            decoder_of(weights_of(open_model(path))).state_dict().values()
+            for path in (tiny_chat_file, made)
+        ),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_a_decoder_is_trained_from_nothing_and_transformers_reads_it(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    spec = COMMON | {
+        "training": "pretrain", "data": {"rule": "sums", "items": 60}, "decoder": SHAPE, "steps": 25
+    }  # fmt: skip
+    (tmp_path / "config.json").write_text(json.dumps(spec))
+    out = tmp_path / "out"
+    assert main(["train", "pretrain", str(tmp_path / "config.json"), "--output", str(out)]) == 0
+    record = record_of(tmp_path)
+    assert record["after"]["held_out_loss"] < 3.5 < 5 < record["before"]["held_out_loss"]
+    assert record["after"]["samples"][0]["shown"].endswith("Answer:")
+    answer = archon.load("single", models={"solver": str(out / "card.json")}).run("1 + 2")
+    assert answer.usage.completion_tokens > 0
+    ids = torch.tensor([[70, 71, 72, 90, 100]])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        theirs = transformers.AutoModelForCausalLM.from_pretrained(out / "model").eval()
+    ours = decoder_of(weights_of(open_model(out / "model")))
+    with torch.no_grad():
+        hidden = ours(ids, torch.arange(5)[None], torch.zeros_like(ids))
+        torch.testing.assert_close(ours.logits(hidden), theirs(ids).logits, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"lora": {"rank": 4, "targets": ["q_prj"]}}, "there are"),
+        ({"lora": {"rnk": 4}}, "did you mean 'rank'"),
+        ({"last_layers": 1}, "either 'lora' or 'last_layers'"),
+        ({"lora": None, "last_layers": 3}, "the model has 2 layers, not 3"),
+        ({"model": "scripted"}, "no weights here"),
+        ({"model": "nowhere"}, "no model 'nowhere'"),
+        ({"data": {"path": "none.jsonl"}}, "none.jsonl"),
+        ({"held_out": 40}, "none is left to learn"),
+        ({"context": 8}, "40 do not fit 8 tokens"),
+        ({"training": "pretrain"}, "model"),
+        ({"learning_rate": 1e30, "max_gradient_norm": 1e30}, "smaller learning_rate"),
+    ],
+)
+def test_what_cannot_be_trained_is_told_in_a_sentence(
+    tmp_path: Path,
+    base: Path,
+    changes: dict[str, Any],
+    reason: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(sft(tmp_path, base, **changes)) == 2
+    told = capsys.readouterr().err
+    assert reason in told
+    assert "Traceback" not in told

@@ -1,0 +1,30 @@
+"""Tiny decoders for the tests of training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from archon.engine.config import DecoderConfig
+from archon.engine.weights import RandomWeights
+from archon.train.decoder import TrainableDecoder, decoder_of
+
+
+def tiny_config(**changes: Any) -> DecoderConfig:
+    shape: dict[str, Any] = {
+        "family": "llama", "num_layers": 2, "width": 16, "ffn_width": 24, "num_heads": 4,
+        "num_kv_heads": 2, "head_width": 4, "vocab_size": 40, "context_length": 128,
+    }  # fmt: skip
+    return DecoderConfig(**(shape | changes))
+
+
+def tiny_decoder(**changes: Any) -> TrainableDecoder:
+    return decoder_of(RandomWeights(tiny_config(**changes)))
+
+
+def one_text(token_ids: list[int]) -> tuple[Tensor, Tensor, Tensor]:
+    """A row that one text fills: tokens, positions, texts."""
+    tokens = torch.tensor([token_ids])
+    return tokens, torch.arange(len(token_ids))[None], torch.zeros_like(tokens)
