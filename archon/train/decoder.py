@@ -11,6 +11,8 @@ model's folder holds, and an adapter's names are those of peft.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -132,8 +134,11 @@ class _Attention(nn.Module):
         if self.config.norms_heads:
             q_BTHD, k_BTGD = self.q_norm(q_BTHD), self.k_norm(k_BTGD)
         q_BTHD, k_BTGD = rotate(q_BTHD, rotation), rotate(k_BTGD, rotation)
+        q_BHTD, k_BGTD, v_BGTD = (x.to(dtype).transpose(1, 2) for x in (q_BTHD, k_BTGD, v_BTGD))
         out_BHTD = functional.scaled_dot_product_attention(
-            *(x.to(dtype).transpose(1, 2) for x in (q_BTHD, k_BTGD, v_BTGD)),
+            q_BHTD,
+            k_BGTD,
+            v_BGTD,
             attn_mask=mask_B1TT,
             enable_gqa=True,
         )
@@ -225,7 +230,8 @@ class TrainedWeights:
 
     def layer(self, index: int) -> LayerWeights:
         at = f"model.layers.{index}."
-        return LayerWeights(**{f: self._find(at + name) for name, f in _LAYER_NAMES.items()})
+        found: dict[str, Any] = {f: self._find(at + n) for n, f in _LAYER_NAMES.items()}
+        return LayerWeights(**found)
 
     def _find(self, name: str) -> Tensor | None:
         module, _, attribute = name.rpartition(".")
