@@ -135,7 +135,7 @@ def front_table(rows: Sequence[Mapping[str, Any]], *, one_line: bool = False) ->
 
     table = Table(box=None, pad_edge=False)
     for name in ("trial", "accuracy", "tokens", "seconds"):
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
     table.add_column("choices", overflow="ellipsis" if one_line else "fold", no_wrap=one_line)
     for row in rows:
         table.add_row(
