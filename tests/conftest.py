@@ -12,7 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
+import hypothesis
 import pytest
+
+# How long an example takes says how busy the machine is.
+hypothesis.settings.register_profile("archon", deadline=None)
+hypothesis.settings.load_profile("archon")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts what it puts behind the scenes deaf to Ctrl-C, and so the commands under test.
