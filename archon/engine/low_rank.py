@@ -15,17 +15,14 @@ from torch import Tensor
 
 from archon.engine.adapter import Adapter
 from archon.engine.config import DecoderConfig
+from archon.engine.hub_names import LAYER_NAMES, layer_prefix
 from archon.engine.weights import LayerWeights, WeightSource
 from archon.errors import ModelFileError
 
 FIELDS = {
-    "self_attn.q_proj": "q",
-    "self_attn.k_proj": "k",
-    "self_attn.v_proj": "v",
-    "self_attn.o_proj": "attention_output",
-    "mlp.gate_proj": "gate",
-    "mlp.up_proj": "up",
-    "mlp.down_proj": "down",
+    name.removesuffix(".weight"): field
+    for name, field in LAYER_NAMES.items()
+    if name.endswith("_proj.weight")
 }
 """Linear layers of a layer by their names in files → in ``LayerWeights``."""
 HEAD = "lm_head"
@@ -40,7 +37,7 @@ def check_adapter(adapter: Adapter, config: DecoderConfig) -> None:
     """
     shapes = _shapes(config)
     known = {
-        f"model.layers.{index}.{name}": shapes[name]
+        layer_prefix(index) + name: shapes[name]
         for index in range(config.num_layers)
         for name in FIELDS
     }
@@ -99,7 +96,7 @@ def layer_changes(adapter: Adapter, index: int, config: DecoderConfig) -> dict[s
     """What an adapter adds to the products of one layer, by their names; joined as they are."""
     shapes, found = _shapes(config), {}
     for product, names in _JOINED.items():
-        pairs = [adapter.pairs.get(f"model.layers.{index}.{name}") for name in names]
+        pairs = [adapter.pairs.get(layer_prefix(index) + name) for name in names]
         a = [pair[0] for pair in pairs if pair is not None]
         if a:
             blocks = [
@@ -140,7 +137,7 @@ class AdaptedWeights:
         return self.source.output_norm()
 
     def layer(self, index: int) -> LayerWeights:
-        weights, at = self.source.layer(index), f"model.layers.{index}."
+        weights, at = self.source.layer(index), layer_prefix(index)
         changes = {
             field: self._merged(at + name, getattr(weights, field))
             for name, field in FIELDS.items()

@@ -44,8 +44,11 @@ def build_step(spans: Sequence[Span], device: torch.device, cache_dtype: torch.d
     slots: list[int] = []
     logit_rows: list[int] = []
     rows: list[range] = []
+    adapted: dict[str, list[int]] = {}
     for span in spans:
         rows.append(range(len(token_ids), len(token_ids) + len(span.token_ids)))
+        if span.adapter:
+            adapted.setdefault(span.adapter, []).extend(rows[-1])
         token_ids += span.token_ids
         positions += range(span.start, span.stop)
         slots += _slots(span)
@@ -64,20 +67,7 @@ def build_step(spans: Sequence[Span], device: torch.device, cache_dtype: torch.d
         slot_N=tensor(slots),
         plan=AttentionPlan(cached, fresh),
         logit_rows=tensor(logit_rows),
-        adapted=tuple(
-            (
-                adapter,
-                tensor(
-                    [
-                        row
-                        for span, part in zip(spans, rows, strict=True)
-                        if span.adapter == adapter
-                        for row in part
-                    ]
-                ),
-            )
-            for adapter in sorted({span.adapter for span in spans} - {""})
-        ),
+        adapted=tuple((adapter, tensor(part)) for adapter, part in sorted(adapted.items())),
     )
 
 

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from archon.engine.adapter import Adapter
+from archon.engine.hub_names import layer_prefix
 from archon.engine.low_rank import FIELDS, HEAD
 from archon.engine.weights import LayerWeights, WeightSource
 
@@ -69,7 +70,7 @@ class RotatedWeights:
         stream, head_width = self._stream, self.config.head_width
         pairs = dict(adapter.pairs)
         for index in range(self.config.num_layers):
-            w, at = self.source.layer(index), f"model.layers.{index}."
+            w, at = self.source.layer(index), layer_prefix(index)
             for name in FIELDS:
                 if at + name not in pairs:
                     continue

@@ -20,6 +20,14 @@ from torch.utils.checkpoint import checkpoint
 
 from archon.engine.config import DecoderConfig
 from archon.engine.decoder import rms_norm, rotary_angles, rotate
+from archon.engine.hub_names import (
+    EMBEDDING,
+    HEAD,
+    LAYER_NAMES,
+    OUTPUT_NORM,
+    layer_parameters,
+    layer_prefix,
+)
 from archon.engine.weights import LayerWeights, WeightSource
 
 Rotation = tuple[Tensor, Tensor]
@@ -156,45 +164,18 @@ class _FeedForward(nn.Module):
         return self.down_proj(functional.silu(self.gate_proj(x_BTE)) * self.up_proj(x_BTE))
 
 
-_LAYER_NAMES = {
-    "input_layernorm.weight": "attention_norm_E",
-    "self_attn.q_proj.weight": "q",
-    "self_attn.k_proj.weight": "k",
-    "self_attn.v_proj.weight": "v",
-    "self_attn.q_proj.bias": "q_bias",
-    "self_attn.k_proj.bias": "k_bias",
-    "self_attn.v_proj.bias": "v_bias",
-    "self_attn.q_norm.weight": "q_norm_D",
-    "self_attn.k_norm.weight": "k_norm_D",
-    "self_attn.o_proj.weight": "attention_output",
-    "post_attention_layernorm.weight": "ffn_norm_E",
-    "mlp.gate_proj.weight": "gate",
-    "mlp.up_proj.weight": "up",
-    "mlp.down_proj.weight": "down",
-}
-"""Parameters of a layer here → in ``LayerWeights``."""
-
-
 def decoder_of(source: WeightSource) -> TrainableDecoder:
     """A decoder with the parameters of a file, a folder, or any other source, in float32."""
     embedding, head = source.embedding(), source.head()
-    layers = [source.layer(index) for index in range(source.config.num_layers)]
+    layers = dict(layer_parameters(source))
     model = TrainableDecoder(
         source.config,
-        biased=layers[0].q_bias is not None,
+        biased=f"{layer_prefix(0)}self_attn.q_proj.bias" in layers,
         tied=torch.equal(embedding, head),
     )
-    state = {"model.embed_tokens.weight": embedding, "lm_head.weight": head}
-    state["model.norm.weight"] = source.output_norm()
-    for index, weights in enumerate(layers):
-        state |= _layer_state(f"model.layers.{index}.", weights)
-    model.load_state_dict(state)
+    outer = {EMBEDDING: embedding, OUTPUT_NORM: source.output_norm(), HEAD: head}
+    model.load_state_dict(outer | layers)
     return model
-
-
-def _layer_state(prefix: str, weights: LayerWeights) -> dict[str, Tensor]:
-    found = {prefix + name: getattr(weights, field) for name, field in _LAYER_NAMES.items()}
-    return {name: tensor for name, tensor in found.items() if tensor is not None}
 
 
 def initialise(model: TrainableDecoder, seed: int) -> None:
@@ -220,17 +201,17 @@ class TrainedWeights:
         self.model, self.config = model, model.config
 
     def embedding(self) -> Tensor:
-        return self._get("model.embed_tokens.weight")
+        return self._get(EMBEDDING)
 
     def head(self) -> Tensor:
-        return self._get("lm_head.weight")
+        return self._get(HEAD)
 
     def output_norm(self) -> Tensor:
-        return self._get("model.norm.weight")
+        return self._get(OUTPUT_NORM)
 
     def layer(self, index: int) -> LayerWeights:
-        at = f"model.layers.{index}."
-        found: dict[str, Any] = {f: self._find(at + n) for n, f in _LAYER_NAMES.items()}
+        at = layer_prefix(index)
+        found: dict[str, Any] = {f: self._find(at + n) for n, f in LAYER_NAMES.items()}
         return LayerWeights(**found)
 
     def _find(self, name: str) -> Tensor | None:

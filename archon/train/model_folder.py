@@ -12,17 +12,13 @@ from safetensors.torch import save_file
 
 from archon.engine.config import DecoderConfig
 from archon.engine.files.folder import CONFIG, ModelFolder
+from archon.engine.hub_names import CLASSES, HEAD, shape_keys
 from archon.lm.local.text import TextRules
 from archon.train.decoder import TrainableDecoder
 
 TEXT_FILES = (
     "tokenizer.json", "tokenizer_config.json", "generation_config.json", "chat_template.jinja",
 )  # fmt: skip
-_ARCHITECTURES = {
-    "llama": "LlamaForCausalLM",
-    "qwen2": "Qwen2ForCausalLM",
-    "qwen3": "Qwen3ForCausalLM",
-}
 
 
 def save_decoder(model: TrainableDecoder, path: Path, dtype: torch.dtype = torch.float32) -> None:
@@ -31,7 +27,7 @@ def save_decoder(model: TrainableDecoder, path: Path, dtype: torch.dtype = torch
     tensors = {
         name: tensor.detach().to("cpu", dtype).contiguous()
         for name, tensor in model.state_dict().items()
-        if not (model.tied and name == "lm_head.weight")
+        if not (model.tied and name == HEAD)
     }
     save_file(tensors, path / "model.safetensors", {"format": "pt"})
     _write_json(path / CONFIG, _config_json(model.config, model.tied, model.biased))
@@ -68,16 +64,8 @@ def copy_text_files(source: ModelFolder, path: Path) -> None:
 def _config_json(config: DecoderConfig, tied: bool, biased: bool) -> dict[str, Any]:
     return {
         "model_type": config.family,
-        "architectures": [_ARCHITECTURES[config.family]],
-        "vocab_size": config.vocab_size,
-        "hidden_size": config.width,
-        "intermediate_size": config.ffn_width,
-        "num_hidden_layers": config.num_layers,
-        "num_attention_heads": config.num_heads,
-        "num_key_value_heads": config.num_kv_heads,
-        "head_dim": config.head_width,
-        "max_position_embeddings": config.context_length,
-        "rms_norm_eps": config.norm_epsilon,
+        "architectures": [f"{CLASSES[config.family]}ForCausalLM"],
+        **shape_keys(config),
         "rope_theta": config.rope_base,
         "hidden_act": "silu",
         "attention_bias": biased,

@@ -3,63 +3,33 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytest.importorskip("optuna")
 
-from stored_studies import IDENTITY, SPACE, finals, plenty, running, stored, told  # noqa: E402
+from stored_studies import IDENTITY, SPACE, finals, plenty, running, stored, told
 
-from archon.study.view.page import write_study_page  # noqa: E402
+from archon.study.view.page import write_study_page
 
 HOSTILE = "</script><script>window.hacked=1</script><img src=x onerror='window.hacked=1'>"
 Open = Callable[..., Any]
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Debian's Chromium, or else the one that Playwright installs."""
-    with sync_api.sync_playwright() as playwright:
-        try:
-            browser = playwright.chromium.launch(executable_path=shutil.which("chromium"))
-        except sync_api.Error as error:
-            pytest.skip(f"no Chromium to be found: {str(error).splitlines()[0]}")
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
-def open_page(browser: Any, tmp_path: Path) -> Iterator[Open]:
-    """Write the page of a study, open it, and hold it to a clean console and no network."""
-    contexts, said = [], []
+def open_page(open_file: Open, tmp_path: Path) -> Open:
+    """Write the page of a study, and open it."""
 
     def open_study(*trials: Any, **attributes: Any) -> Any:
         path = tmp_path / "page.html"
         options = attributes.pop("options", {})
         write_study_page(stored(*trials, **attributes), path)
-        context = browser.new_context(**options)
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(30_000)
-        page.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
-        page.on("pageerror", lambda error: said.append(f"error: {error}"))
-        page.on(
-            "request",
-            lambda request: None if request.url == path.as_uri() else said.append(request.url),
-        )
-        page.goto(path.as_uri())
-        page.wait_for_selector("html[data-ready]")
-        return page
+        return open_file(path, "html[data-ready]", 30_000, **options)
 
-    yield open_study
-    for context in contexts:
-        context.close()
-    assert [line for line in said if not line.startswith("blob:")] == []
+    return open_study
 
 
 def test_a_reader_sees_numbers_front_holes_and_trials(open_page: Open) -> None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,6 @@ from view_doubles import FakeRun, entry, failure
 
 from archon.evals.view.page import write_page
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-
 HOSTILE = (
     "</script><script>window.hacked=1</script><img src=x onerror='window.hacked=1'>"
     "<svg onload='window.hacked=1'><!-- \ud800 \u202eevil\u202c \x00\x1b[31m"
@@ -26,45 +23,16 @@ NARROW = {"width": 360, "height": 740}
 Open = Callable[..., Any]
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Debian's Chromium, or else the one that Playwright installs."""
-    with sync_api.sync_playwright() as playwright:
-        try:
-            browser = playwright.chromium.launch(executable_path=shutil.which("chromium"))
-        except sync_api.Error as error:
-            pytest.skip(f"no Chromium to be found: {str(error).splitlines()[0]}")
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
-def open_page(browser: Any, tmp_path: Path) -> Iterator[Open]:
-    """Write the page of runs, open it, and hold it to a clean console and no network."""
-    contexts, said = [], []
+def open_page(open_file: Open, tmp_path: Path) -> Open:
+    """Write the page of runs, and open it."""
 
     def open_runs(*runs: FakeRun, wait: str = "tr.row", **options: Any) -> Any:
         path = tmp_path / "page.html"
         write_page(runs, path)
-        context = browser.new_context(**options)
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(10_000)
-        page.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
-        page.on("pageerror", lambda error: said.append(f"error: {error}"))
-        page.on("dialog", lambda dialog: said.append("a dialog"))
-        page.on(
-            "request",
-            lambda request: None if request.url == path.as_uri() else said.append(request.url),
-        )
-        page.goto(path.as_uri())
-        page.wait_for_selector(wait)
-        return page
+        return open_file(path, wait, 10_000, **options)
 
-    yield open_runs
-    for context in contexts:
-        context.close()
-    assert [line for line in said if not line.startswith("blob:")] == []
+    return open_runs
 
 
 @pytest.fixture
