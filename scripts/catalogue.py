@@ -124,7 +124,8 @@ def table(compared: Mapping[str, Any], seconds: Mapping[str, float]) -> str:
 
 def _against(row: Mapping[str, Any]) -> str:
     low, high = (100 * bound for bound in row["interval"])
-    votes = f"{'' if row['is_enough'] else 'all '}{row['drafts']} drafts"
+    drafts = f"{row['drafts']} draft{'' if row['drafts'] == 1 else 's'}"
+    votes = drafts if row["is_enough"] else f"all {drafts}"
     difference = f"{100 * row['difference']:+.1f} [{low:+.1f}, {high:+.1f}]".replace("-", "−")
     return f"{difference}, p = {row['p_value']:.2g} ({votes})"
 
