@@ -121,8 +121,6 @@ def search(space: str, bench: str, as_json: bool, **given: Any) -> int:
         )
         known = [prepared.known(ref) for ref in given["warm_start"]]
     output = Path(given["output"]) if given["output"] else None
-    if output is not None and output.is_dir():
-        raise UsageError(f"{output} is a folder; --output takes the winner's file")
     session = prepared.session
     shown = SearchDisplay(plan)
     with shown, pool_for(plan, cache=not given["no_cache"]) as pool:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import networkx as nx
 
 from archon.errors import GraphError
-from archon.graph.checks import RULES, Wiring
+from archon.graph.checks import RULES
+from archon.graph.rules.wiring import Wiring
 from archon.spec.architecture import ArchitectureSpec
 from archon.spec.messages import json_path
 

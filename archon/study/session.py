@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from archon.errors import UsageError
 from archon.evals.disk import write_json
 from archon.evals.runner import OnProgress
 from archon.graph.architecture import Architecture
@@ -17,7 +18,7 @@ from archon.lm.pool import DrawPool
 from archon.spec.architecture import ArchitectureSpec
 from archon.study.claims import claimed, finals_of, keep_finals, num_tested
 from archon.study.finals import Finals, OnRun, SplitItems, warnings_of
-from archon.study.objectives import Limits
+from archon.study.objectives import IN_SPACE, Limits
 from archon.study.plan import OnStudyEvent, Plan, pruner
 from archon.study.result import SearchResult, plain, row_of, said_of
 from archon.study.samplers import make_sampler
@@ -67,12 +68,12 @@ class Session:
 
         Raises
         ------
-        UsageError : the study is there already, or of something else, or the storage is not to be
-            had.
+        UsageError : the study is there already, or of something else, or the storage, the folder or
+            the place of the winner's file is not to be had.
         StorageError : the disk or the database does not take what is finished.
         LMError : nothing was answered in several trials in a row.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self._check_places()
         plan = self.plan
         with opened_study(
             self.storage,
@@ -106,6 +107,18 @@ class Session:
             await search.run()
             return await self._finish(study, worker)
 
+    def _check_places(self) -> None:
+        """Make the study's folder; see that the winner's file can go where it is to."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            reason = f"cannot make the study's folder {self.folder}: {error.strerror}"
+            raise UsageError(reason) from None
+        if self._output.is_dir():
+            raise UsageError(f"{self._output} is a folder; --output takes the winner's file")
+        if not self._output.parent.is_dir():
+            raise UsageError(f"there is no folder {self._output.parent} for the winner's file")
+
     async def _finish(self, study: optuna.Study, worker: Worker) -> SearchResult:
         """The finals, if these very ones were not held before, and what all of it came to."""
         told, objectives = records(study), self.plan.objectives
@@ -115,7 +128,8 @@ class Session:
         finalists = list(reversed(distinct))[: self.num_finalists]
         leader = best[0] if best else None
         if not finalists:
-            return self._result(told, found, leader, [])
+            result = self._result(told, found, leader, [])
+            return result if best else replace(result, warnings=[_why_nothing(study, told)])
         asked = self._asked(finalists)
         held = finals_of(study)
         if not held or held[-1]["asked"] != asked:
@@ -179,10 +193,9 @@ class Session:
         """What is told of the trials, and of the last of the finals where some were held."""
         cost = StudyCost.of(told, len(self.search.items))
         last: Mapping[str, Any] = held[-1] if held else {}
-        best, warnings = None, []
-        if winner is None:
-            warnings.append("no trial saw every item within the limits, so nothing was found")
-        else:
+        best: dict[str, Any] | None = None
+        warnings: list[str] = []
+        if winner is not None:
             architecture = last.get("architecture")
             if architecture is None:
                 said = said_of(self.name, winner)
@@ -226,3 +239,22 @@ class Session:
     @property
     def _output(self) -> Path:
         return self.folder / "best.json" if self.output is None else self.output
+
+
+def _why_nothing(study: optuna.Study, told: Sequence[TrialRecord]) -> str:
+    """Why there is no winner; where nothing was asked at all, what was nearest to being asked."""
+    rejected = [record for record in told if record.outcome == "rejected"]
+    if not rejected or counted(told):
+        return "no trial saw every item within the limits, so nothing was found"
+    trials = study.get_trials(deepcopy=False)
+
+    def excess(record: TrialRecord) -> tuple[float, float]:
+        above = trials[record.number].constraints
+        is_none = above.get(IN_SPACE, 0.0)  # such a point no other limit would help
+        return is_none, sum(max(0.0, share) for share in above.values())
+
+    nearest = min(rejected, key=excess)
+    return (
+        f"nothing was asked, as all {len(rejected)} points that came up were rejected; the nearest "
+        f"to being asked is that of trial {nearest.number}: {nearest.reason}"
+    )

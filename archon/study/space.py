@@ -326,7 +326,10 @@ def check(space: Space, load: Callable[[ArchitectureSpec], object], seed: int = 
             raise SpecError(reason, file=error.file or space.file, path=error.path) from None
     num_valid = num_checked - sum(rejected.values())
     if not num_valid:
-        raise SpecError("no point of the space is an architecture", file=space.file)
+        why = ", ".join(f"{number:,} by {reason}" for reason, number in rejected.items())
+        reason = f"no point of the space is an architecture: of {num_checked:,} that were checked, "
+        reason = reason + why if num_checked else f"{FORBID} forbids every point of the space"
+        raise SpecError(reason, file=space.file)
     nodes = space.spec.data.get("nodes")
     unread = [node for node in nodes if node not in read] if not is_hole(nodes) and nodes else []
     if unread and num_checked == num_points:

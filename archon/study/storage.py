@@ -29,7 +29,8 @@ IDENTITY = "archon"
 _MOST_DIFFERENCES = 5
 _ADVISORY_KEY = 0x617263686F6E
 """Of the lock that workers hold in turn: "archon" in ASCII."""
-
+_SECRET = re.compile("pass|pwd|secret|token|key", re.IGNORECASE)
+"""In the name of a URL's parameter."""
 
 DATABASE = "study.db"
 """The file in a study's folder that holds it, where it is in no other storage."""
@@ -91,10 +92,11 @@ def opened_study(
 
 def _identify(study: optuna.Study, url: str, identity: Mapping[str, Any], *, resume: bool) -> None:
     """Sign a new study with what it is of; refuse an old one that may not be gone on with."""
-    name, known = study.study_name, study.user_attrs.get(IDENTITY)
+    name, place = study.study_name, public_url(url)
+    known = study.user_attrs.get(IDENTITY)
     if known is None:
         if study.get_trials(deepcopy=False):
-            raise UsageError(f"the study {name!r} in {url} was not made by archon search")
+            raise UsageError(f"the study {name!r} in {place} was not made by archon search")
         study.set_user_attr(IDENTITY, dict(identity))
         return
     found = list(differences(known, dict(identity)))
@@ -102,12 +104,12 @@ def _identify(study: optuna.Study, url: str, identity: Mapping[str, Any], *, res
         lines = found[:_MOST_DIFFERENCES]
         lines += ["…"] if len(found) > _MOST_DIFFERENCES else []
         raise UsageError(
-            f"the study {name!r} in {url} is of something else; choose another --study:\n  "
+            f"the study {name!r} in {place} is of something else; choose another --study:\n  "
             + "\n  ".join(lines)
         )
     if not resume:
         raise UsageError(
-            f"there is a study {name!r} in {url} already; go on with it with --resume, or "
+            f"there is a study {name!r} in {place} already; go on with it with --resume, or "
             "choose another --study"
         )
 
@@ -196,6 +198,14 @@ def in_turn(url: str) -> Iterator[None]:
 @contextmanager
 def _told_as_usage_errors(url: str) -> Iterator[None]:
     """A storage that cannot be opened is one that the user named wrongly."""
+    if "://" not in url:
+        raise UsageError(
+            f"the storage {public_url(url)} is no URL such as sqlite:///FILE or "
+            "postgresql+psycopg://USER@HOST/NAME"
+        )
+    if not is_for_one(url) and "@" in url.rpartition("@")[0].partition("?")[0]:
+        # Its second half would be taken for the host, and printed with it.
+        raise UsageError(f'an "@" in the password of {public_url(url)} has to be written %40')
     try:
         yield
     except Exception as error:
@@ -211,7 +221,8 @@ def _told_as_storage_errors(url: str) -> Iterator[None]:
     try:
         yield
     except (sqlalchemy.SQLAlchemyError, optuna.StorageInternalError) as error:
-        first = str(error).strip().splitlines()[0]
+        # Optuna says only that something was raised; what it was stands behind.
+        first = str(error.__cause__ or error).strip().splitlines()[0]
         raise StorageError(f"the storage {public_url(url)} failed: {first}") from error
 
 
@@ -245,9 +256,21 @@ def _alone(url: str) -> Iterator[None]:
 
 
 def public_url(url: str) -> str:
-    """The URL without a password."""
-    scheme, separator, rest = url.partition("://")
-    account, at, host = rest.rpartition("@")
-    if not at:
+    """The URL without a password, wherever in it that stands, and however badly it is written."""
+    account, at, place = url.rpartition("@")
+    if is_for_one(url):
         return url
-    return f"{scheme}{separator}{account.partition(':')[0]}@{host}"
+    if not at:
+        return _without_secrets(url)
+    scheme, separator, name = account.rpartition("://")
+    user = re.split(r"[:?]", name, maxsplit=1)[0]
+    # Behind a question mark that comes first, it is the value of a parameter that holds the "@".
+    hidden = "…" if "?" in name else _without_secrets(place)
+    return f"{scheme}{separator}{user}@{hidden}"
+
+
+def _without_secrets(url: str) -> str:
+    """A URL without the parameters that are passwords."""
+    base, mark, query = url.partition("?")
+    kept = [p for p in query.split("&") if not _SECRET.search(p.partition("=")[0])]
+    return base + mark * bool(kept) + "&".join(kept)

@@ -6,7 +6,7 @@ import asyncio
 import random
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +51,7 @@ class Search:
     on_event: OnStudyEvent | None = None
     _num_fruitless: int = 0
     _num_failed: int = 0
+    _known: dict[int, TrialRecord] = field(default_factory=dict)
 
     async def run(self) -> None:
         """Make trials until there are as many as planned.
@@ -61,7 +62,7 @@ class Search:
         """
         while True:
             self.worker.take_over_stale()
-            told = records(self.study)
+            told = records(self.study, self._known)
             num_running = self._num_in("RUNNING")
             if counted(told) >= self.plan.trials or self._is_exhausted(told):
                 return

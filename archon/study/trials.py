@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from archon.errors import require
@@ -42,7 +43,7 @@ class TrialRecord:
     is_feasible: bool = True
     """Whether it kept the limits as measured, too."""
 
-    @property
+    @cached_property
     def values(self) -> dict[str, float]:
         """Objective → mean over the items that it saw."""
         return means(self.results)
@@ -81,11 +82,20 @@ class TrialRecord:
         return cls(trial.number, point=trial.params, results=results, **kept)
 
 
-def records(study: optuna.Study) -> list[TrialRecord]:
-    """Every trial that has been told, in order."""
+def records(study: optuna.Study, known: dict[int, TrialRecord] | None = None) -> list[TrialRecord]:
+    """Every trial that has been told, in order.
+
+    Parameters
+    ----------
+    known : what earlier calls found, which is not read again, as what is told stays as it is; what
+        is found now is added.
+    """
     require("optuna", "search")
-    found = (TrialRecord.of(trial) for trial in study.get_trials(deepcopy=False))
-    return [record for record in found if record is not None]
+    known = {} if known is None else known
+    for trial in study.get_trials(deepcopy=False):
+        if trial.number not in known and (record := TrialRecord.of(trial)) is not None:
+            known[trial.number] = record
+    return [known[number] for number in sorted(known)]
 
 
 def counted(told: Sequence[TrialRecord]) -> int:

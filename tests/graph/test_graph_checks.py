@@ -9,6 +9,7 @@ import pytest
 from archon.errors import GraphError
 from archon.graph import checks
 from archon.graph.build import build
+from archon.graph.rules import models
 from archon.spec.architecture import ArchitectureSpec
 from archon.spec.validation import parse
 
@@ -236,5 +237,5 @@ def test_the_docstring_lists_every_rule_in_the_order_of_checking() -> None:
 def test_required_capabilities_are_known_ones() -> None:
     from archon.lm.base import CAPABILITIES
 
-    for required in checks.REQUIRED_CAPABILITIES.values():
+    for required in models.REQUIRED_CAPABILITIES.values():
         assert required <= CAPABILITIES.keys()

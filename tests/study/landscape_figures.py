@@ -1,6 +1,11 @@
-"""How fast samplers find the top 1 % of a landscape, over 20 seeds; and the front.
+"""What a search promises on a landscape that is known, over many seeds.
 
-``python landscape_figures.py [SEEDS]`` prints the figures.
+``python landscape_figures.py [FIRST [SEEDS]]`` prints the figures of the seeds from FIRST on:
+
+- how many evaluations a sampler takes until it stands at a point of the best 1 %, beside random;
+- which share of the true hypervolume the front of two objectives covers after 200 trials.
+
+Settings are tuned on seeds from 100 on, and what is told of them is of the seeds 0 to 19.
 """
 
 from __future__ import annotations
@@ -9,32 +14,51 @@ import asyncio
 import statistics
 import sys
 import time
+from collections.abc import Sequence
 
-from study_doubles import (
-    accuracy,
-    evaluations_until,
-    landscape,
-    plan,
-    searched,
-    threshold,
-    tokens,
-)
+from study_doubles import Landscape, accuracy, landscape, plan, searched, threshold, tokens
 
-from archon.study.space import Space
+from archon.study.space import Point, Space
+from archon.study.subject import Candidate, Measured
+from archon.study.trials import front
 
-MOST = 200
+MOST = 400
+"""Evaluations after which a sampler counts as one that needs that many."""
+TRIALS = 200
 
 
-def median_evaluations(sampler: str, space: Space, seeds: int, most: int = MOST) -> float:
-    bound = threshold(space)
-    found = []
-    for seed in range(seeds):
-        told = asyncio.run(searched(plan(sampler=sampler, seed=seed, trials=most), space=space))
-        found.append(evaluations_until(told, bound) or most + 1)
-    return statistics.median(found)
+class _ReachedError(Exception):
+    """Ends a study that has what it is asked for."""
 
 
-def hypervolume(points: list[tuple[float, float]], most_tokens: float) -> float:
+class Watched(Landscape):
+    """A landscape that ends its study at the first point that is good enough."""
+
+    def __init__(self, bound: float, seed: int) -> None:
+        super().__init__(seed=seed)
+        self._bound = bound
+
+    def candidate(self, point: Point) -> Candidate:
+        self._accuracy = accuracy(point)
+        return super().candidate(point)
+
+    async def measure(self, candidate: Candidate, trial: int, num_items: int) -> Measured:
+        if self._accuracy >= self._bound:
+            raise _ReachedError
+        return await super().measure(candidate, trial, num_items)
+
+
+def evaluations(sampler: str, space: Space, seed: int, bound: float) -> int:
+    """Trials that asked something until one stood at a point that good, that one included."""
+    subject = Watched(bound, seed)
+    try:
+        asyncio.run(searched(plan(sampler=sampler, seed=seed, trials=MOST), subject, space))
+    except _ReachedError:
+        return len(subject.asked) + 1
+    return MOST
+
+
+def hypervolume(points: Sequence[tuple[float, float]], most_tokens: float) -> float:
     """Area that (accuracy, tokens) points dominate, up to no accuracy and so many tokens."""
     area, last = 0.0, most_tokens
     best: list[tuple[float, float]] = []
@@ -47,29 +71,52 @@ def hypervolume(points: list[tuple[float, float]], most_tokens: float) -> float:
     return area
 
 
-def front_share(seed: int, trials: int = 200) -> float:
-    """Share of the true hypervolume that the points tried cover, by their true values."""
-    space = landscape()
+def front_shares(sampler: str, seed: int, *, stops_early: bool) -> tuple[float, float]:
+    """Shares of the true hypervolume that the front found covers, and that all points tried cover.
+
+    Both are by the true values of the points; which of them are the front is told by 100 items.
+    """
+    space, objectives = landscape(), ("accuracy", "tokens")
     every = [(accuracy(point), tokens(point)) for point in space.points()]
     worst = max(cost for _, cost in every)
-    told = asyncio.run(
-        searched(plan(objectives=("accuracy", "tokens"), seed=seed, trials=trials), space=space)
+    made = plan(
+        objectives=objectives, sampler=sampler, seed=seed, trials=TRIALS, stops_early=stops_early
     )
+    told = asyncio.run(searched(made, space=space))
+    whole = hypervolume(every, worst)
+    found = [(accuracy(r.point), tokens(r.point)) for r in front(told, objectives)]
     tried = [(accuracy(r.point), tokens(r.point)) for r in told if r.results]
-    return hypervolume(tried, worst) / hypervolume(every, worst)
+    return hypervolume(found, worst) / whole, hypervolume(tried, worst) / whole
 
 
-def main(seeds: int) -> None:
-    for with_branch, samplers in ((True, ("random", "tpe")), (False, ("random", "gp"))):
+def quartiles(values: Sequence[float]) -> str:
+    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
+    return f"median {middle:.4g}, quartiles {low:.4g} to {high:.4g}"
+
+
+def main(first: int, num_seeds: int) -> None:
+    seeds, started = range(first, first + num_seeds), time.perf_counter()
+
+    def say(what: str, values: Sequence[float], worst: float) -> None:
+        seconds = time.perf_counter() - started
+        print(f"{what}: {quartiles(values)}, worst {worst:.4g} ({seconds:.0f} s)", flush=True)
+
+    for with_branch, samplers in ((True, ("random", "tpe")), (False, ("random", "tpe", "gp"))):
         space = landscape(with_branch)
-        print(f"branch {with_branch}, {space.count()} points")
+        bound = threshold(space)
+        every = [accuracy(point) for point in space.points()]
+        good = sum(value >= bound for value in every)
+        print(f"branch {with_branch}: {len(every)} points, {good} of them are the best 1 %")
         for sampler in samplers:
-            started = time.perf_counter()
-            median = median_evaluations(sampler, space, seeds, 120)
-            print(f"  {sampler}: median {median} ({time.perf_counter() - started:.0f} s)")
-    for sampler_seed in range(3):
-        print(f"front, seed {sampler_seed}: {front_share(sampler_seed):.3f}")
+            found = [evaluations(sampler, space, seed, bound) for seed in seeds]
+            say(f"  evaluations, {sampler}", found, max(found))
+    for sampler, stops_early in (("tpe", False), ("tpe", True), ("random", False)):
+        shares = [front_shares(sampler, seed, stops_early=stops_early) for seed in seeds]
+        how = "stopping" if stops_early else "whole"
+        for name, values in zip(("front", "tried"), zip(*shares, strict=True), strict=True):
+            say(f"hypervolume of the {name}, {sampler}, {how}", values, min(values))
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 20)
+    given = [int(text) for text in sys.argv[1:]]
+    main(*given, *(0, 20)[len(given) :])

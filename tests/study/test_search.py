@@ -18,7 +18,7 @@ import pytest
 
 import archon
 from archon.cli import main
-from archon.errors import UsageError
+from archon.errors import StorageError, UsageError
 from archon.evals.run import read_run
 from archon.spec.reader import load_architecture
 
@@ -285,7 +285,29 @@ def test_limits_that_nothing_keeps_find_nothing(capsys: pytest.CaptureFixture[st
     assert main([*ARGUMENTS, "--study", "one", "--max-tokens", "1", "--json"]) == 1
     told = json.loads(capsys.readouterr().out)
     assert told["best"] is None
-    assert "nothing was found" in told["warnings"][-1]
+    assert "the nearest to being asked is that of trial" in told["warnings"][-1]
+    assert "tokens are expected, more than 1" in told["warnings"][-1]
+
+
+def test_places_that_nothing_can_be_written_to_are_told_first(folder: Path) -> None:
+    for output, told in ((folder, "is a folder"), (folder / "no" / "x.json", "there is no folder")):
+        with pytest.raises(UsageError, match=told):
+            searched(study="one", output=output)
+    (folder / "runs" / "two").write_text("no folder")
+    with pytest.raises(UsageError, match="cannot make the study's folder runs/two: File exists"):
+        searched(study="two")
+    assert not list(folder.glob("runs/one/*.db"))
+
+
+def test_a_damaged_database_is_told_by_what_is_wrong_with_it(folder: Path) -> None:
+    searched(study="one", trials=2, finalists=0)
+    database = folder / "runs" / "one" / "study.db"
+    content = bytearray(database.read_bytes())
+    third = len(content) // 3
+    content[third : third + 9000] = b"x" * 9000
+    database.write_bytes(content)
+    with pytest.raises(StorageError, match="malformed"):
+        searched(study="one", trials=2, finalists=0, resume=True)
 
 
 def test_an_interrupted_search_keeps_what_is_finished_and_goes_on(folder: Path) -> None:

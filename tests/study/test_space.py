@@ -249,6 +249,13 @@ def test_a_graph_that_is_not_sound_is_told_with_its_point() -> None:
         api.check_space(space)
 
 
+def test_a_space_whose_every_point_is_forbidden_is_told() -> None:
+    nodes = {"draft": {**DRAFT, "samples": {"$choice": [1, 2], "$name": "n"}}}
+    space = make_space(nodes, "draft", **{"$forbid": [{"n": 1}, {"n": 2}]})
+    with pytest.raises(SpecError, match=r"\$forbid forbids every point of the space"):
+        api.check_space(space)
+
+
 def test_a_node_that_no_point_reads_is_told() -> None:
     space = make_space({"draft": {**DRAFT, "samples": {"$int": [1, 2]}}, "idle": DRAFT}, "draft")
     with pytest.raises(SpecError, match="no point of the space has the node 'idle'"):

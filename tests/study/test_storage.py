@@ -15,7 +15,7 @@ import pytest
 from study_doubles import plan
 
 from archon.errors import UsageError
-from archon.study.storage import opened_study, sqlite_url
+from archon.study.storage import _identify, opened_study, public_url, sqlite_url
 from archon.study.workers import STALE_SECONDS, Worker, give_back
 
 optuna = pytest.importorskip("optuna")
@@ -92,6 +92,52 @@ def test_a_password_is_not_told() -> None:
         pass
     assert "secret" not in str(caught.value)
     assert "user@host" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("sqlite:///runs/a@b/study.db", "sqlite:///runs/a@b/study.db"),
+        ("postgresql+psycopg://user@host/x?sslmode=require", None),
+        ("postgresql+psycopg://user:secret@host/x", "postgresql+psycopg://user@host/x"),
+        ("postgresql+psycopg://user:secret@host/x?a=b&password=secret", None),
+        ("postgresql+psycopg://host/x?password=secret", "postgresql+psycopg://host/x"),
+        ("postgresql://host/x?user=user&password=se@cret", None),
+        ("postgresql://user:se@cret@host/x", "postgresql://user@host/x"),
+        ("postgresql://user:se?cret@host/x", None),
+        ("postgresql:user:secret@host/x", None),
+    ],
+)
+def test_a_url_is_told_without_its_password(url: str, told: str | None) -> None:
+    found = public_url(url)
+    assert "secret" not in found
+    assert "cret" not in found
+    if told is not None:
+        assert found == told
+    elif "secret" not in url and "cret" not in url:
+        assert found == url
+
+
+def test_a_study_that_is_there_already_is_told_without_a_password() -> None:
+    study, identity = optuna.create_study(), {"space": "a"}
+    url = "postgresql+psycopg://user:secret@host/x"
+    _identify(study, url, identity, resume=False)
+    for other, told in ((identity, "there is a study"), ({"space": "b"}, "of something else")):
+        with pytest.raises(UsageError, match=told) as caught:
+            _identify(study, url, other, resume=False)
+        assert "secret" not in str(caught.value)
+
+
+def test_a_storage_that_is_no_url_is_told_with_what_is_one() -> None:
+    with pytest.raises(UsageError, match=r"a\.db is no URL such as sqlite:///FILE"), opened("a.db"):
+        pass
+
+
+def test_a_password_that_breaks_its_url_is_told_before_the_driver_prints_half_of_it() -> None:
+    refused = pytest.raises(UsageError, match=r'an "@" in the password .*user@host/x .* %40')
+    with refused as caught, opened("postgresql+psycopg://user:sec@ret@host/x"):
+        pass
+    assert "ret@" not in str(caught.value)
 
 
 def test_a_trial_whose_beat_stands_still_is_taken_over() -> None:

@@ -1,0 +1,1 @@
+"""The rules of ``archon.graph.checks``, by what they look at."""
