@@ -27,7 +27,7 @@ from archon.types import (
 )
 
 _MAX_KEPT = 64
-_PASSED_ON = frozenset({"constraint", "schema", "regex", "logprobs"})
+_PASSED_ON = frozenset({"constraint", "schema", "regex", "closing", "logprobs"})
 """Capabilities of the output node's model that the whole has, too."""
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 from archon.errors import UnsupportedError
+from archon.lm.closing import can_close
 from archon.types import Completion, Constraint, Message, ModelStatus, OnEvent, Request
 
 CAPABILITIES: dict[str, str] = {
@@ -18,6 +19,7 @@ CAPABILITIES: dict[str, str] = {
     "constraint": "holds its output to any form, behind free text, too",
     "schema": "holds its whole output to a JSON schema, as every model with `constraint` does",
     "regex": "holds its whole output to a regular expression, as those do",
+    "closing": "holds its last line to a form behind free text (`archon.lm.closing`), as those do",
     "stream": "sends token deltas while it generates",
     "beams": "finds the likeliest texts by beam search",
     "reward": "scores texts and writes none (``archon.lm.reward``)",
@@ -96,8 +98,10 @@ def can_hold(capabilities: frozenset[str], form: Constraint) -> bool:
     """Whether a model with these capabilities can hold its text to a form."""
     if "constraint" in capabilities:
         return True
+    if form.after is not None:
+        return "closing" in capabilities and can_close(form)
     needed = "schema" if form.json_schema is not None else "regex"
-    return needed in capabilities and form.after is None and form.order_of is None
+    return needed in capabilities and form.order_of is None
 
 
 async def close(lm: LM) -> None:

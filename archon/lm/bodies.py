@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from archon.lm.closing import whole_pattern, wrapping_schema
 from archon.lm.transcript import transcript
 from archon.spec.model import OpenAICard
 from archon.types import Constraint, Request, SamplingParams
@@ -52,8 +53,13 @@ def _sampling(sampling: SamplingParams) -> dict[str, object]:
     return body
 
 
+def is_wrapped(card: OpenAICard, form: Constraint | None) -> bool:
+    """Whether the text comes as the value of a JSON object (``archon.lm.closing``)."""
+    return form is not None and form.after is not None and card.constraint != "structured_outputs"
+
+
 def _form(card: OpenAICard, form: Constraint) -> dict[str, object]:
-    schema = form.json_schema
+    schema = wrapping_schema(form) if is_wrapped(card, form) else form.json_schema
     match card.constraint:
         case "json_schema":
             named = {"name": "answer", "schema": schema, "strict": True}
@@ -61,7 +67,8 @@ def _form(card: OpenAICard, form: Constraint) -> dict[str, object]:
         case "json_object":
             return {"response_format": {"type": "json_object", "schema": schema}}
         case "structured_outputs":
-            value = {"regex": form.regex} if schema is None else {"json": schema}
+            regex = form.regex if form.after is None else whole_pattern(form)
+            value = {"regex": regex} if schema is None else {"json": schema}
             return {"structured_outputs": value}
         case None:
             raise AssertionError("a card without a way to send forms promises none")

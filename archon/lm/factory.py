@@ -54,7 +54,7 @@ def _of_server(card: OpenAICard) -> frozenset[str]:
     if card.logprobs:
         promised.add("logprobs")
     if card.constraint is not None:
-        promised.add("schema")
+        promised |= {"schema", "closing"}
     if card.constraint == "structured_outputs":
         promised.add("regex")
     return frozenset(promised)

@@ -29,6 +29,18 @@ _MAX_COUNT = 10**9
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
+class GarbledError(LMError):
+    """What came, with status 200, is no reply of the protocol.
+
+    The server or something between is at fault, as with a status of 500: another try may do.
+    """
+
+    def __init__(
+        self, reason: str, *, retryable: bool = True, retry_after_seconds: float | None = None
+    ) -> None:
+        super().__init__(reason, retryable=retryable, retry_after_seconds=retry_after_seconds)
+
+
 @dataclass(slots=True)
 class Choice:
     """One text of a reply, whole or as far as it has come."""
@@ -66,6 +78,8 @@ class Reply:
         if len(choices) != self.num_choices:
             hint = "; does the server know n, as its card's native_n says?"
             reason = f"{self.num_choices} texts were asked for, {len(choices)} came"
+            if not choices:
+                raise GarbledError(reason)
             raise LMError(reason + (hint if self.num_choices > 1 else ""))
         return choices
 
@@ -87,7 +101,7 @@ def read_reply(reply: Reply, content: bytes) -> None:
     for choice, raw in _choices(reply, data):
         message = raw if reply.is_plain else raw.get("message")
         if not isinstance(message, dict):
-            raise LMError("the reply has a choice without a message")
+            raise GarbledError("the reply has a choice without a message")
         text = message.get("text" if reply.is_plain else "content")
         if not isinstance(text, str):
             raise LMError(f"the reply has no text{_refusal(message)}")
@@ -103,10 +117,10 @@ def read_chunk(reply: Reply, content: bytes) -> Iterator[tuple[int, str]]:
     for choice, raw in _choices(reply, data):
         delta = raw if reply.is_plain else raw.get("delta")
         if not isinstance(delta, dict):
-            raise LMError("the streamed reply has a choice without a delta")
+            raise GarbledError("the streamed reply has a choice without a delta")
         text = delta.get("text" if reply.is_plain else "content")
         if not isinstance(text, str | None):
-            raise LMError("the streamed reply has content that is not text")
+            raise GarbledError("the streamed reply has content that is not text")
         _read_logprobs(choice, raw)
         if raw.get("finish_reason") is not None:
             choice.finish_reason = _finish_reason(raw["finish_reason"])
@@ -134,9 +148,9 @@ def _json_object(content: bytes) -> dict[str, Any]:
         data = json.loads(content)
     except (ValueError, RecursionError):
         start = " ".join(content[:4096].decode("utf-8", "replace").split())
-        raise LMError(f"the reply is not valid JSON: {start or '(nothing)'}") from None
+        raise GarbledError(f"the reply is not valid JSON: {start or '(nothing)'}") from None
     if not isinstance(data, dict):
-        raise LMError("the reply is not a JSON object")
+        raise GarbledError("the reply is not a JSON object")
     if data.get("error"):
         raise LMError(f"the server reports an error: {error_text(content)}", retryable=True)
     return data
@@ -146,11 +160,11 @@ def _choices(reply: Reply, data: dict[str, Any]) -> Iterator[tuple[Choice, dict[
     """Each choice that the data speaks of, with what it says; ``reply`` gets those that are new."""
     raw_choices = data.get("choices")
     if not isinstance(raw_choices, list):
-        raise LMError("the reply has no list of choices")
+        raise GarbledError("the reply has no list of choices")
     for raw in raw_choices:
         index = raw.get("index", 0) if isinstance(raw, dict) else None
         if type(index) is not int or not 0 <= index < reply.num_choices:
-            raise LMError("the reply has a choice that is no object, or that nobody asked for")
+            raise GarbledError("the reply has a choice that is no object, or that nobody asked for")
         yield reply.choices.setdefault(index, Choice()), raw
 
 

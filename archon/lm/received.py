@@ -7,7 +7,8 @@ import json
 import httpx
 
 from archon.errors import LMError
-from archon.lm.protocol import Choice, Reply, read_chunk, read_reply
+from archon.lm.closing import unwrapped
+from archon.lm.protocol import Choice, GarbledError, Reply, read_chunk, read_reply
 from archon.lm.transport import content_type, read_body, read_events
 from archon.types import Completion, Constraint, OnEvent, Request, TokenDelta, Usage
 
@@ -35,7 +36,7 @@ async def receive(response: httpx.Response, reply: Reply, deltas: Deltas | None)
                 deltas.send(index, choice.text)
         return
     if kind != "text/event-stream" or deltas is None:
-        raise LMError(f"the reply is of the type {kind!r}, not application/json")
+        raise GarbledError(f"the reply is of the type {kind!r}, not application/json")
 
     def handle(event: bytes) -> None:
         for index, text in read_chunk(reply, event):
@@ -45,15 +46,20 @@ async def receive(response: httpx.Response, reply: Reply, deltas: Deltas | None)
     reply.finished()
 
 
-def completions_of(reply: Reply, draws: range, request: Request, prompt: str) -> list[Completion]:
-    """The draws that a finished reply brings; ``prompt`` is the prompt's digest."""
+def completions_of(
+    reply: Reply, draws: range, request: Request, prompt: str, *, is_wrapped: bool = False
+) -> list[Completion]:
+    """The draws that a finished reply brings; ``prompt`` is the prompt's digest.
+
+    ``is_wrapped`` says that texts come as JSON objects (``archon.lm.closing``).
+    """
     share, rest = divmod(reply.completion_tokens, len(draws))
     completions = []
     for index, (draw, choice) in enumerate(zip(draws, reply.finished(), strict=True)):
         assert choice.finish_reason is not None
         if request.logprobs and choice.text and not choice.logprobs:
             raise LMError("the server sent no log-probabilities, although its card promises them")
-        _check_form(choice, request.constraint)
+        text = _text(choice, request.constraint, is_wrapped)
         num_tokens = share + (index < rest)
         usage = Usage(
             prompt_tokens=reply.prompt_tokens,
@@ -64,7 +70,7 @@ def completions_of(reply: Reply, draws: range, request: Request, prompt: str) ->
         )
         completions.append(
             Completion(
-                text=choice.text,
+                text=text,
                 draw=draw,
                 finish_reason=choice.finish_reason,
                 usage=usage,
@@ -76,12 +82,16 @@ def completions_of(reply: Reply, draws: range, request: Request, prompt: str) ->
     return completions
 
 
-def _check_form(choice: Choice, form: Constraint | None) -> None:
+def _text(choice: Choice, form: Constraint | None, is_wrapped: bool) -> str:
     """Refuse what was to be JSON and is none; a text that was cut off cannot be."""
-    if form is None or form.json_schema is None or choice.finish_reason == "length":
-        return
+    if form is None or choice.finish_reason == "length":
+        return choice.text
     try:
-        json.loads(choice.text)
+        if is_wrapped:
+            return unwrapped(form, choice.text)
+        if form.json_schema is not None:
+            json.loads(choice.text)
+        return choice.text
     except (ValueError, RecursionError):
         reason = "the server held the text to no schema, although its card promises it"
         raise LMError(reason) from None

@@ -10,8 +10,9 @@ each draw counts the whole prompt, and the completion tokens, which come as one 
 evenly. Prompts are named by a digest of their text: the server's tokens are not known.
 
 A form that a text must have is sent in the words that the card's ``constraint`` names, and a reply
-that was to be JSON and is none is an error. Judges, which argue before the form begins, are not
-held: no server's protocol can say that.
+that was to be JSON and is none is an error. How judges, which argue before the form begins, are
+held to it is told in ``archon.lm.closing``; where that makes an object of the text, it is not
+streamed.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import httpx
 
 from archon.errors import LMError, UsageError
 from archon.lm.base import check_request
-from archon.lm.bodies import request_body
+from archon.lm.bodies import is_wrapped, request_body
 from archon.lm.concurrency import Gauge, PerLoop, run_all
 from archon.lm.digest import draw_number, prompt_digest, request_digest
 from archon.lm.factory import capabilities
@@ -47,6 +48,7 @@ from archon.types import (
     OnEvent,
     Request,
     SamplingParams,
+    TokenDelta,
     total_usage,
 )
 
@@ -139,6 +141,9 @@ class RemoteLM:
         model = ["openai", _VERSION, sorted(card.base_urls), card.model]
         if card.endpoint != "chat" or card.server_sampling:
             model += [card.endpoint, card.server_sampling]
+        form = request.constraint
+        if form is not None and form.after is not None:
+            model.append(card.constraint)
         return request_digest(model, prompt, request)
 
     async def aclose(self) -> None:
@@ -151,13 +156,15 @@ class RemoteLM:
         """Post one request for these draws, as often as it takes."""
         sampling = request.sampling
         prompt = prompt_digest(self.card.model, request.messages)
+        wrapped = is_wrapped(self.card, request.constraint)
+        listener = None if wrapped else on_event
         seed, draw = (0, 0) if sampling.temperature == 0 else (request.seed, draws.start)
         body = request_body(
             self.card,
             request,
             seed=draw_number(prompt, seed, draw, bits=_SEED_BITS),
             n=len(draws),
-            stream=on_event is not None,
+            stream=listener is not None,
         )
         content = json.dumps(body, allow_nan=False).encode()
         slots = self._slots.get()
@@ -166,7 +173,7 @@ class RemoteLM:
         try:
             with self._running.one_more():
                 reply = await retrying(
-                    lambda: self._attempt(content, request, draws, on_event),
+                    lambda: self._attempt(content, request, draws, listener),
                     name=self.card.name,
                     timeout_seconds=self.card.timeout_seconds,
                     backoff=self._backoff,
@@ -174,7 +181,10 @@ class RemoteLM:
                 )
         finally:
             slots.release()
-        completions = completions_of(reply, draws, request, prompt)
+        completions = completions_of(reply, draws, request, prompt, is_wrapped=wrapped)
+        if wrapped and on_event is not None:
+            for completion in completions:
+                on_event(TokenDelta(completion.draw, completion.text))
         self._generated_tokens.add(total_usage(completions).generated_tokens)
         return completions
 

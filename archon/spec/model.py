@@ -150,7 +150,8 @@ class OpenAICard(_Card):
         description="How the server is told what form a text must have. `json_schema`: OpenAI's "
         "response_format (OpenAI, archon serve, llama-server, vLLM). `json_object`: that type of "
         "response_format with a schema beside it (llama-cpp-python). `structured_outputs`: vLLM's "
-        "own key, which takes regular expressions, too. By default it is held to no form.",
+        "own key, which takes regular expressions, too. Judges that argue first are held to their "
+        "last line in each of these. By default a text is held to no form.",
     )
     server_sampling: bool = Field(
         False,

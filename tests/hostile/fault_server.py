@@ -2,8 +2,9 @@
 
 ``python tests/hostile/fault_server.py`` prints its address and serves until its standard input
 ends. What happens to a request depends on its body alone: most are answered; the others meet one
-of the ``FAULTS``, half of them at the first try only, half at every one. ``GET /counts`` tells how
-often each was met.
+of the ``FAULTS``, half of them at the first try only, half at every one. Under ``/once/NAME`` every
+request meets that fault at its first try and none later. ``GET /counts`` tells how often each was
+met.
 """
 
 from __future__ import annotations
@@ -43,14 +44,18 @@ class FaultServer:
                     Exchange({}, False, writer).send_object(self.counts)
                     continue
                 length = head.lower().split(b"content-length:")[1].split(b"\r\n")[0]
-                await self._serve(await reader.readexactly(int(length)), writer)
+                parts = head.split(b" ")[1].decode().split("/")
+                once = parts[2] if parts[1] == "once" else None
+                await self._serve(await reader.readexactly(int(length)), writer, once)
                 await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
             writer.close()
 
-    async def _serve(self, body: bytes, writer: asyncio.StreamWriter) -> None:
+    async def _serve(
+        self, body: bytes, writer: asyncio.StreamWriter, once: str | None = None
+    ) -> None:
         request = json.loads(body)
         exchange = Exchange(_reply(request), bool(request.get("stream")), writer)
         number = int.from_bytes(blake2b(body, digest_size=6).digest(), "big")
@@ -58,6 +63,10 @@ class FaultServer:
         is_lasting, number = number % 2, number // 2
         is_faulty = number % 1000 < 1000 * FAULTY_SHARE and (is_lasting or self._tries[body] == 1)
         name = [*FAULTS][number // 1000 % len(FAULTS)] if is_faulty else "well"
+        if once is not None:
+            is_faulty = self._tries[once.encode() + body] == 0
+            self._tries[once.encode() + body] += 1
+            name = once if is_faulty else "well"
         self.counts[name] += 1
         if is_faulty:
             await FAULTS[name](exchange)

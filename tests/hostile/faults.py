@@ -70,6 +70,11 @@ Fault = Callable[[Exchange], Awaitable[None]]
 FAULTS: dict[str, Fault] = {}
 HARMLESS = frozenset({"usage_lies", "stream_without_done", "slow"})
 """What costs no answer."""
+GARBLED = (
+    "html_with_status_200", "cut_json", "cut_body", "no_json", "deep_json", "wrong_type",
+    "no_choices", "no_message", "choice_of_nothing",
+)  # fmt: skip
+"""Replies with status 200 that are none, which another try may mend."""
 
 
 def fault(function: Fault) -> Fault:
@@ -255,6 +260,11 @@ async def too_many_choices(exchange: Exchange) -> None:
 @fault
 async def no_message(exchange: Exchange) -> None:
     exchange.answer_with(choices=[{"index": 0, "message": None, "finish_reason": "stop"}])
+
+
+@fault
+async def choice_of_nothing(exchange: Exchange) -> None:
+    exchange.answer_with(choices=[None])
 
 
 @fault

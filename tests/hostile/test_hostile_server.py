@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 from fault_server import fault_server
-from faults import FAULTS
+from faults import FAULTS, GARBLED
 
 from archon import api
 from archon.errors import LMError
@@ -176,3 +176,20 @@ async def test_every_call_ends_and_most_faults_are_met(address: str, streams: bo
     assert 0 < ended["answered"] < ended.total() == 400
     unmet = FAULTS.keys() - (counts(address) - met).keys()
     assert len(unmet) < len(FAULTS) / 4, unmet
+
+
+@pytest.mark.parametrize("streams", [False, True])
+@pytest.mark.parametrize("name", GARBLED)
+async def test_a_reply_that_is_garbled_once_costs_no_answer(
+    address: str, name: str, streams: bool
+) -> None:
+    met = counts(address)[name]
+    once = card(f"{address}/once/{name}", timeout_seconds=60)
+    request = Request((Message("user", f"What is 1 + {len(name)}, {streams}?"),))
+    heard: list[Event] = []
+    async with aclosing(RemoteLM(OpenAICard.model_validate(once))) as lm:
+        [completion] = await lm.generate(request, heard.append if streams else None)
+    assert completion.text
+    assert counts(address)[name] == met + 1
+    text = "".join(event.text for event in heard if isinstance(event, TokenDelta))
+    assert text == (completion.text if streams else "")

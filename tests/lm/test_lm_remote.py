@@ -12,6 +12,7 @@ import pytest
 
 from archon.errors import LMError
 from archon.lm import transport
+from archon.lm.protocol import GarbledError
 from archon.lm.remote import RemoteLM
 from archon.lm.retry import Backoff, Clock
 from archon.spec.model import OpenAICard
@@ -328,6 +329,63 @@ async def test_an_unreachable_server_is_passed_over_at_once_and_from_then_on() -
 async def test_a_reply_that_is_none_is_a_clear_error(reply: httpx.Response, words: str) -> None:
     with pytest.raises(LMError, match=words):
         raise await failure(reply)
+
+
+JSON_HEAD = {"content-type": "application/json"}
+GARBLED = [
+    httpx.Response(200, content=json.dumps(completion()).encode()[:-9], headers=JSON_HEAD),
+    httpx.Response(200, content=b"", headers=JSON_HEAD),
+    httpx.Response(200, html="<html>one moment, please</html>"),
+    httpx.Response(200, content=json.dumps(completion()).encode()),
+    httpx.Response(200, json=[completion()]),
+    httpx.Response(200, json={"id": "x"}),
+    httpx.Response(200, json={"choices": []}),
+    httpx.Response(200, json={"choices": [None]}),
+    httpx.Response(200, json={"choices": [{"index": 0, "finish_reason": "stop"}]}),
+]
+
+
+@pytest.mark.parametrize("streams", [False, True])
+@pytest.mark.parametrize("reply", GARBLED)
+async def test_a_garbled_reply_is_a_fault_of_the_server_and_tried_again(
+    reply: httpx.Response, streams: bool
+) -> None:
+    server, waits = Server(reply, reply), Waits()
+    events: list[Event] = []
+    [answer] = await remote(server, waits).generate(REQUEST, events.append if streams else None)
+    assert answer.text == "Hello"
+    assert len(server.requests) == 3
+    assert waits.seconds == [1, 2]
+    assert events == ([TokenDelta(0, "Hello")] if streams else [])
+
+
+@pytest.mark.parametrize("reply", GARBLED)
+async def test_what_stays_garbled_is_told_as_such_within_the_deadline(
+    reply: httpx.Response,
+) -> None:
+    with pytest.raises(GarbledError, match=r"http://one\.test/v1/chat/completions: .+"):
+        await remote(Server(*[reply] * 3)).generate(REQUEST)
+    server = Server(*[reply] * 3)
+    with pytest.raises(LMError, match=r"far: no answer within 1 seconds; the last failure: .+"):
+        await remote(server, timeout_seconds=1).generate(REQUEST)
+    assert len(server.requests) == 1
+
+
+async def test_another_replica_is_asked_where_one_is_garbled() -> None:
+    def half_garbled(request: httpx.Request) -> httpx.Response:
+        return GARBLED[0] if request.url.host == "one.test" else good(request)
+
+    waits = Waits()
+    lm = remote(half_garbled, waits, base_urls=["http://one.test/v1", "http://two.test/v1"])
+    [answer] = await lm.generate(REQUEST)
+    assert (answer.text, waits.seconds) == ("Hello", [])
+
+
+async def test_too_few_texts_are_the_card_s_fault_and_not_tried_again() -> None:
+    server = Server()
+    with pytest.raises(LMError, match="2 texts were asked for, 1 came; does the server know n"):
+        await remote(server, native_n=True).generate(replace(REQUEST, n=2))
+    assert len(server.requests) == 1
 
 
 async def test_deep_nesting_is_a_clear_error() -> None:

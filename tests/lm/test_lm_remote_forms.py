@@ -61,8 +61,8 @@ async def test_a_regular_expression_is_sent_to_vllm_alone() -> None:
 @pytest.mark.parametrize(
     "form",
     [
-        Constraint(regex="a|b", after=FreeText("Verdict:", room=20)),
         Constraint(order_of=("[1]", "[2]")),
+        Constraint(order_of=tuple("abcdef"), after=FreeText("Ranking:", room=20)),
         Constraint(json_schema=SCHEMA, after=FreeText("Answer:", room=20)),
     ],
 )
@@ -89,10 +89,11 @@ def test_what_a_card_promises_is_known_before_it_is_opened() -> None:
 
     plain = frozenset({"chat", "stream"})
     assert promised() == plain
-    assert promised(constraint="json_object") == plain | {"schema"}
+    assert promised(constraint="json_object") == plain | {"schema", "closing"}
     assert promised(constraint="structured_outputs", logprobs=True) == plain | {
         "schema",
         "regex",
+        "closing",
         "logprobs",
     }
 

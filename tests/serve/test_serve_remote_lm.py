@@ -1,6 +1,7 @@
 """Our own client against our own server: a model served elsewhere is a model like any other."""
 
 import json
+import re
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from serve_process import KEY, Served
 
 from archon.api import Loader
 from archon.errors import LMError
+from archon.graph.forms import VERDICT_FORM, results_form
 from archon.lm.remote import RemoteLM
 from archon.spec.model import OpenAICard
 from archon.types import Constraint, Event, Message, Request, SamplingParams, TokenDelta
@@ -78,6 +80,21 @@ async def test_a_schema_is_followed(model: tuple[Served, str]) -> None:
         form = Constraint(json_schema=SCHEMA)
         for completion in await lm.generate(replace(REQUEST, n=3, constraint=form)):
             assert json.loads(completion.text)["answer"] in range(1000)
+
+
+async def test_a_judge_s_last_line_is_held_to_its_form(model: tuple[Served, str]) -> None:
+    results = results_form(2)
+    assert results is not None
+    async with remote(*model, constraint="json_schema") as lm:
+        for form, last in (
+            (VERDICT_FORM, r"Verdict: (in)?correct"),
+            (results, r"Tests: \[1\] (pass|fail), \[2\] (pass|fail)"),
+        ):
+            [completion] = await lm.generate(replace(REQUEST, constraint=form))
+            if completion.finish_reason != "length":
+                assert re.fullmatch(last, completion.text.rpartition("\n")[2])
+            else:  # the tokens of a model that babbles ran out in its argument
+                assert completion.text.startswith('{"argument": "')
 
 
 async def test_an_architecture_that_chooses_samples_as_it_is_told_to(scripted: Served) -> None:
