@@ -44,8 +44,10 @@ def find(kind: Kind, name_or_path: str | os.PathLike[str]) -> Path:
     raise SpecError(f"{reason} (a path ends in .json or contains '/')")
 
 
-def find_adapter(name_or_path: str, base_dir: Path) -> Path:
+def find_adapter(name_or_path: str, base_dir: Path, kind: str = "adapter") -> Path:
     """The folder of an adapter: a path from ``base_dir``, or the name of one that is shipped.
+
+    Reward heads lie there, too; ``kind`` is for errors.
 
     Raises
     ------
@@ -57,7 +59,7 @@ def find_adapter(name_or_path: str, base_dir: Path) -> Path:
     shipped = sorted(path.name for path in folder.glob("*/"))
     if name_or_path not in shipped:
         hint = suggestion(name_or_path, shipped)
-        raise SpecError(f"no adapter {shown(name_or_path)} is shipped{hint} (a path contains '/')")
+        raise SpecError(f"no {kind} {shown(name_or_path)} is shipped{hint} (a path contains '/')")
     return folder / name_or_path
 
 

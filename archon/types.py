@@ -319,6 +319,8 @@ class Candidate:
     mean_logprob: float | None = None
     """Mean log-probability of its tokens under the model that wrote it, in nats; None where it
     was not asked for, or the text has no tokens."""
+    messages: tuple[Message, ...] = field(default=(), compare=False, repr=False)
+    """The conversation that it answers, as the model that wrote it read it."""
 
     def annotated(self, *annotations: Annotation) -> Candidate:
         """The same candidate with more annotations."""

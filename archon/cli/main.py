@@ -72,6 +72,7 @@ train = LazyGroup(
     help="Models that learn, by configurations.",
     table={
         "sft": ("archon.cli.train:sft", "Fine-tune a model on prompts and completions."),
+        "reward": ("archon.cli.train_reward:reward", "Teach a model to tell good replies."),
         "pretrain": ("archon.cli.train:pretrain", "Train a small decoder from nothing."),
     },
 )

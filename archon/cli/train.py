@@ -56,6 +56,7 @@ def _train(
         require(package, "train")
     from archon.engine.loading import choose_device
     from archon.spec.reader import load_training
+    from archon.spec.training import RewardSpec
     from archon.train.folder import TrainingFolder
     from archon.train.run import Run
 
@@ -63,6 +64,7 @@ def _train(
     spec = loaded.spec
     if spec.training != kind:
         raise UsageError(f"{config} is for `archon train {spec.training}`")
+    assert not isinstance(spec, RewardSpec)  # that is ``archon.cli.train_reward``
     place = choose_device(device)
     path = Path(output) if output else Path("runs", spec.name)
     folder = TrainingFolder(path, spec.model_dump(mode="json", exclude_none=True), resume=resume)
@@ -83,9 +85,10 @@ def _train(
 
 
 def _prepare(loaded: Loaded[AnyTraining], folder: TrainingFolder) -> Prepared:
-    from archon.spec.training import PretrainSpec
+    from archon.spec.training import PretrainSpec, RewardSpec
     from archon.train.prepare import prepare_pretraining
 
+    assert not isinstance(loaded.spec, RewardSpec)
     if isinstance(loaded.spec, PretrainSpec):
         with console().status("reading the texts"):
             return prepare_pretraining(loaded.spec, loaded.base_dir, folder.path)

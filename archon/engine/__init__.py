@@ -8,8 +8,8 @@ Read it in this order:
 3. what it remembers: ``kv_cache``, ``block_pool``, ``prefix_tree``, ``block_manager``;
 4. one step, *schedule, compute, postprocess*: ``span``, ``sequence``, ``scheduler``, ``sampler``,
    ``engine``, and ``worker``, the thread that steps;
-5. besides: ``constraint``, ``choices``, ``beam_search``, ``perplexity``, ``bench``,
-   ``closed_loop``.
+5. besides: ``constraint``, ``choices``, ``beam_search``, ``hidden_state``, ``adapter``,
+   ``reward_head``, ``perplexity``, ``bench``, ``closed_loop``.
 
 In folders of their own: ``quantization`` (weights made ready for rounding), ``kernels`` (steps in
 int8 and int4 on a CPU, in compiled code), ``cuda`` (replayed steps on a GPU).

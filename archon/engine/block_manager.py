@@ -104,6 +104,16 @@ class BlockManager:
         sequence.shares_last_block = sequence.num_computed % BLOCK_SIZE != 0
         return sequence.copy()
 
+    def keep_own(self, sequence: Sequence) -> None:
+        """Let the prefix tree have what is computed of a sequence, in whole blocks."""
+        prompt, shared = sequence.prompt, sequence.num_shared_blocks
+        stop = max(sequence.num_computed // BLOCK_SIZE, shared)
+        tokens = sequence.tokens(0, stop * BLOCK_SIZE)
+        own = sequence.blocks[shared:stop]
+        kept = self.tree.adopt(prompt.path, tokens, own, prompt.adapter)
+        # A block that the tree has from another text is given back with the rest.
+        sequence.blocks = array("i", (b for b in sequence.blocks if b not in kept))
+
     def give_own(self, sequence: Sequence) -> None:
         """Give a sequence's own blocks back."""
         self.pool.free(sequence.own_blocks)

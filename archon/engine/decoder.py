@@ -12,6 +12,7 @@ The last one's normalised output, times the head, gives a logit for every token 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -79,18 +80,35 @@ class Decoder:
         head = head_change(adapter)
         self.adapters[adapter.digest] = None if head is None else head.to(self.device)
 
+    @torch.inference_mode()
     def __call__(self, spans: Sequence[Span], cache: KVCache) -> Tensor:
         """Run one step: fills the cache, returns logits (rows asked for, V) in float32."""
-        return self.compute(build_step(spans, self.device, self.cache_dtype), cache)
+        step = build_step(spans, self.device, self.cache_dtype)
+        x_NE = self._stream(step, cache)
+        stops = accumulate(len(span.token_ids) for span in spans)
+        for span, stop in zip(spans, stops, strict=True):
+            if span.hidden_E is not None:
+                span.hidden_E.copy_(self._normalised(x_NE[stop - 1]))
+        return self._logits(step, x_NE)
 
     @torch.inference_mode()
     def compute(self, step: StepInput, cache: KVCache) -> Tensor:
-        """The same for spans that are laid out already."""
+        """The same for spans that are laid out already and want no hidden state."""
+        return self._logits(step, self._stream(step, cache))
+
+    def _stream(self, step: StepInput, cache: KVCache) -> Tensor:
+        """What the layers make of every token: (N, E)."""
         x_NE = self.embedding_VE[step.token_N].float()
         rotation = rotary_angles(step.position_N, self.inverse_frequency)
         for index, layer in enumerate(self.layers):
             x_NE = layer(x_NE, rotation, step, cache, index)
-        x_NE = rms_norm(x_NE[step.logit_rows], self.norm_E, self.config.norm_epsilon)
+        return x_NE
+
+    def _normalised(self, x: Tensor) -> Tensor:
+        return rms_norm(x, self.norm_E, self.config.norm_epsilon)
+
+    def _logits(self, step: StepInput, x_NE: Tensor) -> Tensor:
+        x_NE = self._normalised(x_NE[step.logit_rows])
         logits_NV = self.head(x_NE)
         for digest, rows in step.adapted:
             change, asked = self.adapters[digest], torch.isin(step.logit_rows, rows)

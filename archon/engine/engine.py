@@ -104,6 +104,9 @@ class Engine:
         self._finished[prompt] = [None] * len(request.draws)
         if request.beams:
             self._searches[prompt] = BeamSearch(request)
+        if request.hidden:
+            width = self.decoder.config.width
+            prompt.hidden_E = torch.empty(width, device=self.decoder.device)
         for sequence in prompt.waiting:
             draw = request.draws[sequence.index]
             sequence.draw_key = draw_key(request, draw, self.model_id)
@@ -122,22 +125,25 @@ class Engine:
     def step(self) -> dict[Prompt, list[Generation]]:
         """Compute one step; returns the requests that it finished."""
         batch = self.scheduler.schedule()
+        read: dict[Prompt, list[Generation]] = {}
         rows: list[Row] = []
         logits: list[Tensor] = []
         if batch.spans:
             logits_BV = self.decoder(batch.spans, self.cache)
             self.scheduler.computed(batch)
             rows, logits = self._take_logits(batch, logits_BV)
+            read = self._finish_read(batch)
         started = self.scheduler.start_sequences()
         rows += [(sequence, 0) for sequence in started]
         logits += self._first_logits(started)
         for sequence in started:
             self._try(sequence, sequence.follow)
-        return self._postprocess(rows, logits)
+        return read | self._postprocess(rows, logits)
 
     def _check(self, prompt: Prompt) -> None:
         request = prompt.request
-        if not request.prompt_ids or not request.draws or request.max_tokens < 1:
+        has_room = request.max_tokens >= 1 or request.hidden
+        if not request.prompt_ids or not request.draws or not has_room:
             raise EngineError("a request needs a prompt, a draw and room for a token")
         vocab_size = self.decoder.config.vocab_size
         if not 0 <= min(request.prompt_ids) <= max(request.prompt_ids) < vocab_size:
@@ -280,6 +286,18 @@ class Engine:
             self.scheduler.finish(beam)
         del self._searches[prompt], self._finished[prompt]
         done[prompt] = search.results(num_cached)
+
+    def _finish_read(self, batch: Batch) -> dict[Prompt, list[Generation]]:
+        """Requests of which nothing is drawn end with their prompt's last token."""
+        done: dict[Prompt, list[Generation]] = {}
+        for text, span in zip(batch.texts, batch.spans, strict=True):
+            if span.hidden_E is not None:
+                assert isinstance(text, Prompt)
+                cached, draw = text.num_cached, text.request.draws[0]
+                self.scheduler.finish_prompt(text)
+                del self._finished[text]
+                done[text] = [Generation(draw, (), None, "stop", cached, hidden_E=span.hidden_E)]
+        return done
 
     def _finish(
         self, sequence: Sequence, reason: FinishReason, done: dict[Prompt, list[Generation]]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from archon.engine.adapter import Adapter
 from archon.engine.config import ModelFile
@@ -18,6 +20,7 @@ from archon.engine.kernels.native import NativeDecoder
 from archon.engine.kernels.packing import can_pack, load_packed
 from archon.engine.linear import Precision
 from archon.engine.low_rank import check_adapter
+from archon.engine.reward_head import RewardHead, check_reward_head
 from archon.engine.rotation import RotatedWeights
 from archon.engine.span import SpanDecoder
 from archon.engine.weights import WeightSource, weights_of
@@ -86,9 +89,40 @@ def add_adapter(engine: Engine, file: ModelFile, adapter: Adapter) -> None:
         return
     source = weights_of(file)
     check_adapter(adapter, source.config)
-    if engine.decoder.precision in ("int8", "int4"):
+    if is_rotated(engine.decoder):
         adapter = RotatedWeights(source).adapter(adapter)
     engine.decoder.add_adapter(adapter)
+
+
+def is_rotated(decoder: SpanDecoder) -> bool:
+    """Whether a decoder that was loaded here is in another basis than its file."""
+    return decoder.precision in ("int8", "int4")
+
+
+def head_for(engine: Engine, file: ModelFile, head: RewardHead, adapter: str = "") -> RewardHead:
+    """A reward head as it reads the hidden states of an engine.
+
+    Parameters
+    ----------
+    file : the model that the engine runs.
+    adapter : digest of the adapter that texts are read with; "" for none.
+
+    Raises
+    ------
+    ModelFileError : the head is for another model, or for another adapter.
+    """
+    model_digest = engine.model_id.split(":")[0]
+    check_reward_head(head, engine.decoder.config.width, model_digest, adapter)
+    if not is_rotated(engine.decoder):
+        return head
+    return replace(head, weight_E=RotatedWeights(weights_of(file)).readout(head.weight_E))
+
+
+def own_hidden(engine: Engine, file: ModelFile, hidden_NE: Tensor) -> Tensor:
+    """Hidden states of an engine → those that its file's own basis has, which heads are kept in."""
+    if not is_rotated(engine.decoder):
+        return hidden_NE
+    return RotatedWeights(weights_of(file)).hidden(hidden_NE)
 
 
 def load_decoder(

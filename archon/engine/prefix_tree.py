@@ -100,6 +100,36 @@ class PrefixTree:
             node.last_used = self._clock
         return path
 
+    def adopt(
+        self,
+        path: Sequence[PrefixNode],
+        token_ids: Sequence[int],
+        blocks: Sequence[int],
+        adapter: str = "",
+    ) -> set[int]:
+        """Take computed blocks over: those of the tokens of ``token_ids`` beyond ``path``.
+
+        ``path`` is in use. Returns what is taken: not what is there from another text, nor what
+        lies behind a block that is just being computed for one.
+        """
+        node = path[-1] if path else self._root(adapter)
+        taken: set[int] = set()
+        self._clock += 1
+        for number, block in enumerate(blocks, len(path)):
+            key = tuple(token_ids[number * BLOCK_SIZE : (number + 1) * BLOCK_SIZE])
+            child = node.children.get(key)
+            if child is None:
+                child = node.children[key] = PrefixNode(key, block, node, ready=True)
+                self._nodes.add(child)
+                self._num_unused += 1
+                taken.add(block)
+            elif not child.ready:
+                break
+            node = child
+            node.last_used = self._clock
+        self._note_leaf(node)
+        return taken
+
     def release(self, path: Sequence[PrefixNode]) -> list[int]:
         """End a use of a path; returns the blocks of nodes that nobody will make ready now."""
         freed: list[int] = []

@@ -43,6 +43,14 @@ class RotatedWeights:
     def output_norm(self) -> Tensor:
         return torch.ones(self.config.width)
 
+    def hidden(self, x: Tensor) -> Tensor:
+        """The rotated model's normalised outputs (…, E) → those of the model itself."""
+        return self._stream.back(x) * self.source.output_norm()
+
+    def readout(self, weight_E: Tensor) -> Tensor:
+        """What reads the model's normalised outputs → what reads the rotated model's alike."""
+        return self._stream.inputs(weight_E * self.source.output_norm())
+
     def layer(self, index: int) -> LayerWeights:
         w = self.source.layer(index)
         q, k, v = (self._stream.inputs(x * w.attention_norm_E) for x in (w.q, w.k, w.v))
@@ -117,6 +125,11 @@ class Rotation:
         """W·Q: a layer that reads a rotated input. Works along the last dimension."""
         blocks = (weight * self.sign).unflatten(-1, (len(self.mix), len(self.hadamard)))
         return (self.mix.t() @ (blocks @ self.hadamard)).flatten(-2)
+
+    def back(self, x: Tensor) -> Tensor:
+        """x·Qᵀ: a rotated input in the basis that it came from. Works along the last dimension."""
+        blocks = x.unflatten(-1, (len(self.mix), len(self.hadamard)))
+        return (self.mix @ (blocks @ self.hadamard)).flatten(-2) * self.sign
 
     def outputs(self, weight_OI: Tensor) -> Tensor:
         """Qᵀ·W: a layer that writes a rotated output."""

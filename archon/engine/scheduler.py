@@ -44,8 +44,9 @@ class Batch:
         num_logits = max(0, stop - max(start, text.logits_from))
         tokens = text.tokens(start, stop)
         self.texts.append(text)
+        num_shared, hidden_E = text.num_shared_blocks, text.hidden_at(stop)
         self.spans.append(
-            Span(tokens, start, text.blocks, text.num_shared_blocks, num_logits, text.adapter)
+            Span(tokens, start, text.blocks, num_shared, num_logits, text.adapter, hidden_E)
         )
 
 
@@ -164,12 +165,22 @@ class Scheduler:
         return children
 
     def finish(self, sequence: Sequence) -> None:
-        """Give a sequence's blocks back, and its prompt's with the last of them."""
+        """Give a sequence's blocks back, and its prompt's with the last of them.
+
+        What the text's whole blocks hold stays known: a judge, or the next turn of a conversation,
+        may read on from it.
+        """
         prompt = sequence.prompt
+        if sequence.num_computed > prompt.num_tokens and not prompt.request.beams:
+            self.memory.keep_own(sequence)
         self._stop(sequence)
         if not prompt.is_unfinished:
-            del self.admitted[prompt]
-            self.memory.give_prompt(prompt)
+            self._leave(prompt)
+
+    def finish_prompt(self, prompt: Prompt) -> None:
+        """Give the blocks of a computed prompt back from which nothing is drawn."""
+        prompt.waiting.clear()
+        self._leave(prompt)
 
     def cancel(self, prompt: Prompt) -> None:
         """Forget a request wherever it stands; its blocks are free at once."""
@@ -297,6 +308,10 @@ class Scheduler:
         prompt = sequence.prompt
         sequence.num_cached = min(num_cached, prompt.num_cached)
         prompt.num_cached = prompt.num_tokens
+
+    def _leave(self, prompt: Prompt) -> None:
+        del self.admitted[prompt]
+        self.memory.give_prompt(prompt)
 
     def _run(self, sequence: Sequence) -> None:
         prompt = sequence.prompt

@@ -64,6 +64,8 @@ class GenerationRequest:
     """The form of every draw; what it leaves no choice about is not sampled."""
     adapter: str = ""
     """Digest of the adapter that it is computed with (``Engine.add_adapter``); "" for none."""
+    hidden: bool = False
+    """Nothing is drawn: its one generation tells the hidden state of the prompt's last token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,9 @@ class Generation:
     """The stop token that was drawn, if that ended it."""
     score: float | None = None
     """What a beam search ranked it by (``archon.engine.beam_search``)."""
+    hidden_E: Tensor | None = None
+    """The last layer's normalised output for the prompt's last token, where that was asked for; in
+    float32 and in the basis of the decoder's own weights."""
 
 
 @dataclass(slots=True, eq=False)
@@ -107,6 +112,8 @@ class Prompt:
     """Tokens that need not be computed for the next sequence to start: it is charged the rest."""
     last_logits_V: Tensor | None = None
     """Logits after the prompt, once it is computed and while sequences wait for them."""
+    hidden_E: Tensor | None = None
+    """Where its last token's hidden state goes, if that is what the request asks for."""
 
     def __post_init__(self) -> None:
         self.num_tokens = self.num_cached = len(self.request.prompt_ids)
@@ -144,11 +151,15 @@ class Prompt:
     @property
     def logits_from(self) -> int:
         """Logits are wanted after every token from this position on."""
-        return self.num_tokens - 1
+        return self.num_tokens if self.request.hidden else self.num_tokens - 1
 
     @property
     def adapter(self) -> str:
         return self.request.adapter
+
+    def hidden_at(self, stop: int) -> Tensor | None:
+        """Where the hidden state of the token before a position goes, if it is wanted."""
+        return self.hidden_E if stop == self.num_tokens else None
 
     def tokens(self, start: int, stop: int) -> SequenceOf[int]:
         """Tokens at these positions."""
@@ -215,6 +226,10 @@ class Sequence:
     @property
     def adapter(self) -> str:
         return self.prompt.request.adapter
+
+    def hidden_at(self, stop: int) -> Tensor | None:
+        """Nobody wants the hidden state of a drawn token."""
+        return None
 
     @property
     def own_blocks(self) -> array[int]:

@@ -32,6 +32,9 @@ class Span:
     """Logits are wanted after the last so many of the tokens."""
     adapter: str = ""
     """Digest of the adapter that its tokens are computed with; "" for none."""
+    hidden_E: Tensor | None = None
+    """Where the last layer's normalised output for the last token goes, in float32 and in the basis
+    of the decoder's own weights; None where it is not wanted."""
 
     @property
     def stop(self) -> int:
@@ -85,6 +88,7 @@ class SpanDecoder(Protocol):
         """Run one step: fills a cache that it has made; returns logits (rows, V) in float32.
 
         The rows are those that the spans want, in their order. The next step may overwrite them.
+        Hidden states go where the spans say.
         """
         ...
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from statistics import fmean
 
 from archon.answers import read_answer
-from archon.types import Annotation, AnswerKind, Candidate, CandidateId, Completion
+from archon.types import Annotation, AnswerKind, Candidate, CandidateId, Completion, Message
 
 
 def from_completions(
@@ -15,8 +15,10 @@ def from_completions(
     completions: Iterable[Completion],
     answer: AnswerKind,
     parents: tuple[CandidateId, ...] = (),
+    messages: tuple[Message, ...] = (),
 ) -> list[Candidate]:
-    """One candidate for each completion, its value read from the text as ``answer`` asks."""
+    """One candidate for each completion of the messages, its value read from the text as
+    ``answer`` asks."""
     return [
         Candidate(
             CandidateId(node, completion.draw),
@@ -24,6 +26,7 @@ def from_completions(
             read_answer(completion.text, answer),
             parents,
             mean_logprob=fmean(completion.logprobs) if completion.logprobs else None,
+            messages=messages,
         )
         for completion in completions
     ]

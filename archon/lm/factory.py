@@ -38,6 +38,8 @@ def capabilities(card: ModelCard) -> frozenset[str]:
             return TRANSLATOR_CAPABILITIES
         case LocalCard(transformer="cross-encoder"):
             return REWARD
+        case LocalCard(reward=str()):
+            return REWARD
         case LocalCard(transformer="sentence-encoder"):
             return EMBED
         case LocalCard():

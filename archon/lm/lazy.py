@@ -119,5 +119,7 @@ def shared_lm(card: ModelCard, base_dir: Path) -> LazyLM:
 
 def _has_paths(card: ModelCard) -> bool:
     return isinstance(card, LocalCard) and (
-        card.adapter is not None or any(isinstance(s, PathSource) for s in card.sources)
+        card.adapter is not None
+        or card.reward is not None
+        or any(isinstance(s, PathSource) for s in card.sources)
     )

@@ -75,7 +75,7 @@ class Plausible:
 
 
 class PlausibleReward:
-    """Rewards between -1 and 1, positive for right answers with probability ``accuracy``."""
+    """Rewards between 0 and 1, above 0.5 for right answers with probability ``accuracy``."""
 
     def __init__(self, accuracy: float) -> None:
         self.accuracy = accuracy
@@ -86,9 +86,9 @@ class PlausibleReward:
         claims = _CLAIM.findall(text)
         is_right = bool(claims) and claims[-1] == str(value)
         number = draw_number(f"{crc32(text.encode('utf-8', 'replace'))}", 0, 0, bits=64)
-        is_positive = is_right == ((number & 0xFFFF) < self.accuracy * 0x10000)
-        size = 0.5 + (number >> 16 & 0xFF) / 512
-        return size if is_positive else -size
+        is_high = is_right == ((number & 0xFFFF) < self.accuracy * 0x10000)
+        distance = 0.25 + (number >> 16 & 0xFF) / 1024
+        return 0.5 + distance if is_high else 0.5 - distance
 
 
 def _solution(message: Message, is_right: bool, number: int) -> str:

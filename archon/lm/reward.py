@@ -22,7 +22,11 @@ class RewardModel(Protocol):
     """Scores replies."""
 
     async def score(self, messages: tuple[Message, ...], texts: Sequence[str]) -> list[float]:
-        """One reward for each text as a reply to the messages: finite, and higher is better."""
+        """One reward for each text as a reply to the messages: finite, and higher is better.
+
+        Those of cards are probabilities: that the reply is right, or that it is preferred to an
+        average one. So 0.5 is a verifier's threshold, and a vote may weigh by them.
+        """
         ...
 
 

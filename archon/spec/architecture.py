@@ -126,8 +126,8 @@ class VerifierNode(ModelNode):
     )
     threshold: float | None = Field(
         None,
-        description="The least score that passes: of `logit`, a probability, by default 0.5; of "
-        "`reward`, a reward, by default 0.",
+        description="The least score that passes, by default 0.5: of `logit` a probability, of "
+        "`reward` a reward, which is one as well where the model is a card.",
     )
     keep_first: Count | None = Field(None, description="Of those that stay, pass on so many.")
     shows: Shows = Field(
@@ -173,8 +173,8 @@ class VoteNode(Node):
     type: Literal["vote"]
     weight: Literal["count", "score", "likelihood"] = Field(
         "count",
-        description="What a candidate's vote weighs: 1, its latest score, or how likely its text "
-        "was under the model that wrote it.",
+        description="What a candidate's vote weighs: 1, its latest score (none may be below 0), "
+        "or how likely its text was under the model that wrote it.",
     )
     by: Literal["value", "meaning"] = Field(
         "value",

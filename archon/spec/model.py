@@ -81,7 +81,10 @@ class _Card(StrictModel):
     name: Name
     description: str = ""
     sampling: SamplingSpec | None = Field(None, description="Default for nodes that say nothing.")
-    prompt: PromptSpec | None = Field(None, description="Default of generators without a prompt.")
+    prompt: PromptSpec | None = Field(
+        None,
+        description="Default of generators, and of nodes that ask a reward model, without one.",
+    )
 
 
 Transformer = Literal["decoder", "encoder-decoder", "cross-encoder", "sentence-encoder"]
@@ -118,10 +121,18 @@ class LocalCard(_Card):
         "starts at the card's own folder, or the name of one that is shipped.",
     )
 
+    reward: Name | None = Field(
+        None,
+        description="A folder of a reward head, as `archon train reward` writes it, found as "
+        "adapters are: the model then scores replies and writes none, in one batch with those of "
+        "other cards that run the same weights.",
+    )
+
     @model_validator(mode="after")
     def _adapters_are_for_decoders(self) -> LocalCard:
-        if self.adapter is not None and self.transformer != "decoder":
-            raise ValueError("'adapter' is for decoders")
+        for key in ("adapter", "reward"):
+            if getattr(self, key) is not None and self.transformer != "decoder":
+                raise ValueError(f"{key!r} is for decoders")
         return self
 
 

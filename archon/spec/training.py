@@ -118,4 +118,67 @@ class SFTSpec(_TrainingSpec):
         return self
 
 
-TrainingSpec = Annotated[PretrainSpec | SFTSpec, Field(discriminator="training")]
+class RepliesFile(StrictModel):
+    """Replies of a JSONL file that were judged, or preferred one to another."""
+
+    path: Name = Field(
+        description="Each line {prompt, completion, correct}, or each {prompt, chosen, rejected}, "
+        "as `archon view` exports a reader's rankings; `messages` may stand for `prompt`, and "
+        "`question` tell which lines belong together. A relative path starts at this file's own."
+    )
+
+
+class SampledReplies(StrictModel):
+    """What an architecture writes to a benchmark's search split, judged by its scorer."""
+
+    benchmark: Name
+    architecture: Name
+    items: Count = Field(description="The first so many of the split.")
+    epochs: Count = Field(1, description="Ask each item so often, on fresh draws.")
+    seed: int = 0
+
+
+class RewardLoRASpec(LoRASpec):
+    """An adapter that is trained with the head, from the head of the frozen body on."""
+
+    context: int = Field(1024, ge=8, le=1_000_000, description="Tokens of a row of packed texts.")
+    batch: Count = Field(16, description="Replies, or pairs of them, of one step's gradient.")
+    steps: int = Field(ge=1, le=10_000_000)
+    learning_rate: float = Field(1e-4, gt=0)
+    warmup_steps: CountOrZero = 20
+    weight_decay: float = Field(0.01, ge=0)
+    max_gradient_norm: float = Field(1, gt=0)
+    dtype: Literal["float32", "bf16"] = "float32"
+    checkpoint_layers: bool = False
+    save_every: Count = 50
+
+
+class RewardSpec(StrictModel):
+    """A head learns from a model's last hidden state how good a reply is.
+
+    The body stays as it is, and a linear head is fitted to what the engine computes; or `lora`
+    trains an adapter with it.
+    """
+
+    training: Literal["reward"]
+    version: Version = 1
+    name: Name
+    description: str = ""
+    model: Name = Field(description="A model card, by name or path: best the generator's own.")
+    data: Annotated[
+        Annotated[RepliesFile, Tag("RepliesFile")]
+        | Annotated[SampledReplies, Tag("SampledReplies")],
+        told_by_key({"path": RepliesFile, "benchmark": SampledReplies}),
+    ]
+    held_out: float = Field(0.2, gt=0, lt=1, description="Share of the questions to measure by.")
+    penalties: list[Annotated[float, Field(gt=0)]] = Field(
+        [0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30],
+        min_length=1,
+        description="Of the squares of the head's weights; cross-validation over the other "
+        "questions takes the best.",
+    )
+    lora: RewardLoRASpec | None = None
+    seed: int = 0
+
+
+TrainingSpec = Annotated[PretrainSpec | SFTSpec | RewardSpec, Field(discriminator="training")]

@@ -6,6 +6,7 @@
     state.safetensors   where it stands; gone when it is finished
     loss.svg            the loss of every step
     model/ or adapter/  what was trained
+    reward/             a reward head
     card.json           a model card that runs it
 """
 
@@ -27,7 +28,7 @@ from archon.evals.disk import sync_folder, write_json
 from archon.train.curve import draw_curve
 
 RECORD, STATE, PICTURE = "training.json", "state.safetensors", "loss.svg"
-MODEL, ADAPTER, CARD = "model", "adapter", "card.json"
+MODEL, ADAPTER, REWARD, CARD = "model", "adapter", "reward", "card.json"
 
 
 class TrainingFolder:

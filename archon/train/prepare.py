@@ -25,7 +25,7 @@ from archon.spec.model import LocalCard, PathSource
 from archon.spec.training import PretrainSpec, SFTSpec
 from archon.train.decoder import TrainableDecoder, decoder_of, initialise
 from archon.train.folder import ADAPTER, MODEL
-from archon.train.lora import adapter_of, add_adapter
+from archon.train.lora import adapter_of, add_adapter, round_frozen
 from archon.train.model_folder import copy_text_files, save_decoder, save_text_rules
 from archon.train.packing import fits
 from archon.train.texts import Text, answer_text, dialogues, plain_texts, whole_text
@@ -117,7 +117,7 @@ def prepare_fine_tuning(spec: SFTSpec, card: LocalCard, base_dir: Path, card_dir
         if spec.lora is not None:
             dropout = spec.lora.dropout
             write_adapter(adapter_of(model), folder / ADAPTER, base=card.name, dropout=dropout)
-            return _base_card(card, card_dir) | {
+            return base_card(card, card_dir) | {
                 "name": spec.name, "description": spec.description, "adapter": f"./{ADAPTER}",
             }  # fmt: skip
         dtype = torch.bfloat16 if spec.dtype == "bf16" else torch.float32
@@ -145,9 +145,7 @@ def _choose(model: TrainableDecoder, spec: SFTSpec) -> None:
         model.model.layers[num_layers - spec.last_layers :].requires_grad_(True)
         model.model.norm.requires_grad_(True)
     if spec.dtype == "bf16":
-        for parameter in model.parameters():
-            if not parameter.requires_grad and parameter.dim() > 1:
-                parameter.data = parameter.data.bfloat16()
+        round_frozen(model)
 
 
 def _prepared(
@@ -183,7 +181,7 @@ def _card(spec: SFTSpec | PretrainSpec, path: str) -> Card:
     }
 
 
-def _base_card(card: LocalCard, card_dir: Path) -> Card:
+def base_card(card: LocalCard, card_dir: Path) -> Card:
     """The card as data, its paths no longer relative to its own folder."""
     data: Card = json.loads(card.model_dump_json(exclude_none=True))
     for source, stated in zip(card.sources, data["sources"], strict=True):

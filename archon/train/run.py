@@ -88,7 +88,7 @@ class Run:
         rows = islice(rows, training.num_steps * per_step, None)
         started, before = time.monotonic(), self.folder.record["train_seconds"]
         training.model.train()
-        with _gentle_interrupts() as is_interrupted:
+        with gentle_interrupts() as is_interrupted:
             for step in range(training.num_steps, spec.steps):
                 # Dropout is a function of the step, so that what is resumed goes on as it would.
                 torch.manual_seed(spec.seed * 1_000_003 + step)
@@ -171,7 +171,7 @@ class Run:
 
 
 @contextmanager
-def _gentle_interrupts() -> Iterator[Callable[[], bool]]:
+def gentle_interrupts() -> Iterator[Callable[[], bool]]:
     """Ctrl-C waits for the step that is under way; a second one does not."""
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False

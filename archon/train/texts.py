@@ -56,7 +56,8 @@ def dialogues(data: Data, base_dir: Path) -> Iterator[Dialogue]:
     for number, row in read_rows(base_dir / data.path):
         place = f"{data.path}:{number}"
         if row.keys() == {"prompt", "completion"}:
-            prompt, completion = (_text(row[key], place, key) for key in ("prompt", "completion"))
+            prompt = read_text(row["prompt"], place, "prompt")
+            completion = read_text(row["completion"], place, "completion")
             yield Dialogue((Message("user", prompt),), completion, place)
         elif row.keys() == {"messages"}:
             yield from _turns(row["messages"], place)
@@ -81,7 +82,7 @@ def plain_texts(data: Data, base_dir: Path) -> Iterator[str]:
         yield from plain_sums(data.items, data.seed)
         return
     for number, row in read_rows(base_dir / data.path):
-        yield _text(row.get("text"), f"{data.path}:{number}", "text")
+        yield read_text(row.get("text"), f"{data.path}:{number}", "text")
 
 
 def answer_text(dialogue: Dialogue, chat: ChatFormat, tokenizer: TextTokenizer, end: int) -> Text:
@@ -108,28 +109,50 @@ def whole_text(text: str, tokenizer: TextTokenizer, end: int) -> Text:
 
 
 def _turns(messages: Any, place: str) -> Iterator[Dialogue]:
-    if not isinstance(messages, list):
-        raise SpecError(f"holds {shown(messages)}, not a list", file=place, path="$.messages")
     before: list[Message] = []
+    for index, message in enumerate(read_messages(messages, place)):
+        if message.role == "assistant":
+            if not before:
+                path = f"$.messages[{index}]"
+                raise SpecError("begins with an answer", file=place, path=path)
+            yield Dialogue(tuple(before), message.content, place)
+        before.append(message)
+    if not any(message.role == "assistant" for message in before):
+        raise SpecError("no message is the assistant's", file=place, path="$.messages")
+
+
+def read_messages(messages: Any, place: str) -> tuple[Message, ...]:
+    """The messages of a line.
+
+    Raises
+    ------
+    SpecError : they are no list of objects of role and content, or there are none.
+    """
+    if not isinstance(messages, list) or not messages:
+        reason = "no message" if messages == [] else f"holds {shown(messages)}, not a list"
+        raise SpecError(reason, file=place, path="$.messages")
+    found: list[Message] = []
     for index, message in enumerate(messages):
         path = f"$.messages[{index}]"
         if not isinstance(message, dict) or message.keys() != {"role", "content"}:
             reason = f"is {shown(message)}, not an object of role and content"
             raise SpecError(reason, file=place, path=path)
-        role, content = message["role"], _text(message["content"], place, f"{path[2:]}.content")
+        content = read_text(message["content"], place, f"{path[2:]}.content")
+        role = message["role"]
         if role not in _ROLES:
             reason = f"is {shown(role)}; roles are {', '.join(_ROLES)}"
             raise SpecError(reason, file=place, path=f"{path}.role")
-        if role == "assistant":
-            if not before:
-                raise SpecError("begins with an answer", file=place, path=path)
-            yield Dialogue(tuple(before), content, place)
-        before.append(Message(role, content))
-    if not any(message.role == "assistant" for message in before):
-        raise SpecError("no message is the assistant's", file=place, path="$.messages")
+        found.append(Message(role, content))
+    return tuple(found)
 
 
-def _text(value: Any, place: str, key: str) -> str:
+def read_text(value: Any, place: str, key: str) -> str:
+    """A text of a line.
+
+    Raises
+    ------
+    SpecError : it is none, or blank.
+    """
     if not isinstance(value, str) or not value.strip():
         raise SpecError(f"is {shown(value)}, not a text", file=place, path=f"$.{key}")
     return value

@@ -81,8 +81,12 @@ def is_model(path: Path) -> bool:
 
 def read_record(name: str) -> Record | None:
     """The record of a card, or None where there is none that can be read."""
+    return _read(model_dir(name) / RECORD_NAME)
+
+
+def _read(path: Path) -> Record | None:
     try:
-        return Record(**json.loads((model_dir(name) / RECORD_NAME).read_text(encoding="utf-8")))
+        return Record(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
 
@@ -120,6 +124,16 @@ def find(card: LocalCard, base_dir: Path) -> Path | None:
                 continue
         if record is not None and record.sha256 == source.sha256:
             return Path(record.path)
+    return None
+
+
+def same_weights(card: LocalCard) -> Record | None:
+    """The record of another card's weights that are those of this one, if they are here."""
+    wanted = {source.sha256 for source in card.sources if not isinstance(source, PathSource)}
+    for path in sorted((cache_dir() / "models").glob(f"*/{RECORD_NAME}")):
+        record = _read(path)
+        if record is not None and record.sha256 in wanted and record.holds():
+            return record
     return None
 
 

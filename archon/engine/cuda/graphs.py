@@ -5,8 +5,8 @@ takes longer than running them. A CUDA graph launches all of them at once, but a
 shapes and the same addresses: steps are padded to few shapes (see ``padding``), their inputs are
 copied into tensors that stay where they are. A shape is recorded when it comes for the third time;
 until then, and wherever there is no GPU, its padded steps are computed kernel by kernel, with the
-same result. Prompts, whatever else is not one token a text, and steps with adapters are computed
-unpadded.
+same result. Prompts, whatever else is not one token a text, steps with adapters and those that want
+hidden states are computed unpadded.
 
 No GPU has run the recording and replaying yet (see ``docs/gpu.md``); the padded steps are tested
 on the CPU.

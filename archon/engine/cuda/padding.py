@@ -29,7 +29,9 @@ Signature = tuple[int, ...]
 def is_decode(spans: Sequence[Span]) -> bool:
     """Whether a step is one token of each of a few texts, each with its logits."""
     few = 0 < len(spans) <= MAX_ROWS
-    return few and all(len(span.token_ids) == span.num_logits == 1 for span in spans)
+    return few and all(
+        len(span.token_ids) == span.num_logits == 1 and span.hidden_E is None for span in spans
+    )
 
 
 def padded_step(step: StepInput, scratch_block: int, mask_dtype: torch.dtype) -> StepInput:

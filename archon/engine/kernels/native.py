@@ -127,7 +127,8 @@ class _Step(ctypes.Structure):
         *((name, ctypes.c_void_p) for name in ("cosine", "sine", "logit_token", "cache")),
         ("num_blocks", ctypes.c_int64),
         *((name, ctypes.c_void_p) for name in ("logits", "seconds", "adapter")),
-        ("max_rank", ctypes.c_int64),
+        *((name, ctypes.c_int64) for name in ("max_rank", "num_hidden")),
+        *((name, ctypes.c_void_p) for name in ("hidden_token", "hidden")),
     )
 
 
@@ -225,6 +226,9 @@ class NativeDecoder:
         cosine, sine = rotary_angles(torch.from_numpy(position), self._inverse_frequency)
         arrays = tokens, position.astype(np.int32), np.repeat(tables, lengths)
         adapted = self._adapted([spans[i].adapter for i in order], lengths)
+        hidden = [(end - 1, spans[i].hidden_E) for i, end in zip(order, ends, strict=True)]
+        hidden_tokens = np.array([at for at, place in hidden if place is not None], np.int64)
+        places = np.array([p.data_ptr() for _, p in hidden if p is not None], np.uintp)
         self._make_room(len(rows))
         step = _Step(
             len(tokens), len(rows), *(a.ctypes.data for a in arrays), cosine.data_ptr(),
@@ -232,6 +236,7 @@ class NativeDecoder:
             cache.num_blocks, self._logits.data_ptr(), self._seconds.ctypes.data,
             None if adapted is None else adapted.ctypes.data,
             max((adapter.max_rank for adapter in self.adapters.values()), default=0),
+            len(places), hidden_tokens.ctypes.data, places.ctypes.data,
         )  # fmt: skip
         self._model.threads = torch.get_num_threads()
         self._kernels.archon_step(ctypes.byref(self._model), ctypes.byref(step), self._workspace)

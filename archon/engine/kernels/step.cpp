@@ -66,6 +66,9 @@ struct Step {
   double* seconds;                   // by phase: products, attention, head, the rest
   const Adapter* const* adapter;     // each token's, or null; null where none has any
   int64_t max_rank;                  // of all adapters
+  int64_t num_hidden;
+  const int64_t* hidden_token;       // tokens whose last normalised vectors are wanted
+  float* const* hidden;              // where each of these goes, E numbers
 };
 
 enum Phase { PRODUCTS, ATTENTION, HEAD, REST };
@@ -313,6 +316,9 @@ class Run {
 
   void head() {
     const Change change{this, 0, nullptr};
+#pragma omp for schedule(static) nowait
+    for (int64_t i = 0; i < s.num_hidden; i++)
+      rms_norm(x + s.hidden_token[i] * E, m.norm, E, s.hidden[i]);
     normalize(m.norm, s.logit_token, s.num_logits, change);
     const int64_t V = m.head.outputs;
     each_panel(m.head, s.num_logits, m.threads, [&](int64_t panel, int64_t row, int64_t end) {

@@ -34,4 +34,4 @@ class Fuser:
         if not completions:
             return list(candidates)
         parents = tuple(candidate.id for candidate in candidates)
-        return from_completions(self._node, completions, question.answer, parents)
+        return from_completions(self._node, completions, question.answer, parents, messages)

@@ -35,7 +35,7 @@ class Generator:
                 break
             count = left if rule is None else min(left, rule.round)
             drawn = await context.draw(messages, count, skip=num_drawn, answer=question.answer)
-            passed_on += from_completions(self._node, drawn, question.answer)
+            passed_on += from_completions(self._node, drawn, question.answer, messages=messages)
             num_drawn += count
             if len(drawn) < count:  # the budget is used up
                 break

@@ -124,16 +124,33 @@ class Likelihood:
 
 
 class Reward:
-    """What a reward model gives each text as a reply to the question: one call for all."""
+    """What a reward model gives each text as a reply: one call for all that answer alike.
+
+    They answer the question as the node's prompt words it, or, by the template ``conversation``,
+    the messages that the writer of each read; if that is the same model, it has computed them
+    already.
+    """
 
     def __init__(self, prompt: Prompt) -> None:
         self._prompt = prompt
 
     async def __call__(self, context: NodeContext, candidates: Sequence[Candidate]) -> list[Scored]:
-        """Scores on the reward model's own scale."""
-        messages = self._prompt.messages(context.question)
+        """Scores on the reward model's own scale: of those that Archon trains, in [0, 1]."""
+        asked = self._prompt.messages(context.question)
+        answering: dict[tuple[Message, ...], list[int]] = {}
+        for i, candidate in enumerate(candidates):
+            own = candidate.messages if self._prompt.is_conversation else ()
+            answering.setdefault(own or asked, []).append(i)
         texts = [shortened(candidate.text) for candidate in candidates]
-        return [Scored(reward) for reward in await context.reward(messages, texts)]
+        rewarded = await run_all(
+            context.reward(messages, [texts[i] for i in places])
+            for messages, places in answering.items()
+        )
+        scores = [0.0] * len(candidates)
+        for places, rewards in zip(answering.values(), rewarded, strict=True):
+            for i, reward in zip(places, rewards, strict=True):
+                scores[i] = reward
+        return list(map(Scored, scores))
 
 
 def likelihood(candidate: Candidate) -> float:

@@ -127,7 +127,7 @@ def _verifier(name: str, spec: VerifierNode, prompt: Prompt) -> GraphNode:
             threshold = 0.5 if spec.threshold is None else spec.threshold
             return ThresholdVerifier(name, ProbabilityOfYes(prompt), threshold, spec.keep_first)
         case "reward":
-            threshold = 0.0 if spec.threshold is None else spec.threshold
+            threshold = 0.5 if spec.threshold is None else spec.threshold
             return ThresholdVerifier(name, Reward(prompt), threshold, spec.keep_first)
         case "equations" | "program":
             raise AssertionError(f"{spec.method} asks no model")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from archon.errors import UsageError
 from archon.graph.nodes.base import NodeContext
 from archon.graph.nodes.scorers import likelihood
 from archon.types import Annotation, Candidate
@@ -22,18 +23,26 @@ class Vote:
     Where something that votes has no weight, because the budget passed its scorer by, all weigh the
     same. The best supported comes first, of equals the earlier. A candidate without a value has no
     vote; where none has a value, the first candidate passes with a score of 0, so that there is a
-    text to answer with.
+    text to answer with. Rewards weigh as they are: those of cards are probabilities.
     """
 
     def __init__(self, node: str, weight: Weight = one) -> None:
         self._node, self._weight = node, weight
 
     async def run(self, context: NodeContext, candidates: Sequence[Candidate]) -> list[Candidate]:
-        """Asks no model."""
+        """Asks no model.
+
+        Raises
+        ------
+        UsageError : a score is below zero, as a reward of an app's own model may be.
+        """
         earliest: dict[str, Candidate] = {}
         support: dict[str, float] = {}
         votes = [(c, c.value, self._weight(c)) for c in candidates if c.value is not None]
         is_weighted = all(weight is not None for _, _, weight in votes)
+        least = min((weight for _, _, weight in votes if weight is not None), default=0.0)
+        if least < 0:
+            raise UsageError(f"a vote cannot weigh {least:g}: scores that weigh are not below 0")
         for candidate, value, weight in votes:
             earliest.setdefault(value, candidate)
             counted = weight if is_weighted and weight is not None else 1.0

@@ -13,6 +13,7 @@ from archon.graph.prompts.listing import list_critiques, list_texts
 from archon.graph.prompts.steps import has_steps, steps_of
 from archon.graph.prompts.templates import (
     PUTS_QUESTION,
+    REWARD_TEMPLATES,
     SCORES_REPLIES,
     TEMPLATES,
     WORKED_REPLY,
@@ -79,6 +80,10 @@ class Prompt:
         if self._template is not None and self._shots and self._template.asks_for_program:
             reason = f"the template {shown(spec.template or '')} takes no shots: worked examples"
             raise GraphError(f"{reason} argue in prose, and it asks for a program")
+        self.is_conversation = self._template is REWARD_TEMPLATES["conversation"]
+        """Whether each candidate stands behind the messages that its own writer read."""
+        if self.is_conversation and (self._shots or self._system):
+            raise GraphError("the template 'conversation' takes no shots and no system message")
         if spec.text is not None:
             _check_fields(Wording(spec.text), kind, reads_candidates)
         if self._own_pool is not None:

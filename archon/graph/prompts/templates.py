@@ -107,6 +107,15 @@ BARE_TEMPLATES: Mapping[str, Template] = {
 }
 """The same, the question alone being the default."""
 
+REWARD_TEMPLATES: Mapping[str, Template] = {
+    **BARE_TEMPLATES,
+    "conversation": Template(
+        "What the writer of each candidate read; the question alone where that is not known.",
+        "{question}",
+    ),
+}
+"""Those of nodes that ask a reward model."""
+
 CRITIC_TEMPLATES: Mapping[str, Template] = {
     "critique": Template(
         "Strengths and weaknesses of every candidate, in one reply.",
@@ -276,11 +285,11 @@ TEMPLATES: Mapping[PromptKind, Mapping[str, Template]] = {
     "ranker.pairwise": PAIR_TEMPLATES,
     "ranker.logit": GRADE_TEMPLATES,
     "ranker.likelihood": GENERATOR_TEMPLATES,
-    "ranker.reward": BARE_TEMPLATES,
+    "ranker.reward": REWARD_TEMPLATES,
     "fuser": FUSER_TEMPLATES,
     "verifier": VERIFIER_TEMPLATES,
     "verifier.logit": YES_OR_NO_TEMPLATES,
-    "verifier.reward": BARE_TEMPLATES,
+    "verifier.reward": REWARD_TEMPLATES,
     "unit_test_generator": TEST_WRITING_TEMPLATES,
     "unit_test_generator.program": ASSERTION_WRITING_TEMPLATES,
     "unit_test_evaluator": TEST_JUDGING_TEMPLATES,

@@ -24,6 +24,10 @@ def open_local(card: LocalCard, base_dir: Path | None = None) -> LM:
         require(package, "engine")
     folder = base_dir or Path()
     match card.transformer:
+        case "decoder" if card.reward is not None:
+            from archon.lm.local import reward
+
+            return reward.load(card, folder)
         case "decoder":
             from archon.lm.local import lm
 

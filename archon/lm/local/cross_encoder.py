@@ -42,7 +42,8 @@ def load(card: LocalCard, base_dir: Path) -> RewardLM:
 class CrossEncoder:
     """Rewards a text by what the head says of (last message, text).
 
-    A head of one class gives its logit; one of two, the log-odds of the second.
+    A head of one class gives its logit, one of two the log-odds of the second; the reward is the
+    probability that belongs to it.
     """
 
     def __init__(self, model: TextClassifier, tokenizer: Tokenizer) -> None:
@@ -58,5 +59,6 @@ class CrossEncoder:
             return []
         batch = padded(self._tokenizer.encode_batch([(question, text) for text in texts]))
         logits_BC = self._model(batch.ids_BT, batch.is_token_BT, batch.segment_BT)
-        rewards: list[float] = (logits_BC[:, -1] - logits_BC[:, :-1].sum(-1)).tolist()
+        logit_B = logits_BC[:, -1] - logits_BC[:, :-1].sum(-1)
+        rewards: list[float] = logit_B.double().sigmoid().tolist()
         return rewards

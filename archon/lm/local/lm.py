@@ -11,22 +11,18 @@ from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
 
-from archon import catalog
-from archon.engine.adapter import read_adapter
 from archon.engine.choices import score_request, total_logprob
-from archon.engine.config import config_of
 from archon.engine.kernels.native import NativeDecoder
-from archon.engine.loading import add_adapter, load_engine, open_model
 from archon.engine.sequence import Generation, GenerationRequest, OnToken, SamplingRule
 from archon.engine.worker import EngineWorker
-from archon.errors import ModelFileError, UnsupportedError
+from archon.errors import UnsupportedError
 from archon.lm.base import check_request
 from archon.lm.digest import request_digest
 from archon.lm.local.chat import ChatFormat
 from archon.lm.local.constraint import ConstraintCompiler
-from archon.lm.local.sharing import leave, shared_worker
+from archon.lm.local.opened import open_decoder
+from archon.lm.local.sharing import leave
 from archon.lm.local.stream import TextStream
-from archon.lm.local.text import text_rules
 from archon.lm.local.tokenizer import TextTokenizer
 from archon.spec.model import LocalCard
 from archon.types import (
@@ -40,7 +36,6 @@ from archon.types import (
     TokenDelta,
     Usage,
 )
-from archon.weights import cache_dir, identity, pull
 
 _VERSION = 1
 """Changes with what a draw is made of, from the chat template to the sampler, so that no draw of
@@ -58,36 +53,9 @@ def load(card: LocalCard, base_dir: Path) -> LocalLM:
     ModelError : the weights cannot be had.
     ModelFileError : they cannot be run.
     """
-    path = pull(card, base_dir)
-    file = open_model(path)
-    rules = text_rules(file)
-    tokenizer, vocab_size = TextTokenizer(rules), config_of(file).vocab_size
-    # Embeddings are often padded to a round number; a token without one could not be read.
-    if vocab_size < len(tokenizer.tokens):
-        raise ModelFileError(f"{path}: {len(tokenizer.tokens)} tokens, but {vocab_size} embeddings")
-    chat = ChatFormat(rules, tokenizer)
-    adapter = None
-    if card.adapter is not None:
-        adapter = read_adapter(catalog.find_adapter(card.adapter, base_dir))
-    model_id = identity(card, path)
-    worker = shared_worker(
-        (model_id, card.precision, card.context),
-        lambda: load_engine(
-            file,
-            card.precision,
-            model_id=model_id,
-            context_length=card.context,
-            keep_in=cache_dir(),
-        ),
-    )
-    if adapter is not None:
-        try:
-            add_adapter(worker.engine, file, adapter)
-        except BaseException:
-            leave(worker)
-            raise
+    opened = open_decoder(card, base_dir)
     sampling = card.sampling.params() if card.sampling else SamplingParams()
-    return LocalLM(worker, tokenizer, chat, sampling, "" if adapter is None else adapter.digest)
+    return LocalLM(opened.worker, opened.tokenizer, opened.chat, sampling, opened.adapter)
 
 
 class LocalLM:

@@ -1,0 +1,185 @@
+"""What a reward model learns from: replies that were judged, or preferred one to another."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from archon.engine.reward_head import Goal
+from archon.errors import SpecError, UsageError
+from archon.evals.journal import Entry
+from archon.evals.run import Run
+from archon.spec.json_lines import read_rows
+from archon.spec.messages import shown
+from archon.train.texts import read_messages, read_text
+from archon.types import Message
+
+_OUTCOME, _PREFERENCE = {"completion", "correct"}, {"chosen", "rejected"}
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A reply to a conversation."""
+
+    question: str
+    """Replies to one question are never parted between what is learnt and what is held out."""
+    messages: tuple[Message, ...]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Replies:
+    """Replies, and what is known of them."""
+
+    goal: Goal
+    replies: tuple[Reply, ...]
+    correct: tuple[bool, ...] = ()
+    """``outcome``: of each reply."""
+    pairs: tuple[tuple[int, int], ...] = ()
+    """``preference``: the places of a chosen reply and of the one that it was preferred to."""
+    reads_conversations: bool = False
+    """Whether the replies answer whole conversations, or bare questions."""
+
+    @property
+    def questions(self) -> list[str]:
+        """The different questions, in their order."""
+        return list(dict.fromkeys(reply.question for reply in self.replies))
+
+    def of(self, questions: Iterable[str]) -> Replies:
+        """What is known of these questions alone."""
+        wanted = frozenset(questions)
+        kept = [i for i, reply in enumerate(self.replies) if reply.question in wanted]
+        place = {old: new for new, old in enumerate(kept)}
+        return Replies(
+            self.goal,
+            tuple(self.replies[i] for i in kept),
+            tuple(self.correct[i] for i in kept) if self.correct else (),
+            tuple((place[a], place[b]) for a, b in self.pairs if a in place),
+            self.reads_conversations,
+        )
+
+
+def parted(questions: Sequence[str], share: float, seed: int) -> tuple[list[str], list[str]]:
+    """Questions to learn from, and a share of them, at least one, that is held out."""
+    order = list(questions)
+    Random(f"held out/{seed}").shuffle(order)
+    count = min(max(round(share * len(order)), 1), len(order) - 1)
+    return order[count:], order[:count]
+
+
+def read_replies(path: Path, file: str) -> Replies:
+    """The replies of a JSONL file (``archon.spec.training.RepliesFile``).
+
+    Raises
+    ------
+    SpecError : the file is missing, or a line is of another form than the first.
+    """
+    goal: Goal | None = None
+    replies: list[Reply] = []
+    correct: list[bool] = []
+    pairs: list[tuple[int, int]] = []
+    is_plain = True
+    for number, row in read_rows(path, file):
+        place = f"{file}:{number}"
+        found, messages, question = _head(row, place)
+        if goal is not None and found != goal:
+            raise SpecError(f"is for {found}, the lines before it for {goal}", file=place)
+        goal, is_plain = found, is_plain and "prompt" in row
+        keys = ("completion",) if goal == "outcome" else ("chosen", "rejected")
+        replies += [Reply(question, messages, _reply(row[key], place, key)) for key in keys]
+        if goal == "preference":
+            pairs.append((len(replies) - 2, len(replies) - 1))
+        elif isinstance(row["correct"], bool):
+            correct.append(row["correct"])
+        else:
+            reason = f"is {shown(row['correct'])}, not true or false"
+            raise SpecError(reason, file=place, path="$.correct")
+    if goal is None:
+        raise SpecError("holds no replies", file=file)
+    return Replies(goal, tuple(replies), tuple(correct), tuple(pairs), not is_plain)
+
+
+def _reply(value: Any, place: str, key: str) -> str:
+    """The text of a reply; a model may have drawn none."""
+    if not isinstance(value, str):
+        raise SpecError(f"is {shown(value)}, not a text", file=place, path=f"$.{key}")
+    return value
+
+
+def _head(row: Mapping[str, Any], place: str) -> tuple[Goal, tuple[Message, ...], str]:
+    """What a line is for, the conversation, and the question that the line belongs to."""
+    asked = row.keys() & {"prompt", "messages"}
+    rest = row.keys() - asked - {"question"}
+    if len(asked) != 1 or rest not in (_OUTCOME, _PREFERENCE):
+        raise SpecError(
+            f"has the keys {', '.join(sorted(row))}; a line has 'prompt' or 'messages', and either "
+            "'completion' and 'correct', or 'chosen' and 'rejected'",
+            file=place,
+        )
+    if "prompt" in row:
+        messages: tuple[Message, ...] = (
+            Message("user", read_text(row["prompt"], place, "prompt")),
+        )
+    else:
+        messages = read_messages(row["messages"], place)
+    question = row.get("question", json.dumps([[m.role, m.content] for m in messages]))
+    if not isinstance(question, str):
+        raise SpecError(f"is {shown(question)}, not a text", file=place, path="$.question")
+    return "outcome" if rest == _OUTCOME else "preference", messages, question
+
+
+# ------------------------------------------------------------------------------ sampled ones
+
+
+def replies_of_run(run: Run) -> Replies:
+    """Every text that a node of a run wrote to be an answer, and whether it was right.
+
+    Equal texts of one node and question count once for each draw, as they are drawn.
+
+    Raises
+    ------
+    UsageError : the run is not of the search split, or wrote nothing.
+    StorageError : the journal cannot be read.
+    """
+    split = run.description["items"]["split"]
+    if split != "search":
+        raise UsageError(f"what is trained may see the split 'search' alone, not {shown(split)}")
+    found = [judged for entry in run.sorted_entries() for judged in _judged(entry)]
+    if not found:
+        raise UsageError(f"{run.path}: nothing was written, so there is nothing to learn from")
+    replies, correct = zip(*found, strict=True)
+    return Replies("outcome", replies, correct, reads_conversations=True)
+
+
+def _judged(entry: Entry) -> Iterator[tuple[Reply, bool]]:
+    nodes = {} if entry.trace is None else {node["node"]: node for node in entry.trace["nodes"]}
+    for writer, draws in entry.record.draws.items():
+        node = nodes[writer]
+        asked = {
+            completion["draw"]: call["messages"]
+            for call in node["calls"]
+            for completion in call["completions"]
+        }
+        written = [c for c in node["outputs"] if c["id"]["node"] == writer]
+        for candidate, draw in zip(written, draws, strict=True):
+            messages = tuple(Message(**m) for m in asked[candidate["id"]["draw"]])
+            yield Reply(entry.record.item, messages, candidate["text"]), bool(draw.score)
+
+
+def write_replies(replies: Replies, path: Path) -> None:
+    """Write judged replies as a JSONL file that ``read_replies`` reads."""
+    fresh = path.with_name(f"{path.name}.part")
+    with fresh.open("w", encoding="utf-8") as file:
+        for reply, correct in zip(replies.replies, replies.correct, strict=True):
+            row = {
+                "question": reply.question,
+                "messages": [{"role": m.role, "content": m.content} for m in reply.messages],
+                "completion": reply.text,
+                "correct": correct,
+            }
+            file.write(json.dumps(row, ensure_ascii=True) + "\n")
+    fresh.replace(path)

@@ -1,0 +1,186 @@
+"""Training a reward model: hidden states by the engine, a head fitted to them, maybe an adapter.
+
+The engine that will compute rewards computes what the head learns from, in the card's precision:
+the head reads in use the very numbers that it was fitted to.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from archon.engine.hidden_state import hidden_state, read_request
+from archon.engine.loading import own_hidden
+from archon.engine.reward_head import RewardHead, write_reward_head
+from archon.errors import UsageError
+from archon.graph.sync import run_sync
+from archon.lm.concurrency import run_all
+from archon.lm.local.opened import OpenedDecoder, open_decoder
+from archon.lm.local.sharing import leave
+from archon.spec.model import LocalCard
+from archon.spec.training import RewardSpec
+from archon.train.folder import ADAPTER, REWARD, TrainingFolder
+from archon.train.prepare import base_card
+from archon.train.probe import Probe, check_learnable, fit_probe
+from archon.train.replies import Replies, parted
+from archon.train.reply_tokens import token_ids
+from archon.train.reward_lora import AdapterTraining
+from archon.train.reward_report import reward_report
+from archon.train.run import gentle_interrupts
+
+OnProgress = Callable[[str, int, int], None]
+"""(what is being done, how much of it is done, how much there is), now and then."""
+_CHUNK = 64
+"""Replies that are read at once, between two looks at whether to stop."""
+_SAVE_EVERY = 16
+_ANCHORS = 512
+"""Replies whose mean logit is brought to 0 after an adapter has learnt preferences."""
+
+
+@dataclass
+class RewardRun:
+    """One training of a reward model in its folder."""
+
+    spec: RewardSpec
+    card: LocalCard
+    card_dir: Path
+    replies: Replies
+    folder: TrainingFolder
+    on_progress: OnProgress
+
+    def run(self) -> dict[str, Any]:
+        """Do what is left to do; returns the folder's record.
+
+        Raises
+        ------
+        UsageError : the card is none of a plain decoder, or the replies teach nothing.
+        ModelError : the weights cannot be had or run.
+        EngineError : a conversation does not fit the model's context.
+        KeyboardInterrupt : after the work that was under way; what is done is saved.
+        StorageError : the disk does not take the state.
+        """
+        card, spec = self.card, self.spec
+        if card.transformer != "decoder" or card.adapter is not None or card.reward is not None:
+            raise UsageError(f"{card.name} is no plain decoder, which alone can get a reward head")
+        learnt, held_out = parted(self.replies.questions, spec.held_out, spec.seed)
+        learn, held = self.replies.of(learnt), self.replies.of(held_out)
+        check_learnable(learn)
+        record = self.folder.record
+        self.folder.write_record()  # from here on there is something to resume
+        if "before" not in record:
+            record |= self._probe(learn, held)
+            if spec.lora is None:
+                record["after"] = record["before"]
+            self.folder.write_record()
+        if spec.lora is not None and "after" not in record:
+            record["after"] = self._adapt(learn, held)
+            self.folder.write_record()
+        self.folder.drop_state()
+        return record
+
+    # ---------------------------------------------------------------------------- frozen body
+
+    def _probe(self, learn: Replies, held: Replies) -> dict[str, Any]:
+        """Fit a head to the model as it is; writes head and card."""
+        started = time.monotonic()
+        with _opened(self.card, self.card_dir) as opened:
+            both = (*learn.replies, *held.replies)
+            hidden_NE = self._hidden(opened, replace(learn, replies=both), resumable=True)
+            digest = opened.digest
+        self.on_progress("fitting the head", 0, 1)
+        num_learnt = len(learn.replies)
+        learnt_NE, held_NE = hidden_NE[:num_learnt], hidden_NE[num_learnt:]
+        probe = fit_probe(learnt_NE, learn, self.spec.penalties, self.spec.seed)
+        head = RewardHead(learn.goal, probe.weight_E.float(), probe.bias, self.card.name, digest)
+        self._write(head)
+        return {
+            "questions": len(learn.questions),
+            "replies": num_learnt,
+            "penalty": probe.penalty,
+            "fold_losses": [round(loss, 5) for loss in probe.fold_losses],
+            "learnt": _report(probe, learnt_NE, learn),
+            "before": _report(probe, held_NE, held),
+            "probe_seconds": round(time.monotonic() - started, 1),
+        }
+
+    def _hidden(
+        self, opened: OpenedDecoder, replies: Replies, *, resumable: bool = False
+    ) -> Tensor:
+        """The hidden state of each reply, in the basis of the model's file: (N, E)."""
+        texts = token_ids(opened, replies)
+        saved = self.folder.read_state() if resumable else None
+        rows = [] if saved is None else list(saved[0]["hidden"].unbind())
+        engine, file = opened.worker.engine, opened.file
+
+        async def read(chunk: Sequence[tuple[int, ...]]) -> list[Tensor]:
+            requests = (read_request(ids, opened.adapter) for ids in chunk)
+            found = await run_all(opened.worker.generate(request) for request in requests)
+            return [hidden_state(generation) for [generation] in found]
+
+        with gentle_interrupts() as is_interrupted:
+            for number, at in enumerate(range(len(rows), len(texts), _CHUNK), 1):
+                self.on_progress("reading replies", at, len(texts))
+                found = run_sync(read(texts[at : at + _CHUNK]))
+                rows += own_hidden(engine, file, torch.stack(found)).unbind()
+                if resumable and (number % _SAVE_EVERY == 0 or is_interrupted()):
+                    self.folder.save_state({"hidden": torch.stack(rows)}, [])
+                if is_interrupted():
+                    raise KeyboardInterrupt
+        return torch.stack(rows)
+
+    # --------------------------------------------------------------------------------- adapter
+
+    def _adapt(self, learn: Replies, held: Replies) -> dict[str, Any]:
+        """Train an adapter with the head; writes adapter, head and card anew."""
+        training = AdapterTraining(
+            self.spec, self.card, self.card_dir, learn, self.folder, self.on_progress
+        )
+        head = training.run()
+        card = self._card() | {"adapter": f"./{ADAPTER}"}
+        with _opened(LocalCard.model_validate(card), self.folder.path) as opened:
+            if head.goal == "preference":
+                some = replace(learn, replies=learn.replies[:_ANCHORS])
+                mean = float((self._hidden(opened, some).double() @ head.weight_E.double()).mean())
+                head = replace(head, bias=-mean)
+            head = replace(head, base_digest=opened.digest, adapter=opened.adapter)
+            hidden_NE = self._hidden(opened, held)
+        self._write(head, adapter=f"./{ADAPTER}")
+        probe = Probe(head.weight_E.double(), head.bias, 0.0, ())
+        return _report(probe, hidden_NE, held)
+
+    # --------------------------------------------------------------------------------- folder
+
+    def _write(self, head: RewardHead, **keys: str) -> None:
+        write_reward_head(head, self.folder.path / REWARD)
+        card = self._card() | keys | {"reward": f"./{REWARD}"}
+        template = "conversation" if self.replies.reads_conversations else "bare"
+        self.folder.write_card(card | {"prompt": {"template": template}})
+
+    def _card(self) -> dict[str, Any]:
+        card = base_card(self.card, self.card_dir)
+        card.pop("sampling", None)
+        card.pop("prompt", None)
+        return card | {"name": self.spec.name, "description": self.spec.description}
+
+
+@contextmanager
+def _opened(card: LocalCard, base_dir: Path) -> Iterator[OpenedDecoder]:
+    """A card's decoder for as long as it is read with."""
+    opened = open_decoder(card, base_dir)
+    try:
+        yield opened
+    finally:
+        leave(opened.worker)
+
+
+def _report(probe: Probe, hidden_NE: Tensor, replies: Replies) -> dict[str, Any]:
+    rewards = probe.logits(hidden_NE).sigmoid().tolist()
+    report = reward_report(rewards, replies)
+    return {k: round(v, 4) if isinstance(v, float) else v for k, v in report.items()}

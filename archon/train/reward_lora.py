@@ -1,0 +1,197 @@
+"""An adapter and a reward head that learn together, from the head of the frozen body on.
+
+Fitting the head first keeps the first gradients from spoiling what the body knows (Kumar et al.
+2022, arXiv 2202.10054).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from random import Random
+
+import torch
+from torch import Tensor, nn
+
+from archon.engine.adapter import write_adapter
+from archon.engine.loading import choose_device
+from archon.engine.reward_head import RewardHead, read_reward_head
+from archon.engine.weights import weights_of
+from archon.errors import UsageError
+from archon.lm.local.opened import open_decoder
+from archon.lm.local.sharing import leave
+from archon.spec.model import LocalCard
+from archon.spec.training import RewardSpec
+from archon.train.decoder import TrainableDecoder, decoder_of
+from archon.train.folder import ADAPTER, REWARD, TrainingFolder
+from archon.train.loop import Schedule, Training
+from archon.train.lora import adapter_of, add_adapter, round_frozen
+from archon.train.packing import make_batch, pack
+from archon.train.probe import loss_of
+from archon.train.replies import Replies
+from archon.train.reply_tokens import token_ids
+from archon.train.run import gentle_interrupts
+from archon.train.texts import Text
+
+OnProgress = Callable[[str, int, int], None]
+
+
+class RewardModel(nn.Module):
+    """A decoder and a head with gradients."""
+
+    def __init__(self, decoder: TrainableDecoder, weight_E: Tensor, bias: float) -> None:
+        super().__init__()
+        self.decoder, self.head = decoder, nn.Linear(len(weight_E), 1)
+        with torch.no_grad():
+            self.head.weight.copy_(weight_E[None])
+            self.head.bias.fill_(bias)
+
+    def forward(self, texts: Sequence[tuple[int, ...]], context: int) -> Tensor:
+        """The logit of each text, by the hidden state of its last token: (N,)."""
+        device = self.head.weight.device
+        # What is packed leaves its last token out, which is to be read here: so one is put behind.
+        packed = [Text((*ids, 0), len(ids) + 1, 0) for ids in texts]
+        rows = list(pack(iter(packed), context))
+        batch = make_batch(rows, context).to(device)
+        place: dict[int, tuple[int, int]] = {}
+        for b, row in enumerate(rows):
+            stop = 0
+            for text in row:
+                stop += len(text.token_ids) - 1
+                place[id(text)] = (b, stop - 1)
+        b_N, t_N = torch.tensor([place[id(text)] for text in packed], device=device).unbind(1)
+        hidden_BTE = self.decoder(batch.token_BT, batch.position_BT, batch.text_BT)
+        logit_N1: Tensor = self.head(hidden_BTE[b_N, t_N])
+        return logit_N1[:, 0].float()
+
+
+class AdapterTraining:
+    """The steps of one training; the folder keeps where they stand, adapter and curve.
+
+    Parameters
+    ----------
+    folder : holds the head to begin with.
+    """
+
+    def __init__(
+        self,
+        spec: RewardSpec,
+        card: LocalCard,
+        card_dir: Path,
+        learn: Replies,
+        folder: TrainingFolder,
+        on_progress: OnProgress,
+    ) -> None:
+        assert spec.lora is not None
+        self._spec, self._lora, self._folder = spec, spec.lora, folder
+        self._card, self._on_progress = card, on_progress
+        lora = spec.lora
+        opened = open_decoder(card, card_dir)
+        try:
+            texts = token_ids(opened, learn)
+            model = decoder_of(weights_of(opened.file))
+        finally:
+            leave(opened.worker)
+        self._texts, self._learn = texts, learn
+        self._units = _units(texts, learn, lora.context)
+        if not self._units:
+            raise UsageError(f"no reply fits {lora.context} tokens; give a larger context")
+        add_adapter(model, lora.targets, lora.rank, lora.alpha, lora.dropout, spec.seed)
+        head = read_reward_head(folder.path / REWARD)
+        self._model = RewardModel(model, head.weight_E, head.bias)
+        if lora.dtype == "bf16":
+            round_frozen(self._model)
+        self._device = choose_device()
+
+    def run(self) -> RewardHead:
+        """Take the steps that are left; writes the adapter, returns the head that goes with it.
+
+        Raises
+        ------
+        KeyboardInterrupt : after the step that was under way; the state is saved.
+        UsageError : the loss is no number any more.
+        StorageError : the disk does not take the state.
+        """
+        lora, record = self._lora, self._folder.record
+        model = self._model.to(self._device)
+        model.decoder.checkpoints = lora.checkpoint_layers
+        training = Training(
+            model,
+            Schedule(
+                lora.steps, lora.learning_rate, lora.warmup_steps, lora.weight_decay,
+                lora.max_gradient_norm,
+            ),
+        )  # fmt: skip
+        saved = self._folder.read_state()
+        if saved is not None and saved[1]:
+            training.restore(*saved)
+        record |= {
+            "trained_parameters": training.num_trained,
+            "too_long": self._num_left_out(),
+        }
+        self._steps(training)
+        record["loss"] = [round(x, 4) for x in training.curve[:: max(lora.steps // 50, 1)]]
+        adapter = adapter_of(model.decoder)
+        path = self._folder.path / ADAPTER
+        write_adapter(adapter, path, base=self._card.name, dropout=lora.dropout)
+        weight_E = model.head.weight.detach().float().cpu()[0]
+        bias = float(model.head.bias.detach())
+        return RewardHead(self._learn.goal, weight_E, bias, self._card.name)
+
+    def _steps(self, training: Training) -> None:
+        lora, spec, record = self._lora, self._spec, self._folder.record
+        batches = islice(self._batches(), training.num_steps, None)
+        started, before = time.monotonic(), record.get("train_seconds", 0.0)
+        training.model.train()
+        with gentle_interrupts() as is_interrupted:
+            for step in range(training.num_steps, lora.steps):
+                # Dropout is a function of the step, so that what is resumed goes on as it would.
+                torch.manual_seed(spec.seed * 1_000_003 + step)
+                loss = training.step([partial(self._loss, next(batches))])
+                if not math.isfinite(loss):
+                    raise UsageError(
+                        f"the loss of step {step + 1} is no number; a smaller learning_rate helps"
+                    )
+                self._on_progress(f"training, loss {loss:.3f}", step + 1, lora.steps)
+                if (step + 1) % lora.save_every == 0 or is_interrupted() or step + 1 == lora.steps:
+                    record["train_seconds"] = round(before + time.monotonic() - started, 1)
+                    self._folder.save_state(training.state(), training.curve)
+                    self._folder.write_record()
+                    self._folder.draw(spec.name, training.curve, {})
+                if is_interrupted():
+                    raise KeyboardInterrupt
+        training.model.eval()
+
+    def _loss(self, units: Sequence[tuple[int, ...]]) -> Tensor:
+        """The mean loss of some replies, or of some pairs of them."""
+        lora, learn = self._lora, self._learn
+        places = [place for unit in units for place in unit]
+        correct = tuple(learn.correct[place] for place in places) if learn.correct else ()
+        pairs = tuple((2 * i, 2 * i + 1) for i in range(len(units))) if learn.pairs else ()
+        known = Replies(learn.goal, tuple(learn.replies[p] for p in places), correct, pairs)
+        in_bf16 = lora.dtype == "bf16"
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=in_bf16):
+            logit_N = self._model([self._texts[place] for place in places], lora.context)
+        return loss_of(known)(logit_N)
+
+    def _batches(self) -> Iterator[list[tuple[int, ...]]]:
+        """Batches without end: each unit once in every round, in an order of its own."""
+        random, order = Random(f"batches/{self._spec.seed}"), list(self._units)
+        size = min(self._lora.batch, len(order))
+        while True:
+            random.shuffle(order)
+            for at in range(0, len(order) - size + 1, size):
+                yield order[at : at + size]
+
+    def _num_left_out(self) -> int:
+        return len(self._learn.pairs or self._learn.correct) - len(self._units)
+
+
+def _units(texts: Sequence[tuple[int, ...]], learn: Replies, context: int) -> list[tuple[int, ...]]:
+    """What a gradient is made of: the places of single replies, or of pairs, that fit a row."""
+    units: list[tuple[int, ...]] = list(learn.pairs) or [(i,) for i in range(len(texts))]
+    return [unit for unit in units if all(len(texts[place]) <= context for place in unit)]

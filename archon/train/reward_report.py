@@ -1,0 +1,83 @@
+"""How good rewards are: on replies that the head has not learnt from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import fmean
+from typing import Any
+
+from archon.errors import UsageError
+from archon.evals.calibration import Judged, calibrate
+from archon.train.replies import Replies
+
+_BINS = 10
+
+
+def reward_report(rewards: Sequence[float], replies: Replies) -> dict[str, Any]:
+    """Figures of rewards in (0, 1), one a reply.
+
+    Of judged replies: accuracy at the threshold 0.5, the area under the ROC curve, the Brier score,
+    the expected calibration error over ten bins; how often a right reply outscores a wrong one to
+    the same question (``within_questions``: the area counts those to different ones, too, and hard
+    questions are easily told from easy ones); and of each question's best reply by its reward how
+    often it is right, beside a reply at random (``chance``) and the best that choosing could do
+    (``oracle``). Of preferences: how often the chosen one has the higher reward.
+    """
+    if replies.goal == "preference":
+        scores = [(rewards[a], rewards[b]) for a, b in replies.pairs]
+        wins = [(chosen > rejected) + (chosen == rejected) / 2 for chosen, rejected in scores]
+        return {"questions": len(replies.questions), "pairs": len(wins), "accuracy": fmean(wins)}
+    pairs = list(zip(rewards, replies.correct, strict=True))
+    of_question: dict[str, list[tuple[float, bool]]] = {}
+    for reply, pair in zip(replies.replies, pairs, strict=True):
+        of_question.setdefault(reply.question, []).append(pair)
+    groups = list(of_question.values())
+    return {
+        "questions": len(groups),
+        "replies": len(pairs),
+        "right": fmean(replies.correct),
+        "accuracy": fmean((reward >= 0.5) == is_right for reward, is_right in pairs),
+        "auc": _auc(pairs),
+        "brier": fmean((reward - is_right) ** 2 for reward, is_right in pairs),
+        "calibration_error": calibration_error(pairs),
+        "chance": fmean(fmean(is_right for _, is_right in group) for group in groups),
+        "best_of_n": fmean(max(group, key=lambda pair: pair[0])[1] for group in groups),
+        "within_questions": _within(groups),
+        "oracle": fmean(any(is_right for _, is_right in group) for group in groups),
+    }
+
+
+def calibration_error(pairs: Sequence[tuple[float, bool]]) -> float:
+    """Σ over bins of probability, by their share of all: |mean probability − share that is right|.
+
+    (Guo et al. 2017, arXiv 1706.04599.)
+
+    >>> calibration_error([(0.75, True), (0.75, False)])
+    0.25
+    """
+    bins: dict[int, list[tuple[float, bool]]] = {}
+    for reward, is_right in pairs:
+        bins.setdefault(min(math.floor(reward * _BINS), _BINS - 1), []).append((reward, is_right))
+    return sum(
+        abs(sum(reward - is_right for reward, is_right in found)) for found in bins.values()
+    ) / len(pairs)
+
+
+def _within(groups: Sequence[Sequence[tuple[float, bool]]]) -> float | None:
+    """How often a right reply outscores a wrong one to the same question, ties one half."""
+    wins = [
+        (right > wrong) + (right == wrong) / 2
+        for group in groups
+        for right, is_right in group
+        for wrong, is_also_right in group
+        if is_right and not is_also_right
+    ]
+    return fmean(wins) if wins else None
+
+
+def _auc(pairs: Sequence[tuple[float, bool]]) -> float | None:
+    try:
+        return calibrate([Judged(reward, is_right) for reward, is_right in pairs]).auc
+    except UsageError:  # all are right, or all wrong
+        return None

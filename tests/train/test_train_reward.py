@@ -1,0 +1,531 @@
+"""Reward models, from their losses to whole trainings of tiny models through the command."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import signal
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+import torch
+from tiny_folders import write_folder
+from tiny_models import TinyModel
+from torch import Tensor
+
+import archon
+from archon.cli import main
+from archon.engine.adapter import read_adapter
+from archon.errors import SpecError, UsageError
+from archon.evals.run import read_run
+from archon.lm import factory
+from archon.lm.local.reward import DecoderReward
+from archon.lm.reward import RewardLM
+from archon.spec.reader import load_model_card
+from archon.train import reward as reward_module
+from archon.train import reward_lora
+from archon.train.probe import fit_probe, outcome_loss, preference_loss
+from archon.train.replies import Replies, Reply, parted, read_replies
+from archon.train.reward_report import calibration_error, reward_report
+from archon.types import Message
+
+ASKED = (Message("user", "q"),)
+
+
+# --------------------------------------------------------------------------------------- losses
+
+
+def finite_differences(loss: Callable[[Tensor], Tensor], logit_N: Tensor) -> Tensor:
+    step = 1e-6
+    rows = torch.eye(len(logit_N), dtype=torch.float64) * step
+    return torch.stack([(loss(logit_N + row) - loss(logit_N - row)) / (2 * step) for row in rows])
+
+
+def losses() -> dict[str, Callable[[Tensor], Tensor]]:
+    correct_N = torch.tensor([True, False, True, True, False])
+    pair_P2 = torch.tensor([[0, 1], [2, 1], [3, 4]])
+    return {
+        "outcome": lambda logit_N: outcome_loss(logit_N, correct_N),
+        "preference": lambda logit_N: preference_loss(logit_N, pair_P2),
+    }
+
+
+@pytest.mark.parametrize("name", losses())
+@pytest.mark.parametrize("size", [0.1, 1.0, 20.0])
+def test_gradients_are_those_of_finite_differences(name: str, size: float) -> None:
+    generator = torch.Generator().manual_seed(1)
+    logit_N = size * torch.randn(5, dtype=torch.float64, generator=generator)
+    loss = losses()[name]
+    asked = logit_N.clone().requires_grad_()
+    loss(asked).backward()
+    torch.testing.assert_close(asked.grad, finite_differences(loss, logit_N), atol=1e-8, rtol=1e-6)
+
+
+def test_losses_are_the_mean_surprise() -> None:
+    logit_N = torch.tensor([0.3, -1.2, 2.0], dtype=torch.float64)
+    p = [1 / (1 + math.exp(-x)) for x in logit_N.tolist()]
+    expected = -(math.log(p[0]) + math.log(1 - p[1]) + math.log(p[2])) / 3
+    found = outcome_loss(logit_N, torch.tensor([True, False, True]))
+    assert float(found) == pytest.approx(expected)
+    strengths = [math.exp(x) for x in logit_N.tolist()]
+    expected = -math.log(strengths[2] / (strengths[2] + strengths[1]))
+    found = preference_loss(logit_N, torch.tensor([[2, 1]]))
+    assert float(found) == pytest.approx(expected)
+
+
+# ---------------------------------------------------------------------------------------- probe
+
+
+def toy(num_questions: int = 60, width: int = 12, seed: int = 0) -> tuple[Tensor, Replies]:
+    """Replies whose states tell, along one direction and far from zero, whether they are right."""
+    generator = torch.Generator().manual_seed(seed)
+    direction = torch.randn(width, generator=generator)
+    hidden = torch.randn(4 * num_questions, width, generator=generator)
+    score = hidden @ direction
+    hidden = hidden * torch.linspace(0.1, 30, width) + 100
+    replies = tuple(Reply(str(i // 4), ASKED, str(i)) for i in range(len(score)))
+    return hidden, Replies("outcome", replies, tuple((score > 0).tolist()))
+
+
+def as_preferences(replies: Replies) -> Replies:
+    pairs = [
+        (i, j)
+        for i, first in enumerate(replies.replies)
+        for j, second in enumerate(replies.replies)
+        if first.question == second.question and replies.correct[i] > replies.correct[j]
+    ]
+    return Replies("preference", replies.replies, (), tuple(pairs))
+
+
+@pytest.mark.parametrize("goal", ["outcome", "preference"])
+def test_what_is_separable_is_told_on_questions_never_seen(goal: str) -> None:
+    hidden, replies = toy()
+    learnt, held_out = parted(replies.questions, 0.25, 0)
+    assert not set(learnt) & set(held_out)
+    assert sorted(learnt + held_out) == sorted(replies.questions)
+    if goal == "preference":
+        replies = as_preferences(replies)
+    of = [reply.question for reply in replies.replies]
+    learn, held = replies.of(learnt), replies.of(held_out)
+    probe = fit_probe(hidden[[q in learnt for q in of]], learn, [1e-4, 1e-2, 10.0])
+    assert probe.penalty < 10
+    held_NE = hidden[[q in held_out for q in of]]
+    report = reward_report(probe.logits(held_NE).sigmoid().tolist(), held)
+    assert report["accuracy"] > 0.95
+    if goal == "preference":
+        mean = probe.logits(hidden[[q in learnt for q in of]]).mean()
+        assert abs(float(mean)) < 1e-6  # an average reply has the reward 0.5
+
+
+def test_a_probe_is_where_the_gradient_is_zero() -> None:
+    hidden, replies = toy(20)
+    probe = fit_probe(hidden, replies, [0.05])
+    spread = hidden.double().std(0, correction=0)
+    weight = probe.weight_E.clone().requires_grad_()
+    bias = torch.tensor(probe.bias, dtype=torch.float64, requires_grad=True)
+    logit_N = hidden.double() @ weight + bias
+    loss = outcome_loss(logit_N, torch.tensor(replies.correct))
+    (loss + 0.05 / 2 * (weight * spread).square().sum()).backward()
+    assert weight.grad is not None
+    assert bias.grad is not None
+    assert float((weight.grad / spread).abs().max()) < 1e-4
+    assert abs(float(bias.grad)) < 1e-5
+
+
+def test_a_channel_that_never_changes_is_left_out() -> None:
+    hidden, replies = toy(20)
+    hidden[:, 3] = 7.0
+    probe = fit_probe(hidden, replies, [0.01])
+    assert probe.weight_E[3] == 0
+    assert probe.weight_E.isfinite().all()
+
+
+def test_noise_is_not_learnt() -> None:
+    hidden, replies = toy(40, width=100)
+    shuffled = Random(0).sample(replies.correct, len(replies.correct))
+    noise = Replies("outcome", replies.replies, tuple(shuffled))
+    probe = fit_probe(hidden, noise, [1e-4, 1e-2, 1.0, 100.0])
+    assert probe.penalty >= 1
+    assert len(probe.fold_losses) == 4
+
+
+@pytest.mark.parametrize(
+    ("correct", "questions", "reason"),
+    [
+        ((True, True), "ab", "all replies to learn from are right"),
+        ((False, False), "ab", "are wrong, so that they teach nothing"),
+        ((True, False), "aa", "takes replies to at least two questions"),
+    ],
+)
+def test_what_teaches_nothing_is_refused(
+    correct: tuple[bool, ...], questions: str, reason: str
+) -> None:
+    replies = Replies("outcome", tuple(Reply(q, ASKED, "") for q in questions), correct)
+    with pytest.raises(UsageError, match=reason):
+        fit_probe(torch.randn(2, 3), replies, [0.1])
+
+
+# --------------------------------------------------------------------------------------- report
+
+
+def test_a_report_tells_what_choosing_gains() -> None:
+    replies = tuple(Reply(q, ASKED, "") for q in "aabbcc")
+    known = Replies("outcome", replies, (True, False, True, False, False, False))
+    found = reward_report([0.9, 0.1, 0.3, 0.4, 0.6, 0.2], known)
+    assert found == {
+        "questions": 3, "replies": 6, "right": 2 / 6, "accuracy": 4 / 6,
+        "auc": pytest.approx((4 + 2) / 8),
+        "brier": pytest.approx((0.01 + 0.01 + 0.49 + 0.16 + 0.36 + 0.04) / 6),
+        "calibration_error": pytest.approx(calibration_error(
+            list(zip([0.9, 0.1, 0.3, 0.4, 0.6, 0.2], known.correct, strict=True)))),
+        "chance": pytest.approx(1 / 3), "best_of_n": pytest.approx(1 / 3),
+        "within_questions": 0.5, "oracle": pytest.approx(2 / 3),
+    }  # fmt: skip
+
+
+def test_probabilities_that_come_true_have_no_calibration_error() -> None:
+    pairs = [(0.25, i == 0) for i in range(4)] + [(0.75, i != 0) for i in range(4)]
+    assert calibration_error(pairs) == 0
+    assert calibration_error([(0.95, False)]) == pytest.approx(0.95)
+    assert calibration_error([(1.0, True), (0.0, False)]) == 0
+
+
+# ----------------------------------------------------------------------------------------- data
+
+
+def write_lines(path: Path, rows: Sequence[object]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_preferences_are_read_as_a_reader_exports_them(tmp_path: Path) -> None:
+    rows = [{"prompt": "1+1?", "chosen": "2", "rejected": r} for r in ("3", "")]
+    rows.append({"prompt": "2+2?", "chosen": "4", "rejected": "5"})
+    found = read_replies(write_lines(tmp_path / "p.jsonl", rows), "p.jsonl")
+    assert found.goal == "preference"
+    assert not found.reads_conversations
+    assert found.pairs == ((0, 1), (2, 3), (4, 5))
+    assert found.replies[3].text == ""
+    assert len(found.questions) == 2
+    only = found.of(found.questions[1:])
+    assert (only.pairs, [r.text for r in only.replies]) == (((0, 1),), ["4", "5"])
+
+
+GOOD = {"prompt": "q", "completion": "a", "correct": True}
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ({"prompt": "q", "completion": "a"}, "2: has the keys completion, prompt; a line has"),
+        (GOOD | {"messages": []}, "a line has 'prompt' or 'messages'"),
+        (GOOD | {"correct": 1}, r"2: \$\.correct: is 1, not true or false"),
+        (GOOD | {"completion": None}, r"2: \$\.completion: is null, not a text"),
+        (GOOD | {"prompt": " "}, r"2: \$\.prompt: is"),
+        (GOOD | {"question": 3}, r"2: \$\.question: is 3"),
+        ({"prompt": "q", "chosen": "a", "rejected": "b"}, "is for preference, the lines before"),
+        ({"messages": [], "completion": "", "correct": True}, r"2: \$\.messages"),
+        ([], "JSON Lines has one object"),
+    ],
+)
+def test_a_line_of_another_form_is_told(row: object, reason: str, tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=reason):
+        read_replies(write_lines(tmp_path / "r.jsonl", [GOOD, row]), "r.jsonl")
+
+
+def test_a_file_of_nothing_is_told(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="holds no replies"):
+        read_replies(write_lines(tmp_path / "r.jsonl", []), "r.jsonl")
+    with pytest.raises(SpecError, match="cannot be read"):
+        read_replies(tmp_path / "none.jsonl", "none.jsonl")
+
+
+# ---------------------------------------------------------------------------------- whole trainings
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    """A card of a tiny model in float32, whose hidden states tell most of what it read."""
+    folder = write_folder(tmp_path / "base", TinyModel("qwen2", width=64))
+    card = {"name": "base", "backend": "local", "sources": [{"path": str(folder)}]}
+    (tmp_path / "base.json").write_text(json.dumps(card | {"precision": "float32"}))
+    return tmp_path / "base.json"
+
+
+def judged(count: int = 100) -> list[dict[str, Any]]:
+    """Replies of which those that end in ``!`` are right: the last tokens tell."""
+    rng = Random(5)
+    return [
+        {"prompt": f"say {i}", "completion": "the" * rng.randint(0, 3) + end, "correct": end == "!"}
+        for i in range(count)
+        for end in rng.sample("!?", 2)
+    ]
+
+
+def preferred(count: int = 100) -> list[dict[str, Any]]:
+    return [{"prompt": f"say {i}", "chosen": f"{i} !", "rejected": f"{i} ?"} for i in range(count)]
+
+
+def config(tmp_path: Path, base: Path, rows: list[dict[str, Any]], **changes: Any) -> list[str]:
+    write_lines(tmp_path / "data.jsonl", rows)
+    spec = {
+        "version": 1, "training": "reward", "name": "tiny-reward", "model": str(base),
+        "data": {"path": "data.jsonl"}, "penalties": [0.001, 0.1],
+    }  # fmt: skip
+    (tmp_path / "config.json").write_text(json.dumps(spec | changes))
+    return ["train", "reward", str(tmp_path / "config.json"), "--output", str(tmp_path / "out")]
+
+
+def record_of(tmp_path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((tmp_path / "out" / "training.json").read_text())
+    return found
+
+
+def rewards_of(tmp_path: Path, *texts: str) -> list[float]:
+    """What the trained card gives replies to "say 99"."""
+    card = load_model_card(str(tmp_path / "out" / "card.json"))
+    lm = factory.open_lm(card.spec, card.base_dir)
+    assert isinstance(lm, RewardLM)
+
+    async def score() -> list[float]:
+        try:
+            return await lm.score((Message("user", "say 99"),), texts)
+        finally:
+            await lm.aclose()
+
+    return asyncio.run(score())
+
+
+@pytest.mark.parametrize("rows", [judged, preferred])
+def test_a_head_is_trained_and_its_card_rewards(
+    rows: Callable[[], list[dict[str, Any]]], tmp_path: Path, base: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    assert main([*config(tmp_path, base, rows()), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["after"]["accuracy"] > 0.9
+    assert result["after"]["questions"] == 20
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {
+        "reward", "card.json", "training.json"
+    }  # fmt: skip
+    assert json.loads((tmp_path / "out" / "card.json").read_text())["prompt"] == {
+        "template": "bare"
+    }
+    good, bad = rewards_of(tmp_path, "99 !", "99 ?")
+    assert good > 0.5 > bad
+    assert main([*config(tmp_path, base, rows()), "--resume"]) == 0  # it is told once more
+
+
+def test_reading_goes_on_after_an_interrupt(
+    tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reward_module, "_CHUNK", 10)
+    command = config(tmp_path, base, judged())
+    assert main(command) == 0
+    whole = record_of(tmp_path)
+    other = tmp_path / "other"
+    other.mkdir()
+    command = config(other, base, judged())
+    read = reward_module.own_hidden
+    chunks: list[int] = []
+
+    def counted(*given: Any) -> Tensor:
+        chunks.append(len(given[2]))
+        if len(chunks) == 3:
+            signal.raise_signal(signal.SIGINT)
+        return read(*given)
+
+    monkeypatch.setattr(reward_module, "own_hidden", counted)
+    assert main(command) == 130
+    assert (other / "out" / "state.safetensors").is_file()
+    assert main(command) == 2  # without --resume nothing is written over
+    assert main([*command, "--resume"]) == 0
+    assert sum(chunks) == 200
+    again = record_of(other)
+    assert not (other / "out" / "state.safetensors").exists()
+    for key in ("before", "after", "penalty"):
+        assert again[key] == whole[key]
+
+
+LORA = {"rank": 4, "alpha": 8, "steps": 40, "batch": 8, "learning_rate": 0.01, "context": 128}
+
+
+@pytest.mark.parametrize("rows", [judged, preferred])
+def test_an_adapter_learns_with_the_head(
+    rows: Callable[[], list[dict[str, Any]]], tmp_path: Path, base: Path
+) -> None:
+    assert main(config(tmp_path, base, rows(), lora=LORA)) == 0
+    record = record_of(tmp_path)
+    assert record["after"]["accuracy"] > 0.9
+    assert record["loss"][-1] < record["loss"][0]
+    adapter = read_adapter(tmp_path / "out" / "adapter")
+    assert all(b.abs().max() > 1e-3 for _, b in adapter.pairs.values())
+    good, bad = rewards_of(tmp_path, "99 !", "99 ?")
+    assert good > 0.5 > bad
+
+
+def test_an_adapter_that_is_resumed_ends_as_it_would_have(
+    tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lora = LORA | {"steps": 8, "dropout": 0.2, "save_every": 3}
+    assert main(config(tmp_path, base, judged(20), lora=lora)) == 0
+    whole = record_of(tmp_path)
+    other = tmp_path / "other"
+    other.mkdir()
+    command = config(other, base, judged(20), lora=lora)
+    step = reward_lora.Training.step
+
+    def interrupted(self: Any, parts: Any) -> float:
+        loss = step(self, parts)
+        if self.num_steps == 4:
+            signal.raise_signal(signal.SIGINT)
+        return loss
+
+    with monkeypatch.context() as patched:
+        patched.setattr(reward_lora.Training, "step", interrupted)
+        assert main(command) == 130
+    assert main([*command, "--resume"]) == 0
+    again = record_of(other)
+    assert (again["loss"], again["after"]) == (whole["loss"], whole["after"])
+
+
+def test_bf16_and_layers_computed_twice_train_too(tmp_path: Path, base: Path) -> None:
+    lora = LORA | {"steps": 4, "dtype": "bf16", "checkpoint_layers": True}
+    assert main(config(tmp_path, base, judged(20), lora=lora)) == 0
+
+
+# ------------------------------------------------------------------------------------- sampling
+
+
+def sampling(tmp_path: Path, base: Path, **changes: Any) -> list[str]:
+    """Drafts of a tiny model to a few sums, of which those that hold a 1 count as right."""
+    items = [{"id": f"i{n}", "question": f"{n} + 1?", "answer": str(n)} for n in range(90)]
+    write_lines(tmp_path / "items.jsonl", items)
+    bench = {
+        "version": 1, "name": "tiny", "source": {"jsonl": "items.jsonl"},
+        "answer": "number", "score": "number-exact",
+    }  # fmt: skip
+    (tmp_path / "bench.json").write_text(json.dumps(bench))
+    card = {"name": "solver", "backend": "scripted", "accuracy": 0.5}
+    architecture = {
+        "version": 1, "name": "drafts", "models": {"solver": card},
+        "nodes": {
+            "draft": {"type": "generator", "model": "solver", "samples": 4},
+            "vote": {"type": "vote", "inputs": ["draft"]},
+        },
+        "output": "vote",
+    }  # fmt: skip
+    (tmp_path / "drafts.json").write_text(json.dumps(architecture))
+    data = {"benchmark": "./bench.json", "architecture": "./drafts.json", "items": 12, "epochs": 2}
+    return config(tmp_path, base, judged(), data=data | changes)
+
+
+def test_replies_are_sampled_on_the_search_split_and_kept(tmp_path: Path, base: Path) -> None:
+    assert main(sampling(tmp_path, base)) == 0
+    out = tmp_path / "out"
+    run = read_run(out / "sampling")
+    assert run.description["items"]["split"] == "search"
+    kept = [json.loads(line) for line in (out / "data.jsonl").read_text().splitlines()]
+    assert len(kept) == 12 * 4 * 2
+    assert len({row["question"] for row in kept}) == 12
+    assert {row["correct"] for row in kept} == {True, False}
+    accuracies = [d.score for r in run.records() for d in r.draws["draft"]]
+    assert sum(accuracies) == sum(row["correct"] for row in kept)
+    assert all(row["messages"][-1]["content"].startswith("Question: ") for row in kept)
+    record = record_of(tmp_path)
+    assert record["questions"] + record["after"]["questions"] == 12
+    card = json.loads((out / "card.json").read_text())
+    assert card["prompt"] == {"template": "conversation"}
+
+    again = tmp_path / "again"
+    again.mkdir()
+    assert main(config(again, base, kept)) == 0  # what was kept trains the same without sampling
+    other = record_of(again)
+    assert (other["before"], other["penalty"]) == (record["before"], record["penalty"])
+
+
+def test_a_trained_card_ranks_and_weighs_in_a_graph(tmp_path: Path, base: Path) -> None:
+    assert main(sampling(tmp_path, base)) == 0
+    spec = {
+        "version": 1, "name": "weighed", "answer": "text",
+        "models": {"solver": str(base), "judge": str(tmp_path / "out" / "card.json")},
+        "nodes": {
+            "draft": {"type": "generator", "model": "solver", "samples": 4,
+                      "sampling": {"max_tokens": 40, "temperature": 1.0}},
+            "best": {"type": "ranker", "model": "judge", "inputs": ["draft"], "method": "reward"},
+            "answer": {"type": "vote", "inputs": ["best"], "weight": "score"},
+        },
+        "output": "answer",
+    }  # fmt: skip
+    architecture = archon.load(spec)
+    answer = architecture.run("What is 2 + 3?")
+    ranked = answer.trace.nodes["best"].outputs
+    scores = [candidate.score or 0.0 for candidate in ranked]
+    assert scores == sorted(scores, reverse=True)
+    assert all(0 < score < 1 for score in scores)
+    assert answer.candidates[0].score == pytest.approx(
+        max(
+            sum(c.score or 0.0 for c in ranked if c.value == value)
+            for value in {c.value for c in ranked}
+        )
+    )
+    solver, judge = (architecture._lms[role] for role in ("solver", "judge"))
+    assert isinstance(judge._lm._model, DecoderReward)  # type: ignore[attr-defined]
+    assert judge._lm._model.worker is solver._lm.worker  # type: ignore[attr-defined]
+    for lm in (solver, judge):
+        asyncio.run(lm.aclose())  # type: ignore[attr-defined]
+
+
+def test_sampling_goes_on_after_an_interrupt(
+    tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from archon.cli import train_reward
+
+    command = sampling(tmp_path, base)
+
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(train_reward, "_sampled", stopped)
+        assert main(command) == 130
+    assert main(command) == 2
+    assert main([*command, "--resume"]) == 0
+
+
+# -------------------------------------------------------------------------------- what misfits
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"model": "scripted"}, "no weights here that could be trained"),
+        ({"model": "no-such"}, "no model 'no-such' in the catalogue"),
+        ({"held_out": 1.0}, "held_out"),
+        ({"penalties": [0]}, "penalties"),
+        ({"data": {"path": "none.jsonl"}}, "none.jsonl: cannot be read"),
+        ({"data": {"benchmark": "smoke"}}, "architecture"),
+        ({"lora": LORA | {"targets": ["nothing"]}}, "no linear layer is called 'nothing'"),
+        ({"lora": LORA | {"context": 8}}, "no reply fits 8 tokens"),
+    ],
+)
+def test_a_configuration_that_cannot_be_followed_is_told(
+    changes: dict[str, Any], reason: str, tmp_path: Path, base: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    assert main(config(tmp_path, base, judged(8), **changes)) == 2
+    assert reason in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_another_commands_configuration_is_told(
+    tmp_path: Path, base: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = config(tmp_path, base, judged(8))
+    assert main(["train", "sft", *command[2:]]) == 2
+    assert "is for `archon train reward`" in capsys.readouterr().err
+    assert main(["train", "reward", "sums"]) == 2
+    assert "is for `archon train pretrain`" in capsys.readouterr().err
