@@ -73,6 +73,12 @@ train = LazyGroup(
     table={
         "sft": ("archon.cli.train:sft", "Fine-tune a model on prompts and completions."),
         "reward": ("archon.cli.train_reward:reward", "Teach a model to tell good replies."),
+        "grpo": ("archon.cli.train:grpo", "Learn from rewards, each reply beside its group."),
+        "ppo": ("archon.cli.train:ppo", "Learn from rewards, with a value head."),
+        "classify": (
+            "archon.cli.train:classify",
+            "Teach a new head on an encoder to tell classes.",
+        ),
         "pretrain": ("archon.cli.train:pretrain", "Train a small decoder from nothing."),
     },
 )

@@ -11,13 +11,17 @@ import click
 
 from archon.cli.console import console, emit
 from archon.cli.options import command
-from archon.errors import UsageError, require
+from archon.errors import SpecError, UsageError, require
 
 if TYPE_CHECKING:
+    import torch
+
+    from archon.spec.model import LocalCard
     from archon.spec.reader import AnyTraining, Loaded
-    from archon.spec.training import SFTSpec
+    from archon.train.classify import ClassifierRun
     from archon.train.folder import TrainingFolder
-    from archon.train.prepare import Prepared
+    from archon.train.rl.run import RLRun
+    from archon.train.run import Run
 
 
 def _options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -49,6 +53,34 @@ def pretrain(**given: Any) -> None:
     _train("pretrain", **given)
 
 
+@command
+@_options
+def grpo(**given: Any) -> None:
+    """Let a model learn from the rewards of its own replies, each beside others of its group.
+
+    CONFIG is a name in the catalogue, or a path. The folder gets the adapter or the model, a card
+    that runs it, and the reward as a picture.
+    """
+    _train("grpo", **given)
+
+
+@command
+@_options
+def ppo(**given: Any) -> None:
+    """The same with a value head that tells how good a reply will be: a name, or a path."""
+    _train("ppo", **given)
+
+
+@command
+@_options
+def classify(**given: Any) -> None:
+    """Put a new head on an encoder, and teach it the classes of CONFIG's texts: a name, or a path.
+
+    The folder gets the model, as transformers reads it; with two classes, a reward model's card.
+    """
+    _train("classify", **given)
+
+
 def _train(
     kind: str, config: str, output: str | None, resume: bool, device: str | None, as_json: bool
 ) -> None:
@@ -58,7 +90,6 @@ def _train(
     from archon.spec.reader import load_training
     from archon.spec.training import RewardSpec
     from archon.train.folder import TrainingFolder
-    from archon.train.run import Run
 
     loaded = load_training(config)
     spec = loaded.spec
@@ -69,10 +100,13 @@ def _train(
     path = Path(output) if output else Path("runs", spec.name)
     folder = TrainingFolder(path, spec.model_dump(mode="json", exclude_none=True), resume=resume)
     if not folder.is_finished:
-        prepared = _prepare(loaded, folder)
         try:
-            with _bar(spec.name, spec.steps) as on_step:
-                Run(spec, prepared, folder, place, on_step).run()
+            run = _prepare(loaded, folder, place)
+        except SpecError as error:
+            raise SpecError(error.reason, file=error.file or loaded.file, path=error.path) from None
+        try:
+            with _bar(spec.name, spec.steps, _what(folder)) as run.on_step:
+                run.run()
         except KeyboardInterrupt:
             told = f"what is done is kept; go on with: --output {path} --resume"
             console().print(told, soft_wrap=True)
@@ -84,42 +118,63 @@ def _train(
     _tell(result, folder)
 
 
-def _prepare(loaded: Loaded[AnyTraining], folder: TrainingFolder) -> Prepared:
-    from archon.spec.training import PretrainSpec, RewardSpec
-    from archon.train.prepare import prepare_pretraining
+def _what(folder: TrainingFolder) -> str:
+    """What a step comes to."""
+    return "reward" if folder.record["spec"]["training"] in ("grpo", "ppo") else "loss"
 
-    assert not isinstance(loaded.spec, RewardSpec)
-    if isinstance(loaded.spec, PretrainSpec):
+
+def _prepare(
+    loaded: Loaded[AnyTraining], folder: TrainingFolder, device: torch.device
+) -> Run | RLRun | ClassifierRun:
+    from archon.spec.training import ClassifySpec, PretrainSpec, SFTSpec
+    from archon.train.prepare import prepare_fine_tuning, prepare_pretraining
+    from archon.train.run import Run
+
+    spec, base_dir = loaded.spec, loaded.base_dir
+    if isinstance(spec, PretrainSpec):
         with console().status("reading the texts"):
-            return prepare_pretraining(loaded.spec, loaded.base_dir, folder.path)
-    return _prepare_fine_tuning(loaded.spec, loaded.base_dir)
+            return Run(spec, prepare_pretraining(spec, base_dir, folder.path), folder, device)
+    card, card_dir = _pulled(spec.model, base_dir)
+    with console().status(f"loading {card.name}, reading the texts"):
+        if isinstance(spec, SFTSpec):
+            prepared = prepare_fine_tuning(spec, card, base_dir, card_dir)
+            return Run(spec, prepared, folder, device)
+        if isinstance(spec, ClassifySpec):
+            from archon.train.classify import ClassifierRun, prepare_classifier
+
+            encoder = prepare_classifier(spec, card, base_dir, card_dir)
+            return ClassifierRun(spec, encoder, folder, device)
+        from archon.train.rl.prepare import prepare_reinforcement
+        from archon.train.rl.run import RLRun
+
+        ready = prepare_reinforcement(spec, card, base_dir, card_dir, device)
+        return RLRun(spec, ready, folder, device)
 
 
-def _prepare_fine_tuning(spec: SFTSpec, base_dir: Path) -> Prepared:
+def _pulled(model: str, base_dir: Path) -> tuple[LocalCard, Path]:
+    """A card whose weights are here, and its folder."""
     from archon import weights
     from archon.cli.weights import pull
     from archon.spec.model import LocalCard
     from archon.spec.reader import load_model_card
-    from archon.train.prepare import prepare_fine_tuning
 
-    card = load_model_card(spec.model, base_dir)
+    card = load_model_card(model, base_dir)
     if not isinstance(card.spec, LocalCard):
-        raise UsageError(f"{spec.model} has no weights here that could be trained")
+        raise UsageError(f"{model} has no weights here that could be trained")
     if weights.find(card.spec, card.base_dir) is None:
         pull(card.spec, card.base_dir)
-    with console().status(f"loading {card.spec.name}, reading the texts"):
-        return prepare_fine_tuning(spec, card.spec, base_dir, card.base_dir)
+    return card.spec, card.base_dir
 
 
 @contextmanager
-def _bar(name: str, num_steps: int) -> Iterator[Callable[[int, float], None]]:
+def _bar(name: str, num_steps: int, what: str) -> Iterator[Callable[[int, float], None]]:
     """A bar on a terminal, a line every twentieth of the steps elsewhere."""
     if not console().is_terminal:
         every = max(num_steps // 20, 1)
 
-        def say(step: int, loss: float) -> None:
+        def say(step: int, value: float) -> None:
             if (step + 1) % every == 0 or step == 0:
-                console().print(f"step {step + 1} of {num_steps}: loss {loss:.4f}")
+                console().print(f"step {step + 1} of {num_steps}: {what} {value:.4f}")
 
         yield say
         return
@@ -130,8 +185,8 @@ def _bar(name: str, num_steps: int) -> Iterator[Callable[[int, float], None]]:
     with Progress(*columns, console=console(), transient=True) as bar:
         task = bar.add_task(name, total=num_steps)
 
-        def show(step: int, loss: float) -> None:
-            bar.update(task, completed=step + 1, description=f"{name}, loss {loss:.3f}")
+        def show(step: int, value: float) -> None:
+            bar.update(task, completed=step + 1, description=f"{name}, {what} {value:.3f}")
 
         yield show
 
@@ -140,20 +195,29 @@ def _tell(result: dict[str, Any], folder: TrainingFolder) -> None:
     def say(text: str, style: str | None = None) -> None:
         console().print(text, style=style, soft_wrap=True)
 
+    learnt_from = f"{result['texts']:,} texts" if "texts" in result else "its own replies"
     say(
         f"{result['name']}: {result['trained_parameters']:,} of {result['parameters']:,} "
-        f"parameters trained on {result['texts']:,} texts, {result['train_seconds']:.0f} s",
+        f"parameters trained on {learnt_from}, {result['train_seconds']:.0f} s",
         "bold",
     )
     if result["too_long"]:
         say(f"{result['too_long']:,} texts do not fit a row and were left out", "yellow")
     before, after = result["before"], result["after"]
-    if after:
+    if after and _what(folder) == "reward":
+        rewards = f"{before['held_out_reward']:.3f} → {after['held_out_reward']:.3f}"
+        say(f"mean reward of greedy replies to {after['num_held_out']} held-out prompts: {rewards}")
+    elif after:
         say(f"held-out loss {before['held_out_loss']:.3f} → {after['held_out_loss']:.3f}")
+    if "held_out_accuracy" in after:
+        shares = f"{before['held_out_accuracy']:.1%} → {after['held_out_accuracy']:.1%}"
+        say(f"held-out texts told right: {shares} of {after['num_held_out']}")
     if after.get("num_samples"):
         counts = f"{before['num_exact']} → {after['num_exact']}"
         say(f"held-out answers that are exact: {counts} of {after['num_samples']}")
-        for old, new in zip(before["samples"], after["samples"], strict=True):
-            say(f"\n{new['shown']}", "dim")
-            say(f"before: {old['said']}\nafter:  {new['said']}")
-    say(f"\n{folder.path}: try it with --model solver={folder.path / 'card.json'}")
+    for old, new in zip(before.get("samples", ()), after.get("samples", ()), strict=True):
+        say(f"\n{new['shown']}", "dim")
+        say(f"before: {old['said']}\nafter:  {new['said']}")
+    card = folder.path / "card.json"
+    role = "judge" if "classes" in result else "solver"
+    say(f"\n{folder.path}" + (f": try it with --model {role}={card}" if card.is_file() else ""))

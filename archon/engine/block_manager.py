@@ -49,6 +49,10 @@ class BlockManager:
         self.tree.release(path)
         return blocks is not None
 
+    def drop_adapter(self, adapter: str) -> None:
+        """Free the prefixes that were computed under an adapter, which no live prompt has."""
+        self.pool.free(self.tree.drop(adapter))
+
     def give_prompt(self, prompt: Prompt) -> None:
         """Give a prompt's blocks back; what of it is computed stays in the tree."""
         self.give_tail(prompt)

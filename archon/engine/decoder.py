@@ -80,6 +80,12 @@ class Decoder:
         head = head_change(adapter)
         self.adapters[adapter.digest] = None if head is None else head.to(self.device)
 
+    def drop_adapter(self, digest: str) -> None:
+        """Forget an adapter."""
+        del self.adapters[digest]
+        for layer in self.layers:
+            del layer.adapters[digest]
+
     @torch.inference_mode()
     def __call__(self, spans: Sequence[Span], cache: KVCache) -> Tensor:
         """Run one step: fills the cache, returns logits (rows asked for, V) in float32."""

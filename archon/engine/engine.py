@@ -121,6 +121,20 @@ class Engine:
         if self._finished.pop(prompt, None) is not None:
             self.scheduler.cancel(prompt)
 
+    def drop_adapter(self, digest: str) -> None:
+        """Forget an adapter, and the prefixes that were computed under it.
+
+        Raises
+        ------
+        EngineError : there is no such adapter, or a request under way uses it.
+        """
+        if digest not in self.decoder.adapters:
+            raise EngineError(f"the engine has no adapter {digest!r}")
+        if any(prompt.adapter == digest for prompt in self._finished):
+            raise EngineError(f"the adapter {digest!r} is in use")
+        self.scheduler.memory.drop_adapter(digest)
+        self.decoder.drop_adapter(digest)
+
     @torch.inference_mode()
     def step(self) -> dict[Prompt, list[Generation]]:
         """Compute one step; returns the requests that it finished."""
@@ -260,6 +274,9 @@ class Engine:
             return
         logits_RV = matrix_of([logits[row] for row, _, _ in asked])
         tokens_R = torch.tensor([token for _, _, token in asked], device=logits_RV.device)
+        at = [sequence.prompt.request.logprobs_at for _, sequence, _ in asked]
+        if any(temperature != 1 for temperature in at):
+            logits_RV = logits_RV / torch.tensor(at, device=logits_RV.device).unsqueeze(1)
         logprobs_R = token_logprobs(logits_RV, tokens_R)
         for (_, sequence, _), logprob in zip(asked, logprobs_R.tolist(), strict=True):
             sequence.logprobs.append(logprob)

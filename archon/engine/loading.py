@@ -74,12 +74,12 @@ def load_engine(
     return Engine(decoder, model_id, options, context_length)
 
 
-def add_adapter(engine: Engine, file: ModelFile, adapter: Adapter) -> None:
+def add_adapter(engine: Engine, source: WeightSource, adapter: Adapter) -> None:
     """Let an engine run an adapter, for the requests that name its digest.
 
     Parameters
     ----------
-    file : the model that the engine runs.
+    source : the parameters that the engine runs.
 
     Raises
     ------
@@ -87,7 +87,6 @@ def add_adapter(engine: Engine, file: ModelFile, adapter: Adapter) -> None:
     """
     if adapter.digest in engine.decoder.adapters:
         return
-    source = weights_of(file)
     check_adapter(adapter, source.config)
     if is_rotated(engine.decoder):
         adapter = RotatedWeights(source).adapter(adapter)

@@ -164,6 +164,13 @@ class PrefixTree:
 
     # ------------------------------------------------------------------------------- eviction
 
+    def drop(self, adapter: str) -> list[int]:
+        """Forget all that is known under an adapter, which no live prompt uses; returns blocks."""
+        nodes = list(self._roots.pop(adapter, PrefixNode((), -1, None)).children.values())
+        for node in nodes:  # grows as it goes, so that children stand behind their parents
+            nodes += node.children.values()
+        return [self._remove(node) for node in reversed(nodes)]
+
     def num_evictable(self) -> int:
         """Blocks that ``evict`` could free."""
         return self._num_unused

@@ -51,6 +51,8 @@ class GenerationRequest:
     stop_ids: frozenset[int] = frozenset()
     """Tokens that end a sequence; they are not part of the result."""
     logprobs: bool = False
+    logprobs_at: float = 1.0
+    """Temperature of those log-probabilities: 1 is the model itself; a learner wants the rule's."""
     on_token: OnToken | None = None
     beams: int = 0
     """0 draws at random; more finds the likeliest texts by ``archon.engine.beam_search``: then the

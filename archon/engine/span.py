@@ -80,6 +80,10 @@ class SpanDecoder(Protocol):
         """Take an adapter in, which is in the basis of the decoder's own weights."""
         ...
 
+    def drop_adapter(self, digest: str) -> None:
+        """Forget an adapter."""
+        ...
+
     def new_cache(self, num_blocks: int) -> BlockStorage:
         """Storage in the layout that this decoder wants."""
         ...

@@ -42,7 +42,7 @@ from archon.types import (
 )
 
 _DEFAULT_PROMPT = PromptSpec.model_validate({})
-_BARE_PROMPT = PromptSpec.model_validate({"template": "bare"})
+BARE_PROMPT = PromptSpec.model_validate({"template": "bare"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,14 +274,21 @@ class Architecture:
 def _prompt_spec(node: AskingNode, card: ModelCard | None, is_nested: bool) -> PromptSpec:
     """The node's own prompt, else its card's where it puts the question, else the default.
 
-    A prompt of the node's that brings no wording, but shots for instance, takes the card's
-    wording. An architecture is sent the bare question, which it words for its own nodes.
+    An architecture is sent the bare question, which it words for its own nodes.
     """
     own = node.prompt
     if prompt_kind(node.type, getattr(node, "method", "")) not in PUTS_QUESTION:
         return own or _DEFAULT_PROMPT
     if is_nested and own is None:
-        return _BARE_PROMPT
+        return BARE_PROMPT
+    return generator_prompt(own, card)
+
+
+def generator_prompt(own: PromptSpec | None, card: ModelCard | None) -> PromptSpec:
+    """What puts the question to a card's model: its own words, else the card's, else the default.
+
+    Shots without any wording take the card's.
+    """
     of_card = (card and card.prompt) or _DEFAULT_PROMPT
     if own is None:
         return of_card

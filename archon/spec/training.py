@@ -1,4 +1,5 @@
-"""The file that tells how a decoder is trained: from nothing, or on from a model card's weights."""
+"""The file that tells how a decoder is trained: from nothing, or on from a model card's weights, by
+examples or by rewards."""
 
 from __future__ import annotations
 
@@ -6,7 +7,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field, Tag, model_validator
 
-from archon.spec.common import Count, CountOrZero, Name, StrictModel, Version, told_by_key
+from archon.spec.common import (
+    Count,
+    CountOrZero,
+    Name,
+    PromptSpec,
+    StrictModel,
+    Version,
+    told_by_key,
+)
 
 
 class JsonlData(StrictModel):
@@ -71,13 +80,9 @@ class _TrainingSpec(StrictModel):
     version: Version = 1
     name: Name
     description: str = ""
-    data: Data
-    held_out: CountOrZero = Field(100, description="Texts to measure the loss on, never learnt.")
-    samples: CountOrZero = Field(3, description="Of these, answered before and after.")
-    sample_tokens: Count = Field(128, description="Tokens of such an answer at most.")
+    held_out: CountOrZero = Field(100, description="Texts to measure by, never learnt.")
     context: int = Field(512, ge=8, le=1_000_000, description="Tokens of a row of packed texts.")
     rows: Count = Field(8, description="Rows computed at once.")
-    accumulate: Count = Field(1, description="So many times `rows` make one step's gradient.")
     steps: int = Field(ge=1, le=10_000_000)
     learning_rate: float = Field(gt=0, description="The greatest, at the end of the warm-up.")
     warmup_steps: CountOrZero = 100
@@ -93,28 +98,63 @@ class _TrainingSpec(StrictModel):
     seed: int = 0
 
 
-class PretrainSpec(_TrainingSpec):
+class _TextSpec(_TrainingSpec):
+    """What every training on given texts has."""
+
+    data: Data
+    samples: CountOrZero = Field(3, description="Held-out texts answered before and after.")
+    sample_tokens: Count = Field(128, description="Tokens of such an answer at most.")
+    accumulate: Count = Field(1, description="So many times `rows` make one step's gradient.")
+
+
+class _TunedSpec(_TrainingSpec):
+    """Which model is trained on, and what of it.
+
+    The whole model is trained unless `lora` or `last_layers` says otherwise. A card that has an
+    adapter goes on with that.
+    """
+
+    model: Name = Field(description="A model card, by name or path.")
+    lora: LoRASpec | None = None
+    last_layers: Count | None = Field(None, description="Train these and the last norm alone.")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> _TunedSpec:
+        if self.lora is not None and self.last_layers is not None:
+            raise ValueError("give either 'lora' or 'last_layers', not both")
+        return self
+
+
+class PretrainSpec(_TextSpec):
     """A decoder learns to continue texts, from nothing."""
 
     training: Literal["pretrain"]
     decoder: DecoderShape
 
 
-class SFTSpec(_TrainingSpec):
-    """A model learns to answer as the completions do; the prompts are not learnt.
-
-    The whole model is trained unless `lora` or `last_layers` says otherwise.
-    """
+class SFTSpec(_TunedSpec, _TextSpec):
+    """A model learns to answer as the completions do; the prompts are not learnt."""
 
     training: Literal["sft"]
-    model: Name = Field(description="A model card, by name or path.")
-    lora: LoRASpec | None = None
-    last_layers: Count | None = Field(None, description="Train these and the last norm alone.")
+
+
+class ClassifySpec(_TrainingSpec):
+    """A new head on an encoder learns to tell the classes of texts."""
+
+    training: Literal["classify"]
+    model: Name = Field(description="The card of an encoder, by name or path.")
+    data: JsonlData = Field(
+        description="Each line {text, label}, or {prompt, completion, label} of pairs of texts. A "
+        "label is a string or a whole number; classes are put in their order."
+    )
+    body: Literal["whole", "frozen"] = Field(
+        "whole", description="Whether the encoder below the head learns, too."
+    )
 
     @model_validator(mode="after")
-    def _one_way(self) -> SFTSpec:
-        if self.lora is not None and self.last_layers is not None:
-            raise ValueError("give either 'lora' or 'last_layers', not both")
+    def _no_checkpoints(self) -> ClassifySpec:
+        if self.checkpoint_layers:
+            raise ValueError("'checkpoint_layers' is for decoders")
         return self
 
 
@@ -181,4 +221,120 @@ class RewardSpec(StrictModel):
     seed: int = 0
 
 
-TrainingSpec = Annotated[PretrainSpec | SFTSpec | RewardSpec, Field(discriminator="training")]
+class BenchmarkData(StrictModel):
+    """Questions of a benchmark."""
+
+    benchmark: Name = Field(
+        description="A benchmark card, by name or path; asked is its search split alone."
+    )
+
+
+Questions = Annotated[
+    Annotated[BenchmarkData, Tag("BenchmarkData")]
+    | Annotated[JsonlData, Tag("JsonlData")]
+    | Annotated[RuleData, Tag("RuleData")],
+    told_by_key({"benchmark": BenchmarkData, "path": JsonlData, "rule": RuleData}),
+]
+
+
+class ScorerReward(StrictModel):
+    """1 for a right answer, 0 for any other."""
+
+    score: Name = Field(description="A benchmark's scorer, by its registered name.")
+
+
+class ModelReward(StrictModel):
+    """What a reward model says of the reply."""
+
+    model: Name = Field(description="The card of a reward model, by name or path.")
+
+
+Reward = Annotated[
+    Annotated[ScorerReward, Tag("ScorerReward")] | Annotated[ModelReward, Tag("ModelReward")],
+    told_by_key({"score": ScorerReward, "model": ModelReward}),
+]
+
+
+class _ReinforcedSpec(_TunedSpec):
+    """A model learns from rewards for what it says itself.
+
+    Each step draws `group` replies to each of `prompts` questions, and learns from them.
+    """
+
+    data: Questions = Field(
+        description="What it is asked. Lines of a file may lack the completion, which holds the "
+        "target of a scorer; what rules make has one."
+    )
+    reward: Reward | None = Field(None, description="By default the benchmark's scorer.")
+    prompt: PromptSpec | None = Field(
+        None,
+        description="How it is asked; by default a benchmark as by a generator that says nothing, "
+        "other questions as they stand.",
+    )
+    prompts: Count = Field(8, description="Questions of a step.")
+    group: Count = Field(8, description="Replies to each.")
+    temperature: float = Field(1, gt=0, le=10, description="Of these replies.")
+    max_tokens: Count = Field(256, description="Tokens of a reply at most.")
+    rollout_precision: Literal["float32", "bf16", "int8", "int4"] | None = Field(
+        None,
+        description="What the engine draws in; by default the card's own below an adapter, and "
+        "float32 where weights change that would have to be rounded anew.",
+    )
+    epochs: Count = Field(1, description="Times that a step's replies are learnt from.")
+    minibatches: Count = Field(1, description="Updates in each of these.")
+    clip: float = Field(
+        0.2, gt=0, lt=1, description="The likelihood of a token may change by this share in a step."
+    )
+    kl_coefficient: float = Field(
+        0.02, ge=0, description="Holds the model near what it was; 0 asks for no reference."
+    )
+    importance_cap: float = Field(
+        2, ge=1, description="Most that a token counts for being likelier than the engine took it."
+    )
+    warmup_steps: CountOrZero = 5
+    weight_decay: float = Field(0, ge=0)
+    save_every: Count = Field(10, description="Steps between two saved states.")
+
+    @model_validator(mode="after")
+    def _ratios_need_one_network(self) -> _ReinforcedSpec:
+        if self.lora is not None and self.lora.dropout:
+            raise ValueError("'lora.dropout' must be 0: a token's likelihoods are compared")
+        return self
+
+
+class GRPOSpec(_ReinforcedSpec):
+    """A reply is as good as it is better than the others of its group.
+
+    (Shao et al. 2024, arXiv 2402.03300.)
+    """
+
+    training: Literal["grpo"]
+    group: int = Field(8, ge=2, le=10_000, strict=True, description="Replies to each.")
+    divide_by_deviation: bool = Field(
+        False,
+        description="Divide by the group's standard deviation, as the paper does: groups that "
+        "nearly always or nearly never succeed then weigh more (Liu et al., arXiv 2503.20783).",
+    )
+
+
+class PPOSpec(_ReinforcedSpec):
+    """A value head tells how good a reply will be, token by token (Schulman et al. 2017)."""
+
+    training: Literal["ppo"]
+    group: Count = Field(4, description="Replies to each.")
+    epochs: Count = Field(2, description="Times that a step's replies are learnt from.")
+    minibatches: Count = Field(2, description="Updates in each of these.")
+    gamma: float = Field(1, gt=0, le=1, description="What a reward is worth a token earlier.")
+    gae_lambda: float = Field(
+        0.95, ge=0, le=1, description="0 trusts the value head, 1 the rewards alone."
+    )
+    value_learning_rate: float = Field(1e-3, gt=0)
+    value_clip: float = Field(
+        0.2, gt=0, description="A value may change by this much in a step and still gain."
+    )
+
+
+TrainingSpec = Annotated[
+    PretrainSpec | SFTSpec | RewardSpec | GRPOSpec | PPOSpec | ClassifySpec,
+    Field(discriminator="training"),
+]

@@ -1,4 +1,4 @@
-"""The loss of a training as one SVG file: every step, their running mean, and held-out texts.
+"""How a training went as one SVG file: every step, their running mean, and what is held out.
 
 Layout in pixels; colours for readers that prefer dark, too.
 """
@@ -23,13 +23,22 @@ text{font-family:system-ui,-apple-system,'Segoe UI',Helvetica,Arial,sans-serif;f
 """
 
 
-def draw_curve(title: str, curve: Sequence[float], held_out: Mapping[int, float]) -> str:
-    """The SVG of a loss, in nats a token.
+LOSS = "loss in nats a token: each step, their running mean, and (dots) texts that are not learnt"
+REWARDS = (
+    "mean reward: each step, their running mean, and (dots) greedy replies to held-out prompts"
+)
+
+
+def draw_curve(
+    title: str, curve: Sequence[float], held_out: Mapping[int, float], what: str = LOSS
+) -> str:
+    """The SVG of a loss or a reward.
 
     Parameters
     ----------
     curve : of every step.
-    held_out : steps taken → loss on texts that are not learnt.
+    held_out : steps taken → the same on texts that are not learnt.
+    what : says what is drawn.
     """
     values = [*curve, *held_out.values()]
     low, high = _range(values)
@@ -51,8 +60,7 @@ def draw_curve(title: str, curve: Sequence[float], held_out: Mapping[int, float]
         f"<style>{_STYLE}</style>",
         f'<rect class="card" x="0.5" y="0.5" width="{WIDTH - 1}" height="{HEIGHT - 1}" rx="8"/>',
         f'<text class="title" x="24" y="30">{escape(title)}</text>',
-        '<text class="small" x="24" y="50">loss in nats a token: each step, their running mean, '
-        "and (dots) texts that are not learnt</text>",
+        f'<text class="small" x="24" y="50">{escape(what)}</text>',
     ]
     for share in (0, 0.25, 0.5, 0.75, 1):
         loss = low + share * (high - low)

@@ -4,7 +4,7 @@
 
     training.json       what was asked for, and what came of it
     state.safetensors   where it stands; gone when it is finished
-    loss.svg            the loss of every step
+    loss.svg            the loss of every step; reward.svg where rewards were learnt from
     model/ or adapter/  what was trained
     reward/             a reward head
     card.json           a model card that runs it
@@ -25,9 +25,10 @@ from torch import Tensor
 from archon.errors import StorageError, UsageError, os_reason
 from archon.evals.differences import differences
 from archon.evals.disk import sync_folder, write_json
-from archon.train.curve import draw_curve
+from archon.train.curve import REWARDS, draw_curve
 
-RECORD, STATE, PICTURE = "training.json", "state.safetensors", "loss.svg"
+RECORD, STATE = "training.json", "state.safetensors"
+LOSS_PICTURE, REWARD_PICTURE = "loss.svg", "reward.svg"
 MODEL, ADAPTER, REWARD, CARD = "model", "adapter", "reward", "card.json"
 
 
@@ -68,8 +69,12 @@ class TrainingFolder:
     def write_record(self) -> None:
         write_json(self.path / RECORD, self.record)
 
-    def save_state(self, tensors: Mapping[str, Tensor], curve: Sequence[float]) -> None:
+    def save_state(self, tensors: Mapping[str, Tensor], progress: Any) -> None:
         """Write where the training stands, whole or not at all.
+
+        Parameters
+        ----------
+        progress : plain data besides the tensors.
 
         Raises
         ------
@@ -77,7 +82,7 @@ class TrainingFolder:
         """
         part = self.path / f"{STATE}.part"
         try:
-            save_file(dict(tensors), part, {"curve": json.dumps(list(curve))})
+            save_file(dict(tensors), part, {"progress": json.dumps(progress)})
             with part.open("rb+") as file:
                 os.fsync(file.fileno())
             part.replace(self.path / STATE)
@@ -87,8 +92,8 @@ class TrainingFolder:
             reason = os_reason(error) if isinstance(error, OSError) else str(error)
             raise StorageError(f"cannot write {self.path / STATE}: {reason}") from None
 
-    def read_state(self) -> tuple[dict[str, Tensor], list[float]] | None:
-        """The tensors and the curve that were saved last, or None where none were.
+    def read_state(self) -> tuple[dict[str, Tensor], Any] | None:
+        """The tensors and the progress that were saved last, or None where none were.
 
         Raises
         ------
@@ -99,8 +104,8 @@ class TrainingFolder:
             return None
         try:
             with safe_open(path, framework="pt") as file:
-                curve = json.loads((file.metadata() or {})["curve"])
-                return {n: file.get_tensor(n) for n in file.keys()}, curve  # noqa: SIM118
+                progress = json.loads((file.metadata() or {})["progress"])
+                return {n: file.get_tensor(n) for n in file.keys()}, progress  # noqa: SIM118
         except (OSError, SafetensorError, KeyError, ValueError) as error:
             raise StorageError(f"{path} is damaged: {error}") from None
 
@@ -110,7 +115,14 @@ class TrainingFolder:
     def draw(self, title: str, curve: Sequence[float], held_out: Mapping[int, float]) -> None:
         """Write the picture of the loss."""
         svg = draw_curve(title, curve, held_out)
-        (self.path / PICTURE).write_text(svg, encoding="utf-8")
+        (self.path / LOSS_PICTURE).write_text(svg, encoding="utf-8")
+
+    def draw_reward(
+        self, title: str, curve: Sequence[float], held_out: Mapping[int, float]
+    ) -> None:
+        """Write the picture of the reward."""
+        svg = draw_curve(title, curve, held_out, REWARDS)
+        (self.path / REWARD_PICTURE).write_text(svg, encoding="utf-8")
 
     def write_card(self, card: Mapping[str, Any]) -> None:
         write_json(self.path / CARD, card)

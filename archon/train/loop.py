@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-OnStep = Callable[[int, float], None]
-"""(step, its loss), after each step."""
+from archon.train.steps import OnStep
+
 LossPart = Callable[[], Tensor]
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from archon.engine.adapter import Adapter
-from archon.errors import UsageError
+from archon.errors import ModelFileError, UsageError
 
 
 class LoRALinear(nn.Module):
@@ -64,8 +64,32 @@ def add_adapter(
             bound = 1 / math.sqrt(linear.in_features)
             adapted.lora_A.weight.uniform_(-bound, bound, generator=generator)
             adapted.lora_B.weight.zero_()
-        parent, _, last = name.rpartition(".")
-        setattr(model.get_submodule(parent), last, adapted)
+        _put(model, name, adapted)
+
+
+def go_on_with(model: nn.Module, adapter: Adapter) -> None:
+    """Put an adapter that is there on the layers that it is for; freeze the rest.
+
+    Raises
+    ------
+    ModelFileError : it is for another model.
+    """
+    model.requires_grad_(False)
+    modules = dict(model.named_modules())
+    for name, (a_RI, b_OR) in adapter.pairs.items():
+        linear = modules.get(name)
+        if not isinstance(linear, nn.Linear) or linear.weight.shape != (len(b_OR), a_RI.shape[1]):
+            raise ModelFileError(f"{adapter.path}: {name}: the adapter is for another model")
+        adapted = LoRALinear(linear, adapter.rank, adapter.scale * adapter.rank, 0)
+        with torch.no_grad():
+            adapted.lora_A.weight.copy_(a_RI)
+            adapted.lora_B.weight.copy_(b_OR)
+        _put(model, name, adapted)
+
+
+def _put(model: nn.Module, name: str, module: nn.Module) -> None:
+    parent, _, last = name.rpartition(".")
+    setattr(model.get_submodule(parent), last, module)
 
 
 def round_frozen(model: nn.Module) -> None:

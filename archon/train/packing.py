@@ -8,18 +8,31 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from archon.train.decoder import TrainableDecoder
-from archon.train.texts import Text
 
 IGNORED = -100
 """Target of tokens after which nothing is learnt."""
 _OPEN_ROWS = 16
 """Rows that still take texts while texts come in; more of them leave fewer gaps."""
+
+
+class Packable(Protocol):
+    """What lies in rows: token ids, of which the first so many are read and not learnt."""
+
+    @property
+    def token_ids(self) -> tuple[int, ...]: ...
+
+    @property
+    def num_given(self) -> int: ...
+
+
+_T = TypeVar("_T", bound=Packable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +60,12 @@ class PackedBatch:
         )
 
 
-def fits(text: Text, context: int) -> bool:
+def fits(text: Packable, context: int) -> bool:
     """Whether a text goes into a row; nothing follows its last token, which is not read."""
     return len(text.token_ids) - 1 <= context
 
 
-def packed_rows(texts: Sequence[Text], context: int, seed: int) -> Iterator[list[Text]]:
+def packed_rows(texts: Sequence[_T], context: int, seed: int) -> Iterator[list[_T]]:
     """Rows without end: each text once in every round, in an order of its own."""
     random, order = Random(f"packing/{seed}"), list(range(len(texts)))
     while True:
@@ -60,9 +73,9 @@ def packed_rows(texts: Sequence[Text], context: int, seed: int) -> Iterator[list
         yield from pack((texts[index] for index in order), context)
 
 
-def pack(texts: Iterator[Text], context: int) -> Iterator[list[Text]]:
+def pack(texts: Iterator[_T], context: int) -> Iterator[list[_T]]:
     """Each text into the fullest open row that has room; the fullest goes when all are too full."""
-    rows: list[tuple[int, list[Text]]] = []
+    rows: list[tuple[int, list[_T]]] = []
     for text in texts:
         length = len(text.token_ids) - 1
         assert length <= context
@@ -77,7 +90,7 @@ def pack(texts: Iterator[Text], context: int) -> Iterator[list[Text]]:
     yield from (row for _, row in rows)
 
 
-def make_batch(rows: Sequence[Sequence[Text]], context: int) -> PackedBatch:
+def make_batch(rows: Sequence[Sequence[Packable]], context: int) -> PackedBatch:
     """Rows as tensors; what no text fills is a text of its own, from which nothing is learnt."""
     longest = max(sum(len(text.token_ids) - 1 for text in row) for row in rows)
     shape = (len(rows), min(longest, context))

@@ -2,37 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Any
 
-import torch
-
-from archon.engine.adapter import write_adapter
 from archon.engine.config import DecoderConfig
 from archon.engine.files.folder import ModelFolder
-from archon.engine.loading import open_model
-from archon.engine.weights import weights_of
-from archon.errors import SpecError, UsageError
-from archon.lm.local.chat import ChatFormat
-from archon.lm.local.text import text_rules
+from archon.errors import SpecError
 from archon.lm.local.text_folder import text_rules_of_folder
 from archon.lm.local.tokenizer import TextTokenizer
-from archon.spec.model import LocalCard, PathSource
+from archon.spec.model import LocalCard
 from archon.spec.training import PretrainSpec, SFTSpec
-from archon.train.decoder import TrainableDecoder, decoder_of, initialise
-from archon.train.folder import ADAPTER, MODEL
-from archon.train.lora import adapter_of, add_adapter, round_frozen
-from archon.train.model_folder import copy_text_files, save_decoder, save_text_rules
+from archon.train.base import Card, open_base
+from archon.train.decoder import TrainableDecoder, initialise
+from archon.train.folder import MODEL
+from archon.train.model_folder import save_decoder
 from archon.train.packing import fits
 from archon.train.texts import Text, answer_text, dialogues, plain_texts, whole_text
 from archon.train.vocabulary import END_ID, learn_vocabulary, save_vocabulary
-from archon.weights import pull
-
-Card = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -100,52 +88,16 @@ def prepare_fine_tuning(spec: SFTSpec, card: LocalCard, base_dir: Path, card_dir
     ModelError : the weights cannot be had or run.
     UsageError : the model is none that writes, or has no such layers.
     """
-    if card.transformer != "decoder" or card.adapter is not None:
-        raise UsageError(f"{card.name} is no plain decoder, which alone can be fine-tuned")
-    path = pull(card, card_dir)
-    file = open_model(path)
-    rules = text_rules(file)
-    tokenizer = TextTokenizer(rules)
-    if rules.eos not in rules.special_ids:
-        raise UsageError(f"{path}: does not say which token ends an answer")
-    chat, end = ChatFormat(rules, tokenizer), rules.special_ids[rules.eos]
-    found = [answer_text(d, chat, tokenizer, end) for d in dialogues(spec.data, base_dir)]
-    model = decoder_of(weights_of(file))
-    _choose(model, spec)
+    base = open_base(card, card_dir)
+    found = [
+        answer_text(d, base.chat, base.tokenizer, base.end) for d in dialogues(spec.data, base_dir)
+    ]
+    model = base.trainable(spec)
 
     def save(folder: Path) -> Card:
-        if spec.lora is not None:
-            dropout = spec.lora.dropout
-            write_adapter(adapter_of(model), folder / ADAPTER, base=card.name, dropout=dropout)
-            return base_card(card, card_dir) | {
-                "name": spec.name, "description": spec.description, "adapter": f"./{ADAPTER}",
-            }  # fmt: skip
-        dtype = torch.bfloat16 if spec.dtype == "bf16" else torch.float32
-        save_decoder(model, folder / MODEL, dtype)
-        if isinstance(file, ModelFolder):
-            copy_text_files(file, folder / MODEL)
-        else:
-            save_text_rules(rules, folder / MODEL)
-        kept = card.model_dump(mode="json", exclude_none=True, include={"sampling", "license"})
-        return _card(spec, MODEL) | kept | {"precision": card.precision}
+        return base.save(model, spec, folder, _card(spec, MODEL))
 
-    return _prepared(spec, found, model, tokenizer, end, save)
-
-
-def _choose(model: TrainableDecoder, spec: SFTSpec) -> None:
-    """Freeze what is not trained; with bf16 products, what is frozen is kept in bf16."""
-    if spec.lora is not None:
-        lora = spec.lora
-        add_adapter(model, lora.targets, lora.rank, lora.alpha, lora.dropout, spec.seed)
-    elif spec.last_layers is not None:
-        num_layers = model.config.num_layers
-        if spec.last_layers > num_layers:
-            raise UsageError(f"the model has {num_layers} layers, not {spec.last_layers}")
-        model.requires_grad_(False)
-        model.model.layers[num_layers - spec.last_layers :].requires_grad_(True)
-        model.model.norm.requires_grad_(True)
-    if spec.dtype == "bf16":
-        round_frozen(model)
+    return _prepared(spec, found, model, base.tokenizer, base.end, save)
 
 
 def _prepared(
@@ -179,12 +131,3 @@ def _card(spec: SFTSpec | PretrainSpec, path: str) -> Card:
         "sampling": {"temperature": 0, "max_tokens": spec.sample_tokens},
         "sources": [{"path": path}],
     }
-
-
-def base_card(card: LocalCard, card_dir: Path) -> Card:
-    """The card as data, its paths no longer relative to its own folder."""
-    data: Card = json.loads(card.model_dump_json(exclude_none=True))
-    for source, stated in zip(card.sources, data["sources"], strict=True):
-        if isinstance(source, PathSource):
-            stated["path"] = str((card_dir / source.path).absolute())
-    return data

@@ -26,14 +26,14 @@ from archon.lm.local.opened import OpenedDecoder, open_decoder
 from archon.lm.local.sharing import leave
 from archon.spec.model import LocalCard
 from archon.spec.training import RewardSpec
+from archon.train.base import base_card
 from archon.train.folder import ADAPTER, REWARD, TrainingFolder
-from archon.train.prepare import base_card
 from archon.train.probe import Probe, check_learnable, fit_probe
 from archon.train.replies import Replies, parted
 from archon.train.reply_tokens import token_ids
 from archon.train.reward_lora import AdapterTraining
 from archon.train.reward_report import reward_report
-from archon.train.run import gentle_interrupts
+from archon.train.steps import gentle_interrupts
 
 OnProgress = Callable[[str, int, int], None]
 """(what is being done, how much of it is done, how much there is), now and then."""

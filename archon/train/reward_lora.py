@@ -34,7 +34,7 @@ from archon.train.packing import make_batch, pack
 from archon.train.probe import loss_of
 from archon.train.replies import Replies
 from archon.train.reply_tokens import token_ids
-from archon.train.run import gentle_interrupts
+from archon.train.steps import gentle_interrupts
 from archon.train.texts import Text
 
 OnProgress = Callable[[str, int, int], None]

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import math
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -19,10 +16,11 @@ from torch import Tensor
 from archon.errors import UsageError
 from archon.spec.training import PretrainSpec, SFTSpec
 from archon.train.folder import TrainingFolder
-from archon.train.loop import OnStep, Schedule, Training
+from archon.train.loop import Schedule, Training
 from archon.train.packing import PackedBatch, batch_loss, make_batch, pack, packed_rows
 from archon.train.prepare import Prepared
 from archon.train.samples import draw_samples
+from archon.train.steps import OnStep, take_steps
 from archon.train.texts import Text
 
 _SHOWN = 3
@@ -88,25 +86,26 @@ class Run:
         rows = islice(rows, training.num_steps * per_step, None)
         started, before = time.monotonic(), self.folder.record["train_seconds"]
         training.model.train()
-        with gentle_interrupts() as is_interrupted:
-            for step in range(training.num_steps, spec.steps):
-                # Dropout is a function of the step, so that what is resumed goes on as it would.
-                torch.manual_seed(spec.seed * 1_000_003 + step)
-                loss = training.step(self._parts(rows))
-                if not math.isfinite(loss):
-                    raise UsageError(
-                        f"the loss of step {step + 1} is no number; a smaller learning_rate helps"
-                    )
-                if self.on_step is not None:
-                    self.on_step(step, loss)
-                if (step + 1) % spec.save_every == 0 or is_interrupted() or step + 1 == spec.steps:
-                    seconds = before + time.monotonic() - started
-                    self.folder.record["train_seconds"] = round(seconds, 1)
-                    self.folder.save_state(training.state(), training.curve)
-                    self.folder.write_record()
-                    self._draw(training)
-                if is_interrupted():
-                    raise KeyboardInterrupt
+
+        def take(step: int) -> float:
+            # Dropout is a function of the step, so that what is resumed goes on as it would.
+            torch.manual_seed(spec.seed * 1_000_003 + step)
+            loss = training.step(self._parts(rows))
+            if not math.isfinite(loss):
+                raise UsageError(
+                    f"the loss of step {step + 1} is no number; a smaller learning_rate helps"
+                )
+            return loss
+
+        def save() -> None:
+            seconds = before + time.monotonic() - started
+            self.folder.record["train_seconds"] = round(seconds, 1)
+            self.folder.save_state(training.state(), training.curve)
+            self.folder.write_record()
+            self._draw(training)
+
+        steps = range(training.num_steps, spec.steps)
+        take_steps(steps, take, save, spec.save_every, self.on_step)
         training.model.eval()
 
     def _parts(self, rows: Iterator[list[Text]]) -> list[Callable[[], Tensor]]:
@@ -168,23 +167,3 @@ class Run:
             if record.get(when)
         }
         self.folder.draw(self.spec.name, training.curve, held_out)
-
-
-@contextmanager
-def gentle_interrupts() -> Iterator[Callable[[], bool]]:
-    """Ctrl-C waits for the step that is under way; a second one does not."""
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
-        return
-    wanted: list[int] = []
-    before = signal.getsignal(signal.SIGINT)
-
-    def note(number: int, frame: object) -> None:
-        wanted.append(number)
-        signal.signal(signal.SIGINT, before)
-
-    signal.signal(signal.SIGINT, note)
-    try:
-        yield lambda: bool(wanted)
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -40,8 +40,12 @@ class Text:
     """What a sample is to go on from."""
 
 
-def dialogues(data: Data, base_dir: Path) -> Iterator[Dialogue]:
+def dialogues(data: Data, base_dir: Path, *, asked_alone: bool = False) -> Iterator[Dialogue]:
     """What the data holds; of messages, every turn of the assistant behind all that is before it.
+
+    Parameters
+    ----------
+    asked_alone : whether a line may hold a prompt and no completion, which is then empty.
 
     Raises
     ------
@@ -55,17 +59,20 @@ def dialogues(data: Data, base_dir: Path) -> Iterator[Dialogue]:
         return
     for number, row in read_rows(base_dir / data.path):
         place = f"{data.path}:{number}"
-        if row.keys() == {"prompt", "completion"}:
-            prompt = read_text(row["prompt"], place, "prompt")
-            completion = read_text(row["completion"], place, "completion")
+        if asked_alone and row.keys() == {"prompt"}:
+            yield Dialogue((Message("user", read_text(row["prompt"], place, "prompt")),), "", place)
+        elif row.keys() == {"prompt", "completion"}:
+            prompt, completion = (
+                read_text(row[key], place, key) for key in ("prompt", "completion")
+            )
             yield Dialogue((Message("user", prompt),), completion, place)
         elif row.keys() == {"messages"}:
             yield from _turns(row["messages"], place)
         else:
             keys = ", ".join(sorted(row))
+            either = "'prompt' alone or with" if asked_alone else "either 'prompt' and"
             raise SpecError(
-                f"has the keys {keys}; a line has either 'prompt' and 'completion', or 'messages'",
-                file=place,
+                f"has the keys {keys}; a line has {either} 'completion', or 'messages'", file=place
             )
 
 

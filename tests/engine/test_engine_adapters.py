@@ -149,3 +149,39 @@ def test_replayed_steps_go_on_beside_those_with_adapters() -> None:
 def test_an_unknown_adapter_is_refused() -> None:
     with pytest.raises(EngineError, match="no adapter 'other'"):
         tiny_engine().add(make_request(prompt_of(5), adapter="other"))
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_an_adapter_that_is_dropped_leaves_no_prefix_behind(native: bool) -> None:
+    if native:
+        native_kernels()
+    config = tiny_config(**PACKABLE)
+    source, precision = RandomWeights(config), "int8" if native else "float32"
+    decoder = load_decoder(source, precision, CPU, native=native)  # type: ignore[arg-type]
+    engine = tiny_engine(decoder)
+    request = make_request(prompt_of(40), rule=GREEDY, adapter="now")
+    free, texts = engine.scheduler.memory.num_available, []
+    for seed in (1, 2, 1):
+        adapter = replace(random_adapter(config, seed, 3), digest="now")
+        decoder.add_adapter(RotatedWeights(source).adapter(adapter) if native else adapter)
+        [[generation]] = run_all(engine, request)
+        assert generation.cached_tokens == 0
+        texts.append(generation.token_ids)
+        engine.drop_adapter("now")
+        assert engine.scheduler.memory.num_available == free
+        assert engine.scheduler.memory.pool.num_free == free
+    assert texts[0] == texts[2] != texts[1]
+    with pytest.raises(EngineError, match="no adapter 'now'"):
+        engine.drop_adapter("now")
+
+
+def test_an_adapter_in_use_is_not_dropped() -> None:
+    engine = tiny_engine(adapted("float32", tiny_config()))
+    prompt = engine.add(make_request(prompt_of(40), adapter="adapter 1"))
+    engine.step()
+    with pytest.raises(EngineError, match="in use"):
+        engine.drop_adapter("adapter 1")
+    engine.cancel(prompt)
+    engine.drop_adapter("adapter 1")
+    with pytest.raises(EngineError, match="no adapter"):
+        engine.add(make_request(prompt_of(40), adapter="adapter 1"))

@@ -89,6 +89,10 @@ class GraphedDecoder:
         """See ``Decoder.add_adapter``."""
         self.decoder.add_adapter(adapter)
 
+    def drop_adapter(self, digest: str) -> None:
+        """See ``Decoder.drop_adapter``."""
+        self.decoder.drop_adapter(digest)
+
     def new_cache(self, num_blocks: int) -> KVCache:
         """A cache of so many blocks, and a scratch block behind them."""
         dtype = self.decoder.cache_dtype

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -174,6 +175,33 @@ def load_encoder(folder: ModelFolder) -> Encoder:
     encoder = Encoder(encoder_config(folder))
     load_into(encoder, folder, ENCODER_NAMES, prefixes=("bert.", ""), unused=r"^pooler\.")
     return encoder.eval()
+
+
+def save_text_classifier(
+    model: TextClassifier, config: Mapping[str, Any], path: Path, labels: Sequence[str]
+) -> None:
+    """Write ``config.json`` and ``model.safetensors``, as transformers reads them, too.
+
+    Parameters
+    ----------
+    config : what the ``config.json`` of the encoder says.
+    labels : names of the classes.
+    """
+    path.mkdir(parents=True, exist_ok=True)
+    tensors = {
+        stored_name(name, TEXT_CLASSIFIER_NAMES): tensor.detach().to("cpu", torch.float32)
+        for name, tensor in model.state_dict().items()
+    }
+    save_file({n: t.contiguous() for n, t in tensors.items()}, path / "model.safetensors",
+              metadata={"format": "pt"})  # fmt: skip
+    made = dict(config) | {
+        "architectures": ["BertForSequenceClassification"],
+        "id2label": {str(index): label for index, label in enumerate(labels)},
+        "label2id": {label: index for index, label in enumerate(labels)},
+        "torch_dtype": "float32",
+    }
+    text = json.dumps(made, indent=2, ensure_ascii=False)
+    (path / "config.json").write_text(text + "\n", encoding="utf-8")
 
 
 def load_text_classifier(folder: ModelFolder) -> TextClassifier:

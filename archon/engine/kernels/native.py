@@ -199,6 +199,10 @@ class NativeDecoder:
         """Take an adapter in, which is in the basis of the packed weights."""
         self.adapters[adapter.digest] = _NativeAdapter(adapter, self.config)
 
+    def drop_adapter(self, digest: str) -> None:
+        """Forget an adapter."""
+        del self.adapters[digest]
+
     def new_cache(self, num_blocks: int) -> NativeCache:
         """Storage in the layout that the kernels want."""
         return NativeCache(self.config, num_blocks)

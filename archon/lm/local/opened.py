@@ -9,6 +9,7 @@ from archon import catalog
 from archon.engine.adapter import read_adapter
 from archon.engine.config import ModelFile, config_of
 from archon.engine.loading import add_adapter, load_engine, open_model
+from archon.engine.weights import weights_of
 from archon.engine.worker import EngineWorker
 from archon.errors import ModelFileError
 from archon.lm.local.chat import ChatFormat
@@ -67,7 +68,7 @@ def open_decoder(card: LocalCard, base_dir: Path) -> OpenedDecoder:
     )
     if adapter is not None:
         try:
-            add_adapter(worker.engine, file, adapter)
+            add_adapter(worker.engine, weights_of(file), adapter)
         except BaseException:
             leave(worker)
             raise

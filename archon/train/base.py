@@ -1,0 +1,142 @@
+"""The model that a training starts from, opened by its card; what of it is trained, and saved."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from archon import catalog
+from archon.engine.adapter import Adapter, read_adapter, write_adapter
+from archon.engine.config import ModelFile
+from archon.engine.files.folder import ModelFolder
+from archon.engine.loading import open_model
+from archon.engine.weights import WeightSource, weights_of
+from archon.errors import UsageError
+from archon.lm.local.chat import ChatFormat
+from archon.lm.local.text import TextRules, text_rules
+from archon.lm.local.tokenizer import TextTokenizer
+from archon.spec.model import LocalCard, PathSource
+from archon.spec.training import GRPOSpec, PPOSpec, SFTSpec
+from archon.train.decoder import TrainableDecoder, decoder_of
+from archon.train.folder import ADAPTER, MODEL
+from archon.train.lora import adapter_of, add_adapter, go_on_with, round_frozen
+from archon.train.model_folder import copy_text_files, save_decoder, save_text_rules
+from archon.weights import pull
+
+Card = dict[str, Any]
+TunedSpec = SFTSpec | GRPOSpec | PPOSpec
+
+
+@dataclass(frozen=True)
+class Base:
+    """A decoder of a card: its weights, and how it reads and writes text."""
+
+    card: LocalCard
+    card_dir: Path
+    file: ModelFile
+    source: WeightSource
+    adapter: Adapter | None
+    rules: TextRules
+    tokenizer: TextTokenizer
+    chat: ChatFormat
+    end: int
+    """The token that ends an answer."""
+
+    def trainable(self, spec: TunedSpec) -> TrainableDecoder:
+        """The decoder with gradients for what is trained; what is frozen is kept in bf16 where
+        products are computed in it.
+
+        Raises
+        ------
+        UsageError : the model has no such layers, or an adapter already.
+        ModelFileError : the card's adapter is for another model.
+        """
+        model = decoder_of(self.source)
+        if self.adapter is not None:
+            if spec.lora is not None or spec.last_layers is not None:
+                raise UsageError(
+                    f"{self.card.name} has an adapter: without 'lora' and 'last_layers', training "
+                    "goes on with that"
+                )
+            go_on_with(model, self.adapter)
+        elif spec.lora is not None:
+            lora = spec.lora
+            add_adapter(model, lora.targets, lora.rank, lora.alpha, lora.dropout, spec.seed)
+        elif spec.last_layers is not None:
+            num_layers = model.config.num_layers
+            if spec.last_layers > num_layers:
+                raise UsageError(f"the model has {num_layers} layers, not {spec.last_layers}")
+            model.requires_grad_(False)
+            model.model.layers[num_layers - spec.last_layers :].requires_grad_(True)
+            model.model.norm.requires_grad_(True)
+        if spec.dtype == "bf16":
+            round_frozen(model)
+        return model
+
+    def trains_adapter(self, spec: TunedSpec) -> bool:
+        """Whether an adapter is trained, and the weights below it stay."""
+        return spec.lora is not None or self.adapter is not None
+
+    def save(self, model: TrainableDecoder, spec: TunedSpec, folder: Path, card: Card) -> Card:
+        """Write what was trained into a folder; returns the card that runs it.
+
+        Parameters
+        ----------
+        card : what the card of a whole model says; an adapter's is that of its base.
+        """
+        if self.trains_adapter(spec):
+            dropout = 0.0 if spec.lora is None else spec.lora.dropout
+            adapter = adapter_of(model)
+            write_adapter(adapter, folder / ADAPTER, base=self.card.name, dropout=dropout)
+            return base_card(self.card, self.card_dir) | {
+                "name": spec.name, "description": spec.description, "adapter": f"./{ADAPTER}",
+            }  # fmt: skip
+        dtype = torch.bfloat16 if spec.dtype == "bf16" else torch.float32
+        save_decoder(model, folder / MODEL, dtype)
+        if isinstance(self.file, ModelFolder):
+            copy_text_files(self.file, folder / MODEL)
+        else:
+            save_text_rules(self.rules, folder / MODEL)
+        kept = self.card.model_dump(mode="json", exclude_none=True, include={"sampling", "license"})
+        return card | kept | {"precision": self.card.precision}
+
+
+def open_base(card: LocalCard, card_dir: Path) -> Base:
+    """Open the model of a card, fetched where it is not here yet.
+
+    Parameters
+    ----------
+    card_dir : where relative paths in the card start.
+
+    Raises
+    ------
+    ModelError : the weights cannot be had or run.
+    UsageError : the model is none that writes.
+    """
+    if card.transformer != "decoder":
+        raise UsageError(f"{card.name} is no decoder, which alone can be fine-tuned")
+    path = pull(card, card_dir)
+    file = open_model(path)
+    rules = text_rules(file)
+    tokenizer = TextTokenizer(rules)
+    if rules.eos not in rules.special_ids:
+        raise UsageError(f"{path}: does not say which token ends an answer")
+    adapter = None
+    if card.adapter is not None:
+        adapter = read_adapter(catalog.find_adapter(card.adapter, card_dir))
+    chat = ChatFormat(rules, tokenizer)
+    end = rules.special_ids[rules.eos]
+    return Base(card, card_dir, file, weights_of(file), adapter, rules, tokenizer, chat, end)
+
+
+def base_card(card: LocalCard, card_dir: Path) -> Card:
+    """The card as data, its paths no longer relative to its own folder."""
+    data: Card = json.loads(card.model_dump_json(exclude_none=True))
+    for source, stated in zip(card.sources, data["sources"], strict=True):
+        if isinstance(source, PathSource):
+            stated["path"] = str((card_dir / source.path).absolute())
+    return data

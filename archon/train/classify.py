@@ -1,0 +1,270 @@
+"""A new head on an encoder: a training that learns to tell the classes of texts.
+
+The head is that of BERT: what the first token becomes, through a layer and tanh, then a logit for
+every class (Devlin et al. 2018, arXiv 1810.04805). What is made is a folder that transformers
+reads; with one or two classes its card is a reward model (``archon.lm.local.cross_encoder``).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+from torch.nn import functional
+
+from archon.engine.families.encoder import initialise_encoder
+from archon.engine.families.heads import TextClassifier
+from archon.engine.families.weights import load_encoder, save_text_classifier
+from archon.engine.files.folder import ModelFolder
+from archon.errors import SpecError, UsageError
+from archon.lm.local.encoder_text import encoder_tokenizer, padded
+from archon.lm.local.folders import pulled_folder
+from archon.spec.json_lines import read_rows
+from archon.spec.messages import shown
+from archon.spec.model import LocalCard
+from archon.spec.training import ClassifySpec
+from archon.train.folder import MODEL, TrainingFolder
+from archon.train.loop import Schedule, Training
+from archon.train.model_folder import copy_text_files
+from archon.train.steps import OnStep, take_steps
+
+Input = str | tuple[str, str]
+_ENCODERS = ("cross-encoder", "sentence-encoder")
+_REWARDING = 2
+"""Classes that a reward can be read from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """A text, or a pair of texts, and its class."""
+
+    text: Input
+    label: int
+
+
+@dataclass(frozen=True)
+class PreparedClassifier:
+    """Everything that such a training starts from."""
+
+    model: TextClassifier
+    source: ModelFolder
+    tokenizer: Tokenizer
+    labels: tuple[str, ...]
+    texts: list[Labelled]
+    held_out: list[Labelled]
+
+
+def labelled_texts(path: Path, file: str) -> tuple[list[Labelled], tuple[str, ...]]:
+    """The texts of a file, and the names of their classes in order.
+
+    Raises
+    ------
+    SpecError : the file is missing, a line is of another form, or all are of one class.
+    """
+    found: list[tuple[Input, str | int]] = []
+    for number, row in read_rows(path, file):
+        place = f"{file}:{number}"
+        if row.keys() == {"text", "label"}:
+            text: Input = _text(row, "text", place)
+        elif row.keys() == {"prompt", "completion", "label"}:
+            text = (_text(row, "prompt", place), _text(row, "completion", place))
+        else:
+            reason = "a line has 'text' and 'label', or 'prompt', 'completion' and 'label'"
+            raise SpecError(f"has the keys {', '.join(sorted(row))}; {reason}", file=place)
+        label = row["label"]
+        if isinstance(label, bool) or not isinstance(label, str | int) or label == "":
+            reason = f"is {shown(label)}, neither a text nor a whole number"
+            raise SpecError(reason, file=place, path="$.label")
+        found.append((text, label))
+    labels = {label for _, label in found}
+    if len({type(label) for label in labels}) > 1:
+        raise SpecError("some labels are texts and some are numbers", file=file)
+    if len(labels) < 2:
+        raise SpecError(f"the file holds {len(labels)} classes; two are needed", file=file)
+    ordered = sorted(labels)
+    number_of = {label: number for number, label in enumerate(ordered)}
+    return [Labelled(text, number_of[label]) for text, label in found], tuple(map(str, ordered))
+
+
+def prepare_classifier(
+    spec: ClassifySpec, card: LocalCard, base_dir: Path, card_dir: Path
+) -> PreparedClassifier:
+    """Load a card's encoder, put a new head on it, and read the texts.
+
+    Raises
+    ------
+    SpecError : the data is missing or of another form.
+    ModelError : the weights cannot be had or run.
+    UsageError : the model is no encoder.
+    """
+    if card.transformer not in _ENCODERS:
+        raise UsageError(f"{card.name} is no encoder, which alone gets such a head")
+    texts, labels = labelled_texts(base_dir / spec.data.path, spec.data.path)
+    if len(texts) <= spec.held_out:
+        raise SpecError(
+            f"the file holds {len(texts)} texts, of which {spec.held_out} are held out: none is "
+            "left to learn",
+            file=spec.data.path,
+        )
+    _, source = pulled_folder(card, card_dir, "an encoder")
+    encoder = load_encoder(source)
+    model = TextClassifier(encoder, len(labels))
+    for index, part in enumerate((model.pooler, model.classes)):
+        initialise_encoder(part, spec.seed + index)
+    encoder.requires_grad_(spec.body == "whole")
+    context = min(spec.context, encoder.config.context_length)
+    tokenizer = encoder_tokenizer(source, context)
+    Random(f"held out/{spec.seed}").shuffle(texts)
+    held_out, rest = texts[: spec.held_out], texts[spec.held_out :]
+    return PreparedClassifier(model, source, tokenizer, labels, rest, held_out)
+
+
+@dataclass
+class ClassifierRun:
+    """One such training in its folder."""
+
+    spec: ClassifySpec
+    prepared: PreparedClassifier
+    folder: TrainingFolder
+    device: torch.device
+    on_step: OnStep | None = None
+
+    def run(self) -> dict[str, Any]:
+        """Take the steps that are left; returns the folder's record.
+
+        Raises
+        ------
+        KeyboardInterrupt : after the step that was under way; the state is saved.
+        UsageError : the loss is no number any more.
+        StorageError : the disk does not take the state.
+        """
+        spec, prepared, record = self.spec, self.prepared, self.folder.record
+        model = prepared.model.to(self.device)
+        schedule = Schedule(
+            spec.steps, spec.learning_rate, spec.warmup_steps, spec.weight_decay,
+            spec.max_gradient_norm,
+        )  # fmt: skip
+        training = Training(model, schedule)
+        saved = self.folder.read_state()
+        if saved is not None:
+            training.restore(*saved)
+        else:
+            record |= {
+                "parameters": sum(p.numel() for p in model.parameters()),
+                "trained_parameters": training.num_trained,
+                "texts": len(prepared.texts),
+                "too_long": 0,
+                "classes": list(prepared.labels),
+                "train_seconds": 0.0,
+                "before": self._measure(),
+            }
+            self.folder.write_record()
+        self._steps(training)
+        last = training.curve[-20:]
+        record |= {"last_loss": sum(last) / len(last), "after": self._measure()}
+        path = self.folder.path / MODEL
+        save_text_classifier(model, prepared.source.config, path, prepared.labels)
+        copy_text_files(prepared.source, path)
+        if len(prepared.labels) <= _REWARDING:
+            self.folder.write_card(self._card())
+        self.folder.write_record()
+        self._draw(training)
+        self.folder.drop_state()
+        return record
+
+    def _steps(self, training: Training) -> None:
+        spec, record = self.spec, self.folder.record
+        stream = islice(self._stream(), training.num_steps * spec.rows, None)
+        started, before = time.monotonic(), record["train_seconds"]
+        training.model.train(spec.body == "whole")
+
+        def take(step: int) -> float:
+            torch.manual_seed(spec.seed * 1_000_003 + step)
+            some = list(islice(stream, spec.rows))
+            loss = training.step([partial(self._loss, some)])
+            if not math.isfinite(loss):
+                raise UsageError(
+                    f"the loss of step {step + 1} is no number; a smaller learning_rate helps"
+                )
+            return loss
+
+        def save() -> None:
+            record["train_seconds"] = round(before + time.monotonic() - started, 1)
+            self.folder.save_state(training.state(), training.curve)
+            self.folder.write_record()
+            self._draw(training)
+
+        steps = range(training.num_steps, spec.steps)
+        take_steps(steps, take, save, spec.save_every, self.on_step)
+        training.model.eval()
+
+    def _stream(self) -> Iterator[Labelled]:
+        """Texts without end: each once in every round, in an order of its own."""
+        random, texts = Random(f"texts/{self.spec.seed}"), self.prepared.texts
+        while True:
+            yield from random.sample(texts, len(texts))
+
+    def _logits(self, some: Sequence[Labelled]) -> Tensor:
+        """(B, C)"""
+        prepared, device = self.prepared, self.device
+        batch = padded(prepared.tokenizer.encode_batch([labelled.text for labelled in some]))
+        ids_BT, is_token_BT = batch.ids_BT.to(device), batch.is_token_BT.to(device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.spec.dtype == "bf16"):
+            return prepared.model(ids_BT, is_token_BT, batch.segment_BT.to(device)).float()
+
+    def _loss(self, some: Sequence[Labelled]) -> Tensor:
+        label_B = torch.tensor([labelled.label for labelled in some], device=self.device)
+        return functional.cross_entropy(self._logits(some), label_B)
+
+    @torch.no_grad()
+    def _measure(self) -> dict[str, Any]:
+        """Loss and accuracy on the texts that are held out."""
+        held_out, rows = self.prepared.held_out, self.spec.rows
+        self.prepared.model.eval()
+        if not held_out:
+            return {}
+        parts = [held_out[at : at + rows] for at in range(0, len(held_out), rows)]
+        logits_BC = torch.cat([self._logits(part) for part in parts])
+        label_B = torch.tensor([labelled.label for labelled in held_out], device=self.device)
+        return {
+            "held_out_loss": functional.cross_entropy(logits_BC, label_B).item(),
+            "held_out_accuracy": (logits_BC.argmax(-1) == label_B).float().mean().item(),
+            "num_held_out": len(held_out),
+        }
+
+    def _card(self) -> dict[str, Any]:
+        return {
+            "version": 1,
+            "name": self.spec.name,
+            "description": self.spec.description,
+            "backend": "local",
+            "transformer": "cross-encoder",
+            "precision": "float32",
+            "sources": [{"path": MODEL}],
+        }
+
+    def _draw(self, training: Training) -> None:
+        record = self.folder.record
+        held_out = {
+            steps: record[when]["held_out_loss"]
+            for when, steps in (("before", 0), ("after", self.spec.steps))
+            if record.get(when)
+        }
+        self.folder.draw(self.spec.name, training.curve, held_out)
+
+
+def _text(row: dict[str, Any], key: str, place: str) -> str:
+    value = row[key]
+    if not isinstance(value, str) or not value.strip():
+        raise SpecError(f"is {shown(value)}, not a text", file=place, path=f"$.{key}")
+    return value

@@ -1,0 +1,57 @@
+"""What a reply is worth: by a benchmark's scorer, by a reward model, by any function."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from archon.errors import ScoringError
+from archon.evals.scorers import Scorer
+from archon.graph.sync import run_sync
+from archon.lm.reward import RewardModel
+from archon.types import Message
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One question that replies are drawn to."""
+
+    messages: tuple[Message, ...]
+    prompt_ids: tuple[int, ...]
+    target: str | None
+    """The right answer, where one is known."""
+
+
+RewardFunction = Callable[[Task, Sequence[str]], Sequence[float]]
+"""(task, replies to it) → a reward for each; higher is better."""
+
+
+def by_scorer(scorer: Scorer) -> RewardFunction:
+    """1 for a reply that a benchmark's scorer calls right, else 0."""
+
+    def reward(task: Task, texts: Sequence[str]) -> list[float]:
+        assert task.target is not None, "tasks for a scorer have targets"
+        return [float(scorer(None, text, task.target).value) for text in texts]
+
+    return reward
+
+
+def by_model(model: RewardModel) -> RewardFunction:
+    """What a reward model says of each reply."""
+    return lambda task, texts: run_sync(model.score(task.messages, texts))
+
+
+def rewards_of(reward: RewardFunction, task: Task, texts: Sequence[str]) -> list[float]:
+    """The rewards of the replies to one task.
+
+    Raises
+    ------
+    ScoringError : the function gave something other than one finite number a text.
+    """
+    found = [float(value) for value in reward(task, texts)]
+    if len(found) != len(texts) or not all(map(math.isfinite, found)):
+        raise ScoringError(
+            f"the reward gave {found[:5]} for {len(texts)} replies, not a finite number for each"
+        )
+    return found

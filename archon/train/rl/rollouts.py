@@ -1,0 +1,144 @@
+"""Replies drawn by the engine from the policy as it is now, with the likelihood of each token."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from archon.engine.engine import Engine, EngineOptions
+from archon.engine.linear import Precision
+from archon.engine.loading import add_adapter, load_decoder
+from archon.engine.sequence import Generation, GenerationRequest, Prompt, SamplingRule
+from archon.engine.weights import WeightSource
+from archon.train.decoder import TrainableDecoder, TrainedWeights
+from archon.train.lora import adapter_of
+
+ADAPTER_NAME = "policy"
+OPTIONS = EngineOptions(cache_bytes=512 << 20, max_sequences=256)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rollout:
+    """One reply, behind its prompt."""
+
+    token_ids: tuple[int, ...]
+    """Of prompt and reply; an end that was drawn is a token like any other."""
+    num_given: int
+    """Tokens of the prompt."""
+    logprobs: tuple[float, ...]
+    """Of the reply's tokens, as the engine computed them, at the temperature of the draw."""
+    is_ended: bool
+    """Whether it ended by itself, and was not cut short."""
+
+    @property
+    def reply_ids(self) -> tuple[int, ...]:
+        """The tokens that were drawn."""
+        return self.token_ids[self.num_given :]
+
+
+class Policy(Protocol):
+    """A model that is being trained, for an engine to draw from."""
+
+    def current(self) -> tuple[Engine, str]:
+        """An engine with the weights as they are now, and the adapter to be named to it."""
+        ...
+
+
+class AdaptedPolicy:
+    """One engine for the weights that stay, and a fresh copy of the adapter for every step.
+
+    Parameters
+    ----------
+    engine : runs the weights that the adapter is for.
+    source : the same weights.
+    """
+
+    def __init__(self, model: TrainableDecoder, engine: Engine, source: WeightSource) -> None:
+        self._model, self._engine, self._source = model, engine, source
+
+    def current(self) -> tuple[Engine, str]:
+        """See ``Policy.current``."""
+        if ADAPTER_NAME in self._engine.decoder.adapters:
+            self._engine.drop_adapter(ADAPTER_NAME)
+        adapter = replace(adapter_of(self._model), digest=ADAPTER_NAME)
+        add_adapter(self._engine, self._source, adapter)
+        return self._engine, ADAPTER_NAME
+
+
+class WholePolicy:
+    """A fresh engine for every step, on a copy of all weights.
+
+    Parameters
+    ----------
+    keep_in : folder of compiled kernels, for int8 and int4.
+    context_length : tokens of prompt and reply together; by default the model's own.
+    """
+
+    def __init__(
+        self,
+        model: TrainableDecoder,
+        precision: Precision,
+        device: torch.device,
+        keep_in: Path | None = None,
+        context_length: int | None = None,
+    ) -> None:
+        self._model, self._precision, self._device = model, precision, device
+        self._keep_in, self._context_length = keep_in, context_length
+
+    def current(self) -> tuple[Engine, str]:
+        """See ``Policy.current``."""
+        weights = TrainedWeights(self._model)
+        decoder = load_decoder(weights, self._precision, self._device, keep_in=self._keep_in)
+        return Engine(decoder, "", OPTIONS, self._context_length), ""
+
+
+def draw(
+    policy: Policy,
+    prompts: Sequence[tuple[int, ...]],
+    group: int,
+    *,
+    temperature: float,
+    max_tokens: int,
+    stop_ids: frozenset[int],
+    seed: int,
+) -> list[list[Rollout]]:
+    """``group`` replies to each prompt; greedy ones at temperature 0.
+
+    Every token is drawn from the whole distribution: top-k and top-p would draw from another than
+    is learnt.
+    """
+    engine, adapter = policy.current()
+    requests: list[Prompt] = []
+    for index, prompt_ids in enumerate(prompts):
+        request = GenerationRequest(
+            prompt_ids=prompt_ids,
+            # A prompt that comes twice has other draws each time.
+            draws=tuple(range(index * group, (index + 1) * group)),
+            seed=seed,
+            rule=SamplingRule(temperature),
+            max_tokens=max_tokens,
+            # Not as a stop token: the end is drawn like any other, and its likelihood is wanted.
+            on_token=lambda _, token: token in stop_ids,
+            logprobs=True,
+            logprobs_at=temperature or 1,
+            adapter=adapter,
+        )
+        requests.append(engine.add(request))
+    done: dict[Prompt, list[Generation]] = {}
+    while engine.has_work:
+        done |= engine.step()
+    return [[_rollout(prompt, drawn) for drawn in done[prompt]] for prompt in requests]
+
+
+def _rollout(prompt: Prompt, drawn: Generation) -> Rollout:
+    assert drawn.logprobs is not None
+    return Rollout(
+        token_ids=(*prompt.request.prompt_ids, *drawn.token_ids),
+        num_given=prompt.num_tokens,
+        logprobs=drawn.logprobs,
+        is_ended=drawn.finish_reason == "stop",
+    )

@@ -1,0 +1,170 @@
+"""Advantages and objectives beside plain sums, and their gradients beside finite differences."""
+
+from __future__ import annotations
+
+import math
+from random import Random
+
+import numpy as np
+import pytest
+import torch
+from rl_doubles import CPU, toy_decoder, toy_spec
+
+from archon.train.packing import make_batch
+from archon.train.rl.advantages import generalised_advantages, group_advantages, whitened
+from archon.train.rl.learner import Experience, Learner
+from archon.train.rl.objectives import (
+    importance_weights,
+    kl_estimates,
+    policy_losses,
+    value_losses,
+)
+from archon.train.rl.rollouts import Rollout
+from archon.train.rl.value_head import ValueHead
+
+
+def normal(*shape: int, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+
+@pytest.mark.parametrize(("gamma", "lam"), [(1, 0.95), (0.9, 0.5), (0.99, 1), (0.9, 0)])
+def test_generalised_advantages_are_the_sum_that_defines_them(gamma: float, lam: float) -> None:
+    T = 9
+    reward_T, value_T = normal(T), normal(T, seed=1)
+    next_T = torch.cat([value_T[1:], torch.zeros(1, dtype=torch.float64)])
+    delta_T = reward_T + gamma * next_T - value_T
+    expected = [sum((gamma * lam) ** k * delta_T[t + k] for k in range(T - t)) for t in range(T)]
+    advantage_T, return_T = generalised_advantages(reward_T, value_T, gamma, lam)
+    torch.testing.assert_close(advantage_T, torch.stack(expected))
+    torch.testing.assert_close(return_T, advantage_T + value_T)
+    if lam == 1:  # the rewards alone: what is still to come
+        come = [sum(gamma**k * reward_T[t + k] for k in range(T - t)) for t in range(T)]
+        torch.testing.assert_close(return_T, torch.stack(come))
+
+
+def test_group_advantages() -> None:
+    reward_PG = normal(5, 8)
+    plain = reward_PG.numpy()
+    centred = plain - plain.mean(1, keepdims=True)
+    np.testing.assert_allclose(group_advantages(reward_PG).numpy(), centred)
+    by_deviation = centred / (plain.std(1, ddof=1, keepdims=True) + 1e-4)
+    np.testing.assert_allclose(group_advantages(reward_PG, True).numpy(), by_deviation)
+    alike_PG = torch.full((2, 3), 0.1)  # whose mean is not 0.1 to the bit
+    for divide in (False, True):
+        assert not group_advantages(alike_PG, divide).any()
+
+
+def test_whitened() -> None:
+    white_N = whitened(3 + 7 * normal(50))
+    assert white_N.mean().item() == pytest.approx(0, abs=1e-9)
+    assert white_N.std().item() == pytest.approx(1, abs=1e-6)
+    assert whitened(torch.tensor([0.5])).tolist() == [0.5]
+
+
+def test_the_clipped_surrogate_is_the_plain_one() -> None:
+    new_N, old_N, advantage_N, weight_N = (normal(40, seed=seed) for seed in range(4))
+    found = policy_losses(new_N, old_N, advantage_N, 0.2, weight_N.abs())
+    for new, old, advantage, weight, loss in zip(
+        *(t.tolist() for t in (new_N, old_N, advantage_N, weight_N.abs(), found)), strict=True
+    ):
+        ratio = math.exp(new - old)
+        clipped = min(max(ratio, 0.8), 1.2)
+        assert loss == pytest.approx(-weight * min(ratio * advantage, clipped * advantage))
+
+
+def test_a_token_that_went_far_enough_has_no_gradient() -> None:
+    new_N = torch.tensor([1.0, 1.0, -1.0, -1.0], requires_grad=True)
+    policy_losses(new_N, torch.zeros(4), torch.tensor([1.0, -1.0, 1.0, -1.0]), 0.2).sum().backward()
+    assert new_N.grad is not None
+    assert (new_N.grad != 0).tolist() == [False, True, True, False]
+
+
+def test_the_estimates_of_the_divergence_have_its_mean_and_none_is_negative() -> None:
+    new_V, reference_V = normal(30).log_softmax(0), normal(30, seed=1).log_softmax(0)
+    estimates_V = kl_estimates(new_V, reference_V)
+    assert (estimates_V >= 0).all()
+    expected = (new_V.exp() * (new_V - reference_V)).sum()
+    torch.testing.assert_close((new_V.exp() * estimates_V).sum(), expected)
+    assert not kl_estimates(new_V, new_V).any()
+
+
+def test_a_value_gains_nothing_by_going_further_than_a_step_allows() -> None:
+    values = torch.tensor([0.0, 0.1, 0.5, 2.0])
+    losses = value_losses(values, torch.zeros(4), torch.tensor([1.0, 1.0, 1.0, 1.0]), 0.2)
+    assert losses.tolist() == pytest.approx([0.5, 0.405, 0.32, 0.5])
+
+
+def test_importance_weights_are_ratios_up_to_the_cap() -> None:
+    old_N = torch.tensor([0.5, 0.2, 0.9]).log()
+    weights = importance_weights(old_N, torch.tensor([0.5, 0.4, 0.3]).log(), 2)
+    assert weights.tolist() == pytest.approx([1, 0.5, 2])
+
+
+def rollouts(count: int) -> list[Rollout]:
+    random = Random(0)
+    made = []
+    for index in range(count):
+        ids = tuple(random.randrange(40) for _ in range(4 + index))
+        made.append(Rollout(ids, 2, (-3.0,) * (len(ids) - 2), False))
+    return made
+
+
+def test_gradients_of_the_policy_equal_finite_differences() -> None:
+    model = toy_decoder(num_layers=1, width=8, ffn_width=8, head_width=2).double()
+    spec = toy_spec("grpo", kl_coefficient=0.3, temperature=0.8)
+    learner = Learner(model, spec, CPU)
+    experiences = []
+    for seed, rollout in enumerate(rollouts(3)):
+        T = len(rollout.reply_ids)
+        old_T = -math.log(40) + 0.3 * normal(T, seed=seed)
+        weight_T, reference_T = normal(T, seed=seed + 10).abs(), old_T + normal(T, seed=seed + 20)
+        experiences.append(
+            Experience(rollout, old_T, weight_T, normal(T, seed=seed + 30), reference_T)
+        )
+    batch = make_batch([[e.rollout for e in experiences]], 64)
+
+    def loss() -> torch.Tensor:
+        return learner.policy_loss(experiences, batch, 7)
+
+    loss().backward()
+    for index, (name, parameter) in enumerate(model.named_parameters()):
+        assert parameter.grad is not None, name
+        direction = normal(*parameter.shape, seed=index)
+        expected = (parameter.grad * direction).sum()
+        with torch.no_grad():
+            parameter += 1e-6 * direction
+            up = loss()
+            parameter -= 2e-6 * direction
+            down = loss()
+            parameter += 1e-6 * direction
+        torch.testing.assert_close((up - down) / 2e-6, expected, atol=1e-7, rtol=1e-5)
+
+
+def test_gradients_of_the_value_head_equal_finite_differences() -> None:
+    head = ValueHead(6).double()
+    with torch.no_grad():
+        for index, parameter in enumerate(head.parameters()):
+            parameter.copy_(normal(*parameter.shape, seed=index))
+    hidden_NE, return_N = normal(9, 6, seed=8), normal(9, seed=9)
+    old_N = head(hidden_NE).detach() + 0.1
+
+    def loss() -> torch.Tensor:
+        return value_losses(head(hidden_NE), old_N, return_N, 0.2).mean()
+
+    loss().backward()
+    for index, parameter in enumerate(head.parameters()):
+        assert parameter.grad is not None
+        direction = normal(*parameter.shape, seed=index + 20)
+        expected = (parameter.grad * direction).sum()
+        with torch.no_grad():
+            parameter += 1e-6 * direction
+            up = loss()
+            parameter -= 2e-6 * direction
+            down = loss()
+            parameter += 1e-6 * direction
+        torch.testing.assert_close((up - down) / 2e-6, expected, atol=1e-7, rtol=1e-5)
+
+
+def test_a_value_head_begins_by_expecting_nothing() -> None:
+    assert not ValueHead(5)(normal(3, 5).float()).any()

@@ -1,0 +1,204 @@
+"""Whole trainings by rewards of tiny random models, through the command."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rl_doubles import CPU
+from tiny_folders import write_folder
+from tiny_models import TinyModel
+
+import archon
+from archon.cli import main
+from archon.engine.loading import open_model
+from archon.engine.weights import weights_of
+from archon.errors import ScoringError
+from archon.spec.model import LocalCard
+from archon.spec.reader import load_training
+from archon.train.decoder import decoder_of
+from archon.train.folder import TrainingFolder
+from archon.train.rl import run as run_module
+from archon.train.rl.prepare import prepare_reinforcement
+from archon.train.rl.rewards import Task
+from archon.train.rl.run import RLRun
+
+COMMON: dict[str, Any] = {
+    "version": 1, "name": "tiny", "held_out": 2, "context": 96, "rows": 4, "steps": 4,
+    "learning_rate": 0.01, "warmup_steps": 1, "save_every": 2, "prompts": 2, "group": 3,
+    "max_tokens": 5, "data": {"path": "data.jsonl"}, "reward": {"model": "./judge.json"},
+    "lora": {"rank": 4},
+}  # fmt: skip
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    rows = [{"prompt": f"say {i}", "completion": f"The answer is {i}."} for i in range(12)]
+    (tmp_path / "data.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    judge = {"version": 1, "name": "judge", "backend": "scripted", "reward": True}
+    (tmp_path / "judge.json").write_text(json.dumps(judge))
+    return write_folder(tmp_path / "base", TinyModel("qwen2"))
+
+
+def command(path: Path, base: Path, training: str = "grpo", **changes: Any) -> list[str]:
+    spec = COMMON | {"training": training, "model": str(base)} | changes
+    file = path / "config.json"
+    file.write_text(json.dumps({key: value for key, value in spec.items() if value is not None}))
+    return ["train", training, str(file), "--output", str(path / "out"), "--device", "cpu"]
+
+
+def record_of(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((path / "out" / "training.json").read_text())
+    return found
+
+
+def weights_in(path: Path) -> bytes:
+    [file] = (path / "out").glob("*/*model.safetensors")
+    return file.read_bytes()
+
+
+def test_an_adapter_is_trained_by_a_reward_model_and_gone_on_with(
+    tmp_path: Path, base: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*command(tmp_path, base, kl_coefficient=0.1), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["trained_parameters"] < result["parameters"]
+    assert (result["questions"], result["before"]["num_held_out"]) == (10, 2)
+    assert result["steps"][0]["kl"] == 0 < result["steps"][-1]["kl"]
+    out = tmp_path / "out"
+    assert {p.name for p in out.iterdir()} == {
+        "adapter", "card.json", "reward.svg", "training.json"
+    }  # fmt: skip
+    assert "<polyline" in (out / "reward.svg").read_text()
+    plain = archon.load("single", models={"solver": str(base)}).run("say 3")
+    adapted = archon.load("single", models={"solver": str(out / "card.json")}).run("say 3")
+    assert plain.text != adapted.text
+    again = tmp_path / "again"
+    again.mkdir()
+    made = str(out / "card.json")
+    changes = {"lora": None, "data": {"path": str(tmp_path / "data.jsonl")}}
+    changes["reward"] = {"model": str(tmp_path / "judge.json")}
+    assert main(command(again, Path(made), **changes)) == 0
+    assert record_of(again)["before"] == result["after"]
+    assert main(command(tmp_path, Path(made))) == 2
+    assert main([*command(again, Path(made), **changes | {"lora": {"rank": 2}}), "--resume"]) == 2
+    assert "holds another training" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("training", ["grpo", "ppo"])
+def test_what_is_resumed_ends_as_what_was_never_interrupted(
+    tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch, training: str
+) -> None:
+    changes = {
+        "kl_coefficient": 0.1,
+        "epochs": 2,
+        "lora": None if training == "ppo" else {"rank": 4},
+    }
+    asked = command(tmp_path, base, training, **changes)
+    assert main(asked) == 0
+    whole, weights = record_of(tmp_path), weights_in(tmp_path)
+    other = [*asked[:3], "--output", str(tmp_path / "other" / "out"), "--device", "cpu"]
+    learn = run_module.Learner.learn
+
+    def interrupted(self: Any, step: int, *given: Any) -> dict[str, float]:
+        told = learn(self, step, *given)
+        if step == 1:
+            signal.raise_signal(signal.SIGINT)
+        return told
+
+    with monkeypatch.context() as patched:
+        patched.setattr(run_module.Learner, "learn", interrupted)
+        assert main(other) == 130
+    assert main([*other, "--resume"]) == 0
+    again = record_of(tmp_path / "other")
+    assert weights_in(tmp_path / "other") == weights
+    assert again["after"] == whole["after"]
+    for ours, theirs in zip(again["steps"], whole["steps"], strict=True):
+        for key in theirs:
+            assert "seconds" in key or ours[key] == theirs[key]
+
+
+def test_a_benchmark_asks_by_its_scorer_and_the_result_is_a_folder(
+    tmp_path: Path, base: Path
+) -> None:
+    changes = {"data": {"benchmark": "smoke"}, "reward": None, "lora": None, "last_layers": 1}
+    asked = command(tmp_path, base, "ppo", **changes, context=256, steps=1, dtype="bf16")
+    assert main(asked) == 0
+    record = record_of(tmp_path)
+    assert record["questions"] + 2 <= 16  # the search split alone
+    assert "step by step" in record["before"]["samples"][0]["shown"]
+    assert {sample["reward"] for sample in record["before"]["samples"]} <= {0.0, 1.0}
+    decoder_of(weights_of(open_model(tmp_path / "out" / "model")))
+    card = json.loads((tmp_path / "out" / "card.json").read_text())
+    assert (card["sources"], card["prompt"]) == ([{"path": "model"}], {})
+
+
+def test_a_function_of_one_s_own_judges(tmp_path: Path, base: Path) -> None:
+    loaded = load_training(command(tmp_path, base, reward=None, steps=1)[2])
+    spec = loaded.spec
+    assert spec.training == "grpo"
+    seen: list[Task] = []
+
+    def reward(task: Task, texts: Any) -> list[float]:
+        seen.append(task)
+        return [float(len(text)) for text in texts]
+
+    card = LocalCard(name="base", backend="local", sources=[{"path": str(base)}])  # type: ignore
+    prepared = prepare_reinforcement(spec, card, tmp_path, tmp_path, CPU, reward)
+    folder = TrainingFolder(tmp_path / "out", spec.model_dump(mode="json"), resume=False)
+    record = RLRun(spec, prepared, folder, CPU).run()
+    assert record["before"]["held_out_reward"] > 0
+    assert seen[0].messages[0].content.startswith("say ")
+    assert seen[0].target is not None
+    assert seen[0].target.startswith("The answer is")
+    for wrong in ([1.0], [float("nan")] * 3):
+        prepared = prepare_reinforcement(
+            spec, card, tmp_path, tmp_path, CPU, lambda task, texts, wrong=wrong: wrong
+        )
+        folder = TrainingFolder(tmp_path / f"out{len(wrong)}", {}, resume=False)
+        with pytest.raises(ScoringError, match="not a finite number for each"):
+            RLRun(spec, prepared, folder, CPU)._rewards(prepared.tasks[:1], [[_reply()] * 3])
+
+
+def _reply() -> Any:
+    from archon.train.rl.rollouts import Rollout
+
+    return Rollout((1, 2, 3), 1, (-1.0, -1.0), False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"reward": None}, "$.reward: must say how replies are judged"),
+        ({"reward": {"score": "number-exat"}}, "did you mean 'number-exact'"),
+        ({"reward": {"model": "scripted"}}, "'scripted' is no reward model"),
+        ({"reward": {"scorer": "x"}}, "'score', 'model'"),
+        ({"data": {"benchmark": "nowhere"}}, "no benchmark 'nowhere'"),
+        ({"data": {"path": "none.jsonl"}}, "none.jsonl"),
+        ({"data": {"path": "judge.json"}}, "a line has 'prompt' alone or with"),
+        ({"data": {"path": "bare.jsonl"}, "reward": {"score": "number-exact"}}, "states no number"),
+        ({"prompt": {"template": "ct"}}, "$.prompt: a generator has no prompt template 'ct'"),
+        ({"held_out": 12}, "none is left to learn"),
+        ({"max_tokens": 90}, "do not fit 97 tokens with a reply of 90"),
+        ({"lora": {"rank": 4, "dropout": 0.1}}, "'lora.dropout' must be 0"),
+        ({"group": 1}, "$.group"),
+        ({"gamma": 1}, "gamma"),
+        ({"model": "scripted"}, "no weights here"),
+        ({"learning_rate": 1e30, "max_gradient_norm": 1e30}, "smaller learning_rate"),
+    ],
+)
+def test_what_cannot_be_trained_is_told_in_a_sentence(
+    tmp_path: Path,
+    base: Path,
+    changes: dict[str, Any],
+    reason: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "bare.jsonl").write_text('{"prompt": "say 1"}\n')
+    assert main(command(tmp_path, base, **changes)) == 2
+    told = capsys.readouterr().err
+    assert reason in told
+    assert "Traceback" not in told

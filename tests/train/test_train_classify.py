@@ -1,0 +1,169 @@
+"""A new head on a tiny encoder, through the command."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+import torch
+
+import archon
+from archon.cli import main
+from archon.engine.families.weights import load_encoder, load_text_classifier
+from archon.engine.files.folder import ModelFolder
+from archon.lm.local.encoder_text import encoder_tokenizer, padded
+from archon.lm.scripted import ScriptedLM, in_turn
+from archon.train.classify import labelled_texts
+
+LETTERS = "abcdefgh"
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    transformers = pytest.importorskip("transformers")
+    path = tmp_path_factory.mktemp("encoder")
+    (path / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *LETTERS]))
+    transformers.BertTokenizer(str(path / "vocab.txt")).save_pretrained(path)
+    torch.manual_seed(0)
+    config = transformers.BertConfig(
+        vocab_size=12, hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
+        intermediate_size=32, max_position_embeddings=16, initializer_range=0.2,
+    )  # fmt: skip
+    transformers.BertModel(config).save_pretrained(path)
+    return path
+
+
+def command(path: Path, encoder: Path, labels: tuple[Any, ...], **changes: Any) -> list[str]:
+    """Texts are of the class that their commonest letter says."""
+    random, rows = Random(0), []
+    for index in range(120):
+        label = index % len(labels)
+        letters = [LETTERS[label]] * 5 + random.choices(LETTERS[4:], k=3)
+        random.shuffle(letters)
+        rows.append({"text": " ".join(letters), "label": labels[label]})
+    (path / "data.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    card = {"name": "tiny", "backend": "local", "transformer": "sentence-encoder",
+            "sources": [{"path": str(encoder)}]}  # fmt: skip
+    (path / "encoder.json").write_text(json.dumps(card))
+    spec = {
+        "version": 1, "training": "classify", "name": "tiny", "model": "./encoder.json",
+        "data": {"path": "data.jsonl"}, "held_out": 30, "rows": 16, "steps": 40,
+        "learning_rate": 0.02, "warmup_steps": 2,
+    }  # fmt: skip
+    (path / "config.json").write_text(json.dumps(spec | changes))
+    return ["train", "classify", str(path / "config.json"), "--output", str(path / "out"),
+            "--device", "cpu"]  # fmt: skip
+
+
+@pytest.mark.parametrize(("body", "steps"), [("whole", 40), ("frozen", 200)])
+def test_classes_are_learnt_and_transformers_says_the_same(
+    tmp_path: Path, encoder: Path, body: str, steps: int
+) -> None:
+    transformers = pytest.importorskip("transformers")
+    asked = command(tmp_path, encoder, ("red", "blue", "green"), body=body, steps=steps)
+    assert main(asked) == 0
+    out = tmp_path / "out"
+    record = json.loads((out / "training.json").read_text())
+    assert record["before"]["held_out_accuracy"] < 0.7 < 0.9 < record["after"]["held_out_accuracy"]
+    assert record["classes"] == ["blue", "green", "red"]
+    assert not (out / "card.json").exists()  # no role has three classes
+    folder = ModelFolder(out / "model")
+    before, after = load_encoder(ModelFolder(encoder)), load_encoder(folder)
+    pairs = zip(before.parameters(), after.parameters(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs) == (body == "frozen")
+    batch = padded(encoder_tokenizer(folder, 16).encode_batch(["a b a", "c c"]))
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        auto = transformers.AutoModelForSequenceClassification
+        theirs = auto.from_pretrained(out / "model").eval()
+        expected = theirs(batch.ids_BT, attention_mask=batch.is_token_BT.long()).logits
+        found = load_text_classifier(folder)(batch.ids_BT, batch.is_token_BT)
+    assert theirs.config.id2label == {0: "blue", 1: "green", 2: "red"}
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_two_classes_make_a_reward_model(tmp_path: Path, encoder: Path) -> None:
+    assert main(command(tmp_path, encoder, (0, 1))) == 0
+    spec = {
+        "version": 1, "name": "best", "output": "best",
+        "models": {"s": "scripted", "j": str(tmp_path / "out" / "card.json")},
+        "nodes": {
+            "draft": {"type": "generator", "model": "s", "samples": 2},
+            "best": {"type": "ranker", "model": "j", "inputs": ["draft"], "method": "reward"},
+        },
+    }  # fmt: skip
+    drafts = ScriptedLM(in_turn(["a a a a a e", "b b b b b e"]))
+    answer = archon.load(spec, models={"s": drafts}).run("e")
+    assert answer.text == "b b b b b e"
+
+
+def test_what_is_interrupted_is_resumed(tmp_path: Path, encoder: Path) -> None:
+    asked = command(tmp_path, encoder, (0, 1), steps=6, save_every=2)
+    assert main(asked) == 0
+    weights = (tmp_path / "out" / "model" / "model.safetensors").read_bytes()
+    from archon.train import classify
+
+    other = [*asked[:3], "--output", str(tmp_path / "other"), "--device", "cpu"]
+    take, calls = classify.Training.step, []
+
+    def interrupted(self: Any, parts: Any) -> float:
+        calls.append(1)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return take(self, parts)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(classify.Training, "step", interrupted)
+        assert main(other) == 130
+    assert main([*other, "--resume"]) == 0
+    assert (tmp_path / "other" / "model" / "model.safetensors").read_bytes() == weights
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ('{"text": "a", "label": true}', "neither a text nor a whole number"),
+        ('{"text": "a", "label": 1}', "some labels are texts and some are numbers"),
+        ('{"text": "", "label": "x"}', "not a text"),
+        ('{"text": "a"}', "a line has 'text' and 'label'"),
+        ('{"text": "a", "label": "x"}', "holds 1 classes"),
+    ],
+)
+def test_what_is_no_labelled_text_is_told(tmp_path: Path, line: str, reason: str) -> None:
+    (tmp_path / "data.jsonl").write_text('{"text": "b", "label": "x"}\n' + line)
+    with pytest.raises(archon.SpecError, match=reason):
+        labelled_texts(tmp_path / "data.jsonl", "data.jsonl")
+
+
+def test_pairs_are_read(tmp_path: Path) -> None:
+    rows = [{"prompt": "p", "completion": "c", "label": 3}, {"text": "t", "label": -1}]
+    (tmp_path / "data.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    texts, labels = labelled_texts(tmp_path / "data.jsonl", "data.jsonl")
+    assert [(text.text, text.label) for text in texts] == [(("p", "c"), 1), ("t", 0)]
+    assert labels == ("-1", "3")
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"model": "smollm2-135m"}, "no encoder"),
+        ({"held_out": 120}, "none is left to learn"),
+        ({"checkpoint_layers": True}, "for decoders"),
+        ({"body": "half"}, "$.body"),
+    ],
+)
+def test_what_cannot_be_trained_is_told_in_a_sentence(
+    tmp_path: Path,
+    encoder: Path,
+    changes: dict[str, Any],
+    reason: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("archon.weights.find", lambda *given: Path("here"))
+    assert main(command(tmp_path, encoder, (0, 1), **changes)) == 2
+    assert reason in capsys.readouterr().err
