@@ -126,11 +126,12 @@ def _what(folder: TrainingFolder) -> str:
 def _prepare(
     loaded: Loaded[AnyTraining], folder: TrainingFolder, device: torch.device
 ) -> Run | RLRun | ClassifierRun:
-    from archon.spec.training import ClassifySpec, PretrainSpec, SFTSpec
+    from archon.spec.training import ClassifySpec, PretrainSpec, RewardSpec, SFTSpec
     from archon.train.prepare import prepare_fine_tuning, prepare_pretraining
     from archon.train.run import Run
 
     spec, base_dir = loaded.spec, loaded.base_dir
+    assert not isinstance(spec, RewardSpec)
     if isinstance(spec, PretrainSpec):
         with console().status("reading the texts"):
             return Run(spec, prepare_pretraining(spec, base_dir, folder.path), folder, device)
