@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +10,12 @@ import click
 
 from archon.cli.console import console, emit
 from archon.cli.options import command
+from archon.cli.training import progress_bar, pulled, say
 from archon.errors import SpecError, UsageError, require
 
 if TYPE_CHECKING:
     import torch
 
-    from archon.spec.model import LocalCard
     from archon.spec.reader import AnyTraining, Loaded
     from archon.train.classify import ClassifierRun
     from archon.train.folder import TrainingFolder
@@ -76,7 +75,8 @@ def ppo(**given: Any) -> None:
 def classify(**given: Any) -> None:
     """Put a new head on an encoder, and teach it the classes of CONFIG's texts: a name, or a path.
 
-    The folder gets the model, as transformers reads it; with two classes, a reward model's card.
+    The folder gets the model, as transformers reads it; of pairs of texts in two classes, of which
+    one is known to be the good one, a reward model's card as well.
     """
     _train("classify", **given)
 
@@ -105,7 +105,9 @@ def _train(
         except SpecError as error:
             raise SpecError(error.reason, file=error.file or loaded.file, path=error.path) from None
         try:
-            with _bar(spec.name, spec.steps, _what(folder)) as run.on_step:
+            what = f"{spec.name}, {_what(folder)}"
+            with progress_bar(spec.name) as show:
+                run.on_step = lambda step, value: show(f"{what} {value:.4f}", step + 1, spec.steps)
                 run.run()
         except KeyboardInterrupt:
             told = f"what is done is kept; go on with: --output {path} --resume"
@@ -135,7 +137,7 @@ def _prepare(
     if isinstance(spec, PretrainSpec):
         with console().status("reading the texts"):
             return Run(spec, prepare_pretraining(spec, base_dir, folder.path), folder, device)
-    card, card_dir = _pulled(spec.model, base_dir)
+    card, card_dir = pulled(spec.model, base_dir)
     with console().status(f"loading {card.name}, reading the texts"):
         if isinstance(spec, SFTSpec):
             prepared = prepare_fine_tuning(spec, card, base_dir, card_dir)
@@ -152,50 +154,7 @@ def _prepare(
         return RLRun(spec, ready, folder, device)
 
 
-def _pulled(model: str, base_dir: Path) -> tuple[LocalCard, Path]:
-    """A card whose weights are here, and its folder."""
-    from archon import weights
-    from archon.cli.weights import pull
-    from archon.spec.model import LocalCard
-    from archon.spec.reader import load_model_card
-
-    card = load_model_card(model, base_dir)
-    if not isinstance(card.spec, LocalCard):
-        raise UsageError(f"{model} has no weights here that could be trained")
-    if weights.find(card.spec, card.base_dir) is None:
-        pull(card.spec, card.base_dir)
-    return card.spec, card.base_dir
-
-
-@contextmanager
-def _bar(name: str, num_steps: int, what: str) -> Iterator[Callable[[int, float], None]]:
-    """A bar on a terminal, a line every twentieth of the steps elsewhere."""
-    if not console().is_terminal:
-        every = max(num_steps // 20, 1)
-
-        def say(step: int, value: float) -> None:
-            if (step + 1) % every == 0 or step == 0:
-                console().print(f"step {step + 1} of {num_steps}: {what} {value:.4f}")
-
-        yield say
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-    from rich.progress import TimeRemainingColumn as Remaining
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Remaining())
-    with Progress(*columns, console=console(), transient=True) as bar:
-        task = bar.add_task(name, total=num_steps)
-
-        def show(step: int, value: float) -> None:
-            bar.update(task, completed=step + 1, description=f"{name}, {what} {value:.3f}")
-
-        yield show
-
-
 def _tell(result: dict[str, Any], folder: TrainingFolder) -> None:
-    def say(text: str, style: str | None = None) -> None:
-        console().print(text, style=style, soft_wrap=True)
-
     learnt_from = f"{result['texts']:,} texts" if "texts" in result else "its own replies"
     say(
         f"{result['name']}: {result['trained_parameters']:,} of {result['parameters']:,} "
@@ -219,6 +178,8 @@ def _tell(result: dict[str, Any], folder: TrainingFolder) -> None:
     for old, new in zip(before.get("samples", ()), after.get("samples", ()), strict=True):
         say(f"\n{new['shown']}", "dim")
         say(f"before: {old['said']}\nafter:  {new['said']}")
+    if result.get("rewarded") is not None:
+        say(f"reward = P({result['rewarded']})")
     card = folder.path / "card.json"
     role = "judge" if "classes" in result else "solver"
     say(f"\n{folder.path}" + (f": try it with --model {role}={card}" if card.is_file() else ""))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +9,7 @@ import click
 
 from archon.cli.console import console, emit
 from archon.cli.options import command
+from archon.cli.training import progress_bar, pulled, say
 from archon.errors import UsageError, require
 
 if TYPE_CHECKING:
@@ -31,10 +30,7 @@ def reward(config: str, output: str | None, resume: bool, as_json: bool) -> None
     """
     for package in ("torch", "tokenizers", "safetensors", "jinja2", "llguidance"):
         require(package, "train")
-    from archon import weights
-    from archon.cli.weights import pull
-    from archon.spec.model import LocalCard
-    from archon.spec.reader import load_model_card, load_training
+    from archon.spec.reader import load_training
     from archon.train.folder import TrainingFolder
     from archon.train.reward import RewardRun
 
@@ -42,18 +38,14 @@ def reward(config: str, output: str | None, resume: bool, as_json: bool) -> None
     spec = loaded.spec
     if spec.training != "reward":
         raise UsageError(f"{config} is for `archon train {spec.training}`")
-    card = load_model_card(spec.model, loaded.base_dir)
-    if not isinstance(card.spec, LocalCard):
-        raise UsageError(f"{spec.model} has no weights here that could be trained")
     path = Path(output) if output else Path("runs", spec.name)
     folder = TrainingFolder(path, spec.model_dump(mode="json", exclude_none=True), resume=resume)
     if not folder.is_finished:
         try:
+            card, card_dir = pulled(spec.model, loaded.base_dir)
             replies = _replies(spec, loaded.base_dir, folder)
-            if weights.find(card.spec, card.base_dir) is None:
-                pull(card.spec, card.base_dir)
-            with _bar() as on_progress:
-                RewardRun(spec, card.spec, card.base_dir, replies, folder, on_progress).run()
+            with progress_bar(spec.name) as on_progress:
+                RewardRun(spec, card, card_dir, replies, folder, on_progress).run()
         except KeyboardInterrupt:
             told = f"what is done is kept; go on with: --output {path} --resume"
             console().print(told, soft_wrap=True)
@@ -98,37 +90,7 @@ def _sampled(data: SampledReplies, base_dir: Path, path: Path) -> Any:
     return read_run(folder.path)
 
 
-@contextmanager
-def _bar() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar on a terminal, a line now and then elsewhere."""
-    if not console().is_terminal:
-        said: dict[str, int] = {}
-
-        def say(what: str, done: int, of: int) -> None:
-            kind, tenth = what.split(",")[0], 10 * done // max(of, 1)
-            if said.get(kind) != tenth:
-                said[kind] = tenth
-                console().print(f"{what}: {done:,} of {of:,}")
-
-        yield say
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-    from rich.progress import TimeRemainingColumn as Remaining
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Remaining())
-    with Progress(*columns, console=console(), transient=True) as bar:
-        task = bar.add_task("")
-
-        def show(what: str, done: int, of: int) -> None:
-            bar.update(task, description=what, completed=done, total=of)
-
-        yield show
-
-
 def _tell(result: dict[str, Any], folder: TrainingFolder) -> None:
-    def say(text: str, style: str | None = None) -> None:
-        console().print(text, style=style, soft_wrap=True)
-
     say(
         f"{result['name']}: learnt from {result['replies']:,} replies to "
         f"{result['questions']:,} questions",
@@ -157,6 +119,11 @@ def _tell(result: dict[str, Any], folder: TrainingFolder) -> None:
             f"the best of each question's replies is right in {_percent(after['best_of_n'])}, one "
             f"at random in {_percent(after['chance'])}, any in {_percent(after['oracle'])}"
         )
+        if "vote" in after:
+            say(
+                f"a vote of each question's replies is right in {_percent(after['vote'])}, one "
+                f"that weighs by rewards in {_percent(after['weighted_vote'])}"
+            )
     say(f"\n{folder.path}: use it with --model judge={folder.path / 'card.json'}")
 
 

@@ -10,12 +10,9 @@ from __future__ import annotations
 from torch import Tensor
 
 from archon.engine.sequence import Generation, GenerationRequest, SamplingRule
-from archon.types import Hold
 
 
-def read_request(
-    token_ids: tuple[int, ...], adapter: str = "", hold: Hold | None = None
-) -> GenerationRequest:
+def read_request(token_ids: tuple[int, ...], adapter: str = "") -> GenerationRequest:
     """A request for the hidden state of the last of these tokens, which ``hidden_state`` reads."""
     return GenerationRequest(
         prompt_ids=token_ids,
@@ -23,7 +20,6 @@ def read_request(
         seed=0,
         rule=SamplingRule(),
         max_tokens=0,
-        hold=hold,
         adapter=adapter,
         hidden=True,
     )

@@ -8,7 +8,8 @@ once and shared. A prompt enters its nodes before they are computed (``ready`` i
 then): another that begins alike and arrives meanwhile sees that it pays to wait.
 
 A node used by a live prompt is never evicted. Of the others the least recently used leaf goes
-first, and those that a ``Hold`` pins, as somebody will read them again, go last.
+first, and those that a ``Hold`` pins, as somebody will read them again, go last. What a draw leaves
+behind was last used when its prompt was, so that it goes before prompts that came later.
 """
 
 from __future__ import annotations
@@ -113,20 +114,20 @@ class PrefixTree:
         lies behind a block that is just being computed for one.
         """
         node = path[-1] if path else self._root(adapter)
+        last_used = node.last_used
         taken: set[int] = set()
-        self._clock += 1
         for number, block in enumerate(blocks, len(path)):
             key = tuple(token_ids[number * BLOCK_SIZE : (number + 1) * BLOCK_SIZE])
             child = node.children.get(key)
             if child is None:
-                child = node.children[key] = PrefixNode(key, block, node, ready=True)
+                child = PrefixNode(key, block, node, ready=True, last_used=last_used)
+                node.children[key] = child
                 self._nodes.add(child)
                 self._num_unused += 1
                 taken.add(block)
             elif not child.ready:
                 break
             node = child
-            node.last_used = self._clock
         self._note_leaf(node)
         return taken
 

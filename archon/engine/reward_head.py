@@ -89,19 +89,20 @@ def read_reward_head(path: Path) -> RewardHead:
 
 
 def write_reward_head(head: RewardHead, path: Path) -> None:
-    """Write a head's folder."""
+    """Write a head's folder, each file whole or not at all."""
     path.mkdir(parents=True, exist_ok=True)
     bias_1 = torch.tensor([head.bias], dtype=torch.float64)
-    fresh = path / f".{TENSORS_NAME}.{os.getpid()}"
-    save_file({"weight": head.weight_E.float().contiguous(), "bias": bias_1}, fresh)
-    fresh.replace(path / TENSORS_NAME)
+    fresh = {name: path / f".{name}.{os.getpid()}" for name in (TENSORS_NAME, CONFIG_NAME)}
+    save_file({"weight": head.weight_E.float().contiguous(), "bias": bias_1}, fresh[TENSORS_NAME])
     config = {
         "goal": head.goal,
         "base_model": head.base,
         "base_digest": head.base_digest,
         "adapter_digest": head.adapter,
     }
-    (path / CONFIG_NAME).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    fresh[CONFIG_NAME].write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    for name, file in fresh.items():
+        file.replace(path / name)
 
 
 def check_reward_head(head: RewardHead, width: int, model_digest: str, adapter: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, Tag, model_validator
+from pydantic import Field, StrictInt, StrictStr, Tag, field_validator, model_validator
 
 from archon.spec.common import (
     Count,
@@ -147,6 +147,11 @@ class ClassifySpec(_TrainingSpec):
         description="Each line {text, label}, or {prompt, completion, label} of pairs of texts. A "
         "label is a string or a whole number; classes are put in their order."
     )
+    good: StrictStr | StrictInt | None = Field(
+        None,
+        description="Of pairs of two classes, the label of the good one, whose probability is the "
+        "reward; 1 if the labels are 0 and 1. Others make no reward model without it.",
+    )
     body: Literal["whole", "frozen"] = Field(
         "whole", description="Whether the encoder below the head learns, too."
     )
@@ -163,8 +168,9 @@ class RepliesFile(StrictModel):
 
     path: Name = Field(
         description="Each line {prompt, completion, correct}, or each {prompt, chosen, rejected}, "
-        "as `archon view` exports a reader's rankings; `messages` may stand for `prompt`, and "
-        "`question` tell which lines belong together. A relative path starts at this file's own."
+        "as `archon view` exports a reader's rankings; `messages` may stand for `prompt`, "
+        "`question` tell which lines belong together, and `value`, of judged replies, what votes "
+        "count. A relative path starts at this file's own."
     )
 
 
@@ -179,7 +185,11 @@ class SampledReplies(StrictModel):
 
 
 class RewardLoRASpec(LoRASpec):
-    """An adapter that is trained with the head, from the head of the frozen body on."""
+    """An adapter that is trained with the head, from the head of the frozen body on.
+
+    Where replies were judged, a tenth of the questions to learn from is set aside for what the
+    probabilities are fitted to.
+    """
 
     context: int = Field(1024, ge=8, le=1_000_000, description="Tokens of a row of packed texts.")
     batch: Count = Field(16, description="Replies, or pairs of them, of one step's gradient.")
@@ -191,6 +201,13 @@ class RewardLoRASpec(LoRASpec):
     dtype: Literal["float32", "bf16"] = "float32"
     checkpoint_layers: bool = False
     save_every: Count = 50
+
+    @field_validator("targets")
+    @classmethod
+    def _is_read(cls, targets: list[str]) -> list[str]:
+        if "lm_head" in targets:
+            raise ValueError("a reward reads the last layer, so 'lm_head' would learn nothing")
+        return targets
 
 
 class RewardSpec(StrictModel):

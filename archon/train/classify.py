@@ -2,7 +2,8 @@
 
 The head is that of BERT: what the first token becomes, through a layer and tanh, then a logit for
 every class (Devlin et al. 2018, arXiv 1810.04805). What is made is a folder that transformers
-reads; with one or two classes its card is a reward model (``archon.lm.local.cross_encoder``).
+reads. Where pairs were learnt and one of two classes is said to be the good one, a card makes it a
+reward model (``archon.lm.local.cross_encoder``): the reward is the probability of that class.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ from archon.train.steps import OnStep, take_steps
 
 Input = str | tuple[str, str]
 _ENCODERS = ("cross-encoder", "sentence-encoder")
-_REWARDING = 2
-"""Classes that a reward can be read from."""
+_WRONG_AND_RIGHT = ("0", "1")
+"""Labels of which the second is the good one without a word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +63,19 @@ class PreparedClassifier:
     labels: tuple[str, ...]
     texts: list[Labelled]
     held_out: list[Labelled]
+    rewarded: str | None
+    """The class whose probability is a reward; None where the model is to be no reward model."""
 
 
-def labelled_texts(path: Path, file: str) -> tuple[list[Labelled], tuple[str, ...]]:
-    """The texts of a file, and the names of their classes in order.
+def labelled_texts(
+    path: Path, file: str, good: str | int | None = None
+) -> tuple[list[Labelled], tuple[str, ...]]:
+    """The texts of a file, and the names of their classes in order, the good one last.
 
     Raises
     ------
-    SpecError : the file is missing, a line is of another form, or all are of one class.
+    SpecError : the file is missing, a line is of another form, all are of one class, or none is of
+        the good one.
     """
     found: list[tuple[Input, str | int]] = []
     for number, row in read_rows(path, file):
@@ -91,7 +97,9 @@ def labelled_texts(path: Path, file: str) -> tuple[list[Labelled], tuple[str, ..
         raise SpecError("some labels are texts and some are numbers", file=file)
     if len(labels) < 2:
         raise SpecError(f"the file holds {len(labels)} classes; two are needed", file=file)
-    ordered = sorted(labels)
+    if good is not None and good not in labels:
+        raise SpecError(f"no line has the label {shown(good)}, the 'good' one", file=file)
+    ordered = sorted(labels, key=lambda label: (label == good, label))
     number_of = {label: number for number, label in enumerate(ordered)}
     return [Labelled(text, number_of[label]) for text, label in found], tuple(map(str, ordered))
 
@@ -109,7 +117,8 @@ def prepare_classifier(
     """
     if card.transformer not in _ENCODERS:
         raise UsageError(f"{card.name} is no encoder, which alone gets such a head")
-    texts, labels = labelled_texts(base_dir / spec.data.path, spec.data.path)
+    texts, labels = labelled_texts(base_dir / spec.data.path, spec.data.path, spec.good)
+    rewarded = _rewarded(spec, texts, labels)
     if len(texts) <= spec.held_out:
         raise SpecError(
             f"the file holds {len(texts)} texts, of which {spec.held_out} are held out: none is "
@@ -126,7 +135,16 @@ def prepare_classifier(
     tokenizer = encoder_tokenizer(source, context)
     Random(f"held out/{spec.seed}").shuffle(texts)
     held_out, rest = texts[: spec.held_out], texts[spec.held_out :]
-    return PreparedClassifier(model, source, tokenizer, labels, rest, held_out)
+    return PreparedClassifier(model, source, tokenizer, labels, rest, held_out, rewarded)
+
+
+def _rewarded(spec: ClassifySpec, texts: Sequence[Labelled], labels: tuple[str, ...]) -> str | None:
+    """The class whose probability is a reward, if it is known and pairs are told apart."""
+    is_fit = len(labels) == 2 and all(isinstance(labelled.text, tuple) for labelled in texts)
+    if spec.good is not None and not is_fit:
+        reason = "a reward is read from pairs {prompt, completion} of two classes"
+        raise SpecError(reason, path="$.good")
+    return labels[-1] if is_fit and (spec.good is not None or labels == _WRONG_AND_RIGHT) else None
 
 
 @dataclass
@@ -165,6 +183,7 @@ class ClassifierRun:
                 "texts": len(prepared.texts),
                 "too_long": 0,
                 "classes": list(prepared.labels),
+                "rewarded": prepared.rewarded,
                 "train_seconds": 0.0,
                 "before": self._measure(),
             }
@@ -175,7 +194,7 @@ class ClassifierRun:
         path = self.folder.path / MODEL
         save_text_classifier(model, prepared.source.config, path, prepared.labels)
         copy_text_files(prepared.source, path)
-        if len(prepared.labels) <= _REWARDING:
+        if prepared.rewarded is not None:
             self.folder.write_card(self._card())
         self.folder.write_record()
         self._draw(training)

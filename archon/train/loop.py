@@ -87,13 +87,17 @@ class Training:
         return {name: tensor.cpu().contiguous() for name, tensor in found.items()}
 
     def restore(self, state: Mapping[str, Tensor], curve: Sequence[float]) -> None:
-        """Go on from a state that was saved after the steps of a curve."""
+        """Go on from a state that was saved after the steps of a curve.
+
+        What never had a gradient has no moments there, and gets none.
+        """
         self.curve = list(curve)
         for name, parameter in self._trained.items():
             with torch.no_grad():
                 parameter.copy_(state[f"model.{name}"])
-            if curve:
-                moments = {kind: state[f"{kind}.{name}"].to(parameter.device) for kind in _MOMENTS}
+            saved = {kind: state.get(f"{kind}.{name}") for kind in _MOMENTS}
+            moments = {k: m.to(parameter.device) for k, m in saved.items() if m is not None}
+            if moments:
                 self._optimizer.state[parameter] = {
                     "step": torch.tensor(float(len(curve))),
                     **moments,

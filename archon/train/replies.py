@@ -19,6 +19,7 @@ from archon.train.texts import read_messages, read_text
 from archon.types import Message
 
 _OUTCOME, _PREFERENCE = {"completion", "correct"}, {"chosen", "rejected"}
+_VALUED = _OUTCOME | {"value"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,9 @@ class Replies:
     """``preference``: the places of a chosen reply and of the one that it was preferred to."""
     reads_conversations: bool = False
     """Whether the replies answer whole conversations, or bare questions."""
+    values: tuple[str | None, ...] = ()
+    """``outcome``: the answer that each reply gives, None where it gives none; empty where that is
+    not known."""
 
     @property
     def questions(self) -> list[str]:
@@ -60,6 +64,7 @@ class Replies:
             tuple(self.correct[i] for i in kept) if self.correct else (),
             tuple((place[a], place[b]) for a, b in self.pairs if a in place),
             self.reads_conversations,
+            tuple(self.values[i] for i in kept) if self.values else (),
         )
 
 
@@ -81,6 +86,7 @@ def read_replies(path: Path, file: str) -> Replies:
     goal: Goal | None = None
     replies: list[Reply] = []
     correct: list[bool] = []
+    values: list[str | None] = []
     pairs: list[tuple[int, int]] = []
     is_plain = True
     for number, row in read_rows(path, file):
@@ -88,6 +94,8 @@ def read_replies(path: Path, file: str) -> Replies:
         found, messages, question = _head(row, place)
         if goal is not None and found != goal:
             raise SpecError(f"is for {found}, the lines before it for {goal}", file=place)
+        if goal is not None and ("value" in row) != bool(values):
+            raise SpecError("some lines have a 'value' and some have none", file=place)
         goal, is_plain = found, is_plain and "prompt" in row
         keys = ("completion",) if goal == "outcome" else ("chosen", "rejected")
         replies += [Reply(question, messages, _reply(row[key], place, key)) for key in keys]
@@ -95,12 +103,13 @@ def read_replies(path: Path, file: str) -> Replies:
             pairs.append((len(replies) - 2, len(replies) - 1))
         elif isinstance(row["correct"], bool):
             correct.append(row["correct"])
+            values += [_value(row["value"], place)] if "value" in row else []
         else:
             reason = f"is {shown(row['correct'])}, not true or false"
             raise SpecError(reason, file=place, path="$.correct")
     if goal is None:
         raise SpecError("holds no replies", file=file)
-    return Replies(goal, tuple(replies), tuple(correct), tuple(pairs), not is_plain)
+    return Replies(goal, tuple(replies), tuple(correct), tuple(pairs), not is_plain, tuple(values))
 
 
 def _reply(value: Any, place: str, key: str) -> str:
@@ -110,14 +119,21 @@ def _reply(value: Any, place: str, key: str) -> str:
     return value
 
 
+def _value(value: Any, place: str) -> str | None:
+    """What a reply answers; it may answer nothing."""
+    if not isinstance(value, str | None):
+        raise SpecError(f"is {shown(value)}, neither a text nor null", file=place, path="$.value")
+    return value
+
+
 def _head(row: Mapping[str, Any], place: str) -> tuple[Goal, tuple[Message, ...], str]:
     """What a line is for, the conversation, and the question that the line belongs to."""
     asked = row.keys() & {"prompt", "messages"}
     rest = row.keys() - asked - {"question"}
-    if len(asked) != 1 or rest not in (_OUTCOME, _PREFERENCE):
+    if len(asked) != 1 or rest not in (_OUTCOME, _VALUED, _PREFERENCE):
         raise SpecError(
             f"has the keys {', '.join(sorted(row))}; a line has 'prompt' or 'messages', and either "
-            "'completion' and 'correct', or 'chosen' and 'rejected'",
+            "'completion' and 'correct' (and 'value'), or 'chosen' and 'rejected'",
             file=place,
         )
     if "prompt" in row:
@@ -129,7 +145,7 @@ def _head(row: Mapping[str, Any], place: str) -> tuple[Goal, tuple[Message, ...]
     question = row.get("question", json.dumps([[m.role, m.content] for m in messages]))
     if not isinstance(question, str):
         raise SpecError(f"is {shown(question)}, not a text", file=place, path="$.question")
-    return "outcome" if rest == _OUTCOME else "preference", messages, question
+    return "preference" if rest == _PREFERENCE else "outcome", messages, question
 
 
 # ------------------------------------------------------------------------------ sampled ones
@@ -151,11 +167,11 @@ def replies_of_run(run: Run) -> Replies:
     found = [judged for entry in run.sorted_entries() for judged in _judged(entry)]
     if not found:
         raise UsageError(f"{run.path}: nothing was written, so there is nothing to learn from")
-    replies, correct = zip(*found, strict=True)
-    return Replies("outcome", replies, correct, reads_conversations=True)
+    replies, correct, values = zip(*found, strict=True)
+    return Replies("outcome", replies, correct, reads_conversations=True, values=values)
 
 
-def _judged(entry: Entry) -> Iterator[tuple[Reply, bool]]:
+def _judged(entry: Entry) -> Iterator[tuple[Reply, bool, str | None]]:
     nodes = {} if entry.trace is None else {node["node"]: node for node in entry.trace["nodes"]}
     for writer, draws in entry.record.draws.items():
         node = nodes[writer]
@@ -167,19 +183,22 @@ def _judged(entry: Entry) -> Iterator[tuple[Reply, bool]]:
         written = [c for c in node["outputs"] if c["id"]["node"] == writer]
         for candidate, draw in zip(written, draws, strict=True):
             messages = tuple(Message(**m) for m in asked[candidate["id"]["draw"]])
-            yield Reply(entry.record.item, messages, candidate["text"]), bool(draw.score)
+            reply = Reply(entry.record.item, messages, candidate["text"])
+            yield reply, bool(draw.score), draw.value
 
 
 def write_replies(replies: Replies, path: Path) -> None:
     """Write judged replies as a JSONL file that ``read_replies`` reads."""
     fresh = path.with_name(f"{path.name}.part")
     with fresh.open("w", encoding="utf-8") as file:
-        for reply, correct in zip(replies.replies, replies.correct, strict=True):
-            row = {
+        for i, reply in enumerate(replies.replies):
+            row: dict[str, Any] = {
                 "question": reply.question,
                 "messages": [{"role": m.role, "content": m.content} for m in reply.messages],
                 "completion": reply.text,
-                "correct": correct,
+                "correct": replies.correct[i],
             }
+            if replies.values:
+                row["value"] = replies.values[i]
             file.write(json.dumps(row, ensure_ascii=True) + "\n")
     fresh.replace(path)

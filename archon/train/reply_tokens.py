@@ -3,26 +3,42 @@
 from __future__ import annotations
 
 from archon.errors import LMError, UsageError
-from archon.lm.local.opened import OpenedDecoder
-from archon.lm.local.reward import end_of_reply, reply_ids
+from archon.lm.local.chat import ChatFormat
+from archon.lm.local.reward import reply_ids
+from archon.lm.local.tokenizer import TextTokenizer
+from archon.spec.messages import shown
 from archon.train.replies import Replies
 
 
-def token_ids(opened: OpenedDecoder, replies: Replies) -> list[tuple[int, ...]]:
+def token_ids(
+    replies: Replies, chat: ChatFormat, tokenizer: TextTokenizer, end: int, context_length: int
+) -> list[tuple[int, ...]]:
     """What is read of each reply, as ``archon.lm.local.reward`` reads it.
+
+    Parameters
+    ----------
+    end : the token that ends a reply.
+    context_length : tokens that a conversation and a reply may have together.
 
     Raises
     ------
-    UsageError : the model's chat template refuses a conversation.
+    UsageError : the model's chat template refuses a conversation, or one leaves no room for a
+        reply.
     """
-    end = end_of_reply(opened)
     known: dict[object, list[int]] = {}
     found = []
     for reply in replies.replies:
         if reply.messages not in known:
+            place = f"question {shown(reply.question)}"
             try:
-                known[reply.messages] = opened.chat.encode(reply.messages)
+                prompt_ids = known[reply.messages] = chat.encode(reply.messages)
             except LMError as error:
-                raise UsageError(f"question {reply.question}: {error}") from None
-        found.append(reply_ids(opened, known[reply.messages], reply.text, end))
+                raise UsageError(f"{place}: {error}") from None
+            if len(prompt_ids) >= context_length:
+                raise UsageError(
+                    f"{place}: the conversation has {len(prompt_ids):,} tokens, so that no reply "
+                    f"fits the model's context of {context_length:,}"
+                )
+        text_ids = tokenizer.encode(reply.text)
+        found.append(reply_ids(known[reply.messages], text_ids, end, context_length))
     return found

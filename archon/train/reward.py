@@ -1,16 +1,22 @@
 """Training a reward model: hidden states by the engine, a head fitted to them, maybe an adapter.
 
 The engine that will compute rewards computes what the head learns from, in the card's precision:
-the head reads in use the very numbers that it was fitted to.
+the head reads in use the very numbers that it was fitted to. An adapter learns in the trainer's
+numbers, and from the same replies over and over; so its probabilities are settled last, by what
+the engine reads: of judged replies that were set aside, or of some of those that were preferred or
+rejected.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import torch
@@ -23,11 +29,13 @@ from archon.errors import UsageError
 from archon.graph.sync import run_sync
 from archon.lm.concurrency import run_all
 from archon.lm.local.opened import OpenedDecoder, open_decoder
+from archon.lm.local.reward import end_of_reply
 from archon.lm.local.sharing import leave
 from archon.spec.model import LocalCard
 from archon.spec.training import RewardSpec
 from archon.train.base import base_card
 from archon.train.folder import ADAPTER, REWARD, TrainingFolder
+from archon.train.platt import platt_scaling
 from archon.train.probe import Probe, check_learnable, fit_probe
 from archon.train.replies import Replies, parted
 from archon.train.reply_tokens import token_ids
@@ -40,6 +48,9 @@ OnProgress = Callable[[str, int, int], None]
 _CHUNK = 64
 """Replies that are read at once, between two looks at whether to stop."""
 _SAVE_EVERY = 16
+_ASIDE = 0.1
+"""Share of the questions to learn from that an adapter does not see: probabilities are fitted to
+their replies."""
 _ANCHORS = 512
 """Replies whose mean logit is brought to 0 after an adapter has learnt preferences."""
 
@@ -60,9 +71,9 @@ class RewardRun:
 
         Raises
         ------
-        UsageError : the card is none of a plain decoder, or the replies teach nothing.
+        UsageError : the card is none of a plain decoder, the replies teach nothing, or a
+            conversation does not fit the model's context.
         ModelError : the weights cannot be had or run.
-        EngineError : a conversation does not fit the model's context.
         KeyboardInterrupt : after the work that was under way; what is done is saved.
         StorageError : the disk does not take the state.
         """
@@ -70,6 +81,9 @@ class RewardRun:
         if card.transformer != "decoder" or card.adapter is not None or card.reward is not None:
             raise UsageError(f"{card.name} is no plain decoder, which alone can get a reward head")
         learnt, held_out = parted(self.replies.questions, spec.held_out, spec.seed)
+        aside: list[str] = []
+        if spec.lora is not None and self.replies.goal == "outcome":
+            learnt, aside = parted(learnt, _ASIDE, spec.seed)
         learn, held = self.replies.of(learnt), self.replies.of(held_out)
         check_learnable(learn)
         record = self.folder.record
@@ -80,7 +94,7 @@ class RewardRun:
                 record["after"] = record["before"]
             self.folder.write_record()
         if spec.lora is not None and "after" not in record:
-            record["after"] = self._adapt(learn, held)
+            record["after"] = self._adapt(learn, self.replies.of(aside), held)
             self.folder.write_record()
         self.folder.drop_state()
         return record
@@ -114,10 +128,16 @@ class RewardRun:
         self, opened: OpenedDecoder, replies: Replies, *, resumable: bool = False
     ) -> Tensor:
         """The hidden state of each reply, in the basis of the model's file: (N, E)."""
-        texts = token_ids(opened, replies)
-        saved = self.folder.read_state() if resumable else None
-        rows = [] if saved is None else list(saved[0]["hidden"].unbind())
         engine, file = opened.worker.engine, opened.file
+        end, most = end_of_reply(opened.rules), engine.context_length
+        texts = token_ids(replies, opened.chat, opened.tokenizer, end, most)
+        all_that_counts = json.dumps([opened.digest, self.card.precision, texts])
+        digest = hashlib.sha256(all_that_counts.encode()).hexdigest()
+        progress = {"kind": "hidden", "of": digest}
+        saved = self.folder.read_state() if resumable else None
+        rows: list[Tensor] = []
+        if saved is not None and saved[1] == progress:
+            rows += saved[0]["hidden"].unbind()
 
         async def read(chunk: Sequence[tuple[int, ...]]) -> list[Tensor]:
             requests = (read_request(ids, opened.adapter) for ids in chunk)
@@ -130,14 +150,14 @@ class RewardRun:
                 found = run_sync(read(texts[at : at + _CHUNK]))
                 rows += own_hidden(engine, file, torch.stack(found)).unbind()
                 if resumable and (number % _SAVE_EVERY == 0 or is_interrupted()):
-                    self.folder.save_state({"hidden": torch.stack(rows)}, [])
+                    self.folder.save_state({"hidden": torch.stack(rows)}, progress)
                 if is_interrupted():
                     raise KeyboardInterrupt
         return torch.stack(rows)
 
     # --------------------------------------------------------------------------------- adapter
 
-    def _adapt(self, learn: Replies, held: Replies) -> dict[str, Any]:
+    def _adapt(self, learn: Replies, aside: Replies, held: Replies) -> dict[str, Any]:
         """Train an adapter with the head; writes adapter, head and card anew."""
         training = AdapterTraining(
             self.spec, self.card, self.card_dir, learn, self.folder, self.on_progress
@@ -146,14 +166,32 @@ class RewardRun:
         card = self._card() | {"adapter": f"./{ADAPTER}"}
         with _opened(LocalCard.model_validate(card), self.folder.path) as opened:
             if head.goal == "preference":
-                some = replace(learn, replies=learn.replies[:_ANCHORS])
-                mean = float((self._hidden(opened, some).double() @ head.weight_E.double()).mean())
-                head = replace(head, bias=-mean)
+                head = self._anchored(opened, head, learn)
+            else:
+                head = self._scaled(opened, head, aside)
             head = replace(head, base_digest=opened.digest, adapter=opened.adapter)
             hidden_NE = self._hidden(opened, held)
         self._write(head, adapter=f"./{ADAPTER}")
         probe = Probe(head.weight_E.double(), head.bias, 0.0, ())
         return _report(probe, hidden_NE, held)
+
+    def _anchored(self, opened: OpenedDecoder, head: RewardHead, learn: Replies) -> RewardHead:
+        """The head by which an average reply has the logit 0."""
+        count = min(_ANCHORS, len(learn.replies))
+        some = Random(f"anchors/{self.spec.seed}").sample(learn.replies, count)
+        probe = Probe(head.weight_E.double(), 0.0, 0.0, ())
+        logit_N = probe.logits(self._hidden(opened, replace(learn, replies=tuple(some))))
+        return replace(head, bias=-float(logit_N.mean()))
+
+    def _scaled(self, opened: OpenedDecoder, head: RewardHead, aside: Replies) -> RewardHead:
+        """The head whose probabilities are those of replies that it has not learnt from."""
+        probe = Probe(head.weight_E.double(), head.bias, 0.0, ())
+        logit_N = probe.logits(self._hidden(opened, aside))
+        slope, bias = platt_scaling(logit_N, aside.correct)
+        self.folder.record["scaling"] = {
+            "replies": len(aside.replies), "slope": round(slope, 4), "bias": round(bias, 4)
+        }  # fmt: skip
+        return replace(head, weight_E=slope * head.weight_E, bias=slope * head.bias + bias)
 
     # --------------------------------------------------------------------------------- folder
 

@@ -20,12 +20,10 @@ from torch import Tensor, nn
 from archon.engine.adapter import write_adapter
 from archon.engine.loading import choose_device
 from archon.engine.reward_head import RewardHead, read_reward_head
-from archon.engine.weights import weights_of
 from archon.errors import UsageError
-from archon.lm.local.opened import open_decoder
-from archon.lm.local.sharing import leave
 from archon.spec.model import LocalCard
 from archon.spec.training import RewardSpec
+from archon.train.base import open_base
 from archon.train.decoder import TrainableDecoder, decoder_of
 from archon.train.folder import ADAPTER, REWARD, TrainingFolder
 from archon.train.loop import Schedule, Training
@@ -34,18 +32,26 @@ from archon.train.packing import make_batch, pack
 from archon.train.probe import loss_of
 from archon.train.replies import Replies
 from archon.train.reply_tokens import token_ids
-from archon.train.steps import gentle_interrupts
+from archon.train.steps import take_steps
 from archon.train.texts import Text
 
 OnProgress = Callable[[str, int, int], None]
 
 
 class RewardModel(nn.Module):
-    """A decoder and a head with gradients."""
+    """A decoder and a head with gradients.
 
-    def __init__(self, decoder: TrainableDecoder, weight_E: Tensor, bias: float) -> None:
+    Parameters
+    ----------
+    weight_E, bias : of the head to begin with.
+    in_bf16 : whether the decoder's products are computed in bfloat16; the head's never is.
+    """
+
+    def __init__(
+        self, decoder: TrainableDecoder, weight_E: Tensor, bias: float, *, in_bf16: bool = False
+    ) -> None:
         super().__init__()
-        self.decoder, self.head = decoder, nn.Linear(len(weight_E), 1)
+        self.decoder, self.head, self._in_bf16 = decoder, nn.Linear(len(weight_E), 1), in_bf16
         with torch.no_grad():
             self.head.weight.copy_(weight_E[None])
             self.head.bias.fill_(bias)
@@ -64,9 +70,11 @@ class RewardModel(nn.Module):
                 stop += len(text.token_ids) - 1
                 place[id(text)] = (b, stop - 1)
         b_N, t_N = torch.tensor([place[id(text)] for text in packed], device=device).unbind(1)
-        hidden_BTE = self.decoder(batch.token_BT, batch.position_BT, batch.text_BT)
-        logit_N1: Tensor = self.head(hidden_BTE[b_N, t_N])
-        return logit_N1[:, 0].float()
+        with torch.autocast(device.type, torch.bfloat16, enabled=self._in_bf16):
+            hidden_BTE = self.decoder(batch.token_BT, batch.position_BT, batch.text_BT)
+            hidden_NE = hidden_BTE[b_N, t_N]
+        logit_N1: Tensor = self.head(hidden_NE.float())
+        return logit_N1[:, 0]
 
 
 class AdapterTraining:
@@ -90,20 +98,19 @@ class AdapterTraining:
         self._spec, self._lora, self._folder = spec, spec.lora, folder
         self._card, self._on_progress = card, on_progress
         lora = spec.lora
-        opened = open_decoder(card, card_dir)
-        try:
-            texts = token_ids(opened, learn)
-            model = decoder_of(weights_of(opened.file))
-        finally:
-            leave(opened.worker)
-        self._texts, self._learn = texts, learn
-        self._units = _units(texts, learn, lora.context)
+        base = open_base(card, card_dir)
+        model = decoder_of(base.source)
+        context = card.context or model.config.context_length
+        self._texts = token_ids(learn, base.chat, base.tokenizer, base.end, context)
+        self._learn = learn
+        self._units = _units(self._texts, learn, lora.context)
         if not self._units:
             raise UsageError(f"no reply fits {lora.context} tokens; give a larger context")
         add_adapter(model, lora.targets, lora.rank, lora.alpha, lora.dropout, spec.seed)
         head = read_reward_head(folder.path / REWARD)
-        self._model = RewardModel(model, head.weight_E, head.bias)
-        if lora.dtype == "bf16":
+        in_bf16 = lora.dtype == "bf16"
+        self._model = RewardModel(model, head.weight_E, head.bias, in_bf16=in_bf16)
+        if in_bf16:
             round_frozen(self._model)
         self._device = choose_device()
 
@@ -126,9 +133,9 @@ class AdapterTraining:
                 lora.max_gradient_norm,
             ),
         )  # fmt: skip
-        saved = self._folder.read_state()
-        if saved is not None and saved[1]:
-            training.restore(*saved)
+        match self._folder.read_state():
+            case tensors, {"kind": "adapter", "curve": curve}:
+                training.restore(tensors, curve)
         record |= {
             "trained_parameters": training.num_trained,
             "too_long": self._num_left_out(),
@@ -147,23 +154,27 @@ class AdapterTraining:
         batches = islice(self._batches(), training.num_steps, None)
         started, before = time.monotonic(), record.get("train_seconds", 0.0)
         training.model.train()
-        with gentle_interrupts() as is_interrupted:
-            for step in range(training.num_steps, lora.steps):
-                # Dropout is a function of the step, so that what is resumed goes on as it would.
-                torch.manual_seed(spec.seed * 1_000_003 + step)
-                loss = training.step([partial(self._loss, next(batches))])
-                if not math.isfinite(loss):
-                    raise UsageError(
-                        f"the loss of step {step + 1} is no number; a smaller learning_rate helps"
-                    )
-                self._on_progress(f"training, loss {loss:.3f}", step + 1, lora.steps)
-                if (step + 1) % lora.save_every == 0 or is_interrupted() or step + 1 == lora.steps:
-                    record["train_seconds"] = round(before + time.monotonic() - started, 1)
-                    self._folder.save_state(training.state(), training.curve)
-                    self._folder.write_record()
-                    self._folder.draw(spec.name, training.curve, {})
-                if is_interrupted():
-                    raise KeyboardInterrupt
+
+        def take(step: int) -> float:
+            # Dropout is a function of the step, so that what is resumed goes on as it would.
+            torch.manual_seed(spec.seed * 1_000_003 + step)
+            loss = training.step([partial(self._loss, next(batches))])
+            if not math.isfinite(loss):
+                raise UsageError(
+                    f"the loss of step {step + 1} is no number; a smaller learning_rate helps"
+                )
+            return loss
+
+        def save() -> None:
+            record["train_seconds"] = round(before + time.monotonic() - started, 1)
+            self._folder.save_state(training.state(), {"kind": "adapter", "curve": training.curve})
+            self._folder.write_record()
+            self._folder.draw(spec.name, training.curve, {})
+
+        def tell(step: int, loss: float) -> None:
+            self._on_progress(f"training, loss {loss:.3f}", step + 1, lora.steps)
+
+        take_steps(range(training.num_steps, lora.steps), take, save, lora.save_every, tell)
         training.model.eval()
 
     def _loss(self, units: Sequence[tuple[int, ...]]) -> Tensor:
@@ -173,9 +184,7 @@ class AdapterTraining:
         correct = tuple(learn.correct[place] for place in places) if learn.correct else ()
         pairs = tuple((2 * i, 2 * i + 1) for i in range(len(units))) if learn.pairs else ()
         known = Replies(learn.goal, tuple(learn.replies[p] for p in places), correct, pairs)
-        in_bf16 = lora.dtype == "bf16"
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=in_bf16):
-            logit_N = self._model([self._texts[place] for place in places], lora.context)
+        logit_N = self._model([self._texts[place] for place in places], lora.context)
         return loss_of(known)(logit_N)
 
     def _batches(self) -> Iterator[list[tuple[int, ...]]]:

@@ -22,7 +22,9 @@ def reward_report(rewards: Sequence[float], replies: Replies) -> dict[str, Any]:
     the same question (``within_questions``: the area counts those to different ones, too, and hard
     questions are easily told from easy ones); and of each question's best reply by its reward how
     often it is right, beside a reply at random (``chance``) and the best that choosing could do
-    (``oracle``). Of preferences: how often the chosen one has the higher reward.
+    (``oracle``). Where the replies' values are known, how often a vote of each question's replies
+    is right: each with the weight 1 (``vote``), or with that of its reward (``weighted_vote``). Of
+    preferences: how often the chosen one has the higher reward.
     """
     if replies.goal == "preference":
         scores = [(rewards[a], rewards[b]) for a, b in replies.pairs]
@@ -33,7 +35,7 @@ def reward_report(rewards: Sequence[float], replies: Replies) -> dict[str, Any]:
     for reply, pair in zip(replies.replies, pairs, strict=True):
         of_question.setdefault(reply.question, []).append(pair)
     groups = list(of_question.values())
-    return {
+    report = {
         "questions": len(groups),
         "replies": len(pairs),
         "right": fmean(replies.correct),
@@ -46,6 +48,26 @@ def reward_report(rewards: Sequence[float], replies: Replies) -> dict[str, Any]:
         "within_questions": _within(groups),
         "oracle": fmean(any(is_right for _, is_right in group) for group in groups),
     }
+    if replies.values:
+        report["vote"] = _vote([1.0] * len(rewards), replies)
+        report["weighted_vote"] = _vote(rewards, replies)
+    return report
+
+
+def _vote(weights: Sequence[float], replies: Replies) -> float:
+    """The share of questions whose best supported value is right, as ``archon.graph.nodes.vote``
+    has it: of equals the earlier; where no reply has a value, the first is the answer."""
+    support: dict[str, dict[str | None, float]] = {}
+    answer: dict[tuple[str, str | None], bool] = {}
+    for i, reply in enumerate(replies.replies):
+        value, of_value = replies.values[i], support.setdefault(reply.question, {})
+        answer.setdefault((reply.question, value), replies.correct[i])
+        of_value[value] = of_value.get(value, 0.0) + (0.0 if value is None else weights[i])
+    chosen = {
+        question: max(of_value, key=lambda value: (value is not None, of_value[value]))
+        for question, of_value in support.items()
+    }
+    return fmean(answer[question, value] for question, value in chosen.items())
 
 
 def calibration_error(pairs: Sequence[tuple[float, bool]]) -> float:

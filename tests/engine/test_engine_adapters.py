@@ -175,6 +175,37 @@ def test_an_adapter_that_is_dropped_leaves_no_prefix_behind(native: bool) -> Non
         engine.drop_adapter("now")
 
 
+def test_an_adapter_may_come_in_from_another_thread_while_a_step_is_made() -> None:
+    native_kernels()
+    decoder = load_decoder(RandomWeights(tiny_config(**PACKABLE)), "int8", CPU)
+    assert isinstance(decoder, NativeDecoder)
+
+    class Watched:
+        """Another adapter comes in while the rank of this one is looked at."""
+
+        @property
+        def max_rank(self) -> int:
+            name = f"adapter {len(decoder.adapters)}"
+            decoder.add_adapter(Adapter(1, 1, {}, 1, digest=name))
+            return 0
+
+    decoder.adapters["watched"] = Watched()  # type: ignore[assignment]
+    run_all(tiny_engine(decoder), make_request(prompt_of(5)))
+    assert len(decoder.adapters) > 1
+
+
+def test_an_adapter_that_is_added_twice_stays_where_it_is() -> None:
+    native_kernels()
+    config = tiny_config(**PACKABLE)
+    decoder = load_decoder(RandomWeights(config), "int8", CPU)
+    assert isinstance(decoder, NativeDecoder)
+    adapter = random_adapter(config, 1, 3)
+    decoder.add_adapter(adapter)
+    address = decoder.adapters[adapter.digest].address
+    decoder.add_adapter(adapter)
+    assert decoder.adapters[adapter.digest].address == address
+
+
 def test_an_adapter_in_use_is_not_dropped() -> None:
     engine = tiny_engine(adapted("float32", tiny_config()))
     prompt = engine.add(make_request(prompt_of(40), adapter="adapter 1"))

@@ -162,6 +162,28 @@ def test_nodes_that_nobody_will_compute_leave_with_their_last_user() -> None:
     assert tree.match(tokens(1, 2, 3)) == path[:1]
 
 
+def test_what_draws_leave_behind_goes_before_prompts_that_came_later() -> None:
+    tree = PrefixTree()
+    first = enter(tree, tokens(1), [10])
+    tree.release(enter(tree, tokens(2), [11]))
+    assert tree.adopt(first, tokens(1, 5, 6), [12, 13]) == {12, 13}
+    assert tree.adopt(first, tokens(1, 5, 7), [14, 15]) == {15}  # 14 stays with its sequence
+    tree.release(first)
+    assert tree.num_evictable() == 5
+    assert tree.evict(4) == [13, 15, 12, 10]
+    assert tree.evict(1) == [11]
+
+
+def test_a_draw_that_was_read_again_is_as_recent_as_its_reading() -> None:
+    tree = PrefixTree()
+    first = enter(tree, tokens(1), [10])
+    tree.adopt(first, tokens(1, 5), [12])
+    tree.release(enter(tree, tokens(2), [11]))
+    tree.release(enter(tree, tokens(1, 5), []))
+    tree.release(first)
+    assert tree.evict(3) == [11, 12, 10]
+
+
 class TreeMachine(RuleBasedStateMachine):
     """Prompts come, are computed block by block, leave; room is made; no block is ever lost."""
 

@@ -143,6 +143,19 @@ async def test_rewards_are_asked_for_all_candidates_at_once() -> None:
     assert [messages[-1].content for messages in context.asked] == ["What is 2 + 3?"]
 
 
+async def test_a_reward_model_reads_long_candidates_whole() -> None:
+    text = "step 1. " * 3000 + "half a pair: \ud83e."
+    given: list[str] = []
+
+    def reward(text: str) -> float:
+        given.append(text)
+        return 1.0
+
+    scorer = Reward(make_prompt("ranker.reward"))
+    await scorer(FakeContext(rewards=reward), [make_candidate(0, text=text)])
+    assert given == [text.replace("\ud83e", "?")]
+
+
 SCORERS: list[Scorer] = [
     grade(),
     ProbabilityOfYes(make_prompt("verifier.logit")),

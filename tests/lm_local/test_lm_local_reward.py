@@ -6,6 +6,7 @@ import asyncio
 import json
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,21 @@ def test_a_head_is_what_was_written(tmp_path: Path, head: RewardHead) -> None:
     assert (again.bias, again.goal, again.base, again.digest) == (
         head.bias, head.goal, head.base, head.digest,
     )  # fmt: skip
+
+
+def test_a_head_that_is_not_written_to_its_end_leaves_the_old_one(
+    tmp_path: Path, head: RewardHead, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, *_: object, **__: object) -> int:
+        path.write_bytes(b"{")
+        raise OSError("no space left")
+
+    other = replace(head, weight_E=2 * head.weight_E)
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_text", full)
+        with pytest.raises(OSError, match="no space"):
+            write_reward_head(other, tmp_path / "head")
+    assert read_reward_head(tmp_path / "head").digest == head.digest
 
 
 @pytest.mark.parametrize("logit", [-800.0, -3.0, 0.0, 3.0, 800.0])

@@ -37,14 +37,18 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def command(path: Path, encoder: Path, labels: tuple[Any, ...], **changes: Any) -> list[str]:
-    """Texts are of the class that their commonest letter says."""
+def command(
+    path: Path, encoder: Path, labels: tuple[Any, ...], pairs: bool = False, **changes: Any
+) -> list[str]:
+    """Texts, or replies to a question, are of the class that their commonest letter says."""
     random, rows = Random(0), []
     for index in range(120):
         label = index % len(labels)
         letters = [LETTERS[label]] * 5 + random.choices(LETTERS[4:], k=3)
         random.shuffle(letters)
-        rows.append({"text": " ".join(letters), "label": labels[label]})
+        text = " ".join(letters)
+        told = {"prompt": "h", "completion": text} if pairs else {"text": text}
+        rows.append(told | {"label": labels[label]})
     (path / "data.jsonl").write_text("\n".join(map(json.dumps, rows)))
     card = {"name": "tiny", "backend": "local", "transformer": "sentence-encoder",
             "sources": [{"path": str(encoder)}]}  # fmt: skip
@@ -86,8 +90,25 @@ def test_classes_are_learnt_and_transformers_says_the_same(
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
 
-def test_two_classes_make_a_reward_model(tmp_path: Path, encoder: Path) -> None:
-    assert main(command(tmp_path, encoder, (0, 1))) == 0
+@pytest.mark.parametrize(
+    ("labels", "good", "best"),
+    [
+        ((0, 1), None, "b b b b b e"),
+        ((0, 1), 0, "a a a a a e"),
+        (("correct", "incorrect"), "correct", "a a a a a e"),
+        (("incorrect", "correct"), "correct", "b b b b b e"),
+    ],
+)
+def test_pairs_of_two_classes_make_a_reward_model_of_the_good_one(
+    tmp_path: Path,
+    encoder: Path,
+    labels: tuple[Any, ...],
+    good: str | int | None,
+    best: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(command(tmp_path, encoder, labels, pairs=True, good=good)) == 0
+    assert f"reward = P({1 if good is None else good})" in capsys.readouterr().err
     spec = {
         "version": 1, "name": "best", "output": "best",
         "models": {"s": "scripted", "j": str(tmp_path / "out" / "card.json")},
@@ -97,8 +118,23 @@ def test_two_classes_make_a_reward_model(tmp_path: Path, encoder: Path) -> None:
         },
     }  # fmt: skip
     drafts = ScriptedLM(in_turn(["a a a a a e", "b b b b b e"]))
-    answer = archon.load(spec, models={"s": drafts}).run("e")
-    assert answer.text == "b b b b b e"
+    answer = archon.load(spec, models={"s": drafts}).run("h")
+    assert answer.text == best
+
+
+@pytest.mark.parametrize(
+    ("labels", "pairs"), [((0, 1), False), (("correct", "incorrect"), True), ((1, 2), True)]
+)
+def test_what_no_reward_can_be_read_from_gets_no_card(
+    tmp_path: Path,
+    encoder: Path,
+    labels: tuple[Any, ...],
+    pairs: bool,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(command(tmp_path, encoder, labels, pairs, steps=2)) == 0
+    assert not (tmp_path / "out" / "card.json").exists()
+    assert "reward = " not in capsys.readouterr().err
 
 
 def test_what_is_interrupted_is_resumed(tmp_path: Path, encoder: Path) -> None:
@@ -154,6 +190,9 @@ def test_pairs_are_read(tmp_path: Path) -> None:
         ({"held_out": 120}, "none is left to learn"),
         ({"checkpoint_layers": True}, "for decoders"),
         ({"body": "half"}, "$.body"),
+        ({"good": 1}, "$.good: a reward is read from pairs"),
+        ({"good": "1"}, "no line has the label '1', the 'good' one"),
+        ({"good": True}, "$.good"),
     ],
 )
 def test_what_cannot_be_trained_is_told_in_a_sentence(

@@ -16,10 +16,12 @@ import torch
 from tiny_folders import write_folder
 from tiny_models import TinyModel
 from torch import Tensor
+from train_doubles import tiny_decoder
 
 import archon
 from archon.cli import main
 from archon.engine.adapter import read_adapter
+from archon.engine.reward_head import RewardHead, read_reward_head
 from archon.errors import SpecError, UsageError
 from archon.evals.run import read_run
 from archon.lm import factory
@@ -28,8 +30,10 @@ from archon.lm.reward import RewardLM
 from archon.spec.reader import load_model_card
 from archon.train import reward as reward_module
 from archon.train import reward_lora
+from archon.train.platt import platt_scaling
 from archon.train.probe import fit_probe, outcome_loss, preference_loss
 from archon.train.replies import Replies, Reply, parted, read_replies
+from archon.train.reward_lora import RewardModel
 from archon.train.reward_report import calibration_error, reward_report
 from archon.types import Message
 
@@ -153,6 +157,13 @@ def test_noise_is_not_learnt() -> None:
     assert len(probe.fold_losses) == 4
 
 
+def test_where_no_fold_can_tell_the_greatest_penalty_is_taken() -> None:
+    replies = tuple(Reply(question, ASKED, "") for question in "aabb")
+    known = Replies("outcome", replies, (True, True, False, False))
+    probe = fit_probe(torch.randn(4, 3), known, [0.01, 10.0, 0.1])
+    assert (probe.penalty, probe.fold_losses) == (10.0, ())
+
+
 @pytest.mark.parametrize(
     ("correct", "questions", "reason"),
     [
@@ -167,6 +178,35 @@ def test_what_teaches_nothing_is_refused(
     replies = Replies("outcome", tuple(Reply(q, ASKED, "") for q in questions), correct)
     with pytest.raises(UsageError, match=reason):
         fit_probe(torch.randn(2, 3), replies, [0.1])
+
+
+# ----------------------------------------------------------------------------------------- platt
+
+
+@pytest.mark.parametrize(("slope", "bias"), [(3.0, 0.0), (0.5, 2.0)])
+def test_probabilities_that_are_too_sure_are_brought_to_what_comes_true(
+    slope: float, bias: float
+) -> None:
+    rng = Random(0)
+    true = [rng.gauss(0, 2) for _ in range(4000)]
+    correct = [rng.random() < 1 / (1 + math.exp(-logit)) for logit in true]
+    logit_N = slope * torch.tensor(true, dtype=torch.float64) + bias
+    found, shift = platt_scaling(logit_N, correct)
+    assert found == pytest.approx(1 / slope, rel=0.1)
+    assert shift == pytest.approx(-bias / slope, abs=0.15)
+    gap_N = (found * logit_N + shift).sigmoid() - torch.tensor(correct).double()
+    assert abs(float(gap_N.mean())) < 1e-3
+    assert abs(float((gap_N * logit_N).mean())) < 1e-2
+
+
+def test_logits_that_part_right_from_wrong_have_a_finite_slope() -> None:
+    slope, _ = platt_scaling(torch.tensor([-1.0, -0.5, 0.5, 1.0]), [False, False, True, True])
+    assert 0 < slope < 20
+
+
+@pytest.mark.parametrize("correct", [[True, True], [False, False], [True, False]])
+def test_logits_are_left_as_they_are_where_nothing_can_be_told(correct: list[bool]) -> None:
+    assert platt_scaling(torch.tensor([-1.0, 1.0]), correct) == (1.0, 0.0)
 
 
 # --------------------------------------------------------------------------------------- report
@@ -185,6 +225,27 @@ def test_a_report_tells_what_choosing_gains() -> None:
         "chance": pytest.approx(1 / 3), "best_of_n": pytest.approx(1 / 3),
         "within_questions": 0.5, "oracle": pytest.approx(2 / 3),
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("questions", "values", "correct", "vote", "weighted"),
+    [
+        # Two wrong ones outvote the right one, whose reward outweighs both.
+        ("aaa", ["5", "4", "4"], [True, False, False], 0, 1),
+        # Of equals the earlier, whichever its reward.
+        ("aab", ["4", "5", "9"], [False, True, True], 1 / 2, 1 / 2),
+        # What has no value has no vote; where none has, the first is the answer.
+        ("aaabb", [None, None, "5", None, None], [False, False, True, True, False], 1, 1),
+    ],
+)
+def test_a_report_tells_whether_weighing_votes_helps(
+    questions: str, values: list[str | None], correct: list[bool], vote: float, weighted: float
+) -> None:
+    replies = tuple(Reply(question, ASKED, "") for question in questions)
+    known = Replies("outcome", replies, tuple(correct), values=tuple(values))
+    rewards = [0.9, 0.4, 0.4, 0.4, 0.4][: len(values)]
+    report = reward_report(rewards, known)
+    assert (report["vote"], report["weighted_vote"]) == (vote, weighted)
 
 
 def test_probabilities_that_come_true_have_no_calibration_error() -> None:
@@ -229,12 +290,23 @@ GOOD = {"prompt": "q", "completion": "a", "correct": True}
         (GOOD | {"question": 3}, r"2: \$\.question: is 3"),
         ({"prompt": "q", "chosen": "a", "rejected": "b"}, "is for preference, the lines before"),
         ({"messages": [], "completion": "", "correct": True}, r"2: \$\.messages"),
+        (GOOD | {"value": "5"}, "some lines have a 'value' and some have none"),
         ([], "JSON Lines has one object"),
     ],
 )
 def test_a_line_of_another_form_is_told(row: object, reason: str, tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=reason):
         read_replies(write_lines(tmp_path / "r.jsonl", [GOOD, row]), "r.jsonl")
+
+
+def test_values_are_read_and_go_with_their_questions(tmp_path: Path) -> None:
+    rows = [GOOD | {"prompt": q, "value": value} for q, value in (("a", "5"), ("b", None))]
+    found = read_replies(write_lines(tmp_path / "r.jsonl", rows), "r.jsonl")
+    assert found.values == ("5", None)
+    assert found.of(found.questions[1:]).values == (None,)
+    for wrong, reason in ((GOOD, "2: some lines"), (GOOD | {"value": 5}, "neither a text")):
+        with pytest.raises(SpecError, match=reason):
+            read_replies(write_lines(tmp_path / "r.jsonl", [rows[0], wrong]), "r.jsonl")
 
 
 def test_a_file_of_nothing_is_told(tmp_path: Path) -> None:
@@ -351,6 +423,46 @@ def test_reading_goes_on_after_an_interrupt(
         assert again[key] == whole[key]
 
 
+def test_what_was_read_of_other_replies_is_read_anew(
+    tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reward_module, "_CHUNK", 10)
+    others = [row | {"completion": f"so {row['completion']}"} for row in judged()]
+    assert main(config(tmp_path, base, others)) == 0
+    whole = record_of(tmp_path)
+    changed = tmp_path / "changed"
+    changed.mkdir()
+    command = config(changed, base, judged())
+    read = reward_module.own_hidden
+
+    def interrupted(*given: Any) -> Tensor:
+        signal.raise_signal(signal.SIGINT)
+        return read(*given)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(reward_module, "own_hidden", interrupted)
+        assert main(command) == 130
+    write_lines(changed / "data.jsonl", others)
+    assert main([*command, "--resume"]) == 0
+    again = record_of(changed)
+    assert (again["before"], again["fold_losses"]) == (whole["before"], whole["fold_losses"])
+
+
+@pytest.mark.parametrize("rows", [judged, preferred])
+def test_a_conversation_without_room_for_a_reply_is_named(
+    rows: Callable[[], list[dict[str, Any]]], tmp_path: Path, base: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    card = json.loads(base.read_text()) | {"context": 64}
+    base.write_text(json.dumps(card))
+    long = rows()
+    long[7] |= {"prompt": "say " * 70, "question": "the long one"}
+    assert main(config(tmp_path, base, long)) == 2
+    told = capsys.readouterr().err.replace("\n", " ")
+    assert "question 'the long one': the conversation has" in told
+    assert "the model's context of 64" in told
+
+
 LORA = {"rank": 4, "alpha": 8, "steps": 40, "batch": 8, "learning_rate": 0.01, "context": 128}
 
 
@@ -366,6 +478,80 @@ def test_an_adapter_learns_with_the_head(
     assert all(b.abs().max() > 1e-3 for _, b in adapter.pairs.values())
     good, bad = rewards_of(tmp_path, "99 !", "99 ?")
     assert good > 0.5 > bad
+
+
+def test_probabilities_are_fitted_to_what_an_adapter_has_not_seen(
+    tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[tuple[Tensor, Sequence[bool]]] = []
+    trained: list[tuple[RewardHead, Replies]] = []
+
+    def scaling(logit_N: Tensor, correct: Sequence[bool]) -> tuple[float, float]:
+        given.append((logit_N, correct))
+        return 0.5, -0.25
+
+    class Watched(reward_lora.AdapterTraining):
+        def run(self) -> RewardHead:
+            trained.append((super().run(), self._learn))
+            return trained[0][0]
+
+    monkeypatch.setattr(reward_module, "platt_scaling", scaling)
+    monkeypatch.setattr(reward_module, "AdapterTraining", Watched)
+    assert main(config(tmp_path, base, judged(), lora=LORA | {"steps": 4})) == 0
+    [(head, learnt)], [(logit_N, correct)], record = trained, given, record_of(tmp_path)
+    # 100 questions: 20 are held out, of the rest a tenth is set aside.
+    assert (len(learnt.questions), len(correct), record["after"]["questions"]) == (72, 16, 20)
+    assert record["scaling"] == {"replies": 16, "slope": 0.5, "bias": -0.25}
+    written = read_reward_head(tmp_path / "out" / "reward")
+    assert torch.equal(written.weight_E, head.weight_E / 2)
+    assert written.bias == pytest.approx(head.bias / 2 - 0.25)
+    replies = read_replies(tmp_path / "data.jsonl", "")
+    _, aside = parted(parted(replies.questions, 0.2, 0)[0], 0.1, 0)
+    assert not set(aside) & set(learnt.questions)
+    assert tuple(correct) == replies.of(aside).correct
+    assert logit_N.std() > 0
+
+
+def test_an_average_reply_is_one_of_a_sample_of_all(
+    tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Replies] = []
+
+    class Watched(reward_module.RewardRun):
+        def _hidden(self, opened: Any, replies: Replies, *, resumable: bool = False) -> Tensor:
+            read.append(replies)
+            return super()._hidden(opened, replies, resumable=resumable)
+
+    monkeypatch.setattr(reward_module, "RewardRun", Watched)
+    monkeypatch.setattr(reward_module, "_ANCHORS", 8)
+    assert main(config(tmp_path, base, preferred(), lora=LORA | {"steps": 1})) == 0
+    every, some, _ = (found.replies for found in read)
+    assert len(some) == 8
+    assert set(some) <= set(every)
+    assert max(every.index(reply) for reply in some) > 30
+
+
+def test_an_adapter_begins_anew_where_the_state_is_that_of_reading(
+    tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reward_module, "_CHUNK", 20)
+    monkeypatch.setattr(reward_module, "_SAVE_EVERY", 1)
+    lora = LORA | {"steps": 2}
+    assert main(config(tmp_path, base, judged(20), lora=lora)) == 0
+    assert len(record_of(tmp_path)["loss"]) == 2
+
+
+def test_the_head_is_computed_in_float32_whatever_the_decoder_is() -> None:
+    decoder = tiny_decoder()
+    weight_E = torch.randn(decoder.config.width)
+    model = RewardModel(decoder, weight_E, 0.5, in_bf16=True)
+    seen: list[Tensor] = []
+    model.head.register_forward_hook(lambda _, given, out: seen.extend((given[0], out)))
+    with torch.no_grad():
+        logit_N = model([(1, 2, 3), (4, 5)], 16)
+    hidden_NE, out_N1 = seen
+    assert hidden_NE.dtype == out_N1.dtype == torch.float32
+    assert torch.equal(logit_N, (hidden_NE @ model.head.weight.T + model.head.bias)[:, 0])
 
 
 def test_an_adapter_that_is_resumed_ends_as_it_would_have(
@@ -433,11 +619,15 @@ def test_replies_are_sampled_on_the_search_split_and_kept(tmp_path: Path, base: 
     assert len(kept) == 12 * 4 * 2
     assert len({row["question"] for row in kept}) == 12
     assert {row["correct"] for row in kept} == {True, False}
+    for row in kept:
+        answer = int(row["question"].removeprefix("line-")) - 1
+        assert row["correct"] == (row["value"] == str(answer))
     accuracies = [d.score for r in run.records() for d in r.draws["draft"]]
     assert sum(accuracies) == sum(row["correct"] for row in kept)
     assert all(row["messages"][-1]["content"].startswith("Question: ") for row in kept)
     record = record_of(tmp_path)
     assert record["questions"] + record["after"]["questions"] == 12
+    assert 0 <= record["after"]["weighted_vote"] <= record["after"]["oracle"]
     card = json.loads((out / "card.json").read_text())
     assert card["prompt"] == {"template": "conversation"}
 
@@ -511,6 +701,7 @@ def test_sampling_goes_on_after_an_interrupt(
         ({"data": {"benchmark": "smoke"}}, "architecture"),
         ({"lora": LORA | {"targets": ["nothing"]}}, "no linear layer is called 'nothing'"),
         ({"lora": LORA | {"context": 8}}, "no reply fits 8 tokens"),
+        ({"lora": LORA | {"targets": ["q_proj", "lm_head"]}}, "'lm_head' would learn nothing"),
     ],
 )
 def test_a_configuration_that_cannot_be_followed_is_told(

@@ -20,6 +20,7 @@ from archon.engine.weights import weights_of
 from archon.lm.local.text import text_rules
 from archon.train import run as run_module
 from archon.train.decoder import decoder_of
+from archon.train.loop import Schedule, Training
 
 SHAPE = {"num_layers": 1, "width": 32, "ffn_width": 32, "num_heads": 2, "num_kv_heads": 1}
 COMMON = {
@@ -41,6 +42,35 @@ def sft(path: Path, base: Path, **changes: Any) -> list[str]:
     file = path / "config.json"
     file.write_text(json.dumps(spec | {"lora": {"rank": 4, "dropout": 0.2}} | changes))
     return ["train", "sft", str(file), "--output", str(path / "out"), "--device", "cpu"]
+
+
+class Unused(torch.nn.Module):
+    """One layer that the loss reads, and one that it does not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read, self.unread = torch.nn.Linear(2, 1), torch.nn.Linear(2, 1)
+
+
+def test_what_never_had_a_gradient_is_restored_without_moments() -> None:
+    torch.manual_seed(0)
+    model, other = Unused(), Unused()
+
+    def steps(training: Training, count: int) -> None:
+        read = training.model.read
+        for _ in range(count):
+            training.step([lambda: read(torch.ones(2)).square().sum()])
+
+    training = Training(model, Schedule(8, warmup_steps=0))
+    steps(training, 3)
+    resumed = Training(other, Schedule(8, warmup_steps=0))
+    saved = {name: tensor.clone() for name, tensor in training.state().items()}
+    resumed.restore(saved, training.curve)
+    steps(training, 3)
+    steps(resumed, 3)
+    assert resumed.curve == training.curve
+    for name, parameter in model.named_parameters():
+        assert torch.equal(other.get_parameter(name), parameter)
 
 
 def record_of(path: Path) -> dict[str, Any]:

@@ -196,8 +196,11 @@ class NativeDecoder:
         return 4 * c.num_layers * c.num_kv_heads * c.head_width * BLOCK_SIZE
 
     def add_adapter(self, adapter: Adapter) -> None:
-        """Take an adapter in, which is in the basis of the packed weights."""
-        self.adapters[adapter.digest] = _NativeAdapter(adapter, self.config)
+        """Take an adapter in, which is in the basis of the packed weights.
+
+        One that is there stays, as a step may be pointing into it.
+        """
+        self.adapters.setdefault(adapter.digest, _NativeAdapter(adapter, self.config))
 
     def drop_adapter(self, digest: str) -> None:
         """Forget an adapter."""
@@ -239,7 +242,8 @@ class NativeDecoder:
             sine.data_ptr(), rows.ctypes.data, cache.blocks.data_ptr(),
             cache.num_blocks, self._logits.data_ptr(), self._seconds.ctypes.data,
             None if adapted is None else adapted.ctypes.data,
-            max((adapter.max_rank for adapter in self.adapters.values()), default=0),
+            # A copy: another thread, which opens a card, may be adding an adapter.
+            max((adapter.max_rank for adapter in list(self.adapters.values())), default=0),
             len(places), hidden_tokens.ctypes.data, places.ctypes.data,
         )  # fmt: skip
         self._model.threads = torch.get_num_threads()

@@ -11,7 +11,7 @@ from typing import Protocol
 from archon.errors import LMError
 from archon.graph.nodes.base import NodeContext
 from archon.graph.prompts.builder import Prompt
-from archon.graph.prompts.listing import is_long, shortened
+from archon.graph.prompts.listing import is_long, shortened, without_half_pairs
 from archon.lm.concurrency import run_all
 from archon.types import Candidate, Completion, Message
 
@@ -128,7 +128,7 @@ class Reward:
 
     They answer the question as the node's prompt words it, or, by the template ``conversation``,
     the messages that the writer of each read; if that is the same model, it has computed them
-    already.
+    already. A long text is given whole, as those that the model learnt from were.
     """
 
     def __init__(self, prompt: Prompt) -> None:
@@ -141,7 +141,7 @@ class Reward:
         for i, candidate in enumerate(candidates):
             own = candidate.messages if self._prompt.is_conversation else ()
             answering.setdefault(own or asked, []).append(i)
-        texts = [shortened(candidate.text) for candidate in candidates]
+        texts = [without_half_pairs(candidate.text) for candidate in candidates]
         rewarded = await run_all(
             context.reward(messages, [texts[i] for i in places])
             for messages, places in answering.items()

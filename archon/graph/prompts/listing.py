@@ -47,6 +47,11 @@ def is_long(text: str) -> bool:
     return len(text.encode("utf-8", "replace")) > MAX_BYTES
 
 
+def without_half_pairs(text: str) -> str:
+    """A text with ``?`` for each half of a surrogate pair, which tokenizers refuse."""
+    return text.encode("utf-8", "replace").decode()
+
+
 def shortened(text: str) -> str:
     """A text as it is, or of one that is too long both ends with a mark between them."""
     data = text.encode("utf-8", "replace")

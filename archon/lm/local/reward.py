@@ -19,6 +19,7 @@ from archon.errors import ModelFileError
 from archon.lm.concurrency import run_all
 from archon.lm.local.opened import OpenedDecoder, open_decoder
 from archon.lm.local.sharing import leave
+from archon.lm.local.text import TextRules
 from archon.lm.reward import RewardLM
 from archon.spec.model import LocalCard
 from archon.types import Message, ModelStatus
@@ -37,7 +38,7 @@ def load(card: LocalCard, base_dir: Path) -> RewardLM:
     head = read_reward_head(catalog.find_adapter(card.reward, base_dir, "reward head"))
     opened = open_decoder(card, base_dir)
     try:
-        end = end_of_reply(opened)
+        end = end_of_reply(opened.rules)
         fitted = head_for(opened.worker.engine, opened.file, head, opened.adapter)
     except BaseException:
         leave(opened.worker)
@@ -65,9 +66,10 @@ class DecoderReward:
         LMError : the chat template refuses the messages.
         EngineError : the messages alone do not fit, or the engine failed.
         """
-        prompt_ids = self._opened.chat.encode(messages)
-        replies = (reply_ids(self._opened, prompt_ids, text, self._end) for text in texts)
-        read = (self.worker.generate(read_request(ids, self._opened.adapter)) for ids in replies)
+        opened, most = self._opened, self.worker.engine.context_length
+        prompt_ids, encode = opened.chat.encode(messages), opened.tokenizer.encode
+        replies = (reply_ids(prompt_ids, encode(text), self._end, most) for text in texts)
+        read = (self.worker.generate(read_request(ids, opened.adapter)) for ids in replies)
         return [self._head.reward(hidden_state(g)) for [g] in await run_all(read)]
 
     def status(self) -> ModelStatus:
@@ -79,22 +81,21 @@ class DecoderReward:
         await asyncio.to_thread(leave, self.worker)
 
 
-def end_of_reply(opened: OpenedDecoder) -> int:
+def end_of_reply(rules: TextRules) -> int:
     """The token that ends a reply, whose hidden state is read.
 
     Raises
     ------
     ModelFileError : the model's file names none.
     """
-    rules = opened.rules
     if rules.eos not in rules.special_ids:
         raise ModelFileError(f"{rules.path}: does not say which token ends an answer")
     return rules.special_ids[rules.eos]
 
 
 def reply_ids(
-    opened: OpenedDecoder, prompt_ids: Sequence[int], text: str, end: int
+    prompt_ids: Sequence[int], text_ids: Sequence[int], end: int, context_length: int
 ) -> tuple[int, ...]:
     """A conversation, a reply as far as it fits the context, and the token that ends it."""
-    room = opened.worker.engine.context_length - len(prompt_ids) - 1
-    return (*prompt_ids, *opened.tokenizer.encode(text)[: max(room, 0)], end)
+    room = context_length - len(prompt_ids) - 1
+    return (*prompt_ids, *text_ids[: max(room, 0)], end)
