@@ -19,20 +19,14 @@ from typing import Any, cast
 from archon import catalog
 from archon.errors import GraphError, SpecError, UsageError
 from archon.evals import runner
-from archon.evals.benchmarks import Item, Selection, Split, load_items
-from archon.evals.benchmarks.function import (
-    LoadedPython,
-    PythonReference,
-    is_python,
-    load_python,
-)
+from archon.evals.benchmarks.function import PythonReference, is_python, load_python
+from archon.evals.benchmarks.opening import Benchmark as Benchmark
+from archon.evals.benchmarks.opening import open_benchmark
 from archon.evals.folder import RunFolder
 from archon.evals.report import Report
 from archon.evals.runner import Evaluation, OnProgress
-from archon.evals.scorers import Scorer, find_scorer, own_scorer
 from archon.graph.architecture import Architecture
 from archon.graph.build import build
-from archon.graph.exemplars import load_pool
 from archon.graph.lm import ArchitectureLM
 from archon.graph.sync import run_sync
 from archon.lm.base import LM
@@ -50,7 +44,6 @@ from archon.spec.reader import (
     load_model_card,
 )
 from archon.study.space import Space, SpaceCheck, check
-from archon.types import Example
 
 ModelChoice = str | os.PathLike[str] | dict[str, Any] | LM | RewardModel
 """A card's name, its path, a card or ``{"architecture": NAME}`` as a dict, or an app's own LM or
@@ -99,19 +92,6 @@ def lm(model: Reference | Architecture) -> LM:
     return Loader().model(model)
 
 
-@dataclass(frozen=True)
-class Benchmark:
-    """The items of a benchmark that an evaluation asks."""
-
-    selection: Selection
-    items: list[Item]
-    scorer: Scorer
-    examples: tuple[Example, ...] | None
-    """Its exemplar pool, if it has one of its own."""
-    base_dir: Path
-    """Where the paths in its card start."""
-
-
 def benchmark(
     ref: BenchmarkChoice,
     *,
@@ -136,19 +116,8 @@ def benchmark(
     MissingExtraError : the source needs a package that is not installed.
     """
     loaded = load_python(ref) if is_python(ref) else load_benchmark(cast(Reference, ref))
-    card, rows, own = loaded.spec, [], None
-    if isinstance(loaded, LoadedPython):
-        rows, own = loaded.rows, loaded.score if scorer is None else None
-    judge = own_scorer(own, card.answer) if own else find_scorer(card, loaded.file, scorer)
-    if scorer is not None:
-        card = card.model_copy(update={"score": scorer})
-    examples = None if card.examples is None else load_pool(card.examples, loaded.base_dir)
     path = None if data is None else Path(data)
-    items = load_items(
-        card, loaded.base_dir, split, limit, path, rows=rows, canonical_targets=own is None
-    )
-    selection = Selection(card, cast(Split, split), limit, path)
-    return Benchmark(selection, items, judge, examples, loaded.base_dir)
+    return open_benchmark(loaded, split=split, limit=limit, data=path, scorer=scorer)
 
 
 def evaluation(

@@ -79,7 +79,8 @@ def add_adapter(engine: Engine, source: WeightSource, adapter: Adapter) -> None:
 
     Parameters
     ----------
-    source : the parameters that the engine runs.
+    source : the parameters that the engine runs. Where adapters come and go, ``RotatedWeights`` of
+        them, which remember what the last adapter had them read.
 
     Raises
     ------
@@ -89,7 +90,8 @@ def add_adapter(engine: Engine, source: WeightSource, adapter: Adapter) -> None:
         return
     check_adapter(adapter, source.config)
     if is_rotated(engine.decoder):
-        adapter = RotatedWeights(source).adapter(adapter)
+        rotated = source if isinstance(source, RotatedWeights) else RotatedWeights(source)
+        adapter = rotated.adapter(adapter)
     engine.decoder.add_adapter(adapter)
 
 

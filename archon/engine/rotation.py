@@ -33,6 +33,7 @@ class RotatedWeights:
         self.source, self.config = source, source.config
         self._stream = Rotation(self.config.width)
         self._head = Rotation(self.config.head_width)
+        self._norms: dict[int, tuple[Tensor, Tensor]] = {}
 
     def embedding(self) -> Tensor:
         return self._stream.inputs(self.source.embedding())
@@ -78,7 +79,8 @@ class RotatedWeights:
         stream, head_width = self._stream, self.config.head_width
         pairs = dict(adapter.pairs)
         for index in range(self.config.num_layers):
-            w, at = self.source.layer(index), layer_prefix(index)
+            at = layer_prefix(index)
+            attention_norm_E, ffn_norm_E = self._norms_of(index)
             for name in FIELDS:
                 if at + name not in pairs:
                     continue
@@ -90,16 +92,23 @@ class RotatedWeights:
                     case "down_proj":
                         pairs[at + name] = (a, stream.outputs(b))
                     case "gate_proj" | "up_proj":
-                        pairs[at + name] = (stream.inputs(a * w.ffn_norm_E), b)
+                        pairs[at + name] = (stream.inputs(a * ffn_norm_E), b)
                     case "v_proj":
-                        a = stream.inputs(a * w.attention_norm_E)
+                        a = stream.inputs(a * attention_norm_E)
                         pairs[at + name] = (a, self._within_heads(b))
                     case _:
-                        pairs[at + name] = (stream.inputs(a * w.attention_norm_E), b)
+                        pairs[at + name] = (stream.inputs(a * attention_norm_E), b)
         if HEAD in pairs:
             a, b = pairs[HEAD]
             pairs[HEAD] = (stream.inputs(a * self.source.output_norm()), b)
         return replace(adapter, pairs=pairs)
+
+    def _norms_of(self, index: int) -> tuple[Tensor, Tensor]:
+        """The weights of a layer's norms; kept, as a layer is dequantised whole to read them."""
+        if index not in self._norms:
+            w = self.source.layer(index)
+            self._norms[index] = (w.attention_norm_E, w.ffn_norm_E)
+        return self._norms[index]
 
     def _within_heads(self, weight_OI: Tensor) -> Tensor:
         heads_GDI = weight_OI.unflatten(0, (-1, self.config.head_width))

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from archon.errors import SpecError
-from archon.spec.common import Name, StrictModel, Version
+from archon.spec.common import Name, PromptSpec, StrictModel, Version
 from archon.spec.json_lines import read_rows
 from archon.spec.messages import shown, suggestion
 from archon.spec.reader import parse, read_json
@@ -62,12 +62,19 @@ def load_pool(ref: str, base_dir: Path | None = None) -> tuple[Example, ...]:
     path = Path(base_dir or ".") / ref
     if ref.endswith(".jsonl"):
         return _read_rows(path, ref)
-    if ref.endswith(".json") or "/" in ref:
+    if _is_path(ref):
         return _read(path, ref)
     if ref not in pool_names():
         reason = f"no exemplar pool {shown(ref)} is shipped{suggestion(ref, pool_names())}"
         raise SpecError(f"{reason} (a path ends in .json or .jsonl, or contains '/')")
     return _shipped(ref)
+
+
+def with_absolute_pool(prompt: PromptSpec, base_dir: Path) -> PromptSpec:
+    """The same prompt for a file in any other folder; a relative path starts at ``base_dir``."""
+    if prompt.examples is None or not _is_path(prompt.examples):
+        return prompt
+    return prompt.model_copy(update={"examples": str((base_dir / prompt.examples).absolute())})
 
 
 def default_pool() -> tuple[Example, ...]:
@@ -78,6 +85,10 @@ def default_pool() -> tuple[Example, ...]:
 def pool_names() -> list[str]:
     """The names of the shipped pools, sorted."""
     return sorted(path.stem for path in _SHIPPED.glob("*.json"))
+
+
+def _is_path(ref: str) -> bool:
+    return ref.endswith((".json", ".jsonl")) or "/" in ref
 
 
 @cache

@@ -16,6 +16,7 @@ from archon.engine.files.folder import ModelFolder
 from archon.engine.loading import open_model
 from archon.engine.weights import WeightSource, weights_of
 from archon.errors import UsageError
+from archon.graph.exemplars import with_absolute_pool
 from archon.lm.local.chat import ChatFormat
 from archon.lm.local.text import TextRules, text_rules
 from archon.lm.local.tokenizer import TextTokenizer
@@ -119,6 +120,8 @@ def open_base(card: LocalCard, card_dir: Path) -> Base:
     """
     if card.transformer != "decoder":
         raise UsageError(f"{card.name} is no decoder, which alone can be fine-tuned")
+    if card.reward is not None:
+        raise UsageError(f"{card.name} scores texts and writes none")
     path = pull(card, card_dir)
     file = open_model(path)
     rules = text_rules(file)
@@ -139,4 +142,7 @@ def base_card(card: LocalCard, card_dir: Path) -> Card:
     for source, stated in zip(card.sources, data["sources"], strict=True):
         if isinstance(source, PathSource):
             stated["path"] = str((card_dir / source.path).absolute())
+    if card.prompt is not None:
+        prompt = with_absolute_pool(card.prompt, card_dir)
+        data["prompt"] = prompt.model_dump(mode="json", exclude_none=True)
     return data

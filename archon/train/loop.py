@@ -63,10 +63,15 @@ class Training:
         """Numbers that are trained."""
         return sum(parameter.numel() for parameter in self._trained.values())
 
-    def step(self, parts: Sequence[LossPart]) -> float:
-        """Take one step against the sum of these losses, computed one after another."""
+    def step(self, parts: Sequence[LossPart], at: int | None = None) -> float:
+        """Take one step against the sum of these losses, computed one after another.
+
+        Parameters
+        ----------
+        at : the step of the schedule; by default so many as were taken before.
+        """
         for group in self._optimizer.param_groups:
-            group["lr"] = self.schedule.rate(self.num_steps)
+            group["lr"] = self.schedule.rate(self.num_steps if at is None else at)
         self._optimizer.zero_grad(set_to_none=True)
         total = 0.0
         for part in parts:

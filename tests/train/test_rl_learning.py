@@ -63,6 +63,18 @@ def test_replies_that_are_all_alike_teach_nothing(kl_coefficient: float) -> None
     assert all(torch.equal(p, before[name]) for name, p in model.named_parameters())
 
 
+def test_the_rate_is_that_of_the_step_whatever_was_learnt_before() -> None:
+    model = toy_decoder()
+    spec = toy_spec("grpo", steps=3, prompts=2, warmup_steps=2, learning_rate=0.01)
+    learner, policy = Learner(model, spec, CPU), WholePolicy(model, "float32", CPU)
+    groups, reward_PG = toy_replies(policy, spec, 0)
+    learner.learn(0, groups, torch.ones_like(reward_PG))  # teaches nothing
+    assert learner.policy.num_steps == 0
+    learner.learn(1, groups, reward_PG)
+    assert learner.policy.num_steps == 4  # two epochs of two minibatches
+    assert {group["lr"] for group in learner.policy._optimizer.param_groups} == {0.01}
+
+
 def test_leaving_out_what_teaches_nothing_changes_no_gradient() -> None:
     spec = toy_spec("grpo", steps=1, prompts=3, epochs=1, minibatches=1)
     made = []

@@ -10,7 +10,9 @@ import pytest
 import torch
 from rl_doubles import CPU, toy_decoder, toy_spec
 
-from archon.train.packing import make_batch
+from archon.train.lora import add_adapter, round_frozen
+from archon.train.packing import IGNORED, make_batch
+from archon.train.rl import reading
 from archon.train.rl.advantages import generalised_advantages, group_advantages, whitened
 from archon.train.rl.learner import Experience, Learner
 from archon.train.rl.objectives import (
@@ -60,6 +62,7 @@ def test_whitened() -> None:
     assert white_N.mean().item() == pytest.approx(0, abs=1e-9)
     assert white_N.std().item() == pytest.approx(1, abs=1e-6)
     assert whitened(torch.tensor([0.5])).tolist() == [0.5]
+    assert not whitened(torch.full((11,), 0.1)).any()
 
 
 def test_the_clipped_surrogate_is_the_plain_one() -> None:
@@ -89,6 +92,16 @@ def test_the_estimates_of_the_divergence_have_its_mean_and_none_is_negative() ->
     assert not kl_estimates(new_V, new_V).any()
 
 
+def test_no_token_makes_the_divergence_infinite() -> None:
+    new_N = torch.tensor([-400.0, -1.0], requires_grad=True)
+    estimates_N = kl_estimates(new_N, torch.tensor([-1.0, -2.0]))
+    estimates_N.sum().backward()
+    assert estimates_N.isfinite().all()
+    assert estimates_N[0] > 1e8
+    assert new_N.grad is not None
+    assert new_N.grad.tolist() == pytest.approx([0, 1 - math.exp(-1)])
+
+
 def test_a_value_gains_nothing_by_going_further_than_a_step_allows() -> None:
     values = torch.tensor([0.0, 0.1, 0.5, 2.0])
     losses = value_losses(values, torch.zeros(4), torch.tensor([1.0, 1.0, 1.0, 1.0]), 0.2)
@@ -108,6 +121,88 @@ def rollouts(count: int) -> list[Rollout]:
         ids = tuple(random.randrange(40) for _ in range(4 + index))
         made.append(Rollout(ids, 2, (-3.0,) * (len(ids) - 2), False))
     return made
+
+
+def experiences_of(some: list[Rollout], **fields: float) -> list[Experience]:
+    """With the same numbers for every token."""
+    values = {"old_T": -3.0, "weight_T": 1.0, "advantage_T": 1.0, "reference_T": -2.5} | fields
+    return [
+        Experience(r, **{n: torch.full((len(r.reply_ids),), v) for n, v in values.items()})
+        for r in some
+    ]
+
+
+def test_the_divergence_is_weighed_as_the_tokens_are() -> None:
+    learner = Learner(toy_decoder(), toy_spec("grpo", kl_coefficient=0.5), CPU)
+    some = rollouts(3)
+    batch = make_batch([some], 64)
+    once, twice = (
+        learner.policy_loss(experiences_of(some, advantage_T=0, weight_T=w), batch, 7).item()
+        for w in (1, 2)
+    )
+    assert once > 0
+    assert twice == pytest.approx(2 * once)
+
+
+def test_the_ratios_of_the_only_update_are_one_however_the_replies_were_read() -> None:
+    some = rollouts(3)
+    batch = make_batch([some], 64)
+    num_tokens = sum(len(r.reply_ids) for r in some)
+    for epochs, is_one in ((1, True), (2, False)):
+        spec = toy_spec("grpo", kl_coefficient=0, epochs=epochs, minibatches=1)
+        learner = Learner(toy_decoder(), spec, CPU)
+        loss = learner.policy_loss(experiences_of(some, old_T=-3.0), batch, num_tokens)
+        assert (loss.item() == pytest.approx(-1, abs=1e-6)) == is_one
+        loss.backward()
+        assert any(p.grad is not None and p.grad.any() for p in learner.model.parameters())
+
+
+def test_the_head_of_a_model_in_bf16_is_computed_in_float32() -> None:
+    model = toy_decoder()
+    with torch.no_grad():
+        model.lm_head.weight *= 60
+        model.model.norm.weight *= 5
+    add_adapter(model, ["q_proj"], 2, 2, 0, 0)
+    round_frozen(model)
+    learner = Learner(model, toy_spec("grpo", dtype="bf16"), CPU)
+    some = rollouts(3)
+    batch = make_batch([some], 64)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        hidden_BTE = model(batch.token_BT, batch.position_BT, batch.text_BT)
+    asked_BT = batch.wanted_BT != IGNORED
+    logits_NV = hidden_BTE[asked_BT].double() @ model.lm_head.weight.double().t()
+    assert logits_NV.abs().max() > 20  # where bf16 counts by eighths
+    expected_NV = logits_NV.log_softmax(-1)
+    expected_N = expected_NV.gather(1, batch.wanted_BT[asked_BT][:, None])[:, 0].float()
+    torch.testing.assert_close(learner.reader.logprobs(batch), expected_N, atol=1e-4, rtol=1e-5)
+    found = learner.reader.read(some)
+    read_N = torch.cat([found[r].logprob_T for r in some])
+    torch.testing.assert_close(read_N, expected_N, atol=1e-4, rtol=1e-5)
+
+
+def test_logits_of_few_tokens_are_held_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    learner = Learner(toy_decoder(), toy_spec("grpo", temperature=0.7), CPU)
+    some = rollouts(4)
+    batch, weight = make_batch([some], 64), learner.model.lm_head.weight
+    made = []
+    for at_once in (256, 3):
+        monkeypatch.setattr(reading, "_TOKENS_AT_ONCE", at_once)
+        shapes: list[torch.Size] = []
+
+        def keep(tensor: torch.Tensor, shapes: list[torch.Size] = shapes) -> torch.Tensor:
+            shapes.append(tensor.shape)
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            logprob_N = learner.reader.logprobs(batch)
+        assert shapes
+        assert all(shape[-1:] != (len(weight),) for shape in shapes)
+        [gradient] = torch.autograd.grad(logprob_N.sum(), [weight])
+        read = learner.reader.read(some)
+        entropy_N = torch.cat([read[r].entropy_T for r in some])
+        made.append((logprob_N.detach(), gradient, entropy_N))
+    for ours, theirs in zip(*made, strict=True):
+        torch.testing.assert_close(ours, theirs)
 
 
 def test_gradients_of_the_policy_equal_finite_differences() -> None:

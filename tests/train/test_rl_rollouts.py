@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +14,8 @@ from tiny_models import TinyModel
 
 from archon.engine.engine import Engine
 from archon.engine.loading import load_decoder, open_model
-from archon.engine.weights import weights_of
+from archon.engine.weights import LayerWeights, weights_of
+from archon.errors import EngineError
 from archon.train.decoder import TrainableDecoder, TrainedWeights, decoder_of
 from archon.train.lora import LoRALinear, adapter_of, add_adapter, go_on_with
 from archon.train.rl.learner import Learner
@@ -74,6 +76,48 @@ def test_an_adapter_is_replaced_in_the_engine_with_every_step() -> None:
         assert difference(model, groups) < 1e-4
         assert list(engine.decoder.adapters) == ["policy"]
         texts.append([r.token_ids for group in groups for r in group])
+    assert texts[0] != texts[1] != texts[2]
+
+
+def test_what_a_failed_step_leaves_keeps_no_adapter_from_being_replaced(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, engine, policy = adapted()
+    step, steps = engine.step, []
+
+    def failing() -> Any:
+        steps.append(1)
+        if len(steps) == 4:
+            raise EngineError("no memory")
+        return step()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(engine, "step", failing)
+        with pytest.raises(EngineError, match="no memory"):
+            drawn(policy)
+    assert not engine.has_work
+    disturb(model, 1)
+    assert difference(model, drawn(policy)) < 1e-4
+
+
+def test_a_layer_is_read_once_for_all_adapters_of_a_rotated_model() -> None:
+    read: list[int] = []
+
+    class Counted(TrainedWeights):
+        def layer(self, index: int) -> LayerWeights:
+            read.append(index)
+            return super().layer(index)
+
+    model, source = toy_decoder(), Counted(toy_decoder())
+    engine = Engine(load_decoder(source, "int8", CPU, native=False))
+    add_adapter(model, ALL, 3, 6, 0, 0)
+    policy = AdaptedPolicy(model, engine, source)
+    read.clear()
+    texts = []
+    for seed in (1, 2, 3):
+        disturb(model, seed)
+        texts.append([r.token_ids for group in drawn(policy) for r in group])
+    assert read == [0, 1]
     assert texts[0] != texts[1] != texts[2]
 
 

@@ -19,12 +19,15 @@ from archon.engine.weights import weights_of
 from archon.errors import ScoringError
 from archon.spec.model import LocalCard
 from archon.spec.reader import load_training
+from archon.train.base import base_card
 from archon.train.decoder import decoder_of
 from archon.train.folder import TrainingFolder
+from archon.train.rl import questions as questions_module
 from archon.train.rl import run as run_module
 from archon.train.rl.prepare import prepare_reinforcement
 from archon.train.rl.rewards import Task
 from archon.train.rl.run import RLRun
+from archon.types import Message
 
 COMMON: dict[str, Any] = {
     "version": 1, "name": "tiny", "held_out": 2, "context": 96, "rows": 4, "steps": 4,
@@ -163,6 +166,57 @@ def test_a_function_of_one_s_own_judges(tmp_path: Path, base: Path) -> None:
             RLRun(spec, prepared, folder, CPU)._rewards(prepared.tasks[:1], [[_reply()] * 3])
 
 
+@pytest.mark.parametrize("template", [None, "bare", "brief", "conversation"])
+def test_a_reward_model_is_asked_as_its_card_says(
+    tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch, template: str | None
+) -> None:
+    judge: dict[str, Any] = {"version": 1, "name": "judge", "backend": "scripted", "reward": True}
+    if template is not None:
+        own = {"text": "Briefly: {question}"} if template == "brief" else {"template": template}
+        judge["prompt"] = own
+    (tmp_path / "judge.json").write_text(json.dumps(judge))
+    asked: list[tuple[Message, ...]] = []
+
+    class Recorder:
+        def open(self) -> None: ...
+
+        async def score(self, messages: tuple[Message, ...], texts: Any) -> list[float]:
+            asked.append(messages)
+            return [0.5 for _ in texts]
+
+    monkeypatch.setattr(questions_module, "shared_lm", lambda *_: Recorder())
+    prompt = {"text": "Please {question}", "system": "Obey."}
+    spec = load_training(command(tmp_path, base, prompt=prompt)[2]).spec
+    assert spec.training == "grpo"
+    card = LocalCard(name="base", backend="local", sources=[{"path": str(base)}])  # type: ignore
+    task = prepare_reinforcement(spec, card, tmp_path, tmp_path, CPU).tasks[0]
+    read = (Message("system", "Obey."), Message("user", f"Please {task.question.text}"))
+    assert task.messages == read
+    prepared = prepare_reinforcement(spec, card, tmp_path, tmp_path, CPU)
+    assert prepared.reward(task, ["a", "b"]) == [0.5, 0.5]
+    bare = (Message("user", task.question.text),)
+    brief = (Message("user", f"Briefly: {task.question.text}"),)
+    assert asked == [{"conversation": read, "brief": brief}.get(template or "", bare)]
+
+
+def test_the_card_finds_the_examples_that_it_was_trained_with(
+    tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = {"question": "What is 1 + 1?", "answer": "1 + 1 = 2 #### 2"}
+    (tmp_path / "pool.jsonl").write_text(json.dumps(row))
+    prompt = {"template": "bare", "shots": 1, "examples": "pool.jsonl"}
+    changes = {"data": {"benchmark": "smoke"}, "reward": None, "context": 256, "steps": 1}
+    assert main(command(tmp_path, base, **changes, prompt=prompt)) == 0
+    monkeypatch.chdir(tmp_path / "out")
+    card = tmp_path / "out" / "card.json"
+    pool = str(tmp_path / "pool.jsonl")
+    assert json.loads(card.read_text())["prompt"] == prompt | {"examples": pool}
+    answer = archon.load("single", models={"solver": str(card)}).run("What is 2 + 2?")
+    assert "What is 1 + 1?" in str(answer.trace.to_json())
+    made = LocalCard.model_validate(json.loads(card.read_text()) | {"prompt": prompt})
+    assert base_card(made, tmp_path)["prompt"]["examples"] == pool
+
+
 def _reply() -> Any:
     from archon.train.rl.rollouts import Rollout
 
@@ -187,6 +241,17 @@ def _reply() -> Any:
         ({"group": 1}, "$.group"),
         ({"gamma": 1}, "gamma"),
         ({"model": "scripted"}, "no weights here"),
+        ({"model": "scorer.json"}, "scorer scores texts and writes none"),
+        (
+            {
+                "data": {"benchmark": "smoke"},
+                "reward": None,
+                "context": 256,
+                "prompt": {"template": "program"},
+            },
+            "$.prompt: the template 'program' asks for a program",
+        ),
+        ({"data": {"benchmark": "sums.py:rows"}}, "no benchmark 'sums.py:rows'"),
         ({"learning_rate": 1e30, "max_gradient_norm": 1e30}, "smaller learning_rate"),
     ],
 )
@@ -198,6 +263,9 @@ def test_what_cannot_be_trained_is_told_in_a_sentence(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "bare.jsonl").write_text('{"prompt": "say 1"}\n')
+    scorer = {"version": 1, "name": "scorer", "backend": "local", "reward": "./head"}
+    scorer |= {"sources": [{"path": str(base)}]}
+    (tmp_path / "scorer.json").write_text(json.dumps(scorer))
     assert main(command(tmp_path, base, **changes)) == 2
     told = capsys.readouterr().err
     assert reason in told

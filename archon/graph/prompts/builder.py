@@ -77,7 +77,9 @@ class Prompt:
         self._openings: dict[AnswerKind, tuple[tuple[Example, ...], tuple[Message, ...]]] = {}
         self.key = (self._template, spec.text, spec.system, self._shots, self._own_pool, shows)
         """Equal for prompts that say the same."""
-        if self._template is not None and self._shots and self._template.asks_for_program:
+        self.asks_for_program = self._template is not None and self._template.asks_for_program
+        """Whether a reply is a program, whose value is known only once it has run."""
+        if self._shots and self.asks_for_program:
             reason = f"the template {shown(spec.template or '')} takes no shots: worked examples"
             raise GraphError(f"{reason} argue in prose, and it asks for a program")
         self.is_conversation = self._template is REWARD_TEMPLATES["conversation"]

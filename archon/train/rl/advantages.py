@@ -36,9 +36,10 @@ def generalised_advantages(
 def group_advantages(reward_PG: Tensor, divide_by_deviation: bool = False) -> Tensor:
     """Reward of each of G replies to each of P prompts, less the mean of its group: (P, G).
 
-    The mean of the others' rewards is what the prompt promises, so that no value need be learnt
-    (GRPO: Shao et al. 2024, arXiv 2402.03300). Dividing by the group's standard deviation, as
-    GRPO does, favours prompts that nearly always or nearly never succeed; it is left out by
+    That mean is what the prompt promises, so that no value need be learnt (GRPO: Shao et al. 2024,
+    arXiv 2402.03300). The reply's own reward is in it: against the others' alone, the difference
+    would be G / (G − 1) of this, for every reply alike. Dividing by the group's standard deviation,
+    as GRPO does, favours prompts that nearly always or nearly never succeed; it is left out by
     default (Liu et al. 2025, arXiv 2503.20783). A group whose rewards are all equal teaches
     nothing.
     """
@@ -55,4 +56,6 @@ def whitened(advantage_N: Tensor) -> Tensor:
     rewards of any size."""
     if len(advantage_N) < 2:
         return advantage_N
+    if bool((advantage_N == advantage_N[0]).all()):
+        return torch.zeros_like(advantage_N)  # their mean may differ from them in the last bit
     return (advantage_N - advantage_N.mean()) / (advantage_N.std() + 1e-8)

@@ -18,13 +18,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from archon.errors import UsageError
 from archon.spec.training import GRPOSpec, PPOSpec
 from archon.train.decoder import TrainableDecoder
 from archon.train.loop import Schedule, Training
-from archon.train.packing import IGNORED, PackedBatch
+from archon.train.packing import PackedBatch
 from archon.train.rl.advantages import generalised_advantages, group_advantages, whitened
 from archon.train.rl.objectives import (
     importance_weights,
@@ -74,11 +73,13 @@ class Learner:
     ) -> None:
         self.model, self.spec = model.to(device), spec
         model.checkpoints = spec.checkpoint_layers
-        per_step = spec.epochs * spec.minibatches
-        sizes = (per_step * spec.steps, per_step * spec.warmup_steps)
+        self._updates_once = spec.epochs == spec.minibatches == 1
 
         def schedule(rate: float) -> Schedule:
-            return Schedule(sizes[0], rate, sizes[1], spec.weight_decay, spec.max_gradient_norm)
+            # Of steps of learning: some of their updates, or all, may have nothing to learn from.
+            return Schedule(
+                spec.steps, rate, spec.warmup_steps, spec.weight_decay, spec.max_gradient_norm
+            )
 
         self.policy = Training(model, schedule(spec.learning_rate))
         self.critic: Training | None = None
@@ -217,12 +218,12 @@ class Learner:
             for k in range(spec.minibatches):
                 some = order[k :: spec.minibatches]
                 if some:
-                    losses.append(self.policy.step(self._parts(some, num_tokens)))
+                    losses.append(self.policy.step(self._parts(some, num_tokens), step))
             order_of_lessons = random.sample(lessons, len(lessons))
             for k in range(spec.minibatches):
                 part = order_of_lessons[k :: spec.minibatches]
                 if part and self.critic is not None:
-                    value_loss.append(self.critic.step([partial(self._value_loss, part)]))
+                    value_loss.append(self.critic.step([partial(self._value_loss, part)], step))
         told = {"loss": sum(losses) / max(len(losses), 1)}
         return told | ({"value_loss": sum(value_loss) / len(value_loss)} if value_loss else {})
 
@@ -245,20 +246,18 @@ class Learner:
         some : what is learnt from each text of the batch, in their order.
         num_tokens : what the sum over tokens is divided by.
         """
-        _, logits_NV = self.reader.logits(batch)
-        wanted_N = batch.wanted_BT[batch.wanted_BT != IGNORED]
-        new_N = -functional.cross_entropy(logits_NV, wanted_N, reduction="none")
-        losses_N = policy_losses(
-            new_N,
-            torch.cat([e.old_T for e in some]),
-            torch.cat([e.advantage_T for e in some]),
-            self.spec.clip,
-            torch.cat([e.weight_T for e in some]),
-        )
+        new_N = self.reader.logprobs(batch)
+        # Before the only update the weights are the old ones, but replies lie in other rows than
+        # when they were read, and round otherwise.
+        old_N = new_N.detach() if self._updates_once else torch.cat([e.old_T for e in some])
+        weight_N = torch.cat([e.weight_T for e in some])
+        advantage_N = torch.cat([e.advantage_T for e in some])
+        losses_N = policy_losses(new_N, old_N, advantage_N, self.spec.clip, weight_N)
         references = [e.reference_T for e in some if e.reference_T is not None]
         if references and not isinstance(self.spec, PPOSpec):
+            # Its mean is to be over the policy's own tokens, and the engine drew these.
             away_N = kl_estimates(new_N, torch.cat(references))
-            losses_N = losses_N + self.spec.kl_coefficient * away_N
+            losses_N = losses_N + self.spec.kl_coefficient * weight_N * away_N
         return losses_N.sum() / num_tokens
 
     def _value_loss(self, lessons: Sequence[_Lesson]) -> Tensor:
@@ -286,5 +285,6 @@ def _told(
     references = [e.reference_T for e in experiences if e.reference_T is not None]
     if references:
         old_N = torch.cat([e.old_T for e in experiences])
-        told["kl"] = kl_estimates(old_N, torch.cat(references)).mean()
+        weight_N = torch.cat([e.weight_T for e in experiences])
+        told["kl"] = (weight_N * kl_estimates(old_N, torch.cat(references))).mean()
     return {name: value.item() for name, value in told.items()}

@@ -9,6 +9,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+_FURTHEST = 20
+"""Nats that a token's estimate of the divergence counts at most."""
+
 
 def policy_losses(
     new_N: Tensor, old_N: Tensor, advantage_N: Tensor, clip: float, weight_N: Tensor | None = None
@@ -45,8 +48,11 @@ def kl_estimates(new_N: Tensor, reference_N: Tensor) -> Tensor:
     e^d − d − 1 with d = reference − new: the mean over the policy's own tokens is the divergence,
     and it varies far less than that of −d (Schulman 2020, "Approximating KL Divergence", k3). As a
     term of a loss its gradient draws the policy towards covering what the reference does.
+
+    d counts for 20 at most, e^20 being 5·10⁸: one token that the policy has all but given up would
+    make the whole loss infinite. It has no gradient beyond that.
     """
-    d_N = reference_N - new_N
+    d_N = (reference_N - new_N).clamp(max=_FURTHEST)
     return d_N.exp() - d_N - 1
 
 

@@ -12,13 +12,16 @@ import torch
 from archon.engine.loading import load_engine
 from archon.errors import GraphError, SpecError
 from archon.graph.architecture import BARE_PROMPT, generator_prompt
+from archon.graph.exemplars import with_absolute_pool
 from archon.graph.prompts.builder import Prompt
+from archon.spec.common import PromptSpec
+from archon.spec.messages import shown
 from archon.spec.model import LocalCard
-from archon.spec.training import BenchmarkData
+from archon.spec.training import BenchmarkData, ModelReward
 from archon.train.base import Base, Card, open_base
 from archon.train.decoder import TrainableDecoder
 from archon.train.folder import MODEL
-from archon.train.rl.questions import RLSpec, questions, reward_of
+from archon.train.rl.questions import RLSpec, benchmark_of, questions, reward_of
 from archon.train.rl.rewards import RewardFunction, Task
 from archon.train.rl.rollouts import OPTIONS, AdaptedPolicy, Policy, WholePolicy
 from archon.weights import cache_dir, identity
@@ -59,20 +62,31 @@ def prepare_reinforcement(
 
     Raises
     ------
-    SpecError : the data is missing or of another form, or nothing says how replies are judged.
+    SpecError : the data is missing or of another form, or nothing says how replies are judged, or
+        they are programs and a scorer is to judge them.
     ModelError : weights cannot be had or run.
     UsageError : the model is none that writes, or the benchmark's scorer is not to be had.
     """
     base = open_base(card, card_dir)
-    reward = reward or reward_of(spec, base_dir)
-    prompt_spec = spec.prompt or BARE_PROMPT
-    if isinstance(spec.data, BenchmarkData):
-        prompt_spec = generator_prompt(spec.prompt, card)
+    benchmark = benchmark_of(spec, base_dir)
+    is_scored = reward is None and not isinstance(spec.reward, ModelReward)
+    reward = reward or reward_of(spec, base_dir, benchmark)
+    prompt_spec = _prompt_of(spec, card, base_dir, card_dir)
     try:
-        prompt = Prompt(prompt_spec, "generator", reads_candidates=False, base_dir=base_dir)
+        prompt = Prompt(prompt_spec, "generator", reads_candidates=False)
+        if is_scored and prompt.asks_for_program:
+            raise GraphError(
+                f"the template {shown(prompt_spec.template)} asks for a program, which nothing "
+                "runs here: a scorer would judge the last number of its source; choose another"
+            )
         found = [
-            Task(messages := prompt.messages(question), tuple(base.chat.encode(messages)), target)
-            for question, target in questions(spec, base_dir)
+            Task(
+                question,
+                messages := prompt.messages(question),
+                tuple(base.chat.encode(messages)),
+                target,
+            )
+            for question, target in questions(spec, base_dir, benchmark)
         ]
     except GraphError as error:
         raise SpecError(error.reason, path="$.prompt") from None
@@ -102,6 +116,16 @@ def prepare_reinforcement(
         base.tokenizer.stop_ids,
         save,
     )
+
+
+def _prompt_of(spec: RLSpec, card: LocalCard, base_dir: Path, card_dir: Path) -> PromptSpec:
+    """How the model is asked, now and by the card that is made, which lies in another folder."""
+    asks_benchmark = isinstance(spec.data, BenchmarkData)
+    if spec.prompt is None:
+        found = generator_prompt(None, card) if asks_benchmark else BARE_PROMPT
+        return with_absolute_pool(found, card_dir)
+    found = generator_prompt(spec.prompt, card) if asks_benchmark else spec.prompt
+    return with_absolute_pool(found, base_dir)
 
 
 def _policy(base: Base, model: TrainableDecoder, spec: RLSpec, device: torch.device) -> Policy:

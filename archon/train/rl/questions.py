@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from archon.answers import read_answer
-from archon.errors import SpecError
-from archon.evals.benchmarks import load_items
-from archon.evals.scorers import KINDS, SCORERS, find_scorer
-from archon.graph.exemplars import load_pool
+from archon.errors import GraphError, SpecError
+from archon.evals.benchmarks.opening import Benchmark, open_benchmark
+from archon.evals.scorers import KINDS, SCORERS
+from archon.graph.architecture import generator_prompt
+from archon.graph.prompts.builder import Prompt
 from archon.lm.factory import capabilities
 from archon.lm.lazy import shared_lm
 from archon.spec.messages import shown, suggestion
@@ -24,8 +25,26 @@ Asked = tuple[Question, str | None]
 """A question, and the target of its answer where one is known."""
 
 
-def questions(spec: RLSpec, base_dir: Path) -> Iterator[Asked]:
-    """What is asked; of a benchmark, its search split alone.
+def benchmark_of(spec: RLSpec, base_dir: Path) -> Benchmark | None:
+    """The search split of the benchmark that is asked, and the scorer that judges; None where
+    other questions are asked.
+
+    A card alone can be named: no file names code that is then run.
+
+    Raises
+    ------
+    SpecError : the benchmark is missing or wrong.
+    UsageError : there is no such scorer.
+    """
+    if not isinstance(spec.data, BenchmarkData):
+        return None
+    scorer = spec.reward.score if isinstance(spec.reward, ScorerReward) else None
+    loaded = load_benchmark(spec.data.benchmark, base_dir)
+    return open_benchmark(loaded, split="search", scorer=scorer)
+
+
+def questions(spec: RLSpec, base_dir: Path, benchmark: Benchmark | None) -> Iterator[Asked]:
+    """What is asked: the benchmark's items, or what a file or a rule holds.
 
     A completion that stands beside a prompt states the target: where a scorer judges, it is read
     as the scorer reads an answer.
@@ -34,13 +53,12 @@ def questions(spec: RLSpec, base_dir: Path) -> Iterator[Asked]:
     ------
     SpecError : the data is missing or of another form, or states no target for the scorer.
     """
-    if isinstance(spec.data, BenchmarkData):
-        loaded = load_benchmark(spec.data.benchmark, base_dir)
-        card = loaded.spec
-        pool = None if card.examples is None else load_pool(card.examples, loaded.base_dir)
-        for item in load_items(card, loaded.base_dir, "search"):
-            yield Question(item.question, answer=card.answer, examples=pool), item.target
+    if benchmark is not None:
+        answer = benchmark.selection.card.answer
+        for item in benchmark.items:
+            yield Question(item.question, answer=answer, examples=benchmark.examples), item.target
         return
+    assert not isinstance(spec.data, BenchmarkData)
     kind = KINDS.get(spec.reward.score) if isinstance(spec.reward, ScorerReward) else None
     for dialogue in dialogues(spec.data, base_dir, asked_alone=True):
         *before, last = dialogue.messages
@@ -52,7 +70,7 @@ def questions(spec: RLSpec, base_dir: Path) -> Iterator[Asked]:
         yield Question(last.content, tuple(before)), target
 
 
-def reward_of(spec: RLSpec, base_dir: Path) -> RewardFunction:
+def reward_of(spec: RLSpec, base_dir: Path, benchmark: Benchmark | None) -> RewardFunction:
     """Who judges: a scorer, by default the benchmark's own, or a reward model, opened here.
 
     Raises
@@ -62,17 +80,9 @@ def reward_of(spec: RLSpec, base_dir: Path) -> RewardFunction:
     """
     reward = spec.reward
     if isinstance(reward, ModelReward):
-        loaded = load_model_card(reward.model, base_dir)
-        if "reward" not in capabilities(loaded.spec):
-            reason = f"{shown(reward.model)} is no reward model"
-            raise SpecError(reason, path="$.reward.model")
-        lm = shared_lm(loaded.spec, loaded.base_dir)
-        lm.open()
-        return by_model(lm)
-    if isinstance(spec.data, BenchmarkData):
-        card = load_benchmark(spec.data.benchmark, base_dir)
-        name = None if reward is None else reward.score
-        return by_scorer(find_scorer(card.spec, card.file, name))
+        return _model_reward(reward, base_dir, benchmark)
+    if benchmark is not None:
+        return by_scorer(benchmark.scorer)
     if reward is None:
         raise SpecError(
             "must say how replies are judged: {'score': …} or {'model': …}", path="$.reward"
@@ -81,3 +91,21 @@ def reward_of(spec: RLSpec, base_dir: Path) -> RewardFunction:
         hint = suggestion(reward.score, SCORERS)
         raise SpecError(f"there is no scorer {shown(reward.score)}{hint}", path="$.reward.score")
     return by_scorer(SCORERS[reward.score])
+
+
+def _model_reward(
+    reward: ModelReward, base_dir: Path, benchmark: Benchmark | None
+) -> RewardFunction:
+    """A reward model that is asked as by a ranker that says nothing itself."""
+    loaded = load_model_card(reward.model, base_dir)
+    if "reward" not in capabilities(loaded.spec):
+        raise SpecError(f"{shown(reward.model)} is no reward model", path="$.reward.model")
+    spec = generator_prompt(None, loaded.spec)
+    try:
+        prompt = Prompt(spec, "ranker.reward", reads_candidates=True, base_dir=loaded.base_dir)
+        prompt.check_shots(None if benchmark is None else benchmark.examples)
+    except GraphError as error:
+        raise SpecError(error.reason, file=loaded.file, path="$.prompt") from None
+    lm = shared_lm(loaded.spec, loaded.base_dir)
+    lm.open()
+    return by_model(lm, prompt)

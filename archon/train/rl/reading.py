@@ -1,4 +1,9 @@
-"""What a decoder makes of replies with its weights as they are: likelihoods and entropies."""
+"""What a decoder makes of replies with its weights as they are: likelihoods and entropies.
+
+Layers are computed in the numbers that the configuration names, the head always in float32: a
+logit of 20 in bf16 is a multiple of 0.125, and so would be the difference of two likelihoods, whose
+exponential is what is learnt from.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +12,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from archon.train.decoder import TrainableDecoder
 from archon.train.packing import IGNORED, PackedBatch, make_batch, pack
@@ -14,6 +21,7 @@ from archon.train.rl.questions import RLSpec
 from archon.train.rl.rollouts import Rollout
 
 _TOKENS_AT_ONCE = 256
+"""Tokens whose logits are held: each has as many as the vocabulary."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +37,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Reader:
-    """Computes replies in packed rows, in the numbers that training is done in."""
+    """Computes replies in packed rows, at the temperature that they were drawn at."""
 
     model: TrainableDecoder
     spec: RLSpec
@@ -42,10 +50,11 @@ class Reader:
         """What the weights, as they are now, make of each reply."""
         found: dict[Rollout, Reading] = {}
         for some, batch in self.batches(rollouts):
-            hidden_NE, logits_NV = self.logits(batch)
+            hidden_NE = self._hidden(batch)
+            chunks = [self._distribution(*chunk) for chunk in self._chunks(hidden_NE, batch)]
+            logprob_N, entropy_N = (torch.cat(parts) for parts in zip(*chunks, strict=True))
             if not self.keeps_hidden:
                 hidden_NE = hidden_NE.new_empty(len(hidden_NE), 0)
-            logprob_N, entropy_N = _likelihoods(logits_NV, batch.wanted_BT)
             sizes = [len(rollout.reply_ids) for rollout in some]
             parts = zip(*(t.split(sizes) for t in (logprob_N, entropy_N, hidden_NE)), strict=True)
             found |= {rollout: Reading(*part) for rollout, part in zip(some, parts, strict=True)}
@@ -59,28 +68,46 @@ class Reader:
             batch = make_batch(some, self.spec.context).to(self.device)
             yield [rollout for row in some for rollout in row], batch
 
-    def logits(self, batch: PackedBatch) -> tuple[Tensor, Tensor]:
-        """(N, E) and (N, V) of the replies' tokens, at the temperature of the draws."""
+    def logprobs(self, batch: PackedBatch) -> Tensor:
+        """The log-probability of each token of a batch's replies, with gradients: (N,).
+
+        Logits are computed once more for their gradients, so that never more than some tokens'
+        are held (Chen et al. 2016, arXiv 1604.06174).
+        """
+        chunks = self._chunks(self._hidden(batch), batch)
+        return torch.cat([checkpoint(self._logprobs, *c, use_reentrant=False) for c in chunks])
+
+    def _hidden(self, batch: PackedBatch) -> Tensor:
+        """What each token of the replies is drawn after: (N, E)."""
         in_bf16 = self.spec.dtype == "bf16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=in_bf16):
             hidden_BTE = self.model(batch.token_BT, batch.position_BT, batch.text_BT)
-            hidden_NE = hidden_BTE[batch.wanted_BT != IGNORED]
-            logits_NV = self.model.logits(hidden_NE)
-        wide = logits_NV if logits_NV.dtype == torch.float64 else logits_NV.float()
-        return hidden_NE, wide / self.spec.temperature
+        return hidden_BTE[batch.wanted_BT != IGNORED]
 
+    def _chunks(
+        self, hidden_NE: Tensor, batch: PackedBatch
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """(C, E) of some tokens, the head's weight (V, E), the (C,) tokens that are wanted."""
+        weight_VE = self.model.lm_head.weight.to(hidden_NE.dtype)
+        wanted_N = batch.wanted_BT[batch.wanted_BT != IGNORED]
+        for hidden_CE, wanted_C in zip(
+            hidden_NE.split(_TOKENS_AT_ONCE), wanted_N.split(_TOKENS_AT_ONCE), strict=True
+        ):
+            yield hidden_CE, weight_VE, wanted_C
 
-def _likelihoods(logits_NV: Tensor, wanted_BT: Tensor) -> tuple[Tensor, Tensor]:
-    """Of each wanted token its log-probability, and the entropy that it was drawn from: (N,).
+    def _logits(self, hidden_CE: Tensor, weight_VE: Tensor) -> Tensor:
+        logits_CV = functional.linear(hidden_CE, weight_VE)
+        temperature = self.spec.temperature
+        return logits_CV if temperature == 1 else logits_CV / temperature
 
-    Some tokens at a time, as everything here is as wide as the vocabulary.
-    """
-    wanted_N = wanted_BT[wanted_BT != IGNORED]
-    logprobs, entropies = [], []
-    for logits_CV, wanted_C in zip(
-        logits_NV.split(_TOKENS_AT_ONCE), wanted_N.split(_TOKENS_AT_ONCE), strict=True
-    ):
-        logprob_CV = logits_CV.log_softmax(-1)
-        logprobs.append(logprob_CV.gather(1, wanted_C[:, None])[:, 0])
-        entropies.append(-(logprob_CV.exp() * logprob_CV).sum(-1))
-    return torch.cat(logprobs), torch.cat(entropies)
+    def _logprobs(self, hidden_CE: Tensor, weight_VE: Tensor, wanted_C: Tensor) -> Tensor:
+        logits_CV = self._logits(hidden_CE, weight_VE)
+        return -functional.cross_entropy(logits_CV, wanted_C, reduction="none")
+
+    def _distribution(
+        self, hidden_CE: Tensor, weight_VE: Tensor, wanted_C: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Of each wanted token its log-probability, and the entropy that it was drawn from."""
+        logprob_CV = self._logits(hidden_CE, weight_VE).log_softmax(-1)
+        entropy_C = -(logprob_CV.exp() * logprob_CV).sum(-1)
+        return logprob_CV.gather(1, wanted_C[:, None])[:, 0], entropy_C

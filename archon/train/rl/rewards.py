@@ -8,16 +8,19 @@ from dataclasses import dataclass
 
 from archon.errors import ScoringError
 from archon.evals.scorers import Scorer
+from archon.graph.prompts.builder import Prompt
 from archon.graph.sync import run_sync
 from archon.lm.reward import RewardModel
-from archon.types import Message
+from archon.types import Message, Question
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
     """One question that replies are drawn to."""
 
+    question: Question
     messages: tuple[Message, ...]
+    """What is read before a reply is drawn: the question as the prompt words it."""
     prompt_ids: tuple[int, ...]
     target: str | None
     """The right answer, where one is known."""
@@ -37,9 +40,19 @@ def by_scorer(scorer: Scorer) -> RewardFunction:
     return reward
 
 
-def by_model(model: RewardModel) -> RewardFunction:
-    """What a reward model says of each reply."""
-    return lambda task, texts: run_sync(model.score(task.messages, texts))
+def by_model(model: RewardModel, prompt: Prompt) -> RewardFunction:
+    """What a reward model says of each reply.
+
+    Parameters
+    ----------
+    prompt : how it is asked; by the template ``conversation`` it reads what the policy read.
+    """
+
+    def reward(task: Task, texts: Sequence[str]) -> list[float]:
+        asked = task.messages if prompt.is_conversation else prompt.messages(task.question)
+        return run_sync(model.score(asked, texts))
+
+    return reward
 
 
 def rewards_of(reward: RewardFunction, task: Task, texts: Sequence[str]) -> list[float]:

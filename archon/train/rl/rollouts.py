@@ -12,6 +12,7 @@ import torch
 from archon.engine.engine import Engine, EngineOptions
 from archon.engine.linear import Precision
 from archon.engine.loading import add_adapter, load_decoder
+from archon.engine.rotation import RotatedWeights
 from archon.engine.sequence import Generation, GenerationRequest, Prompt, SamplingRule
 from archon.engine.weights import WeightSource
 from archon.train.decoder import TrainableDecoder, TrainedWeights
@@ -58,7 +59,7 @@ class AdaptedPolicy:
     """
 
     def __init__(self, model: TrainableDecoder, engine: Engine, source: WeightSource) -> None:
-        self._model, self._engine, self._source = model, engine, source
+        self._model, self._engine, self._source = model, engine, RotatedWeights(source)
 
     def current(self) -> tuple[Engine, str]:
         """See ``Policy.current``."""
@@ -113,24 +114,29 @@ def draw(
     """
     engine, adapter = policy.current()
     requests: list[Prompt] = []
-    for index, prompt_ids in enumerate(prompts):
-        request = GenerationRequest(
-            prompt_ids=prompt_ids,
-            # A prompt that comes twice has other draws each time.
-            draws=tuple(range(index * group, (index + 1) * group)),
-            seed=seed,
-            rule=SamplingRule(temperature),
-            max_tokens=max_tokens,
-            # Not as a stop token: the end is drawn like any other, and its likelihood is wanted.
-            on_token=lambda _, token: token in stop_ids,
-            logprobs=True,
-            logprobs_at=temperature or 1,
-            adapter=adapter,
-        )
-        requests.append(engine.add(request))
     done: dict[Prompt, list[Generation]] = {}
-    while engine.has_work:
-        done |= engine.step()
+    try:
+        for index, prompt_ids in enumerate(prompts):
+            request = GenerationRequest(
+                prompt_ids=prompt_ids,
+                # A prompt that comes twice has other draws each time.
+                draws=tuple(range(index * group, (index + 1) * group)),
+                seed=seed,
+                rule=SamplingRule(temperature),
+                max_tokens=max_tokens,
+                # Not as a stop token: the end is drawn like any other, and its likelihood wanted.
+                on_token=lambda _, token: token in stop_ids,
+                logprobs=True,
+                logprobs_at=temperature or 1,
+                adapter=adapter,
+            )
+            requests.append(engine.add(request))
+        while engine.has_work:
+            done |= engine.step()
+    finally:
+        # Those that came back are forgotten; others would keep the adapter from being replaced.
+        for prompt in requests:
+            engine.cancel(prompt)
     return [[_rollout(prompt, drawn) for drawn in done[prompt]] for prompt in requests]
 
 

@@ -41,6 +41,9 @@ class RLRun:
     def run(self) -> dict[str, Any]:
         """Take the steps that are left; returns the folder's record.
 
+        Its rewards after training are those of the weights before they are written: of a whole
+        model that is trained in bf16 they were not yet rounded to it.
+
         Raises
         ------
         KeyboardInterrupt : after the step that was under way; the state is saved.

@@ -1,0 +1,64 @@
+"""From a benchmark that is loaded to what an evaluation or a training asks of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from archon.evals.benchmarks.function import LoadedPython
+from archon.evals.benchmarks.items import Item, Selection, Split
+from archon.evals.benchmarks.load import load_items
+from archon.evals.scorers import Scorer, find_scorer, own_scorer
+from archon.graph.exemplars import load_pool
+from archon.spec.benchmark import BenchmarkCard
+from archon.spec.reader import Loaded
+from archon.types import Example
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """The items of a benchmark that are asked."""
+
+    selection: Selection
+    items: list[Item]
+    scorer: Scorer
+    examples: tuple[Example, ...] | None
+    """Its exemplar pool, if it has one of its own."""
+    base_dir: Path
+    """Where the paths in its card start."""
+
+
+def open_benchmark(
+    loaded: Loaded[BenchmarkCard] | LoadedPython,
+    *,
+    split: str,
+    limit: int | None = None,
+    data: Path | None = None,
+    scorer: str | None = None,
+) -> Benchmark:
+    """The first ``limit`` items of a split, their scorer and their exemplars.
+
+    Parameters
+    ----------
+    data : a JSONL file whose items stand in for those of the card's own source.
+    scorer : the name of a scorer that stands in for the benchmark's own.
+
+    Raises
+    ------
+    SpecError : a file is missing or wrong, or the user's code fails.
+    UsageError : there is no such split or scorer, or the limit is less than 1.
+    MissingExtraError : the source needs a package that is not installed.
+    """
+    card, rows, own = loaded.spec, [], None
+    if isinstance(loaded, LoadedPython):
+        rows, own = loaded.rows, loaded.score if scorer is None else None
+    judge = own_scorer(own, card.answer) if own else find_scorer(card, loaded.file, scorer)
+    if scorer is not None:
+        card = card.model_copy(update={"score": scorer})
+    examples = None if card.examples is None else load_pool(card.examples, loaded.base_dir)
+    items = load_items(
+        card, loaded.base_dir, split, limit, data, rows=rows, canonical_targets=own is None
+    )
+    selection = Selection(card, cast(Split, split), limit, data)
+    return Benchmark(selection, items, judge, examples, loaded.base_dir)
