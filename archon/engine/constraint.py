@@ -9,13 +9,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from archon.errors import EngineError
+
+
+class ConstraintError(EngineError):
+    """No text follows the form any further, or it has become too complex."""
+
 
 class Matcher(Protocol):
     """Follows one draw token by token, and says what may come next.
 
     Raises
     ------
-    EngineError : the form has become too complex to follow; from any of its members.
+    ConstraintError : the form cannot be followed further; from any of its members.
     """
 
     @property

@@ -18,6 +18,9 @@ from archon.errors import UnsupportedError
 from archon.types import Constraint
 
 _MAX_DEPTH = 40
+_MAX_VALUES = 10_000
+_MAX_CHARACTERS = 100_000
+"""Of a string."""
 _SCHEMA_KEYS = frozenset(
     {"type", "const", "enum", "anyOf", "oneOf", "properties", "required", "items", "minItems"}
     | {"maxItems", "minLength", "maxLength", "pattern", "additionalProperties"}
@@ -39,14 +42,17 @@ def conforming_text(constraint: Constraint, number: int) -> str:
     if constraint.order_of is not None:
         return " > ".join(rng.sample(constraint.order_of, len(constraint.order_of)))
     if constraint.json_schema is not None:
-        instance = _Schema(constraint.json_schema, rng).instance(constraint.json_schema, 0)
+        try:
+            instance = _Schema(constraint.json_schema, rng).instance(constraint.json_schema, 0)
+        except (AttributeError, LookupError, TypeError, ValueError):  # it is no JSON schema
+            raise UnsupportedError("the scripted model cannot follow this JSON schema") from None
         return json.dumps(instance, ensure_ascii=False)
     pattern = constraint.regex or ""
     try:
         text = _Pattern(pattern, rng).text()
         if re.fullmatch(pattern, text):
             return text
-    except (IndexError, ValueError, re.error):
+    except (IndexError, OverflowError, RecursionError, ValueError, re.error):
         pass
     raise UnsupportedError(f"the scripted model cannot follow the regular expression {pattern!r}")
 
@@ -84,11 +90,15 @@ class _Schema:
 
     def __init__(self, root: Mapping[str, Any], rng: Random) -> None:
         self._root, self._rng = root, rng
+        self._num_values = 0
 
     def instance(self, schema: Any, depth: int) -> Any:
+        self._num_values += 1
+        if depth > _MAX_DEPTH or self._num_values > _MAX_VALUES:
+            raise UnsupportedError("the scripted model writes no JSON as large as the schema wants")
         if schema is True:
             return None
-        if not isinstance(schema, Mapping) or depth > _MAX_DEPTH:
+        if not isinstance(schema, Mapping):
             raise UnsupportedError("the scripted model cannot follow this JSON schema")
         unknown = sorted(schema.keys() - _SCHEMA_KEYS)
         if unknown:
@@ -119,7 +129,8 @@ class _Schema:
             case "string":
                 if "pattern" in schema:
                     return conforming_text(Constraint(regex=schema["pattern"]), 0)
-                return "a" * max(schema.get("minLength", 0), min(1, schema.get("maxLength", 1)))
+                length = max(schema.get("minLength", 0), min(1, schema.get("maxLength", 1)))
+                return _repeated("a", length)
             case "integer" | "number":
                 return self._number(schema)
             case "boolean":
@@ -168,7 +179,7 @@ class _Pattern:
         text = ""
         while self._next() not in ("", "|", ")"):
             item = self._item()
-            text += item * self._repeats()
+            text = _repeated(item, self._repeats(), text)
         return text
 
     def _item(self) -> str:
@@ -231,3 +242,11 @@ class _Pattern:
         if not self._pattern.startswith(text, self._at):
             raise ValueError(f"{text!r} expected")
         self._at += len(text)
+
+
+def _repeated(item: str, times: int, before: str = "") -> str:
+    if len(before) + len(item) * times > _MAX_CHARACTERS:
+        raise UnsupportedError(
+            f"the scripted model writes no more than {_MAX_CHARACTERS} characters"
+        )
+    return before + item * times

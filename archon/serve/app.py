@@ -97,12 +97,18 @@ def create_app(
         ],
         exception_handlers={HTTPException: _no_such_page},
     )
+    app.router.redirect_slashes = False  # it would send clients of a proxy to the wrong scheme
     return Application(Guard(app, api_key, host_names), chat.cut_off)
 
 
 async def _no_such_page(http: HttpRequest, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return _told(Failure(error.status_code, error.detail, headers=dict(error.headers or {})))
+    reason = error.detail
+    if error.status_code in (404, 405):
+        reason = (
+            f"there is no {http.method} {http.url.path[:200]} here; GET /openapi.json lists all"
+        )
+    return _told(Failure(error.status_code, reason, headers=dict(error.headers or {})))
 
 
 def _told(told: Failure) -> Response:

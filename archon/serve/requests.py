@@ -10,6 +10,7 @@ import secrets
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from archon.errors import SpecError
 from archon.spec.strict_json import decode_json
@@ -20,7 +21,9 @@ _MAX_INT64 = 2**63 - 1
 _LEAST_TOP_P = 1e-9
 """Stands for a top-p of 0: it keeps the likeliest token alone, whose share is larger."""
 
-NonEmpty = Annotated[str, Field(min_length=1)]
+_MAX_STOP_CHARACTERS = 1000
+"""Each new token is compared with every beginning of a stop string."""
+StopString = Annotated[str, Field(min_length=1, max_length=_MAX_STOP_CHARACTERS)]
 
 
 class BadRequestError(Exception):
@@ -56,7 +59,7 @@ class ChatMessage(_Strict):
     """A turn of the conversation."""
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[TextPart]
+    content: str | Annotated[list[TextPart], Field(min_length=1, fail_fast=True)]
 
     def message(self) -> Message:
         """The same as a value of ``archon.types``."""
@@ -115,7 +118,7 @@ class ChatRequest(_Strict):
     """The body of ``POST /v1/chat/completions``; ``null`` stands for a key that is left out."""
 
     model: str
-    messages: list[ChatMessage] = Field(min_length=1)
+    messages: list[ChatMessage] = Field(min_length=1, fail_fast=True)
     n: int | None = Field(None, ge=1, le=MAX_DRAWS)
     seed: int | None = Field(None, ge=-_MAX_INT64, le=_MAX_INT64)
     temperature: float | None = Field(None, ge=0, le=2)
@@ -124,7 +127,9 @@ class ChatRequest(_Strict):
     min_p: float | None = Field(None, ge=0, le=1)
     max_tokens: int | None = Field(None, ge=1, le=1_000_000)
     max_completion_tokens: int | None = Field(None, ge=1, le=1_000_000)
-    stop: NonEmpty | Annotated[list[NonEmpty], Field(max_length=4)] | None = None
+    stop: StopString | Annotated[list[StopString], Field(max_length=4, fail_fast=True)] | None = (
+        None
+    )
     logprobs: bool | None = None
     response_format: ResponseFormat | None = None
     stream: bool | None = None
@@ -190,11 +195,13 @@ def read_chat_request(content: bytes) -> ChatRequest:
     BadRequestError : the body is not strict JSON, or asks for what nobody here can give.
     """
     try:
-        chat = ChatRequest.model_validate(decode_json(content))
+        body = decode_json(content)
     except SpecError as error:
         raise BadRequestError(f"the body is not sound JSON: {error}") from None
+    try:
+        chat = ChatRequest.model_validate(body)
     except ValidationError as error:
-        raise _bad_value(error) from None
+        raise _bad_value(error, body) from None
     for param, is_refused, reason in (
         (
             "max_tokens",
@@ -217,11 +224,33 @@ def read_chat_request(content: bytes) -> ChatRequest:
     return chat
 
 
-def _bad_value(error: ValidationError) -> BadRequestError:
-    first = error.errors(include_url=False, include_input=False)[0]
-    place = ".".join(map(str, first["loc"]))[:200]
-    if first["type"] == "extra_forbidden":
-        reason = f"{place}: this server does not know the key"
-        return BadRequestError(reason, param=place, code="unknown_key")
-    reason = f"{place}: {first['msg']}" if place else first["msg"]
-    return BadRequestError(reason[:500], param=place or None, code="invalid_value")
+def _bad_value(error: ValidationError, body: Any) -> BadRequestError:
+    """The first error; of a value that may have several types, that which lies deepest in it."""
+    errors = error.errors(include_url=False, include_input=False)
+    places = [_place(each, body) for each in errors]
+    place = max((p for p in places if p[:1] == places[0][:1]), key=len)
+    there = [each for each, p in zip(errors, places, strict=True) if p == place]
+    param = ".".join(map(str, place))[:200]
+    if there[0]["type"] == "extra_forbidden":
+        reason = f"{param}: this server does not know the key"
+        return BadRequestError(reason, param=param, code="unknown_key")
+    reason = ", or: ".join(dict.fromkeys(each["msg"] for each in there))
+    reason = f"{param}: {reason}" if param else reason
+    return BadRequestError(reason[:500], param=param or None, code="invalid_value")
+
+
+def _place(error: ErrorDetails, body: Any) -> tuple[str | int, ...]:
+    """The keys and indices in an error's location, which also names types that were tried."""
+    place: list[str | int] = []
+    value = body
+    last = len(error["loc"]) - 1
+    for at, part in enumerate(error["loc"]):
+        if isinstance(value, dict):
+            is_there = part in value
+        else:
+            is_there = isinstance(value, list) and isinstance(part, int)
+        if is_there:
+            value = value[part]
+        if is_there or (at == last and error["type"] == "missing"):
+            place.append(part)
+    return tuple(place)

@@ -18,6 +18,8 @@ import uvicorn
 
 from archon.errors import UsageError
 from archon.serve.app import Application
+from archon.serve.connection import Connection
+from archon.serve.transport import STALL_SECONDS
 
 DRAIN_SECONDS = 30.0
 _LAST_WORDS_SECONDS = 5
@@ -54,6 +56,7 @@ def run(
     address = _address(host, listener)
     config = uvicorn.Config(
         app,
+        http=Connection,
         log_level="warning",
         access_log=False,
         server_header=False,
@@ -120,12 +123,18 @@ def _listen(host: str, port: int) -> socket.socket:
         listener = socket.socket(family, kind, protocol)
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if hasattr(socket, "TCP_USER_TIMEOUT"):
+                # What a client does not take stays in memory until it does, or the system gives up.
+                listener.setsockopt(
+                    socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * STALL_SECONDS
+                )
             listener.bind(where)
+            listener.listen()  # two that are bound and do not listen yet would share an address
         except BaseException:
             listener.close()
             raise
         return listener
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # UnicodeError: no name of a machine looks like that
         raise UsageError(f"cannot listen on {host}, port {port}: {error}") from None
 
 

@@ -76,3 +76,30 @@ def test_a_schema_gets_a_minimal_instance(schema: dict[str, Any], expected: obje
 def test_a_schema_that_is_not_covered_is_refused(schema: dict[str, Any]) -> None:
     with pytest.raises(UnsupportedError):
         conforming_text(Constraint(json_schema=schema), 0)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": []},
+        {"enum": []},
+        {"enum": 5},
+        {"anyOf": []},
+        {"oneOf": {"a": 1}},
+        {"$ref": 5},
+        {"type": "string", "minLength": "x"},
+        {"type": "string", "minLength": 10**9},
+        {"type": "string", "pattern": 5},
+        {"type": "string", "pattern": "(" * 5000},
+        {"type": "string", "pattern": "(((a{1000}){1000}){1000})"},
+        {"type": "array", "minItems": "x"},
+        {"type": "array", "minItems": 10**9},
+        {"type": "object", "required": 5},
+        {"type": "object", "required": [{}]},
+        {"type": "object", "properties": [], "required": ["a"]},
+        {"type": "integer", "exclusiveMaximum": "x"},
+    ],
+)
+def test_what_is_no_schema_or_wants_too_much_is_refused(schema: dict[str, Any]) -> None:
+    with pytest.raises(UnsupportedError):
+        conforming_text(Constraint(json_schema=schema), 0)

@@ -12,7 +12,7 @@ from tiny_models import CHAT_TEMPLATE, CONTROL_TOKENS, TinyModel, tiny_vocabular
 from transformers import Qwen2Tokenizer
 
 from archon.engine.files.gguf import GGUFFile
-from archon.errors import LMError, ModelError
+from archon.errors import ModelError, UnsupportedError
 from archon.lm.local.chat import ChatFormat
 from archon.lm.local.text import text_rules
 from archon.lm.local.tokenizer import TextTokenizer
@@ -129,13 +129,13 @@ def test_content_that_holds_many_guards_forges_no_control_token_either() -> None
 
 def test_content_that_uses_up_every_guard_is_refused() -> None:
     everything = "".join(map(chr, [*range(0xE000, 0xF900), *range(0xF0000, 0xFFFFE)]))
-    with pytest.raises(LMError, match="private-use"):
+    with pytest.raises(UnsupportedError, match="private-use"):
         chat().encode([Message("user", everything)])
 
 
 def test_half_a_surrogate_pair_is_refused() -> None:
     for template in (CHAT_TEMPLATE, None):
-        with pytest.raises(LMError, match="surrogate"):
+        with pytest.raises(UnsupportedError, match="surrogate"):
             chat(template).encode([Message("user", "x \ud83e y")])
 
 
@@ -186,7 +186,7 @@ def test_a_base_model_reads_control_tokens_as_text() -> None:
 def test_a_template_that_fails_or_reaches_out_is_an_error_and_nothing_else(
     template: str, tmp_path: Path
 ) -> None:
-    with pytest.raises((LMError, ModelError), match="template"):
+    with pytest.raises((UnsupportedError, ModelError), match="template"):
         make_format(tmp_path, template).encode(CONVERSATION)
 
 

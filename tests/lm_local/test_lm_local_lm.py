@@ -193,6 +193,14 @@ async def test_what_it_cannot_do_is_refused(lm: LocalLM) -> None:
         await lm.generate(replace(QUESTION, messages=long))
 
 
+async def test_a_schema_that_no_text_follows_is_refused(lm: LocalLM) -> None:
+    endless = {"type": "object", "properties": {"a": {"$ref": "#"}}, "required": ["a"]}
+    for schema in (endless, {"$ref": "#"}):
+        with pytest.raises(UnsupportedError, match="cannot be followed"):
+            await lm.generate(replace(QUESTION, constraint=Constraint(json_schema=schema)))
+    assert await lm.generate(QUESTION)
+
+
 async def test_choices_count_as_choice_tokens_and_their_prompt_is_computed_once(
     lm: LocalLM,
 ) -> None:

@@ -1,5 +1,6 @@
 import asyncio
 import json
+import tracemalloc
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -22,10 +23,14 @@ from archon.serve import transport
 from archon.serve.app import create_app
 from archon.serve.limits import Limits
 from archon.serve.replies import usage
+from archon.serve.requests import BadRequestError, read_chat_request
 from archon.types import Completion, NodeStarted, OnEvent, Request, TokenDelta, Usage
 
 HELLO: dict[str, Any] = {"model": "double", "messages": [{"role": "user", "content": "Say hello"}]}
 JSON = {"Content-Type": "application/json"}
+TEXT = {"type": "text", "text": "What is this?"}
+IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+FORMAT = "response_format.json_schema.schema"
 
 
 def client(lm: LM) -> httpx.AsyncClient:
@@ -249,7 +254,10 @@ async def test_a_stream_that_fails_under_way_ends_with_the_error() -> None:
         ({"seed": 2**70}, "seed"),
         ({"temperature": -1}, "temperature"),
         ({"temperature": 2.1}, "temperature"),
-        ({"stop": ["a", "b", "c", "d", "e"]}, None),
+        ({"stop": ["a", "b", "c", "d", "e"]}, "stop"),
+        ({"stop": "a" * 1001}, "stop"),
+        ({"stop": ["a", ""]}, "stop.1"),
+        ({"stop": 5}, "stop"),
         ({"presence_penalty": -2}, "presence_penalty"),
         ({"logit_bias": {"42": 1}}, "logit_bias"),
         ({"store": True}, "store"),
@@ -259,13 +267,16 @@ async def test_a_stream_that_fails_under_way_ends_with_the_error() -> None:
         ({"max_tokens": 3, "max_completion_tokens": 3}, "max_tokens"),
         ({"messages": []}, "messages"),
         ({"messages": [{"role": "tool", "content": "x"}]}, "messages.0.role"),
-        ({"messages": [{"role": "user", "content": None}]}, None),
+        ({"messages": [{"role": "user", "content": None}]}, "messages.0.content"),
+        ({"messages": [{"role": "user", "content": []}]}, "messages.0.content"),
+        ({"messages": [{"role": "user", "content": [TEXT, IMAGE]}]}, "messages.0.content.1.type"),
         ({"messages": [{"role": "user", "content": "x", "name": "n"}]}, "messages.0.name"),
         ({"tools": []}, "tools"),
         ({"frequency_penalty": 0.5}, "frequency_penalty"),
         ({"top_logprobs": 3}, "top_logprobs"),
         ({"response_format": {"type": "xml"}}, "response_format"),
-        ({"response_format": {"type": "json_schema"}}, "response_format.json_schema.json_schema"),
+        ({"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
+        ({"response_format": {"type": "json_schema", "json_schema": {"name": "n"}}}, FORMAT),
         ({"stream_options": {"include_usage": True}}, "stream_options"),
         ({"architecture": {"nodes": {}}}, "architecture"),
     ],
@@ -303,6 +314,32 @@ async def test_a_body_that_is_no_sound_json_is_refused(
     assert len(response.json()["error"]["message"]) < 500
 
 
+async def test_what_is_wrong_is_told_of_every_type_that_a_value_may_have(
+    http: httpx.AsyncClient,
+) -> None:
+    reply = await post(http, messages=[{"role": "user", "content": 5}])
+    assert "valid string" in reply.json()["error"]["message"]
+    assert "valid list" in reply.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"messages": [{}] * 100_000},
+        {"messages": [{"role": "user", "content": [{}] * 100_000}]},
+    ],
+)
+def test_a_body_full_of_errors_is_refused_for_the_first(values: dict[str, object]) -> None:
+    content = json.dumps({**HELLO, **values}).encode()
+    tracemalloc.start()
+    try:
+        with pytest.raises(BadRequestError, match="Field required"):
+            read_chat_request(content)
+        assert tracemalloc.get_traced_memory()[1] < 40_000_000
+    finally:
+        tracemalloc.stop()
+
+
 async def test_a_body_that_is_too_large_is_refused(http: httpx.AsyncClient) -> None:
     content = b" " * (Limits().max_body_bytes + 1)
     response = await http.post("/v1/chat/completions", content=content, headers=JSON)
@@ -322,9 +359,16 @@ async def test_an_unknown_model_is_not_found(http: httpx.AsyncClient) -> None:
 
 
 async def test_other_pages_have_errors_of_the_same_shape(http: httpx.AsyncClient) -> None:
-    for response in (await http.get("/v1/completions"), await http.get("/v1/chat/completions")):
+    for response in (
+        await http.get("/v1/completions"),
+        await http.get("/v1/chat/completions"),
+        await http.post("/v1/chat/completions/", json=HELLO),
+        await http.get("/health/"),
+    ):
         assert response.status_code in (404, 405)
-        assert response.json()["error"]["type"] == "invalid_request_error"
+        error = response.json()["error"]
+        assert error["type"] == "invalid_request_error"
+        assert response.request.url.path in error["message"]
 
 
 async def test_a_missing_capability_is_refused() -> None:

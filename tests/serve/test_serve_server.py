@@ -1,3 +1,5 @@
+import asyncio
+import contextlib
 import signal
 import socket
 import subprocess
@@ -9,8 +11,9 @@ import pytest
 from archon.errors import UsageError
 from archon.lm import ScriptedLM
 from archon.lm.scripted import in_turn
+from archon.serve import server
 from archon.serve.app import create_app
-from archon.serve.server import run
+from archon.serve.server import _listen, run
 
 CODE = """
 from archon.lm import ScriptedLM
@@ -25,20 +28,20 @@ run(create_app({"double": ScriptedLM(in_turn(["a"]))}), port=0)
 def test_a_server_says_where_it_is_and_ends_on_a_signal() -> None:
     with subprocess.Popen(
         [sys.executable, "-c", CODE], stderr=subprocess.PIPE, text=True
-    ) as server:
+    ) as process:
         try:
-            assert server.stderr is not None
-            line = server.stderr.readline().strip()
+            assert process.stderr is not None
+            line = process.stderr.readline().strip()
             assert line.startswith("Serving at http://127.0.0.1:")
             address = line.removeprefix("Serving at ")
             with httpx.Client(trust_env=False) as http:
                 reply = http.get(f"{address}/models")
             assert reply.json()["data"][0]["id"] == "double"
-            server.send_signal(signal.SIGTERM)
-            server.wait(10)
-            assert "Traceback" not in server.stderr.read()
+            process.send_signal(signal.SIGTERM)
+            process.wait(10)
+            assert "Traceback" not in process.stderr.read()
         finally:
-            server.kill()
+            process.kill()
 
 
 def test_a_port_in_use_is_a_clear_error() -> None:
@@ -51,7 +54,37 @@ def test_a_port_in_use_is_a_clear_error() -> None:
             run(app, port=port)
 
 
-@pytest.mark.parametrize(("host", "port"), [("127.0.0.1", 99_999), ("nowhere.invalid", 0)])
+def test_two_servers_that_start_together_do_not_share_a_port() -> None:
+    with _listen("127.0.0.1", 0) as first:
+        port = first.getsockname()[1]
+        with pytest.raises(UsageError, match=f"cannot listen on 127.0.0.1, port {port}"):
+            _listen("127.0.0.1", port)
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="the system lacks it")
+async def test_the_connection_of_a_client_that_takes_nothing_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(server, "STALL_SECONDS", 1)
+    listener, is_gone = _listen("127.0.0.1", 0), asyncio.Event()
+
+    async def pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                writer.write(bytes(2**20))
+                await writer.drain()
+        is_gone.set()
+
+    async with await asyncio.start_server(pour, sock=listener):
+        with socket.create_connection(listener.getsockname()):
+            async with asyncio.timeout(30):
+                await is_gone.wait()
+
+
+@pytest.mark.parametrize(
+    ("host", "port"),
+    [("127.0.0.1", 99_999), ("nowhere.invalid", 0), ("a..b", 0), ("a" * 70, 0)],
+)
 def test_an_address_that_is_none_is_a_clear_error(host: str, port: int) -> None:
     with pytest.raises(UsageError, match=r"cannot listen|a port is"):
         run(create_app({}), host=host, port=port)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import chain
 
-from archon.errors import LMError, ModelFileError
+from archon.errors import ModelFileError, UnsupportedError
 from archon.lm.local.template import ChatTemplate, TemplateError
 from archon.lm.local.text import TextRules
 from archon.lm.local.tokenizer import TextTokenizer
@@ -43,16 +43,18 @@ class ChatFormat:
 
         Raises
         ------
-        LMError : the model's template refuses these messages, or they hold what is no text.
+        UnsupportedError : the template refuses these messages, or they hold what is no text.
         """
         if any("\ud800" <= letter <= "\udfff" for m in messages for letter in m.content):
-            raise LMError("a message holds half of a surrogate pair, which is no text")
+            raise UnsupportedError("a message holds half of a surrogate pair, which is no text")
         if self._template is None:
             return [*self._rules.begin_ids, *self._tokenizer.encode(transcript(messages))]
         taken = frozenset[str]().union(*(m.content for m in messages))
         guard = next((g for g in map(chr, chain(*_GUARDS)) if g not in taken), None)
         if guard is None:
-            raise LMError("a message holds every private-use character that could guard it")
+            raise UnsupportedError(
+                "a message holds every private-use character that could guard it"
+            )
         turns = [
             {"role": m.role, "content": self._tokenizer.guarded(m.content, guard)} for m in messages
         ]
@@ -66,5 +68,5 @@ class ChatFormat:
                 eos_token=self._rules.eos,
             )
         except TemplateError as error:
-            raise LMError(f"the chat template refuses these messages: {error}") from None
+            raise UnsupportedError(f"the chat template refuses these messages: {error}") from None
         return self._tokenizer.encode_template(rendered, guard)

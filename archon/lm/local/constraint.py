@@ -16,8 +16,8 @@ import torch
 from llguidance import LLMatcher, LLTokenizer, TokenizerWrapper
 from torch import Tensor
 
-from archon.engine.constraint import Matcher
-from archon.errors import EngineError, UnsupportedError
+from archon.engine.constraint import ConstraintError, Matcher
+from archon.errors import UnsupportedError
 from archon.lm.local.tokenizer import TextTokenizer
 from archon.types import Constraint, FreeText
 
@@ -114,7 +114,7 @@ class GrammarMatcher:
     def _check(self) -> None:
         if self._grammar.is_error():
             reason = " ".join(self._grammar.get_error().split())
-            raise EngineError(f"the constraint cannot be followed further: {reason}")
+            raise ConstraintError(f"the constraint cannot be followed further: {reason}")
 
 
 class FreeTextMatcher:

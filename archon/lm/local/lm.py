@@ -12,6 +12,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from archon.engine.choices import score_request, total_logprob
+from archon.engine.constraint import ConstraintError
 from archon.engine.kernels.native import NativeDecoder
 from archon.engine.sequence import Generation, GenerationRequest, OnToken, SamplingRule
 from archon.engine.worker import EngineWorker
@@ -109,22 +110,24 @@ class LocalLM:
             # Preparing one takes a while, the first time.
             form = await asyncio.to_thread(self._constraints.compile, request.constraint)
         streams = [TextStream(self.tokenizer, sampling.stop or ()) for _ in range(request.n)]
-        generations = await self.worker.generate(
-            GenerationRequest(
-                prompt_ids=prompt_ids,
-                draws=tuple(range(request.first_draw, request.first_draw + request.n)),
-                seed=request.seed,
-                rule=sampling_rule(sampling),
-                max_tokens=sampling.max_tokens or 1,
-                stop_ids=self.tokenizer.stop_ids,
-                logprobs=request.logprobs,
-                on_token=self._on_token(streams, request.first_draw, on_event),
-                beams=sampling.beams or 0,
-                hold=request.hold,
-                constraint=form,
-                adapter=self._adapter,
-            )
+        asked = GenerationRequest(
+            prompt_ids=prompt_ids,
+            draws=tuple(range(request.first_draw, request.first_draw + request.n)),
+            seed=request.seed,
+            rule=sampling_rule(sampling),
+            max_tokens=sampling.max_tokens or 1,
+            stop_ids=self.tokenizer.stop_ids,
+            logprobs=request.logprobs,
+            on_token=self._on_token(streams, request.first_draw, on_event),
+            beams=sampling.beams or 0,
+            hold=request.hold,
+            constraint=form,
+            adapter=self._adapter,
         )
+        try:
+            generations = await self.worker.generate(asked)
+        except ConstraintError as error:  # such as of a schema that no finite text follows
+            raise UnsupportedError(str(error)) from None
         prompt = {self._digest(prompt_ids): len(prompt_ids)}
         return [
             self._completion(generation, stream, prompt, on_event)
