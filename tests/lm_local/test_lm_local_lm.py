@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from archon.lm import close
 from archon.lm.local import open_local
 from archon.lm.local.lm import LocalLM
 from archon.lm.local.stream import TextStream
+from archon.lm.local.tokenizer import LONG_TEXT
 from archon.spec.model import LocalCard
 from archon.types import Constraint, Event, Hold, Message, Request, SamplingParams, TokenDelta
 
@@ -317,3 +319,20 @@ async def test_judges_on_the_engine_always_rank_and_judge(tiny_chat_file: Path) 
             assert verdict is not None
             assert verdict.value in ("pass", "fail")
     await close(api.lm(spec["models"]["solver"]))
+
+
+async def test_a_long_prompt_is_encoded_outside_of_the_loop(
+    lm: LocalLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode, threads = lm.chat.encode, list[int]()
+
+    def noted(messages: Any) -> list[int]:
+        threads.append(threading.get_ident())
+        return encode(messages)
+
+    monkeypatch.setattr(lm.chat, "encode", noted)
+    long = Message("user", "the answer " * (LONG_TEXT // 11 + 1))
+    with pytest.raises(ContextLengthError):
+        await lm.generate(replace(QUESTION, messages=(long,)))
+    assert threads
+    assert threading.get_ident() not in threads

@@ -15,7 +15,7 @@ from archon.engine.files.gguf import GGUFFile
 from archon.errors import ModelError
 from archon.lm.local.text import text_rules
 from archon.lm.local.text_gguf import PIECES
-from archon.lm.local.tokenizer import TextTokenizer
+from archon.lm.local.tokenizer import LONG_TEXT, TextTokenizer
 
 VOCABULARY = tiny_vocabulary()
 TEXTS = (
@@ -189,3 +189,12 @@ def test_a_tokenizer_that_cannot_be_read_is_refused(
     file = written(tmp_path, metadata=metadata)
     with pytest.raises(ModelError, match=reason):
         TextTokenizer(text_rules(file))
+
+
+def test_a_long_text_is_encoded_like_any_other() -> None:
+    text = "the answer is 12.\n" * (LONG_TEXT // 18 + 1)
+    assert len(text) > LONG_TEXT
+    half = text[: 18 * 100]  # ends where a piece does
+    expected = tokenizer().encode(half)
+    assert tokenizer().encode(text)[: len(expected)] == expected
+    assert tokenizer().decode(tokenizer().encode(text)) == text

@@ -24,7 +24,7 @@ from archon.lm.local.constraint import ConstraintCompiler
 from archon.lm.local.opened import open_decoder
 from archon.lm.local.sharing import leave
 from archon.lm.local.stream import TextStream
-from archon.lm.local.tokenizer import TextTokenizer
+from archon.lm.local.tokenizer import LONG_TEXT, TextTokenizer
 from archon.spec.model import LocalCard
 from archon.types import (
     DEFAULT_SAMPLING,
@@ -99,7 +99,7 @@ class LocalLM:
         EngineError : the prompt does not fit, or the engine failed.
         """
         check_request(request, self.capabilities, "the local engine")
-        prompt_ids = self._prompt_ids(request.messages)
+        prompt_ids = await self._encoded(request.messages)
         if request.choices is not None:
             return await self._score(request, request.choices, prompt_ids)
         sampling = request.sampling.over(self._sampling)
@@ -134,6 +134,12 @@ class LocalLM:
             for generation, stream in zip(generations, streams, strict=True)
         ]
 
+    async def _encoded(self, messages: tuple[Message, ...]) -> tuple[int, ...]:
+        """The prompt; a long one is not kept, and made where nobody waits for it."""
+        if sum(len(message.content) for message in messages) <= LONG_TEXT:
+            return self._prompt_ids(messages)
+        return tuple(await asyncio.to_thread(self.chat.encode, messages))
+
     def draw_key(self, request: Request) -> str | None:
         """See ``archon.lm.base.Keyed``; None where the weights have no digest."""
         engine = self.worker.engine
@@ -147,7 +153,7 @@ class LocalLM:
 
     async def prompts_of(self, messages: Sequence[Message]) -> Mapping[str, int]:
         """See ``archon.lm.base.prompts_of``."""
-        prompt_ids = self._prompt_ids(tuple(messages))
+        prompt_ids = await self._encoded(tuple(messages))
         return {self._digest(prompt_ids): len(prompt_ids)}
 
     async def _score(

@@ -14,6 +14,9 @@ from functools import cached_property
 
 from archon.lm.local.text import TextRules
 
+LONG_TEXT = 50_000
+"""Characters; more of them take tens of milliseconds, and an event loop should not wait for it."""
+
 
 class TextTokenizer:
     """Text ↔ token ids by the rules of one model."""
@@ -28,7 +31,11 @@ class TextTokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Text → ids, with no special tokens, whatever the text says."""
-        ids: list[int] = self._bpe.encode(text, add_special_tokens=False).ids
+        if len(text) > LONG_TEXT:  # a batch lets other threads run, which a single text does not
+            [encoded] = self._bpe.encode_batch([text], add_special_tokens=False)
+        else:
+            encoded = self._bpe.encode(text, add_special_tokens=False)
+        ids: list[int] = encoded.ids
         return ids
 
     def encode_template(self, rendered: str, guard: str = "") -> list[int]:
