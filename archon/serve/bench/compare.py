@@ -79,8 +79,9 @@ def compare(plan: Plan, engine: Engine, server: Server, say: Callable[[str], Non
         _warm_up(comparison, engine, server)
         server.note_memory()
         for number in range(plan.rounds):
-            _round(comparison, number, engine, server, say)
+            rates = _round(comparison, number, engine, server)
             comparison.rounds += 1
+            say(f"round {number + 1}: tokens/s: {rates}")
     except KeyboardInterrupt:
         comparison.interrupted = True
     server.note_memory()
@@ -104,8 +105,8 @@ def _round(
     number: int,
     engine: Engine,
     server: Server,
-    say: Callable[[str], None],
-) -> None:
+) -> str:
+    """Take all turns of a round; returns their rates in words."""
     plan, first = comparison.plan, 1 + 5 * number
     asks = [plan.questions.asks(first + k, plan.max_requests, plan.times) for k in range(3)]
     settings: dict[str, Any] = {"num_clients": plan.num_clients, "seconds": plan.seconds}
@@ -123,7 +124,6 @@ def _round(
     for tallies, answers in ((comparison.loads, done), (comparison.alone, alone)):
         for name, turn in answers.items():
             tallies[name].add(turn)
-    rates = ", ".join(
+    return ", ".join(
         f"{name} {turn.completion_tokens / turn.seconds:,.0f}" for name, turn in done.items()
     )
-    say(f"round {number + 1}: tokens/s: {rates}")
