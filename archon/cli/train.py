@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from archon.cli.console import console, emit
 from archon.cli.options import command
-from archon.cli.training import progress_bar, pulled, say
+from archon.cli.training import folder_of, progress_bar, pulled, result_of, resumable, say
 from archon.errors import SpecError, UsageError, require
 
 if TYPE_CHECKING:
@@ -89,7 +88,6 @@ def _train(
     from archon.engine.loading import choose_device
     from archon.spec.reader import load_training
     from archon.spec.training import RewardSpec
-    from archon.train.folder import TrainingFolder
 
     loaded = load_training(config)
     spec = loaded.spec
@@ -97,24 +95,17 @@ def _train(
         raise UsageError(f"{config} is for `archon train {spec.training}`")
     assert not isinstance(spec, RewardSpec)  # that is ``archon.cli.train_reward``
     place = choose_device(device)
-    path = Path(output) if output else Path("runs", spec.name)
-    folder = TrainingFolder(path, spec.model_dump(mode="json", exclude_none=True), resume=resume)
+    folder = folder_of(spec, output, resume=resume)
     if not folder.is_finished:
         try:
             run = _prepare(loaded, folder, place)
         except SpecError as error:
             raise SpecError(error.reason, file=error.file or loaded.file, path=error.path) from None
-        try:
-            what = f"{spec.name}, {_what(folder)}"
-            with progress_bar(spec.name) as show:
-                run.on_step = lambda step, value: show(f"{what} {value:.4f}", step + 1, spec.steps)
-                run.run()
-        except KeyboardInterrupt:
-            told = f"what is done is kept; go on with: --output {path} --resume"
-            console().print(told, soft_wrap=True)
-            raise
-    result = {"name": spec.name, "folder": str(path), **folder.record}
-    del result["spec"]
+        what = f"{spec.name}, {_what(folder)}"
+        with resumable(folder), progress_bar(spec.name) as show:
+            run.on_step = lambda step, value: show(f"{what} {value:.4f}", step + 1, spec.steps)
+            run.run()
+    result = result_of(spec, folder)
     if as_json:
         emit(result)
     _tell(result, folder)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from archon.cli.console import console, emit
+from archon.cli.console import emit
 from archon.cli.options import command
-from archon.cli.training import progress_bar, pulled, say
+from archon.cli.training import folder_of, progress_bar, pulled, result_of, resumable, say
 from archon.errors import UsageError, require
 
 if TYPE_CHECKING:
@@ -31,27 +31,20 @@ def reward(config: str, output: str | None, resume: bool, as_json: bool) -> None
     for package in ("torch", "tokenizers", "safetensors", "jinja2", "llguidance"):
         require(package, "train")
     from archon.spec.reader import load_training
-    from archon.train.folder import TrainingFolder
     from archon.train.reward import RewardRun
 
     loaded = load_training(config)
     spec = loaded.spec
     if spec.training != "reward":
         raise UsageError(f"{config} is for `archon train {spec.training}`")
-    path = Path(output) if output else Path("runs", spec.name)
-    folder = TrainingFolder(path, spec.model_dump(mode="json", exclude_none=True), resume=resume)
+    folder = folder_of(spec, output, resume=resume)
     if not folder.is_finished:
-        try:
+        with resumable(folder):
             card, card_dir = pulled(spec.model, loaded.base_dir)
             replies = _replies(spec, loaded.base_dir, folder)
             with progress_bar(spec.name) as on_progress:
                 RewardRun(spec, card, card_dir, replies, folder, on_progress).run()
-        except KeyboardInterrupt:
-            told = f"what is done is kept; go on with: --output {path} --resume"
-            console().print(told, soft_wrap=True)
-            raise
-    result = {"name": spec.name, "folder": str(path), **folder.record}
-    del result["spec"]
+    result = result_of(spec, folder)
     if as_json:
         emit(result)
     _tell(result, folder)

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from archon.cli.console import console
 from archon.errors import UsageError
 
 if TYPE_CHECKING:
     from archon.spec.model import LocalCard
+    from archon.spec.reader import AnyTraining
+    from archon.train.folder import TrainingFolder
 
 _LINES = 20
 
@@ -57,6 +59,31 @@ def progress_bar(title: str = "") -> Iterator[Callable[[str, int, int], None]]:
             bar.update(task, description=what, completed=done, total=of)
 
         yield show
+
+
+def folder_of(spec: AnyTraining, output: str | None, *, resume: bool) -> TrainingFolder:
+    """The folder of a training: the one that is named, or runs/NAME."""
+    from archon.train.folder import TrainingFolder
+
+    path = Path(output) if output else Path("runs", spec.name)
+    return TrainingFolder(path, spec.model_dump(mode="json", exclude_none=True), resume=resume)
+
+
+@contextmanager
+def resumable(folder: TrainingFolder) -> Iterator[None]:
+    """Tells, where the work within is interrupted, how to go on with it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say(f"what is done is kept; go on with: --output {folder.path} --resume")
+        raise
+
+
+def result_of(spec: AnyTraining, folder: TrainingFolder) -> dict[str, Any]:
+    """What came of a training."""
+    result = {"name": spec.name, "folder": str(folder.path), **folder.record}
+    del result["spec"]
+    return result
 
 
 def say(text: str, style: str | None = None) -> None:

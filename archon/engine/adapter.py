@@ -9,23 +9,20 @@ far fewer numbers than W has. They lie in a folder as the library peft writes it
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
+from archon.engine.files.part import PartFiles
 from archon.errors import ModelFileError
 
 CONFIG_NAME, TENSORS_NAME = "adapter_config.json", "adapter_model.safetensors"
+FILES = PartFiles("adapter", CONFIG_NAME, TENSORS_NAME)
 _PREFIX = "base_model.model."
 _KEY = re.compile(r"base_model\.model\.(.+)\.lora_([AB])\.weight")
 _PLAIN: Mapping[str, tuple[Any, ...]] = {
@@ -66,12 +63,12 @@ def read_adapter(path: Path) -> Adapter:
     ------
     ModelFileError : a file is missing or damaged, or says something that is not supported.
     """
-    config = _read_config(path / CONFIG_NAME)
+    config = _read_config(path)
     rank, alpha = config.get("r"), config.get("lora_alpha")
     if not isinstance(rank, int) or rank < 1 or not isinstance(alpha, int | float):
         raise ModelFileError(f"{path / CONFIG_NAME}: r and lora_alpha are no numbers above zero")
     halves: dict[str, dict[str, Tensor]] = {}
-    for key, tensor in _read_tensors(path / TENSORS_NAME).items():
+    for key, tensor in FILES.read_tensors(path).items():
         found = _KEY.fullmatch(key)
         if found is None:
             raise ModelFileError(f"{path / TENSORS_NAME}: tensor {key!r} is not supported")
@@ -85,7 +82,7 @@ def read_adapter(path: Path) -> Adapter:
             raise ModelFileError(f"{path / TENSORS_NAME}: {name} is not of rank {rank}")
         pairs[name] = (a_RI, b_OR)
     scale = alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
-    return Adapter(rank, alpha, pairs, scale, path, _digest(path))
+    return Adapter(rank, alpha, pairs, scale, path, FILES.digest(path))
 
 
 def write_adapter(adapter: Adapter, path: Path, *, base: str, dropout: float = 0.0) -> None:
@@ -95,14 +92,10 @@ def write_adapter(adapter: Adapter, path: Path, *, base: str, dropout: float = 0
     ----------
     base : the name of the model that it was trained on.
     """
-    path.mkdir(parents=True, exist_ok=True)
     tensors = {}
     for name, (a_RI, b_OR) in adapter.pairs.items():
         tensors[f"{_PREFIX}{name}.lora_A.weight"] = a_RI.contiguous()
         tensors[f"{_PREFIX}{name}.lora_B.weight"] = b_OR.contiguous()
-    fresh = path / f".{TENSORS_NAME}.{os.getpid()}"
-    save_file(tensors, fresh, {"format": "pt"})
-    fresh.replace(path / TENSORS_NAME)
     config = {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
@@ -116,7 +109,7 @@ def write_adapter(adapter: Adapter, path: Path, *, base: str, dropout: float = 0
         "fan_in_fan_out": False,
         "inference_mode": True,
     }
-    (path / CONFIG_NAME).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    FILES.write(path, config, tensors)
 
 
 def _layers_of(names: Iterable[str]) -> list[int] | None:
@@ -125,34 +118,10 @@ def _layers_of(names: Iterable[str]) -> list[int] | None:
     return None if None in found else sorted({int(f[1]) for f in found if f})
 
 
-def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    for name in (CONFIG_NAME, TENSORS_NAME):
-        content = (path / name).read_bytes()
-        digest.update(f"{len(content)} ".encode() + content)
-    return digest.hexdigest()
-
-
 def _read_config(path: Path) -> dict[str, Any]:
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ModelFileError(f"{path.parent}: is no adapter: it has no {CONFIG_NAME}") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise ModelFileError(f"{path}: cannot be read: {error}") from None
-    if not isinstance(config, dict):
-        raise ModelFileError(f"{path}: is not a JSON object")
+    config = FILES.read_config(path)
     for key, allowed in _PLAIN.items():
         if config.get(key) not in allowed:
-            raise ModelFileError(f"{path}: {key} is {config.get(key)!r}, which is not supported")
+            reason = f"{key} is {config.get(key)!r}, which is not supported"
+            raise ModelFileError(f"{path / CONFIG_NAME}: {reason}")
     return config
-
-
-def _read_tensors(path: Path) -> dict[str, Tensor]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except FileNotFoundError:
-        raise ModelFileError(f"{path.parent}: is no adapter: it has no {TENSORS_NAME}") from None
-    except (SafetensorError, OSError) as error:
-        raise ModelFileError(f"{path}: is damaged: {error}") from None

@@ -12,22 +12,19 @@ et al. 2021, arXiv 2110.14168), of ``preference`` heads that it is preferred to 
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
+from archon.engine.files.part import PartFiles
 from archon.errors import ModelFileError
 
 CONFIG_NAME, TENSORS_NAME = "reward_config.json", "reward_head.safetensors"
+FILES = PartFiles("reward head", CONFIG_NAME, TENSORS_NAME)
 Goal = Literal["outcome", "preference"]
 
 
@@ -66,8 +63,8 @@ def read_reward_head(path: Path) -> RewardHead:
     ------
     ModelFileError : a file is missing or damaged, or says something that no head is.
     """
-    config = _read_config(path / CONFIG_NAME)
-    tensors = _read_tensors(path / TENSORS_NAME)
+    config = _read_config(path)
+    tensors = FILES.read_tensors(path)
     if tensors.keys() != {"weight", "bias"}:
         found = ", ".join(sorted(tensors)) or "nothing"
         raise ModelFileError(f"{path / TENSORS_NAME}: holds {found}, not weight and bias")
@@ -84,25 +81,20 @@ def read_reward_head(path: Path) -> RewardHead:
         base_digest=config["base_digest"],
         adapter=config["adapter_digest"],
         path=path,
-        digest=_digest(path),
+        digest=FILES.digest(path),
     )
 
 
 def write_reward_head(head: RewardHead, path: Path) -> None:
     """Write a head's folder, each file whole or not at all."""
-    path.mkdir(parents=True, exist_ok=True)
     bias_1 = torch.tensor([head.bias], dtype=torch.float64)
-    fresh = {name: path / f".{name}.{os.getpid()}" for name in (TENSORS_NAME, CONFIG_NAME)}
-    save_file({"weight": head.weight_E.float().contiguous(), "bias": bias_1}, fresh[TENSORS_NAME])
     config = {
         "goal": head.goal,
         "base_model": head.base,
         "base_digest": head.base_digest,
         "adapter_digest": head.adapter,
     }
-    fresh[CONFIG_NAME].write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    for name, file in fresh.items():
-        file.replace(path / name)
+    FILES.write(path, config, {"weight": head.weight_E.float().contiguous(), "bias": bias_1})
 
 
 def check_reward_head(head: RewardHead, width: int, model_digest: str, adapter: str) -> None:
@@ -133,39 +125,13 @@ def check_reward_head(head: RewardHead, width: int, model_digest: str, adapter: 
         raise ModelFileError(f"{head.path}: was trained {how}")
 
 
-def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    for name in (CONFIG_NAME, TENSORS_NAME):
-        content = (path / name).read_bytes()
-        digest.update(f"{len(content)} ".encode() + content)
-    return digest.hexdigest()
-
-
 def _read_config(path: Path) -> dict[str, Any]:
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ModelFileError(f"{path.parent}: is no reward head: it has no {path.name}") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise ModelFileError(f"{path}: cannot be read: {error}") from None
-    if not isinstance(config, dict):
-        raise ModelFileError(f"{path}: is not a JSON object")
-    goals = get_args(Goal)
+    config, file, goals = FILES.read_config(path), path / CONFIG_NAME, get_args(Goal)
     if config.get("goal") not in goals:
         raise ModelFileError(
-            f"{path}: goal is {config.get('goal')!r}, not one of {', '.join(goals)}"
+            f"{file}: goal is {config.get('goal')!r}, not one of {', '.join(goals)}"
         )
     for key in ("base_model", "base_digest", "adapter_digest"):
         if not isinstance(config.get(key), str):
-            raise ModelFileError(f"{path}: {key} is {config.get(key)!r}, not a text")
+            raise ModelFileError(f"{file}: {key} is {config.get(key)!r}, not a text")
     return config
-
-
-def _read_tensors(path: Path) -> dict[str, Tensor]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except FileNotFoundError:
-        raise ModelFileError(f"{path.parent}: is no reward head: it has no {path.name}") from None
-    except (SafetensorError, OSError) as error:
-        raise ModelFileError(f"{path}: is damaged: {error}") from None

@@ -8,8 +8,6 @@ reward model (``archon.lm.local.cross_encoder``): the reward is the probability 
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -35,9 +33,11 @@ from archon.spec.messages import shown
 from archon.spec.model import LocalCard
 from archon.spec.training import ClassifySpec
 from archon.train.folder import MODEL, TrainingFolder
-from archon.train.loop import Schedule, Training
+from archon.train.loop import LossPart
 from archon.train.model_folder import copy_text_files
-from archon.train.steps import OnStep, take_steps
+from archon.train.steps import OnStep
+from archon.train.supervised import draw_losses, last_loss, learn
+from archon.train.texts import read_text
 
 Input = str | tuple[str, str]
 _ENCODERS = ("cross-encoder", "sentence-encoder")
@@ -81,9 +81,12 @@ def labelled_texts(
     for number, row in read_rows(path, file):
         place = f"{file}:{number}"
         if row.keys() == {"text", "label"}:
-            text: Input = _text(row, "text", place)
+            text: Input = read_text(row["text"], place, "text")
         elif row.keys() == {"prompt", "completion", "label"}:
-            text = (_text(row, "prompt", place), _text(row, "completion", place))
+            text = (
+                read_text(row["prompt"], place, "prompt"),
+                read_text(row["completion"], place, "completion"),
+            )
         else:
             reason = "a line has 'text' and 'label', or 'prompt', 'completion' and 'label'"
             raise SpecError(f"has the keys {', '.join(sorted(row))}; {reason}", file=place)
@@ -168,64 +171,35 @@ class ClassifierRun:
         """
         spec, prepared, record = self.spec, self.prepared, self.folder.record
         model = prepared.model.to(self.device)
-        schedule = Schedule(
-            spec.steps, spec.learning_rate, spec.warmup_steps, spec.weight_decay,
-            spec.max_gradient_norm,
-        )  # fmt: skip
-        training = Training(model, schedule)
-        saved = self.folder.read_state()
-        if saved is not None:
-            training.restore(*saved)
-        else:
-            record |= {
-                "parameters": sum(p.numel() for p in model.parameters()),
-                "trained_parameters": training.num_trained,
+        training = learn(
+            spec, model, self.folder, self.on_step,
+            losses=self._losses,
+            measure=self._measure,
+            described={
                 "texts": len(prepared.texts),
                 "too_long": 0,
                 "classes": list(prepared.labels),
                 "rewarded": prepared.rewarded,
-                "train_seconds": 0.0,
-                "before": self._measure(),
-            }
-            self.folder.write_record()
-        self._steps(training)
-        last = training.curve[-20:]
-        record |= {"last_loss": sum(last) / len(last), "after": self._measure()}
+            },
+            has_dropout=spec.body == "whole",
+        )  # fmt: skip
+        record |= {"last_loss": last_loss(training), "after": self._measure()}
         path = self.folder.path / MODEL
         save_text_classifier(model, prepared.source.config, path, prepared.labels)
         copy_text_files(prepared.source, path)
         if prepared.rewarded is not None:
             self.folder.write_card(self._card())
         self.folder.write_record()
-        self._draw(training)
+        draw_losses(spec, training, self.folder)
         self.folder.drop_state()
         return record
 
-    def _steps(self, training: Training) -> None:
-        spec, record = self.spec, self.folder.record
-        stream = islice(self._stream(), training.num_steps * spec.rows, None)
-        started, before = time.monotonic(), record["train_seconds"]
-        training.model.train(spec.body == "whole")
-
-        def take(step: int) -> float:
-            torch.manual_seed(spec.seed * 1_000_003 + step)
-            some = list(islice(stream, spec.rows))
-            loss = training.step([partial(self._loss, some)])
-            if not math.isfinite(loss):
-                raise UsageError(
-                    f"the loss of step {step + 1} is no number; a smaller learning_rate helps"
-                )
-            return loss
-
-        def save() -> None:
-            record["train_seconds"] = round(before + time.monotonic() - started, 1)
-            self.folder.save_state(training.state(), training.curve)
-            self.folder.write_record()
-            self._draw(training)
-
-        steps = range(training.num_steps, spec.steps)
-        take_steps(steps, take, save, spec.save_every, self.on_step)
-        training.model.eval()
+    def _losses(self, num_taken: int) -> Iterator[list[LossPart]]:
+        """What computes the loss of each step that is left."""
+        rows = self.spec.rows
+        stream = islice(self._stream(), num_taken * rows, None)
+        while True:
+            yield [partial(self._loss, list(islice(stream, rows)))]
 
     def _stream(self) -> Iterator[Labelled]:
         """Texts without end: each once in every round, in an order of its own."""
@@ -271,19 +245,3 @@ class ClassifierRun:
             "precision": "float32",
             "sources": [{"path": MODEL}],
         }
-
-    def _draw(self, training: Training) -> None:
-        record = self.folder.record
-        held_out = {
-            steps: record[when]["held_out_loss"]
-            for when, steps in (("before", 0), ("after", self.spec.steps))
-            if record.get(when)
-        }
-        self.folder.draw(self.spec.name, training.curve, held_out)
-
-
-def _text(row: dict[str, Any], key: str, place: str) -> str:
-    value = row[key]
-    if not isinstance(value, str) or not value.strip():
-        raise SpecError(f"is {shown(value)}, not a text", file=place, path=f"$.{key}")
-    return value

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,14 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from archon.errors import UsageError
 from archon.spec.training import PretrainSpec, SFTSpec
 from archon.train.folder import TrainingFolder
-from archon.train.loop import Schedule, Training
 from archon.train.packing import PackedBatch, batch_loss, make_batch, pack, packed_rows
 from archon.train.prepare import Prepared
 from archon.train.samples import draw_samples
-from archon.train.steps import OnStep, take_steps
+from archon.train.steps import OnStep
+from archon.train.supervised import draw_losses, last_loss, learn
 from archon.train.texts import Text
 
 _SHOWN = 3
@@ -49,64 +46,32 @@ class Run:
         spec, model, record = self.spec, self.prepared.model, self.folder.record
         model.to(self.device)
         model.checkpoints = spec.checkpoint_layers
-        schedule = Schedule(
-            spec.steps, spec.learning_rate, spec.warmup_steps, spec.weight_decay,
-            spec.max_gradient_norm,
-        )  # fmt: skip
-        training = Training(model, schedule)
-        saved = self.folder.read_state()
-        if saved is not None:
-            training.restore(*saved)
-        else:
-            record |= {
-                "parameters": sum(p.numel() for p in model.parameters()),
-                "trained_parameters": training.num_trained,
+        training = learn(
+            spec, model, self.folder, self.on_step,
+            losses=self._losses,
+            measure=self._measure,
+            described={
                 "texts": len(self.prepared.texts),
                 "too_long": self.prepared.num_too_long,
-                "train_seconds": 0.0,
-                "before": self._measure(),
-            }
-            self.folder.write_record()
-        self._steps(training)
+            },
+        )  # fmt: skip
         record |= {
-            "last_loss": sum(training.curve[-20:]) / len(training.curve[-20:]),
+            "last_loss": last_loss(training),
             "loss": [round(loss, 4) for loss in training.curve[:: max(spec.steps // 50, 1)]],
             "after": self._measure(),
         }
         self.folder.write_card(self.prepared.save(self.folder.path))
         self.folder.write_record()
-        self._draw(training)
+        draw_losses(spec, training, self.folder)
         self.folder.drop_state()
         return record
 
-    def _steps(self, training: Training) -> None:
-        spec = self.spec
-        rows = packed_rows(self.prepared.texts, spec.context, spec.seed)
-        per_step = spec.rows * spec.accumulate
-        rows = islice(rows, training.num_steps * per_step, None)
-        started, before = time.monotonic(), self.folder.record["train_seconds"]
-        training.model.train()
-
-        def take(step: int) -> float:
-            # Dropout is a function of the step, so that what is resumed goes on as it would.
-            torch.manual_seed(spec.seed * 1_000_003 + step)
-            loss = training.step(self._parts(rows))
-            if not math.isfinite(loss):
-                raise UsageError(
-                    f"the loss of step {step + 1} is no number; a smaller learning_rate helps"
-                )
-            return loss
-
-        def save() -> None:
-            seconds = before + time.monotonic() - started
-            self.folder.record["train_seconds"] = round(seconds, 1)
-            self.folder.save_state(training.state(), training.curve)
-            self.folder.write_record()
-            self._draw(training)
-
-        steps = range(training.num_steps, spec.steps)
-        take_steps(steps, take, save, spec.save_every, self.on_step)
-        training.model.eval()
+    def _losses(self, num_taken: int) -> Iterator[list[Callable[[], Tensor]]]:
+        """What computes the loss of each step that is left."""
+        rows = packed_rows(self.prepared.texts, self.spec.context, self.spec.seed)
+        rows = islice(rows, num_taken * self.spec.rows * self.spec.accumulate, None)
+        while True:
+            yield self._parts(rows)
 
     def _parts(self, rows: Iterator[list[Text]]) -> list[Callable[[], Tensor]]:
         """What computes the shares of one step's loss."""
@@ -158,12 +123,3 @@ class Run:
                 for text, sample in list(zip(texts, drawn, strict=True))[:_SHOWN]
             ],
         }
-
-    def _draw(self, training: Training) -> None:
-        record = self.folder.record
-        held_out = {
-            steps: record[when]["held_out_loss"]
-            for when, steps in (("before", 0), ("after", self.spec.steps))
-            if record.get(when)
-        }
-        self.folder.draw(self.spec.name, training.curve, held_out)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from rl_doubles import CPU, toy_decoder, toy_spec
+from train_doubles import slope
 
 from archon.train.lora import add_adapter, round_frozen
 from archon.train.packing import IGNORED, make_batch
@@ -227,13 +228,8 @@ def test_gradients_of_the_policy_equal_finite_differences() -> None:
         assert parameter.grad is not None, name
         direction = normal(*parameter.shape, seed=index)
         expected = (parameter.grad * direction).sum()
-        with torch.no_grad():
-            parameter += 1e-6 * direction
-            up = loss()
-            parameter -= 2e-6 * direction
-            down = loss()
-            parameter += 1e-6 * direction
-        torch.testing.assert_close((up - down) / 2e-6, expected, atol=1e-7, rtol=1e-5)
+        found = slope(loss, parameter, direction, 1e-6)
+        torch.testing.assert_close(found, expected, atol=1e-7, rtol=1e-5)
 
 
 def test_gradients_of_the_value_head_equal_finite_differences() -> None:
@@ -252,13 +248,8 @@ def test_gradients_of_the_value_head_equal_finite_differences() -> None:
         assert parameter.grad is not None
         direction = normal(*parameter.shape, seed=index + 20)
         expected = (parameter.grad * direction).sum()
-        with torch.no_grad():
-            parameter += 1e-6 * direction
-            up = loss()
-            parameter -= 2e-6 * direction
-            down = loss()
-            parameter += 1e-6 * direction
-        torch.testing.assert_close((up - down) / 2e-6, expected, atol=1e-7, rtol=1e-5)
+        found = slope(loss, parameter, direction, 1e-6)
+        torch.testing.assert_close(found, expected, atol=1e-7, rtol=1e-5)
 
 
 def test_a_value_head_begins_by_expecting_nothing() -> None:

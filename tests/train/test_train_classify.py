@@ -141,10 +141,10 @@ def test_what_is_interrupted_is_resumed(tmp_path: Path, encoder: Path) -> None:
     asked = command(tmp_path, encoder, (0, 1), steps=6, save_every=2)
     assert main(asked) == 0
     weights = (tmp_path / "out" / "model" / "model.safetensors").read_bytes()
-    from archon.train import classify
+    from archon.train.loop import Training
 
     other = [*asked[:3], "--output", str(tmp_path / "other"), "--device", "cpu"]
-    take, calls = classify.Training.step, []
+    take, calls = Training.step, []
 
     def interrupted(self: Any, parts: Any) -> float:
         calls.append(1)
@@ -153,7 +153,7 @@ def test_what_is_interrupted_is_resumed(tmp_path: Path, encoder: Path) -> None:
         return take(self, parts)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(classify.Training, "step", interrupted)
+        patch.setattr(Training, "step", interrupted)
         assert main(other) == 130
     assert main([*other, "--resume"]) == 0
     assert (tmp_path / "other" / "model" / "model.safetensors").read_bytes() == weights

@@ -18,7 +18,6 @@ from archon.cli import main
 from archon.engine.loading import open_model
 from archon.engine.weights import weights_of
 from archon.lm.local.text import text_rules
-from archon.train import run as run_module
 from archon.train.decoder import decoder_of
 from archon.train.loop import Schedule, Training
 
@@ -106,7 +105,7 @@ def test_what_is_resumed_ends_as_what_was_never_interrupted(
     other.mkdir()
     (other / "data.jsonl").write_bytes((tmp_path / "data.jsonl").read_bytes())
     command = sft(other, base, accumulate=2)
-    step = run_module.Training.step
+    step = Training.step
 
     def interrupted(self: Any, parts: Any) -> float:
         loss = step(self, parts)
@@ -115,7 +114,7 @@ def test_what_is_resumed_ends_as_what_was_never_interrupted(
         return loss
 
     with monkeypatch.context() as patched:
-        patched.setattr(run_module.Training, "step", interrupted)
+        patched.setattr(Training, "step", interrupted)
         assert main(command) == 130
     assert (other / "out" / "state.safetensors").is_file()
     assert main([*command, "--resume"]) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -28,3 +29,16 @@ def one_text(token_ids: list[int]) -> tuple[Tensor, Tensor, Tensor]:
     """A row that one text fills: tokens, positions, texts."""
     tokens = torch.tensor([token_ids])
     return tokens, torch.arange(len(token_ids))[None], torch.zeros_like(tokens)
+
+
+def slope(
+    loss: Callable[[], Tensor], parameter: Tensor, direction: Tensor, epsilon: float
+) -> Tensor:
+    """How a loss changes with a parameter along a direction, by central differences."""
+    with torch.no_grad():
+        parameter += epsilon * direction
+        up = loss()
+        parameter -= 2 * epsilon * direction
+        down = loss()
+        parameter += epsilon * direction
+    return (up - down) / (2 * epsilon)
