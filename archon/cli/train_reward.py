@@ -92,7 +92,7 @@ def _tell(result: dict[str, Any], folder: TrainingFolder) -> None:
     if result.get("too_long"):
         say(f"{result['too_long']:,} do not fit a row and were left out", "yellow")
     after = result["after"]
-    if "pairs" in after:
+    if "right" not in after:  # a reader's preferences
         say(
             f"on {after['pairs']:,} held-out pairs: the chosen one has the higher reward in "
             f"{_percent(after['accuracy'])}"
@@ -100,11 +100,14 @@ def _tell(result: dict[str, Any], folder: TrainingFolder) -> None:
     else:
         auc = "–" if after["auc"] is None else f"{after['auc']:.3f}"
         say(
-            f"on {after['replies']:,} replies to {after['questions']:,} held-out questions: "
-            f"accuracy {_percent(after['accuracy'])} ({_percent(after['right'])} are right), area "
-            f"under the ROC curve {auc}, Brier score {after['brier']:.3f}, calibration error "
-            f"{after['calibration_error']:.3f}"
+            f"on {after['replies']:,} replies to {after['questions']:,} held-out questions, of "
+            f"which {_percent(after['right'])} are right: area under the ROC curve {auc}"
         )
+        if "brier" in after:
+            say(
+                f"as probabilities: accuracy {_percent(after['accuracy'])}, Brier score "
+                f"{after['brier']:.3f}, calibration error {after['calibration_error']:.3f}"
+            )
         if after["within_questions"] is not None:
             share = _percent(after["within_questions"])
             say(f"of a right and a wrong reply to one question, the right one is higher in {share}")
@@ -114,8 +117,9 @@ def _tell(result: dict[str, Any], folder: TrainingFolder) -> None:
         )
         if "vote" in after:
             say(
-                f"a vote of each question's replies is right in {_percent(after['vote'])}, one "
-                f"that weighs by rewards in {_percent(after['weighted_vote'])}"
+                f"a vote of each question's replies is right in {_percent(after['vote'])}, "
+                f"weighed by rewards in {_percent(after['vote_by_score'])}, by their odds in "
+                f"{_percent(after['vote_by_odds'])}"
             )
     say(f"\n{folder.path}: use it with --model judge={folder.path / 'card.json'}")
 

@@ -17,7 +17,8 @@ critiques_exist       ``use_critiques: true`` has a critic upstream whose critiq
 tests_exist           an evaluator has a generator of unit tests of its method upstream; every node
                       passes tests on, as they are of the question
 parameters_apply      a parameter is given only where its method reads it
-scores_exist          every candidate that is weighed by its score has one
+scores_exist          every candidate that is weighed by its score, or its odds, has one; a vote's
+                      support has no odds
 likelihoods_exist     every candidate that is weighed by its likelihood is written by a model that
                       returns log-probabilities
 when_has_inputs       a node with ``when`` has inputs to judge

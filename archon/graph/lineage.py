@@ -75,6 +75,28 @@ def scored(spec: ArchitectureSpec, edges: nx.DiGraph[str]) -> set[str]:
     return found
 
 
+def supported(spec: ArchitectureSpec, edges: nx.DiGraph[str]) -> set[str]:
+    """The nodes that may pass on candidates whose latest score is the support of a vote.
+
+    All other scores of nodes are in [0, 1]; but for those of an app's own reward model.
+    """
+    found: set[str] = set()
+    for node_id in nx.topological_sort(edges):
+        node = spec.nodes[node_id]
+        match node:
+            case VoteNode():
+                found.add(node_id)
+            case GeneratorNode():
+                pass
+            case RankerNode() | VerifierNode() | UnitTestEvaluatorNode() | FuserNode():
+                if node.when is not None and not found.isdisjoint(node.inputs):
+                    found.add(node_id)
+            case _:
+                if not found.isdisjoint(node.inputs):
+                    found.add(node_id)
+    return found
+
+
 def passing_candidates(spec: ArchitectureSpec, edges: nx.DiGraph[str]) -> set[str]:
     """The nodes that may pass candidates on; others pass on unit tests at the most."""
     found: set[str] = set()

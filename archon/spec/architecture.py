@@ -171,10 +171,11 @@ class VoteNode(Node):
     """Keeps the earliest candidate of each value, its score the support."""
 
     type: Literal["vote"]
-    weight: Literal["count", "score", "likelihood"] = Field(
+    weight: Literal["count", "score", "odds", "likelihood"] = Field(
         "count",
-        description="What a candidate's vote weighs: 1, its latest score (none may be below 0), "
-        "or how likely its text was under the model that wrote it.",
+        description="What a candidate's vote weighs: 1, its latest score p (none may be below 0), "
+        "the odds p / (1 - p) of that score (none may be above 1, either), or how likely its text "
+        "was under the model that wrote it.",
     )
     by: Literal["value", "meaning"] = Field(
         "value",

@@ -227,6 +227,13 @@ class RewardSpec(StrictModel):
         | Annotated[SampledReplies, Tag("SampledReplies")],
         told_by_key({"path": RepliesFile, "benchmark": SampledReplies}),
     ]
+    goal: Literal["outcome", "preference"] | None = Field(
+        None,
+        description="What the head tells. `outcome`: whether a reply is right. `preference`: which "
+        "of two replies to one question is better. By default what the replies were: judged, or "
+        "preferred. Of judged ones the right can be preferred to the wrong; a reader's preferences "
+        "judge none.",
+    )
     held_out: float = Field(0.2, gt=0, lt=1, description="Share of the questions to measure by.")
     penalties: list[Annotated[float, Field(gt=0)]] = Field(
         [0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30],

@@ -142,6 +142,8 @@ def base_card(card: LocalCard, card_dir: Path) -> Card:
     for source, stated in zip(card.sources, data["sources"], strict=True):
         if isinstance(source, PathSource):
             stated["path"] = str((card_dir / source.path).absolute())
+    if card.adapter is not None and catalog.is_path(card.adapter):
+        data["adapter"] = str((card_dir / card.adapter).absolute())
     if card.prompt is not None:
         prompt = with_absolute_pool(card.prompt, card_dir)
         data["prompt"] = prompt.model_dump(mode="json", exclude_none=True)

@@ -73,7 +73,7 @@ def fit_probe(
 
     Raises
     ------
-    UsageError : there is one question alone, or all replies are right, or all wrong.
+    UsageError : there is one question alone, or nothing that is better than another.
     """
     check_learnable(replies)
     losses = _fold_losses(hidden_NE, replies, penalties, seed) if len(penalties) > 1 else ()
@@ -89,13 +89,25 @@ def check_learnable(replies: Replies) -> None:
 
     Raises
     ------
-    UsageError : there is one question alone, or all replies are right, or all wrong.
+    UsageError : there is one question alone; or all replies are right, or all wrong; or none is
+        preferred.
     """
     if len(replies.questions) < 2:
         raise UsageError("to learn what is good takes replies to at least two questions")
-    if replies.goal == "outcome" and len(set(replies.correct)) < 2:
+    if _teaches(replies):
+        return
+    if len(set(replies.correct)) < 2:
         what = "right" if replies.correct[0] else "wrong"
         raise UsageError(f"all replies to learn from are {what}, so that they teach nothing")
+    raise UsageError(
+        "no question to learn from has both a right and a wrong reply, so that none teaches which "
+        "is better"
+    )
+
+
+def _teaches(replies: Replies) -> bool:
+    """Whether one of the replies is better than another."""
+    return bool(replies.pairs) if replies.goal == "preference" else len(set(replies.correct)) == 2
 
 
 def _fold_losses(
@@ -111,9 +123,9 @@ def _fold_losses(
     for fold in range(num_folds):
         inside = replies.of(q for q in questions if fold_of[q] != fold)
         outside = replies.of(q for q in questions if fold_of[q] == fold)
-        if inside.goal == "outcome" and len(set(inside.correct)) < 2:
+        size = len(outside.pairs if outside.goal == "preference" else outside.correct)
+        if not size or not _teaches(inside):
             continue
-        size = len(outside.pairs or outside.correct)
         count += size
         for i, penalty in enumerate(penalties):
             weight_E, bias = _fit(hidden_NE[fold_N != fold], inside, penalty)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -20,6 +21,7 @@ from archon.types import Message
 
 _OUTCOME, _PREFERENCE = {"completion", "correct"}, {"chosen", "rejected"}
 _VALUED = _OUTCOME | {"value"}
+_MOST_PAIRS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +41,14 @@ class Replies:
     goal: Goal
     replies: tuple[Reply, ...]
     correct: tuple[bool, ...] = ()
-    """``outcome``: of each reply."""
+    """Of each reply, where all were judged; empty where they were preferred one to another."""
     pairs: tuple[tuple[int, int], ...] = ()
     """``preference``: the places of a chosen reply and of the one that it was preferred to."""
     reads_conversations: bool = False
     """Whether the replies answer whole conversations, or bare questions."""
     values: tuple[str | None, ...] = ()
-    """``outcome``: the answer that each reply gives, None where it gives none; empty where that is
-    not known."""
+    """The answer that each judged reply gives, None where it gives none; empty where that is not
+    known."""
 
     @property
     def questions(self) -> list[str]:
@@ -66,6 +68,38 @@ class Replies:
             self.reads_conversations,
             tuple(self.values[i] for i in kept) if self.values else (),
         )
+
+
+def with_goal(replies: Replies, goal: Goal | None, seed: int) -> Replies:
+    """The replies as a head learns from them that is to have this goal; None leaves them.
+
+    Judged replies become preferences where that is the goal: each right one is preferred to each
+    wrong one to the same question. A head that tells them apart cannot do so by what questions are
+    hard, as one of judgements may. No question has more than 64 pairs, so that one of many draws
+    does not outweigh the others; they are drawn by the seed.
+
+    Raises
+    ------
+    UsageError : preferences are to become judgements.
+    """
+    if goal is None or goal == replies.goal:
+        return replies
+    if goal == "outcome":
+        raise UsageError(
+            "the replies were preferred one to another: whether any is right, which the goal "
+            "'outcome' asks, is not known"
+        )
+    of_question: dict[str, tuple[list[int], list[int]]] = {}
+    for place, (reply, is_right) in enumerate(zip(replies.replies, replies.correct, strict=True)):
+        right_and_wrong = of_question.setdefault(reply.question, ([], []))
+        right_and_wrong[not is_right].append(place)
+    pairs: list[tuple[int, int]] = []
+    for question, (right, wrong) in of_question.items():
+        found = list(product(right, wrong))
+        if len(found) > _MOST_PAIRS:
+            found = sorted(Random(f"pairs/{seed}/{question}").sample(found, _MOST_PAIRS))
+        pairs += found
+    return replace(replies, goal=goal, pairs=tuple(pairs))
 
 
 def parted(questions: Sequence[str], share: float, seed: int) -> tuple[list[str], list[str]]:

@@ -37,7 +37,7 @@ from archon.train.base import base_card
 from archon.train.folder import ADAPTER, REWARD, TrainingFolder
 from archon.train.platt import platt_scaling
 from archon.train.probe import Probe, check_learnable, fit_probe
-from archon.train.replies import Replies, parted
+from archon.train.replies import Replies, parted, with_goal
 from archon.train.reply_tokens import token_ids
 from archon.train.reward_lora import AdapterTraining
 from archon.train.reward_report import reward_report
@@ -71,20 +71,26 @@ class RewardRun:
 
         Raises
         ------
-        UsageError : the card is none of a plain decoder, the replies teach nothing, or a
-            conversation does not fit the model's context.
+        UsageError : the card is none of a decoder that writes, the replies teach nothing, they
+            do not fit the goal, or a conversation does not fit the model's context.
         ModelError : the weights cannot be had or run.
         KeyboardInterrupt : after the work that was under way; what is done is saved.
         StorageError : the disk does not take the state.
         """
         card, spec = self.card, self.spec
-        if card.transformer != "decoder" or card.adapter is not None or card.reward is not None:
-            raise UsageError(f"{card.name} is no plain decoder, which alone can get a reward head")
-        learnt, held_out = parted(self.replies.questions, spec.held_out, spec.seed)
+        if card.transformer != "decoder" or card.reward is not None:
+            raise UsageError(f"{card.name} is no decoder that writes, which alone can get a head")
+        if card.adapter is not None and spec.lora is not None:
+            raise UsageError(
+                f"{card.name} has an adapter, and a head for it learns without another: leave "
+                "'lora' out"
+            )
+        replies = with_goal(self.replies, spec.goal, spec.seed)
+        learnt, held_out = parted(replies.questions, spec.held_out, spec.seed)
         aside: list[str] = []
-        if spec.lora is not None and self.replies.goal == "outcome":
+        if spec.lora is not None and replies.goal == "outcome":
             learnt, aside = parted(learnt, _ASIDE, spec.seed)
-        learn, held = self.replies.of(learnt), self.replies.of(held_out)
+        learn, held = replies.of(learnt), replies.of(held_out)
         check_learnable(learn)
         record = self.folder.record
         self.folder.write_record()  # from here on there is something to resume
@@ -94,7 +100,7 @@ class RewardRun:
                 record["after"] = record["before"]
             self.folder.write_record()
         if spec.lora is not None and "after" not in record:
-            record["after"] = self._adapt(learn, self.replies.of(aside), held)
+            record["after"] = self._adapt(learn, replies.of(aside), held)
             self.folder.write_record()
         self.folder.drop_state()
         return record
@@ -107,16 +113,17 @@ class RewardRun:
         with _opened(self.card, self.card_dir) as opened:
             both = (*learn.replies, *held.replies)
             hidden_NE = self._hidden(opened, replace(learn, replies=both), resumable=True)
-            digest = opened.digest
+            digest, adapter = opened.digest, opened.adapter
         self.on_progress("fitting the head", 0, 1)
         num_learnt = len(learn.replies)
         learnt_NE, held_NE = hidden_NE[:num_learnt], hidden_NE[num_learnt:]
         probe = fit_probe(learnt_NE, learn, self.spec.penalties, self.spec.seed)
-        head = RewardHead(learn.goal, probe.weight_E.float(), probe.bias, self.card.name, digest)
-        self._write(head)
+        weight_E, name = probe.weight_E.float(), self.card.name
+        self._write(RewardHead(learn.goal, weight_E, probe.bias, name, digest, adapter))
         return {
             "questions": len(learn.questions),
             "replies": num_learnt,
+            **({"pairs": len(learn.pairs)} if learn.pairs else {}),
             "penalty": probe.penalty,
             "fold_losses": [round(loss, 5) for loss in probe.fold_losses],
             "learnt": _report(probe, learnt_NE, learn),

@@ -103,7 +103,10 @@ class AdapterTraining:
         context = card.context or model.config.context_length
         self._texts = token_ids(learn, base.chat, base.tokenizer, base.end, context)
         self._learn = learn
-        self._units = _units(self._texts, learn, lora.context)
+        units = _units(learn)
+        fits = [len(ids) <= lora.context for ids in self._texts]
+        self._units = [unit for unit in units if all(fits[place] for place in unit)]
+        self._num_left_out = len(units) - len(self._units)
         if not self._units:
             raise UsageError(f"no reply fits {lora.context} tokens; give a larger context")
         add_adapter(model, lora.targets, lora.rank, lora.alpha, lora.dropout, spec.seed)
@@ -138,7 +141,7 @@ class AdapterTraining:
                 training.restore(tensors, curve)
         record |= {
             "trained_parameters": training.num_trained,
-            "too_long": self._num_left_out(),
+            "too_long": self._num_left_out,
         }
         self._steps(training)
         record["loss"] = [round(x, 4) for x in training.curve[:: max(lora.steps // 50, 1)]]
@@ -196,11 +199,7 @@ class AdapterTraining:
             for at in range(0, len(order) - size + 1, size):
                 yield order[at : at + size]
 
-    def _num_left_out(self) -> int:
-        return len(self._learn.pairs or self._learn.correct) - len(self._units)
 
-
-def _units(texts: Sequence[tuple[int, ...]], learn: Replies, context: int) -> list[tuple[int, ...]]:
-    """What a gradient is made of: the places of single replies, or of pairs, that fit a row."""
-    units: list[tuple[int, ...]] = list(learn.pairs) or [(i,) for i in range(len(texts))]
-    return [unit for unit in units if all(len(texts[place]) <= context for place in unit)]
+def _units(learn: Replies) -> list[tuple[int, ...]]:
+    """What a gradient is made of: the places of single replies, or of pairs."""
+    return list(learn.pairs) or [(i,) for i in range(len(learn.replies))]

@@ -9,6 +9,7 @@ from typing import Any
 
 from archon.errors import UsageError
 from archon.evals.calibration import Judged, calibrate
+from archon.graph.nodes.vote import odds_of
 from archon.train.replies import Replies
 
 _BINS = 10
@@ -17,16 +18,17 @@ _BINS = 10
 def reward_report(rewards: Sequence[float], replies: Replies) -> dict[str, Any]:
     """Figures of rewards in (0, 1), one a reply.
 
-    Of judged replies: accuracy at the threshold 0.5, the area under the ROC curve, the Brier score,
-    the expected calibration error over ten bins; how often a right reply outscores a wrong one to
-    the same question (``within_questions``: the area counts those to different ones, too, and hard
-    questions are easily told from easy ones); and of each question's best reply by its reward how
-    often it is right, beside a reply at random (``chance``) and the best that choosing could do
-    (``oracle``). Where the replies' values are known, how often a vote of each question's replies
-    is right: each with the weight 1 (``vote``), or with that of its reward (``weighted_vote``). Of
-    preferences: how often the chosen one has the higher reward.
+    Of judged replies: the area under the ROC curve; how often a right reply outscores a wrong one
+    to the same question (``within_questions``: the area counts those to different ones, too, and
+    hard questions are easily told from easy ones); and of each question's best reply by its reward
+    how often it is right, beside a reply at random (``chance``) and the best that choosing could do
+    (``oracle``). Where the goal was to tell what is right, so that rewards are its probabilities:
+    accuracy at the threshold 0.5, the Brier score, the expected calibration error over ten bins.
+    Where the replies' values are known, how often a vote of each question's replies is right: each
+    with the weight 1 (``vote``), with its reward (``vote_by_score``) or with the odds of that
+    (``vote_by_odds``). Of a reader's preferences: how often the chosen one has the higher reward.
     """
-    if replies.goal == "preference":
+    if not replies.correct:
         scores = [(rewards[a], rewards[b]) for a, b in replies.pairs]
         wins = [(chosen > rejected) + (chosen == rejected) / 2 for chosen, rejected in scores]
         return {"questions": len(replies.questions), "pairs": len(wins), "accuracy": fmean(wins)}
@@ -39,18 +41,24 @@ def reward_report(rewards: Sequence[float], replies: Replies) -> dict[str, Any]:
         "questions": len(groups),
         "replies": len(pairs),
         "right": fmean(replies.correct),
-        "accuracy": fmean((reward >= 0.5) == is_right for reward, is_right in pairs),
         "auc": _auc(pairs),
-        "brier": fmean((reward - is_right) ** 2 for reward, is_right in pairs),
-        "calibration_error": calibration_error(pairs),
         "chance": fmean(fmean(is_right for _, is_right in group) for group in groups),
         "best_of_n": fmean(max(group, key=lambda pair: pair[0])[1] for group in groups),
         "within_questions": _within(groups),
         "oracle": fmean(any(is_right for _, is_right in group) for group in groups),
     }
+    if replies.goal == "outcome":
+        report |= {
+            "accuracy": fmean((reward >= 0.5) == is_right for reward, is_right in pairs),
+            "brier": fmean((reward - is_right) ** 2 for reward, is_right in pairs),
+            "calibration_error": calibration_error(pairs),
+        }
     if replies.values:
-        report["vote"] = _vote([1.0] * len(rewards), replies)
-        report["weighted_vote"] = _vote(rewards, replies)
+        report |= {
+            "vote": _vote([1.0] * len(rewards), replies),
+            "vote_by_score": _vote(rewards, replies),
+            "vote_by_odds": _vote([odds_of(reward) for reward in rewards], replies),
+        }
     return report
 
 

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import math
+
+import pytest
 from graph_doubles import FakeContext, make_candidate
 from hypothesis import given
 from hypothesis import strategies as st
 
+from archon.errors import UsageError
 from archon.graph.nodes.join import Join
 from archon.graph.nodes.vote import WEIGHTS, Vote
 from archon.types import Annotation, Candidate
@@ -62,6 +66,28 @@ async def test_where_one_that_votes_has_no_weight_all_weigh_the_same() -> None:
     candidates = [scored, make_candidate(1, "6"), make_candidate(2, "6")]
     out = await Vote("answer", WEIGHTS["score"]).run(FakeContext(), candidates)
     assert told(out) == [(1, "6", 2.0), (0, "5", 1.0)]
+
+
+async def test_odds_weigh_by_how_much_more_likely_than_not() -> None:
+    scored = [
+        make_candidate(i, value, Annotation("check", "score", score))
+        for i, (value, score) in enumerate([("5", 0.9), ("6", 0.75), ("6", 0.75), ("6", 0.5)])
+    ]
+    by_score = await Vote("answer", WEIGHTS["score"]).run(FakeContext(), scored)
+    by_odds = await Vote("answer", WEIGHTS["odds"]).run(FakeContext(), scored)
+    assert told(by_score) == [(1, "6", 2.0), (0, "5", 0.9)]
+    assert told(by_odds) == [(0, "5", pytest.approx(9.0)), (1, "6", 7.0)]
+
+
+async def test_certainty_has_finite_odds_and_what_is_no_probability_has_none() -> None:
+    sure = [make_candidate(i, "5", Annotation("check", "score", 1.0)) for i in range(2)]
+    (out,) = await Vote("answer", WEIGHTS["odds"]).run(FakeContext(), sure)
+    assert out.score is not None
+    assert 1e15 < out.score < math.inf
+    for score, reason in ((1.5, "odds of 1.5: that is no probability"), (-0.5, "cannot weigh -0")):
+        odd = make_candidate(0, "5", Annotation("check", "score", score))
+        with pytest.raises(UsageError, match=reason):
+            await Vote("answer", WEIGHTS["odds"]).run(FakeContext(), [odd])
 
 
 async def test_join_passes_on_what_it_reads() -> None:

@@ -114,6 +114,37 @@ def test_a_vote_by_score_needs_scores_on_everything(check: dict[str, Any], is_sc
 
 
 @pytest.mark.parametrize(
+    ("between", "may_be_support"),
+    [
+        ({"type": "join"}, True),
+        ({"type": "program"}, True),
+        ({"type": "ranker", "model": "judge"}, False),
+        ({"type": "ranker", "model": "judge", "when": {"agreement_below": 0.5}}, True),
+        ({"type": "verifier", "method": "equations"}, False),
+    ],
+)
+def test_a_votes_support_has_no_odds(between: dict[str, Any], may_be_support: bool) -> None:
+    nodes = {
+        "draft": DRAFT,
+        "first": {"type": "vote", "inputs": ["draft"]},
+        "between": {**between, "inputs": ["first"]},
+        "best": {"type": "vote", "inputs": ["between"], "weight": "odds"},
+    }
+    if not may_be_support:
+        build(spec(nodes), {"solver": ABLE, "judge": ABLE})
+        return
+    error = refusal(nodes, ABLE, ABLE)
+    assert (error.rule, error.path) == ("scores_exist", "$.nodes.best.inputs[0]")
+    assert "a vote's support" in error.reason
+
+
+def test_a_vote_by_odds_needs_scores() -> None:
+    vote = {"type": "vote", "inputs": ["draft"], "weight": "odds"}
+    error = refusal({"draft": DRAFT, "best": vote}, ABLE, ABLE)
+    assert error.reason == "candidates may come from 'draft' that nothing has scored"
+
+
+@pytest.mark.parametrize(
     ("node", "rule", "path", "reason"),
     [
         (best(), "model_given", "model", "the method 'listwise' of a ranker needs a model"),

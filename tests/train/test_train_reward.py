@@ -20,8 +20,10 @@ from train_doubles import tiny_decoder
 
 import archon
 from archon.cli import main
-from archon.engine.adapter import read_adapter
+from archon.engine.adapter import read_adapter, write_adapter
+from archon.engine.loading import open_model
 from archon.engine.reward_head import RewardHead, read_reward_head
+from archon.engine.weights import weights_of
 from archon.errors import SpecError, UsageError
 from archon.evals.run import read_run
 from archon.lm import factory
@@ -30,9 +32,11 @@ from archon.lm.reward import RewardLM
 from archon.spec.reader import load_model_card
 from archon.train import reward as reward_module
 from archon.train import reward_lora
+from archon.train.decoder import decoder_of
+from archon.train.lora import adapter_of, add_adapter
 from archon.train.platt import platt_scaling
 from archon.train.probe import fit_probe, outcome_loss, preference_loss
-from archon.train.replies import Replies, Reply, parted, read_replies
+from archon.train.replies import Replies, Reply, parted, read_replies, with_goal
 from archon.train.reward_lora import RewardModel
 from archon.train.reward_report import calibration_error, reward_report
 from archon.types import Message
@@ -95,16 +99,6 @@ def toy(num_questions: int = 60, width: int = 12, seed: int = 0) -> tuple[Tensor
     return hidden, Replies("outcome", replies, tuple((score > 0).tolist()))
 
 
-def as_preferences(replies: Replies) -> Replies:
-    pairs = [
-        (i, j)
-        for i, first in enumerate(replies.replies)
-        for j, second in enumerate(replies.replies)
-        if first.question == second.question and replies.correct[i] > replies.correct[j]
-    ]
-    return Replies("preference", replies.replies, (), tuple(pairs))
-
-
 @pytest.mark.parametrize("goal", ["outcome", "preference"])
 def test_what_is_separable_is_told_on_questions_never_seen(goal: str) -> None:
     hidden, replies = toy()
@@ -112,14 +106,15 @@ def test_what_is_separable_is_told_on_questions_never_seen(goal: str) -> None:
     assert not set(learnt) & set(held_out)
     assert sorted(learnt + held_out) == sorted(replies.questions)
     if goal == "preference":
-        replies = as_preferences(replies)
+        replies = with_goal(replies, "preference", 0)
     of = [reply.question for reply in replies.replies]
     learn, held = replies.of(learnt), replies.of(held_out)
     probe = fit_probe(hidden[[q in learnt for q in of]], learn, [1e-4, 1e-2, 10.0])
     assert probe.penalty < 10
     held_NE = hidden[[q in held_out for q in of]]
     report = reward_report(probe.logits(held_NE).sigmoid().tolist(), held)
-    assert report["accuracy"] > 0.95
+    assert report["auc"] > 0.95
+    assert report["within_questions"] > 0.95
     if goal == "preference":
         mean = probe.logits(hidden[[q in learnt for q in of]]).mean()
         assert abs(float(mean)) < 1e-6  # an average reply has the reward 0.5
@@ -162,6 +157,23 @@ def test_where_no_fold_can_tell_the_greatest_penalty_is_taken() -> None:
     known = Replies("outcome", replies, (True, True, False, False))
     probe = fit_probe(torch.randn(4, 3), known, [0.01, 10.0, 0.1])
     assert (probe.penalty, probe.fold_losses) == (10.0, ())
+
+
+def test_a_fold_without_a_pair_tells_nothing() -> None:
+    replies = tuple(Reply(question, ASKED, "") for question in "aabbccdd")
+    correct = (True, False, True, True, False, False, True, False)
+    known = with_goal(Replies("outcome", replies, correct), "preference", 0)
+    assert known.pairs == ((0, 1), (6, 7))
+    probe = fit_probe(torch.randn(8, 3), known, [0.01, 0.1])
+    assert len(probe.fold_losses) == 2
+    assert all(map(math.isfinite, probe.fold_losses))
+
+
+def test_preferences_without_a_pair_are_refused() -> None:
+    replies = tuple(Reply(question, ASKED, "") for question in "aabb")
+    known = with_goal(Replies("outcome", replies, (True, True, False, False)), "preference", 0)
+    with pytest.raises(UsageError, match="has both a right and a wrong reply"):
+        fit_probe(torch.randn(4, 3), known, [0.1])
 
 
 @pytest.mark.parametrize(
@@ -245,7 +257,19 @@ def test_a_report_tells_whether_weighing_votes_helps(
     known = Replies("outcome", replies, tuple(correct), values=tuple(values))
     rewards = [0.9, 0.4, 0.4, 0.4, 0.4][: len(values)]
     report = reward_report(rewards, known)
-    assert (report["vote"], report["weighted_vote"]) == (vote, weighted)
+    assert (report["vote"], report["vote_by_score"]) == (vote, weighted)
+
+
+def test_a_report_tells_what_odds_weigh_and_of_preferences_no_probabilities() -> None:
+    replies = tuple(Reply("a", ASKED, "") for _ in range(4))
+    values = ("5", "4", "4", "4")
+    known = Replies("outcome", replies, (True, False, False, False), values=values)
+    rewards = [0.9, 0.6, 0.6, 0.6]  # weigh 0.9 and 1.8 by themselves, by their odds 9 and 4.5
+    report = reward_report(rewards, known)
+    assert [report[f"vote{by}"] for by in ("", "_by_score", "_by_odds")] == [0, 0, 1]
+    compared = reward_report(rewards, with_goal(known, "preference", 0))
+    assert report.items() >= compared.items()
+    assert set(report) - set(compared) == {"accuracy", "brier", "calibration_error"}
 
 
 def test_probabilities_that_come_true_have_no_calibration_error() -> None:
@@ -274,6 +298,28 @@ def test_preferences_are_read_as_a_reader_exports_them(tmp_path: Path) -> None:
     assert len(found.questions) == 2
     only = found.of(found.questions[1:])
     assert (only.pairs, [r.text for r in only.replies]) == (((0, 1),), ["4", "5"])
+
+
+def test_of_judged_replies_the_right_are_preferred_to_the_wrong_of_the_same_question() -> None:
+    replies = tuple(Reply(question, ASKED, str(i)) for i, question in enumerate("ababab"))
+    correct = (True, False, False, False, True, False)
+    judged_ones = Replies("outcome", replies, correct, values=("1",) * 6)
+    found = with_goal(judged_ones, "preference", 0)
+    assert (found.goal, found.pairs) == ("preference", ((0, 2), (4, 2)))
+    assert (found.correct, found.values) == (correct, ("1",) * 6)
+    assert with_goal(judged_ones, None, 0) is judged_ones
+    with pytest.raises(UsageError, match="is not known"):
+        with_goal(Replies("preference", replies, pairs=((0, 2),)), "outcome", 0)
+
+
+def test_no_question_has_more_than_64_pairs() -> None:
+    replies = tuple(Reply("a", ASKED, str(i)) for i in range(20))
+    judged_ones = Replies("outcome", replies, (True,) * 10 + (False,) * 10)
+    pairs = with_goal(judged_ones, "preference", 0).pairs
+    assert len(set(pairs)) == 64
+    assert all(a < 10 <= b for a, b in pairs)
+    assert with_goal(judged_ones, "preference", 0).pairs == pairs
+    assert with_goal(judged_ones, "preference", 1).pairs != pairs
 
 
 GOOD = {"prompt": "q", "completion": "a", "correct": True}
@@ -390,6 +436,29 @@ def test_a_head_is_trained_and_its_card_rewards(
     good, bad = rewards_of(tmp_path, "99 !", "99 ?")
     assert good > 0.5 > bad
     assert main([*config(tmp_path, base, rows()), "--resume"]) == 0  # it is told once more
+
+
+@pytest.mark.parametrize("lora", [False, True])
+def test_judged_replies_can_be_learnt_from_as_preferences(
+    lora: bool, tmp_path: Path, base: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = {"lora": LORA} if lora else {}
+    assert main(config(tmp_path, base, judged(), goal="preference", **more)) == 0
+    assert "as probabilities" not in capsys.readouterr().err
+    record = record_of(tmp_path)
+    assert (record["pairs"], record["replies"]) == (80, 160)
+    assert record["after"]["within_questions"] > 0.9
+    head = read_reward_head(tmp_path / "out" / "reward")
+    assert head.goal == "preference"
+    good, bad = rewards_of(tmp_path, "99 !", "99 ?")
+    assert good > 0.5 > bad
+
+
+def test_preferences_are_no_judgements(
+    tmp_path: Path, base: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(config(tmp_path, base, preferred(), goal="outcome")) == 2
+    assert "the goal 'outcome' asks, is not known" in capsys.readouterr().err.replace("\n", " ")
 
 
 def test_reading_goes_on_after_an_interrupt(
@@ -587,6 +656,37 @@ def test_bf16_and_layers_computed_twice_train_too(tmp_path: Path, base: Path) ->
 # ------------------------------------------------------------------------------------- sampling
 
 
+def test_a_head_reads_what_an_adapter_of_its_card_makes(
+    tmp_path: Path, base: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = decoder_of(weights_of(open_model(tmp_path / "base")))
+    add_adapter(model, ["q_proj", "down_proj"], 2, 4, 0.0, seed=3)
+    for name, parameter in model.named_parameters():
+        if name.endswith("lora_B.weight"):
+            torch.nn.init.normal_(parameter, std=0.2)
+    write_adapter(adapter_of(model), tmp_path / "adapter", base="base")
+    plain = json.loads(base.read_text())
+    adapted = tmp_path / "adapted.json"
+    adapted.write_text(json.dumps(plain | {"name": "adapted", "adapter": "./adapter"}))
+    assert main(config(tmp_path, adapted, judged())) == 0
+    head = read_reward_head(tmp_path / "out" / "reward")
+    assert head.adapter == read_adapter(tmp_path / "adapter").digest
+    card = json.loads((tmp_path / "out" / "card.json").read_text())
+    assert Path(card["adapter"]) == tmp_path / "adapter"
+    good, bad = rewards_of(tmp_path, "99 !", "99 ?")
+    assert good > 0.5 > bad
+
+    other = tmp_path / "other"
+    other.mkdir()
+    assert main(config(other, base, judged())) == 0  # without it the states are others
+    assert not torch.equal(read_reward_head(other / "out" / "reward").weight_E, head.weight_E)
+    capsys.readouterr()
+    refused = tmp_path / "refused"
+    refused.mkdir()
+    assert main(config(refused, adapted, judged(), lora=LORA)) == 2
+    assert "leave 'lora' out" in capsys.readouterr().err.replace("\n", " ")
+
+
 def sampling(tmp_path: Path, base: Path, **changes: Any) -> list[str]:
     """Drafts of a tiny model to a few sums, of which those that hold a 1 count as right."""
     items = [{"id": f"i{n}", "question": f"{n} + 1?", "answer": str(n)} for n in range(90)]
@@ -627,7 +727,7 @@ def test_replies_are_sampled_on_the_search_split_and_kept(tmp_path: Path, base: 
     assert all(row["messages"][-1]["content"].startswith("Question: ") for row in kept)
     record = record_of(tmp_path)
     assert record["questions"] + record["after"]["questions"] == 12
-    assert 0 <= record["after"]["weighted_vote"] <= record["after"]["oracle"]
+    assert 0 <= record["after"]["vote_by_score"] <= record["after"]["oracle"]
     card = json.loads((out / "card.json").read_text())
     assert card["prompt"] == {"template": "conversation"}
 

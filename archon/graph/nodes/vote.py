@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 from archon.errors import UsageError
@@ -34,7 +35,7 @@ class Vote:
 
         Raises
         ------
-        UsageError : a score is below zero, as a reward of an app's own model may be.
+        UsageError : a score cannot weigh, as a reward of an app's own model may not.
         """
         earliest: dict[str, Candidate] = {}
         support: dict[str, float] = {}
@@ -62,10 +63,45 @@ def latest_score(candidate: Candidate) -> float | None:
     return candidate.score
 
 
+def odds_of(probability: float) -> float:
+    """p / (1 − p), finite for all probabilities: how much more likely than not.
+
+    It is what Bradley and Terry (1952) measure strength by, so that a reward that has learnt from
+    preferences weighs by it: votes of a strong reply and of many weak ones are on one scale.
+
+    >>> odds_of(0.75)
+    3.0
+    """
+    return probability / (1 - min(probability, _BELOW_ONE))
+
+
+_BELOW_ONE = math.nextafter(1.0, 0.0)
+
+
+def latest_odds(candidate: Candidate) -> float | None:
+    """The odds of its latest score, a probability.
+
+    Raises
+    ------
+    UsageError : the score is above 1. (Below 0 the odds are, too, which no vote takes.)
+    """
+    score = candidate.score
+    if score is None:
+        return None
+    if score > 1:
+        raise UsageError(f"a vote cannot weigh by the odds of {score:g}: that is no probability")
+    return odds_of(score)
+
+
 def own_likelihood(candidate: Candidate) -> float | None:
     """The geometric mean of the probabilities of its tokens; None where its writer told none."""
     return None if candidate.mean_logprob is None else likelihood(candidate)
 
 
-WEIGHTS: dict[str, Weight] = {"count": one, "score": latest_score, "likelihood": own_likelihood}
+WEIGHTS: dict[str, Weight] = {
+    "count": one,
+    "score": latest_score,
+    "odds": latest_odds,
+    "likelihood": own_likelihood,
+}
 """By the name that files use."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import networkx as nx
 
-from archon.graph.lineage import methods_of_tests, scored
+from archon.graph.lineage import methods_of_tests, scored, supported
 from archon.graph.prompts.templates import SCORES_REPLIES, TEMPLATES, prompt_kind
 from archon.graph.rules.wiring import Violation, Wiring, input_path, method_name
 from archon.spec.architecture import (
@@ -67,9 +67,16 @@ def parameters_apply(wiring: Wiring) -> Iterator[Violation]:
 def scores_exist(wiring: Wiring) -> Iterator[Violation]:
     nodes = wiring.spec.nodes
     have_scores = scored(wiring.spec, wiring.edges)
+    have_support = supported(wiring.spec, wiring.edges)
     for node_id, node in nodes.items():
-        if isinstance(node, VoteNode) and node.weight == "score":
+        if isinstance(node, VoteNode) and node.weight in ("score", "odds"):
             for i, source in enumerate(node.inputs):
+                path = input_path(node_id, i)
                 if source not in have_scores:
                     reason = f"candidates may come from {shown(source)} that nothing has scored"
-                    yield Violation(reason, input_path(node_id, i))
+                    yield Violation(reason, path)
+                elif node.weight == "odds" and source in have_support:
+                    reason = (
+                        f"the score may be a vote's support, from {shown(source)}: it has no odds"
+                    )
+                    yield Violation(reason, path)
