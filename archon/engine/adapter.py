@@ -85,17 +85,25 @@ def read_adapter(path: Path) -> Adapter:
     return Adapter(rank, alpha, pairs, scale, path, FILES.digest(path))
 
 
-def write_adapter(adapter: Adapter, path: Path, *, base: str, dropout: float = 0.0) -> None:
+def write_adapter(
+    adapter: Adapter,
+    path: Path,
+    *,
+    base: str,
+    dropout: float = 0.0,
+    dtype: torch.dtype = torch.float32,
+) -> None:
     """Write an adapter's folder, which peft reads, too.
 
     Parameters
     ----------
     base : the name of the model that it was trained on.
+    dtype : what its numbers are rounded to.
     """
     tensors = {}
     for name, (a_RI, b_OR) in adapter.pairs.items():
-        tensors[f"{_PREFIX}{name}.lora_A.weight"] = a_RI.contiguous()
-        tensors[f"{_PREFIX}{name}.lora_B.weight"] = b_OR.contiguous()
+        tensors[f"{_PREFIX}{name}.lora_A.weight"] = a_RI.to(dtype).contiguous()
+        tensors[f"{_PREFIX}{name}.lora_B.weight"] = b_OR.to(dtype).contiguous()
     config = {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",

@@ -89,14 +89,17 @@ class Base:
         ----------
         card : what the card of a whole model says; an adapter's is that of its base.
         """
+        # What multiplies in bf16 was never more than that while it learnt.
+        dtype = torch.bfloat16 if spec.dtype == "bf16" else torch.float32
         if self.trains_adapter(spec):
             dropout = 0.0 if spec.lora is None else spec.lora.dropout
-            adapter = adapter_of(model)
-            write_adapter(adapter, folder / ADAPTER, base=self.card.name, dropout=dropout)
+            write_adapter(
+                adapter_of(model), folder / ADAPTER, base=self.card.name, dropout=dropout,
+                dtype=dtype,
+            )  # fmt: skip
             return base_card(self.card, self.card_dir) | {
                 "name": spec.name, "description": spec.description, "adapter": f"./{ADAPTER}",
             }  # fmt: skip
-        dtype = torch.bfloat16 if spec.dtype == "bf16" else torch.float32
         save_decoder(model, folder / MODEL, dtype)
         if isinstance(self.file, ModelFolder):
             copy_text_files(self.file, folder / MODEL)

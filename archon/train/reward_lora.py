@@ -147,7 +147,8 @@ class AdapterTraining:
         record["loss"] = [round(x, 4) for x in training.curve[:: max(lora.steps // 50, 1)]]
         adapter = adapter_of(model.decoder)
         path = self._folder.path / ADAPTER
-        write_adapter(adapter, path, base=self._card.name, dropout=lora.dropout)
+        dtype = torch.bfloat16 if lora.dtype == "bf16" else torch.float32
+        write_adapter(adapter, path, base=self._card.name, dropout=lora.dropout, dtype=dtype)
         weight_E = model.head.weight.detach().float().cpu()[0]
         bias = float(model.head.bias.detach())
         return RewardHead(self._learn.goal, weight_E, bias, self._card.name)
