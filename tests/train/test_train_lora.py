@@ -58,6 +58,21 @@ def test_merged_equals_unmerged(tmp_path: Path) -> None:
     assert (found - plain.logits(plain(*one_text(TEXT)))[0]).abs().max() > 0.1
 
 
+@torch.no_grad()
+def test_what_is_kept_in_bf16_is_the_nearest_adapter_of_half_the_size(tmp_path: Path) -> None:
+    made = adapter_of(adapted(tiny_decoder()))
+    for name, dtype in (("wide", torch.float32), ("half", torch.bfloat16)):
+        write_adapter(made, tmp_path / name, base="tiny", dtype=dtype)
+    wide, half = (read_adapter(tmp_path / name) for name in ("wide", "half"))
+    for name, pair in made.pairs.items():
+        assert all(map(torch.equal, wide.pairs[name], pair))
+        assert all(map(torch.equal, half.pairs[name], (x.bfloat16().float() for x in pair)))
+    sizes = [
+        (tmp_path / name / "adapter_model.safetensors").stat().st_size for name in ("wide", "half")
+    ]
+    assert sizes[1] < 0.6 * sizes[0]
+
+
 @pytest.mark.parametrize("targets", [ALL, ["q_proj", "v_proj"]])
 @torch.no_grad()
 def test_peft_reads_an_adapter_as_we_do(tmp_path: Path, targets: list[str]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from tiny_folders import write_folder
 from tiny_models import TinyModel
 
@@ -132,6 +133,15 @@ def test_without_resume_a_training_is_not_written_over_nor_another_resumed(
     assert "--resume" in capsys.readouterr().err
     assert main([*sft(tmp_path, base, learning_rate=0.5), "--resume"]) == 2
     assert "$.learning_rate: 0.01 there, 0.5 now" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("dtype", "kept"), [("float32", torch.float32), ("bf16", torch.bfloat16)])
+def test_an_adapter_is_kept_in_the_numbers_that_it_multiplied_in(
+    tmp_path: Path, base: Path, dtype: str, kept: torch.dtype
+) -> None:
+    assert main(sft(tmp_path, base, dtype=dtype, steps=2)) == 0
+    tensors = load_file(tmp_path / "out" / "adapter" / "adapter_model.safetensors")
+    assert {tensor.dtype for tensor in tensors.values()} == {kept}
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bf16"])
