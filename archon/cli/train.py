@@ -9,7 +9,7 @@ import click
 
 from archon.cli.console import console, emit
 from archon.cli.options import command
-from archon.cli.training import folder_of, progress_bar, pulled, result_of, resumable, say
+from archon.cli.training import progress_bar, pulled, result_of, say, training_folder
 from archon.errors import SpecError, UsageError, require
 
 if TYPE_CHECKING:
@@ -95,20 +95,25 @@ def _train(
         raise UsageError(f"{config} is for `archon train {spec.training}`")
     assert not isinstance(spec, RewardSpec)  # that is ``archon.cli.train_reward``
     place = choose_device(device)
-    folder = folder_of(spec, output, resume=resume)
-    if not folder.is_finished:
-        try:
-            run = _prepare(loaded, folder, place)
-        except SpecError as error:
-            raise SpecError(error.reason, file=error.file or loaded.file, path=error.path) from None
-        what = f"{spec.name}, {_what(folder)}"
-        with resumable(folder), progress_bar(spec.name) as show:
-            run.on_step = lambda step, value: show(f"{what} {value:.4f}", step + 1, spec.steps)
-            run.run()
+    with training_folder(spec, output, resume=resume) as folder:
+        if not folder.is_finished:
+            _follow(loaded, folder, place)
     result = result_of(spec, folder)
     if as_json:
         emit(result)
     _tell(result, folder)
+
+
+def _follow(loaded: Loaded[AnyTraining], folder: TrainingFolder, device: torch.device) -> None:
+    spec = loaded.spec
+    try:
+        run = _prepare(loaded, folder, device)
+    except SpecError as error:
+        raise SpecError(error.reason, file=error.file or loaded.file, path=error.path) from None
+    what = f"{spec.name}, {_what(folder)}"
+    with progress_bar(spec.name) as show:
+        run.on_step = lambda step, value: show(f"{what} {value:.4f}", step + 1, run.spec.steps)
+        run.run()
 
 
 def _what(folder: TrainingFolder) -> str:

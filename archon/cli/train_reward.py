@@ -9,7 +9,7 @@ import click
 
 from archon.cli.console import emit
 from archon.cli.options import command
-from archon.cli.training import folder_of, progress_bar, pulled, result_of, resumable, say
+from archon.cli.training import progress_bar, pulled, result_of, say, training_folder
 from archon.errors import UsageError, require
 
 if TYPE_CHECKING:
@@ -37,9 +37,8 @@ def reward(config: str, output: str | None, resume: bool, as_json: bool) -> None
     spec = loaded.spec
     if spec.training != "reward":
         raise UsageError(f"{config} is for `archon train {spec.training}`")
-    folder = folder_of(spec, output, resume=resume)
-    if not folder.is_finished:
-        with resumable(folder):
+    with training_folder(spec, output, resume=resume) as folder:
+        if not folder.is_finished:
             card, card_dir = pulled(spec.model, loaded.base_dir)
             replies = _replies(spec, loaded.base_dir, folder)
             with progress_bar(spec.name) as on_progress:

@@ -61,22 +61,24 @@ def progress_bar(title: str = "") -> Iterator[Callable[[str, int, int], None]]:
         yield show
 
 
-def folder_of(spec: AnyTraining, output: str | None, *, resume: bool) -> TrainingFolder:
-    """The folder of a training: the one that is named, or runs/NAME."""
+@contextmanager
+def training_folder(
+    spec: AnyTraining, output: str | None, *, resume: bool
+) -> Iterator[TrainingFolder]:
+    """The folder of a training, the one that is named or runs/NAME, kept from other processes.
+
+    Where the work within is interrupted, it is told how to go on with it.
+    """
     from archon.train.folder import TrainingFolder
 
     path = Path(output) if output else Path("runs", spec.name)
-    return TrainingFolder(path, spec.model_dump(mode="json", exclude_none=True), resume=resume)
-
-
-@contextmanager
-def resumable(folder: TrainingFolder) -> Iterator[None]:
-    """Tells, where the work within is interrupted, how to go on with it."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        say(f"what is done is kept; go on with: --output {folder.path} --resume")
-        raise
+    asked = spec.model_dump(mode="json", exclude_none=True)
+    with TrainingFolder.held(path, asked, resume=resume) as folder:
+        try:
+            yield folder
+        except KeyboardInterrupt:
+            say(f"what is done is kept; go on with: --output {folder.path} --resume")
+            raise
 
 
 def result_of(spec: AnyTraining, folder: TrainingFolder) -> dict[str, Any]:

@@ -14,19 +14,16 @@ import contextlib
 import json
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import filelock
-
-from archon.errors import StorageError, UsageError, os_reason
+from archon.errors import UsageError, os_reason
 from archon.evals.differences import differences
 from archon.evals.disk import write_json
 from archon.spec.messages import shown
 
 RUN, JOURNAL, REPORT, ABLATIONS = "run.json", "journal", "report.json", "ablations"
-_LOCK = ".lock"
 _MOST_DIFFERENCES = 10
 
 
@@ -137,28 +134,6 @@ class RunFolder:
                 f"{self.path} holds another run, which cannot be resumed as this one:\n  "
                 + "\n  ".join(lines)
             )
-
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep other processes from writing here; the lock dies with its holder.
-
-        Raises
-        ------
-        UsageError : another process is writing.
-        StorageError : the lock cannot be made.
-        """
-        lock = filelock.FileLock(self.path / _LOCK)
-        try:
-            lock.acquire(timeout=0)
-        except filelock.Timeout:
-            raise UsageError(f"another process is writing the run {self.path}") from None
-        except OSError as error:
-            reason = f"cannot write {self.path / _LOCK}: {os_reason(error)}"
-            raise StorageError(reason) from None
-        try:
-            yield
-        finally:
-            lock.release()
 
     def write_run(self, data: Mapping[str, Any]) -> None:
         """Write down what was asked for."""

@@ -15,6 +15,7 @@ from archon.evals.benchmarks import Item, Selection
 from archon.evals.description import IDENTITY, Answerer, description
 from archon.evals.folder import RunFolder
 from archon.evals.journal import JournalWriter, encode
+from archon.evals.lock import locked
 from archon.evals.records import Draw, Record
 from archon.evals.report import Report, Tally
 from archon.evals.run import Run, read_run
@@ -123,7 +124,7 @@ async def evaluate(
     """
     if max_concurrent_questions < 1:
         raise UsageError("an evaluation needs at least one question at once")
-    with folder.locked():
+    with locked(folder.path, "run"):
         if folder.holds_run:
             folder.check_same(evaluation.description, IDENTITY)
         else:

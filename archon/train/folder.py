@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from torch import Tensor
 from archon.errors import StorageError, UsageError, os_reason
 from archon.evals.differences import differences
 from archon.evals.disk import sync_folder, write_json
+from archon.evals.lock import locked
 from archon.train.curve import REWARDS, draw_curve
 
 RECORD, STATE = "training.json", "state.safetensors"
@@ -47,11 +49,7 @@ class TrainingFolder:
 
     def __init__(self, path: Path, spec: Mapping[str, Any], *, resume: bool) -> None:
         self.path = path
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-        except (OSError, ValueError) as error:
-            reason = os_reason(error) if isinstance(error, OSError) else str(error)
-            raise UsageError(f"cannot make the folder {path}: {reason}") from None
+        _make(path)
         self.record = self._read()
         if self.record and not resume:
             raise UsageError(
@@ -61,6 +59,20 @@ class TrainingFolder:
         if self.record and (found := list(differences(self.record["spec"], spec))):
             raise UsageError(f"{path} holds another training: {'; '.join(found[:5])}")
         self.record = self.record or {"spec": dict(spec)}
+
+    @classmethod
+    @contextmanager
+    def held(cls, path: Path, spec: Mapping[str, Any], *, resume: bool) -> Iterator[TrainingFolder]:
+        """The folder, while no other process trains there.
+
+        Raises
+        ------
+        UsageError : one does; or as for the folder itself.
+        StorageError : the folder cannot be locked.
+        """
+        _make(path)
+        with locked(path, "training"):
+            yield cls(path, spec, resume=resume)
 
     @property
     def is_finished(self) -> bool:
@@ -137,3 +149,11 @@ class TrainingFolder:
         if not isinstance(record, dict) or "spec" not in record:
             raise UsageError(f"{self.path / RECORD} is no record of a training")
         return record
+
+
+def _make(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        reason = os_reason(error) if isinstance(error, OSError) else str(error)
+        raise UsageError(f"cannot make the folder {path}: {reason}") from None

@@ -14,6 +14,7 @@ import pytest
 from archon.errors import StorageError, UsageError
 from archon.evals.description import IDENTITY
 from archon.evals.folder import RunFolder
+from archon.evals.lock import locked
 
 RUN: dict[str, Any] = {
     "version": 1,
@@ -118,8 +119,8 @@ def test_another_run_is_refused_with_the_difference(
 
 def test_one_process_writes_at_a_time_and_a_dead_one_leaves_no_lock(tmp_path: Path) -> None:
     hold = (
-        "import sys; from pathlib import Path; from archon.evals.folder import RunFolder\n"
-        f"with RunFolder(Path({str(tmp_path)!r})).locked(): print('here', flush=True); "
+        "import sys; from pathlib import Path; from archon.evals.lock import locked\n"
+        f"with locked(Path({str(tmp_path)!r}), 'run'): print('here', flush=True); "
         "sys.stdin.read()"
     )
     command = [sys.executable, "-c", hold]
@@ -127,13 +128,13 @@ def test_one_process_writes_at_a_time_and_a_dead_one_leaves_no_lock(tmp_path: Pa
         assert other.stdout is not None
         other.stdout.readline()
         with (
-            pytest.raises(UsageError, match="another process is writing"),
-            RunFolder(tmp_path).locked(),
+            pytest.raises(UsageError, match="another process is writing the run"),
+            locked(tmp_path, "run"),
         ):
             pass
         other.kill()
         other.wait()
-    with RunFolder(tmp_path).locked():
+    with locked(tmp_path, "run"):
         pass
 
 

@@ -73,7 +73,7 @@ def test_an_adapter_is_trained_by_a_reward_model_and_gone_on_with(
     assert result["steps"][0]["kl"] == 0 < result["steps"][-1]["kl"]
     out = tmp_path / "out"
     assert {p.name for p in out.iterdir()} == {
-        "adapter", "card.json", "reward.svg", "training.json"
+        ".lock", "adapter", "card.json", "reward.svg", "training.json"
     }  # fmt: skip
     assert "<polyline" in (out / "reward.svg").read_text()
     plain = archon.load("single", models={"solver": str(base)}).run("say 3")

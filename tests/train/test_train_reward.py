@@ -428,7 +428,7 @@ def test_a_head_is_trained_and_its_card_rewards(
     assert result["after"]["accuracy"] > 0.9
     assert result["after"]["questions"] == 20
     assert {p.name for p in (tmp_path / "out").iterdir()} == {
-        "reward", "card.json", "training.json"
+        ".lock", "reward", "card.json", "training.json"
     }  # fmt: skip
     assert json.loads((tmp_path / "out" / "card.json").read_text())["prompt"] == {
         "template": "bare"

@@ -18,6 +18,7 @@ import archon
 from archon.cli import main
 from archon.engine.loading import open_model
 from archon.engine.weights import weights_of
+from archon.evals.lock import locked
 from archon.lm.local.text import text_rules
 from archon.train.decoder import decoder_of
 from archon.train.loop import Schedule, Training
@@ -87,7 +88,7 @@ def test_an_adapter_is_trained_and_its_card_runs(
     assert result["trained_parameters"] < result["parameters"]
     out = tmp_path / "out"
     assert {p.name for p in out.iterdir()} == {
-        "adapter", "card.json", "loss.svg", "training.json"
+        ".lock", "adapter", "card.json", "loss.svg", "training.json"
     }  # fmt: skip
     assert "<polyline" in (out / "loss.svg").read_text()
     card = json.loads((out / "card.json").read_text())
@@ -123,6 +124,18 @@ def test_what_is_resumed_ends_as_what_was_never_interrupted(
     assert again["loss"] == whole["loss"]
     assert again["after"] == whole["after"]
     assert main([*command, "--resume"]) == 0  # finished: it is told once more
+
+
+def test_two_processes_do_not_train_in_one_folder(
+    tmp_path: Path, base: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "out").mkdir()
+    with locked(tmp_path / "out", "training"):
+        assert main([*sft(tmp_path, base), "--resume"]) == 2
+    told = capsys.readouterr().err.replace("\n", " ")
+    assert f"another process is writing the training {tmp_path / 'out'}" in told
+    assert not (tmp_path / "out" / "training.json").exists()
+    assert main(sft(tmp_path, base)) == 0
 
 
 def test_without_resume_a_training_is_not_written_over_nor_another_resumed(
