@@ -37,18 +37,22 @@ def chain_sums(count: int, seed: int) -> Iterator[Pair]:
 def chain_sum_of(terms: list[int]) -> Pair:
     """The question of a sum, and its working; the sign of a later term is its operator.
 
-    >>> question, answer = chain_sum_of([12, -5, 30])
+    Before each result stand its digits, units first, as they are found by hand: each then follows
+    from two digits and a carry, where the first digit of the result itself depends on them all
+    (Lee et al. 2023, arXiv 2307.03381).
+
+    >>> question, answer = chain_sum_of([95, -5, 30])
     >>> print(question, answer, sep="\\n")
-    State the final answer to the following arithmetic problem: 12 - 5 + 30 =
-    12 - 5 = 7
-    7 + 30 = 37
-    The answer is 37.
+    State the final answer to the following arithmetic problem: 95 - 5 + 30 =
+    95 - 5 [09] = 90
+    90 + 30 [021] = 120
+    The answer is 120.
     """
     total, lines, expression = terms[0], [], str(terms[0])
     for term in terms[1:]:
         step = f" {'-' if term < 0 else '+'} {abs(term)}"
         expression += step
-        lines.append(f"{total}{step} = {total + term}")
+        lines.append(f"{total}{step} [{_units_first(total, term)}] = {total + term}")
         total += term
     question = f"State the final answer to the following arithmetic problem: {expression} ="
     return question, "\n".join([*lines, f"The answer is {total}."])
@@ -64,6 +68,13 @@ def plain_sums(count: int, seed: int) -> Iterator[str]:
         return f"Question: {a} + {b}\n\nAnswer: {a + b}"
 
     return _different(draw, count)
+
+
+def _units_first(a: int, b: int) -> str:
+    """The digits of a + b, or of the difference where their signs differ, as long as the longer of
+    both."""
+    width = len(str(max(abs(a), abs(b))))
+    return f"{abs(a + b):0{width}}"[::-1]
 
 
 def _draw_terms(random: Random) -> list[int]:

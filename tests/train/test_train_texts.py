@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -60,11 +61,27 @@ def test_chain_sums_are_worked_rightly() -> None:
     for question, answer in found:
         expression = question.partition(": ")[2].removesuffix(" =")
         assert read_answer(answer, "number") == str(eval(expression))
-        assert all(eval(left) == int(right) for left, right in _equations(answer))
+        steps = [re.fullmatch(r"(.*) \[(\d+)\] = (.*)", line) for line in answer.splitlines()[:-1]]
+        for step in steps:
+            assert step is not None
+            left, digits, right = step.groups()
+            assert eval(left) == int(right)
+            assert int(digits[::-1]) == abs(int(right))
 
 
-def _equations(answer: str) -> list[tuple[str, str]]:
-    return [(*line.split(" = "),) for line in answer.splitlines()[:-1]]  # type: ignore[misc]
+@pytest.mark.parametrize(
+    ("terms", "steps"),
+    [
+        ([8433, 4003], ["8433 + 4003 [63421] = 12436"]),
+        ([41, -97], ["41 - 97 [65] = -56"]),
+        ([3, -5, -9, 11], ["3 - 5 [2] = -2", "-2 - 9 [11] = -11", "-11 + 11 [00] = 0"]),
+        ([1000, -999], ["1000 - 999 [1000] = 1"]),
+    ],
+)
+def test_the_digits_of_a_step_stand_before_its_result_units_first(
+    terms: list[int], steps: list[str]
+) -> None:
+    assert chain_sum_of(terms)[1].splitlines()[:-1] == steps
 
 
 def test_no_chain_sum_is_an_item_that_select_or_test_asks() -> None:
