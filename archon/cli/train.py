@@ -157,8 +157,10 @@ def _tell(result: dict[str, Any], folder: TrainingFolder) -> None:
         f"parameters trained on {learnt_from}, {result['train_seconds']:.0f} s",
         "bold",
     )
-    if result["too_long"]:
+    if result.get("too_long"):
         say(f"{result['too_long']:,} texts do not fit a row and were left out", "yellow")
+    if result.get("cut"):
+        say(f"{result['cut']:,} texts are longer than the context and were cut", "yellow")
     before, after = result["before"], result["after"]
     if after and _what(folder) == "reward":
         rewards = f"{before['held_out_reward']:.3f} → {after['held_out_reward']:.3f}"

@@ -53,7 +53,8 @@ class RewardHead:
         The sum is exact, so that equal states have equal rewards.
         """
         logit = math.fsum((hidden_E.double() * self.weight_E.double()).tolist()) + self.bias
-        return 1 / (1 + math.exp(-logit)) if logit >= 0 else 1 - 1 / (1 + math.exp(logit))
+        odds = math.exp(-abs(logit))
+        return 1 / (1 + odds) if logit >= 0 else odds / (1 + odds)
 
 
 def read_reward_head(path: Path) -> RewardHead:

@@ -3,7 +3,7 @@ examples or by rewards."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, StrictInt, StrictStr, Tag, field_validator, model_validator
 
@@ -16,6 +16,23 @@ from archon.spec.common import (
     Version,
     told_by_key,
 )
+
+
+def _warmup(most: int) -> Any:
+    """The steps of a warm-up: by default a share of all, so that short trainings have both a rise
+    and a fall."""
+    return Field(
+        default_factory=lambda known: min(known.get("steps", 0) // 10, most),
+        description="Steps in which the rate rises to its greatest; by default a tenth of all, at "
+        f"most {most}.",
+    )
+
+
+def _check_warmup(steps: int, warmup_steps: int) -> None:
+    if warmup_steps > steps:
+        raise ValueError(
+            f"'warmup_steps' is {warmup_steps} of {steps} steps: the rate would never be reached"
+        )
 
 
 class JsonlData(StrictModel):
@@ -85,7 +102,7 @@ class _TrainingSpec(StrictModel):
     rows: Count = Field(8, description="Rows computed at once.")
     steps: int = Field(ge=1, le=10_000_000)
     learning_rate: float = Field(gt=0, description="The greatest, at the end of the warm-up.")
-    warmup_steps: CountOrZero = 100
+    warmup_steps: CountOrZero = _warmup(100)
     weight_decay: float = Field(0.01, ge=0)
     max_gradient_norm: float = Field(1, gt=0, description="Longer gradients are shortened to it.")
     dtype: Literal["float32", "bf16"] = Field(
@@ -96,6 +113,11 @@ class _TrainingSpec(StrictModel):
     )
     save_every: Count = Field(100, description="Steps between two saved states.")
     seed: int = 0
+
+    @model_validator(mode="after")
+    def _warms_up_in_time(self) -> _TrainingSpec:
+        _check_warmup(self.steps, self.warmup_steps)
+        return self
 
 
 class _TextSpec(_TrainingSpec):
@@ -147,6 +169,9 @@ class ClassifySpec(_TrainingSpec):
         description="Each line {text, label}, or {prompt, completion, label} of pairs of texts. A "
         "label is a string or a whole number; classes are put in their order."
     )
+    context: int = Field(
+        512, ge=8, le=1_000_000, description="Tokens of a text, or pair; what is longer is cut."
+    )
     good: StrictStr | StrictInt | None = Field(
         None,
         description="Of pairs of two classes, the label of the good one, whose probability is the "
@@ -195,12 +220,17 @@ class RewardLoRASpec(LoRASpec):
     batch: Count = Field(16, description="Replies, or pairs of them, of one step's gradient.")
     steps: int = Field(ge=1, le=10_000_000)
     learning_rate: float = Field(1e-4, gt=0)
-    warmup_steps: CountOrZero = 20
+    warmup_steps: CountOrZero = _warmup(20)
     weight_decay: float = Field(0.01, ge=0)
     max_gradient_norm: float = Field(1, gt=0)
     dtype: Literal["float32", "bf16"] = "float32"
     checkpoint_layers: bool = False
     save_every: Count = 50
+
+    @model_validator(mode="after")
+    def _warms_up_in_time(self) -> RewardLoRASpec:
+        _check_warmup(self.steps, self.warmup_steps)
+        return self
 
     @field_validator("targets")
     @classmethod
@@ -315,7 +345,7 @@ class _ReinforcedSpec(_TunedSpec):
     importance_cap: float = Field(
         2, ge=1, description="Most that a token counts for being likelier than the engine took it."
     )
-    warmup_steps: CountOrZero = 5
+    warmup_steps: CountOrZero = _warmup(5)
     weight_decay: float = Field(0, ge=0)
     save_every: Count = Field(10, description="Steps between two saved states.")
 

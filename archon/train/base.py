@@ -18,6 +18,7 @@ from archon.engine.weights import WeightSource, weights_of
 from archon.errors import UsageError
 from archon.graph.exemplars import with_absolute_pool
 from archon.lm.local.chat import ChatFormat
+from archon.lm.local.reward import end_of_reply
 from archon.lm.local.text import TextRules, text_rules
 from archon.lm.local.tokenizer import TextTokenizer
 from archon.spec.model import LocalCard, PathSource
@@ -30,6 +31,8 @@ from archon.weights import pull
 
 Card = dict[str, Any]
 TunedSpec = SFTSpec | GRPOSpec | PPOSpec
+_KEPT = {"sampling", "license", "context"}
+"""What the card of a whole model that was trained says as its base's does."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,6 @@ class Base:
         ----------
         card : what the card of a whole model says; an adapter's is that of its base.
         """
-        # What multiplies in bf16 was never more than that while it learnt.
         dtype = torch.bfloat16 if spec.dtype == "bf16" else torch.float32
         if self.trains_adapter(spec):
             dropout = 0.0 if spec.lora is None else spec.lora.dropout
@@ -105,7 +107,7 @@ class Base:
             copy_text_files(self.file, folder / MODEL)
         else:
             save_text_rules(self.rules, folder / MODEL)
-        kept = self.card.model_dump(mode="json", exclude_none=True, include={"sampling", "license"})
+        kept = self.card.model_dump(mode="json", exclude_none=True, include=_KEPT)
         return card | kept | {"precision": self.card.precision}
 
 
@@ -129,13 +131,11 @@ def open_base(card: LocalCard, card_dir: Path) -> Base:
     file = open_model(path)
     rules = text_rules(file)
     tokenizer = TextTokenizer(rules)
-    if rules.eos not in rules.special_ids:
-        raise UsageError(f"{path}: does not say which token ends an answer")
+    end = end_of_reply(rules)
     adapter = None
     if card.adapter is not None:
         adapter = read_adapter(catalog.find_adapter(card.adapter, card_dir))
     chat = ChatFormat(rules, tokenizer)
-    end = rules.special_ids[rules.eos]
     return Base(card, card_dir, file, weights_of(file), adapter, rules, tokenizer, chat, end)
 
 

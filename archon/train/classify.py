@@ -11,9 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import torch
@@ -35,6 +34,7 @@ from archon.spec.training import ClassifySpec
 from archon.train.folder import MODEL, TrainingFolder
 from archon.train.loop import LossPart
 from archon.train.model_folder import copy_text_files
+from archon.train.order import hold_out, rounds
 from archon.train.steps import OnStep
 from archon.train.supervised import draw_losses, last_loss, learn
 from archon.train.texts import read_text
@@ -63,6 +63,8 @@ class PreparedClassifier:
     labels: tuple[str, ...]
     texts: list[Labelled]
     held_out: list[Labelled]
+    num_cut: int
+    """Texts that are longer than the context, of which only the beginning is read."""
     rewarded: str | None
     """The class whose probability is a reward; None where the model is to be no reward model."""
 
@@ -122,7 +124,8 @@ def prepare_classifier(
         raise UsageError(f"{card.name} is no encoder, which alone gets such a head")
     texts, labels = labelled_texts(base_dir / spec.data.path, spec.data.path, spec.good)
     rewarded = _rewarded(spec, texts, labels)
-    if len(texts) <= spec.held_out:
+    learnt, held_out = hold_out(texts, spec.held_out, spec.seed, lambda labelled: labelled.text)
+    if not learnt:
         raise SpecError(
             f"the file holds {len(texts)} texts, of which {spec.held_out} are held out: none is "
             "left to learn",
@@ -136,9 +139,9 @@ def prepare_classifier(
     encoder.requires_grad_(spec.body == "whole")
     context = min(spec.context, encoder.config.context_length)
     tokenizer = encoder_tokenizer(source, context)
-    Random(f"held out/{spec.seed}").shuffle(texts)
-    held_out, rest = texts[: spec.held_out], texts[spec.held_out :]
-    return PreparedClassifier(model, source, tokenizer, labels, rest, held_out, rewarded)
+    encoded = tokenizer.encode_batch([labelled.text for labelled in texts])
+    num_cut = sum(bool(encoding.overflowing) for encoding in encoded)
+    return PreparedClassifier(model, source, tokenizer, labels, learnt, held_out, num_cut, rewarded)
 
 
 def _rewarded(spec: ClassifySpec, texts: Sequence[Labelled], labels: tuple[str, ...]) -> str | None:
@@ -166,7 +169,8 @@ class ClassifierRun:
         Raises
         ------
         KeyboardInterrupt : after the step that was under way; the state is saved.
-        UsageError : the loss is no number any more.
+        UsageError : the loss is no number any more, or the data are not those that training began
+            with.
         StorageError : the disk does not take the state.
         """
         spec, prepared, record = self.spec, self.prepared, self.folder.record
@@ -175,9 +179,10 @@ class ClassifierRun:
             spec, model, self.folder, self.on_step,
             losses=self._losses,
             measure=self._measure,
+            data=(prepared.labels, prepared.texts, prepared.held_out),
             described={
                 "texts": len(prepared.texts),
-                "too_long": 0,
+                "cut": prepared.num_cut,
                 "classes": list(prepared.labels),
                 "rewarded": prepared.rewarded,
             },
@@ -197,15 +202,10 @@ class ClassifierRun:
     def _losses(self, num_taken: int) -> Iterator[list[LossPart]]:
         """What computes the loss of each step that is left."""
         rows = self.spec.rows
-        stream = islice(self._stream(), num_taken * rows, None)
+        order = rounds(self.prepared.texts, f"texts/{self.spec.seed}")
+        stream = islice(chain.from_iterable(order), num_taken * rows, None)
         while True:
             yield [partial(self._loss, list(islice(stream, rows)))]
-
-    def _stream(self) -> Iterator[Labelled]:
-        """Texts without end: each once in every round, in an order of its own."""
-        random, texts = Random(f"texts/{self.spec.seed}"), self.prepared.texts
-        while True:
-            yield from random.sample(texts, len(texts))
 
     def _logits(self, some: Sequence[Labelled]) -> Tensor:
         """(B, C)"""

@@ -96,5 +96,5 @@ def running_mean(curve: Sequence[float]) -> list[float]:
 
 def _range(values: Sequence[float]) -> tuple[float, float]:
     low, high = min(values, default=0.0), max(values, default=1.0)
-    low = 0.0 if low < high / 2 else low
+    low = 0.0 if 0 <= low < high / 2 else low
     return (low, high) if math.isfinite(high) and high > low else (low - 1, low + 1)

@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -77,6 +78,24 @@ class TrainingFolder:
     @property
     def is_finished(self) -> bool:
         return "after" in self.record
+
+    def keep_data(self, data: object) -> None:
+        """Note what is learnt from, as a digest, or see that it is what was noted.
+
+        Parameters
+        ----------
+        data : has a ``repr`` that tells all that counts.
+
+        Raises
+        ------
+        UsageError : the training has begun on other data, so that it cannot go on with these.
+        """
+        digest = hashlib.sha256(repr(data).encode()).hexdigest()
+        if self.record.setdefault("data_digest", digest) != digest:
+            raise UsageError(
+                f"{self.path}: the data are not those that this training began with; choose "
+                "another folder with --output"
+            )
 
     def write_record(self) -> None:
         write_json(self.path / RECORD, self.record)

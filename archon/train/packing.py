@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from random import Random
 from typing import Protocol, TypeVar
 
 import torch
@@ -15,9 +14,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from archon.train.decoder import TrainableDecoder
+from archon.train.order import rounds
 
 IGNORED = -100
-"""Target of tokens after which nothing is learnt."""
+"""Target of tokens after which nothing is learnt; cross-entropy leaves them out."""
 _OPEN_ROWS = 16
 """Rows that still take texts while texts come in; more of them leave fewer gaps."""
 
@@ -67,10 +67,8 @@ def fits(text: Packable, context: int) -> bool:
 
 def packed_rows(texts: Sequence[_T], context: int, seed: int) -> Iterator[list[_T]]:
     """Rows without end: each text once in every round, in an order of its own."""
-    random, order = Random(f"packing/{seed}"), list(range(len(texts)))
-    while True:
-        random.shuffle(order)
-        yield from pack((texts[index] for index in order), context)
+    for order in rounds(texts, f"packing/{seed}"):
+        yield from pack(iter(order), context)
 
 
 def pack(texts: Iterator[_T], context: int) -> Iterator[list[_T]]:

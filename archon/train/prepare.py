@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from random import Random
 
 from archon.engine.config import DecoderConfig
 from archon.engine.files.folder import ModelFolder
@@ -18,6 +17,7 @@ from archon.train.base import Card, open_base
 from archon.train.decoder import TrainableDecoder, initialise
 from archon.train.folder import MODEL
 from archon.train.model_folder import save_decoder
+from archon.train.order import hold_out
 from archon.train.packing import fits
 from archon.train.texts import Text, answer_text, dialogues, plain_texts, whole_text
 from archon.train.vocabulary import END_ID, learn_vocabulary, save_vocabulary
@@ -95,7 +95,8 @@ def prepare_fine_tuning(spec: SFTSpec, card: LocalCard, base_dir: Path, card_dir
     model = base.trainable(spec)
 
     def save(folder: Path) -> Card:
-        return base.save(model, spec, folder, _card(spec, MODEL))
+        made = base.save(model, spec, folder, _card(spec, MODEL))
+        return made | {"prompt": {"template": "bare"}}  # which is how the prompts were learnt
 
     return _prepared(spec, found, model, base.tokenizer, base.end, save)
 
@@ -109,15 +110,15 @@ def _prepared(
     save: Callable[[Path], Card],
 ) -> Prepared:
     found = list(found)
-    texts = [text for text in found if fits(text, spec.context)]
-    num_too_long = len(found) - len(texts)
-    if len(texts) <= spec.held_out:
+    fitting = [text for text in found if fits(text, spec.context)]
+    num_too_long = len(found) - len(fitting)
+    texts, held_out = hold_out(fitting, spec.held_out, spec.seed, lambda text: text.question)
+    if not texts:
         raise SpecError(
             f"the data holds {len(found)} texts, of which {num_too_long} do not fit "
-            f"{spec.context} tokens and {spec.held_out} are held out: none is left to learn"
+            f"{spec.context} tokens and {spec.held_out} are held out, with all to the same "
+            "prompts: none is left to learn"
         )
-    Random(f"held out/{spec.seed}").shuffle(texts)
-    held_out, texts = texts[: spec.held_out], texts[spec.held_out :]
     return Prepared(model, texts, held_out, num_too_long, tokenizer, end, save)
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -41,10 +41,8 @@ from archon.train.replies import Replies, parted, with_goal
 from archon.train.reply_tokens import token_ids
 from archon.train.reward_lora import AdapterTraining
 from archon.train.reward_report import reward_report
-from archon.train.steps import gentle_interrupts
+from archon.train.steps import OnProgress, gentle_interrupts
 
-OnProgress = Callable[[str, int, int], None]
-"""(what is being done, how much of it is done, how much there is), now and then."""
 _CHUNK = 64
 """Replies that are read at once, between two looks at whether to stop."""
 _SAVE_EVERY = 16
@@ -72,7 +70,8 @@ class RewardRun:
         Raises
         ------
         UsageError : the card is none of a decoder that writes, the replies teach nothing, they
-            do not fit the goal, or a conversation does not fit the model's context.
+            do not fit the goal or are not those that training began with, or a conversation
+            does not fit the model's context.
         ModelError : the weights cannot be had or run.
         KeyboardInterrupt : after the work that was under way; what is done is saved.
         StorageError : the disk does not take the state.
@@ -91,7 +90,14 @@ class RewardRun:
         if spec.lora is not None and replies.goal == "outcome":
             learnt, aside = parted(learnt, _ASIDE, spec.seed)
         learn, held = replies.of(learnt), replies.of(held_out)
+        if len(learnt) < 2:
+            apart = f"{len(held_out)} are held out" + (f", {len(aside)} set aside" if aside else "")
+            raise UsageError(
+                f"there are replies to {len(replies.questions)} questions, of which {apart}: to "
+                "learn what is good takes at least two others"
+            )
         check_learnable(learn)
+        self.folder.keep_data(replies)
         record = self.folder.record
         self.folder.write_record()  # from here on there is something to resume
         if "before" not in record:
@@ -160,6 +166,8 @@ class RewardRun:
                     self.folder.save_state({"hidden": torch.stack(rows)}, progress)
                 if is_interrupted():
                     raise KeyboardInterrupt
+        if resumable:
+            self.folder.save_state({"hidden": torch.stack(rows)}, progress)
         return torch.stack(rows)
 
     # --------------------------------------------------------------------------------- adapter

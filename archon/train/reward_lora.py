@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
-from random import Random
 
 import torch
 from torch import Tensor, nn
@@ -28,14 +27,13 @@ from archon.train.decoder import TrainableDecoder, decoder_of
 from archon.train.folder import ADAPTER, REWARD, TrainingFolder
 from archon.train.loop import Schedule, Training
 from archon.train.lora import adapter_of, add_adapter, round_frozen
+from archon.train.order import rounds
 from archon.train.packing import make_batch, pack
 from archon.train.probe import loss_of
 from archon.train.replies import Replies
 from archon.train.reply_tokens import token_ids
-from archon.train.steps import take_steps
+from archon.train.steps import OnProgress, take_steps
 from archon.train.texts import Text
-
-OnProgress = Callable[[str, int, int], None]
 
 
 class RewardModel(nn.Module):
@@ -193,12 +191,9 @@ class AdapterTraining:
 
     def _batches(self) -> Iterator[list[tuple[int, ...]]]:
         """Batches without end: each unit once in every round, in an order of its own."""
-        random, order = Random(f"batches/{self._spec.seed}"), list(self._units)
-        size = min(self._lora.batch, len(order))
+        units = chain.from_iterable(rounds(self._units, f"batches/{self._spec.seed}"))
         while True:
-            random.shuffle(order)
-            for at in range(0, len(order) - size + 1, size):
-                yield order[at : at + size]
+            yield list(islice(units, self._lora.batch))
 
 
 def _units(learn: Replies) -> list[tuple[int, ...]]:

@@ -40,7 +40,8 @@ class Run:
         Raises
         ------
         KeyboardInterrupt : after the step that was under way; the state is saved.
-        UsageError : the loss is no number any more.
+        UsageError : the loss is no number any more, or the data are not those that training began
+            with.
         StorageError : the disk does not take the state.
         """
         spec, model, record = self.spec, self.prepared.model, self.folder.record
@@ -50,6 +51,7 @@ class Run:
             spec, model, self.folder, self.on_step,
             losses=self._losses,
             measure=self._measure,
+            data=(self.prepared.texts, self.prepared.held_out),
             described={
                 "texts": len(self.prepared.texts),
                 "too_long": self.prepared.num_too_long,

@@ -12,11 +12,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from archon.engine.families.encoder_decoder import EncoderDecoder
+from archon.train.packing import IGNORED
 
 TokenPair = tuple[Sequence[int], Sequence[int]]
 """Source and target, neither with an end."""
-IGNORED = -100
-"""Target of places that are padding; cross-entropy leaves them out."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 
 OnStep = Callable[[int, float], None]
 """(step, what it came to), after each step."""
+OnProgress = Callable[[str, int, int], None]
+"""(what is being done, how much of it is done, how much there is), now and then."""
 
 
 def take_steps(

@@ -27,6 +27,7 @@ def learn(
     *,
     losses: Callable[[int], Iterator[Sequence[LossPart]]],
     measure: Callable[[], Mapping[str, Any]],
+    data: object,
     described: Mapping[str, Any],
     has_dropout: bool = True,
 ) -> Training:
@@ -36,15 +37,17 @@ def learn(
     ----------
     losses : number of steps taken → what computes the loss of each of the others.
     measure : what is noted of the model before the first step.
+    data : what is learnt from and held out, in order: what is resumed goes on with no other.
     described : what is noted of the texts.
     has_dropout : whether the model trains as such, and not as it is run.
 
     Raises
     ------
     KeyboardInterrupt : after the step that was under way; the state is saved.
-    UsageError : the loss is no number any more.
+    UsageError : the loss is no number any more, or the data are not those that training began with.
     StorageError : the disk does not take the state.
     """
+    folder.keep_data(data)
     schedule = Schedule(
         spec.steps, spec.learning_rate, spec.warmup_steps, spec.weight_decay,
         spec.max_gradient_norm,

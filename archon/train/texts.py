@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,12 @@ class Dialogue:
     place: str
     """Where it stands, for errors."""
 
+    @property
+    def opening(self) -> tuple[Message, ...]:
+        """The messages up to the first of the user's: all turns of one conversation share them."""
+        roles = [message.role for message in self.messages]
+        return self.messages[: roles.index("user") + 1] if "user" in roles else self.messages
+
 
 @dataclass(frozen=True, slots=True)
 class Text:
@@ -38,6 +44,8 @@ class Text:
     """The first so many are read and not learnt."""
     num_shown: int
     """What a sample is to go on from."""
+    question: Hashable = None
+    """Texts of one question are all held out, or none is."""
 
 
 def dialogues(data: Data, base_dir: Path, *, asked_alone: bool = False) -> Iterator[Dialogue]:
@@ -104,7 +112,7 @@ def answer_text(dialogue: Dialogue, chat: ChatFormat, tokenizer: TextTokenizer, 
     except LMError as error:
         raise SpecError(str(error), file=dialogue.place) from None
     token_ids = (*given, *tokenizer.encode(dialogue.completion), end)
-    return Text(token_ids, len(given), len(given))
+    return Text(token_ids, len(given), len(given), dialogue.opening)
 
 
 def whole_text(text: str, tokenizer: TextTokenizer, end: int) -> Text:
@@ -112,7 +120,7 @@ def whole_text(text: str, tokenizer: TextTokenizer, end: int) -> Text:
     the last colon, where a question may end."""
     token_ids = tokenizer.encode(text)
     shown = len(tokenizer.encode(text[: text.rindex(":") + 1])) if ":" in text else 0
-    return Text((*token_ids, end), 1, shown or (len(token_ids) + 1) // 2)
+    return Text((*token_ids, end), 1, shown or (len(token_ids) + 1) // 2, text)
 
 
 def _turns(messages: Any, place: str) -> Iterator[Dialogue]:

@@ -28,9 +28,10 @@ def toy_spec(training: str, **changes: Any) -> GRPOSpec | PPOSpec:
     fields: dict[str, Any] = {
         "training": training, "name": "toy", "model": "none", "data": {"path": "none.jsonl"},
         "steps": 26, "learning_rate": 0.01, "prompts": 8, "group": 8, "max_tokens": LENGTH,
-        "epochs": 2, "minibatches": 2, "rows": 64, "context": 64, "warmup_steps": 3,
+        "epochs": 2, "minibatches": 2, "rows": 64, "context": 64,
         "kl_coefficient": 0,
     }  # fmt: skip
+    changes.setdefault("warmup_steps", min(3, changes.get("steps", 3)))
     own = {"value_learning_rate": 0.01} if training == "ppo" else {}
     kind = GRPOSpec if training == "grpo" else PPOSpec
     return kind(**fields | own | changes)

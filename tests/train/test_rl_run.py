@@ -16,7 +16,8 @@ import archon
 from archon.cli import main
 from archon.engine.loading import open_model
 from archon.engine.weights import weights_of
-from archon.errors import ScoringError
+from archon.errors import LMError, ScoringError
+from archon.lm.local.chat import ChatFormat
 from archon.spec.model import LocalCard
 from archon.spec.reader import load_training
 from archon.train.base import base_card
@@ -122,6 +123,17 @@ def test_what_is_resumed_ends_as_what_was_never_interrupted(
     for ours, theirs in zip(again["steps"], whole["steps"], strict=True):
         for key in theirs:
             assert "seconds" in key or ours[key] == theirs[key]
+
+
+def test_a_question_that_the_chat_template_refuses_is_told(
+    tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object) -> None:
+        raise LMError("the chat template takes no system message")
+
+    monkeypatch.setattr(ChatFormat, "encode", refuse)
+    assert main(command(tmp_path, base)) == 2
+    assert "$.prompt: the chat template takes no system" in capsys.readouterr().err
 
 
 def test_a_benchmark_asks_by_its_scorer_and_the_result_is_a_folder(

@@ -90,6 +90,18 @@ def test_classes_are_learnt_and_transformers_says_the_same(
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
 
+def test_texts_that_are_longer_than_the_context_are_counted(
+    tmp_path: Path, encoder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(command(tmp_path, encoder, (0, 1), steps=2, context=9)) == 0  # 8 letters, 2 marks
+    assert json.loads((tmp_path / "out" / "training.json").read_text())["cut"] == 120
+    assert "120 texts are longer than the context" in capsys.readouterr().err
+    other = tmp_path / "other"
+    other.mkdir()
+    assert main(command(other, encoder, (0, 1), steps=2)) == 0
+    assert json.loads((other / "out" / "training.json").read_text())["cut"] == 0
+
+
 @pytest.mark.parametrize(
     ("labels", "good", "best"),
     [

@@ -7,12 +7,14 @@ import json
 import math
 import signal
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from tiny_folders import write_folder
 from tiny_models import TinyModel
 from torch import Tensor
@@ -25,11 +27,14 @@ from archon.engine.loading import open_model
 from archon.engine.reward_head import RewardHead, read_reward_head
 from archon.engine.weights import weights_of
 from archon.errors import SpecError, UsageError
+from archon.evals.journal import JournalWriter
 from archon.evals.run import read_run
+from archon.graph.nodes.vote import odds_of
 from archon.lm import factory
 from archon.lm.local.reward import DecoderReward
 from archon.lm.reward import RewardLM
 from archon.spec.reader import load_model_card
+from archon.train import decoder as decoder_module
 from archon.train import reward as reward_module
 from archon.train import reward_lora
 from archon.train.decoder import decoder_of
@@ -492,16 +497,12 @@ def test_reading_goes_on_after_an_interrupt(
         assert again[key] == whole[key]
 
 
-def test_what_was_read_of_other_replies_is_read_anew(
-    tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_training_does_not_go_on_with_other_replies(
+    tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(reward_module, "_CHUNK", 10)
     others = [row | {"completion": f"so {row['completion']}"} for row in judged()]
-    assert main(config(tmp_path, base, others)) == 0
-    whole = record_of(tmp_path)
-    changed = tmp_path / "changed"
-    changed.mkdir()
-    command = config(changed, base, judged())
+    command = config(tmp_path, base, judged())
     read = reward_module.own_hidden
 
     def interrupted(*given: Any) -> Tensor:
@@ -511,10 +512,30 @@ def test_what_was_read_of_other_replies_is_read_anew(
     with monkeypatch.context() as patched:
         patched.setattr(reward_module, "own_hidden", interrupted)
         assert main(command) == 130
-    write_lines(changed / "data.jsonl", others)
+    write_lines(tmp_path / "data.jsonl", others)
+    assert main([*command, "--resume"]) == 2
+    assert "the data are not those" in capsys.readouterr().err
+    write_lines(tmp_path / "data.jsonl", judged())
     assert main([*command, "--resume"]) == 0
-    again = record_of(changed)
-    assert (again["before"], again["fold_losses"]) == (whole["before"], whole["fold_losses"])
+
+
+def test_what_was_read_is_kept_while_the_head_is_fitted(
+    tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = config(tmp_path, base, judged())
+
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(reward_module, "fit_probe", stopped)
+        assert main(command) == 130
+
+    def unread(*_: object) -> None:
+        raise AssertionError("is read again")
+
+    monkeypatch.setattr(reward_module, "own_hidden", unread)
+    assert main([*command, "--resume"]) == 0
 
 
 @pytest.mark.parametrize("rows", [judged, preferred])
@@ -648,9 +669,42 @@ def test_an_adapter_that_is_resumed_ends_as_it_would_have(
     assert (again["loss"], again["after"]) == (whole["loss"], whole["after"])
 
 
-def test_bf16_and_layers_computed_twice_train_too(tmp_path: Path, base: Path) -> None:
+def test_bf16_and_layers_computed_twice_train_too(
+    tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lora = LORA | {"steps": 4, "dtype": "bf16", "checkpoint_layers": True}
+    checkpointed: list[object] = []
+
+    def watched(function: Callable[..., Tensor], *given: Any, **more: Any) -> Tensor:
+        checkpointed.append(function)
+        return function(*given)
+
+    monkeypatch.setattr(decoder_module, "checkpoint", watched)
     assert main(config(tmp_path, base, judged(20), lora=lora)) == 0
+    assert checkpointed
+    tensors = load_file(tmp_path / "out" / "adapter" / "adapter_model.safetensors")
+    assert {tensor.dtype for tensor in tensors.values()} == {torch.bfloat16}
+
+
+@pytest.mark.parametrize(
+    ("count", "more", "told"),
+    [
+        (2, {}, "replies to 2 questions, of which 1 are held out"),
+        (3, {"lora": LORA}, "replies to 3 questions, of which 1 are held out, 1 set aside"),
+    ],
+)
+def test_too_few_questions_are_told_with_what_is_held_out(
+    tmp_path: Path, base: Path, capsys: pytest.CaptureFixture[str], count: int,
+    more: dict[str, Any], told: str,
+) -> None:  # fmt: skip
+    assert main(config(tmp_path, base, judged(count), **more)) == 2
+    assert told in capsys.readouterr().err.replace("\n", " ")
+
+
+@pytest.mark.parametrize("logit", [-700.0, -40.0, -1.0, 0.0, 1.0, 30.0])
+def test_a_rewards_odds_are_those_of_its_logit(logit: float) -> None:
+    head = RewardHead("preference", torch.tensor([1.0]), logit, "base")
+    assert odds_of(head.reward(torch.zeros(1))) == pytest.approx(math.exp(logit), rel=1e-2)
 
 
 # ------------------------------------------------------------------------------------- sampling
@@ -773,18 +827,24 @@ def test_a_trained_card_ranks_and_weighs_in_a_graph(tmp_path: Path, base: Path) 
 def test_sampling_goes_on_after_an_interrupt(
     tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from archon.cli import train_reward
-
     command = sampling(tmp_path, base)
 
-    def stopped(*_: object) -> None:
-        raise KeyboardInterrupt
+    append, counts = JournalWriter.append, [0, 0]
 
-    with monkeypatch.context() as patched:
-        patched.setattr(train_reward, "_sampled", stopped)
-        assert main(command) == 130
+    def counted(self: JournalWriter, line: bytes) -> Future[None]:
+        counts[-1] += 1
+        if counts == [0, 5]:
+            signal.raise_signal(signal.SIGINT)
+        return append(self, line)
+
+    monkeypatch.setattr(JournalWriter, "append", counted)
+    assert main(command) == 130
+    assert not (tmp_path / "out" / "data.jsonl").exists()
     assert main(command) == 2
+    counts.append(0)
     assert main([*command, "--resume"]) == 0
+    assert sum(counts) == 24
+    assert counts[1] >= 5
 
 
 # -------------------------------------------------------------------------------- what misfits

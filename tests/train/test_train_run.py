@@ -20,8 +20,12 @@ from archon.engine.loading import open_model
 from archon.engine.weights import weights_of
 from archon.evals.lock import locked
 from archon.lm.local.text import text_rules
+from archon.spec.model import LocalCard
+from archon.spec.reader import load_training
+from archon.spec.training import PretrainSpec, SFTSpec
 from archon.train.decoder import decoder_of
 from archon.train.loop import Schedule, Training
+from archon.train.prepare import prepare_fine_tuning
 
 SHAPE = {"num_layers": 1, "width": 32, "ffn_width": 32, "num_heads": 2, "num_kv_heads": 1}
 COMMON = {
@@ -95,6 +99,7 @@ def test_an_adapter_is_trained_and_its_card_runs(
     plain = archon.load("single", models={"solver": str(base)}).run("say 3")
     adapted = archon.load("single", models={"solver": str(out / "card.json")}).run("say 3")
     assert card["adapter"] == "./adapter"
+    assert card["prompt"] == {"template": "bare"}
     assert plain.text != adapted.text
 
 
@@ -124,6 +129,57 @@ def test_what_is_resumed_ends_as_what_was_never_interrupted(
     assert again["loss"] == whole["loss"]
     assert again["after"] == whole["after"]
     assert main([*command, "--resume"]) == 0  # finished: it is told once more
+
+
+def test_what_stands_twice_is_not_learnt_where_it_is_held_out(tmp_path: Path, base: Path) -> None:
+    twice = [{"prompt": f"say {i % 20}", "completion": f"{i % 20}!"} for i in range(40)]
+    twice.append({"messages": [{"role": role, "content": f"{role} {n}"} for n in range(2)
+                               for role in ("user", "assistant")]})  # fmt: skip
+    (tmp_path / "data.jsonl").write_text("\n".join(map(json.dumps, twice)))
+    loaded = load_training(sft(tmp_path, base)[2])
+    assert isinstance(loaded.spec, SFTSpec)
+    card = LocalCard.model_validate(
+        {"name": "base", "backend": "local", "sources": [{"path": str(base)}]}
+    )
+    for seed in range(8):
+        spec = loaded.spec.model_copy(update={"seed": seed, "held_out": 9})
+        prepared = prepare_fine_tuning(spec, card, tmp_path, tmp_path)
+        assert len(prepared.held_out) == 9
+        learnt, held_out = (
+            {text.question for text in part} for part in (prepared.texts, prepared.held_out)
+        )
+        assert not learnt & held_out
+        assert len(learnt) + len(held_out) == 21
+
+
+def test_a_training_does_not_go_on_with_other_data(
+    tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command, step = sft(tmp_path, base), Training.step
+
+    def interrupted(self: Training, *given: Any) -> float:
+        signal.raise_signal(signal.SIGINT)
+        return step(self, *given)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Training, "step", interrupted)
+        assert main(command) == 130
+    data = tmp_path / "data.jsonl"
+    before = data.read_text()
+    data.write_text(before + "\n" + json.dumps({"prompt": "say 40", "completion": "40!"}))
+    assert main([*command, "--resume"]) == 2
+    assert "the data are not those that this training began with" in capsys.readouterr().err
+    data.write_text(before)
+    assert main([*command, "--resume"]) == 0
+
+
+@pytest.mark.parametrize(("steps", "expected"), [(6, 0), (40, 4), (5000, 100)])
+def test_a_warm_up_is_a_tenth_of_a_short_training(steps: int, expected: int) -> None:
+    file = {k: v for k, v in COMMON.items() if k != "warmup_steps"} | {"steps": steps}
+    spec = {"training": "pretrain", "data": {"rule": "sums", "items": 60}, "decoder": SHAPE}
+    assert PretrainSpec.model_validate(file | spec).warmup_steps == expected
+    with pytest.raises(ValueError, match="the rate would never be reached"):
+        PretrainSpec.model_validate(file | spec | {"warmup_steps": steps + 1})
 
 
 def test_two_processes_do_not_train_in_one_folder(

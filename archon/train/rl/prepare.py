@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from random import Random
 
 import torch
 
 from archon.engine.loading import load_engine
-from archon.errors import GraphError, SpecError
+from archon.errors import GraphError, LMError, SpecError
 from archon.graph.architecture import BARE_PROMPT, generator_prompt
 from archon.graph.exemplars import with_absolute_pool
 from archon.graph.prompts.builder import Prompt
@@ -21,6 +20,7 @@ from archon.spec.training import BenchmarkData, ModelReward
 from archon.train.base import Base, Card, open_base
 from archon.train.decoder import TrainableDecoder
 from archon.train.folder import MODEL
+from archon.train.order import hold_out
 from archon.train.rl.questions import RLSpec, benchmark_of, questions, reward_of
 from archon.train.rl.rewards import RewardFunction, Task
 from archon.train.rl.rollouts import OPTIONS, AdaptedPolicy, Policy, WholePolicy
@@ -90,16 +90,18 @@ def prepare_reinforcement(
         ]
     except GraphError as error:
         raise SpecError(error.reason, path="$.prompt") from None
+    except LMError as error:  # the model's chat template refuses such messages
+        raise SpecError(str(error), path="$.prompt") from None
     model = base.trainable(spec).to(device)
     most = min(spec.context + 1, card.context or model.config.context_length)
     tasks = [task for task in found if len(task.prompt_ids) + spec.max_tokens <= most]
-    if len(tasks) <= spec.held_out:
+    learnt, held_out = hold_out(tasks, spec.held_out, spec.seed, lambda task: task.messages)
+    if not learnt:
         raise SpecError(
             f"there are {len(found)} questions, of which {len(found) - len(tasks)} do not fit "
             f"{most} tokens with a reply of {spec.max_tokens}, and {spec.held_out} are held out: "
             "none is left to learn from"
         )
-    Random(f"held out/{spec.seed}").shuffle(tasks)
 
     def save(folder: Path) -> Card:
         made = base.save(model, spec, folder, _card(spec))
@@ -108,8 +110,8 @@ def prepare_reinforcement(
     return PreparedRL(
         model,
         _policy(base, model, spec, device),
-        tasks[spec.held_out :],
-        tasks[: spec.held_out],
+        learnt,
+        held_out,
         len(found) - len(tasks),
         reward,
         base.tokenizer.decode,

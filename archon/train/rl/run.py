@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import islice
-from random import Random
+from itertools import chain, islice
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from archon.train.folder import TrainingFolder
+from archon.train.order import rounds
 from archon.train.rl.learner import Learner
 from archon.train.rl.prepare import PreparedRL
 from archon.train.rl.questions import RLSpec
@@ -41,17 +41,20 @@ class RLRun:
     def run(self) -> dict[str, Any]:
         """Take the steps that are left; returns the folder's record.
 
-        Its rewards after training are those of the weights before they are written: of a whole
-        model that is trained in bf16 they were not yet rounded to it.
+        Its rewards after training are those of the weights before they are written: what is trained
+        in bf16 was not yet rounded to it.
 
         Raises
         ------
         KeyboardInterrupt : after the step that was under way; the state is saved.
-        UsageError : the loss is no number any more.
+        UsageError : the loss is no number any more, or the questions are not those that training
+            began with.
         ScoringError, LMError : a reply cannot be judged.
         StorageError : the disk does not take the state.
         """
         spec, record = self.spec, self.folder.record
+        asked = (self.prepared.tasks, self.prepared.held_out)
+        self.folder.keep_data([[(task.messages, task.target) for task in part] for part in asked])
         learner = Learner(self.prepared.model, spec, self.device)
         saved = self.folder.read_state()
         if saved is not None:
@@ -84,7 +87,8 @@ class RLRun:
 
     def _steps(self, learner: Learner) -> None:
         spec, record = self.spec, self.folder.record
-        stream = islice(self._stream(), len(self.told) * spec.prompts, None)
+        order = rounds(self.prepared.tasks, f"questions/{spec.seed}")
+        stream = islice(chain.from_iterable(order), len(self.told) * spec.prompts, None)
         started, before = time.monotonic(), record["train_seconds"]
 
         def take(step: int) -> float:
@@ -106,12 +110,6 @@ class RLRun:
             self._draw()
 
         take_steps(range(len(self.told), spec.steps), take, save, spec.save_every, self.on_step)
-
-    def _stream(self) -> Iterator[Task]:
-        """Questions without end: each once in every round, in an order of its own."""
-        random, tasks = Random(f"questions/{self.spec.seed}"), self.prepared.tasks
-        while True:
-            yield from random.sample(tasks, len(tasks))
 
     def _replies(
         self, tasks: Sequence[Task], group: int, temperature: float, step: int
