@@ -86,7 +86,7 @@ def check_equations(text: str) -> EquationCheck:
     (['right', 'wrong'], '60 - 15 = 44 is wrong: 60 - 15 = 45')
     """
     complete = len(text) <= MAX_CHARS
-    text = _UNITS_FIRST.sub(_without_digits, flatten(text[:MAX_CHARS]))
+    text = flatten(text[:MAX_CHARS])
     statements: list[Statement] = []
     for part in _parts(text):
         tokens = list(islice(tokens_of(_without_idle_lines(part)), MAX_TOKENS + 1))
@@ -107,17 +107,6 @@ _MAY_STATE = re.compile(
     r"|adds)\b",
     re.I,
 )
-
-
-_UNITS_FIRST = re.compile(r"(?<=[0-9] )\[([0-9]{1,60})\](?= = -?([0-9]{1,60})(?![0-9]|[.,][0-9]))")
-
-
-def _without_digits(found: re.Match[str]) -> str:
-    """Spaces in the place of a result's digits, units first, that stand before it as a writing
-    aid (``95 + 25 [021] = 120``, as in ``archon.train.sums``); what is no such aid stays."""
-    digits, result = found.groups()
-    is_aid = digits[::-1].lstrip("0") == result.lstrip("0")
-    return " " * len(found.group()) if is_aid else found.group()
 
 
 def _parts(text: str) -> Iterator[str]:

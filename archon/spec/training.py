@@ -48,7 +48,7 @@ class RuleData(StrictModel):
     """Texts that a rule of our own makes."""
 
     rule: Literal["chain-sums", "sums"] = Field(
-        description="`chain-sums`: sums of several terms, worked one step a line; none of them is "
+        description="`chain-sums`: sums of several terms, worked digit by digit; none of them is "
         "in a benchmark's select or test split. `sums`: a + b as plain text, for pretraining."
     )
     items: int = Field(ge=1, le=10_000_000, description="Different texts.")

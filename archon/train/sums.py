@@ -37,25 +37,55 @@ def chain_sums(count: int, seed: int) -> Iterator[Pair]:
 def chain_sum_of(terms: list[int]) -> Pair:
     """The question of a sum, and its working; the sign of a later term is its operator.
 
-    Before each result stand its digits, units first, as they are found by hand: each then follows
-    from two digits and a carry, where the first digit of the result itself depends on them all
-    (Lee et al. 2023, arXiv 2307.03381).
+    The working is made of steps that a small model learns soon: what is added comes first, then
+    what is taken away, then the difference, the smaller from the larger, so that no step crosses
+    zero; and each number goes in digit by digit, the highest first, so that a step changes a digit
+    and what it carries.
 
-    >>> question, answer = chain_sum_of([95, -5, 30])
+    >>> question, answer = chain_sum_of([95, -130, 12])
     >>> print(question, answer, sep="\\n")
-    State the final answer to the following arithmetic problem: 95 - 5 + 30 =
-    95 - 5 [09] = 90
-    90 + 30 [021] = 120
-    The answer is 120.
+    State the final answer to the following arithmetic problem: 95 - 130 + 12 =
+    95 + 10 = 105
+    105 + 2 = 107
+    130 - 100 = 30
+    30 - 7 = 23
+    The answer is -23.
     """
-    total, lines, expression = terms[0], [], str(terms[0])
-    for term in terms[1:]:
-        step = f" {'-' if term < 0 else '+'} {abs(term)}"
-        expression += step
-        lines.append(f"{total}{step} [{_units_first(total, term)}] = {total + term}")
-        total += term
+    expression = str(terms[0]) + "".join(f" {_sign(term)} {abs(term)}" for term in terms[1:])
     question = f"State the final answer to the following arithmetic problem: {expression} ="
+    taken_away = [-term for term in terms[1:] if term < 0]
+    lines, total = _added([terms[0], *(term for term in terms[1:] if term >= 0)])
+    if taken_away:
+        more, less = _added(taken_away)
+        larger, smaller = max(total, less), min(total, less)
+        lines += [*more, *_steps(larger, "-", smaller)]
+        total -= less
     return question, "\n".join([*lines, f"The answer is {total}."])
+
+
+def _added(numbers: list[int]) -> tuple[list[str], int]:
+    """The steps that add up numbers, none of them below zero, and their sum."""
+    total, lines = numbers[0], []
+    for number in numbers[1:]:
+        lines += _steps(total, "+", number)
+        total += number
+    return lines, total
+
+
+def _steps(total: int, operator: str, number: int) -> list[str]:
+    """The steps that add a number or take it away, one for each digit that is not zero."""
+    digits = str(number)
+    parts = [int(d) * 10**place for place, d in enumerate(reversed(digits)) if d != "0"]
+    lines = []
+    for part in reversed(parts or [0]):
+        result = total + part if operator == "+" else total - part
+        lines.append(f"{total} {operator} {part} = {result}")
+        total = result
+    return lines
+
+
+def _sign(term: int) -> str:
+    return "-" if term < 0 else "+"
 
 
 def plain_sums(count: int, seed: int) -> Iterator[str]:
@@ -68,13 +98,6 @@ def plain_sums(count: int, seed: int) -> Iterator[str]:
         return f"Question: {a} + {b}\n\nAnswer: {a + b}"
 
     return _different(draw, count)
-
-
-def _units_first(a: int, b: int) -> str:
-    """The digits of a + b, or of the difference where their signs differ, as long as the longer of
-    both."""
-    width = len(str(max(abs(a), abs(b))))
-    return f"{abs(a + b):0{width}}"[::-1]
 
 
 def _draw_terms(random: Random) -> list[int]:

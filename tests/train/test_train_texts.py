@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 
 import pytest
 
 from archon.answers import read_answer
+from archon.equations import check_equations
 from archon.errors import SpecError, UsageError
 from archon.spec.training import JsonlData, RuleData
 from archon.train.sums import chain_sum_of, chain_sums, plain_sums
@@ -61,27 +61,28 @@ def test_chain_sums_are_worked_rightly() -> None:
     for question, answer in found:
         expression = question.partition(": ")[2].removesuffix(" =")
         assert read_answer(answer, "number") == str(eval(expression))
-        steps = [re.fullmatch(r"(.*) \[(\d+)\] = (.*)", line) for line in answer.splitlines()[:-1]]
-        for step in steps:
-            assert step is not None
-            left, digits, right = step.groups()
-            assert eval(left) == int(right)
-            assert int(digits[::-1]) == abs(int(right))
+        check = check_equations(answer)
+        assert len(check.statements) == len(answer.splitlines()) - 1
+        assert check.count("right") == len(check.statements)
+        assert "= -" not in answer
 
 
 @pytest.mark.parametrize(
     ("terms", "steps"),
     [
-        ([8433, 4003], ["8433 + 4003 [63421] = 12436"]),
-        ([41, -97], ["41 - 97 [65] = -56"]),
-        ([3, -5, -9, 11], ["3 - 5 [2] = -2", "-2 - 9 [11] = -11", "-11 + 11 [00] = 0"]),
-        ([1000, -999], ["1000 - 999 [1000] = 1"]),
+        ([8433, 4003], ["8433 + 4000 = 12433", "12433 + 3 = 12436"]),
+        ([41, -97], ["97 - 40 = 57", "57 - 1 = 56"]),
+        ([3, -5, -9, 11], ["3 + 10 = 13", "13 + 1 = 14", "5 + 9 = 14", "14 - 10 = 4", "4 - 4 = 0"]),
+        ([7, 0, -7], ["7 + 0 = 7", "7 - 7 = 0"]),
+        ([0, -4], ["4 - 0 = 4"]),
     ],
 )
-def test_the_digits_of_a_step_stand_before_its_result_units_first(
+def test_what_is_added_comes_first_and_each_step_changes_by_one_digit(
     terms: list[int], steps: list[str]
 ) -> None:
-    assert chain_sum_of(terms)[1].splitlines()[:-1] == steps
+    answer = chain_sum_of(terms)[1].splitlines()
+    assert answer[:-1] == steps
+    assert answer[-1] == f"The answer is {sum(terms)}."
 
 
 def test_no_chain_sum_is_an_item_that_select_or_test_asks() -> None:
