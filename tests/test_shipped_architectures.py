@@ -1,17 +1,21 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import archon
 from archon import catalog
+from archon.engine.reward_head import read_reward_head
 from archon.graph.architecture import Architecture
 from archon.graph.build import build
+from archon.graph.nodes.vote import odds_of
 from archon.lm.plausible import Plausible
 from archon.lm.scripted import ScriptedLM
-from archon.spec.model import ScriptedCard
-from archon.spec.reader import load_architecture
+from archon.spec.model import LocalCard, ScriptedCard
+from archon.spec.reader import load_architecture, load_model_card
 
 NAMES = [
     "adaptive-self-consistency",
@@ -30,6 +34,7 @@ NAMES = [
     "program-and-prose",
     "program-vote",
     "rank-fuse",
+    "reward-vote",
     "self-consistency",
     "self-mixture",
     "single",
@@ -38,8 +43,8 @@ NAMES = [
     "verify-and-retry",
     "weighted-vote",
 ]
-OTHER_MODELS = {"meaning-vote", "translate-numbers"}
-"""Those with models that are no chat models; ``tests/families`` runs them."""
+OTHER_MODELS = {"meaning-vote", "reward-vote", "translate-numbers"}
+"""Those with models that are no chat models."""
 CHATTING = [name for name in NAMES if name not in OTHER_MODELS]
 CARD = ScriptedCard.model_validate({"name": "scripted", "backend": "scripted"})
 
@@ -122,3 +127,30 @@ async def test_programs_and_prose_vote_together() -> None:
 
 async def test_checked_vote_asks_for_the_draws_of_self_consistency() -> None:
     assert await draft_texts("checked-vote") == await draft_texts("self-consistency")
+
+
+async def test_in_a_reward_vote_every_draft_weighs_by_the_odds_of_its_reward() -> None:
+    judge = {"name": "judge", "backend": "scripted", "reward": True}
+    answer = await archon.load("reward-vote", models={"solver": "scripted", "judge": judge}).arun(
+        "What is 17 * 23 + 4?"
+    )
+    judged = answer.trace.nodes["judged"].outputs
+    assert len(judged) == 16
+    support = {
+        value: sum(odds_of(c.score or 0.0) for c in judged if c.value == value)
+        for value in {c.value for c in judged}
+    }
+    assert answer.value == max(support, key=lambda value: support[value])
+    assert answer.candidates[0].score == pytest.approx(max(support.values()))
+
+
+def test_a_shipped_reward_head_is_for_the_weights_of_its_card() -> None:
+    for name in catalog.names("model"):
+        card = load_model_card(name).spec
+        if not isinstance(card, LocalCard) or card.reward is None:
+            continue
+        head = read_reward_head(catalog.find_adapter(card.reward, Path()))
+        base = load_model_card(head.base).spec
+        assert isinstance(base, LocalCard)
+        assert (card.sources, card.precision) == (base.sources, base.precision)
+        assert head.base_digest == base.sources[0].sha256

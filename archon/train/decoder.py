@@ -60,13 +60,14 @@ class TrainableDecoder(nn.Module):
         Parameters
         ----------
         position_BT : each token's place in its own text, from 0.
-        text_BT : which of its row's texts it belongs to; it attends to that text alone, up to
-            itself.
+        text_BT : which of its row's texts it belongs to; it attends, up to itself, to that text
+            and to what is of text 0, with which all of the row begin.
         """
         model = self.model
         T = token_BT.shape[1]
         earlier_TT = torch.ones(T, T, dtype=torch.bool, device=token_BT.device).tril()
-        mask_B1TT = ((text_BT[:, :, None] == text_BT[:, None, :]) & earlier_TT)[:, None]
+        is_read_BTT = (text_BT[:, :, None] == text_BT[:, None, :]) | (text_BT[:, None, :] == 0)
+        mask_B1TT = (is_read_BTT & earlier_TT)[:, None]
         x_BTE = model.embed_tokens(token_BT)
         x_BTE = x_BTE if x_BTE.dtype == torch.float64 else x_BTE.float()
         half = torch.arange(0, self.config.head_width, 2, device=token_BT.device)

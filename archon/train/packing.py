@@ -1,6 +1,8 @@
 """Texts laid one behind the other in rows, so that no place of a batch is padding for long.
 
-A token attends to its own text alone (``archon.train.decoder``): packing changes no gradient.
+A token attends to its own text alone (``archon.train.decoder``): packing changes no gradient. What
+all texts of a row begin with, a system message for instance, stands in it once, and all attend to
+it, as draws of one prompt do in the engine.
 """
 
 from __future__ import annotations
@@ -43,9 +45,11 @@ class PackedBatch:
     position_BT: Tensor
     """Each token's place in its text."""
     text_BT: Tensor
-    """Which of its row's texts it belongs to."""
+    """Which of its row's texts it belongs to, from 1; 0 for what they begin with, −1 for none."""
     wanted_BT: Tensor
     """The token that should follow; ``IGNORED`` where that is given, or padding."""
+    end_N2: Tensor
+    """Row and place of the last token that is read of each text, row by row."""
 
     @property
     def num_wanted(self) -> int:
@@ -57,6 +61,7 @@ class PackedBatch:
             self.position_BT.to(device),
             self.text_BT.to(device),
             self.wanted_BT.to(device),
+            self.end_N2.to(device),
         )
 
 
@@ -65,18 +70,35 @@ def fits(text: Packable, context: int) -> bool:
     return len(text.token_ids) - 1 <= context
 
 
+def shared_beginning(texts: Sequence[Packable]) -> int:
+    """Tokens that all texts begin with, and none has to say; each is left one of its own."""
+    if len(texts) < 2:
+        return 0
+    ids = [text.token_ids for text in texts]
+    first, last = min(ids), max(ids)  # in the order of tuples no other two part sooner
+    parting = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), None)
+    own = min(min(len(text.token_ids) - 2, text.num_given - 1) for text in texts)
+    return max(min(own, len(first) if parting is None else parting), 0)
+
+
 def packed_rows(texts: Sequence[_T], context: int, seed: int) -> Iterator[list[_T]]:
     """Rows without end: each text once in every round, in an order of its own."""
+    shared = shared_beginning(texts)
     for order in rounds(texts, f"packing/{seed}"):
-        yield from pack(iter(order), context)
+        yield from pack(iter(order), context, shared)
 
 
-def pack(texts: Iterator[_T], context: int) -> Iterator[list[_T]]:
-    """Each text into the fullest open row that has room; the fullest goes when all are too full."""
+def pack(texts: Iterator[_T], context: int, shared: int = 0) -> Iterator[list[_T]]:
+    """Each text into the fullest open row that has room; the fullest goes when all are too full.
+
+    Parameters
+    ----------
+    shared : tokens that all begin with (``shared_beginning``), which a row has once.
+    """
     rows: list[tuple[int, list[_T]]] = []
     for text in texts:
-        length = len(text.token_ids) - 1
-        assert length <= context
+        length = len(text.token_ids) - 1 - shared
+        assert length + shared <= context
         room = [index for index, (used, _) in enumerate(rows) if used + length <= context]
         if room:
             index = max(room, key=lambda i: rows[i][0])
@@ -84,27 +106,37 @@ def pack(texts: Iterator[_T], context: int) -> Iterator[list[_T]]:
             continue
         if len(rows) == _OPEN_ROWS:
             yield rows.pop(max(range(len(rows)), key=lambda i: rows[i][0]))[1]
-        rows.append((length, [text]))
+        rows.append((shared + length, [text]))
     yield from (row for _, row in rows)
 
 
 def make_batch(rows: Sequence[Sequence[Packable]], context: int) -> PackedBatch:
     """Rows as tensors; what no text fills is a text of its own, from which nothing is learnt."""
-    longest = max(sum(len(text.token_ids) - 1 for text in row) for row in rows)
-    shape = (len(rows), min(longest, context))
+    shared_B = list(map(shared_beginning, rows))
+    lengths_B = [
+        shared + sum(len(text.token_ids) - 1 - shared for text in row)
+        for shared, row in zip(shared_B, rows, strict=True)
+    ]
+    assert max(lengths_B) <= context
+    shape = (len(rows), max(lengths_B))
     token_BT, position_BT = (torch.zeros(shape, dtype=torch.int64) for _ in range(2))
     text_BT, wanted_BT = torch.full(shape, -1), torch.full(shape, IGNORED)
-    for b, row in enumerate(rows):
-        start = 0
-        for number, text in enumerate(row):
-            ids = torch.tensor(text.token_ids)
-            stop, first = start + len(ids) - 1, max(text.num_given - 1, 0)
+    ends: list[tuple[int, int]] = []
+    for b, (shared, row) in enumerate(zip(shared_B, rows, strict=True)):
+        token_BT[b, :shared] = torch.tensor(row[0].token_ids[:shared])
+        position_BT[b, :shared] = torch.arange(shared)
+        text_BT[b, :shared] = 0
+        start = shared
+        for number, text in enumerate(row, 1):
+            ids = torch.tensor(text.token_ids[shared:])
+            stop, first = start + len(ids) - 1, max(text.num_given - 1, 0) - shared
             token_BT[b, start:stop] = ids[:-1]
-            position_BT[b, start:stop] = torch.arange(len(ids) - 1)
+            position_BT[b, start:stop] = torch.arange(shared, shared + len(ids) - 1)
             text_BT[b, start:stop] = number
             wanted_BT[b, start + first : stop] = ids[1 + first :]
+            ends.append((b, stop - 1))
             start = stop
-    return PackedBatch(token_BT, position_BT, text_BT, wanted_BT)
+    return PackedBatch(token_BT, position_BT, text_BT, wanted_BT, torch.tensor(ends))
 
 
 def batch_loss(model: TrainableDecoder, batch: PackedBatch, num_wanted: int) -> Tensor:

@@ -28,7 +28,7 @@ from archon.train.folder import ADAPTER, REWARD, TrainingFolder
 from archon.train.loop import Schedule, Training
 from archon.train.lora import adapter_of, add_adapter, round_frozen
 from archon.train.order import rounds
-from archon.train.packing import make_batch, pack
+from archon.train.packing import make_batch, pack, shared_beginning
 from archon.train.probe import loss_of
 from archon.train.replies import Replies
 from archon.train.reply_tokens import token_ids
@@ -59,15 +59,10 @@ class RewardModel(nn.Module):
         device = self.head.weight.device
         # What is packed leaves its last token out, which is to be read here: so one is put behind.
         packed = [Text((*ids, 0), len(ids) + 1, 0) for ids in texts]
-        rows = list(pack(iter(packed), context))
+        rows = list(pack(iter(packed), context, shared_beginning(packed)))
         batch = make_batch(rows, context).to(device)
-        place: dict[int, tuple[int, int]] = {}
-        for b, row in enumerate(rows):
-            stop = 0
-            for text in row:
-                stop += len(text.token_ids) - 1
-                place[id(text)] = (b, stop - 1)
-        b_N, t_N = torch.tensor([place[id(text)] for text in packed], device=device).unbind(1)
+        place = {id(text): n for n, text in enumerate(chain.from_iterable(rows))}
+        b_N, t_N = batch.end_N2[[place[id(text)] for text in packed]].unbind(1)
         with torch.autocast(device.type, torch.bfloat16, enabled=self._in_bf16):
             hidden_BTE = self.decoder(batch.token_BT, batch.position_BT, batch.text_BT)
             hidden_NE = hidden_BTE[b_N, t_N]

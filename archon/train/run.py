@@ -13,7 +13,14 @@ from torch import Tensor
 
 from archon.spec.training import PretrainSpec, SFTSpec
 from archon.train.folder import TrainingFolder
-from archon.train.packing import PackedBatch, batch_loss, make_batch, pack, packed_rows
+from archon.train.packing import (
+    PackedBatch,
+    batch_loss,
+    make_batch,
+    pack,
+    packed_rows,
+    shared_beginning,
+)
 from archon.train.prepare import Prepared
 from archon.train.samples import draw_samples
 from archon.train.steps import OnStep
@@ -96,7 +103,8 @@ class Run:
         model.eval()
         if not prepared.held_out:
             return {}
-        rows = list(pack(iter(prepared.held_out), spec.context))
+        shared = shared_beginning(prepared.held_out)
+        rows = list(pack(iter(prepared.held_out), spec.context, shared))
         batches = [
             make_batch(rows[at : at + spec.rows], spec.context)
             for at in range(0, len(rows), spec.rows)

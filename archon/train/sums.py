@@ -1,4 +1,4 @@
-"""Tasks made by rule: sums to be worked one step a line, and plain ones to learn reading from.
+"""Tasks made by rule: sums to be worked step by step, and plain ones to learn reading from.
 
 A chain sum is worded as the library reasoning-gym words it, and only those are made whose question
 a benchmark would deal to its *search* split (``archon.evals.benchmarks.reasoning_gym.split_of``):
@@ -24,7 +24,7 @@ Pair = tuple[str, str]
 
 
 def chain_sums(count: int, seed: int) -> Iterator[Pair]:
-    """Sums of two to six terms of one to four digits, and each worked one step a line."""
+    """Sums of two to six terms of one to four digits, and the working of each."""
     random = Random(f"chain-sums/{seed}")
 
     def draw() -> Pair | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from pathlib import Path
 from typing import Any
@@ -41,8 +42,10 @@ def disturb(model: TrainableDecoder, seed: int) -> None:
 
 
 def difference(model: TrainableDecoder, groups: list[list[Rollout]]) -> float:
-    """The largest between the engine's log-probabilities and the trainer's."""
-    learner = Learner(model.eval(), toy_spec("grpo", temperature=0.7), CPU)
+    """The largest between the engine's log-probabilities and the trainer's, which computes in
+    float64: weights so disturbed make more of rounding than is asked here."""
+    exact = copy.deepcopy(model).double().eval()
+    learner = Learner(exact, toy_spec("grpo", temperature=0.7), CPU)
     rollouts = [rollout for group in groups for rollout in group]
     readings = learner.reader.read(rollouts)
     return max(

@@ -30,7 +30,7 @@ def test_packed_texts_know_nothing_of_each_other() -> None:
     model = tiny_decoder()
     tokens = torch.tensor([TEXT])
     positions = torch.tensor([[*range(7), *range(12)]])
-    texts = torch.tensor([[0] * 7 + [1] * 12])
+    texts = torch.tensor([[1] * 7 + [2] * 12])
     packed = model(tokens, positions, texts)[0]
     torch.testing.assert_close(packed[:7], model(*one_text(TEXT[:7]))[0])
     torch.testing.assert_close(packed[7:], model(*one_text(TEXT[7:]))[0])

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from itertools import islice
 
+import pytest
 import torch
 from train_doubles import tiny_decoder
 
@@ -11,6 +12,7 @@ from archon.train.packing import (
     make_batch,
     pack,
     packed_rows,
+    shared_beginning,
 )
 from archon.train.texts import Text
 
@@ -23,7 +25,8 @@ def test_what_is_given_is_not_learnt_and_every_completion_is() -> None:
     batch = make_batch([[text(5, 2), text(4, 1, first=9)], [text(3, 3)]], 16)
     assert batch.token_BT.tolist() == [[1, 8, 15, 22, 9, 16, 23], [1, 8, 0, 0, 0, 0, 0]]
     assert batch.position_BT[0].tolist() == [0, 1, 2, 3, 0, 1, 2]
-    assert batch.text_BT.tolist() == [[0, 0, 0, 0, 1, 1, 1], [0, 0, -1, -1, -1, -1, -1]]
+    assert batch.text_BT.tolist() == [[1, 1, 1, 1, 2, 2, 2], [1, 1, -1, -1, -1, -1, -1]]
+    assert batch.end_N2.tolist() == [[0, 3], [0, 6], [1, 1]]
     none = IGNORED
     assert batch.wanted_BT[0].tolist() == [none, 15, 22, 29, 16, 23, 30]
     assert batch.wanted_BT[1].tolist() == [none] * 7
@@ -43,6 +46,61 @@ def test_a_packed_batch_has_the_loss_and_gradients_of_its_texts_alone() -> None:
     torch.stack(alone).sum().backward()
     for name, parameter in model.named_parameters():
         torch.testing.assert_close(parameter.grad, expected[name], atol=1e-6, rtol=1e-4)
+
+
+def begun(own: int, given: int) -> Text:
+    """A text that begins as all do: 5 tokens, then its own number."""
+    return Text((20, 21, 22, 23, 24, own, *range(own, own + 4)), given, given)
+
+
+def test_what_texts_begin_with_stands_once_in_a_row() -> None:
+    batch = make_batch([[begun(1, 7), begun(9, 6)], [begun(3, 7)]], 16)
+    assert batch.token_BT[0].tolist() == [20, 21, 22, 23, 24, 1, 1, 2, 3, 9, 9, 10, 11]
+    assert batch.position_BT[0].tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 8, 5, 6, 7, 8]
+    assert batch.text_BT[0].tolist() == [0] * 5 + [1] * 4 + [2] * 4
+    none = IGNORED
+    assert batch.wanted_BT[0].tolist() == [none] * 6 + [2, 3, 4, 9, 10, 11, 12]
+    assert batch.token_BT[1, :9].tolist() == [20, 21, 22, 23, 24, 3, 3, 4, 5]
+    assert batch.end_N2.tolist() == [[0, 8], [0, 12], [1, 8]]
+
+
+@pytest.mark.parametrize(
+    ("texts", "shared"),
+    [
+        ([begun(1, 7), begun(9, 7)], 5),
+        ([begun(1, 7), begun(9, 3)], 2),  # what is learnt after a token is learnt in its own text
+        ([begun(1, 7), begun(1, 7)], 6),
+        ([begun(1, 99), Text((20, 21, 22, 23), 99, 99)], 2),  # each keeps one to read
+        ([begun(1, 7), text(5, 2)], 0),
+        ([begun(1, 7)], 0),
+        ([], 0),
+    ],
+)
+def test_as_much_is_shared_as_none_has_to_say(texts: list[Text], shared: int) -> None:
+    assert shared_beginning(texts) == shared
+
+
+def test_a_shared_beginning_changes_no_loss_and_no_gradient() -> None:
+    model = tiny_decoder(family="qwen2").double()
+    texts = [begun(own, 6 + own % 3) for own in (1, 9, 3, 5)]
+    packed = make_batch([texts[:3], texts[3:]], 32)
+    assert packed.token_BT.shape == (2, 17)
+    whole = batch_loss(model, packed, packed.num_wanted)
+    whole.backward()
+    expected = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+    model.zero_grad()
+    alone = [batch_loss(model, make_batch([[t]], 32), packed.num_wanted) for t in texts]
+    torch.testing.assert_close(sum(alone), whole, atol=1e-5, rtol=1e-5)
+    torch.stack(alone).sum().backward()
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(parameter.grad, expected[name], atol=1e-6, rtol=1e-4)
+
+
+def test_rows_have_room_for_more_where_a_beginning_is_shared() -> None:
+    texts = [begun(1 + i % 30, 6) for i in range(60)]
+    rows = list(pack(iter(texts), 29, shared_beginning(texts)))
+    assert {len(row) for row in rows} == {6}
+    assert {make_batch([row], 29).token_BT.shape for row in rows} == {(1, 29)}
 
 
 def test_rows_hold_every_text_once_a_round_and_are_nearly_full() -> None:

@@ -16,7 +16,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from archon.train.decoder import TrainableDecoder
-from archon.train.packing import IGNORED, PackedBatch, make_batch, pack
+from archon.train.packing import IGNORED, PackedBatch, make_batch, pack, shared_beginning
 from archon.train.rl.questions import RLSpec
 from archon.train.rl.rollouts import Rollout
 
@@ -61,8 +61,20 @@ class Reader:
         return found
 
     def batches(self, rollouts: Sequence[Rollout]) -> Iterator[tuple[list[Rollout], PackedBatch]]:
-        """Packed rows, so many at once, and whose tokens lie in them one behind the other."""
-        rows = list(pack(iter(rollouts), self.spec.context))
+        """Packed rows, so many at once, and whose tokens lie in them one behind the other.
+
+        Replies to one prompt lie together: it is read once a row.
+        """
+        answering: dict[tuple[int, ...], list[Rollout]] = {}
+        for rollout in rollouts:
+            prompt_ids = rollout.token_ids[: rollout.num_given]
+            answering.setdefault(prompt_ids, []).append(rollout)
+        rows = [
+            row
+            for group in answering.values()
+            for row in pack(iter(group), self.spec.context, shared_beginning(group))
+        ]
+        rows.sort(key=lambda row: sum(len(rollout.reply_ids) for rollout in row))  # less padding
         for at in range(0, len(rows), self.spec.rows):
             some = rows[at : at + self.spec.rows]
             batch = make_batch(some, self.spec.context).to(self.device)
