@@ -16,10 +16,11 @@ from archon.api import Loader
 from archon.errors import GraphError, SpecError, UsageError
 from archon.evals.runner import Progress
 from archon.lm import LM, ScriptedLM, factory
+from archon.lm.factory import capabilities
 from archon.lm.lazy import LazyLM
 from archon.lm.scripted import in_turn
 from archon.spec.model import ModelCard
-from archon.spec.reader import load_architecture
+from archon.spec.reader import load_architecture, load_model_card
 from archon.types import Message, Request
 
 ASK = Request((Message("user", "What is 2 + 3?"),))
@@ -38,7 +39,12 @@ def single(**changes: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", catalog.names("architecture"))
 def test_every_shipped_architecture_answers(name: str) -> None:
-    models = dict.fromkeys(load_architecture(name).spec.models, "scripted")
+    judge = {"name": "judge", "backend": "scripted", "reward": True}
+    models = {
+        role: judge if "reward" in capabilities(load_model_card(card).spec) else "scripted"
+        for role, card in load_architecture(name).spec.models.items()
+        if isinstance(card, str)
+    }
     assert archon.load(name, models).run("What is 2 + 3?").text
 
 
