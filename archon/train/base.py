@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from archon import catalog
 from archon.engine.adapter import Adapter, read_adapter, write_adapter
 from archon.engine.config import ModelFile
@@ -25,7 +23,7 @@ from archon.spec.model import LocalCard, PathSource
 from archon.spec.training import GRPOSpec, PPOSpec, SFTSpec
 from archon.train.decoder import TrainableDecoder, decoder_of
 from archon.train.folder import ADAPTER, MODEL
-from archon.train.lora import adapter_of, add_adapter, go_on_with, round_frozen
+from archon.train.lora import WRITTEN_IN, adapter_of, add_adapter, go_on_with, round_frozen
 from archon.train.model_folder import copy_text_files, save_decoder, save_text_rules
 from archon.weights import pull
 
@@ -92,7 +90,7 @@ class Base:
         ----------
         card : what the card of a whole model says; an adapter's is that of its base.
         """
-        dtype = torch.bfloat16 if spec.dtype == "bf16" else torch.float32
+        dtype = WRITTEN_IN[spec.dtype]
         if self.trains_adapter(spec):
             dropout = 0.0 if spec.lora is None else spec.lora.dropout
             write_adapter(

@@ -11,6 +11,9 @@ from torch import Tensor, nn
 from archon.engine.adapter import Adapter
 from archon.errors import ModelFileError, UsageError
 
+WRITTEN_IN = {"float32": torch.float32, "bf16": torch.bfloat16}
+"""What trained weights are written in, by what products were computed in while they learnt."""
+
 
 class LoRALinear(nn.Module):
     """y = x·Wᵀ + scale · dropout(x)·Aᵀ·Bᵀ, where only A and B are trained.

@@ -162,12 +162,11 @@ class RewardRun:
                 self.on_progress("reading replies", at, len(texts))
                 found = run_sync(read(texts[at : at + _CHUNK]))
                 rows += own_hidden(engine, file, torch.stack(found)).unbind()
-                if resumable and (number % _SAVE_EVERY == 0 or is_interrupted()):
+                is_due = number % _SAVE_EVERY == 0 or len(rows) == len(texts)
+                if resumable and (is_due or is_interrupted()):
                     self.folder.save_state({"hidden": torch.stack(rows)}, progress)
                 if is_interrupted():
                     raise KeyboardInterrupt
-        if resumable:
-            self.folder.save_state({"hidden": torch.stack(rows)}, progress)
         return torch.stack(rows)
 
     # --------------------------------------------------------------------------------- adapter

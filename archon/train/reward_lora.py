@@ -26,7 +26,7 @@ from archon.train.base import open_base
 from archon.train.decoder import TrainableDecoder, decoder_of
 from archon.train.folder import ADAPTER, REWARD, TrainingFolder
 from archon.train.loop import Schedule, Training
-from archon.train.lora import adapter_of, add_adapter, round_frozen
+from archon.train.lora import WRITTEN_IN, adapter_of, add_adapter, round_frozen
 from archon.train.order import rounds
 from archon.train.packing import make_batch, pack, shared_beginning
 from archon.train.probe import loss_of
@@ -140,7 +140,7 @@ class AdapterTraining:
         record["loss"] = [round(x, 4) for x in training.curve[:: max(lora.steps // 50, 1)]]
         adapter = adapter_of(model.decoder)
         path = self._folder.path / ADAPTER
-        dtype = torch.bfloat16 if lora.dtype == "bf16" else torch.float32
+        dtype = WRITTEN_IN[lora.dtype]
         write_adapter(adapter, path, base=self._card.name, dropout=lora.dropout, dtype=dtype)
         weight_E = model.head.weight.detach().float().cpu()[0]
         bias = float(model.head.bias.detach())

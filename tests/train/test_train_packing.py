@@ -6,8 +6,10 @@ import pytest
 import torch
 from train_doubles import tiny_decoder
 
+from archon.train.decoder import TrainableDecoder
 from archon.train.packing import (
     IGNORED,
+    PackedBatch,
     batch_loss,
     make_batch,
     pack,
@@ -33,10 +35,8 @@ def test_what_is_given_is_not_learnt_and_every_completion_is() -> None:
     assert batch.num_wanted == 6
 
 
-def test_a_packed_batch_has_the_loss_and_gradients_of_its_texts_alone() -> None:
-    model = tiny_decoder(family="qwen3").double()
-    texts = [text(9, 3), text(5, 2, 4), text(7, 6, 11), text(12, 1, 2)]
-    packed = make_batch([texts[:3], texts[3:]], 32)
+def assert_as_if_alone(model: TrainableDecoder, packed: PackedBatch, texts: list[Text]) -> None:
+    """Loss and gradients of a batch are those of its texts, each in a row of its own."""
     whole = batch_loss(model, packed, packed.num_wanted)
     whole.backward()
     expected = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
@@ -46,6 +46,13 @@ def test_a_packed_batch_has_the_loss_and_gradients_of_its_texts_alone() -> None:
     torch.stack(alone).sum().backward()
     for name, parameter in model.named_parameters():
         torch.testing.assert_close(parameter.grad, expected[name], atol=1e-6, rtol=1e-4)
+
+
+def test_a_packed_batch_has_the_loss_and_gradients_of_its_texts_alone() -> None:
+    model = tiny_decoder(family="qwen3").double()
+    texts = [text(9, 3), text(5, 2, 4), text(7, 6, 11), text(12, 1, 2)]
+    packed = make_batch([texts[:3], texts[3:]], 32)
+    assert_as_if_alone(model, packed, texts)
 
 
 def begun(own: int, given: int) -> Text:
@@ -85,15 +92,7 @@ def test_a_shared_beginning_changes_no_loss_and_no_gradient() -> None:
     texts = [begun(own, 6 + own % 3) for own in (1, 9, 3, 5)]
     packed = make_batch([texts[:3], texts[3:]], 32)
     assert packed.token_BT.shape == (2, 17)
-    whole = batch_loss(model, packed, packed.num_wanted)
-    whole.backward()
-    expected = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
-    model.zero_grad()
-    alone = [batch_loss(model, make_batch([[t]], 32), packed.num_wanted) for t in texts]
-    torch.testing.assert_close(sum(alone), whole, atol=1e-5, rtol=1e-5)
-    torch.stack(alone).sum().backward()
-    for name, parameter in model.named_parameters():
-        torch.testing.assert_close(parameter.grad, expected[name], atol=1e-6, rtol=1e-4)
+    assert_as_if_alone(model, packed, texts)
 
 
 def test_rows_have_room_for_more_where_a_beginning_is_shared() -> None:

@@ -118,6 +118,8 @@ def test_what_is_separable_is_told_on_questions_never_seen(goal: str) -> None:
     assert probe.penalty < 10
     held_NE = hidden[[q in held_out for q in of]]
     report = reward_report(probe.logits(held_NE).sigmoid().tolist(), held)
+    if goal == "outcome":
+        assert report["accuracy"] > 0.95
     assert report["auc"] > 0.95
     assert report["within_questions"] > 0.95
     if goal == "preference":
