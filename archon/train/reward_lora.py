@@ -6,8 +6,6 @@ Fitting the head first keeps the first gradients from spoiling what the body kno
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import chain, islice
@@ -25,14 +23,15 @@ from archon.spec.training import RewardSpec
 from archon.train.base import open_base
 from archon.train.decoder import TrainableDecoder, decoder_of
 from archon.train.folder import ADAPTER, REWARD, TrainingFolder
-from archon.train.loop import Schedule, Training
+from archon.train.loop import Training
 from archon.train.lora import WRITTEN_IN, adapter_of, add_adapter, round_frozen
 from archon.train.order import rounds
 from archon.train.packing import make_batch, pack, shared_beginning
 from archon.train.probe import loss_of
 from archon.train.replies import Replies
 from archon.train.reply_tokens import token_ids
-from archon.train.steps import OnProgress, take_steps
+from archon.train.steps import OnProgress
+from archon.train.supervised import schedule_of, take_gradient_steps
 from archon.train.texts import Text
 
 
@@ -122,13 +121,7 @@ class AdapterTraining:
         lora, record = self._lora, self._folder.record
         model = self._model.to(self._device)
         model.decoder.checkpoints = lora.checkpoint_layers
-        training = Training(
-            model,
-            Schedule(
-                lora.steps, lora.learning_rate, lora.warmup_steps, lora.weight_decay,
-                lora.max_gradient_norm,
-            ),
-        )  # fmt: skip
+        training = Training(model, schedule_of(lora))
         match self._folder.read_state():
             case tensors, {"kind": "adapter", "curve": curve}:
                 training.restore(tensors, curve)
@@ -148,22 +141,8 @@ class AdapterTraining:
 
     def _steps(self, training: Training) -> None:
         lora, spec, record = self._lora, self._spec, self._folder.record
-        batches = islice(self._batches(), training.num_steps, None)
-        started, before = time.monotonic(), record.get("train_seconds", 0.0)
-        training.model.train()
-
-        def take(step: int) -> float:
-            # Dropout is a function of the step, so that what is resumed goes on as it would.
-            torch.manual_seed(spec.seed * 1_000_003 + step)
-            loss = training.step([partial(self._loss, next(batches))])
-            if not math.isfinite(loss):
-                raise UsageError(
-                    f"the loss of step {step + 1} is no number; a smaller learning_rate helps"
-                )
-            return loss
 
         def save() -> None:
-            record["train_seconds"] = round(before + time.monotonic() - started, 1)
             self._folder.save_state(training.state(), {"kind": "adapter", "curve": training.curve})
             self._folder.write_record()
             self._folder.draw(spec.name, training.curve, {})
@@ -171,7 +150,10 @@ class AdapterTraining:
         def tell(step: int, loss: float) -> None:
             self._on_progress(f"training, loss {loss:.3f}", step + 1, lora.steps)
 
-        take_steps(range(training.num_steps, lora.steps), take, save, lora.save_every, tell)
+        batches = islice(self._batches(), training.num_steps, None)
+        losses = ([partial(self._loss, batch)] for batch in batches)
+        training.model.train()
+        take_gradient_steps(training, losses, spec.seed, record, save, lora.save_every, tell)
         training.model.eval()
 
     def _loss(self, units: Sequence[tuple[int, ...]]) -> Tensor:

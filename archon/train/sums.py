@@ -7,7 +7,7 @@ so no training sees an item of any *select* or *test* split, whatever a benchmar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from random import Random
 from typing import TypeVar
 
@@ -15,6 +15,7 @@ from archon.errors import UsageError
 from archon.evals.benchmarks.reasoning_gym import split_of
 
 _TERMS, _DIGITS = (2, 6), (1, 4)
+_WRITTEN_DIGITS = 5  # so many has the greatest sum
 _PLAIN_BELOW = 100
 _MOST_REPEATS = 10_000
 
@@ -37,51 +38,53 @@ def chain_sums(count: int, seed: int) -> Iterator[Pair]:
 def chain_sum_of(terms: list[int]) -> Pair:
     """The question of a sum, and its working; the sign of a later term is its operator.
 
-    The working is made of steps that a small model learns soon: what is added comes first, then
-    what is taken away, then the difference, the smaller from the larger, so that no step crosses
-    zero; and each number goes in digit by digit, the highest first, so that a step changes a digit
-    and what it carries.
+    The working is made of steps that a small model learns soon. First it lists what is added and
+    what is taken away. Then come both lists once more, each number in five digits, the units
+    first: behind every number after the first stands what they are together so far. So each digit
+    of a total is the sum of two that stand at fixed distances, and of a carry that has just been
+    written. At the end the smaller total is taken from the larger, behind the sign of the result.
+    There is no ``=``: digits in this order are no calculation that a reader should check.
 
     >>> question, answer = chain_sum_of([95, -130, 12])
     >>> print(question, answer, sep="\\n")
     State the final answer to the following arithmetic problem: 95 - 130 + 12 =
-    95 + 10 = 105
-    105 + 2 = 107
-    130 - 100 = 30
-    30 - 7 = 23
+    + 95 12
+    - 130
+    59000 21000 70100
+    03100
+    - 03100 70100 32000
     The answer is -23.
     """
     expression = str(terms[0]) + "".join(f" {_sign(term)} {abs(term)}" for term in terms[1:])
     question = f"State the final answer to the following arithmetic problem: {expression} ="
+    added = [terms[0], *(term for term in terms[1:] if term >= 0)]
     taken_away = [-term for term in terms[1:] if term < 0]
-    lines, total = _added([terms[0], *(term for term in terms[1:] if term >= 0)])
+    lists = {"+": added} | ({"-": taken_away} if taken_away else {})
+    lines = [f"{sign} {_spaced(map(str, numbers))}" for sign, numbers in lists.items()]
+    lines += [_spaced(map(_units_first, _with_totals(numbers))) for numbers in lists.values()]
+    total = sum(terms)
     if taken_away:
-        more, less = _added(taken_away)
-        larger, smaller = max(total, less), min(total, less)
-        lines += [*more, *_steps(larger, "-", smaller)]
-        total -= less
+        less, more = sorted(map(sum, lists.values()))
+        lines.append(f"{_sign(total)} {_spaced(map(_units_first, (more, less, abs(total))))}")
     return question, "\n".join([*lines, f"The answer is {total}."])
 
 
-def _added(numbers: list[int]) -> tuple[list[str], int]:
-    """The steps that add up numbers, none of them below zero, and their sum."""
-    total, lines = numbers[0], []
+def _with_totals(numbers: list[int]) -> Iterator[int]:
+    """Numbers, each after the first followed by the sum of all so far."""
+    total = numbers[0]
+    yield total
     for number in numbers[1:]:
-        lines += _steps(total, "+", number)
         total += number
-    return lines, total
+        yield number
+        yield total
 
 
-def _steps(total: int, operator: str, number: int) -> list[str]:
-    """The steps that add a number or take it away, one for each digit that is not zero."""
-    digits = str(number)
-    parts = [int(d) * 10**place for place, d in enumerate(reversed(digits)) if d != "0"]
-    lines = []
-    for part in reversed(parts or [0]):
-        result = total + part if operator == "+" else total - part
-        lines.append(f"{total} {operator} {part} = {result}")
-        total = result
-    return lines
+def _units_first(number: int) -> str:
+    return f"{number:0{_WRITTEN_DIGITS}}"[::-1]
+
+
+def _spaced(parts: Iterable[str]) -> str:
+    return " ".join(parts)
 
 
 def _sign(term: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -17,6 +17,16 @@ from archon.train.loop import LossPart, Schedule, Training
 from archon.train.steps import OnStep, take_steps
 
 SupervisedSpec = SFTSpec | PretrainSpec | ClassifySpec
+
+
+class _Scheduled(Protocol):
+    """What configurations say of steps."""
+
+    steps: int
+    learning_rate: float
+    warmup_steps: int
+    weight_decay: float
+    max_gradient_norm: float
 
 
 def learn(
@@ -48,11 +58,7 @@ def learn(
     StorageError : the disk does not take the state.
     """
     folder.keep_data(data)
-    schedule = Schedule(
-        spec.steps, spec.learning_rate, spec.warmup_steps, spec.weight_decay,
-        spec.max_gradient_norm,
-    )  # fmt: skip
-    training, record = Training(model, schedule), folder.record
+    training, record = Training(model, schedule_of(spec)), folder.record
     saved = folder.read_state()
     if saved is not None:
         training.restore(*saved)
@@ -65,29 +71,65 @@ def learn(
             "before": measure(),
         }
         folder.write_record()
+
+    def save() -> None:
+        folder.save_state(training.state(), training.curve)
+        folder.write_record()
+        draw_losses(spec, training, folder)
+
     left = losses(training.num_steps)
-    started, before = time.monotonic(), record["train_seconds"]
     model.train(has_dropout)
+    take_gradient_steps(training, left, spec.seed, record, save, spec.save_every, on_step)
+    model.eval()
+    return training
+
+
+def schedule_of(how: _Scheduled) -> Schedule:
+    """The schedule that a configuration asks for."""
+    return Schedule(
+        how.steps, how.learning_rate, how.warmup_steps, how.weight_decay, how.max_gradient_norm
+    )
+
+
+def take_gradient_steps(
+    training: Training,
+    losses: Iterator[Sequence[LossPart]],
+    seed: int,
+    record: dict[str, Any],
+    save: Callable[[], None],
+    save_every: int,
+    on_step: OnStep | None,
+) -> None:
+    """Take the steps that the schedule has left; the record is told the seconds.
+
+    Parameters
+    ----------
+    losses : what computes the loss of each of them.
+    save : keeps where the training stands.
+
+    Raises
+    ------
+    KeyboardInterrupt : after the step that was under way; the state is saved.
+    UsageError : the loss is no number any more.
+    """
+    started, before = time.monotonic(), record.get("train_seconds", 0.0)
 
     def take(step: int) -> float:
         # Dropout is a function of the step, so that what is resumed goes on as it would.
-        torch.manual_seed(spec.seed * 1_000_003 + step)
-        loss = training.step(next(left))
+        torch.manual_seed(seed * 1_000_003 + step)
+        loss = training.step(next(losses))
         if not math.isfinite(loss):
             raise UsageError(
                 f"the loss of step {step + 1} is no number; a smaller learning_rate helps"
             )
         return loss
 
-    def save() -> None:
+    def keep() -> None:
         record["train_seconds"] = round(before + time.monotonic() - started, 1)
-        folder.save_state(training.state(), training.curve)
-        folder.write_record()
-        draw_losses(spec, training, folder)
+        save()
 
-    take_steps(range(training.num_steps, spec.steps), take, save, spec.save_every, on_step)
-    model.eval()
-    return training
+    left = range(training.num_steps, training.schedule.num_steps)
+    take_steps(left, take, keep, save_every, on_step)
 
 
 def last_loss(training: Training) -> float:
