@@ -42,8 +42,10 @@ def chain_sum_of(terms: list[int]) -> Pair:
     what is taken away. Then come both lists once more, each number in five digits, the units
     first: behind every number after the first stands what they are together so far. So each digit
     of a total is the sum of two that stand at fixed distances, and of a carry that has just been
-    written. At the end the smaller total is taken from the larger, behind the sign of the result.
-    There is no ``=``: digits in this order are no calculation that a reader should check.
+    written. What is taken away becomes its complement to 100,000, and is added like all else: a
+    carry out of the highest digit makes the result positive, and without one the complement of
+    what came out is the amount below zero. There is no ``=``: digits in this order are no
+    calculation that a reader should check.
 
     >>> question, answer = chain_sum_of([95, -130, 12])
     >>> print(question, answer, sep="\\n")
@@ -52,7 +54,8 @@ def chain_sum_of(terms: list[int]) -> Pair:
     - 130
     59000 21000 70100
     03100
-    - 03100 70100 32000
+    70100 07899 77999
+    - 32000
     The answer is -23.
     """
     expression = str(terms[0]) + "".join(f" {_sign(term)} {abs(term)}" for term in terms[1:])
@@ -61,11 +64,12 @@ def chain_sum_of(terms: list[int]) -> Pair:
     taken_away = [-term for term in terms[1:] if term < 0]
     lists = {"+": added} | ({"-": taken_away} if taken_away else {})
     lines = [f"{sign} {_spaced(map(str, numbers))}" for sign, numbers in lists.items()]
-    lines += [_spaced(map(_units_first, _with_totals(numbers))) for numbers in lists.values()]
+    lines += [_units_first(*_with_totals(numbers)) for numbers in lists.values()]
     total = sum(terms)
     if taken_away:
-        less, more = sorted(map(sum, lists.values()))
-        lines.append(f"{_sign(total)} {_spaced(map(_units_first, (more, less, abs(total))))}")
+        complement = -sum(taken_away)
+        lines += [_units_first(sum(added), complement, total)]
+        lines += [f"{_sign(total)} {_units_first(abs(total))}"]
     return question, "\n".join([*lines, f"The answer is {total}."])
 
 
@@ -79,8 +83,10 @@ def _with_totals(numbers: list[int]) -> Iterator[int]:
         yield total
 
 
-def _units_first(number: int) -> str:
-    return f"{number:0{_WRITTEN_DIGITS}}"[::-1]
+def _units_first(*numbers: int) -> str:
+    """Five digits of each; below zero, of its complement."""
+    modulus = 10**_WRITTEN_DIGITS
+    return _spaced(f"{number % modulus:0{_WRITTEN_DIGITS}}"[::-1] for number in numbers)
 
 
 def _spaced(parts: Iterable[str]) -> str:
