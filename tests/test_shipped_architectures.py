@@ -8,6 +8,7 @@ import pytest
 
 import archon
 from archon import catalog
+from archon.engine.adapter import read_adapter
 from archon.engine.reward_head import read_reward_head
 from archon.graph.architecture import Architecture
 from archon.graph.build import build
@@ -18,6 +19,7 @@ from archon.spec.model import LocalCard, ScriptedCard
 from archon.spec.reader import load_architecture, load_model_card
 
 NAMES = [
+    "adapted-vote",
     "adaptive-self-consistency",
     "archon-figure",
     "archon-reasoning",
@@ -38,13 +40,20 @@ NAMES = [
     "self-consistency",
     "self-mixture",
     "single",
+    "specialist-first",
     "translate-numbers",
     "unit-tests",
     "verify-and-retry",
     "weighted-vote",
 ]
-OTHER_MODELS = {"meaning-vote", "reward-vote", "translate-numbers"}
-"""Those with models that are no chat models."""
+OTHER_MODELS = {
+    "adapted-vote",
+    "meaning-vote",
+    "reward-vote",
+    "specialist-first",
+    "translate-numbers",
+}
+"""Those with models that are trained for one use."""
 CHATTING = [name for name in NAMES if name not in OTHER_MODELS]
 CARD = ScriptedCard.model_validate({"name": "scripted", "backend": "scripted"})
 
@@ -144,6 +153,28 @@ async def test_in_a_reward_vote_every_draft_weighs_by_the_odds_of_its_reward() -
     assert answer.candidates[0].score == pytest.approx(max(support.values()))
 
 
+async def test_an_adapted_vote_asks_the_question_alone() -> None:
+    architecture, lm = open_scripted("adapted-vote")
+    assert (await architecture.arun("What is 17 * 23 + 4?")).value == "395"
+    [request] = lm.requests
+    assert [message.content for message in request.messages] == ["What is 17 * 23 + 4?"]
+    assert request.n == 8
+
+
+@pytest.mark.parametrize(
+    ("threshold", "voters"), [(0.0, ["quick"]), (1.0, ["quick"] + ["draft"] * 8)]
+)
+async def test_the_solver_drafts_only_where_the_specialist_is_not_held_for_right(
+    threshold: float, voters: list[str]
+) -> None:
+    spec = load_architecture("specialist-first").spec.model_dump()
+    spec["nodes"]["sure"]["threshold"] = threshold
+    judge = {"name": "judge", "backend": "scripted", "reward": True}
+    models = {"specialist": "scripted", "judge": judge, "solver": "scripted"}
+    answer = await archon.load(spec, models=models).arun("What is 17 * 23 + 4?")
+    assert [candidate.node for candidate in answer.trace.nodes["answer"].inputs] == voters
+
+
 def test_a_shipped_reward_head_is_for_the_weights_of_its_card() -> None:
     for name in catalog.names("model"):
         card = load_model_card(name).spec
@@ -154,3 +185,6 @@ def test_a_shipped_reward_head_is_for_the_weights_of_its_card() -> None:
         assert isinstance(base, LocalCard)
         assert (card.sources, card.precision) == (base.sources, base.precision)
         assert head.base_digest == base.sources[0].sha256
+        assert card.adapter == base.adapter
+        adapter = card.adapter and read_adapter(catalog.find_adapter(card.adapter, Path()))
+        assert head.adapter == (adapter.digest if adapter else "")

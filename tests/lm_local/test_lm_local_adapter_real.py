@@ -1,0 +1,32 @@
+"""What the shipped adapter says, and what the shipped head thinks of it."""
+
+from __future__ import annotations
+
+import pytest
+
+import archon
+from archon import api
+from archon.lm import close
+from archon.train.sums import chain_sum_of
+from archon.types import Message, Request, SamplingParams
+
+pytestmark = pytest.mark.real
+
+GREEDY = SamplingParams(temperature=0, max_tokens=256)
+
+
+async def test_chain_sums_are_worked_as_they_were_taught() -> None:
+    lm = api.lm("arithmetic-smollm2-135m")
+    for terms in ([95, -130, 12], [8433, 4003], [512, -77, -6, 3040]):
+        question, answer = chain_sum_of(terms)
+        [said] = await lm.generate(Request((Message("user", question),), sampling=GREEDY))
+        assert said.text.strip() == answer
+    await close(lm)
+
+
+async def test_the_specialist_answers_alone_where_it_is_held_for_right() -> None:
+    question, _ = chain_sum_of([34, -61, 7])
+    models = {"solver": "scripted"}  # which would answer, too
+    answer = await archon.load("specialist-first", models=models).arun(question)
+    assert answer.value == "-20"
+    assert [candidate.node for candidate in answer.trace.nodes["answer"].inputs] == ["quick"]
