@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +33,22 @@ class Schedule:
             return self.learning_rate * (step + 1) / self.warmup_steps
         rest = max(self.num_steps - self.warmup_steps, 1)
         return self.learning_rate * (1 + math.cos(math.pi * (step - self.warmup_steps) / rest)) / 2
+
+
+class _Scheduled(Protocol):
+    """What configurations say of steps."""
+
+    steps: int
+    learning_rate: float
+    warmup_steps: int
+    weight_decay: float
+    max_gradient_norm: float
+
+
+def schedule_of(how: _Scheduled, learning_rate: float | None = None) -> Schedule:
+    """The schedule that a configuration asks for, or the same with another rate."""
+    rate = how.learning_rate if learning_rate is None else learning_rate
+    return Schedule(how.steps, rate, how.warmup_steps, how.weight_decay, how.max_gradient_norm)
 
 
 class Training:

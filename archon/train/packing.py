@@ -110,6 +110,11 @@ def pack(texts: Iterator[_T], context: int, shared: int = 0) -> Iterator[list[_T
     yield from (row for _, row in rows)
 
 
+def pack_once(texts: Sequence[_T], context: int) -> list[list[_T]]:
+    """All texts in rows, each once; what all begin with stands in a row once."""
+    return list(pack(iter(texts), context, shared_beginning(texts)))
+
+
 def make_batch(rows: Sequence[Sequence[Packable]], context: int) -> PackedBatch:
     """Rows as tensors; what no text fills is a text of its own, from which nothing is learnt."""
     shared_B = list(map(shared_beginning, rows))

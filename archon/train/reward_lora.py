@@ -23,15 +23,15 @@ from archon.spec.training import RewardSpec
 from archon.train.base import open_base
 from archon.train.decoder import TrainableDecoder, decoder_of
 from archon.train.folder import ADAPTER, REWARD, TrainingFolder
-from archon.train.loop import Training
+from archon.train.loop import Training, schedule_of
 from archon.train.lora import WRITTEN_IN, adapter_of, add_adapter, round_frozen
 from archon.train.order import rounds
-from archon.train.packing import make_batch, pack, shared_beginning
+from archon.train.packing import make_batch, pack_once
 from archon.train.probe import loss_of
 from archon.train.replies import Replies
 from archon.train.reply_tokens import token_ids
 from archon.train.steps import OnProgress
-from archon.train.supervised import schedule_of, take_gradient_steps
+from archon.train.supervised import take_gradient_steps
 from archon.train.texts import Text
 
 
@@ -58,7 +58,7 @@ class RewardModel(nn.Module):
         device = self.head.weight.device
         # What is packed leaves its last token out, which is to be read here: so one is put behind.
         packed = [Text((*ids, 0), len(ids) + 1, 0) for ids in texts]
-        rows = list(pack(iter(packed), context, shared_beginning(packed)))
+        rows = pack_once(packed, context)
         batch = make_batch(rows, context).to(device)
         place = {id(text): n for n, text in enumerate(chain.from_iterable(rows))}
         b_N, t_N = batch.end_N2[[place[id(text)] for text in packed]].unbind(1)

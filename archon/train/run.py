@@ -17,9 +17,8 @@ from archon.train.packing import (
     PackedBatch,
     batch_loss,
     make_batch,
-    pack,
+    pack_once,
     packed_rows,
-    shared_beginning,
 )
 from archon.train.prepare import Prepared
 from archon.train.samples import draw_samples
@@ -103,8 +102,7 @@ class Run:
         model.eval()
         if not prepared.held_out:
             return {}
-        shared = shared_beginning(prepared.held_out)
-        rows = list(pack(iter(prepared.held_out), spec.context, shared))
+        rows = pack_once(prepared.held_out, spec.context)
         batches = [
             make_batch(rows[at : at + spec.rows], spec.context)
             for at in range(0, len(rows), spec.rows)

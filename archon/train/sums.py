@@ -7,7 +7,7 @@ so no training sees an item of any *select* or *test* split, whatever a benchmar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from random import Random
 from typing import TypeVar
 
@@ -63,7 +63,7 @@ def chain_sum_of(terms: list[int]) -> Pair:
     added = [terms[0], *(term for term in terms[1:] if term >= 0)]
     taken_away = [-term for term in terms[1:] if term < 0]
     lists = {"+": added} | ({"-": taken_away} if taken_away else {})
-    lines = [f"{sign} {_spaced(map(str, numbers))}" for sign, numbers in lists.items()]
+    lines = [" ".join([sign, *map(str, numbers)]) for sign, numbers in lists.items()]
     lines += [_units_first(*_with_totals(numbers)) for numbers in lists.values()]
     total = sum(terms)
     if taken_away:
@@ -86,11 +86,7 @@ def _with_totals(numbers: list[int]) -> Iterator[int]:
 def _units_first(*numbers: int) -> str:
     """Five digits of each; below zero, of its complement."""
     modulus = 10**_WRITTEN_DIGITS
-    return _spaced(f"{number % modulus:0{_WRITTEN_DIGITS}}"[::-1] for number in numbers)
-
-
-def _spaced(parts: Iterable[str]) -> str:
-    return " ".join(parts)
+    return " ".join(f"{number % modulus:0{_WRITTEN_DIGITS}}"[::-1] for number in numbers)
 
 
 def _sign(term: int) -> str:

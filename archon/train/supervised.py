@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import nn
@@ -13,20 +13,10 @@ from torch import nn
 from archon.errors import UsageError
 from archon.spec.training import ClassifySpec, PretrainSpec, SFTSpec
 from archon.train.folder import TrainingFolder
-from archon.train.loop import LossPart, Schedule, Training
+from archon.train.loop import LossPart, Training, schedule_of
 from archon.train.steps import OnStep, take_steps
 
 SupervisedSpec = SFTSpec | PretrainSpec | ClassifySpec
-
-
-class _Scheduled(Protocol):
-    """What configurations say of steps."""
-
-    steps: int
-    learning_rate: float
-    warmup_steps: int
-    weight_decay: float
-    max_gradient_norm: float
 
 
 def learn(
@@ -82,13 +72,6 @@ def learn(
     take_gradient_steps(training, left, spec.seed, record, save, spec.save_every, on_step)
     model.eval()
     return training
-
-
-def schedule_of(how: _Scheduled) -> Schedule:
-    """The schedule that a configuration asks for."""
-    return Schedule(
-        how.steps, how.learning_rate, how.warmup_steps, how.weight_decay, how.max_gradient_norm
-    )
 
 
 def take_gradient_steps(

@@ -22,7 +22,7 @@ from torch import Tensor
 from archon.errors import UsageError
 from archon.spec.training import GRPOSpec, PPOSpec
 from archon.train.decoder import TrainableDecoder
-from archon.train.loop import Schedule, Training
+from archon.train.loop import Training, schedule_of
 from archon.train.packing import PackedBatch
 from archon.train.rl.advantages import generalised_advantages, group_advantages, whitened
 from archon.train.rl.objectives import (
@@ -75,17 +75,12 @@ class Learner:
         model.checkpoints = spec.checkpoint_layers
         self._updates_once = spec.epochs == spec.minibatches == 1
 
-        def schedule(rate: float) -> Schedule:
-            # Of steps of learning: some of their updates, or all, may have nothing to learn from.
-            return Schedule(
-                spec.steps, rate, spec.warmup_steps, spec.weight_decay, spec.max_gradient_norm
-            )
-
-        self.policy = Training(model, schedule(spec.learning_rate))
+        # Of steps of learning: some of their updates, or all, may have nothing to learn from.
+        self.policy = Training(model, schedule_of(spec))
         self.critic: Training | None = None
         if isinstance(spec, PPOSpec):
             self.value_head = ValueHead(model.config.width, spec.seed).to(device)
-            self.critic = Training(self.value_head, schedule(spec.value_learning_rate))
+            self.critic = Training(self.value_head, schedule_of(spec, spec.value_learning_rate))
         self.reader = Reader(model, spec, device, self.critic is not None)
         trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
         self._trained = trained if spec.kl_coefficient else {}

@@ -16,7 +16,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from archon.train.decoder import TrainableDecoder
-from archon.train.packing import IGNORED, PackedBatch, make_batch, pack, shared_beginning
+from archon.train.packing import IGNORED, PackedBatch, make_batch, pack_once
 from archon.train.rl.questions import RLSpec
 from archon.train.rl.rollouts import Rollout
 
@@ -69,11 +69,7 @@ class Reader:
         for rollout in rollouts:
             prompt_ids = rollout.token_ids[: rollout.num_given]
             answering.setdefault(prompt_ids, []).append(rollout)
-        rows = [
-            row
-            for group in answering.values()
-            for row in pack(iter(group), self.spec.context, shared_beginning(group))
-        ]
+        rows = [row for group in answering.values() for row in pack_once(group, self.spec.context)]
         rows.sort(key=lambda row: sum(len(rollout.reply_ids) for rollout in row))  # less padding
         for at in range(0, len(rows), self.spec.rows):
             some = rows[at : at + self.spec.rows]
