@@ -136,7 +136,7 @@ def _prepare(
     card, card_dir = pulled(spec.model, base_dir)
     with console().status(f"loading {card.name}, reading the texts"):
         if isinstance(spec, SFTSpec):
-            prepared = prepare_fine_tuning(spec, card, base_dir, card_dir)
+            prepared = prepare_fine_tuning(spec, card, base_dir, card_dir, device)
             return Run(spec, prepared, folder, device)
         if isinstance(spec, ClassifySpec):
             from archon.train.classify import ClassifierRun, prepare_classifier

@@ -17,6 +17,7 @@ All take and give float32, so that the rest of the decoder does not care:
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -181,7 +182,8 @@ class _CPUProduct:
 
     The kernel knows one input scale for the whole batch, so it is given 1, and the rows' own
     scales are multiplied in afterwards. Inputs are shifted by 128 into u8, and the kernel takes
-    the shift out again.
+    the shift out again. Where it adds pairs up in too few bits for that, inputs above zero and
+    below it are multiplied apart: of bytes up to 127, a pair fits.
     """
 
     def __init__(self, weight_s8_OI: Tensor) -> None:
@@ -189,12 +191,28 @@ class _CPUProduct:
         self.zero_points_O = torch.zeros(weight_s8_OI.shape[0], dtype=torch.int64)
 
     def __call__(self, x_NI: Tensor, scale_O: Tensor) -> Tensor:
-        x_u8_NI = x_NI.add_(_ZERO_POINT).to(torch.uint8)
+        if _saturates():
+            above = self._multiply(x_NI.clamp(min=0), 0, scale_O)
+            return above.sub_(self._multiply(x_NI.clamp(max=0).neg_(), 0, scale_O))
+        return self._multiply(x_NI.add_(_ZERO_POINT), _ZERO_POINT, scale_O)
+
+    def _multiply(self, x_NI: Tensor, zero_point: int, scale_O: Tensor) -> Tensor:
         y_NO: Tensor = torch.ops.onednn.qlinear_pointwise(
-            x_u8_NI, 1.0, _ZERO_POINT, self.packed, scale_O, self.zero_points_O,
+            x_NI.to(torch.uint8), 1.0, zero_point, self.packed, scale_O, self.zero_points_O,
             None, 1.0, 0, torch.float32, "none", [], "",
         )  # fmt: skip
         return y_NO
+
+
+@functools.cache
+def _saturates() -> bool:
+    """Whether oneDNN's kernel clips sums of two products to 16 bits, as it does on an x86 CPU
+    without VNNI: 255 · 127 · 2 needs 17."""
+    size = 64
+    product = _CPUProduct(torch.full((size, size), _INT8_MAX, dtype=torch.int8))
+    greatest = torch.full((1, size), 2.0 * _ZERO_POINT - 1)
+    found = product._multiply(greatest, 0, torch.ones(size))
+    return bool((found != greatest.sum() * _INT8_MAX).any())
 
 
 class _CUDAProduct:

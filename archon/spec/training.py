@@ -106,7 +106,9 @@ class _TrainingSpec(StrictModel):
     weight_decay: float = Field(0.01, ge=0)
     max_gradient_norm: float = Field(1, gt=0, description="Longer gradients are shortened to it.")
     dtype: Literal["float32", "bf16"] = Field(
-        "float32", description="What products are computed in; what is trained is kept in float32."
+        "float32",
+        description="What products are computed in, bf16 where the device is fast at it; what is "
+        "trained is kept in float32.",
     )
     checkpoint_layers: bool = Field(
         False, description="Compute each layer twice and keep less: memory for time."

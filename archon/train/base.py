@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from archon import catalog
 from archon.engine.adapter import Adapter, read_adapter, write_adapter
 from archon.engine.config import ModelFile
@@ -23,8 +25,9 @@ from archon.spec.model import LocalCard, PathSource
 from archon.spec.training import GRPOSpec, PPOSpec, SFTSpec
 from archon.train.decoder import TrainableDecoder, decoder_of
 from archon.train.folder import ADAPTER, MODEL
-from archon.train.lora import WRITTEN_IN, adapter_of, add_adapter, go_on_with, round_frozen
+from archon.train.lora import WRITTEN_IN, adapter_of, add_adapter, go_on_with
 from archon.train.model_folder import copy_text_files, save_decoder, save_text_rules
+from archon.train.precision import round_frozen
 from archon.weights import pull
 
 Card = dict[str, Any]
@@ -48,9 +51,9 @@ class Base:
     end: int
     """The token that ends an answer."""
 
-    def trainable(self, spec: TunedSpec) -> TrainableDecoder:
-        """The decoder with gradients for what is trained; what is frozen is kept in bf16 where
-        products are computed in it.
+    def trainable(self, spec: TunedSpec, device: torch.device) -> TrainableDecoder:
+        """The decoder, on a device, with gradients for what is trained; what is frozen is rounded
+        to bf16 where products are to be computed in it.
 
         Raises
         ------
@@ -76,8 +79,8 @@ class Base:
             model.model.layers[num_layers - spec.last_layers :].requires_grad_(True)
             model.model.norm.requires_grad_(True)
         if spec.dtype == "bf16":
-            round_frozen(model)
-        return model
+            round_frozen(model, device)
+        return model.to(device)
 
     def trains_adapter(self, spec: TunedSpec) -> bool:
         """Whether an adapter is trained, and the weights below it stay."""

@@ -35,6 +35,7 @@ from archon.train.folder import MODEL, TrainingFolder
 from archon.train.loop import LossPart
 from archon.train.model_folder import copy_text_files
 from archon.train.order import hold_out, rounds
+from archon.train.precision import autocast
 from archon.train.steps import OnStep
 from archon.train.supervised import draw_losses, last_loss, learn
 from archon.train.texts import read_text
@@ -212,7 +213,7 @@ class ClassifierRun:
         prepared, device = self.prepared, self.device
         batch = padded(prepared.tokenizer.encode_batch([labelled.text for labelled in some]))
         ids_BT, is_token_BT = batch.ids_BT.to(device), batch.is_token_BT.to(device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=self.spec.dtype == "bf16"):
+        with autocast(self.spec.dtype, device):
             return prepared.model(ids_BT, is_token_BT, batch.segment_BT.to(device)).float()
 
     def _loss(self, some: Sequence[Labelled]) -> Tensor:

@@ -95,13 +95,6 @@ def _put(model: nn.Module, name: str, module: nn.Module) -> None:
     setattr(model.get_submodule(parent), last, module)
 
 
-def round_frozen(model: nn.Module) -> None:
-    """Keep the weights that are not trained in bfloat16."""
-    for parameter in model.parameters():
-        if not parameter.requires_grad and parameter.dim() > 1:
-            parameter.data = parameter.data.bfloat16()
-
-
 def adapter_of(model: nn.Module) -> Adapter:
     """The adapter that a model carries."""
     found = dict(_adapted(model))

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from archon.engine.config import DecoderConfig
 from archon.engine.files.folder import ModelFolder
 from archon.errors import SpecError
@@ -75,7 +77,9 @@ def prepare_pretraining(spec: PretrainSpec, base_dir: Path, folder: Path) -> Pre
     return _prepared(spec, found, model, tokenizer, END_ID, save)
 
 
-def prepare_fine_tuning(spec: SFTSpec, card: LocalCard, base_dir: Path, card_dir: Path) -> Prepared:
+def prepare_fine_tuning(
+    spec: SFTSpec, card: LocalCard, base_dir: Path, card_dir: Path, device: torch.device
+) -> Prepared:
     """Load a card's model, and choose what of it is trained.
 
     Parameters
@@ -92,7 +96,7 @@ def prepare_fine_tuning(spec: SFTSpec, card: LocalCard, base_dir: Path, card_dir
     found = [
         answer_text(d, base.chat, base.tokenizer, base.end) for d in dialogues(spec.data, base_dir)
     ]
-    model = base.trainable(spec)
+    model = base.trainable(spec, device)
 
     def save(folder: Path) -> Card:
         made = base.save(model, spec, folder, _card(spec, MODEL))

@@ -24,9 +24,10 @@ from archon.train.base import open_base
 from archon.train.decoder import TrainableDecoder, decoder_of
 from archon.train.folder import ADAPTER, REWARD, TrainingFolder
 from archon.train.loop import Training, schedule_of
-from archon.train.lora import WRITTEN_IN, adapter_of, add_adapter, round_frozen
+from archon.train.lora import WRITTEN_IN, adapter_of, add_adapter
 from archon.train.order import rounds
 from archon.train.packing import make_batch, pack_once
+from archon.train.precision import DType, autocast, round_frozen
 from archon.train.probe import loss_of
 from archon.train.replies import Replies
 from archon.train.reply_tokens import token_ids
@@ -41,14 +42,14 @@ class RewardModel(nn.Module):
     Parameters
     ----------
     weight_E, bias : of the head to begin with.
-    in_bf16 : whether the decoder's products are computed in bfloat16; the head's never is.
+    dtype : what the decoder's products are computed in; the head's is in float32.
     """
 
     def __init__(
-        self, decoder: TrainableDecoder, weight_E: Tensor, bias: float, *, in_bf16: bool = False
+        self, decoder: TrainableDecoder, weight_E: Tensor, bias: float, dtype: DType = "float32"
     ) -> None:
         super().__init__()
-        self.decoder, self.head, self._in_bf16 = decoder, nn.Linear(len(weight_E), 1), in_bf16
+        self.decoder, self.head, self._dtype = decoder, nn.Linear(len(weight_E), 1), dtype
         with torch.no_grad():
             self.head.weight.copy_(weight_E[None])
             self.head.bias.fill_(bias)
@@ -62,7 +63,7 @@ class RewardModel(nn.Module):
         batch = make_batch(rows, context).to(device)
         place = {id(text): n for n, text in enumerate(chain.from_iterable(rows))}
         b_N, t_N = batch.end_N2[[place[id(text)] for text in packed]].unbind(1)
-        with torch.autocast(device.type, torch.bfloat16, enabled=self._in_bf16):
+        with autocast(self._dtype, device):
             hidden_BTE = self.decoder(batch.token_BT, batch.position_BT, batch.text_BT)
             hidden_NE = hidden_BTE[b_N, t_N]
         logit_N1: Tensor = self.head(hidden_NE.float())
@@ -103,11 +104,10 @@ class AdapterTraining:
             raise UsageError(f"no reply fits {lora.context} tokens; give a larger context")
         add_adapter(model, lora.targets, lora.rank, lora.alpha, lora.dropout, spec.seed)
         head = read_reward_head(folder.path / REWARD)
-        in_bf16 = lora.dtype == "bf16"
-        self._model = RewardModel(model, head.weight_E, head.bias, in_bf16=in_bf16)
-        if in_bf16:
-            round_frozen(self._model)
+        self._model = RewardModel(model, head.weight_E, head.bias, lora.dtype)
         self._device = choose_device()
+        if lora.dtype == "bf16":
+            round_frozen(self._model, self._device)
 
     def run(self) -> RewardHead:
         """Take the steps that are left; writes the adapter, returns the head that goes with it.

@@ -20,6 +20,7 @@ from archon.train.packing import (
     pack_once,
     packed_rows,
 )
+from archon.train.precision import autocast
 from archon.train.prepare import Prepared
 from archon.train.samples import draw_samples
 from archon.train.steps import OnStep
@@ -91,8 +92,7 @@ class Run:
         return [partial(self._loss, batch, num_wanted) for batch in batches]
 
     def _loss(self, batch: PackedBatch, num_wanted: int) -> Tensor:
-        kind, in_bf16 = self.device.type, self.spec.dtype == "bf16"
-        with torch.autocast(kind, torch.bfloat16, enabled=in_bf16):
+        with autocast(self.spec.dtype, self.device):
             return batch_loss(self.prepared.model, batch.to(self.device), num_wanted)
 
     @torch.no_grad()

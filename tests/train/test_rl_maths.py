@@ -11,8 +11,9 @@ import torch
 from rl_doubles import CPU, toy_decoder, toy_spec
 from train_doubles import slope
 
-from archon.train.lora import add_adapter, round_frozen
+from archon.train.lora import add_adapter
 from archon.train.packing import IGNORED, make_batch
+from archon.train.precision import autocast, round_frozen
 from archon.train.rl import reading
 from archon.train.rl.advantages import generalised_advantages, group_advantages, whitened
 from archon.train.rl.learner import Experience, Learner
@@ -164,11 +165,11 @@ def test_the_head_of_a_model_in_bf16_is_computed_in_float32() -> None:
         model.lm_head.weight *= 60
         model.model.norm.weight *= 5
     add_adapter(model, ["q_proj"], 2, 2, 0, 0)
-    round_frozen(model)
+    round_frozen(model, CPU)
     learner = Learner(model, toy_spec("grpo", dtype="bf16"), CPU)
     some = rollouts(3)
     batch = make_batch([some], 64)
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+    with torch.no_grad(), autocast("bf16", CPU):
         hidden_BTE = model(batch.token_BT, batch.position_BT, batch.text_BT)
     asked_BT = batch.wanted_BT != IGNORED
     logits_NV = hidden_BTE[asked_BT].double() @ model.lm_head.weight.double().t()

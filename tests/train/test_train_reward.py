@@ -636,7 +636,7 @@ def test_an_adapter_begins_anew_where_the_state_is_that_of_reading(
 def test_the_head_is_computed_in_float32_whatever_the_decoder_is() -> None:
     decoder = tiny_decoder()
     weight_E = torch.randn(decoder.config.width)
-    model = RewardModel(decoder, weight_E, 0.5, in_bf16=True)
+    model = RewardModel(decoder, weight_E, 0.5, "bf16")
     seen: list[Tensor] = []
     model.head.register_forward_hook(lambda _, given, out: seen.extend((given[0], out)))
     with torch.no_grad():

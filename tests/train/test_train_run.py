@@ -143,7 +143,7 @@ def test_what_stands_twice_is_not_learnt_where_it_is_held_out(tmp_path: Path, ba
     )
     for seed in range(8):
         spec = loaded.spec.model_copy(update={"seed": seed, "held_out": 9})
-        prepared = prepare_fine_tuning(spec, card, tmp_path, tmp_path)
+        prepared = prepare_fine_tuning(spec, card, tmp_path, tmp_path, torch.device("cpu"))
         assert len(prepared.held_out) == 9
         learnt, held_out = (
             {text.question for text in part} for part in (prepared.texts, prepared.held_out)

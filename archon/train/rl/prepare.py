@@ -92,7 +92,7 @@ def prepare_reinforcement(
         raise SpecError(error.reason, path="$.prompt") from None
     except LMError as error:  # the model's chat template refuses such messages
         raise SpecError(str(error), path="$.prompt") from None
-    model = base.trainable(spec).to(device)
+    model = base.trainable(spec, device)
     most = min(spec.context + 1, card.context or model.config.context_length)
     tasks = [task for task in found if len(task.prompt_ids) + spec.max_tokens <= most]
     learnt, held_out = hold_out(tasks, spec.held_out, spec.seed, lambda task: task.messages)

@@ -17,6 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 from archon.train.decoder import TrainableDecoder
 from archon.train.packing import IGNORED, PackedBatch, make_batch, pack_once
+from archon.train.precision import autocast
 from archon.train.rl.questions import RLSpec
 from archon.train.rl.rollouts import Rollout
 
@@ -87,8 +88,7 @@ class Reader:
 
     def _hidden(self, batch: PackedBatch) -> Tensor:
         """What each token of the replies is drawn after: (N, E)."""
-        in_bf16 = self.spec.dtype == "bf16"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=in_bf16):
+        with autocast(self.spec.dtype, self.device):
             hidden_BTE = self.model(batch.token_BT, batch.position_BT, batch.text_BT)
         return hidden_BTE[batch.wanted_BT != IGNORED]
 
