@@ -192,8 +192,10 @@ class _CPUProduct:
 
     def __call__(self, x_NI: Tensor, scale_O: Tensor) -> Tensor:
         if _saturates():
-            above = self._multiply(x_NI.clamp(min=0), 0, scale_O)
-            return above.sub_(self._multiply(x_NI.clamp(max=0).neg_(), 0, scale_O))
+            ones_O = torch.ones_like(scale_O)  # so that whole numbers are subtracted
+            above_NO = self._multiply(x_NI.clamp(min=0), 0, ones_O)
+            below_NO = self._multiply(x_NI.clamp(max=0).neg_(), 0, ones_O)
+            return above_NO.sub_(below_NO).mul_(scale_O)
         return self._multiply(x_NI.add_(_ZERO_POINT), _ZERO_POINT, scale_O)
 
     def _multiply(self, x_NI: Tensor, zero_point: int, scale_O: Tensor) -> Tensor:

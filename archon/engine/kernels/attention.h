@@ -14,15 +14,22 @@
 #include "simd.h"
 
 constexpr int BLOCK_TOKENS = 16;
+#ifdef __AVX512F__                // of 32 registers; AVX2 has 16, and a vector takes two
 constexpr int MAX_ROWS = 7;       // rows that are computed together
 constexpr int MAX_BLOCKS = 4;     // blocks that are computed together
+constexpr int MAX_VECTORS = 2;    // vectors of channels that are computed together
+#else
+constexpr int MAX_ROWS = 4;
+constexpr int MAX_BLOCKS = 1;
+constexpr int MAX_VECTORS = 1;
+#endif
 constexpr int MAX_HEAD_WIDTH = 256;
 constexpr float SLACK = 8.0f;     // in powers of two
 
 // What rows have gathered so far: `weighted` is (rows, D).
 struct Softmax {
   float reference[MAX_ROWS];
-  __m512 sum[MAX_ROWS];
+  Floats sum[MAX_ROWS];
   float* weighted;
 };
 
@@ -37,27 +44,27 @@ struct Blocks {
 // every sum in a register.
 template <int ROWS, int BLOCKS>
 __attribute__((noinline)) void scores(const bf16* q, int D, const bf16* const* keys, float scale,
-                                      __m512 out[ROWS][BLOCKS]) {
-  __m512 sums[ROWS][BLOCKS];
+                                      Floats out[ROWS][BLOCKS]) {
+  Floats sums[ROWS][BLOCKS];
 #pragma GCC unroll 7
   for (int r = 0; r < ROWS; r++)
 #pragma GCC unroll 4
-    for (int b = 0; b < BLOCKS; b++) sums[r][b] = _mm512_setzero_ps();
+    for (int b = 0; b < BLOCKS; b++) sums[r][b] = splat(0);
   for (int d = 0; d < D; d += 2) {
-    __m512i k[BLOCKS];
+    Pairs k[BLOCKS];
 #pragma GCC unroll 4
-    for (int b = 0; b < BLOCKS; b++) k[b] = _mm512_loadu_si512(keys[b] + d * BLOCK_TOKENS);
+    for (int b = 0; b < BLOCKS; b++) k[b] = load_pairs(keys[b] + d * BLOCK_TOKENS);
 #pragma GCC unroll 7
     for (int r = 0; r < ROWS; r++) {
-      const __m512i pair = _mm512_set1_epi32(*(const int32_t*)(q + r * D + d));
+      const Pairs pair = splat_pairs(q + r * D + d);
 #pragma GCC unroll 4
-      for (int b = 0; b < BLOCKS; b++) dot_bf16(sums[r][b], pair, k[b]);
+      for (int b = 0; b < BLOCKS; b++) dot_pairs(sums[r][b], pair, k[b]);
     }
   }
 #pragma GCC unroll 7
   for (int r = 0; r < ROWS; r++)
 #pragma GCC unroll 4
-    for (int b = 0; b < BLOCKS; b++) out[r][b] = _mm512_mul_ps(sums[r][b], _mm512_set1_ps(scale));
+    for (int b = 0; b < BLOCKS; b++) out[r][b] = sums[r][b] * splat(scale);
 }
 
 // weighted += p · values for blocks `first` to `last`; p is (rows, BLOCKS, 16) in bf16.
@@ -65,51 +72,48 @@ template <int ROWS, int VECTORS>
 __attribute__((noinline)) void add_values(const bf16* p, int p_stride, const bf16* const* values,
                                           int first, int last, int D, float* weighted) {
   for (int d = 0; d < D; d += VECTORS * LANES) {
-    __m512 sums[ROWS][VECTORS];
+    Floats sums[ROWS][VECTORS];
 #pragma GCC unroll 7
     for (int r = 0; r < ROWS; r++)
 #pragma GCC unroll 2
       for (int v = 0; v < VECTORS; v++)
-        sums[r][v] = _mm512_loadu_ps(weighted + r * D + d + v * LANES);
+        sums[r][v] = load(weighted + r * D + d + v * LANES);
     for (int b = first; b < last; b++)
       for (int pair = 0; pair < BLOCK_TOKENS / 2; pair++) {
         const bf16* value = values[b] + (pair * D + d) * 2;
-        __m512i of[VECTORS];
+        Pairs of[VECTORS];
 #pragma GCC unroll 2
-        for (int v = 0; v < VECTORS; v++) of[v] = _mm512_loadu_si512(value + v * 2 * LANES);
+        for (int v = 0; v < VECTORS; v++) of[v] = load_pairs(value + v * 2 * LANES);
 #pragma GCC unroll 7
         for (int r = 0; r < ROWS; r++) {
-          const bf16* at = p + r * p_stride + b * BLOCK_TOKENS + 2 * pair;
-          const __m512i weight = _mm512_set1_epi32(*(const int32_t*)at);
+          const Pairs weight = splat_pairs(p + r * p_stride + b * BLOCK_TOKENS + 2 * pair);
 #pragma GCC unroll 2
-          for (int v = 0; v < VECTORS; v++) dot_bf16(sums[r][v], weight, of[v]);
+          for (int v = 0; v < VECTORS; v++) dot_pairs(sums[r][v], weight, of[v]);
         }
       }
 #pragma GCC unroll 7
     for (int r = 0; r < ROWS; r++)
 #pragma GCC unroll 2
       for (int v = 0; v < VECTORS; v++)
-        _mm512_storeu_ps(weighted + r * D + d + v * LANES, sums[r][v]);
+        store(weighted + r * D + d + v * LANES, sums[r][v]);
   }
 }
 
 // Move a row's reference where a block's scores exceed it by too much.
-static inline void move_reference(Softmax& s, int r, __m512 score, int D) {
-  const __m512 bound = _mm512_set1_ps(s.reference[r] + SLACK);
-  if (!_mm512_cmp_ps_mask(score, bound, _CMP_GT_OQ)) return;
-  const float reference = _mm512_reduce_max_ps(score);
-  const __m512 shrink = exp2_ps(_mm512_set1_ps(s.reference[r] - reference));
+static inline void move_reference(Softmax& s, int r, Floats score, int D) {
+  if (!any_above(score, splat(s.reference[r] + SLACK))) return;
+  const float reference = max_of(score);
+  const Floats shrink = exp2_of(splat(s.reference[r] - reference));
   s.reference[r] = reference;
-  s.sum[r] = _mm512_mul_ps(s.sum[r], shrink);
+  s.sum[r] = s.sum[r] * shrink;
   float* weighted = s.weighted + r * D;
-  for (int d = 0; d < D; d += LANES)
-    _mm512_storeu_ps(weighted + d, _mm512_mul_ps(_mm512_loadu_ps(weighted + d), shrink));
+  for (int d = 0; d < D; d += LANES) store(weighted + d, load(weighted + d) * shrink);
 }
 
-static inline void weigh(Softmax& s, int r, __m512 score, bf16* p) {
-  const __m512 weight = exp2_ps(_mm512_sub_ps(score, _mm512_set1_ps(s.reference[r])));
-  s.sum[r] = _mm512_add_ps(s.sum[r], weight);
-  _mm256_storeu_si256((__m256i*)p, to_bf16(weight));
+static inline void weigh(Softmax& s, int r, Floats score, bf16* p) {
+  const Floats weight = exp2_of(score - splat(s.reference[r]));
+  s.sum[r] = s.sum[r] + weight;
+  store_bf16(p, weight);
 }
 
 // Take BLOCKS blocks into the softmax of ROWS rows; of the last block, only `valid` tokens count.
@@ -117,18 +121,17 @@ static inline void weigh(Softmax& s, int r, __m512 score, bf16* p) {
 template <int ROWS, int BLOCKS, int VECTORS>
 static inline void attend_blocks(const bf16* q, int D, const bf16* const* keys,
                                  const bf16* const* values, int valid, float scale, Softmax& s) {
-  __m512 score[ROWS][BLOCKS];
+  Floats score[ROWS][BLOCKS];
   scores<ROWS, BLOCKS>(q, D, keys, scale, score);
   if (valid < BLOCK_TOKENS)
     for (int r = 0; r < ROWS; r++)
-      score[r][BLOCKS - 1] = _mm512_mask_blend_ps(
-          (__mmask16)((1u << valid) - 1), _mm512_set1_ps(-1e30f), score[r][BLOCKS - 1]);
+      score[r][BLOCKS - 1] = keep_first(valid, score[r][BLOCKS - 1], -1e30f);
   alignas(64) bf16 p[ROWS][BLOCKS * BLOCK_TOKENS];
-  __mmask16 moves = 0;  // whether a reference has to move after the first block
+  bool moves = false;  // whether a reference has to move after the first block
   for (int r = 0; r < ROWS; r++) {
     move_reference(s, r, score[r][0], D);
-    const __m512 bound = _mm512_set1_ps(s.reference[r] + SLACK);
-    for (int b = 1; b < BLOCKS; b++) moves |= _mm512_cmp_ps_mask(score[r][b], bound, _CMP_GT_OQ);
+    const Floats bound = splat(s.reference[r] + SLACK);
+    for (int b = 1; b < BLOCKS; b++) moves |= any_above(score[r][b], bound);
   }
   if (!moves) {
     for (int r = 0; r < ROWS; r++)
@@ -153,14 +156,14 @@ static inline void attend_group(const bf16* q, int D, const Blocks& at, int64_t 
     keys[b] = at.keys + at.table[block + b] * at.stride;
     values[b] = at.values + at.table[block + b] * at.stride;
   }
-  if (D % 32 == 0)
-    attend_blocks<ROWS, BLOCKS, 2>(q, D, keys, values, valid, scale, s);
+  if (D % (MAX_VECTORS * LANES) == 0)
+    attend_blocks<ROWS, BLOCKS, MAX_VECTORS>(q, D, keys, values, valid, scale, s);
   else
     attend_blocks<ROWS, BLOCKS, 1>(q, D, keys, values, valid, scale, s);
 }
 
 // Seven rows leave registers for the scores of three blocks, fewer rows for four.
-constexpr int blocks_for(int rows) { return rows == MAX_ROWS ? 3 : MAX_BLOCKS; }
+constexpr int blocks_for(int rows) { return rows == 7 ? 3 : MAX_BLOCKS; }
 
 // Take blocks `first` to `last` into the softmax of ROWS rows.
 template <int ROWS>
@@ -175,15 +178,10 @@ static void attend_rows(const bf16* q, int D, const Blocks& at, int64_t first, i
     attend_group<ROWS, 1>(q, D, at, block, block + 1 == last ? valid : BLOCK_TOKENS, scale, s);
 }
 
+template <int ROWS = MAX_ROWS>
 static inline void attend(int rows, const bf16* q, int D, const Blocks& at, int64_t first,
                           int64_t last, int valid, float scale, Softmax& s) {
-  switch (rows) {
-    case 1: return attend_rows<1>(q, D, at, first, last, valid, scale, s);
-    case 2: return attend_rows<2>(q, D, at, first, last, valid, scale, s);
-    case 3: return attend_rows<3>(q, D, at, first, last, valid, scale, s);
-    case 4: return attend_rows<4>(q, D, at, first, last, valid, scale, s);
-    case 5: return attend_rows<5>(q, D, at, first, last, valid, scale, s);
-    case 6: return attend_rows<6>(q, D, at, first, last, valid, scale, s);
-    default: return attend_rows<7>(q, D, at, first, last, valid, scale, s);
-  }
+  if constexpr (ROWS > 1)
+    if (rows < ROWS) return attend<ROWS - 1>(rows, q, D, at, first, last, valid, scale, s);
+  attend_rows<ROWS>(q, D, at, first, last, valid, scale, s);
 }

@@ -16,9 +16,13 @@ from pathlib import Path
 logger = logging.getLogger("archon.engine")
 
 _UNITS = ("step.cpp", "sample.cpp")
-_SOURCES = ("simd.h", "rows.h", "int8.h", "int4.h", "product.h", "attention.h", *_UNITS)
-_NEEDED = ("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni", "fma", "f16c")
-_USED_IF_PRESENT = ("avx512_bf16",)
+_HEADERS = (
+    "simd.h", "simd_avx512.h", "simd_avx2.h", "rows.h", "int8.h", "int4.h", "product.h",
+    "attention.h",
+)  # fmt: skip
+_AVX512 = ("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni", "fma", "f16c")
+_AVX512_IF_PRESENT = ("avx512_bf16",)
+_AVX2 = ("avx2", "fma")
 _FLAGS = ("-O3", "-std=c++17", "-ffp-contract=off", "-fopenmp", "-shared", "-fPIC", "-mtune=native")
 
 
@@ -29,22 +33,28 @@ def load_kernels(folder: Path | None = None) -> ctypes.CDLL | None:
     ----------
     folder : where the compiled library is kept; None compiles anew for this process.
     """
-    flags = _cpu_flags()
-    compiler = os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++")
-    if not all(flag in flags for flag in _NEEDED):
+    instructions = _instructions(_cpu_flags())
+    if not instructions:
         return None
+    compiler = os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++")
     if compiler is None:
         logger.warning("no C++ compiler: the engine computes in torch, about half as fast")
         return None
-    options = [*_FLAGS, *(_option(f) for f in (*_NEEDED, *_USED_IF_PRESENT) if f in flags)]
-    return _load(compiler, tuple(options), folder)
+    return _load(compiler, (*_FLAGS, *map(_option, instructions)), folder)
+
+
+def _instructions(flags: frozenset[str]) -> tuple[str, ...]:
+    """What the kernels are compiled for on a CPU that can do ``flags``; empty where it has not enough."""
+    if flags.issuperset(_AVX512):
+        return (*_AVX512, *(flag for flag in _AVX512_IF_PRESENT if flag in flags))
+    return _AVX2 if flags.issuperset(_AVX2) else ()
 
 
 @functools.cache
 def _load(compiler: str, options: tuple[str, ...], folder: Path | None) -> ctypes.CDLL | None:
     here = Path(__file__).parent
     digest = hashlib.sha256(repr((compiler, options)).encode())
-    for name in _SOURCES:
+    for name in (*_HEADERS, *_UNITS):
         digest.update((here / name).read_bytes())
     with tempfile.TemporaryDirectory() as scratch:
         kept = (folder or Path(scratch)) / f"kernels-{digest.hexdigest()[:16]}.so"

@@ -11,9 +11,11 @@
 constexpr int GROUP_INPUTS = 32;
 constexpr int HALF_TILE_ROWS = TILE_ROWS / 2;  // each row takes four registers here
 
+#ifdef __AVX512F__
+
 // ROWS rows of a tile times one panel: `sums` is (ROWS, 32).
 template <int ROWS>
-__attribute__((noinline)) void half_tile_sums(const uint8_t* x, const uint8_t* weight,
+__attribute__((noinline)) void half_tile_sums(const Input* x, const uint8_t* weight,
                                               int64_t inputs, const bf16* scale,
                                               const float* offset, float* sums) {
   __m512 left[ROWS], right[ROWS];
@@ -48,7 +50,7 @@ __attribute__((noinline)) void half_tile_sums(const uint8_t* x, const uint8_t* w
         dot_bytes(b_sums[r], last, last_b);
       }
     }
-    const __m512 a_scale = from_bf16(scale), b_scale = from_bf16(scale + LANES);
+    const Floats a_scale = load_bf16(scale), b_scale = load_bf16(scale + LANES);
 #pragma GCC unroll 6
     for (int r = 0; r < ROWS; r++) {
       left[r] = _mm512_add_ps(left[r], _mm512_mul_ps(_mm512_cvtepi32_ps(a_sums[r]), a_scale));
@@ -62,7 +64,64 @@ __attribute__((noinline)) void half_tile_sums(const uint8_t* x, const uint8_t* w
   }
 }
 
-using HalfTileSums = void (*)(const uint8_t*, const uint8_t*, int64_t, const bf16*, const float*,
+#else
+
+// As in int8.h: sixteen outputs of ROWS rows, of which a group's sums take 12 registers.
+template <int ROWS>
+static inline void quarter_tile_sums(const Input* x, const uint8_t* weight, int64_t inputs,
+                                     const bf16* scale, const float* offset, float* sums) {
+  for (int r = 0; r < ROWS; r++) store(sums + r * PANEL_OUTPUTS, load(offset));
+  const __m128i low = _mm_set1_epi8(0x0f), middle = _mm_set1_epi8(8);
+  for (int64_t group = 0; group < inputs / GROUP_INPUTS; group++, scale += PANEL_OUTPUTS) {
+    __m256i pairs[ROWS][4];
+#pragma GCC unroll 3
+    for (int r = 0; r < ROWS; r++)
+#pragma GCC unroll 4
+      for (int j = 0; j < 4; j++) pairs[r][j] = _mm256_setzero_si256();
+    for (int k = 0; k < GROUP_INPUTS; k += 8, weight += 128, x += 8 * TILE_ROWS)
+#pragma GCC unroll 4
+      for (int j = 0; j < 4; j++) {
+        const __m128i both = _mm_loadu_si128((const __m128i*)(weight + 16 * j));
+        const __m128i first = _mm_and_si128(both, low);
+        const __m128i last = _mm_and_si128(_mm_srli_epi16(both, 4), low);
+        const __m256i of_first = _mm256_cvtepi8_epi16(_mm_sub_epi8(first, middle));
+        const __m256i of_last = _mm256_cvtepi8_epi16(_mm_sub_epi8(last, middle));
+#pragma GCC unroll 3
+        for (int r = 0; r < ROWS; r++) {
+          dot_words(pairs[r][j], four_inputs(x + 4 * r), of_first);
+          dot_words(pairs[r][j], four_inputs(x + 4 * (TILE_ROWS + r)), of_last);
+        }
+      }
+    const Floats scales = load_bf16(scale);
+#pragma GCC unroll 3
+    for (int r = 0; r < ROWS; r++) {
+      const Floats whole{_mm256_cvtepi32_ps(sums_of_pairs(pairs[r][0], pairs[r][1])),
+                         _mm256_cvtepi32_ps(sums_of_pairs(pairs[r][2], pairs[r][3]))};
+      float* to = sums + r * PANEL_OUTPUTS;
+      store(to, load(to) + whole * scales);
+    }
+  }
+}
+
+// ROWS rows of a tile times one panel: `sums` is (ROWS, 32).
+template <int ROWS>
+__attribute__((noinline)) void half_tile_sums(const Input* x, const uint8_t* weight,
+                                              int64_t inputs, const bf16* scale,
+                                              const float* offset, float* sums) {
+  for (int at = 0; at < PANEL_OUTPUTS; at += LANES) {
+    int r = 0;
+    for (; r + 3 <= ROWS; r += 3)
+      quarter_tile_sums<3>(x + 4 * r, weight + 4 * at, inputs, scale + at, offset + at,
+                           sums + r * PANEL_OUTPUTS + at);
+    if constexpr (ROWS % 3)
+      quarter_tile_sums<ROWS % 3>(x + 4 * r, weight + 4 * at, inputs, scale + at, offset + at,
+                                  sums + r * PANEL_OUTPUTS + at);
+  }
+}
+
+#endif
+
+using HalfTileSums = void (*)(const Input*, const uint8_t*, int64_t, const bf16*, const float*,
                               float*);
 constexpr HalfTileSums HALF_TILE_SUMS[HALF_TILE_ROWS] = {
     half_tile_sums<1>, half_tile_sums<2>, half_tile_sums<3>,

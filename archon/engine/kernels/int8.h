@@ -4,18 +4,22 @@
 // vector holds four consecutive inputs of sixteen outputs, as the dot-product instruction wants
 // them. `shift` = -128 · (sum of an output's weights) takes the shift of the rows out again.
 //
-// A tile times a panel fills 24 of the 32 registers with sums, which is what keeps the
-// multipliers busy; the panel stays in the first-level cache while the tiles pass by.
+// A tile times a panel fills 24 of AVX-512's 32 registers with sums, which is what keeps the
+// multipliers busy; the panel stays in the first-level cache while the tiles pass by. AVX2 has 16
+// shorter ones, and no instruction that adds up four products of bytes without clipping: bytes are
+// widened to 16 bits there, and a tile is taken in quarters.
 #pragma once
 
 #include "rows.h"
 
 constexpr int PANEL_OUTPUTS = 32;
 
+#ifdef __AVX512F__
+
 // One tile of ROWS rows times one panel: `sums` is (ROWS, 32). A function of its own, and no larger,
 // so that the compiler keeps every sum in a register.
 template <int ROWS>
-__attribute__((noinline)) void tile_sums(const uint8_t* x, const int8_t* weight, int64_t inputs,
+__attribute__((noinline)) void tile_sums(const Input* x, const int8_t* weight, int64_t inputs,
                                          const int32_t* shift, int32_t* sums) {
   __m512i left[ROWS], right[ROWS];
 #pragma GCC unroll 12
@@ -39,7 +43,58 @@ __attribute__((noinline)) void tile_sums(const uint8_t* x, const int8_t* weight,
   }
 }
 
-using TileSums = void (*)(const uint8_t*, const int8_t*, int64_t, const int32_t*, int32_t*);
+#else
+
+// Four outputs of ROWS rows a register, the products of two inputs in each of its eight numbers:
+// sixteen outputs of three rows fill 12 of the 16 registers.
+template <int ROWS>
+static inline void quarter_tile_sums(const Input* x, const int8_t* weight, int64_t inputs,
+                                     const int32_t* shift, int32_t* sums) {
+  __m256i pairs[ROWS][4];
+#pragma GCC unroll 3
+  for (int r = 0; r < ROWS; r++)
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; j++) pairs[r][j] = _mm256_setzero_si256();
+  for (int64_t k = 0; k < inputs; k += 4, weight += 4 * PANEL_OUTPUTS, x += 4 * TILE_ROWS) {
+    __m256i four[ROWS];
+#pragma GCC unroll 3
+    for (int r = 0; r < ROWS; r++) four[r] = four_inputs(x + 4 * r);
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; j++) {
+      const __m256i of = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i*)(weight + 16 * j)));
+#pragma GCC unroll 3
+      for (int r = 0; r < ROWS; r++) dot_words(pairs[r][j], four[r], of);
+    }
+  }
+#pragma GCC unroll 3
+  for (int r = 0; r < ROWS; r++)
+#pragma GCC unroll 2
+    for (int half = 0; half < 2; half++) {
+      const __m256i eight = sums_of_pairs(pairs[r][2 * half], pairs[r][2 * half + 1]);
+      const __m256i shifted = _mm256_loadu_si256((const __m256i*)(shift + 8 * half));
+      _mm256_store_si256((__m256i*)(sums + r * PANEL_OUTPUTS + 8 * half),
+                         _mm256_add_epi32(eight, shifted));
+    }
+}
+
+// One tile of ROWS rows times one panel: `sums` is (ROWS, 32).
+template <int ROWS>
+__attribute__((noinline)) void tile_sums(const Input* x, const int8_t* weight, int64_t inputs,
+                                         const int32_t* shift, int32_t* sums) {
+  for (int at = 0; at < PANEL_OUTPUTS; at += LANES) {
+    int r = 0;
+    for (; r + 3 <= ROWS; r += 3)
+      quarter_tile_sums<3>(x + 4 * r, weight + 4 * at, inputs, shift + at,
+                           sums + r * PANEL_OUTPUTS + at);
+    if constexpr (ROWS % 3)
+      quarter_tile_sums<ROWS % 3>(x + 4 * r, weight + 4 * at, inputs, shift + at,
+                                  sums + r * PANEL_OUTPUTS + at);
+  }
+}
+
+#endif
+
+using TileSums = void (*)(const Input*, const int8_t*, int64_t, const int32_t*, int32_t*);
 constexpr TileSums TILE_SUMS[TILE_ROWS] = {
     tile_sums<1>, tile_sums<2>, tile_sums<3>, tile_sums<4>,  tile_sums<5>,  tile_sums<6>,
     tile_sums<7>, tile_sums<8>, tile_sums<9>, tile_sums<10>, tile_sums<11>, tile_sums<12>,

@@ -22,7 +22,7 @@ struct Linear {
 };
 
 // One tile of rows times one panel, but for the rows' own scales: `sums` is (12, 32).
-static inline void tile_product(const uint8_t* x, int64_t rows, const Linear& w, int64_t panel,
+static inline void tile_product(const Input* x, int64_t rows, const Linear& w, int64_t panel,
                                 float* sums) {
   const int64_t first = panel * PANEL_OUTPUTS;
   if (w.group_scale) {
@@ -36,13 +36,11 @@ static inline void tile_product(const uint8_t* x, int64_t rows, const Linear& w,
   auto* whole = (int32_t*)sums;
   TILE_SUMS[rows - 1](x, (const int8_t*)w.weight + first * w.inputs, w.inputs, w.shift + first,
                       whole);
-  const __m512 left = _mm512_loadu_ps(w.scale + first);
-  const __m512 right = _mm512_loadu_ps(w.scale + first + LANES);
+  const Floats left = load(w.scale + first), right = load(w.scale + first + LANES);
   for (int64_t i = 0; i < rows * PANEL_OUTPUTS; i += PANEL_OUTPUTS) {
-    const __m512 a = _mm512_cvtepi32_ps(_mm512_load_si512(whole + i));
-    const __m512 b = _mm512_cvtepi32_ps(_mm512_load_si512(whole + i + LANES));
-    _mm512_store_ps(sums + i, _mm512_mul_ps(a, left));
-    _mm512_store_ps(sums + i + LANES, _mm512_mul_ps(b, right));
+    const Floats a = load_ints(whole + i), b = load_ints(whole + i + LANES);
+    store(sums + i, a * left);
+    store(sums + i + LANES, b * right);
   }
 }
 
@@ -54,12 +52,11 @@ static inline void panel_product(Rows x, int64_t row, int64_t end, const Linear&
   for (; row < end; row += TILE_ROWS) {
     alignas(64) float sums[TILE_ROWS * PANEL_OUTPUTS];
     const int64_t count = std::min<int64_t>(end - row, TILE_ROWS);
-    tile_product(x.bytes + row * w.inputs, count, w, panel, sums);
+    tile_product(x.inputs + row * w.inputs, count, w, panel, sums);
     for (int64_t r = 0; r < count; r++) {
-      const __m512 scale = _mm512_set1_ps(x.scale[row + r]);
+      const Floats scale = splat(x.scale[row + r]);
       const float* of = sums + r * PANEL_OUTPUTS;
-      finish(row + r, _mm512_mul_ps(_mm512_load_ps(of), scale),
-             _mm512_mul_ps(_mm512_load_ps(of + LANES), scale));
+      finish(row + r, load(of) * scale, load(of + LANES) * scale);
     }
   }
 }
@@ -68,7 +65,7 @@ static inline void panel_product(Rows x, int64_t row, int64_t end, const Linear&
 // the second-level cache can hold. `body(panel, row, end)` computes one.
 template <class Body>
 static inline void each_panel(const Linear& w, int64_t rows, int64_t threads, Body body) {
-  const int64_t tiles = std::max<int64_t>(1, (640 << 10) / (w.inputs * TILE_ROWS));
+  const int64_t tiles = std::max<int64_t>(1, (640 << 10) / (w.inputs * TILE_ROWS * sizeof(Input)));
   const int64_t rows_per_chunk = tiles * TILE_ROWS, panels = w.panels();
   const int64_t chunks = (rows + rows_per_chunk - 1) / rows_per_chunk;
   const int64_t at_once = std::max<int64_t>(1, panels / (threads * 8));
@@ -85,16 +82,16 @@ static inline void product(Rows x, int64_t rows, const Linear& w, int64_t thread
                            Adjust adjust) {
   each_panel(w, rows, threads, [&](int64_t panel, int64_t row, int64_t end) {
     const int64_t at = panel * PANEL_OUTPUTS;
-    __m512 left_bias = _mm512_setzero_ps(), right_bias = left_bias;
+    Floats left_bias = splat(0), right_bias = left_bias;
     if (w.bias) {
-      left_bias = _mm512_loadu_ps(w.bias + at);
-      right_bias = _mm512_loadu_ps(w.bias + at + LANES);
+      left_bias = load(w.bias + at);
+      right_bias = load(w.bias + at + LANES);
     }
-    panel_product(x, row, end, w, panel, [&](int64_t n, __m512 left, __m512 right) {
+    panel_product(x, row, end, w, panel, [&](int64_t n, Floats left, Floats right) {
       adjust(n, panel, left, right);
       float* to = out + n * w.outputs + at;
-      _mm512_storeu_ps(to, _mm512_add_ps(left, left_bias));
-      _mm512_storeu_ps(to + LANES, _mm512_add_ps(right, right_bias));
+      store(to, left + left_bias);
+      store(to + LANES, right + right_bias);
     });
   });
 }

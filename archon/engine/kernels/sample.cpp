@@ -138,27 +138,24 @@ class Row {
   }
 
   double block_weight(size_t b, const Rule& rule) const {
-    const __m512 factor = _mm512_set1_ps(1.44269504f / rule.temperature);
-    const __m512 top = _mm512_set1_ps(best), floor = _mm512_set1_ps(-1e4f);
+    const Floats factor = splat(1.44269504f / rule.temperature);
+    const Floats top = splat(best), floor = splat(-1e4f);
     double sum = 0;
-    for (int64_t i = b * BLOCK; i < std::min<int64_t>(size, (b + 1) * BLOCK); i += LANES) {
-      const __mmask16 there = mask_of(i);
-      const __m512 x = _mm512_mask_loadu_ps(_mm512_set1_ps(-INFINITY), there, logits + i);
-      const __m512 power = _mm512_mul_ps(_mm512_sub_ps(x, top), factor);
-      sum += _mm512_mask_reduce_add_ps(there, exp2_ps(_mm512_max_ps(power, floor)));
-    }
+    for (int64_t i = b * BLOCK; i < std::min<int64_t>(size, (b + 1) * BLOCK); i += LANES)
+      sum += sum_of(exp2_of(larger((logits_at(i) - top) * factor, floor)));
     return sum;
   }
 
   float block_maximum(size_t b) const {
-    __m512 top = _mm512_set1_ps(-INFINITY);
+    Floats top = splat(-INFINITY);
     for (int64_t i = b * BLOCK; i < std::min<int64_t>(size, (b + 1) * BLOCK); i += LANES)
-      top = _mm512_mask_max_ps(top, mask_of(i), top, _mm512_maskz_loadu_ps(mask_of(i), logits + i));
-    return _mm512_reduce_max_ps(top);
+      top = larger(top, logits_at(i));
+    return max_of(top);
   }
 
-  __mmask16 mask_of(int64_t i) const {
-    return size - i >= LANES ? 0xffff : (__mmask16)((1u << (size - i)) - 1);
+  Floats logits_at(int64_t i) const {
+    return size - i >= LANES ? load(logits + i)
+                             : load_first((int)(size - i), logits + i, -INFINITY);
   }
 
   const float* logits;

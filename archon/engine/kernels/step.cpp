@@ -104,7 +104,7 @@ struct Buffer {
 };
 
 struct Workspace {
-  Buffer stream, qkv, queries, attended, hidden, bytes, scales, low;
+  Buffer stream, qkv, queries, attended, hidden, inputs, scales, low;
   std::vector<Segment> segments;
   std::vector<int32_t> chunks;  // where each chunk's segments begin
 };
@@ -122,7 +122,7 @@ class Run {
     q = w.queries.get<bf16>(N * H * D);
     attended = w.attended.get<float>(N * H * D);
     hidden = w.hidden.get<float>(N * F);
-    rows_in.bytes = w.bytes.get<uint8_t>(padded * std::max({E, F, H * D}));
+    rows_in.inputs = w.inputs.get<Input>(padded * std::max({E, F, H * D}));
     rows_in.scale = w.scales.get<float>(padded);
     low = w.low.get<float>(s.adapter ? rows * s.max_rank : 1);
     plan_segments();
@@ -183,23 +183,22 @@ class Run {
       const LowRank* found = of(n);
       if (!found) return;
       for (int64_t k = 0; k < found->rank; k++) {
-        __m512 sum = _mm512_setzero_ps();
+        Floats sum = splat(0);
         for (int64_t i = 0; i < size; i += LANES)
-          sum = _mm512_fmadd_ps(_mm512_loadu_ps(x + i), _mm512_loadu_ps(found->a + k * size + i),
-                                sum);
-        run->low[n * run->s.max_rank + k] = _mm512_reduce_add_ps(sum);
+          sum = fma(load(x + i), load(found->a + k * size + i), sum);
+        run->low[n * run->s.max_rank + k] = sum_of(sum);
       }
     }
 
     // B times that, added to a panel's outputs.
-    void add(int64_t n, int64_t panel, __m512& left, __m512& right) const {
+    void add(int64_t n, int64_t panel, Floats& left, Floats& right) const {
       const LowRank* found = of(n);
       if (!found) return;
       const float* b = found->b + panel * found->rank * PANEL_OUTPUTS;
       for (int64_t k = 0; k < found->rank; k++, b += PANEL_OUTPUTS) {
-        const __m512 factor = _mm512_set1_ps(run->low[n * run->s.max_rank + k]);
-        left = _mm512_fmadd_ps(factor, _mm512_loadu_ps(b), left);
-        right = _mm512_fmadd_ps(factor, _mm512_loadu_ps(b + LANES), right);
+        const Floats factor = splat(run->low[n * run->s.max_rank + k]);
+        left = fma(factor, load(b), left);
+        right = fma(factor, load(b + LANES), right);
       }
     }
   };
@@ -212,7 +211,7 @@ class Run {
 #pragma omp for schedule(static)
     for (int64_t n = 0; n < N; n++) {
       const bf16* from = m.embedding + (int64_t)s.token[n] * E;
-      for (int64_t i = 0; i < E; i += LANES) _mm512_storeu_ps(x + n * E + i, from_bf16(from + i));
+      for (int64_t i = 0; i < E; i += LANES) store(x + n * E + i, load_bf16(from + i));
     }
     lap(REST);
   }
@@ -241,7 +240,7 @@ class Run {
 
   void qkv_product(const Linear& linear, const Change& change) {
     product(rows_in, N, linear, m.threads, qkv,
-            [&](int64_t n, int64_t panel, __m512& left, __m512& right) {
+            [&](int64_t n, int64_t panel, Floats& left, Floats& right) {
               change.add(n, panel, left, right);
             });
     lap(PRODUCTS);
@@ -249,11 +248,11 @@ class Run {
 
   void add_product(const Linear& linear, const Change& change) {
     each_panel(linear, N, m.threads, [&](int64_t panel, int64_t row, int64_t end) {
-      panel_product(rows_in, row, end, linear, panel, [&](int64_t n, __m512 left, __m512 right) {
+      panel_product(rows_in, row, end, linear, panel, [&](int64_t n, Floats left, Floats right) {
         change.add(n, panel, left, right);
         float* to = x + n * E + panel * PANEL_OUTPUTS;
-        _mm512_storeu_ps(to, _mm512_add_ps(_mm512_loadu_ps(to), left));
-        _mm512_storeu_ps(to + LANES, _mm512_add_ps(_mm512_loadu_ps(to + LANES), right));
+        store(to, load(to) + left);
+        store(to + LANES, load(to + LANES) + right);
       });
     });
     lap(PRODUCTS);
@@ -262,12 +261,10 @@ class Run {
   // A panel holds sixteen gates and the sixteen ups that belong to them.
   void swiglu_product(const Linear& linear, const Change& change) {
     each_panel(linear, N, m.threads, [&](int64_t panel, int64_t row, int64_t end) {
-      panel_product(rows_in, row, end, linear, panel, [&](int64_t n, __m512 gate, __m512 up) {
+      panel_product(rows_in, row, end, linear, panel, [&](int64_t n, Floats gate, Floats up) {
         change.add(n, panel, gate, up);
-        const __m512 one = _mm512_set1_ps(1.0f);
-        const __m512 rest = exp_ps(_mm512_sub_ps(_mm512_setzero_ps(), gate));
-        const __m512 silu = _mm512_div_ps(gate, _mm512_add_ps(one, rest));
-        _mm512_storeu_ps(hidden + n * F + panel * LANES, _mm512_mul_ps(silu, up));
+        const Floats silu = gate / (splat(1) + exp_of(splat(0) - gate));
+        store(hidden + n * F + panel * LANES, silu * up);
       });
     });
     lap(PRODUCTS);
@@ -322,11 +319,11 @@ class Run {
     normalize(m.norm, s.logit_token, s.num_logits, change);
     const int64_t V = m.head.outputs;
     each_panel(m.head, s.num_logits, m.threads, [&](int64_t panel, int64_t row, int64_t end) {
-      panel_product(rows_in, row, end, m.head, panel, [&](int64_t n, __m512 left, __m512 right) {
+      panel_product(rows_in, row, end, m.head, panel, [&](int64_t n, Floats left, Floats right) {
         change.add(n, panel, left, right);
         float* to = s.logits + n * V + panel * PANEL_OUTPUTS;
-        _mm512_stream_ps(to, left);  // past the caches, which these would only empty
-        _mm512_stream_ps(to + LANES, right);
+        stream(to, left);  // past the caches, which these would only empty
+        stream(to + LANES, right);
       });
     });
     _mm_sfence();
@@ -336,17 +333,15 @@ class Run {
   // ------------------------------------------------------------------- parts
 
   static void rms_norm(const float* from, const float* weight, int64_t size, float* to, float epsilon) {
-    __m512 squares = _mm512_setzero_ps();
+    Floats squares = splat(0);
     for (int64_t i = 0; i < size; i += LANES) {
-      const __m512 v = _mm512_loadu_ps(from + i);
-      squares = _mm512_fmadd_ps(v, v, squares);
+      const Floats v = load(from + i);
+      squares = fma(v, v, squares);
     }
-    const float mean = _mm512_reduce_add_ps(squares) / (float)size;
-    const __m512 factor = _mm512_set1_ps(1.0f / std::sqrt(mean + epsilon));
-    for (int64_t i = 0; i < size; i += LANES) {
-      const __m512 v = _mm512_mul_ps(_mm512_loadu_ps(from + i), factor);
-      _mm512_storeu_ps(to + i, _mm512_mul_ps(v, _mm512_loadu_ps(weight + i)));
-    }
+    const float mean = sum_of(squares) / (float)size;
+    const Floats factor = splat(1.0f / std::sqrt(mean + epsilon));
+    for (int64_t i = 0; i < size; i += LANES)
+      store(to + i, load(from + i) * factor * load(weight + i));
   }
 
   void rms_norm(const float* from, const float* weight, int64_t size, float* to) const {
@@ -376,8 +371,7 @@ class Run {
   }
 
   void round_row(const float* from, bf16* to) const {
-    for (int64_t i = 0; i < D; i += LANES)
-      _mm256_storeu_si256((__m256i*)(to + i), to_bf16(_mm512_loadu_ps(from + i)));
+    for (int64_t i = 0; i < D; i += LANES) store_bf16(to + i, load(from + i));
   }
 
   // The softmaxes of one chunk's tokens for one key-value head, from the first block to the last.
@@ -392,7 +386,7 @@ class Run {
     for (int64_t i = 0; i < count * tiles_per_group; i++) {
       states[i].weighted = weighted + i * rows_per_tile * D;
       std::fill_n(states[i].reference, MAX_ROWS, -1e30f);
-      std::fill_n(states[i].sum, MAX_ROWS, _mm512_setzero_ps());
+      std::fill_n(states[i].sum, MAX_ROWS, splat(0));
     }
     for (int32_t i = w.chunks[chunk]; i < w.chunks[chunk + 1]; i++)
       attend_segment(w.segments[i], first, g, blocks, scale, states.data());
@@ -401,10 +395,9 @@ class Run {
       float* to = attended + ((first + i / tiles_per_group) * H + g * per_group + head) * D;
       const int rows = (int)std::min(rows_per_tile, per_group - head);
       for (int r = 0; r < rows; r++) {
-        const __m512 total = _mm512_set1_ps(_mm512_reduce_add_ps(states[i].sum[r]));
+        const Floats sum = splat(sum_of(states[i].sum[r]));
         for (int64_t d = 0; d < D; d += LANES)
-          _mm512_storeu_ps(to + r * D + d,
-                           _mm512_div_ps(_mm512_loadu_ps(states[i].weighted + r * D + d), total));
+          store(to + r * D + d, load(states[i].weighted + r * D + d) / sum);
       }
     }
   }
@@ -499,16 +492,16 @@ void archon_workspace_free(Workspace* workspace) { delete workspace; }
 
 // One product by itself, for tests and timings: x is (rows, I), y is (rows, O).
 void archon_product(const Linear* linear, const float* x, int64_t rows, float* y, int64_t threads) {
-  static thread_local Buffer bytes, scales;
+  static thread_local Buffer inputs, scales;
   const int64_t padded = (rows + TILE_ROWS - 1) / TILE_ROWS * TILE_ROWS;
-  const Rows quantized{bytes.get<uint8_t>(padded * linear->inputs), scales.get<float>(padded)};
+  const Rows quantized{inputs.get<Input>(padded * linear->inputs), scales.get<float>(padded)};
 #pragma omp parallel num_threads(threads)
   {
 #pragma omp for schedule(static)
     for (int64_t n = 0; n < rows; n++)
       quantize_row(x + n * linear->inputs, linear->inputs, n, quantized);
     product(quantized, rows, *linear, threads, y,
-            [](int64_t, int64_t, __m512&, __m512&) {});
+            [](int64_t, int64_t, Floats&, Floats&) {});
   }
 }
 

@@ -1,0 +1,175 @@
+// Vectors in AVX2: see simd.h. Each is a pair of registers; what it computes is to the bit what AVX-512
+// without bf16 computes, but that powers below 2^-126 become 0.
+#pragma once
+
+struct Floats {
+  __m256 low, high;
+};
+
+static inline Floats operator+(Floats a, Floats b) {
+  return {_mm256_add_ps(a.low, b.low), _mm256_add_ps(a.high, b.high)};
+}
+static inline Floats operator-(Floats a, Floats b) {
+  return {_mm256_sub_ps(a.low, b.low), _mm256_sub_ps(a.high, b.high)};
+}
+static inline Floats operator*(Floats a, Floats b) {
+  return {_mm256_mul_ps(a.low, b.low), _mm256_mul_ps(a.high, b.high)};
+}
+static inline Floats operator/(Floats a, Floats b) {
+  return {_mm256_div_ps(a.low, b.low), _mm256_div_ps(a.high, b.high)};
+}
+
+static inline Floats load(const float* x) { return {_mm256_loadu_ps(x), _mm256_loadu_ps(x + 8)}; }
+static inline void store(float* to, Floats x) {
+  _mm256_storeu_ps(to, x.low);
+  _mm256_storeu_ps(to + 8, x.high);
+}
+static inline Floats splat(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
+static inline Floats load_ints(const int32_t* x) {
+  return {_mm256_cvtepi32_ps(_mm256_loadu_si256((const __m256i*)x)),
+          _mm256_cvtepi32_ps(_mm256_loadu_si256((const __m256i*)(x + 8)))};
+}
+
+// Past the caches; `to` is a multiple of 64.
+static inline void stream(float* to, Floats x) {
+  _mm256_stream_ps(to, x.low);
+  _mm256_stream_ps(to + 8, x.high);
+}
+
+// The first `count` numbers, and `otherwise` in the other lanes.
+static inline Floats load_first(int count, const float* x, float otherwise) {
+  float some[LANES];
+  for (int i = 0; i < LANES; i++) some[i] = i < count ? x[i] : otherwise;
+  return load(some);
+}
+
+static inline Floats fma(Floats a, Floats b, Floats c) {
+  return {_mm256_fmadd_ps(a.low, b.low, c.low), _mm256_fmadd_ps(a.high, b.high, c.high)};
+}
+static inline Floats larger(Floats a, Floats b) {
+  return {_mm256_max_ps(a.low, b.low), _mm256_max_ps(a.high, b.high)};
+}
+static inline Floats magnitude(Floats x) {
+  const __m256 sign = _mm256_set1_ps(-0.0f);
+  return {_mm256_andnot_ps(sign, x.low), _mm256_andnot_ps(sign, x.high)};
+}
+
+static inline float max_of(Floats x) {
+  const __m256 of8 = _mm256_max_ps(x.low, x.high);
+  const __m128 of4 = _mm_max_ps(_mm256_castps256_ps128(of8), _mm256_extractf128_ps(of8, 1));
+  const __m128 of2 = _mm_max_ps(of4, _mm_movehl_ps(of4, of4));
+  return _mm_cvtss_f32(_mm_max_ss(of2, _mm_shuffle_ps(of2, of2, 1)));
+}
+
+static inline float sum_of(Floats x) {
+  const __m256 of8 = _mm256_add_ps(x.low, x.high);
+  const __m128 of4 = _mm_add_ps(_mm256_castps256_ps128(of8), _mm256_extractf128_ps(of8, 1));
+  const __m128 of2 = _mm_add_ps(of4, _mm_movehl_ps(of4, of4));
+  return _mm_cvtss_f32(_mm_add_ss(of2, _mm_shuffle_ps(of2, of2, 1)));
+}
+
+static inline bool any_above(Floats x, Floats bound) {
+  const __m256 low = _mm256_cmp_ps(x.low, bound.low, _CMP_GT_OQ);
+  const __m256 high = _mm256_cmp_ps(x.high, bound.high, _CMP_GT_OQ);
+  return _mm256_movemask_ps(_mm256_or_ps(low, high));
+}
+
+static inline Floats keep_first(int count, Floats x, float otherwise) {
+  float some[LANES];
+  store(some, x);
+  return load_first(count, some, otherwise);
+}
+
+static inline Floats rounded(Floats x) {
+  constexpr int nearest = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+  return {_mm256_round_ps(x.low, nearest), _mm256_round_ps(x.high, nearest)};
+}
+
+// x · 2^power, of whole powers.
+static inline Floats times_power(Floats x, Floats power) {
+  const auto times = [](__m256 x, __m256 power) {
+    const __m256 some = _mm256_max_ps(_mm256_min_ps(power, _mm256_set1_ps(128)), _mm256_set1_ps(-127));
+    const __m256i exponent = _mm256_add_epi32(_mm256_cvtps_epi32(some), _mm256_set1_epi32(127));
+    return _mm256_mul_ps(x, _mm256_castsi256_ps(_mm256_slli_epi32(exponent, 23)));
+  };
+  return {times(x.low, power.low), times(x.high, power.high)};
+}
+
+// Pairs of bf16, one a lane: the second of each pair, and the first.
+struct Pairs {
+  Floats odd, even;
+};
+
+static inline __m256 odd_of(__m256i x) {
+  return _mm256_castsi256_ps(_mm256_and_si256(x, _mm256_set1_epi32(0xffff0000)));
+}
+static inline __m256 even_of(__m256i x) { return _mm256_castsi256_ps(_mm256_slli_epi32(x, 16)); }
+
+static inline Pairs load_pairs(const bf16* x) {
+  const __m256i low = _mm256_loadu_si256((const __m256i*)x);
+  const __m256i high = _mm256_loadu_si256((const __m256i*)(x + LANES));
+  return {{odd_of(low), odd_of(high)}, {even_of(low), even_of(high)}};
+}
+
+// The pair at x in every lane.
+static inline Pairs splat_pairs(const bf16* x) {
+  int32_t pair;
+  memcpy(&pair, x, sizeof(pair));
+  const __m256i same = _mm256_set1_epi32(pair);
+  return {{odd_of(same), odd_of(same)}, {even_of(same), even_of(same)}};
+}
+
+// sums += products of bf16 pairs, two a lane.
+static inline void dot_pairs(Floats& sums, Pairs left, Pairs right) {
+  sums = fma(left.odd, right.odd, sums);
+  sums = fma(left.even, right.even, sums);
+}
+
+// Rounded to nearest even.
+static inline void store_bf16(bf16* to, Floats x) {
+  const auto half = [](__m256 x) {
+    const __m256i bits = _mm256_castps_si256(x);
+    const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+    const __m256i up = _mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7fff)), odd);
+    return _mm256_srli_epi32(up, 16);
+  };
+  const __m256i mixed = _mm256_packus_epi32(half(x.low), half(x.high));  // by halves of registers
+  _mm256_storeu_si256((__m256i*)to, _mm256_permute4x64_epi64(mixed, 0b11011000));
+}
+
+static inline Floats load_bf16(const bf16* x) {
+  const auto wide = [](const bf16* x) {
+    return even_of(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i*)x)));
+  };
+  return {wide(x), wide(x + 8)};
+}
+
+using Input = uint16_t;  // what a rounded input is kept in for the products
+
+// Numbers in [-128, 127], rounded, each 128 larger: four at a time to `to`, `stride` apart.
+static inline void store_inputs(Input* to, int64_t stride, Floats x) {
+  const __m256i middle = _mm256_set1_epi32(128);
+  const __m256i low = _mm256_add_epi32(_mm256_cvtps_epi32(x.low), middle);
+  const __m256i high = _mm256_add_epi32(_mm256_cvtps_epi32(x.high), middle);
+  const __m256i mixed = _mm256_packus_epi32(low, high);
+  alignas(32) Input words[LANES];
+  _mm256_store_si256((__m256i*)words, _mm256_permute4x64_epi64(mixed, 0b11011000));
+  for (int i = 0; i < LANES; i += 4) memcpy(to + i / 4 * stride, words + i, 4 * sizeof(Input));
+}
+
+// The four inputs at x, four times.
+static inline __m256i four_inputs(const Input* x) {
+  int64_t four;
+  memcpy(&four, x, sizeof(four));
+  return _mm256_set1_epi64x(four);
+}
+
+// sums += products of 16-bit pairs, two a lane.
+static inline void dot_words(__m256i& sums, __m256i left, __m256i right) {
+  sums = _mm256_add_epi32(sums, _mm256_madd_epi16(left, right));
+}
+
+// Two registers of four pairs each → the sums of the eight pairs, in their order.
+static inline __m256i sums_of_pairs(__m256i first, __m256i last) {
+  return _mm256_permute4x64_epi64(_mm256_hadd_epi32(first, last), 0b11011000);
+}

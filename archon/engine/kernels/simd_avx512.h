@@ -1,0 +1,97 @@
+// Vectors in AVX-512 with VNNI, and bf16 where there is: see simd.h. +, -, * and / are the compiler's own.
+#pragma once
+
+using Floats = __m512;
+using Pairs = __m512i;  // of bf16, one a lane
+
+static inline Floats load(const float* x) { return _mm512_loadu_ps(x); }
+static inline void store(float* to, Floats x) { _mm512_storeu_ps(to, x); }
+static inline Floats splat(float x) { return _mm512_set1_ps(x); }
+static inline Floats load_ints(const int32_t* x) {
+  return _mm512_cvtepi32_ps(_mm512_loadu_si512(x));
+}
+
+// Past the caches; `to` is a multiple of 64.
+static inline void stream(float* to, Floats x) { _mm512_stream_ps(to, x); }
+
+// The first `count` numbers, and `otherwise` in the other lanes.
+static inline Floats load_first(int count, const float* x, float otherwise) {
+  return _mm512_mask_loadu_ps(splat(otherwise), (__mmask16)((1u << count) - 1), x);
+}
+
+static inline Floats fma(Floats a, Floats b, Floats c) { return _mm512_fmadd_ps(a, b, c); }
+static inline Floats larger(Floats a, Floats b) { return _mm512_max_ps(a, b); }
+static inline Floats magnitude(Floats x) { return _mm512_abs_ps(x); }
+static inline float max_of(Floats x) { return _mm512_reduce_max_ps(x); }
+static inline float sum_of(Floats x) { return _mm512_reduce_add_ps(x); }
+
+static inline bool any_above(Floats x, Floats bound) {
+  return _mm512_cmp_ps_mask(x, bound, _CMP_GT_OQ);
+}
+
+static inline Floats keep_first(int count, Floats x, float otherwise) {
+  return _mm512_mask_blend_ps((__mmask16)((1u << count) - 1), splat(otherwise), x);
+}
+
+static inline Floats rounded(Floats x) {
+  return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+
+// x · 2^power, of whole powers.
+static inline Floats times_power(Floats x, Floats power) { return _mm512_scalef_ps(x, power); }
+
+// sums += unsigned bytes · signed bytes, four products a lane. Written as assembly since GCC 12
+// spills every accumulator around the intrinsic, which costs half the speed.
+static inline void dot_bytes(__m512i& sums, __m512i unsigned_bytes, __m512i signed_bytes) {
+  asm("vpdpbusd %2, %1, %0" : "+v"(sums) : "v"(unsigned_bytes), "v"(signed_bytes));
+}
+
+static inline Pairs load_pairs(const bf16* x) { return _mm512_loadu_si512(x); }
+
+// The pair at x in every lane.
+static inline Pairs splat_pairs(const bf16* x) {
+  int32_t pair;
+  memcpy(&pair, x, sizeof(pair));
+  return _mm512_set1_epi32(pair);
+}
+
+// sums += products of bf16 pairs, two a lane.
+static inline void dot_pairs(Floats& sums, Pairs left, Pairs right) {
+#ifdef __AVX512BF16__
+  asm("vdpbf16ps %2, %1, %0" : "+v"(sums) : "v"(left), "v"(right));
+#else
+  const __m512i high = _mm512_set1_epi32(0xffff0000);
+  const auto odd = [&](__m512i x) { return _mm512_castsi512_ps(_mm512_and_si512(x, high)); };
+  const auto even = [&](__m512i x) { return _mm512_castsi512_ps(_mm512_slli_epi32(x, 16)); };
+  sums = _mm512_fmadd_ps(odd(left), odd(right), sums);
+  sums = _mm512_fmadd_ps(even(left), even(right), sums);
+#endif
+}
+
+// Rounded to nearest even.
+static inline void store_bf16(bf16* to, Floats x) {
+#ifdef __AVX512BF16__
+  const __m256i half = (__m256i)_mm512_cvtneps_pbh(x);
+#else
+  const __m512i bits = _mm512_castps_si512(x);
+  const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+  const __m512i up = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd);
+  const __m256i half = _mm512_cvtepi32_epi16(_mm512_srli_epi32(up, 16));
+#endif
+  _mm256_storeu_si256((__m256i*)to, half);
+}
+
+static inline Floats load_bf16(const bf16* x) {
+  const __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)x));
+  return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
+}
+
+using Input = uint8_t;  // what a rounded input is kept in for the products
+
+// Numbers in [-128, 127], rounded, each 128 larger: four at a time to `to`, `stride` apart.
+static inline void store_inputs(Input* to, int64_t stride, Floats x) {
+  const __m512i shifted = _mm512_add_epi32(_mm512_cvtps_epi32(x), _mm512_set1_epi32(128));
+  alignas(16) Input bytes[LANES];
+  _mm_store_si128((__m128i*)bytes, _mm512_cvtepi32_epi8(shifted));
+  for (int i = 0; i < LANES; i += 4) memcpy(to + i / 4 * stride, bytes + i, 4 * sizeof(Input));
+}
