@@ -66,39 +66,38 @@ __attribute__((noinline)) void half_tile_sums(const Input* x, const uint8_t* wei
 
 #else
 
-// As in int8.h: sixteen outputs of ROWS rows, of which a group's sums take 12 registers.
+// As in int8.h: eight outputs of ROWS rows.
 template <int ROWS>
-static inline void quarter_tile_sums(const Input* x, const uint8_t* weight, int64_t inputs,
+static inline void part_sums(const Input* x, const uint8_t* weight, int64_t inputs,
                                      const bf16* scale, const float* offset, float* sums) {
-  for (int r = 0; r < ROWS; r++) store(sums + r * PANEL_OUTPUTS, load(offset));
+  for (int r = 0; r < ROWS; r++) memcpy(sums + r * PANEL_OUTPUTS, offset, sizeof(float) * PART_OUTPUTS);
   const __m128i low = _mm_set1_epi8(0x0f), middle = _mm_set1_epi8(8);
   for (int64_t group = 0; group < inputs / GROUP_INPUTS; group++, scale += PANEL_OUTPUTS) {
-    __m256i pairs[ROWS][4];
-#pragma GCC unroll 3
+    __m256i pairs[ROWS][2];
+#pragma GCC unroll 4
     for (int r = 0; r < ROWS; r++)
-#pragma GCC unroll 4
-      for (int j = 0; j < 4; j++) pairs[r][j] = _mm256_setzero_si256();
+#pragma GCC unroll 2
+      for (int j = 0; j < 2; j++) pairs[r][j] = _mm256_setzero_si256();
     for (int k = 0; k < GROUP_INPUTS; k += 8, weight += 128, x += 8 * TILE_ROWS)
-#pragma GCC unroll 4
-      for (int j = 0; j < 4; j++) {
+#pragma GCC unroll 2
+      for (int j = 0; j < 2; j++) {
         const __m128i both = _mm_loadu_si128((const __m128i*)(weight + 16 * j));
         const __m128i first = _mm_and_si128(both, low);
         const __m128i last = _mm_and_si128(_mm_srli_epi16(both, 4), low);
         const __m256i of_first = _mm256_cvtepi8_epi16(_mm_sub_epi8(first, middle));
         const __m256i of_last = _mm256_cvtepi8_epi16(_mm_sub_epi8(last, middle));
-#pragma GCC unroll 3
+#pragma GCC unroll 4
         for (int r = 0; r < ROWS; r++) {
           dot_words(pairs[r][j], four_inputs(x + 4 * r), of_first);
           dot_words(pairs[r][j], four_inputs(x + 4 * (TILE_ROWS + r)), of_last);
         }
       }
-    const Floats scales = load_bf16(scale);
-#pragma GCC unroll 3
+    const __m256 scales = load_eight_bf16(scale);
+#pragma GCC unroll 4
     for (int r = 0; r < ROWS; r++) {
-      const Floats whole{_mm256_cvtepi32_ps(sums_of_pairs(pairs[r][0], pairs[r][1])),
-                         _mm256_cvtepi32_ps(sums_of_pairs(pairs[r][2], pairs[r][3]))};
+      const __m256 whole = _mm256_cvtepi32_ps(sums_of_pairs(pairs[r][0], pairs[r][1]));
       float* to = sums + r * PANEL_OUTPUTS;
-      store(to, load(to) + whole * scales);
+      _mm256_store_ps(to, _mm256_add_ps(_mm256_load_ps(to), _mm256_mul_ps(whole, scales)));
     }
   }
 }
@@ -108,14 +107,14 @@ template <int ROWS>
 __attribute__((noinline)) void half_tile_sums(const Input* x, const uint8_t* weight,
                                               int64_t inputs, const bf16* scale,
                                               const float* offset, float* sums) {
-  for (int at = 0; at < PANEL_OUTPUTS; at += LANES) {
+  for (int at = 0; at < PANEL_OUTPUTS; at += PART_OUTPUTS) {
     int r = 0;
-    for (; r + 3 <= ROWS; r += 3)
-      quarter_tile_sums<3>(x + 4 * r, weight + 4 * at, inputs, scale + at, offset + at,
+    for (; r + PART_ROWS <= ROWS; r += PART_ROWS)
+      part_sums<PART_ROWS>(x + 4 * r, weight + 4 * at, inputs, scale + at, offset + at,
                            sums + r * PANEL_OUTPUTS + at);
-    if constexpr (ROWS % 3)
-      quarter_tile_sums<ROWS % 3>(x + 4 * r, weight + 4 * at, inputs, scale + at, offset + at,
-                                  sums + r * PANEL_OUTPUTS + at);
+    if constexpr (constexpr int REST = ROWS % PART_ROWS)
+      part_sums<REST>(x + 4 * r, weight + 4 * at, inputs, scale + at, offset + at,
+                      sums + r * PANEL_OUTPUTS + at);
   }
 }
 

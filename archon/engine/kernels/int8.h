@@ -7,7 +7,7 @@
 // A tile times a panel fills 24 of AVX-512's 32 registers with sums, which is what keeps the
 // multipliers busy; the panel stays in the first-level cache while the tiles pass by. AVX2 has 16
 // shorter ones, and no instruction that adds up four products of bytes without clipping: bytes are
-// widened to 16 bits there, and a tile is taken in quarters.
+// widened to 16 bits there, and a tile is taken in parts.
 #pragma once
 
 #include "rows.h"
@@ -45,50 +45,49 @@ __attribute__((noinline)) void tile_sums(const Input* x, const int8_t* weight, i
 
 #else
 
-// Four outputs of ROWS rows a register, the products of two inputs in each of its eight numbers:
-// sixteen outputs of three rows fill 12 of the 16 registers.
+constexpr int PART_ROWS = 4, PART_OUTPUTS = 8;
+
+// A part of a tile. A register holds four outputs of a row, the products of two inputs in each of its
+// eight numbers: eight of the 16 registers are sums.
 template <int ROWS>
-static inline void quarter_tile_sums(const Input* x, const int8_t* weight, int64_t inputs,
+static inline void part_sums(const Input* x, const int8_t* weight, int64_t inputs,
                                      const int32_t* shift, int32_t* sums) {
-  __m256i pairs[ROWS][4];
-#pragma GCC unroll 3
-  for (int r = 0; r < ROWS; r++)
+  __m256i pairs[ROWS][2];
 #pragma GCC unroll 4
-    for (int j = 0; j < 4; j++) pairs[r][j] = _mm256_setzero_si256();
+  for (int r = 0; r < ROWS; r++)
+#pragma GCC unroll 2
+    for (int j = 0; j < 2; j++) pairs[r][j] = _mm256_setzero_si256();
   for (int64_t k = 0; k < inputs; k += 4, weight += 4 * PANEL_OUTPUTS, x += 4 * TILE_ROWS) {
     __m256i four[ROWS];
-#pragma GCC unroll 3
-    for (int r = 0; r < ROWS; r++) four[r] = four_inputs(x + 4 * r);
 #pragma GCC unroll 4
-    for (int j = 0; j < 4; j++) {
+    for (int r = 0; r < ROWS; r++) four[r] = four_inputs(x + 4 * r);
+#pragma GCC unroll 2
+    for (int j = 0; j < 2; j++) {
       const __m256i of = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i*)(weight + 16 * j)));
-#pragma GCC unroll 3
+#pragma GCC unroll 4
       for (int r = 0; r < ROWS; r++) dot_words(pairs[r][j], four[r], of);
     }
   }
-#pragma GCC unroll 3
-  for (int r = 0; r < ROWS; r++)
-#pragma GCC unroll 2
-    for (int half = 0; half < 2; half++) {
-      const __m256i eight = sums_of_pairs(pairs[r][2 * half], pairs[r][2 * half + 1]);
-      const __m256i shifted = _mm256_loadu_si256((const __m256i*)(shift + 8 * half));
-      _mm256_store_si256((__m256i*)(sums + r * PANEL_OUTPUTS + 8 * half),
-                         _mm256_add_epi32(eight, shifted));
-    }
+#pragma GCC unroll 4
+  for (int r = 0; r < ROWS; r++) {
+    const __m256i eight = sums_of_pairs(pairs[r][0], pairs[r][1]);
+    const __m256i shifted = _mm256_add_epi32(eight, _mm256_loadu_si256((const __m256i*)shift));
+    _mm256_store_si256((__m256i*)(sums + r * PANEL_OUTPUTS), shifted);
+  }
 }
 
 // One tile of ROWS rows times one panel: `sums` is (ROWS, 32).
 template <int ROWS>
 __attribute__((noinline)) void tile_sums(const Input* x, const int8_t* weight, int64_t inputs,
                                          const int32_t* shift, int32_t* sums) {
-  for (int at = 0; at < PANEL_OUTPUTS; at += LANES) {
+  for (int at = 0; at < PANEL_OUTPUTS; at += PART_OUTPUTS) {
     int r = 0;
-    for (; r + 3 <= ROWS; r += 3)
-      quarter_tile_sums<3>(x + 4 * r, weight + 4 * at, inputs, shift + at,
+    for (; r + PART_ROWS <= ROWS; r += PART_ROWS)
+      part_sums<PART_ROWS>(x + 4 * r, weight + 4 * at, inputs, shift + at,
                            sums + r * PANEL_OUTPUTS + at);
-    if constexpr (ROWS % 3)
-      quarter_tile_sums<ROWS % 3>(x + 4 * r, weight + 4 * at, inputs, shift + at,
-                                  sums + r * PANEL_OUTPUTS + at);
+    if constexpr (constexpr int REST = ROWS % PART_ROWS)
+      part_sums<REST>(x + 4 * r, weight + 4 * at, inputs, shift + at,
+                      sums + r * PANEL_OUTPUTS + at);
   }
 }
 

@@ -137,11 +137,11 @@ static inline void store_bf16(bf16* to, Floats x) {
   _mm256_storeu_si256((__m256i*)to, _mm256_permute4x64_epi64(mixed, 0b11011000));
 }
 
+static inline __m256 load_eight_bf16(const bf16* x) {
+  return even_of(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i*)x)));
+}
 static inline Floats load_bf16(const bf16* x) {
-  const auto wide = [](const bf16* x) {
-    return even_of(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i*)x)));
-  };
-  return {wide(x), wide(x + 8)};
+  return {load_eight_bf16(x), load_eight_bf16(x + 8)};
 }
 
 using Input = uint16_t;  // what a rounded input is kept in for the products
@@ -164,9 +164,13 @@ static inline __m256i four_inputs(const Input* x) {
   return _mm256_set1_epi64x(four);
 }
 
-// sums += products of 16-bit pairs, two a lane.
+// sums += products of 16-bit pairs, two a lane. As assembly, since GCC 12 multiplies first and adds
+// up afterwards, for which there are not enough registers.
 static inline void dot_words(__m256i& sums, __m256i left, __m256i right) {
-  sums = _mm256_add_epi32(sums, _mm256_madd_epi16(left, right));
+  __m256i products;
+  asm("vpmaddwd %3, %2, %1\n\tvpaddd %1, %0, %0"
+      : "+x"(sums), "=&x"(products)
+      : "x"(left), "x"(right));
 }
 
 // Two registers of four pairs each → the sums of the eight pairs, in their order.
