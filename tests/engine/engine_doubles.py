@@ -14,7 +14,7 @@ from torch import Tensor
 from archon.engine.config import DecoderConfig
 from archon.engine.decoder import Decoder
 from archon.engine.engine import Engine, EngineOptions
-from archon.engine.kernels import load_kernels
+from archon.engine.kernels import build, load_kernels
 from archon.engine.linear import Precision
 from archon.engine.loading import load_decoder
 from archon.engine.sequence import Generation, GenerationRequest, Prompt, SamplingRule, Sequence
@@ -54,6 +54,18 @@ class RecordingEngine(Engine):
             if not sequence.ending and at == len(sequence.token_ids):
                 self.logits.setdefault((sequence.prompt, sequence.index), []).append(row.clone())
         return super()._postprocess(rows, logits)
+
+
+INSTRUCTIONS = {"avx512": build._AVX512, "avx2": build._AVX2}
+
+
+def use_instructions(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compile kernels for no other; a test is skipped where the machine has not got them."""
+    here, wanted = build._cpu_flags(), INSTRUCTIONS[name]
+    if not here.issuperset(wanted):
+        pytest.skip(f"no {name} on this machine")
+    flags = here if name == "avx512" else frozenset(wanted)
+    monkeypatch.setattr(build, "_cpu_flags", lambda: flags)
 
 
 def native_kernels() -> ctypes.CDLL:

@@ -52,3 +52,11 @@ def test_a_cpu_that_lacks_the_instructions_is_not_tried(monkeypatch: pytest.Monk
     monkeypatch.setattr(build, "_cpu_flags", lambda: frozenset({"avx", "fma"}))
     monkeypatch.setattr(build, "_load", lambda *_: pytest.fail("compiled"))
     assert load_kernels() is None
+
+
+def test_the_longest_vectors_of_the_cpu_are_used() -> None:
+    avx2, avx512 = frozenset(build._AVX2), frozenset(build._AVX512)
+    assert build._instructions(avx2 | {"sse4_2"}) == build._AVX2
+    assert build._instructions(avx2 | avx512) == build._AVX512
+    assert build._instructions(avx2 | avx512 | {"avx512_bf16"})[-1] == "avx512_bf16"
+    assert build._instructions(avx2 | avx512 - {"avx512_vnni"}) == build._AVX2

@@ -6,6 +6,7 @@ import pytest
 import torch
 from engine_doubles import CPU, native_kernels
 
+from archon.engine import linear as linear_module
 from archon.engine.kernels.native import NativeLinear
 from archon.engine.kernels.packing import Packed, pack_int4_linear, pack_linear
 from archon.engine.linear import (
@@ -73,7 +74,15 @@ def test_an_int4_row_depends_on_nothing_but_itself(outputs: int, inputs: int, bi
         assert torch.equal(linear(x[rows]), together[rows])
 
 
-def test_int8_sums_are_exact() -> None:
+@pytest.mark.parametrize("goes_round", [False, True])
+def test_int8_sums_are_exact_also_on_a_cpu_that_clips_two_products(
+    goes_round: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if goes_round:
+        monkeypatch.setattr(linear_module, "_saturates", lambda: True)
+    lowest = torch.full((3, 1024), -127.0)
+    product = Int8Linear(lowest, None, CPU)
+    assert torch.equal(product(-lowest), torch.full((3, 3), -127.0 * 127 * 1024))
     weight = torch.randint(-127, 128, (40, 512), generator=torch.Generator().manual_seed(0)).float()
     x = torch.randint(-127, 128, (9, 512), generator=torch.Generator().manual_seed(1)).float()
     weight[:, 0] = x[:, 0] = 127  # so that every scale is 1
@@ -144,6 +153,7 @@ def random_grouped_weight(outputs: int, inputs: int) -> GroupedWeight:
 SHAPES = [(32, 32), (64, 64), (40, 96), (96, 896), (33, 4864)]
 
 
+@pytest.mark.usefixtures("instructions")
 @pytest.mark.parametrize("biased", [True, False])
 @pytest.mark.parametrize(("outputs", "inputs"), SHAPES)
 def test_the_kernels_give_torchs_products_to_the_bit(

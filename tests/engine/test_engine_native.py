@@ -76,6 +76,7 @@ def expected_attention(q_HD: Tensor, keys: Keys, table: array[int], position: in
     return out[0, :, 0]
 
 
+@pytest.mark.usefixtures("instructions")
 @pytest.mark.parametrize("size", [1.0, 30.0])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_attention_is_the_plain_one_and_sharing_changes_no_bit(
@@ -100,6 +101,7 @@ def test_attention_is_the_plain_one_and_sharing_changes_no_bit(
         assert (together[i] - plain).abs().max() < 0.01 * plain.abs().max()
 
 
+@pytest.mark.usefixtures("instructions")
 @pytest.mark.parametrize("family", ["qwen2", "llama", "qwen3"])
 def test_a_step_is_the_torch_decoder_s(family: str) -> None:
     """Roundings may fall the other way after norms and softmax: as near as int8 is to float32."""

@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 import torch
-from engine_doubles import make_request, native_kernels
+from engine_doubles import INSTRUCTIONS, make_request, native_kernels, use_instructions
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare
@@ -56,11 +56,12 @@ def exact_probabilities(logits_V: torch.Tensor, rule: SamplingRule) -> torch.Ten
 Sample = Callable[[torch.Tensor, Sequence[SamplingRule], Sequence[float]], torch.Tensor]
 
 
-@pytest.fixture(params=["torch", "native"])
-def sample(request: pytest.FixtureRequest) -> Sample:
-    """Both samplers, over the rows of a matrix."""
+@pytest.fixture(params=["torch", *INSTRUCTIONS])
+def sample(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Sample:
+    """All samplers, over the rows of a matrix."""
     draw: Callable[..., list[int]] = sampler.sample
-    if request.param == "native":
+    if request.param in INSTRUCTIONS:
+        use_instructions(request.param, monkeypatch)
         draw = partial(native_sample, native_kernels())
 
     def sample_rows(

@@ -1,10 +1,10 @@
 """The CPU's kernels: one step of an int8 or int4 decoder in one call of compiled code.
 
-Read them in this order: ``simd.h`` (the instructions), ``rows.h``, ``int8.h``, ``int4.h`` and
-``product.h`` (products), ``attention.h`` (softmax along the blocks of the cache), ``step.cpp`` (all
-layers of a step), ``sample.cpp`` (drawing tokens). On the Python side ``packing`` lays weights out
-for them, ``native`` calls them, and ``build`` compiles them at first use, where there is a C++
-compiler and a CPU with AVX-512 VNNI; elsewhere torch serves.
+Read them in this order: ``simd.h`` (vectors, in AVX-512 or AVX2), ``rows.h``, ``int8.h``,
+``int4.h`` and ``product.h`` (products), ``attention.h`` (softmax along the blocks of the cache),
+``step.cpp`` (all layers of a step), ``sample.cpp`` (drawing tokens). On the Python side ``packing``
+lays weights out for them, ``native`` calls them, and ``build`` compiles them at first use, where
+there is a C++ compiler and a CPU with either; elsewhere torch serves.
 """
 
 from archon.engine.kernels.build import load_kernels

@@ -38,13 +38,13 @@ def load_kernels(folder: Path | None = None) -> ctypes.CDLL | None:
         return None
     compiler = os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++")
     if compiler is None:
-        logger.warning("no C++ compiler: the engine computes in torch, about half as fast")
+        logger.warning("no C++ compiler: the engine computes in torch, half to a third as fast")
         return None
     return _load(compiler, (*_FLAGS, *map(_option, instructions)), folder)
 
 
 def _instructions(flags: frozenset[str]) -> tuple[str, ...]:
-    """What the kernels are compiled for on a CPU that can do ``flags``; empty where it has not enough."""
+    """What the kernels are compiled for on a CPU that can do so much; empty: nothing."""
     if flags.issuperset(_AVX512):
         return (*_AVX512, *(flag for flag in _AVX512_IF_PRESENT if flag in flags))
     return _AVX2 if flags.issuperset(_AVX2) else ()
