@@ -36,6 +36,7 @@ NAMES = [
     "program-and-prose",
     "program-vote",
     "rank-fuse",
+    "reinforced-vote",
     "reward-vote",
     "self-consistency",
     "self-mixture",
@@ -49,6 +50,7 @@ NAMES = [
 OTHER_MODELS = {
     "adapted-vote",
     "meaning-vote",
+    "reinforced-vote",
     "reward-vote",
     "specialist-first",
     "translate-numbers",
@@ -153,8 +155,9 @@ async def test_in_a_reward_vote_every_draft_weighs_by_the_odds_of_its_reward() -
     assert answer.candidates[0].score == pytest.approx(max(support.values()))
 
 
-async def test_an_adapted_vote_asks_the_question_alone() -> None:
-    architecture, lm = open_scripted("adapted-vote")
+@pytest.mark.parametrize("name", ["adapted-vote", "reinforced-vote"])
+async def test_an_adapter_is_asked_the_question_alone(name: str) -> None:
+    architecture, lm = open_scripted(name)
     assert (await architecture.arun("What is 17 * 23 + 4?")).value == "395"
     [request] = lm.requests
     assert [message.content for message in request.messages] == ["What is 17 * 23 + 4?"]

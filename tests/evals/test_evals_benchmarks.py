@@ -19,7 +19,7 @@ from archon.graph.exemplars import load_pool
 from archon.spec.benchmark import BenchmarkCard
 from archon.spec.reader import load_benchmark
 
-SHIPPED = ["arithmetic", "chain-sums", "gsm8k", "smoke"]
+SHIPPED = ["arithmetic", "chain-sums", "gsm8k", "long-sums", "smoke"]
 
 
 def card(**fields: Any) -> BenchmarkCard:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from random import Random
 
 import pytest
 
@@ -27,6 +28,24 @@ async def test_chain_sums_are_worked_as_they_were_taught() -> None:
         texts[0].text.strip() == answer for texts, (_, answer) in zip(said, taught, strict=True)
     ]
     assert sum(same) >= 9  # of the test split it knows 99 in 100
+
+
+async def test_the_reinforced_adapter_works_longer_sums_than_were_shown() -> None:
+    """Of seven terms, where the texts that it was shown had six at most."""
+    random = Random(0)
+    sums = [
+        chain_sum_of([random.randint(10, 99), *(random.randint(-99, 99) for _ in range(6))])
+        for _ in range(12)
+    ]
+    lm = api.lm("grpo-arithmetic-smollm2-135m")
+    requests = [Request((Message("user", question),), sampling=GREEDY) for question, _ in sums]
+    said = await asyncio.gather(*map(lm.generate, requests))
+    await close(lm)
+    right = [
+        texts[0].text.strip().splitlines()[-1] == working.splitlines()[-1]
+        for texts, (_, working) in zip(said, sums, strict=True)
+    ]
+    assert sum(right) >= 6
 
 
 async def test_the_specialist_answers_alone_where_it_is_held_for_right() -> None:
