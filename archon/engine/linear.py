@@ -189,12 +189,13 @@ class _CPUProduct:
     def __init__(self, weight_s8_OI: Tensor) -> None:
         self.packed = torch.ops.onednn.qlinear_prepack(weight_s8_OI, None)
         self.zero_points_O = torch.zeros(weight_s8_OI.shape[0], dtype=torch.int64)
+        self.ones_O = torch.ones(weight_s8_OI.shape[0])
 
     def __call__(self, x_NI: Tensor, scale_O: Tensor) -> Tensor:
         if _saturates():
-            ones_O = torch.ones_like(scale_O)  # so that whole numbers are subtracted
-            above_NO = self._multiply(x_NI.clamp(min=0), 0, ones_O)
-            below_NO = self._multiply(x_NI.clamp(max=0).neg_(), 0, ones_O)
+            # Scaled afterwards, so that whole numbers are subtracted.
+            above_NO = self._multiply(x_NI.clamp(min=0), 0, self.ones_O)
+            below_NO = self._multiply(x_NI.clamp(max=0).neg_(), 0, self.ones_O)
             return above_NO.sub_(below_NO).mul_(scale_O)
         return self._multiply(x_NI.add_(_ZERO_POINT), _ZERO_POINT, scale_O)
 
@@ -213,7 +214,7 @@ def _saturates() -> bool:
     size = 64
     product = _CPUProduct(torch.full((size, size), _INT8_MAX, dtype=torch.int8))
     greatest = torch.full((1, size), 2.0 * _ZERO_POINT - 1)
-    found = product._multiply(greatest, 0, torch.ones(size))
+    found = product._multiply(greatest, 0, product.ones_O)
     return bool((found != greatest.sum() * _INT8_MAX).any())
 
 

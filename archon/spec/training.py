@@ -35,6 +35,10 @@ def _check_warmup(steps: int, warmup_steps: int) -> None:
         )
 
 
+DType = Literal["float32", "bf16"]
+"""What products are computed in while a model learns."""
+
+
 class JsonlData(StrictModel):
     """Texts of a JSONL file."""
 
@@ -105,7 +109,7 @@ class _TrainingSpec(StrictModel):
     warmup_steps: CountOrZero = _warmup(100)
     weight_decay: float = Field(0.01, ge=0)
     max_gradient_norm: float = Field(1, gt=0, description="Longer gradients are shortened to it.")
-    dtype: Literal["float32", "bf16"] = Field(
+    dtype: DType = Field(
         "float32",
         description="What products are computed in, bf16 where the device is fast at it; what is "
         "trained is kept in float32.",
@@ -225,7 +229,7 @@ class RewardLoRASpec(LoRASpec):
     warmup_steps: CountOrZero = _warmup(20)
     weight_decay: float = Field(0.01, ge=0)
     max_gradient_norm: float = Field(1, gt=0)
-    dtype: Literal["float32", "bf16"] = "float32"
+    dtype: DType = "float32"
     checkpoint_layers: bool = False
     save_every: Count = 50
 

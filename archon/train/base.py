@@ -78,8 +78,7 @@ class Base:
             model.requires_grad_(False)
             model.model.layers[num_layers - spec.last_layers :].requires_grad_(True)
             model.model.norm.requires_grad_(True)
-        if spec.dtype == "bf16":
-            round_frozen(model, device)
+        round_frozen(model, spec.dtype, device)
         return model.to(device)
 
     def trains_adapter(self, spec: TunedSpec) -> bool:

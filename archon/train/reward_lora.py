@@ -19,7 +19,7 @@ from archon.engine.loading import choose_device
 from archon.engine.reward_head import RewardHead, read_reward_head
 from archon.errors import UsageError
 from archon.spec.model import LocalCard
-from archon.spec.training import RewardSpec
+from archon.spec.training import DType, RewardSpec
 from archon.train.base import open_base
 from archon.train.decoder import TrainableDecoder, decoder_of
 from archon.train.folder import ADAPTER, REWARD, TrainingFolder
@@ -27,7 +27,7 @@ from archon.train.loop import Training, schedule_of
 from archon.train.lora import WRITTEN_IN, adapter_of, add_adapter
 from archon.train.order import rounds
 from archon.train.packing import make_batch, pack_once
-from archon.train.precision import DType, autocast, round_frozen
+from archon.train.precision import autocast, round_frozen
 from archon.train.probe import loss_of
 from archon.train.replies import Replies
 from archon.train.reply_tokens import token_ids
@@ -106,8 +106,7 @@ class AdapterTraining:
         head = read_reward_head(folder.path / REWARD)
         self._model = RewardModel(model, head.weight_E, head.bias, lora.dtype)
         self._device = choose_device()
-        if lora.dtype == "bf16":
-            round_frozen(self._model, self._device)
+        round_frozen(self._model, lora.dtype, self._device)
 
     def run(self) -> RewardHead:
         """Take the steps that are left; writes the adapter, returns the head that goes with it.

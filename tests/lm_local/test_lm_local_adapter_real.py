@@ -18,15 +18,19 @@ pytestmark = pytest.mark.real
 GREEDY = SamplingParams(temperature=0, max_tokens=256)
 
 
-async def test_chain_sums_are_worked_as_they_were_taught() -> None:
-    lm = api.lm("arithmetic-smollm2-135m")
-    taught = list(chain_sums(10, seed=2))
-    asked = [Request((Message("user", question),), sampling=GREEDY) for question, _ in taught]
+async def said_by(name: str, questions: list[str]) -> list[str]:
+    """A card's greedy answers."""
+    lm = api.lm(name)
+    asked = [Request((Message("user", question),), sampling=GREEDY) for question in questions]
     said = await asyncio.gather(*map(lm.generate, asked))
     await close(lm)
-    same = [
-        texts[0].text.strip() == answer for texts, (_, answer) in zip(said, taught, strict=True)
-    ]
+    return [completions[0].text.strip() for completions in said]
+
+
+async def test_chain_sums_are_worked_as_they_were_taught() -> None:
+    taught = list(chain_sums(10, seed=2))
+    said = await said_by("arithmetic-smollm2-135m", [question for question, _ in taught])
+    same = [text == answer for text, (_, answer) in zip(said, taught, strict=True)]
     assert sum(same) >= 9  # of the test split it knows 99 in 100
 
 
@@ -37,13 +41,10 @@ async def test_the_reinforced_adapter_works_longer_sums_than_were_shown() -> Non
         chain_sum_of([random.randint(10, 99), *(random.randint(-99, 99) for _ in range(6))])
         for _ in range(12)
     ]
-    lm = api.lm("grpo-arithmetic-smollm2-135m")
-    requests = [Request((Message("user", question),), sampling=GREEDY) for question, _ in sums]
-    said = await asyncio.gather(*map(lm.generate, requests))
-    await close(lm)
+    said = await said_by("grpo-arithmetic-smollm2-135m", [question for question, _ in sums])
     right = [
-        texts[0].text.strip().splitlines()[-1] == working.splitlines()[-1]
-        for texts, (_, working) in zip(said, sums, strict=True)
+        text.splitlines()[-1] == working.splitlines()[-1]
+        for text, (_, working) in zip(said, sums, strict=True)
     ]
     assert sum(right) >= 6
 

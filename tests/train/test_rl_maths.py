@@ -165,7 +165,7 @@ def test_the_head_of_a_model_in_bf16_is_computed_in_float32() -> None:
         model.lm_head.weight *= 60
         model.model.norm.weight *= 5
     add_adapter(model, ["q_proj"], 2, 2, 0, 0)
-    round_frozen(model, CPU)
+    round_frozen(model, "bf16", CPU)
     learner = Learner(model, toy_spec("grpo", dtype="bf16"), CPU)
     some = rollouts(3)
     batch = make_batch([some], 64)

@@ -69,8 +69,9 @@ __attribute__((noinline)) void half_tile_sums(const Input* x, const uint8_t* wei
 // As in int8.h: eight outputs of ROWS rows.
 template <int ROWS>
 static inline void part_sums(const Input* x, const uint8_t* weight, int64_t inputs,
-                                     const bf16* scale, const float* offset, float* sums) {
-  for (int r = 0; r < ROWS; r++) memcpy(sums + r * PANEL_OUTPUTS, offset, sizeof(float) * PART_OUTPUTS);
+                             const bf16* scale, const float* offset, float* sums) {
+  for (int r = 0; r < ROWS; r++)
+    memcpy(sums + r * PANEL_OUTPUTS, offset, sizeof(float) * PART_OUTPUTS);
   const __m128i low = _mm_set1_epi8(0x0f), middle = _mm_set1_epi8(8);
   for (int64_t group = 0; group < inputs / GROUP_INPUTS; group++, scale += PANEL_OUTPUTS) {
     __m256i pairs[ROWS][2];
@@ -107,15 +108,10 @@ template <int ROWS>
 __attribute__((noinline)) void half_tile_sums(const Input* x, const uint8_t* weight,
                                               int64_t inputs, const bf16* scale,
                                               const float* offset, float* sums) {
-  for (int at = 0; at < PANEL_OUTPUTS; at += PART_OUTPUTS) {
-    int r = 0;
-    for (; r + PART_ROWS <= ROWS; r += PART_ROWS)
-      part_sums<PART_ROWS>(x + 4 * r, weight + 4 * at, inputs, scale + at, offset + at,
-                           sums + r * PANEL_OUTPUTS + at);
-    if constexpr (constexpr int REST = ROWS % PART_ROWS)
-      part_sums<REST>(x + 4 * r, weight + 4 * at, inputs, scale + at, offset + at,
-                      sums + r * PANEL_OUTPUTS + at);
-  }
+  each_part<ROWS>([&](auto rows, int r, int at) {
+    part_sums<rows>(x + 4 * r, weight + 4 * at, inputs, scale + at, offset + at,
+                    sums + r * PANEL_OUTPUTS + at);
+  });
 }
 
 #endif

@@ -10,6 +10,8 @@
 // widened to 16 bits there, and a tile is taken in parts.
 #pragma once
 
+#include <type_traits>
+
 #include "rows.h"
 
 constexpr int PANEL_OUTPUTS = 32;
@@ -47,11 +49,23 @@ __attribute__((noinline)) void tile_sums(const Input* x, const int8_t* weight, i
 
 constexpr int PART_ROWS = 4, PART_OUTPUTS = 8;
 
+// A tile of ROWS rows and a panel in parts: `part(rows, r, at)` computes so many rows from `r`, of eight
+// outputs from `at`.
+template <int ROWS, class Part>
+static inline void each_part(Part part) {
+  for (int at = 0; at < PANEL_OUTPUTS; at += PART_OUTPUTS) {
+    int r = 0;
+    for (; r + PART_ROWS <= ROWS; r += PART_ROWS)
+      part(std::integral_constant<int, PART_ROWS>(), r, at);
+    if constexpr (ROWS % PART_ROWS) part(std::integral_constant<int, ROWS % PART_ROWS>(), r, at);
+  }
+}
+
 // A part of a tile. A register holds four outputs of a row, the products of two inputs in each of its
 // eight numbers: eight of the 16 registers are sums.
 template <int ROWS>
 static inline void part_sums(const Input* x, const int8_t* weight, int64_t inputs,
-                                     const int32_t* shift, int32_t* sums) {
+                             const int32_t* shift, int32_t* sums) {
   __m256i pairs[ROWS][2];
 #pragma GCC unroll 4
   for (int r = 0; r < ROWS; r++)
@@ -80,15 +94,9 @@ static inline void part_sums(const Input* x, const int8_t* weight, int64_t input
 template <int ROWS>
 __attribute__((noinline)) void tile_sums(const Input* x, const int8_t* weight, int64_t inputs,
                                          const int32_t* shift, int32_t* sums) {
-  for (int at = 0; at < PANEL_OUTPUTS; at += PART_OUTPUTS) {
-    int r = 0;
-    for (; r + PART_ROWS <= ROWS; r += PART_ROWS)
-      part_sums<PART_ROWS>(x + 4 * r, weight + 4 * at, inputs, shift + at,
-                           sums + r * PANEL_OUTPUTS + at);
-    if constexpr (constexpr int REST = ROWS % PART_ROWS)
-      part_sums<REST>(x + 4 * r, weight + 4 * at, inputs, shift + at,
-                      sums + r * PANEL_OUTPUTS + at);
-  }
+  each_part<ROWS>([&](auto rows, int r, int at) {
+    part_sums<rows>(x + 4 * r, weight + 4 * at, inputs, shift + at, sums + r * PANEL_OUTPUTS + at);
+  });
 }
 
 #endif

@@ -16,9 +16,9 @@ struct Rows {
 
 // Round row `n` (`size` floats, a multiple of 16) to bytes with one scale: x ≈ scale · (input - 128).
 static inline void quantize_row(const float* x, int64_t size, int64_t n, Rows out) {
-  Floats top_of = splat(1e-12f);
-  for (int64_t i = 0; i < size; i += LANES) top_of = larger(top_of, magnitude(load(x + i)));
-  const float top = max_of(top_of);
+  Floats tops = splat(1e-12f);
+  for (int64_t i = 0; i < size; i += LANES) tops = larger(tops, magnitude(load(x + i)));
+  const float top = max_of(tops);
   out.scale[n] = top / 127.0f;
   const Floats steps = splat(127.0f / top);
   Input* tile = out.inputs + n / TILE_ROWS * TILE_ROWS * size + n % TILE_ROWS * 4;

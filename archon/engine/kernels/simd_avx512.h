@@ -91,7 +91,10 @@ using Input = uint8_t;  // what a rounded input is kept in for the products
 // Numbers in [-128, 127], rounded, each 128 larger: four at a time to `to`, `stride` apart.
 static inline void store_inputs(Input* to, int64_t stride, Floats x) {
   const __m512i shifted = _mm512_add_epi32(_mm512_cvtps_epi32(x), _mm512_set1_epi32(128));
-  alignas(16) Input bytes[LANES];
-  _mm_store_si128((__m128i*)bytes, _mm512_cvtepi32_epi8(shifted));
-  for (int i = 0; i < LANES; i += 4) memcpy(to + i / 4 * stride, bytes + i, 4 * sizeof(Input));
+  const __m128i bytes = _mm512_cvtepi32_epi8(shifted);
+  const auto put = [&](int64_t at, int32_t four) { memcpy(to + at, &four, sizeof(four)); };
+  put(0, _mm_extract_epi32(bytes, 0));
+  put(stride, _mm_extract_epi32(bytes, 1));
+  put(2 * stride, _mm_extract_epi32(bytes, 2));
+  put(3 * stride, _mm_extract_epi32(bytes, 3));
 }
