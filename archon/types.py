@@ -65,6 +65,20 @@ DEFAULT_SAMPLING = SamplingParams(
 
 
 @dataclass(frozen=True, slots=True)
+class Thinking:
+    """How a model that can reason before it answers is to do so; what is unset is left to whoever
+    is asked next: a node's values stand over its model card's."""
+
+    enabled: bool | None = None
+    """True or False asks for reasoning or for none, in the way that the model knows; None asks for
+    nothing."""
+    template_variables: Mapping[str, object] | None = None
+    """Variables of the chat template, beside those that every template gets."""
+    max_tokens: int | None = None
+    """Tokens of reasoning at most; then the end marker is inserted, and the model answers."""
+
+
+@dataclass(frozen=True, slots=True)
 class FreeText:
     """Text of any form that comes before a constrained one: an argument before its verdict.
 
@@ -129,6 +143,7 @@ class Request:
     """Return the log-probability of every generated token."""
     answer: AnswerKind | None = None
     """The kind of answer wanted."""
+    thinking: Thinking = Thinking()
     hold: Hold | None = field(default=None, compare=False, repr=False)
     """Says how long the prompt is worth keeping; no draw depends on it."""
 
@@ -171,6 +186,13 @@ class Completion:
     tokens: tuple[bytes, ...] | None = field(default=None, compare=False, repr=False)
     """The bytes of each token where log-probabilities were asked for, for people who read them:
     none for control tokens. They follow from ``token_ids``, so that no pool keeps them."""
+    reasoning: str = ""
+    """What the model reasoned before it answered, markers included; ``text`` begins after it."""
+    is_reasoning_cut_off: bool = False
+    """The reasoning never ended, so that there is no answer and ``text`` is empty."""
+    notes: tuple[str, ...] = ()
+    """What whoever reads the trace should know of how the request was carried out, such as a
+    system message that had to be put into the user's."""
     score: float | None = None
     """What a beam search ranked it by: the mean log-probability of its tokens."""
     choice_logprobs: Mapping[str, float] | None = None
@@ -207,6 +229,8 @@ class TokenDelta:
     draw: int
     text: str
     node: str = ""
+    is_reasoning: bool = False
+    """The text belongs to the reasoning before the answer (``Completion.reasoning``)."""
 
 
 @dataclass(frozen=True, slots=True)
