@@ -72,7 +72,8 @@ train = LazyGroup(
     help="Models that learn, by configurations.",
     table={
         "sft": ("archon.cli.train:sft", "Fine-tune a model on prompts and completions."),
-        "reward": ("archon.cli.train_reward:reward", "Teach a model to tell good replies."),
+        "reward": ("archon.cli.train:reward", "Teach a model to tell good replies."),
+        "dpo": ("archon.cli.train:dpo", "Learn from chosen and rejected replies."),
         "grpo": ("archon.cli.train:grpo", "Learn from rewards, each reply beside its group."),
         "ppo": ("archon.cli.train:ppo", "Learn from rewards, with a value head."),
         "classify": (

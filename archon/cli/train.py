@@ -1,183 +1,132 @@
-"""``archon train``: models that learn, by committed configurations."""
+"""``archon train VERB CONFIG``: one command per kind of training, all carried out alike."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from archon.cli.console import console, emit
 from archon.cli.options import command
-from archon.cli.training import progress_bar, pulled, result_of, say, training_folder
+from archon.cli.training import progress_bar, pulled, sample_replies, say, training_folder
 from archon.errors import SpecError, UsageError, require
 
 if TYPE_CHECKING:
     import torch
 
-    from archon.spec.reader import AnyTraining, Loaded
-    from archon.train.classify import ClassifierRun
+    from archon.spec.reader import Loaded
+    from archon.spec.training import AnyTraining
     from archon.train.folder import TrainingFolder
-    from archon.train.rl.run import RLRun
-    from archon.train.run import Run
+
+_CONFIG = "CONFIG is a name in the catalogue, or a path. The folder gets"
+HELP = {
+    "sft": f"""Teach a model to answer as the completions of CONFIG do.
+
+    {_CONFIG} the adapter or the model, a card that runs it, and the loss as a picture.
+    """,
+    "pretrain": f"""Train a small decoder from nothing on the texts of CONFIG.
+
+    {_CONFIG} the model, a card that runs it, and the loss as a picture.
+    """,
+    "dpo": f"""Make chosen replies likelier than rejected ones.
+
+    {_CONFIG} the adapter or the model, a card that runs it, and the loss as a picture.
+    """,
+    "grpo": f"""Learn from rewards for the model's own replies, each compared with its group.
+
+    {_CONFIG} the adapter or the model, a card that runs it, and the reward as a picture.
+    """,
+    "ppo": f"""Learn from rewards for the model's own replies, with a value head.
+
+    {_CONFIG} the adapter or the model, a card that runs it, and the reward as a picture.
+    """,
+    "classify": f"""Put a new head on an encoder, and teach it the classes of CONFIG's texts.
+
+    {_CONFIG} the model, in the form that transformers reads. Where the texts are pairs of two
+    classes, of which one is known to be the good one, it also gets the card of a reward model.
+    """,
+    "reward": f"""Teach a model to tell good replies from bad ones.
+
+    {_CONFIG} the head (and the adapter, if one is trained), a card that runs it, and the replies
+    that were sampled.
+    """,
+}
 
 
-def _options(function: Callable[..., Any]) -> Callable[..., Any]:
-    options = (
-        click.argument("config"),
-        click.option("--output", metavar="FOLDER", help="By default runs/NAME."),
-        click.option("--resume", is_flag=True, help="Go on with what the folder holds, if any."),
-        click.option("--device", help="cpu or cuda; by default CUDA where there is any."),
-    )
-    for option in reversed(options):
-        function = option(function)
-    return function
+def train_command(kind: str) -> click.Command:
+    """The command of one kind of training."""
 
+    @command
+    @click.argument("config")
+    @click.option("--output", metavar="FOLDER", help="By default runs/NAME.")
+    @click.option("--resume", is_flag=True, help="Continue the training in the folder, if any.")
+    def train(
+        config: str, output: str | None, resume: bool, as_json: bool, device: str | None = None
+    ) -> None:
+        _train(kind, config, output, resume=resume, device=device, as_json=as_json)
 
-@command
-@_options
-def sft(**given: Any) -> None:
-    """Teach a model to answer as the completions of CONFIG do: a name in the catalogue, or a path.
-
-    The folder gets the adapter or the model, a card that runs it, and the loss as a picture.
-    """
-    _train("sft", **given)
-
-
-@command
-@_options
-def pretrain(**given: Any) -> None:
-    """Train a small decoder from nothing on the texts of CONFIG: a name, or a path."""
-    _train("pretrain", **given)
-
-
-@command
-@_options
-def grpo(**given: Any) -> None:
-    """Let a model learn from the rewards of its own replies, each beside others of its group.
-
-    CONFIG is a name in the catalogue, or a path. The folder gets the adapter or the model, a card
-    that runs it, and the reward as a picture.
-    """
-    _train("grpo", **given)
-
-
-@command
-@_options
-def ppo(**given: Any) -> None:
-    """The same with a value head that tells how good a reply will be: a name, or a path."""
-    _train("ppo", **given)
-
-
-@command
-@_options
-def classify(**given: Any) -> None:
-    """Put a new head on an encoder, and teach it the classes of CONFIG's texts: a name, or a path.
-
-    The folder gets the model, as transformers reads it; of pairs of texts in two classes, of which
-    one is known to be the good one, a reward model's card as well.
-    """
-    _train("classify", **given)
+    train.name, train.help = kind, HELP[kind]
+    if kind != "reward":  # whose engine reads replies where the card's model runs
+        train = click.option("--device", help="cpu or cuda; by default CUDA if available.")(train)
+    return train
 
 
 def _train(
-    kind: str, config: str, output: str | None, resume: bool, device: str | None, as_json: bool
+    kind: str, config: str, output: str | None, *, resume: bool, device: str | None, as_json: bool
 ) -> None:
-    for package in ("torch", "tokenizers", "safetensors", "jinja2"):
+    for package in ("torch", "tokenizers", "safetensors", "jinja2", "llguidance"):
         require(package, "train")
     from archon.engine.loading import choose_device
     from archon.spec.reader import load_training
-    from archon.spec.training import RewardSpec
+    from archon.train.objectives import objective_module
 
     loaded = load_training(config)
     spec = loaded.spec
     if spec.training != kind:
         raise UsageError(f"{config} is for `archon train {spec.training}`")
-    assert not isinstance(spec, RewardSpec)  # that is ``archon.cli.train_reward``
     place = choose_device(device)
     with training_folder(spec, output, resume=resume) as folder:
         if not folder.is_finished:
-            _follow(loaded, folder, place)
-    result = result_of(spec, folder)
+            _run(loaded, folder, place)
+    record = {key: value for key, value in folder.record.items() if key != "spec"}
     if as_json:
-        emit(result)
-    _tell(result, folder)
+        emit({"name": spec.name, "folder": str(folder.path), **record})
+    for number, (line, style) in enumerate(objective_module(kind).report(record)):
+        say(line if number else f"{spec.name}: {line}", style)
+    _say_how_to_use(record, folder)
 
 
-def _follow(loaded: Loaded[AnyTraining], folder: TrainingFolder, device: torch.device) -> None:
-    spec = loaded.spec
-    try:
-        run = _prepare(loaded, folder, device)
-    except SpecError as error:
-        raise SpecError(error.reason, file=error.file or loaded.file, path=error.path) from None
-    what = f"{spec.name}, {_what(folder)}"
-    with progress_bar(spec.name) as show:
-        run.on_step = lambda step, value: show(f"{what} {value:.4f}", step + 1, run.spec.steps)
-        run.run()
-
-
-def _what(folder: TrainingFolder) -> str:
-    """What a step comes to."""
-    return "reward" if folder.record["spec"]["training"] in ("grpo", "ppo") else "loss"
-
-
-def _prepare(
-    loaded: Loaded[AnyTraining], folder: TrainingFolder, device: torch.device
-) -> Run | RLRun | ClassifierRun:
-    from archon.spec.training import ClassifySpec, PretrainSpec, RewardSpec, SFTSpec
-    from archon.train.prepare import prepare_fine_tuning, prepare_pretraining
-    from archon.train.run import Run
+def _run(loaded: Loaded[AnyTraining], folder: TrainingFolder, device: torch.device) -> None:
+    from archon.train.objectives import Start, objective_module
+    from archon.train.trainer import Trainer
 
     spec, base_dir = loaded.spec, loaded.base_dir
-    assert not isinstance(spec, RewardSpec)
-    if isinstance(spec, PretrainSpec):
-        with console().status("reading the texts"):
-            return Run(spec, prepare_pretraining(spec, base_dir, folder.path), folder, device)
-    card, card_dir = pulled(spec.model, base_dir)
-    with console().status(f"loading {card.name}, reading the texts"):
-        if isinstance(spec, SFTSpec):
-            prepared = prepare_fine_tuning(spec, card, base_dir, card_dir, device)
-            return Run(spec, prepared, folder, device)
-        if isinstance(spec, ClassifySpec):
-            from archon.train.classify import ClassifierRun, prepare_classifier
-
-            encoder = prepare_classifier(spec, card, base_dir, card_dir)
-            return ClassifierRun(spec, encoder, folder, device)
-        from archon.train.rl.prepare import prepare_reinforcement
-        from archon.train.rl.run import RLRun
-
-        ready = prepare_reinforcement(spec, card, base_dir, card_dir, device)
-        return RLRun(spec, ready, folder, device)
-
-
-def _tell(result: dict[str, Any], folder: TrainingFolder) -> None:
-    learnt_from = f"{result['texts']:,} texts" if "texts" in result else "its own replies"
-    say(
-        f"{result['name']}: {result['trained_parameters']:,} of {result['parameters']:,} "
-        f"parameters trained on {learnt_from}, {result['train_seconds']:.0f} s",
-        "bold",
+    start = Start(
+        base_dir,
+        folder,
+        device,
+        lambda name: pulled(name, base_dir),
+        lambda data: sample_replies(data, base_dir, folder.path),
     )
-    if result.get("too_long"):
-        say(f"{result['too_long']:,} texts do not fit a row and were left out", "yellow")
-    if result.get("cut"):
-        say(f"{result['cut']:,} texts are longer than the context and were cut", "yellow")
-    before, after = result["before"], result["after"]
-    if after and _what(folder) == "reward":
-        rewards = f"{before['held_out_reward']:.3f} → {after['held_out_reward']:.3f}"
-        say(f"mean reward of greedy replies to {after['num_held_out']} held-out prompts: {rewards}")
-    elif after:
-        say(f"held-out loss {before['held_out_loss']:.3f} → {after['held_out_loss']:.3f}")
-    if "held_out_accuracy" in after:
-        shares = f"{before['held_out_accuracy']:.1%} → {after['held_out_accuracy']:.1%}"
-        say(f"held-out texts told right: {shares} of {after['num_held_out']}")
-    if after.get("num_samples"):
-        counts = f"{before['num_exact']} → {after['num_exact']}"
-        say(f"held-out answers that are exact: {counts} of {after['num_samples']}")
-    for old, new in zip(before.get("samples", ()), after.get("samples", ()), strict=True):
-        say(f"\n{new['shown']}", "dim")
-        say(f"before: {old['said']}\nafter:  {new['said']}")
-    if result.get("rewarded") is not None:
-        say(f"reward = P({result['rewarded']})")
-    card = folder.path / "card.json"
-    role = "judge" if "classes" in result else "solver"
-    say(f"\n{folder.path}" + (f": try it with --model {role}={card}" if card.is_file() else ""))
+    try:
+        with console().status("loading the model and the data"):
+            objective = objective_module(spec.training).open_objective(spec, start)
+    except SpecError as error:
+        raise SpecError(error.reason, file=error.file or loaded.file, path=error.path) from None
+    with progress_bar(spec.name) as on_progress:
+        Trainer(objective, folder, spec.name, on_progress).run()
+
+
+def _say_how_to_use(record: Mapping[str, Any], folder: TrainingFolder) -> None:
+    from archon.train.folder import CARD
+
+    card = folder.path / CARD
+    is_judge = "classes" in record or "penalty" in record
+    use = f": try it with --model {'judge' if is_judge else 'solver'}={card}"
+    say(f"\n{folder.path}" + (use if card.is_file() else ""))
+
+
+sft, pretrain, dpo, grpo, ppo, classify, reward = map(
+    train_command, ("sft", "pretrain", "dpo", "grpo", "ppo", "classify", "reward")
+)

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from archon.cli.console import console
 from archon.errors import UsageError
 
 if TYPE_CHECKING:
+    from archon.evals.run import Run
     from archon.spec.model import LocalCard
-    from archon.spec.reader import AnyTraining
+    from archon.spec.training import AnyTraining, SampledReplies
     from archon.train.folder import TrainingFolder
 
 _LINES = 20
@@ -67,7 +68,7 @@ def training_folder(
 ) -> Iterator[TrainingFolder]:
     """The folder of a training, the one that is named or runs/NAME, kept from other processes.
 
-    Where the work within is interrupted, it is told how to go on with it.
+    When the work within is interrupted, the command that resumes it is printed.
     """
     from archon.train.folder import TrainingFolder
 
@@ -77,15 +78,27 @@ def training_folder(
         try:
             yield folder
         except KeyboardInterrupt:
-            say(f"what is done is kept; go on with: --output {folder.path} --resume")
+            say(f"what is done is kept; resume with: --output {folder.path} --resume")
             raise
 
 
-def result_of(spec: AnyTraining, folder: TrainingFolder) -> dict[str, Any]:
-    """What came of a training."""
-    result = {"name": spec.name, "folder": str(folder.path), **folder.record}
-    del result["spec"]
-    return result
+def sample_replies(data: SampledReplies, base_dir: Path, path: Path) -> Run:
+    """Run an architecture on a benchmark's search split, in a folder inside the training's own."""
+    from archon.api import Loader, benchmark, evaluation, run_folder
+    from archon.catalog import is_path
+    from archon.cli.measure import Work, measure
+    from archon.evals.run import read_run
+
+    def found(ref: str) -> str:
+        return str(base_dir / ref) if is_path(ref) else ref
+
+    loader = Loader()
+    architecture = loader.architecture(found(data.architecture))
+    items = benchmark(found(data.benchmark), split="search", limit=data.items)
+    asked = evaluation(architecture, items, seed=data.seed, epochs=data.epochs)
+    folder = run_folder(path / "sampling", architecture.name, resume=True)
+    measure([Work(asked, folder, architecture.name)], loader.lms)
+    return read_run(folder.path)
 
 
 def say(text: str, style: str | None = None) -> None:

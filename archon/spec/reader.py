@@ -20,15 +20,7 @@ from archon.spec.messages import json_path, shown, suggestion
 from archon.spec.model import LocalCard, ModelCard, OpenAICard, ScriptedCard
 from archon.spec.space import SpaceSpec, is_hole, parse_space
 from archon.spec.strict_json import JsonPath, decode_json, read_json, walk
-from archon.spec.training import (
-    ClassifySpec,
-    GRPOSpec,
-    PPOSpec,
-    PretrainSpec,
-    RewardSpec,
-    SFTSpec,
-    TrainingSpec,
-)
+from archon.spec.training import AnyTraining, TrainingSpec
 from archon.spec.validation import parse, validate
 
 if TYPE_CHECKING:
@@ -53,7 +45,6 @@ __all__ = [
 T = TypeVar("T")
 Reference = str | os.PathLike[str] | dict[str, Any]
 AnyCard = LocalCard | OpenAICard | ScriptedCard
-AnyTraining = PretrainSpec | SFTSpec | RewardSpec | GRPOSpec | PPOSpec | ClassifySpec
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _CARD: TypeAdapter[AnyCard] = TypeAdapter(ModelCard)

@@ -215,6 +215,12 @@ class SampledReplies(StrictModel):
     seed: int = 0
 
 
+RepliesData = Annotated[
+    Annotated[RepliesFile, Tag("RepliesFile")] | Annotated[SampledReplies, Tag("SampledReplies")],
+    told_by_key({"path": RepliesFile, "benchmark": SampledReplies}),
+]
+
+
 class RewardLoRASpec(LoRASpec):
     """An adapter that is trained with the head, from the head of the frozen body on.
 
@@ -258,11 +264,7 @@ class RewardSpec(StrictModel):
     name: Name
     description: str = ""
     model: Name = Field(description="A model card, by name or path: best the generator's own.")
-    data: Annotated[
-        Annotated[RepliesFile, Tag("RepliesFile")]
-        | Annotated[SampledReplies, Tag("SampledReplies")],
-        told_by_key({"path": RepliesFile, "benchmark": SampledReplies}),
-    ]
+    data: RepliesData
     goal: Literal["outcome", "preference"] | None = Field(
         None,
         description="What the head tells. `outcome`: whether a reply is right. `preference`: which "
@@ -279,6 +281,27 @@ class RewardSpec(StrictModel):
     )
     lora: RewardLoRASpec | None = None
     seed: int = 0
+
+
+class DPOSpec(_TunedSpec):
+    """Chosen replies become likelier than rejected ones, without a reward model.
+
+    Direct preference optimization (Rafailov et al. 2023, arXiv 2305.18290).
+    """
+
+    training: Literal["dpo"]
+    data: RepliesData = Field(
+        description="Of judged replies, each right one is chosen over each wrong one to the same "
+        "question, up to 64 pairs per question."
+    )
+    held_out: CountOrZero = Field(100, description="Pairs to measure by, never learned from.")
+    pairs: Count = Field(16, description="Pairs of one step's gradient.")
+    beta: float = Field(
+        0.1,
+        gt=0,
+        description="How closely the model is held to what it was: rewards are beta times the "
+        "change of a reply's log-probability.",
+    )
 
 
 class BenchmarkData(StrictModel):
@@ -394,7 +417,5 @@ class PPOSpec(_ReinforcedSpec):
     )
 
 
-TrainingSpec = Annotated[
-    PretrainSpec | SFTSpec | RewardSpec | GRPOSpec | PPOSpec | ClassifySpec,
-    Field(discriminator="training"),
-]
+AnyTraining = PretrainSpec | SFTSpec | DPOSpec | RewardSpec | GRPOSpec | PPOSpec | ClassifySpec
+TrainingSpec = Annotated[AnyTraining, Field(discriminator="training")]

@@ -22,7 +22,7 @@ from archon.lm.local.reward import end_of_reply
 from archon.lm.local.text import TextRules, text_rules
 from archon.lm.local.tokenizer import TextTokenizer
 from archon.spec.model import LocalCard, PathSource
-from archon.spec.training import GRPOSpec, PPOSpec, SFTSpec
+from archon.spec.training import DPOSpec, GRPOSpec, PPOSpec, SFTSpec
 from archon.train.decoder import TrainableDecoder, decoder_of
 from archon.train.folder import ADAPTER, MODEL
 from archon.train.lora import WRITTEN_IN, adapter_of, add_adapter, go_on_with
@@ -31,7 +31,7 @@ from archon.train.precision import round_frozen
 from archon.weights import pull
 
 Card = dict[str, Any]
-TunedSpec = SFTSpec | GRPOSpec | PPOSpec
+TunedSpec = SFTSpec | DPOSpec | GRPOSpec | PPOSpec
 _KEPT = {"sampling", "license", "context"}
 """What the card of a whole model that was trained says as its base's does."""
 

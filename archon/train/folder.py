@@ -28,7 +28,7 @@ from archon.errors import StorageError, UsageError, os_reason
 from archon.evals.differences import differences
 from archon.evals.disk import sync_folder, write_json
 from archon.evals.lock import locked
-from archon.train.curve import REWARDS, draw_curve
+from archon.train.curve import LOSS, REWARDS, draw_curve
 
 RECORD, STATE = "training.json", "state.safetensors"
 LOSS_PICTURE, REWARD_PICTURE = "loss.svg", "reward.svg"
@@ -143,17 +143,24 @@ class TrainingFolder:
     def drop_state(self) -> None:
         (self.path / STATE).unlink(missing_ok=True)
 
-    def draw(self, title: str, curve: Sequence[float], held_out: Mapping[int, float]) -> None:
-        """Write the picture of the loss."""
-        svg = draw_curve(title, curve, held_out)
-        (self.path / LOSS_PICTURE).write_text(svg, encoding="utf-8")
+    def draw_losses(self, title: str, curve: Sequence[float]) -> None:
+        """Draw the loss of every step, and of held-out data before and after."""
+        self._draw(LOSS_PICTURE, title, curve, "held_out_loss", LOSS)
 
-    def draw_reward(
-        self, title: str, curve: Sequence[float], held_out: Mapping[int, float]
+    def draw_rewards(self, title: str, curve: Sequence[float]) -> None:
+        """Draw the reward of every step, and of held-out questions before and after."""
+        self._draw(REWARD_PICTURE, title, curve, "held_out_reward", REWARDS)
+
+    def _draw(
+        self, file: str, title: str, curve: Sequence[float], measured: str, what: str
     ) -> None:
-        """Write the picture of the reward."""
-        svg = draw_curve(title, curve, held_out, REWARDS)
-        (self.path / REWARD_PICTURE).write_text(svg, encoding="utf-8")
+        held_out = {
+            steps: self.record[when][measured]
+            for when, steps in (("before", 0), ("after", len(curve)))
+            if measured in self.record.get(when, {})
+        }
+        svg = draw_curve(title, curve, held_out, what)
+        (self.path / file).write_text(svg, encoding="utf-8")
 
     def write_card(self, card: Mapping[str, Any]) -> None:
         write_json(self.path / CARD, card)

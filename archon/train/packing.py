@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from archon.train.decoder import TrainableDecoder
-from archon.train.order import rounds
+from archon.train.splits import rounds
 
 IGNORED = -100
 """Target of tokens after which nothing is learnt; cross-entropy leaves them out."""

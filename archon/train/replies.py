@@ -1,4 +1,4 @@
-"""What a reward model learns from: replies that were judged, or preferred one to another."""
+"""Replies that were judged, or preferred one to another: data of reward models and of DPO."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from archon.evals.journal import Entry
 from archon.evals.run import Run
 from archon.spec.json_lines import read_rows
 from archon.spec.messages import shown
+from archon.spec.training import RepliesFile, SampledReplies
+from archon.train.objectives import Start
 from archon.train.texts import read_messages, read_text
 from archon.types import Message
 
@@ -108,6 +110,23 @@ def parted(questions: Sequence[str], share: float, seed: int) -> tuple[list[str]
     Random(f"held out/{seed}").shuffle(order)
     count = min(max(round(share * len(order)), 1), len(order) - 1)
     return order[count:], order[:count]
+
+
+def open_replies(data: RepliesFile | SampledReplies, start: Start) -> Replies:
+    """The replies of a file, or those of a sampling run, which is started, resumed, or done.
+
+    Raises
+    ------
+    SpecError : a file is missing or malformed.
+    UsageError : the run wrote nothing.
+    """
+    if not isinstance(data, SampledReplies):
+        return read_replies(start.base_dir / data.path, data.path)
+    sampled = start.folder.path / "data.jsonl"
+    if not sampled.is_file():
+        start.folder.write_record()  # from here on there is something to resume
+        write_replies(replies_of_run(start.sample_replies(data)), sampled)
+    return read_replies(sampled, str(sampled))
 
 
 def read_replies(path: Path, file: str) -> Replies:

@@ -6,7 +6,7 @@ Fitting the head first keeps the first gradients from spoiling what the body kno
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -15,24 +15,21 @@ import torch
 from torch import Tensor, nn
 
 from archon.engine.adapter import write_adapter
-from archon.engine.loading import choose_device
-from archon.engine.reward_head import RewardHead, read_reward_head
+from archon.engine.reward_head import RewardHead
 from archon.errors import UsageError
 from archon.spec.model import LocalCard
 from archon.spec.training import DType, RewardSpec
 from archon.train.base import open_base
 from archon.train.decoder import TrainableDecoder, decoder_of
-from archon.train.folder import ADAPTER, REWARD, TrainingFolder
-from archon.train.loop import Training, schedule_of
 from archon.train.lora import WRITTEN_IN, adapter_of, add_adapter
-from archon.train.order import rounds
+from archon.train.objectives.loss import LossSteps
+from archon.train.optimization import LossPart, schedule_of
 from archon.train.packing import make_batch, pack_once
 from archon.train.precision import autocast, round_frozen
 from archon.train.probe import loss_of
 from archon.train.replies import Replies
 from archon.train.reply_tokens import token_ids
-from archon.train.steps import OnProgress
-from archon.train.supervised import take_gradient_steps
+from archon.train.splits import rounds
 from archon.train.texts import Text
 
 
@@ -70,12 +67,16 @@ class RewardModel(nn.Module):
         return logit_N1[:, 0]
 
 
-class AdapterTraining:
-    """The steps of one training; the folder keeps where they stand, adapter and curve.
+class AdapterSteps:
+    """The steps that train an adapter and the head with it.
 
     Parameters
     ----------
-    folder : holds the head to begin with.
+    head : to begin with.
+
+    Raises
+    ------
+    UsageError : no reply fits a row.
     """
 
     def __init__(
@@ -84,76 +85,64 @@ class AdapterTraining:
         card: LocalCard,
         card_dir: Path,
         learn: Replies,
-        folder: TrainingFolder,
-        on_progress: OnProgress,
+        head: RewardHead,
+        device: torch.device,
     ) -> None:
         assert spec.lora is not None
-        self._spec, self._lora, self._folder = spec, spec.lora, folder
-        self._card, self._on_progress = card, on_progress
-        lora = spec.lora
+        self._seed, self._lora, self._learn = spec.seed, spec.lora, learn
+        self._card_name, lora = card.name, spec.lora
         base = open_base(card, card_dir)
-        model = decoder_of(base.source)
-        context = card.context or model.config.context_length
+        decoder = decoder_of(base.source)
+        context = card.context or decoder.config.context_length
         self._texts = token_ids(learn, base.chat, base.tokenizer, base.end, context)
-        self._learn = learn
         units = _units(learn)
         fits = [len(ids) <= lora.context for ids in self._texts]
         self._units = [unit for unit in units if all(fits[place] for place in unit)]
-        self._num_left_out = len(units) - len(self._units)
+        self.num_left_out = len(units) - len(self._units)
         if not self._units:
             raise UsageError(f"no reply fits {lora.context} tokens; give a larger context")
-        add_adapter(model, lora.targets, lora.rank, lora.alpha, lora.dropout, spec.seed)
-        head = read_reward_head(folder.path / REWARD)
-        self._model = RewardModel(model, head.weight_E, head.bias, lora.dtype)
-        self._device = choose_device()
-        round_frozen(self._model, lora.dtype, self._device)
+        add_adapter(decoder, lora.targets, lora.rank, lora.alpha, lora.dropout, spec.seed)
+        model = RewardModel(decoder, head.weight_E, head.bias, lora.dtype)
+        round_frozen(model, lora.dtype, device)
+        self._model = model.to(device)
+        self._model.decoder.checkpoints = lora.checkpoint_layers
+        self._steps = LossSteps(self._model, schedule_of(lora), spec.seed, self._losses)
+        self.take, self.restore = self._steps.take, self._steps.optimization.restore
+        self.num_trained = self._steps.optimization.num_trained
 
-    def run(self) -> RewardHead:
-        """Take the steps that are left; writes the adapter, returns the head that goes with it.
+    @property
+    def curve(self) -> list[float]:
+        """The loss of each step that was taken, in nats."""
+        return self._steps.curve
 
-        Raises
-        ------
-        KeyboardInterrupt : after the step that was under way; the state is saved.
-        UsageError : the loss is no number any more.
-        StorageError : the disk does not take the state.
-        """
-        lora, record = self._lora, self._folder.record
-        model = self._model.to(self._device)
-        model.decoder.checkpoints = lora.checkpoint_layers
-        training = Training(model, schedule_of(lora))
-        match self._folder.read_state():
-            case tensors, {"kind": "adapter", "curve": curve}:
-                training.restore(tensors, curve)
-        record |= {
-            "trained_parameters": training.num_trained,
-            "too_long": self._num_left_out,
-        }
-        self._steps(training)
-        record["loss"] = [round(x, 4) for x in training.curve[:: max(lora.steps // 50, 1)]]
-        adapter = adapter_of(model.decoder)
-        path = self._folder.path / ADAPTER
+    @property
+    def thinned_curve(self) -> list[float]:
+        """See ``LossSteps.thinned_curve``."""
+        return self._steps.thinned_curve
+
+    @property
+    def num_taken(self) -> int:
+        """Steps that have been taken."""
+        return len(self.curve)
+
+    def state(self) -> tuple[Mapping[str, Tensor], list[float]]:
+        """Tensors and curve, for ``restore``."""
+        return self._steps.optimization.state(), self.curve
+
+    def save(self, path: Path) -> RewardHead:
+        """Write the adapter into a folder; returns the head that goes with it."""
+        self._model.eval()
+        adapter, lora = adapter_of(self._model.decoder), self._lora
         dtype = WRITTEN_IN[lora.dtype]
-        write_adapter(adapter, path, base=self._card.name, dropout=lora.dropout, dtype=dtype)
-        weight_E = model.head.weight.detach().float().cpu()[0]
-        bias = float(model.head.bias.detach())
-        return RewardHead(self._learn.goal, weight_E, bias, self._card.name)
+        write_adapter(adapter, path, base=self._card_name, dropout=lora.dropout, dtype=dtype)
+        head = self._model.head
+        weight_E, bias = head.weight.detach().float().cpu()[0], float(head.bias.detach())
+        return RewardHead(self._learn.goal, weight_E, bias, self._card_name)
 
-    def _steps(self, training: Training) -> None:
-        lora, spec, record = self._lora, self._spec, self._folder.record
-
-        def save() -> None:
-            self._folder.save_state(training.state(), {"kind": "adapter", "curve": training.curve})
-            self._folder.write_record()
-            self._folder.draw(spec.name, training.curve, {})
-
-        def tell(step: int, loss: float) -> None:
-            self._on_progress(f"training, loss {loss:.3f}", step + 1, lora.steps)
-
-        batches = islice(self._batches(), training.num_steps, None)
-        losses = ([partial(self._loss, batch)] for batch in batches)
-        training.model.train()
-        take_gradient_steps(training, losses, spec.seed, record, save, lora.save_every, tell)
-        training.model.eval()
+    def _losses(self, num_taken: int) -> Iterator[list[LossPart]]:
+        """What computes the loss of each step that is left."""
+        for batch in islice(self._batches(), num_taken, None):
+            yield [partial(self._loss, batch)]
 
     def _loss(self, units: Sequence[tuple[int, ...]]) -> Tensor:
         """The mean loss of some replies, or of some pairs of them."""
@@ -167,7 +156,7 @@ class AdapterTraining:
 
     def _batches(self) -> Iterator[list[tuple[int, ...]]]:
         """Batches without end: each unit once in every round, in an order of its own."""
-        units = chain.from_iterable(rounds(self._units, f"batches/{self._spec.seed}"))
+        units = chain.from_iterable(rounds(self._units, f"batches/{self._seed}"))
         while True:
             yield list(islice(units, self._lora.batch))
 

@@ -47,6 +47,11 @@ class Text:
     question: Hashable = None
     """Texts of one question are all held out, or none is."""
 
+    @property
+    def reply_ids(self) -> tuple[int, ...]:
+        """The tokens that are learned."""
+        return self.token_ids[self.num_given :]
+
 
 def dialogues(data: Data, base_dir: Path, *, asked_alone: bool = False) -> Iterator[Dialogue]:
     """What the data holds; of messages, every turn of the assistant behind all that is before it.

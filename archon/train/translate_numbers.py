@@ -24,8 +24,8 @@ from archon.engine.families.encoder_decoder import EncoderDecoder, initialise
 from archon.engine.families.greedy import greedy_texts
 from archon.engine.families.weights import load_encoder_decoder, save_encoder_decoder
 from archon.engine.files.folder import ModelFolder
-from archon.train.loop import Schedule, train
 from archon.train.numbers import draw_numbers, held_out_numbers, pair
+from archon.train.optimization import Schedule, train
 from archon.train.sequence_loss import pair_losses
 from archon.train.vocabulary import END_ID, PADDING_ID, learn_vocabulary, save_vocabulary
 

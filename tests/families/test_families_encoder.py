@@ -76,7 +76,7 @@ def test_of_tokens_that_may_be_hidden_a_share_is_and_nothing_else_changes() -> N
 
 
 def test_pre_training_learns_which_token_was_hidden() -> None:
-    from archon.train.loop import Schedule, train
+    from archon.train.optimization import Schedule, train
 
     torch.manual_seed(0)
     model = MaskedLanguageModel(Encoder(CONFIG))

@@ -11,10 +11,10 @@ import torch
 from rl_doubles import CPU, toy_decoder, toy_spec
 from train_doubles import slope
 
+from archon.train import logprobs
 from archon.train.lora import add_adapter
 from archon.train.packing import IGNORED, make_batch
 from archon.train.precision import autocast, round_frozen
-from archon.train.rl import reading
 from archon.train.rl.advantages import generalised_advantages, group_advantages, whitened
 from archon.train.rl.learner import Experience, Learner
 from archon.train.rl.objectives import (
@@ -188,7 +188,7 @@ def test_logits_of_few_tokens_are_held_at_once(monkeypatch: pytest.MonkeyPatch) 
     batch, weight = make_batch([some], 64), learner.model.lm_head.weight
     made = []
     for at_once in (256, 3):
-        monkeypatch.setattr(reading, "_TOKENS_AT_ONCE", at_once)
+        monkeypatch.setattr(logprobs, "_TOKENS_AT_ONCE", at_once)
         shapes: list[torch.Size] = []
 
         def keep(tensor: torch.Tensor, shapes: list[torch.Size] = shapes) -> torch.Tensor:

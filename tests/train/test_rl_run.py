@@ -23,11 +23,12 @@ from archon.spec.reader import load_training
 from archon.train.base import base_card
 from archon.train.decoder import decoder_of
 from archon.train.folder import TrainingFolder
+from archon.train.objectives.reinforcement import Reinforcement
 from archon.train.rl import questions as questions_module
-from archon.train.rl import run as run_module
+from archon.train.rl.learner import Learner
 from archon.train.rl.prepare import prepare_reinforcement
 from archon.train.rl.rewards import Task
-from archon.train.rl.run import RLRun
+from archon.train.trainer import Trainer
 from archon.types import Message
 
 COMMON: dict[str, Any] = {
@@ -105,7 +106,7 @@ def test_what_is_resumed_ends_as_what_was_never_interrupted(
     assert main(asked) == 0
     whole, weights = record_of(tmp_path), weights_in(tmp_path)
     other = [*asked[:3], "--output", str(tmp_path / "other" / "out"), "--device", "cpu"]
-    learn = run_module.Learner.learn
+    learn = Learner.learn
 
     def interrupted(self: Any, step: int, *given: Any) -> dict[str, float]:
         told = learn(self, step, *given)
@@ -114,7 +115,7 @@ def test_what_is_resumed_ends_as_what_was_never_interrupted(
         return told
 
     with monkeypatch.context() as patched:
-        patched.setattr(run_module.Learner, "learn", interrupted)
+        patched.setattr(Learner, "learn", interrupted)
         assert main(other) == 130
     assert main([*other, "--resume"]) == 0
     again = record_of(tmp_path / "other")
@@ -164,7 +165,7 @@ def test_a_function_of_one_s_own_judges(tmp_path: Path, base: Path) -> None:
     card = LocalCard(name="base", backend="local", sources=[{"path": str(base)}])  # type: ignore
     prepared = prepare_reinforcement(spec, card, tmp_path, tmp_path, CPU, reward)
     folder = TrainingFolder(tmp_path / "out", spec.model_dump(mode="json"), resume=False)
-    record = RLRun(spec, prepared, folder, CPU).run()
+    record = Trainer(Reinforcement(spec, prepared, folder, CPU), folder, spec.name).run()
     assert record["before"]["held_out_reward"] > 0
     assert seen[0].messages[0].content.startswith("say ")
     assert seen[0].target is not None
@@ -175,7 +176,9 @@ def test_a_function_of_one_s_own_judges(tmp_path: Path, base: Path) -> None:
         )
         folder = TrainingFolder(tmp_path / f"out{len(wrong)}", {}, resume=False)
         with pytest.raises(ScoringError, match="not a finite number for each"):
-            RLRun(spec, prepared, folder, CPU)._rewards(prepared.tasks[:1], [[_reply()] * 3])
+            Reinforcement(spec, prepared, folder, CPU)._rewards(
+                prepared.tasks[:1], [[_reply()] * 3]
+            )
 
 
 @pytest.mark.parametrize("template", [None, "bare", "brief", "conversation"])

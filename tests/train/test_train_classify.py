@@ -17,7 +17,7 @@ from archon.engine.families.weights import load_encoder, load_text_classifier
 from archon.engine.files.folder import ModelFolder
 from archon.lm.local.encoder_text import encoder_tokenizer, padded
 from archon.lm.scripted import ScriptedLM, in_turn
-from archon.train.classify import labelled_texts
+from archon.train.objectives.classify import labelled_texts
 
 LETTERS = "abcdefgh"
 
@@ -153,10 +153,10 @@ def test_what_is_interrupted_is_resumed(tmp_path: Path, encoder: Path) -> None:
     asked = command(tmp_path, encoder, (0, 1), steps=6, save_every=2)
     assert main(asked) == 0
     weights = (tmp_path / "out" / "model" / "model.safetensors").read_bytes()
-    from archon.train.loop import Training
+    from archon.train.optimization import Optimization
 
     other = [*asked[:3], "--output", str(tmp_path / "other"), "--device", "cpu"]
-    take, calls = Training.step, []
+    take, calls = Optimization.step, []
 
     def interrupted(self: Any, parts: Any) -> float:
         calls.append(1)
@@ -165,7 +165,7 @@ def test_what_is_interrupted_is_resumed(tmp_path: Path, encoder: Path) -> None:
         return take(self, parts)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Training, "step", interrupted)
+        patch.setattr(Optimization, "step", interrupted)
         assert main(other) == 130
     assert main([*other, "--resume"]) == 0
     assert (tmp_path / "other" / "model" / "model.safetensors").read_bytes() == weights
@@ -198,8 +198,8 @@ def test_pairs_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"model": "smollm2-135m"}, "no encoder"),
-        ({"held_out": 120}, "none is left to learn"),
+        ({"model": "smollm2-135m"}, "not an encoder"),
+        ({"held_out": 120}, "is left to learn from"),
         ({"checkpoint_layers": True}, "for decoders"),
         ({"body": "half"}, "$.body"),
         ({"good": 1}, "$.good: a reward is read from pairs"),

@@ -35,10 +35,11 @@ from archon.lm.local.reward import DecoderReward
 from archon.lm.reward import RewardLM
 from archon.spec.reader import load_model_card
 from archon.train import decoder as decoder_module
-from archon.train import reward as reward_module
 from archon.train import reward_lora
 from archon.train.decoder import decoder_of
 from archon.train.lora import adapter_of, add_adapter
+from archon.train.objectives import reward as reward_module
+from archon.train.optimization import Optimization
 from archon.train.platt import platt_scaling
 from archon.train.probe import fit_probe, outcome_loss, preference_loss
 from archon.train.replies import Replies, Reply, parted, read_replies, with_goal
@@ -582,13 +583,13 @@ def test_probabilities_are_fitted_to_what_an_adapter_has_not_seen(
         given.append((logit_N, correct))
         return 0.5, -0.25
 
-    class Watched(reward_lora.AdapterTraining):
-        def run(self) -> RewardHead:
-            trained.append((super().run(), self._learn))
+    class Watched(reward_lora.AdapterSteps):
+        def save(self, path: Path) -> RewardHead:
+            trained.append((super().save(path), self._learn))
             return trained[0][0]
 
     monkeypatch.setattr(reward_module, "platt_scaling", scaling)
-    monkeypatch.setattr(reward_module, "AdapterTraining", Watched)
+    monkeypatch.setattr(reward_module, "AdapterSteps", Watched)
     assert main(config(tmp_path, base, judged(), lora=LORA | {"steps": 4})) == 0
     [(head, learnt)], [(logit_N, correct)], record = trained, given, record_of(tmp_path)
     # 100 questions: 20 are held out, of the rest a tenth is set aside.
@@ -609,12 +610,12 @@ def test_an_average_reply_is_one_of_a_sample_of_all(
 ) -> None:
     read: list[Replies] = []
 
-    class Watched(reward_module.RewardRun):
-        def _hidden(self, opened: Any, replies: Replies, *, resumable: bool = False) -> Tensor:
+    class Watched(reward_module.RewardModeling):
+        def _hidden(self, opened: Any, replies: Replies, *given: Any, **more: Any) -> Tensor:
             read.append(replies)
-            return super()._hidden(opened, replies, resumable=resumable)
+            return super()._hidden(opened, replies, *given, **more)
 
-    monkeypatch.setattr(reward_module, "RewardRun", Watched)
+    monkeypatch.setattr(reward_module, "RewardModeling", Watched)
     monkeypatch.setattr(reward_module, "_ANCHORS", 8)
     assert main(config(tmp_path, base, preferred(), lora=LORA | {"steps": 1})) == 0
     every, some, _ = (found.replies for found in read)
@@ -655,7 +656,7 @@ def test_an_adapter_that_is_resumed_ends_as_it_would_have(
     other = tmp_path / "other"
     other.mkdir()
     command = config(other, base, judged(20), lora=lora)
-    step = reward_lora.Training.step
+    step = Optimization.step
 
     def interrupted(self: Any, parts: Any) -> float:
         loss = step(self, parts)
@@ -664,7 +665,7 @@ def test_an_adapter_that_is_resumed_ends_as_it_would_have(
         return loss
 
     with monkeypatch.context() as patched:
-        patched.setattr(reward_lora.Training, "step", interrupted)
+        patched.setattr(Optimization, "step", interrupted)
         assert main(command) == 130
     assert main([*command, "--resume"]) == 0
     again = record_of(other)

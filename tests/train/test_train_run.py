@@ -6,7 +6,7 @@ import json
 import signal
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import torch
@@ -22,10 +22,12 @@ from archon.evals.lock import locked
 from archon.lm.local.text import text_rules
 from archon.spec.model import LocalCard
 from archon.spec.reader import load_training
-from archon.spec.training import PretrainSpec, SFTSpec
+from archon.spec.training import PretrainSpec, SampledReplies, SFTSpec
 from archon.train.decoder import decoder_of
-from archon.train.loop import Schedule, Training
-from archon.train.prepare import prepare_fine_tuning
+from archon.train.folder import TrainingFolder
+from archon.train.objectives import Start
+from archon.train.objectives.sft import open_objective
+from archon.train.optimization import Optimization, Schedule
 
 SHAPE = {"num_layers": 1, "width": 32, "ffn_width": 32, "num_heads": 2, "num_kv_heads": 1}
 COMMON = {
@@ -61,14 +63,14 @@ def test_what_never_had_a_gradient_is_restored_without_moments() -> None:
     torch.manual_seed(0)
     model, other = Unused(), Unused()
 
-    def steps(training: Training, count: int) -> None:
+    def steps(training: Optimization, count: int) -> None:
         read = training.model.read
         for _ in range(count):
             training.step([lambda: read(torch.ones(2)).square().sum()])
 
-    training = Training(model, Schedule(8, warmup_steps=0))
+    training = Optimization(model, Schedule(8, warmup_steps=0))
     steps(training, 3)
-    resumed = Training(other, Schedule(8, warmup_steps=0))
+    resumed = Optimization(other, Schedule(8, warmup_steps=0))
     saved = {name: tensor.clone() for name, tensor in training.state().items()}
     resumed.restore(saved, training.curve)
     steps(training, 3)
@@ -112,7 +114,7 @@ def test_what_is_resumed_ends_as_what_was_never_interrupted(
     other.mkdir()
     (other / "data.jsonl").write_bytes((tmp_path / "data.jsonl").read_bytes())
     command = sft(other, base, accumulate=2)
-    step = Training.step
+    step = Optimization.step
 
     def interrupted(self: Any, parts: Any) -> float:
         loss = step(self, parts)
@@ -121,7 +123,7 @@ def test_what_is_resumed_ends_as_what_was_never_interrupted(
         return loss
 
     with monkeypatch.context() as patched:
-        patched.setattr(Training, "step", interrupted)
+        patched.setattr(Optimization, "step", interrupted)
         assert main(command) == 130
     assert (other / "out" / "state.safetensors").is_file()
     assert main([*command, "--resume"]) == 0
@@ -129,6 +131,10 @@ def test_what_is_resumed_ends_as_what_was_never_interrupted(
     assert again["loss"] == whole["loss"]
     assert again["after"] == whole["after"]
     assert main([*command, "--resume"]) == 0  # finished: it is told once more
+
+
+def _never(data: SampledReplies) -> NoReturn:
+    raise AssertionError(data)
 
 
 def test_what_stands_twice_is_not_learnt_where_it_is_held_out(tmp_path: Path, base: Path) -> None:
@@ -143,11 +149,11 @@ def test_what_stands_twice_is_not_learnt_where_it_is_held_out(tmp_path: Path, ba
     )
     for seed in range(8):
         spec = loaded.spec.model_copy(update={"seed": seed, "held_out": 9})
-        prepared = prepare_fine_tuning(spec, card, tmp_path, tmp_path, torch.device("cpu"))
-        assert len(prepared.held_out) == 9
-        learnt, held_out = (
-            {text.question for text in part} for part in (prepared.texts, prepared.held_out)
-        )
+        folder = TrainingFolder(tmp_path / f"out{seed}", {}, resume=False)
+        start = Start(tmp_path, folder, torch.device("cpu"), lambda _: (card, tmp_path), _never)
+        texts, held_out_texts = open_objective(spec, start).data
+        assert len(held_out_texts) == 9
+        learnt, held_out = ({text.question for text in part} for part in (texts, held_out_texts))
         assert not learnt & held_out
         assert len(learnt) + len(held_out) == 21
 
@@ -155,14 +161,14 @@ def test_what_stands_twice_is_not_learnt_where_it_is_held_out(tmp_path: Path, ba
 def test_a_training_does_not_go_on_with_other_data(
     tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command, step = sft(tmp_path, base), Training.step
+    command, step = sft(tmp_path, base), Optimization.step
 
-    def interrupted(self: Training, *given: Any) -> float:
+    def interrupted(self: Optimization, *given: Any) -> float:
         signal.raise_signal(signal.SIGINT)
         return step(self, *given)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Training, "step", interrupted)
+        patched.setattr(Optimization, "step", interrupted)
         assert main(command) == 130
     data = tmp_path / "data.jsonl"
     before = data.read_text()
@@ -283,7 +289,7 @@ def test_a_decoder_is_trained_from_nothing_and_transformers_reads_it(tmp_path: P
         ({"model": "scripted"}, "no weights here"),
         ({"model": "nowhere"}, "no model 'nowhere'"),
         ({"data": {"path": "none.jsonl"}}, "none.jsonl"),
-        ({"held_out": 40}, "none is left to learn"),
+        ({"held_out": 40}, "is left to learn from"),
         ({"context": 8}, "40 do not fit 8 tokens"),
         ({"training": "pretrain"}, "model"),
         ({"learning_rate": 1e30, "max_gradient_norm": 1e30}, "smaller learning_rate"),

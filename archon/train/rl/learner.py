@@ -22,7 +22,8 @@ from torch import Tensor
 from archon.errors import UsageError
 from archon.spec.training import GRPOSpec, PPOSpec
 from archon.train.decoder import TrainableDecoder
-from archon.train.loop import Training, schedule_of
+from archon.train.logprobs import Reader, Reading
+from archon.train.optimization import Optimization, schedule_of
 from archon.train.packing import PackedBatch
 from archon.train.rl.advantages import generalised_advantages, group_advantages, whitened
 from archon.train.rl.objectives import (
@@ -31,7 +32,6 @@ from archon.train.rl.objectives import (
     policy_losses,
     value_losses,
 )
-from archon.train.rl.reading import Reader, Reading
 from archon.train.rl.rollouts import Rollout
 from archon.train.rl.value_head import ValueHead
 
@@ -76,12 +76,12 @@ class Learner:
         self._updates_once = spec.epochs == spec.minibatches == 1
 
         # Of steps of learning: some of their updates, or all, may have nothing to learn from.
-        self.policy = Training(model, schedule_of(spec))
-        self.critic: Training | None = None
+        self.policy = Optimization(model, schedule_of(spec))
+        self.critic: Optimization | None = None
         if isinstance(spec, PPOSpec):
             self.value_head = ValueHead(model.config.width, spec.seed).to(device)
-            self.critic = Training(self.value_head, schedule_of(spec, spec.value_learning_rate))
-        self.reader = Reader(model, spec, device, self.critic is not None)
+            self.critic = Optimization(self.value_head, schedule_of(spec, spec.value_learning_rate))
+        self.reader = Reader(model, spec, device, spec.temperature, self.critic is not None)
         trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
         self._trained = trained if spec.kl_coefficient else {}
         self._reference = {name: p.detach().clone() for name, p in self._trained.items()}

@@ -20,10 +20,10 @@ from archon.spec.training import BenchmarkData, ModelReward
 from archon.train.base import Base, Card, open_base
 from archon.train.decoder import TrainableDecoder
 from archon.train.folder import MODEL
-from archon.train.order import hold_out
 from archon.train.rl.questions import RLSpec, benchmark_of, questions, reward_of
 from archon.train.rl.rewards import RewardFunction, Task
 from archon.train.rl.rollouts import OPTIONS, AdaptedPolicy, Policy, WholePolicy
+from archon.train.splits import hold_out
 from archon.weights import cache_dir, identity
 
 

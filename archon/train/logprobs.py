@@ -1,33 +1,51 @@
-"""What a decoder makes of replies with its weights as they are: likelihoods and entropies.
+"""Log-probabilities and entropies of replies under a decoder's current weights.
 
-Layers are computed in the numbers that the configuration names, the head always in float32: a
-logit of 20 in bf16 is a multiple of 0.125, and so would be the difference of two likelihoods, whose
-exponential is what is learnt from.
+Layers are computed in the dtype that the configuration names, the head always in float32: a logit
+of 20 in bf16 is a multiple of 0.125, and so would be the difference of two log-probabilities, whose
+exponential is what is learned from.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from archon.spec.training import DType
 from archon.train.decoder import TrainableDecoder
-from archon.train.packing import IGNORED, PackedBatch, make_batch, pack_once
+from archon.train.packing import IGNORED, Packable, PackedBatch, make_batch, pack_once
 from archon.train.precision import autocast
-from archon.train.rl.questions import RLSpec
-from archon.train.rl.rollouts import Rollout
 
 _TOKENS_AT_ONCE = 256
 """Tokens whose logits are held: each has as many as the vocabulary."""
 
 
+class RowSettings(Protocol):
+    """What configurations say about rows of packed texts (``archon.spec.training``)."""
+
+    context: int
+    rows: int
+    dtype: DType
+
+
+class ReplyIds(Packable, Protocol):
+    """Token ids of a prompt and the reply to it."""
+
+    @property
+    def reply_ids(self) -> tuple[int, ...]: ...
+
+
+_R = TypeVar("_R", bound=ReplyIds)
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What weights made of the T tokens of one reply."""
+    """Figures of the T tokens of one reply."""
 
     logprob_T: Tensor
     entropy_T: Tensor
@@ -38,44 +56,49 @@ class Reading:
 
 @dataclass(frozen=True)
 class Reader:
-    """Computes replies in packed rows, at the temperature that they were drawn at."""
+    """Computes replies in packed rows."""
 
     model: TrainableDecoder
-    spec: RLSpec
+    settings: RowSettings
     device: torch.device
-    keeps_hidden: bool
+    temperature: float = 1
+    """The temperature that the replies were sampled at."""
+    keeps_hidden: bool = False
     """Whether readings have the vectors that a value head reads."""
 
     @torch.no_grad()
-    def read(self, rollouts: Sequence[Rollout]) -> dict[Rollout, Reading]:
-        """What the weights, as they are now, make of each reply."""
-        found: dict[Rollout, Reading] = {}
-        for some, batch in self.batches(rollouts):
+    def read(self, replies: Sequence[_R]) -> dict[_R, Reading]:
+        """The figures of each reply under the current weights."""
+        found: dict[_R, Reading] = {}
+        for some, batch in self.batches(replies):
             hidden_NE = self._hidden(batch)
             chunks = [self._distribution(*chunk) for chunk in self._chunks(hidden_NE, batch)]
             logprob_N, entropy_N = (torch.cat(parts) for parts in zip(*chunks, strict=True))
             if not self.keeps_hidden:
                 hidden_NE = hidden_NE.new_empty(len(hidden_NE), 0)
-            sizes = [len(rollout.reply_ids) for rollout in some]
+            sizes = [len(reply.reply_ids) for reply in some]
             parts = zip(*(t.split(sizes) for t in (logprob_N, entropy_N, hidden_NE)), strict=True)
-            found |= {rollout: Reading(*part) for rollout, part in zip(some, parts, strict=True)}
+            found |= {reply: Reading(*part) for reply, part in zip(some, parts, strict=True)}
         return found
 
-    def batches(self, rollouts: Sequence[Rollout]) -> Iterator[tuple[list[Rollout], PackedBatch]]:
-        """Packed rows, so many at once, and whose tokens lie in them one behind the other.
+    def batches(self, replies: Sequence[_R]) -> Iterator[tuple[list[_R], PackedBatch]]:
+        """Batches of packed rows, each with its replies in the order of their tokens.
 
-        Replies to one prompt lie together: it is read once a row.
+        Replies to one prompt share rows, so that the prompt is read once per row.
         """
-        answering: dict[tuple[int, ...], list[Rollout]] = {}
-        for rollout in rollouts:
-            prompt_ids = rollout.token_ids[: rollout.num_given]
-            answering.setdefault(prompt_ids, []).append(rollout)
-        rows = [row for group in answering.values() for row in pack_once(group, self.spec.context)]
-        rows.sort(key=lambda row: sum(len(rollout.reply_ids) for rollout in row))  # less padding
-        for at in range(0, len(rows), self.spec.rows):
-            some = rows[at : at + self.spec.rows]
-            batch = make_batch(some, self.spec.context).to(self.device)
-            yield [rollout for row in some for rollout in row], batch
+        answering: dict[tuple[int, ...], list[_R]] = {}
+        for reply in replies:
+            prompt_ids = reply.token_ids[: reply.num_given]
+            answering.setdefault(prompt_ids, []).append(reply)
+        context, num_rows = self.settings.context, self.settings.rows
+        rows = [row for group in answering.values() for row in pack_once(group, context)]
+        rows.sort(key=lambda row: sum(len(reply.reply_ids) for reply in row))  # less padding
+        for at in range(0, len(rows), num_rows):
+            some = rows[at : at + num_rows]
+            yield (
+                [reply for row in some for reply in row],
+                make_batch(some, context).to(self.device),
+            )
 
     def logprobs(self, batch: PackedBatch) -> Tensor:
         """The log-probability of each token of a batch's replies, with gradients: (N,).
@@ -88,7 +111,7 @@ class Reader:
 
     def _hidden(self, batch: PackedBatch) -> Tensor:
         """What each token of the replies is drawn after: (N, E)."""
-        with autocast(self.spec.dtype, self.device):
+        with autocast(self.settings.dtype, self.device):
             hidden_BTE = self.model(batch.token_BT, batch.position_BT, batch.text_BT)
         return hidden_BTE[batch.wanted_BT != IGNORED]
 
@@ -105,8 +128,7 @@ class Reader:
 
     def _logits(self, hidden_CE: Tensor, weight_VE: Tensor) -> Tensor:
         logits_CV = functional.linear(hidden_CE, weight_VE)
-        temperature = self.spec.temperature
-        return logits_CV if temperature == 1 else logits_CV / temperature
+        return logits_CV if self.temperature == 1 else logits_CV / self.temperature
 
     def _logprobs(self, hidden_CE: Tensor, weight_VE: Tensor, wanted_C: Tensor) -> Tensor:
         logits_CV = self._logits(hidden_CE, weight_VE)

@@ -8,7 +8,7 @@ reward model (``archon.lm.local.cross_encoder``): the reward is the probability 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
@@ -29,15 +29,15 @@ from archon.lm.local.encoder_text import encoder_tokenizer, padded
 from archon.lm.local.folders import pulled_folder
 from archon.spec.json_lines import read_rows
 from archon.spec.messages import shown
-from archon.spec.model import LocalCard
 from archon.spec.training import ClassifySpec
 from archon.train.folder import MODEL, TrainingFolder
-from archon.train.loop import LossPart
 from archon.train.model_folder import copy_text_files
-from archon.train.order import hold_out, rounds
+from archon.train.objectives import Line, Start
+from archon.train.objectives.loss import LossObjective
+from archon.train.optimization import LossPart
 from archon.train.precision import autocast
-from archon.train.steps import OnStep
-from archon.train.supervised import draw_losses, last_loss, learn
+from archon.train.report import headline, held_out_loss
+from archon.train.splits import hold_out, rounds
 from archon.train.texts import read_text
 
 Input = str | tuple[str, str]
@@ -55,11 +55,11 @@ class Labelled:
 
 
 @dataclass(frozen=True)
-class PreparedClassifier:
-    """Everything that such a training starts from."""
+class LabelledCorpus:
+    """Texts and tokenizer of such a training."""
 
-    model: TextClassifier
     source: ModelFolder
+    """The encoder's own folder."""
     tokenizer: Tokenizer
     labels: tuple[str, ...]
     texts: list[Labelled]
@@ -67,7 +67,7 @@ class PreparedClassifier:
     num_cut: int
     """Texts that are longer than the context, of which only the beginning is read."""
     rewarded: str | None
-    """The class whose probability is a reward; None where the model is to be no reward model."""
+    """The class whose probability is the reward; None where the model is not a reward model."""
 
 
 def labelled_texts(
@@ -110,26 +110,25 @@ def labelled_texts(
     return [Labelled(text, number_of[label]) for text, label in found], tuple(map(str, ordered))
 
 
-def prepare_classifier(
-    spec: ClassifySpec, card: LocalCard, base_dir: Path, card_dir: Path
-) -> PreparedClassifier:
-    """Load a card's encoder, put a new head on it, and read the texts.
+def open_objective(spec: ClassifySpec, start: Start) -> Classification:
+    """Load the card's encoder, put a new head on it, and read the texts.
 
     Raises
     ------
-    SpecError : the data is missing or of another form.
-    ModelError : the weights cannot be had or run.
-    UsageError : the model is no encoder.
+    SpecError : the data is missing or malformed.
+    ModelError : the weights are unavailable or cannot be run.
+    UsageError : the model is not an encoder.
     """
+    card, card_dir = start.pull_card(spec.model)
     if card.transformer not in _ENCODERS:
-        raise UsageError(f"{card.name} is no encoder, which alone gets such a head")
-    texts, labels = labelled_texts(base_dir / spec.data.path, spec.data.path, spec.good)
+        raise UsageError(f"{card.name} is not an encoder; only encoders get such a head")
+    texts, labels = labelled_texts(start.base_dir / spec.data.path, spec.data.path, spec.good)
     rewarded = _rewarded(spec, texts, labels)
-    learnt, held_out = hold_out(texts, spec.held_out, spec.seed, lambda labelled: labelled.text)
-    if not learnt:
+    learned, held_out = hold_out(texts, spec.held_out, spec.seed, lambda labelled: labelled.text)
+    if not learned:
         raise SpecError(
-            f"the file holds {len(texts)} texts, of which {spec.held_out} are held out: none is "
-            "left to learn",
+            f"no text is left to learn from: the file holds {len(texts)}, of which "
+            f"{spec.held_out} are held out",
             file=spec.data.path,
         )
     _, source = pulled_folder(card, card_dir, "an encoder")
@@ -142,7 +141,8 @@ def prepare_classifier(
     tokenizer = encoder_tokenizer(source, context)
     encoded = tokenizer.encode_batch([labelled.text for labelled in texts])
     num_cut = sum(bool(encoding.overflowing) for encoding in encoded)
-    return PreparedClassifier(model, source, tokenizer, labels, learnt, held_out, num_cut, rewarded)
+    corpus = LabelledCorpus(source, tokenizer, labels, learned, held_out, num_cut, rewarded)
+    return Classification(spec, model, corpus, start.folder, start.device)
 
 
 def _rewarded(spec: ClassifySpec, texts: Sequence[Labelled], labels: tuple[str, ...]) -> str | None:
@@ -154,82 +154,70 @@ def _rewarded(spec: ClassifySpec, texts: Sequence[Labelled], labels: tuple[str, 
     return labels[-1] if is_fit and (spec.good is not None or labels == _WRONG_AND_RIGHT) else None
 
 
-@dataclass
-class ClassifierRun:
-    """One such training in its folder."""
+class Classification(LossObjective):
+    """Learns the classes by cross-entropy."""
 
-    spec: ClassifySpec
-    prepared: PreparedClassifier
-    folder: TrainingFolder
-    device: torch.device
-    on_step: OnStep | None = None
+    def __init__(
+        self,
+        spec: ClassifySpec,
+        model: TextClassifier,
+        corpus: LabelledCorpus,
+        folder: TrainingFolder,
+        device: torch.device,
+    ) -> None:
+        data = (corpus.labels, corpus.texts, corpus.held_out)
+        has_dropout = spec.body == "whole"
+        super().__init__(spec, spec.seed, model.to(device), data, folder, has_dropout=has_dropout)
+        self._spec, self._classifier, self._corpus, self._device = spec, model, corpus, device
 
-    def run(self) -> dict[str, Any]:
-        """Take the steps that are left; returns the folder's record.
+    def described(self) -> Mapping[str, Any]:
+        """See ``LossObjective.described``."""
+        corpus = self._corpus
+        return {
+            "texts": len(corpus.texts),
+            "cut": corpus.num_cut,
+            "classes": list(corpus.labels),
+            "rewarded": corpus.rewarded,
+        }
 
-        Raises
-        ------
-        KeyboardInterrupt : after the step that was under way; the state is saved.
-        UsageError : the loss is no number any more, or the data are not those that training began
-            with.
-        StorageError : the disk does not take the state.
-        """
-        spec, prepared, record = self.spec, self.prepared, self.folder.record
-        model = prepared.model.to(self.device)
-        training = learn(
-            spec, model, self.folder, self.on_step,
-            losses=self._losses,
-            measure=self._measure,
-            data=(prepared.labels, prepared.texts, prepared.held_out),
-            described={
-                "texts": len(prepared.texts),
-                "cut": prepared.num_cut,
-                "classes": list(prepared.labels),
-                "rewarded": prepared.rewarded,
-            },
-            has_dropout=spec.body == "whole",
-        )  # fmt: skip
-        record |= {"last_loss": last_loss(training), "after": self._measure()}
-        path = self.folder.path / MODEL
-        save_text_classifier(model, prepared.source.config, path, prepared.labels)
-        copy_text_files(prepared.source, path)
-        if prepared.rewarded is not None:
+    def save(self) -> None:
+        """See ``LossObjective.save``."""
+        corpus, path = self._corpus, self.folder.path / MODEL
+        save_text_classifier(self._classifier, corpus.source.config, path, corpus.labels)
+        copy_text_files(corpus.source, path)
+        if corpus.rewarded is not None:
             self.folder.write_card(self._card())
-        self.folder.write_record()
-        draw_losses(spec, training, self.folder)
-        self.folder.drop_state()
-        return record
 
-    def _losses(self, num_taken: int) -> Iterator[list[LossPart]]:
-        """What computes the loss of each step that is left."""
-        rows = self.spec.rows
-        order = rounds(self.prepared.texts, f"texts/{self.spec.seed}")
+    def losses(self, num_taken: int) -> Iterator[list[LossPart]]:
+        """See ``LossObjective.losses``."""
+        rows = self._spec.rows
+        order = rounds(self._corpus.texts, f"texts/{self._spec.seed}")
         stream = islice(chain.from_iterable(order), num_taken * rows, None)
         while True:
             yield [partial(self._loss, list(islice(stream, rows)))]
 
     def _logits(self, some: Sequence[Labelled]) -> Tensor:
         """(B, C)"""
-        prepared, device = self.prepared, self.device
-        batch = padded(prepared.tokenizer.encode_batch([labelled.text for labelled in some]))
+        corpus, device = self._corpus, self._device
+        batch = padded(corpus.tokenizer.encode_batch([labelled.text for labelled in some]))
         ids_BT, is_token_BT = batch.ids_BT.to(device), batch.is_token_BT.to(device)
-        with autocast(self.spec.dtype, device):
-            return prepared.model(ids_BT, is_token_BT, batch.segment_BT.to(device)).float()
+        with autocast(self._spec.dtype, device):
+            return self._classifier(ids_BT, is_token_BT, batch.segment_BT.to(device)).float()
 
     def _loss(self, some: Sequence[Labelled]) -> Tensor:
-        label_B = torch.tensor([labelled.label for labelled in some], device=self.device)
+        label_B = torch.tensor([labelled.label for labelled in some], device=self._device)
         return functional.cross_entropy(self._logits(some), label_B)
 
     @torch.no_grad()
-    def _measure(self) -> dict[str, Any]:
+    def measure(self) -> dict[str, Any]:
         """Loss and accuracy on the texts that are held out."""
-        held_out, rows = self.prepared.held_out, self.spec.rows
-        self.prepared.model.eval()
+        held_out, rows = self._corpus.held_out, self._spec.rows
+        self._classifier.eval()
         if not held_out:
             return {}
         parts = [held_out[at : at + rows] for at in range(0, len(held_out), rows)]
         logits_BC = torch.cat([self._logits(part) for part in parts])
-        label_B = torch.tensor([labelled.label for labelled in held_out], device=self.device)
+        label_B = torch.tensor([labelled.label for labelled in held_out], device=self._device)
         return {
             "held_out_loss": functional.cross_entropy(logits_BC, label_B).item(),
             "held_out_accuracy": (logits_BC.argmax(-1) == label_B).float().mean().item(),
@@ -239,10 +227,24 @@ class ClassifierRun:
     def _card(self) -> dict[str, Any]:
         return {
             "version": 1,
-            "name": self.spec.name,
-            "description": self.spec.description,
+            "name": self._spec.name,
+            "description": self._spec.description,
             "backend": "local",
             "transformer": "cross-encoder",
             "precision": "float32",
             "sources": [{"path": MODEL}],
         }
+
+
+def report(record: Mapping[str, Any]) -> Iterator[Line]:
+    """The lines that the command prints when such a training is done."""
+    yield headline(record, f"{record['texts']:,} texts")
+    if record["cut"]:
+        yield f"{record['cut']:,} texts are longer than the context and were cut", "yellow"
+    yield from held_out_loss(record)
+    before, after = record["before"], record["after"]
+    if after:
+        shares = f"{before['held_out_accuracy']:.1%} → {after['held_out_accuracy']:.1%}"
+        yield f"held-out texts classified correctly: {shares} of {after['num_held_out']}", None
+    if record["rewarded"] is not None:
+        yield f"reward = P({record['rewarded']})", None

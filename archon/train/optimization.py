@@ -1,4 +1,4 @@
-"""The loop of gradient steps: AdamW under a cosine schedule with a warm-up."""
+"""Gradient steps: AdamW under a cosine schedule with a warm-up."""
 
 from __future__ import annotations
 
@@ -10,33 +10,32 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from archon.train.steps import OnStep
-
 LossPart = Callable[[], Tensor]
+"""Computes a part of a step's loss; the parts are summed, and one at a time is in memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """How long training lasts and how large its steps are."""
+    """Number and size of the steps."""
 
     num_steps: int
     learning_rate: float = 1e-3
-    """The greatest, at the end of the warm-up."""
+    """The peak, at the end of the warm-up."""
     warmup_steps: int = 100
     weight_decay: float = 0.01
     max_gradient_norm: float = 1.0
-    """Gradients longer than this are shortened to it."""
+    """Longer gradients are scaled down to this norm."""
 
     def rate(self, step: int) -> float:
-        """The learning rate of a step: a straight line up, then half a cosine down to zero."""
+        """The learning rate of a step: a linear rise, then half a cosine down to zero."""
         if step < self.warmup_steps:
             return self.learning_rate * (step + 1) / self.warmup_steps
         rest = max(self.num_steps - self.warmup_steps, 1)
         return self.learning_rate * (1 + math.cos(math.pi * (step - self.warmup_steps) / rest)) / 2
 
 
-class _Scheduled(Protocol):
-    """What configurations say of steps."""
+class ScheduleSettings(Protocol):
+    """What every configuration says about its steps (``archon.spec.training``)."""
 
     steps: int
     learning_rate: float
@@ -45,16 +44,27 @@ class _Scheduled(Protocol):
     max_gradient_norm: float
 
 
-def schedule_of(how: _Scheduled, learning_rate: float | None = None) -> Schedule:
-    """The schedule that a configuration asks for, or the same with another rate."""
-    rate = how.learning_rate if learning_rate is None else learning_rate
-    return Schedule(how.steps, rate, how.warmup_steps, how.weight_decay, how.max_gradient_norm)
+class StepSettings(ScheduleSettings, Protocol):
+    """The same, with the steps between two saved states."""
+
+    save_every: int
 
 
-class Training:
-    """A model on its way: its optimizer, and the loss of every step so far, in nats.
+def schedule_of(settings: ScheduleSettings, learning_rate: float | None = None) -> Schedule:
+    """The schedule of a configuration, with another peak rate where one is given."""
+    return Schedule(
+        settings.steps,
+        settings.learning_rate if learning_rate is None else learning_rate,
+        settings.warmup_steps,
+        settings.weight_decay,
+        settings.max_gradient_norm,
+    )
 
-    What does not ask for gradients stays as it is.
+
+class Optimization:
+    """A model's optimizer, and the loss of every step so far, in nats.
+
+    Only parameters that require gradients are trained.
     """
 
     def __init__(self, model: nn.Module, schedule: Schedule) -> None:
@@ -72,20 +82,20 @@ class Training:
 
     @property
     def num_steps(self) -> int:
-        """Steps that are taken."""
+        """Steps that have been taken."""
         return len(self.curve)
 
     @property
     def num_trained(self) -> int:
-        """Numbers that are trained."""
+        """Trained parameters, counted in single numbers."""
         return sum(parameter.numel() for parameter in self._trained.values())
 
     def step(self, parts: Sequence[LossPart], at: int | None = None) -> float:
-        """Take one step against the sum of these losses, computed one after another.
+        """Take one step on the sum of these losses, computed one after another; returns the sum.
 
         Parameters
         ----------
-        at : the step of the schedule; by default so many as were taken before.
+        at : the step of the schedule; by default the number of steps taken.
         """
         for group in self._optimizer.param_groups:
             group["lr"] = self.schedule.rate(self.num_steps if at is None else at)
@@ -101,7 +111,7 @@ class Training:
         return total
 
     def state(self) -> dict[str, Tensor]:
-        """What is trained, and AdamW's moments of it, by name."""
+        """The trained parameters and AdamW's moments of them, by name."""
         found = {f"model.{name}": p.detach() for name, p in self._trained.items()}
         for name, parameter in self._trained.items():
             moments = self._optimizer.state.get(parameter, {})
@@ -109,9 +119,9 @@ class Training:
         return {name: tensor.cpu().contiguous() for name, tensor in found.items()}
 
     def restore(self, state: Mapping[str, Tensor], curve: Sequence[float]) -> None:
-        """Go on from a state that was saved after the steps of a curve.
+        """Continue from a state that was saved after the steps of a curve.
 
-        What never had a gradient has no moments there, and gets none.
+        Parameters that never had a gradient have no moments there, and get none.
         """
         self.curve = list(curve)
         for name, parameter in self._trained.items():
@@ -133,23 +143,24 @@ def train(
     model: nn.Module,
     losses: Iterator[LossPart],
     schedule: Schedule,
-    on_step: OnStep | None = None,
+    on_step: Callable[[int, float], None] | None = None,
 ) -> list[float]:
-    """Take the schedule's steps; the model is left ready to run.
+    """Take the schedule's steps; the model is left in evaluation mode.
 
     Parameters
     ----------
     losses : for each step, what computes its loss, a mean over the batch.
+    on_step : called with (step, loss) after each step.
 
     Returns
     -------
     The loss of every step, in nats.
     """
-    training = Training(model, schedule)
+    optimization = Optimization(model, schedule)
     model.train()
     for step in range(schedule.num_steps):
-        loss = training.step([next(losses)])
+        loss = optimization.step([next(losses)])
         if on_step is not None:
             on_step(step, loss)
     model.eval()
-    return training.curve
+    return optimization.curve

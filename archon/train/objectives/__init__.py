@@ -1,0 +1,64 @@
+"""What trainings learn by: one module per kind, and the table that names them all.
+
+A module has ``open_objective(spec, start)``, which returns an ``archon.train.trainer.Objective``,
+and ``report(record)``, which returns the lines that the command prints when a training is done.
+To add a kind: its configuration in ``archon.spec.training``, its module here, its row in
+``OBJECTIVES``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import torch
+
+from archon.evals.run import Run
+from archon.spec.model import LocalCard
+from archon.spec.training import SampledReplies
+from archon.train.folder import TrainingFolder
+from archon.train.trainer import Objective
+
+OBJECTIVES = {
+    "pretrain": "archon.train.objectives.pretrain",
+    "sft": "archon.train.objectives.sft",
+    "dpo": "archon.train.objectives.dpo",
+    "classify": "archon.train.objectives.classify",
+    "reward": "archon.train.objectives.reward",
+    "grpo": "archon.train.objectives.reinforcement",
+    "ppo": "archon.train.objectives.reinforcement",
+}
+"""The ``training`` of a configuration → the module that carries it out."""
+
+Line = tuple[str, str | None]
+"""A line of a report, and its style: ``bold``, ``dim``, ``yellow`` for warnings, or None."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What a training starts from, besides its configuration."""
+
+    base_dir: Path
+    """Where relative paths in the configuration start."""
+    folder: TrainingFolder
+    device: torch.device
+    pull_card: Callable[[str], tuple[LocalCard, Path]]
+    """The card that the configuration names, its weights downloaded, and the card's folder."""
+    sample_replies: Callable[[SampledReplies], Run]
+    """Runs an architecture on a benchmark, in a folder inside the training's own."""
+
+
+class ObjectiveModule(Protocol):
+    """What each module of ``OBJECTIVES`` has."""
+
+    def open_objective(self, spec: Any, start: Start) -> Objective: ...
+
+    def report(self, record: Mapping[str, Any]) -> Iterator[Line]: ...
+
+
+def objective_module(training: str) -> ObjectiveModule:
+    """The module of a kind of training, imported now."""
+    return cast(ObjectiveModule, import_module(OBJECTIVES[training]))

@@ -1,0 +1,219 @@
+"""Direct preference optimization: chosen replies become likelier than rejected ones.
+
+A reply's implicit reward is beta times how much its log-probability has changed since the training
+began. The loss of a pair is −log sigmoid(reward of the chosen − reward of the rejected), as that of
+a reward model would be (Bradley–Terry), but no reward model is needed (Rafailov et al. 2023,
+arXiv 2305.18290).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain, islice
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from archon.errors import LMError, SpecError
+from archon.spec.messages import shown
+from archon.spec.training import DPOSpec
+from archon.train.base import Base, open_base
+from archon.train.decoder import TrainableDecoder
+from archon.train.folder import MODEL, TrainingFolder
+from archon.train.logprobs import Reader
+from archon.train.objectives import Line, Start
+from archon.train.objectives.loss import LossObjective
+from archon.train.optimization import LossPart
+from archon.train.packing import fits, make_batch, pack_once
+from archon.train.replies import Replies, open_replies, with_goal
+from archon.train.report import headline, held_out_loss, left_out, percent
+from archon.train.splits import hold_out, rounds
+from archon.train.texts import Text
+from archon.types import Message
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two replies to one prompt."""
+
+    question: str
+    chosen: Text
+    rejected: Text
+
+
+@dataclass(frozen=True, slots=True)
+class PairCorpus:
+    """Pairs of a training."""
+
+    learned: list[Pair]
+    held_out: list[Pair]
+    num_too_long: int
+    """Pairs that are left out because a reply does not fit a row."""
+    reads_conversations: bool
+    """Whether the prompts are whole conversations, as an architecture wrote them."""
+
+
+def open_objective(spec: DPOSpec, start: Start) -> PreferenceOptimization:
+    """Load the card's model, and read or sample the replies.
+
+    Raises
+    ------
+    SpecError : the data is missing or malformed, or no pair is left to learn from.
+    ModelError : the weights are unavailable or cannot be run.
+    UsageError : the model generates no text, or has no such layers.
+    """
+    base = open_base(*start.pull_card(spec.model))
+    replies = with_goal(open_replies(spec.data, start), "preference", spec.seed)
+    found = list(_pairs(replies, base))
+    fitting = [p for p in found if fits(p.chosen, spec.context) and fits(p.rejected, spec.context)]
+    learned, held_out = hold_out(fitting, spec.held_out, spec.seed, lambda pair: pair.question)
+    num_too_long = len(found) - len(fitting)
+    if not learned:
+        raise SpecError(
+            f"no pair is left to learn from: of {len(found)} pairs, {num_too_long} do not fit "
+            f"{spec.context} tokens, and {spec.held_out} are held out, with all others of the same "
+            "questions",
+            path="$.data",
+        )
+    corpus = PairCorpus(learned, held_out, num_too_long, replies.reads_conversations)
+    model = base.trainable(spec, start.device)
+    return PreferenceOptimization(spec, base, model, corpus, start.folder, start.device)
+
+
+def _pairs(replies: Replies, base: Base) -> Iterator[Pair]:
+    prompts: dict[tuple[Message, ...], list[int]] = {}
+    texts: list[Text] = []
+    for reply in replies.replies:
+        if reply.messages not in prompts:
+            try:
+                prompts[reply.messages] = base.chat.encode(reply.messages)
+            except LMError as error:
+                raise SpecError(f"question {shown(reply.question)}: {error}") from None
+        given = prompts[reply.messages]
+        token_ids = (*given, *base.tokenizer.encode(reply.text), base.end)
+        texts.append(Text(token_ids, len(given), len(given), reply.question))
+    for chosen, rejected in replies.pairs:
+        yield Pair(replies.replies[chosen].question, texts[chosen], texts[rejected])
+
+
+class PreferenceOptimization(LossObjective):
+    """Learns from pairs; the reference is the model as it was before the first step."""
+
+    def __init__(
+        self,
+        spec: DPOSpec,
+        base: Base,
+        model: TrainableDecoder,
+        corpus: PairCorpus,
+        folder: TrainingFolder,
+        device: torch.device,
+    ) -> None:
+        model.checkpoints = spec.checkpoint_layers
+        super().__init__(spec, spec.seed, model, (corpus.learned, corpus.held_out), folder)
+        self._spec, self._base, self._model, self._corpus = spec, base, model, corpus
+        self._reader, self._device = Reader(model, spec, device), device
+        # On resuming, the weights of the last saved state are put in only after this.
+        self._reference = self._reference_logprobs()
+
+    def described(self) -> Mapping[str, Any]:
+        """See ``LossObjective.described``."""
+        return {"pairs": len(self._corpus.learned), "too_long": self._corpus.num_too_long}
+
+    def save(self) -> None:
+        """See ``LossObjective.save``."""
+        spec, folder = self._spec, self.folder
+        whole = {
+            "version": 1,
+            "name": spec.name,
+            "description": spec.description,
+            "backend": "local",
+            "sources": [{"path": MODEL}],
+        }
+        card = self._base.save(self._model, spec, folder.path, whole)
+        if not self._corpus.reads_conversations:
+            card["prompt"] = {"template": "bare"}  # as the prompts were learned
+        folder.write_card(card)
+
+    def losses(self, num_taken: int) -> Iterator[list[LossPart]]:
+        """See ``LossObjective.losses``."""
+        spec = self._spec
+        order = rounds(self._corpus.learned, f"pairs/{spec.seed}")
+        stream = islice(chain.from_iterable(order), num_taken * spec.pairs, None)
+        while True:
+            pairs = list(islice(stream, spec.pairs))
+            yield [partial(self._loss, part, len(pairs)) for part in self._parts(pairs)]
+
+    @torch.no_grad()
+    def measure(self) -> dict[str, Any]:
+        """Loss, and share of held-out pairs whose chosen reply has the higher implicit reward."""
+        held_out = self._corpus.held_out
+        self._model.eval()
+        if not held_out:
+            return {}
+        margin_P = torch.cat([self._margins(part) for part in self._parts(held_out)])
+        return {
+            "held_out_loss": dpo_losses(margin_P).mean().item(),
+            "held_out_accuracy": (margin_P > 0).float().mean().item(),
+            "held_out_margin": margin_P.mean().item(),
+            "num_held_out": len(held_out),
+        }
+
+    def _parts(self, pairs: Sequence[Pair]) -> Iterator[Sequence[Pair]]:
+        """Pairs whose replies fit the rows that are computed at once, whatever their length."""
+        size = max(self._spec.rows // 2, 1)
+        return (pairs[at : at + size] for at in range(0, len(pairs), size))
+
+    def _loss(self, pairs: Sequence[Pair], num_pairs: int) -> Tensor:
+        """A part's share of the mean loss of a step."""
+        return dpo_losses(self._margins(pairs)).sum() / num_pairs
+
+    def _margins(self, pairs: Sequence[Pair]) -> Tensor:
+        """Implicit reward of the chosen reply minus that of the rejected one: (P,)."""
+        texts = [text for pair in pairs for text in (pair.chosen, pair.rejected)]
+        reference_N = torch.tensor([self._reference[text] for text in texts], device=self._device)
+        change_P2 = (self._logprobs(texts) - reference_N).view(-1, 2)
+        return self._spec.beta * (change_P2[:, 0] - change_P2[:, 1])
+
+    def _logprobs(self, texts: Sequence[Text]) -> Tensor:
+        """The log-probability of each reply, in nats: (N,)."""
+        rows = pack_once(list(dict.fromkeys(texts)), self._spec.context)
+        logprob_T = self._reader.logprobs(make_batch(rows, self._spec.context).to(self._device))
+        in_order = list(chain.from_iterable(rows))
+        sizes = [len(text.reply_ids) for text in in_order]
+        of_text = dict(zip(in_order, logprob_T.split(sizes), strict=True))
+        return torch.stack([of_text[text].sum() for text in texts])
+
+    @torch.no_grad()
+    def _reference_logprobs(self) -> dict[Text, float]:
+        """The log-probability of every reply under the model as it is now."""
+        self._model.eval()
+        pairs = [*self._corpus.learned, *self._corpus.held_out]
+        found: dict[Text, float] = {}
+        for part in self._parts(pairs):
+            texts = [text for pair in part for text in (pair.chosen, pair.rejected)]
+            found |= dict(zip(texts, self._logprobs(texts).tolist(), strict=True))
+        return found
+
+
+def dpo_losses(margin_P: Tensor) -> Tensor:
+    """−log sigmoid of each margin between implicit rewards: (P,), in nats."""
+    return functional.softplus(-margin_P)
+
+
+def report(record: Mapping[str, Any]) -> Iterator[Line]:
+    """The lines that the command prints when such a training is done."""
+    yield headline(record, f"{record['pairs']:,} pairs of replies")
+    yield from left_out(record, "pairs")
+    yield from held_out_loss(record)
+    after = record["after"]
+    if after:
+        share, count = percent(after["held_out_accuracy"]), after["num_held_out"]
+        yield (
+            f"held-out pairs whose chosen reply has gained more than the rejected one: {share} of "
+            f"{count}, by {after['held_out_margin']:.3f} on average",
+            None,
+        )
