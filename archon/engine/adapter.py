@@ -178,7 +178,7 @@ def _read_config(path: Path) -> dict[str, Any]:
         )
     for key in ("use_rslora", "ensure_weight_tying"):
         if not isinstance(config.get(key), bool | None):
-            raise ModelFileError(f"{file}: {key} is {shown(config[key])}, no truth value")
+            raise ModelFileError(f"{file}: {key} is {shown(config[key])}, not true or false")
     for key in ("rank_pattern", "alpha_pattern"):
         if not isinstance(config.get(key), dict | None):
             raise ModelFileError(f"{file}: {key} is {shown(config[key])}, no object")

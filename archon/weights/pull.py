@@ -22,7 +22,7 @@ from archon.weights.cache import (
     write_record,
 )
 from archon.weights.digest import DigestError, check, digest_of
-from archon.weights.folder import CONFIG_NAME
+from archon.weights.folder import CONFIG_NAME, files_of
 from archon.weights.progress import OnProgress, Progress, silent
 
 
@@ -134,8 +134,9 @@ def _fetch(
                 check(digest_of(path, listen), source.sha256, str(path))
             except DigestError:
                 if fresh:
-                    for file in {path.resolve(), path}:  # the hub's cache links to its blobs
-                        file.unlink()
+                    for part in files_of(path):
+                        for file in {part.resolve(), part}:  # the hub's cache links to its blobs
+                            file.unlink()
                 raise
             return path
         case PypiSource():

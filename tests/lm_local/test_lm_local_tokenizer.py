@@ -13,8 +13,8 @@ from transformers import Qwen2Tokenizer
 
 from archon.engine.files.gguf import GGUFFile
 from archon.errors import ModelError
+from archon.lm.local.splitting import RULES
 from archon.lm.local.text import text_rules
-from archon.lm.local.text_gguf import PIECES
 from archon.lm.local.tokenizer import LONG_TEXT, TextTokenizer
 
 VOCABULARY = tiny_vocabulary()
@@ -39,7 +39,7 @@ def written(folder: Path, **changes: Any) -> GGUFFile:
 
 def pieces(pre: str, text: str) -> list[str]:
     """How a rule cuts text, in the text's own letters."""
-    return [text[begin:end] for _, (begin, end) in PIECES[pre]().pre_tokenize_str(text)]
+    return [text[begin:end] for _, (begin, end) in RULES[pre].pieces().pre_tokenize_str(text)]
 
 
 @cache
@@ -104,7 +104,7 @@ def test_bytes_that_are_no_utf8_are_replaced() -> None:
 # ------------------------------------------------------------------------------ special tokens
 
 
-@pytest.mark.parametrize("pre", PIECES)
+@pytest.mark.parametrize("pre", RULES)
 @pytest.mark.parametrize("name", [*CONTROL_TOKENS, *USER_TOKENS])
 def test_a_special_token_s_name_in_text_is_text(pre: str, name: str) -> None:
     special = set(tokenizer(pre).special_ids.values())
