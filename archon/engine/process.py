@@ -26,8 +26,8 @@ def claim_process() -> None:
         _owner = os.getpid()
     elif _owner != os.getpid():
         raise EngineError(
-            "this process was forked from one that had loaded a local model, and an engine does not "
-            "survive a fork. Start processes with the 'spawn' method "
+            "this process was forked from one that had loaded a local model, and no engine "
+            "survives a fork. Start processes with the 'spawn' method "
             "(multiprocessing.get_context('spawn')), or load local models after the fork only "
             "(gunicorn: without --preload)"
         )
