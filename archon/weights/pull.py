@@ -134,9 +134,10 @@ def _fetch(
                 check(digest_of(path, listen), source.sha256, str(path))
             except DigestError:
                 if fresh:
-                    for part in files_of(path):
-                        for file in {part.resolve(), part}:  # the hub's cache links to its blobs
-                            file.unlink()
+                    # The hub's cache links to its blobs.
+                    parts = files_of(path)
+                    for file in {*parts, *(part.resolve() for part in parts)}:
+                        file.unlink()
                 raise
             return path
         case PypiSource():
