@@ -31,6 +31,30 @@ GENERATION_KEYS = frozenset({
 """Parameters of transformers' ``generate``; older ``config.json`` files hold them, too. They say
 how to sample, and are no part of the model."""
 
+_IRRELEVANT = GENERATION_KEYS - {"eos_token_id"} | {
+    # where the model comes from, and what it was saved with
+    "_name_or_path", "name_or_path", "_commit_hash", "torch_dtype", "dtype",
+    "transformers.js_config", "tokenizer_class", "is_llama_config", "language", "license",
+    # how it was or would be trained
+    "initializer_range", "attention_dropout", "hidden_dropout", "resid_pdrop", "embd_pdrop",
+    "gradient_checkpointing", "use_gradient_checkpointing", "finetuning_task",
+    "task_specific_params", "problem_type", "id2label", "label2id", "num_labels",
+    # how another program computes the same
+    "pretraining_tp", "tp_degree", "chunk_size_feed_forward", "torchscript", "use_bfloat16",
+    "tf_legacy_loss", "use_flash_attn", "use_flash_attention", "use_flash_attention_2",
+    "_flash_attn_2_enabled", "flash_attention", "attn_implementation", "_attn_implementation",
+    "_attn_implementation_autoset", "_attn_implementation_internal",
+    "experts_implementation", "_experts_implementation_internal",
+    # what its classes return
+    "return_dict", "output_past", "tie_last_hidden_states", "prefix", "is_decoder",
+}  # fmt: skip
+"""Keys of every family."""
+_IRRELEVANT_NAMES = re.compile(
+    r".*_token_ids?|(bos|eos|pad|unk|sep|cls|mask)_token|(\w+_)?version|.*dropout.*"
+    r"|.*_loss(_.*)?|.*initializer.*|init_std"
+    r"|(unsloth|wandb|mlflow|training|dataset|deepspeed|optimizer|scheduler)_.*"
+)
+
 CONFIG_RULES = KeyRules(
     computed=frozenset({
         "model_type", "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers",
@@ -39,23 +63,7 @@ CONFIG_RULES = KeyRules(
         "tie_word_embeddings", "hidden_act", "layer_types", "use_sliding_window", "sliding_window",
         "max_window_layers", "attention_bias", "architectures", "auto_map", "eos_token_id",
     }),
-    irrelevant=GENERATION_KEYS - {"eos_token_id"} | {
-        # where the model comes from, and what it was saved with
-        "_name_or_path", "name_or_path", "_commit_hash", "torch_dtype", "dtype",
-        "transformers.js_config", "tokenizer_class", "is_llama_config", "language", "license",
-        # how it was or would be trained
-        "initializer_range", "attention_dropout", "hidden_dropout", "resid_pdrop", "embd_pdrop",
-        "gradient_checkpointing", "use_gradient_checkpointing", "finetuning_task",
-        "task_specific_params", "problem_type", "id2label", "label2id", "num_labels",
-        # how another program computes the same
-        "pretraining_tp", "tp_degree", "chunk_size_feed_forward", "torchscript", "use_bfloat16",
-        "tf_legacy_loss", "use_flash_attn", "use_flash_attention", "use_flash_attention_2",
-        "_flash_attn_2_enabled", "flash_attention", "attn_implementation", "_attn_implementation",
-        "_attn_implementation_autoset", "_attn_implementation_internal",
-        "experts_implementation", "_experts_implementation_internal",
-        # what its classes return; a sampling of old
-        "return_dict", "output_past", "tie_last_hidden_states", "prefix", "is_decoder",
-    },
+    irrelevant=_IRRELEVANT,
     neutral={
         "attn_logit_softcapping": (), "final_logit_softcapping": (), "logits_soft_cap": (),
         "attention_multiplier": (), "embedding_multiplier": (1,), "residual_multiplier": (1,),
@@ -72,13 +80,51 @@ CONFIG_RULES = KeyRules(
         "add_cross_attention": (), "cross_attention_hidden_size": (), "tie_encoder_decoder": (),
         "is_causal": (True,), "causal": (True,), "use_bidirectional_attention": (),
     },
-    irrelevant_names=re.compile(
-        r".*_token_ids?|(bos|eos|pad|unk|sep|cls|mask)_token|(\w+_)?version|.*dropout.*"
-        r"|.*_loss(_.*)?|.*initializer.*|init_std"
-        r"|(unsloth|wandb|mlflow|training|dataset|deepspeed|optimizer|scheduler)_.*"
-    ),
+    irrelevant_names=_IRRELEVANT_NAMES,
 )  # fmt: skip
 """Of a decoder's ``config.json``: Llama, Qwen2 and Qwen3 in transformers."""
+
+_NEUTRAL = {
+    "quantization_config": (), "compression_config": (), "pruned_heads": (),
+    "per_layer_config": (), "add_cross_attention": (), "cross_attention_hidden_size": (),
+    "tie_encoder_decoder": (), "use_bidirectional_attention": (), "auto_map": (),
+}  # fmt: skip
+
+ENCODER_RULES = KeyRules(
+    computed=frozenset({
+        "model_type", "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers",
+        "num_attention_heads", "max_position_embeddings", "type_vocab_size", "layer_norm_eps",
+        "hidden_act", "position_embedding_type", "is_decoder",
+    }),
+    irrelevant=_IRRELEVANT | {
+        "eos_token_id",
+        "architectures",  # tensors say which head there is
+        "tie_word_embeddings",  # of the head for words, which is not read
+        "sentence_transformers",  # what a score is made of; here it is a probability
+        "classifier_dropout", "hidden_dropout_prob", "attention_probs_dropout_prob",
+    },
+    neutral=_NEUTRAL | {"is_encoder_decoder": ()},
+    irrelevant_names=_IRRELEVANT_NAMES,
+)  # fmt: skip
+"""Of an encoder's ``config.json``: BERT in transformers."""
+
+ENCODER_DECODER_RULES = KeyRules(
+    computed=frozenset({
+        "model_type", "vocab_size", "num_layers", "num_decoder_layers", "d_model", "d_ff", "d_kv",
+        "num_heads", "relative_attention_num_buckets", "relative_attention_max_distance",
+        "layer_norm_epsilon", "feed_forward_proj", "tie_word_embeddings", "scale_decoder_outputs",
+        "decoder_start_token_id", "eos_token_id",
+    }),
+    irrelevant=_IRRELEVANT | {
+        "architectures", "is_encoder_decoder", "initializer_factor", "dropout_rate",
+        "classifier_dropout",
+        "dense_act_fn", "is_gated_act",  # both follow from feed_forward_proj
+        "n_positions",  # positions are relative
+    },
+    neutral=_NEUTRAL,
+    irrelevant_names=_IRRELEVANT_NAMES,
+)  # fmt: skip
+"""Of an encoder–decoder's ``config.json``: T5 in transformers."""
 
 GGUF_RULES = KeyRules(
     computed=frozenset({

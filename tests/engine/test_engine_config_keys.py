@@ -13,15 +13,35 @@ import numpy as np
 import pytest
 from tiny_folders import edit, write_folder
 from tiny_models import TinyModel, write_gguf
-from transformers import GenerationConfig, LlamaConfig, PreTrainedConfig, Qwen2Config, Qwen3Config
+from transformers import (
+    BertConfig,
+    GenerationConfig,
+    LlamaConfig,
+    PreTrainedConfig,
+    Qwen2Config,
+    Qwen3Config,
+    T5Config,
+)
 
 from archon.engine.config import config_of
-from archon.engine.config_keys import CONFIG_RULES, GENERATION_KEYS, GGUF_RULES
+from archon.engine.config_keys import (
+    CONFIG_RULES,
+    ENCODER_DECODER_RULES,
+    ENCODER_RULES,
+    GENERATION_KEYS,
+    GGUF_RULES,
+)
+from archon.engine.files.key_rules import KeyRules
 from archon.engine.loading import open_model
 from archon.engine.weights import weights_of
 from archon.errors import ModelFileError
 
 CONFIGS: tuple[type[PreTrainedConfig], ...] = (LlamaConfig, Qwen2Config, Qwen3Config)
+RULES: dict[type[PreTrainedConfig], KeyRules] = {
+    **dict.fromkeys(CONFIGS, CONFIG_RULES),
+    BertConfig: ENCODER_RULES,
+    T5Config: ENCODER_DECODER_RULES,
+}
 
 
 @pytest.fixture(params=["llama", "qwen2", "qwen3"])
@@ -47,13 +67,13 @@ def opened(folder: Path) -> None:
 # ------------------------------------------------------------------------------ config.json
 
 
-@pytest.mark.parametrize("config", CONFIGS)
+@pytest.mark.parametrize("config", RULES)
 def test_every_key_of_transformers_has_a_rule(config: type[PreTrainedConfig]) -> None:
     fields = {field.name for field in dataclasses.fields(config)}  # type: ignore[arg-type]
     saved = json.loads(config().to_json_string(use_diff=False)).keys()
-    older = {"rope_theta", "rope_scaling", "torch_dtype", "per_layer_config"}
-    keys = fields | saved | older
-    assert [key for key in sorted(keys) if not CONFIG_RULES.classifies(key)] == []
+    keys = fields | saved | {"torch_dtype", "per_layer_config"}
+    assert [key for key in sorted(keys) if not RULES[config].classifies(key)] == []
+    RULES[config].check({}, Path())
 
 
 @pytest.mark.parametrize("config", CONFIGS)
