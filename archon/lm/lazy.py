@@ -7,9 +7,10 @@ import json
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from weakref import WeakValueDictionary
+from weakref import WeakSet, WeakValueDictionary
 
 from archon.errors import UnsupportedError
+from archon.forks import reset_in_child
 from archon.lm import factory
 from archon.lm.base import LM, close, prompts_of, status_of
 from archon.lm.embedding import Embedder, Vector
@@ -17,6 +18,16 @@ from archon.lm.pool.scope import active_scope
 from archon.lm.reward import RewardModel
 from archon.spec.model import LocalCard, ModelCard, PathSource
 from archon.types import Completion, Message, ModelStatus, OnEvent, Request
+
+_ALL: WeakSet[LazyLM] = WeakSet()
+
+
+def _forget_all() -> None:
+    for lm in list(_ALL):
+        lm.forget()
+
+
+reset_in_child(_forget_all)
 
 
 class LazyLM:
@@ -31,7 +42,9 @@ class LazyLM:
         self.card, self.base_dir = card, base_dir
         self.capabilities = factory.capabilities(card)
         self._lm: LM | None = None
+        self._left_behind: LM | None = None
         self._lock = threading.Lock()
+        _ALL.add(self)
 
     async def generate(self, request: Request, on_event: OnEvent | None = None) -> list[Completion]:
         """Pass the request on to the model, opened by then in a thread of its own.
@@ -89,6 +102,15 @@ class LazyLM:
             if self._lm is None:
                 self._lm = factory.open_lm(self.card, self.base_dir)
             return self._lm
+
+    def forget(self) -> None:
+        """Leave the open model to the parent, in a forked child; the next request opens it anew.
+
+        Its locks may be held for ever, its connections are the parent's, and an engine's thread is
+        missing (opening it again reports that). It is kept, so that nothing of it is closed.
+        """
+        self._left_behind, self._lm = self._lm, None
+        self._lock = threading.Lock()
 
     def status(self) -> ModelStatus | None:
         """What the model is doing, being opened included; None where nothing is known of it."""

@@ -20,8 +20,9 @@ Digest = Annotated[
     str,
     Field(
         pattern=r"^[0-9a-f]{64}$",
-        description="SHA-256 of the file's bytes; of a folder, SHA-256 of the lines that sha256sum "
-        "prints for its files, sorted by name: config.json, generation_config.json, "
+        description="SHA-256 of the file's bytes; of a split GGUF model, SHA-256 of the lines that "
+        "sha256sum prints for its parts; of a folder, of those for its files, sorted by name: "
+        "config.json, generation_config.json, "
         "tokenizer.json, tokenizer_config.json, chat_template.jinja, model.safetensors.index.json "
         "and *.safetensors, as many of them as there are.",
     ),
@@ -33,7 +34,11 @@ class HubSource(StrictModel):
     """One file of a repository on the Hugging Face hub, or its folder of safetensors."""
 
     huggingface: Annotated[str, Field(pattern=r"^[^/\s]+/[^/\s]+$")]
-    file: Name | None = Field(None, description="A GGUF file; by default the whole model folder.")
+    file: Name | None = Field(
+        None,
+        description="A GGUF file, or one part of a split GGUF model, which is fetched whole; by "
+        "default the whole model folder.",
+    )
     revision: Name = "main"
     sha256: Digest
 

@@ -148,8 +148,21 @@ def _weights(ref: Reference, base_dir: Path | None) -> Path | None:
     if isinstance(ref, dict):
         return None
     path = (base_dir or Path.cwd()) / ref
-    is_folder = catalog.is_path(ref) and (path / "config.json").is_file()
-    return path.resolve() if is_folder or path.suffix.lower() == ".gguf" else None
+    is_there = catalog.is_path(ref) and ((path / "config.json").is_file() or _is_gguf(path))
+    # A file of that suffix which is missing, or no GGUF file, is refused as weights.
+    if not (is_there or path.suffix.lower() == ".gguf"):
+        return None
+    # A file's link is not followed: the parts of a split model know each other by their names.
+    return path.resolve() if path.is_dir() else path.parent.resolve() / path.name
+
+
+def _is_gguf(path: Path) -> bool:
+    """Whether a file begins as GGUF files do, whatever its name."""
+    try:
+        with path.open("rb") as file:
+            return file.read(4) == b"GGUF"
+    except OSError:
+        return False
 
 
 def load_benchmark(ref: Reference, base_dir: Path | None = None) -> Loaded[BenchmarkCard]:

@@ -21,7 +21,7 @@ from archon.errors import ModelError, require
 from archon.spec.model import HubSource
 from archon.weights import child
 from archon.weights.digest import DigestError, check, digest_of
-from archon.weights.folder import CONFIG_NAME, PATTERNS
+from archon.weights.folder import CONFIG_NAME, PATTERNS, part_names
 from archon.weights.progress import OnProgress, Progress
 
 PROBE_SECONDS = 5.0
@@ -41,7 +41,8 @@ PLAIN_HTTP = {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
 
 
 def fetch(source: HubSource, on_progress: OnProgress, total_bytes: int | None) -> tuple[Path, bool]:
-    """The path of a hub file, and whether it was downloaded just now.
+    """The path of a hub file, and whether it was downloaded just now; of a split model all parts
+    are fetched, and the path is that of the part which the source names.
 
     Raises
     ------
@@ -50,17 +51,22 @@ def fetch(source: HubSource, on_progress: OnProgress, total_bytes: int | None) -
     """
     assert source.file is not None
     hub = require("huggingface_hub", "engine")
-    cached = hub.try_to_load_from_cache(source.huggingface, source.file, revision=source.revision)
-    if isinstance(cached, str):
-        return Path(cached), False
     blobs = _blobs(source)
+    names, paths, is_fresh = part_names(source.file), {}, False
 
     def report() -> None:
         done_bytes = child.largest_file(blobs, "*.incomplete")
         on_progress(Progress("downloading", done_bytes, total_bytes))
 
-    wanted = {"filename": source.file, "revision": source.revision}
-    return _download("hf_hub_download", source, wanted, report), True
+    for name in names:
+        cached = hub.try_to_load_from_cache(source.huggingface, name, revision=source.revision)
+        if isinstance(cached, str):
+            paths[name] = Path(cached)
+        else:
+            wanted = {"filename": name, "revision": source.revision}
+            paths[name] = _download("hf_hub_download", source, wanted, report)
+            is_fresh = True
+    return paths[source.file], is_fresh
 
 
 def fetch_folder(source: HubSource, on_progress: OnProgress, total_bytes: int | None) -> Path:

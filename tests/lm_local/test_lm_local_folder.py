@@ -16,9 +16,11 @@ from test_lm_local_lm import QUESTION, open_tiny
 from tiny_folders import edit, tiny_tokenizer, write_folder
 from tiny_models import CHAT_TEMPLATE, TinyModel, tiny_vocabulary, write_gguf
 
+from archon.engine.config_keys import GENERATION_KEYS
 from archon.engine.loading import open_model
 from archon.errors import ModelFileError
 from archon.lm.local.chat import ChatFormat
+from archon.lm.local.generation_config import NOT_APPLIED, NOT_READ
 from archon.lm.local.text import text_rules
 from archon.lm.local.tokenizer import TextTokenizer
 from archon.types import Message, SamplingParams
@@ -166,6 +168,25 @@ def test_texts_end_where_the_folder_says(
     if generation is not None:
         (folder / "generation_config.json").write_text(json.dumps(generation))
     assert tokenizer_of(folder).stop_ids == named | expected
+
+
+def test_what_generation_asks_for_and_is_not_done_is_reported_once(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    generation = {
+        "repetition_penalty": 1.1, "no_repeat_ngram_size": 0, "temperature": 0.6, "top_p": 0.9,
+        "typical_p": 1.0, "suppress_tokens": [3], "begin_suppress_tokens": None, "unheard_of": 5,
+    }  # fmt: skip
+    edit(folder / "generation_config.json", **generation)
+    for _ in range(2):
+        tokenizer_of(folder)
+    [message] = caplog.messages
+    assert message.endswith("does not apply repetition_penalty 1.1, suppress_tokens [3]")
+
+
+def test_every_key_of_generation_is_applied_or_reported_or_the_user_s() -> None:
+    assert NOT_APPLIED.keys() | NOT_READ | {"eos_token_id"} == GENERATION_KEYS
+    assert NOT_APPLIED.keys() <= GENERATION_KEYS
 
 
 # ------------------------------------------------------------------------------------ draws

@@ -14,6 +14,7 @@ from pathlib import Path
 from archon.engine.choices import score_request, total_logprob
 from archon.engine.constraint import ConstraintError
 from archon.engine.kernels.native import NativeDecoder
+from archon.engine.process import claim_process
 from archon.engine.sequence import Generation, GenerationRequest, OnToken, SamplingRule
 from archon.engine.worker import EngineWorker
 from archon.errors import UnsupportedError
@@ -38,7 +39,7 @@ from archon.types import (
     Usage,
 )
 
-_VERSION = 1
+_VERSION = 2
 """Changes with what a draw is made of, from the chat template to the sampler, so that no draw of
 other code is found in a pool."""
 _MOST_ENCODED = 256
@@ -99,6 +100,7 @@ class LocalLM:
         EngineError : the prompt does not fit, or the engine failed.
         """
         check_request(request, self.capabilities, "the local engine")
+        claim_process()  # before the template's process, which a forked child shares
         prompt_ids = await self._encoded(request.messages)
         if request.choices is not None:
             return await self._score(request, request.choices, prompt_ids)

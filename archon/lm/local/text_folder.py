@@ -15,6 +15,7 @@ from tokenizers import Tokenizer
 
 from archon.engine.files.folder import CONFIG, ModelFolder
 from archon.errors import ModelFileError
+from archon.lm.local.generation_config import report_not_applied
 from archon.lm.local.text import END_NAMES, TextRules, lost_merge
 
 _TOKENIZER, _TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"
@@ -114,6 +115,7 @@ def _by_id(ids: Mapping[str, int]) -> tuple[str, ...]:
 def _end_ids(folder: ModelFolder) -> Iterator[int]:
     """What the generation's configuration, else the model's, says ends a text: one id or more."""
     generation = folder.json(_GENERATION_CONFIG) or {}
+    report_not_applied(folder.path / _GENERATION_CONFIG, generation)
     name = _GENERATION_CONFIG if generation.get("eos_token_id") is not None else CONFIG
     value = (generation if name == _GENERATION_CONFIG else folder.config).get("eos_token_id")
     for token in value if isinstance(value, list) else [value]:

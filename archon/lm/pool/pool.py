@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -43,6 +44,7 @@ class DrawPool:
         self._lock = threading.Lock()
         self._unwritten: list[NewDraw] = []
         self._closed = False
+        self._owner = os.getpid()
 
     def __enter__(self) -> DrawPool:
         return self
@@ -57,6 +59,8 @@ class DrawPool:
 
     def close(self) -> None:
         """Write what was made, and close the file."""
+        if self._is_left_behind():
+            return
         with self._lock:
             if self._closed:
                 return
@@ -82,7 +86,7 @@ class DrawPool:
         draws = range(request.first_draw, request.first_draw + request.n)
         asked = lm.draw_key(request) if isinstance(lm, Keyed) else None
         # A request for no draws is the model's to refuse.
-        if asked is None or not draws or self._closed:
+        if asked is None or not draws or self._closed or self._is_left_behind():
             return await lm.generate(request, on_event)
         call = _Call(self, lm, model, request, on_event, scope)
         return await call.answer({_key(asked, draw): draw for draw in draws})
@@ -110,6 +114,11 @@ class DrawPool:
                 return nothing
             self._unwritten += draws
             return self._thread.submit(self._write)
+
+    def _is_left_behind(self) -> bool:
+        """Whether this is a forked child, which has neither the thread nor a use of the file: a
+        SQLite connection must not be carried across a fork."""
+        return os.getpid() != self._owner
 
     def _find(self, keys: Sequence[bytes]) -> dict[bytes, Draw]:
         self._write()
