@@ -17,6 +17,7 @@ from archon.engine.sequence import OnToken
 from archon.errors import ContextLengthError, ModelError, UnsupportedError
 from archon.lm import close
 from archon.lm.local import open_local
+from archon.lm.local.chat import ChatPrompt
 from archon.lm.local.lm import LocalLM
 from archon.lm.local.stream import TextStream
 from archon.lm.local.tokenizer import LONG_TEXT
@@ -324,13 +325,13 @@ async def test_judges_on_the_engine_always_rank_and_judge(tiny_chat_file: Path) 
 async def test_a_long_prompt_is_encoded_outside_of_the_loop(
     lm: LocalLM, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    encode, threads = lm.chat.encode, list[int]()
+    prompt, threads = lm.chat.prompt, list[int]()
 
-    def noted(messages: Any) -> list[int]:
+    def noted(messages: Any) -> ChatPrompt:
         threads.append(threading.get_ident())
-        return encode(messages)
+        return prompt(messages)
 
-    monkeypatch.setattr(lm.chat, "encode", noted)
+    monkeypatch.setattr(lm.chat, "prompt", noted)
     long = Message("user", "the answer " * (LONG_TEXT // 11 + 1))
     with pytest.raises(ContextLengthError):
         await lm.generate(replace(QUESTION, messages=(long,)))

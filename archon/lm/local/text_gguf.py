@@ -6,7 +6,7 @@ The file holds a vocabulary and its merges; how text is cut before merging is na
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers
@@ -14,9 +14,15 @@ from tokenizers.models import BPE
 
 from archon.engine.files.gguf import GGUFFile
 from archon.errors import ModelFileError
-from archon.lm.local.text import END_NAMES, TextRules, lost_merge
+from archon.lm.local.added_tokens import AddedToken
+from archon.lm.local.text import END_NAMES, TextRules, default_template, lost_merge
 
 _UNKNOWN, _CONTROL, _USER_DEFINED, _UNUSED = 2, 3, 4, 5
+_NAMED = {
+    "bos_token": "bos", "eos_token": "eos", "eot_token": "eot", "unk_token": "unknown",
+    "sep_token": "seperator", "pad_token": "padding", "cls_token": "cls", "mask_token": "mask",
+}  # fmt: skip
+"""Variable of a chat template → the token's name in the file, as GGUF spells it."""
 _NO_TEXT = (_UNKNOWN, _CONTROL, _USER_DEFINED, _UNUSED)
 
 _QWEN2_PIECES = (
@@ -61,29 +67,50 @@ def text_rules_of_gguf(file: GGUFFile) -> TextRules:
     vocabulary = {token: i for i, token in enumerate(tokens)}
     if len(kinds) != len(tokens) or len(vocabulary) != len(tokens):
         raise keys.error("tokens and their types do not fit together")
-    special = {t: i for i, t in enumerate(tokens) if kinds[i] in (_CONTROL, _USER_DEFINED)}
-    named_ends = {special[name] for name in END_NAMES if name in special}
-    bos_id, eos_id, eot_id = (
-        keys.token(f"{name}_token_id", len(tokens)) for name in ("bos", "eos", "eot")
+    named = {
+        name: token
+        for name, key in _NAMED.items()
+        if (token := keys.token(f"{key}_token_id", len(tokens))) is not None
+    }
+    controls = {i for i, kind in enumerate(kinds) if kind in (_CONTROL, _UNKNOWN)}
+    # A byte that serves as padding, say, is text all the same.
+    controls = {i for i in {*controls, *named.values()} if len(tokens[i]) > 1}
+    added = tuple(
+        AddedToken(token, i, is_control=i in controls)
+        for i, token in enumerate(tokens)
+        if i in controls or kinds[i] == _USER_DEFINED
     )
+    named_ends = {vocabulary[name] for name in END_NAMES if vocabulary.get(name) in controls}
+    own_ends = {named[name] for name in ("eos_token", "eot_token") if name in named}
     adds_bos = bool(file.metadata.get("tokenizer.ggml.add_bos_token", False))
-    template = file.metadata.get("tokenizer.chat_template")
     return TextRules(
         path=file.path,
         tokens=tuple(tokens),
-        bpe=_tokenizer(keys, vocabulary),
-        special_ids=special,
-        no_text_ids=frozenset(i for i, kind in enumerate(kinds) if kind in _NO_TEXT),
-        control_ids=frozenset(i for i, kind in enumerate(kinds) if kind == _CONTROL),
-        stop_ids=frozenset({*named_ends, *(i for i in (eos_id, eot_id) if i is not None)}),
-        bos="" if bos_id is None else tokens[bos_id],
-        eos="" if eos_id is None else tokens[eos_id],
-        begin_ids=(bos_id,) if adds_bos and bos_id is not None else (),
-        chat_template=template if isinstance(template, str) else None,
+        bpe=_tokenizer(keys, vocabulary, {token.text for token in added}),
+        added_tokens=added,
+        no_text_ids=frozenset(i for i, kind in enumerate(kinds) if kind in _NO_TEXT) | controls,
+        stop_ids=frozenset(named_ends | own_ends),
+        template_tokens={n: tokens[i] for n, i in named.items() if n != "eot_token"},
+        begin_ids=(named["bos_token"],) if adds_bos and "bos_token" in named else (),
+        chat_template=_chat_template(file),
     )
 
 
-def _tokenizer(keys: _Keys, vocabulary: Mapping[str, int]) -> Tokenizer:
+def _chat_template(file: GGUFFile) -> str | None:
+    """The template of the file; further ones have their names at the end of the key."""
+    key = "tokenizer.chat_template"
+    named = {
+        name.removeprefix(f"{key}."): value
+        for name, value in file.metadata.items()
+        if name.startswith(f"{key}.")
+    }
+    if key in file.metadata:
+        named["default"] = file.metadata[key]
+    return default_template(named, str(file.path))
+
+
+def _tokenizer(keys: _Keys, vocabulary: Mapping[str, int], added: Collection[str]) -> Tokenizer:
+    """The tokenizer of ordinary text: it knows added tokens only where merges make them."""
     rule = keys.get("pre", str)
     if rule not in PIECES:
         known = ", ".join(PIECES)
@@ -92,8 +119,10 @@ def _tokenizer(keys: _Keys, vocabulary: Mapping[str, int]) -> Tokenizer:
     merges = [(left, right) for left, _, right in parted]
     if (lost := lost_merge(merges, vocabulary)) is not None:
         raise keys.error(f"damaged tokenizer: the merge {lost!r} makes no token")
+    made = {left + right for left, right in merges}
+    words = {token: i for token, i in vocabulary.items() if token not in added or token in made}
     try:
-        tokenizer = Tokenizer(BPE(vocab=dict(vocabulary), merges=merges))
+        tokenizer = Tokenizer(BPE(vocab=words, merges=merges))
     except Exception as error:  # the library raises nothing narrower
         raise keys.error(f"damaged tokenizer: {error}") from None
     if rule == "qwen2":
