@@ -155,7 +155,7 @@ def test_unknown_and_named_tokens_are_control_tokens(
 ) -> None:
     last = len(VOCABULARY) - 1
     types = [*VOCABULARY.types[:-1], kind]
-    changes = {"tokenizer.ggml.token_type": types} | {key: last for key in named}
+    changes = {"tokenizer.ggml.token_type": types} | dict.fromkeys(named, last)
     found = TextTokenizer(text_rules(written(tmp_path, metadata=changes)))
     name = VOCABULARY.tokens[-1]
     assert found.encode_template(name) == [last]

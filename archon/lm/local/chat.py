@@ -58,9 +58,7 @@ class ChatFormat:
                 self._template = ChatTemplate(rules.chat_template)
             except TemplateError as error:
                 raise ModelFileError(f"{rules.path}: damaged chat template: {error}") from None
-            self._mask = ContentMask(
-                tokenizer.control_names, self._template.literals, rules.chat_template
-            )
+            self._mask = ContentMask(tokenizer.control_names, self._template)
 
     def encode(self, messages: Sequence[Message]) -> list[int]:
         """Messages → token ids, ending where the model is to speak; see ``prompt``."""

@@ -21,6 +21,7 @@ from itertools import chain
 from typing import Any
 
 from archon.errors import UnsupportedError
+from archon.lm.local.template import ChatTemplate
 from archon.types import Role
 
 # Signs first: a template treats them as it treats those that control tokens are made of. Then
@@ -34,21 +35,21 @@ class ContentMask:
     Parameters
     ----------
     control_names : the control tokens as they are written.
-    literals : strings that the template looks for in messages. They are kept where they cannot be
-        part of a control token. Those that are one themselves, such as the end of a reasoning that
-        the template takes out, are kept in the model's own messages.
+    template : the strings that it may look for in messages are kept where they cannot be part of
+        a control token. Those that it surely looks for and that are control tokens, such as the
+        end of a reasoning that it takes out, are kept in the model's own messages.
     """
 
-    def __init__(
-        self, control_names: Iterable[str], literals: Iterable[str], template: str
-    ) -> None:
+    def __init__(self, control_names: Iterable[str], template: ChatTemplate) -> None:
         names = set(control_names)
         cased = chain.from_iterable((name, name.lower(), name.upper()) for name in names)
         self._alphabet = frozenset(chain.from_iterable(cased)) - frozenset(" \t\r\n\v\f")
-        self._taken = self._alphabet | frozenset(template)
-        harmless = {text for text in literals if not any(_may_share(text, name) for name in names)}
+        self._taken = self._alphabet | frozenset(template.source)
+        harmless = {
+            text for text in template.literals if not any(_may_share(text, name) for name in names)
+        }
         self._pattern = self._compile(harmless)
-        self._assistant_pattern = self._compile(harmless | (set(literals) & names))
+        self._assistant_pattern = self._compile(harmless | (set(template.sought) & names))
 
     def mask_for(self, texts: Iterable[str]) -> str:
         """The character that masks others in these texts: one that is neither in them nor in the

@@ -197,8 +197,11 @@ class ChatTemplate:
         if len(source) > MAX_TEMPLATE_CHARACTERS:
             raise TemplateError(f"it has more than {MAX_TEMPLATE_CHARACTERS} characters")
         self.source = source
-        self.literals: list[str] = _RENDERER.ask({"template": source})["literals"]
+        found = _RENDERER.ask({"template": source})
+        self.literals: list[str] = found["literals"]
         """The strings that it may look for in messages."""
+        self.sought: list[str] = found["sought"]
+        """Those among them that it surely looks for, by ``in`` or a method such as ``split``."""
 
     def render(self, **values: Any) -> str:
         """The text for these values, which are plain data.

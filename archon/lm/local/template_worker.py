@@ -10,7 +10,8 @@ prompt is the string that the model was trained on.
 The first line of the output is ``{"missing": […]}``: the limits that this platform does not offer.
 After that each line of the input is a JSON object, answered by one line:
 
-- ``{"template": …}`` compiles: ``{"literals": […]}``, the strings that the template looks for;
+- ``{"template": …}`` compiles: ``{"literals": […], "sought": […]}``, the strings that the template
+  may look for in a message, and those among them that it surely looks for;
 - ``{"template": …, "values": […]}`` renders once for each set of values: ``{"texts": […]}``. Only
   the first set must succeed; the text of another one that fails is null;
 - what fails is answered by ``{"error": …}``.
@@ -24,7 +25,6 @@ import functools
 import json
 import signal
 import sys
-from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -46,6 +46,11 @@ MAX_MEMORY_BYTES = 512 * 2**20
 """Address space of the process."""
 MAX_CHARACTERS = 16 * 2**20
 """Of a rendered prompt."""
+_MAY_SEEK = (nodes.Call, nodes.Filter, nodes.Test, nodes.Compare, nodes.Assign)
+_SEARCHES = (
+    "split", "rsplit", "partition", "rpartition", "replace", "removeprefix", "removesuffix",
+    "startswith", "endswith", "find", "rfind", "index", "rindex", "count",
+)  # fmt: skip
 MEMORY, TIME = "memory", "processor time"
 """Limits as the first line of the output names them."""
 
@@ -106,7 +111,8 @@ class Renderer:
         try:
             template = self._compiled(source)
             if values is None:
-                return {"literals": sorted(_literals(self._environment.parse(source)))}
+                tree = self._environment.parse(source)
+                return {"literals": _literals(tree, _MAY_SEEK), "sought": _sought(tree)}
             # Sets of values are compared with each other: they must see the same time.
             now = {"strftime_now": datetime.now().strftime}
             texts: list[str | None] = [template.render(now | _filled_in(values[0]))]
@@ -141,12 +147,28 @@ def _environment() -> ImmutableSandboxedEnvironment:
     return environment
 
 
-def _literals(tree: nodes.Template) -> Iterator[str]:
-    """Strings that the template may look for in a message: operands, arguments, names for them."""
-    found = set()
-    for node in tree.find_all((nodes.Call, nodes.Filter, nodes.Test, nodes.Compare, nodes.Assign)):
-        found |= {const.value for const in node.find_all(nodes.Const)}
-    return (value for value in found if isinstance(value, str) and value)
+def _literals(tree: nodes.Node, kinds: tuple[type[nodes.Node], ...]) -> list[str]:
+    """The strings within nodes of some kinds."""
+    found = {const.value for node in tree.find_all(kinds) for const in node.find_all(nodes.Const)}
+    return sorted(value for value in found if isinstance(value, str) and value)
+
+
+def _sought(tree: nodes.Node) -> list[str]:
+    """The strings in ``'…' in text`` and in calls such as ``text.split('…')``."""
+    searches: list[nodes.Node] = [
+        argument
+        for call in tree.find_all(nodes.Call)
+        if isinstance(call.node, nodes.Getattr) and call.node.attr in _SEARCHES
+        for argument in call.args
+    ]
+    searches += [
+        comparison.expr
+        for comparison in tree.find_all(nodes.Compare)
+        if any(operand.op in ("in", "notin") for operand in comparison.ops)
+    ]
+    return sorted(
+        {node.value for node in searches if isinstance(node, nodes.Const) and type(node.value) is str}
+    )
 
 
 def _refuse(message: str) -> None:
