@@ -337,3 +337,30 @@ async def test_a_long_prompt_is_encoded_outside_of_the_loop(
         await lm.generate(replace(QUESTION, messages=(long,)))
     assert threads
     assert threading.get_ident() not in threads
+
+
+async def test_what_was_done_to_a_system_message_is_noted_with_each_completion(
+    tmp_path: Path,
+) -> None:
+    template = (
+        "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system') }}"
+        "{% endif %}{{ m.content }}{% endfor %}<|im_end|>"
+    )
+    write_gguf(tmp_path / "model.gguf", TinyModel("qwen2", chat_template=template))
+    lm = open_tiny(tmp_path / "model.gguf")
+    messages = (Message("system", "the rule"), Message("user", "the answer"))
+    completions = await lm.generate(replace(QUESTION, messages=messages, n=2))
+    completions += await lm.generate(replace(QUESTION, messages=messages, choices=("a", "b")))
+    merged = (Message("user", "the rule\n\nthe answer"),)
+    assert lm.chat.encode(messages) == lm.chat.encode(merged)
+    plain = await lm.generate(replace(QUESTION, messages=merged))
+    await lm.aclose()
+    notes = {completion.notes for completion in completions}
+    assert notes == {
+        (
+            "the chat template rejects the system role (no system); "
+            "the system text stands before the user's message instead",
+        )
+    }
+    assert plain[0].notes == ()
+    assert plain[0].text == completions[0].text

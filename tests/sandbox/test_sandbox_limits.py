@@ -20,7 +20,8 @@ ALL = ("RLIMIT_AS", "RLIMIT_CPU", "RLIMIT_NOFILE", "RLIMIT_NPROC", "RLIMIT_CORE"
 
 
 @pytest.fixture(autouse=True)
-def _fresh_warnings() -> Iterator[None]:
+def _fresh_warnings(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    caplog.set_level(logging.WARNING, "archon")
     warn_once.cache_clear()
     yield
     warn_once.cache_clear()

@@ -9,6 +9,7 @@ it gets a plain transcript to continue.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -25,6 +26,7 @@ from archon.types import Message
 RESERVED_VARIABLES = frozenset({"messages", "tools", "documents", "add_generation_prompt"})
 """Template variables that this module sets; nobody else may."""
 _MOST_CACHED = 256
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ class ChatFormat:
 
     def _prompt(self, messages: tuple[Message, ...], stated: str) -> ChatPrompt:
         texts = [*(message.content for message in messages), stated]
-        if any("\ud800" <= letter <= "\udfff" for text in texts for letter in text):
+        if any(map(_SURROGATE.search, texts)):
             raise UnsupportedError("a message holds half of a surrogate pair, which is no text")
         variables: dict[str, Any] = json.loads(stated)
         if self._template is None:
@@ -142,6 +144,8 @@ class ChatFormat:
             ]
         )
         assert text is not None
+        if _SURROGATE.search(text):
+            raise UnsupportedError("the chat template writes half of a surrogate pair")
         if masked is not None and differs_only_by(mask, text, masked):
             return ChatPrompt(tuple(self._tokenizer.encode_template(text, masked)), text)
         # The template computes with what the messages say, so that places cannot be compared.

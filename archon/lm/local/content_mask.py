@@ -17,8 +17,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import cache
 from itertools import chain
 from typing import Any
+
+import numpy as np
 
 from archon.errors import UnsupportedError
 from archon.lm.local.template import ChatTemplate
@@ -48,8 +51,9 @@ class ContentMask:
         harmless = {
             text for text in template.literals if not any(_may_share(text, name) for name in names)
         }
-        self._pattern = self._compile(harmless)
-        self._assistant_pattern = self._compile(harmless | (set(template.sought) & names))
+        self._kept = self._pattern(harmless)
+        self._kept_in_assistant = self._pattern(harmless | (set(template.sought) & names))
+        self._table = cache(lambda mask: str.maketrans(dict.fromkeys(self._alphabet, mask)))
 
     def mask_for(self, texts: Iterable[str]) -> str:
         """The character that masks others in these texts: one that is neither in them nor in the
@@ -68,28 +72,29 @@ class ContentMask:
     def masked(self, value: Any, mask: str, role: Role = "user") -> Any:
         """A message's text, or any other plain data, with its texts masked."""
         if isinstance(value, str):
-            pattern = self._assistant_pattern if role == "assistant" else self._pattern
-            return pattern.sub(lambda found: found["kept"] or mask, value)
+            kept = self._kept_in_assistant if role == "assistant" else self._kept
+            parts = kept.split(value)
+            parts[::2] = [part.translate(self._table(mask)) for part in parts[::2]]
+            return "".join(parts)
         if isinstance(value, Mapping):
             return {key: self.masked(part, mask) for key, part in value.items()}
         if isinstance(value, list | tuple):
             return [self.masked(part, mask) for part in value]
         return value
 
-    def _compile(self, kept: Iterable[str]) -> re.Pattern[str]:
-        """Finds what is kept, or else one character of the alphabet."""
-        words = (text for text in kept if self._alphabet.intersection(text))
+    def _pattern(self, texts: Iterable[str]) -> re.Pattern[str]:
+        """Finds texts that have something to mask; the longest one where several begin."""
+        words = (text for text in texts if self._alphabet.intersection(text))
         longest_first = sorted(words, key=len, reverse=True)
-        alternatives = "|".join(map(re.escape, longest_first)) or "(?!)"
-        letters = "".join(map(re.escape, sorted(self._alphabet)))
-        return re.compile(f"(?P<kept>{alternatives})|{f'[{letters}]' if letters else '(?!)'}")
+        return re.compile(f"({'|'.join(map(re.escape, longest_first)) or '(?!)'})")
 
 
 def differs_only_by(mask: str, plain: str, masked: str) -> bool:
     """The texts are the same but for places where the second has the mask."""
-    return len(plain) == len(masked) and (
-        plain == masked or all(a == b or b == mask for a, b in zip(plain, masked, strict=True))
-    )
+    if len(plain) != len(masked):
+        return False
+    a, b = (np.frombuffer(text.encode("utf-32-le"), "<u4") for text in (plain, masked))
+    return bool(((a == b) | (b == ord(mask))).all())
 
 
 def _may_share(text: str, name: str) -> bool:

@@ -167,7 +167,11 @@ def _sought(tree: nodes.Node) -> list[str]:
         if any(operand.op in ("in", "notin") for operand in comparison.ops)
     ]
     return sorted(
-        {node.value for node in searches if isinstance(node, nodes.Const) and type(node.value) is str}
+        {
+            node.value
+            for node in searches
+            if isinstance(node, nodes.Const) and type(node.value) is str
+        }
     )
 
 
