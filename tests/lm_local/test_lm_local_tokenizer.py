@@ -162,12 +162,13 @@ def test_unknown_and_named_tokens_are_control_tokens(
     assert last not in found.encode(name)
 
 
-def test_a_byte_that_serves_as_padding_is_text(tmp_path: Path) -> None:
-    byte = VOCABULARY.tokens.index("!")
-    changes = {"tokenizer.ggml.padding_token_id": byte}
+@pytest.mark.parametrize("word", ["!", "the"])
+def test_a_word_that_serves_as_padding_is_text(word: str, tmp_path: Path) -> None:
+    token = VOCABULARY.tokens.index(word)
+    changes = {"tokenizer.ggml.padding_token_id": token}
     found = TextTokenizer(text_rules(written(tmp_path, metadata=changes)))
-    assert found.encode("!") == found.encode_template("!") == [byte]
-    assert found.decode([byte]) == "!"
+    assert found.encode(word) == found.encode_template(word) == [token]
+    assert found.decode([token]) == word
 
 
 def test_control_tokens_are_no_text_and_user_defined_ones_are() -> None:

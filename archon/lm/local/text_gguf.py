@@ -6,7 +6,7 @@ The file holds a vocabulary and its merges; how text is cut before merging is na
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers
@@ -72,9 +72,12 @@ def text_rules_of_gguf(file: GGUFFile) -> TextRules:
         for name, key in _NAMED.items()
         if (token := keys.token(f"{key}_token_id", len(tokens))) is not None
     }
+    merges = _merges(keys)
+    made = {left + right for left, right in merges}
     controls = {i for i, kind in enumerate(kinds) if kind in (_CONTROL, _UNKNOWN)}
-    # A byte that serves as padding, say, is text all the same.
-    controls = {i for i in {*controls, *named.values()} if len(tokens[i]) > 1}
+    # A byte or a word that serves as padding, say, is text all the same.
+    controls |= {i for i in named.values() if tokens[i] not in made}
+    controls = {i for i in controls if len(tokens[i]) > 1}
     added = tuple(
         AddedToken(token, i, is_control=i in controls)
         for i, token in enumerate(tokens)
@@ -86,7 +89,7 @@ def text_rules_of_gguf(file: GGUFFile) -> TextRules:
     return TextRules(
         path=file.path,
         tokens=tuple(tokens),
-        bpe=_tokenizer(keys, vocabulary, {token.text for token in added}),
+        bpe=_tokenizer(keys, vocabulary, merges, {token.text for token in added} - made),
         added_tokens=added,
         no_text_ids=frozenset(i for i, kind in enumerate(kinds) if kind in _NO_TEXT) | controls,
         stop_ids=frozenset(named_ends | own_ends),
@@ -109,20 +112,27 @@ def _chat_template(file: GGUFFile) -> str | None:
     return default_template(named, str(file.path))
 
 
-def _tokenizer(keys: _Keys, vocabulary: Mapping[str, int], added: Collection[str]) -> Tokenizer:
-    """The tokenizer of ordinary text: it knows added tokens only where merges make them."""
+def _merges(keys: _Keys) -> list[tuple[str, str]]:
+    parted = (merge.partition(" ") for merge in keys.strings("merges"))
+    return [(left, right) for left, _, right in parted]
+
+
+def _tokenizer(
+    keys: _Keys,
+    vocabulary: Mapping[str, int],
+    merges: Sequence[tuple[str, str]],
+    added: Collection[str],
+) -> Tokenizer:
+    """The tokenizer of ordinary text, which knows no added tokens."""
     rule = keys.get("pre", str)
     if rule not in PIECES:
         known = ", ".join(PIECES)
         raise keys.error(f"splitting rule {rule!r} is not supported ({known} are)")
-    parted = (merge.partition(" ") for merge in keys.strings("merges"))
-    merges = [(left, right) for left, _, right in parted]
     if (lost := lost_merge(merges, vocabulary)) is not None:
         raise keys.error(f"damaged tokenizer: the merge {lost!r} makes no token")
-    made = {left + right for left, right in merges}
-    words = {token: i for token, i in vocabulary.items() if token not in added or token in made}
+    words = {token: i for token, i in vocabulary.items() if token not in added}
     try:
-        tokenizer = Tokenizer(BPE(vocab=words, merges=merges))
+        tokenizer = Tokenizer(BPE(vocab=words, merges=list(merges)))
     except Exception as error:  # the library raises nothing narrower
         raise keys.error(f"damaged tokenizer: {error}") from None
     if rule == "qwen2":
