@@ -184,12 +184,20 @@ def test_bytes_that_are_no_utf8_are_replaced() -> None:
 
 
 @pytest.mark.parametrize("pre", RULES)
-@pytest.mark.parametrize("name", [*CONTROL_TOKENS, *USER_TOKENS])
-def test_a_special_token_s_name_in_text_is_text(pre: str, name: str) -> None:
+@pytest.mark.parametrize("name", CONTROL_TOKENS)
+def test_a_control_token_s_name_in_text_is_text(pre: str, name: str) -> None:
     special = set(tokenizer(pre).special_ids.values())
     ids = tokenizer(pre).encode(f"say {name}!")
     assert special.isdisjoint(ids)
     assert tokenizer(pre).decode(ids) == f"say {name}!"
+
+
+@pytest.mark.parametrize("pre", RULES)
+@pytest.mark.parametrize("name", USER_TOKENS)
+def test_an_added_word_in_text_is_one_token(pre: str, name: str) -> None:
+    ids = tokenizer(pre).encode(f"say{name}!")
+    assert ids == [*map(VOCABULARY.tokens.index, ("s", "a", "y", name, "!"))]
+    assert VOCABULARY.tokens.index(name) not in tokenizer(pre).encode_pieces(f"say{name}!")
 
 
 def test_a_template_s_special_tokens_are_tokens() -> None:
@@ -203,23 +211,43 @@ def test_a_template_s_special_tokens_are_tokens() -> None:
         st.sampled_from([*CONTROL_TOKENS, *USER_TOKENS, "<", "<|", "|>", "im_end", "x", "\n", "<<"])
     )
 )
-def test_guarded_text_never_makes_a_special_token(parts: list[str]) -> None:
+def test_text_never_makes_a_control_token(parts: list[str]) -> None:
     text = "".join(parts)
-    guarded = tokenizer().guarded(text, "\ue000")
-    ids = tokenizer().encode_template(guarded, "\ue000")
-    assert set(tokenizer().special_ids.values()).isdisjoint(ids)
-    assert tokenizer().decode(ids) == text
+    for ids in (tokenizer().encode(text), tokenizer().encode_template(text, "~" * len(text))):
+        assert tokenizer().control_ids.isdisjoint(ids)
+        assert tokenizer().decode(ids) == text
 
 
-def test_names_that_overlap_are_guarded_as_well(tmp_path: Path) -> None:
+def test_of_names_that_overlap_the_first_counts(tmp_path: Path) -> None:
     tokens = list(VOCABULARY.tokens)
     tokens[-2:] = "<ab>", "b>c"
     types = [*VOCABULARY.types[:-2], 4, 3]
     changes = {"tokenizer.ggml.tokens": tokens, "tokenizer.ggml.token_type": types}
     odd = TextTokenizer(text_rules(written(tmp_path, metadata=changes)))
-    ids = odd.encode_template(odd.guarded("<ab>c", "\ue000"), "\ue000")
-    assert set(odd.special_ids.values()).isdisjoint(ids)
-    assert odd.decode(ids) == "<ab>c"
+    assert [tokens[i] for i in odd.encode_template("<ab>c")] == ["<ab>", "c"]
+    assert [tokens[i] for i in odd.encode_template("ab>c")] == ["a", "b>c"]
+
+
+@pytest.mark.parametrize(("kind", "named"), [(2, {}), (1, {"tokenizer.ggml.eos_token_id": -1})])
+def test_unknown_and_named_tokens_are_control_tokens(
+    kind: int, named: dict[str, Any], tmp_path: Path
+) -> None:
+    last = len(VOCABULARY) - 1
+    types = [*VOCABULARY.types[:-1], kind]
+    changes = {"tokenizer.ggml.token_type": types} | dict.fromkeys(named, last)
+    found = TextTokenizer(text_rules(written(tmp_path, metadata=changes)))
+    name = VOCABULARY.tokens[-1]
+    assert found.encode_template(name) == [last]
+    assert last not in found.encode(name)
+
+
+@pytest.mark.parametrize("word", ["!", "the"])
+def test_a_word_that_serves_as_padding_is_text(word: str, tmp_path: Path) -> None:
+    token = VOCABULARY.tokens.index(word)
+    changes = {"tokenizer.ggml.padding_token_id": token}
+    found = TextTokenizer(text_rules(written(tmp_path, metadata=changes)))
+    assert found.encode(word) == found.encode_template(word) == [token]
+    assert found.decode([token]) == word
 
 
 def test_control_tokens_are_no_text_and_user_defined_ones_are() -> None:

@@ -134,7 +134,7 @@ class FreeTextMatcher:
         self._num_free = num_free
         self._line = b""
         """The bytes of the text's last line."""
-        self._owed: list[int] = [] if num_free else tokenizer.encode(label)
+        self._owed: list[int] = [] if num_free else tokenizer.encode_pieces(label)
         """Tokens of the label that must follow."""
         self._is_free = num_free > 0
 
@@ -167,7 +167,7 @@ class FreeTextMatcher:
         elif token in self._tokenizer.stop_ids or self._num_free <= 0:
             self._is_free = False
             line_end = "\n" if self._line else ""
-            self._owed = self._tokenizer.encode(line_end + self._label.decode())
+            self._owed = self._tokenizer.encode_pieces(line_end + self._label.decode())
 
 
 class _Vocabulary:
@@ -186,7 +186,7 @@ class _Vocabulary:
         self.eos_token_id = min(tokenizer.stop_ids)
 
     def __call__(self, text: str) -> list[int]:
-        return self._tokenizer.encode(text)
+        return self._tokenizer.encode_pieces(text)
 
 
 def _description(constraint: Constraint) -> tuple[str, str]:

@@ -7,7 +7,6 @@ import contextlib
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from archon.engine.worker import EngineWorker
 from archon.errors import UnsupportedError
 from archon.lm.base import check_request
 from archon.lm.digest import request_digest
-from archon.lm.local.chat import ChatFormat
+from archon.lm.local.chat import ChatFormat, ChatPrompt
 from archon.lm.local.constraint import ConstraintCompiler
 from archon.lm.local.opened import open_decoder
 from archon.lm.local.sharing import leave
@@ -42,7 +41,6 @@ from archon.types import (
 _VERSION = 2
 """Changes with what a draw is made of, from the chat template to the sampler, so that no draw of
 other code is found in a pool."""
-_MOST_ENCODED = 256
 _GREEDY_BELOW = 1e-6
 """A lower temperature leaves the likeliest token alone, and logits divided by it may overflow."""
 
@@ -87,8 +85,6 @@ class LocalLM:
         self._adapter = adapter
         self._sampling = sampling.over(DEFAULT_SAMPLING)
         self._constraints = ConstraintCompiler(tokenizer)
-        # A pool asks for the key of a request just before it passes the request on.
-        self._prompt_ids = lru_cache(_MOST_ENCODED)(lambda m: tuple(chat.encode(m)))
 
     async def generate(self, request: Request, on_event: OnEvent | None = None) -> list[Completion]:
         """Answer a request; see ``archon.lm.base.LM``.
@@ -101,9 +97,11 @@ class LocalLM:
         """
         check_request(request, self.capabilities, "the local engine")
         claim_process()  # before the template's process, which a forked child shares
-        prompt_ids = await self._encoded(request.messages)
+        rendered = await self._rendered(request.messages)
+        prompt_ids = rendered.ids
         if request.choices is not None:
-            return await self._score(request, request.choices, prompt_ids)
+            scored = await self._score(request, request.choices, prompt_ids)
+            return [replace(completion, notes=rendered.notes) for completion in scored]
         sampling = request.sampling.over(self._sampling)
         form = None
         if request.constraint is not None:
@@ -132,15 +130,15 @@ class LocalLM:
             raise UnsupportedError(str(error)) from None
         prompt = {self._digest(prompt_ids): len(prompt_ids)}
         return [
-            self._completion(generation, stream, prompt, on_event)
+            replace(self._completion(generation, stream, prompt, on_event), notes=rendered.notes)
             for generation, stream in zip(generations, streams, strict=True)
         ]
 
-    async def _encoded(self, messages: tuple[Message, ...]) -> tuple[int, ...]:
-        """The prompt; a long one is not kept, and made where nobody waits for it."""
+    async def _rendered(self, messages: tuple[Message, ...]) -> ChatPrompt:
+        """The prompt; a long one is made where nobody waits for it."""
         if sum(len(message.content) for message in messages) <= LONG_TEXT:
-            return self._prompt_ids(messages)
-        return tuple(await asyncio.to_thread(self.chat.encode, messages))
+            return self.chat.prompt(messages)
+        return await asyncio.to_thread(self.chat.prompt, messages)
 
     def draw_key(self, request: Request) -> str | None:
         """See ``archon.lm.base.Keyed``; None where the weights have no digest."""
@@ -149,13 +147,13 @@ class LocalLM:
             return None
         by = "kernels" if isinstance(engine.decoder, NativeDecoder) else "torch"
         adapter = self._adapter or None
-        prompt = self._digest(self._prompt_ids(request.messages))
+        prompt = self._digest(self.chat.prompt(request.messages).ids)
         request = replace(request, sampling=request.sampling.over(self._sampling))
         return request_digest(["local", _VERSION, engine.model_id, adapter, by], prompt, request)
 
     async def prompts_of(self, messages: Sequence[Message]) -> Mapping[str, int]:
         """See ``archon.lm.base.prompts_of``."""
-        prompt_ids = await self._encoded(tuple(messages))
+        prompt_ids = (await self._rendered(tuple(messages))).ids
         return {self._digest(prompt_ids): len(prompt_ids)}
 
     async def _score(

@@ -8,7 +8,7 @@ tokens; both are inferred where the rest of the file leaves no doubt.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from tokenizers import Tokenizer
@@ -17,10 +17,16 @@ from tokenizers.models import BPE
 from archon.engine.files.gguf import GGUFFile
 from archon.engine.files.key_rules import KeyRules
 from archon.errors import ModelFileError
+from archon.lm.local.added_tokens import AddedToken
 from archon.lm.local.splitting import RULES, SplittingRule, known_names, rule_of_name
-from archon.lm.local.text import END_NAMES, TextRules, lost_merge
+from archon.lm.local.text import END_NAMES, TextRules, default_template, lost_merge
 
 _NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED, _UNUSED = 1, 2, 3, 4, 5
+_NAMED = {
+    "bos_token": "bos", "eos_token": "eos", "eot_token": "eot", "unk_token": "unknown",
+    "sep_token": "seperator", "pad_token": "padding", "cls_token": "cls", "mask_token": "mask",
+}  # fmt: skip
+"""Variable of a chat template → the token's name in the file, as GGUF spells it."""
 _NO_TEXT = (_UNKNOWN, _CONTROL, _USER_DEFINED, _UNUSED)
 _MARKER = re.compile(r"<\|.*\|>|<｜.*｜>|</?s>|<unk>|<pad>|<mask>", re.DOTALL)
 """How control tokens are written in published vocabularies."""
@@ -66,30 +72,52 @@ def text_rules_of_gguf(file: GGUFFile) -> TextRules:
         raise keys.error("tokens and their types do not fit together")
     merges = _merges(keys, vocabulary)
     kinds = _inferred_types(tokens, merges) if stated is None else stated
-    special = {t: i for i, t in enumerate(tokens) if kinds[i] in (_CONTROL, _USER_DEFINED)}
-    named_ends = {special[name] for name in END_NAMES if name in special}
-    bos_id, eos_id, eot_id = (
-        keys.token(f"{name}_token_id", len(tokens)) for name in ("bos", "eos", "eot")
+    named = {
+        name: token
+        for name, key in _NAMED.items()
+        if (token := keys.token(f"{key}_token_id", len(tokens))) is not None
+    }
+    made = {left + right for left, right in merges}
+    controls = {i for i, kind in enumerate(kinds) if kind in (_CONTROL, _UNKNOWN)}
+    # A byte or a word that serves as padding, say, is text all the same.
+    controls |= {i for i in named.values() if tokens[i] not in made}
+    controls = {i for i in controls if len(tokens[i]) > 1}
+    added = tuple(
+        AddedToken(token, i, is_control=i in controls)
+        for i, token in enumerate(tokens)
+        if i in controls or kinds[i] == _USER_DEFINED
     )
+    named_ends = {vocabulary[name] for name in END_NAMES if vocabulary.get(name) in controls}
+    own_ends = {named[name] for name in ("eos_token", "eot_token") if name in named}
     adds_bos = keys.truth("add_bos_token", rule.adds_bos)
-    if adds_bos and bos_id is None and keys.has("add_bos_token"):
+    if adds_bos and "bos_token" not in named and keys.has("add_bos_token"):
         raise keys.error(
             "tokenizer.ggml.add_bos_token is true, and no bos_token_id is a token's id"
         )
-    template = file.metadata.get("tokenizer.chat_template")
     return TextRules(
         path=file.path,
         tokens=tuple(tokens),
-        bpe=_tokenizer(keys, rule, vocabulary, merges),
-        special_ids=special,
-        no_text_ids=frozenset(i for i, kind in enumerate(kinds) if kind in _NO_TEXT),
-        control_ids=frozenset(i for i, kind in enumerate(kinds) if kind == _CONTROL),
-        stop_ids=frozenset({*named_ends, *(i for i in (eos_id, eot_id) if i is not None)}),
-        bos="" if bos_id is None else tokens[bos_id],
-        eos="" if eos_id is None else tokens[eos_id],
-        begin_ids=(bos_id,) if adds_bos and bos_id is not None else (),
-        chat_template=template if isinstance(template, str) else None,
+        bpe=_tokenizer(keys, rule, vocabulary, merges, {token.text for token in added} - made),
+        added_tokens=added,
+        no_text_ids=frozenset(i for i, kind in enumerate(kinds) if kind in _NO_TEXT) | controls,
+        stop_ids=frozenset(named_ends | own_ends),
+        template_tokens={n: tokens[i] for n, i in named.items() if n != "eot_token"},
+        begin_ids=(named["bos_token"],) if adds_bos and "bos_token" in named else (),
+        chat_template=_chat_template(file),
     )
+
+
+def _chat_template(file: GGUFFile) -> str | None:
+    """The template of the file; further ones have their names at the end of the key."""
+    key = "tokenizer.chat_template"
+    named = {
+        name.removeprefix(f"{key}."): value
+        for name, value in file.metadata.items()
+        if name.startswith(f"{key}.")
+    }
+    if key in file.metadata:
+        named["default"] = file.metadata[key]
+    return default_template(named, str(file.path))
 
 
 def _splitting_rule(
@@ -144,10 +172,16 @@ def _inferred_types(tokens: Sequence[str], merges: Merges) -> list[int]:
 
 
 def _tokenizer(
-    keys: _Keys, rule: SplittingRule, vocabulary: Mapping[str, int], merges: Merges
+    keys: _Keys,
+    rule: SplittingRule,
+    vocabulary: Mapping[str, int],
+    merges: Merges,
+    added: Collection[str],
 ) -> Tokenizer:
+    """The tokenizer of ordinary text, which knows no added tokens."""
+    words = {token: i for token, i in vocabulary.items() if token not in added}
     try:
-        model = BPE(vocab=dict(vocabulary), merges=merges, ignore_merges=rule.whole_pieces)
+        model = BPE(vocab=words, merges=merges, ignore_merges=rule.whole_pieces)
         tokenizer = Tokenizer(model)
     except Exception as error:  # the library raises nothing narrower
         raise keys.error(f"damaged tokenizer: {error}") from None
