@@ -16,7 +16,7 @@ import unicodedata
 from archon.answers import statements, turns
 from archon.answers.blocks import find_blocks, find_program
 from archon.answers.last_number import last_number
-from archon.numerals import canonical_number, plain, sole_number
+from archon.numerals import OPAQUE, canonical_number, plain, sole_number
 from archon.reasoning import split_reasoning
 from archon.types import AnswerKind
 
@@ -37,7 +37,7 @@ _LONGEST_TEXT = 100_000
 _AROUND = " \t\r\n*_`\"'“”\u2018\u2019.!,;:"
 
 
-def read_answer(text: str, kind: AnswerKind) -> str | None:
+def read_answer(text: str, kind: AnswerKind, *, is_truncated: bool = False) -> str | None:
     r"""The canonical value of the answer that a text gives, or None if it gives none.
 
     Reasoning is no part of the answer; where it was cut off there is no answer.
@@ -48,6 +48,11 @@ def read_answer(text: str, kind: AnswerKind) -> str | None:
       count; letter case, width of characters, white space, and punctuation around it do not.
     - ``code``: the last fenced block of code, else the whole text.
 
+    Parameters
+    ----------
+    is_truncated : the text was cut off. A number at its very end may lack digits and is not read;
+        where nothing is stated, the sentences that are complete count.
+
     >>> read_answer("She pays 2 * 9 = 18 dollars (see step 3).", "number")
     '18'
     >>> read_answer(r"So the answer is $\\boxed{\\frac{3}{4}}$.", "number")
@@ -55,7 +60,7 @@ def read_answer(text: str, kind: AnswerKind) -> str | None:
     """
     text = split_reasoning(text).answer
     if kind == "number":
-        return _read_number(plain(text))
+        return _read_number(plain(text), is_truncated=is_truncated)
     return _read_code(text) if kind == "code" else _read_text(turns.own_turn(text))
 
 
@@ -107,31 +112,38 @@ def same_value(a: str | None, b: str | None) -> bool:
 # ------------------------------------------------------------------------------------- numbers
 
 
-def _read_number(text: str) -> str | None:
+_SENTENCE_ENDS = (". ", ".\n", "! ", "? ", "\n")
+
+
+def _read_number(text: str, *, is_truncated: bool) -> str | None:
     """The number of the model's own turn, for a text in the form that ``plain`` gives.
 
     A turn ends where the model begins another, if there is an answer before. After a number that
     is not stated, a line such as ``Question: …`` may still belong to the answer: it has a value
     if both readings agree.
     """
+    whole, is_stated = _number_of(text, is_truncated=is_truncated)
     for turn_end in turns.ends(text):
-        found = statements.stated_number(text[: turn_end.position])
-        if found.is_stated:
-            return found.value
-        value = _unstated_number(text[: turn_end.position], found)
+        value, is_stated = _number_of(text[: turn_end.position])
+        if is_stated:
+            return value
         if value is not None:
-            whole = value if turn_end.is_certain else _number_of_all(text)
-            return value if value == whole else None
-    return _number_of_all(text)
+            return value if turn_end.is_certain or value == whole else None
+    return whole
 
 
-def _number_of_all(text: str) -> str | None:
-    found = statements.stated_number(text)
-    return found.value if found.is_stated else _unstated_number(text, found)
-
-
-def _unstated_number(text: str, found: statements.Found) -> str | None:
-    return last_number(text, found.mentions, _LONGEST_BLOCK)
+def _number_of(text: str, *, is_truncated: bool = False) -> tuple[str | None, bool]:
+    """The number of a text without regard to turns, and whether it is stated there."""
+    found = statements.stated_number(text + OPAQUE if is_truncated else text)
+    if found.is_stated:
+        return found.value, True
+    if is_truncated:
+        end = max(text.rfind(sentence_end) for sentence_end in _SENTENCE_ENDS) + 1
+        value = last_number(text[:end], found.mentions, _LONGEST_BLOCK)
+        if value is not None:
+            return value, False
+        text += OPAQUE
+    return last_number(text, found.mentions, _LONGEST_BLOCK), False
 
 
 def _stated_number(text: str) -> str | None:

@@ -16,10 +16,11 @@ whole text is searched for begin with a set of characters, between which ``re`` 
 """
 
 from archon.numerals.literals import Literal, canonical_number, literal_at, literals_in, sole_number
-from archon.numerals.plain import plain
+from archon.numerals.plain import OPAQUE, plain
 from archon.numerals.words import number_of_words
 
 __all__ = [
+    "OPAQUE",
     "Literal",
     "canonical_number",
     "literal_at",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from archon.numerals import surroundings as around
-from archon.numerals.canonical import power_of_ten, quotient, scaled, shifted
+from archon.numerals.canonical import MAX_FRACTION_CHARS, power_of_ten, quotient, scaled, shifted
 from archon.numerals.notation import RUN, decimal_of
 from archon.numerals.plain import plain
 
@@ -88,10 +88,10 @@ def literal_at(text: str, start: int) -> Literal | None:
     if span is not None:
         return Literal(None, start, span)
     other = around.OR_NUMBER.match(text, end)
-    is_restated = other is not None and _is_restated(text, end, value, other)
+    is_restated = other is not None and _is_restated(value, other)
     if other is not None and not is_restated:
         return Literal(None, start, other.end())
-    if value is None or _is_part(literal, before, end) or _is_last_of_several(before):
+    if value is None or _is_part(literal, before, end) or _is_last_of_several(text, before, end):
         return Literal(None, start, end)
     range_end = _range_end(text, before, end, value)
     if range_end is not None:
@@ -132,7 +132,7 @@ def _magnitude(literal: re.Match[str], before: str) -> tuple[str | None, int]:
         return None, end
     text = literal.string
     part = around.AND_A_PART.match(text, end)
-    if part and value.isdigit() and len(value) < 400:
+    if part and value.isdigit() and len(value) <= MAX_FRACTION_CHARS:
         half = Fraction(around.PARTS[part[1] or part[2]])
         value, end = shifted(f"{int(value)}.{str(float(half))[2:]}"), part.end()
     for _ in range(2):  # "5 hundred thousand"
@@ -212,10 +212,10 @@ def _span(text: str, before: str, end: int) -> int | None:
     return None
 
 
-def _is_last_of_several(before: str) -> bool:
+def _is_last_of_several(text: str, before: str, end: int) -> bool:
     """Whether another number stands directly before, not counting a year or the number of a day."""
     found = around.LIST_BEFORE.search(before)
-    if found is None:
+    if found is None or around.EQUALS_AFTER.match(text, end):
         return False
     if around.COUNTED_BEFORE.search(before, 0, found.start()):
         return False
@@ -233,19 +233,17 @@ def _range_end(text: str, before: str, end: int, value: str) -> int | None:
 
 
 def _less(value: str, other: str) -> bool:
-    return max(len(value), len(other)) < 400 and Fraction(value) < Fraction(other)
+    return max(len(value), len(other)) <= MAX_FRACTION_CHARS and Fraction(value) < Fraction(other)
 
 
-def _is_restated(text: str, end: int, value: str | None, other: re.Match[str]) -> bool:
-    """Whether ``or`` gives the same number again: ``3/4 or 0.75``, ``0.5 or 50%``."""
+def _is_restated(value: str | None, other: re.Match[str]) -> bool:
+    """Whether ``or`` gives the same number again: ``3/4 or 0.75``, but not ``0.5 or 50%``."""
     decimal = decimal_of(other["over"].removeprefix("-"))
-    if value is None or decimal is None or max(len(value), len(decimal)) > 400:
+    if value is None or decimal is None or max(len(value), len(decimal)) > MAX_FRACTION_CHARS:
         return False
-    if other["under"] and not int(other["under"]):
+    if other["percent"] or (other["under"] and not int(other["under"])):
         return False
-    again = Fraction(decimal) / int(other["under"] or 1)
-    is_share = bool(other["percent"]) and not text.startswith("%", end)
-    return Fraction(value) in ({again, again / 100} if is_share else {again})
+    return Fraction(value) == Fraction(decimal) / int(other["under"] or 1)
 
 
 def _is_part(literal: re.Match[str], before: str, end: int) -> bool:
@@ -295,7 +293,9 @@ def _is_negative_line(text: str, start: int, end: int) -> bool | None:
 # --------------------------------------------------------------------------- a text that is one
 
 _DECORATION = " \t\n+-$€£¥₹₩₽₺₴₪₫₦฿¢%{}()[]*"
-_MARKUP = re.compile(rf"(?:Rs\.?|US|USD|EUR|GBP|INR|CHF|[\s*_`\"'{re.escape(around.CURRENCY)}(\[{{+-]){{0,20}}")
+_MARKUP = re.compile(
+    rf"(?:Rs\.?|US|USD|EUR|GBP|INR|CHF|[\s*_`\"'{re.escape(around.CURRENCY)}(\[{{+-]){{0,20}}"
+)
 _UNIT_WORDS = re.compile(
     rf"""[\s%‰°*_`"')\]}}{re.escape(around.CURRENCY)}]{{0,20}}
          (?:[ ]?(?!(?:and|or|to|than|of|by|plus|minus|times|divided|is|are|in|with|x)\b)

@@ -13,6 +13,8 @@ import unicodedata
 OPAQUE = "\ue001"
 """Stands for mathematics that is not read."""
 
+_CALCULATION = re.compile(r"<<[^<>\n]{1,200}>>")
+"""GSM8K's notes for a calculator: ``3 * 6 = <<3*6=18>>18``."""
 _INVISIBLE = "\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\u2061\u2063\u2064\ufe0e\ufe0f\ufeff"
 _CHARACTERS = {
     **{code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)},  # full width
@@ -101,6 +103,8 @@ def plain(text: str) -> str:
     >>> plain("−\\frac{3}{4} of \\$1{,}000")
     '-3/4 of $1,000'
     """
+    if "<<" in text:
+        text = _CALCULATION.sub("", text)
     if not text.isascii():
         text = _ascii_digits(text.translate(_CHARACTERS))
     if "\\" in text or "{,}" in text:
@@ -111,9 +115,7 @@ def plain(text: str) -> str:
 def _ascii_digits(text: str) -> str:
     text = _FOREIGN_DIGIT.sub(lambda digit: str(unicodedata.decimal(digit.group())), text)
     text = _SUPERSCRIPT.sub(lambda power: f"^{power[1]}{power[2].translate(_SUPERSCRIPTS)}", text)
-    return _VULGAR_FRACTION.sub(
-        lambda found: _beside_digit(found, _VULGAR[found.group()]), text
-    )
+    return _VULGAR_FRACTION.sub(lambda found: _beside_digit(found, _VULGAR[found.group()]), text)
 
 
 def _beside_digit(found: re.Match[str], fraction: str) -> str:

@@ -91,7 +91,7 @@ PART_BEFORE = re.compile(
 )
 PART_AFTER = re.compile(
     rf"""
-        [ ]?[{OPAQUE}±] | [ ]?\^ | _{{1,2}}(?=[0-9]) | _(?=[A-Za-z{{(]) | \*\*[0-9] | [ ]\*\*[ ][0-9]
+        [ ,']?[{OPAQUE}±] | [ ]?\^ | _{{1,2}}(?=[0-9]) | _(?=[A-Za-z{{(]) | \*\*[0-9] | [ ]\*\*[ ][0-9]
       | [\u0300-\u036f\u2080-\u2089πθαβγλφω]
       | \((?![ ]?(?:[A-Za-z]{{2}}|[=≈~])|s\))               # 3(x + 1)
       | \.(?:\([0-9]|[{OPAQUE}])                             # 0.(3)
@@ -151,12 +151,13 @@ LIST_BEFORE = re.compile(
     re.X,
 )
 """``2, 3`` and ``2 apples and 3 pears``: the number is the last of several."""
+EQUALS_AFTER = re.compile(r"[ ]?=")
 YEAR = re.compile(r"(?:19|20)[0-9]{2}")
 BETWEEN = re.compile(rf"\bbetween[ ][{CURRENCY}]?\Z", re.I)
 AND_NUMBER = re.compile(rf"%?[ ]and[ ]{_NUMBER}", re.X)
 OR_NUMBER = re.compile(
     rf"(?:%|[ ][A-Za-z]{{1,20}})?,?[ ]or[ ][{CURRENCY}]?(?P<over>-?(?:{RUN}))"
-    rf"(?:/(?P<under>[0-9]{{1,20}}))?(?P<percent>[ ]?%)?",
+    rf"(?:/(?P<under>[0-9]{{1,20}}))?(?P<percent>[ ]?%)?+(?![ ]?=)",
     re.X,
 )
 RANGE = re.compile(
