@@ -91,7 +91,7 @@ _MARK = re.compile(
 )
 _IS = re.compile(
     r"(?:,[^.,!?:=\n]{1,60},|[^.!?:=,\n]{0,60}?)"
-    r"(?:\b(?:is|was|be|equals|comes to)\b(?!\s+not\b)\s?:?|=)",
+    r"(?:\b(?:is|was|be|equals|comes to)\b(?!\s+not\b)\s?[:,]?|=)",
     re.I,
 )
 _COLON = re.compile(r"[ *_]{0,4}(?:\([^()\n]{0,40}\))?[ *_]{0,4}(?:[:-]|\n)")
@@ -272,23 +272,26 @@ _HEDGES = re.compile(
     r"(?:(?:approximately|about|roughly|around|nearly|almost|approx\.?|exactly|precisely|just|only"
     r"|simply|therefore|thus|hence|then|now|indeed|actually|also|still|equal to|equals|given by|at"
     r" (?:least|most)|the (?:number|value|integer|amount)(?: of)?(?=[ ][-$*]{0,4}[0-9])"
-    r"|a total of|in total|in fact|of course|probably|likely|definitely|definitively|again|Rs\.?|USD"
-    r"|(?:US|R|A|C|CA|AU|NZ|HK|S)(?=\$)|EUR|GBP|INR|CHF)\b[,:]?[ ]{0,2}){1,3}",
+    r"|a total of|in total|in fact|of course|probably|likely|definitely|definitively|again|Rs\.?"
+    r"|USD|(?:US|R|A|C|CA|AU|NZ|HK|S)(?=\$)|EUR|GBP|INR|CHF)\b[,:]?[ ]{0,2}){1,3}",
     re.I,
 )
+_CHOICE = re.compile(r"(?:option |choice )?[A-E][).:,]{1,2}[ ]{1,2}(?=[-$]?[0-9])", re.I)
 _NEXT = re.compile(r"[\s*_`\"'$€£¥₹₩₽₺₴₪₫₦฿¢(\[{>~≈+-]{0,20}")
 _NOT_A_NUMBER = re.compile(
-    rf"(?:unknown|undefined|undetermined|indeterminate|impossible|infinite|infinity|unclear|unsure"
-    rf"|ambiguous|none|nothing|n/a|nan|null|dne|(?:does not|doesn't) exist|(?:is )?not (?:enough"
-    rf"|possible|known|determin|given|defined|an? )|insufficient|uncertain|no (?:real |valid )?"
-    rf"(?:solution|answer|number|such|one)|yes|true|false|both|neither|either|monday|tuesday"
-    rf"|wednesday|thursday|friday|saturday|sunday|half|(?:a|one|two|three)[ -](?:half|halves"
-    rf"|thirds?|quarters?|fourths?|fifths?))(?![\w'])|no(?=[ ]?[.,!\n]|[ ]?\Z)",
+    r"(?:unknown|undefined|undetermined|indeterminate|impossible|infinite|infinity|unclear|unsure"
+    r"|ambiguous|none|nothing|n/a|nan|null|dne|(?:does not|doesn't) exist|(?:is )?not (?:enough"
+    r"|possible|known|determin|given|defined|an? )|insufficient|uncertain|no (?:real |valid )?"
+    r"(?:solution|answer|number|such|one)|yes|true|false|both|neither|either|monday|tuesday"
+    r"|wednesday|thursday|friday|saturday|sunday|half|(?:a|one|two|three)[ -](?:half|halves"
+    r"|thirds?|quarters?|fourths?|fifths?))(?![\w'])|no(?=[ ]?[.,!\n]|[ ]?\Z)",
     re.I,
 )
 _EXPRESSION = re.compile(
     rf"""-?(?:[{OPAQUE}∞±]
-      | [A-Za-z]{{1,3}}[ ]?[+*/×÷^][ ]?[-\w({{{OPAQUE}] | [A-Za-z][ ]?[-+*/×÷≤≥<>≠=][ ]?[-\w({OPAQUE}] | [A-Za-z]\([A-Za-z0-9]
+      | [A-Za-z]{{1,3}}[ ]?[+*/×÷^][ ]?[-\w({{{OPAQUE}]
+      | [A-Za-z][ ]?[-+*/×÷≤≥<>≠=][ ]?[-\w({OPAQUE}]
+      | [A-Za-z]\([A-Za-z0-9]
       | (?:sqrt|log|ln|sin|cos|tan|pi|e\^)(?![A-Za-z])
       | [A-Za-z][ ]?[,;][ ]?[A-Za-z0-9][ ]?[)\]}}]
     ) | [<>≤≥≠]=?[ ]?[-$]?[0-9] | (?:more|less|greater|fewer|higher|lower)[ ]than[ ][-$]?[0-9]
@@ -301,7 +304,8 @@ _EQUATION = re.compile(
 )
 _LETTER_ALONE = re.compile(r"[A-Za-z](?=[\s$*_)\]}.\"'`]{0,6}(?:\n|\Z))")
 _PLACEHOLDER = re.compile(
-    r"<[^<>\n]{0,40}>|_{2,}|\?|…|\.{3}|(?:your |the )?(?:final )?(?:number|answer|value|result)[\])}>]"
+    r"<[^<>\n]{0,40}>|_{2,}|\?|…|\.{3}"
+    r"|(?:your |the )?(?:final )?(?:number|answer|value|result)[\])}>]"
 )
 _PLACEHOLDER_WORDS = re.compile(
     r"(?:your |the )?(?:final |numeric(?:al)? )?(?:number|answer|value|result)s?|N|\.{3}|…", re.I
@@ -317,6 +321,8 @@ def _first_word(text: str, start: int, end: int | None = None) -> int:
     hedges = _HEDGES.match(text, begin)
     if hedges:
         begin = hedges.end()
+    choice = _CHOICE.match(text, begin)
+    begin = choice.end() if choice else begin
     following = _NEXT.match(text, begin)
     begin = following.end() if following else begin
     return begin if end is None else min(begin, end)
@@ -342,7 +348,8 @@ def _leading(text: str, start: int, end: int, *, is_heading: bool = False) -> _S
     letter = _LETTER_ALONE.match(text, start, end)
     if letter:
         return _MENTION if letter.group() == "N" else _LETTER
-    result = _result(text, start, end) if _EQUATION.match(text, start, end) else None
+    equation = _EQUATION.match(text, start, end)
+    result = _result(text, equation.end() - 1, end) if equation else None
     if result is not None:
         return result
     return _NOT_NUMERIC if _EXPRESSION.match(text, start) else None
@@ -373,9 +380,9 @@ def _of_words(text: str, start: int, end: int) -> _Statement | None:
 
 _SIGN_WORD = re.compile(r"(?:minus|negative)[ ]", re.I)
 _IN_WORDS_MORE = re.compile(
-    r"[ -](?:half|halves|thirds?|quarters?|fourths?|fifths?|sixths?|eighths?|tenths?|hundredths?|and"
-    r" (?:an?|one|two|three)\b|(?:and |point |to |or )[a-z0-9]+|million|billion|trillion|plus|minus"
-    r"|times [0-9a-z])\b",
+    r"[ -](?:half|halves|thirds?|quarters?|fourths?|fifths?|sixths?|eighths?|tenths?|hundredths?"
+    r"|and (?:an?|one|two|three)\b|(?:and |point |to |or )[a-z0-9]+|million|billion|trillion"
+    r"|plus|minus|times [0-9a-z])\b",
     re.I,
 )
 
@@ -411,7 +418,8 @@ _COMPUTES = re.compile(
 _SEVERAL = re.compile(
     r"""[*$)\]}%]{0,4}[ ]?(?:[,;]|\band\b|&)?[ ]{0,3}(?:and[ ]|or[ ])?[$*]{0,3}
         (?:[A-Za-z][ ]?=[ ]?)?[-$]{0,2}[0-9]
-      | [*$)\]}%]{0,4}(?:[ ][A-Za-z]{1,20}){1,3}[ ](?:and|or|&)[ ](?:[A-Za-z][ ]?=[ ]?)?[-$*]{0,3}[0-9]
+      | [*$)\]}%]{0,4}(?:[ ][A-Za-z]{1,20}){1,3}[ ](?:and|or|&)[ ]
+        (?:[A-Za-z][ ]?=[ ]?)?[-$*]{0,3}[0-9]
       | (?:[ ][A-Za-z]{1,20})?[ ](?:more|less|fewer|greater)[ ]than[ ][-$]?[0-9]""",
     re.X,
 )

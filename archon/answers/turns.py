@@ -16,7 +16,7 @@ _MARK = re.compile(
       (?P<certain>{_CONTROL}
         | (?:\A|(?<=\n))[ \t>]{{0,4}}(?:\#{{1,6}}[ ]?)?\*{{0,2}}
           (?:(?:Human|User)[ ]?\d{{0,3}}\*{{0,2}}[ ]?:
-           | (?<=\#)[ ]?(?:Human|User|Instruction|Input)\b | (?<=\#[ ])(?:Human|User|Instruction|Input)\b))
+           | (?:(?<=\#)|(?<=\#[ ]))(?:Human|User|Instruction|Input)\b))
     | (?P<likely>(?:\A|(?<=\n))[ \t>]{{0,4}}(?:\#{{1,6}}[ ]?)?\*{{0,2}}
         (?:(?:Next|New|Another|Follow-?up|Bonus|Similar|Practice|Sample|Word)[ ])?
         (?:Question|Problem|Exercise|Query|Puzzle|Instruction|Input|Task|Example|Q)

@@ -61,6 +61,9 @@ _FRACTION = re.compile(
 )
 _PLAIN_NUMBER = re.compile(r"\s*+([-+]?)\s?[$€£¥₹]?\s?([0-9][0-9.,]*+)\s*+")
 _DEGREE = re.compile(r"\^\s?\{?\s?\\(?:circ|degree)\}?|\\(?:degree|textdegree)(?![A-Za-z])")
+_FORMATS = """left right big Big bigl bigr Bigl Bigr bigg Bigg biggl biggr quad qquad hspace vspace
+    hfill displaystyle textstyle scriptstyle bf rm it tt large Large huge Huge normalsize small
+    mathbf mathrm phantom limits noindent centering hline newline par"""
 _MEANINGS = {
     **dict.fromkeys(("times", "cdot", "ast", "bullet"), "\u00d7"),
     "div": "÷",
@@ -77,12 +80,7 @@ _MEANINGS = {
     **dict.fromkeys(("mid", "vert", "lvert", "rvert"), "|"),
     "pounds": "£",
     "euro": "€",
-    **dict.fromkeys(
-        "left right big Big bigl bigr Bigl Bigr bigg Bigg biggl biggr quad qquad hspace vspace "
-        "hfill displaystyle textstyle scriptstyle bf rm it tt large Large huge Huge normalsize "
-        "small mathbf mathrm phantom limits noindent centering hline newline par".split(),
-        " ",
-    ),
+    **dict.fromkeys(_FORMATS.split(), " "),
 }
 _KNOWN = re.compile(
     rf"""
@@ -92,6 +90,7 @@ _KNOWN = re.compile(
     """,
     re.X,
 )
+_SPACES = re.compile(r"[ ]{2,}")
 _UNKNOWN = re.compile(
     rf"\\(?!f?boxed)[A-Za-z]{{1,30}}(?:\s?\[[^\[\]\n]{{0,20}}\])?(?:\s?{_GROUP}){{0,2}}"
 )
@@ -128,7 +127,8 @@ def _without_latex(text: str) -> str:
     text = _LATEX_COMMA.sub(",", _LATEX_GROUPING.sub("\u202f", _COLOR.sub("", text)))
     for _ in range(2):  # one may stand within another
         text = _FRACTION.sub(_slashed, _WORDS.sub(r"\1", text))
-    return _UNKNOWN.sub(OPAQUE, _KNOWN.sub(_meaning, _DEGREE.sub("°", text)))
+    text = _UNKNOWN.sub(OPAQUE, _KNOWN.sub(_meaning, _DEGREE.sub("°", text)))
+    return _SPACES.sub(" ", text)
 
 
 def _slashed(fraction: re.Match[str]) -> str:

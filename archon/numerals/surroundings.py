@@ -77,7 +77,8 @@ PART_BEFORE = re.compile(
       | (?:[\w)\]}}][ ]|[:{{\#$][ ]?)>=?[ ]?[-{CURRENCY}]? | (?<![<\w/])[a-z]>=?-?
       | \b(?:more|less|greater|fewer)[ ]than[ ][{CURRENCY}]?
       | (?<![A-Za-z'])[b-z][ ]?{_OPERATOR}[ ]? | (?<![A-Za-z'])a(?:{_OPERATOR}|[ ]?\+[ ])  # x + 1
-      | [0-9)%\]}}][ ]?[+*×÷x][ ]?[(]?[{CURRENCY}]? | [A-Za-z]{{2}}(?<![ ]is)(?<!was)(?<![ ]be)[ ][+×÷][ ][(]?[{CURRENCY}]?
+      | [0-9)%\]}}][ ]?[+*×÷x][ ]?[(]?[{CURRENCY}]?
+      | [A-Za-z]{{2}}(?<![ ]is)(?<!was)(?<![ ]be)[ ][+×÷][ ][(]?[{CURRENCY}]?
       | \b(?:plus|times|multiplied[ ]by|divided[ ]by|twice|double)[ ][{CURRENCY}]?
       | \b(?:half|thirds?|quarters?|fourths?)[ ]of[ ][{CURRENCY}]?
       | [0-9][ ](?:remainder|rem\.?|[Rr]|choose|[CP]|modulo|:)[ ] | [0-9]\.\( | °[ ]?
@@ -91,13 +92,15 @@ PART_BEFORE = re.compile(
 )
 PART_AFTER = re.compile(
     rf"""
-        [ ,']?[{OPAQUE}±] | [ ]?\^ | _{{1,2}}(?=[0-9]) | _(?=[A-Za-z{{(]) | \*\*[0-9] | [ ]\*\*[ ][0-9]
+        [ ,']?[{OPAQUE}±] | [ ]?\^ | _{{1,2}}(?=[0-9]) | _(?=[A-Za-z{{(])
+      | \*\*[0-9] | [ ]\*\*[ ][0-9]
       | [\u0300-\u036f\u2080-\u2089πθαβγλφω]
       | \((?![ ]?(?:[A-Za-z]{{2}}|[=≈~])|s\))               # 3(x + 1)
       | \.(?:\([0-9]|[{OPAQUE}])                             # 0.(3)
       | /[ ]?\( | /[ ]?(?!(?:h|s|m|L|l|g|hr|km|kg|lb|oz|ft|mi|yr|wk)\b)[A-Za-z]{{1,2}}\b
       | [ ]?/[ ]?[0-9] | \*[A-Za-z(]
-      | [ ]?[-+*×÷][ ]?(?:[b-z](?![\w'])(?!\.[A-Za-z])|[0-9.]*[a-z](?![A-Za-z])[ ]?[-+^)]|{OPAQUE}|\([a-z](?![a-z]))
+      | [ ]?[-+*×÷][ ]?(?:[b-z](?![\w'])(?!\.[A-Za-z]) | [0-9.]{{0,40}}[a-z](?![A-Za-z])[ ]?[-+^)]
+                         | {OPAQUE} | \([a-z](?![a-z]))
       | [ ]?!(?=[ ]?[-+*/×÷=)])
       | [ ](?:squared|cubed|factorial|choose|mod|modulo|raised|to[ ]the[ ]power)\b | [ ]\(mod\b
       | ,?[ ](?:with[ ])?(?:an?[ ])?(?:remainder|rem)\b | [ ][RrCP][ ]?[0-9]
@@ -146,7 +149,8 @@ AND_VARIABLE = re.compile(
 """``x = 2 and y = 3``."""
 LIST_BEFORE = re.compile(
     rf"""(?P<first>[0-9](?:[0-9.,/]*[0-9])?)%?\$?
-         (?P<separator>[,;][ ]|[ ](?:and|or|&)[ ]|[ ](?=[{CURRENCY}]?\Z)|(?:[ ][A-Za-z]{{2,20}}){{1,2}}[ ](?:and|or|&)[ ])
+         (?P<separator>[,;][ ] | [ ](?=[{CURRENCY}]?\Z)
+           | (?:[ ][A-Za-z]{{2,20}}){{0,2}}[ ](?:and|or|&)[ ])
          [{CURRENCY}]?-?\Z""",
     re.X,
 )
@@ -168,17 +172,23 @@ LINE_BEFORE = re.compile(rf"(?:\A|[\n:=])[\s*_(\"'{CURRENCY}]{{0,8}}\Z")
 
 # --------------------------------------------------------------------------- scales and units
 
+_MILLION = """million millions mn mln Mio Millionen millón millones milioni milhão milhões миллион
+    миллиона миллионов млн"""
+_BILLION = """billion billions bn Mrd Milliarde Milliarden milliard milliards bilhões miliardi
+    миллиардов млрд"""
 SCALES = {
     **dict.fromkeys(("hundred", "hundreds"), 2),
     **dict.fromkeys(("thousand", "thousands", "tausend", "тысяч", "тысячи", "тыс", "k"), 3),
     **dict.fromkeys(("万", "萬"), 4),
     **dict.fromkeys(("lakh", "lakhs", "lac", "lacs", "लाख"), 5),
-    **dict.fromkeys("million millions mn mln Mio Millionen millón millones milioni".split(), 6),
-    **dict.fromkeys(("milhão", "milhões", "миллион", "миллионов", "миллиона", "млн"), 6),
+    **dict.fromkeys(
+        ["million", "millions", "mn", "mln", "Mio", "Millionen", "millón", "millones", "milioni"], 6
+    ),
     **dict.fromkeys(("crore", "crores", "करोड़"), 7),
     **dict.fromkeys(("亿", "億"), 8),
-    **dict.fromkeys("billion billions bn Mrd Milliarde Milliarden milliard milliards".split(), 9),
-    **dict.fromkeys(("bilhões", "miliardi", "миллиардов", "млрд"), 9),
+    **dict.fromkeys(
+        ["billion", "billions", "bn", "Mrd", "Milliarde", "Milliarden", "milliard", "milliards"], 9
+    ),
     **dict.fromkeys(("trillion", "trillions", "tn"), 12),
 }
 """Words after a number that multiply it by a power of ten."""
@@ -196,12 +206,11 @@ MONEY_BEFORE = re.compile(rf"[{CURRENCY}][ ]?-?\Z")
 EURO_BEFORE = re.compile(r"(?:€|\bEUR)[ ]?-?\Z")
 EURO_AFTER = re.compile(r"[ ]?(?:€|EUR\b|[Ee]uros?\b)")
 
-UNITS = frozenset(
-    """m g s h l L W V N J C F kg km cm mm nm mg ml mL dl cl lb lbs oz ft in yd mi hr hrs min mins
-    sec secs ms mph kph am pm AM PM kmh kWh kW MW Hz kHz MHz GHz GB MB KB TB kB px pt pts cc gal qt
-    tsp tbsp cal kcal rpm ppm bps pcs yr yrs wk wks mo mos deg rad mol atm psi Pa kPa kJ kN mA kV
-    eV USD EUR GBP INR CHF JPY CAD AUD ct cts""".split()
-)
+_UNITS = """m g s h l L W V N J C F kg km cm mm nm mg ml mL dl cl lb lbs oz ft in yd mi hr hrs min
+    mins sec secs ms mph kph am pm AM PM kmh kWh kW MW Hz kHz MHz GHz GB MB KB TB kB px pt pts cc
+    gal qt tsp tbsp cal kcal rpm ppm bps pcs yr yrs wk wks mo mos deg rad mol atm psi Pa kPa kJ kN
+    mA kV eV USD EUR GBP INR CHF JPY CAD AUD ct cts"""
+UNITS = frozenset(_UNITS.split())
 """Units that may be glued to a number; so may words of four letters and more."""
 _NO_UNITS = frozenset(_FUNCTIONS.split("|")) | {"pi", "abc", "sqrt", "log"}
 _UNIT_AFTER = re.compile(
