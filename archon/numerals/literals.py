@@ -144,8 +144,8 @@ def _magnitude(literal: re.Match[str], before: str) -> tuple[str | None, int]:
         if scale is None or exponent is None:
             break
         value, end = scaled(value, exponent), scale.end()
-        if around.MORE_AFTER_SCALE.match(text, end):
-            return None, end
+        if more := around.MORE_AFTER_SCALE.match(text, end):
+            return None, more.end()
     return value, end
 
 

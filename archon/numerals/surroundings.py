@@ -92,7 +92,7 @@ PART_BEFORE = re.compile(
 )
 PART_AFTER = re.compile(
     rf"""
-        [ ,']?[{OPAQUE}±] | [ ]?\^ | _{{1,2}}(?=[0-9]) | _(?=[A-Za-z{{(])
+        [ ,']?[{OPAQUE}±] | \u202f[0-9] | [ ]?\^ | _{{1,2}}(?=[0-9]) | _(?=[A-Za-z{{(])
       | \*\*[0-9] | [ ]\*\*[ ][0-9]
       | [\u0300-\u036f\u2080-\u2089πθαβγλφω]
       | \((?![ ]?(?:[A-Za-z]{{2}}|[=≈~])|s\))               # 3(x + 1)
@@ -149,7 +149,7 @@ AND_VARIABLE = re.compile(
 """``x = 2 and y = 3``."""
 LIST_BEFORE = re.compile(
     rf"""(?P<first>[0-9](?:[0-9.,/]*[0-9])?)%?\$?
-         (?P<separator>[,;][ ] | [ ](?=[{CURRENCY}]?\Z)
+         (?P<separator>[,;][ ] | [ \u202f](?=[{CURRENCY}]?\Z)
            | (?:[ ][A-Za-z]{{2,20}}){{0,2}}[ ](?:and|or|&)[ ])
          [{CURRENCY}]?-?\Z""",
     re.X,
@@ -200,7 +200,7 @@ SCALE = re.compile(
     rf"|(?P<money>[{''.join(MONEY_SCALES)}])(?![\w^]))",
     re.I,
 )
-MORE_AFTER_SCALE = re.compile(r"(?:,?[ ](?:and[ ])?)?[0-9]")
+MORE_AFTER_SCALE = re.compile(rf"(?:,?[ ](?:and[ ])?)?(?:{RUN})", re.X)
 """``5 million 200 thousand``."""
 MONEY_BEFORE = re.compile(rf"[{CURRENCY}][ ]?-?\Z")
 EURO_BEFORE = re.compile(r"(?:€|\bEUR)[ ]?-?\Z")
