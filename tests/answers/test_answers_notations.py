@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from fractions import Fraction
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -198,7 +199,7 @@ def test_a_target_is_one_number_or_states_one(target: str, value: str | None) ->
 def test_literals_do_not_overlap(text: str) -> None:
     text = plain(text)
     literals = list(literals_in(text))
-    assert all(a.end <= b.start for a, b in zip(literals, literals[1:], strict=False))
+    assert all(a.end <= b.start for a, b in pairwise(literals))
     assert all(0 <= a.start < a.end <= len(text) for a in literals)
 
 

@@ -193,8 +193,8 @@ def test_a_split_without_items_says_so(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "answer",
-    ["(2,3)", "3\\sqrt{2}", "x^2+1", "\\frac{\\pi}{2}", "2^{10}", "5 or 6", "A", "5x", "3-5", "3:45",
-     "She has 18 left.", "1, 2, 3", "2 hours 30 minutes", "\\boxed{(2,3)}", "#### 5 or 6"],
+    ["(2,3)", "3\\sqrt{2}", "x^2+1", "\\frac{\\pi}{2}", "2^{10}", "5 or 6", "A", "5x", "3-5",
+     "3:45", "She has 18 left.", "1, 2, 3", "2 hours 30 minutes", "\\boxed{(2,3)}", "#### 5 or 6"],
 )  # fmt: skip
 @pytest.mark.parametrize("score", ["number-exact", "lm-eval-flexible-extract"])
 def test_a_target_that_is_not_one_number_is_refused_with_the_scorer_to_use(
