@@ -19,7 +19,7 @@ from archon.evals.lock import locked
 from archon.evals.records import Draw, Record
 from archon.evals.report import Report, Tally
 from archon.evals.run import Run, read_run
-from archon.evals.scorers import Score, Scorer
+from archon.evals.scorers import Score, Scorer, number_exact
 from archon.graph.architecture import Answer
 from archon.graph.candidates import has_run
 from archon.lm.pool import DrawPool, pooling
@@ -205,7 +205,9 @@ class _Sitting:
                 answer = await evaluation.architecture.answer(
                     question, seed=evaluation.seed, run=epoch
                 )
-            text = _text(answer.candidates[0]) if answer.candidates else answer.text
+            text = answer.text
+            if answer.candidates:
+                text = _text(answer.candidates[0], evaluation.scorer)
             score = evaluation.scorer(answer.value, text, item.target)
             draws = _draws(answer, evaluation.scorer, item.target)
         except asyncio.CancelledError as error:
@@ -290,15 +292,17 @@ def _draws(answer: Answer, scorer: Scorer, target: str) -> dict[str, tuple[Draw,
     draws: dict[str, tuple[Draw, ...]] = {}
     for name, node in answer.trace.nodes.items():
         written = (ran.get(c.id, c) for c in node.outputs if c.id.node == name)
-        scores = [scorer(c.value, _text(c), target) for c in written]
+        scores = [scorer(c.value, _text(c, scorer), target) for c in written]
         if scores:
             draws[name] = tuple(Draw(score.answer, score.value) for score in scores)
     return draws
 
 
-def _text(candidate: Candidate) -> str:
-    """What a value may be read from: no numbers of a program that came to none itself."""
-    return "" if candidate.value is None and has_run(candidate) else candidate.text
+def _text(candidate: Candidate, scorer: Scorer) -> str:
+    """What a scorer may read: no numbers of a program that came to none itself, and none where the
+    graph, which knows more of a text than its words, read none."""
+    has_none = has_run(candidate) or scorer is number_exact
+    return "" if candidate.value is None and has_none else candidate.text
 
 
 def _first(error: BaseException) -> BaseException:

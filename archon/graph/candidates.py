@@ -23,7 +23,7 @@ def from_completions(
         Candidate(
             CandidateId(node, completion.draw),
             completion.text,
-            read_answer(completion.text, answer),
+            read_answer(completion.text, answer, is_truncated=completion.finish_reason == "length"),
             parents,
             mean_logprob=fmean(completion.logprobs) if completion.logprobs else None,
             messages=messages,
