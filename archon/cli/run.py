@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
 from archon.cli.console import console, emit
+from archon.cli.free_text import FreeTextCommand
 from archon.cli.options import command, models_by_role, models_option, seed_option
 from archon.errors import UsageError
+from archon.spec.encoding import decode_text, without_marks
+
+_UNDECODED = re.compile("[\ud800-\udfff]")
+"""What Python puts in the place of an argument's bytes that it cannot decode."""
 
 if TYPE_CHECKING:
     from archon.graph.architecture import Answer, Architecture
     from archon.lm.lazy import LazyLM
 
 
-@command
+@partial(command, kind=FreeTextCommand)
 @click.argument("arch")
 @click.argument("question", required=False)
 @models_option
@@ -86,19 +93,25 @@ async def _answer(
 
 
 def _question(given: str | None) -> str:
-    """The argument, else standard input.
+    """The argument, else standard input, without byte-order marks.
 
     Raises
     ------
-    UsageError : there is no text, or it is not UTF-8.
+    UsageError : there is no text.
+    SpecError : standard input is in no known encoding.
     """
-    if given is None:
-        if sys.stdin.isatty():
-            console().print("Type the question; end it with Ctrl-D.", style="dim")
-        try:
-            given = sys.stdin.buffer.read().decode("utf-8").strip()
-        except UnicodeDecodeError as error:
-            raise UsageError(f"standard input is not UTF-8: {error}") from None
-    if not given.strip():
-        raise UsageError("the question is empty")
-    return given
+    text = _standard_input() if given is None else without_marks(given)
+    if not text.strip():
+        raise UsageError("the question is empty; give it as an argument or on standard input")
+    if _UNDECODED.search(text):
+        raise UsageError("the question contains bytes that are no text in this locale's encoding")
+    return text
+
+
+def _standard_input() -> str:
+    if sys.stdin is None:
+        return ""
+    if sys.stdin.isatty():
+        console().print("Type the question; end it with Ctrl-D.", style="dim")
+    text = decode_text(sys.stdin.buffer.read(), "standard input")
+    return without_marks(text).replace("\r\n", "\n").strip()

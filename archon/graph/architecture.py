@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -26,6 +26,7 @@ from archon.lm.base import LM
 from archon.lm.embedding import Embedder
 from archon.spec.architecture import ArchitectureSpec, AskingNode, ModelNode, role_of
 from archon.spec.common import PromptSpec
+from archon.spec.encoding import without_marks
 from archon.spec.messages import json_path
 from archon.spec.model import ModelCard
 from archon.types import (
@@ -212,6 +213,7 @@ class Architecture:
         BudgetError : tokens, calls or seconds were used up before there was any candidate.
         """
         spec, start = self._graph.spec, perf_counter()
+        question = _without_marks(question)
         trace = Trace(spec.name, question, seed, run, spec.output)
         state = Run(
             question=question,
@@ -269,6 +271,14 @@ class Architecture:
         if isinstance(question, Question):
             return question
         return Question(question, answer=self._graph.spec.answer)
+
+
+def _without_marks(question: Question) -> Question:
+    """The question without byte-order marks, which programs may have read from files."""
+    history = tuple(
+        replace(message, content=without_marks(message.content)) for message in question.history
+    )
+    return replace(question, text=without_marks(question.text), history=history)
 
 
 def _prompt_spec(node: AskingNode, card: ModelCard | None, is_nested: bool) -> PromptSpec:

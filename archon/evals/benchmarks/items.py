@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 from archon.answers import canonical_number, read_answer
 from archon.errors import SpecError
 from archon.spec.benchmark import BenchmarkBase
+from archon.spec.encoding import without_marks
 from archon.spec.messages import shown, suggestion
 
 Split = Literal["search", "select", "test"]
@@ -77,7 +78,7 @@ def _text(row: Mapping[str, Any], name: str, place: str) -> str:
     value = row[name]
     if isinstance(value, bool) or not isinstance(value, str | Real) or value != value:
         raise SpecError(f"the field {shown(name)} holds {shown(value)}, not a text", file=place)
-    text = str(value).strip()
+    text = without_marks(str(value)).strip()
     if not text:
         raise SpecError(f"the field {shown(name)} is empty", file=place)
     return text
