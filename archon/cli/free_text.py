@@ -24,9 +24,10 @@ class FreeTextCommand(click.Command):
         try:
             return super().parse_args(ctx, [*options, "--", *arguments])
         except click.NoSuchOption as error:
-            if not error.option_name.startswith("--"):
-                error.message += " A question that looks like an option goes after '--'."
-            raise
+            if error.option_name.startswith("--"):
+                raise
+            message = f"{error.message} A question that looks like an option goes after '--'."
+            raise click.NoSuchOption(error.option_name, message, ctx=ctx) from None
 
     def _divided(self, ctx: click.Context, args: Sequence[str]) -> tuple[list[str], list[str]]:
         """The options with their values, and the arguments, each in the order given."""

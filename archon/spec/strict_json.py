@@ -18,10 +18,11 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from archon.errors import SpecError
+from archon.errors import MAX_COLLECTED, SpecError, together
 from archon.spec.encoding import decode_text, place_after, read_bytes
 from archon.spec.messages import json_path, shown
 
@@ -156,8 +157,10 @@ def _parse_text(text: str, file: str | None) -> Any:
         )
     except json.JSONDecodeError as error:
         raise SpecError(_syntax_error(error), file=file) from None
-    if faults or _SURROGATE_ESCAPE.search(text):
-        _raise_first_fault(data, file)
+    if (faults or _SURROGATE_ESCAPE.search(text)) and (
+        errors := list(islice(_errors(data, file), MAX_COLLECTED))
+    ):
+        raise together(errors)
     return data
 
 
@@ -167,11 +170,11 @@ def _syntax_error(error: json.JSONDecodeError) -> str:
     return f"is not JSON: {message} at line {error.lineno} column {error.colno}"
 
 
-def _raise_first_fault(data: Any, file: str | None) -> None:
+def _errors(data: Any, file: str | None) -> Iterator[SpecError]:
     for path, value in walk(data, file):
         if isinstance(value, _Fault):
             place = path if value.key is None else (*path, value.key)
-            raise SpecError(value.reason, file=file, path=json_path(place))
+            yield SpecError(value.reason, file=file, path=json_path(place))
         texts = [value] if isinstance(value, str) else value if isinstance(value, dict) else []
         if any(_SURROGATE.search(text) for text in texts):
-            raise SpecError("holds half a surrogate pair", file=file, path=json_path(path))
+            yield SpecError("holds half a surrogate pair", file=file, path=json_path(path))
