@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from archon import catalog
-from archon.errors import FileError, GraphError, SpecError, UsageError, together
+from archon.errors import FileError, GraphError, SpecError, UsageError, reference_at, together
 from archon.evals import runner
 from archon.evals.benchmarks.function import PythonReference, is_python, load_python
 from archon.evals.benchmarks.opening import Benchmark as Benchmark
@@ -246,10 +246,12 @@ class Loader:
     def model(self, ref: Reference, base_dir: Path | None = None) -> LazyLM:
         """The model of the card that ``ref`` names; equal cards share one."""
         loaded = load_model_card(ref, base_dir)
-        return self._shared(loaded.spec, loaded.base_dir)
+        is_file = not isinstance(ref, dict) and catalog.is_path(ref)
+        return self._shared(loaded.spec, loaded.base_dir, str(loaded.file) if is_file else "")
 
-    def _shared(self, card: ModelCard, base_dir: Path) -> LazyLM:
+    def _shared(self, card: ModelCard, base_dir: Path, origin: str) -> LazyLM:
         lm = shared_lm(card, base_dir)
+        lm.origin = lm.origin or origin
         if lm not in self.lms:
             self.lms.append(lm)
         return lm
@@ -306,18 +308,20 @@ class Loader:
     ) -> LM:
         """The model that an architecture's file names for a role."""
         path = json_path(["models", role])
-        try:
-            match model:
-                case str():
-                    return self.model(model, loaded.base_dir)
-                case ArchitectureRef(architecture=nested):
-                    path = json_path(["models", role, "architecture"])
+        match model:
+            case str():
+                with reference_at(loaded.file, path):
+                    lm = self.model(model, loaded.base_dir)
+                if lm.origin == model and loaded.file is not None:
+                    lm.origin = f"{model} (referenced by {loaded.file}, {path})"
+                return lm
+            case ArchitectureRef(architecture=nested):
+                with reference_at(loaded.file, f"{path}.architecture"):
                     inner = self._architecture(nested, loaded.base_dir, {}, around)
                     return ArchitectureLM(inner)
-                case _:
-                    return self._shared(model, loaded.base_dir)
-        except FileError as error:
-            raise error.referenced_by(loaded.file, path) from None
+            case _:
+                origin = f"{loaded.file}, {path}" if loaded.file is not None else ""
+                return self._shared(model, loaded.base_dir, origin)
 
     def _chosen(self, model: ModelChoice) -> LM:
         """The model that the caller puts in for a role."""

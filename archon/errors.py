@@ -27,7 +27,8 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -150,6 +151,15 @@ def together(errors: Sequence[FileError]) -> FileError:
     return first._changed(others=others)
 
 
+@contextmanager
+def reference_at(file: str | None, path: str) -> Iterator[None]:
+    """Follow a reference at ``path`` of ``file``: errors in the file that it names name it, too."""
+    try:
+        yield
+    except FileError as error:
+        raise error.referenced_by(file, path) from error.__cause__
+
+
 class SpecError(FileError):
     """A JSON file is unreadable or breaks its schema."""
 
@@ -182,6 +192,10 @@ class GraphError(FileError):
 
 class ModelError(ArchonError):
     """Weights cannot be had: no source gave the right bytes."""
+
+    def name_card(self, card: str) -> None:
+        """Put the file of the model card, and what references it, in front of the text."""
+        self.args = (f"{card}: {self}",)
 
 
 class ModelFileError(ModelError):

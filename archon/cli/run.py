@@ -64,6 +64,8 @@ def run(
         }
         if answer.limited_by is not None:
             result["limited_by"] = answer.limited_by
+        if answer.notes:
+            result["notes"] = list(answer.notes)
         emit(result | ({"trace": answer.trace.to_json()} if with_trace else {}))
         return
     print(answer.text)
@@ -71,6 +73,8 @@ def run(
     console().print(
         f"{value}, cost {answer.cost_tokens} tokens, {answer.seconds:.1f} s", style="dim"
     )
+    for note in answer.notes:
+        console().print(note, style="yellow", soft_wrap=True)
     if answer.limited_by is not None:
         cut = ", ".join(node.node for node in answer.trace.nodes.values() if node.cut)
         told = f"the budget of {answer.limited_by} cut it short: {cut}"

@@ -18,6 +18,7 @@ from archon.graph.html import answer_html
 from archon.graph.models import Models, ModelUse, NestedLM
 from archon.graph.nodes.base import GraphNode
 from archon.graph.nodes.table import make_asking_node, make_node
+from archon.graph.notes import notes
 from archon.graph.prompts.builder import Prompt
 from archon.graph.prompts.templates import PUTS_QUESTION, prompt_kind
 from archon.graph.sync import run_sync
@@ -60,6 +61,8 @@ class Answer:
     trace: Trace
     limited_by: Limit | None = None
     """What the budget had too little of; None where it cut nothing short."""
+    notes: tuple[str, ...] = ()
+    """What to know of how the answer was chosen, such as that no candidate states a number."""
 
     def _repr_html_(self) -> str:
         """What notebooks show."""
@@ -236,6 +239,7 @@ class Architecture:
             seconds=trace.seconds,
             trace=trace,
             limited_by=trace.limited_by,
+            notes=notes(candidates),
         )
 
     async def arun(self, question: str | Question, *, seed: int = 0) -> Answer:
