@@ -358,7 +358,7 @@ def _errors_of_prompts(
     return [
         error.in_file(loaded.file)
         for error in errors
-        if not any(path.startswith(error.path or "$") for path in paths)
+        if error.file is not None or not any(path.startswith(error.path or "$") for path in paths)
     ]
 
 

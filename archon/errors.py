@@ -69,8 +69,10 @@ class FileError(ArchonError):
         self.references, self.others = tuple(references), tuple(others)
         same_file = all(error.file == file for error in self.others)
         lines = [self._line(file)]
-        for other in self.others[: MAX_REPORTED - 1]:
-            lines.append("  " + other._line(None if same_file else other.file))
+        lines += [
+            "  " + other._line(None if same_file else other.file)
+            for other in self.others[: MAX_REPORTED - 1]
+        ]
         if len(self.others) >= MAX_REPORTED:
             lines.append(f"  and {len(self.others) - MAX_REPORTED + 1} more")
         super().__init__("\n".join(lines))

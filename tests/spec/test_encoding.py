@@ -1,4 +1,4 @@
-"""A byte-order mark is never part of a text, and bytes that are no text are named with their place."""
+"""A byte-order mark is never part of a text, and the place of bytes that are no text is named."""
 
 from __future__ import annotations
 
