@@ -163,11 +163,11 @@ def reference_at(file: str | None, path: str) -> Iterator[None]:
 
 
 class SpecError(FileError):
-    """A JSON file is unreadable or breaks its schema."""
+    """A JSON file is unreadable or breaks its schema; ``errors`` are all that were found."""
 
 
 class GraphError(FileError):
-    """The nodes of an architecture do not form a sound graph.
+    """The nodes of an architecture do not form a sound graph; ``errors`` are all that were found.
 
     ``rule`` is the name of the broken rule, as listed in ``archon.graph.checks``.
     """
