@@ -266,3 +266,21 @@ def test_validate_reports_all_errors_of_all_files(
     assert rows[3]["errors"][0]["message"] == "no such file"
     for text in ("sampels", "anser", "locl", "d.json: no such file"):
         assert text in err
+
+
+def test_every_error_of_a_space_is_reported(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draft = {**DRAFT, "samples": {"$int": [4, 1]}, "sampling": {"temperature": {"$float": 3}}}
+    write("space.json", architecture({"answer": draft}, name={"$choice": ["a", "b"]}))
+    assert main(["validate", "space.json"]) == 2
+    told = capsys.readouterr().err
+    for path in ("$.name", "$.nodes.answer.samples", "$.nodes.answer.sampling.temperature"):
+        assert path in told
+    draft = {**DRAFT, "samples": {"$choice": [1, 2], "$name": "k"}}
+    forbidden = [{"k": 3}, {"j": 1}]
+    write("space.json", architecture({"answer": draft}, **{"$forbid": forbidden}))
+    assert main(["validate", "space.json"]) == 2
+    told = capsys.readouterr().err
+    assert '$["$forbid"][0].k' in told
+    assert '$["$forbid"][1].j' in told

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -55,7 +55,7 @@ def run(
 
         print_trace(answer.trace)
     if as_json:
-        result = {
+        result: dict[str, Any] = {
             "text": answer.text,
             "value": answer.value,
             "candidates": [candidate_json(candidate) for candidate in answer.candidates],
