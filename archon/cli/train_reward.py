@@ -10,7 +10,7 @@ import click
 from archon.cli.console import emit
 from archon.cli.options import command
 from archon.cli.training import progress_bar, pulled, result_of, say, training_folder
-from archon.errors import FileError, UsageError, reference_at, require
+from archon.errors import FileError, UsageError, require
 
 if TYPE_CHECKING:
     from archon.spec.training import RewardSpec, SampledReplies
@@ -58,8 +58,7 @@ def _replies(spec: RewardSpec, base_dir: Path, folder: TrainingFolder) -> Replie
     from archon.train.replies import read_replies, replies_of_run, write_replies
 
     if not isinstance(spec.data, SampledReplies):
-        with reference_at(None, "$.data.path"):
-            return read_replies(base_dir / spec.data.path, spec.data.path)
+        return read_replies(base_dir / spec.data.path, spec.data.path)
     sampled = folder.path / "data.jsonl"
     if not sampled.is_file():
         folder.write_record()  # from here on there is something to resume

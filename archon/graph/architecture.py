@@ -18,7 +18,6 @@ from archon.graph.html import answer_html
 from archon.graph.models import Models, ModelUse, NestedLM
 from archon.graph.nodes.base import GraphNode
 from archon.graph.nodes.table import make_asking_node, make_node
-from archon.graph.notes import notes
 from archon.graph.prompts.builder import Prompt
 from archon.graph.prompts.templates import PUTS_QUESTION, prompt_kind
 from archon.graph.sync import run_sync
@@ -239,7 +238,7 @@ class Architecture:
             seconds=trace.seconds,
             trace=trace,
             limited_by=trace.limited_by,
-            notes=notes(candidates),
+            notes=trace.notes,
         )
 
     async def arun(self, question: str | Question, *, seed: int = 0) -> Answer:

@@ -18,9 +18,9 @@ _LACKING: dict[AnswerKind, str] = {
 }
 
 
-def no_value_mark(node: str, answer: AnswerKind, outcome: str) -> Annotation:
-    """The mark of a node that found no value among its candidates, and what it does instead."""
-    return Annotation(node, "mark", NO_VALUE, f"no candidate {_LACKING[answer]}; {outcome}")
+def no_value_mark(node: str, outcome: str) -> Annotation:
+    """The mark of a node that finds no value among its candidates; ``outcome`` is what it does."""
+    return Annotation(node, "mark", NO_VALUE, outcome)
 
 
 def unverified_mark(node: str) -> Annotation:
@@ -28,9 +28,18 @@ def unverified_mark(node: str) -> Annotation:
     return Annotation(node, "mark", UNVERIFIED, "no candidate passes the verifier; all are kept")
 
 
-def notes(candidates: Sequence[Candidate]) -> tuple[str, ...]:
-    """The notes on an answer, the first of the candidates of the output node."""
+def notes(candidates: Sequence[Candidate], answer: AnswerKind) -> tuple[str, ...]:
+    """The notes on an answer, the first of the candidates of the output node.
+
+    ``answer`` is the kind of answer that was asked for.
+    """
     if not candidates:
         return ("no candidate reached the output",)
     marks = (mark for mark in candidates[0].annotations if mark.kind == "mark")
-    return tuple(dict.fromkeys(mark.reason or str(mark.value) for mark in marks))
+    return tuple(dict.fromkeys(_note(mark, answer) for mark in marks))
+
+
+def _note(mark: Annotation, answer: AnswerKind) -> str:
+    if mark.value == NO_VALUE:
+        return f"no candidate {_LACKING[answer]}; {mark.reason}"
+    return mark.reason or str(mark.value)

@@ -24,7 +24,7 @@ from archon.engine.families.encoder import initialise_encoder
 from archon.engine.families.heads import TextClassifier
 from archon.engine.families.weights import load_encoder, save_text_classifier
 from archon.engine.files.folder import ModelFolder
-from archon.errors import SpecError, UsageError, reference_at
+from archon.errors import SpecError, UsageError
 from archon.lm.local.encoder_text import encoder_tokenizer, padded
 from archon.lm.local.folders import pulled_folder
 from archon.spec.json_lines import read_rows
@@ -123,8 +123,7 @@ def prepare_classifier(
     """
     if card.transformer not in _ENCODERS:
         raise UsageError(f"{card.name} is no encoder, which alone gets such a head")
-    with reference_at(None, "$.data.path"):
-        texts, labels = labelled_texts(base_dir / spec.data.path, spec.data.path, spec.good)
+    texts, labels = labelled_texts(base_dir / spec.data.path, spec.data.path, spec.good)
     rewarded = _rewarded(spec, texts, labels)
     learnt, held_out = hold_out(texts, spec.held_out, spec.seed, lambda labelled: labelled.text)
     if not learnt:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from archon.errors import LMError, SpecError, reference_at
+from archon.errors import LMError, SpecError
 from archon.lm.local.chat import ChatFormat
 from archon.lm.local.tokenizer import TextTokenizer
 from archon.spec.encoding import without_marks
@@ -66,27 +66,23 @@ def dialogues(data: Data, base_dir: Path, *, asked_alone: bool = False) -> Itera
         for question, answer in chain_sums(data.items, data.seed):
             yield Dialogue((Message("user", question),), answer, f"rule {data.rule}")
         return
-    with reference_at(None, "$.data.path"):
-        for number, row in read_rows(base_dir / data.path):
-            place = f"{data.path}:{number}"
-            if asked_alone and row.keys() == {"prompt"}:
-                yield Dialogue(
-                    (Message("user", read_text(row["prompt"], place, "prompt")),), "", place
-                )
-            elif row.keys() == {"prompt", "completion"}:
-                prompt, completion = (
-                    read_text(row[key], place, key) for key in ("prompt", "completion")
-                )
-                yield Dialogue((Message("user", prompt),), completion, place)
-            elif row.keys() == {"messages"}:
-                yield from _turns(row["messages"], place)
-            else:
-                keys = ", ".join(sorted(row))
-                either = "'prompt' alone or with" if asked_alone else "either 'prompt' and"
-                raise SpecError(
-                    f"has the keys {keys}; a line has {either} 'completion', or 'messages'",
-                    file=place,
-                )
+    for number, row in read_rows(base_dir / data.path):
+        place = f"{data.path}:{number}"
+        if asked_alone and row.keys() == {"prompt"}:
+            yield Dialogue((Message("user", read_text(row["prompt"], place, "prompt")),), "", place)
+        elif row.keys() == {"prompt", "completion"}:
+            prompt, completion = (
+                read_text(row[key], place, key) for key in ("prompt", "completion")
+            )
+            yield Dialogue((Message("user", prompt),), completion, place)
+        elif row.keys() == {"messages"}:
+            yield from _turns(row["messages"], place)
+        else:
+            keys = ", ".join(sorted(row))
+            either = "'prompt' alone or with" if asked_alone else "either 'prompt' and"
+            raise SpecError(
+                f"has the keys {keys}; a line has {either} 'completion', or 'messages'", file=place
+            )
 
 
 def plain_texts(data: Data, base_dir: Path) -> Iterator[str]:
@@ -101,9 +97,8 @@ def plain_texts(data: Data, base_dir: Path) -> Iterator[str]:
             raise SpecError(f"the rule {data.rule!r} makes questions and answers, not plain texts")
         yield from plain_sums(data.items, data.seed)
         return
-    with reference_at(None, "$.data.path"):
-        for number, row in read_rows(base_dir / data.path):
-            yield read_text(row.get("text"), f"{data.path}:{number}", "text")
+    for number, row in read_rows(base_dir / data.path):
+        yield read_text(row.get("text"), f"{data.path}:{number}", "text")
 
 
 def answer_text(dialogue: Dialogue, chat: ChatFormat, tokenizer: TextTokenizer, end: int) -> Text:

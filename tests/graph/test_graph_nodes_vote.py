@@ -11,7 +11,7 @@ from archon.errors import UsageError
 from archon.graph.nodes.join import Join
 from archon.graph.nodes.vote import WEIGHTS, Vote
 from archon.graph.notes import NO_VALUE, notes
-from archon.types import Annotation, AnswerKind, Candidate, Question
+from archon.types import Annotation, AnswerKind, Candidate
 
 
 async def vote(*values: str | None) -> list[Candidate]:
@@ -57,12 +57,12 @@ async def test_where_none_has_a_value_the_mark_says_so(
     weight: str, answer: AnswerKind, reason: str
 ) -> None:
     context = FakeContext()
-    context.question = Question("?", answer=answer)
     candidates = [make_candidate(i, None) for i in range(3)]
     (out,) = await Vote("answer", WEIGHTS[weight]).run(context, candidates)
-    assert out.latest("mark") == Annotation("answer", "mark", NO_VALUE, reason)
-    assert notes([out]) == (reason,)
-    assert notes(await Vote("answer").run(context, [make_candidate(0, "5"), *candidates])) == ()
+    assert out.latest("mark") == Annotation("answer", "mark", NO_VALUE, "returning the first")
+    assert notes([out], answer) == (reason,)
+    voted = await Vote("answer").run(context, [make_candidate(0, "5"), *candidates])
+    assert notes(voted, answer) == ()
 
 
 async def test_one_candidate_wins() -> None:

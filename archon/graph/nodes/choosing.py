@@ -46,7 +46,7 @@ def keep_best(
         )
     ]
     if judged and not any(answers(candidate, context) for candidate in judged):
-        mark = no_value_mark(node, context.question.answer, "ranked by score alone")
+        mark = no_value_mark(node, "ranked by score alone")
         judged = [candidate.annotated(mark) for candidate in judged]
     order = sorted(range(len(judged)), key=lambda i: (not answers(judged[i], context), -scores[i]))
     return keep_first([judged[i] for i in order], keep, context)

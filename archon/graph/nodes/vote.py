@@ -51,7 +51,7 @@ class Vote:
             counted = weight if is_weighted and weight is not None else 1.0
             support[value] = support.get(value, 0.0) + counted
         if not earliest:
-            mark = no_value_mark(self._node, context.question.answer, "returning the first")
+            mark = no_value_mark(self._node, "returning the first")
             return [self._scored(c, 0.0).annotated(mark) for c in candidates[:1]]
         # Sorting keeps the order of equals, which is that of the earliest candidates.
         values = sorted(earliest, key=lambda value: -support[value])
