@@ -13,7 +13,9 @@ from archon.errors import UsageError
 LEVELS = ("debug", "info", "warning", "error")
 
 
-def command(function: Callable[..., int | None]) -> click.Command:
+def command(
+    function: Callable[..., int | None], kind: type[click.Command] = click.Command
+) -> click.Command:
     """A command with the options of every command: ``--json`` (``as_json``), ``--log-level``."""
     with_level = click.option(
         "--log-level",
@@ -26,7 +28,7 @@ def command(function: Callable[..., int | None]) -> click.Command:
     with_json = click.option(
         "--json", "as_json", is_flag=True, help="Print one JSON object on standard output."
     )
-    return click.command(with_json(with_level(function)))
+    return click.command(cls=kind)(with_json(with_level(function)))
 
 
 def _set_log_level(context: click.Context, parameter: click.Parameter, level: str) -> None:

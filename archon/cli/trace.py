@@ -39,7 +39,8 @@ def _label(candidate: Candidate) -> str:
 def _said(node: str, candidate: Candidate) -> str:
     """The verdict and the marks that a node gave a candidate."""
     own = [a for a in candidate.annotations if a.node == node and a.kind in ("mark", "verdict")]
-    return "".join(f", {note.value}" for note in own)
+    reasons = (f" ({a.reason})" if a.kind == "mark" and a.reason else "" for a in own)
+    return "".join(f", {a.value}{reason}" for a, reason in zip(own, reasons, strict=True))
 
 
 def _print_call(call: CallTrace) -> None:

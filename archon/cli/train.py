@@ -10,7 +10,7 @@ import click
 from archon.cli.console import console, emit
 from archon.cli.options import command
 from archon.cli.training import progress_bar, pulled, result_of, say, training_folder
-from archon.errors import SpecError, UsageError, require
+from archon.errors import FileError, UsageError, require
 
 if TYPE_CHECKING:
     import torch
@@ -108,8 +108,8 @@ def _follow(loaded: Loaded[AnyTraining], folder: TrainingFolder, device: torch.d
     spec = loaded.spec
     try:
         run = _prepare(loaded, folder, device)
-    except SpecError as error:
-        raise SpecError(error.reason, file=error.file or loaded.file, path=error.path) from None
+    except FileError as error:
+        raise error.in_file(loaded.file) from None
     what = f"{spec.name}, {_what(folder)}"
     with progress_bar(spec.name) as show:
         run.on_step = lambda step, value: show(f"{what} {value:.4f}", step + 1, run.spec.steps)

@@ -10,7 +10,7 @@ import click
 from archon.cli.console import emit
 from archon.cli.options import command
 from archon.cli.training import progress_bar, pulled, result_of, say, training_folder
-from archon.errors import UsageError, require
+from archon.errors import FileError, UsageError, require
 
 if TYPE_CHECKING:
     from archon.spec.training import RewardSpec, SampledReplies
@@ -39,8 +39,11 @@ def reward(config: str, output: str | None, resume: bool, as_json: bool) -> None
         raise UsageError(f"{config} is for `archon train {spec.training}`")
     with training_folder(spec, output, resume=resume) as folder:
         if not folder.is_finished:
-            card, card_dir = pulled(spec.model, loaded.base_dir)
-            replies = _replies(spec, loaded.base_dir, folder)
+            try:
+                card, card_dir = pulled(spec.model, loaded.base_dir)
+                replies = _replies(spec, loaded.base_dir, folder)
+            except FileError as error:
+                raise error.in_file(loaded.file) from None
             with progress_bar(spec.name) as on_progress:
                 RewardRun(spec, card, card_dir, replies, folder, on_progress).run()
     result = result_of(spec, folder)

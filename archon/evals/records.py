@@ -49,6 +49,8 @@ class Record:
     """Node → its texts in the order of their draws, for every node that writes candidates."""
     limited_by: Limit | None = None
     """What the budget had too little of; None where it cut nothing short."""
+    notes: tuple[str, ...] = ()
+    """What to know of how the answer was chosen, such as that no candidate states a number."""
     version: int = VERSION
 
     @property

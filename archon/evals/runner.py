@@ -241,6 +241,7 @@ class _Sitting:
             error=None,
             draws=draws,
             limited_by=answer.limited_by,
+            notes=answer.notes,
         )
 
     def _failure(self, item: Item, epoch: int, error: BaseException, seconds: float) -> Record:

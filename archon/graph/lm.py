@@ -159,6 +159,7 @@ class ArchitectureLM:
             token_ids=None if shown is None else shown.token_ids,
             logprobs=None if shown is None else shown.logprobs,
             tokens=None if shown is None else shown.tokens,
+            notes=answer.notes,
             trace=answer.trace,
         )
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from archon.graph.notes import notes
 from archon.types import (
     Annotation,
     Candidate,
@@ -99,6 +100,12 @@ class Trace:
         return next((node.cut for node in self.nodes.values() if node.cut is not None), None)
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What to know of how the answer was chosen (``archon.graph.notes``)."""
+        output = self.nodes.get(self.output)
+        return () if output is None else notes(output.outputs, self.question.answer)
+
+    @property
     def prompts(self) -> dict[str, int]:
         """Digest → tokens of every distinct prompt that was read."""
         return {d: tokens for c in self.completions() for d, tokens in c.prompts.items()}
@@ -124,6 +131,7 @@ class Trace:
             "usage": _fields(self.usage),
             "cost_tokens": self.cost_tokens,
             "limited_by": self.limited_by,
+            "notes": list(self.notes),
             "seconds": self.seconds,
             "nodes": [_node(node) for node in self.nodes.values()],
         }

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from weakref import WeakSet, WeakValueDictionary
 
-from archon.errors import UnsupportedError
+from archon.errors import FileError, ModelError, UnsupportedError
 from archon.forks import reset_in_child
 from archon.lm import factory
 from archon.lm.base import LM, close, prompts_of, status_of
@@ -40,6 +41,9 @@ class LazyLM:
 
     def __init__(self, card: ModelCard, base_dir: Path) -> None:
         self.card, self.base_dir = card, base_dir
+        self.origin = ""
+        """Where the card is from, for errors: its file and what references it. Empty for a shipped
+        card, whose name says it."""
         self.capabilities = factory.capabilities(card)
         self._lm: LM | None = None
         self._left_behind: LM | None = None
@@ -100,7 +104,8 @@ class LazyLM:
         """
         with self._lock:
             if self._lm is None:
-                self._lm = factory.open_lm(self.card, self.base_dir)
+                with self.naming_card():
+                    self._lm = factory.open_lm(self.card, self.base_dir)
             return self._lm
 
     def forget(self) -> None:
@@ -111,6 +116,18 @@ class LazyLM:
         """
         self._left_behind, self._lm = self._lm, None
         self._lock = threading.Lock()
+
+    @contextmanager
+    def naming_card(self) -> Iterator[None]:
+        """Name the card's file, and what references it, in errors about its weights or adapter."""
+        try:
+            yield
+        except FileError as error:  # such as the name of an adapter that is not shipped
+            raise error.in_file(self.origin or None) from None
+        except ModelError as error:
+            if self.origin:
+                error.name_card(self.origin)
+            raise
 
     def status(self) -> ModelStatus | None:
         """What the model is doing, being opened included; None where nothing is known of it."""

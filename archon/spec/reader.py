@@ -29,6 +29,7 @@ from archon.spec.training import (
     SFTSpec,
     TrainingSpec,
 )
+from archon.spec.valid_parts import ValidParts, valid_parts
 from archon.spec.validation import parse, validate
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ __all__ = [
     "load_model_card",
     "load_space",
     "load_training",
+    "load_valid_parts",
     "names_space",
     "parse",
     "read_json",
@@ -103,6 +105,19 @@ def load_architecture(ref: Reference, base_dir: Path | None = None) -> Loaded[Ar
         raise SpecError(reason, file=source.file, path=json_path(hole))
     spec = parse(ArchitectureSpec, source.spec, source.file)
     return Loaded(spec, source.file, source.base_dir)
+
+
+def load_valid_parts(ref: Reference, base_dir: Path | None = None) -> Loaded[ValidParts] | None:
+    """The valid parts of an architecture that ``load_architecture`` refuses.
+
+    None where the file cannot be read, is of another kind, or has no nodes.
+    """
+    try:
+        source = _read("architecture", ref, base_dir)
+    except SpecError:
+        return None
+    parts = None if kind_of(source.spec) == "space" else valid_parts(source.spec)
+    return None if parts is None else Loaded(parts, source.file, source.base_dir)
 
 
 def load_space(ref: Reference, base_dir: Path | None = None) -> Loaded[SpaceSpec]:

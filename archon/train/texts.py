@@ -10,6 +10,7 @@ from typing import Any
 from archon.errors import LMError, SpecError
 from archon.lm.local.chat import ChatFormat
 from archon.lm.local.tokenizer import TextTokenizer
+from archon.spec.encoding import without_marks
 from archon.spec.json_lines import read_rows
 from archon.spec.messages import shown
 from archon.spec.training import Data, JsonlData
@@ -168,6 +169,7 @@ def read_text(value: Any, place: str, key: str) -> str:
     ------
     SpecError : it is none, or blank.
     """
-    if not isinstance(value, str) or not value.strip():
+    text = without_marks(value) if isinstance(value, str) else ""
+    if not text.strip():
         raise SpecError(f"is {shown(value)}, not a text", file=place, path=f"$.{key}")
-    return value
+    return text

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archon.errors import SpecError
+from archon.errors import MAX_REPORTED, SpecError
 from archon.spec.architecture import ArchitectureRef, ArchitectureSpec
 from archon.spec.model import ScriptedCard
-from archon.spec.validation import MAX_REPORTED, parse
+from archon.spec.validation import parse
 
 
 def architecture(**changes: Any) -> dict[str, Any]:
@@ -158,7 +158,8 @@ def test_a_bad_node_id_is_a_bad_key() -> None:
 
 
 def test_several_faults_are_told_one_a_line_and_the_rest_counted() -> None:
-    nodes = {f"n{i}": {"type": "generator", "model": "solver", "samples": 0} for i in range(9)}
+    count = MAX_REPORTED + 4
+    nodes = {f"n{i}": {"type": "generator", "model": "solver", "samples": 0} for i in range(count)}
     lines = str(refusal(architecture(nodes=nodes))).split("\n")
     assert len(lines) == MAX_REPORTED + 1
     assert lines[0] == "mine.json: $.nodes.n0.samples: must be greater than or equal to 1, not 0"

@@ -13,6 +13,7 @@ from archon.answers import read_target
 from archon.errors import SpecError
 from archon.numerals import sole_number
 from archon.spec.benchmark import BenchmarkBase
+from archon.spec.encoding import without_marks
 from archon.spec.messages import shown, suggestion
 
 Split = Literal["search", "select", "test"]
@@ -80,7 +81,7 @@ def _text(row: Mapping[str, Any], name: str, place: str) -> str:
     value = row[name]
     if isinstance(value, bool) or not isinstance(value, str | Real) or value != value:
         raise SpecError(f"the field {shown(name)} holds {shown(value)}, not a text", file=place)
-    text = str(value).strip()
+    text = without_marks(str(value)).strip()
     if not text:
         raise SpecError(f"the field {shown(name)} is empty", file=place)
     return text

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from archon.graph.nodes.base import NodeContext
+from archon.graph.notes import no_value_mark, unverified_mark
 from archon.types import Annotation, Candidate, VerdictKind
 
 
@@ -44,6 +45,9 @@ def keep_best(
             candidates, scores, reasons or [""] * len(candidates), strict=True
         )
     ]
+    if judged and not any(answers(candidate, context) for candidate in judged):
+        mark = no_value_mark(node, "ranked by score alone")
+        judged = [candidate.annotated(mark) for candidate in judged]
     order = sorted(range(len(judged)), key=lambda i: (not answers(judged[i], context), -scores[i]))
     return keep_first([judged[i] for i in order], keep, context)
 
@@ -82,7 +86,7 @@ def keep_verified(
     verdicts = {ruling.verdict for ruling in rulings}
     wanted = next((verdict for verdict in ("pass", "abstain") if verdict in verdicts), "fail")
     if wanted == "fail":
-        judged = [c.annotated(Annotation(node, "mark", "unverified")) for c in judged]
+        judged = [c.annotated(unverified_mark(node)) for c in judged]
     stays = [i for i, ruling in enumerate(rulings) if ruling.verdict == wanted][:keep_first]
     kept = frozenset(stays)
     context.drop([candidate for i, candidate in enumerate(judged) if i not in kept])
