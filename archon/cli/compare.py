@@ -11,6 +11,7 @@ from archon.cli.console import console, emit, p_text, points
 from archon.cli.measure import Measuring, Work, accuracy_text, measure, measuring_options
 from archon.cli.options import command
 from archon.errors import UsageError, require
+from archon.evals.rounding import decimal, percent
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -93,16 +94,16 @@ def _rows(rows: Sequence[dict[str, Any]]) -> Table:
         table.add_row(
             row["name"],
             accuracy_text(row),
-            _marked(row["cost_tokens"], ".0f", row["on_cost_front"]),
-            _marked(row["seconds"], ".1f", row["on_seconds_front"]),
-            f"{row['tokens_per_second']:.0f}",
+            _marked(row["cost_tokens"], 0, row["on_cost_front"]),
+            _marked(row["seconds"], 1, row["on_seconds_front"]),
+            decimal(row["tokens_per_second"]),
         )
     return table
 
 
-def _marked(number: float | None, form: str, on_front: bool) -> str:
+def _marked(number: float | None, digits: int, on_front: bool) -> str:
     """A number, with a star where it lies on its front."""
-    return f"{'–' if number is None else format(number, form)} {'*' if on_front else ' '}"
+    return f"{'–' if number is None else decimal(number, digits)} {'*' if on_front else ' '}"
 
 
 def _pairs(pairs: Sequence[dict[str, Any]]) -> Table:
@@ -134,9 +135,10 @@ def _equal_cost(rows: Sequence[dict[str, Any]]) -> Table:
     for row in rows:
         table.add_row(
             row["name"],
-            f"{row['cost_tokens']:.0f}",
-            f"{'' if row['is_enough'] else 'all '}{row['drafts']}, {row['vote_cost_tokens']:.0f}",
-            f"{100 * row['vote_accuracy']:.1f} %",
+            decimal(row["cost_tokens"]),
+            f"{'' if row['is_enough'] else 'all '}{row['drafts']}, "
+            f"{decimal(row['vote_cost_tokens'])}",
+            f"{percent(row['vote_accuracy'])} %",
             points(row["difference"], row["interval"]),
             p_text(row["p_value"]),
         )

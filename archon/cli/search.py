@@ -13,6 +13,7 @@ from archon.cli.console import console, emit, p_text, points, with_interval
 from archon.cli.exits import FAILED
 from archon.cli.options import command, models_by_role, models_option, seed_option
 from archon.errors import UsageError, require
+from archon.evals.rounding import decimal, percent
 
 if TYPE_CHECKING:
     from archon.study.plan import Plan
@@ -202,7 +203,7 @@ def _tell_winner(result: dict[str, Any], say: Any) -> None:
     choices = ", ".join(f"{name} = {value}" for name, value in best["choices"].items())
     say(f"\nthe winner is trial {best['trial']}: {choices}", "bold")
     found = result["search"]
-    say(f"search {100 * found['accuracy']:.1f} % of {found['num_items']} items (chosen by these)")
+    say(f"search {percent(found['accuracy'])} % of {found['num_items']} items (chosen by these)")
     for split in ("select", "test"):
         report = result[split]
         if report is not None:
@@ -212,6 +213,7 @@ def _tell_winner(result: dict[str, Any], say: Any) -> None:
     if row is not None and row["difference"] is not None:
         say(
             f"test, against a vote over {row['drafts']} drafts at equal cost "
-            f"({row['cost_tokens']:.0f} and {row['vote_cost_tokens']:.0f} tokens an answer): "
+            f"({decimal(row['cost_tokens'])} and {decimal(row['vote_cost_tokens'])} tokens an "
+            "answer): "
             f"{points(row['difference'], row['interval'])} points, p {p_text(row['p_value'])}"
         )
