@@ -14,7 +14,7 @@ import click
 
 from archon.cli.console import with_interval
 from archon.cli.options import models_by_role, models_option, seed_option
-from archon.errors import UsageError
+from archon.errors import TooManyErrorsError, UsageError
 from archon.evals.failures import causes_text, parse_max_errors
 from archon.evals.rounding import decimal
 
@@ -187,14 +187,20 @@ def measure(
                 num_runs = len(work.evaluation.items) * work.evaluation.epochs
                 following = followed(work.title, num_runs, lms, DEFAULT_CONCURRENT_QUESTIONS)
                 async with following as on_progress:
-                    await evaluate(
-                        work.evaluation,
-                        work.folder,
-                        pool=pool,
-                        keep_errors=keep_errors,
-                        max_errors=max_errors,
-                        on_progress=on_progress,
-                    )
+                    try:
+                        await evaluate(
+                            work.evaluation,
+                            work.folder,
+                            pool=pool,
+                            keep_errors=keep_errors,
+                            max_errors=max_errors,
+                            on_progress=on_progress,
+                        )
+                    except TooManyErrorsError as error:
+                        reason = f"{work.title}: {error.reason}; the finished answers are kept in"
+                        raise TooManyErrorsError(
+                            f"{reason} {work.folder.path}", cause=error.cause
+                        ) from error
         finally:
             for lm in lms:
                 await lm.aclose()

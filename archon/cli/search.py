@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from archon.cli.console import console, emit, p_text, points, with_interval
 from archon.cli.exits import FAILED
-from archon.cli.options import command, models_by_role, models_option, seed_option
+from archon.cli.options import (
+    command,
+    models_by_role,
+    models_option,
+    output_file,
+    seed_option,
+)
 from archon.errors import UsageError, require
 from archon.evals.rounding import decimal, percent
 
@@ -95,6 +100,7 @@ def search(space: str, bench: str, as_json: bool, **given: Any) -> int:
 
     if given["resume"] and not given["study"]:
         raise UsageError("--resume needs --study, which names the study")
+    output = output_file(given["output"])
     optuna = require("optuna", "search")
     if not logging.getLogger().isEnabledFor(logging.INFO):
         optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -121,7 +127,6 @@ def search(space: str, bench: str, as_json: bool, **given: Any) -> int:
             storage=given["storage"],
         )
         known = [prepared.known(ref) for ref in given["warm_start"]]
-    output = Path(given["output"]) if given["output"] else None
     session = prepared.session
     shown = SearchDisplay(plan)
     with shown, pool_for(plan, cache=not given["no_cache"]) as pool:
