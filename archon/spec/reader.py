@@ -187,6 +187,7 @@ def names_space(ref: Reference) -> bool:
     """
     if isinstance(ref, dict):
         return kind_of(ref) == "space"
+    _check_no_data("architecture", Path.cwd() / ref, os.fspath(ref))
     spaces = catalog.names("space")
     if ref in spaces:
         return True
