@@ -76,7 +76,6 @@ def evaluate(
         return INTERRUPTED
     if stopped is not None:
         console().print(f"stopped: {stopped.reason}", style="red", soft_wrap=True)
-        console().print(f"continue with: --output {run.path} --resume", soft_wrap=True)
         return FAILED
     if report.num_errors == report.num_runs:
         return FAILED

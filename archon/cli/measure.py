@@ -197,9 +197,10 @@ def measure(
                             on_progress=on_progress,
                         )
                     except TooManyErrorsError as error:
-                        reason = f"{work.title}: {error.reason}; the finished answers are kept in"
+                        kept = f"{work.folder.path} keeps the finished answers"
                         raise TooManyErrorsError(
-                            f"{reason} {work.folder.path}", cause=error.cause
+                            f"{work.title}: {error.reason}; {kept}, --resume continues",
+                            cause=error.cause,
                         ) from error
         finally:
             for lm in lms:

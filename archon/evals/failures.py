@@ -19,8 +19,10 @@ MaxErrors = int | float | None
 """How many answers may fail before an evaluation stops: an integer is a number of answers, a float
 a share of all answers; None stops at ``CONSECUTIVE`` failures of one cause in a row."""
 
-_WHERE = re.compile(r"^(?:NodeError: )?(?:(?:node|item) (?:'[^']*'|\"[^\"]*\"): )+")
-"""Where it failed, in front of why."""
+_WHERE = re.compile(
+    r"^(?:NodeError: |(ScoringError: ))?(?:(?:node|item) (?:'[^']*'|\"[^\"]*\"): )+"
+)
+"""Where it failed, before why."""
 _VARYING = re.compile(
     r"0x[0-9a-f]+|(?<![a-z0-9])(?=[a-z]*[0-9])[0-9a-f]{8,}(?:-[0-9a-f]{4,})*(?![a-z0-9])|\d+(?:\.\d+)*",
     re.IGNORECASE,
@@ -42,7 +44,7 @@ def same_cause(message: str) -> str:
     >>> same_cause("NodeError: node 'draft': LMError: no answer in 30.5 s (draw 3)")
     'LMError: no answer in # s (draw #)'
     """
-    return _VARYING.sub("#", _WHERE.sub("", message))
+    return _VARYING.sub("#", _WHERE.sub(r"\1", message))
 
 
 def causes(messages: Mapping[str, int]) -> list[Cause]:
@@ -146,7 +148,7 @@ class ErrorLimit:
         told = error.removeprefix("NodeError: ")
         if self.max_errors is None:
             if self._since_success[cause] >= CONSECUTIVE:
-                reason = f"{CONSECUTIVE} answers failed for the same cause and none succeeded"
+                reason = f"{CONSECUTIVE} answers in a row failed with the same cause"
                 raise TooManyErrorsError(f"{reason}: {told}", cause=error)
         elif self._num_failed > self._allowed:
             answers = "1 answer" if self._num_failed == 1 else f"{self._num_failed} answers"

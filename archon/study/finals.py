@@ -55,7 +55,15 @@ class Finalist:
     def to_json(self) -> dict[str, Any]:
         """What a list of finalists tells of each."""
         report = self.report.to_json()
-        told = ("accuracy", "accuracy_interval", "num_items", "cost_tokens", "seconds", "run")
+        told = (
+            "accuracy",
+            "accuracy_interval",
+            "num_items",
+            "num_errors",
+            "cost_tokens",
+            "seconds",
+            "run",
+        )
         return {"trial": self.trial, **{key: report[key] for key in told}}
 
 
