@@ -373,7 +373,10 @@ def compared(costs: list[float], seconds: list[float]) -> list[FakeRun]:
 
 
 BOXES = """() => {
-  const box = (one) => { const { x, y, width: w, height: h } = one.getBBox(); return { x, y, w, h }; };
+  const box = (one) => {
+    const { x, y, width: w, height: h } = one.getBBox();
+    return { x, y, w, h };
+  };
   return [...document.querySelectorAll("#fronts-title ~ .pictures svg.chart")].map((chart) => ({
     texts: [...chart.querySelectorAll("text")].map((text) => (
       { text: text.textContent, name: text.classList.contains("name"), ...box(text) })),
