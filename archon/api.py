@@ -22,6 +22,7 @@ from archon.evals import runner
 from archon.evals.benchmarks.function import PythonReference, is_python, load_python
 from archon.evals.benchmarks.opening import Benchmark as Benchmark
 from archon.evals.benchmarks.opening import open_benchmark
+from archon.evals.failures import MaxErrors
 from archon.evals.folder import RunFolder
 from archon.evals.report import Report
 from archon.evals.runner import Evaluation, OnProgress
@@ -162,6 +163,8 @@ def evaluate(
     scorer: str | None = None,
     output: str | os.PathLike[str] | None = None,
     resume: bool = False,
+    keep_errors: bool = False,
+    max_errors: MaxErrors = None,
     cache: bool = True,
     on_progress: OnProgress | None = None,
 ) -> Report:
@@ -172,7 +175,11 @@ def evaluate(
     limit, split, data, scorer : which items, and how they are judged; see ``benchmark``.
     seed, epochs : which draws; see ``evaluation``.
     output : the run's folder; by default a new one in ``runs``.
-    resume : go on with the run in ``output``, if there is one.
+    resume : continue the run in ``output``, if there is one; what failed is asked again.
+    keep_errors : with ``resume``, leave failed items as they are recorded.
+    max_errors : how many answers may fail before the evaluation stops: a number (int) or a share of
+        all answers (float). By default it stops after ten failures of one cause without a success
+        between.
     cache : find draws that were made before in the pool on disk, and keep those that are made.
 
     Raises
@@ -180,6 +187,7 @@ def evaluate(
     SpecError : a file is missing or wrong.
     UsageError : a number makes no sense, or the folder holds a run that is not to be resumed, or
         another than this.
+    TooManyErrorsError : too many answers failed; what is finished is in the folder.
     StorageError : the disk does not take what is finished.
     """
     items = benchmark(benchmark_ref, split=split, limit=limit, data=data, scorer=scorer)
@@ -187,7 +195,16 @@ def evaluate(
     path = None if output is None else Path(output)
     folder = run_folder(path, architecture.name, resume=resume)
     with DrawPool() if cache else contextlib.nullcontext() as pool:
-        return run_sync(runner.evaluate(asked, folder, pool=pool, on_progress=on_progress))
+        return run_sync(
+            runner.evaluate(
+                asked,
+                folder,
+                pool=pool,
+                keep_errors=keep_errors,
+                max_errors=max_errors,
+                on_progress=on_progress,
+            )
+        )
 
 
 def run_folder(path: Path | None, name: str, *, resume: bool) -> RunFolder:

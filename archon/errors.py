@@ -16,6 +16,7 @@
     ├── SandboxError            a program of a model cannot be run (its own failure is no error)
     ├── BudgetError             tokens, calls or seconds are used up before there is any answer
     ├── ScoringError            an answer or a target cannot be scored
+    ├── TooManyErrorsError      an evaluation stopped because too many answers failed
     ├── StorageError            the disk does not take or give what it should
     ├── UsageError              a command or a call was given something it cannot work with
     └── MissingExtraError       an optional dependency is not installed (names the extra)
@@ -253,6 +254,17 @@ class BudgetError(ArchonError):
 
 class ScoringError(ArchonError):
     """An answer or a target cannot be scored."""
+
+
+class TooManyErrorsError(ArchonError):
+    """An evaluation stopped because too many answers failed; ``cause`` is the last one's error.
+
+    What is finished stays in the run's folder, and resuming the run continues there.
+    """
+
+    def __init__(self, reason: str, *, cause: str) -> None:
+        self.reason, self.cause = reason, cause
+        super().__init__(reason)
 
 
 class StorageError(ArchonError):

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 
 import click
 
+from archon.cli.options import Command
+
 _OPTION = re.compile(r"--?[A-Za-z][A-Za-z0-9_-]*(=.*)?", re.DOTALL)
 """What is written like an option, known or not."""
 
 
-class FreeTextCommand(click.Command):
+class FreeTextCommand(Command):
     """Takes what begins with a minus sign and is not written like an option as an argument.
 
     ``-5 + 3 = ?``, ``-x + 1 = 0`` and ``--5`` are arguments. ``--modle`` and ``-x`` are unknown

@@ -22,7 +22,8 @@ def print_trace(trace: Trace) -> None:
             out.print(f"test: {test.text}", style="magenta", soft_wrap=True)
         for candidate in node.outputs:
             score = "" if candidate.score is None else f", score {candidate.score:g}"
-            said = f"value {candidate.value}{score}{_said(node.node, candidate)}"
+            value = "no value" if candidate.value is None else f"value {candidate.value}"
+            said = f"{value}{score}{_said(node.node, candidate)}"
             out.print(f"→ {_label(candidate)}: {said}", style="green", soft_wrap=True)
         for candidate in node.dropped:
             out.print(

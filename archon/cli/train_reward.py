@@ -11,6 +11,7 @@ from archon.cli.console import emit
 from archon.cli.options import command
 from archon.cli.training import progress_bar, pulled, result_of, say, training_folder
 from archon.errors import FileError, UsageError, require
+from archon.evals.rounding import percent
 
 if TYPE_CHECKING:
     from archon.spec.training import RewardSpec, SampledReplies
@@ -127,4 +128,4 @@ def _tell(result: dict[str, Any], folder: TrainingFolder) -> None:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
+    return f"{percent(share)} %"

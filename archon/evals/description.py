@@ -88,6 +88,7 @@ def headings(run: Mapping[str, Any]) -> dict[str, Any]:
         "benchmark": benchmark["name"],
         "split": run["items"]["split"],
         "scorer": benchmark["score"],
+        "answer": benchmark.get("answer", "number"),
         "limit": run["limit"],
         "epochs": run["epochs"],
         "seed": specification["seed"],

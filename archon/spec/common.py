@@ -114,7 +114,7 @@ class SamplingSpec(StrictModel):
 class PromptSpec(StrictModel):
     """How a node words its question: a named template, or the user's own text."""
 
-    template: Name | None = Field(None, description="A named template; see `archon show`.")
+    template: Name | None = Field(None, description="A named template; see `archon ls templates`.")
     text: str | None = Field(
         None,
         min_length=1,

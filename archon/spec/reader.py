@@ -16,6 +16,7 @@ from pydantic import TypeAdapter
 from archon import catalog
 from archon.errors import SpecError, UsageError
 from archon.spec.architecture import ArchitectureSpec
+from archon.spec.data_files import data_format
 from archon.spec.messages import json_path, shown, suggestion
 from archon.spec.model import LocalCard, ModelCard, OpenAICard, ScriptedCard
 from archon.spec.space import SpaceSpec, is_hole, parse_space
@@ -214,6 +215,7 @@ def names_space(ref: Reference) -> bool:
     """
     if isinstance(ref, dict):
         return kind_of(ref) == "space"
+    _check_no_data("architecture", Path.cwd() / ref, os.fspath(ref))
     spaces = catalog.names("space")
     if ref in spaces:
         return True
@@ -260,11 +262,25 @@ def _read(kind: catalog.Kind, ref: Reference, base_dir: Path | None) -> Loaded[A
         source: Loaded[Any] = Loaded(ref, None, base_dir)
     else:
         file = os.fspath(ref)
+        _check_no_data(kind, base_dir / file, file)
         path = base_dir / catalog.find(kind, ref)
         source = Loaded(read_json(path, file), file, path.parent)
     _check_kind(kind, source.spec, source.file)
     _check_version(source.spec, source.file)
     return source
+
+
+def _check_no_data(kind: catalog.Kind, path: Path, file: str) -> None:
+    """Before the file is taken for JSON, or its name for one of the catalogue."""
+    what = data_format(path)
+    if what is None:
+        return
+    reason = f"holds data ({what}), where {_NOUNS[kind]} is wanted"
+    if kind in ("benchmark", "architecture"):
+        reason += f"; evaluate on data with: archon eval ARCH BENCH --data {file}"
+        if what != "JSON Lines":
+            reason += ", after a conversion to JSON Lines"
+    raise SpecError(reason, file=file)
 
 
 def _check_kind(expected: catalog.Kind, data: Any, file: str | None) -> None:

@@ -302,7 +302,7 @@ def test_an_evaluation_in_which_everything_failed_is_a_failure(cli: Cli) -> None
     Path("nobody.json").write_text(json.dumps(card))
     arguments = ["eval", "single", "smoke", "--model", "solver=./nobody.json", "--limit", "2"]
     assert cli(*arguments) == 1
-    assert "2 failed, the first: NodeError" in cli.stderr
+    assert "2 of 2 failed: 2 × node 'draft'" in cli.stderr
 
 
 def test_compare_as_json_has_rows_and_pairs(cli: Cli) -> None:
