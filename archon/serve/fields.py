@@ -16,13 +16,17 @@ that would change the answer: that is refused. ``--strict`` refuses whatever the
 from __future__ import annotations
 
 import difflib
+import itertools
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal
 from urllib.parse import quote
 
 _MAX_REPORTED = 20
+_MAX_IGNORED = 100
+"""Each field without a rule is compared with all that are known."""
 _MAX_KEY = 60
 _NEAR = 0.85
 """How alike two names are, by difflib, of which one is taken for a misspelling of the other."""
@@ -232,8 +236,12 @@ class Ignored:
 
     is_strict: bool = False
     """Refuse them instead."""
-    names: dict[str, None] = field(default_factory=dict)
-    """Each once, in order, such as ``verbosity`` or ``messages[].mood``; at most 20."""
+    _names: dict[str, None] = field(default_factory=dict)
+
+    @property
+    def names(self) -> list[str]:
+        """Each once, in order, such as ``verbosity`` or ``messages[].mood``; the first 20."""
+        return list(itertools.islice(self._names, _MAX_REPORTED))
 
     def check(
         self, key: str, value: object, place: str, rules: Rules, known: Iterable[str]
@@ -249,6 +257,9 @@ class Ignored:
         ------
         FieldError : it cannot be honoured, is probably misspelt, or nothing may be ignored.
         """
+        name = f"{place}{_shown(key)}"
+        if name in self._names:
+            return
         rule = rules.get(key)
         if rule is not None and rule.is_neutral(value):
             return
@@ -258,20 +269,22 @@ class Ignored:
             decisive = [*known, *(name for name, r in rules.items() if r.kind == "unsupported")]
             if (near := _nearest(key, decisive)) is not None:
                 raise FieldError(key, f"unknown field; did you mean {near!r}?", "unknown_key")
-        self.add(f"{place}{_shown(key)}", key)
+        self.add(name, key)
 
     def add(self, name: str, key: str) -> None:
         """Report a field as ignored.
 
         Raises
         ------
-        FieldError : nothing may be ignored.
+        FieldError : nothing may be ignored, or these are too many.
         """
         if self.is_strict:
             reason = "the field has no effect, and the server runs with --strict; leave it out"
             raise FieldError(key, reason, "unknown_key")
-        if len(self.names) < _MAX_REPORTED:
-            self.names[name] = None
+        if len(self._names) >= _MAX_IGNORED:
+            reason = f"the request has more than {_MAX_IGNORED} fields that have no effect"
+            raise FieldError(key, reason, "unknown_key")
+        self._names[name] = None
 
 
 def _nearest(key: str, names: Iterable[str]) -> str | None:
@@ -281,6 +294,7 @@ def _nearest(key: str, names: Iterable[str]) -> str | None:
     return plain[near[0]] if near else None
 
 
+@lru_cache(1024)
 def _plain(name: str) -> str:
     """A name without case and punctuation: ``maxTokens`` and ``max-tokens`` are ``max_tokens``."""
     return re.sub(r"[^a-z0-9]", "", name.lower())

@@ -19,6 +19,7 @@ from openai.types.chat.completion_create_params import CompletionCreateParamsBas
 from archon import api
 from archon.lm import ScriptedLM
 from archon.lm.scripted import in_turn
+from archon.serve import fields
 from archon.serve.app import create_app
 from archon.serve.fields import MESSAGE, PART, REQUEST, STREAM_OPTIONS, Rule, Rules
 from archon.serve.limits import Limits
@@ -66,7 +67,7 @@ def read(data: dict[str, Any], *, is_strict: bool = False) -> ChatRequest:
 
 
 def ignored(data: dict[str, Any]) -> list[str]:
-    return list(read(data).ignored.names)
+    return read(data).ignored.names
 
 
 def refusal(data: dict[str, Any], *, is_strict: bool = False) -> BadRequestError:
@@ -221,11 +222,22 @@ async def test_what_is_ignored_is_named_in_a_header_and_counted() -> None:
     assert "evil" not in counted
 
 
-def test_of_many_unknown_fields_some_are_named() -> None:
-    many = {f"unheard_of_{i}" + "x" * 1000: i for i in range(1000)}
+def test_of_many_unknown_fields_some_are_named_and_too_many_are_refused() -> None:
+    many = {f"unheard_of_{i}" + "x" * 1000: i for i in range(101)}
+    error = refusal(body(**many))
+    assert (error.code, len(error.message) <= 500) == ("unknown_key", True)
+    many.popitem()
     names = ignored(body(**many))
     assert len(names) == 20
     assert all(len(name) <= 60 for name in names)
+
+
+def test_a_field_of_many_messages_is_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_up = []
+    monkeypatch.setattr(fields, "_nearest", lambda key, names: looked_up.append(key))
+    data = body() | {"messages": [ASK | {"mood": "sunny"}] * 1000}
+    assert ignored(data) == ["messages[].mood"]
+    assert looked_up == ["mood"]
 
 
 async def test_a_strict_server_refuses_what_others_ignore() -> None:
