@@ -19,6 +19,7 @@ from archon.types import (
     Completion,
     Event,
     Example,
+    FinishReason,
     OnEvent,
     Question,
     Request,
@@ -35,10 +36,11 @@ class ArchitectureLM:
     """Answers each draw of a request by one run of its architecture, on draws of its own.
 
     Draw k is run k. The last message, a user's, is the question; those before it are its history.
-    The request's temperature and top-p replace those of the generators; ``max_tokens``, ``stop``,
-    ``constraint`` and ``logprobs`` go to the output node where it writes the answer, and are
-    refused where it chooses one. An output node that writes streams its tokens, one that chooses
-    sends its text as one delta; events of the nodes are passed on.
+    The request's sampling applies to ``sampled_nodes`` (``archon.graph.models``); whichever node
+    wrote the answer, it ends before the request's stop strings. ``constraint`` and ``logprobs`` go
+    to the output node where it writes the answer, and are refused where it chooses one. An output
+    node that writes streams its tokens, one that chooses sends its text as one delta; events of the
+    nodes are passed on.
 
     ``plan`` is given by the graph around an architecture that is a node's model (``placed``).
     """
@@ -46,6 +48,7 @@ class ArchitectureLM:
     def __init__(self, architecture: Architecture, plan: DrawPlan | None = None) -> None:
         self.architecture = architecture
         self.generates = architecture.models.generates
+        self.sampled_nodes = architecture.models.sampled_nodes
         passed_on = architecture.models.output_capabilities & _PASSED_ON
         self.capabilities = frozenset({"chat", "stream"}) | passed_on
         self._plan = plan
@@ -79,11 +82,6 @@ class ArchitectureLM:
         if refused:
             reason = f"an architecture does not take {' and '.join(refused)}; its nodes have them"
             raise UnsupportedError(f"{self.architecture.name}: {reason}")
-        refused = [name for name in ("max_tokens", "stop") if getattr(sampling, name)]
-        if refused and not self.generates:
-            output = self.architecture.spec.output
-            reason = f"{' and '.join(refused)} cannot apply, as the output node {output!r}"
-            raise UnsupportedError(f"{self.architecture.name}: {reason} writes no text of its own")
 
     def members(self, sampling: SamplingParams) -> tuple[Member, ...]:
         """Its nodes as members of draw groups, when it is asked with this sampling."""
@@ -143,17 +141,22 @@ class ArchitectureLM:
             constraint=request.constraint,
             around=self._around,
         )
-        text = answer.text
+        text, written = answer.text, _written(answer)
+        finish_reason: FinishReason = "stop" if written is None else written.finish_reason
         if answer.candidates:
-            text = reply_text(answer.candidates[0], question.answer)
-        written = _written(answer)
+            first = answer.candidates[0]
+            if first.id.node != self.architecture.spec.output and self.sampled_nodes:
+                # The stop strings may not have applied to the node that wrote it.
+                first = replace(first, text=_before(first.text, request.sampling.stop or ()))
+                finish_reason = "stop" if first.text != answer.text else finish_reason
+            text = reply_text(first, question.answer)
         shown = written if request.logprobs else None
         if stream is not None:
             stream.finish(text)
         return Completion(
             text=text,
             draw=run,
-            finish_reason="stop" if written is None else written.finish_reason,
+            finish_reason=finish_reason,
             usage=answer.usage,
             prompts=answer.trace.prompts,
             token_ids=None if shown is None else shown.token_ids,
@@ -192,6 +195,11 @@ class _Stream:
         """Send the answer as one delta if nothing of it has been sent."""
         if text and not self._has_text:
             self._on_event(TokenDelta(self._run, text))
+
+
+def _before(text: str, stops: tuple[str, ...]) -> str:
+    """The text before the first of the stop strings."""
+    return text[: min((at for stop in stops if (at := text.find(stop)) >= 0), default=len(text))]
 
 
 def _written(answer: Answer) -> Completion | None:

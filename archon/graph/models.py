@@ -42,6 +42,8 @@ class NestedLM(Protocol):
 
     generates: bool
     """Whether its output node writes the answer, rather than choosing one."""
+    sampled_nodes: frozenset[str]
+    """Its nodes that a request's sampling applies to."""
 
     def members(self, sampling: SamplingParams) -> tuple[Member, ...]:
         """Its nodes as members of draw groups, when it is asked with this sampling."""
@@ -69,8 +71,9 @@ class NestedLM(Protocol):
 class Models:
     """The models of an architecture's nodes.
 
-    A request to the whole architecture may bring its own sampling: temperature and top-p then
-    replace those of the generators, ``max_tokens`` and ``stop`` those of the output node.
+    A request to the whole architecture may bring its own sampling, which applies to
+    ``sampled_nodes``. Its temperature, top-p and ``max_tokens`` replace a node's; its stop strings
+    are added to the node's, which may mark the end of a format that the prompt asks for.
 
     Raises
     ------
@@ -92,6 +95,8 @@ class Models:
         }
         roles = {name: role_of(node) or "" for name, node in self._nodes.items()}
         self._lms = {name: lms[role] for name, role in roles.items()}
+        self.sampled_nodes = _sampled_nodes(spec)
+        """The nodes that a request's sampling applies to."""
         self._weighed = writers_of_likelihoods(spec)
         self._sampling: dict[str, SamplingParams] = {}
         self._group: dict[str, Hashable] = {}
@@ -146,14 +151,36 @@ class Models:
         return Member(name, (self._group[name], sampling), count, nested)
 
     def _asked_sampling(self, name: str, asked: SamplingParams) -> SamplingParams:
-        sampling = self._sampling[name]
-        if isinstance(self._nodes[name], GeneratorNode):
-            replaced = SamplingParams(temperature=asked.temperature, top_p=asked.top_p)
-            sampling = replaced.over(sampling)
-        if name == self._spec.output and self.generates:
-            replaced = SamplingParams(max_tokens=asked.max_tokens, stop=asked.stop or None)
-            sampling = replaced.over(sampling)
-        return sampling
+        own = self._sampling[name]
+        if name not in self.sampled_nodes:
+            return own
+        replaced = SamplingParams(
+            temperature=asked.temperature,
+            top_p=asked.top_p,
+            max_tokens=asked.max_tokens,
+            stop=(*(own.stop or ()), *asked.stop) if asked.stop else None,
+        )
+        return replaced.over(own)
+
+
+def _sampled_nodes(spec: ArchitectureSpec) -> frozenset[str]:
+    """The nodes that a request's sampling applies to.
+
+    By default the generators, which read the question, and the output node where it writes text.
+    The file may choose one of the two, or none.
+    """
+    generators = {name for name, node in spec.nodes.items() if isinstance(node, GeneratorNode)}
+    writes = isinstance(spec.nodes[spec.output], GeneratorNode | FuserNode)
+    output = {spec.output} if writes else set()
+    match spec.serve.request_sampling if spec.serve is not None else None:
+        case "generators":
+            return frozenset(generators)
+        case "output":
+            return frozenset(output)
+        case "ignore":
+            return frozenset()
+        case None:
+            return frozenset(generators | output)
 
 
 def _own_sampling(node: AskingNode, card: ModelCard | None) -> SamplingParams:
@@ -171,8 +198,12 @@ def _own_sampling(node: AskingNode, card: ModelCard | None) -> SamplingParams:
 
 
 def _check_nested(name: str, lm: NestedLM, sampling: SamplingParams) -> None:
+    path = json_path(["nodes", name, "sampling"])
     try:
         lm.check_sampling(sampling)
     except UnsupportedError as error:
-        path = json_path(["nodes", name, "sampling"])
         raise GraphError(error.reason, path=path) from None
+    if sampling != SamplingParams() and not lm.sampled_nodes:
+        reason = "the architecture that is this node's model applies no request's sampling"
+        hint = "remove this key, or change serve.request_sampling in that architecture"
+        raise GraphError(f"{reason}; {hint}", path=path)

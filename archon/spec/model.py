@@ -172,8 +172,7 @@ class OpenAICard(_Card):
     server_sampling: bool = Field(
         False,
         description="The server samples as it likes: it is sent no temperature, top_p, max_tokens "
-        "or stop. A served architecture that chooses its answer refuses these, as do some "
-        "reasoning models.",
+        "or stop. Some reasoning models refuse these.",
     )
 
     @model_validator(mode="after")

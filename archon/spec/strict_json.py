@@ -50,15 +50,15 @@ def read_json(path: Path, file: str | None = None) -> Any:
     return decode_json(read_bytes(path, file, MAX_BYTES + 1), file)
 
 
-def decode_json(content: bytes, file: str | None = None) -> Any:
+def decode_json(content: bytes, file: str | None = None, *, max_bytes: int = MAX_BYTES) -> Any:
     """The data in the bytes of a JSON file.
 
     Raises
     ------
     SpecError : the content is not strict JSON.
     """
-    if len(content) > MAX_BYTES:
-        raise SpecError(f"larger than {MAX_BYTES // 2**20} MiB", file=file)
+    if len(content) > max_bytes:
+        raise SpecError(f"larger than {max_bytes // 2**20} MiB", file=file)
     text = _decode(content, file)
     if not text.strip():
         raise SpecError("the file is empty", file=file)

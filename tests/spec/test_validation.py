@@ -43,6 +43,26 @@ def test_a_card_may_be_written_inline() -> None:
     assert spec.models["solver"] == ScriptedCard(name="double", backend="scripted")
 
 
+def test_serve_is_written_only_where_it_is_given() -> None:
+    """Digests of stored runs and studies are those of files without the key."""
+    plain = parse(ArchitectureSpec, architecture())
+    assert plain.model_dump(mode="json") == parse(
+        ArchitectureSpec, architecture(serve=None)
+    ).model_dump(mode="json")
+    assert "serve" not in plain.model_dump()
+    asked = architecture(serve={"request_sampling": "output"})
+    spec = parse(ArchitectureSpec, asked)
+    assert spec.model_dump(mode="json")["serve"] == {"request_sampling": "output"}
+    assert parse(ArchitectureSpec, spec.model_dump(mode="json")) == spec
+
+
+def test_a_wrong_rule_for_requests_is_answered_with_the_valid_ones() -> None:
+    error = refusal(architecture(serve={"request_sampling": "outputs"}))
+    assert error.path == "$.serve.request_sampling"
+    assert "'output'" in error.reason
+    assert refusal(architecture(serve={"sampling": "output"})).path == "$.serve.sampling"
+
+
 def test_an_unknown_key_is_answered_with_the_nearest_of_its_own_object() -> None:
     error = refused_node(sampels=8)
     assert error.path == "$.nodes.a.sampels"
