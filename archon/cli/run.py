@@ -57,6 +57,8 @@ def run(
         }
         if answer.limited_by is not None:
             result["limited_by"] = answer.limited_by
+        if failed := answer.trace.num_failed_samples:
+            result["failed_samples"] = failed
         emit(result | ({"trace": answer.trace.to_json()} if with_trace else {}))
         return
     print(answer.text)
@@ -68,6 +70,10 @@ def run(
         cut = ", ".join(node.node for node in answer.trace.nodes.values() if node.cut)
         told = f"the budget of {answer.limited_by} cut it short: {cut}"
         console().print(told, style="yellow", soft_wrap=True)
+    if failed := answer.trace.num_failed_samples:
+        first = next(c.error for c in answer.trace.completions() if c.error is not None)
+        told = f"{failed} of {answer.trace.num_samples} samples failed: {first}"
+        console().print(told, style="yellow", soft_wrap=True, markup=False)
 
 
 async def _answer(

@@ -36,6 +36,8 @@ class Report:
     """Runs that failed; they count as wrong answers."""
     num_limited: int
     """Runs that the budget cut short, and that gave an answer all the same."""
+    num_failed_samples: int
+    """Samples that failed in runs that gave an answer, which was made from the others."""
     accuracy: float | None
     """Mean over items of the share of right answers; None if nothing was finished."""
     accuracy_interval: Interval | None
@@ -72,6 +74,8 @@ class Tally:
     runs: Counter[str] = field(default_factory=Counter)
     num_errors: int = 0
     num_limited: int = 0
+    num_samples: int = 0
+    num_failed_samples: int = 0
     cost_tokens: int = 0
     usage: Usage = field(default_factory=Usage)
     answer_seconds: float = 0.0
@@ -83,6 +87,8 @@ class Tally:
         self.runs[record.item] += 1
         self.num_errors += record.error is not None
         self.num_limited += record.limited_by is not None
+        self.num_samples += record.samples
+        self.num_failed_samples += record.failed_samples
         self.cost_tokens += record.cost_tokens
         self.usage += record.usage
         if record.error is None:
@@ -138,7 +144,11 @@ class Tally:
         if not self.runs:
             return []
         warning = accuracy_warning(list(self.item_means.values()), self.num_runs)
-        return [warning] if warning else []
+        failed = (
+            f"{self.num_failed_samples} of {self.num_samples} samples failed; "
+            "their items were answered from the others"
+        )
+        return [*([warning] if warning else []), *([failed] if self.num_failed_samples else [])]
 
     def results(self, wall_seconds: float) -> dict[str, Any]:
         """The fields of a ``Report`` that follow from the records."""
@@ -147,6 +157,7 @@ class Tally:
             "num_runs": self.num_runs,
             "num_errors": self.num_errors,
             "num_limited": self.num_limited,
+            "num_failed_samples": self.num_failed_samples,
             "accuracy": self.accuracy,
             "accuracy_interval": self.accuracy_interval,
             "cost_tokens": self.mean_cost_tokens,

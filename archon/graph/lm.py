@@ -6,7 +6,7 @@ from copy import copy
 from dataclasses import replace
 from typing import Any
 
-from archon.errors import UnsupportedError
+from archon.errors import LMError, UnsupportedError
 from archon.graph.architecture import Answer, Architecture
 from archon.graph.budget import Meter
 from archon.graph.candidates import reply_text
@@ -149,7 +149,7 @@ class ArchitectureLM:
         written = _written(answer)
         shown = written if request.logprobs else None
         if stream is not None:
-            stream.finish(text)
+            stream.finish(text, answer)
         return Completion(
             text=text,
             draw=run,
@@ -183,12 +183,23 @@ class _Stream:
     def __call__(self, event: Event) -> None:
         if not isinstance(event, TokenDelta):
             self._on_event(event)
+        elif event.is_reasoning:  # it is not the answer
+            return
         elif event.node == self._output and event.draw == self._answer_draw:
             self._has_text = True
             self._on_event(TokenDelta(self._run, event.text))
 
-    def finish(self, text: str) -> None:
-        """Send the answer as one delta if nothing of it has been sent."""
+    def finish(self, text: str, answer: Answer) -> None:
+        """Send the answer as one delta if nothing of it has been sent.
+
+        Raises
+        ------
+        LMError : what was sent is of a sample that failed later, and cannot be taken back.
+        """
+        if self._has_text:
+            for completion in answer.trace.nodes[self._output].completions():
+                if completion.draw == self._answer_draw and completion.error is not None:
+                    raise LMError(f"the sample that was streamed failed: {completion.error}")
         if text and not self._has_text:
             self._on_event(TokenDelta(self._run, text))
 

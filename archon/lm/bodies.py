@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from archon.lm.adaptation import Adaptation, as_card_says
 from archon.lm.closing import whole_pattern, wrapping_schema
 from archon.lm.transcript import transcript
 from archon.spec.model import OpenAICard
@@ -9,20 +10,28 @@ from archon.types import Constraint, Request, SamplingParams
 
 
 def request_body(
-    card: OpenAICard, request: Request, *, seed: int, n: int = 1, stream: bool = False
+    card: OpenAICard,
+    request: Request,
+    *,
+    seed: int,
+    n: int = 1,
+    stream: bool = False,
+    adaptation: Adaptation | None = None,
 ) -> dict[str, object]:
     """The object to post.
 
     The request's sampling must have every value set, and its constraint be one that the card's
     server can hold texts to. What many servers do not know is sent only where it changes something.
+    ``adaptation`` says what the server was found to reject.
     """
+    adaptation = adaptation or as_card_says(card)
     body: dict[str, object] = {"model": card.model, "seed": seed}
     if card.endpoint == "chat":
         body["messages"] = [{"role": m.role, "content": m.content} for m in request.messages]
     else:
         body["prompt"] = transcript(request.messages)
     if not card.server_sampling:
-        body |= _sampling(request.sampling)
+        body |= _sampling(request.sampling, adaptation.max_tokens_field)
     if n > 1:
         body["n"] = n
     if request.logprobs:
@@ -34,14 +43,14 @@ def request_body(
         body |= _form(card, request.constraint)
     if stream:
         body |= {"stream": True, "stream_options": {"include_usage": True}}
-    return body
+    omitted = adaptation.omitted.union(card.omit)
+    return {key: value for key, value in body.items() if key not in omitted} | card.body
 
 
-def _sampling(sampling: SamplingParams) -> dict[str, object]:
-    body: dict[str, object] = {
-        "temperature": sampling.temperature,
-        "max_tokens": sampling.max_tokens,
-    }
+def _sampling(sampling: SamplingParams, max_tokens_field: str | None) -> dict[str, object]:
+    body: dict[str, object] = {"temperature": sampling.temperature}
+    if max_tokens_field is not None:
+        body[max_tokens_field] = sampling.max_tokens
     if sampling.top_p != 1:
         body["top_p"] = sampling.top_p
     if sampling.top_k:

@@ -19,6 +19,7 @@ from starlette.types import Receive, Scope, Send
 from archon.graph.lm import ArchitectureLM
 from archon.lm import LM
 from archon.lm.base import can_hold
+from archon.lm.failed import require_all
 from archon.serve.admission import Admission
 from archon.serve.calls import HungUpError, stream, unless_hung_up
 from archon.serve.failures import GOING, Failure, failure, out_of_time
@@ -126,7 +127,7 @@ class ChatCompletions:
 
     async def _generate(self, lm: LM, request: Request) -> list[Completion]:
         async with self._admission.place():
-            return await lm.generate(request)
+            return require_all(await lm.generate(request))
 
     async def _stream(
         self, lm: LM, chat: ChatRequest, request: Request, reply: Reply, record: Record
@@ -144,7 +145,7 @@ class ChatCompletions:
                 if not reply.is_begun:
                     pieces += [event(replies.begin(index)) for index in range(request.n)]
                 for index, said in enumerate(part):
-                    if isinstance(said, TokenDelta) and not said.node:
+                    if isinstance(said, TokenDelta) and not said.node and not said.is_reasoning:
                         has_text[said.draw] = True
                         pieces.append(event(replies.more(said.draw, said.text)))
                     elif isinstance(said, Completion):
