@@ -186,7 +186,7 @@ class _Stream:
         elif event.is_reasoning:  # it is not the answer
             return
         elif event.node == self._output and event.draw == self._answer_draw:
-            self._has_text = True
+            self._has_text |= bool(event.text)
             self._on_event(TokenDelta(self._run, event.text))
 
     def finish(self, text: str, answer: Answer) -> None:

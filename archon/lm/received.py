@@ -13,7 +13,6 @@ from archon.lm.protocol import Choice, GarbledError, Reply, read_chunk, read_rep
 from archon.lm.transport import content_type, read_body, read_events
 from archon.types import Completion, Constraint, OnEvent, Request, TokenDelta, Usage
 
-
 NO_USAGE = "the server reported no count of tokens; what is missing counts as 0"
 """The note on a sample whose cost is not known."""
 
