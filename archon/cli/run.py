@@ -57,8 +57,8 @@ def run(
         }
         if answer.limited_by is not None:
             result["limited_by"] = answer.limited_by
-        if failed := answer.trace.num_failed_samples:
-            result["failed_samples"] = failed
+        if answer.num_failed_samples:
+            result["failed_samples"] = answer.num_failed_samples
         emit(result | ({"trace": answer.trace.to_json()} if with_trace else {}))
         return
     print(answer.text)
@@ -70,10 +70,9 @@ def run(
         cut = ", ".join(node.node for node in answer.trace.nodes.values() if node.cut)
         told = f"the budget of {answer.limited_by} cut it short: {cut}"
         console().print(told, style="yellow", soft_wrap=True)
-    if failed := answer.trace.num_failed_samples:
-        first = next(c.error for c in answer.trace.completions() if c.error is not None)
-        told = f"{failed} of {answer.trace.num_samples} samples failed: {first}"
-        console().print(told, style="yellow", soft_wrap=True, markup=False)
+    if answer.num_failed_samples:
+        told = f"{answer.num_failed_samples} of {answer.num_samples} samples failed"
+        console().print(f"{told}; --trace shows why", style="yellow", soft_wrap=True)
 
 
 async def _answer(

@@ -239,8 +239,8 @@ class _Sitting:
             error=None,
             draws=draws,
             limited_by=answer.limited_by,
-            samples=answer.trace.num_samples,
-            failed_samples=answer.trace.num_failed_samples,
+            samples=answer.num_samples,
+            failed_samples=answer.num_failed_samples,
         )
 
     def _failure(self, item: Item, epoch: int, error: BaseException, seconds: float) -> Record:

@@ -59,6 +59,10 @@ class Answer:
     trace: Trace
     limited_by: Limit | None = None
     """What the budget had too little of; None where it cut nothing short."""
+    num_samples: int = 0
+    """Samples that its nodes asked for."""
+    num_failed_samples: int = 0
+    """Those that failed; the answer was made from the others."""
 
     def _repr_html_(self) -> str:
         """What notebooks show."""
@@ -235,6 +239,8 @@ class Architecture:
             seconds=trace.seconds,
             trace=trace,
             limited_by=trace.limited_by,
+            num_samples=trace.num_samples,
+            num_failed_samples=trace.num_failed_samples,
         )
 
     async def arun(self, question: str | Question, *, seed: int = 0) -> Answer:

@@ -183,7 +183,7 @@ class Transport:
         raise RefusedError(f'{reason}; the card\'s "trust_env": false ignores it')
 
     def _certificate_hint(self, reason: str) -> str:
-        if "hostname mismatch" in reason.lower():
+        if "address mismatch" in reason or "Hostname mismatch" in reason:
             return "write the name that the certificate is for into the card's base_urls"
         if not self._trust_env:
             return 'SSL_CERT_FILE is ignored, as the card says "trust_env": false'
