@@ -55,10 +55,10 @@ def run(
             "usage": asdict(answer.usage),
             "cost_tokens": answer.cost_tokens,
         }
-        if answer.limited_by is not None:
-            result["limited_by"] = answer.limited_by
         if answer.num_failed_samples:
             result["failed_samples"] = answer.num_failed_samples
+        if answer.limited_by is not None:
+            result["limited_by"] = answer.limited_by
         emit(result | ({"trace": answer.trace.to_json()} if with_trace else {}))
         return
     print(answer.text)

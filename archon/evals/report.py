@@ -34,10 +34,10 @@ class Report:
     """Finished runs of items: ``num_items`` times ``epochs``, unless it was interrupted."""
     num_errors: int
     """Runs that failed; they count as wrong answers."""
-    num_limited: int
-    """Runs that the budget cut short, and that gave an answer all the same."""
     num_failed_samples: int
     """Samples that failed in runs that gave an answer, which was made from the others."""
+    num_limited: int
+    """Runs that the budget cut short, and that gave an answer all the same."""
     accuracy: float | None
     """Mean over items of the share of right answers; None if nothing was finished."""
     accuracy_interval: Interval | None
@@ -73,9 +73,9 @@ class Tally:
     right: Counter[str] = field(default_factory=Counter)
     runs: Counter[str] = field(default_factory=Counter)
     num_errors: int = 0
-    num_limited: int = 0
     num_samples: int = 0
     num_failed_samples: int = 0
+    num_limited: int = 0
     cost_tokens: int = 0
     usage: Usage = field(default_factory=Usage)
     answer_seconds: float = 0.0
@@ -86,9 +86,9 @@ class Tally:
         self.right[record.item] += record.score
         self.runs[record.item] += 1
         self.num_errors += record.error is not None
-        self.num_limited += record.limited_by is not None
         self.num_samples += record.samples
         self.num_failed_samples += record.failed_samples
+        self.num_limited += record.limited_by is not None
         self.cost_tokens += record.cost_tokens
         self.usage += record.usage
         if record.error is None:
@@ -144,11 +144,17 @@ class Tally:
         if not self.runs:
             return []
         warning = accuracy_warning(list(self.item_means.values()), self.num_runs)
-        failed = (
+        return [warning] if warning else []
+
+    @property
+    def lost_samples(self) -> list[str]:
+        """The warning that samples failed."""
+        if not self.num_failed_samples:
+            return []
+        return [
             f"{self.num_failed_samples} of {self.num_samples} samples failed; "
             "their items were answered from the others"
-        )
-        return [*([warning] if warning else []), *([failed] if self.num_failed_samples else [])]
+        ]
 
     def results(self, wall_seconds: float) -> dict[str, Any]:
         """The fields of a ``Report`` that follow from the records."""
@@ -156,8 +162,8 @@ class Tally:
             "num_items": len(self.runs),
             "num_runs": self.num_runs,
             "num_errors": self.num_errors,
-            "num_limited": self.num_limited,
             "num_failed_samples": self.num_failed_samples,
+            "num_limited": self.num_limited,
             "accuracy": self.accuracy,
             "accuracy_interval": self.accuracy_interval,
             "cost_tokens": self.mean_cost_tokens,
@@ -167,5 +173,5 @@ class Tally:
             "wall_seconds": wall_seconds,
             "tokens_per_second": self.usage.generated_tokens / wall_seconds if wall_seconds else 0,
             "curves": self.draws.curves(),
-            "warnings": self.warnings,
+            "warnings": self.warnings + self.lost_samples,
         }

@@ -237,10 +237,10 @@ class _Sitting:
             usage=answer.usage,
             seconds=answer.seconds,
             error=None,
-            draws=draws,
-            limited_by=answer.limited_by,
             samples=answer.num_samples,
             failed_samples=answer.num_failed_samples,
+            draws=draws,
+            limited_by=answer.limited_by,
         )
 
     def _failure(self, item: Item, epoch: int, error: BaseException, seconds: float) -> Record:

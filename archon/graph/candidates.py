@@ -17,8 +17,8 @@ def from_completions(
     parents: tuple[CandidateId, ...] = (),
     messages: tuple[Message, ...] = (),
 ) -> list[Candidate]:
-    """One candidate for each completion of the messages that did not fail, its value read from
-    the text as ``answer`` asks."""
+    """One candidate for each completion of the messages, its value read from the text as
+    ``answer`` asks."""
     return [
         Candidate(
             CandidateId(node, completion.draw),
@@ -29,7 +29,7 @@ def from_completions(
             messages=messages,
         )
         for completion in completions
-        if completion.error is None
+        if completion.error is None  # a sample that failed has no text
     ]
 
 

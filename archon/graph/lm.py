@@ -143,13 +143,15 @@ class ArchitectureLM:
             constraint=request.constraint,
             around=self._around,
         )
+        if stream is not None:
+            stream.check(answer)
         text = answer.text
         if answer.candidates:
             text = reply_text(answer.candidates[0], question.answer)
         written = _written(answer)
         shown = written if request.logprobs else None
         if stream is not None:
-            stream.finish(text, answer)
+            stream.finish(text)
         return Completion(
             text=text,
             draw=run,
@@ -183,25 +185,27 @@ class _Stream:
     def __call__(self, event: Event) -> None:
         if not isinstance(event, TokenDelta):
             self._on_event(event)
-        elif event.is_reasoning:  # it is not the answer
-            return
         elif event.node == self._output and event.draw == self._answer_draw:
-            self._has_text |= bool(event.text)
+            self._has_text = True
             self._on_event(TokenDelta(self._run, event.text))
 
-    def finish(self, text: str, answer: Answer) -> None:
-        """Send the answer as one delta if nothing of it has been sent.
+    def finish(self, text: str) -> None:
+        """Send the answer as one delta if nothing of it has been sent."""
+        if text and not self._has_text:
+            self._on_event(TokenDelta(self._run, text))
+
+    def check(self, answer: Answer) -> None:
+        """Refuse an answer other than the one whose text was sent.
 
         Raises
         ------
-        LMError : what was sent is of a sample that failed later, and cannot be taken back.
+        LMError : the sample that was streamed failed later; its text cannot be taken back.
         """
-        if self._has_text:
-            for completion in answer.trace.nodes[self._output].completions():
-                if completion.draw == self._answer_draw and completion.error is not None:
-                    raise LMError(f"the sample that was streamed failed: {completion.error}")
-        if text and not self._has_text:
-            self._on_event(TokenDelta(self._run, text))
+        if not self._has_text:
+            return
+        for completion in answer.trace.nodes[self._output].completions():
+            if completion.draw == self._answer_draw and completion.error is not None:
+                raise LMError(f"the sample that was streamed failed: {completion.error}")
 
 
 def _written(answer: Answer) -> Completion | None:

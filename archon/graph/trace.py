@@ -209,10 +209,10 @@ def _completion(completion: Completion) -> dict[str, Any]:
         "finish_reason": completion.finish_reason,
         "usage": _fields(completion.usage),
     }
-    if completion.error is not None:
-        data["error"] = completion.error
     if completion.choice_logprobs is not None:
         data["choice_logprobs"] = dict(completion.choice_logprobs)
+    if completion.error is not None:
+        data["error"] = completion.error
     if isinstance(completion.trace, Trace):
         data["trace"] = completion.trace.to_json()
     return data

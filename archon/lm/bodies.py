@@ -31,7 +31,7 @@ def request_body(
     else:
         body["prompt"] = transcript(request.messages)
     if not card.server_sampling:
-        body |= _sampling(request.sampling, adaptation.max_tokens_field)
+        body |= _sampling(request.sampling)
     if n > 1:
         body["n"] = n
     if request.logprobs:
@@ -43,14 +43,19 @@ def request_body(
         body |= _form(card, request.constraint)
     if stream:
         body |= {"stream": True, "stream_options": {"include_usage": True}}
+    if "max_tokens" in body and adaptation.max_tokens_field != "max_tokens":
+        most = body.pop("max_tokens")
+        if adaptation.max_tokens_field is not None:
+            body[adaptation.max_tokens_field] = most
     omitted = adaptation.omitted.union(card.omit)
     return {key: value for key, value in body.items() if key not in omitted} | card.body
 
 
-def _sampling(sampling: SamplingParams, max_tokens_field: str | None) -> dict[str, object]:
-    body: dict[str, object] = {"temperature": sampling.temperature}
-    if max_tokens_field is not None:
-        body[max_tokens_field] = sampling.max_tokens
+def _sampling(sampling: SamplingParams) -> dict[str, object]:
+    body: dict[str, object] = {
+        "temperature": sampling.temperature,
+        "max_tokens": sampling.max_tokens,
+    }
     if sampling.top_p != 1:
         body["top_p"] = sampling.top_p
     if sampling.top_k:

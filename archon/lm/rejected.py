@@ -31,7 +31,7 @@ _ABOUT_FIELD = re.compile(
 )
 _WORD = r"(?<![A-Za-z0-9_]){}(?![A-Za-z0-9_])"
 _QUOTED = r"""['"`\[(]{}['"`\])]"""
-_PLAIN_ENGLISH = frozenset({"stop", "n"})
+_PLAIN_ENGLISH = frozenset({"stop", "n", "reasoning"})
 """Fields whose names a sentence may hold without meaning them: they count where quoted."""
 
 

@@ -6,12 +6,17 @@ from archon.errors import LMError, RefusedError
 from archon.lm.transport import FieldError
 from archon.spec.model import OMITTED_FIELDS, OpenAICard
 
+_THINKING = '"thinking_field" to the field that the server takes, or leave "thinking" out'
 _OF_FIELD = {
     "n": '"native_n" to false: each sample is then a request of its own',
     "logprobs": '"logprobs" to false',
     "top_logprobs": '"logprobs" to false',
     "response_format": '"constraint" to null or to another way to send the form',
     "structured_outputs": '"constraint" to null or to another way to send the form',
+    "chat_template_kwargs": _THINKING,
+    "reasoning_effort": _THINKING,
+    "reasoning": _THINKING,
+    "enable_thinking": _THINKING,
     "max_completion_tokens": '"max_tokens_field" to "max_tokens"',
 }
 

@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 from starlette.types import Receive
 
 from archon.lm import LM
-from archon.lm.failed import require_all
 from archon.types import Completion, Event, Request
 
 T = TypeVar("T")
@@ -72,4 +71,4 @@ async def stream(lm: LM, request: Request) -> AsyncGenerator[list[Event] | list[
 async def _generate(
     lm: LM, request: Request, queue: asyncio.Queue[Event | None]
 ) -> list[Completion]:
-    return require_all(await lm.generate(request, queue.put_nowait))
+    return await lm.generate(request, queue.put_nowait)

@@ -87,6 +87,7 @@ class ChatCompletions:
         self._check(chat, request, lm)
         if not chat.stream:
             completions = await unless_hung_up(receive, self._generate(lm, request))
+            require_all(completions)
             record.answered(completions)
             await reply.whole(Replies(chat).whole(completions))
         else:
@@ -127,7 +128,7 @@ class ChatCompletions:
 
     async def _generate(self, lm: LM, request: Request) -> list[Completion]:
         async with self._admission.place():
-            return require_all(await lm.generate(request))
+            return await lm.generate(request)
 
     async def _stream(
         self, lm: LM, chat: ChatRequest, request: Request, reply: Reply, record: Record
@@ -145,7 +146,7 @@ class ChatCompletions:
                 if not reply.is_begun:
                     pieces += [event(replies.begin(index)) for index in range(request.n)]
                 for index, said in enumerate(part):
-                    if isinstance(said, TokenDelta) and not said.node and not said.is_reasoning:
+                    if isinstance(said, TokenDelta) and not said.node:
                         has_text[said.draw] = True
                         pieces.append(event(replies.more(said.draw, said.text)))
                     elif isinstance(said, Completion):
@@ -157,7 +158,7 @@ class ChatCompletions:
                         pieces.append(comment(told))
                 if any(has_text):
                     record.text_begins()
-                completions = [said for said in part if isinstance(said, Completion)]
+                completions = require_all([said for said in part if isinstance(said, Completion)])
                 if completions:
                     record.answered(completions)
                     if chat.wants_usage:

@@ -30,7 +30,7 @@ class Partly:
     async def generate(self, request: Request, on_event: OnEvent | None = None) -> list[Completion]:
         await asyncio.sleep(0)
         draws = range(request.first_draw, request.first_draw + request.n)
-        if on_event is not None:
+        if on_event is not None and self.streams:
             for draw in draws:
                 on_event(TokenDelta(draw, "x" * self.streams))
         if isinstance(self.error, RefusedError) or all(draw in self.failing for draw in draws):
