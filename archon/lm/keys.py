@@ -19,7 +19,7 @@ def key_from(variable: str) -> str:
     try:
         check_variable(variable)
     except ValueError as error:
-        raise UsageError(f"the name of the variable with the key {error}") from None
+        raise UsageError(f"the value for the API key's variable {error}") from None
     key = os.environ.get(variable, "").strip()
     if not key:
         raise UsageError(f"the environment variable {variable} is not set; it must hold the key")

@@ -6,7 +6,7 @@ import json
 import re
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BeforeValidator, ConfigDict, Field, Tag, model_validator
+from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from archon.spec.common import (
     Count,
@@ -155,6 +155,16 @@ class FromVariable(StrictModel):
     env: VariableName = Field(description="Name of the environment variable.")
 
 
+def _header_form(value: object) -> str:
+    return "FromVariable" if isinstance(value, dict | FromVariable) else "str"
+
+
+HeaderValue = Annotated[
+    Annotated[str, Tag("str")] | Annotated[FromVariable, Tag("FromVariable")],
+    Discriminator(_header_form),
+]
+
+
 OmittedField = Literal[
     "seed", "temperature", "top_p", "top_k", "min_p", "max_tokens", "stop", "stream_options"
 ]
@@ -222,7 +232,7 @@ class OpenAICard(_Card):
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = Field(
         "max_tokens", description="The request field that bounds the new tokens."
     )
-    headers: dict[str, str | FromVariable] = Field(
+    headers: dict[str, HeaderValue] = Field(
         {},
         description="HTTP headers to add. A secret is named by the environment variable that "
         'holds it: {"api-key": {"env": "AZURE_OPENAI_API_KEY"}}.',

@@ -138,7 +138,7 @@ def _completion(completion: Plain, texts: Texts) -> dict[str, Any]:
         | {"completion_tokens": usage["completion_tokens"]},
     }
     if "error" in completion:
-        data["error"] = completion["error"]
+        data["finish"] = f"an error: {completion['error']}"
     if "trace" in completion:
         data["trace"] = Flow.of(completion["trace"]).to_json(texts)
     return data
