@@ -275,12 +275,12 @@ class Context:
         """
         if self._run.meter.deadline is None and not isinstance(lm, NestedLM):
             draws = range(request.first_draw, request.first_draw + request.n)
-            return await self._failures.kept(self._send(lm, request), draws)
+            return await self._failures.kept(lambda: self._send(lm, request), draws)
 
         async def send(draw: int) -> list[Completion]:
-            one = self._send(lm, replace(request, n=1, first_draw=draw))
+            one = replace(request, n=1, first_draw=draw)
             try:
-                return await self._failures.kept(one, range(draw, draw + 1))
+                return await self._failures.kept(lambda: self._send(lm, one), range(draw, draw + 1))
             except BudgetError as error:
                 self._cut_by(error)
                 return []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from archon.errors import LMError, NodeError, RefusedError, UnsupportedError
 from archon.types import Completion, Usage
@@ -20,7 +20,7 @@ class Failures:
     >>> async def fails() -> list[Completion]:
     ...     raise LMError("the connection failed")
     >>> failures = Failures()
-    >>> [sample] = asyncio.run(failures.kept(fails(), range(1)))
+    >>> [sample] = asyncio.run(failures.kept(fails, range(1)))
     >>> sample.error
     'the connection failed'
     >>> failures.check([sample])
@@ -31,13 +31,15 @@ class Failures:
     def __init__(self) -> None:
         self._first: Exception | None = None
 
-    async def kept(self, call: Awaitable[list[Completion]], draws: range) -> list[Completion]:
+    async def kept(
+        self, call: Callable[[], Awaitable[list[Completion]]], draws: range
+    ) -> list[Completion]:
         """The completions of a call, or failed ones in their place.
 
         What every sample of the request would meet, such as a wrong key, is raised.
         """
         try:
-            return await call
+            return await call()
         except (LMError, NodeError) as error:
             if not _concerns_one_sample(error):
                 raise

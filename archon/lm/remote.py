@@ -143,12 +143,12 @@ class RemoteLM:
         if self.card.native_n or request.n == 1:
             return await self._ask(request, draws, on_event)
         failures = Failures()
-        groups = await run_all(
-            failures.kept(
-                self._ask(request, range(draw, draw + 1), on_event), range(draw, draw + 1)
-            )
-            for draw in draws
-        )
+
+        async def one(draw: int) -> list[Completion]:
+            only = range(draw, draw + 1)
+            return await failures.kept(lambda: self._ask(request, only, on_event), only)
+
+        groups = await run_all(map(one, draws))
         completions = [completion for group in groups for completion in group]
         failures.check(completions)
         return completions

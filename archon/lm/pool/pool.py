@@ -183,7 +183,9 @@ class _Call:
         What failed is not kept: whoever waits for it asks for it again.
         """
         request = replace(self.request, n=len(run), first_draw=run.start)
-        completions = await self.failures.kept(self.lm.generate(request, self.on_event), run)
+        completions = await self.failures.kept(
+            lambda: self.lm.generate(request, self.on_event), run
+        )
         self.done |= {lacking[c.draw]: c for c in completions if c.error is not None}
         made = {lacking[c.draw]: Draw(c, self.scope.origin) for c in completions if c.error is None}
         # A server may have been found to need other requests: these draws then have another key.
