@@ -11,6 +11,7 @@
     ├── EngineError             the engine refuses or fails a request
     │   └── ContextLengthError  prompt plus new tokens do not fit the model's context or the cache
     ├── LMError                 a language model did not answer (retryable or not)
+    │   ├── RefusedError        the server refuses every request: key, address or name is wrong
     │   └── UnsupportedError    the request asks for something that this model cannot do
     ├── NodeError               a node failed while a question ran (names the node, keeps the cause)
     ├── SandboxError            a program of a model cannot be run (its own failure is no error)
@@ -230,6 +231,24 @@ class LMError(ArchonError):
 
 class UnsupportedError(LMError):
     """The request asks for something that this model cannot do; asking again does not help."""
+
+
+class RefusedError(LMError):
+    """The server refuses every request, whatever it asks: its key, address or name is wrong.
+
+    ``status`` is the HTTP status that it answered with, if it did.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        retryable: bool = False,
+        retry_after_seconds: float | None = None,
+        status: int | None = None,
+    ) -> None:
+        self.status = status
+        super().__init__(reason, retryable=retryable, retry_after_seconds=retry_after_seconds)
 
 
 class NodeError(ArchonError):

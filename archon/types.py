@@ -12,7 +12,7 @@ from typing import Literal
 
 Role = Literal["system", "user", "assistant"]
 AnswerKind = Literal["number", "text", "code"]
-FinishReason = Literal["stop", "length", "choices", "cancelled"]
+FinishReason = Literal["stop", "length", "choices", "cancelled", "error"]
 VerdictKind = Literal["pass", "fail", "abstain"]
 Limit = Literal["tokens", "calls", "seconds"]
 """What a budget bounds."""
@@ -197,6 +197,9 @@ class Completion:
     """What a beam search ranked it by: the mean log-probability of its tokens."""
     choice_logprobs: Mapping[str, float] | None = None
     """Log-probability of each choice that the request asked to be scored."""
+    error: str | None = None
+    """Why this sample failed where others of its request did not; ``text`` is empty then, and
+    ``finish_reason`` is "error"."""
     trace: object | None = field(default=None, compare=False, repr=False)
     """What an architecture did to make this text (``archon.graph.trace.Trace``)."""
 

@@ -62,6 +62,8 @@ def run(
             "usage": asdict(answer.usage),
             "cost_tokens": answer.cost_tokens,
         }
+        if answer.num_failed_samples:
+            result["failed_samples"] = answer.num_failed_samples
         if answer.limited_by is not None:
             result["limited_by"] = answer.limited_by
         if answer.notes:
@@ -79,6 +81,9 @@ def run(
         cut = ", ".join(node.node for node in answer.trace.nodes.values() if node.cut)
         told = f"the budget of {answer.limited_by} cut it short: {cut}"
         console().print(told, style="yellow", soft_wrap=True)
+    if answer.num_failed_samples:
+        told = f"{answer.num_failed_samples} of {answer.num_samples} samples failed"
+        console().print(f"{told}; --trace shows why", style="yellow", soft_wrap=True)
 
 
 async def _answer(

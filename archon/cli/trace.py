@@ -52,6 +52,8 @@ def _print_call(call: CallTrace) -> None:
     for completion in call.completions:
         tokens = f"{completion.usage.completion_tokens} tokens, {completion.finish_reason}"
         out.print(f"draw {completion.draw} ({tokens}):", style="bold cyan")
+        if completion.error is not None:
+            out.print(f"failed: {completion.error}", style="red", soft_wrap=True, markup=False)
         for choice, logprob in (completion.choice_logprobs or {}).items():
             out.print(f"{logprob:8.3f}  {choice}", soft_wrap=True)
         out.print(completion.text, soft_wrap=True)

@@ -52,6 +52,10 @@ class Record:
     """Why there is no answer; None if there is one."""
     draws: Mapping[str, tuple[Draw, ...]] = field(default_factory=dict)
     """Node → its texts in the order of their draws, for every node that writes candidates."""
+    samples: int = 0
+    """Samples that were asked for, failed ones included; 0 where none is counted."""
+    failed_samples: int = 0
+    """Samples that failed; the answer was made from the others."""
     limited_by: Limit | None = None
     """What the budget had too little of; None where it cut nothing short."""
     notes: tuple[str, ...] = ()

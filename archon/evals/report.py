@@ -41,6 +41,8 @@ class Report:
     """Why they failed: each cause with the number of failures, the most frequent first."""
     num_without_value: int
     """Runs that gave an answer from which no value could be read."""
+    num_failed_samples: int
+    """Samples that failed in runs that gave an answer, which was made from the others."""
     num_limited: int
     """Runs that the budget cut short, and that gave an answer all the same."""
     accuracy: float | None
@@ -90,6 +92,8 @@ class Tally:
     has_partial_scores: bool = False
     """Whether any score lies between 0 and 1."""
     num_without_value: int = 0
+    num_samples: int = 0
+    num_failed_samples: int = 0
     num_limited: int = 0
     cost_tokens: int = 0
     usage: Usage = field(default_factory=Usage)
@@ -106,6 +110,8 @@ class Tally:
             self.num_errors += 1
             self.errors[record.error] += 1
         self.num_without_value += record.has_no_value
+        self.num_samples += record.samples
+        self.num_failed_samples += record.failed_samples
         self.num_limited += record.limited_by is not None
         self.cost_tokens += record.cost_tokens
         self.usage += record.usage
@@ -181,6 +187,16 @@ class Tally:
         warning = accuracy_warning(list(self.item_means.values()), self.num_runs)
         return [warning] if warning else []
 
+    @property
+    def lost_samples(self) -> list[str]:
+        """The warning that samples failed."""
+        if not self.num_failed_samples:
+            return []
+        return [
+            f"{self.num_failed_samples} of {self.num_samples} samples failed; "
+            "their items were answered from the others"
+        ]
+
     def results(self, wall_seconds: float) -> dict[str, Any]:
         """The fields of a ``Report`` that follow from the records."""
         return {
@@ -189,6 +205,7 @@ class Tally:
             "num_errors": self.num_errors,
             "errors": causes(self.errors),
             "num_without_value": self.num_without_value,
+            "num_failed_samples": self.num_failed_samples,
             "num_limited": self.num_limited,
             "accuracy": self.accuracy,
             "accuracy_interval": self.accuracy_interval,
@@ -201,5 +218,5 @@ class Tally:
             "wall_seconds": wall_seconds,
             "tokens_per_second": self.usage.generated_tokens / wall_seconds if wall_seconds else 0,
             "curves": self.draws.curves(),
-            "warnings": self.warnings,
+            "warnings": self.warnings + self.lost_samples,
         }

@@ -279,6 +279,8 @@ class _Sitting:
             usage=answer.usage,
             seconds=answer.seconds,
             error=None,
+            samples=answer.num_samples,
+            failed_samples=answer.num_failed_samples,
             draws=draws,
             limited_by=answer.limited_by,
             notes=answer.notes,

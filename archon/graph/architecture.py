@@ -62,6 +62,10 @@ class Answer:
     """What the budget had too little of; None where it cut nothing short."""
     notes: tuple[str, ...] = ()
     """What to know of how the answer was chosen, such as that no candidate states a number."""
+    num_samples: int = 0
+    """Samples that its nodes asked for."""
+    num_failed_samples: int = 0
+    """Those that failed; the answer was made from the others."""
 
     def _repr_html_(self) -> str:
         """What notebooks show."""
@@ -239,6 +243,8 @@ class Architecture:
             trace=trace,
             limited_by=trace.limited_by,
             notes=trace.notes,
+            num_samples=trace.num_samples,
+            num_failed_samples=trace.num_failed_samples,
         )
 
     async def arun(self, question: str | Question, *, seed: int = 0) -> Answer:

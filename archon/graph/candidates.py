@@ -29,6 +29,7 @@ def from_completions(
             messages=messages,
         )
         for completion in completions
+        if completion.error is None  # a sample that failed has no text
     ]
 
 

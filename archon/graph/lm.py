@@ -6,7 +6,7 @@ from copy import copy
 from dataclasses import replace
 from typing import Any
 
-from archon.errors import UnsupportedError
+from archon.errors import LMError, UnsupportedError
 from archon.graph.architecture import Answer, Architecture
 from archon.graph.budget import Meter
 from archon.graph.candidates import reply_text
@@ -141,6 +141,8 @@ class ArchitectureLM:
             constraint=request.constraint,
             around=self._around,
         )
+        if stream is not None:
+            stream.check(answer)
         text, written = answer.text, _written(answer)
         finish_reason: FinishReason = "stop" if written is None else written.finish_reason
         if answer.candidates:
@@ -195,6 +197,19 @@ class _Stream:
         """Send the answer as one delta if nothing of it has been sent."""
         if text and not self._has_text:
             self._on_event(TokenDelta(self._run, text))
+
+    def check(self, answer: Answer) -> None:
+        """Refuse an answer other than the one whose text was sent.
+
+        Raises
+        ------
+        LMError : the sample that was streamed failed later; its text cannot be taken back.
+        """
+        if not self._has_text:
+            return
+        for completion in answer.trace.nodes[self._output].completions():
+            if completion.draw == self._answer_draw and completion.error is not None:
+                raise LMError(f"the sample that was streamed failed: {completion.error}")
 
 
 def _before(text: str, stops: tuple[str, ...]) -> str:

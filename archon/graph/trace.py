@@ -26,6 +26,8 @@ from archon.types import (
 )
 
 VERSION = 1
+_WRITERS = frozenset({"generator", "fuser"})
+"""Types of nodes whose completions become candidates."""
 
 
 @dataclass(slots=True)
@@ -65,6 +67,16 @@ class NodeTrace:
     def usage(self) -> Usage:
         """What all its calls used."""
         return total_usage(self.completions())
+
+    @property
+    def num_samples(self) -> int:
+        """Samples that it asked for; 0 for a node that writes no candidates."""
+        return sum(1 for _ in self.completions()) if self.type in _WRITERS else 0
+
+    @property
+    def num_failed_samples(self) -> int:
+        """Those that failed while others of the node succeeded."""
+        return sum(completion.error is not None for completion in self.completions())
 
     def completions(self) -> Iterator[Completion]:
         """Every completion, in the order in which the calls ended."""
@@ -106,6 +118,26 @@ class Trace:
         return () if output is None else notes(output.outputs, self.question.answer)
 
     @property
+    def num_samples(self) -> int:
+        """Samples that its nodes asked for, those of nested architectures included."""
+        return sum(node.num_samples for node in self.nodes.values()) + sum(
+            trace.num_samples for trace in self._nested()
+        )
+
+    @property
+    def num_failed_samples(self) -> int:
+        """Those that failed; the answer was made from the others."""
+        return sum(node.num_failed_samples for node in self.nodes.values()) + sum(
+            trace.num_failed_samples for trace in self._nested()
+        )
+
+    def _nested(self) -> Iterator[Trace]:
+        """The traces of architectures that its nodes asked."""
+        for completion in self.completions():
+            if isinstance(completion.trace, Trace):
+                yield completion.trace
+
+    @property
     def prompts(self) -> dict[str, int]:
         """Digest → tokens of every distinct prompt that was read."""
         return {d: tokens for c in self.completions() for d, tokens in c.prompts.items()}
@@ -132,6 +164,7 @@ class Trace:
             "cost_tokens": self.cost_tokens,
             "limited_by": self.limited_by,
             "notes": list(self.notes),
+            "failed_samples": self.num_failed_samples,
             "seconds": self.seconds,
             "nodes": [_node(node) for node in self.nodes.values()],
         }
@@ -186,6 +219,8 @@ def _completion(completion: Completion) -> dict[str, Any]:
     }
     if completion.choice_logprobs is not None:
         data["choice_logprobs"] = dict(completion.choice_logprobs)
+    if completion.error is not None:
+        data["error"] = completion.error
     if isinstance(completion.trace, Trace):
         data["trace"] = completion.trace.to_json()
     return data

@@ -34,12 +34,13 @@ class LM(Protocol):
     """A language model, or anything that behaves like one.
 
     ``generate`` returns ``request.n`` completions in the order of their draws, draws numbered
-    from ``request.first_draw``. It may be cancelled at any await; nothing of the call is left
-    running then. ``on_event`` is called in the event loop's thread.
+    from ``request.first_draw``. A sample that failed has its ``error`` set; at least one has not.
+    It may be cancelled at any await; nothing of the call is left running then. ``on_event`` is
+    called in the event loop's thread.
 
     Raises
     ------
-    LMError : the model did not answer, or lacks a capability that the request needs.
+    LMError : no sample succeeded, or the model lacks a capability that the request needs.
     """
 
     capabilities: frozenset[str]

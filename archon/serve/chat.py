@@ -21,6 +21,7 @@ from starlette.types import Receive, Scope, Send
 from archon.graph.lm import ArchitectureLM
 from archon.lm import LM
 from archon.lm.base import can_hold
+from archon.lm.failed import require_all
 from archon.serve import transport
 from archon.serve.admission import Admission
 from archon.serve.calls import HungUpError, stream, unless_hung_up, with_silences
@@ -104,6 +105,7 @@ class ChatCompletions:
             reply.headers[IGNORED_HEADER] = ", ".join(chat.ignored.names)
         if not chat.stream:
             completions = await unless_hung_up(receive, self._generate(lm, request))
+            require_all(completions)
             record.answered(completions)
             await reply.whole(Replies(chat).whole(completions))
         else:
@@ -181,7 +183,7 @@ class ChatCompletions:
                         pieces.append(comment(told))
                 if any(has_text):
                     record.text_begins()
-                completions = [said for said in part if isinstance(said, Completion)]
+                completions = require_all([said for said in part if isinstance(said, Completion)])
                 if completions:
                     record.answered(completions)
                     if chat.wants_usage:

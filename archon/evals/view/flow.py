@@ -138,6 +138,8 @@ def _completion(completion: Plain, texts: Texts) -> dict[str, Any]:
         "usage": {key: usage[key] for key in ("prompt_tokens", "cached_tokens")}
         | {"completion_tokens": usage["completion_tokens"]},
     }
+    if "error" in completion:
+        data["finish"] = f"an error: {completion['error']}"
     if "trace" in completion:
         data["trace"] = Flow.of(completion["trace"]).to_json(texts)
     return data
