@@ -37,6 +37,7 @@ def run(
     from archon.api import Loader
     from archon.cli.weights import open_all
     from archon.graph.trace import candidate_json
+    from archon.reasoning import cut_off_notice
 
     loader = Loader()
     architecture = loader.architecture(arch, models_by_role(models))
@@ -57,6 +58,8 @@ def run(
         }
         if answer.limited_by is not None:
             result["limited_by"] = answer.limited_by
+        if num_cut_off := answer.trace.num_reasoning_cut_off:
+            result["num_reasoning_cut_off"] = num_cut_off
         emit(result | ({"trace": answer.trace.to_json()} if with_trace else {}))
         return
     print(answer.text)
@@ -64,6 +67,9 @@ def run(
     console().print(
         f"{value}, cost {answer.cost_tokens} tokens, {answer.seconds:.1f} s", style="dim"
     )
+    if num_cut_off := answer.trace.num_reasoning_cut_off:
+        notice = cut_off_notice(num_cut_off, answer.usage.calls)
+        console().print(notice, style="yellow", soft_wrap=True)
     if answer.limited_by is not None:
         cut = ", ".join(node.node for node in answer.trace.nodes.values() if node.cut)
         told = f"the budget of {answer.limited_by} cut it short: {cut}"

@@ -49,6 +49,8 @@ class Record:
     """Node → its texts in the order of their draws, for every node that writes candidates."""
     limited_by: Limit | None = None
     """What the budget had too little of; None where it cut nothing short."""
+    num_reasoning_cut_off: int = 0
+    """Completions that ended within their reasoning, and so gave no answer."""
     version: int = VERSION
 
     @property

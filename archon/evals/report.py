@@ -12,6 +12,7 @@ from archon.evals.curves import NodeDraws, Point
 from archon.evals.power import accuracy_warning
 from archon.evals.records import Record
 from archon.evals.statistics import Interval, mean_interval
+from archon.reasoning import cut_off_notice
 from archon.types import Usage
 
 
@@ -58,6 +59,8 @@ class Report:
     run: str
     """The run's folder."""
     interrupted: bool = False
+    num_reasoning_cut_off: int = 0
+    """Completions of all runs that ended within their reasoning, and so gave no answer."""
 
     def to_json(self) -> dict[str, Any]:
         """The same as plain data, which ``archon eval --json`` prints."""
@@ -72,6 +75,7 @@ class Tally:
     runs: Counter[str] = field(default_factory=Counter)
     num_errors: int = 0
     num_limited: int = 0
+    num_reasoning_cut_off: int = 0
     cost_tokens: int = 0
     usage: Usage = field(default_factory=Usage)
     answer_seconds: float = 0.0
@@ -83,6 +87,7 @@ class Tally:
         self.runs[record.item] += 1
         self.num_errors += record.error is not None
         self.num_limited += record.limited_by is not None
+        self.num_reasoning_cut_off += record.num_reasoning_cut_off
         self.cost_tokens += record.cost_tokens
         self.usage += record.usage
         if record.error is None:
@@ -138,7 +143,10 @@ class Tally:
         if not self.runs:
             return []
         warning = accuracy_warning(list(self.item_means.values()), self.num_runs)
-        return [warning] if warning else []
+        warnings = [warning] if warning else []
+        if self.num_reasoning_cut_off:
+            warnings.append(cut_off_notice(self.num_reasoning_cut_off, self.usage.calls))
+        return warnings
 
     def results(self, wall_seconds: float) -> dict[str, Any]:
         """The fields of a ``Report`` that follow from the records."""
@@ -147,6 +155,7 @@ class Tally:
             "num_runs": self.num_runs,
             "num_errors": self.num_errors,
             "num_limited": self.num_limited,
+            "num_reasoning_cut_off": self.num_reasoning_cut_off,
             "accuracy": self.accuracy,
             "accuracy_interval": self.accuracy_interval,
             "cost_tokens": self.mean_cost_tokens,

@@ -239,6 +239,7 @@ class _Sitting:
             error=None,
             draws=draws,
             limited_by=answer.limited_by,
+            num_reasoning_cut_off=answer.trace.num_reasoning_cut_off,
         )
 
     def _failure(self, item: Item, epoch: int, error: BaseException, seconds: float) -> Record:

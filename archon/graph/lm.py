@@ -149,7 +149,7 @@ class ArchitectureLM:
         written = _written(answer)
         shown = written if request.logprobs else None
         if stream is not None:
-            stream.finish(text)
+            stream.finish(text, "" if written is None else written.reasoning)
         return Completion(
             text=text,
             draw=run,
@@ -159,6 +159,8 @@ class ArchitectureLM:
             token_ids=None if shown is None else shown.token_ids,
             logprobs=None if shown is None else shown.logprobs,
             tokens=None if shown is None else shown.tokens,
+            reasoning="" if written is None else written.reasoning,
+            is_reasoning_cut_off=written is not None and written.is_reasoning_cut_off,
             trace=answer.trace,
         )
 
@@ -178,17 +180,21 @@ class _Stream:
     def __init__(self, output: str, answer_draw: int | None, run: int, on_event: OnEvent) -> None:
         self._output, self._answer_draw = output, answer_draw
         self._run, self._on_event = run, on_event
-        self._has_text = False
+        self._has_text = self._has_reasoning = False
 
     def __call__(self, event: Event) -> None:
         if not isinstance(event, TokenDelta):
             self._on_event(event)
         elif event.node == self._output and event.draw == self._answer_draw:
-            self._has_text = True
-            self._on_event(TokenDelta(self._run, event.text))
+            self._has_text = self._has_text or not event.is_reasoning
+            self._has_reasoning = self._has_reasoning or event.is_reasoning
+            self._on_event(TokenDelta(self._run, event.text, is_reasoning=event.is_reasoning))
 
-    def finish(self, text: str) -> None:
-        """Send the answer as one delta if nothing of it has been sent."""
+    def finish(self, text: str, reasoning: str) -> None:
+        """Send the answer, and what was reasoned before it, as one delta each, if nothing of it has
+        been sent."""
+        if reasoning and not (self._has_reasoning or self._has_text):
+            self._on_event(TokenDelta(self._run, reasoning, is_reasoning=True))
         if text and not self._has_text:
             self._on_event(TokenDelta(self._run, text))
 

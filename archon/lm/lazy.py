@@ -6,17 +6,19 @@ import asyncio
 import json
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from weakref import WeakValueDictionary
 
 from archon.errors import UnsupportedError
 from archon.lm import factory
-from archon.lm.base import LM, close, prompts_of, status_of
+from archon.lm.base import LM, NO_THINKING, close, prompts_of, status_of
 from archon.lm.embedding import Embedder, Vector
 from archon.lm.pool.scope import active_scope
+from archon.lm.reasoning import separated
 from archon.lm.reward import RewardModel
 from archon.spec.model import LocalCard, ModelCard, PathSource
-from archon.types import Completion, Message, ModelStatus, OnEvent, Request
+from archon.types import Completion, Message, ModelStatus, OnEvent, Request, Thinking
 
 
 class LazyLM:
@@ -30,6 +32,8 @@ class LazyLM:
     def __init__(self, card: ModelCard, base_dir: Path) -> None:
         self.card, self.base_dir = card, base_dir
         self.capabilities = factory.capabilities(card)
+        self.reasoning_markers = card.markers()
+        self._thinking = card.thinking_params()
         self._lm: LM | None = None
         self._lock = threading.Lock()
 
@@ -42,7 +46,13 @@ class LazyLM:
         lm, scope = await self._opened(), active_scope()
         if scope is None:
             return await lm.generate(request, on_event)
-        return await scope.pool.generate(lm, self.card.name, request, on_event, scope)
+        request = replace(request, thinking=request.thinking.over(self._thinking))
+
+        async def from_pool(request: Request, on_event: OnEvent | None) -> list[Completion]:
+            return await scope.pool.generate(lm, self.card.name, request, on_event, scope)
+
+        # A pool may hold draws of a version that told no reasoning from answers.
+        return await separated(from_pool, request, on_event, self.reasoning_markers)
 
     async def score(self, messages: tuple[Message, ...], texts: Sequence[str]) -> list[float]:
         """Pass texts on to a reward model (``archon.lm.reward``).
@@ -68,9 +78,11 @@ class LazyLM:
             raise UnsupportedError(f"{self.card.name} is no sentence encoder")
         return await lm.embed(texts)
 
-    async def prompts_of(self, messages: Sequence[Message]) -> Mapping[str, int] | None:
+    async def prompts_of(
+        self, messages: Sequence[Message], thinking: Thinking = NO_THINKING
+    ) -> Mapping[str, int] | None:
         """What the model, opened by then, says of a prompt; see ``archon.lm.base.prompts_of``."""
-        return await prompts_of(await self._opened(), messages)
+        return await prompts_of(await self._opened(), messages, thinking)
 
     async def _opened(self) -> LM:
         lm = self._lm

@@ -32,6 +32,7 @@ from archon.lm.digest import draw_number, prompt_digest, request_digest
 from archon.lm.factory import capabilities
 from archon.lm.keys import key_from
 from archon.lm.protocol import Reply
+from archon.lm.reasoning import separated
 from archon.lm.received import Deltas, completions_of, receive
 from archon.lm.replicas import Replica, Replicas
 from archon.lm.retry import Backoff, Clock, retrying
@@ -88,6 +89,8 @@ class RemoteLM:
         self.capabilities = capabilities(card)
         own = SamplingParams() if card.sampling is None else card.sampling.params()
         self._sampling = own.over(DEFAULT_SAMPLING)
+        self._thinking = card.thinking_params()
+        self.reasoning_markers = card.markers()
         self._clock = clock or Clock()
         self._backoff = backoff or Backoff()
         self._slots = PerLoop(lambda: asyncio.Semaphore(card.max_concurrency))
@@ -112,8 +115,25 @@ class RemoteLM:
         ------
         LMError : a draw failed for good; the other draws are cancelled.
         """
-        request = replace(request, sampling=request.sampling.over(self._sampling))
+        request = self._filled_in(request)
         check_request(request, self.capabilities, self.card.name)
+        return await separated(
+            self._generate,
+            request,
+            on_event,
+            self.reasoning_markers,
+            hides_start=self.card.thinking_field == "chat_template_kwargs",
+        )
+
+    def _filled_in(self, request: Request) -> Request:
+        """The request with the card's values where it leaves them open."""
+        return replace(
+            request,
+            sampling=request.sampling.over(self._sampling),
+            thinking=request.thinking.over(self._thinking),
+        )
+
+    async def _generate(self, request: Request, on_event: OnEvent | None) -> list[Completion]:
         draws = range(request.first_draw, request.first_draw + request.n)
         if self.card.native_n or request.n == 1:
             return await self._ask(request, draws, on_event)
@@ -135,7 +155,7 @@ class RemoteLM:
         """See ``archon.lm.base.Keyed``; None with ``native_n``, where draws come together."""
         if self.card.native_n:
             return None
-        request = replace(request, sampling=request.sampling.over(self._sampling))
+        request = self._filled_in(request)
         prompt = prompt_digest(self.card.model, request.messages)
         card = self.card
         model = ["openai", _VERSION, sorted(card.base_urls), card.model]
@@ -144,7 +164,9 @@ class RemoteLM:
         form = request.constraint
         if form is not None and form.after is not None:
             model.append(card.constraint)
-        return request_digest(model, prompt, request)
+        if request.thinking.key is not None:
+            model.append(card.thinking_field)
+        return request_digest(model, prompt, request, self.reasoning_markers)
 
     async def aclose(self) -> None:
         """Close the connections that belong to the running event loop."""

@@ -103,6 +103,8 @@ class ChatCompletions:
         lacks = {
             "logprobs": request.logprobs and "logprobs" not in lm.capabilities,
             "response_format": form is not None and not can_hold(lm.capabilities, form),
+            chat.thinking_key: request.thinking.key is not None
+            and "thinking" not in lm.capabilities,
         }
         for param, is_lacking in lacks.items():
             if is_lacking:
@@ -138,6 +140,7 @@ class ChatCompletions:
         """
         replies = Replies(chat)
         has_text = [False] * request.n
+        has_reasoning = [False] * request.n
         async with self._admission.place(), aclosing(stream(lm, request)) as parts:
             async for part in parts:
                 pieces: list[bytes] = []
@@ -145,16 +148,21 @@ class ChatCompletions:
                     pieces += [event(replies.begin(index)) for index in range(request.n)]
                 for index, said in enumerate(part):
                     if isinstance(said, TokenDelta) and not said.node:
-                        has_text[said.draw] = True
-                        pieces.append(event(replies.more(said.draw, said.text)))
+                        told = has_reasoning if said.is_reasoning else has_text
+                        told[said.draw] = True
+                        more = replies.more(said.draw, said.text, is_reasoning=said.is_reasoning)
+                        pieces.append(event(more))
                     elif isinstance(said, Completion):
+                        if said.reasoning and not (has_reasoning[index] or has_text[index]):
+                            more = replies.more(index, said.reasoning, is_reasoning=True)
+                            pieces.append(event(more))
                         if said.text and not has_text[index]:
                             has_text[index] = True
                             pieces.append(event(replies.more(index, said.text)))
                         pieces.append(event(replies.end(index, said)))
-                    elif (told := progress(said)) is not None:
-                        pieces.append(comment(told))
-                if any(has_text):
+                    elif (step := progress(said)) is not None:
+                        pieces.append(comment(step))
+                if any(has_text) or any(has_reasoning):
                     record.text_begins()
                 completions = [said for said in part if isinstance(said, Completion)]
                 if completions:

@@ -14,7 +14,8 @@ from pydantic_core import ErrorDetails
 
 from archon.errors import SpecError
 from archon.spec.strict_json import decode_json
-from archon.types import Constraint, Message, Request, SamplingParams
+from archon.spec.thinking import RESERVED_VARIABLES
+from archon.types import Constraint, Message, Request, SamplingParams, Thinking
 
 MAX_DRAWS = 128
 _MAX_INT64 = 2**63 - 1
@@ -132,6 +133,8 @@ class ChatRequest(_Strict):
     )
     logprobs: bool | None = None
     response_format: ResponseFormat | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     archon: ArchonOptions | None = None
@@ -175,7 +178,26 @@ class ChatRequest(_Strict):
             ),
             constraint=self._constraint(),
             logprobs=bool(self.logprobs),
+            thinking=self._thinking(),
         )
+
+    @property
+    def thinking_key(self) -> str:
+        """The key that asks for reasoning or for none."""
+        return "chat_template_kwargs" if self.chat_template_kwargs else "reasoning_effort"
+
+    def _thinking(self) -> Thinking:
+        """A switch in the template's variables is the request's own; any effort but the least two
+        asks for reasoning."""
+        variables = dict(self.chat_template_kwargs or {})
+        wanted = variables.get("enable_thinking")
+        if isinstance(wanted, bool):
+            del variables["enable_thinking"]
+        else:
+            wanted = None
+        if wanted is None and self.reasoning_effort is not None:
+            wanted = self.reasoning_effort not in ("none", "minimal")
+        return Thinking(wanted, variables or None)
 
     def _constraint(self) -> Constraint | None:
         match self.response_format:
@@ -207,6 +229,11 @@ def read_chat_request(content: bytes) -> ChatRequest:
             "max_tokens",
             chat.max_tokens is not None and chat.max_completion_tokens is not None,
             "give either max_tokens or max_completion_tokens, not both",
+        ),
+        (
+            "chat_template_kwargs",
+            set(chat.chat_template_kwargs or ()) & set(RESERVED_VARIABLES),
+            f"no variable may be named {', '.join(RESERVED_VARIABLES)}",
         ),
         (
             "stream_options",

@@ -32,7 +32,16 @@ from archon.weights import pull
 
 Card = dict[str, Any]
 TunedSpec = SFTSpec | GRPOSpec | PPOSpec
-_KEPT = {"sampling", "license", "context"}
+_KEPT = {
+    "sampling",
+    "license",
+    "context",
+    "thinking",
+    "template_variables",
+    "chat_template_kwargs",
+    "max_thinking_tokens",
+    "reasoning_markers",
+}
 """What the card of a whole model that was trained says as its base's does."""
 
 

@@ -7,8 +7,9 @@ process of its own (``template.py``); and what messages say cannot forge its con
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
+from typing import Any
 
 from archon.errors import ModelFileError, UnsupportedError
 from archon.lm.local.template import ChatTemplate, TemplateError
@@ -38,8 +39,19 @@ class ChatFormat:
             except TemplateError as error:
                 raise ModelFileError(f"{rules.path}: damaged chat template: {error}") from None
 
-    def encode(self, messages: Sequence[Message]) -> list[int]:
+    @property
+    def template(self) -> str:
+        """The source of the chat template; empty for a base model."""
+        return self._rules.chat_template or ""
+
+    def encode(
+        self, messages: Sequence[Message], variables: Mapping[str, object] | None = None
+    ) -> list[int]:
         """Messages → token ids, ending where the model is to speak.
+
+        Parameters
+        ----------
+        variables : of the chat template, in addition to those that every template gets.
 
         Raises
         ------
@@ -49,7 +61,7 @@ class ChatFormat:
             raise UnsupportedError("a message holds half of a surrogate pair, which is no text")
         if self._template is None:
             return [*self._rules.begin_ids, *self._tokenizer.encode(transcript(messages))]
-        taken = frozenset[str]().union(*(m.content for m in messages))
+        taken = frozenset[str]().union(*(m.content for m in messages), *_strings(variables))
         guard = next((g for g in map(chr, chain(*_GUARDS)) if g not in taken), None)
         if guard is None:
             raise UnsupportedError(
@@ -60,6 +72,7 @@ class ChatFormat:
         ]
         try:
             rendered = self._template.render(
+                **self._guarded(variables or {}, guard),
                 messages=turns,
                 tools=None,
                 documents=None,
@@ -70,3 +83,23 @@ class ChatFormat:
         except TemplateError as error:
             raise UnsupportedError(f"the chat template refuses these messages: {error}") from None
         return self._tokenizer.encode_template(rendered, guard)
+
+    def _guarded(self, value: Any, guard: str) -> Any:
+        """Plain data whose strings cannot forge control tokens."""
+        if isinstance(value, str):
+            return self._tokenizer.guarded(value, guard)
+        if isinstance(value, Mapping):
+            return {key: self._guarded(each, guard) for key, each in value.items()}
+        return [self._guarded(each, guard) for each in value] if isinstance(value, list) else value
+
+
+def _strings(value: object) -> Iterator[str]:
+    """The strings within plain data."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for each in value.values():
+            yield from _strings(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _strings(each)

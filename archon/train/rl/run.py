@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from archon.reasoning import opened_by, split_reasoning
 from archon.train.folder import TrainingFolder
 from archon.train.order import rounds
 from archon.train.rl.learner import Learner
@@ -128,10 +129,16 @@ class RLRun:
         """(P, G)"""
         return torch.tensor(
             [
-                rewards_of(self.prepared.reward, task, [self._text(rollout) for rollout in group])
+                rewards_of(self.prepared.reward, task, [self._answer(task, r) for r in group])
                 for task, group in zip(tasks, groups, strict=True)
             ]
         )
+
+    def _answer(self, task: Task, rollout: Rollout) -> str:
+        """What is rewarded of a reply: not what it reasoned before."""
+        prompt = self.prepared.decode(task.prompt_ids)
+        is_open = opened_by(prompt) is not None
+        return split_reasoning(self._text(rollout), is_open=is_open).answer
 
     def _text(self, rollout: Rollout) -> str:
         """The reply in words; the token that ends it is none."""
