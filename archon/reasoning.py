@@ -109,8 +109,8 @@ def opened_by(
 def cut_off_notice(num_cut_off: int, num_completions: int) -> str:
     """Reports the completions that gave no answer because they ended within their reasoning.
 
-    >>> cut_off_notice(12, 160)
-    '12 of 160 completions ended within their reasoning; raise max_tokens or set max_thinking_tokens'
+    >>> print(cut_off_notice(2, 16))
+    2 of 16 completions ended within their reasoning; raise max_tokens or set max_thinking_tokens
     """
     return (
         f"{num_cut_off} of {num_completions} completions ended within their reasoning; "
@@ -190,11 +190,11 @@ class ReasoningStream:
         held_back = 0 if self._is_over else self._ends.held_back(self._held)
         start = (self._start if self._begins_line else self._start_of_line).search(self._held)
         end = self._ends.find(self._held, held_back)
-        if end is not None and (start is None or end.start() < start.start()):
+        if end is not None and (start is None or end.start() < start.end()):
             self._turn(end, parts)
             self._end_reasoning()
             return True
-        if start is not None:
+        if start is not None and start.end() <= len(self._held) - held_back:
             self._turn(start, parts)
             self.is_reasoning = True
             return True

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,11 +37,7 @@ def streamed(text: str, cuts: list[int], **how: object) -> list[Part]:
     """The parts of a text that comes in pieces."""
     stream = ReasoningStream(**how)  # type: ignore[arg-type]
     places = sorted({min(cut, len(text)) for cut in cuts} | {0, len(text)})
-    parts = [
-        part
-        for start, stop in zip(places, places[1:], strict=False)
-        for part in stream.feed(text[start:stop])
-    ]
+    parts = [part for start, stop in pairwise(places) for part in stream.feed(text[start:stop])]
     return parts + stream.finish()
 
 
