@@ -20,7 +20,7 @@ from archon.graph.trace import CallTrace, NodeTrace, Trace
 from archon.graph.unit_tests import join_tests
 from archon.lm.base import LM, can_hold, most_prompt_tokens, prompts_of
 from archon.lm.concurrency import run_all
-from archon.lm.reasoning import separated
+from archon.lm.reasoning import answered
 from archon.lm.reward import RewardModel
 from archon.spec.architecture import ModelNode
 from archon.types import (
@@ -283,10 +283,7 @@ class Context:
 
     async def _send(self, lm: LM, request: Request) -> list[Completion]:
         """The completions, unless the time is up first; an architecture minds that itself."""
-        if hasattr(lm, "reasoning_markers") or isinstance(lm, NestedLM):
-            call = lm.generate(request, self._on_event)
-        else:  # a program's own model
-            call = separated(lm.generate, request, self._on_event)
+        call = answered(lm, request, self._on_event)
         completions = await (call if isinstance(lm, NestedLM) else self._before_deadline(call))
         if len(completions) != request.n:
             raise LMError(f"the model returned {len(completions)} completions for {request.n}")

@@ -14,6 +14,7 @@ from archon.graph.draws import DrawPlan, Member
 from archon.graph.models import ModelUse
 from archon.lm.base import check_request
 from archon.lm.concurrency import run_all
+from archon.reasoning import ReasoningMarkers
 from archon.types import (
     AnswerKind,
     Completion,
@@ -42,6 +43,9 @@ class ArchitectureLM:
 
     ``plan`` is given by the graph around an architecture that is a node's model (``placed``).
     """
+
+    reasoning_markers: tuple[ReasoningMarkers, ...] = ()
+    """None: the models of its nodes tell reasoning from answers."""
 
     def __init__(self, architecture: Architecture, plan: DrawPlan | None = None) -> None:
         self.architecture = architecture

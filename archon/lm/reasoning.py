@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
+from archon.lm.base import LM
 from archon.reasoning import (
     PUBLISHED_MARKERS,
     Part,
@@ -60,6 +61,14 @@ async def separated(
         else completion
         for completion in (separate(completion, markers, is_open) for completion in completions)
     ]
+
+
+async def answered(lm: LM, request: Request, on_event: OnEvent | None = None) -> list[Completion]:
+    """The completions of any model, reasoning and answers told apart: by a model of ours itself,
+    which tells its ``reasoning_markers``, and here for one that a program brings."""
+    if hasattr(lm, "reasoning_markers"):
+        return await lm.generate(request, on_event)
+    return await separated(lm.generate, request, on_event)
 
 
 def separate(

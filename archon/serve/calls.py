@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from starlette.types import Receive
 
 from archon.lm import LM
+from archon.lm.reasoning import answered
 from archon.types import Completion, Event, Request
 
 T = TypeVar("T")
@@ -71,4 +72,4 @@ async def stream(lm: LM, request: Request) -> AsyncGenerator[list[Event] | list[
 async def _generate(
     lm: LM, request: Request, queue: asyncio.Queue[Event | None]
 ) -> list[Completion]:
-    return await lm.generate(request, queue.put_nowait)
+    return await answered(lm, request, queue.put_nowait)

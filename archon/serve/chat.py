@@ -13,12 +13,14 @@ import asyncio
 import contextlib
 from collections.abc import Mapping
 from contextlib import aclosing
+from dataclasses import replace
 
 from starlette.types import Receive, Scope, Send
 
 from archon.graph.lm import ArchitectureLM
 from archon.lm import LM
-from archon.lm.base import can_hold
+from archon.lm.base import NO_THINKING, can_hold
+from archon.lm.reasoning import answered
 from archon.serve.admission import Admission
 from archon.serve.calls import HungUpError, stream, unless_hung_up
 from archon.serve.failures import GOING, Failure, failure, out_of_time
@@ -84,6 +86,8 @@ class ChatCompletions:
         record.model = chat.model
         request = chat.request()
         self._check(chat, request, lm)
+        if "thinking" not in lm.capabilities:  # an effort is a hint
+            request = replace(request, thinking=NO_THINKING)
         if not chat.stream:
             completions = await unless_hung_up(receive, self._generate(lm, request))
             record.answered(completions)
@@ -103,7 +107,7 @@ class ChatCompletions:
         lacks = {
             "logprobs": request.logprobs and "logprobs" not in lm.capabilities,
             "response_format": form is not None and not can_hold(lm.capabilities, form),
-            chat.thinking_key: request.thinking.key is not None
+            "chat_template_kwargs": bool(chat.chat_template_kwargs)
             and "thinking" not in lm.capabilities,
         }
         for param, is_lacking in lacks.items():
@@ -128,7 +132,7 @@ class ChatCompletions:
 
     async def _generate(self, lm: LM, request: Request) -> list[Completion]:
         async with self._admission.place():
-            return await lm.generate(request)
+            return await answered(lm, request)
 
     async def _stream(
         self, lm: LM, chat: ChatRequest, request: Request, reply: Reply, record: Record

@@ -181,11 +181,6 @@ class ChatRequest(_Strict):
             thinking=self._thinking(),
         )
 
-    @property
-    def thinking_key(self) -> str:
-        """The key that asks for reasoning or for none."""
-        return "chat_template_kwargs" if self.chat_template_kwargs else "reasoning_effort"
-
     def _thinking(self) -> Thinking:
         """A switch in the template's variables is the request's own; any effort but the least two
         asks for reasoning."""
