@@ -6,7 +6,10 @@ import asyncio
 from dataclasses import replace
 from typing import Any
 
+import httpx
 import pytest
+from test_lm_remote import REQUEST, Server, delta, remote, sse
+from test_lm_remote import completion as reply
 
 from archon.errors import UnsupportedError
 from archon.lm import ScriptedLM
@@ -49,9 +52,9 @@ async def split(
     events: list[Event] = []
 
     async def generate(request: Request, on_event: OnEvent | None) -> list[Completion]:
-        for delta in deltas:
+        for event in deltas:
             assert on_event is not None
-            on_event(delta)
+            on_event(event)
         return [made]
 
     [result] = await separated(generate, request, events.append, **how)
@@ -307,3 +310,38 @@ def test_a_model_that_cannot_be_told_refuses() -> None:
         with pytest.raises(UnsupportedError, match="lacks the capability 'thinking"):
             asyncio.run(lm.generate(replace(QUESTION, thinking=thinking)))
     asyncio.run(lm.generate(replace(QUESTION, thinking=Thinking("auto"))))
+
+
+# -------------------------------------------------------------------------------------- servers
+
+
+async def test_a_server_s_text_is_split() -> None:
+    [result] = await remote(Server(httpx.Response(200, json=reply(REPLY)))).generate(REQUEST)
+    assert result.text == "The answer is 4."
+    assert result.reasoning + result.text == REPLY
+
+
+async def test_a_server_s_stream_is_split() -> None:
+    events: list[Event] = []
+    parts = [delta(text) for text in (REPLY[:3], REPLY[3:30], REPLY[30:])]
+    server = Server(sse(*parts, delta("", "stop"), "[DONE]"))
+    [result] = await remote(server).generate(REQUEST, events.append)
+    assert result.text == "The answer is 4."
+    deltas = [event for event in events if isinstance(event, TokenDelta)]
+    assert texts(deltas) == (result.reasoning, result.text)
+
+
+async def test_a_card_says_what_a_server_is_asked_for() -> None:
+    server = Server(httpx.Response(200, json=reply("4")))
+    lm = remote(server, thinking=False, chat_template_kwargs={"a": 1})
+    await lm.generate(REQUEST)
+    assert server.bodies[0]["chat_template_kwargs"] == {"enable_thinking": False, "a": 1}
+
+
+async def test_a_server_s_template_may_begin_the_reasoning() -> None:
+    """As the markers of the card say."""
+    markers = {"start": "", "end": "</think>"}
+    for text, answer, is_cut_off in (("3? 4", "", True), ("3?</think>4", "4", False)):
+        server = Server(httpx.Response(200, json=reply(text)))
+        [result] = await remote(server, reasoning_markers=markers).generate(REQUEST)
+        assert (result.text, result.is_reasoning_cut_off) == (answer, is_cut_off)
