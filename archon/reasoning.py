@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import groupby
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +91,7 @@ def split_reasoning(
         return Reply(text, "", is_cut_off=True)
     answer = text[end:]
     if end:
-        leads = _alternatives(m.lead for m in markers) or "(?!)"
-        between = re.match(rf"(?:\s|{leads})*", answer)
+        between = _rules_of(tuple(markers)).between.match(answer)
         answer = answer[between.end() :] if between else answer
     starts = _alternatives(m.start for m in markers)
     if starts and re.search(rf"^[ \t]*(?:{starts})", answer, re.MULTILINE):
@@ -143,106 +144,101 @@ class ReasoningStream:
     ) -> None:
         self.is_reasoning = _is_open(markers, is_open)
         """The text so far ends within reasoning."""
-        self._ends = _Markers(m.end for m in markers)
-        self._starts = _Markers(m.start for m in markers if m.start)
-        self._leads = _Markers(m.lead for m in markers if m.lead)
-        names = self._starts.pattern
-        self._start_of_line = re.compile(rf"(?<=\n)[ \t]*(?:{names})")
-        self._start = re.compile(rf"(?:\A|(?<=\n))[ \t]*(?:{names})")
+        self._rules = _rules_of(tuple(markers))
         self._held = ""
         """Text of which it is not known yet what it belongs to."""
-        self._is_over = False
-        self._has_answer = False
+        self._blank = ""
+        """White space that the reply began with; it belongs to what follows it."""
+        self._has_answer = not markers
         """Some of the answer was passed on."""
         self._follows_end = False
         """Nothing but white space has come since an end marker."""
         self._begins_line = True
         """Nothing but blanks has come since the line of the answer began."""
+        self._is_over = False
 
     def feed(self, text: str) -> list[Part]:
         """Take more text; returns what is known to be reasoning or answer by now."""
-        self._held += text
         parts: list[Part] = []
-        while self._held and (self._in_reasoning if self.is_reasoning else self._in_answer)(parts):
-            pass
+        is_inside = self.is_reasoning or not (self._follows_end or self._begins_line)
+        if text and is_inside and not self._held and not self._rules.may_matter.search(text):
+            self._add(text, self.is_reasoning, parts)  # most texts, and much faster
+            return parts
+        text = self._held + text
+        at, was_at = 0, -1
+        while was_at < at < len(text):
+            step = self._in_reasoning if self.is_reasoning else self._in_answer
+            at, was_at = step(text, at, parts), at
+        self._held = text[at:]
         return _joined(parts)
 
     def finish(self) -> list[Part]:
         """The reply has ended: returns the rest."""
         self._is_over = True
-        return self.feed("")
+        rest = self.feed("")
+        return [*rest, Part(self._blank, is_reasoning=False)] if self._blank else rest
 
-    def _in_reasoning(self, parts: list[Part]) -> bool:
-        """Pass reasoning on up to an end marker; False where more text is needed."""
-        held_back = 0 if self._is_over else self._ends.held_back(self._held)
-        end = self._ends.find(self._held, held_back)
-        if end is None:
-            self._pass_on(len(self._held) - held_back, parts)
-            return False
-        self._pass_on(end.end(), parts)
+    def _in_reasoning(self, text: str, at: int, parts: list[Part]) -> int:
+        """Pass reasoning on from ``at``, up to an end marker; returns where it is not sure."""
+        sure = len(text) - self._held_back(text, at)
+        end = self._rules.ends.pattern.search(text, at)
+        if end is None or end.start() >= sure:
+            self._add(text[at:sure], True, parts)
+            return sure
+        self._add(text[at : end.end()], True, parts)
         self._end_reasoning()
-        return True
+        return end.end()
 
-    def _in_answer(self, parts: list[Part]) -> bool:
-        """Pass the answer on up to a marker; False where more text is needed."""
-        if self._follows_end and not self._reaches_answer(parts):
-            return False
-        held_back = 0 if self._is_over else self._ends.held_back(self._held)
-        start = (self._start if self._begins_line else self._start_of_line).search(self._held)
-        end = self._ends.find(self._held, held_back)
-        if end is not None and (start is None or end.start() < start.end()):
-            self._turn(end, parts)
-            self._end_reasoning()
-            return True
-        if start is not None and start.end() <= len(self._held) - held_back:
-            self._turn(start, parts)
+    def _in_answer(self, text: str, at: int, parts: list[Part]) -> int:
+        """Pass the answer on from ``at``, up to a marker; returns where it is not sure."""
+        if self._follows_end:
+            at = self._reaches_answer(text, at, parts)
+            if self._follows_end:
+                return at
+        if not self._has_answer:
+            blank = _BLANK.match(text, at)
+            assert blank is not None
+            self._blank += blank[0]
+            at = blank.end()
+        sure = len(text) - self._held_back(text, at)
+        marker = self._rules.start_in_line.match(text, at) if self._begins_line else None
+        marker = marker or self._rules.marker.search(text, at)
+        if marker is None or (marker.end() if marker["start"] else marker.start() + 1) > sure:
+            sure = min(sure, self._rules.sure_of_start(text, at, sure, self._begins_line))
+            sure = len(text) if self._is_over else sure
+            self._add(text[at:sure], False, parts)
+            return sure
+        # What was not passed on yet turns out to be reasoning.
+        self._add(text[at : marker.start()], not self._has_answer, parts)
+        self._add(marker[0], True, parts)
+        if marker["start"]:
             self.is_reasoning = True
-            return True
-        sure = len(self._held)
-        if not self._is_over:
-            sure -= max(held_back, self._may_begin_reasoning())
-        # White space in front of a first marker belongs to the reasoning.
-        if self._is_over or self._has_answer or not self._ends.names or self._held[:sure].strip():
-            self._pass_on(sure, parts)
-        return False
+        else:
+            self._end_reasoning()
+        return marker.end()
 
-    def _reaches_answer(self, parts: list[Part]) -> bool:
-        """Pass on what stands between an end marker and the answer; False until that begins."""
-        while True:
-            self._pass_on(len(self._held) - len(self._held.lstrip()), parts, is_reasoning=True)
-            lead = self._leads.find(self._held)
-            if lead is None or lead.start():
-                break
-            self._pass_on(lead.end(), parts, is_reasoning=True)
-        may_be_lead = not self._is_over and self._leads.held_back(self._held) == len(self._held)
-        if not self._held or may_be_lead:
-            return False
-        self._follows_end = False
-        return True
-
-    def _turn(self, marker: re.Match[str], parts: list[Part]) -> None:
-        """Pass on the answer in front of a marker, which makes reasoning of it if nothing of it was
-        passed on before, and the marker."""
-        length = marker.end() - marker.start()
-        self._pass_on(marker.start(), parts, is_reasoning=not self._has_answer)
-        self._pass_on(length, parts, is_reasoning=True)
+    def _reaches_answer(self, text: str, at: int, parts: list[Part]) -> int:
+        """Pass on what stands between an end marker and the answer; returns where that begins."""
+        between = self._rules.between.match(text, at)
+        assert between is not None
+        self._add(between[0], True, parts)
+        num_left = len(text) - between.end()
+        may_be_lead = num_left == self._rules.leads.held_back(text, between.end())
+        self._follows_end = not num_left or (may_be_lead and not self._is_over)
+        return between.end()
 
     def _end_reasoning(self) -> None:
         self.is_reasoning, self._follows_end, self._begins_line = False, True, True
 
-    def _may_begin_reasoning(self) -> int:
-        """Length of the last line if it may turn out to be a start marker, without its blanks."""
-        _, line_end, line = self._held.rpartition("\n")
-        name = line.lstrip(" \t")
-        is_line = bool(line_end) or self._begins_line
-        return len(name) if is_line and self._starts.held_back(name) == len(name) else 0
+    def _held_back(self, text: str, at: int) -> int:
+        """Length of the end of the text that may turn out to be an end marker."""
+        return 0 if self._is_over else self._rules.ends.held_back(text, at)
 
-    def _pass_on(self, length: int, parts: list[Part], *, is_reasoning: bool | None = None) -> None:
-        text, self._held = self._held[:length], self._held[length:]
+    def _add(self, text: str, is_reasoning: bool, parts: list[Part]) -> None:
         if not text:
             return
-        is_reasoning = self.is_reasoning if is_reasoning is None else is_reasoning
-        parts.append(Part(text, is_reasoning))
+        parts.append(Part(self._blank + text, is_reasoning))
+        self._blank = ""
         if not is_reasoning:
             self._has_answer = True
             _, line_end, line = text.rpartition("\n")
@@ -250,30 +246,56 @@ class ReasoningStream:
             self._begins_line = is_blank and (bool(line_end) or self._begins_line)
 
 
-class _Markers:
+class _Names:
     """Strings to be found in a text that grows."""
 
     def __init__(self, names: Iterable[str]) -> None:
-        self.names = tuple(dict.fromkeys(names))
-        self.pattern = _alternatives(self.names) or "(?!)"
-        self._pattern = re.compile(self.pattern)
+        self.names = tuple(dict.fromkeys(filter(None, names)))
+        self.alternatives = _alternatives(self.names) or "(?!)"
+        self.pattern = re.compile(self.alternatives)
+        self.beginnings = {name[:length] for name in self.names for length in range(1, len(name))}
         self._longest = max(map(len, self.names), default=0)
-        self._beginnings = {name[:length] for name in self.names for length in range(len(name))}
 
-    def find(self, text: str, held_back: int = 0) -> re.Match[str] | None:
-        """The first one that is complete and begins before the end that is held back, which more
-        text may make a longer one."""
-        match = self._pattern.search(text)
-        if match is not None and match.start() >= len(text) - held_back:
-            return None
-        return match
-
-    def held_back(self, text: str) -> int:
-        """Length of the longest end of the text that a longer string of these begins with."""
-        for length in range(min(self._longest - 1, len(text)), 0, -1):
-            if text[-length:] in self._beginnings:
+    def held_back(self, text: str, at: int = 0) -> int:
+        """Length of the longest end of the text, from ``at`` on, that a longer one of these begins
+        with."""
+        for length in range(min(self._longest - 1, len(text) - at), 0, -1):
+            if text[-length:] in self.beginnings:
                 return length
         return 0
+
+
+class _Rules:
+    """What a stream looks for, made ready."""
+
+    def __init__(self, markers: Sequence[ReasoningMarkers]) -> None:
+        self.ends = _Names(m.end for m in markers)
+        self._starts = _Names(m.start for m in markers)
+        self.leads = _Names(m.lead for m in markers)
+        ends = self.ends.alternatives
+        start = rf"[ \t]*(?!{ends})(?P<start>{self._starts.alternatives})"
+        self.start_in_line = re.compile(start)
+        """A start marker, from the beginning of a line on."""
+        self.marker = re.compile(rf"(?<=\n){start}|(?:{ends})")
+        """A start marker at the beginning of a line, or an end marker."""
+        self.between = re.compile(rf"(?:\s++|{self.leads.alternatives})*+")
+        """What stands between an end marker and the answer."""
+        names = (*self.ends.names, *self._starts.names)
+        first = "|".join(sorted({re.escape(name[0]) for name in names}))
+        self.may_matter = re.compile(rf"\n|{first}" if first else r"\n")
+        """A letter that a text without markers need not have."""
+
+    def sure_of_start(self, text: str, at: int, most: int, begins_line: bool) -> int:
+        """How far a text certainly begins no start marker, with its last line from ``at`` on."""
+        line_end = text.rfind("\n", at)
+        if line_end < 0 and not begins_line:
+            return most
+        name = text[max(at, line_end + 1) :].lstrip(" \t")
+        return len(text) - len(name) if name in self._starts.beginnings else most
+
+
+_BLANK = re.compile(r"\s*+")
+_rules_of = lru_cache(64)(_Rules)
 
 
 def _is_open(markers: Sequence[ReasoningMarkers], is_open: bool | None) -> bool:
@@ -287,10 +309,7 @@ def _alternatives(names: Iterable[str]) -> str:
 
 def _joined(parts: list[Part]) -> list[Part]:
     """Neighbouring parts of one kind become one."""
-    joined: list[Part] = []
-    for part in parts:
-        if joined and joined[-1].is_reasoning == part.is_reasoning:
-            joined[-1] = Part(joined[-1].text + part.text, part.is_reasoning)
-        else:
-            joined.append(part)
-    return joined
+    return [
+        Part("".join(part.text for part in neighbours), is_reasoning)
+        for is_reasoning, neighbours in groupby(parts, key=lambda part: part.is_reasoning)
+    ]
