@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+import re
+
 from archon.spec.model import ThinkingField
 from archon.types import Thinking
 
 SWITCH = "enable_thinking"
 """The variable by which most chat templates are told whether the model is to reason."""
+
+
+_SWITCHES = (SWITCH, "thinking")
+"""Such variables: of Qwen3 and most others, and of DeepSeek-V3.1 and Granite."""
+
+
+def mentions(template: str, variable: str) -> bool:
+    """Whether the source of a chat template has the name of a variable."""
+    return re.search(rf"\b{re.escape(variable)}\b", template) is not None
+
+
+def switches(template: str) -> tuple[str, ...]:
+    """The variables by which a chat template is told whether the model is to reason."""
+    return tuple(name for name in _SWITCHES if mentions(template, name))
 
 
 def template_variables(

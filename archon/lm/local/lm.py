@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import re
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -30,7 +29,7 @@ from archon.lm.local.sharing import leave
 from archon.lm.local.stream import TextStream
 from archon.lm.local.tokenizer import LONG_TEXT, TextTokenizer
 from archon.lm.reasoning import is_whole_form, separate
-from archon.lm.thinking import SWITCH, template_variables
+from archon.lm.thinking import mentions, switches, template_variables
 from archon.reasoning import PUBLISHED_MARKERS, Part, ReasoningMarkers
 from archon.spec.model import LocalCard
 from archon.types import (
@@ -49,9 +48,6 @@ from archon.types import (
 _VERSION = 1
 """Changes with what a draw is made of, from the chat template to the sampler, so that no draw of
 other code is found in a pool."""
-SWITCHES = (SWITCH, "thinking")
-"""Variables by which chat templates are told whether to reason: of Qwen3 and most others, and of
-DeepSeek-V3.1 and Granite."""
 _MOST_ENCODED = 256
 _GREEDY_BELOW = 1e-6
 """A lower temperature leaves the likeliest token alone, and logits divided by it may overflow."""
@@ -112,7 +108,7 @@ class LocalLM:
         self._thinking = thinking
         self.reasoning_markers = tuple(reasoning_markers)
         self._rules = ReasoningRules(reasoning_markers, tokenizer, chat.template)
-        self._switches = tuple(name for name in SWITCHES if _mentions(chat.template, name))
+        self._switches = switches(chat.template)
         # A pool asks for the key of a request just before it passes the request on.
         self._prompt_ids = lru_cache(_MOST_ENCODED)(self._encode)
 
@@ -231,7 +227,7 @@ class LocalLM:
         if thinking.wanted is not None and not self._switches:
             notes.append("the chat template has no switch for thinking; it was not passed on")
         names = thinking.template_variables or {}
-        unread = [name for name in names if not _mentions(self.chat.template, name)]
+        unread = [name for name in names if not mentions(self.chat.template, name)]
         if unread:
             notes.append(f"the chat template does not read {', '.join(unread)}")
         return tuple(notes)
@@ -363,11 +359,6 @@ class LocalLM:
 def delta_of(draw: int, part: Part) -> TokenDelta:
     """Some text of a draw as an event."""
     return TokenDelta(draw, part.text, is_reasoning=part.is_reasoning)
-
-
-def _mentions(template: str, variable: str) -> bool:
-    """Whether a template's source has the name of a variable."""
-    return re.search(rf"\b{re.escape(variable)}\b", template) is not None
 
 
 def completion_of(

@@ -51,10 +51,13 @@ class ReasoningRules:
         """The bytes of a token; a control token that markers are made of has those of its name."""
         return self._spelt_out.get(token) or self._tokenizer.token_bytes(token)
 
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """Ids → text, the markers included."""
+        return b"".join(map(self.token_bytes, token_ids)).decode("utf-8", "replace")
+
     def opened_by(self, prompt_ids: Sequence[int]) -> ReasoningMarkers | None:
         """The markers of the reasoning within which a prompt ends; None where it does not."""
-        tail = b"".join(map(self.token_bytes, prompt_ids[-_TAIL:]))
-        return opened_by(tail.decode("utf-8", "replace"), self.markers)
+        return opened_by(self.decode(prompt_ids[-_TAIL:]), self.markers)
 
     def closing_ids(self, markers: ReasoningMarkers | None) -> list[int]:
         """Tokens that end reasoning which these markers, or the model's usual ones, began."""

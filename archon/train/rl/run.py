@@ -21,6 +21,8 @@ from archon.train.rl.rewards import Task, rewards_of
 from archon.train.rl.rollouts import Rollout, draw
 from archon.train.steps import OnStep, take_steps
 
+_TAIL = 64
+"""Tokens at the end of a prompt among which a start marker of reasoning is looked for."""
 _SHOWN = 3
 """Held-out replies that are kept in words."""
 _KEPT_STEPS = 50
@@ -136,9 +138,10 @@ class RLRun:
 
     def _answer(self, task: Task, rollout: Rollout) -> str:
         """What is rewarded of a reply: not what it reasoned before."""
-        prompt = self.prepared.decode(task.prompt_ids)
-        is_open = opened_by(prompt) is not None
-        return split_reasoning(self._text(rollout), is_open=is_open).answer
+        markers = self.prepared.reasoning_markers
+        end_of_prompt = self.prepared.decode(task.prompt_ids[-_TAIL:])
+        is_open = True if opened_by(end_of_prompt, markers) else None
+        return split_reasoning(self._text(rollout), markers, is_open=is_open).answer
 
     def _text(self, rollout: Rollout) -> str:
         """The reply in words; the token that ends it is none."""
