@@ -8,7 +8,7 @@ import json
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from hashlib import blake2b
 from pathlib import Path
 
@@ -110,7 +110,7 @@ class LocalLM:
         self._rules = ReasoningRules(reasoning_markers, tokenizer, chat.template)
         self._switches = switches(chat.template)
         # A pool asks for the key of a request just before it passes the request on.
-        self._prompt_ids = lru_cache(_MOST_ENCODED)(self._encode)
+        self._prompt_ids = lru_cache(_MOST_ENCODED)(partial(_encode, chat))
 
     async def generate(self, request: Request, on_event: OnEvent | None = None) -> list[Completion]:
         """Answer a request; see ``archon.lm.base.LM``.
@@ -232,16 +232,12 @@ class LocalLM:
             notes.append(f"the chat template does not read {', '.join(unread)}")
         return tuple(notes)
 
-    def _encode(self, messages: tuple[Message, ...], variables: str) -> tuple[int, ...]:
-        values = json.loads(variables)
-        return tuple(self.chat.encode(messages, values) if values else self.chat.encode(messages))
-
     async def _encoded(self, messages: tuple[Message, ...], thinking: Thinking) -> tuple[int, ...]:
         """The prompt; a long one is not kept, and made where nobody waits for it."""
         variables = self._variables(thinking)
         if sum(len(message.content) for message in messages) <= LONG_TEXT:
             return self._prompt_ids(messages, variables)
-        return await asyncio.to_thread(self._encode, messages, variables)
+        return await asyncio.to_thread(_encode, self.chat, messages, variables)
 
     def _variables(self, thinking: Thinking) -> str:
         """The variables of the chat template, as JSON."""
@@ -354,6 +350,12 @@ class LocalLM:
         model = self.worker.engine.model_id + (f":{self._adapter}" if self._adapter else "")
         key = blake2b(model.encode(), digest_size=32).digest()
         return blake2b(ids, key=key, digest_size=16).hexdigest()
+
+
+def _encode(chat: ChatFormat, messages: tuple[Message, ...], variables: str) -> tuple[int, ...]:
+    """The prompt, for variables of the template that are given as JSON."""
+    values = json.loads(variables)
+    return tuple(chat.encode(messages, values) if values else chat.encode(messages))
 
 
 def delta_of(draw: int, part: Part) -> TokenDelta:
