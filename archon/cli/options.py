@@ -37,9 +37,7 @@ def _takes_one_value(parameter: click.Parameter) -> bool:
     return not parameter.is_flag or bool(parameter.secondary_opts)
 
 
-def command(
-    function: Callable[..., int | None], kind: type[Command] = Command
-) -> click.Command:
+def command(function: Callable[..., int | None], kind: type[Command] = Command) -> click.Command:
     """A command with the options of every command: ``--json`` (``as_json``), ``--log-level``."""
     with_level = click.option(
         "--log-level",

@@ -44,6 +44,7 @@ def run(
     from archon.api import Loader
     from archon.cli.weights import open_all
     from archon.graph.trace import candidate_json
+    from archon.reasoning import cut_off_notice
 
     loader = Loader()
     architecture = loader.architecture(arch, models_by_role(models))
@@ -68,6 +69,8 @@ def run(
             result["limited_by"] = answer.limited_by
         if answer.notes:
             result["notes"] = list(answer.notes)
+        if num_cut_off := answer.trace.num_reasoning_cut_off:
+            result["num_reasoning_cut_off"] = num_cut_off
         emit(result | ({"trace": answer.trace.to_json()} if with_trace else {}))
         return
     print(answer.text)
@@ -77,6 +80,9 @@ def run(
     )
     for note in answer.notes:
         console().print(note, style="yellow", soft_wrap=True)
+    if num_cut_off := answer.trace.num_reasoning_cut_off:
+        notice = cut_off_notice(num_cut_off, answer.usage.calls)
+        console().print(notice, style="yellow", soft_wrap=True)
     if answer.limited_by is not None:
         cut = ", ".join(node.node for node in answer.trace.nodes.values() if node.cut)
         told = f"the budget of {answer.limited_by} cut it short: {cut}"

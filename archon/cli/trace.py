@@ -56,4 +56,10 @@ def _print_call(call: CallTrace) -> None:
             out.print(f"failed: {completion.error}", style="red", soft_wrap=True, markup=False)
         for choice, logprob in (completion.choice_logprobs or {}).items():
             out.print(f"{logprob:8.3f}  {choice}", soft_wrap=True)
+        if completion.reasoning:
+            out.print(completion.reasoning, style="dim", soft_wrap=True)
+        if completion.is_reasoning_cut_off:
+            out.print("(the reasoning was cut off; there is no answer)", style="yellow")
+        for note in completion.notes:
+            out.print(f"note: {note}", style="yellow", soft_wrap=True)
         out.print(completion.text, soft_wrap=True)

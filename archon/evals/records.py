@@ -60,6 +60,8 @@ class Record:
     """What the budget had too little of; None where it cut nothing short."""
     notes: tuple[str, ...] = ()
     """What to know of how the answer was chosen, such as that no candidate states a number."""
+    num_reasoning_cut_off: int = 0
+    """Completions that ended within their reasoning, and so gave no answer."""
     version: int = VERSION
 
     @property

@@ -13,6 +13,7 @@ from archon.evals.failures import Cause, causes
 from archon.evals.power import accuracy_warning
 from archon.evals.records import Record
 from archon.evals.statistics import Interval, mean_interval, score_interval
+from archon.reasoning import cut_off_notice
 from archon.types import Usage
 
 
@@ -72,6 +73,8 @@ class Report:
     run: str
     """The run's folder."""
     interrupted: bool = False
+    num_reasoning_cut_off: int = 0
+    """Completions of all runs that ended within their reasoning, and so gave no answer."""
 
     def to_json(self) -> dict[str, Any]:
         """The same as plain data, which ``archon eval --json`` prints."""
@@ -95,6 +98,7 @@ class Tally:
     num_samples: int = 0
     num_failed_samples: int = 0
     num_limited: int = 0
+    num_reasoning_cut_off: int = 0
     cost_tokens: int = 0
     usage: Usage = field(default_factory=Usage)
     answer_seconds: float = 0.0
@@ -113,6 +117,7 @@ class Tally:
         self.num_samples += record.samples
         self.num_failed_samples += record.failed_samples
         self.num_limited += record.limited_by is not None
+        self.num_reasoning_cut_off += record.num_reasoning_cut_off
         self.cost_tokens += record.cost_tokens
         self.usage += record.usage
         if record.error is None:
@@ -185,7 +190,10 @@ class Tally:
         if not self.runs:
             return []
         warning = accuracy_warning(list(self.item_means.values()), self.num_runs)
-        return [warning] if warning else []
+        warnings = [warning] if warning else []
+        if self.num_reasoning_cut_off:
+            warnings.append(cut_off_notice(self.num_reasoning_cut_off, self.usage.calls))
+        return warnings
 
     @property
     def lost_samples(self) -> list[str]:
@@ -207,6 +215,7 @@ class Tally:
             "num_without_value": self.num_without_value,
             "num_failed_samples": self.num_failed_samples,
             "num_limited": self.num_limited,
+            "num_reasoning_cut_off": self.num_reasoning_cut_off,
             "accuracy": self.accuracy,
             "accuracy_interval": self.accuracy_interval,
             "mean_score": self.mean_score,

@@ -284,6 +284,7 @@ class _Sitting:
             draws=draws,
             limited_by=answer.limited_by,
             notes=answer.notes,
+            num_reasoning_cut_off=answer.trace.num_reasoning_cut_off,
         )
 
     def _failure(self, item: Item, epoch: int, error: BaseException, seconds: float) -> Record:

@@ -21,6 +21,7 @@ from archon.graph.unit_tests import join_tests
 from archon.lm.base import LM, can_hold, most_prompt_tokens, prompts_of
 from archon.lm.concurrency import run_all
 from archon.lm.failed import Failures, require_all
+from archon.lm.reasoning import answered
 from archon.lm.reward import RewardModel
 from archon.spec.architecture import ModelNode
 from archon.types import (
@@ -247,6 +248,7 @@ class Context:
             constraint=constraint,
             logprobs=use.logprobs,
             answer=answer,
+            thinking=use.thinking,
             hold=run.hold,
         )
 
@@ -258,11 +260,11 @@ class Context:
         lm, meter = self._run.uses[self._node].lm, self._run.meter
         if isinstance(lm, NestedLM):
             return lm.within(meter), request, None
-        size = CallSize((id(lm), request.messages))
+        size = CallSize((id(lm), request.messages, request.thinking.key))
         if meter.counts_tokens:
             if request.sampling.max_tokens is None:  # no card says what the model would take
                 request = replace(request, sampling=request.sampling.over(_LONGEST))
-            prompts = await prompts_of(lm, request.messages)
+            prompts = await prompts_of(lm, request.messages, request.thinking)
             bound = most_prompt_tokens(request.messages)
             size = CallSize(size.key, most_tokens(request), prompts, bound)
         grant = meter.grant(request.n, size, least=least)
@@ -290,7 +292,7 @@ class Context:
 
     async def _send(self, lm: LM, request: Request) -> list[Completion]:
         """The completions, unless the time is up first; an architecture minds that itself."""
-        call = lm.generate(request, self._on_event)
+        call = answered(lm, request, self._on_event)
         completions = await (call if isinstance(lm, NestedLM) else self._before_deadline(call))
         if len(completions) != request.n:
             raise LMError(f"the model returned {len(completions)} completions for {request.n}")

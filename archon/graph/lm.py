@@ -14,6 +14,7 @@ from archon.graph.draws import DrawPlan, Member
 from archon.graph.models import ModelUse
 from archon.lm.base import check_request
 from archon.lm.concurrency import run_all
+from archon.reasoning import ReasoningMarkers
 from archon.types import (
     AnswerKind,
     Completion,
@@ -44,6 +45,9 @@ class ArchitectureLM:
 
     ``plan`` is given by the graph around an architecture that is a node's model (``placed``).
     """
+
+    reasoning_markers: tuple[ReasoningMarkers, ...] = ()
+    """None: the models of its nodes tell reasoning from answers."""
 
     def __init__(self, architecture: Architecture, plan: DrawPlan | None = None) -> None:
         self.architecture = architecture
@@ -154,7 +158,7 @@ class ArchitectureLM:
             text = reply_text(first, question.answer)
         shown = written if request.logprobs else None
         if stream is not None:
-            stream.finish(text)
+            stream.finish(text, "" if written is None else written.reasoning)
         return Completion(
             text=text,
             draw=run,
@@ -165,6 +169,8 @@ class ArchitectureLM:
             logprobs=None if shown is None else shown.logprobs,
             tokens=None if shown is None else shown.tokens,
             notes=answer.notes,
+            reasoning="" if written is None else written.reasoning,
+            is_reasoning_cut_off=written is not None and written.is_reasoning_cut_off,
             trace=answer.trace,
         )
 
@@ -184,17 +190,21 @@ class _Stream:
     def __init__(self, output: str, answer_draw: int | None, run: int, on_event: OnEvent) -> None:
         self._output, self._answer_draw = output, answer_draw
         self._run, self._on_event = run, on_event
-        self._has_text = False
+        self._has_text = self._has_reasoning = False
 
     def __call__(self, event: Event) -> None:
         if not isinstance(event, TokenDelta):
             self._on_event(event)
         elif event.node == self._output and event.draw == self._answer_draw:
-            self._has_text = True
-            self._on_event(TokenDelta(self._run, event.text))
+            self._has_text = self._has_text or not event.is_reasoning
+            self._has_reasoning = self._has_reasoning or event.is_reasoning
+            self._on_event(TokenDelta(self._run, event.text, is_reasoning=event.is_reasoning))
 
-    def finish(self, text: str) -> None:
-        """Send the answer as one delta if nothing of it has been sent."""
+    def finish(self, text: str, reasoning: str) -> None:
+        """Send the answer, and what was reasoned before it, as one delta each, if nothing of it has
+        been sent."""
+        if reasoning and not (self._has_reasoning or self._has_text):
+            self._on_event(TokenDelta(self._run, reasoning, is_reasoning=True))
         if text and not self._has_text:
             self._on_event(TokenDelta(self._run, text))
 

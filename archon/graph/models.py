@@ -11,7 +11,7 @@ from archon.graph.budget import Meter
 from archon.graph.draws import DrawPlan, DrawRange, Member, nested_plan, plan_draws
 from archon.graph.lineage import writers_of_likelihoods
 from archon.graph.prompts.builder import Prompt
-from archon.lm.base import LM
+from archon.lm.base import LM, NO_THINKING
 from archon.spec.architecture import (
     ArchitectureSpec,
     AskingNode,
@@ -22,7 +22,7 @@ from archon.spec.architecture import (
 )
 from archon.spec.messages import json_path
 from archon.spec.model import ModelCard
-from archon.types import DEFAULT_SAMPLING, AnswerKind, Example, SamplingParams
+from archon.types import DEFAULT_SAMPLING, AnswerKind, Example, SamplingParams, Thinking
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,7 @@ class ModelUse:
     draws: DrawRange
     logprobs: bool = False
     """Whether what it writes is weighed by its likelihood, further on."""
+    thinking: Thinking = NO_THINKING
 
 
 @runtime_checkable
@@ -99,13 +100,25 @@ class Models:
         """The nodes that a request's sampling applies to."""
         self._weighed = writers_of_likelihoods(spec)
         self._sampling: dict[str, SamplingParams] = {}
+        self._thinking: dict[str, Thinking] = {}
         self._group: dict[str, Hashable] = {}
         for name, node in self._nodes.items():
             card = cards.get(roles[name])
             lm = self._lms[name]
             self._sampling[name] = _own_sampling(node, card)
+            thinking = node.thinking_params()
+            _check_thinking(name, thinking, self._sampling[name])
+            self._thinking[name] = (
+                thinking if card is None else thinking.over(card.thinking_params())
+            )
             model = id(lm) if card is None else card.model_dump_json()
-            self._group[name] = (node.type, getattr(node, "method", ""), model, prompts[name].key)
+            self._group[name] = (
+                node.type,
+                getattr(node, "method", ""),
+                model,
+                prompts[name].key,
+                self._thinking[name].key,
+            )
             if isinstance(lm, NestedLM):
                 _check_nested(name, lm, self._sampling[name])
 
@@ -136,7 +149,9 @@ class Models:
         for name, lm in self._lms.items():
             placed = lm.placed(nested_plan(plan, name)) if isinstance(lm, NestedLM) else lm
             sampling = self._asked_sampling(name, asked)
-            uses[name] = ModelUse(placed, sampling, plan[(name,)], name in self._weighed)
+            uses[name] = ModelUse(
+                placed, sampling, plan[(name,)], name in self._weighed, self._thinking[name]
+            )
         return uses
 
     def members(self, asked: SamplingParams) -> tuple[Member, ...]:
@@ -195,6 +210,22 @@ def _own_sampling(node: AskingNode, card: ModelCard | None) -> SamplingParams:
         DEFAULT_SAMPLING if card.sampling is None else card.sampling.params().over(DEFAULT_SAMPLING)
     )
     return own.over(base)
+
+
+def _check_thinking(name: str, thinking: Thinking, sampling: SamplingParams) -> None:
+    """Refuse a bound of the reasoning that has no effect."""
+    most = thinking.max_tokens
+    if most is None:
+        return
+    path = json_path(["nodes", name, "max_thinking_tokens"])
+    if sampling.beams:
+        raise GraphError("a beam search has no bound of the tokens of reasoning", path=path)
+    if sampling.max_tokens is not None and most >= sampling.max_tokens:
+        reason = (
+            f"{most} tokens of reasoning leave none for an answer: max_tokens, which counts both, "
+            f"is {sampling.max_tokens}"
+        )
+        raise GraphError(reason, path=path)
 
 
 def _check_nested(name: str, lm: NestedLM, sampling: SamplingParams) -> None:

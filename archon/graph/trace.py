@@ -107,6 +107,11 @@ class Trace:
         return cost_tokens(self.completions())
 
     @property
+    def num_reasoning_cut_off(self) -> int:
+        """Completions that ended within their reasoning, those of architectures within included."""
+        return sum(map(_num_cut_off, self.completions()))
+
+    @property
     def limited_by(self) -> Limit | None:
         """What the budget had too little of for some node; None where it cut none short."""
         return next((node.cut for node in self.nodes.values() if node.cut is not None), None)
@@ -217,6 +222,12 @@ def _completion(completion: Completion) -> dict[str, Any]:
         "finish_reason": completion.finish_reason,
         "usage": _fields(completion.usage),
     }
+    if completion.reasoning:
+        data["reasoning"] = completion.reasoning
+    if completion.is_reasoning_cut_off:
+        data["is_reasoning_cut_off"] = True
+    if completion.notes:
+        data["notes"] = list(completion.notes)
     if completion.choice_logprobs is not None:
         data["choice_logprobs"] = dict(completion.choice_logprobs)
     if completion.error is not None:
@@ -224,6 +235,12 @@ def _completion(completion: Completion) -> dict[str, Any]:
     if isinstance(completion.trace, Trace):
         data["trace"] = completion.trace.to_json()
     return data
+
+
+def _num_cut_off(completion: Completion) -> int:
+    if isinstance(completion.trace, Trace):
+        return completion.trace.num_reasoning_cut_off
+    return int(completion.is_reasoning_cut_off)
 
 
 def _ids(ids: Iterable[CandidateId]) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from archon.lm.adaptation import Adaptation, as_card_says
 from archon.lm.closing import whole_pattern, wrapping_schema
+from archon.lm.thinking import server_fields
 from archon.lm.transcript import transcript
 from archon.spec.model import OpenAICard
 from archon.types import Constraint, Request, SamplingParams
@@ -32,6 +33,7 @@ def request_body(
         body["prompt"] = transcript(request.messages)
     if not card.server_sampling:
         body |= _sampling(request.sampling)
+    body |= server_fields(card.thinking_field, request.thinking)
     if n > 1:
         body["n"] = n
     if request.logprobs:

@@ -7,18 +7,20 @@ import json
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from weakref import WeakSet, WeakValueDictionary
 
 from archon.errors import FileError, ModelError, UnsupportedError
 from archon.forks import reset_in_child
 from archon.lm import factory
-from archon.lm.base import LM, close, prompts_of, status_of
+from archon.lm.base import LM, NO_THINKING, close, prompts_of, status_of
 from archon.lm.embedding import Embedder, Vector
 from archon.lm.pool.scope import active_scope
+from archon.lm.reasoning import separated
 from archon.lm.reward import RewardModel
 from archon.spec.model import LocalCard, ModelCard, PathSource
-from archon.types import Completion, Message, ModelStatus, OnEvent, Request
+from archon.types import Completion, Message, ModelStatus, OnEvent, Request, Thinking
 
 _ALL: WeakSet[LazyLM] = WeakSet()
 
@@ -45,6 +47,8 @@ class LazyLM:
         """Where the card is from, for errors: its file and what references it. Empty for a shipped
         card, whose name says it."""
         self.capabilities = factory.capabilities(card)
+        self.reasoning_markers = card.markers()
+        self._thinking = card.thinking_params()
         self._lm: LM | None = None
         self._left_behind: LM | None = None
         self._lock = threading.Lock()
@@ -59,7 +63,13 @@ class LazyLM:
         lm, scope = await self._opened(), active_scope()
         if scope is None:
             return await lm.generate(request, on_event)
-        return await scope.pool.generate(lm, self.card.name, request, on_event, scope)
+        request = replace(request, thinking=request.thinking.over(self._thinking))
+
+        async def from_pool(request: Request, on_event: OnEvent | None) -> list[Completion]:
+            return await scope.pool.generate(lm, self.card.name, request, on_event, scope)
+
+        # A pool may hold draws of a version that told no reasoning from answers.
+        return await separated(from_pool, request, on_event, self.reasoning_markers)
 
     async def score(self, messages: tuple[Message, ...], texts: Sequence[str]) -> list[float]:
         """Pass texts on to a reward model (``archon.lm.reward``).
@@ -85,9 +95,11 @@ class LazyLM:
             raise UnsupportedError(f"{self.card.name} is no sentence encoder")
         return await lm.embed(texts)
 
-    async def prompts_of(self, messages: Sequence[Message]) -> Mapping[str, int] | None:
+    async def prompts_of(
+        self, messages: Sequence[Message], thinking: Thinking = NO_THINKING
+    ) -> Mapping[str, int] | None:
         """What the model, opened by then, says of a prompt; see ``archon.lm.base.prompts_of``."""
-        return await prompts_of(await self._opened(), messages)
+        return await prompts_of(await self._opened(), messages, thinking)
 
     async def _opened(self) -> LM:
         lm = self._lm

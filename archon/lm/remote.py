@@ -43,6 +43,7 @@ from archon.lm.factory import capabilities
 from archon.lm.failed import Failures
 from archon.lm.keys import header_from, key_from
 from archon.lm.protocol import Reply
+from archon.lm.reasoning import separated
 from archon.lm.received import Deltas, completions_of, receive
 from archon.lm.replicas import Replica, Replicas
 from archon.lm.retry import Backoff, Clock, retrying
@@ -105,6 +106,8 @@ class RemoteLM:
         self.capabilities = capabilities(card)
         own = SamplingParams() if card.sampling is None else card.sampling.params()
         self._sampling = own.over(DEFAULT_SAMPLING)
+        self._thinking = card.thinking_params()
+        self.reasoning_markers = card.markers()
         self._clock = clock or Clock()
         self._backoff = backoff or Backoff()
         self._adaptation = as_card_says(card)
@@ -137,8 +140,25 @@ class RemoteLM:
         LMError : every sample failed for good.
         RefusedError : the server refuses every request; the other samples are cancelled.
         """
-        request = replace(request, sampling=request.sampling.over(self._sampling))
+        request = self._filled_in(request)
         check_request(request, self.capabilities, self.card.name)
+        return await separated(
+            self._generate,
+            request,
+            on_event,
+            self.reasoning_markers,
+            hides_start=self.card.thinking_field == "chat_template_kwargs",
+        )
+
+    def _filled_in(self, request: Request) -> Request:
+        """The request with the card's values where it leaves them open."""
+        return replace(
+            request,
+            sampling=request.sampling.over(self._sampling),
+            thinking=request.thinking.over(self._thinking),
+        )
+
+    async def _generate(self, request: Request, on_event: OnEvent | None) -> list[Completion]:
         draws = range(request.first_draw, request.first_draw + request.n)
         if self.card.native_n or request.n == 1:
             return await self._ask(request, draws, on_event)
@@ -166,7 +186,7 @@ class RemoteLM:
         """See ``archon.lm.base.Keyed``; None with ``native_n``, where draws come together."""
         if self.card.native_n:
             return None
-        request = replace(request, sampling=request.sampling.over(self._sampling))
+        request = self._filled_in(request)
         prompt = prompt_digest(self.card.model, request.messages)
         card = self.card
         model = ["openai", _VERSION, sorted(card.base_urls), card.model]
@@ -177,7 +197,9 @@ class RemoteLM:
         form = request.constraint
         if form is not None and form.after is not None:
             model.append(card.constraint)
-        return request_digest(model, prompt, request)
+        if request.thinking.key is not None:
+            model.append(card.thinking_field)
+        return request_digest(model, prompt, request, self.reasoning_markers)
 
     def _changes_of_samples(self) -> dict[str, object]:
         """What else of the card, and of what the server was found to reject, changes samples."""

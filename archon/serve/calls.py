@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from starlette.types import Receive
 
 from archon.lm import LM
+from archon.lm.reasoning import answered
 from archon.types import Completion, Event, Request, TokenDelta
 
 T = TypeVar("T")
@@ -76,7 +77,7 @@ async def _generate(
         if not (isinstance(event, TokenDelta) and event.node):
             queue.put_nowait(event)
 
-    return await lm.generate(request, on_event)
+    return await answered(lm, request, on_event)
 
 
 async def with_silences(

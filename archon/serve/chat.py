@@ -15,13 +15,15 @@ import contextlib
 import itertools
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import aclosing
+from dataclasses import replace
 
 from starlette.types import Receive, Scope, Send
 
 from archon.graph.lm import ArchitectureLM
 from archon.lm import LM
-from archon.lm.base import can_hold
+from archon.lm.base import NO_THINKING, can_hold
 from archon.lm.failed import require_all
+from archon.lm.reasoning import answered
 from archon.serve import transport
 from archon.serve.admission import Admission
 from archon.serve.calls import HungUpError, stream, unless_hung_up, with_silences
@@ -99,6 +101,10 @@ class ChatCompletions:
         record.model = chat.model
         request = chat.request()
         self._check(chat, request, lm)
+        if "thinking" not in lm.capabilities:  # an effort is a hint
+            request = replace(request, thinking=NO_THINKING)
+            if chat.reasoning_effort is not None:
+                _ignore(chat, "reasoning_effort")
         _ignore_sampling(chat, lm)
         if chat.ignored.names:
             record.ignored(chat.ignored.names)
@@ -123,6 +129,8 @@ class ChatCompletions:
         lacks = {
             "logprobs": request.logprobs and "logprobs" not in lm.capabilities,
             "response_format": form is not None and not can_hold(lm.capabilities, form),
+            "chat_template_kwargs": bool(chat.chat_template_kwargs)
+            and "thinking" not in lm.capabilities,
         }
         for param, is_lacking in lacks.items():
             if is_lacking:
@@ -147,7 +155,7 @@ class ChatCompletions:
 
     async def _generate(self, lm: LM, request: Request) -> list[Completion]:
         async with self._admission.place():
-            return await lm.generate(request)
+            return await answered(lm, request)
 
     async def _stream(
         self, lm: LM, chat: ChatRequest, request: Request, reply: Reply, record: Record
@@ -159,6 +167,7 @@ class ChatCompletions:
         """
         replies = Replies(chat)
         has_text = [False] * request.n
+        has_reasoning = [False] * request.n
         has_begun = False
         parts = with_silences(self._parts(lm, request), transport.KEEP_ALIVE_SECONDS)
         async with aclosing(parts):
@@ -172,16 +181,21 @@ class ChatCompletions:
                     pieces += [event(replies.begin(index)) for index in range(request.n)]
                 for index, said in enumerate(part):
                     if isinstance(said, TokenDelta) and not said.node:
-                        has_text[said.draw] = True
-                        pieces.append(event(replies.more(said.draw, said.text)))
+                        told = has_reasoning if said.is_reasoning else has_text
+                        told[said.draw] = True
+                        more = replies.more(said.draw, said.text, is_reasoning=said.is_reasoning)
+                        pieces.append(event(more))
                     elif isinstance(said, Completion):
+                        if said.reasoning and not (has_reasoning[index] or has_text[index]):
+                            more = replies.more(index, said.reasoning, is_reasoning=True)
+                            pieces.append(event(more))
                         if said.text and not has_text[index]:
                             has_text[index] = True
                             pieces.append(event(replies.more(index, said.text)))
                         pieces.append(event(replies.end(index, said)))
-                    elif (told := progress(said)) is not None:
-                        pieces.append(comment(told))
-                if any(has_text):
+                    elif (step := progress(said)) is not None:
+                        pieces.append(comment(step))
+                if any(has_text) or any(has_reasoning):
                     record.text_begins()
                 completions = require_all([said for said in part if isinstance(said, Completion)])
                 if completions:
@@ -211,11 +225,21 @@ def _ignore_sampling(chat: ChatRequest, lm: LM) -> None:
         return
     for name in SAMPLING:
         if getattr(chat, name) is not None:
-            try:
-                chat.ignored.add(name, name)
-            except FieldError as error:
-                reason = f"{name}: {error.reason}"
-                raise BadRequestError(reason, param=name, code=error.code) from None
+            _ignore(chat, name)
+
+
+def _ignore(chat: ChatRequest, name: str) -> None:
+    """Report a field as ignored.
+
+    Raises
+    ------
+    BadRequestError : nothing may be ignored.
+    """
+    try:
+        chat.ignored.add(name, name)
+    except FieldError as error:
+        reason = f"{name}: {error.reason}"
+        raise BadRequestError(reason, param=name, code=error.code) from None
 
 
 def unknown_model(name: str, served: Iterable[str]) -> BadRequestError:

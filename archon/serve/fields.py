@@ -88,7 +88,6 @@ REQUEST: Rules = {
     "provider": _hint({}),
     # How much to write or to think. Models have no such setting.
     "verbosity": _hint(),
-    "reasoning_effort": _hint(),
     "reasoning": _hint({}),
     "thinking": _hint({}),
     "think": _hint(),
@@ -169,7 +168,6 @@ REQUEST: Rules = {
     "echo": _unsupported("the prompt is not repeated; leave it out or send false", False),
     "documents": _unsupported("not supported; put them into a message", []),
     "chat_template": _unsupported("the model's own chat template is used; leave it out"),
-    "chat_template_kwargs": _unsupported("not supported; leave it out or send {}", {}),
     "add_generation_prompt": _unsupported("not supported; leave it out or send true", True),
     "continue_final_message": _unsupported("not supported; leave it out or send false", False),
     "add_special_tokens": _unsupported("the chat template adds them; leave it out", False),

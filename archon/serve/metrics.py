@@ -13,7 +13,7 @@ from archon.serve.replies import usage
 from archon.types import Completion
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-_KNOWN_FIELDS = frozenset({*REQUEST, *SAMPLING})
+_KNOWN_FIELDS = frozenset({*REQUEST, *SAMPLING, "reasoning_effort"})
 _SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300)
 
 

@@ -26,7 +26,8 @@ from archon.errors import SpecError
 from archon.serve import fields
 from archon.serve.fields import FieldError, Ignored
 from archon.spec.strict_json import decode_json
-from archon.types import Constraint, Message, Request, SamplingParams
+from archon.spec.thinking import RESERVED_VARIABLES
+from archon.types import Constraint, Message, Request, SamplingParams, Thinking
 
 MAX_DRAWS = 128
 _MAX_INT64 = 2**63 - 1
@@ -219,6 +220,8 @@ class ChatRequest(RequestObject):
     )
     logprobs: bool | None = None
     response_format: ResponseFormat | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     archon: ArchonOptions | None = None
@@ -257,7 +260,21 @@ class ChatRequest(RequestObject):
             ),
             constraint=self._constraint(),
             logprobs=bool(self.logprobs),
+            thinking=self._thinking(),
         )
+
+    def _thinking(self) -> Thinking:
+        """A switch in the template's variables is the request's own; any effort but the least two
+        asks for reasoning."""
+        variables = dict(self.chat_template_kwargs or {})
+        wanted = variables.get("enable_thinking")
+        if isinstance(wanted, bool):
+            del variables["enable_thinking"]
+        else:
+            wanted = None
+        if wanted is None and self.reasoning_effort is not None:
+            wanted = self.reasoning_effort not in ("none", "minimal")
+        return Thinking(wanted, variables or None)
 
     def _constraint(self) -> Constraint | None:
         match self.response_format:
@@ -299,6 +316,9 @@ def read_chat_request(content: bytes, *, is_strict: bool = False) -> ChatRequest
     if chat.wants_usage and not chat.stream:
         reason = "stream_options needs stream to be true"
         raise BadRequestError(reason, param="stream_options", code="unsupported")
+    if reserved := sorted({*(chat.chat_template_kwargs or ())} & {*RESERVED_VARIABLES}):
+        reason = f"no variable may be named {', '.join(reserved)}"
+        raise BadRequestError(reason, param="chat_template_kwargs", code="unsupported")
     return chat
 
 

@@ -16,6 +16,7 @@ from pydantic import (
 from archon.sandbox import Limits
 from archon.spec.common import Count, Name, PromptSpec, SamplingSpec, StrictModel, Version
 from archon.spec.model import ModelCard
+from archon.spec.thinking import ThinkingKeys
 from archon.types import AnswerKind, UnitTestMethod
 
 Shows = Literal["text", "steps"]
@@ -51,7 +52,7 @@ class Node(StrictModel):
     when: When | None = Field(None, description="Run only under this condition.")
 
 
-class ModelNode(Node):
+class ModelNode(ThinkingKeys, Node):
     """What every node that may ask a model has."""
 
     model: Name | None = Field(

@@ -18,6 +18,7 @@ from archon.spec.common import (
     told_by_key,
 )
 from archon.spec.secrets import check_variable, looks_like_key
+from archon.spec.thinking import CardThinkingKeys
 
 Digest = Annotated[
     str,
@@ -82,7 +83,7 @@ Source = Annotated[
 ]
 
 
-class _Card(StrictModel):
+class _Card(CardThinkingKeys):
     """What every model card has."""
 
     version: Version = 1
@@ -135,6 +136,12 @@ class LocalCard(_Card):
         "adapters are: the model then scores replies and writes none, in one batch with those of "
         "other cards that run the same weights.",
     )
+
+    @model_validator(mode="after")
+    def _thinking_is_for_decoders(self) -> LocalCard:
+        if self.thinking_params().key and (self.transformer != "decoder" or self.reward):
+            raise ValueError("'thinking' and its variables are for decoders that write text")
+        return self
 
     @model_validator(mode="after")
     def _adapters_are_for_decoders(self) -> LocalCard:
@@ -190,6 +197,10 @@ _FIELDS_OF_ARCHON = frozenset(
         "response_format", "structured_outputs",
     }
 )  # fmt: skip
+
+ThinkingField = Literal["chat_template_kwargs", "reasoning_effort", "reasoning", "enable_thinking"]
+BUDGET_FIELDS: tuple[ThinkingField, ...] = ("reasoning", "enable_thinking")
+"""Ways to send ``thinking`` that also bound the tokens of reasoning."""
 
 
 class OpenAICard(_Card):
@@ -285,6 +296,29 @@ class OpenAICard(_Card):
             json.dumps(self.body, allow_nan=False)
         except (TypeError, ValueError, RecursionError):
             raise ValueError("'body' holds what JSON cannot") from None
+        return self
+
+    thinking_field: ThinkingField = Field(
+        "chat_template_kwargs",
+        description="How `thinking` is sent to the server. `chat_template_kwargs`: the variable "
+        "`enable_thinking` of the chat template (vLLM, SGLang, llama-server). `reasoning_effort`: "
+        "`medium` or `none` (OpenAI, Ollama). `reasoning`: an object (OpenRouter). "
+        "`enable_thinking`: a field of that name (DashScope). The last two take "
+        "`max_thinking_tokens`, too.",
+    )
+
+    @model_validator(mode="after")
+    def _thinking_can_be_sent(self) -> OpenAICard:
+        thinking = self.thinking_params()
+        if self.endpoint == "completions" and thinking.key:
+            raise ValueError(
+                "plain completions have no chat template, so no way to send 'thinking'"
+            )
+        if thinking.max_tokens is not None and self.thinking_field not in BUDGET_FIELDS:
+            fields = " or ".join(map(repr, BUDGET_FIELDS))
+            raise ValueError(
+                f"a server takes 'max_thinking_tokens' only where 'thinking_field' is {fields}"
+            )
         return self
 
     @model_validator(mode="after")

@@ -94,7 +94,8 @@ def prepare_fine_tuning(
     """
     base = open_base(card, card_dir)
     found = [
-        answer_text(d, base.chat, base.tokenizer, base.end) for d in dialogues(spec.data, base_dir)
+        answer_text(d, base.chat, base.tokenizer, base.end, base.template_variables)
+        for d in dialogues(spec.data, base_dir)
     ]
     model = base.trainable(spec, device)
 

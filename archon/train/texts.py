@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,7 +101,13 @@ def plain_texts(data: Data, base_dir: Path) -> Iterator[str]:
         yield read_text(row.get("text"), f"{data.path}:{number}", "text")
 
 
-def answer_text(dialogue: Dialogue, chat: ChatFormat, tokenizer: TextTokenizer, end: int) -> Text:
+def answer_text(
+    dialogue: Dialogue,
+    chat: ChatFormat,
+    tokenizer: TextTokenizer,
+    end: int,
+    variables: Mapping[str, object] | None = None,
+) -> Text:
     """The tokens that the engine would read, then those that it should draw, then the end.
 
     Raises
@@ -109,7 +115,7 @@ def answer_text(dialogue: Dialogue, chat: ChatFormat, tokenizer: TextTokenizer, 
     SpecError : the model's chat template refuses the messages.
     """
     try:
-        given = chat.encode(dialogue.messages)
+        given = chat.encode(dialogue.messages, variables)
     except LMError as error:
         raise SpecError(str(error), file=dialogue.place) from None
     token_ids = (*given, *tokenizer.encode(dialogue.completion), end)

@@ -55,6 +55,13 @@ class Flow:
         """The trace for the page; candidates are told by their number."""
         numbers = {entry: number for number, entry in enumerate(self.candidates)}
         scores = self.scores
+        reasoning = {
+            (node["node"], completion["draw"]): completion["reasoning"]
+            for node in self.trace["nodes"]
+            for call in node["calls"]
+            for completion in call["completions"]
+            if "reasoning" in completion
+        }
         return {
             "architecture": self.trace["architecture"],
             "output": self.trace["output"],
@@ -69,6 +76,7 @@ class Flow:
                     "parents": [numbers[identity(parent)] for parent in candidate["parents"]],
                     "right": int(scores[node, draw].is_right) if (node, draw) in scores else None,
                     "score": scores[node, draw].score if (node, draw) in scores else None,
+                    **_reasoning(reasoning.get((node, draw)), texts),
                 }
                 for (node, draw), candidate in self.candidates.items()
             ],
@@ -133,6 +141,8 @@ def _completion(completion: Plain, texts: Texts) -> dict[str, Any]:
     usage = completion["usage"]
     data = {
         "text": texts.number(completion["text"]),
+        **_reasoning(completion.get("reasoning"), texts),
+        "notes": completion.get("notes", []),
         "draw": completion["draw"],
         "finish": completion["finish_reason"],
         "usage": {key: usage[key] for key in ("prompt_tokens", "cached_tokens")}
@@ -143,3 +153,8 @@ def _completion(completion: Plain, texts: Texts) -> dict[str, Any]:
     if "trace" in completion:
         data["trace"] = Flow.of(completion["trace"]).to_json(texts)
     return data
+
+
+def _reasoning(text: str | None, texts: Texts) -> dict[str, int]:
+    """What was reasoned before a text, where anything was."""
+    return {} if text is None else {"reasoning": texts.number(text)}

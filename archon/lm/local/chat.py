@@ -62,6 +62,11 @@ class ChatFormat:
                 raise ModelFileError(f"{rules.path}: damaged chat template: {error}") from None
             self._mask = ContentMask(tokenizer.control_names, self._template)
 
+    @property
+    def template(self) -> str:
+        """The source of the chat template; empty for a base model."""
+        return self._rules.chat_template or ""
+
     def encode(self, messages: Sequence[Message]) -> list[int]:
         """Messages → token ids, ending where the model is to speak; see ``prompt``."""
         return list(self.prompt(messages).ids)
@@ -130,17 +135,10 @@ class ChatFormat:
             {"role": m.role, "content": self._mask.masked(m.content, mask, m.role)}
             for m in messages
         ]
-        common = {"tools": None, "documents": None, "add_generation_prompt": True}
-        tokens = self._rules.template_tokens
         text, masked = template.render_all(
             [
-                {**tokens, **variables, **common, "messages": turns},
-                {
-                    **tokens,
-                    **self._mask.masked(variables, mask),
-                    **common,
-                    "messages": masked_turns,
-                },
+                self._values(turns, variables),
+                self._values(masked_turns, self._mask.masked(variables, mask)),
             ]
         )
         assert text is not None

@@ -71,6 +71,8 @@ class Form:
         self, key: str, grammar: LLMatcher, tokenizer: TextTokenizer, after: FreeText | None
     ) -> None:
         self.key = key
+        self.room = None if after is None else after.room
+        """Tokens kept for the last line; None where the form is the whole text."""
         self._grammar, self._tokenizer, self._after = grammar, tokenizer, after
 
     def matcher(self, index: int, max_tokens: int) -> Matcher:

@@ -221,8 +221,11 @@ class _Call:
             completion = replace(completion, usage=_found(completion.usage))
         self.scope.counted.add(key)
         self.done[key] = completion
-        if self.on_event is not None and completion.text:
-            self.on_event(TokenDelta(completion.draw, completion.text))
+        if self.on_event is not None:
+            if completion.reasoning:
+                self.on_event(TokenDelta(completion.draw, completion.reasoning, is_reasoning=True))
+            if completion.text:
+                self.on_event(TokenDelta(completion.draw, completion.text))
         return True
 
 

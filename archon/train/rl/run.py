@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from archon.reasoning import opened_by, split_reasoning
 from archon.train.folder import TrainingFolder
 from archon.train.order import rounds
 from archon.train.rl.learner import Learner
@@ -20,6 +21,8 @@ from archon.train.rl.rewards import Task, rewards_of
 from archon.train.rl.rollouts import Rollout, draw
 from archon.train.steps import OnStep, take_steps
 
+_TAIL = 64
+"""Tokens at the end of a prompt among which a start marker of reasoning is looked for."""
 _SHOWN = 3
 """Held-out replies that are kept in words."""
 _KEPT_STEPS = 50
@@ -128,10 +131,17 @@ class RLRun:
         """(P, G)"""
         return torch.tensor(
             [
-                rewards_of(self.prepared.reward, task, [self._text(rollout) for rollout in group])
+                rewards_of(self.prepared.reward, task, [self._answer(task, r) for r in group])
                 for task, group in zip(tasks, groups, strict=True)
             ]
         )
+
+    def _answer(self, task: Task, rollout: Rollout) -> str:
+        """What is rewarded of a reply: not what it reasoned before."""
+        markers = self.prepared.reasoning_markers
+        end_of_prompt = self.prepared.decode(task.prompt_ids[-_TAIL:])
+        is_open = True if opened_by(end_of_prompt, markers) else None
+        return split_reasoning(self._text(rollout), markers, is_open=is_open).answer
 
     def _text(self, rollout: Rollout) -> str:
         """The reply in words; the token that ends it is none."""
