@@ -22,7 +22,7 @@ import pytest
 import archon
 from archon.errors import ArchonError
 from archon.graph import sync
-from archon.lm.base import close
+from archon.lm import lazy
 from archon.lm.lazy import LazyLM
 from archon.lm.pool import DrawPool, pooling
 from archon.spec.model import ScriptedCard
@@ -32,6 +32,14 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has 
 SECONDS = 60.0
 """Far more than any of it takes: what hangs, hangs for ever."""
 QUESTION = "What is 17 * 23?"
+
+
+@pytest.fixture(autouse=True)
+def closed() -> Iterator[None]:
+    """Models are closed after each test, so that later tests do not share their engines."""
+    yield
+    for lm in list(lazy._ALL):
+        sync.run_sync(lm.aclose())
 
 
 def in_child(call: Callable[[], Any]) -> str:
@@ -141,10 +149,10 @@ def test_a_grandchild_answers_too() -> None:
 def test_locks_that_are_held_while_a_process_forks_hold_up_no_child() -> None:
     used = architecture({"name": "double", "backend": "scripted"})
     expected = used.run(QUESTION).text
-    lazy = LazyLM(ScriptedCard(name="double", backend="scripted"), Path())
-    with sync._shared._lock, lazy._lock:
+    other = LazyLM(ScriptedCard(name="double", backend="scripted"), Path())
+    with sync._shared._lock, other._lock:
         assert in_child(lambda: used.run(QUESTION).text) == expected
-        assert in_child(lazy.open).startswith("<archon.lm.scripted")
+        assert in_child(other.open).startswith("<archon.lm.scripted")
 
 
 def test_a_fork_in_the_midst_of_an_answer_disturbs_neither() -> None:
@@ -202,7 +210,6 @@ def test_a_remote_model_is_asked_over_connections_of_the_child_s_own() -> None:
         before = used.run(QUESTION).text
         child = in_child(lambda: used.run(QUESTION).text)
         after = used.run(QUESTION).text
-        sync.run_sync(close(used._lms["solver"]))
     assert child.startswith("from port ")
     assert child not in (before, after)
     assert before == after  # the child has not closed the parent's connection
