@@ -23,6 +23,7 @@ import archon
 from archon.errors import ArchonError
 from archon.graph import sync
 from archon.lm import lazy
+from archon.lm.base import close
 from archon.lm.lazy import LazyLM
 from archon.lm.pool import DrawPool, pooling
 from archon.spec.model import ScriptedCard
@@ -210,6 +211,7 @@ def test_a_remote_model_is_asked_over_connections_of_the_child_s_own() -> None:
         before = used.run(QUESTION).text
         child = in_child(lambda: used.run(QUESTION).text)
         after = used.run(QUESTION).text
+        sync.run_sync(close(used._lms["solver"]))
     assert child.startswith("from port ")
     assert child not in (before, after)
     assert before == after  # the child has not closed the parent's connection
