@@ -22,7 +22,6 @@ import pytest
 import archon
 from archon.errors import ArchonError
 from archon.graph import sync
-from archon.lm import lazy
 from archon.lm.base import close
 from archon.lm.lazy import LazyLM
 from archon.lm.pool import DrawPool, pooling
@@ -35,12 +34,15 @@ SECONDS = 60.0
 QUESTION = "What is 17 * 23?"
 
 
+_MADE: list[archon.Architecture] = []
+
+
 @pytest.fixture(autouse=True)
 def closed() -> Iterator[None]:
     """Models are closed after each test, so that later tests do not share their engines."""
     yield
-    for lm in list(lazy._ALL):
-        sync.run_sync(lm.aclose())
+    while _MADE:
+        sync.run_sync(close(_MADE.pop()._lms["solver"]))
 
 
 def in_child(call: Callable[[], Any]) -> str:
@@ -70,7 +72,9 @@ def in_child(call: Callable[[], Any]) -> str:
 def architecture(card: dict[str, Any], **node: Any) -> archon.Architecture:
     nodes = {"n": {"type": "generator", "model": "solver", "sampling": {"max_tokens": 4}, **node}}
     models = {"solver": card}
-    return archon.load({"version": 1, "name": "a", "models": models, "nodes": nodes, "output": "n"})
+    made = archon.load({"version": 1, "name": "a", "models": models, "nodes": nodes, "output": "n"})
+    _MADE.append(made)
+    return made
 
 
 def local(path: Path) -> dict[str, Any]:
@@ -211,7 +215,6 @@ def test_a_remote_model_is_asked_over_connections_of_the_child_s_own() -> None:
         before = used.run(QUESTION).text
         child = in_child(lambda: used.run(QUESTION).text)
         after = used.run(QUESTION).text
-        sync.run_sync(close(used._lms["solver"]))
     assert child.startswith("from port ")
     assert child not in (before, after)
     assert before == after  # the child has not closed the parent's connection
