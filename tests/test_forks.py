@@ -34,6 +34,17 @@ SECONDS = 60.0
 QUESTION = "What is 17 * 23?"
 
 
+_MADE: list[archon.Architecture] = []
+
+
+@pytest.fixture(autouse=True)
+def closed() -> Iterator[None]:
+    """Models are closed after each test, so that later tests do not share their engines."""
+    yield
+    while _MADE:
+        sync.run_sync(close(_MADE.pop()._lms["solver"]))
+
+
 def in_child(call: Callable[[], Any]) -> str:
     """What a forked child makes of a call: its result, or its error, as text."""
     context = multiprocessing.get_context("fork")
@@ -61,7 +72,9 @@ def in_child(call: Callable[[], Any]) -> str:
 def architecture(card: dict[str, Any], **node: Any) -> archon.Architecture:
     nodes = {"n": {"type": "generator", "model": "solver", "sampling": {"max_tokens": 4}, **node}}
     models = {"solver": card}
-    return archon.load({"version": 1, "name": "a", "models": models, "nodes": nodes, "output": "n"})
+    made = archon.load({"version": 1, "name": "a", "models": models, "nodes": nodes, "output": "n"})
+    _MADE.append(made)
+    return made
 
 
 def local(path: Path) -> dict[str, Any]:
@@ -141,10 +154,10 @@ def test_a_grandchild_answers_too() -> None:
 def test_locks_that_are_held_while_a_process_forks_hold_up_no_child() -> None:
     used = architecture({"name": "double", "backend": "scripted"})
     expected = used.run(QUESTION).text
-    lazy = LazyLM(ScriptedCard(name="double", backend="scripted"), Path())
-    with sync._shared._lock, lazy._lock:
+    other = LazyLM(ScriptedCard(name="double", backend="scripted"), Path())
+    with sync._shared._lock, other._lock:
         assert in_child(lambda: used.run(QUESTION).text) == expected
-        assert in_child(lazy.open).startswith("<archon.lm.scripted")
+        assert in_child(other.open).startswith("<archon.lm.scripted")
 
 
 def test_a_fork_in_the_midst_of_an_answer_disturbs_neither() -> None:
@@ -202,7 +215,6 @@ def test_a_remote_model_is_asked_over_connections_of_the_child_s_own() -> None:
         before = used.run(QUESTION).text
         child = in_child(lambda: used.run(QUESTION).text)
         after = used.run(QUESTION).text
-        sync.run_sync(close(used._lms["solver"]))
     assert child.startswith("from port ")
     assert child not in (before, after)
     assert before == after  # the child has not closed the parent's connection
