@@ -78,7 +78,7 @@ def separate(
 ) -> Completion:
     """A completion with its reasoning told apart from its answer; one of which that was done stays
     as it is."""
-    if completion.is_reasoning_cut_off or completion.finish_reason == "choices":
+    if completion.is_reasoning_cut_off or completion.finish_reason in ("choices", "error"):
         return completion
     if completion.reasoning:  # then the text does not begin with any
         is_open = False

@@ -284,6 +284,8 @@ class OpenAICard(_Card):
     @model_validator(mode="after")
     def _sound_body(self) -> OpenAICard:
         for name in self.body:
+            if name == "chat_template_kwargs":
+                raise ValueError("'body' may not set 'chat_template_kwargs'; use that key itself")
             if name in _FIELDS_OF_ARCHON:
                 raise ValueError(f"'body' may not set {name!r}, which Archon sends itself")
             known = "max_tokens" if name == "max_completion_tokens" else name

@@ -19,9 +19,10 @@ from transformers import PreTrainedTokenizerFast
 from transformers.utils.chat_template_utils import render_jinja_template
 
 from archon.errors import ModelFileError, UnsupportedError
-from archon.lm.local.chat import RESERVED_VARIABLES, ChatFormat, ChatPrompt
+from archon.lm.local.chat import ChatFormat, ChatPrompt
 from archon.lm.local.text_folder import text_rules_of_folder
 from archon.lm.local.tokenizer import TextTokenizer
+from archon.spec.thinking import RESERVED_VARIABLES
 from archon.types import Message
 
 CONVERSATIONS = {

@@ -21,10 +21,9 @@ from archon.lm.local.template import ChatTemplate, TemplateError, TemplateLimitE
 from archon.lm.local.text import TextRules
 from archon.lm.local.tokenizer import LONG_TEXT, TextTokenizer
 from archon.lm.transcript import transcript
+from archon.spec.thinking import RESERVED_VARIABLES
 from archon.types import Message
 
-RESERVED_VARIABLES = frozenset({"messages", "tools", "documents", "add_generation_prompt"})
-"""Template variables that this module sets; nobody else may."""
 _MOST_CACHED = 256
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -67,9 +66,11 @@ class ChatFormat:
         """The source of the chat template; empty for a base model."""
         return self._rules.chat_template or ""
 
-    def encode(self, messages: Sequence[Message]) -> list[int]:
+    def encode(
+        self, messages: Sequence[Message], variables: Mapping[str, object] | None = None
+    ) -> list[int]:
         """Messages → token ids, ending where the model is to speak; see ``prompt``."""
-        return list(self.prompt(messages).ids)
+        return list(self.prompt(messages, variables).ids)
 
     def prompt(
         self, messages: Sequence[Message], variables: Mapping[str, object] | None = None
@@ -188,7 +189,7 @@ def _checked(variables: Mapping[str, object]) -> str:
     ------
     UnsupportedError : one of them is reserved, or no JSON.
     """
-    if reserved := sorted(RESERVED_VARIABLES & variables.keys()):
+    if reserved := sorted(set(RESERVED_VARIABLES) & variables.keys()):
         raise UnsupportedError(f"template_variables: {reserved[0]!r} is set by Archon itself")
     try:
         return json.dumps(variables, ensure_ascii=False, allow_nan=False)

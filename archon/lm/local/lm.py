@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -343,12 +342,6 @@ class LocalLM:
         model = self.worker.engine.model_id + (f":{self._adapter}" if self._adapter else "")
         key = blake2b(model.encode(), digest_size=32).digest()
         return blake2b(ids, key=key, digest_size=16).hexdigest()
-
-
-def _encode(chat: ChatFormat, messages: tuple[Message, ...], variables: str) -> tuple[int, ...]:
-    """The prompt, for variables of the template that are given as JSON."""
-    values = json.loads(variables)
-    return tuple(chat.encode(messages, values) if values else chat.encode(messages))
 
 
 def delta_of(draw: int, part: Part) -> TokenDelta:
