@@ -85,7 +85,9 @@ class FakeArchitecture:
             self.num_running -= 1
         if isinstance(text, BaseException):
             raise text
-        trace: Any = SimpleNamespace(nodes={}, to_json=lambda: {"said": text})
+        trace: Any = SimpleNamespace(
+            nodes={}, num_reasoning_cut_off=0, to_json=lambda: {"said": text}
+        )
         return Answer(text, None, (), USAGE, 15, 0.25, trace)
 
 
