@@ -7,21 +7,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 _MOST_ENDS = 20
-_CONTROL = (
-    r"<\|(?:im_start|im_end|start_header_id|eot_id|endoftext|end_of_text|end|user|endofturn)\|>"
-    r"|<(?:start|end)_of_turn>|</?s>|\[/?INST\]|<\|User\|>|<\uff5cUser\uff5c>"
-)
+# Each begins with a character of one set, between which the search skips quickly.
 _MARK = re.compile(
-    rf"""
-      (?P<certain>{_CONTROL}
-        | (?:\A|(?<=\n))[ \t>]{{0,4}}(?:\#{{1,6}}[ ]?)?\*{{0,2}}
-          (?:(?:Human|User)[ ]?\d{{0,3}}\*{{0,2}}[ ]?:
-           | (?:(?<=\#)|(?<=\#[ ]))(?:Human|User|Instruction|Input)\b))
-    | (?P<likely>(?:\A|(?<=\n))[ \t>]{{0,4}}(?:\#{{1,6}}[ ]?)?\*{{0,2}}
-        (?:(?:Next|New|Another|Follow-?up|Bonus|Similar|Practice|Sample|Word)[ ])?
-        (?:Question|Problem|Exercise|Query|Puzzle|Instruction|Input|Task|Example|Q)
-        [ ]?(?:(?:No\.?|\#)?[ ]?[0-9]{{1,4}}|[A-Z])?\*{{0,2}}[ ]?(?:[:.)]|\*{{2}}|(?=\n)))
-    """,
+    r"""[\n<\[](?:
+        (?P<control>(?<=<)(?:\|(?:im_start|im_end|start_header_id|eot_id|endoftext|end_of_text|end
+                          |user|endofturn)\|>|(?:start|end)_of_turn>|/?s>|[|\uff5c]User[|\uff5c]>)
+          | (?<=\[)/?INST\])
+      | (?<=\n)(?!\n)[ \t>]{0,4}(?:\#{1,6}[ ]?)?\*{0,2}(?:
+          (?P<role>(?:Human|User)[ ]?[0-9]{0,3}\*{0,2}[ ]?:
+           | (?:(?<=\#)|(?<=\#[ ]))(?:Human|User|Instruction|Input)\b)
+        | (?:(?:Next|New|Another|Follow-?up|Bonus|Similar|Practice|Sample|Word)[ ])?
+          (?:Question|Problem|Exercise|Query|Puzzle|Instruction|Input|Task|Example|Q)
+          [ ]?(?:(?:No\.?|\#)?[ ]?[0-9]{1,4}|[A-Z])?\*{0,2}[ ]?(?:[:.)]|\*{2}|(?=\n))
+        )
+    )""",
     re.X | re.I,
 )
 
@@ -40,10 +39,12 @@ def ends(text: str) -> Iterator[TurnEnd]:
 
     Such a text recites questions, and its last answer is its own.
     """
-    for count, mark in enumerate(_MARK.finditer(text)):
-        if count == _MOST_ENDS or not text[: mark.start()].strip():
+    for count, mark in enumerate(_MARK.finditer(f"\n{text}")):
+        position = mark.start() - 1
+        if count == _MOST_ENDS or not text[: max(0, position)].strip():
             return
-        yield TurnEnd(mark.start(), mark["certain"] is not None)
+        is_certain = mark["control"] is not None or mark["role"] is not None
+        yield TurnEnd(position, is_certain)
 
 
 def own_turn(text: str) -> str:

@@ -41,7 +41,6 @@ _VULGAR = {
     for char in "¼½¾⅐⅑⅒⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"
 }
 _VULGAR_FRACTION = re.compile(f"[{''.join(_VULGAR)}]")
-_FOREIGN_DIGIT = re.compile(r"(?![0-9])\d")
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")
 _SUPERSCRIPT = re.compile(r"(-?)([⁰¹²³⁴-⁹]+)")
 _STRAY_GROUPING = re.compile(r"(?<![0-9])\u202f|\u202f(?![0-9])")
@@ -112,7 +111,9 @@ def plain(text: str) -> str:
 
 
 def _ascii_digits(text: str) -> str:
-    text = _FOREIGN_DIGIT.sub(lambda digit: str(unicodedata.decimal(digit.group())), text)
+    foreign = {char for char in set(text) if char.isdecimal() and not char.isascii()}
+    if foreign:
+        text = text.translate({ord(char): str(unicodedata.decimal(char)) for char in foreign})
     text = _SUPERSCRIPT.sub(lambda power: f"^{power[1]}{power[2].translate(_SUPERSCRIPTS)}", text)
     return _VULGAR_FRACTION.sub(lambda found: _beside_digit(found, _VULGAR[found.group()]), text)
 
@@ -126,7 +127,8 @@ def _beside_digit(found: re.Match[str], fraction: str) -> str:
 def _without_latex(text: str) -> str:
     text = _LATEX_COMMA.sub(",", _LATEX_GROUPING.sub("\u202f", _COLOR.sub("", text)))
     for _ in range(2):  # one may stand within another
-        text = _FRACTION.sub(_slashed, _WORDS.sub(r"\1", text))
+        if "\\" in text:
+            text = _FRACTION.sub(_slashed, _WORDS.sub(r"\1", text))
     text = _UNKNOWN.sub(OPAQUE, _KNOWN.sub(_meaning, _DEGREE.sub("°", text)))
     return _SPACES.sub(" ", text)
 
