@@ -49,6 +49,7 @@ from archon.types import (
     Question,
     Request,
     SamplingParams,
+    Thinking,
     TokenDelta,
     Usage,
 )
@@ -104,6 +105,7 @@ __all__ = [
     "Space",
     "SpecError",
     "StorageError",
+    "Thinking",
     "TokenDelta",
     "Trace",
     "UnsupportedError",

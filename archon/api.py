@@ -17,16 +17,18 @@ from pathlib import Path
 from typing import Any, cast
 
 from archon import catalog
-from archon.errors import GraphError, SpecError, UsageError
+from archon.errors import FileError, GraphError, SpecError, UsageError, reference_at, together
 from archon.evals import runner
 from archon.evals.benchmarks.function import PythonReference, is_python, load_python
 from archon.evals.benchmarks.opening import Benchmark as Benchmark
 from archon.evals.benchmarks.opening import open_benchmark
+from archon.evals.failures import MaxErrors
 from archon.evals.folder import RunFolder
 from archon.evals.report import Report
 from archon.evals.runner import Evaluation, OnProgress
-from archon.graph.architecture import Architecture
+from archon.graph.architecture import Architecture, build_prompts
 from archon.graph.build import build
+from archon.graph.checks import errors_of_valid_parts
 from archon.graph.lm import ArchitectureLM
 from archon.graph.sync import run_sync
 from archon.lm.base import LM
@@ -42,7 +44,9 @@ from archon.spec.reader import (
     load_architecture,
     load_benchmark,
     load_model_card,
+    load_valid_parts,
 )
+from archon.spec.valid_parts import ValidParts
 from archon.study.space import Space, SpaceCheck, check
 
 ModelChoice = str | os.PathLike[str] | dict[str, Any] | LM | RewardModel
@@ -159,6 +163,8 @@ def evaluate(
     scorer: str | None = None,
     output: str | os.PathLike[str] | None = None,
     resume: bool = False,
+    keep_errors: bool = False,
+    max_errors: MaxErrors = None,
     cache: bool = True,
     on_progress: OnProgress | None = None,
 ) -> Report:
@@ -169,7 +175,11 @@ def evaluate(
     limit, split, data, scorer : which items, and how they are judged; see ``benchmark``.
     seed, epochs : which draws; see ``evaluation``.
     output : the run's folder; by default a new one in ``runs``.
-    resume : go on with the run in ``output``, if there is one.
+    resume : continue the run in ``output``, if there is one; what failed is asked again.
+    keep_errors : with ``resume``, leave failed items as they are recorded.
+    max_errors : how many answers may fail before the evaluation stops: a number (int) or a share of
+        all answers (float). By default it stops after ten failures of one cause without a success
+        between.
     cache : find draws that were made before in the pool on disk, and keep those that are made.
 
     Raises
@@ -177,6 +187,7 @@ def evaluate(
     SpecError : a file is missing or wrong.
     UsageError : a number makes no sense, or the folder holds a run that is not to be resumed, or
         another than this.
+    TooManyErrorsError : too many answers failed; what is finished is in the folder.
     StorageError : the disk does not take what is finished.
     """
     items = benchmark(benchmark_ref, split=split, limit=limit, data=data, scorer=scorer)
@@ -184,7 +195,16 @@ def evaluate(
     path = None if output is None else Path(output)
     folder = run_folder(path, architecture.name, resume=resume)
     with DrawPool() if cache else contextlib.nullcontext() as pool:
-        return run_sync(runner.evaluate(asked, folder, pool=pool, on_progress=on_progress))
+        return run_sync(
+            runner.evaluate(
+                asked,
+                folder,
+                pool=pool,
+                keep_errors=keep_errors,
+                max_errors=max_errors,
+                on_progress=on_progress,
+            )
+        )
 
 
 def run_folder(path: Path | None, name: str, *, resume: bool) -> RunFolder:
@@ -243,10 +263,12 @@ class Loader:
     def model(self, ref: Reference, base_dir: Path | None = None) -> LazyLM:
         """The model of the card that ``ref`` names; equal cards share one."""
         loaded = load_model_card(ref, base_dir)
-        return self._shared(loaded.spec, loaded.base_dir)
+        is_file = not isinstance(ref, dict) and catalog.is_path(ref)
+        return self._shared(loaded.spec, loaded.base_dir, str(loaded.file) if is_file else "")
 
-    def _shared(self, card: ModelCard, base_dir: Path) -> LazyLM:
+    def _shared(self, card: ModelCard, base_dir: Path, origin: str) -> LazyLM:
         lm = shared_lm(card, base_dir)
+        lm.origin = lm.origin or origin
         if lm not in self.lms:
             self.lms.append(lm)
         return lm
@@ -259,7 +281,7 @@ class Loader:
         around: tuple[Path, ...],
     ) -> Architecture:
         """``around`` are the files of the architectures that this one is nested in."""
-        loaded = load_architecture(ref, base_dir)
+        loaded, parts, errors = _load(ref, base_dir)
         if not isinstance(ref, dict):
             path = (base_dir / catalog.find("architecture", ref)).resolve()
             if path in around:
@@ -267,26 +289,32 @@ class Loader:
                 reason = f"the architecture contains itself: {' → '.join(names)}"
                 raise GraphError(reason, rule="contains_itself", file=loaded.file)
             around = (*around, path)
-        name = f"nothing in {loaded.spec.name}"
-        _check_roles(models, loaded.spec.models, name)
-
+        if parts is None:
+            _check_roles(models, loaded.spec.models, f"nothing in {loaded.spec.name}")
         lms: dict[str, LM] = {}
         cards: dict[str, ModelCard | None] = {}
         for role, declared in loaded.spec.models.items():
-            if role in models:
-                lms[role] = self._chosen(models[role])
-            else:
-                lms[role] = self._declared(role, declared, loaded, around)
-            model = lms[role]
+            try:
+                if role in models:
+                    lms[role] = self._chosen(models[role])
+                elif parts is None or role not in parts.invalid_roles:
+                    lms[role] = self._declared(role, declared, loaded, around)
+            except FileError as error:
+                errors.append(error)
+            model = lms.get(role)
             cards[role] = model.card if isinstance(model, LazyLM) else None
         capabilities = {role: model.capabilities for role, model in lms.items()}
-        graph = build(loaded.spec, capabilities, loaded.file)
-        try:
-            return Architecture(graph, lms, cards, base_dir=loaded.base_dir)
-        except GraphError as error:
-            raise GraphError(
-                error.reason, rule=error.rule, file=error.file or loaded.file, path=error.path
-            ) from None
+        if parts is not None:
+            errors += errors_of_valid_parts(parts, capabilities, loaded.file)
+        else:
+            try:
+                graph = build(loaded.spec, capabilities, loaded.file)
+                if not errors:
+                    return Architecture(graph, lms, cards, base_dir=loaded.base_dir)
+            except FileError as error:
+                errors.append(error.in_file(loaded.file))
+        errors += _errors_of_prompts(loaded, lms, cards, errors)
+        raise together(errors)
 
     def _declared(
         self,
@@ -296,20 +324,21 @@ class Loader:
         around: tuple[Path, ...],
     ) -> LM:
         """The model that an architecture's file names for a role."""
-        try:
-            match model:
-                case str():
-                    return self.model(model, loaded.base_dir)
-                case ArchitectureRef(architecture=nested):
+        path = json_path(["models", role])
+        match model:
+            case str():
+                with reference_at(loaded.file, path):
+                    lm = self.model(model, loaded.base_dir)
+                if lm.origin == model and loaded.file is not None:
+                    lm.origin = f"{model} (referenced by {loaded.file}, {path})"
+                return lm
+            case ArchitectureRef(architecture=nested):
+                with reference_at(loaded.file, f"{path}.architecture"):
                     inner = self._architecture(nested, loaded.base_dir, {}, around)
                     return ArchitectureLM(inner)
-                case _:
-                    return self._shared(model, loaded.base_dir)
-        except SpecError as error:
-            if error.file is not None:
-                raise
-            path = json_path(["models", role])
-            raise SpecError(error.reason, file=loaded.file, path=path) from None
+            case _:
+                origin = f"{loaded.file}, {path}" if loaded.file is not None else ""
+                return self._shared(model, loaded.base_dir, origin)
 
     def _chosen(self, model: ModelChoice) -> LM:
         """The model that the caller puts in for a role."""
@@ -318,6 +347,36 @@ class Loader:
         if isinstance(model, str | os.PathLike | dict):
             return self.model(model)
         return model if isinstance(model, LM) else RewardLM(model)
+
+
+def _load(
+    ref: Reference, base_dir: Path
+) -> tuple[Loaded[ArchitectureSpec], ValidParts | None, list[FileError]]:
+    """An architecture's spec; of a file that breaks the schema its valid parts, with the errors."""
+    try:
+        return load_architecture(ref, base_dir), None, []
+    except SpecError as error:
+        readable = load_valid_parts(ref, base_dir)
+        if readable is None:
+            raise
+        parts = readable.spec
+        return Loaded(parts.spec, readable.file, readable.base_dir), parts, [error]
+
+
+def _errors_of_prompts(
+    loaded: Loaded[ArchitectureSpec],
+    lms: Mapping[str, LM],
+    cards: Mapping[str, ModelCard | None],
+    known: Sequence[FileError],
+) -> list[FileError]:
+    """What is wrong with prompts that no known error is about."""
+    _, errors = build_prompts(loaded.spec, lms, cards, loaded.base_dir)
+    paths = [error.path or "" for errors in known for error in errors.errors]
+    return [
+        error.in_file(loaded.file)
+        for error in errors
+        if error.file is not None or not any(path.startswith(error.path or "$") for path in paths)
+    ]
 
 
 def _check_roles(wanted: Iterable[str], there: Collection[str], where: str) -> None:

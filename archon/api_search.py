@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from archon import api
+from archon.answers import READING_VERSION
 from archon.errors import UsageError
 from archon.evals.benchmarks import SPLITS
 from archon.evals.runner import Evaluation
@@ -207,6 +208,7 @@ def prepare(
         storage=storage or sqlite_url(folder / DATABASE),
         identity={
             "version": 1,
+            "reading": READING_VERSION,
             "space": space.spec.source,
             "models": {role: str(model) for role, model in models.items()},
             "benchmark": card.model_dump(mode="json"),

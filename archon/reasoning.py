@@ -8,8 +8,10 @@ nothing. ``PUBLISHED_MARKERS`` lists the markers of published models; a model ca
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import groupby
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,27 +20,47 @@ class ReasoningMarkers:
 
     start: str
     """Begins the reasoning; a chat template may write it into the prompt, so that the reply holds
-    only the end. Empty where nothing but the end is ever written."""
+    only the end. Empty: every reply begins within the reasoning."""
     end: str
     """Ends it; the answer follows the last one."""
+    lead: str = ""
+    """May follow the end marker; it is no part of the answer."""
+    closing: str = ""
+    """What is inserted to end reasoning early; by default the end marker on a line of its own."""
+
+    @property
+    def inserted(self) -> str:
+        """The text that ends reasoning early."""
+        return self.closing or f"\n{self.end}\n\n"
 
 
 PUBLISHED_MARKERS = (
     ReasoningMarkers("<think>", "</think>"),  # DeepSeek-R1, Qwen3, QwQ, SmolLM3, Phi-4-reasoning
     ReasoningMarkers("[THINK]", "[/THINK]"),  # Magistral
-    ReasoningMarkers("<|channel|>analysis<|message|>", "<|channel|>final<|message|>"),  # gpt-oss
+    ReasoningMarkers(
+        "<|channel|>analysis",
+        "<|channel|>final",
+        lead="<|message|>",
+        closing="<|end|><|start|>assistant<|channel|>final<|message|>",
+    ),  # gpt-oss
     ReasoningMarkers("<reasoning>", "</reasoning>"),
     ReasoningMarkers("<thinking>", "</thinking>"),
+    ReasoningMarkers("<thought>", "</thought>"),  # EXAONE Deep
     ReasoningMarkers("<seed:think>", "</seed:think>"),  # Seed-OSS
+    ReasoningMarkers("◁think▷", "◁/think▷"),  # Kimi-VL-Thinking
+    ReasoningMarkers(
+        "<|START_THINKING|>", "<|END_THINKING|>", lead="<|START_RESPONSE|>"
+    ),  # Command A Reasoning
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A model's text in its two parts."""
+    """A model's text in its two parts, which joined are the whole text."""
 
     reasoning: str
-    """Everything up to and including the last end marker; all of the text where it was cut off."""
+    """Everything up to the answer: the last end marker, and the white space after it, included; all
+    of the text where it was cut off."""
     answer: str
     """What follows; empty where the reasoning was cut off."""
     is_cut_off: bool = False
@@ -49,14 +71,15 @@ def split_reasoning(
     text: str,
     markers: Sequence[ReasoningMarkers] = PUBLISHED_MARKERS,
     *,
-    is_open: bool = False,
+    is_open: bool | None = None,
 ) -> Reply:
     """Split a model's text into reasoning and answer.
 
     Parameters
     ----------
     markers : those that the model may use.
-    is_open : the prompt ends within reasoning, as where a chat template writes the start marker.
+    is_open : the prompt ends within reasoning, as where a chat template writes the start marker; by
+        default where a marker's start is empty.
 
     >>> split_reasoning("<think>2 * 9</think>18").answer
     '18'
@@ -64,10 +87,229 @@ def split_reasoning(
     True
     """
     end = max((text.rfind(m.end) + len(m.end) for m in markers if m.end in text), default=0)
-    rest = text[end:]
-    if end == 0 and is_open:
+    if end == 0 and _is_open(markers, is_open):
         return Reply(text, "", is_cut_off=True)
-    starts = "|".join(re.escape(m.start) for m in markers if m.start)
-    if starts and re.search(rf"^[ \t]*(?:{starts})", rest, re.MULTILINE):
+    answer = text[end:]
+    if end:
+        between = _rules_of(tuple(markers)).between.match(answer)
+        answer = answer[between.end() :] if between else answer
+    starts = _alternatives(m.start for m in markers)
+    if starts and re.search(rf"^[ \t]*(?:{starts})", answer, re.MULTILINE):
         return Reply(text, "", is_cut_off=True)
-    return Reply(text[:end], rest.lstrip() if end else rest)
+    return Reply(text[: len(text) - len(answer)], answer)
+
+
+def opened_by(
+    prompt: str, markers: Sequence[ReasoningMarkers] = PUBLISHED_MARKERS
+) -> ReasoningMarkers | None:
+    """The markers of the reasoning within which a prompt ends; None where it does not."""
+    prompt = prompt.rstrip()
+    return next((m for m in markers if m.start and prompt.endswith(m.start)), None)
+
+
+def cut_off_notice(num_cut_off: int, num_completions: int) -> str:
+    """Reports the completions that gave no answer because they ended within their reasoning.
+
+    >>> print(cut_off_notice(2, 16))
+    2 of 16 completions ended within their reasoning; raise max_tokens or set max_thinking_tokens
+    """
+    return (
+        f"{num_cut_off} of {num_completions} completions ended within their reasoning; "
+        "raise max_tokens or set max_thinking_tokens"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some text of a reply."""
+
+    text: str
+    is_reasoning: bool
+
+
+class ReasoningStream:
+    """Splits a reply into reasoning and answer while it comes.
+
+    The parts do not depend on how the text is cut into pieces, but for one case: text in front of
+    an end marker whose start is neither in the reply nor announced by ``is_open`` was passed on as
+    the answer by then. Apart from this, and from an answer that begins to reason again, the parts
+    joined are what ``split_reasoning`` makes of the whole.
+    """
+
+    def __init__(
+        self,
+        markers: Sequence[ReasoningMarkers] = PUBLISHED_MARKERS,
+        *,
+        is_open: bool | None = None,
+    ) -> None:
+        self.is_reasoning = _is_open(markers, is_open)
+        """The text so far ends within reasoning."""
+        self._rules = _rules_of(tuple(markers))
+        self._held = ""
+        """Text of which it is not known yet what it belongs to."""
+        self._blank = ""
+        """White space that the reply began with; it belongs to what follows it."""
+        self._has_answer = not markers
+        """Some of the answer was passed on."""
+        self._follows_end = False
+        """Nothing but white space has come since an end marker."""
+        self._begins_line = True
+        """Nothing but blanks has come since the line of the answer began."""
+        self._is_over = False
+
+    def feed(self, text: str) -> list[Part]:
+        """Take more text; returns what is known to be reasoning or answer by now."""
+        parts: list[Part] = []
+        is_inside = self.is_reasoning or not (self._follows_end or self._begins_line)
+        if text and is_inside and not self._held and not self._rules.may_matter.search(text):
+            self._add(text, self.is_reasoning, parts)  # most texts, and much faster
+            return parts
+        text = self._held + text
+        at, was_at = 0, -1
+        while was_at < at < len(text):
+            step = self._in_reasoning if self.is_reasoning else self._in_answer
+            at, was_at = step(text, at, parts), at
+        self._held = text[at:]
+        return _joined(parts)
+
+    def finish(self) -> list[Part]:
+        """The reply has ended: returns the rest."""
+        self._is_over = True
+        rest = self.feed("")
+        return [*rest, Part(self._blank, is_reasoning=False)] if self._blank else rest
+
+    def _in_reasoning(self, text: str, at: int, parts: list[Part]) -> int:
+        """Pass reasoning on from ``at``, up to an end marker; returns where it is not sure."""
+        sure = len(text) - self._held_back(text, at)
+        end = self._rules.ends.pattern.search(text, at)
+        if end is None or end.start() >= sure:
+            self._add(text[at:sure], True, parts)
+            return sure
+        self._add(text[at : end.end()], True, parts)
+        self._end_reasoning()
+        return end.end()
+
+    def _in_answer(self, text: str, at: int, parts: list[Part]) -> int:
+        """Pass the answer on from ``at``, up to a marker; returns where it is not sure."""
+        if self._follows_end:
+            at = self._reaches_answer(text, at, parts)
+            if self._follows_end:
+                return at
+        if not self._has_answer:
+            blank = _BLANK.match(text, at)
+            assert blank is not None
+            self._blank += blank[0]
+            at = blank.end()
+        sure = len(text) - self._held_back(text, at)
+        marker = self._rules.start_in_line.match(text, at) if self._begins_line else None
+        marker = marker or self._rules.marker.search(text, at)
+        if marker is None or (marker.end() if marker["start"] else marker.start() + 1) > sure:
+            sure = min(sure, self._rules.sure_of_start(text, at, sure, self._begins_line))
+            sure = len(text) if self._is_over else sure
+            self._add(text[at:sure], False, parts)
+            return sure
+        # What was not passed on yet turns out to be reasoning.
+        self._add(text[at : marker.start()], not self._has_answer, parts)
+        self._add(marker[0], True, parts)
+        if marker["start"]:
+            self.is_reasoning = True
+        else:
+            self._end_reasoning()
+        return marker.end()
+
+    def _reaches_answer(self, text: str, at: int, parts: list[Part]) -> int:
+        """Pass on what stands between an end marker and the answer; returns where that begins."""
+        between = self._rules.between.match(text, at)
+        assert between is not None
+        self._add(between[0], True, parts)
+        num_left = len(text) - between.end()
+        may_be_lead = num_left == self._rules.leads.held_back(text, between.end())
+        self._follows_end = not num_left or (may_be_lead and not self._is_over)
+        return between.end()
+
+    def _end_reasoning(self) -> None:
+        self.is_reasoning, self._follows_end, self._begins_line = False, True, True
+
+    def _held_back(self, text: str, at: int) -> int:
+        """Length of the end of the text that may turn out to be an end marker."""
+        return 0 if self._is_over else self._rules.ends.held_back(text, at)
+
+    def _add(self, text: str, is_reasoning: bool, parts: list[Part]) -> None:
+        if not text:
+            return
+        parts.append(Part(self._blank + text, is_reasoning))
+        self._blank = ""
+        if not is_reasoning:
+            self._has_answer = True
+            _, line_end, line = text.rpartition("\n")
+            is_blank = not line.strip(" \t")
+            self._begins_line = is_blank and (bool(line_end) or self._begins_line)
+
+
+class _Names:
+    """Strings to be found in a text that grows."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.names = tuple(dict.fromkeys(filter(None, names)))
+        self.alternatives = _alternatives(self.names) or "(?!)"
+        self.pattern = re.compile(self.alternatives)
+        self.beginnings = {name[:length] for name in self.names for length in range(1, len(name))}
+        self._longest = max(map(len, self.names), default=0)
+
+    def held_back(self, text: str, at: int = 0) -> int:
+        """Length of the longest end of the text, from ``at`` on, that a longer one of these begins
+        with."""
+        for length in range(min(self._longest - 1, len(text) - at), 0, -1):
+            if text[-length:] in self.beginnings:
+                return length
+        return 0
+
+
+class _Rules:
+    """What a stream looks for, made ready."""
+
+    def __init__(self, markers: Sequence[ReasoningMarkers]) -> None:
+        self.ends = _Names(m.end for m in markers)
+        self._starts = _Names(m.start for m in markers)
+        self.leads = _Names(m.lead for m in markers)
+        ends = self.ends.alternatives
+        start = rf"[ \t]*(?!{ends})(?P<start>{self._starts.alternatives})"
+        self.start_in_line = re.compile(start)
+        """A start marker, from the beginning of a line on."""
+        self.marker = re.compile(rf"(?<=\n){start}|(?:{ends})")
+        """A start marker at the beginning of a line, or an end marker."""
+        self.between = re.compile(rf"(?:\s++|{self.leads.alternatives})*+")
+        """What stands between an end marker and the answer."""
+        names = (*self.ends.names, *self._starts.names)
+        first = "|".join(sorted({re.escape(name[0]) for name in names}))
+        self.may_matter = re.compile(rf"\n|{first}" if first else r"\n")
+        """A letter that a text without markers need not have."""
+
+    def sure_of_start(self, text: str, at: int, most: int, begins_line: bool) -> int:
+        """How far a text certainly begins no start marker, with its last line from ``at`` on."""
+        line_end = text.rfind("\n", at)
+        if line_end < 0 and not begins_line:
+            return most
+        name = text[max(at, line_end + 1) :].lstrip(" \t")
+        return len(text) - len(name) if name in self._starts.beginnings else most
+
+
+_BLANK = re.compile(r"\s*+")
+_rules_of = lru_cache(64)(_Rules)
+
+
+def _is_open(markers: Sequence[ReasoningMarkers], is_open: bool | None) -> bool:
+    return any(not m.start for m in markers) if is_open is None else is_open
+
+
+def _alternatives(names: Iterable[str]) -> str:
+    """A pattern of the names, the longest first."""
+    return "|".join(map(re.escape, sorted(filter(None, names), key=len, reverse=True)))
+
+
+def _joined(parts: list[Part]) -> list[Part]:
+    """Neighbouring parts of one kind become one."""
+    return [
+        Part("".join(part.text for part in neighbours), is_reasoning)
+        for is_reasoning, neighbours in groupby(parts, key=lambda part: part.is_reasoning)
+    ]

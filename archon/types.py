@@ -6,13 +6,14 @@ log-probabilities in nats.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
 Role = Literal["system", "user", "assistant"]
 AnswerKind = Literal["number", "text", "code"]
-FinishReason = Literal["stop", "length", "choices", "cancelled"]
+FinishReason = Literal["stop", "length", "choices", "cancelled", "error"]
 VerdictKind = Literal["pass", "fail", "abstain"]
 Limit = Literal["tokens", "calls", "seconds"]
 """What a budget bounds."""
@@ -66,16 +67,39 @@ DEFAULT_SAMPLING = SamplingParams(
 
 @dataclass(frozen=True, slots=True)
 class Thinking:
-    """How a model that can reason before it answers is to do so; what is unset is left to whoever
-    is asked next: a node's values stand over its model card's."""
+    """Whether and how long a model reasons before it answers; what is unset is left to whoever is
+    asked next: a node's values take precedence over its model card's."""
 
-    enabled: bool | None = None
-    """True or False asks for reasoning or for none, in the way that the model knows; None asks for
-    nothing."""
+    enabled: bool | Literal["auto"] | None = None
+    """True or False asks for reasoning or for none, in the way that the model knows; "auto" asks
+    for nothing, whatever the card says."""
     template_variables: Mapping[str, object] | None = None
-    """Variables of the chat template, beside those that every template gets."""
+    """Variables of the chat template, in addition to those that every template gets."""
     max_tokens: int | None = None
-    """Tokens of reasoning at most; then the end marker is inserted, and the model answers."""
+    """Upper bound of the tokens of reasoning; then the end marker is inserted, and the model
+    answers."""
+
+    def over(self, base: Thinking) -> Thinking:
+        """These values where they are set, ``base``'s elsewhere; variables are merged by name."""
+        variables = {**(base.template_variables or {}), **(self.template_variables or {})}
+        return Thinking(
+            base.enabled if self.enabled is None else self.enabled,
+            variables or None,
+            base.max_tokens if self.max_tokens is None else self.max_tokens,
+        )
+
+    @property
+    def wanted(self) -> bool | None:
+        """Whether reasoning is asked for; None asks for nothing."""
+        return None if self.enabled == "auto" else self.enabled
+
+    @property
+    def key(self) -> str | None:
+        """Names all of it, equal for equal values; None where nothing is asked for."""
+        if self.wanted is None and not self.template_variables and self.max_tokens is None:
+            return None
+        variables = self.template_variables or {}
+        return json.dumps([self.wanted, variables, self.max_tokens], sort_keys=True, default=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +211,8 @@ class Completion:
     """The bytes of each token where log-probabilities were asked for, for people who read them:
     none for control tokens. They follow from ``token_ids``, so that no pool keeps them."""
     reasoning: str = ""
-    """What the model reasoned before it answered, markers included; ``text`` begins after it."""
+    """What the model reasoned before it answered, markers included; ``text`` begins after it. Token
+    ids, log-probabilities and usage are those of both together."""
     is_reasoning_cut_off: bool = False
     """The reasoning never ended, so that there is no answer and ``text`` is empty."""
     notes: tuple[str, ...] = ()
@@ -197,6 +222,9 @@ class Completion:
     """What a beam search ranked it by: the mean log-probability of its tokens."""
     choice_logprobs: Mapping[str, float] | None = None
     """Log-probability of each choice that the request asked to be scored."""
+    error: str | None = None
+    """Why this sample failed where others of its request did not; ``text`` is empty then, and
+    ``finish_reason`` is "error"."""
     trace: object | None = field(default=None, compare=False, repr=False)
     """What an architecture did to make this text (``archon.graph.trace.Trace``)."""
 

@@ -236,6 +236,9 @@ ADVERSARIAL = [
     "1", "1,", "1,000", "1 ", "1/", "1.", "1e", "1:", "1_000", "1 (", "(1", "=1", "1 1/", "-",
     " ", "\n", "a", "\\", "`", "```\n", "{", ".", "answer", "answer ", "answer is ", "answer: 1 a ",
     "answer is 1 = ", "\\boxed{", "####", "#### ", "\\frac{1}{", "10^", "2**", "\u00bd",
+    "1 000 ", "1'", "1, ", "(1, ", "1 or ", "1 of ", "x = 1, ", "1 and ", "1 hour 1 minute ", "1-",
+    "\\text{", "\\foo{{", "1{,}", "five ", "answer is five ", "answer is (", "answer is that ",
+    "5\nHuman: ", "\n\nQuestion: 5\n", "<|im_start|>", "\nNote 1", "- 1\n", "<<1", "\u0663",
 ]  # fmt: skip
 
 

@@ -48,6 +48,7 @@ PUBLIC = {
     "Space",
     "SpecError",
     "StorageError",
+    "Thinking",
     "TokenDelta",
     "Trace",
     "UnsupportedError",

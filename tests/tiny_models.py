@@ -73,6 +73,8 @@ class TinyModel:
     """Keys that stand in place of the usual ones; None leaves a key out."""
     without: tuple[str, ...] = ()
     """Tensors that the file lacks."""
+    extra: Mapping[str, Array] = field(default_factory=dict)
+    """Tensors that the file has besides."""
 
     @property
     def head_width(self) -> int:
@@ -147,7 +149,7 @@ def write_gguf(path: Path, model: TinyModel) -> None:
     writer = gguf.GGUFWriter(path, model.family)
     for key, value in (_metadata(model) | dict(model.metadata)).items():
         _add(writer, key, value)
-    for name, weight in tiny_weights(model).items():
+    for name, weight in (tiny_weights(model) | dict(model.extra)).items():
         if name in model.without:
             continue
         if model.family == "llama" and name.split(".")[-2] in ("attn_q", "attn_k"):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from archon.cli.console import console, p_text, points, with_interval
 from archon.cli.measure import Work
+from archon.evals.rounding import signed
 
 if TYPE_CHECKING:
     from archon.evals.runner import Evaluation
@@ -28,7 +29,7 @@ def tell_ablations(rows: Sequence[Mapping[str, Any]], refused: Mapping[str, str]
     for row in rows:
         buys = points(row["difference"], row["interval"])
         extra = row["extra_cost_tokens"]
-        costs = "–" if extra is None else f"{extra:+.0f} tokens"
+        costs = "–" if extra is None else f"{signed(extra)} tokens"
         accuracy = with_interval(row["accuracy"], row["accuracy_interval"])
         table.add_row(row["node"], accuracy, buys, p_text(row["p_value"]), costs)
     if rows:

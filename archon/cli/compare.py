@@ -8,9 +8,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from archon.cli.console import console, emit, p_text, points
-from archon.cli.measure import Measuring, Work, accuracy_text, measure, measuring_options
+from archon.cli.measure import (
+    Measuring,
+    Work,
+    accuracy_text,
+    answers_lines,
+    has_partial_scores,
+    mean_score_text,
+    measuring_options,
+)
 from archon.cli.options import command
 from archon.errors import UsageError, require
+from archon.evals.rounding import decimal, percent
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -26,11 +35,13 @@ MOST_WARNINGS = 6
 def compare(archs: Sequence[str], bench: str, measuring: Measuring, as_json: bool) -> None:
     """Measure several architectures on the same items, with paired tests.
 
-    --model changes the role wherever an architecture has it; --output holds a folder for each.
+    --model changes the role wherever an architecture has it. --output names one folder for the
+    whole comparison; it holds a run's folder for each architecture: 1-ARCH, 2-ARCH, ...
     """
     from archon.api import Loader, run_folder
     from archon.evals.comparison import compare as compared
     from archon.evals.equal_cost import equal_cost
+    from archon.evals.folder import check_comparison_folder
     from archon.evals.run import read_run
 
     if len(archs) < 2:
@@ -40,14 +51,17 @@ def compare(archs: Sequence[str], bench: str, measuring: Measuring, as_json: boo
     architectures = loader.architectures(archs, measuring.models)
     items = measuring.benchmark(bench)
     evaluations = [measuring.evaluation(architecture, items) for architecture in architectures]
+    folders = [f"{number}-{one.name}" for number, one in enumerate(architectures, start=1)]
+    if measuring.output is not None:
+        check_comparison_folder(measuring.output, folders, resume=measuring.resume)
     works = []
     for number, evaluation in enumerate(evaluations, start=1):
         name = architectures[number - 1].name
-        path = None if measuring.output is None else measuring.output / f"{number}-{name}"
+        path = None if measuring.output is None else measuring.output / folders[number - 1]
         folder = run_folder(path, name, resume=measuring.resume)
         works.append(Work(evaluation, folder, f"{number} of {len(archs)}: {name}"))
     try:
-        measure(works, loader.lms, cache=measuring.cache)
+        measuring.measure(works, loader.lms)
     finally:
         for work in works:
             work.folder.discard_unused()
@@ -68,6 +82,9 @@ def _tell(result: dict[str, Any]) -> None:
     console().print(_rows(result["rows"]))
     say("* no other is as accurate at a lower cost, or in less time\n", "dim")
     console().print(_pairs(result["pairs"]))
+    if any(map(has_partial_scores, result["rows"])):
+        say("\nby mean score, partial scores included:", "dim")
+        console().print(_pairs(result["pairs"], by_mean_score=True))
     if result["equal_cost"]:
         say("\nat equal cost, against a plain vote over drafts of the same run:", "dim")
         console().print(_equal_cost(result["equal_cost"]))
@@ -78,6 +95,9 @@ def _tell(result: dict[str, Any]) -> None:
     if left > 0:
         say(f"{left} more pairs are not told apart", "yellow")
     for row in result["rows"]:
+        for line, style in answers_lines(row):
+            say(f"{row['name']}: {line}", style)
+    for row in result["rows"]:
         say(f"run of {row['name']}: {row['run']}")
 
 
@@ -87,25 +107,29 @@ def _rows(rows: Sequence[dict[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False)
     table.add_column("architecture", overflow="fold")
     table.add_column("accuracy [95 %]", no_wrap=True)
+    is_partial = any(map(has_partial_scores, rows))
+    if is_partial:
+        table.add_column("mean score [95 %]", no_wrap=True)
     for name in ("cost", "seconds", "tokens/s"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(
             row["name"],
             accuracy_text(row),
-            _marked(row["cost_tokens"], ".0f", row["on_cost_front"]),
-            _marked(row["seconds"], ".1f", row["on_seconds_front"]),
-            f"{row['tokens_per_second']:.0f}",
+            *([mean_score_text(row)] if is_partial else []),
+            _marked(row["cost_tokens"], 0, row["on_cost_front"]),
+            _marked(row["seconds"], 1, row["on_seconds_front"]),
+            decimal(row["tokens_per_second"]),
         )
     return table
 
 
-def _marked(number: float | None, form: str, on_front: bool) -> str:
+def _marked(number: float | None, digits: int, on_front: bool) -> str:
     """A number, with a star where it lies on its front."""
-    return f"{'–' if number is None else format(number, form)} {'*' if on_front else ' '}"
+    return f"{'–' if number is None else decimal(number, digits)} {'*' if on_front else ' '}"
 
 
-def _pairs(pairs: Sequence[dict[str, Any]]) -> Table:
+def _pairs(pairs: Sequence[dict[str, Any]], *, by_mean_score: bool = False) -> Table:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
@@ -113,12 +137,13 @@ def _pairs(pairs: Sequence[dict[str, Any]]) -> Table:
         table.add_column(name, overflow="fold")
     table.add_column("a - b, points [95 %]", no_wrap=True)
     table.add_column("p", no_wrap=True)
-    several = len(pairs) > 1
+    several = len(pairs) > 1 and not by_mean_score
     if several:
         table.add_column("p (Holm)", no_wrap=True)
     for pair in pairs:
-        difference = points(pair["difference"], pair["interval"])
-        p_values = [pair["p_value"]] + [pair["p_value_adjusted"]] * several
+        kind = "mean_score_" if by_mean_score else ""
+        difference = points(pair[f"{kind}difference"], pair[f"{kind}interval"])
+        p_values = [pair[f"{kind}p_value"]] + [pair["p_value_adjusted"]] * several
         table.add_row(pair["a"], pair["b"], difference, *map(p_text, p_values))
     return table
 
@@ -134,9 +159,10 @@ def _equal_cost(rows: Sequence[dict[str, Any]]) -> Table:
     for row in rows:
         table.add_row(
             row["name"],
-            f"{row['cost_tokens']:.0f}",
-            f"{'' if row['is_enough'] else 'all '}{row['drafts']}, {row['vote_cost_tokens']:.0f}",
-            f"{100 * row['vote_accuracy']:.1f} %",
+            decimal(row["cost_tokens"]),
+            f"{'' if row['is_enough'] else 'all '}{row['drafts']}, "
+            f"{decimal(row['vote_cost_tokens'])}",
+            f"{percent(row['vote_accuracy'])} %",
             points(row["difference"], row["interval"]),
             p_text(row["p_value"]),
         )

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from archon.evals.rounding import decimal, percent, signed
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -43,7 +45,7 @@ def with_interval(share: float | None, interval: tuple[float, float] | None) -> 
     if share is None or interval is None:
         return "–"
     low, high = interval
-    return f"{100 * share:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
+    return f"{percent(share)} % [{percent(low)}, {percent(high)}]"
 
 
 def points(difference: float, interval: tuple[float, float]) -> str:
@@ -52,8 +54,8 @@ def points(difference: float, interval: tuple[float, float]) -> str:
     >>> points(0.125, (-0.004, 0.254))
     '+12.5 [-0.4, +25.4]'
     """
-    low, high = interval
-    return f"{100 * difference:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
+    shown = [signed(value, 1, shift=2) for value in (difference, *interval)]
+    return f"{shown[0]} [{shown[1]}, {shown[2]}]"
 
 
 def p_text(p_value: float) -> str:
@@ -62,4 +64,4 @@ def p_text(p_value: float) -> str:
     >>> p_text(0.0401), p_text(0.00004)
     ('0.040', '< 0.001')
     """
-    return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
+    return "< 0.001" if p_value < 0.001 else decimal(p_value, 3)

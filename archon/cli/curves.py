@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from archon.evals.rounding import percent
+
 
 def curve_lines(report: Mapping[str, Any]) -> Iterator[str]:
     """A line for each node that drew several times, at the powers of four and at its last k.
@@ -19,4 +21,4 @@ def curve_lines(report: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _figures(name: str, points: Sequence[Mapping[str, Any]]) -> str:
-    return name + ", ".join(f"@{point['k']} {100 * point[name]:.0f} %" for point in points)
+    return name + ", ".join(f"@{point['k']} {percent(point[name], 0)} %" for point in points)

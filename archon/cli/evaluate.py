@@ -10,9 +10,18 @@ from archon.cli.ablation import ablation_works, tell_ablations
 from archon.cli.console import console, emit
 from archon.cli.curves import curve_lines
 from archon.cli.exits import FAILED, INTERRUPTED, REQUIREMENT_MISSED
-from archon.cli.measure import Measuring, Work, accuracy_text, measure, measuring_options
+from archon.cli.measure import (
+    Measuring,
+    Work,
+    accuracy_text,
+    answers_lines,
+    has_partial_scores,
+    mean_score_text,
+    measuring_options,
+)
 from archon.cli.options import command
-from archon.errors import UsageError
+from archon.errors import TooManyErrorsError, UsageError
+from archon.evals.rounding import decimal, percent
 
 if TYPE_CHECKING:
     from archon.evals.run import Run
@@ -44,23 +53,30 @@ def evaluate(
     folder = run_folder(measuring.output, architecture.name, resume=measuring.resume)
     whole = Work(evaluation, folder, architecture.name)
     interrupted = False
+    stopped: TooManyErrorsError | None = None
+    works = [whole, *ablation_works(whole, possible)]
     try:
-        measure([whole, *ablation_works(whole, possible)], loader.lms, cache=measuring.cache)
+        measuring.measure(works, loader.lms)
     except KeyboardInterrupt:
         if not folder.holds_run:
             raise
         interrupted = True
+    except TooManyErrorsError as error:
+        stopped = error
     finally:
         folder.discard_unused()
     run = read_run(folder.path)
     report, rows = run.report(), ablation_rows(run) if ablate else []
     if as_json:
         told = {"ablations": rows, "not_ablated": refused} if ablate else {}
-        emit(report.to_json() | told)
+        emit(report.to_json() | ({"stopped": stopped.reason} if stopped else {}) | told)
     _tell(report.to_json(), run)
     tell_ablations(rows, refused)
     if interrupted:
         return INTERRUPTED
+    if stopped is not None:
+        console().print(f"stopped: {stopped.reason}", style="red", soft_wrap=True)
+        return FAILED
     if report.num_errors == report.num_runs:
         return FAILED
     if required is not None and (report.accuracy or 0) < required:
@@ -98,18 +114,20 @@ def _tell(report: dict[str, Any], run: Run) -> None:
     items = f"{report['num_items']} items"
     if report["epochs"] > 1:
         items += f" × {report['epochs']} epochs"
-    say(f"{where}, {items}: accuracy {accuracy_text(report)} (95 % interval)", "bold")
-    cost = "–" if report["cost_tokens"] is None else f"{report['cost_tokens']:.0f}"
-    speed = f"{report['tokens_per_second']:.0f} tokens/s"
-    say(f"cost {cost} tokens an answer, {report['wall_seconds']:.1f} s, {speed}{_found(report)}")
+    result = f"accuracy {accuracy_text(report)}"
+    if has_partial_scores(report):
+        result += f", mean score {mean_score_text(report)}"
+    say(f"{where}, {items}: {result} (95 % interval)", "bold")
+    cost = "–" if report["cost_tokens"] is None else decimal(report["cost_tokens"])
+    speed = f"{decimal(report['tokens_per_second'])} tokens/s"
+    seconds = decimal(report["wall_seconds"], 1)
+    say(f"cost {cost} tokens an answer, {seconds} s, {speed}{_found(report)}")
     for line in curve_lines(report):
         say(line)
     for warning in report["warnings"]:
         say(warning, "yellow")
-    if report["num_limited"]:
-        say(f"{report['num_limited']} answers were cut short by the budget", "yellow")
-    if report["num_errors"]:
-        say(f"{report['num_errors']} failed, the first: {_first_error(run)}", "red")
+    for line, style in answers_lines(report):
+        say(line, style)
     say(f"run: {run.path}")
 
 
@@ -119,10 +137,5 @@ def _found(report: dict[str, Any]) -> str:
     if made == written:
         return ""
     return (
-        f"; {100 * (1 - made / written):.0f} % of what the models wrote was there from earlier runs"
+        f"; {percent(1 - made / written, 0)} % of what the models wrote was there from earlier runs"
     )
-
-
-def _first_error(run: Run) -> str:
-    errors = (entry.record.error for entry in run.entries())
-    return next((error for error in errors if error is not None), "")

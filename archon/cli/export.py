@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from archon.cli.console import console, emit
-from archon.cli.options import command
+from archon.cli.options import command, output_file
 from archon.errors import StorageError, UsageError, os_reason
 
 
@@ -32,6 +32,7 @@ def export(run: str, form: str, traces: bool, output: str | None, as_json: bool)
         raise UsageError("--json prints one object; it goes with neither --format csv nor --output")
     if traces and form == "csv":
         raise UsageError("traces do not fit into CSV; export them as jsonl")
+    file = output_file(output)
     entries = read_run(run).sorted_entries()
     if as_json:
         rows = [json_row(entry, traces=traces) for entry in entries]
@@ -42,11 +43,11 @@ def export(run: str, form: str, traces: bool, output: str | None, as_json: bool)
         if form == "csv"
         else json_lines(entries, traces=traces)
     )
-    if output is None:
+    if file is None:
         sys.stdout.writelines(lines)
         return
-    _write(Path(output), lines)
-    console().print(f"{len(entries)} records: {output}", soft_wrap=True)
+    _write(file, lines)
+    console().print(f"{len(entries)} records: {file}", soft_wrap=True)
 
 
 def _write(path: Path, lines: Iterable[str]) -> None:

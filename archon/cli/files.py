@@ -12,7 +12,7 @@ import click
 from archon.cli.console import console, emit
 from archon.cli.exits import WRONG_INPUT
 from archon.cli.options import command, models_by_role, models_option
-from archon.errors import ArchonError, UsageError
+from archon.errors import ArchonError, FileError, UsageError
 
 if TYPE_CHECKING:
     from archon.graph.architecture import Architecture
@@ -44,7 +44,7 @@ def _check(file: str) -> dict[str, Any]:
     )
     from archon.study.space import Space
 
-    row: dict[str, Any] = {"file": file, "kind": None, "valid": False, "error": None}
+    row: dict[str, Any] = {"file": file, "kind": None, "valid": False, "error": None, "errors": []}
     try:
         row["kind"] = kind_of(read_json(Path(file), file))
         row["told"] = f"{row['kind']}, sound"
@@ -63,6 +63,11 @@ def _check(file: str) -> dict[str, Any]:
         row["valid"] = True
     except ArchonError as error:
         row["error"] = str(error)
+        row["errors"] = (
+            error.to_json()
+            if isinstance(error, FileError)
+            else [{"file": file, "path": None, "message": str(error), "referenced_by": []}]
+        )
     return row
 
 

@@ -100,6 +100,7 @@ archon = LazyGroup(
         "schema": ("archon.cli.files:schema", "Print the JSON Schema of a kind of file."),
         "show": ("archon.cli.files:show", "Draw an architecture as a Mermaid flowchart."),
         "convert": ("archon.cli.convert:convert", "Convert a layered file of the original Archon."),
+        "ls": ("archon.cli.ls:ls", "List architectures, benchmarks, models, templates and more."),
         "models": ("archon.cli.main:models", "Model cards and their weights."),
         "cache": ("archon.cli.main:cache", "What is kept on this machine, and freeing it."),
         "train": ("archon.cli.main:train", "Models that learn."),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,10 +14,13 @@ import click
 
 from archon.cli.console import with_interval
 from archon.cli.options import models_by_role, models_option, seed_option
-from archon.errors import UsageError
+from archon.errors import TooManyErrorsError, UsageError
+from archon.evals.failures import causes_text, parse_max_errors
+from archon.evals.rounding import decimal
 
 if TYPE_CHECKING:
     from archon.api import Benchmark
+    from archon.evals.failures import MaxErrors
     from archon.evals.folder import RunFolder
     from archon.evals.runner import Evaluation
     from archon.graph.architecture import Architecture
@@ -37,6 +40,8 @@ class Measuring:
     scorer: str | None
     output: Path | None
     resume: bool
+    keep_errors: bool
+    max_errors: MaxErrors
     cache: bool
 
     def benchmark(self, ref: str) -> Benchmark:
@@ -53,8 +58,18 @@ class Measuring:
 
         return evaluation(architecture, items, seed=self.seed, epochs=self.epochs)
 
+    def measure(self, works: Sequence[Work], lms: Sequence[LazyLM]) -> None:
+        """Evaluate; see ``measure``."""
+        measure(
+            works,
+            lms,
+            keep_errors=self.keep_errors,
+            max_errors=self.max_errors,
+            cache=self.cache,
+        )
 
-_TAKEN_AS_THEY_ARE = ("limit", "seed", "epochs", "split", "data", "scorer", "resume")
+
+_TAKEN_AS_THEY_ARE = ("limit", "seed", "epochs", "split", "data", "scorer", "resume", "keep_errors")
 
 
 def measuring_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -81,7 +96,19 @@ def measuring_options(function: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option("--output", metavar="FOLDER", help="Where the run goes; by default in runs/."),
         click.option(
-            "--resume", is_flag=True, help="Go on with the run in --output, if there is one."
+            "--resume",
+            is_flag=True,
+            help="Continue the run in --output, if there is one; what failed is asked again.",
+        ),
+        click.option(
+            "--keep-errors", is_flag=True, help="With --resume, do not ask failed items again."
+        ),
+        click.option(
+            "--max-errors",
+            metavar="N|SHARE",
+            help="Stop when more answers than this fail: a number such as 20, or a share such as "
+            "0.1 or 10%; 0 stops at the first failure, 100% never. By default, stop after 10 "
+            "failures of one cause without a success between.",
         ),
         click.option(
             "--no-cache", is_flag=True, help="Make every draw anew; neither find nor keep any."
@@ -90,7 +117,11 @@ def measuring_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def with_measuring(
-        models: Sequence[str], output: str | None, no_cache: bool, **options: Any
+        models: Sequence[str],
+        output: str | None,
+        max_errors: str | None,
+        no_cache: bool,
+        **options: Any,
     ) -> Any:
         chosen = {name: options.pop(name) for name in _TAKEN_AS_THEY_ARE}
         if chosen["resume"] and not output:
@@ -98,6 +129,7 @@ def measuring_options(function: Callable[..., Any]) -> Callable[..., Any]:
         measuring = Measuring(
             models=models_by_role(models),
             output=Path(output) if output else None,
+            max_errors=None if max_errors is None else parse_max_errors(max_errors),
             cache=not no_cache,
             **chosen,
         )
@@ -117,18 +149,34 @@ class Work:
     title: str
 
 
-def measure(works: Sequence[Work], lms: Sequence[LazyLM], *, cache: bool = True) -> None:
+def measure(
+    works: Sequence[Work],
+    lms: Sequence[LazyLM],
+    *,
+    keep_errors: bool = False,
+    max_errors: MaxErrors = None,
+    cache: bool = True,
+) -> None:
     """Evaluate one after another what is not finished, and show how it goes.
 
     The models are made ready once, before the first question. An interrupt leaves what is finished
-    in the folders. ``cache`` puts the pool of draws under all of them.
+    in the folders. ``cache`` puts the pool of draws under all of them; see ``runner.evaluate`` for
+    the rest.
+
+    Raises
+    ------
+    TooManyErrorsError : too many answers failed.
     """
     from archon.cli.live import followed
     from archon.cli.weights import open_all
     from archon.evals.runner import DEFAULT_CONCURRENT_QUESTIONS, evaluate
     from archon.lm.pool import DrawPool
 
-    left = [work for work in works if not work.evaluation.is_finished_in(work.folder)]
+    left = [
+        work
+        for work in works
+        if not work.evaluation.is_finished_in(work.folder, keep_errors=keep_errors)
+    ]
     if not left:
         return
     open_all(lms)
@@ -139,7 +187,21 @@ def measure(works: Sequence[Work], lms: Sequence[LazyLM], *, cache: bool = True)
                 num_runs = len(work.evaluation.items) * work.evaluation.epochs
                 following = followed(work.title, num_runs, lms, DEFAULT_CONCURRENT_QUESTIONS)
                 async with following as on_progress:
-                    await evaluate(work.evaluation, work.folder, pool=pool, on_progress=on_progress)
+                    try:
+                        await evaluate(
+                            work.evaluation,
+                            work.folder,
+                            pool=pool,
+                            keep_errors=keep_errors,
+                            max_errors=max_errors,
+                            on_progress=on_progress,
+                        )
+                    except TooManyErrorsError as error:
+                        kept = f"{work.folder.path} keeps the finished answers"
+                        raise TooManyErrorsError(
+                            f"{work.title}: {error.reason}; {kept}, --resume continues",
+                            cause=error.cause,
+                        ) from error
         finally:
             for lm in lms:
                 await lm.aclose()
@@ -151,3 +213,31 @@ def measure(works: Sequence[Work], lms: Sequence[LazyLM], *, cache: bool = True)
 def accuracy_text(report: dict[str, Any]) -> str:
     """Accuracy and its 95 % interval."""
     return with_interval(report["accuracy"], report["accuracy_interval"])
+
+
+def has_partial_scores(report: dict[str, Any]) -> bool:
+    """Whether the mean score says anything that the accuracy does not."""
+    return bool(report["mean_score"] != report["accuracy"])
+
+
+def mean_score_text(report: dict[str, Any]) -> str:
+    """Mean score and its 95 % interval."""
+    if report["mean_score"] is None:
+        return "–"
+    low, high = report["mean_score_interval"]
+    return f"{decimal(report['mean_score'], 3)} [{decimal(low, 3)}, {decimal(high, 3)}]"
+
+
+_STATES = {"number": "state no number", "text": "state no answer", "code": "hold no program"}
+
+
+def answers_lines(report: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """What is the matter with the answers of a run, each line with its style."""
+    total = report["num_runs"]
+    if report["num_without_value"]:
+        counted = f"{report['num_without_value']} of {total} answers"
+        yield f"{counted} {_STATES.get(report['answer'], 'state no value')}", "yellow"
+    if report["num_limited"]:
+        yield f"{report['num_limited']} answers were cut short by the budget", "yellow"
+    if report["num_errors"]:
+        yield f"{report['num_errors']} of {total} failed: {causes_text(report['errors'])}", "red"

@@ -79,7 +79,7 @@ def rm(name: str, as_json: bool) -> None:
     loaded = load_model_card(name)
     card = _local(loaded)
     freed = weights.remove(card)
-    left = weights.find(card, loaded.base_dir)
+    left = weights.find_anywhere(card, loaded.base_dir)
     if as_json:
         emit({"name": card.name, "freed_bytes": freed, "path": str(left) if left else None})
         return
@@ -103,6 +103,6 @@ def _row(loaded: Loaded[Any]) -> dict[str, Any]:
         "path": None,
     }
     if isinstance(card, LocalCard):
-        path = weights.find(card, loaded.base_dir)
+        path = weights.find_anywhere(card, loaded.base_dir)
         row.update(bytes=card.bytes, path=str(path) if path else None)
     return row

@@ -3,17 +3,41 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
 
 from archon.errors import UsageError
+from archon.spec.messages import shown
 
 LEVELS = ("debug", "info", "warning", "error")
 
 
-def command(function: Callable[..., int | None]) -> click.Command:
+class Command(click.Command):
+    """A command that refuses an option of one value given twice: click would take the last and
+    drop the others without a word."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not ctx.resilient_parsing:
+            _, _, given = self.make_parser(ctx).parse_args(args=list(args))
+            for option, number in Counter(given).items():
+                if number > 1 and _takes_one_value(option):
+                    name = max(option.opts, key=len)
+                    raise click.UsageError(f"{name} is given {number} times; it takes one value")
+        return super().parse_args(ctx, args)
+
+
+def _takes_one_value(parameter: click.Parameter) -> bool:
+    """Whether a repetition would be lost; a flag given twice says nothing else."""
+    if not isinstance(parameter, click.Option) or parameter.multiple or parameter.count:
+        return False
+    return not parameter.is_flag or bool(parameter.secondary_opts)
+
+
+def command(function: Callable[..., int | None], kind: type[Command] = Command) -> click.Command:
     """A command with the options of every command: ``--json`` (``as_json``), ``--log-level``."""
     with_level = click.option(
         "--log-level",
@@ -26,12 +50,32 @@ def command(function: Callable[..., int | None]) -> click.Command:
     with_json = click.option(
         "--json", "as_json", is_flag=True, help="Print one JSON object on standard output."
     )
-    return click.command(with_json(with_level(function)))
+    return click.command(cls=kind)(with_json(with_level(function)))
 
 
 def _set_log_level(context: click.Context, parameter: click.Parameter, level: str) -> None:
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", force=True)
     logging.getLogger().setLevel(level.upper())
+
+
+def output_file(given: str | None) -> Path | None:
+    """The file that ``--output`` names, None where there is none.
+
+    Raises
+    ------
+    UsageError : it is a folder, or in a folder that does not exist.
+    """
+    if not given:
+        return None
+    path = Path(given)
+    try:
+        if path.is_dir():
+            raise UsageError(f"cannot write {path}: it is a folder; --output names a file")
+        if not path.parent.is_dir():
+            raise UsageError(f"cannot write {path}: there is no folder {path.parent}")
+    except (OSError, ValueError) as error:  # a null byte, or a name that is too long
+        raise UsageError(f"cannot write {shown(given)}: {error}") from None
+    return path
 
 
 models_option = click.option(

@@ -167,7 +167,7 @@ def _say(line: str) -> None:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8-sig"))
         if result.keys() >= _RESULT_KEYS and all(
             workload.keys() >= _WORKLOAD_KEYS for workload in result["workloads"]
         ):

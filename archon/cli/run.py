@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from archon.cli.console import console, emit
+from archon.cli.free_text import FreeTextCommand
 from archon.cli.options import command, models_by_role, models_option, seed_option
 from archon.errors import UsageError
+from archon.spec.encoding import decode_text, without_marks
+
+_UNDECODED = re.compile("[\ud800-\udfff]")
+"""What Python puts in the place of an argument's bytes that it cannot decode."""
 
 if TYPE_CHECKING:
     from archon.graph.architecture import Answer, Architecture
     from archon.lm.lazy import LazyLM
 
 
-@command
+@partial(command, kind=FreeTextCommand)
 @click.argument("arch")
 @click.argument("question", required=False)
 @models_option
@@ -37,6 +44,7 @@ def run(
     from archon.api import Loader
     from archon.cli.weights import open_all
     from archon.graph.trace import candidate_json
+    from archon.reasoning import cut_off_notice
 
     loader = Loader()
     architecture = loader.architecture(arch, models_by_role(models))
@@ -48,15 +56,21 @@ def run(
 
         print_trace(answer.trace)
     if as_json:
-        result = {
+        result: dict[str, Any] = {
             "text": answer.text,
             "value": answer.value,
             "candidates": [candidate_json(candidate) for candidate in answer.candidates],
             "usage": asdict(answer.usage),
             "cost_tokens": answer.cost_tokens,
         }
+        if answer.num_failed_samples:
+            result["failed_samples"] = answer.num_failed_samples
         if answer.limited_by is not None:
             result["limited_by"] = answer.limited_by
+        if answer.notes:
+            result["notes"] = list(answer.notes)
+        if num_cut_off := answer.trace.num_reasoning_cut_off:
+            result["num_reasoning_cut_off"] = num_cut_off
         emit(result | ({"trace": answer.trace.to_json()} if with_trace else {}))
         return
     print(answer.text)
@@ -64,10 +78,18 @@ def run(
     console().print(
         f"{value}, cost {answer.cost_tokens} tokens, {answer.seconds:.1f} s", style="dim"
     )
+    for note in answer.notes:
+        console().print(note, style="yellow", soft_wrap=True)
+    if num_cut_off := answer.trace.num_reasoning_cut_off:
+        notice = cut_off_notice(num_cut_off, answer.usage.calls)
+        console().print(notice, style="yellow", soft_wrap=True)
     if answer.limited_by is not None:
         cut = ", ".join(node.node for node in answer.trace.nodes.values() if node.cut)
         told = f"the budget of {answer.limited_by} cut it short: {cut}"
         console().print(told, style="yellow", soft_wrap=True)
+    if answer.num_failed_samples:
+        told = f"{answer.num_failed_samples} of {answer.num_samples} samples failed"
+        console().print(f"{told}; --trace shows why", style="yellow", soft_wrap=True)
 
 
 async def _answer(
@@ -86,19 +108,25 @@ async def _answer(
 
 
 def _question(given: str | None) -> str:
-    """The argument, else standard input.
+    """The argument, else standard input, without byte-order marks.
 
     Raises
     ------
-    UsageError : there is no text, or it is not UTF-8.
+    UsageError : there is no text.
+    SpecError : standard input is in no known encoding.
     """
-    if given is None:
-        if sys.stdin.isatty():
-            console().print("Type the question; end it with Ctrl-D.", style="dim")
-        try:
-            given = sys.stdin.buffer.read().decode("utf-8").strip()
-        except UnicodeDecodeError as error:
-            raise UsageError(f"standard input is not UTF-8: {error}") from None
-    if not given.strip():
-        raise UsageError("the question is empty")
-    return given
+    text = _standard_input() if given is None else without_marks(given)
+    if not text.strip():
+        raise UsageError("the question is empty; give it as an argument or on standard input")
+    if _UNDECODED.search(text):
+        raise UsageError("the question contains bytes that are no text in this locale's encoding")
+    return text
+
+
+def _standard_input() -> str:
+    if sys.stdin is None:
+        return ""
+    if sys.stdin.isatty():
+        console().print("Type the question; end it with Ctrl-D.", style="dim")
+    text = decode_text(sys.stdin.buffer.read(), "standard input")
+    return without_marks(text).replace("\r\n", "\n").strip()

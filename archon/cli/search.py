@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from archon.cli.console import console, emit, p_text, points, with_interval
 from archon.cli.exits import FAILED
-from archon.cli.options import command, models_by_role, models_option, seed_option
+from archon.cli.options import (
+    command,
+    models_by_role,
+    models_option,
+    output_file,
+    seed_option,
+)
 from archon.errors import UsageError, require
+from archon.evals.rounding import decimal, percent
 
 if TYPE_CHECKING:
     from archon.study.plan import Plan
@@ -94,6 +100,7 @@ def search(space: str, bench: str, as_json: bool, **given: Any) -> int:
 
     if given["resume"] and not given["study"]:
         raise UsageError("--resume needs --study, which names the study")
+    output = output_file(given["output"])
     optuna = require("optuna", "search")
     if not logging.getLogger().isEnabledFor(logging.INFO):
         optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -120,7 +127,6 @@ def search(space: str, bench: str, as_json: bool, **given: Any) -> int:
             storage=given["storage"],
         )
         known = [prepared.known(ref) for ref in given["warm_start"]]
-    output = Path(given["output"]) if given["output"] else None
     session = prepared.session
     shown = SearchDisplay(plan)
     with shown, pool_for(plan, cache=not given["no_cache"]) as pool:
@@ -202,7 +208,7 @@ def _tell_winner(result: dict[str, Any], say: Any) -> None:
     choices = ", ".join(f"{name} = {value}" for name, value in best["choices"].items())
     say(f"\nthe winner is trial {best['trial']}: {choices}", "bold")
     found = result["search"]
-    say(f"search {100 * found['accuracy']:.1f} % of {found['num_items']} items (chosen by these)")
+    say(f"search {percent(found['accuracy'])} % of {found['num_items']} items (chosen by these)")
     for split in ("select", "test"):
         report = result[split]
         if report is not None:
@@ -212,6 +218,7 @@ def _tell_winner(result: dict[str, Any], say: Any) -> None:
     if row is not None and row["difference"] is not None:
         say(
             f"test, against a vote over {row['drafts']} drafts at equal cost "
-            f"({row['cost_tokens']:.0f} and {row['vote_cost_tokens']:.0f} tokens an answer): "
+            f"({decimal(row['cost_tokens'])} and {decimal(row['vote_cost_tokens'])} tokens an "
+            "answer): "
             f"{points(row['difference'], row['interval'])} points, p {p_text(row['p_value'])}"
         )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from archon.cli.console import console
 from archon.cli.pace import duration
+from archon.evals.rounding import decimal, percent
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -114,8 +115,8 @@ class SearchDisplay:
         if record.results:
             values = record.values
             line += (
-                f", {100 * values['accuracy']:.1f} % of {len(record.results)} items, "
-                f"{values['tokens']:.0f} tokens an answer"
+                f", {percent(values['accuracy'])} % of {len(record.results)} items, "
+                f"{decimal(values['tokens'])} tokens an answer"
             )
         if record.outcome != "whole" and record.reason:
             line += f" ({record.reason})"
@@ -140,9 +141,9 @@ def front_table(rows: Sequence[Mapping[str, Any]], *, one_line: bool = False) ->
     for row in rows:
         table.add_row(
             str(row["trial"]),
-            f"{100 * row['accuracy']:.1f} %",
-            f"{row['cost_tokens']:.0f}",
-            f"{row['seconds']:.1f}",
+            f"{percent(row['accuracy'])} %",
+            decimal(row["cost_tokens"]),
+            decimal(row["seconds"], 1),
             Text(", ".join(str(value) for value in row["choices"].values())),
         )
     return table

@@ -34,9 +34,10 @@ _seconds = click.FloatRange(min=0.001, max=1_000_000)
 )
 @click.option(
     "--max-body-bytes",
-    type=click.IntRange(1, 4 * 1024 * 1024),
+    type=click.IntRange(1, 64 * 1024 * 1024),
     default=4 * 1024 * 1024,
-    show_default=True,
+    show_default="4 MiB",
+    help="Of the body of a request; at most 64 MiB.",
 )
 @click.option("--max-messages", type=_at_least_one, default=256, show_default=True)
 @click.option(
@@ -70,6 +71,13 @@ _seconds = click.FloatRange(min=0.001, max=1_000_000)
     show_default=True,
     help="For answers under way after SIGTERM; a second signal ends them.",
 )
+@click.option(
+    "--strict",
+    "is_strict",
+    is_flag=True,
+    help="Refuse requests with fields that have no effect, instead of naming them in the header "
+    "x-archon-ignored.",
+)
 def serve(
     archs: Sequence[str],
     models: Sequence[str],
@@ -77,6 +85,7 @@ def serve(
     port: int,
     api_key_env: str | None,
     drain_seconds: float,
+    is_strict: bool,
     as_json: bool,
     **limits: Any,
 ) -> None:
@@ -121,6 +130,7 @@ def serve(
     app = create_app(
         lms,
         limits=Limits(**limits),
+        is_strict=is_strict,
         api_key=api_key,
         host_names=None if api_key is not None else LOCAL_NAMES | {host.lower()},
     )

@@ -22,7 +22,8 @@ def print_trace(trace: Trace) -> None:
             out.print(f"test: {test.text}", style="magenta", soft_wrap=True)
         for candidate in node.outputs:
             score = "" if candidate.score is None else f", score {candidate.score:g}"
-            said = f"value {candidate.value}{score}{_said(node.node, candidate)}"
+            value = "no value" if candidate.value is None else f"value {candidate.value}"
+            said = f"{value}{score}{_said(node.node, candidate)}"
             out.print(f"→ {_label(candidate)}: {said}", style="green", soft_wrap=True)
         for candidate in node.dropped:
             out.print(
@@ -39,7 +40,8 @@ def _label(candidate: Candidate) -> str:
 def _said(node: str, candidate: Candidate) -> str:
     """The verdict and the marks that a node gave a candidate."""
     own = [a for a in candidate.annotations if a.node == node and a.kind in ("mark", "verdict")]
-    return "".join(f", {note.value}" for note in own)
+    reasons = (f" ({a.reason})" if a.kind == "mark" and a.reason else "" for a in own)
+    return "".join(f", {a.value}{reason}" for a, reason in zip(own, reasons, strict=True))
 
 
 def _print_call(call: CallTrace) -> None:
@@ -50,6 +52,14 @@ def _print_call(call: CallTrace) -> None:
     for completion in call.completions:
         tokens = f"{completion.usage.completion_tokens} tokens, {completion.finish_reason}"
         out.print(f"draw {completion.draw} ({tokens}):", style="bold cyan")
+        if completion.error is not None:
+            out.print(f"failed: {completion.error}", style="red", soft_wrap=True, markup=False)
         for choice, logprob in (completion.choice_logprobs or {}).items():
             out.print(f"{logprob:8.3f}  {choice}", soft_wrap=True)
+        if completion.reasoning:
+            out.print(completion.reasoning, style="dim", soft_wrap=True)
+        if completion.is_reasoning_cut_off:
+            out.print("(the reasoning was cut off; there is no answer)", style="yellow")
+        for note in completion.notes:
+            out.print(f"note: {note}", style="yellow", soft_wrap=True)
         out.print(completion.text, soft_wrap=True)

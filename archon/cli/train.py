@@ -10,7 +10,7 @@ import click
 from archon.cli.console import console, emit
 from archon.cli.options import command
 from archon.cli.training import progress_bar, pulled, sample_replies, say, training_folder
-from archon.errors import SpecError, UsageError, require
+from archon.errors import FileError, UsageError, require
 
 if TYPE_CHECKING:
     import torch
@@ -112,8 +112,8 @@ def _run(loaded: Loaded[AnyTraining], folder: TrainingFolder, device: torch.devi
     try:
         with console().status("loading the model and the data"):
             objective = objective_module(spec.training).open_objective(spec, start)
-    except SpecError as error:
-        raise SpecError(error.reason, file=error.file or loaded.file, path=error.path) from None
+    except FileError as error:
+        raise error.in_file(loaded.file) from None
     with progress_bar(spec.name) as on_progress:
         Trainer(objective, folder, spec.name, on_progress).run()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from archon.cli.console import console
-from archon.errors import UsageError
+from archon.errors import UsageError, reference_at
 
 if TYPE_CHECKING:
     from archon.evals.run import Run
@@ -26,7 +26,8 @@ def pulled(model: str, base_dir: Path) -> tuple[LocalCard, Path]:
     from archon.spec.model import LocalCard
     from archon.spec.reader import load_model_card
 
-    card = load_model_card(model, base_dir)
+    with reference_at(None, "$.model"):
+        card = load_model_card(model, base_dir)
     if not isinstance(card.spec, LocalCard):
         raise UsageError(f"{model} has no weights here that could be trained")
     if weights.find(card.spec, card.base_dir) is None:

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from archon.cli.console import console, emit
-from archon.cli.options import command
+from archon.cli.options import command, output_file
 from archon.errors import UsageError, require
 
 _PAGE, _COMPARISON = "view.html", "compare.html"
@@ -40,7 +40,8 @@ def view(
     studies = [one for one in given if study is not None or is_study(one)]
     if studies and len(given) > 1:
         raise UsageError(f"{studies[0]} is a study, which is viewed alone")
-    path, told = _of_study(given[0], study, output) if studies else _of_runs(given, output)
+    file = output_file(output)
+    path, told = _of_study(given[0], study, file) if studies else _of_runs(given, file)
     if as_json:
         emit({"output": str(path), **told})
     size = f"{path.stat().st_size / 1e6:.1f} MB"
@@ -49,19 +50,19 @@ def view(
         webbrowser.open(path.absolute().as_uri())
 
 
-def _of_runs(given: Sequence[str], output: str | None) -> tuple[Path, dict[str, Any]]:
+def _of_runs(given: Sequence[str], output: Path | None) -> tuple[Path, dict[str, Any]]:
     from archon.evals.run import read_run
     from archon.evals.view.page import write_page
     from archon.evals.view.source import StoredRun
 
     data = [StoredRun(read_run(run)) for run in given]
     default = Path(given[0]) / _PAGE if len(given) == 1 else Path(_COMPARISON)
-    path = default if output is None else Path(output)
+    path = default if output is None else output
     page = write_page(data, path)
     return path, {"runs": len(data), "num_items": len(page.summary["items"])}
 
 
-def _of_study(given: str, name: str | None, output: str | None) -> tuple[Path, dict[str, Any]]:
+def _of_study(given: str, name: str | None, output: Path | None) -> tuple[Path, dict[str, Any]]:
     from archon.study.reading import read_study
     from archon.study.storage import safe_name
     from archon.study.view.page import write_study_page
@@ -72,6 +73,6 @@ def _of_study(given: str, name: str | None, output: str | None) -> tuple[Path, d
     stored = read_study(given, name)
     here = Path(f"{safe_name(stored.name)}.html")
     default = here if stored.folder is None else stored.folder / _PAGE
-    path = default if output is None else Path(output)
+    path = default if output is None else output
     data = write_study_page(stored, path)
     return path, {"study": stored.name, "num_trials": data["num_trials"]}

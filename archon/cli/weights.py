@@ -33,7 +33,8 @@ def open_all(lms: Iterable[LazyLM]) -> None:
     for lm in lms:
         if isinstance(lm.card, LocalCard):
             if weights.find(lm.card, lm.base_dir) is None:
-                pull(lm.card, lm.base_dir)
+                with lm.naming_card():
+                    pull(lm.card, lm.base_dir)
             with console().status(f"loading {lm.card.name}"):
                 lm.open()
         else:

@@ -2,6 +2,9 @@
 
 A file is ``{"name": …, "layers": […]}``. A layer is a list of components, or in the older form
 ``{"branches": 1, "models": [components]}``. A component is an object with a ``type``.
+
+One layer or one component in the place of a list is read as a list of one, and a list of layers
+alone as the ``layers`` of a file; a remark says so.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ FORMER_TYPES = {"model": "generator"}
 
 _FILE_KEYS = ("name", "layers", "custom")
 _LAYER_KEYS = ("branches", "models")
+_LIST_OF_ONE = "list_of_one"
 _MAX_NAME = 200
 
 
@@ -63,6 +67,9 @@ def read_layers(data: Any, ledger: Ledger, file: str | None, default_name: str) 
     ------
     SpecError : the data has no layers.
     """
+    if isinstance(data, list) and any(isinstance(layer, list | dict) for layer in data):
+        ledger.remark("no_file_object", (), "is a list; it is read as the layers of a file")
+        return LayeredFile(default_name, tuple(_read_layers(data, (), ledger)))
     if not isinstance(data, dict):
         raise SpecError(f"must be an object with layers, not {shown(data)}", file=file)
     if "layers" not in data:
@@ -70,8 +77,9 @@ def read_layers(data: Any, ledger: Ledger, file: str | None, default_name: str) 
             "; this is an architecture of ours already" if "nodes" in data else ""
         )
         raise SpecError(f"has no 'layers'{hint}", file=file)
-    layers = data["layers"]
-    if not isinstance(layers, list):
+    layers, path = data["layers"], ("layers",)
+    is_one_layer = isinstance(layers, dict) and (_is_component(layers) or "models" in layers)
+    if not isinstance(layers, list) and not is_one_layer:
         reason = f"must be a list of layers, not {shown(layers)}"
         raise SpecError(reason, file=file, path="$.layers")
     if not layers:
@@ -82,7 +90,12 @@ def read_layers(data: Any, ledger: Ledger, file: str | None, default_name: str) 
         elif key == "custom" and value is not False:
             ledger.lose((key,), "components and servers written in Python are not carried over")
     name = _name(data, ledger, default_name)
-    return LayeredFile(name, tuple(_read_layer(layers, ledger)))
+    if is_one_layer:
+        ledger.remark(
+            _LIST_OF_ONE, path, "one layer in the place of a list is read as a list of one"
+        )
+        return LayeredFile(name, tuple(_read_layer(layers, 1, path, ledger)))
+    return LayeredFile(name, tuple(_read_layers(layers, path, ledger)))
 
 
 def _name(data: dict[str, Any], ledger: Ledger, default: str) -> str:
@@ -95,23 +108,22 @@ def _name(data: dict[str, Any], ledger: Ledger, default: str) -> str:
     return name[:_MAX_NAME]
 
 
-def _read_layer(layers: list[Any], ledger: Ledger) -> Iterator[Layer]:
+def _read_layers(layers: list[Any], path: JsonPath, ledger: Ledger) -> Iterator[Layer]:
     for i, value in enumerate(layers):
-        path: JsonPath = ("layers", i)
-        members, path_of_members = _members(value, path, ledger)
-        if not members:
-            continue
-        read = [
-            _component(member, (*path_of_members, k), ledger) for k, member in enumerate(members)
-        ]
-        components = tuple(component for component in read if component is not None)
-        if components:
-            yield Layer(i + 1, path, components)
+        yield from _read_layer(value, i + 1, (*path, i), ledger)
 
 
-def _members(value: Any, path: JsonPath, ledger: Ledger) -> tuple[list[Any], JsonPath]:
-    """The members of a layer and the path of the list that holds them."""
-    if isinstance(value, dict) and "models" in value:
+def _read_layer(value: Any, number: int, path: JsonPath, ledger: Ledger) -> Iterator[Layer]:
+    """The layer, if any component of it can be read."""
+    read = [_component(member, place, ledger) for member, place in _members(value, path, ledger)]
+    components = tuple(component for component in read if component is not None)
+    if components:
+        yield Layer(number, path, components)
+
+
+def _members(value: Any, path: JsonPath, ledger: Ledger) -> list[tuple[Any, JsonPath]]:
+    """The members of a layer with their paths."""
+    if isinstance(value, dict) and "models" in value and not _is_component(value):
         for key in value:
             if key not in _LAYER_KEYS:
                 ledger.lose((*path, key), _unknown(key, _LAYER_KEYS))
@@ -119,13 +131,27 @@ def _members(value: Any, path: JsonPath, ledger: Ledger) -> tuple[list[Any], Jso
         if type(branches) is not int or branches != 1:
             ledger.lose((*path, "branches"), "the original runs every layer once, whatever this is")
         value, path = value["models"], (*path, "models")
+    if _is_component(value):
+        reason = "one component in the place of a list is read as a list of one"
+        ledger.remark(_LIST_OF_ONE, path, reason)
+        return [(value, path)]
     if not isinstance(value, list):
         reason = f"a layer is a list of components or {{branches, models}}, not {shown(value)}"
         lose_all(value, path, reason, ledger)
-        return [], path
+        return []
     if not value:
         ledger.lose(path, "an empty layer changes nothing")
-    return value, path
+    return [(member, (*path, k)) for k, member in enumerate(value)]
+
+
+def _is_component(value: Any) -> bool:
+    """Whether a value in the place of a layer is a component: it has one's type, or any type and
+    no ``models``."""
+    if not isinstance(value, dict) or "type" not in value:
+        return False
+    kind = value["type"]
+    is_known = isinstance(kind, str) and FORMER_TYPES.get(kind, kind) in TYPES
+    return is_known or "models" not in value
 
 
 def _component(value: Any, path: JsonPath, ledger: Ledger) -> Component | None:
@@ -135,13 +161,27 @@ def _component(value: Any, path: JsonPath, ledger: Ledger) -> Component | None:
     kind = value.get("type")
     name = FORMER_TYPES.get(kind, kind) if isinstance(kind, str) else None
     if name in TYPES:
-        return Component(path, name, value)
+        return Component(path, name, _with_one_model(value, path, ledger))
     if "type" in value:
         reason = f"left out: {shown(kind)} is no type of component{near_miss(kind, TYPES)}"
     else:
         reason = f"left out: the component has no 'type'{near_miss('type', value)}"
     lose_all(value, path, reason, ledger)
     return None
+
+
+def _with_one_model(data: dict[str, Any], path: JsonPath, ledger: Ledger) -> dict[str, Any]:
+    """The component with its model under ``model``, as one name.
+
+    Some files call the key ``models``, or give a list of one.
+    """
+    key = "models" if "model" not in data and "models" in data else "model"
+    given = data.get(key)
+    model = given[0] if isinstance(given, list) and len(given) == 1 else given
+    if not isinstance(model, str) or (key == "model" and model is given):
+        return data
+    ledger.remark("model_named", (*path, key), f"is read as the one model {shown(model)}")
+    return {("model" if name == key else name): v for name, v in data.items()} | {"model": model}
 
 
 def lose_all(value: Any, path: JsonPath, reason: str, ledger: Ledger) -> None:

@@ -19,6 +19,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from archon.engine.adapter_keys import ADAPTER_RULES, PRESERVING_INITS
+from archon.engine.adapter_targets import first_match, leaves_out
+from archon.engine.files.key_rules import shown
 from archon.engine.files.part import PartFiles
 from archon.errors import ModelFileError
 
@@ -26,17 +29,6 @@ CONFIG_NAME, TENSORS_NAME = "adapter_config.json", "adapter_model.safetensors"
 FILES = PartFiles("adapter", CONFIG_NAME, TENSORS_NAME)
 _PREFIX = "base_model.model."
 _KEY = re.compile(r"base_model\.model\.(.+)\.lora_([AB])\.weight")
-_PLAIN: Mapping[str, tuple[Any, ...]] = {
-    "peft_type": ("LORA",),
-    "bias": ("none", None),
-    "use_dora": (False, None),
-    "fan_in_fan_out": (False, None),
-    "modules_to_save": ([], None),
-    "rank_pattern": ({}, None),
-    "alpha_pattern": ({}, None),
-    "use_rslora": (False, True, None),
-}
-"""Keys of the configuration → what they may say: anything else is another sum than ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,30 +52,71 @@ class Adapter:
 def read_adapter(path: Path) -> Adapter:
     """Read an adapter's folder.
 
+    Where ``rank_pattern`` or ``alpha_pattern`` give a layer another scale than the adapter's, B of
+    that layer is multiplied by the quotient.
+
     Raises
     ------
     ModelFileError : a file is missing or damaged, or says something that is not supported.
     """
     config = _read_config(path)
-    rank, alpha = config.get("r"), config.get("lora_alpha")
-    if not isinstance(rank, int) or rank < 1 or not isinstance(alpha, int | float):
-        raise ModelFileError(f"{path / CONFIG_NAME}: r and lora_alpha are no numbers above zero")
+    rank, alpha = _positive(config, "r", path), _positive(config, "lora_alpha", path)
+    scale = _scale(config, rank, alpha)
+    pairs = {}
+    for name, (a_RI, b_OR) in _read_pairs(path).items():
+        if leaves_out(config, name, path / CONFIG_NAME):
+            raise ModelFileError(
+                f"{path / TENSORS_NAME}: changes {name!r}, which target_modules, exclude_modules "
+                f"or layers_to_transform in {CONFIG_NAME} leave out"
+            )
+        own_rank = _by_pattern(config, "rank_pattern", name, rank, path)
+        own_alpha = _by_pattern(config, "alpha_pattern", name, alpha, path)
+        if a_RI.dim() != 2 or b_OR.dim() != 2 or not len(a_RI) == b_OR.shape[1] == own_rank:
+            raise ModelFileError(f"{path / TENSORS_NAME}: {name} is not of rank {own_rank:g}")
+        own_scale = _scale(config, own_rank, own_alpha)
+        pairs[name] = (a_RI, b_OR if own_scale == scale else b_OR * (own_scale / scale))
+    if config.get("ensure_weight_tying") and "lm_head" in pairs:
+        raise ModelFileError(
+            f"{path / CONFIG_NAME}: ensure_weight_tying is true and lm_head is adapted: the "
+            "embedding would be adapted as well, which is not supported"
+        )
+    return Adapter(int(rank), alpha, pairs, scale, path, FILES.digest(path))
+
+
+def _read_pairs(path: Path) -> dict[str, tuple[Tensor, Tensor]]:
+    """A and B of each layer."""
     halves: dict[str, dict[str, Tensor]] = {}
     for key, tensor in FILES.read_tensors(path).items():
         found = _KEY.fullmatch(key)
         if found is None:
-            raise ModelFileError(f"{path / TENSORS_NAME}: tensor {key!r} is not supported")
+            raise ModelFileError(
+                f"{path / TENSORS_NAME}: tensor {key!r} is not supported: it is no lora_A or "
+                "lora_B of a linear layer"
+            )
         halves.setdefault(found[1], {})[found[2]] = tensor.float()
-    pairs = {}
     for name, half in halves.items():
         if half.keys() != {"A", "B"}:
             raise ModelFileError(f"{path / TENSORS_NAME}: {name} lacks lora_A or lora_B")
-        a_RI, b_OR = half["A"], half["B"]
-        if a_RI.dim() != 2 or b_OR.dim() != 2 or not len(a_RI) == b_OR.shape[1] == rank:
-            raise ModelFileError(f"{path / TENSORS_NAME}: {name} is not of rank {rank}")
-        pairs[name] = (a_RI, b_OR)
-    scale = alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
-    return Adapter(rank, alpha, pairs, scale, path, FILES.digest(path))
+    return {name: (half["A"], half["B"]) for name, half in halves.items()}
+
+
+def _scale(config: Mapping[str, Any], rank: float, alpha: float) -> float:
+    return alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
+
+
+def _by_pattern(config: Mapping[str, Any], key: str, name: str, usual: float, path: Path) -> float:
+    """A layer's rank or alpha: that of the first pattern which its name ends in."""
+    patterns = config.get(key) or {}
+    pattern = first_match(patterns, name, path / CONFIG_NAME)
+    return usual if pattern is None else _positive(patterns, pattern, path, f"{key}.")
+
+
+def _positive(values: Mapping[str, Any], key: str, path: Path, prefix: str = "") -> float:
+    value = values.get(key)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        reason = f"{prefix}{key} is {shown(value)}, no number above zero"
+        raise ModelFileError(f"{path / CONFIG_NAME}: {reason}")
+    return value
 
 
 def write_adapter(
@@ -128,9 +161,25 @@ def _layers_of(names: Iterable[str]) -> list[int] | None:
 
 
 def _read_config(path: Path) -> dict[str, Any]:
-    config = FILES.read_config(path)
-    for key, allowed in _PLAIN.items():
-        if config.get(key) not in allowed:
-            reason = f"{key} is {config.get(key)!r}, which is not supported"
-            raise ModelFileError(f"{path / CONFIG_NAME}: {reason}")
+    config, file = FILES.read_config(path), path / CONFIG_NAME
+    if config.get("peft_type") != "LORA":
+        raise ModelFileError(
+            f"{file}: peft_type is {shown(config.get('peft_type'))}, which is not supported; "
+            "LORA is"
+        )
+    ADAPTER_RULES.check(config, file)
+    init = config.get("init_lora_weights")
+    is_named = isinstance(init, str) and init.lower() in PRESERVING_INITS
+    if not is_named and not isinstance(init, bool | None):
+        raise ModelFileError(
+            f"{file}: init_lora_weights is {shown(init)}: the adapter needs weights that its "
+            "initialisation has changed, and the model's own are not these. Convert it with peft: "
+            "save_pretrained(…, path_initial_model_for_weight_conversion=…)"
+        )
+    for key in ("use_rslora", "ensure_weight_tying"):
+        if not isinstance(config.get(key), bool | None):
+            raise ModelFileError(f"{file}: {key} is {shown(config[key])}, not true or false")
+    for key in ("rank_pattern", "alpha_pattern"):
+        if not isinstance(config.get(key), dict | None):
+            raise ModelFileError(f"{file}: {key} is {shown(config[key])}, no object")
     return config

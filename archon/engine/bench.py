@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import resource
 import sys
 import time
 from collections import Counter
@@ -139,8 +138,12 @@ def _shares(kernel_seconds: Counter[str], decode_seconds: float) -> dict[str, fl
     return {**shares, "outside": 1 - sum(shares.values())}
 
 
-def _peak_memory_bytes(engine: Engine) -> int:
+def _peak_memory_bytes(engine: Engine) -> int | None:
     if engine.decoder.device.type == "cuda":
         return torch.cuda.max_memory_allocated()
+    try:
+        import resource
+    except ImportError:  # Windows has none
+        return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024  # Linux counts in KiB

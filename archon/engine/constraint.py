@@ -51,7 +51,7 @@ class TokenConstraint(Protocol):
 
     @property
     def key(self) -> str:
-        """Names the form: draws depend on it."""
+        """Names the form: draws depend on it. Empty for one that does not change the noise."""
         ...
 
     def matcher(self, index: int, max_tokens: int) -> Matcher:

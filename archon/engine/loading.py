@@ -20,6 +20,7 @@ from archon.engine.kernels.native import NativeDecoder
 from archon.engine.kernels.packing import can_pack, load_packed
 from archon.engine.linear import Precision
 from archon.engine.low_rank import check_adapter
+from archon.engine.process import claim_process
 from archon.engine.reward_head import RewardHead, check_reward_head
 from archon.engine.rotation import RotatedWeights
 from archon.engine.span import SpanDecoder
@@ -61,8 +62,9 @@ def load_engine(
     Raises
     ------
     ModelFileError : the file is damaged or holds something that is not supported.
-    EngineError : the device is not there.
+    EngineError : the device is not there, or this process was forked from one that computes.
     """
+    claim_process()
     if isinstance(file, Path):
         file = open_model(file)
     source = weights_of(file)

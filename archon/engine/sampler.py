@@ -33,7 +33,8 @@ def draw_key(request: GenerationRequest, draw: int, model_id: str) -> bytes:
     """The key of one draw: of (seed, model, precision and adapter, prompt, sampling, constraint,
     draw)."""
     prompt = struct.pack(f"<{len(request.prompt_ids)}q", *request.prompt_ids)
-    constraint = () if request.constraint is None else (request.constraint.key,)
+    form = request.constraint
+    constraint = (form.key,) if form is not None and form.key else ()
     model = f"{model_id}:{request.adapter}" if request.adapter else model_id
     what = repr((request.seed, model, request.rule, draw, *constraint)).encode()
     return blake2b(prompt, key=blake2b(what).digest(), digest_size=16).digest()

@@ -11,13 +11,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
-from archon.engine.config import DecoderConfig, ModelFile, config_of
-from archon.engine.files.folder import ModelFolder
+from archon.engine.config import ROPE_FACTORS, DecoderConfig, ModelFile, config_of
+from archon.engine.files.folder import CONFIG, ModelFolder
 from archon.engine.files.gguf import GGUFFile
 from archon.errors import ModelFileError
 
@@ -45,6 +45,8 @@ _HEAD_NORMS = {
     "attn_k_norm.weight": "self_attn.k_norm.weight",
 }
 """Tensors by their names in GGUF files → in Hugging Face's; inner ones lie in every layer."""
+_EMBEDDING, _HEAD = _OUTER["token_embd.weight"], _OUTER["output.weight"]
+_BIASES = tuple(name for name in _INNER.values() if name.endswith(".bias"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +106,13 @@ class _TensorStore(Protocol):
     def tensor(self, name: str) -> Tensor: ...
 
 
-class _StoredWeights:
+Store = TypeVar("Store", bound=_TensorStore)
+
+
+class _StoredWeights(Generic[Store]):
     """Parameters that lie in a file or a folder; names are GGUF's, translated by ``_name``."""
 
-    def __init__(self, file: _TensorStore, config: DecoderConfig) -> None:
+    def __init__(self, file: Store, config: DecoderConfig) -> None:
         self.file, self.config = file, config
         inner = _INNER | (_HEAD_NORMS if config.norms_heads else {})
         names = {*_OUTER, *(f"blk.0.{name}" for name in inner)}
@@ -120,7 +125,9 @@ class _StoredWeights:
         return self._get("token_embd.weight", self.config.vocab_size, self.config.width)
 
     def head(self) -> Tensor:
-        name = "token_embd.weight" if self._tied() else "output.weight"
+        # What the file holds counts, whether or not its configuration calls the two tied.
+        is_there = self._name("output.weight") in self.file.tensors
+        name = "output.weight" if is_there else "token_embd.weight"
         return self._get(name, self.config.vocab_size, self.config.width)
 
     def output_norm(self) -> Tensor:
@@ -160,10 +167,6 @@ class _StoredWeights:
             return layer is None and name in known
         return name.replace(layer[0], ".0.", 1) in known
 
-    def _tied(self) -> bool:
-        """Whether the embedding is the head as well."""
-        return self._name("output.weight") not in self.file.tensors
-
     def _get(self, name: str, *shape: int) -> Tensor:
         own_name = self._name(name)
         info = self.file.tensors.get(own_name)
@@ -177,7 +180,7 @@ class _StoredWeights:
         return self._get(name, *shape) if self._name(name) in self.file.tensors else None
 
 
-class GGUFWeights(_StoredWeights):
+class GGUFWeights(_StoredWeights[GGUFFile]):
     """The parameters of a GGUF file.
 
     Raises
@@ -189,13 +192,17 @@ class GGUFWeights(_StoredWeights):
     def __init__(self, file: GGUFFile, config: DecoderConfig) -> None:
         super().__init__(file, config)
 
+    def _is_known(self, name: str, known: set[str]) -> bool:
+        # The configuration is refused where these factors are others than one.
+        return name == ROPE_FACTORS or super()._is_known(name, known)
+
     def _get(self, name: str, *shape: int) -> Tensor:
         weight = super()._get(name, *shape)
         interleaved = self.config.family == "llama" and (".attn_q." in name or ".attn_k." in name)
         return rotate_halves_order(weight, self.config.head_width) if interleaved else weight
 
 
-class FolderWeights(_StoredWeights):
+class FolderWeights(_StoredWeights[ModelFolder]):
     """The parameters of a model folder.
 
     Raises
@@ -204,8 +211,30 @@ class FolderWeights(_StoredWeights):
     """
 
     def __init__(self, folder: ModelFolder, config: DecoderConfig) -> None:
-        self._tie = folder.config.get("tie_word_embeddings")
         super().__init__(folder, config)
+        tied = folder.config.get("tie_word_embeddings")
+        if not tied and _HEAD not in folder.tensors:
+            raise ModelFileError(
+                f"{folder.path}: has no tensor {_HEAD!r}, and {CONFIG} does not say that the "
+                f"embedding is the head: tie_word_embeddings is {tied!r}"
+            )
+        # Qwen2 has biases without a key that says so.
+        stated = True if config.family == "qwen2" else folder.config.get("attention_bias")
+        self._has_biases = bool(stated)
+        left_out = min((name for name in folder.tensors if name.endswith(_BIASES)), default=None)
+        if left_out is not None and not self._has_biases:
+            raise ModelFileError(
+                f"{folder.path}: tensor {left_out!r} is there, but attention_bias in {CONFIG} is "
+                f"{stated!r}, so transformers leaves the tensor out. If the model was trained with "
+                f"biases, set attention_bias to true in {CONFIG}"
+            )
+
+    def embedding(self) -> Tensor:
+        # Of a tied model, a file may hold the one tensor under the other's name.
+        tied = self.file.config.get("tie_word_embeddings") is True
+        if tied and _EMBEDDING not in self.file.tensors and _HEAD in self.file.tensors:
+            return self.head()
+        return super().embedding()
 
     def _name(self, name: str) -> str:
         block, _, inner = name.removeprefix("blk.").partition(".")
@@ -217,9 +246,8 @@ class FolderWeights(_StoredWeights):
         # Old files carry the rotary frequencies, which follow from the configuration.
         return super()._is_known(name, known) or name.endswith(".rotary_emb.inv_freq")
 
-    def _tied(self) -> bool:
-        # A tied model's file may hold a copy of the embedding as its head, which does not count.
-        return super()._tied() if self._tie is None else bool(self._tie)
+    def _get_if_present(self, name: str, *shape: int) -> Tensor | None:
+        return self._get(name, *shape) if self._has_biases else None
 
 
 def weights_of(file: ModelFile) -> WeightSource:

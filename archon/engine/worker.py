@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from archon.engine.engine import Engine
+from archon.engine.process import claim_process
 from archon.engine.sequence import Generation, GenerationRequest, Prompt
 from archon.errors import ArchonError, EngineError
 
@@ -45,6 +47,7 @@ class EngineWorker:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        self._owner = os.getpid()
         self._inbox: deque[Callable[[], None]] = deque()
         self._wake = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -56,8 +59,10 @@ class EngineWorker:
 
         Raises
         ------
-        EngineError : the engine refuses the request, failed, or is closed.
+        EngineError : the engine refuses the request, failed, is closed, or was left behind by a
+            fork.
         """
+        claim_process()
         loop = asyncio.get_running_loop()
         call = _Call(request, loop, loop.create_future())
         self._post(lambda: self._add(call))
@@ -70,6 +75,8 @@ class EngineWorker:
 
     def close(self) -> None:
         """Stop the thread; calls that wait fail with ``EngineError``."""
+        if os.getpid() != self._owner:
+            return  # a forked child has no such thread, and the lock may be held for ever
         with self._wake:
             self._closed = True
             self._wake.notify()

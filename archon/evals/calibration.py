@@ -112,7 +112,7 @@ def _judged(entry: Entry, name: str) -> list[Judged]:
     for writer, draws in entry.record.draws.items():
         written = [c["id"] for c in nodes[writer]["outputs"] if c["id"]["node"] == writer]
         for identity, draw in zip(written, draws, strict=True):
-            is_right[writer, identity["draw"]] = bool(draw.score)
+            is_right[writer, identity["draw"]] = draw.is_right
     judged = []
     for candidate in (*nodes[name]["outputs"], *nodes[name]["dropped"]):
         identity = (candidate["id"]["node"], candidate["id"]["draw"])

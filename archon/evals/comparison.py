@@ -37,7 +37,9 @@ def compare(
     ``pairs`` : for every two runs the names ``a`` and ``b``; ``num_items`` of both; ``difference``,
     the accuracy of a less that of b on these, with its 95 % ``interval``; ``p_value`` of the exact
     paired test and ``p_value_adjusted``, Holm's for all pairs; ``detectable_difference`` and
-    ``items_needed`` (see ``PairPower``).
+    ``items_needed`` (see ``PairPower``); ``mean_score_difference`` with its
+    ``mean_score_interval`` and ``mean_score_p_value``, which are those of the accuracy where every
+    score is 0 or 1.
 
     ``warnings`` : a sentence for each pair that the items do not tell apart.
 
@@ -104,7 +106,7 @@ def _pair(run_a: Run, run_b: Run) -> tuple[dict[str, Any], str | None]:
     differences = [means_a[item] - means_b[item] for item in shared]
     interval = paired_interval(differences)
     power = pair_power(differences)
-    pair = {
+    pair: dict[str, Any] = {
         "a": name_a,
         "b": name_b,
         "num_items": len(shared),
@@ -112,6 +114,16 @@ def _pair(run_a: Run, run_b: Run) -> tuple[dict[str, Any], str | None]:
         "interval": interval,
         "p_value": paired_p_value(differences),
         **asdict(power),
+    }
+    partial = differences
+    if a.has_partial_scores or b.has_partial_scores:
+        scores_a, scores_b = a.item_scores, b.item_scores
+        partial = [scores_a[item] - scores_b[item] for item in shared]
+    is_same = partial == differences
+    pair |= {
+        "mean_score_difference": fmean(partial),
+        "mean_score_interval": interval if is_same else paired_interval(partial),
+        "mean_score_p_value": pair["p_value"] if is_same else paired_p_value(partial),
     }
     return pair, pair_warning(name_a, name_b, differences, interval, power)
 

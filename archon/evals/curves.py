@@ -54,7 +54,7 @@ class DrawSet:
             None if draw.value is None else first.setdefault(draw.value, place)
             for place, draw in enumerate(draws)
         )
-        return cls(tuple(values), tuple(draw.score == 1 for draw in draws))
+        return cls(tuple(values), tuple(draw.is_right for draw in draws))
 
     def __len__(self) -> int:
         return len(self.values)

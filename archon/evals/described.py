@@ -21,6 +21,7 @@ class _Architecture(_Part):
 class _Benchmark(_Part):
     name: str
     score: str
+    answer: str = "number"
 
 
 class _Named(_Part):

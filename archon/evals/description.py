@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from archon.answers import READING_VERSION
 from archon.evals.benchmarks import Item, Selection
 from archon.graph.architecture import Answer
 from archon.types import AnswerKind, Example, Question
@@ -55,6 +56,7 @@ def description(
         **architecture.specification(selection.card.answer, examples),
         "benchmark": selection.card.model_dump(mode="json"),
         "seed": seed,
+        "reading": READING_VERSION,
     }
     return {
         "version": VERSION,
@@ -86,6 +88,7 @@ def headings(run: Mapping[str, Any]) -> dict[str, Any]:
         "benchmark": benchmark["name"],
         "split": run["items"]["split"],
         "scorer": benchmark["score"],
+        "answer": benchmark.get("answer", "number"),
         "limit": run["limit"],
         "epochs": run["epochs"],
         "seed": specification["seed"],

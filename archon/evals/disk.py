@@ -32,6 +32,14 @@ def write_json(path: Path, data: Mapping[str, Any]) -> None:
         raise StorageError(f"cannot write {path}: {os_reason(error)}") from None
 
 
+def names_in(path: Path) -> set[str]:
+    """The names in a folder; none where there is no folder that can be listed."""
+    try:
+        return {entry.name for entry in path.iterdir()}
+    except (OSError, ValueError):  # not there, no folder, not ours to read, a null byte
+        return set()
+
+
 def sync_folder(path: Path) -> None:
     """Make sure that the names of a folder's files are on the disk."""
     folder = os.open(path, os.O_RDONLY)

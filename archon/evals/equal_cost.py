@@ -109,9 +109,9 @@ def against(vote: PlainVote, name: str, records: Sequence[Record]) -> dict[str, 
     answers = [record for record in records if record.error is None]
     cost_tokens = fmean(record.cost_tokens for record in answers) if answers else 0.0
     drafts = vote.affordable(cost_tokens)
-    scores = defaultdict[str, list[int]](list)
+    scores = defaultdict[str, list[bool]](list)
     for record in records:
-        scores[record.item].append(record.score)
+        scores[record.item].append(record.is_right)
     voted = vote.item_means(drafts)
     shared = [item for item in scores if item in voted]
     differences = [fmean(scores[item]) - voted[item] for item in shared]

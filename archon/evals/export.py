@@ -31,7 +31,8 @@ def json_lines(entries: Iterable[Entry], *, traces: bool = False) -> Iterator[st
 def csv_lines(records: Iterable[Record]) -> Iterator[str]:
     """A line of names, and one for each answer; counts of tokens are columns of their own.
 
-    A node's draws are given as how many it wrote and how many of them were right.
+    ``score`` is the answer's score, partial credit included. A node's draws are given as how many
+    it wrote and how many of them were right.
     """
     rows = [_flat(record) for record in records]
     names = list(dict.fromkeys(name for row in rows for name in row))
@@ -50,7 +51,7 @@ def _flat(record: Record) -> dict[str, Any]:
     row.update(data["usage"])
     for node, draws in record.draws.items():
         row[f"{node}.num_draws"] = len(draws)
-        row[f"{node}.num_right"] = sum(draw.score for draw in draws)
+        row[f"{node}.num_right"] = sum(draw.is_right for draw in draws)
     return {name: _cell(value) for name, value in row.items()}
 
 

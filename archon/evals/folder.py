@@ -14,16 +14,19 @@ import contextlib
 import json
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from archon.errors import UsageError, os_reason
 from archon.evals.differences import differences
-from archon.evals.disk import write_json
+from archon.evals.disk import names_in, write_json
+from archon.evals.lock import LOCK
 from archon.spec.messages import shown
 
 RUN, JOURNAL, REPORT, ABLATIONS = "run.json", "journal", "report.json", "ablations"
+_BEFORE_A_RUN = {LOCK, f"{RUN}.part", f"{REPORT}.part"}
+"""What a run leaves that is stopped before its first file is whole."""
 _MOST_DIFFERENCES = 10
 
 
@@ -60,15 +63,22 @@ class RunFolder:
 
         Raises
         ------
-        UsageError : the folder cannot be made.
+        UsageError : the folder cannot be made, or holds files and no run.
         """
+        folder = cls(path)
+        others = names_in(path) - _BEFORE_A_RUN
+        if others and not folder.holds_run:
+            raise UsageError(
+                f"{path} is not empty and holds no run (it has {shown(min(others))}); choose a new "
+                "or an empty folder for the output"
+            )
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UsageError(f"cannot make the folder {path}: {os_reason(error)}") from None
         except ValueError as error:  # a null byte
             raise UsageError(f"cannot make the folder {shown(str(path))}: {error}") from None
-        return cls(path)
+        return folder
 
     def discard_unused(self) -> None:
         """Remove a folder that got its name from us and nothing else."""
@@ -79,7 +89,7 @@ class RunFolder:
     @property
     def holds_run(self) -> bool:
         """Whether anything of a run is there."""
-        return any((self.path / name).exists() for name in (RUN, JOURNAL, REPORT))
+        return not names_in(self.path).isdisjoint((RUN, JOURNAL, REPORT))
 
     @property
     def journal(self) -> Path:
@@ -142,6 +152,32 @@ class RunFolder:
     def write_report(self, data: Mapping[str, Any]) -> None:
         """Write the result."""
         write_json(self.path / REPORT, data)
+
+
+def check_comparison_folder(path: Path, names: Sequence[str], *, resume: bool) -> None:
+    """See that the folder of a comparison is new, empty, or holds this comparison to be resumed.
+
+    Parameters
+    ----------
+    names : the folders within, one for each run.
+
+    Raises
+    ------
+    UsageError : it is another folder.
+    """
+    there = names_in(path)
+    if not there:
+        return
+    if there.isdisjoint(names):
+        raise UsageError(
+            f"{path} is not empty and holds no such comparison (it has {shown(min(there))}); "
+            "choose a new or an empty folder for the output"
+        )
+    if not resume:
+        raise UsageError(
+            f"{path} holds a comparison already; choose another folder, or continue it with "
+            "--resume"
+        )
 
 
 def _new_folder(root: Path, name: str) -> Path:

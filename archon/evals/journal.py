@@ -8,6 +8,7 @@ LENGTH counts the bytes after the second space, CRC32 is theirs in eight hex dig
 parts are JSON, in which neither tabs nor ends of lines can stand for themselves: the sitting in
 which the answer was finished and when, the record, and every prompt and completion behind it
 (``null`` for a failure). A line that is not whole, or not what its checksum says, is no entry.
+An item that failed and is asked again gets another entry, which takes the place of the failure.
 
 Only one process writes, from one thread, and an entry counts as written once the disk has it:
 entries that come while the disk is busy share the next flush.
@@ -95,21 +96,37 @@ def decode(line: bytes) -> Entry | None:
 def read_entries(path: Path) -> Iterator[Entry]:
     """The entries of a journal, each identity once, in the order in which they were finished.
 
-    A torn last line and damaged ones are left out: ``evaluate`` asks their items again.
+    An item that failed is asked again when the run is resumed, and its failure stays in the file:
+    the newest entry counts, until there is one that did not fail, which is final. A torn last line
+    and damaged ones are left out: ``evaluate`` asks their items again.
 
     Raises
     ------
     StorageError : the file cannot be read.
     ValueError : an entry is of a version that is not known here.
     """
-    seen: set[tuple[str, str, int]] = set()
+    counting: dict[tuple[str, str, int], int] = {}
+    answered: set[tuple[str, str, int]] = set()
+    for line, entry in _numbered_entries(path):
+        identity = entry.record.identity
+        if identity not in answered:
+            counting[identity] = line
+            if entry.record.error is None:
+                answered.add(identity)
+    for line, entry in _numbered_entries(path):
+        if counting.get(entry.record.identity) == line:
+            yield entry
+
+
+def _numbered_entries(path: Path) -> Iterator[tuple[int, Entry]]:
+    """Every entry with the number of its line; traces stay undecoded, so that few bytes are held
+    however long the file is."""
     try:
         with path.open("rb") as lines:
-            for line in lines:
+            for number, line in enumerate(lines):
                 entry = decode(line)
-                if entry is not None and entry.record.identity not in seen:
-                    seen.add(entry.record.identity)
-                    yield entry
+                if entry is not None:
+                    yield number, entry
     except OSError as error:
         raise StorageError(f"cannot read {path}: {os_reason(error)}") from None
 

@@ -10,7 +10,7 @@ import filelock
 
 from archon.errors import StorageError, UsageError, os_reason
 
-_LOCK = ".lock"
+LOCK = ".lock"
 
 
 @contextmanager
@@ -26,13 +26,13 @@ def locked(folder: Path, what: str) -> Iterator[None]:
     UsageError : another process is writing.
     StorageError : the lock cannot be made.
     """
-    lock = filelock.FileLock(folder / _LOCK)
+    lock = filelock.FileLock(folder / LOCK)
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
         raise UsageError(f"another process is writing the {what} {folder}") from None
     except OSError as error:
-        raise StorageError(f"cannot write {folder / _LOCK}: {os_reason(error)}") from None
+        raise StorageError(f"cannot write {folder / LOCK}: {os_reason(error)}") from None
     try:
         yield
     finally:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist, fmean, pvariance
 
+from archon.evals.rounding import percent
 from archon.evals.statistics import (
     CONFIDENCE,
     Interval,
@@ -61,11 +62,11 @@ def pair_warning(
         return None
     warning = (
         f"{a} and {b}: {len(differences):,} items cannot tell which is better; they tell "
-        f"{100 * power.detectable_difference:.1f} points with 80 % power"
+        f"{percent(power.detectable_difference)} points with 80 % power"
     )
     if power.items_needed is None:
         return warning
-    seen = f"{100 * abs(fmean(differences)):.1f}"
+    seen = percent(abs(fmean(differences)))
     return f"{warning}, and about {_about(power.items_needed):,} items would tell the {seen} seen"
 
 
@@ -81,9 +82,10 @@ def accuracy_warning(item_means: Sequence[float], runs: int) -> str | None:
         return None
     middle = (low + high) / 2
     needed = middle * (1 - middle) * (_Z / WANTED) ** 2 * len(item_means) / trials
+    half = percent((high - low) / 2, 0)
     return (
-        f"{len(item_means):,} items leave the accuracy open by ±{50 * (high - low):.0f} points; "
-        f"about {_about(needed):,} would leave ±{100 * WANTED:.0f}"
+        f"{len(item_means):,} items leave the accuracy open by ±{half} points; "
+        f"about {_about(needed):,} would leave ±{percent(WANTED, 0)}"
     )
 
 

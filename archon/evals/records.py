@@ -13,8 +13,8 @@ from archon.types import Limit, Usage
 
 VERSION = 1
 """Of the form of records."""
-Point = Annotated[int, Field(ge=0, le=1)]
-"""1 for what is right, 0 for what is not."""
+Points = Annotated[int | float, Field(ge=0, le=1, allow_inf_nan=False)]
+"""From 0 to 1; exactly 1 is right, and what lies between counts in the mean score only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,12 @@ class Draw:
     """One text that a node wrote, on its own: what it would have scored as the answer."""
 
     value: str | None
-    score: Point
+    score: Points
+
+    @property
+    def is_right(self) -> bool:
+        """Whether it counts for the accuracy."""
+        return self.score == 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +43,7 @@ class Record:
     text: str | None
     """The answer as the architecture gave it; None if it failed."""
     value: str | None
-    score: Point
+    score: Points
     explanation: str
     cost_tokens: int
     usage: Usage
@@ -47,9 +52,27 @@ class Record:
     """Why there is no answer; None if there is one."""
     draws: Mapping[str, tuple[Draw, ...]] = field(default_factory=dict)
     """Node → its texts in the order of their draws, for every node that writes candidates."""
+    samples: int = 0
+    """Samples that were asked for, failed ones included; 0 where none is counted."""
+    failed_samples: int = 0
+    """Samples that failed; the answer was made from the others."""
     limited_by: Limit | None = None
     """What the budget had too little of; None where it cut nothing short."""
+    notes: tuple[str, ...] = ()
+    """What to know of how the answer was chosen, such as that no candidate states a number."""
+    num_reasoning_cut_off: int = 0
+    """Completions that ended within their reasoning, and so gave no answer."""
     version: int = VERSION
+
+    @property
+    def is_right(self) -> bool:
+        """Whether it counts for the accuracy."""
+        return self.score == 1
+
+    @property
+    def has_no_value(self) -> bool:
+        """Whether there is an answer, and it states no value."""
+        return self.error is None and self.value is None
 
     @property
     def identity(self) -> tuple[str, str, int]:

@@ -23,7 +23,7 @@ class Run:
     ::
 
         run = archon.read_run("runs/20260102-120000-single")
-        wrong = [record for record in run.records() if not record.score]
+        wrong = [record for record in run.records() if not record.is_right]
         print(run.report().accuracy, len(wrong))
     """
 

@@ -10,16 +10,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from archon.errors import StorageError, UsageError
+from archon.errors import ScoringError, StorageError, UsageError
 from archon.evals.benchmarks import Item, Selection
 from archon.evals.description import IDENTITY, Answerer, description
+from archon.evals.failures import ErrorLimit, MaxErrors
 from archon.evals.folder import RunFolder
 from archon.evals.journal import JournalWriter, encode
 from archon.evals.lock import locked
 from archon.evals.records import Draw, Record
 from archon.evals.report import Report, Tally
 from archon.evals.run import Run, read_run
-from archon.evals.scorers import Score, Scorer
+from archon.evals.scorers import Score, Scorer, number_exact, scored
 from archon.graph.architecture import Answer
 from archon.graph.candidates import has_run
 from archon.lm.pool import DrawPool, pooling
@@ -83,8 +84,12 @@ class Evaluation:
         )
         object.__setattr__(self, "description", data)
 
-    def is_finished_in(self, folder: RunFolder) -> bool:
+    def is_finished_in(self, folder: RunFolder, *, keep_errors: bool = False) -> bool:
         """Whether the folder holds this very run with nothing left to ask.
+
+        Parameters
+        ----------
+        keep_errors : answers that failed are not asked for again.
 
         Raises
         ------
@@ -94,7 +99,7 @@ class Evaluation:
             return False
         folder.check_same(self.description, IDENTITY)
         run = read_run(folder.path)
-        return sum(1 for _ in run.entries()) == run.num_runs
+        return sum(_is_done(entry.record, keep_errors) for entry in run.entries()) == run.num_runs
 
 
 async def evaluate(
@@ -104,22 +109,29 @@ async def evaluate(
     pool: DrawPool | None = None,
     max_concurrent_questions: int = DEFAULT_CONCURRENT_QUESTIONS,
     num_items: int | None = None,
+    keep_errors: bool = False,
+    max_errors: MaxErrors = None,
     on_progress: OnProgress | None = None,
 ) -> Report:
     """Ask what the folder does not hold yet, and report how many answers were right.
 
     An item whose run fails is recorded with its error and counts as wrong. Whatever stops the
-    evaluation, what is finished stays in the folder, and the same call goes on from there.
+    evaluation, what is finished stays in the folder, and the same call continues from there: it
+    asks what is missing, and what failed once more. A new record of an item takes the place of
+    the failed one when it is on the disk, not before.
 
     Parameters
     ----------
     pool : where draws that were made before are found; None makes them all.
     num_items : ask the first so many items only; another call goes on from there.
+    keep_errors : leave failed items as they are recorded.
+    max_errors : how many answers may fail before the evaluation stops.
     on_progress : told after each finished run, in the event loop's thread.
 
     Raises
     ------
     UsageError : the folder holds another run, or another process is writing it.
+    TooManyErrorsError : too many answers failed.
     StorageError : the disk does not take what is finished.
     """
     if max_concurrent_questions < 1:
@@ -131,9 +143,16 @@ async def evaluate(
             folder.write_run({**evaluation.description, "id": uuid.uuid4().hex})
         run = read_run(folder.path)
         try:
-            await _Sitting(evaluation, run, pool, num_items, on_progress).sit(
-                max_concurrent_questions
+            sitting = _Sitting(
+                evaluation,
+                run,
+                pool,
+                num_items=num_items,
+                keep_errors=keep_errors,
+                max_errors=max_errors,
+                on_progress=on_progress,
             )
+            await sitting.sit(max_concurrent_questions)
         except BaseException:
             with contextlib.suppress(StorageError):  # the journal has it all
                 folder.write_report(run.report().to_json())
@@ -151,7 +170,10 @@ class _Sitting:
         evaluation: Evaluation,
         run: Run,
         pool: DrawPool | None,
+        *,
         num_items: int | None,
+        keep_errors: bool,
+        max_errors: MaxErrors,
         on_progress: OnProgress | None,
     ) -> None:
         self._evaluation, self._run, self._pool = evaluation, run, pool
@@ -160,12 +182,14 @@ class _Sitting:
         self._tally, self._number = Tally(), 1
         done: set[tuple[str, int]] = set()
         for entry in run.entries():
-            self._tally.add(entry.record)
             self._number = max(self._number, entry.sitting + 1)
-            done.add((entry.record.item, entry.record.epoch))
+            if _is_done(entry.record, keep_errors):
+                self._tally.add(entry.record)
+                done.add((entry.record.item, entry.record.epoch))
         epochs, items = range(evaluation.epochs), evaluation.items[:num_items]
         self._num_runs, self._num_kept = len(items) * len(epochs), len(done)
         self._todo = [(i, epoch) for epoch in epochs for i in items if (i.id, epoch) not in done]
+        self._error_limit = ErrorLimit(max_errors, self._num_runs)
 
     async def sit(self, max_concurrent_questions: int) -> None:
         """Ask everything that is to do, at most so many questions at once."""
@@ -185,6 +209,7 @@ class _Sitting:
                 self._tally.add(record)
                 if self._on_progress is not None:
                     self._on_progress(self._progress(seconds))
+                self._error_limit.note(record.error)
 
         try:
             async with asyncio.TaskGroup() as group:
@@ -205,9 +230,10 @@ class _Sitting:
                 answer = await evaluation.architecture.answer(
                     question, seed=evaluation.seed, run=epoch
                 )
-            text = _text(answer.candidates[0]) if answer.candidates else answer.text
-            score = evaluation.scorer(answer.value, text, item.target)
-            draws = _draws(answer, evaluation.scorer, item.target)
+            text = answer.text
+            if answer.candidates:
+                text = _text(answer.candidates[0], evaluation.scorer)
+            score, draws = self._score(item, answer, text)
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if task is None or task.cancelling():
@@ -217,6 +243,22 @@ class _Sitting:
         except Exception as error:
             return self._failure(item, epoch, error, time.perf_counter() - started), None
         return self._success(item, epoch, answer, score, draws), answer.trace.to_json()
+
+    def _score(
+        self, item: Item, answer: Answer, text: str
+    ) -> tuple[Score, dict[str, tuple[Draw, ...]]]:
+        """The score of the answer and those of every node's texts.
+
+        Raises
+        ------
+        ScoringError : the scorer fails or gives no score; the error names the item.
+        """
+        scorer = self._evaluation.scorer
+        try:
+            score = scored(scorer, answer.value, text, item.target)
+            return score, _draws(answer, scorer, item.target)
+        except ScoringError as error:
+            raise ScoringError(f"item {item.id!r}: {error}") from error
 
     def _success(
         self,
@@ -237,8 +279,12 @@ class _Sitting:
             usage=answer.usage,
             seconds=answer.seconds,
             error=None,
+            samples=answer.num_samples,
+            failed_samples=answer.num_failed_samples,
             draws=draws,
             limited_by=answer.limited_by,
+            notes=answer.notes,
+            num_reasoning_cut_off=answer.trace.num_reasoning_cut_off,
         )
 
     def _failure(self, item: Item, epoch: int, error: BaseException, seconds: float) -> Record:
@@ -290,15 +336,22 @@ def _draws(answer: Answer, scorer: Scorer, target: str) -> dict[str, tuple[Draw,
     draws: dict[str, tuple[Draw, ...]] = {}
     for name, node in answer.trace.nodes.items():
         written = (ran.get(c.id, c) for c in node.outputs if c.id.node == name)
-        scores = [scorer(c.value, _text(c), target) for c in written]
+        scores = [scored(scorer, c.value, _text(c, scorer), target) for c in written]
         if scores:
             draws[name] = tuple(Draw(score.answer, score.value) for score in scores)
     return draws
 
 
-def _text(candidate: Candidate) -> str:
-    """What a value may be read from: no numbers of a program that came to none itself."""
-    return "" if candidate.value is None and has_run(candidate) else candidate.text
+def _text(candidate: Candidate, scorer: Scorer) -> str:
+    """What a scorer may read: no numbers of a program that came to none itself, and none where the
+    graph, which knows more of a text than its words, read none."""
+    has_none = has_run(candidate) or scorer is number_exact
+    return "" if candidate.value is None and has_none else candidate.text
+
+
+def _is_done(record: Record, keep_errors: bool) -> bool:
+    """Whether a recorded item is not to be asked again."""
+    return keep_errors or record.error is None
 
 
 def _first(error: BaseException) -> BaseException:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from archon.answers import read_answer, same_value
@@ -21,8 +21,8 @@ from archon.types import AnswerKind
 class Score:
     """What a scorer says of one answer."""
 
-    value: int
-    """1 for a right answer, 0 for any other; there is no partial credit."""
+    value: float
+    """From 0 to 1. Only 1 counts as right; what lies between counts in the mean score."""
     answer: str | None
     """The value that was judged, or None where the answer gave none."""
     explanation: str
@@ -92,8 +92,9 @@ def lm_eval_flexible_extract(value: str | None, text: str, target: str) -> Score
 def own_scorer(function: Callable[[str, str], float], kind: AnswerKind) -> Scorer:
     """The scorer that a user's function makes, of an answer's text and the target as a row has it.
 
-    A score below 1 is not right. The scorer raises ``ScoringError`` where the function fails or
-    gives anything but a number from 0 to 1. What it prints goes to standard error.
+    A score between 0 and 1 is partial credit: it counts in the mean score, and the answer is not
+    right. The scorer raises ``ScoringError`` where the function fails or gives anything but a
+    number from 0 to 1; True and False are 1 and 0. What it prints goes to standard error.
     """
 
     def score(value: str | None, text: str, target: str) -> Score:
@@ -107,17 +108,35 @@ def own_scorer(function: Callable[[str, str], float], kind: AnswerKind) -> Score
         points = _points(given)
         if points is None:
             raise ScoringError(f"{label(function)} gives {shown(given)}, not a number from 0 to 1")
-        return Score(int(points == 1), answer, f"scored {points:g}; 1 is right")
+        return Score(points, answer, f"scored {points:g}; 1 is right")
 
     return score
 
 
 def _points(given: Any) -> float | None:
+    """The score as a number from 0 to 1, 0 and 1 themselves as integers; None where it is none."""
     try:
         points = float(given)
     except (TypeError, ValueError, OverflowError):
         return None
-    return points if 0 <= points <= 1 and not isinstance(given, str) else None
+    if isinstance(given, str | bytes) or not 0 <= points <= 1:
+        return None
+    return int(points) if points in (0, 1) else points
+
+
+def scored(scorer: Scorer, value: str | None, text: str, target: str) -> Score:
+    """What a scorer says of an answer, held to a score from 0 to 1.
+
+    Raises
+    ------
+    ScoringError : the scorer fails, or gives anything else; the error names it.
+    """
+    score = scorer(value, text, target)
+    points = _points(score.value)
+    if points is None:
+        reason = f"{label(scorer)} gives the score {shown(score.value)}, not a number from 0 to 1"
+        raise ScoringError(reason)
+    return replace(score, value=points)
 
 
 # ---------------------------------------------------------------------------------------- by name

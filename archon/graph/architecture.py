@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from archon.errors import GraphError, SpecError
+from archon.errors import FileError, GraphError, SpecError, together
 from archon.graph.budget import Meter
 from archon.graph.build import Graph, build
 from archon.graph.bypass import bypass
@@ -26,6 +26,7 @@ from archon.lm.base import LM
 from archon.lm.embedding import Embedder
 from archon.spec.architecture import ArchitectureSpec, AskingNode, ModelNode, role_of
 from archon.spec.common import PromptSpec
+from archon.spec.encoding import without_marks
 from archon.spec.messages import json_path
 from archon.spec.model import ModelCard
 from archon.types import (
@@ -59,6 +60,12 @@ class Answer:
     trace: Trace
     limited_by: Limit | None = None
     """What the budget had too little of; None where it cut nothing short."""
+    notes: tuple[str, ...] = ()
+    """What to know of how the answer was chosen, such as that no candidate states a number."""
+    num_samples: int = 0
+    """Samples that its nodes asked for."""
+    num_failed_samples: int = 0
+    """Those that failed; the answer was made from the others."""
 
     def _repr_html_(self) -> str:
         """What notebooks show."""
@@ -78,7 +85,7 @@ class Architecture:
     Raises
     ------
     GraphError : a prompt or a node's sampling cannot be used; names the place.
-    SpecError : an exemplar pool cannot be read.
+    SpecError : an exemplar pool cannot be read. Either lists what is wrong with other prompts, too.
     """
 
     def __init__(
@@ -90,13 +97,12 @@ class Architecture:
         base_dir: Path | None = None,
     ) -> None:
         self._graph, self._lms, self._base_dir = graph, dict(lms), base_dir
-        self._prompts: dict[str, Prompt] = {}
+        self._prompts, errors = build_prompts(graph.spec, lms, cards, base_dir)
+        if errors:
+            raise together(errors)
         self._nodes: dict[str, GraphNode] = {}
         for name, node in graph.spec.nodes.items():
             if isinstance(node, ModelNode) and node.model is not None:
-                is_nested = isinstance(lms[node.model], NestedLM)
-                spec = _prompt_spec(node, cards.get(node.model), is_nested)
-                self._prompts[name] = _build_prompt(name, node, spec, base_dir)
                 self._nodes[name] = make_asking_node(name, node, self._prompts[name])
             else:
                 role = role_of(node)
@@ -212,6 +218,7 @@ class Architecture:
         BudgetError : tokens, calls or seconds were used up before there was any candidate.
         """
         spec, start = self._graph.spec, perf_counter()
+        question = _without_marks(question)
         trace = Trace(spec.name, question, seed, run, spec.output)
         state = Run(
             question=question,
@@ -235,6 +242,9 @@ class Architecture:
             seconds=trace.seconds,
             trace=trace,
             limited_by=trace.limited_by,
+            notes=trace.notes,
+            num_samples=trace.num_samples,
+            num_failed_samples=trace.num_failed_samples,
         )
 
     async def arun(self, question: str | Question, *, seed: int = 0) -> Answer:
@@ -271,6 +281,37 @@ class Architecture:
         return Question(question, answer=self._graph.spec.answer)
 
 
+def _without_marks(question: Question) -> Question:
+    """The question without byte-order marks, which programs may have read from files."""
+    history = tuple(
+        replace(message, content=without_marks(message.content)) for message in question.history
+    )
+    return replace(question, text=without_marks(question.text), history=history)
+
+
+def build_prompts(
+    spec: ArchitectureSpec,
+    lms: Mapping[str, LM],
+    cards: Mapping[str, ModelCard | None],
+    base_dir: Path | None,
+) -> tuple[dict[str, Prompt], list[FileError]]:
+    """The prompt of every node that asks a model, and what is wrong with the others.
+
+    Models that cannot be loaded are left out of ``lms`` and ``cards``.
+    """
+    prompts: dict[str, Prompt] = {}
+    errors: list[FileError] = []
+    for name, node in spec.nodes.items():
+        if isinstance(node, ModelNode) and node.model is not None:
+            is_nested = isinstance(lms.get(node.model), NestedLM)
+            wording = _prompt_spec(node, cards.get(node.model), is_nested)
+            try:
+                prompts[name] = _build_prompt(name, node, wording, base_dir)
+            except FileError as error:
+                errors.append(error)
+    return prompts, errors
+
+
 def _prompt_spec(node: AskingNode, card: ModelCard | None, is_nested: bool) -> PromptSpec:
     """The node's own prompt, else its card's where it puts the question, else the default.
 
@@ -298,6 +339,7 @@ def generator_prompt(own: PromptSpec | None, card: ModelCard | None) -> PromptSp
 
 
 def _build_prompt(name: str, node: AskingNode, spec: PromptSpec, base_dir: Path | None) -> Prompt:
+    has_own_pool = node.prompt is not None and node.prompt.examples is not None
     path, kind = _prompt_path(name), prompt_kind(node.type, getattr(node, "method", ""))
     try:
         return Prompt(
@@ -310,7 +352,8 @@ def _build_prompt(name: str, node: AskingNode, spec: PromptSpec, base_dir: Path 
     except GraphError as error:
         raise GraphError(error.reason, path=path) from None
     except SpecError as error:
-        raise SpecError(error.reason, file=error.file, path=error.path or path) from None
+        place = f"{path}.examples" if has_own_pool else json_path(["nodes", name, "model"])
+        raise error.referenced_by(None, place) from None
 
 
 def _prompt_path(node: str) -> str:

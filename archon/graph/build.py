@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 import networkx as nx
 
-from archon.errors import GraphError
-from archon.graph.checks import RULES
+from archon.errors import together
+from archon.graph.checks import graph_errors
 from archon.graph.rules.wiring import Wiring
 from archon.spec.architecture import ArchitectureSpec
-from archon.spec.messages import json_path
 
 
 @dataclass(frozen=True)
@@ -41,14 +40,11 @@ def build(
 
     Raises
     ------
-    GraphError : a rule is broken; it names file, JSON path and rule.
+    GraphError : rules are broken; its ``errors`` name file, JSON path and rule.
     """
     wiring = Wiring.of(spec, capabilities)
-    for rule in RULES:
-        for violation in rule(wiring):
-            raise GraphError(
-                violation.reason, rule=rule.__name__, file=file, path=json_path(violation.path)
-            )
+    if errors := graph_errors(wiring, file):
+        raise together(errors)
     position = {node: i for i, node in enumerate(spec.nodes)}
     order = nx.lexicographical_topological_sort(wiring.edges, key=position.__getitem__)
     return Graph(

@@ -18,18 +18,39 @@ def from_completions(
     messages: tuple[Message, ...] = (),
 ) -> list[Candidate]:
     """One candidate for each completion of the messages, its value read from the text as
-    ``answer`` asks."""
+    ``answer`` asks. A completion that ended within its reasoning has no value and is marked."""
     return [
         Candidate(
             CandidateId(node, completion.draw),
             completion.text,
-            read_answer(completion.text, answer),
+            _value(completion, answer),
             parents,
+            _cut_off(node) if completion.is_reasoning_cut_off else (),
             mean_logprob=fmean(completion.logprobs) if completion.logprobs else None,
             messages=messages,
         )
         for completion in completions
+        if completion.error is None  # a sample that failed has no text
     ]
+
+
+def _value(completion: Completion, answer: AnswerKind) -> str | None:
+    if completion.is_reasoning_cut_off:
+        return None
+    return read_answer(completion.text, answer, is_truncated=completion.finish_reason == "length")
+
+
+CUT_OFF_MARK = "reasoning cut off"
+"""Marks a candidate whose completion ended within its reasoning; it answers nothing."""
+
+
+def is_cut_off(candidate: Candidate) -> bool:
+    """Whether the candidate answers nothing, because its reasoning never ended."""
+    return any(a.kind == "mark" and a.value == CUT_OFF_MARK for a in candidate.annotations)
+
+
+def _cut_off(node: str) -> tuple[Annotation, ...]:
+    return (Annotation(node, "mark", CUT_OFF_MARK),)
 
 
 def join(groups: Sequence[Sequence[Candidate]]) -> list[Candidate]:

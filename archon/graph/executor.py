@@ -20,6 +20,8 @@ from archon.graph.trace import CallTrace, NodeTrace, Trace
 from archon.graph.unit_tests import join_tests
 from archon.lm.base import LM, can_hold, most_prompt_tokens, prompts_of
 from archon.lm.concurrency import run_all
+from archon.lm.failed import Failures, require_all
+from archon.lm.reasoning import answered
 from archon.lm.reward import RewardModel
 from archon.spec.architecture import ModelNode
 from archon.types import (
@@ -162,6 +164,7 @@ class Context:
         self._node, self._run, self._trace = node, run, trace
         self._constraint = run.constraint if is_output else None
         self._on_event = None if run.on_event is None else self._relay
+        self._failures = Failures()
 
     def can(self, capability: str) -> bool:
         """See ``NodeContext.can``."""
@@ -186,7 +189,7 @@ class Context:
         request = self._request(messages, n, answer, form, choices)
         lm, request, grant = await self._granted(request, least=n)
         start = perf_counter()
-        completions = await self._send(lm, request)
+        completions = require_all(await self._send(lm, request))
         self._enter(request, grant, completions, start)
         return completions
 
@@ -199,7 +202,7 @@ class Context:
 
         Raises
         ------
-        LMError : the model did not answer.
+        LMError, NodeError : not one sample of the node has succeeded.
         """
         completions: list[Completion] = []
         num_asked = 0
@@ -218,6 +221,8 @@ class Context:
             num_asked += request.n
             if len(drawn) < request.n:
                 break
+        if completions:
+            self._failures.check(list(self._trace.completions()))
         return completions
 
     def _request(
@@ -243,6 +248,7 @@ class Context:
             constraint=constraint,
             logprobs=use.logprobs,
             answer=answer,
+            thinking=use.thinking,
             hold=run.hold,
         )
 
@@ -254,24 +260,29 @@ class Context:
         lm, meter = self._run.uses[self._node].lm, self._run.meter
         if isinstance(lm, NestedLM):
             return lm.within(meter), request, None
-        size = CallSize((id(lm), request.messages))
+        size = CallSize((id(lm), request.messages, request.thinking.key))
         if meter.counts_tokens:
             if request.sampling.max_tokens is None:  # no card says what the model would take
                 request = replace(request, sampling=request.sampling.over(_LONGEST))
-            prompts = await prompts_of(lm, request.messages)
+            prompts = await prompts_of(lm, request.messages, request.thinking)
             bound = most_prompt_tokens(request.messages)
             size = CallSize(size.key, most_tokens(request), prompts, bound)
         grant = meter.grant(request.n, size, least=least)
         return lm, replace(request, n=grant.count), grant
 
     async def _send_draws(self, lm: LM, request: Request) -> list[Completion]:
-        """Each draw on its own where some may not come to an end, so that the others are kept."""
+        """Each draw on its own where some may not come to an end, so that the others are kept.
+
+        A sample that failed is kept in its place.
+        """
         if self._run.meter.deadline is None and not isinstance(lm, NestedLM):
-            return await self._send(lm, request)
+            draws = range(request.first_draw, request.first_draw + request.n)
+            return await self._failures.kept(lambda: self._send(lm, request), draws)
 
         async def send(draw: int) -> list[Completion]:
+            one = replace(request, n=1, first_draw=draw)
             try:
-                return await self._send(lm, replace(request, n=1, first_draw=draw))
+                return await self._failures.kept(lambda: self._send(lm, one), range(draw, draw + 1))
             except BudgetError as error:
                 self._cut_by(error)
                 return []
@@ -281,7 +292,7 @@ class Context:
 
     async def _send(self, lm: LM, request: Request) -> list[Completion]:
         """The completions, unless the time is up first; an architecture minds that itself."""
-        call = lm.generate(request, self._on_event)
+        call = answered(lm, request, self._on_event)
         completions = await (call if isinstance(lm, NestedLM) else self._before_deadline(call))
         if len(completions) != request.n:
             raise LMError(f"the model returned {len(completions)} completions for {request.n}")
@@ -308,8 +319,8 @@ class Context:
         self, request: Request, grant: Grant | None, completions: list[Completion], start: float
     ) -> None:
         """Write what came of a call into budget and trace."""
-        if grant is not None:
-            grant.settle(completions)
+        if grant is not None:  # nobody knows what a sample that failed has spent
+            grant.settle([c for c in completions if c.error is None])
         if not completions:
             return
         for completion in completions:
@@ -354,7 +365,7 @@ class Context:
         """Pass an event of the model on, under the name of this node."""
         assert self._run.on_event is not None
         if isinstance(event, TokenDelta):
-            event = TokenDelta(event.draw, event.text, self._node)
+            event = replace(event, node=self._node)
         else:  # a node of the architecture that is this node's model
             event = replace(event, node=f"{self._node}/{event.node}")
         self._run.on_event(event)

@@ -16,6 +16,7 @@ from pydantic import Field
 
 from archon.errors import SpecError
 from archon.spec.common import Name, PromptSpec, StrictModel, Version
+from archon.spec.encoding import without_marks
 from archon.spec.json_lines import read_rows
 from archon.spec.messages import shown, suggestion
 from archon.spec.reader import parse, read_json
@@ -98,7 +99,9 @@ def _shipped(name: str) -> tuple[Example, ...]:
 
 def _read(path: Path, file: str) -> tuple[Example, ...]:
     pool = parse(ExemplarPool, read_json(path, file), file)
-    return tuple(Example(e.question, e.reasoning, e.answer) for e in pool.examples)
+    return tuple(
+        Example(*map(without_marks, (e.question, e.reasoning, e.answer))) for e in pool.examples
+    )
 
 
 def _read_rows(path: Path, file: str) -> tuple[Example, ...]:
@@ -110,8 +113,8 @@ def _read_rows(path: Path, file: str) -> tuple[Example, ...]:
 
 def _example(row: dict[str, Any], place: str) -> Example:
     spec = parse(ExampleRow, row, place)
-    reasoning, mark, answer = spec.answer.rpartition("####")
+    reasoning, mark, answer = without_marks(spec.answer).rpartition("####")
     if not mark or not answer.strip():
         reason = f"the answer {shown(spec.answer)} does not end in '#### ' and the final answer"
         raise SpecError(reason, file=place, path="$.answer")
-    return Example(spec.question.strip(), reasoning.strip(), answer.strip())
+    return Example(without_marks(spec.question).strip(), reasoning.strip(), answer.strip())

@@ -30,6 +30,7 @@ def answer_html(answer: Answer) -> str:
     ]
     if answer.limited_by is not None:
         parts.append(f"<p>The budget had too few {escape(answer.limited_by)}.</p>")
+    parts += [f"<p>{escape(note)}</p>" for note in answer.notes]
     shown = answer.candidates[:_MAX_CANDIDATES]
     if len(shown) > 1:
         count = len(answer.candidates)

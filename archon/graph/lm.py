@@ -6,7 +6,7 @@ from copy import copy
 from dataclasses import replace
 from typing import Any
 
-from archon.errors import UnsupportedError
+from archon.errors import LMError, UnsupportedError
 from archon.graph.architecture import Answer, Architecture
 from archon.graph.budget import Meter
 from archon.graph.candidates import reply_text
@@ -14,11 +14,13 @@ from archon.graph.draws import DrawPlan, Member
 from archon.graph.models import ModelUse
 from archon.lm.base import check_request
 from archon.lm.concurrency import run_all
+from archon.reasoning import ReasoningMarkers
 from archon.types import (
     AnswerKind,
     Completion,
     Event,
     Example,
+    FinishReason,
     OnEvent,
     Question,
     Request,
@@ -35,17 +37,22 @@ class ArchitectureLM:
     """Answers each draw of a request by one run of its architecture, on draws of its own.
 
     Draw k is run k. The last message, a user's, is the question; those before it are its history.
-    The request's temperature and top-p replace those of the generators; ``max_tokens``, ``stop``,
-    ``constraint`` and ``logprobs`` go to the output node where it writes the answer, and are
-    refused where it chooses one. An output node that writes streams its tokens, one that chooses
-    sends its text as one delta; events of the nodes are passed on.
+    The request's sampling applies to ``sampled_nodes`` (``archon.graph.models``); whichever node
+    wrote the answer, it ends before the request's stop strings. ``constraint`` and ``logprobs`` go
+    to the output node where it writes the answer, and are refused where it chooses one. An output
+    node that writes streams its tokens, one that chooses sends its text as one delta; events of the
+    nodes are passed on.
 
     ``plan`` is given by the graph around an architecture that is a node's model (``placed``).
     """
 
+    reasoning_markers: tuple[ReasoningMarkers, ...] = ()
+    """None: the models of its nodes tell reasoning from answers."""
+
     def __init__(self, architecture: Architecture, plan: DrawPlan | None = None) -> None:
         self.architecture = architecture
         self.generates = architecture.models.generates
+        self.sampled_nodes = architecture.models.sampled_nodes
         passed_on = architecture.models.output_capabilities & _PASSED_ON
         self.capabilities = frozenset({"chat", "stream"}) | passed_on
         self._plan = plan
@@ -79,11 +86,6 @@ class ArchitectureLM:
         if refused:
             reason = f"an architecture does not take {' and '.join(refused)}; its nodes have them"
             raise UnsupportedError(f"{self.architecture.name}: {reason}")
-        refused = [name for name in ("max_tokens", "stop") if getattr(sampling, name)]
-        if refused and not self.generates:
-            output = self.architecture.spec.output
-            reason = f"{' and '.join(refused)} cannot apply, as the output node {output!r}"
-            raise UnsupportedError(f"{self.architecture.name}: {reason} writes no text of its own")
 
     def members(self, sampling: SamplingParams) -> tuple[Member, ...]:
         """Its nodes as members of draw groups, when it is asked with this sampling."""
@@ -143,22 +145,32 @@ class ArchitectureLM:
             constraint=request.constraint,
             around=self._around,
         )
-        text = answer.text
+        if stream is not None:
+            stream.check(answer)
+        text, written = answer.text, _written(answer)
+        finish_reason: FinishReason = "stop" if written is None else written.finish_reason
         if answer.candidates:
-            text = reply_text(answer.candidates[0], question.answer)
-        written = _written(answer)
+            first = answer.candidates[0]
+            if first.id.node != self.architecture.spec.output and self.sampled_nodes:
+                # The stop strings may not have applied to the node that wrote it.
+                first = replace(first, text=_before(first.text, request.sampling.stop or ()))
+                finish_reason = "stop" if first.text != answer.text else finish_reason
+            text = reply_text(first, question.answer)
         shown = written if request.logprobs else None
         if stream is not None:
-            stream.finish(text)
+            stream.finish(text, "" if written is None else written.reasoning)
         return Completion(
             text=text,
             draw=run,
-            finish_reason="stop" if written is None else written.finish_reason,
+            finish_reason=finish_reason,
             usage=answer.usage,
             prompts=answer.trace.prompts,
             token_ids=None if shown is None else shown.token_ids,
             logprobs=None if shown is None else shown.logprobs,
             tokens=None if shown is None else shown.tokens,
+            notes=answer.notes,
+            reasoning="" if written is None else written.reasoning,
+            is_reasoning_cut_off=written is not None and written.is_reasoning_cut_off,
             trace=answer.trace,
         )
 
@@ -178,19 +190,41 @@ class _Stream:
     def __init__(self, output: str, answer_draw: int | None, run: int, on_event: OnEvent) -> None:
         self._output, self._answer_draw = output, answer_draw
         self._run, self._on_event = run, on_event
-        self._has_text = False
+        self._has_text = self._has_reasoning = False
 
     def __call__(self, event: Event) -> None:
         if not isinstance(event, TokenDelta):
             self._on_event(event)
         elif event.node == self._output and event.draw == self._answer_draw:
-            self._has_text = True
-            self._on_event(TokenDelta(self._run, event.text))
+            self._has_text = self._has_text or not event.is_reasoning
+            self._has_reasoning = self._has_reasoning or event.is_reasoning
+            self._on_event(TokenDelta(self._run, event.text, is_reasoning=event.is_reasoning))
 
-    def finish(self, text: str) -> None:
-        """Send the answer as one delta if nothing of it has been sent."""
+    def finish(self, text: str, reasoning: str) -> None:
+        """Send the answer, and what was reasoned before it, as one delta each, if nothing of it has
+        been sent."""
+        if reasoning and not (self._has_reasoning or self._has_text):
+            self._on_event(TokenDelta(self._run, reasoning, is_reasoning=True))
         if text and not self._has_text:
             self._on_event(TokenDelta(self._run, text))
+
+    def check(self, answer: Answer) -> None:
+        """Refuse an answer other than the one whose text was sent.
+
+        Raises
+        ------
+        LMError : the sample that was streamed failed later; its text cannot be taken back.
+        """
+        if not self._has_text:
+            return
+        for completion in answer.trace.nodes[self._output].completions():
+            if completion.draw == self._answer_draw and completion.error is not None:
+                raise LMError(f"the sample that was streamed failed: {completion.error}")
+
+
+def _before(text: str, stops: tuple[str, ...]) -> str:
+    """The text before the first of the stop strings."""
+    return text[: min((at for stop in stops if (at := text.find(stop)) >= 0), default=len(text))]
 
 
 def _written(answer: Answer) -> Completion | None:

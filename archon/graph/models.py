@@ -11,7 +11,7 @@ from archon.graph.budget import Meter
 from archon.graph.draws import DrawPlan, DrawRange, Member, nested_plan, plan_draws
 from archon.graph.lineage import writers_of_likelihoods
 from archon.graph.prompts.builder import Prompt
-from archon.lm.base import LM
+from archon.lm.base import LM, NO_THINKING
 from archon.spec.architecture import (
     ArchitectureSpec,
     AskingNode,
@@ -22,7 +22,7 @@ from archon.spec.architecture import (
 )
 from archon.spec.messages import json_path
 from archon.spec.model import ModelCard
-from archon.types import DEFAULT_SAMPLING, AnswerKind, Example, SamplingParams
+from archon.types import DEFAULT_SAMPLING, AnswerKind, Example, SamplingParams, Thinking
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,7 @@ class ModelUse:
     draws: DrawRange
     logprobs: bool = False
     """Whether what it writes is weighed by its likelihood, further on."""
+    thinking: Thinking = NO_THINKING
 
 
 @runtime_checkable
@@ -42,6 +43,8 @@ class NestedLM(Protocol):
 
     generates: bool
     """Whether its output node writes the answer, rather than choosing one."""
+    sampled_nodes: frozenset[str]
+    """Its nodes that a request's sampling applies to."""
 
     def members(self, sampling: SamplingParams) -> tuple[Member, ...]:
         """Its nodes as members of draw groups, when it is asked with this sampling."""
@@ -69,8 +72,9 @@ class NestedLM(Protocol):
 class Models:
     """The models of an architecture's nodes.
 
-    A request to the whole architecture may bring its own sampling: temperature and top-p then
-    replace those of the generators, ``max_tokens`` and ``stop`` those of the output node.
+    A request to the whole architecture may bring its own sampling, which applies to
+    ``sampled_nodes``. Its temperature, top-p and ``max_tokens`` replace a node's; its stop strings
+    are added to the node's, which may mark the end of a format that the prompt asks for.
 
     Raises
     ------
@@ -92,15 +96,29 @@ class Models:
         }
         roles = {name: role_of(node) or "" for name, node in self._nodes.items()}
         self._lms = {name: lms[role] for name, role in roles.items()}
+        self.sampled_nodes = _sampled_nodes(spec)
+        """The nodes that a request's sampling applies to."""
         self._weighed = writers_of_likelihoods(spec)
         self._sampling: dict[str, SamplingParams] = {}
+        self._thinking: dict[str, Thinking] = {}
         self._group: dict[str, Hashable] = {}
         for name, node in self._nodes.items():
             card = cards.get(roles[name])
             lm = self._lms[name]
             self._sampling[name] = _own_sampling(node, card)
+            thinking = node.thinking_params()
+            _check_thinking(name, thinking, self._sampling[name])
+            self._thinking[name] = (
+                thinking if card is None else thinking.over(card.thinking_params())
+            )
             model = id(lm) if card is None else card.model_dump_json()
-            self._group[name] = (node.type, getattr(node, "method", ""), model, prompts[name].key)
+            self._group[name] = (
+                node.type,
+                getattr(node, "method", ""),
+                model,
+                prompts[name].key,
+                self._thinking[name].key,
+            )
             if isinstance(lm, NestedLM):
                 _check_nested(name, lm, self._sampling[name])
 
@@ -131,7 +149,9 @@ class Models:
         for name, lm in self._lms.items():
             placed = lm.placed(nested_plan(plan, name)) if isinstance(lm, NestedLM) else lm
             sampling = self._asked_sampling(name, asked)
-            uses[name] = ModelUse(placed, sampling, plan[(name,)], name in self._weighed)
+            uses[name] = ModelUse(
+                placed, sampling, plan[(name,)], name in self._weighed, self._thinking[name]
+            )
         return uses
 
     def members(self, asked: SamplingParams) -> tuple[Member, ...]:
@@ -146,14 +166,36 @@ class Models:
         return Member(name, (self._group[name], sampling), count, nested)
 
     def _asked_sampling(self, name: str, asked: SamplingParams) -> SamplingParams:
-        sampling = self._sampling[name]
-        if isinstance(self._nodes[name], GeneratorNode):
-            replaced = SamplingParams(temperature=asked.temperature, top_p=asked.top_p)
-            sampling = replaced.over(sampling)
-        if name == self._spec.output and self.generates:
-            replaced = SamplingParams(max_tokens=asked.max_tokens, stop=asked.stop or None)
-            sampling = replaced.over(sampling)
-        return sampling
+        own = self._sampling[name]
+        if name not in self.sampled_nodes:
+            return own
+        replaced = SamplingParams(
+            temperature=asked.temperature,
+            top_p=asked.top_p,
+            max_tokens=asked.max_tokens,
+            stop=(*(own.stop or ()), *asked.stop) if asked.stop else None,
+        )
+        return replaced.over(own)
+
+
+def _sampled_nodes(spec: ArchitectureSpec) -> frozenset[str]:
+    """The nodes that a request's sampling applies to.
+
+    By default the generators, which read the question, and the output node where it writes text.
+    The file may choose one of the two, or none.
+    """
+    generators = {name for name, node in spec.nodes.items() if isinstance(node, GeneratorNode)}
+    writes = isinstance(spec.nodes[spec.output], GeneratorNode | FuserNode)
+    output = {spec.output} if writes else set()
+    match spec.serve.request_sampling if spec.serve is not None else None:
+        case "generators":
+            return frozenset(generators)
+        case "output":
+            return frozenset(output)
+        case "ignore":
+            return frozenset()
+        case None:
+            return frozenset(generators | output)
 
 
 def _own_sampling(node: AskingNode, card: ModelCard | None) -> SamplingParams:
@@ -170,9 +212,29 @@ def _own_sampling(node: AskingNode, card: ModelCard | None) -> SamplingParams:
     return own.over(base)
 
 
+def _check_thinking(name: str, thinking: Thinking, sampling: SamplingParams) -> None:
+    """Refuse a bound of the reasoning that has no effect."""
+    most = thinking.max_tokens
+    if most is None:
+        return
+    path = json_path(["nodes", name, "max_thinking_tokens"])
+    if sampling.beams:
+        raise GraphError("a beam search has no bound of the tokens of reasoning", path=path)
+    if sampling.max_tokens is not None and most >= sampling.max_tokens:
+        reason = (
+            f"{most} tokens of reasoning leave none for an answer: max_tokens, which counts both, "
+            f"is {sampling.max_tokens}"
+        )
+        raise GraphError(reason, path=path)
+
+
 def _check_nested(name: str, lm: NestedLM, sampling: SamplingParams) -> None:
+    path = json_path(["nodes", name, "sampling"])
     try:
         lm.check_sampling(sampling)
     except UnsupportedError as error:
-        path = json_path(["nodes", name, "sampling"])
         raise GraphError(error.reason, path=path) from None
+    if sampling != SamplingParams() and not lm.sampled_nodes:
+        reason = "the architecture that is this node's model applies no request's sampling"
+        hint = "remove this key, or change serve.request_sampling in that architecture"
+        raise GraphError(f"{reason}; {hint}", path=path)

@@ -8,6 +8,7 @@ from functools import cache
 
 from archon.answers import canonical_number, read_answer
 from archon.errors import BudgetError
+from archon.forks import reset_in_child
 from archon.graph.nodes.base import NodeContext
 from archon.lm.concurrency import run_all
 from archon.sandbox import Json, Limits, Outcome, Sandbox
@@ -32,6 +33,9 @@ def shared_sandbox() -> Sandbox:
     MissingExtraError : the interpreter is not installed.
     """
     return Sandbox()
+
+
+reset_in_child(shared_sandbox.cache_clear)  # the parent's programs take none of a child's slots
 
 
 async def run_programs(

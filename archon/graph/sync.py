@@ -12,6 +12,7 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from archon.errors import UsageError
+from archon.forks import reset_in_child
 
 T = TypeVar("T")
 
@@ -23,6 +24,16 @@ class LoopThread:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+        self._left_behind: list[asyncio.AbstractEventLoop | None] = []
+
+    def forget(self) -> None:
+        """Start anew in a forked child, where the thread is missing and the lock may be held.
+
+        The loop that was left behind is kept: to drop it would warn of its unfinished tasks.
+        """
+        self._left_behind.append(self._loop)
+        self._lock = threading.Lock()
+        self._loop = self._thread = None
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Wait for the coroutine's result; an interrupt of the waiting thread cancels it.
@@ -42,7 +53,6 @@ class LoopThread:
 
     def _running_loop(self) -> asyncio.AbstractEventLoop:
         with self._lock:
-            # A fork leaves the thread behind: the child needs a loop of its own.
             if self._loop is None or self._thread is None or not self._thread.is_alive():
                 self._loop = asyncio.new_event_loop()
                 self._thread = threading.Thread(
@@ -53,6 +63,7 @@ class LoopThread:
 
 
 _shared = LoopThread()
+reset_in_child(_shared.forget)
 
 
 def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:

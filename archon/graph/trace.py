@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from archon.graph.notes import notes
 from archon.types import (
     Annotation,
     Candidate,
@@ -25,6 +26,8 @@ from archon.types import (
 )
 
 VERSION = 1
+_WRITERS = frozenset({"generator", "fuser"})
+"""Types of nodes whose completions become candidates."""
 
 
 @dataclass(slots=True)
@@ -65,6 +68,16 @@ class NodeTrace:
         """What all its calls used."""
         return total_usage(self.completions())
 
+    @property
+    def num_samples(self) -> int:
+        """Samples that it asked for; 0 for a node that writes no candidates."""
+        return sum(1 for _ in self.completions()) if self.type in _WRITERS else 0
+
+    @property
+    def num_failed_samples(self) -> int:
+        """Those that failed while others of the node succeeded."""
+        return sum(completion.error is not None for completion in self.completions())
+
     def completions(self) -> Iterator[Completion]:
         """Every completion, in the order in which the calls ended."""
         return (completion for call in self.calls for completion in call.completions)
@@ -94,9 +107,40 @@ class Trace:
         return cost_tokens(self.completions())
 
     @property
+    def num_reasoning_cut_off(self) -> int:
+        """Completions that ended within their reasoning, those of architectures within included."""
+        return sum(map(_num_cut_off, self.completions()))
+
+    @property
     def limited_by(self) -> Limit | None:
         """What the budget had too little of for some node; None where it cut none short."""
         return next((node.cut for node in self.nodes.values() if node.cut is not None), None)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What to know of how the answer was chosen (``archon.graph.notes``)."""
+        output = self.nodes.get(self.output)
+        return () if output is None else notes(output.outputs, self.question.answer)
+
+    @property
+    def num_samples(self) -> int:
+        """Samples that its nodes asked for, those of nested architectures included."""
+        return sum(node.num_samples for node in self.nodes.values()) + sum(
+            trace.num_samples for trace in self._nested()
+        )
+
+    @property
+    def num_failed_samples(self) -> int:
+        """Those that failed; the answer was made from the others."""
+        return sum(node.num_failed_samples for node in self.nodes.values()) + sum(
+            trace.num_failed_samples for trace in self._nested()
+        )
+
+    def _nested(self) -> Iterator[Trace]:
+        """The traces of architectures that its nodes asked."""
+        for completion in self.completions():
+            if isinstance(completion.trace, Trace):
+                yield completion.trace
 
     @property
     def prompts(self) -> dict[str, int]:
@@ -124,6 +168,8 @@ class Trace:
             "usage": _fields(self.usage),
             "cost_tokens": self.cost_tokens,
             "limited_by": self.limited_by,
+            "notes": list(self.notes),
+            "failed_samples": self.num_failed_samples,
             "seconds": self.seconds,
             "nodes": [_node(node) for node in self.nodes.values()],
         }
@@ -176,11 +222,25 @@ def _completion(completion: Completion) -> dict[str, Any]:
         "finish_reason": completion.finish_reason,
         "usage": _fields(completion.usage),
     }
+    if completion.reasoning:
+        data["reasoning"] = completion.reasoning
+    if completion.is_reasoning_cut_off:
+        data["is_reasoning_cut_off"] = True
+    if completion.notes:
+        data["notes"] = list(completion.notes)
     if completion.choice_logprobs is not None:
         data["choice_logprobs"] = dict(completion.choice_logprobs)
+    if completion.error is not None:
+        data["error"] = completion.error
     if isinstance(completion.trace, Trace):
         data["trace"] = completion.trace.to_json()
     return data
+
+
+def _num_cut_off(completion: Completion) -> int:
+    if isinstance(completion.trace, Trace):
+        return completion.trace.num_reasoning_cut_off
+    return int(completion.is_reasoning_cut_off)
 
 
 def _ids(ids: Iterable[CandidateId]) -> list[dict[str, Any]]:

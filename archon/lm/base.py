@@ -10,7 +10,15 @@ from typing import Protocol, runtime_checkable
 
 from archon.errors import UnsupportedError
 from archon.lm.closing import can_close
-from archon.types import Completion, Constraint, Message, ModelStatus, OnEvent, Request
+from archon.types import (
+    Completion,
+    Constraint,
+    Message,
+    ModelStatus,
+    OnEvent,
+    Request,
+    Thinking,
+)
 
 CAPABILITIES: dict[str, str] = {
     "chat": "reads turns of a conversation through a chat template",
@@ -22,9 +30,13 @@ CAPABILITIES: dict[str, str] = {
     "closing": "holds its last line to a form behind free text (`archon.lm.closing`), as those do",
     "stream": "sends token deltas while it generates",
     "beams": "finds the likeliest texts by beam search",
+    "thinking": "reasons or not as `thinking` says, and takes `template_variables`",
+    "thinking_budget": "reasons for `max_thinking_tokens` tokens at most",
     "reward": "scores texts and writes none (``archon.lm.reward``)",
     "embed": "turns texts into vectors and writes none (``archon.lm.embedding``)",
 }
+NO_THINKING = Thinking()
+"""Asks for nothing."""
 LM_CAPABILITIES = frozenset(CAPABILITIES) - {"reward", "embed"}
 """All that a model which writes can do."""
 
@@ -34,12 +46,13 @@ class LM(Protocol):
     """A language model, or anything that behaves like one.
 
     ``generate`` returns ``request.n`` completions in the order of their draws, draws numbered
-    from ``request.first_draw``. It may be cancelled at any await; nothing of the call is left
-    running then. ``on_event`` is called in the event loop's thread.
+    from ``request.first_draw``. A sample that failed has its ``error`` set; at least one has not.
+    It may be cancelled at any await; nothing of the call is left running then. ``on_event`` is
+    called in the event loop's thread.
 
     Raises
     ------
-    LMError : the model did not answer, or lacks a capability that the request needs.
+    LMError : no sample succeeded, or the model lacks a capability that the request needs.
     """
 
     capabilities: frozenset[str]
@@ -78,6 +91,7 @@ def check_request(request: Request, capabilities: frozenset[str], model: str) ->
         "choices": request.choices is not None,
         "logprobs": request.logprobs,
         "beams": bool(request.sampling.beams),
+        **thinking_needs(request.thinking),
     }
     for capability, is_needed in needed.items():
         if is_needed and capability not in capabilities:
@@ -92,6 +106,14 @@ def check_request(request: Request, capabilities: frozenset[str], model: str) ->
     if not can_hold(capabilities, form):
         meaning = CAPABILITIES["constraint"]
         raise UnsupportedError(f"{model} lacks the capability 'constraint' ({meaning})")
+
+
+def thinking_needs(thinking: Thinking) -> dict[str, bool]:
+    """Capability → whether a model needs it to reason as it is asked to."""
+    return {
+        "thinking": thinking.wanted is not None or bool(thinking.template_variables),
+        "thinking_budget": thinking.max_tokens is not None,
+    }
 
 
 def can_hold(capabilities: frozenset[str], form: Constraint) -> bool:
@@ -117,14 +139,21 @@ def status_of(lm: LM) -> ModelStatus | None:
     return None if status is None else status()
 
 
-async def prompts_of(lm: LM, messages: Sequence[Message]) -> Mapping[str, int] | None:
+async def prompts_of(
+    lm: LM, messages: Sequence[Message], thinking: Thinking = NO_THINKING
+) -> Mapping[str, int] | None:
     """Digest → tokens of the prompt that the messages become, as ``Completion.prompts`` has them.
+    The chat template may read ``thinking``, too.
 
     None where the model, such as a server whose tokenizer is not known here, cannot tell
     beforehand; ``most_prompt_tokens`` is then a bound.
     """
     tell = getattr(lm, "prompts_of", None)
-    return None if tell is None else await tell(messages)
+    if tell is None:
+        return None
+    prompts: Mapping[str, int] | None
+    prompts = await (tell(messages) if thinking.key is None else tell(messages, thinking))
+    return prompts
 
 
 def most_prompt_tokens(messages: Sequence[Message]) -> int:

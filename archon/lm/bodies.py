@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+from archon.lm.adaptation import Adaptation, as_card_says
 from archon.lm.closing import whole_pattern, wrapping_schema
+from archon.lm.thinking import server_fields
 from archon.lm.transcript import transcript
 from archon.spec.model import OpenAICard
 from archon.types import Constraint, Request, SamplingParams
 
 
 def request_body(
-    card: OpenAICard, request: Request, *, seed: int, n: int = 1, stream: bool = False
+    card: OpenAICard,
+    request: Request,
+    *,
+    seed: int,
+    n: int = 1,
+    stream: bool = False,
+    adaptation: Adaptation | None = None,
 ) -> dict[str, object]:
     """The object to post.
 
     The request's sampling must have every value set, and its constraint be one that the card's
     server can hold texts to. What many servers do not know is sent only where it changes something.
+    ``adaptation`` says what the server was found to reject.
     """
+    adaptation = adaptation or as_card_says(card)
     body: dict[str, object] = {"model": card.model, "seed": seed}
     if card.endpoint == "chat":
         body["messages"] = [{"role": m.role, "content": m.content} for m in request.messages]
@@ -23,6 +33,7 @@ def request_body(
         body["prompt"] = transcript(request.messages)
     if not card.server_sampling:
         body |= _sampling(request.sampling)
+    body |= server_fields(card.thinking_field, request.thinking)
     if n > 1:
         body["n"] = n
     if request.logprobs:
@@ -34,7 +45,12 @@ def request_body(
         body |= _form(card, request.constraint)
     if stream:
         body |= {"stream": True, "stream_options": {"include_usage": True}}
-    return body
+    if "max_tokens" in body and adaptation.max_tokens_field != "max_tokens":
+        most = body.pop("max_tokens")
+        if adaptation.max_tokens_field is not None:
+            body[adaptation.max_tokens_field] = most
+    omitted = adaptation.omitted.union(card.omit)
+    return {key: value for key, value in body.items() if key not in omitted} | card.body
 
 
 def _sampling(sampling: SamplingParams) -> dict[str, object]:

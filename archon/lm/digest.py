@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from hashlib import blake2b
 
+from archon.reasoning import PUBLISHED_MARKERS, ReasoningMarkers
 from archon.types import Message, Request
 
 
@@ -20,7 +21,12 @@ def prompt_digest(model: str, messages: Sequence[Message]) -> str:
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
-def request_digest(model: Sequence[object], prompt: str, request: Request) -> str:
+def request_digest(
+    model: Sequence[object],
+    prompt: str,
+    request: Request,
+    markers: Sequence[ReasoningMarkers] = PUBLISHED_MARKERS,
+) -> str:
     """The name of a request's draws (``archon.lm.base.Keyed``): 32 hex digits.
 
     Parameters
@@ -28,6 +34,7 @@ def request_digest(model: Sequence[object], prompt: str, request: Request) -> st
     model : what draws depend on besides the request, as JSON.
     prompt : the name of what the model reads.
     request : with its sampling filled in.
+    markers : those that its replies were split by.
     """
     form = request.constraint
     parts = [
@@ -40,6 +47,10 @@ def request_digest(model: Sequence[object], prompt: str, request: Request) -> st
         None if form is None else [form.json_schema, form.regex, form.order_of],
         None if form is None or form.after is None else [form.after.label, form.after.room],
     ]
+    if request.thinking.key is not None:
+        parts.append(request.thinking.key)
+    if tuple(markers) != PUBLISHED_MARKERS:
+        parts.append([[m.start, m.end] for m in markers])
     text = json.dumps(parts, default=dict)
     return blake2b(text.encode(), digest_size=16).hexdigest()
 

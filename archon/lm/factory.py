@@ -11,11 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
-from archon.lm.base import LM
+from archon.lm.base import LM, LM_CAPABILITIES
 from archon.lm.embedding import EMBED
 from archon.lm.reward import REWARD
 from archon.lm.scripted import SCRIPTED_CAPABILITIES
 from archon.spec.model import (
+    BUDGET_FIELDS,
     TRANSLATOR_CAPABILITIES,
     LocalCard,
     ModelCard,
@@ -31,6 +32,10 @@ OPENERS: dict[str, str] = {
 """Backend → ``module:callable`` that takes (card, base_dir)."""
 
 
+LOCAL_CAPABILITIES = LM_CAPABILITIES - {"schema", "regex", "closing"}
+"""Those of a decoder in our own engine; ``constraint`` stands for the three."""
+
+
 def capabilities(card: ModelCard) -> frozenset[str]:
     """What the card's model will be able to do, told without opening it."""
     match card:
@@ -43,7 +48,7 @@ def capabilities(card: ModelCard) -> frozenset[str]:
         case LocalCard(transformer="sentence-encoder"):
             return EMBED
         case LocalCard():
-            return frozenset({"chat", "choices", "constraint", "logprobs", "stream", "beams"})
+            return LOCAL_CAPABILITIES
         case OpenAICard():
             return _of_server(card)
         case ScriptedCard():
@@ -53,6 +58,10 @@ def capabilities(card: ModelCard) -> frozenset[str]:
 def _of_server(card: OpenAICard) -> frozenset[str]:
     """What every server can do, and what the card promises of its own."""
     promised = {"chat", "stream"}
+    if card.endpoint == "chat":
+        promised.add("thinking")
+        if card.thinking_field in BUDGET_FIELDS:
+            promised.add("thinking_budget")
     if card.logprobs:
         promised.add("logprobs")
     if card.constraint is not None:

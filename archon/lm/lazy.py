@@ -5,18 +5,32 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from weakref import WeakValueDictionary
+from weakref import WeakSet, WeakValueDictionary
 
-from archon.errors import UnsupportedError
+from archon.errors import FileError, ModelError, UnsupportedError
+from archon.forks import reset_in_child
 from archon.lm import factory
-from archon.lm.base import LM, close, prompts_of, status_of
+from archon.lm.base import LM, NO_THINKING, close, prompts_of, status_of
 from archon.lm.embedding import Embedder, Vector
 from archon.lm.pool.scope import active_scope
+from archon.lm.reasoning import separated
 from archon.lm.reward import RewardModel
 from archon.spec.model import LocalCard, ModelCard, PathSource
-from archon.types import Completion, Message, ModelStatus, OnEvent, Request
+from archon.types import Completion, Message, ModelStatus, OnEvent, Request, Thinking
+
+_ALL: WeakSet[LazyLM] = WeakSet()
+
+
+def _forget_all() -> None:
+    for lm in list(_ALL):
+        lm.forget()
+
+
+reset_in_child(_forget_all)
 
 
 class LazyLM:
@@ -29,9 +43,16 @@ class LazyLM:
 
     def __init__(self, card: ModelCard, base_dir: Path) -> None:
         self.card, self.base_dir = card, base_dir
+        self.origin = ""
+        """Where the card is from, for errors: its file and what references it. Empty for a shipped
+        card, whose name says it."""
         self.capabilities = factory.capabilities(card)
+        self.reasoning_markers = card.markers()
+        self._thinking = card.thinking_params()
         self._lm: LM | None = None
+        self._left_behind: LM | None = None
         self._lock = threading.Lock()
+        _ALL.add(self)
 
     async def generate(self, request: Request, on_event: OnEvent | None = None) -> list[Completion]:
         """Pass the request on to the model, opened by then in a thread of its own.
@@ -42,7 +63,13 @@ class LazyLM:
         lm, scope = await self._opened(), active_scope()
         if scope is None:
             return await lm.generate(request, on_event)
-        return await scope.pool.generate(lm, self.card.name, request, on_event, scope)
+        request = replace(request, thinking=request.thinking.over(self._thinking))
+
+        async def from_pool(request: Request, on_event: OnEvent | None) -> list[Completion]:
+            return await scope.pool.generate(lm, self.card.name, request, on_event, scope)
+
+        # A pool may hold draws of a version that told no reasoning from answers.
+        return await separated(from_pool, request, on_event, self.reasoning_markers)
 
     async def score(self, messages: tuple[Message, ...], texts: Sequence[str]) -> list[float]:
         """Pass texts on to a reward model (``archon.lm.reward``).
@@ -68,9 +95,11 @@ class LazyLM:
             raise UnsupportedError(f"{self.card.name} is no sentence encoder")
         return await lm.embed(texts)
 
-    async def prompts_of(self, messages: Sequence[Message]) -> Mapping[str, int] | None:
+    async def prompts_of(
+        self, messages: Sequence[Message], thinking: Thinking = NO_THINKING
+    ) -> Mapping[str, int] | None:
         """What the model, opened by then, says of a prompt; see ``archon.lm.base.prompts_of``."""
-        return await prompts_of(await self._opened(), messages)
+        return await prompts_of(await self._opened(), messages, thinking)
 
     async def _opened(self) -> LM:
         lm = self._lm
@@ -87,8 +116,30 @@ class LazyLM:
         """
         with self._lock:
             if self._lm is None:
-                self._lm = factory.open_lm(self.card, self.base_dir)
+                with self.naming_card():
+                    self._lm = factory.open_lm(self.card, self.base_dir)
             return self._lm
+
+    def forget(self) -> None:
+        """Leave the open model to the parent, in a forked child; the next request opens it anew.
+
+        Its locks may be held for ever, its connections are the parent's, and an engine's thread is
+        missing (opening it again reports that). It is kept, so that nothing of it is closed.
+        """
+        self._left_behind, self._lm = self._lm, None
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def naming_card(self) -> Iterator[None]:
+        """Name the card's file, and what references it, in errors about its weights or adapter."""
+        try:
+            yield
+        except FileError as error:  # such as the name of an adapter that is not shipped
+            raise error.in_file(self.origin or None) from None
+        except ModelError as error:
+            if self.origin:
+                error.name_card(self.origin)
+            raise
 
     def status(self) -> ModelStatus | None:
         """What the model is doing, being opened included; None where nothing is known of it."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from archon.lm.base import LM, close, prompts_of
-from archon.types import Completion, Message, OnEvent, Request, Usage, total_usage
+from archon.lm.base import LM, NO_THINKING, close, prompts_of
+from archon.types import Completion, Message, OnEvent, Request, Thinking, Usage, total_usage
 
 
 class Ledger:
@@ -31,9 +31,11 @@ class Ledger:
             self._prompts.update(completion.prompts)
         return completions
 
-    async def prompts_of(self, messages: Sequence[Message]) -> Mapping[str, int] | None:
+    async def prompts_of(
+        self, messages: Sequence[Message], thinking: Thinking = NO_THINKING
+    ) -> Mapping[str, int] | None:
         """What the model within says of a prompt."""
-        return await prompts_of(self._lm, messages)
+        return await prompts_of(self._lm, messages, thinking)
 
     async def aclose(self) -> None:
         """Close the model within."""

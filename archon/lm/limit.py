@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 
-from archon.lm.base import LM, close, prompts_of
+from archon.lm.base import LM, NO_THINKING, close, prompts_of
 from archon.lm.concurrency import PerLoop
-from archon.types import Completion, Message, OnEvent, Request
+from archon.types import Completion, Message, OnEvent, Request, Thinking
 
 
 class Limited:
@@ -25,9 +25,11 @@ class Limited:
         async with self._slots.get():
             return await self._lm.generate(request, on_event)
 
-    async def prompts_of(self, messages: Sequence[Message]) -> Mapping[str, int] | None:
+    async def prompts_of(
+        self, messages: Sequence[Message], thinking: Thinking = NO_THINKING
+    ) -> Mapping[str, int] | None:
         """What the model within says of a prompt."""
-        return await prompts_of(self._lm, messages)
+        return await prompts_of(self._lm, messages, thinking)
 
     async def aclose(self) -> None:
         """Close the model within."""

@@ -8,9 +8,13 @@ import httpx
 
 from archon.errors import LMError
 from archon.lm.closing import unwrapped
+from archon.lm.failed import failed_sample
 from archon.lm.protocol import Choice, GarbledError, Reply, read_chunk, read_reply
 from archon.lm.transport import content_type, read_body, read_events
 from archon.types import Completion, Constraint, OnEvent, Request, TokenDelta, Usage
+
+NO_USAGE = "the server reported no count of tokens; what is missing counts as 0"
+"""The note on a sample whose cost is not known."""
 
 
 class Deltas:
@@ -20,10 +24,10 @@ class Deltas:
         self.has_begun = False
         self._on_event, self._draws = on_event, draws
 
-    def send(self, index: int, text: str) -> None:
-        """More text of the choice ``index``."""
+    def send(self, index: int, text: str, *, is_reasoning: bool = False) -> None:
+        """More text of the choice ``index``, or more of the reasoning before it."""
         self.has_begun = True
-        self._on_event(TokenDelta(self._draws[index], text))
+        self._on_event(TokenDelta(self._draws[index], text, is_reasoning=is_reasoning))
 
 
 async def receive(response: httpx.Response, reply: Reply, deltas: Deltas | None) -> None:
@@ -32,35 +36,44 @@ async def receive(response: httpx.Response, reply: Reply, deltas: Deltas | None)
     if kind == "application/json":
         read_reply(reply, await read_body(response))
         for index, choice in enumerate(reply.finished()):
-            if deltas is not None and choice.text:
-                deltas.send(index, choice.text)
+            if deltas is not None and choice.error is None:
+                if choice.reasoning:
+                    deltas.send(index, choice.reasoning, is_reasoning=True)
+                if choice.text:
+                    deltas.send(index, choice.text)
         return
-    if kind != "text/event-stream" or deltas is None:
+    if kind != "text/event-stream":
         raise GarbledError(f"the reply is of the type {kind!r}, not application/json")
 
     def handle(event: bytes) -> None:
-        for index, text in read_chunk(reply, event):
-            deltas.send(index, text)
+        for index, text, is_reasoning in read_chunk(reply, event):
+            if deltas is not None:
+                deltas.send(index, text, is_reasoning=is_reasoning)
 
-    await read_events(response, handle)
+    reply.is_complete = await read_events(response, handle)
     reply.finished()
 
 
 def completions_of(
     reply: Reply, draws: range, request: Request, prompt: str, *, is_wrapped: bool = False
 ) -> list[Completion]:
-    """The draws that a finished reply brings; ``prompt`` is the prompt's digest.
+    """The samples that a finished reply brings; ``prompt`` is the prompt's digest.
 
     ``is_wrapped`` says that texts come as JSON objects (``archon.lm.closing``).
+
+    Raises
+    ------
+    LMError : not one of them can be used.
     """
-    share, rest = divmod(reply.completion_tokens, len(draws))
-    completions = []
-    for index, (draw, choice) in enumerate(zip(draws, reply.finished(), strict=True)):
-        assert choice.finish_reason is not None
-        if request.logprobs and choice.text and not choice.logprobs:
-            raise LMError("the server sent no log-probabilities, although its card promises them")
-        text = _text(choice, request.constraint, is_wrapped)
-        num_tokens = share + (index < rest)
+    choices = reply.finished()
+    num_whole = sum(choice.error is None for choice in choices)
+    share, rest = divmod(reply.completion_tokens, num_whole)
+    completions: list[Completion] = []
+    errors: list[LMError] = []
+    num_counted = 0
+    for draw, choice in zip(draws, choices, strict=True):
+        num_tokens = share + (num_counted < rest)
+        num_counted += choice.error is None
         usage = Usage(
             prompt_tokens=reply.prompt_tokens,
             cached_tokens=reply.cached_tokens,
@@ -68,18 +81,51 @@ def completions_of(
             generated_tokens=num_tokens,
             calls=1,
         )
-        completions.append(
-            Completion(
-                text=text,
-                draw=draw,
-                finish_reason=choice.finish_reason,
-                usage=usage,
-                prompts={prompt: reply.prompt_tokens},
-                logprobs=tuple(choice.logprobs) if request.logprobs else None,
-                tokens=tuple(choice.tokens) if request.logprobs else None,
-            )
-        )
+        try:
+            completion = _completion(choice, draw, usage, request, prompt, is_wrapped=is_wrapped)
+        except LMError as error:
+            errors.append(error)
+            completion = failed_sample(draw, error)
+        completions.append(completion)
+    if len(errors) == len(completions):
+        raise errors[0]
     return completions
+
+
+def _completion(
+    choice: Choice, draw: int, usage: Usage, request: Request, prompt: str, *, is_wrapped: bool
+) -> Completion:
+    """One sample.
+
+    Raises
+    ------
+    LMError : it cannot be used.
+    """
+    if choice.error is not None:
+        raise choice.error
+    assert choice.finish_reason is not None
+    if request.logprobs and choice.text and not choice.logprobs:
+        raise LMError("the server sent no log-probabilities, although its card promises them")
+    most = request.sampling.max_tokens
+    if choice.has_empty_reason and most is not None and usage.completion_tokens >= most:
+        choice.finish_reason = "length"
+    notes = list(choice.notes)
+    if not usage.prompt_tokens or (choice.text and not usage.completion_tokens):
+        notes.append(NO_USAGE)
+    return Completion(
+        text=_text(choice, request.constraint, is_wrapped),
+        draw=draw,
+        finish_reason=choice.finish_reason,
+        usage=usage,
+        prompts={prompt: usage.prompt_tokens},
+        logprobs=tuple(choice.logprobs) if request.logprobs else None,
+        tokens=tuple(choice.tokens) if request.logprobs else None,
+        reasoning=choice.reasoning,
+        is_reasoning_cut_off=(
+            choice.finish_reason == "length" and bool(choice.reasoning) and not choice.text
+        ),
+        notes=tuple(notes),
+    )
 
 
 def _text(choice: Choice, form: Constraint | None, is_wrapped: bool) -> str:

@@ -5,9 +5,16 @@ and the draw's number, so that draw k is the same however many are asked for, as
 honours seeds. With the card's ``native_n`` one request brings all draws under the seed of the
 first, and draw k then depends on where its request began.
 
-Usage is the server's own count; what it does not count, or counts absurdly, is 0. With ``native_n``
-each draw counts the whole prompt, and the completion tokens, which come as one sum, are divided
-evenly. Prompts are named by a digest of their text: the server's tokens are not known.
+One bad reply loses one sample: where others of the request succeed, a sample that failed for good
+is returned with its error (``Completion.error``).
+
+Usage is the server's own count; what it does not count, or counts absurdly, is 0, which is noted on
+the sample. With ``native_n`` each draw counts the whole prompt, and the completion tokens, which
+come as one sum, are divided evenly. Prompts are named by a digest of their text: the server's
+tokens are not known.
+
+A field that the server rejects is an error that names the key of the card which helps, or is left
+out with a note and a warning (``archon.lm.adaptation``).
 
 A form that a text must have is sent in the words that the card's ``constraint`` names, and a reply
 that was to be JSON and is none is an error. How judges, which argue before the form begins, are
@@ -19,28 +26,35 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import httpx
 
 from archon.errors import LMError, UsageError
+from archon.lm.adaptation import as_card_says
 from archon.lm.base import check_request
 from archon.lm.bodies import is_wrapped, request_body
 from archon.lm.concurrency import Gauge, PerLoop, run_all
 from archon.lm.digest import draw_number, prompt_digest, request_digest
 from archon.lm.factory import capabilities
-from archon.lm.keys import key_from
+from archon.lm.failed import Failures
+from archon.lm.keys import header_from, key_from
 from archon.lm.protocol import Reply
+from archon.lm.reasoning import separated
 from archon.lm.received import Deltas, completions_of, receive
 from archon.lm.replicas import Replica, Replicas
 from archon.lm.retry import Backoff, Clock, retrying
+from archon.lm.server_hints import hint
 from archon.lm.transport import (
     BusyError,
+    FieldError,
     Transport,
     UnreachableError,
 )
-from archon.spec.model import OpenAICard
+from archon.spec.model import FromVariable, OpenAICard
 from archon.types import (
     DEFAULT_SAMPLING,
     Completion,
@@ -51,6 +65,8 @@ from archon.types import (
     TokenDelta,
     total_usage,
 )
+
+logger = logging.getLogger("archon.lm")
 
 _VERSION = 1
 """Changes with what is sent for a request, so that no other reply is found in a pool."""
@@ -71,6 +87,7 @@ class RemoteLM:
     ----------
     card : the model.
     api_key : sent as a bearer token.
+    secret_headers : headers to add to those that the card holds; no error shows their values.
     clock, backoff : time, chance, and the pace of retries.
     http : stands in for the network in tests.
     """
@@ -80,6 +97,7 @@ class RemoteLM:
         card: OpenAICard,
         *,
         api_key: str | None = None,
+        secret_headers: Mapping[str, str] | None = None,
         clock: Clock | None = None,
         backoff: Backoff | None = None,
         http: httpx.AsyncBaseTransport | None = None,
@@ -88,16 +106,25 @@ class RemoteLM:
         self.capabilities = capabilities(card)
         own = SamplingParams() if card.sampling is None else card.sampling.params()
         self._sampling = own.over(DEFAULT_SAMPLING)
+        self._thinking = card.thinking_params()
+        self.reasoning_markers = card.markers()
         self._clock = clock or Clock()
         self._backoff = backoff or Backoff()
+        self._adaptation = as_card_says(card)
+        self._warned: set[str] = set()
         self._slots = PerLoop(lambda: asyncio.Semaphore(card.max_concurrency))
         self._waiting, self._running, self._generated_tokens = Gauge(), Gauge(), Gauge()
+        written = {name: value for name, value in card.headers.items() if isinstance(value, str)}
+        secret = dict(secret_headers or {})
         self._transport = Transport(
             card.base_urls,
             _PATHS[card.endpoint],
             api_key,
             keep_alive=card.max_concurrency,
             clock=self._clock,
+            headers=written | secret,
+            secrets=list(secret.values()),
+            trust_env=card.trust_env,
             http=http,
         )
         self._replicas = Replicas(self._transport.urls, self._clock)
@@ -106,21 +133,45 @@ class RemoteLM:
         return f"RemoteLM({self.card.model!r} at {', '.join(self.card.base_urls)})"
 
     async def generate(self, request: Request, on_event: OnEvent | None = None) -> list[Completion]:
-        """Ask for every draw at once, as far as there are free places.
+        """Ask for every sample at once, as far as there are free places.
 
         Raises
         ------
-        LMError : a draw failed for good; the other draws are cancelled.
+        LMError : every sample failed for good.
+        RefusedError : the server refuses every request; the other samples are cancelled.
         """
-        request = replace(request, sampling=request.sampling.over(self._sampling))
+        request = self._filled_in(request)
         check_request(request, self.capabilities, self.card.name)
+        return await separated(
+            self._generate,
+            request,
+            on_event,
+            self.reasoning_markers,
+            hides_start=self.card.thinking_field == "chat_template_kwargs",
+        )
+
+    def _filled_in(self, request: Request) -> Request:
+        """The request with the card's values where it leaves them open."""
+        return replace(
+            request,
+            sampling=request.sampling.over(self._sampling),
+            thinking=request.thinking.over(self._thinking),
+        )
+
+    async def _generate(self, request: Request, on_event: OnEvent | None) -> list[Completion]:
         draws = range(request.first_draw, request.first_draw + request.n)
         if self.card.native_n or request.n == 1:
             return await self._ask(request, draws, on_event)
-        groups = await run_all(
-            self._ask(request, range(draw, draw + 1), on_event) for draw in draws
-        )
-        return [completion for group in groups for completion in group]
+        failures = Failures()
+
+        async def one(draw: int) -> list[Completion]:
+            only = range(draw, draw + 1)
+            return await failures.kept(lambda: self._ask(request, only, on_event), only)
+
+        groups = await run_all(map(one, draws))
+        completions = [completion for group in groups for completion in group]
+        failures.check(completions)
+        return completions
 
     def status(self) -> ModelStatus:
         """How many calls are under way; see ``archon.lm.base.status_of``."""
@@ -135,16 +186,33 @@ class RemoteLM:
         """See ``archon.lm.base.Keyed``; None with ``native_n``, where draws come together."""
         if self.card.native_n:
             return None
-        request = replace(request, sampling=request.sampling.over(self._sampling))
+        request = self._filled_in(request)
         prompt = prompt_digest(self.card.model, request.messages)
         card = self.card
         model = ["openai", _VERSION, sorted(card.base_urls), card.model]
         if card.endpoint != "chat" or card.server_sampling:
             model += [card.endpoint, card.server_sampling]
+        if changes := self._changes_of_samples():
+            model.append(changes)
         form = request.constraint
         if form is not None and form.after is not None:
             model.append(card.constraint)
-        return request_digest(model, prompt, request)
+        if request.thinking.key is not None:
+            model.append(card.thinking_field)
+        return request_digest(model, prompt, request, self.reasoning_markers)
+
+    def _changes_of_samples(self) -> dict[str, object]:
+        """What else of the card, and of what the server was found to reject, changes samples."""
+        card = self.card
+        omitted = {*card.omit} - {"seed", "stream_options"}
+        if self._adaptation.max_tokens_field is None:
+            omitted.add("max_tokens")
+        headers = {
+            name.lower(): {"env": value.env} if isinstance(value, FromVariable) else value
+            for name, value in card.headers.items()
+        }
+        changes = {"omit": sorted(omitted), "headers": headers, "body": card.body}
+        return {name: value for name, value in changes.items() if value}
 
     async def aclose(self) -> None:
         """Close the connections that belong to the running event loop."""
@@ -159,21 +227,14 @@ class RemoteLM:
         wrapped = is_wrapped(self.card, request.constraint)
         listener = None if wrapped else on_event
         seed, draw = (0, 0) if sampling.temperature == 0 else (request.seed, draws.start)
-        body = request_body(
-            self.card,
-            request,
-            seed=draw_number(prompt, seed, draw, bits=_SEED_BITS),
-            n=len(draws),
-            stream=listener is not None,
-        )
-        content = json.dumps(body, allow_nan=False).encode()
+        number = draw_number(prompt, seed, draw, bits=_SEED_BITS)
         slots = self._slots.get()
         with self._waiting.one_more():
             await slots.acquire()
         try:
             with self._running.one_more():
                 reply = await retrying(
-                    lambda: self._attempt(content, request, draws, listener),
+                    lambda: self._adapted(request, number, draws, listener),
                     name=self.card.name,
                     timeout_seconds=self.card.timeout_seconds,
                     backoff=self._backoff,
@@ -182,11 +243,56 @@ class RemoteLM:
         finally:
             slots.release()
         completions = completions_of(reply, draws, request, prompt, is_wrapped=wrapped)
+        for note in (note for completion in completions for note in completion.notes):
+            self._warn(note)
+        notes = tuple(note for note, _ in self._adaptation.changes(self.card))
+        completions = [
+            c if c.error is not None else replace(c, notes=c.notes + notes) for c in completions
+        ]
         if wrapped and on_event is not None:
             for completion in completions:
-                on_event(TokenDelta(completion.draw, completion.text))
+                if completion.text:
+                    on_event(TokenDelta(completion.draw, completion.text))
         self._generated_tokens.add(total_usage(completions).generated_tokens)
         return completions
+
+    async def _adapted(
+        self, request: Request, seed: int, draws: range, on_event: OnEvent | None
+    ) -> Reply:
+        """One try, without the fields that the server rejects and can do without.
+
+        What was left out is remembered once the server has answered without it.
+        """
+        adaptation = self._adaptation
+        while True:
+            body = request_body(
+                self.card,
+                request,
+                seed=seed,
+                n=len(draws),
+                stream=on_event is not None,
+                adaptation=adaptation,
+            )
+            content = json.dumps(body, allow_nan=False).encode()
+            try:
+                reply = await self._attempt(content, request, draws, on_event)
+            except FieldError as error:
+                others = None if error.field in self.card.body else adaptation.without(error.field)
+                if others is None or others == adaptation:
+                    raise
+                adaptation = others
+                continue
+            if adaptation != self._adaptation:
+                self._adaptation = adaptation
+                for note, key in adaptation.changes(self.card):
+                    self._warn(f"{note}; {key} in the card says so from the start")
+            return reply
+
+    def _warn(self, text: str) -> None:
+        """Log a warning once."""
+        if text not in self._warned:
+            self._warned.add(text)
+            logger.warning("%s: %s", self.card.name, text)
 
     async def _attempt(
         self, body: bytes, request: Request, draws: range, on_event: OnEvent | None
@@ -203,13 +309,16 @@ class RemoteLM:
                 except LMError as error:
                     has_begun = deltas is not None and deltas.has_begun
                     may_ask_again = error.retryable and not has_begun
-                    failure = self._transport.told(error, replica.url, retryable=may_ask_again)
+                    failure = self._transport.told(
+                        error, replica.url, retryable=may_ask_again, hint=hint(self.card, error)
+                    )
             if not may_ask_again or len(tried) == len(self._replicas.all):
                 raise failure
 
     def _empty_reply(self, request: Request, num_choices: int) -> Reply:
         most = request.sampling.max_tokens
-        bound = None if most is None or self.card.server_sampling else most * _MAX_TOKEN_CHARACTERS
+        is_sent = not self.card.server_sampling and self._adaptation.max_tokens_field is not None
+        bound = most * _MAX_TOKEN_CHARACTERS if most is not None and is_sent else None
         return Reply(num_choices, bound, is_plain=self.card.endpoint == "completions")
 
     async def _ask_replica(
@@ -240,7 +349,8 @@ def open_remote(card: OpenAICard, base_dir: Path | None = None) -> RemoteLM:
 
     Raises
     ------
-    UsageError : the variable is not set or holds no key; an address is none, or has a password.
+    UsageError : a variable is not set or holds no key; an address is none, or has a password; the
+        certificates that the environment names cannot be read.
     """
     for number, url in enumerate(card.base_urls):
         if not _is_plain_address(url):
@@ -248,7 +358,13 @@ def open_remote(card: OpenAICard, base_dir: Path | None = None) -> RemoteLM:
                 f"model {card.name!r}: base_urls[{number}] is not an address of scheme, host and "
                 "path alone; a key belongs into the environment variable named by 'api_key_env'"
             )
-    return RemoteLM(card, api_key=None if card.api_key_env is None else key_from(card.api_key_env))
+    secret_headers = {
+        name: header_from(value.env)
+        for name, value in card.headers.items()
+        if isinstance(value, FromVariable)
+    }
+    api_key = None if card.api_key_env is None else key_from(card.api_key_env)
+    return RemoteLM(card, api_key=api_key, secret_headers=secret_headers)
 
 
 def _is_plain_address(url: str) -> bool:

@@ -15,13 +15,16 @@ from pathlib import Path
 from zlib import crc32
 
 from archon.errors import LMError, UnsupportedError
-from archon.lm.base import LM_CAPABILITIES, check_request
+from archon.lm.base import LM_CAPABILITIES, NO_THINKING, check_request
 from archon.lm.conform import constrained_reply
 from archon.lm.digest import draw_number, prompt_digest, request_digest
 from archon.lm.embedding import EMBED, Vector
 from archon.lm.plausible import Plausible, PlausibleReward
+from archon.lm.reasoning import is_whole_form, separated
 from archon.lm.reward import RewardLM, ScriptedRewardModel
+from archon.reasoning import PUBLISHED_MARKERS, ReasoningMarkers, split_reasoning
 from archon.spec.model import ScriptedCard
+from archon.spec.thinking import CardThinkingKeys
 from archon.types import (
     DEFAULT_SAMPLING,
     Completion,
@@ -30,6 +33,7 @@ from archon.types import (
     OnEvent,
     Request,
     SamplingParams,
+    Thinking,
     TokenDelta,
     Usage,
 )
@@ -62,6 +66,9 @@ class ScriptedLM:
     delay_seconds : how long each call takes, spent in ``sleep``.
     record : keep every request in ``requests``.
     identity : tells the script from every other one; without it no pool keeps its draws.
+    thinking : stands where a request leaves it open; the script sees it, and reasoning ends at its
+        ``max_tokens``.
+    reasoning_markers : divide its replies into reasoning and answer.
     """
 
     def __init__(
@@ -76,6 +83,8 @@ class ScriptedLM:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         record: bool = True,
         identity: str | None = None,
+        thinking: Thinking = NO_THINKING,
+        reasoning_markers: Sequence[ReasoningMarkers] = PUBLISHED_MARKERS,
     ) -> None:
         self.model = model
         self.capabilities = capabilities
@@ -86,12 +95,18 @@ class ScriptedLM:
         self._sleep = sleep
         self._record = record
         self._identity = identity
+        self._thinking = thinking
+        self.reasoning_markers = tuple(reasoning_markers)
 
     async def generate(self, request: Request, on_event: OnEvent | None = None) -> list[Completion]:
         """Answer at once, or after the delay; token deltas come one draw after the other."""
-        check_request(request, self.capabilities, self.model)
+        asked = replace(request, thinking=request.thinking.over(self._thinking))
+        check_request(asked, self.capabilities, self.model)
         if self._record:
             self.requests.append(request)
+        return await separated(self._generate, asked, on_event, self.reasoning_markers)
+
+    async def _generate(self, request: Request, on_event: OnEvent | None) -> list[Completion]:
         if self._delay_seconds:
             await self._sleep(self._delay_seconds)
         ((prompt, prompt_tokens),) = self._prompts(request.messages).items()
@@ -117,9 +132,14 @@ class ScriptedLM:
         """See ``archon.lm.base.Keyed``."""
         if self._identity is None:
             return None
-        request = replace(request, sampling=request.sampling.over(self._sampling))
+        request = replace(
+            request,
+            sampling=request.sampling.over(self._sampling),
+            thinking=request.thinking.over(self._thinking),
+        )
         prompt = prompt_digest(self.model, request.messages)
-        return request_digest(["scripted", _VERSION, self._identity], prompt, request)
+        model = ["scripted", _VERSION, self._identity]
+        return request_digest(model, prompt, request, self.reasoning_markers)
 
     def _score(
         self, choices: Sequence[str], request: Request, prompt: str, prompt_tokens: int
@@ -139,7 +159,9 @@ class ScriptedLM:
             for draw in range(request.first_draw, request.first_draw + request.n)
         ]
 
-    async def prompts_of(self, messages: Sequence[Message]) -> Mapping[str, int]:
+    async def prompts_of(
+        self, messages: Sequence[Message], thinking: Thinking = NO_THINKING
+    ) -> Mapping[str, int]:
         """See ``archon.lm.base.prompts_of``."""
         return self._prompts(messages)
 
@@ -153,7 +175,7 @@ class ScriptedLM:
         if request.constraint is not None:
             number = draw_number(prompt, request.seed, asked_draw, bits=64)
             text = _constrained(request, text, number)
-        text, num_tokens, finish_reason = _cut(text, request.sampling)
+        text, num_tokens, finish_reason = self._cut(text, request)
         words = _words(text) if request.logprobs else None
         return Completion(
             text=text,
@@ -171,6 +193,20 @@ class ScriptedLM:
             tokens=None if words is None else tuple(map(str.encode, words)),
             score=-float(draw) if request.sampling.beams else None,
         )
+
+    def _cut(self, text: str, request: Request) -> tuple[str, int, FinishReason]:
+        """The text that the request's bounds leave, its tokens, why it ends.
+
+        Stop strings end the answer alone, and a form that binds the whole text has no reasoning.
+        """
+        if is_whole_form(request.constraint):
+            return _cut(text, request.sampling)
+        reply = split_reasoning(text, self.reasoning_markers)
+        reasoning, most = reply.reasoning, request.thinking.max_tokens
+        if most is not None and len(words := _words(reasoning)) > most:
+            markers = next((m for m in self.reasoning_markers if m.start in reasoning), None)
+            reasoning = "".join(words[:most]) + (markers or self.reasoning_markers[0]).inserted
+        return _cut(reply.answer, request.sampling, reasoning)
 
 
 _DIMENSIONS = 256
@@ -200,7 +236,10 @@ def open_scripted(card: ScriptedCard, base_dir: Path | None = None) -> ScriptedL
         sampling=SamplingParams() if card.sampling is None else card.sampling.params(),
         delay_seconds=card.delay_seconds,
         record=False,
-        identity=card.model_dump_json(),
+        # What the digest of a request says by itself is left out.
+        identity=card.model_dump_json(exclude=set(CardThinkingKeys.model_fields)),
+        thinking=card.thinking_params(),
+        reasoning_markers=card.markers(),
     )
 
 
@@ -256,10 +295,14 @@ def _constrained(request: Request, reply: str, number: int) -> str:
     return f"{free}\n{form}" if free else form
 
 
-def _cut(text: str, sampling: SamplingParams) -> tuple[str, int, FinishReason]:
-    """The text up to the first stop string and ``max_tokens``, its tokens, why it ends."""
+def _cut(text: str, sampling: SamplingParams, before: str = "") -> tuple[str, int, FinishReason]:
+    """The text up to the first stop string and ``max_tokens``, its tokens, why it ends.
+
+    Stop strings are not looked for in what comes ``before`` it.
+    """
     for stop in sampling.stop or ():
         text = text.partition(stop)[0]
+    text = before + text
     num_tokens = len(text.split())
     if sampling.max_tokens is not None and num_tokens > sampling.max_tokens:
         words = _words(text)[: sampling.max_tokens]

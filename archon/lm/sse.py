@@ -11,12 +11,19 @@ def encode_event(data: bytes) -> bytes:
     return b"data: " + data + b"\n\n"
 
 
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
 class EventParser:
-    """Puts events together from a byte stream that may be cut anywhere."""
+    """Puts events together from a byte stream that may be cut anywhere.
+
+    Lines that are no data, such as comments, are left out, and so are events without any.
+    """
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []  # of the line that has not ended yet
         self._data: list[bytes] = []  # of the event that has not ended yet
+        self._is_first_line = True
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """The data of every event that ends within the chunk."""
@@ -28,11 +35,14 @@ class EventParser:
         events = []
         for line in lines:
             line = line.removesuffix(b"\r")
+            if self._is_first_line:
+                line, self._is_first_line = line.removeprefix(_BYTE_ORDER_MARK), False
             if line.startswith(b"data:"):
                 self._data.append(line[5:].removeprefix(b" "))
             elif not line and self._data:
-                events.append(b"\n".join(self._data))
-                self._data = []
+                event, self._data = b"\n".join(self._data), []
+                if event:
+                    events.append(event)
         return events
 
     def end(self) -> list[bytes]:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
+from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
-from archon.errors import LMError
+from archon.errors import LMError, RefusedError, UsageError
 from archon.lm.concurrency import PerLoop
 from archon.lm.connections import Connections
 from archon.lm.protocol import error_text
+from archon.lm.rejected import rejected_field
 from archon.lm.retry import Clock, retry_after_seconds
 from archon.lm.sse import DONE, EventParser
 
@@ -20,6 +24,12 @@ _MAX_ERROR_BYTES = 16 * 1024
 _MAX_REASON_CHARACTERS = 500
 _CONNECT_SECONDS = 10.0
 _RETRYABLE = frozenset({408, 409, 425, 429})
+_REFUSED = frozenset({401, 402, 403, 404, 405, 407})
+"""Statuses that have nothing to do with what was asked."""
+_FAULT_OF_BODY = frozenset({400, 422})
+_ALWAYS_SENT = frozenset({"model", "messages", "prompt", "stream"})
+_LEAST_SECRET = 6
+"""Shorter values of headers are no secrets, and may occur in any text."""
 
 
 class UnreachableError(LMError):
@@ -30,11 +40,26 @@ class BusyError(LMError):
     """The server is well and has too much to do (status 429)."""
 
 
+class FieldError(LMError):
+    """The server does not know or support a field of the request."""
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        retryable: bool = False,
+        retry_after_seconds: float | None = None,
+        field: str = "",
+    ) -> None:
+        self.field = field
+        super().__init__(reason, retryable=retryable, retry_after_seconds=retry_after_seconds)
+
+
 class Transport:
     """Connections to the replicas of one server, made anew in each event loop.
 
-    The caller bounds how many requests run at once. Redirects are not followed, and proxies named
-    in the environment are not used, so that the key goes only where the card says.
+    The caller bounds how many requests run at once. Redirects are not followed, so that the key
+    goes only where the card says, by way of the proxy that the environment names, if any.
 
     Parameters
     ----------
@@ -42,7 +67,16 @@ class Transport:
     path : what follows them.
     api_key : sent to all of them as a bearer token; it is in no error and no ``repr``.
     keep_alive : connections to each replica to keep open between requests.
+    headers : sent besides the protocol's own.
+    secrets : values of headers that no error may show.
+    trust_env : use the proxies and the certificates that the environment names, as httpx does
+        (``HTTP_PROXY``, ``HTTPS_PROXY``, ``ALL_PROXY``, ``NO_PROXY``, ``SSL_CERT_FILE``,
+        ``SSL_CERT_DIR``).
     http : stands in for the network in tests.
+
+    Raises
+    ------
+    UsageError : the certificates that the environment names cannot be read.
     """
 
     def __init__(
@@ -53,19 +87,23 @@ class Transport:
         *,
         keep_alive: int,
         clock: Clock,
+        headers: Mapping[str, str] | None = None,
+        secrets: Sequence[str] = (),
+        trust_env: bool = True,
         http: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self.urls = [f"{url.rstrip('/')}/{path}" for url in base_urls]
         """Where to post."""
-        self._key = api_key
+        self._key, self._headers = api_key, dict(headers or {})
+        self._secrets = [secret for secret in secrets if len(secret) >= _LEAST_SECRET]
+        if api_key is not None:
+            self._secrets.append(api_key)
         self._clock = clock
         self._http = http
+        self._trust_env = trust_env
         # Made once, since it reads every certificate; plain addresses never use it.
-        self._tls = (
-            httpx.create_ssl_context(trust_env=False)
-            if any(url.startswith("https") for url in base_urls)
-            else False
-        )
+        is_secure = any(url.startswith("https") for url in base_urls)
+        self._tls = _tls_context(trust_env) if is_secure else False
         self._connections = PerLoop(lambda: Connections(self._new_client, keep_alive))
 
     @asynccontextmanager
@@ -82,27 +120,33 @@ class Transport:
                 client.stream("POST", url, content=body) as response,
             ):
                 if response.status_code != 200:
-                    raise await self._refusal(response)
+                    raise await self._refusal(response, body)
                 yield response
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            raise UnreachableError(f"cannot connect: {_named(error)}", retryable=True) from None
+            if "CERTIFICATE_VERIFY_FAILED" in str(error):
+                reason = f"the server's certificate cannot be verified: {_named(error)}"
+                raise RefusedError(f"{reason}; {self._certificate_hint(reason)}") from None
+            reason = f"cannot connect: {_named(error)}{self._proxy_hint(url)}"
+            raise UnreachableError(reason, retryable=True) from None
         except httpx.TransportError as error:
             raise LMError(f"the connection failed: {_named(error)}", retryable=True) from None
 
-    def told(self, error: LMError, url: str, *, retryable: bool) -> LMError:
-        """The error as it may be shown: with the address, without the key, not too long."""
+    def told(self, error: LMError, url: str, *, retryable: bool, hint: str = "") -> LMError:
+        """The error as it may be shown: with the address, without the key, not too long.
+
+        ``hint`` says what to do about it.
+        """
         reason = error.reason
-        if self._key is not None:
-            in_json = json.dumps(self._key)[1:-1]
-            for spelling in (self._key, in_json, in_json.replace("/", "\\/")):
+        for secret in self._secrets:
+            in_json = json.dumps(secret)[1:-1]
+            for spelling in (secret, in_json, in_json.replace("/", "\\/")):
                 reason = reason.replace(spelling, "[key]")
         if len(reason) > _MAX_REASON_CHARACTERS:
             reason = reason[:_MAX_REASON_CHARACTERS] + "…"
-        return type(error)(
-            f"{url}: {reason}",
-            retryable=retryable,
-            retry_after_seconds=error.retry_after_seconds,
-        )
+        shown = copy.copy(error)
+        shown.reason = f"{url}: {reason}{'; ' if hint else ''}{hint}"
+        shown.args, shown.retryable = (shown.reason,), retryable
+        return shown
 
     async def aclose(self) -> None:
         """Close the connections that belong to the running event loop."""
@@ -111,45 +155,98 @@ class Transport:
             await connections.aclose()
 
     def _new_client(self) -> httpx.AsyncClient:
-        headers = {
-            "Accept": "application/json, text/event-stream",
-            "Accept-Encoding": "identity",  # so that MAX_REPLY_BYTES bounds what is kept
-            "Content-Type": "application/json",
-            "User-Agent": "archon",
-        }
+        headers = httpx.Headers(
+            {
+                "Accept": "application/json, text/event-stream",
+                "Accept-Encoding": "identity",  # so that MAX_REPLY_BYTES bounds what is kept
+                "Content-Type": "application/json",
+                "User-Agent": "archon",
+            }
+        )
         if self._key is not None:
             headers["Authorization"] = f"Bearer {self._key}"
-        return httpx.AsyncClient(
-            headers=headers,
-            timeout=httpx.Timeout(None, connect=_CONNECT_SECONDS),
-            follow_redirects=False,
-            trust_env=False,
-            limits=httpx.Limits(max_connections=1),
-            transport=self._http,
-            verify=self._tls,
+        headers.update(self._headers)
+        try:
+            return httpx.AsyncClient(
+                headers=headers,
+                timeout=httpx.Timeout(None, connect=_CONNECT_SECONDS),
+                follow_redirects=False,
+                trust_env=self._trust_env,
+                limits=httpx.Limits(max_connections=1),
+                transport=self._http,
+                verify=self._tls,
+            )
+        except ImportError:
+            reason = "ALL_PROXY names a SOCKS proxy, which needs: pip install 'httpx[socks]'"
+        except (ValueError, httpx.InvalidURL):
+            reason = "the environment names a proxy whose address cannot be used"
+        raise RefusedError(f'{reason}; the card\'s "trust_env": false ignores it')
+
+    def _certificate_hint(self, reason: str) -> str:
+        if "address mismatch" in reason or "Hostname mismatch" in reason:
+            return "write the name that the certificate is for into the card's base_urls"
+        if not self._trust_env:
+            return 'SSL_CERT_FILE is ignored, as the card says "trust_env": false'
+        return (
+            "set SSL_CERT_FILE to a file with the certificate of the authority that signed it, "
+            "or SSL_CERT_DIR to a folder of such files"
         )
 
-    async def _refusal(self, response: httpx.Response) -> LMError:
+    def _proxy_hint(self, url: str) -> str:
+        """What to do where a proxy of the environment may be in the way."""
+        parsed = httpx.URL(url)
+        proxies = getproxies() if self._trust_env and self._http is None else {}
+        if not proxies.keys() & {parsed.scheme, "all"} or proxy_bypass(parsed.host):
+            return ""
+        return (
+            "; the environment names a proxy for this address: set NO_PROXY, or the card's "
+            '"trust_env" to false, to connect without it'
+        )
+
+    async def _refusal(self, response: httpx.Response, body: bytes) -> LMError:
         status = response.status_code
         if 300 <= status < 400:
             target = response.headers.get("location", "an unnamed place")
-            return LMError(
+            return RefusedError(
                 f"status {status}, a redirect to {target}; redirects are not followed, so write "
-                "the final address into the card's base_urls"
+                "the final address into the card's base_urls",
+                status=status,
             )
         content = b""
         async for chunk in response.aiter_raw():
             content += chunk
             if len(content) >= _MAX_ERROR_BYTES:
                 break
+        reason = f"status {status}: {error_text(content) or response.reason_phrase}"
+        if status in _REFUSED:
+            return RefusedError(reason, status=status)
+        if status in _FAULT_OF_BODY:
+            field = rejected_field(content, json.loads(body).keys() - _ALWAYS_SENT)
+            if field is not None:
+                return FieldError(reason, field=field)
         kind = BusyError if status == 429 else LMError
         return kind(
-            f"status {status}: {error_text(content) or response.reason_phrase}",
+            reason,
             retryable=status in _RETRYABLE or status >= 500,
             retry_after_seconds=retry_after_seconds(
                 response.headers.get("retry-after"), self._clock
             ),
         )
+
+
+def _tls_context(trust_env: bool) -> ssl.SSLContext:
+    """The certificates to trust.
+
+    Raises
+    ------
+    UsageError : the environment names a file of certificates that cannot be read.
+    """
+    try:
+        return httpx.create_ssl_context(trust_env=trust_env)
+    except (OSError, ssl.SSLError) as error:
+        raise UsageError(
+            f"the certificates that SSL_CERT_FILE or SSL_CERT_DIR names cannot be read: {error}"
+        ) from None
 
 
 def _named(error: httpx.HTTPError) -> str:
@@ -172,18 +269,42 @@ async def read_body(response: httpx.Response) -> bytes:
         return b"".join([chunk async for chunk in chunks])
 
 
-async def read_events(response: httpx.Response, handle: Callable[[bytes], None]) -> None:
-    """Hand over the data of each server-sent event, up to the one that says it was the last."""
+async def read_events(response: httpx.Response, handle: Callable[[bytes], None]) -> bool:
+    """Hand over the data of each server-sent event, up to the one that says it was the last.
+
+    Returns
+    -------
+    Whether that one came.
+    """
     parser = EventParser()
     async with aclosing(_chunks(response)) as chunks:
         async for chunk in chunks:
-            for event in parser.feed(chunk):
-                if event == DONE:
-                    return
-                handle(event)
-    for event in parser.end():
-        if event != DONE:
-            handle(event)
+            if _handle_all(parser.feed(chunk), handle):
+                return True
+    return _handle_all(parser.end(), handle)
+
+
+def _handle_all(events: list[bytes], handle: Callable[[bytes], None]) -> bool:
+    for event in events:
+        for data in _separated(event):
+            if data.strip() == DONE:
+                return True
+            if data.strip():
+                handle(data)
+    return False
+
+
+def _separated(event: bytes) -> list[bytes]:
+    """The events that a server sent as one, with no blank line between them.
+
+    >>> _separated(b'{"id": 1}\\n[DONE]'), _separated(b'{"id":\\n1}')
+    ([b'{"id": 1}', b'[DONE]'], [b'{"id":\\n1}'])
+    """
+    lines = event.split(b"\n")
+    is_many = len(lines) > 1 and all(
+        (line.startswith(b"{") and line.endswith(b"}")) or line == DONE for line in lines
+    )
+    return lines if is_many else [event]
 
 
 async def _chunks(response: httpx.Response) -> AsyncGenerator[bytes, None]:

@@ -9,12 +9,18 @@ import math
 import os
 import signal
 import sys
+from types import ModuleType
 
 from archon.sandbox.outcome import Limits
+from archon.warn_once import warn_once
 
 OVERHEAD_BYTES = 256 << 20
 """Of address space: the program file, the stacks of its threads, the allocator's reserves."""
 
+_UNBOUND = (
+    "the sandbox runs programs without {}, which this platform does not allow to set; "
+    "the interpreter's own limits hold"
+)
 _running: set[int] = set()
 
 
@@ -22,24 +28,42 @@ def bind(pid: int, limits: Limits) -> None:
     """Limit a process's address space and processor time, and deny it new files and processes.
 
     This holds even if the interpreter is broken: a process that may open no more files cannot
-    open sockets either. Only Linux lets one process bind another; elsewhere there are the
-    interpreter's own limits and the parent's clock.
+    open sockets either. Only Linux lets one process bind another; elsewhere, and where the system
+    refuses a limit, there are the interpreter's own limits and the parent's clock, and a warning
+    says so once.
     """
     _running.add(pid)
-    if sys.platform != "linux":
+    try:
+        import resource
+    except ImportError:  # Windows has none
+        warn_once(_UNBOUND.format("any limit of the system's"))
         return
-    import resource
-
+    if sys.platform != "linux":
+        warn_once(_UNBOUND.format("any limit of the system's"))
+        return
     bounds = {
-        resource.RLIMIT_AS: OVERHEAD_BYTES + 2 * limits.memory_bytes,
-        resource.RLIMIT_CPU: math.ceil(limits.seconds) + 1,
-        resource.RLIMIT_NOFILE: 0,
-        resource.RLIMIT_NPROC: 0,
-        resource.RLIMIT_CORE: 0,
+        "RLIMIT_AS": OVERHEAD_BYTES + 2 * limits.memory_bytes,
+        "RLIMIT_CPU": math.ceil(limits.seconds) + 1,
+        "RLIMIT_NOFILE": 0,
+        "RLIMIT_NPROC": 0,
+        "RLIMIT_CORE": 0,
     }
-    with contextlib.suppress(OSError):  # it has ended already, or the system forbids this as well
-        for name, bound in bounds.items():
-            resource.prlimit(pid, name, (bound, bound))
+    for name, bound in bounds.items():
+        try:
+            _bind(resource, pid, name, bound)
+        except ProcessLookupError:  # it has ended already
+            return
+        except (AttributeError, ValueError, OSError):
+            warn_once(_UNBOUND.format(name))
+
+
+def _bind(resource: ModuleType, pid: int, name: str, bound: int) -> None:
+    """Set one limit, which a stricter one that holds already is left under."""
+    which = getattr(resource, name)
+    _, hard = resource.prlimit(pid, which)
+    if hard != resource.RLIM_INFINITY:
+        bound = min(bound, hard)
+    resource.prlimit(pid, which, (bound, bound))
 
 
 async def end(pid: int) -> None:

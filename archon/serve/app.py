@@ -52,6 +52,7 @@ def create_app(
     lms: Mapping[str, LM],
     *,
     limits: Limits | None = None,
+    is_strict: bool = False,
     api_key: str | None = None,
     host_names: Collection[str] | None = None,
 ) -> Application:
@@ -60,6 +61,7 @@ def create_app(
     Parameters
     ----------
     limits : by default those of ``Limits``.
+    is_strict : refuse fields of a request that would be ignored.
     api_key : asked for on every route but ``/health``; None for no key.
     host_names : the names that it may be called by; None for any.
     """
@@ -73,7 +75,7 @@ def create_app(
     async def model(http: HttpRequest) -> Response:
         name = http.path_params["name"]
         if name not in lms:
-            return _told(failure(unknown_model(name)))
+            return _told(failure(unknown_model(name, lms)))
         return JSONResponse(model_object(name))
 
     async def health(http: HttpRequest) -> Response:
@@ -83,9 +85,9 @@ def create_app(
         return Response(metrics.text(), media_type=CONTENT_TYPE)
 
     async def openapi(http: HttpRequest) -> Response:
-        return JSONResponse(document(limits, has_key=api_key is not None))
+        return JSONResponse(document(limits, has_key=api_key is not None, is_strict=is_strict))
 
-    chat = ChatCompletions(lms, limits, admission, metrics)
+    chat = ChatCompletions(lms, limits, admission, metrics, is_strict=is_strict)
     app = Starlette(
         routes=[
             Route("/v1/chat/completions", chat, methods=["POST"]),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Coroutine
+from contextlib import aclosing
 from typing import Any, TypeVar
 
 from starlette.types import Receive
 
 from archon.lm import LM
-from archon.types import Completion, Event, Request
+from archon.lm.reasoning import answered
+from archon.types import Completion, Event, Request, TokenDelta
 
 T = TypeVar("T")
 
@@ -48,7 +50,7 @@ async def _hang_up(receive: Receive) -> None:
 async def stream(lm: LM, request: Request) -> AsyncGenerator[list[Event] | list[Completion], None]:
     """The events as they come, those together that are there together; then all completions.
 
-    Closing it cancels the call.
+    Tokens of inner nodes, which no client is sent, are left out. Closing it cancels the call.
     """
     queue: asyncio.Queue[Event | None] = asyncio.Queue()
     call = asyncio.create_task(_generate(lm, request, queue))
@@ -71,4 +73,30 @@ async def stream(lm: LM, request: Request) -> AsyncGenerator[list[Event] | list[
 async def _generate(
     lm: LM, request: Request, queue: asyncio.Queue[Event | None]
 ) -> list[Completion]:
-    return await lm.generate(request, queue.put_nowait)
+    def on_event(event: Event) -> None:
+        if not (isinstance(event, TokenDelta) and event.node):
+            queue.put_nowait(event)
+
+    return await answered(lm, request, on_event)
+
+
+async def with_silences(
+    parts: AsyncGenerator[T, None], seconds: float
+) -> AsyncGenerator[T | None, None]:
+    """The parts as they come, and None whenever none came for so long.
+
+    Closing it closes ``parts``.
+    """
+    async with aclosing(parts):
+        while True:
+            coming = asyncio.ensure_future(anext(parts))
+            try:
+                while not (await asyncio.wait({coming}, timeout=seconds))[0]:
+                    yield None
+                part = coming.result()
+            except StopAsyncIteration:
+                return
+            finally:
+                coming.cancel()
+                await asyncio.gather(coming, return_exceptions=True)
+            yield part

@@ -4,31 +4,41 @@
 
     read → checked → waits for a place → the model runs → sent, whole or as it comes
 
-The client is watched from the moment its body is read: if it hangs up, its call is cancelled.
+The client is watched from the moment its body is read: if it hangs up, its call is cancelled. A
+stream that has been silent for some seconds sends a comment, while it waits for its turn, too.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+import itertools
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import aclosing
+from dataclasses import replace
 
 from starlette.types import Receive, Scope, Send
 
 from archon.graph.lm import ArchitectureLM
 from archon.lm import LM
-from archon.lm.base import can_hold
+from archon.lm.base import NO_THINKING, can_hold
+from archon.lm.failed import require_all
+from archon.lm.reasoning import answered
+from archon.serve import transport
 from archon.serve.admission import Admission
-from archon.serve.calls import HungUpError, stream, unless_hung_up
+from archon.serve.calls import HungUpError, stream, unless_hung_up, with_silences
 from archon.serve.failures import GOING, Failure, failure, out_of_time
+from archon.serve.fields import SAMPLING, FieldError
 from archon.serve.limits import Limits, token_bound
 from archon.serve.metrics import Metrics, Record
 from archon.serve.replies import Replies, progress
 from archon.serve.requests import BadRequestError, ChatRequest, read_chat_request
-from archon.serve.transport import LAST_EVENT, Reply, comment, event, read_body
-from archon.types import Completion, Request, TokenDelta
+from archon.serve.transport import KEEP_ALIVE, LAST_EVENT, Reply, comment, event, read_body
+from archon.types import Completion, Event, Request, TokenDelta
 
+IGNORED_HEADER = "x-archon-ignored"
+"""Names the fields of a request that had no effect and may ask for something."""
+_MAX_LISTED = 20
 _CLIENT_CLOSED_REQUEST = 499  # nobody reads it; metrics do
 _LAST_WORDS_SECONDS = 1
 """For telling a client why its stream ends, if it reads so slowly that it may never hear it."""
@@ -38,9 +48,15 @@ class ChatCompletions:
     """The endpoint, an ASGI application."""
 
     def __init__(
-        self, lms: Mapping[str, LM], limits: Limits, admission: Admission, metrics: Metrics
+        self,
+        lms: Mapping[str, LM],
+        limits: Limits,
+        admission: Admission,
+        metrics: Metrics,
+        *,
+        is_strict: bool = False,
     ) -> None:
-        self._lms, self._limits = dict(lms), limits
+        self._lms, self._limits, self._is_strict = dict(lms), limits, is_strict
         self._admission, self._metrics = admission, metrics
         self._token_bounds = {name: token_bound(lm) for name, lm in self._lms.items()}
         self._deadlines: set[asyncio.Timeout] = set()
@@ -77,15 +93,25 @@ class ChatCompletions:
             record.ends()
 
     async def _answer(self, scope: Scope, receive: Receive, reply: Reply, record: Record) -> None:
-        chat = read_chat_request(await read_body(scope, receive, self._limits.max_body_bytes))
+        body = await read_body(scope, receive, self._limits.max_body_bytes)
+        chat = read_chat_request(body, is_strict=self._is_strict)
         lm = self._lms.get(chat.model)
         if lm is None:
-            raise unknown_model(chat.model)
+            raise unknown_model(chat.model, self._lms)
         record.model = chat.model
         request = chat.request()
         self._check(chat, request, lm)
+        if "thinking" not in lm.capabilities:  # an effort is a hint
+            request = replace(request, thinking=NO_THINKING)
+            if chat.reasoning_effort is not None:
+                _ignore(chat, "reasoning_effort")
+        _ignore_sampling(chat, lm)
+        if chat.ignored.names:
+            record.ignored(chat.ignored.names)
+            reply.headers[IGNORED_HEADER] = ", ".join(chat.ignored.names)
         if not chat.stream:
             completions = await unless_hung_up(receive, self._generate(lm, request))
+            require_all(completions)
             record.answered(completions)
             await reply.whole(Replies(chat).whole(completions))
         else:
@@ -103,6 +129,8 @@ class ChatCompletions:
         lacks = {
             "logprobs": request.logprobs and "logprobs" not in lm.capabilities,
             "response_format": form is not None and not can_hold(lm.capabilities, form),
+            "chat_template_kwargs": bool(chat.chat_template_kwargs)
+            and "thinking" not in lm.capabilities,
         }
         for param, is_lacking in lacks.items():
             if is_lacking:
@@ -115,18 +143,19 @@ class ChatCompletions:
             raise BadRequestError(reason, param="archon.trace", code="unsupported")
         most = self._limits.max_messages
         if len(chat.messages) > most:
-            reason = f"there are more than {most} messages"
+            reason = f"there are more than {most} messages (--max-messages)"
             raise BadRequestError(reason, param="messages", code="too_many_messages")
         most, each = self._limits.max_request_tokens, self._token_bounds[chat.model]
         if (tokens := request.n * each(request.sampling)) > most:
             reason = (
-                f"n answers may take {tokens} new tokens in all nodes; at most {most} are given"
+                f"n answers may take {tokens} new tokens in all nodes; the limit is {most} "
+                "(--max-request-tokens): lower n or max_tokens"
             )
             raise BadRequestError(reason, param="n", code="too_many_tokens")
 
     async def _generate(self, lm: LM, request: Request) -> list[Completion]:
         async with self._admission.place():
-            return await lm.generate(request)
+            return await answered(lm, request)
 
     async def _stream(
         self, lm: LM, chat: ChatRequest, request: Request, reply: Reply, record: Record
@@ -134,29 +163,41 @@ class ChatCompletions:
         """Send the answer as it comes, but for the end of the reply.
 
         The reply begins with the first that the model tells, so that a request that is refused or
-        fails before has a status of its own.
+        fails before has a status of its own; or with a comment, where that takes long.
         """
         replies = Replies(chat)
         has_text = [False] * request.n
-        async with self._admission.place(), aclosing(stream(lm, request)) as parts:
+        has_reasoning = [False] * request.n
+        has_begun = False
+        parts = with_silences(self._parts(lm, request), transport.KEEP_ALIVE_SECONDS)
+        async with aclosing(parts):
             async for part in parts:
+                if part is None:
+                    await reply.write(KEEP_ALIVE)
+                    continue
                 pieces: list[bytes] = []
-                if not reply.is_begun:
+                if not has_begun:
+                    has_begun = True
                     pieces += [event(replies.begin(index)) for index in range(request.n)]
                 for index, said in enumerate(part):
                     if isinstance(said, TokenDelta) and not said.node:
-                        has_text[said.draw] = True
-                        pieces.append(event(replies.more(said.draw, said.text)))
+                        told = has_reasoning if said.is_reasoning else has_text
+                        told[said.draw] = True
+                        more = replies.more(said.draw, said.text, is_reasoning=said.is_reasoning)
+                        pieces.append(event(more))
                     elif isinstance(said, Completion):
+                        if said.reasoning and not (has_reasoning[index] or has_text[index]):
+                            more = replies.more(index, said.reasoning, is_reasoning=True)
+                            pieces.append(event(more))
                         if said.text and not has_text[index]:
                             has_text[index] = True
                             pieces.append(event(replies.more(index, said.text)))
                         pieces.append(event(replies.end(index, said)))
-                    elif (told := progress(said)) is not None:
-                        pieces.append(comment(told))
-                if any(has_text):
+                    elif (step := progress(said)) is not None:
+                        pieces.append(comment(step))
+                if any(has_text) or any(has_reasoning):
                     record.text_begins()
-                completions = [said for said in part if isinstance(said, Completion)]
+                completions = require_all([said for said in part if isinstance(said, Completion)])
                 if completions:
                     record.answered(completions)
                     if chat.wants_usage:
@@ -165,10 +206,46 @@ class ChatCompletions:
                 if pieces:
                     await reply.write(b"".join(pieces))
 
+    async def _parts(
+        self, lm: LM, request: Request
+    ) -> AsyncGenerator[list[Event] | list[Completion], None]:
+        async with self._admission.place(), aclosing(stream(lm, request)) as parts:
+            async for part in parts:
+                yield part
 
-def unknown_model(name: str) -> BadRequestError:
+
+def _ignore_sampling(chat: ChatRequest, lm: LM) -> None:
+    """Report the sampling of a request whose architecture applies none.
+
+    Raises
+    ------
+    BadRequestError : nothing may be ignored.
+    """
+    if not isinstance(lm, ArchitectureLM) or lm.sampled_nodes:
+        return
+    for name in SAMPLING:
+        if getattr(chat, name) is not None:
+            _ignore(chat, name)
+
+
+def _ignore(chat: ChatRequest, name: str) -> None:
+    """Report a field as ignored.
+
+    Raises
+    ------
+    BadRequestError : nothing may be ignored.
+    """
+    try:
+        chat.ignored.add(name, name)
+    except FieldError as error:
+        reason = f"{name}: {error.reason}"
+        raise BadRequestError(reason, param=name, code=error.code) from None
+
+
+def unknown_model(name: str, served: Iterable[str]) -> BadRequestError:
     """No model of this name is served."""
-    reason = f"there is no model {name[:200]!r} here; GET /v1/models lists those there are"
+    listed = ", ".join(map(repr, itertools.islice(served, _MAX_LISTED)))
+    reason = f"there is no model {name[:200]!r} here; GET /v1/models lists all: {listed}"
     return BadRequestError(reason, param="model", code="model_not_found", status=404)
 
 

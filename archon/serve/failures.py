@@ -81,7 +81,7 @@ GOING = Failure(503, "the server is shutting down", code="shutting_down")
 
 def out_of_time(seconds: float) -> Failure:
     """A request that took longer than the server gives one."""
-    reason = f"the answer took longer than {seconds:g} seconds"
+    reason = f"the answer took longer than {seconds:g} seconds (--max-seconds)"
     return Failure(504, reason, code="timeout", headers=_ASK_NO_MORE)
 
 

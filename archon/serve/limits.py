@@ -13,6 +13,8 @@ from archon.lm.lazy import LazyLM
 from archon.types import DEFAULT_SAMPLING, SamplingParams
 
 _MAX_KEPT = 256
+LARGEST_BODY_BYTES = 64 * 1024 * 1024
+"""A body is held in memory several times over while it is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +22,7 @@ class Limits:
     """Caps on one request, and on all of them together."""
 
     max_body_bytes: int = 4 * 1024 * 1024
-    """Of the body of a request."""
+    """Of the body of a request; at most ``LARGEST_BODY_BYTES``."""
     max_messages: int = 256
     """Of one conversation."""
     max_request_tokens: int = 200_000

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from time import monotonic
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from archon.serve.admission import Admission
+from archon.serve.fields import REQUEST, SAMPLING
 from archon.serve.replies import usage
 from archon.types import Completion
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_KNOWN_FIELDS = frozenset({*REQUEST, *SAMPLING, "reasoning_effort"})
 _SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300)
 
 
@@ -30,6 +32,12 @@ class Metrics:
             "archon_tokens",
             "Tokens of all nodes: distinct prompts, their part found in a cache, and new ones.",
             ["model", "kind"],
+            registry=registry,
+        )
+        self.ignored_fields = Counter(
+            "archon_ignored_fields",
+            "Fields of requests that were ignored and that may ask for something.",
+            ["model", "field"],
             registry=registry,
         )
         self.seconds = Histogram(
@@ -65,6 +73,13 @@ class Record:
         self.model = ""
         """Empty until it is known to be one of those that are served: clients choose no labels."""
         self.status = 200
+
+    def ignored(self, names: Iterable[str]) -> None:
+        """Fields have no effect. Those that nobody knows are counted as one: clients choose no
+        labels."""
+        for name in names:
+            known = name if name in _KNOWN_FIELDS else "unknown"
+            self._metrics.ignored_fields.labels(self.model, known).inc()
 
     def text_begins(self) -> None:
         """Some of the answer is streamed."""

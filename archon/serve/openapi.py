@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from archon.serve.limits import Limits
-from archon.serve.requests import ChatRequest
+from archon.serve.requests import ChatMessage, ChatRequest, RequestObject, StreamOptions, TextPart
 
 _TEMPLATE = "#/components/schemas/{model}"
 _ERROR = {
@@ -82,11 +82,16 @@ _REFUSALS = {
 }
 
 
-def document(limits: Limits, *, has_key: bool) -> dict[str, Any]:
+def document(limits: Limits, *, has_key: bool, is_strict: bool = False) -> dict[str, Any]:
     """The document (OpenAPI 3.1)."""
     request = ChatRequest.model_json_schema(ref_template=_TEMPLATE)
     schemas = request.pop("$defs")
     request["properties"]["messages"]["maxItems"] = limits.max_messages
+    for schema in (request, *schemas.values()):
+        schema["additionalProperties"] = not is_strict
+    for model in (ChatRequest, ChatMessage, TextPart, StreamOptions):
+        schema = request if model is ChatRequest else schemas[model.__name__]
+        schema["properties"] |= _without_effect(model, is_strict=is_strict)
     schemas |= {
         "ChatRequest": request,
         "ChatCompletion": _COMPLETION,
@@ -104,6 +109,12 @@ def document(limits: Limits, *, has_key: bool) -> dict[str, Any]:
                 "responses": {
                     "200": {
                         "description": "the answer, whole or as server-sent events",
+                        "headers": {
+                            "x-archon-ignored": {
+                                "description": "fields of the request that had no effect",
+                                "schema": {"type": "string"},
+                            }
+                        },
                         "content": {
                             "application/json": {"schema": _ref("ChatCompletion")},
                             "text/event-stream": {"schema": {"type": "string"}},
@@ -169,6 +180,20 @@ def document(limits: Limits, *, has_key: bool) -> dict[str, Any]:
         },
         **({"security": [{"key": []}]} if has_key else {}),
     }
+
+
+def _without_effect(model: type[RequestObject], *, is_strict: bool) -> dict[str, Any]:
+    """The schemas of an object's fields that are accepted without being applied."""
+    schemas: dict[str, Any] = {}
+    for name, rule in model.rules.items():
+        match rule.kind:
+            case "label":
+                schemas[name] = {"description": "No answer depends on it."}
+            case "hint" if not is_strict:
+                schemas[name] = {"description": "It is ignored."}
+            case _:
+                schemas[name] = {"enum": [None, *rule.neutral], "description": rule.advice}
+    return schemas
 
 
 def _ref(name: str) -> dict[str, str]:

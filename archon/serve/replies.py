@@ -26,7 +26,7 @@ class Replies:
         choices = [
             {
                 "index": index,
-                "message": {"role": "assistant", "content": completion.text, "refusal": None},
+                "message": _message(completion),
                 "finish_reason": completion.finish_reason,
                 "logprobs": _logprobs(completion),
                 **self._extension(completion),
@@ -39,9 +39,10 @@ class Replies:
         """The first chunk of a text."""
         return self._chunk({"index": index, "delta": {"role": "assistant", "content": ""}})
 
-    def more(self, index: int, text: str) -> dict[str, Any]:
-        """A chunk with more of a text."""
-        return self._chunk({"index": index, "delta": {"content": text}})
+    def more(self, index: int, text: str, *, is_reasoning: bool = False) -> dict[str, Any]:
+        """A chunk with more of a text, or of the reasoning before it."""
+        key = "reasoning_content" if is_reasoning else "content"
+        return self._chunk({"index": index, "delta": {key: text}})
 
     def end(self, index: int, completion: Completion) -> dict[str, Any]:
         """The last chunk of a text; it carries all log-probabilities."""
@@ -112,6 +113,14 @@ def model_list(names: Sequence[str]) -> dict[str, Any]:
 def model_object(name: str) -> dict[str, Any]:
     """One entry of it."""
     return {"id": name, "object": "model", "created": 0, "owned_by": "archon"}
+
+
+def _message(completion: Completion) -> dict[str, Any]:
+    """The answer, and what was reasoned before it, where anything was."""
+    message = {"role": "assistant", "content": completion.text, "refusal": None}
+    if completion.reasoning:
+        message["reasoning_content"] = completion.reasoning
+    return message
 
 
 def _logprobs(completion: Completion) -> dict[str, Any] | None:

@@ -1,20 +1,33 @@
 """Requests of the chat-completions protocol, read strictly.
 
-What a request asks for and cannot be given is refused, never ignored. Extension keys beyond
-OpenAI's are ``top_k``, ``min_p`` and ``archon``.
+The fields of the models here are applied. ``archon.serve.fields`` says what becomes of all others:
+what asks for nothing is accepted, what cannot be honoured is refused. Fields beyond OpenAI's that
+are applied are ``top_k``, ``min_p`` and ``archon``.
 """
 
 from __future__ import annotations
 
 import secrets
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from archon.errors import SpecError
+from archon.serve import fields
+from archon.serve.fields import FieldError, Ignored
 from archon.spec.strict_json import decode_json
-from archon.types import Constraint, Message, Request, SamplingParams
+from archon.spec.thinking import RESERVED_VARIABLES
+from archon.types import Constraint, Message, Request, SamplingParams, Thinking
 
 MAX_DRAWS = 128
 _MAX_INT64 = 2**63 - 1
@@ -36,30 +49,88 @@ class BadRequestError(Exception):
         super().__init__(message)
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+class RequestObject(BaseModel):
+    """A JSON object of a request; a field that it does not have is left to ``rules``."""
+
+    model_config = ConfigDict(extra="ignore", strict=True, frozen=True, allow_inf_nan=False)
+
+    rules: ClassVar[fields.Rules] = {}
+    place: ClassVar[str] = ""
+    """What comes before the name of its fields, such as ``messages[].``."""
 
     @model_validator(mode="before")
     @classmethod
-    def _without_nulls(cls, data: Any) -> Any:
-        """``null`` stands for a key that is left out."""
+    def _only_known_fields(cls, data: Any, info: ValidationInfo) -> Any:
+        """Leave out what is ignored, and ``null``, which stands for a field that is left out."""
         if not isinstance(data, dict):
             return data
-        return {key: value for key, value in data.items() if value is not None}
+        ignored = info.context if isinstance(info.context, Ignored) else Ignored()
+        known = {field.alias or name for name, field in cls.model_fields.items()}
+        kept = {}
+        for key, value in data.items():
+            if value is None:
+                continue
+            if key in known:
+                kept[key] = value
+                continue
+            try:
+                ignored.check(key, value, cls.place, cls.rules, known)
+            except FieldError as error:
+                context = {"reason": error.reason, "key": key}
+                raise PydanticCustomError(error.code, "{reason}", context) from None
+        return kept
 
 
-class TextPart(_Strict):
+def _integral(value: Any) -> Any:
+    """A float without a fraction as the integer that it is: JSON does not tell them apart."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+_INTEGRAL = BeforeValidator(_integral)
+
+
+def _text_type(value: Any) -> Any:
+    if isinstance(value, str) and value != "text":
+        reason = "only parts of the type 'text' are read; images, audio and files are not supported"
+        raise PydanticCustomError("unsupported", "{reason}", {"reason": reason})
+    return value
+
+
+def _role(value: Any) -> Any:
+    if value in ("tool", "function"):
+        reason = "tools are not supported; put the result into a message of the user"
+        raise PydanticCustomError("unsupported", "{reason}", {"reason": reason})
+    return value
+
+
+class TextPart(RequestObject):
     """A part of a message's content."""
 
-    type: Literal["text"]
+    rules = fields.PART
+    place = "messages[].content[]."
+
+    type: Annotated[Literal["text"], BeforeValidator(_text_type)]
     text: str
 
 
-class ChatMessage(_Strict):
+class ChatMessage(RequestObject):
     """A turn of the conversation."""
 
-    role: Literal["system", "developer", "user", "assistant"]
-    content: str | Annotated[list[TextPart], Field(min_length=1, fail_fast=True)]
+    rules = fields.MESSAGE
+    place = "messages[]."
+
+    role: Annotated[Literal["system", "developer", "user", "assistant"], BeforeValidator(_role)]
+    content: str | Annotated[list[TextPart], Field(min_length=1, fail_fast=True)] = Field(
+        description="May be null where the role is `assistant`."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _text_of_assistant(cls, data: Any) -> Any:
+        """An assistant that said nothing has null content."""
+        if isinstance(data, dict) and data.get("role") == "assistant":
+            return {**data, "content": "" if data.get("content") is None else data["content"]}
+        return data
 
     def message(self) -> Message:
         """The same as a value of ``archon.types``."""
@@ -69,26 +140,35 @@ class ChatMessage(_Strict):
         return Message("system" if self.role == "developer" else self.role, text)
 
 
-class StreamOptions(_Strict):
+class StreamOptions(RequestObject):
     """What a streamed reply holds besides the text."""
+
+    rules = fields.STREAM_OPTIONS
+    place = "stream_options."
 
     include_usage: bool = False
 
 
-class TextFormat(_Strict):
+class TextFormat(RequestObject):
     """Text of any form."""
+
+    place = "response_format."
 
     type: Literal["text"]
 
 
-class JsonObjectFormat(_Strict):
+class JsonObjectFormat(RequestObject):
     """Any JSON object."""
+
+    place = "response_format."
 
     type: Literal["json_object"]
 
 
-class NamedSchema(_Strict):
+class NamedSchema(RequestObject):
     """A JSON Schema; it is followed to the letter whether or not ``strict`` says so."""
+
+    place = "response_format.json_schema."
 
     name: str = Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")
     description: str | None = None
@@ -96,8 +176,10 @@ class NamedSchema(_Strict):
     strict: bool | None = None
 
 
-class JsonSchemaFormat(_Strict):
+class JsonSchemaFormat(RequestObject):
     """JSON that a schema allows."""
+
+    place = "response_format."
 
     type: Literal["json_schema"]
     json_schema: NamedSchema
@@ -108,45 +190,48 @@ ResponseFormat = Annotated[
 ]
 
 
-class ArchonOptions(_Strict):
+class ArchonOptions(RequestObject):
     """What is told of an answer beyond OpenAI's protocol."""
+
+    place = "archon."
 
     trace: bool = Field(False, description="Return every node's prompts and completions.")
 
 
-class ChatRequest(_Strict):
-    """The body of ``POST /v1/chat/completions``; ``null`` stands for a key that is left out."""
+class ChatRequest(RequestObject):
+    """The body of ``POST /v1/chat/completions``; ``null`` stands for a field that is left out."""
+
+    rules = fields.REQUEST
 
     model: str
     messages: list[ChatMessage] = Field(min_length=1, fail_fast=True)
-    n: int | None = Field(None, ge=1, le=MAX_DRAWS)
-    seed: int | None = Field(None, ge=-_MAX_INT64, le=_MAX_INT64)
+    n: Annotated[int, Field(ge=1, le=MAX_DRAWS), _INTEGRAL] | None = None
+    seed: Annotated[int, Field(ge=-_MAX_INT64, le=_MAX_INT64), _INTEGRAL] | None = None
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, ge=0, le=1)
-    top_k: int | None = Field(None, ge=0, le=1_000_000)
+    top_k: Annotated[int, Field(ge=-1, le=1_000_000), _INTEGRAL] | None = Field(
+        None, description="0 and -1 keep every token."
+    )
     min_p: float | None = Field(None, ge=0, le=1)
-    max_tokens: int | None = Field(None, ge=1, le=1_000_000)
-    max_completion_tokens: int | None = Field(None, ge=1, le=1_000_000)
+    max_tokens: Annotated[int, Field(ge=1, le=1_000_000), _INTEGRAL] | None = None
+    max_completion_tokens: Annotated[int, Field(ge=1, le=1_000_000), _INTEGRAL] | None = None
     stop: StopString | Annotated[list[StopString], Field(max_length=4, fail_fast=True)] | None = (
         None
     )
     logprobs: bool | None = None
     response_format: ResponseFormat | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     archon: ArchonOptions | None = None
-    # Say who asks; they change nothing.
-    user: str | None = None
-    safety_identifier: str | None = None
-    prompt_cache_key: str | None = None
-    # Keys that many clients always send; only the value that changes nothing is taken.
-    top_logprobs: int | None = Field(None, ge=0, le=20)
-    frequency_penalty: float | None = Field(None, ge=-2, le=2)
-    presence_penalty: float | None = Field(None, ge=-2, le=2)
-    logit_bias: dict[str, float] | None = None
-    store: bool | None = None
-    service_tier: Literal["auto", "default"] | None = None
-    modalities: list[Literal["text"]] | None = Field(None, min_length=1, max_length=1)
+
+    _ignored: Ignored = PrivateAttr(default_factory=Ignored)
+
+    @property
+    def ignored(self) -> Ignored:
+        """The fields of the body that have no effect and that the client should know of."""
+        return self._ignored
 
     @property
     def wants_trace(self) -> bool:
@@ -167,7 +252,7 @@ class ChatRequest(_Strict):
             seed=secrets.randbits(53) if self.seed is None else self.seed,
             sampling=SamplingParams(
                 temperature=self.temperature,
-                top_k=self.top_k,
+                top_k=None if self.top_k is None else max(self.top_k, 0),
                 top_p=None if self.top_p is None else max(self.top_p, _LEAST_TOP_P),
                 min_p=self.min_p,
                 max_tokens=self.max_tokens or self.max_completion_tokens,
@@ -175,7 +260,21 @@ class ChatRequest(_Strict):
             ),
             constraint=self._constraint(),
             logprobs=bool(self.logprobs),
+            thinking=self._thinking(),
         )
+
+    def _thinking(self) -> Thinking:
+        """A switch in the template's variables is the request's own; any effort but the least two
+        asks for reasoning."""
+        variables = dict(self.chat_template_kwargs or {})
+        wanted = variables.get("enable_thinking")
+        if isinstance(wanted, bool):
+            del variables["enable_thinking"]
+        else:
+            wanted = None
+        if wanted is None and self.reasoning_effort is not None:
+            wanted = self.reasoning_effort not in ("none", "minimal")
+        return Thinking(wanted, variables or None)
 
     def _constraint(self) -> Constraint | None:
         match self.response_format:
@@ -187,41 +286,54 @@ class ChatRequest(_Strict):
                 return None
 
 
-def read_chat_request(content: bytes) -> ChatRequest:
+def read_chat_request(content: bytes, *, is_strict: bool = False) -> ChatRequest:
     """The request in a body.
+
+    Parameters
+    ----------
+    is_strict : refuse fields that would be ignored.
 
     Raises
     ------
     BadRequestError : the body is not strict JSON, or asks for what nobody here can give.
     """
     try:
-        body = decode_json(content)
+        body = decode_json(content, max_bytes=len(content))
     except SpecError as error:
         raise BadRequestError(f"the body is not sound JSON: {error}") from None
+    ignored = Ignored(is_strict)
     try:
-        chat = ChatRequest.model_validate(body)
+        chat = ChatRequest.model_validate(_without_unused_tools(body, ignored), context=ignored)
+    except FieldError as error:
+        reason = f"{error.key}: {error.reason}"
+        raise BadRequestError(reason, param=error.key, code=error.code) from None
     except ValidationError as error:
         raise _bad_value(error, body) from None
-    for param, is_refused, reason in (
-        (
-            "max_tokens",
-            chat.max_tokens is not None and chat.max_completion_tokens is not None,
-            "give either max_tokens or max_completion_tokens, not both",
-        ),
-        (
-            "stream_options",
-            chat.stream_options is not None and not chat.stream,
-            "stream_options needs stream to be true",
-        ),
-        ("top_logprobs", chat.top_logprobs, "only the tokens that were drawn have probabilities"),
-        ("frequency_penalty", chat.frequency_penalty, "no model here penalises frequency"),
-        ("presence_penalty", chat.presence_penalty, "no model here penalises presence"),
-        ("logit_bias", chat.logit_bias, "no model here takes a bias"),
-        ("store", chat.store, "nothing is stored here"),
-    ):
-        if is_refused:
-            raise BadRequestError(reason, param=param, code="unsupported")
+    chat._ignored = ignored
+    if chat.max_tokens is not None and chat.max_completion_tokens is not None:
+        reason = "give either max_tokens or max_completion_tokens, not both"
+        raise BadRequestError(reason, param="max_tokens", code="unsupported")
+    if chat.wants_usage and not chat.stream:
+        reason = "stream_options needs stream to be true"
+        raise BadRequestError(reason, param="stream_options", code="unsupported")
+    if reserved := sorted({*(chat.chat_template_kwargs or ())} & {*RESERVED_VARIABLES}):
+        reason = f"no variable may be named {', '.join(reserved)}"
+        raise BadRequestError(reason, param="chat_template_kwargs", code="unsupported")
     return chat
+
+
+def _without_unused_tools(body: Any, ignored: Ignored) -> Any:
+    """The body without tools that the model is told not to call."""
+    if not isinstance(body, dict):
+        return body
+    unused = [
+        tools
+        for tools, choice in (("tools", "tool_choice"), ("functions", "function_call"))
+        if body.get(tools) and body.get(choice) == "none"
+    ]
+    for tools in unused:
+        ignored.add(tools, tools)
+    return {key: value for key, value in body.items() if key not in unused}
 
 
 def _bad_value(error: ValidationError, body: Any) -> BadRequestError:
@@ -231,12 +343,11 @@ def _bad_value(error: ValidationError, body: Any) -> BadRequestError:
     place = max((p for p in places if p[:1] == places[0][:1]), key=len)
     there = [each for each, p in zip(errors, places, strict=True) if p == place]
     param = ".".join(map(str, place))[:200]
-    if there[0]["type"] == "extra_forbidden":
-        reason = f"{param}: this server does not know the key"
-        return BadRequestError(reason, param=param, code="unknown_key")
     reason = ", or: ".join(dict.fromkeys(each["msg"] for each in there))
     reason = f"{param}: {reason}" if param else reason
-    return BadRequestError(reason[:500], param=param or None, code="invalid_value")
+    kind = there[0]["type"]
+    code = kind if kind in ("unsupported", "unknown_key") else "invalid_value"
+    return BadRequestError(reason[:500], param=param or None, code=code)
 
 
 def _place(error: ErrorDetails, body: Any) -> tuple[str | int, ...]:
@@ -253,4 +364,6 @@ def _place(error: ErrorDetails, body: Any) -> tuple[str | int, ...]:
             value = value[part]
         if is_there or (at == last and error["type"] == "missing"):
             place.append(part)
+    if "key" in (context := error.get("ctx", {})):  # of an object that is wrong in one field
+        place.append(context["key"])
     return tuple(place)

@@ -17,6 +17,8 @@ _BODY_SECONDS = 30
 """A client that sends its body in drips is not waited for any longer."""
 STALL_SECONDS = 60
 """A client that takes none of what is streamed to it for so long is as good as gone."""
+KEEP_ALIVE_SECONDS = 15
+"""A stream that is silent for so long sends a comment: proxies drop connections that seem idle."""
 
 
 async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
@@ -41,7 +43,7 @@ async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
                     raise HungUpError
                 content += message.get("body", b"")
                 if len(content) > max_bytes:
-                    reason = f"the body is larger than {max_bytes} bytes"
+                    reason = f"the body is larger than {max_bytes} bytes (--max-body-bytes)"
                     raise BadRequestError(reason, status=413)
                 if not message.get("more_body", False):
                     return bytes(content)
@@ -52,12 +54,14 @@ async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
 class Reply:
     """Sends one JSON object, or events.
 
-    ``is_begun`` tells that the status is sent and that only events can follow.
+    ``is_begun`` tells that the status is sent and that only events can follow. ``headers`` are
+    sent with it.
     """
 
     def __init__(self, send: Send) -> None:
         self._send = send
         self.is_begun = False
+        self.headers: dict[str, str] = {}
 
     async def whole(
         self, body: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None
@@ -91,6 +95,7 @@ class Reply:
 
     async def _start(self, status: int, headers: Mapping[str, str]) -> None:
         self.is_begun = True
+        headers = {**self.headers, **headers}
         lines = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
         await self._send({"type": "http.response.start", "status": status, "headers": lines})
 
@@ -106,6 +111,8 @@ def comment(data: Mapping[str, Any]) -> bytes:
 
 
 LAST_EVENT = encode_event(DONE)
+KEEP_ALIVE = b": keep-alive\n\n"
+"""A comment that says nothing."""
 
 
 def _encode(data: Mapping[str, Any]) -> bytes:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import (
+    Discriminator,
+    Field,
+    SerializerFunctionWrapHandler,
+    Tag,
+    model_serializer,
+    model_validator,
+)
 
 from archon.sandbox import Limits
 from archon.spec.common import Count, Name, PromptSpec, SamplingSpec, StrictModel, Version
 from archon.spec.model import ModelCard
+from archon.spec.thinking import ThinkingKeys
 from archon.types import AnswerKind, UnitTestMethod
 
 Shows = Literal["text", "steps"]
@@ -44,7 +52,7 @@ class Node(StrictModel):
     when: When | None = Field(None, description="Run only under this condition.")
 
 
-class ModelNode(Node):
+class ModelNode(ThinkingKeys, Node):
     """What every node that may ask a model has."""
 
     model: Name | None = Field(
@@ -286,6 +294,17 @@ class Budget(StrictModel):
     )
 
 
+class ServeSpec(StrictModel):
+    """How the architecture answers requests as a language model."""
+
+    request_sampling: Literal["generators", "output", "ignore"] | None = Field(
+        None,
+        description="The nodes that a request's temperature, top_p, max_tokens and stop apply to. "
+        "By default the generators, and the output node if it writes text. `generators`: the "
+        "generators only. `output`: the output node only, if it writes text. `ignore`: none.",
+    )
+
+
 class ArchitectureSpec(StrictModel):
     """An architecture: a directed acyclic graph of nodes over language models."""
 
@@ -299,3 +318,13 @@ class ArchitectureSpec(StrictModel):
     output: NodeId = Field(description="The node whose first candidate is the answer.")
     answer: AnswerKind = Field("number", description="The kind of answer wanted.")
     budget: Budget | None = None
+    serve: ServeSpec | None = Field(None, description="For requests to it as a language model.")
+
+    @model_serializer(mode="wrap")
+    def _without_empty_serve(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave ``serve`` out where it is not given, so that stored runs and studies that do not
+        use it keep their digests."""
+        data: dict[str, Any] = handler(self)
+        if data.get("serve", self) is None:
+            del data["serve"]
+        return data

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
+from pydantic_core.core_schema import ErrorType
 
 from archon.spec.messages import shown, suggestion
 from archon.types import SamplingParams
@@ -19,22 +28,47 @@ Name = Annotated[str, Field(min_length=1, max_length=200)]
 Version = Annotated[int, Field(ge=1, le=1, strict=True, description="Version of the format.")]
 
 
+_ERRORS_OF_PYDANTIC = frozenset(get_args(ErrorType))
+
+
 class StrictModel(BaseModel):
     """A JSON object in which an unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _known_keys(cls, data: Any) -> Any:
-        """Refuse an unknown key with the nearest key of this very object."""
-        if isinstance(data, dict):
-            for key in data:
-                if key not in cls.model_fields:
-                    reason = f"unknown key {shown(key)}{suggestion(key, cls.model_fields)}"
-                    context = {"reason": reason, "key": key}
-                    raise PydanticCustomError("unknown_key", "{reason}", context)
-        return data
+    def _known_keys(cls, data: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
+        """Refuse unknown keys, each with the nearest key of this very object, and check the rest.
+
+        ``extra="forbid"`` alone would not know the nearest key.
+        """
+        unknown = [key for key in data if key not in cls.model_fields] if type(data) is dict else []
+        if not unknown:
+            return validate(data)
+        faults = [_unknown_key(key, cls.model_fields, data[key]) for key in unknown]
+        try:
+            validate({key: value for key, value in data.items() if key in cls.model_fields})
+        except ValidationError as error:
+            faults += [_again(detail) for detail in error.errors(include_url=False)]
+        raise ValidationError.from_exception_data(cls.__name__, faults)
+
+
+def _unknown_key(key: str, valid: Iterable[str], value: Any) -> InitErrorDetails:
+    context = {"reason": f"unknown key {shown(key)}{suggestion(key, valid)}", "key": key}
+    return InitErrorDetails(
+        type=PydanticCustomError("unknown_key", "{reason}", context), loc=(), input=value
+    )
+
+
+def _again(detail: ErrorDetails) -> InitErrorDetails:
+    """What pydantic needs to report an error once more."""
+    name, context = detail["type"], detail.get("ctx", {})
+    kind: str | PydanticCustomError = name
+    if name not in _ERRORS_OF_PYDANTIC:
+        template: Any = "{reason}" if name == "unknown_key" else detail["msg"]
+        kind = PydanticCustomError(name, template, context)
+    return InitErrorDetails(type=kind, loc=detail["loc"], input=detail["input"], ctx=context)
 
 
 def told_by_key(keys: Mapping[str, type[BaseModel]]) -> Discriminator:
@@ -80,7 +114,7 @@ class SamplingSpec(StrictModel):
 class PromptSpec(StrictModel):
     """How a node words its question: a named template, or the user's own text."""
 
-    template: Name | None = Field(None, description="A named template; see `archon show`.")
+    template: Name | None = Field(None, description="A named template; see `archon ls templates`.")
     text: str | None = Field(
         None,
         min_length=1,

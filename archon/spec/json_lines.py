@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from archon.errors import SpecError
+from archon.spec.encoding import LONGEST_MARK, encoding_of
 from archon.spec.messages import shown
 from archon.spec.strict_json import MAX_BYTES, decode_json
 
@@ -14,28 +17,55 @@ from archon.spec.strict_json import MAX_BYTES, decode_json
 def read_rows(path: Path, file: str | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
     """The objects of a file with the numbers of their lines, from 1; blank lines are skipped.
 
-    ``file`` is the file's name in errors, by default the path.
+    ``file`` is the file's name in errors, by default the path. A line may begin with a byte-order
+    mark, as where files were joined.
 
     Raises
     ------
     SpecError : the file cannot be read, or a line is not one strict JSON object.
     """
     file = str(path) if file is None else file
+    number = 0
     try:
         with path.open("rb") as handle:
-            number = 0
-            while line := handle.readline(MAX_BYTES + 1):
-                number += 1
-                if line.strip():
-                    yield number, _row(line, f"{file}:{number}")
+            for number, line in enumerate(_lines(handle), start=1):
+                row = _row(line, f"{file}:{number}")
+                if row is not None:
+                    yield number, row
+    except UnicodeDecodeError as error:
+        reason = f"is not {error.encoding.upper()}; save the file as UTF-8"
+        raise SpecError(reason, file=f"{file}:{number + 1}") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise SpecError(f"cannot be read: {reason}", file=file) from None
 
 
-def _row(line: bytes, place: str) -> dict[str, Any]:
+def _lines(handle: io.BufferedReader) -> Iterator[bytes]:
+    """The lines as UTF-8, each cut off where it is longer than any that is read."""
+    name, codec = encoding_of(handle.peek(LONGEST_MARK))
+    if name == "UTF-8":
+        while line := handle.readline(MAX_BYTES + 1):
+            yield line
+        return
+    text = io.TextIOWrapper(handle, encoding=codec, newline="\n")
     try:
-        row = decode_json(line.strip())
+        while characters := text.readline(MAX_BYTES + 1):
+            yield characters.encode("utf-8")
+    finally:
+        text.detach()
+
+
+def _row(line: bytes, place: str) -> dict[str, Any] | None:
+    """The object on a line; None where the line is blank."""
+    name, _ = encoding_of(line)
+    if name != "UTF-8":
+        reason = f"is {name} within a file of another encoding; save the whole file as UTF-8"
+        raise SpecError(reason, file=place)
+    line = line.strip().removeprefix(codecs.BOM_UTF8).strip()
+    if not line:
+        return None
+    try:
+        row = decode_json(line)
     except SpecError as error:
         # The decoder takes the line for a whole file.
         reason = error.reason.replace("line 1 column", "column").replace("the file", "the line")

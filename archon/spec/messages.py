@@ -11,9 +11,12 @@ import json
 import re
 from collections.abc import Iterable
 
+from archon.spec.secrets import without_keys
+
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*\Z")
 _MAX_KEY = 80
 _MAX_TEXT = 60
+_MAX_READ = 4096
 _MAX_LISTED = 12
 
 
@@ -51,7 +54,7 @@ def shown(value: object) -> str:
         case bool():
             return "true" if value else "false"
         case str():
-            return repr(_shorten(value, _MAX_TEXT))
+            return repr(_shorten(without_keys(value[:_MAX_READ]), _MAX_TEXT))
         case int():
             return str(value) if value.bit_length() <= 128 else "an integer of dozens of digits"
         case float():

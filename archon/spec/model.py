@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import json
+import re
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, Tag, model_validator
+from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from archon.spec.common import (
     Count,
@@ -15,13 +17,16 @@ from archon.spec.common import (
     Version,
     told_by_key,
 )
+from archon.spec.secrets import check_variable, looks_like_key
+from archon.spec.thinking import CardThinkingKeys
 
 Digest = Annotated[
     str,
     Field(
         pattern=r"^[0-9a-f]{64}$",
-        description="SHA-256 of the file's bytes; of a folder, SHA-256 of the lines that sha256sum "
-        "prints for its files, sorted by name: config.json, generation_config.json, "
+        description="SHA-256 of the file's bytes; of a split GGUF model, SHA-256 of the lines that "
+        "sha256sum prints for its parts; of a folder, of those for its files, sorted by name: "
+        "config.json, generation_config.json, "
         "tokenizer.json, tokenizer_config.json, chat_template.jinja, model.safetensors.index.json "
         "and *.safetensors, as many of them as there are.",
     ),
@@ -33,7 +38,11 @@ class HubSource(StrictModel):
     """One file of a repository on the Hugging Face hub, or its folder of safetensors."""
 
     huggingface: Annotated[str, Field(pattern=r"^[^/\s]+/[^/\s]+$")]
-    file: Name | None = Field(None, description="A GGUF file; by default the whole model folder.")
+    file: Name | None = Field(
+        None,
+        description="A GGUF file, or one part of a split GGUF model, which is fetched whole; by "
+        "default the whole model folder.",
+    )
     revision: Name = "main"
     sha256: Digest
 
@@ -74,7 +83,7 @@ Source = Annotated[
 ]
 
 
-class _Card(StrictModel):
+class _Card(CardThinkingKeys):
     """What every model card has."""
 
     version: Version = 1
@@ -129,6 +138,12 @@ class LocalCard(_Card):
     )
 
     @model_validator(mode="after")
+    def _thinking_is_for_decoders(self) -> LocalCard:
+        if self.thinking_params().key and (self.transformer != "decoder" or self.reward):
+            raise ValueError("'thinking' and its variables are for decoders that write text")
+        return self
+
+    @model_validator(mode="after")
     def _adapters_are_for_decoders(self) -> LocalCard:
         for key in ("adapter", "reward"):
             if getattr(self, key) is not None and self.transformer != "decoder":
@@ -136,8 +151,63 @@ class LocalCard(_Card):
         return self
 
 
+VariableName = Annotated[
+    str,
+    BeforeValidator(check_variable),
+    Field(json_schema_extra={"pattern": "^[A-Za-z_][A-Za-z0-9_]*$"}),
+]
+"""The name of an environment variable. What is none is refused without being shown."""
+
+
+class FromVariable(StrictModel):
+    """A value that an environment variable holds."""
+
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+    env: VariableName = Field(description="Name of the environment variable.")
+
+
+def _header_form(value: object) -> str:
+    return "FromVariable" if isinstance(value, dict | FromVariable) else "str"
+
+
+HeaderValue = Annotated[
+    Annotated[str, Tag("str")] | Annotated[FromVariable, Tag("FromVariable")],
+    Discriminator(_header_form),
+]
+
+
+OmittedField = Literal[
+    "seed", "temperature", "top_p", "top_k", "min_p", "max_tokens", "stop", "stream_options"
+]
+OMITTED_FIELDS: tuple[str, ...] = get_args(OmittedField)
+SECRET_HEADERS = frozenset(
+    {"authorization", "proxy-authorization", "cookie", "api-key", "x-api-key", "x-auth-token"}
+)
+_HEADERS_OF_HTTP = frozenset(
+    {
+        "accept-encoding", "connection", "content-encoding", "content-length", "content-type",
+        "expect", "host", "te", "trailer", "transfer-encoding", "upgrade",
+    }
+)  # fmt: skip
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z")
+_FIELDS_OF_ARCHON = frozenset(
+    {
+        "model", "messages", "prompt", "n", "stream", "stream_options", "logprobs", "top_logprobs",
+        "response_format", "structured_outputs",
+    }
+)  # fmt: skip
+
+ThinkingField = Literal["chat_template_kwargs", "reasoning_effort", "reasoning", "enable_thinking"]
+BUDGET_FIELDS: tuple[ThinkingField, ...] = ("reasoning", "enable_thinking")
+"""Ways to send ``thinking`` that also bound the tokens of reasoning."""
+
+
 class OpenAICard(_Card):
     """A model behind any server that speaks the OpenAI protocol."""
+
+    # A key in the wrong place must not be printed.
+    model_config = ConfigDict(hide_input_in_errors=True)
 
     backend: Literal["openai"]
     endpoint: Literal["chat", "completions"] = Field(
@@ -149,7 +219,7 @@ class OpenAICard(_Card):
         min_length=1, description="Replicas, each up to and including /v1."
     )
     model: Name = Field(description="The model's name on the server.")
-    api_key_env: Name | None = Field(
+    api_key_env: VariableName | None = Field(
         None, description="Name of the environment variable that holds the key; never the key."
     )
     timeout_seconds: float = Field(300, gt=0, description="For one request, retries included.")
@@ -167,9 +237,91 @@ class OpenAICard(_Card):
     server_sampling: bool = Field(
         False,
         description="The server samples as it likes: it is sent no temperature, top_p, max_tokens "
-        "or stop. A served architecture that chooses its answer refuses these, as do some "
-        "reasoning models.",
+        "or stop. Some reasoning models refuse these.",
     )
+    omit: list[OmittedField] = Field(
+        [],
+        description="Request fields that are never sent, because the server refuses them; the "
+        "server's own defaults then hold.",
+    )
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = Field(
+        "max_tokens", description="The request field that bounds the new tokens."
+    )
+    headers: dict[str, HeaderValue] = Field(
+        {},
+        description="HTTP headers to add. A secret is named by the environment variable that "
+        'holds it: {"api-key": {"env": "AZURE_OPENAI_API_KEY"}}.',
+    )
+    body: dict[str, Any] = Field(
+        {},
+        description="Request fields to add, such as a gateway's routing. A field that Archon sends "
+        "itself may be set here once `omit` names it.",
+    )
+    trust_env: bool = Field(
+        True,
+        description="Use the proxies and certificates that the environment names: HTTP_PROXY, "
+        "HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE, SSL_CERT_DIR.",
+    )
+
+    @model_validator(mode="after")
+    def _sound_headers(self) -> OpenAICard:
+        for name, value in self.headers.items():
+            if _HEADER.match(name) is None or looks_like_key(name):
+                raise ValueError("'headers' has a name that no HTTP header has")
+            if name.lower() in _HEADERS_OF_HTTP:
+                raise ValueError(f"'headers' may not set {name!r}, which belongs to the connection")
+            if isinstance(value, FromVariable):
+                continue
+            if name.lower() in SECRET_HEADERS or looks_like_key(value):
+                raise ValueError(
+                    f"the header {name!r} holds a secret, which no file may hold: name the "
+                    'environment variable that holds it, as {"env": "NAME"}'
+                )
+            if not (value.isascii() and value.isprintable()):
+                raise ValueError(f"the header {name!r} has characters that no header may have")
+        return self
+
+    @model_validator(mode="after")
+    def _sound_body(self) -> OpenAICard:
+        for name in self.body:
+            if name == "chat_template_kwargs":
+                raise ValueError("'body' may not set 'chat_template_kwargs'; use that key itself")
+            if name in _FIELDS_OF_ARCHON:
+                raise ValueError(f"'body' may not set {name!r}, which Archon sends itself")
+            known = "max_tokens" if name == "max_completion_tokens" else name
+            if known in OMITTED_FIELDS and known not in self.omit:
+                raise ValueError(
+                    f"'body' may set {name!r} only where 'omit' names {known!r}; for a default "
+                    "that nodes can change, use 'sampling'"
+                )
+        try:
+            json.dumps(self.body, allow_nan=False)
+        except (TypeError, ValueError, RecursionError):
+            raise ValueError("'body' holds what JSON cannot") from None
+        return self
+
+    thinking_field: ThinkingField = Field(
+        "chat_template_kwargs",
+        description="How `thinking` is sent to the server. `chat_template_kwargs`: the variable "
+        "`enable_thinking` of the chat template (vLLM, SGLang, llama-server). `reasoning_effort`: "
+        "`medium` or `none` (OpenAI, Ollama). `reasoning`: an object (OpenRouter). "
+        "`enable_thinking`: a field of that name (DashScope). The last two take "
+        "`max_thinking_tokens`, too.",
+    )
+
+    @model_validator(mode="after")
+    def _thinking_can_be_sent(self) -> OpenAICard:
+        thinking = self.thinking_params()
+        if self.endpoint == "completions" and thinking.key:
+            raise ValueError(
+                "plain completions have no chat template, so no way to send 'thinking'"
+            )
+        if thinking.max_tokens is not None and self.thinking_field not in BUDGET_FIELDS:
+            fields = " or ".join(map(repr, BUDGET_FIELDS))
+            raise ValueError(
+                f"a server takes 'max_thinking_tokens' only where 'thinking_field' is {fields}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _form_of_endpoint(self) -> OpenAICard:

@@ -16,11 +16,13 @@ from pydantic import TypeAdapter
 from archon import catalog
 from archon.errors import SpecError, UsageError
 from archon.spec.architecture import ArchitectureSpec
+from archon.spec.data_files import data_format
 from archon.spec.messages import json_path, shown, suggestion
 from archon.spec.model import LocalCard, ModelCard, OpenAICard, ScriptedCard
 from archon.spec.space import SpaceSpec, is_hole, parse_space
 from archon.spec.strict_json import JsonPath, decode_json, read_json, walk
 from archon.spec.training import AnyTraining, TrainingSpec
+from archon.spec.valid_parts import ValidParts, valid_parts
 from archon.spec.validation import parse, validate
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ __all__ = [
     "load_model_card",
     "load_space",
     "load_training",
+    "load_valid_parts",
     "names_space",
     "parse",
     "read_json",
@@ -96,6 +99,19 @@ def load_architecture(ref: Reference, base_dir: Path | None = None) -> Loaded[Ar
     return Loaded(spec, source.file, source.base_dir)
 
 
+def load_valid_parts(ref: Reference, base_dir: Path | None = None) -> Loaded[ValidParts] | None:
+    """The valid parts of an architecture that ``load_architecture`` refuses.
+
+    None where the file cannot be read, is of another kind, or has no nodes.
+    """
+    try:
+        source = _read("architecture", ref, base_dir)
+    except SpecError:
+        return None
+    parts = None if kind_of(source.spec) == "space" else valid_parts(source.spec)
+    return None if parts is None else Loaded(parts, source.file, source.base_dir)
+
+
 def load_space(ref: Reference, base_dir: Path | None = None) -> Loaded[SpaceSpec]:
     """The search space that ``ref`` names; otherwise as ``load_architecture``."""
     source = _read("space", ref, base_dir)
@@ -139,8 +155,21 @@ def _weights(ref: Reference, base_dir: Path | None) -> Path | None:
     if isinstance(ref, dict):
         return None
     path = (base_dir or Path.cwd()) / ref
-    is_folder = catalog.is_path(ref) and (path / "config.json").is_file()
-    return path.resolve() if is_folder or path.suffix.lower() == ".gguf" else None
+    is_there = catalog.is_path(ref) and ((path / "config.json").is_file() or _is_gguf(path))
+    # A file of that suffix which is missing, or no GGUF file, is refused as weights.
+    if not (is_there or path.suffix.lower() == ".gguf"):
+        return None
+    # A file's link is not followed: the parts of a split model know each other by their names.
+    return path.resolve() if path.is_dir() else path.parent.resolve() / path.name
+
+
+def _is_gguf(path: Path) -> bool:
+    """Whether a file begins as GGUF files do, whatever its name."""
+    try:
+        with path.open("rb") as file:
+            return file.read(4) == b"GGUF"
+    except OSError:
+        return False
 
 
 def load_benchmark(ref: Reference, base_dir: Path | None = None) -> Loaded[BenchmarkCard]:
@@ -177,6 +206,7 @@ def names_space(ref: Reference) -> bool:
     """
     if isinstance(ref, dict):
         return kind_of(ref) == "space"
+    _check_no_data("architecture", Path.cwd() / ref, os.fspath(ref))
     spaces = catalog.names("space")
     if ref in spaces:
         return True
@@ -223,11 +253,25 @@ def _read(kind: catalog.Kind, ref: Reference, base_dir: Path | None) -> Loaded[A
         source: Loaded[Any] = Loaded(ref, None, base_dir)
     else:
         file = os.fspath(ref)
+        _check_no_data(kind, base_dir / file, file)
         path = base_dir / catalog.find(kind, ref)
         source = Loaded(read_json(path, file), file, path.parent)
     _check_kind(kind, source.spec, source.file)
     _check_version(source.spec, source.file)
     return source
+
+
+def _check_no_data(kind: catalog.Kind, path: Path, file: str) -> None:
+    """Before the file is taken for JSON, or its name for one of the catalogue."""
+    what = data_format(path)
+    if what is None:
+        return
+    reason = f"holds data ({what}), where {_NOUNS[kind]} is wanted"
+    if kind in ("benchmark", "architecture"):
+        reason += f"; evaluate on data with: archon eval ARCH BENCH --data {file}"
+        if what != "JSON Lines":
+            reason += ", after a conversion to JSON Lines"
+    raise SpecError(reason, file=file)
 
 
 def _check_kind(expected: catalog.Kind, data: Any, file: str | None) -> None:

@@ -24,10 +24,10 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from archon.errors import SpecError
+from archon.errors import SpecError, together
 from archon.spec.common import MAX_COUNT
 from archon.spec.messages import json_path, shown, suggestion
 from archon.spec.strict_json import JsonPath, walk
@@ -152,31 +152,36 @@ def parse_space(data: Any, file: str | None = None) -> SpaceSpec:
 
     Raises
     ------
-    SpecError : a hole or a constraint is wrong; names file and JSON path.
+    SpecError : holes or constraints are wrong; its ``errors`` name file and JSON path.
     """
     if not isinstance(data, dict):
         raise SpecError(f"must be an object, not {shown(data)}", file=file, path="$")
     for _ in walk(data, file):
         pass  # bounds how deep the data is, so that what follows may recurse
     template = {key: value for key, value in data.items() if key != FORBID}
+    reader = _Reader(file)
     for key in ("version", "name", "description"):
         if is_hole(template.get(key)):
-            raise SpecError("cannot be a hole", file=file, path=f"$.{key}")
-    reader = _Reader(file)
-    holes = reader.holes(template, ())
-    if not holes:
-        raise SpecError("has no hole, so there is nothing to search", file=file)
-    reader.check_names(holes)
-    forbidden = reader.forbidden(data.get(FORBID, []), holes)
+            reader.errors.append(reader.wrong("cannot be a hole", (key,)))
     name, description = template.get("name"), template.get("description", "")
-    if not isinstance(name, str) or not name:
-        raise SpecError("must be a text", file=file, path="$.name")
+    if not is_hole(name) and (not isinstance(name, str) or not name):
+        reader.errors.append(reader.wrong("must be a text", ("name",)))
+    holes = reader.holes(template, ())
+    if not holes and not reader.errors:
+        raise SpecError("has no hole, so there is nothing to search", file=file)
+    if not reader.errors:  # a constraint may be about a hole that cannot be read
+        reader.check_names(holes)
+        forbidden = reader.forbidden(data.get(FORBID, []), holes)
+    if reader.errors:
+        raise together(reader.errors)
+    assert isinstance(name, str)
     return SpaceSpec(name, str(description), data, template, holes, forbidden)
 
 
 @dataclass(frozen=True)
 class _Reader:
     file: str | None
+    errors: list[SpecError] = field(default_factory=list)
 
     def wrong(self, reason: str, path: JsonPath) -> SpecError:
         return SpecError(reason, file=self.file, path=json_path(path))
@@ -184,7 +189,11 @@ class _Reader:
     def holes(self, value: Any, path: JsonPath) -> tuple[Hole, ...]:
         """The outermost holes within a value."""
         if is_hole(value):
-            return (self.hole(value, path),)
+            try:
+                return (self.hole(value, path),)
+            except SpecError as error:
+                self.errors.append(error)
+                return ()
         if isinstance(value, dict):
             return tuple(h for key, child in value.items() for h in self.holes(child, (*path, key)))
         if isinstance(value, list):
@@ -246,7 +255,7 @@ class _Reader:
             if not hole.is_same_choice(known):
                 there = json_path(known.path)
                 reason = f"has the name {shown(hole.name)} of {there}, but other alternatives"
-                raise self.wrong(reason, hole.path)
+                self.errors.append(self.wrong(reason, hole.path))
 
     def forbidden(self, listed: Any, holes: tuple[Hole, ...]) -> tuple[tuple[Clause, ...], ...]:
         if not isinstance(listed, list):
@@ -257,7 +266,12 @@ class _Reader:
             path: JsonPath = (FORBID, number)
             if not isinstance(conjunction, dict) or not conjunction:
                 raise self.wrong("must be an object of hole and value, not empty", path)
-            clauses = (self._clause(n, v, known, (*path, n)) for n, v in conjunction.items())
+            clauses = []
+            for name, value in conjunction.items():
+                try:
+                    clauses.append(self._clause(name, value, known, (*path, name)))
+                except SpecError as error:
+                    self.errors.append(error)
             found.append(tuple(clauses))
         return tuple(found)
 

@@ -3,7 +3,7 @@
 Beyond what ``json`` refuses, a file must not
 
 - be larger than ``MAX_BYTES``, or nested deeper than ``MAX_DEPTH`` levels;
-- be anything but UTF-8 without a byte-order mark, or hold a NUL byte or half a surrogate pair;
+- be anything but text (``archon.spec.encoding``), or hold a NUL byte or half a surrogate pair;
 - give a key twice in one object;
 - hold ``NaN``, an infinity, or a number longer than ``MAX_DIGITS`` characters.
 
@@ -12,17 +12,18 @@ Time is linear in the size of the file, and nothing here recurses in Python.
 
 from __future__ import annotations
 
-import codecs
 import json
 import math
 import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from archon.errors import SpecError, os_reason
+from archon.errors import MAX_COLLECTED, SpecError, together
+from archon.spec.encoding import decode_text, place_after, read_bytes
 from archon.spec.messages import json_path, shown
 
 MAX_BYTES = 4 * 1024 * 1024
@@ -31,11 +32,6 @@ MAX_DIGITS = 300
 
 JsonPath = tuple[str | int, ...]
 
-_BYTE_ORDER_MARKS = {
-    codecs.BOM_UTF8: "UTF-8 with a byte-order mark",
-    codecs.BOM_UTF16_LE: "UTF-16",
-    codecs.BOM_UTF16_BE: "UTF-16",
-}
 # A string, closed or not, is one match, so that brackets inside it are not counted and the scan
 # never starts twice at the same text.
 _STRING_OR_BRACKET = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[\]{}]', re.DOTALL)
@@ -51,19 +47,19 @@ def read_json(path: Path, file: str | None = None) -> Any:
     SpecError : the file cannot be read, or its content is not strict JSON.
     """
     file = str(path) if file is None else file
-    return decode_json(_read_bytes(path, file), file)
+    return decode_json(read_bytes(path, file, MAX_BYTES + 1), file)
 
 
-def decode_json(content: bytes, file: str | None = None) -> Any:
+def decode_json(content: bytes, file: str | None = None, *, max_bytes: int = MAX_BYTES) -> Any:
     """The data in the bytes of a JSON file.
 
     Raises
     ------
     SpecError : the content is not strict JSON.
     """
-    if len(content) > MAX_BYTES:
-        raise SpecError(f"larger than {MAX_BYTES // 2**20} MiB", file=file)
-    text = _decode_utf8(content, file)
+    if len(content) > max_bytes:
+        raise SpecError(f"larger than {max_bytes // 2**20} MiB", file=file)
+    text = _decode(content, file)
     if not text.strip():
         raise SpecError("the file is empty", file=file)
     _check_depth(text, file)
@@ -93,44 +89,13 @@ def walk(data: Any, file: str | None = None) -> Iterator[tuple[JsonPath, Any]]:
 # --------------------------------------------------------------------------- bytes to characters
 
 
-def _read_bytes(path: Path, file: str) -> bytes:
-    try:
-        with path.open("rb") as handle:
-            return handle.read(MAX_BYTES + 1)
-    except FileNotFoundError:
-        reason = "no such file"
-    except IsADirectoryError:
-        reason = "is a folder, not a file"
-    except PermissionError:
-        # Windows says so of a folder, too.
-        reason = "is a folder, not a file" if path.is_dir() else "permission denied"
-    except OSError as error:
-        reason = f"cannot be read ({os_reason(error)})"
-    except ValueError:
-        reason = "is not a possible file name"
-    raise SpecError(reason, file=file)
-
-
-def _decode_utf8(content: bytes, file: str | None) -> str:
-    for mark, name in _BYTE_ORDER_MARKS.items():
-        if content.startswith(mark):
-            raise SpecError(f"is {name}; save it as plain UTF-8", file=file)
-    try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        before = content[: error.start].decode("utf-8")
-        raise SpecError(
-            f"is not UTF-8: byte 0x{content[error.start]:02x} at {_place(before)}", file=file
-        ) from None
+def _decode(content: bytes, file: str | None) -> str:
+    text = decode_text(content, file)
     nul = text.find("\0")
     if nul >= 0:
-        raise SpecError(f"holds a NUL byte at {_place(text[:nul])}; is it UTF-16?", file=file)
+        reason = f"holds a NUL byte at {place_after(text[:nul])}; is it UTF-16? Save it as UTF-8"
+        raise SpecError(reason, file=file)
     return text
-
-
-def _place(before: str) -> str:
-    """Line and column, from 1, of what follows ``before``."""
-    return f"line {before.count(chr(10)) + 1} column {len(before) - before.rfind(chr(10))}"
 
 
 # ---------------------------------------------------------------------------- characters to data
@@ -143,7 +108,7 @@ def _check_depth(text: str, file: str | None) -> None:
         if first in "[{":
             depth += 1
             if depth > MAX_DEPTH:
-                raise _too_deep(file, place=_place(text[: match.start()]))
+                raise _too_deep(file, place=place_after(text[: match.start()]))
         elif first in "]}":
             depth -= 1
 
@@ -192,8 +157,10 @@ def _parse_text(text: str, file: str | None) -> Any:
         )
     except json.JSONDecodeError as error:
         raise SpecError(_syntax_error(error), file=file) from None
-    if faults or _SURROGATE_ESCAPE.search(text):
-        _raise_first_fault(data, file)
+    if (faults or _SURROGATE_ESCAPE.search(text)) and (
+        errors := list(islice(_errors(data, file), MAX_COLLECTED))
+    ):
+        raise together(errors)
     return data
 
 
@@ -203,11 +170,11 @@ def _syntax_error(error: json.JSONDecodeError) -> str:
     return f"is not JSON: {message} at line {error.lineno} column {error.colno}"
 
 
-def _raise_first_fault(data: Any, file: str | None) -> None:
+def _errors(data: Any, file: str | None) -> Iterator[SpecError]:
     for path, value in walk(data, file):
         if isinstance(value, _Fault):
             place = path if value.key is None else (*path, value.key)
-            raise SpecError(value.reason, file=file, path=json_path(place))
+            yield SpecError(value.reason, file=file, path=json_path(place))
         texts = [value] if isinstance(value, str) else value if isinstance(value, dict) else []
         if any(_SURROGATE.search(text) for text in texts):
-            raise SpecError("holds half a surrogate pair", file=file, path=json_path(path))
+            yield SpecError("holds half a surrogate pair", file=file, path=json_path(path))

@@ -13,10 +13,8 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from archon.errors import SpecError
+from archon.errors import MAX_COLLECTED, SpecError, together
 from archon.spec.messages import json_path, shown, suggestion
-
-MAX_REPORTED = 5
 
 T = TypeVar("T")
 
@@ -26,8 +24,7 @@ def parse(model_class: type[T], data: Any, file: str | None = None) -> T:
 
     Raises
     ------
-    SpecError : the data breaks the schema. Its text tells the first few faults, one a line; its
-        ``path`` is that of the first.
+    SpecError : the data breaks the schema; its ``errors`` are all faults.
     """
     return validate(TypeAdapter(model_class), data, file)
 
@@ -38,12 +35,11 @@ def validate(adapter: TypeAdapter[T], data: Any, file: str | None = None) -> T:
         return adapter.validate_python(data, strict=True)
     except ValidationError as error:
         details = error.errors(include_url=False)
-    faults = [(_path(detail, data), _reason(detail)) for detail in details[:MAX_REPORTED]]
-    (first_path, first_reason), *others = faults
-    lines = [first_reason, *(f"{path}: {reason}" for path, reason in others)]
-    if len(details) > MAX_REPORTED:
-        lines.append(f"and {len(details) - MAX_REPORTED} more")
-    raise SpecError("\n  ".join(lines), file=file, path=first_path)
+    faults = [
+        SpecError(_reason(detail), file=file, path=_path(detail, data))
+        for detail in details[:MAX_COLLECTED]
+    ]
+    raise together(faults)
 
 
 # ---------------------------------------------------------------------------------------- places

@@ -67,9 +67,19 @@ def finals_of(study: optuna.Study) -> list[dict[str, Any]]:
 
 
 def keep_finals(study: optuna.Study, finals: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Add what came of finals to what is there; all of it, as the storage gives it back."""
-    study.set_user_attr(HELD, [*finals_of(study), dict(finals)])
+    """Add what came of finals to what is there; all of it, as the storage gives it back.
+
+    It takes the place of the same finals, whose failed items have been asked again.
+    """
+    others = [entry for entry in finals_of(study) if entry["asked"] != finals["asked"]]
+    study.set_user_attr(HELD, [*others, dict(finals)])
     return finals_of(study)
+
+
+def has_failed_items(finals: Mapping[str, Any]) -> bool:
+    """Whether items failed in finals, so that resuming the study asks them again."""
+    reports = [*finals["finalists"], finals["test"]]
+    return any(report.get("num_errors", 0) > 0 for report in reports)
 
 
 def num_tested(finals: Sequence[Mapping[str, Any]]) -> int:

@@ -19,6 +19,7 @@ from archon.evals.equal_cost import PlainVote, against, plain_vote
 from archon.evals.folder import RunFolder
 from archon.evals.records import Record
 from archon.evals.report import Report
+from archon.evals.rounding import percent, signed
 from archon.evals.run import read_run
 from archon.evals.runner import Evaluation, OnProgress, evaluate
 from archon.graph.architecture import Architecture
@@ -54,7 +55,15 @@ class Finalist:
     def to_json(self) -> dict[str, Any]:
         """What a list of finalists tells of each."""
         report = self.report.to_json()
-        told = ("accuracy", "accuracy_interval", "num_items", "cost_tokens", "seconds", "run")
+        told = (
+            "accuracy",
+            "accuracy_interval",
+            "num_items",
+            "num_errors",
+            "cost_tokens",
+            "seconds",
+            "run",
+        )
         return {"trial": self.trial, **{key: report[key] for key in told}}
 
 
@@ -160,8 +169,8 @@ def warnings_of(
         low, high = test["accuracy_interval"]
         if search > high:
             told.append(
-                f"on the items of the search it looked better ({100 * search:.1f} %) than on the "
-                f"test ({100 * test['accuracy']:.1f} % [{100 * low:.1f}, {100 * high:.1f}])"
+                f"on the items of the search it looked better ({percent(search)} %) than on the "
+                f"test ({percent(test['accuracy'])} % [{percent(low)}, {percent(high)}])"
             )
     if num_tested > 1:
         told.append(
@@ -173,12 +182,13 @@ def warnings_of(
         if row["difference"] <= 0:
             told.append(
                 f"on the test it is no better than {BASELINE} at the same cost "
-                f"({100 * row['difference']:+.1f} points)"
+                f"({signed(row['difference'], 1, shift=2)} points)"
             )
         elif low <= 0:
             told.append(
                 f"on the test it is not told apart from {BASELINE} at the same cost "
-                f"({100 * row['difference']:+.1f} points, 95 % interval from {100 * low:+.1f})"
+                f"({signed(row['difference'], 1, shift=2)} points, 95 % interval from "
+                f"{signed(low, 1, shift=2)})"
             )
     if row is not None and not row["is_enough"]:
         told.append(

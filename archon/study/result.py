@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from archon.evals.report import Report
+from archon.evals.rounding import percent, signed
 from archon.spec.architecture import ArchitectureSpec, ModelNode
 from archon.study.objectives import OBJECTIVES
 from archon.study.trials import TrialRecord
@@ -59,14 +60,16 @@ def said_of(
 ) -> str:
     """The evidence for a winner, as its file tells it."""
     accuracy = winner.values["accuracy"]
-    evidence = [f"search {100 * accuracy:.1f} % of {len(winner.results)} items"]
+    evidence = [f"search {percent(accuracy)} % of {len(winner.results)} items"]
     for name, report in (("select", select), ("test", test)):
         if report is not None and report.accuracy is not None:
-            evidence.append(f"{name} {100 * report.accuracy:.1f} % of {report.num_items}")
+            evidence.append(f"{name} {percent(report.accuracy)} % of {report.num_items}")
     if row is not None and row["difference"] is not None:
-        low, high = row["interval"]
+        difference, low, high = (
+            signed(value, 1, shift=2) for value in (row["difference"], *row["interval"])
+        )
         evidence.append(
-            f"{100 * row['difference']:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}] "
+            f"{difference} points [{low}, {high}] "
             f"against a vote over {row['drafts']} drafts at equal cost"
         )
     return f"Trial {winner.number} of the study {study}: {', '.join(evidence)}."

@@ -16,7 +16,13 @@ from archon.evals.runner import OnProgress
 from archon.graph.architecture import Architecture
 from archon.lm.pool import DrawPool
 from archon.spec.architecture import ArchitectureSpec
-from archon.study.claims import claimed, finals_of, keep_finals, num_tested
+from archon.study.claims import (
+    claimed,
+    finals_of,
+    has_failed_items,
+    keep_finals,
+    num_tested,
+)
 from archon.study.finals import Finals, OnRun, SplitItems, warnings_of
 from archon.study.objectives import IN_SPACE, Limits
 from archon.study.plan import OnStudyEvent, Plan, pruner
@@ -132,14 +138,14 @@ class Session:
             return result if best else replace(result, warnings=[_why_nothing(study, told)])
         asked = self._asked(finalists)
         held = finals_of(study)
-        if not held or held[-1]["asked"] != asked:
+        if not _are_finished(held, asked):
             async with claimed(study, worker, self.storage) as is_ours:
                 held = finals_of(study)  # another may have held them meanwhile
                 if not is_ours:
                     result = self._result(told, found, leader, [], saves=False)
                     said = "another worker chooses among the finalists and writes the winner's file"
                     return replace(result, warnings=[*result.warnings, said])
-                if not held or held[-1]["asked"] != asked:
+                if not _are_finished(held, asked):
                     entry = {"asked": asked, **await self._hold(told, finalists)}
                     held = keep_finals(study, entry)
         winner = next(record for record in finalists if record.number == held[-1]["winner"])
@@ -239,6 +245,11 @@ class Session:
     @property
     def _output(self) -> Path:
         return self.folder / "best.json" if self.output is None else self.output
+
+
+def _are_finished(held: Sequence[Mapping[str, Any]], asked: str) -> bool:
+    """Whether the last finals are those that are asked for, and no item of theirs failed."""
+    return bool(held) and held[-1]["asked"] == asked and not has_failed_items(held[-1])
 
 
 def _why_nothing(study: optuna.Study, told: Sequence[TrialRecord]) -> str:

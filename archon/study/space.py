@@ -322,8 +322,14 @@ def check(space: Space, load: Callable[[ArchitectureSpec], object], seed: int = 
             rejected[why] = rejected.get(why, 0) + 1
         except (SpecError, GraphError) as error:
             told = ", ".join(f"{name} = {value}" for name, value in point.items())
-            reason = f"{error.reason}\n  at the point {told}"
-            raise SpecError(reason, file=error.file or space.file, path=error.path) from None
+            first, *others = error.in_file(space.file).errors
+            raise SpecError(
+                f"{first.reason}\n  at the point {told}",
+                file=first.file,
+                path=first.path,
+                references=first.references,
+                others=others,
+            ) from None
     num_valid = num_checked - sum(rejected.values())
     if not num_valid:
         why = ", ".join(f"{number:,} by {reason}" for reason, number in rejected.items())

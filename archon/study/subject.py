@@ -109,6 +109,8 @@ class Architectures:
                 folder,
                 pool=self.pool,
                 num_items=num_items,
+                keep_errors=True,  # results that were told must not change between rungs
+                max_errors=1.0,  # the study itself ends after trials that answer nothing
                 on_progress=self._watch,
             )
         except _LimitBrokenError:
@@ -133,7 +135,10 @@ def measured(path: Path, items: Sequence[Item]) -> Measured:
     records = {record.item: record for record in read_run(path).records()}
     asked = [records[item.id] for item in items if item.id in records]
     return Measured(
-        [ItemResult(r.score, r.cost_tokens, r.seconds, failed=r.error is not None) for r in asked],
+        [
+            ItemResult(int(r.is_right), r.cost_tokens, r.seconds, failed=r.error is not None)
+            for r in asked
+        ],
         sum(record.usage.generated_tokens for record in records.values()),
         sum(record.usage.completion_tokens for record in records.values()),
         sum(record.cost_tokens for record in records.values()),

@@ -21,6 +21,7 @@ from archon.lm.local.chat import ChatFormat
 from archon.lm.local.reward import end_of_reply
 from archon.lm.local.text import TextRules, text_rules
 from archon.lm.local.tokenizer import TextTokenizer
+from archon.lm.thinking import switches, template_variables
 from archon.spec.model import LocalCard, PathSource
 from archon.spec.training import DPOSpec, GRPOSpec, PPOSpec, SFTSpec
 from archon.train.decoder import TrainableDecoder, decoder_of
@@ -32,7 +33,16 @@ from archon.weights import pull
 
 Card = dict[str, Any]
 TunedSpec = SFTSpec | DPOSpec | GRPOSpec | PPOSpec
-_KEPT = {"sampling", "license", "context"}
+_KEPT = {
+    "sampling",
+    "license",
+    "context",
+    "thinking",
+    "template_variables",
+    "chat_template_kwargs",
+    "max_thinking_tokens",
+    "reasoning_markers",
+}
 """What the card of a whole model that was trained says as its base's does."""
 
 
@@ -80,6 +90,11 @@ class Base:
             model.model.norm.requires_grad_(True)
         round_frozen(model, spec.dtype, device)
         return model.to(device)
+
+    @property
+    def template_variables(self) -> dict[str, object]:
+        """Variables of the chat template, as the card asks for reasoning or for none."""
+        return template_variables(self.card.thinking_params(), switches(self.chat.template))
 
     def trains_adapter(self, spec: TunedSpec) -> bool:
         """Whether an adapter is trained, and the weights below it stay."""

@@ -26,13 +26,15 @@ from torch import Tensor
 
 from archon.errors import StorageError, UsageError, os_reason
 from archon.evals.differences import differences
-from archon.evals.disk import sync_folder, write_json
-from archon.evals.lock import locked
+from archon.evals.disk import names_in, sync_folder, write_json
+from archon.evals.lock import LOCK, locked
+from archon.spec.messages import shown
 from archon.train.curve import LOSS, REWARDS, draw_curve
 
 RECORD, STATE = "training.json", "state.safetensors"
 LOSS_PICTURE, REWARD_PICTURE = "loss.svg", "reward.svg"
 MODEL, ADAPTER, REWARD, CARD = "model", "adapter", "reward", "card.json"
+_OURS = {RECORD, STATE, LOSS_PICTURE, REWARD_PICTURE, MODEL, ADAPTER, REWARD, CARD, LOCK}
 
 
 class TrainingFolder:
@@ -44,12 +46,13 @@ class TrainingFolder:
 
     Raises
     ------
-    UsageError : it holds a training that is not to be resumed, or another than this; or it cannot
-        be made.
+    UsageError : it holds a training that is not to be resumed, or another than this, or files and
+        no training; or it cannot be made.
     """
 
     def __init__(self, path: Path, spec: Mapping[str, Any], *, resume: bool) -> None:
         self.path = path
+        _check_ours(path)
         _make(path)
         self.record = self._read()
         if self.record and not resume:
@@ -71,6 +74,7 @@ class TrainingFolder:
         UsageError : one does; or as for the folder itself.
         StorageError : the folder cannot be locked.
         """
+        _check_ours(path)
         _make(path)
         with locked(path, "training"):
             yield cls(path, spec, resume=resume)
@@ -175,6 +179,17 @@ class TrainingFolder:
         if not isinstance(record, dict) or "spec" not in record:
             raise UsageError(f"{self.path / RECORD} is no record of a training")
         return record
+
+
+def _check_ours(path: Path) -> None:
+    """Refuse a folder of other files; a training that stopped early leaves a lock and ours."""
+    there = {name.removesuffix(".part") for name in names_in(path)}
+    if RECORD in there or not there or (LOCK in there and there <= _OURS):
+        return
+    raise UsageError(
+        f"{path} is not empty and holds no training (it has {shown(min(there))}); choose a new or "
+        "an empty folder with --output"
+    )
 
 
 def _make(path: Path) -> None:

@@ -75,7 +75,7 @@ def go_on_with(model: nn.Module, adapter: Adapter) -> None:
 
     Raises
     ------
-    ModelFileError : it is for another model.
+    ModelFileError : it is for another model, or its layers have different ranks.
     """
     model.requires_grad_(False)
     modules = dict(model.named_modules())
@@ -83,6 +83,11 @@ def go_on_with(model: nn.Module, adapter: Adapter) -> None:
         linear = modules.get(name)
         if not isinstance(linear, nn.Linear) or linear.weight.shape != (len(b_OR), a_RI.shape[1]):
             raise ModelFileError(f"{adapter.path}: {name}: the adapter is for another model")
+        if len(a_RI) != adapter.rank:
+            raise ModelFileError(
+                f"{adapter.path}: {name} is of rank {len(a_RI)}, not {adapter.rank}: training can "
+                "only resume an adapter whose layers all have the same rank (no rank_pattern)"
+            )
         adapted = LoRALinear(linear, adapter.rank, adapter.scale * adapter.rank, 0)
         with torch.no_grad():
             adapted.lora_A.weight.copy_(a_RI)

@@ -17,7 +17,8 @@ from archon.lm.local.text import TextRules
 from archon.train.decoder import TrainableDecoder
 
 TEXT_FILES = (
-    "tokenizer.json", "tokenizer_config.json", "generation_config.json", "chat_template.jinja",
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "generation_config.json",
+    "chat_template.jinja", "additional_chat_templates/default.jinja",
 )  # fmt: skip
 
 
@@ -36,18 +37,20 @@ def save_decoder(model: TrainableDecoder, path: Path, dtype: torch.dtype = torch
 def save_text_rules(rules: TextRules, path: Path) -> None:
     """Write how text becomes tokens, for a model that came as a GGUF file."""
     state = json.loads(rules.bpe.to_str())
+    # Only of tokens that are in the vocabulary do readers take the ids from here.
+    state["model"]["vocab"] |= rules.special_ids
     state["added_tokens"] = [
         {
-            "id": id_, "content": text, "special": id_ in rules.control_ids, "normalized": False,
-            "single_word": False, "lstrip": False, "rstrip": False,
+            "id": token.id, "content": token.text, "special": token.is_control,
+            "normalized": token.normalized, "single_word": token.single_word,
+            "lstrip": token.lstrip, "rstrip": token.rstrip,
         }
-        for text, id_ in sorted(rules.special_ids.items(), key=lambda item: item[1])
+        for token in sorted(rules.added_tokens, key=lambda token: token.id)
     ]  # fmt: skip
     _write_json(path / "tokenizer.json", state)
     config = {
         "tokenizer_class": "PreTrainedTokenizerFast",
-        "bos_token": rules.bos or None,
-        "eos_token": rules.eos or None,
+        **rules.template_tokens,
         "chat_template": rules.chat_template,
     }
     _write_json(path / "tokenizer_config.json", {k: v for k, v in config.items() if v is not None})
@@ -58,6 +61,7 @@ def copy_text_files(source: ModelFolder, path: Path) -> None:
     """The same of a model that came as a folder: its own files."""
     for name in TEXT_FILES:
         if (source.path / name).is_file():
+            (path / name).parent.mkdir(exist_ok=True)
             shutil.copyfile(source.path / name, path / name)
 
 

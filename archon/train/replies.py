@@ -237,7 +237,7 @@ def _judged(entry: Entry) -> Iterator[tuple[Reply, bool, str | None]]:
         for candidate, draw in zip(written, draws, strict=True):
             messages = tuple(Message(**m) for m in asked[candidate["id"]["draw"]])
             reply = Reply(entry.record.item, messages, candidate["text"])
-            yield reply, bool(draw.score), draw.value
+            yield reply, draw.is_right, draw.value
 
 
 def write_replies(replies: Replies, path: Path) -> None:

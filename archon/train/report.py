@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from archon.evals.rounding import percent as rounded_percent
 from archon.train.objectives import Line
 
 
@@ -41,4 +42,4 @@ def samples(record: Mapping[str, Any]) -> Iterator[Line]:
 
 def percent(share: float) -> str:
     """A share as a percentage."""
-    return f"{100 * share:.1f} %"
+    return f"{rounded_percent(share)} %"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from archon.errors import LMError, SpecError
 from archon.lm.local.chat import ChatFormat
 from archon.lm.local.tokenizer import TextTokenizer
+from archon.spec.encoding import without_marks
 from archon.spec.json_lines import read_rows
 from archon.spec.messages import shown
 from archon.spec.training import Data, JsonlData
@@ -105,7 +106,13 @@ def plain_texts(data: Data, base_dir: Path) -> Iterator[str]:
         yield read_text(row.get("text"), f"{data.path}:{number}", "text")
 
 
-def answer_text(dialogue: Dialogue, chat: ChatFormat, tokenizer: TextTokenizer, end: int) -> Text:
+def answer_text(
+    dialogue: Dialogue,
+    chat: ChatFormat,
+    tokenizer: TextTokenizer,
+    end: int,
+    variables: Mapping[str, object] | None = None,
+) -> Text:
     """The tokens that the engine would read, then those that it should draw, then the end.
 
     Raises
@@ -113,7 +120,7 @@ def answer_text(dialogue: Dialogue, chat: ChatFormat, tokenizer: TextTokenizer, 
     SpecError : the model's chat template refuses the messages.
     """
     try:
-        given = chat.encode(dialogue.messages)
+        given = chat.encode(dialogue.messages, variables)
     except LMError as error:
         raise SpecError(str(error), file=dialogue.place) from None
     token_ids = (*given, *tokenizer.encode(dialogue.completion), end)
@@ -173,6 +180,7 @@ def read_text(value: Any, place: str, key: str) -> str:
     ------
     SpecError : it is none, or blank.
     """
-    if not isinstance(value, str) or not value.strip():
+    text = without_marks(value) if isinstance(value, str) else ""
+    if not text.strip():
         raise SpecError(f"is {shown(value)}, not a text", file=place, path=f"$.{key}")
-    return value
+    return text

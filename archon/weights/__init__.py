@@ -4,7 +4,7 @@
 ``find`` answers the same question without touching the network.
 """
 
-from archon.weights.cache import cache_dir, find, model_dir, remove
+from archon.weights.cache import cache_dir, find, find_anywhere, model_dir, remove
 from archon.weights.progress import OnProgress, Progress
 from archon.weights.pull import identity, pull
 
@@ -13,6 +13,7 @@ __all__ = [
     "Progress",
     "cache_dir",
     "find",
+    "find_anywhere",
     "identity",
     "model_dir",
     "pull",

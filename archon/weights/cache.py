@@ -137,6 +137,15 @@ def same_weights(card: LocalCard) -> Record | None:
     return None
 
 
+def find_anywhere(card: LocalCard, base_dir: Path) -> Path | None:
+    """As ``find``, or the same bytes where they were fetched for another card."""
+    path = find(card, base_dir)
+    if path is not None:
+        return path
+    record = same_weights(card)
+    return None if record is None else Path(record.path)
+
+
 def remove(card: LocalCard) -> int:
     """Delete what Archon keeps of a card; files of the hub's cache and of the user's stay.
 

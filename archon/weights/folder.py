@@ -1,13 +1,14 @@
-"""Which files make up a model folder, and the digest of all of them.
+"""Which files make up a model, and the digest of all of them.
 
 A folder may hold more, such as a README or weights in other formats: that is neither downloaded
-nor counted.
+nor counted. A GGUF model that is split into several files is all of them, whichever is named.
 """
 
 from __future__ import annotations
 
 import fnmatch
 import hashlib
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -23,10 +24,31 @@ def is_model_file(name: str) -> bool:
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in PATTERNS)
 
 
+_PART = re.compile(
+    r"(?P<start>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})(?P<end>(\.gguf)?)", re.DOTALL
+)
+
+
+def part_names(name: str) -> list[str]:
+    """The files of a split model by the name of one of them; the name alone of any other file.
+
+    >>> part_names("m-00002-of-00002.gguf")
+    ['m-00001-of-00002.gguf', 'm-00002-of-00002.gguf']
+    """
+    found = _PART.fullmatch(name)
+    if found is None or not 1 <= int(found["number"]) <= int(found["count"]):
+        return [name]
+    count = int(found["count"])
+    numbers = range(1, count + 1)
+    return [f"{found['start']}-{i:05d}-of-{count:05d}{found['end']}" for i in numbers]
+
+
 def files_of(path: Path) -> list[Path]:
-    """A model's files: the one file, or those of the folder that the engine may read, by name."""
+    """A model's files: the one file, all parts of a split one that are there, or those of the
+    folder that the engine may read, by name."""
     if not path.is_dir():
-        return [path]
+        parts = [path.with_name(name) for name in part_names(path.name)]
+        return [part for part in parts if part == path or part.is_file()]
     names = sorted(p.name for p in path.iterdir() if p.is_file())
     return [path / name for name in names if is_model_file(name)]
 
@@ -37,7 +59,7 @@ def num_bytes_of(path: Path) -> int:
 
 
 def folder_digest(digests: Iterable[tuple[str, str]]) -> str:
-    """The digest of a folder: SHA-256 of the lines ``<sha256 of a file>  <its name>``, by name.
+    """The digest of several files: SHA-256 of lines ``<sha256 of a file>  <its name>``, by name.
 
     They are the lines that ``sha256sum`` prints for the files.
     """

@@ -19,29 +19,26 @@ import httpx
 
 from archon.errors import ModelError, require
 from archon.spec.model import HubSource
-from archon.weights import child
+from archon.weights import child, hub_child
 from archon.weights.digest import DigestError, check, digest_of
-from archon.weights.folder import CONFIG_NAME, PATTERNS
+from archon.weights.folder import CONFIG_NAME, PATTERNS, part_names
+from archon.weights.hub_errors import (
+    Wanted,
+    certificate_reason,
+    explain,
+    is_certificate_error,
+)
 from archon.weights.progress import OnProgress, Progress
 
 PROBE_SECONDS = 5.0
 
-DOWNLOAD = """\
-import json, sys
-import huggingface_hub
-try:
-    call, arguments = json.loads(sys.argv[1])
-    print(getattr(huggingface_hub, call)(**arguments))
-except Exception as error:
-    reason = error.__cause__ or error
-    sys.exit("ERROR: " + (str(reason).strip() or type(reason).__name__).splitlines()[0])
-"""
 PLAIN_HTTP = {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
 """Plain transfers can be resumed and seen growing."""
 
 
 def fetch(source: HubSource, on_progress: OnProgress, total_bytes: int | None) -> tuple[Path, bool]:
-    """The path of a hub file, and whether it was downloaded just now.
+    """The path of a hub file, and whether it was downloaded just now; of a split model all parts
+    are fetched, and the path is that of the part which the source names.
 
     Raises
     ------
@@ -50,17 +47,22 @@ def fetch(source: HubSource, on_progress: OnProgress, total_bytes: int | None) -
     """
     assert source.file is not None
     hub = require("huggingface_hub", "engine")
-    cached = hub.try_to_load_from_cache(source.huggingface, source.file, revision=source.revision)
-    if isinstance(cached, str):
-        return Path(cached), False
     blobs = _blobs(source)
+    names, paths, is_fresh = part_names(source.file), {}, False
 
     def report() -> None:
         done_bytes = child.largest_file(blobs, "*.incomplete")
         on_progress(Progress("downloading", done_bytes, total_bytes))
 
-    wanted = {"filename": source.file, "revision": source.revision}
-    return _download("hf_hub_download", source, wanted, report), True
+    for name in names:
+        cached = hub.try_to_load_from_cache(source.huggingface, name, revision=source.revision)
+        if isinstance(cached, str):
+            paths[name] = Path(cached)
+        else:
+            wanted = {"filename": name, "revision": source.revision}
+            paths[name] = _download("hf_hub_download", source, wanted, report)
+            is_fresh = True
+    return paths[source.file], is_fresh
 
 
 def fetch_folder(source: HubSource, on_progress: OnProgress, total_bytes: int | None) -> Path:
@@ -115,11 +117,37 @@ def _download(
     """Run one of the client's downloads in a child process; returns the path that it prints."""
     constants = require("huggingface_hub.constants", "engine")
     if constants.HF_HUB_OFFLINE:
-        raise ModelError("HF_HUB_OFFLINE is set and what is wanted is not in its cache")
+        raise ModelError(
+            "HF_HUB_OFFLINE is set, and the hub's cache does not contain the model; unset it to "
+            "download"
+        )
     probe(constants.ENDPOINT)
     arguments = json.dumps([call, {"repo_id": source.huggingface, **wanted}])
-    printed = child.run([sys.executable, "-c", DOWNLOAD, arguments], PLAIN_HTTP, report)
+    # -P keeps the modules beside the script out of the child's imports.
+    command = [sys.executable, "-P", hub_child.__file__, arguments]
+    try:
+        printed = child.run(command, PLAIN_HTTP, report)
+    except ModelError as error:
+        asked = Wanted(
+            source.huggingface, constants.ENDPOINT, file=source.file, revision=source.revision
+        )
+        raise ModelError(_reason(str(error), asked)) from None
     return Path(printed.strip())
+
+
+def _reason(printed: str, wanted: Wanted) -> str:
+    """The reason for a failed download; what the child printed, where it did not get to say it."""
+    try:
+        causes = json.loads(printed)
+    except ValueError:
+        return printed
+    return explain(causes, wanted)
+
+
+def _connection_problem(message: str) -> str:
+    if is_certificate_error(message):
+        return certificate_reason(message)
+    return f"{message}; check the connection, HTTPS_PROXY and HF_ENDPOINT"
 
 
 def probe(endpoint: str) -> None:
@@ -131,7 +159,7 @@ def probe(endpoint: str) -> None:
             status = httpx.head(endpoint, timeout=PROBE_SECONDS).status_code
             problem[0] = f"{endpoint} answers with status {status}" if status >= 500 else ""
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
-            problem[0] = f"{endpoint} is out of reach: {error}"
+            problem[0] = f"{endpoint} is out of reach: {_connection_problem(str(error))}"
 
     thread = threading.Thread(target=ask, name="archon-hub-probe", daemon=True)
     thread.start()

@@ -22,7 +22,7 @@ from archon.weights.cache import (
     write_record,
 )
 from archon.weights.digest import DigestError, check, digest_of
-from archon.weights.folder import CONFIG_NAME
+from archon.weights.folder import CONFIG_NAME, files_of
 from archon.weights.progress import OnProgress, Progress, silent
 
 
@@ -134,7 +134,9 @@ def _fetch(
                 check(digest_of(path, listen), source.sha256, str(path))
             except DigestError:
                 if fresh:
-                    for file in {path.resolve(), path}:  # the hub's cache links to its blobs
+                    # The hub's cache links to its blobs.
+                    parts = files_of(path)
+                    for file in {*parts, *(part.resolve() for part in parts)}:
                         file.unlink()
                 raise
             return path

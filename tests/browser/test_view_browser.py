@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from view_doubles import FakeRun, entry, failure
 
+from archon.evals.rounding import decimal
+from archon.evals.view.document import static
 from archon.evals.view.page import write_page
 
 HOSTILE = (
@@ -328,3 +330,105 @@ def luminance(colour: str) -> float:
         share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4 for share in shares
     )
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+# ---------------------------------------------------------------------------- figures and places
+
+
+SHARES = [
+    *(n / 400 for n in range(-60, 61)),
+    *(n / 10_000 for n in range(0, 1000, 7)),
+    *(-1.25, 0.285, 0.145, 0.0305, 1e-7, -1e-7, 1 / 3, 2 / 3, 1.0, 0.0, -0.0, 0.99995),
+]
+
+
+def test_the_page_rounds_as_commands_do(open_page: Open, run: FakeRun) -> None:
+    page = open_page(run)
+    rule = static("format.js")
+    for digits, places in ((0, 0), (1, 2), (0, 2), (3, 0)):
+        script = (
+            f"(values) => {{ {rule}; return values.map((v) => decimal(v, {digits}, {places})) }}"
+        )
+        found = page.evaluate(script, SHARES)
+        assert [text.replace("−", "-") for text in found] == [
+            decimal(value, digits, shift=places) for value in SHARES
+        ]
+
+
+def compared(costs: list[float], seconds: list[float]) -> list[FakeRun]:
+    names = ["single", "self-consistency", "mixture-of-agents", "rank-fuse", "archon-reasoning"]
+    return [
+        FakeRun(
+            [
+                (replace(record, cost_tokens=int(cost), seconds=time), trace)
+                for record, trace in (entry(f"item-{n}") for n in range(6))
+            ],
+            name,
+            cost_tokens=cost,
+            accuracy_interval=[0.2, 0.2 + 0.1 * place + 0.3],
+            accuracy=0.3 + 0.05 * place,
+        )
+        for place, (name, cost, time) in enumerate(zip(names, costs, seconds, strict=True))
+    ]
+
+
+BOXES = """() => {
+  const box = (one) => {
+    const { x, y, width: w, height: h } = one.getBBox();
+    return { x, y, w, h };
+  };
+  return [...document.querySelectorAll("#fronts-title ~ .pictures svg.chart")].map((chart) => ({
+    texts: [...chart.querySelectorAll("text")].map((text) => (
+      { text: text.textContent, name: text.classList.contains("name"), ...box(text) })),
+    bars: [...chart.querySelectorAll("line.error")].map(box),
+  }));
+}"""
+
+
+def overlaps(a: dict[str, float], b: dict[str, float]) -> bool:
+    across = min(a["x"] + a["w"], b["x"] + b["w"]) - max(a["x"], b["x"])
+    down = min(a["y"] + a["h"], b["y"] + b["h"]) - max(a["y"], b["y"])
+    return across > 0.5 and down > 0.5
+
+
+@pytest.mark.parametrize("width", [360, 390, 768, 1280])
+@pytest.mark.parametrize(
+    ("costs", "seconds"),
+    [
+        ([42, 150, 420, 1301, 1796], [0.06, 0.1, 0.3, 0.4, 1.4]),
+        ([1000, 1010, 1020, 1030, 1040], [2.0, 2.01, 2.02, 2.03, 2.04]),
+        ([42, 43, 90_000, 91_000, 1_200_000], [0.01, 0.011, 60, 61, 4000]),
+    ],
+    ids=["spread", "crowded", "far"],
+)
+def test_names_and_ticks_hide_nothing(
+    open_page: Open, width: int, costs: list[float], seconds: list[float]
+) -> None:
+    pytest.importorskip("scipy")
+    runs = compared(costs, seconds)
+    page = open_page(*runs, viewport={"width": width, "height": 800})
+    charts = page.evaluate(BOXES)
+    assert len(charts) == 2
+    for chart in charts:
+        for place, text in enumerate(chart["texts"]):
+            clashes = [o["text"] for o in chart["texts"][place + 1 :] if overlaps(text, o)]
+            assert not clashes, (text["text"], clashes)
+            if text["name"]:
+                assert not [bar for bar in chart["bars"] if bar["h"] > 1 and overlaps(text, bar)]
+    shown = page.inner_text("#fronts-title ~ .pictures")
+    assert all(run.report["architecture"][:17] in shown for run in runs)
+
+
+def test_partial_scores_and_answers_without_a_value_are_shown(open_page: Open) -> None:
+    half = [(replace(record, score=0.5), trace) for record, trace in [entry("half")]]
+    report = {
+        "answer": "number", "num_without_value": 3, "mean_score": 0.0625, "accuracy": 0.0,
+        "mean_score_interval": [0.0125, 0.25], "num_errors": 2,
+        "errors": [{"cause": "NodeError: node 'draft': cannot connect", "count": 2}],
+    }  # fmt: skip
+    page = open_page(FakeRun([*half, failure("lost")], "rank-fuse", **report))
+    assert "mean score 0.063, 95 % interval 0.013 – 0.250" in page.inner_text(".score-card")
+    notices = " ".join(page.locator(".notice").all_inner_texts())
+    assert "3 answers of 2 state no number" in notices
+    assert "failed, and count as wrong: 2 × node 'draft': cannot connect" in notices
+    assert "0.50" in page.inner_text("tr.row:has-text('half')")

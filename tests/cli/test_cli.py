@@ -302,7 +302,7 @@ def test_an_evaluation_in_which_everything_failed_is_a_failure(cli: Cli) -> None
     Path("nobody.json").write_text(json.dumps(card))
     arguments = ["eval", "single", "smoke", "--model", "solver=./nobody.json", "--limit", "2"]
     assert cli(*arguments) == 1
-    assert "2 failed, the first: NodeError" in cli.stderr
+    assert "2 of 2 failed: 2 × node 'draft'" in cli.stderr
 
 
 def test_compare_as_json_has_rows_and_pairs(cli: Cli) -> None:
@@ -399,10 +399,12 @@ def test_a_changed_run_is_not_resumed(cli: Cli, changed: list[str], told: str) -
     )
     rows = Path("items.jsonl").read_text().splitlines()
     Path("other.jsonl").write_text("\n".join([rows[-1].replace("What", "Which"), *rows[:-1]]))
-    start = ["eval", "single", "smoke", "--data", "items.jsonl", "--output", "out"]
-    assert cli(*start, *SCRIPTED) == 0
+    start = ["eval", "single", "smoke", "--output", "out"]
+    data = ["--data", "items.jsonl"]
+    assert cli(*start, *data, *SCRIPTED) == 0
     model = [] if "--model" in changed else SCRIPTED
-    assert cli(*start, *model, *changed, "--resume") == 2
+    data = [] if "--data" in changed else data
+    assert cli(*start, *data, *model, *changed, "--resume") == 2
     assert "holds another run" in cli.stderr
     assert told in cli.stderr
 

@@ -387,3 +387,58 @@ def test_keys_of_an_evaluator_without_a_place_are_told(key: str, value: Any) -> 
 def test_a_file_without_layers_or_generators_is_refused(data: Any, told: str) -> None:
     with pytest.raises(SpecError, match=told):
         convert(data, "old.json")
+
+
+# ---------------------------------------------------------------------------- one instead of a list
+
+
+def test_one_component_in_the_place_of_a_layer_is_a_list_of_one() -> None:
+    generator, fuser = component("generator", samples=4), component("fuser")
+    single = convert(layered(generator, fuser))
+    assert single.architecture == convert(layered([generator], [fuser])).architecture
+    assert not single.losses
+    assert [(remark.rule, remark.path) for remark in single.remarks] == [
+        ("list_of_one", ("layers", 0)),
+        ("list_of_one", ("layers", 1)),
+    ]
+
+
+GENERATOR = component("generator")
+
+
+@pytest.mark.parametrize(
+    ("data", "rules"),
+    [
+        ({"layers": GENERATOR}, ["list_of_one", "list_of_one"]),
+        ({"layers": {"branches": 1, "models": [GENERATOR]}}, ["list_of_one"]),
+        ({"layers": [{"branches": 1, "models": GENERATOR}]}, ["list_of_one"]),
+        ({"layers": [{"models": {**GENERATOR, "type": "model"}}]}, ["list_of_one"]),
+        ([[GENERATOR]], ["no_file_object"]),
+        ([GENERATOR], ["no_file_object", "list_of_one"]),
+    ],
+)
+def test_other_places_of_one_instead_of_a_list(data: Any, rules: list[str]) -> None:
+    conversion = convert(data)
+    expected = convert({"layers": [[GENERATOR]]}).architecture
+    assert conversion.architecture["nodes"] == expected["nodes"]
+    assert conversion.architecture["models"] == expected["models"]
+    assert not conversion.losses
+    assert broken(conversion) == rules
+
+
+@pytest.mark.parametrize(
+    "changes", [{"model": ["small"]}, {"models": "small"}, {"models": ["small"]}]
+)
+def test_one_model_may_be_a_list_or_be_called_models(changes: dict[str, Any]) -> None:
+    generator = {key: value for key, value in GENERATOR.items() if key not in changes}
+    if "models" in changes:
+        del generator["model"]
+    conversion = convert(layered([{**generator, **changes}]))
+    assert conversion.architecture == convert(layered([GENERATOR])).architecture
+    assert not conversion.losses
+    assert broken(conversion) == ["model_named"]
+
+
+def test_what_lost_a_key_is_named_by_its_place() -> None:
+    conversion = convert({"layers": {**GENERATOR, "tempreature": 1}})
+    assert list(lost(conversion)) == ["$.layers.tempreature"]

@@ -52,6 +52,7 @@ COMPONENTS = st.builds(
 MEMBERS = st.lists(st.one_of(COMPONENTS, COMPONENTS, COMPONENTS, VALUES), max_size=3)
 LAYERS = st.one_of(
     MEMBERS,
+    COMPONENTS,
     st.fixed_dictionaries({"branches": VALUES, "models": MEMBERS}),
     st.dictionaries(st.sampled_from(["branches", "models", "x"]), VALUES),
     VALUES,

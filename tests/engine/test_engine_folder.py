@@ -133,11 +133,29 @@ def test_keys_that_older_files_lack_take_their_usual_values(tmp_path: Path) -> N
     assert config_of(open_model(tmp_path)).rope_base == 1e6
 
 
-def test_a_copy_of_the_embedding_is_not_the_head_of_a_tied_model(tmp_path: Path) -> None:
+def test_a_head_in_a_file_that_calls_it_tied_is_used_as_transformers_uses_it(
+    tmp_path: Path,
+) -> None:
     saved(tmp_path, llama(tie_word_embeddings=False))
     edit_config(tmp_path, tie_word_embeddings=True)
     source = weights_of(open_model(tmp_path))
+    assert not torch.equal(source.head(), source.embedding())
+    prompt = prompt_of(20)
+    expected = reference_logits(LlamaForCausalLM.from_pretrained(tmp_path), list(prompt))
+    found = our_logits(load_decoder(source, "float32", CPU), prompt)
+    assert (found - expected).abs().max() <= 1e-5 * expected.abs().max()
+
+
+@pytest.mark.parametrize("kept", ["lm_head.weight", "model.embed_tokens.weight"])
+def test_the_one_tensor_of_a_tied_model_may_have_either_name(kept: str, tmp_path: Path) -> None:
+    model = llama(tie_word_embeddings=True)
+    saved(tmp_path, model)
+    tensors = load_file(tmp_path / "model.safetensors")
+    tensors[kept] = tensors.pop("model.embed_tokens.weight")
+    save_file(tensors, tmp_path / "model.safetensors", {"format": "pt"})
+    source = weights_of(open_model(tmp_path))
     assert torch.equal(source.head(), source.embedding())
+    assert torch.equal(source.head(), model.lm_head.weight)
 
 
 # ------------------------------------------------------------------------------ bad folders

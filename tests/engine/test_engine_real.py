@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -32,6 +33,14 @@ pytestmark = pytest.mark.real
 SMALL, DEFAULT = "smollm2-135m", "qwen2.5-coder-0.5b"
 QUESTION = "What is 17 * 23? Think step by step."
 OPTIONS = EngineOptions(cache_bytes=256 << 20)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def weights_are_freed() -> Iterator[None]:
+    """Several gigabytes in float32, which no test of another file needs."""
+    yield
+    for cached in (file_of, decoder_of, tokenizer_of):
+        cached.cache_clear()
 
 
 @cache

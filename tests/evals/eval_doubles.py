@@ -25,7 +25,7 @@ def make_items(count: int) -> list[Item]:
     return [Item(f"item-{n}", f"What is {n}?", str(n)) for n in range(count)]
 
 
-def make_record(item: str, score: int, epoch: int = 0, error: str | None = None) -> Record:
+def make_record(item: str, score: float, epoch: int = 0, error: str | None = None) -> Record:
     """A record of an answer, or of a failure."""
     return Record(
         specification="0" * 32,
@@ -85,7 +85,9 @@ class FakeArchitecture:
             self.num_running -= 1
         if isinstance(text, BaseException):
             raise text
-        trace: Any = SimpleNamespace(nodes={}, to_json=lambda: {"said": text})
+        trace: Any = SimpleNamespace(
+            nodes={}, num_reasoning_cut_off=0, to_json=lambda: {"said": text}
+        )
         return Answer(text, None, (), USAGE, 15, 0.25, trace)
 
 

@@ -189,3 +189,39 @@ def test_a_split_without_items_says_so(tmp_path: Path) -> None:
     data.write_text('{"question": "What is 1 + 1?", "answer": 2}', encoding="utf-8")
     with pytest.raises(SpecError, match="the split 'test' has no items"):
         load_items(card(), tmp_path, "test", data_path=data)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ["(2,3)", "3\\sqrt{2}", "x^2+1", "\\frac{\\pi}{2}", "2^{10}", "5 or 6", "A", "5x", "3-5",
+     "3:45", "She has 18 left.", "1, 2, 3", "2 hours 30 minutes", "\\boxed{(2,3)}", "#### 5 or 6"],
+)  # fmt: skip
+@pytest.mark.parametrize("score", ["number-exact", "lm-eval-flexible-extract"])
+def test_a_target_that_is_not_one_number_is_refused_with_the_scorer_to_use(
+    answer: str, score: str
+) -> None:
+    row = {"question": "a", "answer": answer, "id": "algebra-7"}
+    asked = card(score=score, fields={"id": "id"})
+    with pytest.raises(SpecError, match=f"{score} needs a target that is one number") as error:
+        item_from_row(row, asked, "1", "items.jsonl:7")
+    assert str(error.value).startswith("items.jsonl:7: item 'algebra-7': no number can be read")
+    assert "'text-exact'" in str(error.value)
+    as_text = card(answer="text", score="text-exact", fields={"id": "id"})
+    assert item_from_row(row, as_text, "1", "items.jsonl:7").target
+
+
+@pytest.mark.parametrize(
+    ("answer", "target"),
+    [
+        ("She earns 9 * 2 = <<9*2=18>>18.\n#### 18", "18"),
+        ("So the answer is $\\boxed{1{,}234}$.", "1234"),
+        ("18 square feet", "18"),
+        ("-\\frac{1}{2}", "-0.5"),
+        ("12,34,567", "1234567"),
+        (1e16, "10000000000000000"),
+    ],
+)
+def test_a_target_may_have_a_unit_or_stand_in_a_worked_solution(
+    answer: object, target: str
+) -> None:
+    assert item_from_row({"question": "a", "answer": answer}, card(), "1", "here").target == target

@@ -100,3 +100,23 @@ def test_a_failing_library_becomes_one_line(hub: SimpleNamespace, error: Excepti
     hub.data = error
     with pytest.raises(SpecError, match=r"^openai/gsm8k: (gone|no config); .*--data"):
         load("test")
+
+
+class GatedRepoError(OSError):
+    """As the hub's client calls it."""
+
+    server_message = "Access to dataset openai/gsm8k is restricted."
+
+
+def test_a_gated_data_set_is_reported_in_the_hubs_words(hub: SimpleNamespace) -> None:
+    hub.data = FileNotFoundError("Couldn't find any data file")
+    hub.data.__cause__ = GatedRepoError("403 Client Error.")
+    with pytest.raises(SpecError) as caught:
+        load("test")
+    for text in (
+        "is restricted",
+        "https://hub.example/datasets/openai/gsm8k",
+        "HF_TOKEN",
+        "--data",
+    ):
+        assert text in str(caught.value)

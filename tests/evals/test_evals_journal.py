@@ -113,6 +113,18 @@ def test_an_identity_that_was_written_twice_counts_once(tmp_path: Path) -> None:
     assert (entry.sitting, entry.record.score) == (1, 1)
 
 
+def test_a_new_entry_takes_the_place_of_a_failure_and_of_nothing_else(tmp_path: Path) -> None:
+    failed = make_record("a", 0, error="LMError: first")
+    later = make_record("a", 0, error="LMError: second")
+    lines = [encode(1, 0.0, failed, None), LINES[2], encode(2, 0.0, later, None)]
+    write(tmp_path / "journal", lines)
+    assert [e.record.error for e in read_entries(tmp_path / "journal")] == [None, "LMError: second"]
+    write(tmp_path / "journal", [encode(3, 0.0, make_record("a", 1), None)])
+    write(tmp_path / "journal", [encode(4, 0.0, later, None)])
+    found = {e.record.item: (e.sitting, e.record.error) for e in read_entries(tmp_path / "journal")}
+    assert found == {"a": (3, None), "c": (1, None)}
+
+
 def test_a_record_of_another_version_is_named() -> None:
     data: dict[str, Any] = {**RECORDS[0].to_json(), "version": 99}
     with pytest.raises(ValueError, match="version 99 are not known here"):

@@ -66,3 +66,20 @@ def test_answers_that_the_budget_cut_short_are_counted() -> None:
     old = records[0].to_json()
     del old["limited_by"]  # written before there was such a field
     assert Record.from_json(old) == records[0]
+
+
+def test_samples_that_failed_are_counted_and_warned_of() -> None:
+    records = [
+        make_record("a", 1),
+        replace(make_record("b", 1), samples=80, failed_samples=1),
+        replace(make_record("c", 1), samples=80, failed_samples=2),
+    ]
+    results = Tally.of(records).results(1.0)
+    assert results["num_failed_samples"] == 3
+    assert results["warnings"][-1] == (
+        "3 of 160 samples failed; their items were answered from the others"
+    )
+    assert Record.from_json(records[1].to_json()) == records[1]
+    old = records[0].to_json()
+    del old["samples"], old["failed_samples"]  # written before there were such fields
+    assert Record.from_json(old) == records[0]

@@ -14,6 +14,7 @@ from eval_doubles import CARD, SELECTION, USAGE, FakeArchitecture, echo, make_it
 
 import archon
 from archon import api
+from archon.answers import READING_VERSION
 from archon.errors import LMError, ScoringError, UsageError
 from archon.evals.benchmarks import Selection
 from archon.evals.folder import RunFolder
@@ -101,6 +102,7 @@ async def test_the_folder_says_what_was_run(tmp_path: Path) -> None:
     assert (data["items"]["split"], data["limit"], data["data"]) == ("test", 2, "mine.jsonl")
     assert (specification["seed"], data["epochs"], data["items"]["count"]) == (5, 2, 2)
     assert data["versions"]["python"]
+    assert specification["reading"] == READING_VERSION
     assert data["machine"]["platform"]
     assert data["start_time"].endswith("+00:00")
 
@@ -285,3 +287,20 @@ async def test_programs_are_scored_by_what_they_came_to(tmp_path: Path) -> None:
         (record,) = records_of(tmp_path / str(accuracy))
         assert sorted(d.score for d in record.draws["draft"]) == [0, 1]
         assert {d.value for d in record.draws["draft"]} == {"0", None}
+
+
+async def test_a_number_that_was_cut_off_is_not_scored(tmp_path: Path) -> None:
+    data = {
+        "version": 1,
+        "name": "short",
+        "models": {"solver": "scripted"},
+        "nodes": {"draft": {"type": "generator", "model": "solver", "sampling": {"max_tokens": 4}}},
+        "output": "draft",
+    }
+    for reply, value in (("The answer is 0", "0"), ("The answer is 0 . 5", None)):
+        lm = ScriptedLM(lambda request, draw, reply=reply: reply)
+        architecture = archon.load(data, models={"solver": lm})
+        await run(architecture, 1, tmp_path / str(value))
+        (record,) = records_of(tmp_path / str(value))
+        assert record.value == value
+        assert record.score == (value is not None)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,28 @@ def batch() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 @torch.no_grad()
 def test_logits_equal_those_of_transformers(pair: tuple[Any, EncoderDecoder]) -> None:
     theirs, ours = pair
+    source, is_token, target = batch()
+    expected = theirs(
+        input_ids=source, attention_mask=is_token.long(), decoder_input_ids=target
+    ).logits
+    torch.testing.assert_close(ours(source, is_token, target), expected, atol=1e-4, rtol=1e-4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_head_in_a_file_that_calls_it_tied_is_used_as_transformers_uses_it(
+    variant: str, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    options = {**VARIANTS[variant], "tie_word_embeddings": False}
+    config = transformers.T5Config(
+        vocab_size=50, d_model=24, d_kv=8, d_ff=40, num_layers=1, num_heads=4, **options
+    )
+    transformers.T5ForConditionalGeneration(config).save_pretrained(tmp_path)
+    stated = json.loads((tmp_path / "config.json").read_text()) | {"tie_word_embeddings": True}
+    (tmp_path / "config.json").write_text(json.dumps(stated))
+    theirs = transformers.T5ForConditionalGeneration.from_pretrained(tmp_path).eval()
+    ours = load_encoder_decoder(ModelFolder(tmp_path))
     source, is_token, target = batch()
     expected = theirs(
         input_ids=source, attention_mask=is_token.long(), decoder_input_ids=target

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from graph_doubles import make_candidate, make_completion
 
 from archon.graph.candidates import from_completions, join
 from archon.graph.conditions import agreement, holds, num_passed
 from archon.spec.architecture import When
-from archon.types import Annotation, CandidateId
+from archon.types import Annotation, CandidateId, FinishReason
 
 NOTE = Annotation("notes", "critique", "short")
 SCORE = Annotation("best", "score", 0.5)
@@ -35,6 +37,15 @@ def test_annotations_are_merged_in_order_each_once() -> None:
 def test_candidates_take_identity_from_node_and_draw() -> None:
     (candidate,) = from_completions("draft", [make_completion("It is 5.", draw=7)], "number")
     assert (candidate.id, candidate.value) == (CandidateId("draft", 7), "5")
+
+
+@pytest.mark.parametrize(("reason", "value"), [("stop", "12"), ("length", None)])
+def test_a_number_that_the_end_of_the_tokens_may_have_cut_off_is_no_value(
+    reason: FinishReason, value: str | None
+) -> None:
+    completion = replace(make_completion("The answer is 12"), finish_reason=reason)
+    (candidate,) = from_completions("draft", [completion], "number")
+    assert candidate.value == value
 
 
 @pytest.mark.parametrize(

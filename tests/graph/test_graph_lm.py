@@ -10,6 +10,7 @@ from archon.graph.architecture import Architecture
 from archon.graph.lm import ArchitectureLM
 from archon.graph.trace import Trace
 from archon.lm.base import LM
+from archon.lm.plausible import Plausible
 from archon.lm.scripted import ScriptedLM
 from archon.types import (
     Constraint,
@@ -96,17 +97,93 @@ async def test_the_kind_of_answer_is_the_requests_else_the_architectures() -> No
 # ---------------------------------------------------------------------------------- sampling
 
 
-async def test_temperature_and_top_p_replace_those_of_generators_alone() -> None:
+# Every place that a node can have: two generators, one of which reads candidates, a judge, a fuser
+# that is not the output, and the output.
+STAGES: dict[str, Any] = {
+    "draft": {**DRAFT, "sampling": {"temperature": 0.1, "top_k": 5, "max_tokens": 40}},
+    "more": {"type": "generator", "inputs": ["draft"], "sampling": {"stop": ["END"]}},
+    "notes": {"type": "critic", "inputs": ["more"]},
+    "mixed": {"type": "fuser", "inputs": ["notes"]},
+}
+WRITING = {**STAGES, "answer": {"type": "fuser", "inputs": ["mixed"]}}
+CHOOSING = {**STAGES, "answer": {"type": "vote", "inputs": ["mixed"]}}
+
+
+@pytest.mark.parametrize(
+    ("serve", "nodes", "sampled"),
+    [
+        (None, WRITING, {"draft", "more", "answer"}),
+        (None, CHOOSING, {"draft", "more"}),
+        ({}, WRITING, {"draft", "more", "answer"}),
+        ({"request_sampling": "generators"}, WRITING, {"draft", "more"}),
+        ({"request_sampling": "output"}, WRITING, {"answer"}),
+        ({"request_sampling": "output"}, CHOOSING, set()),
+        ({"request_sampling": "ignore"}, WRITING, set()),
+        ({"request_sampling": "ignore"}, CHOOSING, set()),
+        (None, {"draft": DRAFT}, {"draft"}),
+        ({"request_sampling": "output"}, {"answer": DRAFT}, {"answer"}),
+    ],
+)
+async def test_a_request_s_sampling_applies_to_the_nodes_that_the_file_says(
+    serve: dict[str, Any] | None, nodes: dict[str, Any], sampled: set[str]
+) -> None:
     lm = ScriptedLM(count)
-    nodes = {
-        "draft": {**DRAFT, "sampling": {"temperature": 0.1, "top_k": 5}},
-        "merged": {"type": "fuser", "inputs": ["draft"], "sampling": {"temperature": 0.2}},
-    }
-    model = ArchitectureLM(make_architecture(nodes, "merged", lm))
-    await model.generate(ask(sampling=SamplingParams(temperature=1.5, top_p=0.5)))
-    draft, merged = (r.sampling for r in lm.requests)
-    assert (draft.temperature, draft.top_p, draft.top_k) == (1.5, 0.5, 5)
-    assert (merged.temperature, merged.top_p) == (0.2, None)
+    output = list(nodes)[-1]
+    model = ArchitectureLM(make_architecture(nodes, output, lm, serve=serve))
+    assert model.sampled_nodes == sampled
+    await model.generate(ask())
+    own = [r.sampling for r in lm.requests]
+    lm.requests.clear()
+    asked = SamplingParams(temperature=1.5, top_p=0.5, max_tokens=9, stop=("!",))
+    [completion] = await model.generate(ask(sampling=asked))
+    asking = [name for name in nodes if nodes[name]["type"] != "vote"]
+    for node, before, request in zip(asking, own, lm.requests, strict=True):
+        now = request.sampling
+        if node not in sampled:
+            assert now == before
+            continue
+        assert (now.temperature, now.top_p, now.max_tokens) == (1.5, 0.5, 9)
+        assert now.stop == (*(before.stop or ()), "!"), "a node's own stop strings stay"
+        assert now.top_k == before.top_k
+    assert completion.text
+
+
+async def test_a_file_s_rule_is_kept_where_a_node_is_left_out() -> None:
+    whole = make_architecture(WRITING, "answer", count, serve={"request_sampling": "generators"})
+    assert ArchitectureLM(whole.without("notes")).sampled_nodes == {"draft", "more"}
+
+
+async def test_a_request_without_sampling_gets_the_samples_of_the_architecture() -> None:
+    lm = ScriptedLM(Plausible(0.5))
+    architecture = make_architecture(WRITING, "answer", lm)
+    answer = await architecture.arun("What is 2 + 3?", seed=4)
+    alone = list(lm.requests)
+    lm.requests.clear()
+    [completion] = await ArchitectureLM(architecture).generate(ask(seed=4))
+    assert completion.text == answer.text
+    assert lm.requests == alone
+
+
+@pytest.mark.parametrize("serve", [None, {"request_sampling": "generators"}])
+async def test_a_chosen_answer_ends_before_a_stop_string_whichever_node_wrote_it(
+    serve: dict[str, Any] | None,
+) -> None:
+    def script(request: Request, draw: int) -> str:
+        return "Mixed! The answer is 5." if request.first_draw == 0 and request.n == 1 else "5"
+
+    nodes = {**FUSE, "answer": {"type": "vote", "inputs": ["merged"]}}
+    model = ArchitectureLM(make_architecture(nodes, "answer", script, serve=serve))
+    events: list[Event] = []
+    stop = SamplingParams(stop=("answer", "!"))
+    [completion] = await model.generate(ask(sampling=stop), events.append)
+    assert (completion.text, completion.finish_reason) == ("Mixed", "stop")
+    assert deltas(events, 0) == ["Mixed"]
+
+
+async def test_a_vote_s_answer_that_was_cut_says_so() -> None:
+    model, _ = voting()
+    [completion] = await model.generate(ask(sampling=SamplingParams(max_tokens=3)))
+    assert (completion.text, completion.finish_reason) == ("Draw 0. The", "length")
 
 
 async def test_nodes_made_equal_by_a_request_still_take_different_draws() -> None:
@@ -122,15 +199,12 @@ async def test_nodes_made_equal_by_a_request_still_take_different_draws() -> Non
     assert [r.first_draw for r in lm.requests] == [0, 0, 0, 3]
 
 
-async def test_length_stops_and_form_go_to_the_output_node_that_generates() -> None:
+async def test_a_form_goes_to_the_output_node_that_generates() -> None:
     model, lm = fusing()
-    sampling = SamplingParams(max_tokens=2, stop=("!",))
     constraint = Constraint(regex="a+")
-    (completion,) = await model.generate(ask(sampling=sampling, constraint=constraint))
+    (completion,) = await model.generate(ask(constraint=constraint))
     draft, merged = lm.requests
-    assert (draft.sampling.max_tokens, draft.sampling.stop, draft.constraint) == (None, None, None)
-    assert (merged.sampling.max_tokens, merged.sampling.stop) == (2, ("!",))
-    assert merged.constraint == constraint
+    assert (draft.constraint, merged.constraint) == (None, constraint)
     assert completion.text == "a"
 
 
@@ -155,8 +229,6 @@ async def test_a_text_that_is_cut_says_so() -> None:
 @pytest.mark.parametrize(
     "request_",
     [
-        ask(sampling=SamplingParams(max_tokens=5)),
-        ask(sampling=SamplingParams(stop=("!",))),
         ask(constraint=Constraint(regex="a")),
         ask(choices=("yes", "no")),
         ask(logprobs=True),
@@ -291,10 +363,37 @@ async def test_nodes_choose_the_sampling_of_a_nested_architectures_generators() 
     assert [r.sampling.temperature for r in lm.requests] == [0.7, 0.2]
 
 
-def test_sampling_that_a_nested_architecture_cannot_use_is_refused_at_load() -> None:
-    inner = make_architecture(VOTE, "answer", count)
-    with pytest.raises(GraphError, match="max_tokens") as caught:
-        nest(inner, sampling={"max_tokens": 5})
+async def test_a_request_s_sampling_reaches_the_nodes_of_a_nested_architecture() -> None:
+    lm = ScriptedLM(count)
+    sampling = SamplingParams(temperature=1.5, max_tokens=5, stop=("!",))
+    team = nest(make_architecture(VOTE, "answer", lm), sampling={"temperature": 0.2, "stop": ["?"]})
+    await ArchitectureLM(team).generate(ask(sampling=sampling))
+    [request] = lm.requests
+    assert request.sampling == SamplingParams(temperature=1.5, max_tokens=5, stop=("?", "!"))
+
+
+async def test_a_nested_architecture_that_ignores_sampling_ignores_that_of_a_request() -> None:
+    lm = ScriptedLM(count)
+    inner = make_architecture(VOTE, "answer", lm, serve={"request_sampling": "ignore"})
+    await ArchitectureLM(nest(inner)).generate(ask(sampling=SamplingParams(max_tokens=2)))
+    [request] = lm.requests
+    assert request.sampling == SamplingParams()
+
+
+@pytest.mark.parametrize(
+    ("serve", "sampling", "reason"),
+    [
+        (None, {"top_k": 5}, "top_k"),
+        ({"request_sampling": "ignore"}, {"max_tokens": 5}, "serve.request_sampling"),
+        ({"request_sampling": "output"}, {"temperature": 0}, "serve.request_sampling"),
+    ],
+)
+def test_sampling_that_a_nested_architecture_cannot_use_is_refused_at_load(
+    serve: dict[str, Any] | None, sampling: dict[str, Any], reason: str
+) -> None:
+    inner = make_architecture(VOTE, "answer", count, serve=serve)
+    with pytest.raises(GraphError, match=reason) as caught:
+        nest(inner, sampling=sampling)
     assert caught.value.path == "$.nodes.team.sampling"
 
 

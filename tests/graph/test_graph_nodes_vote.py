@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from archon.errors import UsageError
 from archon.graph.nodes.join import Join
 from archon.graph.nodes.vote import WEIGHTS, Vote
-from archon.types import Annotation, Candidate
+from archon.graph.notes import NO_VALUE, notes
+from archon.types import Annotation, AnswerKind, Candidate
 
 
 async def vote(*values: str | None) -> list[Candidate]:
@@ -41,6 +42,27 @@ async def test_without_a_value_there_is_no_vote() -> None:
 async def test_where_none_has_a_value_the_first_passes_with_no_support() -> None:
     assert told(await vote(None, None)) == [(0, None, 0.0)]
     assert await vote() == []
+
+
+@pytest.mark.parametrize("weight", WEIGHTS)
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ("number", "no candidate states a number; returning the first"),
+        ("text", "no candidate states an answer; returning the first"),
+        ("code", "no candidate contains a program; returning the first"),
+    ],
+)
+async def test_where_none_has_a_value_the_mark_says_so(
+    weight: str, answer: AnswerKind, reason: str
+) -> None:
+    context = FakeContext()
+    candidates = [make_candidate(i, None) for i in range(3)]
+    (out,) = await Vote("answer", WEIGHTS[weight]).run(context, candidates)
+    assert out.latest("mark") == Annotation("answer", "mark", NO_VALUE, "returning the first")
+    assert notes([out], answer) == (reason,)
+    voted = await Vote("answer").run(context, [make_candidate(0, "5"), *candidates])
+    assert notes(voted, answer) == ()
 
 
 async def test_one_candidate_wins() -> None:

@@ -3,7 +3,8 @@
 ``python tests/hostile/fault_server.py`` prints its address and serves until its standard input
 ends. What happens to a request depends on its body alone: most are answered; the others meet one
 of the ``FAULTS``, half of them at the first try only, half at every one. Under ``/once/NAME`` every
-request meets that fault at its first try and none later. ``GET /counts`` tells how often each was
+request meets that fault at its first try and none later. Under ``/odd/NAME/PLACE`` every reply has
+that oddity (``oddities``); under ``/odd/none/first`` none. ``GET /counts`` tells how often each was
 met.
 """
 
@@ -19,6 +20,7 @@ from contextlib import contextmanager
 from hashlib import blake2b
 from typing import Any
 
+import oddities
 from faults import FAULTS, Exchange
 
 from archon.lm.plausible import Plausible
@@ -45,8 +47,12 @@ class FaultServer:
                     continue
                 length = head.lower().split(b"content-length:")[1].split(b"\r\n")[0]
                 parts = head.split(b" ")[1].decode().split("/")
-                once = parts[2] if parts[1] == "once" else None
-                await self._serve(await reader.readexactly(int(length)), writer, once)
+                body = await reader.readexactly(int(length))
+                if parts[1] == "odd":
+                    _serve_oddly(body, writer, *parts[2:4])
+                else:
+                    once = parts[2] if parts[1] == "once" else None
+                    await self._serve(body, writer, once)
                 await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
@@ -72,6 +78,19 @@ class FaultServer:
             await FAULTS[name](exchange)
         else:
             exchange.answer()
+
+
+def _serve_oddly(body: bytes, writer: asyncio.StreamWriter, name: str, place: str) -> None:
+    """Answer well, but for one oddity."""
+    request = json.loads(body)
+    exchange = Exchange(_reply(request), bool(request.get("stream")), writer)
+    if name == "none":
+        exchange.answer()
+    elif exchange.streams:
+        events = [json.loads(event.removeprefix(b"data: ")) for event in exchange.chunks()]
+        exchange.send_events([oddities.stream(events, name, place)])
+    else:
+        exchange.send_object(oddities.WHOLE[name](exchange.reply))
 
 
 def _reply(request: dict[str, Any]) -> dict[str, Any]:

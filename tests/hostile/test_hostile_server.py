@@ -14,6 +14,8 @@ import httpx
 import pytest
 from fault_server import fault_server
 from faults import FAULTS, GARBLED
+from oddities import ENDS, REASONING, STREAMED, WHOLE, is_about_reasoning
+from oddities import PLACES as ODD_PLACES
 
 from archon import api
 from archon.errors import LMError
@@ -23,8 +25,9 @@ from archon.evals.records import Record
 from archon.evals.run import read_run
 from archon.lm.pool import DrawPool
 from archon.lm.remote import RemoteLM
+from archon.lm.retry import Backoff
 from archon.spec.model import OpenAICard
-from archon.types import Event, Message, Request, TokenDelta
+from archon.types import Completion, Event, Message, Request, TokenDelta
 
 PLACES = 64
 SLACK_SECONDS = 60
@@ -193,3 +196,55 @@ async def test_a_reply_that_is_garbled_once_costs_no_answer(
     assert counts(address)[name] == met + 1
     text = "".join(event.text for event in heard if isinstance(event, TokenDelta))
     assert text == (completion.text if streams else "")
+
+
+# ------------------------------------------------------------------------------ oddities
+
+
+async def asked_oddly(
+    address: str, name: str, place: str = "first", *, streams: bool
+) -> tuple[Completion, list[Event]]:
+    odd = card(f"{address}/odd/{name}/{place}", timeout_seconds=60)
+    heard: list[Event] = []
+    async with aclosing(RemoteLM(OpenAICard.model_validate(odd), backoff=Backoff(1))) as lm:
+        request = Request((Message("user", "What is 12 + 30?"),))
+        [completion] = await lm.generate(request, heard.append if streams else None)
+    return completion, heard
+
+
+def assert_as_well(
+    odd: Completion, heard: list[Event], well: Completion, name: str, *, streams: bool
+) -> None:
+    reasoning = REASONING if is_about_reasoning(name) else ""
+    assert (odd.text, odd.reasoning, odd.finish_reason) == (well.text, reasoning, "stop")
+    assert odd.usage == well.usage
+    if streams:
+        deltas = [event for event in heard if isinstance(event, TokenDelta)]
+        assert "".join(d.text for d in deltas if not d.is_reasoning) == well.text
+        assert "".join(d.text for d in deltas if d.is_reasoning) == reasoning
+
+
+@pytest.mark.parametrize("place", ODD_PLACES)
+@pytest.mark.parametrize("name", STREAMED)
+async def test_an_oddity_anywhere_in_a_stream_changes_no_text(
+    address: str, name: str, place: str
+) -> None:
+    well, _ = await asked_oddly(address, "none", streams=True)
+    odd, heard = await asked_oddly(address, name, place, streams=True)
+    assert_as_well(odd, heard, well, name, streams=True)
+    assert odd.notes == ()
+
+
+@pytest.mark.parametrize("name", ENDS)
+async def test_a_stream_that_ends_oddly_is_whole(address: str, name: str) -> None:
+    well, _ = await asked_oddly(address, "none", streams=True)
+    odd, heard = await asked_oddly(address, name, streams=True)
+    assert_as_well(odd, heard, well, name, streams=True)
+    assert bool(odd.notes) == (name == "reason_empty_to_the_end")
+
+
+@pytest.mark.parametrize("name", WHOLE)
+async def test_an_oddity_in_a_whole_reply_changes_no_text(address: str, name: str) -> None:
+    well, _ = await asked_oddly(address, "none", streams=False)
+    odd, _ = await asked_oddly(address, name, streams=False)
+    assert_as_well(odd, [], well, name, streams=False)

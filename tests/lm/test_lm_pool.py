@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from archon.errors import LMError, UnsupportedError
+from archon.errors import LMError, RefusedError, UnsupportedError
+from archon.lm.failed import failed_sample
 from archon.lm.lazy import LazyLM
 from archon.lm.pool import DrawPool, Scope, pooling
 from archon.lm.remote import RemoteLM
@@ -291,27 +292,78 @@ async def test_who_waits_fails_with_the_failure_of_its_own_call(pool: DrawPool) 
     assert list(map(str, results)) == ["first", "second"]
 
 
-async def test_a_range_that_was_made_is_kept_where_another_fails(pool: DrawPool) -> None:
+class Half(Double):
+    """Fails for sample 2."""
+
+    async def generate(self, request: Request, on_event: OnEvent | None = None) -> list[Completion]:
+        if request.first_draw == 2:
+            raise LMError("no")
+        return await super().generate(request, on_event)
+
+
+async def test_a_sample_that_fails_leaves_the_others_intact_and_is_not_kept(pool: DrawPool) -> None:
     lm = Double()
     await ask(pool, lm, first=1)
     lm.asked.clear()
-    slow = asyncio.Event()
+    completions = await ask(pool, Half(), n=3)
+    assert [c.error for c in completions] == [None, None, "no"]
+    await ask(pool, lm, n=3)
+    assert lm.asked == [range(2, 3)]
 
-    class Half(Double):
+
+async def test_where_every_sample_fails_the_failure_is_raised(pool: DrawPool) -> None:
+    with pytest.raises(LMError, match="no"):
+        await ask(pool, Half(), first=2)
+
+
+async def test_a_failed_completion_in_a_reply_is_not_kept(pool: DrawPool) -> None:
+    class InPlace(Double):
         async def generate(
             self, request: Request, on_event: OnEvent | None = None
         ) -> list[Completion]:
-            if request.first_draw == 2:
-                await slow.wait()
-                raise LMError("no")
-            completions = await super().generate(request, on_event)
-            asyncio.get_running_loop().call_later(0.01, slow.set)
-            return completions
+            one, two = await super().generate(request, on_event)
+            return [one, failed_sample(two.draw, LMError("lost"))]
 
-    with pytest.raises(LMError, match="no"):
-        await ask(pool, Half(), n=3)
-    await ask(pool, lm, n=3)
-    assert lm.asked == [range(2, 3)]
+    completions = await ask(pool, InPlace(), n=2)
+    assert [c.error for c in completions] == [None, "lost"]
+    lm = Double()
+    await ask(pool, lm, n=2)
+    assert lm.asked == [range(1, 2)]
+
+
+async def test_a_server_that_refuses_everything_is_no_failure_of_one_sample(
+    pool: DrawPool,
+) -> None:
+    class Refusing(Double):
+        async def generate(
+            self, request: Request, on_event: OnEvent | None = None
+        ) -> list[Completion]:
+            raise RefusedError("wrong key")
+
+    await ask(pool, Double())
+    with pytest.raises(RefusedError, match="wrong key"):
+        await ask(pool, Refusing(), n=2)
+
+
+async def test_a_sample_made_under_another_key_than_it_was_asked_for_is_not_kept(
+    pool: DrawPool,
+) -> None:
+    class Adapting(Double):
+        is_adapted = False
+
+        def draw_key(self, request: Request) -> str | None:
+            return f"{super().draw_key(request)}{self.is_adapted or ''}"
+
+        async def generate(
+            self, request: Request, on_event: OnEvent | None = None
+        ) -> list[Completion]:
+            self.is_adapted = True
+            return await super().generate(request, on_event)
+
+    lm = Adapting()
+    for _ in range(3):
+        await ask(pool, lm)
+    assert lm.asked == [range(1), range(1)], "the second call's draw is kept, under its own key"
 
 
 async def test_waiting_may_be_cancelled(pool: DrawPool) -> None:

@@ -313,7 +313,10 @@ async def test_an_unreachable_server_is_passed_over_at_once_and_from_then_on() -
         (httpx.Response(200, json={"choices": [7]}), "no object"),
         (httpx.Response(200, json={"choices": [{"index": 4}]}), "nobody asked for"),
         (httpx.Response(200, json={"choices": [{"finish_reason": "stop"}]}), "without a message"),
-        (httpx.Response(200, json=completion(None)), "no text"),
+        (httpx.Response(200, json=completion(7)), "no text"),
+        (httpx.Response(200, json=completion("x", "what")), "unknown finish_reason 'what'"),
+        (httpx.Response(200, json=completion("x", 3)), "unknown finish_reason '3'"),
+        (httpx.Response(200, json=completion("x", "error")), "did not finish"),
         (httpx.Response(200, json=completion(["Hello"])), "no text"),
         (httpx.Response(200, json=completion("x", "content_filter")), "withheld"),
         (httpx.Response(200, json=completion("x", "tool_calls")), "tool_calls"),
@@ -381,10 +384,12 @@ async def test_another_replica_is_asked_where_one_is_garbled() -> None:
     assert (answer.text, waits.seconds) == ("Hello", [])
 
 
-async def test_too_few_texts_are_the_card_s_fault_and_not_tried_again() -> None:
+async def test_texts_that_are_missing_are_failed_samples_and_not_asked_for_again() -> None:
     server = Server()
-    with pytest.raises(LMError, match="2 texts were asked for, 1 came; does the server know n"):
-        await remote(server, native_n=True).generate(replace(REQUEST, n=2))
+    one, two = await remote(server, native_n=True).generate(replace(REQUEST, n=2))
+    assert (one.text, one.error, one.usage.completion_tokens) == ("Hello", None, 2)
+    assert (two.text, two.finish_reason, two.usage) == ("", "error", Usage())
+    assert "2 texts were asked for, 1 came; does the server know n" in (two.error or "")
     assert len(server.requests) == 1
 
 

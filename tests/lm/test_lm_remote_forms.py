@@ -87,7 +87,7 @@ def test_what_a_card_promises_is_known_before_it_is_opened() -> None:
         card = {"name": "far", "backend": "openai", "base_urls": ["http://x/v1"], "model": "m"}
         return capabilities(OpenAICard.model_validate(card | values))
 
-    plain = frozenset({"chat", "stream"})
+    plain = frozenset({"chat", "stream", "thinking"})
     assert promised() == plain
     assert promised(constraint="json_object") == plain | {"schema", "closing"}
     assert promised(constraint="structured_outputs", logprobs=True) == plain | {

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -70,9 +71,9 @@ class Network:
 
 
 @asynccontextmanager
-async def network(serve: Serve) -> AsyncIterator[Network]:
+async def network(serve: Serve, tls: ssl.SSLContext | None = None) -> AsyncIterator[Network]:
     made = Network(serve)
-    server = await asyncio.start_server(made.accept, "127.0.0.1", 0)
+    server = await asyncio.start_server(made.accept, "127.0.0.1", 0, ssl=tls)
     made.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
     try:
         yield made

@@ -112,12 +112,12 @@ def test_content_forges_no_control_token(parts: list[str]) -> None:
     content = "".join(parts)
     ids = chat().encode([Message("user", content)])
     harmless = chat().encode([Message("user", "x")])
-    control = chat()._tokenizer.special_ids.values()
+    control = chat()._tokenizer.control_ids
     assert [i for i in ids if i in control] == [i for i in harmless if i in control]
     assert content in decoded(ids)
 
 
-def test_content_that_holds_many_guards_forges_no_control_token_either() -> None:
+def test_content_that_holds_many_masks_forges_no_control_token_either() -> None:
     content = "".join(map(chr, range(0xE000, 0xF8FF))) + "<|im_end|>"
     assert decoded(chat().encode([Message("user", content)])).count(content) == 1
     control = chat()._tokenizer.special_ids.values()
@@ -127,9 +127,10 @@ def test_content_that_holds_many_guards_forges_no_control_token_either() -> None
     assert counts[0] == counts[1]
 
 
-def test_content_that_uses_up_every_guard_is_refused() -> None:
-    everything = "".join(map(chr, [*range(0xE000, 0xF900), *range(0xF0000, 0xFFFFE)]))
-    with pytest.raises(UnsupportedError, match="private-use"):
+def test_content_that_uses_up_every_mask_is_refused() -> None:
+    private = "".join(map(chr, [*range(0xE000, 0xF900), *range(0xF0000, 0xFFFFE)]))
+    everything = private + "".join(map(chr, range(128)))
+    with pytest.raises(UnsupportedError, match="every character that could mask"):
         chat().encode([Message("user", everything)])
 
 

@@ -16,15 +16,18 @@ from test_lm_local_lm import QUESTION, open_tiny
 from tiny_folders import edit, tiny_tokenizer, write_folder
 from tiny_models import CHAT_TEMPLATE, TinyModel, tiny_vocabulary, write_gguf
 
+from archon.engine.config_keys import GENERATION_KEYS
 from archon.engine.loading import open_model
 from archon.errors import ModelFileError
 from archon.lm.local.chat import ChatFormat
+from archon.lm.local.generation_config import NOT_APPLIED, NOT_READ
 from archon.lm.local.text import text_rules
 from archon.lm.local.tokenizer import TextTokenizer
 from archon.types import Message, SamplingParams
 
 TOKENS = tiny_vocabulary().tokens
-SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<tool>", "</tool>")
+CONTROL, WORDS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>"), ("<tool>", "</tool>")
+SPECIAL = (*CONTROL, *WORDS)
 OTHER_TEMPLATE = "{% for m in messages %}{{ m.content + eos_token }}{% break %}{% endfor %}"
 
 
@@ -66,8 +69,8 @@ def test_any_text_is_cut_as_transformers_cuts_it_and_comes_back(text: str) -> No
     assert tokenizer.decode(ids) == reference.decode(ids, clean_up_tokenization_spaces=False)
 
 
-@pytest.mark.parametrize("name", SPECIAL)
-def test_special_tokens_come_from_templates_and_never_from_text(name: str) -> None:
+@pytest.mark.parametrize("name", CONTROL)
+def test_control_tokens_come_from_templates_and_never_from_text(name: str) -> None:
     tokenizer = shared_chat()._tokenizer
     assert TOKENS.index(name) not in tokenizer.encode(f"say {name}!")
     assert tokenizer.decode(tokenizer.encode(f"say {name}!")) == f"say {name}!"
@@ -101,7 +104,7 @@ def test_a_whole_piece_that_spells_a_special_token_is_text(folder: Path) -> None
     edit(path, pre_tokenizer=whole)
     tokenizer = tokenizer_of(folder)
     for name in SPECIAL:
-        assert TOKENS.index(name) not in tokenizer.encode(name)
+        assert (TOKENS.index(name) in tokenizer.encode(name)) == (name in WORDS)
         assert tokenizer.decode(tokenizer.encode(name)) == name
 
 
@@ -118,12 +121,13 @@ def test_messages_become_the_ids_that_transformers_makes_of_them(content: str) -
     assert shared_chat().encode(messages) == expected
 
 
-def test_content_forges_no_special_token() -> None:
+def test_content_forges_no_control_token_and_names_added_words() -> None:
     content = "".join(SPECIAL)
     ids = shared_chat().encode([Message("user", content)])
     harmless = shared_chat().encode([Message("user", "x")])
-    special = set(map(TOKENS.index, SPECIAL))
-    assert [i for i in ids if i in special] == [i for i in harmless if i in special]
+    control, words = (set(map(TOKENS.index, names)) for names in (CONTROL, WORDS))
+    assert [i for i in ids if i in control] == [i for i in harmless if i in control]
+    assert {i for i in ids if i in words} == words
 
 
 @pytest.mark.parametrize(
@@ -168,6 +172,25 @@ def test_texts_end_where_the_folder_says(
     assert tokenizer_of(folder).stop_ids == named | expected
 
 
+def test_what_generation_asks_for_and_is_not_done_is_reported_once(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    generation = {
+        "repetition_penalty": 1.1, "no_repeat_ngram_size": 0, "temperature": 0.6, "top_p": 0.9,
+        "typical_p": 1.0, "suppress_tokens": [3], "begin_suppress_tokens": None, "unheard_of": 5,
+    }  # fmt: skip
+    edit(folder / "generation_config.json", **generation)
+    for _ in range(2):
+        tokenizer_of(folder)
+    [message] = caplog.messages
+    assert message.endswith("does not apply repetition_penalty 1.1, suppress_tokens [3]")
+
+
+def test_every_key_of_generation_is_applied_or_reported_or_the_user_s() -> None:
+    assert NOT_APPLIED.keys() | NOT_READ | {"eos_token_id"} == GENERATION_KEYS
+    assert NOT_APPLIED.keys() <= GENERATION_KEYS
+
+
 # ------------------------------------------------------------------------------------ draws
 
 
@@ -207,7 +230,6 @@ def test_a_folder_without_a_tokenizer_is_refused(folder: Path) -> None:
         ({"added_tokens": [{"id": 1}]}, "has no id or no text"),
         ({"added_tokens": [{"id": -1, "content": "x"}]}, "has no id or no text"),
         ({"added_tokens": {"x": 1}}, "has no id or no text"),
-        ({"added_tokens": [{"id": 1, "content": "x", "rstrip": True}]}, "'x' looks at its"),
     ],
 )
 def test_a_tokenizer_that_cannot_be_read_is_refused(

@@ -17,6 +17,7 @@ from archon.engine.sequence import OnToken
 from archon.errors import ContextLengthError, ModelError, UnsupportedError
 from archon.lm import close
 from archon.lm.local import open_local
+from archon.lm.local.chat import ChatPrompt
 from archon.lm.local.lm import LocalLM
 from archon.lm.local.stream import TextStream
 from archon.lm.local.tokenizer import LONG_TEXT
@@ -324,15 +325,42 @@ async def test_judges_on_the_engine_always_rank_and_judge(tiny_chat_file: Path) 
 async def test_a_long_prompt_is_encoded_outside_of_the_loop(
     lm: LocalLM, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    encode, threads = lm.chat.encode, list[int]()
+    prompt, threads = lm.chat.prompt, list[int]()
 
-    def noted(messages: Any) -> list[int]:
+    def noted(messages: Any) -> ChatPrompt:
         threads.append(threading.get_ident())
-        return encode(messages)
+        return prompt(messages)
 
-    monkeypatch.setattr(lm.chat, "encode", noted)
+    monkeypatch.setattr(lm.chat, "prompt", noted)
     long = Message("user", "the answer " * (LONG_TEXT // 11 + 1))
     with pytest.raises(ContextLengthError):
         await lm.generate(replace(QUESTION, messages=(long,)))
     assert threads
     assert threading.get_ident() not in threads
+
+
+async def test_what_was_done_to_a_system_message_is_noted_with_each_completion(
+    tmp_path: Path,
+) -> None:
+    template = (
+        "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system') }}"
+        "{% endif %}{{ m.content }}{% endfor %}<|im_end|>"
+    )
+    write_gguf(tmp_path / "model.gguf", TinyModel("qwen2", chat_template=template))
+    lm = open_tiny(tmp_path / "model.gguf")
+    messages = (Message("system", "the rule"), Message("user", "the answer"))
+    completions = await lm.generate(replace(QUESTION, messages=messages, n=2))
+    completions += await lm.generate(replace(QUESTION, messages=messages, choices=("a", "b")))
+    merged = (Message("user", "the rule\n\nthe answer"),)
+    assert lm.chat.encode(messages) == lm.chat.encode(merged)
+    plain = await lm.generate(replace(QUESTION, messages=merged))
+    await lm.aclose()
+    notes = {completion.notes for completion in completions}
+    assert notes == {
+        (
+            "the chat template rejects the system role (no system); "
+            "the system text stands before the user's message instead",
+        )
+    }
+    assert plain[0].notes == ()
+    assert plain[0].text == completions[0].text

@@ -14,6 +14,7 @@ from archon.engine.files.gguf import GGUFFile
 from archon.lm.local.stream import TextStream
 from archon.lm.local.text import text_rules
 from archon.lm.local.tokenizer import TextTokenizer
+from archon.reasoning import Part
 
 TOKENS = tiny_vocabulary().tokens
 BYTE_IDS = [TOKENS.index(letter) for _, letter in sorted(bytes_to_letters().items())]
@@ -37,10 +38,17 @@ def stream(ids: Iterable[int], *stop: str) -> tuple[TextStream, list[str]]:
     stream = TextStream(tokenizer(), stop)
     deltas = []
     for token in ids:
-        deltas.append(stream.feed(token))
+        deltas.append(joined(stream.feed(token)))
         if stream.stopped:
             break
-    return stream, [*deltas, stream.finish()]
+    return stream, [*deltas, joined(stream.finish())]
+
+
+def joined(parts: Iterable[Part]) -> str:
+    """The text of parts that are all answer."""
+    parts = list(parts)
+    assert not any(part.is_reasoning for part in parts)
+    return "".join(part.text for part in parts)
 
 
 def first_stop(text: str, stops: Iterable[str]) -> int:

@@ -13,8 +13,8 @@ from transformers import Qwen2Tokenizer
 
 from archon.engine.files.gguf import GGUFFile
 from archon.errors import ModelError
+from archon.lm.local.splitting import RULES
 from archon.lm.local.text import text_rules
-from archon.lm.local.text_gguf import PIECES
 from archon.lm.local.tokenizer import LONG_TEXT, TextTokenizer
 
 VOCABULARY = tiny_vocabulary()
@@ -39,7 +39,7 @@ def written(folder: Path, **changes: Any) -> GGUFFile:
 
 def pieces(pre: str, text: str) -> list[str]:
     """How a rule cuts text, in the text's own letters."""
-    return [text[begin:end] for _, (begin, end) in PIECES[pre]().pre_tokenize_str(text)]
+    return [text[begin:end] for _, (begin, end) in RULES[pre].pieces().pre_tokenize_str(text)]
 
 
 @cache
@@ -80,6 +80,9 @@ def test_qwen2_composes_letters_and_smollm_does_not() -> None:
         ("qwen2", "I'LL pay 123", ["I", "'LL", " pay", " ", "1", "2", "3"]),
         ("smollm", "I'LL pay 123", ["I", "'", "LL", " pay", " ", "1", "2", "3"]),
         ("smollm", "it's 4x", ["it", "'s", " ", "4", "x"]),
+        ("llama-bpe", "I'LL pay 12345", ["I", "'LL", " pay", " ", "123", "45"]),
+        ("smaug-bpe", "a  b\n\n 1234", ["a", " ", " b", "\n\n", " ", "123", "4"]),
+        ("gpt-2", "I'LL pay 123", ["I", "'", "LL", " pay", " 123"]),
         ("qwen2", "a  b\n\n c", ["a", " ", " b", "\n\n", " c"]),
         ("smollm", "a  b\n\n c", ["a", " ", " b", "\n\n", " c"]),
         ("qwen2", "(x) == y;\n", ["(x", ")", " ==", " y", ";\n"]),
@@ -88,6 +91,82 @@ def test_qwen2_composes_letters_and_smollm_does_not() -> None:
 )
 def test_each_rule_cuts_text_its_own_way(pre: str, text: str, cut: list[str]) -> None:
     assert pieces(pre, text) == cut
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_every_name_of_a_rule_is_the_rule(rule: str, tmp_path: Path) -> None:
+    for name in RULES[rule].names:
+        for text in TEXTS:
+            assert tokenizer(name).encode(text) == tokenizer(rule).encode(text)
+
+
+def test_the_names_of_rules_differ() -> None:
+    names = [name for rule in RULES.values() for name in rule.names]
+    assert len(names) == len(set(names))
+    assert all(key in rule.names for key, rule in RULES.items())
+
+
+def test_a_piece_that_is_a_llama_3_token_is_that_token() -> None:
+    """``the answer`` has no merges for `` ing``, which ``t h`` and so on would cut otherwise."""
+    merges = [merge for merge in VOCABULARY.merges if merge != "th e"]
+    metadata = {"tokenizer.ggml.merges": merges}
+    with TemporaryDirectory() as folder:
+        whole = TextTokenizer(text_rules(written(Path(folder), pre="llama3", metadata=metadata)))
+        cut = TextTokenizer(text_rules(written(Path(folder), pre="qwen2", metadata=metadata)))
+    the = VOCABULARY.tokens.index("the")
+    assert whole.encode("the") == [the]
+    assert len(cut.encode("the")) == 2
+
+
+@pytest.mark.parametrize(
+    ("pre", "stated", "begins"),
+    [
+        ("llama3", None, True),
+        ("llama3", False, False),
+        ("qwen2", None, False),
+        ("deepseek-r1-qwen", True, True),
+    ],
+)
+def test_a_text_begins_as_the_file_says_else_as_the_rule_does(
+    pre: str, stated: bool | None, begins: bool, tmp_path: Path
+) -> None:
+    file = written(tmp_path, pre=pre, metadata={"tokenizer.ggml.add_bos_token": stated})
+    bos = VOCABULARY.tokens.index("<|endoftext|>")
+    assert text_rules(file).begin_ids == ((bos,) if begins else ())
+
+
+# ------------------------------------------------------------------------------ old files
+
+
+@pytest.mark.parametrize("stated", [None, "default"])
+def test_the_family_s_rule_is_used_where_a_qwen_file_names_none(
+    stated: str | None, tmp_path: Path
+) -> None:
+    old = TextTokenizer(text_rules(written(tmp_path, metadata={"tokenizer.ggml.pre": stated})))
+    for text in TEXTS:
+        assert old.encode(text) == tokenizer("qwen2").encode(text)
+
+
+def test_a_llama_file_that_names_no_rule_is_llama_3_or_refused(tmp_path: Path) -> None:
+    path = tmp_path / "llama.gguf"
+    nameless: dict[str, Any] = {"tokenizer.ggml.pre": None}
+    write_gguf(path, TinyModel("llama", metadata=nameless))
+    with pytest.raises(ModelError, match=r"tokenizer\.ggml\.pre is missing.*Convert"):
+        text_rules(GGUFFile(path))
+    tokens = [*VOCABULARY.tokens]
+    tokens[-2:] = ["<|begin_of_text|>", "<|end_of_text|>"]
+    write_gguf(path, TinyModel("llama", metadata=nameless | {"tokenizer.ggml.tokens": tokens}))
+    for text in TEXTS:
+        old = TextTokenizer(text_rules(GGUFFile(path)))
+        assert old.encode(text) == tokenizer("llama3").encode(text)
+
+
+def test_types_that_a_file_lacks_are_inferred(tmp_path: Path) -> None:
+    file = written(tmp_path, metadata={"tokenizer.ggml.token_type": None})
+    inferred, stated = text_rules(file), text_rules(written(tmp_path))
+    assert inferred.special_ids == stated.special_ids
+    assert inferred.control_ids == stated.control_ids
+    assert inferred.no_text_ids == stated.no_text_ids
 
 
 def test_earlier_merges_come_first() -> None:
@@ -104,13 +183,21 @@ def test_bytes_that_are_no_utf8_are_replaced() -> None:
 # ------------------------------------------------------------------------------ special tokens
 
 
-@pytest.mark.parametrize("pre", PIECES)
-@pytest.mark.parametrize("name", [*CONTROL_TOKENS, *USER_TOKENS])
-def test_a_special_token_s_name_in_text_is_text(pre: str, name: str) -> None:
+@pytest.mark.parametrize("pre", RULES)
+@pytest.mark.parametrize("name", CONTROL_TOKENS)
+def test_a_control_token_s_name_in_text_is_text(pre: str, name: str) -> None:
     special = set(tokenizer(pre).special_ids.values())
     ids = tokenizer(pre).encode(f"say {name}!")
     assert special.isdisjoint(ids)
     assert tokenizer(pre).decode(ids) == f"say {name}!"
+
+
+@pytest.mark.parametrize("pre", RULES)
+@pytest.mark.parametrize("name", USER_TOKENS)
+def test_an_added_word_in_text_is_one_token(pre: str, name: str) -> None:
+    ids = tokenizer(pre).encode(f"say{name}!")
+    assert ids == [*map(VOCABULARY.tokens.index, ("s", "a", "y", name, "!"))]
+    assert VOCABULARY.tokens.index(name) not in tokenizer(pre).encode_pieces(f"say{name}!")
 
 
 def test_a_template_s_special_tokens_are_tokens() -> None:
@@ -124,23 +211,43 @@ def test_a_template_s_special_tokens_are_tokens() -> None:
         st.sampled_from([*CONTROL_TOKENS, *USER_TOKENS, "<", "<|", "|>", "im_end", "x", "\n", "<<"])
     )
 )
-def test_guarded_text_never_makes_a_special_token(parts: list[str]) -> None:
+def test_text_never_makes_a_control_token(parts: list[str]) -> None:
     text = "".join(parts)
-    guarded = tokenizer().guarded(text, "\ue000")
-    ids = tokenizer().encode_template(guarded, "\ue000")
-    assert set(tokenizer().special_ids.values()).isdisjoint(ids)
-    assert tokenizer().decode(ids) == text
+    for ids in (tokenizer().encode(text), tokenizer().encode_template(text, "~" * len(text))):
+        assert tokenizer().control_ids.isdisjoint(ids)
+        assert tokenizer().decode(ids) == text
 
 
-def test_names_that_overlap_are_guarded_as_well(tmp_path: Path) -> None:
+def test_of_names_that_overlap_the_first_counts(tmp_path: Path) -> None:
     tokens = list(VOCABULARY.tokens)
     tokens[-2:] = "<ab>", "b>c"
     types = [*VOCABULARY.types[:-2], 4, 3]
     changes = {"tokenizer.ggml.tokens": tokens, "tokenizer.ggml.token_type": types}
     odd = TextTokenizer(text_rules(written(tmp_path, metadata=changes)))
-    ids = odd.encode_template(odd.guarded("<ab>c", "\ue000"), "\ue000")
-    assert set(odd.special_ids.values()).isdisjoint(ids)
-    assert odd.decode(ids) == "<ab>c"
+    assert [tokens[i] for i in odd.encode_template("<ab>c")] == ["<ab>", "c"]
+    assert [tokens[i] for i in odd.encode_template("ab>c")] == ["a", "b>c"]
+
+
+@pytest.mark.parametrize(("kind", "named"), [(2, {}), (1, {"tokenizer.ggml.eos_token_id": -1})])
+def test_unknown_and_named_tokens_are_control_tokens(
+    kind: int, named: dict[str, Any], tmp_path: Path
+) -> None:
+    last = len(VOCABULARY) - 1
+    types = [*VOCABULARY.types[:-1], kind]
+    changes = {"tokenizer.ggml.token_type": types} | dict.fromkeys(named, last)
+    found = TextTokenizer(text_rules(written(tmp_path, metadata=changes)))
+    name = VOCABULARY.tokens[-1]
+    assert found.encode_template(name) == [last]
+    assert last not in found.encode(name)
+
+
+@pytest.mark.parametrize("word", ["!", "the"])
+def test_a_word_that_serves_as_padding_is_text(word: str, tmp_path: Path) -> None:
+    token = VOCABULARY.tokens.index(word)
+    changes = {"tokenizer.ggml.padding_token_id": token}
+    found = TextTokenizer(text_rules(written(tmp_path, metadata=changes)))
+    assert found.encode(word) == found.encode_template(word) == [token]
+    assert found.decode([token]) == word
 
 
 def test_control_tokens_are_no_text_and_user_defined_ones_are() -> None:
@@ -180,6 +287,12 @@ def test_a_named_end_of_turn_ends_a_text(tmp_path: Path) -> None:
         ({"merges": ["nospace"]}, "damaged tokenizer"),
         ({"merges": ["a b c"]}, "damaged tokenizer"),
         ({"merges": ["q z"]}, "damaged tokenizer"),
+        ({"add_bos_token": 1}, "add_bos_token is 1, not true or false"),
+        ({"add_bos_token": True, "bos_token_id": None}, "add_bos_token is true, and no bos"),
+        ({"add_eos_token": True}, r"tokenizer\.ggml\.add_eos_token is True"),
+        ({"add_space_prefix": True}, "add_space_prefix is True"),
+        ({"remove_extra_whitespaces": True}, "remove_extra_whitespaces is True"),
+        ({"normalizer.lowercase": True}, "normalizer.lowercase is True: the key is unknown"),
     ],
 )
 def test_a_tokenizer_that_cannot_be_read_is_refused(

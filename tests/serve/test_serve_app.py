@@ -1,7 +1,8 @@
 import asyncio
 import json
 import tracemalloc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 import httpx
@@ -20,10 +21,11 @@ from archon.lm import LM, ScriptedLM
 from archon.lm.scripted import in_turn
 from archon.lm.sse import EventParser
 from archon.serve import transport
-from archon.serve.app import create_app
-from archon.serve.limits import Limits
+from archon.serve.app import Application, create_app
+from archon.serve.limits import LARGEST_BODY_BYTES, Limits
 from archon.serve.replies import usage
 from archon.serve.requests import BadRequestError, read_chat_request
+from archon.serve.transport import KEEP_ALIVE
 from archon.types import Completion, NodeStarted, OnEvent, Request, TokenDelta, Usage
 
 HELLO: dict[str, Any] = {"model": "double", "messages": [{"role": "user", "content": "Say hello"}]}
@@ -270,8 +272,8 @@ async def test_a_stream_that_fails_under_way_ends_with_the_error() -> None:
         ({"messages": [{"role": "user", "content": None}]}, "messages.0.content"),
         ({"messages": [{"role": "user", "content": []}]}, "messages.0.content"),
         ({"messages": [{"role": "user", "content": [TEXT, IMAGE]}]}, "messages.0.content.1.type"),
-        ({"messages": [{"role": "user", "content": "x", "name": "n"}]}, "messages.0.name"),
-        ({"tools": []}, "tools"),
+        ({"messages": [{"role": "function", "content": "x"}]}, "messages.0.role"),
+        ({"tools": [{"type": "function"}]}, "tools"),
         ({"frequency_penalty": 0.5}, "frequency_penalty"),
         ({"top_logprobs": 3}, "top_logprobs"),
         ({"response_format": {"type": "xml"}}, "response_format"),
@@ -344,6 +346,16 @@ async def test_a_body_that_is_too_large_is_refused(http: httpx.AsyncClient) -> N
     content = b" " * (Limits().max_body_bytes + 1)
     response = await http.post("/v1/chat/completions", content=content, headers=JSON)
     assert response.status_code == 413
+    assert "--max-body-bytes" in response.json()["error"]["message"]
+
+
+async def test_a_body_may_be_as_large_as_the_server_s_limit_says() -> None:
+    long = json.dumps({**HELLO, "user": "u" * (Limits().max_body_bytes + 1)}).encode()
+    app = create_app({"double": ScriptedLM(in_turn(["a"]))}, limits=Limits(LARGEST_BODY_BYTES))
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
+        response = await http.post("/v1/chat/completions", content=long, headers=JSON)
+    assert response.status_code == 200
 
 
 async def test_a_body_that_a_web_page_may_send_unasked_is_refused(http: httpx.AsyncClient) -> None:
@@ -353,9 +365,11 @@ async def test_a_body_that_a_web_page_may_send_unasked_is_refused(http: httpx.As
 
 
 async def test_an_unknown_model_is_not_found(http: httpx.AsyncClient) -> None:
-    response = await post(http, model="../double")
-    assert response.status_code == 404
-    assert response.json()["error"]["code"] == "model_not_found"
+    for response in (await post(http, model="../double"), await http.get("/v1/models/doubel")):
+        assert response.status_code == 404
+        error = response.json()["error"]
+        assert (error["code"], error["param"]) == ("model_not_found", "model")
+        assert "'double', 'org/other'" in error["message"], "those that are served"
 
 
 async def test_other_pages_have_errors_of_the_same_shape(http: httpx.AsyncClient) -> None:
@@ -497,3 +511,120 @@ async def test_a_client_that_reads_nothing_ends_the_call(monkeypatch: pytest.Mon
 
     await create_app({"double": lm})(SCOPE, receive, send)
     assert lm.ended.is_set()
+
+
+# ------------------------------------------------------------------------------ silent streams
+
+
+async def stream_of(
+    app: Application, is_gone: asyncio.Event, **values: object
+) -> AsyncGenerator[bytes, None]:
+    """What is sent to a client, piece by piece, until it hangs up or the reply ends."""
+    body = json.dumps({**HELLO, "stream": True, **values}).encode()
+    inbox: list[AsgiMessage] = [{"type": "http.request", "body": body, "more_body": False}]
+    sent: asyncio.Queue[AsgiMessage] = asyncio.Queue()
+
+    async def receive() -> AsgiMessage:
+        if inbox:
+            return inbox.pop()
+        await is_gone.wait()
+        return {"type": "http.disconnect"}
+
+    serving = asyncio.create_task(app(SCOPE, receive, sent.put))
+    try:
+        while True:
+            message = await sent.get()
+            if message["type"] == "http.response.start":
+                assert message["status"] == 200
+                continue
+            yield message["body"]
+            if not message.get("more_body", False):
+                return
+    finally:
+        is_gone.set()
+        await serving
+
+
+async def test_a_silent_stream_sends_comments_until_there_is_text(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(transport, "KEEP_ALIVE_SECONDS", 0.01)
+    may_answer = asyncio.Event()
+
+    class Slow(ScriptedLM):
+        async def generate(
+            self, request: Request, on_event: OnEvent | None = None
+        ) -> list[Completion]:
+            await may_answer.wait()
+            return await super().generate(request, on_event)
+
+    before = asyncio.all_tasks()
+    pieces = []
+    async for piece in stream_of(create_app({"double": Slow(in_turn(["Hello"]))}), asyncio.Event()):
+        pieces.append(piece)
+        if pieces.count(KEEP_ALIVE) == 3:
+            may_answer.set()
+    assert pieces[:3] == [b": keep-alive\n\n"] * 3
+    found = EventParser().feed(b"".join(pieces))
+    assert [json.loads(e)["choices"][0]["delta"] for e in found[:-1]] == [
+        {"role": "assistant", "content": ""},
+        {"content": "Hello"},
+        {},
+    ]
+    assert asyncio.all_tasks() <= before
+
+
+async def test_comments_go_on_after_the_first_text_and_end_with_the_client(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(transport, "KEEP_ALIVE_SECONDS", 0.01)
+    lm, is_gone, pieces = Patient(), asyncio.Event(), list[bytes]()
+    before = asyncio.all_tasks()
+    async with aclosing(stream_of(create_app({"double": lm}), is_gone)) as sent:
+        async for piece in sent:
+            pieces.append(piece)
+            if pieces.count(KEEP_ALIVE) == 2:
+                break
+    assert b"Well" in pieces[0]
+    assert pieces[1:] == [KEEP_ALIVE] * 2
+    assert lm.ended.is_set()
+    assert asyncio.all_tasks() <= before
+
+
+async def test_a_stream_that_waits_for_its_turn_is_kept_alive(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(transport, "KEEP_ALIVE_SECONDS", 0.01)
+    lm = Patient()
+    app = create_app({"double": lm}, limits=Limits(max_running=1))
+    async with aclosing(stream_of(app, asyncio.Event())) as first:
+        assert b"Well" in await anext(first)
+        async with aclosing(stream_of(app, asyncio.Event())) as second:
+            assert await anext(second) == KEEP_ALIVE
+            assert await anext(second) == KEEP_ALIVE
+
+
+async def test_a_stream_that_fails_after_a_comment_ends_with_the_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(transport, "KEEP_ALIVE_SECONDS", 0.01)
+    may_fail = asyncio.Event()
+
+    class Failing(Patient):
+        async def generate(
+            self, request: Request, on_event: OnEvent | None = None
+        ) -> list[Completion]:
+            await may_fail.wait()
+            raise LMError("secret address", retryable=True)
+
+    pieces = []
+    async for piece in stream_of(create_app({"double": Failing()}), asyncio.Event()):
+        pieces.append(piece)
+        may_fail.set()
+    [error] = EventParser().feed(b"".join(pieces))
+    assert json.loads(error)["error"]["type"] == "server_error"
+    assert b"secret" not in error
+
+
+async def test_a_stream_that_is_not_silent_sends_no_comment(http: httpx.AsyncClient) -> None:
+    assert ":" not in {line[:1] for line in (await post(http, stream=True)).text.splitlines()}

@@ -68,6 +68,7 @@ def test_a_server_without_a_key_is_called_by_a_name_of_its_own_machine(serve: Se
         (["single", "--host", "0.0.0.0"], "--api-key-env"),
         (["single", "--api-key-env", "NO_SUCH_KEY"], "NO_SUCH_KEY is not set"),
         (["single", "--max-running", "0"], "--max-running"),
+        (["single", "--max-body-bytes", "67108865"], "--max-body-bytes"),
         (["no-such-thing"], "no architecture 'no-such-thing'"),
         (["./missing.gguf"], "missing.gguf"),
         (["scripted", "scripted"], "have the name 'scripted'"),
@@ -80,6 +81,20 @@ def test_what_cannot_be_served_is_told(arguments: list[str], told: str, tmp_path
     assert done.returncode in (1, 2)
     assert told in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_strict_server_with_a_larger_limit(serve: Serve) -> None:
+    def ask(client: openai.OpenAI, **values: Any) -> None:
+        client.chat.completions.create(model="scripted", messages=QUESTION, **values)
+
+    arguments = ["scripted", "--strict", "--max-body-bytes", "5000000"]
+    with serve(*arguments) as served, served.client() as client:
+        ask(client, user="u" * 4_500_000)
+        with pytest.raises(openai.BadRequestError, match="--strict"):
+            ask(client, extra_body={"mood": "sunny"})
+        with pytest.raises(openai.APIStatusError, match="--max-body-bytes") as caught:
+            ask(client, user="u" * 5_000_000)
+    assert caught.value.status_code == 413
 
 
 # ------------------------------------------------------------------------------------- hanging up

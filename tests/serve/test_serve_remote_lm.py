@@ -10,7 +10,6 @@ import pytest
 from serve_process import KEY, Served
 
 from archon.api import Loader
-from archon.errors import LMError
 from archon.graph.forms import VERDICT_FORM, results_form
 from archon.lm.remote import RemoteLM
 from archon.spec.model import OpenAICard
@@ -97,14 +96,17 @@ async def test_a_judge_s_last_line_is_held_to_its_form(model: tuple[Served, str]
                 assert completion.text.startswith('{"argument": "')
 
 
-async def test_an_architecture_that_chooses_samples_as_it_is_told_to(scripted: Served) -> None:
+async def test_an_architecture_that_chooses_is_asked_as_any_model(scripted: Served) -> None:
+    few = replace(REQUEST, sampling=SamplingParams(max_tokens=2))
     async with remote(scripted, "self-consistency") as lm:
-        with pytest.raises(LMError, match="max_tokens"):
-            await lm.generate(REQUEST)
-    async with remote(scripted, "self-consistency", server_sampling=True) as lm:
         [completion] = await lm.generate(REQUEST)
+        [cut] = await lm.generate(few)
     assert completion.text
     assert completion.usage.completion_tokens > 24, "of all nodes"
+    assert (cut.finish_reason, cut.usage.completion_tokens) == ("length", 8 * 2)
+    async with remote(scripted, "self-consistency", server_sampling=True) as lm:
+        [untold] = await lm.generate(few)
+    assert untold.finish_reason == "stop"
 
 
 async def test_an_architecture_runs_over_a_server(

@@ -65,6 +65,28 @@ def test_weights_stand_for_their_card(
     assert reader.is_model(name)
 
 
+@pytest.mark.parametrize("name", ["./model.bin", "./blob", "./sha256-0123abcd", "./x.json"])
+def test_a_gguf_file_is_recognised_by_its_content(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (folder / name).write_bytes(b"GGUF\x03\0\0\0")
+    monkeypatch.chdir(folder)
+    [source] = reader.load_model_card(name).spec.sources  # type: ignore[union-attr]
+    assert source.path == str(folder / Path(name).name)
+    assert reader.is_model(name)
+
+
+def test_the_link_to_a_part_of_a_model_keeps_its_name(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "blob").write_bytes(b"GGUF")
+    name = "m-00001-of-00002.gguf"
+    (folder / name).symlink_to(folder / "blob")
+    monkeypatch.chdir(folder)
+    [source] = reader.load_model_card(name).spec.sources  # type: ignore[union-attr]
+    assert source.path == str(folder / name)
+
+
 def test_a_model_is_told_from_an_architecture(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

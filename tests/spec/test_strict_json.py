@@ -69,8 +69,8 @@ def test_json_in_pieces_is_data_or_a_spec_error(pieces: list[str]) -> None:
     [
         (b"", "the file is empty"),
         (b" \n\t", "the file is empty"),
-        (b"\xef\xbb\xbf{}", "is UTF-8 with a byte-order mark; save it as plain UTF-8"),
-        ("{}".encode("utf-16"), "is UTF-16; save it as plain UTF-8"),
+        (b"\xef\xbb\xbf", "the file is empty"),
+        (b"\xff\xfe{\x00}", "is not UTF-16: byte 0x7d at line 1 column 2; save it as UTF-8"),
         ("{}".encode("utf-16-le"), "holds a NUL byte at line 1 column 2; is it UTF-16?"),
         (b'{"a":\n "caf\xe9"}', "is not UTF-8: byte 0xe9 at line 2 column 6"),
         (b"{}\n x", "is not JSON: more text after the value at line 2 column 2"),

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archon.errors import SpecError
+from archon.errors import MAX_REPORTED, SpecError
 from archon.spec.architecture import ArchitectureRef, ArchitectureSpec
 from archon.spec.model import ScriptedCard
-from archon.spec.validation import MAX_REPORTED, parse
+from archon.spec.validation import parse
 
 
 def architecture(**changes: Any) -> dict[str, Any]:
@@ -41,6 +41,26 @@ def test_a_card_may_be_written_inline() -> None:
     card = {"name": "double", "backend": "scripted"}
     spec = parse(ArchitectureSpec, architecture(models={"solver": card}))
     assert spec.models["solver"] == ScriptedCard(name="double", backend="scripted")
+
+
+def test_serve_is_written_only_where_it_is_given() -> None:
+    """Digests of stored runs and studies are those of files without the key."""
+    plain = parse(ArchitectureSpec, architecture())
+    assert plain.model_dump(mode="json") == parse(
+        ArchitectureSpec, architecture(serve=None)
+    ).model_dump(mode="json")
+    assert "serve" not in plain.model_dump()
+    asked = architecture(serve={"request_sampling": "output"})
+    spec = parse(ArchitectureSpec, asked)
+    assert spec.model_dump(mode="json")["serve"] == {"request_sampling": "output"}
+    assert parse(ArchitectureSpec, spec.model_dump(mode="json")) == spec
+
+
+def test_a_wrong_rule_for_requests_is_answered_with_the_valid_ones() -> None:
+    error = refusal(architecture(serve={"request_sampling": "outputs"}))
+    assert error.path == "$.serve.request_sampling"
+    assert "'output'" in error.reason
+    assert refusal(architecture(serve={"sampling": "output"})).path == "$.serve.sampling"
 
 
 def test_an_unknown_key_is_answered_with_the_nearest_of_its_own_object() -> None:
@@ -158,7 +178,8 @@ def test_a_bad_node_id_is_a_bad_key() -> None:
 
 
 def test_several_faults_are_told_one_a_line_and_the_rest_counted() -> None:
-    nodes = {f"n{i}": {"type": "generator", "model": "solver", "samples": 0} for i in range(9)}
+    count = MAX_REPORTED + 4
+    nodes = {f"n{i}": {"type": "generator", "model": "solver", "samples": 0} for i in range(count)}
     lines = str(refusal(architecture(nodes=nodes))).split("\n")
     assert len(lines) == MAX_REPORTED + 1
     assert lines[0] == "mine.json: $.nodes.n0.samples: must be greater than or equal to 1, not 0"

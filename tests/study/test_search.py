@@ -17,10 +17,13 @@ from typing import Any
 import pytest
 
 import archon
+from archon import api
 from archon.cli import main
-from archon.errors import StorageError, UsageError
+from archon.errors import LMError, StorageError, UsageError
 from archon.evals.run import read_run
+from archon.lm.scripted import ScriptedLM
 from archon.spec.reader import load_architecture
+from archon.types import Request
 
 optuna = pytest.importorskip("optuna")
 
@@ -225,7 +228,11 @@ def test_the_command_prints_one_object(capsys: pytest.CaptureFixture[str]) -> No
 def test_wrong_input_is_told(
     arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([*ARGUMENTS, *arguments]) == 2
+    given = ARGUMENTS
+    if "--trials" in arguments:  # an option is not taken twice
+        place = ARGUMENTS.index("--trials")
+        given = [*ARGUMENTS[:place], *ARGUMENTS[place + 2 :]]
+    assert main([*given, *arguments]) == 2
     assert told in capsys.readouterr().err
 
 
@@ -264,6 +271,27 @@ def test_what_one_worker_found_out_the_next_tells_without_asking(
     shutil.rmtree("runs/one/select")
     monkeypatch.setattr("archon.study.session.Finals", lambda *_: pytest.fail("asked again"))
     assert searched(study="one", resume=True) == first
+
+
+def test_resuming_asks_failed_items_of_the_finals_again() -> None:
+    items = api.benchmark("smoke", split="test", limit=20, data="items.jsonl").items
+    lost = {items[3].question}
+
+    def reply(request: Request, draw: int) -> str:
+        if any(question in request.messages[-1].content for question in lost):
+            raise LMError("the server is away")
+        return "The answer is 5."
+
+    given = {"study": "one", "trials": 1, "models": {"solver": ScriptedLM(reply)}, "cache": False}
+    first = searched(**given)
+    assert first.test is not None
+    assert first.test["num_errors"] == 1
+    lost.clear()
+    again = searched(**given, resume=True)
+    assert again.test is not None
+    assert (again.test["num_errors"], again.num_tested) == (0, 1)
+    study = optuna.load_study(study_name="one", storage="sqlite:///runs/one/study.db")
+    assert len(study.user_attrs["finals_held"]) == 1
 
 
 def test_finals_of_a_longer_study_are_others_and_looks_at_the_test_are_counted() -> None:

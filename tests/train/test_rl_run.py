@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from archon.engine.loading import open_model
 from archon.engine.weights import weights_of
 from archon.errors import LMError, ScoringError
 from archon.lm.local.chat import ChatFormat
+from archon.reasoning import PUBLISHED_MARKERS
 from archon.spec.model import LocalCard
 from archon.spec.reader import load_training
 from archon.train.base import base_card
@@ -28,8 +30,9 @@ from archon.train.rl import questions as questions_module
 from archon.train.rl.learner import Learner
 from archon.train.rl.prepare import prepare_reinforcement
 from archon.train.rl.rewards import Task
+from archon.train.rl.rollouts import Rollout
 from archon.train.trainer import Trainer
-from archon.types import Message
+from archon.types import Message, Question
 
 COMMON: dict[str, Any] = {
     "version": 1, "name": "tiny", "held_out": 2, "context": 96, "rows": 4, "steps": 4,
@@ -285,3 +288,25 @@ def test_what_cannot_be_trained_is_told_in_a_sentence(
     told = capsys.readouterr().err
     assert reason in told
     assert "Traceback" not in told
+
+
+@pytest.mark.parametrize(
+    ("prompt", "reply", "rewarded"),
+    [
+        ("hi", "The answer is 4.", "The answer is 4."),
+        ("hi", "<think>4?</think>The answer is 5.", "The answer is 5."),
+        ("hi", "<think>The answer is 4", ""),
+        ("hi<think>\n", "The answer is 4", ""),
+        ("hi<think>\n", "4?</think>\n5", "5"),
+    ],
+)
+def test_only_the_answer_of_a_reply_is_rewarded(prompt: str, reply: str, rewarded: str) -> None:
+    prepared = SimpleNamespace(
+        decode=lambda ids: "".join(map(chr, ids)), reasoning_markers=PUBLISHED_MARKERS
+    )
+    run = Reinforcement.__new__(Reinforcement)
+    run._prepared = prepared  # type: ignore[assignment]
+    ids = tuple(map(ord, prompt))
+    task = Task(Question("hi"), (), ids, None)
+    rollout = Rollout((*ids, *map(ord, reply)), len(ids), (), is_ended=False)
+    assert run._answer(task, rollout) == rewarded

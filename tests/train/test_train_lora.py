@@ -114,9 +114,9 @@ def test_a_target_that_names_no_layer_is_refused() -> None:
     ("change", "reason"),
     [
         ({"use_dora": True}, "use_dora is True"),
-        ({"r": "8"}, "r and lora_alpha"),
+        ({"r": "8"}, "r is '8', no number above zero"),
         ({"r": 2}, "is not of rank 2"),
-        ({"rank_pattern": {"q_proj": 4}}, "rank_pattern"),
+        ({"rank_pattern": {"q_proj": 5}}, "q_proj is not of rank 5"),
         (None, "is no adapter"),
     ],
 )

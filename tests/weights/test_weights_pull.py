@@ -19,7 +19,7 @@ from archon import weights
 from archon.errors import ModelError
 from archon.spec.model import LocalCard
 from archon.weights import child, hub, wheels
-from archon.weights.folder import folder_digest
+from archon.weights.folder import folder_digest, part_names
 
 PARTS = [b"first part, " * 1000, b"second part" * 1000]
 WHOLE = b"".join(PARTS)
@@ -362,6 +362,11 @@ def test_offline_the_hub_is_not_asked(
         weights.pull(card(HUB), tmp_path)
 
 
+SPLIT = ["split-00001-of-00002.gguf", "split-00002-of-00002.gguf"]
+SPLIT_DIGEST = hashlib.sha256("".join(f"{DIGEST}  {name}\n" for name in SPLIT).encode()).hexdigest()
+"""As ``sha256sum split-*.gguf | sha256sum`` gives it."""
+
+
 @pytest.fixture
 def hub_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """A hub of one file, and the requests that it saw."""
@@ -371,7 +376,8 @@ def hub_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list
     class Handler(BaseHTTPRequestHandler):
         def do_HEAD(self) -> None:
             seen.append(f"{self.command} {self.path}")
-            self.send_response(200 if self.path.endswith(("/", "/tiny.gguf")) else 404)
+            known = self.path.endswith(("/", "/tiny.gguf", *SPLIT))
+            self.send_response(200 if known else 404)
             self.send_header("X-Repo-Commit", "c" * 40)
             self.send_header("ETag", f'"{DIGEST}"')
             self.send_header("Content-Length", str(len(WHOLE)))
@@ -420,6 +426,49 @@ def test_a_hub_file_with_the_wrong_digest_is_deleted(
         weights.pull(card({**HUB, "sha256": "0" * 64}), tmp_path)
     assert not list((tmp_path / "hub").rglob("*.gguf"))
     assert not [p for p in (tmp_path / "hub").rglob(f"*{DIGEST}*") if p.stat().st_size]
+
+
+@pytest.mark.parametrize("named", SPLIT)
+def test_of_a_split_model_the_hub_is_asked_for_every_part(
+    named: str, cache: Path, tmp_path: Path, hub_server: list[str]
+) -> None:
+    split = card({**HUB, "file": named, "sha256": SPLIT_DIGEST})
+    path = weights.pull(split, tmp_path)
+    assert path.name == named
+    assert all(path.with_name(name).read_bytes() == WHOLE for name in SPLIT)
+    assert weights.identity(split, path) == SPLIT_DIGEST
+    hub_server.clear()
+    assert weights.pull(split, tmp_path) == path
+    assert hub_server == []
+
+
+def test_parts_from_the_hub_with_the_wrong_digest_are_deleted(
+    cache: Path, tmp_path: Path, hub_server: list[str]
+) -> None:
+    with pytest.raises(ModelError, match=f"found {SPLIT_DIGEST}"):
+        weights.pull(card({**HUB, "file": SPLIT[1], "sha256": "0" * 64}), tmp_path)
+    assert not list((tmp_path / "hub").rglob("*.gguf"))
+
+
+def test_a_path_to_any_part_means_all_of_them(cache: Path, tmp_path: Path) -> None:
+    for name in SPLIT:
+        (tmp_path / name).write_bytes(WHOLE)
+    for name in SPLIT:
+        path = weights.pull(card({"path": name, "sha256": SPLIT_DIGEST}), tmp_path)
+        assert path == tmp_path / name
+        assert weights.identity(card({"path": name}), path) == SPLIT_DIGEST
+    (tmp_path / SPLIT[0]).write_bytes(WHOLE[:-1])
+    with pytest.raises(ModelError, match="wrong digest"):
+        weights.pull(card({"path": SPLIT[1], "sha256": SPLIT_DIGEST}), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["m.gguf", "m-1-of-2.gguf", "m-00003-of-00002.gguf", "m-00000-of-00002.gguf",
+     "m-00001-of-00001-x.gguf"],
+)  # fmt: skip
+def test_other_names_are_files_by_themselves(name: str) -> None:
+    assert part_names(name) == [name]
 
 
 def test_a_file_that_the_hub_lacks_is_said_to_be_missing(

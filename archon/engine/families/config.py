@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
+
+from archon.engine.config_keys import ENCODER_DECODER_RULES, ENCODER_RULES
 from archon.engine.files.folder import CONFIG, ModelFolder
 from archon.errors import ModelFileError
 
@@ -92,6 +95,7 @@ def encoder_config(folder: ModelFolder) -> EncoderConfig:
     """
     keys = _Keys(folder.path / CONFIG, folder.config)
     keys.expect("model_type", (ENCODER,))
+    ENCODER_RULES.check(folder.config, keys.path)
     keys.expect("hidden_act", ("gelu", None))
     keys.expect("position_embedding_type", ("absolute", None))
     keys.expect("is_decoder", (False, None))
@@ -116,10 +120,11 @@ def encoder_decoder_config(folder: ModelFolder) -> EncoderDecoderConfig:
     """
     keys = _Keys(folder.path / CONFIG, folder.config)
     keys.expect("model_type", (ENCODER_DECODER,))
+    ENCODER_DECODER_RULES.check(folder.config, keys.path)
     keys.expect("feed_forward_proj", ("relu", "gated-gelu", None))
     # Newer files say so outright; in older ones it goes with a tied head.
-    scaled = folder.config.get("tie_word_embeddings", True)
-    scaled = folder.config.get("scale_decoder_outputs", scaled)
+    said_tied = folder.config.get("tie_word_embeddings", True)
+    scaled = folder.config.get("scale_decoder_outputs", said_tied)
     num_layers = keys.count("num_layers")
     return EncoderDecoderConfig(
         vocab_size=keys.count("vocab_size"),
@@ -133,11 +138,24 @@ def encoder_decoder_config(folder: ModelFolder) -> EncoderDecoderConfig:
         max_distance=keys.count("relative_attention_max_distance", 128),
         norm_epsilon=keys.number("layer_norm_epsilon", 1e-6),
         gated=folder.config.get("feed_forward_proj") == "gated-gelu",
-        tied=bool(scaled) or "lm_head.weight" not in folder.tensors,
+        tied=_is_tied(folder, said_tied),
         scaled=bool(scaled),
         start_id=keys.count("decoder_start_token_id", 0),
         stop_id=keys.count("eos_token_id", 1),
     )
+
+
+def _is_tied(folder: ModelFolder, said: object) -> bool:
+    """Whether the embedding is the head as well: what the file holds counts, as in transformers."""
+    embedding, head = "shared.weight", "lm_head.weight"
+    if head in folder.tensors:
+        return bool(said) and torch.equal(folder.tensor(embedding), folder.tensor(head))
+    if not said:
+        raise ModelFileError(
+            f"{folder.path}: has no tensor {head!r}, and {CONFIG} says that the embedding is not "
+            "the head: tie_word_embeddings is false"
+        )
+    return True
 
 
 def encoder_decoder_json(config: EncoderDecoderConfig) -> dict[str, Any]:

@@ -119,6 +119,14 @@ def load_encoder_decoder(folder: ModelFolder) -> EncoderDecoder:
     """
     model = EncoderDecoder(encoder_decoder_config(folder))
     # Older files repeat the shared embedding under the names of its readers.
+    for name in ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight"):
+        if name in folder.tensors and not torch.equal(
+            folder.tensor(name), folder.tensor("shared.weight")
+        ):
+            raise ModelFileError(
+                f"{folder.path}: tensor {name!r} is another than 'shared.weight', which is not "
+                "supported"
+            )
     unused = r"^(encoder|decoder)\.embed_tokens\.weight$" + (
         r"|^lm_head\.weight$" if model.config.tied else ""
     )

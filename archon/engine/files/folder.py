@@ -93,7 +93,7 @@ class ModelFolder:
     def text(self, name: str) -> str | None:
         """The text of one of the folder's files, or None where it is not there."""
         try:
-            return (self.path / name).read_text(encoding="utf-8")
+            return (self.path / name).read_text(encoding="utf-8-sig")
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:

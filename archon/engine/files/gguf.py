@@ -3,6 +3,9 @@
 The file is mapped, not read; tensors are views of it. Nothing in it is trusted: every declared
 size is checked against the file's length before it is used.
 
+A large model may lie in several files, ``NAME-00001-of-00003.gguf`` and so on. Any of them opens
+the whole: each says which part it is, and the first has the keys.
+
 Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 """
 
@@ -10,7 +13,7 @@ from __future__ import annotations
 
 import mmap
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +27,11 @@ from archon.errors import ModelFileError
 MAGIC = b"GGUF"
 MAX_ENTRIES = 1 << 20
 MAX_DIMENSIONS = 4
+_MOST_PARTS = 99_999
+"""As many as have names of five digits."""
+_MOST_NAMED = 20
+_WHOLE = (("no", 0), ("count", 1))
+"""Keys of a split, and what a file that is not split may say."""
 
 _SCALARS: dict[int, str] = {
     0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q",
@@ -41,7 +49,7 @@ class TensorInfo:
     """In torch's order: the last dimension is contiguous."""
     format: BlockFormat
     start: int
-    """Byte offset in the file."""
+    """Byte offset in its file."""
 
     @property
     def num_elements(self) -> int:
@@ -53,16 +61,51 @@ class TensorInfo:
 
 
 class GGUFFile:
-    """An open GGUF file: ``metadata`` and ``tensors``.
+    """An open GGUF model: ``metadata`` and ``tensors``.
 
     Parameters
     ----------
-    path : the file.
+    path : the file, or any part of a model that is split.
 
     Raises
     ------
-    ModelFileError : it cannot be read, is no GGUF file, is damaged, or holds unsupported types.
+    ModelFileError : a file cannot be read, is no GGUF file, is damaged, or holds unsupported types;
+        parts are missing or do not belong together.
     """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        opened = GGUFPart(path)
+        parts = opened.siblings()
+        self.metadata: dict[str, Any] = parts[0].metadata
+        self.tensors: dict[str, TensorInfo] = {}
+        self._parts: dict[str, GGUFPart] = {}
+        for part in parts:
+            if twice := part.tensors.keys() & self.tensors.keys():
+                raise ModelFileError(f"{part.path}: tensor {min(twice)!r} is in two parts")
+            self.tensors |= part.tensors
+            self._parts |= dict.fromkeys(part.tensors, part)
+        expected = self.metadata.get("split.tensors.count", len(self.tensors))
+        if len(parts) > 1 and len(self.tensors) != expected:
+            raise ModelFileError(
+                f"{path}: its {len(parts)} parts have {len(self.tensors)} tensors, not {expected}"
+            )
+
+    def tensor(self, name: str) -> Tensor:
+        """A tensor of the file as float32, dequantized.
+
+        Raises
+        ------
+        ModelFileError : the file has no tensor of that name.
+        """
+        info = self.tensors.get(name)
+        if info is None:
+            raise ModelFileError(f"{self.path}: has no tensor {name!r}")
+        return self._parts[name].tensor(info)
+
+
+class GGUFPart:
+    """One open file: its own keys, and the tensors that lie in it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -76,19 +119,55 @@ class GGUFFile:
         self.tensors: dict[str, TensorInfo] = {}
         self._read_header()
 
-    def tensor(self, name: str) -> Tensor:
-        """A tensor of the file as float32, dequantized.
-
-        Raises
-        ------
-        ModelFileError : the file has no tensor of that name.
-        """
-        info = self.tensors.get(name)
-        if info is None:
-            raise ModelFileError(f"{self.path}: has no tensor {name!r}")
+    def tensor(self, info: TensorInfo) -> Tensor:
+        """A tensor of this file as float32, dequantized."""
         raw = np.frombuffer(self._bytes, np.uint8, info.num_bytes, info.start)
         # A copy, since torch takes no read-only memory, and F32 would be a view of the mapping.
         return dequantize(torch.from_numpy(raw.copy()), info.format).view(info.shape)
+
+    def siblings(self) -> list[GGUFPart]:
+        """All parts of the model in their order, this one among them; alone if it is not split.
+
+        Raises
+        ------
+        ModelFileError : parts are missing, or others than their names say.
+        """
+        index, count = self._split()
+        if count == 1:
+            return [self]
+        number = f"{index + 1:05d}-of-{count:05d}"
+        start, found, end = self.path.name.rpartition(f"-{number}")
+        if not found or end not in ("", ".gguf"):
+            raise ModelFileError(
+                f"{self.path}: the file is part {index + 1} of {count} of a split model. Its name "
+                f"must end in -{number}.gguf, and the other parts must lie in the same folder"
+            )
+        paths = [
+            self.path.with_name(f"{start}-{i + 1:05d}-of-{count:05d}{end}") for i in range(count)
+        ]
+        if missing := [path.name for path in paths if not path.is_file()]:
+            named = ", ".join(missing[:_MOST_NAMED]) + (", …" if len(missing) > _MOST_NAMED else "")
+            raise ModelFileError(
+                f"{self.path}: the model is split into {count} files, and {self.path.parent} lacks "
+                f"{len(missing)} of them: {named}"
+            )
+        parts = [self if path == self.path else GGUFPart(path) for path in paths]
+        for expected, part in enumerate(parts):
+            if part._split() != (expected, count):
+                index, count = part._split()
+                raise ModelFileError(
+                    f"{part.path}: its keys say that it is part {index + 1} of {count}"
+                )
+        return parts
+
+    def _split(self) -> tuple[int, int]:
+        """Which part this is, from 0, and of how many."""
+        index, count = (self.metadata.get(f"split.{key}", usual) for key, usual in _WHOLE)
+        if not isinstance(count, int) or not isinstance(index, int):
+            raise self._fail(f"split.no is {index!r}, split.count {count!r}")
+        if not 0 <= index < max(count, 1) <= _MOST_PARTS:
+            raise self._fail(f"split.no is {index}, split.count {count}")
+        return index, max(count, 1)
 
     # ------------------------------------------------------------------ the header, bottom up
 
@@ -151,7 +230,10 @@ class GGUFFile:
     def _read_header(self) -> None:
         if self._take(4) != MAGIC:
             self._at = 0
-            raise ModelFileError(f"{self.path}: not a GGUF file")
+            raise ModelFileError(
+                f"{self.path}: not a GGUF file. A model is a GGUF file, or a folder of safetensors "
+                "with config.json"
+            )
         version = self._scalar("<I")
         if version not in (2, 3):
             raise ModelFileError(
@@ -197,4 +279,4 @@ class GGUFFile:
             num_bytes = elements // info.format.elements * info.format.bytes
             if start + num_bytes > len(self._bytes):
                 raise self._fail(f"tensor {info.name!r} reaches past the end of the file")
-            self.tensors[info.name] = TensorInfo(info.name, info.shape, info.format, start)
+            self.tensors[info.name] = replace(info, start=start)

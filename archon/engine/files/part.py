@@ -34,7 +34,7 @@ class PartFiles:
         """
         file = path / self.config
         try:
-            config = json.loads(file.read_text(encoding="utf-8"))
+            config = json.loads(file.read_text(encoding="utf-8-sig"))
         except FileNotFoundError:
             raise self._missing(path, self.config) from None
         except (OSError, ValueError, RecursionError) as error:

@@ -27,8 +27,8 @@ from archon.engine.low_rank import LowRank
 from archon.engine.weights import WeightSource
 
 PANEL_OUTPUTS = 32
-_LAYOUT = "1"
-"""Changes with the layout, so that nothing kept is misread."""
+_LAYOUT = "2"
+"""Changes with the layout, and with what is packed of a file, so that nothing kept is misread."""
 _ALIGNMENT = 64
 _INT4_SHIFT = 8
 

@@ -9,6 +9,8 @@ from archon.evals.benchmarks.items import SPLITS, Item, Split, check_ids, deal, 
 from archon.spec.benchmark import BenchmarkCard, HubData
 from archon.spec.messages import suggestion
 from archon.weights.hub import probe
+from archon.weights.hub_child import describe
+from archon.weights.hub_errors import Wanted, explain
 
 
 def load(source: HubData, card: BenchmarkCard, split: Split) -> list[Item]:
@@ -52,8 +54,12 @@ def _fetch(source: HubData) -> Any:
         if not constants.HF_HUB_OFFLINE:
             probe(constants.ENDPOINT)
         return datasets.load_dataset(source.repo, source.config, revision=source.revision)
-    except (ModelError, OSError, ValueError, RuntimeError) as error:
-        reason = str(error).strip().split("\n")[0] or type(error).__name__
+    except Exception as error:  # whatever the library raises, pyarrow's errors included
+        if isinstance(error, ModelError):
+            reason = str(error)
+        else:
+            wanted = Wanted(source.repo, constants.ENDPOINT, "dataset", revision=source.revision)
+            reason = explain(describe(error), wanted)
         hint = "give the items as a JSONL file with --data PATH"
         if not constants.HF_HUB_OFFLINE:
             hint += ", or set HF_HUB_OFFLINE=1 to use a copy fetched earlier"

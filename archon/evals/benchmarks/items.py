@@ -9,9 +9,11 @@ from numbers import Real
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from archon.answers import canonical_number, read_answer
+from archon.answers import read_target
 from archon.errors import SpecError
+from archon.numerals import sole_number
 from archon.spec.benchmark import BenchmarkBase
+from archon.spec.encoding import without_marks
 from archon.spec.messages import shown, suggestion
 
 Split = Literal["search", "select", "test"]
@@ -67,8 +69,10 @@ def item_from_row(
     question = _text(row, card.fields.question, place)
     answer = _text(row, card.fields.answer, place)
     item_id = number if card.fields.id is None else _text(row, card.fields.id, place)
-    target = _target(answer, card, place) if canonical_target else _stated(answer, card)
-    return Item(item_id, question, target)
+    if not canonical_target:
+        return Item(item_id, question, _stated(answer, card))
+    named = place if card.fields.id is None else f"{place}: item {shown(item_id)}"
+    return Item(item_id, question, _target(answer, card, named))
 
 
 def _text(row: Mapping[str, Any], name: str, place: str) -> str:
@@ -77,7 +81,7 @@ def _text(row: Mapping[str, Any], name: str, place: str) -> str:
     value = row[name]
     if isinstance(value, bool) or not isinstance(value, str | Real) or value != value:
         raise SpecError(f"the field {shown(name)} holds {shown(value)}, not a text", file=place)
-    text = str(value).strip()
+    text = without_marks(str(value)).strip()
     if not text:
         raise SpecError(f"the field {shown(name)} is empty", file=place)
     return text
@@ -90,16 +94,27 @@ def _stated(answer: str, card: BenchmarkBase) -> str:
 
 def _target(answer: str, card: BenchmarkBase, place: str) -> str:
     """The canonical value of the answer of a row."""
-    if card.answer_after and card.answer_after not in answer and card.answer == "number":
-        target = canonical_number(answer)
+    is_number = card.answer == "number"
+    stated = _stated(answer, card)
+    if is_number and card.answer_after and card.answer_after not in answer:
+        target = sole_number(answer)
         if target is None:
             reason = f"the answer {shown(answer)} has no {shown(card.answer_after)} before a number"
             raise SpecError(reason, file=place)
         return target
-    target = read_answer(_stated(answer, card), card.answer)
+    target = read_target(stated, card.answer)
     if target is None:
-        raise SpecError(f"no {card.answer} can be read from {shown(answer)}", file=place)
+        reason = f"no {card.answer} can be read from {shown(stated)}"
+        raise SpecError(
+            f"{reason}{_HINT.format(score=card.score)}" if is_number else reason, file=place
+        )
     return target
+
+
+_HINT = (
+    "; {score} needs a target that is one number; compare other targets as text, with "
+    "'answer': 'text' and 'score': 'text-exact' in the benchmark"
+)
 
 
 def check_ids(items: Iterable[Item], place: str) -> None:

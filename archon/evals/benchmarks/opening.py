@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+from archon.errors import reference_at
 from archon.evals.benchmarks.function import LoadedPython
 from archon.evals.benchmarks.items import Item, Selection, Split
 from archon.evals.benchmarks.load import load_items
@@ -56,9 +58,15 @@ def open_benchmark(
     judge = own_scorer(own, card.answer) if own else find_scorer(card, loaded.file, scorer)
     if scorer is not None:
         card = card.model_copy(update={"score": scorer})
-    examples = None if card.examples is None else load_pool(card.examples, loaded.base_dir)
-    items = load_items(
-        card, loaded.base_dir, split, limit, data, rows=rows, canonical_targets=own is None
-    )
+    file = loaded.file if isinstance(loaded, Loaded) else None
+    examples = None
+    if card.examples is not None:
+        with reference_at(file, "$.examples"):
+            examples = load_pool(card.examples, loaded.base_dir)
+    names_data = data is None and isinstance(card, BenchmarkCard) and card.source.jsonl is not None
+    with reference_at(file, "$.source.jsonl") if names_data else nullcontext():
+        items = load_items(
+            card, loaded.base_dir, split, limit, data, rows=rows, canonical_targets=own is None
+        )
     selection = Selection(card, cast(Split, split), limit, data)
     return Benchmark(selection, items, judge, examples, loaded.base_dir)

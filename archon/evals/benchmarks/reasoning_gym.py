@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from archon.answers import read_answer
+from archon.answers import read_target
 from archon.errors import SpecError, require
 from archon.evals.benchmarks.items import SPLITS, Item, Split
 from archon.spec.benchmark import MAX_TASKS, GymData, GymTask
@@ -83,7 +83,7 @@ class _Task:
             if question in seen or split_of(question) != split:
                 continue
             seen.add(question)
-            target = read_answer(row["answer"], "number")
+            target = read_target(row["answer"], "number")
             assert target is not None, f"{name} gives {row['answer']!r}, which is no number"
             yield Item(f"{name}-{first + index}", question, target, {"task": name})
         count = self.source.items_per_split

@@ -8,6 +8,7 @@ text only.
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -57,6 +58,8 @@ def write_document(output: Path, text: str) -> None:
         part.write_text(text, encoding="utf-8", newline="\n")
         part.replace(output)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            part.unlink()
         raise UsageError(f"cannot write {output}: {os_reason(error)}") from None
 
 

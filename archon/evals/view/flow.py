@@ -13,8 +13,8 @@ from archon.evals.records import Draw
 from archon.evals.view.fates import Drop, Identity, Plain, drops, identity
 from archon.evals.view.texts import Texts
 
-Scores = Mapping[Identity, int]
-"""Candidate → whether it would have been right as the answer."""
+Scores = Mapping[Identity, Draw]
+"""Candidate → what it would have scored as the answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,14 @@ class Flow:
     def to_json(self, texts: Texts) -> dict[str, Any]:
         """The trace for the page; candidates are told by their number."""
         numbers = {entry: number for number, entry in enumerate(self.candidates)}
+        scores = self.scores
+        reasoning = {
+            (node["node"], completion["draw"]): completion["reasoning"]
+            for node in self.trace["nodes"]
+            for call in node["calls"]
+            for completion in call["completions"]
+            if "reasoning" in completion
+        }
         return {
             "architecture": self.trace["architecture"],
             "output": self.trace["output"],
@@ -66,7 +74,9 @@ class Flow:
                     "text": texts.number(candidate["text"]),
                     "value": candidate["value"],
                     "parents": [numbers[identity(parent)] for parent in candidate["parents"]],
-                    "right": self.scores.get((node, draw)),
+                    "right": int(scores[node, draw].is_right) if (node, draw) in scores else None,
+                    "score": scores[node, draw].score if (node, draw) in scores else None,
+                    **_reasoning(reasoning.get((node, draw)), texts),
                 }
                 for (node, draw), candidate in self.candidates.items()
             ],
@@ -103,14 +113,13 @@ class Flow:
         }
 
 
-def _scores(trace: Plain, draws: Mapping[str, tuple[Draw, ...]]) -> dict[Identity, int]:
-    scores: dict[Identity, int] = {}
+def _scores(trace: Plain, draws: Mapping[str, tuple[Draw, ...]]) -> dict[Identity, Draw]:
+    scores: dict[Identity, Draw] = {}
     for node in trace["nodes"]:
         name = node["node"]
         written = [identity(output["id"]) for output in node["outputs"]]
         written = [entry for entry in written if entry[0] == name]
-        for entry, draw in zip(written, draws.get(name, ()), strict=False):
-            scores[entry] = draw.score
+        scores.update(zip(written, draws.get(name, ()), strict=False))
     return scores
 
 
@@ -132,11 +141,20 @@ def _completion(completion: Plain, texts: Texts) -> dict[str, Any]:
     usage = completion["usage"]
     data = {
         "text": texts.number(completion["text"]),
+        **_reasoning(completion.get("reasoning"), texts),
+        "notes": completion.get("notes", []),
         "draw": completion["draw"],
         "finish": completion["finish_reason"],
         "usage": {key: usage[key] for key in ("prompt_tokens", "cached_tokens")}
         | {"completion_tokens": usage["completion_tokens"]},
     }
+    if "error" in completion:
+        data["finish"] = f"an error: {completion['error']}"
     if "trace" in completion:
         data["trace"] = Flow.of(completion["trace"]).to_json(texts)
     return data
+
+
+def _reasoning(text: str | None, texts: Texts) -> dict[str, int]:
+    """What was reasoned before a text, where anything was."""
+    return {} if text is None else {"reasoning": texts.number(text)}

@@ -53,12 +53,13 @@ class _Answers:
             flow = read.to_json(texts)
         row = {
             "epoch": record.epoch,
-            "outcome": "failed" if record.error else "right" if record.score else "wrong",
+            "outcome": "failed" if record.error else "right" if record.is_right else "wrong",
+            "score": record.score,
             "answer": _short(record.value, _MAX_VALUE_CHARS),
             "cost": record.cost_tokens,
             "seconds": record.seconds,
             "agreement": self._agreement(record),
-            "some_right": any(draw.score for draws in record.draws.values() for draw in draws),
+            "some_right": any(draw.is_right for draws in record.draws.values() for draw in draws),
             "changed": changed,
         }
         self.rows.append((record, row, texts.packed(_details(record, texts) | {"trace": flow})))

@@ -63,7 +63,7 @@ class NodeTallies:
             tally.passed += len(node["outputs"])
             tally.dropped += sum(not drop.fused for drop in flow.drops[name])
             tally.written += len(draws.get(name, ()))
-            tally.right += sum(draw.score for draw in draws.get(name, ()))
+            tally.right += sum(draw.is_right for draw in draws.get(name, ()))
             if _count_lead(tally, flow, node):
                 changed.append(name)
         return changed
@@ -83,6 +83,6 @@ def _count_lead(tally: NodeTally, flow: Flow, node: Mapping[str, Any]) -> bool:
     tally.changed += 1
     was, now = flow.scores.get(before), flow.scores.get(after)
     if was is not None and now is not None:
-        tally.helped += now > was
-        tally.hurt += now < was
+        tally.helped += now.is_right and not was.is_right
+        tally.hurt += was.is_right and not now.is_right
     return True

@@ -58,6 +58,7 @@ class NodeContext(Protocol):
     ) -> list[Completion]:
         """Texts that become candidates: ``n`` draws, or as many as the budget allows, maybe none.
 
+        A sample that failed is among them, with its error, as long as one of the node succeeded.
         They follow the first ``skip`` draws that the node owns. In a group of nodes the range of
         each stays whole, however few of its draws are asked for.
         """

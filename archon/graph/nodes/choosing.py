@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from archon.graph.candidates import is_cut_off
 from archon.graph.nodes.base import NodeContext
+from archon.graph.notes import no_value_mark, unverified_mark
 from archon.types import Annotation, Candidate, VerdictKind
 
 
@@ -18,11 +20,16 @@ class Ruling:
     reason: str = ""
 
 
-NO_ANSWER = Ruling("fail", 0.0, "it states no number")
+def _no_answer(candidate: Candidate) -> Ruling:
+    reason = "its reasoning was cut off" if is_cut_off(candidate) else "it states no number"
+    return Ruling("fail", 0.0, reason)
 
 
 def answers(candidate: Candidate, context: NodeContext) -> bool:
-    """Whether a candidate answers at all: where a number is asked for, it has to state one."""
+    """Whether a candidate answers at all: it got beyond its reasoning and, where a number is asked
+    for, it states one."""
+    if is_cut_off(candidate):
+        return False
     return candidate.value is not None or context.question.answer != "number"
 
 
@@ -44,6 +51,9 @@ def keep_best(
             candidates, scores, reasons or [""] * len(candidates), strict=True
         )
     ]
+    if judged and not any(answers(candidate, context) for candidate in judged):
+        mark = no_value_mark(node, "ranked by score alone")
+        judged = [candidate.annotated(mark) for candidate in judged]
     order = sorted(range(len(judged)), key=lambda i: (not answers(judged[i], context), -scores[i]))
     return keep_first([judged[i] for i in order], keep, context)
 
@@ -69,7 +79,7 @@ def keep_verified(
     What does not answer fails. Those that stay keep their order, and ``keep_first`` cuts it off.
     """
     rulings = [
-        ruling if answers(candidate, context) else NO_ANSWER
+        ruling if answers(candidate, context) else _no_answer(candidate)
         for candidate, ruling in zip(candidates, rulings, strict=True)
     ]
     judged = [
@@ -82,7 +92,7 @@ def keep_verified(
     verdicts = {ruling.verdict for ruling in rulings}
     wanted = next((verdict for verdict in ("pass", "abstain") if verdict in verdicts), "fail")
     if wanted == "fail":
-        judged = [c.annotated(Annotation(node, "mark", "unverified")) for c in judged]
+        judged = [c.annotated(unverified_mark(node)) for c in judged]
     stays = [i for i, ruling in enumerate(rulings) if ruling.verdict == wanted][:keep_first]
     kept = frozenset(stays)
     context.drop([candidate for i, candidate in enumerate(judged) if i not in kept])

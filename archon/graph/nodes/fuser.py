@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from archon.graph.candidates import from_completions
+from archon.graph.candidates import from_completions, is_cut_off
 from archon.graph.nodes.base import NodeContext
 from archon.graph.prompts.builder import Prompt
 from archon.types import Candidate
 
 
 class Fuser:
-    """Replaces the candidates it reads by ``samples`` fused ones.
+    """Replaces the candidates it reads by ``samples`` fused ones. It is shown those that answer,
+    and not those that ended within their reasoning.
 
     A fused candidate has all of them as parents and none of their annotations, which speak of
     other texts.
@@ -29,6 +30,7 @@ class Fuser:
         if not candidates:
             return []
         question = context.question
+        candidates = [c for c in candidates if not is_cut_off(c)] or candidates
         messages = self._prompt.messages(question, candidates, self._use_critiques)
         completions = await context.draw(messages, self._samples, answer=question.answer)
         if not completions:

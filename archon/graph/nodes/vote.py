@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from archon.errors import UsageError
 from archon.graph.nodes.base import NodeContext
 from archon.graph.nodes.scorers import likelihood
+from archon.graph.notes import no_value_mark
 from archon.types import Annotation, Candidate
 
 Weight = Callable[[Candidate], float | None]
@@ -23,8 +24,9 @@ class Vote:
 
     Where something that votes has no weight, because the budget passed its scorer by, all weigh the
     same. The best supported comes first, of equals the earlier. A candidate without a value has no
-    vote; where none has a value, the first candidate passes with a score of 0, so that there is a
-    text to answer with. Rewards weigh as they are: those of cards are probabilities.
+    vote; where none has a value, the first candidate passes with a score of 0 and a mark, so that
+    there is a text to answer with and the answer says how it came about. Rewards weigh as they are:
+    those of cards are probabilities.
     """
 
     def __init__(self, node: str, weight: Weight = one) -> None:
@@ -49,7 +51,8 @@ class Vote:
             counted = weight if is_weighted and weight is not None else 1.0
             support[value] = support.get(value, 0.0) + counted
         if not earliest:
-            return [self._scored(candidate, 0.0) for candidate in candidates[:1]]
+            mark = no_value_mark(self._node, "returning the first")
+            return [self._scored(c, 0.0).annotated(mark) for c in candidates[:1]]
         # Sorting keeps the order of equals, which is that of the earliest candidates.
         values = sorted(earliest, key=lambda value: -support[value])
         return [self._scored(earliest[value], support[value]) for value in values]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from archon.errors import GraphError
-from archon.graph.candidates import reply_text
+from archon.graph.candidates import is_cut_off, reply_text
 from archon.graph.exemplars import default_pool, load_pool
 from archon.graph.prompts.listing import list_critiques, list_texts
 from archon.graph.prompts.steps import has_steps, steps_of
@@ -120,11 +120,12 @@ class Prompt:
     def judged(self, question: Question, candidates: Sequence[Candidate]) -> frozenset[CandidateId]:
         """The candidates that a judge is asked about; the others stand behind them, unasked.
 
-        Where a number is asked for, a candidate has to state one. Shown by their steps, those that
+        One that ended within its reasoning shows nothing. Where a number is asked for, a candidate
+        has to state one. Shown by their steps, those that
         show any are judged, so that nothing is gained by showing none; if none does, all are.
         """
         if question.answer != "number":
-            return frozenset(candidate.id for candidate in candidates)
+            return frozenset(c.id for c in candidates if not is_cut_off(c))
         answering = [candidate for candidate in candidates if candidate.value is not None]
         working = [c for c in answering if has_steps(c)] if self._shows == "steps" else []
         return frozenset(candidate.id for candidate in working or answering)
@@ -155,6 +156,8 @@ class Prompt:
         return (*question.history, *self._opening(question), asked)
 
     def _shown(self, candidate: Candidate, answer: AnswerKind) -> str:
+        if is_cut_off(candidate):
+            return "No answer is given."
         if self._shows == "steps" and answer == "number":
             return steps_of(candidate)
         whole = reply_text(candidate, answer)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 
 import networkx as nx
 
@@ -41,16 +41,31 @@ def no_duplicate_input(wiring: Wiring) -> Iterator[Violation]:
 
 
 def no_cycle(wiring: Wiring) -> Iterator[Violation]:
-    if nx.is_directed_acyclic_graph(wiring.edges):
-        return
-    cycle = [source for source, _ in nx.find_cycle(wiring.edges)]
-    # Begin with the node that is declared first, as a reader of the file does.
+    """One cycle of each set of nodes that can all reach each other."""
     position = {node_id: i for i, node_id in enumerate(wiring.spec.nodes)}
-    first = min(range(len(cycle)), key=lambda i: position[cycle[i]])
-    cycle = cycle[first:] + cycle[:first]
-    listed = cycle[:_MAX_CYCLE_SHOWN] + ["…"] * (len(cycle) > _MAX_CYCLE_SHOWN) + cycle[:1]
-    index = wiring.spec.nodes[cycle[0]].inputs.index(cycle[-1])
-    yield Violation(f"the nodes form a cycle: {' → '.join(listed)}", input_path(cycle[0], index))
+    knots = [knot for knot in nx.strongly_connected_components(wiring.edges) if len(knot) > 1]
+    for knot in sorted(knots, key=lambda knot: min(position[node_id] for node_id in knot)):
+        # Begin with the node that is declared first, as a reader of the file does.
+        start = min(knot, key=position.__getitem__)
+        cycle = [source for source, _ in nx.find_cycle(_between(wiring, knot), start)]
+        first = min(range(len(cycle)), key=lambda i: position[cycle[i]])
+        cycle = cycle[first:] + cycle[:first]
+        listed = cycle[:_MAX_CYCLE_SHOWN] + ["…"] * (len(cycle) > _MAX_CYCLE_SHOWN) + cycle[:1]
+        index = wiring.spec.nodes[cycle[0]].inputs.index(cycle[-1])
+        reason = f"the nodes form a cycle: {' → '.join(listed)}"
+        yield Violation(reason, input_path(cycle[0], index))
+
+
+def _between(wiring: Wiring, nodes: Set[str]) -> nx.DiGraph[str]:
+    """The edges between some nodes, but for those from a node to itself."""
+    edges: nx.DiGraph[str] = nx.DiGraph()
+    edges.add_edges_from(
+        (source, reader)
+        for source in sorted(nodes)  # the same cycle every time
+        for reader in wiring.edges.successors(source)
+        if reader in nodes and reader != source
+    )
+    return edges
 
 
 def output_exists(wiring: Wiring) -> Iterator[Violation]:

@@ -8,7 +8,7 @@ from archon.graph.lineage import reads_likelihoods, writers
 from archon.graph.rules.wiring import Violation, Wiring, method_name
 from archon.lm.embedding import EMBED
 from archon.lm.reward import REWARD
-from archon.spec.architecture import ModelNode, VoteNode, role_of
+from archon.spec.architecture import AskingNode, ModelNode, VoteNode, role_of
 from archon.spec.messages import shown, suggestion
 
 REQUIRED_CAPABILITIES: Mapping[tuple[str, str], frozenset[str]] = {
@@ -31,6 +31,13 @@ REQUIRED_CAPABILITIES: Mapping[tuple[str, str], frozenset[str]] = {
 A generator continues its prompt, which a base model can do, too. The others give instructions, but
 for those that score texts as they are.
 """
+
+THINKING_KEYS: Mapping[str, str] = {
+    "thinking": "thinking",
+    "template_variables": "thinking",
+    "max_thinking_tokens": "thinking_budget",
+}
+"""Key of a node → the capability that its model must have."""
 
 MODEL_FREE: Mapping[tuple[str, str], bool] = {
     ("critic", "equations"): False,
@@ -56,7 +63,7 @@ def model_given(wiring: Wiring) -> Iterator[Violation]:
         elif how not in MODEL_FREE:
             yield Violation(f"{method_name(node)} needs a model", ("nodes", node_id, "model"))
         else:
-            for key in ("prompt", "sampling"):
+            for key in ("prompt", "sampling", *THINKING_KEYS):
                 if getattr(node, key) is not None:
                     reason = f"without a model, nothing reads the {key}"
                     yield Violation(reason, ("nodes", node_id, key))
@@ -94,6 +101,7 @@ def capabilities(wiring: Wiring) -> Iterator[Violation]:
         if node.sampling is not None and node.sampling.beams and "beams" not in has:
             reason = f"the model of role {shown(role)} has no beam search"
             yield Violation(reason, ("nodes", node_id, "sampling", "beams"))
+        yield from _thinking(node_id, node, role, has)
         needed = REQUIRED_CAPABILITIES.get((node.type, getattr(node, "method", "")), frozenset())
         if needed - has:
             lacking = ", ".join(sorted(needed - has))
@@ -106,6 +114,18 @@ def capabilities(wiring: Wiring) -> Iterator[Violation]:
         elif has == EMBED:
             reason = f"the model of role {shown(role)} is a sentence encoder, which writes no text"
             yield Violation(reason, ("nodes", node_id, "model"))
+
+
+def _thinking(
+    node_id: str, node: AskingNode, role: str, has: frozenset[str]
+) -> Iterator[Violation]:
+    for key, capability in THINKING_KEYS.items():
+        if getattr(node, key) in (None, "auto") or capability in has:
+            continue
+        reason = f"the model of role {shown(role)} cannot be told {key}"
+        if "thinking" in has:
+            reason += ": a server takes it only where its card's thinking_field can hold it"
+        yield Violation(reason, ("nodes", node_id, key))
 
 
 def likelihoods_exist(wiring: Wiring) -> Iterator[Violation]:

@@ -40,6 +40,10 @@ class Wiring:
         )
         return cls(spec, capabilities, edges)
 
+    def downstream(self, node_ids: Iterable[str]) -> frozenset[str]:
+        """The nodes themselves, and every node that something of theirs may reach."""
+        return frozenset().union(*({i} | nx.descendants(self.edges, i) for i in node_ids))
+
     def model_nodes(self) -> Iterator[tuple[str, AskingNode, str]]:
         """The nodes that ask a model, with their ids before them and their roles behind."""
         for node_id, node in self.spec.nodes.items():

@@ -1,24 +1,42 @@
 """From messages to the token ids that a model was trained to read.
 
 A chat model carries a Jinja2 template. It is somebody else's program, so it runs in a sandbox and a
-process of its own (``template.py``); and what messages say cannot forge its control tokens (see
-``guarded``). A base model has no template: it gets a plain transcript to continue.
+process of its own (``template.py``). The prompt is the string that transformers would render, and
+what messages say makes no control token in it (``content_mask.py``). A base model has no template:
+it gets a plain transcript to continue.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import chain
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
 
 from archon.errors import ModelFileError, UnsupportedError
-from archon.lm.local.template import ChatTemplate, TemplateError
+from archon.lm.local.content_mask import ContentMask, differs_only_by
+from archon.lm.local.template import ChatTemplate, TemplateError, TemplateLimitError
 from archon.lm.local.text import TextRules
-from archon.lm.local.tokenizer import TextTokenizer
+from archon.lm.local.tokenizer import LONG_TEXT, TextTokenizer
 from archon.lm.transcript import transcript
+from archon.spec.thinking import RESERVED_VARIABLES
 from archon.types import Message
 
-_GUARDS = (range(0xE000, 0xF900), range(0xF0000, 0xFFFFE))
-"""Characters of private use: more than a message of ordinary length can hold."""
+_MOST_CACHED = 256
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True)
+class ChatPrompt:
+    """A conversation as the model reads it."""
+
+    ids: tuple[int, ...]
+    text: str
+    """The rendered string; control tokens are written out."""
+    notes: tuple[str, ...] = ()
+    """What was done to the messages that the template would not do by itself."""
 
 
 class ChatFormat:
@@ -27,46 +45,192 @@ class ChatFormat:
     Raises
     ------
     ModelFileError : the model's template cannot be compiled.
+    ModelError : the process that renders templates does not start.
     """
 
     def __init__(self, rules: TextRules, tokenizer: TextTokenizer) -> None:
         self._rules, self._tokenizer = rules, tokenizer
         self._template = None
+        # A pool asks for the key of a request just before it passes the request on.
+        self._cached = lru_cache(_MOST_CACHED)(self._prompt)
+        self._depends_on_time = "strftime_now" in (rules.chat_template or "")
         if rules.chat_template is not None:
             try:
                 self._template = ChatTemplate(rules.chat_template)
             except TemplateError as error:
                 raise ModelFileError(f"{rules.path}: damaged chat template: {error}") from None
+            self._mask = ContentMask(tokenizer.control_names, self._template)
 
-    def encode(self, messages: Sequence[Message]) -> list[int]:
-        """Messages → token ids, ending where the model is to speak.
+    @property
+    def template(self) -> str:
+        """The source of the chat template; empty for a base model."""
+        return self._rules.chat_template or ""
+
+    def encode(
+        self, messages: Sequence[Message], variables: Mapping[str, object] | None = None
+    ) -> list[int]:
+        """Messages → token ids, ending where the model is to speak; see ``prompt``."""
+        return list(self.prompt(messages, variables).ids)
+
+    def prompt(
+        self, messages: Sequence[Message], variables: Mapping[str, object] | None = None
+    ) -> ChatPrompt:
+        """Messages → the prompt, ending where the model is to speak.
+
+        A prompt of ordinary length is kept for the next call, unless it says what time it is.
+
+        Parameters
+        ----------
+        variables : further variables of the template, such as ``enable_thinking``: plain JSON.
 
         Raises
         ------
-        UnsupportedError : the template refuses these messages, or they hold what is no text.
+        UnsupportedError : the template refuses these messages, a variable is none that may be set,
+            or a text is no Unicode.
         """
-        if any("\ud800" <= letter <= "\udfff" for m in messages for letter in m.content):
+        stated = _checked(variables or {})
+        length = len(stated) + sum(len(message.content) for message in messages)
+        if self._depends_on_time or length > LONG_TEXT:
+            return self._prompt(tuple(messages), stated)
+        return self._cached(tuple(messages), stated)
+
+    def _prompt(self, messages: tuple[Message, ...], stated: str) -> ChatPrompt:
+        texts = [*(message.content for message in messages), stated]
+        if any(map(_SURROGATE.search, texts)):
             raise UnsupportedError("a message holds half of a surrogate pair, which is no text")
+        variables: dict[str, Any] = json.loads(stated)
         if self._template is None:
-            return [*self._rules.begin_ids, *self._tokenizer.encode(transcript(messages))]
-        taken = frozenset[str]().union(*(m.content for m in messages))
-        guard = next((g for g in map(chr, chain(*_GUARDS)) if g not in taken), None)
-        if guard is None:
-            raise UnsupportedError(
-                "a message holds every private-use character that could guard it"
-            )
-        turns = [
-            {"role": m.role, "content": self._tokenizer.guarded(m.content, guard)} for m in messages
-        ]
+            text = transcript(messages)
+            ids = (*self._rules.begin_ids, *self._tokenizer.encode(text))
+            return ChatPrompt(ids, text, tuple(_unused(variables, "")))
+        notes = list(_unused(variables, self._template.source))
         try:
-            rendered = self._template.render(
-                messages=turns,
-                tools=None,
-                documents=None,
-                add_generation_prompt=True,
-                bos_token=self._rules.bos,
-                eos_token=self._rules.eos,
-            )
+            prompt = self._rendered(self._template, messages, variables, texts)
+        except TemplateLimitError as error:
+            raise _refused(error) from None
         except TemplateError as error:
-            raise UnsupportedError(f"the chat template refuses these messages: {error}") from None
-        return self._tokenizer.encode_template(rendered, guard)
+            merged = _with_system_in_user(messages)
+            if merged is None:
+                raise _refused(error) from None
+            try:
+                prompt = self._rendered(self._template, merged, variables, texts)
+            except TemplateError as other:
+                raise _refused(other) from None
+            notes.append(
+                f"the chat template rejects the system role ({error}); "
+                "the system text stands before the user's message instead"
+            )
+        notes += _left_out(messages, prompt.text)
+        return replace(prompt, notes=tuple(notes))
+
+    def _rendered(
+        self,
+        template: ChatTemplate,
+        messages: Sequence[Message],
+        variables: Mapping[str, Any],
+        texts: Iterable[str],
+    ) -> ChatPrompt:
+        mask = self._mask.mask_for(texts)
+        turns = [{"role": m.role, "content": m.content} for m in messages]
+        masked_turns = [
+            {"role": m.role, "content": self._mask.masked(m.content, mask, m.role)}
+            for m in messages
+        ]
+        text, masked = template.render_all(
+            [
+                self._values(turns, variables),
+                self._values(masked_turns, self._mask.masked(variables, mask)),
+            ]
+        )
+        assert text is not None
+        if _SURROGATE.search(text):
+            raise UnsupportedError("the chat template writes half of a surrogate pair")
+        if masked is not None and differs_only_by(mask, text, masked):
+            return ChatPrompt(tuple(self._tokenizer.encode_template(text, masked)), text)
+        # The template computes with what the messages say, so that places cannot be compared.
+        if not self._is_template_s(text, masked, texts):
+            raise UnsupportedError(
+                "a message names a control token of the model, and its chat template rewrites the "
+                "message so that the two cannot be told apart; take the token's name out"
+            )
+        return ChatPrompt(tuple(self._tokenizer.encode_template(text)), text)
+
+    def _values(
+        self, turns: Sequence[Mapping[str, str]], variables: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """What a template is rendered with, as by transformers."""
+        return {
+            **self._rules.template_tokens,
+            **variables,
+            "messages": turns,
+            "tools": None,
+            "documents": None,
+            "add_generation_prompt": True,
+        }
+
+    def _is_template_s(self, text: str, masked: str | None, texts: Iterable[str]) -> bool:
+        """Whether every control token of the text is the template's: the masked messages lead to
+        the same tokens, or no message has a character that begins or ends one."""
+        if masked is not None:
+            plain_ids, masked_ids = (
+                [match.token.id for match in self._tokenizer.control_matches(t)]
+                for t in (text, masked)
+            )
+            if plain_ids == masked_ids:
+                return True
+        ends = {end for name in self._tokenizer.control_names for end in (name[0], name[-1])}
+        return ends.isdisjoint("".join(texts))
+
+
+def _checked(variables: Mapping[str, object]) -> str:
+    """Template variables as JSON.
+
+    Raises
+    ------
+    UnsupportedError : one of them is reserved, or no JSON.
+    """
+    if reserved := sorted(set(RESERVED_VARIABLES) & variables.keys()):
+        raise UnsupportedError(f"template_variables: {reserved[0]!r} is set by Archon itself")
+    try:
+        return json.dumps(variables, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise UnsupportedError(f"template_variables: {error}") from None
+
+
+def _unused(variables: Iterable[str], source: str) -> Iterable[str]:
+    """Notes on variables that the template does not read."""
+    return [
+        f"the model has no chat template that reads the variable {name!r}"
+        for name in variables
+        if name not in source
+    ]
+
+
+def _with_system_in_user(messages: Sequence[Message]) -> list[Message] | None:
+    """The same with each system text before the next user's, parted by a blank line.
+
+    None where there is no system text, or no user's message after one.
+    """
+    merged, waiting = list[Message](), list[str]()
+    for message in messages:
+        if message.role == "system":
+            waiting.append(message.content)
+        elif message.role == "user":
+            merged.append(Message("user", "\n\n".join([*waiting, message.content])))
+            waiting = []
+        else:
+            merged.append(message)
+    return None if waiting or len(merged) == len(messages) else merged
+
+
+def _left_out(messages: Iterable[Message], text: str) -> Iterable[str]:
+    """A note where nothing of a system message can be read in the prompt."""
+    for message in messages:
+        lines = [line.strip() for line in message.content.splitlines() if line.strip()]
+        if message.role == "system" and lines and not any(line in text for line in lines):
+            return ["the chat template leaves the system message out"]
+    return []
+
+
+def _refused(error: TemplateError) -> UnsupportedError:
+    return UnsupportedError(f"the chat template refuses these messages: {error}")

@@ -71,6 +71,8 @@ class Form:
         self, key: str, grammar: LLMatcher, tokenizer: TextTokenizer, after: FreeText | None
     ) -> None:
         self.key = key
+        self.room = None if after is None else after.room
+        """Tokens kept for the last line; None where the form is the whole text."""
         self._grammar, self._tokenizer, self._after = grammar, tokenizer, after
 
     def matcher(self, index: int, max_tokens: int) -> Matcher:
@@ -134,7 +136,7 @@ class FreeTextMatcher:
         self._num_free = num_free
         self._line = b""
         """The bytes of the text's last line."""
-        self._owed: list[int] = [] if num_free else tokenizer.encode(label)
+        self._owed: list[int] = [] if num_free else tokenizer.encode_pieces(label)
         """Tokens of the label that must follow."""
         self._is_free = num_free > 0
 
@@ -167,7 +169,7 @@ class FreeTextMatcher:
         elif token in self._tokenizer.stop_ids or self._num_free <= 0:
             self._is_free = False
             line_end = "\n" if self._line else ""
-            self._owed = self._tokenizer.encode(line_end + self._label.decode())
+            self._owed = self._tokenizer.encode_pieces(line_end + self._label.decode())
 
 
 class _Vocabulary:
@@ -186,7 +188,7 @@ class _Vocabulary:
         self.eos_token_id = min(tokenizer.stop_ids)
 
     def __call__(self, text: str) -> list[int]:
-        return self._tokenizer.encode(text)
+        return self._tokenizer.encode_pieces(text)
 
 
 def _description(constraint: Constraint) -> tuple[str, str]:

@@ -15,6 +15,7 @@ from tokenizers import Tokenizer
 
 from archon.engine.families.heads import TextClassifier
 from archon.engine.families.weights import load_text_classifier
+from archon.engine.process import claim_process
 from archon.errors import ModelFileError
 from archon.lm.local.encoder_text import encoder_tokenizer, padded
 from archon.lm.local.folders import pulled_folder
@@ -51,6 +52,7 @@ class CrossEncoder:
 
     async def score(self, messages: tuple[Message, ...], texts: Sequence[str]) -> list[float]:
         """One reward a text, all computed as one batch; what is too long is cut at its end."""
+        claim_process()
         return await asyncio.to_thread(self._score, messages[-1].content, texts)
 
     @torch.inference_mode()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from archon.engine.files.folder import ModelFolder
 from archon.engine.loading import open_model
+from archon.engine.process import claim_process
 from archon.errors import ModelFileError
 from archon.spec.model import LocalCard
 from archon.weights import pull
@@ -18,7 +19,9 @@ def pulled_folder(card: LocalCard, base_dir: Path, kind: str) -> tuple[Path, Mod
     ------
     ModelError : the weights cannot be had.
     ModelFileError : they are no folder.
+    EngineError : this process was forked from one that computes.
     """
+    claim_process()
     path = pull(card, base_dir)
     file = open_model(path)
     if not isinstance(file, ModelFolder):

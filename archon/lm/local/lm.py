@@ -7,24 +7,29 @@ import contextlib
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
 
 from archon.engine.choices import score_request, total_logprob
-from archon.engine.constraint import ConstraintError
+from archon.engine.constraint import ConstraintError, TokenConstraint
 from archon.engine.kernels.native import NativeDecoder
+from archon.engine.process import claim_process
 from archon.engine.sequence import Generation, GenerationRequest, OnToken, SamplingRule
 from archon.engine.worker import EngineWorker
 from archon.errors import UnsupportedError
-from archon.lm.base import check_request
+from archon.lm.base import NO_THINKING, check_request
 from archon.lm.digest import request_digest
-from archon.lm.local.chat import ChatFormat
+from archon.lm.factory import LOCAL_CAPABILITIES
+from archon.lm.local.chat import ChatFormat, ChatPrompt
 from archon.lm.local.constraint import ConstraintCompiler
 from archon.lm.local.opened import open_decoder
+from archon.lm.local.reasoning import ReasoningForm, ReasoningRules
 from archon.lm.local.sharing import leave
 from archon.lm.local.stream import TextStream
 from archon.lm.local.tokenizer import LONG_TEXT, TextTokenizer
+from archon.lm.reasoning import is_whole_form, separate
+from archon.lm.thinking import switches, template_variables
+from archon.reasoning import PUBLISHED_MARKERS, Part, ReasoningMarkers
 from archon.spec.model import LocalCard
 from archon.types import (
     DEFAULT_SAMPLING,
@@ -34,14 +39,14 @@ from archon.types import (
     OnEvent,
     Request,
     SamplingParams,
+    Thinking,
     TokenDelta,
     Usage,
 )
 
-_VERSION = 1
+_VERSION = 2
 """Changes with what a draw is made of, from the chat template to the sampler, so that no draw of
 other code is found in a pool."""
-_MOST_ENCODED = 256
 _GREEDY_BELOW = 1e-6
 """A lower temperature leaves the likeliest token alone, and logits divided by it may overflow."""
 
@@ -56,7 +61,15 @@ def load(card: LocalCard, base_dir: Path) -> LocalLM:
     """
     opened = open_decoder(card, base_dir)
     sampling = card.sampling.params() if card.sampling else SamplingParams()
-    return LocalLM(opened.worker, opened.tokenizer, opened.chat, sampling, opened.adapter)
+    return LocalLM(
+        opened.worker,
+        opened.tokenizer,
+        opened.chat,
+        sampling,
+        opened.adapter,
+        card.thinking_params(),
+        card.markers(),
+    )
 
 
 class LocalLM:
@@ -70,9 +83,11 @@ class LocalLM:
     ----------
     sampling : the model's own defaults, under what a request says.
     adapter : digest of the adapter that it is run with; "" for none.
+    thinking : how it reasons where a request says nothing.
+    reasoning_markers : around its reasoning.
     """
 
-    capabilities = frozenset({"chat", "choices", "constraint", "logprobs", "stream", "beams"})
+    capabilities = LOCAL_CAPABILITIES
 
     def __init__(
         self,
@@ -81,13 +96,17 @@ class LocalLM:
         chat: ChatFormat,
         sampling: SamplingParams,
         adapter: str = "",
+        thinking: Thinking = NO_THINKING,
+        reasoning_markers: Sequence[ReasoningMarkers] = PUBLISHED_MARKERS,
     ) -> None:
         self.worker, self.tokenizer, self.chat = worker, tokenizer, chat
         self._adapter = adapter
         self._sampling = sampling.over(DEFAULT_SAMPLING)
         self._constraints = ConstraintCompiler(tokenizer)
-        # A pool asks for the key of a request just before it passes the request on.
-        self._prompt_ids = lru_cache(_MOST_ENCODED)(lambda m: tuple(chat.encode(m)))
+        self._thinking = thinking
+        self.reasoning_markers = tuple(reasoning_markers)
+        self._rules = ReasoningRules(reasoning_markers, tokenizer, chat.template)
+        self._switches = switches(chat.template)
 
     async def generate(self, request: Request, on_event: OnEvent | None = None) -> list[Completion]:
         """Answer a request; see ``archon.lm.base.LM``.
@@ -98,18 +117,32 @@ class LocalLM:
             that cannot be followed.
         EngineError : the prompt does not fit, or the engine failed.
         """
+        request = self._filled_in(request)
         check_request(request, self.capabilities, "the local engine")
-        prompt_ids = await self._encoded(request.messages)
+        claim_process()  # before the template's process, which a forked child shares
+        rendered = await self._rendered(request.messages, request.thinking)
+        prompt_ids = rendered.ids
+        notes = (*rendered.notes, *self._notes(request.thinking))
         if request.choices is not None:
-            return await self._score(request, request.choices, prompt_ids)
-        sampling = request.sampling.over(self._sampling)
-        form = None
-        if request.constraint is not None:
-            if sampling.beams:
-                raise UnsupportedError("a beam search follows no constraint")
-            # Preparing one takes a while, the first time.
-            form = await asyncio.to_thread(self._constraints.compile, request.constraint)
-        streams = [TextStream(self.tokenizer, sampling.stop or ()) for _ in range(request.n)]
+            scored = await self._score(request, request.choices, prompt_ids)
+            return [replace(completion, notes=notes) for completion in scored]
+        sampling = request.sampling
+        opened_by = self._rules.opened_by(prompt_ids)
+        is_open = self._is_open(request, opened_by)
+        form = await self._form(request, opened_by, is_open)
+        # A form that binds the whole text has no reasoning, unless that comes before it.
+        is_bound = is_whole_form(request.constraint) and not isinstance(form, ReasoningForm)
+        markers = () if is_bound else self.reasoning_markers
+        streams = [
+            TextStream(
+                self.tokenizer,
+                sampling.stop or (),
+                markers,
+                is_open=is_open,
+                token_bytes=self._rules.token_bytes,
+            )
+            for _ in range(request.n)
+        ]
         asked = GenerationRequest(
             prompt_ids=prompt_ids,
             draws=tuple(range(request.first_draw, request.first_draw + request.n)),
@@ -129,16 +162,76 @@ class LocalLM:
         except ConstraintError as error:  # such as of a schema that no finite text follows
             raise UnsupportedError(str(error)) from None
         prompt = {self._digest(prompt_ids): len(prompt_ids)}
-        return [
+        completions = [
             self._completion(generation, stream, prompt, on_event)
             for generation, stream in zip(generations, streams, strict=True)
         ]
+        return [
+            replace(separate(completion, markers, is_open), notes=notes)
+            for completion in completions
+        ]
 
-    async def _encoded(self, messages: tuple[Message, ...]) -> tuple[int, ...]:
-        """The prompt; a long one is not kept, and made where nobody waits for it."""
+    def _filled_in(self, request: Request) -> Request:
+        """The request with the model's own values where it leaves them open."""
+        return replace(
+            request,
+            sampling=request.sampling.over(self._sampling),
+            thinking=request.thinking.over(self._thinking),
+        )
+
+    def _is_open(self, request: Request, opened_by: ReasoningMarkers | None) -> bool:
+        """Whether replies begin within reasoning."""
+        begins_open = any(not m.start for m in self.reasoning_markers)
+        return opened_by is not None or (begins_open and request.thinking.wanted is not False)
+
+    def _reasons_first(self, request: Request, is_open: bool) -> bool:
+        """Whether reasoning may come before what a form binds."""
+        if request.constraint is None:
+            return False
+        if is_whole_form(request.constraint):
+            return is_open or (self._rules.is_used and request.thinking.wanted is True)
+        return is_open or self._rules.is_used or request.thinking.max_tokens is not None
+
+    async def _form(
+        self, request: Request, opened_by: ReasoningMarkers | None, is_open: bool
+    ) -> TokenConstraint | None:
+        """What the draws are held to."""
+        budget, beams = request.thinking.max_tokens, request.sampling.beams
+        form = None
+        if request.constraint is not None:
+            if beams:
+                raise UnsupportedError("a beam search follows no constraint")
+            # Preparing one takes a while, the first time.
+            form = await asyncio.to_thread(self._constraints.compile, request.constraint)
+            if not self._reasons_first(request, is_open):
+                return form
+        elif budget is None:
+            return None
+        elif beams:
+            raise UnsupportedError("a beam search has no bound of the tokens of reasoning")
+        begins = is_whole_form(request.constraint)
+        return ReasoningForm(
+            self._rules,
+            self.tokenizer,
+            form,
+            opened_by=opened_by,
+            is_open=is_open,
+            begins=begins,
+            budget=budget,
+        )
+
+    def _notes(self, thinking: Thinking) -> tuple[str, ...]:
+        """What the chat template does not do of what was asked."""
+        if thinking.wanted is None or self._switches:
+            return ()
+        return ("the chat template has no switch for thinking; it was not passed on",)
+
+    async def _rendered(self, messages: tuple[Message, ...], thinking: Thinking) -> ChatPrompt:
+        """The prompt; a long one is made where nobody waits for it."""
+        variables = template_variables(thinking, self._switches)
         if sum(len(message.content) for message in messages) <= LONG_TEXT:
-            return self._prompt_ids(messages)
-        return tuple(await asyncio.to_thread(self.chat.encode, messages))
+            return self.chat.prompt(messages, variables)
+        return await asyncio.to_thread(self.chat.prompt, messages, variables)
 
     def draw_key(self, request: Request) -> str | None:
         """See ``archon.lm.base.Keyed``; None where the weights have no digest."""
@@ -147,19 +240,37 @@ class LocalLM:
             return None
         by = "kernels" if isinstance(engine.decoder, NativeDecoder) else "torch"
         adapter = self._adapter or None
-        prompt = self._digest(self._prompt_ids(request.messages))
-        request = replace(request, sampling=request.sampling.over(self._sampling))
-        return request_digest(["local", _VERSION, engine.model_id, adapter, by], prompt, request)
+        request = self._filled_in(request)
+        variables = template_variables(request.thinking, self._switches)
+        prompt_ids = self.chat.prompt(request.messages, variables).ids
+        is_open = self._is_open(request, self._rules.opened_by(prompt_ids))
+        model = ["local", _VERSION, engine.model_id, adapter, by]
+        if self._reasons_first(request, is_open):
+            model.append(["reasons first", request.thinking.wanted])
+        if is_open and request.choices is not None:
+            model.append("behind reasoning")
+        # What else thinking changes, the prompt says.
+        request = replace(request, thinking=Thinking(max_tokens=request.thinking.max_tokens))
+        return request_digest(model, self._digest(prompt_ids), request, self.reasoning_markers)
 
-    async def prompts_of(self, messages: Sequence[Message]) -> Mapping[str, int]:
+    async def prompts_of(
+        self, messages: Sequence[Message], thinking: Thinking = NO_THINKING
+    ) -> Mapping[str, int]:
         """See ``archon.lm.base.prompts_of``."""
-        prompt_ids = await self._encoded(tuple(messages))
+        rendered = await self._rendered(tuple(messages), thinking.over(self._thinking))
+        prompt_ids = rendered.ids
         return {self._digest(prompt_ids): len(prompt_ids)}
 
     async def _score(
         self, request: Request, choices: Sequence[str], prompt_ids: tuple[int, ...]
     ) -> list[Completion]:
-        """How likely each choice is as the beginning of a reply: the same for every draw."""
+        """How likely each choice is as the beginning of an answer: the same for every draw.
+
+        Reasoning that the prompt begins is ended first.
+        """
+        opened_by = self._rules.opened_by(prompt_ids)
+        if self._is_open(request, opened_by):
+            prompt_ids += tuple(self._rules.closing_ids(opened_by))
         tokens = {choice: tuple(self.tokenizer.encode(choice)) for choice in choices}
         if not tokens or not all(tokens.values()):
             raise UnsupportedError(
@@ -202,11 +313,11 @@ class LocalLM:
         loop = asyncio.get_running_loop()
 
         def on_token(index: int, token: int) -> bool:
-            delta = streams[index].feed(token)
-            if delta and on_event is not None:
-                # A loop that was closed meanwhile has nobody left to tell.
-                with contextlib.suppress(RuntimeError):
-                    loop.call_soon_threadsafe(on_event, TokenDelta(first_draw + index, delta))
+            for part in streams[index].feed(token):
+                if on_event is not None:
+                    # A loop that was closed meanwhile has nobody left to tell.
+                    with contextlib.suppress(RuntimeError):
+                        loop.call_soon_threadsafe(on_event, delta_of(first_draw + index, part))
             return streams[index].stopped
 
         return on_token
@@ -218,9 +329,9 @@ class LocalLM:
         prompt: dict[str, int],
         on_event: OnEvent | None,
     ) -> Completion:
-        rest = stream.finish()
-        if rest and on_event is not None:
-            on_event(TokenDelta(generation.draw, rest))
+        for part in stream.finish():
+            if on_event is not None:
+                on_event(delta_of(generation.draw, part))
         tokens = None
         if generation.logprobs is not None:
             tokens = tuple(map(self.tokenizer.token_bytes, generation.token_ids))
@@ -231,6 +342,11 @@ class LocalLM:
         model = self.worker.engine.model_id + (f":{self._adapter}" if self._adapter else "")
         key = blake2b(model.encode(), digest_size=32).digest()
         return blake2b(ids, key=key, digest_size=16).hexdigest()
+
+
+def delta_of(draw: int, part: Part) -> TokenDelta:
+    """Some text of a draw as an event."""
+    return TokenDelta(draw, part.text, is_reasoning=part.is_reasoning)
 
 
 def completion_of(

@@ -9,6 +9,7 @@ from archon import catalog
 from archon.engine.adapter import read_adapter
 from archon.engine.config import ModelFile, config_of
 from archon.engine.loading import add_adapter, load_engine, open_model
+from archon.engine.process import claim_process
 from archon.engine.weights import weights_of
 from archon.engine.worker import EngineWorker
 from archon.errors import ModelFileError
@@ -43,7 +44,9 @@ def open_decoder(card: LocalCard, base_dir: Path) -> OpenedDecoder:
     ------
     ModelError : the weights cannot be had.
     ModelFileError : they cannot be run.
+    EngineError : this process was forked from one that computes.
     """
+    claim_process()
     path = pull(card, base_dir)
     file = open_model(path)
     rules = text_rules(file)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,8 @@ from archon.engine.weights import weights_of
 from archon.errors import UsageError
 from archon.lm.local.text import text_rules
 from archon.lm.local.tokenizer import TextTokenizer
+from archon.spec.encoding import read_text
+from archon.spec.json_lines import read_rows
 
 
 def perplexities(
@@ -28,7 +29,7 @@ def perplexities(
 
     Parameters
     ----------
-    text : a UTF-8 file; of a ``.jsonl`` file, the strings of every line are the text.
+    text : a text file; of a ``.jsonl`` file, the strings of every line are the text.
     num_tokens : how much of the text is read.
     window : tokens that are read together.
 
@@ -38,7 +39,8 @@ def perplexities(
 
     Raises
     ------
-    UsageError : the text cannot be read, or is shorter than two tokens.
+    SpecError : the text cannot be read.
+    UsageError : it is shorter than two tokens.
     """
     file = open_model(weights)
     token_ids = TextTokenizer(text_rules(file)).encode(_read(text))[:num_tokens]
@@ -52,11 +54,7 @@ def perplexities(
 
 
 def _read(path: Path) -> str:
-    try:
-        text = path.read_text(encoding="utf-8")
-        if path.suffix != ".jsonl":
-            return text
-        rows = [json.loads(line) for line in text.splitlines() if line.strip()]
-        return "\n\n".join("\n".join(v for v in row.values() if isinstance(v, str)) for row in rows)
-    except (OSError, ValueError, AttributeError) as error:
-        raise UsageError(f"{path}: cannot be read as text: {error}") from None
+    if path.suffix != ".jsonl":
+        return read_text(path)
+    rows = [row for _, row in read_rows(path)]
+    return "\n\n".join("\n".join(v for v in row.values() if isinstance(v, str)) for row in rows)

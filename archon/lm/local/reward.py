@@ -14,6 +14,7 @@ from pathlib import Path
 from archon import catalog
 from archon.engine.hidden_state import hidden_state, read_request
 from archon.engine.loading import head_for
+from archon.engine.process import claim_process
 from archon.engine.reward_head import RewardHead, read_reward_head
 from archon.errors import ModelFileError
 from archon.lm.concurrency import run_all
@@ -66,6 +67,7 @@ class DecoderReward:
         LMError : the chat template refuses the messages.
         EngineError : the messages alone do not fit, or the engine failed.
         """
+        claim_process()  # before the template's process, which a forked child shares
         opened, most = self._opened, self.worker.engine.context_length
         prompt_ids, encode = opened.chat.encode(messages), opened.tokenizer.encode
         replies = (reply_ids(prompt_ids, encode(text), self._end, most) for text in texts)

@@ -14,6 +14,7 @@ from archon.engine.families.encoder import Encoder
 from archon.engine.families.heads import mean_vector
 from archon.engine.families.weights import load_encoder
 from archon.engine.files.folder import ModelFolder
+from archon.engine.process import claim_process
 from archon.lm.embedding import EmbeddingLM, Vector
 from archon.lm.local.encoder_text import encoder_tokenizer, padded
 from archon.lm.local.folders import pulled_folder
@@ -53,6 +54,7 @@ class SentenceEncoder:
         """See ``archon.lm.embedding.Embedder``."""
         if not texts:
             return []
+        claim_process()
         vectors_BE = await asyncio.to_thread(self.vectors, texts)
         return list(vectors_BE.tolist())
 

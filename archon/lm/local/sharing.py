@@ -11,10 +11,22 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from archon.engine.engine import Engine
 from archon.engine.worker import EngineWorker
+from archon.forks import reset_in_child
 
 _WORKERS: WeakValueDictionary[Hashable, EngineWorker] = WeakValueDictionary()
 _NUM_USERS: WeakKeyDictionary[EngineWorker, int] = WeakKeyDictionary()
 _LOCK = threading.Lock()
+
+
+def _forget() -> None:
+    """In a forked child: its parent's engines do not run here."""
+    global _LOCK
+    _LOCK = threading.Lock()
+    _WORKERS.clear()
+    _NUM_USERS.clear()
+
+
+reset_in_child(_forget)
 
 
 def shared_worker(key: Hashable, load: Callable[[], Engine]) -> EngineWorker:

@@ -4,69 +4,257 @@ A template is somebody else's program, out of a file that was downloaded. Jinja2
 keeps it from everything but its own data; the limits of this process keep it from taking all time
 and memory, which a sandbox within ours could not (``{{ 'a' * 10**10 }}``, loops within loops).
 
-Each line of the input is a JSON object, answered by a line with ``text`` or ``error``. A template
-that uses up its processor time ends the process; the next one is rendered by a new one.
+The environment is that of transformers 5.23 (``transformers.utils.chat_template_utils``), so that a
+prompt is the string that the model was trained on.
+
+The first line of the output is ``{"missing": […]}``: the limits that this platform does not offer.
+After that each line of the input is a JSON object, answered by one line:
+
+- ``{"template": …}`` compiles: ``{"literals": […], "sought": […]}``, the strings that the template
+  may look for in a message, and those among them that it surely looks for;
+- ``{"template": …, "values": […]}`` renders once for each set of values: ``{"texts": […]}``. Only
+  the first set must succeed; the text of another one that fails is null;
+- what fails is answered by ``{"error": …}``.
+
+A template that uses up its processor time ends the process; the next one is rendered by a new one.
 """
 
 from __future__ import annotations
 
 import functools
 import json
-import resource
 import signal
 import sys
+from datetime import datetime
 from typing import Any
 
+if __name__ == "__main__":
+    # Isolated mode ignores PYTHONPATH and the user's own packages: the parent names the folders.
+    sys.path += sys.argv[1:]
+
 import jinja2
+from jinja2 import nodes
+from jinja2.exceptions import SecurityError
+from jinja2.ext import Extension
+from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.utils import Namespace
 
 MAX_SECONDS = 2.0
-"""Processor time of one rendering."""
+"""Processor time of one request."""
 MAX_MEMORY_BYTES = 512 * 2**20
 """Address space of the process."""
 MAX_CHARACTERS = 16 * 2**20
 """Of a rendered prompt."""
+_MAY_SEEK = (nodes.Call, nodes.Filter, nodes.Test, nodes.Compare, nodes.Assign)
+_SEARCHES = (
+    "split", "rsplit", "partition", "rpartition", "replace", "removeprefix", "removesuffix",
+    "startswith", "endswith", "find", "rfind", "index", "rindex", "count",
+)  # fmt: skip
+MEMORY, TIME = "memory", "processor time"
+"""Limits as the first line of the output names them."""
 
 
 def main() -> None:
     """Render until the input ends."""
-    resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))
+    missing = [name for name, limit in ((MEMORY, limit_memory), (TIME, _limit_time)) if not limit()]
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever asked for the text ends this process
-    environment = _environment()
-    compiled = functools.lru_cache(maxsize=16)(environment.from_string)
+    renderer = Renderer()
+    _write({"missing": missing})
     for line in sys.stdin.buffer:
-        signal.setitimer(signal.ITIMER_PROF, MAX_SECONDS)
-        reply = _rendered(json.loads(line), compiled)
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        sys.stdout.write(json.dumps(reply) + "\n")
-        sys.stdout.flush()
+        if TIME not in missing:
+            _limit_time()
+        _write(renderer.reply(json.loads(line)))
 
 
-def _rendered(asked: dict[str, Any], compiled: Any) -> dict[str, str]:
+def limit_memory() -> bool:
+    """Bound the address space of this process; False where the platform does not allow it.
+
+    macOS refuses any bound below what is mapped already, and Windows has no ``resource``.
+    """
     try:
-        template = compiled(asked["template"])
-        if asked["values"] is None:
-            return {"text": ""}
-        text = template.render(asked["values"])
-    except MemoryError:
-        return {"error": "it needs too much memory"}
-    except Exception as error:  # it may fail in any way
-        return {"error": f"{error}"[:1000] or type(error).__name__}
-    if len(text) > MAX_CHARACTERS:
-        return {"error": f"it writes more than {MAX_CHARACTERS} characters"}
-    return {"text": text}
+        import resource
+
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        unlimited = hard == resource.RLIM_INFINITY
+        bound = MAX_MEMORY_BYTES if unlimited else min(hard, MAX_MEMORY_BYTES)
+        resource.setrlimit(resource.RLIMIT_AS, (bound, bound))
+    except (ImportError, AttributeError, ValueError, OSError):
+        return False
+    return True
 
 
-def _environment() -> jinja2.Environment:
+def _limit_time() -> bool:
+    """Let the system end this process after ``MAX_SECONDS`` of processor time from now."""
+    try:
+        signal.setitimer(signal.ITIMER_PROF, MAX_SECONDS)
+    except (AttributeError, OSError):
+        return False
+    return True
+
+
+def _write(reply: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(reply) + "\n")
+    sys.stdout.flush()
+
+
+class Renderer:
+    """Compiles and renders templates, without any limits of its own."""
+
+    def __init__(self) -> None:
+        self._environment = _environment()
+        self._compiled = functools.lru_cache(maxsize=16)(self._environment.from_string)
+
+    def reply(self, request: dict[str, Any]) -> dict[str, Any]:
+        """The answer to one line of the input."""
+        source, values = request["template"], request.get("values")
+        try:
+            template = self._compiled(source)
+            if values is None:
+                tree = self._environment.parse(source)
+                return {"literals": _literals(tree, _MAY_SEEK), "sought": _sought(tree)}
+            # Sets of values are compared with each other: they must see the same time.
+            now = {"strftime_now": datetime.now().strftime}
+            texts: list[str | None] = [template.render(now | _filled_in(values[0]))]
+        except MemoryError:
+            return {"error": "it needs too much memory"}
+        except Exception as error:  # it may fail in any way
+            return {"error": f"{error}"[:1000] or type(error).__name__}
+        for other in values[1:]:
+            try:
+                texts.append(template.render(now | _filled_in(other)))
+            except Exception:
+                texts.append(None)
+        if any(text is not None and len(text) > MAX_CHARACTERS for text in texts):
+            return {"error": f"it writes more than {MAX_CHARACTERS} characters"}
+        return {"texts": texts}
+
+
+def _filled_in(values: dict[str, Any]) -> dict[str, Any]:
+    return {"bos_token": _NO_TOKEN, "eos_token": _NO_TOKEN} | values
+
+
+def _environment() -> ImmutableSandboxedEnvironment:
     environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols", _Generation]
     )
-    environment.globals["raise_exception"] = _refuse
+    environment.filters["tojson"] = _to_json
+    environment.globals |= {
+        "raise_exception": _refuse,
+        "dict": _Dict(),
+        "namespace": _Namespace,
+    }
     return environment
 
 
-def _refuse(reason: str) -> None:
-    raise jinja2.TemplateError(reason)
+def _literals(tree: nodes.Node, kinds: tuple[type[nodes.Node], ...]) -> list[str]:
+    """The strings within nodes of some kinds."""
+    found = {const.value for node in tree.find_all(kinds) for const in node.find_all(nodes.Const)}
+    return sorted(value for value in found if isinstance(value, str) and value)
+
+
+def _sought(tree: nodes.Node) -> list[str]:
+    """The strings in ``'…' in text`` and in calls such as ``text.split('…')``."""
+    searches: list[nodes.Node] = [
+        argument
+        for call in tree.find_all(nodes.Call)
+        if isinstance(call.node, nodes.Getattr) and call.node.attr in _SEARCHES
+        for argument in call.args
+    ]
+    searches += [
+        comparison.expr
+        for comparison in tree.find_all(nodes.Compare)
+        if any(operand.op in ("in", "notin") for operand in comparison.ops)
+    ]
+    return sorted(
+        {
+            node.value
+            for node in searches
+            if isinstance(node, nodes.Const) and type(node.value) is str
+        }
+    )
+
+
+def _refuse(message: str) -> None:
+    raise jinja2.TemplateError(message)
+
+
+def _to_json(
+    value: object,
+    ensure_ascii: bool = False,
+    indent: int | str | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+) -> str:
+    """Plain JSON; Jinja2's filter of the same name writes it for HTML."""
+    return json.dumps(
+        value,
+        ensure_ascii=ensure_ascii,
+        indent=indent,
+        separators=separators,
+        sort_keys=sort_keys,
+    )
+
+
+class _Generation(Extension):
+    """``{% generation %} … {% endgeneration %}`` marks what a training learns; it changes no text.
+
+    The body has a scope of its own, as that of a call block.
+    """
+
+    tags = {"generation"}  # noqa: RUF012
+
+    def parse(self, parser: Parser) -> nodes.Node:
+        """The block as a node that writes its body."""
+        line = next(parser.stream).lineno
+        body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+        return nodes.CallBlock(self.call_method("_body"), [], [], body).set_lineno(line)
+
+    def _body(self, caller: Any) -> Any:
+        return caller()
+
+
+class _Dict:
+    """``dict`` without the attributes of the type."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> dict[Any, Any]:
+        return dict(*args, **kwargs)
+
+    def fromkeys(self, *args: Any, **kwargs: Any) -> dict[Any, Any]:
+        return dict.fromkeys(*args, **kwargs)
+
+
+class _Namespace(Namespace):
+    """``namespace`` that keeps no attribute whose name begins with an underscore."""
+
+    def __init__(*args: Any, **kwargs: Any) -> None:
+        # Any keyword may be a name, "self" too.
+        self, *given = args
+        values = dict(*given, **kwargs)
+        for name in values:
+            _check_name(name)
+        Namespace.__init__(self, values)
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        _check_name(name)
+        super().__setitem__(name, value)
+
+
+def _check_name(name: object) -> None:
+    if isinstance(name, str) and name.startswith("_"):
+        raise SecurityError(f"a namespace keeps no attribute {name!r}")
+
+
+class _NoToken(jinja2.Undefined):
+    """A special token that the model lacks: undefined, but nothing where it is joined to a text."""
+
+    def __add__(self, other: Any) -> Any:
+        return other
+
+    __radd__ = __add__
+
+
+_NO_TOKEN = _NoToken(name="bos_token or eos_token")
 
 
 if __name__ == "__main__":

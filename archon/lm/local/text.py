@@ -7,13 +7,15 @@ format need of either.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tokenizers import Tokenizer
 
 from archon.engine.config import ModelFile
 from archon.engine.files.gguf import GGUFFile
+from archon.errors import ModelFileError
+from archon.lm.local.added_tokens import AddedToken
 
 END_NAMES = ("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|end_of_text|>", "</s>")
 """Special tokens that end a text in one family or another, whatever else the files say."""
@@ -26,23 +28,41 @@ class TextRules:
     path: Path
     """The file or folder that says so: for messages."""
     tokens: tuple[str, ...]
-    """Tokens by id: ordinary ones in byte letters, special ones as they are written."""
+    """Tokens by id: ordinary ones in byte letters, added ones as they are written."""
     bpe: Tokenizer
-    """Text → ids of ordinary tokens; knows no special ones."""
-    special_ids: Mapping[str, int]
-    """Tokens that only a template makes: text → id."""
-    control_ids: frozenset[int]
-    """The special tokens that are no text."""
+    """Text → ids of ordinary tokens; knows no added ones."""
+    added_tokens: tuple[AddedToken, ...]
+    """Tokens that are looked for in a text before ``bpe`` reads the rest."""
     no_text_ids: frozenset[int]
-    """Tokens that an ordinary text never holds: the special ones, and those of no use."""
+    """Tokens that an ordinary text never holds: the added ones, and those of no use."""
     stop_ids: frozenset[int]
     """Tokens that end a text."""
-    bos: str = ""
-    """Text of the beginning-of-text token, for templates."""
-    eos: str = ""
+    template_tokens: Mapping[str, str] = field(default_factory=dict)
+    """Variables of the chat template: ``bos_token`` and the like → the token's text. A token that
+    the model lacks is not among them."""
     begin_ids: tuple[int, ...] = ()
     """Ids before a base model's text."""
     chat_template: str | None = None
+
+    @property
+    def special_ids(self) -> dict[str, int]:
+        """Added tokens: text → id."""
+        return {token.text: token.id for token in self.added_tokens}
+
+    @property
+    def control_ids(self) -> frozenset[int]:
+        """The added tokens that are no text, which only a template makes."""
+        return frozenset(token.id for token in self.added_tokens if token.is_control)
+
+    @property
+    def bos(self) -> str:
+        """Text of the token that begins a text; "" for none."""
+        return self.template_tokens.get("bos_token", "")
+
+    @property
+    def eos(self) -> str:
+        """Text of the token that ends a text; "" for none."""
+        return self.template_tokens.get("eos_token", "")
 
 
 def text_rules(file: ModelFile) -> TextRules:
@@ -59,6 +79,24 @@ def text_rules(file: ModelFile) -> TextRules:
     from archon.lm.local.text_folder import text_rules_of_folder
 
     return text_rules_of_folder(file)
+
+
+def default_template(named: Mapping[str, object], where: str) -> str | None:
+    """The chat template among those that a model's files give by name; None where there is none.
+
+    Raises
+    ------
+    ModelFileError : it is no text, or there are several and none is the default one.
+    """
+    if not named:
+        return None
+    if "default" not in named:
+        names = ", ".join(sorted(map(str, named)))
+        raise ModelFileError(f"{where}: none of the chat templates ({names}) is named 'default'")
+    template = named["default"]
+    if not isinstance(template, str):
+        raise ModelFileError(f"{where}: chat_template is no text")
+    return template
 
 
 def lost_merge(

@@ -2,23 +2,28 @@
 
 ``tokenizer.json`` says how text is cut and merged, and lists the *added* tokens, which the
 ``tokenizers`` library would find wherever their names are written. Content must not be able to
-make them, so the tokenizer is built without them, and they are special tokens here.
+make those that are control tokens, so the tokenizer is built without them (``added_tokens.py``).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, TypeGuard
 
 from tokenizers import Tokenizer
 
 from archon.engine.files.folder import CONFIG, ModelFolder
 from archon.errors import ModelFileError
-from archon.lm.local.text import END_NAMES, TextRules, lost_merge
+from archon.lm.local.added_tokens import AddedToken
+from archon.lm.local.generation_config import report_not_applied
+from archon.lm.local.text import END_NAMES, TextRules, default_template, lost_merge
 
 _TOKENIZER, _TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"
-_GENERATION_CONFIG, _TEMPLATE = "generation_config.json", "chat_template.jinja"
+_SPECIAL_TOKENS, _GENERATION_CONFIG = "special_tokens_map.json", "generation_config.json"
+_TEMPLATES = ("chat_template.jinja", "additional_chat_templates/default.jinja")
+_FLAGS = ("lstrip", "rstrip", "single_word", "normalized")
+_FURTHER_TOKENS = ("additional_special_tokens", "extra_special_tokens")
 
 
 def text_rules_of_folder(folder: ModelFolder) -> TextRules:
@@ -31,44 +36,103 @@ def text_rules_of_folder(folder: ModelFolder) -> TextRules:
     stated = folder.json(_TOKENIZER)
     if stated is None:
         raise ModelFileError(f"{folder.path}: the folder has no {_TOKENIZER}")
-    config = folder.json(_TOKENIZER_CONFIG) or {}
-    added = _added_tokens(folder, stated)
-    special = {str(token["content"]): int(token["id"]) for token in added}
-    bpe, vocabulary = _without_added_tokens(folder, stated, special)
-    eos = _token_text(config.get("eos_token"))
-    ends = {special[name] for name in (*END_NAMES, eos) if name in special}
+    config = _tokenizer_config(folder)
+    template_tokens = _template_tokens(config)
+    added = _added_tokens(folder, stated, config, template_tokens)
+    bpe, vocabulary = _without_added_tokens(folder, stated, {token.text for token in added})
+    ids = {token.text: token.id for token in added}
+    eos = template_tokens.get("eos_token")
+    ends = {ids[name] for name in (*END_NAMES, eos) if name in ids}
     begin = _first_special(stated.get("post_processor"))
     return TextRules(
         path=folder.path,
-        tokens=_by_id(vocabulary | special),
+        tokens=_by_id(vocabulary | ids),
         bpe=bpe,
-        special_ids=special,
-        no_text_ids=frozenset(special.values()),
-        control_ids=frozenset(int(token["id"]) for token in added if token.get("special")),
+        added_tokens=added,
+        no_text_ids=frozenset(ids.values()),
         stop_ids=frozenset({*ends, *_end_ids(folder)}),
-        bos=_token_text(config.get("bos_token")),
-        eos=eos,
-        begin_ids=(special[begin],) if begin in special else (),
+        template_tokens=template_tokens,
+        begin_ids=(ids[begin],) if begin in ids else (),
         chat_template=_chat_template(folder, config),
     )
 
 
-def _added_tokens(folder: ModelFolder, stated: Mapping[str, Any]) -> list[dict[str, Any]]:
-    added = stated.get("added_tokens") or []
-    if not isinstance(added, list):
-        added = [added]
-    for token in added:
-        known = isinstance(token, dict) and isinstance(token.get("content"), str)
-        if not known or not _is_id(token.get("id")):
-            raise _error(folder, f"added token {token!r} has no id or no text")
-        if any(token.get(key) for key in ("lstrip", "rstrip", "single_word")):
-            raise _error(folder, f"added token {token['content']!r} looks at its neighbours, "
-                         "which is not supported")  # fmt: skip
-    return added
+def _tokenizer_config(folder: ModelFolder) -> dict[str, Any]:
+    """tokenizer_config.json; older folders name the special tokens in a file of their own."""
+    config = folder.json(_TOKENIZER_CONFIG) or {}
+    if "added_tokens_decoder" in config:
+        return config
+    return config | (folder.json(_SPECIAL_TOKENS) or {})
+
+
+def _template_tokens(config: Mapping[str, Any]) -> dict[str, str]:
+    """Special tokens with names of their own, which chat templates get as variables."""
+    further = config.get("extra_special_tokens")
+    stated = {name: value for name, value in config.items() if name.endswith("_token")}
+    stated |= further if isinstance(further, dict) else {}
+    return {name: text for name, value in stated.items() if (text := _token_text(value))}
+
+
+def _added_tokens(
+    folder: ModelFolder,
+    stated: Mapping[str, Any],
+    config: Mapping[str, Any],
+    template_tokens: Mapping[str, str],
+) -> tuple[AddedToken, ...]:
+    """The tokens that tokenizer.json adds, with what tokenizer_config.json says of them over it.
+
+    Those that have a name, as the end of a text has, are control tokens.
+    """
+    listed = stated.get("added_tokens") or []
+    rows = listed if isinstance(listed, list) else [listed]
+    decoder = config.get("added_tokens_decoder") or {}
+    if not isinstance(decoder, dict):
+        raise _error(folder, "added_tokens_decoder is no object", _TOKENIZER_CONFIG)
+    further = [config.get(key) for key in _FURTHER_TOKENS]
+    control = {
+        *template_tokens.values(),
+        *(_token_text(token) for part in further if isinstance(part, list) for token in part),
+    }
+    added = {token.text: token for row in rows for token in [_added_token(folder, row, control)]}
+    for id_, row in decoder.items():
+        row = {**row, "id": int(id_)} if isinstance(row, dict) and id_.isdecimal() else row
+        token = _added_token(folder, row, control, _TOKENIZER_CONFIG)
+        added[token.text] = token
+    for text, id_ in _named_in_vocabulary(stated, control - added.keys()):
+        added[text] = AddedToken(text, id_, is_control=True)
+    return tuple(added.values())
+
+
+def _added_token(
+    folder: ModelFolder, row: object, control: Collection[str], file: str = _TOKENIZER
+) -> AddedToken:
+    known = isinstance(row, dict) and isinstance(row.get("content"), str)
+    if not isinstance(row, dict) or not known or not _is_id(row.get("id")):
+        raise _error(folder, f"added token {row!r} has no id or no text", file)
+    text, flags = row["content"], {flag: bool(row.get(flag, False)) for flag in _FLAGS}
+    is_control = bool(row.get("special")) or text in control
+    return AddedToken(text, row["id"], is_control, **flags)
+
+
+def _named_in_vocabulary(
+    stated: Mapping[str, Any], names: Collection[str]
+) -> Iterator[tuple[str, int]]:
+    """Control tokens that the vocabulary holds without any list that says so.
+
+    What merges make is ordinary text, and so is a single letter, whatever else it serves as.
+    """
+    model = stated.get("model")
+    words = model.get("vocab") if isinstance(model, dict) else None
+    if not isinstance(model, dict) or not isinstance(words, dict):
+        return
+    names = [name for name in names if len(name) > 1 and _is_id(words.get(name))]
+    if names:
+        made = {"".join(m.split(" ") if isinstance(m, str) else m) for m in model["merges"] or ()}
+        yield from ((name, words[name]) for name in sorted(set(names) - made))
 
 
 def _without_added_tokens(
-    folder: ModelFolder, stated: Mapping[str, Any], special: Mapping[str, int]
+    folder: ModelFolder, stated: Mapping[str, Any], added: Collection[str]
 ) -> tuple[Tokenizer, dict[str, int]]:
     """The tokenizer of ordinary text, and its vocabulary."""
     model = stated.get("model")
@@ -84,7 +148,7 @@ def _without_added_tokens(
     words = model.get("vocab")
     if not isinstance(words, dict) or not all(_is_id(i) for i in words.values()):
         raise _error(folder, "vocab is missing or does not map tokens to ids")
-    vocabulary = {token: i for token, i in words.items() if token not in special}
+    vocabulary = {token: i for token, i in words.items() if token not in added}
     merges = [m.split(" ") if isinstance(m, str) else m for m in model.get("merges") or ()]
     if not all(_is_pair(merge) for merge in merges):
         raise _error(folder, "merges holds something else than pairs of tokens")
@@ -114,6 +178,7 @@ def _by_id(ids: Mapping[str, int]) -> tuple[str, ...]:
 def _end_ids(folder: ModelFolder) -> Iterator[int]:
     """What the generation's configuration, else the model's, says ends a text: one id or more."""
     generation = folder.json(_GENERATION_CONFIG) or {}
+    report_not_applied(folder.path / _GENERATION_CONFIG, generation)
     name = _GENERATION_CONFIG if generation.get("eos_token_id") is not None else CONFIG
     value = (generation if name == _GENERATION_CONFIG else folder.config).get("eos_token_id")
     for token in value if isinstance(value, list) else [value]:
@@ -125,13 +190,14 @@ def _end_ids(folder: ModelFolder) -> Iterator[int]:
 
 def _chat_template(folder: ModelFolder, config: Mapping[str, Any]) -> str | None:
     """The file of its own, else the key, which may hold several by name."""
-    template: object = folder.text(_TEMPLATE) or config.get("chat_template")
+    template: object = next(filter(None, map(folder.text, _TEMPLATES)), None)
+    template = template or config.get("chat_template")
+    if template is None:
+        return None
+    named: dict[str, object] = {"default": template}
     if isinstance(template, list):
-        named = {t.get("name"): t.get("template") for t in template if isinstance(t, dict)}
-        template = named.get("default")
-    if template is not None and not isinstance(template, str):
-        raise ModelFileError(f"{folder.path / _TOKENIZER_CONFIG}: chat_template is no text")
-    return template
+        named = {str(t.get("name")): t.get("template") for t in template if isinstance(t, dict)}
+    return default_template(named, str(folder.path / _TOKENIZER_CONFIG))
 
 
 def _first_special(post_processor: object) -> str:
@@ -161,5 +227,5 @@ def _is_id(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 24
 
 
-def _error(folder: ModelFolder, reason: str) -> ModelFileError:
-    return ModelFileError(f"{folder.path / _TOKENIZER}: {reason}")
+def _error(folder: ModelFolder, reason: str, file: str = _TOKENIZER) -> ModelFileError:
+    return ModelFileError(f"{folder.path / file}: {reason}")

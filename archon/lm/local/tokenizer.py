@@ -2,16 +2,17 @@
 
 Text is cut into pieces by a rule of the model's, each piece's bytes are written as printable
 letters, and neighbouring letters are merged, most frequent pairs first, into the tokens of the
-vocabulary. Some tokens are no text: *control* tokens such as the end of a turn. They are made only
-where a template is trusted to make them, never from what a message says.
+vocabulary. Before that, *added* tokens are found by their names (``added_tokens.py``). Those among
+them that are no text are *control* tokens, such as the end of a turn: they are made only where a
+template writes them, never from what a message says (``content_mask.py``).
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from functools import cached_property
 
+from archon.lm.local.added_tokens import AddedTokenFinder, Match
 from archon.lm.local.text import TextRules
 
 LONG_TEXT = 50_000
@@ -26,11 +27,22 @@ class TextTokenizer:
         self.special_ids = rules.special_ids
         self.control_ids, self.stop_ids = rules.control_ids, rules.stop_ids
         self.no_text_ids = rules.no_text_ids
-        self._bpe = rules.bpe
+        self._bpe, self._added = rules.bpe, rules.added_tokens
         self._written_out = frozenset(rules.special_ids.values()) - rules.control_ids
 
     def encode(self, text: str) -> list[int]:
-        """Text → ids, with no special tokens, whatever the text says."""
+        """Text → ids, added words included; a control token's name is text like any other."""
+        ids, at = list[int](), 0
+        for match in self._words.find(text):
+            ids += self.encode_pieces(text[at : match.start])
+            ids.append(match.token.id)
+            at = match.end
+        return ids + self.encode_pieces(text[at:])
+
+    def encode_pieces(self, text: str) -> list[int]:
+        """Text → ids of the ordinary vocabulary, with no added token, whatever the text says."""
+        if not text:
+            return []
         if len(text) > LONG_TEXT:  # a batch lets other threads run, which a single text does not
             [encoded] = self._bpe.encode_batch([text], add_special_tokens=False)
         else:
@@ -38,18 +50,35 @@ class TextTokenizer:
         ids: list[int] = encoded.ids
         return ids
 
-    def encode_template(self, rendered: str, guard: str = "") -> list[int]:
-        """Rendered template → ids: special tokens where they are written out.
+    def encode_template(self, rendered: str, masked: str | None = None) -> list[int]:
+        """A rendered template → ids, control tokens included.
 
-        ``guard`` is a character that keeps a special token's name from being one; it is dropped.
+        Parameters
+        ----------
+        masked : the same text, so altered where it is not the template's own text that control
+            tokens are found in the template's alone. By default all of it is the template's.
         """
-        ids: list[int] = []
-        for part in self._special_pattern.split(rendered):
-            if part in self.special_ids:
-                ids.append(self.special_ids[part])
-            elif part:
-                ids += self.encode(part.replace(guard, "") if guard else part)
-        return ids
+        ids, at = list[int](), 0
+        for match in self.control_matches(rendered if masked is None else masked):
+            ids += self.encode(rendered[at : match.start])
+            ids.append(match.token.id)
+            at = match.end
+        return ids + self.encode(rendered[at:])
+
+    def control_matches(self, text: str) -> list[Match]:
+        """The control tokens that occur in a text."""
+        return [
+            match
+            for match in self._words_and_controls.find(text)
+            if match.token.is_control
+            # Normalizing other characters must not make one.
+            and text[match.start : match.end].strip() == match.token.text.strip()
+        ]
+
+    @cached_property
+    def control_names(self) -> list[str]:
+        """The control tokens as they are written."""
+        return [token.text for token in self._added if token.is_control and token.text]
 
     def token_bytes(self, token: int) -> bytes:
         """The bytes that a token stands for; none for control tokens, and for ids of no token."""
@@ -68,22 +97,13 @@ class TextTokenizer:
         return b"".join(map(self.token_bytes, token_ids)).decode("utf-8", "replace")
 
     @cached_property
-    def _special_names(self) -> str:
-        """A pattern of the names that a template's output is searched for."""
-        names = sorted((n for n in self.special_ids if len(n) > 1), key=len, reverse=True)
-        return "|".join(map(re.escape, names)) or "(?!)"
+    def _words(self) -> AddedTokenFinder:
+        words = [token for token in self._added if not token.is_control]
+        return AddedTokenFinder(words, self._bpe.normalizer)
 
     @cached_property
-    def _special_pattern(self) -> re.Pattern[str]:
-        return re.compile(f"({self._special_names})")
-
-    @cached_property
-    def _special_start(self) -> re.Pattern[str]:
-        return re.compile(f"(?={self._special_names}).", re.DOTALL)
-
-    def guarded(self, content: str, guard: str) -> str:
-        """Content in which the guard stands behind the first letter of special tokens' names."""
-        return self._special_start.sub(lambda letter: letter[0] + guard, content)
+    def _words_and_controls(self) -> AddedTokenFinder:
+        return AddedTokenFinder(self._added, self._bpe.normalizer)
 
 
 def _byte_letters() -> dict[str, int]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from archon.engine.families.decoding import SequenceToSequence
 from archon.engine.families.weights import load_encoder_decoder
+from archon.engine.process import claim_process
 from archon.engine.sequence import Generation, GenerationRequest
 from archon.errors import ModelFileError
 from archon.lm.base import check_request
@@ -82,6 +83,7 @@ class TranslatorLM:
         UnsupportedError : the request asks for no draws, or for what an encoder–decoder lacks.
         """
         check_request(request, self.capabilities, "the encoder–decoder")
+        claim_process()
         sampling = request.sampling.over(self._sampling)
         source = self._source(request.messages)
         streams = [TextStream(self._tokenizer, sampling.stop or ()) for _ in range(request.n)]

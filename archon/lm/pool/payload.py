@@ -10,11 +10,14 @@ from archon.types import Completion, Usage
 
 _FIELDS = ("text", "draw", "finish_reason", "prompts", "score", "choice_logprobs")
 _SERIES = ("token_ids", "logprobs")
+_WHERE_SET = ("reasoning", "is_reasoning_cut_off", "notes")
+"""Fields that earlier versions did not have, and that are left out where they are empty."""
 
 
 def encode(completion: Completion) -> bytes:
     """Everything of a completion but its trace, which a plain model does not have."""
     data = {name: getattr(completion, name) for name in (*_FIELDS, *_SERIES)}
+    data |= {name: value for name in _WHERE_SET if (value := getattr(completion, name))}
     data["usage"] = asdict(completion.usage)
     return zlib.compress(json.dumps(data, separators=(",", ":"), default=dict).encode())
 
@@ -30,6 +33,8 @@ def decode(payload: bytes) -> Completion:
         data = json.loads(zlib.decompress(payload))
         values = {name: data[name] for name in _FIELDS}
         values |= {name: None if data[name] is None else tuple(data[name]) for name in _SERIES}
+        values |= {name: data[name] for name in _WHERE_SET if name in data}
+        values["notes"] = tuple(values.get("notes", ()))
         return Completion(**values, usage=Usage(**data["usage"]))
     except (zlib.error, KeyError, TypeError) as error:
         raise ValueError(f"no draw: {error}") from None

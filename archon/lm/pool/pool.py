@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,6 +14,7 @@ from types import TracebackType
 
 from archon.lm.base import LM, Keyed
 from archon.lm.concurrency import run_all
+from archon.lm.failed import Failures
 from archon.lm.pool.claims import Claim, Claims
 from archon.lm.pool.scope import Scope
 from archon.lm.pool.store import Draw, DrawStore, NewDraw, max_pool_bytes, pool_path
@@ -43,6 +45,7 @@ class DrawPool:
         self._lock = threading.Lock()
         self._unwritten: list[NewDraw] = []
         self._closed = False
+        self._owner = os.getpid()
 
     def __enter__(self) -> DrawPool:
         return self
@@ -57,6 +60,8 @@ class DrawPool:
 
     def close(self) -> None:
         """Write what was made, and close the file."""
+        if self._is_left_behind():
+            return
         with self._lock:
             if self._closed:
                 return
@@ -82,9 +87,9 @@ class DrawPool:
         draws = range(request.first_draw, request.first_draw + request.n)
         asked = lm.draw_key(request) if isinstance(lm, Keyed) else None
         # A request for no draws is the model's to refuse.
-        if asked is None or not draws or self._closed:
+        if asked is None or not draws or self._closed or self._is_left_behind():
             return await lm.generate(request, on_event)
-        call = _Call(self, lm, model, request, on_event, scope)
+        call = _Call(self, lm, asked, model, request, on_event, scope)
         return await call.answer({_key(asked, draw): draw for draw in draws})
 
     async def find(self, keys: Sequence[bytes]) -> dict[bytes, Draw]:
@@ -111,6 +116,11 @@ class DrawPool:
             self._unwritten += draws
             return self._thread.submit(self._write)
 
+    def _is_left_behind(self) -> bool:
+        """Whether this is a forked child, which has neither the thread nor a use of the file: a
+        SQLite connection must not be carried across a fork."""
+        return os.getpid() != self._owner
+
     def _find(self, keys: Sequence[bytes]) -> dict[bytes, Draw]:
         self._write()
         return self._store.get(keys)
@@ -130,13 +140,15 @@ class _Call:
         self,
         pool: DrawPool,
         lm: LM,
+        asked: str,
         model: str,
         request: Request,
         on_event: OnEvent | None,
         scope: Scope,
     ) -> None:
         self.pool, self.lm, self.model, self.scope = pool, lm, model, scope
-        self.request, self.on_event = request, on_event
+        self.asked, self.request, self.on_event = asked, request, on_event
+        self.failures = Failures()
         self.done: dict[bytes, Completion] = {}
 
     async def answer(self, wanted: dict[bytes, int]) -> list[Completion]:
@@ -145,6 +157,10 @@ class _Call:
         What nobody is making is claimed, then looked up, and made where it is not there. Only then,
         without a claim of its own, does the call wait for what others are making; where they gave
         up, it goes round again.
+
+        Raises
+        ------
+        LMError : every sample failed.
         """
         while missing := [key for key in wanted if key not in self.done]:
             claims, others = self.pool.claims.take(missing)
@@ -157,7 +173,9 @@ class _Call:
                     self.pool.claims.settle(key, claim, None)
             for key, claim in others.items():
                 self._take(key, await claim.wait())
-        return [self.done[key] for key in wanted]
+        completions = [self.done[key] for key in wanted]
+        self.failures.check(completions)
+        return completions
 
     async def _find(self, claims: dict[bytes, Claim]) -> None:
         found = await self.pool.find(list(claims))
@@ -169,11 +187,20 @@ class _Call:
     async def _make(
         self, run: range, lacking: dict[int, bytes], claims: dict[bytes, Claim]
     ) -> None:
-        """Make consecutive draws, store them, and give them to those who wait."""
+        """Make consecutive draws, store them, and give them to those who wait.
+
+        What failed is not kept: whoever waits for it asks for it again.
+        """
         request = replace(self.request, n=len(run), first_draw=run.start)
-        completions = await self.lm.generate(request, self.on_event)
-        made = {lacking[c.draw]: Draw(c, self.scope.origin) for c in completions}
-        written = self.pool.store(NewDraw(key, self.model, draw) for key, draw in made.items())
+        completions = await self.failures.kept(
+            lambda: self.lm.generate(request, self.on_event), run
+        )
+        self.done |= {lacking[c.draw]: c for c in completions if c.error is not None}
+        made = {lacking[c.draw]: Draw(c, self.scope.origin) for c in completions if c.error is None}
+        # A server may have been found to need other requests: these draws then have another key.
+        is_as_asked = isinstance(self.lm, Keyed) and self.lm.draw_key(request) == self.asked
+        kept = made if is_as_asked else {}
+        written = self.pool.store(NewDraw(key, self.model, draw) for key, draw in kept.items())
         for key, draw in made.items():
             self.done[key] = draw.completion
             self.scope.counted.add(key)
@@ -194,8 +221,11 @@ class _Call:
             completion = replace(completion, usage=_found(completion.usage))
         self.scope.counted.add(key)
         self.done[key] = completion
-        if self.on_event is not None and completion.text:
-            self.on_event(TokenDelta(completion.draw, completion.text))
+        if self.on_event is not None:
+            if completion.reasoning:
+                self.on_event(TokenDelta(completion.draw, completion.reasoning, is_reasoning=True))
+            if completion.text:
+                self.on_event(TokenDelta(completion.draw, completion.text))
         return True
 
 

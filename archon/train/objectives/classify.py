@@ -36,7 +36,7 @@ from archon.train.objectives import Line, Start
 from archon.train.objectives.loss import LossObjective
 from archon.train.optimization import LossPart
 from archon.train.precision import autocast
-from archon.train.report import headline, held_out_loss
+from archon.train.report import headline, held_out_loss, percent
 from archon.train.splits import hold_out, rounds
 from archon.train.texts import read_text
 
@@ -244,7 +244,7 @@ def report(record: Mapping[str, Any]) -> Iterator[Line]:
     yield from held_out_loss(record)
     before, after = record["before"], record["after"]
     if after:
-        shares = f"{before['held_out_accuracy']:.1%} → {after['held_out_accuracy']:.1%}"
+        shares = " → ".join(percent(told["held_out_accuracy"]) for told in (before, after))
         yield f"held-out texts classified correctly: {shares} of {after['num_held_out']}", None
     if record["rewarded"] is not None:
         yield f"reward = P({record['rewarded']})", None

@@ -90,7 +90,7 @@ def _pairs(replies: Replies, base: Base) -> Iterator[Pair]:
     for reply in replies.replies:
         if reply.messages not in prompts:
             try:
-                prompts[reply.messages] = base.chat.encode(reply.messages)
+                prompts[reply.messages] = base.chat.encode(reply.messages, base.template_variables)
             except LMError as error:
                 raise SpecError(f"question {shown(reply.question)}: {error}") from None
         given = prompts[reply.messages]

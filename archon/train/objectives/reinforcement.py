@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from archon.reasoning import opened_by, split_reasoning
 from archon.train.folder import TrainingFolder
 from archon.train.objectives import Line, Start
 from archon.train.report import headline, samples
@@ -21,6 +22,8 @@ from archon.train.rl.rollouts import Rollout, draw
 from archon.train.splits import rounds
 from archon.train.trainer import OnProgress, State
 
+_TAIL = 64
+"""Tokens at the end of a prompt among which a start marker of reasoning is looked for."""
 _SHOWN = 3
 """Held-out replies that the record keeps as text."""
 _KEPT_STEPS = 50
@@ -136,10 +139,17 @@ class Reinforcement:
         """(P, G)"""
         return torch.tensor(
             [
-                rewards_of(self._prepared.reward, task, [self._text(rollout) for rollout in group])
+                rewards_of(self._prepared.reward, task, [self._answer(task, r) for r in group])
                 for task, group in zip(tasks, groups, strict=True)
             ]
         )
+
+    def _answer(self, task: Task, rollout: Rollout) -> str:
+        """What is rewarded of a reply: not the reasoning before its answer."""
+        markers = self._prepared.reasoning_markers
+        end_of_prompt = self._prepared.decode(task.prompt_ids[-_TAIL:])
+        is_open = True if opened_by(end_of_prompt, markers) else None
+        return split_reasoning(self._text(rollout), markers, is_open=is_open).answer
 
     def _text(self, rollout: Rollout) -> str:
         """The reply as text, without the token that ends it."""

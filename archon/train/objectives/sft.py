@@ -25,7 +25,7 @@ def open_objective(spec: SFTSpec, start: Start) -> NextToken:
     """
     base = open_base(*start.pull_card(spec.model))
     found = [
-        answer_text(dialogue, base.chat, base.tokenizer, base.end)
+        answer_text(dialogue, base.chat, base.tokenizer, base.end, base.template_variables)
         for dialogue in dialogues(spec.data, start.base_dir)
     ]
     model = base.trainable(spec, start.device)

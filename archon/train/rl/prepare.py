@@ -13,6 +13,8 @@ from archon.errors import GraphError, LMError, SpecError
 from archon.graph.architecture import BARE_PROMPT, generator_prompt
 from archon.graph.exemplars import with_absolute_pool
 from archon.graph.prompts.builder import Prompt
+from archon.lm.local.reasoning import ReasoningRules
+from archon.reasoning import ReasoningMarkers
 from archon.spec.common import PromptSpec
 from archon.spec.messages import shown
 from archon.spec.model import LocalCard
@@ -40,6 +42,8 @@ class PreparedRL:
     """Questions that are left out, as they and a reply do not fit."""
     reward: RewardFunction
     decode: Callable[[tuple[int, ...]], str]
+    """Tokens → text; control tokens that are markers of reasoning are written out."""
+    reasoning_markers: tuple[ReasoningMarkers, ...]
     stop_ids: frozenset[int]
     save: Callable[[Path], Card]
     """Writes what was trained into a folder, and returns the card that runs it."""
@@ -83,7 +87,7 @@ def prepare_reinforcement(
             Task(
                 question,
                 messages := prompt.messages(question),
-                tuple(base.chat.encode(messages)),
+                tuple(base.chat.encode(messages, base.template_variables)),
                 target,
             )
             for question, target in questions(spec, base_dir, benchmark)
@@ -107,6 +111,7 @@ def prepare_reinforcement(
         made = base.save(model, spec, folder, _card(spec))
         return made | {"prompt": prompt_spec.model_dump(mode="json", exclude_none=True)}
 
+    reasoning = ReasoningRules(card.markers(), base.tokenizer, base.chat.template)
     return PreparedRL(
         model,
         _policy(base, model, spec, device),
@@ -114,7 +119,8 @@ def prepare_reinforcement(
         held_out,
         len(found) - len(tasks),
         reward,
-        base.tokenizer.decode,
+        reasoning.decode,
+        reasoning.markers,
         base.tokenizer.stop_ids,
         save,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from archon.answers import read_answer
+from archon.answers import read_target
 from archon.errors import GraphError, SpecError
 from archon.evals.benchmarks.opening import Benchmark, open_benchmark
 from archon.evals.scorers import KINDS, SCORERS
@@ -46,8 +46,8 @@ def benchmark_of(spec: RLSpec, base_dir: Path) -> Benchmark | None:
 def questions(spec: RLSpec, base_dir: Path, benchmark: Benchmark | None) -> Iterator[Asked]:
     """What is asked: the benchmark's items, or what a file or a rule holds.
 
-    A completion that stands beside a prompt states the target: where a scorer judges, it is read
-    as the scorer reads an answer.
+    A completion that stands beside a prompt states the target: where a scorer judges, it is the
+    value that the completion is or states as its answer.
 
     Raises
     ------
@@ -64,9 +64,11 @@ def questions(spec: RLSpec, base_dir: Path, benchmark: Benchmark | None) -> Iter
         *before, last = dialogue.messages
         target = dialogue.completion or None
         if kind is not None:
-            target = read_answer(dialogue.completion, kind)
+            target = read_target(dialogue.completion, kind)
             if target is None:
-                raise SpecError(f"the completion states no {kind}", file=dialogue.place)
+                hint = "; end it with 'The answer is N.', or write the number alone"
+                reason = f"the completion states no {kind}{hint if kind == 'number' else ''}"
+                raise SpecError(reason, file=dialogue.place)
         yield Question(last.content, tuple(before)), target
 
 

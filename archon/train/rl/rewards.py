@@ -31,7 +31,7 @@ RewardFunction = Callable[[Task, Sequence[str]], Sequence[float]]
 
 
 def by_scorer(scorer: Scorer) -> RewardFunction:
-    """1 for a reply that a benchmark's scorer calls right, else 0."""
+    """The score that a benchmark's scorer gives a reply: 1 if it is right."""
 
     def reward(task: Task, texts: Sequence[str]) -> list[float]:
         assert task.target is not None, "tasks for a scorer have targets"

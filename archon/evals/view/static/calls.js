@@ -31,9 +31,15 @@ function drawCall(answer, call) {
   const exchange = call.messages.map(([role, number]) => speech(role, role, prose(answer.text_of(number), { fold: 1200 })));
   const replies = call.completions.map((one) => speech("completion",
     [`completion ${one.draw}`, el("span", { class: "faint" }, ` ${count(one.usage.completion_tokens)} tokens${one.finish === "stop" ? "" : `, ended by ${one.finish}`}`)],
-    [prose(answer.text_of(one.text), { fold: 1200 }),
+    [reasoningFold(answer, one), one.notes.map((note) => el("p", { class: "faint small" }, words(note))),
+      prose(answer.text_of(one.text), { fold: 1200 }),
       one.trace && lazy(["How ", words(one.trace.architecture), " made it"], () => nested(answer, one.trace))]));
   return [el("p", { class: "faint small" }, sampling.map(([key, value]) => `${key.replaceAll("_", " ")} ${shown(value)}`).join(" · ")), exchange, replies];
+}
+
+// What was reasoned before a text, folded.
+function reasoningFold(answer, data) {
+  return data.reasoning !== undefined && lazy("Reasoning", () => prose(answer.text_of(data.reasoning)));
 }
 
 function speech(kind, who, what) {

@@ -6,9 +6,10 @@ function drawCandidate(answer, trace, candidate, choose) {
     el("div", { class: "candidate-head" },
       rightness(data.right),
       brief(data.value ?? "no value", { class: "big-value" }, 200),
-      el("span", { class: "faint grows" }, words(candidateName(data, trace)), data.right === null || data.right === undefined ? "" : data.right ? ", would have been right" : ", would have been wrong"),
+      el("span", { class: "faint grows" }, words(candidateName(data, trace)), data.right === null || data.right === undefined ? "" : data.right ? ", would have been right" : `, would have been wrong${partialScore(data.score) ? `, scored ${partialScore(data.score)}` : ""}`),
       el("button", { class: "plain close", "aria-label": "Close this candidate", onclick: () => choose(null) }, "×")),
     el("div", { class: "candidate-body" },
+      reasoningFold(answer, data),
       prose(answer.text_of(data.text)),
       el("ol", { class: "story" }, storyOf(answer, trace, candidate, choose))));
 }

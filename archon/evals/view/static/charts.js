@@ -14,6 +14,32 @@ function ticks(low, high, wanted) {
   return found;
 }
 
+// Of marks those whose labels do not run into each other, the earlier ones first where a few are
+// worth more (`rank`, least first).
+function spaced(marks, x, format, width, rank = () => 0) {
+  const kept = [];
+  for (const mark of [...marks].sort((a, b) => rank(a) - rank(b) || a - b)) {
+    const span = markSpan(x(mark), format(mark), width);
+    if (kept.every((other) => span.right + 6 < other.span.left || other.span.right + 6 < span.left)) kept.push({ mark, span });
+  }
+  return kept.map(({ mark }) => mark).sort((a, b) => a - b);
+}
+
+const LABEL_WIDTH = 7.4, MARK_WIDTH = 6.8;
+const markAnchor = (at, width) => (at > width - 44 ? "end" : "middle");
+
+function markSpan(at, text, width) {
+  const long = text.length * MARK_WIDTH;
+  const left = markAnchor(at, width) === "end" ? at - long : at - long / 2;
+  return { left, right: left + long };
+}
+
+// As many digits as tell neighbouring ticks of a share apart, in percent.
+function shareTick(marks) {
+  const step = Math.min(...marks.slice(1).map((mark, place) => mark - marks[place]), 1);
+  return (mark) => decimal(mark, step < 0.0095 ? (step < 0.00095 ? 2 : 1) : 0, 2);
+}
+
 const line = (x1, y1, x2, y2, kind) => svg("line", { x1, y1, x2, y2, class: kind });
 const label = (x, y, text, kind = "", anchor = "start") =>
   svg("text", { x, y, class: `label ${kind}`, "text-anchor": anchor }, text);
@@ -53,14 +79,15 @@ function differenceBar(width, difference, bounds, reach) {
     svg("circle", { cx: x(difference), cy: 13, r: 5, class: "point" }));
 }
 
-function frame(width, height, margin, x, y, xTicks, yTicks, xName, yName, format) {
+function frame(width, height, margin, x, y, xTicks, yTicks, xName, yName, format, rank) {
   const bottom = height - margin.bottom;
+  const yFormat = shareTick(yTicks);
   return [
     yTicks.map((tick) => [
       line(margin.left, y(tick), width - margin.right, y(tick), "grid"),
-      label(margin.left - 8, y(tick) + 4, `${Math.round(100 * tick)}`, "small", "end"),
+      label(margin.left - 8, y(tick) + 4, yFormat(tick), "small", "end"),
     ]),
-    xTicks.map((tick) => label(x(tick), bottom + 18, format(tick), "small", x(tick) > width - 44 ? "end" : "middle")),
+    spaced(xTicks, x, format, width, rank).map((tick) => label(x(tick), bottom + 18, format(tick), "small", markAnchor(x(tick), width))),
     label(width - margin.right, height - 4, xName, "small", "end"),
     label(margin.left - 8, 12, yName, "small", "start"),
   ];
@@ -78,8 +105,9 @@ function frontChart(width, rows, xName, format) {
   const front = rows.filter((row) => row.front).sort((a, b) => a.x - b.x);
   const steps = front.map((row, place) => (place ? `H${x(row.x)}V${y(row.y)}` : `M${x(row.x)},${y(row.y)}`)).join("");
   const told = `${yAxisName} against ${xName}; on the front: ${front.map((row) => shown(row.name)).join(", ")}`;
-  return svg("svg", { class: "chart", width, height, role: "img", "aria-label": told },
-    frame(width, height, margin, x, y, across.marks, ticks(low, high, 5), xName, `${yAxisName}, %`, format),
+  const { labels, key } = namesOf(rows, x, y, width, height - margin.bottom);
+  return el("div", {}, svg("svg", { class: "chart", width, height, role: "img", "aria-label": told },
+    frame(width, height, margin, x, y, across.marks, ticks(low, high, 5), xName, `${yAxisName}, %`, format, across.rank),
     svg("path", { d: steps, class: "front" }),
     rows.map((row) => svg("g", { class: row.front ? "on-front" : "off-front" },
       row.bounds && [
@@ -88,7 +116,7 @@ function frontChart(width, rows, xName, format) {
         line(x(row.x) - 4, y(row.bounds[1]), x(row.x) + 4, y(row.bounds[1]), "error"),
       ],
       svg("circle", { cx: x(row.x), cy: y(row.y), r: 5.5, class: "point" }))),
-    namesOf(rows, x, y, width));
+    labels), nameKey(key));
 }
 
 // The axis of a cost: logarithmic where the dearest is many times the cheapest.
@@ -96,7 +124,7 @@ function spread(values, range, wanted) {
   const most = Math.max(...values), least = Math.min(...values);
   if (least <= 0 || most / least < 12) {
     const linear = scale([0, most * 1.12 || 1], range);
-    return { x: linear, marks: ticks(0, most * 1.12 || 1, wanted) };
+    return { rank: undefined, x: linear, marks: ticks(0, most * 1.12 || 1, wanted) };
   }
   const low = Math.log10(least / 1.6), high = Math.log10(most * 1.6);
   const log = scale([low, high], range);
@@ -105,23 +133,60 @@ function spread(values, range, wanted) {
   for (let power = Math.floor(low); power <= high; power += 1) {
     for (const factor of factors) marks.push(factor * 10 ** power);
   }
-  return { x: (value) => log(Math.log10(value)), marks: marks.filter((mark) => Math.log10(mark) >= low && Math.log10(mark) <= high) };
+  // Powers of ten before the marks between them.
+  const rank = (mark) => { const first = String(mark.toExponential()).split("e")[0]; return ["1", "5", "2"].indexOf(first); };
+  return { rank, x: (value) => log(Math.log10(value)), marks: marks.filter((mark) => Math.log10(mark) >= low && Math.log10(mark) <= high) };
 }
 
-// Names beside their points, each at the first place where it hides no other.
-function namesOf(rows, x, y, width) {
+// Names beside their points, where they hide no point, no error bar and no other name. A name that
+// fits nowhere is told by the number of its row, if it has one, and listed in `key`.
+function namesOf(rows, x, y, width, bottom = Infinity) {
   const taken = rows.map((row) => ({ left: x(row.x) - 7, right: x(row.x) + 7, top: y(row.y) - 7, bottom: y(row.y) + 7 }));
-  return [...rows].sort((a, b) => Number(b.front) - Number(a.front)).map((row) => {
-    const name = clip(shown(row.name), width < 420 ? 18 : 26);
-    const long = name.length * 7.4;
-    const spots = [-8, 18, -24, 34, -40, 50, -56, 66].flatMap((down) => [[10, down], [-10 - long, down]]);
-    const box = ([right, down]) => ({ left: x(row.x) + right, right: x(row.x) + right + long, top: y(row.y) + down - 13, bottom: y(row.y) + down + 3 });
-    const free = (one) => one.left > 30 && one.top > 20 && one.right < width && !taken.some((other) =>
-      one.left < other.right && other.left < one.right && one.top < other.bottom && other.top < one.bottom);
-    const spot = spots.find((one) => free(box(one))) ?? spots[0];
+  for (const row of rows) {
+    // A name at the end of another's bar would be taken for that one's.
+    if (row.bounds) taken.push({ of: row, left: x(row.x) - 6, right: x(row.x) + 6, top: y(row.bounds[1]) - 20, bottom: y(row.bounds[0]) + 20 });
+  }
+  const place = (row, text, anyhow) => {
+    const own = { x: x(row.x), y: y(row.y) };
+    const long = text.length * LABEL_WIDTH;
+    const ends = row.bounds ? [y(row.bounds[1]) - 6, y(row.bounds[0]) + 16].map((to) => [-long / 2, to - own.y]) : [];
+    const beside = [-8, 18, -24, 34, -40, 50, -56, 66, -72, 82].flatMap((down) => [[10, down], [-10 - long, down]]);
+    const box = ([right, down]) => ({ left: own.x + right, right: own.x + right + long, top: own.y + down - 13, bottom: own.y + down + 3 });
+    const fits = (one) => one.left > 30 && one.top > 20 && one.right < width && one.bottom < bottom;
+    const spots = [...beside, ...ends].filter((spot) => fits(box(spot)));
+    const ownBar = row.bounds && { left: own.x - 6, right: own.x + 6, top: y(row.bounds[1]) - 2, bottom: y(row.bounds[0]) + 2 };
+    const others = [...taken.filter((one) => one.of !== row), ...(ownBar ? [ownBar] : [])];
+    const hidden = (spot) => others.reduce((sum, other) => sum + overlap(box(spot), other), 0);
+    const spot = spots.find((one) => !hidden(one)) ?? (anyhow ? least(spots, hidden) ?? beside[0] : null);
+    if (!spot) return null;
     taken.push(box(spot));
-    return label(x(row.x) + spot[0], y(row.y) + spot[1], name, row.front ? "name" : "name faint");
-  });
+    return label(own.x + spot[0], own.y + spot[1], text, row.front ? "name" : "name faint");
+  };
+  const first = [...rows].sort((a, b) => Number(b.front) - Number(a.front));
+  const placed = first.map((row) => [row, place(row, clip(shown(row.name), width < 420 ? 18 : 26), row.number === undefined)]);
+  const key = placed.filter(([, text]) => !text).map(([row]) => row).sort((a, b) => a.number - b.number);
+  const labels = [...placed.map(([, text]) => text), ...key.map((row) => place(row, String(row.number), true))];
+  return { labels: labels.filter(Boolean), key };
+}
+
+// The names of points that are told by their numbers.
+function nameKey(rows) {
+  return rows.length > 0 && el("ol", { class: "name-key" }, rows.map((row) =>
+    el("li", {}, el("b", {}, String(row.number)), " ", words(row.name))));
+}
+
+function overlap(a, b) {
+  const across = Math.min(a.right, b.right) - Math.max(a.left, b.left);
+  const down = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
+  return across > 0 && down > 0 ? across * down : 0;
+}
+
+function least(list, value) {
+  let best, found = Infinity;
+  for (const one of list) {
+    if (value(one) < found) [best, found] = [one, value(one)];
+  }
+  return best;
 }
 
 const yAxisName = "accuracy";

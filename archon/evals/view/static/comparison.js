@@ -9,10 +9,10 @@ function drawComparison() {
     el("p", { class: "lead" }, "The same items and, where two ask for the same, the same draws. ",
       `${plural(DATA.items.length, "item")}.`),
     benchmarks.length > 1 && el("p", { class: "notice", role: "note" }, "These runs are of different benchmarks or splits: ", words(benchmarks.join(", ")), "."),
-    DATA.runs.filter((run) => run.report.interrupted || run.report.num_errors).map((run) =>
-      el("p", { class: "notice", role: "note" }, words(run.name), ": ",
-        run.report.interrupted ? `not finished, ${count(run.report.num_runs)} of ${count(run.num_asked)} answers are there. ` : "",
-        run.report.num_errors ? `${plural(run.report.num_errors, "answer")} failed, and ${run.report.num_errors === 1 ? "counts" : "count"} as wrong.` : "")),
+    DATA.runs.flatMap((run) => [
+      ...(run.report.interrupted ? [`not finished, ${count(run.report.num_runs)} of ${count(run.num_asked)} answers are there.`] : []),
+      ...answerNotices(run.report),
+    ].map((text) => el("p", { class: "notice", role: "note" }, words(run.name), ": ", words(text)))),
     runTable(rows),
     fronts(rows),
     pairTable(pairs),
@@ -27,7 +27,8 @@ function runTable(rows) {
       el("tbody", {}, DATA.runs.map((run, place) => el("tr", {},
         el("th", { scope: "row" }, words(run.name), el("span", { class: "below" },
           words([...new Set(Object.values(run.report.models ?? {}).filter(Boolean))].join(", ")))),
-        el("td", { class: "number strong", "data-name": "accuracy" }, percent(run.report.accuracy)),
+        el("td", { class: "number strong", "data-name": "accuracy" }, percent(run.report.accuracy),
+          hasPartialScores(run.report) && el("span", { class: "below", title: `mean score ${meanScore(run.report)}` }, `mean score ${decimal(run.report.mean_score, 3)}`)),
         el("td", { class: "bar" }, responsive(el("div", { class: "canvas" }), (width) =>
           shareBar(width, run.report.accuracy, run.report.accuracy_interval, { height: 26, axis: false }))),
         el("td", { class: "number", "data-name": "tokens" }, count(run.report.cost_tokens)),
@@ -46,12 +47,14 @@ function pairTable(pairs) {
       el("thead", {}, el("tr", {}, ["First − second", "Difference", "95 % interval", "Items", "p"].map((name) => el("th", { scope: "col" }, name)))),
       el("tbody", {}, pairs.map((pair) => el("tr", {},
         el("th", { scope: "row" }, words(pair.a), el("span", { class: "faint" }, " − "), words(pair.b)),
-        el("td", { class: "number strong", "data-name": "difference" }, points(pair.difference)),
+        el("td", { class: "number strong", "data-name": "difference" }, points(pair.difference),
+          pair.mean_score_difference !== undefined && pair.mean_score_difference !== pair.difference
+            && el("span", { class: "below", title: `95 % interval ${interval(pair.mean_score_interval, points)}, p ${probability(pair.mean_score_p_value)}` }, `mean score ${points(pair.mean_score_difference)}`)),
         el("td", { class: "bar" }, responsive(el("div", { class: "canvas" }), (width) =>
           differenceBar(width, pair.difference, pair.interval, reach)),
           el("span", { class: "below" }, interval(pair.interval, points))),
         el("td", { class: "number", "data-name": "items" }, count(pair.num_items), typeof pair.detectable_difference === "number"
-          && el("span", { class: "below", title: "the difference that so many items show four times in five" }, `show ±${(100 * pair.detectable_difference).toFixed(0)}`)),
+          && el("span", { class: "below", title: "the difference that so many items show four times in five" }, `show ±${decimal(pair.detectable_difference, 0, 2)}`)),
         el("td", { class: "number", "data-name": "p" }, probability(pair.p_value_adjusted ?? pair.p_value),
           adjusted && el("span", { class: "below" }, `${probability(pair.p_value)} alone`))))))));
 }
@@ -66,6 +69,7 @@ function fronts(rows) {
     el("div", { class: "pictures" }, axes.map((axis) => {
       const list = DATA.runs.map((run, place) => ({
         name: run.name,
+        number: place + 1,
         x: axis.value(run, place),
         y: run.report.accuracy,
         bounds: run.report.accuracy_interval,

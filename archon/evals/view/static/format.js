@@ -1,5 +1,18 @@
 // Numbers as people read them.
 
+// The value with its point moved, as it is written in decimals: 0.285 by 2 places is 28.5 exactly.
+function shifted(value, places) {
+  const [digits, exponent = "0"] = String(value).split("e");
+  return Number(`${digits}e${Number(exponent) + places}`);
+}
+
+// Rounded as it is written in decimals, a half away from zero, as archon/evals/rounding.py does.
+function decimal(value, digits = 0, places = 0) {
+  const whole = Math.round(shifted(Math.abs(value), places + digits));
+  const text = shifted(whole, -digits).toFixed(digits);
+  return value < 0 && whole !== 0 ? `−${text}` : text;
+}
+
 const grouped = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 
 function count(value) {
@@ -7,15 +20,15 @@ function count(value) {
 }
 
 function percent(share, digits = 1) {
-  return share === null || share === undefined ? "–" : `${(100 * share).toFixed(digits)}\u00a0%`;
+  return share === null || share === undefined ? "–" : `${decimal(share, digits, 2)}\u00a0%`;
 }
 
 function points(share) {
-  const value = (100 * share).toFixed(1);
-  return share > 0 ? `+${value}` : value.replace("-", "−");
+  const text = decimal(share, 1, 2);
+  return share > 0 && Number(text) !== 0 ? `+${text}` : text;
 }
 
-function interval(bounds, format = (share) => (100 * share).toFixed(1)) {
+function interval(bounds, format = (share) => decimal(share, 1, 2)) {
   return bounds ? `${format(bounds[0])} – ${format(bounds[1])}` : "";
 }
 
@@ -25,10 +38,10 @@ function seconds(value) {
   if (whole >= 3600) return `${Math.floor(whole / 3600)}\u00a0h ${Math.floor((whole % 3600) / 60)}\u00a0min`;
   if (whole >= 120) return `${Math.floor(whole / 60)}\u00a0min ${whole % 60}\u00a0s`;
   if (value >= 10) return `${whole}\u00a0s`;
-  if (value >= 0.1) return `${value.toFixed(1)}\u00a0s`;
+  if (value >= 0.1) return `${decimal(value, 1)}\u00a0s`;
   if (value === 0) return "0";
   if (value < 0.0001) return "<\u00a00.1\u00a0ms";
-  return `${(1000 * value).toFixed(value < 0.01 ? 1 : 0)}\u00a0ms`;
+  return `${decimal(value, value < 0.01 ? 1 : 0, 3)}\u00a0ms`;
 }
 
 function plural(value, one, many = `${one}s`) {
@@ -37,7 +50,7 @@ function plural(value, one, many = `${one}s`) {
 
 function probability(value) {
   if (value === null || value === undefined) return "–";
-  return value < 0.001 ? "< 0.001" : value.toFixed(3);
+  return value < 0.001 ? "< 0.001" : decimal(value, 3);
 }
 
 function date(text) {
@@ -47,7 +60,38 @@ function date(text) {
 }
 
 function score(value) {
-  return Number.isInteger(value) ? String(value) : Number(value).toFixed(2);
+  return Number.isInteger(value) ? String(value) : decimal(value, 2);
+}
+
+// A mean score with its 95 % interval.
+function meanScore({ mean_score: value, mean_score_interval: bounds }) {
+  return `${decimal(value, 3)}, 95 % interval ${interval(bounds, (bound) => decimal(bound, 3))}`;
+}
+
+// Whether partial scores make the mean score another figure than the accuracy.
+function hasPartialScores(report) {
+  return typeof report.mean_score === "number" && report.mean_score !== report.accuracy;
+}
+
+// What a partial score adds to its outcome; nothing where the score is 0 or 1.
+function partialScore(value) {
+  return value > 0 && value < 1 ? score(value) : null;
+}
+
+const STATES = { number: "state no number", text: "state no answer", code: "hold no program" };
+
+// What is the matter with the answers of a run, in sentences.
+function answerNotices(report) {
+  const told = [];
+  if (report.num_errors) {
+    const causes = (report.errors ?? []).slice(0, 5).map(({ cause, count: number }) => `${count(number)} × ${cause.replace(/^NodeError: /, "")}`);
+    const more = (report.errors ?? []).length > 5 ? `; and ${plural(report.errors.length - 5, "more cause")}` : "";
+    told.push(`${plural(report.num_errors, "answer")} of ${count(report.num_runs)} failed, and ${report.num_errors === 1 ? "counts" : "count"} as wrong${causes.length ? `: ${causes.join("; ")}${more}` : "."}`);
+  }
+  if (report.num_without_value) {
+    told.push(`${plural(report.num_without_value, "answer")} of ${count(report.num_runs)} ${(STATES[report.answer] ?? "state no value").replace(/^\w+/, (verb) => report.num_without_value === 1 ? `${verb}s` : verb)}.`);
+  }
+  return told;
 }
 
 const OUTCOMES = {

@@ -79,6 +79,7 @@ function questionCards(item, row, answer) {
     el("section", { class: "card", "aria-labelledby": "result-title" },
       el("h2", { id: "result-title", class: "small-title" }, "Answer"),
       el("p", { class: `verdict-line ${row.outcome}` }, outcomeMark(row.outcome), " ", OUTCOMES[row.outcome].name,
+        partialScore(row.score) && `, scored ${partialScore(row.score)}`,
         row.outcome === "wrong" && row.some_right ? ", though a candidate was right" : ""),
       answer.error && prose(answer.error, { class: "error-text" }),
       facts(told),

@@ -29,9 +29,7 @@ function notices(run) {
   if (report.interrupted) {
     told.push(`Not finished: ${count(report.num_runs)} of ${count(run.num_asked)} answers are there. The figures are of these alone.`);
   }
-  if (report.num_errors) {
-    told.push(`${plural(report.num_errors, "answer")} of ${count(report.num_runs)} failed, and ${report.num_errors === 1 ? "counts" : "count"} as wrong.`);
-  }
+  told.push(...answerNotices(report));
   for (const warning of report.warnings ?? []) told.push(warning);
   return told.map((text) => el("p", { class: "notice", role: "note" }, words(text)));
 }
@@ -93,6 +91,7 @@ function drawSummary() {
           el("span", { class: "score-name" }, "accuracy, ", answers)),
         responsive(el("div", { class: "canvas" }), (width) => shareBar(width, report.accuracy, report.accuracy_interval)),
         report.accuracy_interval && el("p", { class: "faint small" }, `95 % interval ${interval(report.accuracy_interval)} %`),
+        hasPartialScores(report) && el("p", { class: "small" }, `mean score ${meanScore(report)}, partial scores included`),
         outcomeBar(0)),
       el("div", { class: "card" }, figures(0), el("details", { class: "about" }, el("summary", {}, "About this run"), facts(runFacts(run))))),
     el("div", { class: "pictures" }, curvePictures(run)));

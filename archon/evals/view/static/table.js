@@ -13,7 +13,7 @@ const focused = (item) => item.answers[state.run];
 function answerCell(rows) {
   if (!rows.length) return el("span", { class: "faint" }, "–");
   return [
-    el("span", { class: "marks" }, rows.map((row) => outcomeMark(row.outcome))),
+    el("span", { class: "marks" }, rows.map((row) => [outcomeMark(row.outcome), partialScore(row.score) && el("span", { class: "faint small" }, partialScore(row.score))])),
     [...new Set(rows.map((row) => row.answer))].map((answer, place) => [place ? " · " : "",
       words(answer ?? (rows.every((row) => row.outcome === "failed") ? "failed" : "no value"), { class: answer === null ? "value faint" : "value" })]),
   ];

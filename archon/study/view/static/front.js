@@ -24,11 +24,11 @@ function planeChart(width, trials, cost) {
   return svg("svg", { class: "chart", width, height, role: "img", "aria-label": told },
     axes(width, height, margin, {
       y, yTicks: ticks(...range, 5), yTick: OBJECTIVES.accuracy.tick, yName: OBJECTIVES.accuracy.axis,
-      x, xTicks: across.marks, xTick: OBJECTIVES[cost].tick, xName: OBJECTIVES[cost].axis,
+      x, xTicks: across.marks, xTick: OBJECTIVES[cost].tick, xName: OBJECTIVES[cost].axis, xRank: across.rank,
     }),
     svg("path", { d: steps, class: "front" }),
     [...trials].sort((a, b) => last(a) - last(b)).map((trial) => trialPoint(trial, x(trial[cost]), y(trial.accuracy), best.includes(trial) ? "best" : "")),
-    namesOf(named, x, y, width));
+    namesOf(named, x, y, width, height - margin.bottom).labels);
 }
 
 // Those that are more accurate than all that cost no more, the cheapest first.

@@ -65,7 +65,7 @@ function studyFigures() {
   const parts = ["whole", "stopped", "repeated", "rejected", "failed"].filter((name) => outcomes[name]).map((name) => `${count(outcomes[name])} ${name}`);
   return el("div", { class: "figures" },
     figure(count(DATA.num_trials), "trials", parts.join(", ")),
-    figure(count(tokens.generated_tokens), "tokens decoded in trials", less && `without pool and stopping ${count(tokens.without_both_tokens)}, ${less.toFixed(1)} times as many`),
+    figure(count(tokens.generated_tokens), "tokens decoded in trials", less && `without pool and stopping ${count(tokens.without_both_tokens)}, ${decimal(less, 1)} times as many`),
     figure(count(DATA.space.num_points), "points in the space", DATA.space.num_points === null ? "more than can be counted" : null),
     leader && figure(count(leader.tokens), `tokens an answer of trial ${leader.number}`, `${seconds(leader.seconds)} an answer`));
 }

@@ -3,7 +3,7 @@
 const DATA = JSON.parse(document.getElementById("data").textContent);
 
 const OBJECTIVES = {
-  accuracy: { axis: "accuracy, %", told: (value) => percent(value), tick: (value) => String(Math.round(100 * value)) },
+  accuracy: { axis: "accuracy, %", told: (value) => percent(value), tick: (value) => decimal(value, 0, 2) },
   tokens: { axis: "tokens an answer", told: (value) => `${count(value)} tokens`, tick: (value) => count(value) },
   seconds: { axis: "seconds an answer", told: (value) => seconds(value), tick: (value) => seconds(value) },
 };
@@ -40,14 +40,14 @@ function reach(values, isShare) {
   return isShare ? [Math.max(0, low - room), Math.min(1, high + room)] : [Math.max(0, low - room), high + room];
 }
 
-function axes(width, height, margin, { y, yTicks, yTick, yName, x, xTicks, xTick, xName }) {
+function axes(width, height, margin, { y, yTicks, yTick, yName, x, xTicks, xTick, xName, xRank }) {
   const bottom = height - margin.bottom;
   return [
     yTicks.map((tick) => [
       line(margin.left, y(tick), width - margin.right, y(tick), "grid"),
       label(margin.left - 8, y(tick) + 4, yTick(tick), "small", "end"),
     ]),
-    xTicks.map((tick) => label(x(tick), bottom + 18, xTick(tick), "small", "middle")),
+    spaced(xTicks, x, xTick, Infinity, xRank).map((tick) => label(x(tick), bottom + 18, xTick(tick), "small", "middle")),
     xName && label(width - margin.right, height - 2, xName, "small", "end"),
     label(4, 12, yName, "small"),
   ];

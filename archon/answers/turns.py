@@ -1,0 +1,57 @@
+"""Where a model's own turn ends: base models write the next question, too."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+_MOST_ENDS = 20
+# Each begins with a character of one set, between which the search skips quickly.
+_MARK = re.compile(
+    r"""[\n<\[](?:
+        (?P<control>(?<=<)(?:\|(?:im_start|im_end|start_header_id|eot_id|endoftext|end_of_text|end
+                          |user|endofturn)\|>|(?:start|end)_of_turn>|/?s>|[|\uff5c]User[|\uff5c]>)
+          | (?<=\[)/?INST\])
+      | (?<=\n)(?!\n)[ \t>]{0,4}(?:\#{1,6}[ ]?)?\*{0,2}(?:
+          (?P<role>(?:Human|User)[ ]?[0-9]{0,3}\*{0,2}[ ]?:
+           | (?:(?<=\#)|(?<=\#[ ]))(?:Human|User|Instruction|Input)\b)
+        | (?:(?:Next|New|Another|Follow-?up|Bonus|Similar|Practice|Sample|Word)[ ])?
+          (?:Question|Problem|Exercise|Query|Puzzle|Instruction|Input|Task|Example|Q)
+          [ ]?(?:(?:No\.?|\#)?[ ]?[0-9]{1,4}|[A-Z])?\*{0,2}[ ]?(?:[:.)]|\*{2}|(?=\n))
+        )
+    )""",
+    re.X | re.I,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TurnEnd:
+    """A place where the model's own turn may end."""
+
+    position: int
+    is_certain: bool
+    """A marker that only begins or ends turns, and not a heading such as ``Question:``."""
+
+
+def ends(text: str) -> Iterator[TurnEnd]:
+    """Where a text's own turn may end, the earliest first; nowhere if the text begins so itself.
+
+    Such a text recites questions, and its last answer is its own.
+    """
+    for count, mark in enumerate(_MARK.finditer(f"\n{text}")):
+        position = mark.start() - 1
+        if count == _MOST_ENDS or not text[: max(0, position)].strip():
+            return
+        is_certain = mark["control"] is not None or mark["role"] is not None
+        yield TurnEnd(position, is_certain)
+
+
+def own_turn(text: str) -> str:
+    """The text up to the first place where its own turn may end.
+
+    >>> own_turn("Paris\\n\\nQuestion: And of Italy?\\nAnswer: Rome")
+    'Paris\\n\\n'
+    """
+    end = next(ends(text), None)
+    return text if end is None else text[: end.position]

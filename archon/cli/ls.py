@@ -1,0 +1,126 @@
+"""``archon ls``: what there is to choose from, by name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from archon import catalog
+from archon.cli.console import emit, with_interval
+from archon.cli.options import command
+
+Row = dict[str, Any]
+
+
+def _catalogue(kind: catalog.Kind) -> list[Row]:
+    from archon.spec.strict_json import read_json
+
+    rows = []
+    for name in catalog.names(kind):
+        path = catalog.find(kind, name)
+        rows.append({"name": name, "description": read_json(path, name).get("description", "")})
+    return rows
+
+
+def _scorers() -> list[Row]:
+    from archon.evals.scorers import KINDS, SCORERS
+
+    return [
+        {"name": name, "answer": KINDS[name], "description": _first_line(scorer)}
+        for name, scorer in SCORERS.items()
+    ]
+
+
+def _first_line(function: object) -> str:
+    return (function.__doc__ or "").strip().partition("\n")[0].replace("``", "")
+
+
+def _templates() -> list[Row]:
+    from archon.graph.prompts.templates import TEMPLATES
+
+    return [
+        {"name": name, "node": kind, "description": template.description}
+        for kind, templates in TEMPLATES.items()
+        for name, template in templates.items()
+    ]
+
+
+def _runs() -> list[Row]:
+    from archon.evals.folder import REPORT, RunFolder
+
+    rows = []
+    for path in _folders():
+        if not RunFolder(path).holds_run:
+            continue
+        row: Row = {"name": str(path), "description": "no report yet"}
+        try:
+            report = json.loads((path / REPORT).read_text(encoding="utf-8"))
+            accuracy = with_interval(report["accuracy"], report["accuracy_interval"])
+            row["description"] = (
+                f"{report['architecture']} on {report['benchmark']} ({report['split']}): "
+                f"accuracy {accuracy}, {report['num_items']} items"
+            )
+        except (OSError, ValueError, KeyError, TypeError):
+            pass
+        rows.append(row)
+    return rows
+
+
+def _studies() -> list[Row]:
+    from archon.study.storage import DATABASE
+
+    return [
+        {"name": str(path), "description": "a study of archon search; see archon view"}
+        for path in _folders()
+        if (path / DATABASE).is_file()
+    ]
+
+
+def _folders() -> list[Path]:
+    """The folders in which runs and studies lie by default."""
+    root = Path("runs")
+    return sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+
+
+KINDS: Mapping[str, Callable[[], list[Row]]] = {
+    "architectures": lambda: _catalogue("architecture"),
+    "spaces": lambda: _catalogue("space"),
+    "benchmarks": lambda: _catalogue("benchmark"),
+    "models": lambda: _catalogue("model"),
+    "trainings": lambda: _catalogue("training"),
+    "templates": _templates,
+    "scorers": _scorers,
+    "runs": _runs,
+    "studies": _studies,
+}
+"""What can be listed. Runs and studies are those in the folder ``runs``."""
+
+
+@command
+@click.argument("kind", required=False, type=click.Choice(list(KINDS)))
+def ls(kind: str | None, as_json: bool) -> None:
+    """List what there is of a KIND, or of every kind, each with its description.
+
+    Templates are listed for each type of node, or TYPE.METHOD where a method has its own.
+    """
+    found = {name: KINDS[name]() for name in (KINDS if kind is None else [kind])}
+    if as_json:
+        emit(found)
+        return
+    for name, rows in found.items():
+        if kind is None:
+            print(f"{name}:" if rows else f"{name}: none")
+        _print(rows, indent="  " if kind is None else "")
+
+
+def _print(rows: list[Row], indent: str) -> None:
+    columns = ("name", "node", "answer", "description")
+    present = [column for column in columns if any(column in row for row in rows)]
+    widths = {column: max(len(row[column]) for row in rows) for column in present[:-1]}
+    for row in rows:
+        cells = [row[column].ljust(widths.get(column, 0)) for column in present]
+        print(f"{indent}{'  '.join(cells)}".rstrip())

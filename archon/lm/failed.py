@@ -1,0 +1,71 @@
+"""Samples that failed: one bad reply loses one sample of a request, not the others."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from archon.errors import LMError, NodeError, RefusedError, UnsupportedError
+from archon.types import Completion, Usage
+
+
+def failed_sample(draw: int, error: Exception) -> Completion:
+    """What stands in the place of a sample that failed. It counts no tokens and no call."""
+    return Completion("", draw, "error", Usage(), {}, error=str(error))
+
+
+class Failures:
+    """Keeps the failures of single samples apart from those of a whole request.
+
+    >>> import asyncio
+    >>> async def fails() -> list[Completion]:
+    ...     raise LMError("the connection failed")
+    >>> failures = Failures()
+    >>> [sample] = asyncio.run(failures.kept(fails, range(1)))
+    >>> sample.error
+    'the connection failed'
+    >>> failures.check([sample])
+    Traceback (most recent call last):
+    archon.errors.LMError: the connection failed
+    """
+
+    def __init__(self) -> None:
+        self._first: Exception | None = None
+
+    async def kept(
+        self, call: Callable[[], Awaitable[list[Completion]]], draws: range
+    ) -> list[Completion]:
+        """The completions of a call, or failed ones in their place.
+
+        What every sample of the request would meet, such as a wrong key, is raised.
+        """
+        try:
+            return await call()
+        except (LMError, NodeError) as error:
+            if not _concerns_one_sample(error):
+                raise
+            self._first = self._first or error
+            return [failed_sample(draw, error) for draw in draws]
+
+    def check(self, completions: Sequence[Completion]) -> None:
+        """Raise the first failure where not one of the samples succeeded."""
+        if completions and all(completion.error is not None for completion in completions):
+            raise self._first or LMError(completions[0].error or "every sample failed")
+
+
+def require_all(completions: list[Completion]) -> list[Completion]:
+    """The completions, where every sample is needed.
+
+    Raises
+    ------
+    LMError : one failed.
+    """
+    for completion in completions:
+        if completion.error is not None:
+            raise LMError(completion.error)
+    return completions
+
+
+def _concerns_one_sample(error: BaseException | None) -> bool:
+    while isinstance(error, NodeError):
+        error = error.__cause__
+    return isinstance(error, LMError) and not isinstance(error, (RefusedError, UnsupportedError))

@@ -1,0 +1,79 @@
+"""Why a text ended, in the words of servers.
+
+OpenAI's protocol has four words; servers and the services behind them use many more. A word is
+compared in lower case, with ``_`` for ``-`` and spaces. ``null``, an empty string and the string
+"null" mean that the text has not ended yet.
+"""
+
+from __future__ import annotations
+
+from archon.errors import LMError
+from archon.types import FinishReason
+
+STOP = frozenset(
+    {
+        "stop", "stopped", "stop_sequence", "stop_token", "stop_str", "eos", "eos_token",
+        "eos_found", "end", "end_turn", "end_of_turn", "end_of_text", "complete", "completed",
+        "done", "finish", "finished", "success",
+    }
+)  # fmt: skip
+"""The model ended its text."""
+LENGTH = frozenset(
+    {
+        "length", "max_tokens", "max_length", "max_new_tokens", "max_output_tokens",
+        "max_completion_tokens", "model_length", "token_limit", "context_length",
+        "context_length_exceeded", "model_context_window_exceeded", "incomplete",
+    }
+)  # fmt: skip
+"""The text was cut off."""
+WITHHELD = frozenset(
+    {
+        "content_filter", "content_filtered", "safety", "recitation", "blocklist",
+        "prohibited_content", "spii", "refusal", "sensitive", "guardrail_intervened",
+    }
+)  # fmt: skip
+"""The service withheld the text or a part of it."""
+TOOL = frozenset({"tool_calls", "tool_call", "tool_use", "function_call"})
+"""The model called a tool; none was offered."""
+FAILED = frozenset(
+    {
+        "error", "abort", "aborted", "cancel", "cancelled", "canceled", "interrupted", "timeout",
+        "insufficient_system_resource", "server_error", "internal_error",
+    }
+)  # fmt: skip
+"""The server did not finish the text."""
+
+
+def has_ended(value: object) -> bool:
+    """Whether a finish reason says that the text ended.
+
+    >>> [has_ended(value) for value in (None, "", "null", "stop")]
+    [False, False, False, True]
+    """
+    return not (value is None or (isinstance(value, str) and _word(value) in ("", "null", "none")))
+
+
+def read_finish_reason(value: object) -> FinishReason:
+    """What a finish reason means.
+
+    Raises
+    ------
+    LMError : there is no usable text, or the word is unknown: it may mean that.
+    """
+    word = _word(value) if isinstance(value, str) else ""
+    if word in STOP:
+        return "stop"
+    if word in LENGTH:
+        return "length"
+    if word in WITHHELD:
+        raise LMError(f"the server withheld the text (finish_reason {value!r})")
+    if word in TOOL:
+        raise LMError(f"the model called a tool (finish_reason {value!r}); none was offered")
+    if word in FAILED:
+        reason = f"the server did not finish the text (finish_reason {value!r})"
+        raise LMError(reason, retryable=True)
+    raise LMError(f"the reply has the unknown finish_reason {str(value)[:40]!r}")
+
+
+def _word(value: str) -> str:
+    return value.strip().lower().replace("-", "_").replace(" ", "_")

@@ -1,0 +1,48 @@
+"""``generation_config.json``: how the authors of a model would sample.
+
+Archon samples as nodes and cards say. What the file recommends (temperature, top-p, top-k, length)
+is what a card's ``sampling`` is for, and is not read. What changes the distribution in a way that
+Archon does not have, such as a repetition penalty, is reported once as a warning, as results may
+differ from those of transformers' ``generate``. No such key keeps a model from being loaded.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from archon.engine.config_keys import GENERATION_KEYS
+from archon.engine.files.key_rules import says_nothing, shown
+
+logger = logging.getLogger("archon.lm")
+
+NOT_APPLIED: Mapping[str, object] = {
+    "repetition_penalty": 1, "encoder_repetition_penalty": 1, "no_repeat_ngram_size": 0,
+    "encoder_no_repeat_ngram_size": 0, "suppress_tokens": None, "begin_suppress_tokens": None,
+    "bad_words_ids": None, "sequence_bias": None, "forced_bos_token_id": None,
+    "forced_eos_token_id": None, "force_words_ids": None, "constraints": None,
+    "exponential_decay_length_penalty": None, "min_length": 0, "min_new_tokens": 0,
+    "typical_p": 1, "epsilon_cutoff": 0, "eta_cutoff": 0, "top_h": None, "guidance_scale": 1,
+    "num_beams": 1, "num_beam_groups": 1, "diversity_penalty": 0, "penalty_alpha": 0,
+    "dola_layers": None, "watermarking_config": None, "token_healing": False,
+    "stop_strings": None,
+}  # fmt: skip
+"""Keys that change which texts are likely, and the value with which they do not."""
+NOT_READ = GENERATION_KEYS - NOT_APPLIED.keys() - {"eos_token_id"}
+"""Keys that recommend a sampling which a card can state, or that change no distribution."""
+
+_reported: set[Path] = set()
+
+
+def report_not_applied(file: Path, generation: Mapping[str, Any]) -> None:
+    """Warn, once for each file, of what the file asks for and Archon does not do."""
+    ignored = [
+        f"{key} {shown(value)}"
+        for key, value in generation.items()
+        if key in NOT_APPLIED and value != NOT_APPLIED[key] and not says_nothing(value)
+    ]
+    if ignored and file not in _reported:
+        _reported.add(file)
+        logger.warning("%s: Archon does not apply %s", file, ", ".join(ignored))

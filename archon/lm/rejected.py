@@ -1,0 +1,87 @@
+"""Which field of a request a server rejects, read from its error.
+
+Servers and gateways word it in many ways: a ``param`` beside a code, the ``loc`` of a validation
+error, or a sentence that quotes the field. A field counts as rejected only where the error also
+says that it is unknown or unsupported: a value that is too large is another matter.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection
+from typing import Any
+
+_REJECTION = re.compile(
+    r"unsupported|not (?:yet )?support|(?:does|do|is|are)(?:n't| not) (?:currently )?"
+    r"(?:support|accept|allow|permit|recogni|a valid)|unknown|unrecogni[sz]ed|unexpected|"
+    r"extra (?:inputs|fields|keys?)|extraneous|extra_forbidden|value_error\.extra|"
+    r"additional propert|not (?:permitted|allowed|accepted|recogni[sz]ed|available)|"
+    r"cannot find field|no such (?:field|parameter)|invalid (?:field|parameter|argument) name|"
+    r"unknown name|incompatible|only the default",
+    re.IGNORECASE,
+)
+_ABOUT_VALUE = re.compile(
+    r"too (?:large|long|high|big|small|low|many)|at most|at least|maximum|exceed|less than|"
+    r"greater than|out of range|must be between",
+    re.IGNORECASE,
+)
+_ABOUT_FIELD = re.compile(
+    r"unsupported[_ ](?:param|field|arg)|unknown|unrecogni[sz]ed|extra", re.IGNORECASE
+)
+_WORD = r"(?<![A-Za-z0-9_]){}(?![A-Za-z0-9_])"
+_QUOTED = r"""['"`\[(]{}['"`\])]"""
+_PLAIN_ENGLISH = frozenset({"stop", "n", "reasoning"})
+"""Fields whose names a sentence may hold without meaning them: they count where quoted."""
+
+
+def rejected_field(content: bytes, sent: Collection[str]) -> str | None:
+    """The field among those sent that an error reply rejects; None where it rejects none.
+
+    >>> error = b'{"error": {"message": "Unsupported parameter: \\'seed\\'"}}'
+    >>> rejected_field(error, ["model", "seed", "max_tokens"])
+    'seed'
+    >>> rejected_field(b'{"error": {"message": "max_tokens is too large"}}', ["max_tokens"])
+    """
+    text = content.decode("utf-8", "replace")
+    if _REJECTION.search(text) is None:
+        return None
+    if _ABOUT_VALUE.search(text) is not None and _ABOUT_FIELD.search(text) is None:
+        return None
+    try:
+        data = json.loads(content)
+    except (ValueError, RecursionError):
+        data = None
+    named = {*_named(data)} & {*sent}
+    if len(named) == 1:
+        return named.pop()
+    text = text.replace("\\", "")
+    for pattern, fields in (
+        (_QUOTED, {*sent}),
+        (_WORD, {*sent} - _PLAIN_ENGLISH),
+    ):
+        places = {
+            field: found.start()
+            for field in fields
+            if (found := re.search(pattern.format(re.escape(field)), text)) is not None
+        }
+        if places:
+            return min(places, key=lambda field: places[field])
+    return None
+
+
+def _named(data: Any, depth: int = 6) -> list[str]:
+    """Every ``param``, and the last step of every ``loc``."""
+    found: list[str] = []
+    if isinstance(data, list) and depth:
+        for item in data:
+            found += _named(item, depth - 1)
+    if isinstance(data, dict) and depth:
+        if isinstance(data.get("param"), str):
+            found.append(data["param"])
+        loc = data.get("loc")
+        if isinstance(loc, list) and loc and isinstance(loc[-1], str):
+            found.append(loc[-1])
+        for value in data.values():
+            found += _named(value, depth - 1)
+    return found

@@ -1,0 +1,61 @@
+"""How a request's thinking is passed on: to chat templates, and in the fields that servers know."""
+
+from __future__ import annotations
+
+import re
+
+from archon.spec.model import ThinkingField
+from archon.types import Thinking
+
+SWITCH = "enable_thinking"
+"""The variable by which most chat templates are told whether the model is to reason."""
+
+
+_SWITCHES = (SWITCH, "thinking")
+"""Such variables: of Qwen3 and most others, and of DeepSeek-V3.1 and Granite."""
+
+
+def mentions(template: str, variable: str) -> bool:
+    """Whether the source of a chat template has the name of a variable."""
+    return re.search(rf"\b{re.escape(variable)}\b", template) is not None
+
+
+def switches(template: str) -> tuple[str, ...]:
+    """The variables by which a chat template is told whether the model is to reason."""
+    return tuple(name for name in _SWITCHES if mentions(template, name))
+
+
+def template_variables(
+    thinking: Thinking, switches: tuple[str, ...] = (SWITCH,)
+) -> dict[str, object]:
+    """The variables of a chat template; those that are named take precedence over the switch.
+
+    Parameters
+    ----------
+    switches : the variables that the template has for it.
+    """
+    variables: dict[str, object] = {}
+    if thinking.wanted is not None:
+        variables |= dict.fromkeys(switches, thinking.wanted)
+    return variables | dict(thinking.template_variables or {})
+
+
+def server_fields(field: ThinkingField, thinking: Thinking) -> dict[str, object]:
+    """What is added to the body of a request to a server; nothing where nothing is asked for."""
+    fields: dict[str, object] = {}
+    wanted, most = thinking.wanted, thinking.max_tokens
+    switches = (SWITCH,) if field == "chat_template_kwargs" else ()
+    if variables := template_variables(thinking, switches):
+        fields["chat_template_kwargs"] = variables
+    match field:
+        case "reasoning_effort" if wanted is not None:
+            fields["reasoning_effort"] = "medium" if wanted else "none"
+        case "reasoning" if wanted is not None or most is not None:
+            values = {"enabled": wanted, "max_tokens": None if wanted is False else most}
+            fields["reasoning"] = {key: v for key, v in values.items() if v is not None}
+        case "enable_thinking":
+            values = {"enable_thinking": wanted, "thinking_budget": most}
+            fields |= {key: value for key, value in values.items() if value is not None}
+        case _:
+            pass
+    return fields

@@ -1,0 +1,74 @@
+"""The canonical form of exact rationals, worked on digits as text."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+MAX_EXPONENT = 1000
+"""A literal with a greater power of ten is not read."""
+MAX_FRACTION_CHARS = 400
+"""A fraction with a longer numerator or denominator is not read."""
+
+
+def shifted(decimal: str, exponent: int = 0) -> str:
+    """The canonical form of decimal × 10^exponent, for a decimal such as ``007.50``.
+
+    >>> shifted("007.50"), shifted("1.2", 6)
+    ('7.5', '1200000')
+    """
+    whole, _, rest = decimal.partition(".")
+    return _placed(whole + rest, exponent - len(rest))
+
+
+def _placed(digits: str, exponent: int) -> str:
+    digits = digits.lstrip("0")
+    shortest = digits.rstrip("0")
+    exponent += len(digits) - len(shortest)
+    if not shortest:
+        return "0"
+    if exponent >= 0:
+        return shortest + "0" * exponent
+    padded = shortest.rjust(1 - exponent, "0")
+    return f"{padded[:exponent]}.{padded[exponent:]}"
+
+
+def power_of_ten(text: str) -> int | None:
+    """The exponent that a text states, or None if it is out of bounds."""
+    if len(text.lstrip("+-0")) > 4 or abs(int(text)) > MAX_EXPONENT:
+        return None
+    return int(text)
+
+
+def quotient(whole: str | None, over: str, under: str) -> str | None:
+    """The canonical form of ``whole over/under``; None for a zero divisor or no proper fraction."""
+    if max(len(over), len(under)) > MAX_FRACTION_CHARS:
+        return None
+    numerator, denominator = Fraction(over), Fraction(under)
+    if not denominator:
+        return None
+    value = numerator / denominator
+    if whole is not None:
+        if value >= 1:
+            return None
+        value += int(whole)
+    return rational(value)
+
+
+def rational(value: Fraction) -> str:
+    """The canonical form of a fraction that is not negative."""
+    places, rest = 0, value.denominator
+    for prime in (2, 5):
+        power = 0
+        while rest % prime == 0:
+            rest, power = rest // prime, power + 1
+        places = max(places, power)
+    if rest != 1:
+        return f"{value.numerator}/{value.denominator}"
+    return _placed(str(value * 10**places), -places)
+
+
+def scaled(value: str, exponent: int) -> str:
+    """A canonical value that is not negative, times a power of ten."""
+    if "/" in value:
+        return rational(Fraction(value) * 10**exponent)
+    return shifted(value, exponent)

@@ -1,0 +1,303 @@
+"""Fields of a request that no answer depends on, or that cannot be honoured here.
+
+The fields that are applied are those of the models in ``archon.serve.requests``. Clients send many
+others: most of the time they ask for nothing, and then they must not fail a request. Each of those
+that are known has a rule:
+
+- a *label* never changes an answer, whatever its value is; it is accepted;
+- a *hint* may be ignored; unless its value is neutral, the reply's header ``x-archon-ignored``
+  names it;
+- an *unsupported* field would change the answer; any value that is not neutral is refused.
+
+A field without a rule is ignored and named in the header, too, unless it looks like a misspelt one
+that would change the answer: that is refused. ``--strict`` refuses whatever the header would name.
+"""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Literal
+from urllib.parse import quote
+
+_MAX_REPORTED = 20
+_MAX_IGNORED = 100
+"""Each field without a rule is compared with all that are known."""
+_MAX_KEY = 60
+_NEAR = 0.85
+"""How alike two names are, by difflib, of which one is taken for a misspelling of the other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What becomes of a field that no model reads."""
+
+    kind: Literal["label", "hint", "unsupported"]
+    neutral: tuple[object, ...] = ()
+    """Values that ask for nothing, as null always does."""
+    advice: str = ""
+    """What an error says: why the field is refused, and what to do."""
+
+    def is_neutral(self, value: object) -> bool:
+        """Whether the value asks for nothing."""
+        return self.kind == "label" or any(
+            isinstance(value, bool) == isinstance(neutral, bool) and value == neutral
+            for neutral in self.neutral
+        )
+
+
+Rules = Mapping[str, Rule]
+
+_LABEL = Rule("label")
+
+
+def _hint(*neutral: object) -> Rule:
+    return Rule("hint", neutral)
+
+
+def _unsupported(advice: str, *neutral: object) -> Rule:
+    return Rule("unsupported", neutral, advice)
+
+
+def _labels(*names: str) -> dict[str, Rule]:
+    return dict.fromkeys(names, _LABEL)
+
+
+_NO_TOOLS = "tools are not supported"
+_NO_PENALTY = "penalties are not supported"
+_NO_SAMPLER = "this sampler is not supported; use temperature, top_p, top_k or min_p"
+_USE_FORMAT = "not supported; use response_format with a JSON schema"
+_TEXT_ONLY = "only text is read and written here"
+
+REQUEST: Rules = {
+    # Who asks, and how a provider runs the request.
+    **_labels(
+        *("user", "safety_identifier", "metadata", "request_id", "priority", "usage"),
+        *("prompt_cache_key", "prompt_cache_retention", "prompt_cache_options", "cache_salt"),
+        *("cache_prompt", "id_slot", "keep_alive", "timings_per_token", "return_progress"),
+    ),
+    "store": _unsupported("nothing is stored here; leave it out", False),
+    "service_tier": _hint("auto", "default"),
+    "prediction": _hint(),
+    "models": _hint([]),
+    "route": _hint(),
+    "provider": _hint({}),
+    # How much to write or to think. Models have no such setting.
+    "verbosity": _hint(),
+    "reasoning": _hint({}),
+    "thinking": _hint({}),
+    "think": _hint(),
+    "enable_thinking": _hint(),
+    "include_reasoning": _hint(True),
+    # Tools.
+    "tools": _unsupported(f'{_NO_TOOLS}; leave it out, or send tool_choice "none"', []),
+    "tool_choice": _unsupported(f'{_NO_TOOLS}; leave it out, or send "none"', "none", "auto"),
+    "parallel_tool_calls": _LABEL,
+    "functions": _unsupported(f'{_NO_TOOLS}; leave it out, or send function_call "none"', []),
+    "function_call": _unsupported(f'{_NO_TOOLS}; leave it out, or send "none"', "none", "auto"),
+    "web_search_options": _unsupported("the web is not searched here; leave it out"),
+    "plugins": _unsupported("plugins are not supported; leave it out", []),
+    "moderation": _unsupported("nothing is moderated here; leave it out"),
+    # Penalties and biases.
+    "frequency_penalty": _unsupported(f"{_NO_PENALTY}; leave it out or send 0", 0),
+    "presence_penalty": _unsupported(f"{_NO_PENALTY}; leave it out or send 0", 0),
+    "repetition_penalty": _unsupported(f"{_NO_PENALTY}; leave it out or send 1", 1),
+    "repeat_penalty": _unsupported(f"{_NO_PENALTY}; leave it out or send 1", 1),
+    "length_penalty": _unsupported(f"{_NO_PENALTY}; leave it out or send 1", 1),
+    "no_repeat_ngram_size": _unsupported(f"{_NO_PENALTY}; leave it out or send 0", 0),
+    "logit_bias": _unsupported("biases are not supported; leave it out or send {}", {}),
+    "bad_words": _unsupported("not supported; leave it out or send []", []),
+    "allowed_token_ids": _unsupported("not supported; leave it out"),
+    # Other samplers.
+    "best_of": _unsupported("not supported; use n, or an architecture that ranks samples", 1),
+    "use_beam_search": _unsupported(
+        "not supported in requests; a card's sampling has beams", False
+    ),
+    "do_sample": _unsupported("not supported; send temperature 0 for greedy decoding", True),
+    "typical_p": _unsupported(_NO_SAMPLER, 1),
+    "tfs_z": _unsupported(_NO_SAMPLER, 1),
+    "top_a": _unsupported(_NO_SAMPLER, 0),
+    "mirostat": _unsupported(_NO_SAMPLER, 0),
+    "dynatemp_range": _unsupported(_NO_SAMPLER, 0),
+    "xtc_probability": _unsupported(_NO_SAMPLER, 0),
+    "dry_multiplier": _unsupported(_NO_SAMPLER, 0),
+    "samplers": _unsupported(_NO_SAMPLER, []),
+    # Without effect where the sampler or penalty that they belong to is neutral.
+    **_labels(
+        *("mirostat_tau", "mirostat_eta", "dynatemp_exponent", "xtc_threshold"),
+        *("dry_base", "dry_allowed_length", "dry_penalty_last_n", "dry_sequence_breakers"),
+        *("repeat_last_n", "penalize_nl"),
+    ),
+    # The length and the end of a text, under other servers' names.
+    "min_tokens": _unsupported("not supported; leave it out or send 0", 0),
+    "ignore_eos": _unsupported("not supported; leave it out or send false", False),
+    "max_new_tokens": _unsupported("not supported; use max_tokens"),
+    "max_output_tokens": _unsupported("not supported; use max_tokens"),
+    "max_gen_toks": _unsupported("not supported; use max_tokens"),
+    "max_length": _unsupported("not supported; use max_tokens"),
+    "n_predict": _unsupported("not supported; use max_tokens"),
+    "num_predict": _unsupported("not supported; use max_tokens"),
+    "until": _unsupported("not supported; use stop", []),
+    "stop_sequences": _unsupported("not supported; use stop", []),
+    "stop_strings": _unsupported("not supported; use stop", []),
+    "stop_token_ids": _unsupported("not supported; use stop", []),
+    "include_stop_str_in_output": _unsupported("not supported; the text ends before it", False),
+    "random_seed": _unsupported("not supported; use seed"),
+    # The form of a text.
+    "modalities": _unsupported(f'{_TEXT_ONLY}; leave it out or send ["text"]', ["text"]),
+    "audio": _unsupported(f"{_TEXT_ONLY}; leave it out"),
+    "format": _unsupported(_USE_FORMAT, ""),
+    "grammar": _unsupported(_USE_FORMAT, ""),
+    "json_schema": _unsupported(_USE_FORMAT),
+    "guided_json": _unsupported(_USE_FORMAT),
+    "guided_regex": _unsupported(_USE_FORMAT),
+    "guided_choice": _unsupported(_USE_FORMAT),
+    "guided_grammar": _unsupported(_USE_FORMAT),
+    "structured_outputs": _unsupported(_USE_FORMAT),
+    "guided_decoding_backend": _LABEL,
+    "guided_whitespace_pattern": _LABEL,
+    # Other parts of a prompt.
+    "prompt": _unsupported("not supported; use messages"),
+    "input": _unsupported("not supported; use messages"),
+    "instructions": _unsupported("not supported; use a system message"),
+    "suffix": _unsupported("texts are not completed in the middle; leave it out", ""),
+    "echo": _unsupported("the prompt is not repeated; leave it out or send false", False),
+    "documents": _unsupported("not supported; put them into a message", []),
+    "chat_template": _unsupported("the model's own chat template is used; leave it out"),
+    "add_generation_prompt": _unsupported("not supported; leave it out or send true", True),
+    "continue_final_message": _unsupported("not supported; leave it out or send false", False),
+    "add_special_tokens": _unsupported("the chat template adds them; leave it out", False),
+    "truncate_prompt_tokens": _unsupported("prompts are not truncated; leave it out"),
+    "transforms": _unsupported("prompts are not changed; leave it out", []),
+    # What a reply holds.
+    "top_logprobs": _unsupported("only sampled tokens have log-probabilities; send 0", 0),
+    "prompt_logprobs": _unsupported("prompts have no log-probabilities here; leave it out"),
+    "n_probs": _unsupported("not supported; use logprobs", 0),
+    "return_tokens": _unsupported("not supported; leave it out or send false", False),
+    "return_token_ids": _unsupported("not supported; leave it out or send false", False),
+    "return_tokens_as_token_ids": _unsupported("not supported; leave it out", False),
+    "skip_special_tokens": _unsupported("they are never part of a text; leave it out", True),
+    "spaces_between_special_tokens": _LABEL,
+    # Objects that hold fields of their own.
+    "options": _unsupported("not supported; send its fields at the top level", {}),
+    "extra_body": _unsupported("send its fields at the top level", {}),
+    "architecture": _unsupported("`model` chooses among the architectures that are served"),
+    "lora": _unsupported("adapters belong to a model card; leave it out", []),
+}
+"""Fields of the body."""
+
+MESSAGE: Rules = {
+    **_labels(
+        *("name", "id", "annotations", "cache_control", "provider_specific_fields"),
+        *("reasoning_content", "reasoning", "reasoning_details", "thinking_blocks"),
+    ),
+    "type": _unsupported(f"{_TEXT_ONLY}; leave it out", "text", "message"),
+    "tool_calls": _unsupported(f"{_NO_TOOLS}; put what they did into the text", []),
+    "function_call": _unsupported(f"{_NO_TOOLS}; put what it did into the text"),
+    "tool_call_id": _unsupported(f"{_NO_TOOLS}; put the result into the text", ""),
+    "refusal": _unsupported("put the refusal into content", ""),
+    "audio": _unsupported(f"{_TEXT_ONLY}; leave it out"),
+    "images": _unsupported(f"{_TEXT_ONLY}; leave it out", []),
+    "prefix": _unsupported("answers do not continue a message; leave it out", False),
+    "partial": _unsupported("answers do not continue a message; leave it out", False),
+}
+"""Fields of a message."""
+
+PART: Rules = _labels("id", "annotations", "cache_control", "prompt_cache_breakpoint")
+"""Fields of a part of a message's content."""
+
+STREAM_OPTIONS: Rules = {
+    "include_obfuscation": _hint(False),
+    "continuous_usage_stats": _hint(False),
+}
+"""Fields of ``stream_options``."""
+
+SAMPLING = ("temperature", "top_p", "max_tokens", "max_completion_tokens", "stop")
+"""Fields that an architecture may ignore."""
+
+
+class FieldError(ValueError):
+    """A field is refused; ``code`` is that of the error's object."""
+
+    def __init__(self, key: str, reason: str, code: Literal["unsupported", "unknown_key"]) -> None:
+        self.key, self.reason, self.code = key, reason, code
+        super().__init__(reason)
+
+
+@dataclass(slots=True)
+class Ignored:
+    """The fields of one request that are ignored and that its client should know of."""
+
+    is_strict: bool = False
+    """Refuse them instead."""
+    _names: dict[str, None] = field(default_factory=dict)
+
+    @property
+    def names(self) -> list[str]:
+        """Each once, in order, such as ``verbosity`` or ``messages[].mood``; the first 20."""
+        return list(itertools.islice(self._names, _MAX_REPORTED))
+
+    def check(
+        self, key: str, value: object, place: str, rules: Rules, known: Iterable[str]
+    ) -> None:
+        """Take up a field that no model reads.
+
+        Parameters
+        ----------
+        place : what comes before the key in its name, such as ``messages[].``.
+        known : the fields of the same object that are applied.
+
+        Raises
+        ------
+        FieldError : it cannot be honoured, is probably misspelt, or nothing may be ignored.
+        """
+        name = f"{place}{_shown(key)}"
+        if name in self._names:
+            return
+        rule = rules.get(key)
+        if rule is not None and rule.is_neutral(value):
+            return
+        if rule is not None and rule.kind == "unsupported":
+            raise FieldError(key, rule.advice, "unsupported")
+        if rule is None:
+            decisive = [*known, *(name for name, r in rules.items() if r.kind == "unsupported")]
+            if (near := _nearest(key, decisive)) is not None:
+                raise FieldError(key, f"unknown field; did you mean {near!r}?", "unknown_key")
+        self.add(name, key)
+
+    def add(self, name: str, key: str) -> None:
+        """Report a field as ignored.
+
+        Raises
+        ------
+        FieldError : nothing may be ignored, or these are too many.
+        """
+        if self.is_strict:
+            reason = "the field has no effect, and the server runs with --strict; leave it out"
+            raise FieldError(key, reason, "unknown_key")
+        if len(self._names) >= _MAX_IGNORED:
+            reason = f"the request has more than {_MAX_IGNORED} fields that have no effect"
+            raise FieldError(key, reason, "unknown_key")
+        self._names[name] = None
+
+
+def _nearest(key: str, names: Iterable[str]) -> str | None:
+    """The name that a key is probably meant to be; None where there is none."""
+    plain = {_plain(name): name for name in names}
+    near = difflib.get_close_matches(_plain(key[:_MAX_KEY]), plain, n=1, cutoff=_NEAR)
+    return plain[near[0]] if near else None
+
+
+@lru_cache(1024)
+def _plain(name: str) -> str:
+    """A name without case and punctuation: ``maxTokens`` and ``max-tokens`` are ``max_tokens``."""
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def _shown(key: str) -> str:
+    """A client's key as it may stand in a header."""
+    return quote(key[:_MAX_KEY], safe="", errors="replace")

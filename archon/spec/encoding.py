@@ -1,0 +1,114 @@
+"""Bytes of users' files and of standard input to text.
+
+Text is UTF-8, with or without a byte-order mark. UTF-16 and UTF-32 are read where a byte-order mark
+announces them, as Windows PowerShell writes files. The mark is never part of the text.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from archon.errors import SpecError, os_reason
+
+MARK = "\ufeff"
+"""The byte-order mark as a character."""
+
+_ENCODINGS = (
+    # UTF-32 first: its little-endian mark begins with the one of UTF-16.
+    (codecs.BOM_UTF32_LE, "UTF-32", "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "UTF-32", "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "UTF-16", "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "UTF-16", "utf-16-be"),
+    (codecs.BOM_UTF8, "UTF-8", "utf-8"),
+)
+LONGEST_MARK = max(len(mark) for mark, _, _ in _ENCODINGS)
+
+
+def encoding_of(start: bytes) -> tuple[str, str]:
+    """The name of the encoding of text that begins with these bytes, for people and for Python."""
+    for mark, name, codec in _ENCODINGS:
+        if start.startswith(mark):
+            return name, codec
+    return "UTF-8", "utf-8"
+
+
+def decode_text(content: bytes, file: str | None = None) -> str:
+    """Text in the encoding that its byte-order mark announces, by default UTF-8, without the mark.
+
+    Raises
+    ------
+    SpecError : a byte does not belong to the encoding; names ``file``, line and column.
+    """
+    name, codec = encoding_of(content)
+    try:
+        return content.decode(codec).lstrip(MARK)
+    except UnicodeDecodeError as error:
+        before = content[: error.start].decode(codec)
+        reason = f"is not {name}: byte 0x{content[error.start]:02x} at {place_after(before)}"
+        raise SpecError(f"{reason}; save it as UTF-8", file=file) from None
+
+
+def without_marks(text: str) -> str:
+    """The text without byte-order marks.
+
+    Files that were joined have them within the text, too. As a character of text a mark has no
+    width, and Unicode has deprecated it.
+    """
+    return text.replace(MARK, "")
+
+
+def place_after(before: str) -> str:
+    """Line and column, from 1, of what follows ``before``."""
+    before = before.removeprefix(MARK)
+    return f"line {before.count(chr(10)) + 1} column {len(before) - before.rfind(chr(10))}"
+
+
+def read_bytes(path: Path, file: str, limit: int = -1) -> bytes:
+    """The first ``limit`` bytes of a file; ``file`` is its name in errors.
+
+    Raises
+    ------
+    SpecError : the file cannot be read.
+    """
+    with open_errors(path, file), path.open("rb") as handle:
+        return handle.read(limit)
+
+
+def read_text(path: Path, file: str | None = None) -> str:
+    """The text of a file; ``file`` is its name in errors, by default the path.
+
+    Raises
+    ------
+    SpecError : the file cannot be read, or its bytes are no text.
+    """
+    file = str(path) if file is None else file
+    return decode_text(read_bytes(path, file), file)
+
+
+@contextmanager
+def open_errors(path: Path, file: str) -> Iterator[None]:
+    """Report why the system refuses to open or read a file.
+
+    Raises
+    ------
+    SpecError : it does.
+    """
+    try:
+        yield
+        return
+    except FileNotFoundError:
+        is_link = path.is_symlink()
+        reason = "is a symbolic link to a file that does not exist" if is_link else "no such file"
+    except IsADirectoryError:
+        reason = "is a folder, not a file"
+    except PermissionError:
+        # Windows raises it for a folder, too.
+        reason = "is a folder, not a file" if path.is_dir() else "permission denied"
+    except OSError as error:
+        reason = f"cannot be read ({os_reason(error)})"
+    except ValueError:
+        reason = "is not a possible file name"
+    raise SpecError(reason, file=file)

@@ -1,0 +1,73 @@
+"""Secrets in files: named by environment variables, never written down, and never printed.
+
+Nothing here quotes a value: what looks like a key may be one.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+_MAX_VARIABLE = 200
+_MAX_RUN = 16
+"""Letters and digits in a row, with a digit among them, that no name of a variable has."""
+_KEY = re.compile(
+    r"(?:\b|(?<=_))(?:sk|pk|rk|hf|gsk|ghp|gho|ghs|xai|r8|nvapi|pplx|glpat|github_pat|xox[abp])"
+    r"[-_][A-Za-z0-9_-]{12,}"
+    r"|\bAIza[A-Za-z0-9_-]{20,}|\bAKIA[A-Z0-9]{12,}|\beyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9._-]+"
+)
+"""How well-known services begin their keys."""
+
+
+def without_keys(text: str) -> str:
+    """The text with ``[key]`` in the place of whatever looks like a key of a well-known service.
+
+    >>> without_keys("must be a name, not 'sk-proj-0123456789abcdef'")
+    "must be a name, not '[key]'"
+    """
+    return _KEY.sub("[key]", text)
+
+
+def looks_like_key(value: str) -> bool:
+    """Whether a value is more likely a key than the name of a variable.
+
+    >>> looks_like_key("OPENAI_API_KEY"), looks_like_key("hf_QwErTyUiOpAsDfGhJk")
+    (False, True)
+    """
+    is_name = _VARIABLE.match(value) is not None and value in (value.upper(), value.lower())
+    if _KEY.search(value) is not None and not (is_name and "_" in value):
+        return True
+    runs = re.findall(r"[A-Za-z0-9]+", value)
+    return any(len(run) >= _MAX_RUN and _is_random(run) for run in runs)
+
+
+def check_variable(name: object) -> object:
+    """``name``, where it can be the name of an environment variable.
+
+    Raises
+    ------
+    ValueError : it cannot; the text does not quote it.
+    """
+    if not isinstance(name, str):
+        return name  # whoever asked says that it must be a string
+    if looks_like_key(name):
+        raise ValueError(
+            "must be the name of an environment variable, such as OPENAI_API_KEY; the value given "
+            "looks like a key itself and is not shown: put the key into a variable and write that "
+            "variable's name here"
+        )
+    if _VARIABLE.match(name) is None or len(name) > _MAX_VARIABLE:
+        raise ValueError(
+            "must be the name of an environment variable, such as OPENAI_API_KEY: letters, digits "
+            "and '_'; the value given is none, and is not shown, as it may be a key"
+        )
+    return name
+
+
+def _is_random(run: str) -> bool:
+    """Digits scattered among the letters, or letters whose case changes all the time."""
+    if len(re.findall(r"[0-9](?=[A-Za-z])", run)) > 1:
+        return True
+    changes = sum(a.islower() != b.islower() for a, b in pairwise(run))
+    return changes > 0.45 * len(run)

@@ -1,0 +1,107 @@
+"""Keys of cards and nodes that control how a model reasons before it answers."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, JsonValue, StrictBool, model_validator
+
+from archon.reasoning import PUBLISHED_MARKERS, ReasoningMarkers
+from archon.spec.common import Name, StrictModel
+from archon.types import Thinking
+
+RESERVED_VARIABLES = (
+    "messages",
+    "tools",
+    "documents",
+    "add_generation_prompt",
+    "bos_token",
+    "eos_token",
+)
+"""Variables of chat templates that are set for every prompt."""
+
+
+class ThinkingKeys(StrictModel):
+    """What cards and nodes share; a node's values take precedence over its model card's."""
+
+    thinking: StrictBool | Literal["auto"] | None = Field(
+        None,
+        description="Whether the model reasons before it answers: `true` or `false` is passed to "
+        "the chat template as `enable_thinking`, to a server as the card's `thinking_field` says. "
+        "`auto` passes nothing. By default what the model card says, then `auto`.",
+    )
+    template_variables: dict[Name, JsonValue] | None = Field(
+        None, description="Variables of the model's chat template, by name."
+    )
+    max_thinking_tokens: int | None = Field(
+        None,
+        ge=0,
+        le=1_000_000,
+        description="Tokens of reasoning, at most; then the end marker is inserted and the model "
+        "answers. They count towards `max_tokens`.",
+    )
+
+    @model_validator(mode="after")
+    def _variables_are_not_reserved(self) -> ThinkingKeys:
+        for name in self.thinking_params().template_variables or {}:
+            if name in RESERVED_VARIABLES:
+                raise ValueError(f"the template variable {name!r} is set for every prompt")
+        return self
+
+    def thinking_params(self) -> Thinking:
+        """The same as a value of ``archon.types``."""
+        return Thinking(self.thinking, self.template_variables, self.max_thinking_tokens)
+
+
+class MarkersSpec(StrictModel):
+    """The strings around a model's reasoning."""
+
+    start: Annotated[str, Field(max_length=200)] = Field(
+        "",
+        description="Begins the reasoning. Empty: every reply begins within the reasoning, as "
+        "where the server's chat template writes the start marker; a reply without the end marker "
+        "is then reasoning that was cut off.",
+    )
+    end: Name = Field(description="Ends the reasoning; the answer follows the last one.")
+
+    def markers(self) -> ReasoningMarkers:
+        """The same as a value of ``archon.reasoning``; published markers are known in full."""
+        published = ((m.start, m.end) for m in PUBLISHED_MARKERS)
+        known = dict(zip(published, PUBLISHED_MARKERS, strict=True))
+        return known.get((self.start, self.end)) or ReasoningMarkers(self.start, self.end)
+
+
+class CardThinkingKeys(ThinkingKeys):
+    """What every model card says of reasoning."""
+
+    chat_template_kwargs: dict[Name, JsonValue] | None = Field(
+        None, description="Another name of `template_variables`, the one that servers use."
+    )
+    reasoning_markers: (
+        MarkersSpec | Annotated[list[MarkersSpec], Field(min_length=1, max_length=16)] | None
+    ) = Field(
+        None,
+        description="Markers around the model's reasoning; by default those of published models, "
+        "such as `<think>` and `</think>`.",
+    )
+
+    @model_validator(mode="after")
+    def _one_name_of_variables(self) -> CardThinkingKeys:
+        if self.template_variables is not None and self.chat_template_kwargs is not None:
+            raise ValueError("give either 'template_variables' or 'chat_template_kwargs', not both")
+        return self
+
+    def thinking_params(self) -> Thinking:
+        """The same as a value of ``archon.types``."""
+        variables = self.template_variables or self.chat_template_kwargs
+        return Thinking(self.thinking, variables, self.max_thinking_tokens)
+
+    def markers(self) -> tuple[ReasoningMarkers, ...]:
+        """The markers to look for in the model's replies."""
+        match self.reasoning_markers:
+            case None:
+                return PUBLISHED_MARKERS
+            case MarkersSpec() as one:
+                return (one.markers(),)
+            case several:
+                return tuple(each.markers() for each in several)

@@ -1,0 +1,56 @@
+"""One call of the hub's client in a process of its own, run as a script.
+
+Takes ``[function, arguments]`` as JSON, prints the path that the function returns, and on failure
+the error with its causes as JSON. Imports nothing of Archon, so that it starts quickly.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+
+def describe(error: BaseException) -> list[dict[str, Any]]:
+    """An error and everything that led to it as plain data, the error itself first.
+
+    Causes that were suppressed count, too: the client and the ``datasets`` library suppress the
+    hub's own message where they raise an error of another type.
+    """
+    found: list[BaseException] = []
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        cause = waiting.pop(0)
+        if cause is not None and cause not in found:
+            found.append(cause)
+            waiting += [cause.__cause__, cause.__context__]
+    return [_described(cause) for cause in found]
+
+
+def _described(error: BaseException) -> dict[str, Any]:
+    response = getattr(error, "response", None)
+    headers = getattr(response, "headers", None) or {}
+    server_message = headers.get("X-Error-Message") or getattr(error, "server_message", None)
+    return {
+        "types": [base.__name__ for base in type(error).__mro__],
+        "message": str(error).strip() or type(error).__name__,
+        "server_message": server_message,
+        "status": getattr(response, "status_code", None),
+        "retry_after": headers.get("Retry-After"),
+        "errno": getattr(error, "errno", None),
+        "filename": str(getattr(error, "filename", None) or ""),
+    }
+
+
+def main() -> None:
+    import huggingface_hub
+
+    call, arguments = json.loads(sys.argv[1])
+    try:
+        print(getattr(huggingface_hub, call)(**arguments))
+    except Exception as error:
+        sys.exit("ERROR: " + json.dumps(describe(error)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,455 @@
+"""Failed items, output folders, options and listings, as a user meets them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from test_cli import SCRIPTED, Cli
+
+from archon import catalog
+from archon.cli.main import archon as commands
+from archon.cli.options import Command
+
+ITEMS = [
+    {"id": f"item-{a}", "question": f"What is {a} + 1?", "answer": str(a + 1)} for a in range(100)
+]
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
+    monkeypatch.chdir(tmp_path)
+    lines = "".join(json.dumps(item) + "\n" for item in ITEMS)
+    (tmp_path / "items.jsonl").write_text(lines)
+    return Cli(capsys)
+
+
+# ------------------------------------------------------------------------------- failed items
+
+
+class Server:
+    """A server that can be away: it answers with ``status`` then."""
+
+    def __init__(self) -> None:
+        self.status = 400
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers["content-length"]))
+                text = {"role": "assistant", "content": "The answer is 5."}
+                reply: dict[str, Any] = {
+                    "id": "x",
+                    "object": "chat.completion",
+                    "created": 1,
+                    "model": "m",
+                    "choices": [{"index": 0, "message": text, "finish_reason": "stop"}],
+                    "usage": {"prompt_tokens": 5, "completion_tokens": 5, "total_tokens": 10},
+                }
+                if server.status != 200:
+                    reply = {"error": {"message": "no such model here"}}
+                body = json.dumps(reply).encode()
+                self.send_response(server.status)
+                self.send_header("content-type", "application/json")
+                self.send_header("content-length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+
+    @property
+    def card(self) -> dict[str, Any]:
+        url = f"http://127.0.0.1:{self.http.server_port}/v1"
+        return {"name": "m", "backend": "openai", "base_urls": [url], "model": "m"}
+
+
+@pytest.fixture
+def server(cli: Cli) -> Iterator[Server]:
+    server = Server()
+    Path("card.json").write_text(json.dumps(server.card))
+    yield server
+    server.http.shutdown()
+    server.http.server_close()
+
+
+ASKED = ["smoke", "--model", "solver=./card.json", "--output", "out", "--no-cache"]
+EVAL = ["eval", "single", *ASKED]
+
+
+def test_resuming_asks_failed_items_again(cli: Cli, server: Server) -> None:
+    assert cli(*EVAL, "--limit", "3", "--json") == 1
+    first = json.loads(cli.stdout)
+    assert (first["num_errors"], first["interrupted"]) == (3, False)
+    assert "3 of 3 failed: 3 × node 'draft'" in cli.stderr
+    server.status = 200
+    kept = ["--resume", "--keep-errors", "--json"]
+    assert cli(*EVAL, "--limit", "3", *kept) == 1
+    assert json.loads(cli.stdout)["num_errors"] == 3
+    again = cli.json(*EVAL, "--limit", "3", "--resume")
+    assert (again["num_errors"], again["errors"], again["num_runs"]) == (0, [], 3)
+    assert len(cli.json("export", "out")["records"]) == 3
+
+
+def test_resuming_a_comparison_asks_failed_items_of_both_sides_again(
+    cli: Cli, server: Server
+) -> None:
+    pytest.importorskip("scipy")
+    compare = ["compare", "single", "single", "-b", *ASKED, "--limit", "3"]
+    first = cli.json(*compare)
+    assert [row["num_errors"] for row in first["rows"]] == [3, 3]
+    assert "single (2): 3 of 3 failed: 3 × node" in cli.stderr
+    server.status = 200
+    again = cli.json(*compare, "--resume")
+    assert [row["num_errors"] for row in again["rows"]] == [0, 0]
+
+
+def test_an_evaluation_stops_where_nothing_succeeds_and_is_resumed(
+    cli: Cli, server: Server
+) -> None:
+    data = ["--data", "items.jsonl", "--split", "test"]
+    assert cli(*EVAL, *data, "--json") == 1
+    stopped = json.loads(cli.stdout)
+    assert "10 answers in a row failed with the same cause" in stopped["stopped"]
+    assert "no such model here" in cli.stderr
+    assert stopped["num_errors"] >= 10
+    server.status = 200
+    report = cli.json(*EVAL, *data, "--resume")
+    assert (report["num_runs"], report["num_errors"]) == (40, 0)
+
+
+@pytest.mark.parametrize(("limit", "told"), [("0", "1 answer failed"), ("20%", "9 answers failed")])
+def test_the_user_says_how_many_may_fail(cli: Cli, server: Server, limit: str, told: str) -> None:
+    data = ["--data", "items.jsonl", "--split", "test"]
+    assert cli(*EVAL, *data, "--max-errors", limit) == 1
+    assert told in cli.stderr
+    assert "more than max_errors allows" in cli.stderr
+
+
+def test_all_may_fail_where_the_user_says_so(cli: Cli, server: Server) -> None:
+    data = ["--data", "items.jsonl", "--split", "test"]
+    assert cli(*EVAL, *data, "--max-errors", "100%", "--json") == 1
+    report = json.loads(cli.stdout)
+    assert (report["num_runs"], report["num_errors"]) == (40, 40)
+    assert "stopped" not in report
+
+
+@pytest.mark.parametrize("limit", ["x", "-1", "1.5", "101%", "nan", ""])
+def test_a_wrong_limit_has_exit_code_2_and_its_reason(cli: Cli, limit: str) -> None:
+    arguments = ["eval", "single", "smoke", *SCRIPTED, "--output", "out", "--max-errors", limit]
+    assert cli(*arguments) == 2
+    assert "--max-errors takes a number of answers" in cli.stderr
+    assert not Path("out").exists()
+
+
+# ------------------------------------------------------------------------- scores and values
+
+
+SCORER = """
+import archon
+
+def rows():
+    return [{"question": f"What is {n} + 1?", "answer": str(n + 1)} for n in range(40)]
+
+def half(text, target):
+    return 1 if text == target else %s
+
+bench = archon.PythonBenchmark(rows, score=half)
+"""
+
+
+def test_partial_scores_are_reported_beside_the_accuracy(cli: Cli) -> None:
+    pytest.importorskip("scipy")
+    Path("mine.py").write_text(SCORER % "0.5")
+    report = cli.json("eval", "single", "mine.py:bench", *SCRIPTED)
+    assert (report["accuracy"], report["mean_score"]) == (0, 0.5)
+    assert "accuracy 0.0 % [0.0, 24.2], mean score 0.500 [" in cli.stderr
+    result = cli.json("compare", "single", "single", "-b", "mine.py:bench", *SCRIPTED)
+    assert result["pairs"][0]["mean_score_difference"] == 0
+    assert "by mean score" in cli.stderr
+    assert cli("eval", "single", "smoke", *SCRIPTED) == 0
+    assert "mean score" not in cli.stderr
+
+
+def test_a_score_that_is_none_fails_its_item_and_names_the_scorer(cli: Cli) -> None:
+    Path("mine.py").write_text(SCORER % "7")
+    assert cli("eval", "single", "mine.py:bench", *SCRIPTED, "--limit", "3") == 1
+    assert "3 × ScoringError: item 'row-" in cli.stderr
+    assert "mine.py:half gives 7, not a number from 0 to 1" in cli.stderr
+
+
+def test_answers_without_a_value_are_reported(cli: Cli) -> None:
+    asked = ["smoke", *SCRIPTED, "--limit", "4"]
+    none = cli.json("eval", "single", *asked, "--scorer", "lm-eval-strict-match")
+    assert none["num_without_value"] == 4
+    assert "4 of 4 answers state no number" in cli.stderr
+    assert cli.json("eval", "single", *asked)["num_without_value"] == 0
+    assert "state no number" not in cli.stderr
+
+
+# ------------------------------------------------------------------------------------ output
+
+
+def written() -> set[str]:
+    return {str(path) for path in Path().rglob("*")}
+
+
+@pytest.mark.parametrize("resume", [[], ["--resume"]])
+@pytest.mark.parametrize("foreign", ["notes.txt", ".git/config", "sub/run.json", "1-other/x"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["eval", "single", "smoke", *SCRIPTED],
+        ["compare", "single", "single", "-b", "smoke", *SCRIPTED],
+        ["train", "pretrain", "sums"],
+    ],
+)
+def test_a_folder_of_other_files_is_refused_and_left_alone(
+    cli: Cli, arguments: list[str], foreign: str, resume: list[str]
+) -> None:
+    path = Path("mine", foreign)
+    path.parent.mkdir(parents=True)
+    path.write_text("{}")
+    before = written()
+    assert cli(*arguments, "--output", "mine", *resume) == 2
+    assert "mine is not empty and holds no" in cli.stderr
+    assert written() == before
+
+
+@pytest.mark.parametrize("left", [[], [".lock"], [".lock", "run.json.part"]])
+def test_an_empty_folder_and_one_that_a_run_left_at_its_beginning_are_taken(
+    cli: Cli, left: list[str]
+) -> None:
+    Path("out").mkdir()
+    for name in left:
+        Path("out", name).write_text("")
+    assert cli("eval", "single", "smoke", *SCRIPTED, "--output", "out") == 0
+
+
+def test_a_comparison_is_not_written_over(cli: Cli) -> None:
+    pytest.importorskip("scipy")
+    arguments = ["compare", "single", "single", "-b", "smoke", *SCRIPTED, "--output", "out"]
+    assert cli(*arguments) == 0
+    assert sorted(path.name for path in Path("out").iterdir()) == ["1-single", "2-single"]
+    assert cli(*arguments) == 2
+    assert "out holds a comparison already" in cli.stderr
+    assert cli("compare", "single", "single", "-b", "smoke", *SCRIPTED, "--output", "out/1-single")
+    assert "holds no such comparison" in cli.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["search", "small", "smoke", *SCRIPTED],
+        ["view", "run"],
+        ["export", "run"],
+        ["convert", "layers.json"],
+    ],
+)
+@pytest.mark.parametrize("output", ["folder", "no/such/file"])
+def test_a_file_that_cannot_be_written_is_refused_before_anything_else(
+    cli: Cli, arguments: list[str], output: str
+) -> None:
+    Path("folder").mkdir()
+    Path("layers.json").write_text('{"name": "x", "layers": []}')
+    before = written()
+    assert cli(*arguments, "--output", output) == 2
+    assert f"cannot write {output}: " in cli.stderr
+    assert written() == before
+
+
+# ----------------------------------------------------------------------------------- options
+
+
+def every_command(group: click.Group = commands, *path: str) -> Iterator[tuple[str, ...]]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if isinstance(command, click.Group):
+            yield from every_command(command, *path, name)
+        else:
+            yield (*path, name)
+
+
+def command_of(path: tuple[str, ...]) -> click.Command:
+    command: click.Command = commands
+    for name in path:
+        assert isinstance(command, click.Group)
+        found = command.get_command(click.Context(command), name)
+        assert found is not None
+        command = found
+    return command
+
+
+@pytest.mark.parametrize("path", list(every_command()), ids=" ".join)
+def test_an_option_of_one_value_is_not_taken_twice(cli: Cli, path: tuple[str, ...]) -> None:
+    command = command_of(path)
+    assert isinstance(command, Command)
+    for option in command.params:
+        if not isinstance(option, click.Option) or option.multiple or option.is_flag:
+            continue
+        name = max(option.opts, key=len)
+        for given in ([name, "1", name, "2"], [f"{name}=1", f"{name}=1"]):
+            assert cli(*path, *given) == 2
+            assert f"{name} is given 2 times; it takes one value" in cli.stderr
+
+
+def test_opposite_flags_contradict_each_other(cli: Cli) -> None:
+    assert cli("bench", "engine", "--roofline", "--no-roofline") == 2
+    assert "--roofline is given 2 times" in cli.stderr
+
+
+def test_flags_and_options_of_several_values_may_be_repeated(cli: Cli) -> None:
+    roles = [*SCRIPTED, "--model", "judge=scripted"]
+    assert cli("run", "rank-fuse", "What is 2 + 3?", *roles, "--json", "--json") == 0
+
+
+def test_the_comparison_says_what_its_output_is(cli: Cli) -> None:
+    arguments = ["compare", "single", "single", "-b", "smoke", *SCRIPTED]
+    assert cli(*arguments, "--output", "o1", "--output", "o2") == 2
+    assert not Path("o1").exists()
+    assert not Path("o2").exists()
+    assert cli("compare", "--help") == 0
+    assert "--output names one folder for the whole comparison" in " ".join(cli.stdout.split())
+
+
+# -------------------------------------------------------------------------------- data files
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "what"),
+    [
+        ("data.jsonl", b'{"question": "q", "answer": "1"}\n', "JSON Lines"),
+        ("data.json", b'{"question": "q"}\n{"question": "r"}\n', "JSON Lines"),
+        ("data.json", b'\xef\xbb\xbf{"question": "q"}\r\n{"question": "r"}\r\n', "JSON Lines"),
+        ("data.ndjson", b"", "JSON Lines"),
+        ("data.csv", b"question,answer\n", "CSV"),
+        ("data.TSV", b"question\tanswer\n", "TSV"),
+        ("data.parquet", b"PAR1\x00", "Parquet"),
+    ],
+)
+@pytest.mark.parametrize("prefix", ["", "./"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["eval", "single", "DATA", *SCRIPTED],
+        ["eval", "DATA", "smoke"],
+        ["compare", "single", "single", "-b", "DATA", *SCRIPTED],
+        ["search", "small", "DATA", *SCRIPTED],
+        ["run", "DATA", "Why?"],
+        ["show", "DATA"],
+    ],
+    ids=" ".join,
+)
+def test_data_in_the_place_of_a_card_are_recognised(
+    cli: Cli, arguments: list[str], prefix: str, name: str, content: bytes, what: str
+) -> None:
+    if arguments[0] == "search":
+        pytest.importorskip("optuna")
+    Path(name).write_bytes(content)
+    path = f"{prefix}{name}"
+    assert cli(*(path if one == "DATA" else one for one in arguments)) == 2
+    assert f"holds data ({what})" in cli.stderr
+    assert f"--data {path}" in cli.stderr
+
+
+@pytest.mark.parametrize(
+    "content", [b'{"name": "m"}', b"{\n}", b'{"a": 1}\n\n', b"[1]\n[2]\n", b"", b"\xff\n\xfe\n"]
+)
+def test_other_files_are_not_taken_for_data(cli: Cli, content: bytes) -> None:
+    Path("card.json").write_bytes(content)
+    assert cli("eval", "single", "./card.json", *SCRIPTED) == 2
+    assert "holds data" not in cli.stderr
+
+
+# ---------------------------------------------------------------------------------- listings
+
+
+def test_ls_lists_every_kind(cli: Cli) -> None:
+    found = cli.json("ls")
+    for kind in ("architecture", "space", "benchmark", "model", "training"):
+        assert [row["name"] for row in found[f"{kind}s"]] == catalog.names(kind)
+    scorers = import_module("archon.evals.scorers").SCORERS
+    assert [row["name"] for row in found["scorers"]] == list(scorers)
+    assert {(row["node"], row["name"]) for row in found["templates"]} >= {
+        ("generator", "cot"),
+        ("ranker.pairwise", "pair"),
+    }
+    assert all(row["description"] for rows in found.values() for row in rows)
+    assert cli("ls") == 0
+    assert "self-consistency" in cli.stdout
+
+
+def test_ls_lists_one_kind_on_standard_output(cli: Cli) -> None:
+    assert list(cli.json("ls", "templates")) == ["templates"]
+    assert cli("ls", "templates") == 0
+    line = next(line for line in cli.stdout.splitlines() if line.startswith("concise "))
+    assert line.split(maxsplit=2)[1:] == [
+        "generator",
+        "A few short lines of working, then the answer.",
+    ]
+    assert cli("ls", "nothing") == 2
+
+
+def test_ls_lists_runs_and_studies(cli: Cli) -> None:
+    assert cli.json("ls", "runs") == {"runs": []}
+    assert cli("eval", "single", "smoke", *SCRIPTED, "--limit", "4") == 0
+    Path("runs", "mine").mkdir()
+    Path("runs", "mine", "study.sqlite3").write_bytes(b"")
+    Path("runs", "other").mkdir()
+    (row,) = cli.json("ls", "runs")["runs"]
+    assert row["description"].startswith("single on smoke (select): accuracy ")
+
+
+def test_the_schema_refers_to_a_command_that_lists_templates(cli: Cli) -> None:
+    schema = json.dumps(cli.json("schema", "architecture"))
+    assert "archon ls templates" in schema
+    assert "archon show" not in schema
+
+
+def test_models_ls_finds_weights_that_were_fetched_for_another_card(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ARCHON_CACHE", str(Path("cache").absolute()))
+    weights = Path("w.gguf")
+    weights.write_bytes(b"weights")
+    digest = hashlib.sha256(b"weights").hexdigest()
+    card = {"name": "one", "backend": "local", "sources": [{"path": "w.gguf", "sha256": digest}]}
+    Path("one.json").write_text(json.dumps(card))
+    assert cli("models", "pull", "./one.json") == 0
+    hub = {"huggingface": "who/what", "file": "x.gguf", "sha256": digest}
+    Path("two.json").write_text(json.dumps({**card, "name": "two", "sources": [hub]}))
+    assert cli.json("models", "show", "./two.json")["path"] == str(weights.absolute())
+    weights.write_bytes(b"changed!")
+    assert cli.json("models", "show", "./two.json")["path"] is None
+
+
+@pytest.mark.parametrize(
+    "arch", ["single", "best-of-n", "unit-tests", "program-vote", "verify-and-retry"]
+)
+def test_a_trace_for_people_has_no_words_of_python(cli: Cli, arch: str) -> None:
+    models = "judge" in json.dumps(cli.json("show", arch))
+    roles = [*SCRIPTED, "--model", "judge=scripted"] if models else SCRIPTED
+    assert cli("run", arch, "Say hello.", *roles, "--trace") == 0
+    assert not {"None", "True", "False", "[]", "{}"} & set(cli.stderr.replace(",", " ").split())
+
+
+def test_a_candidate_without_a_value_says_so_in_the_trace(cli: Cli) -> None:
+    draft = {"type": "generator", "model": "solver", "sampling": {"max_tokens": 1}}
+    spec = {"version": 1, "name": "mute", "models": {"solver": "scripted"}, "output": "draft"}
+    Path("mute.json").write_text(json.dumps({**spec, "nodes": {"draft": draft}}))
+    assert cli("run", "./mute.json", "Say hello.", "--trace") == 0
+    assert "→ draft[0]: no value" in cli.stderr

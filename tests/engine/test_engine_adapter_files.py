@@ -1,0 +1,266 @@
+"""Adapters as peft writes them: each key of their configuration is computed right, or refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import peft
+import pytest
+import torch
+from engine_doubles import CPU
+from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
+from safetensors.torch import load_file, save_file
+from test_engine_model import our_logits
+from tiny_folders import write_folder
+from tiny_models import TinyModel
+from transformers import AutoModelForCausalLM
+
+from archon.engine.adapter import CONFIG_NAME, TENSORS_NAME, read_adapter
+from archon.engine.adapter_keys import ADAPTER_RULES
+from archon.engine.loading import load_decoder, open_model
+from archon.engine.low_rank import AdaptedWeights
+from archon.engine.weights import weights_of
+from archon.errors import ModelFileError
+
+PROMPT = tuple(range(40, 64))
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_folder(tmp_path_factory.mktemp("model") / "m", TinyModel("llama", tied=False))
+
+
+def trained(folder: Path, path: Path, **options: Any) -> torch.Tensor:
+    """Save an adapter with random numbers in it; returns the logits of peft's model."""
+    options = {"r": 4, "lora_alpha": 6, "target_modules": ["q_proj", "down_proj"]} | options
+    torch.manual_seed(0)
+    base = AutoModelForCausalLM.from_pretrained(folder)
+    model = peft.get_peft_model(base, peft.LoraConfig(**options)).eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_" in name:
+                parameter.copy_(0.1 * torch.randn_like(parameter))
+        model.save_pretrained(path, save_embedding_layers=False)
+        return model(torch.tensor([PROMPT])).logits[0]
+
+
+def ours(folder: Path, path: Path) -> torch.Tensor:
+    source = AdaptedWeights(weights_of(open_model(folder)), read_adapter(path))
+    return our_logits(load_decoder(source, "float32", CPU), PROMPT)
+
+
+def edit(path: Path, **changes: Any) -> None:
+    file = path / CONFIG_NAME
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+
+
+def test_every_key_of_peft_s_configuration_has_a_rule() -> None:
+    keys = {field.name for field in dataclasses.fields(peft.LoraConfig)}
+    assert [key for key in sorted(keys) if not ADAPTER_RULES.classifies(key)] == []
+    assert len(keys) > 30
+
+
+@pytest.mark.parametrize("kind", [k for k in PEFT_TYPE_TO_CONFIG_MAPPING if k.value != "LORA"])
+def test_every_other_kind_of_adapter_is_refused_by_its_name(kind: Any, tmp_path: Path) -> None:
+    (tmp_path / CONFIG_NAME).write_text(json.dumps({"peft_type": kind.value, "r": 4}))
+    with pytest.raises(ModelFileError, match=f"peft_type is '{kind.value}'"):
+        read_adapter(tmp_path)
+
+
+COMPUTED: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "rslora": {"use_rslora": True},
+    "rank pattern": {"rank_pattern": {"q_proj": 2, r"layers\.1\.mlp\.down_proj": 6}},
+    "alpha pattern": {"alpha_pattern": {"layers.0.self_attn.q_proj": 1, "down_proj": 32}},
+    "both with rslora": {
+        "rank_pattern": {"q_proj": 2}, "alpha_pattern": {"q_proj": 3}, "use_rslora": True,
+    },
+    "an anchored pattern": {"rank_pattern": {"^model.layers.0.self_attn.q_proj": 8}},
+    "some layers": {"layers_to_transform": [1], "layers_pattern": "layers"},
+    "one layer": {"layers_to_transform": 1},
+    "an expression": {"target_modules": r".*\.(?:q_proj|up_proj)"},
+    "all but some": {"target_modules": "all-linear", "exclude_modules": ["v_proj"]},
+    "the head": {"target_modules": ["lm_head", "k_proj"]},
+    "gaussian": {"init_lora_weights": "gaussian"},
+    "orthogonal": {"init_lora_weights": "orthogonal"},
+    "mica": {"init_lora_weights": "mica"},
+    "dropout": {"lora_dropout": 0.5},
+    "unused configurations": {"eva_config": peft.EvaConfig(), "qalora_group_size": 8},
+    "tying without tied layers": {"ensure_weight_tying": True},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", COMPUTED)
+def test_what_is_computed_is_what_peft_computes(name: str, folder: Path, tmp_path: Path) -> None:
+    expected = trained(folder, tmp_path, **COMPUTED[name])
+    torch.testing.assert_close(ours(folder, tmp_path), expected, atol=1e-4, rtol=1e-4)
+
+
+REFUSED: dict[str, dict[str, Any]] = {
+    "bias": {"bias": "lora_only"},
+    "modules_to_save": {"modules_to_save": ["lm_head"]},
+    "use_dora": {"use_dora": True},
+    "trainable_token_indices": {"trainable_token_indices": [1, 2]},
+    "alora_invocation_tokens": {"alora_invocation_tokens": [3]},
+    "lora_bias": {"lora_bias": True},
+    "layer_replication": {"layer_replication": [[0, 2], [1, 2]]},
+    "target_parameters": {"target_parameters": ["q_proj.weight"], "target_modules": []},
+    "kasa_config": {"kasa_config": peft.tuners.lora.config.KasaConfig()},
+    "velora_config": {"velora_config": peft.tuners.lora.config.VeloraConfig()},
+    "init_lora_weights": {"init_lora_weights": "pissa"},
+}
+
+
+@pytest.mark.parametrize("key", REFUSED)
+def test_what_peft_computes_in_another_way_is_refused(
+    key: str, folder: Path, tmp_path: Path
+) -> None:
+    trained(folder, tmp_path, **REFUSED[key])
+    with pytest.raises(ModelFileError, match=rf"{CONFIG_NAME}: .*{key} is "):
+        read_adapter(tmp_path)
+
+
+@pytest.mark.parametrize("key", sorted(ADAPTER_RULES.neutral))
+@pytest.mark.parametrize("value", [True, "x", 7, [1], {"a": 1}])
+def test_a_key_with_neutral_values_is_refused_with_any_other(
+    key: str, value: Any, folder: Path, tmp_path: Path
+) -> None:
+    trained(folder, tmp_path)
+    edit(tmp_path, **{key: value})
+    with pytest.raises(ModelFileError, match=rf"{key} is {re.escape(repr(value))}"):
+        read_adapter(tmp_path)
+
+
+INITS = ["pissa", "pissa_niter_4", "olora", "OLoRA", "loftq", "corda", "lora_ga", "new", 3, ["eva"]]
+
+
+@pytest.mark.parametrize("init", INITS)
+def test_an_adapter_of_changed_weights_is_refused(init: Any, folder: Path, tmp_path: Path) -> None:
+    trained(folder, tmp_path)
+    edit(tmp_path, init_lora_weights=init)
+    with pytest.raises(ModelFileError, match=r"init_lora_weights is .*Convert it with peft"):
+        read_adapter(tmp_path)
+
+
+@pytest.mark.parametrize("init", [True, False, None, "gaussian", "Gaussian", "eva", "orthogonal"])
+def test_other_initialisations_change_no_weights(init: Any, folder: Path, tmp_path: Path) -> None:
+    expected = trained(folder, tmp_path)
+    edit(tmp_path, init_lora_weights=init)
+    torch.testing.assert_close(ours(folder, tmp_path), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_a_converted_adapter_of_changed_weights_is_computed(folder: Path, tmp_path: Path) -> None:
+    base = AutoModelForCausalLM.from_pretrained(folder)
+    options = {"r": 4, "lora_alpha": 6, "target_modules": ["q_proj"], "init_lora_weights": "pissa"}
+    model = peft.get_peft_model(base, peft.LoraConfig(**options)).eval()
+    model.peft_config["default"].init_lora_weights = True
+    model.save_pretrained(tmp_path / "initial")
+    model.peft_config["default"].init_lora_weights = "pissa"
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_" in name:
+                parameter.add_(0.1 * torch.randn_like(parameter))
+        initial = str(tmp_path / "initial")
+        model.save_pretrained(tmp_path / "c", path_initial_model_for_weight_conversion=initial)
+        expected = model(torch.tensor([PROMPT])).logits[0]
+    torch.testing.assert_close(ours(folder, tmp_path / "c"), expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("value", [True, 1, "x", [0], {"a": 0}])
+def test_an_unknown_key_is_refused_if_it_says_anything(
+    value: Any, folder: Path, tmp_path: Path
+) -> None:
+    trained(folder, tmp_path)
+    edit(tmp_path, use_hyperlora=value)
+    with pytest.raises(ModelFileError, match=r"use_hyperlora is .*: the key is unknown"):
+        read_adapter(tmp_path)
+
+
+def test_keys_that_say_nothing_or_cannot_matter_are_let_through(
+    folder: Path, tmp_path: Path
+) -> None:
+    trained(folder, tmp_path)
+    nothing = {"a": None, "b": False, "c": [], "d": {}, "e": "", "f": 0}
+    edit(tmp_path, **nothing, unsloth_version="2025.1", merge_weights=True, enable_lora=None)
+    read_adapter(tmp_path)
+
+
+def test_all_that_is_wrong_is_told_at_once(folder: Path, tmp_path: Path) -> None:
+    trained(folder, tmp_path)
+    edit(tmp_path, use_dora=True, bias="all")
+    with pytest.raises(ModelFileError, match=r"bias is 'all'.*; use_dora is True"):
+        read_adapter(tmp_path)
+
+
+Q_PROJ = "base_model.model.model.layers.0.self_attn.q_proj."
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        Q_PROJ + "lora_magnitude_vector",
+        Q_PROJ + "lora_B.bias",
+        Q_PROJ + "lora_embedding_A",
+        Q_PROJ + "lora_diag",
+        "base_model.model.model.embed_tokens.lora_embedding_A",
+        "base_model.model.model.embed_tokens.weight",
+        "base_model.model.lm_head.weight",
+        "base_model.model.lm_head.base_layer.weight",
+    ],
+)
+def test_a_tensor_that_would_be_left_out_is_refused(
+    name: str, folder: Path, tmp_path: Path
+) -> None:
+    trained(folder, tmp_path)
+    tensors = load_file(tmp_path / TENSORS_NAME) | {name: torch.ones(4)}
+    save_file(tensors, tmp_path / TENSORS_NAME)
+    with pytest.raises(ModelFileError, match=re.escape(repr(name))):
+        read_adapter(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"target_modules": ["q_proj"]}, "down_proj', which target_modules"),
+        ({"target_modules": ".*q_proj"}, "down_proj', which target_modules"),
+        ({"exclude_modules": ["down_proj"]}, "down_proj', which target_modules"),
+        ({"layers_to_transform": [0]}, r"layers\.1\..*, which target_modules"),
+        ({"target_modules": "("}, "is no regular expression"),
+        ({"target_modules": "(a|aa)+b"}, "repeats too much"),
+        ({"rank_pattern": {"(x+)+": 3}}, "repeats too much"),
+        ({"rank_pattern": {"q_proj": 0}}, r"rank_pattern\.q_proj is 0, no number above zero"),
+        ({"rank_pattern": [1]}, r"rank_pattern is \[1\], no object"),
+        ({"r": True}, "r is True"),
+        ({"lora_alpha": 0}, "lora_alpha is 0"),
+        ({"lora_alpha": float("nan")}, "lora_alpha is nan"),
+        ({"use_rslora": "yes"}, "use_rslora is 'yes'"),
+        ({"peft_type": None}, "peft_type is None"),
+    ],
+)
+def test_a_configuration_that_does_not_fit_is_refused(
+    changes: dict[str, Any], reason: str, folder: Path, tmp_path: Path
+) -> None:
+    trained(folder, tmp_path)
+    edit(tmp_path, **changes)
+    with pytest.raises(ModelFileError, match=reason):
+        read_adapter(tmp_path)
+
+
+def test_tied_adapters_of_the_head_are_refused(folder: Path, tmp_path: Path) -> None:
+    trained(folder, tmp_path, target_modules=["lm_head"])
+    edit(tmp_path, ensure_weight_tying=True)
+    with pytest.raises(ModelFileError, match="the embedding would be adapted as well"):
+        read_adapter(tmp_path)

@@ -1,0 +1,347 @@
+"""At the edge of the models reasoning and answer are told apart, whoever writes them."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import pytest
+from test_lm_remote import REQUEST, Server, delta, remote, sse
+from test_lm_remote import completion as reply
+
+from archon.errors import UnsupportedError
+from archon.lm import ScriptedLM
+from archon.lm.bodies import request_body
+from archon.lm.factory import capabilities
+from archon.lm.pool import payload
+from archon.lm.reasoning import separated
+from archon.lm.scripted import in_turn
+from archon.reasoning import ReasoningMarkers
+from archon.spec.model import OpenAICard, ScriptedCard
+from archon.types import (
+    DEFAULT_SAMPLING,
+    Completion,
+    Constraint,
+    Event,
+    Message,
+    OnEvent,
+    Request,
+    SamplingParams,
+    Thinking,
+    TokenDelta,
+    Usage,
+)
+
+QUESTION = Request((Message("user", "2 + 2?"),), sampling=SamplingParams(max_tokens=50))
+REPLY = "<think>\nIs the answer 3? No.\n</think>\n\nThe answer is 4."
+
+
+def completion(text: str, **values: Any) -> Completion:
+    return replace(Completion(text, 0, "stop", Usage(calls=1), {"p": 3}), **values)
+
+
+async def split(
+    made: Completion,
+    request: Request = QUESTION,
+    deltas: tuple[TokenDelta, ...] = (),
+    **how: Any,
+) -> tuple[Completion, list[TokenDelta]]:
+    """What is passed on of a completion, and of the deltas that it was sent in."""
+    events: list[Event] = []
+
+    async def generate(request: Request, on_event: OnEvent | None) -> list[Completion]:
+        for event in deltas:
+            assert on_event is not None
+            on_event(event)
+        return [made]
+
+    [result] = await separated(generate, request, events.append, **how)
+    return result, [event for event in events if isinstance(event, TokenDelta)]
+
+
+def texts(deltas: list[TokenDelta]) -> tuple[str, str]:
+    """Reasoning and answer."""
+    kinds = (True, False)
+    return tuple("".join(d.text for d in deltas if d.is_reasoning == k) for k in kinds)  # type: ignore[return-value]
+
+
+async def test_the_answer_follows_the_reasoning_and_both_joined_are_the_text() -> None:
+    deltas = tuple(TokenDelta(0, letter) for letter in REPLY)
+    result, sent = await split(completion(REPLY), deltas=deltas)
+    assert result.text == "The answer is 4."
+    assert result.reasoning + result.text == REPLY
+    assert texts(sent) == (result.reasoning, result.text)
+
+
+async def test_reasoning_in_a_field_of_its_own_stays_there() -> None:
+    """As a server's ``reasoning_content`` is."""
+    deltas = (TokenDelta(0, "Is it 3?", is_reasoning=True), TokenDelta(0, "It is 4."))
+    made = completion("It is 4.", reasoning="Is it 3?")
+    result, sent = await split(made, deltas=deltas, markers=[ReasoningMarkers("", "</think>")])
+    assert (result.reasoning, result.text) == ("Is it 3?", "It is 4.")
+    assert texts(sent) == ("Is it 3?", "It is 4.")
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        completion("<think>\nIs it 3?", finish_reason="length"),
+        completion("<think>\nIs it 3?"),
+        completion("", reasoning="Is it 3?", finish_reason="length"),
+        completion("<think>3</think>\n\n", finish_reason="length"),
+    ],
+    ids=["marker", "ended", "field", "no answer"],
+)
+async def test_reasoning_that_was_cut_off_answers_nothing(made: Completion) -> None:
+    result, _ = await split(made)
+    assert result.is_reasoning_cut_off
+    assert result.text == ""
+    assert "3" in result.reasoning
+
+
+async def test_a_text_that_ends_at_max_tokens_without_reasoning_is_an_answer() -> None:
+    result, _ = await split(completion("The answer is", finish_reason="length"))
+    assert (result.text, result.is_reasoning_cut_off) == ("The answer is", False)
+
+
+async def test_what_was_asked_to_reason_and_shows_no_marker_was_cut_off_in_it() -> None:
+    """A server's template may write the start marker, and ``max_tokens`` keep the end away."""
+    made = completion("Is it 3? Then", finish_reason="length")
+    asked = replace(QUESTION, thinking=Thinking(enabled=True))
+    result, _ = await split(made, asked, hides_start=True)
+    assert (result.text, result.is_reasoning_cut_off) == ("", True)
+    for request, how in ((QUESTION, True), (asked, False)):
+        result, _ = await split(made, request, hides_start=how)
+        assert result.text == "Is it 3? Then"
+    result, _ = await split(completion("It is 3."), asked, hides_start=True)
+    assert result.text == "It is 3."
+
+
+async def test_an_empty_start_marker_counts_unless_no_reasoning_is_asked_for() -> None:
+    markers = [ReasoningMarkers("", "</think>")]
+    result, sent = await split(completion("3?"), deltas=(TokenDelta(0, "3?"),), markers=markers)
+    assert result.is_reasoning_cut_off
+    assert texts(sent) == ("3?", "")
+    asked = replace(QUESTION, thinking=Thinking(enabled=False))
+    result, sent = await split(
+        completion("4"), asked, deltas=(TokenDelta(0, "4"),), markers=markers
+    )
+    assert (result.text, texts(sent)) == ("4", ("", "4"))
+
+
+async def test_what_a_form_binds_and_what_is_scored_has_no_reasoning() -> None:
+    quoted = '{"text": "the tag </think> ends it"}'
+    bound = replace(QUESTION, constraint=Constraint(json_schema={"type": "object"}))
+    result, _ = await split(completion(quoted), bound)
+    assert (result.text, result.reasoning) == (quoted, "")
+    scored, _ = await split(
+        completion("", finish_reason="choices"), replace(QUESTION, choices=("a",))
+    )
+    assert not scored.is_reasoning_cut_off
+
+
+async def test_separating_twice_is_separating_once() -> None:
+    once, _ = await split(completion(REPLY))
+    twice, _ = await split(once)
+    assert twice == once
+
+
+def test_a_pool_keeps_reasoning_and_notes() -> None:
+    made = completion("4", reasoning="3?</think>", notes=("a note",))
+    assert payload.decode(payload.encode(made)) == made
+    cut_off = completion("", reasoning="3?", is_reasoning_cut_off=True)
+    assert payload.decode(payload.encode(cut_off)) == cut_off
+
+
+def test_a_payload_without_reasoning_is_what_it_was_before() -> None:
+    import json
+    import zlib
+
+    data = json.loads(zlib.decompress(payload.encode(completion("4"))))
+    assert not {"reasoning", "notes", "is_reasoning_cut_off"} & set(data)
+    assert payload.decode(payload.encode(completion("4"))).notes == ()
+
+
+# --------------------------------------------------------------------------------- the scripted
+
+
+async def test_a_scripted_model_splits_its_replies() -> None:
+    events: list[Event] = []
+    lm = ScriptedLM(in_turn([REPLY]))
+    [result] = await lm.generate(QUESTION, events.append)
+    assert result.text == "The answer is 4."
+    assert texts([e for e in events if isinstance(e, TokenDelta)]) == (
+        result.reasoning,
+        result.text,
+    )
+    assert result.usage.completion_tokens == len(REPLY.split())
+
+
+async def test_stop_strings_end_the_answer_and_not_the_reasoning() -> None:
+    stop = SamplingParams(stop=("answer",))
+    [result] = await ScriptedLM(in_turn([REPLY])).generate(replace(QUESTION, sampling=stop))
+    assert result.text == "The "
+    assert "Is the answer 3?" in result.reasoning
+
+
+async def test_max_tokens_counts_reasoning_too() -> None:
+    short = SamplingParams(max_tokens=4)
+    [result] = await ScriptedLM(in_turn([REPLY])).generate(replace(QUESTION, sampling=short))
+    assert (result.finish_reason, result.is_reasoning_cut_off) == ("length", True)
+
+
+async def test_a_scripted_model_keeps_to_the_budget() -> None:
+    asked = replace(QUESTION, thinking=Thinking(max_tokens=3))
+    [result] = await ScriptedLM(in_turn([REPLY])).generate(asked)
+    assert result.reasoning == "<think>\nIs the\n</think>\n\n"
+    assert result.text == "The answer is 4."
+
+
+async def test_a_card_may_define_its_own_markers() -> None:
+    values = {
+        "name": "m",
+        "backend": "scripted",
+        "reasoning_markers": {"start": "<a>", "end": "<b>"},
+    }
+    card = ScriptedCard.model_validate(values)
+    lm = ScriptedLM(in_turn(["<a>3?<b>4 </think>"]), reasoning_markers=card.markers())
+    [result] = await lm.generate(QUESTION)
+    assert result.text == "4 </think>"
+
+
+# ----------------------------------------------------------------------------- what is asked for
+
+
+def key(asked: Thinking, **values: Any) -> str | None:
+    lm = ScriptedLM(in_turn(["4"]), identity="x", **values)
+    return lm.draw_key(replace(QUESTION, thinking=asked))
+
+
+def test_draws_are_named_by_how_a_model_reasons() -> None:
+    asked = [
+        Thinking(),
+        Thinking(enabled=True),
+        Thinking(enabled=False),
+        Thinking(max_tokens=5),
+        Thinking(template_variables={"level": "high"}),
+    ]
+    assert len({key(thinking) for thinking in asked}) == len(asked)
+    assert key(Thinking(enabled="auto")) == key(Thinking())
+    assert key(Thinking(), thinking=Thinking(enabled=True)) == key(Thinking(enabled=True))
+    own = (ReasoningMarkers("<a>", "<b>"),)
+    assert key(Thinking(), reasoning_markers=own) != key(Thinking())
+
+
+def test_draws_without_thinking_are_named_as_before() -> None:
+    """So that what earlier versions stored is found."""
+    lm = ScriptedLM(in_turn(["4"]), identity="x")
+    assert lm.draw_key(QUESTION) == "244592ec1d8281e82479142aa7efbbe2"
+
+
+def test_a_node_s_values_take_precedence_over_its_card_s() -> None:
+    card = Thinking(True, {"a": 1, "b": 2}, 100)
+    assert Thinking().over(card) == card
+    assert Thinking(False, {"b": 3}, 50).over(card) == Thinking(False, {"a": 1, "b": 3}, 50)
+    assert Thinking("auto").over(card).wanted is None
+
+
+def body(thinking: Thinking, **card: object) -> dict[str, object]:
+    """What is posted beyond the body of a request that asks for nothing."""
+    values = {"name": "m", "backend": "openai", "base_urls": ["http://x/v1"], "model": "m"}
+    spec = OpenAICard.model_validate(values | card)
+    request = replace(QUESTION, sampling=QUESTION.sampling.over(DEFAULT_SAMPLING))
+    plain = request_body(spec, request, seed=1)
+    asked = request_body(spec, replace(request, thinking=thinking), seed=1)
+    return {name: value for name, value in asked.items() if name not in plain}
+
+
+@pytest.mark.parametrize(
+    ("field", "thinking", "sent"),
+    [
+        ("chat_template_kwargs", Thinking(), {}),
+        ("chat_template_kwargs", Thinking("auto"), {}),
+        (
+            "chat_template_kwargs",
+            Thinking(True),
+            {"chat_template_kwargs": {"enable_thinking": True}},
+        ),
+        (
+            "chat_template_kwargs",
+            Thinking(False, {"thinking": False}),
+            {"chat_template_kwargs": {"enable_thinking": False, "thinking": False}},
+        ),
+        ("reasoning_effort", Thinking(True), {"reasoning_effort": "medium"}),
+        ("reasoning_effort", Thinking(False), {"reasoning_effort": "none"}),
+        (
+            "reasoning_effort",
+            Thinking(template_variables={"a": 1}),
+            {"chat_template_kwargs": {"a": 1}},
+        ),
+        ("reasoning", Thinking(False), {"reasoning": {"enabled": False}}),
+        ("reasoning", Thinking(max_tokens=9), {"reasoning": {"max_tokens": 9}}),
+        ("enable_thinking", Thinking(True), {"enable_thinking": True}),
+        (
+            "enable_thinking",
+            Thinking(True, None, 9),
+            {"enable_thinking": True, "thinking_budget": 9},
+        ),
+    ],
+)
+def test_what_a_server_is_sent(field: str, thinking: Thinking, sent: dict[str, object]) -> None:
+    assert body(thinking, thinking_field=field) == sent
+
+
+def test_what_a_server_can_be_told_is_known_from_its_card() -> None:
+    def told(**card: object) -> set[str]:
+        values = {"name": "m", "backend": "openai", "base_urls": ["http://x/v1"], "model": "m"}
+        has = capabilities(OpenAICard.model_validate(values | card))
+        return set(has & {"thinking", "thinking_budget"})
+
+    assert told() == {"thinking"}
+    assert told(thinking_field="reasoning") == {"thinking", "thinking_budget"}
+    assert told(endpoint="completions") == set()
+
+
+def test_a_model_that_cannot_be_told_refuses() -> None:
+    lm = ScriptedLM(in_turn(["4"]), capabilities=frozenset({"chat"}))
+    for thinking in (Thinking(True), Thinking(template_variables={"a": 1}), Thinking(max_tokens=5)):
+        with pytest.raises(UnsupportedError, match="lacks the capability 'thinking"):
+            asyncio.run(lm.generate(replace(QUESTION, thinking=thinking)))
+    asyncio.run(lm.generate(replace(QUESTION, thinking=Thinking("auto"))))
+
+
+# -------------------------------------------------------------------------------------- servers
+
+
+async def test_a_server_s_text_is_split() -> None:
+    [result] = await remote(Server(httpx.Response(200, json=reply(REPLY)))).generate(REQUEST)
+    assert result.text == "The answer is 4."
+    assert result.reasoning + result.text == REPLY
+
+
+async def test_a_server_s_stream_is_split() -> None:
+    events: list[Event] = []
+    parts = [delta(text) for text in (REPLY[:3], REPLY[3:30], REPLY[30:])]
+    server = Server(sse(*parts, delta("", "stop"), "[DONE]"))
+    [result] = await remote(server).generate(REQUEST, events.append)
+    assert result.text == "The answer is 4."
+    deltas = [event for event in events if isinstance(event, TokenDelta)]
+    assert texts(deltas) == (result.reasoning, result.text)
+
+
+async def test_a_card_says_what_a_server_is_asked_for() -> None:
+    server = Server(httpx.Response(200, json=reply("4")))
+    lm = remote(server, thinking=False, chat_template_kwargs={"a": 1})
+    await lm.generate(REQUEST)
+    assert server.bodies[0]["chat_template_kwargs"] == {"enable_thinking": False, "a": 1}
+
+
+async def test_a_server_s_template_may_begin_the_reasoning() -> None:
+    """As the markers of the card say."""
+    markers = {"start": "", "end": "</think>"}
+    for text, answer, is_cut_off in (("3? 4", "", True), ("3?</think>4", "4", False)):
+        server = Server(httpx.Response(200, json=reply(text)))
+        [result] = await remote(server, reasoning_markers=markers).generate(REQUEST)
+        assert (result.text, result.is_reasoning_cut_off) == (answer, is_cut_off)

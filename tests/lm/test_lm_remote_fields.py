@@ -1,0 +1,315 @@
+"""Servers that reject a field of the request, and what a card says of the fields to send."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import pytest
+from test_lm_remote import KEY, REQUEST, Server, completion, good, remote
+
+from archon.errors import LMError, SpecError, UsageError
+from archon.lm.adaptation import Adaptation
+from archon.lm.rejected import rejected_field
+from archon.lm.remote import RemoteLM, open_remote
+from archon.spec.model import OMITTED_FIELDS, OpenAICard
+from archon.spec.validation import parse
+from archon.types import Constraint, SamplingParams
+
+CARD = {"name": "far", "backend": "openai", "base_urls": ["http://one.test/v1"], "model": "m"}
+WORDINGS: list[dict[str, Any]] = [
+    {"error": {"message": "Unsupported parameter: '{}'", "code": "unsupported_parameter"}},
+    {"error": {"message": "Unsupported parameter: '{}' is not supported with this model.",
+               "param": "{}", "type": "invalid_request_error"}},
+    {"error": {"message": "Unrecognized request argument supplied: {}"}},
+    {"error": {"message": "Unknown parameter: '{}'.", "code": "unknown_parameter"}},
+    {"detail": [{"type": "extra_forbidden", "loc": ["body", "{}"],
+                 "msg": "Extra inputs are not permitted", "input": 3}]},
+    {"object": "error", "message": {"detail": [{"type": "extra_forbidden", "loc": ["body", "{}"],
+                                                "msg": "Extra inputs are not permitted"}]}},
+    {"object": "error", "message": "[{{'type': 'extra_forbidden', 'loc': ('body', '{}')}}]"},
+    {"error": {"message": "1 validation error for Request body -> {} extra fields not permitted"}},
+    {"error": {"message": "Invalid JSON payload. Unknown name \"{}\": Cannot find field."}},
+    {"error": {"message": "Argument not supported on this model: {}"}},
+    {"error": "property `{}` is not allowed here"},
+    {"message": "extraneous key [{}] is not permitted"},
+]  # fmt: skip
+
+
+def worded(wording: object, field: str) -> Any:
+    """The wording with the field's name in it."""
+    if isinstance(wording, dict):
+        return {key: worded(value, field) for key, value in wording.items()}
+    if isinstance(wording, list):
+        return [worded(value, field) for value in wording]
+    return wording.format(field) if isinstance(wording, str) else wording
+
+
+class Rejecting(Server):
+    """Rejects requests that have one of the fields."""
+
+    def __init__(self, *fields: str, wording: object = WORDINGS[0], status: int = 400) -> None:
+        super().__init__()
+        self.fields, self.wording, self.status = fields, wording, status
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        for field in self.fields:
+            if field in json.loads(request.content):
+                return httpx.Response(self.status, json=worded(self.wording, field))
+        return good(request)
+
+
+# ------------------------------------------------------------- what an error rejects
+
+
+@pytest.mark.parametrize("wording", WORDINGS)
+@pytest.mark.parametrize("field", [*OMITTED_FIELDS, "response_format", "max_completion_tokens"])
+def test_the_rejected_field_is_read_from_many_wordings(wording: object, field: str) -> None:
+    if field == "stop" and "'" not in str(wording) and "loc" not in str(wording):
+        pytest.skip("a plain word of English")
+    content = json.dumps(worded(wording, field)).encode()
+    sent = {*OMITTED_FIELDS, "response_format", field}
+    found = rejected_field(content, sent)
+    assert found == field or (field == "stop" and found is None)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "max_tokens is too large: 100000. This model supports at most 4096 completion tokens",
+        "max_tokens must be at least 1, not allowed",
+        "seed must be an integer",
+        "The prompt is not allowed",
+        "something else is not supported",
+        "please stop: this is not supported",
+    ],
+)
+def test_an_error_about_something_else_rejects_no_field(message: str) -> None:
+    content = json.dumps({"error": {"message": message}}).encode()
+    assert rejected_field(content, OMITTED_FIELDS) is None
+
+
+# --------------------------------------------------------------------------- adaptation
+
+
+@pytest.mark.parametrize("status", [400, 422])
+@pytest.mark.parametrize("wording", WORDINGS)
+@pytest.mark.parametrize("fields", [("seed",), ("max_tokens",), ("seed", "max_tokens")])
+@pytest.mark.parametrize("more", [{}, {"server_sampling": True}])
+async def test_a_server_without_seed_or_max_tokens_answers(
+    fields: tuple[str, ...], wording: object, status: int, more: dict[str, Any]
+) -> None:
+    server = Rejecting(*fields, wording=wording, status=status)
+    [sample] = await remote(server, **more).generate(REQUEST)
+    assert sample.text == "Hello"
+    sent = set(fields) - ({"max_tokens"} if more else set())
+    assert len(sample.notes) == len(sent)
+    assert all(any(repr(field) in note for note in sample.notes) for field in sent)
+
+
+async def test_what_a_server_rejects_is_asked_once_and_warned_of_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    server = Rejecting("seed", "max_tokens")
+    lm = remote(server, max_concurrency=1)
+    await lm.generate(replace(REQUEST, n=4))
+    assert len(server.requests) == 4 + 2
+    assert server.bodies[-1]["max_completion_tokens"] == 512
+    told = [record.getMessage() for record in caplog.records if record.name == "archon.lm"]
+    assert len(told) == 2
+    assert any('"omit": ["seed"]' in text for text in told)
+    assert any('"max_tokens_field": "max_completion_tokens"' in text for text in told)
+
+
+async def test_a_server_without_any_bound_is_sent_none() -> None:
+    server = Rejecting("max_tokens", "max_completion_tokens")
+    lm = remote(server)
+    before = lm.draw_key(REQUEST)
+    [sample] = await lm.generate(REQUEST)
+    assert sample.notes == (
+        "the server rejects 'max_tokens', which is not sent: texts may be longer",
+    )
+    assert lm.draw_key(REQUEST) != before, "its texts are others"
+    assert lm.draw_key(REQUEST) == remote(server, omit=["max_tokens"]).draw_key(REQUEST)
+
+
+async def test_a_rejection_that_leaving_out_does_not_mend_is_not_remembered() -> None:
+    error = {"error": {"message": "Unsupported parameter: 'seed'"}}
+    replies = [httpx.Response(400, json=error), httpx.Response(400, json={"error": "no luck"})]
+    server = Server(*replies)
+    lm = remote(server)
+    with pytest.raises(LMError, match="no luck"):
+        await lm.generate(REQUEST)
+    await lm.generate(REQUEST)
+    assert "seed" in server.bodies[-1]
+
+
+HINTS = [
+    ("temperature", {}, {"temperature": 0.5}, '"omit" to ["temperature"].*"server_sampling"'),
+    ("top_p", {}, {"top_p": 0.5}, '"omit" to ["top_p"]'),
+    ("top_k", {}, {"top_k": 5}, '"omit" to ["top_k"]'),
+    ("min_p", {}, {"min_p": 0.5}, '"omit" to ["min_p"]'),
+    ("stop", {}, {"stop": ("x",)}, '"omit" to ["stop"]'),
+    ("logprobs", {"logprobs": True}, {}, '"logprobs" to false'),
+    ("n", {"native_n": True}, {}, '"native_n" to false'),
+    ("response_format", {"constraint": "json_schema"}, {}, '"constraint" to null'),
+    ("routing", {"body": {"routing": 1}}, {}, "remove 'routing' from the card's \"body\""),
+]
+
+
+@pytest.mark.parametrize(("field", "card", "sampling", "told"), HINTS)
+async def test_a_field_that_changes_samples_is_an_error_that_names_the_card_s_key(
+    field: str, card: dict[str, Any], sampling: dict[str, Any], told: str
+) -> None:
+    server = Rejecting(field)
+    request = replace(
+        REQUEST,
+        n=2,
+        sampling=SamplingParams(**sampling),
+        logprobs=field == "logprobs",
+        constraint=Constraint(json_schema={}) if field == "response_format" else None,
+    )
+    pattern = told.replace("[", r"\[").replace("]", r"\]")
+    with pytest.raises(LMError, match=pattern):
+        await remote(server, **card).generate(request)
+
+
+@pytest.mark.parametrize(
+    ("status", "card", "told"),
+    [
+        (401, {}, '"api_key_env" names the variable'),
+        (401, {"api_key_env": "SOME_KEY"}, "the variable SOME_KEY"),
+        (404, {}, '"base_urls"'),
+    ],
+)
+async def test_a_refusal_names_the_card_s_key(status: int, card: dict[str, Any], told: str) -> None:
+    server = Server(httpx.Response(status, text="x" * 1000))
+    with pytest.raises(LMError, match=told):
+        await remote(server, **card).generate(REQUEST)
+
+
+# -------------------------------------------------------------------- what a card says
+
+
+async def test_a_card_leaves_fields_out_renames_one_and_adds_others() -> None:
+    server = Server()
+    lm = remote(
+        server,
+        omit=["seed", "temperature", "stream_options"],
+        max_tokens_field="max_completion_tokens",
+        body={"provider": {"order": ["a"]}, "temperature": 1},
+        headers={"X-Title": "sums"},
+    )
+    [sample] = await lm.generate(REQUEST, lambda event: None)
+    [body] = server.bodies
+    del body["messages"]
+    assert body == {
+        "model": "m",
+        "max_completion_tokens": 512,
+        "stream": True,
+        "provider": {"order": ["a"]},
+        "temperature": 1,
+    }
+    assert server.requests[0].headers["x-title"] == "sums"
+    assert sample.notes == ()
+
+
+@pytest.mark.parametrize("field", OMITTED_FIELDS)
+async def test_every_field_can_be_left_out(field: str) -> None:
+    server = Server()
+    sampling = SamplingParams(top_p=0.5, top_k=5, min_p=0.1, stop=("x",))
+    await remote(server, omit=[field]).generate(
+        replace(REQUEST, sampling=sampling), lambda event: None
+    )
+    assert set(OMITTED_FIELDS) - set(server.bodies[0]) == {field}
+
+
+def key_of(**values: object) -> str | None:
+    return remote(Server(), **values).draw_key(REQUEST)
+
+
+def test_a_pool_tells_cards_apart_by_what_changes_samples() -> None:
+    same: list[dict[str, object]] = [
+        {},
+        {"omit": []},
+        {"omit": ["seed", "stream_options"]},
+        {"max_tokens_field": "max_completion_tokens"},
+        {"trust_env": False},
+        {"api_key_env": "SOME_KEY"},
+        {"max_concurrency": 3},
+    ]
+    assert len({key_of(**values) for values in same}) == 1
+    others: list[dict[str, object]] = [
+        {},
+        {"omit": ["temperature"]},
+        {"omit": ["max_tokens"]},
+        {"omit": ["stop", "max_tokens"]},
+        {"headers": {"x-model": "a"}},
+        {"headers": {"x-model": {"env": "A"}}},
+        {"body": {"reasoning_effort": "low"}},
+        {"body": {"reasoning_effort": "high"}},
+        {"server_sampling": True},
+    ]
+    assert len({key_of(**values) for values in others}) == len(others)
+
+
+def test_the_key_of_a_plain_card_is_what_it_was() -> None:
+    assert key_of() == "eb6a1adc2e49b1018b2a010ec882488c"
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"headers": {"Authorization": "Bearer x"}}, "holds a secret"),
+        ({"headers": {"api-key": "x"}}, "holds a secret"),
+        ({"headers": {"Cookie": "x"}}, "holds a secret"),
+        ({"headers": {"X-Other": "sk-0123456789abcdef"}}, "holds a secret"),
+        ({"headers": {"Host": "x"}}, "belongs to the connection"),
+        ({"headers": {"content-length": "3"}}, "belongs to the connection"),
+        ({"headers": {"a b": "x"}}, "no HTTP header"),
+        ({"headers": {"x": "a\nb"}}, "characters"),
+        ({"headers": {"x": {"env": "sk-0123456789abcdef"}}}, r"env: must be the name of an env"),
+        ({"headers": {"x": 3}}, "must be a string, not 3"),
+        ({"headers": {"x": {"var": "A"}}}, "unknown key 'var'"),
+        ({"body": {"messages": []}}, "'messages', which Archon sends itself"),
+        ({"body": {"model": "x"}}, "'model', which Archon sends itself"),
+        ({"body": {"n": 2}}, "'n', which Archon sends itself"),
+        ({"body": {"stream": True}}, "'stream', which Archon sends itself"),
+        ({"body": {"temperature": 1}}, "only where 'omit' names 'temperature'"),
+        ({"body": {"max_completion_tokens": 1}}, "only where 'omit' names 'max_tokens'"),
+        ({"body": {"x": float("nan")}}, "what JSON cannot"),
+        ({"omit": ["messages"]}, "unknown value 'messages'"),
+        ({"max_tokens_field": "max_new_tokens"}, "unknown value 'max_new_tokens'"),
+    ],
+)
+def test_a_card_that_makes_no_sense_is_refused(values: dict[str, object], told: str) -> None:
+    with pytest.raises(SpecError, match=told) as caught:
+        parse(OpenAICard, {**CARD, **values})
+    assert "0123456789abcdef" not in str(caught.value)
+
+
+async def test_a_header_s_secret_comes_from_the_environment_and_is_in_no_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    card = OpenAICard.model_validate({**CARD, "headers": {"api-key": {"env": "SOME_KEY"}}})
+    monkeypatch.delenv("SOME_KEY", raising=False)
+    with pytest.raises(UsageError, match="SOME_KEY"):
+        open_remote(card)
+    monkeypatch.setenv("SOME_KEY", KEY)
+    await open_remote(card).aclose()
+    lm = RemoteLM(card, secret_headers={"api-key": KEY})
+    assert lm._transport._new_client().headers["api-key"] == KEY
+    told = lm._transport.told(LMError(f"bad key {KEY}"), "http://one.test", retryable=False)
+    assert "secret" not in str(told)
+    assert "secret" not in repr(lm)
+
+
+def test_an_adaptation_gives_up_where_nothing_is_left() -> None:
+    plain = Adaptation("max_tokens")
+    assert plain.without("temperature") is None
+    renamed = plain.without("max_tokens")
+    assert renamed == Adaptation("max_completion_tokens")
+    assert renamed is not None
+    assert renamed.without("max_completion_tokens") == Adaptation(None)
+    assert completion()["choices"]

@@ -1,0 +1,314 @@
+"""Replies as servers send them: what is accepted, what is refused, and what one bad reply costs."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import pytest
+from test_lm_remote import REQUEST, Server, chunks, completion, delta, good, remote, sse
+
+from archon.errors import LMError, RefusedError
+from archon.lm.finish_reasons import FAILED, LENGTH, STOP, TOOL, WITHHELD, has_ended
+from archon.lm.protocol import GarbledError
+from archon.lm.remote import RemoteLM
+from archon.types import Completion, Event, TokenDelta, Usage
+
+
+def replied(data: object) -> Server:
+    return Server(*[httpx.Response(200, json=data)] * 3)
+
+
+def message(finish: object = "stop", **values: object) -> dict[str, Any]:
+    reply = completion("", finish)
+    reply["choices"][0]["message"] = {"role": "assistant", **values}
+    return reply
+
+
+async def one(data: object) -> Completion:
+    [sample] = await remote(replied(data)).generate(REQUEST)
+    return sample
+
+
+# ---------------------------------------------------------------------------- whole replies
+
+
+@pytest.mark.parametrize("values", [{"content": None}, {}, {"content": ""}, {"content": []}])
+async def test_no_content_with_a_normal_end_is_an_empty_text(values: dict[str, Any]) -> None:
+    sample = await one(message(**values))
+    assert (sample.text, sample.finish_reason, sample.error) == ("", "stop", None)
+
+
+@pytest.mark.parametrize("word", sorted(STOP | {"STOP", "end turn", "Eos-Token"}))
+async def test_words_for_an_end(word: str) -> None:
+    assert (await one(completion("x", word))).finish_reason == "stop"
+
+
+@pytest.mark.parametrize("word", sorted(LENGTH | {"MAX_TOKENS"}))
+async def test_words_for_a_text_that_was_cut_off(word: str) -> None:
+    assert (await one(completion("x", word))).finish_reason == "length"
+
+
+@pytest.mark.parametrize("word", sorted(WITHHELD | TOOL | FAILED | {"whatever"}))
+async def test_words_for_a_text_that_is_none(word: str) -> None:
+    with pytest.raises(LMError, match=word):
+        await one(completion("x", word))
+
+
+@pytest.mark.parametrize("value", [None, "", " ", "null", "NULL", "None"])
+def test_words_for_a_text_that_goes_on(value: object) -> None:
+    assert not has_ended(value)
+
+
+@pytest.mark.parametrize(("tokens", "reason"), [(2, "stop"), (512, "length")])
+async def test_a_whole_reply_without_a_reason_is_taken_as_complete_with_a_note(
+    tokens: int, reason: str
+) -> None:
+    usage = {"prompt_tokens": 5, "completion_tokens": tokens}
+    sample = await one(completion("x", "", usage=usage))
+    assert (sample.text, sample.finish_reason) == ("x", reason)
+    assert sample.notes == ("the server gave no finish_reason; taken as 'stop'",)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"content": None, "refusal": "I cannot"}, r"the model refused \(I cannot\)"),
+        ({"content": [{"type": "refusal", "refusal": "No"}]}, r"the model refused \(No\)"),
+        ({"content": None, "tool_calls": [{"id": "1"}]}, "called a tool"),
+        ({"content": [{"type": "image_url"}]}, "a part of the type 'image_url'"),
+        ({"content": {"text": "x"}}, "neither text nor a list"),
+    ],
+)
+async def test_a_message_without_a_text_of_the_model_is_refused(
+    values: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(LMError, match=words):
+        await one(message(**values))
+
+
+async def test_texts_numbered_alike_are_kept_apart() -> None:
+    choice = completion()["choices"][0]
+    texts = [{**choice, "message": {"content": text}} for text in "ab"]
+    lm = remote(replied(completion() | {"choices": texts}), native_n=True)
+    assert [c.text for c in await lm.generate(replace(REQUEST, n=2))] == ["a", "b"]
+    with pytest.raises(LMError, match="nobody asked for"):
+        await one(completion() | {"choices": texts})
+
+
+# -------------------------------------------------------------------------------- reasoning
+
+REASONINGS: list[dict[str, object]] = [
+    {"reasoning_content": "2 + 3"},
+    {"reasoning": "2 + 3"},
+    {"reasoning_content": "2 + 3", "reasoning": "2 + 3"},
+    {"reasoning_content": None, "reasoning": "2 + 3"},
+    {"reasoning_details": [{"type": "reasoning.text", "text": "2 + 3"}]},
+    {"reasoning_details": [{"type": "reasoning.summary", "summary": "2 + 3"}]},
+]
+
+
+@pytest.mark.parametrize("reasoning", REASONINGS)
+@pytest.mark.parametrize("streams", [False, True])
+async def test_reasoning_is_no_part_of_the_text(
+    reasoning: dict[str, object], streams: bool
+) -> None:
+    parts = [{"content": None, **reasoning}, {"content": "5"}]
+    sent = [{"choices": [{"index": 0, "delta": part}]} for part in parts]
+    server = (
+        Server(sse(*sent, delta("", "stop"), "[DONE]"))
+        if streams
+        else replied(message(content="5", **reasoning))
+    )
+    heard: list[Event] = []
+    [sample] = await remote(server).generate(REQUEST, heard.append)
+    assert (sample.text, sample.reasoning) == ("5", "2 + 3")
+    assert heard == [TokenDelta(0, "2 + 3", is_reasoning=True), TokenDelta(0, "5")]
+
+
+@pytest.mark.parametrize("values", [{"content": None}, {}, {"content": ""}])
+async def test_reasoning_that_was_cut_off_is_no_answer(values: dict[str, Any]) -> None:
+    sample = await one(message("length", reasoning="2 + ", **values))
+    assert (sample.text, sample.reasoning, sample.is_reasoning_cut_off) == ("", "2 + ", True)
+    sample = await one(message("stop", reasoning="2 + 3", **values))
+    assert not sample.is_reasoning_cut_off
+
+
+# ------------------------------------------------------------------------------------ usage
+
+
+@pytest.mark.parametrize("usage", [None, {}, {"prompt_tokens": 5}, {"completion_tokens": 2}])
+async def test_a_cost_that_is_not_known_is_noted_and_warned_of_once(
+    usage: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    lm = remote(replied(completion(usage=usage)))
+    for _ in range(2):
+        [sample] = await lm.generate(REQUEST)
+        assert any("no count of tokens" in note for note in sample.notes)
+    assert [record.levelno for record in caplog.records if record.name == "archon.lm"] == [
+        logging.WARNING
+    ]
+
+
+async def test_reasoning_tokens_that_are_counted_apart_are_added() -> None:
+    details = {"completion_tokens_details": {"reasoning_tokens": 30}}
+    apart = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 37, **details}
+    within = {"prompt_tokens": 5, "completion_tokens": 32, "total_tokens": 37, **details}
+    for usage in (apart, within):
+        assert (await one(completion(usage=usage))).usage.completion_tokens == 32
+
+
+# ---------------------------------------------------------------------------------- streams
+
+
+@pytest.mark.parametrize("tail", [[], ["[DONE]"], [delta("", "null")], [delta("", "")]])
+async def test_a_stream_without_an_end_is_refused(tail: list[object]) -> None:
+    server = Server(sse(delta("Hel"), *tail))
+    with pytest.raises(LMError, match="ended before its text"):
+        await remote(server).generate(REQUEST, lambda event: None)
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        ("{oops", "not valid JSON"),
+        ([1], "not a JSON object"),
+        ({"error": {"message": "out of memory"}}, "out of memory"),
+        ({"object": "error", "message": "too long"}, "too long"),
+        ({"detail": "gone"}, "gone"),
+        ({"choices": {}}, "no list"),
+        ({"choices": [None]}, "no object"),
+        (delta("x", index=1), "nobody asked for"),
+        (delta(7), "not text"),
+        ({"choices": [{"index": 0, "delta": "x"}]}, "no object"),
+        (delta("", "content_filter"), "withheld"),
+        (delta("", "error"), "did not finish"),
+    ],
+)
+async def test_damage_anywhere_in_a_stream_is_refused(bad: object, words: str, place: int) -> None:
+    events: list[object] = [delta("Hel"), delta("lo", "stop")]
+    events.insert(place, bad)
+    server = Server(*[sse(*events, "[DONE]")] * 3)
+    with pytest.raises(LMError, match=words):
+        await remote(server).generate(REQUEST, lambda event: None)
+
+
+async def test_a_server_that_streams_unasked_is_read() -> None:
+    [sample] = await remote(Server(sse(delta("Hel"), delta("lo", "stop")))).generate(REQUEST)
+    assert sample.text == "Hello"
+
+
+async def test_a_message_that_repeats_another_text_than_was_streamed_is_refused() -> None:
+    last = {"choices": [{"index": 0, "finish_reason": "stop", "message": {"content": "Help"}}]}
+    server = Server(sse(delta("Hello"), last))
+    with pytest.raises(GarbledError, match="another text"):
+        await remote(server).generate(REQUEST, lambda event: None)
+
+
+# ------------------------------------------------------- one bad reply loses one sample
+
+
+def failing(numbers: set[int], reply: Callable[[], httpx.Response]) -> Callable[..., Any]:
+    """Answers well but for the requests of these numbers, counted by their seeds."""
+    seeds: list[int] = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        seed = json.loads(request.content)["seed"]
+        if seed not in seeds:
+            seeds.append(seed)
+        return reply() if seeds.index(seed) in numbers else good(request)
+
+    return handle
+
+
+BAD: list[Callable[[], httpx.Response]] = [
+    lambda: httpx.Response(500, text="oops"),
+    lambda: httpx.Response(400, json={"error": {"message": "bad luck"}}),
+    lambda: httpx.Response(429),
+    lambda: httpx.Response(200, html="<html>"),
+    lambda: httpx.Response(200, json={}),
+    lambda: httpx.Response(200, json=completion("x", "content_filter")),
+    lambda: httpx.Response(200, json=completion("x", "what")),
+    lambda: httpx.Response(200, json=message(content=None, refusal="no")),
+]
+
+
+@pytest.mark.parametrize("bad", BAD)
+@pytest.mark.parametrize("number", [0, 1, 3])
+@pytest.mark.parametrize("streams", [False, True])
+async def test_one_bad_reply_loses_one_sample(
+    bad: Callable[[], httpx.Response], number: int, streams: bool
+) -> None:
+    lm = remote(failing({number}, bad), max_concurrency=1)
+    heard: list[Event] = []
+    request = replace(REQUEST, n=4, first_draw=2)
+    samples = await lm.generate(request, heard.append if streams else None)
+    assert [c.draw for c in samples] == [2, 3, 4, 5]
+    assert [c.error is not None for c in samples] == [k == number for k in range(4)]
+    lost = samples[number]
+    assert (lost.text, lost.finish_reason, lost.usage, dict(lost.prompts)) == (
+        "", "error", Usage(), {},
+    )  # fmt: skip
+    assert "one.test" in (lost.error or "")
+    assert {c.text for c in samples if c.error is None} == {"Hello"}
+
+
+async def test_where_every_sample_fails_the_first_failure_is_raised() -> None:
+    lm = remote(failing({0, 1, 2}, BAD[0]), max_concurrency=1)
+    with pytest.raises(LMError, match="status 500") as caught:
+        await lm.generate(replace(REQUEST, n=3))
+    assert caught.value.retryable
+
+
+class Refusing(httpx.AsyncBaseTransport):
+    """Refuses the second request, and never answers the others."""
+
+    def __init__(self, status: int) -> None:
+        self.status, self.count = status, 0
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.count += 1
+        if self.count == 2:
+            return httpx.Response(self.status, content=chunks(b"no"))
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+@pytest.mark.parametrize("status", [307, 401, 402, 403, 404])
+async def test_a_refusal_of_every_request_is_an_error_at_once(status: int) -> None:
+    lm = RemoteLM(remote(good).card, http=Refusing(status))
+    with pytest.raises(RefusedError, match=str(status)):
+        await lm.generate(replace(REQUEST, n=9))
+    assert lm.status().num_running == 0
+
+
+async def test_of_texts_that_come_together_one_may_fail() -> None:
+    choices = [
+        {"index": i, "message": {"content": text}, "finish_reason": reason}
+        for i, (text, reason) in enumerate([("a", "stop"), ("b", "content_filter"), (7, "stop")])
+    ]
+    reply = {"choices": choices, "usage": {"prompt_tokens": 5, "completion_tokens": 7}}
+    samples = await remote(replied(reply), native_n=True).generate(replace(REQUEST, n=3))
+    assert [c.text for c in samples] == ["a", "", ""]
+    assert [c.usage.completion_tokens for c in samples] == [7, 0, 0]
+    assert "withheld" in (samples[1].error or "")
+    assert "no text" in (samples[2].error or "")
+
+
+async def test_of_texts_that_are_streamed_together_one_may_fail() -> None:
+    server = Server(
+        sse(
+            delta("a"), delta("b", index=1), delta("", "content_filter", 1), delta("c", index=1),
+            delta("a", "stop"), "[DONE]",
+        )
+    )  # fmt: skip
+    heard: list[Event] = []
+    lm = remote(server, native_n=True)
+    samples = await lm.generate(replace(REQUEST, n=3), heard.append)
+    assert [c.text for c in samples] == ["aa", "", ""]
+    assert "withheld" in (samples[1].error or "")
+    assert "3 texts were asked for, 2 came" in (samples[2].error or "")

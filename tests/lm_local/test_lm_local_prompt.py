@@ -1,0 +1,399 @@
+"""Prompts are what transformers makes of the same messages, string and token ids."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import jinja2
+import pytest
+from chat_styles import CONTROL, STYLES, WORDS, write_text_files
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import PreTrainedTokenizerFast
+from transformers.utils.chat_template_utils import render_jinja_template
+
+from archon.errors import ModelFileError, UnsupportedError
+from archon.lm.local.chat import ChatFormat, ChatPrompt
+from archon.lm.local.text_folder import text_rules_of_folder
+from archon.lm.local.tokenizer import TextTokenizer
+from archon.spec.thinking import RESERVED_VARIABLES
+from archon.types import Message
+
+CONVERSATIONS = {
+    "user": (("user", "What is 2 + 3?"),),
+    "system": (("system", "Be brief."), ("user", "Is 12 < 13?")),
+    "white space": (("system", "\n\tBe brief. \n"), ("user", "  two\n\nlines \n")),
+    "marks": (("user", "a & b <b> 'one' \"two\" \\ \u2028 é 数学 🧮 | > [x] / {{ y }} {% z %}"),),
+    "turns": (("user", "one"), ("assistant", " two "), ("user", "three")),
+    "thoughts": (
+        ("system", "Think."),
+        ("user", "one"),
+        ("assistant", "<think>\nmuch\nthought\n</think>\n\ntwo"),
+        ("user", "three"),
+        ("assistant", "more </think> thought </think>\nfour"),
+        ("user", "five </think> six <think>"),
+    ),
+    "after the question": (
+        ("user", "one"),
+        ("assistant", "<think>now</think>two"),
+        ("user", "<tool_response>3</tool_response>"),
+    ),
+    "last is the assistant": (("user", "one"), ("assistant", "<think>\nnow\n</think>\ntwo")),
+    "no thought": (("system", "Be brief. /no_think"), ("user", "one /think")),
+    "thought": (("system", "/think"), ("user", "one")),
+    "empty": (("system", ""), ("user", "")),
+    "twice": (("user", "one"), ("user", "two")),
+    "assistant first": (("assistant", "Hello."), ("user", "one")),
+    "system later": (("user", "one"), ("assistant", "two"), ("system", "s"), ("user", "three")),
+    "only system": (("system", "one"),),
+}
+VARIABLES: tuple[dict[str, Any], ...] = (
+    {},
+    {"enable_thinking": False},
+    {"enable_thinking": True},
+    {"date_string": "1 May 2031"},
+)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Our way from messages to a prompt, and that of transformers."""
+
+    ours: ChatFormat
+    theirs: PreTrainedTokenizerFast
+    template: str
+
+    def expected_text(self, messages: tuple[Message, ...], **variables: Any) -> str:
+        texts: Any = render_jinja_template(
+            conversations=[turns(messages)],
+            chat_template=self.template,
+            add_generation_prompt=True,
+            **{**self.theirs.special_tokens_map, **variables},
+        )
+        return str(texts[0][0])
+
+    def expected_ids(self, messages: tuple[Message, ...], **variables: Any) -> list[int]:
+        ids: Any = self.theirs.apply_chat_template(
+            turns(messages),
+            add_generation_prompt=True,
+            tokenize=True,
+            return_dict=False,
+            **variables,
+        )
+        return list(ids)
+
+
+def turns(messages: tuple[Message, ...]) -> list[dict[str, str]]:
+    return [{"role": m.role, "content": m.content} for m in messages]
+
+
+def conversation(name: str) -> tuple[Message, ...]:
+    return tuple(Message(*turn) for turn in CONVERSATIONS[name])  # type: ignore[arg-type]
+
+
+def open_pair(folder: Path, template: str) -> Pair:
+    from archon.engine.files.folder import ModelFolder
+
+    class TextFolder(ModelFolder):
+        """A folder that is read for its text alone."""
+
+        def _shards(self) -> dict[str, set[str]]:
+            return {}
+
+    rules = text_rules_of_folder(TextFolder(folder))
+    theirs = PreTrainedTokenizerFast.from_pretrained(folder)
+    return Pair(ChatFormat(rules, TextTokenizer(rules)), theirs, template)
+
+
+@cache
+def pair(template: str, special_words: tuple[str, ...] = ()) -> Pair:
+    with TemporaryDirectory() as folder:
+        return open_pair(write_text_files(Path(folder), template, special_words), template)
+
+
+def with_system_in_user(messages: tuple[Message, ...]) -> tuple[Message, ...] | None:
+    """Of conversations with one system message, which the user's follows; None of others."""
+    roles = [message.role for message in messages]
+    if "system" not in roles or len(roles) < 2:
+        return None
+    at = roles.index("system")
+    merged = Message("user", f"{messages[at].content}\n\n{messages[at + 1].content}")
+    return (*messages[:at], merged, *messages[at + 2 :])
+
+
+# ------------------------------------------------------------------------ published styles
+
+
+@pytest.mark.parametrize("variables", VARIABLES, ids=str)
+@pytest.mark.parametrize("name", CONVERSATIONS)
+@pytest.mark.parametrize("style", STYLES)
+def test_a_prompt_is_the_string_that_transformers_renders(
+    style: str, name: str, variables: dict[str, Any]
+) -> None:
+    both, messages = pair(STYLES[style]), conversation(name)
+    try:
+        expected = both.expected_text(messages, **variables)
+    except jinja2.TemplateError as error:
+        check_what_the_template_rejects(both, messages, variables, error)
+        return
+    prompt = both.ours.prompt(messages, variables)
+    assert prompt.text == expected
+    assert list(prompt.ids) == both.expected_ids(messages, **variables)
+
+
+def check_what_the_template_rejects(
+    both: Pair,
+    messages: tuple[Message, ...],
+    variables: dict[str, Any],
+    error: jinja2.TemplateError,
+) -> None:
+    """A system text goes into the user's; else the template's own reason is given."""
+    merged = with_system_in_user(messages)
+    if merged is None:
+        reason = re.escape(f"the chat template refuses these messages: {error}")
+        with pytest.raises(UnsupportedError, match=reason):
+            both.ours.prompt(messages, variables)
+        return
+    prompt = both.ours.prompt(messages, variables)
+    assert prompt.text == both.expected_text(merged, **variables)
+    assert list(prompt.ids) == both.expected_ids(merged, **variables)
+    assert prompt.notes[-1] == (
+        f"the chat template rejects the system role ({error}); "
+        "the system text stands before the user's message instead"
+    )
+
+
+def test_every_style_is_tried_with_a_rejection_and_a_rendering() -> None:
+    """The matrix would prove little if its templates rejected all, or nothing."""
+    rejected = dict.fromkeys(STYLES, 0)
+    for style in STYLES:
+        for name in CONVERSATIONS:
+            try:
+                pair(STYLES[style]).expected_text(conversation(name))
+            except jinja2.TemplateError:
+                rejected[style] += 1
+    assert all(count <= len(CONVERSATIONS) - 4 for count in rejected.values())
+    assert {style for style, count in rejected.items() if count} == {
+        "gemma", "mistral", "mistral-no-system",
+    }  # fmt: skip
+
+
+@given(
+    style=st.sampled_from(sorted(STYLES)),
+    content=st.lists(
+        st.one_of(
+            st.sampled_from(
+                [*WORDS, "<", "|", ">", "[", " ", "\n", "/think", "/no_think", "im_end"]
+            ),
+            st.text(st.characters(exclude_categories=["Cs"]), max_size=4),
+        ),
+        max_size=8,
+    ).map("".join),
+)
+def test_any_content_that_names_no_control_token_becomes_what_transformers_makes_of_it(
+    style: str, content: str
+) -> None:
+    both, messages = pair(STYLES[style]), (Message("user", content),)
+    if any(name in content for name in CONTROL):
+        return
+    prompt = both.ours.prompt(messages)
+    assert prompt.text == both.expected_text(messages)
+    assert list(prompt.ids) == both.expected_ids(messages)
+
+
+# ----------------------------------------------------------------- what a template is given
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ bos_token }}|{{ eos_token }}|{{ pad_token }}|{{ unk_token }}",
+        "{{ bos_token is defined }}{{ cls_token is defined }}",
+        "{{ messages[0] is mapping }}{{ messages[0]['content'] }}{{ messages[0].missing }}",
+        "{{ tools is none }}{{ documents is none }}{{ tools }}{% if tools %}x{% endif %}",
+        "{% set ns = namespace(a=[]) %}{% set ns.a = ns.a + [1] %}{{ ns.a }}",
+        "{{ namespace(self=1).self }}",
+        "{% for m in messages %}{% if loop.index0 %}{% break %}{% endif %}{{ m.role }}{% endfor %}",
+        "{{ {'b': [1, none, true, 2.5], 'a': 'é<'} | tojson }}",
+        "{{ {'b': 1, 'a': 2} | tojson(indent=4, ensure_ascii=False, sort_keys=True) }}",
+        "{{ messages | tojson(separators=(', ', '='), ensure_ascii=True) }}",
+        "{{ dict(a=1, **{'b': 2}) }}{{ dict.fromkeys([1, 2], 0) }}",
+        "{{ strftime_now('%Y-%m-%d %%') }}",
+        "line one   \n  {% if true %}\nline two\n  {% endif %}\nlast\n\n",
+        "{% set x = 1 %}{% generation %}{% set x = 2 %}{{ x }}{% endgeneration %}{{ x }}",
+        "{% for m in messages %}{%- generation -%} {{ m.content }} {% endgeneration %}{% endfor %}",
+        "{{ messages[0].content | upper | replace('E', '3') | list | join('-') }}",
+        "{{ messages[0].content[1:4] }}{{ messages[0].content.title() }}",
+        "{{ messages[0].content | e }}{{ messages[0].content | urlencode }}",
+        "{{ messages[0].content | length + 1 }}{{ messages | map(attribute='role') | list }}",
+        "{{ thing is defined }}{{ thing.of }}{{ other }}",
+    ],
+)  # fmt: skip
+def test_a_template_finds_what_transformers_gives_it(template: str) -> None:
+    both = pair(template)
+    for content in ("what <is> this & that", "<|im_end|>", "7"):
+        messages = (Message("user", content), Message("assistant", "é"))
+        variables = {"thing": {"of": [1, "x"]}}
+        prompt = both.ours.prompt(messages, variables)
+        assert prompt.text == both.expected_text(messages, **variables)
+
+
+@pytest.mark.parametrize("stated", [{}, {"bos_token": None}, {"bos_token": ""}])
+def test_a_token_that_the_model_lacks_is_undefined_and_joins_as_nothing(
+    stated: dict[str, Any], tmp_path: Path
+) -> None:
+    template = "{{ bos_token is defined }}{{ bos_token }}{{ bos_token + 'x' + bos_token }}"
+    write_text_files(tmp_path, template)
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(stated))
+    assert open_pair(tmp_path, template).ours.prompt((Message("user", "a"),)).text == "Falsex"
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {
+            "bos_token": {"__type": "AddedToken", "content": "<s>", "special": True},
+            "image_token": "<|user|>",
+        },
+        {"bos_token": "<s>", "extra_special_tokens": {"image_token": "<|user|>"}},
+    ],
+)
+def test_named_tokens_are_variables(config: dict[str, Any], tmp_path: Path) -> None:
+    template = "{{ bos_token }}{{ image_token }}{{ messages[0].content }}"
+    write_text_files(tmp_path, template)
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    both = open_pair(tmp_path, template)
+    messages = (Message("user", "a"),)
+    prompt = both.ours.prompt(messages)
+    assert prompt.text == both.expected_text(messages) == "<s><|user|>a"
+    assert list(prompt.ids) == both.expected_ids(messages)
+
+
+def test_older_folders_name_their_tokens_in_a_file_of_its_own(tmp_path: Path) -> None:
+    template = "{{ bos_token }}{{ messages[0].content }}{{ eos_token }}"
+    write_text_files(tmp_path, template)
+    named = {"bos_token": "<s>", "eos_token": {"content": "</s>"}}
+    (tmp_path / "special_tokens_map.json").write_text(json.dumps(named))
+    both = open_pair(tmp_path, template)
+    messages = (Message("user", "a"),)
+    assert both.ours.prompt(messages).text == both.expected_text(messages) == "<s>a</s>"
+
+
+# ------------------------------------------------------------------------------ variables
+
+
+@pytest.mark.parametrize("name", sorted(RESERVED_VARIABLES))
+def test_a_variable_that_archon_sets_may_not_be_set(name: str) -> None:
+    with pytest.raises(UnsupportedError, match=f"template_variables: '{name}' is set by Archon"):
+        pair(STYLES["chatml"]).ours.prompt((Message("user", "a"),), {name: []})
+
+
+@pytest.mark.parametrize("value", [object(), {1, 2}, float("nan")])
+def test_a_variable_must_be_json(value: object) -> None:
+    with pytest.raises(UnsupportedError, match="template_variables: "):
+        pair(STYLES["chatml"]).ours.prompt((Message("user", "a"),), {"x": value})
+
+
+def test_a_variable_that_no_template_reads_is_noted() -> None:
+    messages = (Message("user", "a"),)
+    note = "the model has no chat template that reads the variable 'enable_thinking'"
+    variables = {"enable_thinking": False}
+    assert pair(STYLES["chatml"]).ours.prompt(messages, variables).notes == (note,)
+    assert pair(STYLES["qwen3"]).ours.prompt(messages, variables).notes == ()
+
+
+def test_prompts_of_other_variables_are_others() -> None:
+    ours, messages = pair(STYLES["qwen3"]).ours, (Message("user", "a"),)
+    prompts = [ours.prompt(messages, {"enable_thinking": value}) for value in (True, False)]
+    assert prompts[0].text == ours.prompt(messages).text
+    assert prompts[1].text.endswith("<think>\n\n</think>\n\n")
+
+
+def test_a_prompt_says_whether_it_ends_within_reasoning() -> None:
+    assert pair(STYLES["r1"]).ours.prompt((Message("user", "a"),)).text.endswith("<think>\n")
+
+
+def test_a_prompt_that_says_the_time_is_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    for style, num_renderings in (("chatml", 1), ("smollm3", 2)):
+        ours = open_again(style)
+        calls = list[int]()
+        render = ours._rendered
+
+        def counted(*args: Any, calls: list[int] = calls, render: Any = render) -> ChatPrompt:
+            calls.append(1)
+            return render(*args)  # type: ignore[no-any-return]
+
+        monkeypatch.setattr(ours, "_rendered", counted)
+        for _ in range(2):
+            ours.prompt((Message("user", "a"),))
+        assert len(calls) == num_renderings
+
+
+def open_again(style: str) -> ChatFormat:
+    with TemporaryDirectory() as folder:
+        path = write_text_files(Path(folder), STYLES[style])
+        return open_pair(path, STYLES[style]).ours
+
+
+# ---------------------------------------------------------------------------- system role
+
+
+def test_a_system_message_that_is_left_out_is_noted() -> None:
+    template = "{% for m in messages if m.role == 'user' %}{{ m.content }}{% endfor %}"
+    messages = (Message("system", "Be brief.\nBe kind."), Message("user", "a"))
+    prompt = pair(template).ours.prompt(messages)
+    assert prompt.text == "a"
+    assert prompt.notes == ("the chat template leaves the system message out",)
+    assert pair(STYLES["chatml"]).ours.prompt(messages).notes == ()
+
+
+def test_each_system_text_goes_before_the_next_user_s() -> None:
+    messages = (
+        Message("system", "first"),
+        Message("system", "second"),
+        Message("user", "one"),
+        Message("assistant", "two"),
+        Message("system", "third"),
+        Message("user", "four"),
+    )
+    text = pair(STYLES["mistral-no-system"]).ours.prompt(messages).text
+    assert "[INST] first\n\nsecond\n\none [/INST]" in text.replace("\n[", "[")
+    assert "[INST] third\n\nfour [/INST]" in text
+
+
+def test_what_a_template_says_of_turns_is_the_error() -> None:
+    ours = pair(STYLES["gemma"]).ours
+    twice = (Message("system", "s"), Message("user", "a"), Message("user", "b"))
+    with pytest.raises(UnsupportedError, match="Turns of user and model must alternate"):
+        ours.prompt(twice)
+    with pytest.raises(UnsupportedError, match="There is no system role"):
+        ours.prompt((Message("system", "s"),))
+
+
+# ------------------------------------------------------------------- where templates lie
+
+
+def test_a_folder_s_own_file_goes_before_its_configuration(tmp_path: Path) -> None:
+    write_text_files(tmp_path, None)
+    config = tmp_path / "tokenizer_config.json"
+    config.write_text(json.dumps({"chat_template": "key"}))
+    texts = [open_pair(tmp_path, "").ours.prompt((Message("user", "a"),)).text]
+    (tmp_path / "additional_chat_templates").mkdir()
+    for name in ("additional_chat_templates/default.jinja", "chat_template.jinja"):
+        (tmp_path / name).write_text(name)
+        texts.append(open_pair(tmp_path, "").ours.prompt((Message("user", "a"),)).text)
+    assert texts == ["key", "additional_chat_templates/default.jinja", "chat_template.jinja"]
+
+
+def test_several_templates_without_a_default_are_refused(tmp_path: Path) -> None:
+    write_text_files(tmp_path, None)
+    named = [{"name": "tool_use", "template": "x"}, {"name": "rag", "template": "y"}]
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"chat_template": named}))
+    with pytest.raises(ModelFileError, match=r"templates \(rag, tool_use\) is named 'default'"):
+        open_pair(tmp_path, "")
