@@ -135,7 +135,10 @@ def _without_latex(text: str) -> str:
 
 def _slashed(fraction: re.Match[str]) -> str:
     """``a/b`` for a fraction of two numbers, else ``OPAQUE``."""
-    over, under = (_PLAIN_NUMBER.fullmatch(fraction[i] or fraction[i + 1]) for i in (1, 3))
+    top, bottom = fraction[1] or fraction[2], fraction[3] or fraction[4]
+    if top.isdigit() and bottom.isdigit():
+        return _beside_digit(fraction, f"{top}/{bottom}")
+    over, under = _PLAIN_NUMBER.fullmatch(top), _PLAIN_NUMBER.fullmatch(bottom)
     if over is None or under is None:
         return OPAQUE
     sign = "-" if (over[1] == "-") != (under[1] == "-") else ""
