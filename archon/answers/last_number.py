@@ -23,7 +23,8 @@ _DIGITS_OF = re.compile(
     re.I,
 )
 _NOTE = re.compile(
-    r"\n(?!\n)[ \t]{0,4}[*_(\[>#]{0,4}[ ]?(?:Note|Notes|Remark|Disclaimer|N\.?B\.?|P\.?S\.?)\b", re.I
+    r"\n(?!\n)[ \t]{0,4}[*_(\[>#]{0,4}[ ]?(?:Note|Notes|Remark|Disclaimer|N\.?B\.?|P\.?S\.?)\b",
+    re.I,
 )
 
 

@@ -51,7 +51,7 @@ def own_turn(text: str) -> str:
     """The text up to the first place where its own turn may end.
 
     >>> own_turn("Paris\\n\\nQuestion: And of Italy?\\nAnswer: Rome")
-    'Paris\\n\\n'
+    'Paris\\n'
     """
     end = next(ends(text), None)
     return text if end is None else text[: end.position]
