@@ -32,7 +32,7 @@ __all__ = [
 READING_VERSION = 2
 """Of the rules by which values are read; a run is resumed under the rules that it began with."""
 
-_LONGEST_BLOCK = 20_000
+_LONGEST_BLOCK = 5_000
 _LONGEST_TEXT = 100_000
 _AROUND = " \t\r\n*_`\"'“”\u2018\u2019.!,;:"
 

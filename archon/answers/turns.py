@@ -18,7 +18,7 @@ _MARK = re.compile(
            | (?:(?<=\#)|(?<=\#[ ]))(?:Human|User|Instruction|Input)\b)
         | (?:(?:Next|New|Another|Follow-?up|Bonus|Similar|Practice|Sample|Word)[ ])?
           (?:Question|Problem|Exercise|Query|Puzzle|Instruction|Input|Task|Example|Q)
-          [ ]?(?:(?:No\.?|\#)?[ ]?[0-9]{1,4}|[A-Z])?\*{0,2}[ ]?(?:[:.)]|\*{2}|(?=\n))
+          [ ]?(?P<number>(?:No\.?|\#)?[ ]?[0-9]{1,4}|[A-Z])?\*{0,2}[ ]?(?:[:.)]|\*{2}|(?=\n))
         )
     )""",
     re.X | re.I,
@@ -31,7 +31,8 @@ class TurnEnd:
 
     position: int
     is_certain: bool
-    """A marker that only begins or ends turns, and not a heading such as ``Question:``."""
+    """A marker that only begins or ends turns, or a heading such as ``Question:`` after a blank
+    line. A numbered one may count the parts of an answer."""
 
 
 def ends(text: str) -> Iterator[TurnEnd]:
@@ -43,7 +44,8 @@ def ends(text: str) -> Iterator[TurnEnd]:
         position = mark.start() - 1
         if count == _MOST_ENDS or not text[: max(0, position)].strip():
             return
-        is_certain = mark["control"] is not None or mark["role"] is not None
+        is_marker = mark["control"] is not None or mark["role"] is not None
+        is_certain = is_marker or (mark["number"] is None and text[:position].endswith("\n"))
         yield TurnEnd(position, is_certain)
 
 
@@ -51,7 +53,7 @@ def own_turn(text: str) -> str:
     """The text up to the first place where its own turn may end.
 
     >>> own_turn("Paris\\n\\nQuestion: And of Italy?\\nAnswer: Rome")
-    'Paris\\n\\n'
+    'Paris\\n'
     """
     end = next(ends(text), None)
     return text if end is None else text[: end.position]

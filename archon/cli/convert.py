@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from archon.cli.console import console, emit
-from archon.cli.options import command, output_file
+from archon.cli.options import command
 from archon.errors import StorageError, UsageError, os_reason
 
 if TYPE_CHECKING:
@@ -34,7 +34,9 @@ def convert(file: str, output: str | None, as_json: bool) -> None:
     from archon.spec.reader import read_json
 
     source = Path(file)
-    path = output_file(output) or Path(f"{source.stem}.archon.json")
+    path = Path(f"{source.stem}.archon.json" if output is None else output)
+    if path.is_dir():
+        raise UsageError(f"cannot write {path}: it is a folder; --output names a file")
     data = read_json(source, file)
     if path.exists() and path.samefile(source):
         raise UsageError(f"the output {path} is the file that is read")

@@ -111,10 +111,14 @@ def literal_at(text: str, start: int) -> Literal | None:
 def _is_named(literal: re.Match[str], before: str) -> bool:
     """Whether the digits are part of a date, a version or a name."""
     text, end, run = literal.string, literal.end(), literal["run"]
-    if around.NAME_BEFORE.search(before) or (run and _VERSION.fullmatch(run) and not _reads(run)):
+    if around.NAME_BEFORE.search(before[-8:]) or (
+        run and _VERSION.fullmatch(run) and not _reads(run)
+    ):
         return True
     if around.MONTH_AFTER.match(text, end):
         return True
+    if not before.endswith(" "):
+        return False
     if around.MONTH_BEFORE.search(before) and around.YEAR_AFTER.match(text, end):
         return True
     return run is not None and len(run) == 4 and bool(around.DATE_BEFORE.search(before))
@@ -204,19 +208,20 @@ def _span(text: str, before: str, end: int) -> int | None:
     for pattern in (around.COMPOUND, around.OF_OR_TO):
         if found := pattern.match(text, end):
             return found.end()
-    for prefix, pattern in (
-        (around.TUPLE_BEFORE, around.TUPLE_AFTER),
-        (around.BETWEEN, around.AND_NUMBER),
-        (around.VARIABLE_BEFORE, around.AND_VARIABLE),
+    for pattern, prefix in (
+        (around.TUPLE_AFTER, around.TUPLE_BEFORE),
+        (around.AND_NUMBER, around.BETWEEN),
+        (around.AND_VARIABLE, around.VARIABLE_BEFORE),
     ):
-        if prefix.search(before) and (found := pattern.match(text, end)):
+        if (found := pattern.match(text, end)) and prefix.search(before):
             return found.end()
     return None
 
 
 def _is_last_of_several(text: str, before: str, end: int) -> bool:
     """Whether another number stands directly before, not counting a year or the number of a day."""
-    found = around.LIST_BEFORE.search(before)
+    near = before[-4:]
+    found = around.LIST_BEFORE.search(before) if " " in near or "\u202f" in near else None
     if found is None or around.EQUALS_AFTER.match(text, end):
         return False
     if around.COUNTED_BEFORE.search(before, 0, found.start()):
@@ -251,7 +256,7 @@ def _is_restated(value: str | None, other: re.Match[str]) -> bool:
 def _is_part(literal: re.Match[str], before: str, end: int) -> bool:
     """Whether what stands beside a literal makes it a part of an expression or of a name."""
     text = literal.string
-    if around.PART_BEFORE.search(before) or around.PART_AFTER.match(text, end):
+    if around.PART_BEFORE.search(before[-24:]) or around.PART_AFTER.match(text, end):
         return True
     if literal.group() == "1" and around.ONE_PART_AFTER.match(text, end):
         return True
@@ -264,10 +269,14 @@ def _is_part(literal: re.Match[str], before: str, end: int) -> bool:
 def _is_negative(text: str, before: str, start: int, end: int) -> bool | None:
     """Whether a minus sign stands before a literal, and not a dash or a subtraction; None where
     that is not certain."""
-    if around.NEGATIVE_WORD.search(before):
-        return True
-    if around.MINUS_WORD.search(before):
-        return None
+    words = before[-12:].lower()
+    if "minus" in words or "negative" in words:
+        if around.NEGATIVE_WORD.search(before):
+            return True
+        if around.MINUS_WORD.search(before):
+            return None
+    if "-" not in words:
+        return False
     if around.NEGATIVE_PAREN.search(before):
         return True if text[end : end + 1] in {")", "}", "]"} else None
     if around.LINE_DASH.search(before):

@@ -52,6 +52,8 @@ _WORDS = re.compile(
     r"\\(?:text(?:bf|it|rm|sf|tt|up|normal)?|math(?:rm|bf|it|sf|tt|bb|cal)|operatorname|[mh]box"
     r"|underline|emph|bm|boldsymbol)\s?\{([^{}]{0,300})\}"
 )
+_DOUBLED = re.compile(r"\\\\(?=[A-Za-z])")
+"""As in text that was escaped once more than it should be."""
 _COLOR = re.compile(r"\\(?:text)?color\s?\{[^{}]{0,40}\}")
 _LATEX_GROUPING = re.compile(r"(?<=[0-9])(?:\\[,;:]|\\[ ]|~)(?=[0-9]{3}(?![0-9]))")
 _LATEX_COMMA = re.compile(r"(?<=[0-9])(?:\{,\}|,\\!)(?=[0-9])")
@@ -125,6 +127,7 @@ def _beside_digit(found: re.Match[str], fraction: str) -> str:
 
 
 def _without_latex(text: str) -> str:
+    text = _DOUBLED.sub(lambda _: "\\", text)
     text = _LATEX_COMMA.sub(",", _LATEX_GROUPING.sub("\u202f", _COLOR.sub("", text)))
     for _ in range(2):  # one may stand within another
         if "\\" in text:
@@ -135,7 +138,10 @@ def _without_latex(text: str) -> str:
 
 def _slashed(fraction: re.Match[str]) -> str:
     """``a/b`` for a fraction of two numbers, else ``OPAQUE``."""
-    over, under = (_PLAIN_NUMBER.fullmatch(fraction[i] or fraction[i + 1]) for i in (1, 3))
+    top, bottom = fraction[1] or fraction[2], fraction[3] or fraction[4]
+    if top.isdigit() and bottom.isdigit():
+        return _beside_digit(fraction, f"{top}/{bottom}")
+    over, under = _PLAIN_NUMBER.fullmatch(top), _PLAIN_NUMBER.fullmatch(bottom)
     if over is None or under is None:
         return OPAQUE
     sign = "-" if (over[1] == "-") != (under[1] == "-") else ""

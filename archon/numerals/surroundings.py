@@ -221,7 +221,7 @@ _VOWEL = re.compile(r"[aeiou]", re.I)
 
 def is_money(before: str, text: str, end: int) -> bool:
     """Whether a currency stands before a run; ``$…$`` is LaTeX."""
-    money = MONEY_BEFORE.search(before)
+    money = MONEY_BEFORE.search(before[-4:])
     return money is not None and not ("$" in money.group() and text.startswith("$", end))
 
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import (
-    Discriminator,
-    Field,
-    SerializerFunctionWrapHandler,
-    Tag,
-    model_serializer,
-    model_validator,
-)
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from archon.sandbox import Limits
-from archon.spec.common import Count, Name, PromptSpec, SamplingSpec, StrictModel, Version
+from archon.spec.common import (
+    Count,
+    LaterKeys,
+    Name,
+    PromptSpec,
+    SamplingSpec,
+    StrictModel,
+    Version,
+)
 from archon.spec.model import ModelCard
 from archon.spec.thinking import ThinkingKeys
 from archon.types import AnswerKind, UnitTestMethod
@@ -305,8 +306,10 @@ class ServeSpec(StrictModel):
     )
 
 
-class ArchitectureSpec(StrictModel):
+class ArchitectureSpec(LaterKeys):
     """An architecture: a directed acyclic graph of nodes over language models."""
+
+    later_keys = frozenset({"serve"})
 
     version: Version
     name: Name
@@ -319,12 +322,3 @@ class ArchitectureSpec(StrictModel):
     answer: AnswerKind = Field("number", description="The kind of answer wanted.")
     budget: Budget | None = None
     serve: ServeSpec | None = Field(None, description="For requests to it as a language model.")
-
-    @model_serializer(mode="wrap")
-    def _without_empty_serve(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave ``serve`` out where it is not given, so that stored runs and studies that do not
-        use it keep their digests."""
-        data: dict[str, Any] = handler(self)
-        if data.get("serve", self) is None:
-            del data["serve"]
-        return data

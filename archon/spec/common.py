@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Self, get_args
+from typing import Annotated, Any, ClassVar, Self, get_args
 
 from pydantic import (
     BaseModel,
@@ -11,7 +11,9 @@ from pydantic import (
     Discriminator,
     Field,
     ModelWrapValidatorHandler,
+    SerializerFunctionWrapHandler,
     ValidationError,
+    model_serializer,
     model_validator,
 )
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
@@ -69,6 +71,25 @@ def _again(detail: ErrorDetails) -> InitErrorDetails:
         template: Any = "{reason}" if name == "unknown_key" else detail["msg"]
         kind = PydanticCustomError(name, template, context)
     return InitErrorDetails(type=kind, loc=detail["loc"], input=detail["input"], ctx=context)
+
+
+class LaterKeys(StrictModel):
+    """A model that has gained keys since files were first stored.
+
+    A dump leaves them out while they have their defaults, so that a run or study that was stored
+    before they existed is still recognized and resumed.
+    """
+
+    later_keys: ClassVar[frozenset[str]] = frozenset()
+
+    @model_serializer(mode="wrap")
+    def _without_unused_later_keys(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        data: dict[str, Any] = handler(self)
+        fields = type(self).model_fields
+        for key in self.later_keys & data.keys():
+            if getattr(self, key) == fields[key].get_default(call_default_factory=True):
+                del data[key]
+        return data
 
 
 def told_by_key(keys: Mapping[str, type[BaseModel]]) -> Discriminator:

@@ -206,6 +206,10 @@ BUDGET_FIELDS: tuple[ThinkingField, ...] = ("reasoning", "enable_thinking")
 class OpenAICard(_Card):
     """A model behind any server that speaks the OpenAI protocol."""
 
+    later_keys = _Card.later_keys | {
+        "omit", "max_tokens_field", "headers", "body", "trust_env", "thinking_field",
+    }  # fmt: skip
+
     # A key in the wrong place must not be printed.
     model_config = ConfigDict(hide_input_in_errors=True)
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, JsonValue, StrictBool, model_validator
 
 from archon.reasoning import PUBLISHED_MARKERS, ReasoningMarkers
-from archon.spec.common import Name, StrictModel
+from archon.spec.common import LaterKeys, Name, StrictModel
 from archon.types import Thinking
 
 RESERVED_VARIABLES = (
@@ -21,8 +21,10 @@ RESERVED_VARIABLES = (
 """Variables of chat templates that are set for every prompt."""
 
 
-class ThinkingKeys(StrictModel):
+class ThinkingKeys(LaterKeys):
     """What cards and nodes share; a node's values take precedence over its model card's."""
+
+    later_keys = frozenset({"thinking", "template_variables", "max_thinking_tokens"})
 
     thinking: StrictBool | Literal["auto"] | None = Field(
         None,
@@ -73,6 +75,8 @@ class MarkersSpec(StrictModel):
 
 class CardThinkingKeys(ThinkingKeys):
     """What every model card says of reasoning."""
+
+    later_keys = ThinkingKeys.later_keys | {"chat_template_kwargs", "reasoning_markers"}
 
     chat_template_kwargs: dict[Name, JsonValue] | None = Field(
         None, description="Another name of `template_variables`, the one that servers use."

@@ -19,6 +19,13 @@ PATTERNS = (
 )  # fmt: skip
 
 
+POOLING_FILES = (
+    "modules.json", "config_sentence_transformers.json", "1_Pooling/config.json",
+)  # fmt: skip
+"""What a sentence encoder's folder says of how tokens become a vector: downloaded with it, but no
+part of its digest."""
+
+
 def is_model_file(name: str) -> bool:
     """Whether a folder's file of this name may be read by the engine."""
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in PATTERNS)

@@ -21,7 +21,7 @@ from archon.errors import ModelError, require
 from archon.spec.model import HubSource
 from archon.weights import child, hub_child
 from archon.weights.digest import DigestError, check, digest_of
-from archon.weights.folder import CONFIG_NAME, PATTERNS, part_names
+from archon.weights.folder import CONFIG_NAME, PATTERNS, POOLING_FILES, part_names
 from archon.weights.hub_errors import (
     Wanted,
     certificate_reason,
@@ -98,6 +98,8 @@ def fetch_folder(source: HubSource, on_progress: OnProgress, total_bytes: int | 
         on_progress(Progress("downloading", done_bytes, total_bytes))
 
     path = _download("snapshot_download", source, wanted, report)
+    further = {"revision": source.revision, "allow_patterns": list(POOLING_FILES)}
+    _download("snapshot_download", source, further, report)
     if not (path / CONFIG_NAME).is_file():
         raise ModelError(f"the repository has no {CONFIG_NAME}")
     check(digest_of(path, on_progress), source.sha256, str(path))

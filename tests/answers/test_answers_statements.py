@@ -31,6 +31,7 @@ STATED = [
     ("The total is 72 clips, altogether.", "72"),
     ("\\boxed{$9{,}500}", "9500"),
     ("The answer is 42!", "42"),
+    (r"So it is $\\boxed{\\frac{3}{4}}$.", "0.75"),
     ("The answer is **$18.** She paid 2.", "18"),
     ("The final answer is $\\boxed{18}$. I hope it is correct in 2 ways.", "18"),
 ]

@@ -72,3 +72,8 @@ def mean_vector(x_BTE: Tensor, is_token_BT: Tensor) -> Tensor:
     weight_BT1 = is_token_BT.unsqueeze(-1).to(x_BTE.dtype)
     mean_BE = (x_BTE * weight_BT1).sum(1) / weight_BT1.sum(1).clamp(min=1)
     return functional.normalize(mean_BE, dim=-1)
+
+
+def first_vector(x_BTE: Tensor) -> Tensor:
+    """The vector of the first token, of length 1, (B, E); other models are trained for this one."""
+    return functional.normalize(x_BTE[:, 0], dim=-1)

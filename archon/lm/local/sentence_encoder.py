@@ -11,13 +11,14 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from archon.engine.families.encoder import Encoder
-from archon.engine.families.heads import mean_vector
+from archon.engine.families.heads import first_vector, mean_vector
 from archon.engine.families.weights import load_encoder
 from archon.engine.files.folder import ModelFolder
 from archon.engine.process import claim_process
 from archon.lm.embedding import EmbeddingLM, Vector
 from archon.lm.local.encoder_text import encoder_tokenizer, padded
 from archon.lm.local.folders import pulled_folder
+from archon.lm.local.pooling import Pooling, pooling_of
 from archon.spec.model import LocalCard
 
 
@@ -34,10 +35,10 @@ def load(card: LocalCard, base_dir: Path) -> EmbeddingLM:
 
 
 class SentenceEncoder:
-    """An encoder, its tokenizer, and the mean over a text's tokens."""
+    """An encoder, its tokenizer, and how its tokens become one vector."""
 
-    def __init__(self, encoder: Encoder, tokenizer: Tokenizer) -> None:
-        self._encoder, self._tokenizer = encoder, tokenizer
+    def __init__(self, encoder: Encoder, tokenizer: Tokenizer, pooling: Pooling = "mean") -> None:
+        self._encoder, self._tokenizer, self._pooling = encoder, tokenizer, pooling
 
     @classmethod
     def of(cls, folder: ModelFolder) -> SentenceEncoder:
@@ -48,7 +49,8 @@ class SentenceEncoder:
         ModelFileError : the folder holds another model, or a damaged one.
         """
         encoder = load_encoder(folder)
-        return cls(encoder, encoder_tokenizer(folder, encoder.config.context_length))
+        tokenizer = encoder_tokenizer(folder, encoder.config.context_length)
+        return cls(encoder, tokenizer, pooling_of(folder))
 
     async def embed(self, texts: Sequence[str]) -> list[Vector]:
         """See ``archon.lm.embedding.Embedder``."""
@@ -62,7 +64,7 @@ class SentenceEncoder:
     def vectors(self, texts: Sequence[str]) -> Tensor:
         """(B, E), each of length 1; what is longer than the context is cut at its end."""
         batch = padded(self._tokenizer.encode_batch(list(texts)))
-        vectors: Tensor = mean_vector(
-            self._encoder(batch.ids_BT, batch.is_token_BT, batch.segment_BT), batch.is_token_BT
-        )
-        return vectors
+        hidden_BTE = self._encoder(batch.ids_BT, batch.is_token_BT, batch.segment_BT)
+        if self._pooling == "cls":
+            return first_vector(hidden_BTE)
+        return mean_vector(hidden_BTE, batch.is_token_BT)
