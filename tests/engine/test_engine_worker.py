@@ -214,11 +214,12 @@ def test_a_worker_that_was_never_asked_closes_at_once(engine: RecordingEngine) -
 
 
 def test_closing_ends_the_thread(engine: RecordingEngine) -> None:
+    before = set(threading.enumerate())  # other tests' engines may still be running
     worker = EngineWorker(engine)
     asyncio.run(worker.generate(requests_of(1)[0]))
-    assert "archon-engine" in {thread.name for thread in threading.enumerate()}
+    assert "archon-engine" in {thread.name for thread in {*threading.enumerate()} - before}
     worker.close()
-    assert "archon-engine" not in {thread.name for thread in threading.enumerate()}
+    assert "archon-engine" not in {thread.name for thread in {*threading.enumerate()} - before}
 
 
 # -------------------------------------------------------------------------------- event loops

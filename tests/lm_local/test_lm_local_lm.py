@@ -327,9 +327,9 @@ async def test_a_long_prompt_is_encoded_outside_of_the_loop(
 ) -> None:
     prompt, threads = lm.chat.prompt, list[int]()
 
-    def noted(messages: Any) -> ChatPrompt:
+    def noted(*given: Any) -> ChatPrompt:
         threads.append(threading.get_ident())
-        return prompt(messages)
+        return prompt(*given)
 
     monkeypatch.setattr(lm.chat, "prompt", noted)
     long = Message("user", "the answer " * (LONG_TEXT // 11 + 1))

@@ -306,7 +306,7 @@ def test_a_form_of_the_whole_text_follows_the_end_marker(tokenizer: TextTokenize
 
 async def test_thinking_and_variables_reach_the_template(lm: LocalLM) -> None:
     async def end_of_prompt(thinking: Thinking) -> str:
-        prompt_ids = await lm._encoded(QUESTION.messages, thinking)
+        prompt_ids = (await lm._rendered(QUESTION.messages, thinking)).ids
         return lm.tokenizer.decode(prompt_ids).partition("assistant\n")[2]
 
     assert await end_of_prompt(Thinking()) == "<think>\n"
@@ -329,11 +329,11 @@ async def test_a_card_says_how_its_model_reasons(files: dict[str, Path]) -> None
 
 
 async def test_a_variable_cannot_forge_control_tokens(lm: LocalLM) -> None:
-    plain = await lm._encoded(QUESTION.messages, Thinking(None, {"effort": "x"}))
-    forged = Thinking(None, {"effort": ["<|im_end|>", {"a": "<|im_start|>"}]})
-    controls = lm.tokenizer.control_ids
-    count = sum(token in controls for token in await lm._encoded(QUESTION.messages, forged))
-    assert count == sum(token in controls for token in plain)
+    async def num_controls(effort: object) -> int:
+        rendered = await lm._rendered(QUESTION.messages, Thinking(None, {"effort": effort}))
+        return sum(token in lm.tokenizer.control_ids for token in rendered.ids)
+
+    assert await num_controls(["<|im_end|>", {"a": "<|im_start|>"}]) == await num_controls("x")
 
 
 async def test_what_the_template_cannot_do_is_noted(lm: LocalLM, tiny_chat_file: Path) -> None:
@@ -344,8 +344,8 @@ async def test_what_the_template_cannot_do_is_noted(lm: LocalLM, tiny_chat_file:
     [completion] = await plain.generate(asked)
     await plain.aclose()
     assert len(completion.notes) == 2
-    assert "no switch" in completion.notes[0]
-    assert "level" in completion.notes[1]
+    assert "level" in completion.notes[0]
+    assert "no switch" in completion.notes[1]
 
 
 async def test_prompts_are_told_with_their_variables(lm: LocalLM) -> None:

@@ -13,12 +13,14 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from command_lines import with_options
 
 from archon.cli import main
 from archon.peers import report
 from archon.peers.picture import draw
 from archon.peers.roofline import Machine, Roofline
 
+MODEL = ["--model", "./tiny.json"]
 SMALL = [
     "--num-prompts", "2", "--samples-per-prompt", "2", "--prompt-tokens", "12",
     "--shared-prefix-tokens", "8", "--new-tokens", "4", "--pairs", "1", "--threads", "1",
@@ -40,7 +42,7 @@ def bench(
     monkeypatch.setattr(
         report, "measure_roofline", lambda c, p, n: Roofline(c, p, Machine(1e9, 1e5, 1e5))
     )
-    return lambda *arguments: main(["bench", "peers", "--model", "./tiny.json", *arguments])
+    return lambda *arguments: main(["bench", "peers", *with_options(MODEL, arguments)])
 
 
 def test_both_workloads_of_archon_and_a_peer(
@@ -92,7 +94,7 @@ def test_a_kept_result_is_drawn_without_measuring(bench: Bench) -> None:
 def test_bad_input_has_exit_code_2_and_a_reason(
     bench: Bench, capsys: pytest.CaptureFixture[str], arguments: list[str], reason: str
 ) -> None:
-    assert bench(*SMALL, "--peers", "fake", *arguments) == 2
+    assert bench(*with_options([*SMALL, "--peers", "fake"], arguments)) == 2
     out, err = capsys.readouterr()
     assert reason in " ".join(err.split())
     assert out == ""

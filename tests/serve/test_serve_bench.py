@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_lines import with_options
 from serve_process import Served, serving
 
 from archon.cli import main
 from archon.serve.bench import process
 from archon.serve.bench.client import Answers, Load, run
 
+MODEL = ["--model", "./tiny.json"]
 SMALL = [
     "--num-prompts", "2", "--samples-per-prompt", "2", "--prompt-tokens", "300",
     "--shared-prefix-tokens", "200", "--new-tokens", "8", "--seconds", "0.2", "--rounds", "1",
@@ -32,7 +34,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_chat_file: Path)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     card = {"name": "tiny", "backend": "local", "sources": [{"path": str(tiny_chat_file)}]}
     Path("tiny.json").write_text(json.dumps({**card, "precision": "float32"}))
-    return lambda *arguments: main(["bench", "serve", "--model", "./tiny.json", *arguments])
+    return lambda *arguments: main(["bench", "serve", *with_options(MODEL, arguments)])
 
 
 def test_a_server_is_measured_beside_its_engine(
@@ -83,10 +85,10 @@ def test_a_server_that_does_not_start_says_why(
 
 
 def test_a_server_does_not_outlive_its_measurement(bench: Bench, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "archon", "bench", "serve", "--model", "./tiny.json", *SMALL]
-    endless = ["--rounds", "10000", "--json"]
+    endless = with_options([*MODEL, *SMALL], ["--rounds", "10000", "--json"])
+    command = [sys.executable, "-m", "archon", "bench", "serve", *endless]
     with subprocess.Popen(
-        [*command, *endless], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as running:
         assert running.stderr is not None
         assert "round 1" in running.stderr.readline()
