@@ -66,6 +66,9 @@ _COMPLETION = {
         "usage": _USAGE,
     },
 }
+_EVENTS = (
+    "Server-sent events: the data of each is a chat.completion.chunk, that of the last is [DONE]."
+)
 _REFUSALS = {
     "400": "the request is wrong, or asks for what cannot be given",
     "401": "the API key is missing or wrong",
@@ -117,7 +120,7 @@ def document(limits: Limits, *, has_key: bool, is_strict: bool = False) -> dict[
                         },
                         "content": {
                             "application/json": {"schema": _ref("ChatCompletion")},
-                            "text/event-stream": {"schema": {"type": "string"}},
+                            "text/event-stream": {"schema": {"description": _EVENTS}},
                         },
                     },
                     **_refused(*_REFUSALS),
