@@ -14,6 +14,23 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.normalizers import Normalizer
 
+_MARKER = re.compile(
+    r"<\|.*\|>|<｜.*｜>|</?s>|<(?:unk|pad|mask|bos|eos)>|\[/?INST\]|<(?:start|end)_of_turn>",
+    re.DOTALL,
+)
+
+
+def is_marker(text: str) -> bool:
+    """Whether a token is written as control tokens are in published vocabularies.
+
+    Some files call the marks of turns ordinary words: a message that names them must not end its
+    turn and begin another all the same.
+
+    >>> is_marker("<|im_start|>"), is_marker("<think>")
+    (True, False)
+    """
+    return _MARKER.fullmatch(text) is not None
+
 
 @dataclass(frozen=True, slots=True)
 class AddedToken:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, TypeGuard
 
 from tokenizers import Tokenizer
 
 from archon.engine.files.folder import CONFIG, ModelFolder
 from archon.errors import ModelFileError
-from archon.lm.local.added_tokens import AddedToken
+from archon.lm.local.added_tokens import AddedToken, is_marker
 from archon.lm.local.generation_config import report_not_applied
 from archon.lm.local.text import END_NAMES, TextRules, default_template, lost_merge
 
@@ -38,7 +39,8 @@ def text_rules_of_folder(folder: ModelFolder) -> TextRules:
         raise ModelFileError(f"{folder.path}: the folder has no {_TOKENIZER}")
     config = _tokenizer_config(folder)
     template_tokens = _template_tokens(config)
-    added = _added_tokens(folder, stated, config, template_tokens)
+    end_ids = frozenset(_end_ids(folder))
+    added = _added_tokens(folder, stated, config, template_tokens, end_ids)
     bpe, vocabulary = _without_added_tokens(folder, stated, {token.text for token in added})
     ids = {token.text: token.id for token in added}
     eos = template_tokens.get("eos_token")
@@ -50,7 +52,7 @@ def text_rules_of_folder(folder: ModelFolder) -> TextRules:
         bpe=bpe,
         added_tokens=added,
         no_text_ids=frozenset(ids.values()),
-        stop_ids=frozenset({*ends, *_end_ids(folder)}),
+        stop_ids=end_ids.union(ends),
         template_tokens=template_tokens,
         begin_ids=(ids[begin],) if begin in ids else (),
         chat_template=_chat_template(folder, config),
@@ -78,10 +80,11 @@ def _added_tokens(
     stated: Mapping[str, Any],
     config: Mapping[str, Any],
     template_tokens: Mapping[str, str],
+    end_ids: Collection[int],
 ) -> tuple[AddedToken, ...]:
     """The tokens that tokenizer.json adds, with what tokenizer_config.json says of them over it.
 
-    Those that have a name, as the end of a text has, are control tokens.
+    Those that have a name, end a text, or are written as markers are control tokens.
     """
     listed = stated.get("added_tokens") or []
     rows = listed if isinstance(listed, list) else [listed]
@@ -100,7 +103,10 @@ def _added_tokens(
         added[token.text] = token
     for text, id_ in _named_in_vocabulary(stated, control - added.keys()):
         added[text] = AddedToken(text, id_, is_control=True)
-    return tuple(added.values())
+    return tuple(
+        replace(t, is_control=t.is_control or t.id in end_ids or is_marker(t.text))
+        for t in added.values()
+    )
 
 
 def _added_token(

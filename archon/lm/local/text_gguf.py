@@ -17,7 +17,7 @@ from tokenizers.models import BPE
 from archon.engine.files.gguf import GGUFFile
 from archon.engine.files.key_rules import KeyRules
 from archon.errors import ModelFileError
-from archon.lm.local.added_tokens import AddedToken
+from archon.lm.local.added_tokens import AddedToken, is_marker
 from archon.lm.local.splitting import RULES, SplittingRule, known_names, rule_of_name
 from archon.lm.local.text import END_NAMES, TextRules, default_template, lost_merge
 
@@ -28,8 +28,6 @@ _NAMED = {
 }  # fmt: skip
 """Variable of a chat template → the token's name in the file, as GGUF spells it."""
 _NO_TEXT = (_UNKNOWN, _CONTROL, _USER_DEFINED, _UNUSED)
-_MARKER = re.compile(r"<\|.*\|>|<｜.*｜>|</?s>|<unk>|<pad>|<mask>", re.DOTALL)
-"""How control tokens are written in published vocabularies."""
 _TAG = re.compile(r"</?\w[\w-]*>")
 """How other added tokens are, such as ``<think>``."""
 _PADDING = re.compile(r"\[PAD\d*\]|<dummy\d+>|<\|reserved_special_token_\d+\|>|<unused_?\d+>")
@@ -78,7 +76,11 @@ def text_rules_of_gguf(file: GGUFFile) -> TextRules:
         if (token := keys.token(f"{key}_token_id", len(tokens))) is not None
     }
     made = {left + right for left, right in merges}
-    controls = {i for i, kind in enumerate(kinds) if kind in (_CONTROL, _UNKNOWN)}
+    controls = {
+        i
+        for i, kind in enumerate(kinds)
+        if kind in (_CONTROL, _UNKNOWN) or (kind == _USER_DEFINED and is_marker(tokens[i]))
+    }
     # A byte or a word that serves as padding, say, is text all the same.
     controls |= {i for i in named.values() if tokens[i] not in made}
     controls = {i for i in controls if len(tokens[i]) > 1}
@@ -164,7 +166,7 @@ def _inferred_types(tokens: Sequence[str], merges: Merges) -> list[int]:
             return _NORMAL
         if _PADDING.fullmatch(token):
             return _UNUSED
-        if _MARKER.fullmatch(token):
+        if is_marker(token):
             return _CONTROL
         return _USER_DEFINED if _TAG.fullmatch(token) else _NORMAL
 
