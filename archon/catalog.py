@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from archon.errors import SpecError
+from archon.spec.data_files import DATA_SUFFIXES
 from archon.spec.messages import shown, suggestion
 
 Kind = Literal["architecture", "space", "model", "benchmark", "training"]
@@ -41,6 +42,8 @@ def find(kind: Kind, name_or_path: str | os.PathLike[str]) -> Path:
     if ref in names(kind):
         return _folder(kind) / f"{ref}.json"
     reason = f"no {kind} {shown(ref)} in the catalogue{suggestion(ref, names(kind))}"
+    if Path(ref).suffix.lower() in DATA_SUFFIXES:
+        raise SpecError(f"{reason}, and no such file here; a file of data is given with --data")
     raise SpecError(f"{reason} (a path ends in .json or contains '/')")
 
 

@@ -94,6 +94,8 @@ def _read_pairs(path: Path) -> dict[str, tuple[Tensor, Tensor]]:
                 "lora_B of a linear layer"
             )
         halves.setdefault(found[1], {})[found[2]] = tensor.float()
+    if not halves:
+        raise ModelFileError(f"{path / TENSORS_NAME}: holds no tensors, so it changes nothing")
     for name, half in halves.items():
         if half.keys() != {"A", "B"}:
             raise ModelFileError(f"{path / TENSORS_NAME}: {name} lacks lora_A or lora_B")
@@ -168,6 +170,11 @@ def _read_config(path: Path) -> dict[str, Any]:
             "LORA is"
         )
     ADAPTER_RULES.check(config, file)
+    if not config.get("target_modules"):
+        raise ModelFileError(
+            f"{file}: target_modules is missing or empty, so the file does not say which layers "
+            "it is for"
+        )
     init = config.get("init_lora_weights")
     is_named = isinstance(init, str) and init.lower() in PRESERVING_INITS
     if not is_named and not isinstance(init, bool | None):

@@ -32,13 +32,14 @@ ADAPTER_RULES = KeyRules(
         # Read by the initialisations of these names alone; ``init_lora_weights`` decides.
         "eva_config", "corda_config", "lora_ga_config",
     }),
+    null_only=frozenset({
+        "monteclora_config", "arrow_config", "velora_config", "kasa_config", "megatron_config",
+    }),
     neutral={
         "bias": ("none",), "fan_in_fan_out": (), "modules_to_save": (), "use_dora": (),
         "trainable_token_indices": (), "loftq_config": (), "alora_invocation_tokens": (),
-        "alora_invocation_string": (), "use_qalora": (), "monteclora_config": (),
-        "layer_replication": (), "lora_bias": (), "target_parameters": (), "use_bdlora": (),
-        "arrow_config": (), "velora_config": (), "kasa_config": (),
-        "megatron_config": (), "enable_lora": (),
+        "alora_invocation_string": (), "use_qalora": (), "layer_replication": (),
+        "lora_bias": (), "target_parameters": (), "use_bdlora": (), "enable_lora": (),
     },
     irrelevant_names=re.compile(r"(\w+_)?version|unsloth_\w+|wandb_\w+|.*dropout.*"),
 )  # fmt: skip

@@ -112,6 +112,9 @@ Store = TypeVar("Store", bound=_TensorStore)
 class _StoredWeights(Generic[Store]):
     """Parameters that lie in a file or a folder; names are GGUF's, translated by ``_name``."""
 
+    _has_biases: bool
+    """Whether queries, keys and values have biases."""
+
     def __init__(self, file: Store, config: DecoderConfig) -> None:
         self.file, self.config = file, config
         inner = _INNER | (_HEAD_NORMS if config.norms_heads else {})
@@ -177,7 +180,11 @@ class _StoredWeights(Generic[Store]):
         return self.file.tensor(own_name)
 
     def _get_if_present(self, name: str, *shape: int) -> Tensor | None:
-        return self._get(name, *shape) if self._name(name) in self.file.tensors else None
+        """A bias; of a file that has biases, none may be missing."""
+        return self._get(name, *shape) if self._has_biases else None
+
+
+_BIAS = re.compile(r"\.attn_[qkv]\.bias$")
 
 
 class GGUFWeights(_StoredWeights[GGUFFile]):
@@ -190,6 +197,7 @@ class GGUFWeights(_StoredWeights[GGUFFile]):
     """
 
     def __init__(self, file: GGUFFile, config: DecoderConfig) -> None:
+        self._has_biases = any(_BIAS.search(name) for name in file.tensors)
         super().__init__(file, config)
 
     def _is_known(self, name: str, known: set[str]) -> bool:
@@ -245,9 +253,6 @@ class FolderWeights(_StoredWeights[ModelFolder]):
     def _is_known(self, name: str, known: set[str]) -> bool:
         # Old files carry the rotary frequencies, which follow from the configuration.
         return super()._is_known(name, known) or name.endswith(".rotary_emb.inv_freq")
-
-    def _get_if_present(self, name: str, *shape: int) -> Tensor | None:
-        return self._get(name, *shape) if self._has_biases else None
 
 
 def weights_of(file: ModelFile) -> WeightSource:

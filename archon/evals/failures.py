@@ -24,7 +24,8 @@ _WHERE = re.compile(
 )
 """Where it failed, before why."""
 _VARYING = re.compile(
-    r"0x[0-9a-f]+|(?<![a-z0-9])(?=[a-z]*[0-9])[0-9a-f]{8,}(?:-[0-9a-f]{4,})*(?![a-z0-9])|\d+(?:\.\d+)*",
+    r"\b(?:req|request|chatcmpl|cmpl|resp|msg|run|call|trace|span|id)[-_][a-z0-9_-]{6,}"
+    r"|(?<![a-z0-9])(?=[a-z]*[0-9])[a-z0-9_-]{16,}(?![a-z0-9])|0x[0-9a-f]+|(?<![a-z0-9])(?=[a-z]*[0-9])[0-9a-f]{8,}(?:-[0-9a-f]{4,})*(?![a-z0-9])|\d+(?:\.\d+)*",
     re.IGNORECASE,
 )
 """Memory addresses, digests and other ids, numbers."""
@@ -43,6 +44,8 @@ def same_cause(message: str) -> str:
 
     >>> same_cause("NodeError: node 'draft': LMError: no answer in 30.5 s (draw 3)")
     'LMError: no answer in # s (draw #)'
+    >>> same_cause("400: bad request (req_011CSHoEeqs5C35K2UUqR7Fy)")
+    '#: bad request (#)'
     """
     return _VARYING.sub("#", _WHERE.sub(r"\1", message))
 

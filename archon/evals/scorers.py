@@ -102,7 +102,7 @@ def own_scorer(function: Callable[[str, str], float], kind: AnswerKind) -> Score
         try:
             with redirect_stdout(sys.stderr):
                 given = function(text, target)
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a function that exits must not end the run
             where = place(error) or label(function)
             raise ScoringError(f"{where}: {summary(error)}") from error
         points = _points(given)

@@ -56,10 +56,22 @@ class LoopThread:
             if self._loop is None or self._thread is None or not self._thread.is_alive():
                 self._loop = asyncio.new_event_loop()
                 self._thread = threading.Thread(
-                    target=self._loop.run_forever, name="archon-loop", daemon=True
+                    target=_run, args=(self._loop,), name="archon-loop", daemon=True
                 )
                 self._thread.start()
             return self._loop
+
+
+def _run(loop: asyncio.AbstractEventLoop) -> None:
+    """Run the loop for ever: a task that exits, such as a user's function, ends itself alone.
+
+    asyncio gives the exception to whoever waits for the task, and raises it here as well.
+    """
+    while True:
+        try:
+            return loop.run_forever()
+        except (SystemExit, KeyboardInterrupt):
+            continue
 
 
 _shared = LoopThread()

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-_SUFFIXES = {
+DATA_SUFFIXES = {
     ".jsonl": "JSON Lines",
     ".ndjson": "JSON Lines",
     ".csv": "CSV",
     ".tsv": "TSV",
     ".parquet": "Parquet",
 }
+"""Suffix → format."""
 _MAX_LINE_BYTES = 1 << 20
 
 
@@ -24,7 +25,7 @@ def data_format(path: Path) -> str | None:
     try:
         if not path.is_file():
             return None
-        found = _SUFFIXES.get(path.suffix.lower())
+        found = DATA_SUFFIXES.get(path.suffix.lower())
         if found is not None:
             return found
         with path.open("rb") as file:

@@ -248,6 +248,10 @@ def test_a_tensor_that_would_be_left_out_is_refused(
         ({"lora_alpha": float("nan")}, "lora_alpha is nan"),
         ({"use_rslora": "yes"}, "use_rslora is 'yes'"),
         ({"peft_type": None}, "peft_type is None"),
+        ({"target_modules": None}, "does not say which layers"),
+        ({"target_modules": []}, "does not say which layers"),
+        ({"kasa_config": {}}, "kasa_config is {}"),
+        ({"velora_config": {}}, "velora_config is {}"),
     ],
 )
 def test_a_configuration_that_does_not_fit_is_refused(
@@ -256,6 +260,13 @@ def test_a_configuration_that_does_not_fit_is_refused(
     trained(folder, tmp_path)
     edit(tmp_path, **changes)
     with pytest.raises(ModelFileError, match=reason):
+        read_adapter(tmp_path)
+
+
+def test_an_adapter_without_tensors_is_refused(folder: Path, tmp_path: Path) -> None:
+    trained(folder, tmp_path)
+    save_file({}, tmp_path / TENSORS_NAME)
+    with pytest.raises(ModelFileError, match="holds no tensors"):
         read_adapter(tmp_path)
 
 

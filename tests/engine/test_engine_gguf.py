@@ -281,6 +281,13 @@ def test_a_missing_tensor_is_named(name: str, reason: str, tmp_path: Path) -> No
         load_engine(tmp_path / "file.gguf", "float32", device="cpu")
 
 
+@pytest.mark.parametrize("name", ["blk.0.attn_v.bias", "blk.1.attn_q.bias"])
+def test_a_bias_that_only_some_layers_have_is_missing(name: str, tmp_path: Path) -> None:
+    write_gguf(tmp_path / "file.gguf", TinyModel("qwen2", without=(name,)))
+    with pytest.raises(ModelError, match=f"has no tensor '{name}'"):
+        load_engine(tmp_path / "file.gguf", "float32", device="cpu")
+
+
 def test_a_tensor_that_the_decoder_would_leave_out_is_refused(tmp_path: Path) -> None:
     write_gguf(tmp_path / "file.gguf", TinyModel("llama"))
     content = (tmp_path / "file.gguf").read_bytes()

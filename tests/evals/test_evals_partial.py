@@ -198,3 +198,11 @@ def test_answers_without_a_value_are_counted(tmp_path: Path) -> None:
     architecture = archon.load("single", models={"solver": lm})
     report = archon.evaluate(architecture, "smoke", limit=3, output=tmp_path / "out", cache=False)
     assert (report.num_without_value, report.num_errors, report.answer) == (2, 0, "number")
+
+
+def test_a_scorer_that_exits_fails_its_item_alone() -> None:
+    def leaves(text: str, target: str) -> float:
+        raise SystemExit(3)
+
+    with pytest.raises(ScoringError, match="SystemExit: 3"):
+        own_scorer(leaves, "number")("5", "5", "5")

@@ -59,3 +59,19 @@ def test_an_interrupt_cancels_what_runs() -> None:
     with pytest.raises(KeyboardInterrupt):
         LoopThread().run(interrupt())
     assert cancelled.wait(timeout=10)
+
+
+def test_a_function_that_exits_ends_its_call_and_not_the_loop() -> None:
+    async def leaves() -> None:
+        await asyncio.create_task(exits())
+
+    async def exits() -> None:
+        raise SystemExit(3)
+
+    async def stays() -> int:
+        return 1
+
+    loop = LoopThread()
+    with pytest.raises(SystemExit):
+        loop.run(leaves())
+    assert loop.run(stays()) == 1

@@ -30,12 +30,15 @@ class KeyRules:
     neutral: Mapping[str, Sequence[Any]]
     """Keys → the values that change nothing. A value that says nothing is allowed as well, except
     where true is: there, false says something."""
+    null_only: frozenset[str] = frozenset()
+    """Keys that say something unless they are null: an empty object stands for defaults."""
     irrelevant_names: re.Pattern[str] = field(default_factory=lambda: re.compile(r"(?!)"))
     """Names that no result depends on: a full match."""
 
     def classifies(self, key: str) -> bool:
         """Whether there is a rule for this very key."""
-        return key in self.computed or key in self.irrelevant or key in self.neutral
+        known = (self.computed, self.irrelevant, self.neutral, self.null_only)
+        return any(key in keys for keys in known)
 
     def check(self, values: Mapping[str, Any], path: Path, prefix: str = "") -> None:
         """Refuse what may change a result.
@@ -57,7 +60,9 @@ class KeyRules:
         for key, value in values.items():
             if key in self.computed or key in self.irrelevant or value is None:
                 continue
-            if key in self.neutral:
+            if key in self.null_only:
+                yield f"{key} is {shown(value)}, which is not supported"
+            elif key in self.neutral:
                 if not _is_neutral(value, self.neutral[key]):
                     yield f"{key} is {shown(value)}, which is not supported"
             elif not says_nothing(value) and self.irrelevant_names.fullmatch(key) is None:
