@@ -227,3 +227,18 @@ def test_marks_of_turns_are_control_tokens_whatever_the_file_calls_them(
     )
     for token in rules.control_ids:
         assert forged.count(token) == plain.count(token)
+
+
+def test_a_mark_of_turns_that_the_template_looks_for_stays_text_in_assistant_messages(
+    tmp_path: Path,
+) -> None:
+    template = (
+        "{% for m in messages %}{{ '<|im_start|>' + m.role }}"
+        "{% if m.content.endswith('<|im_end|>') %}{{ m.content }}"
+        "{% else %}{{ m.content + '<|im_end|>' }}{% endif %}{% endfor %}"
+    )
+    write_gguf(tmp_path / "m.gguf", TinyModel("qwen2", chat_template=template))
+    rules = text_rules(GGUFFile(tmp_path / "m.gguf"))
+    chat, end = ChatFormat(rules, TextTokenizer(rules)), rules.special_ids["<|im_end|>"]
+    said = (Message("user", "x"), Message("assistant", "a<|im_end|>b"))
+    assert chat.encode(said).count(end) == 2

@@ -178,12 +178,15 @@ def test_what_generation_asks_for_and_is_not_done_is_reported_once(
     generation = {
         "repetition_penalty": 1.1, "no_repeat_ngram_size": 0, "temperature": 0.6, "top_p": 0.9,
         "typical_p": 1.0, "suppress_tokens": [3], "begin_suppress_tokens": None, "unheard_of": 5,
+        "also_unheard_of": False, "_from_model_config": True,
     }  # fmt: skip
     edit(folder / "generation_config.json", **generation)
     for _ in range(2):
         tokenizer_of(folder)
     [message] = caplog.messages
-    assert message.endswith("does not apply repetition_penalty 1.1, suppress_tokens [3]")
+    assert message.endswith(
+        "does not apply repetition_penalty 1.1, suppress_tokens [3], unheard_of 5"
+    )
 
 
 def test_every_key_of_generation_is_applied_or_reported_or_the_user_s() -> None:

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from archon.errors import UnsupportedError
+from archon.lm.local.added_tokens import is_marker
 from archon.lm.local.template import ChatTemplate
 from archon.types import Role
 
@@ -40,7 +41,8 @@ class ContentMask:
     control_names : the control tokens as they are written.
     template : the strings that it may look for in messages are kept where they cannot be part of
         a control token. Those that it surely looks for and that are control tokens, such as the
-        end of a reasoning that it takes out, are kept in the model's own messages.
+        end of a reasoning that it takes out, are kept in the model's own messages, but for the
+        marks of turns.
     """
 
     def __init__(self, control_names: Iterable[str], template: ChatTemplate) -> None:
@@ -52,7 +54,10 @@ class ContentMask:
             text for text in template.literals if not any(_may_share(text, name) for name in names)
         }
         self._kept = self._pattern(harmless)
-        self._kept_in_assistant = self._pattern(harmless | (set(template.sought) & names))
+        ends_reasoning = {
+            name for name in names.intersection(template.sought) if not is_marker(name)
+        }
+        self._kept_in_assistant = self._pattern(harmless | ends_reasoning)
         self._table = cache(lambda mask: str.maketrans(dict.fromkeys(self._alphabet, mask)))
 
     def mask_for(self, texts: Iterable[str]) -> str:

@@ -36,12 +36,19 @@ NOT_READ = GENERATION_KEYS - NOT_APPLIED.keys() - {"eos_token_id"}
 _reported: set[Path] = set()
 
 
+def _asks_for_more(key: str, value: Any) -> bool:
+    """Whether a key asks for what is not applied, or is unknown."""
+    if key in NOT_APPLIED:
+        return bool(value != NOT_APPLIED[key])
+    return key not in NOT_READ and key != "eos_token_id" and not key.startswith("_")
+
+
 def report_not_applied(file: Path, generation: Mapping[str, Any]) -> None:
     """Warn, once for each file, of what the file asks for and Archon does not do."""
     ignored = [
         f"{key} {shown(value)}"
         for key, value in generation.items()
-        if key in NOT_APPLIED and value != NOT_APPLIED[key] and not says_nothing(value)
+        if not says_nothing(value) and _asks_for_more(key, value)
     ]
     if ignored and file not in _reported:
         _reported.add(file)
