@@ -26,6 +26,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from archon.errors import SpecError
 from archon.serve import fields
 from archon.serve.fields import FieldError, Ignored
+from archon.spec.encoding import MARK
 from archon.spec.strict_json import decode_json
 from archon.spec.thinking import RESERVED_VARIABLES
 from archon.types import Constraint, Message, Request, SamplingParams, Thinking
@@ -145,7 +146,8 @@ class ChatMessage(RequestObject):
         text = self.content
         if isinstance(text, list):
             text = "".join(part.text for part in text)
-        return Message("system" if self.role == "developer" else self.role, text)
+        # Clients read messages from files, which may begin with a byte-order mark.
+        return Message("system" if self.role == "developer" else self.role, text.lstrip(MARK))
 
 
 class StreamOptions(RequestObject):

@@ -368,6 +368,20 @@ def test_an_assistant_that_said_nothing_has_an_empty_text(content: dict[str, Any
     ]
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        "\ufeffHi",
+        "\ufeff\ufeffHi",
+        [{"type": "text", "text": "\ufeffH"}, {"type": "text", "text": "i"}],
+    ],
+)
+@pytest.mark.parametrize("role", ["system", "user", "assistant"])
+def test_a_byte_order_mark_before_a_message_is_dropped(role: str, content: object) -> None:
+    data = body() | {"messages": [{"role": role, "content": content}, ASK]}
+    assert read(data).request().messages[0].content == "Hi"
+
+
 def test_a_developer_s_message_is_the_system_s() -> None:
     data = body() | {"messages": [{"role": "developer", "content": "Be brief."}, ASK]}
     assert read(data).request().messages[0].role == "system"
