@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
 from urllib.request import getproxies, proxy_bypass
 
 import httpx
@@ -28,6 +30,8 @@ _REFUSED = frozenset({401, 402, 403, 404, 405, 407})
 """Statuses that have nothing to do with what was asked."""
 _FAULT_OF_BODY = frozenset({400, 422})
 _ALWAYS_SENT = frozenset({"model", "messages", "prompt", "stream"})
+_CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+"""Variables that name the certificates to trust; the first that is set counts."""
 _LEAST_SECRET = 6
 """Shorter values of headers are no secrets, and may occur in any text."""
 
@@ -178,8 +182,8 @@ class Transport:
             )
         except ImportError:
             reason = "ALL_PROXY names a SOCKS proxy, which needs: pip install 'httpx[socks]'"
-        except (ValueError, httpx.InvalidURL):
-            reason = "the environment names a proxy whose address cannot be used"
+        except (ValueError, httpx.InvalidURL) as error:
+            reason = _proxy_fault(error)
         raise RefusedError(f'{reason}; the card\'s "trust_env": false ignores it')
 
     def _certificate_hint(self, reason: str) -> str:
@@ -239,14 +243,54 @@ def _tls_context(trust_env: bool) -> ssl.SSLContext:
 
     Raises
     ------
-    UsageError : the environment names a file of certificates that cannot be read.
+    UsageError : the environment names a file or a folder of certificates that cannot be read.
     """
+    variable = next((name for name in _CERTIFICATES if os.environ.get(name)), None)
+    if variable is None or not trust_env:
+        return httpx.create_ssl_context(trust_env=False)
+    named = os.environ[variable]
     try:
-        return httpx.create_ssl_context(trust_env=trust_env)
+        if variable == "SSL_CERT_DIR":
+            _check_folders([folder for folder in named.split(os.pathsep) if folder])
+        return httpx.create_ssl_context()
     except (OSError, ssl.SSLError) as error:
+        cause = error.strerror if isinstance(error, OSError) else None
         raise UsageError(
-            f"the certificates that SSL_CERT_FILE or SSL_CERT_DIR names cannot be read: {error}"
+            f"the certificates that {variable} names cannot be read: {named}: {cause or error}; "
+            'correct or unset the variable, or set the card\'s "trust_env": false to ignore it'
         ) from None
+
+
+def _check_folders(folders: Sequence[str]) -> None:
+    """Refuse folders of which none can be read, which OpenSSL takes for empty ones.
+
+    Raises
+    ------
+    OSError : the fault of the last.
+    """
+    fault: OSError | None = None
+    for folder in folders:
+        try:
+            any(Path(folder).iterdir())
+        except OSError as error:
+            fault = error
+        else:
+            return
+    if fault is not None:
+        raise fault
+
+
+def _proxy_fault(error: Exception) -> str:
+    """Which variable about proxies cannot be used, without its value, which may hold a password."""
+    proxies = getproxies()
+    for scheme in ("http", "https", "all"):
+        address = proxies.get(scheme)
+        try:
+            if address:
+                httpx.Proxy(address if "://" in address else f"http://{address}")
+        except (ValueError, httpx.InvalidURL):
+            return f"{scheme.upper()}_PROXY names a proxy whose address cannot be used"
+    return f"NO_PROXY is invalid: {error} (an IPv6 address has no brackets there)"
 
 
 def _named(error: httpx.HTTPError) -> str:

@@ -18,6 +18,7 @@ from pydantic import (
     PrivateAttr,
     ValidationError,
     ValidationInfo,
+    field_validator,
     model_validator,
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
@@ -25,6 +26,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from archon.errors import SpecError
 from archon.serve import fields
 from archon.serve.fields import FieldError, Ignored
+from archon.spec.encoding import MARK
 from archon.spec.strict_json import decode_json
 from archon.spec.thinking import RESERVED_VARIABLES
 from archon.types import Constraint, Message, Request, SamplingParams, Thinking
@@ -37,6 +39,13 @@ _LEAST_TOP_P = 1e-9
 _MAX_STOP_CHARACTERS = 1000
 """Each new token is compared with every beginning of a stop string."""
 StopString = Annotated[str, Field(min_length=1, max_length=_MAX_STOP_CHARACTERS)]
+_NEUTRAL: dict[str, tuple[object, ...]] = {
+    "max_tokens": (-1,),
+    "max_completion_tokens": (-1,),
+    "stop": ("", []),
+    "reasoning_effort": ("default",),
+}
+"""Values of fields that are applied that ask for nothing, as null does."""
 
 
 class BadRequestError(Exception):
@@ -137,7 +146,8 @@ class ChatMessage(RequestObject):
         text = self.content
         if isinstance(text, list):
             text = "".join(part.text for part in text)
-        return Message("system" if self.role == "developer" else self.role, text)
+        # Clients read messages from files, which may begin with a byte-order mark.
+        return Message("system" if self.role == "developer" else self.role, text.lstrip(MARK))
 
 
 class StreamOptions(RequestObject):
@@ -185,6 +195,9 @@ class JsonSchemaFormat(RequestObject):
     json_schema: NamedSchema
 
 
+MaxTokens = Annotated[int, Field(ge=1, le=1_000_000), _INTEGRAL] | Annotated[Literal[-1], _INTEGRAL]
+"""-1 stands for a field that is left out."""
+
 ResponseFormat = Annotated[
     TextFormat | JsonObjectFormat | JsonSchemaFormat, Field(discriminator="type")
 ]
@@ -213,20 +226,30 @@ class ChatRequest(RequestObject):
         None, description="0 and -1 keep every token."
     )
     min_p: float | None = Field(None, ge=0, le=1)
-    max_tokens: Annotated[int, Field(ge=1, le=1_000_000), _INTEGRAL] | None = None
-    max_completion_tokens: Annotated[int, Field(ge=1, le=1_000_000), _INTEGRAL] | None = None
-    stop: StopString | Annotated[list[StopString], Field(max_length=4, fail_fast=True)] | None = (
-        None
-    )
+    max_tokens: MaxTokens | None = None
+    max_completion_tokens: MaxTokens | None = None
+    stop: (
+        StopString
+        | Literal[""]
+        | Annotated[list[StopString], Field(max_length=4, fail_fast=True)]
+        | None
+    ) = None
     logprobs: bool | None = None
     response_format: ResponseFormat | None = None
     chat_template_kwargs: dict[str, Any] | None = None
-    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
+    reasoning_effort: (
+        Literal["none", "minimal", "low", "medium", "high", "xhigh", "default"] | None
+    ) = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     archon: ArchonOptions | None = None
 
     _ignored: Ignored = PrivateAttr(default_factory=Ignored)
+
+    @field_validator(*_NEUTRAL)
+    @classmethod
+    def _neutral_is_left_out(cls, value: object, info: ValidationInfo) -> object:
+        return None if value in _NEUTRAL[info.field_name or ""] else value
 
     @property
     def ignored(self) -> Ignored:
@@ -310,8 +333,9 @@ def read_chat_request(content: bytes, *, is_strict: bool = False) -> ChatRequest
     except ValidationError as error:
         raise _bad_value(error, body) from None
     chat._ignored = ignored
-    if chat.max_tokens is not None and chat.max_completion_tokens is not None:
-        reason = "give either max_tokens or max_completion_tokens, not both"
+    bounds = {chat.max_tokens, chat.max_completion_tokens} - {None}
+    if len(bounds) > 1:
+        reason = "max_tokens and max_completion_tokens differ; give one of them"
         raise BadRequestError(reason, param="max_tokens", code="unsupported")
     if chat.wants_usage and not chat.stream:
         reason = "stream_options needs stream to be true"

@@ -20,6 +20,7 @@ from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 from pydantic_core.core_schema import ErrorType
 
 from archon.spec.messages import shown, suggestion
+from archon.spec.secrets import without_secrets
 from archon.types import SamplingParams
 
 MAX_COUNT = 10_000
@@ -57,7 +58,8 @@ class StrictModel(BaseModel):
 
 
 def _unknown_key(key: str, valid: Iterable[str], value: Any) -> InitErrorDetails:
-    context = {"reason": f"unknown key {shown(key)}{suggestion(key, valid)}", "key": key}
+    named = shown(without_secrets(key)) if isinstance(key, str) else shown(key)
+    context = {"reason": f"unknown key {named}{suggestion(key, valid)}", "key": key}
     return InitErrorDetails(
         type=PydanticCustomError("unknown_key", "{reason}", context), loc=(), input=value
     )

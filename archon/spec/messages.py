@@ -34,7 +34,7 @@ def json_path(parts: Iterable[object]) -> str:
 def _step(part: object) -> str:
     if isinstance(part, int):
         return f"[{shown(part)}]"
-    short = _shorten(str(part), _MAX_KEY)
+    short = _shorten(without_keys(str(part)[:_MAX_READ]), _MAX_KEY)
     return f".{short}" if _PLAIN_KEY.match(short) else f"[{json.dumps(short)}]"
 
 

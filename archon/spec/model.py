@@ -6,7 +6,15 @@ import json
 import re
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    model_validator,
+)
 
 from archon.spec.common import (
     Count,
@@ -17,7 +25,8 @@ from archon.spec.common import (
     Version,
     told_by_key,
 )
-from archon.spec.secrets import check_variable, looks_like_key
+from archon.spec.secrets import check_variable, has_known_key, is_secret_field, looks_like_key
+from archon.spec.strict_json import walk
 from archon.spec.thinking import CardThinkingKeys
 
 Digest = Annotated[
@@ -203,6 +212,38 @@ BUDGET_FIELDS: tuple[ThinkingField, ...] = ("reasoning", "enable_thinking")
 """Ways to send ``thinking`` that also bound the tokens of reasoning."""
 
 
+def _check_address(url: str) -> str:
+    """``url``, where no key stands before the host or behind it; a host may look like one."""
+    authority, *rest = re.split(r"(?=[/?#])", url.partition("://")[2], maxsplit=1)
+    user, _, _ = authority.rpartition("@")
+    if has_known_key(user) or any(has_known_key(part) for part in rest):
+        raise ValueError(
+            "holds what looks like a key, which no file may hold and which is not shown: name the "
+            "environment variable that holds it in 'api_key_env', or in 'headers' as "
+            '{"env": "NAME"}'
+        )
+    return url
+
+
+def _holds_secret(body: dict[str, Any]) -> bool:
+    """Whether a field at any depth is a secret by its name or its value."""
+    for _, value in walk(body):
+        if isinstance(value, str) and looks_like_key(value):
+            return True
+        if isinstance(value, dict) and any(
+            looks_like_key(name)
+            or (is_secret_field(name) and (isinstance(inner, str) or _names_variable(inner)))
+            for name, inner in value.items()
+        ):
+            return True
+    return False
+
+
+def _names_variable(value: object) -> bool:
+    """Whether a value has the form that headers have and fields of the body have not."""
+    return isinstance(value, dict) and value.keys() == {"env"}
+
+
 class OpenAICard(_Card):
     """A model behind any server that speaks the OpenAI protocol."""
 
@@ -219,9 +260,9 @@ class OpenAICard(_Card):
         description="`chat`: chat completions. `completions`: plain completions, for base models, "
         "which get the conversation as a transcript to continue.",
     )
-    base_urls: list[Annotated[str, Field(pattern=r"^https?://")]] = Field(
-        min_length=1, description="Replicas, each up to and including /v1."
-    )
+    base_urls: list[
+        Annotated[str, Field(pattern=r"^https?://"), AfterValidator(_check_address)]
+    ] = Field(min_length=1, description="Replicas, each up to and including /v1.")
     model: Name = Field(description="The model's name on the server.")
     api_key_env: VariableName | None = Field(
         None, description="Name of the environment variable that holds the key; never the key."
@@ -287,6 +328,16 @@ class OpenAICard(_Card):
 
     @model_validator(mode="after")
     def _sound_body(self) -> OpenAICard:
+        try:
+            json.dumps(self.body, allow_nan=False)
+        except (TypeError, ValueError, RecursionError):
+            raise ValueError("'body' holds what JSON cannot") from None
+        if _holds_secret(self.body):
+            raise ValueError(
+                "'body' holds a secret, which no file may hold and which is not shown: name the "
+                "environment variable that holds it in 'api_key_env', or in 'headers' as "
+                '{"env": "NAME"}'
+            )
         for name in self.body:
             if name == "chat_template_kwargs":
                 raise ValueError("'body' may not set 'chat_template_kwargs'; use that key itself")
@@ -298,10 +349,6 @@ class OpenAICard(_Card):
                     f"'body' may set {name!r} only where 'omit' names {known!r}; for a default "
                     "that nodes can change, use 'sampling'"
                 )
-        try:
-            json.dumps(self.body, allow_nan=False)
-        except (TypeError, ValueError, RecursionError):
-            raise ValueError("'body' holds what JSON cannot") from None
         return self
 
     thinking_field: ThinkingField = Field(

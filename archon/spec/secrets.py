@@ -18,6 +18,13 @@ _KEY = re.compile(
     r"|\bAIza[A-Za-z0-9_-]{20,}|\bAKIA[A-Z0-9]{12,}|\beyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9._-]+"
 )
 """How well-known services begin their keys."""
+_WORD = re.compile(r"[A-Za-z0-9+=_~-]+")
+_SECRET_FIELDS = frozenset(
+    {
+        "api_key", "apikey", "x_api_key", "authorization", "proxy_authorization", "token",
+        "access_token", "auth_token", "bearer_token", "secret", "client_secret", "password",
+    }
+)  # fmt: skip
 
 
 def without_keys(text: str) -> str:
@@ -27,6 +34,33 @@ def without_keys(text: str) -> str:
     "must be a name, not '[key]'"
     """
     return _KEY.sub("[key]", text)
+
+
+def has_known_key(text: str) -> bool:
+    """Whether something in the text begins as keys of a well-known service do."""
+    return _KEY.search(text) is not None
+
+
+def without_secrets(text: str) -> str:
+    """The same as ``without_keys``, and without whatever else ``looks_like_key``.
+
+    For files that may hold keys of any service. Elsewhere a digest or an identifier looks the same.
+
+    >>> without_secrets("must be a number, not '0123456789abcdef0123456789abcdef'")
+    "must be a number, not '[key]'"
+    """
+    return _WORD.sub(
+        lambda word: "[key]" if looks_like_key(word.group()) else word.group(), without_keys(text)
+    )
+
+
+def is_secret_field(name: str) -> bool:
+    """Whether a field of this name holds a secret.
+
+    >>> is_secret_field("API-Key"), is_secret_field("max_tokens")
+    (True, False)
+    """
+    return name.lower().replace("-", "_") in _SECRET_FIELDS
 
 
 def looks_like_key(value: str) -> bool:

@@ -7,7 +7,7 @@ tuple is followed through the data, and what leads nowhere there was a tag.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -15,8 +15,15 @@ from pydantic_core import ErrorDetails
 
 from archon.errors import MAX_COLLECTED, SpecError, together
 from archon.spec.messages import json_path, shown, suggestion
+from archon.spec.secrets import without_keys, without_secrets
+from archon.spec.strict_json import walk
 
 T = TypeVar("T")
+Clean = Callable[[str], str]
+"""Masks what must not be printed."""
+
+_MAX_READ = 4096
+_KEYS_OF_SERVERS = frozenset({"backend", "base_urls", "api_key_env", "api_key"})
 
 
 def parse(model_class: type[T], data: Any, file: str | None = None) -> T:
@@ -35,17 +42,31 @@ def validate(adapter: TypeAdapter[T], data: Any, file: str | None = None) -> T:
         return adapter.validate_python(data, strict=True)
     except ValidationError as error:
         details = error.errors(include_url=False)
+    clean = without_secrets if _may_hold_secrets(data) else without_keys
     faults = [
-        SpecError(_reason(detail), file=file, path=_path(detail, data))
+        SpecError(clean(_reason(detail, clean)), file=file, path=_path(detail, data, clean))
         for detail in details[:MAX_COLLECTED]
     ]
     raise together(faults)
 
 
+def _may_hold_secrets(data: Any) -> bool:
+    """Whether the data holds the card of a model on a server, in which a key may be pasted."""
+    try:
+        return any(
+            isinstance(value, dict)
+            and not _KEYS_OF_SERVERS.isdisjoint(value)
+            and value.get("backend") not in ("local", "scripted")
+            for _, value in walk(data)
+        )
+    except SpecError:  # it is nested too deep to be looked through
+        return True
+
+
 # ---------------------------------------------------------------------------------------- places
 
 
-def _path(detail: ErrorDetails, data: Any) -> str:
+def _path(detail: ErrorDetails, data: Any, clean: Clean) -> str:
     """The JSON path of an error: its location in the data, without the tags of unions."""
     location = detail["loc"]
     parts: list[object] = []
@@ -64,7 +85,7 @@ def _path(detail: ErrorDetails, data: Any) -> str:
             parts.append(key)
         case "union_tag_invalid" | "union_tag_not_found":
             parts.append(_quoted(detail["ctx"]["discriminator"])[0])
-    return json_path(parts)
+    return json_path(clean(part) if isinstance(part, str) else part for part in parts)
 
 
 def _leads_on(here: Any, step: object) -> bool:
@@ -76,8 +97,8 @@ def _leads_on(here: Any, step: object) -> bool:
 # --------------------------------------------------------------------------------------- reasons
 
 
-def _reason(detail: ErrorDetails) -> str:
-    value, context = shown(detail["input"]), detail.get("ctx", {})
+def _reason(detail: ErrorDetails, clean: Clean) -> str:
+    value, context = _shown(detail["input"], clean), detail.get("ctx", {})
     match detail["type"]:
         case "missing":
             return "is missing"
@@ -91,7 +112,7 @@ def _reason(detail: ErrorDetails) -> str:
             name = _quoted(context["discriminator"])[0]
             given = detail["input"]
             tag = given.get(name) if isinstance(given, dict) else context["tag"]
-            return f"unknown {name} {shown(tag)}" + _options(tag, context["expected_tags"])
+            return f"unknown {name} {_shown(tag, clean)}" + _options(tag, context["expected_tags"])
         case "literal_error":
             return f"unknown value {value}" + _options(detail["input"], context["expected"])
         case "model_type" | "model_attributes_type" | "dict_type":
@@ -103,6 +124,11 @@ def _reason(detail: ErrorDetails) -> str:
         case _:
             subject = "the key " if detail["loc"][-1:] == ("[key]",) else ""
             return f"{subject}{_plain(detail['msg'])}, not {value}"
+
+
+def _shown(value: object, clean: Clean) -> str:
+    # Masked before it is shortened: the beginning of a key no longer looks like one.
+    return shown(clean(value[:_MAX_READ]) if isinstance(value, str) else value)
 
 
 def _options(name: object, listed: str) -> str:

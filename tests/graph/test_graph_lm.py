@@ -86,6 +86,36 @@ async def test_the_last_user_message_is_the_question_and_the_others_are_history(
     assert "1 + 1?" in request.messages[3].content
 
 
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("<think>OLD</think>It is 2.", "It is 2."),
+        ("<think>\nOLD\n</think>\n\nIt is 2.", "It is 2."),
+        ("OLD</think>It is 2.", "It is 2."),
+        ("[THINK]OLD[/THINK]It is 2.", "It is 2."),
+        ("<think>OLD", ""),
+        ("It is 2.", "It is 2."),
+        (" It is 2.\n", " It is 2.\n"),
+    ],
+)
+async def test_no_node_reads_the_reasoning_of_earlier_turns(said: str, kept: str) -> None:
+    lm = ScriptedLM(count)
+    nodes = {
+        "draft": DRAFT,
+        "notes": {"type": "critic", "inputs": ["draft"]},
+        "best": {"type": "ranker", "inputs": ["notes"]},
+        "merged": {"type": "fuser", "inputs": ["best"]},
+    }
+    model = ArchitectureLM(make_architecture(nodes, "merged", lm))
+    asked = Message("user", "Is it <think>x</think> or y?")
+    history = (asked, Message("assistant", said), asked)
+    await model.generate(Request((*history, Message("user", "And 1 + 1?"))))
+    assert len(lm.requests) > 3
+    for request in lm.requests:
+        assert request.messages[:3] == (asked, Message("assistant", kept), asked)
+        assert not any("OLD" in message.content for message in request.messages)
+
+
 async def test_the_kind_of_answer_is_the_requests_else_the_architectures() -> None:
     lm = ScriptedLM(count)
     model = ArchitectureLM(make_architecture(VOTE, "answer", lm, answer="text"))

@@ -84,6 +84,18 @@ async def test_a_proxy_that_makes_no_sense_is_an_error_without_its_password(
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize("value", ["[::1]", "10.0.0.1,localhost:port"])
+async def test_exceptions_from_proxies_that_make_no_sense_are_named(
+    value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_PROXY", value)
+    with pytest.raises(RefusedError, match=r'NO_PROXY is invalid.*"trust_env": false'):
+        await text_of(remote("http://model.invalid/v1"))
+    monkeypatch.setenv("HTTPS_PROXY", "ftp://me:secret@proxy")
+    with pytest.raises(RefusedError, match="HTTPS_PROXY names a proxy"):
+        await text_of(remote("http://model.invalid/v1"))
+
+
 # --------------------------------------------------------------------------- certificates
 
 
@@ -133,15 +145,33 @@ async def test_an_unknown_authority_is_an_error_that_names_the_variable(
             await text_of(remote(url.replace("localhost", "127.0.0.1")))
 
 
-@pytest.mark.parametrize("content", [None, "no certificate"])
+@pytest.mark.parametrize(
+    ("variable", "kind"),
+    [
+        ("SSL_CERT_FILE", "missing"),
+        ("SSL_CERT_FILE", "folder"),
+        ("SSL_CERT_FILE", "file"),
+        ("SSL_CERT_DIR", "missing"),
+        ("SSL_CERT_DIR", "file"),
+    ],
+)
 def test_certificates_that_cannot_be_read_are_an_error(
-    content: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    variable: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = tmp_path / "c.pem"
-    if content is not None:
-        file.write_text(content)
-    monkeypatch.setenv("SSL_CERT_FILE", str(file))
-    with pytest.raises(UsageError, match="SSL_CERT_FILE"):
+    named = tmp_path / "certificates"
+    if kind == "folder":
+        named.mkdir()
+    elif kind == "file":
+        named.write_text("no certificate")
+    monkeypatch.setenv(variable, str(named))
+    with pytest.raises(UsageError, match=rf'{variable} .*{named}.*"trust_env": false'):
         remote("https://localhost/v1")
     remote("http://localhost/v1")  # needs none
     remote("https://localhost/v1", trust_env=False)
+
+
+def test_of_several_folders_of_certificates_one_may_be_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_DIR", f"{tmp_path / 'none'}:{tmp_path}")
+    remote("https://localhost/v1")

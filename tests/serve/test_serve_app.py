@@ -266,7 +266,7 @@ async def test_a_stream_that_fails_under_way_ends_with_the_error() -> None:
         ({"archon": {"trace": True}}, "archon.trace"),
         ({"top_p": -0.1}, "top_p"),
         ({"max_tokens": 0}, "max_tokens"),
-        ({"max_tokens": 3, "max_completion_tokens": 3}, "max_tokens"),
+        ({"max_tokens": 3, "max_completion_tokens": 4}, "max_tokens"),
         ({"messages": []}, "messages"),
         ({"messages": [{"role": "tool", "content": "x"}]}, "messages.0.role"),
         ({"messages": [{"role": "user", "content": None}]}, "messages.0.content"),

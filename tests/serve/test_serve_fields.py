@@ -34,6 +34,7 @@ from archon.serve.requests import (
     read_chat_request,
 )
 
+NAMED = {"model": "self-consistency"}
 ASK: dict[str, Any] = {"role": "user", "content": "What is 2 + 3?"}
 PLACES: dict[str, tuple[Rules, type[RequestObject]]] = {
     "": (REQUEST, ChatRequest),
@@ -151,7 +152,14 @@ def test_what_would_change_the_answer_is_refused_with_advice(
         ({"max_tokens": 64.5}, "max_tokens"),
         ({"max_tokens": "64"}, "max_tokens"),
         ({"max_tokens": True}, "max_tokens"),
-        ({"max_tokens": -1}, "max_tokens"),
+        ({"max_tokens": -2}, "max_tokens"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"max_tokens": -1.5}, "max_tokens"),
+        ({"max_tokens": 5, "max_completion_tokens": 6}, "max_tokens"),
+        ({"n_predict": 5}, "n_predict"),
+        ({"min_new_tokens": 1}, "min_new_tokens"),
+        ({"min_new_tokens": False}, "min_new_tokens"),
+        ({"reasoning_effort": "auto"}, "reasoning_effort"),
         ({"top_k": -2}, "top_k"),
     ],
 )
@@ -297,6 +305,59 @@ def test_a_top_k_of_minus_1_keeps_every_token() -> None:
     assert read(body(top_k=-1)).request().sampling.top_k == 0
 
 
+NOTHING: list[dict[str, Any]] = [
+    {"max_tokens": -1},
+    {"max_tokens": -1.0},
+    {"max_completion_tokens": -1},
+    {"max_tokens": -1, "max_completion_tokens": -1},
+    {"n_predict": -1},
+    {"num_predict": -1},
+    {"min_new_tokens": 0},
+    {"stop": ""},
+    {"stop": []},
+    {"reasoning_effort": "default"},
+    {"reasoning_format": "auto"},
+    {"reasoning_format": "none"},
+]
+
+
+@pytest.mark.parametrize("values", NOTHING, ids=str)
+def test_a_value_that_asks_for_nothing_is_a_field_that_is_left_out(values: dict[str, Any]) -> None:
+    plain, asked = read(body()).request(), read(body(**values), is_strict=True)
+    assert asked.ignored.names == []
+    assert (asked.request().sampling, asked.request().thinking) == (plain.sampling, plain.thinking)
+
+
+def test_both_bounds_may_be_given_if_they_are_equal() -> None:
+    both = {"max_tokens": 7, "max_completion_tokens": 7.0}
+    assert read(body(**both)).request().sampling.max_tokens == 7
+    one = {"max_tokens": -1, "max_completion_tokens": 7}
+    assert read(body(**one)).request().sampling.max_tokens == 7
+
+
+def test_another_format_of_reasoning_is_reported() -> None:
+    assert ignored(body(reasoning_format="raw")) == ["reasoning_format"]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [*NOTHING, {"top_k": 0}, {"top_k": -1}, {"min_p": 0}, {"top_k": -1, "min_p": 0.0}],
+    ids=str,
+)
+async def test_an_architecture_answers_what_asks_for_nothing(
+    shipped: dict[str, Any], values: dict[str, Any]
+) -> None:
+    transport = httpx.ASGITransport(create_app(shipped, is_strict=True))
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
+        plain, asked = [
+            await http.post("/v1/chat/completions", json=body(**more) | {"seed": 3} | NAMED)
+            for more in ({}, values)
+        ]
+    assert asked.status_code == 200, asked.text
+    assert "x-archon-ignored" not in asked.headers
+    assert asked.json()["choices"] == plain.json()["choices"]
+
+
 @pytest.mark.parametrize("content", [{"content": None}, {}, {"content": ""}])
 def test_an_assistant_that_said_nothing_has_an_empty_text(content: dict[str, Any]) -> None:
     data = body() | {"messages": [ASK, {"role": "assistant", "tool_calls": [], **content}, ASK]}
@@ -305,6 +366,20 @@ def test_an_assistant_that_said_nothing_has_an_empty_text(content: dict[str, Any
         "",
         ASK["content"],
     ]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "\ufeffHi",
+        "\ufeff\ufeffHi",
+        [{"type": "text", "text": "\ufeffH"}, {"type": "text", "text": "i"}],
+    ],
+)
+@pytest.mark.parametrize("role", ["system", "user", "assistant"])
+def test_a_byte_order_mark_before_a_message_is_dropped(role: str, content: object) -> None:
+    data = body() | {"messages": [{"role": role, "content": content}, ASK]}
+    assert read(data).request().messages[0].content == "Hi"
 
 
 def test_a_developer_s_message_is_the_system_s() -> None:

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from archon.cli.main import main
 from archon.errors import SpecError, UsageError
 from archon.lm.keys import key_from
-from archon.spec.messages import shown
+from archon.spec.messages import json_path, shown
 from archon.spec.model import ModelCard, OpenAICard
 from archon.spec.reader import load_architecture, load_model_card
 from archon.spec.secrets import check_variable, looks_like_key, without_keys
@@ -97,3 +97,136 @@ def test_a_key_elsewhere_in_a_file_is_masked_in_errors(key: str) -> None:
 def test_ordinary_values_are_shown(text: str) -> None:
     assert without_keys(text) == text
     assert not looks_like_key(text)
+
+
+# ------------------------------------------------------------------- keys anywhere in a card
+
+HEX = "f0e1d2c3b4a5968778695a4b3c2d1e0f"
+PROJECT = "sk-proj-AbCdEf0123456789AbCdEfGhIj"
+LONG = "x" * 48 + "-"
+"""What stands in front of a key that is cut in the middle where values are shortened."""
+PLACES: list[dict[str, Any]] = [
+    {"base_urls": ["KEY"]},
+    {"base_urls": "KEY"},
+    {"omit": ["KEY"]},
+    {"omit": "KEY"},
+    {"constraint": "KEY"},
+    {"backend": "KEY"},
+    {"backend": {"KEY": 1}},
+    {"version": "KEY"},
+    {"timeout_seconds": "KEY"},
+    {"max_concurrency": "KEY"},
+    {"endpoint": "KEY"},
+    {"trust_env": "KEY"},
+    {"thinking": "KEY"},
+    {"thinking_field": "KEY"},
+    {"KEY": "x"},
+    {"KEY": {"KEY": "KEY"}},
+    {"sampling": {"KEY": 1}},
+    {"sampling": {"stop": "KEY"}},
+    {"headers": "KEY"},
+    {"headers": {"KEY": "x"}},
+    {"headers": {"a b": "KEY"}},
+    {"headers": {"authorization": "KEY"}},
+    {"headers": {"x-mine": {"KEY": "KEY"}}},
+    {"headers": {"x-mine": {"env": "KEY"}}},
+    {"headers": {"x-mine": 5, "KEY": 5}},
+    {"body": "KEY"},
+    {"body": {"api_key": "KEY"}},
+    {"body": {"extra": [{"deep": {"deeper": "KEY"}}]}},
+    {"body": {"KEY": 1}},
+    {"body": {"model": "KEY"}},
+]
+
+
+def placed(value: Any, key: str) -> Any:
+    """The value with the key in the place of ``KEY``."""
+    if isinstance(value, dict):
+        return {placed(name, key): placed(inner, key) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [placed(inner, key) for inner in value]
+    return value.replace("KEY", key) if isinstance(value, str) else value
+
+
+def hidden(text: str, key: str) -> bool:
+    """Whether no piece of the key is in the text."""
+    return not any(key[at : at + 8] in text for at in range(4, len(key) - 8))
+
+
+@pytest.mark.parametrize("key", [HEX, PROJECT, LONG + HEX, LONG + PROJECT])
+@pytest.mark.parametrize("changes", PLACES, ids=str)
+def test_a_key_anywhere_in_a_card_is_never_printed(
+    changes: dict[str, Any], key: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    card = {**CARD, **placed(changes, key)}
+    node = {"type": "generator", "model": "solver"}
+    inline = {"version": 1, "name": "a", "models": {"solver": card}, "nodes": {"draft": node}}
+    secret = key.removeprefix(LONG)
+    for data in (card, {**inline, "output": "draft"}):
+        file = tmp_path / "file.json"
+        file.write_text(json.dumps(data))
+        for arguments in (["validate", str(file)], ["validate", str(file), "--json"]):
+            assert main(arguments) == 2
+            printed = "".join(capsys.readouterr())
+            assert printed
+            assert hidden(printed, secret), printed
+
+
+def test_a_key_as_the_name_of_a_field_is_masked_in_the_path() -> None:
+    with pytest.raises(SpecError) as refused:
+        load_model_card({**CARD, PROJECT: "x"})
+    assert refused.value.path == '$["[key]"]'
+    assert json_path(["nodes", PROJECT]) == '$.nodes["[key]"]'
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"api_key": "short"},
+        {"Authorization": "Bearer me"},
+        {"extra": {"api-key": {"env": "MY_KEY"}}},
+        {"token": ""},
+        {"note": PROJECT},
+        {"list": [[HEX]]},
+    ],
+)
+def test_a_body_with_a_secret_is_refused_with_the_cure(body: dict[str, Any]) -> None:
+    with pytest.raises(SpecError, match=r"'api_key_env'.*'headers'.*\"env\""):
+        load_model_card({**CARD, "body": body})
+
+
+def test_an_ordinary_body_is_taken() -> None:
+    body = {
+        "provider": {"order": ["a", "b-2024-10-22"], "token": None},
+        "transforms": ["middle-out"],
+    }
+    assert load_model_card({**CARD, "body": body})
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://a/PROJECT/v1",
+        "http://a/v1?key=PROJECT",
+        "http://me:PROJECT@a/v1",
+        "http://a?PROJECT",
+    ],
+)
+def test_an_address_with_a_key_is_refused_without_it(url: str) -> None:
+    with pytest.raises(SpecError, match="'api_key_env'") as refused:
+        load_model_card({**CARD, "base_urls": ["http://b/v1", url.replace("PROJECT", PROJECT)]})
+    assert refused.value.path == "$.base_urls[1]"
+    assert hidden(str(refused.value), PROJECT)
+
+
+@pytest.mark.parametrize(
+    "url", [f"https://gateway.example/v1/{HEX}/mine/openai", "https://hf-inference-of-mine.example"]
+)
+def test_other_addresses_are_taken(url: str) -> None:
+    assert load_model_card({**CARD, "base_urls": [url]})
+
+
+def test_a_digest_of_a_local_card_is_shown() -> None:
+    card = {"name": "near", "backend": "local", "sources": [{"path": "x.gguf", "sha256": HEX}]}
+    with pytest.raises(SpecError, match=HEX):
+        load_model_card(card)
