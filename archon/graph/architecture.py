@@ -24,6 +24,7 @@ from archon.graph.sync import run_sync
 from archon.graph.trace import Trace
 from archon.lm.base import LM
 from archon.lm.embedding import Embedder
+from archon.reasoning import split_reasoning
 from archon.spec.architecture import ArchitectureSpec, AskingNode, ModelNode, role_of
 from archon.spec.common import PromptSpec
 from archon.spec.encoding import without_marks
@@ -218,7 +219,7 @@ class Architecture:
         BudgetError : tokens, calls or seconds were used up before there was any candidate.
         """
         spec, start = self._graph.spec, perf_counter()
-        question = _without_marks(question)
+        question = _as_nodes_read_it(question)
         trace = Trace(spec.name, question, seed, run, spec.output)
         state = Run(
             question=question,
@@ -281,10 +282,20 @@ class Architecture:
         return Question(question, answer=self._graph.spec.answer)
 
 
-def _without_marks(question: Question) -> Question:
-    """The question without byte-order marks, which programs may have read from files."""
+def _as_nodes_read_it(question: Question) -> Question:
+    """The question without byte-order marks, which programs may have read from files, and without
+    the reasoning of earlier turns.
+
+    Chat templates leave that out of earlier assistant turns, but not out of a judge's prompt.
+    """
     history = tuple(
-        replace(message, content=without_marks(message.content)) for message in question.history
+        replace(
+            message,
+            content=split_reasoning(without_marks(message.content)).answer
+            if message.role == "assistant"
+            else without_marks(message.content),
+        )
+        for message in question.history
     )
     return replace(question, text=without_marks(question.text), history=history)
 

@@ -14,14 +14,13 @@ from archon.graph.draws import DrawPlan, Member
 from archon.graph.models import ModelUse
 from archon.lm.base import check_request
 from archon.lm.concurrency import run_all
-from archon.reasoning import ReasoningMarkers, split_reasoning
+from archon.reasoning import ReasoningMarkers
 from archon.types import (
     AnswerKind,
     Completion,
     Event,
     Example,
     FinishReason,
-    Message,
     OnEvent,
     Question,
     Request,
@@ -114,7 +113,7 @@ class ArchitectureLM:
             raise UnsupportedError(f"{self.architecture.name}: {reason}")
         *history, last = request.messages
         answer = request.answer or self.architecture.spec.answer
-        return Question(last.content, tuple(map(_without_reasoning, history)), answer)
+        return Question(last.content, tuple(history), answer)
 
     def _uses_for(self, sampling: SamplingParams, logprobs: bool) -> dict[str, ModelUse]:
         uses = self._uses.get((sampling, logprobs))
@@ -221,17 +220,6 @@ class _Stream:
         for completion in answer.trace.nodes[self._output].completions():
             if completion.draw == self._answer_draw and completion.error is not None:
                 raise LMError(f"the sample that was streamed failed: {completion.error}")
-
-
-def _without_reasoning(message: Message) -> Message:
-    """An earlier turn as judges, critics and fusers may read it.
-
-    Chat templates leave out the reasoning of earlier assistant turns, but not of turns that stand
-    in another node's prompt.
-    """
-    if message.role != "assistant":
-        return message
-    return replace(message, content=split_reasoning(message.content).answer)
 
 
 def _before(text: str, stops: tuple[str, ...]) -> str:
