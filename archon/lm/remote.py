@@ -138,7 +138,8 @@ class RemoteLM:
         Raises
         ------
         LMError : every sample failed for good.
-        RefusedError : the server refuses every request; the other samples are cancelled.
+        RefusedError : the server refuses every request. The other samples are cancelled, except
+            after a status of 403 or 404, which may concern one sample.
         """
         request = self._filled_in(request)
         check_request(request, self.capabilities, self.card.name)

@@ -229,6 +229,8 @@ BAD: list[Callable[[], httpx.Response]] = [
     lambda: httpx.Response(500, text="oops"),
     lambda: httpx.Response(400, json={"error": {"message": "bad luck"}}),
     lambda: httpx.Response(429),
+    lambda: httpx.Response(403, json={"error": {"message": "moderation: flagged input"}}),
+    lambda: httpx.Response(404, json={"error": {"message": "worker not found"}}),
     lambda: httpx.Response(200, html="<html>"),
     lambda: httpx.Response(200, json={}),
     lambda: httpx.Response(200, json=completion("x", "content_filter")),
@@ -278,12 +280,19 @@ class Refusing(httpx.AsyncBaseTransport):
         raise AssertionError
 
 
-@pytest.mark.parametrize("status", [307, 401, 402, 403, 404])
+@pytest.mark.parametrize("status", [307, 401, 402, 405, 407])
 async def test_a_refusal_of_every_request_is_an_error_at_once(status: int) -> None:
     lm = RemoteLM(remote(good).card, http=Refusing(status))
     with pytest.raises(RefusedError, match=str(status)):
         await lm.generate(replace(REQUEST, n=9))
     assert lm.status().num_running == 0
+
+
+@pytest.mark.parametrize("status", [403, 404])
+async def test_a_refusal_of_every_sample_is_a_refusal(status: int) -> None:
+    lm = remote(failing({0, 1, 2}, lambda: httpx.Response(status, text="no")))
+    with pytest.raises(RefusedError, match=str(status)):
+        await lm.generate(replace(REQUEST, n=3))
 
 
 async def test_of_texts_that_come_together_one_may_fail() -> None:
