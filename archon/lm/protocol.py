@@ -40,6 +40,21 @@ class GarbledError(LMError):
         super().__init__(reason, retryable=retryable, retry_after_seconds=retry_after_seconds)
 
 
+class ReportedError(LMError):
+    """The server reports an error with status 200; ``content`` is its reply."""
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        retryable: bool = True,
+        retry_after_seconds: float | None = None,
+        content: bytes = b"",
+    ) -> None:
+        self.content = content
+        super().__init__(reason, retryable=retryable, retry_after_seconds=retry_after_seconds)
+
+
 @dataclass(slots=True)
 class Choice:
     """One text of a reply, whole or as far as it has come."""
@@ -228,7 +243,7 @@ def _json_object(content: bytes) -> dict[str, Any]:
         raise GarbledError("the reply is not a JSON object")
     is_error = data.get("object") == "error" or ("detail" in data and "choices" not in data)
     if data.get("error") or is_error:
-        raise LMError(f"the server reports an error: {error_text(content)}", retryable=True)
+        raise ReportedError(f"the server reports an error: {error_text(content)}", content=content)
     return data
 
 

@@ -42,7 +42,7 @@ from archon.lm.digest import draw_number, prompt_digest, request_digest
 from archon.lm.factory import capabilities
 from archon.lm.failed import Failures
 from archon.lm.keys import header_from, key_from
-from archon.lm.protocol import Reply
+from archon.lm.protocol import Reply, ReportedError
 from archon.lm.reasoning import separated
 from archon.lm.received import Deltas, completions_of, receive
 from archon.lm.replicas import Replica, Replicas
@@ -53,6 +53,7 @@ from archon.lm.transport import (
     FieldError,
     Transport,
     UnreachableError,
+    field_error,
 )
 from archon.spec.model import FromVariable, OpenAICard
 from archon.types import (
@@ -331,6 +332,10 @@ class RemoteLM:
             async with self._transport.post(replica.url, body) as response:
                 await receive(response, reply, deltas)
         except LMError as error:
+            if isinstance(error, ReportedError) and not (deltas is not None and deltas.has_begun):
+                rejection = field_error(error.reason, error.content, body)
+                if rejection is not None:
+                    raise rejection from None
             if error.retryable and not isinstance(error, BusyError):
                 self._replicas.failed(replica, at_once=isinstance(error, UnreachableError))
             raise

@@ -16,7 +16,7 @@ from archon.errors import LMError, RefusedError, UsageError
 from archon.lm.concurrency import PerLoop
 from archon.lm.connections import Connections
 from archon.lm.protocol import GarbledError, error_text
-from archon.lm.rejected import rejected_field
+from archon.lm.rejected import is_unknown_argument, rejected_field
 from archon.lm.retry import Clock, retry_after_seconds
 from archon.lm.sse import DONE, EventParser
 
@@ -225,10 +225,10 @@ class Transport:
         reason = f"status {status}: {error_text(content) or response.reason_phrase}"
         if status in _REFUSED:
             return RefusedError(reason, status=status)
-        if status in _FAULT_OF_BODY:
-            field = rejected_field(content, json.loads(body).keys() - _ALWAYS_SENT)
-            if field is not None:
-                return FieldError(reason, field=field)
+        if status in _FAULT_OF_BODY or (status == 500 and is_unknown_argument(content)):
+            rejection = field_error(reason, content, body)
+            if rejection is not None:
+                return rejection
         kind = BusyError if status == 429 else LMError
         return kind(
             reason,
@@ -237,6 +237,12 @@ class Transport:
                 response.headers.get("retry-after"), self._clock
             ),
         )
+
+
+def field_error(reason: str, content: bytes, body: bytes) -> FieldError | None:
+    """The error that an error reply stands for if it rejects a field of the request's body."""
+    field = rejected_field(content, json.loads(body).keys() - _ALWAYS_SENT)
+    return None if field is None else FieldError(reason, field=field)
 
 
 def _tls_context(trust_env: bool) -> ssl.SSLContext:
