@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 
 import httpx
 
@@ -12,6 +13,7 @@ from archon.lm.closing import unwrapped
 from archon.lm.failed import failed_sample
 from archon.lm.protocol import Choice, GarbledError, Reply, read_chunk, read_reply
 from archon.lm.transport import content_type, handle_events, read_body, read_events
+from archon.reasoning import PUBLISHED_MARKERS, ReasoningMarkers, split_reasoning
 from archon.types import Completion, Constraint, OnEvent, Request, TokenDelta, Usage
 
 NO_USAGE = "the server reported no count of tokens; what is missing counts as 0"
@@ -79,11 +81,18 @@ def _type_of(content: bytes) -> str:
 
 
 def completions_of(
-    reply: Reply, draws: range, request: Request, prompt: str, *, is_wrapped: bool = False
+    reply: Reply,
+    draws: range,
+    request: Request,
+    prompt: str,
+    *,
+    is_wrapped: bool = False,
+    markers: Sequence[ReasoningMarkers] = PUBLISHED_MARKERS,
 ) -> list[Completion]:
     """The samples that a finished reply brings; ``prompt`` is the prompt's digest.
 
-    ``is_wrapped`` says that texts come as JSON objects (``archon.lm.closing``).
+    ``is_wrapped`` says that texts come as JSON objects (``archon.lm.closing``). ``markers`` are
+    those of the reasoning that may stand in front of a text with a form.
 
     Raises
     ------
@@ -106,6 +115,8 @@ def completions_of(
             calls=1,
         )
         try:
+            if request.constraint is not None and choice.error is None:
+                _split(choice, request.constraint, markers)
             completion = _completion(choice, draw, usage, request, prompt, is_wrapped=is_wrapped)
         except LMError as error:
             errors.append(error)
@@ -151,6 +162,19 @@ def _completion(
         is_reasoning_cut_off=has_no_answer,
         notes=tuple(notes),
     )
+
+
+def _split(choice: Choice, form: Constraint, markers: Sequence[ReasoningMarkers]) -> None:
+    """Take the reasoning in front of a text that has a form out of the text.
+
+    JSON that is whole stays as it is: its strings may hold anything.
+    """
+    is_json = form.json_schema is not None or form.after is not None
+    if is_json and choice.text.lstrip().startswith("{"):
+        return
+    reply = split_reasoning(choice.text, markers, is_open=False)
+    choice.reasoning += reply.reasoning
+    choice.text = reply.answer
 
 
 def _text(choice: Choice, form: Constraint | None, is_wrapped: bool) -> str:

@@ -149,6 +149,7 @@ class RemoteLM:
             request,
             on_event,
             self.reasoning_markers,
+            splits_forms=True,
             hides_start=self.card.thinking_field == "chat_template_kwargs",
         )
 
@@ -244,7 +245,9 @@ class RemoteLM:
                 )
         finally:
             slots.release()
-        completions = completions_of(reply, draws, request, prompt, is_wrapped=wrapped)
+        completions = completions_of(
+            reply, draws, request, prompt, is_wrapped=wrapped, markers=self.reasoning_markers
+        )
         for note in (note for completion in completions for note in completion.notes):
             self._warn(note)
         notes = tuple(note for note, _ in self._adaptation.changes(self.card))
@@ -253,6 +256,8 @@ class RemoteLM:
         ]
         if wrapped and on_event is not None:
             for completion in completions:
+                if completion.reasoning:
+                    on_event(TokenDelta(completion.draw, completion.reasoning, is_reasoning=True))
                 if completion.text:
                     on_event(TokenDelta(completion.draw, completion.text))
         self._generated_tokens.add(total_usage(completions).generated_tokens)
