@@ -34,15 +34,24 @@ class ReasoningMarkers:
         return self.closing or f"\n{self.end}\n\n"
 
 
+_GPT_OSS_STARTS = (
+    "<|channel|>analysis",
+    "<|start|>assistant<|channel|>analysis",
+    "<|channel|>commentary",
+    "<|start|>assistant<|channel|>commentary",
+)
 PUBLISHED_MARKERS = (
     ReasoningMarkers("<think>", "</think>"),  # DeepSeek-R1, Qwen3, QwQ, SmolLM3, Phi-4-reasoning
     ReasoningMarkers("[THINK]", "[/THINK]"),  # Magistral
-    ReasoningMarkers(
-        "<|channel|>analysis",
-        "<|channel|>final",
-        lead="<|message|>",
-        closing="<|end|><|start|>assistant<|channel|>final<|message|>",
-    ),  # gpt-oss
+    *(
+        ReasoningMarkers(
+            start,
+            "<|channel|>final",
+            lead="<|message|>",
+            closing="<|end|><|start|>assistant<|channel|>final<|message|>",
+        )
+        for start in _GPT_OSS_STARTS
+    ),
     ReasoningMarkers("<reasoning>", "</reasoning>"),
     ReasoningMarkers("<thinking>", "</thinking>"),
     ReasoningMarkers("<thought>", "</thought>"),  # EXAONE Deep
@@ -51,7 +60,14 @@ PUBLISHED_MARKERS = (
     ReasoningMarkers(
         "<|START_THINKING|>", "<|END_THINKING|>", lead="<|START_RESPONSE|>"
     ),  # Command A Reasoning
+    ReasoningMarkers(
+        "<|begin_of_thought|>", "<|end_of_thought|>", lead="<|begin_of_solution|>"
+    ),  # Sky-T1, OpenThinker
+    ReasoningMarkers("<longcat_think>", "</longcat_think>"),
+    ReasoningMarkers("<unused94>", "<unused95>"),  # MedGemma
 )
+_ENDS_ALONE = ("[BEGIN FINAL RESPONSE]",)  # Apriel
+"""Published end markers whose models begin to reason without a marker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,15 +102,15 @@ def split_reasoning(
     >>> split_reasoning("<think>2 * 9 = ").is_cut_off
     True
     """
-    end = max((text.rfind(m.end) + len(m.end) for m in markers if m.end in text), default=0)
+    rules = _rules_of(tuple(markers))
+    end = max((found.end() for found in rules.ends.pattern.finditer(text)), default=0)
     if end == 0 and _is_open(markers, is_open):
         return Reply(text, "", is_cut_off=True)
     answer = text[end:]
     if end:
-        between = _rules_of(tuple(markers)).between.match(answer)
+        between = rules.between.match(answer)
         answer = answer[between.end() :] if between else answer
-    starts = _alternatives(m.start for m in markers)
-    if starts and re.search(rf"^[ \t]*(?:{starts})", answer, re.MULTILINE):
+    if rules.start_of_line.search(answer):
         return Reply(text, "", is_cut_off=True)
     return Reply(text[: len(text) - len(answer)], answer)
 
@@ -246,21 +262,31 @@ class ReasoningStream:
             self._begins_line = is_blank and (bool(line_end) or self._begins_line)
 
 
+_LEAD_IN = "(?:(?:\ufeff|<s>|>)[ \\t]{0,3}){0,3}"
+"""May stand in front of a start marker on its line: a byte-order mark, the token that begins a
+text, the sign of a quotation. It is short, so that little text is held back for it."""
+_ONLY_LEAD_IN = re.compile(_LEAD_IN)
+_LONGEST_LEAD_IN = 3 * (len("<s>") + 3)
+_LEAD_IN_BEGUN = ("<", "<s")
+
+
 class _Names:
-    """Strings to be found in a text that grows."""
+    """Strings to be found in a text that grows, in any letter case."""
 
     def __init__(self, names: Iterable[str]) -> None:
         self.names = tuple(dict.fromkeys(filter(None, names)))
-        self.alternatives = _alternatives(self.names) or "(?!)"
+        self.alternatives = rf"(?ai:{_alternatives(self.names) or '(?!)'})"
         self.pattern = re.compile(self.alternatives)
-        self.beginnings = {name[:length] for name in self.names for length in range(1, len(name))}
-        self._longest = max(map(len, self.names), default=0)
+        self.beginnings = {
+            name[:length].lower() for name in self.names for length in range(1, len(name))
+        }
+        self.longest = max(map(len, self.names), default=0)
 
     def held_back(self, text: str, at: int = 0) -> int:
         """Length of the longest end of the text, from ``at`` on, that a longer one of these begins
         with."""
-        for length in range(min(self._longest - 1, len(text) - at), 0, -1):
-            if text[-length:] in self.beginnings:
+        for length in range(min(self.longest - 1, len(text) - at), 0, -1):
+            if text[-length:].lower() in self.beginnings:
                 return length
         return 0
 
@@ -269,11 +295,15 @@ class _Rules:
     """What a stream looks for, made ready."""
 
     def __init__(self, markers: Sequence[ReasoningMarkers]) -> None:
-        self.ends = _Names(m.end for m in markers)
+        alone = _ENDS_ALONE if markers == PUBLISHED_MARKERS else ()
+        self.ends = _Names([*(m.end for m in markers), *alone])
         self._starts = _Names(m.start for m in markers)
         self.leads = _Names(m.lead for m in markers)
         ends = self.ends.alternatives
-        start = rf"[ \t]*(?!{ends})(?P<start>{self._starts.alternatives})"
+        self.start_of_line = re.compile(
+            rf"^[ \t]*+{_LEAD_IN}{self._starts.alternatives}", re.MULTILINE
+        )
+        start = rf"[ \t]*+{_LEAD_IN}(?!{ends})(?P<start>{self._starts.alternatives})"
         self.start_in_line = re.compile(start)
         """A start marker, from the beginning of a line on."""
         self.marker = re.compile(rf"(?<=\n){start}|(?:{ends})")
@@ -282,7 +312,7 @@ class _Rules:
         """What stands between an end marker and the answer."""
         names = (*self.ends.names, *self._starts.names)
         first = "|".join(sorted({re.escape(name[0]) for name in names}))
-        self.may_matter = re.compile(rf"\n|{first}" if first else r"\n")
+        self.may_matter = re.compile(rf"\n|(?ai:{first})" if first else r"\n")
         """A letter that a text without markers need not have."""
 
     def sure_of_start(self, text: str, at: int, most: int, begins_line: bool) -> int:
@@ -290,8 +320,20 @@ class _Rules:
         line_end = text.rfind("\n", at)
         if line_end < 0 and not begins_line:
             return most
-        name = text[max(at, line_end + 1) :].lstrip(" \t")
-        return len(text) - len(name) if name in self._starts.beginnings else most
+        line = text[max(at, line_end + 1) :].lstrip(" \t")
+        return len(text) - len(line) if self._may_start(line) else most
+
+    def _may_start(self, line: str) -> bool:
+        """Whether a line, blanks in front left out, may turn out to begin with a start marker."""
+        if not self._starts.names or len(line) > self._starts.longest + _LONGEST_LEAD_IN:
+            return False
+        return any(
+            _ONLY_LEAD_IN.fullmatch(line, 0, length) and self._is_begun(line[length:])
+            for length in range(len(line) + 1)
+        )
+
+    def _is_begun(self, name: str) -> bool:
+        return name in ("", *_LEAD_IN_BEGUN) or name.lower() in self._starts.beginnings
 
 
 _BLANK = re.compile(r"\s*+")

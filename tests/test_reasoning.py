@@ -26,7 +26,9 @@ texts = st.lists(
         words,
         st.sampled_from([m.start for m in PUBLISHED_MARKERS + OWN]),
         st.sampled_from([m.end for m in PUBLISHED_MARKERS + OWN]),
-        st.sampled_from(["<|message|>", "<|START_RESPONSE|>"]),
+        st.sampled_from(["<|message|>", "<|START_RESPONSE|>", "<Think>", "</THINK>"]),
+        st.sampled_from(["<s>", "> ", "\ufeff", ">", "<|start|>assistant"]),
+        st.just("[BEGIN FINAL RESPONSE]"),
     ),
     max_size=8,
 ).map("".join)
@@ -66,6 +68,60 @@ def test_reasoning_that_never_ends_answers_nothing(markers: ReasoningMarkers) ->
         assert (reply.answer, reply.is_cut_off) == ("", True)
     again = f"{markers.start}3?{markers.end}\n{markers.start}No, the answer is 4"
     assert split_reasoning(again).is_cut_off
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<|start|>assistant<|channel|>analysis<|message|>So the answer is 12",
+        "<|channel|>commentary<|message|>So the answer is 12",
+        "<|start|>assistant<|channel|>commentary<|message|>So the answer is 12",
+        "\ufeff<think>So the answer is 12",
+        "<s><think>So the answer is 12",
+        "<s> [THINK]So the answer is 12",
+        "> <think>\n> So the answer is 12",
+        "12?\n> <think>No",
+        "<Think>So the answer is 12",
+        "<THINK>So the answer is 12",
+        "[think]So the answer is 12",
+        "<|begin_of_thought|>So the answer is 12",
+        "<longcat_think>So the answer is 12",
+        "<unused94>thought\nSo the answer is 12",
+    ],
+)
+@pytest.mark.parametrize("size", [1, 2, 5, 100])
+def test_reasoning_is_known_by_its_start_in_many_spellings(text: str, size: int) -> None:
+    reply = split_reasoning(text)
+    assert (reply.answer, reply.is_cut_off) == ("", True)
+    parts = streamed(text, [*range(0, len(text), size)])
+    assert joined(parts, is_reasoning=False) in ("", "12?\n")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<Think>12?</THINK>It is 4.",
+        "<s><think>12?</think>It is 4.",
+        "<|start|>assistant<|channel|>commentary<|message|>12?"
+        "<|end|><|start|>assistant<|channel|>final<|message|>It is 4.",
+        "<|begin_of_thought|>12?<|end_of_thought|>\n<|begin_of_solution|>It is 4.",
+        "12?\n[BEGIN FINAL RESPONSE]\nIt is 4.",
+    ],
+)
+@pytest.mark.parametrize("size", [1, 3, 100])
+def test_reasoning_ends_in_many_spellings(text: str, size: int) -> None:
+    assert split_reasoning(text).answer == "It is 4."
+    is_open = text.startswith("12")
+    parts = streamed(text, [*range(0, len(text), size)], is_open=is_open)
+    assert joined(parts, is_reasoning=False) == "It is 4."
+
+
+@pytest.mark.parametrize(
+    "text", ["> quoted\n>> twice\n<s>struck</s>", ">>>> <think>", "a <think> b", ">\n\n> 4"]
+)
+def test_a_lead_in_without_a_start_marker_is_the_answer(text: str) -> None:
+    assert split_reasoning(text).answer == text
+    assert joined(streamed(text, [*range(len(text))]), is_reasoning=False) == text
 
 
 @MARKERS

@@ -7,6 +7,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from archon.errors import LMError, NodeError, RefusedError, UnsupportedError
 from archon.types import Completion, Usage
 
+_MAY_CONCERN_ONE = frozenset({403, 404})
+"""Statuses that a service also gives for one prompt it objects to, or for one lost worker."""
+
 
 def failed_sample(draw: int, error: Exception) -> Completion:
     """What stands in the place of a sample that failed. It counts no tokens and no call."""
@@ -36,7 +39,8 @@ class Failures:
     ) -> list[Completion]:
         """The completions of a call, or failed ones in their place.
 
-        What every sample of the request would meet, such as a wrong key, is raised.
+        What every sample of the request would meet, such as a wrong key, is raised at once. A
+        status of 403 or 404 may concern one sample: ``check`` raises it where no other succeeded.
         """
         try:
             return await call()
@@ -68,4 +72,6 @@ def require_all(completions: list[Completion]) -> list[Completion]:
 def _concerns_one_sample(error: BaseException | None) -> bool:
     while isinstance(error, NodeError):
         error = error.__cause__
-    return isinstance(error, LMError) and not isinstance(error, (RefusedError, UnsupportedError))
+    if isinstance(error, RefusedError):
+        return error.status in _MAY_CONCERN_ONE
+    return isinstance(error, LMError) and not isinstance(error, UnsupportedError)

@@ -25,6 +25,8 @@ def content_of(value: object) -> tuple[str, str]:
 
     >>> content_of([{"type": "thinking", "thinking": "2 + 3"}, {"type": "text", "text": "5"}])
     ('5', '2 + 3')
+    >>> content_of(["4", {"text": "2"}])
+    ('42', '')
 
     Raises
     ------
@@ -38,8 +40,11 @@ def content_of(value: object) -> tuple[str, str]:
         raise ContentError("its content is neither text nor a list of parts")
     text, reasoning = "", ""
     for part in value:
+        if isinstance(part, str):
+            text += part
+            continue
         kind = part.get("type") if isinstance(part, dict) else None
-        if kind in _TEXT_PARTS and isinstance(part.get("text"), str):
+        if (kind is None or kind in _TEXT_PARTS) and _has_text(part):
             text += part["text"]
         elif kind in _REASONING_PARTS:
             reasoning += "".join(_texts(part))
@@ -48,6 +53,10 @@ def content_of(value: object) -> tuple[str, str]:
         else:
             raise ContentError(f"its content has a part of the type {str(kind)[:40]!r}")
     return text, reasoning
+
+
+def _has_text(part: object) -> bool:
+    return isinstance(part, dict) and isinstance(part.get("text"), str)
 
 
 def reasoning_of(message: Mapping[str, Any]) -> str:

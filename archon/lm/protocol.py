@@ -23,6 +23,8 @@ from archon.lm.message_parts import ContentError, content_of, reasoning_of
 from archon.types import FinishReason
 
 _MAX_COUNT = 10**9
+_BYTE_ORDER_MARK = "\ufeff"
+_DIGITS = re.compile("[0-9]{1,10}")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -35,6 +37,21 @@ class GarbledError(LMError):
     def __init__(
         self, reason: str, *, retryable: bool = True, retry_after_seconds: float | None = None
     ) -> None:
+        super().__init__(reason, retryable=retryable, retry_after_seconds=retry_after_seconds)
+
+
+class ReportedError(LMError):
+    """The server reports an error with status 200; ``content`` is its reply."""
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        retryable: bool = True,
+        retry_after_seconds: float | None = None,
+        content: bytes = b"",
+    ) -> None:
+        self.content = content
         super().__init__(reason, retryable=retryable, retry_after_seconds=retry_after_seconds)
 
 
@@ -132,6 +149,8 @@ class Reply:
         # Half surrogate pairs, which JSON can spell, become U+FFFD: they could not be written out.
         if _SURROGATE.search(text) is not None:
             text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        if not (choice.reasoning if is_reasoning else choice.text):
+            text = text.removeprefix(_BYTE_ORDER_MARK)
         if is_reasoning:
             choice.reasoning += text
         else:
@@ -152,7 +171,10 @@ def read_reply(reply: Reply, content: bytes) -> None:
     reply.is_complete = True
     for _, choice, raw in _choices(reply, raw_choices, is_whole=True):
         with _failing_alone(reply, choice):
+            _check_no_error(raw)
             message = raw if reply.is_plain else raw.get("message")
+            if message is None and isinstance(raw.get("text"), str):
+                message = {"content": raw["text"]}
             if not isinstance(message, dict):
                 raise GarbledError("the reply has a choice without a message")
             if reply.is_plain and "text" not in message:
@@ -187,9 +209,11 @@ def read_chunk(reply: Reply, content: bytes) -> Iterator[tuple[int, str, bool]]:
         if choice.error is not None:
             continue
         with _failing_alone(reply, choice):
+            _check_no_error(raw)
             for text, is_reasoning in _new_texts(reply, choice, raw):
-                if text:
-                    yield index, reply.add(choice, text, is_reasoning=is_reasoning), is_reasoning
+                added = reply.add(choice, text, is_reasoning=is_reasoning)
+                if added:
+                    yield index, added, is_reasoning
             _read_logprobs(choice, raw)
             choice.end(raw.get("finish_reason"))
 
@@ -219,7 +243,7 @@ def _json_object(content: bytes) -> dict[str, Any]:
         raise GarbledError("the reply is not a JSON object")
     is_error = data.get("object") == "error" or ("detail" in data and "choices" not in data)
     if data.get("error") or is_error:
-        raise LMError(f"the server reports an error: {error_text(content)}", retryable=True)
+        raise ReportedError(f"the server reports an error: {error_text(content)}", content=content)
     return data
 
 
@@ -250,7 +274,19 @@ def _index(raw: object, place: int | None) -> int | None:
     index = raw.get("index") if isinstance(raw, dict) else None
     if index is None:
         return place
-    return index if type(index) is int else None
+    return _whole_number(index)
+
+
+def _check_no_error(raw: dict[str, Any]) -> None:
+    """Gateways report within a choice that the service behind them failed.
+
+    Raises
+    ------
+    LMError : the choice has an error.
+    """
+    if raw.get("error"):
+        reason = error_text(json.dumps({"error": raw["error"]}).encode())
+        raise LMError(f"the server reports an error: {reason}", retryable=True)
 
 
 @contextmanager
@@ -286,6 +322,8 @@ def _new_texts(reply: Reply, choice: Choice, raw: dict[str, Any]) -> list[tuple[
         if isinstance(message, dict):  # the whole once more, at the end of a stream
             texts = _texts(choice, message, is_plain=False)
             return [(_rest(choice, *text), text[1]) for text in texts]
+        if delta is None and isinstance(raw.get("text"), str):
+            return [(raw["text"], False)]
         if delta is None:
             return []
         if not isinstance(delta, dict):
@@ -299,6 +337,7 @@ def _new_texts(reply: Reply, choice: Choice, raw: dict[str, Any]) -> list[tuple[
 def _rest(choice: Choice, text: str, is_reasoning: bool) -> str:
     """What a text has more than what was streamed of it."""
     known = choice.reasoning if is_reasoning else choice.text
+    text = text.removeprefix(_BYTE_ORDER_MARK)
     if text and not text.startswith(known):
         raise GarbledError("the streamed reply ends with another text than it streamed")
     return text[len(known) :]
@@ -341,21 +380,38 @@ def _token_bytes(token: Any) -> bytes:
 
 
 def _read_usage(reply: Reply, data: dict[str, Any]) -> None:
+    """Take in the counts. Of several in a stream the last counts; 0 replaces none."""
     usage = data.get("usage")
     if not isinstance(usage, dict):
         return
-    reply.prompt_tokens = _count(usage.get("prompt_tokens"))
-    reply.completion_tokens = _count(usage.get("completion_tokens"))
+    prompt, completion = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
+    reply.prompt_tokens = prompt or reply.prompt_tokens
     details = usage.get("prompt_tokens_details")
     if isinstance(details, dict):
-        reply.cached_tokens = min(_count(details.get("cached_tokens")), reply.prompt_tokens)
+        cached = min(_count(details.get("cached_tokens")), reply.prompt_tokens)
+        reply.cached_tokens = cached or reply.cached_tokens
     details = usage.get("completion_tokens_details")
     if isinstance(details, dict):
         reasoning = _count(details.get("reasoning_tokens"))
-        total = reply.prompt_tokens + reply.completion_tokens + reasoning
+        total = prompt + completion + reasoning
         if total == _count(usage.get("total_tokens")):  # some services count reasoning apart
-            reply.completion_tokens += reasoning
+            completion += reasoning
+    reply.completion_tokens = completion or reply.completion_tokens
 
 
 def _count(value: object) -> int:
-    return value if type(value) is int and 0 <= value <= _MAX_COUNT else 0
+    number = _whole_number(value)
+    return number if number is not None and 0 <= number <= _MAX_COUNT else 0
+
+
+def _whole_number(value: object) -> int | None:
+    """An integer, also one that is spelled as a string or as a float.
+
+    >>> [_whole_number(value) for value in (5, 5.0, "5", 5.5, "five", True)]
+    [5, 5, 5, None, None, None]
+    """
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, str) and _DIGITS.fullmatch(value):
+        return int(value)
+    return value if type(value) is int else None

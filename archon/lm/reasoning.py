@@ -30,6 +30,7 @@ async def separated(
     markers: Sequence[ReasoningMarkers] = PUBLISHED_MARKERS,
     *,
     hides_start: bool = False,
+    splits_forms: bool = False,
 ) -> list[Completion]:
     """The completions and the events of a model, reasoning and answers told apart.
 
@@ -44,9 +45,18 @@ async def separated(
         reasoning, unless the request asks for none.
     hides_start : the start marker may stand in a prompt that is not known here. A reply that was
         asked to reason, and that ended at ``max_tokens`` without any marker, is then reasoning.
+    splits_forms : the model may reason in front of a form of the whole text, as behind servers. Its
+        completions are split by then, and its events are split here.
     """
-    if request.choices is not None or is_whole_form(request.constraint):
+    if request.choices is not None:
         return await generate(request, on_event)
+    if is_whole_form(request.constraint):
+        if not splits_forms or on_event is None:
+            return await generate(request, on_event)
+        events = _Events(on_event, markers, is_open=False, may_be_json=True)
+        completions = await generate(request, events)
+        events.finish()
+        return completions
     is_open = False if request.thinking.wanted is False else None
     if on_event is None:
         completions = await generate(request, None)
@@ -106,10 +116,20 @@ class _Events:
     """Splits the token deltas of each draw; passes everything else on as it is."""
 
     def __init__(
-        self, on_event: OnEvent, markers: Sequence[ReasoningMarkers], is_open: bool | None
+        self,
+        on_event: OnEvent,
+        markers: Sequence[ReasoningMarkers],
+        is_open: bool | None,
+        *,
+        may_be_json: bool = False,
     ) -> None:
         self._on_event, self._markers, self._is_open = on_event, markers, is_open
         self._streams: dict[int, ReasoningStream] = {}
+        self._may_be_json = may_be_json
+        self._begun: set[int] = set()
+        """Draws whose text has begun."""
+        self._json: set[int] = set()
+        """Draws whose text is JSON: its strings may hold anything."""
         self._told: set[int] = set()
         """Draws whose reasoning the model tells by itself."""
 
@@ -119,6 +139,8 @@ class _Events:
         elif event.is_reasoning:
             self._told.add(event.draw)
             self._on_event(event)
+        elif self._is_json(event):
+            self._on_event(event)
         else:
             stream = self._streams.get(event.draw)
             if stream is None:
@@ -126,6 +148,14 @@ class _Events:
                 stream = ReasoningStream(self._markers, is_open=is_open)
                 self._streams[event.draw] = stream
             self._send(event, stream.feed(event.text))
+
+    def _is_json(self, event: TokenDelta) -> bool:
+        """Whether the draw's text begins as a JSON object does."""
+        if self._may_be_json and event.draw not in self._begun and event.text.strip():
+            self._begun.add(event.draw)
+            if event.text.lstrip().startswith("{"):
+                self._json.add(event.draw)
+        return event.draw in self._json
 
     def finish(self) -> None:
         """Pass on what was held back."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Sequence
 
 import httpx
 
@@ -10,11 +12,20 @@ from archon.errors import LMError
 from archon.lm.closing import unwrapped
 from archon.lm.failed import failed_sample
 from archon.lm.protocol import Choice, GarbledError, Reply, read_chunk, read_reply
-from archon.lm.transport import content_type, read_body, read_events
+from archon.lm.transport import content_type, handle_events, read_body, read_events
+from archon.reasoning import PUBLISHED_MARKERS, ReasoningMarkers, split_reasoning
 from archon.types import Completion, Constraint, OnEvent, Request, TokenDelta, Usage
 
 NO_USAGE = "the server reported no count of tokens; what is missing counts as 0"
 """The note on a sample whose cost is not known."""
+NO_ANSWER = "the reply holds reasoning and no answer"
+
+
+_NO_TYPE = frozenset({"", "text/plain", "application/octet-stream"})
+"""Media types that say nothing of what a reply is."""
+_START = rb"(?:\xef\xbb\xbf)?\s*+"
+_JSON = re.compile(_START + rb"[{\[]")
+_EVENTS = re.compile(_START + rb"(?:data|event|id|retry)?:")
 
 
 class Deltas:
@@ -33,8 +44,13 @@ class Deltas:
 async def receive(response: httpx.Response, reply: Reply, deltas: Deltas | None) -> None:
     """Read a reply in full; a server that does not stream although asked to sends one delta."""
     kind = content_type(response)
+    is_named = kind not in _NO_TYPE
+    content = b""
+    if not is_named:
+        content = await read_body(response)
+        kind = _type_of(content) or kind
     if kind == "application/json":
-        read_reply(reply, await read_body(response))
+        read_reply(reply, content or await read_body(response))
         for index, choice in enumerate(reply.finished()):
             if deltas is not None and choice.error is None:
                 if choice.reasoning:
@@ -50,16 +66,33 @@ async def receive(response: httpx.Response, reply: Reply, deltas: Deltas | None)
             if deltas is not None:
                 deltas.send(index, text, is_reasoning=is_reasoning)
 
-    reply.is_complete = await read_events(response, handle)
+    if is_named:
+        reply.is_complete = await read_events(response, handle)
+    else:
+        reply.is_complete = handle_events(content, handle)
     reply.finished()
 
 
+def _type_of(content: bytes) -> str:
+    """The media type of a reply whose server names none; empty where it is none of ours."""
+    if _JSON.match(content):
+        return "application/json"
+    return "text/event-stream" if _EVENTS.match(content) else ""
+
+
 def completions_of(
-    reply: Reply, draws: range, request: Request, prompt: str, *, is_wrapped: bool = False
+    reply: Reply,
+    draws: range,
+    request: Request,
+    prompt: str,
+    *,
+    is_wrapped: bool = False,
+    markers: Sequence[ReasoningMarkers] = PUBLISHED_MARKERS,
 ) -> list[Completion]:
     """The samples that a finished reply brings; ``prompt`` is the prompt's digest.
 
-    ``is_wrapped`` says that texts come as JSON objects (``archon.lm.closing``).
+    ``is_wrapped`` says that texts come as JSON objects (``archon.lm.closing``). ``markers`` are
+    those of the reasoning that may stand in front of a text with a form.
 
     Raises
     ------
@@ -82,6 +115,8 @@ def completions_of(
             calls=1,
         )
         try:
+            if request.constraint is not None and choice.error is None:
+                _split(choice, request.constraint, markers)
             completion = _completion(choice, draw, usage, request, prompt, is_wrapped=is_wrapped)
         except LMError as error:
             errors.append(error)
@@ -112,6 +147,9 @@ def _completion(
     notes = list(choice.notes)
     if not usage.prompt_tokens or (choice.text and not usage.completion_tokens):
         notes.append(NO_USAGE)
+    has_no_answer = bool(choice.reasoning) and not choice.text.strip()
+    if has_no_answer and choice.finish_reason == "stop":
+        notes.append(NO_ANSWER)
     return Completion(
         text=_text(choice, request.constraint, is_wrapped),
         draw=draw,
@@ -121,16 +159,28 @@ def _completion(
         logprobs=tuple(choice.logprobs) if request.logprobs else None,
         tokens=tuple(choice.tokens) if request.logprobs else None,
         reasoning=choice.reasoning,
-        is_reasoning_cut_off=(
-            choice.finish_reason == "length" and bool(choice.reasoning) and not choice.text
-        ),
+        is_reasoning_cut_off=has_no_answer,
         notes=tuple(notes),
     )
 
 
+def _split(choice: Choice, form: Constraint, markers: Sequence[ReasoningMarkers]) -> None:
+    """Take the reasoning in front of a text that has a form out of the text.
+
+    JSON that is whole stays as it is: its strings may hold anything.
+    """
+    is_json = form.json_schema is not None or form.after is not None
+    if is_json and choice.text.lstrip().startswith("{"):
+        return
+    reply = split_reasoning(choice.text, markers, is_open=False)
+    choice.reasoning += reply.reasoning
+    choice.text = reply.answer
+
+
 def _text(choice: Choice, form: Constraint | None, is_wrapped: bool) -> str:
     """Refuse what was to be JSON and is none; a text that was cut off cannot be."""
-    if form is None or choice.finish_reason == "length":
+    has_no_answer = bool(choice.reasoning) and not choice.text.strip()
+    if form is None or choice.finish_reason == "length" or has_no_answer:
         return choice.text
     try:
         if is_wrapped:

@@ -18,7 +18,10 @@ _REJECTION = re.compile(
     r"extra (?:inputs|fields|keys?)|extraneous|extra_forbidden|value_error\.extra|"
     r"additional propert|not (?:permitted|allowed|accepted|recogni[sz]ed|available)|"
     r"cannot find field|no such (?:field|parameter)|invalid (?:field|parameter|argument) name|"
-    r"unknown name|incompatible|only the default",
+    r"unknown name|incompatible|only the default|unavailable|not enabled|cannot both|deprecated|"
+    r"invalid (?:param(?:eter)?|field|argument):|response_format\.type|"
+    r"only (?:one (?:completion )?choice|n ?= ?1\b)|"
+    r"\bn['\"`]? ?: number must be at most 1\b",
     re.IGNORECASE,
 )
 _ABOUT_VALUE = re.compile(
@@ -29,6 +32,25 @@ _ABOUT_VALUE = re.compile(
 _ABOUT_FIELD = re.compile(
     r"unsupported[_ ](?:param|field|arg)|unknown|unrecogni[sz]ed|extra", re.IGNORECASE
 )
+_OF_N = re.compile(
+    r"only one (?:completion )?choice|\bn ?(?:=|==|>|!=) ?1\b|"
+    r"\bn['\"`]? ?: number must be at most 1\b",
+    re.IGNORECASE,
+)
+"""Sentences about more than one choice."""
+_ALLOWED = re.compile(
+    r"(?<![a-z])(?<!not )(?:allowed|supported|valid|accepted|permitted|known|available) "
+    r"(?:param(?:eter)?s|fields|arguments|keys|names|properties)(?: are| include)?:[^.;]*",
+    re.IGNORECASE,
+)
+"""A list of what may be sent."""
+_EXPLICIT = (
+    r"(?:(?:param(?:eter)?|field|argument) not supported[^:'\"]*:|"
+    r"(?:unknown|unsupported|unrecogni[sz]ed|unexpected|invalid|extra|not support)[a-z]* "
+    r"(?:request |keyword |input )?(?:param(?:eter)?|field|argument|key|property)s?"
+    r"(?: supplied)?:?) ?['\"`\[(]*{}(?![A-Za-z0-9_])"
+)
+_NO_ARGUMENT = re.compile("unexpected keyword argument", re.IGNORECASE)
 _WORD = r"(?<![A-Za-z0-9_]){}(?![A-Za-z0-9_])"
 _QUOTED = r"""['"`\[(]{}['"`\])]"""
 _PLAIN_ENGLISH = frozenset({"stop", "n", "reasoning"})
@@ -46,6 +68,8 @@ def rejected_field(content: bytes, sent: Collection[str]) -> str | None:
     text = content.decode("utf-8", "replace")
     if _REJECTION.search(text) is None:
         return None
+    if "n" in sent and _OF_N.search(text) is not None:
+        return "n"
     if _ABOUT_VALUE.search(text) is not None and _ABOUT_FIELD.search(text) is None:
         return None
     try:
@@ -55,19 +79,28 @@ def rejected_field(content: bytes, sent: Collection[str]) -> str | None:
     named = {*_named(data)} & {*sent}
     if len(named) == 1:
         return named.pop()
-    text = text.replace("\\", "")
+    text = _ALLOWED.sub("", text.replace("\\", ""))
+    text = re.sub("response format", "response_format", text, flags=re.IGNORECASE)
+    text = text.replace("response_format.type", "response_format")
     for pattern, fields in (
+        (_EXPLICIT, {*sent}),
         (_QUOTED, {*sent}),
         (_WORD, {*sent} - _PLAIN_ENGLISH),
     ):
         places = {
             field: found.start()
             for field in fields
-            if (found := re.search(pattern.format(re.escape(field)), text)) is not None
+            if (found := re.search(pattern.format(re.escape(field)), text, re.IGNORECASE))
+            is not None
         }
         if places:
             return min(places, key=lambda field: places[field])
     return None
+
+
+def is_unknown_argument(content: bytes) -> bool:
+    """Whether an error is that of a Python server that passed on a field it does not know."""
+    return _NO_ARGUMENT.search(content.decode("utf-8", "replace")) is not None
 
 
 def _named(data: Any, depth: int = 6) -> list[str]:

@@ -42,7 +42,7 @@ from archon.lm.digest import draw_number, prompt_digest, request_digest
 from archon.lm.factory import capabilities
 from archon.lm.failed import Failures
 from archon.lm.keys import header_from, key_from
-from archon.lm.protocol import Reply
+from archon.lm.protocol import Reply, ReportedError
 from archon.lm.reasoning import separated
 from archon.lm.received import Deltas, completions_of, receive
 from archon.lm.replicas import Replica, Replicas
@@ -53,6 +53,7 @@ from archon.lm.transport import (
     FieldError,
     Transport,
     UnreachableError,
+    field_error,
 )
 from archon.spec.model import FromVariable, OpenAICard
 from archon.types import (
@@ -138,7 +139,8 @@ class RemoteLM:
         Raises
         ------
         LMError : every sample failed for good.
-        RefusedError : the server refuses every request; the other samples are cancelled.
+        RefusedError : the server refuses every request. The other samples are cancelled, except
+            after a status of 403 or 404, which may concern one sample.
         """
         request = self._filled_in(request)
         check_request(request, self.capabilities, self.card.name)
@@ -147,6 +149,7 @@ class RemoteLM:
             request,
             on_event,
             self.reasoning_markers,
+            splits_forms=True,
             hides_start=self.card.thinking_field == "chat_template_kwargs",
         )
 
@@ -242,7 +245,9 @@ class RemoteLM:
                 )
         finally:
             slots.release()
-        completions = completions_of(reply, draws, request, prompt, is_wrapped=wrapped)
+        completions = completions_of(
+            reply, draws, request, prompt, is_wrapped=wrapped, markers=self.reasoning_markers
+        )
         for note in (note for completion in completions for note in completion.notes):
             self._warn(note)
         notes = tuple(note for note, _ in self._adaptation.changes(self.card))
@@ -251,6 +256,8 @@ class RemoteLM:
         ]
         if wrapped and on_event is not None:
             for completion in completions:
+                if completion.reasoning:
+                    on_event(TokenDelta(completion.draw, completion.reasoning, is_reasoning=True))
                 if completion.text:
                     on_event(TokenDelta(completion.draw, completion.text))
         self._generated_tokens.add(total_usage(completions).generated_tokens)
@@ -330,6 +337,10 @@ class RemoteLM:
             async with self._transport.post(replica.url, body) as response:
                 await receive(response, reply, deltas)
         except LMError as error:
+            if isinstance(error, ReportedError) and not (deltas is not None and deltas.has_begun):
+                rejection = field_error(error.reason, error.content, body)
+                if rejection is not None:
+                    raise rejection from None
             if error.retryable and not isinstance(error, BusyError):
                 self._replicas.failed(replica, at_once=isinstance(error, UnreachableError))
             raise

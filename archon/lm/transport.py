@@ -6,6 +6,7 @@ import copy
 import json
 import os
 import ssl
+import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
@@ -16,8 +17,8 @@ import httpx
 from archon.errors import LMError, RefusedError, UsageError
 from archon.lm.concurrency import PerLoop
 from archon.lm.connections import Connections
-from archon.lm.protocol import error_text
-from archon.lm.rejected import rejected_field
+from archon.lm.protocol import GarbledError, error_text
+from archon.lm.rejected import is_unknown_argument, rejected_field
 from archon.lm.retry import Clock, retry_after_seconds
 from archon.lm.sse import DONE, EventParser
 
@@ -28,6 +29,9 @@ _CONNECT_SECONDS = 10.0
 _RETRYABLE = frozenset({408, 409, 425, 429})
 _REFUSED = frozenset({401, 402, 403, 404, 405, 407})
 """Statuses that have nothing to do with what was asked."""
+_SUCCESS = frozenset({200, 201})
+_GZIP = frozenset({"gzip", "x-gzip"})
+_GZIP_BITS = 16 + zlib.MAX_WBITS
 _FAULT_OF_BODY = frozenset({400, 422})
 _ALWAYS_SENT = frozenset({"model", "messages", "prompt", "stream"})
 _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
@@ -123,7 +127,7 @@ class Transport:
                 self._connections.get().one(url) as client,
                 client.stream("POST", url, content=body) as response,
             ):
-                if response.status_code != 200:
+                if response.status_code not in _SUCCESS:
                     raise await self._refusal(response, body)
                 yield response
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
@@ -221,13 +225,14 @@ class Transport:
             content += chunk
             if len(content) >= _MAX_ERROR_BYTES:
                 break
+        content = _readable(content, response)
         reason = f"status {status}: {error_text(content) or response.reason_phrase}"
         if status in _REFUSED:
             return RefusedError(reason, status=status)
-        if status in _FAULT_OF_BODY:
-            field = rejected_field(content, json.loads(body).keys() - _ALWAYS_SENT)
-            if field is not None:
-                return FieldError(reason, field=field)
+        if status in _FAULT_OF_BODY or (status == 500 and is_unknown_argument(content)):
+            rejection = field_error(reason, content, body)
+            if rejection is not None:
+                return rejection
         kind = BusyError if status == 429 else LMError
         return kind(
             reason,
@@ -236,6 +241,12 @@ class Transport:
                 response.headers.get("retry-after"), self._clock
             ),
         )
+
+
+def field_error(reason: str, content: bytes, body: bytes) -> FieldError | None:
+    """The error that an error reply stands for if it rejects a field of the request's body."""
+    field = rejected_field(content, json.loads(body).keys() - _ALWAYS_SENT)
+    return None if field is None else FieldError(reason, field=field)
 
 
 def _tls_context(trust_env: bool) -> ssl.SSLContext:
@@ -328,6 +339,12 @@ async def read_events(response: httpx.Response, handle: Callable[[bytes], None])
     return _handle_all(parser.end(), handle)
 
 
+def handle_events(content: bytes, handle: Callable[[bytes], None]) -> bool:
+    """The same for a whole body."""
+    parser = EventParser()
+    return _handle_all(parser.feed(content), handle) or _handle_all(parser.end(), handle)
+
+
 def _handle_all(events: list[bytes], handle: Callable[[bytes], None]) -> bool:
     for event in events:
         for data in _separated(event):
@@ -352,13 +369,40 @@ def _separated(event: bytes) -> list[bytes]:
 
 
 async def _chunks(response: httpx.Response) -> AsyncGenerator[bytes, None]:
-    """The body in pieces, as long as it is neither compressed nor too large."""
-    encoding = response.headers.get("content-encoding", "identity")
-    if encoding != "identity":
+    """The body in pieces, as long as it is not too large.
+
+    Some gateways compress by gzip although it was not asked for; no other coding is read.
+    """
+    encoding = _encoding(response)
+    if encoding not in ("identity", *_GZIP):
         raise LMError(f"the reply is compressed ({encoding}) although that was not asked for")
+    gzip = zlib.decompressobj(_GZIP_BITS) if encoding in _GZIP else None
     num_bytes = 0
-    async for chunk in response.aiter_raw():
+    async for raw in response.aiter_raw():
+        chunk = raw
+        if gzip is not None:
+            try:
+                chunk = gzip.decompress(raw, MAX_REPLY_BYTES - num_bytes + 1)
+            except zlib.error:
+                raise GarbledError("the reply is not valid gzip, as it says it is") from None
         num_bytes += len(chunk)
         if num_bytes > MAX_REPLY_BYTES:
             raise LMError(f"the reply is larger than {MAX_REPLY_BYTES // 2**20} MiB")
         yield chunk
+    if gzip is not None and not gzip.eof:
+        raise GarbledError("the compressed reply ends too early")
+
+
+def _encoding(response: httpx.Response) -> str:
+    encoding: str = response.headers.get("content-encoding", "identity")
+    return encoding.strip().lower()
+
+
+def _readable(content: bytes, response: httpx.Response) -> bytes:
+    """The beginning of an error, decompressed where it is compressed by gzip."""
+    if _encoding(response) not in _GZIP:
+        return content
+    try:
+        return zlib.decompressobj(_GZIP_BITS).decompress(content, _MAX_ERROR_BYTES)
+    except zlib.error:
+        return b""

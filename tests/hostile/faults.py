@@ -213,7 +213,7 @@ async def deep_json(exchange: Exchange) -> None:
 
 @fault
 async def wrong_type(exchange: Exchange) -> None:
-    exchange.send(json.dumps(exchange.reply).encode(), "text/plain")
+    exchange.send(json.dumps(exchange.reply).encode(), "image/png")
 
 
 @fault

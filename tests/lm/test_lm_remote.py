@@ -304,7 +304,9 @@ async def test_an_unreachable_server_is_passed_over_at_once_and_from_then_on() -
     ("reply", "words"),
     [
         (httpx.Response(200, html="<html>login</html>"), "text/html"),
-        (httpx.Response(200, content=b"{}"), "of the type ''"),
+        (httpx.Response(200, content=b"Hello"), "of the type ''"),
+        (httpx.Response(200, content=b"{}"), "no list of choices"),
+        (httpx.Response(200, text="Hello"), "of the type 'text/plain'"),
         (httpx.Response(307, headers={"location": "http://two.test/"}), "redirect to http://two"),
         (httpx.Response(200, content=b'{"a', headers={"content-type": "application/json"}), "JSON"),
         (httpx.Response(200, json=[1]), "not a JSON object"),
@@ -317,7 +319,7 @@ async def test_an_unreachable_server_is_passed_over_at_once_and_from_then_on() -
         (httpx.Response(200, json=completion("x", "what")), "unknown finish_reason 'what'"),
         (httpx.Response(200, json=completion("x", 3)), "unknown finish_reason '3'"),
         (httpx.Response(200, json=completion("x", "error")), "did not finish"),
-        (httpx.Response(200, json=completion(["Hello"])), "no text"),
+        (httpx.Response(200, json=completion([7])), "no text"),
         (httpx.Response(200, json=completion("x", "content_filter")), "withheld"),
         (httpx.Response(200, json=completion("x", "tool_calls")), "tool_calls"),
         (httpx.Response(200, json=completion("x", None)), "finish_reason"),
@@ -339,7 +341,7 @@ GARBLED = [
     httpx.Response(200, content=json.dumps(completion()).encode()[:-9], headers=JSON_HEAD),
     httpx.Response(200, content=b"", headers=JSON_HEAD),
     httpx.Response(200, html="<html>one moment, please</html>"),
-    httpx.Response(200, content=json.dumps(completion()).encode()),
+    httpx.Response(200, content=b"one moment, please"),
     httpx.Response(200, json=[completion()]),
     httpx.Response(200, json={"id": "x"}),
     httpx.Response(200, json={"choices": []}),
@@ -437,7 +439,7 @@ async def test_usage_is_the_server_s_count() -> None:
     assert list(reply.prompts.values()) == [9]
 
 
-@pytest.mark.parametrize("count", [None, -1, "7", 1e99, True, 10**30])
+@pytest.mark.parametrize("count", [None, -1, "seven", 7.5, 1e99, True, 10**30])
 async def test_absurd_usage_counts_as_0(count: object) -> None:
     reply = await one(prompt_tokens=count, completion_tokens=count, prompt_tokens_details=count)
     assert reply.usage == Usage(calls=1)

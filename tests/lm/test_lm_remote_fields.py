@@ -90,7 +90,57 @@ def test_an_error_about_something_else_rejects_no_field(message: str) -> None:
     assert rejected_field(content, OMITTED_FIELDS) is None
 
 
+@pytest.mark.parametrize(
+    ("message", "field"),
+    [
+        ("Only one completion choice is allowed", "n"),
+        ("'n' : number must be at most 1", "n"),
+        ("n > 1 is not supported", "n"),
+        ("Unsupported param: n", "n"),
+        ("currently only n = 1 is supported", "n"),
+        ("This model does not support parameter stop", "stop"),
+        ("Argument not supported on this model: stop", "stop"),
+        ("This response_format type is unavailable now", "response_format"),
+        ("'response_format.type' must be 'json_schema' or 'text'", "response_format"),
+        ("This model does not support response format", "response_format"),
+        ("logprobs is not enabled for this model", "logprobs"),
+        ("Logprobs are not available", "logprobs"),
+        ("`temperature` and `top_p` cannot both be specified", "temperature"),
+        ("temperature is deprecated for this model", "temperature"),
+        ("Invalid parameter: top_k", "top_k"),
+        ("'max_tokens' is deprecated in favor of 'max_completion_tokens'", "max_tokens"),
+        ("Allowed parameters: 'max_tokens', 'temperature'. Unknown parameter: 'seed'", "seed"),
+        ("Unknown parameter: 'seed'. Allowed parameters: 'max_tokens', 'temperature'", "seed"),
+        ("'seed' is unknown. Supported fields are: 'max_tokens', 'temperature'", "seed"),
+        ("create() got an unexpected keyword argument 'seed'", "seed"),
+    ],
+)
+def test_the_rejected_field_is_read_from_sentences(message: str, field: str) -> None:
+    sent = [*OMITTED_FIELDS, "n", "logprobs", "response_format"]
+    content = json.dumps({"error": {"message": message}}).encode()
+    assert rejected_field(content, sent) == field
+
+
 # --------------------------------------------------------------------------- adaptation
+
+
+@pytest.mark.parametrize("streams", [False, True])
+@pytest.mark.parametrize("field", ["seed", "max_tokens"])
+@pytest.mark.parametrize(
+    ("status", "wording"),
+    [
+        (200, {"error": {"message": "Unsupported parameter: '{}'", "code": 400}}),
+        (500, {"error": {"message": "create() got an unexpected keyword argument '{}'"}}),
+    ],
+)
+async def test_a_rejection_with_an_unusual_status_is_adapted_to(
+    status: int, wording: object, field: str, streams: bool
+) -> None:
+    server = Rejecting(field, wording=wording, status=status)
+    [sample] = await remote(server).generate(REQUEST, (lambda event: None) if streams else None)
+    assert sample.text == "Hello"
+    assert len(server.requests) == 2
+    assert any(repr(field) in note for note in sample.notes)
 
 
 @pytest.mark.parametrize("status", [400, 422])

@@ -82,6 +82,56 @@ async def test_a_server_that_forgets_the_schema_is_an_error() -> None:
     assert cut.finish_reason == "length"
 
 
+@pytest.mark.parametrize("words", ["json_schema", "json_object", "structured_outputs"])
+@pytest.mark.parametrize("streams", [False, True])
+async def test_reasoning_in_front_of_a_form_is_no_part_of_it(words: str, streams: bool) -> None:
+    thought = "<think>{3}?</think>\n"
+    whole = thought + JSON
+    pieces = [delta(whole[k : k + 4]) for k in range(0, len(whole), 4)]
+    server = Server(sse(*pieces, delta("", "stop"))) if streams else said(whole)
+    events: list[Event] = []
+    request = replace(REQUEST, constraint=FORM)
+    [reply] = await remote(server, constraint=words).generate(request, events.append)
+    assert (reply.text, reply.reasoning) == (JSON, thought)
+    heard = {
+        kind: "".join(
+            e.text for e in events if isinstance(e, TokenDelta) and e.is_reasoning == kind
+        )
+        for kind in (False, True)
+    }
+    assert heard == {False: JSON, True: thought}
+
+
+async def test_a_marker_within_json_is_a_string_like_any_other() -> None:
+    text = '{"answer": "</think>"}'
+    for server in (said(text), Server(sse(delta(text[:12]), delta(text[12:], "stop")))):
+        events: list[Event] = []
+        lm = remote(server, constraint="json_schema")
+        [reply] = await lm.generate(replace(REQUEST, constraint=FORM), events.append)
+        assert (reply.text, reply.reasoning) == (text, "")
+        assert not any(e.is_reasoning for e in events if isinstance(e, TokenDelta))
+
+
+async def test_reasoning_that_leaves_no_room_for_the_form_is_cut_off() -> None:
+    for reason in ("length", "stop"):
+        lm = remote(said("<think>3?", reason), constraint="json_schema")
+        [reply] = await lm.generate(replace(REQUEST, constraint=FORM))
+        assert (reply.text, reply.reasoning, reply.is_reasoning_cut_off) == ("", "<think>3?", True)
+
+
+async def test_reasoning_in_front_of_a_judge_s_object_is_no_part_of_it() -> None:
+    form = Constraint(regex="yes|no", after=FreeText("Verdict:", 20))
+    text = '<think>3?</think>{"argument": "It is 3.", "verdict": "yes"}'
+    events: list[Event] = []
+    lm = remote(said(text), constraint="json_schema")
+    [reply] = await lm.generate(replace(REQUEST, constraint=form), events.append)
+    assert (reply.text, reply.reasoning) == ("It is 3.\nVerdict: yes", "<think>3?</think>")
+    assert events == [
+        TokenDelta(0, "<think>3?</think>", is_reasoning=True),
+        TokenDelta(0, "It is 3.\nVerdict: yes"),
+    ]
+
+
 def test_what_a_card_promises_is_known_before_it_is_opened() -> None:
     def promised(**values: object) -> frozenset[str]:
         card = {"name": "far", "backend": "openai", "base_urls": ["http://x/v1"], "model": "m"}

@@ -1,6 +1,7 @@
 """Replies as servers send them: what is accepted, what is refused, and what one bad reply costs."""
 
 import asyncio
+import gzip
 import json
 import logging
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import pytest
 from test_lm_remote import REQUEST, Server, chunks, completion, delta, good, remote, sse
 
 from archon.errors import LMError, RefusedError
+from archon.lm import transport
 from archon.lm.finish_reasons import FAILED, LENGTH, STOP, TOOL, WITHHELD, has_ended
 from archon.lm.protocol import GarbledError
 from archon.lm.remote import RemoteLM
@@ -134,10 +136,129 @@ async def test_reasoning_that_was_cut_off_is_no_answer(values: dict[str, Any]) -
     sample = await one(message("length", reasoning="2 + ", **values))
     assert (sample.text, sample.reasoning, sample.is_reasoning_cut_off) == ("", "2 + ", True)
     sample = await one(message("stop", reasoning="2 + 3", **values))
-    assert not sample.is_reasoning_cut_off
+    assert (sample.text, sample.reasoning, sample.is_reasoning_cut_off) == ("", "2 + 3", True)
+    assert sample.notes == ("the reply holds reasoning and no answer",)
+
+
+# --------------------------------------------------------------- texts in unusual places
+
+
+@pytest.mark.parametrize(
+    "content",
+    [["Hel", "lo"], [{"text": "Hel"}, {"type": "text", "text": "lo"}], "\ufeffHello"],
+)
+async def test_content_in_unusual_words_is_the_text(content: Any) -> None:
+    assert (await one(message(content=content))).text == "Hello"
+    heard: list[Event] = []
+    [sample] = await remote(Server(sse(delta(content), delta("!", "stop")))).generate(
+        REQUEST, heard.append
+    )
+    assert sample.text == "Hello!"
+    assert heard == [TokenDelta(0, "Hello"), TokenDelta(0, "!")]
+
+
+async def test_a_chat_choice_with_a_text_alone_gives_its_text() -> None:
+    choice = {"index": 0, "text": "Hello", "finish_reason": "stop"}
+    assert (await one(completion() | {"choices": [choice]})).text == "Hello"
+    heard: list[Event] = []
+    parts = [{"index": 0, "text": "Hel"}, {"index": 0, "text": "lo", "delta": None}]
+    server = Server(sse(*({"choices": [part]} for part in parts), delta("", "stop")))
+    [sample] = await remote(server).generate(REQUEST, heard.append)
+    assert sample.text == "Hello"
+    assert heard == [TokenDelta(0, "Hel"), TokenDelta(0, "lo")]
+
+
+@pytest.mark.parametrize(
+    "error", [{"message": "upstream is down", "code": 502}, "upstream is down"]
+)
+async def test_an_error_on_a_choice_is_the_sample_s(error: object) -> None:
+    bad = {"index": 1, "message": {"content": ""}, "finish_reason": "stop", "error": error}
+    reply = completion("a") | {"choices": [completion("a")["choices"][0], bad]}
+    samples = await remote(replied(reply), native_n=True).generate(replace(REQUEST, n=2))
+    assert samples[0].text == "a"
+    assert "upstream is down" in (samples[1].error or "")
+    last = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop", "error": error}]}
+    with pytest.raises(LMError, match="upstream is down"):
+        await remote(Server(sse(delta("a"), last))).generate(REQUEST, lambda event: None)
+
+
+@pytest.mark.parametrize("index", ["0", 0.0])
+@pytest.mark.parametrize("streams", [False, True])
+async def test_an_index_may_be_spelled_in_other_ways(index: object, streams: bool) -> None:
+    reply = completion()
+    reply["choices"][0]["index"] = index
+    last = {"choices": [{"index": index, "delta": {"content": "Hello"}, "finish_reason": "stop"}]}
+    server = Server(sse(last)) if streams else replied(reply)
+    [sample] = await remote(server).generate(REQUEST, (lambda event: None) if streams else None)
+    assert sample.text == "Hello"
+
+
+# ------------------------------------------------------------------------- unusual envelopes
+
+WHOLE = json.dumps(completion()).encode()
+STREAM = b": hello\n\n" + sse(delta("Hel"), delta("lo", "stop"), "[DONE]").content
+
+
+@pytest.mark.parametrize("content", [WHOLE, b"\n " + WHOLE, STREAM, STREAM[9:]])
+@pytest.mark.parametrize("kind", [None, "text/plain; charset=utf-8"])
+@pytest.mark.parametrize("streams", [False, True])
+async def test_a_reply_without_a_telling_media_type_is_read(
+    content: bytes, kind: str | None, streams: bool
+) -> None:
+    headers = {} if kind is None else {"content-type": kind}
+    server = Server(httpx.Response(200, content=content, headers=headers))
+    [sample] = await remote(server).generate(REQUEST, (lambda event: None) if streams else None)
+    assert sample.text == "Hello"
+    assert len(server.requests) == 1
+
+
+def zipped(status: int, body: bytes, kind: str = "application/json") -> httpx.Response:
+    """A reply whose body is compressed already."""
+    headers = {"content-type": kind, "content-encoding": "gzip"}
+    return httpx.Response(status, headers=headers, content=chunks(body, 7))
+
+
+async def test_a_reply_may_be_compressed_by_gzip() -> None:
+    [sample] = await remote(Server(zipped(200, gzip.compress(WHOLE)))).generate(REQUEST)
+    assert sample.text == "Hello"
+    server = Server(zipped(200, gzip.compress(STREAM), "text/event-stream"))
+    [sample] = await remote(server).generate(REQUEST, lambda event: None)
+    assert sample.text == "Hello"
+    with pytest.raises(LMError, match="too bad"):
+        await remote(Server(zipped(400, gzip.compress(b'{"error": "too bad"}')))).generate(REQUEST)
+
+
+async def test_a_compressed_reply_is_bounded_and_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    for body, words in ((gzip.compress(WHOLE)[:-9], "ends too early"), (WHOLE, "not valid gzip")):
+        with pytest.raises(LMError, match=words):
+            await remote(Server(*[zipped(200, body) for _ in range(3)])).generate(REQUEST)
+    monkeypatch.setattr(transport, "MAX_REPLY_BYTES", 2**20)
+    bomb = zipped(200, gzip.compress(b'"' + b"x" * 2**22))
+    with pytest.raises(LMError, match="larger than 1 MiB"):
+        await remote(Server(bomb)).generate(REQUEST)
+
+
+async def test_status_201_is_a_success() -> None:
+    [sample] = await remote(Server(httpx.Response(201, json=completion()))).generate(REQUEST)
+    assert sample.text == "Hello"
 
 
 # ------------------------------------------------------------------------------------ usage
+
+
+@pytest.mark.parametrize("later", [{}, {"prompt_tokens": 0, "completion_tokens": 0}])
+async def test_counts_are_not_lost_to_a_later_chunk_without_any(later: object) -> None:
+    counted = delta("lo", "stop") | {"usage": {"prompt_tokens": 5, "completion_tokens": 2}}
+    server = Server(sse(delta("Hel"), counted, {"choices": [], "usage": later}, "[DONE]"))
+    [sample] = await remote(server).generate(REQUEST, lambda event: None)
+    assert (sample.usage.prompt_tokens, sample.usage.completion_tokens) == (5, 2)
+    assert sample.notes == ()
+
+
+@pytest.mark.parametrize("five", ["5", 5.0])
+async def test_counts_may_be_spelled_in_other_ways(five: object) -> None:
+    sample = await one(completion(usage={"prompt_tokens": five, "completion_tokens": five}))
+    assert (sample.usage.prompt_tokens, sample.usage.completion_tokens) == (5, 5)
 
 
 @pytest.mark.parametrize("usage", [None, {}, {"prompt_tokens": 5}, {"completion_tokens": 2}])
@@ -229,6 +350,8 @@ BAD: list[Callable[[], httpx.Response]] = [
     lambda: httpx.Response(500, text="oops"),
     lambda: httpx.Response(400, json={"error": {"message": "bad luck"}}),
     lambda: httpx.Response(429),
+    lambda: httpx.Response(403, json={"error": {"message": "moderation: flagged input"}}),
+    lambda: httpx.Response(404, json={"error": {"message": "worker not found"}}),
     lambda: httpx.Response(200, html="<html>"),
     lambda: httpx.Response(200, json={}),
     lambda: httpx.Response(200, json=completion("x", "content_filter")),
@@ -278,12 +401,19 @@ class Refusing(httpx.AsyncBaseTransport):
         raise AssertionError
 
 
-@pytest.mark.parametrize("status", [307, 401, 402, 403, 404])
+@pytest.mark.parametrize("status", [307, 401, 402, 405, 407])
 async def test_a_refusal_of_every_request_is_an_error_at_once(status: int) -> None:
     lm = RemoteLM(remote(good).card, http=Refusing(status))
     with pytest.raises(RefusedError, match=str(status)):
         await lm.generate(replace(REQUEST, n=9))
     assert lm.status().num_running == 0
+
+
+@pytest.mark.parametrize("status", [403, 404])
+async def test_a_refusal_of_every_sample_is_a_refusal(status: int) -> None:
+    lm = remote(failing({0, 1, 2}, lambda: httpx.Response(status, text="no")))
+    with pytest.raises(RefusedError, match=str(status)):
+        await lm.generate(replace(REQUEST, n=3))
 
 
 async def test_of_texts_that_come_together_one_may_fail() -> None:
