@@ -87,7 +87,7 @@ _MOST_STATEMENTS = 200
 # Each begins with a character of one set, between which the search skips quickly.
 _MARK = re.compile(
     r"[\\#Aa](?:(?<=\\)[Ff]?[Bb][Oo][Xx][Ee][Dd]\s?\{|(?<=#)(?<!##)###(?!#)"
-    r"|(?<=[Aa])(?<!\w[Aa])[Nn][Ss][Ww][Ee][Rr]\b)"
+    r"|(?<=[Aa])(?:(?<!\w[Aa])|(?<=final_[Aa]))[Nn][Ss][Ww][Ee][Rr]\b)"
 )
 _IS = re.compile(
     r"(?:,[^.,!?:=\n]{1,60},|[^.!?:=,\n]{0,60}?)"
@@ -97,6 +97,15 @@ _IS = re.compile(
 _COLON = re.compile(r"[ *_]{0,4}(?:\([^()\n]{0,40}\))?[ *_]{0,4}(?:[:-]|\n)")
 _DECORATION = re.compile(r"[\s*_`\"'$€£¥₹(\[{>~≈+-]{0,40}(?:[a-z]\s?=[\s$-]{0,4})?", re.I)
 _SENTENCE_END = re.compile(r"[.!?](?=[\s*_\"')$]|\Z)|\n")
+_TEXT_MARKUP = re.compile(r"[\s*_`\"'“”\u2018\u2019:$]{0,40}")
+_ABBREVIATION = re.compile(
+    r"\b(?:Dr|Mr|Mrs|Ms|Prof|St|Mt|Ft|Sgt|Capt|Lt|Col|Gen|Rev|Hon|No|Nr|vs|cf|approx|e\.g|i\.e)\Z"
+)
+_INITIAL = re.compile(r"(?<![A-Za-z])[A-Z]\Z")
+_AFTER_INITIAL = re.compile(
+    r"\.[ ](?:(?P<initial>[A-Z]\.)|(?!(?:A|An|As|Because|But|Choice|For|He|I|If|In|It|Its|Option"
+    r"|She|Since|So|That|The|There|These|They|This|Thus|We|You)\b)[A-Z][a-z])"
+)
 _LATEX_TEXT = re.compile(r"\\(?:text|textbf|mathrm)\s?\{([^{}]{0,300})\}")
 
 
@@ -128,18 +137,73 @@ def _after_decoration(text: str, start: int) -> int:
     return decoration.end() if decoration else start
 
 
+def _text_end(text: str, start: int) -> int:
+    """Where the sentence that begins at ``start`` ends; a title or an initial does not end it."""
+    limit = min(len(text), start + _LONGEST_STATEMENT)
+    for end in _SENTENCE_END.finditer(text, start, limit):
+        if end.group() != "." or not _is_abbreviated(text, start, end.start()):
+            return end.start()
+    return limit
+
+
+def _is_abbreviated(text: str, start: int, stop: int) -> bool:
+    """Whether a full stop ends an abbreviation and not the sentence that begins at ``start``."""
+    if text[stop + 1 : stop + 2] != " ":
+        return False
+    before = text[max(start, stop - 12) : stop]
+    if _ABBREVIATION.search(before):
+        return True
+    after = _AFTER_INITIAL.match(text, stop)
+    if after is None or not _INITIAL.search(before):
+        return False
+    is_choice = stop - start == 1 and before in "ABCDE"
+    return after["initial"] is not None or not is_choice
+
+
 def _stated_text(text: str, mark: re.Match[str]) -> str:
     """The text that is stated after a mark; empty if no statement follows it."""
     start = mark.end()
+    structured = _structured(text, mark)
+    if structured is not None:
+        return text[slice(*structured)]
     if mark.group().endswith("{"):
         return _LATEX_TEXT.sub(r"\1", text[start : _closing_brace(text, start)])
     if mark.group().startswith("#"):
-        return text[start : _end(text, start)]
+        return text[start : _text_end(text, start)]
     verb = _IS.match(text, start) or _COLON.match(text, start)
     if verb is None:
         return ""
-    start = _after_decoration(text, verb.end())
-    return text[start : _end(text, start)]
+    markup = _TEXT_MARKUP.match(text, verb.end())
+    start = markup.end() if markup else verb.end()
+    return text[start : _text_end(text, start)]
+
+
+_LONGEST_ELEMENT = 2000
+_BEFORE_KEY = re.compile(r"[\"'](?:[A-Za-z]{1,12}[ _])?\Z")
+_AFTER_KEY = re.compile(r"[\"']\s{0,4}:\s{0,4}")
+_JSON_VALUE = re.compile(r"\"(?P<text>(?:[^\"\\\n]|\\.){0,300})\"|[^,}\]\n\"\[{]{1,300}")
+_TAG = re.compile(r"(</?)(?:final_)?\Z")
+
+
+def _structured(text: str, mark: re.Match[str]) -> Span | None:
+    """The span of a JSON value or of an XML element that is named the answer; None if it is none.
+
+    The span is empty after a closing tag.
+    """
+    start = mark.end()
+    before = text[max(0, mark.start() - 16) : mark.start()]
+    if text.startswith(">", start) and (tag := _TAG.search(before)):
+        if tag[1] == "</":
+            return start, start
+        close = text.find("</", start, start + _LONGEST_ELEMENT)
+        return start + 1, close if close >= 0 else _end(text, _first_word(text, start + 1))
+    key = _AFTER_KEY.match(text, start)
+    if key is None or not _BEFORE_KEY.search(before):
+        return None
+    value = _JSON_VALUE.match(text, key.end())
+    if value is None:
+        return key.end(), _end(text, key.end())
+    return value.span() if value["text"] is None else value.span("text")
 
 
 # ----------------------------------------------------------------------------- kinds of statement
@@ -169,6 +233,9 @@ def _statement(text: str, mark: re.Match[str]) -> _Statement:
         return _boxed(text, start, _closing_brace(text, start))
     if mark.group().startswith("#"):
         return _headed(text, start)
+    structured = _structured(text, mark)
+    if structured is not None:
+        return _enclosed(text, *structured)
     before = text[max(0, mark.start() - 16) : mark.start()]
     if _CANNOT.match(text, start) or _NO_ANSWER.search(before):
         return _NOT_NUMERIC
@@ -220,6 +287,16 @@ def _boxed(text: str, start: int, end: int) -> _Statement:
             return _MENTION
         value = _phrased(text, start, end) or _sole(text, start, end)
         return _NOT_NUMERIC if value is None else _number(value)
+    return statement
+
+
+def _enclosed(text: str, start: int, end: int) -> _Statement:
+    """The statement in an element or a JSON value; of several sentences with numbers, none."""
+    statement = _boxed(text, start, end)
+    if statement.kind is _Kind.NUMBER:
+        first = _end(text, _first_word(text, start, end))
+        if first < end and next(literals_in(text, first, end), None) is not None:
+            return _NOT_NUMERIC
     return statement
 
 
