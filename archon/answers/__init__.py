@@ -30,7 +30,7 @@ __all__ = [
     "same_value",
 ]
 
-READING_VERSION = 2
+READING_VERSION = 3
 """Of the rules by which values are read; a run is resumed under the rules that it began with."""
 
 _LONGEST_BLOCK = 5_000
