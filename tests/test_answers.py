@@ -239,6 +239,9 @@ ADVERSARIAL = [
     "1 000 ", "1'", "1, ", "(1, ", "1 or ", "1 of ", "x = 1, ", "1 and ", "1 hour 1 minute ", "1-",
     "\\text{", "\\foo{{", "1{,}", "five ", "answer is five ", "answer is (", "answer is that ",
     "5\nHuman: ", "\n\nQuestion: 5\n", "<|im_start|>", "\nNote 1", "- 1\n", "<<1", "\u0663",
+    '"answer": "', '"answer": 1, ', "<answer>", "</answer>", "1~", "1...", "\n#### 5\n\nAa",
+    "\nCheck:\n5", "\nConfidence: 5", "Answer: 5 a for ", "answer is A. ", "<sup>1</sup>", "+-",
+    "\\begin{array}", "[1]. ", "~~1", "1 by ", "Answer: a\nCheck", "$", "负1", "| 1",
 ]  # fmt: skip
 
 

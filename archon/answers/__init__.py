@@ -11,6 +11,7 @@ Every function runs in time linear in the text, whatever the text is.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 from archon.answers import statements, turns
@@ -29,12 +30,14 @@ __all__ = [
     "same_value",
 ]
 
-READING_VERSION = 2
+READING_VERSION = 3
 """Of the rules by which values are read; a run is resumed under the rules that it began with."""
 
 _LONGEST_BLOCK = 5_000
 _LONGEST_TEXT = 100_000
-_AROUND = " \t\r\n*_`\"'“”\u2018\u2019.!,;:"
+_BEFORE_TEXT = re.compile(r"(?:[\s*_`\"'“”\u2018\u2019$:!,;]|\\[(\[]|\.(?![0-9]))*+")
+_AFTER_TEXT = " \t\r\n*_`\"'“”\u2018\u2019$.!,;:"
+_LATEX_END = re.compile(r"\\[)\]]\Z")
 
 
 def read_answer(text: str, kind: AnswerKind, *, is_truncated: bool = False) -> str | None:
@@ -167,7 +170,10 @@ def _stated_text(text: str) -> str | None:
 
 def _normalised(text: str) -> str:
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    return " ".join(folded.split()).strip(_AROUND)
+    folded = " ".join(folded.replace("\u2212", "-").split()).rstrip(_AFTER_TEXT)
+    before = _BEFORE_TEXT.match(folded)
+    folded = folded[before.end() if before else 0 :]
+    return _LATEX_END.sub("", folded).rstrip(_AFTER_TEXT)
 
 
 def _read_code(text: str) -> str | None:

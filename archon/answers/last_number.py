@@ -12,7 +12,7 @@ Span = tuple[int, int]
 
 LIST_ITEM = re.compile(r"[.):]\s{1,20}\S")
 """After a number this makes it the number of an item."""
-_REMARK = re.compile(r"[%$*_]{0,4}(?:[ ]?[A-Za-z]{1,20}){0,2}[ ]?\([^()\n]{0,200}\)")
+_REMARK = re.compile(r"[%$*_]{0,4}(?:[ ]?[^\W\d_]{1,20}){0,2}[。.]?[ ]?\([^()\n]{0,200}\)")
 _STEP = re.compile(
     r"\b(?:step|equation|eq|line|case|example|problem|question|part)[ .#]{0,2}\Z", re.I
 )
@@ -27,6 +27,22 @@ _NOTE = re.compile(
     re.I,
 )
 
+_LONGEST_TAIL = 2000
+_METADATA = re.compile(
+    r"\n[ \t]{0,4}[*_(\[>#-]{0,4}[ ]?(?:(?:Confidence|Certainty)(?:[ ](?:level|score|rating))?"
+    r"|Tokens(?:[ ]used)?|Score(?=[*_: ]{1,5}(?:[0-9.]{1,8}[ ]?(?:%|/)|0?\.[0-9])))"
+    r"[*_]{0,2}[ ]?:",
+    re.I,
+)
+"""A line that judges an answer."""
+_CHECK = re.compile(
+    r"\n(?!\n)[ \t]{0,4}[*_(\[>#]{0,4}[ ]?(?:References?|Sources?|Check|Verification)[*_]{0,2}"
+    r"[ ]?(?::|\n)",
+    re.I,
+)
+"""The heading of what supports an answer."""
+_CITATION = re.compile(r"[.!?][ ]?\[\Z")
+
 
 def last_number(text: str, mentions: Sequence[Span], longest_block: int) -> str | None:
     """The last number, looked for in blocks of lines from the end; None if it is not read whole.
@@ -39,12 +55,34 @@ def last_number(text: str, mentions: Sequence[Span], longest_block: int) -> str 
     mentions : sentences that speak of the answer without stating it, by their beginning.
     longest_block : characters of a block.
     """
+    text = text[: _metadata_start(text)]
+    check = _CHECK.search(text)
+    if check is not None:
+        found, value = _last_before(text, check.start(), mentions, longest_block)
+        if found and "\n\n" in text[check.end() :].strip():
+            whole = _last_before(text, len(text), mentions, longest_block)[1]
+            return value if value == whole else None
+        if found:
+            return value
     note = _NOTE.search(text)
     if note is not None:
         found, value = _last_before(text, note.start(), mentions, longest_block)
         if found:
             return value
     return _last_before(text, len(text), mentions, longest_block)[1]
+
+
+def _metadata_start(text: str) -> int:
+    """Where lines such as ``Confidence: 95%`` begin that end a text with a number before them."""
+    tail = len(text) - _LONGEST_TAIL
+    end = len(text)
+    while end > max(0, tail):
+        start = text.rfind("\n", max(0, tail), end)
+        if start < 0 or (text[start:end].strip() and not _METADATA.match(text, start)):
+            break
+        end = start
+    before = literals_in(text, max(0, end - _LONGEST_TAIL), end)
+    return end if next(before, None) is not None else len(text)
 
 
 def _last_before(
@@ -84,7 +122,7 @@ def _last_of_block(text: str, start: int, end: int, mentions: Sequence[Span]) ->
             text, literal.end
         ):
             continue
-        if _counts(text, literal):
+        if _counts(text, literal) or _is_set_aside(text, literal):
             counter = literal
             continue
         last = literal
@@ -97,6 +135,14 @@ def _is_within(position: int, spans: Sequence[Span]) -> bool:
     """Whether one of the spans holds a position; a span that begins later ends later."""
     index = bisect_right(spans, position, key=lambda span: span[0])
     return index > 0 and position < spans[index - 1][1]
+
+
+def _is_set_aside(text: str, literal: Literal) -> bool:
+    """Whether a number is that of a source, or is struck out: ``She has 18. [2]``, ``~~19~~``."""
+    start, end = literal.start, literal.end
+    if text.startswith("~~", end) and text.startswith("~~", max(0, start - 2)):
+        return True
+    return text.startswith("]", end) and bool(_CITATION.search(text, max(0, start - 3), start))
 
 
 def _counts(text: str, literal: Literal) -> bool:

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
-from archon.answers.last_number import LIST_ITEM, Span
+from archon.answers.last_number import LIST_ITEM, Span, last_number
 from archon.numerals import Literal, literal_at, literals_in, number_of_words
 from archon.numerals.plain import OPAQUE
 
@@ -87,7 +87,7 @@ _MOST_STATEMENTS = 200
 # Each begins with a character of one set, between which the search skips quickly.
 _MARK = re.compile(
     r"[\\#Aa](?:(?<=\\)[Ff]?[Bb][Oo][Xx][Ee][Dd]\s?\{|(?<=#)(?<!##)###(?!#)"
-    r"|(?<=[Aa])(?<!\w[Aa])[Nn][Ss][Ww][Ee][Rr]\b)"
+    r"|(?<=[Aa])(?:(?<!\w[Aa])|(?<=final_[Aa]))[Nn][Ss][Ww][Ee][Rr]\b)"
 )
 _IS = re.compile(
     r"(?:,[^.,!?:=\n]{1,60},|[^.!?:=,\n]{0,60}?)"
@@ -97,6 +97,15 @@ _IS = re.compile(
 _COLON = re.compile(r"[ *_]{0,4}(?:\([^()\n]{0,40}\))?[ *_]{0,4}(?:[:-]|\n)")
 _DECORATION = re.compile(r"[\s*_`\"'$€£¥₹(\[{>~≈+-]{0,40}(?:[a-z]\s?=[\s$-]{0,4})?", re.I)
 _SENTENCE_END = re.compile(r"[.!?](?=[\s*_\"')$]|\Z)|\n")
+_TEXT_MARKUP = re.compile(r"[\s*_`\"'“”\u2018\u2019:$]{0,40}")
+_ABBREVIATION = re.compile(
+    r"\b(?:Dr|Mr|Mrs|Ms|Prof|St|Mt|Ft|Sgt|Capt|Lt|Col|Gen|Rev|Hon|No|Nr|vs|cf|approx|e\.g|i\.e)\Z"
+)
+_INITIAL = re.compile(r"(?<![A-Za-z])[A-Z]\Z")
+_AFTER_INITIAL = re.compile(
+    r"\.[ ](?:(?P<initial>[A-Z]\.)|(?!(?:A|An|As|Because|But|Choice|For|He|I|If|In|It|Its|Option"
+    r"|She|Since|So|That|The|There|These|They|This|Thus|We|You)\b)[A-Z][a-z])"
+)
 _LATEX_TEXT = re.compile(r"\\(?:text|textbf|mathrm)\s?\{([^{}]{0,300})\}")
 
 
@@ -128,18 +137,73 @@ def _after_decoration(text: str, start: int) -> int:
     return decoration.end() if decoration else start
 
 
+def _text_end(text: str, start: int) -> int:
+    """Where the sentence that begins at ``start`` ends; a title or an initial does not end it."""
+    limit = min(len(text), start + _LONGEST_STATEMENT)
+    for end in _SENTENCE_END.finditer(text, start, limit):
+        if end.group() != "." or not _is_abbreviated(text, start, end.start()):
+            return end.start()
+    return limit
+
+
+def _is_abbreviated(text: str, start: int, stop: int) -> bool:
+    """Whether a full stop ends an abbreviation and not the sentence that begins at ``start``."""
+    if text[stop + 1 : stop + 2] != " ":
+        return False
+    before = text[max(start, stop - 12) : stop]
+    if _ABBREVIATION.search(before):
+        return True
+    after = _AFTER_INITIAL.match(text, stop)
+    if after is None or not _INITIAL.search(before):
+        return False
+    is_choice = stop - start == 1 and before in "ABCDE"
+    return after["initial"] is not None or not is_choice
+
+
 def _stated_text(text: str, mark: re.Match[str]) -> str:
     """The text that is stated after a mark; empty if no statement follows it."""
     start = mark.end()
+    structured = _structured(text, mark)
+    if structured is not None:
+        return text[slice(*structured)]
     if mark.group().endswith("{"):
         return _LATEX_TEXT.sub(r"\1", text[start : _closing_brace(text, start)])
     if mark.group().startswith("#"):
-        return text[start : _end(text, start)]
+        return text[start : _text_end(text, start)]
     verb = _IS.match(text, start) or _COLON.match(text, start)
     if verb is None:
         return ""
-    start = _after_decoration(text, verb.end())
-    return text[start : _end(text, start)]
+    markup = _TEXT_MARKUP.match(text, verb.end())
+    start = markup.end() if markup else verb.end()
+    return text[start : _text_end(text, start)]
+
+
+_LONGEST_ELEMENT = 2000
+_BEFORE_KEY = re.compile(r"[\"'](?:[A-Za-z]{1,12}[ _])?\Z")
+_AFTER_KEY = re.compile(r"[\"']\s{0,4}:\s{0,4}")
+_JSON_VALUE = re.compile(r"\"(?P<text>(?:[^\"\\\n]|\\.){0,300})\"|[^,}\]\n\"\[{]{1,300}")
+_TAG = re.compile(r"(</?)(?:final_)?\Z")
+
+
+def _structured(text: str, mark: re.Match[str]) -> Span | None:
+    """The span of a JSON value or of an XML element that is named the answer; None if it is none.
+
+    The span is empty after a closing tag.
+    """
+    start = mark.end()
+    before = text[max(0, mark.start() - 16) : mark.start()]
+    if text.startswith(">", start) and (tag := _TAG.search(before)):
+        if tag[1] == "</":
+            return start, start
+        close = text.find("</", start, start + _LONGEST_ELEMENT)
+        return start + 1, close if close >= 0 else _end(text, _first_word(text, start + 1))
+    key = _AFTER_KEY.match(text, start)
+    if key is None or not _BEFORE_KEY.search(before):
+        return None
+    value = _JSON_VALUE.match(text, key.end())
+    if value is None:
+        return key.end(), _end(text, key.end())
+    return value.span() if value["text"] is None else value.span("text")
 
 
 # ----------------------------------------------------------------------------- kinds of statement
@@ -169,6 +233,9 @@ def _statement(text: str, mark: re.Match[str]) -> _Statement:
         return _boxed(text, start, _closing_brace(text, start))
     if mark.group().startswith("#"):
         return _headed(text, start)
+    structured = _structured(text, mark)
+    if structured is not None:
+        return _enclosed(text, *structured)
     before = text[max(0, mark.start() - 16) : mark.start()]
     if _CANNOT.match(text, start) or _NO_ANSWER.search(before):
         return _NOT_NUMERIC
@@ -214,13 +281,38 @@ def _boxed(text: str, start: int, end: int) -> _Statement:
     """The statement in a box, which holds the answer and nothing else."""
     if not text[start:end].strip(" $?._{}"):
         return _MENTION
+    if _UNSOLVED.match(text, start, end) and text.count("=", start, end) == 1:
+        return _NOT_NUMERIC
     statement = _leading(text, _first_word(text, start, end), end)
     if statement is None:
         if _PLACEHOLDER_WORDS.fullmatch(text[start:end].strip(" $.{}[]<>")):
             return _MENTION
         value = _phrased(text, start, end) or _sole(text, start, end)
         return _NOT_NUMERIC if value is None else _number(value)
+    return _NOT_NUMERIC if _has_rows(text, start, end) else statement
+
+
+def _has_rows(text: str, start: int, end: int) -> bool:
+    r"""Whether a box holds numbers in rows, such as ``1 \\\\ 2``, and not steps of an equation."""
+    rows = text[start:end].split("\n")
+    return "=" not in text[start:end] and sum(any(map(str.isdigit, row)) for row in rows) > 1
+
+
+def _enclosed(text: str, start: int, end: int) -> _Statement:
+    """The statement in an element or a JSON value; of several sentences with numbers, none."""
+    statement = _boxed(text, start, end)
+    if statement.kind is _Kind.NUMBER:
+        first = _end(text, _first_word(text, start, end))
+        if first < end and next(literals_in(text, first, end), None) is not None:
+            return _NOT_NUMERIC
     return statement
+
+
+_UNSOLVED = re.compile(
+    r"[-$ (]{0,3}(?:[0-9.]{1,10}[A-Za-z](?![A-Za-z])[^=]{0,40}|[A-Za-z][ ]?\^[^=]{1,20}"
+    r"|\|[^=|]{0,10}[A-Za-z][^=|]{0,20}\|[ ]?)="
+)
+"""An equation that is not solved: ``2x = 4``, ``x^2 = 4``, ``|x| = 2``."""
 
 
 def _headed(text: str, start: int) -> _Statement:
@@ -241,18 +333,56 @@ def _labelled(text: str, start: int) -> _Statement:
         return _MENTION
     statement = _leading(text, begin, end)
     if statement is None:
-        return _MENTION
+        value = _explained(text, begin)
+        return _MENTION if value is None else _number(value)
     literal = literal_at(text, begin)
     if statement.kind is _Kind.NUMBER:
         after = literal.end if literal else _end_of_words(text, begin)
         if literal and statement.value != literal.value:  # the result of a calculation
             return _MENTION if _goes_on(text, end) else statement
-        is_whole = _UNITS.match(text, after) or (
+        is_whole = (_UNITS.match(text, after) or _is_quantity(text, after, end)) or (
             _EQUALS_NEXT.match(text, after) and not _goes_on(text, end)
         )
         return statement if is_whole else _MENTION
     is_argument = statement.kind is _Kind.NOT_NUMERIC and _goes_on(text, end)
     return _MENTION if is_argument and literal is not None else statement
+
+
+_EXPLANATION = re.compile(
+    r"\n[ \t]{0,4}[#*_]{0,6}[ ]?(?:Explanation|Check|Checking|Verification|Reasoning|Justification"
+    r"|Proof|Why)\b[^\n]{0,40}",
+    re.I,
+)
+_QUANTITY = re.compile(
+    r"%?(?:[ ]+[A-Za-z-]{1,30}){0,2}?[ ]+"
+    r"(?:for|in|per|of|to|every|each|from|after|out of|at|by|with|within)\b"
+)
+_VERB = re.compile(
+    r"\b(?:is|are|was|were|be|costs?|makes?|gives?|leaves?|equals?|totals?|means?|so|needs?|can"
+    r"|will|has|have|had|minus|plus|times|sold|bought|gets?|got|ate|eats?|then|and|becomes?"
+    r"|comes|leaving|making|giving)\b|[=+*/×÷]",
+    re.I,
+)
+
+
+def _explained(text: str, start: int) -> str | None:
+    """The last number of the sentence that an explanation or a check follows, or None."""
+    explanation = _EXPLANATION.search(text, start, min(len(text), start + _LONGEST_STATEMENT))
+    if explanation is None:
+        return None
+    return last_number(text[start : explanation.start()], (), _LONGEST_STATEMENT)
+
+
+def _is_quantity(text: str, start: int, end: int) -> bool:
+    """Whether a number, its unit and a preposition make the whole answer: ``12 days for 6 men``.
+
+    A sentence with a verb, or with numbers after it in the same paragraph, may be an argument.
+    """
+    if not _QUANTITY.match(text, start, end) or _VERB.search(text, start, end):
+        return False
+    paragraph = text.find("\n\n", end, end + _LONGEST_STATEMENT)
+    stop = paragraph if paragraph >= 0 else min(len(text), end + _LONGEST_STATEMENT)
+    return next(literals_in(text, end, stop), None) is None
 
 
 def _goes_on(text: str, end: int) -> bool:
@@ -269,9 +399,9 @@ def _is_item(text: str, start: int) -> bool:
 # --------------------------------------------------------------------------- what a clause begins
 
 _HEDGES = re.compile(
-    r"(?:(?:approximately|about|roughly|around|nearly|almost|approx\.?|exactly|precisely|just|only"
-    r"|simply|therefore|thus|hence|then|now|indeed|actually|also|still|equal to|equals|given by|at"
-    r" (?:least|most)|the (?:number|value|integer|amount)(?: of)?(?=[ ][-$*]{0,4}[0-9])"
+    r"(?:(?:as follows|approximately|about|roughly|around|nearly|almost|approx\.?|exactly|precisely"
+    r"|just|only|simply|therefore|thus|hence|then|now|indeed|actually|also|still|equal to|equals"
+    r"|given by|at (?:least|most)|the (?:number|value|integer|amount)(?: of)?(?=[ ][-$*]{0,4}[0-9])"
     r"|a total of|in total|in fact|of course|probably|likely|definitely|definitively|again|Rs\.?"
     r"|USD|(?:US|R|A|C|CA|AU|NZ|HK|S)(?=\$)|EUR|GBP|INR|CHF)\b[,:]?[ ]{0,2}){1,3}",
     re.I,
@@ -416,11 +546,13 @@ _COMPUTES = re.compile(
     re.X,
 )
 _SEVERAL = re.compile(
-    r"""[*$)\]}%]{0,4}[ ]?(?:[,;]|\band\b|&)?[ ]{0,3}(?:and[ ]|or[ ])?[$*]{0,3}
+    r"""(?!;[ ][0-9.,]{1,20}[ ](?:each|apiece|per)\b)
+        (?:[*$)\]}%]{0,4}[ ]?(?:[,;]|\band\b|&)?[ ]{0,3}(?:and[ ]|or[ ])?[$*]{0,3}
         (?:[A-Za-z][ ]?=[ ]?)?[-$]{0,2}[0-9]
       | [*$)\]}%]{0,4}(?:[ ][A-Za-z]{1,20}){1,3}[ ](?:and|or|&)[ ]
         (?:[A-Za-z][ ]?=[ ]?)?[-$*]{0,3}[0-9]
-      | (?:[ ][A-Za-z]{1,20})?[ ](?:more|less|fewer|greater)[ ]than[ ][-$]?[0-9]""",
+      | (?:[ ][A-Za-z]{1,20})?[ ](?:more|less|fewer|greater)[ ]than[ ][-$]?[0-9]
+      | [ ]?⇒[ ]?-?[0-9])""",
     re.X,
 )
 _TUPLE = re.compile(rf"[ ]?[,;][ ]?-?(?:[0-9]|[A-Za-z](?![A-Za-z])|[{OPAQUE}∞])")

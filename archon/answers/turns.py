@@ -16,8 +16,12 @@ _MARK = re.compile(
       | (?<=\n)(?!\n)[ \t>]{0,4}(?:\#{1,6}[ ]?)?\*{0,2}(?:
           (?P<role>(?:Human|User)[ ]?[0-9]{0,3}\*{0,2}[ ]?:
            | (?:(?<=\#)|(?<=\#[ ]))(?:Human|User|Instruction|Input)\b)
+        | (?P<final>\#{4}[ ][-$]{0,2}[0-9][0-9,.]{0,30}[ \t]*+\n[ \t]*+\n\s{0,20}
+           (?![#0-9]|(?:Wait|However|Actually|But|No|Hold|Correct|Let|Oops|Sorry|Hmm|Alternatively
+                |On[ ]second)\b)
+           (?=[A-Z][a-z][^\n]{0,400}\n+[#]{4}[ ][-$]{0,2}[0-9]))
         | (?:(?:Next|New|Another|Follow-?up|Bonus|Similar|Practice|Sample|Word)[ ])?
-          (?:Question|Problem|Exercise|Query|Puzzle|Instruction|Input|Task|Example|Q)
+          (?:Frage|Pregunta|Pergunta|Domanda|Vraag|Aufgabe|Вопрос|问题|問題|質問|题目|질문|문제|Question|Problem|Exercise|Query|Puzzle|Instruction|Input|Task|Example|Q)
           [ ]?(?P<number>(?:No\.?|\#)?[ ]?[0-9]{1,4}|[A-Z])?\*{0,2}[ ]?(?:[:.)]|\*{2}|(?=\n))
         )
     )""",
@@ -41,7 +45,7 @@ def ends(text: str) -> Iterator[TurnEnd]:
     Such a text recites questions, and its last answer is its own.
     """
     for count, mark in enumerate(_MARK.finditer(f"\n{text}")):
-        position = mark.start() - 1
+        position = mark.end() - 1 if mark["final"] else mark.start() - 1
         if count == _MOST_ENDS or not text[: max(0, position)].strip():
             return
         is_marker = mark["control"] is not None or mark["role"] is not None

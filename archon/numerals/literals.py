@@ -44,7 +44,7 @@ _LITERAL = re.compile(
         (?P<over>{RUN})[ ]?/[ ]?(?P<under>{RUN})
       | (?P<run>{RUN})
         (?: [eE](?P<exponent>[-+]?[0-9]++)(?![A-Za-z0-9]|\.[0-9])
-          | [ ]?[\u00d7x*][ ]?10(?:\^|\*\*)
+          | [ ]?[\u00d7x*][ ]?10[ ]?(?:\^|\*\*)[ ]?
             (?P<brace>[{{(])?(?P<power>[-+]?[0-9]++)(?(brace)[}})]) )?
     )
     """,
@@ -64,7 +64,7 @@ def literals_in(text: str, start: int = 0, end: int | None = None) -> Iterator[L
     while digit := _DIGIT.search(text, start, end):
         first = digit.start()
         literal = None
-        if first > start and text[first - 1] == ".":
+        if first > start and text[first - 1] == "." and text[first - 2 : first - 1] != ".":
             literal = literal_at(text, first - 1)
         literal = literal or literal_at(text, first)
         if literal is not None:
@@ -112,7 +112,10 @@ def _is_named(literal: re.Match[str], before: str) -> bool:
     """Whether the digits are part of a date, a version or a name."""
     text, end, run = literal.string, literal.end(), literal["run"]
     if around.NAME_BEFORE.search(before[-8:]) or (
-        run and _VERSION.fullmatch(run) and not _reads(run)
+        run
+        and _VERSION.fullmatch(run)
+        and not _reads(run)
+        and not _DIGIT_BESIDE[0].search(before[-2:])
     ):
         return True
     if around.MONTH_AFTER.match(text, end):
@@ -231,7 +234,7 @@ def _is_last_of_several(text: str, before: str, end: int) -> bool:
 
 def _range_end(text: str, before: str, end: int, value: str) -> int | None:
     """Where ``3-5 days``, or ``3-5`` on a line of its own, ends if it begins here."""
-    found = around.RANGE.match(text, end)
+    found = around.RANGE.match(text, end) or around.SPACED_RANGE.match(text, end)
     if found is None or not (found["unit"] or around.LINE_BEFORE.search(before)):
         return None
     other = decimal_of(found["other"])

@@ -83,6 +83,11 @@ _MEANINGS = {
     "euro": "€",
     **dict.fromkeys(_FORMATS.split(), " "),
 }
+_TABLE = re.compile(
+    r"\\(?:begin|end)\s?\{(?:[bBpvV]?(?:small)?matrix|array|[dr]?cases|tabular)\*?\}"
+    r"(?:\{[lcr| ]{1,20}\})?"
+)
+"""The beginning or end of something that holds several values."""
 _KNOWN = re.compile(
     rf"""
       \\(?:begin|end|tag|label)\s?\{{[^{{}}\n]{{0,40}}\}}
@@ -91,10 +96,15 @@ _KNOWN = re.compile(
     """,
     re.X,
 )
+_RAISED = re.compile(r"<su(?:(?P<p>p)|b)>([^<>\n]{1,20})</su(?(p)p|b)>", re.I)
+_PLUS_MINUS = re.compile(r"\+[ ]?/[ ]?-|(?<=[0-9 ])\+-(?=[ ]?[0-9])")
 _SPACES = re.compile(r"[ ]{2,}")
 _UNKNOWN = re.compile(
     rf"\\(?!f?boxed)[A-Za-z]{{1,30}}(?:\s?\[[^\[\]\n]{{0,20}}\])?(?:\s?{_GROUP}){{0,2}}"
 )
+
+
+_NEGATIVE = re.compile(r"(?:[负負]|マイナス)(?=[$€£¥₩]?[0-9])")
 
 
 def plain(text: str) -> str:
@@ -105,11 +115,19 @@ def plain(text: str) -> str:
     """
     if "<<" in text:
         text = _CALCULATION.sub("", text)
+    if "<" in text:
+        text = _RAISED.sub(_raised, text)
     if not text.isascii():
-        text = _ascii_digits(text.translate(_CHARACTERS))
+        text = _NEGATIVE.sub(" -", _ascii_digits(text.translate(_CHARACTERS)))
     if "\\" in text or "{,}" in text:
         text = _without_latex(text)
+    if "+" in text:
+        text = _PLUS_MINUS.sub("±", text)
     return _STRAY_GROUPING.sub(" ", text) if "\u202f" in text else text
+
+
+def _raised(found: re.Match[str]) -> str:
+    return f"{'^' if found['p'] else '_'}{{{found[2]}}}"
 
 
 def _ascii_digits(text: str) -> str:
@@ -128,6 +146,7 @@ def _beside_digit(found: re.Match[str], fraction: str) -> str:
 
 def _without_latex(text: str) -> str:
     text = _DOUBLED.sub(lambda _: "\\", text)
+    text = _TABLE.sub(OPAQUE, text)
     text = _LATEX_COMMA.sub(",", _LATEX_GROUPING.sub("\u202f", _COLOR.sub("", text)))
     for _ in range(2):  # one may stand within another
         if "\\" in text:

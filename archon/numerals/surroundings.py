@@ -9,6 +9,7 @@ import re
 
 from archon.numerals.notation import RUN
 from archon.numerals.plain import OPAQUE
+from archon.numerals.words import NUMBER_WORD
 
 WINDOW = 48
 """Characters before a literal that are looked at."""
@@ -25,12 +26,18 @@ _MONTHS = _words(
 )
 _FUNCTIONS = _words("sqrt cbrt log ln sin cos tan exp abs floor ceil round max min gcd lcm mod")
 _OPERATOR = r"[-+*/×÷]"
+_SCALES_NOT_READ = _words(
+    "mila tusen duizend milyon miljoen miljoner miljon milionów miliony milion juta ribu triệu"
+    " nghìn tysięcy tysiące tysiąc milyar miljard miljarder miliardów tỷ miliard"
+)
+"""Words for powers of ten in other languages; a number before one has no value."""
 _NUMBER = rf"-?[{CURRENCY}]?[ ]?(?:{RUN})(?:[ ]?/[ ]?[0-9]++)?"
 
 # ------------------------------------------------------------------------------------------- sign
 
 _BEFORE_VALUE = _words(
     "is was be equals has have had gives makes becomes about approximately roughly of to at"
+    " ist est es è é"
 )
 NEGATIVE_PAREN = re.compile(rf"-[ ]?[({{\[][ ]?[{CURRENCY}]?\Z")
 """A minus sign before parentheses."""
@@ -86,6 +93,7 @@ PART_BEFORE = re.compile(
       | (?<![A-Za-z])(?:{_FUNCTIONS}|[fghP])\(-?             # sqrt(16)
       | (?<![A-Za-z])(?:log|ln|sin|cos|tan|sqrt|mod)[ ]
       | [A-Za-z0-9)\]}}]/                                  # x/2
+      | [0-9]\)\( | [0-9]又 | 分之 | 분(?:의|之)[ ]?
       | \|- | (?<!-)--
     )\Z""",
     re.X,
@@ -99,6 +107,13 @@ PART_AFTER = re.compile(
       | \.(?:\([0-9]|[{OPAQUE}])                             # 0.(3)
       | /[ ]?\( | /[ ]?(?!(?:h|s|m|L|l|g|hr|km|kg|lb|oz|ft|mi|yr|wk)\b)[A-Za-z]{{1,2}}\b
       | [ ]?/[ ]?[0-9] | \*[A-Za-z(]
+      | [ ]?[≤≥≠] | [ ]?<=?[ ]?[A-Za-z0-9][ ]?(?:[<\s}}$.)]|\Z)
+      | `[0-9] | !(?=[}}$]) | \)\((?:-?[0-9] | [a-z](?![A-Za-z]))
+      | [ ](?:pi|sqrt|cbrt|root|[xyz]{{1,3}}|ab)(?![\w']) | [ ]e[ ]?\^
+      | [ ]\(-?[0-9]{{0,5}}[a-z](?![A-Za-z])[ ]?[-+*/^]
+      | [ ]over[ ][A-Za-z](?![A-Za-z])
+      | [千百十천백조又] | [ ]?(?:分之|분[의之])
+      | [ ]?(?i:{_SCALES_NOT_READ})(?!\w)
       | [ ]?[-+*×÷][ ]?(?:[b-z](?![\w'])(?!\.[A-Za-z]) | [0-9.]{{0,40}}[a-z](?![A-Za-z])[ ]?[-+^)]
                          | {OPAQUE} | \([a-z](?![a-z]))
       | [ ]?!(?=[ ]?[-+*/×÷=)])
@@ -140,9 +155,15 @@ TUPLE_BEFORE = re.compile(r"[(\[{][ ]?-?\Z")
 TUPLE_AFTER = re.compile(
     rf"(?:[ ]?[,;][ ]?-?(?:[0-9][0-9./]{{0,40}}|[a-z]|{OPAQUE})){{1,10}}[ ]?[)\]}}]"
 )
-OF_OR_TO = re.compile(rf"%?[ ](?:to|(?:out[ ])?of)[ ]{_NUMBER}", re.X)
-"""``3 to 5``, ``3 out of 5``, ``20% of 50``."""
-VARIABLE_BEFORE = re.compile(r"(?<![A-Za-z])[A-Za-z][ ]?=[ ]?-?\Z")
+OF_OR_TO = re.compile(
+    rf"""%?[ ](?:to|over|root|through|thru|up[ ]to|vs\.?|versus|by|(?:out[ ])?of)[ ]{_NUMBER}
+           (?![ -](?:decimal|d\.?p|significant|sig\b|s\.?f))
+       | (?:%|[ ](?:feet|foot|ft|inches|in|m|cm|mm|meters|metres))?[ ]by[ ]{_NUMBER}
+       | (?:(?:[ ]?[~〜]|[ ]?、|(?:—|\.{{3}}|…|\|)(?![ ])){_NUMBER}){{1,10}}""",
+    re.X,
+)
+"""``3 to 5``, ``3 out of 5``, ``20% of 50``, ``3 by 5``, ``3~5``."""
+VARIABLE_BEFORE = re.compile(r"(?<![A-Za-z0-9])[A-Za-z][ ]?=[ ]?-?\Z")
 AND_VARIABLE = re.compile(
     rf"(?:,|[ ](?:and|or))[ ](?:and[ ]|or[ ])?[A-Za-z][ ]?=[ ]?{_NUMBER}", re.X
 )
@@ -168,6 +189,10 @@ RANGE = re.compile(
     rf"-[{CURRENCY}]?(?P<other>{RUN})(?:(?P<unit>%|[ ][A-Za-z]{{2}})|[*_$)\"'. ]*(?:\n|\Z))", re.X
 )
 """``3-5 days``, ``3-5``."""
+SPACED_RANGE = re.compile(
+    rf"[ ]-[ ][{CURRENCY}]?(?P<other>{RUN})(?P<unit>%|[ ][A-Za-z]{{2}})", re.X
+)
+"""``3 - 5 days``."""
 LINE_BEFORE = re.compile(rf"(?:\A|[\n:=])[\s*_(\"'{CURRENCY}]{{0,8}}\Z")
 
 # --------------------------------------------------------------------------- scales and units
@@ -179,16 +204,12 @@ _BILLION = """billion billions bn Mrd Milliarde Milliarden milliard milliards bi
 SCALES = {
     **dict.fromkeys(("hundred", "hundreds"), 2),
     **dict.fromkeys(("thousand", "thousands", "tausend", "тысяч", "тысячи", "тыс", "k"), 3),
-    **dict.fromkeys(("万", "萬"), 4),
+    **dict.fromkeys(("万", "萬", "만"), 4),
     **dict.fromkeys(("lakh", "lakhs", "lac", "lacs", "लाख"), 5),
-    **dict.fromkeys(
-        ["million", "millions", "mn", "mln", "Mio", "Millionen", "millón", "millones", "milioni"], 6
-    ),
+    **dict.fromkeys(_MILLION.split(), 6),
     **dict.fromkeys(("crore", "crores", "करोड़"), 7),
-    **dict.fromkeys(("亿", "億"), 8),
-    **dict.fromkeys(
-        ["billion", "billions", "bn", "Mrd", "Milliarde", "Milliarden", "milliard", "milliards"], 9
-    ),
+    **dict.fromkeys(("亿", "億", "억"), 8),
+    **dict.fromkeys(_BILLION.split(), 9),
     **dict.fromkeys(("trillion", "trillions", "tn"), 12),
 }
 """Words after a number that multiply it by a power of ten."""
@@ -196,12 +217,14 @@ MONEY_SCALES = {"K": 3, "M": 6, "m": 6, "B": 9, "b": 9, "T": 12}
 """The same after an amount of money only."""
 SCALE = re.compile(
     rf"[ \u202f-]?(?:(?P<word>{'|'.join(sorted(SCALES, key=len, reverse=True))})"
-    rf"(?:(?<=[万萬亿億])|(?![\w^]))"
+    rf"(?:(?<=[万萬만亿億억])|(?![\w^]))"
     rf"|(?P<money>[{''.join(MONEY_SCALES)}])(?![\w^]))",
     re.I,
 )
-MORE_AFTER_SCALE = re.compile(rf"(?:,?[ ](?:and[ ])?)?(?:{RUN})", re.X)
-"""``5 million 200 thousand``."""
+MORE_AFTER_SCALE = re.compile(
+    rf"(?:,?[ ](?:and[ ])?)?(?:{RUN})|,?[ ](?:and[ ])?(?:{NUMBER_WORD})\b", re.X | re.I
+)
+"""``5 million 200 thousand``, ``5 thousand two hundred``."""
 MONEY_BEFORE = re.compile(rf"[{CURRENCY}][ ]?-?\Z")
 EURO_BEFORE = re.compile(r"(?:€|\bEUR)[ ]?-?\Z")
 EURO_AFTER = re.compile(r"[ ]?(?:€|EUR\b|[Ee]uros?\b)")

@@ -11,6 +11,8 @@ _TENS_WORDS = "twenty thirty forty fifty sixty seventy eighty ninety"
 _TENS = {word: 10 * value for value, word in enumerate(_TENS_WORDS.split(), start=2)}
 _SCALES = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9}
 _WORD = "|".join([*_SMALL, *_TENS, *_SCALES])
+NUMBER_WORD = _WORD
+"""A pattern: one word of a number."""
 _NUMBER = re.compile(rf"(?:{_WORD})(?:(?:-|[ ](?:and[ ])?)(?:{_WORD})){{0,12}}+(?![\w'])", re.I)
 
 
