@@ -46,7 +46,10 @@ _IRRELEVANT = GENERATION_KEYS - {"eos_token_id"} | {
     "_attn_implementation_autoset", "_attn_implementation_internal",
     "experts_implementation", "_experts_implementation_internal",
     # what its classes return
-    "return_dict", "output_past", "tie_last_hidden_states", "prefix", "is_decoder",
+    "return_dict", "use_return_dict", "output_past", "tie_last_hidden_states", "prefix",
+    "is_decoder", "keys_to_ignore_at_inference",
+    # lengths that tokenizers cut at
+    "max_sequence_length", "model_max_length",
 }  # fmt: skip
 """Keys of every family."""
 _IRRELEVANT_NAMES = re.compile(

@@ -63,13 +63,13 @@ RULES: dict[str, SplittingRule] = {
     ),
     "llama-bpe": SplittingRule(
         _llama3_pieces,
-        ("llama-bpe", "llama3", "llama-v3", "falcon3", "midm-2.0", "lfm2"),
+        ("llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2"),
         whole_pieces=True,
         adds_bos=True,
     ),
     "smaug-bpe": SplittingRule(_llama3_pieces, ("smaug-bpe", "dbrx")),
     "smollm": SplittingRule(_smollm_pieces, ("smollm", "starcoder", "refact", "codeshell")),
-    "gpt-2": SplittingRule(_gpt2_pieces, ("gpt-2",)),
+    "gpt-2": SplittingRule(_gpt2_pieces, ("gpt-2", "phi-2")),
 }
 """The rules by one of their names."""
 
