@@ -127,6 +127,4 @@ def _say_how_to_use(record: Mapping[str, Any], folder: TrainingFolder) -> None:
     say(f"\n{folder.path}" + (use if card.is_file() else ""))
 
 
-sft, pretrain, dpo, grpo, ppo, classify, reward = map(
-    train_command, ("sft", "pretrain", "dpo", "grpo", "ppo", "classify", "reward")
-)
+sft, pretrain, dpo, grpo, ppo, classify, reward = map(train_command, HELP)
