@@ -43,7 +43,7 @@ _LATEX_END = re.compile(r"\\[)\]]\Z")
 def read_answer(text: str, kind: AnswerKind, *, is_truncated: bool = False) -> str | None:
     r"""The canonical value of the answer that a text gives, or None if it gives none.
 
-    Reasoning is no part of the answer; where it was cut off there is no answer.
+    Reasoning is not part of the answer; a text that ends within its reasoning has no answer.
 
     - ``number``: an exact rational: ``1000``, ``0.75``, ``-4``, else ``p/q`` in lowest terms.
       Percent signs, currencies and units are dropped: ``25%`` is 25.

@@ -6,7 +6,7 @@ Fitting the head first keeps the first gradients from spoiling what the body kno
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -68,7 +68,7 @@ class RewardModel(nn.Module):
 
 
 class AdapterSteps:
-    """The steps that train an adapter and the head with it.
+    """An adapter and the head that is trained with it; ``steps`` are those of both.
 
     Parameters
     ----------
@@ -106,28 +106,7 @@ class AdapterSteps:
         round_frozen(model, lora.dtype, device)
         self._model = model.to(device)
         self._model.decoder.checkpoints = lora.checkpoint_layers
-        self._steps = LossSteps(self._model, schedule_of(lora), spec.seed, self._losses)
-        self.take, self.restore = self._steps.take, self._steps.optimization.restore
-        self.num_trained = self._steps.optimization.num_trained
-
-    @property
-    def curve(self) -> list[float]:
-        """The loss of each step that was taken, in nats."""
-        return self._steps.curve
-
-    @property
-    def thinned_curve(self) -> list[float]:
-        """See ``LossSteps.thinned_curve``."""
-        return self._steps.thinned_curve
-
-    @property
-    def num_taken(self) -> int:
-        """Steps that have been taken."""
-        return len(self.curve)
-
-    def state(self) -> tuple[Mapping[str, Tensor], list[float]]:
-        """Tensors and curve, for ``restore``."""
-        return self._steps.optimization.state(), self.curve
+        self.steps = LossSteps(self._model, schedule_of(lora), spec.seed, self._losses)
 
     def save(self, path: Path) -> RewardHead:
         """Write the adapter into a folder; returns the head that goes with it."""

@@ -80,8 +80,8 @@ def fetch_folder(source: HubSource, on_progress: OnProgress, total_bytes: int | 
     hub = require("huggingface_hub", "engine")
     wanted = {
         "revision": source.revision,
-        "allow_patterns": list(PATTERNS),
-        "ignore_patterns": ["*/*"],  # a pattern's star would match folders too
+        "allow_patterns": [*PATTERNS, *POOLING_FILES],
+        "ignore_patterns": ["*/*.safetensors"],  # the one pattern with a star would match folders
     }
     try:
         cached = hub.snapshot_download(source.huggingface, local_files_only=True, **wanted)
@@ -98,8 +98,6 @@ def fetch_folder(source: HubSource, on_progress: OnProgress, total_bytes: int | 
         on_progress(Progress("downloading", done_bytes, total_bytes))
 
     path = _download("snapshot_download", source, wanted, report)
-    further = {"revision": source.revision, "allow_patterns": list(POOLING_FILES)}
-    _download("snapshot_download", source, further, report)
     if not (path / CONFIG_NAME).is_file():
         raise ModelError(f"the repository has no {CONFIG_NAME}")
     check(digest_of(path, on_progress), source.sha256, str(path))

@@ -107,7 +107,7 @@ class RewardModeling:
     @property
     def num_taken(self) -> int:
         """See ``Objective.num_taken``."""
-        return 0 if self._adapter is None else self._adapter.num_taken
+        return 0 if self._adapter is None else len(self._adapter.steps.curve)
 
     def begin(self, on_progress: OnProgress) -> Mapping[str, Any]:
         """Fit a head to the model as it is; writes head and card."""
@@ -116,7 +116,7 @@ class RewardModeling:
 
     def step(self, step: int) -> float:
         """See ``Objective.step``."""
-        return self._adapter_steps().take(step)
+        return self._adapter_steps().steps.take(step)
 
     def end(self, on_progress: OnProgress) -> Mapping[str, Any]:
         """See ``Objective.end``."""
@@ -126,18 +126,18 @@ class RewardModeling:
 
     def state(self) -> State:
         """See ``Objective.state``."""
-        tensors, curve = self._adapter_steps().state()
-        return tensors, {"kind": "adapter", "curve": curve}
+        steps = self._adapter_steps().steps
+        return steps.optimization.state(), {"kind": "adapter", "curve": steps.curve}
 
     def restore(self, tensors: Mapping[str, Tensor], progress: Any) -> None:
         """Continue with the adapter; hidden states that were saved before it are not needed."""
         if progress.get("kind") == "adapter":
-            self._adapter_steps().restore(tensors, progress["curve"])
+            self._adapter_steps().steps.optimization.restore(tensors, progress["curve"])
 
     def draw(self) -> None:
         """See ``Objective.draw``."""
         if self._adapter is not None:
-            self._folder.draw_losses(self._spec.name, self._adapter.curve)
+            self._folder.draw_losses(self._spec.name, self._adapter.steps.curve)
 
     def _adapter_steps(self) -> AdapterSteps:
         """The adapter's training, opened once the head to begin with is fitted."""
@@ -217,13 +217,13 @@ class RewardModeling:
 
     def _adapt(self, on_progress: OnProgress) -> dict[str, Any]:
         """Write the trained adapter, and head and card anew."""
-        steps = self._adapter_steps()
-        head = steps.save(self._folder.path / ADAPTER)
+        adapter = self._adapter_steps()
+        head = adapter.save(self._folder.path / ADAPTER)
         card = self._made_card() | {"adapter": f"./{ADAPTER}"}
         record: dict[str, Any] = {
-            "trained_parameters": steps.num_trained,
-            "too_long": steps.num_left_out,
-            "loss": steps.thinned_curve,
+            "trained_parameters": adapter.steps.optimization.num_trained,
+            "too_long": adapter.num_left_out,
+            "loss": adapter.steps.thinned_curve,
         }
         with _opened(LocalCard.model_validate(card), self._folder.path) as opened:
             if head.goal == "preference":
