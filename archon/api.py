@@ -27,10 +27,10 @@ from archon.evals.folder import RunFolder
 from archon.evals.report import Report
 from archon.evals.runner import Evaluation, OnProgress
 from archon.graph.architecture import Architecture, build_prompts
-from archon.graph.build import build
-from archon.graph.checks import errors_of_valid_parts
+from archon.graph.event_loop import run_sync
 from archon.graph.lm import ArchitectureLM
-from archon.graph.sync import run_sync
+from archon.graph.validation.build import build
+from archon.graph.validation.checks import errors_of_valid_parts
 from archon.lm.base import LM
 from archon.lm.lazy import LazyLM, shared_lm
 from archon.lm.pool import DrawPool

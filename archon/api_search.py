@@ -17,20 +17,20 @@ from archon.errors import UsageError
 from archon.evals.benchmarks import SPLITS
 from archon.evals.runner import Evaluation
 from archon.graph.architecture import Architecture
+from archon.graph.event_loop import run_sync
 from archon.graph.exemplars import DEFAULT_POOL
-from archon.graph.sync import run_sync
 from archon.lm.pool import DrawPool
 from archon.spec.architecture import ArchitectureSpec
 from archon.spec.messages import shown, suggestion
 from archon.spec.reader import Reference, load_architecture
 from archon.study.finals import SplitItems
-from archon.study.known import point_of
 from archon.study.objectives import Limits, parse_objectives
-from archon.study.plan import OnStudyEvent, Plan
 from archon.study.result import SearchResult, named_pool
+from archon.study.search_config import OnStudyEvent, Plan
 from archon.study.session import Session
 from archon.study.space import RejectedError, Space, check
 from archon.study.storage import DATABASE, safe_name, sqlite_url, study_folder
+from archon.study.warm_start import point_of
 
 DEFAULT_TRIALS, DEFAULT_ITEMS, DEFAULT_FINAL_ITEMS, DEFAULT_FINALISTS = 60, 100, 200, 5
 

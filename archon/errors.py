@@ -171,7 +171,7 @@ class SpecError(FileError):
 class GraphError(FileError):
     """The nodes of an architecture do not form a sound graph; ``errors`` are all that were found.
 
-    ``rule`` is the name of the broken rule, as listed in ``archon.graph.checks``.
+    ``rule`` is the name of the broken rule, as listed in ``archon.graph.validation.checks``.
     """
 
     def __init__(

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from archon.engine.span import Span, SpanDecoder
+from archon.engine.decoder_protocol import Span, SpanDecoder
 
 
 class CountingDecoder:

@@ -9,8 +9,8 @@ from typing import Any
 import optuna
 
 from archon.spec.space import parse_space
+from archon.study.load_study import StoredStudy
 from archon.study.objectives import ItemResult
-from archon.study.reading import StoredStudy
 from archon.study.space import Space
 from archon.study.trials import TOLD, TrialRecord
 

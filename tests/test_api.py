@@ -18,7 +18,7 @@ from archon.evals.runner import Progress
 from archon.lm import LM, ScriptedLM, factory
 from archon.lm.factory import capabilities
 from archon.lm.lazy import LazyLM
-from archon.lm.scripted import in_turn
+from archon.lm.scripted.lm import in_turn
 from archon.spec.model import ModelCard
 from archon.spec.reader import load_architecture, load_model_card
 from archon.types import Message, Request

@@ -21,7 +21,7 @@ import pytest
 
 import archon
 from archon.errors import ArchonError
-from archon.graph import sync
+from archon.graph import event_loop
 from archon.lm.base import close
 from archon.lm.lazy import LazyLM
 from archon.lm.pool import DrawPool, pooling
@@ -42,7 +42,7 @@ def closed() -> Iterator[None]:
     """Models are closed after each test, so that later tests do not share their engines."""
     yield
     while _MADE:
-        sync.run_sync(close(_MADE.pop()._lms["solver"]))
+        event_loop.run_sync(close(_MADE.pop()._lms["solver"]))
 
 
 def in_child(call: Callable[[], Any]) -> str:
@@ -155,9 +155,9 @@ def test_locks_that_are_held_while_a_process_forks_hold_up_no_child() -> None:
     used = architecture({"name": "double", "backend": "scripted"})
     expected = used.run(QUESTION).text
     other = LazyLM(ScriptedCard(name="double", backend="scripted"), Path())
-    with sync._shared._lock, other._lock:
+    with event_loop._shared._lock, other._lock:
         assert in_child(lambda: used.run(QUESTION).text) == expected
-        assert in_child(other.open).startswith("<archon.lm.scripted")
+        assert in_child(other.open).startswith("<archon.lm.scripted.lm")
 
 
 def test_a_fork_in_the_midst_of_an_answer_disturbs_neither() -> None:
@@ -169,7 +169,7 @@ def test_a_fork_in_the_midst_of_an_answer_disturbs_neither() -> None:
         return "parent"
 
     answers: list[str] = []
-    thread = threading.Thread(target=lambda: answers.append(sync.run_sync(slow())))
+    thread = threading.Thread(target=lambda: answers.append(event_loop.run_sync(slow())))
     thread.start()
     started.wait(SECONDS)
     used = architecture({"name": "double", "backend": "scripted"})

@@ -8,13 +8,13 @@ import pytest
 
 import archon
 from archon import catalog
-from archon.engine.adapter import read_adapter
-from archon.engine.reward_head import read_reward_head
+from archon.engine.model.lora_file import read_adapter
+from archon.engine.model.reward_head import read_reward_head
 from archon.graph.architecture import Architecture
-from archon.graph.build import build
 from archon.graph.nodes.vote import odds_of
-from archon.lm.plausible import Plausible
-from archon.lm.scripted import ScriptedLM
+from archon.graph.validation.build import build
+from archon.lm.scripted.heuristic import Plausible
+from archon.lm.scripted.lm import ScriptedLM
 from archon.spec.model import LocalCard, ScriptedCard
 from archon.spec.reader import load_architecture, load_model_card
 

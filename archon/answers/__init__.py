@@ -17,7 +17,7 @@ import unicodedata
 from archon.answers import statements, turns
 from archon.answers.blocks import find_blocks, find_program
 from archon.answers.last_number import last_number
-from archon.numerals import OPAQUE, canonical_number, plain, sole_number
+from archon.answers.numerals import OPAQUE, canonical_number, plain, sole_number
 from archon.reasoning import split_reasoning
 from archon.types import AnswerKind
 

@@ -6,7 +6,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Sequence
 
-from archon.numerals import Literal, literals_in
+from archon.answers.numerals import Literal, literals_in
 
 Span = tuple[int, int]
 

@@ -21,8 +21,8 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from archon.answers.last_number import LIST_ITEM, Span, last_number
-from archon.numerals import Literal, literal_at, literals_in, number_of_words
-from archon.numerals.plain import OPAQUE
+from archon.answers.numerals import Literal, literal_at, literals_in, number_of_words
+from archon.answers.numerals.plain import OPAQUE
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,7 @@ def engine(
     if workload["shared_prefix_tokens"] > workload["prompt_tokens"]:
         raise UsageError("--shared-prefix-tokens cannot be more than --prompt-tokens")
     require("torch", "engine")
-    from archon.engine.bench import run_engine_bench
+    from archon.bench.engine import run_engine_bench
     from archon.weights import cache_dir, identity
 
     card, path = local_model(model)
@@ -57,7 +57,7 @@ def engine(
         **workload,
     )
     if roofline and figures["device"] == "cpu":
-        from archon.peers.report import engine_shares
+        from archon.bench.peers.report import engine_shares
 
         figures |= engine_shares(path, figures)
     _tell({"model": card.name, **figures}, as_json)
@@ -73,7 +73,7 @@ def quality(text: Path, model: str, num_tokens: int, window: int, as_json: bool)
     from archon.errors import require
 
     require("torch", "engine")
-    from archon.engine.linear import PRECISIONS
+    from archon.engine.model.linear import PRECISIONS
     from archon.lm.local.quality import perplexities
 
     card, path = local_model(model)
@@ -94,7 +94,7 @@ def quality(text: Path, model: str, num_tokens: int, window: int, as_json: bool)
 def graph(arch: str, num_questions: int, num_concurrent: int, as_json: bool) -> None:
     """What the graph itself takes: questions through ARCH with the scripted model in every role."""
     from archon.api import load
-    from archon.graph.bench import run_graph_bench
+    from archon.bench.graph import run_graph_bench
     from archon.spec.reader import load_architecture
 
     roles = load_architecture(arch).spec.models

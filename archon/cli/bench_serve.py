@@ -17,10 +17,10 @@ from archon.cli.options import command
 from archon.errors import UsageError, require
 
 if TYPE_CHECKING:
+    from archon.bench.serve.client import Answers
+    from archon.bench.serve.compare import Engine
+    from archon.bench.serve.workload import Ask
     from archon.lm.local.lm import LocalLM
-    from archon.serve.bench.client import Answers
-    from archon.serve.bench.compare import Engine
-    from archon.serve.bench.work import Ask
 
 _SAMPLING = {"temperature": 0.8, "top_k": 40, "top_p": 1.0, "min_p": 0.0}
 """Of ``archon bench engine``; nothing is left to the card."""
@@ -92,12 +92,12 @@ def serve(
     for package in ("starlette", "uvicorn", "prometheus_client"):
         require(package, "serve")
     from archon import api
+    from archon.bench.machine import describe_machine, num_cores
+    from archon.bench.serve.compare import Plan, compare
+    from archon.bench.serve.process import serving
+    from archon.bench.serve.report import tables
+    from archon.bench.serve.workload import questions
     from archon.lm.local.lm import LocalLM
-    from archon.peers.machine import describe_machine, num_cores
-    from archon.serve.bench.compare import Plan, compare
-    from archon.serve.bench.process import serving
-    from archon.serve.bench.report import tables
-    from archon.serve.bench.work import questions
 
     card, _ = local_model(model)
     lm = api.Loader().model(model).open()
@@ -150,10 +150,10 @@ def _ending_well() -> Iterator[None]:
 
 def _engine(lm: LocalLM, sampling: dict[str, Any]) -> Engine:
     """The engine as the server would ask it, without the server."""
-    from archon.engine.closed_loop import closed_loop
-    from archon.engine.sequence import GenerationRequest
+    from archon.bench.closed_loop import closed_loop
+    from archon.bench.serve.client import Answers
+    from archon.engine.scheduling.sequence import GenerationRequest
     from archon.lm.local.lm import sampling_rule
-    from archon.serve.bench.client import Answers
     from archon.types import SamplingParams
 
     rule = sampling_rule(SamplingParams(**sampling))

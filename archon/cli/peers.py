@@ -95,7 +95,7 @@ def peers(
     if output is not None:
         output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     if picture is not None:
-        from archon.peers.picture import draw
+        from archon.bench.peers.picture import draw
 
         picture.write_text(draw(result), encoding="utf-8")
     if as_json:
@@ -112,13 +112,13 @@ def _measure(workloads: Mapping[str, None], names: str, options: dict[str, Any])
     if options["shared_prefix_tokens"] > options["prompt_tokens"]:
         raise UsageError("--shared-prefix-tokens cannot be more than --prompt-tokens")
     require("torch", "engine")
-    from archon.engine.bench import Workload
-    from archon.engine.config import config_of
-    from archon.engine.loading import open_model
-    from archon.peers.compare import compare
-    from archon.peers.contender import Task, check_names
-    from archon.peers.machine import num_cores
-    from archon.peers.report import lines, result, rooflines, workload_figures
+    from archon.bench.engine import Workload
+    from archon.bench.machine import num_cores
+    from archon.bench.peers.compare import compare
+    from archon.bench.peers.contender import Task, check_names
+    from archon.bench.peers.report import lines, result, rooflines, workload_figures
+    from archon.engine.model.config import config_of
+    from archon.engine.model.loading import open_model
     from archon.weights import identity
 
     contenders = check_names([name.strip() for name in names.split(",")])

@@ -21,7 +21,7 @@ from archon.errors import UsageError, require
 from archon.evals.rounding import decimal, percent
 
 if TYPE_CHECKING:
-    from archon.study.plan import Plan
+    from archon.study.search_config import Plan
 
 
 @command
@@ -94,8 +94,8 @@ def search(space: str, bench: str, as_json: bool, **given: Any) -> int:
     from archon.cli.search_display import SearchDisplay
     from archon.cli.weights import open_all
     from archon.study.objectives import Limits, parse_objectives
-    from archon.study.plan import Plan
     from archon.study.samplers import make_sampler
+    from archon.study.search_config import Plan
     from archon.study.space import Space
 
     if given["resume"] and not given["study"]:

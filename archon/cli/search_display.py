@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from archon.evals.runner import OnProgress, Progress
-    from archon.study.plan import Plan, StudyEvent
+    from archon.study.search_config import Plan, StudyEvent
     from archon.study.trials import TrialRecord
 
 REFRESHES_PER_SECOND = 4
@@ -65,7 +65,7 @@ class SearchDisplay:
 
     def event(self, event: StudyEvent) -> None:
         """Take note of a trial that begins or is told, and print a line of the latter."""
-        from archon.study.plan import TrialStarted
+        from archon.study.search_config import TrialStarted
 
         if isinstance(event, TrialStarted):
             self._doing = f"trial {event.number}"

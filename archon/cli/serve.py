@@ -103,7 +103,7 @@ def serve(
     from archon.lm import close
     from archon.lm.keys import key_from
     from archon.serve.app import create_app
-    from archon.serve.guard import LOCAL_NAMES
+    from archon.serve.auth import LOCAL_NAMES
     from archon.serve.limits import Limits
     from archon.serve.server import run
 

@@ -20,8 +20,8 @@ def show_space(ref: str, *, as_json: bool) -> None:
     ------
     SpecError : there is no such space.
     """
-    from archon.graph.build import build
     from archon.graph.mermaid import mermaid
+    from archon.graph.validation.build import build
     from archon.study.space import RejectedError, Space
 
     space = Space.load(ref)

@@ -35,7 +35,7 @@ def view(
     Several runs stand on one page, with their paired differences. A STUDY of archon search is
     named by its folder, its SQLite file, or the URL of its storage with --study.
     """
-    from archon.study.reading import is_study
+    from archon.study.load_study import is_study
 
     studies = [one for one in given if study is not None or is_study(one)]
     if studies and len(given) > 1:
@@ -63,7 +63,7 @@ def _of_runs(given: Sequence[str], output: Path | None) -> tuple[Path, dict[str,
 
 
 def _of_study(given: str, name: str | None, output: Path | None) -> tuple[Path, dict[str, Any]]:
-    from archon.study.reading import read_study
+    from archon.study.load_study import read_study
     from archon.study.storage import safe_name
     from archon.study.view.page import write_study_page
 

@@ -16,12 +16,18 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from archon.engine.beam_search import BeamSearch
-from archon.engine.constraint import without_others
-from archon.engine.sampler import draw_key, matrix_of, token_logprobs, uniform
-from archon.engine.scheduler import Batch, Scheduler
-from archon.engine.sequence import FinishReason, Generation, GenerationRequest, Prompt, Sequence
-from archon.engine.span import SpanDecoder
+from archon.engine.decoder_protocol import SpanDecoder
+from archon.engine.sampling.beam_search import BeamSearch
+from archon.engine.sampling.constraint import without_others
+from archon.engine.sampling.sampler import draw_key, matrix_of, token_logprobs, uniform
+from archon.engine.scheduling.scheduler import Batch, Scheduler
+from archon.engine.scheduling.sequence import (
+    FinishReason,
+    Generation,
+    GenerationRequest,
+    Prompt,
+    Sequence,
+)
 from archon.errors import ContextLengthError, EngineError
 from archon.types import ModelStatus
 

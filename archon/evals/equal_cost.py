@@ -2,7 +2,7 @@
 
 Whatever makes more calls should be held against more drafts and a vote, which is the simplest way
 to spend them. Where one of the runs is such a vote over n drafts, its draws say what a vote over
-any k of them is worth (``archon.evals.curves``), item by item, and its usage says what k drafts
+any k of them is worth (``archon.evals.pass_at_k``), item by item, and its usage says what k drafts
 cost. So every other run can be compared with as many drafts as its own cost would buy.
 """
 
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from archon.evals.curves import DrawSet
+from archon.evals.pass_at_k import DrawSet
 from archon.evals.records import Record
 from archon.evals.statistics import paired_interval, paired_p_value
 

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from archon.errors import UsageError, os_reason
-from archon.evals.differences import differences
-from archon.evals.disk import names_in, write_json
-from archon.evals.lock import LOCK
 from archon.spec.messages import shown
+from archon.storage.atomic import names_in, write_json
+from archon.storage.diff import differences
+from archon.storage.lock import LOCK
 
 RUN, JOURNAL, REPORT, ABLATIONS = "run.json", "journal", "report.json", "ablations"
 _BEFORE_A_RUN = {LOCK, f"{RUN}.part", f"{REPORT}.part"}

@@ -28,8 +28,8 @@ from pathlib import Path
 from typing import Any
 
 from archon.errors import StorageError, os_reason
-from archon.evals.disk import sync_folder
 from archon.evals.records import Record
+from archon.storage.atomic import sync_folder
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, field
 from statistics import fmean
 from typing import Any
 
-from archon.evals.curves import NodeDraws, Point
 from archon.evals.failures import Cause, causes
+from archon.evals.pass_at_k import NodeDraws, Point
 from archon.evals.power import accuracy_warning
 from archon.evals.records import Record
 from archon.evals.statistics import Interval, mean_interval, score_interval

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from archon.errors import SpecError, UsageError
-from archon.evals.described import fault
-from archon.evals.description import headings
 from archon.evals.folder import ABLATIONS, RUN, RunFolder
 from archon.evals.journal import Entry, read_entries
 from archon.evals.records import Record
 from archon.evals.report import Report, Tally
+from archon.evals.run_schema import fault
+from archon.evals.run_spec import headings
 
 
 @dataclass(frozen=True)

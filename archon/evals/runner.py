@@ -12,18 +12,18 @@ from typing import Any
 
 from archon.errors import ScoringError, StorageError, UsageError
 from archon.evals.benchmarks import Item, Selection
-from archon.evals.description import IDENTITY, Answerer, description
 from archon.evals.failures import ErrorLimit, MaxErrors
 from archon.evals.folder import RunFolder
 from archon.evals.journal import JournalWriter, encode
-from archon.evals.lock import locked
 from archon.evals.records import Draw, Record
 from archon.evals.report import Report, Tally
 from archon.evals.run import Run, read_run
+from archon.evals.run_spec import IDENTITY, Answerer, description
 from archon.evals.scorers import Score, Scorer, number_exact, scored
 from archon.graph.architecture import Answer
 from archon.graph.candidates import has_run
 from archon.lm.pool import DrawPool, pooling
+from archon.storage.lock import locked
 from archon.types import Candidate, Example, Question, Usage
 
 DEFAULT_CONCURRENT_QUESTIONS = 64

@@ -11,17 +11,17 @@ from typing import Any
 
 from archon.errors import FileError, GraphError, SpecError, together
 from archon.graph.budget import Meter
-from archon.graph.build import Graph, build
 from archon.graph.bypass import bypass
+from archon.graph.event_loop import run_sync
 from archon.graph.executor import Run, execute
 from archon.graph.html import answer_html
-from archon.graph.models import Models, ModelUse, NestedLM
+from archon.graph.model_bindings import Models, ModelUse, NestedLM
 from archon.graph.nodes.base import GraphNode
 from archon.graph.nodes.table import make_asking_node, make_node
 from archon.graph.prompts.builder import Prompt
 from archon.graph.prompts.templates import PUTS_QUESTION, prompt_kind
-from archon.graph.sync import run_sync
 from archon.graph.trace import Trace
+from archon.graph.validation.build import Graph, build
 from archon.lm.base import LM
 from archon.lm.embedding import Embedder
 from archon.reasoning import split_reasoning
@@ -78,7 +78,7 @@ class Architecture:
 
     Parameters
     ----------
-    graph : checked and in order (``archon.graph.build``).
+    graph : checked and in order (``archon.graph.validation.build``).
     lms : role → model, for every role that a node names.
     cards : role → the model's card; None for an app's own model and for an architecture.
     base_dir : where paths of exemplar pools start; by default the working folder.

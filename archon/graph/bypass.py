@@ -16,8 +16,8 @@ from archon.spec.messages import shown, suggestion
 def bypass(spec: ArchitectureSpec, node_id: str) -> ArchitectureSpec:
     """``spec`` without the node, its inputs in its place.
 
-    The result is not checked: pass it to ``archon.graph.build.build``, which refuses, for
-    instance, a fuser that has lost its only input.
+    The result is not checked: pass it to ``archon.graph.validation.build.build``, which refuses,
+    for instance, a fuser that has lost its only input.
 
     Raises
     ------

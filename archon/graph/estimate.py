@@ -20,7 +20,7 @@ from archon.graph.architecture import Architecture
 from archon.graph.calls import calls_of
 from archon.graph.flow import Flow
 from archon.graph.lm import ArchitectureLM
-from archon.graph.prompts import steps
+from archon.graph.prompts import calculations
 from archon.graph.prompts.builder import ANSWER_BYTES
 from archon.graph.stopping import expected_draws
 from archon.lm.base import MESSAGE_TOKENS, most_prompt_tokens
@@ -285,7 +285,7 @@ class _Pass:
         if not self._is_worst:
             return written * min(1, num_shown / flow.total if flow.total else 0)
         if getattr(node, "shows", "text") == "steps":
-            return num_shown * steps.MAX_BYTES
+            return num_shown * calculations.MAX_BYTES
         largest = max((reply for _, reply in replies), default=0.0)
         nodes = self._architecture.spec.nodes.values()
         results = num_shown * ANSWER_BYTES * any(isinstance(n, ProgramNode) for n in nodes)

@@ -10,17 +10,17 @@ from typing import TypeVar
 
 from archon.errors import BudgetError, LMError, NodeError, UnsupportedError
 from archon.graph.budget import CallSize, Grant, Meter, most_tokens
-from archon.graph.build import Graph
 from archon.graph.calls import least_calls
 from archon.graph.candidates import join
 from archon.graph.conditions import holds
-from archon.graph.models import ModelUse, NestedLM
+from archon.graph.model_bindings import ModelUse, NestedLM
 from archon.graph.nodes.base import GraphNode
 from archon.graph.trace import CallTrace, NodeTrace, Trace
 from archon.graph.unit_tests import join_tests
+from archon.graph.validation.build import Graph
 from archon.lm.base import LM, can_hold, most_prompt_tokens, prompts_of
 from archon.lm.concurrency import run_all
-from archon.lm.failed import Failures, require_all
+from archon.lm.openai.failed import Failures, require_all
 from archon.lm.reasoning import answered
 from archon.lm.reward import RewardModel
 from archon.spec.architecture import ModelNode

@@ -10,8 +10,8 @@ from archon.errors import LMError, UnsupportedError
 from archon.graph.architecture import Answer, Architecture
 from archon.graph.budget import Meter
 from archon.graph.candidates import reply_text
-from archon.graph.draws import DrawPlan, Member
-from archon.graph.models import ModelUse
+from archon.graph.model_bindings import ModelUse
+from archon.graph.sample_allocation import DrawPlan, Member
 from archon.lm.base import check_request
 from archon.lm.concurrency import run_all
 from archon.reasoning import ReasoningMarkers
@@ -37,11 +37,10 @@ class ArchitectureLM:
     """Answers each draw of a request by one run of its architecture, on draws of its own.
 
     Draw k is run k. The last message, a user's, is the question; those before it are its history.
-    The request's sampling applies to ``sampled_nodes`` (``archon.graph.models``); whichever node
-    wrote the answer, it ends before the request's stop strings. ``constraint`` and ``logprobs`` go
-    to the output node where it writes the answer, and are refused where it chooses one. An output
-    node that writes streams its tokens, one that chooses sends its text as one delta; events of the
-    nodes are passed on.
+    The request's sampling applies to ``sampled_nodes``; whichever node wrote the answer, it ends
+    before the request's stop strings. ``constraint`` and ``logprobs`` go to the output node where
+    it writes the answer, and are refused where it chooses one. An output node that writes streams
+    its tokens, one that chooses sends its text as one delta; events of the nodes are passed on.
 
     ``plan`` is given by the graph around an architecture that is a node's model (``placed``).
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from archon.graph.build import Graph
+from archon.graph.validation.build import Graph
 from archon.spec.architecture import AnyNode, GeneratorNode, ModelNode, When, role_of
 
 _MAX_LABEL = 60

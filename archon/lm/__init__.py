@@ -9,7 +9,7 @@ from archon.lm.factory import capabilities, open_lm
 from archon.lm.ledger import Ledger
 from archon.lm.limit import Limited
 from archon.lm.reward import RewardLM, RewardModel, ScriptedRewardModel
-from archon.lm.scripted import ScriptedLM
+from archon.lm.scripted.lm import ScriptedLM
 
 __all__ = [
     "CAPABILITIES",

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 from archon.errors import UnsupportedError
-from archon.lm.closing import can_close
+from archon.lm.openai.structured_output import can_close
 from archon.types import (
     Completion,
     Constraint,
@@ -27,7 +27,7 @@ CAPABILITIES: dict[str, str] = {
     "constraint": "holds its output to any form, behind free text, too",
     "schema": "holds its whole output to a JSON schema, as every model with `constraint` does",
     "regex": "holds its whole output to a regular expression, as those do",
-    "closing": "holds its last line to a form behind free text (`archon.lm.closing`), as those do",
+    "closing": "holds its last line to a form behind free text, as those do",
     "stream": "sends token deltas while it generates",
     "beams": "finds the likeliest texts by beam search",
     "thinking": "reasons or not as `thinking` says, and takes `template_variables`",

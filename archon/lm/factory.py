@@ -14,7 +14,7 @@ from typing import cast
 from archon.lm.base import LM, LM_CAPABILITIES
 from archon.lm.embedding import EMBED
 from archon.lm.reward import REWARD
-from archon.lm.scripted import SCRIPTED_CAPABILITIES
+from archon.lm.scripted.lm import SCRIPTED_CAPABILITIES
 from archon.spec.model import (
     BUDGET_FIELDS,
     TRANSLATOR_CAPABILITIES,
@@ -27,7 +27,7 @@ from archon.spec.model import (
 OPENERS: dict[str, str] = {
     "local": "archon.lm.local:open_local",
     "openai": "archon.lm.remote:open_remote",
-    "scripted": "archon.lm.scripted:open_scripted",
+    "scripted": "archon.lm.scripted.lm:open_scripted",
 }
 """Backend → ``module:callable`` that takes (card, base_dir)."""
 

@@ -14,12 +14,12 @@ come as one sum, are divided evenly. Prompts are named by a digest of their text
 tokens are not known.
 
 A field that the server rejects is an error that names the key of the card which helps, or is left
-out with a note and a warning (``archon.lm.adaptation``).
+out with a note and a warning (``archon.lm.openai.adaptation``).
 
 A form that a text must have is sent in the words that the card's ``constraint`` names, and a reply
 that was to be JSON and is none is an error. How judges, which argue before the form begins, are
-held to it is told in ``archon.lm.closing``; where that makes an object of the text, it is not
-streamed.
+held to it is told in ``archon.lm.openai.structured_output``; where that makes an object of
+the text, it is not streamed.
 """
 
 from __future__ import annotations
@@ -34,27 +34,27 @@ from pathlib import Path
 import httpx
 
 from archon.errors import LMError, UsageError
-from archon.lm.adaptation import as_card_says
 from archon.lm.base import check_request
-from archon.lm.bodies import is_wrapped, request_body
+from archon.lm.cache_keys import draw_number, prompt_digest, request_digest
 from archon.lm.concurrency import Gauge, PerLoop, run_all
-from archon.lm.digest import draw_number, prompt_digest, request_digest
 from archon.lm.factory import capabilities
-from archon.lm.failed import Failures
 from archon.lm.keys import header_from, key_from
-from archon.lm.protocol import Reply, ReportedError
-from archon.lm.reasoning import separated
-from archon.lm.received import Deltas, completions_of, receive
-from archon.lm.replicas import Replica, Replicas
-from archon.lm.retry import Backoff, Clock, retrying
-from archon.lm.server_hints import hint
-from archon.lm.transport import (
+from archon.lm.openai.adaptation import as_card_says
+from archon.lm.openai.failed import Failures
+from archon.lm.openai.load_balancer import Replica, Replicas
+from archon.lm.openai.payload import is_wrapped, request_body
+from archon.lm.openai.received import Deltas, completions_of, receive
+from archon.lm.openai.response import Reply, ReportedError
+from archon.lm.openai.server_hints import hint
+from archon.lm.openai.transport import (
     BusyError,
     FieldError,
     Transport,
     UnreachableError,
     field_error,
 )
+from archon.lm.reasoning import separated
+from archon.lm.retry import Backoff, Clock, retrying
 from archon.spec.model import FromVariable, OpenAICard
 from archon.types import (
     DEFAULT_SAMPLING,

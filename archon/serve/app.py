@@ -27,13 +27,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from archon.lm import LM
 from archon.serve.admission import Admission
+from archon.serve.auth import Guard
 from archon.serve.chat import ChatCompletions, unknown_model
-from archon.serve.failures import Failure, failure
-from archon.serve.guard import Guard
+from archon.serve.errors import Failure, failure
 from archon.serve.limits import Limits
 from archon.serve.metrics import CONTENT_TYPE, Metrics
 from archon.serve.openapi import document
-from archon.serve.replies import model_list, model_object
+from archon.serve.responses import model_list, model_object
 
 
 @dataclass(frozen=True, slots=True)

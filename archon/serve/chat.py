@@ -22,18 +22,18 @@ from starlette.types import Receive, Scope, Send
 from archon.graph.lm import ArchitectureLM
 from archon.lm import LM
 from archon.lm.base import NO_THINKING, can_hold
-from archon.lm.failed import require_all
+from archon.lm.openai.failed import require_all
 from archon.lm.reasoning import answered
-from archon.serve import transport
+from archon.serve import asgi_io
 from archon.serve.admission import Admission
-from archon.serve.calls import HungUpError, stream, unless_hung_up, with_silences
-from archon.serve.failures import GOING, Failure, failure, out_of_time
+from archon.serve.asgi_io import KEEP_ALIVE, LAST_EVENT, Reply, comment, event, read_body
+from archon.serve.cancellation import HungUpError, stream, unless_hung_up, with_silences
+from archon.serve.errors import GOING, Failure, failure, out_of_time
 from archon.serve.fields import SAMPLING, FieldError
 from archon.serve.limits import Limits, token_bound
 from archon.serve.metrics import Metrics, Record
-from archon.serve.replies import Replies, progress
 from archon.serve.requests import BadRequestError, ChatRequest, read_chat_request
-from archon.serve.transport import KEEP_ALIVE, LAST_EVENT, Reply, comment, event, read_body
+from archon.serve.responses import Replies, progress
 from archon.types import Completion, Event, Request, TokenDelta
 
 IGNORED_HEADER = "x-archon-ignored"
@@ -169,7 +169,7 @@ class ChatCompletions:
         has_text = [False] * request.n
         has_reasoning = [False] * request.n
         has_begun = False
-        parts = with_silences(self._parts(lm, request), transport.KEEP_ALIVE_SECONDS)
+        parts = with_silences(self._parts(lm, request), asgi_io.KEEP_ALIVE_SECONDS)
         async with aclosing(parts):
             async for part in parts:
                 if part is None:

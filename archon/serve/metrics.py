@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from archon.serve.admission import Admission
 from archon.serve.fields import REQUEST, SAMPLING
-from archon.serve.replies import usage
+from archon.serve.responses import usage
 from archon.types import Completion
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"

@@ -18,8 +18,8 @@ import uvicorn
 
 from archon.errors import UsageError
 from archon.serve.app import Application
-from archon.serve.connection import Connection
-from archon.serve.transport import STALL_SECONDS
+from archon.serve.asgi_io import STALL_SECONDS
+from archon.serve.header_timeout import Connection
 
 DRAIN_SECONDS = 30.0
 _LAST_WORDS_SECONDS = 5

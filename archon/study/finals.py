@@ -27,7 +27,7 @@ from archon.lm.pool import DrawPool
 from archon.spec.architecture import ArchitectureSpec, GeneratorNode
 from archon.spec.reader import load_architecture
 from archon.study.objectives import OBJECTIVES, means
-from archon.study.subject import measured
+from archon.study.trial_evaluation import measured
 
 BASELINE = "self-consistency"
 _FEW_DRAFTS, _MOST_DRAFTS = 8, 64

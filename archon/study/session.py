@@ -11,27 +11,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from archon.errors import UsageError
-from archon.evals.disk import write_json
 from archon.evals.runner import OnProgress
 from archon.graph.architecture import Architecture
 from archon.lm.pool import DrawPool
 from archon.spec.architecture import ArchitectureSpec
-from archon.study.claims import (
+from archon.storage.atomic import write_json
+from archon.study.finals import Finals, OnRun, SplitItems, warnings_of
+from archon.study.finals_lease import (
     claimed,
     finals_of,
     has_failed_items,
     keep_finals,
     num_tested,
 )
-from archon.study.finals import Finals, OnRun, SplitItems, warnings_of
 from archon.study.objectives import IN_SPACE, Limits
-from archon.study.plan import OnStudyEvent, Plan, pruner
 from archon.study.result import SearchResult, plain, row_of, said_of
 from archon.study.samplers import make_sampler
+from archon.study.search_config import OnStudyEvent, Plan, pruner
 from archon.study.space import Point, Space
 from archon.study.storage import is_for_one, opened_study, public_url
 from archon.study.study import Search
-from archon.study.subject import Architectures, digest_of_data
+from archon.study.trial_evaluation import Architectures, digest_of_data
 from archon.study.trials import StudyCost, TrialRecord, counted, front, ranked, records
 from archon.study.workers import Worker
 

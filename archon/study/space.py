@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import networkx as nx
 
 from archon.errors import GraphError, SpecError
-from archon.graph.build import build as build_graph
 from archon.graph.bypass import bypass
+from archon.graph.validation.build import build as build_graph
 from archon.spec.architecture import ArchitectureSpec, JoinNode
 from archon.spec.messages import json_path
 from archon.spec.reader import Loaded, Reference, load_space

@@ -19,7 +19,7 @@ from urllib.parse import quote
 import filelock
 
 from archon.errors import StorageError, UsageError, require
-from archon.evals.differences import differences
+from archon.storage.diff import differences
 
 if TYPE_CHECKING:
     import optuna

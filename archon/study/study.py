@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from archon.errors import LMError, SpecError, require
 from archon.study.objectives import IN_SPACE, ItemResult
-from archon.study.plan import OnStudyEvent, Plan, StudyEvent, TrialStarted, TrialTold
 from archon.study.samplers import LEARNS_FROM_PRUNED
+from archon.study.search_config import OnStudyEvent, Plan, StudyEvent, TrialStarted, TrialTold
 from archon.study.space import Space
 from archon.study.stopping import dominating, predicted, rungs
-from archon.study.subject import Candidate, Measured, Subject
+from archon.study.trial_evaluation import Candidate, Measured, Subject
 from archon.study.trials import (
     TOLD,
     TrialRecord,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from archon.errors import require
 from archon.study.objectives import OBJECTIVES, ItemResult, means
-from archon.study.subject import Measured
+from archon.study.trial_evaluation import Measured
 
 if TYPE_CHECKING:
     import optuna

@@ -1,9 +1,9 @@
 """The engine's transformer with gradients: the decoder that is trained.
 
-``archon.engine.decoder`` writes keys and values into a cache, joins projections, and holds weights
-in the form in which it multiplies them: none of that has a derivative. Here the same sums stand
-as modules over whole texts, without a cache; configuration, names of parameters, norms and rotary
-positions are the engine's own, and a test holds the logits of both against each other.
+``archon.engine.model.decoder`` writes keys and values into a cache, joins projections, and holds
+weights in the form in which it multiplies them: none of that has a derivative. Here the same sums
+stand as modules over whole texts, without a cache; configuration, names of parameters, norms and
+rotary positions are the engine's own, and a test holds the logits of both against each other.
 
 Parameters bear the names that Hugging Face's files give them, so that ``state_dict`` is what a
 model's folder holds, and an adapter's names are those of peft.
@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from archon.engine.config import DecoderConfig
-from archon.engine.decoder import rms_norm, rotary_angles, rotate
-from archon.engine.hub_names import (
+from archon.engine.model.config import DecoderConfig
+from archon.engine.model.decoder import rms_norm, rotary_angles, rotate
+from archon.engine.model.hf_names import (
     EMBEDDING,
     HEAD,
     LAYER_NAMES,
@@ -28,7 +28,7 @@ from archon.engine.hub_names import (
     layer_parameters,
     layer_prefix,
 )
-from archon.engine.weights import LayerWeights, WeightSource
+from archon.engine.model.weights import LayerWeights, WeightSource
 
 Rotation = tuple[Tensor, Tensor]
 

@@ -25,10 +25,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from archon.errors import StorageError, UsageError, os_reason
-from archon.evals.differences import differences
-from archon.evals.disk import names_in, sync_folder, write_json
-from archon.evals.lock import LOCK, locked
 from archon.spec.messages import shown
+from archon.storage.atomic import names_in, sync_folder, write_json
+from archon.storage.diff import differences
+from archon.storage.lock import LOCK, locked
 from archon.train.curve import LOSS, REWARDS, draw_curve
 
 RECORD, STATE = "training.json", "state.safetensors"

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import torch
 
-from archon.engine.decoder import Decoder
 from archon.engine.engine import Engine, EngineOptions
-from archon.engine.linear import Precision
-from archon.engine.sequence import Generation, GenerationRequest, Prompt, SamplingRule
+from archon.engine.model.decoder import Decoder
+from archon.engine.model.linear import Precision
+from archon.engine.scheduling.sequence import Generation, GenerationRequest, Prompt, SamplingRule
 from archon.train.decoder import TrainableDecoder, TrainedWeights
-from archon.train.texts import Text
+from archon.train.sft_data import Text
 
 _OPTIONS = EngineOptions(cache_bytes=256 << 20, max_sequences=64)
 

@@ -1,4 +1,4 @@
-"""Training low-rank adapters (``archon.engine.adapter``) on a decoder whose weights stay."""
+"""Training low-rank adapters on a decoder whose weights stay."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor, nn
 
-from archon.engine.adapter import Adapter
+from archon.engine.model.lora_file import Adapter
 from archon.errors import ModelFileError, UsageError
 
 WRITTEN_IN = {"float32": torch.float32, "bf16": torch.bfloat16}

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from archon.engine.config import DecoderConfig
 from archon.engine.files.folder import CONFIG, ModelFolder
-from archon.engine.hub_names import CLASSES, HEAD, shape_keys
+from archon.engine.model.config import DecoderConfig
+from archon.engine.model.hf_names import CLASSES, HEAD, shape_keys
 from archon.lm.local.text import TextRules
 from archon.train.decoder import TrainableDecoder
 

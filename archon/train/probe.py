@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from archon.errors import UsageError
-from archon.train.replies import Replies
+from archon.train.reward_data import Replies
 
 _FOLDS = 4
 _MAX_ITERATIONS = 300

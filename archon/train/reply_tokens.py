@@ -7,7 +7,7 @@ from archon.lm.local.chat import ChatFormat
 from archon.lm.local.reward import reply_ids
 from archon.lm.local.tokenizer import TextTokenizer
 from archon.spec.messages import shown
-from archon.train.replies import Replies
+from archon.train.reward_data import Replies
 
 
 def token_ids(

@@ -14,8 +14,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from archon.engine.adapter import write_adapter
-from archon.engine.reward_head import RewardHead
+from archon.engine.model.lora_file import write_adapter
+from archon.engine.model.reward_head import RewardHead
 from archon.errors import UsageError
 from archon.spec.model import LocalCard
 from archon.spec.training import DType, RewardSpec
@@ -27,10 +27,10 @@ from archon.train.optimization import LossPart, schedule_of
 from archon.train.packing import make_batch, pack_once
 from archon.train.precision import autocast, round_frozen
 from archon.train.probe import loss_of
-from archon.train.replies import Replies
 from archon.train.reply_tokens import token_ids
+from archon.train.reward_data import Replies
+from archon.train.sft_data import Text
 from archon.train.splits import rounds
-from archon.train.texts import Text
 
 
 class RewardModel(nn.Module):

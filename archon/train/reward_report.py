@@ -10,7 +10,7 @@ from typing import Any
 from archon.errors import UsageError
 from archon.evals.calibration import Judged, calibrate
 from archon.graph.nodes.vote import odds_of
-from archon.train.replies import Replies
+from archon.train.reward_data import Replies
 
 _BINS = 10
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from archon.engine.families.encoder_decoder import EncoderDecoder
+from archon.engine.encoders.encoder_decoder import EncoderDecoder
 from archon.train.packing import IGNORED
 
 TokenPair = tuple[Sequence[int], Sequence[int]]

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archon.answers import canonical_number, read_answer, read_target
-from archon.numerals import literals_in, plain
+from archon.answers.numerals import literals_in, plain
 
 
 def grouped(whole: int, separator: str) -> str:

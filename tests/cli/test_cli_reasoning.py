@@ -10,7 +10,8 @@ from weakref import WeakValueDictionary
 import pytest
 
 from archon.cli import main
-from archon.lm import ScriptedLM, lazy, scripted
+from archon.lm import ScriptedLM, lazy
+from archon.lm.scripted import lm as scripted
 from archon.spec.model import ScriptedCard
 from archon.types import Request
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from archon.cli import search_display
 from archon.cli.search_display import MOST_SHOWN, SearchDisplay
 from archon.study.objectives import ItemResult, Limits
-from archon.study.plan import Plan, TrialStarted, TrialTold
+from archon.study.search_config import Plan, TrialStarted, TrialTold
 from archon.study.trials import TrialRecord
 
 

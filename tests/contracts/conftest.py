@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 SERVER = """
-from archon.lm.plausible import Plausible
-from archon.lm.scripted import ScriptedLM
+from archon.lm.scripted.heuristic import Plausible
+from archon.lm.scripted.lm import ScriptedLM
 from archon.serve.app import create_app
 from archon.serve.server import run
 

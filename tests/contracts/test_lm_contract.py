@@ -18,8 +18,8 @@ from archon import api
 from archon.errors import NodeError, UnsupportedError
 from archon.lm import CAPABILITIES, LM, ScriptedLM, close
 from archon.lm.base import most_prompt_tokens, prompts_of
-from archon.lm.plausible import Plausible
 from archon.lm.remote import RemoteLM
+from archon.lm.scripted.heuristic import Plausible
 from archon.spec.model import OpenAICard
 from archon.types import (
     Completion,

@@ -11,15 +11,21 @@ import pytest
 import torch
 from torch import Tensor
 
-from archon.engine.config import DecoderConfig
-from archon.engine.decoder import Decoder
+from archon.engine.decoder_protocol import SpanDecoder
 from archon.engine.engine import Engine, EngineOptions
 from archon.engine.kernels import build, load_kernels
-from archon.engine.linear import Precision
-from archon.engine.loading import load_decoder
-from archon.engine.sequence import Generation, GenerationRequest, Prompt, SamplingRule, Sequence
-from archon.engine.span import SpanDecoder
-from archon.engine.weights import RandomWeights
+from archon.engine.model.config import DecoderConfig
+from archon.engine.model.decoder import Decoder
+from archon.engine.model.linear import Precision
+from archon.engine.model.loading import load_decoder
+from archon.engine.model.weights import RandomWeights
+from archon.engine.scheduling.sequence import (
+    Generation,
+    GenerationRequest,
+    Prompt,
+    SamplingRule,
+    Sequence,
+)
 
 CPU = torch.device("cpu")
 SAMPLED = SamplingRule(temperature=1.0, top_k=20)

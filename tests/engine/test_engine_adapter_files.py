@@ -21,11 +21,11 @@ from tiny_folders import write_folder
 from tiny_models import TinyModel
 from transformers import AutoModelForCausalLM
 
-from archon.engine.adapter import CONFIG_NAME, TENSORS_NAME, read_adapter
-from archon.engine.adapter_keys import ADAPTER_RULES
-from archon.engine.loading import load_decoder, open_model
-from archon.engine.low_rank import AdaptedWeights
-from archon.engine.weights import weights_of
+from archon.engine.model.adapter_keys import ADAPTER_RULES
+from archon.engine.model.loading import load_decoder, open_model
+from archon.engine.model.lora import AdaptedWeights
+from archon.engine.model.lora_file import CONFIG_NAME, TENSORS_NAME, read_adapter
+from archon.engine.model.weights import weights_of
 from archon.errors import ModelFileError
 
 PROMPT = tuple(range(40, 64))

@@ -20,17 +20,17 @@ from engine_doubles import (
     tokens_of,
 )
 
-from archon.engine.adapter import Adapter
-from archon.engine.config import DecoderConfig
 from archon.engine.cuda.graphs import GraphedDecoder
-from archon.engine.decoder import Decoder
+from archon.engine.decoder_protocol import SpanDecoder
 from archon.engine.kernels.native import NativeDecoder
-from archon.engine.linear import Precision
-from archon.engine.loading import load_decoder
-from archon.engine.low_rank import FIELDS, HEAD, AdaptedWeights, _shapes
-from archon.engine.rotation import RotatedWeights
-from archon.engine.span import SpanDecoder
-from archon.engine.weights import RandomWeights
+from archon.engine.model.config import DecoderConfig
+from archon.engine.model.decoder import Decoder
+from archon.engine.model.linear import Precision
+from archon.engine.model.loading import load_decoder
+from archon.engine.model.lora import FIELDS, HEAD, AdaptedWeights, _shapes
+from archon.engine.model.lora_file import Adapter
+from archon.engine.model.outlier_rotation import RotatedWeights
+from archon.engine.model.weights import RandomWeights
 from archon.errors import EngineError
 
 PACKABLE = {"width": 64, "ffn_width": 96, "num_heads": 4, "num_kv_heads": 2, "head_width": 16}

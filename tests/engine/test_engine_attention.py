@@ -7,7 +7,8 @@ import torch
 from engine_doubles import CPU, tiny_config
 from torch import Tensor
 
-from archon.engine.attention import (
+from archon.engine.cache.kv_cache import BLOCK_SIZE, KVCache
+from archon.engine.model.attention import (
     AttentionPlan,
     CachedPart,
     FreshPart,
@@ -15,7 +16,6 @@ from archon.engine.attention import (
     partial_attention,
     plain_attention,
 )
-from archon.engine.kv_cache import BLOCK_SIZE, KVCache
 
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2}
 

@@ -22,15 +22,15 @@ from engine_doubles import (
 from tiny_models import TinyModel, tiny_vocabulary, write_gguf
 from transformers_reference import reference_model
 
-from archon.engine.config import config_of
-from archon.engine.decoder import Decoder
+from archon.engine.decoder_protocol import SpanDecoder
 from archon.engine.engine import Engine
 from archon.engine.files.gguf import GGUFFile
-from archon.engine.loading import load_decoder
+from archon.engine.model.config import config_of
+from archon.engine.model.decoder import Decoder
+from archon.engine.model.loading import load_decoder
+from archon.engine.model.weights import GGUFWeights
 from archon.engine.perplexity import window_logits
-from archon.engine.sequence import GenerationRequest
-from archon.engine.span import SpanDecoder
-from archon.engine.weights import GGUFWeights
+from archon.engine.scheduling.sequence import GenerationRequest
 from archon.errors import ContextLengthError, EngineError
 
 VOCABULARY_SIZE = len(tiny_vocabulary())

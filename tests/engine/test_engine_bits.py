@@ -18,11 +18,11 @@ from engine_doubles import (
     tiny_engine,
 )
 
-from archon.engine.choices import score_request
 from archon.engine.kernels.native import NativeDecoder
-from archon.engine.loading import load_decoder
-from archon.engine.sequence import GenerationRequest, Prompt, SamplingRule
-from archon.engine.weights import RandomWeights
+from archon.engine.model.loading import load_decoder
+from archon.engine.model.weights import RandomWeights
+from archon.engine.scheduling.choices import score_request
+from archon.engine.scheduling.sequence import GenerationRequest, Prompt, SamplingRule
 
 RULES = (
     SamplingRule(temperature=1.0),

@@ -16,9 +16,9 @@ from hypothesis.stateful import (
     rule,
 )
 
-from archon.engine.block_pool import BlockPool
-from archon.engine.kv_cache import BLOCK_SIZE, KVCache, bytes_per_block, num_blocks_for
-from archon.engine.prefix_tree import PrefixNode, PrefixTree
+from archon.engine.cache.block_pool import BlockPool
+from archon.engine.cache.kv_cache import BLOCK_SIZE, KVCache, bytes_per_block, num_blocks_for
+from archon.engine.cache.prefix_tree import PrefixNode, PrefixTree
 from archon.types import Hold
 
 # ----------------------------------------------------------------------------------- KV cache

@@ -23,17 +23,17 @@ from transformers import (
     T5Config,
 )
 
-from archon.engine.config import config_of
-from archon.engine.config_keys import (
+from archon.engine.files.key_rules import KeyRules
+from archon.engine.model.config import config_of
+from archon.engine.model.config_keys import (
     CONFIG_RULES,
     ENCODER_DECODER_RULES,
     ENCODER_RULES,
     GENERATION_KEYS,
     GGUF_RULES,
 )
-from archon.engine.files.key_rules import KeyRules
-from archon.engine.loading import open_model
-from archon.engine.weights import weights_of
+from archon.engine.model.loading import open_model
+from archon.engine.model.weights import weights_of
 from archon.errors import ModelFileError
 
 CONFIGS: tuple[type[PreTrainedConfig], ...] = (LlamaConfig, Qwen2Config, Qwen3Config)

@@ -29,13 +29,13 @@ from tiny_models import write_gguf
 from torch import Tensor
 from transformers_reference import reference_logits, reference_model
 
-from archon.engine.choices import score_request, total_logprob
-from archon.engine.constraint import without_others
 from archon.engine.engine import Engine
-from archon.engine.loading import load_decoder
+from archon.engine.model.loading import load_decoder
 from archon.engine.perplexity import window_logits
-from archon.engine.sampler import sample, uniform
-from archon.engine.sequence import Generation, GenerationRequest, Prompt, SamplingRule
+from archon.engine.sampling.constraint import without_others
+from archon.engine.sampling.sampler import sample, uniform
+from archon.engine.scheduling.choices import score_request, total_logprob
+from archon.engine.scheduling.sequence import Generation, GenerationRequest, Prompt, SamplingRule
 from archon.engine.worker import EngineWorker
 from archon.errors import EngineError
 

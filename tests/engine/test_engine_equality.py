@@ -23,10 +23,10 @@ from engine_doubles import (
     tokens_of,
 )
 
-from archon.engine.decoder import Decoder
-from archon.engine.linear import Precision
+from archon.engine.model.decoder import Decoder
+from archon.engine.model.linear import Precision
 from archon.engine.perplexity import window_logits
-from archon.engine.sequence import GenerationRequest, SamplingRule
+from archon.engine.scheduling.sequence import GenerationRequest, SamplingRule
 
 LENGTHS = (1, 2, 15, 16, 17, 31, 32, 33, 47, 48, 49, 100, 200)
 """Around the borders of cache blocks, and far from them."""

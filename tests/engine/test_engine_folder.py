@@ -23,10 +23,10 @@ from transformers import (
 )
 from transformers_reference import reference_logits
 
-from archon.engine.config import config_of
 from archon.engine.files.folder import ModelFolder
-from archon.engine.loading import load_decoder, load_engine, open_model
-from archon.engine.weights import weights_of
+from archon.engine.model.config import config_of
+from archon.engine.model.loading import load_decoder, load_engine, open_model
+from archon.engine.model.weights import weights_of
 from archon.errors import ModelFileError
 
 SHAPE: dict[str, Any] = {

@@ -14,10 +14,10 @@ from gguf import GGMLQuantizationType as TensorType
 from gguf import GGUFWriter
 from tiny_models import TinyModel, tiny_weights, write_gguf
 
-from archon.engine.config import config_of
 from archon.engine.files.gguf import GGUFFile
-from archon.engine.loading import choose_device, load_decoder, load_engine
-from archon.engine.weights import GGUFWeights
+from archon.engine.model.config import config_of
+from archon.engine.model.loading import choose_device, load_decoder, load_engine
+from archon.engine.model.weights import GGUFWeights
 from archon.errors import EngineError, ModelError
 
 SMALL = TinyModel("llama", width=8, ffn_width=8, num_layers=1, num_heads=2, num_kv_heads=1)

@@ -11,7 +11,7 @@ import torch
 from tiny_models import TinyModel, tiny_weights, write_gguf
 
 from archon.engine.files.gguf import GGUFFile
-from archon.engine.weights import weights_of
+from archon.engine.model.weights import weights_of
 from archon.errors import ModelFileError
 
 MODEL = TinyModel("llama", num_layers=3)

@@ -29,15 +29,15 @@ from torch import Tensor
 from transformers_reference import reference_model
 
 from archon.engine.cuda.graphs import GraphedDecoder
-from archon.engine.decoder import Decoder
 from archon.engine.files.gguf import GGUFFile
-from archon.engine.hidden_state import hidden_state, read_request
 from archon.engine.kernels.native import NativeDecoder
-from archon.engine.linear import Precision
-from archon.engine.loading import load_decoder
-from archon.engine.rotation import RotatedWeights
-from archon.engine.sequence import GenerationRequest
-from archon.engine.weights import RandomWeights, weights_of
+from archon.engine.model.decoder import Decoder
+from archon.engine.model.linear import Precision
+from archon.engine.model.loading import load_decoder
+from archon.engine.model.outlier_rotation import RotatedWeights
+from archon.engine.model.weights import RandomWeights, weights_of
+from archon.engine.scheduling.hidden_state import hidden_state, read_request
+from archon.engine.scheduling.sequence import GenerationRequest
 from archon.errors import ContextLengthError, EngineError
 
 VOCABULARY_SIZE = len(tiny_vocabulary())

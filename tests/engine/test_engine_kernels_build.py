@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from engine_doubles import CPU, native_kernels, tiny_config
 
-from archon.engine.decoder import Decoder
 from archon.engine.kernels import build, load_kernels
-from archon.engine.loading import load_decoder
-from archon.engine.weights import RandomWeights
+from archon.engine.model.decoder import Decoder
+from archon.engine.model.loading import load_decoder
+from archon.engine.model.weights import RandomWeights
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ import pytest
 import torch
 from engine_doubles import CPU, native_kernels
 
-from archon.engine import linear as linear_module
 from archon.engine.kernels.native import NativeLinear
 from archon.engine.kernels.packing import Packed, pack_int4_linear, pack_linear
-from archon.engine.linear import (
+from archon.engine.model import linear as linear_module
+from archon.engine.model.linear import (
     GROUP_INPUTS,
     PRECISIONS,
     FloatLinear,
@@ -22,7 +22,7 @@ from archon.engine.linear import (
     quantize_rows,
     quantize_weight,
 )
-from archon.engine.rotation import Rotation, hadamard
+from archon.engine.model.outlier_rotation import Rotation, hadamard
 
 BOUNDS: dict[Precision, float] = {"float32": 1e-6, "bf16": 0.01, "int8": 0.02, "int4": 0.12}
 """Root mean square of the error over that of the output."""

@@ -19,16 +19,16 @@ from gguf import GGMLQuantizationType as TensorType
 from tiny_models import TinyModel, tiny_vocabulary, write_gguf
 from transformers_reference import reference_logits, reference_model
 
-from archon.engine.config import config_of
-from archon.engine.decoder import Decoder
 from archon.engine.engine import Engine
 from archon.engine.files.gguf import GGUFFile
 from archon.engine.kernels.native import NativeDecoder
-from archon.engine.linear import Precision
-from archon.engine.loading import load_decoder
+from archon.engine.model.config import config_of
+from archon.engine.model.decoder import Decoder
+from archon.engine.model.linear import Precision
+from archon.engine.model.loading import load_decoder
+from archon.engine.model.outlier_rotation import RotatedWeights
+from archon.engine.model.weights import GGUFWeights, RandomWeights
 from archon.engine.perplexity import perplexity, window_logits
-from archon.engine.rotation import RotatedWeights
-from archon.engine.weights import GGUFWeights, RandomWeights
 
 WIDE = {"width": 256, "ffn_width": 256, "num_layers": 1}
 MODELS = {

@@ -13,16 +13,16 @@ import torch
 from engine_doubles import CPU, native_kernels, prompt_of, tiny_config
 from torch import Tensor
 
-from archon.engine.attention import plain_attention
-from archon.engine.config import DecoderConfig
+from archon.engine.cache.kv_cache import BLOCK_SIZE
 from archon.engine.kernels.native import NativeCache, _Model, _Step
 from archon.engine.kernels.packing import load_packed, pack
-from archon.engine.kv_cache import BLOCK_SIZE
-from archon.engine.linear import Precision
-from archon.engine.loading import load_decoder
+from archon.engine.model.attention import plain_attention
+from archon.engine.model.config import DecoderConfig
+from archon.engine.model.linear import Precision
+from archon.engine.model.loading import load_decoder
+from archon.engine.model.outlier_rotation import RotatedWeights
+from archon.engine.model.weights import RandomWeights
 from archon.engine.perplexity import window_logits
-from archon.engine.rotation import RotatedWeights
-from archon.engine.weights import RandomWeights
 
 NUM_BLOCKS = 64
 SHAPES = [(4, 2, 16), (14, 2, 64), (3, 3, 64), (12, 2, 128), (8, 1, 32), (20, 2, 48)]

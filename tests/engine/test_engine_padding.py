@@ -24,7 +24,7 @@ from engine_doubles import (
 )
 from torch import Tensor
 
-from archon.engine.attention import plain_attention
+from archon.engine.cache.kv_cache import BLOCK_SIZE, KVCache, num_blocks_for
 from archon.engine.cuda import attention as cuda_attention
 from archon.engine.cuda import graphs
 from archon.engine.cuda.graphs import RECORDED_AT, GraphedDecoder
@@ -36,11 +36,11 @@ from archon.engine.cuda.padding import (
     signature,
     tensors_of,
 )
-from archon.engine.decoder import Decoder
-from archon.engine.kv_cache import BLOCK_SIZE, KVCache, num_blocks_for
-from archon.engine.linear import Precision
-from archon.engine.plan import StepInput, build_step
-from archon.engine.span import Span
+from archon.engine.decoder_protocol import Span
+from archon.engine.model.attention import plain_attention
+from archon.engine.model.decoder import Decoder
+from archon.engine.model.linear import Precision
+from archon.engine.model.step_input import StepInput, build_step
 
 NUM_BLOCKS = 128
 Text = tuple[int, int]

@@ -16,9 +16,9 @@ from engine_doubles import (
     tokens_of,
 )
 
-from archon.engine.decoder import Decoder
-from archon.engine.kv_cache import num_blocks_for
-from archon.engine.sequence import Generation, GenerationRequest, Prompt
+from archon.engine.cache.kv_cache import num_blocks_for
+from archon.engine.model.decoder import Decoder
+from archon.engine.scheduling.sequence import Generation, GenerationRequest, Prompt
 from archon.types import Hold
 
 MAX_STEPS = 5_000

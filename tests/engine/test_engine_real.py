@@ -11,15 +11,15 @@ from engine_doubles import CPU, GREEDY, assert_close_logits, make_request, run_a
 from transformers_reference import reference_logits, reference_model
 
 from archon import catalog
-from archon.engine.config import config_of
-from archon.engine.decoder import Decoder
 from archon.engine.engine import Engine, EngineOptions
 from archon.engine.files.gguf import GGUFFile
-from archon.engine.linear import Precision
-from archon.engine.loading import load_decoder
+from archon.engine.model.config import config_of
+from archon.engine.model.decoder import Decoder
+from archon.engine.model.linear import Precision
+from archon.engine.model.loading import load_decoder
+from archon.engine.model.weights import GGUFWeights
 from archon.engine.perplexity import perplexity, window_logits
-from archon.engine.sequence import GenerationRequest, SamplingRule
-from archon.engine.weights import GGUFWeights
+from archon.engine.scheduling.sequence import GenerationRequest, SamplingRule
 from archon.lm.local.chat import ChatFormat
 from archon.lm.local.text import text_rules
 from archon.lm.local.tokenizer import TextTokenizer

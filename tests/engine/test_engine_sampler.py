@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from archon.engine import sampler
 from archon.engine.kernels.native import native_sample
-from archon.engine.sampler import draw_key, largest, token_logprobs, uniform
-from archon.engine.sequence import SamplingRule
+from archon.engine.sampling import sampler
+from archon.engine.sampling.sampler import draw_key, largest, token_logprobs, uniform
+from archon.engine.scheduling.sequence import SamplingRule
 
 RULES = {
     "temperature": SamplingRule(1.0),

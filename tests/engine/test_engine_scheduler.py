@@ -19,9 +19,9 @@ from engine_doubles import (
     tokens_of,
 )
 
-from archon.engine.decoder import Decoder
-from archon.engine.kv_cache import BLOCK_SIZE
-from archon.engine.sequence import GenerationRequest, Prompt
+from archon.engine.cache.kv_cache import BLOCK_SIZE
+from archon.engine.model.decoder import Decoder
+from archon.engine.scheduling.sequence import GenerationRequest, Prompt
 from archon.errors import ContextLengthError, EngineError
 
 

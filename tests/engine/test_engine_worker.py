@@ -18,8 +18,8 @@ from engine_doubles import (
     tiny_engine,
 )
 
-from archon.engine.decoder import Decoder
-from archon.engine.sequence import GenerationRequest
+from archon.engine.model.decoder import Decoder
+from archon.engine.scheduling.sequence import GenerationRequest
 from archon.engine.worker import EngineWorker
 from archon.errors import ContextLengthError, EngineError
 from archon.types import ModelStatus

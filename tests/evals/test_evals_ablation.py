@@ -12,7 +12,7 @@ from archon import api
 from archon.evals.ablation import ablation_rows, ablations
 from archon.evals.folder import RunFolder
 from archon.evals.runner import Evaluation, evaluate
-from archon.lm.scripted import ScriptedLM
+from archon.lm.scripted.lm import ScriptedLM
 
 pytest.importorskip("scipy")
 

@@ -15,7 +15,7 @@ from eval_doubles import make_record
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from archon.evals.curves import DrawSet, curves, ks_up_to
+from archon.evals.pass_at_k import DrawSet, curves, ks_up_to
 from archon.evals.records import Draw, Record
 from archon.evals.statistics import mean_interval
 from archon.graph.nodes.vote import Vote
@@ -67,7 +67,7 @@ def test_of_very_many_draws_votes_are_estimated_near_the_exact_ones(
     generator, ks = random.Random(3), [1, 4, 16, 130]
     sets = [random_draws(generator, 130) for _ in range(12)]
     estimated = [DrawSet.of(draws).votes_at(ks) for draws in sets]
-    monkeypatch.setattr("archon.evals.curves.MOST_EXACT", 130)
+    monkeypatch.setattr("archon.evals.pass_at_k.MOST_EXACT", 130)
     exact = [DrawSet.of(draws).votes_at(ks) for draws in sets]
     assert estimated != exact
     for place, k in enumerate(ks):

@@ -28,7 +28,7 @@ from archon.evals.report import Report
 from archon.evals.run import read_run
 from archon.evals.runner import Evaluation, evaluate
 from archon.evals.scorers import number_exact
-from archon.lm.scripted import ScriptedLM
+from archon.lm.scripted.lm import ScriptedLM
 from archon.types import Question
 
 SERVER = "node 'draft': m: http://127.0.0.1:{port}/v1/chat/completions: cannot connect (draw {k})"

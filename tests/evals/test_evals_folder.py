@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from archon.errors import StorageError, UsageError
-from archon.evals.description import IDENTITY
 from archon.evals.folder import RunFolder
-from archon.evals.lock import locked
+from archon.evals.run_spec import IDENTITY
+from archon.storage.lock import locked
 
 RUN: dict[str, Any] = {
     "version": 1,
@@ -119,7 +119,7 @@ def test_another_run_is_refused_with_the_difference(
 
 def test_one_process_writes_at_a_time_and_a_dead_one_leaves_no_lock(tmp_path: Path) -> None:
     hold = (
-        "import sys; from pathlib import Path; from archon.evals.lock import locked\n"
+        "import sys; from pathlib import Path; from archon.storage.lock import locked\n"
         f"with locked(Path({str(tmp_path)!r}), 'run'): print('here', flush=True); "
         "sys.stdin.read()"
     )

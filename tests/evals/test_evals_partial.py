@@ -28,7 +28,7 @@ from archon.evals.run import read_run
 from archon.evals.runner import Evaluation, evaluate
 from archon.evals.scorers import Score, own_scorer, scored
 from archon.evals.statistics import mean_interval, score_interval, student_quantile
-from archon.study.subject import measured
+from archon.study.trial_evaluation import measured
 
 SHARES = st.one_of(st.sampled_from([0, 1, 0.5, 1.0, 0.0]), st.floats(0, 1))
 
@@ -191,7 +191,7 @@ def test_a_scorer_made_of_another_function_is_held_to_the_same_range() -> None:
 
 
 def test_answers_without_a_value_are_counted(tmp_path: Path) -> None:
-    from archon.lm.scripted import ScriptedLM
+    from archon.lm.scripted.lm import ScriptedLM
 
     replies = iter(["no idea", "The answer is 5.", "none"])
     lm = ScriptedLM(lambda request, draw: next(replies))

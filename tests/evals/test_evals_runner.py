@@ -24,7 +24,7 @@ from archon.evals.run import read_run
 from archon.evals.runner import Evaluation, OnProgress, Progress, evaluate
 from archon.evals.scorers import Score, Scorer, number_exact
 from archon.lm.pool import DrawPool
-from archon.lm.scripted import ScriptedLM
+from archon.lm.scripted.lm import ScriptedLM
 from archon.types import Example, Question
 
 

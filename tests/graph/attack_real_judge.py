@@ -18,7 +18,7 @@ from attacks import ATTACKS
 from archon import api
 from archon.graph.architecture import Architecture
 from archon.lm.base import LM, close
-from archon.lm.scripted import ScriptedLM, in_turn
+from archon.lm.scripted.lm import ScriptedLM, in_turn
 
 JUDGES: dict[str, dict[str, Any]] = {
     "grade": {"type": "ranker", "method": "logit"},

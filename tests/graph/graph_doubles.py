@@ -8,10 +8,10 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from archon.graph.architecture import Architecture
-from archon.graph.build import build
 from archon.graph.prompts.builder import Prompt
+from archon.graph.validation.build import build
 from archon.lm.base import LM
-from archon.lm.scripted import ScriptedLM
+from archon.lm.scripted.lm import ScriptedLM
 from archon.spec.architecture import ArchitectureSpec
 from archon.spec.common import PromptSpec
 from archon.spec.model import ModelCard, ScriptedCard

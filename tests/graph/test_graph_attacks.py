@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from archon.graph.prompts.listing import MAX_BYTES, list_critiques, list_texts, shortened
 from archon.graph.prompts.templates import PUTS_QUESTION, TEMPLATES, WRITES_TESTS
-from archon.lm.scripted import ScriptedLM
+from archon.lm.scripted.lm import ScriptedLM
 from archon.types import Annotation, Candidate, Question, Request
 
 _FENCE = re.compile(r"`{3,}")

@@ -12,7 +12,7 @@ from random_graphs import BUDGETS, nodes, wordy
 from archon.errors import BudgetError, NodeError
 from archon.graph.architecture import Architecture
 from archon.graph.lm import ArchitectureLM
-from archon.lm.scripted import ScriptedLM
+from archon.lm.scripted.lm import ScriptedLM
 from archon.types import (
     Completion,
     Event,

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archon.errors import GraphError
-from archon.graph.build import Graph, build
+from archon.graph.validation.build import Graph, build
 from archon.spec.architecture import ArchitectureSpec
 from archon.spec.validation import parse
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from archon.errors import GraphError
-from archon.graph.build import build
 from archon.graph.bypass import bypass
+from archon.graph.validation.build import build
 from archon.spec.architecture import ArchitectureSpec
 from archon.spec.validation import parse
 

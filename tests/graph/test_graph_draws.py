@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archon.graph.architecture import Architecture
-from archon.graph.draws import DrawRange, Member, plan_draws
 from archon.graph.lm import ArchitectureLM
-from archon.lm.scripted import ScriptedLM
+from archon.graph.sample_allocation import DrawRange, Member, plan_draws
+from archon.lm.scripted.lm import ScriptedLM
 from archon.spec.model import ScriptedCard
 from archon.types import Question, Request, SamplingParams
 

@@ -13,7 +13,7 @@ from archon.errors import BudgetError
 from archon.graph.calls import JUDGES
 from archon.graph.estimate import Expectation, estimate
 from archon.graph.lm import ArchitectureLM
-from archon.lm.scripted import ScriptedLM
+from archon.lm.scripted.lm import ScriptedLM
 from archon.spec.architecture import AskingNode, FuserNode, GeneratorNode
 from archon.types import Question
 

@@ -10,7 +10,7 @@ from graph_doubles import Gate, make_architecture, make_completion
 from archon.errors import GraphError, LMError, NodeError
 from archon.graph.architecture import Answer
 from archon.graph.prompts.listing import list_texts
-from archon.lm.scripted import ScriptedLM
+from archon.lm.scripted.lm import ScriptedLM
 from archon.types import (
     Completion,
     Event,

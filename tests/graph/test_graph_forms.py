@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from graph_doubles import FakeContext, make_architecture, make_candidate, make_prompt
 
-from archon.graph.forms import VERDICT_FORM, ranking_form
+from archon.graph.judge_output import VERDICT_FORM, ranking_form
 from archon.graph.nodes.ranker import UNREAD, ListwiseRanker
 from archon.graph.nodes.verifier import ReasoningVerifier
 from archon.graph.parsing import read_ranking, read_verdict
 from archon.graph.prompts.templates import RANKER_TEMPLATES, VERIFIER_TEMPLATES
-from archon.lm.conform import conforming_text
-from archon.lm.scripted import ScriptedLM
+from archon.lm.scripted.constrained import conforming_text
+from archon.lm.scripted.lm import ScriptedLM
 from archon.types import Candidate, Constraint
 
 JUDGES = {

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 
 from graph_doubles import make_architecture
 
-from archon.lm.scripted import ScriptedLM, in_turn
+from archon.lm.scripted.lm import ScriptedLM, in_turn
 
 VOTE = {
     "draft": {"type": "generator", "samples": 3},

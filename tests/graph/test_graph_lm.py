@@ -10,8 +10,8 @@ from archon.graph.architecture import Architecture
 from archon.graph.lm import ArchitectureLM
 from archon.graph.trace import Trace
 from archon.lm.base import LM
-from archon.lm.plausible import Plausible
-from archon.lm.scripted import ScriptedLM
+from archon.lm.scripted.heuristic import Plausible
+from archon.lm.scripted.lm import ScriptedLM
 from archon.types import (
     Constraint,
     Event,

@@ -8,8 +8,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archon.graph.build import build
 from archon.graph.mermaid import mermaid
+from archon.graph.validation.build import build
 from archon.spec.architecture import ArchitectureSpec
 from archon.spec.validation import parse
 

@@ -9,7 +9,7 @@ from graph_doubles import FakeContext, make_architecture, make_candidate
 
 from archon.graph.estimate import estimate
 from archon.graph.nodes.equations import EquationCritic, EquationVerifier
-from archon.lm.scripted import in_turn
+from archon.lm.scripted.lm import in_turn
 from archon.types import Candidate
 
 RIGHT = "He has 3 + 4 = 7 and then 7 * 2 = 14. The answer is 14."

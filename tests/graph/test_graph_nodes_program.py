@@ -10,12 +10,12 @@ import pytest
 from graph_doubles import FakeContext, make_architecture, make_candidate
 
 from archon.errors import BudgetError, MissingExtraError
-from archon.graph import programs
+from archon.graph import program_execution
 from archon.graph.candidates import has_run, join, reply_text
 from archon.graph.lm import ArchitectureLM
 from archon.graph.nodes.program import MAX_PRINTED, Program, ProgramVerifier
-from archon.graph.programs import value_of
-from archon.lm.scripted import in_turn
+from archon.graph.program_execution import value_of
+from archon.lm.scripted.lm import in_turn
 from archon.sandbox import Json, Limits, Outcome, Sandbox
 from archon.types import AnswerKind, Candidate, Message, Question, Request
 
@@ -256,14 +256,14 @@ def test_without_the_interpreter_loading_says_what_to_install(
     def missing() -> Sandbox:
         raise MissingExtraError("pydantic_monty", "sandbox")
 
-    programs.shared_sandbox.cache_clear()
-    monkeypatch.setattr(programs, "Sandbox", missing)
+    program_execution.shared_sandbox.cache_clear()
+    monkeypatch.setattr(program_execution, "Sandbox", missing)
     with pytest.raises(MissingExtraError, match=r"archon-inference\[sandbox\]"):
         make_architecture(NODES, "vote", in_turn(["-"]))
 
 
 def test_one_sandbox_serves_all() -> None:
-    assert programs.shared_sandbox() is programs.shared_sandbox()
+    assert program_execution.shared_sandbox() is program_execution.shared_sandbox()
 
 
 async def test_strange_texts_leave_no_value() -> None:

@@ -6,13 +6,13 @@ import pytest
 from attacks import ATTACKS
 from graph_doubles import FakeContext, make_architecture, make_candidate, make_prompt
 
-from archon.graph.forms import results_form, unit_tests_form
+from archon.graph.judge_output import results_form, unit_tests_form
 from archon.graph.nodes.unit_tests import (
     ProgramTestEvaluator,
     ReasoningTestEvaluator,
     UnitTestGenerator,
 )
-from archon.lm.scripted import ScriptedLM
+from archon.lm.scripted.lm import ScriptedLM
 from archon.sandbox import Sandbox
 from archon.types import Candidate, Question, UnitTest
 

@@ -14,7 +14,7 @@ import pytest
 import archon
 from archon.cli.main import main
 from archon.evals.run import read_run
-from archon.lm.scripted import ScriptedLM
+from archon.lm.scripted.lm import ScriptedLM
 from archon.types import Request
 
 NOTE = "no candidate states a number; returning the first"

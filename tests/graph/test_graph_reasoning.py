@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from archon.errors import GraphError
 from archon.graph.architecture import Answer
-from archon.graph.build import build
 from archon.graph.candidates import CUT_OFF_MARK, from_completions
 from archon.graph.lm import ArchitectureLM
 from archon.graph.prompts.builder import Prompt
-from archon.graph.rules.models import THINKING_KEYS
+from archon.graph.validation.build import build
+from archon.graph.validation.models import THINKING_KEYS
 from archon.lm.base import LM, LM_CAPABILITIES
-from archon.lm.scripted import ScriptedLM
+from archon.lm.scripted.lm import ScriptedLM
 from archon.reasoning import PUBLISHED_MARKERS
 from archon.spec.architecture import ArchitectureSpec
 from archon.spec.common import PromptSpec

@@ -12,10 +12,10 @@ from graph_doubles import make_architecture
 
 import archon
 from archon.errors import GraphError, LMError, NodeError, UnsupportedError
-from archon.graph.build import build
+from archon.graph.validation.build import build
 from archon.lm.lazy import LazyLM
 from archon.lm.reward import RewardLM, ScriptedRewardModel
-from archon.lm.scripted import ScriptedLM, in_turn
+from archon.lm.scripted.lm import ScriptedLM, in_turn
 from archon.spec.architecture import ArchitectureSpec
 from archon.spec.model import ScriptedCard
 from archon.types import Message, Request

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from archon.answers import read_answer
 from archon.graph.prompts.builder import Prompt
-from archon.graph.prompts.steps import MAX_BYTES, has_steps, steps_of
-from archon.lm.scripted import ScriptedLM, in_turn
+from archon.graph.prompts.calculations import MAX_BYTES, has_steps, steps_of
+from archon.lm.scripted.lm import ScriptedLM, in_turn
 from archon.spec.common import PromptSpec
 from archon.types import Annotation, Candidate, CandidateId, Question
 

@@ -11,7 +11,7 @@ from scipy.stats import beta
 
 from archon.errors import SpecError
 from archon.graph.stopping import expected_draws, is_settled, probability_of_lead
-from archon.lm.scripted import ScriptedLM, in_turn
+from archon.lm.scripted.lm import ScriptedLM, in_turn
 from archon.spec.architecture import ArchitectureSpec, StopWhen
 from archon.spec.reader import parse
 from archon.types import Question

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from archon.errors import UsageError
-from archon.graph.sync import LoopThread
+from archon.graph.event_loop import LoopThread
 
 
 def test_all_calls_share_one_loop() -> None:

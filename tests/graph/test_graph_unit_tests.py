@@ -10,14 +10,14 @@ import pytest
 from graph_doubles import make_architecture
 
 from archon.errors import GraphError
-from archon.graph.build import build
 from archon.graph.calls import calls_of
 from archon.graph.estimate import estimate
-from archon.graph.forms import results_form, unit_tests_form
+from archon.graph.judge_output import results_form, unit_tests_form
 from archon.graph.parsing import read_results
 from archon.graph.unit_tests import join_tests, read_tests
-from archon.lm.conform import conforming_text
-from archon.lm.scripted import ScriptedLM
+from archon.graph.validation.build import build
+from archon.lm.scripted.constrained import conforming_text
+from archon.lm.scripted.lm import ScriptedLM
 from archon.spec.architecture import ArchitectureSpec, UnitTestEvaluatorNode
 from archon.types import Request, UnitTest, UnitTestMethod
 

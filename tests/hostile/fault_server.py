@@ -23,7 +23,7 @@ from typing import Any
 import oddities
 from faults import FAULTS, Exchange
 
-from archon.lm.plausible import Plausible
+from archon.lm.scripted.heuristic import Plausible
 from archon.types import Message, Request
 
 FAULTY_SHARE = 0.25

@@ -17,8 +17,8 @@ from tiny_models import CHAT_TEMPLATE, TinyModel, write_gguf
 
 import archon
 from archon.convert import convert
-from archon.engine.loading import load_decoder, open_model
-from archon.engine.weights import weights_of
+from archon.engine.model.loading import load_decoder, open_model
+from archon.engine.model.weights import weights_of
 from archon.lm.local.chat import ChatFormat
 from archon.lm.local.template import ChatTemplate, TemplateError
 from archon.lm.local.text import text_rules

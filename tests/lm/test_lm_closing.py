@@ -14,9 +14,9 @@ from test_lm_remote import REQUEST, Server, completion, delta, remote, sse
 
 from archon.errors import LMError
 from archon.graph.architecture import Architecture
-from archon.graph.forms import PREFERENCE_FORM, VERDICT_FORM, ranking_form, results_form
+from archon.graph.judge_output import PREFERENCE_FORM, VERDICT_FORM, ranking_form, results_form
 from archon.graph.parsing import read_ranking, read_verdict
-from archon.lm.closing import unwrapped, whole_pattern, wrapping_schema
+from archon.lm.openai.structured_output import unwrapped, whole_pattern, wrapping_schema
 from archon.lm.remote import RemoteLM
 from archon.types import Constraint, Event, FreeText, Question, TokenDelta
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from archon.errors import UnsupportedError
-from archon.lm.conform import conforming_text
+from archon.lm.scripted.constrained import conforming_text
 from archon.types import Constraint
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from archon.answers import read_program
 from archon.graph.parsing import read_critiques, read_ranking, read_verdict
-from archon.lm.plausible import Plausible
+from archon.lm.scripted.heuristic import Plausible
 from archon.types import Message, Request, SamplingParams
 
 SAMPLING = SamplingParams(0.8, 0, 1.0, 0.0, 512, ())

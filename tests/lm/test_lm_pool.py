@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from archon.errors import LMError, RefusedError, UnsupportedError
-from archon.lm.failed import failed_sample
 from archon.lm.lazy import LazyLM
+from archon.lm.openai.failed import failed_sample
 from archon.lm.pool import DrawPool, Scope, pooling
 from archon.lm.remote import RemoteLM
-from archon.lm.scripted import ScriptedLM, in_turn, open_scripted
+from archon.lm.scripted.lm import ScriptedLM, in_turn, open_scripted
 from archon.spec.model import OpenAICard, ScriptedCard
 from archon.types import (
     Completion,

@@ -13,11 +13,11 @@ from test_lm_remote import completion as reply
 
 from archon.errors import UnsupportedError
 from archon.lm import ScriptedLM
-from archon.lm.bodies import request_body
 from archon.lm.factory import capabilities
+from archon.lm.openai.payload import request_body
 from archon.lm.pool import payload
 from archon.lm.reasoning import separated
-from archon.lm.scripted import in_turn
+from archon.lm.scripted.lm import in_turn
 from archon.reasoning import ReasoningMarkers
 from archon.spec.model import OpenAICard, ScriptedCard
 from archon.types import (

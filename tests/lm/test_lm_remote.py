@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from archon.errors import LMError
-from archon.lm import transport
-from archon.lm.protocol import GarbledError
+from archon.lm.openai import transport
+from archon.lm.openai.response import GarbledError
 from archon.lm.remote import RemoteLM
 from archon.lm.retry import Backoff, Clock
 from archon.spec.model import OpenAICard

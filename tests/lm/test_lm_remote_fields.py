@@ -9,8 +9,8 @@ import pytest
 from test_lm_remote import KEY, REQUEST, Server, completion, good, remote
 
 from archon.errors import LMError, SpecError, UsageError
-from archon.lm.adaptation import Adaptation
-from archon.lm.rejected import rejected_field
+from archon.lm.openai.adaptation import Adaptation
+from archon.lm.openai.rejected import rejected_field
 from archon.lm.remote import RemoteLM, open_remote
 from archon.spec.model import OMITTED_FIELDS, OpenAICard
 from archon.spec.validation import parse

@@ -13,9 +13,9 @@ import pytest
 from test_lm_remote import REQUEST, Server, chunks, completion, delta, good, remote, sse
 
 from archon.errors import LMError, RefusedError
-from archon.lm import transport
-from archon.lm.finish_reasons import FAILED, LENGTH, STOP, TOOL, WITHHELD, has_ended
-from archon.lm.protocol import GarbledError
+from archon.lm.openai import transport
+from archon.lm.openai.finish_reasons import FAILED, LENGTH, STOP, TOOL, WITHHELD, has_ended
+from archon.lm.openai.response import GarbledError
 from archon.lm.remote import RemoteLM
 from archon.types import Completion, Event, TokenDelta, Usage
 

@@ -9,8 +9,8 @@ import pytest
 from test_lm_remote import REQUEST, Server, Waits, Wire, delta, good, remote, sse
 
 from archon.errors import LMError
+from archon.lm.openai.load_balancer import MAX_FAILURES, Replica, Replicas
 from archon.lm.remote import RemoteLM
-from archon.lm.replicas import MAX_FAILURES, Replica, Replicas
 from archon.lm.retry import Clock
 from archon.spec.model import OpenAICard
 from archon.types import Event

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from archon.errors import LMError, UnsupportedError
-from archon.lm.scripted import ScriptedLM, by_rules, in_turn, open_scripted
+from archon.lm.scripted.lm import ScriptedLM, by_rules, in_turn, open_scripted
 from archon.spec.model import ScriptedCard
 from archon.types import Event, Message, Request, SamplingParams, TokenDelta
 

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archon.lm.sse import EventParser, encode_event
+from archon.lm.openai.sse import EventParser, encode_event
 
 
 def parsed(chunks: list[bytes]) -> list[bytes]:

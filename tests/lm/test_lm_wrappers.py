@@ -10,7 +10,7 @@ from archon.lm import Ledger, Limited, ScriptedLM, close, factory
 from archon.lm.base import status_of
 from archon.lm.concurrency import PerLoop, run_all
 from archon.lm.lazy import LazyLM
-from archon.lm.scripted import in_turn
+from archon.lm.scripted.lm import in_turn
 from archon.spec.model import ModelCard, ScriptedCard
 from archon.types import (
     Completion,

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from tiny_models import CONTROL_TOKENS, USER_TOKENS, TinyModel, write_gguf
 
-from archon.engine.constraint import Matcher
 from archon.engine.files.gguf import GGUFFile
+from archon.engine.sampling.constraint import Matcher
 from archon.errors import EngineError, UnsupportedError
 from archon.lm.local.constraint import ConstraintCompiler
 from archon.lm.local.text import text_rules

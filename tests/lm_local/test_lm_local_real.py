@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from archon import api
-from archon.graph.forms import VERDICT_FORM, ranking_form
+from archon.graph.judge_output import VERDICT_FORM, ranking_form
 from archon.graph.parsing import read_ranking, read_verdict
 from archon.lm import LM, close
 from archon.types import Constraint, Message, Request, SamplingParams

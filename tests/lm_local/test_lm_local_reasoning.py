@@ -12,10 +12,10 @@ import pytest
 from test_lm_local_lm import open_tiny
 from tiny_models import TinyModel, tiny_vocabulary, write_gguf
 
-from archon.engine.choices import score_request, total_logprob
 from archon.engine.files.gguf import GGUFFile
+from archon.engine.scheduling.choices import score_request, total_logprob
 from archon.errors import UnsupportedError
-from archon.graph.forms import VERDICT_FORM
+from archon.graph.judge_output import VERDICT_FORM
 from archon.graph.parsing import read_verdict
 from archon.lm.lazy import LazyLM
 from archon.lm.local.constraint import ConstraintCompiler

@@ -18,14 +18,14 @@ from archon.errors import (
     UnsupportedError,
 )
 from archon.lm import LM, ScriptedLM
-from archon.lm.scripted import in_turn
-from archon.lm.sse import EventParser
-from archon.serve import transport
+from archon.lm.openai.sse import EventParser
+from archon.lm.scripted.lm import in_turn
+from archon.serve import asgi_io
 from archon.serve.app import Application, create_app
+from archon.serve.asgi_io import KEEP_ALIVE
 from archon.serve.limits import LARGEST_BODY_BYTES, Limits
-from archon.serve.replies import usage
 from archon.serve.requests import BadRequestError, read_chat_request
-from archon.serve.transport import KEEP_ALIVE
+from archon.serve.responses import usage
 from archon.types import Completion, NodeStarted, OnEvent, Request, TokenDelta, Usage
 
 HELLO: dict[str, Any] = {"model": "double", "messages": [{"role": "user", "content": "Say hello"}]}
@@ -495,7 +495,7 @@ async def test_a_client_that_hangs_up_ends_the_call(stream: bool) -> None:
 
 
 async def test_a_client_that_reads_nothing_ends_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "STALL_SECONDS", 0.01)
+    monkeypatch.setattr(asgi_io, "STALL_SECONDS", 0.01)
     lm = Patient()
     body = json.dumps({**HELLO, "stream": True}).encode()
     inbox: list[AsgiMessage] = [{"type": "http.request", "body": body, "more_body": False}]
@@ -548,7 +548,7 @@ async def stream_of(
 async def test_a_silent_stream_sends_comments_until_there_is_text(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(transport, "KEEP_ALIVE_SECONDS", 0.01)
+    monkeypatch.setattr(asgi_io, "KEEP_ALIVE_SECONDS", 0.01)
     may_answer = asyncio.Event()
 
     class Slow(ScriptedLM):
@@ -577,7 +577,7 @@ async def test_a_silent_stream_sends_comments_until_there_is_text(
 async def test_comments_go_on_after_the_first_text_and_end_with_the_client(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(transport, "KEEP_ALIVE_SECONDS", 0.01)
+    monkeypatch.setattr(asgi_io, "KEEP_ALIVE_SECONDS", 0.01)
     lm, is_gone, pieces = Patient(), asyncio.Event(), list[bytes]()
     before = asyncio.all_tasks()
     async with aclosing(stream_of(create_app({"double": lm}), is_gone)) as sent:
@@ -594,7 +594,7 @@ async def test_comments_go_on_after_the_first_text_and_end_with_the_client(
 async def test_a_stream_that_waits_for_its_turn_is_kept_alive(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(transport, "KEEP_ALIVE_SECONDS", 0.01)
+    monkeypatch.setattr(asgi_io, "KEEP_ALIVE_SECONDS", 0.01)
     lm = Patient()
     app = create_app({"double": lm}, limits=Limits(max_running=1))
     async with aclosing(stream_of(app, asyncio.Event())) as first:
@@ -607,7 +607,7 @@ async def test_a_stream_that_waits_for_its_turn_is_kept_alive(
 async def test_a_stream_that_fails_after_a_comment_ends_with_the_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(transport, "KEEP_ALIVE_SECONDS", 0.01)
+    monkeypatch.setattr(asgi_io, "KEEP_ALIVE_SECONDS", 0.01)
     may_fail = asyncio.Event()
 
     class Failing(Patient):

@@ -15,9 +15,9 @@ import pytest
 from command_lines import with_options
 from serve_process import Served, serving
 
+from archon.bench.serve import process
+from archon.bench.serve.client import Answers, Load, run
 from archon.cli import main
-from archon.serve.bench import process
-from archon.serve.bench.client import Answers, Load, run
 
 MODEL = ["--model", "./tiny.json"]
 SMALL = [

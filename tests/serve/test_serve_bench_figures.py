@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from archon.bench.serve.client import Answers
+from archon.bench.serve.figures import Tally, quantile, summary
+from archon.bench.serve.workload import questions
 from archon.errors import UsageError
-from archon.serve.bench.client import Answers
-from archon.serve.bench.figures import Tally, quantile, summary
-from archon.serve.bench.work import questions
 
 
 def tally(*turns: Answers) -> Tally:

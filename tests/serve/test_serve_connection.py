@@ -10,9 +10,9 @@ import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from archon.serve import connection
-from archon.serve.connection import Connection
-from archon.serve.transport import Reply
+from archon.serve import header_timeout
+from archon.serve.asgi_io import Reply
+from archon.serve.header_timeout import Connection
 
 Client = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 Connect = Callable[[], Awaitable[Client]]
@@ -22,13 +22,13 @@ HEAD = b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\n\r\n"
 async def deaf(scope: Scope, receive: Receive, send: Send) -> None:
     """Answers without reading the body, but for ``/slow`` after a while."""
     if scope["path"] == "/slow":
-        await asyncio.sleep(5 * connection.HEAD_SECONDS)
+        await asyncio.sleep(5 * header_timeout.HEAD_SECONDS)
     await Reply(send).whole({})
 
 
 @pytest.fixture
 def short_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "HEAD_SECONDS", 0.1)
+    monkeypatch.setattr(header_timeout, "HEAD_SECONDS", 0.1)
 
 
 @pytest.fixture
@@ -92,5 +92,5 @@ async def test_who_waits_for_an_answer_or_between_requests_is_not_dropped(
     for path in (b"/slow", b"/", b"/slow"):
         writer.write(HEAD.replace(b"/", path, 1) + b"hello")
         assert await reader.readuntil(b"{}")
-        await asyncio.sleep(3 * connection.HEAD_SECONDS)
+        await asyncio.sleep(3 * header_timeout.HEAD_SECONDS)
     writer.close()

@@ -10,10 +10,10 @@ from typing import Any, get_args
 from click import IntRange
 
 from archon.cli.serve import serve
+from archon.serve.asgi_io import KEEP_ALIVE_SECONDS
 from archon.serve.fields import MESSAGE, PART, REQUEST, STREAM_OPTIONS, Rule
 from archon.serve.limits import LARGEST_BODY_BYTES, Limits
 from archon.serve.requests import ChatRequest
-from archon.serve.transport import KEEP_ALIVE_SECONDS
 from archon.spec.architecture import ServeSpec
 
 PAGE = (Path(__file__).parents[2] / "docs/serving.md").read_text()

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from study_doubles import Landscape, accuracy, landscape, plan, searched, threshold, tokens
 
 from archon.study.space import Point, Space
-from archon.study.subject import Candidate, Measured
+from archon.study.trial_evaluation import Candidate, Measured
 from archon.study.trials import front
 
 MOST = 400

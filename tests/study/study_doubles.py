@@ -11,10 +11,10 @@ from typing import Any
 
 from archon.spec.space import parse_space
 from archon.study.objectives import ItemResult, Limits
-from archon.study.plan import Plan
+from archon.study.search_config import Plan
 from archon.study.space import Point, RejectedError, Space
 from archon.study.study import Search
-from archon.study.subject import Candidate, Measured
+from archon.study.trial_evaluation import Candidate, Measured
 from archon.study.trials import TrialRecord, records
 from archon.study.workers import Worker
 
@@ -131,8 +131,8 @@ async def searched(
     """The trials of a study in memory."""
     import optuna
 
-    from archon.study.plan import pruner
     from archon.study.samplers import make_sampler
+    from archon.study.search_config import pruner
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     space = space or landscape()

@@ -10,8 +10,8 @@ import optuna
 from study_doubles import Landscape, landscape, plan
 
 from archon.study import storage, workers
-from archon.study.plan import pruner
 from archon.study.samplers import make_sampler
+from archon.study.search_config import pruner
 from archon.study.study import Search
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from archon.study.claims import CLAIM, claimed
+from archon.study.finals_lease import CLAIM, claimed
 from archon.study.workers import STALE_SECONDS, Worker
 
 optuna = pytest.importorskip("optuna")
@@ -20,7 +20,7 @@ URL = "sqlite:///none"
 
 @pytest.fixture
 def study(monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr("archon.study.claims._LOOK_SECONDS", 0)
+    monkeypatch.setattr("archon.study.finals_lease._LOOK_SECONDS", 0)
     return optuna.create_study()
 
 

@@ -21,7 +21,7 @@ from archon import api
 from archon.cli import main
 from archon.errors import LMError, StorageError, UsageError
 from archon.evals.run import read_run
-from archon.lm.scripted import ScriptedLM
+from archon.lm.scripted.lm import ScriptedLM
 from archon.spec.reader import load_architecture
 from archon.types import Request
 

@@ -24,7 +24,7 @@ from archon.spec.space import parse_space
 from archon.study.objectives import ItemResult, Limits
 from archon.study.space import Space
 from archon.study.stopping import dominating, predicted, rungs
-from archon.study.subject import Candidate, Measured
+from archon.study.trial_evaluation import Candidate, Measured
 from archon.study.trials import StudyCost, TrialRecord, front
 
 pytest.importorskip("optuna")

@@ -18,9 +18,9 @@ from stored_studies import IDENTITY, SPACE, finals, plenty, running, stored, tol
 from archon.cli import main  # noqa: E402
 from archon.errors import UsageError  # noqa: E402
 from archon.study.importance import MIN_TRIALS, importance  # noqa: E402
-from archon.study.reading import read_study  # noqa: E402
-from archon.study.view.gather import gather  # noqa: E402
+from archon.study.load_study import read_study  # noqa: E402
 from archon.study.view.page import SCRIPTS, STYLES, html  # noqa: E402
+from archon.study.view.page_data import gather  # noqa: E402
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 

@@ -15,8 +15,8 @@ from tiny_models import TinyModel
 
 import archon
 from archon.cli import main
-from archon.engine.loading import open_model
-from archon.engine.weights import weights_of
+from archon.engine.model.loading import open_model
+from archon.engine.model.weights import weights_of
 from archon.errors import LMError, ScoringError
 from archon.lm.local.chat import ChatFormat
 from archon.reasoning import PUBLISHED_MARKERS

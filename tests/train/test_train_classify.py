@@ -13,10 +13,10 @@ import torch
 
 import archon
 from archon.cli import main
-from archon.engine.families.weights import load_encoder, load_text_classifier
+from archon.engine.encoders.weights import load_encoder, load_text_classifier
 from archon.engine.files.folder import ModelFolder
 from archon.lm.local.encoder_text import encoder_tokenizer, padded
-from archon.lm.scripted import ScriptedLM, in_turn
+from archon.lm.scripted.lm import ScriptedLM, in_turn
 from archon.train.objectives.classify import labelled_texts
 
 LETTERS = "abcdefgh"

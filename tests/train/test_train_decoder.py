@@ -7,9 +7,9 @@ import torch
 from torch.nn import functional
 from train_doubles import one_text, slope, tiny_config, tiny_decoder
 
-from archon.engine.decoder import Decoder
+from archon.engine.model.decoder import Decoder
+from archon.engine.model.weights import RandomWeights
 from archon.engine.perplexity import window_logits
-from archon.engine.weights import RandomWeights
 from archon.train.decoder import TrainableDecoder, initialise
 
 TEXT = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 9, 7, 9, 3, 2, 38, 0]

@@ -16,7 +16,7 @@ from archon.train.packing import (
     packed_rows,
     shared_beginning,
 )
-from archon.train.texts import Text
+from archon.train.sft_data import Text
 
 
 def text(length: int, given: int, first: int = 1) -> Text:

@@ -22,10 +22,10 @@ from train_doubles import tiny_decoder
 
 import archon
 from archon.cli import main
-from archon.engine.adapter import read_adapter, write_adapter
-from archon.engine.loading import open_model
-from archon.engine.reward_head import RewardHead, read_reward_head
-from archon.engine.weights import weights_of
+from archon.engine.model.loading import open_model
+from archon.engine.model.lora_file import read_adapter, write_adapter
+from archon.engine.model.reward_head import RewardHead, read_reward_head
+from archon.engine.model.weights import weights_of
 from archon.errors import SpecError, UsageError
 from archon.evals.journal import JournalWriter
 from archon.evals.run import read_run
@@ -42,7 +42,7 @@ from archon.train.objectives import reward as reward_module
 from archon.train.optimization import Optimization
 from archon.train.platt import platt_scaling
 from archon.train.probe import fit_probe, outcome_loss, preference_loss
-from archon.train.replies import Replies, Reply, parted, read_replies, with_goal
+from archon.train.reward_data import Replies, Reply, parted, read_replies, with_goal
 from archon.train.reward_lora import RewardModel
 from archon.train.reward_report import calibration_error, reward_report
 from archon.types import Message

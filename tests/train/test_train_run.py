@@ -16,13 +16,13 @@ from tiny_models import TinyModel
 
 import archon
 from archon.cli import main
-from archon.engine.loading import open_model
-from archon.engine.weights import weights_of
-from archon.evals.lock import locked
+from archon.engine.model.loading import open_model
+from archon.engine.model.weights import weights_of
 from archon.lm.local.text import text_rules
 from archon.spec.model import LocalCard
 from archon.spec.reader import load_training
 from archon.spec.training import PretrainSpec, SampledReplies, SFTSpec
+from archon.storage.lock import locked
 from archon.train.decoder import decoder_of
 from archon.train.folder import TrainingFolder
 from archon.train.objectives import Start

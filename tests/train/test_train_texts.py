@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from archon.answers import read_answer
-from archon.equations import check_equations
+from archon.answers.equations import check_equations
 from archon.errors import SpecError, UsageError
 from archon.spec.training import JsonlData, RuleData
-from archon.train.sums import chain_sum_of, chain_sums, plain_sums
-from archon.train.texts import dialogues, plain_texts
+from archon.train.sft_data import dialogues, plain_texts
+from archon.train.synthetic.sums import chain_sum_of, chain_sums, plain_sums
 from archon.types import Message
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from archon.engine.config import DecoderConfig
-from archon.engine.weights import RandomWeights
+from archon.engine.model.config import DecoderConfig
+from archon.engine.model.weights import RandomWeights
 from archon.train.decoder import TrainableDecoder, decoder_of
 
 

@@ -28,7 +28,7 @@ def serves(q_BHTD: Tensor) -> bool:
 def attention(
     q_BHTD: Tensor, k_BGLD: Tensor, v_BGLD: Tensor, *, mask_BL: Tensor | None, causal: bool
 ) -> tuple[Tensor, Tensor]:
-    """As ``archon.engine.attention.partial_attention``."""
+    """As ``archon.engine.model.attention.partial_attention``."""
     if mask_BL is None:
         out, lse, *_ = torch.ops.aten._scaled_dot_product_flash_attention(
             q_BHTD, k_BGLD, v_BGLD, is_causal=causal

@@ -21,8 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from archon.engine.adapter import Adapter
-from archon.engine.config import DecoderConfig
+from archon.engine.cache.kv_cache import KVCache
 from archon.engine.cuda.padding import (
     MAX_ROWS,
     Signature,
@@ -32,12 +31,13 @@ from archon.engine.cuda.padding import (
     signature,
     tensors_of,
 )
-from archon.engine.decoder import Decoder
-from archon.engine.kv_cache import KVCache
-from archon.engine.linear import Precision
-from archon.engine.plan import StepInput, build_step
-from archon.engine.sampler import sample
-from archon.engine.span import Span
+from archon.engine.decoder_protocol import Span
+from archon.engine.model.config import DecoderConfig
+from archon.engine.model.decoder import Decoder
+from archon.engine.model.linear import Precision
+from archon.engine.model.lora_file import Adapter
+from archon.engine.model.step_input import StepInput, build_step
+from archon.engine.sampling.sampler import sample
 
 RECORDED_AT = 3
 """Times that a shape must have come."""

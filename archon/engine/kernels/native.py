@@ -15,15 +15,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from archon.engine.adapter import Adapter
-from archon.engine.config import DecoderConfig
-from archon.engine.decoder import rotary_angles
+from archon.engine.cache.kv_cache import BLOCK_SIZE
+from archon.engine.decoder_protocol import Span
 from archon.engine.kernels.packing import PANEL_OUTPUTS, Packed, huge_pages, pack_low_rank
-from archon.engine.kv_cache import BLOCK_SIZE
-from archon.engine.linear import Precision
-from archon.engine.low_rank import LowRank, head_change, layer_changes
-from archon.engine.sequence import SamplingRule
-from archon.engine.span import Span
+from archon.engine.model.config import DecoderConfig
+from archon.engine.model.decoder import rotary_angles
+from archon.engine.model.linear import Precision
+from archon.engine.model.lora import LowRank, head_change, layer_changes
+from archon.engine.model.lora_file import Adapter
+from archon.engine.scheduling.sequence import SamplingRule
 
 _RULE = np.dtype(
     [("temperature", "f4"), ("top_p", "f4"), ("min_p", "f4"), ("top_k", "i4")], align=True
@@ -253,7 +253,7 @@ class NativeDecoder:
     def sample(
         self, logits: Sequence[Tensor], rules: Sequence[SamplingRule], noise: Sequence[float]
     ) -> list[int]:
-        """Draw one token a row, as ``archon.engine.sampler.sample`` does."""
+        """Draw one token a row, as ``archon.engine.sampling.sampler.sample`` does."""
         return native_sample(self._kernels, logits, rules, noise)
 
     def _adapted(self, names: Sequence[str], lengths: np.ndarray) -> np.ndarray | None:
@@ -282,7 +282,7 @@ def native_sample(
     rules: Sequence[SamplingRule],
     noise: Sequence[float],
 ) -> list[int]:
-    """Draw one token a row by the kernels; see ``archon.engine.sampler.sample``."""
+    """Draw one token a row by the kernels; see ``archon.engine.sampling.sampler.sample``."""
     rows = np.array([row.data_ptr() for row in logits], np.uintp)
     plain_rules = np.array([(r.temperature, r.top_p, r.min_p, r.top_k) for r in rules], _RULE)
     numbers = np.array(noise, np.float64)

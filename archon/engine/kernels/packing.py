@@ -21,10 +21,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
 
-from archon.engine.config import DecoderConfig
-from archon.engine.linear import GroupedWeight, Precision, quantize_groups, quantize_weight
-from archon.engine.low_rank import LowRank
-from archon.engine.weights import WeightSource
+from archon.engine.model.config import DecoderConfig
+from archon.engine.model.linear import GroupedWeight, Precision, quantize_groups, quantize_weight
+from archon.engine.model.lora import LowRank
+from archon.engine.model.weights import WeightSource
 
 PANEL_OUTPUTS = 32
 _LAYOUT = "2"

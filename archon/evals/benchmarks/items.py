@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from archon.answers import read_target
+from archon.answers.numerals import sole_number
 from archon.errors import SpecError
-from archon.numerals import sole_number
 from archon.spec.benchmark import BenchmarkBase
 from archon.spec.encoding import without_marks
 from archon.spec.messages import shown, suggestion

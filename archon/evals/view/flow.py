@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from archon.evals.records import Draw
-from archon.evals.view.fates import Drop, Identity, Plain, drops, identity
+from archon.evals.view.outcomes import Drop, Identity, Plain, drops, identity
 from archon.evals.view.texts import Texts
 
 Scores = Mapping[Identity, Draw]

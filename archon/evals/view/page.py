@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from archon.evals.view.document import document, embedded, filled, static, write_document
-from archon.evals.view.gather import Page, gather
+from archon.evals.view.page_data import Page, gather
 from archon.evals.view.source import RunData
 
 STYLES = ("base.css", "overview.css", "item.css")

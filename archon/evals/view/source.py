@@ -20,7 +20,7 @@ class RunData(Protocol):
 
     @property
     def description(self) -> Mapping[str, Any]:
-        """What was asked for (``archon.evals.description.description``)."""
+        """What was asked for (``archon.evals.run_spec.description``)."""
         ...
 
     @property

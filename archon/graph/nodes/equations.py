@@ -1,4 +1,4 @@
-"""Critic and verifier that check the arithmetic of a text (``archon.equations``), without a model.
+"""Critic and verifier that check the arithmetic of a text without a model.
 
 What they say holds numbers, signs and known units only: nothing else of a candidate's text gets
 into a prompt by way of a critique.
@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from archon.equations import EquationCheck, check_equations
+from archon.answers.equations import EquationCheck, check_equations
 from archon.graph.nodes.base import NodeContext
-from archon.graph.nodes.choosing import Ruling, keep_verified
+from archon.graph.nodes.selection import Ruling, keep_verified
 from archon.graph.nodes.verifier import SCORES
 from archon.types import Annotation, Candidate, VerdictKind
 
@@ -39,7 +39,7 @@ class EquationVerifier:
     """Fails a candidate with a wrong calculation, and passes one all of whose are right.
 
     It abstains where there is no calculation, so that a text which shows no work is not taken for
-    a checked one. What stays is told by ``archon.graph.nodes.choosing.keep_verified``.
+    a checked one. What stays is told by ``archon.graph.nodes.selection.keep_verified``.
     """
 
     def __init__(self, node: str, keep_first: int | None) -> None:

@@ -7,10 +7,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from archon.graph.forms import PREFERENCE_FORM
+from archon.graph.judge_output import PREFERENCE_FORM
 from archon.graph.nodes.base import NodeContext
-from archon.graph.nodes.choosing import keep_best
 from archon.graph.nodes.scorers import score_choices
+from archon.graph.nodes.selection import keep_best
 from archon.graph.parsing import read_preference
 from archon.graph.prompts.builder import Prompt
 from archon.lm.concurrency import run_all

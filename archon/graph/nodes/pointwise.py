@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from archon.graph.nodes.base import NodeContext
-from archon.graph.nodes.choosing import Ruling, keep_best, keep_verified
 from archon.graph.nodes.scorers import Scored, Scorer
+from archon.graph.nodes.selection import Ruling, keep_best, keep_verified
 from archon.types import Candidate
 
 

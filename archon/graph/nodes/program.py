@@ -9,9 +9,9 @@ from archon.answers import read_program, read_stated, same_value
 from archon.errors import BudgetError
 from archon.graph.candidates import PROGRAM_MARK
 from archon.graph.nodes.base import NodeContext
-from archon.graph.nodes.choosing import Ruling, keep_verified
+from archon.graph.nodes.selection import Ruling, keep_verified
 from archon.graph.nodes.verifier import SCORES
-from archon.graph.programs import Ran, run_programs, value_of
+from archon.graph.program_execution import Ran, run_programs, value_of
 from archon.sandbox import Limits, Sandbox
 from archon.types import Annotation, AnswerKind, Candidate, VerdictKind
 
@@ -60,7 +60,7 @@ class ProgramVerifier:
 
     It passes those that agree and fails those that do not, or whose program fails; it abstains
     where there is no program, or no answer is stated beside it. What stays is told by
-    ``archon.graph.nodes.choosing.keep_verified``.
+    ``archon.graph.nodes.selection.keep_verified``.
     """
 
     def __init__(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from archon.graph.forms import ranking_form
+from archon.graph.judge_output import ranking_form
 from archon.graph.nodes.base import NodeContext
-from archon.graph.nodes.choosing import keep_best
+from archon.graph.nodes.selection import keep_best
 from archon.graph.parsing import read_ranking
 from archon.graph.prompts.builder import Prompt
 from archon.types import Candidate

@@ -29,7 +29,7 @@ from archon.graph.nodes.unit_tests import (
 )
 from archon.graph.nodes.verifier import ReasoningVerifier
 from archon.graph.nodes.vote import WEIGHTS, Vote
-from archon.graph.programs import shared_sandbox
+from archon.graph.program_execution import shared_sandbox
 from archon.graph.prompts.builder import Prompt
 from archon.lm.embedding import Embedder
 from archon.sandbox import Limits

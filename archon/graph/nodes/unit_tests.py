@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from archon.answers import read_answer
-from archon.graph.forms import results_form, unit_tests_form
+from archon.graph.judge_output import results_form, unit_tests_form
 from archon.graph.nodes.base import NodeContext
-from archon.graph.nodes.choosing import keep_best, keep_first
+from archon.graph.nodes.selection import keep_best, keep_first
 from archon.graph.nodes.verifier import SCORES
 from archon.graph.parsing import read_results
 from archon.graph.prompts.builder import Prompt

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from archon.graph.forms import VERDICT_FORM
+from archon.graph.judge_output import VERDICT_FORM
 from archon.graph.nodes.base import NodeContext
-from archon.graph.nodes.choosing import Ruling, keep_verified
+from archon.graph.nodes.selection import Ruling, keep_verified
 from archon.graph.parsing import read_verdict
 from archon.graph.prompts.builder import Prompt
 from archon.lm.concurrency import run_all
@@ -19,7 +19,7 @@ class ReasoningVerifier:
     """Lets the model argue about one candidate a call, and then judge it.
 
     A model that can be held to a form comes to a verdict even where ``max_tokens`` cuts its
-    argument short. What stays is told by ``archon.graph.nodes.choosing.keep_verified``.
+    argument short. What stays is told by ``archon.graph.nodes.selection.keep_verified``.
     """
 
     def __init__(self, node: str, prompt: Prompt, keep_first: int | None) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 from archon.errors import GraphError
 from archon.graph.candidates import is_cut_off, reply_text
 from archon.graph.exemplars import default_pool, load_pool
+from archon.graph.prompts.calculations import has_steps, steps_of
 from archon.graph.prompts.listing import list_critiques, list_texts
-from archon.graph.prompts.steps import has_steps, steps_of
 from archon.graph.prompts.templates import (
     PUTS_QUESTION,
     REWARD_TEMPLATES,

@@ -20,7 +20,7 @@ from archon.lm.local.content_mask import ContentMask, differs_only_by
 from archon.lm.local.template import ChatTemplate, TemplateError, TemplateLimitError
 from archon.lm.local.text import TextRules
 from archon.lm.local.tokenizer import LONG_TEXT, TextTokenizer
-from archon.lm.transcript import transcript
+from archon.lm.openai.transcript import transcript
 from archon.spec.thinking import RESERVED_VARIABLES
 from archon.types import Message
 

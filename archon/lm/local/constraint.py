@@ -16,7 +16,7 @@ import torch
 from llguidance import LLMatcher, LLTokenizer, TokenizerWrapper
 from torch import Tensor
 
-from archon.engine.constraint import ConstraintError, Matcher
+from archon.engine.sampling.constraint import ConstraintError, Matcher
 from archon.errors import UnsupportedError
 from archon.lm.local.tokenizer import TextTokenizer
 from archon.types import Constraint, FreeText
@@ -65,7 +65,7 @@ class ConstraintCompiler:
 
 
 class Form:
-    """A compiled constraint (``archon.engine.constraint.TokenConstraint``)."""
+    """A compiled constraint (``archon.engine.sampling.constraint.TokenConstraint``)."""
 
     def __init__(
         self, key: str, grammar: LLMatcher, tokenizer: TextTokenizer, after: FreeText | None
@@ -85,7 +85,7 @@ class Form:
 
 
 class GrammarMatcher:
-    """Follows a grammar (``archon.engine.constraint.Matcher``)."""
+    """Follows a grammar (``archon.engine.sampling.constraint.Matcher``)."""
 
     def __init__(self, grammar: LLMatcher, tokenizer: TextTokenizer) -> None:
         self._grammar, self._stop_ids = grammar, tokenizer.stop_ids

@@ -13,8 +13,8 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer
 
-from archon.engine.families.heads import TextClassifier
-from archon.engine.families.weights import load_text_classifier
+from archon.engine.encoders.heads import TextClassifier
+from archon.engine.encoders.weights import load_text_classifier
 from archon.engine.process import claim_process
 from archon.errors import ModelFileError
 from archon.lm.local.encoder_text import encoder_tokenizer, padded

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from archon.engine.config_keys import GENERATION_KEYS
 from archon.engine.files.key_rules import says_nothing, shown
+from archon.engine.model.config_keys import GENERATION_KEYS
 
 logger = logging.getLogger("archon.lm")
 

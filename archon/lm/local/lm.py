@@ -10,15 +10,15 @@ from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 
-from archon.engine.choices import score_request, total_logprob
-from archon.engine.constraint import ConstraintError, TokenConstraint
 from archon.engine.kernels.native import NativeDecoder
 from archon.engine.process import claim_process
-from archon.engine.sequence import Generation, GenerationRequest, OnToken, SamplingRule
+from archon.engine.sampling.constraint import ConstraintError, TokenConstraint
+from archon.engine.scheduling.choices import score_request, total_logprob
+from archon.engine.scheduling.sequence import Generation, GenerationRequest, OnToken, SamplingRule
 from archon.engine.worker import EngineWorker
 from archon.errors import UnsupportedError
 from archon.lm.base import NO_THINKING, check_request
-from archon.lm.digest import request_digest
+from archon.lm.cache_keys import request_digest
 from archon.lm.factory import LOCAL_CAPABILITIES
 from archon.lm.local.chat import ChatFormat, ChatPrompt
 from archon.lm.local.constraint import ConstraintCompiler

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from archon.engine.linear import Precision
-from archon.engine.loading import choose_device, load_decoder, open_model
+from archon.engine.model.linear import Precision
+from archon.engine.model.loading import choose_device, load_decoder, open_model
+from archon.engine.model.weights import weights_of
 from archon.engine.perplexity import perplexity
-from archon.engine.weights import weights_of
 from archon.errors import UsageError
 from archon.lm.local.text import text_rules
 from archon.lm.local.tokenizer import TextTokenizer

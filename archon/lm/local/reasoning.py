@@ -2,8 +2,8 @@
 
 A draw may be let free while it reasons, and be bound by a form only behind its reasoning; and its
 reasoning may be bounded. Where the bound is reached, the tokens of the end marker are forced, as
-those are that a form leaves no choice about (``archon.engine.constraint``). The noise of a draw
-does not depend on the bound: below it, the draw is what it would be without.
+those are that a form leaves no choice about (``archon.engine.sampling.constraint``). The noise of a
+draw does not depend on the bound: below it, the draw is what it would be without.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from archon.engine.constraint import Matcher
+from archon.engine.sampling.constraint import Matcher
 from archon.lm.local.constraint import Form
 from archon.lm.local.tokenizer import TextTokenizer
 from archon.reasoning import ReasoningMarkers, ReasoningStream, opened_by
@@ -120,7 +120,7 @@ class ReasoningForm:
 
 
 class ReasoningMatcher:
-    """Follows one draw (``archon.engine.constraint.Matcher``): free while it reasons, then bound.
+    """A ``Matcher`` of one sample: free while it reasons, then bound.
 
     A form that begins behind free text begins as soon as the draw turns out not to reason; one that
     binds the whole text, where the reasoning ends.

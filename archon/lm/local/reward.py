@@ -1,8 +1,8 @@
 """A decoder with a reward head: it reads conversations and replies in the engine's own batch.
 
 Where the same weights wrote the reply, in the same engine and under the same conversation, keys and
-values of almost all of it are in the cache (``archon.engine.hidden_state``): the reward is nearly
-free.
+values of almost all of it are in the cache (``archon.engine.scheduling.hidden_state``): the reward
+is nearly free.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from archon import catalog
-from archon.engine.hidden_state import hidden_state, read_request
-from archon.engine.loading import head_for
+from archon.engine.model.loading import head_for
+from archon.engine.model.reward_head import RewardHead, read_reward_head
 from archon.engine.process import claim_process
-from archon.engine.reward_head import RewardHead, read_reward_head
+from archon.engine.scheduling.hidden_state import hidden_state, read_request
 from archon.errors import ModelFileError
 from archon.lm.concurrency import run_all
 from archon.lm.local.opened import OpenedDecoder, open_decoder

@@ -10,9 +10,9 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from archon.engine.families.encoder import Encoder
-from archon.engine.families.heads import first_vector, mean_vector
-from archon.engine.families.weights import load_encoder
+from archon.engine.encoders.encoder import Encoder
+from archon.engine.encoders.heads import first_vector, mean_vector
+from archon.engine.encoders.weights import load_encoder
 from archon.engine.files.folder import ModelFolder
 from archon.engine.process import claim_process
 from archon.lm.embedding import EmbeddingLM, Vector

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from archon.engine.config import ModelFile
 from archon.engine.files.gguf import GGUFFile
+from archon.engine.model.config import ModelFile
 from archon.errors import ModelFileError
 from archon.lm.local.added_tokens import AddedToken
 

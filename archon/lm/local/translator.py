@@ -11,13 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from archon.engine.families.decoding import SequenceToSequence
-from archon.engine.families.weights import load_encoder_decoder
+from archon.engine.encoders.decoding import SequenceToSequence
+from archon.engine.encoders.weights import load_encoder_decoder
 from archon.engine.process import claim_process
-from archon.engine.sequence import Generation, GenerationRequest
+from archon.engine.scheduling.sequence import Generation, GenerationRequest
 from archon.errors import ModelFileError
 from archon.lm.base import check_request
-from archon.lm.digest import prompt_digest, request_digest
+from archon.lm.cache_keys import prompt_digest, request_digest
 from archon.lm.local.folders import pulled_folder
 from archon.lm.local.lm import completion_of, sampling_rule
 from archon.lm.local.stream import TextStream

@@ -14,7 +14,7 @@ from types import TracebackType
 
 from archon.lm.base import LM, Keyed
 from archon.lm.concurrency import run_all
-from archon.lm.failed import Failures
+from archon.lm.openai.failed import Failures
 from archon.lm.pool.claims import Claim, Claims
 from archon.lm.pool.scope import Scope
 from archon.lm.pool.store import Draw, DrawStore, NewDraw, max_pool_bytes, pool_path

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from archon.evals.view.document import document, embedded, filled, static, write_document
-from archon.study.reading import StoredStudy
-from archon.study.view.gather import gather
+from archon.study.load_study import StoredStudy
+from archon.study.view.page_data import gather
 
 _SHARED_STYLES = ("base.css", "overview.css")
 _SHARED_SCRIPTS = ("dom.js", "format.js", "stages.js", "wires.js", "charts.js")

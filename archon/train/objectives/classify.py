@@ -20,9 +20,9 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional
 
-from archon.engine.families.encoder import initialise_encoder
-from archon.engine.families.heads import TextClassifier
-from archon.engine.families.weights import load_encoder, save_text_classifier
+from archon.engine.encoders.encoder import initialise_encoder
+from archon.engine.encoders.heads import TextClassifier
+from archon.engine.encoders.weights import load_encoder, save_text_classifier
 from archon.engine.files.folder import ModelFolder
 from archon.errors import SpecError, UsageError
 from archon.lm.local.encoder_text import encoder_tokenizer, padded
@@ -37,8 +37,8 @@ from archon.train.objectives.loss import LossObjective
 from archon.train.optimization import LossPart
 from archon.train.precision import autocast
 from archon.train.report import headline, held_out_loss, percent
+from archon.train.sft_data import read_text
 from archon.train.splits import hold_out, rounds
-from archon.train.texts import read_text
 
 Input = str | tuple[str, str]
 _ENCODERS = ("cross-encoder", "sentence-encoder")

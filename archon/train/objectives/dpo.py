@@ -29,10 +29,10 @@ from archon.train.objectives import Line, Start
 from archon.train.objectives.loss import LossObjective
 from archon.train.optimization import LossPart
 from archon.train.packing import fits, make_batch, pack_once
-from archon.train.replies import Replies, open_replies, with_goal
 from archon.train.report import headline, held_out_loss, left_out, percent
+from archon.train.reward_data import Replies, open_replies, with_goal
+from archon.train.sft_data import Text
 from archon.train.splits import hold_out, rounds
-from archon.train.texts import Text
 from archon.types import Message
 
 

@@ -25,8 +25,8 @@ from archon.train.optimization import LossPart
 from archon.train.packing import PackedBatch, batch_loss, fits, make_batch, pack_once, packed_rows
 from archon.train.precision import autocast
 from archon.train.report import headline, held_out_loss, left_out, samples
+from archon.train.sft_data import Text
 from archon.train.splits import hold_out
-from archon.train.texts import Text
 
 _SHOWN = 3
 """Samples that the record keeps as text; of the others it keeps only whether they are exact."""

@@ -22,11 +22,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from archon.engine.hidden_state import hidden_state, read_request
-from archon.engine.loading import own_hidden
-from archon.engine.reward_head import RewardHead, read_reward_head, write_reward_head
+from archon.engine.model.loading import own_hidden
+from archon.engine.model.reward_head import RewardHead, read_reward_head, write_reward_head
+from archon.engine.scheduling.hidden_state import hidden_state, read_request
 from archon.errors import UsageError
-from archon.graph.sync import run_sync
+from archon.graph.event_loop import run_sync
 from archon.lm.concurrency import run_all
 from archon.lm.local.opened import OpenedDecoder, open_decoder
 from archon.lm.local.reward import end_of_reply
@@ -38,9 +38,9 @@ from archon.train.folder import ADAPTER, REWARD
 from archon.train.objectives import Line, Start
 from archon.train.platt import platt_scaling
 from archon.train.probe import Probe, check_learnable, fit_probe
-from archon.train.replies import Replies, open_replies, parted, with_goal
 from archon.train.reply_tokens import token_ids
 from archon.train.report import left_out, percent
+from archon.train.reward_data import Replies, open_replies, parted, with_goal
 from archon.train.reward_lora import AdapterSteps
 from archon.train.reward_report import reward_report
 from archon.train.trainer import OnProgress, State, delayed_interrupts

@@ -9,7 +9,7 @@ from archon.train.base import Card, open_base
 from archon.train.folder import MODEL
 from archon.train.objectives import Start
 from archon.train.objectives.next_token import NextToken, card_of, corpus, report
-from archon.train.texts import answer_text, dialogues
+from archon.train.sft_data import answer_text, dialogues
 
 __all__ = ["open_objective", "report"]
 

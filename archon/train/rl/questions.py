@@ -17,7 +17,7 @@ from archon.spec.messages import shown, suggestion
 from archon.spec.reader import load_benchmark, load_model_card
 from archon.spec.training import BenchmarkData, GRPOSpec, ModelReward, PPOSpec, ScorerReward
 from archon.train.rl.rewards import RewardFunction, by_model, by_scorer
-from archon.train.texts import dialogues
+from archon.train.sft_data import dialogues
 from archon.types import Question
 
 RLSpec = GRPOSpec | PPOSpec

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from archon.errors import ScoringError
 from archon.evals.scorers import Scorer
+from archon.graph.event_loop import run_sync
 from archon.graph.prompts.builder import Prompt
-from archon.graph.sync import run_sync
 from archon.lm.reward import RewardModel
 from archon.types import Message, Question
 

@@ -10,11 +10,11 @@ from typing import Protocol
 import torch
 
 from archon.engine.engine import Engine, EngineOptions
-from archon.engine.linear import Precision
-from archon.engine.loading import add_adapter, load_decoder
-from archon.engine.rotation import RotatedWeights
-from archon.engine.sequence import Generation, GenerationRequest, Prompt, SamplingRule
-from archon.engine.weights import WeightSource
+from archon.engine.model.linear import Precision
+from archon.engine.model.loading import add_adapter, load_decoder
+from archon.engine.model.outlier_rotation import RotatedWeights
+from archon.engine.model.weights import WeightSource
+from archon.engine.scheduling.sequence import Generation, GenerationRequest, Prompt, SamplingRule
 from archon.train.decoder import TrainableDecoder, TrainedWeights
 from archon.train.lora import adapter_of
 

@@ -1,0 +1,217 @@
+"""Arithmetic expressions: trees, exact values in each reading, and their plain text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from fractions import Fraction
+
+from archon.answers.equations.vocabulary import FACTORS, SCALES
+
+MAX_EXPONENT = 64
+MAX_BITS = 1024
+"""No numerator or denominator may grow beyond this."""
+
+
+class TooLargeError(ArithmeticError):
+    """A value is beyond the bounds; never leaves this package."""
+
+
+class Reading(Enum):
+    """What the signs beside numbers mean.
+
+    - ``plain``: units say nothing, ``%`` is a hundredth.
+    - ``units``: numbers count the smallest unit of their dimension: 2 hours are 7200 seconds.
+    - ``percent_of``: a percentage that is added or subtracted is one of what it changes.
+    """
+
+    PLAIN = "plain"
+    UNITS = "units"
+    PERCENT_OF = "percent_of"
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A literal: ``decimals`` written after its point, ``unit`` the first word after it.
+
+    ``factor`` is the size of its unit, a rate's the quotient of two.
+    """
+
+    value: Fraction
+    text: str
+    decimals: int = 0
+    percent: bool = False
+    unit: str = ""
+    factor: Fraction = Fraction(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Negative:
+    operand: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """``operator`` is one of ``+ - * / ^`` and ``of``, which multiplies."""
+
+    operator: str
+    left: Node
+    right: Node
+
+
+Node = Number | Negative | Operation
+
+
+def evaluate(
+    node: Node, reading: Reading, exact: Mapping[Fraction, Fraction] | None = None
+) -> Fraction:
+    """The exact value of an expression; ``exact`` replaces values that were rounded before.
+
+    Raises
+    ------
+    ZeroDivisionError, TooLargeError
+    """
+    if isinstance(node, Number):
+        value = exact.get(node.value, node.value) if exact else node.value
+        if node.percent:
+            value /= 100
+        return _bounded(value * node.factor if reading is Reading.UNITS else value)
+    if isinstance(node, Negative):
+        return -evaluate(node.operand, reading, exact)
+    left = evaluate(node.left, reading, exact)
+    right = evaluate(node.right, reading, exact)
+    if node.operator == "^":
+        return _power(left, right)
+    if node.operator in "+-":
+        if reading is Reading.PERCENT_OF and is_percentage(node.right):
+            right *= left
+        return _bounded(left + right if node.operator == "+" else left - right)
+    return _bounded(left / right if node.operator == "/" else left * right)
+
+
+def _power(base: Fraction, exponent: Fraction) -> Fraction:
+    if exponent.denominator != 1 or abs(exponent) > MAX_EXPONENT:
+        raise TooLargeError
+    bits = max(base.numerator.bit_length(), base.denominator.bit_length())
+    if bits * abs(exponent.numerator) > MAX_BITS:
+        raise TooLargeError
+    return Fraction(base**exponent.numerator)
+
+
+def _bounded(value: Fraction) -> Fraction:
+    if max(value.numerator.bit_length(), value.denominator.bit_length()) > MAX_BITS:
+        raise TooLargeError
+    return value
+
+
+def numbers_of(node: Node) -> Iterator[Number]:
+    """The literals of an expression from left to right."""
+    if isinstance(node, Number):
+        yield node
+    elif isinstance(node, Negative):
+        yield from numbers_of(node.operand)
+    else:
+        yield from numbers_of(node.left)
+        yield from numbers_of(node.right)
+
+
+def leading(node: Node) -> Node:
+    """The first operand of an expression, with its sign."""
+    while isinstance(node, Operation):
+        node = node.left
+    return node
+
+
+def literal(node: Node) -> Number | None:
+    """The literal that an expression is, its sign aside; None if it computes anything."""
+    if isinstance(node, Negative):
+        node = node.operand
+    return node if isinstance(node, Number) else None
+
+
+def is_percentage(node: Node) -> bool:
+    """Whether an expression is a percentage itself: ``20%``, ``20% + 5%``, ``20% / 2``."""
+    if isinstance(node, Number):
+        return node.percent
+    if isinstance(node, Negative):
+        return is_percentage(node.operand)
+    if node.operator in "+-":
+        return is_percentage(node.left) and is_percentage(node.right)
+    return node.operator == "/" and is_percentage(node.left) and not is_percentage(node.right)
+
+
+def has_size(number: Number) -> bool:
+    """Whether the size of its unit is known; a number without unit has none."""
+    return number.factor != 1 or number.unit in FACTORS
+
+
+def mixes_units(node: Node) -> bool:
+    """Whether it adds or subtracts literals in units of different size."""
+    if isinstance(node, Number):
+        return False
+    if isinstance(node, Negative):
+        return mixes_units(node.operand)
+    if node.operator in "+-":
+        left, right = literal(node.left), literal(node.right)
+        if left and right and has_size(left) and has_size(right) and left.factor != right.factor:
+            return True
+    return mixes_units(node.left) or mixes_units(node.right)
+
+
+def last_place(node: Node) -> Fraction | None:
+    """One unit of the last written digit of a literal or of ``1.5 * 10^3``, else None."""
+    if isinstance(node, Operation) and node.operator == "*" and isinstance(node.right, Operation):
+        place, power = last_place(node.left), node.right
+        base = literal(power.left)
+        if place is None or power.operator != "^" or base is None or base.value != 10:
+            return None
+        return place * evaluate(power, Reading.PLAIN)
+    number = literal(node)
+    return None if number is None else Fraction(10) ** -number.decimals
+
+
+# ----------------------------------------------------------------------------------- as text
+
+_STRENGTH = {"+": 1, "-": 1, "*": 2, "/": 2, "of": 2, "^": 4}
+_LONGEST = 120
+
+
+def render(node: Node) -> str:
+    """An expression as plain text with the units that we know, cut where it is very long."""
+    text = _render(node, 0)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
+def _render(node: Node, context: int) -> str:
+    if isinstance(node, Number):
+        return node.text + render_unit(node)
+    if isinstance(node, Negative):
+        text = f"-{_render(node.operand, 3)}"
+        return f"({text})" if context > 1 else text
+    strength = _STRENGTH[node.operator]
+    sign = "^" if node.operator == "^" else f" {node.operator} "
+    left = _render(node.left, strength + (node.operator == "^"))
+    text = f"{left}{sign}{_render(node.right, strength + 1)}"
+    return f"({text})" if strength < context else text
+
+
+def render_unit(number: Number) -> str:
+    """The unit of a literal after a space, if it is one that we know; else nothing."""
+    known = number.unit in FACTORS or number.unit in SCALES
+    return f" {number.unit}" if known else ""
+
+
+def render_value(value: Fraction) -> str:
+    """A value as a decimal where six places hold it, else rounded and marked by ``≈``.
+
+    >>> render_value(Fraction(5, 2)), render_value(Fraction(10, 3))
+    ('= 2.5', '≈ 3.333333')
+    """
+    scaled = value * 10**6
+    exact = scaled.denominator == 1
+    digits = str(abs(round(scaled))).rjust(7, "0")
+    decimals = digits[-6:].rstrip("0")
+    sign = "-" if value < 0 else ""
+    whole = f"{sign}{digits[:-6]}{'.' if decimals else ''}{decimals}"
+    return f"{'=' if exact else '≈'} {whole}"

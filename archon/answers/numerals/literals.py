@@ -1,0 +1,358 @@
+"""Number literals in a text: found, and read completely or not at all."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+
+from archon.answers.numerals import surroundings
+from archon.answers.numerals.canonical import (
+    MAX_FRACTION_CHARS,
+    power_of_ten,
+    quotient,
+    scaled,
+    shifted,
+)
+from archon.answers.numerals.notation import RUN, decimal_of
+from archon.answers.numerals.plain import plain
+
+
+@dataclass(frozen=True, slots=True)
+class Literal:
+    """Something with digits in a text."""
+
+    value: str | None
+    """Its canonical value; None if it is not one number, or is not read."""
+    start: int
+    """Where its digits begin."""
+    end: int
+    is_name: bool = False
+    """An ordinal, a date or part of a name, which counts nothing."""
+
+
+_RUN = re.compile(RUN, re.X)
+_DIGIT = re.compile(r"[0-9]")
+_SPACED = re.compile(r"[ \u202f]")
+_DIGIT_BESIDE = re.compile(r"[0-9][ \u202f]\Z"), re.compile(r"[ \u202f][0-9]")
+_LITERAL = re.compile(
+    rf"""
+    (?<![A-Za-z0-9_^]) (?<![\^_]\{{) (?<![\^_]\() (?<!\^-) (?<!\^\{{-) (?<![0-9]\.)
+    (?: (?P<name>
+            [0-9]{{1,4}}/[0-9]{{1,2}}/[0-9]{{1,4}}(?![0-9/])
+          | [0-9]{{4}}-[0-9]{{1,2}}-[0-9]{{1,2}}(?![0-9])
+          | [0-9]{{1,2}}-[0-9]{{1,2}}-[0-9]{{4}}(?![0-9]) | [0-9]{{3}}-[0-9]{{4}}(?![0-9])
+          | [0-9]++(?:-[0-9]++){{2,}}+
+          | (?:{RUN})(?:st|nd|rd|th)(?![A-Za-z])
+        )
+      | (?:(?P<whole>[0-9]{{1,400}}+)(?:[ \u202f]{{1,2}}|[ ]and[ ]))?
+        (?P<over>{RUN})[ ]?/[ ]?(?P<under>{RUN})
+      | (?P<run>{RUN})
+        (?: [eE](?P<exponent>[-+]?[0-9]++)(?![A-Za-z0-9]|\.[0-9])
+          | [ ]?[\u00d7x*][ ]?10[ ]?(?:\^|\*\*)[ ]?
+            (?P<brace>[{{(])?(?P<power>[-+]?[0-9]++)(?(brace)[}})]) )?
+    )
+    """,
+    re.X,
+)
+_VERSION = re.compile(r"[0-9]++(?:\.[0-9]++){2,}+")
+_GLUED_LETTERS = re.compile(r"[A-Za-z]{1,30}")
+_AFTER_UNIT = re.compile(r"[0-9(]")
+
+
+def literals_in(text: str, start: int = 0, end: int | None = None) -> Iterator[Literal]:
+    """The literals of a text in the form that ``plain`` gives, from left to right.
+
+    Those that begin before ``end`` are read whole. Digits in words, powers and roots are none.
+    """
+    end = len(text) if end is None else end
+    while digit := _DIGIT.search(text, start, end):
+        first = digit.start()
+        literal = None
+        if first > start and text[first - 1] == "." and text[first - 2 : first - 1] != ".":
+            literal = literal_at(text, first - 1)
+        literal = literal or literal_at(text, first)
+        if literal is not None:
+            yield literal
+            start = literal.end
+        else:
+            run = _RUN.match(text, first)
+            assert run is not None, "a run begins with any digit"
+            start = run.end()
+
+
+def literal_at(text: str, start: int) -> Literal | None:
+    """The literal whose digits begin at ``start``, or None."""
+    literal = _LITERAL.match(text, start)
+    if literal is None:
+        return None
+    before = text[max(0, start - surroundings.WINDOW) : start]
+    end = literal.end()
+    if literal["name"] is not None or _is_named(literal, before):
+        return Literal(None, start, end, is_name=True)
+    value, end = _magnitude(literal, before)
+    span = _span(text, before, end)
+    if span is not None:
+        return Literal(None, start, span)
+    other = surroundings.OR_NUMBER.match(text, end)
+    is_restated = other is not None and _is_restated(value, other)
+    if other is not None and not is_restated:
+        return Literal(None, start, other.end())
+    if value is None or _is_part(literal, before, end) or _is_last_of_several(text, before, end):
+        return Literal(None, start, end)
+    range_end = _range_end(text, before, end, value)
+    if range_end is not None:
+        return Literal(None, start, range_end)
+    negative = _is_negative(text, before, start, end)
+    if negative is None:
+        return Literal(None, start, end)
+    end = end if other is None else other.end()
+    return Literal(f"-{value}" if negative and value != "0" else value, start, end)
+
+
+# --------------------------------------------------------------------------------------- names
+
+
+def _is_named(literal: re.Match[str], before: str) -> bool:
+    """Whether the digits are part of a date, a version or a name."""
+    text, end, run = literal.string, literal.end(), literal["run"]
+    if surroundings.NAME_BEFORE.search(before[-8:]) or (
+        run
+        and _VERSION.fullmatch(run)
+        and not _reads(run)
+        and not _DIGIT_BESIDE[0].search(before[-2:])
+    ):
+        return True
+    if surroundings.MONTH_AFTER.match(text, end):
+        return True
+    if not before.endswith(" "):
+        return False
+    if surroundings.MONTH_BEFORE.search(before) and surroundings.YEAR_AFTER.match(text, end):
+        return True
+    return run is not None and len(run) == 4 and bool(surroundings.DATE_BEFORE.search(before))
+
+
+def _reads(run: str) -> bool:
+    return decimal_of(run) is not None
+
+
+# --------------------------------------------------------------------------------------- values
+
+
+def _magnitude(literal: re.Match[str], before: str) -> tuple[str | None, int]:
+    """The value of a literal without its sign but with its scale, and where it ends."""
+    value, end = _unscaled(literal, before), literal.end()
+    if value is None:
+        return None, end
+    text = literal.string
+    part = surroundings.AND_A_PART.match(text, end)
+    if part and value.isdigit() and len(value) <= MAX_FRACTION_CHARS:
+        half = Fraction(surroundings.PARTS[part[1] or part[2]])
+        value, end = shifted(f"{int(value)}.{str(float(half))[2:]}"), part.end()
+    for _ in range(2):  # "5 hundred thousand"
+        scale = surroundings.SCALE.match(text, end)
+        is_money = scale is not None and surroundings.is_money(before, text, scale.end())
+        exponent = _exponent(scale, is_money) if scale else None
+        if scale is None or exponent is None:
+            break
+        value, end = scaled(value, exponent), scale.end()
+        if more := surroundings.MORE_AFTER_SCALE.match(text, end):
+            return None, more.end()
+    return value, end
+
+
+def _exponent(scale: re.Match[str], is_money: bool) -> int | None:
+    """The power of ten of a scale; None where its letter is something else here."""
+    if scale["money"] is not None:
+        return surroundings.MONEY_SCALES.get(scale["money"]) if is_money else None
+    word = scale["word"]
+    if word in surroundings.SCALES:
+        return surroundings.SCALES[word]
+    if word == "K":
+        return 3 if is_money else None
+    return surroundings.SCALES.get(word.lower())
+
+
+def _unscaled(literal: re.Match[str], before: str) -> str | None:
+    text, end = literal.string, literal.end()
+    if literal["over"] is not None:
+        over, under = decimal_of(literal["over"]), decimal_of(literal["under"])
+        if over is None or under is None or ":" in literal["over"] + literal["under"]:
+            return None
+        return quotient(literal["whole"], over, under)
+    run = literal["run"]
+    decimal = decimal_of(run, has_unit=surroundings.has_unit(before, text, end))
+    if decimal is None or (_SPACED.search(run) and _may_be_two(run, text, before, end)):
+        return None
+    if surroundings.CUT_OFF_AFTER.match(text, end) and "." in decimal:
+        return None
+    if _is_euro_thousands(run, text, before, end):
+        return None
+    exponent = power_of_ten(literal["exponent"] or literal["power"] or "0")
+    return None if exponent is None else shifted(decimal, exponent)
+
+
+def _may_be_two(run: str, text: str, before: str, end: int) -> bool:
+    """Whether a run grouped by spaces may be two numbers side by side."""
+    beside, follows = _DIGIT_BESIDE
+    if beside.search(before) or follows.match(text, end):
+        return True
+    return " " in run and surroundings.COUNTED_BEFORE.search(before) is not None
+
+
+def _is_euro_thousands(run: str, text: str, before: str, end: int) -> bool:
+    """Whether ``1.000`` stands beside a euro sign, where it is a thousand as often as 1."""
+    whole, _, rest = run.partition(".")
+    if len(rest) != 3 or not rest.isdigit() or not 0 < len(whole) < 4:
+        return False
+    return bool(surroundings.EURO_BEFORE.search(before) or surroundings.EURO_AFTER.match(text, end))
+
+
+# ------------------------------------------------------------------------------ parts of more
+
+
+def _span(text: str, before: str, end: int) -> int | None:
+    """Where a range, a tuple, a ratio or a compound quantity that begins here ends, else None."""
+    for pattern in (surroundings.COMPOUND, surroundings.OF_OR_TO):
+        if found := pattern.match(text, end):
+            return found.end()
+    for pattern, prefix in (
+        (surroundings.TUPLE_AFTER, surroundings.TUPLE_BEFORE),
+        (surroundings.AND_NUMBER, surroundings.BETWEEN),
+        (surroundings.AND_VARIABLE, surroundings.VARIABLE_BEFORE),
+    ):
+        if (found := pattern.match(text, end)) and prefix.search(before):
+            return found.end()
+    return None
+
+
+def _is_last_of_several(text: str, before: str, end: int) -> bool:
+    """Whether another number stands directly before, not counting a year or the number of a day."""
+    near = before[-4:]
+    found = surroundings.LIST_BEFORE.search(before) if " " in near or "\u202f" in near else None
+    if found is None or surroundings.EQUALS_AFTER.match(text, end):
+        return False
+    if surroundings.COUNTED_BEFORE.search(before, 0, found.start()):
+        return False
+    return not (found["separator"] == ", " and surroundings.YEAR.fullmatch(found["first"]))
+
+
+def _range_end(text: str, before: str, end: int, value: str) -> int | None:
+    """Where ``3-5 days``, or ``3-5`` on a line of its own, ends if it begins here."""
+    found = surroundings.RANGE.match(text, end) or surroundings.SPACED_RANGE.match(text, end)
+    if found is None or not (found["unit"] or surroundings.LINE_BEFORE.search(before)):
+        return None
+    other = decimal_of(found["other"])
+    is_rising = other is not None and "/" not in value and _less(value, other)
+    return found.end("other") if is_rising else None
+
+
+def _less(value: str, other: str) -> bool:
+    return max(len(value), len(other)) <= MAX_FRACTION_CHARS and Fraction(value) < Fraction(other)
+
+
+def _is_restated(value: str | None, other: re.Match[str]) -> bool:
+    """Whether ``or`` gives the same number again: ``3/4 or 0.75``, but not ``0.5 or 50%``."""
+    decimal = decimal_of(other["over"].removeprefix("-"))
+    if value is None or decimal is None or max(len(value), len(decimal)) > MAX_FRACTION_CHARS:
+        return False
+    if other["percent"] or (other["under"] and not int(other["under"])):
+        return False
+    return Fraction(value) == Fraction(decimal) / int(other["under"] or 1)
+
+
+def _is_part(literal: re.Match[str], before: str, end: int) -> bool:
+    """Whether what stands beside a literal makes it a part of an expression or of a name."""
+    text = literal.string
+    if surroundings.PART_BEFORE.search(before[-24:]) or surroundings.PART_AFTER.match(text, end):
+        return True
+    if literal.group() == "1" and surroundings.ONE_PART_AFTER.match(text, end):
+        return True
+    letters = _GLUED_LETTERS.match(text, end)
+    if letters is None:
+        return False
+    return not surroundings.may_be_unit(letters.group()) or bool(
+        _AFTER_UNIT.match(text, letters.end())
+    )
+
+
+def _is_negative(text: str, before: str, start: int, end: int) -> bool | None:
+    """Whether a minus sign stands before a literal, and not a dash or a subtraction; None where
+    that is not certain."""
+    words = before[-12:].lower()
+    if "minus" in words or "negative" in words:
+        if surroundings.NEGATIVE_WORD.search(before):
+            return True
+        if surroundings.MINUS_WORD.search(before):
+            return None
+    if "-" not in words:
+        return False
+    if surroundings.NEGATIVE_PAREN.search(before):
+        return True if text[end : end + 1] in {")", "}", "]"} else None
+    if surroundings.LINE_DASH.search(before):
+        return _is_negative_line(text, start, end)
+    if surroundings.SPACED_MINUS.search(before):
+        return True
+    minus = surroundings.MINUS.search(before)
+    if minus is None:
+        return False
+    before = before[: minus.start()]
+    operand = before.rstrip()[-1:]
+    if operand != before[-1:]:
+        return not (operand.isdigit() or operand in {")", "]", "}", "%"})
+    return not (operand.isalnum() or operand in {")", "]", "}", "%"})
+
+
+def _is_negative_line(text: str, start: int, end: int) -> bool | None:
+    """Whether a dash that begins a line is a minus sign: not if words follow in a longer text."""
+    if "\n" not in text[:start].strip() and "\n" not in text[end : end + 400].strip():
+        return True
+    rest = text[end : end + 40].partition("\n")[0]
+    return None if not rest.strip(" .*") else False
+
+
+# --------------------------------------------------------------------------- a text that is one
+
+_DECORATION = " \t\n+-$€£¥₹₩₽₺₴₪₫₦฿¢%{}()[]*"
+_MARKUP = re.compile(
+    rf"(?:Rs\.?|US|USD|EUR|GBP|INR|CHF|[\s*_`\"'{re.escape(surroundings.CURRENCY)}(\[{{+-]){{0,20}}"
+)
+_UNIT_WORDS = re.compile(
+    rf"""[\s%‰°*_`"')\]}}{re.escape(surroundings.CURRENCY)}]{{0,20}}
+         (?:[ ]?(?!(?:and|or|to|than|of|by|plus|minus|times|divided|is|are|in|with|x)\b)
+            (?:[A-Za-zµΩ°²³-]{{1,20}}|[A-Za-z]{{1,4}}\^[23])
+            (?:/(?:[A-Za-z]{{1,12}})(?:\^[23])?)?){{0,3}}
+         [\s%*_`"')\]}}$.]{{0,20}}""",
+    re.X,
+)
+
+
+def canonical_number(text: str) -> str | None:
+    """The canonical form of a text that is one number and nothing else, or None.
+
+    >>> canonical_number(" $1,000.00 "), canonical_number("18 apples")
+    ('1000', None)
+    """
+    text = plain(text).strip()
+    literal = next(literals_in(text), None)
+    if literal is None or literal.value is None:
+        return None
+    rest = text[: literal.start] + text[literal.end :]
+    return literal.value if not rest.strip(_DECORATION) else None
+
+
+def sole_number(text: str) -> str | None:
+    """The value of a text that is one number with a currency or a unit at most, or None.
+
+    >>> sole_number("18 square feet"), sole_number("3\\\\sqrt{2}"), sole_number("5 or 6")
+    ('18', None, None)
+    """
+    text = plain(text).strip()
+    literal = next(literals_in(text), None)
+    if literal is None or literal.value is None or ":" in text:
+        return None
+    is_alone = _MARKUP.fullmatch(text, 0, literal.start) and _UNIT_WORDS.fullmatch(
+        text, literal.end
+    )
+    return literal.value if is_alone else None

@@ -1,0 +1,1 @@
+"""Benchmarks of speed: engine, graph, server, and rivals on the same work."""

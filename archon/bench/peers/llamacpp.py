@@ -1,0 +1,167 @@
+"""llama.cpp through the low-level functions of llama-cpp-python, set up as well as we know how.
+
+The shared prefix is computed once and given to every sequence by copying it; the sequences of a
+batch decode one token each a call. Which attention, which layout of the cache and how many
+sequences at once are fastest is found out before the first round.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from archon.bench.peers.contender import Round, Task
+from archon.bench.peers.llamacpp_session import Layout, Session
+from archon.bench.peers.workload import (
+    best_rows,
+    candidate_rows,
+    climb,
+    middle_of,
+    num_prompts_of_round,
+    waves,
+)
+from archon.errors import ModelError, UsageError, require
+from archon.weights import cache_dir
+
+_CALIBRATION_SEED = 1_000_001
+_CALIBRATION_STEPS = 5
+LAYOUTS = [Layout(flash, unified) for flash in (True, False) for unified in (False, True)]
+_MAX_SEQUENCES = 256
+
+
+class LlamaCpp:
+    """A model in llama.cpp, with the settings that a calibration found best."""
+
+    def __init__(self, lib: Any, path: Path, task: Task, settings: Mapping[str, Any]) -> None:
+        self.lib, self.task = lib, task
+        self.model = lib.llama_model_load_from_file(
+            str(path).encode(), lib.llama_model_default_params()
+        )
+        if not self.model:
+            raise ModelError(f"llama.cpp cannot load {path}")
+        self.settings = dict(settings)
+        if "rows" not in self.settings:
+            self.settings |= self._calibrate()
+        layout = Layout(self.settings["flash_attention"], self.settings["kv_unified"])
+        self.session = Session(lib, self.model, task, self.settings["rows"], layout)
+
+    def run(self, seed: int) -> Round:
+        w, session = self.task.workload, self.session
+        prompts = self.task.prompts(seed, self.settings["num_prompts"])
+        num_sequences = len(prompts) * w.samples_per_prompt
+        start = time.perf_counter()
+        session.begin(prompts[0][: self.task.shared_tokens])
+        once_seconds = time.perf_counter() - start
+        decode_seconds = 0.0
+        for wave in waves(prompts, max(1, self.settings["rows"] // w.samples_per_prompt)):
+            session.start(wave)
+            decode_start = time.perf_counter()
+            for _ in range(w.new_tokens - 1):
+                session.step()
+            decode_seconds += time.perf_counter() - decode_start
+        if self.task.decode_only:
+            return Round(len(prompts), num_sequences * (w.new_tokens - 1), decode_seconds)
+        seconds = time.perf_counter() - start
+        return Round(len(prompts), num_sequences * w.new_tokens, seconds, once_seconds)
+
+    def _calibrate(self) -> dict[str, Any]:
+        """The fastest layout at a middling number of rows, then the fastest number of rows."""
+        choices = candidate_rows(self.task)
+        if choices[-1] >= _MAX_SEQUENCES:
+            raise UsageError(f"llama.cpp holds at most {_MAX_SEQUENCES - 1} samples of a prompt")
+        middling = middle_of(choices)
+        by_layout = {layout: self._rate(middling, layout) for layout in LAYOUTS}
+        layout = max(by_layout, key=by_layout.__getitem__)
+        known = {middling: by_layout[layout]}
+        rates = climb(choices, known, lambda rows: self._rate(rows, layout))
+        rows = best_rows(rates)
+        return {
+            "flash_attention": layout.flash_attention,
+            "kv_unified": layout.kv_unified,
+            "rows": rows,
+            "num_prompts": num_prompts_of_round(self.task, rows, rates[rows]),
+            "calibration_tokens_per_second": {str(n): rates[n] for n in sorted(rates)},
+            "system_info": self.lib.llama_print_system_info().decode().strip(),
+        }
+
+    def _rate(self, rows: int, layout: Layout) -> float:
+        """Tokens a second of the best of a few steps in the middle of the sequences."""
+        session = Session(self.lib, self.model, self.task, rows, layout)
+        try:
+            w = self.task.workload
+            prompts = self.task.prompts(_CALIBRATION_SEED, max(1, rows // w.samples_per_prompt))
+            session.begin(prompts[0][: self.task.shared_tokens])
+            session.start(prompts)
+            session.lengthen(max(0, w.new_tokens // 2 - 1 - _CALIBRATION_STEPS))
+            num_steps = max(1, min(_CALIBRATION_STEPS, w.new_tokens - 1))
+            return session.num_running / min(_seconds(session.step) for _ in range(num_steps))
+        finally:
+            session.close()
+
+
+def _seconds(work: Callable[[], None]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def load(task: Task, settings: Mapping[str, Any] | None) -> LlamaCpp:
+    """llama.cpp with the file as it is."""
+    lib, path = library(), _gguf(task)
+    return LlamaCpp(lib, path, task, settings or {"format": "the file itself"})
+
+
+def load_q4_0(task: Task, settings: Mapping[str, Any] | None) -> LlamaCpp:
+    """llama.cpp with the weights rounded again to Q4_0, for which it has its fastest kernels."""
+    return _load_requantized(task, settings, "Q4_0")
+
+
+def load_q8_0(task: Task, settings: Mapping[str, Any] | None) -> LlamaCpp:
+    """llama.cpp with the weights rounded again to Q8_0."""
+    return _load_requantized(task, settings, "Q8_0")
+
+
+def _load_requantized(task: Task, settings: Mapping[str, Any] | None, name: str) -> LlamaCpp:
+    lib = library()
+    path = requantized(lib, _gguf(task), name, task.threads)
+    return LlamaCpp(lib, path, task, settings or {"format": name})
+
+
+def _gguf(task: Task) -> Path:
+    path = Path(task.path)
+    if path.is_dir():
+        raise ModelError(f"llama.cpp reads GGUF files, and {path} is a folder")
+    return path
+
+
+def library() -> Any:
+    lib = require("llama_cpp.llama_cpp", "peers")
+    lib.llama_backend_init()
+    return lib
+
+
+def requantized(lib: Any, path: Path, name: str, threads: int) -> Path:
+    """The file with its weights rounded to another format, kept in the cache folder.
+
+    Raises
+    ------
+    ModelError : llama.cpp cannot write it.
+    """
+    stat = path.stat()
+    folder = cache_dir() / "peers"
+    target = folder / f"{path.stem}-{stat.st_size}-{stat.st_mtime_ns}-{name}.gguf"
+    if target.exists():
+        return target
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = target.with_suffix(".partial")
+    params = lib.llama_model_quantize_default_params()
+    params.ftype = getattr(lib, f"LLAMA_FTYPE_MOSTLY_{name}")
+    params.nthread, params.allow_requantize = threads, True
+    quantize: Callable[..., int] = lib.llama_model_quantize
+    if quantize(str(path).encode(), str(partial).encode(), params):
+        partial.unlink(missing_ok=True)
+        raise ModelError(f"llama.cpp cannot requantize {path} to {name}")
+    partial.replace(target)
+    return target

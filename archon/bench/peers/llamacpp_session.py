@@ -1,0 +1,172 @@
+"""A batch of sequences in one llama.cpp context: a shared prefix, prompts, then step after step.
+
+Functions and structures: ``llama.h`` of llama.cpp, as llama-cpp-python passes them on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from archon.bench.peers.contender import Task
+from archon.errors import EngineError
+
+_MICRO_BATCH = 512
+_CELLS_MULTIPLE = 256
+_TOP_K, _TEMPERATURE, _SEED = 40, 0.8, 1
+_PREFIX = 0
+"""The sequence that holds the shared prefix; those that decode are 1, 2, …"""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How attention is computed, and whether all sequences share one buffer of keys."""
+
+    flash_attention: bool
+    kv_unified: bool
+
+
+class Session:
+    """A context with room for ``rows`` sequences that decode at once.
+
+    Raises
+    ------
+    EngineError : llama.cpp cannot make the context, or fails in a call.
+    """
+
+    def __init__(self, lib: Any, model: Any, task: Task, rows: int, layout: Layout) -> None:
+        self.lib, self.task, self.rows = lib, task, rows
+        self.context = lib.llama_init_from_model(model, self._params(layout))
+        if not self.context:
+            raise EngineError(f"llama.cpp cannot make a context for {rows} sequences")
+        self.memory = lib.llama_get_memory(self.context)
+        self.batch_tokens = max(_MICRO_BATCH, task.workload.prompt_tokens, rows)
+        self.batch = lib.llama_batch_init(self.batch_tokens, 0, 1)
+        self.sampler = _make_sampler(lib)
+        self.tokens: list[int] = []
+        """The newest token of every running sequence."""
+        self.position = 0
+
+    @property
+    def num_running(self) -> int:
+        return len(self.tokens)
+
+    def begin(self, shared_ids: Sequence[int]) -> None:
+        """Forget everything, and compute the prefix."""
+        self.lib.llama_memory_clear(self.memory, False)
+        self.tokens = []
+        if shared_ids:
+            self._decode([(_PREFIX, at, token, False) for at, token in enumerate(shared_ids)])
+
+    def start(self, prompts: Sequence[Sequence[int]]) -> None:
+        """Compute what follows the prefix in each prompt, and draw every sequence's first token."""
+        samples, shared = self.task.workload.samples_per_prompt, self.task.shared_tokens
+        for sequence in range(1, self.rows + 1):
+            self.lib.llama_memory_seq_rm(self.memory, sequence, -1, -1)
+        self.tokens = []
+        own = len(prompts[0]) - shared
+        per_call = max(1, self.batch_tokens // own)
+        for begin in range(0, len(prompts), per_call):
+            together = range(begin, min(begin + per_call, len(prompts)))
+            for number in together if shared else ():
+                self._copy(_PREFIX, 1 + number * samples)
+            self._decode(
+                [
+                    (1 + number * samples, at, prompts[number][at], at == shared + own - 1)
+                    for number in together
+                    for at in range(shared, shared + own)
+                ]
+            )
+            ends = [own * (i + 1) - 1 for i in range(len(together)) for _ in range(samples)]
+            self.tokens += self._sample(ends)
+        for number in range(len(prompts)):
+            first = 1 + number * samples
+            for sequence in range(first + 1, first + samples):
+                self._copy(first, sequence)
+        self.position = shared + own
+
+    def step(self) -> None:
+        """One more token for every sequence."""
+        self._decode(
+            [(1 + row, self.position, token, True) for row, token in enumerate(self.tokens)]
+        )
+        self.tokens = self._sample(list(range(len(self.tokens))))
+        self.position += 1
+
+    def lengthen(self, count: int) -> None:
+        """Let every sequence have ``count`` more tokens, any, without drawing them."""
+        entries = [
+            (1 + row, self.position + i, token, False)
+            for row, token in enumerate(self.tokens)
+            for i in range(count)
+        ]
+        for start in range(0, len(entries), self.batch_tokens):
+            self._decode(entries[start : start + self.batch_tokens])
+        self.position += count
+
+    def close(self) -> None:
+        """Give its memory back."""
+        self.lib.llama_sampler_free(self.sampler)
+        self.lib.llama_batch_free(self.batch)
+        self.lib.llama_free(self.context)
+
+    def _params(self, layout: Layout) -> Any:
+        lib, w = self.lib, self.task.workload
+        params = lib.llama_context_default_params()
+        num_prompts = -(-self.rows // w.samples_per_prompt)
+        own = w.prompt_tokens - self.task.shared_tokens
+        if layout.kv_unified:
+            cells = self.task.shared_tokens + num_prompts * own + self.rows * w.new_tokens
+            params.n_ctx = _padded(cells)
+        else:
+            params.n_ctx = _padded(w.prompt_tokens + w.new_tokens) * (self.rows + 1)
+        params.n_seq_max = self.rows + 1
+        params.n_batch = max(_MICRO_BATCH, w.prompt_tokens, self.rows)
+        params.n_ubatch = _MICRO_BATCH
+        params.n_outputs_max = params.n_seq_max
+        params.n_threads = params.n_threads_batch = self.task.threads
+        params.flash_attn_type = (
+            lib.LLAMA_FLASH_ATTN_TYPE_ENABLED
+            if layout.flash_attention
+            else lib.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        )
+        params.kv_unified = layout.kv_unified
+        params.no_perf = True
+        return params
+
+    def _copy(self, source: int, target: int) -> None:
+        self.lib.llama_memory_seq_cp(self.memory, source, target, -1, -1)
+
+    def _decode(self, entries: Sequence[tuple[int, int, int, bool]]) -> None:
+        """Compute (sequence, position, token, whether its logits are wanted)."""
+        batch = self.batch
+        for i, (sequence, position, token, wanted) in enumerate(entries):
+            batch.token[i], batch.pos[i] = token, position
+            batch.n_seq_id[i], batch.seq_id[i][0] = 1, sequence
+            batch.logits[i] = wanted
+        batch.n_tokens = len(entries)
+        status = self.lib.llama_decode(self.context, batch)
+        if status:
+            raise EngineError(f"llama_decode failed with status {status}")
+
+    def _sample(self, places: Sequence[int]) -> list[int]:
+        """Draw a token from the logits at each place of the last batch.
+
+        A sampler owns a buffer of the size of the vocabulary: the one that serves all sequences
+        stays in the processor's cache, one for each would not.
+        """
+        draw = self.lib.llama_sampler_sample
+        return [draw(self.sampler, self.context, place) for place in places]
+
+
+def _make_sampler(lib: Any) -> Any:
+    chain = lib.llama_sampler_chain_init(lib.llama_sampler_chain_default_params())
+    lib.llama_sampler_chain_add(chain, lib.llama_sampler_init_top_k(_TOP_K))
+    lib.llama_sampler_chain_add(chain, lib.llama_sampler_init_temp(_TEMPERATURE))
+    lib.llama_sampler_chain_add(chain, lib.llama_sampler_init_dist(_SEED))
+    return chain
+
+
+def _padded(cells: int) -> int:
+    return -(-cells // _CELLS_MULTIPLE) * _CELLS_MULTIPLE

@@ -1,0 +1,57 @@
+"""Parameters as the engine reads them, as a model of the transformers library."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from archon.engine.model.hf_names import (
+    CLASSES,
+    EMBEDDING,
+    HEAD,
+    OUTPUT_NORM,
+    layer_parameters,
+    shape_keys,
+)
+from archon.engine.model.weights import WeightSource
+
+
+def transformers_model(source: WeightSource, dtype: torch.dtype) -> Any:
+    """A causal LM of transformers that has a source's parameters, rounded to ``dtype``."""
+    import transformers
+
+    config = source.config
+    prefix = CLASSES[config.family]
+    shape = shape_keys(config) | {
+        "rope_parameters": {"rope_type": "default", "rope_theta": config.rope_base},
+        "tie_word_embeddings": False,
+    }
+    state = state_dict(source, dtype)
+    if config.family == "llama":
+        shape["attention_bias"] = "model.layers.0.self_attn.q_proj.bias" in state
+    with torch.device("meta"):
+        model = getattr(transformers, f"{prefix}ForCausalLM")(
+            getattr(transformers, f"{prefix}Config")(**shape)
+        )
+    rotary = type(model.model.rotary_emb)(model.config)  # its frequencies are no parameters
+    missing = model.load_state_dict(state, strict=False, assign=True).missing_keys
+    assert all(name.endswith("o_proj.bias") for name in missing), missing
+    for layer in model.model.layers:
+        layer.self_attn.o_proj.bias = None
+    model.model.rotary_emb = rotary
+    return model.eval()
+
+
+def state_dict(source: WeightSource, dtype: torch.dtype) -> dict[str, Tensor]:
+    """Parameters by the names that transformers gives them."""
+    embedding = source.embedding().to(dtype)
+    head = source.head().to(dtype)
+    layers = {name: parameter.to(dtype) for name, parameter in layer_parameters(source)}
+    return {
+        EMBEDDING: embedding,
+        OUTPUT_NORM: source.output_norm().to(dtype),
+        HEAD: embedding if torch.equal(head, embedding) else head,
+        **layers,
+    }

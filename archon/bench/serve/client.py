@@ -1,0 +1,191 @@
+"""Many clients of one server, who ask as soon as they are answered.
+
+``python -m archon.bench.serve.client`` reads one JSON object (``Load``) from standard input and
+prints one (``Answers``). It speaks HTTP itself and reads no more than it must: what it takes of a
+machine's time is taken from the server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from time import perf_counter
+from typing import Any
+
+from archon.lm.openai.sse import DONE, EventParser
+
+_LIMIT = 1 << 20
+"""Bytes of a line or a header."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What the clients do."""
+
+    host: str
+    port: int
+    model: str
+    num_clients: int
+    seconds: float
+    """No request begins later."""
+    streams: bool
+    asks: list[tuple[str, int]]
+    """(question, seed) of the requests, in their order."""
+
+
+@dataclass(slots=True)
+class Answers:
+    """What became of it; a request that failed has a reason and no figures."""
+
+    seconds: float = 0.0
+    """From the first request to the end of the last answer."""
+    client_cpu_seconds: float = 0.0
+    """Of this process in that time."""
+    model_cpu_seconds: float | None = None
+    """Of the process that answers; None where the system does not tell."""
+    completion_tokens: int = 0
+    """As the server counts them."""
+    num_answers: int = 0
+    first_token_seconds: list[float] = field(default_factory=list)
+    """Of each streamed answer with any text."""
+    texts: dict[int, str] = field(default_factory=dict)
+    """By the number of their request, of the first ones."""
+    failures: list[str] = field(default_factory=list)
+
+
+class _FailedError(Exception):
+    """A request without a whole answer."""
+
+
+async def run(load: Load, keep_texts: int = 0) -> Answers:
+    """Ask until the time or the requests are over, and wait for the last answers."""
+    answers = Answers()
+    numbered = iter(enumerate(load.asks))
+    start, cpu_start = perf_counter(), _cpu_seconds()
+    until = start + load.seconds
+    async with asyncio.TaskGroup() as group:
+        for _ in range(load.num_clients):
+            group.create_task(_client(load, numbered, until, answers, keep_texts))
+    answers.seconds = perf_counter() - start
+    answers.client_cpu_seconds = _cpu_seconds() - cpu_start
+    return answers
+
+
+async def _client(
+    load: Load,
+    numbered: Iterator[tuple[int, tuple[str, int]]],
+    until: float,
+    answers: Answers,
+    keep_texts: int,
+) -> None:
+    connection = _Connection(load.host, load.port)
+    try:
+        while perf_counter() < until:
+            number, ask = next(numbered, (-1, None))
+            if ask is None:
+                return
+            try:
+                text = await connection.ask(_body(load, *ask), load.streams, answers)
+                if number < keep_texts:
+                    answers.texts[number] = text
+            except (_FailedError, OSError, EOFError, ValueError, LookupError, TypeError) as error:
+                answers.failures.append(f"{type(error).__name__}: {error}"[:200])
+                connection.close()
+    finally:
+        connection.close()
+
+
+def _body(load: Load, question: str, seed: int) -> bytes:
+    messages = [{"role": "user", "content": question}]
+    body: dict[str, Any] = {"model": load.model, "messages": messages, "seed": seed}
+    if load.streams:
+        body |= {"stream": True, "stream_options": {"include_usage": True}}
+    return json.dumps(body).encode()
+
+
+class _Connection:
+    """One client's connection, opened when there is something to ask."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._host, self._port = host, port
+        self._head = (
+            f"POST /v1/chat/completions HTTP/1.1\r\nhost: {host}:{port}\r\n"
+            "content-type: application/json\r\ncontent-length: "
+        ).encode()
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    def close(self) -> None:
+        if self._streams is not None:
+            self._streams[1].close()
+            self._streams = None
+
+    async def ask(self, body: bytes, streams: bool, answers: Answers) -> str:
+        """The text of the answer, whose figures are noted."""
+        if self._streams is None:
+            self._streams = await asyncio.open_connection(self._host, self._port, limit=_LIMIT)
+        reader, writer = self._streams
+        start = perf_counter()
+        writer.write(self._head + str(len(body)).encode() + b"\r\n\r\n" + body)
+        head = (await reader.readuntil(b"\r\n\r\n")).lower()
+        if not streams or b"text/event-stream" not in head:
+            length = int(head.partition(b"content-length:")[2].partition(b"\r\n")[0])
+            content = await reader.readexactly(length)
+            if head[9:12] != b"200" or streams:
+                raise _FailedError(f"{head[:12].decode()}: {content[:120].decode()}")
+            reply = json.loads(content)
+            text: str = reply["choices"][0]["message"]["content"]
+        else:
+            text, reply, first = await _read_stream(reader)
+            if first is not None:
+                answers.first_token_seconds.append(first - start)
+        answers.completion_tokens += reply["usage"]["completion_tokens"]
+        answers.num_answers += 1
+        return text
+
+
+async def _read_stream(
+    reader: asyncio.StreamReader,
+) -> tuple[str, dict[str, Any], float | None]:
+    """Text, the last chunk, and when the first text came (``perf_counter``)."""
+    parser, events, first = EventParser(), list[bytes](), None
+    while size := int(await reader.readline(), 16):
+        content = (await reader.readexactly(size + 2))[:-2]
+        new = parser.feed(content)
+        events += new
+        if first is None and any(_text(event) for event in new):
+            first = perf_counter()
+    await reader.readline()
+    if len(events) < 2 or events[-1] != DONE:
+        raise _FailedError(f"a stream without its end: {events[-1][:120].decode()}")
+    return "".join(map(_text, events)), json.loads(events[-2]), first
+
+
+def _text(event: bytes) -> str:
+    if event == DONE:
+        return ""
+    choices = json.loads(event)["choices"]
+    return choices[0]["delta"].get("content") or "" if choices else ""
+
+
+def _cpu_seconds() -> float:
+    times = os.times()
+    return times.user + times.system
+
+
+def main() -> None:
+    """One load from standard input; its answers to standard output."""
+    given = json.load(sys.stdin)
+    keep_texts = given.pop("keep_texts")
+    try:
+        answers = asyncio.run(run(Load(**given), keep_texts))
+    except KeyboardInterrupt:
+        sys.exit(130)
+    print(json.dumps(asdict(answers)))
+
+
+if __name__ == "__main__":
+    main()

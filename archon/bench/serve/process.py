@@ -1,0 +1,145 @@
+"""The server and its clients, each in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from time import monotonic
+from typing import Any
+from urllib.parse import urlsplit
+
+from archon.bench.serve.client import Answers, Load
+from archon.bench.serve.workload import Ask
+from archon.errors import ArchonError
+
+NAME = "bench"
+"""Of the architecture that is served."""
+_MEMORY_EVERY_SECONDS = 60
+
+
+def architecture(sampling: dict[str, Any]) -> dict[str, Any]:
+    """One node that sends the bare question to its model."""
+    node = {
+        "type": "generator",
+        "model": "solver",
+        "prompt": {"text": "{question}"},
+        "sampling": sampling,
+    }
+    return {
+        "version": 1,
+        "name": NAME,
+        "models": {"solver": "scripted"},
+        "nodes": {"answer": node},
+        "output": "answer",
+    }
+
+
+class Server:
+    """A running ``archon serve`` and its memory over time."""
+
+    def __init__(self, process: subprocess.Popen[str], address: str) -> None:
+        parts = urlsplit(address)
+        assert parts.hostname is not None
+        assert parts.port is not None
+        self._host, self._port = parts.hostname, parts.port
+        self._process, self._start = process, monotonic()
+        self.memory: list[dict[str, float]] = []
+        """``{"seconds", "bytes"}`` once a minute; empty where the system does not tell."""
+        self._ended = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, daemon=True)
+        self._watcher.start()
+
+    def load(
+        self, asks: Sequence[Ask], *, num_clients: int, seconds: float, streams: bool, keep: int = 0
+    ) -> Answers:
+        """Let clients in a process of their own ask; the first ``keep`` texts are kept.
+
+        Raises
+        ------
+        ArchonError : their process failed.
+        """
+        pairs = [(ask.question, ask.seed) for ask in asks]
+        load = Load(self._host, self._port, NAME, num_clients, seconds, streams, pairs)
+        cpu_start = self._cpu_seconds()
+        done = subprocess.run(
+            [sys.executable, "-m", "archon.bench.serve.client"],
+            input=json.dumps({**asdict(load), "keep_texts": keep}),
+            stdout=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise ArchonError(f"the clients' process ended with the code {done.returncode}")
+        answers = Answers(**json.loads(done.stdout))
+        if cpu_start is not None and (cpu_end := self._cpu_seconds()) is not None:
+            answers.model_cpu_seconds = cpu_end - cpu_start
+        answers.texts = {int(number): text for number, text in answers.texts.items()}
+        return answers
+
+    def _cpu_seconds(self) -> float | None:
+        """What the server has taken of the cores so far."""
+        try:
+            stat = Path(f"/proc/{self._process.pid}/stat").read_text()
+        except OSError:
+            return None
+        user, system = stat.rpartition(")")[2].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+    def note_memory(self) -> None:
+        """Add what the server takes now."""
+        try:
+            pages = Path(f"/proc/{self._process.pid}/statm").read_text().split()[1]
+        except OSError:
+            return
+        num_bytes = int(pages) * os.sysconf("SC_PAGE_SIZE")
+        seconds = round(monotonic() - self._start, 1)
+        self.memory.append({"seconds": seconds, "bytes": num_bytes})
+
+    def stop_watching(self) -> None:
+        """No more notes of its memory."""
+        self._ended.set()
+        self._watcher.join()
+
+    def _watch(self) -> None:
+        while not self._ended.wait(_MEMORY_EVERY_SECONDS):
+            self.note_memory()
+
+
+@contextmanager
+def serving(model: str, sampling: dict[str, Any], num_clients: int) -> Iterator[Server]:
+    """``archon serve`` with an architecture of one node over a model, until the block ends.
+
+    Raises
+    ------
+    ArchonError : it did not start; holds what it said.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        file, log = Path(folder) / f"{NAME}.json", Path(folder) / "log"
+        file.write_text(json.dumps(architecture(sampling)), encoding="utf-8")
+        command = [sys.executable, "-m", "archon", "serve", str(file), "--port", "0", "--json"]
+        command += ["--model", f"solver={model}", "--max-running", str(num_clients)]
+        with (
+            log.open("w", encoding="utf-8") as stderr,
+            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True) as process,
+        ):
+            try:
+                assert process.stdout is not None
+                line = process.stdout.readline()
+                if not line:
+                    said = log.read_text(encoding="utf-8", errors="replace").strip()
+                    raise ArchonError(f"the server did not start: {said[-1000:]}")
+                server = Server(process, json.loads(line)["address"])
+                try:
+                    yield server
+                finally:
+                    server.stop_watching()
+            finally:
+                process.kill()

@@ -1,0 +1,130 @@
+"""Blocks for prompts and sequences: taken, shared, copied and given back, never waited for."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable
+from collections.abc import Sequence as SequenceOf
+
+from archon.engine.cache.block_pool import BlockPool
+from archon.engine.cache.kv_cache import BLOCK_SIZE, num_blocks_for
+from archon.engine.cache.prefix_tree import PrefixNode, PrefixTree
+from archon.engine.decoder_protocol import BlockStorage
+from archon.engine.scheduling.sequence import Prompt, Sequence
+
+
+class BlockManager:
+    """Who holds which blocks: the prefix tree those of prompts, each sequence its own.
+
+    What takes blocks succeeds as a whole or changes nothing.
+    """
+
+    def __init__(self, cache: BlockStorage) -> None:
+        self.cache, self.pool, self.tree = cache, BlockPool(cache.num_blocks), PrefixTree()
+
+    @property
+    def num_available(self) -> int:
+        """Blocks that are free or hold what no live prompt uses."""
+        return self.pool.num_free + self.tree.num_evictable()
+
+    def match(self, prompt: Prompt) -> list[PrefixNode]:
+        """The nodes that hold the prompt's beginning already, or will when they are computed."""
+        tokens = prompt.tokens(0, prompt.num_shared_blocks * BLOCK_SIZE)
+        return self.tree.match(tokens, prompt.adapter)
+
+    def take_prompt(self, prompt: Prompt, path: list[PrefixNode], num_spare: int) -> bool:
+        """Blocks for a prompt, of which ``path`` is there; needs so many more to be available."""
+        num_new = prompt.num_shared_blocks - len(path)
+        num_tail = int(prompt.num_needed > prompt.num_shared_blocks * BLOCK_SIZE)
+        self.tree.extend(path, (), [])  # in use from here on, so making room cannot evict it
+        blocks = self._allocate(num_new + num_tail, num_spare)
+        if blocks is not None:
+            prompt.path = self.tree.extend(
+                path, prompt.tokens(0, prompt.num_tokens), blocks[:num_new], prompt.adapter
+            )
+            prompt.blocks = array("i", (node.block for node in prompt.path))
+            prompt.blocks.extend(blocks[num_new:])
+            if prompt.request.hold is not None:
+                self.tree.pin(prompt.request.hold, prompt.path)
+        self.tree.release(path)
+        return blocks is not None
+
+    def drop_adapter(self, adapter: str) -> None:
+        """Free the prefixes that were computed under an adapter, which no live prompt has."""
+        self.pool.free(self.tree.drop(adapter))
+
+    def give_prompt(self, prompt: Prompt) -> None:
+        """Give a prompt's blocks back; what of it is computed stays in the tree."""
+        self.give_tail(prompt)
+        self.pool.free(self.tree.release(prompt.path))
+        prompt.path, prompt.blocks = [], array("i")
+
+    def give_tail(self, prompt: Prompt) -> None:
+        """Give the block of a prompt's last tokens back, if it still has it."""
+        if prompt.tail_block is not None:
+            self.pool.free([prompt.blocks.pop()])
+
+    def fork(self, sequence: Sequence, num_spare: int) -> bool:
+        """Let a sequence begin: the shared blocks, and one for a copy of the prompt's tail."""
+        prompt = sequence.prompt
+        blocks = self._allocate(1, num_spare)
+        if blocks is not None:
+            sequence.blocks = prompt.blocks[: prompt.num_shared_blocks] + array("i", blocks)
+        return blocks is not None
+
+    def copy_tails(self, forked: Iterable[Sequence]) -> None:
+        """Copy each prompt's last, partly filled block to the sequences that fork from it."""
+        targets: dict[Prompt, list[int]] = {}
+        for sequence in forked:
+            targets.setdefault(sequence.prompt, []).append(sequence.own_blocks[0])
+        for prompt, blocks in targets.items():
+            assert prompt.tail_block is not None
+            self.cache.copy_blocks(prompt.tail_block, blocks)
+
+    def grow(self, sequences: SequenceOf[Sequence], num_spare: int = 0) -> bool:
+        """Blocks for all tokens of these sequences; one that is shared and to be written is
+        copied first."""
+        copies = [s.shares_last_block and self.pool.is_shared(s.blocks[-1]) for s in sequences]
+        needs = [
+            num_blocks_for(s.num_tokens) - (len(s.blocks) or s.num_shared_blocks) + copied
+            for s, copied in zip(sequences, copies, strict=True)
+        ]
+        blocks = self._allocate(sum(needs), num_spare)
+        if blocks is None:
+            return False
+        for sequence, num_blocks, copied in zip(sequences, needs, copies, strict=True):
+            table = sequence.blocks or sequence.prompt.blocks[: sequence.num_shared_blocks]
+            new = [blocks.pop() for _ in range(num_blocks)]
+            if copied:
+                self.cache.copy_blocks(table[-1], new[:1])
+                self.pool.free([table.pop()])
+            table.extend(new)
+            sequence.blocks, sequence.shares_last_block = table, False
+        return True
+
+    def share(self, sequence: Sequence) -> Sequence:
+        """A copy of a sequence that shares its blocks until one of the two writes."""
+        self.pool.share(sequence.own_blocks)
+        sequence.shares_last_block = sequence.num_computed % BLOCK_SIZE != 0
+        return sequence.copy()
+
+    def keep_own(self, sequence: Sequence) -> None:
+        """Let the prefix tree have what is computed of a sequence, in whole blocks."""
+        prompt, shared = sequence.prompt, sequence.num_shared_blocks
+        stop = max(sequence.num_computed // BLOCK_SIZE, shared)
+        tokens = sequence.tokens(0, stop * BLOCK_SIZE)
+        own = sequence.blocks[shared:stop]
+        kept = self.tree.adopt(prompt.path, tokens, own, prompt.adapter)
+        # A block that the tree has from another text is given back with the rest.
+        sequence.blocks = array("i", (b for b in sequence.blocks if b not in kept))
+
+    def give_own(self, sequence: Sequence) -> None:
+        """Give a sequence's own blocks back."""
+        self.pool.free(sequence.own_blocks)
+        sequence.blocks, sequence.shares_last_block = array("i"), False
+
+    def _allocate(self, count: int, num_spare: int) -> list[int] | None:
+        if count + num_spare > self.num_available:
+            return None
+        self.pool.free(self.tree.evict(count - self.pool.num_free))
+        return self.pool.allocate(count)

@@ -1,0 +1,83 @@
+"""The paged KV cache: keys and values of every layer, in blocks of a fixed number of tokens.
+
+A sequence's keys need not lie together: its *block table* lists the blocks that hold them, so
+memory is never fragmented and sequences can share blocks (Kwon et al. 2023, arXiv 2309.06180).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from archon.engine.model.config import DecoderConfig
+
+BLOCK_SIZE = 16
+"""Tokens in a block."""
+
+
+class KVCache:
+    """Storage for ``num_blocks`` blocks; ``BlockPool`` knows which of them are free.
+
+    Parameters
+    ----------
+    config : the decoder's shape.
+    num_blocks : blocks in all.
+    dtype : of the stored keys and values.
+    num_scratch_blocks : further blocks behind the others, for rows that are padding.
+    """
+
+    def __init__(
+        self,
+        config: DecoderConfig,
+        num_blocks: int,
+        dtype: torch.dtype,
+        device: torch.device,
+        num_scratch_blocks: int = 0,
+    ) -> None:
+        blocks = (config.num_layers, num_blocks + num_scratch_blocks, BLOCK_SIZE)
+        shape = (*blocks, config.num_kv_heads, config.head_width)
+        self.k, self.v = _zeros(shape, dtype, device), _zeros(shape, dtype, device)
+        self.dtype, self.num_blocks = dtype, num_blocks
+
+    def write(self, layer: int, slot_N: Tensor, k_NGD: Tensor, v_NGD: Tensor) -> None:
+        """Store the keys and values of N tokens, each at its slot (block · BLOCK_SIZE + offset)."""
+        self.k[layer].flatten(0, 1)[slot_N] = k_NGD.to(self.dtype)
+        self.v[layer].flatten(0, 1)[slot_N] = v_NGD.to(self.dtype)
+
+    def gather(self, layer: int, blocks_BK: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values of whole blocks: (B, K) block numbers → (B, G, K · BLOCK_SIZE, D)."""
+        B, K = blocks_BK.shape
+        flat = blocks_BK.flatten()
+
+        def take(storage: Tensor) -> Tensor:
+            _, S, G, D = storage.shape
+            return storage.index_select(0, flat).view(B, K * S, G, D).transpose(1, 2)
+
+        return take(self.k[layer]), take(self.v[layer])
+
+    def copy_blocks(self, source: int, targets: list[int]) -> None:
+        """Copy one block, all layers, to each target."""
+        for storage in (self.k, self.v):
+            storage[:, targets] = storage[:, [source]]
+
+
+def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Zeros; on the CPU they take up memory, and time, only where they are written."""
+    if device.type != "cpu":
+        return torch.zeros(shape, dtype=dtype, device=device)
+    untouched = np.zeros(math.prod(shape) * dtype.itemsize, dtype=np.uint8)
+    return torch.from_numpy(untouched).view(dtype).view(shape)
+
+
+def num_blocks_for(num_tokens: int) -> int:
+    """Blocks that so many tokens need."""
+    return -(-num_tokens // BLOCK_SIZE)
+
+
+def bytes_per_block(config: DecoderConfig, dtype: torch.dtype) -> int:
+    """Bytes of one block, keys and values of all layers together."""
+    per_token = 2 * config.num_layers * config.num_kv_heads * config.head_width * dtype.itemsize
+    return per_token * BLOCK_SIZE

@@ -1,0 +1,215 @@
+"""The shapes of encoders and encoder–decoders, as a folder's ``config.json`` states them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from archon.engine.files.folder import CONFIG, ModelFolder
+from archon.engine.model.config_keys import ENCODER_DECODER_RULES, ENCODER_RULES
+from archon.errors import ModelFileError
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderConfig:
+    """An encoder of the BERT family (Devlin et al. 2018, arXiv 1810.04805)."""
+
+    vocab_size: int
+    num_layers: int
+    width: int
+    """E."""
+    ffn_width: int
+    num_heads: int
+    context_length: int
+    """Positions that have an embedding, in tokens."""
+    num_segments: int = 2
+    """Kinds of text that a token may belong to: the first of a pair, or the second."""
+    norm_epsilon: float = 1e-12
+    dropout: float = 0.0
+    """Share of the numbers that training sets to zero."""
+
+    def __post_init__(self) -> None:
+        _check_heads(self.width, self.num_heads)
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderDecoderConfig:
+    """An encoder–decoder of the T5 family (Raffel et al. 2020, arXiv 1910.10683)."""
+
+    vocab_size: int
+    num_encoder_layers: int
+    num_decoder_layers: int
+    width: int
+    """E."""
+    ffn_width: int
+    num_heads: int
+    head_width: int
+    """D; H · D need not be E."""
+    num_buckets: int = 32
+    """Relative positions that are told apart."""
+    max_distance: int = 128
+    """Tokens from which on all distances are one bucket."""
+    norm_epsilon: float = 1e-6
+    gated: bool = False
+    """Whether the feed-forward network is GEGLU (T5 1.1) rather than ReLU."""
+    tied: bool = True
+    """Whether the head is the embedding."""
+    scaled: bool = True
+    """Whether what the head reads is divided by √E, as a tied one needs."""
+    start_id: int = 0
+    """What the decoder reads before the first token; also the padding."""
+    stop_id: int = 1
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        if min(self.num_heads, self.head_width, self.width, self.vocab_size) < 1:
+            raise ModelFileError(f"an encoder–decoder cannot have these sizes: {self}")
+
+
+ENCODER, ENCODER_DECODER = "bert", "t5"
+"""``model_type`` of the two families."""
+FamilyConfig = EncoderConfig | EncoderDecoderConfig
+
+
+def family_of(folder: ModelFolder) -> Literal["decoder", "encoder", "encoder-decoder"]:
+    """Which kind of transformer lies in a folder, as far as its ``model_type`` tells."""
+    match folder.config.get("model_type"):
+        case "bert":
+            return "encoder"
+        case "t5":
+            return "encoder-decoder"
+        case _:
+            return "decoder"
+
+
+def encoder_config(folder: ModelFolder) -> EncoderConfig:
+    """The shape of the encoder in a folder.
+
+    Raises
+    ------
+    ModelFileError : another family, a key that is missing, or a variant that is not supported.
+    """
+    keys = _Keys(folder.path / CONFIG, folder.config)
+    keys.expect("model_type", (ENCODER,))
+    ENCODER_RULES.check(folder.config, keys.path)
+    keys.expect("hidden_act", ("gelu", None))
+    keys.expect("position_embedding_type", ("absolute", None))
+    keys.expect("is_decoder", (False, None))
+    return EncoderConfig(
+        vocab_size=keys.count("vocab_size"),
+        num_layers=keys.count("num_hidden_layers"),
+        width=keys.count("hidden_size"),
+        ffn_width=keys.count("intermediate_size"),
+        num_heads=keys.count("num_attention_heads"),
+        context_length=keys.count("max_position_embeddings"),
+        num_segments=keys.count("type_vocab_size", 2),
+        norm_epsilon=keys.number("layer_norm_eps", 1e-12),
+    )
+
+
+def encoder_decoder_config(folder: ModelFolder) -> EncoderDecoderConfig:
+    """The shape of the encoder–decoder in a folder.
+
+    Raises
+    ------
+    ModelFileError : another family, a key that is missing, or a variant that is not supported.
+    """
+    keys = _Keys(folder.path / CONFIG, folder.config)
+    keys.expect("model_type", (ENCODER_DECODER,))
+    ENCODER_DECODER_RULES.check(folder.config, keys.path)
+    keys.expect("feed_forward_proj", ("relu", "gated-gelu", None))
+    # Newer files say so outright; in older ones it goes with a tied head.
+    said_tied = folder.config.get("tie_word_embeddings", True)
+    scaled = folder.config.get("scale_decoder_outputs", said_tied)
+    num_layers = keys.count("num_layers")
+    return EncoderDecoderConfig(
+        vocab_size=keys.count("vocab_size"),
+        num_encoder_layers=num_layers,
+        num_decoder_layers=keys.count("num_decoder_layers", num_layers),
+        width=keys.count("d_model"),
+        ffn_width=keys.count("d_ff"),
+        num_heads=keys.count("num_heads"),
+        head_width=keys.count("d_kv"),
+        num_buckets=keys.count("relative_attention_num_buckets", 32),
+        max_distance=keys.count("relative_attention_max_distance", 128),
+        norm_epsilon=keys.number("layer_norm_epsilon", 1e-6),
+        gated=folder.config.get("feed_forward_proj") == "gated-gelu",
+        tied=_is_tied(folder, said_tied),
+        scaled=bool(scaled),
+        start_id=keys.count("decoder_start_token_id", 0),
+        stop_id=keys.count("eos_token_id", 1),
+    )
+
+
+def _is_tied(folder: ModelFolder, said: object) -> bool:
+    """Whether the embedding is the head as well: what the file holds counts, as in transformers."""
+    embedding, head = "shared.weight", "lm_head.weight"
+    if head in folder.tensors:
+        return bool(said) and torch.equal(folder.tensor(embedding), folder.tensor(head))
+    if not said:
+        raise ModelFileError(
+            f"{folder.path}: has no tensor {head!r}, and {CONFIG} says that the embedding is not "
+            "the head: tie_word_embeddings is false"
+        )
+    return True
+
+
+def encoder_decoder_json(config: EncoderDecoderConfig) -> dict[str, Any]:
+    """What ``config.json`` says of a shape; ``encoder_decoder_config`` reads it back."""
+    return {
+        "model_type": ENCODER_DECODER,
+        "architectures": ["T5ForConditionalGeneration"],
+        "is_encoder_decoder": True,
+        "vocab_size": config.vocab_size,
+        "num_layers": config.num_encoder_layers,
+        "num_decoder_layers": config.num_decoder_layers,
+        "d_model": config.width,
+        "d_ff": config.ffn_width,
+        "d_kv": config.head_width,
+        "num_heads": config.num_heads,
+        "relative_attention_num_buckets": config.num_buckets,
+        "relative_attention_max_distance": config.max_distance,
+        "layer_norm_epsilon": config.norm_epsilon,
+        "feed_forward_proj": "gated-gelu" if config.gated else "relu",
+        "tie_word_embeddings": config.tied,
+        "scale_decoder_outputs": config.scaled,
+        "decoder_start_token_id": config.start_id,
+        "pad_token_id": config.start_id,
+        "eos_token_id": config.stop_id,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Keys:
+    """What a configuration says, each value checked as it is read."""
+
+    path: Path
+    values: Mapping[str, Any]
+
+    def number(self, key: str, default: float | None = None) -> float:
+        value = self.values.get(key)
+        value = default if value is None else value
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            raise ModelFileError(f"{self.path}: {key} is {value!r}, not a number")
+        return value
+
+    def count(self, key: str, default: int | None = None) -> int:
+        value = self.number(key, default)
+        if not isinstance(value, int) or value < 0:
+            raise ModelFileError(f"{self.path}: {key} is {value!r}, not a count")
+        return value
+
+    def expect(self, key: str, supported: tuple[object, ...]) -> None:
+        value = self.values.get(key)
+        if value not in supported:
+            known = ", ".join(repr(v) for v in supported if v is not None)
+            raise ModelFileError(f"{self.path}: {key} is {value!r}; only {known} is supported")
+
+
+def _check_heads(width: int, num_heads: int) -> None:
+    if num_heads < 1 or width < 1 or width % num_heads:
+        raise ModelFileError(f"{num_heads} heads cannot share a width of {width}")

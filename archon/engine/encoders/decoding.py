@@ -1,0 +1,118 @@
+"""Drawing texts from an encoder–decoder, or searching for the likeliest.
+
+The source is encoded once for all draws. Then every step reads one token of each text: the keys of
+what was written before lie in ``GrowingKeys``, those of the source in ``Memory``. What is drawn,
+and how a search goes on, is decided by the code that serves decoders (``sampler``,
+``beam_search``), with noise keyed by the draw in the same way.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from archon.engine.encoders.cache import GrowingKeys
+from archon.engine.encoders.encoder_decoder import EncoderDecoder, Memory
+from archon.engine.sampling.beam_search import BeamSearch
+from archon.engine.sampling.sampler import draw_key, sample, token_logprobs, uniform
+from archon.engine.scheduling.sequence import Generation, GenerationRequest, Prompt, Sequence
+from archon.errors import EngineError
+
+
+class SequenceToSequence:
+    """Answers generation requests, whose prompt is the source without its end.
+
+    Parameters
+    ----------
+    model_id : digest of the weights; draws depend on it.
+    """
+
+    def __init__(self, model: EncoderDecoder, model_id: str = "") -> None:
+        self.model, self.model_id = model, model_id
+
+    @torch.inference_mode()
+    def generate(self, request: GenerationRequest) -> list[Generation]:
+        """The request's draws, in order.
+
+        Raises
+        ------
+        EngineError : no draws, no room, too few beams, a constraint, or a token without embedding.
+        """
+        self._check(request)
+        memory = self._memory(request.prompt_ids)
+        keys = GrowingKeys(self.model.config.num_decoder_layers)
+        return (self._search if request.beams else self._draw)(request, memory, keys)
+
+    def _check(self, request: GenerationRequest) -> None:
+        if not request.draws or request.max_tokens < 1:
+            raise EngineError("a request needs a draw and room for a token")
+        if any(not 0 <= t < self.model.config.vocab_size for t in request.prompt_ids):
+            raise EngineError("the prompt holds a token that the vocabulary does not have")
+        if request.beams and len(request.draws) > request.beams:
+            raise EngineError("a beam search needs a beam for each draw")
+        if request.constraint is not None:
+            raise EngineError("an encoder–decoder follows no constraint")
+
+    def _memory(self, source: tuple[int, ...]) -> Memory:
+        source_1S = torch.tensor([[*source, self.model.config.stop_id]])
+        is_token_1S = torch.ones_like(source_1S, dtype=torch.bool)
+        return self.model.memory(self.model.encode(source_1S, is_token_1S), is_token_1S)
+
+    def _logits(self, texts: list[Sequence], memory: Memory, keys: GrowingKeys) -> Tensor:
+        """What follows each text, (B, V); all have the same length, and the cache lacks the last
+        token of each."""
+        position = len(texts[0].token_ids)
+        last = [t.token_ids[-1] if position else self.model.config.start_id for t in texts]
+        return self.model.decode(torch.tensor(last)[:, None], memory, keys, position)[:, -1]
+
+    def _draw(
+        self, request: GenerationRequest, memory: Memory, keys: GrowingKeys
+    ) -> list[Generation]:
+        """All draws side by side; those that end leave the batch."""
+        prompt = Prompt(request)
+        texts = list(prompt.waiting)
+        for text in texts:
+            text.draw_key = draw_key(request, request.draws[text.index], self.model_id)
+        running = texts
+        while running:
+            logits_BV = self._logits(running, memory, keys)
+            noise = [uniform(text.draw_key, len(text.token_ids)) for text in running]
+            tokens = sample(logits_BV.unbind(), [request.rule] * len(running), noise)
+            logprobs = token_logprobs(logits_BV, torch.tensor(tokens)).tolist()
+            for text, token, logprob in zip(running, tokens, logprobs, strict=True):
+                text.take(token)
+                if text.ended_by is None:
+                    text.logprobs.append(logprob)
+            rows = [row for row, text in enumerate(running) if text.ending is None]
+            if len(rows) < len(running):
+                running = [running[row] for row in rows]
+                keys.select(rows)
+        return [self._generation(request, text) for text in texts]
+
+    def _search(
+        self, request: GenerationRequest, memory: Memory, keys: GrowingKeys
+    ) -> list[Generation]:
+        """Beams are the rows of the cache; a hypothesis that is continued twice becomes two."""
+        search = BeamSearch(request)
+        beams = [Sequence(Prompt(request), 0)]
+        while running := search.advance(beams, self._logits(beams, memory, keys)):
+            keys.select([continuation.beam for continuation in running])
+            children = [beams[continuation.beam].copy() for continuation in running]
+            for child, continuation in zip(children, running, strict=True):
+                child.append(continuation.token)
+                child.logprobs.append(continuation.logprob)
+                child.total_logprob = continuation.total_logprob
+            beams = children
+        return search.results(num_cached=0)
+
+    @staticmethod
+    def _generation(request: GenerationRequest, text: Sequence) -> Generation:
+        return Generation(
+            draw=request.draws[text.index],
+            token_ids=tuple(text.token_ids),
+            logprobs=tuple(text.logprobs) if request.logprobs else None,
+            finish_reason=text.ending or "length",
+            # All draws read the one memory; the first is charged for it.
+            cached_tokens=len(request.prompt_ids) if text.index else 0,
+            ended_by=text.ended_by,
+        )

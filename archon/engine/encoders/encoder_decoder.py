@@ -1,0 +1,219 @@
+"""The encoder–decoder of the T5 family: one text is read whole, another is written word by word.
+
+Every layer adds to a stream, as in the decoder, what it makes of the stream normalised. The
+encoder's tokens attend to all of each other. The decoder's attend to those before them, and then,
+by *cross-attention*, to the encoder's output, the *memory*:
+
+    encoder    x ← x + SelfAttention(norm x)          x ← x + FeedForward(norm x)
+    decoder    y ← y + CausalSelfAttention(norm y)    y ← y + CrossAttention(norm y, memory)
+               y ← y + FeedForward(norm y)
+
+Positions enter as biases of self-attention (``positions``), which all layers of a stack share;
+nothing else tells where a token stands. Scores are not divided by √D: the initial weights of the
+queries are that much smaller instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from archon.engine.encoders.attention import Heads, attend, causal_bias, padding_bias
+from archon.engine.encoders.config import EncoderDecoderConfig
+from archon.engine.encoders.positions import RelativePositions
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """An encoded text as the decoder's layers read it: keys and values, computed once."""
+
+    keys_and_values: Sequence[tuple[Tensor, Tensor]]
+    """Of each decoder layer: (B, H, S, D) twice. B may be 1 where many texts answer one."""
+    bias: Tensor
+    """(B, 1, 1, S), hides padding."""
+
+
+class SelfKeys(Protocol):
+    """Where the decoder's own keys and values lie: of one layer, for the tokens it reads now."""
+
+    def extend(self, layer: int, k_BHTD: Tensor, v_BHTD: Tensor) -> tuple[Tensor, Tensor]:
+        """Add those of the newest T tokens; returns all there are, (B, H, S, D) twice."""
+        ...
+
+
+class NothingBefore:
+    """No cache: the tokens that are read now are all there are."""
+
+    def extend(self, layer: int, k_BHTD: Tensor, v_BHTD: Tensor) -> tuple[Tensor, Tensor]:
+        """The same keys and values."""
+        return k_BHTD, v_BHTD
+
+
+class EncoderDecoder(nn.Module):
+    """Both stacks, the embedding that they share, and the head."""
+
+    def __init__(self, config: EncoderDecoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Embedding(config.vocab_size, config.width)
+        self.encoder_positions = _positions(config, two_sided=True)
+        self.decoder_positions = _positions(config, two_sided=False)
+        self.encoder = nn.ModuleList(EncoderLayer(config) for _ in range(config.num_encoder_layers))
+        self.decoder = nn.ModuleList(DecoderLayer(config) for _ in range(config.num_decoder_layers))
+        self.encoder_norm, self.decoder_norm = _norm(config), _norm(config)
+        self.head = None if config.tied else nn.Linear(config.width, config.vocab_size, bias=False)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, source_BS: Tensor, is_token_BS: Tensor, target_BT: Tensor) -> Tensor:
+        """Logits of the token that follows each one of the target: (B, T, V).
+
+        Parameters
+        ----------
+        source_BS, is_token_BS : the text to read, and where it is no padding.
+        target_BT : what the decoder reads: the start token, and the text but for its last token.
+        """
+        memory = self.memory(self.encode(source_BS, is_token_BS), is_token_BS)
+        return self.decode(target_BT, memory)
+
+    def encode(self, source_BS: Tensor, is_token_BS: Tensor) -> Tensor:
+        """The encoder's output, (B, S, E)."""
+        position_S = torch.arange(source_BS.shape[1], device=source_BS.device)
+        bias = self.encoder_positions(position_S, position_S) + padding_bias(is_token_BS)
+        x_BSE = self.dropout(self.embedding(source_BS))
+        for layer in self.encoder:
+            x_BSE = layer(x_BSE, bias)
+        return self.dropout(self.encoder_norm(x_BSE))
+
+    def memory(self, encoded_BSE: Tensor, is_token_BS: Tensor) -> Memory:
+        """What the decoder's layers will read of the encoder's output."""
+        pairs = [layer.memory(encoded_BSE) for layer in self._decoder_layers()]
+        return Memory(pairs, padding_bias(is_token_BS))
+
+    def _decoder_layers(self) -> Iterator[DecoderLayer]:
+        for layer in self.decoder:
+            assert isinstance(layer, DecoderLayer)
+            yield layer
+
+    def decode(
+        self, target_BT: Tensor, memory: Memory, keys: SelfKeys | None = None, start: int = 0
+    ) -> Tensor:
+        """Logits after each token of the target, (B, T, V).
+
+        Parameters
+        ----------
+        keys : where those of the ``start`` tokens before these lie; by default there are none.
+        """
+        num_tokens = target_BT.shape[1]
+        key_S = torch.arange(start + num_tokens, device=target_BT.device)
+        # Rows of the causal mask that belong to the newest tokens.
+        bias = self.decoder_positions(key_S[start:], key_S)
+        bias = bias + causal_bias(start + num_tokens, target_BT.device)[start:]
+        y_BTE = self.dropout(self.embedding(target_BT))
+        for index, layer in enumerate(self._decoder_layers()):
+            y_BTE = layer(y_BTE, bias, memory, keys or NothingBefore(), index)
+        y_BTE = self.dropout(self.decoder_norm(y_BTE))
+        if self.config.scaled:
+            y_BTE = y_BTE * self.config.width**-0.5
+        return functional.linear(y_BTE, (self.head or self.embedding).weight)
+
+
+class EncoderLayer(nn.Module):
+    """Self-attention over the whole text, then a feed-forward network."""
+
+    def __init__(self, config: EncoderDecoderConfig) -> None:
+        super().__init__()
+        self.attention_norm, self.attention = _norm(config), _heads(config)
+        self.ffn_norm, self.ffn = _norm(config), FeedForward(config)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x_BSE: Tensor, bias: Tensor) -> Tensor:
+        normed_BSE = self.attention_norm(x_BSE)
+        q, (k, v) = self.attention.queries(normed_BSE), self.attention.keys_and_values(normed_BSE)
+        x_BSE = x_BSE + self.dropout(self.attention.join(attend(q, k, v, bias)))
+        return x_BSE + self.dropout(self.ffn(self.ffn_norm(x_BSE)))
+
+
+class DecoderLayer(nn.Module):
+    """Self-attention to what came before, cross-attention to the memory, feed-forward network."""
+
+    def __init__(self, config: EncoderDecoderConfig) -> None:
+        super().__init__()
+        self.attention_norm, self.attention = _norm(config), _heads(config)
+        self.cross_norm, self.cross_attention = _norm(config), _heads(config)
+        self.ffn_norm, self.ffn = _norm(config), FeedForward(config)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def memory(self, encoded_BSE: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values of the encoder's output as this layer reads them: (B, H, S, D) twice."""
+        return self.cross_attention.keys_and_values(encoded_BSE)
+
+    def forward(
+        self, y_BTE: Tensor, bias: Tensor, memory: Memory, keys: SelfKeys, index: int
+    ) -> Tensor:
+        normed_BTE = self.attention_norm(y_BTE)
+        k, v = keys.extend(index, *self.attention.keys_and_values(normed_BTE))
+        mixed = attend(self.attention.queries(normed_BTE), k, v, bias)
+        y_BTE = y_BTE + self.dropout(self.attention.join(mixed))
+
+        q = self.cross_attention.queries(self.cross_norm(y_BTE))
+        mixed = attend(q, *memory.keys_and_values[index], memory.bias)
+        y_BTE = y_BTE + self.dropout(self.cross_attention.join(mixed))
+        return y_BTE + self.dropout(self.ffn(self.ffn_norm(y_BTE)))
+
+
+class FeedForward(nn.Module):
+    """down(ReLU(up x)), or, gated, down(GELU(gate x) · up x) (Shazeer 2020, arXiv 2002.05202)."""
+
+    def __init__(self, config: EncoderDecoderConfig) -> None:
+        super().__init__()
+        self.up = nn.Linear(config.width, config.ffn_width, bias=False)
+        gate = nn.Linear(config.width, config.ffn_width, bias=False) if config.gated else None
+        self.gate = gate
+        self.down = nn.Linear(config.ffn_width, config.width, bias=False)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x_BTE: Tensor) -> Tensor:
+        up_BTF = self.up(x_BTE)
+        if self.gate is None:
+            return self.down(self.dropout(functional.relu(up_BTF)))
+        gate_BTF = functional.gelu(self.gate(x_BTE), approximate="tanh")
+        return self.down(self.dropout(gate_BTF * up_BTF))
+
+
+def initialise(model: EncoderDecoder, seed: int) -> None:
+    """Weights to begin training with: normal, of the widths that keep a layer's output near 1.
+
+    As in T5, queries are narrower by √D, which stands in for dividing scores by it.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    config = model.config
+    inner = config.num_heads * config.head_width
+    for name, weight in model.named_parameters():
+        part = name.split(".")[-2]
+        width = {
+            "q": (config.width * config.head_width) ** -0.5,
+            "output": inner**-0.5,
+            "down": config.ffn_width**-0.5,
+            "embedding": 1.0,
+        }.get(part, config.width**-0.5)
+        if weight.dim() > 1:
+            nn.init.normal_(weight, std=width, generator=generator)
+
+
+def _norm(config: EncoderDecoderConfig) -> nn.RMSNorm:
+    return nn.RMSNorm(config.width, eps=config.norm_epsilon)
+
+
+def _heads(config: EncoderDecoderConfig) -> Heads:
+    return Heads(config.width, config.num_heads, config.head_width, bias=False)
+
+
+def _positions(config: EncoderDecoderConfig, *, two_sided: bool) -> RelativePositions:
+    return RelativePositions(
+        config.num_buckets, config.max_distance, config.num_heads, two_sided=two_sided
+    )

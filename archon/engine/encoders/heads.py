@@ -1,0 +1,79 @@
+"""What is put on top of an encoder: from its vectors to words, classes, or one vector a text."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from archon.engine.encoders.encoder import Encoder
+
+
+class MaskedLanguageModel(nn.Module):
+    """Logits over the vocabulary at every place; what pre-training asks of the hidden ones."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__()
+        config = encoder.config
+        self.encoder = encoder
+        self.dense = nn.Linear(config.width, config.width)
+        self.norm = nn.LayerNorm(config.width, eps=config.norm_epsilon)
+        self.bias = nn.Embedding(1, config.vocab_size)
+        nn.init.zeros_(self.bias.weight)
+
+    def forward(self, ids_BT: Tensor, is_token_BT: Tensor) -> Tensor:
+        """(B, T, V); the embedding of tokens serves as the last product, too."""
+        x_BTE = self.norm(functional.gelu(self.dense(self.encoder(ids_BT, is_token_BT))))
+        return functional.linear(x_BTE, self.encoder.tokens.weight, self.bias.weight[0])
+
+
+class TextClassifier(nn.Module):
+    """Logits of the classes of a text, or of a pair of texts, read from its first token.
+
+    With one class it is a *cross-encoder*: a number for how well two texts fit, each token of the
+    one having read every token of the other (Nogueira and Cho 2019, arXiv 1901.04085).
+    """
+
+    def __init__(self, encoder: Encoder, num_classes: int) -> None:
+        super().__init__()
+        width = encoder.config.width
+        self.encoder = encoder
+        self.pooler = nn.Linear(width, width)
+        self.classes = nn.Linear(width, num_classes)
+        self.dropout = nn.Dropout(encoder.config.dropout)
+
+    def forward(
+        self, ids_BT: Tensor, is_token_BT: Tensor, segment_BT: Tensor | None = None
+    ) -> Tensor:
+        """(B, C)"""
+        first_BE = self.encoder(ids_BT, is_token_BT, segment_BT)[:, 0]
+        return self.classes(self.dropout(self.pooler(first_BE).tanh()))
+
+
+class WordClassifier(nn.Module):
+    """Logits of the classes of every token."""
+
+    def __init__(self, encoder: Encoder, num_classes: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.classes = nn.Linear(encoder.config.width, num_classes)
+        self.dropout = nn.Dropout(encoder.config.dropout)
+
+    def forward(self, ids_BT: Tensor, is_token_BT: Tensor) -> Tensor:
+        """(B, T, C)"""
+        return self.classes(self.dropout(self.encoder(ids_BT, is_token_BT)))
+
+
+def mean_vector(x_BTE: Tensor, is_token_BT: Tensor) -> Tensor:
+    """A text's vector: the mean over its tokens, of length 1, (B, E).
+
+    The product of two is the cosine of their angle: how alike two texts are (Reimers and Gurevych
+    2019, arXiv 1908.10084).
+    """
+    weight_BT1 = is_token_BT.unsqueeze(-1).to(x_BTE.dtype)
+    mean_BE = (x_BTE * weight_BT1).sum(1) / weight_BT1.sum(1).clamp(min=1)
+    return functional.normalize(mean_BE, dim=-1)
+
+
+def first_vector(x_BTE: Tensor) -> Tensor:
+    """The vector of the first token, of length 1, (B, E); other models are trained for this one."""
+    return functional.normalize(x_BTE[:, 0], dim=-1)

@@ -1,0 +1,227 @@
+"""Parameters of the families by the names that Hugging Face's models give them.
+
+A table a family says what each part of a name is called in files; all tensors are read, none is
+left over, and each is checked against the module's shape.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from archon.engine.encoders.config import (
+    encoder_config,
+    encoder_decoder_config,
+    encoder_decoder_json,
+)
+from archon.engine.encoders.encoder import Encoder
+from archon.engine.encoders.encoder_decoder import EncoderDecoder
+from archon.engine.encoders.heads import TextClassifier
+from archon.engine.files.folder import ModelFolder
+from archon.errors import ModelFileError
+
+Renames = tuple[tuple[str, str], ...]
+"""Pattern in our name → what files say; every pattern is tried, in order."""
+
+ENCODER_DECODER_NAMES: Renames = (
+    (r"^embedding\.", "shared."),
+    (r"^head\.", "lm_head."),
+    (r"^(encoder|decoder)_norm\.", r"\1.final_layer_norm."),
+    (
+        r"^(encoder|decoder)_positions\.bias\.",
+        r"\1.block.0.layer.0.SelfAttention.relative_attention_bias.",
+    ),
+    (r"^encoder\.(\d+)\.ffn", r"encoder.block.\1.layer.1.ffn"),
+    (r"^decoder\.(\d+)\.ffn", r"decoder.block.\1.layer.2.ffn"),
+    (r"^decoder\.(\d+)\.cross_", r"decoder.block.\1.layer.1.cross_"),
+    (r"^(encoder|decoder)\.(\d+)\.attention", r"\1.block.\2.layer.0.attention"),
+    (r"\.(attention|cross|ffn)_norm\.", ".layer_norm."),
+    (r"\.cross_attention\.", ".EncDecAttention."),
+    (r"\.attention\.", ".SelfAttention."),
+    (r"Attention\.output\.", "Attention.o."),
+    (r"\.ffn\.down\.", ".DenseReluDense.wo."),
+)
+_UP = ((r"\.ffn\.up\.", ".DenseReluDense.wi."),)
+_GATED_UP = (
+    (r"\.ffn\.gate\.", ".DenseReluDense.wi_0."),
+    (r"\.ffn\.up\.", ".DenseReluDense.wi_1."),
+)
+
+
+def encoder_decoder_names(gated: bool) -> Renames:
+    """The table of the T5 family; a gated feed-forward network has two matrices where ReLU's
+    has one."""
+    return ENCODER_DECODER_NAMES + (_GATED_UP if gated else _UP)
+
+
+def stored_name(name: str, renames: Renames) -> str:
+    """What files call one of our parameters."""
+    for pattern, replacement in renames:
+        name = re.sub(pattern, replacement, name)
+    return name
+
+
+def load_into(
+    module: nn.Module,
+    folder: ModelFolder,
+    renames: Renames,
+    *,
+    prefixes: Iterable[str] = ("",),
+    unused: str = r"$^",
+) -> None:
+    """Fill a module with a folder's tensors.
+
+    Parameters
+    ----------
+    prefixes : what may stand before every name in the folder; the first that fits is taken.
+    unused : pattern of tensors that may be there and are not needed.
+
+    Raises
+    ------
+    ModelFileError : a tensor is missing, left over, or of another shape.
+    """
+    names = {stored_name(name, renames): name for name in module.state_dict()}
+    first = next(iter(names))
+    prefix = next((p for p in prefixes if p + first in folder.tensors), "")
+    own = {name.removeprefix(prefix) for name in folder.tensors if name.startswith(prefix)}
+    left = sorted(name for name in own - names.keys() if not re.search(unused, name))
+    if left:
+        raise ModelFileError(f"{folder.path}: tensor {left[0]!r} is not supported")
+    found = {ours: folder.tensor(prefix + theirs) for theirs, ours in names.items()}
+    _fill(module, found, {ours: prefix + theirs for theirs, ours in names.items()}, folder.path)
+
+
+def _fill(
+    module: nn.Module, found: Mapping[str, Tensor], names: Mapping[str, str], path: Path
+) -> None:
+    parameters = module.state_dict()
+    for name, tensor in found.items():
+        if tensor.shape != parameters[name].shape:
+            shapes = f"{tuple(tensor.shape)}, not {tuple(parameters[name].shape)}"
+            raise ModelFileError(f"{path}: tensor {names[name]!r} has shape {shapes}")
+        with torch.no_grad():
+            parameters[name].copy_(tensor)
+
+
+def load_encoder_decoder(folder: ModelFolder) -> EncoderDecoder:
+    """The encoder–decoder of a folder, ready to run.
+
+    Raises
+    ------
+    ModelFileError : the folder holds another model, or a damaged one.
+    """
+    model = EncoderDecoder(encoder_decoder_config(folder))
+    # Older files repeat the shared embedding under the names of its readers.
+    for name in ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight"):
+        if name in folder.tensors and not torch.equal(
+            folder.tensor(name), folder.tensor("shared.weight")
+        ):
+            raise ModelFileError(
+                f"{folder.path}: tensor {name!r} is another than 'shared.weight', which is not "
+                "supported"
+            )
+    unused = r"^(encoder|decoder)\.embed_tokens\.weight$" + (
+        r"|^lm_head\.weight$" if model.config.tied else ""
+    )
+    load_into(model, folder, encoder_decoder_names(model.config.gated), unused=unused)
+    return model.eval()
+
+
+def save_encoder_decoder(
+    model: EncoderDecoder, path: Path, dtype: torch.dtype = torch.float32
+) -> None:
+    """Write ``config.json`` and ``model.safetensors``, as transformers reads them, too."""
+    path.mkdir(parents=True, exist_ok=True)
+    renames = encoder_decoder_names(model.config.gated)
+    tensors = {
+        stored_name(name, renames): tensor.to(dtype).contiguous()
+        for name, tensor in model.state_dict().items()
+    }
+    save_file(tensors, path / "model.safetensors", metadata={"format": "pt"})
+    text = json.dumps(encoder_decoder_json(model.config), indent=2)
+    (path / "config.json").write_text(text + "\n", encoding="utf-8")
+
+
+ENCODER_NAMES: Renames = (
+    (r"^tokens\.", "embeddings.word_embeddings."),
+    (r"^positions\.", "embeddings.position_embeddings."),
+    (r"^segments\.", "embeddings.token_type_embeddings."),
+    (r"^norm\.", "embeddings.LayerNorm."),
+    (r"^layers\.", "encoder.layer."),
+    (r"\.attention\.q\.", ".attention.self.query."),
+    (r"\.attention\.k\.", ".attention.self.key."),
+    (r"\.attention\.v\.", ".attention.self.value."),
+    (r"\.attention\.output\.", ".attention.output.dense."),
+    (r"\.attention_norm\.", ".attention.output.LayerNorm."),
+    (r"\.up\.", ".intermediate.dense."),
+    (r"\.down\.", ".output.dense."),
+    (r"\.ffn_norm\.", ".output.LayerNorm."),
+)
+TEXT_CLASSIFIER_NAMES: Renames = (
+    *((rf"^encoder\.{pattern.lstrip('^')}", f"bert.{new}") for pattern, new in ENCODER_NAMES[:4]),
+    (r"^encoder\.layers\.", "bert.encoder.layer."),
+    *ENCODER_NAMES[5:],
+    (r"^pooler\.", "bert.pooler.dense."),
+    (r"^classes\.", "classifier."),
+)
+
+
+def load_encoder(folder: ModelFolder) -> Encoder:
+    """The encoder of a folder, whatever head it was saved with.
+
+    Raises
+    ------
+    ModelFileError : the folder holds another model, or a damaged one.
+    """
+    encoder = Encoder(encoder_config(folder))
+    load_into(encoder, folder, ENCODER_NAMES, prefixes=("bert.", ""), unused=r"^pooler\.")
+    return encoder.eval()
+
+
+def save_text_classifier(
+    model: TextClassifier, config: Mapping[str, Any], path: Path, labels: Sequence[str]
+) -> None:
+    """Write ``config.json`` and ``model.safetensors``, as transformers reads them, too.
+
+    Parameters
+    ----------
+    config : what the ``config.json`` of the encoder says.
+    labels : names of the classes.
+    """
+    path.mkdir(parents=True, exist_ok=True)
+    tensors = {
+        stored_name(name, TEXT_CLASSIFIER_NAMES): tensor.detach().to("cpu", torch.float32)
+        for name, tensor in model.state_dict().items()
+    }
+    save_file({n: t.contiguous() for n, t in tensors.items()}, path / "model.safetensors",
+              metadata={"format": "pt"})  # fmt: skip
+    made = dict(config) | {
+        "architectures": ["BertForSequenceClassification"],
+        "id2label": {str(index): label for index, label in enumerate(labels)},
+        "label2id": {label: index for index, label in enumerate(labels)},
+        "torch_dtype": "float32",
+    }
+    text = json.dumps(made, indent=2, ensure_ascii=False)
+    (path / "config.json").write_text(text + "\n", encoding="utf-8")
+
+
+def load_text_classifier(folder: ModelFolder) -> TextClassifier:
+    """An encoder with its head for whole texts.
+
+    Raises
+    ------
+    ModelFileError : the folder holds another model, one without that head, or a damaged one.
+    """
+    if "classifier.weight" not in folder.tensors:
+        raise ModelFileError(f"{folder.path}: the encoder has no head that judges texts")
+    num_classes = folder.tensors["classifier.weight"].shape[0]
+    model = TextClassifier(Encoder(encoder_config(folder)), num_classes)
+    load_into(model, folder, TEXT_CLASSIFIER_NAMES)
+    return model.eval()

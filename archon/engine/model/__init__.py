@@ -1,0 +1,1 @@
+"""The decoder: configuration, weights, layers, adapters."""

@@ -1,0 +1,172 @@
+"""Scaled dot-product attention over keys that lie in several places.
+
+A token attends to everything before it. Those keys lie in two parts: blocks of the cache that
+it shares with others (the prompt that n samples have in common), and keys of its own. Each part is
+attended to apart, which gives an output and the log-sum-exp of its scores; the two are merged
+exactly, since softmax over a union is the average of the softmaxes over its parts, weighted by
+their shares of the sum of exponentials:
+
+    out = Σ_p exp(lse_p − lse) · out_p,    lse = log Σ_p exp(lse_p)
+
+(Milakov & Gimelshein 2018, arXiv 1805.02867; Dao et al. 2022, arXiv 2205.14135.)
+
+Where the parts divide depends on a sequence's own tokens alone, never on its companions.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from archon.engine.cache.kv_cache import KVCache
+from archon.engine.cuda import attention as cuda_attention
+
+_NOTHING_YET = -1e30
+"""Log-sum-exp of no scores; finite, so that merging nothing with nothing is not inf − inf."""
+
+
+@dataclass(frozen=True, slots=True)
+class CachedPart:
+    """B groups of tokens; the tokens of a group all attend to the same cached keys.
+
+    Groups are padded to the same number of rows R and of blocks, so that one call serves all.
+    """
+
+    token_M: Tensor
+    """Tokens of the step that this part concerns."""
+    row_M: Tensor
+    """Where each of them stands in the padded (B, R), flattened."""
+    query_BR: Tensor
+    """Token of the step in each padded row; padding repeats token 0."""
+    blocks_BK: Tensor
+    """Cache blocks of each group; padding repeats block 0."""
+    mask_BL: Tensor | None
+    """0 where a key counts, −inf where it is padding, in the cache's dtype; None: all count."""
+    absent_M: Tensor | None = None
+    """True for tokens that this part does not concern after all; None: it concerns them all."""
+
+
+@dataclass(frozen=True, slots=True)
+class FreshPart:
+    """Consecutive tokens of one prompt that attend to each other, causally."""
+
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionPlan:
+    """Who attends to what in one step. Every token is in one or two parts."""
+
+    cached: tuple[CachedPart, ...]
+    fresh: tuple[FreshPart, ...]
+
+
+def attend(
+    q_NHD: Tensor, k_NGD: Tensor, v_NGD: Tensor, cache: KVCache, layer: int, plan: AttentionPlan
+) -> Tensor:
+    """Attention of every token of a step; returns (N, H, D) in float32.
+
+    ``k_NGD`` and ``v_NGD`` are the step's own keys and values, already written to the cache.
+    """
+    N, H, _ = q_NHD.shape
+    q_NHD = q_NHD.to(cache.dtype)
+    out_NHD = torch.zeros_like(q_NHD, dtype=torch.float32)
+    lse_NH = torch.full((N, H), _NOTHING_YET, device=q_NHD.device)
+    for fresh in plan.fresh:
+        rows = slice(fresh.start, fresh.stop)
+        out_HTD, lse_HT = partial_attention(
+            *(x[rows].to(cache.dtype).transpose(0, 1).unsqueeze(0) for x in (q_NHD, k_NGD, v_NGD)),
+            causal=True,
+        )
+        out_NHD[rows], lse_NH[rows] = out_HTD[0].transpose(0, 1).float(), lse_HT[0].t()
+    for part in plan.cached:
+        _merge(out_NHD, lse_NH, part.token_M, *_attend_cached(q_NHD, cache, layer, part))
+    return out_NHD
+
+
+def _attend_cached(
+    q_NHD: Tensor, cache: KVCache, layer: int, part: CachedPart
+) -> tuple[Tensor, Tensor]:
+    """One part's (output, log-sum-exp) for its tokens: (M, H, D) and (M, H)."""
+    (B, R), (_, H, D) = part.query_BR.shape, q_NHD.shape
+    k_BGLD, v_BGLD = cache.gather(layer, part.blocks_BK)
+    G = k_BGLD.shape[1]
+    # The H / G heads that share keys become further rows of the same product.
+    q_BGRD = q_NHD[part.query_BR].view(B, R, G, H // G, D).transpose(1, 2).reshape(B, G, -1, D)
+    out_BGRD, lse_BGR = partial_attention(q_BGRD, k_BGLD, v_BGLD, mask_BL=part.mask_BL)
+    out_BRHD = out_BGRD.view(B, G, R, H // G, D).transpose(1, 2).reshape(B * R, H, D)
+    lse_BRH = lse_BGR.view(B, G, R, H // G).transpose(1, 2).reshape(B * R, H)
+    lse_MH = lse_BRH[part.row_M]
+    if part.absent_M is not None:
+        lse_MH = lse_MH.masked_fill(part.absent_M.unsqueeze(1), -math.inf)
+    return out_BRHD[part.row_M].float(), lse_MH
+
+
+def _merge(
+    out_NHD: Tensor, lse_NH: Tensor, token_M: Tensor, out_MHD: Tensor, lse_MH: Tensor
+) -> None:
+    """Merge one part's result into the running one, in place."""
+    before_MH = lse_NH[token_M]
+    total_MH = torch.logaddexp(before_MH, lse_MH)
+    old_share_MH1 = (before_MH - total_MH).exp_().unsqueeze(-1)
+    new_share_MH1 = (lse_MH - total_MH).exp_().unsqueeze(-1)
+    out_NHD[token_M] = out_NHD[token_M] * old_share_MH1 + out_MHD * new_share_MH1
+    lse_NH[token_M] = total_MH
+
+
+def partial_attention(
+    q_BHTD: Tensor,
+    k_BGLD: Tensor,
+    v_BGLD: Tensor,
+    *,
+    mask_BL: Tensor | None = None,
+    causal: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """softmax(q·kᵀ / √D + mask)·v and the log-sum-exp of the scores.
+
+    Parameters
+    ----------
+    q_BHTD : queries; H is a multiple of G.
+    k_BGLD, v_BGLD : keys and values, in the queries' dtype.
+    mask_BL : added to the scores, in the queries' dtype.
+    causal : token t attends to keys 0 … t only (T equals L then).
+
+    Returns
+    -------
+    (B, H, T, D) in the queries' dtype, and (B, H, T) in float32.
+    """
+    if cuda_attention.serves(q_BHTD):
+        return cuda_attention.attention(q_BHTD, k_BGLD, v_BGLD, mask_BL=mask_BL, causal=causal)
+    if q_BHTD.device.type != "cpu":
+        return plain_attention(q_BHTD, k_BGLD, v_BGLD, mask_BL=mask_BL, causal=causal)
+    B, H, T, _ = q_BHTD.shape
+    mask = None if mask_BL is None else mask_BL[:, None, None].expand(B, H, T, -1)
+    out, lse = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+        q_BHTD, k_BGLD, v_BGLD, is_causal=causal, attn_mask=mask
+    )
+    return out, lse
+
+
+def plain_attention(
+    q_BHTD: Tensor,
+    k_BGLD: Tensor,
+    v_BGLD: Tensor,
+    *,
+    mask_BL: Tensor | None = None,
+    causal: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """The same as ``partial_attention``, written out: the reference for any faster kernel."""
+    repeats = q_BHTD.shape[1] // k_BGLD.shape[1]
+    k_BHLD, v_BHLD = (x.repeat_interleave(repeats, dim=1).float() for x in (k_BGLD, v_BGLD))
+    scores_BHTL = q_BHTD.float() @ k_BHLD.transpose(-1, -2) / math.sqrt(q_BHTD.shape[-1])
+    if mask_BL is not None:
+        scores_BHTL = scores_BHTL + mask_BL[:, None, None].float()
+    if causal:
+        later = torch.ones_like(scores_BHTL[0, 0], dtype=torch.bool).triu(1)
+        scores_BHTL = scores_BHTL.masked_fill(later, -math.inf)
+    out_BHTD = scores_BHTL.softmax(dim=-1) @ v_BHLD
+    return out_BHTD.to(q_BHTD.dtype), scores_BHTL.logsumexp(dim=-1)

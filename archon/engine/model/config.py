@@ -1,0 +1,283 @@
+"""The shape of a decoder, as a GGUF file or a folder's ``config.json`` states it."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from archon.engine.files.folder import CONFIG, ModelFolder
+from archon.engine.files.gguf import GGUFFile
+from archon.engine.files.key_rules import shown
+from archon.engine.model.config_keys import CONFIG_RULES, GGUF_RULES, OTHER_GGUF_RULES
+from archon.errors import ModelFileError
+
+Family = Literal["llama", "qwen2", "qwen3"]
+FAMILIES: tuple[Family, ...] = ("llama", "qwen2", "qwen3")
+ModelFile = GGUFFile | ModelFolder
+
+
+@dataclass(frozen=True, slots=True)
+class DecoderConfig:
+    """What one decoder needs to know of itself to serve every family."""
+
+    family: Family
+    num_layers: int
+    width: int
+    """E, the model's width."""
+    ffn_width: int
+    num_heads: int
+    """H, query heads."""
+    num_kv_heads: int
+    """G, key-value heads; each serves H / G query heads (grouped-query attention)."""
+    head_width: int
+    vocab_size: int
+    context_length: int
+    """Positions that the model was trained for, in tokens."""
+    rope_base: float = 10_000.0
+    norm_epsilon: float = 1e-5
+
+    def __post_init__(self) -> None:
+        sizes = (
+            self.num_layers, self.width, self.ffn_width, self.num_heads, self.num_kv_heads,
+            self.head_width, self.vocab_size, self.context_length,
+        )  # fmt: skip
+        if min(sizes) < 1 or self.rope_base <= 0 or self.norm_epsilon < 0:
+            raise ModelFileError(f"a decoder cannot have these sizes: {self}")
+        if self.num_heads % self.num_kv_heads or self.head_width % 2:
+            raise ModelFileError(
+                f"{self.num_heads} query heads of width {self.head_width} "
+                f"cannot share {self.num_kv_heads} key-value heads"
+            )
+
+    @property
+    def queries_per_group(self) -> int:
+        """H / G: query heads that read the same keys and values."""
+        return self.num_heads // self.num_kv_heads
+
+    @property
+    def norms_heads(self) -> bool:
+        """Whether each head of q and k is normalised before it is turned by its position."""
+        return self.family == "qwen3"
+
+
+def config_of(file: ModelFile) -> DecoderConfig:
+    """Read the decoder's shape from what a file or a folder says of itself.
+
+    Raises
+    ------
+    ModelFileError : a family or a rotary scaling that is not supported, or a key that is missing.
+    """
+    return _gguf_config(file) if isinstance(file, GGUFFile) else _folder_config(file)
+
+
+@dataclass(frozen=True, slots=True)
+class _Keys:
+    """Numbers by key, each checked as it is read."""
+
+    path: Path
+    values: Mapping[str, Any]
+    prefix: str = ""
+
+    def number(self, key: str, default: float | None = None) -> float:
+        value = self.values.get(self.prefix + key)
+        value = default if value is None else value
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            raise self._error(key, value, "a number")
+        if not math.isfinite(value):
+            raise self._error(key, value, "a finite number")
+        return value
+
+    def count(self, key: str, default: int | None = None) -> int:
+        value = self.number(key, default)
+        if not isinstance(value, int):
+            raise self._error(key, value, "a whole number")
+        return value
+
+    def unsupported(self, key: str) -> ModelFileError:
+        """The error for a key whose value asks for another computation than ours."""
+        value = shown(self.values.get(self.prefix + key))
+        return ModelFileError(f"{self.path}: {self.prefix}{key} is {value}, which is not supported")
+
+    def _error(self, key: str, value: object, wanted: str) -> ModelFileError:
+        return ModelFileError(f"{self.path}: {self.prefix}{key} is {value!r}, not {wanted}")
+
+
+def _known_family(name: object, path: Path) -> Family:
+    for family in FAMILIES:
+        if name == family:
+            return family
+    known = ", ".join(FAMILIES)
+    raise ModelFileError(f"{path}: family {name!r} is not supported ({known} are)")
+
+
+ROPE_FACTORS = "rope_freqs.weight"
+"""Tensor of a GGUF file that scales each rotary frequency, as Llama 3.1 and later do."""
+
+
+def _gguf_config(file: GGUFFile) -> DecoderConfig:
+    family = _known_family(file.metadata.get("general.architecture"), file.path)
+    prefix = f"{family}."
+    keys = _Keys(file.path, file.metadata, prefix)
+    number, count = keys.number, keys.count
+    _check_gguf_keys(file, prefix)
+    _refuse_gguf_scaling(file, keys)
+    if "token_embd.weight" not in file.tensors:
+        raise ModelFileError(f"{file.path}: has no token embedding")
+    num_heads = count("attention.head_count")
+    width = count("embedding_length")
+    head_width = count("attention.key_length", width // max(num_heads, 1))
+    if count("rope.dimension_count", head_width) != head_width:
+        raise ModelFileError(
+            f"{file.path}: rotary positions of a part of each head are not supported"
+        )
+    if count("attention.value_length", head_width) != head_width:
+        raise ModelFileError(f"{file.path}: keys and values of different widths are not supported")
+    config = DecoderConfig(
+        family=family,
+        num_layers=count("block_count"),
+        width=width,
+        ffn_width=count("feed_forward_length"),
+        num_heads=num_heads,
+        num_kv_heads=count("attention.head_count_kv", num_heads),
+        head_width=head_width,
+        vocab_size=file.tensors["token_embd.weight"].shape[0],
+        context_length=count("context_length"),
+        rope_base=float(number("rope.freq_base", 10_000.0)),
+        norm_epsilon=float(number("attention.layer_norm_rms_epsilon")),
+    )
+    scale = number("attention.scale", 0)
+    if scale and not math.isclose(scale, head_width**-0.5, rel_tol=1e-6):
+        raise keys.unsupported("attention.scale")
+    if 0 < number("attention.sliding_window", 0) < config.context_length:
+        raise keys.unsupported("attention.sliding_window")
+    if count("embedding_length_out", 0) not in (0, width):
+        raise keys.unsupported("embedding_length_out")
+    return config
+
+
+def _check_gguf_keys(file: GGUFFile, prefix: str) -> None:
+    keys = file.metadata.items()
+    own = {key.removeprefix(prefix): value for key, value in keys if key.startswith(prefix)}
+    GGUF_RULES.check(own, file.path, prefix)
+    others = {key: value for key, value in keys if not key.startswith(prefix)}
+    OTHER_GGUF_RULES.check(others, file.path)
+
+
+def _refuse_gguf_scaling(file: GGUFFile, keys: _Keys) -> None:
+    """Refuse rotary scaling other than by 1. Without a type, a factor is a linear one."""
+    kind = file.metadata.get(f"{keys.prefix}rope.scaling.type", "linear")
+    # The newer key first; zero stands for no factor.
+    factor = keys.number("rope.scaling.factor", keys.number("rope.scale_linear", 0)) or 1
+    if kind == "none" or (kind == "linear" and factor == 1):
+        if ROPE_FACTORS not in file.tensors or bool((file.tensor(ROPE_FACTORS) == 1).all()):
+            return
+        raise ModelFileError(
+            f"{file.path}: tensor {ROPE_FACTORS!r}: rotary scaling is not supported"
+        )
+    raise ModelFileError(
+        f"{file.path}: {keys.prefix}rope.scaling.type is {shown(kind)} by {factor:g}: "
+        "rotary scaling is not supported"
+    )
+
+
+def _folder_config(folder: ModelFolder) -> DecoderConfig:
+    config, path = folder.config, folder.path / CONFIG
+    family = _known_family(config.get("model_type"), path)
+    keys = _Keys(path, config)
+    CONFIG_RULES.check(config, path)
+    _refuse_other_classes(config, path)
+    rope = _rope_keys(config, path)
+    if config.get("hidden_act") not in ("silu", "swish", None):
+        raise keys.unsupported("hidden_act")
+    num_heads, width = keys.count("num_attention_heads"), keys.count("hidden_size")
+    usual_head_width = None if family == "qwen3" else width // max(num_heads, 1)
+    result = DecoderConfig(
+        family=family,
+        num_layers=keys.count("num_hidden_layers"),
+        width=width,
+        ffn_width=keys.count("intermediate_size"),
+        num_heads=num_heads,
+        num_kv_heads=keys.count("num_key_value_heads", num_heads),
+        head_width=keys.count("head_dim", usual_head_width),
+        vocab_size=keys.count("vocab_size"),
+        context_length=keys.count("max_position_embeddings"),
+        rope_base=float(rope.number("rope_theta", keys.number("rope_theta", 10_000.0))),
+        norm_epsilon=float(keys.number("rms_norm_eps")),
+    )
+    _refuse_sliding_window(result, keys)
+    return result
+
+
+_CLASS = re.compile(r"\w+ForCausalLM|\w+LMHeadModel|(Llama|Qwen2|Qwen3)Model")
+
+
+def _refuse_other_classes(config: Mapping[str, Any], path: Path) -> None:
+    """Refuse a model with another head, and one whose code the folder brings along."""
+    classes = config.get("architectures") or []
+    for name in classes if isinstance(classes, list) else [classes]:
+        if not isinstance(name, str) or _CLASS.fullmatch(name) is None:
+            raise ModelFileError(
+                f"{path}: architectures is {shown(classes)}: a model with another head than a "
+                "language model's is not supported"
+            )
+    custom = config.get("auto_map") or {}
+    if not isinstance(custom, Mapping) or any(key.startswith("AutoModel") for key in custom):
+        raise ModelFileError(
+            f"{path}: auto_map is {shown(custom)}: the model needs Python code from its folder, "
+            "which Archon does not run"
+        )
+
+
+def _rope_keys(config: Mapping[str, Any], path: Path) -> _Keys:
+    """The keys of the rotary embedding, once they are seen to scale nothing.
+
+    Newer files hold them, and the base with them, in ``rope_parameters``; older ones say in
+    ``rope_scaling`` what is scaled, and the base at the top.
+    """
+    for key in ("rope_scaling", "rope_parameters"):
+        rope = config.get(key) or {}
+        if not isinstance(rope, Mapping):
+            raise ModelFileError(f"{path}: {key} is {shown(rope)}: rotary scaling is not supported")
+        kind = rope.get("rope_type", rope.get("type", "default"))
+        by_nothing = kind in ("linear", "llama3") and rope.get("factor") == 1
+        nested = any(isinstance(value, Mapping) for value in rope.values())
+        if not (kind == "default" or by_nothing) or nested or rope.get("mrope_section"):
+            said = shown(dict(rope)) if kind == "default" else repr(kind)
+            raise ModelFileError(f"{path}: {key} is {said}: rotary scaling is not supported")
+    rope = config.get("rope_scaling") or config.get("rope_parameters") or {}
+    for holder in (rope, config):
+        if holder.get("partial_rotary_factor") not in (1, None):
+            raise ModelFileError(
+                f"{path}: partial_rotary_factor is {holder['partial_rotary_factor']!r}: rotary "
+                "positions of a part of each head are not supported"
+            )
+    return _Keys(path, rope)
+
+
+_USUAL_WINDOW, _USUAL_FULL_LAYERS = 4096, 28
+"""What Qwen2 and Qwen3 use in transformers where the file says nothing."""
+
+
+def _refuse_sliding_window(shape: DecoderConfig, keys: _Keys) -> None:
+    """Refuse layers in which a token attends to the latest ones alone."""
+    config = keys.values
+    kinds = config.get("layer_types") or []
+    other = next((kind for kind in kinds if kind != "full_attention"), None)
+    if other is not None:
+        raise ModelFileError(f"{keys.path}: layer_types names {other!r}, which is not supported")
+    used = config.get("use_sliding_window")
+    if kinds or used is False:
+        return
+    window = config.get("sliding_window")
+    if used is None and (shape.family != "llama" or window is None):
+        return  # Qwen2 and Qwen3 have a window only where the file says so
+    if shape.family != "llama":
+        if keys.count("max_window_layers", _USUAL_FULL_LAYERS) >= shape.num_layers:
+            return
+        window = _USUAL_WINDOW if window is None else window
+    if window is None or 0 < keys.number("sliding_window", window) < shape.context_length:
+        raise keys.unsupported("use_sliding_window" if used else "sliding_window")

@@ -1,0 +1,233 @@
+"""One transformer decoder, configured for every family that the engine runs.
+
+A token's vector runs through the layers as a sum (the *residual stream*); each layer adds what its
+attention and its feed-forward network make of the normalised stream:
+
+    x ← x + Attention(RMSNorm(x))
+    x ← x + FeedForward(RMSNorm(x))
+
+The last one's normalised output, times the head, gives a logit for every token of the vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from archon.engine.cache.kv_cache import KVCache, bytes_per_block
+from archon.engine.decoder_protocol import Span
+from archon.engine.model.attention import attend
+from archon.engine.model.config import DecoderConfig
+from archon.engine.model.linear import Linear, Precision, layer_precision, make_linear
+from archon.engine.model.lora import LowRank, head_change, layer_changes
+from archon.engine.model.lora_file import Adapter
+from archon.engine.model.step_input import StepInput, build_step
+from archon.engine.model.weights import LayerWeights, WeightSource
+from archon.engine.sampling.sampler import sample
+
+
+class Decoder:
+    """A decoder-only transformer: embedding, layers, final norm, head.
+
+    Parameters
+    ----------
+    source : where the parameters come from.
+    precision : of the linear layers, the head included (see ``archon.engine.model.linear``).
+    """
+
+    def __init__(self, source: WeightSource, precision: Precision, device: torch.device) -> None:
+        self.config, self.precision, self.device = source.config, precision, device
+        table_dtype = torch.float32 if precision == "float32" else torch.bfloat16
+        self.embedding_VE = source.embedding().to(device, table_dtype)
+        self.layers = [
+            DecoderLayer(source.layer(index), self.config, precision, device)
+            for index in range(self.config.num_layers)
+        ]
+        self.norm_E = source.output_norm().to(device)
+        self.head = make_linear(source.head(), None, layer_precision("head", precision), device)
+        half = torch.arange(0, self.config.head_width, 2, dtype=torch.float32, device=device)
+        self.adapters: dict[str, LowRank | None] = {}
+        """Digest of each adapter → its change of the head."""
+        self.inverse_frequency = self.config.rope_base ** -(half / self.config.head_width)
+
+    sample = staticmethod(sample)
+
+    @property
+    def cache_dtype(self) -> torch.dtype:
+        """What keys and values are stored in."""
+        return torch.float32 if self.precision == "float32" else torch.bfloat16
+
+    @property
+    def bytes_per_block(self) -> int:
+        """Bytes of one cache block, keys and values of all layers together."""
+        return bytes_per_block(self.config, self.cache_dtype)
+
+    def new_cache(self, num_blocks: int) -> KVCache:
+        """A cache of so many blocks."""
+        return KVCache(self.config, num_blocks, self.cache_dtype, self.device)
+
+    def add_adapter(self, adapter: Adapter) -> None:
+        """Take an adapter in, which is in the basis of the decoder's own weights."""
+        for index, layer in enumerate(self.layers):
+            layer.adapters[adapter.digest] = {
+                name: part.to(self.device)
+                for name, part in layer_changes(adapter, index, self.config).items()
+            }
+        head = head_change(adapter)
+        self.adapters[adapter.digest] = None if head is None else head.to(self.device)
+
+    def drop_adapter(self, digest: str) -> None:
+        """Forget an adapter."""
+        del self.adapters[digest]
+        for layer in self.layers:
+            del layer.adapters[digest]
+
+    @torch.inference_mode()
+    def __call__(self, spans: Sequence[Span], cache: KVCache) -> Tensor:
+        """Run one step: fills the cache, returns logits (rows asked for, V) in float32."""
+        step = build_step(spans, self.device, self.cache_dtype)
+        x_NE = self._stream(step, cache)
+        stops = accumulate(len(span.token_ids) for span in spans)
+        for span, stop in zip(spans, stops, strict=True):
+            if span.hidden_E is not None:
+                span.hidden_E.copy_(self._normalised(x_NE[stop - 1]))
+        return self._logits(step, x_NE)
+
+    @torch.inference_mode()
+    def compute(self, step: StepInput, cache: KVCache) -> Tensor:
+        """The same for spans that are laid out already and want no hidden state."""
+        return self._logits(step, self._stream(step, cache))
+
+    def _stream(self, step: StepInput, cache: KVCache) -> Tensor:
+        """What the layers make of every token: (N, E)."""
+        x_NE = self.embedding_VE[step.token_N].float()
+        rotation = rotary_angles(step.position_N, self.inverse_frequency)
+        for index, layer in enumerate(self.layers):
+            x_NE = layer(x_NE, rotation, step, cache, index)
+        return x_NE
+
+    def _normalised(self, x: Tensor) -> Tensor:
+        return rms_norm(x, self.norm_E, self.config.norm_epsilon)
+
+    def _logits(self, step: StepInput, x_NE: Tensor) -> Tensor:
+        x_NE = self._normalised(x_NE[step.logit_rows])
+        logits_NV = self.head(x_NE)
+        for digest, rows in step.adapted:
+            change, asked = self.adapters[digest], torch.isin(step.logit_rows, rows)
+            if change is not None:
+                logits_NV[asked] += change(x_NE[asked])
+        return logits_NV
+
+
+class DecoderLayer:
+    """Masked grouped-query self-attention, then a SwiGLU feed-forward network."""
+
+    def __init__(
+        self, w: LayerWeights, config: DecoderConfig, precision: Precision, device: torch.device
+    ) -> None:
+        self.config = config
+        self.attention_norm_E = w.attention_norm_E.to(device)
+        self.ffn_norm_E = w.ffn_norm_E.to(device)
+        self.head_norm_HD = self._head_norms(w, device)
+        # Products that read the same input are computed as one.
+        biases = [b for b in (w.q_bias, w.k_bias, w.v_bias) if b is not None]
+        self.qkv = self._linear("qkv", [w.q, w.k, w.v], biases, precision, device)
+        self.attention_output = self._linear("output", [w.attention_output], [], precision, device)
+        self.gate_up = self._linear("gate_up", [w.gate, w.up], [], precision, device)
+        self.down = self._linear("down", [w.down], [], precision, device)
+        self.adapters: dict[str, dict[str, LowRank]] = {}
+        """Digest of each adapter → its changes of the linear layers, by their names here."""
+
+    def _head_norms(self, w: LayerWeights, device: torch.device) -> Tensor | None:
+        """Norm weights of every head of q, then of k: (H + G, D); None where there are none."""
+        if w.q_norm_D is None or w.k_norm_D is None:
+            return None
+        q_HD = w.q_norm_D.expand(self.config.num_heads, -1)
+        return torch.cat([q_HD, w.k_norm_D.expand(self.config.num_kv_heads, -1)]).to(device)
+
+    @staticmethod
+    def _linear(
+        name: str,
+        weights: Sequence[Tensor],
+        biases: Sequence[Tensor],
+        precision: Precision,
+        device: torch.device,
+    ) -> Linear:
+        bias = torch.cat(list(biases)) if biases else None
+        return make_linear(torch.cat(list(weights)), bias, layer_precision(name, precision), device)
+
+    def __call__(
+        self,
+        x_NE: Tensor,
+        rotation: tuple[Tensor, Tensor],
+        step: StepInput,
+        cache: KVCache,
+        index: int,
+    ) -> Tensor:
+        epsilon = self.config.norm_epsilon
+        normed_NE = rms_norm(x_NE, self.attention_norm_E, epsilon)
+        x_NE = x_NE + self._attention(normed_NE, rotation, step, cache, index)
+        return x_NE + self._feed_forward(rms_norm(x_NE, self.ffn_norm_E, epsilon), step)
+
+    def _product(self, name: str, linear: Linear, x_NI: Tensor, step: StepInput) -> Tensor:
+        """A linear layer, with what adapters add to it for their own tokens."""
+        y_NO = linear(x_NI)
+        for digest, rows in step.adapted:
+            change = self.adapters[digest].get(name)
+            if change is not None:
+                y_NO[rows] += change(x_NI[rows])
+        return y_NO
+
+    def _attention(
+        self,
+        x_NE: Tensor,
+        rotation: tuple[Tensor, Tensor],
+        step: StepInput,
+        cache: KVCache,
+        index: int,
+    ) -> Tensor:
+        H, G, D = self.config.num_heads, self.config.num_kv_heads, self.config.head_width
+        qkv_NHD = self._product("qkv", self.qkv, x_NE, step).view(-1, H + 2 * G, D)
+        qk_NHD = qkv_NHD[:, : H + G]
+        if self.head_norm_HD is not None:
+            qk_NHD = rms_norm(qk_NHD, self.head_norm_HD, self.config.norm_epsilon)
+        rotated_NHD = rotate(qk_NHD, rotation)
+        q_NHD, k_NGD, v_NGD = rotated_NHD[:, :H], rotated_NHD[:, H:], qkv_NHD[:, H + G :]
+        cache.write(index, step.slot_N, k_NGD, v_NGD)
+        out_NHD = attend(q_NHD, k_NGD, v_NGD, cache, index, step.plan)
+        return self._product("output", self.attention_output, out_NHD.flatten(1), step)
+
+    def _feed_forward(self, x_NE: Tensor, step: StepInput) -> Tensor:
+        """SwiGLU: down(silu(gate(x)) · up(x)) (Shazeer 2020, arXiv 2002.05202)."""
+        gate_NF, up_NF = self._product("gate_up", self.gate_up, x_NE, step).chunk(2, dim=-1)
+        return self._product("down", self.down, functional.silu(gate_NF) * up_NF, step)
+
+
+def rms_norm(x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
+    """x / √(mean(x²) + ε) · weight, over the last dimension: of the stream (N, E), or of heads.
+
+    (Zhang & Sennrich 2019, arXiv 1910.07467.)
+    """
+    return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + epsilon) * weight
+
+
+def rotary_angles(position_N: Tensor, inverse_frequency: Tensor) -> tuple[Tensor, Tensor]:
+    """Cosines and sines by which each position turns each pair of a head: (N, 1, D/2) each."""
+    angle_ND = position_N.float().unsqueeze(1) * inverse_frequency
+    return angle_ND.cos().unsqueeze(1), angle_ND.sin().unsqueeze(1)
+
+
+def rotate(x_NHD: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
+    """Rotary position embedding (Su et al. 2021, arXiv 2104.09864), halves convention.
+
+    The i-th of the first half and the i-th of the second half of a head form a point in the
+    plane, turned by position · frequency_i; so the product of a query and a key depends on how
+    far apart they are, not on where.
+    """
+    cos, sin = rotation
+    first, second = x_NHD.chunk(2, dim=-1)
+    return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)

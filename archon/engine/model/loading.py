@@ -1,0 +1,179 @@
+"""From a file or a folder of weights to an engine that runs it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from archon.engine.cuda.graphs import GraphedDecoder
+from archon.engine.decoder_protocol import SpanDecoder
+from archon.engine.engine import Engine, EngineOptions
+from archon.engine.files.folder import ModelFolder
+from archon.engine.files.gguf import GGUFFile
+from archon.engine.kernels import load_kernels
+from archon.engine.kernels.native import NativeDecoder
+from archon.engine.kernels.packing import can_pack, load_packed
+from archon.engine.model.config import ModelFile
+from archon.engine.model.decoder import Decoder
+from archon.engine.model.linear import Precision
+from archon.engine.model.lora import check_adapter
+from archon.engine.model.lora_file import Adapter
+from archon.engine.model.outlier_rotation import RotatedWeights
+from archon.engine.model.reward_head import RewardHead, check_reward_head
+from archon.engine.model.weights import WeightSource, weights_of
+from archon.engine.process import claim_process
+from archon.errors import EngineError
+
+
+def open_model(path: Path) -> ModelFile:
+    """Open a GGUF file, or a folder of safetensors.
+
+    Raises
+    ------
+    ModelFileError : it cannot be read, or is damaged.
+    """
+    return ModelFolder(path) if path.is_dir() else GGUFFile(path)
+
+
+def load_engine(
+    file: ModelFile | Path,
+    precision: Precision,
+    *,
+    model_id: str = "",
+    device: str | None = None,
+    options: EngineOptions | None = None,
+    context_length: int | None = None,
+    keep_in: Path | None = None,
+) -> Engine:
+    """Load a model into an engine.
+
+    Parameters
+    ----------
+    file : the GGUF file or the model folder, or its path.
+    precision : what the linear layers compute in.
+    model_id : digest of the weights; draws depend on it.
+    device : ``cpu`` or ``cuda``; by default CUDA where there is any.
+    context_length : tokens of prompt and completion together; by default what the file says.
+    keep_in : folder for what is made once and used again (see ``load_decoder``).
+
+    Raises
+    ------
+    ModelFileError : the file is damaged or holds something that is not supported.
+    EngineError : the device is not there, or this process was forked from one that computes.
+    """
+    claim_process()
+    if isinstance(file, Path):
+        file = open_model(file)
+    source = weights_of(file)
+    decoder = load_decoder(
+        source, precision, choose_device(device), model_id=model_id, keep_in=keep_in
+    )
+    if isinstance(decoder, Decoder) and decoder.device.type == "cuda":
+        decoder = GraphedDecoder(decoder)
+    return Engine(decoder, model_id, options, context_length)
+
+
+def add_adapter(engine: Engine, source: WeightSource, adapter: Adapter) -> None:
+    """Let an engine run an adapter, for the requests that name its digest.
+
+    Parameters
+    ----------
+    source : the parameters that the engine runs. Where adapters come and go, ``RotatedWeights`` of
+        them, which remember what the last adapter had them read.
+
+    Raises
+    ------
+    ModelFileError : the adapter is for another model.
+    """
+    if adapter.digest in engine.decoder.adapters:
+        return
+    check_adapter(adapter, source.config)
+    if is_rotated(engine.decoder):
+        rotated = source if isinstance(source, RotatedWeights) else RotatedWeights(source)
+        adapter = rotated.adapter(adapter)
+    engine.decoder.add_adapter(adapter)
+
+
+def is_rotated(decoder: SpanDecoder) -> bool:
+    """Whether a decoder that was loaded here is in another basis than its file."""
+    return decoder.precision in ("int8", "int4")
+
+
+def head_for(engine: Engine, file: ModelFile, head: RewardHead, adapter: str = "") -> RewardHead:
+    """A reward head as it reads the hidden states of an engine.
+
+    Parameters
+    ----------
+    file : the model that the engine runs.
+    adapter : digest of the adapter that texts are read with; "" for none.
+
+    Raises
+    ------
+    ModelFileError : the head is for another model, or for another adapter.
+    """
+    model_digest = engine.model_id.split(":")[0]
+    check_reward_head(head, engine.decoder.config.width, model_digest, adapter)
+    if not is_rotated(engine.decoder):
+        return head
+    return replace(head, weight_E=RotatedWeights(weights_of(file)).readout(head.weight_E))
+
+
+def own_hidden(engine: Engine, file: ModelFile, hidden_NE: Tensor) -> Tensor:
+    """Hidden states of an engine → those that its file's own basis has, which heads are kept in."""
+    if not is_rotated(engine.decoder):
+        return hidden_NE
+    return RotatedWeights(weights_of(file)).hidden(hidden_NE)
+
+
+def load_decoder(
+    source: WeightSource,
+    precision: Precision,
+    device: torch.device,
+    *,
+    model_id: str = "",
+    keep_in: Path | None = None,
+    native: bool = True,
+) -> SpanDecoder:
+    """A decoder that computes in the given precision; int8 and int4 in a basis without outliers.
+
+    Parameters
+    ----------
+    model_id : digest of the weights, under which their packed form is kept.
+    keep_in : folder where compiled kernels and packed weights are kept; None keeps nothing.
+    native : compute by compiled kernels where this machine and this shape allow it.
+    """
+    if precision not in ("int8", "int4"):
+        return Decoder(source, precision, device)
+    kernels = None
+    if native and device.type == "cpu" and can_pack(source.config):
+        kernels = load_kernels(keep_in and keep_in / "kernels")
+    rotated = RotatedWeights(source)
+    if kernels is None:
+        return Decoder(rotated, precision, device)
+    kept = None
+    if keep_in is not None and model_id:
+        kept = keep_in / "packed" / f"{model_id[:32]}-{precision}.safetensors"
+    packed = load_packed(rotated, precision, kept)
+    return NativeDecoder(source.config, packed, kernels, precision)
+
+
+def choose_device(name: str | None = None) -> torch.device:
+    """The named device, else CUDA where there is any, else the CPU.
+
+    Raises
+    ------
+    EngineError : there is no such device.
+    """
+    name = name or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise EngineError(f"{name!r} is not a device; cpu and cuda are") from None
+    if device.type not in ("cpu", "cuda"):
+        raise EngineError(f"device {name!r} is not supported; cpu and cuda are")
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise EngineError("no CUDA device is available")
+    return device

@@ -1,0 +1,1 @@
+"""Sampling, constrained decoding and beam search."""

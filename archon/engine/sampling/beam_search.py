@@ -1,0 +1,146 @@
+"""Beam search: the likeliest texts, as far as a bounded search finds them.
+
+Of all one-token continuations of the running hypotheses the ``beams`` likeliest run on; one that
+ends (by a stop token, or at ``max_tokens``) while it is among the ``beams`` likeliest of its step
+is finished. A finished text's score is the sum of its tokens' log-probabilities, the stop token
+included, divided by its number of tokens to the power ``length_penalty`` (Wu et al. 2016,
+arXiv 1609.08144, in the simpler form that has become usual).
+
+The search is over at ``max_tokens``, or when as many texts are finished as there are beams and
+``early_stopping`` says so: True, at once; False, when the best running hypothesis would score no
+better than the worst finished one if it ended now; "never", when it would not even at the most
+favourable length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as SequenceOf
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from archon.engine.sampling.sampler import largest
+from archon.engine.scheduling.sequence import Generation, GenerationRequest, Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class Continuation:
+    """A running hypothesis and one more token."""
+
+    beam: int
+    """Which hypothesis it continues."""
+    token: int
+    logprob: float
+    total_logprob: float
+    """Of all tokens together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hypothesis:
+    """A finished text."""
+
+    token_ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    score: float
+    ended_by: int | None
+    """The stop token that ended it; it is no part of the text."""
+
+
+class BeamSearch:
+    """What one search has found so far."""
+
+    def __init__(self, request: GenerationRequest) -> None:
+        self.request = request
+        self.finished: list[Hypothesis] = []
+        """The best, at most as many as there are beams, best first."""
+
+    def advance(self, beams: SequenceOf[Sequence], logits_BV: Tensor) -> list[Continuation]:
+        """Continue the running hypotheses by a token.
+
+        Parameters
+        ----------
+        beams : the hypotheses, all of the same length.
+        logits_BV : what follows each of them.
+
+        Returns
+        -------
+        Those that run on, likeliest first; none when the search is over.
+        """
+        request = self.request
+        num_tokens = len(beams[0].token_ids) + 1
+        running: list[Continuation] = []
+        for rank, candidate in enumerate(self._candidates(beams, logits_BV)):
+            if candidate.token in request.stop_ids or num_tokens >= request.max_tokens:
+                if rank < request.beams:
+                    self._finish(beams[candidate.beam], candidate, num_tokens)
+            elif len(running) < request.beams:
+                running.append(candidate)
+        return [] if self._is_over(running, num_tokens) else running
+
+    def results(self, num_cached: int) -> list[Generation]:
+        """The finished text of each draw, where there are fewer texts than beams from the first on.
+
+        The first is charged for the prompt, of which ``num_cached`` tokens were not computed.
+        """
+        results: list[Generation] = []
+        for index, draw in enumerate(self.request.draws):
+            best = self.finished[draw % self.request.beams % len(self.finished)]
+            num_tokens = self._tell(index, best.token_ids)
+            is_cut = num_tokens < len(best.token_ids)
+            generation = Generation(
+                draw=draw,
+                token_ids=best.token_ids[:num_tokens],
+                logprobs=best.logprobs[:num_tokens] if self.request.logprobs else None,
+                finish_reason="stop" if is_cut or best.ended_by is not None else "length",
+                cached_tokens=len(self.request.prompt_ids) if index else num_cached,
+                ended_by=None if is_cut else best.ended_by,
+                score=best.score,
+            )
+            results.append(generation)
+        return results
+
+    def _tell(self, index: int, token_ids: tuple[int, ...]) -> int:
+        """Call ``on_token`` for each token of a text; returns how many of them it wants."""
+        on_token = self.request.on_token
+        for at, token in enumerate(token_ids if on_token is not None else ()):
+            if on_token is not None and on_token(index, token):
+                return at + 1
+        return len(token_ids)
+
+    def _candidates(self, beams: SequenceOf[Sequence], logits_BV: Tensor) -> list[Continuation]:
+        """The likeliest continuations: so many that enough remain should every stop be there."""
+        count = max(2, 1 + len(self.request.stop_ids)) * self.request.beams
+        logits_BK, ids_BK = largest(logits_BV, min(count, logits_BV.shape[1]))
+        logprobs_BK = logits_BK - logits_BV.logsumexp(dim=-1, keepdim=True)
+        found = [
+            Continuation(i, token, logprob, beam.total_logprob + logprob)
+            for i, beam in enumerate(beams)
+            for token, logprob in zip(ids_BK[i].tolist(), logprobs_BK[i].tolist(), strict=True)
+        ]
+        found.sort(key=lambda candidate: -candidate.total_logprob)
+        return found[:count]
+
+    def _finish(self, beam: Sequence, last: Continuation, num_tokens: int) -> None:
+        is_stop = last.token in self.request.stop_ids
+        hypothesis = Hypothesis(
+            token_ids=(*beam.token_ids, *(() if is_stop else (last.token,))),
+            logprobs=(*beam.logprobs, *(() if is_stop else (last.logprob,))),
+            score=last.total_logprob / num_tokens**self.request.length_penalty,
+            ended_by=last.token if is_stop else None,
+        )
+        self.finished.append(hypothesis)
+        self.finished.sort(key=lambda h: -h.score)
+        del self.finished[self.request.beams :]
+
+    def _is_over(self, running: list[Continuation], num_tokens: int) -> bool:
+        request = self.request
+        if not running:
+            return True
+        if len(self.finished) < request.beams:
+            return False
+        if request.early_stopping is True:
+            return True
+        if request.early_stopping == "never" and request.length_penalty > 0:
+            num_tokens = request.max_tokens
+        best = running[0].total_logprob / num_tokens**request.length_penalty
+        return best <= self.finished[-1].score

@@ -1,0 +1,183 @@
+"""Drawing the next token from logits.
+
+Rules are applied in the order that has become usual: temperature, top-k (Fan et al. 2018,
+arXiv 1805.04833), top-p (Holtzman et al. 2019, arXiv 1904.09751), min-p (Nguyen et al. 2024,
+arXiv 2407.01082). What remains is renormalised, laid out as intervals of [0, 1), and one uniform
+number picks the token whose interval it falls into.
+
+That number is a function of the draw's key and the token's place in it, and the key a function of
+the request alone. What else is in the batch touches a draw only through the rounding of its logits.
+
+The vocabulary is never sorted: the k largest logits are found among the k blocks of the vocabulary
+with the largest maxima.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence as SequenceOf
+from hashlib import blake2b
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from archon.engine.scheduling.sequence import GenerationRequest, SamplingRule
+
+_VOCABULARY_BLOCK = 32
+_FIRST_CANDIDATES = 256
+"""Enough for top-p on almost every row; the others are looked at again with all of them."""
+
+
+def draw_key(request: GenerationRequest, draw: int, model_id: str) -> bytes:
+    """The key of one draw: of (seed, model, precision and adapter, prompt, sampling, constraint,
+    draw)."""
+    prompt = struct.pack(f"<{len(request.prompt_ids)}q", *request.prompt_ids)
+    form = request.constraint
+    constraint = (form.key,) if form is not None and form.key else ()
+    model = f"{model_id}:{request.adapter}" if request.adapter else model_id
+    what = repr((request.seed, model, request.rule, draw, *constraint)).encode()
+    return blake2b(prompt, key=blake2b(what).digest(), digest_size=16).digest()
+
+
+def uniform(key: bytes, position: int) -> float:
+    """The number in [0, 1) for the token at a position of a draw."""
+    digest = blake2b(struct.pack("<q", position), key=key, digest_size=8).digest()
+    return (int.from_bytes(digest, "little") >> 11) * 2.0**-53
+
+
+def sample(
+    logits: SequenceOf[Tensor], rules: SequenceOf[SamplingRule], noise: SequenceOf[float]
+) -> list[int]:
+    """Draw one token a row.
+
+    Parameters
+    ----------
+    logits : (V,) in float32, for each row.
+    rules : how each row is drawn; temperature 0 takes the largest logit (the first, if several).
+    noise : the uniform number of each row.
+    """
+    logits_BV = matrix_of(logits)
+    tokens_B = torch.empty(len(rules), dtype=torch.int64, device=logits_BV.device)
+    rows_of: dict[SamplingRule, list[int]] = {}
+    for row, rule in enumerate(rules):
+        rows_of.setdefault(rule, []).append(row)
+    for rule, rows in rows_of.items():
+        chosen_BV = logits_BV if len(rows) == len(rules) else logits_BV[rows]
+        if rule.temperature == 0:
+            tokens_B[rows] = chosen_BV.argmax(dim=-1)
+        else:
+            noise_B = torch.tensor(
+                [noise[row] for row in rows], dtype=torch.float64, device=logits_BV.device
+            )
+            tokens_B[rows] = _sample_by(rule, chosen_BV, noise_B)
+    return tokens_B.tolist()
+
+
+def matrix_of(rows: SequenceOf[Tensor]) -> Tensor:
+    """Rows as one matrix; without a copy where they follow each other in memory."""
+    first, step = rows[0], rows[0].numel() * rows[0].element_size()
+    stride = rows[1].data_ptr() - first.data_ptr() if len(rows) > 1 else step
+    place = first.data_ptr()
+    if stride >= step and all(r.data_ptr() == place + i * stride for i, r in enumerate(rows)):
+        in_one_storage = rows[-1].untyped_storage().data_ptr() == first.untyped_storage().data_ptr()
+        if in_one_storage and stride % first.element_size() == 0:
+            return first.as_strided((len(rows), len(first)), (stride // first.element_size(), 1))
+    return torch.stack(list(rows))
+
+
+def token_logprobs(logits_BV: Tensor, tokens_B: Tensor) -> Tensor:
+    """Log-probability of each row's token under the model itself, (B,), in nats."""
+    chosen_B = logits_BV.gather(1, tokens_B.unsqueeze(1)).squeeze(1)
+    return chosen_B - logits_BV.logsumexp(dim=-1)
+
+
+def _sample_by(rule: SamplingRule, logits_BV: Tensor, noise_B: Tensor) -> Tensor:
+    V = logits_BV.shape[1]
+    if 0 < rule.top_k < V:
+        logits_BK, ids_BK = largest(logits_BV, rule.top_k)
+        probs_BK = (logits_BK / rule.temperature).softmax(dim=-1)
+    elif rule.top_p < 1 or rule.min_p > 0:
+        return _sample_nucleus(rule, logits_BV, noise_B)
+    else:
+        return _pick_of_many((logits_BV / rule.temperature).softmax(dim=-1), noise_B)
+    return ids_BK.gather(1, _pick(_truncate(rule, probs_BK), noise_B).unsqueeze(1)).squeeze(1)
+
+
+def _sample_nucleus(rule: SamplingRule, logits_BV: Tensor, noise_B: Tensor) -> Tensor:
+    """Top-p and min-p over the whole vocabulary, looking at its likeliest tokens only.
+
+    The tokens that are kept are the likeliest ones; where those looked at do not surely contain
+    them all, every token of the row is looked at.
+    """
+    V = logits_BV.shape[1]
+    logits_BK, ids_BK = largest(logits_BV, min(_FIRST_CANDIDATES, V))
+    total_B1 = (logits_BV / rule.temperature).logsumexp(dim=-1, keepdim=True)
+    probs_BK = (logits_BK / rule.temperature - total_B1).exp()
+    tokens_B = ids_BK.gather(1, _pick(_truncate(rule, probs_BK), noise_B).unsqueeze(1)).squeeze(1)
+    enough_B = probs_BK.sum(-1) >= rule.top_p
+    if rule.min_p > 0:
+        enough_B |= probs_BK[:, -1] < rule.min_p * probs_BK[:, 0]
+    if ids_BK.shape[1] < V and not bool(enough_B.all()):
+        rows = (~enough_B).nonzero().squeeze(1)
+        probs_BV = (logits_BV[rows] / rule.temperature).softmax(dim=-1)
+        sorted_BV, ids_BV = probs_BV.sort(dim=-1, descending=True, stable=True)
+        picked_B = _pick(_truncate(rule, sorted_BV), noise_B[rows])
+        tokens_B[rows] = ids_BV.gather(1, picked_B.unsqueeze(1)).squeeze(1)
+    return tokens_B
+
+
+def _truncate(rule: SamplingRule, probs_BK: Tensor) -> Tensor:
+    """Zero what top-p and min-p drop from probabilities in falling order."""
+    if rule.top_p < 1:
+        before_BK = probs_BK.cumsum(dim=-1) - probs_BK
+        probs_BK = probs_BK * (before_BK < rule.top_p)
+    if rule.min_p > 0:
+        probs_BK = probs_BK * (probs_BK >= rule.min_p * probs_BK[:, :1])
+    return probs_BK
+
+
+def _pick(weights_BK: Tensor, noise_B: Tensor) -> Tensor:
+    """The place whose share of each row's weights the row's uniform number falls into."""
+    edges_BK = weights_BK.cumsum(dim=-1, dtype=torch.float64)
+    at_B1 = noise_B.unsqueeze(1) * edges_BK[:, -1:]
+    picked_B = torch.searchsorted(edges_BK, at_B1, right=True).squeeze(1)
+    # Rounding can put the number on the last edge: take the last place that has any weight then.
+    last_B = (edges_BK < edges_BK[:, -1:]).sum(dim=-1)
+    return torch.minimum(picked_B, last_B)
+
+
+def _pick_of_many(weights_BV: Tensor, noise_B: Tensor) -> Tensor:
+    """``_pick`` in two stages, first a block and then a place in it: far fewer running sums."""
+    rows = torch.arange(len(noise_B), device=weights_BV.device)
+    padding = -weights_BV.shape[1] % _VOCABULARY_BLOCK
+    blocks_BNS = functional.pad(weights_BV, (0, padding)).unflatten(1, (-1, _VOCABULARY_BLOCK))
+    sums_BN = blocks_BNS.sum(dim=-1, dtype=torch.float64)
+    block_B = _pick(sums_BN, noise_B)
+    edges_BN = sums_BN.cumsum(dim=-1)
+    sum_B = sums_BN[rows, block_B]
+    inside_B = noise_B * edges_BN[:, -1] - (edges_BN[rows, block_B] - sum_B)
+    within_B = _pick(blocks_BNS[rows, block_B], (inside_B / sum_B).clamp(0, 1))
+    return block_B * _VOCABULARY_BLOCK + within_B
+
+
+def largest(logits_BV: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k largest of each row in falling order, and where they stand.
+
+    The k-th largest logit is at least the k-th largest of the blocks' maxima, so no block beyond
+    the first k by maximum can hold a larger one.
+    """
+    B, V = logits_BV.shape
+    num_blocks = V // _VOCABULARY_BLOCK
+    if k >= num_blocks:
+        return logits_BV.topk(k, dim=-1)
+    whole = num_blocks * _VOCABULARY_BLOCK
+    blocks_BNS = logits_BV[:, :whole].view(B, num_blocks, _VOCABULARY_BLOCK)
+    best_BK = blocks_BNS.amax(dim=-1).topk(k, dim=-1, sorted=False).indices
+    block_BKS = blocks_BNS.gather(1, best_BK.unsqueeze(-1).expand(-1, -1, _VOCABULARY_BLOCK))
+    offset_S = torch.arange(_VOCABULARY_BLOCK, device=logits_BV.device)
+    ids_BC = (best_BK.unsqueeze(-1) * _VOCABULARY_BLOCK + offset_S).flatten(1)
+    rest = torch.arange(whole, V, device=logits_BV.device).expand(B, -1)
+    candidates_BC = torch.cat([block_BKS.flatten(1), logits_BV[:, whole:]], dim=1)
+    values_BK, at_BK = candidates_BC.topk(k, dim=-1)
+    return values_BK, torch.cat([ids_BC, rest], dim=1).gather(1, at_BK)

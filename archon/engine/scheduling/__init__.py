@@ -1,0 +1,1 @@
+"""Sequences and the continuous-batching scheduler."""

@@ -1,0 +1,31 @@
+"""Reading a text without drawing from it: what the decoder makes of its last token.
+
+The text is computed as a prompt is, in the batch with everything else and from the longest
+beginning that the cache knows. The tokens that a draw has just written are such a beginning, so
+that reading a draw computes no more than its last, partly filled block and the token that ends it.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from archon.engine.scheduling.sequence import Generation, GenerationRequest, SamplingRule
+
+
+def read_request(token_ids: tuple[int, ...], adapter: str = "") -> GenerationRequest:
+    """A request for the hidden state of the last of these tokens, which ``hidden_state`` reads."""
+    return GenerationRequest(
+        prompt_ids=token_ids,
+        draws=(0,),
+        seed=0,
+        rule=SamplingRule(),
+        max_tokens=0,
+        adapter=adapter,
+        hidden=True,
+    )
+
+
+def hidden_state(generation: Generation) -> Tensor:
+    """The last layer's normalised output, (E,) in float32 on the CPU, in the decoder's basis."""
+    assert generation.hidden_E is not None
+    return generation.hidden_E.cpu()

@@ -1,0 +1,331 @@
+"""Who is computed in the next step.
+
+A step takes the newest token of every running sequence and, within ``max_step_tokens``, chunks of
+texts that have more to compute: prompts, and sequences that had to give their blocks back.
+
+*Admission* is in the order of arrival, when a prompt and the worst case of one of its sequences
+fit. A prompt whose beginning is just being computed for another waits for it; those behind it do
+not. *Places* among the running go to the request that has the fewest, so that one with hundreds
+of draws keeps nobody out.
+
+Sequences take blocks as they grow. *Pressure*, when there are none left: prompts that nobody runs
+on give theirs back, the latest first, then the sequence that started last (it is *preempted*). Its
+tokens are kept, and it is recomputed before anybody new starts. So whoever started first can
+always finish, everybody becomes the first in time, and memory never makes an error.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import count
+
+from archon.engine.cache.block_manager import BlockManager
+from archon.engine.cache.kv_cache import BLOCK_SIZE
+from archon.engine.decoder_protocol import BlockStorage, Span
+from archon.engine.scheduling.sequence import Prompt, Sequence
+
+MAX_AHEAD = 16
+"""Prompts that are computed while no place among the running is free for them yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The work of one step: texts, and a span of each."""
+
+    texts: list[Sequence | Prompt] = field(default_factory=list)
+    spans: list[Span] = field(default_factory=list)
+
+    def add(self, text: Sequence | Prompt, stop: int) -> None:
+        """Compute a text up to a position."""
+        start = text.num_computed
+        num_logits = max(0, stop - max(start, text.logits_from))
+        tokens = text.tokens(start, stop)
+        self.texts.append(text)
+        num_shared, hidden_E = text.num_shared_blocks, text.hidden_at(stop)
+        self.spans.append(
+            Span(tokens, start, text.blocks, num_shared, num_logits, text.adapter, hidden_E)
+        )
+
+
+class Scheduler:
+    """The queues, and who leaves which for which.
+
+    Parameters
+    ----------
+    max_sequences : sequences that run at once.
+    max_step_tokens : tokens of one step; bounds the memory for activations.
+    """
+
+    def __init__(self, cache: BlockStorage, max_sequences: int, max_step_tokens: int) -> None:
+        self.memory = BlockManager(cache)
+        self.max_sequences, self.max_step_tokens = max_sequences, max_step_tokens
+        self.arrived: list[Prompt] = []
+        """Without blocks, by order of arrival."""
+        self.admitted: dict[Prompt, None] = {}
+        """With blocks; those being computed are in ``prefilling`` too."""
+        self.prefilling: dict[Prompt, None] = {}
+        self.running: dict[Sequence, None] = {}
+        self.num_places = 0
+        """Taken by those that run; a beam search takes one for every beam from the start."""
+        self.preempted: list[Sequence] = []
+        """By order of starting."""
+        self.num_prompt_tokens = self.num_cached_tokens = 0
+        """Of all prompts admitted so far, and those of them that were in the cache then."""
+        self._numbers, self._tickets = count(), count()
+
+    @property
+    def has_work(self) -> bool:
+        return bool(self.arrived or self.admitted)
+
+    def arrive(self, prompt: Prompt) -> None:
+        """Take a request in."""
+        prompt.number = next(self._numbers)
+        self.arrived.append(prompt)
+
+    def schedule(self) -> Batch:
+        """Choose the next step's work."""
+        self.memory.tree.drop_released_pins()
+        self._grow()
+        self._resume()
+        self._admit()
+        batch = Batch()
+        budget = self.max_step_tokens - len(self.running)
+        behind = {s.prompt for s in self.running if s.num_tokens - s.num_computed > 1}
+        for sequence in self.running:
+            stop = sequence.num_needed
+            if behind and sequence.prompt.request.beams and sequence.prompt in behind:
+                stop -= 1  # a search draws when all of its beams have been computed again
+            stop = min(stop, sequence.num_computed + 1 + budget)
+            if stop > sequence.num_computed:
+                budget -= stop - sequence.num_computed - 1
+                batch.add(sequence, stop)
+        for prompt in self.prefilling:
+            stop = min(prompt.num_needed, prompt.num_computed + budget)
+            if stop < prompt.num_needed:  # chunks end where blocks end
+                stop = stop // BLOCK_SIZE * BLOCK_SIZE
+            if stop <= prompt.num_computed:
+                break
+            budget -= stop - prompt.num_computed
+            batch.add(prompt, stop)
+        return batch
+
+    def computed(self, batch: Batch) -> None:
+        """Note that the keys and values of a step are in the cache."""
+        for text, span in zip(batch.texts, batch.spans, strict=True):
+            text.num_computed = span.stop
+            if isinstance(text, Prompt):
+                for node in text.path[: span.stop // BLOCK_SIZE]:
+                    node.ready = True
+                if span.stop == text.num_needed:
+                    del self.prefilling[text]
+
+    def start_sequences(self) -> list[Sequence]:
+        """Sequences of computed prompts that begin now: they run from here on."""
+        started: list[Sequence] = []
+        ready = [p for p in self.admitted if p.waiting and p not in self.prefilling]
+        while ready and not self.preempted:
+            prompt = min(ready, key=lambda p: (len(p.running), p.number))
+            if self.num_places + prompt.num_together > self.max_sequences:
+                break
+            sequence = prompt.waiting[0]
+            if not self._take(partial(self.memory.fork, sequence), not self.running, keep=prompt):
+                break
+            prompt.waiting.popleft()
+            sequence.ticket, sequence.num_computed = next(self._tickets), prompt.num_tokens
+            self._charge(sequence, prompt.num_tokens)
+            self._run(sequence)
+            started.append(sequence)
+            if not prompt.waiting:
+                ready.remove(prompt)
+        self.memory.copy_tails(started)
+        for prompt in {sequence.prompt: None for sequence in started}:
+            if not prompt.waiting:
+                self.memory.give_tail(prompt)
+        return started
+
+    def branch(self, parents: list[Sequence]) -> list[Sequence]:
+        """The sequences that continue these beams of one search, one for each in the list.
+
+        A beam that stands there twice forks; one that does not stand there ends.
+        """
+        children: list[Sequence] = []
+        for parent in parents:
+            if parent in children:
+                child = self.memory.share(parent)
+                self._run(child)
+                children.append(child)
+            else:
+                children.append(parent)
+        for sequence in list(parents[0].prompt.running):
+            if sequence not in children:
+                self._stop(sequence)
+        return children
+
+    def finish(self, sequence: Sequence) -> None:
+        """Give a sequence's blocks back, and its prompt's with the last of them.
+
+        What the text's whole blocks hold stays known: a judge, or the next turn of a conversation,
+        may read on from it.
+        """
+        prompt = sequence.prompt
+        if sequence.num_computed > prompt.num_tokens and not prompt.request.beams:
+            self.memory.keep_own(sequence)
+        self._stop(sequence)
+        if not prompt.is_unfinished:
+            self._leave(prompt)
+
+    def finish_prompt(self, prompt: Prompt) -> None:
+        """Give the blocks of a computed prompt back from which nothing is drawn."""
+        prompt.waiting.clear()
+        self._leave(prompt)
+
+    def cancel(self, prompt: Prompt) -> None:
+        """Forget a request wherever it stands; its blocks are free at once."""
+        for sequence in list(prompt.running):
+            self._stop(sequence)
+        self.preempted = [s for s in self.preempted if s.prompt is not prompt]
+        if prompt in self.admitted:
+            self._dismiss(prompt)
+        self.arrived.remove(prompt)
+
+    # --------------------------------------------------------------------- who gets blocks
+
+    def _grow(self) -> None:
+        """Blocks for the newest tokens; who started first gets them first."""
+        short = [
+            s
+            for s in self.running
+            if len(s.blocks) * BLOCK_SIZE < s.num_tokens or s.shares_last_block
+        ]
+        short.sort(key=_ticket)
+        for sequence in short:
+            while sequence in self.running and not self.memory.grow([sequence]):
+                if not self._dismiss_latest():
+                    self._preempt(max(self.running, key=_ticket))
+
+    def _resume(self) -> None:
+        """Let preempted sequences run again, in the order in which they had started."""
+        while self.preempted:
+            prompt = self.preempted[0].prompt
+            together = self.preempted[:1]
+            if prompt.request.beams:
+                together = [s for s in self.preempted if s.prompt is prompt]
+            if (
+                prompt not in self.admitted
+                or prompt in self.prefilling
+                or self.num_places + prompt.num_together > self.max_sequences
+                or not self._take(
+                    partial(self.memory.grow, together), not self.running, keep=prompt
+                )
+            ):
+                break
+            del self.preempted[: len(together)]
+            prompt.num_preempted -= len(together)
+            for sequence in together:
+                sequence.num_computed = prompt.num_shared_blocks * BLOCK_SIZE
+                self._charge(sequence, min(sequence.num_cached, sequence.num_computed))
+                self._run(sequence)
+
+    def _admit(self) -> None:
+        """Give prompts their blocks; while somebody is preempted, nobody but the first of them."""
+        arrived = [self.preempted[0].prompt] if self.preempted else list(self.arrived)
+        num_waiting = sum(len(p.waiting) * p.num_together for p in self.admitted)
+        room = self.max_sequences - self.num_places - num_waiting
+        num_ahead = sum(not p.running for p in self.admitted)
+        for prompt in arrived:
+            is_enough = room <= 0 and num_ahead >= MAX_AHEAD and not self.preempted
+            if is_enough or prompt in self.admitted:
+                break
+            path = self.memory.match(prompt)
+            if path and not path[-1].ready:
+                continue
+            stuck = not (self.running or self.prefilling) and (self.preempted or not self.admitted)
+            take = partial(self.memory.take_prompt, prompt, path)
+            if not self._take(take, bool(stuck), num_more=prompt.num_own_blocks):
+                break
+            self.arrived.remove(prompt)
+            self.admitted[prompt] = None
+            prompt.num_computed = len(path) * BLOCK_SIZE
+            self.num_prompt_tokens += prompt.num_tokens
+            self.num_cached_tokens += prompt.num_computed
+            prompt.num_cached = min(prompt.num_cached, prompt.num_computed)
+            if prompt.num_computed < prompt.num_needed:
+                self.prefilling[prompt] = None
+            room -= len(prompt.waiting) * prompt.num_together
+            num_ahead += 1
+
+    def _take(
+        self,
+        take: Callable[[int], bool],
+        by_force: bool,
+        *,
+        keep: Prompt | None = None,
+        num_more: int = 0,
+    ) -> bool:
+        """Take blocks if one for each running sequence to grow, and ``num_more``, are left.
+
+        By force, which is for when nothing else can go on: none need be left, and prompts that
+        nobody runs on, all but ``keep``, are dismissed until it succeeds.
+        """
+        if not by_force:
+            return take(len(self.running) + num_more)
+        while not take(0):
+            if not self._dismiss_latest(keep):
+                raise AssertionError("a request was admitted that the cache cannot hold")
+        return True
+
+    # ------------------------------------------------------------------------ who gives way
+
+    def _dismiss_latest(self, keep: Prompt | None = None) -> bool:
+        """Take the blocks of the latest prompt that nobody runs on, if there is one."""
+        idle = [p for p in self.admitted if not p.running and p is not keep]
+        if idle:
+            self._dismiss(max(idle, key=lambda p: p.number))
+        return bool(idle)
+
+    def _dismiss(self, prompt: Prompt) -> None:
+        del self.admitted[prompt]
+        self.prefilling.pop(prompt, None)
+        self.memory.give_prompt(prompt)
+        prompt.num_computed, prompt.last_logits_V = 0, None
+        insort(self.arrived, prompt, key=lambda p: p.number)
+
+    def _preempt(self, sequence: Sequence) -> None:
+        prompt = sequence.prompt
+        for member in list(prompt.running) if prompt.request.beams else [sequence]:
+            self._stop(member)
+            prompt.num_preempted += 1
+            insort(self.preempted, member, key=_ticket)
+
+    # ------------------------------------------------------------------------ counting
+
+    @staticmethod
+    def _charge(sequence: Sequence, num_cached: int) -> None:
+        """Say what of its prompt a sequence did not need computed; each computation counts once."""
+        prompt = sequence.prompt
+        sequence.num_cached = min(num_cached, prompt.num_cached)
+        prompt.num_cached = prompt.num_tokens
+
+    def _leave(self, prompt: Prompt) -> None:
+        del self.admitted[prompt]
+        self.memory.give_prompt(prompt)
+
+    def _run(self, sequence: Sequence) -> None:
+        prompt = sequence.prompt
+        if not (prompt.request.beams and prompt.running):
+            self.num_places += prompt.num_together
+        self.running[sequence] = prompt.running[sequence] = None
+
+    def _stop(self, sequence: Sequence) -> None:
+        prompt = sequence.prompt
+        del self.running[sequence], prompt.running[sequence]
+        if not (prompt.request.beams and prompt.running):
+            self.num_places -= prompt.num_together
+        self.memory.give_own(sequence)
+
+
+def _ticket(sequence: Sequence) -> int:
+    return sequence.ticket

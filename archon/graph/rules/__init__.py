@@ -1,1 +1,0 @@
-"""The rules of ``archon.graph.checks``, by what they look at."""

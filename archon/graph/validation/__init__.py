@@ -1,0 +1,1 @@
+"""Building a graph from its file, and the rules it must obey."""

@@ -1,0 +1,132 @@
+"""The rules that make a graph sound. Each is one function of the same name, checked in this order.
+
+====================  ============================================================================
+inputs_exist          every input names a node
+no_self_input         no node reads itself
+no_duplicate_input    no node lists an input twice
+no_cycle              the edges form no cycle
+output_exists         the output names a node
+reaches_output        every node is on a way to the output
+model_given           a node names a model exactly where its method asks one (``models.MODEL_FREE``)
+model_exists          every model role is declared in ``models``
+arity                 only generators, of answers or of unit tests, may have no inputs
+candidates_exist      candidates arrive where they are read, and at the output
+capabilities          a node's model can do what its method asks (``models.REQUIRED_CAPABILITIES``)
+critiques_exist       ``use_critiques: true`` has a critic upstream whose critiques arrive; a fuser
+                      passes none on, as a fused candidate carries none of its parents' annotations
+tests_exist           an evaluator has a generator of unit tests of its method upstream; every node
+                      passes tests on, as they are of the question
+parameters_apply      a parameter is given only where its method reads it
+scores_exist          every candidate that is weighed by its score, or its odds, has one; a vote's
+                      support has no odds
+likelihoods_exist     every candidate that is weighed by its likelihood is written by a model that
+                      returns log-probabilities
+when_has_inputs       a node with ``when`` has inputs to judge
+template_exists       a prompt's template is one of those for the node's type and method
+prompt_fields         a prompt's own text contains ``{question}`` and, where candidates are shown,
+                      ``{candidates}``; and no word in braces that nothing fills
+====================  ============================================================================
+
+A rule yields its violations, and all of them are reported. Rules that follow candidates along the
+edges are checked only where the edges are right (``EDGES``): what a wrong edge leads to is no error
+of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from archon.errors import GraphError
+from archon.graph.validation import edges, models, prompts, reading
+from archon.graph.validation.wiring import Rule, Violation, Wiring
+from archon.spec.messages import json_path
+from archon.spec.valid_parts import ValidParts
+
+RULES: tuple[Rule, ...] = (
+    edges.inputs_exist,
+    edges.no_self_input,
+    edges.no_duplicate_input,
+    edges.no_cycle,
+    edges.output_exists,
+    edges.reaches_output,
+    models.model_given,
+    models.model_exists,
+    edges.arity,
+    edges.candidates_exist,
+    models.capabilities,
+    reading.critiques_exist,
+    reading.tests_exist,
+    reading.parameters_apply,
+    reading.scores_exist,
+    models.likelihoods_exist,
+    edges.when_has_inputs,
+    prompts.template_exists,
+    prompts.prompt_fields,
+)
+
+EDGES: frozenset[Rule] = frozenset(
+    {edges.inputs_exist, edges.no_self_input, edges.no_cycle, edges.output_exists, edges.arity}
+)
+"""The rules without which the edges cannot be followed."""
+
+FOLLOW_EDGES: frozenset[Rule] = frozenset(
+    {
+        edges.reaches_output,
+        edges.candidates_exist,
+        reading.critiques_exist,
+        reading.tests_exist,
+        reading.scores_exist,
+        models.likelihoods_exist,
+    }
+)
+"""The rules that look at what arrives along the edges."""
+
+
+def broken_rules(wiring: Wiring) -> Iterator[tuple[Rule, Violation]]:
+    """Every violation with its rule, in the order of the rules."""
+    follows_edges = True
+    for rule in RULES:
+        if rule in FOLLOW_EDGES and not follows_edges:
+            continue
+        for violation in rule(wiring):
+            yield rule, violation
+            follows_edges = follows_edges and rule not in EDGES
+
+
+def graph_errors(wiring: Wiring, file: str | None) -> list[GraphError]:
+    """An error for each violation."""
+    return [_error(rule, violation, file) for rule, violation in broken_rules(wiring)]
+
+
+def errors_of_valid_parts(
+    parts: ValidParts, capabilities: Mapping[str, frozenset[str]], file: str | None
+) -> list[GraphError]:
+    """The errors of the graph that are certain although its file breaks the schema.
+
+    Of a node that breaks it, the names of its role and its inputs are checked. What arrives at the
+    nodes after it is not known.
+    """
+    wiring = Wiring.of(parts.spec, capabilities)
+    after_invalid = wiring.downstream(parts.invalid_nodes)
+    found = []
+    for rule, violation in broken_rules(wiring):
+        node = violation.path[1] if violation.path[0] == "nodes" else None
+        is_certain = True
+        if rule is edges.output_exists:
+            is_certain = bool(parts.spec.output)
+        elif rule is edges.reaches_output:
+            is_certain = parts.knows_edges
+        elif rule is models.model_exists:
+            is_certain = parts.knows_roles
+        elif rule in FOLLOW_EDGES:
+            is_certain = parts.knows_edges and node is not None and node not in after_invalid
+        elif rule not in EDGES and rule is not edges.no_duplicate_input:
+            is_certain = node not in parts.invalid_nodes
+        if is_certain:
+            found.append(_error(rule, violation, file))
+    return found
+
+
+def _error(rule: Rule, violation: Violation, file: str | None) -> GraphError:
+    path = json_path(violation.path)
+    return GraphError(violation.reason, rule=rule.__name__, file=file, path=path)

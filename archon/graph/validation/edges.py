@@ -1,0 +1,108 @@
+"""Rules of edges: what reads what, and whether candidates arrive."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Set
+
+import networkx as nx
+
+from archon.graph.lineage import passing_candidates
+from archon.graph.validation.wiring import Violation, Wiring, input_path
+from archon.spec.architecture import GeneratorNode, UnitTestGeneratorNode
+from archon.spec.messages import shown, suggestion
+
+_MAX_CYCLE_SHOWN = 12
+
+
+def inputs_exist(wiring: Wiring) -> Iterator[Violation]:
+    nodes = wiring.spec.nodes
+    for node_id, node in nodes.items():
+        for i, source in enumerate(node.inputs):
+            if source not in nodes:
+                hint = suggestion(source, [other for other in nodes if other != node_id])
+                yield Violation(f"no node {shown(source)}{hint}", input_path(node_id, i))
+
+
+def no_self_input(wiring: Wiring) -> Iterator[Violation]:
+    for node_id, node in wiring.spec.nodes.items():
+        if node_id in node.inputs:
+            yield Violation(
+                "a node cannot read itself", input_path(node_id, node.inputs.index(node_id))
+            )
+
+
+def no_duplicate_input(wiring: Wiring) -> Iterator[Violation]:
+    for node_id, node in wiring.spec.nodes.items():
+        seen: set[str] = set()
+        for i, source in enumerate(node.inputs):
+            if source in seen:
+                yield Violation(f"{shown(source)} is listed twice", input_path(node_id, i))
+            seen.add(source)
+
+
+def no_cycle(wiring: Wiring) -> Iterator[Violation]:
+    """One cycle of each set of nodes that can all reach each other."""
+    position = {node_id: i for i, node_id in enumerate(wiring.spec.nodes)}
+    knots = [knot for knot in nx.strongly_connected_components(wiring.edges) if len(knot) > 1]
+    for knot in sorted(knots, key=lambda knot: min(position[node_id] for node_id in knot)):
+        # Begin with the node that is declared first, as a reader of the file does.
+        start = min(knot, key=position.__getitem__)
+        cycle = [source for source, _ in nx.find_cycle(_between(wiring, knot), start)]
+        first = min(range(len(cycle)), key=lambda i: position[cycle[i]])
+        cycle = cycle[first:] + cycle[:first]
+        listed = cycle[:_MAX_CYCLE_SHOWN] + ["…"] * (len(cycle) > _MAX_CYCLE_SHOWN) + cycle[:1]
+        index = wiring.spec.nodes[cycle[0]].inputs.index(cycle[-1])
+        reason = f"the nodes form a cycle: {' → '.join(listed)}"
+        yield Violation(reason, input_path(cycle[0], index))
+
+
+def _between(wiring: Wiring, nodes: Set[str]) -> nx.DiGraph[str]:
+    """The edges between some nodes, but for those from a node to itself."""
+    edges: nx.DiGraph[str] = nx.DiGraph()
+    edges.add_edges_from(
+        (source, reader)
+        for source in sorted(nodes)  # the same cycle every time
+        for reader in wiring.edges.successors(source)
+        if reader in nodes and reader != source
+    )
+    return edges
+
+
+def output_exists(wiring: Wiring) -> Iterator[Violation]:
+    output, nodes = wiring.spec.output, wiring.spec.nodes
+    if output not in nodes:
+        yield Violation(f"no node {shown(output)}{suggestion(output, nodes)}", ("output",))
+
+
+def reaches_output(wiring: Wiring) -> Iterator[Violation]:
+    output = wiring.spec.output
+    upstream = nx.ancestors(wiring.edges, output) | {output}
+    for node_id in wiring.spec.nodes:
+        if node_id not in upstream:
+            reason = f"nothing on the way to the output {shown(output)} reads this node"
+            yield Violation(reason, ("nodes", node_id))
+
+
+def arity(wiring: Wiring) -> Iterator[Violation]:
+    for node_id, node in wiring.spec.nodes.items():
+        if not node.inputs and not isinstance(node, GeneratorNode | UnitTestGeneratorNode):
+            yield Violation(f"a {node.type} needs inputs", ("nodes", node_id, "inputs"))
+
+
+def candidates_exist(wiring: Wiring) -> Iterator[Violation]:
+    spec, have_some = wiring.spec, passing_candidates(wiring.spec, wiring.edges)
+    for node_id, node in spec.nodes.items():
+        if node_id not in have_some and not isinstance(node, UnitTestGeneratorNode):
+            reason = "unit tests arrive here, but no candidates"
+            yield Violation(reason, ("nodes", node_id, "inputs"))
+    if spec.output not in have_some:
+        reason = f"the output {shown(spec.output)} passes on unit tests, but no candidates"
+        yield Violation(reason, ("output",))
+
+
+def when_has_inputs(wiring: Wiring) -> Iterator[Violation]:
+    for node_id, node in wiring.spec.nodes.items():
+        if node.when is not None and not node.inputs:
+            yield Violation(
+                "a node without inputs has nothing to judge", ("nodes", node_id, "when")
+            )

@@ -1,0 +1,1 @@
+"""A model behind any server that speaks the OpenAI protocol."""

@@ -1,0 +1,408 @@
+"""Posting to a server: connections, limits, and errors without secrets."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import ssl
+import zlib
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+from urllib.request import getproxies, proxy_bypass
+
+import httpx
+
+from archon.errors import LMError, RefusedError, UsageError
+from archon.lm.concurrency import PerLoop
+from archon.lm.openai.connections import Connections
+from archon.lm.openai.rejected import is_unknown_argument, rejected_field
+from archon.lm.openai.response import GarbledError, error_text
+from archon.lm.openai.sse import DONE, EventParser
+from archon.lm.retry import Clock, retry_after_seconds
+
+MAX_REPLY_BYTES = 32 * 1024 * 1024
+_MAX_ERROR_BYTES = 16 * 1024
+_MAX_REASON_CHARACTERS = 500
+_CONNECT_SECONDS = 10.0
+_RETRYABLE = frozenset({408, 409, 425, 429})
+_REFUSED = frozenset({401, 402, 403, 404, 405, 407})
+"""Statuses that have nothing to do with what was asked."""
+_SUCCESS = frozenset({200, 201})
+_GZIP = frozenset({"gzip", "x-gzip"})
+_GZIP_BITS = 16 + zlib.MAX_WBITS
+_FAULT_OF_BODY = frozenset({400, 422})
+_ALWAYS_SENT = frozenset({"model", "messages", "prompt", "stream"})
+_CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+"""Variables that name the certificates to trust; the first that is set counts."""
+_LEAST_SECRET = 6
+"""Shorter values of headers are no secrets, and may occur in any text."""
+
+
+class UnreachableError(LMError):
+    """No connection could be made, so nothing was sent."""
+
+
+class BusyError(LMError):
+    """The server is well and has too much to do (status 429)."""
+
+
+class FieldError(LMError):
+    """The server does not know or support a field of the request."""
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        retryable: bool = False,
+        retry_after_seconds: float | None = None,
+        field: str = "",
+    ) -> None:
+        self.field = field
+        super().__init__(reason, retryable=retryable, retry_after_seconds=retry_after_seconds)
+
+
+class Transport:
+    """Connections to the replicas of one server, made anew in each event loop.
+
+    The caller bounds how many requests run at once. Redirects are not followed, so that the key
+    goes only where the card says, by way of the proxy that the environment names, if any.
+
+    Parameters
+    ----------
+    base_urls : addresses up to and including ``/v1``.
+    path : what follows them.
+    api_key : sent to all of them as a bearer token; it is in no error and no ``repr``.
+    keep_alive : connections to each replica to keep open between requests.
+    headers : sent besides the protocol's own.
+    secrets : values of headers that no error may show.
+    trust_env : use the proxies and the certificates that the environment names, as httpx does
+        (``HTTP_PROXY``, ``HTTPS_PROXY``, ``ALL_PROXY``, ``NO_PROXY``, ``SSL_CERT_FILE``,
+        ``SSL_CERT_DIR``).
+    http : stands in for the network in tests.
+
+    Raises
+    ------
+    UsageError : the certificates that the environment names cannot be read.
+    """
+
+    def __init__(
+        self,
+        base_urls: Sequence[str],
+        path: str,
+        api_key: str | None,
+        *,
+        keep_alive: int,
+        clock: Clock,
+        headers: Mapping[str, str] | None = None,
+        secrets: Sequence[str] = (),
+        trust_env: bool = True,
+        http: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self.urls = [f"{url.rstrip('/')}/{path}" for url in base_urls]
+        """Where to post."""
+        self._key, self._headers = api_key, dict(headers or {})
+        self._secrets = [secret for secret in secrets if len(secret) >= _LEAST_SECRET]
+        if api_key is not None:
+            self._secrets.append(api_key)
+        self._clock = clock
+        self._http = http
+        self._trust_env = trust_env
+        # Made once, since it reads every certificate; plain addresses never use it.
+        is_secure = any(url.startswith("https") for url in base_urls)
+        self._tls = _tls_context(trust_env) if is_secure else False
+        self._connections = PerLoop(lambda: Connections(self._new_client, keep_alive))
+
+    @asynccontextmanager
+    async def post(self, url: str, body: bytes) -> AsyncIterator[httpx.Response]:
+        """Send a request; the reply's head is there and good, its body is yet to be read.
+
+        Raises
+        ------
+        LMError : the connection failed, before or while the body is read, or the server refused.
+        """
+        try:
+            async with (
+                self._connections.get().one(url) as client,
+                client.stream("POST", url, content=body) as response,
+            ):
+                if response.status_code not in _SUCCESS:
+                    raise await self._refusal(response, body)
+                yield response
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            if "CERTIFICATE_VERIFY_FAILED" in str(error):
+                reason = f"the server's certificate cannot be verified: {_named(error)}"
+                raise RefusedError(f"{reason}; {self._certificate_hint(reason)}") from None
+            reason = f"cannot connect: {_named(error)}{self._proxy_hint(url)}"
+            raise UnreachableError(reason, retryable=True) from None
+        except httpx.TransportError as error:
+            raise LMError(f"the connection failed: {_named(error)}", retryable=True) from None
+
+    def told(self, error: LMError, url: str, *, retryable: bool, hint: str = "") -> LMError:
+        """The error as it may be shown: with the address, without the key, not too long.
+
+        ``hint`` says what to do about it.
+        """
+        reason = error.reason
+        for secret in self._secrets:
+            in_json = json.dumps(secret)[1:-1]
+            for spelling in (secret, in_json, in_json.replace("/", "\\/")):
+                reason = reason.replace(spelling, "[key]")
+        if len(reason) > _MAX_REASON_CHARACTERS:
+            reason = reason[:_MAX_REASON_CHARACTERS] + "…"
+        shown = copy.copy(error)
+        shown.reason = f"{url}: {reason}{'; ' if hint else ''}{hint}"
+        shown.args, shown.retryable = (shown.reason,), retryable
+        return shown
+
+    async def aclose(self) -> None:
+        """Close the connections that belong to the running event loop."""
+        connections = self._connections.pop()
+        if connections is not None:
+            await connections.aclose()
+
+    def _new_client(self) -> httpx.AsyncClient:
+        headers = httpx.Headers(
+            {
+                "Accept": "application/json, text/event-stream",
+                "Accept-Encoding": "identity",  # so that MAX_REPLY_BYTES bounds what is kept
+                "Content-Type": "application/json",
+                "User-Agent": "archon",
+            }
+        )
+        if self._key is not None:
+            headers["Authorization"] = f"Bearer {self._key}"
+        headers.update(self._headers)
+        try:
+            return httpx.AsyncClient(
+                headers=headers,
+                timeout=httpx.Timeout(None, connect=_CONNECT_SECONDS),
+                follow_redirects=False,
+                trust_env=self._trust_env,
+                limits=httpx.Limits(max_connections=1),
+                transport=self._http,
+                verify=self._tls,
+            )
+        except ImportError:
+            reason = "ALL_PROXY names a SOCKS proxy, which needs: pip install 'httpx[socks]'"
+        except (ValueError, httpx.InvalidURL) as error:
+            reason = _proxy_fault(error)
+        raise RefusedError(f'{reason}; the card\'s "trust_env": false ignores it')
+
+    def _certificate_hint(self, reason: str) -> str:
+        if "address mismatch" in reason or "Hostname mismatch" in reason:
+            return "write the name that the certificate is for into the card's base_urls"
+        if not self._trust_env:
+            return 'SSL_CERT_FILE is ignored, as the card says "trust_env": false'
+        return (
+            "set SSL_CERT_FILE to a file with the certificate of the authority that signed it, "
+            "or SSL_CERT_DIR to a folder of such files"
+        )
+
+    def _proxy_hint(self, url: str) -> str:
+        """What to do where a proxy of the environment may be in the way."""
+        parsed = httpx.URL(url)
+        proxies = getproxies() if self._trust_env and self._http is None else {}
+        if not proxies.keys() & {parsed.scheme, "all"} or proxy_bypass(parsed.host):
+            return ""
+        return (
+            "; the environment names a proxy for this address: set NO_PROXY, or the card's "
+            '"trust_env" to false, to connect without it'
+        )
+
+    async def _refusal(self, response: httpx.Response, body: bytes) -> LMError:
+        status = response.status_code
+        if 300 <= status < 400:
+            target = response.headers.get("location", "an unnamed place")
+            return RefusedError(
+                f"status {status}, a redirect to {target}; redirects are not followed, so write "
+                "the final address into the card's base_urls",
+                status=status,
+            )
+        content = b""
+        async for chunk in response.aiter_raw():
+            content += chunk
+            if len(content) >= _MAX_ERROR_BYTES:
+                break
+        content = _readable(content, response)
+        reason = f"status {status}: {error_text(content) or response.reason_phrase}"
+        if status in _REFUSED:
+            return RefusedError(reason, status=status)
+        if status in _FAULT_OF_BODY or (status == 500 and is_unknown_argument(content)):
+            rejection = field_error(reason, content, body)
+            if rejection is not None:
+                return rejection
+        kind = BusyError if status == 429 else LMError
+        return kind(
+            reason,
+            retryable=status in _RETRYABLE or status >= 500,
+            retry_after_seconds=retry_after_seconds(
+                response.headers.get("retry-after"), self._clock
+            ),
+        )
+
+
+def field_error(reason: str, content: bytes, body: bytes) -> FieldError | None:
+    """The error that an error reply stands for if it rejects a field of the request's body."""
+    field = rejected_field(content, json.loads(body).keys() - _ALWAYS_SENT)
+    return None if field is None else FieldError(reason, field=field)
+
+
+def _tls_context(trust_env: bool) -> ssl.SSLContext:
+    """The certificates to trust.
+
+    Raises
+    ------
+    UsageError : the environment names a file or a folder of certificates that cannot be read.
+    """
+    variable = next((name for name in _CERTIFICATES if os.environ.get(name)), None)
+    if variable is None or not trust_env:
+        return httpx.create_ssl_context(trust_env=False)
+    named = os.environ[variable]
+    try:
+        if variable == "SSL_CERT_DIR":
+            _check_folders([folder for folder in named.split(os.pathsep) if folder])
+        return httpx.create_ssl_context()
+    except (OSError, ssl.SSLError) as error:
+        cause = error.strerror if isinstance(error, OSError) else None
+        raise UsageError(
+            f"the certificates that {variable} names cannot be read: {named}: {cause or error}; "
+            'correct or unset the variable, or set the card\'s "trust_env": false to ignore it'
+        ) from None
+
+
+def _check_folders(folders: Sequence[str]) -> None:
+    """Refuse folders of which none can be read, which OpenSSL takes for empty ones.
+
+    Raises
+    ------
+    OSError : the fault of the last.
+    """
+    fault: OSError | None = None
+    for folder in folders:
+        try:
+            any(Path(folder).iterdir())
+        except OSError as error:
+            fault = error
+        else:
+            return
+    if fault is not None:
+        raise fault
+
+
+def _proxy_fault(error: Exception) -> str:
+    """Which variable about proxies cannot be used, without its value, which may hold a password."""
+    proxies = getproxies()
+    for scheme in ("http", "https", "all"):
+        address = proxies.get(scheme)
+        try:
+            if address:
+                httpx.Proxy(address if "://" in address else f"http://{address}")
+        except (ValueError, httpx.InvalidURL):
+            return f"{scheme.upper()}_PROXY names a proxy whose address cannot be used"
+    return f"NO_PROXY is invalid: {error} (an IPv6 address has no brackets there)"
+
+
+def _named(error: httpx.HTTPError) -> str:
+    """Some transport errors have no text of their own."""
+    return str(error) or type(error).__name__
+
+
+# ------------------------------------------------------------------------------ reading bodies
+
+
+def content_type(response: httpx.Response) -> str:
+    """The media type of a reply, without its parameters."""
+    header: str = response.headers.get("content-type", "")
+    return header.partition(";")[0].strip().lower()
+
+
+async def read_body(response: httpx.Response) -> bytes:
+    """The whole body."""
+    async with aclosing(_chunks(response)) as chunks:
+        return b"".join([chunk async for chunk in chunks])
+
+
+async def read_events(response: httpx.Response, handle: Callable[[bytes], None]) -> bool:
+    """Hand over the data of each server-sent event, up to the one that says it was the last.
+
+    Returns
+    -------
+    Whether that one came.
+    """
+    parser = EventParser()
+    async with aclosing(_chunks(response)) as chunks:
+        async for chunk in chunks:
+            if _handle_all(parser.feed(chunk), handle):
+                return True
+    return _handle_all(parser.end(), handle)
+
+
+def handle_events(content: bytes, handle: Callable[[bytes], None]) -> bool:
+    """The same for a whole body."""
+    parser = EventParser()
+    return _handle_all(parser.feed(content), handle) or _handle_all(parser.end(), handle)
+
+
+def _handle_all(events: list[bytes], handle: Callable[[bytes], None]) -> bool:
+    for event in events:
+        for data in _separated(event):
+            if data.strip() == DONE:
+                return True
+            if data.strip():
+                handle(data)
+    return False
+
+
+def _separated(event: bytes) -> list[bytes]:
+    """The events that a server sent as one, with no blank line between them.
+
+    >>> _separated(b'{"id": 1}\\n[DONE]'), _separated(b'{"id":\\n1}')
+    ([b'{"id": 1}', b'[DONE]'], [b'{"id":\\n1}'])
+    """
+    lines = event.split(b"\n")
+    is_many = len(lines) > 1 and all(
+        (line.startswith(b"{") and line.endswith(b"}")) or line == DONE for line in lines
+    )
+    return lines if is_many else [event]
+
+
+async def _chunks(response: httpx.Response) -> AsyncGenerator[bytes, None]:
+    """The body in pieces, as long as it is not too large.
+
+    Some gateways compress by gzip although it was not asked for; no other coding is read.
+    """
+    encoding = _encoding(response)
+    if encoding not in ("identity", *_GZIP):
+        raise LMError(f"the reply is compressed ({encoding}) although that was not asked for")
+    gzip = zlib.decompressobj(_GZIP_BITS) if encoding in _GZIP else None
+    num_bytes = 0
+    async for raw in response.aiter_raw():
+        chunk = raw
+        if gzip is not None:
+            try:
+                chunk = gzip.decompress(raw, MAX_REPLY_BYTES - num_bytes + 1)
+            except zlib.error:
+                raise GarbledError("the reply is not valid gzip, as it says it is") from None
+        num_bytes += len(chunk)
+        if num_bytes > MAX_REPLY_BYTES:
+            raise LMError(f"the reply is larger than {MAX_REPLY_BYTES // 2**20} MiB")
+        yield chunk
+    if gzip is not None and not gzip.eof:
+        raise GarbledError("the compressed reply ends too early")
+
+
+def _encoding(response: httpx.Response) -> str:
+    encoding: str = response.headers.get("content-encoding", "identity")
+    return encoding.strip().lower()
+
+
+def _readable(content: bytes, response: httpx.Response) -> bytes:
+    """The beginning of an error, decompressed where it is compressed by gzip."""
+    if _encoding(response) not in _GZIP:
+        return content
+    try:
+        return zlib.decompressobj(_GZIP_BITS).decompress(content, _MAX_ERROR_BYTES)
+    except zlib.error:
+        return b""

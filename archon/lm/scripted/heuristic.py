@@ -1,0 +1,234 @@
+"""The scripted model's default script: looks at the prompt, and answers as a small model might.
+
+It works out the arithmetic that it finds, rightly in a given share of its draws and a near miss in
+the others. Where the prompt asks for a program, a verdict, a ranking, a critique or tests, it gives
+what can be read. What is asked is recognised by the form that the prompt shows (``solution()`` in
+backticks, ``Verdict:``, ``[1] > [2]``, "strengths" and "weaknesses"), so that wordings may change
+freely.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from fractions import Fraction
+from functools import lru_cache
+from zlib import crc32
+
+from archon.lm.cache_keys import draw_number
+from archon.types import Message, Request
+
+_OPENERS = (
+    "Let me work it out.",
+    "Step by step:",
+    "Going from left to right:",
+    "First, I write down what is given.",
+    "This can be done directly.",
+    "I take it in parts.",
+    "Let me be careful with the order.",
+    "We calculate:",
+)
+
+# Numbers with operators between them, from the first digit on. A pattern that begins with one plain
+# class is searched for quickly; bounds on every repeat keep the search linear.
+_DIGITS = r"\d{0,11}(?:\.\d{1,12})?"
+_OPERATOR = r"[ )]{0,8}[-+*/\u00d7\u00f7][ ]?(?:[-(] ?){0,8}"
+_EXPRESSION = re.compile(rf"\d(?<![\w.]\d){_DIGITS}(?:{_OPERATOR}\d{_DIGITS}){{1,40}}\){{0,8}}")
+_NUMBERS = re.compile(r"(?<![\w.])\d{1,12}(?![\w])")
+_SYMBOL = re.compile(rf"\d{_DIGITS}|[-+*/()]")
+_CLAIM = re.compile(r"answer is\D{0,8}?(-?\d{1,15}(?:/\d{1,15})?)")
+
+
+class Plausible:
+    """A script that is right with probability ``accuracy``.
+
+    Draw k depends on the messages, seed, temperature, top-k, top-p, min-p and k.
+    """
+
+    def __init__(self, accuracy: float) -> None:
+        self.accuracy = accuracy
+
+    def __call__(self, request: Request, draw: int) -> str:
+        """The reply for one draw."""
+        prompt = "\n".join([message.content for message in request.messages])
+        sampling = request.sampling
+        key = (
+            f"{crc32(prompt.encode('utf-8', 'replace'))}/{sampling.top_k or 0:d}"
+            f"/{sampling.temperature or 0:f}/{sampling.top_p or 0:f}/{sampling.min_p or 0:f}"
+        )
+        number = draw_number(key, request.seed, draw, bits=64)
+        is_right = (number & 0xFFFF) < self.accuracy * 0x10000
+        number >>= 16
+        if "Verdict:" in prompt:
+            return _verdict(request.messages[-1], is_right)
+        if "] > [" in prompt:
+            return _ranking(_num_candidates(prompt), number)
+        if "trengths" in prompt and "eaknesses" in prompt:
+            return _critique(_num_candidates(prompt), number)
+        if "Tests:" in prompt:
+            return _results(request.messages[-1], is_right, _num_candidates(prompt))
+        if "Write tests" in prompt:
+            return _tests(request.messages[-1], is_right)
+        if "`solution()`" in request.messages[-1].content:
+            return _program(request.messages[-1], is_right, number)
+        return _solution(request.messages[-1], is_right, number)
+
+
+class PlausibleReward:
+    """Rewards between 0 and 1, above 0.5 for right answers with probability ``accuracy``."""
+
+    def __init__(self, accuracy: float) -> None:
+        self.accuracy = accuracy
+
+    def __call__(self, messages: Sequence[Message], text: str) -> float:
+        """The reward of one text as a reply to the messages."""
+        _, value = _task(messages[-1].content if messages else "")
+        claims = _CLAIM.findall(text)
+        is_right = bool(claims) and claims[-1] == str(value)
+        number = draw_number(f"{crc32(text.encode('utf-8', 'replace'))}", 0, 0, bits=64)
+        is_high = is_right == ((number & 0xFFFF) < self.accuracy * 0x10000)
+        distance = 0.25 + (number >> 16 & 0xFF) / 1024
+        return 0.5 + distance if is_high else 0.5 - distance
+
+
+def _solution(message: Message, is_right: bool, number: int) -> str:
+    expression, value = _task(message.content)
+    if not is_right:
+        value += _misses_by(number)
+    opener = _OPENERS[(number >> 3) & 7]
+    return f"{opener} {expression} = {value}\nThe answer is {value}."
+
+
+def _program(message: Message, is_right: bool, number: int) -> str:
+    expression, _ = _task(message.content)
+    expression = expression.replace("\u00d7", "*").replace("\u00f7", "/")
+    result = "result" if is_right else f"result + {_misses_by(number)}"
+    return f"```python\ndef solution():\n    result = {expression}\n    return {result}\n```"
+
+
+def _misses_by(number: int) -> int:
+    return (-3, -2, -1, 1, 2, 3, 10, -10)[number & 7]
+
+
+def _verdict(message: Message, is_right: bool) -> str:
+    expression, value = _task(message.content)
+    claims = _CLAIM.findall(message.content)
+    holds = bool(claims) and claims[-1] == str(value)
+    passes = holds == is_right if claims else is_right
+    comparison = "agrees" if passes else "does not agree"
+    verdict = "correct" if passes else "incorrect"
+    return f"Checking {expression}: the result {comparison}.\nVerdict: {verdict}"
+
+
+def _tests(message: Message, is_right: bool) -> str:
+    expression, value = _task(message.content)
+    if "`assert`" in message.content:
+        return f"assert solution() == {value if is_right else value + 1}\n"
+    return f"1. It works out {expression}.\n2. It states a single number.\n"
+
+
+def _results(message: Message, is_right: bool, num_tests: int) -> str:
+    expression, value = _task(message.content)
+    claims = _CLAIM.findall(message.content)
+    result = "pass" if (bool(claims) and claims[-1] == str(value)) == is_right else "fail"
+    results = ", ".join(f"[{k}] {result}" for k in range(1, num_tests + 1))
+    return f"Checking {expression} against each.\nTests: {results}"
+
+
+def _ranking(num_candidates: int, number: int) -> str:
+    order = list(range(1, num_candidates + 1))
+    for i in range(num_candidates - 1, 0, -1):
+        number, j = divmod(number * 0x9E3779B97F4A7C15 % 2**64, i + 1)
+        order[i], order[j] = order[j], order[i]
+    return "The clearest comes first.\nRanking: " + " > ".join(f"[{k}]" for k in order)
+
+
+def _critique(num_candidates: int, number: int) -> str:
+    remarks = (
+        "Good: each step is written out. Bad: the last sum is not checked.",
+        "Good: short and clear. Bad: one step is left out.",
+        "Good: the order of operations is kept. Bad: no units.",
+    )
+    return "\n".join(
+        f"[{k}] {remarks[(number + k) % len(remarks)]}" for k in range(1, num_candidates + 1)
+    )
+
+
+def _num_candidates(prompt: str) -> int:
+    """How many candidates are numbered ``[1]``, ``[2]``, …; at least one."""
+    count = 1
+    while f"[{count + 1}]" in prompt:
+        count += 1
+    return count
+
+
+# ---------------------------------------------------------------------------------- arithmetic
+
+Value = int | Fraction
+
+
+def _task(text: str) -> tuple[str, Value]:
+    """The expression that a prompt asks about, and its value.
+
+    That is the first one where candidates follow the question, else the last, because worked
+    examples come before it. Without an expression, the last numbers are added up.
+    """
+    found = list(_EXPRESSION.finditer(text))
+    if found:
+        expression = _whole(found[0] if "[1]" in text or "Verdict:" in text else found[-1])
+    else:
+        expression = " + ".join(_NUMBERS.findall(text)[-6:]) or "0"
+    return expression, _value(expression)
+
+
+def _whole(match: re.Match[str]) -> str:
+    """The expression with the signs and parentheses that stand before its first digit."""
+    text, start = match.string, match.start()
+    while start and text[start - 1] in "-(":
+        start -= 1
+    expression = text[start : match.end()]
+    while expression.endswith(")") and expression.count(")") > expression.count("("):
+        expression = expression[:-1]
+    return expression
+
+
+@lru_cache(maxsize=1024)
+def _value(expression: str) -> Value:
+    """The value of an expression; 0 where it has none, as in a division by zero."""
+    symbols = _SYMBOL.findall(expression.replace("\u00d7", "*").replace("\u00f7", "/"))
+    try:
+        return _sum(symbols[::-1])
+    except (IndexError, ZeroDivisionError):
+        return 0
+
+
+def _sum(symbols: list[str]) -> Value:
+    """The sum that begins at the end of ``symbols``, which are in reverse and used up."""
+    value = _product(symbols)
+    while symbols and symbols[-1] in "+-":
+        sign = 1 if symbols.pop() == "+" else -1
+        value += sign * _product(symbols)
+    return value
+
+
+def _product(symbols: list[str]) -> Value:
+    value = _factor(symbols)
+    while symbols and symbols[-1] in "*/":
+        if symbols.pop() == "*":
+            value *= _factor(symbols)
+        else:
+            quotient = Fraction(value) / _factor(symbols)
+            value = quotient.numerator if quotient.denominator == 1 else quotient
+    return value
+
+
+def _factor(symbols: list[str]) -> Value:
+    symbol = symbols.pop()
+    if symbol == "-":
+        return -_factor(symbols)
+    if symbol == "(":
+        value = _sum(symbols)
+        if symbols and symbols[-1] == ")":
+            symbols.pop()
+        return value
+    return Fraction(symbol) if "." in symbol else int(symbol)

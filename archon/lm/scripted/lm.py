@@ -1,0 +1,325 @@
+"""A deterministic double of a language model; it needs no weights and answers in microseconds.
+
+A *token* is a word with the white space before it; ``text.split()`` counts them. At temperature 0
+the script is given seed 0 and draw 0, so that every draw is the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from zlib import crc32
+
+from archon.errors import LMError, UnsupportedError
+from archon.lm.base import LM_CAPABILITIES, NO_THINKING, check_request
+from archon.lm.cache_keys import draw_number, prompt_digest, request_digest
+from archon.lm.embedding import EMBED, Vector
+from archon.lm.reasoning import is_whole_form, separated
+from archon.lm.reward import RewardLM, ScriptedRewardModel
+from archon.lm.scripted.constrained import constrained_reply
+from archon.lm.scripted.heuristic import Plausible, PlausibleReward
+from archon.reasoning import PUBLISHED_MARKERS, ReasoningMarkers, split_reasoning
+from archon.spec.model import ScriptedCard
+from archon.spec.thinking import CardThinkingKeys
+from archon.types import (
+    DEFAULT_SAMPLING,
+    Completion,
+    FinishReason,
+    Message,
+    OnEvent,
+    Request,
+    SamplingParams,
+    Thinking,
+    TokenDelta,
+    Usage,
+)
+
+Script = Callable[[Request, int], str]
+"""(request with its sampling filled in, draw) → reply. What it raises leaves ``generate`` as is."""
+
+ChoiceScript = Callable[[Request, str], float]
+"""(request, choice) → its log-probability."""
+
+Replies = str | Sequence[str]
+
+_VERSION = 2
+"""Changes with what a card's script says, so that no draw of another one is found in a pool."""
+
+_TOKEN = re.compile(r"\s*\S+")
+
+
+class ScriptedLM:
+    """Answers what its script says.
+
+    Parameters
+    ----------
+    script : see ``Script``; ``in_turn`` and ``by_rules`` make common ones, ``Plausible`` is one.
+    model : the name that goes into prompt digests and errors.
+    capabilities : what it claims to be able to do; everything by default.
+    choice_logprob : see ``ChoiceScript``; by default prompt and choice decide, and the choices'
+        probabilities sum to 1.
+    sampling : stands where a request leaves values open.
+    delay_seconds : how long each call takes, spent in ``sleep``.
+    record : keep every request in ``requests``.
+    identity : tells the script from every other one; without it no pool keeps its draws.
+    thinking : stands where a request leaves it open; the script sees it, and reasoning ends at its
+        ``max_tokens``.
+    reasoning_markers : divide its replies into reasoning and answer.
+    """
+
+    def __init__(
+        self,
+        script: Script,
+        *,
+        model: str = "scripted",
+        capabilities: frozenset[str] = LM_CAPABILITIES,
+        choice_logprob: ChoiceScript | None = None,
+        sampling: SamplingParams = DEFAULT_SAMPLING,
+        delay_seconds: float = 0,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        record: bool = True,
+        identity: str | None = None,
+        thinking: Thinking = NO_THINKING,
+        reasoning_markers: Sequence[ReasoningMarkers] = PUBLISHED_MARKERS,
+    ) -> None:
+        self.model = model
+        self.capabilities = capabilities
+        self.requests: list[Request] = []
+        self._script, self._choice_logprob = script, choice_logprob
+        self._sampling = sampling.over(DEFAULT_SAMPLING)
+        self._delay_seconds = delay_seconds
+        self._sleep = sleep
+        self._record = record
+        self._identity = identity
+        self._thinking = thinking
+        self.reasoning_markers = tuple(reasoning_markers)
+
+    async def generate(self, request: Request, on_event: OnEvent | None = None) -> list[Completion]:
+        """Answer at once, or after the delay; token deltas come one draw after the other."""
+        asked = replace(request, thinking=request.thinking.over(self._thinking))
+        check_request(asked, self.capabilities, self.model)
+        if self._record:
+            self.requests.append(request)
+        return await separated(self._generate, asked, on_event, self.reasoning_markers)
+
+    async def _generate(self, request: Request, on_event: OnEvent | None) -> list[Completion]:
+        if self._delay_seconds:
+            await self._sleep(self._delay_seconds)
+        ((prompt, prompt_tokens),) = self._prompts(request.messages).items()
+        if request.choices is not None:
+            return self._score(request.choices, request, prompt, prompt_tokens)
+        sampling = request.sampling.over(self._sampling)
+        seed = 0 if sampling.temperature == 0 else request.seed
+        asked = replace(request, sampling=sampling, seed=seed)
+        completions = []
+        for draw in range(request.first_draw, request.first_draw + request.n):
+            completion = self._complete(asked, prompt, prompt_tokens, draw)
+            if on_event is not None and "stream" in self.capabilities:
+                for token in _tokens(completion.text):
+                    on_event(TokenDelta(draw, token))
+            completions.append(completion)
+        return completions
+
+    async def embed(self, texts: Sequence[str]) -> list[Vector]:
+        """See ``archon.lm.embedding.Embedder``: texts of the same words lie in one direction."""
+        return [_counted_words(text) for text in texts]
+
+    def draw_key(self, request: Request) -> str | None:
+        """See ``archon.lm.base.Keyed``."""
+        if self._identity is None:
+            return None
+        request = replace(
+            request,
+            sampling=request.sampling.over(self._sampling),
+            thinking=request.thinking.over(self._thinking),
+        )
+        prompt = prompt_digest(self.model, request.messages)
+        model = ["scripted", _VERSION, self._identity]
+        return request_digest(model, prompt, request, self.reasoning_markers)
+
+    def _score(
+        self, choices: Sequence[str], request: Request, prompt: str, prompt_tokens: int
+    ) -> list[Completion]:
+        if not choices or not all(choices):
+            reason = "a request for scored choices must name some, none of them empty"
+            raise UnsupportedError(reason)
+        if self._choice_logprob is None:
+            logprobs = _hashed_logprobs(choices, prompt)
+        else:
+            logprobs = {choice: self._choice_logprob(request, choice) for choice in choices}
+        num_tokens = sum(max(1, len(choice.split())) for choice in choices)
+        usage = Usage(prompt_tokens=prompt_tokens, choice_tokens=num_tokens, calls=1)
+        prompts = {prompt: prompt_tokens}
+        return [
+            Completion("", draw, "choices", usage, prompts, choice_logprobs=logprobs)
+            for draw in range(request.first_draw, request.first_draw + request.n)
+        ]
+
+    async def prompts_of(
+        self, messages: Sequence[Message], thinking: Thinking = NO_THINKING
+    ) -> Mapping[str, int]:
+        """See ``archon.lm.base.prompts_of``."""
+        return self._prompts(messages)
+
+    def _prompts(self, messages: Sequence[Message]) -> Mapping[str, int]:
+        num_tokens = sum(len(message.content.split()) for message in messages)
+        return {prompt_digest(self.model, messages): num_tokens}
+
+    def _complete(self, request: Request, prompt: str, prompt_tokens: int, draw: int) -> Completion:
+        asked_draw = 0 if request.sampling.temperature == 0 else draw
+        text = self._script(request, asked_draw)
+        if request.constraint is not None:
+            number = draw_number(prompt, request.seed, asked_draw, bits=64)
+            text = _constrained(request, text, number)
+        text, num_tokens, finish_reason = self._cut(text, request)
+        words = _words(text) if request.logprobs else None
+        return Completion(
+            text=text,
+            draw=draw,
+            finish_reason=finish_reason,
+            usage=Usage(
+                prompt_tokens=prompt_tokens,
+                completion_tokens=num_tokens,
+                generated_tokens=num_tokens,
+                calls=1,
+            ),
+            prompts={prompt: prompt_tokens},
+            token_ids=None if words is None else tuple(map(_token_id, words)),
+            logprobs=None if words is None else tuple(map(_logprob, words)),
+            tokens=None if words is None else tuple(map(str.encode, words)),
+            score=-float(draw) if request.sampling.beams else None,
+        )
+
+    def _cut(self, text: str, request: Request) -> tuple[str, int, FinishReason]:
+        """The text that the request's bounds leave, its tokens, why it ends.
+
+        Stop strings end the answer alone, and a form that binds the whole text has no reasoning.
+        """
+        if is_whole_form(request.constraint):
+            return _cut(text, request.sampling)
+        reply = split_reasoning(text, self.reasoning_markers)
+        reasoning, most = reply.reasoning, request.thinking.max_tokens
+        if most is not None and len(words := _words(reasoning)) > most:
+            markers = next((m for m in self.reasoning_markers if m.start in reasoning), None)
+            reasoning = "".join(words[:most]) + (markers or self.reasoning_markers[0]).inserted
+        return _cut(reply.answer, request.sampling, reasoning)
+
+
+_DIMENSIONS = 256
+
+
+def _counted_words(text: str) -> Vector:
+    """How often each word occurs, the words dealt to so many places, as a vector of length 1."""
+    counts = [0.0] * _DIMENSIONS
+    for word in text.split() or [""]:
+        counts[_token_id(word) % _DIMENSIONS] += 1
+    length = math.hypot(*counts)
+    return [count / length for count in counts]
+
+
+SCRIPTED_CAPABILITIES = LM_CAPABILITIES | EMBED
+"""Those of a card's double, which stands in for any model but a reward model."""
+
+
+def open_scripted(card: ScriptedCard, base_dir: Path | None = None) -> ScriptedLM | RewardLM:
+    """The plausible double that a card describes; it keeps no record of requests."""
+    if card.reward:
+        return RewardLM(ScriptedRewardModel(PlausibleReward(card.accuracy)), card.name)
+    return ScriptedLM(
+        Plausible(card.accuracy),
+        model=card.name,
+        capabilities=SCRIPTED_CAPABILITIES,
+        sampling=SamplingParams() if card.sampling is None else card.sampling.params(),
+        delay_seconds=card.delay_seconds,
+        record=False,
+        # What the digest of a request says by itself is left out.
+        identity=card.model_dump_json(exclude=set(CardThinkingKeys.model_fields)),
+        thinking=card.thinking_params(),
+        reasoning_markers=card.markers(),
+    )
+
+
+# ------------------------------------------------------------------------------------- scripts
+
+
+def in_turn(replies: Sequence[str]) -> Script:
+    """A script whose draw k is reply k, begun again after the last."""
+    if not replies:
+        raise ValueError("a script needs at least one reply")
+    return lambda request, draw: replies[draw % len(replies)]
+
+
+def by_rules(rules: Mapping[str | re.Pattern[str], Replies]) -> Script:
+    """A script that takes the first rule found in the messages: a substring, or a pattern.
+
+    Draw k of a rule with several replies is reply k, begun again after the last. A request that
+    no rule fits is an ``LMError``.
+    """
+
+    def reply(request: Request, draw: int) -> str:
+        text = "\n".join(message.content for message in request.messages)
+        for rule, replies in rules.items():
+            if rule in text if isinstance(rule, str) else rule.search(text):
+                return replies if isinstance(replies, str) else replies[draw % len(replies)]
+        raise LMError(f"no rule of the script fits the request {text[:200]!r}")
+
+    return reply
+
+
+# -------------------------------------------------------------------------------------- tokens
+
+
+def _words(text: str) -> list[str]:
+    """The tokens of a text, trailing white space left out."""
+    return _TOKEN.findall(text)
+
+
+def _tokens(text: str) -> list[str]:
+    """Pieces that join up to the text."""
+    words = _words(text)
+    rest = text[sum(map(len, words)) :]
+    return [*words, rest] if rest else words
+
+
+def _constrained(request: Request, reply: str, number: int) -> str:
+    """What the constraint makes of a reply; its free text leaves room for the form."""
+    assert request.constraint is not None
+    free, form = constrained_reply(request.constraint, reply, number)
+    max_tokens, after = request.sampling.max_tokens, request.constraint.after
+    if max_tokens is not None and after is not None:
+        free = "".join(_words(free)[: max(0, max_tokens - after.room)])
+    return f"{free}\n{form}" if free else form
+
+
+def _cut(text: str, sampling: SamplingParams, before: str = "") -> tuple[str, int, FinishReason]:
+    """The text up to the first stop string and ``max_tokens``, its tokens, why it ends.
+
+    Stop strings are not looked for in what comes ``before`` it.
+    """
+    for stop in sampling.stop or ():
+        text = text.partition(stop)[0]
+    text = before + text
+    num_tokens = len(text.split())
+    if sampling.max_tokens is not None and num_tokens > sampling.max_tokens:
+        words = _words(text)[: sampling.max_tokens]
+        return "".join(words), sampling.max_tokens, "length"
+    return text, num_tokens, "stop"
+
+
+def _token_id(word: str) -> int:
+    return crc32(word.encode()) % 50_000
+
+
+def _logprob(word: str) -> float:
+    return -0.001 - (crc32(word.encode()) % 3000) / 1000
+
+
+def _hashed_logprobs(choices: Sequence[str], prompt: str) -> dict[str, float]:
+    """Log-probabilities that depend on prompt and choice, and whose probabilities sum to 1."""
+    scores = {choice: crc32(f"{prompt}/{choice}".encode()) / 2**30 for choice in choices}
+    log_sum = math.log(sum(map(math.exp, scores.values())))
+    return {choice: score - log_sum for choice, score in scores.items()}

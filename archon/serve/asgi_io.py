@@ -1,0 +1,119 @@
+"""Bytes in and out: the body of a request, and a reply that is one JSON object or events."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.types import Receive, Scope, Send
+
+from archon.lm.openai.sse import DONE, encode_event
+from archon.serve.cancellation import HungUpError
+from archon.serve.requests import BadRequestError
+
+_BODY_SECONDS = 30
+"""A client that sends its body in drips is not waited for any longer."""
+STALL_SECONDS = 60
+"""A client that takes none of what is streamed to it for so long is as good as gone."""
+KEEP_ALIVE_SECONDS = 15
+"""A stream that is silent for so long sends a comment: proxies drop connections that seem idle."""
+
+
+async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
+    """The whole body of a request.
+
+    Raises
+    ------
+    BadRequestError : it is too large, too slow, or does not claim to be JSON.
+    HungUpError : the client is gone.
+    """
+    headers = dict(scope["headers"])
+    kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+    if kind != b"application/json":  # what a web page may send without asking anybody
+        reason = "the body must have the content type application/json"
+        raise BadRequestError(reason, status=415)
+    content = bytearray()
+    try:
+        async with asyncio.timeout(_BODY_SECONDS):
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise HungUpError
+                content += message.get("body", b"")
+                if len(content) > max_bytes:
+                    reason = f"the body is larger than {max_bytes} bytes (--max-body-bytes)"
+                    raise BadRequestError(reason, status=413)
+                if not message.get("more_body", False):
+                    return bytes(content)
+    except TimeoutError:
+        raise BadRequestError("the body did not come in time", status=408) from None
+
+
+class Reply:
+    """Sends one JSON object, or events.
+
+    ``is_begun`` tells that the status is sent and that only events can follow. ``headers`` are
+    sent with it.
+    """
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.is_begun = False
+        self.headers: dict[str, str] = {}
+
+    async def whole(
+        self, body: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None
+    ) -> None:
+        """The only object."""
+        content = _encode(body)
+        lines = {"content-type": "application/json", "content-length": str(len(content))}
+        await self._start(status, lines | dict(headers or {}))
+        await self._send({"type": "http.response.body", "body": content})
+
+    async def write(self, content: bytes) -> None:
+        """More events.
+
+        Raises
+        ------
+        HungUpError : the client does not read.
+        """
+        if not self.is_begun:
+            await self._start(
+                200, {"content-type": "text/event-stream", "cache-control": "no-store"}
+            )
+        try:
+            async with asyncio.timeout(STALL_SECONDS):
+                await self._send({"type": "http.response.body", "body": content, "more_body": True})
+        except TimeoutError:
+            raise HungUpError from None
+
+    async def end(self) -> None:
+        """There are no more events."""
+        await self._send({"type": "http.response.body", "body": b""})
+
+    async def _start(self, status: int, headers: Mapping[str, str]) -> None:
+        self.is_begun = True
+        headers = {**self.headers, **headers}
+        lines = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+        await self._send({"type": "http.response.start", "status": status, "headers": lines})
+
+
+def event(data: Mapping[str, Any]) -> bytes:
+    """An event that clients read."""
+    return encode_event(_encode(data))
+
+
+def comment(data: Mapping[str, Any]) -> bytes:
+    """A comment, which they pass over."""
+    return b": " + _encode(data) + b"\n\n"
+
+
+LAST_EVENT = encode_event(DONE)
+KEEP_ALIVE = b": keep-alive\n\n"
+"""A comment that says nothing."""
+
+
+def _encode(data: Mapping[str, Any]) -> bytes:
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")

@@ -1,0 +1,85 @@
+"""The door: who may come in, and a number for every request.
+
+A server without a key is for programs on its own machine. A web page must not speak to it through
+its user's browser under another name (DNS rebinding): so the name it is called by is checked.
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from collections.abc import Collection
+from urllib.parse import urlsplit
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from archon.serve.asgi_io import Reply
+from archon.serve.errors import Failure, log_error
+
+OPEN_PATHS = frozenset({"/health"})
+"""What needs no key."""
+LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+class Guard:
+    """Lets requests in to an application.
+
+    Parameters
+    ----------
+    api_key : what ``Authorization: Bearer …`` must hold; None for no key.
+    host_names : the names that the server may be called by; None for any.
+    """
+
+    def __init__(
+        self, app: ASGIApp, api_key: str | None, host_names: Collection[str] | None
+    ) -> None:
+        self._app = app
+        self._key = None if api_key is None else api_key.encode()
+        self._host_names = host_names
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        number = f"req_{secrets.token_hex(12)}".encode()
+        is_begun = False
+
+        async def numbered(message: Message) -> None:
+            nonlocal is_begun
+            if message["type"] == "http.response.start":
+                is_begun = True
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", number)]
+            await send(message)
+
+        refusal = self._refusal(scope)
+        if refusal is None:
+            try:
+                await self._app(scope, receive, numbered)
+                return
+            except Exception as error:  # uvicorn would write all of it into its log
+                log_error("a request failed", error)
+                refusal = Failure(500, "internal error")
+        if not is_begun:
+            await Reply(numbered).whole(refusal.body(), refusal.status, refusal.headers)
+
+    def _refusal(self, scope: Scope) -> Failure | None:
+        headers = dict(scope["headers"])
+        if self._host_names is not None:
+            called = headers.get(b"host", b"").decode("latin-1")
+            if _host_name(called) not in self._host_names:
+                return Failure(421, "the server does not go by the name it was called by")
+        if self._key is None or scope["path"] in OPEN_PATHS:
+            return None
+        scheme, _, key = headers.get(b"authorization", b"").partition(b" ")
+        if scheme.lower() == b"bearer" and hmac.compare_digest(key.strip(), self._key):
+            return None
+        ask = {"WWW-Authenticate": "Bearer"}
+        return Failure(401, "the API key is missing or wrong", code="invalid_api_key", headers=ask)
+
+
+def _host_name(host: str) -> str | None:
+    """The name in a ``Host`` header, without its port."""
+    try:
+        return urlsplit(f"//{host}").hostname
+    except ValueError:
+        return None

@@ -1,0 +1,1 @@
+"""Atomic writes, locks and differences of files on disk."""

@@ -1,0 +1,186 @@
+"""From the data that a configuration names to token ids, of which only the answers are learnt."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from archon.errors import LMError, SpecError
+from archon.lm.local.chat import ChatFormat
+from archon.lm.local.tokenizer import TextTokenizer
+from archon.spec.encoding import without_marks
+from archon.spec.json_lines import read_rows
+from archon.spec.messages import shown
+from archon.spec.training import Data, JsonlData
+from archon.train.synthetic.sums import chain_sums, plain_sums
+from archon.types import Message
+
+_ROLES = ("system", "user", "assistant")
+
+
+@dataclass(frozen=True, slots=True)
+class Dialogue:
+    """What a model reads, and what it should answer."""
+
+    messages: tuple[Message, ...]
+    completion: str
+    place: str
+    """Where it stands, for errors."""
+
+    @property
+    def opening(self) -> tuple[Message, ...]:
+        """The messages up to the first of the user's: all turns of one conversation share them."""
+        roles = [message.role for message in self.messages]
+        return self.messages[: roles.index("user") + 1] if "user" in roles else self.messages
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Token ids of one text."""
+
+    token_ids: tuple[int, ...]
+    num_given: int
+    """The first so many are read and not learnt."""
+    num_shown: int
+    """What a sample is to go on from."""
+    question: Hashable = None
+    """Texts of one question are all held out, or none is."""
+
+    @property
+    def reply_ids(self) -> tuple[int, ...]:
+        """The tokens that are learned."""
+        return self.token_ids[self.num_given :]
+
+
+def dialogues(data: Data, base_dir: Path, *, asked_alone: bool = False) -> Iterator[Dialogue]:
+    """What the data holds; of messages, every turn of the assistant behind all that is before it.
+
+    Parameters
+    ----------
+    asked_alone : whether a line may hold a prompt and no completion, which is then empty.
+
+    Raises
+    ------
+    SpecError : a file is missing, or a line is of another form.
+    """
+    if not isinstance(data, JsonlData):
+        if data.rule != "chain-sums":
+            raise SpecError(f"the rule {data.rule!r} makes texts without questions")
+        for question, answer in chain_sums(data.items, data.seed):
+            yield Dialogue((Message("user", question),), answer, f"rule {data.rule}")
+        return
+    for number, row in read_rows(base_dir / data.path):
+        place = f"{data.path}:{number}"
+        if asked_alone and row.keys() == {"prompt"}:
+            yield Dialogue((Message("user", read_text(row["prompt"], place, "prompt")),), "", place)
+        elif row.keys() == {"prompt", "completion"}:
+            prompt, completion = (
+                read_text(row[key], place, key) for key in ("prompt", "completion")
+            )
+            yield Dialogue((Message("user", prompt),), completion, place)
+        elif row.keys() == {"messages"}:
+            yield from _turns(row["messages"], place)
+        else:
+            keys = ", ".join(sorted(row))
+            either = "'prompt' alone or with" if asked_alone else "either 'prompt' and"
+            raise SpecError(
+                f"has the keys {keys}; a line has {either} 'completion', or 'messages'", file=place
+            )
+
+
+def plain_texts(data: Data, base_dir: Path) -> Iterator[str]:
+    """The texts that pretraining reads.
+
+    Raises
+    ------
+    SpecError : a file is missing, or a line is no ``{"text": …}``.
+    """
+    if not isinstance(data, JsonlData):
+        if data.rule != "sums":
+            raise SpecError(f"the rule {data.rule!r} makes questions and answers, not plain texts")
+        yield from plain_sums(data.items, data.seed)
+        return
+    for number, row in read_rows(base_dir / data.path):
+        yield read_text(row.get("text"), f"{data.path}:{number}", "text")
+
+
+def answer_text(
+    dialogue: Dialogue,
+    chat: ChatFormat,
+    tokenizer: TextTokenizer,
+    end: int,
+    variables: Mapping[str, object] | None = None,
+) -> Text:
+    """The tokens that the engine would read, then those that it should draw, then the end.
+
+    Raises
+    ------
+    SpecError : the model's chat template refuses the messages.
+    """
+    try:
+        given = chat.encode(dialogue.messages, variables)
+    except LMError as error:
+        raise SpecError(str(error), file=dialogue.place) from None
+    token_ids = (*given, *tokenizer.encode(dialogue.completion), end)
+    return Text(token_ids, len(given), len(given), dialogue.opening)
+
+
+def whole_text(text: str, tokenizer: TextTokenizer, end: int) -> Text:
+    """A text that is learnt from its first token on; a sample goes on from its first half, or from
+    the last colon, where a question may end."""
+    token_ids = tokenizer.encode(text)
+    shown = len(tokenizer.encode(text[: text.rindex(":") + 1])) if ":" in text else 0
+    return Text((*token_ids, end), 1, shown or (len(token_ids) + 1) // 2, text)
+
+
+def _turns(messages: Any, place: str) -> Iterator[Dialogue]:
+    before: list[Message] = []
+    for index, message in enumerate(read_messages(messages, place)):
+        if message.role == "assistant":
+            if not before:
+                path = f"$.messages[{index}]"
+                raise SpecError("begins with an answer", file=place, path=path)
+            yield Dialogue(tuple(before), message.content, place)
+        before.append(message)
+    if not any(message.role == "assistant" for message in before):
+        raise SpecError("no message is the assistant's", file=place, path="$.messages")
+
+
+def read_messages(messages: Any, place: str) -> tuple[Message, ...]:
+    """The messages of a line.
+
+    Raises
+    ------
+    SpecError : they are no list of objects of role and content, or there are none.
+    """
+    if not isinstance(messages, list) or not messages:
+        reason = "no message" if messages == [] else f"holds {shown(messages)}, not a list"
+        raise SpecError(reason, file=place, path="$.messages")
+    found: list[Message] = []
+    for index, message in enumerate(messages):
+        path = f"$.messages[{index}]"
+        if not isinstance(message, dict) or message.keys() != {"role", "content"}:
+            reason = f"is {shown(message)}, not an object of role and content"
+            raise SpecError(reason, file=place, path=path)
+        content = read_text(message["content"], place, f"{path[2:]}.content")
+        role = message["role"]
+        if role not in _ROLES:
+            reason = f"is {shown(role)}; roles are {', '.join(_ROLES)}"
+            raise SpecError(reason, file=place, path=f"{path}.role")
+        found.append(Message(role, content))
+    return tuple(found)
+
+
+def read_text(value: Any, place: str, key: str) -> str:
+    """A text of a line.
+
+    Raises
+    ------
+    SpecError : it is none, or blank.
+    """
+    text = without_marks(value) if isinstance(value, str) else ""
+    if not text.strip():
+        raise SpecError(f"is {shown(value)}, not a text", file=place, path=f"$.{key}")
+    return text

@@ -1,0 +1,113 @@
+"""Train the model of the card ``translate-numbers``, and tell how well it does.
+
+::
+
+    python -m archon.train.synthetic.translate_numbers --output models/translate-numbers
+
+The folder gets the weights in bfloat16, the vocabulary, and ``training.json``: the settings, the
+loss every hundred steps, and the share of held-out numbers that greedy decoding gets exactly right.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from itertools import islice
+from pathlib import Path
+
+import torch
+
+from archon.engine.encoders.config import EncoderDecoderConfig
+from archon.engine.encoders.encoder_decoder import EncoderDecoder, initialise
+from archon.engine.encoders.greedy import greedy_texts
+from archon.engine.encoders.weights import load_encoder_decoder, save_encoder_decoder
+from archon.engine.files.folder import ModelFolder
+from archon.train.optimization import Schedule, train
+from archon.train.sequence_loss import pair_losses
+from archon.train.synthetic.numbers import draw_numbers, held_out_numbers, pair
+from archon.train.vocabulary import END_ID, PADDING_ID, learn_vocabulary, save_vocabulary
+
+VOCABULARY_SIZE = 512
+_MOST_TOKENS = 48
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Train, save, test."""
+    parser = argparse.ArgumentParser(
+        prog="archon.train.synthetic.translate_numbers", description=__doc__
+    )
+    parser.add_argument("--output", type=Path, required=True, help="the model's folder")
+    parser.add_argument("--steps", type=int, default=1600)
+    parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--numbers", type=int, default=60_000, help="numbers to learn from")
+    parser.add_argument("--test-numbers", type=int, default=2_000)
+    parser.add_argument("--learning-rate", type=float, default=2e-3)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1, help="more gain little on so small sums")
+    args = parser.parse_args(arguments)
+    torch.set_num_threads(args.threads)
+    started = time.monotonic()
+
+    numbers = list(islice(draw_numbers(args.seed, held_out=False), args.numbers))
+    pairs = [pair(number) for number in numbers]
+    tokenizer = learn_vocabulary((t for p in pairs for t in (p.english, p.french)), VOCABULARY_SIZE)
+    token_pairs = [(tokenizer.encode(p.english).ids, tokenizer.encode(p.french).ids) for p in pairs]
+    config = EncoderDecoderConfig(
+        vocab_size=tokenizer.get_vocab_size(),
+        num_encoder_layers=2,
+        num_decoder_layers=2,
+        width=128,
+        ffn_width=512,
+        num_heads=4,
+        head_width=32,
+        max_distance=64,
+        start_id=PADDING_ID,
+        stop_id=END_ID,
+    )
+    model = EncoderDecoder(config)
+    initialise(model, args.seed)
+    schedule = Schedule(num_steps=args.steps, learning_rate=args.learning_rate)
+    curve = train(
+        model,
+        pair_losses(model, token_pairs, args.batch_size, args.seed),
+        schedule,
+        lambda step, loss: _tell(step, loss, started),
+    )
+    train_seconds = time.monotonic() - started
+    save_vocabulary(tokenizer, args.output)
+    save_encoder_decoder(model, args.output, torch.bfloat16)
+
+    # What is tested is what was saved, rounding included.
+    model = load_encoder_decoder(ModelFolder(args.output))
+    held_out = [pair(number) for number in held_out_numbers(args.test_numbers)]
+    sources = [tokenizer.encode(p.english).ids for p in held_out]
+    told = [tokenizer.decode(ids) for ids in greedy_texts(model, sources, _MOST_TOKENS)]
+    num_right = sum(text == p.french for text, p in zip(told, held_out, strict=True))
+    record = {
+        "numbers": args.numbers,
+        "batch_size": args.batch_size,
+        "steps": args.steps,
+        "learning_rate": args.learning_rate,
+        "seed": args.seed,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "train_seconds": round(train_seconds, 1),
+        "loss": [round(loss, 4) for loss in curve[::100]],
+        "last_loss": round(sum(curve[-50:]) / len(curve[-50:]), 5),
+        "held_out_numbers": len(held_out),
+        "held_out_exact": num_right,
+    }
+    (args.output / "training.json").write_text(json.dumps(record, indent=2) + "\n")
+    print(json.dumps(record))
+    return 0
+
+
+def _tell(step: int, loss: float, started: float) -> None:
+    if step % 100 == 0:
+        seconds = time.monotonic() - started
+        print(f"step {step}: loss {loss:.4f}, {seconds:.0f} s", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

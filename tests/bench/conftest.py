@@ -1,0 +1,21 @@
+"""Fixtures of the comparison with peers."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from archon.bench.peers.contender import CONTENDERS
+
+DOUBLES = ("Fake", "Slow", "Dying", "Crashing", "Refusing")
+
+
+@pytest.fixture
+def doubles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The contenders of ``peers_doubles`` by their names in lower case, in children too."""
+    paths = (str(Path(__file__).parent), os.environ.get("PYTHONPATH", ""))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
+    for name in DOUBLES:
+        monkeypatch.setitem(CONTENDERS, name.lower(), f"peers_doubles:{name}")

@@ -1,0 +1,72 @@
+"""Contenders that need no model: one that answers, one that cannot be loaded, one that dies, …"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from archon.bench.engine import Workload
+from archon.bench.peers.contender import Round, Task
+from archon.errors import ModelError
+
+
+def task(path: str, **changes: Any) -> Task:
+    """A small task; ``changes`` stand in place of what is usual."""
+    usual: dict[str, Any] = {
+        "path": path,
+        "digest": "",
+        "vocab_size": 100,
+        "workload": Workload(4, 2, 12, 8, 6),
+        "decode_only": False,
+        "precision": "float32",
+        "threads": 1,
+        "fraction": None,
+        "round_seconds": 0.01,
+    }
+    return Task(**{**usual, **changes})
+
+
+class Fake:
+    """Makes 10 tokens a second, 20 in the second round, on half of the prompts."""
+
+    def __init__(self, task: Task, settings: Mapping[str, Any] | None) -> None:
+        self.task = task
+        self.settings: dict[str, Any] = dict(settings or {"process": os.getpid()})
+
+    def run(self, seed: int) -> Round:
+        print("what a library says does not disturb the answers")
+        num_prompts = max(1, self.task.workload.num_prompts // 2)
+        return Round(num_prompts, 20, 2.0 / (1 + seed))
+
+
+class Slow(Fake):
+    """Never comes back."""
+
+    def run(self, seed: int) -> Round:
+        time.sleep(600)
+        return super().run(seed)
+
+
+class Dying(Fake):
+    """Is killed in its second round."""
+
+    def run(self, seed: int) -> Round:
+        if seed:
+            os.kill(os.getpid(), 9)
+        return super().run(seed)
+
+
+class Crashing(Fake):
+    """Raises what nobody expected."""
+
+    def run(self, seed: int) -> Round:
+        raise ZeroDivisionError("by nought")
+
+
+class Refusing(Fake):
+    """Cannot be loaded."""
+
+    def __init__(self, task: Task, settings: Mapping[str, Any] | None) -> None:
+        raise ModelError("these weights are none")

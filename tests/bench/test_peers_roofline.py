@@ -1,0 +1,102 @@
+"""The roofline on numbers that can be worked out by hand, and its measurement on a tiny shape."""
+
+from __future__ import annotations
+
+import pytest
+
+from archon.bench.engine import Workload
+from archon.bench.peers import measure
+from archon.bench.roofline import (
+    MAX_ROWS,
+    Machine,
+    Roofline,
+    linear_shapes,
+    mean_kv_tokens,
+    rows_of,
+)
+from archon.engine.model.config import DecoderConfig
+
+CONFIG = DecoderConfig(
+    family="llama",
+    num_layers=2,
+    width=32,
+    ffn_width=64,
+    num_heads=4,
+    num_kv_heads=2,
+    head_width=8,
+    vocab_size=100,
+    context_length=512,
+)
+LAYER_WEIGHTS = 64 * 32 + 32 * 32 + 128 * 32 + 32 * 64
+WEIGHTS = 2 * LAYER_WEIGHTS + 100 * 32
+KV_BYTES = 2 * 2 * 2 * 8 * 2  # keys and values, layers, heads, width, bytes of a bfloat16
+
+
+def roofline(precision: str = "int8", **machine: float) -> Roofline:
+    usual = {
+        "read_bytes_per_second": 1e6,
+        "linear_rows_per_second": 1000.0,
+        "head_rows_per_second": 4000.0,
+    }
+    return Roofline(CONFIG, precision, Machine(**{**usual, **machine}))
+
+
+def test_weights_are_those_of_all_layers_and_the_head() -> None:
+    assert linear_shapes(CONFIG) == [(64, 32), (32, 32), (128, 32), (32, 64)]
+    sizes = [roofline(p).weight_bytes / WEIGHTS for p in ("float32", "bf16", "int8")]
+    assert sizes == [4, 2, 1]
+    feed_forward = 2 * (128 * 32 + 32 * 64)
+    assert roofline("int4").weight_bytes == WEIGHTS - feed_forward / 2
+
+
+def test_keys_and_values_are_halves_but_in_float32() -> None:
+    assert roofline().kv_bytes_per_token == KV_BYTES
+    assert roofline("float32").kv_bytes_per_token == 2 * KV_BYTES
+
+
+def test_one_row_waits_for_memory_and_many_for_arithmetic() -> None:
+    bound = roofline()
+    assert bound.step_seconds(1, 10) == pytest.approx((WEIGHTS + 10 * KV_BYTES) / 1e6)
+    assert bound.step_seconds(64, 10) == pytest.approx(64 / 1000 + 64 / 4000)
+    assert roofline(read_bytes_per_second=1e3).step_seconds(64, 10) > bound.step_seconds(64, 10)
+
+
+def test_a_shared_prefix_is_read_once() -> None:
+    apart, shared = (Workload(4, 4, 100, prefix, 20) for prefix in (0, 90))
+    assert mean_kv_tokens(apart, 16) == 4 * 100 + 16 * 10
+    assert mean_kv_tokens(shared, 16) == 90 + 4 * 10 + 16 * 10
+
+
+def test_rows_are_at_most_what_the_engine_decodes_at_once() -> None:
+    assert rows_of(Workload(2, 4, 10, 0, 5)) == 8
+    assert rows_of(Workload(1000, 16, 10, 0, 5)) == MAX_ROWS
+
+
+def test_the_whole_workload_takes_its_prefill_and_its_steps() -> None:
+    workload = Workload(4, 16, 100, 90, 20)
+    bound = roofline(read_bytes_per_second=1e9)
+    prefill_seconds = (90 + 4 * 10) / 1000
+    decode_seconds = 20 * (64 / 1000 + 64 / 4000)
+    expected = 64 * 20 / (prefill_seconds + decode_seconds)
+    assert bound.completion_tokens_per_second(workload) == pytest.approx(expected)
+    assert bound.share(workload, expected / 2, decode_only=False) == pytest.approx(0.5)
+    assert bound.share(workload, 400, decode_only=True) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("precision", ["int8", "bf16", "float32"])
+def test_products_are_measured_at_every_number_of_rows(precision: str) -> None:
+    products = measure.measure_products(CONFIG, precision, (1, 8))
+    assert list(products) == [1, 8]
+    assert all(0 < seconds < 60 for pair in products.values() for seconds in pair)
+    assert Machine.from_products(1.0, products).linear_rows_per_second > 0
+
+
+def test_reading_is_measured() -> None:
+    assert measure.read_bandwidth(1 << 20) > 1e6
+
+
+def test_the_best_of_what_is_known_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = {"_operator_seconds": (2.0, 1.0), "_engine_seconds": (1.0, 3.0)}
+    for name, seconds in known.items():
+        monkeypatch.setattr(measure, name, lambda *_, seconds=seconds: [(8, seconds)])
+    assert measure.measure_products(CONFIG, "int8", (8,)) == {8: (1.0, 1.0)}
