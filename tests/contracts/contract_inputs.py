@@ -19,7 +19,7 @@ JUDGED: dict[str, Any] = {
         "notes": {"type": "critic", "model": "judge", "inputs": ["draft"]},
         "best": {"type": "ranker", "model": "judge", "inputs": ["notes"], "method": "listwise",
                  "keep": 2},
-        "merged": {"type": "fuser", "model": "solver", "inputs": ["best"], "samples": 2},
+        "merged": {"type": "fuser", "model": "solver", "inputs": ["best"]},
         "check": {"type": "verifier", "model": "judge", "inputs": ["merged"], "method": "logit"},
         "answer": {"type": "vote", "inputs": ["draft", "check"]},
     },

@@ -14,6 +14,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 HERE = Path(__file__).parent
 GOLDEN = HERE / "golden"
 STORED_RUNS = HERE / "stored_runs"
@@ -21,7 +23,7 @@ UPDATE = "ARCHON_UPDATE_GOLDEN"
 
 TIMES = frozenset(
     {
-        "seconds", "start_seconds", "wall_seconds", "sitting_seconds", "tokens_per_second",
+        "seconds", "start_seconds", "start_time", "end_time", "wall_seconds", "sitting_seconds", "tokens_per_second",
         "created", "datetime", "time", "generator_seconds", "seconds_per_step",
     }
 )  # fmt: skip
@@ -57,7 +59,28 @@ def check(name: str, found: object) -> None:
     raise AssertionError(f"{name} has changed ({len(lines)} lines of difference):\n{difference}")
 
 
-def as_json(value: object, width: int = 100) -> str:
+def check_close(name: str, found: dict[str, list[list[float]]]) -> None:
+    """Compare lists of log-probabilities with a golden file, to 1e-5.
+
+    Raises
+    ------
+    AssertionError : they differ, or the file does not exist.
+    """
+    path = GOLDEN / name
+    if os.environ.get(UPDATE):
+        rounded = {k: [[float(f"{x:.8g}") for x in row] for row in v] for k, v in found.items()}
+        check(name, rounded)
+        return
+    assert path.is_file(), f"no golden file {name}; see update_golden.py"
+    expected = json.loads(path.read_text(encoding="utf-8"))
+    assert found.keys() == expected.keys()
+    for key, rows in expected.items():
+        assert [len(row) for row in found[key]] == [len(row) for row in rows], key
+        for number, (one, other) in enumerate(zip(found[key], rows, strict=True)):
+            assert one == pytest.approx(other, rel=1e-5, abs=1e-5), f"{name}: {key}, {number}"
+
+
+def as_json(value: object, width: int = 200) -> str:
     """JSON with sorted keys, where whatever fits on one line stands on one line."""
     return _written(value, 0, width)
 

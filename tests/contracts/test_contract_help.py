@@ -30,4 +30,8 @@ def help_of(path: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> dict[s
 def test_help_of_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     found = help_of((), capsys)
     assert len(found) > 25
-    check("help.txt", "\n".join(f"$ {name} --help\n{text}" for name, text in found.items()))
+    whole = "\n".join(f"$ {name} --help\n{text}" for name, text in found.items())
+    shared = re.search(r"  --json  .*?(?=\n  -h, )", found["archon schema"], re.DOTALL)
+    assert shared is not None
+    assert whole.count(shared[0]) > 20
+    check("help.txt", f"{shared[0]}\n\n{whole.replace(shared[0], '  (options of all commands)')}")

@@ -59,6 +59,18 @@ def journal_of(folder: Path) -> list[list[Any]]:
     return sorted(lines, key=lambda parts: parts[1]["item"])
 
 
+def shortened(value: Any) -> Any:
+    """The same with digests in the place of the texts of prompts."""
+    if isinstance(value, dict):
+        return {
+            key: sha256(one.encode()).hexdigest()[:16]
+            if key == "content" and isinstance(one, str)
+            else shortened(one)
+            for key, one in value.items()
+        }
+    return [shortened(one) for one in value] if isinstance(value, list) else value
+
+
 class TestNewRun:
     def test_report(self, command: Command) -> None:
         report = command("eval", "judged.json", *EVAL, "--output", "run", "--json")
@@ -70,16 +82,16 @@ class TestNewRun:
         assert sorted(files) == [".lock", "journal", "report.json", "run.json"]
         assert json.loads(files["report.json"].read_text()) == report
         description = json.loads(files["run.json"].read_text())
+        for key in ("machine", "versions"):
+            description[key] = shape(description[key])
         check("runs/run.json", masked(description))
 
     def test_journal(self, command: Command) -> None:
         command("eval", "judged.json", *EVAL, "--output", "run", "--json")
         journal = journal_of(Path("run"))
         assert len(journal) == 2
-        check("runs/journal-first.json", masked(journal[0]))
+        check("runs/journal-first.json", masked(shortened(journal[0])))
         check("runs/journal-records.json", [masked(parts[1]) for parts in journal[1:]])
-        first = as_json(shape([journal[0]]))
-        assert all(as_json(shape([parts])) == first for parts in journal[1:])
 
     def test_ablations(self, command: Command) -> None:
         arguments = ["vote.json", *EVAL, "--epochs", "2", "--ablate", "--output", "run", "--json"]
