@@ -86,13 +86,13 @@ def as_json(value: object, width: int = 200) -> str:
 
 
 def _written(value: object, indent: int, width: int) -> str:
-    flat = json.dumps(value, sort_keys=True, ensure_ascii=False)
+    flat = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     if len(flat) + indent <= width or not isinstance(value, dict | list | tuple) or not value:
         return flat
     inner = "\n" + " " * (indent + 1)
     if isinstance(value, dict):
         pairs = sorted(value.items())
-        rows = [f"{json.dumps(k, ensure_ascii=False)}: {_written(v, indent + 1, width)}"
+        rows = [f"{json.dumps(k, ensure_ascii=False)}:{_written(v, indent + 1, width)}"
                 for k, v in pairs]  # fmt: skip
         return "{" + inner + f",{inner}".join(rows) + "\n" + " " * indent + "}"
     rows = [_written(one, indent + 1, width) for one in value]

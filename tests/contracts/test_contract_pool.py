@@ -7,6 +7,7 @@ and the keys are read from the pool's file, which ``ARCHON_POOL`` names.
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import threading
 import zlib
@@ -173,5 +174,5 @@ def test_form_of_the_file(place: Place, capsys: pytest.CaptureFixture[str]) -> N
     for payload in payloads:
         payload["prompts"] = {"<digest>": value for value in payload["prompts"].values()}
         payload["choice_logprobs"] = payload["choice_logprobs"] and {"<choice>": 0.0}
-    origins = sorted({row[2] for row in rows})
+    origins = sorted({re.sub(r"^[0-9a-f]{32}/", "<run>/", row[2]) for row in rows})
     check("pool/file.json", {"schema": statements, "payloads": shape(payloads), "origins": origins})

@@ -82,7 +82,7 @@ class TestNewRun:
         assert sorted(files) == [".lock", "journal", "report.json", "run.json"]
         assert json.loads(files["report.json"].read_text()) == report
         description = json.loads(files["run.json"].read_text())
-        for key in ("machine", "versions"):
+        for key in ("machine", "versions", "id"):
             description[key] = shape(description[key])
         check("runs/run.json", masked(description))
 
