@@ -23,8 +23,8 @@ UPDATE = "ARCHON_UPDATE_GOLDEN"
 
 TIMES = frozenset(
     {
-        "seconds", "start_seconds", "start_time", "end_time", "wall_seconds", "sitting_seconds", "tokens_per_second",
-        "created", "datetime", "time", "generator_seconds", "seconds_per_step",
+        "seconds", "start_seconds", "wall_seconds", "sitting_seconds", "tokens_per_second",
+        "start_time", "end_time", "created",
     }
 )  # fmt: skip
 """Keys whose values differ from run to run."""

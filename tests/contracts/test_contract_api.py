@@ -83,7 +83,9 @@ def described(name: str, value: Any) -> str:
                 default = f" = {one.default!r}"
             elif one.default_factory is not dataclasses.MISSING:
                 default = f" = {getattr(one.default_factory, '__name__', 'factory')}()"
-            flags = "".join(f" {w}=False" for w in ("init", "compare", "repr") if not getattr(one, w))
+            flags = "".join(
+                f" {w}=False" for w in ("init", "compare", "repr") if not getattr(one, w)
+            )
             lines.append(f"  field {one.name}{noted(': ', one.type)}{default}{flags}")
     elif inspect.isfunction(value.__init__) and not getattr(value, "_is_protocol", False):
         lines.append(f"  init{signature(value.__init__)}")

@@ -76,7 +76,7 @@ def evaluate(
 class Stub(BaseHTTPRequestHandler):
     """A chat server, asked as a proxy."""
 
-    def do_POST(self) -> None:  # noqa: N802 - the name that http.server asks for
+    def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         assert self.path == f"{SERVER}/chat/completions"
         message = {"role": "assistant", "content": f"The answer is {body['seed'] % 100}."}
@@ -129,7 +129,6 @@ def test_keys_of_the_local_model(place: Place, capsys: pytest.CaptureFixture[str
 
 CARDS: dict[str, dict[str, Any]] = {
     "plain": {},
-    "completions": {"endpoint": "completions"},
     "other fields": {
         "omit": ["top_p"],
         "body": {"repetition_penalty": 1.1},
@@ -140,7 +139,7 @@ CARDS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.usefixtures("proxy")
-@pytest.mark.parametrize("name", [name for name in CARDS if name != "completions"])
+@pytest.mark.parametrize("name", CARDS)
 def test_keys_of_a_server(name: str, place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     card = {"name": "served", "backend": "openai", "base_urls": [SERVER], "model": "m"}
     graph = {
@@ -172,7 +171,7 @@ def test_form_of_the_file(place: Place, capsys: pytest.CaptureFixture[str]) -> N
     assert totals == [("fixed", len(rows))]
     payloads = [json.loads(zlib.decompress(row[3])) for row in rows]
     for payload in payloads:
-        payload["prompts"] = {"<digest>": value for value in payload["prompts"].values()}
+        payload["prompts"] = dict.fromkeys(["<digest>"], *payload["prompts"].values())
         payload["choice_logprobs"] = payload["choice_logprobs"] and {"<choice>": 0.0}
     origins = sorted({re.sub(r"^[0-9a-f]{32}/", "<run>/", row[2]) for row in rows})
     check("pool/file.json", {"schema": statements, "payloads": shape(payloads), "origins": origins})

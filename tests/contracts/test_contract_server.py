@@ -22,7 +22,7 @@ CHAT: dict[str, Any] = {"model": "judged", "messages": [QUESTION], "seed": 7}
 
 @pytest.fixture(scope="module")
 def http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    """A client of a server with an architecture that selects, one that writes, and a plain model."""
+    """A client of a server: a selecting and a writing architecture, and a plain model."""
     folder = tmp_path_factory.mktemp("served")
     write_inputs(folder)
     command = [sys.executable, "-m", "archon", "serve", "judged.json", "critic-fuse", "scripted"]
@@ -140,7 +140,9 @@ def test_openapi_document(http: httpx.Client) -> None:
 
 
 def test_names_of_the_metrics(http: httpx.Client) -> None:
-    http.post("/v1/chat/completions", json=CHAT).raise_for_status()
+    """Those of a server that has answered, failed and streamed."""
+    for changes in ({}, {"stream": True}, {"n": 0}):
+        http.post("/v1/chat/completions", json=CHAT | changes)
     text = http.get("/metrics").raise_for_status().text
     lines = [line for line in text.splitlines() if re.match(r"# (HELP|TYPE) archon", line)]
     labels = {re.sub(r'="[^"]*"', "", row.rpartition(" ")[0]) for row in text.splitlines()

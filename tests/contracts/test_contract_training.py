@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -64,16 +64,18 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def train(
     inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Callable[[str], tuple[Path, dict[str, Any]]]]:
+) -> Callable[[str], tuple[Path, dict[str, Any]]]:
     def run(name: str) -> tuple[Path, dict[str, Any]]:
         capsys.readouterr()
         verb = TRAININGS[name]["training"]
         device = [] if verb == "reward" else ["--device", "cpu"]
         config = str(inputs / f"{name}.json")
-        assert main(["train", verb, config, "--output", str(tmp_path / "out"), "--json", *device]) == 0
+        assert (
+            main(["train", verb, config, "--output", str(tmp_path / "out"), "--json", *device]) == 0
+        )
         return tmp_path / "out", json.loads(capsys.readouterr().out)
 
-    yield run
+    return run
 
 
 def tensors(path: Path) -> dict[str, str]:
