@@ -74,7 +74,7 @@ def shortened(value: Any) -> Any:
 class TestNewRun:
     def test_report(self, command: Command) -> None:
         report = command("eval", "judged.json", *EVAL, "--output", "run", "--json")
-        check("runs/eval.json", masked(report))
+        check("new_runs/eval.json", masked(report))
 
     def test_files_of_the_folder(self, command: Command) -> None:
         report = command("eval", "judged.json", *EVAL, "--output", "run", "--json")
@@ -84,27 +84,27 @@ class TestNewRun:
         description = json.loads(files["run.json"].read_text())
         for key in ("machine", "versions", "id"):
             description[key] = shape(description[key])
-        check("runs/run.json", masked(description))
+        check("new_runs/run.json", masked(description))
 
     def test_journal(self, command: Command) -> None:
         command("eval", "judged.json", *EVAL, "--output", "run", "--json")
         journal = journal_of(Path("run"))
         assert len(journal) == 2
-        check("runs/journal-first.json", masked(shortened(journal[0])))
-        check("runs/journal-records.json", [masked(parts[1]) for parts in journal[1:]])
+        check("new_runs/journal-first.json", masked(shortened(journal[0])))
+        check("new_runs/journal-records.json", [masked(parts[1]) for parts in journal[1:]])
 
     def test_ablations(self, command: Command) -> None:
         arguments = ["vote.json", *EVAL, "--epochs", "2", "--ablate", "--output", "run", "--json"]
         report = command("eval", *arguments)
         files = [str(path) for path in sorted(Path("run").rglob("*")) if path.is_file()]
-        check("runs/ablations.json", {"files": files, "shape": shape(report),
+        check("new_runs/ablations.json", {"files": files, "shape": shape(report),
                                       "ablations": masked(report["ablations"]),
                                       "not_ablated": report["not_ablated"]})  # fmt: skip
 
     def test_comparison(self, command: Command) -> None:
         pair = ["judged.json", "vote.json", "-b"]
         found = command("compare", *pair, *EVAL, "--output", "both", "--json")
-        check("runs/compare.json", masked(found, both="both/"))
+        check("new_runs/compare.json", masked(found, both="both/"))
         assert sorted(path.name for path in Path("both").iterdir()) == list(STORED)
 
 
