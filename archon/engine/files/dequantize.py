@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 SUPER_BLOCK = 256
+_ELEMENTS_AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +32,16 @@ class BlockFormat:
 
 
 def dequantize(raw: Tensor, format: BlockFormat) -> Tensor:
-    """Decode whole blocks: uint8 of any shape → float32, one dimension."""
-    return format.decode(raw.view(-1, format.bytes)).reshape(-1)
+    """Decode whole blocks: uint8 of any shape → float32, one dimension.
+
+    Decoding takes several times the size of its result, so a part of a large tensor at a time.
+    """
+    blocks = raw.view(-1, format.bytes)
+    values = torch.empty(len(blocks), format.elements)
+    step = _ELEMENTS_AT_ONCE // format.elements
+    for start in range(0, len(blocks), step):
+        values[start : start + step] = format.decode(blocks[start : start + step])
+    return values.reshape(-1)
 
 
 def _half(blocks: Tensor, at: int) -> Tensor:
