@@ -1,4 +1,4 @@
-"""Who is answered now, who waits, and who is told to come back."""
+"""Admission control: requests run, wait in a queue, or are rejected."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MAX_RETRY_SECONDS = 60
 
 
 class FullError(Exception):
-    """As many requests wait as may; ``retry_after_seconds`` is when a place is likely."""
+    """The queue is full; a slot is likely to be free after ``retry_after_seconds``."""
 
     def __init__(self, retry_after_seconds: int) -> None:
         self.retry_after_seconds = retry_after_seconds
@@ -22,31 +22,31 @@ class FullError(Exception):
 
 
 class Admission:
-    """Places for ``max_running`` requests, and a queue of ``max_waiting``, first come first served.
+    """Slots for ``max_running`` requests, and a first-in, first-out queue of ``max_waiting``.
 
-    It belongs to one event loop.
+    An object belongs to one event loop.
     """
 
     def __init__(self, max_running: int, max_waiting: int) -> None:
         self.running = 0
         self.waiting = 0
         self._max_running, self._max_waiting = max_running, max_waiting
-        self._places = asyncio.Semaphore(max_running)
+        self._slots = asyncio.Semaphore(max_running)
         self._mean_seconds = 1.0
 
     @asynccontextmanager
-    async def place(self) -> AsyncIterator[None]:
+    async def slot(self) -> AsyncIterator[None]:
         """Hold a place, after waiting for it where none is free.
 
         Raises
         ------
         FullError : the queue is full.
         """
-        if self._places.locked() and self.waiting >= self._max_waiting:
+        if self._slots.locked() and self.waiting >= self._max_waiting:
             raise FullError(self._retry_after())
         self.waiting += 1
         try:
-            await self._places.acquire()
+            await self._slots.acquire()
         finally:
             self.waiting -= 1
         self.running += 1
@@ -55,10 +55,10 @@ class Admission:
             yield
         finally:
             self.running -= 1
-            self._places.release()
+            self._slots.release()
             self._mean_seconds += _WEIGHT * (monotonic() - start - self._mean_seconds)
 
     def _retry_after(self) -> int:
-        """How long until the queue has moved on by one turn of all places."""
+        """Seconds until a slot is likely to be free for the last in the queue."""
         turns = (self.waiting + 1) / self._max_running
         return min(_MAX_RETRY_SECONDS, max(1, math.ceil(turns * self._mean_seconds)))

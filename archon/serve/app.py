@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from archon.lm import LM
 from archon.serve.admission import Admission
-from archon.serve.auth import Guard
+from archon.serve.auth import Authentication
 from archon.serve.chat import ChatCompletions, unknown_model
 from archon.serve.errors import Failure, failure
 from archon.serve.limits import Limits
@@ -56,11 +56,11 @@ OPERATIONS = {
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """An ASGI application that can be told to come to an end."""
+    """An ASGI application whose requests can be ended."""
 
     app: ASGIApp
     cut_off: Callable[[], None]
-    """Ends every request now; each is told so. To be called in the event loop's thread."""
+    """Ends every request with an error response. Must be called in the event loop's thread."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self.app(scope, receive, send)
@@ -74,14 +74,14 @@ def create_app(
     api_key: str | None = None,
     host_names: Collection[str] | None = None,
 ) -> Application:
-    """The application that serves these models under these names; closing them is the caller's.
+    """The application that serves models by name; the caller closes the models.
 
     Parameters
     ----------
     limits : by default those of ``Limits``.
-    is_strict : refuse fields of a request that would be ignored.
-    api_key : asked for on every route but ``/health``; None for no key.
-    host_names : the names that it may be called by; None for any.
+    is_strict : reject fields of a request that would be ignored.
+    api_key : needed on every route except ``/health``; None for no key.
+    host_names : the host names that requests may use; None for any.
     """
     limits = limits or Limits()
     admission = Admission(limits.max_running, limits.max_waiting)
@@ -124,16 +124,14 @@ def create_app(
         exception_handlers={HTTPException: _no_such_route},
     )
     app.router.redirect_slashes = False  # it would send clients of a proxy to the wrong scheme
-    return Application(Guard(app, api_key, host_names), chat.cut_off)
+    return Application(Authentication(app, api_key, host_names), chat.cut_off)
 
 
 async def _no_such_route(http: HttpRequest, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     reason = error.detail
     if error.status_code in (404, 405):
-        reason = (
-            f"there is no {http.method} {http.url.path[:200]} here; GET /openapi.json lists all"
-        )
+        reason = f"no {http.method} {http.url.path[:200]} here; GET /openapi.json lists all routes"
     return _error(Failure(error.status_code, reason, headers=dict(error.headers or {})))
 
 

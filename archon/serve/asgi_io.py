@@ -1,4 +1,4 @@
-"""Bytes in and out: the body of a request, and a reply that is one JSON object or events."""
+"""Read the body of a request; write a response, which is one JSON object or events."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any
 from starlette.types import Receive, Scope, Send
 
 from archon.lm.openai.sse import DONE, encode_event
-from archon.serve.cancellation import HungUpError
+from archon.serve.cancellation import DisconnectedError
 from archon.serve.requests import BadRequestError
 from archon.serve.responses import ResponseObject
 
 _BODY_SECONDS = 30
-"""A client that sends its body in drips is not waited for any longer."""
+"""To receive the whole body."""
 STALL_SECONDS = 60
-"""A client that takes none of what is streamed to it for so long is as good as gone."""
+"""A client that reads nothing of a stream for so long counts as disconnected."""
 KEEP_ALIVE_SECONDS = 15
-"""A stream that is silent for so long sends a comment: proxies drop connections that seem idle."""
+"""A stream that is silent for so long sends a comment: proxies drop idle connections."""
 
 
 async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
@@ -28,7 +28,7 @@ async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
     Raises
     ------
     BadRequestError : it is too large, too slow, or does not claim to be JSON.
-    HungUpError : the client is gone.
+    DisconnectedError : the client has disconnected.
     """
     headers = dict(scope["headers"])
     kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
@@ -41,7 +41,7 @@ async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
             while True:
                 message = await receive()
                 if message["type"] == "http.disconnect":
-                    raise HungUpError
+                    raise DisconnectedError
                 content += message.get("body", b"")
                 if len(content) > max_bytes:
                     reason = f"the body is larger than {max_bytes} bytes (--max-body-bytes)"
@@ -49,14 +49,13 @@ async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
                 if not message.get("more_body", False):
                     return bytes(content)
     except TimeoutError:
-        raise BadRequestError("the body did not come in time", status=408) from None
+        raise BadRequestError("the body did not arrive in time", status=408) from None
 
 
 class ResponseWriter:
     """Sends one JSON object, or events.
 
-    ``is_begun`` tells that the status is sent and that only events can follow. ``headers`` are
-    sent with it.
+    ``is_begun`` means that status and ``headers`` are sent and that only events can follow.
     """
 
     def __init__(self, send: Send) -> None:
@@ -67,18 +66,18 @@ class ResponseWriter:
     async def whole(
         self, body: ResponseObject, status: int = 200, headers: Mapping[str, str] | None = None
     ) -> None:
-        """The only object."""
+        """Send the whole response."""
         content = _encode(body.to_json())
         lines = {"content-type": "application/json", "content-length": str(len(content))}
         await self._start(status, lines | dict(headers or {}))
         await self._send({"type": "http.response.body", "body": content})
 
     async def write(self, content: bytes) -> None:
-        """More events.
+        """Send more events.
 
         Raises
         ------
-        HungUpError : the client does not read.
+        DisconnectedError : the client does not read.
         """
         if not self.is_begun:
             await self._start(
@@ -88,10 +87,10 @@ class ResponseWriter:
             async with asyncio.timeout(STALL_SECONDS):
                 await self._send({"type": "http.response.body", "body": content, "more_body": True})
         except TimeoutError:
-            raise HungUpError from None
+            raise DisconnectedError from None
 
     async def end(self) -> None:
-        """There are no more events."""
+        """End the stream."""
         await self._send({"type": "http.response.body", "body": b""})
 
     async def _start(self, status: int, headers: Mapping[str, str]) -> None:
@@ -107,13 +106,13 @@ def event(data: ResponseObject) -> bytes:
 
 
 def comment(data: Mapping[str, Any]) -> bytes:
-    """A comment, which they pass over."""
+    """A comment, which clients skip."""
     return b": " + _encode(data) + b"\n\n"
 
 
 LAST_EVENT = encode_event(DONE)
 KEEP_ALIVE = b": keep-alive\n\n"
-"""A comment that says nothing."""
+"""An empty comment."""
 
 
 def _encode(data: Mapping[str, Any]) -> bytes:

@@ -1,7 +1,7 @@
-"""The door: who may come in, and a number for every request.
+"""Authentication, the check of the Host header, and a request id for every response.
 
-A server without a key is for programs on its own machine. A web page must not speak to it through
-its user's browser under another name (DNS rebinding): so the name it is called by is checked.
+A server without a key is for programs on its own machine. A web page could reach it through its
+user's browser under another host name (DNS rebinding), so the host name is checked.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from archon.serve.asgi_io import ResponseWriter
 from archon.serve.errors import Failure, log_error
 
 OPEN_PATHS = frozenset({"/health"})
-"""What needs no key."""
+"""Paths that need no key."""
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
-class Guard:
-    """Lets requests in to an application.
+class Authentication:
+    """ASGI middleware that passes authenticated requests on to an application.
 
     Parameters
     ----------
-    api_key : what ``Authorization: Bearer …`` must hold; None for no key.
-    host_names : the names that the server may be called by; None for any.
+    api_key : the key that ``Authorization: Bearer …`` must have; None for no key.
+    host_names : the host names that requests may use; None for any.
     """
 
     def __init__(
@@ -41,33 +41,35 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        number = f"req_{secrets.token_hex(12)}".encode()
+        request_id = f"req_{secrets.token_hex(12)}".encode()
         is_begun = False
 
-        async def numbered(message: Message) -> None:
+        async def send_with_id(message: Message) -> None:
             nonlocal is_begun
             if message["type"] == "http.response.start":
                 is_begun = True
-                message["headers"] = [*message.get("headers", ()), (b"x-request-id", number)]
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id)]
             await send(message)
 
-        refusal = self._refusal(scope)
-        if refusal is None:
+        rejection = self._rejection(scope)
+        if rejection is None:
             try:
-                await self._app(scope, receive, numbered)
+                await self._app(scope, receive, send_with_id)
                 return
-            except Exception as error:  # uvicorn would write all of it into its log
+            except Exception as error:  # uvicorn would log all of it
                 log_error("a request failed", error)
-                refusal = Failure(500, "internal error")
+                rejection = Failure(500, "internal error")
         if not is_begun:
-            await ResponseWriter(numbered).whole(refusal.body(), refusal.status, refusal.headers)
+            await ResponseWriter(send_with_id).whole(
+                rejection.body(), rejection.status, rejection.headers
+            )
 
-    def _refusal(self, scope: Scope) -> Failure | None:
+    def _rejection(self, scope: Scope) -> Failure | None:
         headers = dict(scope["headers"])
         if self._host_names is not None:
-            called = headers.get(b"host", b"").decode("latin-1")
-            if _host_name(called) not in self._host_names:
-                return Failure(421, "the server does not go by the name it was called by")
+            host = headers.get(b"host", b"").decode("latin-1")
+            if _host_name(host) not in self._host_names:
+                return Failure(421, "the server is not known by the host name of this request")
         if self._key is None or scope["path"] in OPEN_PATHS:
             return None
         scheme, _, key = headers.get(b"authorization", b"").partition(b" ")

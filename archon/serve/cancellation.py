@@ -1,4 +1,4 @@
-"""Running a language model's call for as long as its client stays."""
+"""Cancel a call when its client disconnects."""
 
 from __future__ import annotations
 
@@ -16,41 +16,41 @@ from archon.types import Completion, Event, Request, TokenDelta
 T = TypeVar("T")
 
 
-class HungUpError(Exception):
-    """The client is gone."""
+class DisconnectedError(Exception):
+    """The client has disconnected."""
 
 
-async def unless_hung_up(receive: Receive, call: Coroutine[Any, Any, T]) -> T:
-    """The result of a call, which is cancelled as soon as the client hangs up.
+async def until_disconnect(receive: Receive, call: Coroutine[Any, Any, T]) -> T:
+    """The result of a call, which is cancelled as soon as the client disconnects.
 
     The body of the request must have been read.
 
     Raises
     ------
-    HungUpError : the client hung up first.
+    DisconnectedError : the client disconnected first.
     """
     answer = asyncio.create_task(call)
-    hang_up = asyncio.create_task(_hang_up(receive))
+    disconnect = asyncio.create_task(_disconnect(receive))
     try:
-        await asyncio.wait({answer, hang_up}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({answer, disconnect}, return_when=asyncio.FIRST_COMPLETED)
         if not answer.done():
-            raise HungUpError
+            raise DisconnectedError
         return answer.result()
     finally:
-        for task in (answer, hang_up):
+        for task in (answer, disconnect):
             task.cancel()
-        await asyncio.gather(answer, hang_up, return_exceptions=True)
+        await asyncio.gather(answer, disconnect, return_exceptions=True)
 
 
-async def _hang_up(receive: Receive) -> None:
+async def _disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
 
 
 async def stream(lm: LM, request: Request) -> AsyncGenerator[list[Event] | list[Completion], None]:
-    """The events as they come, those together that are there together; then all completions.
+    """Yield events in batches, as they arrive, and at the end all completions.
 
-    Tokens of inner nodes, which no client is sent, are left out. Closing it cancels the call.
+    Token deltas of inner nodes are left out. Closing the generator cancels the call.
     """
     queue: asyncio.Queue[Event | None] = asyncio.Queue()
     call = asyncio.create_task(_generate(lm, request, queue))
@@ -83,20 +83,20 @@ async def _generate(
 async def with_silences(
     parts: AsyncGenerator[T, None], seconds: float
 ) -> AsyncGenerator[T | None, None]:
-    """The parts as they come, and None whenever none came for so long.
+    """Yield the parts, and None whenever none arrived for ``seconds``.
 
-    Closing it closes ``parts``.
+    Closing the generator closes ``parts``.
     """
     async with aclosing(parts):
         while True:
-            coming = asyncio.ensure_future(anext(parts))
+            pending = asyncio.ensure_future(anext(parts))
             try:
-                while not (await asyncio.wait({coming}, timeout=seconds))[0]:
+                while not (await asyncio.wait({pending}, timeout=seconds))[0]:
                     yield None
-                part = coming.result()
+                part = pending.result()
             except StopAsyncIteration:
                 return
             finally:
-                coming.cancel()
-                await asyncio.gather(coming, return_exceptions=True)
+                pending.cancel()
+                await asyncio.gather(pending, return_exceptions=True)
             yield part

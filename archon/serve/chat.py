@@ -1,11 +1,11 @@
-"""``POST /v1/chat/completions``: from the bytes of a request to those of its answer.
+"""``POST /v1/chat/completions``: from the body of a request to its response.
 
 ::
 
-    read → checked → waits for a place → the model runs → sent, whole or as it comes
+    read → validate → wait for a slot → run the model → send, whole or as a stream
 
-The client is watched from the moment its body is read: if it hangs up, its call is cancelled. A
-stream that has been silent for some seconds sends a comment, while it waits for its turn, too.
+If the client disconnects, its call is cancelled. A stream that is silent for some seconds, also
+while it waits in the queue, sends a comment.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from archon.lm.reasoning import answered
 from archon.serve import asgi_io
 from archon.serve.admission import Admission
 from archon.serve.asgi_io import KEEP_ALIVE, LAST_EVENT, ResponseWriter, comment, event, read_body
-from archon.serve.cancellation import HungUpError, stream, unless_hung_up, with_silences
-from archon.serve.errors import GOING, Failure, failure, out_of_time
+from archon.serve.cancellation import DisconnectedError, stream, until_disconnect, with_silences
+from archon.serve.errors import SHUTTING_DOWN, Failure, failure, out_of_time
 from archon.serve.fields import SAMPLING, FieldError
 from archon.serve.limits import Limits, token_bound
 from archon.serve.metrics import Metrics, RequestMetrics
@@ -37,11 +37,11 @@ from archon.serve.responses import ResponseBuilder, progress
 from archon.types import Completion, Event, Request, TokenDelta
 
 IGNORED_HEADER = "x-archon-ignored"
-"""Names the fields of a request that had no effect and may ask for something."""
+"""Header that names the fields of a request that had no effect."""
 _MAX_LISTED = 20
-_CLIENT_CLOSED_REQUEST = 499  # nobody reads it; metrics do
-_LAST_WORDS_SECONDS = 1
-"""For telling a client why its stream ends, if it reads so slowly that it may never hear it."""
+_CLIENT_CLOSED_REQUEST = 499  # for metrics only
+_LAST_EVENT_SECONDS = 1
+"""To send the last event, which says why a stream ends, to a client that reads slowly."""
 
 
 class ChatCompletions:
@@ -63,7 +63,7 @@ class ChatCompletions:
         self._is_cut_off = False
 
     def cut_off(self) -> None:
-        """End every request now, and those that still come; each is told so."""
+        """End all running requests and reject new ones; each response says so."""
         self._is_cut_off = True
         now = asyncio.get_running_loop().time()
         for deadline in self._deadlines:
@@ -80,11 +80,11 @@ class ChatCompletions:
                     await self._answer(scope, receive, reply, record)
                 finally:
                     self._deadlines.discard(deadline)
-        except HungUpError:
+        except DisconnectedError:
             record.status = _CLIENT_CLOSED_REQUEST
         except Exception as error:
             if isinstance(error, TimeoutError) and deadline.expired():
-                told = GOING if self._is_cut_off else out_of_time(self._limits.max_seconds)
+                told = SHUTTING_DOWN if self._is_cut_off else out_of_time(self._limits.max_seconds)
             else:
                 told = failure(error)
             record.status = told.status
@@ -112,16 +112,16 @@ class ChatCompletions:
             record.ignored(chat.ignored.names)
             reply.headers[IGNORED_HEADER] = ", ".join(chat.ignored.names)
         if not chat.stream:
-            completions = await unless_hung_up(receive, self._generate(lm, request))
+            completions = await until_disconnect(receive, self._generate(lm, request))
             require_all(completions)
             record.answered(completions)
             await reply.whole(ResponseBuilder(chat).whole(completions))
         else:
-            await unless_hung_up(receive, self._stream(lm, chat, request, reply, record))
+            await until_disconnect(receive, self._stream(lm, chat, request, reply, record))
             await reply.end()
 
     def _check(self, chat: ChatRequest, request: Request, lm: LM) -> None:
-        """Refuse what the model lacks and what is too much.
+        """Reject what the model cannot do and what exceeds the limits.
 
         Raises
         ------
@@ -138,10 +138,10 @@ class ChatCompletions:
             if is_lacking:
                 reason = f"{chat.model} cannot give {param}"
                 if isinstance(lm, ArchitectureLM) and not lm.generates:
-                    reason += ": its output node chooses its text and writes none"
+                    reason += ": its output node selects a text and does not generate one"
                 raise BadRequestError(reason, param=param, code="unsupported")
         if chat.wants_trace and not isinstance(lm, ArchitectureLM):
-            reason = f"{chat.model} is no architecture: there are no nodes to trace"
+            reason = f"{chat.model} is not an architecture: there are no nodes to trace"
             raise BadRequestError(reason, param="archon.trace", code="unsupported")
         most = self._limits.max_messages
         if len(chat.messages) > most:
@@ -156,7 +156,7 @@ class ChatCompletions:
             raise BadRequestError(reason, param="n", code="too_many_tokens")
 
     async def _generate(self, lm: LM, request: Request) -> list[Completion]:
-        async with self._admission.place():
+        async with self._admission.slot():
             return await answered(lm, request)
 
     async def _stream(
@@ -167,10 +167,10 @@ class ChatCompletions:
         reply: ResponseWriter,
         record: RequestMetrics,
     ) -> None:
-        """Send the answer as it comes, but for the end of the reply.
+        """Send the answer as it arrives, without the end of the response.
 
-        The reply begins with the first that the model tells, so that a request that is refused or
-        fails before has a status of its own; or with a comment, where that takes long.
+        The response starts with the model's first event, so that a request that fails before it
+        gets an error status, or with a keep-alive comment if the first event takes long.
         """
         replies = ResponseBuilder(chat)
         has_text = [False] * request.n
@@ -188,8 +188,8 @@ class ChatCompletions:
                     pieces += [event(replies.first(index)) for index in range(request.n)]
                 for index, said in enumerate(part):
                     if isinstance(said, TokenDelta) and not said.node:
-                        told = has_reasoning if said.is_reasoning else has_text
-                        told[said.draw] = True
+                        has_any = has_reasoning if said.is_reasoning else has_text
+                        has_any[said.draw] = True
                         more = replies.delta(said.draw, said.text, is_reasoning=said.is_reasoning)
                         pieces.append(event(more))
                     elif isinstance(said, Completion):
@@ -216,13 +216,13 @@ class ChatCompletions:
     async def _parts(
         self, lm: LM, request: Request
     ) -> AsyncGenerator[list[Event] | list[Completion], None]:
-        async with self._admission.place(), aclosing(stream(lm, request)) as parts:
+        async with self._admission.slot(), aclosing(stream(lm, request)) as parts:
             async for part in parts:
                 yield part
 
 
 def _ignore_sampling(chat: ChatRequest, lm: LM) -> None:
-    """Report the sampling of a request whose architecture applies none.
+    """Report the sampling of a request whose architecture ignores it.
 
     Raises
     ------
@@ -250,18 +250,18 @@ def _ignore(chat: ChatRequest, name: str) -> None:
 
 
 def unknown_model(name: str, served: Iterable[str]) -> BadRequestError:
-    """No model of this name is served."""
+    """The error for a name that is not served."""
     listed = ", ".join(map(repr, itertools.islice(served, _MAX_LISTED)))
     reason = f"there is no model {name[:200]!r} here; GET /v1/models lists all: {listed}"
     return BadRequestError(reason, param="model", code="model_not_found", status=404)
 
 
 async def _fail(reply: ResponseWriter, told: Failure) -> None:
-    """Tell a client what went wrong: with its status, or as the last event of what has begun."""
+    """Send an error: as the response, or as the last event of a stream."""
     if not reply.is_begun:
         await reply.whole(told.body(), told.status, told.headers)
         return
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_LAST_WORDS_SECONDS):
+        async with asyncio.timeout(_LAST_EVENT_SECONDS):
             await reply.write(event(told.body()))
             await reply.end()

@@ -1,8 +1,8 @@
-"""Which status and which words a client gets for each error, and which the log.
+"""From an exception to the status and message for the client, and to what is logged.
 
-A client learns what is wrong with its request. What went wrong behind the server may name addresses
-and files, and may quote what the client said: neither the client nor the log (``archon.serve``) is
-told more of it than the kinds of error and the place, but for a log of level debug.
+A client learns what is wrong with its request. Errors of models behind the server may contain
+addresses, file names and text of clients: client and log (``archon.serve``) get only the kinds of
+error and the place; the debug log has everything.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _log = logging.getLogger("archon.serve")
 
 _TYPES = {429: "rate_limit_error"}
 _ASK_NO_MORE = {"x-should-retry": "false"}
-"""What the openai clients heed: to ask again what took too long would take as long again."""
+"""Read by the openai clients: a second try would take as long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Failure:
 
 
 def failure(error: Exception) -> Failure:
-    """What a client is told of an error; what it is not told goes to the log."""
+    """The response to an error; details that clients must not see go to the log."""
     cause = error
     while isinstance(cause, NodeError) and isinstance(cause.__cause__, Exception):
         cause = cause.__cause__
@@ -76,18 +76,18 @@ def failure(error: Exception) -> Failure:
     return Failure(500, "internal error")
 
 
-GOING = Failure(503, "the server is shutting down", code="shutting_down")
-"""What those are told whose answers are not there when the server must end."""
+SHUTTING_DOWN = Failure(503, "the server is shutting down", code="shutting_down")
+"""The response to requests that are not finished when the server must stop."""
 
 
 def out_of_time(seconds: float) -> Failure:
-    """A request that took longer than the server gives one."""
+    """The response to a request that exceeded ``max_seconds``."""
     reason = f"the answer took longer than {seconds:g} seconds (--max-seconds)"
     return Failure(504, reason, code="timeout", headers=_ASK_NO_MORE)
 
 
 def log_error(what: str, error: BaseException, frames: list[str] | None = None) -> None:
-    """One line with the kinds of error and the nodes that they met; all of it for debug alone."""
+    """Log one line with the kinds of error and their nodes; everything at level debug."""
     kinds = []
     cause: BaseException | None = error
     while cause is not None:

@@ -1,16 +1,16 @@
-"""Fields of a request that no answer depends on, or that cannot be honoured here.
+"""Rules for fields of a request that have no effect or are not supported.
 
-The fields that are applied are those of the models in ``archon.serve.requests``. Clients send many
-others: most of the time they ask for nothing, and then they must not fail a request. Each of those
-that are known has a rule:
+The models in ``archon.serve.requests`` have the fields that are applied. Clients send many others;
+usually their values ask for nothing, and then they must not fail a request. Known ones have a rule:
 
 - a *label* never changes an answer, whatever its value is; it is accepted;
 - a *hint* may be ignored; unless its value is neutral, the reply's header ``x-archon-ignored``
   names it;
-- an *unsupported* field would change the answer; any value that is not neutral is refused.
+- an *unsupported* field would change the answer; any value that is not neutral is rejected.
 
-A field without a rule is ignored and named in the header, too, unless it looks like a misspelt one
-that would change the answer: that is refused. ``--strict`` refuses whatever the header would name.
+A field without a rule is also ignored and named in the header, unless it looks like a misspelling
+of one that would change the answer: that is rejected. ``--strict`` rejects what the header would
+name.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ _MAX_IGNORED = 100
 """Each field without a rule is compared with all that are known."""
 _MAX_KEY = 60
 _NEAR = 0.85
-"""How alike two names are, by difflib, of which one is taken for a misspelling of the other."""
+"""Similarity (difflib) from which one name counts as a misspelling of another."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What becomes of a field that no model reads."""
+    """The treatment of a field that is not applied."""
 
     kind: Literal["label", "hint", "unsupported"]
     neutral: tuple[object, ...] = ()
     """Values that ask for nothing, as null always does."""
     advice: str = ""
-    """What an error says: why the field is refused, and what to do."""
+    """The error message: why the field is rejected, and what to do."""
 
     def is_neutral(self, value: object) -> bool:
         """Whether the value asks for nothing."""
@@ -223,7 +223,7 @@ SAMPLING = ("temperature", "top_p", "max_tokens", "max_completion_tokens", "stop
 
 
 class FieldError(ValueError):
-    """A field is refused; ``code`` is that of the error's object."""
+    """A field is rejected; ``code`` goes into the error object."""
 
     def __init__(self, key: str, reason: str, code: Literal["unsupported", "unknown_key"]) -> None:
         self.key, self.reason, self.code = key, reason, code
@@ -235,7 +235,7 @@ class Ignored:
     """The fields of one request that are ignored and that its client should know of."""
 
     is_strict: bool = False
-    """Refuse them instead."""
+    """Reject them instead."""
     _names: dict[str, None] = field(default_factory=dict)
 
     @property
@@ -246,7 +246,7 @@ class Ignored:
     def check(
         self, key: str, value: object, place: str, rules: Rules, known: Iterable[str]
     ) -> None:
-        """Take up a field that no model reads.
+        """Apply the rule of a field.
 
         Parameters
         ----------
@@ -255,7 +255,7 @@ class Ignored:
 
         Raises
         ------
-        FieldError : it cannot be honoured, is probably misspelt, or nothing may be ignored.
+        FieldError : the field is not supported, is probably misspelt, or must not be ignored.
         """
         name = f"{place}{_shown(key)}"
         if name in self._names:
@@ -276,7 +276,7 @@ class Ignored:
 
         Raises
         ------
-        FieldError : nothing may be ignored, or these are too many.
+        FieldError : no field may be ignored, or there are too many.
         """
         if self.is_strict:
             reason = "the field has no effect, and the server runs with --strict; leave it out"
@@ -301,5 +301,5 @@ def _plain(name: str) -> str:
 
 
 def _shown(key: str) -> str:
-    """A client's key as it may stand in a header."""
+    """A client's key, escaped for a header."""
     return quote(key[:_MAX_KEY], safe="", errors="replace")

@@ -1,4 +1,4 @@
-"""One client's connection: how long it may stay without saying what it wants."""
+"""Drop connections that do not send the head of a request in time."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import asyncio
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HEAD_SECONDS = 30
-"""For the head of a request; uvicorn itself waits for ever, and each connection is an open file."""
+"""To receive the head of a request; uvicorn waits for ever, and a connection is an open file."""
 
 
-class Connection(H11Protocol):
-    """A connection that is dropped where the head of a request does not come in time.
+class TimedConnection(H11Protocol):
+    """A connection that is dropped if the head of a request does not arrive in time.
 
-    The wait begins when the client connects, or goes on sending when it has been answered, such as
-    the rest of a body that was refused. Between requests uvicorn's own wait applies.
+    The timer starts when the client connects, or sends more after its response, such as the rest of
+    a body that was rejected. Between requests uvicorn's keep-alive timeout applies.
     """
 
     _head_timer: asyncio.TimerHandle | None = None

@@ -1,4 +1,4 @@
-"""What a server allows a client, and what an answer may cost at the most."""
+"""Limits on requests, and the upper bound of the tokens of an answer."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from archon.types import DEFAULT_SAMPLING, SamplingParams
 
 _MAX_KEPT = 256
 LARGEST_BODY_BYTES = 64 * 1024 * 1024
-"""A body is held in memory several times over while it is read."""
+"""While a body is read, several copies of it are in memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Caps on one request, and on all of them together."""
+    """Limits on one request, and on all requests together."""
 
     max_body_bytes: int = 4 * 1024 * 1024
     """Of the body of a request; at most ``LARGEST_BODY_BYTES``."""
     max_messages: int = 256
     """Of one conversation."""
     max_request_tokens: int = 200_000
-    """New tokens that a request may cost: its ``n`` times what all nodes may write."""
+    """Upper bound of the completion tokens of a request: ``n`` times the bound of all nodes."""
     max_running: int = 64
-    """Requests that are answered at once; they meet in the engine's batch."""
+    """Requests that run at the same time; they share the engine's batch."""
     max_waiting: int = 256
-    """Requests that wait for their turn; one more is told to come back later."""
+    """Requests in the queue; any further one gets status 429."""
     max_seconds: float = 600.0
-    """From the first byte of a request to the last of its answer, its turn to wait included."""
+    """From the first byte of a request to the last byte of its response, queueing included."""
 
 
 def token_bound(lm: LM) -> Callable[[SamplingParams], int]:
-    """Tells from a request's sampling the most tokens that one answer's models may write.
+    """A function from a request's sampling to the most completion tokens that one answer may take.
 
-    Those of every node of an architecture, where no draw stops early; of a plain model the longest
-    text. Scored choices and prompts, which are read and not written, do not count.
+    For an architecture these are the tokens of all nodes if no sample stops early; for a plain
+    model, ``max_tokens``. Prompts and scored choices do not count.
     """
 
     def bound(sampling: SamplingParams) -> int:

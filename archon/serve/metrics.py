@@ -1,4 +1,4 @@
-"""What is counted, in the form that Prometheus reads (``GET /metrics``)."""
+"""Metrics in the text format of Prometheus (``GET /metrics``)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300)
 
 
 class Metrics:
-    """The counts of one application."""
+    """The metrics of one application."""
 
     def __init__(self, admission: Admission) -> None:
         registry = self._registry = CollectorRegistry()
@@ -60,36 +60,35 @@ class Metrics:
         waiting.set_function(lambda: admission.waiting)
 
     def text(self) -> bytes:
-        """All of it."""
+        """All metrics in the text format."""
         return generate_latest(self._registry)
 
 
 class RequestMetrics:
-    """One request for an answer, counted when it ends."""
+    """The metrics of one request, recorded when it ends."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics, self._start = metrics, monotonic()
         self._has_text = False
         self.model = ""
-        """Empty until it is known to be one of those that are served: clients choose no labels."""
+        """Empty until it is known to be served: clients must not choose labels."""
         self.status = 200
 
     def ignored(self, names: Iterable[str]) -> None:
-        """Fields have no effect. Those that nobody knows are counted as one: clients choose no
-        labels."""
+        """Count ignored fields; unknown ones share a label, since clients must not choose labels."""
         for name in names:
             known = name if name in _KNOWN_FIELDS else "unknown"
             self._metrics.ignored_fields.labels(self.model, known).inc()
 
     def text_begins(self) -> None:
-        """Some of the answer is streamed."""
+        """The first token is sent."""
         if not self._has_text:
             self._has_text = True
             seconds = monotonic() - self._start
             self._metrics.first_token_seconds.labels(self.model).observe(seconds)
 
     def answered(self, completions: Sequence[Completion]) -> None:
-        """The answer is there."""
+        """The answer is complete."""
         used = usage(completions)
         for kind, count in (
             ("prompt", used.prompt_tokens),
@@ -99,6 +98,6 @@ class RequestMetrics:
             self._metrics.tokens.labels(self.model, kind).inc(count)
 
     def ends(self) -> None:
-        """Nothing more is sent."""
+        """The response is complete."""
         self._metrics.requests.labels(self.model, str(self.status)).inc()
         self._metrics.seconds.labels(self.model).observe(monotonic() - self._start)

@@ -1,8 +1,7 @@
 """Requests of the chat-completions protocol, read strictly.
 
-The fields of the models here are applied. ``archon.serve.fields`` says what becomes of all others:
-what asks for nothing is accepted, what cannot be honoured is refused. Fields beyond OpenAI's that
-are applied are ``top_k``, ``min_p`` and ``archon``.
+The fields of the models here are applied; ``archon.serve.fields`` has rules for all others. Fields
+beyond OpenAI's that are applied are ``top_k``, ``min_p`` and ``archon``.
 """
 
 from __future__ import annotations
@@ -45,11 +44,11 @@ _NEUTRAL: dict[str, tuple[object, ...]] = {
     "stop": ("", []),
     "reasoning_effort": ("default",),
 }
-"""Values of fields that are applied that ask for nothing, as null does."""
+"""Values that mean the same as leaving the field out."""
 
 
 class BadRequestError(Exception):
-    """The request cannot be honoured as it stands; ``param`` is the key at fault, if it is one."""
+    """The request is invalid or asks for something unsupported; ``param`` is the field at fault."""
 
     def __init__(
         self, message: str, *, param: str | None = None, code: str | None = None, status: int = 400
@@ -151,7 +150,7 @@ class ChatMessage(RequestObject):
 
 
 class StreamOptions(RequestObject):
-    """What a streamed reply holds besides the text."""
+    """What a streamed response contains besides the text."""
 
     rules = fields.STREAM_OPTIONS
     place = "stream_options."
@@ -204,7 +203,7 @@ ResponseFormat = Annotated[
 
 
 class ArchonOptions(RequestObject):
-    """What is told of an answer beyond OpenAI's protocol."""
+    """Details of the answer beyond OpenAI's protocol."""
 
     place = "archon."
 
@@ -258,12 +257,12 @@ class ChatRequest(RequestObject):
 
     @property
     def wants_trace(self) -> bool:
-        """Whether the reply tells what each node did."""
+        """Whether the response contains the trace."""
         return self.archon is not None and self.archon.trace
 
     @property
     def wants_usage(self) -> bool:
-        """Whether a streamed reply ends with the tokens that were used."""
+        """Whether a streamed response ends with the usage."""
         return self.stream_options is not None and self.stream_options.include_usage
 
     def request(self) -> Request:
@@ -314,16 +313,16 @@ def read_chat_request(content: bytes, *, is_strict: bool = False) -> ChatRequest
 
     Parameters
     ----------
-    is_strict : refuse fields that would be ignored.
+    is_strict : reject fields that would be ignored.
 
     Raises
     ------
-    BadRequestError : the body is not strict JSON, or asks for what nobody here can give.
+    BadRequestError : the body is not valid JSON, or asks for something unsupported.
     """
     try:
         body = decode_json(content, max_bytes=len(content))
     except SpecError as error:
-        raise BadRequestError(f"the body is not sound JSON: {error}") from None
+        raise BadRequestError(f"the body is not valid JSON: {error}") from None
     ignored = Ignored(is_strict)
     try:
         chat = ChatRequest.model_validate(_without_unused_tools(body, ignored), context=ignored)
@@ -347,7 +346,7 @@ def read_chat_request(content: bytes, *, is_strict: bool = False) -> ChatRequest
 
 
 def _without_unused_tools(body: Any, ignored: Ignored) -> Any:
-    """The body without tools that the model is told not to call."""
+    """The body without tools that the request tells the model not to call."""
     if not isinstance(body, dict):
         return body
     unused = [

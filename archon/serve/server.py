@@ -1,7 +1,7 @@
-"""Running the application in a process of its own.
+"""Run the application until a signal.
 
-The first SIGINT or SIGTERM lets no more clients in and waits for the answers that are under way, up
-to a deadline; the second ends them at once. Whoever has no answer by then is told so.
+The first SIGINT or SIGTERM closes the listener and waits for running requests up to a deadline; the
+second ends them at once. Requests that are not finished get an error response.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ import uvicorn
 from archon.errors import UsageError
 from archon.serve.app import Application
 from archon.serve.asgi_io import STALL_SECONDS
-from archon.serve.header_timeout import Connection
+from archon.serve.header_timeout import TimedConnection
 
 DRAIN_SECONDS = 30.0
-_LAST_WORDS_SECONDS = 5
-"""For telling clients of the end; connections that last longer are dropped."""
+_ERROR_RESPONSE_SECONDS = 5
+"""To send the error responses; connections that last longer are dropped."""
 _KEEP_ALIVE_SECONDS = 75
-"""Longer than clients keep an idle connection, so that none sends into one that is being closed."""
+"""Longer than clients keep idle connections, so that none sends into a closing one."""
 
 
 def run(
@@ -44,19 +44,19 @@ def run(
     port : 0 takes a free one.
     on_ready : called with the address, such as ``http://127.0.0.1:8000``, once it can be reached;
         by default it is printed on standard error.
-    drain_seconds : how long answers that are under way may take after the first signal.
-    on_end : awaited in the server's event loop when no request is left.
+    drain_seconds : how long running requests may take after the first signal.
+    on_end : awaited in the server's event loop after the last request.
 
     Raises
     ------
-    UsageError : nobody can listen at the address, or somebody does already.
+    UsageError : the address is not available, or another process uses it.
     KeyboardInterrupt : SIGINT ended it.
     """
     listener = _listen(host, port)
     address = _address(host, listener)
     config = uvicorn.Config(
         app,
-        http=Connection,
+        http=TimedConnection,
         log_level="warning",
         access_log=False,
         server_header=False,
@@ -64,7 +64,7 @@ def run(
         lifespan="off",
         ws="none",
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=math.ceil(drain_seconds) + _LAST_WORDS_SECONDS,
+        timeout_graceful_shutdown=math.ceil(drain_seconds) + _ERROR_RESPONSE_SECONDS,
     )
     server = _Server(config, app.cut_off, drain_seconds, on_end)
     with listener:
@@ -106,7 +106,7 @@ class _Server(uvicorn.Server):
                 await self._on_end()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """The first signal stops the server, any other ends what it still does."""
+        """The first signal stops the server; any other ends running requests."""
         self._signals.append(sig)
         if self.should_exit and self._loop is not None:
             self._loop.call_soon_threadsafe(self._cut_off)
@@ -124,17 +124,17 @@ def _listen(host: str, port: int) -> socket.socket:
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if hasattr(socket, "TCP_USER_TIMEOUT"):
-                # What a client does not take stays in memory until it does, or the system gives up.
+                # Data that a client does not read stays in memory until this timeout.
                 listener.setsockopt(
                     socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * STALL_SECONDS
                 )
             listener.bind(where)
-            listener.listen()  # two that are bound and do not listen yet would share an address
+            listener.listen()  # two bound sockets that do not listen yet would share an address
         except BaseException:
             listener.close()
             raise
         return listener
-    except (OSError, UnicodeError) as error:  # UnicodeError: no name of a machine looks like that
+    except (OSError, UnicodeError) as error:  # UnicodeError: an invalid host name
         raise UsageError(f"cannot listen on {host}, port {port}: {error}") from None
 
 

@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from archon.serve import header_timeout
 from archon.serve.asgi_io import ResponseWriter
-from archon.serve.header_timeout import Connection
+from archon.serve.header_timeout import TimedConnection
 from archon.serve.responses import Health
 
 Client = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -36,7 +36,7 @@ def short_wait(monkeypatch: pytest.MonkeyPatch) -> None:
 async def connect(short_wait: None) -> Any:
     """Connects to a server."""
     config = uvicorn.Config(
-        deaf, http=Connection, lifespan="off", log_config=None, port=0, timeout_keep_alive=75
+        deaf, http=TimedConnection, lifespan="off", log_config=None, port=0, timeout_keep_alive=75
     )
     server = uvicorn.Server(config)
     config.load()

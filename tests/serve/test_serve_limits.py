@@ -23,7 +23,7 @@ class Visitor:
         self.task = asyncio.create_task(self._visit())
 
     async def _visit(self) -> None:
-        async with self._admission.place():
+        async with self._admission.slot():
             self._served.append(self._name)
             await self.leave.wait()
 
