@@ -18,8 +18,8 @@ from archon import api
 from archon.errors import NodeError, UnsupportedError
 from archon.lm import CAPABILITIES, LM, ScriptedLM, close
 from archon.lm.base import most_prompt_tokens, prompts_of
-from archon.lm.remote import RemoteLM
-from archon.lm.scripted.heuristic import Plausible
+from archon.lm.openai.client import RemoteLM
+from archon.lm.scripted.heuristic import HeuristicScript
 from archon.spec.model import OpenAICard
 from archon.types import (
     Completion,
@@ -55,7 +55,7 @@ class Model:
 
 
 def scripted(places: Places) -> LM:
-    return ScriptedLM(Plausible(0.6))
+    return ScriptedLM(HeuristicScript(0.6))
 
 
 def remote(places: Places) -> LM:

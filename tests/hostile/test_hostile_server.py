@@ -23,8 +23,8 @@ from archon.evals import runner
 from archon.evals.folder import RunFolder
 from archon.evals.records import Record
 from archon.evals.run import read_run
+from archon.lm.openai.client import RemoteLM
 from archon.lm.pool import DrawPool
-from archon.lm.remote import RemoteLM
 from archon.lm.retry import Backoff
 from archon.spec.model import OpenAICard
 from archon.types import Completion, Event, Message, Request, TokenDelta

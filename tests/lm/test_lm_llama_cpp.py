@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from archon.lm.remote import RemoteLM
+from archon.lm.openai.client import RemoteLM
 from archon.spec.model import LocalCard, OpenAICard
 from archon.spec.reader import load_model_card
 from archon.types import Constraint, Event, Message, Request, SamplingParams, TokenDelta

@@ -13,9 +13,10 @@ import pytest
 
 from archon.errors import LMError, RefusedError, UnsupportedError
 from archon.lm.lazy import LazyLM
-from archon.lm.openai.failed import failed_sample
-from archon.lm.pool import DrawPool, Scope, pooling
-from archon.lm.remote import RemoteLM
+from archon.lm.openai.client import RemoteLM
+from archon.lm.pool import DrawPool, pooling
+from archon.lm.pool.pool import PoolScope
+from archon.lm.sample_failures import failed_sample
 from archon.lm.scripted.lm import ScriptedLM, in_turn, open_scripted
 from archon.spec.model import OpenAICard, ScriptedCard
 from archon.types import (
@@ -88,8 +89,8 @@ def pool(path: Path) -> Iterator[DrawPool]:
         assert len(pool.claims) == 0, "a claim was left behind"
 
 
-def scope(pool: DrawPool, origin: str = "here") -> Scope:
-    return Scope(pool, origin)
+def scope(pool: DrawPool, origin: str = "here") -> PoolScope:
+    return PoolScope(pool, origin)
 
 
 async def ask(

@@ -8,14 +8,14 @@ from typing import Any
 
 import httpx
 import pytest
-from test_lm_remote import REQUEST, Server, delta, remote, sse
-from test_lm_remote import completion as reply
+from remote_doubles import REQUEST, FakeServer, delta, remote, sse
+from remote_doubles import completion as reply
 
 from archon.errors import UnsupportedError
 from archon.lm import ScriptedLM
 from archon.lm.factory import capabilities
 from archon.lm.openai.payload import request_body
-from archon.lm.pool import payload
+from archon.lm.pool import completion_codec
 from archon.lm.reasoning import separated
 from archon.lm.scripted.lm import in_turn
 from archon.reasoning import ReasoningMarkers
@@ -150,18 +150,18 @@ async def test_separating_twice_is_separating_once() -> None:
 
 def test_a_pool_keeps_reasoning_and_notes() -> None:
     made = completion("4", reasoning="3?</think>", notes=("a note",))
-    assert payload.decode(payload.encode(made)) == made
+    assert completion_codec.decode(completion_codec.encode(made)) == made
     cut_off = completion("", reasoning="3?", is_reasoning_cut_off=True)
-    assert payload.decode(payload.encode(cut_off)) == cut_off
+    assert completion_codec.decode(completion_codec.encode(cut_off)) == cut_off
 
 
 def test_a_payload_without_reasoning_is_what_it_was_before() -> None:
     import json
     import zlib
 
-    data = json.loads(zlib.decompress(payload.encode(completion("4"))))
+    data = json.loads(zlib.decompress(completion_codec.encode(completion("4"))))
     assert not {"reasoning", "notes", "is_reasoning_cut_off"} & set(data)
-    assert payload.decode(payload.encode(completion("4"))).notes == ()
+    assert completion_codec.decode(completion_codec.encode(completion("4"))).notes == ()
 
 
 # --------------------------------------------------------------------------------- the scripted
@@ -316,7 +316,7 @@ def test_a_model_that_cannot_be_told_refuses() -> None:
 
 
 async def test_a_server_s_text_is_split() -> None:
-    [result] = await remote(Server(httpx.Response(200, json=reply(REPLY)))).generate(REQUEST)
+    [result] = await remote(FakeServer(httpx.Response(200, json=reply(REPLY)))).generate(REQUEST)
     assert result.text == "The answer is 4."
     assert result.reasoning + result.text == REPLY
 
@@ -324,7 +324,7 @@ async def test_a_server_s_text_is_split() -> None:
 async def test_a_server_s_stream_is_split() -> None:
     events: list[Event] = []
     parts = [delta(text) for text in (REPLY[:3], REPLY[3:30], REPLY[30:])]
-    server = Server(sse(*parts, delta("", "stop"), "[DONE]"))
+    server = FakeServer(sse(*parts, delta("", "stop"), "[DONE]"))
     [result] = await remote(server).generate(REQUEST, events.append)
     assert result.text == "The answer is 4."
     deltas = [event for event in events if isinstance(event, TokenDelta)]
@@ -332,7 +332,7 @@ async def test_a_server_s_stream_is_split() -> None:
 
 
 async def test_a_card_says_what_a_server_is_asked_for() -> None:
-    server = Server(httpx.Response(200, json=reply("4")))
+    server = FakeServer(httpx.Response(200, json=reply("4")))
     lm = remote(server, thinking=False, chat_template_kwargs={"a": 1})
     await lm.generate(REQUEST)
     assert server.bodies[0]["chat_template_kwargs"] == {"enable_thinking": False, "a": 1}
@@ -342,6 +342,6 @@ async def test_a_server_s_template_may_begin_the_reasoning() -> None:
     """As the markers of the card say."""
     markers = {"start": "", "end": "</think>"}
     for text, answer, is_cut_off in (("3? 4", "", True), ("3?</think>4", "4", False)):
-        server = Server(httpx.Response(200, json=reply(text)))
+        server = FakeServer(httpx.Response(200, json=reply(text)))
         [result] = await remote(server, reasoning_markers=markers).generate(REQUEST)
         assert (result.text, result.is_reasoning_cut_off) == (answer, is_cut_off)

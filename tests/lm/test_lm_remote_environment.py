@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from test_lm_remote_network import REQUEST, network, well
+from network_doubles import REQUEST, network, well
 
 from archon.errors import LMError, RefusedError, UsageError
-from archon.lm.remote import RemoteLM
+from archon.lm.openai.client import RemoteLM
 from archon.lm.retry import Backoff
 from archon.spec.model import OpenAICard
 

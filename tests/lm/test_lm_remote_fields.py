@@ -6,12 +6,12 @@ from typing import Any
 
 import httpx
 import pytest
-from test_lm_remote import KEY, REQUEST, Server, completion, good, remote
+from remote_doubles import KEY, REQUEST, FakeServer, completion, good, remote
 
 from archon.errors import LMError, SpecError, UsageError
-from archon.lm.openai.adaptation import Adaptation
-from archon.lm.openai.rejected import rejected_field
-from archon.lm.remote import RemoteLM, open_remote
+from archon.lm.openai.client import RemoteLM
+from archon.lm.openai.field_adaptation import Adaptation, rejected_field
+from archon.lm.remote import open_remote
 from archon.spec.model import OMITTED_FIELDS, OpenAICard
 from archon.spec.validation import parse
 from archon.types import Constraint, SamplingParams
@@ -45,7 +45,7 @@ def worded(wording: object, field: str) -> Any:
     return wording.format(field) if isinstance(wording, str) else wording
 
 
-class Rejecting(Server):
+class Rejecting(FakeServer):
     """Rejects requests that have one of the fields."""
 
     def __init__(self, *fields: str, wording: object = WORDINGS[0], status: int = 400) -> None:
@@ -187,7 +187,7 @@ async def test_a_server_without_any_bound_is_sent_none() -> None:
 async def test_a_rejection_that_leaving_out_does_not_mend_is_not_remembered() -> None:
     error = {"error": {"message": "Unsupported parameter: 'seed'"}}
     replies = [httpx.Response(400, json=error), httpx.Response(400, json={"error": "no luck"})]
-    server = Server(*replies)
+    server = FakeServer(*replies)
     lm = remote(server)
     with pytest.raises(LMError, match="no luck"):
         await lm.generate(REQUEST)
@@ -234,7 +234,7 @@ async def test_a_field_that_changes_samples_is_an_error_that_names_the_card_s_ke
     ],
 )
 async def test_a_refusal_names_the_card_s_key(status: int, card: dict[str, Any], told: str) -> None:
-    server = Server(httpx.Response(status, text="x" * 1000))
+    server = FakeServer(httpx.Response(status, text="x" * 1000))
     with pytest.raises(LMError, match=told):
         await remote(server, **card).generate(REQUEST)
 
@@ -243,7 +243,7 @@ async def test_a_refusal_names_the_card_s_key(status: int, card: dict[str, Any],
 
 
 async def test_a_card_leaves_fields_out_renames_one_and_adds_others() -> None:
-    server = Server()
+    server = FakeServer()
     lm = remote(
         server,
         omit=["seed", "temperature", "stream_options"],
@@ -267,7 +267,7 @@ async def test_a_card_leaves_fields_out_renames_one_and_adds_others() -> None:
 
 @pytest.mark.parametrize("field", OMITTED_FIELDS)
 async def test_every_field_can_be_left_out(field: str) -> None:
-    server = Server()
+    server = FakeServer()
     sampling = SamplingParams(top_p=0.5, top_k=5, min_p=0.1, stop=("x",))
     await remote(server, omit=[field]).generate(
         replace(REQUEST, sampling=sampling), lambda event: None
@@ -276,7 +276,7 @@ async def test_every_field_can_be_left_out(field: str) -> None:
 
 
 def key_of(**values: object) -> str | None:
-    return remote(Server(), **values).draw_key(REQUEST)
+    return remote(FakeServer(), **values).draw_key(REQUEST)
 
 
 def test_a_pool_tells_cards_apart_by_what_changes_samples() -> None:
@@ -350,8 +350,8 @@ async def test_a_header_s_secret_comes_from_the_environment_and_is_in_no_error(
     await open_remote(card).aclose()
     lm = RemoteLM(card, secret_headers={"api-key": KEY})
     assert lm._transport._new_client().headers["api-key"] == KEY
-    told = lm._transport.told(LMError(f"bad key {KEY}"), "http://one.test", retryable=False)
-    assert "secret" not in str(told)
+    shown = lm._transport.redacted(LMError(f"bad key {KEY}"), "http://one.test", retryable=False)
+    assert "secret" not in str(shown)
     assert "secret" not in repr(lm)
 
 

@@ -10,18 +10,18 @@ from typing import Any
 
 import httpx
 import pytest
-from test_lm_remote import REQUEST, Server, chunks, completion, delta, good, remote, sse
+from remote_doubles import REQUEST, FakeServer, chunks, completion, delta, good, remote, sse
 
 from archon.errors import LMError, RefusedError
 from archon.lm.openai import transport
+from archon.lm.openai.client import RemoteLM
 from archon.lm.openai.finish_reasons import FAILED, LENGTH, STOP, TOOL, WITHHELD, has_ended
 from archon.lm.openai.response import GarbledError
-from archon.lm.remote import RemoteLM
 from archon.types import Completion, Event, TokenDelta, Usage
 
 
-def replied(data: object) -> Server:
-    return Server(*[httpx.Response(200, json=data)] * 3)
+def replied(data: object) -> FakeServer:
+    return FakeServer(*[httpx.Response(200, json=data)] * 3)
 
 
 def message(finish: object = "stop", **values: object) -> dict[str, Any]:
@@ -121,7 +121,7 @@ async def test_reasoning_is_no_part_of_the_text(
     parts = [{"content": None, **reasoning}, {"content": "5"}]
     sent = [{"choices": [{"index": 0, "delta": part}]} for part in parts]
     server = (
-        Server(sse(*sent, delta("", "stop"), "[DONE]"))
+        FakeServer(sse(*sent, delta("", "stop"), "[DONE]"))
         if streams
         else replied(message(content="5", **reasoning))
     )
@@ -150,7 +150,7 @@ async def test_reasoning_that_was_cut_off_is_no_answer(values: dict[str, Any]) -
 async def test_content_in_unusual_words_is_the_text(content: Any) -> None:
     assert (await one(message(content=content))).text == "Hello"
     heard: list[Event] = []
-    [sample] = await remote(Server(sse(delta(content), delta("!", "stop")))).generate(
+    [sample] = await remote(FakeServer(sse(delta(content), delta("!", "stop")))).generate(
         REQUEST, heard.append
     )
     assert sample.text == "Hello!"
@@ -162,7 +162,7 @@ async def test_a_chat_choice_with_a_text_alone_gives_its_text() -> None:
     assert (await one(completion() | {"choices": [choice]})).text == "Hello"
     heard: list[Event] = []
     parts = [{"index": 0, "text": "Hel"}, {"index": 0, "text": "lo", "delta": None}]
-    server = Server(sse(*({"choices": [part]} for part in parts), delta("", "stop")))
+    server = FakeServer(sse(*({"choices": [part]} for part in parts), delta("", "stop")))
     [sample] = await remote(server).generate(REQUEST, heard.append)
     assert sample.text == "Hello"
     assert heard == [TokenDelta(0, "Hel"), TokenDelta(0, "lo")]
@@ -179,7 +179,7 @@ async def test_an_error_on_a_choice_is_the_sample_s(error: object) -> None:
     assert "upstream is down" in (samples[1].error or "")
     last = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop", "error": error}]}
     with pytest.raises(LMError, match="upstream is down"):
-        await remote(Server(sse(delta("a"), last))).generate(REQUEST, lambda event: None)
+        await remote(FakeServer(sse(delta("a"), last))).generate(REQUEST, lambda event: None)
 
 
 @pytest.mark.parametrize("index", ["0", 0.0])
@@ -188,7 +188,7 @@ async def test_an_index_may_be_spelled_in_other_ways(index: object, streams: boo
     reply = completion()
     reply["choices"][0]["index"] = index
     last = {"choices": [{"index": index, "delta": {"content": "Hello"}, "finish_reason": "stop"}]}
-    server = Server(sse(last)) if streams else replied(reply)
+    server = FakeServer(sse(last)) if streams else replied(reply)
     [sample] = await remote(server).generate(REQUEST, (lambda event: None) if streams else None)
     assert sample.text == "Hello"
 
@@ -206,7 +206,7 @@ async def test_a_reply_without_a_telling_media_type_is_read(
     content: bytes, kind: str | None, streams: bool
 ) -> None:
     headers = {} if kind is None else {"content-type": kind}
-    server = Server(httpx.Response(200, content=content, headers=headers))
+    server = FakeServer(httpx.Response(200, content=content, headers=headers))
     [sample] = await remote(server).generate(REQUEST, (lambda event: None) if streams else None)
     assert sample.text == "Hello"
     assert len(server.requests) == 1
@@ -219,27 +219,29 @@ def zipped(status: int, body: bytes, kind: str = "application/json") -> httpx.Re
 
 
 async def test_a_reply_may_be_compressed_by_gzip() -> None:
-    [sample] = await remote(Server(zipped(200, gzip.compress(WHOLE)))).generate(REQUEST)
+    [sample] = await remote(FakeServer(zipped(200, gzip.compress(WHOLE)))).generate(REQUEST)
     assert sample.text == "Hello"
-    server = Server(zipped(200, gzip.compress(STREAM), "text/event-stream"))
+    server = FakeServer(zipped(200, gzip.compress(STREAM), "text/event-stream"))
     [sample] = await remote(server).generate(REQUEST, lambda event: None)
     assert sample.text == "Hello"
     with pytest.raises(LMError, match="too bad"):
-        await remote(Server(zipped(400, gzip.compress(b'{"error": "too bad"}')))).generate(REQUEST)
+        await remote(FakeServer(zipped(400, gzip.compress(b'{"error": "too bad"}')))).generate(
+            REQUEST
+        )
 
 
 async def test_a_compressed_reply_is_bounded_and_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     for body, words in ((gzip.compress(WHOLE)[:-9], "ends too early"), (WHOLE, "not valid gzip")):
         with pytest.raises(LMError, match=words):
-            await remote(Server(*[zipped(200, body) for _ in range(3)])).generate(REQUEST)
+            await remote(FakeServer(*[zipped(200, body) for _ in range(3)])).generate(REQUEST)
     monkeypatch.setattr(transport, "MAX_REPLY_BYTES", 2**20)
     bomb = zipped(200, gzip.compress(b'"' + b"x" * 2**22))
     with pytest.raises(LMError, match="larger than 1 MiB"):
-        await remote(Server(bomb)).generate(REQUEST)
+        await remote(FakeServer(bomb)).generate(REQUEST)
 
 
 async def test_status_201_is_a_success() -> None:
-    [sample] = await remote(Server(httpx.Response(201, json=completion()))).generate(REQUEST)
+    [sample] = await remote(FakeServer(httpx.Response(201, json=completion()))).generate(REQUEST)
     assert sample.text == "Hello"
 
 
@@ -249,7 +251,7 @@ async def test_status_201_is_a_success() -> None:
 @pytest.mark.parametrize("later", [{}, {"prompt_tokens": 0, "completion_tokens": 0}])
 async def test_counts_are_not_lost_to_a_later_chunk_without_any(later: object) -> None:
     counted = delta("lo", "stop") | {"usage": {"prompt_tokens": 5, "completion_tokens": 2}}
-    server = Server(sse(delta("Hel"), counted, {"choices": [], "usage": later}, "[DONE]"))
+    server = FakeServer(sse(delta("Hel"), counted, {"choices": [], "usage": later}, "[DONE]"))
     [sample] = await remote(server).generate(REQUEST, lambda event: None)
     assert (sample.usage.prompt_tokens, sample.usage.completion_tokens) == (5, 2)
     assert sample.notes == ()
@@ -287,7 +289,7 @@ async def test_reasoning_tokens_that_are_counted_apart_are_added() -> None:
 
 @pytest.mark.parametrize("tail", [[], ["[DONE]"], [delta("", "null")], [delta("", "")]])
 async def test_a_stream_without_an_end_is_refused(tail: list[object]) -> None:
-    server = Server(sse(delta("Hel"), *tail))
+    server = FakeServer(sse(delta("Hel"), *tail))
     with pytest.raises(LMError, match="ended before its text"):
         await remote(server).generate(REQUEST, lambda event: None)
 
@@ -313,19 +315,19 @@ async def test_a_stream_without_an_end_is_refused(tail: list[object]) -> None:
 async def test_damage_anywhere_in_a_stream_is_refused(bad: object, words: str, place: int) -> None:
     events: list[object] = [delta("Hel"), delta("lo", "stop")]
     events.insert(place, bad)
-    server = Server(*[sse(*events, "[DONE]")] * 3)
+    server = FakeServer(*[sse(*events, "[DONE]")] * 3)
     with pytest.raises(LMError, match=words):
         await remote(server).generate(REQUEST, lambda event: None)
 
 
 async def test_a_server_that_streams_unasked_is_read() -> None:
-    [sample] = await remote(Server(sse(delta("Hel"), delta("lo", "stop")))).generate(REQUEST)
+    [sample] = await remote(FakeServer(sse(delta("Hel"), delta("lo", "stop")))).generate(REQUEST)
     assert sample.text == "Hello"
 
 
 async def test_a_message_that_repeats_another_text_than_was_streamed_is_refused() -> None:
     last = {"choices": [{"index": 0, "finish_reason": "stop", "message": {"content": "Help"}}]}
-    server = Server(sse(delta("Hello"), last))
+    server = FakeServer(sse(delta("Hello"), last))
     with pytest.raises(GarbledError, match="another text"):
         await remote(server).generate(REQUEST, lambda event: None)
 
@@ -430,7 +432,7 @@ async def test_of_texts_that_come_together_one_may_fail() -> None:
 
 
 async def test_of_texts_that_are_streamed_together_one_may_fail() -> None:
-    server = Server(
+    server = FakeServer(
         sse(
             delta("a"), delta("b", index=1), delta("", "content_filter", 1), delta("c", index=1),
             delta("a", "stop"), "[DONE]",

@@ -11,11 +11,11 @@ import pytest
 from chat_styles import CONTROL, STYLES, WORDS, added, write_text_files
 from hypothesis import given
 from hypothesis import strategies as st
-from test_lm_local_prompt import Pair, open_pair, pair
+from prompt_doubles import Pair, open_pair, pair
 from tokenizers.normalizers import NFKC, Lowercase, Sequence
 
 from archon.errors import ModelFileError
-from archon.lm.local.added_tokens import AddedToken, AddedTokenFinder
+from archon.lm.local.tokenizer.added_tokens import AddedToken, AddedTokenFinder
 from archon.types import Message
 
 FLAGS = ("lstrip", "rstrip", "single_word", "normalized")
@@ -137,7 +137,7 @@ def test_damaged_added_tokens_are_refused(decoder: Any, tmp_path: Path) -> None:
 
 def open_ours(folder: Path) -> None:
     from archon.engine.files.folder import ModelFolder
-    from archon.lm.local.text_folder import text_rules_of_folder
+    from archon.lm.local.tokenizer.folder import tokenizer_config_of_folder
 
     (folder / "model.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")
-    text_rules_of_folder(ModelFolder(folder))
+    tokenizer_config_of_folder(ModelFolder(folder))

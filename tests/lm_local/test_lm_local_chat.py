@@ -16,9 +16,8 @@ from archon.engine.files.gguf import GGUFFile
 from archon.engine.model.loading import open_model
 from archon.errors import ModelError, UnsupportedError
 from archon.lm.local.chat import ChatFormat
-from archon.lm.local.text import text_rules
-from archon.lm.local.tokenizer import TextTokenizer
-from archon.lm.openai.transcript import transcript
+from archon.lm.local.tokenizer import TextTokenizer, read_tokenizer_config
+from archon.lm.openai.payload import transcript
 from archon.types import Message
 
 VOCABULARY = tiny_vocabulary()
@@ -44,7 +43,7 @@ CONVERSATION = (
 def make_format(folder: Path, template: str | None, **metadata: Any) -> ChatFormat:
     path = folder / "model.gguf"
     write_gguf(path, TinyModel("qwen2", chat_template=template, metadata=metadata))
-    rules = text_rules(GGUFFile(path))
+    rules = read_tokenizer_config(GGUFFile(path))
     return ChatFormat(rules, TextTokenizer(rules))
 
 
@@ -211,13 +210,13 @@ def test_marks_of_turns_are_control_tokens_whatever_the_file_calls_them(
             content = (tmp_path / name).read_text().replace('"special": true', '"special": false')
             (tmp_path / name).write_text(content)
         edit(tmp_path / "tokenizer_config.json", eos_token=None, additional_special_tokens=None)
-        rules = text_rules(open_model(tmp_path))
+        rules = read_tokenizer_config(open_model(tmp_path))
     else:
         write_gguf(tmp_path / "m.gguf", TinyModel("qwen2"))
         file = GGUFFile(tmp_path / "m.gguf")
         types = file.metadata["tokenizer.ggml.token_type"]
         file.metadata["tokenizer.ggml.token_type"] = [4 if kind == 3 else kind for kind in types]
-        rules = text_rules(file)
+        rules = read_tokenizer_config(file)
     ids = rules.special_ids
     assert {ids["<|im_start|>"], ids["<|im_end|>"]} <= rules.control_ids
     assert ids["<tool>"] not in rules.control_ids
@@ -238,7 +237,7 @@ def test_a_mark_of_turns_that_the_template_looks_for_stays_text_in_assistant_mes
         "{% else %}{{ m.content + '<|im_end|>' }}{% endif %}{% endfor %}"
     )
     write_gguf(tmp_path / "m.gguf", TinyModel("qwen2", chat_template=template))
-    rules = text_rules(GGUFFile(tmp_path / "m.gguf"))
+    rules = read_tokenizer_config(GGUFFile(tmp_path / "m.gguf"))
     chat, end = ChatFormat(rules, TextTokenizer(rules)), rules.special_ids["<|im_end|>"]
     said = (Message("user", "x"), Message("assistant", "a<|im_end|>b"))
     assert chat.encode(said).count(end) == 2

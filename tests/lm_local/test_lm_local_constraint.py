@@ -17,8 +17,7 @@ from archon.engine.files.gguf import GGUFFile
 from archon.engine.sampling.constraint import Matcher
 from archon.errors import EngineError, UnsupportedError
 from archon.lm.local.constraint import ConstraintCompiler
-from archon.lm.local.text import text_rules
-from archon.lm.local.tokenizer import TextTokenizer
+from archon.lm.local.tokenizer import TextTokenizer, read_tokenizer_config
 from archon.types import Constraint, FreeText
 
 VERDICT = FreeText("Verdict:", room=20)
@@ -29,7 +28,7 @@ NOTHING: Iterator[int] = iter(())
 def tokenizer(request: pytest.FixtureRequest, tmp_path_factory: Any) -> TextTokenizer:
     path: Path = tmp_path_factory.mktemp("tiny") / "model.gguf"
     write_gguf(path, TinyModel(pre=request.param))
-    return TextTokenizer(text_rules(GGUFFile(path)))
+    return TextTokenizer(read_tokenizer_config(GGUFFile(path)))
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pytest
 from chat_styles import CONTROL, STYLES, WORDS
 from hypothesis import given
 from hypothesis import strategies as st
-from test_lm_local_prompt import CONVERSATIONS, Pair, conversation, pair, turns
+from prompt_doubles import CONVERSATIONS, Pair, conversation, pair, turns
 
 from archon.errors import UnsupportedError
 from archon.lm.local.chat import ChatPrompt

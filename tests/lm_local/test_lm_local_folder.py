@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_lm_local_lm import QUESTION, open_tiny
 from tiny_folders import edit, tiny_tokenizer, write_folder
+from tiny_lm_doubles import QUESTION, open_tiny
 from tiny_models import CHAT_TEMPLATE, TinyModel, tiny_vocabulary, write_gguf
 
 from archon.engine.model.config_keys import GENERATION_KEYS
@@ -21,8 +21,7 @@ from archon.engine.model.loading import open_model
 from archon.errors import ModelFileError
 from archon.lm.local.chat import ChatFormat
 from archon.lm.local.generation_config import NOT_APPLIED, NOT_READ
-from archon.lm.local.text import text_rules
-from archon.lm.local.tokenizer import TextTokenizer
+from archon.lm.local.tokenizer import TextTokenizer, read_tokenizer_config
 from archon.types import Message, SamplingParams
 
 TOKENS = tiny_vocabulary().tokens
@@ -37,12 +36,12 @@ def folder(tmp_path: Path) -> Path:
 
 
 def chat_of(folder: Path) -> ChatFormat:
-    rules = text_rules(open_model(folder))
+    rules = read_tokenizer_config(open_model(folder))
     return ChatFormat(rules, TextTokenizer(rules))
 
 
 def tokenizer_of(folder: Path) -> TextTokenizer:
-    return TextTokenizer(text_rules(open_model(folder)))
+    return TextTokenizer(read_tokenizer_config(open_model(folder)))
 
 
 @cache

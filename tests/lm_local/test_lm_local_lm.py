@@ -10,27 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tiny_lm_doubles import QUESTION, STOP_ID, open_tiny
 from tiny_models import TinyModel, tiny_vocabulary, write_gguf
 
 from archon import api
 from archon.engine.scheduling.sequence import OnToken
 from archon.errors import ContextLengthError, ModelError, UnsupportedError
 from archon.lm import close
-from archon.lm.local import open_local
 from archon.lm.local.chat import ChatPrompt
+from archon.lm.local.detokenizer import Detokenizer
 from archon.lm.local.lm import LocalLM
-from archon.lm.local.stream import TextStream
 from archon.lm.local.tokenizer import LONG_TEXT
-from archon.spec.model import LocalCard
 from archon.types import Constraint, Event, Hold, Message, Request, SamplingParams, TokenDelta
-
-QUESTION = Request((Message("user", "the answer"),), sampling=SamplingParams(0.9, max_tokens=20))
-STOP_ID = tiny_vocabulary().tokens.index("<|im_end|>")
-
-
-def open_tiny(path: Path, **card: Any) -> LocalLM:
-    fields = {"name": "tiny", "backend": "local", "sources": [{"path": str(path)}]}
-    return open_local(LocalCard.model_validate(fields | {"precision": "float32"} | card))
 
 
 @pytest.fixture
@@ -173,7 +164,7 @@ def test_a_streaming_call_that_a_closed_loop_left_disturbs_no_other(tiny_chat_fi
 
 def test_a_delta_for_a_closed_loop_is_dropped(tiny_chat_file: Path) -> None:
     lm = open_tiny(tiny_chat_file)
-    stream = TextStream(lm.tokenizer, ())
+    stream = Detokenizer(lm.tokenizer, ())
 
     async def make() -> OnToken:
         return lm._on_token([stream], 0, lambda event: None)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from test_lm_local_lm import QUESTION, open_tiny
+from tiny_lm_doubles import QUESTION, open_tiny
 from tiny_models import TinyModel, write_gguf
 
 from archon.engine.engine import Engine

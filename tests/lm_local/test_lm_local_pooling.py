@@ -12,8 +12,7 @@ from safetensors.torch import save_file
 
 from archon.engine.files.folder import ModelFolder
 from archon.errors import ModelFileError
-from archon.lm.local.pooling import pooling_of
-from archon.lm.local.sentence_encoder import SentenceEncoder
+from archon.lm.local.sentence_encoder import SentenceEncoder, pooling_of
 
 
 def module(kind: str, path: str) -> dict[str, str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_lm_local_lm import open_tiny
+from tiny_lm_doubles import open_tiny
 from tiny_models import TinyModel, tiny_vocabulary, write_gguf
 
 from archon.engine.files.gguf import GGUFFile
@@ -20,9 +20,8 @@ from archon.graph.parsing import read_verdict
 from archon.lm.lazy import LazyLM
 from archon.lm.local.constraint import ConstraintCompiler
 from archon.lm.local.lm import LocalLM
-from archon.lm.local.reasoning import ReasoningForm, ReasoningRules
-from archon.lm.local.text import text_rules
-from archon.lm.local.tokenizer import TextTokenizer
+from archon.lm.local.reasoning_constraint import ReasoningConstraint, ReasoningRules
+from archon.lm.local.tokenizer import TextTokenizer, read_tokenizer_config
 from archon.lm.pool import DrawPool, pooling
 from archon.reasoning import PUBLISHED_MARKERS
 from archon.spec.model import LocalCard
@@ -237,7 +236,7 @@ async def test_choices_are_scored_behind_the_reasoning(lm: LocalLM) -> None:
 
 @pytest.fixture(scope="module")
 def tokenizer(files: dict[str, Path]) -> TextTokenizer:
-    return TextTokenizer(text_rules(GGUFFile(files["may_think"])))
+    return TextTokenizer(read_tokenizer_config(GGUFFile(files["may_think"])))
 
 
 def written(
@@ -247,7 +246,7 @@ def written(
     of what is left a choice of, the first."""
     compiled = ConstraintCompiler(tokenizer).compile(form)
     rules = ReasoningRules(PUBLISHED_MARKERS, tokenizer, MAY_THINK)
-    matcher = ReasoningForm(rules, tokenizer, compiled, **how).matcher(0, max_tokens)
+    matcher = ReasoningConstraint(rules, tokenizer, compiled, **how).matcher(0, max_tokens)
     offered, tokens = iter(tokenizer.encode(text)), list[int]()
     while not matcher.finished and len(tokens) < max_tokens:
         forced: Iterable[int] = matcher.forced()

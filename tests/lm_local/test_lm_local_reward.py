@@ -259,7 +259,7 @@ def test_a_head_is_for_decoders(tiny_chat_file: Path) -> None:
 @pytest.fixture(autouse=True)
 def no_engine_is_left() -> Iterator[None]:
     """A refused head does not keep the engine that was opened for it."""
-    from archon.lm.local.sharing import _NUM_USERS
+    from archon.lm.local.card_loading import _NUM_USERS
 
     before = sum(_NUM_USERS.values())
     yield

@@ -13,9 +13,8 @@ from transformers import Qwen2Tokenizer
 
 from archon.engine.files.gguf import GGUFFile
 from archon.errors import ModelError
-from archon.lm.local.splitting import RULES
-from archon.lm.local.text import text_rules
-from archon.lm.local.tokenizer import LONG_TEXT, TextTokenizer
+from archon.lm.local.tokenizer import LONG_TEXT, TextTokenizer, read_tokenizer_config
+from archon.lm.local.tokenizer.pretokenizers import RULES
 
 VOCABULARY = tiny_vocabulary()
 TEXTS = (
@@ -28,7 +27,7 @@ TEXTS = (
 @cache
 def tokenizer(pre: str = "qwen2") -> TextTokenizer:
     with TemporaryDirectory() as folder:
-        return TextTokenizer(text_rules(written(Path(folder), pre=pre)))
+        return TextTokenizer(read_tokenizer_config(written(Path(folder), pre=pre)))
 
 
 def written(folder: Path, **changes: Any) -> GGUFFile:
@@ -111,8 +110,12 @@ def test_a_piece_that_is_a_llama_3_token_is_that_token() -> None:
     merges = [merge for merge in VOCABULARY.merges if merge != "th e"]
     metadata = {"tokenizer.ggml.merges": merges}
     with TemporaryDirectory() as folder:
-        whole = TextTokenizer(text_rules(written(Path(folder), pre="llama3", metadata=metadata)))
-        cut = TextTokenizer(text_rules(written(Path(folder), pre="qwen2", metadata=metadata)))
+        whole = TextTokenizer(
+            read_tokenizer_config(written(Path(folder), pre="llama3", metadata=metadata))
+        )
+        cut = TextTokenizer(
+            read_tokenizer_config(written(Path(folder), pre="qwen2", metadata=metadata))
+        )
     the = VOCABULARY.tokens.index("the")
     assert whole.encode("the") == [the]
     assert len(cut.encode("the")) == 2
@@ -132,7 +135,7 @@ def test_a_text_begins_as_the_file_says_else_as_the_rule_does(
 ) -> None:
     file = written(tmp_path, pre=pre, metadata={"tokenizer.ggml.add_bos_token": stated})
     bos = VOCABULARY.tokens.index("<|endoftext|>")
-    assert text_rules(file).begin_ids == ((bos,) if begins else ())
+    assert read_tokenizer_config(file).begin_ids == ((bos,) if begins else ())
 
 
 # ------------------------------------------------------------------------------ old files
@@ -142,7 +145,9 @@ def test_a_text_begins_as_the_file_says_else_as_the_rule_does(
 def test_the_family_s_rule_is_used_where_a_qwen_file_names_none(
     stated: str | None, tmp_path: Path
 ) -> None:
-    old = TextTokenizer(text_rules(written(tmp_path, metadata={"tokenizer.ggml.pre": stated})))
+    old = TextTokenizer(
+        read_tokenizer_config(written(tmp_path, metadata={"tokenizer.ggml.pre": stated}))
+    )
     for text in TEXTS:
         assert old.encode(text) == tokenizer("qwen2").encode(text)
 
@@ -152,18 +157,18 @@ def test_a_llama_file_that_names_no_rule_is_llama_3_or_refused(tmp_path: Path) -
     nameless: dict[str, Any] = {"tokenizer.ggml.pre": None}
     write_gguf(path, TinyModel("llama", metadata=nameless))
     with pytest.raises(ModelError, match=r"tokenizer\.ggml\.pre is missing.*Convert"):
-        text_rules(GGUFFile(path))
+        read_tokenizer_config(GGUFFile(path))
     tokens = [*VOCABULARY.tokens]
     tokens[-2:] = ["<|begin_of_text|>", "<|end_of_text|>"]
     write_gguf(path, TinyModel("llama", metadata=nameless | {"tokenizer.ggml.tokens": tokens}))
     for text in TEXTS:
-        old = TextTokenizer(text_rules(GGUFFile(path)))
+        old = TextTokenizer(read_tokenizer_config(GGUFFile(path)))
         assert old.encode(text) == tokenizer("llama3").encode(text)
 
 
 def test_types_that_a_file_lacks_are_inferred(tmp_path: Path) -> None:
     file = written(tmp_path, metadata={"tokenizer.ggml.token_type": None})
-    inferred, stated = text_rules(file), text_rules(written(tmp_path))
+    inferred, stated = read_tokenizer_config(file), read_tokenizer_config(written(tmp_path))
     assert inferred.special_ids == stated.special_ids
     assert inferred.control_ids == stated.control_ids
     assert inferred.no_text_ids == stated.no_text_ids
@@ -223,7 +228,7 @@ def test_of_names_that_overlap_the_first_counts(tmp_path: Path) -> None:
     tokens[-2:] = "<ab>", "b>c"
     types = [*VOCABULARY.types[:-2], 4, 3]
     changes = {"tokenizer.ggml.tokens": tokens, "tokenizer.ggml.token_type": types}
-    odd = TextTokenizer(text_rules(written(tmp_path, metadata=changes)))
+    odd = TextTokenizer(read_tokenizer_config(written(tmp_path, metadata=changes)))
     assert [tokens[i] for i in odd.encode_template("<ab>c")] == ["<ab>", "c"]
     assert [tokens[i] for i in odd.encode_template("ab>c")] == ["a", "b>c"]
 
@@ -235,7 +240,7 @@ def test_unknown_and_named_tokens_are_control_tokens(
     last = len(VOCABULARY) - 1
     types = [*VOCABULARY.types[:-1], kind]
     changes = {"tokenizer.ggml.token_type": types} | dict.fromkeys(named, last)
-    found = TextTokenizer(text_rules(written(tmp_path, metadata=changes)))
+    found = TextTokenizer(read_tokenizer_config(written(tmp_path, metadata=changes)))
     name = VOCABULARY.tokens[-1]
     assert found.encode_template(name) == [last]
     assert last not in found.encode(name)
@@ -245,7 +250,7 @@ def test_unknown_and_named_tokens_are_control_tokens(
 def test_a_word_that_serves_as_padding_is_text(word: str, tmp_path: Path) -> None:
     token = VOCABULARY.tokens.index(word)
     changes = {"tokenizer.ggml.padding_token_id": token}
-    found = TextTokenizer(text_rules(written(tmp_path, metadata=changes)))
+    found = TextTokenizer(read_tokenizer_config(written(tmp_path, metadata=changes)))
     assert found.encode(word) == found.encode_template(word) == [token]
     assert found.decode([token]) == word
 
@@ -264,7 +269,7 @@ def test_a_text_ends_at_the_tokens_that_the_file_or_custom_names() -> None:
 def test_a_named_end_of_turn_ends_a_text(tmp_path: Path) -> None:
     eot = VOCABULARY.tokens.index("</tool>")
     file = written(tmp_path, metadata={"tokenizer.ggml.eot_token_id": eot})
-    assert eot in TextTokenizer(text_rules(file)).stop_ids
+    assert eot in TextTokenizer(read_tokenizer_config(file)).stop_ids
 
 
 # -------------------------------------------------------------------------------- bad files
@@ -301,7 +306,7 @@ def test_a_tokenizer_that_cannot_be_read_is_refused(
     metadata = {f"tokenizer.ggml.{key}": value for key, value in changes.items()}
     file = written(tmp_path, metadata=metadata)
     with pytest.raises(ModelError, match=reason):
-        TextTokenizer(text_rules(file))
+        TextTokenizer(read_tokenizer_config(file))
 
 
 def test_a_long_text_is_encoded_like_any_other() -> None:
