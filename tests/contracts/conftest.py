@@ -1,4 +1,4 @@
-"""The server process that the contract tests talk to."""
+"""The server process for the contract tests."""
 
 from __future__ import annotations
 

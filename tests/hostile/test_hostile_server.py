@@ -98,7 +98,7 @@ def assert_nothing_waits(lm: RemoteLM) -> None:
     status = lm.status()
     assert (status.num_running, status.num_waiting) == (0, 0)
     assert lm._slots.get()._value == PLACES
-    assert [replica.outstanding for replica in lm._replicas.all] == [0]
+    assert [replica.outstanding for replica in lm._load_balancer.replicas] == [0]
 
 
 def counts(address: str) -> Counter[str]:
