@@ -9,7 +9,7 @@ from archon.spec.secrets import check_variable
 
 
 def key_from(variable: str) -> str:
-    """The key that an environment variable holds.
+    """Read a key from an environment variable.
 
     Raises
     ------
@@ -29,7 +29,7 @@ def key_from(variable: str) -> str:
 
 
 def header_from(variable: str) -> str:
-    """The value of an HTTP header that an environment variable holds; it may have spaces.
+    """Read the value of an HTTP header, which may have spaces, from an environment variable.
 
     Raises
     ------

@@ -13,7 +13,7 @@ from archon.spec.model import FromVariable, OpenAICard
 
 
 def open_remote(card: OpenAICard, base_dir: Path | None = None) -> RemoteLM:
-    """Open the card's model with the keys that its environment variables hold.
+    """Open the card's model with the keys from its environment variables.
 
     Raises
     ------

@@ -32,7 +32,7 @@ def test_the_number_chooses_among_alternatives() -> None:
 
 
 @pytest.mark.parametrize("pattern", ["(?=a)b", "[^a]", "(", "a{", r"(a)\1"])
-def test_a_pattern_that_is_not_covered_is_refused(pattern: str) -> None:
+def test_an_unsupported_pattern_is_refused(pattern: str) -> None:
     with pytest.raises(UnsupportedError, match="regular expression"):
         conforming_text(Constraint(regex=pattern), 0)
 
@@ -73,7 +73,7 @@ def test_a_schema_gets_a_minimal_instance(schema: dict[str, Any], expected: obje
         {"$ref": "#"},
     ],
 )
-def test_a_schema_that_is_not_covered_is_refused(schema: dict[str, Any]) -> None:
+def test_an_unsupported_schema_is_refused(schema: dict[str, Any]) -> None:
     with pytest.raises(UnsupportedError):
         conforming_text(Constraint(json_schema=schema), 0)
 
@@ -100,6 +100,6 @@ def test_a_schema_that_is_not_covered_is_refused(schema: dict[str, Any]) -> None
         {"type": "integer", "exclusiveMaximum": "x"},
     ],
 )
-def test_what_is_no_schema_or_wants_too_much_is_refused(schema: dict[str, Any]) -> None:
+def test_an_invalid_or_too_large_schema_is_refused(schema: dict[str, Any]) -> None:
     with pytest.raises(UnsupportedError):
         conforming_text(Constraint(json_schema=schema), 0)

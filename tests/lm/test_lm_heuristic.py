@@ -33,20 +33,20 @@ def replies(prompt: str, accuracy: float = 1.0, draws: int = 1) -> list[str]:
         ("No numbers at all.", "0"),
     ],
 )
-def test_arithmetic_is_worked_out(question: str, answer: str) -> None:
+def test_arithmetic_is_computed(question: str, answer: str) -> None:
     assert replies(question)[0].endswith(f"The answer is {answer}.")
 
 
-def test_the_share_of_right_draws_is_the_accuracy() -> None:
+def test_the_share_of_correct_samples_is_the_accuracy() -> None:
     right = [text.endswith("The answer is 43.") for text in replies("40 + 3 =", 0.6, 2000)]
     assert sum(right) / len(right) == pytest.approx(0.6, abs=0.04)
 
 
-def test_accuracy_0_is_never_right() -> None:
+def test_accuracy_0_is_never_correct() -> None:
     assert not any(text.endswith("is 43.") for text in replies("40 + 3 =", 0, 200))
 
 
-def test_seed_and_temperature_change_the_draws() -> None:
+def test_seed_and_temperature_change_the_samples() -> None:
     script = HeuristicScript(0.5)
     messages = (Message("user", "40 + 3 ="),)
 
@@ -61,7 +61,7 @@ def test_seed_and_temperature_change_the_draws() -> None:
 
 
 @pytest.mark.parametrize(("claim", "verdict"), [("43", "pass"), ("44", "fail")])
-def test_a_verdict_is_right_when_the_draw_is(claim: str, verdict: str) -> None:
+def test_a_verdict_is_correct_if_the_sample_is(claim: str, verdict: str) -> None:
     prompt = f"40 + 3 =\n\n[1]\nThe answer is {claim}.\n\nEnd with 'Verdict: correct' or not."
     assert read_verdict(replies(prompt, 1.0)[0]) == verdict
     assert read_verdict(replies(prompt, 0.0)[0]) != verdict
@@ -75,7 +75,7 @@ def test_a_ranking_orders_every_candidate_and_varies() -> None:
 
 
 @pytest.mark.parametrize("accuracy", [0.0, 1.0])
-def test_a_program_is_right_when_the_draw_is(accuracy: float) -> None:
+def test_a_program_is_correct_if_the_sample_is(accuracy: float) -> None:
     prompt = "What is 7 \u00d7 3?\n\nWrite a Python function `solution()`."
     program = read_program(replies(prompt, accuracy)[0]) or ""
     found: dict[str, Any] = {}
@@ -83,7 +83,7 @@ def test_a_program_is_right_when_the_draw_is(accuracy: float) -> None:
     assert (found["solution"]() == 21) == (accuracy == 1.0)
 
 
-def test_a_critique_speaks_of_every_candidate() -> None:
+def test_a_critique_covers_every_candidate() -> None:
     prompt = "Q\n\n[1]\na\n\n[2]\nb\n\nList strengths and weaknesses."
     assert set(read_critiques(replies(prompt)[0], 2)) == {0, 1}
 

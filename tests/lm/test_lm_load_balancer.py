@@ -29,7 +29,7 @@ def chosen(balancer: LoadBalancer, *tried: Replica) -> Replica:
         return replica
 
 
-def test_the_least_busy_is_asked_and_the_first_of_equals() -> None:
+def test_the_least_busy_replica_is_chosen_and_the_first_of_equal_ones() -> None:
     balancer = LoadBalancer(URLS, Time().clock)
     first, second, third = balancer.replicas
     with balancer.choose() as a, balancer.choose() as b:
@@ -41,7 +41,7 @@ def test_the_least_busy_is_asked_and_the_first_of_equals() -> None:
     assert [replica.outstanding for replica in balancer.replicas] == [0, 0, 0]
 
 
-def test_a_circuit_opens_after_failures_in_a_row_and_one_request_tries_it_again() -> None:
+def test_a_circuit_opens_after_consecutive_failures_and_one_request_probes_it() -> None:
     time = Time()
     balancer = LoadBalancer(URLS[:2], time.clock)
     first, second = balancer.replicas
@@ -66,7 +66,7 @@ def test_a_circuit_opens_after_failures_in_a_row_and_one_request_tries_it_again(
         assert [a, b, c] == [first, second, first]
 
 
-def test_failures_of_requests_under_way_do_not_lengthen_the_circuit_s_time() -> None:
+def test_failures_of_running_requests_do_not_extend_an_open_circuit() -> None:
     time = Time()
     balancer = LoadBalancer(URLS[:2], time.clock)
     for _ in range(10):
@@ -75,7 +75,7 @@ def test_failures_of_requests_under_way_do_not_lengthen_the_circuit_s_time() -> 
     assert chosen(balancer) is balancer.replicas[0]
 
 
-def test_where_all_are_out_the_one_that_comes_back_first_is_asked() -> None:
+def test_if_all_circuits_are_open_the_first_to_close_is_chosen() -> None:
     time = Time()
     balancer = LoadBalancer(URLS[:2], time.clock)
     balancer.failed(balancer.replicas[1], is_unreachable=True)
@@ -118,7 +118,7 @@ async def test_a_failure_before_the_first_token_goes_to_another_replica_at_once(
     assert waits.seconds == []
 
 
-async def test_a_broken_replica_is_left_alone() -> None:
+async def test_a_broken_replica_gets_no_requests() -> None:
     hosts = Hosts(one=httpx.Response(500))
     lm = remote(hosts, base_urls=URLS)
     for seed in range(10):
@@ -126,14 +126,14 @@ async def test_a_broken_replica_is_left_alone() -> None:
     assert hosts.asked["one"] == MAX_FAILURES
 
 
-async def test_a_refusal_is_every_replica_s() -> None:
+async def test_a_refusal_is_not_retried_on_another_replica() -> None:
     hosts = Hosts(one=httpx.Response(400))
     with pytest.raises(LMError, match="one"):
         await remote(hosts, base_urls=URLS).generate(REQUEST)
     assert hosts.asked == {"one": 1}
 
 
-async def test_after_the_first_token_there_is_no_failover() -> None:
+async def test_there_is_no_failover_after_the_first_token() -> None:
     events: list[Event] = []
     hosts = Hosts(one=sse(delta("Hel")))
     with pytest.raises(LMError, match="ended before"):

@@ -44,7 +44,7 @@ def numbers(store: SampleStore, most: int = 2000) -> list[int]:
 # -------------------------------------------------------------------------------------- payload
 
 
-def test_a_completion_comes_back_as_it_was() -> None:
+def test_a_completion_is_unchanged_after_encoding_and_decoding() -> None:
     for made in (
         completion(3),
         Completion("", 0, "choices", Usage(choice_tokens=2), {}, choice_logprobs={"b": -1, "a": 0}),
@@ -54,7 +54,7 @@ def test_a_completion_comes_back_as_it_was() -> None:
         assert completion_codec.decode(completion_codec.encode(made)) == made
 
 
-def test_bytes_that_are_no_completion_are_refused() -> None:
+def test_invalid_bytes_are_refused() -> None:
     whole = completion_codec.encode(completion(1))
     for damaged in (b"", b"x", whole[:-5], whole[:20] + b"?" + whole[21:]):
         with pytest.raises(ValueError, match=r"no draw|Expecting"):
@@ -64,7 +64,7 @@ def test_bytes_that_are_no_completion_are_refused() -> None:
 # ---------------------------------------------------------------------------------------- bound
 
 
-def test_draws_used_least_recently_make_room(path: Path) -> None:
+def test_the_least_recently_used_samples_are_evicted(path: Path) -> None:
     clock = count()
     store = SampleStore(path, 100_000, clock=lambda: next(clock))
     for number in range(40):
@@ -80,7 +80,7 @@ def test_draws_used_least_recently_make_room(path: Path) -> None:
     assert path.stat().st_size <= 110_000
 
 
-def test_the_file_stays_near_its_bound_however_much_is_stored(path: Path) -> None:
+def test_the_file_stays_near_its_limit(path: Path) -> None:
     store, rng = SampleStore(path, 300_000), random.Random(2)
     for _ in range(150):
         draws = [new(rng.randrange(LARGE), noise(0, rng.randrange(10, 500))) for _ in range(20)]
@@ -90,7 +90,7 @@ def test_the_file_stays_near_its_bound_however_much_is_stored(path: Path) -> Non
     assert sum(held.bytes for held in contents(path).models) > 150_000
 
 
-def test_totals_are_those_of_the_draws(store: SampleStore, path: Path) -> None:
+def test_totals_match_the_samples(store: SampleStore, path: Path) -> None:
     store.put([new(1), new(2), new(3, model="n")])
     store.put([new(2, "another, longer text"), new(3, model="m")])
     with closing(sqlite3.connect(path)) as connection:
@@ -100,7 +100,7 @@ def test_totals_are_those_of_the_draws(store: SampleStore, path: Path) -> None:
     assert contents(path).draws == 3
 
 
-def test_of_draws_under_one_key_the_last_stays(store: SampleStore) -> None:
+def test_the_last_sample_under_a_key_is_kept(store: SampleStore) -> None:
     store.put([new(1, "first"), new(1, "second")])
     store.put([new(1, "third")])
     store.put([new(1, "fourth", origin="p"), new(1, "fifth", origin="q")])
@@ -109,7 +109,7 @@ def test_of_draws_under_one_key_the_last_stays(store: SampleStore) -> None:
 
 
 @pytest.mark.parametrize("given", ["2GB", "-1", "1e9", "²"])
-def test_a_bound_that_is_no_number_is_refused(
+def test_an_invalid_limit_is_refused(
     given: str, monkeypatch: pytest.MonkeyPatch, path: Path
 ) -> None:
     monkeypatch.setenv("ARCHON_POOL_BYTES", given)
@@ -136,7 +136,7 @@ def cut(path: Path) -> None:
 
 @pytest.mark.parametrize("damage", [damage_everything, damage_the_pages, cut])
 @pytest.mark.parametrize("first", ["get", "put"])
-def test_a_damaged_file_is_set_aside_and_begun_anew(
+def test_a_damaged_file_is_set_aside_and_replaced(
     path: Path, damage: object, first: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = SampleStore(path, LARGE)
@@ -157,7 +157,7 @@ def test_a_damaged_file_is_set_aside_and_begun_anew(
     assert not damaged_path(path).exists()
 
 
-def test_a_draw_that_cannot_be_read_is_missing_until_it_is_stored_again(
+def test_an_unreadable_sample_is_missing_until_it_is_stored_again(
     store: SampleStore, path: Path
 ) -> None:
     store.put([new(1), new(2)])
@@ -168,7 +168,7 @@ def test_a_draw_that_cannot_be_read_is_missing_until_it_is_stored_again(
     assert numbers(store) == [1, 2]
 
 
-def test_a_file_taken_away_is_begun_anew(
+def test_a_deleted_file_is_created_again(
     store: SampleStore, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     store.put([new(1)])
@@ -182,7 +182,7 @@ def test_a_file_taken_away_is_begun_anew(
 # ------------------------------------------------------------------------------- failing to write
 
 
-def test_on_a_full_disk_the_run_goes_on_with_what_is_there(
+def test_on_a_full_disk_stored_samples_are_still_found(
     store: SampleStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     store.put([new(1)])
@@ -195,7 +195,7 @@ def test_on_a_full_disk_the_run_goes_on_with_what_is_there(
     assert "full" in caplog.text
 
 
-def test_a_folder_that_cannot_be_made_costs_a_warning(
+def test_a_folder_that_cannot_be_created_is_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").write_text("")
@@ -239,7 +239,7 @@ def is_sound(path: Path) -> bool:
     return verdict == "ok" and rows == totals
 
 
-def test_processes_store_at_the_same_time(path: Path) -> None:
+def test_several_processes_store_concurrently(path: Path) -> None:
     spans = [(0, 60), (30, 90), (60, 120)]
     processes = [writer(path, start, stop) for start, stop in spans]
     for process in processes:
@@ -251,7 +251,7 @@ def test_processes_store_at_the_same_time(path: Path) -> None:
     store.close()
 
 
-def test_a_process_killed_while_it_writes_leaves_what_it_had_stored(path: Path) -> None:
+def test_samples_stored_before_a_process_was_killed_are_kept(path: Path) -> None:
     rng, stored = random.Random(3), 0
     for _ in range(4):
         process = writer(path, stored, 2000)
@@ -271,7 +271,7 @@ def test_a_process_killed_while_it_writes_leaves_what_it_had_stored(path: Path) 
 # ---------------------------------------------------------------------------------------- upkeep
 
 
-def test_a_pool_in_use_can_be_emptied(store: SampleStore, path: Path) -> None:
+def test_a_pool_in_use_can_be_cleared(store: SampleStore, path: Path) -> None:
     store.put([new(number, noise(number)) for number in range(200)])
     before = path.stat().st_size
     freed = clear(path)
@@ -282,12 +282,12 @@ def test_a_pool_in_use_can_be_emptied(store: SampleStore, path: Path) -> None:
     assert contents(path).models[0].draws == 1
 
 
-def test_where_there_is_no_file_none_is_made(path: Path) -> None:
+def test_a_missing_file_is_not_created(path: Path) -> None:
     assert contents(path).draws == clear(path) == 0
     assert not path.exists()
 
 
-def test_a_damaged_file_is_told_and_cleared(path: Path) -> None:
+def test_a_damaged_file_is_reported_and_cleared(path: Path) -> None:
     damage_everything(path)
     assert not contents(path).readable
     assert clear(path) == 19_000

@@ -41,14 +41,14 @@ def said(text: str, reason: str = "stop") -> FakeServer:
         ("structured_outputs", {"structured_outputs": {"json": SCHEMA}}),
     ],
 )
-async def test_a_schema_is_sent_in_the_words_of_the_card(words: str, sent: dict[str, Any]) -> None:
+async def test_a_schema_is_sent_as_the_card_says(words: str, sent: dict[str, Any]) -> None:
     server = said(JSON)
     [reply] = await remote(server, constraint=words).generate(replace(REQUEST, constraint=FORM))
     assert reply.text == JSON
     assert server.bodies[0].items() >= sent.items()
 
 
-async def test_a_regular_expression_is_sent_to_vllm_alone() -> None:
+async def test_only_vllm_servers_get_regular_expressions() -> None:
     request = replace(REQUEST, constraint=Constraint(regex="[ab]"))
     server = said("a")
     await remote(server, constraint="structured_outputs").generate(request)
@@ -66,13 +66,13 @@ async def test_a_regular_expression_is_sent_to_vllm_alone() -> None:
         Constraint(json_schema=SCHEMA, after=FreeText("Answer:", room=20)),
     ],
 )
-async def test_a_form_that_no_protocol_has_is_refused(form: Constraint) -> None:
+async def test_an_unsupported_constraint_is_refused(form: Constraint) -> None:
     lm = remote(said("a"), constraint="structured_outputs")
     with pytest.raises(UnsupportedError, match="'constraint'"):
         await lm.generate(replace(REQUEST, constraint=form))
 
 
-async def test_a_server_that_forgets_the_schema_is_an_error() -> None:
+async def test_a_reply_that_ignores_the_schema_is_an_error() -> None:
     lm = remote(said("The answer is 3."), constraint="json_schema")
     with pytest.raises(LMError, match="schema, although its card promises it"):
         await lm.generate(replace(REQUEST, constraint=FORM))
@@ -84,7 +84,7 @@ async def test_a_server_that_forgets_the_schema_is_an_error() -> None:
 
 @pytest.mark.parametrize("words", ["json_schema", "json_object", "structured_outputs"])
 @pytest.mark.parametrize("streams", [False, True])
-async def test_reasoning_in_front_of_a_form_is_no_part_of_it(words: str, streams: bool) -> None:
+async def test_reasoning_before_a_constrained_text_is_separated(words: str, streams: bool) -> None:
     thought = "<think>{3}?</think>\n"
     whole = thought + JSON
     pieces = [delta(whole[k : k + 4]) for k in range(0, len(whole), 4)]
@@ -102,7 +102,7 @@ async def test_reasoning_in_front_of_a_form_is_no_part_of_it(words: str, streams
     assert heard == {False: JSON, True: thought}
 
 
-async def test_a_marker_within_json_is_a_string_like_any_other() -> None:
+async def test_a_marker_inside_json_is_ordinary_text() -> None:
     text = '{"answer": "</think>"}'
     for server in (said(text), FakeServer(sse(delta(text[:12]), delta(text[12:], "stop")))):
         events: list[Event] = []
@@ -112,14 +112,14 @@ async def test_a_marker_within_json_is_a_string_like_any_other() -> None:
         assert not any(e.is_reasoning for e in events if isinstance(e, TokenDelta))
 
 
-async def test_reasoning_that_leaves_no_room_for_the_form_is_cut_off() -> None:
+async def test_reasoning_that_uses_all_tokens_is_truncated() -> None:
     for reason in ("length", "stop"):
         lm = remote(said("<think>3?", reason), constraint="json_schema")
         [reply] = await lm.generate(replace(REQUEST, constraint=FORM))
         assert (reply.text, reply.reasoning, reply.is_reasoning_cut_off) == ("", "<think>3?", True)
 
 
-async def test_reasoning_in_front_of_a_judge_s_object_is_no_part_of_it() -> None:
+async def test_reasoning_before_a_judge_s_object_is_separated() -> None:
     form = Constraint(regex="yes|no", after=FreeText("Verdict:", 20))
     text = '<think>3?</think>{"argument": "It is 3.", "verdict": "yes"}'
     events: list[Event] = []
@@ -132,7 +132,7 @@ async def test_reasoning_in_front_of_a_judge_s_object_is_no_part_of_it() -> None
     ]
 
 
-def test_what_a_card_promises_is_known_before_it_is_opened() -> None:
+def test_the_promises_of_a_card_are_known_before_it_is_opened() -> None:
     def promised(**values: object) -> frozenset[str]:
         card = {"name": "far", "backend": "openai", "base_urls": ["http://x/v1"], "model": "m"}
         return capabilities(OpenAICard.model_validate(card | values))
@@ -185,13 +185,13 @@ async def test_a_plain_completion_is_streamed() -> None:
 
 
 @pytest.mark.parametrize("body", [completion("Hello"), plain(7), plain("x", finish_reason="what")])
-async def test_a_reply_of_another_form_is_an_error(body: dict[str, Any]) -> None:
+async def test_a_reply_of_the_other_endpoint_is_an_error(body: dict[str, Any]) -> None:
     server = FakeServer(httpx.Response(200, json=body))
     with pytest.raises(LMError, match=r"no text|finish_reason"):
         await remote(server, endpoint="completions").generate(REQUEST)
 
 
-async def test_both_endpoints_draw_other_texts() -> None:
+async def test_the_endpoints_have_different_keys() -> None:
     lms = [remote(FakeServer()), remote(FakeServer(), endpoint="completions")]
     lms.append(remote(FakeServer(), server_sampling=True))
     assert len({lm.draw_key(REQUEST) for lm in lms}) == 3
@@ -224,7 +224,7 @@ async def test_the_tokens_of_a_chat_come_with_their_bytes() -> None:
     assert b"".join(reply.tokens).decode() == "né"
 
 
-async def test_a_number_in_the_place_of_a_token_s_bytes_takes_no_memory() -> None:
+async def test_a_number_instead_of_a_token_s_bytes_allocates_no_memory() -> None:
     body = completion("x")
     body["choices"][0]["logprobs"] = {"content": [{"token": "x", "logprob": -1, "bytes": 2**62}]}
     lm = remote(FakeServer(httpx.Response(200, json=body)), logprobs=True)
@@ -244,7 +244,7 @@ async def test_a_number_in_the_place_of_a_token_s_bytes_takes_no_memory() -> Non
         {"tokens": ["a"], "token_logprobs": [None]},
     ],
 )
-async def test_log_probabilities_that_are_none_are_an_error(logprobs: dict[str, Any]) -> None:
+async def test_invalid_log_probabilities_are_an_error(logprobs: dict[str, Any]) -> None:
     body = completion("x")
     body["choices"][0]["logprobs"] = logprobs
     lm = remote(FakeServer(httpx.Response(200, json=body)), logprobs=True)
@@ -255,7 +255,7 @@ async def test_log_probabilities_that_are_none_are_an_error(logprobs: dict[str, 
 # --------------------------------------------------------------------------------- sampling
 
 
-async def test_a_server_that_samples_as_it_likes_is_sent_no_sampling() -> None:
+async def test_with_server_sampling_no_sampling_parameters_are_sent() -> None:
     server = FakeServer()
     sampling = SamplingParams(temperature=0.2, top_p=0.5, max_tokens=9, stop=("END",))
     await remote(server, server_sampling=True).generate(replace(REQUEST, sampling=sampling))
@@ -263,7 +263,7 @@ async def test_a_server_that_samples_as_it_likes_is_sent_no_sampling() -> None:
 
 
 @pytest.mark.parametrize("streams", [False, True])
-async def test_a_text_far_longer_than_asked_for_is_an_error(streams: bool) -> None:
+async def test_a_text_far_beyond_max_tokens_is_an_error(streams: bool) -> None:
     request = replace(REQUEST, sampling=SamplingParams(max_tokens=2))
     text = "x" * 2001
     reply = sse(delta(text), delta("", "stop")) if streams else said(text).replies[0]

@@ -65,7 +65,7 @@ class Rejecting(FakeServer):
 
 @pytest.mark.parametrize("wording", WORDINGS)
 @pytest.mark.parametrize("field", [*OMITTED_FIELDS, "response_format", "max_completion_tokens"])
-def test_the_rejected_field_is_read_from_many_wordings(wording: object, field: str) -> None:
+def test_the_rejected_field_is_recognized_in_many_wordings(wording: object, field: str) -> None:
     if field == "stop" and "'" not in str(wording) and "loc" not in str(wording):
         pytest.skip("a plain word of English")
     content = json.dumps(worded(wording, field)).encode()
@@ -115,7 +115,7 @@ def test_an_error_about_something_else_rejects_no_field(message: str) -> None:
         ("create() got an unexpected keyword argument 'seed'", "seed"),
     ],
 )
-def test_the_rejected_field_is_read_from_sentences(message: str, field: str) -> None:
+def test_the_rejected_field_is_recognized_in_sentences(message: str, field: str) -> None:
     sent = [*OMITTED_FIELDS, "n", "logprobs", "response_format"]
     content = json.dumps({"error": {"message": message}}).encode()
     assert rejected_field(content, sent) == field
@@ -133,7 +133,7 @@ def test_the_rejected_field_is_read_from_sentences(message: str, field: str) -> 
         (500, {"error": {"message": "create() got an unexpected keyword argument '{}'"}}),
     ],
 )
-async def test_a_rejection_with_an_unusual_status_is_adapted_to(
+async def test_a_rejection_with_an_unusual_status_is_handled(
     status: int, wording: object, field: str, streams: bool
 ) -> None:
     server = Rejecting(field, wording=wording, status=status)
@@ -158,7 +158,7 @@ async def test_a_server_without_seed_or_max_tokens_answers(
     assert all(any(repr(field) in note for note in sample.notes) for field in sent)
 
 
-async def test_what_a_server_rejects_is_asked_once_and_warned_of_once(
+async def test_a_rejected_field_is_sent_once_and_reported_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     server = Rejecting("seed", "max_tokens")
@@ -172,7 +172,7 @@ async def test_what_a_server_rejects_is_asked_once_and_warned_of_once(
     assert any('"max_tokens_field": "max_completion_tokens"' in text for text in told)
 
 
-async def test_a_server_without_any_bound_is_sent_none() -> None:
+async def test_a_server_that_rejects_both_limits_gets_none() -> None:
     server = Rejecting("max_tokens", "max_completion_tokens")
     lm = remote(server)
     before = lm.draw_key(REQUEST)
@@ -184,7 +184,7 @@ async def test_a_server_without_any_bound_is_sent_none() -> None:
     assert lm.draw_key(REQUEST) == remote(server, omit=["max_tokens"]).draw_key(REQUEST)
 
 
-async def test_a_rejection_that_leaving_out_does_not_mend_is_not_remembered() -> None:
+async def test_an_adaptation_that_does_not_help_is_not_kept() -> None:
     error = {"error": {"message": "Unsupported parameter: 'seed'"}}
     replies = [httpx.Response(400, json=error), httpx.Response(400, json={"error": "no luck"})]
     server = FakeServer(*replies)
@@ -209,7 +209,7 @@ HINTS = [
 
 
 @pytest.mark.parametrize(("field", "card", "sampling", "told"), HINTS)
-async def test_a_field_that_changes_samples_is_an_error_that_names_the_card_s_key(
+async def test_the_rejection_of_a_field_that_matters_is_an_error_that_names_the_card_key(
     field: str, card: dict[str, Any], sampling: dict[str, Any], told: str
 ) -> None:
     server = Rejecting(field)
@@ -233,7 +233,7 @@ async def test_a_field_that_changes_samples_is_an_error_that_names_the_card_s_ke
         (404, {}, '"base_urls"'),
     ],
 )
-async def test_a_refusal_names_the_card_s_key(status: int, card: dict[str, Any], told: str) -> None:
+async def test_a_refusal_names_the_card_key(status: int, card: dict[str, Any], told: str) -> None:
     server = FakeServer(httpx.Response(status, text="x" * 1000))
     with pytest.raises(LMError, match=told):
         await remote(server, **card).generate(REQUEST)
@@ -242,7 +242,7 @@ async def test_a_refusal_names_the_card_s_key(status: int, card: dict[str, Any],
 # -------------------------------------------------------------------- what a card says
 
 
-async def test_a_card_leaves_fields_out_renames_one_and_adds_others() -> None:
+async def test_a_card_can_omit_rename_and_add_fields() -> None:
     server = FakeServer()
     lm = remote(
         server,
@@ -266,7 +266,7 @@ async def test_a_card_leaves_fields_out_renames_one_and_adds_others() -> None:
 
 
 @pytest.mark.parametrize("field", OMITTED_FIELDS)
-async def test_every_field_can_be_left_out(field: str) -> None:
+async def test_every_field_can_be_omitted(field: str) -> None:
     server = FakeServer()
     sampling = SamplingParams(top_p=0.5, top_k=5, min_p=0.1, stop=("x",))
     await remote(server, omit=[field]).generate(
@@ -279,7 +279,7 @@ def key_of(**values: object) -> str | None:
     return remote(FakeServer(), **values).draw_key(REQUEST)
 
 
-def test_a_pool_tells_cards_apart_by_what_changes_samples() -> None:
+def test_the_key_depends_on_everything_in_a_card_that_changes_samples() -> None:
     same: list[dict[str, object]] = [
         {},
         {"omit": []},
@@ -304,7 +304,7 @@ def test_a_pool_tells_cards_apart_by_what_changes_samples() -> None:
     assert len({key_of(**values) for values in others}) == len(others)
 
 
-def test_the_key_of_a_plain_card_is_what_it_was() -> None:
+def test_the_key_of_a_plain_card_is_unchanged() -> None:
     assert key_of() == "eb6a1adc2e49b1018b2a010ec882488c"
 
 
@@ -333,13 +333,13 @@ def test_the_key_of_a_plain_card_is_what_it_was() -> None:
         ({"max_tokens_field": "max_new_tokens"}, "unknown value 'max_new_tokens'"),
     ],
 )
-def test_a_card_that_makes_no_sense_is_refused(values: dict[str, object], told: str) -> None:
+def test_a_contradictory_card_is_refused(values: dict[str, object], told: str) -> None:
     with pytest.raises(SpecError, match=told) as caught:
         parse(OpenAICard, {**CARD, **values})
     assert "0123456789abcdef" not in str(caught.value)
 
 
-async def test_a_header_s_secret_comes_from_the_environment_and_is_in_no_error(
+async def test_a_secret_header_comes_from_the_environment_and_appears_in_no_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     card = OpenAICard.model_validate({**CARD, "headers": {"api-key": {"env": "SOME_KEY"}}})
@@ -355,7 +355,7 @@ async def test_a_header_s_secret_comes_from_the_environment_and_is_in_no_error(
     assert "secret" not in repr(lm)
 
 
-def test_an_adaptation_gives_up_where_nothing_is_left() -> None:
+def test_an_adaptation_ends_when_no_field_is_left_to_omit() -> None:
     plain = Adaptation("max_tokens")
     assert plain.without("temperature") is None
     renamed = plain.without("max_tokens")

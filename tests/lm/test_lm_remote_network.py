@@ -9,7 +9,7 @@ from network_doubles import GOOD, REQUEST, network, never, well
 from archon.errors import LMError
 
 
-async def test_a_server_that_never_answers_runs_into_the_deadline() -> None:
+async def test_a_server_that_never_answers_ends_at_the_deadline() -> None:
     async with network(never) as far:
         lm = far.lm(timeout_seconds=0.05)
         with pytest.raises(LMError, match=r"no answer within 0\.05 seconds") as caught:
@@ -18,7 +18,7 @@ async def test_a_server_that_never_answers_runs_into_the_deadline() -> None:
         await lm.aclose()
 
 
-async def test_a_reply_that_never_ends_runs_into_the_deadline() -> None:
+async def test_an_endless_reply_ends_at_the_deadline() -> None:
     async def stall(writer: asyncio.StreamWriter) -> None:
         writer.write(GOOD[:-5])
         await writer.drain()
@@ -32,7 +32,7 @@ async def test_a_reply_that_never_ends_runs_into_the_deadline() -> None:
 
 
 @pytest.mark.parametrize("sent", [b"", GOOD[:30], GOOD[:-5], b"\x00\xff nonsense\r\n\r\n"])
-async def test_a_connection_that_breaks_off_is_tried_again(sent: bytes) -> None:
+async def test_a_connection_that_breaks_is_retried(sent: bytes) -> None:
     replies = [sent, GOOD]
 
     async def once(writer: asyncio.StreamWriter) -> None:
@@ -48,7 +48,7 @@ async def test_a_connection_that_breaks_off_is_tried_again(sent: bytes) -> None:
         await lm.aclose()
 
 
-async def test_nobody_listening_is_an_error_after_the_retries() -> None:
+async def test_an_unused_port_is_an_error_after_the_retries() -> None:
     async with network(well) as far:
         lm = far.lm()
     with pytest.raises(LMError, match="cannot connect") as caught:
@@ -71,7 +71,7 @@ async def test_no_more_requests_than_the_limit_are_in_flight() -> None:
         await lm.aclose()
 
 
-async def test_cancelled_requests_lose_no_places() -> None:
+async def test_cancelled_requests_release_their_slots() -> None:
     async with network(never) as far:
         far.full_at = 2
         lm = far.lm(max_concurrency=2)

@@ -50,7 +50,7 @@ from archon.types import (
         (httpx.Response(404, json=[]), r"\[\]"),
     ],
 )
-async def test_a_reply_that_is_none_is_a_clear_error(reply: httpx.Response, words: str) -> None:
+async def test_an_invalid_reply_is_a_clear_error(reply: httpx.Response, words: str) -> None:
     with pytest.raises(LMError, match=words):
         raise await failure(reply)
 
@@ -71,9 +71,7 @@ GARBLED = [
 
 @pytest.mark.parametrize("streams", [False, True])
 @pytest.mark.parametrize("reply", GARBLED)
-async def test_a_garbled_reply_is_a_fault_of_the_server_and_tried_again(
-    reply: httpx.Response, streams: bool
-) -> None:
+async def test_a_garbled_reply_is_retried(reply: httpx.Response, streams: bool) -> None:
     server, waits = FakeServer(reply, reply), Waits()
     events: list[Event] = []
     [answer] = await remote(server, waits).generate(REQUEST, events.append if streams else None)
@@ -84,7 +82,7 @@ async def test_a_garbled_reply_is_a_fault_of_the_server_and_tried_again(
 
 
 @pytest.mark.parametrize("reply", GARBLED)
-async def test_what_stays_garbled_is_told_as_such_within_the_deadline(
+async def test_a_permanently_garbled_reply_is_reported_within_the_deadline(
     reply: httpx.Response,
 ) -> None:
     with pytest.raises(GarbledError, match=r"http://one\.test/v1/chat/completions: .+"):
@@ -95,7 +93,7 @@ async def test_what_stays_garbled_is_told_as_such_within_the_deadline(
     assert len(server.requests) == 1
 
 
-async def test_another_replica_is_asked_where_one_is_garbled() -> None:
+async def test_another_replica_is_asked_after_a_garbled_reply() -> None:
     def half_garbled(request: httpx.Request) -> httpx.Response:
         return GARBLED[0] if request.url.host == "one.test" else good(request)
 
@@ -105,7 +103,7 @@ async def test_another_replica_is_asked_where_one_is_garbled() -> None:
     assert (answer.text, waits.seconds) == ("Hello", [])
 
 
-async def test_texts_that_are_missing_are_failed_samples_and_not_asked_for_again() -> None:
+async def test_missing_texts_are_failed_samples_and_not_requested_again() -> None:
     server = FakeServer()
     one, two = await remote(server, native_n=True).generate(replace(REQUEST, n=2))
     assert (one.text, one.error, one.usage.completion_tokens) == ("Hello", None, 2)
@@ -120,7 +118,7 @@ async def test_deep_nesting_is_a_clear_error() -> None:
     assert "JSON" in str(await failure(httpx.Response(200, content=content, headers=headers)))
 
 
-async def test_a_huge_reply_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_huge_reply_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transport, "MAX_REPLY_BYTES", 2**20)
     sent = 0
 
@@ -137,7 +135,7 @@ async def test_a_huge_reply_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("name", ["eos", "end_turn", "stop_sequence"])
-async def test_other_servers_words_for_a_stop_are_known(name: str) -> None:
+async def test_finish_reasons_of_other_servers_are_known(name: str) -> None:
     [reply] = await remote(FakeServer(httpx.Response(200, json=completion("x", name)))).generate(
         REQUEST
     )
@@ -150,7 +148,7 @@ async def one(**usage: object) -> Completion:
     return reply
 
 
-async def test_usage_is_the_server_s_count() -> None:
+async def test_usage_is_counted_by_the_server() -> None:
     reply = await one(
         prompt_tokens=9, completion_tokens=4, prompt_tokens_details={"cached_tokens": 8}
     )
@@ -164,7 +162,7 @@ async def test_absurd_usage_counts_as_0(count: object) -> None:
     assert reply.usage == Usage(calls=1)
 
 
-async def test_log_probabilities_are_read_where_the_card_promises_them() -> None:
+async def test_log_probabilities_are_read_if_the_card_promises_them() -> None:
     reply = completion()
     reply["choices"][0]["logprobs"] = {"content": [{"logprob": -0.5}, {"logprob": -1}]}
     server = FakeServer(httpx.Response(200, json=reply))
@@ -176,7 +174,7 @@ async def test_log_probabilities_are_read_where_the_card_promises_them() -> None
         await lm.generate(replace(REQUEST, logprobs=True))
 
 
-async def test_half_of_a_surrogate_pair_becomes_a_replacement_character() -> None:
+async def test_a_lone_surrogate_becomes_a_replacement_character() -> None:
     content = json.dumps(completion("x")).replace('"x"', '"a\\ud83eb"').encode()
     reply = httpx.Response(200, content=content, headers={"content-type": "application/json"})
     [got] = await remote(FakeServer(reply)).generate(REQUEST)

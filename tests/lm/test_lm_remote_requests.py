@@ -26,7 +26,7 @@ from archon.types import (
 )
 
 
-async def test_the_request_says_what_was_asked_and_no_more() -> None:
+async def test_the_request_contains_only_what_was_asked() -> None:
     server = FakeServer()
     lm = remote(server, sampling={"temperature": 0.5, "stop": ["END"]})
     await lm.generate(replace(REQUEST, sampling=SamplingParams(max_tokens=9, top_k=0)))
@@ -43,7 +43,7 @@ async def test_the_request_says_what_was_asked_and_no_more() -> None:
     assert server.requests[0].headers["authorization"] == f"Bearer {KEY}"
 
 
-async def test_sampling_beyond_openai_s_is_sent_where_it_changes_something() -> None:
+async def test_additional_sampling_parameters_are_sent_only_where_they_matter() -> None:
     server = FakeServer()
     sampling = SamplingParams(top_k=40, top_p=0.9, min_p=0.05)
     await remote(server).generate(replace(REQUEST, sampling=sampling))
@@ -51,7 +51,7 @@ async def test_sampling_beyond_openai_s_is_sent_where_it_changes_something() -> 
     assert (body["top_k"], body["top_p"], body["min_p"]) == (40, 0.9, 0.05)
 
 
-async def test_each_draw_has_its_own_seed_that_prompt_seed_and_number_decide() -> None:
+async def test_the_seed_of_a_sample_depends_on_prompt_seed_and_number() -> None:
     server = FakeServer()
     lm = remote(server, max_concurrency=1)
     await lm.generate(replace(REQUEST, n=3))
@@ -63,7 +63,7 @@ async def test_each_draw_has_its_own_seed_that_prompt_seed_and_number_decide() -
     assert len({*seeds}) == 5
 
 
-async def test_its_status_counts_the_calls_under_way_and_those_that_wait() -> None:
+async def test_the_status_counts_running_and_waiting_calls() -> None:
     seen: list[ModelStatus] = []
 
     class Slow(Wire):
@@ -79,7 +79,7 @@ async def test_its_status_counts_the_calls_under_way_and_those_that_wait() -> No
     assert lm.status() == ModelStatus("calling", generated_tokens=6)
 
 
-async def test_a_call_that_fails_or_is_cancelled_is_under_way_no_more() -> None:
+async def test_a_failed_call_is_no_longer_counted_as_running() -> None:
     lm = remote(FakeServer(*[httpx.Response(400)] * 3), max_concurrency=1)
     with pytest.raises(LMError):
         await lm.generate(replace(REQUEST, n=3))
@@ -106,7 +106,7 @@ async def test_native_n_is_one_request_whose_usage_is_divided() -> None:
     assert all(c.usage.prompt_tokens == 5 and c.usage.cached_tokens == 4 for c in completions)
 
 
-async def test_unicode_goes_out_and_comes_back_unchanged() -> None:
+async def test_unicode_is_preserved_in_both_directions() -> None:
     text = "数学 🧮 naïve \u2028 \x00 \\u0041"
 
     def said(request: httpx.Request) -> httpx.Response:

@@ -8,7 +8,7 @@ from archon.errors import LMError
 
 
 @pytest.mark.parametrize("status", [408, 409, 429, 500, 502, 503, 504])
-async def test_a_passing_failure_is_tried_again(status: int) -> None:
+async def test_a_temporary_failure_is_retried(status: int) -> None:
     waits = Waits()
     server = FakeServer(httpx.Response(status), httpx.Response(status))
     [reply] = await remote(server, waits).generate(REQUEST)
@@ -18,7 +18,7 @@ async def test_a_passing_failure_is_tried_again(status: int) -> None:
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
-async def test_a_refusal_is_not_tried_again(status: int) -> None:
+async def test_a_refusal_is_not_retried(status: int) -> None:
     server = FakeServer(httpx.Response(status, json={"error": {"message": "too bad"}}))
     with pytest.raises(LMError, match=rf"one\.test.*status {status}: too bad") as caught:
         await remote(server).generate(REQUEST)
@@ -26,14 +26,14 @@ async def test_a_refusal_is_not_tried_again(status: int) -> None:
     assert len(server.requests) == 1
 
 
-async def test_a_server_that_asks_to_wait_is_obeyed() -> None:
+async def test_retry_after_is_respected() -> None:
     waits = Waits()
     server = FakeServer(httpx.Response(429, headers={"retry-after": "17"}))
     await remote(server, waits).generate(REQUEST)
     assert waits.seconds == [18]
 
 
-async def test_waiting_longer_than_the_deadline_is_an_error_now() -> None:
+async def test_a_wait_beyond_the_deadline_is_an_immediate_error() -> None:
     waits = Waits()
     server = FakeServer(httpx.Response(429, headers={"retry-after": "400"}))
     with pytest.raises(LMError, match="far: no answer within 20 seconds") as caught:
@@ -51,19 +51,19 @@ async def test_waiting_longer_than_the_deadline_is_an_error_now() -> None:
         httpx.ConnectTimeout("slow"),
     ],
 )
-async def test_a_broken_connection_is_tried_again(error: Exception) -> None:
+async def test_a_broken_connection_is_retried(error: Exception) -> None:
     server = FakeServer(error)
     await remote(server).generate(REQUEST)
     assert len(server.requests) == 2
 
 
-async def test_a_connection_that_stays_broken_is_a_retryable_error() -> None:
+async def test_a_permanently_broken_connection_is_a_retryable_error() -> None:
     error = await failure(httpx.ReadError("reset by peer"))
     assert error.retryable
     assert "reset by peer" in str(error)
 
 
-async def test_an_unreachable_server_is_passed_over_at_once_and_from_then_on() -> None:
+async def test_an_unreachable_server_is_skipped_at_once() -> None:
     waits = Waits()
     hosts: list[str] = []
 

@@ -13,7 +13,7 @@ from archon.types import (
 )
 
 
-async def test_a_stream_is_joined_and_passed_on() -> None:
+async def test_a_stream_is_forwarded_and_concatenated() -> None:
     usage = {"choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 2}}
     server = FakeServer(
         sse(delta(None), delta("Hel"), delta("lo"), delta("", "length"), usage, "[DONE]")
@@ -32,7 +32,7 @@ async def test_a_server_that_does_not_stream_sends_one_delta() -> None:
     assert events == [TokenDelta(0, "Hello")]
 
 
-async def test_a_stream_that_breaks_before_the_first_token_is_tried_again() -> None:
+async def test_a_stream_that_breaks_before_the_first_token_is_retried() -> None:
     events: list[Event] = []
     server = FakeServer(sse(delta(None)), sse(delta("x", "stop")))
     [reply] = await remote(server).generate(REQUEST, events.append)
@@ -49,7 +49,7 @@ async def test_a_stream_that_breaks_before_the_first_token_is_tried_again() -> N
         ([delta("x", index=1)], "nobody asked for"),
     ],
 )
-async def test_a_stream_that_breaks_after_it_is_not_tried_again(
+async def test_a_stream_that_breaks_after_the_first_token_is_not_retried(
     tail: list[object], words: str
 ) -> None:
     server = FakeServer(sse(delta("Hel"), *tail))

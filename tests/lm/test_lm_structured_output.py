@@ -33,7 +33,7 @@ ARGUMENT = 'First.\n\nThen: 2 > 1, so \\ "fine".'
 
 
 @pytest.mark.parametrize(("form", "good", "bad"), FORMS)
-def test_a_pattern_allows_any_argument_before_the_form(
+def test_a_pattern_allows_any_argument_before_the_constrained_line(
     form: Constraint, good: list[str], bad: list[str]
 ) -> None:
     assert form.after is not None
@@ -47,7 +47,7 @@ def test_a_pattern_allows_any_argument_before_the_form(
 
 
 @pytest.mark.parametrize(("form", "good", "bad"), FORMS)
-def test_a_schema_has_the_argument_first_and_then_the_form(
+def test_a_schema_has_the_argument_first_and_then_the_value(
     form: Constraint, good: list[str], bad: list[str]
 ) -> None:
     assert form.after is not None
@@ -65,7 +65,9 @@ def test_a_schema_has_the_argument_first_and_then_the_form(
 
 
 @pytest.mark.parametrize(("form", "good", "bad"), FORMS)
-def test_a_grammar_can_be_made_of_both(form: Constraint, good: list[str], bad: list[str]) -> None:
+def test_pattern_and_schema_compile_to_grammars(
+    form: Constraint, good: list[str], bad: list[str]
+) -> None:
     """By llguidance, one of the libraries that vLLM hands them to."""
     matcher = pytest.importorskip("llguidance").LLMatcher
     assert not matcher.validate_grammar(matcher.grammar_from_regex(whole_pattern(form)))
@@ -79,7 +81,7 @@ def allows(what: dict[str, Any], text: str) -> bool:
     return text in what["enum"] if "enum" in what else re.search(what["pattern"], text) is not None
 
 
-def test_choices_are_listed_where_a_form_is_nothing_but_choices() -> None:
+def test_a_pattern_of_plain_alternatives_becomes_an_enum() -> None:
     assert wrapping_schema(VERDICT_FORM)["properties"]["verdict"]["enum"] == [
         "correct",
         "incorrect",
@@ -90,7 +92,7 @@ def test_choices_are_listed_where_a_form_is_nothing_but_choices() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", "7", '{"argument": 1, "verdict": "x"}', "{" * 9])
-def test_what_is_no_such_object_is_told(text: str) -> None:
+def test_an_invalid_object_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
         unwrapped(VERDICT_FORM, text)
 
@@ -102,7 +104,7 @@ def said(text: str, reason: str = "stop") -> FakeServer:
     return FakeServer(*[httpx.Response(200, json=completion(text, reason))] * 3)
 
 
-async def test_vllm_is_sent_a_pattern_and_streams() -> None:
+async def test_a_vllm_server_gets_a_pattern_and_streams() -> None:
     text = "It holds.\nVerdict: correct"
     server, events = FakeServer(sse(delta(text), delta("", "stop"), "[DONE]")), list[Event]()
     request = replace(REQUEST, constraint=VERDICT_FORM)
@@ -113,7 +115,7 @@ async def test_vllm_is_sent_a_pattern_and_streams() -> None:
 
 @pytest.mark.parametrize("words", ["json_schema", "json_object"])
 @pytest.mark.parametrize("streams", [False, True])
-async def test_others_are_sent_a_schema_and_the_text_is_put_together(
+async def test_other_servers_get_a_schema_and_the_text_is_assembled(
     words: str, streams: bool
 ) -> None:
     server = said(json.dumps({"argument": "It holds.\n", "verdict": "correct"}))
@@ -131,7 +133,7 @@ async def test_others_are_sent_a_schema_and_the_text_is_put_together(
     assert schema == wrapping_schema(VERDICT_FORM)
 
 
-async def test_a_server_that_holds_a_judge_to_nothing_is_an_error_unless_it_was_cut_off() -> None:
+async def test_an_unconstrained_reply_of_a_judge_is_an_error_unless_it_was_truncated() -> None:
     request = replace(REQUEST, constraint=VERDICT_FORM)
     with pytest.raises(LMError, match="although its card promises it"):
         await remote(said("Verdict: correct"), constraint="json_schema").generate(request)
@@ -140,7 +142,7 @@ async def test_a_server_that_holds_a_judge_to_nothing_is_an_error_unless_it_was_
     assert (reply.text, reply.finish_reason) == (cut, "length")
 
 
-def test_draws_of_a_judge_are_told_apart_by_what_is_sent() -> None:
+def test_the_key_of_a_judge_s_samples_depends_on_the_request_format() -> None:
     request = replace(REQUEST, constraint=VERDICT_FORM)
     ways = ("json_schema", "json_object", "structured_outputs")
     lms = [remote(FakeServer(), constraint=words) for words in ways]
@@ -148,7 +150,7 @@ def test_draws_of_a_judge_are_told_apart_by_what_is_sent() -> None:
     assert len({lm.draw_key(REQUEST) for lm in lms}) == 1
 
 
-async def test_judges_of_a_graph_are_held_where_the_card_says_how() -> None:
+async def test_judges_of_a_graph_are_constrained_if_the_card_supports_it() -> None:
     """A ranker of three drafts, over a server that answers what the schema asks for."""
     bodies: list[dict[str, Any]] = []
 
@@ -178,7 +180,7 @@ async def test_judges_of_a_graph_are_held_where_the_card_says_how() -> None:
     assert not any("response_format" in body for body in bodies)
 
 
-def test_an_order_of_many_is_asked_for_in_words() -> None:
+def test_an_order_of_many_items_is_requested_in_the_prompt_only() -> None:
     assert read_ranking("Ranking: [2] > [1]", 2) == [1, 0]
     five, six = ranking_form(5), ranking_form(6)
     from archon.lm.base import can_hold

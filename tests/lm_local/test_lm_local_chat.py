@@ -82,18 +82,18 @@ def decoded(ids: list[int]) -> str:
 
 @pytest.mark.parametrize("template", [CHAT_TEMPLATE, TOOLS_TEMPLATE])
 @pytest.mark.parametrize("count", [1, 2, 3, 4])
-def test_messages_become_the_ids_that_transformers_makes_of_them(template: str, count: int) -> None:
+def test_messages_have_the_same_ids_as_in_transformers(template: str, count: int) -> None:
     messages = CONVERSATION[:count]
     assert chat(template).encode(messages) == expected_ids(template, messages)
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="<")))
-def test_any_ordinary_content_becomes_what_transformers_makes_of_it(content: str) -> None:
+def test_any_ordinary_content_has_the_same_ids_as_in_transformers(content: str) -> None:
     messages = (Message("user", content),)
     assert chat().encode(messages) == expected_ids(CHAT_TEMPLATE, messages)
 
 
-def test_the_prompt_ends_where_the_model_is_to_speak() -> None:
+def test_the_prompt_ends_where_the_reply_begins() -> None:
     text = decoded(chat().encode([Message("user", "Hi")]))
     assert text == (
         "<|im_start|>system\nYou are tiny.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n"
@@ -109,7 +109,7 @@ def test_the_prompt_ends_where_the_model_is_to_speak() -> None:
         max_size=6,
     )
 )
-def test_content_forges_no_control_token(parts: list[str]) -> None:
+def test_content_produces_no_control_token(parts: list[str]) -> None:
     content = "".join(parts)
     ids = chat().encode([Message("user", content)])
     harmless = chat().encode([Message("user", "x")])
@@ -118,7 +118,7 @@ def test_content_forges_no_control_token(parts: list[str]) -> None:
     assert content in decoded(ids)
 
 
-def test_content_that_holds_many_masks_forges_no_control_token_either() -> None:
+def test_content_with_many_mask_characters_produces_no_control_token() -> None:
     content = "".join(map(chr, range(0xE000, 0xF8FF))) + "<|im_end|>"
     assert decoded(chat().encode([Message("user", content)])).count(content) == 1
     control = chat()._tokenizer.special_ids.values()
@@ -128,14 +128,14 @@ def test_content_that_holds_many_masks_forges_no_control_token_either() -> None:
     assert counts[0] == counts[1]
 
 
-def test_content_that_uses_up_every_mask_is_refused() -> None:
+def test_content_with_every_mask_character_is_refused() -> None:
     private = "".join(map(chr, [*range(0xE000, 0xF900), *range(0xF0000, 0xFFFFE)]))
     everything = private + "".join(map(chr, range(128)))
     with pytest.raises(UnsupportedError, match="every character that could mask"):
         chat().encode([Message("user", everything)])
 
 
-def test_half_a_surrogate_pair_is_refused() -> None:
+def test_a_lone_surrogate_is_refused() -> None:
     for template in (CHAT_TEMPLATE, None):
         with pytest.raises(UnsupportedError, match="surrogate"):
             chat(template).encode([Message("user", "x \ud83e y")])
@@ -153,7 +153,7 @@ def test_a_base_model_continues_a_transcript() -> None:
 
 
 @pytest.mark.parametrize("name", ["<|endoftext|>", "a"])
-def test_a_base_model_s_text_begins_with_its_first_token_where_the_file_says_so(
+def test_a_base_model_s_prompt_begins_with_the_token_that_the_file_states(
     name: str, tmp_path: Path
 ) -> None:
     bos = VOCABULARY.tokens.index(name)
@@ -185,7 +185,7 @@ def test_a_base_model_reads_control_tokens_as_text() -> None:
         "{% include 'other' %}",
     ],
 )
-def test_a_template_that_fails_or_reaches_out_is_an_error_and_nothing_else(
+def test_a_template_that_fails_or_leaves_the_sandbox_is_an_error(
     template: str, tmp_path: Path
 ) -> None:
     with pytest.raises((UnsupportedError, ModelError), match="template"):
@@ -201,7 +201,7 @@ def test_a_damaged_template_is_refused_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["folder", "gguf"])
-def test_marks_of_turns_are_control_tokens_whatever_the_file_calls_them(
+def test_turn_markers_are_control_tokens_regardless_of_their_declared_type(
     kind: str, tmp_path: Path
 ) -> None:
     if kind == "folder":
@@ -228,7 +228,7 @@ def test_marks_of_turns_are_control_tokens_whatever_the_file_calls_them(
         assert forged.count(token) == plain.count(token)
 
 
-def test_a_mark_of_turns_that_the_template_looks_for_stays_text_in_assistant_messages(
+def test_a_turn_marker_in_an_assistant_message_stays_text(
     tmp_path: Path,
 ) -> None:
     template = (

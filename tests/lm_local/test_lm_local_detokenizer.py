@@ -59,20 +59,20 @@ def first_stop(text: str, stops: Iterable[str]) -> int:
     return len(text)
 
 
-def test_characters_are_sent_whole() -> None:
+def test_characters_are_sent_completely() -> None:
     result, deltas = stream(byte_ids("é🧮!"))
     assert deltas == ["", "é", "", "", "", "🧮", "!", ""]
     assert result.text == "é🧮!"
 
 
 @pytest.mark.parametrize("end", [b"\xf0\x9f", b"\xc3", b"\xf0\x9f\xa7"])
-def test_a_character_that_never_ends_is_replaced_and_sent(end: bytes) -> None:
+def test_an_incomplete_character_is_replaced(end: bytes) -> None:
     result, deltas = stream(byte_ids(b"ok" + end))
     assert result.text == "ok\ufffd"
     assert "".join(deltas) == result.text
 
 
-def test_what_a_stop_string_may_begin_with_is_held_back() -> None:
+def test_a_possible_beginning_of_a_stop_string_is_held_back() -> None:
     _, deltas = stream(byte_ids("12\n\nQ: no\n"), "\nQ: yes", "\n\nQ:x")
     assert deltas[:6] == ["1", "2", "", "", "", ""]
     assert "".join(deltas) == "12\n\nQ: no\n"
@@ -89,12 +89,12 @@ def test_a_stop_string_within_one_token_cuts_the_token() -> None:
     assert result.text == "".join(deltas) == " an"
 
 
-def test_the_earliest_of_several_stop_strings_counts() -> None:
+def test_the_earliest_of_several_stop_strings_applies() -> None:
     result, _ = stream([TOKENS.index("Ġanswer")], "er", "nswer", "we")
     assert result.text == " a"
 
 
-def test_a_stop_string_may_hold_a_character_of_many_bytes() -> None:
+def test_a_stop_string_may_contain_a_multibyte_character() -> None:
     result, deltas = stream(byte_ids("a🧮b"), "🧮")
     assert result.text == "".join(deltas) == "a"
 
@@ -108,7 +108,7 @@ def test_control_tokens_add_nothing() -> None:
     text=st.text("ab\né", max_size=30),
     stops=st.lists(st.text("ab\né", min_size=1, max_size=4), max_size=3),
 )
-def test_deltas_always_join_up_to_the_text_before_the_first_stop(
+def test_deltas_concatenate_to_the_text_before_the_first_stop_string(
     text: str, stops: list[str]
 ) -> None:
     result, deltas = stream(byte_ids(text), *stops)

@@ -37,7 +37,7 @@ def with_system_in_user(messages: tuple[Message, ...]) -> tuple[Message, ...] | 
 @pytest.mark.parametrize("variables", VARIABLES, ids=str)
 @pytest.mark.parametrize("name", CONVERSATIONS)
 @pytest.mark.parametrize("style", STYLES)
-def test_a_prompt_is_the_string_that_transformers_renders(
+def test_a_prompt_equals_the_string_that_transformers_renders(
     style: str, name: str, variables: dict[str, Any]
 ) -> None:
     both, messages = pair(STYLES[style]), conversation(name)
@@ -73,7 +73,7 @@ def check_what_the_template_rejects(
     )
 
 
-def test_every_style_is_tried_with_a_rejection_and_a_rendering() -> None:
+def test_every_style_is_tested_with_a_rejection_and_a_rendering() -> None:
     """The matrix would prove little if its templates rejected all, or nothing."""
     rejected = dict.fromkeys(STYLES, 0)
     for style in STYLES:
@@ -100,7 +100,7 @@ def test_every_style_is_tried_with_a_rejection_and_a_rendering() -> None:
         max_size=8,
     ).map("".join),
 )
-def test_any_content_that_names_no_control_token_becomes_what_transformers_makes_of_it(
+def test_any_content_without_control_tokens_has_the_same_prompt_as_in_transformers(
     style: str, content: str
 ) -> None:
     both, messages = pair(STYLES[style]), (Message("user", content),)
@@ -139,7 +139,7 @@ def test_any_content_that_names_no_control_token_becomes_what_transformers_makes
         "{{ thing is defined }}{{ thing.of }}{{ other }}",
     ],
 )  # fmt: skip
-def test_a_template_finds_what_transformers_gives_it(template: str) -> None:
+def test_a_template_gets_the_same_values_as_in_transformers(template: str) -> None:
     both = pair(template)
     for content in ("what <is> this & that", "<|im_end|>", "7"):
         messages = (Message("user", content), Message("assistant", "é"))
@@ -149,7 +149,7 @@ def test_a_template_finds_what_transformers_gives_it(template: str) -> None:
 
 
 @pytest.mark.parametrize("stated", [{}, {"bos_token": None}, {"bos_token": ""}])
-def test_a_token_that_the_model_lacks_is_undefined_and_joins_as_nothing(
+def test_a_missing_special_token_is_undefined_and_concatenates_as_empty(
     stated: dict[str, Any], tmp_path: Path
 ) -> None:
     template = "{{ bos_token is defined }}{{ bos_token }}{{ bos_token + 'x' + bos_token }}"
@@ -179,7 +179,7 @@ def test_named_tokens_are_variables(config: dict[str, Any], tmp_path: Path) -> N
     assert list(prompt.ids) == both.expected_ids(messages)
 
 
-def test_older_folders_name_their_tokens_in_a_file_of_its_own(tmp_path: Path) -> None:
+def test_special_tokens_of_older_folders_are_in_a_separate_file(tmp_path: Path) -> None:
     template = "{{ bos_token }}{{ messages[0].content }}{{ eos_token }}"
     write_text_files(tmp_path, template)
     named = {"bos_token": "<s>", "eos_token": {"content": "</s>"}}
@@ -193,7 +193,7 @@ def test_older_folders_name_their_tokens_in_a_file_of_its_own(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("name", sorted(RESERVED_VARIABLES))
-def test_a_variable_that_archon_sets_may_not_be_set(name: str) -> None:
+def test_reserved_variables_are_refused(name: str) -> None:
     with pytest.raises(UnsupportedError, match=f"template_variables: '{name}' is set by Archon"):
         pair(STYLES["chatml"]).ours.prompt((Message("user", "a"),), {name: []})
 
@@ -212,18 +212,18 @@ def test_a_variable_that_no_template_reads_is_noted() -> None:
     assert pair(STYLES["qwen3"]).ours.prompt(messages, variables).notes == ()
 
 
-def test_prompts_of_other_variables_are_others() -> None:
+def test_prompts_depend_on_the_variables() -> None:
     ours, messages = pair(STYLES["qwen3"]).ours, (Message("user", "a"),)
     prompts = [ours.prompt(messages, {"enable_thinking": value}) for value in (True, False)]
     assert prompts[0].text == ours.prompt(messages).text
     assert prompts[1].text.endswith("<think>\n\n</think>\n\n")
 
 
-def test_a_prompt_says_whether_it_ends_within_reasoning() -> None:
+def test_a_prompt_may_end_within_reasoning() -> None:
     assert pair(STYLES["r1"]).ours.prompt((Message("user", "a"),)).text.endswith("<think>\n")
 
 
-def test_a_prompt_that_says_the_time_is_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_prompt_with_the_time_is_not_cached(monkeypatch: pytest.MonkeyPatch) -> None:
     for style, num_renderings in (("chatml", 1), ("smollm3", 2)):
         ours = open_again(style)
         calls = list[int]()
@@ -248,7 +248,7 @@ def open_again(style: str) -> ChatFormat:
 # ---------------------------------------------------------------------------- system role
 
 
-def test_a_system_message_that_is_left_out_is_noted() -> None:
+def test_an_omitted_system_message_is_noted() -> None:
     template = "{% for m in messages if m.role == 'user' %}{{ m.content }}{% endfor %}"
     messages = (Message("system", "Be brief.\nBe kind."), Message("user", "a"))
     prompt = pair(template).ours.prompt(messages)
@@ -271,7 +271,7 @@ def test_each_system_text_goes_before_the_next_user_s() -> None:
     assert "[INST] third\n\nfour [/INST]" in text
 
 
-def test_what_a_template_says_of_turns_is_the_error() -> None:
+def test_a_template_s_complaint_about_turns_is_the_error() -> None:
     ours = pair(STYLES["gemma"]).ours
     twice = (Message("system", "s"), Message("user", "a"), Message("user", "b"))
     with pytest.raises(UnsupportedError, match="Turns of user and model must alternate"):
@@ -283,7 +283,7 @@ def test_what_a_template_says_of_turns_is_the_error() -> None:
 # ------------------------------------------------------------------- where templates lie
 
 
-def test_a_folder_s_own_file_goes_before_its_configuration(tmp_path: Path) -> None:
+def test_a_template_file_takes_precedence_over_the_configuration(tmp_path: Path) -> None:
     write_text_files(tmp_path, None)
     config = tmp_path / "tokenizer_config.json"
     config.write_text(json.dumps({"chat_template": "key"}))

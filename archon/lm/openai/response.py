@@ -332,7 +332,7 @@ def _text(choice: ReplyChoice, constraint: Constraint | None, is_wrapped: bool) 
             json.loads(choice.text)
         return choice.text
     except (ValueError, RecursionError):
-        reason = "the server held the text to no schema, although its card promises it"
+        reason = "the server did not apply the schema, although its card promises it"
         raise LMError(reason) from None
 
 

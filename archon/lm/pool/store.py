@@ -203,7 +203,7 @@ class SampleStore:
                 return action()
         except (sqlite3.Error, OSError) as error:
             self._disconnect()
-            logger.warning("%s: %s; draws are not kept any more in this run", self.path, error)
+            logger.warning("%s: %s; this run stores no more samples", self.path, error)
             return None
 
     def _connected(self) -> sqlite3.Connection:

@@ -172,10 +172,10 @@ class ScriptedLM:
         return {prompt_digest(self.model, messages): num_tokens}
 
     def _complete(self, request: Request, prompt: str, prompt_tokens: int, draw: int) -> Completion:
-        asked_draw = 0 if request.sampling.temperature == 0 else draw
-        text = self._script(request, asked_draw)
+        scripted_draw = 0 if request.sampling.temperature == 0 else draw
+        text = self._script(request, scripted_draw)
         if request.constraint is not None:
-            number = draw_number(prompt, request.seed, asked_draw, bits=64)
+            number = draw_number(prompt, request.seed, scripted_draw, bits=64)
             text = _constrained(request, text, number)
         text, num_tokens, finish_reason = self._cut(text, request)
         words = _words(text) if request.logprobs else None
@@ -250,17 +250,17 @@ def open_scripted(card: ScriptedCard, base_dir: Path | None = None) -> ScriptedL
 
 
 def in_turn(replies: Sequence[str]) -> Script:
-    """A script whose draw k is reply k, begun again after the last."""
+    """A script whose sample k is reply k, starting over after the last."""
     if not replies:
         raise ValueError("a script needs at least one reply")
     return lambda request, draw: replies[draw % len(replies)]
 
 
 def by_rules(rules: Mapping[str | re.Pattern[str], Replies]) -> Script:
-    """A script that takes the first rule found in the messages: a substring, or a pattern.
+    """A script of the first rule, a substring or a pattern, that occurs in the messages.
 
-    Draw k of a rule with several replies is reply k, begun again after the last. A request that
-    no rule fits is an ``LMError``.
+    Sample k of a rule with several replies is reply k, starting over after the last. A request
+    without a matching rule is an ``LMError``.
     """
 
     def reply(request: Request, draw: int) -> str:
