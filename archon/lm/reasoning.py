@@ -105,6 +105,14 @@ def _cut_off_without_marker(completion: Completion) -> Completion:
     return replace(completion, text="", reasoning=completion.text, is_reasoning_cut_off=True)
 
 
+def send_completion(completion: Completion, on_event: OnEvent) -> None:
+    """Send a complete sample as events: its reasoning, then its answer."""
+    if completion.reasoning:
+        on_event(TokenDelta(completion.draw, completion.reasoning, is_reasoning=True))
+    if completion.text:
+        on_event(TokenDelta(completion.draw, completion.text))
+
+
 def constrains_whole_text(constraint: Constraint | None) -> bool:
     """Whether a constraint applies to a text from its beginning."""
     return constraint is not None and constraint.after is None

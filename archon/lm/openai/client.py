@@ -48,7 +48,7 @@ from archon.lm.openai.server_errors import (
     hint,
 )
 from archon.lm.openai.transport import Transport
-from archon.lm.reasoning import separated
+from archon.lm.reasoning import send_completion, separated
 from archon.lm.retry import Backoff, Clock, retrying
 from archon.lm.sample_failures import Failures
 from archon.spec.model import FromVariable, OpenAICard
@@ -59,7 +59,6 @@ from archon.types import (
     OnEvent,
     Request,
     SamplingParams,
-    TokenDelta,
     total_usage,
 )
 
@@ -252,10 +251,7 @@ class RemoteLM:
         ]
         if wrapped and on_event is not None:
             for completion in completions:
-                if completion.reasoning:
-                    on_event(TokenDelta(completion.draw, completion.reasoning, is_reasoning=True))
-                if completion.text:
-                    on_event(TokenDelta(completion.draw, completion.text))
+                send_completion(completion, on_event)
         self._generated_tokens.add(total_usage(completions).generated_tokens)
         return completions
 

@@ -24,8 +24,9 @@ from archon.lm.pool.store import (
     max_pool_bytes,
     pool_path,
 )
+from archon.lm.reasoning import send_completion
 from archon.lm.sample_failures import Failures
-from archon.types import Completion, OnEvent, Request, TokenDelta, Usage
+from archon.types import Completion, OnEvent, Request, Usage
 
 
 class DrawPool:
@@ -269,10 +270,7 @@ class _PoolRequest:
         self.scope.counted.add(key)
         self.done[key] = completion
         if self.on_event is not None:
-            if completion.reasoning:
-                self.on_event(TokenDelta(completion.draw, completion.reasoning, is_reasoning=True))
-            if completion.text:
-                self.on_event(TokenDelta(completion.draw, completion.text))
+            send_completion(completion, self.on_event)
         return True
 
 
