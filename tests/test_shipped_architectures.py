@@ -13,7 +13,7 @@ from archon.engine.model.reward_head import read_reward_head
 from archon.graph.architecture import Architecture
 from archon.graph.nodes.vote import odds_of
 from archon.graph.validation.build import build
-from archon.lm.scripted.heuristic import Plausible
+from archon.lm.scripted.heuristic import HeuristicScript
 from archon.lm.scripted.lm import ScriptedLM
 from archon.spec.model import LocalCard, ScriptedCard
 from archon.spec.reader import load_architecture, load_model_card
@@ -62,7 +62,7 @@ CARD = ScriptedCard.model_validate({"name": "scripted", "backend": "scripted"})
 
 def open_scripted(name: str, accuracy: float = 1.0) -> tuple[Architecture, ScriptedLM]:
     spec = load_architecture(name).spec
-    lm = ScriptedLM(Plausible(accuracy))
+    lm = ScriptedLM(HeuristicScript(accuracy))
     roles = dict.fromkeys(spec.models, lm)
     return Architecture(build(spec, {}), roles, dict.fromkeys(spec.models, CARD)), lm
 

@@ -101,7 +101,7 @@ def serve(
     for package in ("starlette", "uvicorn", "prometheus_client"):
         require(package, "serve")
     from archon.lm import close
-    from archon.lm.keys import key_from
+    from archon.lm.credentials import key_from
     from archon.serve.app import create_app
     from archon.serve.auth import LOCAL_NAMES
     from archon.serve.limits import Limits

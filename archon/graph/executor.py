@@ -20,9 +20,9 @@ from archon.graph.unit_tests import join_tests
 from archon.graph.validation.build import Graph
 from archon.lm.base import LM, can_hold, most_prompt_tokens, prompts_of
 from archon.lm.concurrency import run_all
-from archon.lm.openai.failed import Failures, require_all
 from archon.lm.reasoning import answered
 from archon.lm.reward import RewardModel
+from archon.lm.sample_failures import Failures, require_all
 from archon.spec.architecture import ModelNode
 from archon.types import (
     DEFAULT_SAMPLING,
@@ -277,12 +277,14 @@ class Context:
         """
         if self._run.meter.deadline is None and not isinstance(lm, NestedLM):
             draws = range(request.first_draw, request.first_draw + request.n)
-            return await self._failures.kept(lambda: self._send(lm, request), draws)
+            return await self._failures.catch(lambda: self._send(lm, request), draws)
 
         async def send(draw: int) -> list[Completion]:
             one = replace(request, n=1, first_draw=draw)
             try:
-                return await self._failures.kept(lambda: self._send(lm, one), range(draw, draw + 1))
+                return await self._failures.catch(
+                    lambda: self._send(lm, one), range(draw, draw + 1)
+                )
             except BudgetError as error:
                 self._cut_by(error)
                 return []

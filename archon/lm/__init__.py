@@ -1,13 +1,13 @@
-"""Language models: the seam, what satisfies it, and what wraps it.
+"""Language models: the interface, its implementations, and lazy opening.
 
-``RemoteLM`` (``archon.lm.remote``) and the local engine (``archon.lm.local``) are imported where a
-card asks for them: they bring httpx and torch.
+Read ``base`` (the interface), ``factory`` and ``lazy`` (a card becomes a model), then the
+implementations: ``openai`` (servers), ``local`` (the engine), ``scripted`` (no weights). ``pool``
+stores samples on disk. ``openai`` and ``local`` are imported where a card needs them: they bring
+httpx and torch.
 """
 
 from archon.lm.base import CAPABILITIES, LM, LM_CAPABILITIES, check_request, close
 from archon.lm.factory import capabilities, open_lm
-from archon.lm.ledger import Ledger
-from archon.lm.limit import Limited
 from archon.lm.reward import RewardLM, RewardModel, ScriptedRewardModel
 from archon.lm.scripted.lm import ScriptedLM
 
@@ -15,8 +15,6 @@ __all__ = [
     "CAPABILITIES",
     "LM",
     "LM_CAPABILITIES",
-    "Ledger",
-    "Limited",
     "RewardLM",
     "RewardModel",
     "ScriptedLM",

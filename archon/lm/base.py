@@ -1,6 +1,7 @@
-"""The seam: everything that answers a request is an ``LM``.
+"""The language-model interface and its optional abilities.
 
-The scripted double, a remote server, the local engine and a whole architecture satisfy it.
+Everything that answers a request is an ``LM``: the scripted model, a remote server, the local
+engine and a complete architecture. What some of them can do besides is a ``Supports…`` protocol.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 from archon.errors import UnsupportedError
-from archon.lm.openai.structured_output import can_close
+from archon.reasoning import ReasoningMarkers
 from archon.types import (
     Completion,
     Constraint,
@@ -24,31 +25,36 @@ CAPABILITIES: dict[str, str] = {
     "chat": "reads turns of a conversation through a chat template",
     "logprobs": "returns the log-probability of each generated token",
     "choices": "scores given continuations without generating",
-    "constraint": "holds its output to any form, behind free text, too",
-    "schema": "holds its whole output to a JSON schema, as every model with `constraint` does",
-    "regex": "holds its whole output to a regular expression, as those do",
-    "closing": "holds its last line to a form behind free text, as those do",
+    "constraint": "satisfies any constraint, also after free text",
+    "schema": "satisfies a JSON schema on the complete text; `constraint` includes it",
+    "regex": "satisfies a regular expression on the complete text; `constraint` includes it",
+    "closing": "satisfies a constraint on its last line after free text; `constraint` includes it",
     "stream": "sends token deltas while it generates",
     "beams": "finds the likeliest texts by beam search",
-    "thinking": "reasons or not as `thinking` says, and takes `template_variables`",
-    "thinking_budget": "reasons for `max_thinking_tokens` tokens at most",
-    "reward": "scores texts and writes none (``archon.lm.reward``)",
-    "embed": "turns texts into vectors and writes none (``archon.lm.embedding``)",
+    "thinking": "turns thinking on or off as requested, and takes `template_variables`",
+    "thinking_budget": "reasons for at most `max_thinking_tokens` tokens",
+    "reward": "scores texts and generates none (``archon.lm.reward``)",
+    "embed": "embeds texts and generates none (``archon.lm.embedding``)",
 }
 NO_THINKING = Thinking()
-"""Asks for nothing."""
+"""Leaves thinking to the model."""
 LM_CAPABILITIES = frozenset(CAPABILITIES) - {"reward", "embed"}
-"""All that a model which writes can do."""
+"""The capabilities that a model which generates text can have."""
+
+
+MAX_CLOSING_ITEMS = 5
+"""Items of an order after free text that ``closing`` supports: each order is written out, and 5
+items have 120."""
 
 
 @runtime_checkable
 class LM(Protocol):
     """A language model, or anything that behaves like one.
 
-    ``generate`` returns ``request.n`` completions in the order of their draws, draws numbered
-    from ``request.first_draw``. A sample that failed has its ``error`` set; at least one has not.
-    It may be cancelled at any await; nothing of the call is left running then. ``on_event`` is
-    called in the event loop's thread.
+    ``generate`` returns ``request.n`` completions in the order of their samples, which are numbered
+    from ``request.first_draw``. A sample that failed has its ``error`` set; at least one succeeded.
+    The call may be cancelled at any await; nothing of it keeps running then. ``on_event`` is called
+    in the event loop's thread.
 
     Raises
     ------
@@ -63,13 +69,13 @@ class LM(Protocol):
 
 
 @runtime_checkable
-class Keyed(Protocol):
-    """An LM whose draws can be told apart, so that a pool may keep them (``archon.lm.pool``)."""
+class SupportsDrawKey(Protocol):
+    """An LM whose samples a pool may store (``archon.lm.pool``)."""
 
     def draw_key(self, request: Request) -> str | None:
-        """A name of all that a request's draws depend on, but for their numbers.
+        """A name of everything that a request's samples depend on, except for their numbers.
 
-        None where a draw depends on something else, such as on the draws asked for with it.
+        None where a sample depends on something else, such as on the samples requested with it.
 
         Raises
         ------
@@ -78,12 +84,51 @@ class Keyed(Protocol):
         ...
 
 
+@runtime_checkable
+class SupportsPromptCount(Protocol):
+    """An LM that knows the tokens of a prompt before it reads the prompt."""
+
+    async def prompts_of(
+        self, messages: Sequence[Message], thinking: Thinking = NO_THINKING
+    ) -> Mapping[str, int] | None:
+        """Digest → tokens of the prompt; see the function ``prompts_of``."""
+        ...
+
+
+@runtime_checkable
+class SupportsStatus(Protocol):
+    """An LM that reports what it is doing."""
+
+    def status(self) -> ModelStatus | None:
+        """The current status; any thread may call this at any time."""
+        ...
+
+
+@runtime_checkable
+class SupportsClose(Protocol):
+    """A model with resources to free, such as connections or weights."""
+
+    async def aclose(self) -> None:
+        """Free them."""
+        ...
+
+
+@runtime_checkable
+class SplitsReasoning(Protocol):
+    """An LM whose completions are already split into reasoning and answer."""
+
+    @property
+    def reasoning_markers(self) -> tuple[ReasoningMarkers, ...]:
+        """The markers around its reasoning."""
+        ...
+
+
 def check_request(request: Request, capabilities: frozenset[str], model: str) -> None:
-    """Refuse a request that asks for what a model lacks, for no draws, or for no clear form.
+    """Refuse a request for what the model lacks, for no samples, or with an ambiguous constraint.
 
     Raises
     ------
-    UnsupportedError : names the model and what is wrong, such as the missing capability.
+    UnsupportedError : names the model and the fault, such as the missing capability.
     """
     if request.n < 1 or request.first_draw < 0:
         raise UnsupportedError(f"{model}: n must be at least 1 and first_draw at least 0")
@@ -97,70 +142,66 @@ def check_request(request: Request, capabilities: frozenset[str], model: str) ->
         if is_needed and capability not in capabilities:
             meaning = CAPABILITIES[capability]
             raise UnsupportedError(f"{model} lacks the capability {capability!r} ({meaning})")
-    form = request.constraint
-    if form is None:
+    constraint = request.constraint
+    if constraint is None:
         return
-    if form.num_forms != 1:
+    if constraint.num_forms != 1:
         reason = "a constraint sets exactly one of json_schema, regex and order_of"
         raise UnsupportedError(f"{model}: {reason}")
-    if not can_hold(capabilities, form):
+    if not can_hold(capabilities, constraint):
         meaning = CAPABILITIES["constraint"]
         raise UnsupportedError(f"{model} lacks the capability 'constraint' ({meaning})")
 
 
 def thinking_needs(thinking: Thinking) -> dict[str, bool]:
-    """Capability → whether a model needs it to reason as it is asked to."""
+    """Capability → whether the requested thinking needs it."""
     return {
         "thinking": thinking.wanted is not None or bool(thinking.template_variables),
         "thinking_budget": thinking.max_tokens is not None,
     }
 
 
-def can_hold(capabilities: frozenset[str], form: Constraint) -> bool:
-    """Whether a model with these capabilities can hold its text to a form."""
+def can_hold(capabilities: frozenset[str], constraint: Constraint) -> bool:
+    """Whether a model with these capabilities supports a constraint."""
     if "constraint" in capabilities:
         return True
-    if form.after is not None:
-        return "closing" in capabilities and can_close(form)
-    needed = "schema" if form.json_schema is not None else "regex"
-    return needed in capabilities and form.order_of is None
+    is_schema, items = constraint.json_schema is not None, constraint.order_of
+    if constraint.after is not None:
+        return "closing" in capabilities and not is_schema and len(items or ()) <= MAX_CLOSING_ITEMS
+    return ("schema" if is_schema else "regex") in capabilities and items is None
 
 
-async def close(lm: LM) -> None:
-    """Free what an LM holds, such as connections or weights, if it has an ``aclose`` for it."""
-    aclose = getattr(lm, "aclose", None)
-    if aclose is not None:
-        await aclose()
+async def close(model: object) -> None:
+    """Close a model of any kind if it has resources to free."""
+    if isinstance(model, SupportsClose):
+        await model.aclose()
 
 
 def status_of(lm: LM) -> ModelStatus | None:
-    """What an LM is doing, if it has a ``status`` that tells; any thread may ask, at any time."""
-    status = getattr(lm, "status", None)
-    return None if status is None else status()
+    """The status of an LM; None if it reports none."""
+    return lm.status() if isinstance(lm, SupportsStatus) else None
 
 
 async def prompts_of(
     lm: LM, messages: Sequence[Message], thinking: Thinking = NO_THINKING
 ) -> Mapping[str, int] | None:
-    """Digest → tokens of the prompt that the messages become, as ``Completion.prompts`` has them.
-    The chat template may read ``thinking``, too.
+    """Digest → tokens of the prompt that the messages become, as in ``Completion.prompts``.
 
-    None where the model, such as a server whose tokenizer is not known here, cannot tell
-    beforehand; ``most_prompt_tokens`` is then a bound.
+    The chat template may also read ``thinking``. None where the LM does not know the prompt in
+    advance, such as a server whose tokenizer is unknown; ``most_prompt_tokens`` is then a bound.
     """
-    tell = getattr(lm, "prompts_of", None)
-    if tell is None:
+    if not isinstance(lm, SupportsPromptCount):
         return None
-    prompts: Mapping[str, int] | None
-    prompts = await (tell(messages) if thinking.key is None else tell(messages, thinking))
-    return prompts
+    if thinking.key is None:
+        return await lm.prompts_of(messages)
+    return await lm.prompts_of(messages, thinking)
 
 
 def most_prompt_tokens(messages: Sequence[Message]) -> int:
-    """More tokens than a prompt can have: one for each byte, and room for the chat template.
+    """An upper bound of a prompt's tokens: one per byte, and a reserve for the chat template.
 
     A token of a byte-level vocabulary stands for at least one byte. A template adds a few tokens
-    around each message, and some a system message of their own.
+    around each message, and some templates a system message.
     """
     num_bytes = sum(len(m.content.encode("utf-8", "surrogatepass")) for m in messages)
     return num_bytes + TEMPLATE_TOKENS + MESSAGE_TOKENS * len(messages)

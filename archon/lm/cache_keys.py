@@ -1,4 +1,4 @@
-"""What names a prompt, a request's draws, and the number that a draw is made from."""
+"""Digests of prompts and of requests, and the random number of a sample."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from archon.types import Message, Request
 
 
 def prompt_digest(model: str, messages: Sequence[Message]) -> str:
-    """The name of a prompt read by a model of which only the text is known: 32 hex digits."""
+    """Digest of a prompt for a model whose tokens are unknown: 32 hex digits."""
     parts = [model]
     for message in messages:
         parts += (message.role, message.content)
-    # Lengths keep two splits of one text apart.
+    # Lengths distinguish two splits of one text.
     text = f"{list(map(len, parts))}{''.join(parts)}"
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
@@ -27,16 +27,17 @@ def request_digest(
     request: Request,
     markers: Sequence[ReasoningMarkers] = PUBLISHED_MARKERS,
 ) -> str:
-    """The name of a request's draws (``archon.lm.base.Keyed``): 32 hex digits.
+    """Digest of everything a request's samples depend on except their numbers: 32 hex digits.
 
     Parameters
     ----------
-    model : what draws depend on besides the request, as JSON.
-    prompt : the name of what the model reads.
-    request : with its sampling filled in.
-    markers : those that its replies were split by.
+    model : what samples depend on in addition to the request, as JSON.
+    prompt : digest of the prompt.
+    request : with every value of its sampling set.
+    markers : around the model's reasoning.
     """
-    form = request.constraint
+    constraint = request.constraint
+    after = None if constraint is None else constraint.after
     parts = [
         model,
         prompt,
@@ -44,8 +45,10 @@ def request_digest(
         _plain(asdict(request.sampling)),
         request.choices,
         # The order of a schema's keys is the order in which a model writes them.
-        None if form is None else [form.json_schema, form.regex, form.order_of],
-        None if form is None or form.after is None else [form.after.label, form.after.room],
+        None
+        if constraint is None
+        else [constraint.json_schema, constraint.regex, constraint.order_of],
+        None if after is None else [after.label, after.room],
     ]
     if request.thinking.key is not None:
         parts.append(request.thinking.key)
@@ -56,11 +59,11 @@ def request_digest(
 
 
 def _plain(values: Mapping[str, object]) -> dict[str, object]:
-    """Values of which equal ones look equal: 1 and 1.0 sample alike."""
+    """Normalize numbers: 1 and 1.0 sample alike."""
     return {name: float(v) if isinstance(v, int) else v for name, v in values.items()}
 
 
 def draw_number(prompt: str, seed: int, draw: int, *, bits: int) -> int:
-    """A number below 2 ** ``bits`` (64 at most) that depends on all three and nothing else."""
+    """A number below 2 ** ``bits`` (at most 64) that depends only on prompt, seed and sample."""
     digest = blake2b(f"{prompt}/{seed}/{draw}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> (64 - bits)

@@ -1,4 +1,4 @@
-"""Small tools of asyncio that the language models share."""
+"""asyncio helpers that the language models share."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ T = TypeVar("T")
 
 
 class PerLoop(Generic[T]):
-    """One value for each event loop, made when a loop first asks for it.
+    """One value per event loop, created at its first use in the loop.
 
-    Semaphores and connections work only in the loop in which they were first used, while a
-    language model may be called from several: ``asyncio.run`` makes a new one each time.
+    Semaphores and connections work only in the loop in which they were first used, while a language
+    model may be called from several: each ``asyncio.run`` creates one.
     """
 
     def __init__(self, make: Callable[[], T]) -> None:
@@ -31,12 +31,12 @@ class PerLoop(Generic[T]):
         return self._values[loop]
 
     def pop(self) -> T | None:
-        """Forget and return the running loop's value, or None where it has none."""
+        """Remove and return the running loop's value; None if it has none."""
         return self._values.pop(asyncio.get_running_loop(), None)
 
 
 class Gauge:
-    """A number that goes up and down, in the threads of any number of event loops."""
+    """A thread-safe number that goes up and down."""
 
     def __init__(self) -> None:
         self.value = 0
@@ -49,7 +49,7 @@ class Gauge:
 
     @contextmanager
     def one_more(self) -> Iterator[None]:
-        """One more while the block runs."""
+        """Count one more while the block runs."""
         self.add(1)
         try:
             yield
@@ -58,9 +58,9 @@ class Gauge:
 
 
 async def run_all(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """The results of all calls, run concurrently, in their order.
+    """Run calls concurrently and return their results in order.
 
-    The first failure cancels the rest and is raised as itself, not within an exception group.
+    The first failure cancels the rest and is raised directly, not within an exception group.
     """
     try:
         async with asyncio.TaskGroup() as group:

@@ -1,7 +1,7 @@
-"""Sentence encoders: they turn texts into vectors that lie close where the meanings do.
+"""Sentence encoders: texts become vectors that are close where the meanings are.
 
-``Embedder`` is the seam; ``EmbeddingLM`` puts one into a role of an architecture, where it has the
-one capability ``embed``. As with reward models, its tokens are in no usage and no cost.
+``Embedder`` is the interface. ``EmbeddingLM`` makes one usable as a role's model, with the single
+capability ``embed``. As with reward models, its tokens count in no usage and no cost.
 """
 
 from __future__ import annotations
@@ -10,28 +10,29 @@ from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 from archon.errors import UnsupportedError
+from archon.lm.base import close
 from archon.types import Completion, OnEvent, Request
 
 EMBED = frozenset({"embed"})
-"""The capabilities of a model that turns texts into vectors and writes none."""
+"""The capabilities of a model that embeds texts and generates none."""
 Vector = Sequence[float]
 
 
 @runtime_checkable
 class Embedder(Protocol):
-    """Turns texts into vectors."""
+    """Embeds texts."""
 
     async def embed(self, texts: Sequence[str]) -> list[Vector]:
-        """One vector a text, each of length 1: the product of two is their likeness, at most 1."""
+        """One vector of length 1 per text; the product of two is their similarity, at most 1."""
         ...
 
 
 class EmbeddingLM:
-    """A sentence encoder in the place of a language model.
+    """A sentence encoder as a role's model.
 
     Parameters
     ----------
-    name : what errors call it.
+    name : of the model, for errors.
     """
 
     capabilities = EMBED
@@ -44,7 +45,7 @@ class EmbeddingLM:
         return await self._model.embed(texts)
 
     async def generate(self, request: Request, on_event: OnEvent | None = None) -> list[Completion]:
-        """Refused, whatever is asked.
+        """Refuse every request.
 
         Raises
         ------
@@ -53,7 +54,5 @@ class EmbeddingLM:
         raise UnsupportedError(f"{self._name} compares texts and writes none")
 
     async def aclose(self) -> None:
-        """Close the model within, if it holds anything."""
-        aclose = getattr(self._model, "aclose", None)
-        if aclose is not None:
-            await aclose()
+        """Close the sentence encoder."""
+        await close(self._model)

@@ -1,7 +1,7 @@
-"""From a model card to the language model that it describes.
+"""Opens the language model that a card describes.
 
-Backends are imported when a card asks for them, so that what one needs (torch, httpx) costs
-nothing where another is used.
+A backend is imported when a card needs it, so that its dependencies (torch, httpx) cost nothing
+where another one is used.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ OPENERS: dict[str, str] = {
 
 
 LOCAL_CAPABILITIES = LM_CAPABILITIES - {"schema", "regex", "closing"}
-"""Those of a decoder in our own engine; ``constraint`` stands for the three."""
+"""The capabilities of a decoder in the local engine; ``constraint`` includes the other three."""
 
 
 def capabilities(card: ModelCard) -> frozenset[str]:
-    """What the card's model will be able to do, told without opening it."""
+    """The capabilities of the card's model, without opening it."""
     match card:
         case LocalCard(transformer="encoder-decoder"):
             return TRANSLATOR_CAPABILITIES
@@ -56,7 +56,7 @@ def capabilities(card: ModelCard) -> frozenset[str]:
 
 
 def _of_server(card: OpenAICard) -> frozenset[str]:
-    """What every server can do, and what the card promises of its own."""
+    """The capabilities of every server, and those that the card promises."""
     promised = {"chat", "stream"}
     if card.endpoint == "chat":
         promised.add("thinking")
@@ -76,8 +76,8 @@ def open_lm(card: ModelCard, base_dir: Path | None = None) -> LM:
 
     Raises
     ------
-    ModelError : its weights cannot be had or run.
-    UsageError : what the card names on this machine, such as a key, is not there.
+    ModelError : its weights are unavailable or cannot be run.
+    UsageError : something that the card names on this machine, such as a key, is missing.
     MissingExtraError : the backend needs a package that is not installed.
     """
     module_name, _, function_name = OPENERS[card.backend].partition(":")

@@ -1,4 +1,4 @@
-"""A model that is opened at its first request: files can be checked and shown without weights."""
+"""Models that are opened at their first request, so that files can be checked without weights."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from archon.forks import reset_in_child
 from archon.lm import factory
 from archon.lm.base import LM, NO_THINKING, close, prompts_of, status_of
 from archon.lm.embedding import Embedder, Vector
-from archon.lm.pool.scope import active_scope
+from archon.lm.pool.pool import active_scope
 from archon.lm.reasoning import separated
 from archon.lm.reward import RewardModel
 from archon.spec.model import LocalCard, ModelCard, PathSource
@@ -34,7 +34,7 @@ reset_in_child(_forget_all)
 
 
 class LazyLM:
-    """The model of a card, opened when it is first asked; safe to use from several event loops.
+    """The model of a card, opened at its first request; safe to use from several event loops.
 
     Parameters
     ----------
@@ -44,21 +44,20 @@ class LazyLM:
     def __init__(self, card: ModelCard, base_dir: Path) -> None:
         self.card, self.base_dir = card, base_dir
         self.origin = ""
-        """Where the card is from, for errors: its file and what references it. Empty for a shipped
-        card, whose name says it."""
+        """The card's file and what references it, for errors. Empty for a shipped card, whose name
+        identifies it."""
         self.capabilities = factory.capabilities(card)
         self.reasoning_markers = card.markers()
         self._thinking = card.thinking_params()
         self._lm: LM | None = None
-        self._left_behind: LM | None = None
+        self._abandoned: LM | None = None
         self._lock = threading.Lock()
         _ALL.add(self)
 
     async def generate(self, request: Request, on_event: OnEvent | None = None) -> list[Completion]:
-        """Pass the request on to the model, opened by then in a thread of its own.
+        """Open the model in a thread if needed, and forward the request.
 
-        Where a pool of draws is in use (``archon.lm.pool.pooling``), the model is asked for those
-        alone that are not in it.
+        Within ``archon.lm.pool.pooling``, only samples that are missing in the pool are generated.
         """
         lm, scope = await self._opened(), active_scope()
         if scope is None:
@@ -68,15 +67,15 @@ class LazyLM:
         async def from_pool(request: Request, on_event: OnEvent | None) -> list[Completion]:
             return await scope.pool.generate(lm, self.card.name, request, on_event, scope)
 
-        # A pool may hold draws of a version that told no reasoning from answers.
+        # A pool may have samples of a version that did not separate reasoning from answers.
         return await separated(from_pool, request, on_event, self.reasoning_markers)
 
     async def score(self, messages: tuple[Message, ...], texts: Sequence[str]) -> list[float]:
-        """Pass texts on to a reward model (``archon.lm.reward``).
+        """Score texts with the model; see ``archon.lm.reward.RewardModel``.
 
         Raises
         ------
-        UnsupportedError : the model is none.
+        UnsupportedError : the model is of another kind.
         """
         lm = await self._opened()
         if not isinstance(lm, RewardModel):
@@ -84,11 +83,11 @@ class LazyLM:
         return await lm.score(messages, texts)
 
     async def embed(self, texts: Sequence[str]) -> list[Vector]:
-        """Pass texts on to a sentence encoder (``archon.lm.embedding``).
+        """Embed texts with the model; see ``archon.lm.embedding.Embedder``.
 
         Raises
         ------
-        UnsupportedError : the model is none.
+        UnsupportedError : the model is of another kind.
         """
         lm = await self._opened()
         if not isinstance(lm, Embedder):
@@ -98,7 +97,7 @@ class LazyLM:
     async def prompts_of(
         self, messages: Sequence[Message], thinking: Thinking = NO_THINKING
     ) -> Mapping[str, int] | None:
-        """What the model, opened by then, says of a prompt; see ``archon.lm.base.prompts_of``."""
+        """Open the model if needed; see ``archon.lm.base.prompts_of``."""
         return await prompts_of(await self._opened(), messages, thinking)
 
     async def _opened(self) -> LM:
@@ -106,12 +105,12 @@ class LazyLM:
         return await asyncio.to_thread(self.open) if lm is None else lm
 
     def open(self) -> LM:
-        """Open the model now, in this thread, if it is not open yet.
+        """Open the model in this thread if it is not open.
 
         Raises
         ------
-        ModelError : its weights cannot be had or run.
-        UsageError : what the card names on this machine, such as a key, is not there.
+        ModelError : its weights are unavailable or cannot be run.
+        UsageError : something that the card names on this machine, such as a key, is missing.
         MissingExtraError : the backend needs a package that is not installed.
         """
         with self._lock:
@@ -121,17 +120,17 @@ class LazyLM:
             return self._lm
 
     def forget(self) -> None:
-        """Leave the open model to the parent, in a forked child; the next request opens it anew.
+        """Abandon the open model in a forked child; the next request opens it again.
 
-        Its locks may be held for ever, its connections are the parent's, and an engine's thread is
-        missing (opening it again reports that). It is kept, so that nothing of it is closed.
+        Its locks may never be released, its connections are the parent's, and an engine's thread is
+        missing (opening it again reports that). A reference is kept, so that nothing is closed.
         """
-        self._left_behind, self._lm = self._lm, None
+        self._abandoned, self._lm = self._lm, None
         self._lock = threading.Lock()
 
     @contextmanager
     def naming_card(self) -> Iterator[None]:
-        """Name the card's file, and what references it, in errors about its weights or adapter."""
+        """Add the card's file, and what references it, to errors about its weights or adapter."""
         try:
             yield
         except FileError as error:  # such as the name of an adapter that is not shipped
@@ -142,7 +141,7 @@ class LazyLM:
             raise
 
     def status(self) -> ModelStatus | None:
-        """What the model is doing, being opened included; None where nothing is known of it."""
+        """See ``archon.lm.base.SupportsStatus``; "loading" while the model is being opened."""
         lm = self._lm
         if lm is not None:
             return status_of(lm)
@@ -160,7 +159,7 @@ _SHARED: WeakValueDictionary[str, LazyLM] = WeakValueDictionary()
 
 
 def shared_lm(card: ModelCard, base_dir: Path) -> LazyLM:
-    """The one model of all equal cards, so that architectures share weights and batches."""
+    """The common model of all equal cards, so that architectures share weights and batches."""
     key = json.dumps([card.model_dump_json(), str(base_dir) if _has_paths(card) else ""])
     lm = _SHARED.get(key)
     if lm is None:

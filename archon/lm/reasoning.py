@@ -1,8 +1,8 @@
-"""The edge of the models: what a model wrote becomes its reasoning and its answer.
+"""Separates the reasoning of completions from their answers.
 
-Every model of ours sends its replies through ``separated``, and so does a graph for the models that
-programs bring. What is above, from votes to clients, sees ``Completion.text``, the answer alone;
-the reasoning stays in ``Completion.reasoning``.
+Every model of Archon passes its completions through ``separated``, and a graph does it for models
+that applications supply. Everything above, from votes to clients, reads ``Completion.text``, which
+is the answer; the reasoning is in ``Completion.reasoning``.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
-from archon.lm.base import LM
+from archon.lm.base import LM, SplitsReasoning
 from archon.reasoning import (
     PUBLISHED_MARKERS,
     Part,
@@ -30,28 +30,28 @@ async def separated(
     markers: Sequence[ReasoningMarkers] = PUBLISHED_MARKERS,
     *,
     hides_start: bool = False,
-    splits_forms: bool = False,
+    splits_constrained: bool = False,
 ) -> list[Completion]:
-    """The completions and the events of a model, reasoning and answers told apart.
+    """Generate, and separate reasoning from answers in completions and events.
 
-    A form that binds the whole text, and scored choices, have no reasoning. Where the model tells
-    its reasoning by itself, as servers with a field for it do, that stays, and the text is looked
-    through all the same.
+    A constraint on the complete text and scored choices leave no reasoning. Where the model itself
+    reports reasoning, as servers with a field for it do, that is kept, and the text is searched in
+    addition.
 
     Parameters
     ----------
     generate : the model.
-    markers : those that it uses. An empty start marker says that every reply begins within the
-        reasoning, unless the request asks for none.
-    hides_start : the start marker may stand in a prompt that is not known here. A reply that was
-        asked to reason, and that ended at ``max_tokens`` without any marker, is then reasoning.
-    splits_forms : the model may reason in front of a form of the whole text, as behind servers. Its
-        completions are split by then, and its events are split here.
+    markers : the model's markers. An empty start marker means that every reply begins within the
+        reasoning, unless the request turns thinking off.
+    hides_start : the start marker may stand in a prompt that is unknown here. A reply for which
+        thinking was on, and which ended at ``max_tokens`` without any marker, is then reasoning.
+    splits_constrained : the model may reason before a constrained text, as servers may. It has
+        split its completions itself, and its events are split here.
     """
     if request.choices is not None:
         return await generate(request, on_event)
-    if is_whole_form(request.constraint):
-        if not splits_forms or on_event is None:
+    if constrains_whole_text(request.constraint):
+        if not splits_constrained or on_event is None:
             return await generate(request, on_event)
         events = _Events(on_event, markers, is_open=False, may_be_json=True)
         completions = await generate(request, events)
@@ -74,9 +74,8 @@ async def separated(
 
 
 async def answered(lm: LM, request: Request, on_event: OnEvent | None = None) -> list[Completion]:
-    """The completions of any model, reasoning and answers told apart: by a model of ours itself,
-    which tells its ``reasoning_markers``, and here for one that a program brings."""
-    if hasattr(lm, "reasoning_markers"):
+    """Generate with any LM, and separate reasoning from answers unless the LM does it."""
+    if isinstance(lm, SplitsReasoning):
         return await lm.generate(request, on_event)
     return await separated(lm.generate, request, on_event)
 
@@ -86,8 +85,7 @@ def separate(
     markers: Sequence[ReasoningMarkers] = PUBLISHED_MARKERS,
     is_open: bool | None = None,
 ) -> Completion:
-    """A completion with its reasoning told apart from its answer; one of which that was done stays
-    as it is."""
+    """Separate the reasoning of a completion from its answer, unless that has been done."""
     if completion.is_reasoning_cut_off or completion.finish_reason in ("choices", "error"):
         return completion
     if completion.reasoning:  # then the text does not begin with any
@@ -107,13 +105,21 @@ def _cut_off_without_marker(completion: Completion) -> Completion:
     return replace(completion, text="", reasoning=completion.text, is_reasoning_cut_off=True)
 
 
-def is_whole_form(form: Constraint | None) -> bool:
-    """Whether a form binds a text from its beginning to its end."""
-    return form is not None and form.after is None
+def send_completion(completion: Completion, on_event: OnEvent) -> None:
+    """Send a complete sample as events: its reasoning, then its answer."""
+    if completion.reasoning:
+        on_event(TokenDelta(completion.draw, completion.reasoning, is_reasoning=True))
+    if completion.text:
+        on_event(TokenDelta(completion.draw, completion.text))
+
+
+def constrains_whole_text(constraint: Constraint | None) -> bool:
+    """Whether a constraint applies to a text from its beginning."""
+    return constraint is not None and constraint.after is None
 
 
 class _Events:
-    """Splits the token deltas of each draw; passes everything else on as it is."""
+    """Splits the token deltas of each sample; forwards all other events."""
 
     def __init__(
         self,
@@ -127,30 +133,30 @@ class _Events:
         self._streams: dict[int, ReasoningStream] = {}
         self._may_be_json = may_be_json
         self._begun: set[int] = set()
-        """Draws whose text has begun."""
+        """Samples whose text has begun."""
         self._json: set[int] = set()
-        """Draws whose text is JSON: its strings may hold anything."""
-        self._told: set[int] = set()
-        """Draws whose reasoning the model tells by itself."""
+        """Samples whose text is JSON, whose strings may contain markers."""
+        self._has_reasoning: set[int] = set()
+        """Samples whose reasoning the model itself reports."""
 
     def __call__(self, event: Event) -> None:
         if not isinstance(event, TokenDelta):
             self._on_event(event)
         elif event.is_reasoning:
-            self._told.add(event.draw)
+            self._has_reasoning.add(event.draw)
             self._on_event(event)
         elif self._is_json(event):
             self._on_event(event)
         else:
             stream = self._streams.get(event.draw)
             if stream is None:
-                is_open = False if event.draw in self._told else self._is_open
+                is_open = False if event.draw in self._has_reasoning else self._is_open
                 stream = ReasoningStream(self._markers, is_open=is_open)
                 self._streams[event.draw] = stream
             self._send(event, stream.feed(event.text))
 
     def _is_json(self, event: TokenDelta) -> bool:
-        """Whether the draw's text begins as a JSON object does."""
+        """Whether the sample's text begins like a JSON object."""
         if self._may_be_json and event.draw not in self._begun and event.text.strip():
             self._begun.add(event.draw)
             if event.text.lstrip().startswith("{"):
@@ -158,7 +164,7 @@ class _Events:
         return event.draw in self._json
 
     def finish(self) -> None:
-        """Pass on what was held back."""
+        """Send the text that was held back."""
         for draw, stream in self._streams.items():
             self._send(TokenDelta(draw, ""), stream.finish())
 

@@ -1,7 +1,7 @@
-"""Trying again: exponential backoff with full jitter, Retry-After, and a deadline.
+"""Retries: exponential backoff with full jitter, Retry-After, and a deadline.
 
-Full jitter draws each wait uniformly between 0 and the growing bound, so that many clients which
-failed together do not come back together (Brooker, "Exponential Backoff and Jitter", 2015).
+Full jitter samples each wait uniformly between 0 and a growing bound, so that clients that failed
+at the same time do not retry at the same time (Brooker, "Exponential Backoff and Jitter", 2015).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """Time and chance, so that tests can stand in for both."""
+    """Time and randomness, which tests replace."""
 
     monotonic: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time
@@ -31,16 +31,16 @@ class Clock:
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """How often to try, and how long to wait in between."""
+    """How many attempts to make, and how long to wait between them."""
 
     max_attempts: int = 6
     base_seconds: float = 0.5
-    """Bound of the first wait; it doubles with each further one."""
+    """Bound of the first wait; each further one doubles it."""
     max_seconds: float = 30.0
-    """The bound grows no further."""
+    """Maximum of the bound."""
 
     def wait_seconds(self, num_failures: int, retry_after: float | None, clock: Clock) -> float:
-        """How long to wait after so many failures; not before ``retry_after`` where it is given."""
+        """The wait after this number of failures; at least ``retry_after`` if it is given."""
         bound = min(self.max_seconds, self.base_seconds * 2 ** (num_failures - 1))
         if retry_after is None:
             return clock.uniform(0, bound)
@@ -55,12 +55,12 @@ async def retrying(
     backoff: Backoff,
     clock: Clock,
 ) -> T:
-    """The result of the first attempt that succeeds; ``name`` says in errors who is asked.
+    """The result of the first successful attempt; ``name`` identifies the server in errors.
 
     Raises
     ------
-    LMError : an attempt failed in a way that no retry mends; the attempts are used up; the next
-        wait would pass the deadline; or ``timeout_seconds`` passed in all.
+    LMError : an attempt failed with an error that is not retryable; all attempts failed; the next
+        wait would exceed the deadline; or ``timeout_seconds`` have passed in total.
     """
     deadline = clock.monotonic() + timeout_seconds
     failure: LMError | None = None
@@ -93,7 +93,7 @@ def _timed_out(name: str, timeout_seconds: float, failure: LMError | None) -> LM
 
 
 def retry_after_seconds(value: str | None, clock: Clock) -> float | None:
-    """What a Retry-After header asks for: seconds, or a date; None where it cannot be read."""
+    """The wait that a Retry-After header states in seconds or as a date; None if it is invalid."""
     if value is None:
         return None
     value = value.strip()

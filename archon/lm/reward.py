@@ -1,7 +1,7 @@
-"""Reward models: they read a conversation and a reply, and say how good it is.
+"""Reward models: they read a conversation and a reply, and score the reply.
 
-``RewardModel`` is the seam. ``RewardLM`` puts one into a role of an architecture, where it has the
-one capability ``reward``; its tokens are in no usage and no cost, as the seam tells none.
+``RewardModel`` is the interface. ``RewardLM`` makes one usable as a role's model, with the single
+capability ``reward``; its tokens count in no usage and no cost, as the interface reports none.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 from archon.errors import LMError, UnsupportedError
+from archon.lm.base import close
 from archon.types import Completion, Message, OnEvent, Request
 
 REWARD = frozenset({"reward"})
-"""The capabilities of a model that scores texts and writes none."""
+"""The capabilities of a model that scores texts and generates none."""
 
 
 @runtime_checkable
@@ -22,20 +23,20 @@ class RewardModel(Protocol):
     """Scores replies."""
 
     async def score(self, messages: tuple[Message, ...], texts: Sequence[str]) -> list[float]:
-        """One reward for each text as a reply to the messages: finite, and higher is better.
+        """One reward per text as a reply to the messages: finite, and higher is better.
 
-        Those of cards are probabilities: that the reply is right, or that it is preferred to an
-        average one. So 0.5 is a verifier's threshold, and a vote may weigh by them.
+        The rewards of a card's model are probabilities: that the reply is right, or that it is
+        preferred to an average one. So 0.5 is a verifier's threshold, and a vote may weigh by them.
         """
         ...
 
 
 class RewardLM:
-    """A reward model in the place of a language model.
+    """A reward model as a role's model.
 
     Parameters
     ----------
-    name : what errors call it.
+    name : of the model, for errors.
     """
 
     capabilities = REWARD
@@ -48,7 +49,7 @@ class RewardLM:
 
         Raises
         ------
-        LMError : the model returned something other than one finite number a text.
+        LMError : the model returned something other than one finite number per text.
         """
         rewards = [float(reward) for reward in await self._model.score(messages, texts)]
         if len(rewards) != len(texts):
@@ -58,7 +59,7 @@ class RewardLM:
         return rewards
 
     async def generate(self, request: Request, on_event: OnEvent | None = None) -> list[Completion]:
-        """Refused, whatever is asked.
+        """Refuse every request.
 
         Raises
         ------
@@ -67,14 +68,12 @@ class RewardLM:
         raise UnsupportedError(f"{self._name} scores texts and writes none")
 
     async def aclose(self) -> None:
-        """Close the model within, if it holds anything."""
-        aclose = getattr(self._model, "aclose", None)
-        if aclose is not None:
-            await aclose()
+        """Close the reward model."""
+        await close(self._model)
 
 
 class ScriptedRewardModel:
-    """Rewards what its script says; it needs no weights.
+    """A reward model that follows a script; it needs no weights.
 
     Parameters
     ----------
@@ -85,5 +84,5 @@ class ScriptedRewardModel:
         self._script = script
 
     async def score(self, messages: tuple[Message, ...], texts: Sequence[str]) -> list[float]:
-        """One call of the script for each text."""
+        """Call the script for each text."""
         return [self._script(messages, text) for text in texts]

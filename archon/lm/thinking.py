@@ -1,4 +1,4 @@
-"""How a request's thinking is passed on: to chat templates, and in the fields that servers know."""
+"""Thinking parameters as variables of chat templates and as fields of server requests."""
 
 from __future__ import annotations
 
@@ -8,31 +8,30 @@ from archon.spec.model import ThinkingField
 from archon.types import Thinking
 
 SWITCH = "enable_thinking"
-"""The variable by which most chat templates are told whether the model is to reason."""
-
+"""The variable of most chat templates that turns thinking on or off."""
 
 _SWITCHES = (SWITCH, "thinking")
-"""Such variables: of Qwen3 and most others, and of DeepSeek-V3.1 and Granite."""
+"""The variables of Qwen3 and most others, and of DeepSeek-V3.1 and Granite."""
 
 
 def mentions(template: str, variable: str) -> bool:
-    """Whether the source of a chat template has the name of a variable."""
+    """Whether the source of a chat template contains a variable's name."""
     return re.search(rf"\b{re.escape(variable)}\b", template) is not None
 
 
 def switches(template: str) -> tuple[str, ...]:
-    """The variables by which a chat template is told whether the model is to reason."""
+    """The variables of a chat template that turn thinking on or off."""
     return tuple(name for name in _SWITCHES if mentions(template, name))
 
 
 def template_variables(
     thinking: Thinking, switches: tuple[str, ...] = (SWITCH,)
 ) -> dict[str, object]:
-    """The variables of a chat template; those that are named take precedence over the switch.
+    """Variables for a chat template; explicit ones take precedence over the switches.
 
     Parameters
     ----------
-    switches : the variables that the template has for it.
+    switches : the template's variables that turn thinking on or off.
     """
     variables: dict[str, object] = {}
     if thinking.wanted is not None:
@@ -41,7 +40,7 @@ def template_variables(
 
 
 def server_fields(field: ThinkingField, thinking: Thinking) -> dict[str, object]:
-    """What is added to the body of a request to a server; nothing where nothing is asked for."""
+    """Fields of a server request; none where the request leaves thinking open."""
     fields: dict[str, object] = {}
     wanted, most = thinking.wanted, thinking.max_tokens
     switches = (SWITCH,) if field == "chat_template_kwargs" else ()

@@ -22,8 +22,8 @@ from starlette.types import Receive, Scope, Send
 from archon.graph.lm import ArchitectureLM
 from archon.lm import LM
 from archon.lm.base import NO_THINKING, can_hold
-from archon.lm.openai.failed import require_all
 from archon.lm.reasoning import answered
+from archon.lm.sample_failures import require_all
 from archon.serve import asgi_io
 from archon.serve.admission import Admission
 from archon.serve.asgi_io import KEEP_ALIVE, LAST_EVENT, ResponseWriter, comment, event, read_body

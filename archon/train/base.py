@@ -19,8 +19,7 @@ from archon.errors import UsageError
 from archon.graph.exemplars import with_absolute_pool
 from archon.lm.local.chat import ChatFormat
 from archon.lm.local.reward import end_of_reply
-from archon.lm.local.text import TextRules, text_rules
-from archon.lm.local.tokenizer import TextTokenizer
+from archon.lm.local.tokenizer import TextTokenizer, TokenizerConfig, read_tokenizer_config
 from archon.lm.thinking import switches, template_variables
 from archon.spec.model import LocalCard, PathSource
 from archon.spec.training import DPOSpec, GRPOSpec, PPOSpec, SFTSpec
@@ -55,7 +54,7 @@ class Base:
     file: ModelFile
     source: WeightSource
     adapter: Adapter | None
-    rules: TextRules
+    rules: TokenizerConfig
     tokenizer: TextTokenizer
     chat: ChatFormat
     end: int
@@ -144,7 +143,7 @@ def open_base(card: LocalCard, card_dir: Path) -> Base:
         raise UsageError(f"{card.name} scores texts and writes none")
     path = pull(card, card_dir)
     file = open_model(path)
-    rules = text_rules(file)
+    rules = read_tokenizer_config(file)
     tokenizer = TextTokenizer(rules)
     end = end_of_reply(rules)
     adapter = None

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from archon.engine.files.folder import CONFIG, ModelFolder
 from archon.engine.model.config import DecoderConfig
 from archon.engine.model.hf_names import CLASSES, HEAD, shape_keys
-from archon.lm.local.text import TextRules
+from archon.lm.local.tokenizer import TokenizerConfig
 from archon.train.decoder import TrainableDecoder
 
 TEXT_FILES = (
@@ -34,7 +34,7 @@ def save_decoder(model: TrainableDecoder, path: Path, dtype: torch.dtype = torch
     _write_json(path / CONFIG, _config_json(model.config, model.tied, model.biased))
 
 
-def save_text_rules(rules: TextRules, path: Path) -> None:
+def save_text_rules(rules: TokenizerConfig, path: Path) -> None:
     """Write how text becomes tokens, for a model that came as a GGUF file."""
     state = json.loads(rules.bpe.to_str())
     # Only of tokens that are in the vocabulary do readers take the ids from here.

@@ -1,4 +1,4 @@
-"""The server process that the contract tests talk to."""
+"""The server process for the contract tests."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from collections.abc import Iterator
 import pytest
 
 SERVER = """
-from archon.lm.scripted.heuristic import Plausible
+from archon.lm.scripted.heuristic import HeuristicScript
 from archon.lm.scripted.lm import ScriptedLM
 from archon.serve.app import create_app
 from archon.serve.server import run
 
-lm = ScriptedLM(Plausible(0.6), record=False)
+lm = ScriptedLM(HeuristicScript(0.6), record=False)
 run(create_app({"scripted": lm}), port=0, on_ready=lambda address: print(address, flush=True))
 """
 

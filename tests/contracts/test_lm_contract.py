@@ -1,6 +1,6 @@
-"""What every language model promises, run over each of them.
+"""The contract of ``LM``, run over every implementation.
 
-To put another one through, add a line to ``MODELS``.
+To test another one, add it to ``MODELS``.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import re
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -18,15 +19,19 @@ from archon import api
 from archon.errors import NodeError, UnsupportedError
 from archon.lm import CAPABILITIES, LM, ScriptedLM, close
 from archon.lm.base import most_prompt_tokens, prompts_of
-from archon.lm.remote import RemoteLM
-from archon.lm.scripted.heuristic import Plausible
-from archon.spec.model import OpenAICard
+from archon.lm.lazy import LazyLM
+from archon.lm.local import open_local
+from archon.lm.openai.client import RemoteLM
+from archon.lm.pool import DrawPool, pooling
+from archon.lm.scripted.heuristic import HeuristicScript
+from archon.spec.model import LocalCard, OpenAICard, ScriptedCard
 from archon.types import (
     Completion,
     Constraint,
     Event,
     FreeText,
     Message,
+    OnEvent,
     Request,
     SamplingParams,
     TokenDelta,
@@ -43,6 +48,8 @@ class Places:
     """Address of the server process."""
     file: Path
     """GGUF file of a tiny chat model."""
+    folder: Path
+    """An empty folder."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +58,13 @@ class Model:
 
     open: Callable[[Places], LM]
     is_plain: bool = True
-    """One call a completion and one prompt a request; an architecture is not."""
+    """One call per completion and one prompt per request; not so for an architecture."""
+    reopens: bool = True
+    """It can be used again after it was closed."""
 
 
 def scripted(places: Places) -> LM:
-    return ScriptedLM(Plausible(0.6))
+    return ScriptedLM(HeuristicScript(0.6))
 
 
 def remote(places: Places) -> LM:
@@ -79,7 +88,32 @@ def local(places: Places) -> LM:
         "precision": "float32",
         "context": 4096,
     }
-    return api.lm(card)
+    return open_local(LocalCard.model_validate(card))
+
+
+def lazy(places: Places) -> LazyLM:
+    card = ScriptedCard(name="scripted", backend="scripted", accuracy=0.6)
+    return LazyLM(card, places.folder)
+
+
+class PooledLM:
+    """A lazy model whose requests all use a pool of samples."""
+
+    def __init__(self, lm: LazyLM, path: Path) -> None:
+        self._lm, self._pool = lm, DrawPool(path)
+        self.capabilities = lm.capabilities
+
+    async def generate(self, request: Request, on_event: OnEvent | None = None) -> list[Completion]:
+        with pooling(self._pool, "contract"):
+            return await self._lm.generate(request, on_event)
+
+    async def aclose(self) -> None:
+        await self._lm.aclose()
+        self._pool.close()
+
+
+def pooled(places: Places) -> LM:
+    return PooledLM(lazy(places), places.folder / f"{uuid4()}.sqlite3")
 
 
 DRAFT: dict[str, object] = {"type": "generator", "model": "solver", "samples": 3}
@@ -108,7 +142,9 @@ def choosing_architecture(places: Places) -> LM:
 MODELS = {
     "scripted": Model(scripted),
     "remote": Model(remote),
-    "local": Model(local),
+    "local": Model(local, reopens=False),
+    "lazy": Model(lazy),
+    "pooled": Model(pooled),
     "architecture that writes": Model(writing_architecture, is_plain=False),
     "architecture that chooses": Model(choosing_architecture, is_plain=False),
 }
@@ -125,21 +161,23 @@ NEEDS = {
 
 
 @dataclass(frozen=True)
-class Form:
-    """A constraint, and a check of our own of whether a text has its form."""
+class ConstraintCase:
+    """A constraint, and an independent check of a text."""
 
     constraint: Constraint
-    holds: Callable[[str], object]
+    is_satisfied: Callable[[str], object]
 
 
-def is_a_move(text: str) -> bool:
+def is_move(text: str) -> bool:
     data = json.loads(text)
     return data.keys() == {"steps", "to"} and data["steps"] in (1, 2, 3) and data["to"] in "abc"
 
 
-FORMS = {
-    "regex": Form(Constraint(regex="[A-D]{3}-[0-9]{2}"), re.compile("[A-D]{3}-[0-9]{2}").fullmatch),
-    "json schema": Form(
+CONSTRAINTS = {
+    "regex": ConstraintCase(
+        Constraint(regex="[A-D]{3}-[0-9]{2}"), re.compile("[A-D]{3}-[0-9]{2}").fullmatch
+    ),
+    "json schema": ConstraintCase(
         Constraint(
             json_schema={
                 "type": "object",
@@ -148,15 +186,15 @@ FORMS = {
                 "additionalProperties": False,
             }
         ),
-        is_a_move,
+        is_move,
     ),
-    "order": Form(
+    "order": ConstraintCase(
         Constraint(order_of=("[1]", "[2]", "[3]", "[4]")),
         lambda text: sorted(text.split(" > ")) == ["[1]", "[2]", "[3]", "[4]"],
     ),
 }
 VERDICT = Constraint(regex="correct|incorrect", after=FreeText("Verdict:", room=20))
-TWO_FORMS = Constraint(regex="a", order_of=("a", "b"))
+TWO_CONSTRAINTS = Constraint(regex="a", order_of=("a", "b"))
 
 
 @pytest.fixture(params=MODELS)
@@ -165,8 +203,10 @@ def model(request: pytest.FixtureRequest) -> Model:
 
 
 @pytest.fixture(scope="session")
-def places(server_address: str, tiny_chat_file: Path) -> Places:
-    return Places(server_address, tiny_chat_file)
+def places(
+    server_address: str, tiny_chat_file: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Places:
+    return Places(server_address, tiny_chat_file, tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture
@@ -185,12 +225,14 @@ class TestLM:
         assert isinstance(lm, LM)
         assert lm.capabilities <= set(CAPABILITIES)
 
-    async def test_gives_as_many_completions_as_asked_in_the_order_of_draws(self, lm: LM) -> None:
+    async def test_returns_n_completions_in_the_order_of_their_numbers(self, lm: LM) -> None:
         completions = await lm.generate(replace(SAMPLED, n=5, first_draw=2))
         assert [completion.draw for completion in completions] == [2, 3, 4, 5, 6]
         assert all(completion.text for completion in completions)
 
-    async def test_tells_its_prompts_beforehand_if_it_can_and_a_bound_holds(self, lm: LM) -> None:
+    async def test_reports_its_prompts_in_advance_if_it_can_within_the_upper_bound(
+        self, lm: LM
+    ) -> None:
         messages = (Message("system", "Be brief – and kind."), *SAMPLED.messages)
         told = await prompts_of(lm, messages)
         (completion,) = await lm.generate(replace(SAMPLED, messages=messages))
@@ -198,11 +240,11 @@ class TestLM:
         if told is not None:
             assert sum(told.values()) <= most_prompt_tokens(messages)
 
-    async def test_refuses_to_give_no_completions(self, lm: LM) -> None:
+    async def test_refuses_a_request_for_no_completions(self, lm: LM) -> None:
         with pytest.raises(UnsupportedError):
             await lm.generate(replace(SAMPLED, n=0))
 
-    async def test_draws_go_on_where_an_earlier_request_stopped(self, lm: LM) -> None:
+    async def test_first_draw_continues_where_an_earlier_request_stopped(self, lm: LM) -> None:
         whole = await lm.generate(replace(SAMPLED, n=4))
         first = await lm.generate(replace(SAMPLED, n=2))
         second = await lm.generate(replace(SAMPLED, n=2, first_draw=2))
@@ -212,20 +254,22 @@ class TestLM:
         request = replace(SAMPLED, n=3)
         assert texts(await lm.generate(request)) == texts(await lm.generate(request))
 
-    async def test_another_seed_gets_other_texts(self, lm: LM) -> None:
+    async def test_another_seed_yields_other_texts(self, lm: LM) -> None:
         request = replace(SAMPLED, n=6)
         other = replace(request, seed=2)
         assert texts(await lm.generate(request)) != texts(await lm.generate(other))
 
-    async def test_draws_differ_from_each_other(self, lm: LM) -> None:
+    async def test_samples_differ_from_each_other(self, lm: LM) -> None:
         assert len(set(texts(await lm.generate(replace(SAMPLED, n=8))))) > 1
 
-    async def test_at_temperature_0_every_draw_of_every_seed_is_the_same(self, lm: LM) -> None:
+    async def test_at_temperature_0_all_samples_of_all_seeds_are_equal(self, lm: LM) -> None:
         completions = await lm.generate(replace(GREEDY, n=3))
         completions += await lm.generate(replace(GREEDY, seed=9))
         assert len(set(texts(completions))) == 1
 
-    async def test_max_tokens_cuts_the_text_short_and_says_so(self, lm: LM, model: Model) -> None:
+    async def test_max_tokens_truncates_the_text_with_finish_reason_length(
+        self, lm: LM, model: Model
+    ) -> None:
         [whole] = await lm.generate(GREEDY)
         [cut] = await lm.generate(replace(GREEDY, sampling=SamplingParams(0, max_tokens=3)))
         assert cut.finish_reason == "length"
@@ -278,7 +322,7 @@ class TestLM:
         [second] = await lm.generate(replace(SAMPLED, n=1, first_draw=1, sampling=sampling))
         assert second.text == completions[1].text
 
-    async def test_logprobs_come_one_a_token(self, lm: LM) -> None:
+    async def test_there_is_one_logprob_per_token(self, lm: LM) -> None:
         if "logprobs" not in lm.capabilities:
             pytest.skip("has no log-probabilities")
         for completion in await lm.generate(replace(SAMPLED, n=2, logprobs=True)):
@@ -302,13 +346,13 @@ class TestLM:
         assert completion.usage.completion_tokens == 0
         assert completion.usage.choice_tokens >= 2
 
-    async def test_a_constraint_holds(self, lm: LM) -> None:
+    async def test_a_constraint_is_satisfied(self, lm: LM) -> None:
         if "constraint" not in lm.capabilities:
             pytest.skip("follows no constraints")
         for completion in await lm.generate(replace(NEEDS["constraint"], n=4)):
             assert completion.text in ("yes", "no")
 
-    async def test_choices_score_the_same_for_every_draw_and_seed(self, lm: LM) -> None:
+    async def test_choices_score_the_same_for_all_samples_and_seeds(self, lm: LM) -> None:
         if "choices" not in lm.capabilities:
             pytest.skip("scores no choices")
         scored = await lm.generate(replace(NEEDS["choices"], n=3, first_draw=2))
@@ -318,7 +362,7 @@ class TestLM:
             assert completion.choice_logprobs == pytest.approx(scored[0].choice_logprobs, rel=1e-4)
 
     @pytest.mark.parametrize("choices", [(), ("yes", "")])
-    async def test_choices_that_are_none_are_refused(
+    async def test_missing_or_empty_choices_are_refused(
         self, lm: LM, choices: tuple[str, ...]
     ) -> None:
         if "choices" not in lm.capabilities:
@@ -326,22 +370,22 @@ class TestLM:
         with pytest.raises(UnsupportedError, match="choices"):
             await lm.generate(replace(SAMPLED, choices=choices))
 
-    @pytest.mark.parametrize("name", FORMS)
-    async def test_every_draw_has_the_form_that_is_asked_for(self, lm: LM, name: str) -> None:
+    @pytest.mark.parametrize("name", CONSTRAINTS)
+    async def test_all_samples_satisfy_the_constraint(self, lm: LM, name: str) -> None:
         if "constraint" not in lm.capabilities:
             pytest.skip("follows no constraints")
-        form = FORMS[name]
+        case = CONSTRAINTS[name]
         sampling = SamplingParams(0.8, max_tokens=100)
         completions = await lm.generate(
-            replace(SAMPLED, n=4, constraint=form.constraint, sampling=sampling)
+            replace(SAMPLED, n=4, constraint=case.constraint, sampling=sampling)
         )
         for completion in completions:
-            assert form.holds(completion.text), completion.text
+            assert case.is_satisfied(completion.text), completion.text
             assert completion.finish_reason == "stop"
         assert len(set(texts(completions))) > 1
 
     @pytest.mark.parametrize("max_tokens", [20, 24, 60])
-    async def test_a_form_behind_free_text_is_reached_whatever_max_tokens_is(
+    async def test_a_constraint_after_free_text_is_satisfied_for_any_max_tokens(
         self, lm: LM, max_tokens: int
     ) -> None:
         if "constraint" not in lm.capabilities:
@@ -356,7 +400,7 @@ class TestLM:
         if max_tokens == 60:
             assert any(completion.text.count("\n") for completion in completions)
 
-    async def test_max_tokens_cuts_a_form_that_is_the_whole_text(self, lm: LM) -> None:
+    async def test_max_tokens_truncates_a_constrained_text(self, lm: LM) -> None:
         if "constraint" not in lm.capabilities:
             pytest.skip("follows no constraints")
         long = Constraint(regex="([ab] ){30}")
@@ -365,7 +409,7 @@ class TestLM:
         assert cut.finish_reason == "length"
         assert re.fullmatch("([ab] ){0,29}[ab]? ?", cut.text)
 
-    async def test_a_stop_string_ends_a_form_too(self, lm: LM) -> None:
+    async def test_a_stop_string_ends_a_constrained_text(self, lm: LM) -> None:
         if "constraint" not in lm.capabilities:
             pytest.skip("follows no constraints")
         sampling = SamplingParams(0.8, max_tokens=50, stop=("sto",))
@@ -376,7 +420,7 @@ class TestLM:
         deltas = [e.text for e in events if isinstance(e, TokenDelta) and not e.node]
         assert "".join(deltas) == "one "
 
-    async def test_streaming_a_form_changes_nothing(self, lm: LM) -> None:
+    async def test_streaming_a_constrained_text_changes_nothing(self, lm: LM) -> None:
         if "constraint" not in lm.capabilities:
             pytest.skip("follows no constraints")
         request = replace(SAMPLED, n=3, constraint=VERDICT)
@@ -391,8 +435,8 @@ class TestLM:
             ]
             assert "".join(own) == completion.text
 
-    @pytest.mark.parametrize("constraint", [Constraint(), Constraint(regex="("), TWO_FORMS])
-    async def test_a_constraint_that_says_nothing_clear_is_refused(
+    @pytest.mark.parametrize("constraint", [Constraint(), Constraint(regex="("), TWO_CONSTRAINTS])
+    async def test_an_ambiguous_or_invalid_constraint_is_refused(
         self, lm: LM, constraint: Constraint
     ) -> None:
         if "constraint" not in lm.capabilities:
@@ -407,7 +451,7 @@ class TestLM:
         with pytest.raises(UnsupportedError, match=capability):
             await lm.generate(NEEDS[capability])
 
-    async def test_deltas_join_up_to_the_text_of_each_draw(self, lm: LM) -> None:
+    async def test_deltas_concatenate_to_the_text_of_each_sample(self, lm: LM) -> None:
         events: list[Event] = []
         completions = await lm.generate(replace(SAMPLED, n=3, first_draw=1), events.append)
         deltas = [event for event in events if isinstance(event, TokenDelta) and not event.node]
@@ -421,7 +465,7 @@ class TestLM:
         streamed = await lm.generate(request, lambda event: None)
         whole = await lm.generate(request)
         assert texts(streamed) == texts(whole)
-        # Whether tokens are found in a cache depends on what was asked before.
+        # Whether tokens are found in a cache depends on earlier requests.
         assert [replace(c.usage, cached_tokens=0) for c in streamed] == [
             replace(c.usage, cached_tokens=0) for c in whole
         ]
@@ -445,13 +489,13 @@ class TestLM:
         assert asyncio.all_tasks() <= before
         assert len(await lm.generate(SAMPLED)) == 1
 
-    async def test_unicode_survives(self, lm: LM) -> None:
+    async def test_unicode_is_preserved(self, lm: LM) -> None:
         message = Message("user", "Combien font 3 + 4 € ? 数学 🧮 \u2028 naïve — “quoted” \\ \x00")
         [completion] = await lm.generate(replace(SAMPLED, messages=(message,)))
         assert completion.text
         assert completion.usage != Usage()
 
-    async def test_history_changes_the_answer_s_prompt(self, lm: LM) -> None:
+    async def test_history_changes_the_prompt(self, lm: LM) -> None:
         history = (Message("system", "Be brief."), Message("user", "Hi"), Message("assistant", "!"))
         [alone] = await lm.generate(SAMPLED)
         [after] = await lm.generate(replace(SAMPLED, messages=history + QUESTION))
@@ -463,13 +507,15 @@ class TestLM:
 
         async def ask() -> list[str]:
             found = texts(await lm.generate(replace(SAMPLED, n=8)))
-            await close(lm)
+            if model.reopens:
+                await close(lm)
             return found
 
         assert asyncio.run(ask()) == asyncio.run(ask())
+        asyncio.run(close(lm))
 
 
-async def test_a_served_model_says_what_it_says_itself(places: Places) -> None:
+async def test_a_served_model_answers_like_the_model_itself(places: Places) -> None:
     request = replace(GREEDY, messages=(Message("user", "数学 🧮 naïve: 30 \u00d7 4 \u00f7 5?"),))
     here, there = scripted(places), remote(places)
     [said] = await here.generate(request)

@@ -21,8 +21,7 @@ from archon.engine.model.weights import GGUFWeights
 from archon.engine.perplexity import perplexity, window_logits
 from archon.engine.scheduling.sequence import GenerationRequest, SamplingRule
 from archon.lm.local.chat import ChatFormat
-from archon.lm.local.text import text_rules
-from archon.lm.local.tokenizer import TextTokenizer
+from archon.lm.local.tokenizer import TextTokenizer, read_tokenizer_config
 from archon.spec.model import LocalCard
 from archon.spec.reader import load_model_card
 from archon.types import Message
@@ -58,12 +57,14 @@ def decoder_of(name: str, precision: Precision) -> Decoder:
 
 @cache
 def tokenizer_of(name: str) -> TextTokenizer:
-    return TextTokenizer(text_rules(file_of(name)))
+    return TextTokenizer(read_tokenizer_config(file_of(name)))
 
 
 def prompt_of(name: str, text: str = QUESTION) -> tuple[int, ...]:
     return tuple(
-        ChatFormat(text_rules(file_of(name)), tokenizer_of(name)).encode([Message("user", text)])
+        ChatFormat(read_tokenizer_config(file_of(name)), tokenizer_of(name)).encode(
+            [Message("user", text)]
+        )
     )
 
 

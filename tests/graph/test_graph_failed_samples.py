@@ -12,7 +12,7 @@ from archon.errors import LMError, NodeError, RefusedError
 from archon.graph.architecture import Answer
 from archon.graph.lm import ArchitectureLM
 from archon.lm.base import LM
-from archon.lm.openai.failed import failed_sample
+from archon.lm.sample_failures import failed_sample
 from archon.types import Completion, Event, Message, OnEvent, Question, Request, TokenDelta, Usage
 
 USED = Usage(5, 0, 2, 2, 0, 1)

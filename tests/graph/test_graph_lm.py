@@ -10,7 +10,7 @@ from archon.graph.architecture import Architecture
 from archon.graph.lm import ArchitectureLM
 from archon.graph.trace import Trace
 from archon.lm.base import LM
-from archon.lm.scripted.heuristic import Plausible
+from archon.lm.scripted.heuristic import HeuristicScript
 from archon.lm.scripted.lm import ScriptedLM
 from archon.types import (
     Constraint,
@@ -184,7 +184,7 @@ async def test_a_file_s_rule_is_kept_where_a_node_is_left_out() -> None:
 
 
 async def test_a_request_without_sampling_gets_the_samples_of_the_architecture() -> None:
-    lm = ScriptedLM(Plausible(0.5))
+    lm = ScriptedLM(HeuristicScript(0.5))
     architecture = make_architecture(WRITING, "answer", lm)
     answer = await architecture.arun("What is 2 + 3?", seed=4)
     alone = list(lm.requests)

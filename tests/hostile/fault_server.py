@@ -23,11 +23,11 @@ from typing import Any
 import oddities
 from faults import FAULTS, Exchange
 
-from archon.lm.scripted.heuristic import Plausible
+from archon.lm.scripted.heuristic import HeuristicScript
 from archon.types import Message, Request
 
 FAULTY_SHARE = 0.25
-_PLAUSIBLE = Plausible(0.6)
+_PLAUSIBLE = HeuristicScript(0.6)
 
 
 class FaultServer:

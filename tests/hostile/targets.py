@@ -21,8 +21,7 @@ from archon.engine.model.loading import load_decoder, open_model
 from archon.engine.model.weights import weights_of
 from archon.lm.local.chat import ChatFormat
 from archon.lm.local.template import ChatTemplate, TemplateError
-from archon.lm.local.text import text_rules
-from archon.lm.local.tokenizer import TextTokenizer
+from archon.lm.local.tokenizer import TextTokenizer, read_tokenizer_config
 from archon.spec.reader import load_benchmark, load_model_card
 from archon.spec.strict_json import read_json
 from archon.types import Message
@@ -70,7 +69,7 @@ def targets(folder: Path) -> dict[str, Target]:
 def _use_model(path: Path) -> None:
     file = open_model(path)
     decoder_weights = weights_of(file)
-    rules = text_rules(file)
+    rules = read_tokenizer_config(file)
     ChatFormat(rules, TextTokenizer(rules)).encode(_MESSAGES)
     load_decoder(decoder_weights, "float32", torch.device("cpu"))
 

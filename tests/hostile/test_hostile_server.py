@@ -23,8 +23,8 @@ from archon.evals import runner
 from archon.evals.folder import RunFolder
 from archon.evals.records import Record
 from archon.evals.run import read_run
+from archon.lm.openai.client import RemoteLM
 from archon.lm.pool import DrawPool
-from archon.lm.remote import RemoteLM
 from archon.lm.retry import Backoff
 from archon.spec.model import OpenAICard
 from archon.types import Completion, Event, Message, Request, TokenDelta
@@ -98,7 +98,7 @@ def assert_nothing_waits(lm: RemoteLM) -> None:
     status = lm.status()
     assert (status.num_running, status.num_waiting) == (0, 0)
     assert lm._slots.get()._value == PLACES
-    assert [replica.outstanding for replica in lm._replicas.all] == [0]
+    assert [replica.outstanding for replica in lm._load_balancer.replicas] == [0]
 
 
 def counts(address: str) -> Counter[str]:

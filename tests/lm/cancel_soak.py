@@ -11,7 +11,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from test_lm_remote_network import GOOD, REQUEST, network
+from network_doubles import GOOD, REQUEST, network
 
 _AT_ONCE, _PLACES = 20, 4
 
@@ -65,7 +65,7 @@ async def soak(num_requests: int) -> Found:
             num_sockets,
             far.most_open,
             len(asyncio.all_tasks() - before - far.tasks),
-            sum(replica.outstanding for replica in lm._replicas.all),
+            sum(replica.outstanding for replica in lm._load_balancer.replicas),
         )
         await lm.aclose()
         return found

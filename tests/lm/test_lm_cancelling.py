@@ -3,7 +3,7 @@
 from cancel_soak import soak
 
 
-async def test_a_thousand_cancels_lose_no_place_and_no_socket() -> None:
+async def test_a_thousand_cancelled_requests_leak_no_slot_and_no_socket() -> None:
     found = await soak(1000)
     assert found.num_cancelled > 500
     assert found.num_sockets <= 4

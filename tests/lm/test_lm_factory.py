@@ -27,7 +27,7 @@ def card(**values: object) -> ModelCard:
     "values",
     [{"name": "s", "backend": "scripted"}, OPENAI, {**OPENAI, "logprobs": True}],
 )
-async def test_a_card_tells_the_capabilities_of_the_model_it_opens(
+async def test_the_capabilities_of_a_card_are_those_of_its_opened_model(
     values: dict[str, object],
 ) -> None:
     lm = open_lm(card(**values))
@@ -35,21 +35,19 @@ async def test_a_card_tells_the_capabilities_of_the_model_it_opens(
     await close(lm)
 
 
-def test_the_shipped_scripted_card_is_sound() -> None:
+def test_the_shipped_scripted_card_is_valid() -> None:
     path = Path(__file__).parents[2] / "models" / "scripted.json"
     assert capabilities(card(**json.loads(path.read_text()))) >= {"choices", "constraint"}
 
 
-def test_a_key_that_is_not_set_names_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_key_is_an_error_that_names_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NO_SUCH_KEY", raising=False)
     with pytest.raises(UsageError, match="NO_SUCH_KEY"):
         open_lm(card(**OPENAI, api_key_env="NO_SUCH_KEY"))
 
 
 @pytest.mark.parametrize("key", ["two words", "línea", "a\nb"])
-def test_a_key_that_cannot_be_sent_is_refused_unseen(
-    key: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_invalid_key_is_refused_and_not_shown(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME_KEY", key)
     with pytest.raises(UsageError, match="SOME_KEY") as caught:
         open_lm(card(**OPENAI, api_key_env="SOME_KEY"))
@@ -60,7 +58,7 @@ def test_a_key_that_cannot_be_sent_is_refused_unseen(
     "url",
     ["http://me:secret@host/v1", "http://host:secret", "https:///v1", "http://host/v1?key=secret"],
 )
-def test_an_address_that_is_none_or_holds_a_secret_is_refused(url: str) -> None:
+def test_an_invalid_address_or_one_with_a_secret_is_refused(url: str) -> None:
     with pytest.raises(UsageError) as caught:
         open_lm(card(**{**OPENAI, "base_urls": [url]}))
     assert "secret" not in str(caught.value)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from archon.lm.remote import RemoteLM
+from archon.lm.openai.client import RemoteLM
 from archon.spec.model import LocalCard, OpenAICard
 from archon.spec.reader import load_model_card
 from archon.types import Constraint, Event, Message, Request, SamplingParams, TokenDelta
@@ -70,7 +70,7 @@ def remote(address: str, **values: object) -> "aclosing[RemoteLM]":
 
 
 @pytest.mark.parametrize("endpoint", ["chat", "completions"])
-async def test_several_draws_are_asked_for_one_by_one(address: str, endpoint: str) -> None:
+async def test_several_samples_are_separate_requests(address: str, endpoint: str) -> None:
     async with remote(address, endpoint=endpoint) as lm:
         drawn = await lm.generate(replace(REQUEST, n=2))
         assert [completion.draw for completion in drawn] == [0, 1]
@@ -78,7 +78,7 @@ async def test_several_draws_are_asked_for_one_by_one(address: str, endpoint: st
 
 
 @pytest.mark.parametrize("endpoint", ["chat", "completions"])
-async def test_a_stream_spells_the_text(address: str, endpoint: str) -> None:
+async def test_stream_deltas_concatenate_to_the_text(address: str, endpoint: str) -> None:
     events = list[Event]()
     async with remote(address, endpoint=endpoint) as lm:
         [completion] = await lm.generate(REQUEST, events.append)

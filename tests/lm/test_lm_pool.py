@@ -13,9 +13,10 @@ import pytest
 
 from archon.errors import LMError, RefusedError, UnsupportedError
 from archon.lm.lazy import LazyLM
-from archon.lm.openai.failed import failed_sample
-from archon.lm.pool import DrawPool, Scope, pooling
-from archon.lm.remote import RemoteLM
+from archon.lm.openai.client import RemoteLM
+from archon.lm.pool import DrawPool, pooling
+from archon.lm.pool.pool import PoolScope
+from archon.lm.sample_failures import failed_sample
 from archon.lm.scripted.lm import ScriptedLM, in_turn, open_scripted
 from archon.spec.model import OpenAICard, ScriptedCard
 from archon.types import (
@@ -88,8 +89,8 @@ def pool(path: Path) -> Iterator[DrawPool]:
         assert len(pool.claims) == 0, "a claim was left behind"
 
 
-def scope(pool: DrawPool, origin: str = "here") -> Scope:
-    return Scope(pool, origin)
+def scope(pool: DrawPool, origin: str = "here") -> PoolScope:
+    return PoolScope(pool, origin)
 
 
 async def ask(
@@ -114,7 +115,7 @@ async def settle() -> None:
 # ------------------------------------------------------------------------------ finding and making
 
 
-async def test_a_draw_is_made_once_and_found_as_it_was(pool: DrawPool) -> None:
+async def test_a_sample_is_generated_once_and_reused_unchanged(pool: DrawPool) -> None:
     lm = Double()
     made = await ask(pool, lm, n=3)
     found = await ask(pool, lm, n=3, origin="elsewhere")
@@ -122,7 +123,7 @@ async def test_a_draw_is_made_once_and_found_as_it_was(pool: DrawPool) -> None:
     assert found == [replace(c, usage=FOUND) for c in made]
 
 
-async def test_draws_outlive_the_process_that_made_them(path: Path) -> None:
+async def test_samples_persist_after_their_pool_is_closed(path: Path) -> None:
     lm = Double()
     with DrawPool(path) as pool:
         made = await ask(pool, lm, n=2, logprobs=True)
@@ -132,7 +133,7 @@ async def test_draws_outlive_the_process_that_made_them(path: Path) -> None:
     assert lm.asked == [range(2)]
 
 
-async def test_only_what_is_missing_is_made_in_ranges_without_gaps(pool: DrawPool) -> None:
+async def test_only_missing_samples_are_generated_in_contiguous_ranges(pool: DrawPool) -> None:
     lm = Double()
     await ask(pool, lm, first=2, n=2)
     await ask(pool, lm, first=6, n=1)
@@ -142,7 +143,7 @@ async def test_only_what_is_missing_is_made_in_ranges_without_gaps(pool: DrawPoo
     assert lm.asked == [range(2), range(4, 6), range(7, 9)]
 
 
-async def test_another_seed_or_prompt_finds_nothing(pool: DrawPool) -> None:
+async def test_another_seed_or_prompt_reuses_nothing(pool: DrawPool) -> None:
     lm = Double()
     await ask(pool, lm)
     await ask(pool, lm, seed=1)
@@ -150,7 +151,7 @@ async def test_another_seed_or_prompt_finds_nothing(pool: DrawPool) -> None:
     assert len(lm.asked) == 3
 
 
-async def test_log_probabilities_are_found_only_where_they_were_asked_for(pool: DrawPool) -> None:
+async def test_log_probabilities_are_reused_only_if_they_were_requested(pool: DrawPool) -> None:
     lm = Double()
     await ask(pool, lm)
     [with_them] = await ask(pool, lm, logprobs=True)
@@ -161,7 +162,7 @@ async def test_log_probabilities_are_found_only_where_they_were_asked_for(pool: 
     assert (again.logprobs, without.logprobs) == (with_them.logprobs, None)
 
 
-async def test_scored_choices_are_found(pool: DrawPool) -> None:
+async def test_scored_choices_are_reused(pool: DrawPool) -> None:
     lm = open_scripted(CARD)
     request = replace(REQUEST, choices=("yes", "no"), n=2)
     made = await pool.generate(lm, "double", request, None, scope(pool))
@@ -171,7 +172,7 @@ async def test_scored_choices_are_found(pool: DrawPool) -> None:
     assert cost_tokens(found) == cost_tokens(made)
 
 
-async def test_what_is_found_is_sent_as_one_delta_a_draw(pool: DrawPool) -> None:
+async def test_a_reused_sample_is_sent_as_one_delta(pool: DrawPool) -> None:
     lm = Double()
     await ask(pool, lm, n=2)
     events: list[Event] = []
@@ -183,14 +184,14 @@ async def test_what_is_found_is_sent_as_one_delta_a_draw(pool: DrawPool) -> None
     assert events[-2:] == [TokenDelta(2, "te"), TokenDelta(2, "xt")]
 
 
-async def test_a_model_that_cannot_name_its_draws_is_asked_each_time(pool: DrawPool) -> None:
+async def test_samples_of_a_model_without_keys_are_not_stored(pool: DrawPool) -> None:
     lm = ScriptedLM(in_turn(["a"]))
     for _ in range(2):
         await pool.generate(lm, "app", REQUEST, None, scope(pool))
     assert len(lm.requests) == 2
 
 
-async def test_a_closed_pool_passes_requests_on(path: Path) -> None:
+async def test_a_closed_pool_forwards_requests(path: Path) -> None:
     pool, lm = DrawPool(path), Double()
     await ask(pool, lm)
     pool.close()
@@ -202,7 +203,7 @@ async def test_a_closed_pool_passes_requests_on(path: Path) -> None:
 # ------------------------------------------------------------------------------------ who asks
 
 
-async def test_a_pool_is_used_only_where_it_is_put(pool: DrawPool) -> None:
+async def test_a_pool_is_used_only_within_its_context(pool: DrawPool) -> None:
     lm = LazyLM(CARD, Path())
 
     async def generated() -> int:
@@ -224,7 +225,7 @@ async def test_a_refused_request_is_refused_with_a_pool_too(pool: DrawPool) -> N
         await lm.generate(replace(REQUEST, n=0))
 
 
-async def test_an_item_taken_up_again_counts_what_it_made_itself_once(path: Path) -> None:
+async def test_a_resumed_item_counts_its_own_samples_once(path: Path) -> None:
     lm = Double()
     with DrawPool(path) as pool:
         await ask(pool, lm, n=2, origin="run/1/0")
@@ -241,7 +242,7 @@ async def test_an_item_taken_up_again_counts_what_it_made_itself_once(path: Path
 # ---------------------------------------------------------------------------- many at a time
 
 
-async def test_draws_that_two_ask_for_at_once_are_made_once(pool: DrawPool) -> None:
+async def test_samples_requested_concurrently_are_generated_once(pool: DrawPool) -> None:
     lm = Double()
     lm.gate = asyncio.Event()
     calls = [asyncio.create_task(ask(pool, lm, n=4, origin=str(i))) for i in range(3)]
@@ -252,7 +253,7 @@ async def test_draws_that_two_ask_for_at_once_are_made_once(pool: DrawPool) -> N
     assert usages == [[MADE] * 4, [FOUND] * 4, [FOUND] * 4]
 
 
-async def test_requests_that_overlap_in_any_way_end_and_make_no_draw_twice(pool: DrawPool) -> None:
+async def test_overlapping_requests_finish_and_generate_no_sample_twice(pool: DrawPool) -> None:
     lm, rng = Double(), random.Random(0)
     spans = [(rng.randrange(30), rng.randrange(1, 20)) for _ in range(60)]
     async with asyncio.timeout(20):
@@ -262,7 +263,9 @@ async def test_requests_that_overlap_in_any_way_end_and_make_no_draw_twice(pool:
     assert lm.draws == sorted({d for first, n in spans for d in range(first, first + n)})
 
 
-async def test_who_waits_makes_the_draw_where_its_maker_is_cancelled(pool: DrawPool) -> None:
+async def test_a_waiting_call_generates_the_sample_if_the_first_call_is_cancelled(
+    pool: DrawPool,
+) -> None:
     lm = Double()
     lm.gate = asyncio.Event()
     maker, waiter = (asyncio.create_task(ask(pool, lm, n=2, origin=o)) for o in "ab")
@@ -275,7 +278,7 @@ async def test_who_waits_makes_the_draw_where_its_maker_is_cancelled(pool: DrawP
     assert maker.cancelled()
 
 
-async def test_who_waits_makes_the_draw_where_its_maker_fails(pool: DrawPool) -> None:
+async def test_a_waiting_call_generates_the_sample_if_the_first_call_fails(pool: DrawPool) -> None:
     lm = Double()
     lm.failures = [LMError("first")]
     maker, waiter = (asyncio.create_task(ask(pool, lm, origin=o)) for o in "ab")
@@ -284,7 +287,7 @@ async def test_who_waits_makes_the_draw_where_its_maker_fails(pool: DrawPool) ->
     assert [c.usage for c in await waiter] == [MADE]
 
 
-async def test_who_waits_fails_with_the_failure_of_its_own_call(pool: DrawPool) -> None:
+async def test_a_waiting_call_fails_with_its_own_error(pool: DrawPool) -> None:
     lm = Double()
     lm.failures = [LMError("first"), LMError("second")]
     calls = [asyncio.create_task(ask(pool, lm, origin=o)) for o in "ab"]
@@ -301,7 +304,7 @@ class Half(Double):
         return await super().generate(request, on_event)
 
 
-async def test_a_sample_that_fails_leaves_the_others_intact_and_is_not_kept(pool: DrawPool) -> None:
+async def test_a_failed_sample_does_not_affect_the_others_and_is_not_stored(pool: DrawPool) -> None:
     lm = Double()
     await ask(pool, lm, first=1)
     lm.asked.clear()
@@ -311,12 +314,12 @@ async def test_a_sample_that_fails_leaves_the_others_intact_and_is_not_kept(pool
     assert lm.asked == [range(2, 3)]
 
 
-async def test_where_every_sample_fails_the_failure_is_raised(pool: DrawPool) -> None:
+async def test_the_error_is_raised_if_every_sample_fails(pool: DrawPool) -> None:
     with pytest.raises(LMError, match="no"):
         await ask(pool, Half(), first=2)
 
 
-async def test_a_failed_completion_in_a_reply_is_not_kept(pool: DrawPool) -> None:
+async def test_a_failed_completion_in_a_reply_is_not_stored(pool: DrawPool) -> None:
     class InPlace(Double):
         async def generate(
             self, request: Request, on_event: OnEvent | None = None
@@ -331,7 +334,7 @@ async def test_a_failed_completion_in_a_reply_is_not_kept(pool: DrawPool) -> Non
     assert lm.asked == [range(1, 2)]
 
 
-async def test_a_server_that_refuses_everything_is_no_failure_of_one_sample(
+async def test_a_refusal_of_every_request_is_raised(
     pool: DrawPool,
 ) -> None:
     class Refusing(Double):
@@ -345,7 +348,7 @@ async def test_a_server_that_refuses_everything_is_no_failure_of_one_sample(
         await ask(pool, Refusing(), n=2)
 
 
-async def test_a_sample_made_under_another_key_than_it_was_asked_for_is_not_kept(
+async def test_a_sample_whose_key_has_changed_is_not_stored(
     pool: DrawPool,
 ) -> None:
     class Adapting(Double):
@@ -379,7 +382,7 @@ async def test_waiting_may_be_cancelled(pool: DrawPool) -> None:
     assert lm.asked == [range(1)]
 
 
-async def test_cancelled_anywhere_nothing_is_left_behind(pool: DrawPool) -> None:
+async def test_cancelling_at_any_point_leaves_no_claims(pool: DrawPool) -> None:
     lm, rng = Double(), random.Random(1)
     async with asyncio.timeout(30):
         for turn in range(30):
@@ -453,13 +456,13 @@ REMOTE = OpenAICard(name="r", backend="openai", base_urls=["http://a/v1"], model
 
 
 @pytest.mark.parametrize("lm", [open_scripted(CARD), RemoteLM(REMOTE)], ids=["scripted", "remote"])
-def test_a_key_tells_all_that_a_draw_depends_on(lm: ScriptedLM | RemoteLM) -> None:
+def test_the_key_depends_on_everything_a_sample_depends_on(lm: ScriptedLM | RemoteLM) -> None:
     keys = [lm.draw_key(request) for request in [REQUEST, *OTHER_REQUESTS]]
     assert len(set(keys)) == len(keys)
     assert {lm.draw_key(request) for request in SAME_REQUESTS} == {lm.draw_key(REQUEST)}
 
 
-def test_a_key_tells_the_model() -> None:
+def test_the_key_depends_on_the_model() -> None:
     cards = [CARD, CARD.model_copy(update={"accuracy": 0.7}), CARD.model_copy(update={"name": "b"})]
     remotes = [
         REMOTE,
@@ -470,7 +473,7 @@ def test_a_key_tells_the_model() -> None:
     assert len({lm.draw_key(REQUEST) for lm in lms}) == len(lms)
 
 
-def test_a_card_s_sampling_is_part_of_the_key_only_where_it_counts() -> None:
+def test_a_card_s_sampling_is_part_of_the_key_only_where_it_applies() -> None:
     warm = CARD.model_dump() | {"sampling": {"temperature": 0.9}}
     lm = open_scripted(ScriptedCard.model_validate(warm))
     assert lm.draw_key(REQUEST) != open_scripted(CARD).draw_key(REQUEST)
@@ -478,6 +481,6 @@ def test_a_card_s_sampling_is_part_of_the_key_only_where_it_counts() -> None:
     assert lm.draw_key(REQUEST) == lm.draw_key(asked)
 
 
-def test_draws_that_come_together_have_no_key() -> None:
+def test_samples_of_one_request_with_native_n_have_no_key() -> None:
     assert RemoteLM(REMOTE.model_copy(update={"native_n": True})).draw_key(REQUEST) is None
     assert ScriptedLM(in_turn(["a"])).draw_key(REQUEST) is None

@@ -15,26 +15,12 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from pool_doubles import LARGE, completion, new, noise
 
 from archon.errors import UsageError
-from archon.lm.pool import DrawPool, ModelDraws, clear, contents, payload
-from archon.lm.pool.store import Draw, DrawStore, NewDraw, damaged_path
+from archon.lm.pool import DrawPool, ModelDraws, clear, completion_codec, contents
+from archon.lm.pool.store import SampleStore, damaged_path
 from archon.types import Completion, Usage
-
-LARGE = 1 << 40
-
-
-def completion(draw: int, text: str = "a text") -> Completion:
-    return Completion(text, draw, "stop", Usage(completion_tokens=2, calls=1), {"p": 3})
-
-
-def new(number: int, text: str = "a text", model: str = "m", origin: str = "o") -> NewDraw:
-    return NewDraw(number.to_bytes(16, "big"), model, Draw(completion(number, text), origin))
-
-
-def noise(number: int, length: int = 1000) -> str:
-    """A text that does not compress well."""
-    return random.Random(number).randbytes(length).hex()
 
 
 @pytest.fixture
@@ -43,13 +29,13 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def store(path: Path) -> Iterator[DrawStore]:
-    store = DrawStore(path, LARGE)
+def store(path: Path) -> Iterator[SampleStore]:
+    store = SampleStore(path, LARGE)
     yield store
     store.close()
 
 
-def numbers(store: DrawStore, most: int = 2000) -> list[int]:
+def numbers(store: SampleStore, most: int = 2000) -> list[int]:
     """Which draws are there."""
     found = store.get([new(number).key for number in range(most)])
     return sorted(int.from_bytes(key, "big") for key in found)
@@ -58,29 +44,29 @@ def numbers(store: DrawStore, most: int = 2000) -> list[int]:
 # -------------------------------------------------------------------------------------- payload
 
 
-def test_a_completion_comes_back_as_it_was() -> None:
+def test_a_completion_is_unchanged_after_encoding_and_decoding() -> None:
     for made in (
         completion(3),
         Completion("", 0, "choices", Usage(choice_tokens=2), {}, choice_logprobs={"b": -1, "a": 0}),
         Completion("é\ud800\x00", 9, "length", Usage(), {}, (1, 2), (-0.1, float("-inf")), -1 / 3),
         Completion("", 0, "stop", Usage(), {}, (), ()),
     ):
-        assert payload.decode(payload.encode(made)) == made
+        assert completion_codec.decode(completion_codec.encode(made)) == made
 
 
-def test_bytes_that_are_no_completion_are_refused() -> None:
-    whole = payload.encode(completion(1))
+def test_invalid_bytes_are_refused() -> None:
+    whole = completion_codec.encode(completion(1))
     for damaged in (b"", b"x", whole[:-5], whole[:20] + b"?" + whole[21:]):
         with pytest.raises(ValueError, match=r"no draw|Expecting"):
-            payload.decode(damaged)
+            completion_codec.decode(damaged)
 
 
 # ---------------------------------------------------------------------------------------- bound
 
 
-def test_draws_used_least_recently_make_room(path: Path) -> None:
+def test_the_least_recently_used_samples_are_evicted(path: Path) -> None:
     clock = count()
-    store = DrawStore(path, 100_000, clock=lambda: next(clock))
+    store = SampleStore(path, 100_000, clock=lambda: next(clock))
     for number in range(40):
         store.put([new(number, noise(number))])
     assert numbers(store) == list(range(40))
@@ -94,8 +80,8 @@ def test_draws_used_least_recently_make_room(path: Path) -> None:
     assert path.stat().st_size <= 110_000
 
 
-def test_the_file_stays_near_its_bound_however_much_is_stored(path: Path) -> None:
-    store, rng = DrawStore(path, 300_000), random.Random(2)
+def test_the_file_stays_near_its_limit(path: Path) -> None:
+    store, rng = SampleStore(path, 300_000), random.Random(2)
     for _ in range(150):
         draws = [new(rng.randrange(LARGE), noise(0, rng.randrange(10, 500))) for _ in range(20)]
         store.put(draws)
@@ -104,7 +90,7 @@ def test_the_file_stays_near_its_bound_however_much_is_stored(path: Path) -> Non
     assert sum(held.bytes for held in contents(path).models) > 150_000
 
 
-def test_totals_are_those_of_the_draws(store: DrawStore, path: Path) -> None:
+def test_totals_match_the_samples(store: SampleStore, path: Path) -> None:
     store.put([new(1), new(2), new(3, model="n")])
     store.put([new(2, "another, longer text"), new(3, model="m")])
     with closing(sqlite3.connect(path)) as connection:
@@ -114,7 +100,7 @@ def test_totals_are_those_of_the_draws(store: DrawStore, path: Path) -> None:
     assert contents(path).draws == 3
 
 
-def test_of_draws_under_one_key_the_last_stays(store: DrawStore) -> None:
+def test_the_last_sample_under_a_key_is_kept(store: SampleStore) -> None:
     store.put([new(1, "first"), new(1, "second")])
     store.put([new(1, "third")])
     store.put([new(1, "fourth", origin="p"), new(1, "fifth", origin="q")])
@@ -123,7 +109,7 @@ def test_of_draws_under_one_key_the_last_stays(store: DrawStore) -> None:
 
 
 @pytest.mark.parametrize("given", ["2GB", "-1", "1e9", "²"])
-def test_a_bound_that_is_no_number_is_refused(
+def test_an_invalid_limit_is_refused(
     given: str, monkeypatch: pytest.MonkeyPatch, path: Path
 ) -> None:
     monkeypatch.setenv("ARCHON_POOL_BYTES", given)
@@ -150,15 +136,15 @@ def cut(path: Path) -> None:
 
 @pytest.mark.parametrize("damage", [damage_everything, damage_the_pages, cut])
 @pytest.mark.parametrize("first", ["get", "put"])
-def test_a_damaged_file_is_set_aside_and_begun_anew(
+def test_a_damaged_file_is_set_aside_and_replaced(
     path: Path, damage: object, first: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    store = DrawStore(path, LARGE)
+    store = SampleStore(path, LARGE)
     store.put([new(number, noise(number)) for number in range(100)])
     store.close()
     assert callable(damage)
     damage(path)
-    store = DrawStore(path, LARGE)
+    store = SampleStore(path, LARGE)
     if first == "get":
         assert numbers(store) == []
     store.put([new(7)])
@@ -171,8 +157,8 @@ def test_a_damaged_file_is_set_aside_and_begun_anew(
     assert not damaged_path(path).exists()
 
 
-def test_a_draw_that_cannot_be_read_is_missing_until_it_is_stored_again(
-    store: DrawStore, path: Path
+def test_an_unreadable_sample_is_missing_until_it_is_stored_again(
+    store: SampleStore, path: Path
 ) -> None:
     store.put([new(1), new(2)])
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
@@ -182,8 +168,8 @@ def test_a_draw_that_cannot_be_read_is_missing_until_it_is_stored_again(
     assert numbers(store) == [1, 2]
 
 
-def test_a_file_taken_away_is_begun_anew(
-    store: DrawStore, path: Path, caplog: pytest.LogCaptureFixture
+def test_a_deleted_file_is_created_again(
+    store: SampleStore, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     store.put([new(1)])
     path.unlink()
@@ -196,8 +182,8 @@ def test_a_file_taken_away_is_begun_anew(
 # ------------------------------------------------------------------------------- failing to write
 
 
-def test_on_a_full_disk_the_run_goes_on_with_what_is_there(
-    store: DrawStore, caplog: pytest.LogCaptureFixture
+def test_on_a_full_disk_stored_samples_are_still_found(
+    store: SampleStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     store.put([new(1)])
     assert store._connection is not None
@@ -209,11 +195,11 @@ def test_on_a_full_disk_the_run_goes_on_with_what_is_there(
     assert "full" in caplog.text
 
 
-def test_a_folder_that_cannot_be_made_costs_a_warning(
+def test_a_folder_that_cannot_be_created_is_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").write_text("")
-    store = DrawStore(tmp_path / "file" / "draws.sqlite3", LARGE)
+    store = SampleStore(tmp_path / "file" / "draws.sqlite3", LARGE)
     assert numbers(store) == []
     store.put([new(1)])
     assert numbers(store) == []
@@ -227,8 +213,9 @@ WRITER = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[4])
-from test_lm_pool_store import DrawStore, LARGE, new, noise
-store = DrawStore(Path(sys.argv[1]), LARGE)
+from archon.lm.pool.store import SampleStore
+from pool_doubles import LARGE, new, noise
+store = SampleStore(Path(sys.argv[1]), LARGE)
 for number in range(int(sys.argv[2]), int(sys.argv[3])):
     store.get([new(number).key])
     store.put([new(number, noise(number, 2000))])
@@ -252,19 +239,19 @@ def is_sound(path: Path) -> bool:
     return verdict == "ok" and rows == totals
 
 
-def test_processes_store_at_the_same_time(path: Path) -> None:
+def test_several_processes_store_concurrently(path: Path) -> None:
     spans = [(0, 60), (30, 90), (60, 120)]
     processes = [writer(path, start, stop) for start, stop in spans]
     for process in processes:
         process.communicate(timeout=120)
     assert [process.returncode for process in processes] == [0, 0, 0]
     assert is_sound(path)
-    store = DrawStore(path, LARGE)
+    store = SampleStore(path, LARGE)
     assert numbers(store) == list(range(120))
     store.close()
 
 
-def test_a_process_killed_while_it_writes_leaves_what_it_had_stored(path: Path) -> None:
+def test_samples_stored_before_a_process_was_killed_are_kept(path: Path) -> None:
     rng, stored = random.Random(3), 0
     for _ in range(4):
         process = writer(path, stored, 2000)
@@ -275,7 +262,7 @@ def test_a_process_killed_while_it_writes_leaves_what_it_had_stored(path: Path) 
             process.send_signal(signal.SIGKILL)
             stored = max([stored, *map(int, told.read().split("\n")[:-1])]) + 1
         process.wait()
-        store = DrawStore(path, LARGE)
+        store = SampleStore(path, LARGE)
         assert set(range(stored)) <= set(numbers(store))
         store.close()
         assert is_sound(path)
@@ -284,7 +271,7 @@ def test_a_process_killed_while_it_writes_leaves_what_it_had_stored(path: Path) 
 # ---------------------------------------------------------------------------------------- upkeep
 
 
-def test_a_pool_in_use_can_be_emptied(store: DrawStore, path: Path) -> None:
+def test_a_pool_in_use_can_be_cleared(store: SampleStore, path: Path) -> None:
     store.put([new(number, noise(number)) for number in range(200)])
     before = path.stat().st_size
     freed = clear(path)
@@ -295,12 +282,12 @@ def test_a_pool_in_use_can_be_emptied(store: DrawStore, path: Path) -> None:
     assert contents(path).models[0].draws == 1
 
 
-def test_where_there_is_no_file_none_is_made(path: Path) -> None:
+def test_a_missing_file_is_not_created(path: Path) -> None:
     assert contents(path).draws == clear(path) == 0
     assert not path.exists()
 
 
-def test_a_damaged_file_is_told_and_cleared(path: Path) -> None:
+def test_a_damaged_file_is_reported_and_cleared(path: Path) -> None:
     damage_everything(path)
     assert not contents(path).readable
     assert clear(path) == 19_000

@@ -8,14 +8,14 @@ from typing import Any
 
 import httpx
 import pytest
-from test_lm_remote import REQUEST, Server, delta, remote, sse
-from test_lm_remote import completion as reply
+from remote_doubles import REQUEST, FakeServer, delta, remote, sse
+from remote_doubles import completion as reply
 
 from archon.errors import UnsupportedError
 from archon.lm import ScriptedLM
 from archon.lm.factory import capabilities
 from archon.lm.openai.payload import request_body
-from archon.lm.pool import payload
+from archon.lm.pool import completion_codec
 from archon.lm.reasoning import separated
 from archon.lm.scripted.lm import in_turn
 from archon.reasoning import ReasoningMarkers
@@ -67,7 +67,7 @@ def texts(deltas: list[TokenDelta]) -> tuple[str, str]:
     return tuple("".join(d.text for d in deltas if d.is_reasoning == k) for k in kinds)  # type: ignore[return-value]
 
 
-async def test_the_answer_follows_the_reasoning_and_both_joined_are_the_text() -> None:
+async def test_reasoning_and_answer_concatenate_to_the_text() -> None:
     deltas = tuple(TokenDelta(0, letter) for letter in REPLY)
     result, sent = await split(completion(REPLY), deltas=deltas)
     assert result.text == "The answer is 4."
@@ -75,7 +75,7 @@ async def test_the_answer_follows_the_reasoning_and_both_joined_are_the_text() -
     assert texts(sent) == (result.reasoning, result.text)
 
 
-async def test_reasoning_in_a_field_of_its_own_stays_there() -> None:
+async def test_reasoning_in_a_separate_field_is_kept() -> None:
     """As a server's ``reasoning_content`` is."""
     deltas = (TokenDelta(0, "Is it 3?", is_reasoning=True), TokenDelta(0, "It is 4."))
     made = completion("It is 4.", reasoning="Is it 3?")
@@ -94,7 +94,7 @@ async def test_reasoning_in_a_field_of_its_own_stays_there() -> None:
     ],
     ids=["marker", "ended", "field", "no answer"],
 )
-async def test_reasoning_that_was_cut_off_answers_nothing(made: Completion) -> None:
+async def test_truncated_reasoning_has_no_answer(made: Completion) -> None:
     result, _ = await split(made)
     assert result.is_reasoning_cut_off
     assert result.text == ""
@@ -106,7 +106,7 @@ async def test_a_text_that_ends_at_max_tokens_without_reasoning_is_an_answer() -
     assert (result.text, result.is_reasoning_cut_off) == ("The answer is", False)
 
 
-async def test_what_was_asked_to_reason_and_shows_no_marker_was_cut_off_in_it() -> None:
+async def test_a_truncated_reply_without_marker_is_reasoning_if_thinking_was_on() -> None:
     """A server's template may write the start marker, and ``max_tokens`` keep the end away."""
     made = completion("Is it 3? Then", finish_reason="length")
     asked = replace(QUESTION, thinking=Thinking(enabled=True))
@@ -119,7 +119,7 @@ async def test_what_was_asked_to_reason_and_shows_no_marker_was_cut_off_in_it() 
     assert result.text == "It is 3."
 
 
-async def test_an_empty_start_marker_counts_unless_no_reasoning_is_asked_for() -> None:
+async def test_an_empty_start_marker_applies_unless_thinking_is_off() -> None:
     markers = [ReasoningMarkers("", "</think>")]
     result, sent = await split(completion("3?"), deltas=(TokenDelta(0, "3?"),), markers=markers)
     assert result.is_reasoning_cut_off
@@ -131,7 +131,7 @@ async def test_an_empty_start_marker_counts_unless_no_reasoning_is_asked_for() -
     assert (result.text, texts(sent)) == ("4", ("", "4"))
 
 
-async def test_what_a_form_binds_and_what_is_scored_has_no_reasoning() -> None:
+async def test_constrained_texts_and_scored_choices_have_no_reasoning() -> None:
     quoted = '{"text": "the tag </think> ends it"}'
     bound = replace(QUESTION, constraint=Constraint(json_schema={"type": "object"}))
     result, _ = await split(completion(quoted), bound)
@@ -142,26 +142,26 @@ async def test_what_a_form_binds_and_what_is_scored_has_no_reasoning() -> None:
     assert not scored.is_reasoning_cut_off
 
 
-async def test_separating_twice_is_separating_once() -> None:
+async def test_separating_is_idempotent() -> None:
     once, _ = await split(completion(REPLY))
     twice, _ = await split(once)
     assert twice == once
 
 
-def test_a_pool_keeps_reasoning_and_notes() -> None:
+def test_stored_completions_keep_reasoning_and_notes() -> None:
     made = completion("4", reasoning="3?</think>", notes=("a note",))
-    assert payload.decode(payload.encode(made)) == made
+    assert completion_codec.decode(completion_codec.encode(made)) == made
     cut_off = completion("", reasoning="3?", is_reasoning_cut_off=True)
-    assert payload.decode(payload.encode(cut_off)) == cut_off
+    assert completion_codec.decode(completion_codec.encode(cut_off)) == cut_off
 
 
-def test_a_payload_without_reasoning_is_what_it_was_before() -> None:
+def test_a_stored_completion_without_reasoning_has_the_original_format() -> None:
     import json
     import zlib
 
-    data = json.loads(zlib.decompress(payload.encode(completion("4"))))
+    data = json.loads(zlib.decompress(completion_codec.encode(completion("4"))))
     assert not {"reasoning", "notes", "is_reasoning_cut_off"} & set(data)
-    assert payload.decode(payload.encode(completion("4"))).notes == ()
+    assert completion_codec.decode(completion_codec.encode(completion("4"))).notes == ()
 
 
 # --------------------------------------------------------------------------------- the scripted
@@ -192,7 +192,7 @@ async def test_max_tokens_counts_reasoning_too() -> None:
     assert (result.finish_reason, result.is_reasoning_cut_off) == ("length", True)
 
 
-async def test_a_scripted_model_keeps_to_the_budget() -> None:
+async def test_a_scripted_model_respects_the_thinking_budget() -> None:
     asked = replace(QUESTION, thinking=Thinking(max_tokens=3))
     [result] = await ScriptedLM(in_turn([REPLY])).generate(asked)
     assert result.reasoning == "<think>\nIs the\n</think>\n\n"
@@ -219,7 +219,7 @@ def key(asked: Thinking, **values: Any) -> str | None:
     return lm.draw_key(replace(QUESTION, thinking=asked))
 
 
-def test_draws_are_named_by_how_a_model_reasons() -> None:
+def test_the_key_depends_on_thinking() -> None:
     asked = [
         Thinking(),
         Thinking(enabled=True),
@@ -234,7 +234,7 @@ def test_draws_are_named_by_how_a_model_reasons() -> None:
     assert key(Thinking(), reasoning_markers=own) != key(Thinking())
 
 
-def test_draws_without_thinking_are_named_as_before() -> None:
+def test_the_key_without_thinking_is_unchanged() -> None:
     """So that what earlier versions stored is found."""
     lm = ScriptedLM(in_turn(["4"]), identity="x")
     assert lm.draw_key(QUESTION) == "244592ec1d8281e82479142aa7efbbe2"
@@ -289,11 +289,13 @@ def body(thinking: Thinking, **card: object) -> dict[str, object]:
         ),
     ],
 )
-def test_what_a_server_is_sent(field: str, thinking: Thinking, sent: dict[str, object]) -> None:
+def test_thinking_becomes_the_fields_of_the_server(
+    field: str, thinking: Thinking, sent: dict[str, object]
+) -> None:
     assert body(thinking, thinking_field=field) == sent
 
 
-def test_what_a_server_can_be_told_is_known_from_its_card() -> None:
+def test_the_card_determines_the_thinking_capabilities() -> None:
     def told(**card: object) -> set[str]:
         values = {"name": "m", "backend": "openai", "base_urls": ["http://x/v1"], "model": "m"}
         has = capabilities(OpenAICard.model_validate(values | card))
@@ -304,7 +306,7 @@ def test_what_a_server_can_be_told_is_known_from_its_card() -> None:
     assert told(endpoint="completions") == set()
 
 
-def test_a_model_that_cannot_be_told_refuses() -> None:
+def test_a_model_without_thinking_control_refuses() -> None:
     lm = ScriptedLM(in_turn(["4"]), capabilities=frozenset({"chat"}))
     for thinking in (Thinking(True), Thinking(template_variables={"a": 1}), Thinking(max_tokens=5)):
         with pytest.raises(UnsupportedError, match="lacks the capability 'thinking"):
@@ -316,7 +318,7 @@ def test_a_model_that_cannot_be_told_refuses() -> None:
 
 
 async def test_a_server_s_text_is_split() -> None:
-    [result] = await remote(Server(httpx.Response(200, json=reply(REPLY)))).generate(REQUEST)
+    [result] = await remote(FakeServer(httpx.Response(200, json=reply(REPLY)))).generate(REQUEST)
     assert result.text == "The answer is 4."
     assert result.reasoning + result.text == REPLY
 
@@ -324,24 +326,24 @@ async def test_a_server_s_text_is_split() -> None:
 async def test_a_server_s_stream_is_split() -> None:
     events: list[Event] = []
     parts = [delta(text) for text in (REPLY[:3], REPLY[3:30], REPLY[30:])]
-    server = Server(sse(*parts, delta("", "stop"), "[DONE]"))
+    server = FakeServer(sse(*parts, delta("", "stop"), "[DONE]"))
     [result] = await remote(server).generate(REQUEST, events.append)
     assert result.text == "The answer is 4."
     deltas = [event for event in events if isinstance(event, TokenDelta)]
     assert texts(deltas) == (result.reasoning, result.text)
 
 
-async def test_a_card_says_what_a_server_is_asked_for() -> None:
-    server = Server(httpx.Response(200, json=reply("4")))
+async def test_a_card_s_thinking_is_sent_to_the_server() -> None:
+    server = FakeServer(httpx.Response(200, json=reply("4")))
     lm = remote(server, thinking=False, chat_template_kwargs={"a": 1})
     await lm.generate(REQUEST)
     assert server.bodies[0]["chat_template_kwargs"] == {"enable_thinking": False, "a": 1}
 
 
-async def test_a_server_s_template_may_begin_the_reasoning() -> None:
+async def test_a_server_s_template_may_open_the_reasoning() -> None:
     """As the markers of the card say."""
     markers = {"start": "", "end": "</think>"}
     for text, answer, is_cut_off in (("3? 4", "", True), ("3?</think>4", "4", False)):
-        server = Server(httpx.Response(200, json=reply(text)))
+        server = FakeServer(httpx.Response(200, json=reply(text)))
         [result] = await remote(server, reasoning_markers=markers).generate(REQUEST)
         assert (result.text, result.is_reasoning_cut_off) == (answer, is_cut_off)

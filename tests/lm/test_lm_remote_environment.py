@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from test_lm_remote_network import REQUEST, network, well
+from network_doubles import REQUEST, network, well
 
 from archon.errors import LMError, RefusedError, UsageError
-from archon.lm.remote import RemoteLM
+from archon.lm.openai.client import RemoteLM
 from archon.lm.retry import Backoff
 from archon.spec.model import OpenAICard
 
@@ -54,7 +54,7 @@ async def test_a_proxy_of_the_environment_is_used(
 
 
 @pytest.mark.parametrize("how", ["NO_PROXY", "trust_env"])
-async def test_a_proxy_can_be_gone_around(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_proxy_can_be_bypassed(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async with network(well) as proxy, network(well) as far:
         monkeypatch.setenv("HTTP_PROXY", proxy.url.removesuffix("/v1"))
         if how == "NO_PROXY":
@@ -75,7 +75,7 @@ async def test_a_proxy_that_cannot_be_reached_is_named_as_a_cause(
     assert "proxy" not in str(caught.value)
 
 
-async def test_a_proxy_that_makes_no_sense_is_an_error_without_its_password(
+async def test_an_invalid_proxy_is_an_error_without_its_password(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("ALL_PROXY", "ftp://me:secret@proxy")
@@ -85,9 +85,7 @@ async def test_a_proxy_that_makes_no_sense_is_an_error_without_its_password(
 
 
 @pytest.mark.parametrize("value", ["[::1]", "10.0.0.1,localhost:port"])
-async def test_exceptions_from_proxies_that_make_no_sense_are_named(
-    value: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_invalid_no_proxy_is_reported(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", value)
     with pytest.raises(RefusedError, match=r'NO_PROXY is invalid.*"trust_env": false'):
         await text_of(remote("http://model.invalid/v1"))
@@ -122,7 +120,7 @@ async def secure(certificate: Path) -> AsyncIterator[str]:
 
 @needs_openssl
 @pytest.mark.parametrize("how", ["SSL_CERT_FILE", "SSL_CERT_DIR"])
-async def test_an_authority_of_the_environment_is_trusted(
+async def test_a_certificate_authority_of_the_environment_is_trusted(
     how: str, certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     named = certificate if how == "SSL_CERT_FILE" else certificate.parent
@@ -132,7 +130,7 @@ async def test_an_authority_of_the_environment_is_trusted(
 
 
 @needs_openssl
-async def test_an_unknown_authority_is_an_error_that_names_the_variable(
+async def test_an_unknown_certificate_authority_is_an_error_that_names_the_variable(
     certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with secure(certificate) as url:
@@ -155,7 +153,7 @@ async def test_an_unknown_authority_is_an_error_that_names_the_variable(
         ("SSL_CERT_DIR", "file"),
     ],
 )
-def test_certificates_that_cannot_be_read_are_an_error(
+def test_unreadable_certificates_are_an_error(
     variable: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     named = tmp_path / "certificates"

@@ -6,12 +6,12 @@ from typing import Any
 
 import httpx
 import pytest
-from test_lm_remote import KEY, REQUEST, Server, completion, good, remote
+from remote_doubles import KEY, REQUEST, FakeServer, completion, good, remote
 
 from archon.errors import LMError, SpecError, UsageError
-from archon.lm.openai.adaptation import Adaptation
-from archon.lm.openai.rejected import rejected_field
-from archon.lm.remote import RemoteLM, open_remote
+from archon.lm.openai.client import RemoteLM
+from archon.lm.openai.field_adaptation import Adaptation, rejected_field
+from archon.lm.remote import open_remote
 from archon.spec.model import OMITTED_FIELDS, OpenAICard
 from archon.spec.validation import parse
 from archon.types import Constraint, SamplingParams
@@ -45,7 +45,7 @@ def worded(wording: object, field: str) -> Any:
     return wording.format(field) if isinstance(wording, str) else wording
 
 
-class Rejecting(Server):
+class Rejecting(FakeServer):
     """Rejects requests that have one of the fields."""
 
     def __init__(self, *fields: str, wording: object = WORDINGS[0], status: int = 400) -> None:
@@ -65,7 +65,7 @@ class Rejecting(Server):
 
 @pytest.mark.parametrize("wording", WORDINGS)
 @pytest.mark.parametrize("field", [*OMITTED_FIELDS, "response_format", "max_completion_tokens"])
-def test_the_rejected_field_is_read_from_many_wordings(wording: object, field: str) -> None:
+def test_the_rejected_field_is_recognized_in_many_wordings(wording: object, field: str) -> None:
     if field == "stop" and "'" not in str(wording) and "loc" not in str(wording):
         pytest.skip("a plain word of English")
     content = json.dumps(worded(wording, field)).encode()
@@ -115,7 +115,7 @@ def test_an_error_about_something_else_rejects_no_field(message: str) -> None:
         ("create() got an unexpected keyword argument 'seed'", "seed"),
     ],
 )
-def test_the_rejected_field_is_read_from_sentences(message: str, field: str) -> None:
+def test_the_rejected_field_is_recognized_in_sentences(message: str, field: str) -> None:
     sent = [*OMITTED_FIELDS, "n", "logprobs", "response_format"]
     content = json.dumps({"error": {"message": message}}).encode()
     assert rejected_field(content, sent) == field
@@ -133,7 +133,7 @@ def test_the_rejected_field_is_read_from_sentences(message: str, field: str) -> 
         (500, {"error": {"message": "create() got an unexpected keyword argument '{}'"}}),
     ],
 )
-async def test_a_rejection_with_an_unusual_status_is_adapted_to(
+async def test_a_rejection_with_an_unusual_status_is_handled(
     status: int, wording: object, field: str, streams: bool
 ) -> None:
     server = Rejecting(field, wording=wording, status=status)
@@ -158,7 +158,7 @@ async def test_a_server_without_seed_or_max_tokens_answers(
     assert all(any(repr(field) in note for note in sample.notes) for field in sent)
 
 
-async def test_what_a_server_rejects_is_asked_once_and_warned_of_once(
+async def test_a_rejected_field_is_sent_once_and_reported_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     server = Rejecting("seed", "max_tokens")
@@ -172,7 +172,7 @@ async def test_what_a_server_rejects_is_asked_once_and_warned_of_once(
     assert any('"max_tokens_field": "max_completion_tokens"' in text for text in told)
 
 
-async def test_a_server_without_any_bound_is_sent_none() -> None:
+async def test_a_server_that_rejects_both_limits_gets_none() -> None:
     server = Rejecting("max_tokens", "max_completion_tokens")
     lm = remote(server)
     before = lm.draw_key(REQUEST)
@@ -184,10 +184,10 @@ async def test_a_server_without_any_bound_is_sent_none() -> None:
     assert lm.draw_key(REQUEST) == remote(server, omit=["max_tokens"]).draw_key(REQUEST)
 
 
-async def test_a_rejection_that_leaving_out_does_not_mend_is_not_remembered() -> None:
+async def test_an_adaptation_that_does_not_help_is_not_kept() -> None:
     error = {"error": {"message": "Unsupported parameter: 'seed'"}}
     replies = [httpx.Response(400, json=error), httpx.Response(400, json={"error": "no luck"})]
-    server = Server(*replies)
+    server = FakeServer(*replies)
     lm = remote(server)
     with pytest.raises(LMError, match="no luck"):
         await lm.generate(REQUEST)
@@ -209,7 +209,7 @@ HINTS = [
 
 
 @pytest.mark.parametrize(("field", "card", "sampling", "told"), HINTS)
-async def test_a_field_that_changes_samples_is_an_error_that_names_the_card_s_key(
+async def test_the_rejection_of_a_field_that_matters_is_an_error_that_names_the_card_key(
     field: str, card: dict[str, Any], sampling: dict[str, Any], told: str
 ) -> None:
     server = Rejecting(field)
@@ -233,8 +233,8 @@ async def test_a_field_that_changes_samples_is_an_error_that_names_the_card_s_ke
         (404, {}, '"base_urls"'),
     ],
 )
-async def test_a_refusal_names_the_card_s_key(status: int, card: dict[str, Any], told: str) -> None:
-    server = Server(httpx.Response(status, text="x" * 1000))
+async def test_a_refusal_names_the_card_key(status: int, card: dict[str, Any], told: str) -> None:
+    server = FakeServer(httpx.Response(status, text="x" * 1000))
     with pytest.raises(LMError, match=told):
         await remote(server, **card).generate(REQUEST)
 
@@ -242,8 +242,8 @@ async def test_a_refusal_names_the_card_s_key(status: int, card: dict[str, Any],
 # -------------------------------------------------------------------- what a card says
 
 
-async def test_a_card_leaves_fields_out_renames_one_and_adds_others() -> None:
-    server = Server()
+async def test_a_card_can_omit_rename_and_add_fields() -> None:
+    server = FakeServer()
     lm = remote(
         server,
         omit=["seed", "temperature", "stream_options"],
@@ -266,8 +266,8 @@ async def test_a_card_leaves_fields_out_renames_one_and_adds_others() -> None:
 
 
 @pytest.mark.parametrize("field", OMITTED_FIELDS)
-async def test_every_field_can_be_left_out(field: str) -> None:
-    server = Server()
+async def test_every_field_can_be_omitted(field: str) -> None:
+    server = FakeServer()
     sampling = SamplingParams(top_p=0.5, top_k=5, min_p=0.1, stop=("x",))
     await remote(server, omit=[field]).generate(
         replace(REQUEST, sampling=sampling), lambda event: None
@@ -276,10 +276,10 @@ async def test_every_field_can_be_left_out(field: str) -> None:
 
 
 def key_of(**values: object) -> str | None:
-    return remote(Server(), **values).draw_key(REQUEST)
+    return remote(FakeServer(), **values).draw_key(REQUEST)
 
 
-def test_a_pool_tells_cards_apart_by_what_changes_samples() -> None:
+def test_the_key_depends_on_everything_in_a_card_that_changes_samples() -> None:
     same: list[dict[str, object]] = [
         {},
         {"omit": []},
@@ -304,7 +304,7 @@ def test_a_pool_tells_cards_apart_by_what_changes_samples() -> None:
     assert len({key_of(**values) for values in others}) == len(others)
 
 
-def test_the_key_of_a_plain_card_is_what_it_was() -> None:
+def test_the_key_of_a_plain_card_is_unchanged() -> None:
     assert key_of() == "eb6a1adc2e49b1018b2a010ec882488c"
 
 
@@ -333,13 +333,13 @@ def test_the_key_of_a_plain_card_is_what_it_was() -> None:
         ({"max_tokens_field": "max_new_tokens"}, "unknown value 'max_new_tokens'"),
     ],
 )
-def test_a_card_that_makes_no_sense_is_refused(values: dict[str, object], told: str) -> None:
+def test_a_contradictory_card_is_refused(values: dict[str, object], told: str) -> None:
     with pytest.raises(SpecError, match=told) as caught:
         parse(OpenAICard, {**CARD, **values})
     assert "0123456789abcdef" not in str(caught.value)
 
 
-async def test_a_header_s_secret_comes_from_the_environment_and_is_in_no_error(
+async def test_a_secret_header_comes_from_the_environment_and_appears_in_no_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     card = OpenAICard.model_validate({**CARD, "headers": {"api-key": {"env": "SOME_KEY"}}})
@@ -350,12 +350,12 @@ async def test_a_header_s_secret_comes_from_the_environment_and_is_in_no_error(
     await open_remote(card).aclose()
     lm = RemoteLM(card, secret_headers={"api-key": KEY})
     assert lm._transport._new_client().headers["api-key"] == KEY
-    told = lm._transport.told(LMError(f"bad key {KEY}"), "http://one.test", retryable=False)
-    assert "secret" not in str(told)
+    shown = lm._transport.redacted(LMError(f"bad key {KEY}"), "http://one.test", retryable=False)
+    assert "secret" not in str(shown)
     assert "secret" not in repr(lm)
 
 
-def test_an_adaptation_gives_up_where_nothing_is_left() -> None:
+def test_an_adaptation_ends_when_no_field_is_left_to_omit() -> None:
     plain = Adaptation("max_tokens")
     assert plain.without("temperature") is None
     renamed = plain.without("max_tokens")

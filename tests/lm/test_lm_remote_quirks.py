@@ -10,18 +10,18 @@ from typing import Any
 
 import httpx
 import pytest
-from test_lm_remote import REQUEST, Server, chunks, completion, delta, good, remote, sse
+from remote_doubles import REQUEST, FakeServer, chunks, completion, delta, good, remote, sse
 
 from archon.errors import LMError, RefusedError
 from archon.lm.openai import transport
+from archon.lm.openai.client import RemoteLM
 from archon.lm.openai.finish_reasons import FAILED, LENGTH, STOP, TOOL, WITHHELD, has_ended
 from archon.lm.openai.response import GarbledError
-from archon.lm.remote import RemoteLM
 from archon.types import Completion, Event, TokenDelta, Usage
 
 
-def replied(data: object) -> Server:
-    return Server(*[httpx.Response(200, json=data)] * 3)
+def replied(data: object) -> FakeServer:
+    return FakeServer(*[httpx.Response(200, json=data)] * 3)
 
 
 def message(finish: object = "stop", **values: object) -> dict[str, Any]:
@@ -45,28 +45,28 @@ async def test_no_content_with_a_normal_end_is_an_empty_text(values: dict[str, A
 
 
 @pytest.mark.parametrize("word", sorted(STOP | {"STOP", "end turn", "Eos-Token"}))
-async def test_words_for_an_end(word: str) -> None:
+async def test_finish_reasons_for_a_complete_text(word: str) -> None:
     assert (await one(completion("x", word))).finish_reason == "stop"
 
 
 @pytest.mark.parametrize("word", sorted(LENGTH | {"MAX_TOKENS"}))
-async def test_words_for_a_text_that_was_cut_off(word: str) -> None:
+async def test_finish_reasons_for_a_truncated_text(word: str) -> None:
     assert (await one(completion("x", word))).finish_reason == "length"
 
 
 @pytest.mark.parametrize("word", sorted(WITHHELD | TOOL | FAILED | {"whatever"}))
-async def test_words_for_a_text_that_is_none(word: str) -> None:
+async def test_finish_reasons_without_a_usable_text(word: str) -> None:
     with pytest.raises(LMError, match=word):
         await one(completion("x", word))
 
 
 @pytest.mark.parametrize("value", [None, "", " ", "null", "NULL", "None"])
-def test_words_for_a_text_that_goes_on(value: object) -> None:
+def test_finish_reasons_of_an_unfinished_text(value: object) -> None:
     assert not has_ended(value)
 
 
 @pytest.mark.parametrize(("tokens", "reason"), [(2, "stop"), (512, "length")])
-async def test_a_whole_reply_without_a_reason_is_taken_as_complete_with_a_note(
+async def test_a_reply_with_an_empty_finish_reason_is_complete_with_a_note(
     tokens: int, reason: str
 ) -> None:
     usage = {"prompt_tokens": 5, "completion_tokens": tokens}
@@ -85,14 +85,12 @@ async def test_a_whole_reply_without_a_reason_is_taken_as_complete_with_a_note(
         ({"content": {"text": "x"}}, "neither text nor a list"),
     ],
 )
-async def test_a_message_without_a_text_of_the_model_is_refused(
-    values: dict[str, Any], words: str
-) -> None:
+async def test_a_message_without_text_is_refused(values: dict[str, Any], words: str) -> None:
     with pytest.raises(LMError, match=words):
         await one(message(**values))
 
 
-async def test_texts_numbered_alike_are_kept_apart() -> None:
+async def test_texts_with_equal_indices_are_distinguished() -> None:
     choice = completion()["choices"][0]
     texts = [{**choice, "message": {"content": text}} for text in "ab"]
     lm = remote(replied(completion() | {"choices": texts}), native_n=True)
@@ -115,13 +113,13 @@ REASONINGS: list[dict[str, object]] = [
 
 @pytest.mark.parametrize("reasoning", REASONINGS)
 @pytest.mark.parametrize("streams", [False, True])
-async def test_reasoning_is_no_part_of_the_text(
+async def test_reasoning_is_not_part_of_the_text(
     reasoning: dict[str, object], streams: bool
 ) -> None:
     parts = [{"content": None, **reasoning}, {"content": "5"}]
     sent = [{"choices": [{"index": 0, "delta": part}]} for part in parts]
     server = (
-        Server(sse(*sent, delta("", "stop"), "[DONE]"))
+        FakeServer(sse(*sent, delta("", "stop"), "[DONE]"))
         if streams
         else replied(message(content="5", **reasoning))
     )
@@ -132,7 +130,7 @@ async def test_reasoning_is_no_part_of_the_text(
 
 
 @pytest.mark.parametrize("values", [{"content": None}, {}, {"content": ""}])
-async def test_reasoning_that_was_cut_off_is_no_answer(values: dict[str, Any]) -> None:
+async def test_truncated_reasoning_is_not_an_answer(values: dict[str, Any]) -> None:
     sample = await one(message("length", reasoning="2 + ", **values))
     assert (sample.text, sample.reasoning, sample.is_reasoning_cut_off) == ("", "2 + ", True)
     sample = await one(message("stop", reasoning="2 + 3", **values))
@@ -147,22 +145,22 @@ async def test_reasoning_that_was_cut_off_is_no_answer(values: dict[str, Any]) -
     "content",
     [["Hel", "lo"], [{"text": "Hel"}, {"type": "text", "text": "lo"}], "\ufeffHello"],
 )
-async def test_content_in_unusual_words_is_the_text(content: Any) -> None:
+async def test_unusual_content_is_read_as_text(content: Any) -> None:
     assert (await one(message(content=content))).text == "Hello"
     heard: list[Event] = []
-    [sample] = await remote(Server(sse(delta(content), delta("!", "stop")))).generate(
+    [sample] = await remote(FakeServer(sse(delta(content), delta("!", "stop")))).generate(
         REQUEST, heard.append
     )
     assert sample.text == "Hello!"
     assert heard == [TokenDelta(0, "Hello"), TokenDelta(0, "!")]
 
 
-async def test_a_chat_choice_with_a_text_alone_gives_its_text() -> None:
+async def test_a_chat_choice_with_only_a_text_is_read() -> None:
     choice = {"index": 0, "text": "Hello", "finish_reason": "stop"}
     assert (await one(completion() | {"choices": [choice]})).text == "Hello"
     heard: list[Event] = []
     parts = [{"index": 0, "text": "Hel"}, {"index": 0, "text": "lo", "delta": None}]
-    server = Server(sse(*({"choices": [part]} for part in parts), delta("", "stop")))
+    server = FakeServer(sse(*({"choices": [part]} for part in parts), delta("", "stop")))
     [sample] = await remote(server).generate(REQUEST, heard.append)
     assert sample.text == "Hello"
     assert heard == [TokenDelta(0, "Hel"), TokenDelta(0, "lo")]
@@ -171,7 +169,7 @@ async def test_a_chat_choice_with_a_text_alone_gives_its_text() -> None:
 @pytest.mark.parametrize(
     "error", [{"message": "upstream is down", "code": 502}, "upstream is down"]
 )
-async def test_an_error_on_a_choice_is_the_sample_s(error: object) -> None:
+async def test_an_error_of_a_choice_is_an_error_of_the_sample(error: object) -> None:
     bad = {"index": 1, "message": {"content": ""}, "finish_reason": "stop", "error": error}
     reply = completion("a") | {"choices": [completion("a")["choices"][0], bad]}
     samples = await remote(replied(reply), native_n=True).generate(replace(REQUEST, n=2))
@@ -179,16 +177,16 @@ async def test_an_error_on_a_choice_is_the_sample_s(error: object) -> None:
     assert "upstream is down" in (samples[1].error or "")
     last = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop", "error": error}]}
     with pytest.raises(LMError, match="upstream is down"):
-        await remote(Server(sse(delta("a"), last))).generate(REQUEST, lambda event: None)
+        await remote(FakeServer(sse(delta("a"), last))).generate(REQUEST, lambda event: None)
 
 
 @pytest.mark.parametrize("index", ["0", 0.0])
 @pytest.mark.parametrize("streams", [False, True])
-async def test_an_index_may_be_spelled_in_other_ways(index: object, streams: bool) -> None:
+async def test_indices_of_other_types_are_read(index: object, streams: bool) -> None:
     reply = completion()
     reply["choices"][0]["index"] = index
     last = {"choices": [{"index": index, "delta": {"content": "Hello"}, "finish_reason": "stop"}]}
-    server = Server(sse(last)) if streams else replied(reply)
+    server = FakeServer(sse(last)) if streams else replied(reply)
     [sample] = await remote(server).generate(REQUEST, (lambda event: None) if streams else None)
     assert sample.text == "Hello"
 
@@ -202,11 +200,11 @@ STREAM = b": hello\n\n" + sse(delta("Hel"), delta("lo", "stop"), "[DONE]").conte
 @pytest.mark.parametrize("content", [WHOLE, b"\n " + WHOLE, STREAM, STREAM[9:]])
 @pytest.mark.parametrize("kind", [None, "text/plain; charset=utf-8"])
 @pytest.mark.parametrize("streams", [False, True])
-async def test_a_reply_without_a_telling_media_type_is_read(
+async def test_a_reply_with_an_uninformative_media_type_is_read(
     content: bytes, kind: str | None, streams: bool
 ) -> None:
     headers = {} if kind is None else {"content-type": kind}
-    server = Server(httpx.Response(200, content=content, headers=headers))
+    server = FakeServer(httpx.Response(200, content=content, headers=headers))
     [sample] = await remote(server).generate(REQUEST, (lambda event: None) if streams else None)
     assert sample.text == "Hello"
     assert len(server.requests) == 1
@@ -218,28 +216,32 @@ def zipped(status: int, body: bytes, kind: str = "application/json") -> httpx.Re
     return httpx.Response(status, headers=headers, content=chunks(body, 7))
 
 
-async def test_a_reply_may_be_compressed_by_gzip() -> None:
-    [sample] = await remote(Server(zipped(200, gzip.compress(WHOLE)))).generate(REQUEST)
+async def test_a_reply_may_be_compressed_with_gzip() -> None:
+    [sample] = await remote(FakeServer(zipped(200, gzip.compress(WHOLE)))).generate(REQUEST)
     assert sample.text == "Hello"
-    server = Server(zipped(200, gzip.compress(STREAM), "text/event-stream"))
+    server = FakeServer(zipped(200, gzip.compress(STREAM), "text/event-stream"))
     [sample] = await remote(server).generate(REQUEST, lambda event: None)
     assert sample.text == "Hello"
     with pytest.raises(LMError, match="too bad"):
-        await remote(Server(zipped(400, gzip.compress(b'{"error": "too bad"}')))).generate(REQUEST)
+        await remote(FakeServer(zipped(400, gzip.compress(b'{"error": "too bad"}')))).generate(
+            REQUEST
+        )
 
 
-async def test_a_compressed_reply_is_bounded_and_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_compressed_reply_must_be_complete_and_within_the_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     for body, words in ((gzip.compress(WHOLE)[:-9], "ends too early"), (WHOLE, "not valid gzip")):
         with pytest.raises(LMError, match=words):
-            await remote(Server(*[zipped(200, body) for _ in range(3)])).generate(REQUEST)
+            await remote(FakeServer(*[zipped(200, body) for _ in range(3)])).generate(REQUEST)
     monkeypatch.setattr(transport, "MAX_REPLY_BYTES", 2**20)
     bomb = zipped(200, gzip.compress(b'"' + b"x" * 2**22))
     with pytest.raises(LMError, match="larger than 1 MiB"):
-        await remote(Server(bomb)).generate(REQUEST)
+        await remote(FakeServer(bomb)).generate(REQUEST)
 
 
 async def test_status_201_is_a_success() -> None:
-    [sample] = await remote(Server(httpx.Response(201, json=completion()))).generate(REQUEST)
+    [sample] = await remote(FakeServer(httpx.Response(201, json=completion()))).generate(REQUEST)
     assert sample.text == "Hello"
 
 
@@ -247,22 +249,22 @@ async def test_status_201_is_a_success() -> None:
 
 
 @pytest.mark.parametrize("later", [{}, {"prompt_tokens": 0, "completion_tokens": 0}])
-async def test_counts_are_not_lost_to_a_later_chunk_without_any(later: object) -> None:
+async def test_a_later_chunk_without_counts_keeps_them(later: object) -> None:
     counted = delta("lo", "stop") | {"usage": {"prompt_tokens": 5, "completion_tokens": 2}}
-    server = Server(sse(delta("Hel"), counted, {"choices": [], "usage": later}, "[DONE]"))
+    server = FakeServer(sse(delta("Hel"), counted, {"choices": [], "usage": later}, "[DONE]"))
     [sample] = await remote(server).generate(REQUEST, lambda event: None)
     assert (sample.usage.prompt_tokens, sample.usage.completion_tokens) == (5, 2)
     assert sample.notes == ()
 
 
 @pytest.mark.parametrize("five", ["5", 5.0])
-async def test_counts_may_be_spelled_in_other_ways(five: object) -> None:
+async def test_counts_of_other_types_are_read(five: object) -> None:
     sample = await one(completion(usage={"prompt_tokens": five, "completion_tokens": five}))
     assert (sample.usage.prompt_tokens, sample.usage.completion_tokens) == (5, 5)
 
 
 @pytest.mark.parametrize("usage", [None, {}, {"prompt_tokens": 5}, {"completion_tokens": 2}])
-async def test_a_cost_that_is_not_known_is_noted_and_warned_of_once(
+async def test_an_unknown_cost_is_noted_and_logged_once(
     usage: object, caplog: pytest.LogCaptureFixture
 ) -> None:
     lm = remote(replied(completion(usage=usage)))
@@ -274,7 +276,7 @@ async def test_a_cost_that_is_not_known_is_noted_and_warned_of_once(
     ]
 
 
-async def test_reasoning_tokens_that_are_counted_apart_are_added() -> None:
+async def test_separately_counted_reasoning_tokens_are_added() -> None:
     details = {"completion_tokens_details": {"reasoning_tokens": 30}}
     apart = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 37, **details}
     within = {"prompt_tokens": 5, "completion_tokens": 32, "total_tokens": 37, **details}
@@ -287,7 +289,7 @@ async def test_reasoning_tokens_that_are_counted_apart_are_added() -> None:
 
 @pytest.mark.parametrize("tail", [[], ["[DONE]"], [delta("", "null")], [delta("", "")]])
 async def test_a_stream_without_an_end_is_refused(tail: list[object]) -> None:
-    server = Server(sse(delta("Hel"), *tail))
+    server = FakeServer(sse(delta("Hel"), *tail))
     with pytest.raises(LMError, match="ended before its text"):
         await remote(server).generate(REQUEST, lambda event: None)
 
@@ -313,19 +315,19 @@ async def test_a_stream_without_an_end_is_refused(tail: list[object]) -> None:
 async def test_damage_anywhere_in_a_stream_is_refused(bad: object, words: str, place: int) -> None:
     events: list[object] = [delta("Hel"), delta("lo", "stop")]
     events.insert(place, bad)
-    server = Server(*[sse(*events, "[DONE]")] * 3)
+    server = FakeServer(*[sse(*events, "[DONE]")] * 3)
     with pytest.raises(LMError, match=words):
         await remote(server).generate(REQUEST, lambda event: None)
 
 
-async def test_a_server_that_streams_unasked_is_read() -> None:
-    [sample] = await remote(Server(sse(delta("Hel"), delta("lo", "stop")))).generate(REQUEST)
+async def test_an_unrequested_stream_is_read() -> None:
+    [sample] = await remote(FakeServer(sse(delta("Hel"), delta("lo", "stop")))).generate(REQUEST)
     assert sample.text == "Hello"
 
 
 async def test_a_message_that_repeats_another_text_than_was_streamed_is_refused() -> None:
     last = {"choices": [{"index": 0, "finish_reason": "stop", "message": {"content": "Help"}}]}
-    server = Server(sse(delta("Hello"), last))
+    server = FakeServer(sse(delta("Hello"), last))
     with pytest.raises(GarbledError, match="another text"):
         await remote(server).generate(REQUEST, lambda event: None)
 
@@ -363,7 +365,7 @@ BAD: list[Callable[[], httpx.Response]] = [
 @pytest.mark.parametrize("bad", BAD)
 @pytest.mark.parametrize("number", [0, 1, 3])
 @pytest.mark.parametrize("streams", [False, True])
-async def test_one_bad_reply_loses_one_sample(
+async def test_one_bad_reply_costs_one_sample(
     bad: Callable[[], httpx.Response], number: int, streams: bool
 ) -> None:
     lm = remote(failing({number}, bad), max_concurrency=1)
@@ -380,7 +382,7 @@ async def test_one_bad_reply_loses_one_sample(
     assert {c.text for c in samples if c.error is None} == {"Hello"}
 
 
-async def test_where_every_sample_fails_the_first_failure_is_raised() -> None:
+async def test_the_first_error_is_raised_if_every_sample_fails() -> None:
     lm = remote(failing({0, 1, 2}, BAD[0]), max_concurrency=1)
     with pytest.raises(LMError, match="status 500") as caught:
         await lm.generate(replace(REQUEST, n=3))
@@ -402,7 +404,7 @@ class Refusing(httpx.AsyncBaseTransport):
 
 
 @pytest.mark.parametrize("status", [307, 401, 402, 405, 407])
-async def test_a_refusal_of_every_request_is_an_error_at_once(status: int) -> None:
+async def test_a_refusal_of_every_request_is_an_immediate_error(status: int) -> None:
     lm = RemoteLM(remote(good).card, http=Refusing(status))
     with pytest.raises(RefusedError, match=str(status)):
         await lm.generate(replace(REQUEST, n=9))
@@ -416,7 +418,7 @@ async def test_a_refusal_of_every_sample_is_a_refusal(status: int) -> None:
         await lm.generate(replace(REQUEST, n=3))
 
 
-async def test_of_texts_that_come_together_one_may_fail() -> None:
+async def test_one_of_several_texts_in_a_reply_may_fail() -> None:
     choices = [
         {"index": i, "message": {"content": text}, "finish_reason": reason}
         for i, (text, reason) in enumerate([("a", "stop"), ("b", "content_filter"), (7, "stop")])
@@ -429,8 +431,8 @@ async def test_of_texts_that_come_together_one_may_fail() -> None:
     assert "no text" in (samples[2].error or "")
 
 
-async def test_of_texts_that_are_streamed_together_one_may_fail() -> None:
-    server = Server(
+async def test_one_of_several_streamed_texts_may_fail() -> None:
+    server = FakeServer(
         sse(
             delta("a"), delta("b", index=1), delta("", "content_filter", 1), delta("c", index=1),
             delta("a", "stop"), "[DONE]",

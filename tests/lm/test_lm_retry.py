@@ -52,13 +52,13 @@ async def attempted(
     )
 
 
-async def test_bounds_of_the_waits_double_up_to_the_greatest() -> None:
+async def test_bounds_of_the_waits_double_up_to_the_maximum() -> None:
     time = FakeTime()
     assert await attempted(time, *[busy()] * 5) == "done"
     assert time.waits == [1, 2, 4, 4, 4]
 
 
-async def test_the_wait_is_drawn_between_0_and_its_bound() -> None:
+async def test_the_wait_is_sampled_between_0_and_its_bound() -> None:
     drawn: list[tuple[float, float]] = []
 
     def uniform(low: float, high: float) -> float:
@@ -71,13 +71,13 @@ async def test_the_wait_is_drawn_between_0_and_its_bound() -> None:
     assert drawn == [(0, 4)]
 
 
-async def test_a_retry_does_not_come_before_the_server_asked() -> None:
+async def test_a_retry_waits_at_least_as_long_as_the_server_asked() -> None:
     time = FakeTime()
     assert await attempted(time, busy(7)) == "done"
     assert time.waits == [8]  # and not at the same moment as everybody else
 
 
-async def test_an_error_that_no_retry_mends_is_raised_at_once() -> None:
+async def test_an_error_that_is_not_retryable_is_raised_at_once() -> None:
     time = FakeTime()
     with pytest.raises(LMError, match="forbidden"):
         await attempted(time, LMError("forbidden"))
@@ -91,7 +91,7 @@ async def test_the_last_attempt_s_error_is_raised() -> None:
     assert len(time.waits) == 2
 
 
-async def test_a_wait_beyond_the_deadline_is_not_begun() -> None:
+async def test_a_wait_beyond_the_deadline_is_not_started() -> None:
     time = FakeTime()
     with pytest.raises(LMError, match=r"far: no answer within 10 seconds.*busy") as caught:
         await attempted(time, busy(60), timeout_seconds=10)

@@ -19,17 +19,17 @@ async def texts(lm: ScriptedLM, request: Request) -> list[str]:
     return [completion.text for completion in await lm.generate(request)]
 
 
-async def test_replies_come_in_turn_by_draw() -> None:
+async def test_replies_follow_the_sample_number() -> None:
     lm = ScriptedLM(in_turn(["a", "b", "c"]))
     assert await texts(lm, replace(REQUEST, n=4, first_draw=1)) == ["b", "c", "a", "b"]
 
 
-async def test_at_temperature_0_the_script_sees_the_first_draw_and_seed_0() -> None:
+async def test_at_temperature_0_the_script_sees_sample_0_and_seed_0() -> None:
     lm = ScriptedLM(lambda request, draw: f"{request.seed} {draw}")
     assert await texts(lm, greedy(replace(REQUEST, n=2, first_draw=7, seed=5))) == ["0 0", "0 0"]
 
 
-async def test_the_script_sees_the_sampling_that_holds() -> None:
+async def test_the_script_sees_the_effective_sampling() -> None:
     lm = ScriptedLM(
         lambda request, draw: f"{request.sampling.temperature} {request.sampling.top_p}",
         sampling=SamplingParams(temperature=0.3, top_p=0.9),
@@ -38,17 +38,17 @@ async def test_the_script_sees_the_sampling_that_holds() -> None:
     assert await texts(lm, asked) == ["0.5 0.9"]
 
 
-async def test_the_first_rule_that_fits_any_message_decides() -> None:
+async def test_the_first_matching_rule_decides() -> None:
     script = by_rules({"cruel": "no", re.compile(r"k[aeiou]nd"): ["yes", "maybe"], "": "else"})
     assert await texts(ScriptedLM(script), replace(REQUEST, n=3)) == ["yes", "maybe", "yes"]
 
 
-async def test_a_request_that_no_rule_fits_is_an_error_that_quotes_it() -> None:
+async def test_a_request_without_a_matching_rule_is_an_error_that_quotes_it() -> None:
     with pytest.raises(LMError, match="Say it"):
         await ScriptedLM(by_rules({"cruel": "no"})).generate(REQUEST)
 
 
-async def test_what_the_script_raises_comes_out_as_it_is() -> None:
+async def test_an_exception_of_the_script_is_raised_unchanged() -> None:
     def broken(request: Request, draw: int) -> str:
         raise LMError("busy", retryable=True, retry_after_seconds=3)
 
@@ -57,14 +57,14 @@ async def test_what_the_script_raises_comes_out_as_it_is() -> None:
     assert caught.value.retryable
 
 
-async def test_requests_are_recorded_as_they_were_asked() -> None:
+async def test_requests_are_recorded_unchanged() -> None:
     lm = ScriptedLM(in_turn(["a"]))
     await lm.generate(REQUEST)
     await lm.generate(greedy(REQUEST))
     assert lm.requests == [REQUEST, greedy(REQUEST)]
 
 
-async def test_tokens_are_words_and_the_earlier_of_two_stop_strings_cuts() -> None:
+async def test_tokens_are_words_and_the_earliest_stop_string_ends_the_text() -> None:
     lm = ScriptedLM(in_turn(["one two  three\nfour five "]))
     cut = replace(REQUEST, sampling=SamplingParams(max_tokens=3))
     [completion] = await lm.generate(cut)
@@ -100,7 +100,7 @@ async def test_choices_depend_on_the_prompt_and_sum_to_1() -> None:
     assert first.choice_logprobs != other.choice_logprobs
 
 
-async def test_no_choices_to_score_is_refused() -> None:
+async def test_a_request_without_choices_to_score_is_refused() -> None:
     with pytest.raises(UnsupportedError):
         await ScriptedLM(in_turn(["a"])).generate(replace(REQUEST, choices=()))
 
@@ -116,7 +116,7 @@ async def test_each_call_takes_the_delay() -> None:
     assert waits == [0.5]
 
 
-async def test_a_card_gives_its_sampling_and_keeps_no_record() -> None:
+async def test_a_card_s_model_has_its_sampling_and_records_nothing() -> None:
     card = ScriptedCard.model_validate(
         {"name": "double", "backend": "scripted", "accuracy": 1, "sampling": {"max_tokens": 2}}
     )
@@ -126,7 +126,7 @@ async def test_a_card_gives_its_sampling_and_keeps_no_record() -> None:
     assert lm.requests == []
 
 
-async def test_texts_of_the_same_words_lie_in_one_direction() -> None:
+async def test_texts_with_the_same_words_have_the_same_direction() -> None:
     lm = ScriptedLM(in_turn(["x"]))
     same, also, other, nothing = await lm.embed(["a b", "b  a", "c d e", ""])
     assert same == also

@@ -45,7 +45,7 @@ def open_tiny(path: Path, base_dir: Path, adapter: str | None) -> LocalLM:
     return lm
 
 
-async def test_all_share_one_engine_and_none_answers_for_another(
+async def test_cards_share_one_engine_and_keep_their_own_samples(
     folder: Path, tiny_chat_file: Path
 ) -> None:
     lms = [open_tiny(tiny_chat_file, folder, name) for name in ("./one", "./two", None)]
@@ -68,7 +68,7 @@ async def test_all_share_one_engine_and_none_answers_for_another(
     await again.aclose()
 
 
-def test_what_is_no_adapter_is_told(folder: Path, tiny_chat_file: Path) -> None:
+def test_an_invalid_adapter_is_reported(folder: Path, tiny_chat_file: Path) -> None:
     with pytest.raises(ModelFileError, match=r"three: is no adapter"):
         open_tiny(tiny_chat_file, folder, "./three")
     with pytest.raises(SpecError, match="no adapter 'three' is shipped"):

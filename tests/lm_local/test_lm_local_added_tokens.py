@@ -11,11 +11,11 @@ import pytest
 from chat_styles import CONTROL, STYLES, WORDS, added, write_text_files
 from hypothesis import given
 from hypothesis import strategies as st
-from test_lm_local_prompt import Pair, open_pair, pair
+from prompt_doubles import Pair, open_pair, pair
 from tokenizers.normalizers import NFKC, Lowercase, Sequence
 
 from archon.errors import ModelFileError
-from archon.lm.local.added_tokens import AddedToken, AddedTokenFinder
+from archon.lm.local.tokenizer.added_tokens import AddedToken, AddedTokenFinder
 from archon.types import Message
 
 FLAGS = ("lstrip", "rstrip", "single_word", "normalized")
@@ -47,12 +47,12 @@ def test_flags_mean_what_they_mean_in_transformers(
 
 
 @given(st.lists(st.sampled_from([*CONTROL, *WORDS, *" \n<>|[]ax", "<|", "<tool_"])).map("".join))
-def test_text_of_a_template_is_cut_as_transformers_cuts_it(text: str) -> None:
+def test_a_template_s_text_is_tokenized_as_by_transformers(text: str) -> None:
     both = pair(STYLES["chatml"])
     assert both.ours._tokenizer.encode_template(text) == encoded(both, text)
 
 
-def test_the_longest_name_is_found_and_of_two_the_first() -> None:
+def test_the_longest_and_then_the_first_name_is_found() -> None:
     finder = AddedTokenFinder(
         [AddedToken(text, i, is_control=False) for i, text in enumerate(("ab", "abc", "cd", "c"))],
         None,
@@ -62,13 +62,13 @@ def test_the_longest_name_is_found_and_of_two_the_first() -> None:
     ]  # fmt: skip
 
 
-def test_normalized_names_are_found_where_they_stand_in_the_text() -> None:
+def test_normalized_names_have_positions_in_the_original_text() -> None:
     token = AddedToken("end", 7, is_control=False, normalized=True)
     finder = AddedTokenFinder([token], Sequence([NFKC(), Lowercase()]))
     assert [(m.start, m.end) for m in finder.find("the ＥＮＤ")] == [(4, 7)]
 
 
-def test_normalizing_content_makes_no_control_token(tmp_path: Path) -> None:
+def test_normalizing_content_produces_no_control_token(tmp_path: Path) -> None:
     row = added("[end]", 0, special=True, normalized=True)
     write_text_files(tmp_path, "{{ messages[0].content }}[end]", rows=(row,))
     stated = json.loads((tmp_path / "tokenizer.json").read_text())
@@ -94,7 +94,7 @@ def test_normalizing_content_makes_no_control_token(tmp_path: Path) -> None:
         {"eos_token": "<think>"},
     ],
 )
-def test_the_configuration_may_call_a_word_a_control_token(
+def test_the_configuration_may_declare_a_word_as_control_token(
     config: dict[str, Any], tmp_path: Path
 ) -> None:
     write_text_files(tmp_path, None)
@@ -137,7 +137,7 @@ def test_damaged_added_tokens_are_refused(decoder: Any, tmp_path: Path) -> None:
 
 def open_ours(folder: Path) -> None:
     from archon.engine.files.folder import ModelFolder
-    from archon.lm.local.text_folder import text_rules_of_folder
+    from archon.lm.local.tokenizer.folder import tokenizer_config_of_folder
 
     (folder / "model.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")
-    text_rules_of_folder(ModelFolder(folder))
+    tokenizer_config_of_folder(ModelFolder(folder))

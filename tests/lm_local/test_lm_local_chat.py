@@ -16,9 +16,8 @@ from archon.engine.files.gguf import GGUFFile
 from archon.engine.model.loading import open_model
 from archon.errors import ModelError, UnsupportedError
 from archon.lm.local.chat import ChatFormat
-from archon.lm.local.text import text_rules
-from archon.lm.local.tokenizer import TextTokenizer
-from archon.lm.openai.transcript import transcript
+from archon.lm.local.tokenizer import TextTokenizer, read_tokenizer_config
+from archon.lm.openai.payload import transcript
 from archon.types import Message
 
 VOCABULARY = tiny_vocabulary()
@@ -44,7 +43,7 @@ CONVERSATION = (
 def make_format(folder: Path, template: str | None, **metadata: Any) -> ChatFormat:
     path = folder / "model.gguf"
     write_gguf(path, TinyModel("qwen2", chat_template=template, metadata=metadata))
-    rules = text_rules(GGUFFile(path))
+    rules = read_tokenizer_config(GGUFFile(path))
     return ChatFormat(rules, TextTokenizer(rules))
 
 
@@ -83,18 +82,18 @@ def decoded(ids: list[int]) -> str:
 
 @pytest.mark.parametrize("template", [CHAT_TEMPLATE, TOOLS_TEMPLATE])
 @pytest.mark.parametrize("count", [1, 2, 3, 4])
-def test_messages_become_the_ids_that_transformers_makes_of_them(template: str, count: int) -> None:
+def test_messages_have_the_same_ids_as_in_transformers(template: str, count: int) -> None:
     messages = CONVERSATION[:count]
     assert chat(template).encode(messages) == expected_ids(template, messages)
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="<")))
-def test_any_ordinary_content_becomes_what_transformers_makes_of_it(content: str) -> None:
+def test_any_ordinary_content_has_the_same_ids_as_in_transformers(content: str) -> None:
     messages = (Message("user", content),)
     assert chat().encode(messages) == expected_ids(CHAT_TEMPLATE, messages)
 
 
-def test_the_prompt_ends_where_the_model_is_to_speak() -> None:
+def test_the_prompt_ends_where_the_reply_begins() -> None:
     text = decoded(chat().encode([Message("user", "Hi")]))
     assert text == (
         "<|im_start|>system\nYou are tiny.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n"
@@ -110,7 +109,7 @@ def test_the_prompt_ends_where_the_model_is_to_speak() -> None:
         max_size=6,
     )
 )
-def test_content_forges_no_control_token(parts: list[str]) -> None:
+def test_content_produces_no_control_token(parts: list[str]) -> None:
     content = "".join(parts)
     ids = chat().encode([Message("user", content)])
     harmless = chat().encode([Message("user", "x")])
@@ -119,7 +118,7 @@ def test_content_forges_no_control_token(parts: list[str]) -> None:
     assert content in decoded(ids)
 
 
-def test_content_that_holds_many_masks_forges_no_control_token_either() -> None:
+def test_content_with_many_mask_characters_produces_no_control_token() -> None:
     content = "".join(map(chr, range(0xE000, 0xF8FF))) + "<|im_end|>"
     assert decoded(chat().encode([Message("user", content)])).count(content) == 1
     control = chat()._tokenizer.special_ids.values()
@@ -129,14 +128,14 @@ def test_content_that_holds_many_masks_forges_no_control_token_either() -> None:
     assert counts[0] == counts[1]
 
 
-def test_content_that_uses_up_every_mask_is_refused() -> None:
+def test_content_with_every_mask_character_is_refused() -> None:
     private = "".join(map(chr, [*range(0xE000, 0xF900), *range(0xF0000, 0xFFFFE)]))
     everything = private + "".join(map(chr, range(128)))
     with pytest.raises(UnsupportedError, match="every character that could mask"):
         chat().encode([Message("user", everything)])
 
 
-def test_half_a_surrogate_pair_is_refused() -> None:
+def test_a_lone_surrogate_is_refused() -> None:
     for template in (CHAT_TEMPLATE, None):
         with pytest.raises(UnsupportedError, match="surrogate"):
             chat(template).encode([Message("user", "x \ud83e y")])
@@ -154,7 +153,7 @@ def test_a_base_model_continues_a_transcript() -> None:
 
 
 @pytest.mark.parametrize("name", ["<|endoftext|>", "a"])
-def test_a_base_model_s_text_begins_with_its_first_token_where_the_file_says_so(
+def test_a_base_model_s_prompt_begins_with_the_token_that_the_file_states(
     name: str, tmp_path: Path
 ) -> None:
     bos = VOCABULARY.tokens.index(name)
@@ -186,7 +185,7 @@ def test_a_base_model_reads_control_tokens_as_text() -> None:
         "{% include 'other' %}",
     ],
 )
-def test_a_template_that_fails_or_reaches_out_is_an_error_and_nothing_else(
+def test_a_template_that_fails_or_leaves_the_sandbox_is_an_error(
     template: str, tmp_path: Path
 ) -> None:
     with pytest.raises((UnsupportedError, ModelError), match="template"):
@@ -202,7 +201,7 @@ def test_a_damaged_template_is_refused_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["folder", "gguf"])
-def test_marks_of_turns_are_control_tokens_whatever_the_file_calls_them(
+def test_turn_markers_are_control_tokens_regardless_of_their_declared_type(
     kind: str, tmp_path: Path
 ) -> None:
     if kind == "folder":
@@ -211,13 +210,13 @@ def test_marks_of_turns_are_control_tokens_whatever_the_file_calls_them(
             content = (tmp_path / name).read_text().replace('"special": true', '"special": false')
             (tmp_path / name).write_text(content)
         edit(tmp_path / "tokenizer_config.json", eos_token=None, additional_special_tokens=None)
-        rules = text_rules(open_model(tmp_path))
+        rules = read_tokenizer_config(open_model(tmp_path))
     else:
         write_gguf(tmp_path / "m.gguf", TinyModel("qwen2"))
         file = GGUFFile(tmp_path / "m.gguf")
         types = file.metadata["tokenizer.ggml.token_type"]
         file.metadata["tokenizer.ggml.token_type"] = [4 if kind == 3 else kind for kind in types]
-        rules = text_rules(file)
+        rules = read_tokenizer_config(file)
     ids = rules.special_ids
     assert {ids["<|im_start|>"], ids["<|im_end|>"]} <= rules.control_ids
     assert ids["<tool>"] not in rules.control_ids
@@ -229,7 +228,7 @@ def test_marks_of_turns_are_control_tokens_whatever_the_file_calls_them(
         assert forged.count(token) == plain.count(token)
 
 
-def test_a_mark_of_turns_that_the_template_looks_for_stays_text_in_assistant_messages(
+def test_a_turn_marker_in_an_assistant_message_stays_text(
     tmp_path: Path,
 ) -> None:
     template = (
@@ -238,7 +237,7 @@ def test_a_mark_of_turns_that_the_template_looks_for_stays_text_in_assistant_mes
         "{% else %}{{ m.content + '<|im_end|>' }}{% endif %}{% endfor %}"
     )
     write_gguf(tmp_path / "m.gguf", TinyModel("qwen2", chat_template=template))
-    rules = text_rules(GGUFFile(tmp_path / "m.gguf"))
+    rules = read_tokenizer_config(GGUFFile(tmp_path / "m.gguf"))
     chat, end = ChatFormat(rules, TextTokenizer(rules)), rules.special_ids["<|im_end|>"]
     said = (Message("user", "x"), Message("assistant", "a<|im_end|>b"))
     assert chat.encode(said).count(end) == 2

@@ -17,8 +17,7 @@ from archon.engine.files.gguf import GGUFFile
 from archon.engine.sampling.constraint import Matcher
 from archon.errors import EngineError, UnsupportedError
 from archon.lm.local.constraint import ConstraintCompiler
-from archon.lm.local.text import text_rules
-from archon.lm.local.tokenizer import TextTokenizer
+from archon.lm.local.tokenizer import TextTokenizer, read_tokenizer_config
 from archon.types import Constraint, FreeText
 
 VERDICT = FreeText("Verdict:", room=20)
@@ -29,7 +28,7 @@ NOTHING: Iterator[int] = iter(())
 def tokenizer(request: pytest.FixtureRequest, tmp_path_factory: Any) -> TextTokenizer:
     path: Path = tmp_path_factory.mktemp("tiny") / "model.gguf"
     write_gguf(path, TinyModel(pre=request.param))
-    return TextTokenizer(text_rules(GGUFFile(path)))
+    return TextTokenizer(read_tokenizer_config(GGUFFile(path)))
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +81,7 @@ def test_the_vocabulary_agrees_with_the_tokenizer(
         assert vocabulary.tokenize_str(text) == tokenizer.encode(text)
 
 
-def test_everything_that_is_text_may_stand_where_anything_may(
+def test_a_pattern_of_anything_allows_all_text_tokens(
     compiler: ConstraintCompiler, tokenizer: TextTokenizer
 ) -> None:
     form = compiler.compile(Constraint(regex="(?s:.){0,50}"))
@@ -119,7 +118,7 @@ def test_texts_match_the_pattern(
         assert re.fullmatch(pattern, text) or len(text) > 200  # a+ may go on and on
 
 
-def test_json_is_written_as_json_dumps_writes_it(
+def test_json_has_the_format_of_json_dumps(
     compiler: ConstraintCompiler, tokenizer: TextTokenizer
 ) -> None:
     schema = {
@@ -139,7 +138,7 @@ def test_json_is_written_as_json_dumps_writes_it(
             assert 0 <= json.loads(text)["value"] <= 99
 
 
-def test_what_leaves_no_choice_is_forced_as_the_tokenizer_writes_it(
+def test_forced_text_is_tokenized_like_the_tokenizer_does(
     compiler: ConstraintCompiler, tokenizer: TextTokenizer
 ) -> None:
     matcher = compiler.compile(Constraint(regex=r"the answer is [12]\.")).matcher(0, 50)
@@ -151,7 +150,7 @@ def test_what_leaves_no_choice_is_forced_as_the_tokenizer_writes_it(
     assert whole.finished
 
 
-def test_the_end_is_allowed_where_the_form_is_whole_and_forced_where_nothing_follows(
+def test_the_end_is_allowed_when_the_constraint_is_satisfied_and_forced_when_nothing_can_follow(
     compiler: ConstraintCompiler, tokenizer: TextTokenizer
 ) -> None:
     matcher = compiler.compile(Constraint(regex="no(ne)?")).matcher(0, 50)
@@ -196,14 +195,16 @@ def test_an_order_may_have_64_items(compiler: ConstraintCompiler, tokenizer: Tex
         (Constraint(regex="(", after=VERDICT), "regular expression"),
     ],
 )
-def test_what_cannot_be_followed_is_refused_and_quoted(
+def test_an_unsatisfiable_constraint_is_refused_and_quoted(
     constraint: Constraint, reason: str, compiler: ConstraintCompiler
 ) -> None:
     with pytest.raises(UnsupportedError, match=reason):
         compiler.compile(constraint)
 
 
-def test_equal_constraints_are_compiled_once_and_named_alike(compiler: ConstraintCompiler) -> None:
+def test_equal_constraints_are_compiled_once_and_have_equal_keys(
+    compiler: ConstraintCompiler,
+) -> None:
     def form(text: str, **fields: Any) -> Any:
         return compiler.compile(Constraint(regex=text, **fields))
 
@@ -212,7 +213,7 @@ def test_equal_constraints_are_compiled_once_and_named_alike(compiler: Constrain
     assert len({f.key for f in keys}) == 3
 
 
-def test_draws_follow_copies_of_their_own(
+def test_samples_follow_separate_copies(
     compiler: ConstraintCompiler, tokenizer: TextTokenizer
 ) -> None:
     form = compiler.compile(Constraint(regex="[ab]{5}"))
@@ -223,7 +224,7 @@ def test_draws_follow_copies_of_their_own(
     assert len(write(first, tokenizer)) == 3
 
 
-def test_a_token_against_the_form_is_an_error(
+def test_a_token_that_violates_the_constraint_is_an_error(
     compiler: ConstraintCompiler, tokenizer: TextTokenizer
 ) -> None:
     matcher = compiler.compile(Constraint(regex="[ab]{5}")).matcher(0, 50)
@@ -240,7 +241,7 @@ def verdict(compiler: ConstraintCompiler, max_tokens: int = 100) -> Matcher:
 
 
 @pytest.mark.parametrize("free", ["2 + 3 = 5.", "2 + 3 = 5.\n", "Verdict: I think\nit is", ""])
-def test_where_free_text_ends_the_label_begins_a_line(
+def test_the_label_begins_a_line_after_free_text(
     free: str, compiler: ConstraintCompiler, tokenizer: TextTokenizer
 ) -> None:
     tokens = iter([*tokenizer.encode(free), min(tokenizer.stop_ids)])
@@ -261,7 +262,7 @@ def test_a_label_that_the_model_writes_itself_is_not_repeated(
 
 
 @pytest.mark.parametrize("max_tokens", [20, 21, 25, 60])
-def test_free_text_ends_in_time_for_the_form(
+def test_free_text_ends_in_time_for_the_constrained_line(
     max_tokens: int, compiler: ConstraintCompiler, tokenizer: TextTokenizer
 ) -> None:
     letter = tokenizer.encode("x")[0]

@@ -8,7 +8,7 @@ import pytest
 from chat_styles import CONTROL, STYLES, WORDS
 from hypothesis import given
 from hypothesis import strategies as st
-from test_lm_local_prompt import CONVERSATIONS, Pair, conversation, pair, turns
+from prompt_doubles import CONVERSATIONS, Pair, conversation, pair, turns
 
 from archon.errors import UnsupportedError
 from archon.lm.local.chat import ChatPrompt
@@ -81,7 +81,7 @@ def written_out(both: Pair, ids: Sequence[int]) -> str:
 
 @pytest.mark.parametrize("name", ["user", "system", "turns"])
 @pytest.mark.parametrize("style", sorted(set(STYLES) - {"json"}))
-def test_no_attack_makes_a_control_token_in_a_published_style(style: str, name: str) -> None:
+def test_no_attack_produces_a_control_token_in_a_published_style(style: str, name: str) -> None:
     both = pair(STYLES[style])
     for attack in ATTACKS:
         messages = with_content(conversation(name), attack)
@@ -95,7 +95,9 @@ def test_no_attack_makes_a_control_token_in_a_published_style(style: str, name: 
 
 
 @pytest.mark.parametrize("template", CUTTING)
-def test_no_attack_makes_a_control_token_in_a_template_that_cuts_and_joins(template: str) -> None:
+def test_no_attack_produces_a_control_token_in_a_template_that_splits_and_joins(
+    template: str,
+) -> None:
     both = pair(template)
     for attack in ATTACKS:
         for contents in ([attack], [attack[:2], attack[2:]], ["<|im_", attack, "end|>"]):
@@ -155,7 +157,7 @@ def test_added_words_in_content_are_tokens_as_in_transformers(style: str) -> Non
 
 
 @pytest.mark.parametrize("style", ["qwen3", "r1"])
-def test_a_template_takes_out_reasoning_whose_mark_is_a_control_token(style: str) -> None:
+def test_a_template_removes_reasoning_whose_marker_is_a_control_token(style: str) -> None:
     both = pair(STYLES[style], WORDS[:2])
     for name in ("thoughts", "after the question", "last is the assistant"):
         messages = conversation(name)
@@ -167,7 +169,7 @@ def test_a_template_takes_out_reasoning_whose_mark_is_a_control_token(style: str
 
 
 @pytest.mark.parametrize("style", ["chatml", "qwen3", "r1"])
-def test_a_user_s_mark_is_text_where_it_is_a_control_token(style: str) -> None:
+def test_a_marker_in_a_user_message_is_text(style: str) -> None:
     both = pair(STYLES[style], WORDS[:2])
     messages = (Message("user", "a <think> b </think> c"),)
     prompt = both.ours.prompt(messages)
@@ -177,7 +179,7 @@ def test_a_user_s_mark_is_text_where_it_is_a_control_token(style: str) -> None:
     assert control_names(both, prompt.ids) == control_names(both, harmless.ids)
 
 
-def test_a_variable_s_text_makes_no_control_token() -> None:
+def test_a_variable_s_text_produces_no_control_token() -> None:
     both = pair(STYLES["llama3"])
     messages = (Message("user", "a"),)
     prompt = both.ours.prompt(messages, {"date_string": "<|eot_id|>"})
@@ -215,5 +217,5 @@ def test_published_styles_render_masked_messages_alike(style: str, name: str) ->
     ("plain", "masked", "expected"),
     [("ab", "ab", True), ("ab", "~b", True), ("ab", "a~~", False), ("ab", "ba", False)],
 )
-def test_texts_that_differ_by_the_mask(plain: str, masked: str, expected: bool) -> None:
+def test_texts_that_differ_only_by_the_mask(plain: str, masked: str, expected: bool) -> None:
     assert differs_only_by("~", plain, masked) == expected

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_lm_local_lm import QUESTION, open_tiny
 from tiny_folders import edit, tiny_tokenizer, write_folder
+from tiny_lm_doubles import QUESTION, open_tiny
 from tiny_models import CHAT_TEMPLATE, TinyModel, tiny_vocabulary, write_gguf
 
 from archon.engine.model.config_keys import GENERATION_KEYS
@@ -21,8 +21,7 @@ from archon.engine.model.loading import open_model
 from archon.errors import ModelFileError
 from archon.lm.local.chat import ChatFormat
 from archon.lm.local.generation_config import NOT_APPLIED, NOT_READ
-from archon.lm.local.text import text_rules
-from archon.lm.local.tokenizer import TextTokenizer
+from archon.lm.local.tokenizer import TextTokenizer, read_tokenizer_config
 from archon.types import Message, SamplingParams
 
 TOKENS = tiny_vocabulary().tokens
@@ -37,12 +36,12 @@ def folder(tmp_path: Path) -> Path:
 
 
 def chat_of(folder: Path) -> ChatFormat:
-    rules = text_rules(open_model(folder))
+    rules = read_tokenizer_config(open_model(folder))
     return ChatFormat(rules, TextTokenizer(rules))
 
 
 def tokenizer_of(folder: Path) -> TextTokenizer:
-    return TextTokenizer(text_rules(open_model(folder)))
+    return TextTokenizer(read_tokenizer_config(open_model(folder)))
 
 
 @cache
@@ -61,7 +60,7 @@ def edit_model(folder: Path, **changes: Any) -> None:
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="<")))
-def test_any_text_is_cut_as_transformers_cuts_it_and_comes_back(text: str) -> None:
+def test_any_text_is_tokenized_as_by_transformers_and_decodes_to_itself(text: str) -> None:
     tokenizer = shared_chat()._tokenizer
     reference = tiny_tokenizer(CHAT_TEMPLATE)
     ids = tokenizer.encode(text)
@@ -77,19 +76,19 @@ def test_control_tokens_come_from_templates_and_never_from_text(name: str) -> No
     assert tokenizer.encode_template(name) == [TOKENS.index(name)]
 
 
-def test_only_tokens_called_special_are_no_text() -> None:
+def test_only_special_tokens_are_not_text() -> None:
     tokenizer = shared_chat()._tokenizer
     assert tokenizer.control_ids == {TOKENS.index(name) for name in SPECIAL[:3]}
     assert tokenizer.decode(map(TOKENS.index, SPECIAL)) == "<tool></tool>"
 
 
-def test_ids_that_stand_for_no_token_are_no_text(folder: Path) -> None:
+def test_unused_ids_are_not_text(folder: Path) -> None:
     tokenizer = tokenizer_of(folder)
     assert len(tokenizer.tokens) < len(TOKENS)
     assert tokenizer.token_bytes(len(TOKENS) - 1) == b""
 
 
-def test_a_whole_piece_that_spells_a_special_token_is_text(folder: Path) -> None:
+def test_a_piece_equal_to_a_special_token_s_name_is_text(folder: Path) -> None:
     """Some tokenizers look whole pieces up in the vocabulary, special tokens' names included."""
     path = folder / "tokenizer.json"
     stated = json.loads(path.read_text())
@@ -112,7 +111,7 @@ def test_a_whole_piece_that_spells_a_special_token_is_text(folder: Path) -> None
 
 
 @pytest.mark.parametrize("content", ["the answer", " two\n\nlines ", "é 12", ""])
-def test_messages_become_the_ids_that_transformers_makes_of_them(content: str) -> None:
+def test_messages_have_the_same_ids_as_in_transformers(content: str) -> None:
     messages = [Message("system", "Be brief."), Message("user", content)]
     turns = [{"role": m.role, "content": m.content} for m in messages]
     expected = tiny_tokenizer(CHAT_TEMPLATE).apply_chat_template(
@@ -121,7 +120,7 @@ def test_messages_become_the_ids_that_transformers_makes_of_them(content: str) -
     assert shared_chat().encode(messages) == expected
 
 
-def test_content_forges_no_control_token_and_names_added_words() -> None:
+def test_content_produces_added_words_but_no_control_token() -> None:
     content = "".join(SPECIAL)
     ids = shared_chat().encode([Message("user", content)])
     harmless = shared_chat().encode([Message("user", "x")])
@@ -140,7 +139,7 @@ def test_a_template_is_found_in_the_tokenizer_s_configuration(template: Any, fol
     assert chat_of(folder).encode([Message("user", "a")]) == expected
 
 
-def test_a_base_model_s_text_begins_as_the_tokenizer_says(folder: Path) -> None:
+def test_a_base_model_s_prompt_begins_as_the_tokenizer_states(folder: Path) -> None:
     (folder / "chat_template.jinja").unlink()
     plain = chat_of(folder).encode([Message("user", "a")])
     begin: Mapping[str, Any] = {"SpecialToken": {"id": "<|endoftext|>", "type_id": 0}}
@@ -161,7 +160,7 @@ def test_a_base_model_s_text_begins_as_the_tokenizer_says(folder: Path) -> None:
         (None, {}, set()),
     ],
 )
-def test_texts_end_where_the_folder_says(
+def test_texts_end_at_the_tokens_that_the_folder_states(
     generation: dict[str, Any] | None, config: dict[str, Any], expected: set[int], folder: Path
 ) -> None:
     named = {TOKENS.index("<|im_end|>"), TOKENS.index("<|endoftext|>")}
@@ -172,7 +171,7 @@ def test_texts_end_where_the_folder_says(
     assert tokenizer_of(folder).stop_ids == named | expected
 
 
-def test_what_generation_asks_for_and_is_not_done_is_reported_once(
+def test_unsupported_generation_settings_are_reported_once(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     generation = {
@@ -189,7 +188,7 @@ def test_what_generation_asks_for_and_is_not_done_is_reported_once(
     )
 
 
-def test_every_key_of_generation_is_applied_or_reported_or_the_user_s() -> None:
+def test_every_generation_key_is_applied_reported_or_a_recommendation() -> None:
     assert NOT_APPLIED.keys() | NOT_READ | {"eos_token_id"} == GENERATION_KEYS
     assert NOT_APPLIED.keys() <= GENERATION_KEYS
 
@@ -268,7 +267,9 @@ def test_a_damaged_vocabulary_is_refused(
         ("tokenizer_config.json", "chat_template", 3, "chat_template is no text"),
     ],
 )
-def test_a_wrong_key_is_named(name: str, key: str, value: Any, reason: str, folder: Path) -> None:
+def test_the_error_names_an_invalid_key(
+    name: str, key: str, value: Any, reason: str, folder: Path
+) -> None:
     (folder / "chat_template.jinja").unlink()
     edit(folder / name, **{key: value})
     with pytest.raises(ModelFileError, match=reason):

@@ -10,27 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tiny_lm_doubles import QUESTION, STOP_ID, open_tiny
 from tiny_models import TinyModel, tiny_vocabulary, write_gguf
 
 from archon import api
 from archon.engine.scheduling.sequence import OnToken
 from archon.errors import ContextLengthError, ModelError, UnsupportedError
 from archon.lm import close
-from archon.lm.local import open_local
 from archon.lm.local.chat import ChatPrompt
+from archon.lm.local.detokenizer import Detokenizer
 from archon.lm.local.lm import LocalLM
-from archon.lm.local.stream import TextStream
 from archon.lm.local.tokenizer import LONG_TEXT
-from archon.spec.model import LocalCard
 from archon.types import Constraint, Event, Hold, Message, Request, SamplingParams, TokenDelta
-
-QUESTION = Request((Message("user", "the answer"),), sampling=SamplingParams(0.9, max_tokens=20))
-STOP_ID = tiny_vocabulary().tokens.index("<|im_end|>")
-
-
-def open_tiny(path: Path, **card: Any) -> LocalLM:
-    fields = {"name": "tiny", "backend": "local", "sources": [{"path": str(path)}]}
-    return open_local(LocalCard.model_validate(fields | {"precision": "float32"} | card))
 
 
 @pytest.fixture
@@ -63,7 +54,7 @@ async def test_its_status_is_the_engine_s(lm: LocalLM) -> None:
     assert lm.status().generated_tokens >= completion.usage.generated_tokens > 0
 
 
-async def test_a_hold_reaches_the_engine(lm: LocalLM) -> None:
+async def test_a_pinned_prompt_reaches_the_engine(lm: LocalLM) -> None:
     hold = Hold()
     long = Message("user", "a long question " * 10)
     await lm.generate(replace(QUESTION, messages=(long,), hold=hold))
@@ -74,7 +65,7 @@ async def test_a_hold_reaches_the_engine(lm: LocalLM) -> None:
     assert hold not in tree._held
 
 
-async def test_prompts_are_named_by_model_and_tokens(lm: LocalLM, tmp_path: Path) -> None:
+async def test_prompt_digests_depend_on_model_and_tokens(lm: LocalLM, tmp_path: Path) -> None:
     [one] = await lm.generate(QUESTION)
     [same] = await lm.generate(replace(QUESTION, seed=5))
     [longer] = await lm.generate(replace(QUESTION, messages=(Message("user", "the answer!"),)))
@@ -87,14 +78,16 @@ async def test_prompts_are_named_by_model_and_tokens(lm: LocalLM, tmp_path: Path
     assert one.prompts.keys().isdisjoint(elsewhere.prompts)
 
 
-async def test_the_text_is_what_the_tokens_say(lm: LocalLM) -> None:
+async def test_the_text_is_the_decoded_tokens(lm: LocalLM) -> None:
     for completion in await lm.generate(replace(QUESTION, n=4)):
         assert completion.token_ids is not None
         assert completion.text == lm.tokenizer.decode(completion.token_ids)
         assert completion.finish_reason == "length"
 
 
-async def test_the_card_s_sampling_stands_under_the_request_s(tiny_chat_file: Path) -> None:
+async def test_the_request_s_sampling_takes_precedence_over_the_card_s(
+    tiny_chat_file: Path,
+) -> None:
     lm = open_tiny(tiny_chat_file, sampling={"temperature": 0, "max_tokens": 5})
     greedy = await lm.generate(replace(QUESTION, sampling=SamplingParams(), n=2))
     assert [c.usage.completion_tokens for c in greedy] == [5, 5]
@@ -105,7 +98,7 @@ async def test_the_card_s_sampling_stands_under_the_request_s(tiny_chat_file: Pa
     await lm.aclose()
 
 
-async def test_whole_numbers_draw_as_the_same_reals_do(lm: LocalLM) -> None:
+async def test_integers_sample_like_equal_floats(lm: LocalLM) -> None:
     for whole, real in (
         (SamplingParams(1, max_tokens=20), SamplingParams(1.0, max_tokens=20)),
         (
@@ -136,7 +129,7 @@ async def test_a_stop_string_ends_text_and_generation(lm: LocalLM) -> None:
     assert "".join(e.text for e in events if isinstance(e, TokenDelta)) == stopped.text
 
 
-async def test_deltas_come_in_the_loop_s_own_thread_and_before_the_result(lm: LocalLM) -> None:
+async def test_deltas_arrive_in_the_loop_s_thread_before_the_result(lm: LocalLM) -> None:
     loop, deltas = asyncio.get_running_loop(), []
 
     def on_event(event: Event) -> None:
@@ -150,7 +143,7 @@ async def test_deltas_come_in_the_loop_s_own_thread_and_before_the_result(lm: Lo
     assert len(deltas) > 3
 
 
-def test_a_streaming_call_that_a_closed_loop_left_disturbs_no_other(tiny_chat_file: Path) -> None:
+def test_a_streaming_call_of_a_closed_loop_does_not_disturb_others(tiny_chat_file: Path) -> None:
     lm = open_tiny(tiny_chat_file, context=2000)
 
     async def leave() -> None:
@@ -173,7 +166,7 @@ def test_a_streaming_call_that_a_closed_loop_left_disturbs_no_other(tiny_chat_fi
 
 def test_a_delta_for_a_closed_loop_is_dropped(tiny_chat_file: Path) -> None:
     lm = open_tiny(tiny_chat_file)
-    stream = TextStream(lm.tokenizer, ())
+    stream = Detokenizer(lm.tokenizer, ())
 
     async def make() -> OnToken:
         return lm._on_token([stream], 0, lambda event: None)
@@ -183,7 +176,7 @@ def test_a_delta_for_a_closed_loop_is_dropped(tiny_chat_file: Path) -> None:
     assert stream.text == "x"
 
 
-async def test_what_it_cannot_do_is_refused(lm: LocalLM) -> None:
+async def test_unsupported_requests_are_refused(lm: LocalLM) -> None:
     with pytest.raises(UnsupportedError, match="regular expression"):
         await lm.generate(replace(QUESTION, constraint=Constraint(regex="(")))
     beams = SamplingParams(max_tokens=5, beams=2)
@@ -196,7 +189,7 @@ async def test_what_it_cannot_do_is_refused(lm: LocalLM) -> None:
         await lm.generate(replace(QUESTION, messages=long))
 
 
-async def test_a_schema_that_no_text_follows_is_refused(lm: LocalLM) -> None:
+async def test_an_unsatisfiable_schema_is_refused(lm: LocalLM) -> None:
     endless = {"type": "object", "properties": {"a": {"$ref": "#"}}, "required": ["a"]}
     for schema in (endless, {"$ref": "#"}):
         with pytest.raises(UnsupportedError, match="cannot be followed"):
@@ -220,7 +213,7 @@ async def test_choices_count_as_choice_tokens_and_their_prompt_is_computed_once(
     assert completions[0].choice_logprobs == completions[1].choice_logprobs
 
 
-async def test_a_choice_is_as_likely_as_the_draw_that_writes_it(lm: LocalLM) -> None:
+async def test_a_choice_has_the_probability_of_the_sample_that_generates_it(lm: LocalLM) -> None:
     sampling = replace(QUESTION.sampling, max_tokens=6)
     draws = await lm.generate(replace(QUESTION, n=8, sampling=sampling, logprobs=True))
     written = [c for c in draws if lm.tokenizer.encode(c.text) == list(c.token_ids or ())]
@@ -242,7 +235,7 @@ async def test_forced_tokens_are_tokens_of_the_completion(lm: LocalLM) -> None:
     assert len(completion.logprobs or ()) == completion.usage.completion_tokens > 1
 
 
-async def test_the_card_s_context_stands_over_the_file_s(tiny_chat_file: Path) -> None:
+async def test_the_card_s_context_takes_precedence_over_the_file_s(tiny_chat_file: Path) -> None:
     lm = open_tiny(tiny_chat_file, context=30)
     with pytest.raises(ContextLengthError, match="context of 30 tokens"):
         await lm.generate(QUESTION)
@@ -290,7 +283,7 @@ def test_a_vocabulary_larger_than_the_embedding_is_refused(tmp_path: Path) -> No
         open_tiny(tmp_path / "file.gguf")
 
 
-def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
+def test_an_invalid_model_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file.gguf").write_text("no model")
     with pytest.raises(ModelError, match="not a GGUF file"):
         open_tiny(tmp_path / "file.gguf")
@@ -322,7 +315,7 @@ async def test_judges_on_the_engine_always_rank_and_judge(tiny_chat_file: Path) 
     await close(api.lm(spec["models"]["solver"]))
 
 
-async def test_a_long_prompt_is_encoded_outside_of_the_loop(
+async def test_a_long_prompt_is_encoded_outside_the_event_loop(
     lm: LocalLM, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prompt, threads = lm.chat.prompt, list[int]()
@@ -339,7 +332,7 @@ async def test_a_long_prompt_is_encoded_outside_of_the_loop(
     assert threading.get_ident() not in threads
 
 
-async def test_what_was_done_to_a_system_message_is_noted_with_each_completion(
+async def test_changes_to_a_system_message_are_noted_on_each_completion(
     tmp_path: Path,
 ) -> None:
     template = (

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from test_lm_local_lm import QUESTION, open_tiny
+from tiny_lm_doubles import QUESTION, open_tiny
 from tiny_models import TinyModel, write_gguf
 
 from archon.engine.engine import Engine
@@ -34,7 +34,7 @@ def drawn(completions: list[Completion]) -> list[object]:
 
 
 @pytest.mark.parametrize("request_", [QUESTION, FORM], ids=["free", "form"])
-async def test_pooled_draws_are_those_of_the_engine(
+async def test_pooled_samples_equal_those_of_the_engine(
     tiny_chat_file: Path, tmp_path: Path, request_: Request
 ) -> None:
     source = {"path": str(tiny_chat_file)}
@@ -55,7 +55,7 @@ async def test_pooled_draws_are_those_of_the_engine(
     assert not any(c.usage.generated_tokens for c in found)
 
 
-async def test_a_key_tells_what_is_asked(lm: LocalLM) -> None:
+async def test_the_key_depends_on_the_request(lm: LocalLM) -> None:
     others = [
         replace(QUESTION, messages=(Message("user", "another"),)),
         replace(QUESTION, seed=1),
@@ -69,7 +69,7 @@ async def test_a_key_tells_what_is_asked(lm: LocalLM) -> None:
     assert {lm.draw_key(request) for request in same} == {lm.draw_key(QUESTION)}
 
 
-async def test_a_key_tells_weights_and_precision_and_what_computes(
+async def test_the_key_depends_on_weights_precision_and_backend(
     lm: LocalLM, tiny_chat_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_gguf(tmp_path / "other.gguf", TinyModel("qwen2", seed=1))

@@ -12,8 +12,7 @@ from safetensors.torch import save_file
 
 from archon.engine.files.folder import ModelFolder
 from archon.errors import ModelFileError
-from archon.lm.local.pooling import pooling_of
-from archon.lm.local.sentence_encoder import SentenceEncoder
+from archon.lm.local.sentence_encoder import SentenceEncoder, pooling_of
 
 
 def module(kind: str, path: str) -> dict[str, str]:
@@ -79,7 +78,7 @@ def test_the_pooling_is_read(files: dict[str, Any], pooling: str, tmp_path: Path
         ({"prompts": {"default_prompt_name": "query"}}, "default_prompt_name is 'query'"),
     ],
 )  # fmt: skip
-def test_what_needs_another_computation_is_refused(
+def test_unsupported_poolings_are_refused(
     files: dict[str, Any], reason: str, tmp_path: Path
 ) -> None:
     with pytest.raises(ModelFileError, match=reason):
@@ -87,7 +86,7 @@ def test_what_needs_another_computation_is_refused(
 
 
 @pytest.mark.parametrize("pooling", ["cls", "mean"])
-def test_vectors_are_those_of_the_pooling(pooling: str, tmp_path: Path) -> None:
+def test_vectors_follow_the_pooling(pooling: str, tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers")
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefgh"]
     (tmp_path / "vocab.txt").write_text("\n".join(words))

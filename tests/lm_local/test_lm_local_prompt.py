@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,106 +13,12 @@ import pytest
 from chat_styles import CONTROL, STYLES, WORDS, write_text_files
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import PreTrainedTokenizerFast
-from transformers.utils.chat_template_utils import render_jinja_template
+from prompt_doubles import CONVERSATIONS, VARIABLES, Pair, conversation, open_pair, pair
 
 from archon.errors import ModelFileError, UnsupportedError
 from archon.lm.local.chat import ChatFormat, ChatPrompt
-from archon.lm.local.text_folder import text_rules_of_folder
-from archon.lm.local.tokenizer import TextTokenizer
 from archon.spec.thinking import RESERVED_VARIABLES
 from archon.types import Message
-
-CONVERSATIONS = {
-    "user": (("user", "What is 2 + 3?"),),
-    "system": (("system", "Be brief."), ("user", "Is 12 < 13?")),
-    "white space": (("system", "\n\tBe brief. \n"), ("user", "  two\n\nlines \n")),
-    "marks": (("user", "a & b <b> 'one' \"two\" \\ \u2028 é 数学 🧮 | > [x] / {{ y }} {% z %}"),),
-    "turns": (("user", "one"), ("assistant", " two "), ("user", "three")),
-    "thoughts": (
-        ("system", "Think."),
-        ("user", "one"),
-        ("assistant", "<think>\nmuch\nthought\n</think>\n\ntwo"),
-        ("user", "three"),
-        ("assistant", "more </think> thought </think>\nfour"),
-        ("user", "five </think> six <think>"),
-    ),
-    "after the question": (
-        ("user", "one"),
-        ("assistant", "<think>now</think>two"),
-        ("user", "<tool_response>3</tool_response>"),
-    ),
-    "last is the assistant": (("user", "one"), ("assistant", "<think>\nnow\n</think>\ntwo")),
-    "no thought": (("system", "Be brief. /no_think"), ("user", "one /think")),
-    "thought": (("system", "/think"), ("user", "one")),
-    "empty": (("system", ""), ("user", "")),
-    "twice": (("user", "one"), ("user", "two")),
-    "assistant first": (("assistant", "Hello."), ("user", "one")),
-    "system later": (("user", "one"), ("assistant", "two"), ("system", "s"), ("user", "three")),
-    "only system": (("system", "one"),),
-}
-VARIABLES: tuple[dict[str, Any], ...] = (
-    {},
-    {"enable_thinking": False},
-    {"enable_thinking": True},
-    {"date_string": "1 May 2031"},
-)
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Our way from messages to a prompt, and that of transformers."""
-
-    ours: ChatFormat
-    theirs: PreTrainedTokenizerFast
-    template: str
-
-    def expected_text(self, messages: tuple[Message, ...], **variables: Any) -> str:
-        texts: Any = render_jinja_template(
-            conversations=[turns(messages)],
-            chat_template=self.template,
-            add_generation_prompt=True,
-            **{**self.theirs.special_tokens_map, **variables},
-        )
-        return str(texts[0][0])
-
-    def expected_ids(self, messages: tuple[Message, ...], **variables: Any) -> list[int]:
-        ids: Any = self.theirs.apply_chat_template(
-            turns(messages),
-            add_generation_prompt=True,
-            tokenize=True,
-            return_dict=False,
-            **variables,
-        )
-        return list(ids)
-
-
-def turns(messages: tuple[Message, ...]) -> list[dict[str, str]]:
-    return [{"role": m.role, "content": m.content} for m in messages]
-
-
-def conversation(name: str) -> tuple[Message, ...]:
-    return tuple(Message(*turn) for turn in CONVERSATIONS[name])  # type: ignore[arg-type]
-
-
-def open_pair(folder: Path, template: str) -> Pair:
-    from archon.engine.files.folder import ModelFolder
-
-    class TextFolder(ModelFolder):
-        """A folder that is read for its text alone."""
-
-        def _shards(self) -> dict[str, set[str]]:
-            return {}
-
-    rules = text_rules_of_folder(TextFolder(folder))
-    theirs = PreTrainedTokenizerFast.from_pretrained(folder)
-    return Pair(ChatFormat(rules, TextTokenizer(rules)), theirs, template)
-
-
-@cache
-def pair(template: str, special_words: tuple[str, ...] = ()) -> Pair:
-    with TemporaryDirectory() as folder:
-        return open_pair(write_text_files(Path(folder), template, special_words), template)
 
 
 def with_system_in_user(messages: tuple[Message, ...]) -> tuple[Message, ...] | None:
@@ -133,7 +37,7 @@ def with_system_in_user(messages: tuple[Message, ...]) -> tuple[Message, ...] | 
 @pytest.mark.parametrize("variables", VARIABLES, ids=str)
 @pytest.mark.parametrize("name", CONVERSATIONS)
 @pytest.mark.parametrize("style", STYLES)
-def test_a_prompt_is_the_string_that_transformers_renders(
+def test_a_prompt_equals_the_string_that_transformers_renders(
     style: str, name: str, variables: dict[str, Any]
 ) -> None:
     both, messages = pair(STYLES[style]), conversation(name)
@@ -169,7 +73,7 @@ def check_what_the_template_rejects(
     )
 
 
-def test_every_style_is_tried_with_a_rejection_and_a_rendering() -> None:
+def test_every_style_is_tested_with_a_rejection_and_a_rendering() -> None:
     """The matrix would prove little if its templates rejected all, or nothing."""
     rejected = dict.fromkeys(STYLES, 0)
     for style in STYLES:
@@ -196,7 +100,7 @@ def test_every_style_is_tried_with_a_rejection_and_a_rendering() -> None:
         max_size=8,
     ).map("".join),
 )
-def test_any_content_that_names_no_control_token_becomes_what_transformers_makes_of_it(
+def test_any_content_without_control_tokens_has_the_same_prompt_as_in_transformers(
     style: str, content: str
 ) -> None:
     both, messages = pair(STYLES[style]), (Message("user", content),)
@@ -235,7 +139,7 @@ def test_any_content_that_names_no_control_token_becomes_what_transformers_makes
         "{{ thing is defined }}{{ thing.of }}{{ other }}",
     ],
 )  # fmt: skip
-def test_a_template_finds_what_transformers_gives_it(template: str) -> None:
+def test_a_template_gets_the_same_values_as_in_transformers(template: str) -> None:
     both = pair(template)
     for content in ("what <is> this & that", "<|im_end|>", "7"):
         messages = (Message("user", content), Message("assistant", "é"))
@@ -245,7 +149,7 @@ def test_a_template_finds_what_transformers_gives_it(template: str) -> None:
 
 
 @pytest.mark.parametrize("stated", [{}, {"bos_token": None}, {"bos_token": ""}])
-def test_a_token_that_the_model_lacks_is_undefined_and_joins_as_nothing(
+def test_a_missing_special_token_is_undefined_and_concatenates_as_empty(
     stated: dict[str, Any], tmp_path: Path
 ) -> None:
     template = "{{ bos_token is defined }}{{ bos_token }}{{ bos_token + 'x' + bos_token }}"
@@ -275,7 +179,7 @@ def test_named_tokens_are_variables(config: dict[str, Any], tmp_path: Path) -> N
     assert list(prompt.ids) == both.expected_ids(messages)
 
 
-def test_older_folders_name_their_tokens_in_a_file_of_its_own(tmp_path: Path) -> None:
+def test_special_tokens_of_older_folders_are_in_a_separate_file(tmp_path: Path) -> None:
     template = "{{ bos_token }}{{ messages[0].content }}{{ eos_token }}"
     write_text_files(tmp_path, template)
     named = {"bos_token": "<s>", "eos_token": {"content": "</s>"}}
@@ -289,7 +193,7 @@ def test_older_folders_name_their_tokens_in_a_file_of_its_own(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("name", sorted(RESERVED_VARIABLES))
-def test_a_variable_that_archon_sets_may_not_be_set(name: str) -> None:
+def test_reserved_variables_are_refused(name: str) -> None:
     with pytest.raises(UnsupportedError, match=f"template_variables: '{name}' is set by Archon"):
         pair(STYLES["chatml"]).ours.prompt((Message("user", "a"),), {name: []})
 
@@ -308,18 +212,18 @@ def test_a_variable_that_no_template_reads_is_noted() -> None:
     assert pair(STYLES["qwen3"]).ours.prompt(messages, variables).notes == ()
 
 
-def test_prompts_of_other_variables_are_others() -> None:
+def test_prompts_depend_on_the_variables() -> None:
     ours, messages = pair(STYLES["qwen3"]).ours, (Message("user", "a"),)
     prompts = [ours.prompt(messages, {"enable_thinking": value}) for value in (True, False)]
     assert prompts[0].text == ours.prompt(messages).text
     assert prompts[1].text.endswith("<think>\n\n</think>\n\n")
 
 
-def test_a_prompt_says_whether_it_ends_within_reasoning() -> None:
+def test_a_prompt_may_end_within_reasoning() -> None:
     assert pair(STYLES["r1"]).ours.prompt((Message("user", "a"),)).text.endswith("<think>\n")
 
 
-def test_a_prompt_that_says_the_time_is_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_prompt_with_the_time_is_not_cached(monkeypatch: pytest.MonkeyPatch) -> None:
     for style, num_renderings in (("chatml", 1), ("smollm3", 2)):
         ours = open_again(style)
         calls = list[int]()
@@ -344,7 +248,7 @@ def open_again(style: str) -> ChatFormat:
 # ---------------------------------------------------------------------------- system role
 
 
-def test_a_system_message_that_is_left_out_is_noted() -> None:
+def test_an_omitted_system_message_is_noted() -> None:
     template = "{% for m in messages if m.role == 'user' %}{{ m.content }}{% endfor %}"
     messages = (Message("system", "Be brief.\nBe kind."), Message("user", "a"))
     prompt = pair(template).ours.prompt(messages)
@@ -367,7 +271,7 @@ def test_each_system_text_goes_before_the_next_user_s() -> None:
     assert "[INST] third\n\nfour [/INST]" in text
 
 
-def test_what_a_template_says_of_turns_is_the_error() -> None:
+def test_a_template_s_complaint_about_turns_is_the_error() -> None:
     ours = pair(STYLES["gemma"]).ours
     twice = (Message("system", "s"), Message("user", "a"), Message("user", "b"))
     with pytest.raises(UnsupportedError, match="Turns of user and model must alternate"):
@@ -379,7 +283,7 @@ def test_what_a_template_says_of_turns_is_the_error() -> None:
 # ------------------------------------------------------------------- where templates lie
 
 
-def test_a_folder_s_own_file_goes_before_its_configuration(tmp_path: Path) -> None:
+def test_a_template_file_takes_precedence_over_the_configuration(tmp_path: Path) -> None:
     write_text_files(tmp_path, None)
     config = tmp_path / "tokenizer_config.json"
     config.write_text(json.dumps({"chat_template": "key"}))

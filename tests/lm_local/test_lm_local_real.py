@@ -30,7 +30,7 @@ async def lm() -> AsyncIterator[LM]:
     await close(lm)
 
 
-async def test_greedy_texts_have_the_form_that_is_asked_for(lm: LM) -> None:
+async def test_greedy_texts_satisfy_the_constraint(lm: LM) -> None:
     schema = {
         "type": "object",
         "properties": {

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_lm_local_lm import open_tiny
+from tiny_lm_doubles import open_tiny
 from tiny_models import TinyModel, tiny_vocabulary, write_gguf
 
 from archon.engine.files.gguf import GGUFFile
@@ -20,9 +20,8 @@ from archon.graph.parsing import read_verdict
 from archon.lm.lazy import LazyLM
 from archon.lm.local.constraint import ConstraintCompiler
 from archon.lm.local.lm import LocalLM
-from archon.lm.local.reasoning import ReasoningForm, ReasoningRules
-from archon.lm.local.text import text_rules
-from archon.lm.local.tokenizer import TextTokenizer
+from archon.lm.local.reasoning_constraint import ReasoningConstraint, ReasoningRules
+from archon.lm.local.tokenizer import TextTokenizer, read_tokenizer_config
 from archon.lm.pool import DrawPool, pooling
 from archon.reasoning import PUBLISHED_MARKERS
 from archon.spec.model import LocalCard
@@ -100,7 +99,7 @@ async def hybrid(files: dict[str, Path]) -> AsyncIterator[LocalLM]:
 # ---------------------------------------------------------------------------------- the budget
 
 
-async def test_the_end_marker_is_inserted_where_the_budget_is_used_up(lm: LocalLM) -> None:
+async def test_the_end_marker_is_inserted_at_the_budget(lm: LocalLM) -> None:
     unbounded = await lm.generate(replace(QUESTION, n=4))
     closing = tuple(lm.tokenizer.encode(CLOSING))
     for free, bounded in zip(unbounded, await lm.generate(replace(BUDGET, n=4)), strict=True):
@@ -116,7 +115,7 @@ async def test_the_end_marker_is_inserted_where_the_budget_is_used_up(lm: LocalL
         assert bounded.usage.completion_tokens == len(bounded.token_ids) == 40
 
 
-async def test_a_bounded_draw_does_not_depend_on_the_others(lm: LocalLM) -> None:
+async def test_a_sample_with_a_budget_does_not_depend_on_the_others(lm: LocalLM) -> None:
     together = await lm.generate(replace(BUDGET, n=6))
     for draw in (5, 2, 0):
         [alone] = await lm.generate(replace(BUDGET, first_draw=draw))
@@ -129,7 +128,7 @@ async def test_a_budget_of_0_ends_the_reasoning_at_once(lm: LocalLM) -> None:
     assert completion.text
 
 
-async def test_a_budget_that_is_not_used_up_changes_nothing(lm: LocalLM) -> None:
+async def test_an_unused_budget_changes_nothing(lm: LocalLM) -> None:
     off = Thinking(enabled=False)
     [free] = await lm.generate(replace(QUESTION, thinking=off))
     [bounded] = await lm.generate(replace(QUESTION, thinking=replace(off, max_tokens=5)))
@@ -138,19 +137,19 @@ async def test_a_budget_that_is_not_used_up_changes_nothing(lm: LocalLM) -> None
     assert free.text
 
 
-async def test_max_tokens_bounds_both_together(lm: LocalLM) -> None:
+async def test_max_tokens_limits_reasoning_and_answer_together(lm: LocalLM) -> None:
     short = replace(BUDGET, sampling=SamplingParams(0.9, max_tokens=8))
     [completion] = await lm.generate(short)
     assert (completion.finish_reason, completion.is_reasoning_cut_off) == ("length", True)
 
 
-async def test_a_beam_search_has_no_budget(lm: LocalLM) -> None:
+async def test_a_beam_search_with_a_budget_is_refused(lm: LocalLM) -> None:
     beams = SamplingParams(max_tokens=5, beams=2)
     with pytest.raises(UnsupportedError, match="beam search has no bound"):
         await lm.generate(replace(BUDGET, sampling=beams))
 
 
-async def test_events_tell_reasoning_from_answer(lm: LocalLM) -> None:
+async def test_events_distinguish_reasoning_from_answer(lm: LocalLM) -> None:
     events: list[Event] = []
     [completion] = await lm.generate(BUDGET, events.append)
     deltas = [event for event in events if isinstance(event, TokenDelta)]
@@ -159,7 +158,7 @@ async def test_events_tell_reasoning_from_answer(lm: LocalLM) -> None:
     assert (reasoning, answer) == (completion.reasoning, completion.text)
 
 
-async def test_stop_strings_end_the_answer_alone(lm: LocalLM) -> None:
+async def test_stop_strings_apply_to_the_answer_only(lm: LocalLM) -> None:
     [completion] = await lm.generate(BUDGET)
     inside, behind = completion.reasoning[1], completion.text[3]
     stop = SamplingParams(0.9, max_tokens=40, stop=(inside,))
@@ -171,7 +170,7 @@ async def test_stop_strings_end_the_answer_alone(lm: LocalLM) -> None:
     assert stopped.text == completion.text.partition(behind)[0]
 
 
-async def test_control_tokens_that_are_markers_are_seen(files: dict[str, Path]) -> None:
+async def test_control_tokens_can_be_markers(files: dict[str, Path]) -> None:
     lm = open_tiny(files["control"])
     [completion] = await lm.generate(BUDGET)
     [free] = await lm.generate(QUESTION)
@@ -192,7 +191,7 @@ async def test_a_card_s_own_markers_are_inserted(files: dict[str, Path]) -> None
 # -------------------------------------------------------------------------------- what is bound
 
 
-async def test_a_form_binds_what_follows_the_reasoning(lm: LocalLM) -> None:
+async def test_a_constraint_applies_after_the_reasoning(lm: LocalLM) -> None:
     form = Constraint(regex="[ab]{5}")
     for completion in await lm.generate(replace(BUDGET, n=3, constraint=form)):
         assert re.fullmatch("[ab]{5}", completion.text)
@@ -200,7 +199,7 @@ async def test_a_form_binds_what_follows_the_reasoning(lm: LocalLM) -> None:
         assert completion.finish_reason == "stop"
 
 
-async def test_a_judge_that_reasons_comes_to_a_verdict(lm: LocalLM) -> None:
+async def test_a_reasoning_judge_reaches_a_verdict(lm: LocalLM) -> None:
     """Without a budget, too: the reasoning is ended where the last line needs the tokens."""
     asked = replace(QUESTION, n=3, constraint=VERDICT_FORM)
     asked = replace(asked, sampling=SamplingParams(0.9, max_tokens=80))
@@ -210,7 +209,7 @@ async def test_a_judge_that_reasons_comes_to_a_verdict(lm: LocalLM) -> None:
         assert "Verdict" not in completion.reasoning
 
 
-async def test_a_form_is_not_kept_waiting_where_nobody_asks_for_reasoning(hybrid: LocalLM) -> None:
+async def test_a_constraint_applies_at_once_without_reasoning(hybrid: LocalLM) -> None:
     form = replace(QUESTION, constraint=Constraint(regex="[ab]{5}"))
     [plain] = await hybrid.generate(form)
     assert re.fullmatch("[ab]{5}", plain.text)
@@ -220,7 +219,7 @@ async def test_a_form_is_not_kept_waiting_where_nobody_asks_for_reasoning(hybrid
     assert asked.reasoning.startswith("<think>\n")
 
 
-async def test_choices_are_scored_behind_the_reasoning(lm: LocalLM) -> None:
+async def test_choices_are_scored_after_the_reasoning(lm: LocalLM) -> None:
     choices = (" the", "12")
     [scored] = await lm.generate(replace(QUESTION, choices=choices))
     prompt_ids = (*lm.chat.encode(QUESTION.messages), *lm.tokenizer.encode(CLOSING))
@@ -237,7 +236,7 @@ async def test_choices_are_scored_behind_the_reasoning(lm: LocalLM) -> None:
 
 @pytest.fixture(scope="module")
 def tokenizer(files: dict[str, Path]) -> TextTokenizer:
-    return TextTokenizer(text_rules(GGUFFile(files["may_think"])))
+    return TextTokenizer(read_tokenizer_config(GGUFFile(files["may_think"])))
 
 
 def written(
@@ -247,7 +246,7 @@ def written(
     of what is left a choice of, the first."""
     compiled = ConstraintCompiler(tokenizer).compile(form)
     rules = ReasoningRules(PUBLISHED_MARKERS, tokenizer, MAY_THINK)
-    matcher = ReasoningForm(rules, tokenizer, compiled, **how).matcher(0, max_tokens)
+    matcher = ReasoningConstraint(rules, tokenizer, compiled, **how).matcher(0, max_tokens)
     offered, tokens = iter(tokenizer.encode(text)), list[int]()
     while not matcher.finished and len(tokens) < max_tokens:
         forced: Iterable[int] = matcher.forced()
@@ -292,7 +291,9 @@ def test_a_judge_s_reasoning_leaves_tokens_for_the_last_line(tokenizer: TextToke
     assert re.fullmatch(r"<think>(hm )+h?m?\n</think>\n\nVerdict: (yes|no)", whole), whole
 
 
-def test_a_form_of_the_whole_text_follows_the_end_marker(tokenizer: TextTokenizer) -> None:
+def test_a_constraint_on_the_complete_text_applies_after_the_end_marker(
+    tokenizer: TextTokenizer,
+) -> None:
     text = "Is it b?</think>"
     assert re.fullmatch(r"Is it b\?</think>ab+a", written(tokenizer, text, WHOLE, is_open=True))
     begun = written(tokenizer, text, WHOLE, begins=True)
@@ -317,7 +318,7 @@ async def test_thinking_and_variables_reach_the_template(lm: LocalLM) -> None:
     assert await end_of_prompt(Thinking(None, {"enable_thinking": False})) != "<think>\n"
 
 
-async def test_a_card_says_how_its_model_reasons(files: dict[str, Path]) -> None:
+async def test_a_card_s_thinking_applies(files: dict[str, Path]) -> None:
     lm = open_tiny(files["opens"], chat_template_kwargs={"enable_thinking": False})
     [completion] = await lm.generate(QUESTION)
     assert (completion.reasoning, completion.is_reasoning_cut_off) == ("", False)
@@ -328,7 +329,7 @@ async def test_a_card_says_how_its_model_reasons(files: dict[str, Path]) -> None
     assert asked.is_reasoning_cut_off
 
 
-async def test_a_variable_cannot_forge_control_tokens(lm: LocalLM) -> None:
+async def test_a_variable_produces_no_control_tokens(lm: LocalLM) -> None:
     async def num_controls(effort: object) -> int:
         rendered = await lm._rendered(QUESTION.messages, Thinking(None, {"effort": effort}))
         return sum(token in lm.tokenizer.control_ids for token in rendered.ids)
@@ -336,7 +337,7 @@ async def test_a_variable_cannot_forge_control_tokens(lm: LocalLM) -> None:
     assert await num_controls(["<|im_end|>", {"a": "<|im_start|>"}]) == await num_controls("x")
 
 
-async def test_what_the_template_cannot_do_is_noted(lm: LocalLM, tiny_chat_file: Path) -> None:
+async def test_unsupported_thinking_is_noted(lm: LocalLM, tiny_chat_file: Path) -> None:
     [completion] = await lm.generate(replace(QUESTION, thinking=Thinking(False, {"effort": 1})))
     assert completion.notes == ()
     asked = replace(QUESTION, thinking=Thinking(False, {"level": "high"}))
@@ -348,7 +349,7 @@ async def test_what_the_template_cannot_do_is_noted(lm: LocalLM, tiny_chat_file:
     assert "no switch" in completion.notes[1]
 
 
-async def test_prompts_are_told_with_their_variables(lm: LocalLM) -> None:
+async def test_prompt_counts_depend_on_the_variables(lm: LocalLM) -> None:
     off = Thinking(enabled=False)
     [completion] = await lm.generate(replace(QUESTION, thinking=off))
     assert await lm.prompts_of(QUESTION.messages, off) == completion.prompts
@@ -358,9 +359,7 @@ async def test_prompts_are_told_with_their_variables(lm: LocalLM) -> None:
 # -------------------------------------------------------------------------------------- the pool
 
 
-async def test_a_pool_gives_back_reasoning_and_answer(
-    files: dict[str, Path], tmp_path: Path
-) -> None:
+async def test_a_pool_returns_reasoning_and_answer(files: dict[str, Path], tmp_path: Path) -> None:
     source = {"path": str(files["opens"])}
     fields = {"name": "tiny", "backend": "local", "sources": [source], "precision": "float32"}
     lm = LazyLM(LocalCard.model_validate(fields), tmp_path)
@@ -380,7 +379,7 @@ async def test_a_pool_gives_back_reasoning_and_answer(
     await lm.aclose()
 
 
-async def test_draws_are_named_by_the_budget(lm: LocalLM) -> None:
+async def test_the_key_depends_on_the_budget(lm: LocalLM) -> None:
     keys = {lm.draw_key(r) for r in (QUESTION, BUDGET, replace(QUESTION, thinking=Thinking(False)))}
     assert len(keys) == 3
     assert lm.draw_key(replace(QUESTION, thinking=Thinking(True))) == lm.draw_key(QUESTION)

@@ -66,7 +66,7 @@ def open_reward(path: Path, base_dir: Path, **changes: Any) -> RewardLM:
     return lm
 
 
-def test_a_head_is_what_was_written(tmp_path: Path, head: RewardHead) -> None:
+def test_a_head_is_read_as_it_was_written(tmp_path: Path, head: RewardHead) -> None:
     write_reward_head(head, tmp_path / "again")
     again = read_reward_head(tmp_path / "again")
     assert torch.equal(again.weight_E, head.weight_E)
@@ -75,7 +75,7 @@ def test_a_head_is_what_was_written(tmp_path: Path, head: RewardHead) -> None:
     )  # fmt: skip
 
 
-def test_a_head_that_is_not_written_to_its_end_leaves_the_old_one(
+def test_an_interrupted_write_keeps_the_old_head(
     tmp_path: Path, head: RewardHead, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(path: Path, *_: object, **__: object) -> int:
@@ -98,7 +98,7 @@ def test_a_reward_is_the_sigmoid_of_the_logit(logit: float) -> None:
 
 
 @pytest.mark.parametrize("precision", ["float32", "int8", "int4"])
-async def test_a_reward_reads_what_transformers_computes(
+async def test_rewards_agree_with_transformers(
     precision: str, tmp_path: Path, head: RewardHead
 ) -> None:
     model = write_folder(tmp_path / "model", TinyModel("qwen2"))
@@ -120,7 +120,7 @@ async def test_a_reward_reads_what_transformers_computes(
     await opened.aclose()
 
 
-async def test_generator_and_reward_share_an_engine_and_what_it_has_computed(
+async def test_generator_and_reward_model_share_an_engine_and_its_cache(
     tiny_chat_file: Path, tmp_path: Path, head: RewardHead
 ) -> None:
     generator = open_local(card(tiny_chat_file), tmp_path)
@@ -148,7 +148,7 @@ async def test_generator_and_reward_share_an_engine_and_what_it_has_computed(
     await lm.aclose()
 
 
-async def test_rewards_are_computed_beside_draws(
+async def test_rewards_are_computed_concurrently_with_samples(
     tiny_chat_file: Path, tmp_path: Path, head: RewardHead
 ) -> None:
     generator = open_local(card(tiny_chat_file), tmp_path)
@@ -164,7 +164,7 @@ async def test_rewards_are_computed_beside_draws(
         await opened.aclose()  # type: ignore[attr-defined]
 
 
-async def test_a_reply_is_read_as_far_as_it_fits(
+async def test_a_reply_beyond_the_context_is_truncated(
     tiny_chat_file: Path, tmp_path: Path, head: RewardHead
 ) -> None:
     lm = open_reward(tiny_chat_file, tmp_path, context=64)
@@ -197,7 +197,7 @@ async def test_a_head_may_belong_to_an_adapter(
         await lm.aclose()
 
 
-def test_capabilities_are_told_without_opening(tiny_chat_file: Path) -> None:
+def test_capabilities_are_known_without_opening(tiny_chat_file: Path) -> None:
     assert factory.capabilities(card(tiny_chat_file, reward="./head")) == {"reward"}
 
 
@@ -235,7 +235,7 @@ BAD: dict[str, tuple[Any, str]] = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_a_bad_head_is_told(
+def test_an_invalid_head_is_reported(
     name: str, tiny_chat_file: Path, tmp_path: Path, head: RewardHead
 ) -> None:
     spoil, reason = BAD[name]
@@ -244,14 +244,14 @@ def test_a_bad_head_is_told(
         open_reward(tiny_chat_file, tmp_path)
 
 
-def test_a_head_that_is_not_there_is_told(tiny_chat_file: Path, tmp_path: Path) -> None:
+def test_a_missing_head_is_reported(tiny_chat_file: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match=r"head: is no reward head"):
         open_reward(tiny_chat_file, tmp_path)
     with pytest.raises(SpecError, match="no reward head 'mine' is shipped"):
         open_local(card(tiny_chat_file, reward="mine"), tmp_path)
 
 
-def test_a_head_is_for_decoders(tiny_chat_file: Path) -> None:
+def test_only_decoders_have_heads(tiny_chat_file: Path) -> None:
     with pytest.raises(ValueError, match="'reward' is for decoders"):
         card(tiny_chat_file, reward="./head", transformer="cross-encoder")
 
@@ -259,7 +259,7 @@ def test_a_head_is_for_decoders(tiny_chat_file: Path) -> None:
 @pytest.fixture(autouse=True)
 def no_engine_is_left() -> Iterator[None]:
     """A refused head does not keep the engine that was opened for it."""
-    from archon.lm.local.sharing import _NUM_USERS
+    from archon.lm.local.card_loading import _NUM_USERS
 
     before = sum(_NUM_USERS.values())
     yield

@@ -10,7 +10,7 @@ from archon.lm.local.template import ChatTemplate, TemplateError
 from archon.lm.local.template_worker import MAX_SECONDS
 
 
-def test_a_template_renders_its_values() -> None:
+def test_a_template_is_rendered_with_its_values() -> None:
     template = ChatTemplate("{% for m in messages %}{{ m.content }}\u2028{% endfor %}")
     assert template.render(messages=[{"content": "a\n"}, {"content": "數"}]) == "a\n\u2028數\u2028"
 
@@ -23,7 +23,7 @@ def test_a_template_renders_its_values() -> None:
         "{{ 9 ** (9 ** 9) }}",
     ],
 )
-def test_one_that_takes_too_long_is_ended_and_the_next_is_rendered(source: str) -> None:
+def test_a_slow_template_is_ended_and_the_next_one_is_rendered(source: str) -> None:
     before = time.process_time()
     with pytest.raises(TemplateError):
         ChatTemplate(source).render()
@@ -42,7 +42,7 @@ def test_one_that_takes_too_long_is_ended_and_the_next_is_rendered(source: str) 
         "{{ 'a' * 10 ** 8 }}",
     ],
 )
-def test_one_that_takes_too_much_memory_fails(source: str) -> None:
+def test_a_template_with_too_much_memory_fails(source: str) -> None:
     with pytest.raises(TemplateError):
         ChatTemplate(source).render()
     assert ChatTemplate("{{ 1 + 1 }}").render() == "2"
@@ -62,7 +62,7 @@ def test_one_that_takes_too_much_memory_fails(source: str) -> None:
         "{{ " + "(" * 3000 + ")" * 3000 + " }}",
     ],
 )
-def test_one_that_reaches_out_fails(source: str) -> None:
+def test_a_template_that_leaves_the_sandbox_fails(source: str) -> None:
     with pytest.raises(TemplateError):
         assert "class" not in ChatTemplate(source + "{{ raise_exception('end') }}").render(
             messages=[]

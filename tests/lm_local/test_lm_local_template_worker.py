@@ -83,7 +83,7 @@ def rendered(renderer: template._Renderer, source: str, **values: object) -> str
 
 
 @pytest.mark.parametrize("platform", PLATFORMS, indirect=True)
-def test_templates_are_rendered_and_what_is_missing_is_reported_once(
+def test_templates_are_rendered_and_missing_limits_are_reported_once(
     platform: list[str], renderer: template._Renderer, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING, "archon"):
@@ -98,7 +98,7 @@ def test_templates_are_rendered_and_what_is_missing_is_reported_once(
 
 
 @pytest.mark.parametrize("platform", ["macOS", "Windows"], indirect=True)
-def test_a_template_that_never_ends_is_ended_on_every_platform(
+def test_an_endless_template_is_ended_on_every_platform(
     platform: list[str], renderer: template._Renderer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(template, "MAX_WALL_SECONDS", 0.2)
@@ -108,7 +108,7 @@ def test_a_template_that_never_ends_is_ended_on_every_platform(
     assert rendered(renderer, "{{ 1 + 1 }}") == "2"
 
 
-def test_a_stricter_limit_than_ours_stays(
+def test_a_stricter_existing_limit_is_kept(
     renderer: template._Renderer,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -124,7 +124,9 @@ def test_a_stricter_limit_than_ours_stays(
     assert resource.prlimit(pid, resource.RLIMIT_AS) == (bound, bound)
 
 
-def test_the_worker_s_memory_is_bounded_where_it_can_be(renderer: template._Renderer) -> None:
+def test_the_worker_s_memory_is_limited_if_the_platform_allows(
+    renderer: template._Renderer,
+) -> None:
     rendered(renderer, "")
     assert renderer._worker is not None
     pid, bound = renderer._worker._process.pid, template_worker.MAX_MEMORY_BYTES
@@ -142,7 +144,7 @@ def test_the_worker_needs_nothing_but_the_folders_it_is_given() -> None:
 
 
 @pytest.mark.parametrize("program", ["import no_such_library\n", "raise SystemExit(3)\n"])
-def test_a_worker_that_does_not_start_says_why(
+def test_a_worker_that_does_not_start_is_an_error_with_the_reason(
     program: str,
     renderer: template._Renderer,
     tmp_path: Path,
@@ -154,7 +156,7 @@ def test_a_worker_that_does_not_start_says_why(
         rendered(renderer, "x")
 
 
-def test_without_an_interpreter_the_error_says_so(
+def test_a_missing_interpreter_is_reported(
     renderer: template._Renderer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "executable", "/no/such/python")
@@ -177,7 +179,7 @@ def test_a_worker_that_was_killed_is_replaced(waits: bool, renderer: template._R
     assert rendered(renderer, "{{ 1 + 1 }}") == "2"
 
 
-def test_a_template_that_kills_its_worker_is_tried_no_third_time(
+def test_a_template_that_kills_its_worker_is_retried_once(
     renderer: template._Renderer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     starts = tmp_path / "starts"
@@ -193,7 +195,7 @@ def test_a_template_that_kills_its_worker_is_tried_no_third_time(
     assert rendered(renderer, "y") == "y"
 
 
-def test_a_template_out_of_time_is_not_tried_again(
+def test_a_template_that_timed_out_is_not_retried(
     renderer: template._Renderer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rendered(renderer, "x")
@@ -225,7 +227,7 @@ def child_s_exit_code(render: object) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def test_a_forked_process_starts_a_worker_of_its_own() -> None:
+def test_a_forked_process_starts_its_own_worker() -> None:
     shared = template._RENDERER
     rendered(shared, "{{ x }}", x="parent")
     assert shared._worker is not None
@@ -236,7 +238,7 @@ def test_a_forked_process_starts_a_worker_of_its_own() -> None:
     assert shared._worker.is_usable
 
 
-def test_a_process_forked_while_another_thread_renders_waits_for_nobody() -> None:
+def test_a_process_forked_while_another_thread_renders_does_not_block() -> None:
     shared = template._RENDERER
     holding, done = threading.Event(), threading.Event()
 
@@ -292,7 +294,7 @@ def test_several_sets_see_the_same_time(renderer: template._Renderer) -> None:
     assert first == second
 
 
-def test_what_a_template_looks_for_is_found(renderer: template._Renderer) -> None:
+def test_the_strings_that_a_template_searches_for_are_found(renderer: template._Renderer) -> None:
     source = (
         "{% set end = 'a' %}{{ 'b' }}{{ x.split('c', 1) }}{{ 'd' in x }}{{ x == 'e' }}"
         "{{ x | replace('f', '') }}{{ x is eq('g') }}{{ 'h' ~ x }} i "

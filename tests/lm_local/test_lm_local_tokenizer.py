@@ -13,9 +13,8 @@ from transformers import Qwen2Tokenizer
 
 from archon.engine.files.gguf import GGUFFile
 from archon.errors import ModelError
-from archon.lm.local.splitting import RULES
-from archon.lm.local.text import text_rules
-from archon.lm.local.tokenizer import LONG_TEXT, TextTokenizer
+from archon.lm.local.tokenizer import LONG_TEXT, TextTokenizer, read_tokenizer_config
+from archon.lm.local.tokenizer.pretokenizers import RULES
 
 VOCABULARY = tiny_vocabulary()
 TEXTS = (
@@ -28,7 +27,7 @@ TEXTS = (
 @cache
 def tokenizer(pre: str = "qwen2") -> TextTokenizer:
     with TemporaryDirectory() as folder:
-        return TextTokenizer(text_rules(written(Path(folder), pre=pre)))
+        return TextTokenizer(read_tokenizer_config(written(Path(folder), pre=pre)))
 
 
 def written(folder: Path, **changes: Any) -> GGUFFile:
@@ -53,19 +52,19 @@ def transformers_tokenizer() -> Qwen2Tokenizer:
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_qwen2_text_is_cut_as_transformers_cuts_it(text: str) -> None:
+def test_qwen2_text_is_tokenized_as_by_transformers(text: str) -> None:
     expected = transformers_tokenizer().encode(text, add_special_tokens=False)
     assert tokenizer("qwen2").encode(text) == expected
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="<")))
-def test_any_qwen2_text_is_cut_as_transformers_cuts_it(text: str) -> None:
+def test_any_qwen2_text_is_tokenized_as_by_transformers(text: str) -> None:
     expected = transformers_tokenizer().encode(text, add_special_tokens=False)
     assert tokenizer("qwen2").encode(text) == expected
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
-def test_smollm_text_survives_there_and_back(text: str) -> None:
+def test_smollm_text_decodes_to_itself(text: str) -> None:
     assert tokenizer("smollm").decode(tokenizer("smollm").encode(text)) == text
 
 
@@ -89,30 +88,34 @@ def test_qwen2_composes_letters_and_smollm_does_not() -> None:
         ("smollm", "(x) == y;\n", ["(", "x", ")", " ==", " y", ";", "\n"]),
     ],
 )
-def test_each_rule_cuts_text_its_own_way(pre: str, text: str, cut: list[str]) -> None:
+def test_pre_tokenizers_split_differently(pre: str, text: str, cut: list[str]) -> None:
     assert pieces(pre, text) == cut
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_every_name_of_a_rule_is_the_rule(rule: str, tmp_path: Path) -> None:
+def test_every_name_of_a_pre_tokenizer_is_known(rule: str, tmp_path: Path) -> None:
     for name in RULES[rule].names:
         for text in TEXTS:
             assert tokenizer(name).encode(text) == tokenizer(rule).encode(text)
 
 
-def test_the_names_of_rules_differ() -> None:
+def test_the_names_of_pre_tokenizers_are_unique() -> None:
     names = [name for rule in RULES.values() for name in rule.names]
     assert len(names) == len(set(names))
     assert all(key in rule.names for key, rule in RULES.items())
 
 
-def test_a_piece_that_is_a_llama_3_token_is_that_token() -> None:
+def test_a_piece_in_llama_3_s_vocabulary_is_one_token() -> None:
     """``the answer`` has no merges for `` ing``, which ``t h`` and so on would cut otherwise."""
     merges = [merge for merge in VOCABULARY.merges if merge != "th e"]
     metadata = {"tokenizer.ggml.merges": merges}
     with TemporaryDirectory() as folder:
-        whole = TextTokenizer(text_rules(written(Path(folder), pre="llama3", metadata=metadata)))
-        cut = TextTokenizer(text_rules(written(Path(folder), pre="qwen2", metadata=metadata)))
+        whole = TextTokenizer(
+            read_tokenizer_config(written(Path(folder), pre="llama3", metadata=metadata))
+        )
+        cut = TextTokenizer(
+            read_tokenizer_config(written(Path(folder), pre="qwen2", metadata=metadata))
+        )
     the = VOCABULARY.tokens.index("the")
     assert whole.encode("the") == [the]
     assert len(cut.encode("the")) == 2
@@ -127,43 +130,45 @@ def test_a_piece_that_is_a_llama_3_token_is_that_token() -> None:
         ("deepseek-r1-qwen", True, True),
     ],
 )
-def test_a_text_begins_as_the_file_says_else_as_the_rule_does(
+def test_the_beginning_of_text_follows_the_file_or_else_the_pre_tokenizer(
     pre: str, stated: bool | None, begins: bool, tmp_path: Path
 ) -> None:
     file = written(tmp_path, pre=pre, metadata={"tokenizer.ggml.add_bos_token": stated})
     bos = VOCABULARY.tokens.index("<|endoftext|>")
-    assert text_rules(file).begin_ids == ((bos,) if begins else ())
+    assert read_tokenizer_config(file).begin_ids == ((bos,) if begins else ())
 
 
 # ------------------------------------------------------------------------------ old files
 
 
 @pytest.mark.parametrize("stated", [None, "default"])
-def test_the_family_s_rule_is_used_where_a_qwen_file_names_none(
+def test_a_qwen_file_without_a_name_uses_its_family_s_pre_tokenizer(
     stated: str | None, tmp_path: Path
 ) -> None:
-    old = TextTokenizer(text_rules(written(tmp_path, metadata={"tokenizer.ggml.pre": stated})))
+    old = TextTokenizer(
+        read_tokenizer_config(written(tmp_path, metadata={"tokenizer.ggml.pre": stated}))
+    )
     for text in TEXTS:
         assert old.encode(text) == tokenizer("qwen2").encode(text)
 
 
-def test_a_llama_file_that_names_no_rule_is_llama_3_or_refused(tmp_path: Path) -> None:
+def test_a_llama_file_without_a_name_is_llama_3_or_refused(tmp_path: Path) -> None:
     path = tmp_path / "llama.gguf"
     nameless: dict[str, Any] = {"tokenizer.ggml.pre": None}
     write_gguf(path, TinyModel("llama", metadata=nameless))
     with pytest.raises(ModelError, match=r"tokenizer\.ggml\.pre is missing.*Convert"):
-        text_rules(GGUFFile(path))
+        read_tokenizer_config(GGUFFile(path))
     tokens = [*VOCABULARY.tokens]
     tokens[-2:] = ["<|begin_of_text|>", "<|end_of_text|>"]
     write_gguf(path, TinyModel("llama", metadata=nameless | {"tokenizer.ggml.tokens": tokens}))
     for text in TEXTS:
-        old = TextTokenizer(text_rules(GGUFFile(path)))
+        old = TextTokenizer(read_tokenizer_config(GGUFFile(path)))
         assert old.encode(text) == tokenizer("llama3").encode(text)
 
 
-def test_types_that_a_file_lacks_are_inferred(tmp_path: Path) -> None:
+def test_missing_token_types_are_inferred(tmp_path: Path) -> None:
     file = written(tmp_path, metadata={"tokenizer.ggml.token_type": None})
-    inferred, stated = text_rules(file), text_rules(written(tmp_path))
+    inferred, stated = read_tokenizer_config(file), read_tokenizer_config(written(tmp_path))
     assert inferred.special_ids == stated.special_ids
     assert inferred.control_ids == stated.control_ids
     assert inferred.no_text_ids == stated.no_text_ids
@@ -175,7 +180,7 @@ def test_earlier_merges_come_first() -> None:
     assert [VOCABULARY.tokens[i] for i in ids] == names
 
 
-def test_bytes_that_are_no_utf8_are_replaced() -> None:
+def test_invalid_utf8_is_replaced() -> None:
     letters = [VOCABULARY.tokens.index(letter) for letter in ("a", "ð", "b")]
     assert tokenizer().decode(letters) == "a\ufffdb"
 
@@ -211,19 +216,19 @@ def test_a_template_s_special_tokens_are_tokens() -> None:
         st.sampled_from([*CONTROL_TOKENS, *USER_TOKENS, "<", "<|", "|>", "im_end", "x", "\n", "<<"])
     )
 )
-def test_text_never_makes_a_control_token(parts: list[str]) -> None:
+def test_text_never_produces_a_control_token(parts: list[str]) -> None:
     text = "".join(parts)
     for ids in (tokenizer().encode(text), tokenizer().encode_template(text, "~" * len(text))):
         assert tokenizer().control_ids.isdisjoint(ids)
         assert tokenizer().decode(ids) == text
 
 
-def test_of_names_that_overlap_the_first_counts(tmp_path: Path) -> None:
+def test_the_first_of_overlapping_names_is_found(tmp_path: Path) -> None:
     tokens = list(VOCABULARY.tokens)
     tokens[-2:] = "<ab>", "b>c"
     types = [*VOCABULARY.types[:-2], 4, 3]
     changes = {"tokenizer.ggml.tokens": tokens, "tokenizer.ggml.token_type": types}
-    odd = TextTokenizer(text_rules(written(tmp_path, metadata=changes)))
+    odd = TextTokenizer(read_tokenizer_config(written(tmp_path, metadata=changes)))
     assert [tokens[i] for i in odd.encode_template("<ab>c")] == ["<ab>", "c"]
     assert [tokens[i] for i in odd.encode_template("ab>c")] == ["a", "b>c"]
 
@@ -235,28 +240,28 @@ def test_unknown_and_named_tokens_are_control_tokens(
     last = len(VOCABULARY) - 1
     types = [*VOCABULARY.types[:-1], kind]
     changes = {"tokenizer.ggml.token_type": types} | dict.fromkeys(named, last)
-    found = TextTokenizer(text_rules(written(tmp_path, metadata=changes)))
+    found = TextTokenizer(read_tokenizer_config(written(tmp_path, metadata=changes)))
     name = VOCABULARY.tokens[-1]
     assert found.encode_template(name) == [last]
     assert last not in found.encode(name)
 
 
 @pytest.mark.parametrize("word", ["!", "the"])
-def test_a_word_that_serves_as_padding_is_text(word: str, tmp_path: Path) -> None:
+def test_a_word_used_as_padding_is_text(word: str, tmp_path: Path) -> None:
     token = VOCABULARY.tokens.index(word)
     changes = {"tokenizer.ggml.padding_token_id": token}
-    found = TextTokenizer(text_rules(written(tmp_path, metadata=changes)))
+    found = TextTokenizer(read_tokenizer_config(written(tmp_path, metadata=changes)))
     assert found.encode(word) == found.encode_template(word) == [token]
     assert found.decode([token]) == word
 
 
-def test_control_tokens_are_no_text_and_user_defined_ones_are() -> None:
+def test_control_tokens_are_not_text_and_user_defined_ones_are() -> None:
     special = tokenizer().special_ids
     assert tokenizer().decode(special.values()) == "<tool></tool>"
     assert tokenizer().control_ids == {special[name] for name in CONTROL_TOKENS}
 
 
-def test_a_text_ends_at_the_tokens_that_the_file_or_custom_names() -> None:
+def test_a_text_ends_at_the_tokens_of_the_file_and_the_known_end_names() -> None:
     special = tokenizer().special_ids
     assert tokenizer().stop_ids == {special["<|im_end|>"], special["<|endoftext|>"]}
 
@@ -264,7 +269,7 @@ def test_a_text_ends_at_the_tokens_that_the_file_or_custom_names() -> None:
 def test_a_named_end_of_turn_ends_a_text(tmp_path: Path) -> None:
     eot = VOCABULARY.tokens.index("</tool>")
     file = written(tmp_path, metadata={"tokenizer.ggml.eot_token_id": eot})
-    assert eot in TextTokenizer(text_rules(file)).stop_ids
+    assert eot in TextTokenizer(read_tokenizer_config(file)).stop_ids
 
 
 # -------------------------------------------------------------------------------- bad files
@@ -301,10 +306,10 @@ def test_a_tokenizer_that_cannot_be_read_is_refused(
     metadata = {f"tokenizer.ggml.{key}": value for key, value in changes.items()}
     file = written(tmp_path, metadata=metadata)
     with pytest.raises(ModelError, match=reason):
-        TextTokenizer(text_rules(file))
+        TextTokenizer(read_tokenizer_config(file))
 
 
-def test_a_long_text_is_encoded_like_any_other() -> None:
+def test_a_long_text_is_encoded_like_a_short_one() -> None:
     text = "the answer is 12.\n" * (LONG_TEXT // 18 + 1)
     assert len(text) > LONG_TEXT
     half = text[: 18 * 100]  # ends where a piece does

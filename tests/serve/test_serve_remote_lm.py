@@ -11,7 +11,7 @@ from serve_process import KEY, Served
 
 from archon.api import Loader
 from archon.graph.judge_output import VERDICT_FORM, results_form
-from archon.lm.remote import RemoteLM
+from archon.lm.openai.client import RemoteLM
 from archon.spec.model import OpenAICard
 from archon.types import Constraint, Event, Message, Request, SamplingParams, TokenDelta
 

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from archon.cli.main import main
 from archon.errors import SpecError, UsageError
-from archon.lm.keys import key_from
+from archon.lm.credentials import key_from
 from archon.spec.messages import json_path, shown
 from archon.spec.model import ModelCard, OpenAICard
 from archon.spec.reader import load_architecture, load_model_card

@@ -15,7 +15,7 @@ import archon
 from archon.cli import main
 from archon.engine.encoders.weights import load_encoder, load_text_classifier
 from archon.engine.files.folder import ModelFolder
-from archon.lm.local.encoder_text import encoder_tokenizer, padded
+from archon.lm.local.encoder_tokenizer import encoder_tokenizer, padded
 from archon.lm.scripted.lm import ScriptedLM, in_turn
 from archon.train.objectives.classify import labelled_texts
 

@@ -18,7 +18,7 @@ import archon
 from archon.cli import main
 from archon.engine.model.loading import open_model
 from archon.engine.model.weights import weights_of
-from archon.lm.local.text import text_rules
+from archon.lm.local.tokenizer import read_tokenizer_config
 from archon.spec.model import LocalCard
 from archon.spec.reader import load_training
 from archon.spec.training import PretrainSpec, SampledReplies, SFTSpec
@@ -239,7 +239,7 @@ def test_a_gguf_file_becomes_a_folder_that_reads_text_as_it_did(
 ) -> None:
     assert main(sft(tmp_path, tiny_chat_file, lora=None, steps=1, learning_rate=1e-12)) == 0
     made = tmp_path / "out" / "model"
-    old, new = (text_rules(open_model(path)) for path in (tiny_chat_file, made))
+    old, new = (read_tokenizer_config(open_model(path)) for path in (tiny_chat_file, made))
     assert (new.special_ids, new.stop_ids, new.control_ids) == (
         old.special_ids, old.stop_ids, old.control_ids
     )  # fmt: skip

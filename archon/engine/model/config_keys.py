@@ -170,7 +170,7 @@ OTHER_GGUF_RULES = KeyRules(
     neutral={"general.type": ("model",)},
     irrelevant_names=re.compile(
         # Whatever no architecture's loader reads: names, licences, notes of who made the file.
-        # ``tokenizer.`` is ``archon.lm.local.text_gguf``'s to check.
+        # ``tokenizer.`` is ``archon.lm.local.tokenizer.gguf``'s to check.
         r"(?!(adapter|clip|diffusion|xielu)\.).*"
     ),
 )

@@ -1,4 +1,10 @@
-"""A language model run by Archon's own engine: text at one end, token ids at the other."""
+"""Models in the local engine: text in and out, token ids in between.
+
+Read ``lm`` (a decoder as an LM), ``card_loading`` (weights and shared engines), ``chat`` (messages
+→ prompt) with ``template`` and ``content_mask``, ``tokenizer/``, ``detokenizer``, then
+``constraint`` and ``reasoning_constraint``. ``reward`` is a decoder with a reward head;
+``translator``, ``cross_encoder`` and ``sentence_encoder`` are models of other kinds.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +19,11 @@ if TYPE_CHECKING:
 
 
 def open_local(card: LocalCard, base_dir: Path | None = None) -> LM:
-    """Fetch a card's weights where they are not here yet, and load them.
+    """Pull a card's weights and load them.
 
     Raises
     ------
-    ModelError : the weights cannot be had or run.
+    ModelError : the weights are unavailable or cannot be run.
     MissingExtraError : torch, or another part of the engine, is not installed.
     """
     for package in ("torch", "tokenizers", "safetensors", "jinja2", "llguidance"):

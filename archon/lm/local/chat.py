@@ -1,9 +1,9 @@
-"""From messages to the token ids that a model was trained to read.
+"""Messages → the token ids that a model was trained to read.
 
-A chat model carries a Jinja2 template. It is somebody else's program, so it runs in a sandbox and a
-process of its own (``template.py``). The prompt is the string that transformers would render, and
-what messages say makes no control token in it (``content_mask.py``). A base model has no template:
-it gets a plain transcript to continue.
+A chat model has a Jinja2 template. It is untrusted code, so it runs in a sandbox and a separate
+process (``template``). The prompt is the string that transformers would render, and the content of
+messages produces no control token in it (``content_mask``). A base model has no template: it gets a
+plain transcript to continue.
 """
 
 from __future__ import annotations
@@ -18,9 +18,8 @@ from typing import Any
 from archon.errors import ModelFileError, UnsupportedError
 from archon.lm.local.content_mask import ContentMask, differs_only_by
 from archon.lm.local.template import ChatTemplate, TemplateError, TemplateLimitError
-from archon.lm.local.text import TextRules
-from archon.lm.local.tokenizer import LONG_TEXT, TextTokenizer
-from archon.lm.openai.transcript import transcript
+from archon.lm.local.tokenizer import LONG_TEXT, TextTokenizer, TokenizerConfig
+from archon.lm.openai.payload import transcript
 from archon.spec.thinking import RESERVED_VARIABLES
 from archon.types import Message
 
@@ -30,17 +29,17 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 @dataclass(frozen=True, slots=True)
 class ChatPrompt:
-    """A conversation as the model reads it."""
+    """A rendered and encoded conversation."""
 
     ids: tuple[int, ...]
     text: str
-    """The rendered string; control tokens are written out."""
+    """The rendered string, with the names of control tokens."""
     notes: tuple[str, ...] = ()
-    """What was done to the messages that the template would not do by itself."""
+    """Notes on changes to the messages that the template needed."""
 
 
 class ChatFormat:
-    """How one model wants to be spoken to.
+    """The prompt format of one model.
 
     Raises
     ------
@@ -48,45 +47,45 @@ class ChatFormat:
     ModelError : the process that renders templates does not start.
     """
 
-    def __init__(self, rules: TextRules, tokenizer: TextTokenizer) -> None:
-        self._rules, self._tokenizer = rules, tokenizer
+    def __init__(self, config: TokenizerConfig, tokenizer: TextTokenizer) -> None:
+        self._config, self._tokenizer = config, tokenizer
         self._template = None
-        # A pool asks for the key of a request just before it passes the request on.
+        # A pool computes the key of a request just before it forwards the request.
         self._cached = lru_cache(_MOST_CACHED)(self._prompt)
-        self._depends_on_time = "strftime_now" in (rules.chat_template or "")
-        if rules.chat_template is not None:
+        self._depends_on_time = "strftime_now" in (config.chat_template or "")
+        if config.chat_template is not None:
             try:
-                self._template = ChatTemplate(rules.chat_template)
+                self._template = ChatTemplate(config.chat_template)
             except TemplateError as error:
-                raise ModelFileError(f"{rules.path}: damaged chat template: {error}") from None
+                raise ModelFileError(f"{config.path}: damaged chat template: {error}") from None
             self._mask = ContentMask(tokenizer.control_names, self._template)
 
     @property
     def template(self) -> str:
         """The source of the chat template; empty for a base model."""
-        return self._rules.chat_template or ""
+        return self._config.chat_template or ""
 
     def encode(
         self, messages: Sequence[Message], variables: Mapping[str, object] | None = None
     ) -> list[int]:
-        """Messages → token ids, ending where the model is to speak; see ``prompt``."""
+        """Messages → token ids of the prompt; see ``prompt``."""
         return list(self.prompt(messages, variables).ids)
 
     def prompt(
         self, messages: Sequence[Message], variables: Mapping[str, object] | None = None
     ) -> ChatPrompt:
-        """Messages → the prompt, ending where the model is to speak.
+        """Messages → the prompt, up to where the model's reply begins.
 
-        A prompt of ordinary length is kept for the next call, unless it says what time it is.
+        Prompts of ordinary length are cached, unless the template reads the time.
 
         Parameters
         ----------
-        variables : further variables of the template, such as ``enable_thinking``: plain JSON.
+        variables : additional variables of the template, such as ``enable_thinking``; plain JSON.
 
         Raises
         ------
-        UnsupportedError : the template refuses these messages, a variable is none that may be set,
-            or a text is no Unicode.
+        UnsupportedError : the template refuses these messages, a variable may not be set, or a text
+            is not valid Unicode.
         """
         stated = _checked(variables or {})
         length = len(stated) + sum(len(message.content) for message in messages)
@@ -101,7 +100,7 @@ class ChatFormat:
         variables: dict[str, Any] = json.loads(stated)
         if self._template is None:
             text = transcript(messages)
-            ids = (*self._rules.begin_ids, *self._tokenizer.encode(text))
+            ids = (*self._config.begin_ids, *self._tokenizer.encode(text))
             return ChatPrompt(ids, text, tuple(_unused(variables, "")))
         notes = list(_unused(variables, self._template.source))
         try:
@@ -147,8 +146,8 @@ class ChatFormat:
             raise UnsupportedError("the chat template writes half of a surrogate pair")
         if masked is not None and differs_only_by(mask, text, masked):
             return ChatPrompt(tuple(self._tokenizer.encode_template(text, masked)), text)
-        # The template computes with what the messages say, so that places cannot be compared.
-        if not self._is_template_s(text, masked, texts):
+        # The template computes with the content, so that positions cannot be compared.
+        if not self._is_unambiguous(text, masked, texts):
             raise UnsupportedError(
                 "a message names a control token of the model, and its chat template rewrites the "
                 "message so that the two cannot be told apart; take the token's name out"
@@ -158,9 +157,9 @@ class ChatFormat:
     def _values(
         self, turns: Sequence[Mapping[str, str]], variables: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """What a template is rendered with, as by transformers."""
+        """The values for rendering, as in transformers."""
         return {
-            **self._rules.template_tokens,
+            **self._config.template_tokens,
             **variables,
             "messages": turns,
             "tools": None,
@@ -168,8 +167,8 @@ class ChatFormat:
             "add_generation_prompt": True,
         }
 
-    def _is_template_s(self, text: str, masked: str | None, texts: Iterable[str]) -> bool:
-        """Whether every control token of the text is the template's: the masked messages lead to
+    def _is_unambiguous(self, text: str, masked: str | None, texts: Iterable[str]) -> bool:
+        """Whether the template wrote every control token of the text: the masked messages produce
         the same tokens, or no message has a character that begins or ends one."""
         if masked is not None:
             plain_ids, masked_ids = (
@@ -187,7 +186,7 @@ def _checked(variables: Mapping[str, object]) -> str:
 
     Raises
     ------
-    UnsupportedError : one of them is reserved, or no JSON.
+    UnsupportedError : one of them is reserved or not JSON.
     """
     if reserved := sorted(set(RESERVED_VARIABLES) & variables.keys()):
         raise UnsupportedError(f"template_variables: {reserved[0]!r} is set by Archon itself")
@@ -207,9 +206,9 @@ def _unused(variables: Iterable[str], source: str) -> Iterable[str]:
 
 
 def _with_system_in_user(messages: Sequence[Message]) -> list[Message] | None:
-    """The same with each system text before the next user's, parted by a blank line.
+    """Prepend each system text to the next user's message, separated by a blank line.
 
-    None where there is no system text, or no user's message after one.
+    None if there is no system text, or no user's message after one.
     """
     merged, waiting = list[Message](), list[str]()
     for message in messages:
@@ -224,7 +223,7 @@ def _with_system_in_user(messages: Sequence[Message]) -> list[Message] | None:
 
 
 def _left_out(messages: Iterable[Message], text: str) -> Iterable[str]:
-    """A note where nothing of a system message can be read in the prompt."""
+    """A note if the prompt contains no line of a system message."""
     for message in messages:
         lines = [line.strip() for line in message.content.splitlines() if line.strip()]
         if message.role == "system" and lines and not any(line in text for line in lines):

@@ -1,8 +1,8 @@
 """Constraints as token masks, by llguidance (https://github.com/guidance-ai/llguidance).
 
-A form is compiled once into a grammar over the bytes of the tokens; each draw follows a copy of it.
-What a grammar leaves no choice about is written as the tokenizer would write it. Control tokens and
-others that only a template makes are never part of a form.
+A constraint is compiled once into a grammar over the bytes of the tokens; each sample follows a
+copy of it. Where a grammar leaves no choice, the text is tokenized as the tokenizer would do it.
+Control tokens and others that only a template produces never match a constraint.
 """
 
 from __future__ import annotations
@@ -22,41 +22,41 @@ from archon.lm.local.tokenizer import TextTokenizer
 from archon.types import Constraint, FreeText
 
 _JSON_FORM = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
-"""JSON is written as ``json.dumps`` writes it: a model that may choose its white space can fill a
-page with it."""
+"""JSON has the format of ``json.dumps``: a model with a choice of white space can fill a page with
+it."""
 _MAX_ORDERED = 64
 _MAX_KEPT = 64
 
 
 class ConstraintCompiler:
-    """Makes the forms that requests ask for, in one model's tokens.
+    """Compiles constraints into the tokens of one model.
 
-    Compiling a form takes about a millisecond; the first one also prepares the vocabulary, which
-    takes up to half a second.
+    Compiling takes about a millisecond; the first call also prepares the vocabulary, which takes up
+    to half a second.
     """
 
     def __init__(self, tokenizer: TextTokenizer) -> None:
         self._tokenizer = tokenizer
         self._compiled = lru_cache(_MAX_KEPT)(self._compile)
 
-    def compile(self, constraint: Constraint) -> Form:
-        """The form of a constraint.
+    def compile(self, constraint: Constraint) -> CompiledConstraint:
+        """Compile a constraint.
 
         Raises
         ------
-        UnsupportedError : a grammar cannot express it; quotes it.
+        UnsupportedError : a grammar cannot express it; the error quotes it.
         """
         return self._compiled(*_description(constraint), constraint.after)
 
-    def _compile(self, kind: str, text: str, after: FreeText | None) -> Form:
-        start = "" if after is None else " "  # between label and form
+    def _compile(self, kind: str, text: str, after: FreeText | None) -> CompiledConstraint:
+        start = "" if after is None else " "  # between the label and the constrained text
         matcher = LLMatcher(self._vocabulary, _grammar(kind, text, start), log_level=0)
         if matcher.is_error():
             what = {"json": "JSON schema", "regex": "regular expression", "order": "order"}[kind]
             reason = " ".join(matcher.get_error().split())
             raise UnsupportedError(f"the {what} {_shortened(text)} cannot be followed: {reason}")
         key = blake2b(repr((kind, text, after)).encode(), digest_size=16).hexdigest()
-        return Form(key, matcher, self._tokenizer, after)
+        return CompiledConstraint(key, matcher, self._tokenizer, after)
 
     @cached_property
     def _vocabulary(self) -> LLTokenizer:
@@ -64,7 +64,7 @@ class ConstraintCompiler:
         return LLTokenizer(wrapper, eos_token=sorted(self._tokenizer.stop_ids))
 
 
-class Form:
+class CompiledConstraint:
     """A compiled constraint (``archon.engine.sampling.constraint.TokenConstraint``)."""
 
     def __init__(
@@ -72,11 +72,11 @@ class Form:
     ) -> None:
         self.key = key
         self.room = None if after is None else after.room
-        """Tokens kept for the last line; None where the form is the whole text."""
+        """Tokens reserved for the last line; None if the complete text is constrained."""
         self._grammar, self._tokenizer, self._after = grammar, tokenizer, after
 
     def matcher(self, index: int, max_tokens: int) -> Matcher:
-        """Follows a draw of so many tokens at most, from its start."""
+        """A matcher for a sample of at most ``max_tokens`` tokens."""
         matcher = GrammarMatcher(self._grammar.deep_copy(), self._tokenizer)
         if self._after is None:
             return matcher
@@ -120,46 +120,46 @@ class GrammarMatcher:
 
 
 class FreeTextMatcher:
-    """Lets a text go free up to a label, and then follows a form.
+    """Allows free text up to a label, and then follows a constraint.
 
     Parameters
     ----------
-    label : begins the line of the form.
-    num_free : tokens of free text at most.
-    form : takes over behind the label.
+    label : at the beginning of the constrained line.
+    num_free : maximum number of tokens of free text.
+    inner : matcher of the text after the label.
     """
 
     def __init__(
-        self, label: str, num_free: int, form: GrammarMatcher, tokenizer: TextTokenizer
+        self, label: str, num_free: int, inner: GrammarMatcher, tokenizer: TextTokenizer
     ) -> None:
-        self._label, self._form, self._tokenizer = label.encode(), form, tokenizer
+        self._label, self._inner, self._tokenizer = label.encode(), inner, tokenizer
         self._num_free = num_free
         self._line = b""
-        """The bytes of the text's last line."""
-        self._owed: list[int] = [] if num_free else tokenizer.encode_pieces(label)
-        """Tokens of the label that must follow."""
+        """Bytes of the current line."""
+        self._pending: list[int] = [] if num_free else tokenizer.encode_pieces(label)
+        """Tokens of the label that are forced next."""
         self._is_free = num_free > 0
 
     @property
     def finished(self) -> bool:
-        return not self._is_free and not self._owed and self._form.finished
+        return not self._is_free and not self._pending and self._inner.finished
 
     def forced(self) -> Sequence[int]:
         if self._is_free:
             return ()
-        return self._owed or self._form.forced()
+        return self._pending or self._inner.forced()
 
     def allowed(self) -> Tensor | None:
-        return None if self._is_free else self._form.allowed()
+        return None if self._is_free else self._inner.allowed()
 
     def advance(self, token: int) -> None:
         if self._is_free:
             self._advance_free(token)
-        elif self._owed:
-            assert token == self._owed[0]
-            self._owed = self._owed[1:]
+        elif self._pending:
+            assert token == self._pending[0]
+            self._pending = self._pending[1:]
         else:
-            self._form.advance(token)
+            self._inner.advance(token)
 
     def _advance_free(self, token: int) -> None:
         self._num_free -= 1
@@ -169,11 +169,11 @@ class FreeTextMatcher:
         elif token in self._tokenizer.stop_ids or self._num_free <= 0:
             self._is_free = False
             line_end = "\n" if self._line else ""
-            self._owed = self._tokenizer.encode_pieces(line_end + self._label.decode())
+            self._pending = self._tokenizer.encode_pieces(line_end + self._label.decode())
 
 
 class _Vocabulary:
-    """The tokenizer as llguidance wants to see it."""
+    """Adapts the tokenizer to llguidance."""
 
     bos_token_id = None
 
@@ -192,7 +192,7 @@ class _Vocabulary:
 
 
 def _description(constraint: Constraint) -> tuple[str, str]:
-    """The kind of a form and its text, equal for equal forms."""
+    """The kind and text of a constraint, equal for equal constraints."""
     if constraint.regex is not None:
         return "regex", constraint.regex
     if constraint.order_of is not None:
@@ -204,7 +204,7 @@ def _description(constraint: Constraint) -> tuple[str, str]:
 
 
 def _grammar(kind: str, text: str, start: str) -> str:
-    """The form behind ``start``, in llguidance's variant of Lark's language."""
+    """The constraint after ``start``, in llguidance's variant of Lark's language."""
     if kind == "regex":
         return LLMatcher.grammar_from_regex(f"{start}(?:{text})" if start else text)
     if kind == "order":
@@ -216,7 +216,7 @@ def _grammar(kind: str, text: str, start: str) -> str:
 
 
 def _order_grammar(items: Sequence[str], start: str) -> str:
-    """Every order of the items. The number behind ``::`` has a bit for each that has been named."""
+    """Every order of the items. The number after ``::`` has a bit for each used item."""
     if not 1 <= len(items) <= _MAX_ORDERED or len(set(items)) < len(items) or "" in items:
         raise UnsupportedError(f"an order needs 1 to {_MAX_ORDERED} different items")
     is_whole = f"is_ones([0:{len(items)}])"

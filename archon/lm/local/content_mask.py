@@ -1,16 +1,16 @@
-"""Which control tokens of a rendered prompt the template wrote, and which the messages say.
+"""Distinguishes control tokens that the template wrote from those that messages contain.
 
-A message may name a control token, or a part of one that the template's text or the next message
-completes. Neither must end a turn. Guarding the messages before they are rendered would change what
-the template makes of them (``split``, ``trim``, ``startswith``, ``tojson``). So the prompt is
+A message may contain the name of a control token, or a part that the template or the next message
+completes. Neither must end a turn. Escaping messages before rendering would change what the
+template does with them (``split``, ``trim``, ``startswith``, ``tojson``). Therefore the prompt is
 rendered twice, in one call of the worker:
 
 - *plain*, from the messages as they are: this is the prompt;
-- *masked*, from messages in which one other character stands for every character that could be part
-  of a control token.
+- *masked*, from messages in which a mask character replaces every character that could be part of a
+  control token.
 
-If the two differ in nothing but that character, the control tokens of the masked prompt are those
-that the template wrote, and they stand at the same places in the plain one.
+If the two differ only by that character, the control tokens of the masked prompt are those that the
+template wrote, and they have the same positions in the plain one.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from typing import Any
 import numpy as np
 
 from archon.errors import UnsupportedError
-from archon.lm.local.added_tokens import is_marker
 from archon.lm.local.template import ChatTemplate
+from archon.lm.local.tokenizer.added_tokens import is_marker
 from archon.types import Role
 
-# Signs first: a template treats them as it treats those that control tokens are made of. Then
-# characters of private use: more than a message of ordinary length can hold.
+# Punctuation first: a template treats it like the punctuation in control tokens. Then characters of
+# private use: more than a message of ordinary length can contain.
 _MASKS = (*map(ord, "~^`@$%&*;!?#+=:,"), *range(0xE000, 0xF900), *range(0xF0000, 0xFFFFE))
 
 
@@ -38,11 +38,11 @@ class ContentMask:
 
     Parameters
     ----------
-    control_names : the control tokens as they are written.
-    template : the strings that it may look for in messages are kept where they cannot be part of
-        a control token. Those that it surely looks for and that are control tokens, such as the
-        end of a reasoning that it takes out, are kept in the model's own messages, but for the
-        marks of turns.
+    control_names : the text of each control token.
+    template : strings that it may search for in messages stay unmasked where they cannot be part
+        of a control token. Those that it certainly searches for and that are control tokens, such
+        as the end of reasoning that it removes, stay unmasked in the model's messages, except for
+        the markers of turns.
     """
 
     def __init__(self, control_names: Iterable[str], template: ChatTemplate) -> None:
@@ -61,8 +61,7 @@ class ContentMask:
         self._table = cache(lambda mask: str.maketrans(dict.fromkeys(self._alphabet, mask)))
 
     def mask_for(self, texts: Iterable[str]) -> str:
-        """The character that masks others in these texts: one that is neither in them nor in the
-        template.
+        """A mask character that occurs neither in these texts nor in the template.
 
         Raises
         ------
@@ -75,7 +74,7 @@ class ContentMask:
         return mask
 
     def masked(self, value: Any, mask: str, role: Role = "user") -> Any:
-        """A message's text, or any other plain data, with its texts masked."""
+        """Mask a message's text, or the texts of any other plain data."""
         if isinstance(value, str):
             kept = self._kept_in_assistant if role == "assistant" else self._kept
             parts = kept.split(value)
@@ -88,14 +87,14 @@ class ContentMask:
         return value
 
     def _pattern(self, texts: Iterable[str]) -> re.Pattern[str]:
-        """Finds texts that have something to mask; the longest one where several begin."""
+        """A pattern of the texts that masking would change, the longest first."""
         words = (text for text in texts if self._alphabet.intersection(text))
         longest_first = sorted(words, key=len, reverse=True)
         return re.compile(f"({'|'.join(map(re.escape, longest_first)) or '(?!)'})")
 
 
 def differs_only_by(mask: str, plain: str, masked: str) -> bool:
-    """The texts are the same but for places where the second has the mask."""
+    """Whether the texts are equal except where the second has the mask."""
     if len(plain) != len(masked):
         return False
     a, b = (np.frombuffer(text.encode("utf-32-le"), "<u4") for text in (plain, masked))
@@ -103,7 +102,7 @@ def differs_only_by(mask: str, plain: str, masked: str) -> bool:
 
 
 def _may_share(text: str, name: str) -> bool:
-    """Whether characters of both may be the same ones in some longer text, in upper or lower case.
+    """Whether the two may overlap in some longer text, regardless of case.
 
     >>> _may_share("</think>", "<|im_end|>"), _may_share("a<|", "<|im_end|>")
     (False, True)

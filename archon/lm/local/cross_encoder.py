@@ -1,7 +1,7 @@
-"""A cross-encoder as a reward model: it reads question and reply as one text, and gives a number.
+"""Cross-encoders as reward models: they read question and reply as one text and score the pair.
 
-Each token of the reply reads every token of the question, unlike in the comparison of two vectors
-that were made apart.
+Unlike a comparison of two independent vectors, each token of the reply attends to every token of
+the question.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from archon.engine.encoders.heads import TextClassifier
 from archon.engine.encoders.weights import load_text_classifier
 from archon.engine.process import claim_process
 from archon.errors import ModelFileError
-from archon.lm.local.encoder_text import encoder_tokenizer, padded
-from archon.lm.local.folders import pulled_folder
+from archon.lm.local.card_loading import pull_folder
+from archon.lm.local.encoder_tokenizer import encoder_tokenizer, padded
 from archon.lm.reward import RewardLM
 from archon.spec.model import LocalCard
 from archon.types import Message
 
 
 def load(card: LocalCard, base_dir: Path) -> RewardLM:
-    """Fetch the card's weights where they are not here yet, and load them.
+    """Pull the card's weights and load them.
 
     Raises
     ------
-    ModelError : the weights cannot be had.
+    ModelError : the weights are unavailable.
     ModelFileError : they cannot be run, or have no head of one or two classes.
     """
-    path, file = pulled_folder(card, base_dir, "a cross-encoder")
+    path, file = pull_folder(card, base_dir, "a cross-encoder")
     model = load_text_classifier(file)
     if model.classes.out_features > 2:
         raise ModelFileError(f"{path}: a head of {model.classes.out_features} classes is no reward")
@@ -41,17 +41,16 @@ def load(card: LocalCard, base_dir: Path) -> RewardLM:
 
 
 class CrossEncoder:
-    """Rewards a text by what the head says of (last message, text).
+    """Rewards a text by the output of the head for (last message, text).
 
-    A head of one class gives its logit, one of two the log-odds of the second; the reward is the
-    probability that belongs to it.
+    The logit of a single class, or the log-odds of the second of two, becomes a probability.
     """
 
     def __init__(self, model: TextClassifier, tokenizer: Tokenizer) -> None:
         self._model, self._tokenizer = model, tokenizer
 
     async def score(self, messages: tuple[Message, ...], texts: Sequence[str]) -> list[float]:
-        """One reward a text, all computed as one batch; what is too long is cut at its end."""
+        """One reward per text, computed as one batch; long texts are truncated."""
         claim_process()
         return await asyncio.to_thread(self._score, messages[-1].content, texts)
 

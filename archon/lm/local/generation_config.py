@@ -1,9 +1,9 @@
-"""``generation_config.json``: how the authors of a model would sample.
+"""``generation_config.json``: the sampling that the authors of a model recommend.
 
-Archon samples as nodes and cards say. What the file recommends (temperature, top-p, top-k, length)
-is what a card's ``sampling`` is for, and is not read. What changes the distribution in a way that
-Archon does not have, such as a repetition penalty, is reported once as a warning, as results may
-differ from those of transformers' ``generate``. No such key keeps a model from being loaded.
+Archon samples as nodes and cards state. Recommendations of the file (temperature, top-p, top-k,
+length) belong in a card's ``sampling`` and are not read. Keys that change the distribution in a way
+that Archon does not support, such as a repetition penalty, are reported once as a warning, as
+results may differ from those of transformers' ``generate``. No such key prevents loading.
 """
 
 from __future__ import annotations
@@ -29,26 +29,26 @@ NOT_APPLIED: Mapping[str, object] = {
     "dola_layers": None, "watermarking_config": None, "token_healing": False,
     "stop_strings": None,
 }  # fmt: skip
-"""Keys that change which texts are likely, and the value with which they do not."""
+"""Keys that change the distribution of texts → the value with which they do not."""
 NOT_READ = GENERATION_KEYS - NOT_APPLIED.keys() - {"eos_token_id"}
-"""Keys that recommend a sampling which a card can state, or that change no distribution."""
+"""Keys that recommend sampling that a card can state, or that change no distribution."""
 
 _reported: set[Path] = set()
 
 
-def _asks_for_more(key: str, value: Any) -> bool:
-    """Whether a key asks for what is not applied, or is unknown."""
+def _is_ignored(key: str, value: Any) -> bool:
+    """Whether a key is unknown or requests something that is not applied."""
     if key in NOT_APPLIED:
         return bool(value != NOT_APPLIED[key])
     return key not in NOT_READ and key != "eos_token_id" and not key.startswith("_")
 
 
 def report_not_applied(file: Path, generation: Mapping[str, Any]) -> None:
-    """Warn, once for each file, of what the file asks for and Archon does not do."""
+    """Warn once per file about keys that Archon does not apply."""
     ignored = [
         f"{key} {shown(value)}"
         for key, value in generation.items()
-        if not says_nothing(value) and _asks_for_more(key, value)
+        if not says_nothing(value) and _is_ignored(key, value)
     ]
     if ignored and file not in _reported:
         _reported.add(file)

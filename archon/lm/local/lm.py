@@ -1,4 +1,4 @@
-"""``LocalLM``: the engine as a language model."""
+"""``LocalLM``: a decoder in the local engine as a language model."""
 
 from __future__ import annotations
 
@@ -20,14 +20,13 @@ from archon.errors import UnsupportedError
 from archon.lm.base import NO_THINKING, check_request
 from archon.lm.cache_keys import request_digest
 from archon.lm.factory import LOCAL_CAPABILITIES
+from archon.lm.local.card_loading import open_decoder, release
 from archon.lm.local.chat import ChatFormat, ChatPrompt
 from archon.lm.local.constraint import ConstraintCompiler
-from archon.lm.local.opened import open_decoder
-from archon.lm.local.reasoning import ReasoningForm, ReasoningRules
-from archon.lm.local.sharing import leave
-from archon.lm.local.stream import TextStream
+from archon.lm.local.detokenizer import Detokenizer
+from archon.lm.local.reasoning_constraint import ReasoningConstraint, ReasoningRules
 from archon.lm.local.tokenizer import LONG_TEXT, TextTokenizer
-from archon.lm.reasoning import is_whole_form, separate
+from archon.lm.reasoning import constrains_whole_text, separate
 from archon.lm.thinking import switches, template_variables
 from archon.reasoning import PUBLISHED_MARKERS, Part, ReasoningMarkers
 from archon.spec.model import LocalCard
@@ -45,18 +44,18 @@ from archon.types import (
 )
 
 _VERSION = 2
-"""Changes with what a draw is made of, from the chat template to the sampler, so that no draw of
-other code is found in a pool."""
+"""Changes with everything that produces samples, from the chat template to the sampler, so that no
+pool returns samples of other code."""
 _GREEDY_BELOW = 1e-6
-"""A lower temperature leaves the likeliest token alone, and logits divided by it may overflow."""
+"""Logits divided by a lower temperature may overflow, and only the likeliest token would remain."""
 
 
 def load(card: LocalCard, base_dir: Path) -> LocalLM:
-    """Fetch the card's weights where they are not here yet, and load them into an engine.
+    """Pull the card's weights and load them into an engine.
 
     Raises
     ------
-    ModelError : the weights cannot be had.
+    ModelError : the weights are unavailable.
     ModelFileError : they cannot be run.
     """
     opened = open_decoder(card, base_dir)
@@ -73,18 +72,18 @@ def load(card: LocalCard, base_dir: Path) -> LocalLM:
 
 
 class LocalLM:
-    """A decoder run by our own engine.
+    """A decoder in the local engine.
 
-    Calls of any number of tasks and event loops meet in the engine's batch. A draw's noise depends
-    on the request alone. So do its logits where compiled kernels compute them, to the bit;
-    elsewhere they are the same to within rounding, whatever else is there.
+    Calls of any number of tasks and event loops share the engine's batch. The noise of a sample
+    depends only on the request. Its logits do, too, to the bit with the compiled kernels and within
+    rounding elsewhere, regardless of the other rows in the batch.
 
     Parameters
     ----------
-    sampling : the model's own defaults, under what a request says.
-    adapter : digest of the adapter that it is run with; "" for none.
-    thinking : how it reasons where a request says nothing.
-    reasoning_markers : around its reasoning.
+    sampling : the model's defaults for values that a request leaves open.
+    adapter : digest of the adapter; "" for none.
+    thinking : the model's default where a request leaves it open.
+    reasoning_markers : around the model's reasoning.
     """
 
     capabilities = LOCAL_CAPABILITIES
@@ -113,28 +112,34 @@ class LocalLM:
 
         Raises
         ------
-        UnsupportedError : the request asks for no draws, for empty choices, or for a constraint
-            that cannot be followed.
+        UnsupportedError : the request is for no samples, for empty choices, or with a constraint
+            that cannot be satisfied.
         EngineError : the prompt does not fit, or the engine failed.
         """
         request = self._filled_in(request)
         check_request(request, self.capabilities, "the local engine")
         claim_process()  # before the template's process, which a forked child shares
         rendered = await self._rendered(request.messages, request.thinking)
-        prompt_ids = rendered.ids
         notes = (*rendered.notes, *self._notes(request.thinking))
         if request.choices is not None:
-            scored = await self._score(request, request.choices, prompt_ids)
-            return [replace(completion, notes=notes) for completion in scored]
+            completions = await self._score(request, request.choices, rendered.ids)
+        else:
+            completions = await self._generate(request, rendered.ids, on_event)
+        return [replace(completion, notes=notes) for completion in completions]
+
+    async def _generate(
+        self, request: Request, prompt_ids: tuple[int, ...], on_event: OnEvent | None
+    ) -> list[Completion]:
         sampling = request.sampling
         opened_by = self._rules.opened_by(prompt_ids)
         is_open = self._is_open(request, opened_by)
-        form = await self._form(request, opened_by, is_open)
-        # A form that binds the whole text has no reasoning, unless that comes before it.
-        is_bound = is_whole_form(request.constraint) and not isinstance(form, ReasoningForm)
+        constraint = await self._constraint(request, opened_by, is_open)
+        # A constraint on the complete text leaves no reasoning unless reasoning comes before it.
+        has_reasoning = isinstance(constraint, ReasoningConstraint)
+        is_bound = constrains_whole_text(request.constraint) and not has_reasoning
         markers = () if is_bound else self.reasoning_markers
         streams = [
-            TextStream(
+            Detokenizer(
                 self.tokenizer,
                 sampling.stop or (),
                 markers,
@@ -143,7 +148,7 @@ class LocalLM:
             )
             for _ in range(request.n)
         ]
-        asked = GenerationRequest(
+        engine_request = GenerationRequest(
             prompt_ids=prompt_ids,
             draws=tuple(range(request.first_draw, request.first_draw + request.n)),
             seed=request.seed,
@@ -154,25 +159,22 @@ class LocalLM:
             on_token=self._on_token(streams, request.first_draw, on_event),
             beams=sampling.beams or 0,
             hold=request.hold,
-            constraint=form,
+            constraint=constraint,
             adapter=self._adapter,
         )
         try:
-            generations = await self.worker.generate(asked)
-        except ConstraintError as error:  # such as of a schema that no finite text follows
+            generations = await self.worker.generate(engine_request)
+        except ConstraintError as error:  # such as of a schema that no finite text satisfies
             raise UnsupportedError(str(error)) from None
         prompt = {self._digest(prompt_ids): len(prompt_ids)}
         completions = [
             self._completion(generation, stream, prompt, on_event)
             for generation, stream in zip(generations, streams, strict=True)
         ]
-        return [
-            replace(separate(completion, markers, is_open), notes=notes)
-            for completion in completions
-        ]
+        return [separate(completion, markers, is_open) for completion in completions]
 
     def _filled_in(self, request: Request) -> Request:
-        """The request with the model's own values where it leaves them open."""
+        """The request with the model's defaults where it sets no value."""
         return replace(
             request,
             sampling=request.sampling.over(self._sampling),
@@ -185,56 +187,55 @@ class LocalLM:
         return opened_by is not None or (begins_open and request.thinking.wanted is not False)
 
     def _reasons_first(self, request: Request, is_open: bool) -> bool:
-        """Whether reasoning may come before what a form binds."""
+        """Whether reasoning may come before the constrained text."""
         if request.constraint is None:
             return False
-        if is_whole_form(request.constraint):
+        if constrains_whole_text(request.constraint):
             return is_open or (self._rules.is_used and request.thinking.wanted is True)
         return is_open or self._rules.is_used or request.thinking.max_tokens is not None
 
-    async def _form(
+    async def _constraint(
         self, request: Request, opened_by: ReasoningMarkers | None, is_open: bool
     ) -> TokenConstraint | None:
-        """What the draws are held to."""
+        """The request's constraint and reasoning limit in the engine's terms."""
         budget, beams = request.thinking.max_tokens, request.sampling.beams
-        form = None
+        compiled = None
         if request.constraint is not None:
             if beams:
                 raise UnsupportedError("a beam search follows no constraint")
-            # Preparing one takes a while, the first time.
-            form = await asyncio.to_thread(self._constraints.compile, request.constraint)
+            # The first compilation takes a while.
+            compiled = await asyncio.to_thread(self._constraints.compile, request.constraint)
             if not self._reasons_first(request, is_open):
-                return form
+                return compiled
         elif budget is None:
             return None
         elif beams:
             raise UnsupportedError("a beam search has no bound of the tokens of reasoning")
-        begins = is_whole_form(request.constraint)
-        return ReasoningForm(
+        return ReasoningConstraint(
             self._rules,
             self.tokenizer,
-            form,
+            compiled,
             opened_by=opened_by,
             is_open=is_open,
-            begins=begins,
+            begins=constrains_whole_text(request.constraint),
             budget=budget,
         )
 
     def _notes(self, thinking: Thinking) -> tuple[str, ...]:
-        """What the chat template does not do of what was asked."""
+        """Notes on requested thinking that the chat template does not support."""
         if thinking.wanted is None or self._switches:
             return ()
         return ("the chat template has no switch for thinking; it was not passed on",)
 
     async def _rendered(self, messages: tuple[Message, ...], thinking: Thinking) -> ChatPrompt:
-        """The prompt; a long one is made where nobody waits for it."""
+        """The prompt; a long one is encoded in a thread."""
         variables = template_variables(thinking, self._switches)
         if sum(len(message.content) for message in messages) <= LONG_TEXT:
             return self.chat.prompt(messages, variables)
         return await asyncio.to_thread(self.chat.prompt, messages, variables)
 
     def draw_key(self, request: Request) -> str | None:
-        """See ``archon.lm.base.Keyed``; None where the weights have no digest."""
+        """See ``archon.lm.base.SupportsDrawKey``; None if the weights have no digest."""
         engine = self.worker.engine
         if engine.model_id.startswith(":"):
             return None
@@ -249,24 +250,23 @@ class LocalLM:
             model.append(["reasons first", request.thinking.wanted])
         if is_open and request.choices is not None:
             model.append("behind reasoning")
-        # What else thinking changes, the prompt says.
+        # The prompt contains all other effects of thinking.
         request = replace(request, thinking=Thinking(max_tokens=request.thinking.max_tokens))
         return request_digest(model, self._digest(prompt_ids), request, self.reasoning_markers)
 
     async def prompts_of(
         self, messages: Sequence[Message], thinking: Thinking = NO_THINKING
     ) -> Mapping[str, int]:
-        """See ``archon.lm.base.prompts_of``."""
+        """See ``archon.lm.base.SupportsPromptCount``."""
         rendered = await self._rendered(tuple(messages), thinking.over(self._thinking))
-        prompt_ids = rendered.ids
-        return {self._digest(prompt_ids): len(prompt_ids)}
+        return {self._digest(rendered.ids): len(rendered.ids)}
 
     async def _score(
         self, request: Request, choices: Sequence[str], prompt_ids: tuple[int, ...]
     ) -> list[Completion]:
-        """How likely each choice is as the beginning of an answer: the same for every draw.
+        """Score each choice as the beginning of an answer; the same for every sample.
 
-        Reasoning that the prompt begins is ended first.
+        Reasoning that the prompt has opened is closed first.
         """
         opened_by = self._rules.opened_by(prompt_ids)
         if self._is_open(request, opened_by):
@@ -298,24 +298,24 @@ class LocalLM:
         ]
 
     def status(self) -> ModelStatus:
-        """What the engine is doing; see ``archon.lm.base.status_of``."""
+        """See ``archon.lm.base.SupportsStatus``."""
         return self.worker.engine.status()
 
     async def aclose(self) -> None:
-        """Leave the engine, whose thread stops with its last user."""
-        await asyncio.to_thread(leave, self.worker)
+        """Release the engine, whose thread stops after its last user."""
+        await asyncio.to_thread(release, self.worker)
 
     @staticmethod
     def _on_token(
-        streams: Sequence[TextStream], first_draw: int, on_event: OnEvent | None
+        streams: Sequence[Detokenizer], first_draw: int, on_event: OnEvent | None
     ) -> OnToken:
-        """What the engine's thread calls for each token: grows the text, sends it, stops it."""
+        """The engine's callback per token: extends the text, sends it, stops at stop strings."""
         loop = asyncio.get_running_loop()
 
         def on_token(index: int, token: int) -> bool:
             for part in streams[index].feed(token):
                 if on_event is not None:
-                    # A loop that was closed meanwhile has nobody left to tell.
+                    # The event loop may have been closed.
                     with contextlib.suppress(RuntimeError):
                         loop.call_soon_threadsafe(on_event, delta_of(first_draw + index, part))
             return streams[index].stopped
@@ -325,7 +325,7 @@ class LocalLM:
     def _completion(
         self,
         generation: Generation,
-        stream: TextStream,
+        stream: Detokenizer,
         prompt: dict[str, int],
         on_event: OnEvent | None,
     ) -> Completion:
@@ -345,7 +345,7 @@ class LocalLM:
 
 
 def delta_of(draw: int, part: Part) -> TokenDelta:
-    """Some text of a draw as an event."""
+    """New text of a sample as an event."""
     return TokenDelta(draw, part.text, is_reasoning=part.is_reasoning)
 
 
@@ -355,7 +355,7 @@ def completion_of(
     prompt: Mapping[str, int],
     tokens: tuple[bytes, ...] | None = None,
 ) -> Completion:
-    """What the engine generated behind a prompt (digest → tokens), as a completion."""
+    """The completion of a prompt (digest → tokens) from what the engine generated."""
     num_tokens = len(generation.token_ids)
     return Completion(
         text=text,
@@ -377,7 +377,7 @@ def completion_of(
 
 
 def sampling_rule(sampling: SamplingParams) -> SamplingRule:
-    """How the engine draws for a request with this sampling."""
+    """Sampling parameters in the engine's terms."""
     temperature = float(sampling.temperature or 0)
     return SamplingRule(
         temperature=temperature if temperature >= _GREEDY_BELOW else 0.0,

@@ -1,4 +1,4 @@
-"""What a precision costs: how well the same file predicts a text in each of them."""
+"""Quality of a precision: the perplexity of a text by one file in several precisions."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from archon.engine.model.loading import choose_device, load_decoder, open_model
 from archon.engine.model.weights import weights_of
 from archon.engine.perplexity import perplexity
 from archon.errors import UsageError
-from archon.lm.local.text import text_rules
-from archon.lm.local.tokenizer import TextTokenizer
+from archon.lm.local.tokenizer import TextTokenizer, read_tokenizer_config
 from archon.spec.encoding import read_text
 from archon.spec.json_lines import read_rows
 
@@ -25,13 +24,13 @@ def perplexities(
     num_tokens: int,
     window: int,
 ) -> Iterator[dict[str, Any]]:
-    """The perplexity of a text in one precision after another.
+    """Compute the perplexity of a text in each precision.
 
     Parameters
     ----------
-    text : a text file; of a ``.jsonl`` file, the strings of every line are the text.
-    num_tokens : how much of the text is read.
-    window : tokens that are read together.
+    text : a text file, or a ``.jsonl`` file whose strings are the text.
+    num_tokens : length of the text that is used.
+    window : tokens per forward pass.
 
     Yields
     ------
@@ -43,7 +42,7 @@ def perplexities(
     UsageError : it is shorter than two tokens.
     """
     file = open_model(weights)
-    token_ids = TextTokenizer(text_rules(file)).encode(_read(text))[:num_tokens]
+    token_ids = TextTokenizer(read_tokenizer_config(file)).encode(_read(text))[:num_tokens]
     if len(token_ids) < 2:
         raise UsageError(f"{text}: too short to be predicted")
     source, device = weights_of(file), choose_device()

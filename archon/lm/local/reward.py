@@ -1,8 +1,8 @@
-"""A decoder with a reward head: it reads conversations and replies in the engine's own batch.
+"""A decoder with a reward head: it reads conversations and replies in the engine's batch.
 
-Where the same weights wrote the reply, in the same engine and under the same conversation, keys and
-values of almost all of it are in the cache (``archon.engine.scheduling.hidden_state``): the reward
-is nearly free.
+If the same weights generated the reply, in the same engine and for the same conversation, the cache
+has the keys and values of almost all of it (``archon.engine.scheduling.hidden_state``): the reward
+costs almost nothing.
 """
 
 from __future__ import annotations
@@ -18,49 +18,47 @@ from archon.engine.process import claim_process
 from archon.engine.scheduling.hidden_state import hidden_state, read_request
 from archon.errors import ModelFileError
 from archon.lm.concurrency import run_all
-from archon.lm.local.opened import OpenedDecoder, open_decoder
-from archon.lm.local.sharing import leave
-from archon.lm.local.text import TextRules
+from archon.lm.local.card_loading import OpenedDecoder, open_decoder, release
+from archon.lm.local.tokenizer import TokenizerConfig
 from archon.lm.reward import RewardLM
 from archon.spec.model import LocalCard
-from archon.types import Message, ModelStatus
+from archon.types import Message
 
 
 def load(card: LocalCard, base_dir: Path) -> RewardLM:
-    """Fetch the card's weights where they are not here yet, and load them into an engine, or take
-    the engine that runs them already.
+    """Pull the card's weights and load them into an engine, or share one that runs them.
 
     Raises
     ------
-    ModelError : the weights cannot be had.
-    ModelFileError : they cannot be run, or the head is for others.
+    ModelError : the weights are unavailable.
+    ModelFileError : they cannot be run, or the head belongs to others.
     """
     assert card.reward is not None
     head = read_reward_head(catalog.find_adapter(card.reward, base_dir, "reward head"))
     opened = open_decoder(card, base_dir)
     try:
-        end = end_of_reply(opened.rules)
+        end = end_of_reply(opened.tokenizer_config)
         fitted = head_for(opened.worker.engine, opened.file, head, opened.adapter)
     except BaseException:
-        leave(opened.worker)
+        release(opened.worker)
         raise
     return RewardLM(DecoderReward(opened, fitted, end), card.name)
 
 
 class DecoderReward:
-    """Rewards a reply by what the decoder makes of it.
+    """Rewards a reply by the decoder's hidden state at its end.
 
     Parameters
     ----------
     head : in the basis of the engine's decoder.
-    end : the token that ends a reply.
+    end : id of the token that ends a reply.
     """
 
     def __init__(self, opened: OpenedDecoder, head: RewardHead, end: int) -> None:
         self.worker, self._opened, self._head, self._end = opened.worker, opened, head, end
 
     async def score(self, messages: tuple[Message, ...], texts: Sequence[str]) -> list[float]:
-        """One reward a text, between 0 and 1; what does not fit the context is cut at its end.
+        """One reward between 0 and 1 per text; a text beyond the context is truncated.
 
         Raises
         ------
@@ -68,36 +66,32 @@ class DecoderReward:
         EngineError : the messages alone do not fit, or the engine failed.
         """
         claim_process()  # before the template's process, which a forked child shares
-        opened, most = self._opened, self.worker.engine.context_length
+        opened, context_length = self._opened, self.worker.engine.context_length
         prompt_ids, encode = opened.chat.encode(messages), opened.tokenizer.encode
-        replies = (reply_ids(prompt_ids, encode(text), self._end, most) for text in texts)
+        replies = (reply_ids(prompt_ids, encode(text), self._end, context_length) for text in texts)
         read = (self.worker.generate(read_request(ids, opened.adapter)) for ids in replies)
         return [self._head.reward(hidden_state(g)) for [g] in await run_all(read)]
 
-    def status(self) -> ModelStatus:
-        """What the engine is doing; see ``archon.lm.base.status_of``."""
-        return self.worker.engine.status()
-
     async def aclose(self) -> None:
-        """Leave the engine, whose thread stops with its last user."""
-        await asyncio.to_thread(leave, self.worker)
+        """Release the engine, whose thread stops after its last user."""
+        await asyncio.to_thread(release, self.worker)
 
 
-def end_of_reply(rules: TextRules) -> int:
-    """The token that ends a reply, whose hidden state is read.
+def end_of_reply(config: TokenizerConfig) -> int:
+    """The token that ends a reply, whose hidden state is the head's input.
 
     Raises
     ------
-    ModelFileError : the model's file names none.
+    ModelFileError : the model's files name none.
     """
-    if rules.eos not in rules.special_ids:
-        raise ModelFileError(f"{rules.path}: does not say which token ends an answer")
-    return rules.special_ids[rules.eos]
+    if config.eos not in config.special_ids:
+        raise ModelFileError(f"{config.path}: does not say which token ends an answer")
+    return config.special_ids[config.eos]
 
 
 def reply_ids(
     prompt_ids: Sequence[int], text_ids: Sequence[int], end: int, context_length: int
 ) -> tuple[int, ...]:
-    """A conversation, a reply as far as it fits the context, and the token that ends it."""
+    """A conversation, a reply as far as it fits the context, and the end token."""
     room = context_length - len(prompt_ids) - 1
     return (*prompt_ids, *text_ids[: max(room, 0)], end)

@@ -1,10 +1,17 @@
-"""A sentence encoder: texts → vectors whose products tell how alike their meanings are."""
+"""Sentence encoders: texts → vectors whose products measure the similarity of their meanings.
+
+Folders have the format of sentence-transformers. ``modules.json`` lists the modules after the
+encoder, with a folder for each; a folder without it has only an encoder, whose vector is the mean
+over the tokens.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Literal
 
 import torch
 from tokenizers import Tokenizer
@@ -15,38 +22,51 @@ from archon.engine.encoders.heads import first_vector, mean_vector
 from archon.engine.encoders.weights import load_encoder
 from archon.engine.files.folder import ModelFolder
 from archon.engine.process import claim_process
+from archon.errors import ModelFileError
 from archon.lm.embedding import EmbeddingLM, Vector
-from archon.lm.local.encoder_text import encoder_tokenizer, padded
-from archon.lm.local.folders import pulled_folder
-from archon.lm.local.pooling import Pooling, pooling_of
+from archon.lm.local.card_loading import pull_folder
+from archon.lm.local.encoder_tokenizer import encoder_tokenizer, padded
+from archon.spec.messages import shown
 from archon.spec.model import LocalCard
+from archon.weights.folder import POOLING_FILES
+
+Pooling = Literal["mean", "cls"]
+"""The mean over the tokens, or the first token."""
+
+_MODULES, _PROMPTS, _POOLING = POOLING_FILES
+_READ = ("Transformer", "Pooling", "Normalize")
+# Vectors are normalized afterwards, so that a sum or another multiple of the mean is equivalent.
+_MODES: dict[str, Pooling] = {
+    "mean": "mean", "mean_tokens": "mean", "mean_sqrt_len_tokens": "mean", "cls": "cls",
+    "cls_token": "cls",
+}  # fmt: skip
 
 
 def load(card: LocalCard, base_dir: Path) -> EmbeddingLM:
-    """Fetch the card's weights where they are not here yet, and load them.
+    """Pull the card's weights and load them.
 
     Raises
     ------
-    ModelError : the weights cannot be had.
+    ModelError : the weights are unavailable.
     ModelFileError : they cannot be run.
     """
-    _, file = pulled_folder(card, base_dir, "a sentence encoder")
+    _, file = pull_folder(card, base_dir, "a sentence encoder")
     return EmbeddingLM(SentenceEncoder.of(file), card.name)
 
 
 class SentenceEncoder:
-    """An encoder, its tokenizer, and how its tokens become one vector."""
+    """An encoder, its tokenizer and its pooling."""
 
     def __init__(self, encoder: Encoder, tokenizer: Tokenizer, pooling: Pooling = "mean") -> None:
         self._encoder, self._tokenizer, self._pooling = encoder, tokenizer, pooling
 
     @classmethod
     def of(cls, folder: ModelFolder) -> SentenceEncoder:
-        """The one that lies in a folder.
+        """Load the sentence encoder of a folder.
 
         Raises
         ------
-        ModelFileError : the folder holds another model, or a damaged one.
+        ModelFileError : the folder has another model, or a damaged one.
         """
         encoder = load_encoder(folder)
         tokenizer = encoder_tokenizer(folder, encoder.config.context_length)
@@ -62,9 +82,64 @@ class SentenceEncoder:
 
     @torch.inference_mode()
     def vectors(self, texts: Sequence[str]) -> Tensor:
-        """(B, E), each of length 1; what is longer than the context is cut at its end."""
+        """(B, E), each of length 1; texts beyond the context are truncated."""
         batch = padded(self._tokenizer.encode_batch(list(texts)))
         hidden_BTE = self._encoder(batch.ids_BT, batch.is_token_BT, batch.segment_BT)
         if self._pooling == "cls":
             return first_vector(hidden_BTE)
         return mean_vector(hidden_BTE, batch.is_token_BT)
+
+
+# ------------------------------------------------------------------------------------ pooling
+
+
+def pooling_of(folder: ModelFolder) -> Pooling:
+    """The pooling of the folder's encoder.
+
+    Raises
+    ------
+    ModelFileError : a file is damaged, or requests something unsupported: another pooling, an
+        additional layer, or a prompt before every text.
+    """
+    prompts = folder.json(_PROMPTS) or {}
+    if prompts.get("default_prompt_name") is not None:
+        name = shown(prompts["default_prompt_name"])
+        reason = f"default_prompt_name is {name}: a prompt before every text is not supported"
+        raise ModelFileError(f"{folder.path / _PROMPTS}: {reason}")
+    place = _POOLING
+    for kind, path in _modules(folder):
+        if kind not in _READ:
+            reason = f"a module of type {shown(kind)} is not supported ({', '.join(_READ)} are)"
+            raise ModelFileError(f"{folder.path / _MODULES}: {reason}")
+        if kind == "Pooling":
+            if Path(path).name != path:  # it could point anywhere on the machine
+                raise ModelFileError(f"{folder.path / _MODULES}: a module's path is {shown(path)}")
+            place = f"{path}/config.json"
+    return _mode(folder, place)
+
+
+def _modules(folder: ModelFolder) -> list[tuple[str, str]]:
+    """The type and folder of each module; empty if the folder does not list them."""
+    content = folder.text(_MODULES)
+    if content is None:
+        return []
+    try:
+        modules = json.loads(content)
+        return [(module["type"].rpartition(".")[2], str(module["path"])) for module in modules]
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        reason = "is not a list of objects with 'type' and 'path'"
+        raise ModelFileError(f"{folder.path / _MODULES}: {reason}") from None
+
+
+def _mode(folder: ModelFolder, place: str) -> Pooling:
+    config: dict[str, Any] = folder.json(place) or {}
+    stated = config.get("pooling_mode")
+    modes = [stated] if isinstance(stated, str) else list(stated or ())
+    start = "pooling_mode_"
+    modes += [key.removeprefix(start) for key, on in config.items() if on is True and start in key]
+    if not modes:
+        return "mean"
+    if len(modes) == 1 and modes[0] in _MODES:
+        return _MODES[modes[0]]
+    listed = " and ".join(map(shown, modes))
+    raise ModelFileError(f"{folder.path / place}: pooling by {listed} is not supported")

@@ -1,8 +1,8 @@
-"""Chat templates, rendered by a process of their own that all models share.
+"""Chat templates, rendered by a process that all models share.
 
-``template_worker.py`` says why. The process starts with the first template, and again after one
-that was too much for it. It needs nothing that only Unix has: where the platform offers a limit
-less, a warning says so once, and the parent's clock ends a process that takes too long.
+``template_worker`` says why. The process starts with the first template, and again after a template
+that exceeded its limits. It works on every platform: where a limit is missing, one warning reports
+it, and the parent ends a process that takes too long.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ from archon.warn_once import warn_once
 
 MAX_TEMPLATE_CHARACTERS = 2**20
 MAX_WALL_SECONDS = 20.0
-"""Of one request where the platform cannot limit the worker's processor time."""
+"""Time limit of one request where the platform cannot limit the worker's processor time."""
 _LIBRARIES = ("jinja2", "markupsafe")
 _OUT_OF_TIME = -signal.SIGPROF if sys.platform != "win32" else None
-"""Exit code of a worker whose processor time is used up."""
+"""Exit code of a worker that has used up its processor time."""
 
 
 class TemplateError(Exception):
-    """A template cannot be compiled or rendered; the text says why."""
+    """A template cannot be compiled or rendered."""
 
 
 class TemplateLimitError(TemplateError):
-    """A template takes too much time or memory."""
+    """A template uses too much time or memory."""
 
 
-class _Worker:
-    """One process that renders, and the pipes to it.
+class _WorkerProcess:
+    """A rendering process, and the pipes to it.
 
     Raises
     ------
@@ -50,11 +50,11 @@ class _Worker:
     """
 
     def __init__(self) -> None:
-        # -I: nothing of the working folder or of PYTHONPATH is imported.
+        # -I: import nothing from the working folder or PYTHONPATH.
         command = [sys.executable, "-I", template_worker.__file__, *_library_folders()]
         pipe = subprocess.PIPE
         try:
-            # Without buffers of ours, a forked process has nothing of them to write.
+            # Unbuffered, so that a forked process has nothing to flush.
             process = subprocess.Popen(command, bufsize=0, stdin=pipe, stdout=pipe, stderr=pipe)
         except OSError as error:
             raise _not_started(str(error)) from None
@@ -78,11 +78,11 @@ class _Worker:
 
     @property
     def is_usable(self) -> bool:
-        """The process runs, and belongs to this process and not to one that it was forked from."""
+        """Whether the process runs and is a child of this process, not of one that forked it."""
         return self._pid == os.getpid() and self._process.poll() is None
 
     def ask(self, line: bytes) -> bytes:
-        """The answer to one line; without an end of line if the process ended instead."""
+        """The answer to one line; it lacks an end of line if the process ended instead."""
         try:
             with self._timed():
                 rest = memoryview(line)
@@ -93,12 +93,12 @@ class _Worker:
             return b""
 
     def end(self) -> bool:
-        """End the process; whether the limit on time had ended it before."""
+        """End the process; return whether a time limit had ended it."""
         if self._pid == os.getpid():
             self._process.kill()
             self._process.wait()
         else:
-            # It is the parent's, who waits for it.
+            # It is the parent's child, and the parent waits for it.
             self._process.returncode = 0
         for file in (self._input, self._output, self._errors):
             with contextlib.suppress(OSError):
@@ -123,20 +123,20 @@ class _Worker:
 
 
 class _Renderer:
-    """The process, as this one sees it; any thread may ask."""
+    """Client of the rendering process; thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._worker: _Worker | None = None
+        self._worker: _WorkerProcess | None = None
 
     def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """The worker's answer to a request (``template_worker.py``)."""
+        """The worker's answer to a request (see ``template_worker``)."""
         line = json.dumps(request).encode() + b"\n"
         with self._lock:
             is_new = self._worker is None or not self._worker.is_usable
             answer = self._answer(line)
             if answer is None and not is_new:
-                # It may have ended before it saw this request, as a process does that is killed.
+                # It may have been killed before it read this request.
                 answer = self._answer(line)
         if answer is None:
             raise TemplateLimitError("the process that renders it ended, as if memory ran out")
@@ -151,7 +151,7 @@ class _Renderer:
             self._end()
 
     def forget(self) -> None:
-        """Leave process and lock to the parent that this process was forked from."""
+        """In a forked child: abandon the parent's process and lock."""
         self._lock = threading.Lock()
         self._end()
 
@@ -160,10 +160,10 @@ class _Renderer:
         if self._worker is not None and not self._worker.is_usable:
             self._end()
         if self._worker is None:
-            self._worker = _Worker()
+            self._worker = _WorkerProcess()
         try:
             answer = self._worker.ask(line)
-        except BaseException:  # interrupted: the next reader must not find this answer
+        except BaseException:  # interrupted: the next reader must not get this answer
             self._end()
             raise
         if answer.endswith(b"\n"):
@@ -185,7 +185,7 @@ if hasattr(os, "register_at_fork"):
 
 
 class ChatTemplate:
-    """A Jinja2 template of somebody else's.
+    """An untrusted Jinja2 template.
 
     Raises
     ------
@@ -199,29 +199,29 @@ class ChatTemplate:
         self.source = source
         found = _RENDERER.ask({"template": source})
         self.literals: list[str] = found["literals"]
-        """The strings that it may look for in messages."""
+        """The strings that it may search for in messages."""
         self.sought: list[str] = found["sought"]
-        """Those among them that it surely looks for, by ``in`` or a method such as ``split``."""
+        """Those that it certainly searches for, with ``in`` or a method such as ``split``."""
 
     def render(self, **values: Any) -> str:
-        """The text for these values, which are plain data.
+        """Render the template with plain data.
 
         Raises
         ------
-        TemplateError : it refuses them, fails, or takes too much time or memory.
+        TemplateError : it refuses the data, fails, or uses too much time or memory.
         """
         text = self.render_all([values])[0]
         assert text is not None
         return text
 
     def render_all(self, values: Sequence[Mapping[str, Any]]) -> list[str | None]:
-        """The text for each of several sets of values, in one call of the process.
+        """Render the template with several sets of values, in one call of the process.
 
-        None stands for the text of a set other than the first that the template refuses.
+        The text of a set after the first that the template refuses is None.
 
         Raises
         ------
-        TemplateError : it refuses the first set, or takes too much time or memory.
+        TemplateError : it refuses the first set, or uses too much time or memory.
         """
         request = {"template": self.source, "values": values}
         texts: list[str | None] = _RENDERER.ask(request)["texts"]
@@ -229,7 +229,7 @@ class ChatTemplate:
 
 
 def _library_folders() -> list[str]:
-    """Where this process has the libraries from that the worker needs."""
+    """The folders of the libraries that the worker needs."""
     origins = [spec.origin for name in _LIBRARIES if (spec := find_spec(name)) is not None]
     return list(dict.fromkeys(str(Path(origin).parents[1]) for origin in origins if origin))
 

@@ -1,22 +1,22 @@
-"""The process that renders chat templates. It imports nothing of ours.
+"""The process that renders chat templates. It imports nothing of Archon.
 
-A template is somebody else's program, out of a file that was downloaded. Jinja2's immutable sandbox
-keeps it from everything but its own data; the limits of this process keep it from taking all time
-and memory, which a sandbox within ours could not (``{{ 'a' * 10**10 }}``, loops within loops).
+A template is untrusted code out of a downloaded file. Jinja2's immutable sandbox restricts it to
+its own data; the limits of this process bound its time and memory, which a sandbox within Archon's
+process could not (``{{ 'a' * 10**10 }}``, nested loops).
 
 The environment is that of transformers 5.23 (``transformers.utils.chat_template_utils``), so that a
 prompt is the string that the model was trained on.
 
-The first line of the output is ``{"missing": […]}``: the limits that this platform does not offer.
-After that each line of the input is a JSON object, answered by one line:
+The first line of the output is ``{"missing": […]}``: the limits that this platform lacks. After
+that each line of the input is a JSON object, and one line answers it:
 
 - ``{"template": …}`` compiles: ``{"literals": […], "sought": […]}``, the strings that the template
-  may look for in a message, and those among them that it surely looks for;
-- ``{"template": …, "values": […]}`` renders once for each set of values: ``{"texts": […]}``. Only
-  the first set must succeed; the text of another one that fails is null;
-- what fails is answered by ``{"error": …}``.
+  may search for in a message, and those that it certainly searches for;
+- ``{"template": …, "values": […]}`` renders once per set of values: ``{"texts": […]}``. Only the
+  first set must succeed; the text of another one that fails is null;
+- a failure is answered by ``{"error": …}``.
 
-A template that uses up its processor time ends the process; the next one is rendered by a new one.
+A template that uses up its processor time ends the process; a new one renders the next template.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from datetime import datetime
 from typing import Any
 
 if __name__ == "__main__":
-    # Isolated mode ignores PYTHONPATH and the user's own packages: the parent names the folders.
+    # Isolated mode ignores PYTHONPATH and user packages: the parent passes the folders.
     sys.path += sys.argv[1:]
 
 import jinja2
@@ -45,21 +45,21 @@ MAX_SECONDS = 2.0
 MAX_MEMORY_BYTES = 512 * 2**20
 """Address space of the process."""
 MAX_CHARACTERS = 16 * 2**20
-"""Of a rendered prompt."""
+"""Maximum length of a rendered prompt."""
 _MAY_SEEK = (nodes.Call, nodes.Filter, nodes.Test, nodes.Compare, nodes.Assign)
 _SEARCHES = (
     "split", "rsplit", "partition", "rpartition", "replace", "removeprefix", "removesuffix",
     "startswith", "endswith", "find", "rfind", "index", "rindex", "count",
 )  # fmt: skip
 MEMORY, TIME = "memory", "processor time"
-"""Limits as the first line of the output names them."""
+"""Names of limits in the first line of the output."""
 
 
 def main() -> None:
     """Render until the input ends."""
     missing = [name for name, limit in ((MEMORY, limit_memory), (TIME, _limit_time)) if not limit()]
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever asked for the text ends this process
-    renderer = Renderer()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process
+    renderer = TemplateRenderer()
     _write({"missing": missing})
     for line in sys.stdin.buffer:
         if TIME not in missing:
@@ -68,9 +68,9 @@ def main() -> None:
 
 
 def limit_memory() -> bool:
-    """Bound the address space of this process; False where the platform does not allow it.
+    """Limit the address space of this process; return False if the platform does not allow it.
 
-    macOS refuses any bound below what is mapped already, and Windows has no ``resource``.
+    macOS refuses any limit below what is already mapped, and Windows has no ``resource``.
     """
     try:
         import resource
@@ -85,7 +85,7 @@ def limit_memory() -> bool:
 
 
 def _limit_time() -> bool:
-    """Let the system end this process after ``MAX_SECONDS`` of processor time from now."""
+    """Make the system end this process after ``MAX_SECONDS`` of processor time from now."""
     try:
         signal.setitimer(signal.ITIMER_PROF, MAX_SECONDS)
     except (AttributeError, OSError):
@@ -98,8 +98,8 @@ def _write(reply: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
-class Renderer:
-    """Compiles and renders templates, without any limits of its own."""
+class TemplateRenderer:
+    """Compiles and renders templates; the process has the limits."""
 
     def __init__(self) -> None:
         self._environment = _environment()
@@ -113,7 +113,7 @@ class Renderer:
             if values is None:
                 tree = self._environment.parse(source)
                 return {"literals": _literals(tree, _MAY_SEEK), "sought": _sought(tree)}
-            # Sets of values are compared with each other: they must see the same time.
+            # The texts of all sets are compared: they must contain the same time.
             now = {"strftime_now": datetime.now().strftime}
             texts: list[str | None] = [template.render(now | _filled_in(values[0]))]
         except MemoryError:
@@ -148,7 +148,7 @@ def _environment() -> ImmutableSandboxedEnvironment:
 
 
 def _literals(tree: nodes.Node, kinds: tuple[type[nodes.Node], ...]) -> list[str]:
-    """The strings within nodes of some kinds."""
+    """The strings within nodes of the given kinds."""
     found = {const.value for node in tree.find_all(kinds) for const in node.find_all(nodes.Const)}
     return sorted(value for value in found if isinstance(value, str) and value)
 
@@ -186,7 +186,7 @@ def _to_json(
     separators: tuple[str, str] | None = None,
     sort_keys: bool = False,
 ) -> str:
-    """Plain JSON; Jinja2's filter of the same name writes it for HTML."""
+    """Plain JSON; Jinja2's filter of this name escapes it for HTML."""
     return json.dumps(
         value,
         ensure_ascii=ensure_ascii,
@@ -197,15 +197,15 @@ def _to_json(
 
 
 class _Generation(Extension):
-    """``{% generation %} … {% endgeneration %}`` marks what a training learns; it changes no text.
+    """``{% generation %} … {% endgeneration %}`` marks training targets and changes no text.
 
-    The body has a scope of its own, as that of a call block.
+    The body has its own scope, like that of a call block.
     """
 
     tags = {"generation"}  # noqa: RUF012
 
     def parse(self, parser: Parser) -> nodes.Node:
-        """The block as a node that writes its body."""
+        """Parse the block into a node that writes its body."""
         line = next(parser.stream).lineno
         body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
         return nodes.CallBlock(self.call_method("_body"), [], [], body).set_lineno(line)
@@ -225,10 +225,10 @@ class _Dict:
 
 
 class _Namespace(Namespace):
-    """``namespace`` that keeps no attribute whose name begins with an underscore."""
+    """A ``namespace`` that refuses attributes whose names begin with an underscore."""
 
     def __init__(*args: Any, **kwargs: Any) -> None:
-        # Any keyword may be a name, "self" too.
+        # Any keyword may be a name, even "self".
         self, *given = args
         values = dict(*given, **kwargs)
         for name in values:
@@ -246,7 +246,7 @@ def _check_name(name: object) -> None:
 
 
 class _NoToken(jinja2.Undefined):
-    """A special token that the model lacks: undefined, but nothing where it is joined to a text."""
+    """A special token that the model lacks: undefined, but empty in a concatenation."""
 
     def __add__(self, other: Any) -> Any:
         return other

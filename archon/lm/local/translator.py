@@ -1,6 +1,6 @@
 """``TranslatorLM``: an encoder–decoder as a language model. It reads one text and writes another.
 
-It knows no turns of a conversation: the last message is the source, the others are not read.
+It does not read conversations: the last message is the source, and earlier ones are ignored.
 """
 
 from __future__ import annotations
@@ -16,13 +16,12 @@ from archon.engine.encoders.weights import load_encoder_decoder
 from archon.engine.process import claim_process
 from archon.engine.scheduling.sequence import Generation, GenerationRequest
 from archon.errors import ModelFileError
-from archon.lm.base import check_request
+from archon.lm.base import NO_THINKING, check_request
 from archon.lm.cache_keys import prompt_digest, request_digest
-from archon.lm.local.folders import pulled_folder
+from archon.lm.local.card_loading import pull_folder
+from archon.lm.local.detokenizer import Detokenizer
 from archon.lm.local.lm import completion_of, sampling_rule
-from archon.lm.local.stream import TextStream
-from archon.lm.local.text import text_rules
-from archon.lm.local.tokenizer import TextTokenizer
+from archon.lm.local.tokenizer import TextTokenizer, read_tokenizer_config
 from archon.spec.model import TRANSLATOR_CAPABILITIES, LocalCard
 from archon.types import (
     DEFAULT_SAMPLING,
@@ -31,25 +30,26 @@ from archon.types import (
     OnEvent,
     Request,
     SamplingParams,
+    Thinking,
     TokenDelta,
 )
 from archon.weights import identity
 
 _VERSION = 1
-"""Changes with what a draw is made of, so that no draw of other code is found in a pool."""
+"""Changes with everything that produces samples, so that no pool returns samples of other code."""
 
 
 def load(card: LocalCard, base_dir: Path) -> TranslatorLM:
-    """Fetch the card's weights where they are not here yet, and load them.
+    """Pull the card's weights and load them.
 
     Raises
     ------
-    ModelError : the weights cannot be had.
-    ModelFileError : they cannot be run, or are another kind of model's.
+    ModelError : the weights are unavailable.
+    ModelFileError : they cannot be run, or belong to another kind of model.
     """
-    path, file = pulled_folder(card, base_dir, "an encoder–decoder")
+    path, file = pull_folder(card, base_dir, "an encoder–decoder")
     model = load_encoder_decoder(file)
-    tokenizer = TextTokenizer(text_rules(file))
+    tokenizer = TextTokenizer(read_tokenizer_config(file))
     if model.config.vocab_size < len(tokenizer.tokens):
         num_tokens = len(tokenizer.tokens)
         reason = f"{num_tokens} tokens, but {model.config.vocab_size} embeddings"
@@ -59,11 +59,11 @@ def load(card: LocalCard, base_dir: Path) -> TranslatorLM:
 
 
 class TranslatorLM:
-    """An encoder–decoder and its tokenizer; requests are answered one after another.
+    """An encoder–decoder and its tokenizer; requests are answered sequentially.
 
     Parameters
     ----------
-    sampling : the model's own defaults, under what a request says.
+    sampling : the model's defaults for values that a request leaves open.
     """
 
     capabilities = TRANSLATOR_CAPABILITIES
@@ -80,13 +80,13 @@ class TranslatorLM:
 
         Raises
         ------
-        UnsupportedError : the request asks for no draws, or for what an encoder–decoder lacks.
+        UnsupportedError : the request is for no samples, or for what an encoder–decoder lacks.
         """
         check_request(request, self.capabilities, "the encoder–decoder")
         claim_process()
         sampling = request.sampling.over(self._sampling)
         source = self._source(request.messages)
-        streams = [TextStream(self._tokenizer, sampling.stop or ()) for _ in range(request.n)]
+        streams = [Detokenizer(self._tokenizer, sampling.stop or ()) for _ in range(request.n)]
 
         def on_token(index: int, token: int) -> bool:
             streams[index].feed(token)
@@ -116,7 +116,7 @@ class TranslatorLM:
         return completions
 
     def draw_key(self, request: Request) -> str | None:
-        """See ``archon.lm.base.Keyed``; None where the weights have no digest."""
+        """See ``archon.lm.base.SupportsDrawKey``; None if the weights have no digest."""
         model_id = self._generator.model_id
         if not model_id:
             return None
@@ -124,8 +124,10 @@ class TranslatorLM:
         prompt = self._digest(request.messages)
         return request_digest(["encoder-decoder", _VERSION, model_id], prompt, request)
 
-    async def prompts_of(self, messages: Sequence[Message]) -> Mapping[str, int]:
-        """See ``archon.lm.base.prompts_of``."""
+    async def prompts_of(
+        self, messages: Sequence[Message], thinking: Thinking = NO_THINKING
+    ) -> Mapping[str, int]:
+        """See ``archon.lm.base.SupportsPromptCount``."""
         return {self._digest(messages): len(self._source(messages)) + 1}
 
     def _run(self, request: GenerationRequest) -> list[Generation]:

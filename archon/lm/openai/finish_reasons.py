@@ -1,6 +1,6 @@
-"""Why a text ended, in the words of servers.
+"""Finish reasons of servers.
 
-OpenAI's protocol has four words; servers and the services behind them use many more. A word is
+OpenAI's protocol has four; servers and the services behind gateways use many more. They are
 compared in lower case, with ``_`` for ``-`` and spaces. ``null``, an empty string and the string
 "null" mean that the text has not ended yet.
 """
@@ -45,7 +45,7 @@ FAILED = frozenset(
 
 
 def has_ended(value: object) -> bool:
-    """Whether a finish reason says that the text ended.
+    """Whether a finish reason reports the end of the text.
 
     >>> [has_ended(value) for value in (None, "", "null", "stop")]
     [False, False, False, True]
@@ -54,11 +54,11 @@ def has_ended(value: object) -> bool:
 
 
 def read_finish_reason(value: object) -> FinishReason:
-    """What a finish reason means.
+    """Classify a finish reason.
 
     Raises
     ------
-    LMError : there is no usable text, or the word is unknown: it may mean that.
+    LMError : there is no usable text, or possibly none because the reason is unknown.
     """
     word = _word(value) if isinstance(value, str) else ""
     if word in STOP:

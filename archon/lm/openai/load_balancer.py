@@ -1,9 +1,9 @@
-"""Which of several equal servers is asked next: the least busy of those that are well.
+"""Load balancing over equal servers: the least busy healthy one is asked next.
 
-A server's circuit opens when it fails; while it is open, others are asked. When its time is over,
-one request at a time tries the server, and the first that succeeds closes the circuit (Nygard,
-"Release It!", 2007, the circuit breaker). Nobody is refused for it: where every circuit is open,
-the server that has been out for longest is asked all the same, and the pace of retries holds.
+A server's circuit opens when it fails; while it is open, others are asked. After a while one
+request at a time tries the server again, and the first that succeeds closes the circuit (Nygard,
+"Release It!", 2007, the circuit breaker). No request is refused for it: where every circuit is
+open, the server whose circuit closes first is asked, and the backoff of retries applies.
 """
 
 from __future__ import annotations
@@ -16,44 +16,44 @@ from dataclasses import dataclass
 from archon.lm.retry import Clock
 
 MAX_FAILURES = 3
-"""So many failures one after another open a circuit."""
+"""Consecutive failures that open a circuit."""
 _FIRST_SECONDS = 1.0
 _MAX_SECONDS = 30.0
 
 
 @dataclass(slots=True, eq=False)
 class Replica:
-    """One server: where it is, how busy, how well."""
+    """One server: its address, load and health."""
 
     url: str
     outstanding: int = 0
-    """Requests that it has not answered yet."""
+    """Requests in progress."""
     num_failures: int = 0
-    """Failures since it last did well."""
+    """Failures since its last success."""
     open_until: float | None = None
-    """Its circuit is open until then (monotonic clock); None where it is closed."""
+    """Monotonic time until which its circuit is open; None if it is closed."""
     open_seconds: float = _FIRST_SECONDS
-    """How long its circuit opens next time."""
+    """Duration of the next opening."""
 
 
-class Replicas:
-    """The servers of one card; may be used from several event loops at once."""
+class LoadBalancer:
+    """Chooses among the servers of one card; safe to use from several event loops."""
 
     def __init__(self, urls: Sequence[str], clock: Clock) -> None:
-        self.all = tuple(Replica(url) for url in urls)
+        self.replicas = tuple(Replica(url) for url in urls)
         self._clock = clock
         self._lock = threading.Lock()
 
     @contextmanager
-    def one(self, tried: Collection[Replica] = ()) -> Iterator[Replica]:
-        """The server to ask now, busier by one while the block runs.
+    def choose(self, tried: Collection[Replica] = ()) -> Iterator[Replica]:
+        """Choose the server to ask now, and count a request for it while the block runs.
 
         Parameters
         ----------
-        tried : servers to leave out; at least one must be left.
+        tried : servers to exclude; at least one must remain.
         """
         with self._lock:
-            left = [replica for replica in self.all if replica not in tried]
+            left = [replica for replica in self.replicas if replica not in tried]
             replica = min(left, key=self._rank)
             replica.outstanding += 1
         try:
@@ -62,28 +62,28 @@ class Replicas:
             with self._lock:
                 replica.outstanding -= 1
 
-    def did_well(self, replica: Replica) -> None:
-        """It answered: its circuit is closed."""
+    def succeeded(self, replica: Replica) -> None:
+        """Record a success and close the circuit."""
         with self._lock:
             replica.num_failures, replica.open_until = 0, None
             replica.open_seconds = _FIRST_SECONDS
 
-    def failed(self, replica: Replica, *, at_once: bool = False) -> None:
-        """It did not; ``at_once`` where nothing is there, which needs no second look."""
+    def failed(self, replica: Replica, *, is_unreachable: bool = False) -> None:
+        """Record a failure; an unreachable server's circuit opens at once."""
         now = self._clock.monotonic()
         with self._lock:
             replica.num_failures += 1
             is_open = replica.open_until is not None and now < replica.open_until
-            if is_open or not (at_once or replica.num_failures >= MAX_FAILURES):
-                return  # failures of requests that were under way say nothing new
+            if is_open or not (is_unreachable or replica.num_failures >= MAX_FAILURES):
+                return  # requests that were in progress add no information
             replica.open_until = now + replica.open_seconds
             replica.open_seconds = min(_MAX_SECONDS, 2 * replica.open_seconds)
 
     def _rank(self, replica: Replica) -> tuple[int, float, int]:
-        """The lowest is asked; of equal ones, the first in the card."""
+        """Sort key; of equal servers the first in the card is chosen."""
         if replica.open_until is None:
             return (1, 0.0, replica.outstanding)
         is_over = self._clock.monotonic() >= replica.open_until
         if is_over and not replica.outstanding:
-            return (0, replica.open_until, 0)  # the one request that tries it
+            return (0, replica.open_until, 0)  # the single request that tries it again
         return (2, replica.open_until, replica.outstanding)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from archon.lm.openai.adaptation import Adaptation, as_card_says
+from collections.abc import Sequence
+
+from archon.lm.openai.field_adaptation import Adaptation, initial_adaptation
 from archon.lm.openai.structured_output import whole_pattern, wrapping_schema
-from archon.lm.openai.transcript import transcript
 from archon.lm.thinking import server_fields
 from archon.spec.model import OpenAICard
-from archon.types import Constraint, Request, SamplingParams
+from archon.types import Constraint, Message, Request, SamplingParams
+
+_SPEAKERS = {"system": "", "user": "Question: ", "assistant": "Answer: "}
 
 
 def request_body(
@@ -19,13 +22,16 @@ def request_body(
     stream: bool = False,
     adaptation: Adaptation | None = None,
 ) -> dict[str, object]:
-    """The object to post.
+    """Build the object to post.
 
-    The request's sampling must have every value set, and its constraint be one that the card's
-    server can hold texts to. What many servers do not know is sent only where it changes something.
-    ``adaptation`` says what the server was found to reject.
+    Parameters that many servers do not know are sent only where they change something.
+
+    Parameters
+    ----------
+    request : its sampling has every value set, and the card's server supports its constraint.
+    adaptation : how to send fields that the server has rejected.
     """
-    adaptation = adaptation or as_card_says(card)
+    adaptation = adaptation or initial_adaptation(card)
     body: dict[str, object] = {"model": card.model, "seed": seed}
     if card.endpoint == "chat":
         body["messages"] = [{"role": m.role, "content": m.content} for m in request.messages]
@@ -37,20 +43,30 @@ def request_body(
     if n > 1:
         body["n"] = n
     if request.logprobs:
-        # llama-cpp-python sends none where the number of others beside each token is not given.
+        # llama-cpp-python sends none unless the number of alternatives per token is given.
         body |= (
             {"logprobs": True, "top_logprobs": 0} if card.endpoint == "chat" else {"logprobs": 0}
         )
     if request.constraint is not None:
-        body |= _form(card, request.constraint)
+        body |= _constraint(card, request.constraint)
     if stream:
         body |= {"stream": True, "stream_options": {"include_usage": True}}
     if "max_tokens" in body and adaptation.max_tokens_field != "max_tokens":
-        most = body.pop("max_tokens")
+        max_tokens = body.pop("max_tokens")
         if adaptation.max_tokens_field is not None:
-            body[adaptation.max_tokens_field] = most
+            body[adaptation.max_tokens_field] = max_tokens
     omitted = adaptation.omitted.union(card.omit)
     return {key: value for key, value in body.items() if key not in omitted} | card.body
+
+
+def transcript(messages: Sequence[Message]) -> str:
+    r"""The conversation as plain text, for base models, which continue texts and know no turns.
+
+    >>> transcript([Message("system", "Be brief."), Message("user", "2 + 2?")])
+    'Be brief.\n\nQuestion: 2 + 2?\n\nAnswer:'
+    """
+    parts = [_SPEAKERS[message.role] + message.content for message in messages]
+    return "\n\n".join([*parts, _SPEAKERS["assistant"].rstrip()])
 
 
 def _sampling(sampling: SamplingParams) -> dict[str, object]:
@@ -69,13 +85,18 @@ def _sampling(sampling: SamplingParams) -> dict[str, object]:
     return body
 
 
-def is_wrapped(card: OpenAICard, form: Constraint | None) -> bool:
-    """Whether the text comes as the value of a JSON object (see ``structured_output``)."""
-    return form is not None and form.after is not None and card.constraint != "structured_outputs"
+def is_wrapped(card: OpenAICard, constraint: Constraint | None) -> bool:
+    """Whether the text arrives inside a JSON object (see ``structured_output``)."""
+    return (
+        constraint is not None
+        and constraint.after is not None
+        and card.constraint != "structured_outputs"
+    )
 
 
-def _form(card: OpenAICard, form: Constraint) -> dict[str, object]:
-    schema = wrapping_schema(form) if is_wrapped(card, form) else form.json_schema
+def _constraint(card: OpenAICard, constraint: Constraint) -> dict[str, object]:
+    is_object = is_wrapped(card, constraint)
+    schema = wrapping_schema(constraint) if is_object else constraint.json_schema
     match card.constraint:
         case "json_schema":
             named = {"name": "answer", "schema": schema, "strict": True}
@@ -83,8 +104,8 @@ def _form(card: OpenAICard, form: Constraint) -> dict[str, object]:
         case "json_object":
             return {"response_format": {"type": "json_object", "schema": schema}}
         case "structured_outputs":
-            regex = form.regex if form.after is None else whole_pattern(form)
+            regex = constraint.regex if constraint.after is None else whole_pattern(constraint)
             value = {"regex": regex} if schema is None else {"json": schema}
             return {"structured_outputs": value}
         case None:
-            raise AssertionError("a card without a way to send forms promises none")
+            raise AssertionError("a card without structured output promises no constraint")

@@ -1,4 +1,4 @@
-"""Server-sent events: written by our server, read from others'."""
+"""Server-sent events: the encoder of our server and the parser of our clients."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ DONE = b"[DONE]"
 
 
 def encode_event(data: bytes) -> bytes:
-    """One event; the data must be a single line."""
+    """Encode one event; the data must be a single line."""
     return b"data: " + data + b"\n\n"
 
 
@@ -15,9 +15,9 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class EventParser:
-    """Puts events together from a byte stream that may be cut anywhere.
+    """Parses a byte stream in chunks of any size.
 
-    Lines that are no data, such as comments, are left out, and so are events without any.
+    Lines that are not data, such as comments, and events without data are skipped.
     """
 
     def __init__(self) -> None:
@@ -46,5 +46,5 @@ class EventParser:
         return events
 
     def end(self) -> list[bytes]:
-        """The event that the stream's end cut off from its blank line, if there is one."""
+        """The last event, if the stream ends without a blank line after it."""
         return self.feed(b"\n\n")

@@ -1,4 +1,11 @@
-"""Posting to a server: connections, limits, and errors without secrets."""
+"""HTTP transport: connections to servers, size limits, and errors without secrets.
+
+A connection belongs to one request until its reply has been read. A pool that requests share does
+not survive frequent cancellation: httpcore 1.0.9's loses slots and open sockets permanently when
+requests are cancelled at the wrong moment, whether it is bounded or not (encode/httpcore#1093; of
+4,000 cancelled requests, 64 sockets and 28 requests were left). Here a connection whose request
+failed is closed, and only intact ones are reused.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +23,8 @@ import httpx
 
 from archon.errors import LMError, RefusedError, UsageError
 from archon.lm.concurrency import PerLoop
-from archon.lm.openai.connections import Connections
-from archon.lm.openai.rejected import is_unknown_argument, rejected_field
-from archon.lm.openai.response import GarbledError, error_text
+from archon.lm.openai.field_adaptation import is_unknown_argument, rejected_field_error
+from archon.lm.openai.server_errors import BusyError, GarbledError, UnreachableError, error_text
 from archon.lm.openai.sse import DONE, EventParser
 from archon.lm.retry import Clock, retry_after_seconds
 
@@ -28,59 +34,35 @@ _MAX_REASON_CHARACTERS = 500
 _CONNECT_SECONDS = 10.0
 _RETRYABLE = frozenset({408, 409, 425, 429})
 _REFUSED = frozenset({401, 402, 403, 404, 405, 407})
-"""Statuses that have nothing to do with what was asked."""
+"""Statuses that do not depend on the request's body."""
 _SUCCESS = frozenset({200, 201})
 _GZIP = frozenset({"gzip", "x-gzip"})
 _GZIP_BITS = 16 + zlib.MAX_WBITS
 _FAULT_OF_BODY = frozenset({400, 422})
-_ALWAYS_SENT = frozenset({"model", "messages", "prompt", "stream"})
 _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
-"""Variables that name the certificates to trust; the first that is set counts."""
+"""Variables that name the trusted certificates; the first that is set applies."""
 _LEAST_SECRET = 6
-"""Shorter values of headers are no secrets, and may occur in any text."""
-
-
-class UnreachableError(LMError):
-    """No connection could be made, so nothing was sent."""
-
-
-class BusyError(LMError):
-    """The server is well and has too much to do (status 429)."""
-
-
-class FieldError(LMError):
-    """The server does not know or support a field of the request."""
-
-    def __init__(
-        self,
-        reason: str,
-        *,
-        retryable: bool = False,
-        retry_after_seconds: float | None = None,
-        field: str = "",
-    ) -> None:
-        self.field = field
-        super().__init__(reason, retryable=retryable, retry_after_seconds=retry_after_seconds)
+"""Characters. Shorter header values are no secrets, and may occur in any text."""
 
 
 class Transport:
-    """Connections to the replicas of one server, made anew in each event loop.
+    """Connections to the replicas of one server, separate for each event loop.
 
-    The caller bounds how many requests run at once. Redirects are not followed, so that the key
-    goes only where the card says, by way of the proxy that the environment names, if any.
+    The caller limits how many requests run at once. Redirects are not followed, so that the key is
+    sent only to the addresses of the card, through the environment's proxy if it names one.
 
     Parameters
     ----------
     base_urls : addresses up to and including ``/v1``.
-    path : what follows them.
-    api_key : sent to all of them as a bearer token; it is in no error and no ``repr``.
-    keep_alive : connections to each replica to keep open between requests.
-    headers : sent besides the protocol's own.
-    secrets : values of headers that no error may show.
+    path : appended to each.
+    api_key : sent to all of them as a bearer token; no error and no ``repr`` shows it.
+    keep_alive : idle connections to keep open, per replica.
+    headers : sent in addition to the protocol's.
+    secrets : header values that no error may show.
     trust_env : use the proxies and the certificates that the environment names, as httpx does
         (``HTTP_PROXY``, ``HTTPS_PROXY``, ``ALL_PROXY``, ``NO_PROXY``, ``SSL_CERT_FILE``,
         ``SSL_CERT_DIR``).
-    http : stands in for the network in tests.
+    http : replaces the network in tests.
 
     Raises
     ------
@@ -101,7 +83,7 @@ class Transport:
         http: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self.urls = [f"{url.rstrip('/')}/{path}" for url in base_urls]
-        """Where to post."""
+        """Addresses to post to."""
         self._key, self._headers = api_key, dict(headers or {})
         self._secrets = [secret for secret in secrets if len(secret) >= _LEAST_SECRET]
         if api_key is not None:
@@ -109,22 +91,22 @@ class Transport:
         self._clock = clock
         self._http = http
         self._trust_env = trust_env
-        # Made once, since it reads every certificate; plain addresses never use it.
+        # Created once, since it reads every certificate; plain HTTP never uses it.
         is_secure = any(url.startswith("https") for url in base_urls)
         self._tls = _tls_context(trust_env) if is_secure else False
-        self._connections = PerLoop(lambda: Connections(self._new_client, keep_alive))
+        self._connections = PerLoop(lambda: ConnectionPool(self._new_client, keep_alive))
 
     @asynccontextmanager
     async def post(self, url: str, body: bytes) -> AsyncIterator[httpx.Response]:
-        """Send a request; the reply's head is there and good, its body is yet to be read.
+        """Send a request and yield the response after a good status, before its body is read.
 
         Raises
         ------
-        LMError : the connection failed, before or while the body is read, or the server refused.
+        LMError : the connection failed, also while the body is read, or the server refused.
         """
         try:
             async with (
-                self._connections.get().one(url) as client,
+                self._connections.get().connection(url) as client,
                 client.stream("POST", url, content=body) as response,
             ):
                 if response.status_code not in _SUCCESS:
@@ -132,18 +114,15 @@ class Transport:
                 yield response
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             if "CERTIFICATE_VERIFY_FAILED" in str(error):
-                reason = f"the server's certificate cannot be verified: {_named(error)}"
+                reason = f"the server's certificate cannot be verified: {_description(error)}"
                 raise RefusedError(f"{reason}; {self._certificate_hint(reason)}") from None
-            reason = f"cannot connect: {_named(error)}{self._proxy_hint(url)}"
+            reason = f"cannot connect: {_description(error)}{self._proxy_hint(url)}"
             raise UnreachableError(reason, retryable=True) from None
         except httpx.TransportError as error:
-            raise LMError(f"the connection failed: {_named(error)}", retryable=True) from None
+            raise LMError(f"the connection failed: {_description(error)}", retryable=True) from None
 
-    def told(self, error: LMError, url: str, *, retryable: bool, hint: str = "") -> LMError:
-        """The error as it may be shown: with the address, without the key, not too long.
-
-        ``hint`` says what to do about it.
-        """
+    def redacted(self, error: LMError, url: str, *, retryable: bool, hint: str = "") -> LMError:
+        """Copy an error for display: with the address and a hint, without secrets, shortened."""
         reason = error.reason
         for secret in self._secrets:
             in_json = json.dumps(secret)[1:-1]
@@ -201,7 +180,7 @@ class Transport:
         )
 
     def _proxy_hint(self, url: str) -> str:
-        """What to do where a proxy of the environment may be in the way."""
+        """Advice where a proxy that the environment names may prevent the connection."""
         parsed = httpx.URL(url)
         proxies = getproxies() if self._trust_env and self._http is None else {}
         if not proxies.keys() & {parsed.scheme, "all"} or proxy_bypass(parsed.host):
@@ -230,7 +209,7 @@ class Transport:
         if status in _REFUSED:
             return RefusedError(reason, status=status)
         if status in _FAULT_OF_BODY or (status == 500 and is_unknown_argument(content)):
-            rejection = field_error(reason, content, body)
+            rejection = rejected_field_error(reason, content, body)
             if rejection is not None:
                 return rejection
         kind = BusyError if status == 429 else LMError
@@ -243,14 +222,8 @@ class Transport:
         )
 
 
-def field_error(reason: str, content: bytes, body: bytes) -> FieldError | None:
-    """The error that an error reply stands for if it rejects a field of the request's body."""
-    field = rejected_field(content, json.loads(body).keys() - _ALWAYS_SENT)
-    return None if field is None else FieldError(reason, field=field)
-
-
 def _tls_context(trust_env: bool) -> ssl.SSLContext:
-    """The certificates to trust.
+    """Load the trusted certificates.
 
     Raises
     ------
@@ -273,11 +246,11 @@ def _tls_context(trust_env: bool) -> ssl.SSLContext:
 
 
 def _check_folders(folders: Sequence[str]) -> None:
-    """Refuse folders of which none can be read, which OpenSSL takes for empty ones.
+    """Refuse folders if none can be read; OpenSSL would treat them as empty.
 
     Raises
     ------
-    OSError : the fault of the last.
+    OSError : the error of the last folder.
     """
     fault: OSError | None = None
     for folder in folders:
@@ -292,7 +265,7 @@ def _check_folders(folders: Sequence[str]) -> None:
 
 
 def _proxy_fault(error: Exception) -> str:
-    """Which variable about proxies cannot be used, without its value, which may hold a password."""
+    """Name the invalid proxy variable, without its value, which may contain a password."""
     proxies = getproxies()
     for scheme in ("http", "https", "all"):
         address = proxies.get(scheme)
@@ -304,16 +277,53 @@ def _proxy_fault(error: Exception) -> str:
     return f"NO_PROXY is invalid: {error} (an IPv6 address has no brackets there)"
 
 
-def _named(error: httpx.HTTPError) -> str:
-    """Some transport errors have no text of their own."""
+def _description(error: httpx.HTTPError) -> str:
+    """Some transport errors have no text."""
     return str(error) or type(error).__name__
+
+
+class ConnectionPool:
+    """The idle connections of one event loop.
+
+    Parameters
+    ----------
+    make : creates a client, which opens at most one connection, to one server.
+    keep : idle connections to keep, per server.
+    """
+
+    def __init__(self, make: Callable[[], httpx.AsyncClient], keep: int) -> None:
+        self._make, self._keep = make, keep
+        self._idle: dict[str, list[httpx.AsyncClient]] = {}
+        self._is_closed = False
+
+    @asynccontextmanager
+    async def connection(self, server: str) -> AsyncIterator[httpx.AsyncClient]:
+        """A connection to the server, preferably the most recently used one."""
+        idle = self._idle.setdefault(server, [])
+        client = idle.pop() if idle else self._make()
+        is_intact = False
+        try:
+            yield client
+            is_intact = True
+        finally:
+            if is_intact and not self._is_closed and len(idle) < self._keep:
+                idle.append(client)
+            else:
+                await client.aclose()
+
+    async def aclose(self) -> None:
+        """Close idle connections; each request closes its own."""
+        self._is_closed = True
+        for clients in self._idle.values():
+            while clients:
+                await clients.pop().aclose()
 
 
 # ------------------------------------------------------------------------------ reading bodies
 
 
 def content_type(response: httpx.Response) -> str:
-    """The media type of a reply, without its parameters."""
+    """The media type of a response, without its parameters."""
     header: str = response.headers.get("content-type", "")
     return header.partition(";")[0].strip().lower()
 
@@ -325,11 +335,11 @@ async def read_body(response: httpx.Response) -> bytes:
 
 
 async def read_events(response: httpx.Response, handle: Callable[[bytes], None]) -> bool:
-    """Hand over the data of each server-sent event, up to the one that says it was the last.
+    """Pass the data of each server-sent event to ``handle``, up to the final ``[DONE]``.
 
     Returns
     -------
-    Whether that one came.
+    Whether ``[DONE]`` came.
     """
     parser = EventParser()
     async with aclosing(_chunks(response)) as chunks:
@@ -340,7 +350,7 @@ async def read_events(response: httpx.Response, handle: Callable[[bytes], None])
 
 
 def handle_events(content: bytes, handle: Callable[[bytes], None]) -> bool:
-    """The same for a whole body."""
+    """``read_events`` for a body that has been read."""
     parser = EventParser()
     return _handle_all(parser.feed(content), handle) or _handle_all(parser.end(), handle)
 
@@ -356,22 +366,22 @@ def _handle_all(events: list[bytes], handle: Callable[[bytes], None]) -> bool:
 
 
 def _separated(event: bytes) -> list[bytes]:
-    """The events that a server sent as one, with no blank line between them.
+    """Separate events that a server sent without a blank line between them.
 
     >>> _separated(b'{"id": 1}\\n[DONE]'), _separated(b'{"id":\\n1}')
     ([b'{"id": 1}', b'[DONE]'], [b'{"id":\\n1}'])
     """
     lines = event.split(b"\n")
-    is_many = len(lines) > 1 and all(
+    are_several = len(lines) > 1 and all(
         (line.startswith(b"{") and line.endswith(b"}")) or line == DONE for line in lines
     )
-    return lines if is_many else [event]
+    return lines if are_several else [event]
 
 
 async def _chunks(response: httpx.Response) -> AsyncGenerator[bytes, None]:
-    """The body in pieces, as long as it is not too large.
+    """Yield the body in chunks, up to ``MAX_REPLY_BYTES``.
 
-    Some gateways compress by gzip although it was not asked for; no other coding is read.
+    Some gateways compress with gzip although it was not requested; no other coding is supported.
     """
     encoding = _encoding(response)
     if encoding not in ("identity", *_GZIP):
@@ -399,7 +409,7 @@ def _encoding(response: httpx.Response) -> str:
 
 
 def _readable(content: bytes, response: httpx.Response) -> bytes:
-    """The beginning of an error, decompressed where it is compressed by gzip."""
+    """The beginning of an error reply, decompressed if it is compressed with gzip."""
     if _encoding(response) not in _GZIP:
         return content
     try:

@@ -1,21 +1,18 @@
-"""The pool of draws on disk: a draw is made once, and found by every run that asks for it.
+"""The pool of samples on disk: a sample is generated once and reused by every run.
 
-``pooling`` puts a pool under everything that is asked within it; where nothing does, models answer
-as if there were none. In the order of reading: ``scope`` (who uses a pool), ``pool`` (finding,
-making and waiting), ``claims`` (who is making what), ``store`` (the file), ``payload`` (a
-completion as bytes), ``upkeep`` (looking at the file and emptying it).
+Within ``pooling`` all requests use a pool; elsewhere none does. Read ``pool`` (lookup, generation,
+waiting), ``claims`` (samples in progress), ``store`` (the file), ``completion_codec`` (a completion
+as bytes), ``maintenance`` (inspecting and clearing the file).
 """
 
-from archon.lm.pool.pool import DrawPool
-from archon.lm.pool.scope import Scope, pooling
+from archon.lm.pool.maintenance import ModelDraws, PoolContents, clear, contents
+from archon.lm.pool.pool import DrawPool, pooling
 from archon.lm.pool.store import max_pool_bytes, pool_path
-from archon.lm.pool.upkeep import ModelDraws, PoolContents, clear, contents
 
 __all__ = [
     "DrawPool",
     "ModelDraws",
     "PoolContents",
-    "Scope",
     "clear",
     "contents",
     "max_pool_bytes",

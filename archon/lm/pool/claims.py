@@ -1,7 +1,7 @@
-"""Who is making which draw, so that two tasks that ask for one do not both make it.
+"""Claims on samples, so that no two tasks generate the same one.
 
-Nobody waits while holding a claim, so that requests which overlap in any way cannot block each
-other. Claims may be taken, settled and waited for in different event loops.
+No task waits while it holds a claim, so that overlapping requests cannot deadlock. Claims may be
+taken, settled and awaited in different event loops.
 """
 
 from __future__ import annotations
@@ -11,38 +11,38 @@ import contextlib
 import threading
 from collections.abc import Iterable
 
-from archon.lm.pool.store import Draw
+from archon.lm.pool.store import StoredSample
 
 
 class Claim:
-    """One draw in the making."""
+    """One sample in progress."""
 
     def __init__(self) -> None:
-        self.draw: Draw | None = None
-        """What was made; None where its maker gave up."""
+        self.sample: StoredSample | None = None
+        """The result; None if its task gave up."""
         self._settled = False
         self._lock = threading.Lock()
         self._waiting: list[asyncio.Future[None]] = []
 
-    async def wait(self) -> Draw | None:
-        """The draw as soon as it is there, or None as soon as nobody is making it any more."""
+    async def wait(self) -> StoredSample | None:
+        """Wait for the sample; None if its task gave up."""
         with self._lock:
             if self._settled:
-                return self.draw
+                return self.sample
             waiter = asyncio.get_running_loop().create_future()
             self._waiting.append(waiter)
         await waiter
-        return self.draw
+        return self.sample
 
-    def settle(self, draw: Draw | None) -> None:
-        """Wake those who wait; what comes after the first time changes nothing."""
+    def settle(self, sample: StoredSample | None) -> None:
+        """Wake all waiting tasks; later calls have no effect."""
         with self._lock:
             if self._settled:
                 return
-            self.draw, self._settled = draw, True
+            self.sample, self._settled = sample, True
             waiting, self._waiting = self._waiting, []
         for waiter in waiting:
-            # In a loop that was closed meanwhile nobody waits any more.
+            # Its event loop may have been closed.
             with contextlib.suppress(RuntimeError):
                 waiter.get_loop().call_soon_threadsafe(_wake, waiter)
 
@@ -53,18 +53,18 @@ def _wake(waiter: asyncio.Future[None]) -> None:
 
 
 class Claims:
-    """The draws that are being made in this process, by key."""
+    """The samples in progress in this process, by key."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._claims: dict[bytes, Claim] = {}
 
     def take(self, keys: Iterable[bytes]) -> tuple[dict[bytes, Claim], dict[bytes, Claim]]:
-        """Claim what nobody else has.
+        """Claim all keys that are not claimed.
 
         Returns
         -------
-        The claims taken, for the caller to settle, and those of others, to be waited for.
+        The claims taken, which the caller must settle, and the claims of others, to wait for.
         """
         taken: dict[bytes, Claim] = {}
         others: dict[bytes, Claim] = {}
@@ -77,12 +77,12 @@ class Claims:
                     others[key] = claim
         return taken, others
 
-    def settle(self, key: bytes, claim: Claim, draw: Draw | None) -> None:
-        """End a claim that the caller has taken; a second time does nothing."""
+    def settle(self, key: bytes, claim: Claim, sample: StoredSample | None) -> None:
+        """End a claim that the caller has taken; later calls have no effect."""
         with self._lock:
             if self._claims.get(key) is claim:
                 del self._claims[key]
-        claim.settle(draw)
+        claim.settle(sample)
 
     def __len__(self) -> int:
         return len(self._claims)

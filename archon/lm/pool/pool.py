@@ -1,49 +1,56 @@
-"""Answering a request from the pool: found draws as they are, the others made and stored."""
+"""Answers requests from the pool: stored samples are reused, missing ones generated and stored."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
 from types import TracebackType
 
-from archon.lm.base import LM, Keyed
+from archon.lm.base import LM, SupportsDrawKey
 from archon.lm.concurrency import run_all
-from archon.lm.openai.failed import Failures
 from archon.lm.pool.claims import Claim, Claims
-from archon.lm.pool.scope import Scope
-from archon.lm.pool.store import Draw, DrawStore, NewDraw, max_pool_bytes, pool_path
-from archon.types import Completion, OnEvent, Request, TokenDelta, Usage
+from archon.lm.pool.store import (
+    NewSample,
+    SampleStore,
+    StoredSample,
+    max_pool_bytes,
+    pool_path,
+)
+from archon.lm.reasoning import send_completion
+from archon.lm.sample_failures import Failures
+from archon.types import Completion, OnEvent, Request, Usage
 
 
 class DrawPool:
-    """Draws on disk, and those that are being made; safe to use from several event loops.
+    """Samples on disk and in progress; safe to use from several event loops.
 
-    The file is read and written in a thread of its own. To be closed in the end; a closed pool
-    passes requests on.
+    One thread reads and writes the file. Close the pool after use; a closed pool forwards requests.
 
     Parameters
     ----------
     path : the file; by default the one in the user's cache.
-    max_bytes : its bound; by default ``ARCHON_POOL_BYTES``, or 2 GB.
+    max_bytes : its limit; by default ``ARCHON_POOL_BYTES``, or 2 GB.
 
     Raises
     ------
-    UsageError : ``ARCHON_POOL_BYTES`` holds no number of bytes.
+    UsageError : ``ARCHON_POOL_BYTES`` is not a number of bytes.
     """
 
     def __init__(self, path: Path | None = None, max_bytes: int | None = None) -> None:
-        bound = max_pool_bytes() if max_bytes is None else max_bytes
-        self._store = DrawStore(path or pool_path(), bound)
+        limit = max_pool_bytes() if max_bytes is None else max_bytes
+        self._store = SampleStore(path or pool_path(), limit)
         self.claims = Claims()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="archon-pool")
         self._lock = threading.Lock()
-        self._unwritten: list[NewDraw] = []
+        self._unwritten: list[NewSample] = []
         self._closed = False
         self._owner = os.getpid()
 
@@ -59,8 +66,8 @@ class DrawPool:
         self.close()
 
     def close(self) -> None:
-        """Write what was made, and close the file."""
-        if self._is_left_behind():
+        """Write pending samples, and close the file."""
+        if self._is_forked_child():
             return
         with self._lock:
             if self._closed:
@@ -71,92 +78,130 @@ class DrawPool:
         self._thread.shutdown()
 
     async def generate(
-        self, lm: LM, model: str, request: Request, on_event: OnEvent | None, scope: Scope
+        self, lm: LM, model: str, request: Request, on_event: OnEvent | None, scope: PoolScope
     ) -> list[Completion]:
-        """The completions that the model gives for a request, made by it where they are not here.
+        """The model's completions for a request: stored ones, and generated ones where missing.
 
         Parameters
         ----------
-        model : its name, for people to read.
-        scope : what the request is asked for.
+        model : its name, for display.
+        scope : the item that the request belongs to.
 
         Raises
         ------
         LMError, EngineError : as the model raises them.
         """
         draws = range(request.first_draw, request.first_draw + request.n)
-        asked = lm.draw_key(request) if isinstance(lm, Keyed) else None
-        # A request for no draws is the model's to refuse.
-        if asked is None or not draws or self._closed or self._is_left_behind():
+        request_key = lm.draw_key(request) if isinstance(lm, SupportsDrawKey) else None
+        # The model refuses a request for no samples.
+        if request_key is None or not draws or self._closed or self._is_forked_child():
             return await lm.generate(request, on_event)
-        call = _Call(self, lm, asked, model, request, on_event, scope)
-        return await call.answer({_key(asked, draw): draw for draw in draws})
+        call = _PoolRequest(self, lm, request_key, model, request, on_event, scope)
+        return await call.answer({_key(request_key, draw): draw for draw in draws})
 
-    async def find(self, keys: Sequence[bytes]) -> dict[bytes, Draw]:
-        """Those of the draws that are on disk."""
+    async def find(self, keys: Sequence[bytes]) -> dict[bytes, StoredSample]:
+        """The stored samples among the keys."""
         with self._lock:
             if self._closed:
                 return {}
             found = self._thread.submit(self._find, keys)
         return await asyncio.wrap_future(found)
 
-    def store(self, draws: Iterable[NewDraw]) -> Future[None]:
-        """Have draws written; who looks for them from now on finds them, written or not.
+    def store(self, samples: Iterable[NewSample]) -> Future[None]:
+        """Schedule samples for writing; from now on ``find`` returns them.
 
         Returns
         -------
-        A future that is done when they are on disk. What is made of them should not be there
-        before they are, so that a run that was cut off goes on as it would have done.
+        A future that is done when they are on disk. Write nothing derived from them earlier, so
+        that an interrupted run resumes with the same samples.
         """
         with self._lock:
             if self._closed:
                 nothing: Future[None] = Future()
                 nothing.set_result(None)
                 return nothing
-            self._unwritten += draws
+            self._unwritten += samples
             return self._thread.submit(self._write)
 
-    def _is_left_behind(self) -> bool:
-        """Whether this is a forked child, which has neither the thread nor a use of the file: a
-        SQLite connection must not be carried across a fork."""
+    def _is_forked_child(self) -> bool:
+        """Whether this is a forked child, which has no thread and must not use the file: a SQLite
+        connection must not cross a fork."""
         return os.getpid() != self._owner
 
-    def _find(self, keys: Sequence[bytes]) -> dict[bytes, Draw]:
+    def _find(self, keys: Sequence[bytes]) -> dict[bytes, StoredSample]:
         self._write()
         return self._store.get(keys)
 
     def _write(self) -> None:
-        """Write all that has gathered since the last time, in one transaction."""
+        """Write all pending samples in one transaction."""
         with self._lock:
-            draws, self._unwritten = self._unwritten, []
-        if draws:
-            self._store.put(draws)
+            samples, self._unwritten = self._unwritten, []
+        if samples:
+            self._store.put(samples)
 
 
-class _Call:
-    """One request on its way."""
+@dataclass(frozen=True, slots=True, eq=False)
+class PoolScope:
+    """One item that is answered from a pool."""
+
+    pool: DrawPool
+    origin: str
+    counted: set[bytes] = field(default_factory=set)
+    """Keys of samples whose generation the item's usage already includes."""
+
+
+_SCOPE: ContextVar[PoolScope | None] = ContextVar("archon_pool", default=None)
+
+
+@contextmanager
+def pooling(pool: DrawPool | None, origin: str) -> Iterator[None]:
+    """Answer one item from a pool, in this task and its children.
+
+    A sample found under the same origin was generated for this item, in a session that ended before
+    the item's record was written. Its usage is then counted once as if it were generated now, so
+    that records do not depend on where a run was interrupted.
+
+    Parameters
+    ----------
+    pool : None uses no pool.
+    origin : names run, item and epoch; no other run may use it, even if this one is deleted.
+    """
+    token = _SCOPE.set(None if pool is None else PoolScope(pool, origin))
+    try:
+        yield
+    finally:
+        _SCOPE.reset(token)
+
+
+def active_scope() -> PoolScope | None:
+    """The item that the running task answers; None if it uses no pool."""
+    return _SCOPE.get()
+
+
+class _PoolRequest:
+    """One request in progress."""
 
     def __init__(
         self,
         pool: DrawPool,
         lm: LM,
-        asked: str,
+        request_key: str,
         model: str,
         request: Request,
         on_event: OnEvent | None,
-        scope: Scope,
+        scope: PoolScope,
     ) -> None:
         self.pool, self.lm, self.model, self.scope = pool, lm, model, scope
-        self.asked, self.request, self.on_event = asked, request, on_event
+        self.request_key, self.request, self.on_event = request_key, request, on_event
         self.failures = Failures()
         self.done: dict[bytes, Completion] = {}
 
     async def answer(self, wanted: dict[bytes, int]) -> list[Completion]:
-        """The completions of the wanted draws (key → number), in their order.
+        """The completions of the wanted samples (key → number), in order.
 
-        What nobody is making is claimed, then looked up, and made where it is not there. Only then,
-        without a claim of its own, does the call wait for what others are making; where they gave
-        up, it goes round again.
+        Samples that no other call generates are claimed, then looked up, then generated if missing.
+        Only then, holding no claim, the call waits for samples that others generate; it repeats
+        where they gave up.
 
         Raises
         ------
@@ -167,7 +212,7 @@ class _Call:
             try:
                 await self._find(claims)
                 lacking = {wanted[key]: key for key in claims if key not in self.done}
-                await run_all(self._make(run, lacking, claims) for run in _runs(lacking))
+                await run_all(self._generate(run, lacking, claims) for run in _ranges(lacking))
             finally:
                 for key, claim in claims.items():
                     self.pool.claims.settle(key, claim, None)
@@ -180,74 +225,74 @@ class _Call:
     async def _find(self, claims: dict[bytes, Claim]) -> None:
         found = await self.pool.find(list(claims))
         for key, claim in claims.items():
-            draw = found.get(key)
-            if self._take(key, draw):
-                self.pool.claims.settle(key, claim, draw)
+            sample = found.get(key)
+            if self._take(key, sample):
+                self.pool.claims.settle(key, claim, sample)
 
-    async def _make(
+    async def _generate(
         self, run: range, lacking: dict[int, bytes], claims: dict[bytes, Claim]
     ) -> None:
-        """Make consecutive draws, store them, and give them to those who wait.
+        """Generate consecutive samples, store them, and pass them to waiting calls.
 
-        What failed is not kept: whoever waits for it asks for it again.
+        Failed samples are not stored: a waiting call requests them again.
         """
         request = replace(self.request, n=len(run), first_draw=run.start)
-        completions = await self.failures.kept(
+        completions = await self.failures.catch(
             lambda: self.lm.generate(request, self.on_event), run
         )
         self.done |= {lacking[c.draw]: c for c in completions if c.error is not None}
-        made = {lacking[c.draw]: Draw(c, self.scope.origin) for c in completions if c.error is None}
-        # A server may have been found to need other requests: these draws then have another key.
-        is_as_asked = isinstance(self.lm, Keyed) and self.lm.draw_key(request) == self.asked
-        kept = made if is_as_asked else {}
-        written = self.pool.store(NewDraw(key, self.model, draw) for key, draw in kept.items())
-        for key, draw in made.items():
-            self.done[key] = draw.completion
+        origin = self.scope.origin
+        made = {lacking[c.draw]: StoredSample(c, origin) for c in completions if c.error is None}
+        # The request may have been adapted to the server: these samples then have another key.
+        has_same_key = (
+            isinstance(self.lm, SupportsDrawKey) and self.lm.draw_key(request) == self.request_key
+        )
+        kept = made if has_same_key else {}
+        written = self.pool.store(NewSample(key, self.model, one) for key, one in kept.items())
+        for key, sample in made.items():
+            self.done[key] = sample.completion
             self.scope.counted.add(key)
-            self.pool.claims.settle(key, claims[key], draw)
+            self.pool.claims.settle(key, claims[key], sample)
         await asyncio.wrap_future(written)
 
-    def _take(self, key: bytes, draw: Draw | None) -> bool:
-        """Answer with a draw that was there; False where it lacks what is asked for."""
-        if draw is None:
+    def _take(self, key: bytes, sample: StoredSample | None) -> bool:
+        """Answer with a stored sample; False if it lacks requested log-probabilities."""
+        if sample is None:
             return False
-        completion = draw.completion
+        completion = sample.completion
         if self.request.logprobs:
             if completion.logprobs is None and completion.choice_logprobs is None:
                 return False
         else:
             completion = replace(completion, logprobs=None)
-        if draw.origin != self.scope.origin or key in self.scope.counted:
-            completion = replace(completion, usage=_found(completion.usage))
+        if sample.origin != self.scope.origin or key in self.scope.counted:
+            completion = replace(completion, usage=_reused(completion.usage))
         self.scope.counted.add(key)
         self.done[key] = completion
         if self.on_event is not None:
-            if completion.reasoning:
-                self.on_event(TokenDelta(completion.draw, completion.reasoning, is_reasoning=True))
-            if completion.text:
-                self.on_event(TokenDelta(completion.draw, completion.text))
+            send_completion(completion, self.on_event)
         return True
 
 
-def _found(usage: Usage) -> Usage:
-    """What a draw counts that was found: nothing was decoded, and no prompt read."""
+def _reused(usage: Usage) -> Usage:
+    """The usage of a reused sample: nothing was decoded, and the prompt was cached."""
     return replace(usage, generated_tokens=0, cached_tokens=usage.prompt_tokens)
 
 
-def _key(asked: str, draw: int) -> bytes:
-    return blake2b(f"{asked}/{draw}".encode(), digest_size=16).digest()
+def _key(request_key: str, draw: int) -> bytes:
+    return blake2b(f"{request_key}/{draw}".encode(), digest_size=16).digest()
 
 
-def _runs(draws: Iterable[int]) -> list[range]:
+def _ranges(numbers: Iterable[int]) -> list[range]:
     """Ascending numbers as ranges without gaps.
 
-    >>> _runs([0, 1, 5, 6, 9])
+    >>> _ranges([0, 1, 5, 6, 9])
     [range(0, 2), range(5, 7), range(9, 10)]
     """
-    runs: list[range] = []
-    for draw in draws:
-        if runs and runs[-1].stop == draw:
-            runs[-1] = range(runs[-1].start, draw + 1)
+    ranges: list[range] = []
+    for number in numbers:
+        if ranges and ranges[-1].stop == number:
+            ranges[-1] = range(ranges[-1].start, number + 1)
         else:
-            runs.append(range(draw, draw + 1))
-    return runs
+            ranges.append(range(number, number + 1))
+    return ranges

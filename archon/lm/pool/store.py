@@ -1,9 +1,9 @@
-"""The file of the pool: a SQLite data base of draws, bounded in bytes.
+"""The pool's file: a SQLite database of samples with a limited size.
 
-It keeps a rollback journal, since SQLite before 3.51.3 may damage a data base with a write-ahead
-log that several processes use. Nothing that happens to the file makes a run fail: a damaged one is
-set aside and begun anew; where it cannot be written the run goes on with what it finds, where it
-cannot be read without it.
+It uses a rollback journal, since SQLite before 3.51.3 may damage a database with a write-ahead log
+that several processes use. No fault of the file makes a run fail: a damaged file is set aside and
+replaced; if the file cannot be written the run continues with the samples that it finds, and if it
+cannot be read, without them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from archon.errors import UsageError
-from archon.lm.pool import payload
+from archon.lm.pool import completion_codec
 from archon.types import Completion
 from archon.weights import cache_dir
 
@@ -42,46 +42,46 @@ CREATE TRIGGER IF NOT EXISTS draw_removed AFTER DELETE ON draws BEGIN
     UPDATE totals SET draws = draws - 1, bytes = bytes - old.size WHERE model = old.model;
 END;
 """
-"""Triggers keep ``totals``, so that ``archon cache ls`` need not read all rows."""
+"""Triggers maintain ``totals``, so that ``archon cache ls`` does not read all rows."""
 
 _ROW_BYTES = 100
-"""What a row takes besides its texts and its payload, its places in two indices included."""
+"""Size of a row without its texts and payload, with its entries in two indices."""
 _KEPT_SHARE = 0.95
-"""A pool that has grown past its bound is cut to this share of it: not at every draw."""
-_MOST_TOUCHED = 1000
-_MOST_AT_ONCE = 500
+"""A pool beyond its limit is reduced to this share of it, so that it is not done per sample."""
+_MAX_TOUCHED = 1000
+_MAX_KEYS_PER_QUERY = 500
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
 @dataclass(frozen=True, slots=True)
-class Draw:
-    """A draw as it was made, and for whom."""
+class StoredSample:
+    """A completion, and the item that it was generated for."""
 
     completion: Completion
     origin: str
 
 
 @dataclass(frozen=True, slots=True)
-class NewDraw:
-    """A draw to be stored, under a key that tells all that it depends on."""
+class NewSample:
+    """A sample to store, under a key for everything that it depends on."""
 
     key: bytes
     model: str
-    draw: Draw
+    sample: StoredSample
 
 
 def pool_path() -> Path:
-    """Where the pool of this user lies: in the cache, or where ``ARCHON_POOL`` says."""
+    """The user's pool: ``ARCHON_POOL``, or a file in the cache."""
     chosen = os.environ.get("ARCHON_POOL")
     return Path(chosen).expanduser() if chosen else cache_dir() / "draws.sqlite3"
 
 
 def max_pool_bytes() -> int:
-    """The bound of the pool: ``ARCHON_POOL_BYTES``, or 2 GB.
+    """The size limit of the pool: ``ARCHON_POOL_BYTES``, or 2 GB.
 
     Raises
     ------
-    UsageError : the variable holds no number of bytes.
+    UsageError : the variable is not a number of bytes.
     """
     given = os.environ.get("ARCHON_POOL_BYTES", "").strip()
     if not given:
@@ -91,13 +91,13 @@ def max_pool_bytes() -> int:
     return int(given)
 
 
-class DrawStore:
-    """The pool's file, used from one thread; several processes may use it at once.
+class SampleStore:
+    """The pool's file; one thread per process uses it.
 
     Parameters
     ----------
-    path : the file; it is made with the first draw asked for or stored.
-    max_bytes : of the file; draws used least recently make room where it would grow further.
+    path : the file; created at the first use.
+    max_bytes : limit of the file; beyond it the least recently used samples are deleted.
     clock : seconds since the epoch.
     """
 
@@ -111,37 +111,37 @@ class DrawStore:
         self._touched: dict[bytes, float] = {}
         self._reads = self._writes = True
 
-    def get(self, keys: Sequence[bytes]) -> dict[bytes, Draw]:
-        """The draws that are there; they count as used now."""
+    def get(self, keys: Sequence[bytes]) -> dict[bytes, StoredSample]:
+        """Look up samples and mark them as used."""
         if not self._reads or not keys:
             return {}
         rows = self._guarded(lambda: self._select(keys))
         if rows is None:
             self._reads = self._writes = False
             return {}
-        found: dict[bytes, Draw] = {}
+        found: dict[bytes, StoredSample] = {}
         for key, origin, data in rows:
-            with suppress(ValueError):  # what cannot be read will be made and stored again
-                found[key] = Draw(payload.decode(data), origin)
+            with suppress(ValueError):  # an unreadable sample is generated and stored again
+                found[key] = StoredSample(completion_codec.decode(data), origin)
         self._touched.update(dict.fromkeys(found, self._clock()))
-        if len(self._touched) >= _MOST_TOUCHED:
+        if len(self._touched) >= _MAX_TOUCHED:
             self.put([])
         return found
 
-    def put(self, draws: Sequence[NewDraw]) -> None:
-        """Store draws, in the place of any under the same keys, and make room for them.
+    def put(self, samples: Sequence[NewSample]) -> None:
+        """Store samples and delete old ones beyond the size limit.
 
-        Of several under one key the last stays.
+        A sample replaces any other under the same key.
         """
         if not self._writes:
             return
         now = self._clock()
-        rows = [_row(new, now) for new in {new.key: new for new in draws}.values()]
+        rows = [_row(new, now) for new in {new.key: new for new in samples}.values()]
         if self._guarded(lambda: self._insert(rows)) is None:
             self._writes = False
 
     def close(self) -> None:
-        """Write down what was used, and close the file."""
+        """Write the times of use, and close the file."""
         if self._touched:
             self.put([])
         self._disconnect()
@@ -150,8 +150,8 @@ class DrawStore:
 
     def _select(self, keys: Sequence[bytes]) -> list[tuple[bytes, str, bytes]]:
         connection, rows = self._connected(), []
-        for start in range(0, len(keys), _MOST_AT_ONCE):
-            some = keys[start : start + _MOST_AT_ONCE]
+        for start in range(0, len(keys), _MAX_KEYS_PER_QUERY):
+            some = keys[start : start + _MAX_KEYS_PER_QUERY]
             marks = ",".join("?" * len(some))
             query = f"SELECT key, origin, payload FROM draws WHERE key IN ({marks})"
             rows += connection.execute(query, some).fetchall()
@@ -161,14 +161,14 @@ class DrawStore:
         with writing(self._connected()) as connection:
             touched = [(used, key) for key, used in self._touched.items()]
             connection.executemany("UPDATE draws SET used = ? WHERE key = ?", touched)
-            # REPLACE would not set off the trigger of what it deletes.
+            # REPLACE would not fire the trigger for deleted rows.
             connection.executemany("DELETE FROM draws WHERE key = ?", [row[:1] for row in rows])
             connection.executemany("INSERT INTO draws VALUES (?, ?, ?, ?, ?, ?)", rows)
-            self._make_room(connection)
+            self._evict(connection)
         self._touched.clear()
         return True
 
-    def _make_room(self, connection: sqlite3.Connection) -> None:
+    def _evict(self, connection: sqlite3.Connection) -> None:
         num_pages, num_free, page_bytes = (
             connection.execute(f"PRAGMA {name}").fetchone()[0]
             for name in ("page_count", "freelist_count", "page_size")
@@ -189,9 +189,9 @@ class DrawStore:
     # ------------------------------------------------------------------------------- the file
 
     def _guarded(self, action: Callable[[], T]) -> T | None:
-        """What the action returns; None, and a warning, where the file does not let it.
+        """Run an action; log a warning and return None if the file makes it fail.
 
-        A damaged file is set aside, and the action tried once more on a fresh one.
+        A damaged file is set aside, and the action repeated with a new one.
         """
         try:
             try:
@@ -203,11 +203,11 @@ class DrawStore:
                 return action()
         except (sqlite3.Error, OSError) as error:
             self._disconnect()
-            logger.warning("%s: %s; draws are not kept any more in this run", self.path, error)
+            logger.warning("%s: %s; this run stores no more samples", self.path, error)
             return None
 
     def _connected(self) -> sqlite3.Connection:
-        """The connection, made anew where the file under it was taken away."""
+        """The connection, reopened if the file has been replaced."""
         if self._connection is not None and _inode(self.path) != self._inode:
             self._disconnect()
         if self._connection is None:
@@ -229,13 +229,13 @@ class DrawStore:
             return
         aside = damaged_path(self.path)
         self.path.replace(aside)
-        # A journal left behind would be played back into the fresh file.
+        # The old journal would be rolled back into the new file.
         journal_path(self.path).unlink(missing_ok=True)
         logger.warning("%s is damaged (%s); it is now %s", self.path, error, aside.name)
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """Open the file, making what is missing in it; the connection belongs to this thread.
+    """Open the file and create missing tables; the connection belongs to this thread.
 
     Raises
     ------
@@ -259,7 +259,7 @@ def connect(path: Path) -> sqlite3.Connection:
 def writing(
     connection: sqlite3.Connection, lock: Literal["IMMEDIATE", "EXCLUSIVE"] = "IMMEDIATE"
 ) -> Iterator[sqlite3.Connection]:
-    """One transaction, which waits for its turn before it begins."""
+    """One transaction, which acquires its lock at the beginning."""
     connection.execute(f"BEGIN {lock}")
     try:
         yield connection
@@ -271,7 +271,7 @@ def writing(
 
 
 def make_tables(connection: sqlite3.Connection) -> None:
-    """Make what is missing, within the transaction that is under way."""
+    """Create missing tables within the current transaction."""
     statement = ""
     for line in SCHEMA.splitlines():  # ``executescript`` would commit the transaction
         statement += line + "\n"
@@ -280,11 +280,11 @@ def make_tables(connection: sqlite3.Connection) -> None:
             statement = ""
 
 
-def _row(new: NewDraw, now: float) -> tuple[object, ...]:
-    data = payload.encode(new.draw.completion)
-    texts = len(new.key) + len(new.model.encode()) + len(new.draw.origin.encode())
+def _row(new: NewSample, now: float) -> tuple[object, ...]:
+    data = completion_codec.encode(new.sample.completion)
+    texts = len(new.key) + len(new.model.encode()) + len(new.sample.origin.encode())
     size = len(data) + texts + _ROW_BYTES
-    return new.key, new.model, new.draw.origin, now, size, data
+    return new.key, new.model, new.sample.origin, now, size, data
 
 
 def _inode(path: Path) -> int:
@@ -295,15 +295,16 @@ def _inode(path: Path) -> int:
 
 
 def is_damage(error: sqlite3.Error) -> bool:
-    """Whether the file is no data base, or one whose pages contradict each other."""
+    """Whether the error means that the file is not a valid database."""
+    # Errors of the module itself, such as of a closed connection, have no code.
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED
 
 
 def journal_path(path: Path) -> Path:
-    """The journal that SQLite keeps beside a file."""
+    """SQLite's journal of a database file."""
     return path.with_name(path.name + "-journal")
 
 
 def damaged_path(path: Path) -> Path:
-    """Where a damaged file is put; the last one stays."""
+    """Where a damaged file is moved; it replaces an earlier one."""
     return path.with_name(path.name + ".damaged")

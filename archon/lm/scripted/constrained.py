@@ -1,8 +1,8 @@
-"""A short text that a constraint allows, for the scripted model.
+"""Short texts that satisfy a constraint, for the scripted model.
 
 JSON schemas: ``const``, ``enum``, ``anyOf``, ``oneOf``, local ``$ref``, and the plain types with
 their lengths and bounds; only required properties are given. Regular expressions: literals,
-classes, groups, alternatives and repeats. Whatever else a constraint uses is refused.
+classes, groups, alternatives and repeats. Any other part of a constraint is refused.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from archon.types import Constraint
 _MAX_DEPTH = 40
 _MAX_VALUES = 10_000
 _MAX_CHARACTERS = 100_000
-"""Of a string."""
+"""Maximum length of a string."""
 _SCHEMA_KEYS = frozenset(
     {"type", "const", "enum", "anyOf", "oneOf", "properties", "required", "items", "minItems"}
     | {"maxItems", "minLength", "maxLength", "pattern", "additionalProperties"}
@@ -32,11 +32,11 @@ _ESCAPES = {"d": string.digits, "w": string.ascii_lowercase, "s": " ", "n": "\n"
 
 
 def conforming_text(constraint: Constraint, number: int) -> str:
-    """A text of the form alone; where the constraint leaves a choice, ``number`` decides.
+    """A text that satisfies the constraint; ``number`` decides where it leaves a choice.
 
     Raises
     ------
-    UnsupportedError : the constraint uses something that is not covered here.
+    UnsupportedError : the constraint uses something that is not supported here.
     """
     rng = Random(number)
     if constraint.order_of is not None:
@@ -44,7 +44,7 @@ def conforming_text(constraint: Constraint, number: int) -> str:
     if constraint.json_schema is not None:
         try:
             instance = _Schema(constraint.json_schema, rng).instance(constraint.json_schema, 0)
-        except (AttributeError, LookupError, TypeError, ValueError):  # it is no JSON schema
+        except (AttributeError, LookupError, TypeError, ValueError):  # it is not a JSON schema
             raise UnsupportedError("the scripted model cannot follow this JSON schema") from None
         return json.dumps(instance, ensure_ascii=False)
     pattern = constraint.regex or ""
@@ -58,27 +58,27 @@ def conforming_text(constraint: Constraint, number: int) -> str:
 
 
 def constrained_reply(constraint: Constraint, reply: str, number: int) -> tuple[str, str]:
-    """The free text and the form that a reply becomes under a constraint.
+    """Split a reply into free text and constrained text.
 
-    Free text is the reply's own, up to the label. What the reply says in the place of the form
-    stands if the constraint allows it; otherwise ``conforming_text`` fills the place.
+    The free text is that of the reply, up to the label. The reply's text after the label stays if
+    it satisfies the constraint; otherwise ``conforming_text`` replaces it.
 
     Raises
     ------
-    UnsupportedError : the constraint uses something that is not covered here.
+    UnsupportedError : the constraint uses something that is not supported here.
     """
-    form = conforming_text(constraint, number)
+    conforming = conforming_text(constraint, number)
     free, label, said = "", "", reply
     if constraint.after is not None:
         label = f"{constraint.after.label} "
         free, found, said = f"\n{reply}".partition(f"\n{label}")
         if not found:
             said = ""
-    return free.strip("\n"), label + (said if _allows(constraint, said) else form)
+    return free.strip("\n"), label + (said if _allows(constraint, said) else conforming)
 
 
 def _allows(constraint: Constraint, text: str) -> bool:
-    """Whether a text surely has the form; JSON schemas are not looked into."""
+    """Whether a text satisfies the constraint; False for any JSON schema."""
     if constraint.regex is not None:
         return re.fullmatch(constraint.regex, text) is not None
     items = constraint.order_of or ()
@@ -86,7 +86,7 @@ def _allows(constraint: Constraint, text: str) -> bool:
 
 
 class _Schema:
-    """Makes minimal instances of the parts of one JSON schema."""
+    """Generates minimal instances of one JSON schema."""
 
     def __init__(self, root: Mapping[str, Any], rng: Random) -> None:
         self._root, self._rng = root, rng
@@ -157,7 +157,7 @@ class _Schema:
 
 
 class _Pattern:
-    """Reads a regular expression from left to right and writes a text that it matches."""
+    """Generates a text that matches a regular expression."""
 
     def __init__(self, pattern: str, rng: Random) -> None:
         self._pattern, self._at, self._rng = pattern, 0, rng
@@ -200,7 +200,7 @@ class _Pattern:
         return "a" if character == "." else character
 
     def _class(self) -> str:
-        """The characters between brackets; a negated class is refused by the final check."""
+        """The characters of a class; the final check refuses negated ones."""
         characters = ""
         while self._next() != "]":
             first = self._take()
@@ -216,7 +216,7 @@ class _Pattern:
         return characters
 
     def _repeats(self) -> int:
-        """The fewest repeats that the quantifier here allows; 1 where there is none."""
+        """The minimum of the quantifier at this position; 1 if there is none."""
         character = self._next()
         if character in ("?", "*", "+"):
             self._at += 1

@@ -1,10 +1,10 @@
-"""The scripted model's default script: looks at the prompt, and answers as a small model might.
+"""The scripted model's default script: reads the prompt and answers like a small model.
 
-It works out the arithmetic that it finds, rightly in a given share of its draws and a near miss in
-the others. Where the prompt asks for a program, a verdict, a ranking, a critique or tests, it gives
-what can be read. What is asked is recognised by the form that the prompt shows (``solution()`` in
-backticks, ``Verdict:``, ``[1] > [2]``, "strengths" and "weaknesses"), so that wordings may change
-freely.
+It computes the arithmetic that it finds, correctly in a given share of its samples and with a near
+miss in the others. Where the prompt asks for a program, a verdict, a ranking, a critique or tests,
+the reply has the expected format. The task is recognized by the format that the prompt shows
+(``solution()`` in backticks, ``Verdict:``, ``[1] > [2]``, "strengths" and "weaknesses"), so that
+wordings may change.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ _OPENERS = (
     "We calculate:",
 )
 
-# Numbers with operators between them, from the first digit on. A pattern that begins with one plain
-# class is searched for quickly; bounds on every repeat keep the search linear.
+# Numbers with operators between them, from the first digit. A pattern that begins with a plain
+# class is fast to search; bounds on every repeat keep the search linear.
 _DIGITS = r"\d{0,11}(?:\.\d{1,12})?"
 _OPERATOR = r"[ )]{0,8}[-+*/\u00d7\u00f7][ ]?(?:[-(] ?){0,8}"
 _EXPRESSION = re.compile(rf"\d(?<![\w.]\d){_DIGITS}(?:{_OPERATOR}\d{_DIGITS}){{1,40}}\){{0,8}}")
@@ -39,17 +39,17 @@ _SYMBOL = re.compile(rf"\d{_DIGITS}|[-+*/()]")
 _CLAIM = re.compile(r"answer is\D{0,8}?(-?\d{1,15}(?:/\d{1,15})?)")
 
 
-class Plausible:
-    """A script that is right with probability ``accuracy``.
+class HeuristicScript:
+    """A script that is correct with probability ``accuracy``.
 
-    Draw k depends on the messages, seed, temperature, top-k, top-p, min-p and k.
+    Sample k depends on the messages, seed, temperature, top-k, top-p, min-p and k.
     """
 
     def __init__(self, accuracy: float) -> None:
         self.accuracy = accuracy
 
     def __call__(self, request: Request, draw: int) -> str:
-        """The reply for one draw."""
+        """The reply of one sample."""
         prompt = "\n".join([message.content for message in request.messages])
         sampling = request.sampling
         key = (
@@ -74,8 +74,8 @@ class Plausible:
         return _solution(request.messages[-1], is_right, number)
 
 
-class PlausibleReward:
-    """Rewards between 0 and 1, above 0.5 for right answers with probability ``accuracy``."""
+class HeuristicReward:
+    """Rewards between 0 and 1; above 0.5 for correct answers with probability ``accuracy``."""
 
     def __init__(self, accuracy: float) -> None:
         self.accuracy = accuracy
@@ -94,7 +94,7 @@ class PlausibleReward:
 def _solution(message: Message, is_right: bool, number: int) -> str:
     expression, value = _task(message.content)
     if not is_right:
-        value += _misses_by(number)
+        value += _miss(number)
     opener = _OPENERS[(number >> 3) & 7]
     return f"{opener} {expression} = {value}\nThe answer is {value}."
 
@@ -102,11 +102,11 @@ def _solution(message: Message, is_right: bool, number: int) -> str:
 def _program(message: Message, is_right: bool, number: int) -> str:
     expression, _ = _task(message.content)
     expression = expression.replace("\u00d7", "*").replace("\u00f7", "/")
-    result = "result" if is_right else f"result + {_misses_by(number)}"
+    result = "result" if is_right else f"result + {_miss(number)}"
     return f"```python\ndef solution():\n    result = {expression}\n    return {result}\n```"
 
 
-def _misses_by(number: int) -> int:
+def _miss(number: int) -> int:
     return (-3, -2, -1, 1, 2, 3, 10, -10)[number & 7]
 
 
@@ -170,8 +170,8 @@ Value = int | Fraction
 def _task(text: str) -> tuple[str, Value]:
     """The expression that a prompt asks about, and its value.
 
-    That is the first one where candidates follow the question, else the last, because worked
-    examples come before it. Without an expression, the last numbers are added up.
+    It is the first one where candidates follow the question, otherwise the last, because worked
+    examples precede it. Without an expression, the last numbers are added.
     """
     found = list(_EXPRESSION.finditer(text))
     if found:
@@ -182,7 +182,7 @@ def _task(text: str) -> tuple[str, Value]:
 
 
 def _whole(match: re.Match[str]) -> str:
-    """The expression with the signs and parentheses that stand before its first digit."""
+    """The expression with the signs and parentheses before its first digit."""
     text, start = match.string, match.start()
     while start and text[start - 1] in "-(":
         start -= 1
@@ -194,7 +194,7 @@ def _whole(match: re.Match[str]) -> str:
 
 @lru_cache(maxsize=1024)
 def _value(expression: str) -> Value:
-    """The value of an expression; 0 where it has none, as in a division by zero."""
+    """The value of an expression; 0 if it has none, as in a division by zero."""
     symbols = _SYMBOL.findall(expression.replace("\u00d7", "*").replace("\u00f7", "/"))
     try:
         return _sum(symbols[::-1])
@@ -203,7 +203,7 @@ def _value(expression: str) -> Value:
 
 
 def _sum(symbols: list[str]) -> Value:
-    """The sum that begins at the end of ``symbols``, which are in reverse and used up."""
+    """Evaluate the sum at the end of ``symbols``, which are reversed and consumed."""
     value = _product(symbols)
     while symbols and symbols[-1] in "+-":
         sign = 1 if symbols.pop() == "+" else -1

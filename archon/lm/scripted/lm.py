@@ -1,7 +1,7 @@
-"""A deterministic double of a language model; it needs no weights and answers in microseconds.
+"""A deterministic scripted language model; it needs no weights and answers in microseconds.
 
 A *token* is a word with the white space before it; ``text.split()`` counts them. At temperature 0
-the script is given seed 0 and draw 0, so that every draw is the same.
+the script gets seed 0 and sample 0, so that all samples are equal.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from archon.errors import LMError, UnsupportedError
 from archon.lm.base import LM_CAPABILITIES, NO_THINKING, check_request
 from archon.lm.cache_keys import draw_number, prompt_digest, request_digest
 from archon.lm.embedding import EMBED, Vector
-from archon.lm.reasoning import is_whole_form, separated
+from archon.lm.reasoning import constrains_whole_text, separated
 from archon.lm.reward import RewardLM, ScriptedRewardModel
 from archon.lm.scripted.constrained import constrained_reply
-from archon.lm.scripted.heuristic import Plausible, PlausibleReward
+from archon.lm.scripted.heuristic import HeuristicReward, HeuristicScript
 from archon.reasoning import PUBLISHED_MARKERS, ReasoningMarkers, split_reasoning
 from archon.spec.model import ScriptedCard
 from archon.spec.thinking import CardThinkingKeys
@@ -39,7 +39,8 @@ from archon.types import (
 )
 
 Script = Callable[[Request, int], str]
-"""(request with its sampling filled in, draw) → reply. What it raises leaves ``generate`` as is."""
+"""(request with every value of its sampling set, sample number) → reply. ``generate`` raises what
+the script raises."""
 
 ChoiceScript = Callable[[Request, str], float]
 """(request, choice) → its log-probability."""
@@ -47,28 +48,29 @@ ChoiceScript = Callable[[Request, str], float]
 Replies = str | Sequence[str]
 
 _VERSION = 2
-"""Changes with what a card's script says, so that no draw of another one is found in a pool."""
+"""Changes with the replies of a card's script, so that no pool returns samples of another one."""
 
 _TOKEN = re.compile(r"\s*\S+")
 
 
 class ScriptedLM:
-    """Answers what its script says.
+    """Answers with the replies of a script.
 
     Parameters
     ----------
-    script : see ``Script``; ``in_turn`` and ``by_rules`` make common ones, ``Plausible`` is one.
-    model : the name that goes into prompt digests and errors.
-    capabilities : what it claims to be able to do; everything by default.
-    choice_logprob : see ``ChoiceScript``; by default prompt and choice decide, and the choices'
-        probabilities sum to 1.
-    sampling : stands where a request leaves values open.
-    delay_seconds : how long each call takes, spent in ``sleep``.
+    script : see ``Script``. ``in_turn`` and ``by_rules`` make common ones, ``HeuristicScript`` is
+        one.
+    model : a name for prompt digests and errors.
+    capabilities : everything by default.
+    choice_logprob : see ``ChoiceScript``; by default a hash of prompt and choice, normalized over
+        the choices.
+    sampling : defaults for values that a request leaves open.
+    delay_seconds : duration of each call, spent in ``sleep``.
     record : keep every request in ``requests``.
-    identity : tells the script from every other one; without it no pool keeps its draws.
-    thinking : stands where a request leaves it open; the script sees it, and reasoning ends at its
+    identity : distinguishes the script from every other one; without it no pool stores its samples.
+    thinking : default where a request leaves it open. The script sees it, and reasoning ends at its
         ``max_tokens``.
-    reasoning_markers : divide its replies into reasoning and answer.
+    reasoning_markers : separate reasoning from answers in its replies.
     """
 
     def __init__(
@@ -99,7 +101,7 @@ class ScriptedLM:
         self.reasoning_markers = tuple(reasoning_markers)
 
     async def generate(self, request: Request, on_event: OnEvent | None = None) -> list[Completion]:
-        """Answer at once, or after the delay; token deltas come one draw after the other."""
+        """Answer after the delay, if any; token deltas arrive sample by sample."""
         asked = replace(request, thinking=request.thinking.over(self._thinking))
         check_request(asked, self.capabilities, self.model)
         if self._record:
@@ -125,11 +127,11 @@ class ScriptedLM:
         return completions
 
     async def embed(self, texts: Sequence[str]) -> list[Vector]:
-        """See ``archon.lm.embedding.Embedder``: texts of the same words lie in one direction."""
+        """See ``archon.lm.embedding.Embedder``: equal words give equal directions."""
         return [_counted_words(text) for text in texts]
 
     def draw_key(self, request: Request) -> str | None:
-        """See ``archon.lm.base.Keyed``."""
+        """See ``archon.lm.base.SupportsDrawKey``."""
         if self._identity is None:
             return None
         request = replace(
@@ -162,7 +164,7 @@ class ScriptedLM:
     async def prompts_of(
         self, messages: Sequence[Message], thinking: Thinking = NO_THINKING
     ) -> Mapping[str, int]:
-        """See ``archon.lm.base.prompts_of``."""
+        """See ``archon.lm.base.SupportsPromptCount``."""
         return self._prompts(messages)
 
     def _prompts(self, messages: Sequence[Message]) -> Mapping[str, int]:
@@ -170,10 +172,10 @@ class ScriptedLM:
         return {prompt_digest(self.model, messages): num_tokens}
 
     def _complete(self, request: Request, prompt: str, prompt_tokens: int, draw: int) -> Completion:
-        asked_draw = 0 if request.sampling.temperature == 0 else draw
-        text = self._script(request, asked_draw)
+        scripted_draw = 0 if request.sampling.temperature == 0 else draw
+        text = self._script(request, scripted_draw)
         if request.constraint is not None:
-            number = draw_number(prompt, request.seed, asked_draw, bits=64)
+            number = draw_number(prompt, request.seed, scripted_draw, bits=64)
             text = _constrained(request, text, number)
         text, num_tokens, finish_reason = self._cut(text, request)
         words = _words(text) if request.logprobs else None
@@ -195,17 +197,18 @@ class ScriptedLM:
         )
 
     def _cut(self, text: str, request: Request) -> tuple[str, int, FinishReason]:
-        """The text that the request's bounds leave, its tokens, why it ends.
+        """Apply the request's limits: the text, its number of tokens, and its finish reason.
 
-        Stop strings end the answer alone, and a form that binds the whole text has no reasoning.
+        Stop strings apply to the answer only, and a constraint on the complete text leaves no
+        reasoning.
         """
-        if is_whole_form(request.constraint):
+        if constrains_whole_text(request.constraint):
             return _cut(text, request.sampling)
         reply = split_reasoning(text, self.reasoning_markers)
-        reasoning, most = reply.reasoning, request.thinking.max_tokens
-        if most is not None and len(words := _words(reasoning)) > most:
+        reasoning, budget = reply.reasoning, request.thinking.max_tokens
+        if budget is not None and len(words := _words(reasoning)) > budget:
             markers = next((m for m in self.reasoning_markers if m.start in reasoning), None)
-            reasoning = "".join(words[:most]) + (markers or self.reasoning_markers[0]).inserted
+            reasoning = "".join(words[:budget]) + (markers or self.reasoning_markers[0]).inserted
         return _cut(reply.answer, request.sampling, reasoning)
 
 
@@ -213,7 +216,7 @@ _DIMENSIONS = 256
 
 
 def _counted_words(text: str) -> Vector:
-    """How often each word occurs, the words dealt to so many places, as a vector of length 1."""
+    """Counts of the words, hashed into ``_DIMENSIONS`` entries, as a vector of length 1."""
     counts = [0.0] * _DIMENSIONS
     for word in text.split() or [""]:
         counts[_token_id(word) % _DIMENSIONS] += 1
@@ -222,21 +225,21 @@ def _counted_words(text: str) -> Vector:
 
 
 SCRIPTED_CAPABILITIES = LM_CAPABILITIES | EMBED
-"""Those of a card's double, which stands in for any model but a reward model."""
+"""The capabilities of a card's scripted model, which replaces any model but a reward model."""
 
 
 def open_scripted(card: ScriptedCard, base_dir: Path | None = None) -> ScriptedLM | RewardLM:
-    """The plausible double that a card describes; it keeps no record of requests."""
+    """Open the scripted model of a card; it does not record requests."""
     if card.reward:
-        return RewardLM(ScriptedRewardModel(PlausibleReward(card.accuracy)), card.name)
+        return RewardLM(ScriptedRewardModel(HeuristicReward(card.accuracy)), card.name)
     return ScriptedLM(
-        Plausible(card.accuracy),
+        HeuristicScript(card.accuracy),
         model=card.name,
         capabilities=SCRIPTED_CAPABILITIES,
         sampling=SamplingParams() if card.sampling is None else card.sampling.params(),
         delay_seconds=card.delay_seconds,
         record=False,
-        # What the digest of a request says by itself is left out.
+        # Without the keys that the digest of a request already contains.
         identity=card.model_dump_json(exclude=set(CardThinkingKeys.model_fields)),
         thinking=card.thinking_params(),
         reasoning_markers=card.markers(),
@@ -247,17 +250,17 @@ def open_scripted(card: ScriptedCard, base_dir: Path | None = None) -> ScriptedL
 
 
 def in_turn(replies: Sequence[str]) -> Script:
-    """A script whose draw k is reply k, begun again after the last."""
+    """A script whose sample k is reply k, starting over after the last."""
     if not replies:
         raise ValueError("a script needs at least one reply")
     return lambda request, draw: replies[draw % len(replies)]
 
 
 def by_rules(rules: Mapping[str | re.Pattern[str], Replies]) -> Script:
-    """A script that takes the first rule found in the messages: a substring, or a pattern.
+    """A script of the first rule, a substring or a pattern, that occurs in the messages.
 
-    Draw k of a rule with several replies is reply k, begun again after the last. A request that
-    no rule fits is an ``LMError``.
+    Sample k of a rule with several replies is reply k, starting over after the last. A request
+    without a matching rule is an ``LMError``.
     """
 
     def reply(request: Request, draw: int) -> str:
@@ -274,31 +277,32 @@ def by_rules(rules: Mapping[str | re.Pattern[str], Replies]) -> Script:
 
 
 def _words(text: str) -> list[str]:
-    """The tokens of a text, trailing white space left out."""
+    """The tokens of a text, without trailing white space."""
     return _TOKEN.findall(text)
 
 
 def _tokens(text: str) -> list[str]:
-    """Pieces that join up to the text."""
+    """The tokens of a text, whose concatenation is the text."""
     words = _words(text)
     rest = text[sum(map(len, words)) :]
     return [*words, rest] if rest else words
 
 
 def _constrained(request: Request, reply: str, number: int) -> str:
-    """What the constraint makes of a reply; its free text leaves room for the form."""
+    """Make a reply satisfy the constraint, with tokens reserved for the constrained line."""
     assert request.constraint is not None
-    free, form = constrained_reply(request.constraint, reply, number)
+    free, constrained = constrained_reply(request.constraint, reply, number)
     max_tokens, after = request.sampling.max_tokens, request.constraint.after
     if max_tokens is not None and after is not None:
         free = "".join(_words(free)[: max(0, max_tokens - after.room)])
-    return f"{free}\n{form}" if free else form
+    return f"{free}\n{constrained}" if free else constrained
 
 
 def _cut(text: str, sampling: SamplingParams, before: str = "") -> tuple[str, int, FinishReason]:
-    """The text up to the first stop string and ``max_tokens``, its tokens, why it ends.
+    """Cut a text at the first stop string and at ``max_tokens``, with ``before`` prepended.
 
-    Stop strings are not looked for in what comes ``before`` it.
+    Stop strings do not apply to ``before``. Returns the text, its number of tokens, and its finish
+    reason.
     """
     for stop in sampling.stop or ():
         text = text.partition(stop)[0]

@@ -25,8 +25,8 @@ from archon.engine.encoders.heads import TextClassifier
 from archon.engine.encoders.weights import load_encoder, save_text_classifier
 from archon.engine.files.folder import ModelFolder
 from archon.errors import SpecError, UsageError
-from archon.lm.local.encoder_text import encoder_tokenizer, padded
-from archon.lm.local.folders import pulled_folder
+from archon.lm.local.card_loading import pull_folder
+from archon.lm.local.encoder_tokenizer import encoder_tokenizer, padded
 from archon.spec.json_lines import read_rows
 from archon.spec.messages import shown
 from archon.spec.training import ClassifySpec
@@ -131,7 +131,7 @@ def open_objective(spec: ClassifySpec, start: Start) -> Classification:
             f"{spec.held_out} are held out",
             file=spec.data.path,
         )
-    _, source = pulled_folder(card, card_dir, "an encoder")
+    _, source = pull_folder(card, card_dir, "an encoder")
     encoder = load_encoder(source)
     model = TextClassifier(encoder, len(labels))
     for index, part in enumerate((model.pooler, model.classes)):

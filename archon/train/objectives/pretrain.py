@@ -6,8 +6,8 @@ from pathlib import Path
 
 from archon.engine.files.folder import ModelFolder
 from archon.engine.model.config import DecoderConfig
-from archon.lm.local.text_folder import text_rules_of_folder
 from archon.lm.local.tokenizer import TextTokenizer
+from archon.lm.local.tokenizer.folder import tokenizer_config_of_folder
 from archon.spec.training import PretrainSpec
 from archon.train.base import Card
 from archon.train.decoder import TrainableDecoder, initialise
@@ -47,7 +47,7 @@ def open_objective(spec: PretrainSpec, start: Start) -> NextToken:
     model = TrainableDecoder(config, tied=True)
     initialise(model, spec.seed)
     save_decoder(model, path)
-    tokenizer = TextTokenizer(text_rules_of_folder(ModelFolder(path)))
+    tokenizer = TextTokenizer(tokenizer_config_of_folder(ModelFolder(path)))
 
     def save(folder: Path) -> Card:
         save_decoder(model, folder / MODEL)

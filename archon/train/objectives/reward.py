@@ -28,9 +28,8 @@ from archon.engine.scheduling.hidden_state import hidden_state, read_request
 from archon.errors import UsageError
 from archon.graph.event_loop import run_sync
 from archon.lm.concurrency import run_all
-from archon.lm.local.opened import OpenedDecoder, open_decoder
+from archon.lm.local.card_loading import OpenedDecoder, open_decoder, release
 from archon.lm.local.reward import end_of_reply
-from archon.lm.local.sharing import leave
 from archon.spec.model import LocalCard
 from archon.spec.training import RewardSpec
 from archon.train.base import base_card
@@ -186,7 +185,7 @@ class RewardModeling:
     ) -> Tensor:
         """The hidden state of each reply, in the basis of the model's file: (N, E)."""
         engine, file = opened.worker.engine, opened.file
-        end, most = end_of_reply(opened.rules), engine.context_length
+        end, most = end_of_reply(opened.tokenizer_config), engine.context_length
         texts = token_ids(replies, opened.chat, opened.tokenizer, end, most)
         all_that_counts = json.dumps([opened.digest, self._card.precision, texts])
         digest = hashlib.sha256(all_that_counts.encode()).hexdigest()
@@ -282,7 +281,7 @@ def _opened(card: LocalCard, base_dir: Path) -> Iterator[OpenedDecoder]:
     try:
         yield opened
     finally:
-        leave(opened.worker)
+        release(opened.worker)
 
 
 def _report(probe: Probe, hidden_NE: Tensor, replies: Replies) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from archon.errors import GraphError, LMError, SpecError
 from archon.graph.architecture import BARE_PROMPT, generator_prompt
 from archon.graph.exemplars import with_absolute_pool
 from archon.graph.prompts.builder import Prompt
-from archon.lm.local.reasoning import ReasoningRules
+from archon.lm.local.reasoning_constraint import ReasoningRules
 from archon.reasoning import ReasoningMarkers
 from archon.spec.common import PromptSpec
 from archon.spec.messages import shown

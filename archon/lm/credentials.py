@@ -1,0 +1,43 @@
+"""API keys and secret headers: named by environment variables, never stored, never printed."""
+
+from __future__ import annotations
+
+import os
+
+from archon.errors import UsageError
+from archon.spec.secrets import check_variable
+
+
+def key_from(variable: str) -> str:
+    """Read a key from an environment variable.
+
+    Raises
+    ------
+    UsageError : the name is invalid, such as a key in its place; the variable is not set, or its
+        value cannot be a key.
+    """
+    try:
+        check_variable(variable)
+    except ValueError as error:
+        raise UsageError(f"the value for the API key's variable {error}") from None
+    key = os.environ.get(variable, "").strip()
+    if not key:
+        raise UsageError(f"the environment variable {variable} is not set; it must hold the key")
+    if not (key.isascii() and key.isprintable()) or " " in key:
+        raise UsageError(f"the environment variable {variable} holds characters that no key has")
+    return key
+
+
+def header_from(variable: str) -> str:
+    """Read the value of an HTTP header, which may have spaces, from an environment variable.
+
+    Raises
+    ------
+    UsageError : the variable is not set, or its value cannot be a header.
+    """
+    value = os.environ.get(variable, "").strip()
+    if not value:
+        raise UsageError(f"the environment variable {variable} is not set; a header needs it")
+    if not (value.isascii() and value.isprintable()):
+        raise UsageError(f"the environment variable {variable} holds what no HTTP header may have")
+    return value

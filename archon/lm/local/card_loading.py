@@ -1,0 +1,142 @@
+"""Loads what a card names: an engine for a decoder, or a folder of safetensors.
+
+Cards that run the same weights in the same way share an engine, whatever their adapters and
+sampling. The texts of several roles then use one batch, one copy of the weights and one cache.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from pathlib import Path
+from weakref import WeakKeyDictionary, WeakValueDictionary
+
+from archon import catalog
+from archon.engine.engine import Engine
+from archon.engine.files.folder import ModelFolder
+from archon.engine.model.config import ModelFile, config_of
+from archon.engine.model.loading import add_adapter, load_engine, open_model
+from archon.engine.model.lora_file import read_adapter
+from archon.engine.model.weights import weights_of
+from archon.engine.process import claim_process
+from archon.engine.worker import EngineWorker
+from archon.errors import ModelFileError
+from archon.forks import reset_in_child
+from archon.lm.local.chat import ChatFormat
+from archon.lm.local.tokenizer import TextTokenizer, TokenizerConfig, read_tokenizer_config
+from archon.spec.model import LocalCard
+from archon.weights import cache_dir, identity, pull
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedDecoder:
+    """A decoder in an engine; ``release`` its worker after use."""
+
+    worker: EngineWorker
+    file: ModelFile
+    tokenizer_config: TokenizerConfig
+    tokenizer: TextTokenizer
+    chat: ChatFormat
+    digest: str
+    """Digest of the weights; "" if they have none."""
+    adapter: str
+    """Digest of the card's adapter; "" for none."""
+
+
+def open_decoder(card: LocalCard, base_dir: Path) -> OpenedDecoder:
+    """Pull the card's weights and load them into an engine, or share one that runs them.
+
+    Raises
+    ------
+    ModelError : the weights are unavailable.
+    ModelFileError : they cannot be run.
+    EngineError : this process was forked from one that computes.
+    """
+    claim_process()
+    path = pull(card, base_dir)
+    file = open_model(path)
+    config = read_tokenizer_config(file)
+    tokenizer, vocab_size = TextTokenizer(config), config_of(file).vocab_size
+    # Embeddings are often padded to a round number; a token without one could not be read.
+    if vocab_size < len(tokenizer.tokens):
+        raise ModelFileError(f"{path}: {len(tokenizer.tokens)} tokens, but {vocab_size} embeddings")
+    chat = ChatFormat(config, tokenizer)
+    adapter = None
+    if card.adapter is not None:
+        adapter = read_adapter(catalog.find_adapter(card.adapter, base_dir))
+    digest = identity(card, path)
+    worker = shared_worker(
+        (digest, card.precision, card.context),
+        lambda: load_engine(
+            file,
+            card.precision,
+            model_id=digest,
+            context_length=card.context,
+            keep_in=cache_dir(),
+        ),
+    )
+    if adapter is not None:
+        try:
+            add_adapter(worker.engine, weights_of(file), adapter)
+        except BaseException:
+            release(worker)
+            raise
+    name = "" if adapter is None else adapter.digest
+    return OpenedDecoder(worker, file, config, tokenizer, chat, digest, name)
+
+
+def pull_folder(card: LocalCard, base_dir: Path, kind: str) -> tuple[Path, ModelFolder]:
+    """Pull the card's weights, which must be a folder; ``kind`` is for errors.
+
+    Raises
+    ------
+    ModelError : the weights are unavailable.
+    ModelFileError : they are not a folder.
+    EngineError : this process was forked from one that computes.
+    """
+    claim_process()
+    path = pull(card, base_dir)
+    file = open_model(path)
+    if not isinstance(file, ModelFolder):
+        raise ModelFileError(f"{path}: {kind} is a folder of safetensors")
+    return path, file
+
+
+# ------------------------------------------------------------------------------ shared engines
+
+_WORKERS: WeakValueDictionary[Hashable, EngineWorker] = WeakValueDictionary()
+_NUM_USERS: WeakKeyDictionary[EngineWorker, int] = WeakKeyDictionary()
+_LOCK = threading.Lock()
+
+
+def _forget() -> None:
+    """In a forked child: the parent's engines do not run here."""
+    global _LOCK
+    _LOCK = threading.Lock()
+    _WORKERS.clear()
+    _NUM_USERS.clear()
+
+
+reset_in_child(_forget)
+
+
+def shared_worker(key: Hashable, load: Callable[[], Engine]) -> EngineWorker:
+    """The worker of a key, loaded if nobody uses it; ``release`` ends the use."""
+    with _LOCK:
+        worker = _WORKERS.get(key)
+        if worker is None:
+            worker = _WORKERS[key] = EngineWorker(load())
+        _NUM_USERS[worker] = _NUM_USERS.get(worker, 0) + 1
+        return worker
+
+
+def release(worker: EngineWorker) -> None:
+    """End a use; after the last one the engine's thread stops."""
+    with _LOCK:
+        _NUM_USERS[worker] = _NUM_USERS.get(worker, 1) - 1
+        if _NUM_USERS[worker] > 0:
+            return
+        for key in [key for key, other in _WORKERS.items() if other is worker]:
+            del _WORKERS[key]
+    worker.close()

@@ -1,0 +1,90 @@
+"""Incremental detokenization: complete characters, reasoning separate from the answer, and stop
+strings."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Callable, Sequence
+
+from archon.lm.local.tokenizer import TextTokenizer
+from archon.reasoning import Part, ReasoningMarkers, ReasoningStream
+
+
+class Detokenizer:
+    """The growing text of one sample.
+
+    Parameters
+    ----------
+    stop : the answer ends before the first of these strings; reasoning may contain them.
+    markers : around its reasoning.
+    is_open : the sample begins within reasoning.
+    token_bytes : token → its bytes; by default the tokenizer's.
+    """
+
+    def __init__(
+        self,
+        tokenizer: TextTokenizer,
+        stop: Sequence[str],
+        markers: Sequence[ReasoningMarkers] = (),
+        *,
+        is_open: bool = False,
+        token_bytes: Callable[[int], bytes] | None = None,
+    ) -> None:
+        self._token_bytes = token_bytes or tokenizer.token_bytes
+        self._stop = tuple(stop)
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._reasoning = ReasoningStream(markers, is_open=is_open)
+        self._longest = max(map(len, self._stop), default=0)
+        self._sent = 0
+        self._answer_start = 0
+        """Position in the text at which the answer begins, as far as known."""
+        self.text = ""
+        """The complete text, with its reasoning."""
+        self.stopped = False
+
+    def feed(self, token: int) -> list[Part]:
+        """Add a token and return text that is now final; a stop string sets ``stopped``."""
+        return self._take(self._reasoning.feed(self._decoder.decode(self._token_bytes(token))))
+
+    def finish(self) -> list[Part]:
+        """End the text and return what was held back."""
+        parts: list[Part] = []
+        if not self.stopped:
+            rest = self._decoder.decode(b"", final=True)
+            parts += self._take([*self._reasoning.feed(rest), *self._reasoning.finish()])
+        rest, self._sent = self.text[self._sent :], len(self.text)
+        return [*parts, Part(rest, is_reasoning=False)] if rest else parts
+
+    def _take(self, parts: Sequence[Part]) -> list[Part]:
+        final: list[Part] = []
+        for part in parts:
+            if self.stopped:
+                break
+            if part.is_reasoning:
+                rest = self.text[self._sent :]  # of an answer; it cannot become a stop string
+                final += [Part(rest, is_reasoning=False)] if rest else []
+                self.text += part.text
+                self._sent = self._answer_start = len(self.text)
+                final.append(part)
+            elif delta := self._grow(part.text):
+                final.append(Part(delta, is_reasoning=False))
+        return final
+
+    def _grow(self, piece: str) -> str:
+        seen = max(self._answer_start, len(self.text) - self._longest + 1)
+        self.text += piece
+        found = [at for at in (self.text.find(stop, seen) for stop in self._stop) if at >= 0]
+        if found:
+            self.stopped = True
+            self.text = self.text[: min(found)]
+        safe = len(self.text) - (0 if self.stopped else self._held_back())
+        delta, self._sent = self.text[self._sent : safe], max(self._sent, safe)
+        return delta
+
+    def _held_back(self) -> int:
+        """Length of the longest suffix of the answer that may be the beginning of a stop string."""
+        longest = min(self._longest - 1, len(self.text) - self._answer_start)
+        for length in range(longest, 0, -1):
+            if any(stop.startswith(self.text[-length:]) for stop in self._stop):
+                return length
+        return 0

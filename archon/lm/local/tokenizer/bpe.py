@@ -1,0 +1,120 @@
+"""Byte-level byte-pair encoding (Sennrich et al. 2016).
+
+Text is split into pieces by a rule of the model. The bytes of each piece are written as printable
+letters, and neighbouring letters are merged into tokens of the vocabulary, most frequent pairs
+first. Before that, *added* tokens are found by their names (``added_tokens``). Those that are not
+text are *control* tokens, such as the end of a turn: only a template produces them, never a
+message's content (``archon.lm.local.content_mask``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cached_property
+
+from archon.lm.local.tokenizer.added_tokens import AddedTokenFinder, AddedTokenMatch
+from archon.lm.local.tokenizer.config import TokenizerConfig
+
+LONG_TEXT = 50_000
+"""Characters that take tens of milliseconds, so that an event loop should not wait for them."""
+
+
+class TextTokenizer:
+    """Text ↔ token ids of one model."""
+
+    def __init__(self, config: TokenizerConfig) -> None:
+        self.tokens = config.tokens
+        self.special_ids = config.special_ids
+        self.control_ids, self.stop_ids = config.control_ids, config.stop_ids
+        self.no_text_ids = config.no_text_ids
+        self._bpe, self._added = config.bpe, config.added_tokens
+        self._written_out = frozenset(config.special_ids.values()) - config.control_ids
+
+    def encode(self, text: str) -> list[int]:
+        """Text → ids, with added words; the name of a control token is ordinary text."""
+        ids, at = list[int](), 0
+        for match in self._words.find(text):
+            ids += self.encode_pieces(text[at : match.start])
+            ids.append(match.token.id)
+            at = match.end
+        return ids + self.encode_pieces(text[at:])
+
+    def encode_pieces(self, text: str) -> list[int]:
+        """Text → ids of the ordinary vocabulary, without any added token."""
+        if not text:
+            return []
+        if len(text) > LONG_TEXT:  # unlike a single text, a batch lets other threads run
+            [encoded] = self._bpe.encode_batch([text], add_special_tokens=False)
+        else:
+            encoded = self._bpe.encode(text, add_special_tokens=False)
+        ids: list[int] = encoded.ids
+        return ids
+
+    def encode_template(self, rendered: str, masked: str | None = None) -> list[int]:
+        """A rendered template → ids, control tokens included.
+
+        Parameters
+        ----------
+        masked : the same text, with content masked so that control tokens are found only in the
+            template's text. By default all of it is the template's.
+        """
+        ids, at = list[int](), 0
+        for match in self.control_matches(rendered if masked is None else masked):
+            ids += self.encode(rendered[at : match.start])
+            ids.append(match.token.id)
+            at = match.end
+        return ids + self.encode(rendered[at:])
+
+    def control_matches(self, text: str) -> list[AddedTokenMatch]:
+        """Find the control tokens in a text."""
+        return [
+            match
+            for match in self._words_and_controls.find(text)
+            if match.token.is_control
+            # Normalizing other characters must not produce one.
+            and text[match.start : match.end].strip() == match.token.text.strip()
+        ]
+
+    @cached_property
+    def control_names(self) -> list[str]:
+        """The text of each control token."""
+        return [token.text for token in self._added if token.is_control and token.text]
+
+    def token_bytes(self, token: int) -> bytes:
+        """The bytes of a token; none for control tokens and unknown ids."""
+        if token in self.control_ids or token >= len(self.tokens):
+            return b""
+        text = self.tokens[token]
+        if token in self._written_out:
+            return text.encode()
+        try:
+            return bytes(_BYTE_OF_LETTER[letter] for letter in text)
+        except KeyError:
+            return text.encode()
+
+    def decode(self, token_ids: Iterable[int]) -> str:
+        """Ids → text; invalid UTF-8 becomes U+FFFD."""
+        return b"".join(map(self.token_bytes, token_ids)).decode("utf-8", "replace")
+
+    @cached_property
+    def _words(self) -> AddedTokenFinder:
+        words = [token for token in self._added if not token.is_control]
+        return AddedTokenFinder(words, self._bpe.normalizer)
+
+    @cached_property
+    def _words_and_controls(self) -> AddedTokenFinder:
+        return AddedTokenFinder(self._added, self._bpe.normalizer)
+
+
+def _byte_letters() -> dict[str, int]:
+    """The inverse of GPT-2's map from the 256 bytes to printable letters.
+
+    Printable bytes map to themselves, the others to the letters from U+0100.
+    """
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in set(printable)]
+    letters = {chr(byte): byte for byte in printable}
+    return letters | {chr(0x100 + i): byte for i, byte in enumerate(others)}
+
+
+_BYTE_OF_LETTER = _byte_letters()

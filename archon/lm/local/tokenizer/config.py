@@ -1,0 +1,90 @@
+"""``TokenizerConfig``: the tokenizer, the special tokens and the chat template of one model.
+
+GGUF files (``gguf``) and folders (``folder``) state them in different ways.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from archon.errors import ModelFileError
+from archon.lm.local.tokenizer.added_tokens import AddedToken
+
+END_NAMES = ("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|end_of_text|>", "</s>")
+"""Special tokens that end a text in some family, regardless of what else the files state."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizerConfig:
+    """How one model encodes text and conversations."""
+
+    path: Path
+    """The file or folder, for errors."""
+    tokens: tuple[str, ...]
+    """Tokens by id: ordinary ones in byte letters, added ones as plain text."""
+    bpe: Tokenizer
+    """Text → ids of ordinary tokens; without added tokens."""
+    added_tokens: tuple[AddedToken, ...]
+    """Tokens that are found in a text before ``bpe`` encodes the rest."""
+    no_text_ids: frozenset[int]
+    """Tokens that ordinary text never contains: added and unused ones."""
+    stop_ids: frozenset[int]
+    """Tokens that end a text."""
+    template_tokens: Mapping[str, str] = field(default_factory=dict)
+    """Variables of the chat template, such as ``bos_token`` → the token's text. Tokens that the
+    model lacks are absent."""
+    begin_ids: tuple[int, ...] = ()
+    """Ids at the beginning of a base model's prompt."""
+    chat_template: str | None = None
+
+    @property
+    def special_ids(self) -> dict[str, int]:
+        """Added tokens: text → id."""
+        return {token.text: token.id for token in self.added_tokens}
+
+    @property
+    def control_ids(self) -> frozenset[int]:
+        """Added tokens that are not text; only a template produces them."""
+        return frozenset(token.id for token in self.added_tokens if token.is_control)
+
+    @property
+    def bos(self) -> str:
+        """Text of the beginning-of-text token; "" for none."""
+        return self.template_tokens.get("bos_token", "")
+
+    @property
+    def eos(self) -> str:
+        """Text of the end-of-text token; "" for none."""
+        return self.template_tokens.get("eos_token", "")
+
+
+def default_template(named: Mapping[str, object], where: str) -> str | None:
+    """The chat template named ``default``; None if the model has no templates.
+
+    Raises
+    ------
+    ModelFileError : it is not text, or there are templates and none is the default one.
+    """
+    if not named:
+        return None
+    if "default" not in named:
+        names = ", ".join(sorted(map(str, named)))
+        raise ModelFileError(f"{where}: none of the chat templates ({names}) is named 'default'")
+    template = named["default"]
+    if not isinstance(template, str):
+        raise ModelFileError(f"{where}: chat_template is no text")
+    return template
+
+
+def lost_merge(
+    merges: Iterable[Sequence[str]], vocabulary: Collection[str]
+) -> Sequence[str] | None:
+    """The first merge whose result is not in the vocabulary, or None.
+
+    The ``tokenizers`` library may panic at such a merge and end the process.
+    """
+    return next((pair for pair in merges if "".join(pair) not in vocabulary), None)

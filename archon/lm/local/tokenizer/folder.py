@@ -1,0 +1,242 @@
+"""Reads ``TokenizerConfig`` from ``tokenizer.json`` and related files of a model folder.
+
+``tokenizer.json`` states how text is split and merged, and lists the *added* tokens, which the
+``tokenizers`` library finds wherever their names occur. Content must not produce control tokens, so
+the tokenizer is built without added tokens (``added_tokens``).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
+from typing import Any, TypeGuard
+
+from tokenizers import Tokenizer
+
+from archon.engine.files.folder import CONFIG, ModelFolder
+from archon.errors import ModelFileError
+from archon.lm.local.generation_config import report_not_applied
+from archon.lm.local.tokenizer.added_tokens import AddedToken, is_marker
+from archon.lm.local.tokenizer.config import (
+    END_NAMES,
+    TokenizerConfig,
+    default_template,
+    lost_merge,
+)
+
+_TOKENIZER, _TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"
+_SPECIAL_TOKENS, _GENERATION_CONFIG = "special_tokens_map.json", "generation_config.json"
+_TEMPLATES = ("chat_template.jinja", "additional_chat_templates/default.jinja")
+_FLAGS = ("lstrip", "rstrip", "single_word", "normalized")
+_FURTHER_TOKENS = ("additional_special_tokens", "extra_special_tokens")
+
+
+def tokenizer_config_of_folder(folder: ModelFolder) -> TokenizerConfig:
+    """Read a folder's tokenizer, chat template and end tokens.
+
+    Raises
+    ------
+    ModelFileError : there is no tokenizer, it is damaged, or its kind is not supported.
+    """
+    stated = folder.json(_TOKENIZER)
+    if stated is None:
+        raise ModelFileError(f"{folder.path}: the folder has no {_TOKENIZER}")
+    config = _tokenizer_config(folder)
+    template_tokens = _template_tokens(config)
+    end_ids = frozenset(_end_ids(folder))
+    added = _added_tokens(folder, stated, config, template_tokens, end_ids)
+    bpe, vocabulary = _without_added_tokens(folder, stated, {token.text for token in added})
+    ids = {token.text: token.id for token in added}
+    eos = template_tokens.get("eos_token")
+    ends = {ids[name] for name in (*END_NAMES, eos) if name in ids}
+    begin = _first_special(stated.get("post_processor"))
+    return TokenizerConfig(
+        path=folder.path,
+        tokens=_by_id(vocabulary | ids),
+        bpe=bpe,
+        added_tokens=added,
+        no_text_ids=frozenset(ids.values()),
+        stop_ids=end_ids.union(ends),
+        template_tokens=template_tokens,
+        begin_ids=(ids[begin],) if begin in ids else (),
+        chat_template=_chat_template(folder, config),
+    )
+
+
+def _tokenizer_config(folder: ModelFolder) -> dict[str, Any]:
+    """tokenizer_config.json, with the special tokens that older folders have in another file."""
+    config = folder.json(_TOKENIZER_CONFIG) or {}
+    if "added_tokens_decoder" in config:
+        return config
+    return config | (folder.json(_SPECIAL_TOKENS) or {})
+
+
+def _template_tokens(config: Mapping[str, Any]) -> dict[str, str]:
+    """Special tokens that chat templates get as variables."""
+    further = config.get("extra_special_tokens")
+    stated = {name: value for name, value in config.items() if name.endswith("_token")}
+    stated |= further if isinstance(further, dict) else {}
+    return {name: text for name, value in stated.items() if (text := _token_text(value))}
+
+
+def _added_tokens(
+    folder: ModelFolder,
+    stated: Mapping[str, Any],
+    config: Mapping[str, Any],
+    template_tokens: Mapping[str, str],
+    end_ids: Collection[int],
+) -> tuple[AddedToken, ...]:
+    """The added tokens of tokenizer.json, overridden by tokenizer_config.json.
+
+    Those that have a name, end a text, or look like markers are control tokens.
+    """
+    listed = stated.get("added_tokens") or []
+    rows = listed if isinstance(listed, list) else [listed]
+    decoder = config.get("added_tokens_decoder") or {}
+    if not isinstance(decoder, dict):
+        raise _error(folder, "added_tokens_decoder is no object", _TOKENIZER_CONFIG)
+    further = [config.get(key) for key in _FURTHER_TOKENS]
+    control = {
+        *template_tokens.values(),
+        *(_token_text(token) for part in further if isinstance(part, list) for token in part),
+    }
+    added = {token.text: token for row in rows for token in [_added_token(folder, row, control)]}
+    for id_, row in decoder.items():
+        row = {**row, "id": int(id_)} if isinstance(row, dict) and id_.isdecimal() else row
+        token = _added_token(folder, row, control, _TOKENIZER_CONFIG)
+        added[token.text] = token
+    for text, id_ in _named_in_vocabulary(stated, control - added.keys()):
+        added[text] = AddedToken(text, id_, is_control=True)
+    return tuple(
+        replace(t, is_control=t.is_control or t.id in end_ids or is_marker(t.text))
+        for t in added.values()
+    )
+
+
+def _added_token(
+    folder: ModelFolder, row: object, control: Collection[str], file: str = _TOKENIZER
+) -> AddedToken:
+    known = isinstance(row, dict) and isinstance(row.get("content"), str)
+    if not isinstance(row, dict) or not known or not _is_id(row.get("id")):
+        raise _error(folder, f"added token {row!r} has no id or no text", file)
+    text, flags = row["content"], {flag: bool(row.get(flag, False)) for flag in _FLAGS}
+    is_control = bool(row.get("special")) or text in control
+    return AddedToken(text, row["id"], is_control, **flags)
+
+
+def _named_in_vocabulary(
+    stated: Mapping[str, Any], names: Collection[str]
+) -> Iterator[tuple[str, int]]:
+    """Control tokens in the vocabulary that no list of added tokens contains.
+
+    Results of merges and single letters are ordinary text, whatever else they serve as.
+    """
+    model = stated.get("model")
+    words = model.get("vocab") if isinstance(model, dict) else None
+    if not isinstance(model, dict) or not isinstance(words, dict):
+        return
+    names = [name for name in names if len(name) > 1 and _is_id(words.get(name))]
+    if names:
+        made = {"".join(m.split(" ") if isinstance(m, str) else m) for m in model["merges"] or ()}
+        yield from ((name, words[name]) for name in sorted(set(names) - made))
+
+
+def _without_added_tokens(
+    folder: ModelFolder, stated: Mapping[str, Any], added: Collection[str]
+) -> tuple[Tokenizer, dict[str, int]]:
+    """The tokenizer of ordinary text, and its vocabulary."""
+    model = stated.get("model")
+    kind = model.get("type", "BPE") if isinstance(model, dict) else None
+    if not isinstance(model, dict) or kind != "BPE" or model.get("byte_fallback"):
+        raise _error(folder, f"tokenizer model {kind!r} is not supported (byte-level BPE is)")
+    if not isinstance(model.get("merges"), list | None):
+        raise _error(folder, "merges is no list")
+    if model.get("continuing_subword_prefix") or model.get("end_of_word_suffix"):
+        raise _error(folder, "the tokenizer marks parts of words, which is not supported")
+    if '"ByteLevel"' not in json.dumps(stated.get("pre_tokenizer")):
+        raise _error(folder, "the tokenizer does not work on bytes, which is not supported")
+    words = model.get("vocab")
+    if not isinstance(words, dict) or not all(_is_id(i) for i in words.values()):
+        raise _error(folder, "vocab is missing or does not map tokens to ids")
+    vocabulary = {token: i for token, i in words.items() if token not in added}
+    merges = [m.split(" ") if isinstance(m, str) else m for m in model.get("merges") or ()]
+    if not all(_is_pair(merge) for merge in merges):
+        raise _error(folder, "merges holds something else than pairs of tokens")
+    if (lost := lost_merge(merges, vocabulary)) is not None:
+        raise _error(folder, f"damaged tokenizer: the merge {lost!r} makes no token")
+    plain = {
+        "version": stated.get("version", "1.0"),
+        "normalizer": stated.get("normalizer"),
+        "pre_tokenizer": stated.get("pre_tokenizer"),
+        "added_tokens": [],
+        "model": model | {"vocab": vocabulary, "unk_token": None},
+    }
+    try:
+        return Tokenizer.from_str(json.dumps(plain)), vocabulary
+    except Exception as error:  # the library raises nothing narrower
+        raise _error(folder, f"damaged tokenizer: {error}") from None
+
+
+def _by_id(ids: Mapping[str, int]) -> tuple[str, ...]:
+    """Tokens in the order of their ids; an unused id has an empty text."""
+    tokens = [""] * (max(ids.values(), default=-1) + 1)
+    for token, i in ids.items():
+        tokens[i] = token
+    return tuple(tokens)
+
+
+def _end_ids(folder: ModelFolder) -> Iterator[int]:
+    """The end tokens of generation_config.json, or else of config.json."""
+    generation = folder.json(_GENERATION_CONFIG) or {}
+    report_not_applied(folder.path / _GENERATION_CONFIG, generation)
+    name = _GENERATION_CONFIG if generation.get("eos_token_id") is not None else CONFIG
+    value = (generation if name == _GENERATION_CONFIG else folder.config).get("eos_token_id")
+    for token in value if isinstance(value, list) else [value]:
+        if _is_id(token):
+            yield token
+        elif token is not None:
+            raise ModelFileError(f"{folder.path / name}: eos_token_id is {value!r}, no token's id")
+
+
+def _chat_template(folder: ModelFolder, config: Mapping[str, Any]) -> str | None:
+    """The template file, or else the key, which may have several templates by name."""
+    template: object = next(filter(None, map(folder.text, _TEMPLATES)), None)
+    template = template or config.get("chat_template")
+    if template is None:
+        return None
+    named: dict[str, object] = {"default": template}
+    if isinstance(template, list):
+        named = {str(t.get("name")): t.get("template") for t in template if isinstance(t, dict)}
+    return default_template(named, str(folder.path / _TOKENIZER_CONFIG))
+
+
+def _first_special(post_processor: object) -> str:
+    """The token that the post-processor puts before a text; "" for none."""
+    if not isinstance(post_processor, dict):
+        return ""
+    for part in post_processor.get("processors") or []:
+        if first := _first_special(part):
+            return first
+    template = post_processor.get("single") or [{}]
+    token = template[0].get("SpecialToken") if isinstance(template[0], dict) else None
+    return str(token.get("id", "")) if isinstance(token, dict) else ""
+
+
+def _token_text(value: object) -> str:
+    """A special token in tokenizer_config.json: its text, or an object with it."""
+    if isinstance(value, dict):
+        value = value.get("content")
+    return value if isinstance(value, str) else ""
+
+
+def _is_pair(value: object) -> TypeGuard[list[str]]:
+    return isinstance(value, list) and len(value) == 2 and all(isinstance(v, str) for v in value)
+
+
+def _is_id(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 24
+
+
+def _error(folder: ModelFolder, reason: str, file: str = _TOKENIZER) -> ModelFileError:
+    return ModelFileError(f"{folder.path / file}: {reason}")

@@ -1,0 +1,249 @@
+"""Reads ``TokenizerConfig`` from the ``tokenizer.ggml.*`` keys of a GGUF file.
+
+The file has a vocabulary and its merges, and only names how text is split before merging
+(``tokenizer.ggml.pre``, see ``pretokenizers``). Old files lack that name, or the types of tokens;
+both are inferred where the rest of the file leaves no doubt.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from tokenizers import Tokenizer
+from tokenizers.models import BPE
+
+from archon.engine.files.gguf import GGUFFile
+from archon.engine.files.key_rules import KeyRules
+from archon.errors import ModelFileError
+from archon.lm.local.tokenizer.added_tokens import AddedToken, is_marker
+from archon.lm.local.tokenizer.config import (
+    END_NAMES,
+    TokenizerConfig,
+    default_template,
+    lost_merge,
+)
+from archon.lm.local.tokenizer.pretokenizers import (
+    RULES,
+    PreTokenizerRule,
+    known_names,
+    rule_of_name,
+)
+
+_NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED, _UNUSED = 1, 2, 3, 4, 5
+_NAMED = {
+    "bos_token": "bos", "eos_token": "eos", "eot_token": "eot", "unk_token": "unknown",
+    "sep_token": "seperator", "pad_token": "padding", "cls_token": "cls", "mask_token": "mask",
+}  # fmt: skip
+"""Variable of a chat template → the token's name in GGUF, as it is spelled there."""
+_NO_TEXT = (_UNKNOWN, _CONTROL, _USER_DEFINED, _UNUSED)
+_TAG = re.compile(r"</?\w[\w-]*>")
+"""The look of other added tokens, such as ``<think>``."""
+_PADDING = re.compile(r"\[PAD\d*\]|<dummy\d+>|<\|reserved_special_token_\d+\|>|<unused_?\d+>")
+
+TOKENIZER_RULES = KeyRules(
+    computed=frozenset({
+        "model", "pre", "tokens", "token_type", "merges", "bos_token_id", "eos_token_id",
+        "eot_token_id", "add_bos_token",
+    }),
+    irrelevant=frozenset({
+        "scores",  # of tokenizers without merges
+        "token_type_count",  # of segments, in encoders
+        "chat_template",
+    }),
+    neutral={
+        "add_eos_token": (), "add_sep_token": (), "add_space_prefix": (),
+        "remove_extra_whitespaces": (), "precompiled_charsmap": (), "suppress_tokens": (),
+    },
+    irrelevant_names=re.compile(r".*_token_ids?"),  # for uses that Archon does not have
+)  # fmt: skip
+"""Rules for the keys ``tokenizer.ggml.…`` of a GGUF file."""
+
+
+def tokenizer_config_of_gguf(file: GGUFFile) -> TokenizerConfig:
+    """Read a GGUF file's tokenizer and chat template.
+
+    Raises
+    ------
+    ModelFileError : there is no tokenizer, it is damaged, or its kind is not supported.
+    """
+    keys = _TokenizerKeys(file)
+    if keys.get("model", str) != "gpt2":
+        raise keys.error(f"tokenizer model {keys.get('model', str)!r} is not supported")
+    keys.check()
+    tokens = keys.strings("tokens")
+    vocabulary = {token: i for i, token in enumerate(tokens)}
+    rule = _pre_tokenizer_rule(keys, file.metadata.get("general.architecture"), vocabulary)
+    stated = keys.get("token_type", list) if keys.has("token_type") else None
+    if len(vocabulary) != len(tokens) or (stated is not None and len(stated) != len(tokens)):
+        raise keys.error("tokens and their types do not fit together")
+    merges = _merges(keys, vocabulary)
+    kinds = _inferred_types(tokens, merges) if stated is None else stated
+    named = {
+        name: token
+        for name, key in _NAMED.items()
+        if (token := keys.token(f"{key}_token_id", len(tokens))) is not None
+    }
+    made = {left + right for left, right in merges}
+    controls = {
+        i
+        for i, kind in enumerate(kinds)
+        if kind in (_CONTROL, _UNKNOWN) or (kind == _USER_DEFINED and is_marker(tokens[i]))
+    }
+    # A byte or a word that also serves as padding, for example, is text.
+    controls |= {i for i in named.values() if tokens[i] not in made}
+    controls = {i for i in controls if len(tokens[i]) > 1}
+    added = tuple(
+        AddedToken(token, i, is_control=i in controls)
+        for i, token in enumerate(tokens)
+        if i in controls or kinds[i] == _USER_DEFINED
+    )
+    named_ends = {vocabulary[name] for name in END_NAMES if vocabulary.get(name) in controls}
+    own_ends = {named[name] for name in ("eos_token", "eot_token") if name in named}
+    adds_bos = keys.truth("add_bos_token", rule.adds_bos)
+    if adds_bos and "bos_token" not in named and keys.has("add_bos_token"):
+        raise keys.error(
+            "tokenizer.ggml.add_bos_token is true, and no bos_token_id is a token's id"
+        )
+    return TokenizerConfig(
+        path=file.path,
+        tokens=tuple(tokens),
+        bpe=_tokenizer(keys, rule, vocabulary, merges, {token.text for token in added} - made),
+        added_tokens=added,
+        no_text_ids=frozenset(i for i, kind in enumerate(kinds) if kind in _NO_TEXT) | controls,
+        stop_ids=frozenset(named_ends | own_ends),
+        template_tokens={n: tokens[i] for n, i in named.items() if n != "eot_token"},
+        begin_ids=(named["bos_token"],) if adds_bos and "bos_token" in named else (),
+        chat_template=_chat_template(file),
+    )
+
+
+def _chat_template(file: GGUFFile) -> str | None:
+    """The file's template; the keys of additional ones end with their names."""
+    key = "tokenizer.chat_template"
+    named = {
+        name.removeprefix(f"{key}."): value
+        for name, value in file.metadata.items()
+        if name.startswith(f"{key}.")
+    }
+    if key in file.metadata:
+        named["default"] = file.metadata[key]
+    return default_template(named, str(file.path))
+
+
+def _pre_tokenizer_rule(
+    keys: _TokenizerKeys, architecture: object, vocabulary: Mapping[str, int]
+) -> PreTokenizerRule:
+    """The pre-tokenizer that the file names; for an old file without a name, that of its family."""
+    name = keys.get("pre", str) if keys.has("pre") else "default"
+    rule = rule_of_name(name)
+    if rule is not None:
+        return rule
+    if name != "default":
+        raise keys.error(f"splitting rule {name!r} is not supported ({known_names()} are)")
+    if architecture in ("qwen2", "qwen3"):
+        return RULES["qwen2"]
+    if "<|begin_of_text|>" in vocabulary and "<|end_of_text|>" in vocabulary:
+        return RULES["llama-bpe"]
+    raise keys.error(
+        "tokenizer.ggml.pre is missing, so the file does not say how text is cut into tokens. "
+        "Convert the model again with a newer llama.cpp, or use its folder of safetensors"
+    )
+
+
+Merges = list[tuple[str, str]]
+
+
+def _merges(keys: _TokenizerKeys, vocabulary: Mapping[str, int]) -> Merges:
+    parted = (merge.partition(" ") for merge in keys.strings("merges"))
+    merges = [(left, right) for left, _, right in parted]
+    if (lost := lost_merge(merges, vocabulary)) is not None:
+        raise keys.error(f"damaged tokenizer: the merge {lost!r} makes no token")
+    return merges
+
+
+def _inferred_types(tokens: Sequence[str], merges: Merges) -> list[int]:
+    """Infer the types of tokens where the file lacks them.
+
+    Ordinary tokens are single letters and the results of merges. Any other token that looks like a
+    marker was added to the vocabulary.
+    """
+    ordinary = {left + right for left, right in merges}
+
+    def type_of(token: str) -> int:
+        if len(token) == 1 or token in ordinary:
+            return _NORMAL
+        if _PADDING.fullmatch(token):
+            return _UNUSED
+        if is_marker(token):
+            return _CONTROL
+        return _USER_DEFINED if _TAG.fullmatch(token) else _NORMAL
+
+    return [type_of(token) for token in tokens]
+
+
+def _tokenizer(
+    keys: _TokenizerKeys,
+    rule: PreTokenizerRule,
+    vocabulary: Mapping[str, int],
+    merges: Merges,
+    added: Collection[str],
+) -> Tokenizer:
+    """The tokenizer of ordinary text, without added tokens."""
+    words = {token: i for token, i in vocabulary.items() if token not in added}
+    try:
+        model = BPE(vocab=words, merges=merges, ignore_merges=rule.whole_pieces)
+        tokenizer = Tokenizer(model)
+    except Exception as error:  # the library raises nothing narrower
+        raise keys.error(f"damaged tokenizer: {error}") from None
+    if rule.normalizer is not None:
+        tokenizer.normalizer = rule.normalizer()
+    tokenizer.pre_tokenizer = rule.pieces()
+    return tokenizer
+
+
+_PREFIX = "tokenizer.ggml."
+
+
+class _TokenizerKeys:
+    """The ``tokenizer.ggml.*`` keys of a file, each checked when it is read."""
+
+    def __init__(self, file: GGUFFile) -> None:
+        self._file = file
+
+    def check(self) -> None:
+        """Refuse keys that change the encoding in unsupported ways."""
+        keys = self._file.metadata.items()
+        own = {k.removeprefix(_PREFIX): v for k, v in keys if k.startswith(_PREFIX)}
+        TOKENIZER_RULES.check(own, self._file.path, _PREFIX)
+
+    def has(self, name: str) -> bool:
+        """Whether the file has the key."""
+        return _PREFIX + name in self._file.metadata
+
+    def truth(self, name: str, usual: bool) -> bool:
+        value = self._file.metadata.get(_PREFIX + name, usual)
+        if not isinstance(value, bool):
+            raise self.error(f"{_PREFIX}{name} is {value!r}, not true or false")
+        return value
+
+    def get(self, name: str, kind: type) -> Any:
+        value = self._file.metadata.get(_PREFIX + name)
+        if not isinstance(value, kind):
+            raise self.error(f"{_PREFIX}{name} is missing or no {kind.__name__}")
+        return value
+
+    def strings(self, name: str) -> list[str]:
+        values: list[str] = self.get(name, list)
+        if not all(isinstance(value, str) for value in values):
+            raise self.error(f"{_PREFIX}{name} holds something else than text")
+        return values
+
+    def token(self, name: str, num_tokens: int) -> int | None:
+        """A token's id; None if the file names none, or one that it lacks."""
+        value = self._file.metadata.get(_PREFIX + name)
+        return value if isinstance(value, int) and 0 <= value < num_tokens else None
+
+    def error(self, reason: str) -> ModelFileError:
+        return ModelFileError(f"{self._file.path}: {reason}")

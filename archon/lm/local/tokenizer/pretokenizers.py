@@ -1,0 +1,84 @@
+"""Pre-tokenizers: how byte-level tokenizers split text into pieces before they merge letters.
+
+GGUF files name one (``tokenizer.ggml.pre``). Several names stand for the same: llama.cpp names them
+by family of models, and its table shows which families split alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tokenizers import Regex, normalizers, pre_tokenizers
+
+
+@dataclass(frozen=True, slots=True)
+class PreTokenizerRule:
+    """One pre-tokenizer, and related settings of the families that use it."""
+
+    pieces: Callable[[], pre_tokenizers.PreTokenizer]
+    names: tuple[str, ...]
+    """Its names in GGUF files."""
+    normalizer: Callable[[], normalizers.Normalizer] | None = None
+    whole_pieces: bool = False
+    """A piece that is in the vocabulary is one token, regardless of the merges."""
+    adds_bos: bool = False
+    """A text begins with the beginning-of-text token unless the file states otherwise."""
+
+
+def _pieces(pattern: str) -> pre_tokenizers.PreTokenizer:
+    return pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(pattern), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+
+
+_WORDS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+"
+_REST = r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+
+
+def _qwen2_pieces() -> pre_tokenizers.PreTokenizer:
+    return _pieces(rf"{_WORDS}|\p{{N}}|{_REST}")
+
+
+def _llama3_pieces() -> pre_tokenizers.PreTokenizer:
+    return _pieces(rf"{_WORDS}|\p{{N}}{{1,3}}|{_REST}")
+
+
+def _gpt2_pieces() -> pre_tokenizers.PreTokenizer:
+    return pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+
+
+def _smollm_pieces() -> pre_tokenizers.PreTokenizer:
+    return pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), _gpt2_pieces()])
+
+
+RULES: dict[str, PreTokenizerRule] = {
+    "qwen2": PreTokenizerRule(
+        _qwen2_pieces,
+        ("qwen2", "deepseek-r1-qwen", "megrez", "kormo", "f2llmv2"),
+        normalizer=normalizers.NFC,
+    ),
+    "llama-bpe": PreTokenizerRule(
+        _llama3_pieces,
+        ("llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2"),
+        whole_pieces=True,
+        adds_bos=True,
+    ),
+    "smaug-bpe": PreTokenizerRule(_llama3_pieces, ("smaug-bpe", "dbrx")),
+    "smollm": PreTokenizerRule(_smollm_pieces, ("smollm", "starcoder", "refact", "codeshell")),
+    "gpt-2": PreTokenizerRule(_gpt2_pieces, ("gpt-2", "phi-2")),
+}
+"""Pre-tokenizers by one of their names."""
+
+
+def rule_of_name(name: str) -> PreTokenizerRule | None:
+    """The pre-tokenizer of a name; None if it is not supported."""
+    return next((rule for rule in RULES.values() if name in rule.names), None)
+
+
+def known_names() -> str:
+    """All supported names, for errors."""
+    return ", ".join(name for rule in RULES.values() for name in rule.names)

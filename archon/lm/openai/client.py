@@ -1,0 +1,345 @@
+"""A model on any server that speaks the OpenAI protocol.
+
+Samples. Each sample is a request with its own seed, which is derived from the request's seed, the
+prompt and the sample's number. Sample k is therefore the same however many are requested, if the
+server honours seeds. With the card's ``native_n`` one request returns all samples under the seed of
+the first, and sample k then depends on where its request began.
+
+One bad reply costs one sample: if others of the request succeed, a sample that failed is returned
+with its error (``Completion.error``).
+
+Usage is the server's count; missing and absurd counts are 0, which a note on the sample reports.
+With ``native_n`` each sample counts the complete prompt, and the completion tokens, whose sum the
+server reports, are divided evenly. Prompts are identified by a digest of their text, since the
+server's tokens are unknown.
+
+A field that the server rejects is an error that names the card key to change, or is omitted with a
+note and a warning (``archon.lm.openai.field_adaptation``).
+
+Constraints are sent as the card's ``constraint`` says; a reply that had to be JSON and is not is an
+error. ``archon.lm.openai.structured_output`` describes constraints after free text; where they wrap
+the text in an object, it is not streamed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+
+import httpx
+
+from archon.errors import LMError
+from archon.lm.base import check_request
+from archon.lm.cache_keys import draw_number, prompt_digest, request_digest
+from archon.lm.concurrency import Gauge, PerLoop, run_all
+from archon.lm.factory import capabilities
+from archon.lm.openai.field_adaptation import initial_adaptation, rejected_field_error
+from archon.lm.openai.load_balancer import LoadBalancer, Replica
+from archon.lm.openai.payload import is_wrapped, request_body
+from archon.lm.openai.response import Deltas, ServerReply, completions_of, receive
+from archon.lm.openai.server_errors import (
+    BusyError,
+    RejectedFieldError,
+    ReportedError,
+    UnreachableError,
+    hint,
+)
+from archon.lm.openai.transport import Transport
+from archon.lm.reasoning import send_completion, separated
+from archon.lm.retry import Backoff, Clock, retrying
+from archon.lm.sample_failures import Failures
+from archon.spec.model import FromVariable, OpenAICard
+from archon.types import (
+    DEFAULT_SAMPLING,
+    Completion,
+    ModelStatus,
+    OnEvent,
+    Request,
+    SamplingParams,
+    total_usage,
+)
+
+logger = logging.getLogger("archon.lm")
+
+_VERSION = 1
+"""Changes with the requests that are sent, so that no pool returns replies to other ones."""
+_SEED_BITS = 31  # some servers store seeds in signed 32 bits
+_PATHS = {"chat": "chat/completions", "completions": "completions"}
+_MAX_TOKEN_CHARACTERS = 1000
+"""More than any token contains."""
+
+
+class RemoteLM:
+    """Client of a card's servers; safe to use from several event loops.
+
+    The card's ``timeout_seconds`` applies to each sample, retries included, from the moment when it
+    gets one of the ``max_concurrency`` slots. Connections belong to the event loop that opened
+    them: call ``aclose`` in it.
+
+    Parameters
+    ----------
+    card : the model.
+    api_key : sent as a bearer token.
+    secret_headers : headers in addition to the card's; no error shows their values.
+    clock, backoff : time, randomness, and the pace of retries.
+    http : replaces the network in tests.
+    """
+
+    def __init__(
+        self,
+        card: OpenAICard,
+        *,
+        api_key: str | None = None,
+        secret_headers: Mapping[str, str] | None = None,
+        clock: Clock | None = None,
+        backoff: Backoff | None = None,
+        http: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self.card = card
+        self.capabilities = capabilities(card)
+        sampling = SamplingParams() if card.sampling is None else card.sampling.params()
+        self._sampling = sampling.over(DEFAULT_SAMPLING)
+        self._thinking = card.thinking_params()
+        self.reasoning_markers = card.markers()
+        self._clock = clock or Clock()
+        self._backoff = backoff or Backoff()
+        self._adaptation = initial_adaptation(card)
+        self._warned: set[str] = set()
+        self._slots = PerLoop(lambda: asyncio.Semaphore(card.max_concurrency))
+        self._waiting, self._running, self._generated_tokens = Gauge(), Gauge(), Gauge()
+        plain = {name: value for name, value in card.headers.items() if isinstance(value, str)}
+        secret = dict(secret_headers or {})
+        self._transport = Transport(
+            card.base_urls,
+            _PATHS[card.endpoint],
+            api_key,
+            keep_alive=card.max_concurrency,
+            clock=self._clock,
+            headers=plain | secret,
+            secrets=list(secret.values()),
+            trust_env=card.trust_env,
+            http=http,
+        )
+        self._load_balancer = LoadBalancer(self._transport.urls, self._clock)
+
+    def __repr__(self) -> str:
+        return f"RemoteLM({self.card.model!r} at {', '.join(self.card.base_urls)})"
+
+    async def generate(self, request: Request, on_event: OnEvent | None = None) -> list[Completion]:
+        """Request all samples concurrently, up to the card's ``max_concurrency``.
+
+        Raises
+        ------
+        LMError : every sample failed, retries included.
+        RefusedError : the server refuses every request. The other samples are cancelled, except
+            after a status of 403 or 404, which may concern one sample.
+        """
+        request = self._filled_in(request)
+        check_request(request, self.capabilities, self.card.name)
+        return await separated(
+            self._generate,
+            request,
+            on_event,
+            self.reasoning_markers,
+            splits_constrained=True,
+            hides_start=self.card.thinking_field == "chat_template_kwargs",
+        )
+
+    def _filled_in(self, request: Request) -> Request:
+        """The request with the card's values where it sets none."""
+        return replace(
+            request,
+            sampling=request.sampling.over(self._sampling),
+            thinking=request.thinking.over(self._thinking),
+        )
+
+    async def _generate(self, request: Request, on_event: OnEvent | None) -> list[Completion]:
+        draws = range(request.first_draw, request.first_draw + request.n)
+        if self.card.native_n or request.n == 1:
+            return await self._ask(request, draws, on_event)
+        failures = Failures()
+
+        async def one(draw: int) -> list[Completion]:
+            only = range(draw, draw + 1)
+            return await failures.catch(lambda: self._ask(request, only, on_event), only)
+
+        groups = await run_all(map(one, draws))
+        completions = [completion for group in groups for completion in group]
+        failures.check(completions)
+        return completions
+
+    def status(self) -> ModelStatus:
+        """See ``archon.lm.base.SupportsStatus``."""
+        return ModelStatus(
+            "calling",
+            num_running=self._running.value,
+            num_waiting=self._waiting.value,
+            generated_tokens=self._generated_tokens.value,
+        )
+
+    def draw_key(self, request: Request) -> str | None:
+        """See ``archon.lm.base.SupportsDrawKey``; None with ``native_n``."""
+        if self.card.native_n:
+            return None
+        request = self._filled_in(request)
+        prompt = prompt_digest(self.card.model, request.messages)
+        card = self.card
+        model = ["openai", _VERSION, sorted(card.base_urls), card.model]
+        if card.endpoint != "chat" or card.server_sampling:
+            model += [card.endpoint, card.server_sampling]
+        if changes := self._changes_of_samples():
+            model.append(changes)
+        constraint = request.constraint
+        if constraint is not None and constraint.after is not None:
+            model.append(card.constraint)
+        if request.thinking.key is not None:
+            model.append(card.thinking_field)
+        return request_digest(model, prompt, request, self.reasoning_markers)
+
+    def _changes_of_samples(self) -> dict[str, object]:
+        """What else of the card, and of fields that the server has rejected, changes samples."""
+        card = self.card
+        omitted = {*card.omit} - {"seed", "stream_options"}
+        if self._adaptation.max_tokens_field is None:
+            omitted.add("max_tokens")
+        headers = {
+            name.lower(): {"env": value.env} if isinstance(value, FromVariable) else value
+            for name, value in card.headers.items()
+        }
+        changes = {"omit": sorted(omitted), "headers": headers, "body": card.body}
+        return {name: value for name, value in changes.items() if value}
+
+    async def aclose(self) -> None:
+        """Close the connections that belong to the running event loop."""
+        await self._transport.aclose()
+
+    async def _ask(
+        self, request: Request, draws: range, on_event: OnEvent | None
+    ) -> list[Completion]:
+        """Request these samples in one HTTP request, with retries."""
+        sampling = request.sampling
+        prompt = prompt_digest(self.card.model, request.messages)
+        wrapped = is_wrapped(self.card, request.constraint)
+        listener = None if wrapped else on_event
+        seed, draw = (0, 0) if sampling.temperature == 0 else (request.seed, draws.start)
+        number = draw_number(prompt, seed, draw, bits=_SEED_BITS)
+        slots = self._slots.get()
+        with self._waiting.one_more():
+            await slots.acquire()
+        try:
+            with self._running.one_more():
+                reply = await retrying(
+                    lambda: self._adapted(request, number, draws, listener),
+                    name=self.card.name,
+                    timeout_seconds=self.card.timeout_seconds,
+                    backoff=self._backoff,
+                    clock=self._clock,
+                )
+        finally:
+            slots.release()
+        completions = completions_of(
+            reply, draws, request, prompt, is_wrapped=wrapped, markers=self.reasoning_markers
+        )
+        for note in (note for completion in completions for note in completion.notes):
+            self._warn(note)
+        notes = tuple(note for note, _ in self._adaptation.changes(self.card))
+        completions = [
+            c if c.error is not None else replace(c, notes=c.notes + notes) for c in completions
+        ]
+        if wrapped and on_event is not None:
+            for completion in completions:
+                send_completion(completion, on_event)
+        self._generated_tokens.add(total_usage(completions).generated_tokens)
+        return completions
+
+    async def _adapted(
+        self, request: Request, seed: int, draws: range, on_event: OnEvent | None
+    ) -> ServerReply:
+        """One attempt, without fields that the server rejects and does not need.
+
+        The adaptation is kept once the server has answered without them.
+        """
+        adaptation = self._adaptation
+        while True:
+            body = request_body(
+                self.card,
+                request,
+                seed=seed,
+                n=len(draws),
+                stream=on_event is not None,
+                adaptation=adaptation,
+            )
+            content = json.dumps(body, allow_nan=False).encode()
+            try:
+                reply = await self._attempt(content, request, draws, on_event)
+            except RejectedFieldError as error:
+                changed = None if error.field in self.card.body else adaptation.without(error.field)
+                if changed is None or changed == adaptation:
+                    raise
+                adaptation = changed
+                continue
+            if adaptation != self._adaptation:
+                self._adaptation = adaptation
+                for note, key in adaptation.changes(self.card):
+                    self._warn(f"{note}; {key} in the card says so from the start")
+            return reply
+
+    def _warn(self, text: str) -> None:
+        """Log a warning once."""
+        if text not in self._warned:
+            self._warned.add(text)
+            logger.warning("%s: %s", self.card.name, text)
+
+    async def _attempt(
+        self, body: bytes, request: Request, draws: range, on_event: OnEvent | None
+    ) -> ServerReply:
+        """One attempt: ask replicas in turn until one answers or text has been sent."""
+        deltas = None if on_event is None else Deltas(on_event, draws)
+        tried: list[Replica] = []
+        while True:
+            with self._load_balancer.choose(tried) as replica:
+                tried.append(replica)
+                try:
+                    reply = self._new_reply(request, len(draws))
+                    return await self._ask_replica(replica, body, reply, deltas)
+                except LMError as error:
+                    has_begun = deltas is not None and deltas.has_begun
+                    may_ask_again = error.retryable and not has_begun
+                    failure = self._transport.redacted(
+                        error, replica.url, retryable=may_ask_again, hint=hint(self.card, error)
+                    )
+            if not may_ask_again or len(tried) == len(self._load_balancer.replicas):
+                raise failure
+
+    def _new_reply(self, request: Request, num_choices: int) -> ServerReply:
+        max_tokens = request.sampling.max_tokens
+        is_sent = not self.card.server_sampling and self._adaptation.max_tokens_field is not None
+        limit = max_tokens * _MAX_TOKEN_CHARACTERS if max_tokens is not None and is_sent else None
+        return ServerReply(num_choices, limit, is_plain=self.card.endpoint == "completions")
+
+    async def _ask_replica(
+        self, replica: Replica, body: bytes, reply: ServerReply, deltas: Deltas | None
+    ) -> ServerReply:
+        """Read one server's reply into ``reply``, and record the server's health."""
+        started = self._clock.monotonic()
+        try:
+            async with self._transport.post(replica.url, body) as response:
+                await receive(response, reply, deltas)
+        except LMError as error:
+            if isinstance(error, ReportedError) and not (deltas is not None and deltas.has_begun):
+                rejection = rejected_field_error(error.reason, error.content, body)
+                if rejection is not None:
+                    raise rejection from None
+            if error.retryable and not isinstance(error, BusyError):
+                is_unreachable = isinstance(error, UnreachableError)
+                self._load_balancer.failed(replica, is_unreachable=is_unreachable)
+            raise
+        except asyncio.CancelledError:
+            if self._clock.monotonic() - started >= self.card.timeout_seconds:
+                self._load_balancer.failed(replica)  # it used up the timeout
+            raise
+        self._load_balancer.succeeded(replica)
+        return reply

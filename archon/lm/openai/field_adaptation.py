@@ -1,0 +1,188 @@
+"""Fields of a request that a server rejects: which one an error names, and what is sent instead.
+
+Servers and gateways report a rejected field as a ``param`` with a code, as the ``loc`` of a
+validation error, or in a sentence that quotes it. A field counts as rejected only where the error
+also says that it is unknown or unsupported: a value that is too large is another matter.
+
+The client adapts only what no server needs to know or what leaves a sample as it is: it omits
+``seed`` and ``stream_options``, and sends ``max_tokens`` as ``max_completion_tokens``, or omits it
+where that is rejected, too. Every sample gets a note of it. Any other field would change what is
+measured: its rejection is an error.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from typing import Any
+
+from archon.lm.openai.server_errors import RejectedFieldError
+from archon.spec.model import OpenAICard
+
+
+@dataclass(frozen=True, slots=True)
+class Adaptation:
+    """How the requests of one card differ from what the card says."""
+
+    max_tokens_field: str | None
+    """None omits the limit."""
+    omitted: frozenset[str] = frozenset()
+    """Fields omitted in addition to the card's ``omit``."""
+
+    def without(self, field: str) -> Adaptation | None:
+        """The adaptation to a server that also rejects this field; None where it is needed."""
+        if field in ("seed", "stream_options"):
+            return replace(self, omitted=self.omitted | {field})
+        if field == "max_tokens":
+            return replace(self, max_tokens_field="max_completion_tokens")
+        if field == "max_completion_tokens":
+            return replace(self, max_tokens_field=None)
+        return None
+
+    def changes(self, card: OpenAICard) -> list[tuple[str, str]]:
+        """Each difference from the card, with the card key that states it."""
+        effects = {
+            "seed": "samples cannot be reproduced",
+            "stream_options": "streamed samples may come without a count of tokens",
+        }
+        changes = [
+            (f"the server rejects {field!r}, which is not sent: {effects[field]}", _omit(field))
+            for field in sorted(self.omitted)
+        ]
+        if self.max_tokens_field is None:
+            reason = "the server rejects 'max_tokens', which is not sent: texts may be longer"
+            changes.append((reason, _omit("max_tokens")))
+        elif self.max_tokens_field != card.max_tokens_field:
+            reason = f"the server rejects 'max_tokens'; {self.max_tokens_field!r} is sent instead"
+            changes.append((reason, f'"max_tokens_field": "{self.max_tokens_field}"'))
+        return changes
+
+
+def _omit(field: str) -> str:
+    return f'"omit": ["{field}"]'
+
+
+def initial_adaptation(card: OpenAICard) -> Adaptation:
+    """The adaptation to a server that has not rejected anything."""
+    return Adaptation(None if "max_tokens" in card.omit else card.max_tokens_field)
+
+
+# ------------------------------------------------------------------- reading the server's error
+
+_REJECTION = re.compile(
+    r"unsupported|not (?:yet )?support|(?:does|do|is|are)(?:n't| not) (?:currently )?"
+    r"(?:support|accept|allow|permit|recogni|a valid)|unknown|unrecogni[sz]ed|unexpected|"
+    r"extra (?:inputs|fields|keys?)|extraneous|extra_forbidden|value_error\.extra|"
+    r"additional propert|not (?:permitted|allowed|accepted|recogni[sz]ed|available)|"
+    r"cannot find field|no such (?:field|parameter)|invalid (?:field|parameter|argument) name|"
+    r"unknown name|incompatible|only the default|unavailable|not enabled|cannot both|deprecated|"
+    r"invalid (?:param(?:eter)?|field|argument):|response_format\.type|"
+    r"only (?:one (?:completion )?choice|n ?= ?1\b)|"
+    r"\bn['\"`]? ?: number must be at most 1\b",
+    re.IGNORECASE,
+)
+_ABOUT_VALUE = re.compile(
+    r"too (?:large|long|high|big|small|low|many)|at most|at least|maximum|exceed|less than|"
+    r"greater than|out of range|must be between",
+    re.IGNORECASE,
+)
+_ABOUT_FIELD = re.compile(
+    r"unsupported[_ ](?:param|field|arg)|unknown|unrecogni[sz]ed|extra", re.IGNORECASE
+)
+_OF_N = re.compile(
+    r"only one (?:completion )?choice|\bn ?(?:=|==|>|!=) ?1\b|"
+    r"\bn['\"`]? ?: number must be at most 1\b",
+    re.IGNORECASE,
+)
+"""Sentences about more than one choice."""
+_ALLOWED = re.compile(
+    r"(?<![a-z])(?<!not )(?:allowed|supported|valid|accepted|permitted|known|available) "
+    r"(?:param(?:eter)?s|fields|arguments|keys|names|properties)(?: are| include)?:[^.;]*",
+    re.IGNORECASE,
+)
+"""A list of what may be sent."""
+_EXPLICIT = (
+    r"(?:(?:param(?:eter)?|field|argument) not supported[^:'\"]*:|"
+    r"(?:unknown|unsupported|unrecogni[sz]ed|unexpected|invalid|extra|not support)[a-z]* "
+    r"(?:request |keyword |input )?(?:param(?:eter)?|field|argument|key|property)s?"
+    r"(?: supplied)?:?) ?['\"`\[(]*{}(?![A-Za-z0-9_])"
+)
+_NO_ARGUMENT = re.compile("unexpected keyword argument", re.IGNORECASE)
+_WORD = r"(?<![A-Za-z0-9_]){}(?![A-Za-z0-9_])"
+_QUOTED = r"""['"`\[(]{}['"`\])]"""
+_PLAIN_ENGLISH = frozenset({"stop", "n", "reasoning"})
+"""Fields whose names are also ordinary words: they count only where quoted."""
+
+
+def rejected_field(content: bytes, sent: Collection[str]) -> str | None:
+    """The field among those sent that an error reply rejects; None where it rejects none.
+
+    >>> error = b'{"error": {"message": "Unsupported parameter: \\'seed\\'"}}'
+    >>> rejected_field(error, ["model", "seed", "max_tokens"])
+    'seed'
+    >>> rejected_field(b'{"error": {"message": "max_tokens is too large"}}', ["max_tokens"])
+    """
+    text = content.decode("utf-8", "replace")
+    if _REJECTION.search(text) is None:
+        return None
+    if "n" in sent and _OF_N.search(text) is not None:
+        return "n"
+    if _ABOUT_VALUE.search(text) is not None and _ABOUT_FIELD.search(text) is None:
+        return None
+    try:
+        data = json.loads(content)
+    except (ValueError, RecursionError):
+        data = None
+    named = {*_named(data)} & {*sent}
+    if len(named) == 1:
+        return named.pop()
+    text = _ALLOWED.sub("", text.replace("\\", ""))
+    text = re.sub("response format", "response_format", text, flags=re.IGNORECASE)
+    text = text.replace("response_format.type", "response_format")
+    for pattern, fields in (
+        (_EXPLICIT, {*sent}),
+        (_QUOTED, {*sent}),
+        (_WORD, {*sent} - _PLAIN_ENGLISH),
+    ):
+        places = {
+            field: found.start()
+            for field in fields
+            if (found := re.search(pattern.format(re.escape(field)), text, re.IGNORECASE))
+            is not None
+        }
+        if places:
+            return min(places, key=lambda field: places[field])
+    return None
+
+
+_ALWAYS_SENT = frozenset({"model", "messages", "prompt", "stream"})
+
+
+def rejected_field_error(reason: str, content: bytes, body: bytes) -> RejectedFieldError | None:
+    """The error that an error reply stands for if it rejects a field of the request's body."""
+    field = rejected_field(content, json.loads(body).keys() - _ALWAYS_SENT)
+    return None if field is None else RejectedFieldError(reason, field=field)
+
+
+def is_unknown_argument(content: bytes) -> bool:
+    """Whether the error is a Python server's ``TypeError`` about a field that it does not know."""
+    return _NO_ARGUMENT.search(content.decode("utf-8", "replace")) is not None
+
+
+def _named(data: Any, depth: int = 6) -> list[str]:
+    """Every ``param``, and the last step of every ``loc``."""
+    found: list[str] = []
+    if isinstance(data, list) and depth:
+        for item in data:
+            found += _named(item, depth - 1)
+    if isinstance(data, dict) and depth:
+        if isinstance(data.get("param"), str):
+            found.append(data["param"])
+        loc = data.get("loc")
+        if isinstance(loc, list) and loc and isinstance(loc[-1], str):
+            found.append(loc[-1])
+        for value in data.values():
+            found += _named(value, depth - 1)
+    return found

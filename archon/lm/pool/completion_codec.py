@@ -1,0 +1,40 @@
+"""Encoding of completions as compressed JSON."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from dataclasses import asdict
+
+from archon.types import Completion, Usage
+
+_FIELDS = ("text", "draw", "finish_reason", "prompts", "score", "choice_logprobs")
+_SERIES = ("token_ids", "logprobs")
+_OPTIONAL = ("reasoning", "is_reasoning_cut_off", "notes")
+"""Fields that earlier versions did not have; omitted where empty."""
+
+
+def encode(completion: Completion) -> bytes:
+    """Encode a completion without its trace, which only architectures have."""
+    data = {name: getattr(completion, name) for name in (*_FIELDS, *_SERIES)}
+    data |= {name: value for name in _OPTIONAL if (value := getattr(completion, name))}
+    data["usage"] = asdict(completion.usage)
+    return zlib.compress(json.dumps(data, separators=(",", ":"), default=dict).encode())
+
+
+def decode(payload: bytes) -> Completion:
+    """Decode a completion.
+
+    Raises
+    ------
+    ValueError : the bytes are invalid.
+    """
+    try:
+        data = json.loads(zlib.decompress(payload))
+        values = {name: data[name] for name in _FIELDS}
+        values |= {name: None if data[name] is None else tuple(data[name]) for name in _SERIES}
+        values |= {name: data[name] for name in _OPTIONAL if name in data}
+        values["notes"] = tuple(values.get("notes", ()))
+        return Completion(**values, usage=Usage(**data["usage"]))
+    except (zlib.error, KeyError, TypeError) as error:
+        raise ValueError(f"no draw: {error}") from None

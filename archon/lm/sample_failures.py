@@ -1,0 +1,77 @@
+"""Failed samples: one bad reply costs one sample of a request, not the others."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from archon.errors import LMError, NodeError, RefusedError, UnsupportedError
+from archon.types import Completion, Usage
+
+_MAY_CONCERN_ONE = frozenset({403, 404})
+"""Statuses that may concern one sample: a prompt that is refused, or a worker that is lost."""
+
+
+def failed_sample(draw: int, error: Exception) -> Completion:
+    """The placeholder of a failed sample. It counts no tokens and no call."""
+    return Completion("", draw, "error", Usage(), {}, error=str(error))
+
+
+class Failures:
+    """Collects failures of single samples and raises those of a complete request.
+
+    >>> import asyncio
+    >>> async def fails() -> list[Completion]:
+    ...     raise LMError("the connection failed")
+    >>> failures = Failures()
+    >>> [sample] = asyncio.run(failures.catch(fails, range(1)))
+    >>> sample.error
+    'the connection failed'
+    >>> failures.check([sample])
+    Traceback (most recent call last):
+    archon.errors.LMError: the connection failed
+    """
+
+    def __init__(self) -> None:
+        self._first: Exception | None = None
+
+    async def catch(
+        self, call: Callable[[], Awaitable[list[Completion]]], draws: range
+    ) -> list[Completion]:
+        """The completions of a call, or failed samples in their place.
+
+        An error that every sample would get, such as for a wrong key, is raised. A status of 403 or
+        404 may concern one sample: ``check`` raises it if no other sample succeeded.
+        """
+        try:
+            return await call()
+        except (LMError, NodeError) as error:
+            if not _concerns_one_sample(error):
+                raise
+            self._first = self._first or error
+            return [failed_sample(draw, error) for draw in draws]
+
+    def check(self, completions: Sequence[Completion]) -> None:
+        """Raise the first failure if no sample succeeded."""
+        if completions and all(completion.error is not None for completion in completions):
+            raise self._first or LMError(completions[0].error or "every sample failed")
+
+
+def require_all(completions: list[Completion]) -> list[Completion]:
+    """The completions, provided that none failed.
+
+    Raises
+    ------
+    LMError : one failed.
+    """
+    for completion in completions:
+        if completion.error is not None:
+            raise LMError(completion.error)
+    return completions
+
+
+def _concerns_one_sample(error: BaseException | None) -> bool:
+    while isinstance(error, NodeError):
+        error = error.__cause__
+    if isinstance(error, RefusedError):
+        return error.status in _MAY_CONCERN_ONE
+    return isinstance(error, LMError) and not isinstance(error, UnsupportedError)
