@@ -1,4 +1,4 @@
-"""Words, numbers and signs of a flattened text, with their places."""
+"""Lexer: words, numbers and signs of a normalized text, with their positions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from archon.answers.equations.flat import FRACTION, OPAQUE
+from archon.answers.characters import OPAQUE
+from archon.answers.equations.in_place import FRACTION
 from archon.answers.equations.vocabulary import OPERATORS
 
 MAX_DIGITS = 60
@@ -69,7 +70,7 @@ _SUPERSCRIPTS = {"²": "2", "³": "3"}
 
 
 def tokens_of(text: str) -> Iterator[Token]:
-    """The tokens of a flattened text from left to right; white space and markup are left out."""
+    """The tokens of a normalized text from left to right, without white space and markup."""
     last_end, money_end, money_glued = 0, -1, False
     for match in _TOKEN.finditer(text):
         kind, piece = match.lastgroup or "other", match.group()

@@ -1,4 +1,4 @@
-"""Whether two sides are equal: the readings of signs beside numbers, and the rules of rounding."""
+"""Verdict on two sides: readings of the signs next to numbers, and rules of rounding."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def judge(
 ) -> Judgement | None:
     """Judge ``left = right``; None if a side is too large, or too near to call it wrong.
 
-    ``with_remainder``: a remainder is told, so that the quotient is rounded down. ``exact`` maps
-    rounded results to what they were before.
+    ``with_remainder``: the text names a remainder, so the quotient is rounded down. ``exact`` maps
+    rounded results to their exact values.
     """
     try:
         value = _value(left)

@@ -1,15 +1,15 @@
-"""What stands before and after a literal: signs, scales, units, and what makes it a part of more.
+"""Patterns of the context of a literal: signs, scales, units, and what it may be a part of.
 
-All patterns look at a bounded number of characters or at one literal more.
+Every pattern reads a bounded number of characters or one more literal.
 """
 
 from __future__ import annotations
 
 import re
 
+from archon.answers.characters import OPAQUE
 from archon.answers.numerals.notation import RUN
-from archon.answers.numerals.plain import OPAQUE
-from archon.answers.numerals.words import NUMBER_WORD
+from archon.answers.numerals.number_words import NUMBER_WORD
 
 WINDOW = 48
 """Characters before a literal that are looked at."""

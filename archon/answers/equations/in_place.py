@@ -1,20 +1,20 @@
-r"""One spelling for each sign, LaTeX taken out, every character left in its place.
+r"""Normalization that keeps the length: one spelling for each sign, LaTeX blanked out.
 
-What comes out is as long as what went in, so that a place found in it is a place in the original.
+A position in the result is a position in the original text.
 """
 
 from __future__ import annotations
 
 import re
 
+from archon.answers.characters import FULL_WIDTH, HYPHENS, OPAQUE
+
 FRACTION = "\ue000"
 """Stands for LaTeX's command of a fraction, whose two groups follow."""
-OPAQUE = "\ue001"
-"""Stands for a command whose meaning is not known; nothing beside it is read."""
 
 _SIGNS = {
-    **{code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)},  # full width
-    **dict.fromkeys(map(ord, "\u2212\u2010\u2011\u2012\u2013\ufe63"), "-"),
+    **FULL_WIDTH,
+    **HYPHENS,
     **dict.fromkeys(map(ord, "\u00d7\u2715\u2716\u2217\u00b7\u22c5\u2a2f"), "*"),
     **dict.fromkeys(map(ord, "\u00f7\u2044\u2215"), "/"),
     **dict.fromkeys(map(ord, "\u2248\u2245\u2243"), "≈"),
@@ -66,14 +66,14 @@ _EMPHASIS = re.compile(
 
 
 def flatten(text: str) -> str:
-    r"""The text with one sign for each meaning and no LaTeX, every character in its place.
+    r"""The text with one sign for each meaning and without LaTeX, of the same length.
 
     >>> flatten("4 \\times 2 = 8\\text{ km}")
     '4 *      2 = 8       km '
     """
     text = text.translate(_SIGNS)
     if "\\" in text:
-        text = _COMMAND.sub(_plain, text)
+        text = _COMMAND.sub(_meaning, text)
     return _EMPHASIS.sub(_blank, text) if "*" in text else text
 
 
@@ -81,7 +81,7 @@ def _blank(match: re.Match[str]) -> str:
     return " " * len(match.group())
 
 
-def _plain(command: re.Match[str]) -> str:
+def _meaning(command: re.Match[str]) -> str:
     whole = command.group()
     if command["grouping"]:
         return whole

@@ -1,4 +1,4 @@
-"""Judging every statement of a text: links of chains such as ``a = b = c``."""
+"""Checker of a text: finds its statements, links of chains ``a = b = c``, and judges each."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from archon.answers.equations.expressions import (
     render_unit,
     render_value,
 )
-from archon.answers.equations.flat import flatten
-from archon.answers.equations.judge import Judgement, Verdict, judge
-from archon.answers.equations.reader import Link, links_of
-from archon.answers.equations.tokens import Token, tokens_of
+from archon.answers.equations.in_place import flatten
+from archon.answers.equations.lexer import Token, tokens_of
+from archon.answers.equations.relations import Link, links_of
+from archon.answers.equations.verdicts import Judgement, Verdict, judge
 
 MAX_CHARS = 100_000
 MAX_TOKENS = 20_000
-"""So much of a text is read (white space and lines without a relation are no tokens)."""
+"""Limits of what is read of a text (white space and lines without a relation are no tokens)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
     """One ``left = right`` of a text.
 
-    ``start`` and ``end`` are its place in the text, ``left`` and ``right`` the exact values of its
-    sides (None where zero divides), with ``%`` as a hundredth and units left out. The texts are
-    made of numbers, signs and known units only, so that nothing else of the text gets through.
+    ``start`` and ``end`` are its position in the text, ``left`` and ``right`` the exact values of its
+    sides (None after a division by zero), with ``%`` as a hundredth and without units. The rendered
+    texts contain numbers, signs and known units only, so that nothing else of the text gets through.
     """
 
     start: int
@@ -98,7 +98,7 @@ def check_equations(text: str) -> EquationCheck:
     return EquationCheck(tuple(statements), complete)
 
 
-# ------------------------------------------------------------------- what of a text is read
+# ---------------------------------------------------------------------- parts of a text
 
 _ANNOTATION = re.compile(r"<<([^<>\n]{1,200})>>")
 _LINE = re.compile(r"[^\n]*\n?")
@@ -110,7 +110,7 @@ _MAY_STATE = re.compile(
 
 
 def _parts(text: str) -> Iterator[str]:
-    """The text without its ``<<48/2=24>>`` annotations, and the annotations; all in place."""
+    """The text without its ``<<48/2=24>>`` annotations, then the annotations, at their positions."""
     if "<<" not in text:
         yield text
         return
@@ -123,7 +123,7 @@ def _parts(text: str) -> Iterator[str]:
 
 
 def _without_idle_lines(text: str) -> str:
-    """The text with lines blanked that can neither state anything nor be part of a statement."""
+    """The text with lines blanked that cannot contain any part of a statement."""
     lines = _LINE.findall(text)
     stating = [_MAY_STATE.search(line) is not None for line in lines]
     for index, line in enumerate(lines):
@@ -177,7 +177,7 @@ def _statements(tokens: list[Token]) -> Iterator[Statement]:
 
 
 def _truth(judgement: Judgement, stated: Node) -> str:
-    """What the left side comes to, in the unit of the right side."""
+    """The value of the left side, in the unit of the right side."""
     if judgement.left is None or judgement.right is None:
         return ""
     text, number = render_value(judgement.left), literal(stated)

@@ -1,8 +1,8 @@
-r"""One spelling for each sign, and LaTeX taken out.
+r"""Normalization of text: one spelling for each sign, LaTeX removed.
 
-LaTeX that formats is dropped, what has a plain sign becomes it, a fraction of two numbers becomes
-``a/b``. Everything else, such as a root or ``\pi``, becomes ``OPAQUE``, beside which no number is
-read, so that ``3\sqrt{2}`` is not 3.
+Formatting commands are dropped, commands with a plain sign become that sign, and a fraction of two
+numbers becomes ``a/b``. Everything else, such as a root or ``\pi``, becomes ``OPAQUE``. No number
+next to it is read, so that ``3\sqrt{2}`` is not 3.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ from __future__ import annotations
 import re
 import unicodedata
 
-OPAQUE = "\ue001"
-"""Stands for mathematics that is not read."""
+from archon.answers.characters import FULL_WIDTH, HYPHENS, OPAQUE
 
 _CALCULATION = re.compile(r"<<[^<>\n]{1,200}>>")
 """GSM8K's notes for a calculator: ``3 * 6 = <<3*6=18>>18``."""
 _INVISIBLE = "\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\u2061\u2063\u2064\ufe0e\ufe0f\ufeff"
 _CHARACTERS = {
-    **{code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)},  # full width
+    **FULL_WIDTH,
     **dict.fromkeys(map(ord, _INVISIBLE), None),
-    **dict.fromkeys(map(ord, "\u2212\u2010\u2011\u2012\u2013\ufe63\u207b"), "-"),
+    **HYPHENS,
+    ord("\u207b"): "-",
     **dict.fromkeys(map(ord, "\u2044\u2215"), "/"),
     **dict.fromkeys(map(ord, "\u00b7\u22c5\u2062\u2715\u2a2f"), "\u00d7"),
     **dict.fromkeys(map(ord, "\u2018\u2019\u02bc\u2032"), "'"),
@@ -107,10 +107,10 @@ _UNKNOWN = re.compile(
 _NEGATIVE = re.compile(r"(?:[负負]|マイナス)(?=[$€£¥₩]?[0-9])")
 
 
-def plain(text: str) -> str:
+def normalize(text: str) -> str:
     r"""The text with one spelling for each sign, LaTeX commands but ``\boxed`` taken out.
 
-    >>> plain("−\\frac{3}{4} of \\$1{,}000")
+    >>> normalize("−\\frac{3}{4} of \\$1{,}000")
     '-3/4 of $1,000'
     """
     if "<<" in text:

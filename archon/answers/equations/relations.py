@@ -1,4 +1,4 @@
-"""Finding what a text states: expressions joined by relations, and how sure it is that they are."""
+"""Relations between expressions: the links that a text states, and how certain each is."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from archon.answers.equations.expressions import Node, Number, Operation, has_size, literal
-from archon.answers.equations.operands import begins_operand
+from archon.answers.equations.lexer import Token
 from archon.answers.equations.parser import Expression, Parser
-from archon.answers.equations.tokens import Token
 from archon.answers.equations.vocabulary import (
     APPROXIMATELY,
     ARITHMETIC,
@@ -35,7 +34,7 @@ _REMAINDER = re.compile(r"r[0-9]*")
 
 
 class Trust(IntEnum):
-    """How sure it is that an expression begins where it was read to begin."""
+    """How certain it is that an expression begins where the parser began it."""
 
     NONE = 0
     DOUBTFUL = 1
@@ -47,8 +46,8 @@ class Link:
     """Two expressions with a relation between them, one link of a chain.
 
     ``other_left``: the left side if a leading dash is no sign. ``continues``: another relation
-    follows. ``has_remainder``: a remainder is told after it. ``is_range``: the left side may be
-    one, as ``3-5`` is.
+    follows. ``has_remainder``: the text names a remainder after it. ``is_range``: the left side may
+    be a range such as ``3-5``.
     """
 
     left: Expression
@@ -89,10 +88,7 @@ class _Reader:
             position = yield from self._chain(expression)
 
     def _begin(self, position: int) -> Expression | None:
-        self.parser.position = position
-        if self._is_sign(position):
-            self.parser.position += 1
-        if not begins_operand(self.parser):
+        if not self.parser.begins_operand(position + self._is_sign(position)):
             return None
         return self.parser.expression(position)
 
@@ -121,7 +117,7 @@ class _Reader:
     # --------------------------------------------------------------------------- relations
 
     def _relation(self, position: int, left: Node) -> _Relation | None:
-        """The relation that stands at a place, with the words that belong to it."""
+        """The relation at a position, with the words that belong to it."""
         if self._text(position) == "\n" and self._kind(position + 1) == "relation":
             position += 1
         token = self._at(position)
@@ -176,7 +172,7 @@ class _Reader:
             doubtful,
             relation.approximate,
             self._relation(right.end, right.node) is not None,
-            self._tells_remainder(right),
+            self._names_remainder(right),
             self._is_range(left),
             None if in_chain else self._without_dash(left),
         )
@@ -202,7 +198,7 @@ class _Reader:
         sized = result is not None and has_size(result)
         return parted or (sized and self._kind(end + 1) == "number")
 
-    def _tells_remainder(self, right: Expression) -> bool:
+    def _names_remainder(self, right: Expression) -> bool:
         for token in self.tokens[right.start : right.end + _LOOK_AHEAD]:
             if token.kind == "newline":
                 return False

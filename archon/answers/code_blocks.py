@@ -1,4 +1,4 @@
-"""Fenced blocks of code in a text, and the program among them."""
+"""Fenced code blocks in a text, and the program among them."""
 
 from __future__ import annotations
 
