@@ -9,8 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archon.answers import reading
-from archon.answers import canonical_number, read_answer, read_program, read_stated, same_value
+from archon.answers import (
+    canonical_number,
+    read_answer,
+    read_program,
+    read_stated,
+    reading,
+    same_value,
+)
 from archon.types import AnswerKind
 
 STATED = [

@@ -11,6 +11,7 @@ from archon.cli.console import console, emit
 from archon.cli.options import command
 from archon.cli.training import progress_bar, pulled, sample_replies, say, training_folder
 from archon.errors import FileError, UsageError, require
+from archon.train.registry import TRAININGS
 
 if TYPE_CHECKING:
     import torch
@@ -18,40 +19,6 @@ if TYPE_CHECKING:
     from archon.spec.reader import Loaded
     from archon.spec.training import AnyTraining
     from archon.train.folder import TrainingFolder
-
-_CONFIG = "CONFIG is a name in the catalogue, or a path. The folder gets"
-HELP = {
-    "sft": f"""Teach a model to answer as the completions of CONFIG do.
-
-    {_CONFIG} the adapter or the model, a card that runs it, and the loss as a picture.
-    """,
-    "pretrain": f"""Train a small decoder from nothing on the texts of CONFIG.
-
-    {_CONFIG} the model, a card that runs it, and the loss as a picture.
-    """,
-    "dpo": f"""Make chosen replies likelier than rejected ones.
-
-    {_CONFIG} the adapter or the model, a card that runs it, and the loss as a picture.
-    """,
-    "grpo": f"""Learn from rewards for the model's own replies, each compared with its group.
-
-    {_CONFIG} the adapter or the model, a card that runs it, and the reward as a picture.
-    """,
-    "ppo": f"""Learn from rewards for the model's own replies, with a value head.
-
-    {_CONFIG} the adapter or the model, a card that runs it, and the reward as a picture.
-    """,
-    "classify": f"""Put a new head on an encoder, and teach it the classes of CONFIG's texts.
-
-    {_CONFIG} the model, in the form that transformers reads. Where the texts are pairs of two
-    classes, of which one is known to be the good one, it also gets the card of a reward model.
-    """,
-    "reward": f"""Teach a model to tell good replies from bad ones.
-
-    {_CONFIG} the head (and the adapter, if one is trained), a card that runs it, and the replies
-    that were sampled.
-    """,
-}
 
 
 def train_command(kind: str) -> click.Command:
@@ -66,8 +33,8 @@ def train_command(kind: str) -> click.Command:
     ) -> None:
         _train(kind, config, output, resume=resume, device=device, as_json=as_json)
 
-    train.name, train.help = kind, HELP[kind]
-    if kind != "reward":  # whose engine reads replies where the card's model runs
+    train.name, train.help = kind, TRAININGS[kind].help
+    if TRAININGS[kind].has_device:
         train = click.option("--device", help="cpu or cuda; by default CUDA if available.")(train)
     return train
 
@@ -125,6 +92,3 @@ def _say_how_to_use(record: Mapping[str, Any], folder: TrainingFolder) -> None:
     is_judge = "classes" in record or "penalty" in record
     use = f": try it with --model {'judge' if is_judge else 'solver'}={card}"
     say(f"\n{folder.path}" + (use if card.is_file() else ""))
-
-
-sft, pretrain, dpo, grpo, ppo, classify, reward = map(train_command, HELP)

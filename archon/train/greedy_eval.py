@@ -26,7 +26,7 @@ class Sample:
     """Whether it is the text's own."""
 
 
-def draw_samples(
+def greedy_samples(
     model: TrainableDecoder,
     texts: Sequence[Text],
     end: int,

@@ -70,7 +70,7 @@ def add_adapter(
         _put(model, name, adapted)
 
 
-def go_on_with(model: nn.Module, adapter: Adapter) -> None:
+def resume_adapter(model: nn.Module, adapter: Adapter) -> None:
     """Put an adapter that is there on the layers that it is for; freeze the rest.
 
     Raises

@@ -11,9 +11,12 @@ from random import Random
 from typing import Any
 
 from archon.engine.model.reward_head import Goal
-from archon.errors import SpecError, UsageError
+from archon.errors import LMError, SpecError, UsageError
 from archon.evals.journal import Entry
 from archon.evals.run import Run
+from archon.lm.local.chat import ChatFormat
+from archon.lm.local.reward import reply_ids
+from archon.lm.local.tokenizer import TextTokenizer
 from archon.spec.json_lines import read_rows
 from archon.spec.messages import shown
 from archon.spec.training import RepliesFile, SampledReplies
@@ -201,7 +204,7 @@ def _head(row: Mapping[str, Any], place: str) -> tuple[Goal, tuple[Message, ...]
     return "preference" if rest == _PREFERENCE else "outcome", messages, question
 
 
-# ------------------------------------------------------------------------------ sampled ones
+# ------------------------------------------------------------------------ sampled replies
 
 
 def replies_of_run(run: Run) -> Replies:
@@ -255,3 +258,40 @@ def write_replies(replies: Replies, path: Path) -> None:
                 row["value"] = replies.values[i]
             file.write(json.dumps(row, ensure_ascii=True) + "\n")
     fresh.replace(path)
+
+
+# ---------------------------------------------------------------------------------- tokens
+
+
+def tokenize_replies(
+    replies: Replies, chat: ChatFormat, tokenizer: TextTokenizer, end: int, context_length: int
+) -> list[tuple[int, ...]]:
+    """The tokens that a reward model reads of each reply (``archon.lm.local.reward``).
+
+    Parameters
+    ----------
+    end : the token that ends a reply.
+    context_length : capacity for a conversation and a reply together, in tokens.
+
+    Raises
+    ------
+    UsageError : the model's chat template rejects a conversation, or one leaves no capacity for a
+        reply.
+    """
+    known: dict[object, list[int]] = {}
+    found = []
+    for reply in replies.replies:
+        if reply.messages not in known:
+            place = f"question {shown(reply.question)}"
+            try:
+                prompt_ids = known[reply.messages] = chat.encode(reply.messages)
+            except LMError as error:
+                raise UsageError(f"{place}: {error}") from None
+            if len(prompt_ids) >= context_length:
+                raise UsageError(
+                    f"{place}: the conversation has {len(prompt_ids):,} tokens, so that no reply "
+                    f"fits the model's context of {context_length:,}"
+                )
+        text_ids = tokenizer.encode(reply.text)
+        found.append(reply_ids(known[reply.messages], text_ids, end, context_length))
+    return found

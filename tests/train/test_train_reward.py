@@ -43,8 +43,8 @@ from archon.train.optimization import Optimization
 from archon.train.platt import platt_scaling
 from archon.train.probe import fit_probe, outcome_loss, preference_loss
 from archon.train.reward_data import Replies, Reply, parted, read_replies, with_goal
-from archon.train.reward_lora import RewardModel
-from archon.train.reward_report import calibration_error, reward_report
+from archon.train.reward_lora import RewardDecoder
+from archon.train.reward_metrics import calibration_error, reward_metrics
 from archon.types import Message
 
 ASKED = (Message("user", "q"),)
@@ -118,7 +118,7 @@ def test_what_is_separable_is_told_on_questions_never_seen(goal: str) -> None:
     probe = fit_probe(hidden[[q in learnt for q in of]], learn, [1e-4, 1e-2, 10.0])
     assert probe.penalty < 10
     held_NE = hidden[[q in held_out for q in of]]
-    report = reward_report(probe.logits(held_NE).sigmoid().tolist(), held)
+    report = reward_metrics(probe.logits(held_NE).sigmoid().tolist(), held)
     if goal == "outcome":
         assert report["accuracy"] > 0.95
     assert report["auc"] > 0.95
@@ -235,7 +235,7 @@ def test_logits_are_left_as_they_are_where_nothing_can_be_told(correct: list[boo
 def test_a_report_tells_what_choosing_gains() -> None:
     replies = tuple(Reply(q, ASKED, "") for q in "aabbcc")
     known = Replies("outcome", replies, (True, False, True, False, False, False))
-    found = reward_report([0.9, 0.1, 0.3, 0.4, 0.6, 0.2], known)
+    found = reward_metrics([0.9, 0.1, 0.3, 0.4, 0.6, 0.2], known)
     assert found == {
         "questions": 3, "replies": 6, "right": 2 / 6, "accuracy": 4 / 6,
         "auc": pytest.approx((4 + 2) / 8),
@@ -264,7 +264,7 @@ def test_a_report_tells_whether_weighing_votes_helps(
     replies = tuple(Reply(question, ASKED, "") for question in questions)
     known = Replies("outcome", replies, tuple(correct), values=tuple(values))
     rewards = [0.9, 0.4, 0.4, 0.4, 0.4][: len(values)]
-    report = reward_report(rewards, known)
+    report = reward_metrics(rewards, known)
     assert (report["vote"], report["vote_by_score"]) == (vote, weighted)
 
 
@@ -273,9 +273,9 @@ def test_a_report_tells_what_odds_weigh_and_of_preferences_no_probabilities() ->
     values = ("5", "4", "4", "4")
     known = Replies("outcome", replies, (True, False, False, False), values=values)
     rewards = [0.9, 0.6, 0.6, 0.6]  # weigh 0.9 and 1.8 by themselves, by their odds 9 and 4.5
-    report = reward_report(rewards, known)
+    report = reward_metrics(rewards, known)
     assert [report[f"vote{by}"] for by in ("", "_by_score", "_by_odds")] == [0, 0, 1]
-    compared = reward_report(rewards, with_goal(known, "preference", 0))
+    compared = reward_metrics(rewards, with_goal(known, "preference", 0))
     assert report.items() >= compared.items()
     assert set(report) - set(compared) == {"accuracy", "brier", "calibration_error"}
 
@@ -637,7 +637,7 @@ def test_an_adapter_begins_anew_where_the_state_is_that_of_reading(
 def test_the_head_is_computed_in_float32_whatever_the_decoder_is() -> None:
     decoder = tiny_decoder()
     weight_E = torch.randn(decoder.config.width)
-    model = RewardModel(decoder, weight_E, 0.5, "bf16")
+    model = RewardDecoder(decoder, weight_E, 0.5, "bf16")
     seen: list[Tensor] = []
     model.head.register_forward_hook(lambda _, given, out: seen.extend((given[0], out)))
     with torch.no_grad():

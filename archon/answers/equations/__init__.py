@@ -18,8 +18,9 @@ or to even; where the value has no finite decimal expansion it may be cut off be
 them and 10 %. A rounded result that is used later stands for its exact value too.
 
 **What is wrong** is everything else that is read with certainty. An ambiguous statement is reported
-if it is right and omitted otherwise: a false alarm costs more than a missed error. Division by zero is wrong. A result from which the text calculates on
-(``3 + 4 = 7 + 2 = 9``) counts by its first number.
+if it is right and omitted otherwise: a false alarm costs more than a missed error. Division by zero
+is wrong. A result from which the text calculates on (``3 + 4 = 7 + 2 = 9``) counts by its first
+number.
 """
 
 from archon.answers.equations.checker import EquationCheck, Statement, check_equations

@@ -31,9 +31,9 @@ MAX_TOKENS = 20_000
 class Statement:
     """One ``left = right`` of a text.
 
-    ``start`` and ``end`` are its position in the text, ``left`` and ``right`` the exact values of its
-    sides (None after a division by zero), with ``%`` as a hundredth and without units. The rendered
-    texts contain numbers, signs and known units only, so that nothing else of the text gets through.
+    ``start`` and ``end`` are its position in the text, ``left`` and ``right`` the exact values of
+    its sides (None after a division by zero), with ``%`` as a hundredth and without units. The
+    rendered texts contain numbers, signs and known units only, so that nothing else gets through.
     """
 
     start: int
@@ -110,7 +110,7 @@ _MAY_STATE = re.compile(
 
 
 def _parts(text: str) -> Iterator[str]:
-    """The text without its ``<<48/2=24>>`` annotations, then the annotations, at their positions."""
+    """The text without its ``<<48/2=24>>`` annotations, then these, at their positions."""
     if "<<" not in text:
         yield text
         return

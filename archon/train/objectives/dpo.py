@@ -21,15 +21,15 @@ from torch.nn import functional
 from archon.errors import LMError, SpecError
 from archon.spec.messages import shown
 from archon.spec.training import DPOSpec
-from archon.train.base import Base, open_base
+from archon.train.base_model import Base, open_base
 from archon.train.decoder import TrainableDecoder
 from archon.train.folder import MODEL, TrainingFolder
-from archon.train.logprobs import Reader
+from archon.train.logprobs import LogprobReader
 from archon.train.objectives import Line, Start
-from archon.train.objectives.loss import LossObjective
+from archon.train.objectives.loss_objective import LossObjective
 from archon.train.optimization import LossPart
 from archon.train.packing import fits, make_batch, pack_once
-from archon.train.report import headline, held_out_loss, left_out, percent
+from archon.train.report_lines import headline, held_out_loss, left_out, percent
 from archon.train.reward_data import Replies, open_replies, with_goal
 from archon.train.sft_data import Text
 from archon.train.splits import hold_out, rounds
@@ -115,7 +115,7 @@ class PreferenceOptimization(LossObjective):
         model.checkpoints = spec.checkpoint_layers
         super().__init__(spec, spec.seed, model, (corpus.learned, corpus.held_out), folder)
         self._spec, self._base, self._model, self._corpus = spec, base, model, corpus
-        self._reader, self._device = Reader(model, spec, device), device
+        self._reader, self._device = LogprobReader(model, spec, device), device
         # On resuming, the weights of the last saved state are put in only after this.
         self._reference = self._reference_logprobs()
 

@@ -33,16 +33,15 @@ from archon.lm.local.reward import end_of_reply
 from archon.lm.local.sharing import leave
 from archon.spec.model import LocalCard
 from archon.spec.training import RewardSpec
-from archon.train.base import base_card
+from archon.train.base_model import base_card
 from archon.train.folder import ADAPTER, REWARD
 from archon.train.objectives import Line, Start
 from archon.train.platt import platt_scaling
 from archon.train.probe import Probe, check_learnable, fit_probe
-from archon.train.reply_tokens import token_ids
-from archon.train.report import left_out, percent
-from archon.train.reward_data import Replies, open_replies, parted, with_goal
+from archon.train.report_lines import left_out, percent
+from archon.train.reward_data import Replies, open_replies, parted, tokenize_replies, with_goal
 from archon.train.reward_lora import AdapterSteps
-from archon.train.reward_report import reward_report
+from archon.train.reward_metrics import reward_metrics
 from archon.train.trainer import OnProgress, State, delayed_interrupts
 
 _CHUNK = 64
@@ -187,7 +186,7 @@ class RewardModeling:
         """The hidden state of each reply, in the basis of the model's file: (N, E)."""
         engine, file = opened.worker.engine, opened.file
         end, most = end_of_reply(opened.rules), engine.context_length
-        texts = token_ids(replies, opened.chat, opened.tokenizer, end, most)
+        texts = tokenize_replies(replies, opened.chat, opened.tokenizer, end, most)
         all_that_counts = json.dumps([opened.digest, self._card.precision, texts])
         digest = hashlib.sha256(all_that_counts.encode()).hexdigest()
         progress = {"kind": "hidden", "of": digest}
@@ -287,7 +286,7 @@ def _opened(card: LocalCard, base_dir: Path) -> Iterator[OpenedDecoder]:
 
 def _report(probe: Probe, hidden_NE: Tensor, replies: Replies) -> dict[str, Any]:
     rewards = probe.logits(hidden_NE).sigmoid().tolist()
-    report = reward_report(rewards, replies)
+    report = reward_metrics(rewards, replies)
     return {k: round(v, 4) if isinstance(v, float) else v for k, v in report.items()}
 
 

@@ -24,10 +24,10 @@ from archon.engine.encoders.encoder_decoder import EncoderDecoder, initialise
 from archon.engine.encoders.greedy import greedy_texts
 from archon.engine.encoders.weights import load_encoder_decoder, save_encoder_decoder
 from archon.engine.files.folder import ModelFolder
+from archon.train.bpe import END_ID, PADDING_ID, learn_vocabulary, save_vocabulary
 from archon.train.optimization import Schedule, train
-from archon.train.sequence_loss import pair_losses
 from archon.train.synthetic.numbers import draw_numbers, held_out_numbers, pair
-from archon.train.vocabulary import END_ID, PADDING_ID, learn_vocabulary, save_vocabulary
+from archon.train.synthetic.seq2seq import pair_losses
 
 VOCABULARY_SIZE = 512
 _MOST_TOKENS = 48

@@ -1,7 +1,7 @@
-"""What is made small: functions of the log-probabilities of N tokens, each drawn by the policy.
+"""Losses of policy and value head, for N tokens that the policy sampled.
 
-``new`` are those under the weights as they are now, with gradients; ``old`` those under the
-weights that the step began with, ``reference`` those under the weights that training began with.
+``new`` are log-probabilities under the current weights, with gradients; ``old`` those under the
+weights at the beginning of the step, ``reference`` those at the beginning of the training.
 """
 
 from __future__ import annotations

@@ -26,9 +26,9 @@ from archon.spec.model import LocalCard, PathSource
 from archon.spec.training import DPOSpec, GRPOSpec, PPOSpec, SFTSpec
 from archon.train.decoder import TrainableDecoder, decoder_of
 from archon.train.folder import ADAPTER, MODEL
-from archon.train.lora import WRITTEN_IN, adapter_of, add_adapter, go_on_with
+from archon.train.lora import WRITTEN_IN, adapter_of, add_adapter, resume_adapter
+from archon.train.mixed_precision import round_frozen
 from archon.train.model_folder import copy_text_files, save_decoder, save_text_rules
-from archon.train.precision import round_frozen
 from archon.weights import pull
 
 Card = dict[str, Any]
@@ -77,7 +77,7 @@ class Base:
                     f"{self.card.name} has an adapter: without 'lora' and 'last_layers', training "
                     "goes on with that"
                 )
-            go_on_with(model, self.adapter)
+            resume_adapter(model, self.adapter)
         elif spec.lora is not None:
             lora = spec.lora
             add_adapter(model, lora.targets, lora.rank, lora.alpha, lora.dropout, spec.seed)

@@ -15,7 +15,7 @@ from archon.train.reward_data import Replies
 _BINS = 10
 
 
-def reward_report(rewards: Sequence[float], replies: Replies) -> dict[str, Any]:
+def reward_metrics(rewards: Sequence[float], replies: Replies) -> dict[str, Any]:
     """Figures of rewards in (0, 1), one a reply.
 
     Of judged replies: the area under the ROC curve; how often a right reply outscores a wrong one

@@ -1,4 +1,4 @@
-"""What an encoder–decoder learns from: pairs of texts, and the cross-entropy of the second."""
+"""Sequence-to-sequence loss of an encoder–decoder: cross-entropy of targets, given sources."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class PairBatch:
     """What it should say after each: the target, then the end; ``IGNORED`` behind it."""
 
 
-def make_batch(pairs: Sequence[TokenPair], start_id: int, stop_id: int) -> PairBatch:
+def make_pair_batch(pairs: Sequence[TokenPair], start_id: int, stop_id: int) -> PairBatch:
     """Pairs of token ids as tensors; the source ends with ``stop_id``, too."""
     sources = [[*source, stop_id] for source, _ in pairs]
     source_BS = _padded(sources, start_id)
@@ -57,7 +57,9 @@ def pair_losses(
     """A batch drawn at random for each step, without end."""
     random, config = Random(seed), model.config
     while True:
-        batch = make_batch(random.choices(pairs, k=batch_size), config.start_id, config.stop_id)
+        batch = make_pair_batch(
+            random.choices(pairs, k=batch_size), config.start_id, config.stop_id
+        )
         yield partial(pair_loss, model, batch)
 
 
