@@ -14,7 +14,7 @@ from archon.answers import (
     read_answer,
     read_program,
     read_stated,
-    reading,
+    readers,
     same_value,
 )
 from archon.types import AnswerKind
@@ -306,7 +306,7 @@ def test_reading_by_blocks_gives_what_reading_at_once_gives(words: list[str]) ->
     text = "".join(f"{word} {word[:2]}\n" for word in words)
     with pytest.MonkeyPatch.context() as patched:
         at_once = read_answer(text, "number")
-        patched.setattr(reading, "_LONGEST_BLOCK", 40)
+        patched.setattr(readers, "_LONGEST_BLOCK", 40)
         assert read_answer(text, "number") == at_once
 
 

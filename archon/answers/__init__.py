@@ -1,4 +1,4 @@
-r"""From a model's text to the value of its answer, and equality of values (``reading.py``).
+r"""From a model's text to the value of its answer, and equality of values (``readers.py``).
 
 Reasoning and what a model writes after its own turn are removed first (``turns.py``). A number is
 read where the text states its answer (``statements.py``): after the last ``answer is …``,
@@ -11,7 +11,7 @@ Every function runs in time linear in the text, whatever the text is.
 """
 
 from archon.answers.numerals import canonical_number
-from archon.answers.reading import (
+from archon.answers.readers import (
     READING_VERSION,
     read_answer,
     read_program,

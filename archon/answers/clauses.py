@@ -24,7 +24,7 @@ class StatementKind(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Statement:
+class AnswerStatement:
     """One clause read as a statement of the answer."""
 
     kind: StatementKind
@@ -33,9 +33,9 @@ class Statement:
     """The sentence of a mention whose numbers are not the answer."""
 
 
-NOT_NUMERIC = Statement(StatementKind.NOT_NUMERIC)
-LETTER = Statement(StatementKind.LETTER)
-MENTION = Statement(StatementKind.MENTION)
+NOT_NUMERIC = AnswerStatement(StatementKind.NOT_NUMERIC)
+LETTER = AnswerStatement(StatementKind.LETTER)
+MENTION = AnswerStatement(StatementKind.MENTION)
 
 # ------------------------------------------------------------------ how a clause begins
 
@@ -102,13 +102,13 @@ def clause_start(text: str, start: int, end: int | None = None) -> int:
     return begin if end is None else min(begin, end)
 
 
-def number_statement(value: str) -> Statement:
-    return Statement(StatementKind.NUMBER, value)
+def number_statement(value: str) -> AnswerStatement:
+    return AnswerStatement(StatementKind.NUMBER, value)
 
 
 def leading_statement(
     text: str, start: int, end: int, *, is_heading: bool = False
-) -> Statement | None:
+) -> AnswerStatement | None:
     """The statement that a clause begins with; None if it begins with other words."""
     literal = literal_at(text, start)
     if literal is not None:
@@ -131,7 +131,7 @@ def leading_statement(
     return NOT_NUMERIC if _EXPRESSION.match(text, start) else None
 
 
-def _of_words(text: str, start: int, end: int) -> Statement | None:
+def _of_words(text: str, start: int, end: int) -> AnswerStatement | None:
     """The number in words that a clause begins with; digits in parentheses repeat it."""
     sign = _SIGN_WORD.match(text, start)
     begin = sign.end() if sign else start
@@ -204,7 +204,7 @@ _SEVERAL = re.compile(
 _TUPLE = re.compile(rf"[ ]?[,;][ ]?-?(?:[0-9]|[A-Za-z](?![A-Za-z])|[{OPAQUE}∞])")
 
 
-def _of_literal(text: str, literal: Literal, end: int) -> Statement:
+def _of_literal(text: str, literal: Literal, end: int) -> AnswerStatement:
     """What a clause states that begins with a literal."""
     result = _result(text, literal.end, end)
     is_complete = literal.value is not None and not _belongs_to_more(text, literal, end)
@@ -223,7 +223,7 @@ def _belongs_to_more(text: str, literal: Literal, end: int) -> bool:
     )
 
 
-def _result(text: str, start: int, end: int) -> Statement | None:
+def _result(text: str, start: int, end: int) -> AnswerStatement | None:
     """What stands after the last equals sign of a clause, if that is no calculation."""
     aside = _ASIDE.search(text, start, end)
     result = None

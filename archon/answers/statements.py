@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from archon.answers.clauses import (
     MENTION,
     NOT_NUMERIC,
-    Statement,
+    AnswerStatement,
     StatementKind,
     clause_start,
     end_of_words,
@@ -86,7 +86,7 @@ _WOULD = re.compile(r"\bwould (?:be|have been)\s?:?\Z", re.I)
 _ANOTHER_BOX = re.compile(r"\}[\s$.)]{0,4}(?:,|;|&|\band\b|\bor\b)[\s$(]{0,4}\Z")
 
 
-def _statement(text: str, mark: re.Match[str]) -> Statement:
+def _statement(text: str, mark: re.Match[str]) -> AnswerStatement:
     """What follows a mark."""
     start = mark.end()
     if mark.group().endswith("{"):
@@ -111,7 +111,7 @@ def _statement(text: str, mark: re.Match[str]) -> Statement:
     if _NOT_THE_ANSWER.search(before):
         return _mention(text, verb.end())
     if _WOULD.search(verb.group()) and _is_conditional(text, mark.start()):
-        return Statement(
+        return AnswerStatement(
             StatementKind.CONDITIONAL, statement.value, (mark.start(), sentence_end(text, start))
         )
     return statement
@@ -122,11 +122,11 @@ def _is_conditional(text: str, position: int) -> bool:
     return _CONDITION.search(sentence) is not None
 
 
-def _mention(text: str, start: int) -> Statement:
-    return Statement(StatementKind.MENTION, span=(start, sentence_end(text, start)))
+def _mention(text: str, start: int) -> AnswerStatement:
+    return AnswerStatement(StatementKind.MENTION, span=(start, sentence_end(text, start)))
 
 
-def _after_verb(text: str, start: int) -> Statement:
+def _after_verb(text: str, start: int) -> AnswerStatement:
     """The statement after a verb."""
     begin = clause_start(text, start)
     end = sentence_end(text, begin)
@@ -141,7 +141,7 @@ def _after_verb(text: str, start: int) -> Statement:
     return statement
 
 
-def _boxed(text: str, start: int, end: int) -> Statement:
+def _boxed(text: str, start: int, end: int) -> AnswerStatement:
     """The statement in a box, which holds the answer and nothing else."""
     if not text[start:end].strip(" $?._{}"):
         return MENTION
@@ -162,7 +162,7 @@ def _has_rows(text: str, start: int, end: int) -> bool:
     return "=" not in text[start:end] and sum(any(map(str.isdigit, row)) for row in rows) > 1
 
 
-def _enclosed(text: str, start: int, end: int) -> Statement:
+def _enclosed(text: str, start: int, end: int) -> AnswerStatement:
     """The statement in an element or a JSON value; of several sentences with numbers, none."""
     statement = _boxed(text, start, end)
     if statement.kind is StatementKind.NUMBER:
@@ -179,7 +179,7 @@ _UNSOLVED = re.compile(
 """An equation that is not solved: ``2x = 4``, ``x^2 = 4``, ``|x| = 2``."""
 
 
-def _headed(text: str, start: int) -> Statement:
+def _headed(text: str, start: int) -> AnswerStatement:
     """The statement after ``####``, which may be a heading, too."""
     begin = clause_start(text, start)
     end = sentence_end(text, begin)
@@ -188,7 +188,7 @@ def _headed(text: str, start: int) -> Statement:
     return leading_statement(text, begin, end, is_heading=True) or MENTION
 
 
-def _labelled(text: str, start: int) -> Statement:
+def _labelled(text: str, start: int) -> AnswerStatement:
     """The statement after ``Answer:``, unless what follows is an argument and not an answer."""
     begin = clause_start(text, start)
     end = sentence_end(text, begin)

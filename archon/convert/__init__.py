@@ -7,7 +7,7 @@ of each key and of each kind of server, ``plan`` finds components that have no p
 Nothing is lost silently: a key of the file is told by the architecture, or it is a ``Loss``.
 """
 
-from archon.convert.convert import Conversion, convert
-from archon.convert.report import Loss, Remark
+from archon.convert.conversion_log import Loss, Remark
+from archon.convert.graph_writer import Conversion, convert
 
 __all__ = ["Conversion", "Loss", "Remark", "convert"]

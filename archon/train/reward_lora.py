@@ -27,7 +27,7 @@ from archon.train.objectives.loss_objective import LossSteps
 from archon.train.optimization import LossPart, schedule_of
 from archon.train.packing import make_batch, pack_once
 from archon.train.probe import loss_of
-from archon.train.reward_data import Replies, tokenize_replies
+from archon.train.reward_data import ReplyDataset, tokenize_replies
 from archon.train.sft_data import Text
 from archon.train.splits import rounds
 
@@ -83,7 +83,7 @@ class AdapterSteps:
         spec: RewardSpec,
         card: LocalCard,
         card_dir: Path,
-        learn: Replies,
+        learn: ReplyDataset,
         head: RewardHead,
         device: torch.device,
     ) -> None:
@@ -128,7 +128,7 @@ class AdapterSteps:
         places = [place for unit in units for place in unit]
         correct = tuple(learn.correct[place] for place in places) if learn.correct else ()
         pairs = tuple((2 * i, 2 * i + 1) for i in range(len(units))) if learn.pairs else ()
-        known = Replies(learn.goal, tuple(learn.replies[p] for p in places), correct, pairs)
+        known = ReplyDataset(learn.goal, tuple(learn.replies[p] for p in places), correct, pairs)
         logit_N = self._model([self._texts[place] for place in places], lora.context)
         return loss_of(known)(logit_N)
 
@@ -139,6 +139,6 @@ class AdapterSteps:
             yield list(islice(units, self._lora.batch))
 
 
-def _units(learn: Replies) -> list[tuple[int, ...]]:
+def _units(learn: ReplyDataset) -> list[tuple[int, ...]]:
     """What a gradient is made of: the places of single replies, or of pairs."""
     return list(learn.pairs) or [(i,) for i in range(len(learn.replies))]

@@ -10,12 +10,12 @@ from typing import Any
 from archon.errors import UsageError
 from archon.evals.calibration import Judged, calibrate
 from archon.graph.nodes.vote import odds_of
-from archon.train.reward_data import Replies
+from archon.train.reward_data import ReplyDataset
 
 _BINS = 10
 
 
-def reward_metrics(rewards: Sequence[float], replies: Replies) -> dict[str, Any]:
+def reward_metrics(rewards: Sequence[float], replies: ReplyDataset) -> dict[str, Any]:
     """Figures of rewards in (0, 1), one a reply.
 
     Of judged replies: the area under the ROC curve; how often a right reply outscores a wrong one
@@ -62,7 +62,7 @@ def reward_metrics(rewards: Sequence[float], replies: Replies) -> dict[str, Any]
     return report
 
 
-def _vote(weights: Sequence[float], replies: Replies) -> float:
+def _vote(weights: Sequence[float], replies: ReplyDataset) -> float:
     """The share of questions whose best supported value is right, as ``archon.graph.nodes.vote``
     has it: of equals the earlier; where no reply has a value, the first is the answer."""
     support: dict[str, dict[str | None, float]] = {}

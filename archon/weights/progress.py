@@ -10,7 +10,7 @@ Stage = Literal["waiting", "downloading", "verifying"]
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class PullProgress:
     """How far a pull is; ``total_bytes`` is None where nobody knows it."""
 
     stage: Stage
@@ -19,8 +19,8 @@ class Progress:
     total_bytes: int | None = None
 
 
-OnProgress = Callable[[Progress], None]
+OnProgress = Callable[[PullProgress], None]
 
 
-def silent(progress: Progress) -> None:
+def silent(progress: PullProgress) -> None:
     """The listener that ignores what it hears."""

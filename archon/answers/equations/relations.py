@@ -69,10 +69,10 @@ class _Relation:
 
 def links_of(tokens: Sequence[Token]) -> Iterator[Link]:
     """The links of all chains, from left to right."""
-    return _Reader(tokens).links()
+    return _LinkFinder(tokens).links()
 
 
-class _Reader:
+class _LinkFinder:
     def __init__(self, tokens: Sequence[Token]) -> None:
         self.tokens = tokens
         self.parser = Parser(tokens)

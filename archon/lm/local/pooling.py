@@ -13,7 +13,7 @@ from typing import Any, Literal
 from archon.engine.files.folder import ModelFolder
 from archon.errors import ModelFileError
 from archon.spec.messages import shown
-from archon.weights.folder import POOLING_FILES
+from archon.weights.model_files import POOLING_FILES
 
 Pooling = Literal["mean", "cls"]
 """The mean over the tokens, or the first token."""

@@ -18,7 +18,7 @@ from archon.train.rl.learner import Learner
 from archon.train.rl.rewards import rewards_of
 from archon.train.rl.rollouts import Rollout, sample_rollouts
 from archon.train.rl.setup import RLSetup, set_up
-from archon.train.rl.tasks import RLSpec, Task
+from archon.train.rl.tasks import RLSpec, RLTask
 from archon.train.splits import rounds
 from archon.train.trainer import OnProgress, State
 
@@ -63,7 +63,7 @@ class Reinforcement:
         self._learner = Learner(setup.model, spec, device)
         self._figures: list[dict[str, float]] = []
         """Figures of each step that was taken."""
-        self._left: Iterator[Task] | None = None
+        self._left: Iterator[RLTask] | None = None
 
     @property
     def num_taken(self) -> int:
@@ -127,7 +127,7 @@ class Reinforcement:
         self._folder.draw_rewards(self._spec.name, [figures["reward"] for figures in self._figures])
 
     def _replies(
-        self, tasks: Sequence[Task], group: int, temperature: float, step: int
+        self, tasks: Sequence[RLTask], group: int, temperature: float, step: int
     ) -> list[list[Rollout]]:
         return sample_rollouts(
             self._setup.policy,
@@ -139,7 +139,7 @@ class Reinforcement:
             seed=self._spec.seed * 1_000_003 + step,
         )
 
-    def _rewards(self, tasks: Sequence[Task], groups: Sequence[Sequence[Rollout]]) -> Tensor:
+    def _rewards(self, tasks: Sequence[RLTask], groups: Sequence[Sequence[Rollout]]) -> Tensor:
         """(P, G)"""
         return torch.tensor(
             [
@@ -148,7 +148,7 @@ class Reinforcement:
             ]
         )
 
-    def _answer(self, task: Task, rollout: Rollout) -> str:
+    def _answer(self, task: RLTask, rollout: Rollout) -> str:
         """What is rewarded of a reply: not the reasoning before its answer."""
         markers = self._setup.reasoning_markers
         end_of_prompt = self._setup.decode(task.prompt_ids[-_TAIL:])

@@ -18,9 +18,9 @@ from archon.lm.reward import RewardModel
 from archon.spec.messages import shown, suggestion
 from archon.spec.reader import load_model_card
 from archon.spec.training import ModelReward
-from archon.train.rl.tasks import RLSpec, Task
+from archon.train.rl.tasks import RLSpec, RLTask
 
-RewardFunction = Callable[[Task, Sequence[str]], Sequence[float]]
+RewardFunction = Callable[[RLTask, Sequence[str]], Sequence[float]]
 """(task, replies to it) → a reward for each; higher is better."""
 
 
@@ -68,7 +68,7 @@ def _model_reward(
 def by_scorer(scorer: Scorer) -> RewardFunction:
     """The score that a benchmark's scorer gives a reply: 1 if it is right."""
 
-    def reward(task: Task, texts: Sequence[str]) -> list[float]:
+    def reward(task: RLTask, texts: Sequence[str]) -> list[float]:
         assert task.target is not None, "tasks for a scorer have targets"
         return [float(scorer(None, text, task.target).value) for text in texts]
 
@@ -83,14 +83,14 @@ def by_model(model: RewardModel, prompt: Prompt) -> RewardFunction:
     prompt : how it is asked; by the template ``conversation`` it reads what the policy read.
     """
 
-    def reward(task: Task, texts: Sequence[str]) -> list[float]:
+    def reward(task: RLTask, texts: Sequence[str]) -> list[float]:
         asked = task.messages if prompt.is_conversation else prompt.messages(task.question)
         return run_sync(model.score(asked, texts))
 
     return reward
 
 
-def rewards_of(reward: RewardFunction, task: Task, texts: Sequence[str]) -> list[float]:
+def rewards_of(reward: RewardFunction, task: RLTask, texts: Sequence[str]) -> list[float]:
     """The rewards of the replies to one task.
 
     Raises

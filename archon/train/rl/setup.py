@@ -23,7 +23,7 @@ from archon.train.decoder import TrainableDecoder
 from archon.train.folder import MODEL
 from archon.train.rl.rewards import RewardFunction, reward_of
 from archon.train.rl.rollouts import OPTIONS, AdaptedPolicy, Policy, WholePolicy
-from archon.train.rl.tasks import RLSpec, Task, benchmark_of, load_tasks, prompt_of
+from archon.train.rl.tasks import RLSpec, RLTask, benchmark_of, load_tasks, prompt_of
 from archon.train.splits import hold_out
 from archon.weights import cache_dir, identity
 
@@ -35,8 +35,8 @@ class RLSetup:
     model: TrainableDecoder
     policy: Policy
     """The same model, for an engine to sample from."""
-    tasks: list[Task]
-    held_out: list[Task]
+    tasks: list[RLTask]
+    held_out: list[RLTask]
     num_too_long: int
     """Questions that are left out because they do not fit with a reply."""
     reward: RewardFunction
@@ -114,7 +114,7 @@ def _tasks(
     prompt_spec: PromptSpec,
     *,
     is_scored: bool,
-) -> list[Task]:
+) -> list[RLTask]:
     """All tasks; errors of the prompt name its place in the configuration."""
     try:
         prompt = Prompt(prompt_spec, "generator", reads_candidates=False)

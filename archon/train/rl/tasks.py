@@ -25,7 +25,7 @@ RLSpec = GRPOSpec | PPOSpec
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class RLTask:
     """One question that replies are sampled for."""
 
     question: Question
@@ -65,7 +65,7 @@ def prompt_of(spec: RLSpec, card: LocalCard, base_dir: Path, card_dir: Path) -> 
 
 def load_tasks(
     spec: RLSpec, base_dir: Path, benchmark: Benchmark | None, prompt: Prompt, base: Base
-) -> list[Task]:
+) -> list[RLTask]:
     """The benchmark's items, or the questions of a file or a rule, as the policy reads them.
 
     Raises
@@ -78,7 +78,7 @@ def load_tasks(
     for question, target in _questions(spec, base_dir, benchmark):
         messages = prompt.messages(question)
         prompt_ids = tuple(base.chat.encode(messages, base.template_variables))
-        tasks.append(Task(question, messages, prompt_ids, target))
+        tasks.append(RLTask(question, messages, prompt_ids, target))
     return tasks
 
 

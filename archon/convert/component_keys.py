@@ -22,8 +22,8 @@ from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, TypeAdapter
 
+from archon.convert.conversion_log import ConversionLog, near_miss
 from archon.convert.layers import Component
-from archon.convert.report import Ledger, near_miss
 from archon.errors import SpecError
 from archon.spec.architecture import AnyNode
 from archon.spec.common import Count, SamplingSpec
@@ -101,15 +101,15 @@ ALL_KEYS: frozenset[str] = _IDENTITY.union(
 """Every key that a component of the original may have."""
 
 
-def write_keys(component: Component, node: dict[str, Any], ledger: Ledger) -> None:
-    """Put the keys of a component into its node; what cannot be put there goes to the ledger."""
+def write_keys(component: Component, node: dict[str, Any], log: ConversionLog) -> None:
+    """Put the keys of a component into its node; what cannot be put there goes to the log."""
     treatment = TREATMENTS[component.type]
     for key, value in component.data.items():
         if key in _IDENTITY:
             continue
         reason = _write(component.type, treatment, key, value, node)
         if reason is not None:
-            ledger.lose((*component.path, key), reason)
+            log.lose((*component.path, key), reason)
 
 
 def _write(

@@ -38,7 +38,7 @@ class Remark:
 
 
 @dataclass(slots=True)
-class Ledger:
+class ConversionLog:
     """Collects losses and remarks, in the order in which they are found."""
 
     losses: list[Loss] = field(default_factory=list)

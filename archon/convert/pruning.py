@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from archon.convert.conversion_log import ConversionLog
 from archon.convert.layers import TEST_READER, TEST_WRITER, Component, Layer, lose_all
-from archon.convert.report import Ledger
 from archon.spec.strict_json import JsonPath
 
 Reasons = dict[JsonPath, str]
 """Why a component is left out, by its path."""
 
 
-def plan(layers: Sequence[Layer], ledger: Ledger) -> list[Layer]:
-    """The layers without the components that have no place; those go to the ledger, key by key."""
+def prune(layers: Sequence[Layer], log: ConversionLog) -> list[Layer]:
+    """The layers without the components that have no place; those go to the log, key by key."""
     reasons = {**_without_candidates(layers), **_without_tests(layers)}
     reasons.update(_unread_tests(layers, reasons))
-    planned = []
+    kept_layers = []
     for layer in layers:
         kept = []
         for component in layer.components:
@@ -28,10 +28,10 @@ def plan(layers: Sequence[Layer], ledger: Ledger) -> list[Layer]:
             if reason is None:
                 kept.append(component)
             else:
-                lose_all(component.data, component.path, f"left out: {reason}", ledger)
+                lose_all(component.data, component.path, f"left out: {reason}", log)
         if kept:
-            planned.append(Layer(layer.number, layer.path, tuple(kept)))
-    return planned
+            kept_layers.append(Layer(layer.number, layer.path, tuple(kept)))
+    return kept_layers
 
 
 def _without_candidates(layers: Sequence[Layer]) -> Reasons:

@@ -1,9 +1,8 @@
 """One worker process, which runs the pieces of one program and ends with it.
 
-The interpreter stops a program at its limits by itself. Where it does not, within one long
-operation for instance, the process is killed: by the pool's own clock, by ours, and by the
-kernel's (``process.py``), which also ends a worker whose parent has died. A call that is cancelled
-kills its process at once.
+The interpreter stops a program at its limits. Where it cannot, as within one long operation, the
+process is killed: by the pool's clock, by ours, and by the kernel's (``worker_process.py``), which
+also ends a worker whose parent has died. Cancelling a call kills its process at once.
 """
 
 from __future__ import annotations
@@ -27,8 +26,8 @@ from pydantic_monty import (
 )
 
 from archon.errors import MissingExtraError, SandboxError
-from archon.sandbox import process
-from archon.sandbox.outcome import Kind, Limits, Outcome
+from archon.sandbox import worker_process
+from archon.sandbox.outcome import Kind, Outcome, SandboxLimits
 from archon.sandbox.values import UnfitValueError, as_json
 
 GRACE_SECONDS = 0.5
@@ -54,7 +53,7 @@ _PASSED_LIMITS: tuple[tuple[str, Kind], ...] = (
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class StepResult:
     """What came of one piece of a program."""
 
     kind: Kind
@@ -84,7 +83,7 @@ class Workers:
             raise MissingExtraError("pydantic_monty_runtime", "sandbox") from None
 
     @asynccontextmanager
-    async def session(self, limits: Limits) -> AsyncIterator[Session]:
+    async def session(self, limits: SandboxLimits) -> AsyncIterator[ProgramSession]:
         """A fresh process, which is gone when the context is left.
 
         Raises
@@ -103,15 +102,15 @@ class Workers:
             await self._start(checkout)
             pid = checkout.worker_pid
             assert pid is not None
-            process.bind(pid, limits)
-            yield Session(checkout, limits)
+            worker_process.bind(pid, limits)
+            yield ProgramSession(checkout, limits)
         finally:
             pid = pid or checkout.worker_pid
             try:
                 await checkout.__aexit__(None, None, None)
             finally:
                 if pid is not None:
-                    await process.end(pid)
+                    await worker_process.end(pid)
 
     async def _start(self, checkout: AsyncMontySession) -> None:
         try:
@@ -136,16 +135,16 @@ async def _to_its_end(call: Awaitable[object]) -> None:
         raise
 
 
-class Session:
+class ProgramSession:
     """One program in its process: pieces of code that share their names, time and output."""
 
-    def __init__(self, checkout: AsyncMontySession, limits: Limits) -> None:
+    def __init__(self, checkout: AsyncMontySession, limits: SandboxLimits) -> None:
         self._checkout, self._limits = checkout, limits
         self._printed = _Printed(limits.output_bytes)
         self._start = time.perf_counter()
         self._deadline = asyncio.get_running_loop().time() + limits.seconds + GRACE_SECONDS
 
-    async def feed(self, code: str, inputs: Mapping[str, Any] | None = None) -> Reply:
+    async def feed(self, code: str, inputs: Mapping[str, Any] | None = None) -> StepResult:
         """Run a piece of code; the value is that of its last statement, if that is an expression.
 
         Parameters
@@ -158,7 +157,7 @@ class Session:
             )
         )
 
-    async def start(self, code: str) -> Reply:
+    async def start(self, code: str) -> StepResult:
         """Run a piece of code as far as the first name that it does not know.
 
         The value is what ``pydantic_monty`` calls a snapshot, or a ``MontyComplete``.
@@ -167,36 +166,38 @@ class Session:
             lambda: self._checkout.feed_start(code, print_callback=self._printed)
         )
 
-    async def attempt(self, call: Callable[[], Awaitable[Any]]) -> Reply:
-        """What comes of a call of the interpreter within what is left of the limits."""
+    async def attempt(self, call: Callable[[], Awaitable[Any]]) -> StepResult:
+        """Make a call of the interpreter within the remaining limits."""
         loop = asyncio.get_running_loop()
         try:
             task = asyncio.ensure_future(call())
             self._printed.on_full = lambda: loop.call_soon_threadsafe(task.cancel)
             async with asyncio.timeout_at(self._deadline):
-                reply = Reply("ok", await task)
+                result = StepResult("ok", await task)
         except (MontySyntaxError, MontyRuntimeError) as error:
-            reply = self._raised(error)
+            result = self._raised(error)
         except TimeoutError:
-            reply = self._passed("timeout")
+            result = self._exceeded("timeout")
         except MontyCrashedError as error:
-            reply = (
-                self._passed("timeout") if error.timed_out else Reply("killed", error=str(error))
+            result = (
+                self._exceeded("timeout")
+                if error.timed_out
+                else StepResult("killed", error=str(error))
             )
-        except RuntimeError as error:  # the worker said what no worker says, and was killed
-            reply = Reply("killed", error=str(error)[:_MAX_ERROR])
+        except RuntimeError as error:  # the worker broke the protocol and was killed
+            result = StepResult("killed", error=str(error)[:_MAX_ERROR])
         except asyncio.CancelledError:
             current = asyncio.current_task()
             if not self._printed.full or (current is not None and current.cancelling()):
                 raise
-        return self._passed("output") if self._printed.full else reply
+        return self._exceeded("output") if self._printed.full else result
 
-    def outcome(self, reply: Reply) -> Outcome:
-        """A reply with all that the session has printed."""
-        kind, error, value = reply.kind, reply.error, None
+    def outcome(self, result: StepResult) -> Outcome:
+        """A result with all that the session has printed."""
+        kind, error, value = result.kind, result.error, None
         if kind == "ok":
             try:
-                value = as_json(reply.value, self._limits.output_bytes)
+                value = as_json(result.value, self._limits.output_bytes)
             except UnfitValueError as reason:
                 kind, error = "output", str(reason)
         seconds = time.perf_counter() - self._start
@@ -207,30 +208,30 @@ class Session:
         """What has been printed so far."""
         return self._printed.text
 
-    def _too_long(self, code: str) -> Reply | None:
+    def _too_long(self, code: str) -> StepResult | None:
         size = len(code.encode(errors="replace"))
         if size <= self._limits.code_bytes:
             return None
         reason = f"a program of {size:,} bytes; {self._limits.code_bytes:,} are allowed"
-        return Reply("error", error=reason)
+        return StepResult("error", error=reason)
 
-    def _raised(self, error: MontySyntaxError | MontyRuntimeError) -> Reply:
+    def _raised(self, error: MontySyntaxError | MontyRuntimeError) -> StepResult:
         text = error.display("type-msg")
         for beginning, kind in _PASSED_LIMITS:
             if text.startswith(beginning):
-                return self._passed(kind)
+                return self._exceeded(kind)
         lines = [frame.line for frame in error.traceback() if frame.filename == _PROGRAM]
         place = f" (line {lines[-1]})" if lines else ""
-        return Reply("error", error=text[:_MAX_ERROR] + place, exception=error.exception())
+        return StepResult("error", error=text[:_MAX_ERROR] + place, exception=error.exception())
 
-    def _passed(self, kind: Kind) -> Reply:
+    def _exceeded(self, kind: Kind) -> StepResult:
         limits = self._limits
         bounds: Mapping[str, str] = {
             "timeout": f"it ran for more than {limits.seconds:g} seconds",
             "memory": f"it held more than {limits.memory_bytes:,} bytes",
             "output": f"it printed more than {limits.output_bytes:,} bytes",
         }
-        return Reply(kind, error=bounds[kind])
+        return StepResult(kind, error=bounds[kind])
 
 
 class _Printed:

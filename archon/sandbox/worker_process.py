@@ -1,4 +1,4 @@
-"""A worker process as its parent sees it: bound by the kernel while it serves, gone afterwards."""
+"""A worker process as its parent sees it: limited by the kernel, then killed and reaped."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import signal
 import sys
 from types import ModuleType
 
-from archon.sandbox.outcome import Limits
+from archon.sandbox.outcome import SandboxLimits
 from archon.warn_once import warn_once
 
 OVERHEAD_BYTES = 256 << 20
@@ -24,7 +24,7 @@ _UNBOUND = (
 _running: set[int] = set()
 
 
-def bind(pid: int, limits: Limits) -> None:
+def bind(pid: int, limits: SandboxLimits) -> None:
     """Limit a process's address space and processor time, and deny it new files and processes.
 
     This holds even if the interpreter is broken: a process that may open no more files cannot

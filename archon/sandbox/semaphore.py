@@ -1,4 +1,4 @@
-"""A bound on what goes on at a time, for callers in any number of event loops."""
+"""A semaphore for callers in any number of event loops."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections import deque
 from types import TracebackType
 
 
-class Slots:
+class SharedSemaphore:
     """A semaphore that tasks of different event loops may share, first come, first served.
 
     ``asyncio.Semaphore`` belongs to the loop in which it was first waited for.

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from archon.convert.keys import write_keys
+from archon.convert.component_keys import write_keys
+from archon.convert.conversion_log import ConversionLog, Loss, Remark
 from archon.convert.layers import (
     TEST_READER,
     TEST_WRITER,
@@ -17,8 +18,7 @@ from archon.convert.layers import (
     read_layers,
 )
 from archon.convert.paper_rules import broken_rules
-from archon.convert.plan import plan
-from archon.convert.report import Ledger, Loss, Remark
+from archon.convert.pruning import prune
 from archon.convert.servers import PAIR_RM, Roles
 from archon.errors import SpecError
 
@@ -48,25 +48,25 @@ def convert(data: Any, file: str | None = None, default_name: str = "converted")
     ------
     SpecError : the file has no layers, or none of its generators can be read.
     """
-    ledger = Ledger()
-    layered = read_layers(data, ledger, file, default_name)
-    ledger.remarks.extend(broken_rules(layered.layers))
-    layers = plan(layered.layers, ledger)
+    log = ConversionLog()
+    layered = read_layers(data, log, file, default_name)
+    log.remarks.extend(broken_rules(layered.layers))
+    layers = prune(layered.layers, log)
     if not any("generator" in layer.types() for layer in layers):
-        reasons = "; ".join(dict.fromkeys(loss.reason for loss in ledger.losses[:3]))
+        reasons = "; ".join(dict.fromkeys(loss.reason for loss in log.losses[:3]))
         raise SpecError(
             "holds no generator that can be read" + (f" ({reasons})" if reasons else ""),
             file=file,
             path="$.layers",
         )
-    return Conversion(_Writer(ledger).write(layered, layers), ledger.losses, ledger.remarks)
+    return Conversion(_Writer(log).write(layered, layers), log.losses, log.remarks)
 
 
 @dataclass(slots=True)
 class _Writer:
     """Writes the nodes layer by layer."""
 
-    ledger: Ledger
+    log: ConversionLog
     roles: Roles = field(default_factory=Roles)
     nodes: dict[str, dict[str, Any]] = field(default_factory=dict)
     candidates: list[str] = field(default_factory=list)
@@ -82,7 +82,7 @@ class _Writer:
             self._write_layer(layer)
         if self.num_candidates > 1:
             reason = "more than one answer may be left; there one is drawn, here the first is taken"
-            self.ledger.remark("one_answer", layers[-1].path, reason)
+            self.log.remark("one_answer", layers[-1].path, reason)
         if len(self.candidates) > 1:
             self._join("answer")
         return {
@@ -115,7 +115,7 @@ class _Writer:
         inputs = [] if component.type == TEST_WRITER else list(self.candidates)
         if component.type == TEST_READER:
             inputs += self.tests
-        role = self.roles.role(component, self.ledger)
+        role = self.roles.role(component, self.log)
         node: dict[str, Any] = {"type": component.type, "model": role}
         if inputs:
             node["inputs"] = inputs
@@ -123,12 +123,12 @@ class _Writer:
             node["prompt"] = {"template": "bare"}
         if component.data.get("model") == PAIR_RM and component.type == "ranker":
             node["method"] = "pairwise"
-        write_keys(component, node, self.ledger)
+        write_keys(component, node, self.log)
         arrive = not self.passes_critiques.isdisjoint(inputs)
         if node.get("use_critiques") and not arrive:
             del node["use_critiques"]
             reason = "no critic's critiques arrive at this component"
-            self.ledger.lose((*component.path, "use_critiques"), reason)
+            self.log.lose((*component.path, "use_critiques"), reason)
         if component.type == "critic" or (arrive and component.type != "fuser"):
             self.passes_critiques.add(node_id)
         self.nodes[node_id] = node
