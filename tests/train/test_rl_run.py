@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -27,7 +26,6 @@ from archon.train.decoder import decoder_of
 from archon.train.folder import TrainingFolder
 from archon.train.objectives.reinforcement import Reinforcement
 from archon.train.rl import rewards as rewards_module
-from archon.train.rl.learner import Learner
 from archon.train.rl.rollouts import Rollout
 from archon.train.rl.setup import set_up
 from archon.train.rl.tasks import RLTask
@@ -94,39 +92,6 @@ def test_an_adapter_is_trained_by_a_reward_model_and_gone_on_with(
     assert main(command(tmp_path, Path(made))) == 2
     assert main([*command(again, Path(made), **changes | {"lora": {"rank": 2}}), "--resume"]) == 2
     assert "holds another training" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("training", ["grpo", "ppo"])
-def test_what_is_resumed_ends_as_what_was_never_interrupted(
-    tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch, training: str
-) -> None:
-    changes = {
-        "kl_coefficient": 0.1,
-        "epochs": 2,
-        "lora": None if training == "ppo" else {"rank": 4},
-    }
-    asked = command(tmp_path, base, training, **changes)
-    assert main(asked) == 0
-    whole, weights = record_of(tmp_path), weights_in(tmp_path)
-    other = [*asked[:3], "--output", str(tmp_path / "other" / "out"), "--device", "cpu"]
-    learn = Learner.learn
-
-    def interrupted(self: Any, step: int, *given: Any) -> dict[str, float]:
-        told = learn(self, step, *given)
-        if step == 1:
-            signal.raise_signal(signal.SIGINT)
-        return told
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Learner, "learn", interrupted)
-        assert main(other) == 130
-    assert main([*other, "--resume"]) == 0
-    again = record_of(tmp_path / "other")
-    assert weights_in(tmp_path / "other") == weights
-    assert again["after"] == whole["after"]
-    for ours, theirs in zip(again["steps"], whole["steps"], strict=True):
-        for key in theirs:
-            assert "seconds" in key or ours[key] == theirs[key]
 
 
 def test_a_question_that_the_chat_template_refuses_is_told(
