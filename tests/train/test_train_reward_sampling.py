@@ -37,9 +37,10 @@ def test_a_head_reads_what_an_adapter_of_its_card_makes(
 ) -> None:
     model = decoder_of(weights_of(open_model(tmp_path / "base")))
     add_adapter(model, ["q_proj", "down_proj"], 2, 4, 0.0, seed=3)
+    generator = torch.Generator().manual_seed(0)
     for name, parameter in model.named_parameters():
         if name.endswith("lora_B.weight"):
-            torch.nn.init.normal_(parameter, std=0.2)
+            torch.nn.init.normal_(parameter, std=0.2, generator=generator)
     write_adapter(adapter_of(model), tmp_path / "adapter", base="base")
     plain = json.loads(base.read_text())
     adapted = tmp_path / "adapted.json"
