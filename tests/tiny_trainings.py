@@ -98,7 +98,7 @@ CONFIGURATIONS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "pretrain": _pretrain, "sft": _sft, "dpo": _dpo, "reward": _reward, "classify": _classify,
     "grpo": _grpo, "ppo": _reinforcement,
 }  # fmt: skip
-"""By kind: writes model and data into a folder, and returns the keys of its own."""
+"""By kind: writes model and data into a folder, and returns the kind's keys."""
 
 
 def write_encoder(path: Path, letters: str) -> Path:

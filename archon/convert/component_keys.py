@@ -1,4 +1,4 @@
-"""What becomes of each key of a component.
+"""Conversion of each key of a component.
 
 A key is *carried* to a place in the node; or it has a *neutral* value, which asks for what happens
 here anyway; or it is lost, for a reason.

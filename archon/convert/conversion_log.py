@@ -1,4 +1,4 @@
-"""What a conversion tells beside the architecture: what was lost, and what deserves a look."""
+"""Log of a conversion: losses, and remarks on what deserves a look."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from archon.spec.strict_json import JsonPath
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """A key, or a whole value, of the original file that the architecture does not tell."""
+    """A key or a value of the original file that the architecture lacks."""
 
     path: JsonPath
     reason: str
@@ -39,7 +39,7 @@ class Remark:
 
 @dataclass(slots=True)
 class ConversionLog:
-    """Collects losses and remarks, in the order in which they are found."""
+    """Losses and remarks in the order of their discovery."""
 
     losses: list[Loss] = field(default_factory=list)
     remarks: list[Remark] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""From layers to a graph: every component of a layer reads all that the layer before left."""
+"""Graph writer: every component of a layer reads all candidates of the layer before."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _MAX_EDGES = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """An architecture as plain data, and what of the original it does not tell."""
+    """An architecture as plain data, and what of the original it lacks."""
 
     architecture: dict[str, Any]
     losses: list[Loss]
@@ -70,9 +70,9 @@ class _Writer:
     roles: Roles = field(default_factory=Roles)
     nodes: dict[str, dict[str, Any]] = field(default_factory=dict)
     candidates: list[str] = field(default_factory=list)
-    """The nodes that hold what the layer before left."""
+    """The nodes with the candidates of the layer before."""
     num_candidates: int = 0
-    """As many may they hold, at the most."""
+    """Upper bound of these candidates."""
     tests: list[str] = field(default_factory=list)
     """The newest test generators."""
     passes_critiques: set[str] = field(default_factory=set)
@@ -134,7 +134,7 @@ class _Writer:
         self.nodes[node_id] = node
 
     def _count(self, layer: list[dict[str, Any]]) -> int:
-        """How many candidates the nodes of a layer may leave, at the most."""
+        """Upper bound of the candidates that the nodes of a layer pass on."""
         drawn = kept = 0
         for node in layer:
             if node["type"] in ("generator", "fuser"):
@@ -145,7 +145,7 @@ class _Writer:
         return drawn + min(kept, self.num_candidates)
 
     def _join(self, node_id: str) -> None:
-        """Let one node stand for all that hold candidates."""
+        """Join all nodes with candidates in one node."""
         self.nodes[node_id] = {"type": "join", "inputs": self.candidates}
         if not self.passes_critiques.isdisjoint(self.candidates):
             self.passes_critiques.add(node_id)

@@ -1,7 +1,6 @@
-"""Which components have a place in a graph: those that have candidates, and tests, to work on.
+"""Pruning of components that have no candidates or tests to work on.
 
-Where the original would stop with an error, or do work that nothing reads, the component is left
-out.
+Where the original would fail, or do work that nothing reads, the component is removed.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ Reasons = dict[JsonPath, str]
 
 
 def prune(layers: Sequence[Layer], log: ConversionLog) -> list[Layer]:
-    """The layers without the components that have no place; those go to the log, key by key."""
+    """The layers without such components, whose keys are logged as lost."""
     reasons = {**_without_candidates(layers), **_without_tests(layers)}
     reasons.update(_unread_tests(layers, reasons))
     kept_layers = []

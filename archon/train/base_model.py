@@ -1,4 +1,4 @@
-"""The model that a training starts from, opened by its card; what of it is trained, and saved."""
+"""The base model of a training: opened by its card, made trainable, saved."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _KEPT = {
     "max_thinking_tokens",
     "reasoning_markers",
 }
-"""What the card of a whole model that was trained says as its base's does."""
+"""Keys that the card of a fully trained model takes over from its base."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Training low-rank adapters on a decoder whose weights stay."""
+"""Training of low-rank adapters on a decoder with frozen weights."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def add_adapter(
 
 
 def resume_adapter(model: nn.Module, adapter: Adapter) -> None:
-    """Put an adapter that is there on the layers that it is for; freeze the rest.
+    """Put an existing adapter on its layers and freeze the rest.
 
     Raises
     ------

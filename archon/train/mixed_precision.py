@@ -1,4 +1,4 @@
-"""What a model's products are computed in while it learns."""
+"""Mixed precision: the dtype of products in training."""
 
 from __future__ import annotations
 

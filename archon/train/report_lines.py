@@ -1,4 +1,4 @@
-"""Lines that the reports of several kinds of training share."""
+"""Report lines that several kinds of training share."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def model_dir(name: str) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class VerifiedModel:
-    """What was verified once; size and time of change tell whether that holds."""
+    """A verified model; size and modification time show whether it has changed since."""
 
     path: str
     sha256: str
@@ -57,7 +57,7 @@ class VerifiedModel:
 
     @classmethod
     def of(cls, path: Path, sha256: str) -> VerifiedModel:
-        """The record of what was just verified."""
+        """The record of a model that was just verified."""
         return cls(str(path.absolute()), sha256, *_stamp(path))
 
     def holds(self) -> bool:

@@ -1,4 +1,4 @@
-"""SHA-256 of files and of bytes on their way to a file."""
+"""SHA-256 of files, and of bytes while they are written."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CHUNK_BYTES = 1 << 20
 
 
 class DigestError(ModelError):
-    """Bytes are not the expected ones."""
+    """A digest differs from the expected one."""
 
 
 def digest_of(path: Path, on_progress: OnProgress) -> str:

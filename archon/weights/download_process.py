@@ -1,4 +1,4 @@
-"""Downloads run in a child process: its folder is watched growing, and an interrupt ends it."""
+"""Downloads in a child process, whose folder shows the progress, and which an interrupt ends."""
 
 from __future__ import annotations
 

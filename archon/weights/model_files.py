@@ -1,4 +1,4 @@
-"""Which files make up a model, and the digest of all of them.
+"""The files of a model, and the digest of all of them.
 
 A folder may hold more, such as a README or weights in other formats: that is neither downloaded
 nor counted. A GGUF model that is split into several files is all of them, whichever is named.

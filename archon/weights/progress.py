@@ -1,4 +1,4 @@
-"""What a pull tells while it runs."""
+"""Progress of a pull."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Stage = Literal["waiting", "downloading", "verifying"]
 
 @dataclass(frozen=True, slots=True)
 class PullProgress:
-    """How far a pull is; ``total_bytes`` is None where nobody knows it."""
+    """How far a pull is; ``total_bytes`` is None if unknown."""
 
     stage: Stage
     """Waiting for another process that pulls the same model, downloading, or checking digests."""
@@ -23,4 +23,4 @@ OnProgress = Callable[[PullProgress], None]
 
 
 def silent(progress: PullProgress) -> None:
-    """The listener that ignores what it hears."""
+    """A listener that ignores progress."""

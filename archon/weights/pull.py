@@ -1,4 +1,4 @@
-"""Getting a card's weights: its sources in order, under a lock, with the digest as the judge."""
+"""Pull of a card's weights: its sources in order, under a lock, verified by digest."""
 
 from __future__ import annotations
 
