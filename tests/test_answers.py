@@ -9,8 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archon import answers
-from archon.answers import canonical_number, read_answer, read_program, read_stated, same_value
+from archon.answers import (
+    canonical_number,
+    read_answer,
+    read_program,
+    read_stated,
+    readers,
+    same_value,
+)
 from archon.types import AnswerKind
 
 STATED = [
@@ -300,7 +306,7 @@ def test_reading_by_blocks_gives_what_reading_at_once_gives(words: list[str]) ->
     text = "".join(f"{word} {word[:2]}\n" for word in words)
     with pytest.MonkeyPatch.context() as patched:
         at_once = read_answer(text, "number")
-        patched.setattr(answers, "_LONGEST_BLOCK", 40)
+        patched.setattr(readers, "_LONGEST_BLOCK", 40)
         assert read_answer(text, "number") == at_once
 
 

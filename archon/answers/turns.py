@@ -1,4 +1,4 @@
-"""Where a model's own turn ends: base models write the next question, too."""
+"""End of the model's own turn: base models also write the next question."""
 
 from __future__ import annotations
 

@@ -10,10 +10,14 @@ from typing import Any
 import click
 
 from archon.cli.exits import report
+from archon.train.registry import TRAININGS
 
 
 class LazyGroup(click.Group):
-    """Commands by name: (``module:function``, the line that ``--help`` shows of it)."""
+    """Commands by name: (``module:function``, the line that ``--help`` shows of it).
+
+    The function is a command, or makes the command of a name.
+    """
 
     def __init__(self, *args: Any, table: Mapping[str, tuple[str, str]], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -26,7 +30,8 @@ class LazyGroup(click.Group):
         if cmd_name not in self.table:
             return None
         module_name, _, function_name = self.table[cmd_name][0].partition(":")
-        command = getattr(importlib.import_module(module_name), function_name)
+        found = getattr(importlib.import_module(module_name), function_name)
+        command = found if isinstance(found, click.Command) else found(cmd_name)
         assert isinstance(command, click.Command)
         return command
 
@@ -70,18 +75,7 @@ bench = LazyGroup(
 train = LazyGroup(
     name="train",
     help="Models that learn, by configurations.",
-    table={
-        "sft": ("archon.cli.train:sft", "Fine-tune a model on prompts and completions."),
-        "reward": ("archon.cli.train:reward", "Teach a model to tell good replies."),
-        "dpo": ("archon.cli.train:dpo", "Learn from chosen and rejected replies."),
-        "grpo": ("archon.cli.train:grpo", "Learn from rewards, each reply beside its group."),
-        "ppo": ("archon.cli.train:ppo", "Learn from rewards, with a value head."),
-        "classify": (
-            "archon.cli.train:classify",
-            "Teach a new head on an encoder to tell classes.",
-        ),
-        "pretrain": ("archon.cli.train:pretrain", "Train a small decoder from nothing."),
-    },
+    table={k: ("archon.cli.train:train_command", row.summary) for k, row in TRAININGS.items()},
 )
 
 archon = LazyGroup(

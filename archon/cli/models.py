@@ -38,7 +38,7 @@ def pull(name: str, as_json: bool) -> None:
     from archon.cli.weights import pull as pull_with_progress
     from archon.weights.cache import read_record
     from archon.weights.digest import digest_of
-    from archon.weights.folder import num_bytes_of
+    from archon.weights.model_files import num_bytes_of
     from archon.weights.progress import silent
 
     loaded = load_model_card(name)

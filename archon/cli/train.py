@@ -1,57 +1,27 @@
-"""``archon train VERB CONFIG``: one command per kind of training, all carried out alike."""
+"""``archon train VERB CONFIG``: one command per kind of training (``archon.train.registry``)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from archon.cli.console import console, emit
 from archon.cli.options import command
-from archon.cli.training import progress_bar, pulled, sample_replies, say, training_folder
-from archon.errors import FileError, UsageError, require
+from archon.errors import FileError, UsageError, reference_at, require
+from archon.train.registry import TRAININGS
 
 if TYPE_CHECKING:
     import torch
 
+    from archon.evals.run import Run
+    from archon.spec.model import LocalCard
     from archon.spec.reader import Loaded
-    from archon.spec.training import AnyTraining
+    from archon.spec.training import AnyTraining, SampledReplies
     from archon.train.folder import TrainingFolder
-
-_CONFIG = "CONFIG is a name in the catalogue, or a path. The folder gets"
-HELP = {
-    "sft": f"""Teach a model to answer as the completions of CONFIG do.
-
-    {_CONFIG} the adapter or the model, a card that runs it, and the loss as a picture.
-    """,
-    "pretrain": f"""Train a small decoder from nothing on the texts of CONFIG.
-
-    {_CONFIG} the model, a card that runs it, and the loss as a picture.
-    """,
-    "dpo": f"""Make chosen replies likelier than rejected ones.
-
-    {_CONFIG} the adapter or the model, a card that runs it, and the loss as a picture.
-    """,
-    "grpo": f"""Learn from rewards for the model's own replies, each compared with its group.
-
-    {_CONFIG} the adapter or the model, a card that runs it, and the reward as a picture.
-    """,
-    "ppo": f"""Learn from rewards for the model's own replies, with a value head.
-
-    {_CONFIG} the adapter or the model, a card that runs it, and the reward as a picture.
-    """,
-    "classify": f"""Put a new head on an encoder, and teach it the classes of CONFIG's texts.
-
-    {_CONFIG} the model, in the form that transformers reads. Where the texts are pairs of two
-    classes, of which one is known to be the good one, it also gets the card of a reward model.
-    """,
-    "reward": f"""Teach a model to tell good replies from bad ones.
-
-    {_CONFIG} the head (and the adapter, if one is trained), a card that runs it, and the replies
-    that were sampled.
-    """,
-}
 
 
 def train_command(kind: str) -> click.Command:
@@ -66,8 +36,8 @@ def train_command(kind: str) -> click.Command:
     ) -> None:
         _train(kind, config, output, resume=resume, device=device, as_json=as_json)
 
-    train.name, train.help = kind, HELP[kind]
-    if kind != "reward":  # whose engine reads replies where the card's model runs
+    train.name, train.help = kind, TRAININGS[kind].help
+    if TRAININGS[kind].has_device:
         train = click.option("--device", help="cpu or cuda; by default CUDA if available.")(train)
     return train
 
@@ -86,14 +56,14 @@ def _train(
     if spec.training != kind:
         raise UsageError(f"{config} is for `archon train {spec.training}`")
     place = choose_device(device)
-    with training_folder(spec, output, resume=resume) as folder:
+    with _training_folder(spec, output, resume=resume) as folder:
         if not folder.is_finished:
             _run(loaded, folder, place)
     record = {key: value for key, value in folder.record.items() if key != "spec"}
     if as_json:
         emit({"name": spec.name, "folder": str(folder.path), **record})
     for number, (line, style) in enumerate(objective_module(kind).report(record)):
-        say(line if number else f"{spec.name}: {line}", style)
+        _say(line if number else f"{spec.name}: {line}", style)
     _say_how_to_use(record, folder)
 
 
@@ -106,15 +76,15 @@ def _run(loaded: Loaded[AnyTraining], folder: TrainingFolder, device: torch.devi
         base_dir,
         folder,
         device,
-        lambda name: pulled(name, base_dir),
-        lambda data: sample_replies(data, base_dir, folder.path),
+        lambda name: _pulled(name, base_dir),
+        lambda data: _sample_replies(data, base_dir, folder.path),
     )
     try:
         with console().status("loading the model and the data"):
             objective = objective_module(spec.training).open_objective(spec, start)
     except FileError as error:
         raise error.in_file(loaded.file) from None
-    with progress_bar(spec.name) as on_progress:
+    with _progress_bar(spec.name) as on_progress:
         Trainer(objective, folder, spec.name, on_progress).run()
 
 
@@ -124,7 +94,101 @@ def _say_how_to_use(record: Mapping[str, Any], folder: TrainingFolder) -> None:
     card = folder.path / CARD
     is_judge = "classes" in record or "penalty" in record
     use = f": try it with --model {'judge' if is_judge else 'solver'}={card}"
-    say(f"\n{folder.path}" + (use if card.is_file() else ""))
+    _say(f"\n{folder.path}" + (use if card.is_file() else ""))
 
 
-sft, pretrain, dpo, grpo, ppo, classify, reward = map(train_command, HELP)
+# ---------------------------------------------------------------------- what objectives need
+
+_NUM_LINES = 20
+"""Lines of progress where there is no terminal."""
+
+
+def _pulled(model: str, base_dir: Path) -> tuple[LocalCard, Path]:
+    """A card whose weights are downloaded, and its folder."""
+    from archon import weights
+    from archon.cli.weights import pull
+    from archon.spec.model import LocalCard
+    from archon.spec.reader import load_model_card
+
+    with reference_at(None, "$.model"):
+        card = load_model_card(model, base_dir)
+    if not isinstance(card.spec, LocalCard):
+        raise UsageError(f"{model} has no weights here that could be trained")
+    if weights.find(card.spec, card.base_dir) is None:
+        pull(card.spec, card.base_dir)
+    return card.spec, card.base_dir
+
+
+@contextmanager
+def _progress_bar(title: str = "") -> Iterator[Callable[[str, int, int], None]]:
+    """Yield a function that shows (task, done, total).
+
+    On a terminal that is a bar, elsewhere a line for every twentieth of a task. The name of a task
+    ends at its first comma.
+    """
+    if not console().is_terminal:
+        printed: dict[str, int] = {}
+
+        def line(what: str, done: int, of: int) -> None:
+            kind, part = what.split(",")[0], _NUM_LINES * done // max(of, 1)
+            if printed.get(kind) != part:
+                printed[kind] = part
+                console().print(f"{what}: {done:,} of {of:,}")
+
+        yield line
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeRemainingColumn as Remaining
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Remaining())
+    with Progress(*columns, console=console(), transient=True) as bar:
+        task = bar.add_task(title, total=None)
+
+        def show(what: str, done: int, of: int) -> None:
+            bar.update(task, description=what, completed=done, total=of)
+
+        yield show
+
+
+@contextmanager
+def _training_folder(
+    spec: AnyTraining, output: str | None, *, resume: bool
+) -> Iterator[TrainingFolder]:
+    """The locked folder of a training, ``output`` or runs/NAME.
+
+    After an interrupt, print the command that resumes the training.
+    """
+    from archon.train.folder import TrainingFolder
+
+    path = Path(output) if output else Path("runs", spec.name)
+    asked = spec.model_dump(mode="json", exclude_none=True)
+    with TrainingFolder.held(path, asked, resume=resume) as folder:
+        try:
+            yield folder
+        except KeyboardInterrupt:
+            _say(f"what is done is kept; resume with: --output {folder.path} --resume")
+            raise
+
+
+def _sample_replies(data: SampledReplies, base_dir: Path, path: Path) -> Run:
+    """Run an architecture on a benchmark's search split, in a folder inside the training's own."""
+    from archon.api import Loader, benchmark, evaluation, run_folder
+    from archon.catalog import is_path
+    from archon.cli.measure import Work, measure
+    from archon.evals.run import read_run
+
+    def found(ref: str) -> str:
+        return str(base_dir / ref) if is_path(ref) else ref
+
+    loader = Loader()
+    architecture = loader.architecture(found(data.architecture))
+    items = benchmark(found(data.benchmark), split="search", limit=data.items)
+    asked = evaluation(architecture, items, seed=data.seed, epochs=data.epochs)
+    folder = run_folder(path / "sampling", architecture.name, resume=True)
+    measure([Work(asked, folder, architecture.name)], loader.lms)
+    return read_run(folder.path)
+
+
+def _say(text: str, style: str | None = None) -> None:
+    """Print a line of the report."""
+    console().print(text, style=style, soft_wrap=True)

@@ -10,7 +10,7 @@ from archon import weights
 from archon.cli.console import console, megabytes
 from archon.lm.lazy import LazyLM
 from archon.spec.model import LocalCard
-from archon.weights import OnProgress, Progress
+from archon.weights import OnProgress, PullProgress
 
 STAGES = {
     "waiting": "another process is pulling",
@@ -68,7 +68,7 @@ def _bar(name: str) -> Iterator[OnProgress]:
     with Bar(*columns, console=console(), transient=True) as bar:
         task = bar.add_task(name, total=None)
 
-        def listen(progress: Progress) -> None:
+        def listen(progress: PullProgress) -> None:
             bar.update(
                 task,
                 description=f"{STAGES[progress.stage]} {name}",
@@ -83,7 +83,7 @@ def _bar(name: str) -> Iterator[OnProgress]:
 def _lines(name: str) -> Iterator[OnProgress]:
     said: tuple[str, int] | None = None
 
-    def listen(progress: Progress) -> None:
+    def listen(progress: PullProgress) -> None:
         nonlocal said
         total_bytes = progress.total_bytes or 0
         counts = progress.stage == "downloading" and total_bytes > 0

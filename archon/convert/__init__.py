@@ -1,13 +1,14 @@
-"""The layered files of the original Archon project, turned into architectures of ours.
+"""Converts layered files of the original Archon project to architectures.
 
-``layers`` reads a file as leniently as it can be read, ``keys`` and ``servers`` say what becomes
-of each key and of each kind of server, ``plan`` finds components that have no place in a graph,
-``paper_rules`` holds the file against the paper, ``convert`` writes the architecture.
+``layers`` reads a file leniently, ``component_keys`` and ``servers`` convert each key and each kind
+of server, ``pruning`` removes components that cannot be part of a graph, ``paper_rules`` checks the
+file against the paper, ``graph_writer`` writes the architecture. ``conversion_log`` collects what
+is lost.
 
-Nothing is lost silently: a key of the file is told by the architecture, or it is a ``Loss``.
+Nothing is lost silently: a key of the file is in the architecture, or it is a ``Loss``.
 """
 
-from archon.convert.convert import Conversion, convert
-from archon.convert.report import Loss, Remark
+from archon.convert.conversion_log import Loss, Remark
+from archon.convert.graph_writer import Conversion, convert
 
 __all__ = ["Conversion", "Loss", "Remark", "convert"]

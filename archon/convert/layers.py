@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from archon.convert.report import Ledger, near_miss
+from archon.convert.conversion_log import ConversionLog, near_miss
 from archon.errors import SpecError
 from archon.spec.messages import shown
 from archon.spec.strict_json import JsonPath
@@ -60,16 +60,16 @@ class LayeredFile:
     layers: tuple[Layer, ...]
 
 
-def read_layers(data: Any, ledger: Ledger, file: str | None, default_name: str) -> LayeredFile:
-    """The layers of a file; what cannot be read goes to the ledger.
+def read_layers(data: Any, log: ConversionLog, file: str | None, default_name: str) -> LayeredFile:
+    """The layers of a file; what cannot be read goes to the log.
 
     Raises
     ------
     SpecError : the data has no layers.
     """
     if isinstance(data, list) and any(isinstance(layer, list | dict) for layer in data):
-        ledger.remark("no_file_object", (), "is a list; it is read as the layers of a file")
-        return LayeredFile(default_name, tuple(_read_layers(data, (), ledger)))
+        log.remark("no_file_object", (), "is a list; it is read as the layers of a file")
+        return LayeredFile(default_name, tuple(_read_layers(data, (), log)))
     if not isinstance(data, dict):
         raise SpecError(f"must be an object with layers, not {shown(data)}", file=file)
     if "layers" not in data:
@@ -86,61 +86,59 @@ def read_layers(data: Any, ledger: Ledger, file: str | None, default_name: str) 
         raise SpecError("has no layers", file=file, path="$.layers")
     for key, value in data.items():
         if key not in _FILE_KEYS:
-            ledger.lose((key,), _unknown(key, _FILE_KEYS))
+            log.lose((key,), _unknown(key, _FILE_KEYS))
         elif key == "custom" and value is not False:
-            ledger.lose((key,), "components and servers written in Python are not carried over")
-    name = _name(data, ledger, default_name)
+            log.lose((key,), "components and servers written in Python are not carried over")
+    name = _name(data, log, default_name)
     if is_one_layer:
-        ledger.remark(
-            _LIST_OF_ONE, path, "one layer in the place of a list is read as a list of one"
-        )
-        return LayeredFile(name, tuple(_read_layer(layers, 1, path, ledger)))
-    return LayeredFile(name, tuple(_read_layers(layers, path, ledger)))
+        log.remark(_LIST_OF_ONE, path, "one layer in the place of a list is read as a list of one")
+        return LayeredFile(name, tuple(_read_layer(layers, 1, path, log)))
+    return LayeredFile(name, tuple(_read_layers(layers, path, log)))
 
 
-def _name(data: dict[str, Any], ledger: Ledger, default: str) -> str:
+def _name(data: dict[str, Any], log: ConversionLog, default: str) -> str:
     name = data.get("name", default)
     if not isinstance(name, str) or not name:
-        ledger.lose(("name",), f"must be a text, not {shown(name)}")
+        log.lose(("name",), f"must be a text, not {shown(name)}")
         return default
     if len(name) > _MAX_NAME:
-        ledger.lose(("name",), f"is cut to {_MAX_NAME} characters")
+        log.lose(("name",), f"is cut to {_MAX_NAME} characters")
     return name[:_MAX_NAME]
 
 
-def _read_layers(layers: list[Any], path: JsonPath, ledger: Ledger) -> Iterator[Layer]:
+def _read_layers(layers: list[Any], path: JsonPath, log: ConversionLog) -> Iterator[Layer]:
     for i, value in enumerate(layers):
-        yield from _read_layer(value, i + 1, (*path, i), ledger)
+        yield from _read_layer(value, i + 1, (*path, i), log)
 
 
-def _read_layer(value: Any, number: int, path: JsonPath, ledger: Ledger) -> Iterator[Layer]:
+def _read_layer(value: Any, number: int, path: JsonPath, log: ConversionLog) -> Iterator[Layer]:
     """The layer, if any component of it can be read."""
-    read = [_component(member, place, ledger) for member, place in _members(value, path, ledger)]
+    read = [_component(member, place, log) for member, place in _members(value, path, log)]
     components = tuple(component for component in read if component is not None)
     if components:
         yield Layer(number, path, components)
 
 
-def _members(value: Any, path: JsonPath, ledger: Ledger) -> list[tuple[Any, JsonPath]]:
+def _members(value: Any, path: JsonPath, log: ConversionLog) -> list[tuple[Any, JsonPath]]:
     """The members of a layer with their paths."""
     if isinstance(value, dict) and "models" in value and not _is_component(value):
         for key in value:
             if key not in _LAYER_KEYS:
-                ledger.lose((*path, key), _unknown(key, _LAYER_KEYS))
+                log.lose((*path, key), _unknown(key, _LAYER_KEYS))
         branches = value.get("branches", 1)
         if type(branches) is not int or branches != 1:
-            ledger.lose((*path, "branches"), "the original runs every layer once, whatever this is")
+            log.lose((*path, "branches"), "the original runs every layer once, whatever this is")
         value, path = value["models"], (*path, "models")
     if _is_component(value):
         reason = "one component in the place of a list is read as a list of one"
-        ledger.remark(_LIST_OF_ONE, path, reason)
+        log.remark(_LIST_OF_ONE, path, reason)
         return [(value, path)]
     if not isinstance(value, list):
         reason = f"a layer is a list of components or {{branches, models}}, not {shown(value)}"
-        lose_all(value, path, reason, ledger)
+        lose_all(value, path, reason, log)
         return []
     if not value:
-        ledger.lose(path, "an empty layer changes nothing")
+        log.lose(path, "an empty layer changes nothing")
     return [(member, (*path, k)) for k, member in enumerate(value)]
 
 
@@ -154,23 +152,23 @@ def _is_component(value: Any) -> bool:
     return is_known or "models" not in value
 
 
-def _component(value: Any, path: JsonPath, ledger: Ledger) -> Component | None:
+def _component(value: Any, path: JsonPath, log: ConversionLog) -> Component | None:
     if not isinstance(value, dict):
-        ledger.lose(path, f"a component is an object, not {shown(value)}")
+        log.lose(path, f"a component is an object, not {shown(value)}")
         return None
     kind = value.get("type")
     name = FORMER_TYPES.get(kind, kind) if isinstance(kind, str) else None
     if name in TYPES:
-        return Component(path, name, _with_one_model(value, path, ledger))
+        return Component(path, name, _with_one_model(value, path, log))
     if "type" in value:
         reason = f"left out: {shown(kind)} is no type of component{near_miss(kind, TYPES)}"
     else:
         reason = f"left out: the component has no 'type'{near_miss('type', value)}"
-    lose_all(value, path, reason, ledger)
+    lose_all(value, path, reason, log)
     return None
 
 
-def _with_one_model(data: dict[str, Any], path: JsonPath, ledger: Ledger) -> dict[str, Any]:
+def _with_one_model(data: dict[str, Any], path: JsonPath, log: ConversionLog) -> dict[str, Any]:
     """The component with its model under ``model``, as one name.
 
     Some files call the key ``models``, or give a list of one.
@@ -180,17 +178,17 @@ def _with_one_model(data: dict[str, Any], path: JsonPath, ledger: Ledger) -> dic
     model = given[0] if isinstance(given, list) and len(given) == 1 else given
     if not isinstance(model, str) or (key == "model" and model is given):
         return data
-    ledger.remark("model_named", (*path, key), f"is read as the one model {shown(model)}")
+    log.remark("model_named", (*path, key), f"is read as the one model {shown(model)}")
     return {("model" if name == key else name): v for name, v in data.items()} | {"model": model}
 
 
-def lose_all(value: Any, path: JsonPath, reason: str, ledger: Ledger) -> None:
+def lose_all(value: Any, path: JsonPath, reason: str, log: ConversionLog) -> None:
     """Lose a whole value: each key of an object, or what is none as one."""
     if isinstance(value, dict) and value:
         for key in value:
-            ledger.lose((*path, key), reason)
+            log.lose((*path, key), reason)
     else:
-        ledger.lose(path, reason)
+        log.lose(path, reason)
 
 
 def _unknown(key: str, valid: tuple[str, ...]) -> str:

@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
+from archon.convert.conversion_log import Remark
 from archon.convert.layers import TEST_READER, TEST_WRITER, Component, Layer
-from archon.convert.report import Remark
 
 Rule = Callable[[Sequence[Layer]], Iterator[tuple[Layer | Component, str]]]
 

@@ -23,8 +23,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from archon.convert.conversion_log import ConversionLog, near_miss
 from archon.convert.layers import Component
-from archon.convert.report import Ledger, near_miss
 from archon.spec.messages import shown
 
 PAIR_RM = "llm-blender/PairRM"
@@ -37,7 +37,7 @@ _NO_MODEL = "model-not-named"
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
+class ApiServer:
     """Where a kind of server is found."""
 
     base_url: str
@@ -47,16 +47,16 @@ class Server:
 
 
 SERVERS = {
-    "OpenAI_API": Server("https://api.openai.com/v1", "OPENAI_API_KEY"),
-    "Together_API": Server("https://api.together.xyz/v1", "TOGETHER_API_KEY"),
-    "Anthropic_API": Server("https://api.anthropic.com/v1", "ANTHROPIC_API_KEY"),
-    "Groq_API": Server("https://api.groq.com/openai/v1", "GROQ_API_KEY"),
-    "Google_API": Server(
+    "OpenAI_API": ApiServer("https://api.openai.com/v1", "OPENAI_API_KEY"),
+    "Together_API": ApiServer("https://api.together.xyz/v1", "TOGETHER_API_KEY"),
+    "Anthropic_API": ApiServer("https://api.anthropic.com/v1", "ANTHROPIC_API_KEY"),
+    "Groq_API": ApiServer("https://api.groq.com/openai/v1", "GROQ_API_KEY"),
+    "Google_API": ApiServer(
         "https://generativelanguage.googleapis.com/v1beta/openai", "GOOGLE_API_KEY"
     ),
-    "vLLM": Server(_LOCAL),
-    "tgi": Server("http://localhost:8080/v1"),
-    "Bedrock_API": Server(
+    "vLLM": ApiServer(_LOCAL),
+    "tgi": ApiServer("http://localhost:8080/v1"),
+    "Bedrock_API": ApiServer(
         "http://localhost:4000/v1",
         caveat="Bedrock is reached through a proxy; the card names LiteLLM's usual address",
     ),
@@ -71,11 +71,11 @@ class Roles:
     _known: dict[tuple[str, str], str] = field(default_factory=dict)
     _counts: dict[str, int] = field(default_factory=dict)
 
-    def role(self, component: Component, ledger: Ledger) -> str:
-        """The role of the component's model; a card that cannot be told is lost in the ledger."""
-        model = _model(component, ledger)
+    def role(self, component: Component, log: ConversionLog) -> str:
+        """The role of the component's model; a card that cannot be told is lost in the log."""
+        model = _model(component, log)
         kind = component.data.get("model_type")
-        server = _server(component, ledger)
+        server = _server(component, log)
         pair = (model, kind if isinstance(kind, str) else "")
         if pair not in self._known:
             self._known[pair] = self._new_name(model)
@@ -92,7 +92,7 @@ class Roles:
         return chosen
 
 
-def _card(model: str, kind: str, server: Server) -> dict[str, Any]:
+def _card(model: str, kind: str, server: ApiServer) -> dict[str, Any]:
     is_address = kind == "tgi" and re.match(r"https?://", model) is not None
     card: dict[str, Any] = {
         "name": model,
@@ -105,39 +105,39 @@ def _card(model: str, kind: str, server: Server) -> dict[str, Any]:
     return card
 
 
-def _model(component: Component, ledger: Ledger) -> str:
+def _model(component: Component, log: ConversionLog) -> str:
     path = (*component.path, "model")
     model = component.data.get("model")
     if isinstance(model, str) and 0 < len(model) <= _MAX_NAME:
         if model == PAIR_RM:
             reason = f"no chat server has {PAIR_RM}; put another model in its place with --model"
-            ledger.lose(path, reason)
+            log.lose(path, reason)
         elif component.data.get("model_type") == "tgi" and not re.match(r"https?://", model):
             reason = "is no address of a tgi server; the card names the usual local one"
-            ledger.lose(path, reason)
+            log.lose(path, reason)
         return model
     if "model" in component.data:
-        ledger.lose(path, f"must be the name of a model, not {shown(model)}")
+        log.lose(path, f"must be the name of a model, not {shown(model)}")
     reason = "names no model; put one in with --model"
-    ledger.remark("model_named", component.path, reason)
+    log.remark("model_named", component.path, reason)
     return _NO_MODEL
 
 
-def _server(component: Component, ledger: Ledger) -> Server:
+def _server(component: Component, log: ConversionLog) -> ApiServer:
     path = (*component.path, "model_type")
     kind = component.data.get("model_type")
     server = SERVERS.get(kind) if isinstance(kind, str) else None
     if server is not None:
         if server.caveat is not None:
-            ledger.lose(path, server.caveat)
+            log.lose(path, server.caveat)
         return server
     if component.data.get("model") == PAIR_RM and kind == "":
-        return Server(_LOCAL)  # as the original's own files write it
+        return ApiServer(_LOCAL)  # as the original's own files write it
     if "model_type" in component.data:
         reason = f"{shown(kind)} is no kind of server that is known here"
         hint = near_miss(kind, SERVERS) or f"; the card names {_LOCAL}"
-        ledger.lose(path, reason + hint)
+        log.lose(path, reason + hint)
     else:
         reason = f"names no kind of server; the card names {_LOCAL}"
-        ledger.remark("server_named", component.path, reason)
-    return Server(_LOCAL)
+        log.remark("server_named", component.path, reason)
+    return ApiServer(_LOCAL)

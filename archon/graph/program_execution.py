@@ -11,7 +11,7 @@ from archon.errors import BudgetError
 from archon.forks import reset_in_child
 from archon.graph.nodes.base import NodeContext
 from archon.lm.concurrency import run_all
-from archon.sandbox import Json, Limits, Outcome, Sandbox
+from archon.sandbox import Json, Outcome, Sandbox, SandboxLimits
 from archon.types import AnswerKind
 
 Ran = Outcome | BudgetError
@@ -39,7 +39,7 @@ reset_in_child(shared_sandbox.cache_clear)  # the parent's programs take none of
 
 
 async def run_programs(
-    context: NodeContext, sandbox: Sandbox, limits: Limits, codes: Sequence[str]
+    context: NodeContext, sandbox: Sandbox, limits: SandboxLimits, codes: Sequence[str]
 ) -> Mapping[str, Ran]:
     """What came of each program. Equal ones are run once: the program alone decides about it.
 

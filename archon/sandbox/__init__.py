@@ -1,20 +1,19 @@
 """Runs Python that a language model wrote, which may be wrong, endless or hostile.
 
-Programs run in ``pydantic-monty``, an interpreter of a subset of Python that has no way to files,
-network, environment or processes. Every program has a process of its own, with an empty
-environment and limits on time, memory and output; it ends with the program, or is killed. The
-clock stands still and random numbers have a fixed seed, so a program's value depends on the
-program alone.
+Programs run in ``pydantic-monty``, an interpreter of a subset of Python without access to files,
+network, environment or processes. Every program has its own process, with an empty environment and
+limits on time, memory and output; the process ends with the program, or is killed. The clock stands
+still and random numbers have a fixed seed, so a program's value depends on the program alone.
 
-Read ``outcome.py`` for what comes back, ``session.py`` for one process, ``judge.py`` for tests
-that a program cannot cheat, ``solution.py`` for programs that fail tests of their own,
-``sandbox.py`` for the whole.
+``sandbox.py`` is the whole, ``outcome.py`` has limits and results, ``program_session.py`` is one
+process, ``program_tests.py`` runs tests that a program cannot cheat, ``solution.py`` cuts off a
+program's own tests.
 """
 
 from __future__ import annotations
 
-from archon.sandbox.outcome import Checked, Kind, Limits, Outcome
+from archon.sandbox.outcome import Checked, Kind, Outcome, SandboxLimits
 from archon.sandbox.sandbox import Sandbox
 from archon.sandbox.values import Json
 
-__all__ = ["Checked", "Json", "Kind", "Limits", "Outcome", "Sandbox"]
+__all__ = ["Checked", "Json", "Kind", "Outcome", "Sandbox", "SandboxLimits"]

@@ -1,4 +1,4 @@
-"""What a program may use, and what came of running it."""
+"""Limits of a program, and outcomes of running it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Kind = Literal["ok", "error", "timeout", "memory", "output", "killed"]
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class SandboxLimits:
     """What one program may use."""
 
     seconds: float = 5.0
@@ -33,13 +33,13 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of one run."""
+    """Result of one run."""
 
     kind: Kind
     value: Json = None
-    """What the program came to; None if it came to nothing."""
+    """The program's value; None if it has none."""
     stdout: str = ""
-    """What it printed, cut at ``Limits.output_bytes``."""
+    """What it printed, cut at ``SandboxLimits.output_bytes``."""
     error: str | None = None
     """Type, message and line of the error, or which limit was passed; None if ``kind`` is ok."""
     seconds: float = 0.0
@@ -48,7 +48,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What came of a program and of each of its tests; a test that passed is ``ok``."""
+    """Results of a program and of each of its tests; a test that passed is ``ok``."""
 
     program: Outcome
     """Of the program alone; its tests end as it does where it fails."""

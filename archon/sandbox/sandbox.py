@@ -11,17 +11,17 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from archon.errors import SandboxError, require
-from archon.sandbox.outcome import Checked, Limits, Outcome
-from archon.sandbox.slots import Slots
+from archon.sandbox.outcome import Checked, Outcome, SandboxLimits
+from archon.sandbox.semaphore import SharedSemaphore
 from archon.sandbox.solution import up_to_solution
 from archon.sandbox.values import Json, is_function
 
 if TYPE_CHECKING:
-    from archon.sandbox.session import Reply, Session
+    from archon.sandbox.program_session import ProgramSession, StepResult
 
-DEFAULT_LIMITS = Limits()
+DEFAULT_LIMITS = SandboxLimits()
 _DEFINED = ("ok", "output")
-"""How a program ends whose functions are there: a large last value does them no harm."""
+"""Outcomes after which a program's functions are defined, despite a large last value."""
 
 
 class Sandbox:
@@ -42,9 +42,9 @@ class Sandbox:
 
     def __init__(self, max_programs: int | None = None) -> None:
         require("pydantic_monty", "sandbox")
-        from archon.sandbox.session import Workers
+        from archon.sandbox.program_session import Workers
 
-        self._workers, self._slots = Workers(), Slots(max_programs or os.cpu_count() or 1)
+        self._workers, self._slots = Workers(), SharedSemaphore(max_programs or os.cpu_count() or 1)
         self._closed = False
 
     async def __aenter__(self) -> Self:
@@ -59,7 +59,7 @@ class Sandbox:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Take no more programs; those that run go on to their end or their limits."""
+        """Accept no more programs; running ones continue to their end or their limits."""
         self._closed = True
 
     async def run(
@@ -67,7 +67,7 @@ class Sandbox:
         code: str,
         *,
         inputs: Mapping[str, Json] | None = None,
-        limits: Limits = DEFAULT_LIMITS,
+        limits: SandboxLimits = DEFAULT_LIMITS,
     ) -> Outcome:
         """Run a program; the value is that of its last statement, if that is an expression.
 
@@ -82,7 +82,7 @@ class Sandbox:
         async with self._turn(), self._workers.session(limits) as session:
             return session.outcome(await session.feed(code, inputs))
 
-    async def run_program(self, code: str, *, limits: Limits = DEFAULT_LIMITS) -> Outcome:
+    async def run_program(self, code: str, *, limits: SandboxLimits = DEFAULT_LIMITS) -> Outcome:
         """Run a program that answers a question; the value is its answer.
 
         That is the first of these that is there and not None:
@@ -93,8 +93,8 @@ class Sandbox:
         3. the variable ``answer``;
         4. the last line that is not empty of what it printed, as text.
 
-        Where it fails, what stands beneath its ``solution`` is left out: tests that a model made
-        up say nothing of the function.
+        If it fails, everything after its ``solution`` is left out: tests that a model made up say
+        nothing about the function.
 
         Raises
         ------
@@ -106,7 +106,7 @@ class Sandbox:
             return again
         return outcome
 
-    async def _answered(self, code: str, limits: Limits) -> Outcome:
+    async def _answered(self, code: str, limits: SandboxLimits) -> Outcome:
         async with self._turn(), self._workers.session(limits) as session:
             reply = await session.feed(code)
             if reply.kind == "ok":
@@ -114,13 +114,13 @@ class Sandbox:
             return session.outcome(reply)
 
     async def check(
-        self, code: str, tests: Sequence[str], *, limits: Limits = DEFAULT_LIMITS
+        self, code: str, tests: Sequence[str], *, limits: SandboxLimits = DEFAULT_LIMITS
     ) -> Checked:
         """Run tests, pieces of code such as ``assert solution(3) == 9``, against a program.
 
-        Every test meets the program freshly run, judges it from a process of its own
-        (``archon.sandbox.judge``), and is counted by itself. The limits hold for each run. Of a
-        program that fails, what stands beneath its ``solution`` is left out.
+        For each test, the program runs anew, and the test judges it from its own process
+        (``archon.sandbox.program_tests``). The limits hold for each run. Of a program that fails,
+        everything after its ``solution`` is left out.
 
         Raises
         ------
@@ -139,8 +139,8 @@ class Sandbox:
             raise SandboxError(str(failures.exceptions[0])) from None
         return Checked(program, tuple(task.result() for task in tasks))
 
-    async def _test(self, code: str, test: str, limits: Limits) -> Outcome:
-        from archon.sandbox.judge import judge
+    async def _test(self, code: str, test: str, limits: SandboxLimits) -> Outcome:
+        from archon.sandbox.program_tests import run_test
 
         async with (
             self._turn(),
@@ -149,7 +149,7 @@ class Sandbox:
         ):
             reply = await program.feed(code)
             if reply.kind == "ok":
-                reply = await judge(test, program, court)
+                reply = await run_test(test, program, court)
             return program.outcome(reply)
 
     @asynccontextmanager
@@ -160,7 +160,7 @@ class Sandbox:
             yield
 
 
-async def _answer(session: Session, run: Reply) -> Reply:
+async def _answer(session: ProgramSession, run: StepResult) -> StepResult:
     """The answer of a program that has run to its end."""
     solution = await session.feed("solution")
     if is_function(solution.value):

@@ -1,4 +1,4 @@
-"""Where a program's ``solution`` ends: what stands beneath it is mostly made up."""
+"""The end of a program's ``solution``: what follows is mostly made up."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _NEXT_STATEMENT = re.compile(r"^(?![\s)\]}#])", re.MULTILINE)
 
 
 def up_to_solution(code: str) -> str | None:
-    """A program as far as its function ``solution`` goes, or None if it defines none.
+    """A program up to the end of its function ``solution``, or None if it defines none.
 
-    Models like to write tests beneath it, and make up the results that these expect. Lines are
-    read, not Python's grammar, since what follows is often cut off in the middle.
+    Models often append tests with invented results. Only lines are read, not Python's grammar,
+    because the text is often truncated.
 
     >>> up_to_solution("def solution():\\n    return 7\\n\\nassert solution() == 8")
     'def solution():\\n    return 7\\n'

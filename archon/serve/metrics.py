@@ -75,7 +75,7 @@ class RequestMetrics:
         self.status = 200
 
     def ignored(self, names: Iterable[str]) -> None:
-        """Count ignored fields; unknown ones share a label, since clients must not choose labels."""
+        """Count ignored fields; unknown ones share a label: clients must not choose labels."""
         for name in names:
             known = name if name in _KNOWN_FIELDS else "unknown"
             self._metrics.ignored_fields.labels(self.model, known).inc()

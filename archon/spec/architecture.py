@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from archon.sandbox import Limits
+from archon.sandbox import SandboxLimits
 from archon.spec.common import (
     Count,
     LaterKeys,
@@ -25,7 +25,7 @@ Shows = Literal["text", "steps"]
 calculations and the number alone."""
 
 NodeId = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,99}$")]
-_LIMITS = Limits()
+_LIMITS = SandboxLimits()
 SHOWS_BY_DEFAULT: Shows = "steps"
 
 

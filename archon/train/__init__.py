@@ -1,5 +1,4 @@
-"""Training the models of ``archon.engine.encoders``: losses, the loop, and what they learn from.
+"""Training: ``registry`` names the kinds, ``objectives`` implements them, ``trainer`` runs them.
 
-``loop`` is the one loop of gradient steps, ``numbers`` a task made by rule, and
-``translate_numbers`` the command that trains the model of the card ``translate-numbers``.
+``synthetic`` makes data by rule, and trains the model of the card ``translate-numbers`` with it.
 """

@@ -29,7 +29,7 @@ from archon.spec.messages import shown
 from archon.storage.atomic import names_in, sync_folder, write_json
 from archon.storage.diff import differences
 from archon.storage.lock import LOCK, locked
-from archon.train.curve import LOSS, REWARDS, draw_curve
+from archon.train.curve_svg import LOSS, REWARDS, draw_curve
 
 RECORD, STATE = "training.json", "state.safetensors"
 LOSS_PICTURE, REWARD_PICTURE = "loss.svg", "reward.svg"

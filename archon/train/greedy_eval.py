@@ -1,4 +1,4 @@
-"""What a model that is being trained says: held-out texts, gone on with by the engine."""
+"""Greedy samples: the engine continues held-out texts with the model in training."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Sample:
     """Whether it is the text's own."""
 
 
-def draw_samples(
+def greedy_samples(
     model: TrainableDecoder,
     texts: Sequence[Text],
     end: int,
@@ -34,7 +34,7 @@ def draw_samples(
     precision: Precision,
     device: torch.device,
 ) -> list[Sample | None]:
-    """Go on greedily with each text; None where it does not fit the model's context."""
+    """Continue each text greedily; None where it does not fit the model's context."""
     engine = Engine(Decoder(TrainedWeights(model), precision, device), options=_OPTIONS)
     prompts: dict[Prompt, int] = {}
     for index, text in enumerate(texts):

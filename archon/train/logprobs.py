@@ -18,8 +18,8 @@ from torch.utils.checkpoint import checkpoint
 
 from archon.spec.training import DType
 from archon.train.decoder import TrainableDecoder
+from archon.train.mixed_precision import autocast
 from archon.train.packing import IGNORED, Packable, PackedBatch, make_batch, pack_once
-from archon.train.precision import autocast
 
 _TOKENS_AT_ONCE = 256
 """Tokens whose logits are held: each has as many as the vocabulary."""
@@ -44,7 +44,7 @@ _R = TypeVar("_R", bound=ReplyIds)
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ReplyLogprobs:
     """Figures of the T tokens of one reply."""
 
     logprob_T: Tensor
@@ -55,7 +55,7 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Reader:
+class LogprobReader:
     """Computes replies in packed rows."""
 
     model: TrainableDecoder
@@ -67,9 +67,9 @@ class Reader:
     """Whether readings have the vectors that a value head reads."""
 
     @torch.no_grad()
-    def read(self, replies: Sequence[_R]) -> dict[_R, Reading]:
+    def read(self, replies: Sequence[_R]) -> dict[_R, ReplyLogprobs]:
         """The figures of each reply under the current weights."""
-        found: dict[_R, Reading] = {}
+        found: dict[_R, ReplyLogprobs] = {}
         for some, batch in self.batches(replies):
             hidden_NE = self._hidden(batch)
             chunks = [self._distribution(*chunk) for chunk in self._chunks(hidden_NE, batch)]
@@ -78,7 +78,7 @@ class Reader:
                 hidden_NE = hidden_NE.new_empty(len(hidden_NE), 0)
             sizes = [len(reply.reply_ids) for reply in some]
             parts = zip(*(t.split(sizes) for t in (logprob_N, entropy_N, hidden_NE)), strict=True)
-            found |= {reply: Reading(*part) for reply, part in zip(some, parts, strict=True)}
+            found |= {reply: ReplyLogprobs(*part) for reply, part in zip(some, parts, strict=True)}
         return found
 
     def batches(self, replies: Sequence[_R]) -> Iterator[tuple[list[_R], PackedBatch]]:

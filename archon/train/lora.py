@@ -1,4 +1,4 @@
-"""Training low-rank adapters on a decoder whose weights stay."""
+"""Training of low-rank adapters on a decoder with frozen weights."""
 
 from __future__ import annotations
 
@@ -70,8 +70,8 @@ def add_adapter(
         _put(model, name, adapted)
 
 
-def go_on_with(model: nn.Module, adapter: Adapter) -> None:
-    """Put an adapter that is there on the layers that it is for; freeze the rest.
+def resume_adapter(model: nn.Module, adapter: Adapter) -> None:
+    """Put an existing adapter on its layers and freeze the rest.
 
     Raises
     ------

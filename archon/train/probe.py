@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from archon.errors import UsageError
-from archon.train.reward_data import Replies
+from archon.train.reward_data import ReplyDataset
 
 _FOLDS = 4
 _MAX_ITERATIONS = 300
@@ -51,7 +51,7 @@ def preference_loss(logit_N: Tensor, pair_P2: Tensor) -> Tensor:
     return functional.softplus(logit_N[pair_P2[:, 1]] - logit_N[pair_P2[:, 0]]).mean()
 
 
-def loss_of(replies: Replies) -> Callable[[Tensor], Tensor]:
+def loss_of(replies: ReplyDataset) -> Callable[[Tensor], Tensor]:
     """The loss of the logits of replies, (N,)."""
     if replies.goal == "outcome":
         correct_N = torch.tensor(replies.correct)
@@ -61,7 +61,7 @@ def loss_of(replies: Replies) -> Callable[[Tensor], Tensor]:
 
 
 def fit_probe(
-    hidden_NE: Tensor, replies: Replies, penalties: Sequence[float], seed: int = 0
+    hidden_NE: Tensor, replies: ReplyDataset, penalties: Sequence[float], seed: int = 0
 ) -> Probe:
     """The head of least loss, by the penalty that does best on questions left out of the fit.
 
@@ -84,7 +84,7 @@ def fit_probe(
     return Probe(weight_E, bias, penalty, losses)
 
 
-def check_learnable(replies: Replies) -> None:
+def check_learnable(replies: ReplyDataset) -> None:
     """Refuse what tells nothing.
 
     Raises
@@ -105,13 +105,13 @@ def check_learnable(replies: Replies) -> None:
     )
 
 
-def _teaches(replies: Replies) -> bool:
+def _teaches(replies: ReplyDataset) -> bool:
     """Whether one of the replies is better than another."""
     return bool(replies.pairs) if replies.goal == "preference" else len(set(replies.correct)) == 2
 
 
 def _fold_losses(
-    hidden_NE: Tensor, replies: Replies, penalties: Sequence[float], seed: int
+    hidden_NE: Tensor, replies: ReplyDataset, penalties: Sequence[float], seed: int
 ) -> tuple[float, ...]:
     """The mean loss of each penalty, over folds of questions; empty if none could be tried."""
     questions = replies.questions
@@ -134,7 +134,7 @@ def _fold_losses(
     return tuple(total / count for total in totals) if count else ()
 
 
-def _fit(hidden_NE: Tensor, replies: Replies, penalty: float) -> tuple[Tensor, float]:
+def _fit(hidden_NE: Tensor, replies: ReplyDataset, penalty: float) -> tuple[Tensor, float]:
     """Weight (E,) and bias of least loss, by L-BFGS in float64."""
     x_NE = hidden_NE.double()
     mean_E, spread_E = x_NE.mean(0), x_NE.std(0, correction=0)

@@ -1,4 +1,4 @@
-"""Replies that were judged, or preferred one to another: data of reward models and of DPO."""
+"""Replies that were judged or compared: data of reward models and of DPO."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from random import Random
 from typing import Any
 
 from archon.engine.model.reward_head import Goal
-from archon.errors import SpecError, UsageError
+from archon.errors import LMError, SpecError, UsageError
 from archon.evals.journal import Entry
 from archon.evals.run import Run
+from archon.lm.local.chat import ChatFormat
+from archon.lm.local.reward import reply_ids
+from archon.lm.local.tokenizer import TextTokenizer
 from archon.spec.json_lines import read_rows
 from archon.spec.messages import shown
 from archon.spec.training import RepliesFile, SampledReplies
@@ -27,21 +30,21 @@ _MOST_PAIRS = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class TrainingReply:
     """A reply to a conversation."""
 
     question: str
-    """Replies to one question are never parted between what is learnt and what is held out."""
+    """Replies to one question are either all learned from or all held out."""
     messages: tuple[Message, ...]
     text: str
 
 
 @dataclass(frozen=True, slots=True)
-class Replies:
-    """Replies, and what is known of them."""
+class ReplyDataset:
+    """Replies with judgements or preferences."""
 
     goal: Goal
-    replies: tuple[Reply, ...]
+    replies: tuple[TrainingReply, ...]
     correct: tuple[bool, ...] = ()
     """Of each reply, where all were judged; empty where they were preferred one to another."""
     pairs: tuple[tuple[int, int], ...] = ()
@@ -57,12 +60,12 @@ class Replies:
         """The different questions, in their order."""
         return list(dict.fromkeys(reply.question for reply in self.replies))
 
-    def of(self, questions: Iterable[str]) -> Replies:
+    def of(self, questions: Iterable[str]) -> ReplyDataset:
         """What is known of these questions alone."""
         wanted = frozenset(questions)
         kept = [i for i, reply in enumerate(self.replies) if reply.question in wanted]
         place = {old: new for new, old in enumerate(kept)}
-        return Replies(
+        return ReplyDataset(
             self.goal,
             tuple(self.replies[i] for i in kept),
             tuple(self.correct[i] for i in kept) if self.correct else (),
@@ -72,7 +75,7 @@ class Replies:
         )
 
 
-def with_goal(replies: Replies, goal: Goal | None, seed: int) -> Replies:
+def with_goal(replies: ReplyDataset, goal: Goal | None, seed: int) -> ReplyDataset:
     """The replies as a head learns from them that is to have this goal; None leaves them.
 
     Judged replies become preferences where that is the goal: each right one is preferred to each
@@ -112,7 +115,7 @@ def parted(questions: Sequence[str], share: float, seed: int) -> tuple[list[str]
     return order[count:], order[:count]
 
 
-def open_replies(data: RepliesFile | SampledReplies, start: Start) -> Replies:
+def open_replies(data: RepliesFile | SampledReplies, start: Start) -> ReplyDataset:
     """The replies of a file, or those of a sampling run, which is started, resumed, or done.
 
     Raises
@@ -129,7 +132,7 @@ def open_replies(data: RepliesFile | SampledReplies, start: Start) -> Replies:
     return read_replies(sampled, str(sampled))
 
 
-def read_replies(path: Path, file: str) -> Replies:
+def read_replies(path: Path, file: str) -> ReplyDataset:
     """The replies of a JSONL file (``archon.spec.training.RepliesFile``).
 
     Raises
@@ -137,7 +140,7 @@ def read_replies(path: Path, file: str) -> Replies:
     SpecError : the file is missing, or a line is of another form than the first.
     """
     goal: Goal | None = None
-    replies: list[Reply] = []
+    replies: list[TrainingReply] = []
     correct: list[bool] = []
     values: list[str | None] = []
     pairs: list[tuple[int, int]] = []
@@ -151,7 +154,7 @@ def read_replies(path: Path, file: str) -> Replies:
             raise SpecError("some lines have a 'value' and some have none", file=place)
         goal, is_plain = found, is_plain and "prompt" in row
         keys = ("completion",) if goal == "outcome" else ("chosen", "rejected")
-        replies += [Reply(question, messages, _reply(row[key], place, key)) for key in keys]
+        replies += [TrainingReply(question, messages, _reply(row[key], place, key)) for key in keys]
         if goal == "preference":
             pairs.append((len(replies) - 2, len(replies) - 1))
         elif isinstance(row["correct"], bool):
@@ -162,7 +165,9 @@ def read_replies(path: Path, file: str) -> Replies:
             raise SpecError(reason, file=place, path="$.correct")
     if goal is None:
         raise SpecError("holds no replies", file=file)
-    return Replies(goal, tuple(replies), tuple(correct), tuple(pairs), not is_plain, tuple(values))
+    return ReplyDataset(
+        goal, tuple(replies), tuple(correct), tuple(pairs), not is_plain, tuple(values)
+    )
 
 
 def _reply(value: Any, place: str, key: str) -> str:
@@ -201,10 +206,10 @@ def _head(row: Mapping[str, Any], place: str) -> tuple[Goal, tuple[Message, ...]
     return "preference" if rest == _PREFERENCE else "outcome", messages, question
 
 
-# ------------------------------------------------------------------------------ sampled ones
+# ------------------------------------------------------------------------ sampled replies
 
 
-def replies_of_run(run: Run) -> Replies:
+def replies_of_run(run: Run) -> ReplyDataset:
     """Every text that a node of a run wrote to be an answer, and whether it was right.
 
     Equal texts of one node and question count once for each draw, as they are drawn.
@@ -221,10 +226,10 @@ def replies_of_run(run: Run) -> Replies:
     if not found:
         raise UsageError(f"{run.path}: nothing was written, so there is nothing to learn from")
     replies, correct, values = zip(*found, strict=True)
-    return Replies("outcome", replies, correct, reads_conversations=True, values=values)
+    return ReplyDataset("outcome", replies, correct, reads_conversations=True, values=values)
 
 
-def _judged(entry: Entry) -> Iterator[tuple[Reply, bool, str | None]]:
+def _judged(entry: Entry) -> Iterator[tuple[TrainingReply, bool, str | None]]:
     nodes = {} if entry.trace is None else {node["node"]: node for node in entry.trace["nodes"]}
     for writer, draws in entry.record.draws.items():
         node = nodes[writer]
@@ -236,11 +241,11 @@ def _judged(entry: Entry) -> Iterator[tuple[Reply, bool, str | None]]:
         written = [c for c in node["outputs"] if c["id"]["node"] == writer]
         for candidate, draw in zip(written, draws, strict=True):
             messages = tuple(Message(**m) for m in asked[candidate["id"]["draw"]])
-            reply = Reply(entry.record.item, messages, candidate["text"])
+            reply = TrainingReply(entry.record.item, messages, candidate["text"])
             yield reply, draw.is_right, draw.value
 
 
-def write_replies(replies: Replies, path: Path) -> None:
+def write_replies(replies: ReplyDataset, path: Path) -> None:
     """Write judged replies as a JSONL file that ``read_replies`` reads."""
     fresh = path.with_name(f"{path.name}.part")
     with fresh.open("w", encoding="utf-8") as file:
@@ -255,3 +260,40 @@ def write_replies(replies: Replies, path: Path) -> None:
                 row["value"] = replies.values[i]
             file.write(json.dumps(row, ensure_ascii=True) + "\n")
     fresh.replace(path)
+
+
+# ---------------------------------------------------------------------------------- tokens
+
+
+def tokenize_replies(
+    replies: ReplyDataset, chat: ChatFormat, tokenizer: TextTokenizer, end: int, context_length: int
+) -> list[tuple[int, ...]]:
+    """The tokens that a reward model reads of each reply (``archon.lm.local.reward``).
+
+    Parameters
+    ----------
+    end : the token that ends a reply.
+    context_length : capacity for a conversation and a reply together, in tokens.
+
+    Raises
+    ------
+    UsageError : the model's chat template rejects a conversation, or one leaves no capacity for a
+        reply.
+    """
+    known: dict[object, list[int]] = {}
+    found = []
+    for reply in replies.replies:
+        if reply.messages not in known:
+            place = f"question {shown(reply.question)}"
+            try:
+                prompt_ids = known[reply.messages] = chat.encode(reply.messages)
+            except LMError as error:
+                raise UsageError(f"{place}: {error}") from None
+            if len(prompt_ids) >= context_length:
+                raise UsageError(
+                    f"{place}: the conversation has {len(prompt_ids):,} tokens, so that no reply "
+                    f"fits the model's context of {context_length:,}"
+                )
+        text_ids = tokenizer.encode(reply.text)
+        found.append(reply_ids(known[reply.messages], text_ids, end, context_length))
+    return found

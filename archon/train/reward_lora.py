@@ -19,21 +19,20 @@ from archon.engine.model.reward_head import RewardHead
 from archon.errors import UsageError
 from archon.spec.model import LocalCard
 from archon.spec.training import DType, RewardSpec
-from archon.train.base import open_base
+from archon.train.base_model import open_base
 from archon.train.decoder import TrainableDecoder, decoder_of
 from archon.train.lora import WRITTEN_IN, adapter_of, add_adapter
-from archon.train.objectives.loss import LossSteps
+from archon.train.mixed_precision import autocast, round_frozen
+from archon.train.objectives.loss_objective import LossSteps
 from archon.train.optimization import LossPart, schedule_of
 from archon.train.packing import make_batch, pack_once
-from archon.train.precision import autocast, round_frozen
 from archon.train.probe import loss_of
-from archon.train.reply_tokens import token_ids
-from archon.train.reward_data import Replies
+from archon.train.reward_data import ReplyDataset, tokenize_replies
 from archon.train.sft_data import Text
 from archon.train.splits import rounds
 
 
-class RewardModel(nn.Module):
+class RewardDecoder(nn.Module):
     """A decoder and a head with gradients.
 
     Parameters
@@ -84,7 +83,7 @@ class AdapterSteps:
         spec: RewardSpec,
         card: LocalCard,
         card_dir: Path,
-        learn: Replies,
+        learn: ReplyDataset,
         head: RewardHead,
         device: torch.device,
     ) -> None:
@@ -94,7 +93,7 @@ class AdapterSteps:
         base = open_base(card, card_dir)
         decoder = decoder_of(base.source)
         context = card.context or decoder.config.context_length
-        self._texts = token_ids(learn, base.chat, base.tokenizer, base.end, context)
+        self._texts = tokenize_replies(learn, base.chat, base.tokenizer, base.end, context)
         units = _units(learn)
         fits = [len(ids) <= lora.context for ids in self._texts]
         self._units = [unit for unit in units if all(fits[place] for place in unit)]
@@ -102,7 +101,7 @@ class AdapterSteps:
         if not self._units:
             raise UsageError(f"no reply fits {lora.context} tokens; give a larger context")
         add_adapter(decoder, lora.targets, lora.rank, lora.alpha, lora.dropout, spec.seed)
-        model = RewardModel(decoder, head.weight_E, head.bias, lora.dtype)
+        model = RewardDecoder(decoder, head.weight_E, head.bias, lora.dtype)
         round_frozen(model, lora.dtype, device)
         self._model = model.to(device)
         self._model.decoder.checkpoints = lora.checkpoint_layers
@@ -129,7 +128,7 @@ class AdapterSteps:
         places = [place for unit in units for place in unit]
         correct = tuple(learn.correct[place] for place in places) if learn.correct else ()
         pairs = tuple((2 * i, 2 * i + 1) for i in range(len(units))) if learn.pairs else ()
-        known = Replies(learn.goal, tuple(learn.replies[p] for p in places), correct, pairs)
+        known = ReplyDataset(learn.goal, tuple(learn.replies[p] for p in places), correct, pairs)
         logit_N = self._model([self._texts[place] for place in places], lora.context)
         return loss_of(known)(logit_N)
 
@@ -140,6 +139,6 @@ class AdapterSteps:
             yield list(islice(units, self._lora.batch))
 
 
-def _units(learn: Replies) -> list[tuple[int, ...]]:
+def _units(learn: ReplyDataset) -> list[tuple[int, ...]]:
     """What a gradient is made of: the places of single replies, or of pairs."""
     return list(learn.pairs) or [(i,) for i in range(len(learn.replies))]

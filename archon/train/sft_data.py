@@ -1,4 +1,4 @@
-"""From the data that a configuration names to token ids, of which only the answers are learnt."""
+"""Supervised data: texts as token ids, of which only the answers are learned."""
 
 from __future__ import annotations
 

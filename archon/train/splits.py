@@ -1,4 +1,4 @@
-"""Which of the data are held out, and in what order the others are learnt."""
+"""Held-out data, and the order of the data to learn from."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ _T = TypeVar("_T")
 def hold_out(
     items: Sequence[_T], count: int, seed: int, question: Callable[[_T], Hashable]
 ) -> tuple[list[_T], list[_T]]:
-    """What is learnt, and so many items, drawn at random, that are not.
+    """Items to learn from, and ``count`` random items that are held out.
 
-    What has the same ``question`` as one that is held out is not learnt, either: what the data hold
-    twice would tell of memory.
+    Items with the ``question`` of a held-out item are dropped: duplicates would measure memory.
 
     >>> learnt, held_out = hold_out("aabbcc", 1, 0, lambda letter: letter)
     >>> len(learnt), len(held_out), set(learnt) & set(held_out)
@@ -29,7 +28,7 @@ def hold_out(
 
 
 def rounds(items: Sequence[_T], seed: str) -> Iterator[list[_T]]:
-    """All items again and again, each time in an order of its own."""
+    """All items again and again, each round in a new order."""
     random = Random(seed)
     while True:
         yield random.sample(items, len(items))

@@ -5,12 +5,12 @@
 """
 
 from archon.weights.cache import cache_dir, find, find_anywhere, model_dir, remove
-from archon.weights.progress import OnProgress, Progress
+from archon.weights.progress import OnProgress, PullProgress
 from archon.weights.pull import identity, pull
 
 __all__ = [
     "OnProgress",
-    "Progress",
+    "PullProgress",
     "cache_dir",
     "find",
     "find_anywhere",

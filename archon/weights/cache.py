@@ -27,7 +27,7 @@ import platformdirs
 
 from archon.errors import ModelError, os_reason
 from archon.spec.model import LocalCard, PathSource
-from archon.weights.folder import CONFIG_NAME, files_of
+from archon.weights.model_files import CONFIG_NAME, files_of
 
 RECORD_NAME = "verified.json"
 
@@ -47,8 +47,8 @@ def model_dir(name: str) -> Path:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
-    """What was verified once; size and time of change tell whether that holds."""
+class VerifiedModel:
+    """A verified model; size and modification time show whether it has changed since."""
 
     path: str
     sha256: str
@@ -56,8 +56,8 @@ class Record:
     modified_ns: int
 
     @classmethod
-    def of(cls, path: Path, sha256: str) -> Record:
-        """The record of what was just verified."""
+    def of(cls, path: Path, sha256: str) -> VerifiedModel:
+        """The record of a model that was just verified."""
         return cls(str(path.absolute()), sha256, *_stamp(path))
 
     def holds(self) -> bool:
@@ -79,19 +79,19 @@ def is_model(path: Path) -> bool:
     return path.is_file() or (path / CONFIG_NAME).is_file()
 
 
-def read_record(name: str) -> Record | None:
+def read_record(name: str) -> VerifiedModel | None:
     """The record of a card, or None where there is none that can be read."""
     return _read(model_dir(name) / RECORD_NAME)
 
 
-def _read(path: Path) -> Record | None:
+def _read(path: Path) -> VerifiedModel | None:
     try:
-        return Record(**json.loads(path.read_text(encoding="utf-8")))
+        return VerifiedModel(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
 
 
-def write_record(name: str, record: Record | None) -> None:
+def write_record(name: str, record: VerifiedModel | None) -> None:
     """Keep or forget a record; readers see the old one or the new one, never half of it."""
     path = model_dir(name) / RECORD_NAME
     if record is None:
@@ -127,7 +127,7 @@ def find(card: LocalCard, base_dir: Path) -> Path | None:
     return None
 
 
-def same_weights(card: LocalCard) -> Record | None:
+def same_weights(card: LocalCard) -> VerifiedModel | None:
     """The record of another card's weights that are those of this one, if they are here."""
     wanted = {source.sha256 for source in card.sources if not isinstance(source, PathSource)}
     for path in sorted((cache_dir() / "models").glob(f"*/{RECORD_NAME}")):

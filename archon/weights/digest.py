@@ -1,4 +1,4 @@
-"""SHA-256 of files and of bytes on their way to a file."""
+"""SHA-256 of files, and of bytes while they are written."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from archon.errors import ModelError
-from archon.weights.folder import files_of, folder_digest
-from archon.weights.progress import OnProgress, Progress
+from archon.weights.model_files import files_of, folder_digest
+from archon.weights.progress import OnProgress, PullProgress
 
 CHUNK_BYTES = 1 << 20
 
 
 class DigestError(ModelError):
-    """Bytes are not the expected ones."""
+    """A digest differs from the expected one."""
 
 
 def digest_of(path: Path, on_progress: OnProgress) -> str:
@@ -29,7 +29,7 @@ def digest_of(path: Path, on_progress: OnProgress) -> str:
             while chunk := opened.read(CHUNK_BYTES):
                 sha256.update(chunk)
                 done_bytes += len(chunk)
-                on_progress(Progress("verifying", done_bytes, total_bytes))
+                on_progress(PullProgress("verifying", done_bytes, total_bytes))
         digests.append((file.name, sha256.hexdigest()))
     is_one = not path.is_dir() and len(digests) == 1
     return digests[0][1] if is_one else folder_digest(digests)
@@ -67,7 +67,7 @@ def write_verified(
                 file.write(chunk)
                 running.update(chunk)
                 done_bytes += len(chunk)
-                on_progress(Progress("verifying", done_bytes, total_bytes))
+                on_progress(PullProgress("verifying", done_bytes, total_bytes))
             file.flush()
             os.fsync(file.fileno())
         check(running.hexdigest(), sha256, path.name)

@@ -19,16 +19,16 @@ import httpx
 
 from archon.errors import ModelError, require
 from archon.spec.model import HubSource
-from archon.weights import child, hub_child
+from archon.weights import download_process, hub_child
 from archon.weights.digest import DigestError, check, digest_of
-from archon.weights.folder import CONFIG_NAME, PATTERNS, POOLING_FILES, part_names
 from archon.weights.hub_errors import (
     Wanted,
     certificate_reason,
     explain,
     is_certificate_error,
 )
-from archon.weights.progress import OnProgress, Progress
+from archon.weights.model_files import CONFIG_NAME, PATTERNS, POOLING_FILES, part_names
+from archon.weights.progress import OnProgress, PullProgress
 
 PROBE_SECONDS = 5.0
 
@@ -51,8 +51,8 @@ def fetch(source: HubSource, on_progress: OnProgress, total_bytes: int | None) -
     names, paths, is_fresh = part_names(source.file), {}, False
 
     def report() -> None:
-        done_bytes = child.largest_file(blobs, "*.incomplete")
-        on_progress(Progress("downloading", done_bytes, total_bytes))
+        done_bytes = download_process.largest_file(blobs, "*.incomplete")
+        on_progress(PullProgress("downloading", done_bytes, total_bytes))
 
     for name in names:
         cached = hub.try_to_load_from_cache(source.huggingface, name, revision=source.revision)
@@ -93,9 +93,9 @@ def fetch_folder(source: HubSource, on_progress: OnProgress, total_bytes: int | 
     blobs = _blobs(source)
 
     def report() -> None:
-        done_bytes = child.all_files(blobs)
+        done_bytes = download_process.all_files(blobs)
         done_bytes = min(done_bytes, total_bytes or done_bytes)
-        on_progress(Progress("downloading", done_bytes, total_bytes))
+        on_progress(PullProgress("downloading", done_bytes, total_bytes))
 
     path = _download("snapshot_download", source, wanted, report)
     if not (path / CONFIG_NAME).is_file():
@@ -126,7 +126,7 @@ def _download(
     # -P keeps the modules beside the script out of the child's imports.
     command = [sys.executable, "-P", hub_child.__file__, arguments]
     try:
-        printed = child.run(command, PLAIN_HTTP, report)
+        printed = download_process.run(command, PLAIN_HTTP, report)
     except ModelError as error:
         asked = Wanted(
             source.huggingface, constants.ENDPOINT, file=source.file, revision=source.revision

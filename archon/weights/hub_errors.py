@@ -1,4 +1,4 @@
-"""Why the hub did not give a file: its own message, and what the user can do.
+"""Explanations of hub errors: the hub's own message, and what the user can do.
 
 The client wraps the hub's answer in other errors. All errors of the chain are looked at, and the
 most specific one decides (``archon.weights.hub_child.describe`` gives them as plain data).

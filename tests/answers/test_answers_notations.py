@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archon.answers import canonical_number, read_answer, read_target
-from archon.answers.numerals import literals_in, plain
+from archon.answers.numerals import literals_in, normalize
 
 
 def grouped(whole: int, separator: str) -> str:
@@ -197,7 +197,7 @@ def test_a_target_is_one_number_or_states_one(target: str, value: str | None) ->
 
 @given(st.text("0123456789 .,/-xX^()'½k%$€\\", max_size=40))
 def test_literals_do_not_overlap(text: str) -> None:
-    text = plain(text)
+    text = normalize(text)
     literals = list(literals_in(text))
     assert all(a.end <= b.start for a, b in pairwise(literals))
     assert all(0 <= a.start < a.end <= len(text) for a in literals)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from archon.convert.keys import NODE_CLASSES
+from archon.convert.component_keys import NODE_CLASSES
 
 
 def component(node_type: str, model: str = "small", **keys: Any) -> dict[str, Any]:

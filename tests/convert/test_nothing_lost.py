@@ -12,7 +12,7 @@ from layered_files import component
 
 import archon
 from archon.convert import Conversion, convert
-from archon.convert.keys import ALL_KEYS, NODE_CLASSES
+from archon.convert.component_keys import ALL_KEYS, NODE_CLASSES
 from archon.convert.layers import TYPES
 from archon.convert.servers import PAIR_RM, SERVERS
 from archon.spec.strict_json import JsonPath

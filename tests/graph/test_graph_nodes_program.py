@@ -16,10 +16,10 @@ from archon.graph.lm import ArchitectureLM
 from archon.graph.nodes.program import MAX_PRINTED, Program, ProgramVerifier
 from archon.graph.program_execution import value_of
 from archon.lm.scripted.lm import in_turn
-from archon.sandbox import Json, Limits, Outcome, Sandbox
+from archon.sandbox import Json, Outcome, Sandbox, SandboxLimits
 from archon.types import AnswerKind, Candidate, Message, Question, Request
 
-LIMITS = Limits()
+LIMITS = SandboxLimits()
 
 
 def block(code: str, before: str = "", after: str = "") -> str:
@@ -37,7 +37,7 @@ class FakeSandbox(Sandbox):
         self._outcomes = outcomes
         self.ran: list[str] = []
 
-    async def run_program(self, code: str, *, limits: Limits = LIMITS) -> Outcome:
+    async def run_program(self, code: str, *, limits: SandboxLimits = LIMITS) -> Outcome:
         self.ran.append(code)
         return self._outcomes[code]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from archon.sandbox import Limits
+from archon.sandbox import SandboxLimits
 
-SHORT = Limits(seconds=0.3)
+SHORT = SandboxLimits(seconds=0.3)
 
 
 def workers() -> list[int]:

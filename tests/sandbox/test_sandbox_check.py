@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sandbox_doubles import SHORT
 
-from archon.sandbox import Kind, Limits, Sandbox
+from archon.sandbox import Kind, Sandbox, SandboxLimits
 
 PROGRAM = """
 RATE = 3
@@ -130,7 +130,7 @@ CHEATS = {
     "a number that only looks equal": "def solution(n):\n    return '49'",
     "the harness's own names": (
         "archon_arguments = [7]\nkind = 'ok'\nresult = True\ntest = None\n"
-        "def judge(*_):\n    return True\ndef solution(n):\n    return archon_keywords"
+        "def run_test(*_):\n    return True\ndef solution(n):\n    return archon_keywords"
     ),
     "a search for the test": (
         "def solution(n):\n    for name in locals():\n        return locals()[name]\n"
@@ -177,6 +177,8 @@ async def test_a_test_cannot_excuse_a_limit_that_is_passed(
 
 async def test_an_endless_test_ends(sandbox: Sandbox) -> None:
     tests = ["while True: pass", "solution(1)\nwhile True: print(1)", "while True: solution(2)"]
-    checked = await sandbox.check(PROGRAM, tests, limits=Limits(seconds=0.3, output_bytes=1000))
+    checked = await sandbox.check(
+        PROGRAM, tests, limits=SandboxLimits(seconds=0.3, output_bytes=1000)
+    )
     assert [test.kind for test in checked.tests][:2] == ["timeout", "output"]
     assert checked.num_passed == 0

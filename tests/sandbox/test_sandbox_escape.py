@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from sandbox_doubles import SHORT
 
-from archon.sandbox import Limits, Sandbox
+from archon.sandbox import Sandbox, SandboxLimits
 
-LIMITS = Limits(seconds=0.3, memory_bytes=32 << 20, output_bytes=10_000)
+LIMITS = SandboxLimits(seconds=0.3, memory_bytes=32 << 20, output_bytes=10_000)
 PATIENCE_SECONDS = 20
 """Of a busy machine; without a limit these programs would take for ever."""
 

@@ -1,4 +1,4 @@
-"""Limits of the system that a platform does not offer: the others hold, and a warning says so."""
+"""Limits that the platform does not offer: the others hold, and a warning says so."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 from sandbox_doubles import SHORT
 
-from archon.sandbox import Sandbox
-from archon.sandbox import process as sandbox_process
+from archon.sandbox import Sandbox, worker_process
 from archon.warn_once import warn_once
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="simulates other platforms")
@@ -72,7 +71,7 @@ async def test_programs_run_where_no_process_binds_another(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     if platform == "darwin":
-        monkeypatch.setattr(sandbox_process.sys, "platform", platform)  # type: ignore[attr-defined]
+        monkeypatch.setattr(worker_process.sys, "platform", platform)  # type: ignore[attr-defined]
     else:
         monkeypatch.setitem(sys.modules, "resource", None)
     for _ in range(2):
@@ -82,8 +81,8 @@ async def test_programs_run_where_no_process_binds_another(
 
 
 def test_a_process_that_has_ended_is_no_reason_to_warn(caplog: pytest.LogCaptureFixture) -> None:
-    sandbox_process.bind(2**22 + 1, SHORT)
-    sandbox_process._running.discard(2**22 + 1)
+    worker_process.bind(2**22 + 1, SHORT)
+    worker_process._running.discard(2**22 + 1)
     assert not warnings_of(caplog)
 
 

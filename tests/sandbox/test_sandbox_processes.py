@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from sandbox_doubles import SHORT, kernel_limit, num_open_files, serving, workers, zombies
 
-from archon.sandbox import Limits, Outcome, Sandbox
+from archon.sandbox import Outcome, Sandbox, SandboxLimits
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
@@ -44,7 +44,7 @@ async def test_a_process_is_gone_when_its_run_is_over(sandbox: Sandbox) -> None:
 
 
 async def test_a_cancelled_run_ends_its_process(sandbox: Sandbox) -> None:
-    run = asyncio.create_task(sandbox.run(ENDLESS, limits=Limits(seconds=600)))
+    run = asyncio.create_task(sandbox.run(ENDLESS, limits=SandboxLimits(seconds=600)))
     await until(lambda: len(serving()) == 1)
     await cancelled(run)
     assert not workers()
@@ -52,14 +52,16 @@ async def test_a_cancelled_run_ends_its_process(sandbox: Sandbox) -> None:
 
 async def test_a_cancelled_check_ends_both_its_processes(sandbox: Sandbox) -> None:
     program = "def solution():\n    while True: pass"
-    check = asyncio.create_task(sandbox.check(program, ["solution()"], limits=Limits(seconds=600)))
+    check = asyncio.create_task(
+        sandbox.check(program, ["solution()"], limits=SandboxLimits(seconds=600))
+    )
     await until(lambda: len(serving()) == 2)
     await cancelled(check)
     assert not workers()
 
 
 async def test_a_run_that_waits_can_be_cancelled(sandbox: Sandbox) -> None:
-    limits = Limits(seconds=600)
+    limits = SandboxLimits(seconds=600)
     runs = [asyncio.create_task(sandbox.run(ENDLESS, limits=limits)) for _ in range(6)]
     await until(lambda: len(serving()) == 2)
     for run in reversed(runs):
@@ -85,7 +87,7 @@ async def test_runs_cancelled_at_any_moment_leave_nothing(sandbox: Sandbox) -> N
 
 @pytest.mark.parametrize(("name", "kind"), [("SIGKILL", "killed"), ("SIGSTOP", "timeout")])
 async def test_a_process_may_die_or_hang(sandbox: Sandbox, name: str, kind: str) -> None:
-    run = asyncio.create_task(sandbox.run(ENDLESS, limits=Limits(seconds=1)))
+    run = asyncio.create_task(sandbox.run(ENDLESS, limits=SandboxLimits(seconds=1)))
     await until(lambda: len(serving()) == 1)
     os.kill(serving()[0], signal.Signals[name])
     outcome = await run
@@ -110,7 +112,7 @@ async def test_no_more_programs_run_at_a_time_than_allowed(sandbox: Sandbox) -> 
 
 
 async def test_the_kernel_binds_the_process_too(sandbox: Sandbox) -> None:
-    limits = Limits(seconds=600, memory_bytes=8 << 20)
+    limits = SandboxLimits(seconds=600, memory_bytes=8 << 20)
     run = asyncio.create_task(sandbox.run(ENDLESS, limits=limits))
     await until(lambda: len(serving()) == 1)
     (pid,) = serving()
@@ -131,7 +133,7 @@ async def test_many_runs_leave_no_process_and_no_file_open(sandbox: Sandbox) -> 
     async def one(number: int) -> None:
         code = endings[number % len(endings)]
         if number % 3:
-            await sandbox.run(code, limits=Limits(seconds=0.02))
+            await sandbox.run(code, limits=SandboxLimits(seconds=0.02))
             return
         run = asyncio.create_task(sandbox.run(ENDLESS))
         await asyncio.sleep(0.005)
@@ -176,9 +178,10 @@ SCRIPT = """
 import asyncio, os, sys, threading
 sys.path.insert(0, {folder!r})
 from sandbox_doubles import workers
-from archon.sandbox import Limits, Sandbox
+from archon.sandbox import SandboxLimits, Sandbox
 
-run = lambda: asyncio.run(Sandbox(1).run("while True: pass", limits=Limits(seconds={seconds})))
+limits = SandboxLimits(seconds={seconds})
+run = lambda: asyncio.run(Sandbox(1).run("while True: pass", limits=limits))
 threading.Thread(target=run, daemon=True).start()
 while not workers():
     pass

@@ -10,7 +10,7 @@ from sandbox_doubles import SHORT
 from typical_programs import SUPPORTED, UNSUPPORTED
 
 from archon.errors import MissingExtraError, SandboxError
-from archon.sandbox import Kind, Limits, Outcome, Sandbox
+from archon.sandbox import Kind, Outcome, Sandbox, SandboxLimits
 
 
 @pytest.mark.parametrize("name", SUPPORTED)
@@ -141,15 +141,20 @@ async def test_sleeping_takes_no_time(sandbox: Sandbox) -> None:
 @pytest.mark.parametrize(
     ("limits", "code", "kind", "error"),
     [
-        (Limits(seconds=0.1), "while True: pass", "timeout", "more than 0.1 seconds"),
-        (Limits(memory_bytes=8 << 20), "[0] * 10**7", "memory", "more than 8,388,608 bytes"),
-        (Limits(output_bytes=9), "print('0123456789')", "output", "printed more than 9 bytes"),
-        (Limits(output_bytes=9), "'0123456789'", "output", "value takes more than 9 bytes"),
-        (Limits(code_bytes=9), "123456 + 78", "error", "11 bytes; 9 are allowed"),
+        (SandboxLimits(seconds=0.1), "while True: pass", "timeout", "more than 0.1 seconds"),
+        (SandboxLimits(memory_bytes=8 << 20), "[0] * 10**7", "memory", "more than 8,388,608 bytes"),
+        (
+            SandboxLimits(output_bytes=9),
+            "print('0123456789')",
+            "output",
+            "printed more than 9 bytes",
+        ),
+        (SandboxLimits(output_bytes=9), "'0123456789'", "output", "value takes more than 9 bytes"),
+        (SandboxLimits(code_bytes=9), "123456 + 78", "error", "11 bytes; 9 are allowed"),
     ],
 )
 async def test_a_limit_that_is_passed_is_named(
-    sandbox: Sandbox, limits: Limits, code: str, kind: Kind, error: str
+    sandbox: Sandbox, limits: SandboxLimits, code: str, kind: Kind, error: str
 ) -> None:
     outcome = await sandbox.run(code, limits=limits)
     assert outcome.kind == kind
@@ -158,12 +163,12 @@ async def test_a_limit_that_is_passed_is_named(
 
 async def test_time_is_counted_over_all_pieces_of_a_program(sandbox: Sandbox) -> None:
     code = "def solution():\n    while True: pass\nfor _ in range(10**5): pass"
-    outcome = await sandbox.run_program(code, limits=Limits(seconds=0.3))
+    outcome = await sandbox.run_program(code, limits=SandboxLimits(seconds=0.3))
     assert outcome.kind == "timeout"
 
 
 async def test_output_is_cut_where_the_limit_is(sandbox: Sandbox) -> None:
-    outcome = await sandbox.run("while True: print('ab')", limits=Limits(output_bytes=7))
+    outcome = await sandbox.run("while True: print('ab')", limits=SandboxLimits(output_bytes=7))
     assert outcome.stdout == "ab\nab\na"
 
 

@@ -7,11 +7,11 @@ import threading
 
 import pytest
 
-from archon.sandbox.slots import Slots
+from archon.sandbox.semaphore import SharedSemaphore
 
 
 async def test_who_comes_first_goes_first() -> None:
-    slots, order = Slots(1), []
+    slots, order = SharedSemaphore(1), []
 
     async def visit(number: int) -> None:
         async with slots:
@@ -23,7 +23,7 @@ async def test_who_comes_first_goes_first() -> None:
 
 
 async def test_who_leaves_the_queue_takes_no_slot() -> None:
-    slots = Slots(1)
+    slots = SharedSemaphore(1)
 
     async def wait() -> None:
         async with slots:
@@ -40,7 +40,7 @@ async def test_who_leaves_the_queue_takes_no_slot() -> None:
 
 
 async def test_who_is_cancelled_as_its_turn_comes_hands_it_on() -> None:
-    slots = Slots(1)
+    slots = SharedSemaphore(1)
 
     async def wait() -> None:
         async with slots:
@@ -57,7 +57,7 @@ async def test_who_is_cancelled_as_its_turn_comes_hands_it_on() -> None:
 
 
 def test_loops_of_several_threads_never_pass_the_bound() -> None:
-    slots, lock = Slots(2), threading.Lock()
+    slots, lock = SharedSemaphore(2), threading.Lock()
     inside = most = visits = 0
 
     async def visit() -> None:
@@ -82,7 +82,7 @@ def test_loops_of_several_threads_never_pass_the_bound() -> None:
 
 
 def test_a_loop_that_ended_while_it_waited_is_passed_over() -> None:
-    slots = Slots(1)
+    slots = SharedSemaphore(1)
 
     async def leave_waiting() -> asyncio.Task[None]:
         await slots.__aenter__()

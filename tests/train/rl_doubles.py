@@ -11,7 +11,7 @@ from train_doubles import tiny_config
 from archon.spec.training import GRPOSpec, PPOSpec
 from archon.train.decoder import TrainableDecoder, initialise
 from archon.train.rl.learner import Learner
-from archon.train.rl.rollouts import Policy, Rollout, draw
+from archon.train.rl.rollouts import Policy, Rollout, sample_rollouts
 
 CPU = torch.device("cpu")
 LENGTH, KINDS = 4, 4
@@ -51,7 +51,7 @@ def toy_reward(rollout: Rollout) -> float:
 def toy_replies(
     policy: Policy, spec: GRPOSpec | PPOSpec, step: int
 ) -> tuple[list[list[Rollout]], torch.Tensor]:
-    groups = draw(
+    groups = sample_rollouts(
         policy, toy_prompts(spec.prompts, step), spec.group, temperature=spec.temperature,
         max_tokens=spec.max_tokens, stop_ids=frozenset(), seed=step,
     )  # fmt: skip

@@ -13,11 +13,11 @@ from train_doubles import slope
 
 from archon.train import logprobs
 from archon.train.lora import add_adapter
+from archon.train.mixed_precision import autocast, round_frozen
 from archon.train.packing import IGNORED, make_batch
-from archon.train.precision import autocast, round_frozen
 from archon.train.rl.advantages import generalised_advantages, group_advantages, whitened
 from archon.train.rl.learner import Experience, Learner
-from archon.train.rl.objectives import (
+from archon.train.rl.policy_loss import (
     importance_weights,
     kl_estimates,
     policy_losses,

@@ -18,15 +18,15 @@ from archon.engine.model.loading import load_decoder, open_model
 from archon.engine.model.weights import LayerWeights, weights_of
 from archon.errors import EngineError
 from archon.train.decoder import TrainableDecoder, TrainedWeights, decoder_of
-from archon.train.lora import LoRALinear, adapter_of, add_adapter, go_on_with
+from archon.train.lora import LoRALinear, adapter_of, add_adapter, resume_adapter
 from archon.train.rl.learner import Learner
-from archon.train.rl.rollouts import AdaptedPolicy, Policy, Rollout, WholePolicy, draw
+from archon.train.rl.rollouts import AdaptedPolicy, Policy, Rollout, WholePolicy, sample_rollouts
 
 ALL = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "lm_head"]
 
 
 def drawn(policy: Policy, temperature: float = 0.7, seed: int = 0) -> list[list[Rollout]]:
-    return draw(
+    return sample_rollouts(
         policy, toy_prompts(3, 1), 6, temperature=temperature, max_tokens=12,
         stop_ids=frozenset({7, 8}), seed=seed,
     )  # fmt: skip
@@ -141,7 +141,7 @@ def test_draws_are_a_function_of_the_seed_and_a_repeated_prompt_has_others() -> 
         [r.token_ids for group in drawn(policy, seed=seed) for r in group] for seed in (0, 0, 1)
     )
     assert first == again != other
-    twice = draw(
+    twice = sample_rollouts(
         policy, [(39, 1), (39, 1)], 4, temperature=1, max_tokens=8, stop_ids=frozenset(), seed=0
     )
     assert [r.token_ids for r in twice[0]] != [r.token_ids for r in twice[1]]
@@ -151,7 +151,7 @@ def test_likelihoods_equal_those_of_transformers(tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers")
     folder = write_folder(tmp_path, TinyModel("qwen2"))
     model = decoder_of(weights_of(open_model(folder)))
-    groups = draw(
+    groups = sample_rollouts(
         WholePolicy(model, "float32", CPU), [(5, 6, 70), (80, 90)], 2, temperature=0.7,
         max_tokens=9, stop_ids=frozenset(), seed=0,
     )  # fmt: skip
@@ -172,7 +172,7 @@ def test_an_adapter_is_gone_on_with() -> None:
     model, _, _ = adapted()
     disturb(model, 1)
     other = toy_decoder()
-    go_on_with(other, adapter_of(model))
+    resume_adapter(other, adapter_of(model))
     names = [n for n, p in other.named_parameters() if p.requires_grad]
     assert names == [n for n, p in model.named_parameters() if p.requires_grad]
     for (_, ours), (_, theirs) in zip(

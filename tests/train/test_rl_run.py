@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,15 +21,14 @@ from archon.lm.local.chat import ChatFormat
 from archon.reasoning import PUBLISHED_MARKERS
 from archon.spec.model import LocalCard
 from archon.spec.reader import load_training
-from archon.train.base import base_card
+from archon.train.base_model import base_card
 from archon.train.decoder import decoder_of
 from archon.train.folder import TrainingFolder
 from archon.train.objectives.reinforcement import Reinforcement
-from archon.train.rl import questions as questions_module
-from archon.train.rl.learner import Learner
-from archon.train.rl.prepare import prepare_reinforcement
-from archon.train.rl.rewards import Task
+from archon.train.rl import rewards as rewards_module
 from archon.train.rl.rollouts import Rollout
+from archon.train.rl.setup import set_up
+from archon.train.rl.tasks import RLTask
 from archon.train.trainer import Trainer
 from archon.types import Message, Question
 
@@ -96,39 +94,6 @@ def test_an_adapter_is_trained_by_a_reward_model_and_gone_on_with(
     assert "holds another training" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("training", ["grpo", "ppo"])
-def test_what_is_resumed_ends_as_what_was_never_interrupted(
-    tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch, training: str
-) -> None:
-    changes = {
-        "kl_coefficient": 0.1,
-        "epochs": 2,
-        "lora": None if training == "ppo" else {"rank": 4},
-    }
-    asked = command(tmp_path, base, training, **changes)
-    assert main(asked) == 0
-    whole, weights = record_of(tmp_path), weights_in(tmp_path)
-    other = [*asked[:3], "--output", str(tmp_path / "other" / "out"), "--device", "cpu"]
-    learn = Learner.learn
-
-    def interrupted(self: Any, step: int, *given: Any) -> dict[str, float]:
-        told = learn(self, step, *given)
-        if step == 1:
-            signal.raise_signal(signal.SIGINT)
-        return told
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Learner, "learn", interrupted)
-        assert main(other) == 130
-    assert main([*other, "--resume"]) == 0
-    again = record_of(tmp_path / "other")
-    assert weights_in(tmp_path / "other") == weights
-    assert again["after"] == whole["after"]
-    for ours, theirs in zip(again["steps"], whole["steps"], strict=True):
-        for key in theirs:
-            assert "seconds" in key or ours[key] == theirs[key]
-
-
 def test_a_question_that_the_chat_template_refuses_is_told(
     tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -159,14 +124,14 @@ def test_a_function_of_one_s_own_judges(tmp_path: Path, base: Path) -> None:
     loaded = load_training(command(tmp_path, base, reward=None, steps=1)[2])
     spec = loaded.spec
     assert spec.training == "grpo"
-    seen: list[Task] = []
+    seen: list[RLTask] = []
 
-    def reward(task: Task, texts: Any) -> list[float]:
+    def reward(task: RLTask, texts: Any) -> list[float]:
         seen.append(task)
         return [float(len(text)) for text in texts]
 
     card = LocalCard(name="base", backend="local", sources=[{"path": str(base)}])  # type: ignore
-    prepared = prepare_reinforcement(spec, card, tmp_path, tmp_path, CPU, reward)
+    prepared = set_up(spec, card, tmp_path, tmp_path, CPU, reward)
     folder = TrainingFolder(tmp_path / "out", spec.model_dump(mode="json"), resume=False)
     record = Trainer(Reinforcement(spec, prepared, folder, CPU), folder, spec.name).run()
     assert record["before"]["held_out_reward"] > 0
@@ -174,7 +139,7 @@ def test_a_function_of_one_s_own_judges(tmp_path: Path, base: Path) -> None:
     assert seen[0].target is not None
     assert seen[0].target.startswith("The answer is")
     for wrong in ([1.0], [float("nan")] * 3):
-        prepared = prepare_reinforcement(
+        prepared = set_up(
             spec, card, tmp_path, tmp_path, CPU, lambda task, texts, wrong=wrong: wrong
         )
         folder = TrainingFolder(tmp_path / f"out{len(wrong)}", {}, resume=False)
@@ -202,15 +167,15 @@ def test_a_reward_model_is_asked_as_its_card_says(
             asked.append(messages)
             return [0.5 for _ in texts]
 
-    monkeypatch.setattr(questions_module, "shared_lm", lambda *_: Recorder())
+    monkeypatch.setattr(rewards_module, "shared_lm", lambda *_: Recorder())
     prompt = {"text": "Please {question}", "system": "Obey."}
     spec = load_training(command(tmp_path, base, prompt=prompt)[2]).spec
     assert spec.training == "grpo"
     card = LocalCard(name="base", backend="local", sources=[{"path": str(base)}])  # type: ignore
-    task = prepare_reinforcement(spec, card, tmp_path, tmp_path, CPU).tasks[0]
+    task = set_up(spec, card, tmp_path, tmp_path, CPU).tasks[0]
     read = (Message("system", "Obey."), Message("user", f"Please {task.question.text}"))
     assert task.messages == read
-    prepared = prepare_reinforcement(spec, card, tmp_path, tmp_path, CPU)
+    prepared = set_up(spec, card, tmp_path, tmp_path, CPU)
     assert prepared.reward(task, ["a", "b"]) == [0.5, 0.5]
     bare = (Message("user", task.question.text),)
     brief = (Message("user", f"Briefly: {task.question.text}"),)
@@ -305,8 +270,8 @@ def test_only_the_answer_of_a_reply_is_rewarded(prompt: str, reply: str, rewarde
         decode=lambda ids: "".join(map(chr, ids)), reasoning_markers=PUBLISHED_MARKERS
     )
     run = Reinforcement.__new__(Reinforcement)
-    run._prepared = prepared  # type: ignore[assignment]
+    run._setup = prepared  # type: ignore[assignment]
     ids = tuple(map(ord, prompt))
-    task = Task(Question("hi"), (), ids, None)
+    task = RLTask(Question("hi"), (), ids, None)
     rollout = Rollout((*ids, *map(ord, reply)), len(ids), (), is_ended=False)
     assert run._answer(task, rollout) == rewarded

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from tiny_trainings import write_encoder
 
 import archon
 from archon.cli import main
@@ -24,17 +25,7 @@ LETTERS = "abcdefgh"
 
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    transformers = pytest.importorskip("transformers")
-    path = tmp_path_factory.mktemp("encoder")
-    (path / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *LETTERS]))
-    transformers.BertTokenizer(str(path / "vocab.txt")).save_pretrained(path)
-    torch.manual_seed(0)
-    config = transformers.BertConfig(
-        vocab_size=12, hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
-        intermediate_size=32, max_position_embeddings=16, initializer_range=0.2,
-    )  # fmt: skip
-    transformers.BertModel(config).save_pretrained(path)
-    return path
+    return write_encoder(tmp_path_factory.mktemp("encoder"), LETTERS)
 
 
 def command(

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from archon.train.curve import HEIGHT, draw_curve
+from archon.train.curve_svg import HEIGHT, draw_curve
 
 
 @pytest.mark.parametrize(

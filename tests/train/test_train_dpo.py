@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ from tiny_models import TinyModel
 import archon
 from archon.cli import main
 from archon.train.objectives import dpo
-from archon.train.optimization import Optimization
 
 
 @pytest.fixture
@@ -75,31 +73,6 @@ def test_the_loss_of_a_step_does_not_depend_on_how_its_pairs_are_packed(
         assert main(command(path, base, pairs(), rows=rows, steps=3)) == 0
         losses.append(record_of(path)["loss"])
     assert losses[0] == pytest.approx(losses[1], abs=1e-3)
-
-
-def test_a_resumed_training_ends_as_it_would_have(
-    tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    lora = {"rank": 2, "alpha": 4, "dropout": 0.1}
-    whole, other = tmp_path / "whole", tmp_path / "other"
-    whole.mkdir()
-    other.mkdir()
-    assert main(command(whole, base, pairs(), lora=lora)) == 0
-    step = Optimization.step
-
-    def interrupted(self: Optimization, *given: Any) -> float:
-        loss = step(self, *given)
-        if self.num_steps == 5:
-            signal.raise_signal(signal.SIGINT)
-        return loss
-
-    resumed = command(other, base, pairs(), lora=lora)
-    with monkeypatch.context() as patched:
-        patched.setattr(Optimization, "step", interrupted)
-        assert main(resumed) == 130
-    assert main([*resumed, "--resume"]) == 0
-    for key in ("loss", "before", "after"):
-        assert record_of(other)[key] == record_of(whole)[key]
 
 
 def test_the_card_runs_what_was_trained(tmp_path: Path, base: Path) -> None:

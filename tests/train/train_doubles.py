@@ -1,8 +1,10 @@
-"""Tiny decoders for the tests of training."""
+"""Tiny decoders and files for the tests of training."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -42,3 +44,8 @@ def slope(
         down = loss()
         parameter += epsilon * direction
     return (up - down) / (2 * epsilon)
+
+
+def write_lines(path: Path, rows: Sequence[object]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from test_weights_pull import card
+from tiny_wheels import card
 
 from archon import weights
 from archon.errors import ModelError
@@ -30,12 +30,6 @@ LINES = "".join(f"{hashlib.sha256(FILES[n]).hexdigest()}  {n}\n" for n in sorted
 DIGEST = hashlib.sha256(LINES.encode()).hexdigest()
 HUB = {"huggingface": "owner/tiny", "sha256": DIGEST}
 COMMIT = "c" * 40
-
-
-@pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("ARCHON_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "models"
 
 
 @pytest.fixture

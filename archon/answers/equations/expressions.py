@@ -1,4 +1,4 @@
-"""Arithmetic expressions: trees, exact values in each reading, and their plain text."""
+"""Arithmetic expressions: trees, exact values in each reading, rendering as text."""
 
 from __future__ import annotations
 

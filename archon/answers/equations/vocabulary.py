@@ -1,4 +1,4 @@
-"""The words that the checker knows: relations, operators, units, and what makes doubtful."""
+"""Words that the checker knows: relations, operators, units, and words that cause doubt."""
 
 from __future__ import annotations
 

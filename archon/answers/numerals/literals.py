@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
-from archon.answers.numerals import surroundings
+from archon.answers.numerals import context
 from archon.answers.numerals.canonical import (
     MAX_FRACTION_CHARS,
     power_of_ten,
@@ -15,8 +15,8 @@ from archon.answers.numerals.canonical import (
     scaled,
     shifted,
 )
+from archon.answers.numerals.normalization import normalize
 from archon.answers.numerals.notation import RUN, decimal_of
-from archon.answers.numerals.plain import plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ _AFTER_UNIT = re.compile(r"[0-9(]")
 
 
 def literals_in(text: str, start: int = 0, end: int | None = None) -> Iterator[Literal]:
-    """The literals of a text in the form that ``plain`` gives, from left to right.
+    """The literals of a text in the form that ``normalize`` gives, from left to right.
 
     Those that begin before ``end`` are read whole. Digits in words, powers and roots are none.
     """
@@ -87,7 +87,7 @@ def literal_at(text: str, start: int) -> Literal | None:
     literal = _LITERAL.match(text, start)
     if literal is None:
         return None
-    before = text[max(0, start - surroundings.WINDOW) : start]
+    before = text[max(0, start - context.WINDOW) : start]
     end = literal.end()
     if literal["name"] is not None or _is_named(literal, before):
         return Literal(None, start, end, is_name=True)
@@ -95,7 +95,7 @@ def literal_at(text: str, start: int) -> Literal | None:
     span = _span(text, before, end)
     if span is not None:
         return Literal(None, start, span)
-    other = surroundings.OR_NUMBER.match(text, end)
+    other = context.OR_NUMBER.match(text, end)
     is_restated = other is not None and _is_restated(value, other)
     if other is not None and not is_restated:
         return Literal(None, start, other.end())
@@ -117,20 +117,20 @@ def literal_at(text: str, start: int) -> Literal | None:
 def _is_named(literal: re.Match[str], before: str) -> bool:
     """Whether the digits are part of a date, a version or a name."""
     text, end, run = literal.string, literal.end(), literal["run"]
-    if surroundings.NAME_BEFORE.search(before[-8:]) or (
+    if context.NAME_BEFORE.search(before[-8:]) or (
         run
         and _VERSION.fullmatch(run)
         and not _reads(run)
         and not _DIGIT_BESIDE[0].search(before[-2:])
     ):
         return True
-    if surroundings.MONTH_AFTER.match(text, end):
+    if context.MONTH_AFTER.match(text, end):
         return True
     if not before.endswith(" "):
         return False
-    if surroundings.MONTH_BEFORE.search(before) and surroundings.YEAR_AFTER.match(text, end):
+    if context.MONTH_BEFORE.search(before) and context.YEAR_AFTER.match(text, end):
         return True
-    return run is not None and len(run) == 4 and bool(surroundings.DATE_BEFORE.search(before))
+    return run is not None and len(run) == 4 and bool(context.DATE_BEFORE.search(before))
 
 
 def _reads(run: str) -> bool:
@@ -146,18 +146,18 @@ def _magnitude(literal: re.Match[str], before: str) -> tuple[str | None, int]:
     if value is None:
         return None, end
     text = literal.string
-    part = surroundings.AND_A_PART.match(text, end)
+    part = context.AND_A_PART.match(text, end)
     if part and value.isdigit() and len(value) <= MAX_FRACTION_CHARS:
-        half = Fraction(surroundings.PARTS[part[1] or part[2]])
+        half = Fraction(context.PARTS[part[1] or part[2]])
         value, end = shifted(f"{int(value)}.{str(float(half))[2:]}"), part.end()
     for _ in range(2):  # "5 hundred thousand"
-        scale = surroundings.SCALE.match(text, end)
-        is_money = scale is not None and surroundings.is_money(before, text, scale.end())
+        scale = context.SCALE.match(text, end)
+        is_money = scale is not None and context.is_money(before, text, scale.end())
         exponent = _exponent(scale, is_money) if scale else None
         if scale is None or exponent is None:
             break
         value, end = scaled(value, exponent), scale.end()
-        if more := surroundings.MORE_AFTER_SCALE.match(text, end):
+        if more := context.MORE_AFTER_SCALE.match(text, end):
             return None, more.end()
     return value, end
 
@@ -165,13 +165,13 @@ def _magnitude(literal: re.Match[str], before: str) -> tuple[str | None, int]:
 def _exponent(scale: re.Match[str], is_money: bool) -> int | None:
     """The power of ten of a scale; None where its letter is something else here."""
     if scale["money"] is not None:
-        return surroundings.MONEY_SCALES.get(scale["money"]) if is_money else None
+        return context.MONEY_SCALES.get(scale["money"]) if is_money else None
     word = scale["word"]
-    if word in surroundings.SCALES:
-        return surroundings.SCALES[word]
+    if word in context.SCALES:
+        return context.SCALES[word]
     if word == "K":
         return 3 if is_money else None
-    return surroundings.SCALES.get(word.lower())
+    return context.SCALES.get(word.lower())
 
 
 def _unscaled(literal: re.Match[str], before: str) -> str | None:
@@ -182,10 +182,10 @@ def _unscaled(literal: re.Match[str], before: str) -> str | None:
             return None
         return quotient(literal["whole"], over, under)
     run = literal["run"]
-    decimal = decimal_of(run, has_unit=surroundings.has_unit(before, text, end))
+    decimal = decimal_of(run, has_unit=context.has_unit(before, text, end))
     if decimal is None or (_SPACED.search(run) and _may_be_two(run, text, before, end)):
         return None
-    if surroundings.CUT_OFF_AFTER.match(text, end) and "." in decimal:
+    if context.CUT_OFF_AFTER.match(text, end) and "." in decimal:
         return None
     if _is_euro_thousands(run, text, before, end):
         return None
@@ -198,7 +198,7 @@ def _may_be_two(run: str, text: str, before: str, end: int) -> bool:
     beside, follows = _DIGIT_BESIDE
     if beside.search(before) or follows.match(text, end):
         return True
-    return " " in run and surroundings.COUNTED_BEFORE.search(before) is not None
+    return " " in run and context.COUNTED_BEFORE.search(before) is not None
 
 
 def _is_euro_thousands(run: str, text: str, before: str, end: int) -> bool:
@@ -206,7 +206,7 @@ def _is_euro_thousands(run: str, text: str, before: str, end: int) -> bool:
     whole, _, rest = run.partition(".")
     if len(rest) != 3 or not rest.isdigit() or not 0 < len(whole) < 4:
         return False
-    return bool(surroundings.EURO_BEFORE.search(before) or surroundings.EURO_AFTER.match(text, end))
+    return bool(context.EURO_BEFORE.search(before) or context.EURO_AFTER.match(text, end))
 
 
 # ------------------------------------------------------------------------------ parts of more
@@ -214,13 +214,13 @@ def _is_euro_thousands(run: str, text: str, before: str, end: int) -> bool:
 
 def _span(text: str, before: str, end: int) -> int | None:
     """Where a range, a tuple, a ratio or a compound quantity that begins here ends, else None."""
-    for pattern in (surroundings.COMPOUND, surroundings.OF_OR_TO):
+    for pattern in (context.COMPOUND, context.OF_OR_TO):
         if found := pattern.match(text, end):
             return found.end()
     for pattern, prefix in (
-        (surroundings.TUPLE_AFTER, surroundings.TUPLE_BEFORE),
-        (surroundings.AND_NUMBER, surroundings.BETWEEN),
-        (surroundings.AND_VARIABLE, surroundings.VARIABLE_BEFORE),
+        (context.TUPLE_AFTER, context.TUPLE_BEFORE),
+        (context.AND_NUMBER, context.BETWEEN),
+        (context.AND_VARIABLE, context.VARIABLE_BEFORE),
     ):
         if (found := pattern.match(text, end)) and prefix.search(before):
             return found.end()
@@ -230,18 +230,18 @@ def _span(text: str, before: str, end: int) -> int | None:
 def _is_last_of_several(text: str, before: str, end: int) -> bool:
     """Whether another number stands directly before, not counting a year or the number of a day."""
     near = before[-4:]
-    found = surroundings.LIST_BEFORE.search(before) if " " in near or "\u202f" in near else None
-    if found is None or surroundings.EQUALS_AFTER.match(text, end):
+    found = context.LIST_BEFORE.search(before) if " " in near or "\u202f" in near else None
+    if found is None or context.EQUALS_AFTER.match(text, end):
         return False
-    if surroundings.COUNTED_BEFORE.search(before, 0, found.start()):
+    if context.COUNTED_BEFORE.search(before, 0, found.start()):
         return False
-    return not (found["separator"] == ", " and surroundings.YEAR.fullmatch(found["first"]))
+    return not (found["separator"] == ", " and context.YEAR.fullmatch(found["first"]))
 
 
 def _range_end(text: str, before: str, end: int, value: str) -> int | None:
     """Where ``3-5 days``, or ``3-5`` on a line of its own, ends if it begins here."""
-    found = surroundings.RANGE.match(text, end) or surroundings.SPACED_RANGE.match(text, end)
-    if found is None or not (found["unit"] or surroundings.LINE_BEFORE.search(before)):
+    found = context.RANGE.match(text, end) or context.SPACED_RANGE.match(text, end)
+    if found is None or not (found["unit"] or context.LINE_BEFORE.search(before)):
         return None
     other = decimal_of(found["other"])
     is_rising = other is not None and "/" not in value and _less(value, other)
@@ -265,16 +265,14 @@ def _is_restated(value: str | None, other: re.Match[str]) -> bool:
 def _is_part(literal: re.Match[str], before: str, end: int) -> bool:
     """Whether what stands beside a literal makes it a part of an expression or of a name."""
     text = literal.string
-    if surroundings.PART_BEFORE.search(before[-24:]) or surroundings.PART_AFTER.match(text, end):
+    if context.PART_BEFORE.search(before[-24:]) or context.PART_AFTER.match(text, end):
         return True
-    if literal.group() == "1" and surroundings.ONE_PART_AFTER.match(text, end):
+    if literal.group() == "1" and context.ONE_PART_AFTER.match(text, end):
         return True
     letters = _GLUED_LETTERS.match(text, end)
     if letters is None:
         return False
-    return not surroundings.may_be_unit(letters.group()) or bool(
-        _AFTER_UNIT.match(text, letters.end())
-    )
+    return not context.may_be_unit(letters.group()) or bool(_AFTER_UNIT.match(text, letters.end()))
 
 
 def _is_negative(text: str, before: str, start: int, end: int) -> bool | None:
@@ -282,19 +280,19 @@ def _is_negative(text: str, before: str, start: int, end: int) -> bool | None:
     that is not certain."""
     words = before[-12:].lower()
     if "minus" in words or "negative" in words:
-        if surroundings.NEGATIVE_WORD.search(before):
+        if context.NEGATIVE_WORD.search(before):
             return True
-        if surroundings.MINUS_WORD.search(before):
+        if context.MINUS_WORD.search(before):
             return None
     if "-" not in words:
         return False
-    if surroundings.NEGATIVE_PAREN.search(before):
+    if context.NEGATIVE_PAREN.search(before):
         return True if text[end : end + 1] in {")", "}", "]"} else None
-    if surroundings.LINE_DASH.search(before):
+    if context.LINE_DASH.search(before):
         return _is_negative_line(text, start, end)
-    if surroundings.SPACED_MINUS.search(before):
+    if context.SPACED_MINUS.search(before):
         return True
-    minus = surroundings.MINUS.search(before)
+    minus = context.MINUS.search(before)
     if minus is None:
         return False
     before = before[: minus.start()]
@@ -316,10 +314,10 @@ def _is_negative_line(text: str, start: int, end: int) -> bool | None:
 
 _DECORATION = " \t\n+-$€£¥₹₩₽₺₴₪₫₦฿¢%{}()[]*"
 _MARKUP = re.compile(
-    rf"(?:Rs\.?|US|USD|EUR|GBP|INR|CHF|[\s*_`\"'{re.escape(surroundings.CURRENCY)}(\[{{+-]){{0,20}}"
+    rf"(?:Rs\.?|US|USD|EUR|GBP|INR|CHF|[\s*_`\"'{re.escape(context.CURRENCY)}(\[{{+-]){{0,20}}"
 )
 _UNIT_WORDS = re.compile(
-    rf"""[\s%‰°*_`"')\]}}{re.escape(surroundings.CURRENCY)}]{{0,20}}
+    rf"""[\s%‰°*_`"')\]}}{re.escape(context.CURRENCY)}]{{0,20}}
          (?:[ ]?(?!(?:and|or|to|than|of|by|plus|minus|times|divided|is|are|in|with|x)\b)
             (?:[A-Za-zµΩ°²³-]{{1,20}}|[A-Za-z]{{1,4}}\^[23])
             (?:/(?:[A-Za-z]{{1,12}})(?:\^[23])?)?){{0,3}}
@@ -334,7 +332,7 @@ def canonical_number(text: str) -> str | None:
     >>> canonical_number(" $1,000.00 "), canonical_number("18 apples")
     ('1000', None)
     """
-    text = plain(text).strip()
+    text = normalize(text).strip()
     literal = next(literals_in(text), None)
     if literal is None or literal.value is None:
         return None
@@ -348,7 +346,7 @@ def sole_number(text: str) -> str | None:
     >>> sole_number("18 square feet"), sole_number("3\\\\sqrt{2}"), sole_number("5 or 6")
     ('18', None, None)
     """
-    text = plain(text).strip()
+    text = normalize(text).strip()
     literal = next(literals_in(text), None)
     if literal is None or literal.value is None or ":" in text:
         return None

@@ -12,7 +12,7 @@ from archon.graph.nodes.base import NodeContext
 from archon.graph.nodes.selection import Ruling, keep_verified
 from archon.graph.nodes.verifier import SCORES
 from archon.graph.program_execution import Ran, run_programs, value_of
-from archon.sandbox import Limits, Sandbox
+from archon.sandbox import Sandbox, SandboxLimits
 from archon.types import Annotation, AnswerKind, Candidate, VerdictKind
 
 MAX_PRINTED = 1000
@@ -27,7 +27,7 @@ class Program:
     without a program (``archon.answers.read_program``) stays as it is.
     """
 
-    def __init__(self, node: str, sandbox: Sandbox, limits: Limits) -> None:
+    def __init__(self, node: str, sandbox: Sandbox, limits: SandboxLimits) -> None:
         self._node, self._sandbox, self._limits = node, sandbox, limits
 
     async def run(self, context: NodeContext, candidates: Sequence[Candidate]) -> list[Candidate]:
@@ -64,10 +64,14 @@ class ProgramVerifier:
     """
 
     def __init__(
-        self, node: str, sandbox: Sandbox, keep_first: int | None, limits: Limits | None = None
+        self,
+        node: str,
+        sandbox: Sandbox,
+        keep_first: int | None,
+        limits: SandboxLimits | None = None,
     ) -> None:
         self._node, self._sandbox, self._keep_first = node, sandbox, keep_first
-        self._limits = limits or Limits()
+        self._limits = limits or SandboxLimits()
 
     async def run(self, context: NodeContext, candidates: Sequence[Candidate]) -> list[Candidate]:
         """Asks no model."""

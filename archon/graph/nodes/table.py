@@ -32,7 +32,7 @@ from archon.graph.nodes.vote import WEIGHTS, Vote
 from archon.graph.program_execution import shared_sandbox
 from archon.graph.prompts.builder import Prompt
 from archon.lm.embedding import Embedder
-from archon.sandbox import Limits
+from archon.sandbox import SandboxLimits
 from archon.spec.architecture import (
     AnyNode,
     AskingNode,
@@ -97,7 +97,7 @@ def make_node(name: str, spec: AnyNode, embedder: Embedder | None = None) -> Gra
         case VerifierNode(method="program"):
             return ProgramVerifier(name, shared_sandbox(), spec.keep_first)
         case ProgramNode():
-            limits = Limits(spec.seconds, spec.memory_bytes, spec.output_bytes)
+            limits = SandboxLimits(spec.seconds, spec.memory_bytes, spec.output_bytes)
             return Program(name, shared_sandbox(), limits)
         case _:
             raise AssertionError(f"a {spec.type} asks a model")

@@ -28,7 +28,7 @@ from archon.lm.local.card_loading import pull_folder
 from archon.lm.local.encoder_tokenizer import encoder_tokenizer, padded
 from archon.spec.messages import shown
 from archon.spec.model import LocalCard
-from archon.weights.folder import POOLING_FILES
+from archon.weights.model_files import POOLING_FILES
 
 Pooling = Literal["mean", "cls"]
 """The mean over the tokens, or the first token."""

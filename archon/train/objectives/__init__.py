@@ -1,9 +1,7 @@
-"""What trainings learn by: one module per kind, and the table that names them all.
+"""Objectives: one module per kind of training, named in ``archon.train.registry``.
 
 A module has ``open_objective(spec, start)``, which returns an ``archon.train.trainer.Objective``,
-and ``report(record)``, which returns the lines that the command prints when a training is done.
-To add a kind: its configuration in ``archon.spec.training``, its module here, its row in
-``OBJECTIVES``.
+and ``report(record)``, which returns the lines that the command prints after a training.
 """
 
 from __future__ import annotations
@@ -20,18 +18,8 @@ from archon.evals.run import Run
 from archon.spec.model import LocalCard
 from archon.spec.training import SampledReplies
 from archon.train.folder import TrainingFolder
+from archon.train.registry import TRAININGS
 from archon.train.trainer import Objective
-
-OBJECTIVES = {
-    "pretrain": "archon.train.objectives.pretrain",
-    "sft": "archon.train.objectives.sft",
-    "dpo": "archon.train.objectives.dpo",
-    "classify": "archon.train.objectives.classify",
-    "reward": "archon.train.objectives.reward",
-    "grpo": "archon.train.objectives.reinforcement",
-    "ppo": "archon.train.objectives.reinforcement",
-}
-"""The ``training`` of a configuration → the module that carries it out."""
 
 Line = tuple[str, str | None]
 """A line of a report, and its style: ``bold``, ``dim``, ``yellow`` for warnings, or None."""
@@ -52,7 +40,7 @@ class Start:
 
 
 class ObjectiveModule(Protocol):
-    """What each module of ``OBJECTIVES`` has."""
+    """The functions of each module."""
 
     def open_objective(self, spec: Any, start: Start) -> Objective: ...
 
@@ -61,4 +49,4 @@ class ObjectiveModule(Protocol):
 
 def objective_module(training: str) -> ObjectiveModule:
     """The module of a kind of training, imported now."""
-    return cast(ObjectiveModule, import_module(OBJECTIVES[training]))
+    return cast(ObjectiveModule, import_module(TRAININGS[training].module))

@@ -21,23 +21,23 @@ from torch.nn import functional
 from archon.errors import LMError, SpecError
 from archon.spec.messages import shown
 from archon.spec.training import DPOSpec
-from archon.train.base import Base, open_base
+from archon.train.base_model import Base, open_base
 from archon.train.decoder import TrainableDecoder
 from archon.train.folder import MODEL, TrainingFolder
-from archon.train.logprobs import Reader
+from archon.train.logprobs import LogprobReader
 from archon.train.objectives import Line, Start
-from archon.train.objectives.loss import LossObjective
+from archon.train.objectives.loss_objective import LossObjective
 from archon.train.optimization import LossPart
 from archon.train.packing import fits, make_batch, pack_once
-from archon.train.report import headline, held_out_loss, left_out, percent
-from archon.train.reward_data import Replies, open_replies, with_goal
+from archon.train.report_lines import headline, held_out_loss, left_out, percent
+from archon.train.reward_data import ReplyDataset, open_replies, with_goal
 from archon.train.sft_data import Text
 from archon.train.splits import hold_out, rounds
 from archon.types import Message
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class PreferencePair:
     """Two replies to one prompt."""
 
     question: str
@@ -49,8 +49,8 @@ class Pair:
 class PairCorpus:
     """Pairs of a training."""
 
-    learned: list[Pair]
-    held_out: list[Pair]
+    learned: list[PreferencePair]
+    held_out: list[PreferencePair]
     num_too_long: int
     """Pairs that are left out because a reply does not fit a row."""
     reads_conversations: bool
@@ -84,7 +84,7 @@ def open_objective(spec: DPOSpec, start: Start) -> PreferenceOptimization:
     return PreferenceOptimization(spec, base, model, corpus, start.folder, start.device)
 
 
-def _pairs(replies: Replies, base: Base) -> Iterator[Pair]:
+def _pairs(replies: ReplyDataset, base: Base) -> Iterator[PreferencePair]:
     prompts: dict[tuple[Message, ...], list[int]] = {}
     texts: list[Text] = []
     for reply in replies.replies:
@@ -97,7 +97,7 @@ def _pairs(replies: Replies, base: Base) -> Iterator[Pair]:
         token_ids = (*given, *base.tokenizer.encode(reply.text), base.end)
         texts.append(Text(token_ids, len(given), len(given), reply.question))
     for chosen, rejected in replies.pairs:
-        yield Pair(replies.replies[chosen].question, texts[chosen], texts[rejected])
+        yield PreferencePair(replies.replies[chosen].question, texts[chosen], texts[rejected])
 
 
 class PreferenceOptimization(LossObjective):
@@ -115,7 +115,7 @@ class PreferenceOptimization(LossObjective):
         model.checkpoints = spec.checkpoint_layers
         super().__init__(spec, spec.seed, model, (corpus.learned, corpus.held_out), folder)
         self._spec, self._base, self._model, self._corpus = spec, base, model, corpus
-        self._reader, self._device = Reader(model, spec, device), device
+        self._reader, self._device = LogprobReader(model, spec, device), device
         # On resuming, the weights of the last saved state are put in only after this.
         self._reference = self._reference_logprobs()
 
@@ -162,16 +162,16 @@ class PreferenceOptimization(LossObjective):
             "num_held_out": len(held_out),
         }
 
-    def _parts(self, pairs: Sequence[Pair]) -> Iterator[Sequence[Pair]]:
+    def _parts(self, pairs: Sequence[PreferencePair]) -> Iterator[Sequence[PreferencePair]]:
         """Pairs whose replies fit the rows that are computed at once, whatever their length."""
         size = max(self._spec.rows // 2, 1)
         return (pairs[at : at + size] for at in range(0, len(pairs), size))
 
-    def _loss(self, pairs: Sequence[Pair], num_pairs: int) -> Tensor:
+    def _loss(self, pairs: Sequence[PreferencePair], num_pairs: int) -> Tensor:
         """A part's share of the mean loss of a step."""
         return dpo_losses(self._margins(pairs)).sum() / num_pairs
 
-    def _margins(self, pairs: Sequence[Pair]) -> Tensor:
+    def _margins(self, pairs: Sequence[PreferencePair]) -> Tensor:
         """Implicit reward of the chosen reply minus that of the rejected one: (P,)."""
         texts = [text for pair in pairs for text in (pair.chosen, pair.rejected)]
         reference_N = torch.tensor([self._reference[text] for text in texts], device=self._device)

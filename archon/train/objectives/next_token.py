@@ -15,16 +15,16 @@ from torch import Tensor
 from archon.errors import SpecError
 from archon.lm.local.tokenizer import TextTokenizer
 from archon.spec.training import PretrainSpec, SFTSpec
-from archon.train.base import Card
+from archon.train.base_model import Card
 from archon.train.decoder import TrainableDecoder
 from archon.train.folder import TrainingFolder
-from archon.train.greedy_eval import draw_samples
+from archon.train.greedy_eval import greedy_samples
+from archon.train.mixed_precision import autocast
 from archon.train.objectives import Line
-from archon.train.objectives.loss import LossObjective
+from archon.train.objectives.loss_objective import LossObjective
 from archon.train.optimization import LossPart
 from archon.train.packing import PackedBatch, batch_loss, fits, make_batch, pack_once, packed_rows
-from archon.train.precision import autocast
-from archon.train.report import headline, held_out_loss, left_out, samples
+from archon.train.report_lines import headline, held_out_loss, left_out, samples
 from archon.train.sft_data import Text
 from archon.train.splits import hold_out
 
@@ -135,7 +135,7 @@ class NextToken(LossObjective):
         if not texts:
             return {}
         spec, decode = self._spec, self._corpus.tokenizer.decode
-        drawn = draw_samples(
+        drawn = greedy_samples(
             self._corpus.model,
             texts,
             self._corpus.end,

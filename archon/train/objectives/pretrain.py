@@ -9,14 +9,14 @@ from archon.engine.model.config import DecoderConfig
 from archon.lm.local.tokenizer import TextTokenizer
 from archon.lm.local.tokenizer.folder import tokenizer_config_of_folder
 from archon.spec.training import PretrainSpec
-from archon.train.base import Card
+from archon.train.base_model import Card
+from archon.train.bpe import END_ID, learn_vocabulary, save_vocabulary
 from archon.train.decoder import TrainableDecoder, initialise
 from archon.train.folder import MODEL
 from archon.train.model_folder import save_decoder
 from archon.train.objectives import Start
 from archon.train.objectives.next_token import NextToken, card_of, corpus, report
 from archon.train.sft_data import plain_texts, whole_text
-from archon.train.vocabulary import END_ID, learn_vocabulary, save_vocabulary
 
 __all__ = ["open_objective", "report"]
 

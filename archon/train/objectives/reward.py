@@ -32,26 +32,25 @@ from archon.lm.local.card_loading import OpenedDecoder, open_decoder, release
 from archon.lm.local.reward import end_of_reply
 from archon.spec.model import LocalCard
 from archon.spec.training import RewardSpec
-from archon.train.base import base_card
+from archon.train.base_model import base_card
 from archon.train.folder import ADAPTER, REWARD
 from archon.train.objectives import Line, Start
 from archon.train.platt import platt_scaling
 from archon.train.probe import Probe, check_learnable, fit_probe
-from archon.train.reply_tokens import token_ids
-from archon.train.report import left_out, percent
-from archon.train.reward_data import Replies, open_replies, parted, with_goal
+from archon.train.report_lines import left_out, percent
+from archon.train.reward_data import ReplyDataset, open_replies, parted, tokenize_replies, with_goal
 from archon.train.reward_lora import AdapterSteps
-from archon.train.reward_report import reward_report
+from archon.train.reward_metrics import reward_metrics
 from archon.train.trainer import OnProgress, State, delayed_interrupts
 
 _CHUNK = 64
-"""Replies that are read at once, between two looks at whether to stop."""
+"""Replies computed at once, between two checks for an interrupt."""
 _SAVE_EVERY = 16
 _ASIDE = 0.1
 """Share of the questions to learn from that an adapter does not see: probabilities are fitted to
 their replies."""
 _ANCHORS = 512
-"""Replies whose mean logit is brought to 0 after an adapter has learnt preferences."""
+"""Replies whose mean logit is shifted to 0 after an adapter has learned preferences."""
 
 
 def open_objective(spec: RewardSpec, start: Start) -> RewardModeling:
@@ -82,7 +81,7 @@ class RewardModeling:
     unit = "loss"
 
     def __init__(
-        self, spec: RewardSpec, card: LocalCard, card_dir: Path, replies: Replies, start: Start
+        self, spec: RewardSpec, card: LocalCard, card_dir: Path, replies: ReplyDataset, start: Start
     ) -> None:
         self.num_steps = spec.lora.steps if spec.lora else 0
         self.save_every = spec.lora.save_every if spec.lora else 1
@@ -149,7 +148,9 @@ class RewardModeling:
 
     # ---------------------------------------------------------------------------- frozen body
 
-    def _probe(self, learn: Replies, held: Replies, on_progress: OnProgress) -> dict[str, Any]:
+    def _probe(
+        self, learn: ReplyDataset, held: ReplyDataset, on_progress: OnProgress
+    ) -> dict[str, Any]:
         """Fit a head to the model as it is; writes head and card."""
         started = time.monotonic()
         with _opened(self._card, self._card_dir) as opened:
@@ -178,7 +179,7 @@ class RewardModeling:
     def _hidden(
         self,
         opened: OpenedDecoder,
-        replies: Replies,
+        replies: ReplyDataset,
         on_progress: OnProgress,
         *,
         resumable: bool = False,
@@ -186,7 +187,7 @@ class RewardModeling:
         """The hidden state of each reply, in the basis of the model's file: (N, E)."""
         engine, file = opened.worker.engine, opened.file
         end, most = end_of_reply(opened.tokenizer_config), engine.context_length
-        texts = token_ids(replies, opened.chat, opened.tokenizer, end, most)
+        texts = tokenize_replies(replies, opened.chat, opened.tokenizer, end, most)
         all_that_counts = json.dumps([opened.digest, self._card.precision, texts])
         digest = hashlib.sha256(all_that_counts.encode()).hexdigest()
         progress = {"kind": "hidden", "of": digest}
@@ -236,7 +237,7 @@ class RewardModeling:
         return record | {"after": _report(probe, hidden_NE, self._held)}
 
     def _anchored(
-        self, opened: OpenedDecoder, head: RewardHead, learn: Replies, on_progress: OnProgress
+        self, opened: OpenedDecoder, head: RewardHead, learn: ReplyDataset, on_progress: OnProgress
     ) -> RewardHead:
         """The head by which an average reply has the logit 0."""
         count = min(_ANCHORS, len(learn.replies))
@@ -248,7 +249,7 @@ class RewardModeling:
         return replace(head, bias=-float(logit_N.mean()))
 
     def _scaled(
-        self, opened: OpenedDecoder, head: RewardHead, aside: Replies, on_progress: OnProgress
+        self, opened: OpenedDecoder, head: RewardHead, aside: ReplyDataset, on_progress: OnProgress
     ) -> tuple[RewardHead, dict[str, Any]]:
         """The head with probabilities fitted to replies that it has not learned from, and what is
         recorded of the fit."""
@@ -284,9 +285,9 @@ def _opened(card: LocalCard, base_dir: Path) -> Iterator[OpenedDecoder]:
         release(opened.worker)
 
 
-def _report(probe: Probe, hidden_NE: Tensor, replies: Replies) -> dict[str, Any]:
+def _report(probe: Probe, hidden_NE: Tensor, replies: ReplyDataset) -> dict[str, Any]:
     rewards = probe.logits(hidden_NE).sigmoid().tolist()
-    report = reward_report(rewards, replies)
+    report = reward_metrics(rewards, replies)
     return {k: round(v, 4) if isinstance(v, float) else v for k, v in report.items()}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from archon.spec.training import SFTSpec
-from archon.train.base import Card, open_base
+from archon.train.base_model import Card, open_base
 from archon.train.folder import MODEL
 from archon.train.objectives import Start
 from archon.train.objectives.next_token import NextToken, card_of, corpus, report

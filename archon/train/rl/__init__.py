@@ -1,8 +1,7 @@
-"""Reinforcement learning: a decoder learns from rewards for what it says itself.
+"""Reinforcement learning: a decoder learns from rewards for its own replies.
 
-One step draws replies with our own engine (``rollouts``), has them judged (``rewards``), tells how
-much better or worse each was than expected (``advantages``, for PPO with a ``value_head``), and
-makes the better ones likelier (``objectives``). ``learner`` does all of that on token ids;
-``prepare`` opens what a configuration names, and ``archon.train.objectives.reinforcement`` takes
-the steps.
+Each step samples replies with the engine (``rollouts``), computes their rewards (``rewards``) and
+advantages (``advantages``, for PPO with a ``value_head``), and makes the better replies likelier
+(``policy_loss``). ``learner`` does the last two on token ids. ``setup`` opens what a configuration
+names (``tasks`` are its questions), and ``archon.train.objectives.reinforcement`` takes the steps.
 """

@@ -1,9 +1,9 @@
-"""From replies and their rewards to better weights: one step of PPO, or of its group variant.
+"""Learner: one step of PPO, or of its group variant, from replies and their rewards.
 
-The likelihoods that a step starts from are computed here once more, in the trainer's own numbers,
-and are not those of the engine that drew. Where the two differ, as they do under int8, a token's
-part in the gradient is weighed by how much likelier the trainer finds it than the engine did
-(``objectives.importance_weights``).
+The likelihoods that a step starts from are computed again here, in the trainer's own precision.
+They differ from those of the engine that sampled, above all under int8. So each token's share of
+the gradient is weighted by how much likelier the trainer finds it than the engine did
+(``policy_loss.importance_weights``).
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from torch import Tensor
 from archon.errors import UsageError
 from archon.spec.training import GRPOSpec, PPOSpec
 from archon.train.decoder import TrainableDecoder
-from archon.train.logprobs import Reader, Reading
+from archon.train.logprobs import LogprobReader, ReplyLogprobs
 from archon.train.optimization import Optimization, schedule_of
 from archon.train.packing import PackedBatch
 from archon.train.rl.advantages import generalised_advantages, group_advantages, whitened
-from archon.train.rl.objectives import (
+from archon.train.rl.policy_loss import (
     importance_weights,
     kl_estimates,
     policy_losses,
@@ -40,18 +40,18 @@ _CRITIC = "critic/"
 
 @dataclass(frozen=True, slots=True)
 class Experience:
-    """What is learnt from one reply of T tokens."""
+    """What the policy learns from one reply of T tokens."""
 
     rollout: Rollout
     old_T: Tensor
-    """Log-probabilities under the weights that the step began with."""
+    """Log-probabilities under the weights at the beginning of the step."""
     weight_T: Tensor
     advantage_T: Tensor
     reference_T: Tensor | None
 
 
 @dataclass(frozen=True, slots=True)
-class _Lesson:
+class _ValueTarget:
     """What the value head learns from one reply."""
 
     hidden_TE: Tensor
@@ -81,7 +81,7 @@ class Learner:
         if isinstance(spec, PPOSpec):
             self.value_head = ValueHead(model.config.width, spec.seed).to(device)
             self.critic = Optimization(self.value_head, schedule_of(spec, spec.value_learning_rate))
-        self.reader = Reader(model, spec, device, spec.temperature, self.critic is not None)
+        self.reader = LogprobReader(model, spec, device, spec.temperature, self.critic is not None)
         trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
         self._trained = trained if spec.kl_coefficient else {}
         self._reference = {name: p.detach().clone() for name, p in self._trained.items()}
@@ -89,7 +89,7 @@ class Learner:
     def learn(
         self, step: int, groups: Sequence[Sequence[Rollout]], reward_PG: Tensor
     ) -> dict[str, float]:
-        """Take one step; returns what it was like, by name.
+        """Take one step; returns its figures by name.
 
         Parameters
         ----------
@@ -98,7 +98,7 @@ class Learner:
 
         Raises
         ------
-        UsageError : what is computed is no number any more.
+        UsageError : a figure is not finite.
         """
         spec = self.spec
         self.model.eval()
@@ -107,7 +107,7 @@ class Learner:
         if self._reference:
             with self._as_at_the_beginning():
                 reference = self.reader.read(rollouts)
-        advantages, lessons = self._judge(rollouts, reward_PG, old, reference)
+        advantages, targets = self._judge(rollouts, reward_PG, old, reference)
         old_N = torch.cat([old[rollout].logprob_T for rollout in rollouts])
         engine_N = torch.tensor([p for rollout in rollouts for p in rollout.logprobs]).to(old_N)
         weight_N = importance_weights(old_N, engine_N, spec.importance_cap)
@@ -122,19 +122,19 @@ class Learner:
             )
             for rollout, weight_T in zip(rollouts, weights, strict=True)
         ]
-        told = _told(experiences, reward_PG, old)
-        told["engine_difference"] = (old_N - engine_N).abs().mean().item()
+        figures = _figures(experiences, reward_PG, old)
+        figures["engine_difference"] = (old_N - engine_N).abs().mean().item()
         # What is as good as expected has no gradient but that of the reference. Where nothing else
         # is left, the step is not taken: AdamW would make a full step of a gradient that is noise.
         taught = [e for e in experiences if bool(e.advantage_T.any())]
         if taught and self._reference:
             taught = experiences
-        told |= self._update(step, taught, sum(len(e.old_T) for e in experiences), lessons)
-        if not all(map(math.isfinite, told.values())):
+        figures |= self._update(step, taught, sum(len(e.old_T) for e in experiences), targets)
+        if not all(map(math.isfinite, figures.values())):
             raise UsageError(
                 f"what step {step + 1} computed is no number; a smaller learning_rate helps"
             )
-        return told
+        return figures
 
     # ------------------------------------------------------------------------------- resuming
 
@@ -147,7 +147,7 @@ class Learner:
         return tensors, counts
 
     def restore(self, tensors: Mapping[str, Tensor], counts: Mapping[str, Any]) -> None:
-        """Go on from a state."""
+        """Continue from a state."""
         self.policy.restore(tensors, counts["policy"])
         if self.critic is not None:
             own = {n.removeprefix(_CRITIC): t for n, t in tensors.items() if n.startswith(_CRITIC)}
@@ -170,9 +170,9 @@ class Learner:
         self,
         rollouts: Sequence[Rollout],
         reward_PG: Tensor,
-        old: Mapping[Rollout, Reading],
-        reference: Mapping[Rollout, Reading] | None,
-    ) -> tuple[dict[Rollout, Tensor], list[_Lesson]]:
+        old: Mapping[Rollout, ReplyLogprobs],
+        reference: Mapping[Rollout, ReplyLogprobs] | None,
+    ) -> tuple[dict[Rollout, Tensor], list[_ValueTarget]]:
         """The advantage of every token, and what the value head is to learn."""
         spec, advantages = self.spec, {}
         if not isinstance(spec, PPOSpec):
@@ -180,7 +180,7 @@ class Learner:
             for rollout, value in zip(rollouts, values, strict=True):
                 advantages[rollout] = torch.full_like(old[rollout].logprob_T, value)
             return advantages, []
-        lessons = []
+        targets = []
         for rollout, reward in zip(rollouts, reward_PG.flatten().tolist(), strict=True):
             reading = old[rollout]
             # Leaving the reference costs reward, token by token (Ziegler et al. 2019,
@@ -195,15 +195,15 @@ class Learner:
             advantages[rollout], return_T = generalised_advantages(
                 reward_T, value_T, spec.gamma, spec.gae_lambda
             )
-            lessons.append(_Lesson(reading.hidden_TE, value_T, return_T))
+            targets.append(_ValueTarget(reading.hidden_TE, value_T, return_T))
         white = whitened(torch.cat(list(advantages.values())))
         parts = white.split([len(advantage) for advantage in advantages.values()])
-        return dict(zip(advantages, parts, strict=True)), lessons
+        return dict(zip(advantages, parts, strict=True)), targets
 
     # ------------------------------------------------------------------------------- learning
 
     def _update(
-        self, step: int, taught: list[Experience], num_tokens: int, lessons: list[_Lesson]
+        self, step: int, taught: list[Experience], num_tokens: int, targets: list[_ValueTarget]
     ) -> dict[str, float]:
         """All gradient steps of one step of learning; returns the mean losses."""
         spec, losses, value_loss = self.spec, [], []
@@ -214,13 +214,13 @@ class Learner:
                 some = order[k :: spec.minibatches]
                 if some:
                     losses.append(self.policy.step(self._parts(some, num_tokens), step))
-            order_of_lessons = random.sample(lessons, len(lessons))
+            order_of_targets = random.sample(targets, len(targets))
             for k in range(spec.minibatches):
-                part = order_of_lessons[k :: spec.minibatches]
+                part = order_of_targets[k :: spec.minibatches]
                 if part and self.critic is not None:
                     value_loss.append(self.critic.step([partial(self._value_loss, part)], step))
-        told = {"loss": sum(losses) / max(len(losses), 1)}
-        return told | ({"value_loss": sum(value_loss) / len(value_loss)} if value_loss else {})
+        figures = {"loss": sum(losses) / max(len(losses), 1)}
+        return figures | ({"value_loss": sum(value_loss) / len(value_loss)} if value_loss else {})
 
     def _parts(self, some: list[Experience], num_tokens: int) -> list[partial[Tensor]]:
         """What computes the shares of one update's loss: every token of a step counts alike."""
@@ -255,21 +255,21 @@ class Learner:
             losses_N = losses_N + self.spec.kl_coefficient * weight_N * away_N
         return losses_N.sum() / num_tokens
 
-    def _value_loss(self, lessons: Sequence[_Lesson]) -> Tensor:
+    def _value_loss(self, targets: Sequence[_ValueTarget]) -> Tensor:
         assert isinstance(self.spec, PPOSpec)
-        value_N = self.value_head(torch.cat([lesson.hidden_TE for lesson in lessons]))
-        old_N = torch.cat([lesson.value_T for lesson in lessons])
-        return_N = torch.cat([lesson.return_T for lesson in lessons])
+        value_N = self.value_head(torch.cat([target.hidden_TE for target in targets]))
+        old_N = torch.cat([target.value_T for target in targets])
+        return_N = torch.cat([target.return_T for target in targets])
         return value_losses(value_N, old_N, return_N, self.spec.value_clip).mean()
 
 
-def _told(
-    experiences: Sequence[Experience], reward_PG: Tensor, old: Mapping[Rollout, Reading]
+def _figures(
+    experiences: Sequence[Experience], reward_PG: Tensor, old: Mapping[Rollout, ReplyLogprobs]
 ) -> dict[str, float]:
     """What a step's replies were like."""
     rollouts = [e.rollout for e in experiences]
     differs = (reward_PG != reward_PG[:, :1]).any(1)
-    told = {
+    figures = {
         "reward": reward_PG.mean(),
         "groups_that_differ": differs.float().mean(),
         "entropy": torch.cat([old[rollout].entropy_T for rollout in rollouts]).mean(),
@@ -281,5 +281,5 @@ def _told(
     if references:
         old_N = torch.cat([e.old_T for e in experiences])
         weight_N = torch.cat([e.weight_T for e in experiences])
-        told["kl"] = (weight_N * kl_estimates(old_N, torch.cat(references))).mean()
-    return {name: value.item() for name, value in told.items()}
+        figures["kl"] = (weight_N * kl_estimates(old_N, torch.cat(references))).mean()
+    return {name: value.item() for name, value in figures.items()}

@@ -1,39 +1,74 @@
-"""What a reply is worth: by a benchmark's scorer, by a reward model, by any function."""
+"""Rewards of replies: by a benchmark's scorer, by a reward model, or by any function."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from pathlib import Path
 
-from archon.errors import ScoringError
-from archon.evals.scorers import Scorer
+from archon.errors import GraphError, ScoringError, SpecError
+from archon.evals.benchmarks.opening import Benchmark
+from archon.evals.scorers import SCORERS, Scorer
+from archon.graph.architecture import generator_prompt
 from archon.graph.event_loop import run_sync
 from archon.graph.prompts.builder import Prompt
+from archon.lm.factory import capabilities
+from archon.lm.lazy import shared_lm
 from archon.lm.reward import RewardModel
-from archon.types import Message, Question
+from archon.spec.messages import shown, suggestion
+from archon.spec.reader import load_model_card
+from archon.spec.training import ModelReward
+from archon.train.rl.tasks import RLSpec, RLTask
 
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """One question that replies are drawn to."""
-
-    question: Question
-    messages: tuple[Message, ...]
-    """What is read before a reply is drawn: the question as the prompt words it."""
-    prompt_ids: tuple[int, ...]
-    target: str | None
-    """The right answer, where one is known."""
-
-
-RewardFunction = Callable[[Task, Sequence[str]], Sequence[float]]
+RewardFunction = Callable[[RLTask, Sequence[str]], Sequence[float]]
 """(task, replies to it) → a reward for each; higher is better."""
+
+
+def reward_of(spec: RLSpec, base_dir: Path, benchmark: Benchmark | None) -> RewardFunction:
+    """The reward of a configuration: a scorer, by default the benchmark's, or a reward model.
+
+    Raises
+    ------
+    SpecError : no reward is named, there is no such scorer, or the model scores no texts.
+    ModelError : the reward model is unavailable or cannot be run.
+    """
+    reward = spec.reward
+    if isinstance(reward, ModelReward):
+        return _model_reward(reward, base_dir, benchmark)
+    if benchmark is not None:
+        return by_scorer(benchmark.scorer)
+    if reward is None:
+        raise SpecError(
+            "must say how replies are judged: {'score': …} or {'model': …}", path="$.reward"
+        )
+    if reward.score not in SCORERS:
+        hint = suggestion(reward.score, SCORERS)
+        raise SpecError(f"there is no scorer {shown(reward.score)}{hint}", path="$.reward.score")
+    return by_scorer(SCORERS[reward.score])
+
+
+def _model_reward(
+    reward: ModelReward, base_dir: Path, benchmark: Benchmark | None
+) -> RewardFunction:
+    """A reward model, opened now, that reads what a ranker without a prompt would send."""
+    loaded = load_model_card(reward.model, base_dir)
+    if "reward" not in capabilities(loaded.spec):
+        raise SpecError(f"{shown(reward.model)} is no reward model", path="$.reward.model")
+    spec = generator_prompt(None, loaded.spec)
+    try:
+        prompt = Prompt(spec, "ranker.reward", reads_candidates=True, base_dir=loaded.base_dir)
+        prompt.check_shots(None if benchmark is None else benchmark.examples)
+    except GraphError as error:
+        raise SpecError(error.reason, file=loaded.file, path="$.prompt") from None
+    lm = shared_lm(loaded.spec, loaded.base_dir)
+    lm.open()
+    return by_model(lm, prompt)
 
 
 def by_scorer(scorer: Scorer) -> RewardFunction:
     """The score that a benchmark's scorer gives a reply: 1 if it is right."""
 
-    def reward(task: Task, texts: Sequence[str]) -> list[float]:
+    def reward(task: RLTask, texts: Sequence[str]) -> list[float]:
         assert task.target is not None, "tasks for a scorer have targets"
         return [float(scorer(None, text, task.target).value) for text in texts]
 
@@ -48,19 +83,19 @@ def by_model(model: RewardModel, prompt: Prompt) -> RewardFunction:
     prompt : how it is asked; by the template ``conversation`` it reads what the policy read.
     """
 
-    def reward(task: Task, texts: Sequence[str]) -> list[float]:
+    def reward(task: RLTask, texts: Sequence[str]) -> list[float]:
         asked = task.messages if prompt.is_conversation else prompt.messages(task.question)
         return run_sync(model.score(asked, texts))
 
     return reward
 
 
-def rewards_of(reward: RewardFunction, task: Task, texts: Sequence[str]) -> list[float]:
+def rewards_of(reward: RewardFunction, task: RLTask, texts: Sequence[str]) -> list[float]:
     """The rewards of the replies to one task.
 
     Raises
     ------
-    ScoringError : the function gave something other than one finite number a text.
+    ScoringError : the function gave anything but one finite number per text.
     """
     found = [float(value) for value in reward(task, texts)]
     if len(found) != len(texts) or not all(map(math.isfinite, found)):

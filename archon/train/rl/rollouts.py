@@ -1,4 +1,4 @@
-"""Replies drawn by the engine from the policy as it is now, with the likelihood of each token."""
+"""Rollouts: replies that the engine samples from the current policy, with log-probabilities."""
 
 from __future__ import annotations
 
@@ -24,33 +24,33 @@ OPTIONS = EngineOptions(cache_bytes=512 << 20, max_sequences=256)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rollout:
-    """One reply, behind its prompt."""
+    """One reply to a prompt."""
 
     token_ids: tuple[int, ...]
-    """Of prompt and reply; an end that was drawn is a token like any other."""
+    """Of prompt and reply; a sampled end-of-sequence is a token like any other."""
     num_given: int
     """Tokens of the prompt."""
     logprobs: tuple[float, ...]
-    """Of the reply's tokens, as the engine computed them, at the temperature of the draw."""
+    """Of the reply's tokens, as the engine computed them, at the sampling temperature."""
     is_ended: bool
-    """Whether it ended by itself, and was not cut short."""
+    """Whether it ended with an end-of-sequence and was not truncated."""
 
     @property
     def reply_ids(self) -> tuple[int, ...]:
-        """The tokens that were drawn."""
+        """The sampled tokens."""
         return self.token_ids[self.num_given :]
 
 
 class Policy(Protocol):
-    """A model that is being trained, for an engine to draw from."""
+    """A model in training, for an engine to sample from."""
 
     def current(self) -> tuple[Engine, str]:
-        """An engine with the weights as they are now, and the adapter to be named to it."""
+        """An engine with the current weights, and the adapter that requests must name."""
         ...
 
 
 class AdaptedPolicy:
-    """One engine for the weights that stay, and a fresh copy of the adapter for every step.
+    """One engine for the frozen weights, and a fresh copy of the adapter for every step.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ class WholePolicy:
         return Engine(decoder, "", OPTIONS, self._context_length), ""
 
 
-def draw(
+def sample_rollouts(
     policy: Policy,
     prompts: Sequence[tuple[int, ...]],
     group: int,
@@ -107,10 +107,10 @@ def draw(
     stop_ids: frozenset[int],
     seed: int,
 ) -> list[list[Rollout]]:
-    """``group`` replies to each prompt; greedy ones at temperature 0.
+    """Sample ``group`` replies to each prompt; greedy ones at temperature 0.
 
-    Every token is drawn from the whole distribution: top-k and top-p would draw from another than
-    is learnt.
+    Every token is sampled from the whole distribution: top-k and top-p would sample from another
+    distribution than the one that is learned.
     """
     engine, adapter = policy.current()
     requests: list[Prompt] = []
@@ -119,12 +119,12 @@ def draw(
         for index, prompt_ids in enumerate(prompts):
             request = GenerationRequest(
                 prompt_ids=prompt_ids,
-                # A prompt that comes twice has other draws each time.
+                # A prompt that occurs twice has different samples each time.
                 draws=tuple(range(index * group, (index + 1) * group)),
                 seed=seed,
                 rule=SamplingRule(temperature),
                 max_tokens=max_tokens,
-                # Not as a stop token: the end is drawn like any other, and its likelihood wanted.
+                # Not a stop token: the end is sampled like any token, with its log-probability.
                 on_token=lambda _, token: token in stop_ids,
                 logprobs=True,
                 logprobs_at=temperature or 1,
@@ -134,7 +134,7 @@ def draw(
         while engine.has_work:
             done |= engine.step()
     finally:
-        # Those that came back are forgotten; others would keep the adapter from being replaced.
+        # Unfinished prompts would keep the adapter from being replaced.
         for prompt in requests:
             engine.cancel(prompt)
     return [[_rollout(prompt, drawn) for drawn in done[prompt]] for prompt in requests]

@@ -18,16 +18,16 @@ _ONE_IN = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class NumberPair:
     """A number in both languages."""
 
     english: str
     french: str
 
 
-def pair(number: int) -> Pair:
+def pair(number: int) -> NumberPair:
     """A number's words."""
-    return Pair(num2words(number, lang="en"), num2words(number, lang="fr"))
+    return NumberPair(num2words(number, lang="en"), num2words(number, lang="fr"))
 
 
 def is_held_out(number: int) -> bool:

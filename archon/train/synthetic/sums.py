@@ -20,22 +20,22 @@ _PLAIN_BELOW = 100
 _MOST_REPEATS = 10_000
 
 _T = TypeVar("_T")
-Pair = tuple[str, str]
+QuestionAnswer = tuple[str, str]
 """A question and its answer."""
 
 
-def chain_sums(count: int, seed: int) -> Iterator[Pair]:
+def chain_sums(count: int, seed: int) -> Iterator[QuestionAnswer]:
     """Sums of two to six terms of one to four digits, and the working of each."""
     random = Random(f"chain-sums/{seed}")
 
-    def draw() -> Pair | None:
+    def draw() -> QuestionAnswer | None:
         question, answer = chain_sum_of(_draw_terms(random))
         return (question, answer) if split_of(question) == "search" else None
 
     return _different(draw, count)
 
 
-def chain_sum_of(terms: list[int]) -> Pair:
+def chain_sum_of(terms: list[int]) -> QuestionAnswer:
     """The question of a sum, and its working; the sign of a later term is its operator.
 
     The working is made of steps that a small model learns soon. First it lists what is added and

@@ -24,10 +24,10 @@ from archon.engine.encoders.encoder_decoder import EncoderDecoder, initialise
 from archon.engine.encoders.greedy import greedy_texts
 from archon.engine.encoders.weights import load_encoder_decoder, save_encoder_decoder
 from archon.engine.files.folder import ModelFolder
+from archon.train.bpe import END_ID, PADDING_ID, learn_vocabulary, save_vocabulary
 from archon.train.optimization import Schedule, train
-from archon.train.sequence_loss import pair_losses
 from archon.train.synthetic.numbers import draw_numbers, held_out_numbers, pair
-from archon.train.vocabulary import END_ID, PADDING_ID, learn_vocabulary, save_vocabulary
+from archon.train.synthetic.seq2seq import pair_losses
 
 VOCABULARY_SIZE = 512
 _MOST_TOKENS = 48
@@ -35,18 +35,7 @@ _MOST_TOKENS = 48
 
 def main(arguments: list[str] | None = None) -> int:
     """Train, save, test."""
-    parser = argparse.ArgumentParser(
-        prog="archon.train.synthetic.translate_numbers", description=__doc__
-    )
-    parser.add_argument("--output", type=Path, required=True, help="the model's folder")
-    parser.add_argument("--steps", type=int, default=1600)
-    parser.add_argument("--batch-size", type=int, default=128)
-    parser.add_argument("--numbers", type=int, default=60_000, help="numbers to learn from")
-    parser.add_argument("--test-numbers", type=int, default=2_000)
-    parser.add_argument("--learning-rate", type=float, default=2e-3)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=1, help="more gain little on so small sums")
-    args = parser.parse_args(arguments)
+    args = _parser().parse_args(arguments)
     torch.set_num_threads(args.threads)
     started = time.monotonic()
 
@@ -73,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
         model,
         pair_losses(model, token_pairs, args.batch_size, args.seed),
         schedule,
-        lambda step, loss: _tell(step, loss, started),
+        lambda step, loss: _report(step, loss, started),
     )
     train_seconds = time.monotonic() - started
     save_vocabulary(tokenizer, args.output)
@@ -83,8 +72,8 @@ def main(arguments: list[str] | None = None) -> int:
     model = load_encoder_decoder(ModelFolder(args.output))
     held_out = [pair(number) for number in held_out_numbers(args.test_numbers)]
     sources = [tokenizer.encode(p.english).ids for p in held_out]
-    told = [tokenizer.decode(ids) for ids in greedy_texts(model, sources, _MOST_TOKENS)]
-    num_right = sum(text == p.french for text, p in zip(told, held_out, strict=True))
+    found = [tokenizer.decode(ids) for ids in greedy_texts(model, sources, _MOST_TOKENS)]
+    num_right = sum(text == p.french for text, p in zip(found, held_out, strict=True))
     record = {
         "numbers": args.numbers,
         "batch_size": args.batch_size,
@@ -103,7 +92,22 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _tell(step: int, loss: float, started: float) -> None:
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="archon.train.synthetic.translate_numbers", description=__doc__
+    )
+    parser.add_argument("--output", type=Path, required=True, help="the model's folder")
+    parser.add_argument("--steps", type=int, default=1600)
+    parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--numbers", type=int, default=60_000, help="numbers to learn from")
+    parser.add_argument("--test-numbers", type=int, default=2_000)
+    parser.add_argument("--learning-rate", type=float, default=2e-3)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1, help="more gain little on so small sums")
+    return parser
+
+
+def _report(step: int, loss: float, started: float) -> None:
     if step % 100 == 0:
         seconds = time.monotonic() - started
         print(f"step {step}: loss {loss:.4f}, {seconds:.0f} s", file=sys.stderr, flush=True)

@@ -1,0 +1,189 @@
+"""Verdict on two sides: readings of the signs next to numbers, and rules of rounding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+from archon.answers.equations.expressions import (
+    Node,
+    Operation,
+    Reading,
+    TooLargeError,
+    evaluate,
+    has_size,
+    is_percentage,
+    last_place,
+    literal,
+    mixes_units,
+    numbers_of,
+)
+
+Verdict = Literal["right", "rounded", "wrong"]
+
+_NOISE = Fraction(1, 10**12)
+"""What a computer's floating point may add: 0.1 + 0.2 = 0.30000000000000004."""
+_NEAR = Fraction(1, 50)
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A verdict with the values of both sides; a value is None where zero divides.
+
+    Values are plain; where the left adds different units, it is in the unit of the right side.
+    """
+
+    verdict: Verdict
+    left: Fraction | None
+    right: Fraction | None
+
+
+def judge(
+    left: Node,
+    right: Node,
+    *,
+    approximate: bool = False,
+    with_remainder: bool = False,
+    exact: Mapping[Fraction, Fraction] | None = None,
+) -> Judgement | None:
+    """Judge ``left = right``; None if a side is too large, or too near to call it wrong.
+
+    ``with_remainder``: the text names a remainder, so the quotient is rounded down. ``exact`` maps
+    rounded results to their exact values.
+    """
+    try:
+        value = _value(left)
+        stated = _value(right)
+        if value is None or stated is None:
+            return Judgement("wrong", value, stated)
+        if value == stated:
+            return Judgement("right", value, stated)
+        if mixes_units(left):
+            value = _converted(left, right)
+        readings = list(_readings(left, right, exact or {}))
+    except TooLargeError:
+        return None
+    if any(a == b for a, b, _ in readings):
+        return Judgement("right", value, stated)
+    for a, b, place in readings:
+        if place is not None and (
+            _rounds_to(a, b, place)
+            or (approximate and _is_near(a, b, place))
+            or (with_remainder and _is_quotient(left) and b == a.__floor__())
+        ):
+            return Judgement("rounded", value, stated)
+    if _is_coarse(right) and abs(value - stated) <= _NEAR * abs(value):
+        return None
+    return Judgement("wrong", value, stated)
+
+
+def _value(node: Node) -> Fraction | None:
+    try:
+        return evaluate(node, Reading.PLAIN)
+    except ZeroDivisionError:
+        return None
+
+
+def _converted(left: Node, right: Node) -> Fraction:
+    """The left value in the unit of the right side, else in the last unit of its own."""
+    result = literal(right)
+    if result is None or not has_size(result):
+        *_, result = numbers_of(left)
+    return evaluate(left, Reading.UNITS) / result.factor
+
+
+def _readings(
+    left: Node, right: Node, exact: Mapping[Fraction, Fraction]
+) -> Iterator[tuple[Fraction, Fraction, Fraction | None]]:
+    """Both values, and one unit of the last digit on the right, for each way to read the signs."""
+    value, stated = evaluate(left, Reading.PLAIN), evaluate(right, Reading.PLAIN)
+    place, result = last_place(right), literal(right)
+    percent = result is not None and result.percent
+    if place is not None and percent:
+        yield value, stated * 100, place if abs(value) >= 1 else None
+        place /= 100
+    yield value, stated, place
+    factors = {number.factor for number in numbers_of(left)}
+    if any(map(has_size, numbers_of(left))) or (result is not None and result.factor != 1):
+        yield from _in_units(left, right, factors, place)
+    if any(number.percent for number in numbers_of(left)):
+        yield evaluate(left, Reading.PERCENT_OF), stated, place
+        if is_percentage(left) and not percent:
+            yield value * 100, stated, place
+    if exact:
+        try:
+            yield evaluate(left, Reading.PLAIN, exact), stated, place
+            if place is not None and percent:
+                yield evaluate(left, Reading.PLAIN, exact), stated * 100, place * 100
+        except ZeroDivisionError:
+            return
+
+
+def _in_units(
+    left: Node, right: Node, factors: set[Fraction], place: Fraction | None
+) -> Iterator[tuple[Fraction, Fraction, Fraction | None]]:
+    """Values in the smallest units; a result without unit may have that of any operand.
+
+    Whole results are not rounded ones here: 91 minutes are not 2 hours.
+    """
+    value = evaluate(left, Reading.UNITS)
+    result = literal(right)
+    size = result.factor if result is not None else Fraction(1)
+    if place == 1 or not any(map(has_size, numbers_of(left))):
+        place = None
+    yield value, evaluate(right, Reading.UNITS), None if place is None else place * size
+    if result is not None and not has_size(result):
+        for factor in sorted(factors):
+            stated = evaluate(right, Reading.PLAIN)
+            yield value, stated * factor, None if place is None else place * factor
+
+
+# ----------------------------------------------------------------------------------- rounding
+
+
+def _rounds_to(value: Fraction, stated: Fraction, place: Fraction) -> bool:
+    """Whether a value rounds to what is stated, whose last digit counts ``place``.
+
+    Halves go up, away from zero or to the even digit. A value without finite decimal expansion
+    may be cut off behind the point too: 2 / 3 is 0.67 and 0.66.
+    """
+    distance = abs(value - stated)
+    if distance * 2 < place or (place < _NOISE and distance < _NOISE * abs(value)):
+        return True
+    if distance * 2 == place:
+        return stated > value or abs(stated) > abs(value) or stated / place % 2 == 0
+    return (
+        place < 1
+        and distance < place
+        and abs(stated) < abs(value)
+        and value * stated >= 0
+        and not _is_finite(value)
+    )
+
+
+def _is_finite(value: Fraction) -> bool:
+    """Whether a value has a finite decimal expansion."""
+    rest = value.denominator
+    for prime in (2, 5):
+        while rest % prime == 0:
+            rest //= prime
+    return rest == 1
+
+
+def _is_near(value: Fraction, stated: Fraction, place: Fraction) -> bool:
+    """Whether a value rounds to the digits that are not zero, or is within one unit and 10 %."""
+    while stated and stated % (place * 10) == 0:
+        place *= 10
+    distance = abs(value - stated)
+    return distance * 2 <= place or (distance < place and distance * 10 <= abs(value))
+
+
+def _is_quotient(node: Node) -> bool:
+    return isinstance(node, Operation) and node.operator == "/"
+
+
+def _is_coarse(node: Node) -> bool:
+    """Whether an expression computes with decimals that may have been rounded."""
+    return literal(node) is None and any(number.decimals > 1 for number in numbers_of(node))

@@ -1,0 +1,264 @@
+"""Patterns of the context of a literal: signs, scales, units, and what it may be a part of.
+
+Every pattern reads a bounded number of characters or one more literal.
+"""
+
+from __future__ import annotations
+
+import re
+
+from archon.answers.characters import OPAQUE
+from archon.answers.numerals.notation import RUN
+from archon.answers.numerals.number_words import NUMBER_WORD
+
+WINDOW = 48
+"""Characters before a literal that are looked at."""
+CURRENCY = "$€£¥₹₩₽₺₴₪₫₦฿¢"
+
+
+def _words(text: str) -> str:
+    return "|".join(text.split())
+
+
+_MONTHS = _words(
+    "January February March April May June July August September October November December "
+    "Jan Feb Mar Apr Jun Jul Aug Sept Sep Oct Nov Dec"
+)
+_FUNCTIONS = _words("sqrt cbrt log ln sin cos tan exp abs floor ceil round max min gcd lcm mod")
+_OPERATOR = r"[-+*/×÷]"
+_SCALES_NOT_READ = _words(
+    "mila tusen duizend milyon miljoen miljoner miljon milionów miliony milion juta ribu triệu"
+    " nghìn tysięcy tysiące tysiąc milyar miljard miljarder miliardów tỷ miliard"
+)
+"""Words for powers of ten in other languages; a number before one has no value."""
+_NUMBER = rf"-?[{CURRENCY}]?[ ]?(?:{RUN})(?:[ ]?/[ ]?[0-9]++)?"
+
+# ------------------------------------------------------------------------------------------- sign
+
+_BEFORE_VALUE = _words(
+    "is was be equals has have had gives makes becomes about approximately roughly of to at"
+    " ist est es è é"
+)
+NEGATIVE_PAREN = re.compile(rf"-[ ]?[({{\[][ ]?[{CURRENCY}]?\Z")
+"""A minus sign before parentheses."""
+MINUS = re.compile(rf"-(?:[{CURRENCY}][ ]?)?\Z")
+SPACED_MINUS = re.compile(
+    rf"""(?:[=≈:{{(\[#$*|⇒>]|\b(?:{_BEFORE_VALUE}))
+         [ ]{{0,2}}-[ ](?:[{CURRENCY}][ ]?)?\Z""",
+    re.X | re.I,
+)
+"""A minus sign that a space parts from its number, where nothing can be subtracted from."""
+LINE_DASH = re.compile(rf"(?:\A|\n)[ \t]*-[ ](?:[{CURRENCY}][ ]?)?\Z")
+"""A dash that begins a line: a sign, or the mark of a list's item."""
+NEGATIVE_WORD = re.compile(
+    rf"\bnegative[ ]\Z|(?:[=≈:({{\[#*$\"']|\b(?:{_BEFORE_VALUE})|\A)[ ]?minus[ ][{CURRENCY}]?\Z",
+    re.I,
+)
+MINUS_WORD = re.compile(rf"\bminus[ ][{CURRENCY}]?\Z", re.I)
+"""A sign or a subtraction."""
+
+# ---------------------------------------------------------------------------------------- names
+
+NAME_BEFORE = re.compile(r"(?<!nswer)(?<=[A-Za-z]{2})-\Z")
+"""``COVID-19``, ``top-5``: the number is part of a name."""
+MONTH_BEFORE = re.compile(rf"\b(?:{_MONTHS})\.?[ ]\Z")
+YEAR_AFTER = re.compile(r"(?:st|nd|rd|th)?,?[ ][0-9]{4}(?![0-9])")
+DATE_BEFORE = re.compile(
+    rf"\b(?:{_MONTHS})\.?[ ][0-9]{{1,2}}(?:st|nd|rd|th)?,?[ ]\Z"
+    rf"|[0-9](?:st|nd|rd|th)?[ ](?:of[ ])?(?:{_MONTHS}),?[ ]\Z"
+)
+MONTH_AFTER = re.compile(rf"(?:st|nd|rd|th)?[ ](?:of[ ])?(?:{_MONTHS}),?[ ][0-9]{{4}}(?![0-9])")
+COUNTED_BEFORE = re.compile(
+    r"\b(?:day|week|month|year|step|room|chapter|page|line|question|problem|item|level|grade|group"
+    rf"|case|part|age|aged|{_MONTHS})s?\.?[ ]#?\Z",
+    re.I,
+)
+"""Before ``12 500`` this makes two numbers likely."""
+
+# ---------------------------------------------------------------------------- parts of more
+
+PART_BEFORE = re.compile(
+    rf"""(?:
+        [{OPAQUE}][ ]?-?                                   # \sin 3
+      | [±≠≤≥][ ]?[-{CURRENCY}]? | (?<!<)<=?[ ]?[-{CURRENCY}]?
+      | (?:[\w)\]}}][ ]|[:{{\#$][ ]?)>=?[ ]?[-{CURRENCY}]? | (?<![<\w/])[a-z]>=?-?
+      | \b(?:more|less|greater|fewer)[ ]than[ ][{CURRENCY}]?
+      | (?<![A-Za-z'])[b-z][ ]?{_OPERATOR}[ ]? | (?<![A-Za-z'])a(?:{_OPERATOR}|[ ]?\+[ ])  # x + 1
+      | [0-9)%\]}}][ ]?[+*×÷x][ ]?[(]?[{CURRENCY}]?
+      | [A-Za-z]{{2}}(?<![ ]is)(?<!was)(?<![ ]be)[ ][+×÷][ ][(]?[{CURRENCY}]?
+      | \b(?:plus|times|multiplied[ ]by|divided[ ]by|twice|double)[ ][{CURRENCY}]?
+      | \b(?:half|thirds?|quarters?|fourths?)[ ]of[ ][{CURRENCY}]?
+      | [0-9][ ](?:remainder|rem\.?|[Rr]|choose|[CP]|modulo|:)[ ] | [0-9]\.\( | °[ ]?
+      | \^[{{(]?-?[0-9A-Za-z]{{1,6}}[)}}]?[ ]?{_OPERATOR}[ ]?               # x^2 + 1
+      | (?<![A-Za-z])(?:{_FUNCTIONS}|[fghP])\(-?             # sqrt(16)
+      | (?<![A-Za-z])(?:log|ln|sin|cos|tan|sqrt|mod)[ ]
+      | [A-Za-z0-9)\]}}]/                                  # x/2
+      | [0-9]\)\( | [0-9]又 | 分之 | 분(?:의|之)[ ]?
+      | \|- | (?<!-)--
+    )\Z""",
+    re.X,
+)
+PART_AFTER = re.compile(
+    rf"""
+        [ ,']?[{OPAQUE}±] | \u202f[0-9] | [ ]?\^ | _{{1,2}}(?=[0-9]) | _(?=[A-Za-z{{(])
+      | \*\*[0-9] | [ ]\*\*[ ][0-9]
+      | [\u0300-\u036f\u2080-\u2089πθαβγλφω]
+      | \((?![ ]?(?:[A-Za-z]{{2}}|[=≈~])|s\))               # 3(x + 1)
+      | \.(?:\([0-9]|[{OPAQUE}])                             # 0.(3)
+      | /[ ]?\( | /[ ]?(?!(?:h|s|m|L|l|g|hr|km|kg|lb|oz|ft|mi|yr|wk)\b)[A-Za-z]{{1,2}}\b
+      | [ ]?/[ ]?[0-9] | \*[A-Za-z(]
+      | [ ]?[≤≥≠] | [ ]?<=?[ ]?[A-Za-z0-9][ ]?(?:[<\s}}$.)]|\Z)
+      | `[0-9] | !(?=[}}$]) | \)\((?:-?[0-9] | [a-z](?![A-Za-z]))
+      | [ ](?:pi|sqrt|cbrt|root|[xyz]{{1,3}}|ab)(?![\w']) | [ ]e[ ]?\^
+      | [ ]\(-?[0-9]{{0,5}}[a-z](?![A-Za-z])[ ]?[-+*/^]
+      | [ ]over[ ][A-Za-z](?![A-Za-z])
+      | [千百十천백조又] | [ ]?(?:分之|분[의之])
+      | [ ]?(?i:{_SCALES_NOT_READ})(?!\w)
+      | [ ]?[-+*×÷][ ]?(?:[b-z](?![\w'])(?!\.[A-Za-z]) | [0-9.]{{0,40}}[a-z](?![A-Za-z])[ ]?[-+^)]
+                         | {OPAQUE} | \([a-z](?![a-z]))
+      | [ ]?!(?=[ ]?[-+*/×÷=)])
+      | [ ](?:squared|cubed|factorial|choose|mod|modulo|raised|to[ ]the[ ]power)\b | [ ]\(mod\b
+      | ,?[ ](?:with[ ])?(?:an?[ ])?(?:remainder|rem)\b | [ ][RrCP][ ]?[0-9]
+      | [ ]?x[ ]?[0-9]
+      | [ -](?:halves|(?:third|fourth|fifth|sixth|seventh|eighth|ninth|tenth|twentieth|hundredth
+               |thousandth|millionth)s)\b
+      | °[ ]?[0-9] | '[ ][0-9] | [ ]:[ ]?[0-9]
+      | °?(?:[ ]?degrees?)?(?:[ ]?[CF]\b)?[ ]below[ ]zero\b
+      | [ ](?:mil|mille|Billion(?:en)|billones)\b
+      | (?:[ ][A-Za-z]{{1,20}})?[ ]and[ ](?:an?|one|two|three)[ -](?:half|quarter|third|fourth
+            |fifth|sixth|eighth|tenth)s?\b
+    """,
+    re.X,
+)
+ONE_PART_AFTER = re.compile(r"[ -](?:half|third|fourth|fifth|sixth|seventh|eighth|ninth|tenth)\b")
+"""After 1 alone: ``1 third``; ``24 third graders`` are 24."""
+CUT_OFF_AFTER = re.compile(r"\.{3}|…")
+"""After a decimal: ``0.333...``."""
+AND_A_PART = re.compile(r"[ ]and[ ](?:(?:a|one)[ -](half|quarter)|three[ -](quarters))\b")
+PARTS = {"half": "0.5", "quarter": "0.25", "quarters": "0.75"}
+
+_T = _words("days? hours? hrs? minutes? mins? seconds? secs? weeks? months? years? h m s")
+_L = _words("feet foot ft inches inch in yards? yd miles? mi met(?:er|re)s? m cm km mm")
+_W = _words("pounds? lbs? ounces? oz kilograms? kg grams? g tons?")
+_V = _words("gallons? quarts? pints? cups? lit(?:er|re)s? ml L")
+_M = _words("dollars? cents? euros? rupees? paise pence")
+COMPOUND = re.compile(
+    "|".join(
+        rf"[ -]?(?:{units})\b\.?(?:,?[ ](?:and[ ])?(?:{RUN})(?:/[0-9]++)?[ -]?(?:{units})\b){{1,4}}"
+        for units in (_T, _L, _W, _V, _M)
+    )
+    + rf"|[ ]and[ ](?:{RUN})[ ]cents\b",
+    re.X,
+)
+"""``2 hours 30 minutes``: one quantity in two numbers."""
+TUPLE_BEFORE = re.compile(r"[(\[{][ ]?-?\Z")
+TUPLE_AFTER = re.compile(
+    rf"(?:[ ]?[,;][ ]?-?(?:[0-9][0-9./]{{0,40}}|[a-z]|{OPAQUE})){{1,10}}[ ]?[)\]}}]"
+)
+OF_OR_TO = re.compile(
+    rf"""%?[ ](?:to|over|root|through|thru|up[ ]to|vs\.?|versus|by|(?:out[ ])?of)[ ]{_NUMBER}
+           (?![ -](?:decimal|d\.?p|significant|sig\b|s\.?f))
+       | (?:%|[ ](?:feet|foot|ft|inches|in|m|cm|mm|meters|metres))?[ ]by[ ]{_NUMBER}
+       | (?:(?:[ ]?[~〜]|[ ]?、|(?:—|\.{{3}}|…|\|)(?![ ])){_NUMBER}){{1,10}}""",
+    re.X,
+)
+"""``3 to 5``, ``3 out of 5``, ``20% of 50``, ``3 by 5``, ``3~5``."""
+VARIABLE_BEFORE = re.compile(r"(?<![A-Za-z0-9])[A-Za-z][ ]?=[ ]?-?\Z")
+AND_VARIABLE = re.compile(
+    rf"(?:,|[ ](?:and|or))[ ](?:and[ ]|or[ ])?[A-Za-z][ ]?=[ ]?{_NUMBER}", re.X
+)
+"""``x = 2 and y = 3``."""
+LIST_BEFORE = re.compile(
+    rf"""(?P<first>[0-9](?:[0-9.,/]*[0-9])?)%?\$?
+         (?P<separator>[,;][ ] | [ \u202f](?=[{CURRENCY}]?\Z)
+           | (?:[ ][A-Za-z]{{2,20}}){{0,2}}[ ](?:and|or|&)[ ])
+         [{CURRENCY}]?-?\Z""",
+    re.X,
+)
+"""``2, 3`` and ``2 apples and 3 pears``: the number is the last of several."""
+EQUALS_AFTER = re.compile(r"[ ]?=")
+YEAR = re.compile(r"(?:19|20)[0-9]{2}")
+BETWEEN = re.compile(rf"\bbetween[ ][{CURRENCY}]?\Z", re.I)
+AND_NUMBER = re.compile(rf"%?[ ]and[ ]{_NUMBER}", re.X)
+OR_NUMBER = re.compile(
+    rf"(?:%|[ ][A-Za-z]{{1,20}})?,?[ ]or[ ][{CURRENCY}]?(?P<over>-?(?:{RUN}))"
+    rf"(?:/(?P<under>[0-9]{{1,20}}))?(?P<percent>[ ]?%)?+(?![ ]?=)",
+    re.X,
+)
+RANGE = re.compile(
+    rf"-[{CURRENCY}]?(?P<other>{RUN})(?:(?P<unit>%|[ ][A-Za-z]{{2}})|[*_$)\"'. ]*(?:\n|\Z))", re.X
+)
+"""``3-5 days``, ``3-5``."""
+SPACED_RANGE = re.compile(
+    rf"[ ]-[ ][{CURRENCY}]?(?P<other>{RUN})(?P<unit>%|[ ][A-Za-z]{{2}})", re.X
+)
+"""``3 - 5 days``."""
+LINE_BEFORE = re.compile(rf"(?:\A|[\n:=])[\s*_(\"'{CURRENCY}]{{0,8}}\Z")
+
+# --------------------------------------------------------------------------- scales and units
+
+_MILLION = """million millions mn mln Mio Millionen millón millones milioni milhão milhões миллион
+    миллиона миллионов млн"""
+_BILLION = """billion billions bn Mrd Milliarde Milliarden milliard milliards bilhões miliardi
+    миллиардов млрд"""
+SCALES = {
+    **dict.fromkeys(("hundred", "hundreds"), 2),
+    **dict.fromkeys(("thousand", "thousands", "tausend", "тысяч", "тысячи", "тыс", "k"), 3),
+    **dict.fromkeys(("万", "萬", "만"), 4),
+    **dict.fromkeys(("lakh", "lakhs", "lac", "lacs", "लाख"), 5),
+    **dict.fromkeys(_MILLION.split(), 6),
+    **dict.fromkeys(("crore", "crores", "करोड़"), 7),
+    **dict.fromkeys(("亿", "億", "억"), 8),
+    **dict.fromkeys(_BILLION.split(), 9),
+    **dict.fromkeys(("trillion", "trillions", "tn"), 12),
+}
+"""Words after a number that multiply it by a power of ten."""
+MONEY_SCALES = {"K": 3, "M": 6, "m": 6, "B": 9, "b": 9, "T": 12}
+"""The same after an amount of money only."""
+SCALE = re.compile(
+    rf"[ \u202f-]?(?:(?P<word>{'|'.join(sorted(SCALES, key=len, reverse=True))})"
+    rf"(?:(?<=[万萬만亿億억])|(?![\w^]))"
+    rf"|(?P<money>[{''.join(MONEY_SCALES)}])(?![\w^]))",
+    re.I,
+)
+MORE_AFTER_SCALE = re.compile(
+    rf"(?:,?[ ](?:and[ ])?)?(?:{RUN})|,?[ ](?:and[ ])?(?:{NUMBER_WORD})\b", re.X | re.I
+)
+"""``5 million 200 thousand``, ``5 thousand two hundred``."""
+MONEY_BEFORE = re.compile(rf"[{CURRENCY}][ ]?-?\Z")
+EURO_BEFORE = re.compile(r"(?:€|\bEUR)[ ]?-?\Z")
+EURO_AFTER = re.compile(r"[ ]?(?:€|EUR\b|[Ee]uros?\b)")
+
+_UNITS = """m g s h l L W V N J C F kg km cm mm nm mg ml mL dl cl lb lbs oz ft in yd mi hr hrs min
+    mins sec secs ms mph kph am pm AM PM kmh kWh kW MW Hz kHz MHz GHz GB MB KB TB kB px pt pts cc
+    gal qt tsp tbsp cal kcal rpm ppm bps pcs yr yrs wk wks mo mos deg rad mol atm psi Pa kPa kJ kN
+    mA kV eV USD EUR GBP INR CHF JPY CAD AUD ct cts"""
+UNITS = frozenset(_UNITS.split())
+"""Units that may be glued to a number; so may words of four letters and more."""
+_NO_UNITS = frozenset(_FUNCTIONS.split("|")) | {"pi", "abc", "sqrt", "log"}
+_UNIT_AFTER = re.compile(
+    rf"[ ]?(?:[%‰°{CURRENCY[1:]}]|(?:{'|'.join(sorted(UNITS - {'in', 'am'}))}|Euros?|euros?|Uhr)\b)"
+)
+_VOWEL = re.compile(r"[aeiou]", re.I)
+
+
+def is_money(before: str, text: str, end: int) -> bool:
+    """Whether a currency stands before a run; ``$…$`` is LaTeX."""
+    money = MONEY_BEFORE.search(before[-4:])
+    return money is not None and not ("$" in money.group() and text.startswith("$", end))
+
+
+def has_unit(before: str, text: str, end: int) -> bool:
+    """Whether a currency, a percent sign or a known unit stands beside a run."""
+    return is_money(before, text, end) or _UNIT_AFTER.match(text, end) is not None
+
+
+def may_be_unit(word: str) -> bool:
+    """Whether letters that are glued to a number are its unit: ``5kg`` is 5, ``5x`` is not.
+
+    >>> may_be_unit("kg"), may_be_unit("apples"), may_be_unit("x"), may_be_unit("sqrt")
+    (True, True, False, False)
+    """
+    if word in UNITS:
+        return True
+    return len(word) > 2 and word.lower() not in _NO_UNITS and bool(_VOWEL.search(word))

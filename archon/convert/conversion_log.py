@@ -1,0 +1,61 @@
+"""Log of a conversion: losses, and remarks on what deserves a look."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from archon.spec.messages import json_path, suggestion
+from archon.spec.strict_json import JsonPath
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """A key or a value of the original file that the architecture lacks."""
+
+    path: JsonPath
+    reason: str
+
+    @property
+    def key(self) -> str:
+        """The key that is lost: the last name on the path."""
+        return next((step for step in reversed(self.path) if isinstance(step, str)), "")
+
+    def to_json(self) -> dict[str, str]:
+        return {"path": json_path(self.path), "key": self.key, "reason": self.reason}
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """A broken rule of the paper, or another thing to look at, by the name of its rule."""
+
+    rule: str
+    path: JsonPath
+    reason: str
+
+    def to_json(self) -> dict[str, str]:
+        return {"rule": self.rule, "path": json_path(self.path), "reason": self.reason}
+
+
+@dataclass(slots=True)
+class ConversionLog:
+    """Losses and remarks in the order of their discovery."""
+
+    losses: list[Loss] = field(default_factory=list)
+    remarks: list[Remark] = field(default_factory=list)
+
+    def lose(self, path: JsonPath, reason: str) -> None:
+        self.losses.append(Loss(path, reason))
+
+    def remark(self, rule: str, path: JsonPath, reason: str) -> None:
+        self.remarks.append(Remark(rule, path, reason))
+
+
+def near_miss(name: object, valid: Iterable[str]) -> str:
+    """The nearest valid name as the end of a sentence; nothing where none is near.
+
+    >>> near_miss("temprature", ["temperature", "samples"]), near_miss("zzz", ["samples"])
+    ("; did you mean 'temperature'?", '')
+    """
+    hint = suggestion(name, valid)
+    return hint if "did you mean" in hint else ""

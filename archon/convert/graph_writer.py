@@ -1,0 +1,161 @@
+"""Graph writer: every component of a layer reads all candidates of the layer before."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from archon.convert.component_keys import write_keys
+from archon.convert.conversion_log import ConversionLog, Loss, Remark
+from archon.convert.layers import (
+    TEST_READER,
+    TEST_WRITER,
+    Component,
+    Layer,
+    LayeredFile,
+    read_layers,
+)
+from archon.convert.paper_rules import broken_rules
+from archon.convert.pruning import prune
+from archon.convert.servers import PAIR_RM, Roles
+from archon.errors import SpecError
+
+_MAX_EDGES = 10_000
+"""Between two layers; wider ones meet in a join, as edges would grow with the product."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """An architecture as plain data, and what of the original it lacks."""
+
+    architecture: dict[str, Any]
+    losses: list[Loss]
+    remarks: list[Remark]
+
+
+def convert(data: Any, file: str | None = None, default_name: str = "converted") -> Conversion:
+    """The architecture that a layered file of the original project describes.
+
+    Parameters
+    ----------
+    data : the file's data.
+    file : its name in errors.
+    default_name : the architecture's name where the file has none.
+
+    Raises
+    ------
+    SpecError : the file has no layers, or none of its generators can be read.
+    """
+    log = ConversionLog()
+    layered = read_layers(data, log, file, default_name)
+    log.remarks.extend(broken_rules(layered.layers))
+    layers = prune(layered.layers, log)
+    if not any("generator" in layer.types() for layer in layers):
+        reasons = "; ".join(dict.fromkeys(loss.reason for loss in log.losses[:3]))
+        raise SpecError(
+            "holds no generator that can be read" + (f" ({reasons})" if reasons else ""),
+            file=file,
+            path="$.layers",
+        )
+    return Conversion(_Writer(log).write(layered, layers), log.losses, log.remarks)
+
+
+@dataclass(slots=True)
+class _Writer:
+    """Writes the nodes layer by layer."""
+
+    log: ConversionLog
+    roles: Roles = field(default_factory=Roles)
+    nodes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    candidates: list[str] = field(default_factory=list)
+    """The nodes with the candidates of the layer before."""
+    num_candidates: int = 0
+    """Upper bound of these candidates."""
+    tests: list[str] = field(default_factory=list)
+    """The newest test generators."""
+    passes_critiques: set[str] = field(default_factory=set)
+
+    def write(self, layered: LayeredFile, layers: Sequence[Layer]) -> dict[str, Any]:
+        for layer in layers:
+            self._write_layer(layer)
+        if self.num_candidates > 1:
+            reason = "more than one answer may be left; there one is drawn, here the first is taken"
+            self.log.remark("one_answer", layers[-1].path, reason)
+        if len(self.candidates) > 1:
+            self._join("answer")
+        return {
+            "version": 1,
+            "name": layered.name,
+            "description": "Converted from a file of the original Archon project.",
+            "models": self.roles.cards,
+            "nodes": self.nodes,
+            "output": self.candidates[0],
+            "answer": "text",
+        }
+
+    def _write_layer(self, layer: Layer) -> None:
+        num_readers = sum(component.type != TEST_WRITER for component in layer.components)
+        if len(self.candidates) > 1 and len(self.candidates) * num_readers > _MAX_EDGES:
+            self._join(f"join_{layer.number}")
+        left: list[str] = []
+        tests: list[str] = []
+        for node_id, component in _named(layer):
+            self._write_node(node_id, component)
+            (tests if component.type == TEST_WRITER else left).append(node_id)
+        self.tests = tests or self.tests
+        if left:
+            self.num_candidates = self._count([self.nodes[node_id] for node_id in left])
+            self.candidates = left
+
+    def _write_node(self, node_id: str, component: Component) -> None:
+        """Write one node. Tests are about the question alone, so that their writer reads nothing;
+        the evaluator reads it beside the candidates."""
+        inputs = [] if component.type == TEST_WRITER else list(self.candidates)
+        if component.type == TEST_READER:
+            inputs += self.tests
+        role = self.roles.role(component, self.log)
+        node: dict[str, Any] = {"type": component.type, "model": role}
+        if inputs:
+            node["inputs"] = inputs
+        if component.type == "generator":
+            node["prompt"] = {"template": "bare"}
+        if component.data.get("model") == PAIR_RM and component.type == "ranker":
+            node["method"] = "pairwise"
+        write_keys(component, node, self.log)
+        arrive = not self.passes_critiques.isdisjoint(inputs)
+        if node.get("use_critiques") and not arrive:
+            del node["use_critiques"]
+            reason = "no critic's critiques arrive at this component"
+            self.log.lose((*component.path, "use_critiques"), reason)
+        if component.type == "critic" or (arrive and component.type != "fuser"):
+            self.passes_critiques.add(node_id)
+        self.nodes[node_id] = node
+
+    def _count(self, layer: list[dict[str, Any]]) -> int:
+        """Upper bound of the candidates that the nodes of a layer pass on."""
+        drawn = kept = 0
+        for node in layer:
+            if node["type"] in ("generator", "fuser"):
+                drawn += node.get("samples", 1)
+            if node["type"] != "fuser":
+                keep = node.get("keep", node.get("keep_first", self.num_candidates))
+                kept += min(keep, self.num_candidates)
+        return drawn + min(kept, self.num_candidates)
+
+    def _join(self, node_id: str) -> None:
+        """Join all nodes with candidates in one node."""
+        self.nodes[node_id] = {"type": "join", "inputs": self.candidates}
+        if not self.passes_critiques.isdisjoint(self.candidates):
+            self.passes_critiques.add(node_id)
+        self.candidates = [node_id]
+
+
+def _named(layer: Layer) -> Iterator[tuple[str, Component]]:
+    """The components with the ids of their nodes: type and layer, numbered where several."""
+    total, seen = Counter(layer.types()), Counter[str]()
+    for component in layer.components:
+        seen[component.type] += 1
+        number = f"_{seen[component.type]}" if total[component.type] > 1 else ""
+        yield f"{component.type}_{layer.number}{number}", component

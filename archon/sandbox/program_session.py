@@ -1,0 +1,259 @@
+"""One worker process, which runs the pieces of one program and ends with it.
+
+The interpreter stops a program at its limits. Where it cannot, as within one long operation, the
+process is killed: by the pool's clock, by ours, and by the kernel's (``worker_process.py``), which
+also ends a worker whose parent has died. Cancelling a call kills its process at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from pydantic_monty import (
+    AsyncMonty,
+    AsyncMontySession,
+    MontyCrashedError,
+    MontyError,
+    MontyRuntimeError,
+    MontySyntaxError,
+    OSPolicy,
+)
+
+from archon.errors import MissingExtraError, SandboxError
+from archon.sandbox import worker_process
+from archon.sandbox.outcome import Kind, Outcome, SandboxLimits
+from archon.sandbox.values import UnfitValueError, as_json
+
+GRACE_SECONDS = 0.5
+"""After the time limit: so long has the interpreter to stop by itself before it is killed."""
+
+_UNBOUNDED = 1 << 20
+"""Processes that the pool allows: ours are counted before (``slots.py``), for a call that waits in
+the pool cannot be cancelled without leaving a process behind."""
+_PROGRAM = "<python-input-0>"
+"""What the interpreter calls the first piece of a session; later ones are not the program's."""
+_MAX_ERROR = 500
+_POLICY: OSPolicy = {
+    "datetime": datetime(2000, 1, 1),
+    "timezone": "utc",
+    "sleep": "zero",
+    "random_start": {"seed": 0},
+}
+_PASSED_LIMITS: tuple[tuple[str, Kind], ...] = (
+    ("TimeoutError: feed time limit exceeded", "timeout"),
+    ("MemoryError: memory limit exceeded", "memory"),
+    ("MemoryError: the worker exceeded its memory limit", "memory"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """What came of one piece of a program."""
+
+    kind: Kind
+    value: Any = None
+    error: str | None = None
+    exception: BaseException | None = None
+    """What the program raised, if it did."""
+
+
+class Workers:
+    """Starts worker processes, each for one session.
+
+    Raises
+    ------
+    MissingExtraError : the interpreter's program file is not installed.
+    """
+
+    def __init__(self) -> None:
+        try:
+            self._pool = AsyncMonty(
+                min_processes=0,
+                max_processes=_UNBOUNDED,
+                max_checkouts_per_worker=1,
+                feed_duration_limit_grace=GRACE_SECONDS,
+            )
+        except FileNotFoundError:
+            raise MissingExtraError("pydantic_monty_runtime", "sandbox") from None
+
+    @asynccontextmanager
+    async def session(self, limits: SandboxLimits) -> AsyncIterator[ProgramSession]:
+        """A fresh process, which is gone when the context is left.
+
+        Raises
+        ------
+        SandboxError : no process can be started.
+        """
+        checkout = self._pool.checkout(
+            limits={
+                "max_feed_duration_secs": limits.seconds,
+                "max_memory": limits.memory_bytes,
+            },
+            os_policy=_POLICY,
+        )
+        pid = None
+        try:
+            await self._start(checkout)
+            pid = checkout.worker_pid
+            assert pid is not None
+            worker_process.bind(pid, limits)
+            yield ProgramSession(checkout, limits)
+        finally:
+            pid = pid or checkout.worker_pid
+            try:
+                await checkout.__aexit__(None, None, None)
+            finally:
+                if pid is not None:
+                    await worker_process.end(pid)
+
+    async def _start(self, checkout: AsyncMontySession) -> None:
+        try:
+            await self._pool.__aenter__()
+            await _to_its_end(checkout.__aenter__())
+        except (MontyError, RuntimeError, OSError) as error:
+            raise SandboxError(f"no process can be started for a program: {error}") from None
+
+
+async def _to_its_end(call: Awaitable[object]) -> None:
+    """Await a call that is not cut off when the caller is cancelled.
+
+    A start that is cut off leaves its process to nobody. It takes milliseconds.
+    """
+    task = asyncio.ensure_future(call)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()
+        raise
+
+
+class ProgramSession:
+    """One program in its process: pieces of code that share their names, time and output."""
+
+    def __init__(self, checkout: AsyncMontySession, limits: SandboxLimits) -> None:
+        self._checkout, self._limits = checkout, limits
+        self._printed = _Printed(limits.output_bytes)
+        self._start = time.perf_counter()
+        self._deadline = asyncio.get_running_loop().time() + limits.seconds + GRACE_SECONDS
+
+    async def feed(self, code: str, inputs: Mapping[str, Any] | None = None) -> StepResult:
+        """Run a piece of code; the value is that of its last statement, if that is an expression.
+
+        Parameters
+        ----------
+        inputs : variables that are set before.
+        """
+        return self._too_long(code) or await self.attempt(
+            lambda: self._checkout.feed_run(
+                code, inputs=dict(inputs or {}), print_callback=self._printed
+            )
+        )
+
+    async def start(self, code: str) -> StepResult:
+        """Run a piece of code as far as the first name that it does not know.
+
+        The value is what ``pydantic_monty`` calls a snapshot, or a ``MontyComplete``.
+        """
+        return self._too_long(code) or await self.attempt(
+            lambda: self._checkout.feed_start(code, print_callback=self._printed)
+        )
+
+    async def attempt(self, call: Callable[[], Awaitable[Any]]) -> StepResult:
+        """Make a call of the interpreter within the remaining limits."""
+        loop = asyncio.get_running_loop()
+        try:
+            task = asyncio.ensure_future(call())
+            self._printed.on_full = lambda: loop.call_soon_threadsafe(task.cancel)
+            async with asyncio.timeout_at(self._deadline):
+                result = StepResult("ok", await task)
+        except (MontySyntaxError, MontyRuntimeError) as error:
+            result = self._raised(error)
+        except TimeoutError:
+            result = self._exceeded("timeout")
+        except MontyCrashedError as error:
+            result = (
+                self._exceeded("timeout")
+                if error.timed_out
+                else StepResult("killed", error=str(error))
+            )
+        except RuntimeError as error:  # the worker broke the protocol and was killed
+            result = StepResult("killed", error=str(error)[:_MAX_ERROR])
+        except asyncio.CancelledError:
+            current = asyncio.current_task()
+            if not self._printed.full or (current is not None and current.cancelling()):
+                raise
+        return self._exceeded("output") if self._printed.full else result
+
+    def outcome(self, result: StepResult) -> Outcome:
+        """A result with all that the session has printed."""
+        kind, error, value = result.kind, result.error, None
+        if kind == "ok":
+            try:
+                value = as_json(result.value, self._limits.output_bytes)
+            except UnfitValueError as reason:
+                kind, error = "output", str(reason)
+        seconds = time.perf_counter() - self._start
+        return Outcome(kind, value, self._printed.text, error, seconds)
+
+    @property
+    def printed(self) -> str:
+        """What has been printed so far."""
+        return self._printed.text
+
+    def _too_long(self, code: str) -> StepResult | None:
+        size = len(code.encode(errors="replace"))
+        if size <= self._limits.code_bytes:
+            return None
+        reason = f"a program of {size:,} bytes; {self._limits.code_bytes:,} are allowed"
+        return StepResult("error", error=reason)
+
+    def _raised(self, error: MontySyntaxError | MontyRuntimeError) -> StepResult:
+        text = error.display("type-msg")
+        for beginning, kind in _PASSED_LIMITS:
+            if text.startswith(beginning):
+                return self._exceeded(kind)
+        lines = [frame.line for frame in error.traceback() if frame.filename == _PROGRAM]
+        place = f" (line {lines[-1]})" if lines else ""
+        return StepResult("error", error=text[:_MAX_ERROR] + place, exception=error.exception())
+
+    def _exceeded(self, kind: Kind) -> StepResult:
+        limits = self._limits
+        bounds: Mapping[str, str] = {
+            "timeout": f"it ran for more than {limits.seconds:g} seconds",
+            "memory": f"it held more than {limits.memory_bytes:,} bytes",
+            "output": f"it printed more than {limits.output_bytes:,} bytes",
+        }
+        return StepResult(kind, error=bounds[kind])
+
+
+class _Printed:
+    """Collects what a program prints; called from a thread of the interpreter's library."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._parts: list[str] = []
+        self._room = max_bytes
+        self.full = False
+        self.on_full: Callable[[], object] = lambda: None
+
+    def __call__(self, stream: str, text: str) -> None:
+        if self.full:
+            return
+        data = text.encode(errors="replace")
+        if stream == "stdout" and data:
+            self._parts.append(data[: self._room].decode(errors="ignore"))
+        self._room -= len(data)
+        if self._room < 0:
+            self.full = True
+            self.on_full()
+
+    @property
+    def text(self) -> str:
+        return "".join(self._parts)

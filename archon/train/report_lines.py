@@ -1,0 +1,45 @@
+"""Report lines that several kinds of training share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from archon.evals.rounding import percent as rounded_percent
+from archon.train.objectives import Line
+
+
+def headline(record: Mapping[str, Any], learned_from: str) -> Line:
+    """Size, data and duration."""
+    return (
+        f"{record['trained_parameters']:,} of {record['parameters']:,} parameters trained on "
+        f"{learned_from}, {record['train_seconds']:.0f} s",
+        "bold",
+    )
+
+
+def left_out(record: Mapping[str, Any], what: str = "texts") -> Iterator[Line]:
+    """A warning about texts that were not learned from."""
+    if record.get("too_long"):
+        yield f"{record['too_long']:,} {what} do not fit a row and were left out", "yellow"
+
+
+def held_out_loss(record: Mapping[str, Any]) -> Iterator[Line]:
+    """The loss on held-out texts, before and after."""
+    before, after = record["before"], record["after"]
+    if after:
+        losses = f"{before['held_out_loss']:.3f} → {after['held_out_loss']:.3f}"
+        yield f"held-out loss {losses}", None
+
+
+def samples(record: Mapping[str, Any]) -> Iterator[Line]:
+    """Held-out prompts with the model's replies before and after."""
+    before, after = record["before"], record["after"]
+    for old, new in zip(before.get("samples", ()), after.get("samples", ()), strict=True):
+        yield f"\n{new['shown']}", "dim"
+        yield f"before: {old['said']}\nafter:  {new['said']}", None
+
+
+def percent(share: float) -> str:
+    """A share as a percentage."""
+    return f"{rounded_percent(share)} %"
