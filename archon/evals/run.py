@@ -89,7 +89,7 @@ def read_run(path: Path | str) -> Run:
     UsageError : the folder holds no run, or one whose description is damaged.
     """
     path = Path(path)
-    description = RunFolder(path).read_run()
+    description = RunFolder(path).read_description()
     if (reason := fault(description)) is not None:
         raise UsageError(f"{path / RUN} does not describe a run: {reason}")
     return Run(path, description)

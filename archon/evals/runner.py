@@ -23,7 +23,6 @@ from archon.evals.scorers import Score, Scorer, number_exact, scored
 from archon.graph.architecture import Answer
 from archon.graph.candidates import has_run
 from archon.lm.pool import DrawPool, pooling
-from archon.storage.lock import locked
 from archon.types import Candidate, Example, Question, Usage
 
 DEFAULT_CONCURRENT_QUESTIONS = 64
@@ -136,11 +135,11 @@ async def evaluate(
     """
     if max_concurrent_questions < 1:
         raise UsageError("an evaluation needs at least one question at once")
-    with locked(folder.path, "run"):
+    with folder.locked():
         if folder.holds_run:
             folder.check_same(evaluation.description, IDENTITY)
         else:
-            folder.write_run({**evaluation.description, "id": uuid.uuid4().hex})
+            folder.write_description({**evaluation.description, "id": uuid.uuid4().hex})
         run = read_run(folder.path)
         try:
             sitting = _Sitting(

@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-import filelock
-
 from archon.errors import StorageError, UsageError, require
 from archon.storage.diff import differences
+from archon.storage.lock import acquire
 
 if TYPE_CHECKING:
     import optuna
@@ -238,21 +237,20 @@ def _alone(url: str) -> Iterator[None]:
         yield
         return
     path = Path(url.partition("///")[2].partition("?")[0])
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(path.with_name(f"{path.name}.lock"))
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
+
+    def refuse() -> None:
         raise UsageError(
             f"another process works on the study in {path}; several workers need a storage such as "
             "postgresql+psycopg://…"
-        ) from None
+        )
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = acquire(path.with_name(f"{path.name}.lock"), refuse)
     except OSError as error:
         raise UsageError(f"cannot make the study's file {path}: {error.strerror}") from None
-    try:
+    with lock:
         yield
-    finally:
-        lock.release()
 
 
 def public_url(url: str) -> str:

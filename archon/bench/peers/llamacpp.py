@@ -23,6 +23,7 @@ from archon.bench.peers.workload import (
     waves,
 )
 from archon.errors import ModelError, UsageError, require
+from archon.storage.atomic import replacing
 from archon.weights import cache_dir
 
 _CALIBRATION_SEED = 1_000_001
@@ -155,13 +156,11 @@ def requantized(lib: Any, path: Path, name: str, threads: int) -> Path:
     if target.exists():
         return target
     folder.mkdir(parents=True, exist_ok=True)
-    partial = target.with_suffix(".partial")
     params = lib.llama_model_quantize_default_params()
     params.ftype = getattr(lib, f"LLAMA_FTYPE_MOSTLY_{name}")
     params.nthread, params.allow_requantize = threads, True
     quantize: Callable[..., int] = lib.llama_model_quantize
-    if quantize(str(path).encode(), str(partial).encode(), params):
-        partial.unlink(missing_ok=True)
-        raise ModelError(f"llama.cpp cannot requantize {path} to {name}")
-    partial.replace(target)
+    with replacing(target, concurrent=True) as part:
+        if quantize(str(path).encode(), str(part).encode(), params):
+            raise ModelError(f"llama.cpp cannot requantize {path} to {name}")
     return target
