@@ -79,6 +79,16 @@ class RunFolder(BaseRunFolder):
         """The folder of the run without a node, made where it is missing."""
         return self.resume(self.path / ABLATIONS / node)
 
+    def check_identity(self, wanted: Mapping[str, Any], parts: Sequence[str]) -> None:
+        """Refuse to resume a run that differs in any of these parts of its description.
+
+        Raises
+        ------
+        UsageError : lists where the two differ.
+        """
+        there = self.read_description()
+        self.check_same({p: there.get(p) for p in parts}, {p: wanted[p] for p in parts})
+
     def write_report(self, data: Mapping[str, Any]) -> None:
         """Write the result."""
         write_json(self.path / REPORT, data)

@@ -96,7 +96,7 @@ class Evaluation:
         """
         if not folder.holds_run:
             return False
-        folder.check_same(self.description, IDENTITY)
+        folder.check_identity(self.description, IDENTITY)
         run = read_run(folder.path)
         return sum(_is_done(entry.record, keep_errors) for entry in run.entries()) == run.num_runs
 
@@ -137,7 +137,7 @@ async def evaluate(
         raise UsageError("an evaluation needs at least one question at once")
     with folder.locked():
         if folder.holds_run:
-            folder.check_same(evaluation.description, IDENTITY)
+            folder.check_identity(evaluation.description, IDENTITY)
         else:
             folder.write_description({**evaluation.description, "id": uuid.uuid4().hex})
         run = read_run(folder.path)

@@ -104,22 +104,19 @@ class BaseRunFolder:
         """Write what was asked for."""
         write_json(self.path / self.description, data)
 
-    def check_same(self, wanted: Mapping[str, Any], parts: tuple[str, ...]) -> None:
+    def check_same(self, there: Any, wanted: Any) -> None:
         """Refuse to resume a run that is not the wanted one.
 
         Parameters
         ----------
-        wanted : the description of the wanted run.
-        parts : the keys of it that must be equal.
+        there : what the description says, or a part of it.
+        wanted : the same of the wanted run.
 
         Raises
         ------
         UsageError : lists where the two differ.
         """
-        there, wanted = self.read_description(), json.loads(json.dumps(wanted))
-        found = [
-            d for part in parts for d in differences(there.get(part), wanted[part], f"$.{part}")
-        ]
+        found = list(differences(there, json.loads(json.dumps(wanted))))
         if found:
             more = len(found) - _MAX_DIFFERENCES
             lines = found[:_MAX_DIFFERENCES] + ([f"and {more} more"] if more > 0 else [])

@@ -56,10 +56,10 @@ class TrainingFolder(BaseRunFolder):
         self.make(path)
         if not resume:
             self.check_new()
-        self.record: dict[str, Any] = {"spec": dict(spec)}
+        self.record = {"spec": dict(spec)}
         if self.holds_run:
-            self.check_same(self.record, ("spec",))
             self.record = self.read_description()
+            self.check_same(self.record["spec"], spec)
 
     @classmethod
     @contextmanager

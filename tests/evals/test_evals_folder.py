@@ -85,7 +85,7 @@ def test_a_folder_without_a_run_cannot_be_read(tmp_path: Path, content: str | No
 def test_the_same_run_is_the_same_whenever_it_was_begun(tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path, "x")
     folder.write_description(RUN)
-    folder.check_same({**RUN, "start_time": "today"}, IDENTITY)
+    folder.check_identity({**RUN, "start_time": "today"}, IDENTITY)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_another_run_is_refused_with_the_difference(
     folder = RunFolder.create(tmp_path, "x")
     folder.write_description(RUN)
     with pytest.raises(UsageError) as refused:
-        folder.check_same({**RUN, **changed}, IDENTITY)
+        folder.check_identity({**RUN, **changed}, IDENTITY)
     assert told in str(refused.value)
     assert "start_time" not in str(refused.value)
 
