@@ -57,9 +57,9 @@ def progress_of(
     tally = Tally(
         right=Counter(items[:num_right]),
         runs=Counter(items),
-        num_errors=num_errors,
-        usage=Usage(generated_tokens=100 * num_done),
+        errors=Counter({"LMError: gone": num_errors}),
     )
+    tally.totals["usage"] = Usage(generated_tokens=100 * num_done)
     return Progress(
         num_done=num_done,
         num_runs=num_runs,
