@@ -42,7 +42,7 @@ def result(of: Callable[[Tally], Any], *, heading: str = "", decimals: int = 0) 
     return field(metadata={"of": of, "heading": heading, "decimals": decimals})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """The result of evaluating one architecture on the items of one benchmark.
 

@@ -56,7 +56,7 @@ class TrainingFolder(BaseRunFolder):
         self.make(path)
         if not resume:
             self.check_new()
-        self.record = {"spec": dict(spec)}
+        self.record: dict[str, Any] = {"spec": dict(spec)}
         if self.holds_run:
             self.record = self.read_description()
             self.check_same(self.record["spec"], spec)
