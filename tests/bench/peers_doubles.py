@@ -7,8 +7,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from archon.bench.engine import Workload
 from archon.bench.peers.contender import Round, Task
+from archon.bench.workload import Workload
 from archon.errors import ModelError
 
 

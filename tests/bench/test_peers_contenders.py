@@ -11,9 +11,9 @@ from peers_doubles import task
 from tiny_folders import write_folder
 from tiny_models import TinyModel, tiny_vocabulary, write_gguf
 
-from archon.bench.engine import Workload
 from archon.bench.peers import archon_engine
 from archon.bench.peers.contender import Task
+from archon.bench.workload import Workload
 from archon.engine.model.loading import load_engine
 from archon.engine.scheduling.sequence import SamplingRule
 from archon.errors import ModelError

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from peers_doubles import task
 
-from archon.bench.engine import Workload
+from archon.bench.peers.calibration import best_rows, candidate_rows, climb, num_prompts_of_round
 from archon.bench.peers.contender import Task, check_names
-from archon.bench.peers.workload import best_rows, candidate_rows, climb, num_prompts_of_round
+from archon.bench.workload import Workload
 from archon.errors import ContextLengthError, UsageError
 
 GRAPH = Workload(32, 16, 960, 900, 128)

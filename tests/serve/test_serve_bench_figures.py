@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from archon.bench.serve.client import Answers
-from archon.bench.serve.figures import Tally, quantile, summary
-from archon.bench.serve.workload import questions
+from archon.bench.serve.overhead import Tally, quantile, summary
+from archon.bench.serve.questions import questions
 from archon.errors import UsageError
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-from archon.bench.engine import Workload
+from archon.bench.workload import Workload
 from archon.engine.model.linear import PRECISIONS
 from archon.errors import ContextLengthError, MissingExtraError, UsageError
 

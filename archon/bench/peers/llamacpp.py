@@ -12,9 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from archon.bench.peers.contender import Round, Task
-from archon.bench.peers.llamacpp_session import Layout, Session
-from archon.bench.peers.workload import (
+from archon.bench.peers.calibration import (
     best_rows,
     candidate_rows,
     climb,
@@ -22,6 +20,8 @@ from archon.bench.peers.workload import (
     num_prompts_of_round,
     waves,
 )
+from archon.bench.peers.contender import Round, Task
+from archon.bench.peers.llamacpp_session import Layout, Session
 from archon.errors import ModelError, UsageError, require
 from archon.storage.atomic import replacing
 from archon.weights import cache_dir

@@ -16,8 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from archon.bench.peers.contender import Round, Task
-from archon.bench.peers.workload import (
+from archon.bench.peers.calibration import (
     best_rows,
     candidate_rows,
     climb,
@@ -25,6 +24,7 @@ from archon.bench.peers.workload import (
     num_prompts_of_round,
     waves,
 )
+from archon.bench.peers.contender import Round, Task
 from archon.engine.model.loading import open_model
 from archon.engine.model.weights import weights_of
 from archon.errors import require

@@ -1,4 +1,4 @@
-"""How a peer shares out its work: sequences at once, and prompts in a timed round."""
+"""Calibration of a peer: how many sequences at once, and how many prompts in a timed round."""
 
 from __future__ import annotations
 
