@@ -12,6 +12,7 @@ from typing import Any
 
 from archon.errors import ScoringError, StorageError, UsageError
 from archon.evals.benchmarks import Item, Selection
+from archon.evals.benchmarks.opening import Benchmark
 from archon.evals.failures import ErrorLimit, MaxErrors
 from archon.evals.folder import RunFolder
 from archon.evals.journal import JournalWriter, encode
@@ -20,7 +21,7 @@ from archon.evals.report import Report, Tally
 from archon.evals.run import Run, read_run
 from archon.evals.run_spec import IDENTITY, Answerer, description
 from archon.evals.scorers import Score, Scorer, number_exact, scored
-from archon.graph.architecture import Answer
+from archon.graph.architecture import Answer, Architecture
 from archon.graph.candidates import has_run
 from archon.lm.pool import DrawPool, pooling
 from archon.types import Candidate, Example, Question, Usage
@@ -82,6 +83,28 @@ class Evaluation:
             examples=self.examples,
         )
         object.__setattr__(self, "description", data)
+
+    @classmethod
+    def of(
+        cls, architecture: Architecture, benchmark: Benchmark, *, seed: int = 0, epochs: int = 1
+    ) -> Evaluation:
+        """The evaluation of an architecture on the items of a benchmark.
+
+        Raises
+        ------
+        UsageError : a number makes no sense.
+        GraphError : the benchmark's exemplar pool is too small for some node's shots.
+        """
+        architecture.check_examples(benchmark.examples)
+        return cls(
+            architecture,
+            benchmark.items,
+            benchmark.scorer,
+            benchmark.selection,
+            seed=seed,
+            epochs=epochs,
+            examples=benchmark.examples,
+        )
 
     def is_finished_in(self, folder: RunFolder, *, keep_errors: bool = False) -> bool:
         """Whether the folder holds this very run with nothing left to ask.

@@ -21,19 +21,17 @@ from archon.evals.records import Record
 from archon.evals.report import Report
 from archon.evals.rounding import percent, signed
 from archon.evals.run import read_run
-from archon.evals.runner import Evaluation, OnProgress, evaluate
+from archon.evals.runner import Evaluation, evaluate
 from archon.graph.architecture import Architecture
 from archon.lm.pool import DrawPool
 from archon.spec.architecture import ArchitectureSpec, GeneratorNode
 from archon.spec.reader import load_architecture
 from archon.study.objectives import OBJECTIVES, means
+from archon.study.search_config import OnRun
 from archon.study.trial_evaluation import measured
 
 BASELINE = "self-consistency"
 _FEW_DRAFTS, _MOST_DRAFTS = 8, 64
-
-OnRun = Callable[[str, int], OnProgress | None]
-"""(what is asked, how many items) → who hears of it."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +40,15 @@ class SplitItems:
 
     items: Sequence[Item]
     evaluation: Callable[[Architecture], Evaluation]
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The three disjoint splits of the benchmark of a search."""
+
+    search: SplitItems
+    select: SplitItems
+    test: SplitItems
 
 
 @dataclass(frozen=True)
@@ -72,8 +79,7 @@ class Finals:
     """Runs finalists; what a folder holds already is not asked again."""
 
     load: Callable[[ArchitectureSpec], Architecture]
-    select: SplitItems
-    test: SplitItems
+    splits: Splits
     folder: Path
     pool: DrawPool | None
     objectives: Sequence[str]
@@ -85,12 +91,12 @@ class Finals:
         for trial, spec in finalists:
             path = self.folder / "select" / f"{trial:04d}"
             title = f"select: trial {trial}"
-            report, _ = await self._run(self.select, self.load(spec), path, title)
+            report, _ = await self._run(self.splits.select, self.load(spec), path, title)
             found.append(Finalist(trial, spec, report))
         return sorted(found, key=self._losses)
 
     def _losses(self, finalist: Finalist) -> tuple[float, ...]:
-        values = means(measured(Path(finalist.report.run), self.select.items).results)
+        values = means(measured(Path(finalist.report.run), self.splits.select.items).results)
         names = (*self.objectives[:1], "accuracy", "tokens")
         return tuple(-values[name] if OBJECTIVES[name] else values[name] for name in names)
 
@@ -104,7 +110,10 @@ class Finals:
         """
         require("scipy", "search")
         report, records = await self._run(
-            self.test, self.load(winner), self.folder / "test" / f"{trial:04d}", "test: the winner"
+            self.splits.test,
+            self.load(winner),
+            self.folder / "test" / f"{trial:04d}",
+            "test: the winner",
         )
         vote = await self._voted(trial, winner, _FEW_DRAFTS)
         if vote is not None and report.cost_tokens is not None:
@@ -121,7 +130,7 @@ class Finals:
             return None
         path = self.folder / "test" / f"{trial:04d}-{BASELINE}-{drafts}"
         title = f"test: {BASELINE} with {drafts} drafts"
-        _, records = await self._run(self.test, self.load(spec), path, title)
+        _, records = await self._run(self.splits.test, self.load(spec), path, title)
         return plain_vote(BASELINE, spec.model_dump(mode="json"), records)
 
     async def _run(

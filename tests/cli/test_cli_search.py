@@ -11,21 +11,21 @@ from rich.console import Console
 from archon.cli import search_display
 from archon.cli.search_display import MOST_SHOWN, SearchDisplay
 from archon.study.objectives import ItemResult, Limits
-from archon.study.search_config import Plan, TrialStarted, TrialTold
+from archon.study.search_config import SearchConfig, TrialFinished, TrialStarted
 from archon.study.trials import TrialRecord
 
 
 def display(monkeypatch: pytest.MonkeyPatch, *, terminal: bool) -> tuple[SearchDisplay, Console]:
     to = Console(file=io.StringIO(), width=60, force_terminal=terminal, markup=False)
     monkeypatch.setattr(search_display, "console", lambda: to)
-    plan = Plan(("accuracy", "tokens"), Limits(), "tpe", 0, 60)
+    plan = SearchConfig(("accuracy", "tokens"), Limits(), "tpe", 0, 60)
     return SearchDisplay(plan), to
 
 
-def told(number: int, accuracy: float, tokens: float, outcome: Any = "whole") -> TrialTold:
+def told(number: int, accuracy: float, tokens: float, outcome: Any = "whole") -> TrialFinished:
     results = [] if outcome == "rejected" else [ItemResult(accuracy, tokens, 1.0)]
     point = {"form": "program", "template": "a template with a long name", "judge": "none"}
-    return TrialTold(TrialRecord(number, outcome, point, str(number), results=results))
+    return TrialFinished(TrialRecord(number, outcome, point, str(number), results=results))
 
 
 def shown(one: SearchDisplay, to: Console) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from archon.spec.space import parse_space
 from archon.study.objectives import ItemResult, Limits
-from archon.study.search_config import Plan
+from archon.study.search_config import SearchConfig
 from archon.study.space import Point, RejectedError, Space
 from archon.study.study import Search
 from archon.study.trial_evaluation import Candidate, Measured
@@ -113,7 +113,7 @@ class Landscape:
         return Measured(results, spent, spent, spent)
 
 
-def plan(**changed: Any) -> Plan:
+def plan(**changed: Any) -> SearchConfig:
     given: dict[str, Any] = {
         "objectives": ("accuracy",),
         "limits": Limits(),
@@ -122,11 +122,11 @@ def plan(**changed: Any) -> Plan:
         "trials": 20,
         "stops_early": False,
     }
-    return Plan(**{**given, **changed})
+    return SearchConfig(**{**given, **changed})
 
 
 async def searched(
-    made: Plan, subject: Any = None, space: Space | None = None, study: Any = None
+    made: SearchConfig, subject: Any = None, space: Space | None = None, study: Any = None
 ) -> list[TrialRecord]:
     """The trials of a study in memory."""
     import optuna

@@ -287,6 +287,8 @@ def _first_token_table(first: Mapping[str, Any]) -> Table:
 
 
 def _table(first: str, *columns: str) -> Table:
+    from rich.table import Table
+
     table = Table(box=None)
     table.add_column(first)
     for name in columns:
