@@ -47,7 +47,7 @@ from archon.spec.reader import (
     load_valid_parts,
 )
 from archon.spec.valid_parts import ValidParts
-from archon.study.objectives import Limits, parse_objectives
+from archon.study.objectives import SearchLimits, parse_objectives
 from archon.study.search_config import OnStudyEvent, SearchConfig, SearchListeners
 from archon.study.space import Space, SpaceCheck, check
 
@@ -275,7 +275,7 @@ def search(
     names = (objective,) if isinstance(objective, str) else tuple(objective)
     config = SearchConfig(
         objectives=parse_objectives(",".join(names)),
-        limits=Limits(max_tokens, max_calls, max_seconds),
+        limits=SearchLimits(max_tokens, max_calls, max_seconds),
         sampler=sampler,
         seed=seed,
         trials=trials,

@@ -18,7 +18,7 @@ from archon.errors import UsageError, require
 from archon.spec.model import LocalCard, Precision
 
 if TYPE_CHECKING:
-    from archon.bench.peers.contender import Task
+    from archon.bench.peers.contender import PeerTask
     from archon.bench.serve.overhead import LoadPlan
     from archon.lm.local.lm import LocalLM
 
@@ -238,9 +238,9 @@ def _measure_peers(
 
 def _peer_task(
     is_single: bool, card: LocalCard, path: Path, vocab_size: int, options: Mapping[str, Any]
-) -> Task:
+) -> PeerTask:
     from archon.bench.machine import num_cores
-    from archon.bench.peers.contender import Task
+    from archon.bench.peers.contender import PeerTask
     from archon.bench.workload import Workload
     from archon.weights import identity
 
@@ -249,7 +249,7 @@ def _peer_task(
         workload = Workload(1, 1, _SINGLE_PROMPT_TOKENS, 0, options["new_tokens"])
     else:
         workload = Workload(**sizes)
-    return Task(
+    return PeerTask(
         path=str(path.absolute()),
         digest=identity(card, path),
         vocab_size=vocab_size,

@@ -107,7 +107,7 @@ def _search_options(function: Callable[..., Any]) -> Callable[..., Any]:
         output: str | None,
         **options: Any,
     ) -> Any:
-        from archon.study.objectives import Limits, parse_objectives
+        from archon.study.objectives import SearchLimits, parse_objectives
         from archon.study.search_config import SearchConfig
 
         arguments = {name: options.pop(name) for name in ("space", "bench", "as_json")}
@@ -118,7 +118,7 @@ def _search_options(function: Callable[..., Any]) -> Callable[..., Any]:
         require("optuna", "search")
         config = SearchConfig(
             objectives=parse_objectives(objective),
-            limits=Limits(**limits),
+            limits=SearchLimits(**limits),
             stops_early=not no_stopping,
             models=models_by_role(models),
             cache=not no_cache,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-    from archon.evals.runner import OnProgress, Progress
+    from archon.evals.runner import EvalProgress, OnProgress
     from archon.study.search_config import SearchConfig, StudyEvent
     from archon.study.trials import TrialRecord
 
@@ -75,7 +75,7 @@ class SearchDisplay:
         if event.record.outcome != "rejected":
             self._print(event.record)
 
-    def progress(self, progress: Progress) -> None:
+    def progress(self, progress: EvalProgress) -> None:
         """Take note of an answer."""
         share = f"{progress.num_done} of {progress.num_runs} items"
         self._doing = f"{self._doing.partition(':')[0]}: {share}"

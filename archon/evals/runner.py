@@ -30,7 +30,7 @@ DEFAULT_CONCURRENT_QUESTIONS = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class EvalProgress:
     """How far an evaluation is."""
 
     num_done: int
@@ -48,7 +48,7 @@ class Progress:
     """Of ``num_done``, those that earlier sittings had finished."""
 
 
-OnProgress = Callable[[Progress], None]
+OnProgress = Callable[[EvalProgress], None]
 
 
 @dataclass(frozen=True)
@@ -334,8 +334,8 @@ class _Sitting:
             **outcome,
         )
 
-    def _progress(self, seconds: float) -> Progress:
-        return Progress(
+    def _progress(self, seconds: float) -> EvalProgress:
+        return EvalProgress(
             num_done=self._tally.num_runs,
             num_runs=self._num_runs,
             num_right=self._tally.right.total(),

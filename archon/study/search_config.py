@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from archon.errors import require
 from archon.evals.runner import OnProgress
 from archon.spec.reader import Reference
-from archon.study.objectives import OBJECTIVES, Limits
+from archon.study.objectives import OBJECTIVES, SearchLimits
 from archon.study.stopping import P_THRESHOLD
 from archon.study.trials import TrialRecord
 
@@ -26,7 +26,7 @@ class SearchConfig:
 
     objectives: tuple[str, ...] = ("accuracy",)
     """What is sought; the first decides among the finalists."""
-    limits: Limits = field(default_factory=Limits)
+    limits: SearchLimits = field(default_factory=SearchLimits)
     """What an answer may take on average."""
     sampler: str = "tpe"
     seed: int = 0

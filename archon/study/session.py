@@ -33,7 +33,7 @@ from archon.study.finals_lease import (
     keep_finals,
     num_tested,
 )
-from archon.study.objectives import IN_SPACE, Limits
+from archon.study.objectives import IN_SPACE, SearchLimits
 from archon.study.result import SearchResult, named_pool, plain, row_of, said_of
 from archon.study.samplers import make_sampler
 from archon.study.search_config import SearchConfig, SearchListeners, pruner
@@ -188,7 +188,7 @@ class SearchSession:
                 self.splits.search.items,
                 self.folder / "trials",
                 self._pool,
-                config.limits if config.stops_early else Limits(),
+                config.limits if config.stops_early else SearchLimits(),
                 self.listeners.on_progress,
             )
             search = Search(config, self.space, subject, study, worker, self.listeners.on_event)

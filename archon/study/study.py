@@ -22,7 +22,7 @@ from archon.study.search_config import (
 )
 from archon.study.space import Space
 from archon.study.stopping import dominating, predicted, rungs
-from archon.study.trial_evaluation import Candidate, Measured, Subject
+from archon.study.trial_evaluation import Measured, Subject, TrialCandidate
 from archon.study.trials import (
     TOLD,
     TrialRecord,
@@ -153,7 +153,7 @@ class Search:
         self,
         trial: Trial,
         point: Mapping[str, Any],
-        candidate: Candidate,
+        candidate: TrialCandidate,
         told: Sequence[TrialRecord],
     ) -> None:
         folder = trial.user_attrs.get(RETRY_OF, trial.number)
@@ -187,7 +187,7 @@ class Search:
         return self.config.stops_early and self.config.limits.is_likely_broken(results)
 
     def _break_off(
-        self, trial: Trial, point: Mapping[str, Any], candidate: Candidate, measured: Measured
+        self, trial: Trial, point: Mapping[str, Any], candidate: TrialCandidate, measured: Measured
     ) -> None:
         """Tell a trial that takes more than it may; what it has answered is its value."""
         record = recorded(trial.number, "stopped", point, candidate.digest, measured)
@@ -253,7 +253,7 @@ class Search:
         self._tell(trial, record, first.values, first.constraints)
 
     def _fail(
-        self, trial: Trial, point: Mapping[str, Any], candidate: Candidate, measured: Measured
+        self, trial: Trial, point: Mapping[str, Any], candidate: TrialCandidate, measured: Measured
     ) -> None:
         record = recorded(trial.number, "failed", point, candidate.digest, measured)
         self._tell(trial, record, None)

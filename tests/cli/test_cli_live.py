@@ -16,7 +16,7 @@ from rich.console import Console
 from archon.cli import live
 from archon.cli.live import Display, Lines, State, followed
 from archon.evals.report import Tally
-from archon.evals.runner import Progress
+from archon.evals.runner import EvalProgress
 from archon.types import ModelStatus, Usage
 
 DECODING = ModelStatus(
@@ -52,7 +52,7 @@ class Model:
 
 def progress_of(
     num_right: int, num_done: int, *, num_runs: int = 200, num_errors: int = 0, num_kept: int = 0
-) -> Progress:
+) -> EvalProgress:
     items = [f"item-{n}" for n in range(num_done)]
     tally = Tally(
         right=Counter(items[:num_right]),
@@ -60,7 +60,7 @@ def progress_of(
         errors=Counter({"LMError: gone": num_errors}),
     )
     tally.totals["usage"] = Usage(generated_tokens=100 * num_done)
-    return Progress(
+    return EvalProgress(
         num_done=num_done,
         num_runs=num_runs,
         num_right=num_right,

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from archon.cli import search_display
 from archon.cli.search_display import MOST_SHOWN, SearchDisplay
-from archon.study.objectives import ItemResult, Limits
+from archon.study.objectives import ItemResult, SearchLimits
 from archon.study.search_config import SearchConfig, TrialFinished, TrialStarted
 from archon.study.trials import TrialRecord
 
@@ -18,7 +18,7 @@ from archon.study.trials import TrialRecord
 def display(monkeypatch: pytest.MonkeyPatch, *, terminal: bool) -> tuple[SearchDisplay, Console]:
     to = Console(file=io.StringIO(), width=60, force_terminal=terminal, markup=False)
     monkeypatch.setattr(search_display, "console", lambda: to)
-    plan = SearchConfig(("accuracy", "tokens"), Limits(), "tpe", 0, 60)
+    plan = SearchConfig(("accuracy", "tokens"), SearchLimits(), "tpe", 0, 60)
     return SearchDisplay(plan), to
 
 

@@ -16,7 +16,7 @@ from dataclasses import asdict
 from typing import IO, Any
 
 from archon.bench.child_process import ChildProcess
-from archon.bench.peers.contender import Contender, Round, Task
+from archon.bench.peers.contender import Contender, PeerTask, Round
 from archon.errors import ArchonError
 
 
@@ -33,7 +33,9 @@ class ContenderProcess:
     ChildError : the contender could not be loaded.
     """
 
-    def __init__(self, factory: str, task: Task, settings: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, factory: str, task: PeerTask, settings: Mapping[str, Any] | None = None
+    ) -> None:
         self._child = ChildProcess(["-m", __name__], num_threads=task.threads, own_session=True)
         order = {"factory": factory, "task": task.to_json(), "settings": settings}
         self.settings: dict[str, Any] = self._ask(order)["settings"]
@@ -81,7 +83,7 @@ def main() -> int:
 def _load(order: dict[str, Any]) -> Contender:
     module, _, function = order["factory"].partition(":")
     load = getattr(importlib.import_module(module), function)
-    contender: Contender = load(Task.from_json(order["task"]), order["settings"])
+    contender: Contender = load(PeerTask.from_json(order["task"]), order["settings"])
     return contender
 
 

@@ -9,7 +9,7 @@ from statistics import median
 from typing import Any
 
 from archon.bench.machine import available_memory_bytes, describe_machine
-from archon.bench.peers.contender import CONTENDERS, Round, Task, missing_package, precision_of
+from archon.bench.peers.contender import CONTENDERS, PeerTask, Round, missing_package, precision_of
 from archon.bench.peers.contender_process import ContenderProcess
 from archon.bench.roofline import Roofline, measure_roofline
 from archon.engine.model.config import DecoderConfig
@@ -20,11 +20,11 @@ _BYTES_PER_FILE_BYTE = 4
 
 
 @dataclass(slots=True)
-class Entry:
+class ContenderEntry:
     """One contender and its rounds."""
 
     name: str
-    task: Task
+    task: PeerTask
     settings: dict[str, Any] | None = None
     rounds: list[Round] = field(default_factory=list)
     failure: str | None = None
@@ -56,7 +56,7 @@ class Entry:
 class Comparison:
     """All contenders, and whether an interrupt ended the comparison early."""
 
-    entries: list[Entry]
+    entries: list[ContenderEntry]
     interrupted: bool = False
 
     def ratios(self) -> list[dict[str, Any]]:
@@ -81,7 +81,7 @@ def ratio(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, float]:
 
 
 def compare(
-    names: Sequence[str], task: Task, pairs: int, report: Callable[[str], None]
+    names: Sequence[str], task: PeerTask, pairs: int, report: Callable[[str], None]
 ) -> Comparison:
     """Run every contender ``pairs`` times, interleaved.
 
@@ -96,7 +96,7 @@ def compare(
     for error in filter(None, missing.values()):
         if all(missing.values()):
             raise error
-    entries = [Entry(name, _task_of(name, task)) for name in names]
+    entries = [ContenderEntry(name, _task_of(name, task)) for name in names]
     for entry in entries:
         if missing[entry.name] is not None:
             _leave_out(entry, str(missing[entry.name]), report)
@@ -114,12 +114,12 @@ def compare(
     return comparison
 
 
-def _task_of(name: str, task: Task) -> Task:
+def _task_of(name: str, task: PeerTask) -> PeerTask:
     return replace(task, precision=precision_of(name, task.precision))
 
 
 def _run_round(
-    entry: Entry, number: int, processes: _Processes, report: Callable[[str], None]
+    entry: ContenderEntry, number: int, processes: _Processes, report: Callable[[str], None]
 ) -> None:
     try:
         entry.rounds.append(processes.of(entry).run(number))
@@ -131,7 +131,7 @@ def _run_round(
     report(f"round {number + 1}: {entry.name} {entry.rates[-1]:.1f} tokens/s ({took:.0f} s)")
 
 
-def _leave_out(entry: Entry, reason: str, report: Callable[[str], None]) -> None:
+def _leave_out(entry: ContenderEntry, reason: str, report: Callable[[str], None]) -> None:
     entry.failure = reason
     report(f"{entry.name} is left out: {reason}")
 
@@ -143,7 +143,7 @@ class _Processes:
         self._report = report
         self._running: dict[str, ContenderProcess] = {}
 
-    def of(self, entry: Entry) -> ContenderProcess:
+    def of(self, entry: ContenderEntry) -> ContenderProcess:
         """An entry's process, started where there is none."""
         if entry.name not in self._running:
             self._free_memory(entry)
@@ -162,7 +162,7 @@ class _Processes:
         for name in list(self._running):
             self.forget(name)
 
-    def _free_memory(self, entry: Entry) -> None:
+    def _free_memory(self, entry: ContenderEntry) -> None:
         available = available_memory_bytes()
         needed = _SPARE_BYTES + _BYTES_PER_FILE_BYTE * _num_bytes(Path(entry.task.path))
         if self._running and available is not None and available < needed:
@@ -184,7 +184,7 @@ def rooflines(config: DecoderConfig, comparison: Comparison, threads: int) -> di
 
 def run_peers_bench(
     model: str,
-    tasks: Mapping[str, Task],
+    tasks: Mapping[str, PeerTask],
     contenders: Sequence[str],
     config: DecoderConfig,
     pairs: int,
@@ -230,7 +230,7 @@ def run_peers_bench(
 
 
 def workload_figures(
-    name: str, task: Task, comparison: Comparison, bounds: Mapping[str, Roofline]
+    name: str, task: PeerTask, comparison: Comparison, bounds: Mapping[str, Roofline]
 ) -> dict[str, Any]:
     """One workload: its sizes, every contender, the ratios, the rooflines."""
     workload, decode_only = task.workload, task.decode_only

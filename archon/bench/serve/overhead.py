@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from archon.bench.serve.client import Answers
 from archon.bench.serve.questions import Ask, Questions
-from archon.bench.serve.server_process import Server
+from archon.bench.serve.server_process import MeasuredServer
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -52,8 +52,8 @@ class Overhead:
     """Turns so far."""
 
     plan: LoadPlan
-    loads: dict[str, Tally]
-    alone: dict[str, Tally]
+    loads: dict[str, LoadTally]
+    alone: dict[str, LoadTally]
     num_checked: int = 0
     num_same: int = 0
     """Texts of the first requests that the server and the engine have in common."""
@@ -74,7 +74,7 @@ class Overhead:
 
 
 def measure_overhead(
-    plan: LoadPlan, engine: AskEngine, server: Server, report: Callable[[str], None]
+    plan: LoadPlan, engine: AskEngine, server: MeasuredServer, report: Callable[[str], None]
 ) -> Overhead:
     """Warm up engine and server, and check that they give the same texts; then run the rounds.
 
@@ -82,8 +82,8 @@ def measure_overhead(
     """
     comparison = Overhead(
         plan,
-        {name: Tally() for name in ("engine", "whole", "streamed")},
-        {name: Tally() for name in ("engine", "streamed")},
+        {name: LoadTally() for name in ("engine", "whole", "streamed")},
+        {name: LoadTally() for name in ("engine", "streamed")},
     )
     try:
         _warm_up(comparison, engine, server)
@@ -98,7 +98,7 @@ def measure_overhead(
     return comparison
 
 
-def _warm_up(comparison: Overhead, engine: AskEngine, server: Server) -> None:
+def _warm_up(comparison: Overhead, engine: AskEngine, server: MeasuredServer) -> None:
     plan = comparison.plan
     asks = plan.questions.asks(0, plan.num_clients, plan.times)
     settings: dict[str, Any] = {"num_clients": len(asks), "seconds": 1e9, "keep": len(asks)}
@@ -114,7 +114,7 @@ def _round(
     comparison: Overhead,
     number: int,
     engine: AskEngine,
-    server: Server,
+    server: MeasuredServer,
 ) -> str:
     """Run all turns of a round; returns their rates in words."""
     plan, first = comparison.plan, 1 + 5 * number
@@ -143,7 +143,7 @@ def _round(
 
 
 @dataclass(slots=True)
-class Tally:
+class LoadTally:
     """All turns of one way to ask."""
 
     seconds: float = 0.0
@@ -199,7 +199,9 @@ def quantile(values: Sequence[float], share: float) -> float | None:
     return sorted(values)[at]
 
 
-def summary(loads: Mapping[str, Tally], alone: Mapping[str, Tally], cores: int) -> dict[str, Any]:
+def summary(
+    loads: Mapping[str, LoadTally], alone: Mapping[str, LoadTally], cores: int
+) -> dict[str, Any]:
     """Figures of each way to ask, next to the engine's own.
 
     Parameters
@@ -232,7 +234,7 @@ def summary(loads: Mapping[str, Tally], alone: Mapping[str, Tally], cores: int) 
     }
 
 
-def _first_tokens(engine: Tally, served: Tally) -> dict[str, Any]:
+def _first_tokens(engine: LoadTally, served: LoadTally) -> dict[str, Any]:
     """Seconds to the first token of both, and how much longer the server takes."""
     result: dict[str, Any] = {}
     for name, share in (("p50", 0.5), ("p95", 0.95)):

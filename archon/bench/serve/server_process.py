@@ -41,7 +41,7 @@ def architecture(sampling: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-class Server:
+class MeasuredServer:
     """A running ``archon serve`` and its memory over time."""
 
     def __init__(self, process: ChildProcess, address: str) -> None:
@@ -105,7 +105,7 @@ class Server:
 
 
 @contextmanager
-def serving(model: str, sampling: dict[str, Any], num_clients: int) -> Iterator[Server]:
+def serving(model: str, sampling: dict[str, Any], num_clients: int) -> Iterator[MeasuredServer]:
     """``archon serve`` with an architecture of one node over a model, until the block ends.
 
     Raises
@@ -122,7 +122,7 @@ def serving(model: str, sampling: dict[str, Any], num_clients: int) -> Iterator[
                 address = process.receive()["address"]
             except ChildError as error:
                 raise ArchonError(f"the server did not start: {error}") from None
-            server = Server(process, address)
+            server = MeasuredServer(process, address)
             try:
                 yield server
             finally:
