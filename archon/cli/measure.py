@@ -72,48 +72,46 @@ class Measuring:
 _TAKEN_AS_THEY_ARE = ("limit", "seed", "epochs", "split", "data", "scorer", "resume", "keep_errors")
 
 
+_OPTIONS = (
+    models_option,
+    click.option("--limit", type=int, help="Take the first so many items of the split."),
+    seed_option,
+    click.option(
+        "--epochs",
+        type=int,
+        default=1,
+        show_default=True,
+        help="Ask each item so often, on fresh draws.",
+    ),
+    click.option("--split", default="select", show_default=True, help="search, select or test."),
+    click.option(
+        "--data", metavar="PATH", help="A JSONL file in the place of the card's own source."
+    ),
+    click.option("--scorer", metavar="NAME", help="Another scorer than the benchmark's, by name."),
+    click.option("--output", metavar="FOLDER", help="Where the run goes; by default in runs/."),
+    click.option(
+        "--resume",
+        is_flag=True,
+        help="Continue the run in --output, if there is one; what failed is asked again.",
+    ),
+    click.option(
+        "--keep-errors", is_flag=True, help="With --resume, do not ask failed items again."
+    ),
+    click.option(
+        "--max-errors",
+        metavar="N|SHARE",
+        help="Stop when more answers than this fail: a number such as 20, or a share such as "
+        "0.1 or 10%; 0 stops at the first failure, 100% never. By default, stop after 10 "
+        "failures of one cause without a success between.",
+    ),
+    click.option(
+        "--no-cache", is_flag=True, help="Make every draw anew; neither find nor keep any."
+    ),
+)
+
+
 def measuring_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """The options of a ``Measuring``, which the command takes as ``measuring``."""
-    options = (
-        models_option,
-        click.option("--limit", type=int, help="Take the first so many items of the split."),
-        seed_option,
-        click.option(
-            "--epochs",
-            type=int,
-            default=1,
-            show_default=True,
-            help="Ask each item so often, on fresh draws.",
-        ),
-        click.option(
-            "--split", default="select", show_default=True, help="search, select or test."
-        ),
-        click.option(
-            "--data", metavar="PATH", help="A JSONL file in the place of the card's own source."
-        ),
-        click.option(
-            "--scorer", metavar="NAME", help="Another scorer than the benchmark's, by name."
-        ),
-        click.option("--output", metavar="FOLDER", help="Where the run goes; by default in runs/."),
-        click.option(
-            "--resume",
-            is_flag=True,
-            help="Continue the run in --output, if there is one; what failed is asked again.",
-        ),
-        click.option(
-            "--keep-errors", is_flag=True, help="With --resume, do not ask failed items again."
-        ),
-        click.option(
-            "--max-errors",
-            metavar="N|SHARE",
-            help="Stop when more answers than this fail: a number such as 20, or a share such as "
-            "0.1 or 10%; 0 stops at the first failure, 100% never. By default, stop after 10 "
-            "failures of one cause without a success between.",
-        ),
-        click.option(
-            "--no-cache", is_flag=True, help="Make every draw anew; neither find nor keep any."
-        ),
-    )
 
     @functools.wraps(function)
     def with_measuring(
@@ -135,7 +133,7 @@ def measuring_options(function: Callable[..., Any]) -> Callable[..., Any]:
         )
         return function(measuring=measuring, **options)
 
-    for option in reversed(options):
+    for option in reversed(_OPTIONS):
         with_measuring = option(with_measuring)
     return with_measuring
 

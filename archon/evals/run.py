@@ -12,8 +12,7 @@ from archon.evals.folder import ABLATIONS, RUN, RunFolder
 from archon.evals.journal import Entry, read_entries
 from archon.evals.records import Record
 from archon.evals.report import Report, Tally
-from archon.evals.run_schema import fault
-from archon.evals.run_spec import headings
+from archon.evals.run_spec import fault, headings
 
 
 @dataclass(frozen=True)
