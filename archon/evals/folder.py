@@ -1,11 +1,11 @@
-"""The folder of a run, which holds everything that is known of it.
+"""The folder of an evaluation run.
 
 ::
 
     run.json        what was asked for, of which architecture and benchmark, on which machine
-    journal         every finished answer with all that is behind it (``archon.evals.journal``)
-    report.json     the result so far, for scripts; it follows from the other two
-    ablations/      with ``--ablate``: a folder like this one for each node that was left out
+    journal         every finished answer with its trace (``archon.evals.journal``)
+    report.json     the result so far, computed from the other two
+    ablations/      with ``--ablate``: such a folder for each node that was left out
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ class Run:
         seconds: dict[int, float] = {}
         for entry in self.entries():
             tally.add(entry.record)
-            seconds[entry.sitting] = max(entry.sitting_seconds, seconds.get(entry.sitting, 0.0))
+            seconds[entry.session] = max(entry.session_seconds, seconds.get(entry.session, 0.0))
         return Report(
             **headings(self.description),
             run=str(self.path),

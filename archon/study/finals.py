@@ -1,7 +1,7 @@
-"""The choice among a study's best, and the last word on it.
+"""The finals of a study: the choice among its best trials, and the final test.
 
 A search picks what was luckiest on its own items, so the best few of it are asked others
-(*select*), and the best there is asked others again, once (*test*), beside plain voting at the
+(*select*), and the best there is asked others again, once (*test*), next to plain voting at the
 same cost.
 """
 
@@ -76,7 +76,7 @@ class Finalist:
 
 @dataclass
 class Finals:
-    """Runs finalists; what a folder holds already is not asked again."""
+    """Runs finalists; what is finished in their folders is not asked again."""
 
     load: Callable[[ArchitectureSpec], Architecture]
     splits: Splits
@@ -100,13 +100,13 @@ class Finals:
         names = (*self.objectives[:1], "accuracy", "tokens")
         return tuple(-values[name] if OBJECTIVES[name] else values[name] for name in names)
 
-    async def last_word(
+    async def final_test(
         self, trial: int, winner: ArchitectureSpec
     ) -> tuple[Report, dict[str, Any] | None]:
-        """The winner on *test*, and beside it a vote over as many drafts as it costs.
+        """The winner on *test*, and a vote over as many samples as it costs.
 
         The comparison is a row of ``archon.evals.equal_cost``; None where the winner asks no model
-        for drafts that could be voted on.
+        for samples that could be voted on.
         """
         require("scipy", "search")
         report, records = await self._run(
@@ -170,7 +170,7 @@ def warnings_of(
     ----------
     search : the winner's accuracy on the items that it was found with.
     test : its report on the test split.
-    row : it beside plain voting (``Finals.last_word``).
+    row : it beside plain voting (``Finals.final_test``).
     num_tested : winners that were asked the test split so far, this one included.
     """
     told = []

@@ -254,7 +254,7 @@ class SearchSession:
         )
         chosen = await finals.chosen([(r.number, self.space.build(r.point)) for r in finalists])
         first = chosen[0]
-        test, row = await finals.last_word(first.trial, first.spec)
+        test, row = await finals.final_test(first.trial, first.spec)
         winner = next(record for record in finalists if record.number == first.trial)
         said = said_of(self.name, winner, first.report, test, row)
         reports = [*(finalist.report for finalist in chosen), test]

@@ -1,4 +1,4 @@
-"""Where a study is kept.
+"""The database of a study.
 
 A study lives in a database: SQLite, for one worker at a time, kept to that by a lock; or
 PostgreSQL, for any number of them (``archon.study.workers``).
@@ -122,7 +122,7 @@ def opened_storage(url: str) -> Iterator[Any]:
     UsageError : it cannot be opened.
     StorageError : the database fails while it is open.
     """
-    with _told_as_storage_errors(url):
+    with _as_storage_errors(url):
         with in_turn(url):
             storage = _storage(url)
         try:
@@ -142,8 +142,8 @@ def storage_to_read(place: str | Path) -> Iterator[Any]:
     """
     sqlalchemy = require("sqlalchemy", "search")
     url, how = (place, {}) if isinstance(place, str) else (sqlite_url(place), _to_read(place))
-    with _told_as_storage_errors(url):
-        with _told_as_usage_errors(url):
+    with _as_storage_errors(url):
+        with _as_usage_errors(url):
             engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool, **how)
             has = sqlalchemy.inspect(engine).has_table
             known = all(map(has, ("studies", "trials", "version_info", "alembic_version")))
@@ -166,7 +166,7 @@ def _to_read(file: Path) -> dict[str, Any]:
 
 def _storage(url: str, **how: Any) -> Any:
     optuna = require("optuna", "search")
-    with _told_as_usage_errors(url), warnings.catch_warnings():
+    with _as_usage_errors(url), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return optuna.storages.RDBStorage(url, **how)
 
@@ -186,7 +186,7 @@ def in_turn(url: str) -> Iterator[None]:
         return
     sqlalchemy = require("sqlalchemy", "search")
     with contextlib.ExitStack() as held:
-        with _told_as_usage_errors(url):
+        with _as_usage_errors(url):
             engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool)
             connection = held.enter_context(engine.begin())
             lock = sqlalchemy.text("SELECT pg_advisory_xact_lock(:key)")
@@ -195,7 +195,7 @@ def in_turn(url: str) -> Iterator[None]:
 
 
 @contextmanager
-def _told_as_usage_errors(url: str) -> Iterator[None]:
+def _as_usage_errors(url: str) -> Iterator[None]:
     """A storage that cannot be opened is one that the user named wrongly."""
     if "://" not in url:
         raise UsageError(
@@ -213,7 +213,7 @@ def _told_as_usage_errors(url: str) -> Iterator[None]:
 
 
 @contextmanager
-def _told_as_storage_errors(url: str) -> Iterator[None]:
+def _as_storage_errors(url: str) -> Iterator[None]:
     """A database that fails is a storage that does."""
     sqlalchemy = require("sqlalchemy.exc", "search")
     optuna = require("optuna.exceptions", "search")

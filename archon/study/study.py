@@ -1,4 +1,4 @@
-"""The loop of a study: ask for a point, try it on growing rungs, tell what came of it."""
+"""The loop of a study: ask for a point, try it on growing rungs, tell the result."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ WAIT_SECONDS = 1.0
 
 @dataclass
 class Search:
-    """One worker's part in a study."""
+    """The loop of one worker of a study."""
 
     config: SearchConfig
     space: Space

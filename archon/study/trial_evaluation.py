@@ -1,4 +1,4 @@
-"""What trials are of: a point becomes a candidate, and a candidate is measured on first items."""
+"""Evaluation of a trial: a point becomes an architecture, which is asked its first items."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from archon.types import Question
 
 @dataclass(frozen=True)
 class TrialCandidate:
-    """What is tried at a point."""
+    """The architecture of a point, ready to be tried."""
 
     digest: str
     """Equal for points that come to the same architecture."""
@@ -36,7 +36,7 @@ class TrialCandidate:
 
 @dataclass(frozen=True)
 class Measured:
-    """What a candidate did on the first items."""
+    """The results of a candidate on the first items."""
 
     results: Sequence[ItemResult]
     """In the order of the items."""
