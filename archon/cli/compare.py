@@ -9,13 +9,13 @@ import click
 
 from archon.cli.console import console, emit, p_text, points
 from archon.cli.measure import (
-    Measuring,
+    EvalOptions,
     Work,
     accuracy_text,
     answers_lines,
+    eval_options,
     has_partial_scores,
     mean_score_text,
-    measuring_options,
 )
 from archon.cli.options import command
 from archon.errors import UsageError, require
@@ -31,8 +31,8 @@ MOST_WARNINGS = 6
 @command
 @click.argument("archs", nargs=-1, required=True, metavar="ARCH ARCH...")
 @click.option("-b", "--benchmark", "bench", required=True, metavar="BENCH", help="The benchmark.")
-@measuring_options
-def compare(archs: Sequence[str], bench: str, measuring: Measuring, as_json: bool) -> None:
+@eval_options
+def compare(archs: Sequence[str], bench: str, measuring: EvalOptions, as_json: bool) -> None:
     """Measure several architectures on the same items, with paired tests.
 
     --model changes the role wherever an architecture has it. --output names one folder for the

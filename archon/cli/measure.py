@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Measuring:
+class EvalOptions:
     """Which models, which items and which draws; where the run goes."""
 
     models: dict[str, Any]
@@ -110,11 +110,11 @@ _OPTIONS = (
 )
 
 
-def measuring_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of a ``Measuring``, which the command takes as ``measuring``."""
+def eval_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of a ``EvalOptions``, which the command takes as ``measuring``."""
 
     @functools.wraps(function)
-    def with_measuring(
+    def with_options(
         models: Sequence[str],
         output: str | None,
         max_errors: str | None,
@@ -124,7 +124,7 @@ def measuring_options(function: Callable[..., Any]) -> Callable[..., Any]:
         chosen = {name: options.pop(name) for name in _TAKEN_AS_THEY_ARE}
         if chosen["resume"] and not output:
             raise UsageError("--resume needs --output, which names the folder of the run")
-        measuring = Measuring(
+        measuring = EvalOptions(
             models=models_by_role(models),
             output=Path(output) if output else None,
             max_errors=None if max_errors is None else parse_max_errors(max_errors),
@@ -134,8 +134,8 @@ def measuring_options(function: Callable[..., Any]) -> Callable[..., Any]:
         return function(measuring=measuring, **options)
 
     for option in reversed(_OPTIONS):
-        with_measuring = option(with_measuring)
-    return with_measuring
+        with_options = option(with_options)
+    return with_options
 
 
 @dataclass(frozen=True)

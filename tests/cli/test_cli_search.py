@@ -9,8 +9,9 @@ import pytest
 from rich.console import Console
 
 from archon.cli import search_display
+from archon.cli.search import search
 from archon.cli.search_display import MOST_SHOWN, SearchDisplay
-from archon.study.objectives import ItemResult, SearchLimits
+from archon.study.objectives import ItemResult, SearchLimits, parse_objectives
 from archon.study.search_config import SearchConfig, TrialFinished, TrialStarted
 from archon.study.trials import TrialRecord
 
@@ -73,3 +74,11 @@ def test_on_a_terminal_another_display_may_have_it_meanwhile(
     one, to = display(monkeypatch, terminal=True)
     with one, one.paused(), to.status("loading"):  # rich refuses a second display
         pass
+
+
+def test_the_options_have_the_defaults_of_the_configuration() -> None:
+    config = SearchConfig()
+    defaults = {parameter.name: parameter.default for parameter in search.params}
+    for name in ("sampler", "seed", "trials", "limit", "final_limit", "finalists"):
+        assert defaults[name] == getattr(config, name)
+    assert parse_objectives(defaults["objective"]) == config.objectives
