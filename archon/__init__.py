@@ -55,8 +55,7 @@ from archon.types import (
 )
 
 if TYPE_CHECKING:
-    from archon.api import evaluate, load
-    from archon.api_search import search
+    from archon.api import evaluate, load, search
     from archon.evals.benchmarks.function import PythonBenchmark
     from archon.evals.records import Draw, Record
     from archon.evals.report import Report
@@ -132,7 +131,7 @@ _LAZY = {
     "evaluate": "archon.api",
     "load": "archon.api",
     "read_run": "archon.evals.run",
-    "search": "archon.api_search",
+    "search": "archon.api",
 }
 
 

@@ -14,7 +14,7 @@ import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from archon import catalog
 from archon.errors import FileError, GraphError, SpecError, UsageError, reference_at, together
@@ -47,7 +47,13 @@ from archon.spec.reader import (
     load_valid_parts,
 )
 from archon.spec.valid_parts import ValidParts
+from archon.study.objectives import SearchLimits, parse_objectives
+from archon.study.search_config import OnStudyEvent, SearchConfig, SearchListeners
 from archon.study.space import Space, SpaceCheck, check
+
+if TYPE_CHECKING:
+    from archon.study.result import SearchResult
+    from archon.study.session import SearchSession
 
 ModelChoice = str | os.PathLike[str] | dict[str, Any] | LM | RewardModel
 """A card's name, its path, a card or ``{"architecture": NAME}`` as a dict, or an app's own LM or
@@ -139,16 +145,7 @@ def evaluation(
     UsageError : a number makes no sense.
     GraphError : the benchmark's exemplar pool is too small for some node's shots.
     """
-    architecture.check_examples(items.examples)
-    return Evaluation(
-        architecture,
-        items.items,
-        items.scorer,
-        items.selection,
-        seed=seed,
-        epochs=epochs,
-        examples=items.examples,
-    )
+    return Evaluation.of(architecture, items, seed=seed, epochs=epochs)
 
 
 def evaluate(
@@ -220,6 +217,111 @@ def run_folder(path: Path | None, name: str, *, resume: bool) -> RunFolder:
     if path is None:
         raise UsageError("to resume a run, its folder must be given as the output")
     return RunFolder.resume(path)
+
+
+def search(
+    space: Reference | Space,
+    benchmark: BenchmarkChoice,
+    *,
+    trials: int = SearchConfig.trials,
+    objective: str | Sequence[str] = "accuracy",
+    sampler: str = "tpe",
+    seed: int = 0,
+    limit: int | None = SearchConfig.limit,
+    final_limit: int | None = SearchConfig.final_limit,
+    finalists: int = SearchConfig.finalists,
+    max_tokens: float | None = None,
+    max_calls: float | None = None,
+    max_seconds: float | None = None,
+    stops_early: bool = True,
+    warm_start: Sequence[Reference] = (),
+    models: Mapping[str, ModelChoice] | None = None,
+    data: str | os.PathLike[str] | None = None,
+    scorer: str | None = None,
+    storage: str | None = None,
+    study: str | None = None,
+    resume: bool = False,
+    cache: bool = True,
+    output: str | os.PathLike[str] | None = None,
+    on_event: OnStudyEvent | None = None,
+) -> SearchResult:
+    """Search a space for the architecture that is best on a benchmark.
+
+    Parameters
+    ----------
+    space : a name in the catalogue, a path, what such a file says as a dict, or a ``Space``.
+    trials : architectures to try, those of earlier sessions and of other workers included.
+    objective : ``accuracy``, ``tokens``, ``seconds``, or several of them; the first decides among
+        the finalists.
+    sampler : ``tpe``, ``gp``, ``nsga2``, ``random`` or ``exhaustive``.
+    seed : changes samples and what the sampler proposes, never items.
+    limit, final_limit : items of the *search* split that trials see, and of *select* and *test*.
+    finalists : trials that are asked *select*; 0 leaves *select* and *test* out.
+    max_tokens, max_calls, max_seconds : what an answer may take on average. What is expected to
+        take more tokens or calls is not run.
+    stops_early : stop hopeless trials.
+    warm_start : architectures, points of the space, that are tried first.
+    storage : URL of a database; by default a SQLite file in the study's folder, ``runs/STUDY``.
+    study : its name; by default a new one of space, benchmark and time.
+    resume : continue the study, if there is one.
+    output : where the winner's file goes; by default ``best.json`` in the study's folder.
+
+    Raises
+    ------
+    SpecError, GraphError : a file is wrong, or a point of the space is no architecture.
+    UsageError : a number makes no sense, or the study exists already, or another than this.
+    MissingExtraError : Optuna is not installed (the extra ``search``).
+    """
+    names = (objective,) if isinstance(objective, str) else tuple(objective)
+    config = SearchConfig(
+        objectives=parse_objectives(",".join(names)),
+        limits=SearchLimits(max_tokens, max_calls, max_seconds),
+        sampler=sampler,
+        seed=seed,
+        trials=trials,
+        stops_early=stops_early,
+        limit=limit,
+        final_limit=final_limit,
+        finalists=finalists,
+        warm_start=warm_start,
+        models=models or {},
+        data=data,
+        scorer=scorer,
+        study=study,
+        storage=storage,
+        resume=resume,
+        cache=cache,
+        output=None if output is None else Path(output),
+    )
+    session, _ = prepare_search(space, benchmark, config)
+    session.listeners = SearchListeners(on_event=on_event)
+    return run_sync(session.run())
+
+
+def prepare_search(
+    space: Reference | Space, benchmark_ref: BenchmarkChoice, config: SearchConfig
+) -> tuple[SearchSession, Loader]:
+    """A search that has been checked and can begin, and the loader of its models.
+
+    Raises
+    ------
+    As ``search``.
+    """
+    from archon.study.session import prepare
+
+    space = space if isinstance(space, Space) else Space.load(space)
+    loader = Loader()
+
+    def load(spec: ArchitectureSpec) -> Architecture:
+        chosen = {role: model for role, model in config.models.items() if role in spec.models}
+        return loader.of_space(space, spec, chosen)
+
+    def open_split(split: str, limit: int | None) -> Benchmark:
+        return benchmark(
+            benchmark_ref, split=split, limit=limit, data=config.data, scorer=config.scorer
+        )
+
+    return prepare(space, config, load, open_split), loader
 
 
 @dataclass

@@ -14,7 +14,7 @@ import archon
 from archon import api, catalog
 from archon.api import Loader
 from archon.errors import GraphError, SpecError, UsageError
-from archon.evals.runner import Progress
+from archon.evals.runner import EvalProgress
 from archon.lm import LM, ScriptedLM, factory
 from archon.lm.factory import capabilities
 from archon.lm.lazy import LazyLM
@@ -153,7 +153,7 @@ async def test_evaluate_works_inside_a_running_loop(tmp_path: Path) -> None:
     data = tmp_path / "items.jsonl"
     rows = [{"id": str(a), "question": f"What is {a} + 1?", "answer": str(a + 1)} for a in range(9)]
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    seen: list[Progress] = []
+    seen: list[EvalProgress] = []
     report = archon.evaluate(
         archon.load(single()),
         "smoke",

@@ -1,56 +1,25 @@
-"""Timing the engine on the workload of graphs: few prompts that begin alike, many draws of each."""
+"""Benchmark of the engine on the workload of graphs."""
 
 from __future__ import annotations
 
-import random
-import sys
 import time
 from collections import Counter
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from archon.bench.machine import num_cores, peak_memory_bytes
+from archon.bench.roofline import measure_roofline
+from archon.bench.workload import Workload
 from archon.engine.engine import Engine
 from archon.engine.kernels.native import NativeDecoder
+from archon.engine.model.config import config_of
 from archon.engine.model.linear import Precision
-from archon.engine.model.loading import load_engine
-from archon.engine.scheduling.sequence import GenerationRequest, SamplingRule
-
-_RULE = SamplingRule(temperature=0.8, top_k=40)
-
-
-@dataclass(frozen=True, slots=True)
-class Workload:
-    """Random prompts that share their beginning, and exactly ``new_tokens`` for each draw."""
-
-    num_prompts: int
-    samples_per_prompt: int
-    prompt_tokens: int
-    """Tokens of each prompt, the shared prefix included."""
-    shared_prefix_tokens: int
-    new_tokens: int
-
-    def requests(self, vocab_size: int, seed: int = 0) -> list[GenerationRequest]:
-        """The same requests for the same seed; no token ends a draw."""
-        rng = random.Random(seed)
-
-        def tokens(count: int) -> list[int]:
-            return [rng.randrange(vocab_size) for _ in range(count)]
-
-        shared = tokens(self.shared_prefix_tokens)
-        num_own = self.prompt_tokens - self.shared_prefix_tokens
-        return [
-            GenerationRequest(
-                prompt_ids=tuple(shared + tokens(num_own)),
-                draws=tuple(range(self.samples_per_prompt)),
-                seed=seed,
-                rule=_RULE,
-                max_tokens=self.new_tokens,
-            )
-            for _ in range(self.num_prompts)
-        ]
+from archon.engine.model.loading import load_engine, open_model
+from archon.engine.scheduling.sequence import GenerationRequest
 
 
 def run_engine_bench(
@@ -62,7 +31,7 @@ def run_engine_bench(
     keep_in: Path | None = None,
     **workload: int,
 ) -> dict[str, Any]:
-    """Load a model and time a ``Workload`` on it, with a cold cache.
+    """Load a model and time a ``Workload`` on it with a cold cache.
 
     ``device``, ``model_id`` and ``keep_in`` are those of
     ``archon.engine.model.loading.load_engine``.
@@ -72,8 +41,8 @@ def run_engine_bench(
     ``completion_tokens_per_second`` over the whole wall time, prefill included;
     ``prefill_tokens_per_second`` counts prompt tokens that were computed, over the steps that held
     any; ``decode_tokens_per_second`` covers the other steps; ``peak_memory_bytes`` is the process's
-    (on CUDA, the device's); ``decode_shares`` tells where the time of those other steps went,
-    where compiled kernels compute them: by their phases, and outside of them.
+    (on CUDA, the device's); ``decode_shares`` splits the time of those other steps into the phases
+    of the compiled kernels and the rest, where compiled kernels compute them.
 
     Raises
     ------
@@ -90,6 +59,19 @@ def run_engine_bench(
         **asdict(shape),
         **timing,
         "peak_memory_bytes": _peak_memory_bytes(engine),
+    }
+
+
+def engine_shares(path: Path, figures: Mapping[str, Any]) -> dict[str, Any]:
+    """The roofline of a model, and the shares of it that ``run_engine_bench`` found."""
+    sizes = {name: figures[name] for name in Workload.__dataclass_fields__}
+    workload = Workload(**sizes)
+    bound = measure_roofline(config_of(open_model(path)), figures["precision"], num_cores())
+    whole, decode = (figures[f"{kind}_tokens_per_second"] for kind in ("completion", "decode"))
+    return {
+        "share_of_roofline": bound.share(workload, whole, decode_only=False),
+        "decode_share_of_roofline": bound.share(workload, decode, decode_only=True),
+        "roofline": bound.figures(workload),
     }
 
 
@@ -142,9 +124,4 @@ def _shares(kernel_seconds: Counter[str], decode_seconds: float) -> dict[str, fl
 def _peak_memory_bytes(engine: Engine) -> int | None:
     if engine.decoder.device.type == "cuda":
         return torch.cuda.max_memory_allocated()
-    try:
-        import resource
-    except ImportError:  # Windows has none
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # Linux counts in KiB
+    return peak_memory_bytes()

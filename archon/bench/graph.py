@@ -1,14 +1,14 @@
-"""What the graph itself costs: time and memory a question where models take none."""
+"""Benchmark of the graph: its own time and memory per question, with models that take none."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import sys
 import tempfile
 from time import perf_counter
 from typing import Any
 
+from archon.bench.machine import peak_memory_bytes
 from archon.graph.architecture import Architecture
 from archon.types import Question
 
@@ -24,7 +24,7 @@ def run_graph_bench(
     Returns
     -------
     Milliseconds are of wall time, traces written; memory is the growth of the process's peak after
-    the first tenth of the questions, None where the system does not tell it.
+    the first tenth of the questions; None where the system does not report it.
     """
     return asyncio.run(_bench(architecture, num_questions, num_concurrent))
 
@@ -43,7 +43,7 @@ async def _bench(
             nonlocal num_calls, peak_bytes_after_warm_up
             for number in numbers:
                 if number == num_warm_up:
-                    peak_bytes_after_warm_up = _peak_memory_bytes()
+                    peak_bytes_after_warm_up = peak_memory_bytes()
                 question = Question(f"What is {number} + {7 * number % 100}?")
                 answer = await architecture.answer(question)
                 num_calls += answer.usage.calls
@@ -55,7 +55,7 @@ async def _bench(
                 group.create_task(work())
         seconds = perf_counter() - start
 
-    peak_bytes = _peak_memory_bytes()
+    peak_bytes = peak_memory_bytes()
     growth = None
     if peak_bytes is not None and peak_bytes_after_warm_up is not None:
         growth = peak_bytes - peak_bytes_after_warm_up
@@ -68,12 +68,3 @@ async def _bench(
         "peak_memory_bytes": peak_bytes,
         "peak_memory_growth_bytes": growth,
     }
-
-
-def _peak_memory_bytes() -> int | None:
-    try:
-        import resource
-    except ImportError:
-        return None
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

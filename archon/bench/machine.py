@@ -1,10 +1,11 @@
-"""Which machine, and when: what a figure is worth nothing without."""
+"""The machine that figures were measured on, and the memory of this process."""
 
 from __future__ import annotations
 
 import datetime
 import os
 import platform
+import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ def describe_machine() -> dict[str, Any]:
 
 
 def cpu_model() -> str:
-    """The processor's name as the system tells it."""
+    """The processor's name as the system reports it."""
     return _field(_CPUINFO, "model name") or platform.processor() or platform.machine()
 
 
@@ -46,9 +47,19 @@ def cpu_features() -> list[str]:
 
 
 def available_memory_bytes() -> int | None:
-    """Memory that can be had without swapping, or None where the system does not tell."""
+    """Memory that is available without swapping; None where the system does not report it."""
     text = _field(_MEMINFO, "MemAvailable")
     return int(text.split()[0]) * 1024 if text else None
+
+
+def peak_memory_bytes() -> int | None:
+    """The most memory that this process had; None where the system does not report it."""
+    try:
+        import resource
+    except ImportError:  # Windows has none
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # Linux counts in KiB
 
 
 def _field(path: Path, name: str) -> str | None:

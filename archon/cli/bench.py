@@ -1,35 +1,82 @@
-"""``archon bench``: how fast the engine and a graph are on this machine, and how true."""
+"""``archon bench``: the speed of the engine, a graph, peers and a server, and model quality."""
 
 from __future__ import annotations
 
+import json
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from archon.cli.console import console, emit
+from archon.cli.console import console, emit, megabytes
+from archon.cli.exits import FAILED, INTERRUPTED
 from archon.cli.options import command
-from archon.errors import UsageError
+from archon.errors import UsageError, require
 from archon.spec.model import LocalCard, Precision
+
+if TYPE_CHECKING:
+    from archon.bench.peers.contender import PeerTask
+    from archon.bench.serve.overhead import LoadPlan
+    from archon.lm.local.lm import LocalLM
+
+_SINGLE_PROMPT_TOKENS = 16
+_RESULT_KEYS = {"model", "machine", "pairs", "workloads", "interrupted"}
+_WORKLOAD_KEYS = {"workload", "contenders", "ratios", "rooflines"}
+_DEFAULT_PEERS = "archon,llama.cpp,llama.cpp-q4_0,transformers"
+_SERVE_SAMPLING = {"temperature": 0.8, "top_k": 40, "top_p": 1.0, "min_p": 0.0}
+"""Of ``archon bench engine``; nothing is left to the card."""
+
+Decorator = Callable[[Any], Any]
+
+
+def _count(name: str, default: int, text: str | None = None, *, least: int = 1) -> Decorator:
+    kind = click.IntRange(least)
+    return click.option(name, type=kind, default=default, show_default=True, help=text)
+
+
+def _model(text: str = "A local model.") -> Decorator:
+    return click.option("--model", default="qwen2.5-coder-0.5b", show_default=True, help=text)
+
+
+def _precision(text: str) -> Decorator:
+    return click.option("--precision", type=click.Choice(get_args(Precision)), help=text)
+
+
+def _in_a_folder(context: click.Context, parameter: click.Parameter, path: Path | None) -> Any:
+    """Refuse a file that cannot be written, before anything is measured."""
+    if path is not None and not path.absolute().parent.is_dir():
+        raise click.BadParameter(f"there is no folder {path.absolute().parent}")
+    return path
+
+
+def _file(name: str, text: str) -> Callable[[Any], Any]:
+    kind = click.Path(dir_okay=False, writable=True, path_type=Path)
+    return click.option(name, type=kind, callback=_in_a_folder, help=text)
+
+
+def _check_prefix(options: Mapping[str, Any]) -> None:
+    """Refuse a shared prefix that is longer than the prompt."""
+    if options["shared_prefix_tokens"] > options["prompt_tokens"]:
+        raise UsageError("--shared-prefix-tokens cannot be more than --prompt-tokens")
+
+
+# Engine, quality and graph
 
 
 @command
-@click.option("--model", default="qwen2.5-coder-0.5b", show_default=True, help="A local model.")
-@click.option("--precision", type=click.Choice(get_args(Precision)), help="By default the card's.")
+@_model()
+@_precision("By default the card's.")
 @click.option(
     "--device", type=click.Choice(["cpu", "cuda"]), help="By default CUDA where there is any."
 )
-@click.option("--num-prompts", type=click.IntRange(1), default=4, show_default=True)
-@click.option("--samples-per-prompt", type=click.IntRange(1), default=16, show_default=True)
-@click.option(
-    "--prompt-tokens",
-    type=click.IntRange(1),
-    default=576,
-    show_default=True,
-    help="Tokens of each prompt, the shared prefix included.",
-)
-@click.option("--shared-prefix-tokens", type=click.IntRange(0), default=512, show_default=True)
-@click.option("--new-tokens", type=click.IntRange(1), default=128, show_default=True)
+@_count("--num-prompts", 4)
+@_count("--samples-per-prompt", 16)
+@_count("--prompt-tokens", 576, "Tokens of each prompt, the shared prefix included.")
+@_count("--shared-prefix-tokens", 512, least=0)
+@_count("--new-tokens", 128)
 @click.option(
     "--roofline/--no-roofline",
     default=True,
@@ -40,12 +87,9 @@ def engine(
     model: str, precision: Precision | None, as_json: bool, roofline: bool, **workload: Any
 ) -> None:
     """Tokens a second of the local engine on prompts that share a prefix."""
-    from archon.errors import require
-
-    if workload["shared_prefix_tokens"] > workload["prompt_tokens"]:
-        raise UsageError("--shared-prefix-tokens cannot be more than --prompt-tokens")
+    _check_prefix(workload)
     require("torch", "engine")
-    from archon.bench.engine import run_engine_bench
+    from archon.bench.engine import engine_shares, run_engine_bench
     from archon.weights import cache_dir, identity
 
     card, path = local_model(model)
@@ -57,21 +101,17 @@ def engine(
         **workload,
     )
     if roofline and figures["device"] == "cpu":
-        from archon.bench.peers.report import engine_shares
-
         figures |= engine_shares(path, figures)
-    _tell({"model": card.name, **figures}, as_json)
+    _print({"model": card.name, **figures}, as_json)
 
 
 @command
 @click.argument("text", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--model", default="qwen2.5-coder-0.5b", show_default=True, help="A local model.")
+@_model()
 @click.option("--num-tokens", type=click.IntRange(2), default=20_480, show_default=True)
 @click.option("--window", type=click.IntRange(2, 4096), default=512, show_default=True)
 def quality(text: Path, model: str, num_tokens: int, window: int, as_json: bool) -> None:
     """Perplexity of the file TEXT in every precision, and how far it is from float32's."""
-    from archon.errors import require
-
     require("torch", "engine")
     from archon.engine.model.linear import PRECISIONS
     from archon.lm.local.quality import perplexities
@@ -99,7 +139,267 @@ def graph(arch: str, num_questions: int, num_concurrent: int, as_json: bool) -> 
 
     roles = load_architecture(arch).spec.models
     architecture = load(arch, dict.fromkeys(roles, "scripted"))
-    _tell(run_graph_bench(architecture, num_questions, num_concurrent), as_json)
+    _print(run_graph_bench(architecture, num_questions, num_concurrent), as_json)
+
+
+# Peers
+
+
+@command
+@_model()
+@click.option(
+    "--workload",
+    "workloads",
+    type=click.Choice(["graph", "single"]),
+    multiple=True,
+    default=["graph"],
+    show_default=True,
+    help="graph: many samples of prompts that begin alike, prefill included. single: one "
+    "sequence, decoding alone. May be given twice.",
+)
+@_count("--num-prompts", 32)
+@_count("--samples-per-prompt", 16)
+@_count("--prompt-tokens", 960, "Tokens of each prompt, the shared prefix included.")
+@_count("--shared-prefix-tokens", 900, least=0)
+@_count("--new-tokens", 128, least=2)
+@_precision("Archon's; by default the card's.")
+@click.option(
+    "--peers",
+    "names",
+    default=_DEFAULT_PEERS,
+    show_default=True,
+    help="Contenders, separated by commas; also llama.cpp-q8_0 and archon-PRECISION.",
+)
+@_count("--pairs", 3, "Rounds of each contender.")
+@click.option(
+    "--peer-fraction",
+    type=click.FloatRange(0, 1, min_open=True),
+    help="Share of the prompts in a peer's round; by default as many as fill --peer-seconds.",
+)
+@click.option(
+    "--peer-seconds", type=click.FloatRange(0, min_open=True), default=75.0, show_default=True
+)
+@click.option("--threads", type=click.IntRange(1), help="By default all cores.")
+@_file("--output", "Keep the JSON object in a file as well.")
+@_file("--picture", "Draw the result as an SVG file.")
+@click.option(
+    "--from",
+    "kept",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Draw a result kept by --output; measure nothing.",
+)
+def peers(
+    workloads: Sequence[str], names: str, kept: Path | None, as_json: bool, **options: Any
+) -> int | None:
+    """Tokens a second of the local engine, llama.cpp and transformers, in turn, and ratios."""
+    output, picture = options.pop("output"), options.pop("picture")
+    if kept is not None and picture is None:
+        raise UsageError("--from needs --picture, the file to draw")
+    result = (
+        _read_result(kept)
+        if kept is not None
+        else _measure_peers(dict.fromkeys(workloads), names, options)
+    )
+    if output is not None:
+        output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    if picture is not None:
+        from archon.bench.peers.picture import draw
+
+        picture.write_text(draw(result), encoding="utf-8")
+    if as_json:
+        emit(result)
+    if result["interrupted"] and kept is None:
+        return INTERRUPTED
+    rates = [
+        c["completion_tokens_per_second"] for w in result["workloads"] for c in w["contenders"]
+    ]
+    return None if any(rates) else FAILED
+
+
+def _measure_peers(
+    workloads: Mapping[str, None], names: str, options: dict[str, Any]
+) -> dict[str, Any]:
+    _check_prefix(options)
+    require("torch", "engine")
+    from archon.bench.peers.contender import check_names
+    from archon.bench.peers.peer_comparison import run_peers_bench
+    from archon.engine.model.config import config_of
+    from archon.engine.model.loading import open_model
+
+    contenders = check_names([name.strip() for name in names.split(",")])
+    card, path = local_model(options["model"])
+    config = config_of(open_model(path))
+    tasks = {
+        name: _peer_task(name == "single", card, path, config.vocab_size, options)
+        for name in workloads
+    }
+    return run_peers_bench(card.name, tasks, contenders, config, options["pairs"], _say)
+
+
+def _peer_task(
+    is_single: bool, card: LocalCard, path: Path, vocab_size: int, options: Mapping[str, Any]
+) -> PeerTask:
+    from archon.bench.machine import num_cores
+    from archon.bench.peers.contender import PeerTask
+    from archon.bench.workload import Workload
+    from archon.weights import identity
+
+    sizes = {name: options[name] for name in Workload.__dataclass_fields__}
+    if is_single:
+        workload = Workload(1, 1, _SINGLE_PROMPT_TOKENS, 0, options["new_tokens"])
+    else:
+        workload = Workload(**sizes)
+    return PeerTask(
+        path=str(path.absolute()),
+        digest=identity(card, path),
+        vocab_size=vocab_size,
+        workload=workload,
+        decode_only=is_single,
+        precision=options["precision"] or card.precision,
+        threads=options["threads"] or num_cores(),
+        fraction=options["peer_fraction"],
+        round_seconds=options["peer_seconds"],
+    )
+
+
+def _read_result(path: Path) -> dict[str, Any]:
+    try:
+        result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8-sig"))
+        if result.keys() >= _RESULT_KEYS and all(
+            workload.keys() >= _WORKLOAD_KEYS for workload in result["workloads"]
+        ):
+            return result
+    except (OSError, ValueError, AttributeError, TypeError):
+        pass
+    raise UsageError(f"{path}: not a result that archon bench peers kept")
+
+
+# Serve
+
+
+@command
+@_model("A local decoder.")
+@_count("--num-prompts", 4)
+@_count(
+    "--samples-per-prompt",
+    16,
+    "Requests with the same prompt; there are as many clients as prompts times this.",
+)
+@_count("--prompt-tokens", 576, "Tokens of each prompt, about; the shared prefix included.")
+@_count("--shared-prefix-tokens", 512, least=0)
+@_count("--new-tokens", 128, "Of each answer at the most.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0, min_open=True),
+    default=20.0,
+    show_default=True,
+    help="Of each turn: no request begins later.",
+)
+@_count(
+    "--rounds",
+    3,
+    "A round: the engine alone, the server, the server streaming; then one client alone.",
+)
+@click.option(
+    "--max-requests", type=click.IntRange(1), help="Of a turn; by default 100 for each client."
+)
+def serve(model: str, new_tokens: int, as_json: bool, **load: Any) -> int | None:
+    """Tokens a second and first tokens through a server, beside the engine's own.
+
+    The server, an architecture of one node, and its clients run in processes of their own. A ratio
+    is the server's tokens a second over the engine's, the same requests given to both; "deducted"
+    leaves out the share of the cores' time that the clients took.
+    """
+    _check_prefix(load)
+    require("torch", "engine")
+    for package in ("starlette", "uvicorn", "prometheus_client"):
+        require(package, "serve")
+    from archon import api
+    from archon.bench.machine import describe_machine
+    from archon.bench.serve.closed_loop import engine_alone, prompt_ids_of
+    from archon.bench.serve.overhead import measure_overhead, tables
+    from archon.bench.serve.server_process import serving
+    from archon.lm.local.lm import LocalLM
+
+    card, _ = local_model(model)
+    lm = api.Loader().model(model).open()
+    if not isinstance(lm, LocalLM):
+        raise UsageError(f"{card.name!r} is no decoder")
+    plan = _load_plan(lm, **load)
+    [first] = plan.questions.asks(0, 1, 1)
+    sampling = {**_SERVE_SAMPLING, "max_tokens": new_tokens}
+    with _sigterm_as_interrupt(), serving(model, sampling, plan.num_clients) as server:
+        overhead = measure_overhead(plan, engine_alone(lm, sampling), server, _say)
+        result = {
+            "model": card.name,
+            "machine": describe_machine(),
+            "num_clients": plan.num_clients,
+            "prompt_tokens": len(prompt_ids_of(lm, first.question)),
+            "new_tokens": new_tokens,
+            "seconds_per_turn": plan.seconds,
+            **overhead.result(server.memory),
+        }
+    for table in tables(result):
+        console().print(table)
+    _print_server_notes(result)
+    if as_json:
+        emit(result)
+    if overhead.interrupted:
+        return INTERRUPTED
+    return FAILED if result["failures"] else None
+
+
+def _load_plan(
+    lm: LocalLM,
+    *,
+    num_prompts: int,
+    samples_per_prompt: int,
+    prompt_tokens: int,
+    shared_prefix_tokens: int,
+    seconds: float,
+    rounds: int,
+    max_requests: int | None,
+) -> LoadPlan:
+    from archon.bench.machine import num_cores
+    from archon.bench.serve.closed_loop import prompt_ids_of
+    from archon.bench.serve.overhead import LoadPlan
+    from archon.bench.serve.questions import questions
+
+    num_clients = num_prompts * samples_per_prompt
+    return LoadPlan(
+        questions=questions(
+            prompt_tokens, shared_prefix_tokens, lambda text: len(prompt_ids_of(lm, text))
+        ),
+        num_clients=num_clients,
+        times=samples_per_prompt,
+        seconds=seconds,
+        rounds=rounds,
+        max_requests=max_requests or 100 * num_clients,
+        cores=num_cores(),
+    )
+
+
+@contextmanager
+def _sigterm_as_interrupt() -> Iterator[None]:
+    """Treat SIGTERM as an interrupt, so that the server does not outlive its measurement."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _print_server_notes(result: dict[str, Any]) -> None:
+    memory = result["server_memory"]
+    if memory:
+        shown = ", ".join(f"{megabytes(m['bytes'])} at {m['seconds']:.0f} s" for m in memory)
+        _say(f"memory of the server: {shown}")
+    _say(f"texts equal to the engine's: {result['same_texts']} of {result['checked_texts']}")
+    for failure in result["failures"]:
+        _say(f"failed: {failure}")
+
+
+# Shared
 
 
 def local_model(name: str) -> tuple[LocalCard, Path]:
@@ -114,13 +414,17 @@ def local_model(name: str) -> tuple[LocalCard, Path]:
     return card, pull(card, loaded.base_dir)
 
 
-def _tell(figures: dict[str, Any], as_json: bool) -> None:
+def _print(figures: dict[str, Any], as_json: bool) -> None:
     if as_json:
         emit(figures)
         return
     for name, value in figures.items():
         if isinstance(value, dict):
-            _tell({f"{name}_{key}": part for key, part in value.items()}, as_json)
+            _print({f"{name}_{key}": part for key, part in value.items()}, as_json)
             continue
         shown = f"{value:,.2f}" if isinstance(value, float) else f"{value}"
         console().print(f"{name.replace('_', ' ')}: {shown}")
+
+
+def _say(line: str) -> None:
+    console().print(line, soft_wrap=True)

@@ -9,13 +9,13 @@ import click
 
 from archon.cli.console import console, emit, p_text, points
 from archon.cli.measure import (
-    Measuring,
+    EvalOptions,
     Work,
     accuracy_text,
     answers_lines,
+    eval_options,
     has_partial_scores,
     mean_score_text,
-    measuring_options,
 )
 from archon.cli.options import command
 from archon.errors import UsageError, require
@@ -31,8 +31,8 @@ MOST_WARNINGS = 6
 @command
 @click.argument("archs", nargs=-1, required=True, metavar="ARCH ARCH...")
 @click.option("-b", "--benchmark", "bench", required=True, metavar="BENCH", help="The benchmark.")
-@measuring_options
-def compare(archs: Sequence[str], bench: str, measuring: Measuring, as_json: bool) -> None:
+@eval_options
+def compare(archs: Sequence[str], bench: str, measuring: EvalOptions, as_json: bool) -> None:
     """Measure several architectures on the same items, with paired tests.
 
     --model changes the role wherever an architecture has it. --output names one folder for the
@@ -104,29 +104,33 @@ def _tell(result: dict[str, Any]) -> None:
 def _rows(rows: Sequence[dict[str, Any]]) -> Table:
     from rich.table import Table
 
+    from archon.evals.report import TABLE_COLUMNS
+
     table = Table(box=None, pad_edge=False)
     table.add_column("architecture", overflow="fold")
     table.add_column("accuracy [95 %]", no_wrap=True)
     is_partial = any(map(has_partial_scores, rows))
     if is_partial:
         table.add_column("mean score [95 %]", no_wrap=True)
-    for name in ("cost", "seconds", "tokens/s"):
-        table.add_column(name, justify="right", no_wrap=True)
+    for heading, _ in TABLE_COLUMNS.values():
+        table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(
             row["name"],
             accuracy_text(row),
             *([mean_score_text(row)] if is_partial else []),
-            _marked(row["cost_tokens"], 0, row["on_cost_front"]),
-            _marked(row["seconds"], 1, row["on_seconds_front"]),
-            decimal(row["tokens_per_second"]),
+            *(_cell(row, name, decimals) for name, (_, decimals) in TABLE_COLUMNS.items()),
         )
     return table
 
 
-def _marked(number: float | None, digits: int, on_front: bool) -> str:
+def _cell(row: dict[str, Any], column: str, decimals: int) -> str:
     """A number, with a star where it lies on its front."""
-    return f"{'–' if number is None else decimal(number, digits)} {'*' if on_front else ' '}"
+    from archon.evals.comparison import FRONTS
+
+    shown = "–" if row[column] is None else decimal(row[column], decimals)
+    on_front = row.get(FRONTS.get(column, ""))
+    return shown if on_front is None else f"{shown} {'*' if on_front else ' '}"
 
 
 def _pairs(pairs: Sequence[dict[str, Any]], *, by_mean_score: bool = False) -> Table:

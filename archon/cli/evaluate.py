@@ -11,13 +11,13 @@ from archon.cli.console import console, emit
 from archon.cli.curves import curve_lines
 from archon.cli.exits import FAILED, INTERRUPTED, REQUIREMENT_MISSED
 from archon.cli.measure import (
-    Measuring,
+    EvalOptions,
     Work,
     accuracy_text,
     answers_lines,
+    eval_options,
     has_partial_scores,
     mean_score_text,
-    measuring_options,
 )
 from archon.cli.options import command
 from archon.errors import TooManyErrorsError, UsageError
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @command
 @click.argument("arch")
 @click.argument("bench")
-@measuring_options
+@eval_options
 @click.option(
     "--require",
     metavar="accuracy=SHARE",
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 )
 @click.option("--ablate", is_flag=True, help="Also run it without each node, on the same draws.")
 def evaluate(
-    arch: str, bench: str, measuring: Measuring, require: str | None, ablate: bool, as_json: bool
+    arch: str, bench: str, measuring: EvalOptions, require: str | None, ablate: bool, as_json: bool
 ) -> int:
     """Measure the architecture ARCH on the benchmark BENCH."""
     from archon.api import Loader, run_folder

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
     from rich.text import Text
 
-    from archon.evals.runner import OnProgress, Progress
+    from archon.evals.runner import EvalProgress, OnProgress
     from archon.lm.lazy import LazyLM
 
 REFRESH_SECONDS = 0.25
@@ -107,7 +107,7 @@ class State:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.title, self.num_runs = title, num_runs
-        self.progress: Progress | None = None
+        self.progress: EvalProgress | None = None
         self.statuses: list[tuple[str, ModelStatus]] = []
         self._lms, self._max_concurrent_questions = lms, max_concurrent_questions
         self._clock, self._started = clock, clock()
@@ -116,7 +116,7 @@ class State:
         """As the models count them; they do before an answer is finished, if they count."""
         self.look()
 
-    def take(self, progress: Progress) -> None:
+    def take(self, progress: EvalProgress) -> None:
         """Take note of an answer."""
         if self.progress is None and progress.num_kept:
             self._pace = Pace()  # tokens of earlier sittings are no sign of today's speed
@@ -266,7 +266,7 @@ class Lines:
         self._tenth, self._said_at = 0, state.seconds
         say(f"{state.title}: {counted(state.num_runs, 'question')}")
 
-    def on_progress(self, progress: Progress) -> None:
+    def on_progress(self, progress: EvalProgress) -> None:
         """Take note of an answer, and tell of a tenth."""
         self._state.take(progress)
         tenth = 10 * progress.num_done // progress.num_runs

@@ -66,8 +66,8 @@ bench = LazyGroup(
     table={
         "engine": ("archon.cli.bench:engine", "Tokens a second of the local engine."),
         "graph": ("archon.cli.bench:graph", "Milliseconds that a graph itself takes a question."),
-        "peers": ("archon.cli.peers:peers", "The local engine beside llama.cpp and transformers."),
-        "serve": ("archon.cli.bench_serve:serve", "A server under load, beside its engine."),
+        "peers": ("archon.cli.bench:peers", "The local engine beside llama.cpp and transformers."),
+        "serve": ("archon.cli.bench:serve", "A server under load, beside its engine."),
         "quality": ("archon.cli.bench:quality", "Perplexity of a text in every precision."),
     },
 )

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Measuring:
+class EvalOptions:
     """Which models, which items and which draws; where the run goes."""
 
     models: dict[str, Any]
@@ -72,51 +72,49 @@ class Measuring:
 _TAKEN_AS_THEY_ARE = ("limit", "seed", "epochs", "split", "data", "scorer", "resume", "keep_errors")
 
 
-def measuring_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of a ``Measuring``, which the command takes as ``measuring``."""
-    options = (
-        models_option,
-        click.option("--limit", type=int, help="Take the first so many items of the split."),
-        seed_option,
-        click.option(
-            "--epochs",
-            type=int,
-            default=1,
-            show_default=True,
-            help="Ask each item so often, on fresh draws.",
-        ),
-        click.option(
-            "--split", default="select", show_default=True, help="search, select or test."
-        ),
-        click.option(
-            "--data", metavar="PATH", help="A JSONL file in the place of the card's own source."
-        ),
-        click.option(
-            "--scorer", metavar="NAME", help="Another scorer than the benchmark's, by name."
-        ),
-        click.option("--output", metavar="FOLDER", help="Where the run goes; by default in runs/."),
-        click.option(
-            "--resume",
-            is_flag=True,
-            help="Continue the run in --output, if there is one; what failed is asked again.",
-        ),
-        click.option(
-            "--keep-errors", is_flag=True, help="With --resume, do not ask failed items again."
-        ),
-        click.option(
-            "--max-errors",
-            metavar="N|SHARE",
-            help="Stop when more answers than this fail: a number such as 20, or a share such as "
-            "0.1 or 10%; 0 stops at the first failure, 100% never. By default, stop after 10 "
-            "failures of one cause without a success between.",
-        ),
-        click.option(
-            "--no-cache", is_flag=True, help="Make every draw anew; neither find nor keep any."
-        ),
-    )
+_OPTIONS = (
+    models_option,
+    click.option("--limit", type=int, help="Take the first so many items of the split."),
+    seed_option,
+    click.option(
+        "--epochs",
+        type=int,
+        default=1,
+        show_default=True,
+        help="Ask each item so often, on fresh draws.",
+    ),
+    click.option("--split", default="select", show_default=True, help="search, select or test."),
+    click.option(
+        "--data", metavar="PATH", help="A JSONL file in the place of the card's own source."
+    ),
+    click.option("--scorer", metavar="NAME", help="Another scorer than the benchmark's, by name."),
+    click.option("--output", metavar="FOLDER", help="Where the run goes; by default in runs/."),
+    click.option(
+        "--resume",
+        is_flag=True,
+        help="Continue the run in --output, if there is one; what failed is asked again.",
+    ),
+    click.option(
+        "--keep-errors", is_flag=True, help="With --resume, do not ask failed items again."
+    ),
+    click.option(
+        "--max-errors",
+        metavar="N|SHARE",
+        help="Stop when more answers than this fail: a number such as 20, or a share such as "
+        "0.1 or 10%; 0 stops at the first failure, 100% never. By default, stop after 10 "
+        "failures of one cause without a success between.",
+    ),
+    click.option(
+        "--no-cache", is_flag=True, help="Make every draw anew; neither find nor keep any."
+    ),
+)
+
+
+def eval_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of a ``EvalOptions``, which the command takes as ``measuring``."""
 
     @functools.wraps(function)
-    def with_measuring(
+    def with_options(
         models: Sequence[str],
         output: str | None,
         max_errors: str | None,
@@ -126,7 +124,7 @@ def measuring_options(function: Callable[..., Any]) -> Callable[..., Any]:
         chosen = {name: options.pop(name) for name in _TAKEN_AS_THEY_ARE}
         if chosen["resume"] and not output:
             raise UsageError("--resume needs --output, which names the folder of the run")
-        measuring = Measuring(
+        measuring = EvalOptions(
             models=models_by_role(models),
             output=Path(output) if output else None,
             max_errors=None if max_errors is None else parse_max_errors(max_errors),
@@ -135,9 +133,9 @@ def measuring_options(function: Callable[..., Any]) -> Callable[..., Any]:
         )
         return function(measuring=measuring, **options)
 
-    for option in reversed(options):
-        with_measuring = option(with_measuring)
-    return with_measuring
+    for option in reversed(_OPTIONS):
+        with_options = option(with_options)
+    return with_options
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -21,155 +23,177 @@ from archon.errors import UsageError, require
 from archon.evals.rounding import decimal, percent
 
 if TYPE_CHECKING:
-    from archon.study.search_config import Plan
+    from archon.api import Loader
+    from archon.study.search_config import SearchConfig
+    from archon.study.session import SearchSession
+
+
+_OPTIONS = (
+    models_option,
+    click.option("--trials", type=int, default=60, show_default=True, help="Architectures to try."),
+    click.option(
+        "--objective",
+        default="accuracy",
+        show_default=True,
+        metavar="NAME,NAME",
+        help="accuracy, tokens, seconds, or several; the first decides among the finalists.",
+    ),
+    click.option(
+        "--sampler",
+        default="tpe",
+        show_default=True,
+        help="tpe, gp, nsga2, random or exhaustive.",
+    ),
+    seed_option,
+    click.option(
+        "--limit", type=int, default=100, show_default=True, help="Items that trials are asked."
+    ),
+    click.option(
+        "--final-limit",
+        type=int,
+        default=200,
+        show_default=True,
+        help="Items of select and of test that the best are asked.",
+    ),
+    click.option(
+        "--finalists",
+        type=click.IntRange(min=0),
+        default=5,
+        show_default=True,
+        help="Trials that go on to select; 0 leaves select and test out.",
+    ),
+    click.option("--max-tokens", type=float, help="What an answer may cost, on average."),
+    click.option("--max-calls", type=float, help="Calls that an answer may make, as expected."),
+    click.option("--max-seconds", type=float, help="What an answer may take, on average."),
+    click.option("--no-stopping", is_flag=True, help="Ask every trial all items, hopeless or not."),
+    click.option(
+        "--warm-start",
+        metavar="ARCH",
+        multiple=True,
+        help="An architecture of the space to try first; may be given several times.",
+    ),
+    click.option(
+        "--data", metavar="PATH", help="A JSONL file in the place of the card's own source."
+    ),
+    click.option("--scorer", metavar="NAME", help="Another scorer than the benchmark's, by name."),
+    click.option(
+        "--storage",
+        metavar="URL",
+        help="A database; by default a SQLite file in the study's folder, runs/STUDY. Several "
+        "workers need one such as postgresql+psycopg://USER@HOST/NAME.",
+    ),
+    click.option("--study", metavar="NAME", help="Its name; by default a new one."),
+    click.option(
+        "--resume", is_flag=True, help="Go on with the study in --study, if there is one."
+    ),
+    click.option(
+        "--no-cache", is_flag=True, help="Make every draw anew; neither find nor keep any."
+    ),
+    click.option(
+        "--output", metavar="FILE", help="The winner; by default best.json in the folder."
+    ),
+)
+
+
+def _search_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of a ``SearchConfig``, which the command takes as ``config``."""
+
+    @functools.wraps(function)
+    def with_config(
+        models: Sequence[str],
+        objective: str,
+        no_stopping: bool,
+        no_cache: bool,
+        output: str | None,
+        **options: Any,
+    ) -> Any:
+        from archon.study.objectives import SearchLimits, parse_objectives
+        from archon.study.search_config import SearchConfig
+
+        arguments = {name: options.pop(name) for name in ("space", "bench", "as_json")}
+        if options["resume"] and not options["study"]:
+            raise UsageError("--resume needs --study, which names the study")
+        limits = {name: options.pop(f"max_{name}") for name in ("tokens", "calls", "seconds")}
+        file = output_file(output)
+        require("optuna", "search")
+        config = SearchConfig(
+            objectives=parse_objectives(objective),
+            limits=SearchLimits(**limits),
+            stops_early=not no_stopping,
+            models=models_by_role(models),
+            cache=not no_cache,
+            output=file,
+            **options,
+        )
+        return function(config=config, **arguments)
+
+    for option in reversed(_OPTIONS):
+        with_config = option(with_config)
+    return with_config
 
 
 @command
 @click.argument("space")
 @click.argument("bench")
-@models_option
-@click.option("--trials", type=int, default=60, show_default=True, help="Architectures to try.")
-@click.option(
-    "--objective",
-    default="accuracy",
-    show_default=True,
-    metavar="NAME,NAME",
-    help="accuracy, tokens, seconds, or several; the first decides among the finalists.",
-)
-@click.option(
-    "--sampler",
-    default="tpe",
-    show_default=True,
-    help="tpe, gp, nsga2, random or exhaustive.",
-)
-@seed_option
-@click.option(
-    "--limit", type=int, default=100, show_default=True, help="Items that trials are asked."
-)
-@click.option(
-    "--final-limit",
-    type=int,
-    default=200,
-    show_default=True,
-    help="Items of select and of test that the best are asked.",
-)
-@click.option(
-    "--finalists",
-    type=click.IntRange(min=0),
-    default=5,
-    show_default=True,
-    help="Trials that go on to select; 0 leaves select and test out.",
-)
-@click.option("--max-tokens", type=float, help="What an answer may cost, on average.")
-@click.option("--max-calls", type=float, help="Calls that an answer may make, as expected.")
-@click.option("--max-seconds", type=float, help="What an answer may take, on average.")
-@click.option("--no-stopping", is_flag=True, help="Ask every trial all items, hopeless or not.")
-@click.option(
-    "--warm-start",
-    metavar="ARCH",
-    multiple=True,
-    help="An architecture of the space to try first; may be given several times.",
-)
-@click.option("--data", metavar="PATH", help="A JSONL file in the place of the card's own source.")
-@click.option("--scorer", metavar="NAME", help="Another scorer than the benchmark's, by name.")
-@click.option(
-    "--storage",
-    metavar="URL",
-    help="A database; by default a SQLite file in the study's folder, runs/STUDY. Several workers "
-    "need one such as postgresql+psycopg://USER@HOST/NAME.",
-)
-@click.option("--study", metavar="NAME", help="Its name; by default a new one.")
-@click.option("--resume", is_flag=True, help="Go on with the study in --study, if there is one.")
-@click.option("--no-cache", is_flag=True, help="Make every draw anew; neither find nor keep any.")
-@click.option("--output", metavar="FILE", help="The winner; by default best.json in the folder.")
-def search(space: str, bench: str, as_json: bool, **given: Any) -> int:
+@_search_options
+def search(space: str, bench: str, config: SearchConfig, as_json: bool) -> int:
     """Search the space SPACE for the architecture that is best on the benchmark BENCH.
 
     Trials are asked items of the search split, the best of them others (select), and the winner
     others again (test), beside plain voting at the same cost. The winner is an ordinary file.
     """
-    from dataclasses import replace
+    from archon.api import prepare_search
 
-    from archon.api_search import pool_for, prepare
-    from archon.cli.search_display import SearchDisplay
-    from archon.cli.weights import open_all
-    from archon.study.objectives import Limits, parse_objectives
-    from archon.study.samplers import make_sampler
-    from archon.study.search_config import Plan
-    from archon.study.space import Space
-
-    if given["resume"] and not given["study"]:
-        raise UsageError("--resume needs --study, which names the study")
-    output = output_file(given["output"])
     optuna = require("optuna", "search")
     if not logging.getLogger().isEnabledFor(logging.INFO):
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-    plan = Plan(
-        parse_objectives(given["objective"]),
-        Limits(given["max_tokens"], given["max_calls"], given["max_seconds"]),
-        given["sampler"],
-        given["seed"],
-        given["trials"],
-        not given["no_stopping"],
-    )
-    make_sampler(plan.sampler, plan.seed)  # a wrong name is told before anything is prepared
     with console().status("checking the space"):
-        prepared = prepare(
-            Space.load(space),
-            bench,
-            plan=plan,
-            limit=given["limit"],
-            final_limit=given["final_limit"],
-            models=models_by_role(given["models"]),
-            data=given["data"],
-            scorer=given["scorer"],
-            study=given["study"],
-            storage=given["storage"],
-        )
-        known = [prepared.known(ref) for ref in given["warm_start"]]
-    session = prepared.session
-    shown = SearchDisplay(plan)
-    with shown, pool_for(plan, cache=not given["no_cache"]) as pool:
+        session, loader = prepare_search(space, bench, config)
+    result = _run(session, loader)
+    if as_json:
+        emit(result)
+    _print(result)
+    return 0 if result["best"] is not None else FAILED
 
-        def open_models() -> None:
-            with shown.paused():  # pulling and loading have displays of their own
-                open_all(prepared.loader.lms)
 
-        session = replace(
-            session,
-            resume=given["resume"],
-            warm_start=known,
-            num_finalists=given["finalists"],
-            output=output,
-            pool=pool,
-            before_trials=open_models,
-            on_event=shown.event,
-            on_progress=shown.progress,
-            on_run=shown.run,
-        )
+def _run(session: SearchSession, loader: Loader) -> dict[str, Any]:
+    """Run a session with a display; an interrupt prints how to continue."""
+    from archon.cli.search_display import SearchDisplay
+    from archon.cli.weights import open_all
+    from archon.study.search_config import SearchListeners
 
-        async def run() -> dict[str, Any]:
-            try:
-                return (await session.run()).to_json()
-            finally:
-                for lm in prepared.loader.lms:
-                    await lm.aclose()
+    display = SearchDisplay(session.config)
 
+    def open_models() -> None:
+        with display.paused():  # pulling and loading have displays of their own
+            open_all(loader.lms)
+
+    session.listeners = SearchListeners(
+        before_trials=open_models,
+        on_event=display.event,
+        on_progress=display.progress,
+        on_run=display.run,
+    )
+
+    async def run() -> dict[str, Any]:
         try:
-            result = asyncio.run(run())
+            return (await session.run()).to_json()
+        finally:
+            for lm in loader.lms:
+                await lm.aclose()
+
+    with display:
+        try:
+            return asyncio.run(run())
         except KeyboardInterrupt:
             console().print(
                 f"what is finished is kept; go on with: --study {session.name} --resume",
                 soft_wrap=True,
             )
             raise
-    if as_json:
-        emit(result)
-    _tell(result, plan)
-    return 0 if result["best"] is not None else FAILED
 
 
-def _tell(result: dict[str, Any], plan: Plan) -> None:
+def _print(result: dict[str, Any]) -> None:
     def say(text: str, style: str | None = None) -> None:
         console().print(text, style=style, soft_wrap=True)
 
@@ -184,7 +208,7 @@ def _tell(result: dict[str, Any], plan: Plan) -> None:
         from archon.cli.search_display import front_table
 
         console().print(front_table(result["front"]))
-        _tell_winner(result, say)
+        _print_winner(result, say)
     for warning in result["warnings"]:
         say(warning, "yellow")
     if result["output"]:
@@ -203,7 +227,7 @@ def _view_command(result: dict[str, Any]) -> str:
     return f"archon view {result['storage']} --study {result['study']}"
 
 
-def _tell_winner(result: dict[str, Any], say: Any) -> None:
+def _print_winner(result: dict[str, Any], say: Any) -> None:
     best = result["best"]
     choices = ", ".join(f"{name} = {value}" for name, value in best["choices"].items())
     say(f"\nthe winner is trial {best['trial']}: {choices}", "bold")

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-    from archon.evals.runner import OnProgress, Progress
-    from archon.study.search_config import Plan, StudyEvent
+    from archon.evals.runner import EvalProgress, OnProgress
+    from archon.study.search_config import SearchConfig, StudyEvent
     from archon.study.trials import TrialRecord
 
 REFRESHES_PER_SECOND = 4
@@ -32,10 +32,10 @@ MOST_SHOWN = 10
 class SearchDisplay:
     """Listens to a search, and shows it while the block runs."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, config: SearchConfig) -> None:
         from rich.live import Live
 
-        self._plan, self._doing, self._started = plan, "searching", time.monotonic()
+        self._config, self._doing, self._started = config, "searching", time.monotonic()
         self._told: list[TrialRecord] = []
         self._rows: list[dict[str, Any]] = []
         self._live = Live(
@@ -75,7 +75,7 @@ class SearchDisplay:
         if event.record.outcome != "rejected":
             self._print(event.record)
 
-    def progress(self, progress: Progress) -> None:
+    def progress(self, progress: EvalProgress) -> None:
         """Take note of an answer."""
         share = f"{progress.num_done} of {progress.num_runs} items"
         self._doing = f"{self._doing.partition(':')[0]}: {share}"
@@ -106,8 +106,8 @@ class SearchDisplay:
         from archon.study.result import row_of
         from archon.study.trials import front, ranked
 
-        several = len(self._plan.objectives) > 1
-        found = (front if several else ranked)(self._told, self._plan.objectives)
+        several = len(self._config.objectives) > 1
+        found = (front if several else ranked)(self._told, self._config.objectives)
         return [row_of(record) for record in found]
 
     def _print(self, record: TrialRecord) -> None:

@@ -15,7 +15,9 @@ from archon.evals.records import Record
 from archon.evals.report import Tally
 from archon.evals.statistics import holm, paired_interval, paired_p_value
 
-Run = tuple[str, Tally]
+NamedTally = tuple[str, Tally]
+FRONTS = {"cost_tokens": "on_cost_front", "seconds": "on_seconds_front"}
+"""Column of a report → the key that says whether a run is on its front against the accuracy."""
 
 
 def compare(
@@ -62,18 +64,18 @@ def compare(
     return {"rows": _rows(reports, runs), "pairs": pairs, "warnings": warnings}
 
 
-def _rows(reports: Sequence[Mapping[str, Any]], runs: Sequence[Run]) -> list[dict[str, Any]]:
-    tallies = [tally for _, tally in runs]
-    accuracies = [tally.accuracy for tally in tallies]
-    on_cost_front = _on_front(accuracies, [tally.mean_cost_tokens for tally in tallies])
-    on_seconds_front = _on_front(accuracies, [tally.mean_seconds for tally in tallies])
+def _rows(reports: Sequence[Mapping[str, Any]], runs: Sequence[NamedTally]) -> list[dict[str, Any]]:
+    accuracies = [tally.accuracy for _, tally in runs]
+    fronts = {
+        key: _on_front(accuracies, [tally.value(column) for _, tally in runs])
+        for column, key in FRONTS.items()
+    }
     return [
         {
             **report,
             "name": name,
             "seconds": tally.mean_seconds,
-            "on_cost_front": on_cost_front[place],
-            "on_seconds_front": on_seconds_front[place],
+            **{key: front[place] for key, front in fronts.items()},
         }
         for place, (report, (name, tally)) in enumerate(zip(reports, runs, strict=True))
     ]
@@ -96,7 +98,7 @@ def _on_front(accuracies: Sequence[float | None], prices: Sequence[float | None]
     ]
 
 
-def _pair(run_a: Run, run_b: Run) -> tuple[dict[str, Any], str | None]:
+def _pair(run_a: NamedTally, run_b: NamedTally) -> tuple[dict[str, Any], str | None]:
     """The comparison of two runs, and the warning where they are not told apart."""
     (name_a, a), (name_b, b) = run_a, run_b
     means_a, means_b = a.item_means, b.item_means

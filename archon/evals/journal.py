@@ -1,14 +1,14 @@
-"""The journal of a run: every finished answer on disk, whatever happens next.
+"""The journal of a run: every finished answer on disk, even if the process is killed.
 
-One line an entry::
+One line per entry::
 
     LENGTH CRC32 STAMP⇥RECORD⇥TRACE
 
 LENGTH counts the bytes after the second space, CRC32 is theirs in eight hex digits, and the three
-parts are JSON, in which neither tabs nor ends of lines can stand for themselves: the sitting in
+parts are JSON, in which tabs and line ends are escaped: the session in
 which the answer was finished and when, the record, and every prompt and completion behind it
-(``null`` for a failure). A line that is not whole, or not what its checksum says, is no entry.
-An item that failed and is asked again gets another entry, which takes the place of the failure.
+(``null`` for a failure). An incomplete line, or one that does not match its checksum, is skipped.
+An item that failed and is asked again gets another entry, which replaces the failure.
 
 Only one process writes, from one thread, and an entry counts as written once the disk has it:
 entries that come while the disk is busy share the next flush.
@@ -36,10 +36,10 @@ from archon.storage.atomic import sync_folder
 class Entry:
     """One finished answer."""
 
-    sitting: int
-    """A run that was stopped and resumed has several; the first is 1."""
-    sitting_seconds: float
-    """How far into its sitting the answer was finished."""
+    session: int
+    """A run that was stopped and resumed has several sessions; the first is 1."""
+    session_seconds: float
+    """Time from the start of the session to the end of the answer."""
     record: Record
     trace_json: bytes
 
@@ -61,20 +61,20 @@ class Entry:
 
 
 def encode(
-    sitting: int, sitting_seconds: float, record: Record, trace: Mapping[str, Any] | None
+    session: int, session_seconds: float, record: Record, trace: Mapping[str, Any] | None
 ) -> bytes:
     """The line of an entry."""
-    stamp = {"sitting": sitting, "sitting_seconds": round(sitting_seconds, 3)}
+    stamp = {"sitting": session, "sitting_seconds": round(session_seconds, 3)}
     payload = b"\t".join(json.dumps(part).encode() for part in (stamp, record.to_json(), trace))
     return b"%d %08x %b\n" % (len(payload), zlib.crc32(payload), payload)
 
 
 def decode(line: bytes) -> Entry | None:
-    """The entry of a line; None where the line is not whole or was damaged.
+    """The entry of a line; None where the line is incomplete or damaged.
 
     Raises
     ------
-    ValueError : the line is whole, and of a version or a form that is not known here.
+    ValueError : the line is complete, but of an unknown version or format.
     """
     length, _, rest = line.partition(b" ")
     checksum, _, payload = rest.partition(b" ")
@@ -86,11 +86,11 @@ def decode(line: bytes) -> Entry | None:
     stamp_json, record_json, trace_json = payload.split(b"\t")
     try:
         stamp = json.loads(stamp_json)
-        sitting, seconds = int(stamp["sitting"]), float(stamp["sitting_seconds"])
+        session, seconds = int(stamp["sitting"]), float(stamp["sitting_seconds"])
         record = Record.from_json(json.loads(record_json))
     except (TypeError, KeyError, OverflowError, RecursionError) as error:
         raise ValueError(f"no entry of a journal: {error}") from None
-    return Entry(sitting, seconds, record, trace_json)
+    return Entry(session, seconds, record, trace_json)
 
 
 def read_entries(path: Path) -> Iterator[Entry]:
@@ -132,7 +132,7 @@ def _numbered_entries(path: Path) -> Iterator[tuple[int, Entry]]:
 
 
 class JournalWriter:
-    """Appends entries; a torn end that an earlier sitting left is cut off first.
+    """Appends entries; a torn last line of an earlier session is cut off first.
 
     Raises
     ------

@@ -25,8 +25,8 @@ MOST_EXACT = 128
 ORDERS = 100
 """Random orders of the draws from which they are estimated."""
 
-Point = TypedDict(
-    "Point",
+CurvePoint = TypedDict(
+    "CurvePoint",
     {
         "k": int,
         "pass": float,
@@ -89,7 +89,7 @@ class NodeDraws:
         for node, draws in record.draws.items():
             self.sets.setdefault(node, {}).setdefault(record.item, []).append(DrawSet.of(draws))
 
-    def curves(self) -> dict[str, list[Point]]:
+    def curves(self) -> dict[str, list[CurvePoint]]:
         """Node → its points, for every node that drew twice or more wherever it ran.
 
         A curve covers the items for which the node ran, up to the fewest draws that it made for
@@ -104,7 +104,7 @@ class NodeDraws:
         }
 
 
-def curves(records: Iterable[Record]) -> dict[str, list[Point]]:
+def curves(records: Iterable[Record]) -> dict[str, list[CurvePoint]]:
     """pass@k and vote@k of every node that drew several times; see ``NodeDraws.curves``."""
     draws = NodeDraws()
     for record in records:
@@ -128,7 +128,7 @@ def _fewest(by_item: Mapping[str, Sequence[DrawSet]]) -> int:
 
 def _curve(
     by_item: Mapping[str, Sequence[DrawSet]], failures: Mapping[str, int], ks: Sequence[int]
-) -> list[Point]:
+) -> list[CurvePoint]:
     items = sorted({*by_item, *failures})
     passes = defaultdict[int, list[float]](list)
     votes = defaultdict[int, list[float]](list)
@@ -139,7 +139,7 @@ def _curve(
         for place, k in enumerate(ks):
             passes[k].append(fmean([draws.pass_at(k) for draws in sets] + wrong))
             votes[k].append(fmean([shares[place] for shares in voted] + wrong))
-    points: list[Point] = []
+    points: list[CurvePoint] = []
     for k in ks:
         # So many times could k draws have been made anew.
         runs = sum(len(draws) // k for sets in by_item.values() for draws in sets)

@@ -1,4 +1,4 @@
-"""What is kept of one item in one epoch, and the same as plain data."""
+"""Records: the outcome of one item in one epoch, and its JSON form."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from archon.spec.messages import json_path
 from archon.types import Limit, Usage
 
 VERSION = 1
-"""Of the form of records."""
+"""Version of the format of records."""
 Points = Annotated[int | float, Field(ge=0, le=1, allow_inf_nan=False)]
 """From 0 to 1; exactly 1 is right, and what lies between counts in the mean score only."""
 
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """One text that a node wrote, on its own: what it would have scored as the answer."""
+    """One sample of a node, scored as if it were the answer."""
 
     value: str | None
     score: Points
@@ -32,10 +32,10 @@ class Draw:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What came of one item in one epoch."""
+    """The outcome of one item in one epoch."""
 
     specification: str
-    """Digest of all that determines the answer but the item and the epoch."""
+    """Digest of everything that determines the answer, except item and epoch."""
     item: str
     epoch: int
     question: str
@@ -51,15 +51,15 @@ class Record:
     error: str | None
     """Why there is no answer; None if there is one."""
     draws: Mapping[str, tuple[Draw, ...]] = field(default_factory=dict)
-    """Node → its texts in the order of their draws, for every node that writes candidates."""
+    """Node → its samples in order, for every node that writes candidates."""
     samples: int = 0
     """Samples that were asked for, failed ones included; 0 where none is counted."""
     failed_samples: int = 0
     """Samples that failed; the answer was made from the others."""
     limited_by: Limit | None = None
-    """What the budget had too little of; None where it cut nothing short."""
+    """The budget that cut the answer short, if any."""
     notes: tuple[str, ...] = ()
-    """What to know of how the answer was chosen, such as that no candidate states a number."""
+    """Notes on how the answer was chosen, such as that no candidate states a number."""
     num_reasoning_cut_off: int = 0
     """Completions that ended within their reasoning, and so gave no answer."""
     version: int = VERSION
@@ -76,7 +76,7 @@ class Record:
 
     @property
     def identity(self) -> tuple[str, str, int]:
-        """No two records of one thing have the same."""
+        """Unique for each record of a run."""
         return (self.specification, self.item, self.epoch)
 
     def to_json(self) -> dict[str, Any]:
@@ -89,7 +89,7 @@ class Record:
 
         Raises
         ------
-        ValueError : the data is of another form, or of a version that is not known here.
+        ValueError : the data has another format, or an unknown version.
         """
         try:
             if data["version"] != VERSION:

@@ -1,15 +1,16 @@
-"""From records to results: the report on a run."""
+# ruff: noqa: RUF009 - the columns of a report are made by functions that return fields
+"""Reports: the columns of a run's result, computed from its records."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from statistics import fmean
 from typing import Any
 
 from archon.evals.failures import Cause, causes
-from archon.evals.pass_at_k import NodeDraws, Point
+from archon.evals.pass_at_k import CurvePoint, NodeDraws
 from archon.evals.power import accuracy_warning
 from archon.evals.records import Record
 from archon.evals.statistics import Interval, mean_interval, score_interval
@@ -17,9 +18,36 @@ from archon.reasoning import cut_off_notice
 from archon.types import Usage
 
 
-@dataclass(frozen=True, slots=True)
+def total(each: Callable[[Record], Any], *, start: Any = 0, default: Any = MISSING) -> Any:
+    """A column that adds up a figure of every record.
+
+    Parameters
+    ----------
+    each : the figure of a record.
+    start : the sum of no records.
+    default : the column's value in reports of versions that had no such column.
+    """
+    return field(default=default, metadata={"each": each, "start": start})
+
+
+def result(of: Callable[[Tally], Any], *, heading: str = "", decimals: int = 0) -> Any:
+    """A column that follows from all records.
+
+    Parameters
+    ----------
+    of : computes it from their tally.
+    heading : of the column in the table of ``archon compare``, which leaves out those without.
+    decimals : shown there.
+    """
+    return field(metadata={"of": of, "heading": heading, "decimals": decimals})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """The result of evaluating one architecture on the items of one benchmark."""
+    """The result of evaluating one architecture on the items of one benchmark.
+
+    Each column is defined here, once: what it is computed from, and how tables show it.
+    """
 
     architecture: str
     benchmark: str
@@ -31,49 +59,49 @@ class Report:
     epochs: int
     seed: int
     models: Mapping[str, str | None]
-    """Role → name of the model; None for a program's own."""
-    num_items: int
+    """Role → name of the model; None for a model object of a program."""
+    num_items: int = result(lambda tally: len(tally.runs))
     """Items with at least one finished run, failed ones included."""
-    num_runs: int
+    num_runs: int = result(lambda tally: tally.num_runs)
     """Finished runs of items: ``num_items`` times ``epochs``, unless it was interrupted."""
-    num_errors: int
+    num_errors: int = total(lambda record: record.error is not None)
     """Runs that failed; they count as wrong answers."""
-    errors: Sequence[Cause]
+    errors: Sequence[Cause] = result(lambda tally: causes(tally.errors))
     """Why they failed: each cause with the number of failures, the most frequent first."""
-    num_without_value: int
+    num_without_value: int = total(lambda record: record.has_no_value)
     """Runs that gave an answer from which no value could be read."""
-    num_failed_samples: int
+    num_failed_samples: int = total(lambda record: record.failed_samples)
     """Samples that failed in runs that gave an answer, which was made from the others."""
-    num_limited: int
+    num_limited: int = total(lambda record: record.limited_by is not None)
     """Runs that the budget cut short, and that gave an answer all the same."""
-    accuracy: float | None
+    accuracy: float | None = result(lambda tally: tally.accuracy)
     """Mean over items of the share of right answers; None if nothing was finished."""
-    accuracy_interval: Interval | None
-    """95 % interval of ``accuracy``, items being the units of chance."""
-    mean_score: float | None
+    accuracy_interval: Interval | None = result(lambda tally: tally.accuracy_interval)
+    """95 % interval of ``accuracy``, with items as the units of chance."""
+    mean_score: float | None = result(lambda tally: tally.mean_score)
     """Mean over items of the scores, partial ones included; equal to ``accuracy`` where every score
     is 0 or 1."""
-    mean_score_interval: Interval | None
-    """95 % interval of ``mean_score``, items being the units of chance."""
-    cost_tokens: float | None
+    mean_score_interval: Interval | None = result(lambda tally: tally.mean_score_interval)
+    """95 % interval of ``mean_score``, with items as the units of chance."""
+    cost_tokens: float | None = result(lambda tally: tally.mean_cost_tokens, heading="cost")
     """Mean cost of an answer in tokens, over the runs that gave one."""
-    total_cost_tokens: int
-    seconds: float | None
-    """Mean time an answer took, over the runs that gave one. What it waited while other questions
-    were computed is in it: it compares runs that asked as many at once."""
-    usage: Usage
+    total_cost_tokens: int = total(lambda record: record.cost_tokens)
+    seconds: float | None = result(lambda tally: tally.mean_seconds, heading="seconds", decimals=1)
+    """Mean time of an answer, over the runs that gave one. It includes the time that the answer
+    waited for other questions: compare it between runs with equal concurrency."""
+    usage: Usage = total(lambda record: record.usage, start=Usage())
     """Sum over all runs that gave an answer."""
-    wall_seconds: float
-    tokens_per_second: float
-    """Tokens really decoded (``usage.generated_tokens``) in a second of ``wall_seconds``."""
-    curves: Mapping[str, Sequence[Point]]
-    """Node → its pass@k and vote@k, for the nodes that drew several times."""
-    warnings: Sequence[str]
-    """What keeps the result from telling much."""
+    wall_seconds: float = result(lambda tally: tally.wall_seconds)
+    tokens_per_second: float = result(lambda tally: tally.tokens_per_second, heading="tokens/s")
+    """Tokens decoded (``usage.generated_tokens``) per second of ``wall_seconds``."""
+    curves: Mapping[str, Sequence[CurvePoint]] = result(lambda tally: tally.draws.curves())
+    """Node → its pass@k and vote@k, for the nodes that sampled several times."""
+    warnings: Sequence[str] = result(lambda tally: tally.warnings + tally.lost_samples)
+    """Why the result says little."""
     run: str
     """The run's folder."""
     interrupted: bool = False
-    num_reasoning_cut_off: int = 0
+    num_reasoning_cut_off: int = total(lambda record: record.num_reasoning_cut_off, default=0)
     """Completions of all runs that ended within their reasoning, and so gave no answer."""
 
     def to_json(self) -> dict[str, Any]:
@@ -81,28 +109,39 @@ class Report:
         return asdict(self)
 
 
+TABLE_COLUMNS = {
+    column.name: (column.metadata["heading"], column.metadata["decimals"])
+    for column in fields(Report)
+    if column.metadata.get("heading")
+}
+"""Column of a table → its heading and its decimals."""
+_RESULTS = {column.name: column.metadata for column in fields(Report) if "of" in column.metadata}
+_TOTALS = {column.name: column.metadata for column in fields(Report) if "each" in column.metadata}
+
+
+def _no_totals() -> dict[str, Any]:
+    return {name: total["start"] for name, total in _TOTALS.items()}
+
+
 @dataclass
 class Tally:
-    """What a report needs of the records, added up as they come; texts are not kept."""
+    """The records of a run, added up as they are finished; texts are not kept."""
 
     right: Counter[str] = field(default_factory=Counter)
     runs: Counter[str] = field(default_factory=Counter)
     scores: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     """Item → the scores of its runs."""
-    num_errors: int = 0
+    totals: dict[str, Any] = field(default_factory=_no_totals)
+    """Column of a report → its sum so far."""
     errors: Counter[str] = field(default_factory=Counter)
     """Message → the runs that failed with it."""
     has_partial_scores: bool = False
     """Whether any score lies between 0 and 1."""
-    num_without_value: int = 0
     num_samples: int = 0
-    num_failed_samples: int = 0
-    num_limited: int = 0
-    num_reasoning_cut_off: int = 0
-    cost_tokens: int = 0
-    usage: Usage = field(default_factory=Usage)
     answer_seconds: float = 0.0
+    """Of all runs that gave an answer."""
     draws: NodeDraws = field(default_factory=NodeDraws)
+    wall_seconds: float = 0.0
 
     def add(self, record: Record) -> None:
         """Count one finished run of an item."""
@@ -111,17 +150,12 @@ class Tally:
         self.scores[record.item].append(record.score)
         self.has_partial_scores |= 0 < record.score < 1
         if record.error is not None:
-            self.num_errors += 1
             self.errors[record.error] += 1
-        self.num_without_value += record.has_no_value
-        self.num_samples += record.samples
-        self.num_failed_samples += record.failed_samples
-        self.num_limited += record.limited_by is not None
-        self.num_reasoning_cut_off += record.num_reasoning_cut_off
-        self.cost_tokens += record.cost_tokens
-        self.usage += record.usage
-        if record.error is None:
+        else:
             self.answer_seconds += record.seconds
+        for name, total in _TOTALS.items():
+            self.totals[name] += total["each"](record)
+        self.num_samples += record.samples
         self.draws.add(record)
 
     @classmethod
@@ -131,6 +165,22 @@ class Tally:
         for record in records:
             tally.add(record)
         return tally
+
+    @property
+    def num_errors(self) -> int:
+        """Runs that failed."""
+        return self.errors.total()
+
+    @property
+    def cost_tokens(self) -> int:
+        """The cost of all runs."""
+        return int(self.totals["total_cost_tokens"])
+
+    @property
+    def usage(self) -> Usage:
+        """The usage of all runs."""
+        usage: Usage = self.totals["usage"]
+        return usage
 
     @property
     def num_runs(self) -> int:
@@ -191,41 +241,36 @@ class Tally:
             return []
         warning = accuracy_warning(list(self.item_means.values()), self.num_runs)
         warnings = [warning] if warning else []
-        if self.num_reasoning_cut_off:
-            warnings.append(cut_off_notice(self.num_reasoning_cut_off, self.usage.calls))
+        if cut_off := self.totals["num_reasoning_cut_off"]:
+            warnings.append(cut_off_notice(cut_off, self.usage.calls))
         return warnings
 
     @property
     def lost_samples(self) -> list[str]:
         """The warning that samples failed."""
-        if not self.num_failed_samples:
+        failed = self.totals["num_failed_samples"]
+        if not failed:
             return []
         return [
-            f"{self.num_failed_samples} of {self.num_samples} samples failed; "
+            f"{failed} of {self.num_samples} samples failed; "
             "their items were answered from the others"
         ]
 
+    @property
+    def tokens_per_second(self) -> float:
+        """Tokens decoded per second of the wall time."""
+        return self.usage.generated_tokens / self.wall_seconds if self.wall_seconds else 0
+
+    def value(self, column: str) -> Any:
+        """A column of a ``Report`` that follows from the records."""
+        return self.totals[column] if column in _TOTALS else _RESULTS[column]["of"](self)
+
     def results(self, wall_seconds: float) -> dict[str, Any]:
-        """The fields of a ``Report`` that follow from the records."""
-        return {
-            "num_items": len(self.runs),
-            "num_runs": self.num_runs,
-            "num_errors": self.num_errors,
-            "errors": causes(self.errors),
-            "num_without_value": self.num_without_value,
-            "num_failed_samples": self.num_failed_samples,
-            "num_limited": self.num_limited,
-            "num_reasoning_cut_off": self.num_reasoning_cut_off,
-            "accuracy": self.accuracy,
-            "accuracy_interval": self.accuracy_interval,
-            "mean_score": self.mean_score,
-            "mean_score_interval": self.mean_score_interval,
-            "cost_tokens": self.mean_cost_tokens,
-            "total_cost_tokens": self.cost_tokens,
-            "seconds": self.mean_seconds,
-            "usage": self.usage,
-            "wall_seconds": wall_seconds,
-            "tokens_per_second": self.usage.generated_tokens / wall_seconds if wall_seconds else 0,
-            "curves": self.draws.curves(),
-            "warnings": self.warnings + self.lost_samples,
-        }
+        """The columns of a ``Report`` that follow from the records.
+
+        Parameters
+        ----------
+        wall_seconds : the time of all sessions of the run.
+        """
+        tally = replace(self, wall_seconds=wall_seconds)
+        return {name: tally.value(name) for name in (*_RESULTS, *_TOTALS)}

@@ -12,8 +12,7 @@ from archon.evals.folder import ABLATIONS, RUN, RunFolder
 from archon.evals.journal import Entry, read_entries
 from archon.evals.records import Record
 from archon.evals.report import Report, Tally
-from archon.evals.run_schema import fault
-from archon.evals.run_spec import headings
+from archon.evals.run_spec import fault, headings
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ class Run:
         seconds: dict[int, float] = {}
         for entry in self.entries():
             tally.add(entry.record)
-            seconds[entry.sitting] = max(entry.sitting_seconds, seconds.get(entry.sitting, 0.0))
+            seconds[entry.session] = max(entry.session_seconds, seconds.get(entry.session, 0.0))
         return Report(
             **headings(self.description),
             run=str(self.path),
@@ -89,7 +88,7 @@ def read_run(path: Path | str) -> Run:
     UsageError : the folder holds no run, or one whose description is damaged.
     """
     path = Path(path)
-    description = RunFolder(path).read_run()
+    description = RunFolder(path).read_description()
     if (reason := fault(description)) is not None:
         raise UsageError(f"{path / RUN} does not describe a run: {reason}")
     return Run(path, description)

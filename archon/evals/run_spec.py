@@ -1,4 +1,4 @@
-"""What a run is a run of: the architecture, the benchmark, the items, the machine."""
+"""The description of a run (``run.json``): architecture, benchmark, items, machine."""
 
 from __future__ import annotations
 
@@ -11,20 +11,23 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
 from archon.answers import READING_VERSION
 from archon.evals.benchmarks import Item, Selection
 from archon.graph.architecture import Answer
+from archon.spec.messages import json_path
 from archon.types import AnswerKind, Example, Question
 
 VERSION = 1
-"""Of the form of ``run.json``."""
+"""Version of the format of ``run.json``."""
 
 IDENTITY = ("version", "specification", "items", "epochs")
 """The parts of a description in which a run that is resumed must be the same."""
 
 
 class Answerer(Protocol):
-    """What is evaluated: an ``Architecture``, or a double of one."""
+    """What is evaluated: an ``Architecture``, or a fake of one."""
 
     @property
     def name(self) -> str: ...
@@ -47,7 +50,7 @@ def description(
     epochs: int,
     examples: tuple[Example, ...] | None,
 ) -> dict[str, Any]:
-    """All that is asked for in a run, as plain data for ``run.json``.
+    """Everything that a run is asked for, as plain data for ``run.json``.
 
     ``specification`` holds what an answer depends on, but for the item and the epoch: its digest
     belongs to the identity of every record.
@@ -75,7 +78,7 @@ def description(
 
 
 def headings(run: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a ``Report`` that say what was evaluated on what.
+    """The columns of a ``Report`` that name what was evaluated.
 
     Parameters
     ----------
@@ -109,7 +112,7 @@ def _digest(data: Any) -> str:
 
 
 def _circumstances() -> dict[str, Any]:
-    """When, where and with which versions a run was begun."""
+    """When, where and with which versions a run began."""
     packages = ("archon-inference", "torch", "reasoning-gym", "datasets")
     return {
         "start_time": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -128,3 +131,58 @@ def _version(package: str) -> str | None:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
+
+
+# What readers of a run rely on in its ``run.json``, checked as it is read.
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+
+class _Architecture(_Part):
+    name: str
+    nodes: dict[str, Any]
+
+
+class _Benchmark(_Part):
+    name: str
+    score: str
+    answer: str = "number"
+
+
+class _Named(_Part):
+    name: str
+
+
+class _Nested(_Part):
+    architecture: _Named
+
+
+class _Specification(_Part):
+    architecture: _Architecture
+    benchmark: _Benchmark
+    models: dict[str, _Named | _Nested | None]
+    seed: int
+
+
+class _Items(_Part):
+    split: str
+    count: int = Field(ge=0)
+
+
+class _Run(_Part):
+    specification: _Specification
+    items: _Items
+    epochs: int = Field(ge=1)
+    limit: int | None
+
+
+def fault(data: object) -> str | None:
+    """Path and reason of the first error in a description; None if it is valid."""
+    try:
+        _Run.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        return f"{json_path(first['loc'])}: {first['msg'].lower()}"
+    return None

@@ -1,4 +1,4 @@
-"""Evaluation: many questions in flight, every finished answer on disk at once."""
+"""Evaluation: many concurrent questions, every finished answer written to disk at once."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 
 from archon.errors import ScoringError, StorageError, UsageError
 from archon.evals.benchmarks import Item, Selection
+from archon.evals.benchmarks.opening import Benchmark
 from archon.evals.failures import ErrorLimit, MaxErrors
 from archon.evals.folder import RunFolder
 from archon.evals.journal import JournalWriter, encode
@@ -20,40 +21,39 @@ from archon.evals.report import Report, Tally
 from archon.evals.run import Run, read_run
 from archon.evals.run_spec import IDENTITY, Answerer, description
 from archon.evals.scorers import Score, Scorer, number_exact, scored
-from archon.graph.architecture import Answer
+from archon.graph.architecture import Answer, Architecture
 from archon.graph.candidates import has_run
 from archon.lm.pool import DrawPool, pooling
-from archon.storage.lock import locked
 from archon.types import Candidate, Example, Question, Usage
 
 DEFAULT_CONCURRENT_QUESTIONS = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
-    """How far an evaluation is."""
+class EvalProgress:
+    """The progress of an evaluation."""
 
     num_done: int
-    """Finished runs of items, those of earlier sittings included."""
+    """Finished runs of items, those of earlier sessions included."""
     num_runs: int
     """All runs of items: items times epochs."""
     num_right: int
     num_errors: int
     generated_tokens: int
     seconds: float
-    """Of this sitting."""
+    """Since this session began."""
     tally: Tally
-    """What all of this is counted from, and the interval of the accuracy; it goes on counting."""
+    """The records behind these figures; it keeps counting."""
     num_kept: int = 0
-    """Of ``num_done``, those that earlier sittings had finished."""
+    """Of ``num_done``, those that earlier sessions finished."""
 
 
-OnProgress = Callable[[Progress], None]
+OnProgress = Callable[[EvalProgress], None]
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Everything that is to be asked of an architecture, and nothing of when and where.
+    """Everything that an architecture is asked, independent of when and where.
 
     Raises
     ------
@@ -84,20 +84,42 @@ class Evaluation:
         )
         object.__setattr__(self, "description", data)
 
-    def is_finished_in(self, folder: RunFolder, *, keep_errors: bool = False) -> bool:
-        """Whether the folder holds this very run with nothing left to ask.
-
-        Parameters
-        ----------
-        keep_errors : answers that failed are not asked for again.
+    @classmethod
+    def of(
+        cls, architecture: Architecture, benchmark: Benchmark, *, seed: int = 0, epochs: int = 1
+    ) -> Evaluation:
+        """The evaluation of an architecture on the items of a benchmark.
 
         Raises
         ------
-        UsageError : it holds another run; tells where the two differ.
+        UsageError : a number makes no sense.
+        GraphError : the benchmark's exemplar pool is too small for some node's shots.
+        """
+        architecture.check_examples(benchmark.examples)
+        return cls(
+            architecture,
+            benchmark.items,
+            benchmark.scorer,
+            benchmark.selection,
+            seed=seed,
+            epochs=epochs,
+            examples=benchmark.examples,
+        )
+
+    def is_finished_in(self, folder: RunFolder, *, keep_errors: bool = False) -> bool:
+        """Whether the folder holds this run and nothing is left to ask.
+
+        Parameters
+        ----------
+        keep_errors : failed answers are not asked for again.
+
+        Raises
+        ------
+        UsageError : it holds another run; lists where the two differ.
         """
         if not folder.holds_run:
             return False
-        folder.check_same(self.description, IDENTITY)
+        folder.check_identity(self.description, IDENTITY)
         run = read_run(folder.path)
         return sum(_is_done(entry.record, keep_errors) for entry in run.entries()) == run.num_runs
 
@@ -113,37 +135,37 @@ async def evaluate(
     max_errors: MaxErrors = None,
     on_progress: OnProgress | None = None,
 ) -> Report:
-    """Ask what the folder does not hold yet, and report how many answers were right.
+    """Ask what is missing in the folder, and report how many answers are right.
 
-    An item whose run fails is recorded with its error and counts as wrong. Whatever stops the
-    evaluation, what is finished stays in the folder, and the same call continues from there: it
-    asks what is missing, and what failed once more. A new record of an item takes the place of
-    the failed one when it is on the disk, not before.
+    An item whose run fails is recorded with its error and counts as wrong. If the
+    evaluation stops, what is finished stays in the folder, and the same call continues from there:
+    it asks what is missing, and what failed once more. A new record of an item replaces the failed
+    one when it is on the disk.
 
     Parameters
     ----------
-    pool : where draws that were made before are found; None makes them all.
-    num_items : ask the first so many items only; another call goes on from there.
+    pool : the pool of earlier samples; None makes all anew.
+    num_items : ask the first ``num_items`` items only; another call continues from there.
     keep_errors : leave failed items as they are recorded.
     max_errors : how many answers may fail before the evaluation stops.
-    on_progress : told after each finished run, in the event loop's thread.
+    on_progress : called after each finished run, in the event loop's thread.
 
     Raises
     ------
     UsageError : the folder holds another run, or another process is writing it.
     TooManyErrorsError : too many answers failed.
-    StorageError : the disk does not take what is finished.
+    StorageError : the disk rejects what is finished.
     """
     if max_concurrent_questions < 1:
         raise UsageError("an evaluation needs at least one question at once")
-    with locked(folder.path, "run"):
+    with folder.locked():
         if folder.holds_run:
-            folder.check_same(evaluation.description, IDENTITY)
+            folder.check_identity(evaluation.description, IDENTITY)
         else:
-            folder.write_run({**evaluation.description, "id": uuid.uuid4().hex})
+            folder.write_description({**evaluation.description, "id": uuid.uuid4().hex})
         run = read_run(folder.path)
         try:
-            sitting = _Sitting(
+            session = _EvalSession(
                 evaluation,
                 run,
                 pool,
@@ -152,7 +174,7 @@ async def evaluate(
                 max_errors=max_errors,
                 on_progress=on_progress,
             )
-            await sitting.sit(max_concurrent_questions)
+            await session.run(max_concurrent_questions)
         except BaseException:
             with contextlib.suppress(StorageError):  # the journal has it all
                 folder.write_report(run.report().to_json())
@@ -162,8 +184,8 @@ async def evaluate(
         return report
 
 
-class _Sitting:
-    """One stretch of work at a run: what is left to ask when it begins, and where it goes."""
+class _EvalSession:
+    """One session of work at a run: the items that are left, and where their answers go."""
 
     def __init__(
         self,
@@ -182,7 +204,7 @@ class _Sitting:
         self._tally, self._number = Tally(), 1
         done: set[tuple[str, int]] = set()
         for entry in run.entries():
-            self._number = max(self._number, entry.sitting + 1)
+            self._number = max(self._number, entry.session + 1)
             if _is_done(entry.record, keep_errors):
                 self._tally.add(entry.record)
                 done.add((entry.record.item, entry.record.epoch))
@@ -191,8 +213,8 @@ class _Sitting:
         self._todo = [(i, epoch) for epoch in epochs for i in items if (i.id, epoch) not in done]
         self._error_limit = ErrorLimit(max_errors, self._num_runs)
 
-    async def sit(self, max_concurrent_questions: int) -> None:
-        """Ask everything that is to do, at most so many questions at once."""
+    async def run(self, max_concurrent_questions: int) -> None:
+        """Ask everything that is left, up to ``max_concurrent_questions`` at once."""
         if not self._todo:
             return
         if self._num_kept and self._on_progress is not None:
@@ -238,7 +260,7 @@ class _Sitting:
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
-            # Something below was cancelled that nobody had asked to cancel: a failure like others.
+            # A task below was cancelled, but not by us: this is a failure like any other.
             return self._failure(item, epoch, error, time.perf_counter() - started), None
         except Exception as error:
             return self._failure(item, epoch, error, time.perf_counter() - started), None
@@ -312,8 +334,8 @@ class _Sitting:
             **outcome,
         )
 
-    def _progress(self, seconds: float) -> Progress:
-        return Progress(
+    def _progress(self, seconds: float) -> EvalProgress:
+        return EvalProgress(
             num_done=self._tally.num_runs,
             num_runs=self._num_runs,
             num_right=self._tally.right.total(),
@@ -326,7 +348,7 @@ class _Sitting:
 
 
 def _draws(answer: Answer, scorer: Scorer, target: str) -> dict[str, tuple[Draw, ...]]:
-    """What each node wrote, scored as if it were the answer, programs by what they came to."""
+    """The samples of each node, scored as answers; programs are scored by their results."""
     ran = {
         c.id: c
         for node in answer.trace.nodes.values()
@@ -343,8 +365,8 @@ def _draws(answer: Answer, scorer: Scorer, target: str) -> dict[str, tuple[Draw,
 
 
 def _text(candidate: Candidate, scorer: Scorer) -> str:
-    """What a scorer may read: no numbers of a program that came to none itself, and none where the
-    graph, which knows more of a text than its words, read none."""
+    """The text that a scorer may read: empty where the graph read no value from it, so that numbers
+    in a program without a result do not count."""
     has_none = has_run(candidate) or scorer is number_exact
     return "" if candidate.value is None and has_none else candidate.text
 

@@ -1,1 +1,1 @@
-"""Atomic writes, locks and differences of files on disk."""
+"""Atomic writes, locks, differences and run folders on disk."""

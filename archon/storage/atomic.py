@@ -1,34 +1,59 @@
-"""Files that are whole or not there, and that a power failure does not take back."""
+"""Atomic writes: a file appears complete or not at all, and survives a power failure."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from archon.errors import StorageError, os_reason
 
 
-def write_json(path: Path, data: Mapping[str, Any]) -> None:
-    """Write a file whole or not at all.
+@contextlib.contextmanager
+def replacing(path: Path, *, concurrent: bool = False) -> Iterator[Path]:
+    """Give a temporary file that replaces ``path`` when the block ends without an error.
+
+    The temporary file is in the same folder, so that the replacement is atomic: readers see the
+    old content or the new, never a part of it. The file is flushed to the disk before it replaces
+    ``path``, and the folder after it. If the block fails, ``path`` stays as it was and the
+    temporary file is removed; a killed process leaves it behind.
+
+    Parameters
+    ----------
+    concurrent : several processes may write ``path`` at once. Each then has a temporary file of its
+        own, ``NAME.PID.part`` rather than ``NAME.part``.
 
     Raises
     ------
-    StorageError : the disk does not take it.
+    OSError : the disk rejects the file.
     """
-    part = path.with_name(f"{path.name}.part")
+    part = path.with_name(f"{path.name}.{os.getpid()}.part" if concurrent else f"{path.name}.part")
     try:
-        with part.open("w", encoding="utf-8") as file:
-            json.dump(data, file, indent=2)
-            file.write("\n")
-            file.flush()
+        yield part
+        with part.open("rb+") as file:
             os.fsync(file.fileno())
         part.replace(path)
         sync_folder(path.parent)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write plain data as a JSON file; see ``replacing``.
+
+    Raises
+    ------
+    StorageError : the disk rejects the file.
+    """
+    try:
+        with replacing(path) as part:
+            part.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise StorageError(f"cannot write {path}: {os_reason(error)}") from None
 
 
@@ -36,12 +61,12 @@ def names_in(path: Path) -> set[str]:
     """The names in a folder; none where there is no folder that can be listed."""
     try:
         return {entry.name for entry in path.iterdir()}
-    except (OSError, ValueError):  # not there, no folder, not ours to read, a null byte
+    except (OSError, ValueError):  # missing, not a folder, not readable, or a null byte
         return set()
 
 
 def sync_folder(path: Path) -> None:
-    """Make sure that the names of a folder's files are on the disk."""
+    """Flush the names of a folder's files to the disk."""
     folder = os.open(path, os.O_RDONLY)
     try:
         os.fsync(folder)

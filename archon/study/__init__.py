@@ -1,9 +1,10 @@
 """Search for an architecture: a space of them, trials of its points, and the evidence.
 
-In the order of reading: ``space`` (holes to architectures), ``known`` (an architecture to its
-point), ``objectives`` (what is sought and within which limits), ``subject`` (one architecture on
-its first items), ``stopping`` (which trials are hopeless), ``samplers``, ``trials`` (what is kept
-of each), ``storage`` (where a study is kept), ``workers`` (whose trials are stale), ``study`` (the
-loop), ``finals`` (the choice among the best, and the last word), ``claims`` (whose they are),
-``result``, ``session`` (all of it).
+Reading order: ``space`` (parameters to architectures), ``warm_start`` (an architecture to its
+point), ``objectives`` (what is sought, within which limits), ``search_config``,
+``trial_evaluation`` (one architecture on its first items), ``stopping`` (which trials are
+hopeless), ``samplers``, ``trials`` (the record of each), ``storage`` (the database), ``workers``
+(heartbeats and stale trials), ``study`` (the loop), ``finals`` (the choice among the best, and the
+final test), ``finals_lease`` (which worker runs them), ``result``, ``session`` (all of it).
+``load_study`` and ``importance`` read a finished study, ``view`` makes its page.
 """

@@ -1,7 +1,7 @@
-"""The choice among a study's best, and the last word on it.
+"""The finals of a study: the choice among its best trials, and the final test.
 
 A search picks what was luckiest on its own items, so the best few of it are asked others
-(*select*), and the best there is asked others again, once (*test*), beside plain voting at the
+(*select*), and the best there is asked others again, once (*test*), next to plain voting at the
 same cost.
 """
 
@@ -21,19 +21,17 @@ from archon.evals.records import Record
 from archon.evals.report import Report
 from archon.evals.rounding import percent, signed
 from archon.evals.run import read_run
-from archon.evals.runner import Evaluation, OnProgress, evaluate
+from archon.evals.runner import Evaluation, evaluate
 from archon.graph.architecture import Architecture
 from archon.lm.pool import DrawPool
 from archon.spec.architecture import ArchitectureSpec, GeneratorNode
 from archon.spec.reader import load_architecture
 from archon.study.objectives import OBJECTIVES, means
+from archon.study.search_config import OnRun
 from archon.study.trial_evaluation import measured
 
 BASELINE = "self-consistency"
 _FEW_DRAFTS, _MOST_DRAFTS = 8, 64
-
-OnRun = Callable[[str, int], OnProgress | None]
-"""(what is asked, how many items) → who hears of it."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +40,15 @@ class SplitItems:
 
     items: Sequence[Item]
     evaluation: Callable[[Architecture], Evaluation]
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The three disjoint splits of the benchmark of a search."""
+
+    search: SplitItems
+    select: SplitItems
+    test: SplitItems
 
 
 @dataclass(frozen=True)
@@ -69,11 +76,10 @@ class Finalist:
 
 @dataclass
 class Finals:
-    """Runs finalists; what a folder holds already is not asked again."""
+    """Runs finalists; what is finished in their folders is not asked again."""
 
     load: Callable[[ArchitectureSpec], Architecture]
-    select: SplitItems
-    test: SplitItems
+    splits: Splits
     folder: Path
     pool: DrawPool | None
     objectives: Sequence[str]
@@ -85,26 +91,29 @@ class Finals:
         for trial, spec in finalists:
             path = self.folder / "select" / f"{trial:04d}"
             title = f"select: trial {trial}"
-            report, _ = await self._run(self.select, self.load(spec), path, title)
+            report, _ = await self._run(self.splits.select, self.load(spec), path, title)
             found.append(Finalist(trial, spec, report))
         return sorted(found, key=self._losses)
 
     def _losses(self, finalist: Finalist) -> tuple[float, ...]:
-        values = means(measured(Path(finalist.report.run), self.select.items).results)
+        values = means(measured(Path(finalist.report.run), self.splits.select.items).results)
         names = (*self.objectives[:1], "accuracy", "tokens")
         return tuple(-values[name] if OBJECTIVES[name] else values[name] for name in names)
 
-    async def last_word(
+    async def final_test(
         self, trial: int, winner: ArchitectureSpec
     ) -> tuple[Report, dict[str, Any] | None]:
-        """The winner on *test*, and beside it a vote over as many drafts as it costs.
+        """The winner on *test*, and a vote over as many samples as it costs.
 
         The comparison is a row of ``archon.evals.equal_cost``; None where the winner asks no model
-        for drafts that could be voted on.
+        for samples that could be voted on.
         """
         require("scipy", "search")
         report, records = await self._run(
-            self.test, self.load(winner), self.folder / "test" / f"{trial:04d}", "test: the winner"
+            self.splits.test,
+            self.load(winner),
+            self.folder / "test" / f"{trial:04d}",
+            "test: the winner",
         )
         vote = await self._voted(trial, winner, _FEW_DRAFTS)
         if vote is not None and report.cost_tokens is not None:
@@ -121,7 +130,7 @@ class Finals:
             return None
         path = self.folder / "test" / f"{trial:04d}-{BASELINE}-{drafts}"
         title = f"test: {BASELINE} with {drafts} drafts"
-        _, records = await self._run(self.test, self.load(spec), path, title)
+        _, records = await self._run(self.splits.test, self.load(spec), path, title)
         return plain_vote(BASELINE, spec.model_dump(mode="json"), records)
 
     async def _run(
@@ -161,7 +170,7 @@ def warnings_of(
     ----------
     search : the winner's accuracy on the items that it was found with.
     test : its report on the test split.
-    row : it beside plain voting (``Finals.last_word``).
+    row : it beside plain voting (``Finals.final_test``).
     num_tested : winners that were asked the test split so far, this one included.
     """
     told = []

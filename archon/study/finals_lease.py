@@ -1,8 +1,8 @@
-"""Whose the finals of a study are, and what came of them.
+"""The lease on the finals of a study, and their results.
 
-Of several workers one chooses among the best. It claims that in the study, with the others kept out
-while it looks and writes, and beats for the claim as it does for a trial. What came of all finals
-stays in the study: the test split is to be looked at once, so every look at it is counted.
+Of several workers, one chooses among the best. It takes the lease in the study, under a lock, and
+beats for it as for a trial. The results of all finals stay in the study: the test split should be
+used once, so every use is counted.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     import optuna
 
 CLAIM, HELD = "finals_claim", "finals_held"
-"""Attributes of a study: whose its finals are now, and what came of all of them, in order."""
+"""Attributes of a study: who holds the lease on its finals, and the results of all finals."""
 _LOOK_SECONDS = 1.0
 
 
 @asynccontextmanager
 async def claimed(study: optuna.Study, worker: Worker, url: str) -> AsyncIterator[bool]:
-    """Whether the finals are this worker's while the block runs.
+    """Whether this worker holds the lease while the block runs.
 
-    They are not where another, whose beat is seen to go on, has claimed them; a claim that stands
-    still is taken over.
+    It does not if another worker holds it and its heartbeat continues; a lease whose heartbeat
+    stops is taken over.
     """
     if not await _take(study, worker, url):
         yield False
@@ -57,7 +57,7 @@ async def _take(study: optuna.Study, worker: Worker, url: str) -> bool:
 
 
 def finals_of(study: optuna.Study) -> list[dict[str, Any]]:
-    """What came of all finals of a study, the last one last.
+    """The results of all finals of a study, the last one last.
 
     Each: ``num_trials`` that there were, ``asked`` (finalists and items), ``finalists`` with what
     they did on *select*, the best first, ``winner`` (a trial), its ``architecture``, its reports

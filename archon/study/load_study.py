@@ -1,4 +1,4 @@
-"""A study as it is kept, found by what a user names and read without touching it."""
+"""Load a stored study, read-only, by folder, file or URL."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def means(results: Sequence[ItemResult]) -> dict[str, float]:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class SearchLimits:
     """What an answer may take on average; None is no limit."""
 
     tokens: float | None = None

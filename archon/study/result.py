@@ -1,4 +1,4 @@
-"""What a search found, as it is printed and as the winner's file tells it."""
+"""The result of a search: its JSON, and the description in the winner's file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from archon.study.trials import TrialRecord
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What a search found."""
+    """The result of a search."""
 
     study: str
     storage: str

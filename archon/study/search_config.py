@@ -1,14 +1,18 @@
-"""What a search is to do, and what it tells while it does it."""
+"""The configuration of a search, and the events that it reports."""
 
 from __future__ import annotations
 
+import os
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from archon.errors import require
-from archon.study.objectives import OBJECTIVES, Limits
+from archon.evals.runner import OnProgress
+from archon.spec.reader import Reference
+from archon.study.objectives import OBJECTIVES, SearchLimits
 from archon.study.stopping import P_THRESHOLD
 from archon.study.trials import TrialRecord
 
@@ -17,21 +21,54 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What is sought, how, and how long."""
+class SearchConfig:
+    """Everything that can be chosen for a search, besides its space and its benchmark."""
 
-    objectives: tuple[str, ...]
-    limits: Limits
-    sampler: str
-    seed: int
-    trials: int
-    """Trials that ask something, those of all workers and sittings together."""
+    objectives: tuple[str, ...] = ("accuracy",)
+    """What is sought; the first decides among the finalists."""
+    limits: SearchLimits = field(default_factory=SearchLimits)
+    """What an answer may take on average."""
+    sampler: str = "tpe"
+    seed: int = 0
+    """Changes samples and what the sampler proposes, never items."""
+    trials: int = 60
+    """Trials that ask something, those of all workers and sessions together."""
     stops_early: bool = True
+    """Stop hopeless trials."""
+    limit: int | None = 100
+    """Items of the *search* split that trials are asked."""
+    final_limit: int | None = 200
+    """Items of *select* and of *test*."""
+    finalists: int = 5
+    """Trials that are asked *select*; 0 leaves *select* and *test* out."""
+    warm_start: Sequence[Reference] = ()
+    """Architectures of the space that are tried first."""
+    models: Mapping[str, Any] = field(default_factory=dict)
+    """Role → the model that replaces the one in the space."""
+    data: str | os.PathLike[str] | None = None
+    """A JSONL file that replaces the source of the benchmark."""
+    scorer: str | None = None
+    """The name of a scorer that replaces the benchmark's."""
+    study: str | None = None
+    """Name of the study; None makes a new one."""
+    storage: str | None = None
+    """URL of the database; None is a SQLite file in the study's folder."""
+    resume: bool = False
+    """Continue the study, if there is one."""
+    cache: bool = True
+    """Use the pool of samples."""
+    output: Path | None = None
+    """The winner's file; None is ``best.json`` in the study's folder."""
 
     @property
     def directions(self) -> list[str]:
-        """Those of the objectives, in Optuna's words."""
+        """The directions of the objectives, in Optuna's words."""
         return ["maximize" if OBJECTIVES[name] else "minimize" for name in self.objectives]
+
+    @property
+    def uses_pool(self) -> bool:
+        """Whether samples come from the pool: not if seconds count, as pooled samples take none."""
+        return self.cache and "seconds" not in self.objectives and self.limits.seconds is None
 
 
 @dataclass(frozen=True)
@@ -43,20 +80,34 @@ class TrialStarted:
 
 
 @dataclass(frozen=True)
-class TrialTold:
-    """A trial has been told."""
+class TrialFinished:
+    """A trial is finished."""
 
     record: TrialRecord
 
 
-StudyEvent = TrialStarted | TrialTold
+StudyEvent = TrialStarted | TrialFinished
 OnStudyEvent = Callable[[StudyEvent], None]
+OnRun = Callable[[str, int], OnProgress | None]
+"""(title of a run of the finals, its items) → the listener of its progress."""
 
 
-def pruner(plan: Plan) -> optuna.pruners.BasePruner:
+@dataclass(frozen=True)
+class SearchListeners:
+    """Called while a search runs."""
+
+    before_trials: Callable[[], None] | None = None
+    """Called when the study can begin, to open models for instance."""
+    on_event: OnStudyEvent | None = None
+    on_progress: OnProgress | None = None
+    """Of the items of a trial."""
+    on_run: OnRun | None = None
+
+
+def pruner(config: SearchConfig) -> optuna.pruners.BasePruner:
     """Optuna's pruner for accuracy over a set of questions, where there is one objective."""
     pruners = require("optuna", "search").pruners
-    if not plan.stops_early or len(plan.objectives) > 1:
+    if not config.stops_early or len(config.objectives) > 1:
         return pruners.NopPruner()  # type: ignore[no-any-return]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

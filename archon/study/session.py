@@ -1,22 +1,31 @@
-"""A search from its first trial to the last word: the study, the finals, the result."""
+"""A search session from its preparation to the result: the study, the finals, the winner."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import random
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from archon.answers import READING_VERSION
 from archon.errors import UsageError
-from archon.evals.runner import OnProgress
+from archon.evals.benchmarks import SPLITS
+from archon.evals.benchmarks.opening import Benchmark
+from archon.evals.runner import Evaluation
 from archon.graph.architecture import Architecture
+from archon.graph.exemplars import DEFAULT_POOL
 from archon.lm.pool import DrawPool
 from archon.spec.architecture import ArchitectureSpec
+from archon.spec.messages import shown, suggestion
+from archon.spec.reader import load_architecture
 from archon.storage.atomic import write_json
-from archon.study.finals import Finals, OnRun, SplitItems, warnings_of
+from archon.study.finals import Finals, SplitItems, Splits, warnings_of
 from archon.study.finals_lease import (
     claimed,
     finals_of,
@@ -24,91 +33,165 @@ from archon.study.finals_lease import (
     keep_finals,
     num_tested,
 )
-from archon.study.objectives import IN_SPACE, Limits
-from archon.study.result import SearchResult, plain, row_of, said_of
+from archon.study.objectives import IN_SPACE, SearchLimits
+from archon.study.result import SearchResult, named_pool, plain, row_of, said_of
 from archon.study.samplers import make_sampler
-from archon.study.search_config import OnStudyEvent, Plan, pruner
-from archon.study.space import Point, Space
-from archon.study.storage import is_for_one, opened_study, public_url
+from archon.study.search_config import SearchConfig, SearchListeners, pruner
+from archon.study.space import Point, RejectedError, Space, check
+from archon.study.storage import (
+    DATABASE,
+    is_for_one,
+    opened_study,
+    public_url,
+    safe_name,
+    sqlite_url,
+    study_folder,
+)
 from archon.study.study import Search
 from archon.study.trial_evaluation import Architectures, digest_of_data
 from archon.study.trials import StudyCost, TrialRecord, counted, front, ranked, records
+from archon.study.warm_start import point_of
 from archon.study.workers import Worker
 
 if TYPE_CHECKING:
     import optuna
 
 
-@dataclass
-class Session:
-    """Everything that a search is made of.
+def prepare(
+    space: Space,
+    config: SearchConfig,
+    load: Callable[[ArchitectureSpec], Architecture],
+    open_split: Callable[[str, int | None], Benchmark],
+) -> SearchSession:
+    """Check everything that a search needs, before the first trial.
 
-    ``identity`` tells studies apart: workers that differ in it do not mix.
+    Parameters
+    ----------
+    open_split : (split, number of items) → the first items of a split of the benchmark.
+
+    Raises
+    ------
+    SpecError, GraphError : a file is wrong, or a point of the space is no architecture.
+    UsageError : a number makes no sense, or a name is unknown.
+    MissingExtraError : Optuna is not installed (the extra ``search``).
     """
+    if config.trials < 1:
+        raise UsageError(f"a search needs at least one trial, not {config.trials}")
+    make_sampler(config.sampler, config.seed)
+    _check_roles(space, config.models)
+    check(space, load)
+    found = {
+        split: open_split(split, config.limit if split == "search" else config.final_limit)
+        for split in SPLITS
+    }
+    # One fixed random order, so that a rung is a sample of all kinds of items.
+    items = list(found["search"].items)
+    random.Random(0).shuffle(items)
+    found["search"] = replace(found["search"], items=items)
+    splits = Splits(**{split: _split_items(found[split], config.seed) for split in SPLITS})
+    for split in (splits.search, splits.select, splits.test):
+        split.evaluation(load(_one(space)))  # what is wrong with the items shows now
+    card = found["search"].selection.card
+    return SearchSession(
+        config=config,
+        space=space,
+        load=load,
+        splits=splits,
+        name=config.study or _new_name(space.name, card.name),
+        identity={
+            "version": 1,
+            "reading": READING_VERSION,
+            "space": space.spec.source,
+            "models": {role: str(model) for role, model in config.models.items()},
+            "benchmark": card.model_dump(mode="json"),
+            "items": [item.id for item in items],
+            "objectives": list(config.objectives),
+            "limits": config.limits.given,
+            "seed": config.seed,
+        },
+        warm_start=[point_of(space, load_architecture(ref).spec) for ref in config.warm_start],
+        finish=_finisher(space, found["search"], config.models),
+    )
 
+
+def _split_items(found: Benchmark, seed: int) -> SplitItems:
+    return SplitItems(
+        found.items, lambda architecture: Evaluation.of(architecture, found, seed=seed)
+    )
+
+
+@dataclass
+class SearchSession:
+    """One session of work at a search: its trials, the finals, the result."""
+
+    config: SearchConfig
     space: Space
-    plan: Plan
     load: Callable[[ArchitectureSpec], Architecture]
-    search: SplitItems
-    select: SplitItems
-    test: SplitItems
+    splits: Splits
     name: str
-    folder: Path
-    storage: str
+    """Of the study."""
     identity: Mapping[str, Any]
-    resume: bool = False
-    warm_start: Sequence[Point] = ()
-    num_finalists: int = 5
-    output: Path | None = None
-    finish: Callable[[ArchitectureSpec, str], ArchitectureSpec] = lambda spec, _: spec
-    """Makes the winner's file of it; takes what is to be said of it."""
-    pool: DrawPool | None = None
-    before_trials: Callable[[], None] | None = None
-    """Called once it is clear that the study can go on, to open models for instance."""
-    on_event: OnStudyEvent | None = None
-    on_progress: OnProgress | None = None
-    on_run: OnRun | None = None
+    """Tells studies apart: workers that differ in it do not mix."""
+    warm_start: Sequence[Point]
+    finish: Callable[[ArchitectureSpec, str], ArchitectureSpec]
+    """Makes the winner's file of an architecture and the evidence for it."""
+    listeners: SearchListeners = field(default_factory=SearchListeners)
+    _pool: DrawPool | None = None
+
+    @property
+    def folder(self) -> Path:
+        """The study's folder."""
+        return study_folder(self.name)
+
+    @property
+    def storage(self) -> str:
+        """URL of the database."""
+        return self.config.storage or sqlite_url(self.folder / DATABASE)
 
     async def run(self) -> SearchResult:
         """Search, choose, test.
 
         Raises
         ------
-        UsageError : the study is there already, or of something else, or the storage, the folder or
-            the place of the winner's file is not to be had.
-        StorageError : the disk or the database does not take what is finished.
+        UsageError : the study exists already, or is of something else, or the storage, the folder
+            or the place of the winner's file is unavailable.
+        StorageError : the disk or the database rejects what is finished.
         LMError : nothing was answered in several trials in a row.
         """
         self._check_places()
-        plan = self.plan
+        with DrawPool() if self.config.uses_pool else contextlib.nullcontext() as self._pool:
+            return await self._run()
+
+    async def _run(self) -> SearchResult:
+        config = self.config
         with opened_study(
             self.storage,
             self.name,
             self.identity,
-            plan.directions,
-            make_sampler(plan.sampler, plan.seed),
-            pruner(plan),
-            resume=self.resume,
+            config.directions,
+            make_sampler(config.sampler, config.seed),
+            pruner(config),
+            resume=config.resume,
         ) as study:
-            if self.before_trials is not None:
-                self.before_trials()
-            seen = len(study.get_trials(deepcopy=False))
+            if self.listeners.before_trials is not None:
+                self.listeners.before_trials()
+            num_known = len(study.get_trials(deepcopy=False))
             is_alone = is_for_one(self.storage)
             worker = Worker(study, is_alone)
-            if seen or not is_alone:  # the same seed would propose the same again
-                seed = random.Random(f"{plan.seed}/{seen}/{'' if is_alone else worker.name}")
-                study.sampler = make_sampler(plan.sampler, seed.getrandbits(31))
+            if num_known or not is_alone:  # the same seed would propose the same again
+                seed = random.Random(f"{config.seed}/{num_known}/{'' if is_alone else worker.name}")
+                study.sampler = make_sampler(config.sampler, seed.getrandbits(31))
             subject = Architectures(
                 self.space,
                 self.load,
-                self.search.evaluation,
-                self.search.items,
+                self.splits.search.evaluation,
+                self.splits.search.items,
                 self.folder / "trials",
-                self.pool,
-                plan.limits if plan.stops_early else Limits(),
-                self.on_progress,
+                self._pool,
+                config.limits if config.stops_early else SearchLimits(),
+                self.listeners.on_progress,
             )
-            search = Search(plan, self.space, subject, study, worker, self.on_event)
+            search = Search(config, self.space, subject, study, worker, self.listeners.on_event)
             search.enqueue(self.warm_start)
             await search.run()
             return await self._finish(study, worker)
@@ -127,11 +210,11 @@ class Session:
 
     async def _finish(self, study: optuna.Study, worker: Worker) -> SearchResult:
         """The finals, if these very ones were not held before, and what all of it came to."""
-        told, objectives = records(study), self.plan.objectives
+        told, objectives = records(study), self.config.objectives
         found = front(told, objectives)
         best = found if len(objectives) > 1 else ranked(told, objectives)
         distinct = {record.digest: record for record in reversed(best)}.values()
-        finalists = list(reversed(distinct))[: self.num_finalists]
+        finalists = list(reversed(distinct))[: self.config.finalists]
         leader = best[0] if best else None
         if not finalists:
             result = self._result(told, found, leader, [])
@@ -153,7 +236,9 @@ class Session:
 
     def _asked(self, finalists: Sequence[TrialRecord]) -> str:
         """Equal for finals of the same trials on the same items."""
-        items = [[item.id for item in split.items] for split in (self.select, self.test)]
+        items = [
+            [item.id for item in split.items] for split in (self.splits.select, self.splits.test)
+        ]
         return digest_of_data([[record.number for record in finalists], items])
 
     async def _hold(
@@ -161,16 +246,15 @@ class Session:
     ) -> dict[str, Any]:
         finals = Finals(
             self.load,
-            self.select,
-            self.test,
+            self.splits,
             self.folder,
-            self.pool,
-            self.plan.objectives,
-            self.on_run,
+            self._pool,
+            self.config.objectives,
+            self.listeners.on_run,
         )
         chosen = await finals.chosen([(r.number, self.space.build(r.point)) for r in finalists])
         first = chosen[0]
-        test, row = await finals.last_word(first.trial, first.spec)
+        test, row = await finals.final_test(first.trial, first.spec)
         winner = next(record for record in finalists if record.number == first.trial)
         said = said_of(self.name, winner, first.report, test, row)
         reports = [*(finalist.report for finalist in chosen), test]
@@ -197,7 +281,7 @@ class Session:
         saves: bool = True,
     ) -> SearchResult:
         """What is told of the trials, and of the last of the finals where some were held."""
-        cost = StudyCost.of(told, len(self.search.items))
+        cost = StudyCost.of(told, len(self.splits.search.items))
         last: Mapping[str, Any] = held[-1] if held else {}
         best: dict[str, Any] | None = None
         warnings: list[str] = []
@@ -244,7 +328,7 @@ class Session:
 
     @property
     def _output(self) -> Path:
-        return self.folder / "best.json" if self.output is None else self.output
+        return self.folder / "best.json" if self.config.output is None else self.config.output
 
 
 def _are_finished(held: Sequence[Mapping[str, Any]], asked: str) -> bool:
@@ -268,4 +352,55 @@ def _why_nothing(study: optuna.Study, told: Sequence[TrialRecord]) -> str:
     return (
         f"nothing was asked, as all {len(rejected)} points that came up were rejected; the nearest "
         f"to being asked is that of trial {nearest.number}: {nearest.reason}"
+    )
+
+
+def _one(space: Space) -> ArchitectureSpec:
+    """The architecture of some point; there is one, as the space has been checked."""
+    rng = random.Random(0)
+    while True:
+        with contextlib.suppress(RejectedError):
+            return space.build(space.random_point(rng))
+
+
+def _finisher(
+    space: Space, found: Benchmark, models: Mapping[str, Any]
+) -> Callable[[ArchitectureSpec, str], ArchitectureSpec]:
+    """Names the winner, its exemplar pool and its kind of answer, and the models put in."""
+    card = found.selection.card
+    pool = DEFAULT_POOL if card.examples is None else card.examples
+    if "/" in pool or pool.endswith((".json", ".jsonl")):
+        pool = str(found.base_dir / pool)
+
+    def finish(spec: ArchitectureSpec, said: str) -> ArchitectureSpec:
+        named = {
+            role: os.fspath(model)
+            for role, model in models.items()
+            if role in spec.models and isinstance(model, str | os.PathLike)
+        }
+        own = {
+            "name": f"{space.name}-best",
+            "description": said,
+            "answer": card.answer,
+            "models": {**spec.models, **named},
+        }
+        return named_pool(spec, pool).model_copy(update=own)
+
+    return finish
+
+
+def _check_roles(space: Space, models: Mapping[str, Any]) -> None:
+    roles = space.spec.data.get("models")
+    if not isinstance(roles, dict):
+        return
+    for role in models:
+        if role not in roles:
+            raise UsageError(
+                f"no role {shown(role)} in the space {space.name}{suggestion(role, sorted(roles))}"
+            )
+
+
+def _new_name(space: str, benchmark: str) -> str:
+    return (
+        f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{safe_name(space)}-{safe_name(benchmark)}"
     )

@@ -1,4 +1,4 @@
-"""Where a study is kept.
+"""The database of a study.
 
 A study lives in a database: SQLite, for one worker at a time, kept to that by a lock; or
 PostgreSQL, for any number of them (``archon.study.workers``).
@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-import filelock
-
 from archon.errors import StorageError, UsageError, require
 from archon.storage.diff import differences
+from archon.storage.lock import acquire
 
 if TYPE_CHECKING:
     import optuna
@@ -123,7 +122,7 @@ def opened_storage(url: str) -> Iterator[Any]:
     UsageError : it cannot be opened.
     StorageError : the database fails while it is open.
     """
-    with _told_as_storage_errors(url):
+    with _as_storage_errors(url):
         with in_turn(url):
             storage = _storage(url)
         try:
@@ -143,8 +142,8 @@ def storage_to_read(place: str | Path) -> Iterator[Any]:
     """
     sqlalchemy = require("sqlalchemy", "search")
     url, how = (place, {}) if isinstance(place, str) else (sqlite_url(place), _to_read(place))
-    with _told_as_storage_errors(url):
-        with _told_as_usage_errors(url):
+    with _as_storage_errors(url):
+        with _as_usage_errors(url):
             engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool, **how)
             has = sqlalchemy.inspect(engine).has_table
             known = all(map(has, ("studies", "trials", "version_info", "alembic_version")))
@@ -167,7 +166,7 @@ def _to_read(file: Path) -> dict[str, Any]:
 
 def _storage(url: str, **how: Any) -> Any:
     optuna = require("optuna", "search")
-    with _told_as_usage_errors(url), warnings.catch_warnings():
+    with _as_usage_errors(url), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return optuna.storages.RDBStorage(url, **how)
 
@@ -187,7 +186,7 @@ def in_turn(url: str) -> Iterator[None]:
         return
     sqlalchemy = require("sqlalchemy", "search")
     with contextlib.ExitStack() as held:
-        with _told_as_usage_errors(url):
+        with _as_usage_errors(url):
             engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool)
             connection = held.enter_context(engine.begin())
             lock = sqlalchemy.text("SELECT pg_advisory_xact_lock(:key)")
@@ -196,7 +195,7 @@ def in_turn(url: str) -> Iterator[None]:
 
 
 @contextmanager
-def _told_as_usage_errors(url: str) -> Iterator[None]:
+def _as_usage_errors(url: str) -> Iterator[None]:
     """A storage that cannot be opened is one that the user named wrongly."""
     if "://" not in url:
         raise UsageError(
@@ -214,7 +213,7 @@ def _told_as_usage_errors(url: str) -> Iterator[None]:
 
 
 @contextmanager
-def _told_as_storage_errors(url: str) -> Iterator[None]:
+def _as_storage_errors(url: str) -> Iterator[None]:
     """A database that fails is a storage that does."""
     sqlalchemy = require("sqlalchemy.exc", "search")
     optuna = require("optuna.exceptions", "search")
@@ -238,21 +237,20 @@ def _alone(url: str) -> Iterator[None]:
         yield
         return
     path = Path(url.partition("///")[2].partition("?")[0])
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(path.with_name(f"{path.name}.lock"))
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
+
+    def refuse() -> None:
         raise UsageError(
             f"another process works on the study in {path}; several workers need a storage such as "
             "postgresql+psycopg://…"
-        ) from None
+        )
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = acquire(path.with_name(f"{path.name}.lock"), refuse)
     except OSError as error:
         raise UsageError(f"cannot make the study's file {path}: {error.strerror}") from None
-    try:
+    with lock:
         yield
-    finally:
-        lock.release()
 
 
 def public_url(url: str) -> str:

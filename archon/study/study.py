@@ -1,4 +1,4 @@
-"""The loop of a study: ask for a point, try it on growing rungs, tell what came of it."""
+"""The loop of a study: ask for a point, try it on growing rungs, tell the result."""
 
 from __future__ import annotations
 
@@ -13,10 +13,16 @@ from typing import TYPE_CHECKING, Any
 from archon.errors import LMError, SpecError, require
 from archon.study.objectives import IN_SPACE, ItemResult
 from archon.study.samplers import LEARNS_FROM_PRUNED
-from archon.study.search_config import OnStudyEvent, Plan, StudyEvent, TrialStarted, TrialTold
+from archon.study.search_config import (
+    OnStudyEvent,
+    SearchConfig,
+    StudyEvent,
+    TrialFinished,
+    TrialStarted,
+)
 from archon.study.space import Space
 from archon.study.stopping import dominating, predicted, rungs
-from archon.study.trial_evaluation import Candidate, Measured, Subject
+from archon.study.trial_evaluation import Measured, Subject, TrialCandidate
 from archon.study.trials import (
     TOLD,
     TrialRecord,
@@ -41,9 +47,9 @@ WAIT_SECONDS = 1.0
 
 @dataclass
 class Search:
-    """One worker's part in a study."""
+    """The loop of one worker of a study."""
 
-    plan: Plan
+    config: SearchConfig
     space: Space
     subject: Subject
     study: optuna.Study
@@ -64,13 +70,13 @@ class Search:
             self.worker.take_over_stale()
             told = records(self.study, self._known)
             num_running = self._num_in("RUNNING")
-            if counted(told) >= self.plan.trials or self._is_exhausted(told):
+            if counted(told) >= self.config.trials or self._is_exhausted(told):
                 return
-            if self.plan.sampler == "exhaustive" and not self._num_in("WAITING"):
+            if self.config.sampler == "exhaustive" and not self._num_in("WAITING"):
                 if not num_running:
                     return
                 await asyncio.sleep(WAIT_SECONDS)
-            elif counted(told) + num_running >= self.plan.trials:
+            elif counted(told) + num_running >= self.config.trials:
                 await asyncio.sleep(WAIT_SECONDS)  # another may yet be found stale
             else:
                 await self._one(told)
@@ -97,10 +103,10 @@ class Search:
             return
         for point in points:
             self.study.enqueue_trial(dict(point))
-        if self.plan.sampler == "exhaustive":
+        if self.config.sampler == "exhaustive":
             left = [point for point in self.space.points() if point not in points]
-            random.Random(self.plan.seed).shuffle(left)
-            for point in left[: max(0, self.plan.trials - len(points))]:
+            random.Random(self.config.seed).shuffle(left)
+            for point in left[: max(0, self.config.trials - len(points))]:
                 self.study.enqueue_trial(point)
 
     async def _one(self, told: Sequence[TrialRecord]) -> None:
@@ -123,12 +129,12 @@ class Search:
         except SpecError as error:  # a ``RejectedError``, or what the check of the space missed
             self._reject(trial, point, str(error), {IN_SPACE: 1.0}, told)
             return
-        excess = self.plan.limits.excess(candidate.estimate)
+        excess = self.config.limits.excess(candidate.estimate)
         above = [name for name, share in excess.items() if share > 0]
         if above:
             reasons = [
                 f"{candidate.estimate[name]:.0f} {name} are expected, more than "
-                f"{self.plan.limits.given[name]:g}"
+                f"{self.config.limits.given[name]:g}"
                 for name in above
             ]
             self._reject(trial, point, ", ".join(reasons), excess, told)
@@ -147,13 +153,13 @@ class Search:
         self,
         trial: Trial,
         point: Mapping[str, Any],
-        candidate: Candidate,
+        candidate: TrialCandidate,
         told: Sequence[TrialRecord],
     ) -> None:
         folder = trial.user_attrs.get(RETRY_OF, trial.number)
         best = candidates_for_best(told)
-        if len(self.plan.objectives) > 1:
-            best = front(told, self.plan.objectives)
+        if len(self.config.objectives) > 1:
+            best = front(told, self.config.objectives)
         whole = {r.number: r.results for r in best}
         sizes, seen = rungs(self.subject.num_items), 0
         for size in sizes:
@@ -170,40 +176,40 @@ class Search:
             self._report(trial, results, seen)
             seen = size
             if size < sizes[-1] and (by := self._stopper(trial, results, whole)) is not None:
-                values = predicted(results, whole[by], self.plan.objectives)
+                values = predicted(results, whole[by], self.config.objectives)
                 record = recorded(trial.number, "stopped", point, candidate.digest, measured)
                 self._tell(trial, replace(record, reason=f"hopeless against trial {by}"), values)
                 return
         record = recorded(trial.number, "whole", point, candidate.digest, measured)
-        self._tell(trial, record, [record.values[name] for name in self.plan.objectives])
+        self._tell(trial, record, [record.values[name] for name in self.config.objectives])
 
     def _breaks_limits(self, results: Sequence[ItemResult]) -> bool:
-        return self.plan.stops_early and self.plan.limits.is_likely_broken(results)
+        return self.config.stops_early and self.config.limits.is_likely_broken(results)
 
     def _break_off(
-        self, trial: Trial, point: Mapping[str, Any], candidate: Candidate, measured: Measured
+        self, trial: Trial, point: Mapping[str, Any], candidate: TrialCandidate, measured: Measured
     ) -> None:
         """Tell a trial that takes more than it may; what it has answered is its value."""
         record = recorded(trial.number, "stopped", point, candidate.digest, measured)
-        given = ", ".join(f"{limit:g} {name}" for name, limit in self.plan.limits.given.items())
+        given = ", ".join(f"{limit:g} {name}" for name, limit in self.config.limits.given.items())
         record = replace(record, reason=f"above the limit of {given} an answer")
-        self._tell(trial, record, [record.values[name] for name in self.plan.objectives])
+        self._tell(trial, record, [record.values[name] for name in self.config.objectives])
 
     def _report(self, trial: Trial, results: Sequence[ItemResult], seen: int) -> None:
         """Let the pruner see the items that are new."""
-        if len(self.plan.objectives) > 1:
+        if len(self.config.objectives) > 1:
             return
         for i in range(seen, len(results)):
-            trial.report(getattr(results[i], self.plan.objectives[0]), i)
+            trial.report(getattr(results[i], self.config.objectives[0]), i)
 
     def _stopper(
         self, trial: Trial, results: Sequence[ItemResult], whole: Mapping[int, Sequence[ItemResult]]
     ) -> int | None:
         """The whole trial that makes this one hopeless; None where it is to go on."""
-        if not self.plan.stops_early or not whole:
+        if not self.config.stops_early or not whole:
             return None
-        if len(self.plan.objectives) > 1:
-            return dominating(results, whole, self.plan.objectives)
+        if len(self.config.objectives) > 1:
+            return dominating(results, whole, self.config.objectives)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             if not trial.should_prune():
@@ -224,12 +230,12 @@ class Search:
         self._num_fruitless += 1
         record = TrialRecord(trial.number, "rejected", point, reason=reason, is_feasible=False)
         values = None
-        if not LEARNS_FROM_PRUNED[self.plan.sampler]:
+        if not LEARNS_FROM_PRUNED[self.config.sampler]:
             # Such a sampler looks at trials with values only; these say nothing.
             known = candidates_for_best(told)
             values = [
                 sum(r.values[name] for r in known) / len(known) if known else 0.0
-                for name in self.plan.objectives
+                for name in self.config.objectives
             ]
         self._tell(trial, record, values, excess)
 
@@ -247,7 +253,7 @@ class Search:
         self._tell(trial, record, first.values, first.constraints)
 
     def _fail(
-        self, trial: Trial, point: Mapping[str, Any], candidate: Candidate, measured: Measured
+        self, trial: Trial, point: Mapping[str, Any], candidate: TrialCandidate, measured: Measured
     ) -> None:
         record = recorded(trial.number, "failed", point, candidate.digest, measured)
         self._tell(trial, record, None)
@@ -267,7 +273,7 @@ class Search:
         state = optuna.trial.TrialState
         if excess is None and record.results:
             measured = {name: record.values[name] for name in ("tokens", "seconds")}
-            excess = self.plan.limits.excess(measured)
+            excess = self.config.limits.excess(measured)
             record = replace(record, is_feasible=all(share <= 0 for share in excess.values()))
         told_state = state.COMPLETE if values is not None else state.PRUNED
         if record.outcome == "failed":
@@ -280,13 +286,13 @@ class Search:
                 self.study.tell(trial, values if values is None else list(values), told_state)
         except (ValueError, optuna.exceptions.UpdateFinishedTrialError):
             return
-        self._event(TrialTold(record))
+        self._event(TrialFinished(record))
 
     def _constrain(self, trial: Trial, excess: Mapping[str, float]) -> None:
         """Tell every constraint of the search, so that all trials have the same."""
         if self.space.spec.forbidden or IN_SPACE in excess:
             trial.set_constraint(IN_SPACE, excess.get(IN_SPACE, 0.0))
-        for name in self.plan.limits.given:
+        for name in self.config.limits.given:
             trial.set_constraint(name, excess.get(name, 0.0))
 
     def _num_in(self, state: str) -> int:

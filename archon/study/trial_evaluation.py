@@ -1,4 +1,4 @@
-"""What trials are of: a point becomes a candidate, and a candidate is measured on first items."""
+"""Evaluation of a trial: a point becomes an architecture, which is asked its first items."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from archon.errors import GraphError
 from archon.evals.benchmarks import Item
 from archon.evals.folder import RunFolder
 from archon.evals.run import read_run
-from archon.evals.runner import Evaluation, OnProgress, Progress, evaluate
+from archon.evals.runner import EvalProgress, Evaluation, OnProgress, evaluate
 from archon.graph.architecture import Architecture
 from archon.graph.estimate import Expectation, estimate
 from archon.lm.pool import DrawPool
 from archon.spec.architecture import ArchitectureSpec
-from archon.study.objectives import ItemResult, Limits
+from archon.study.objectives import ItemResult, SearchLimits
 from archon.study.space import Point, RejectedError, Space
 from archon.types import Question
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """What is tried at a point."""
+class TrialCandidate:
+    """The architecture of a point, ready to be tried."""
 
     digest: str
     """Equal for points that come to the same architecture."""
@@ -36,7 +36,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Measured:
-    """What a candidate did on the first items."""
+    """The results of a candidate on the first items."""
 
     results: Sequence[ItemResult]
     """In the order of the items."""
@@ -57,11 +57,11 @@ class Subject(Protocol):
     @property
     def num_items(self) -> int: ...
 
-    def candidate(self, point: Point) -> Candidate:
+    def candidate(self, point: Point) -> TrialCandidate:
         """Raises ``RejectedError`` for what is no point of the space."""
         ...
 
-    async def measure(self, candidate: Candidate, trial: int, num_items: int) -> Measured:
+    async def measure(self, candidate: TrialCandidate, trial: int, num_items: int) -> Measured:
         """What it did on the first so many items; those that were asked before are not again."""
         ...
 
@@ -77,7 +77,7 @@ class Architectures:
     folder: Path
     """Holds the folder of each trial's run."""
     pool: DrawPool | None
-    limits: Limits = field(default_factory=Limits)
+    limits: SearchLimits = field(default_factory=SearchLimits)
     on_progress: OnProgress | None = None
     _expectation: Expectation = field(init=False)
 
@@ -89,7 +89,7 @@ class Architectures:
     def num_items(self) -> int:
         return len(self.items)
 
-    def candidate(self, point: Point) -> Candidate:
+    def candidate(self, point: Point) -> TrialCandidate:
         spec = self.space.build(point)
         try:
             architecture = self.load(spec)
@@ -98,9 +98,9 @@ class Architectures:
             raise RejectedError(error.reason, file=error.file, path=error.path) from None
         expected = estimate(architecture, self._expectation).expected
         amounts = {"tokens": expected.tokens, "calls": expected.calls}
-        return Candidate(digest_of(spec), amounts, architecture)
+        return TrialCandidate(digest_of(spec), amounts, architecture)
 
-    async def measure(self, candidate: Candidate, trial: int, num_items: int) -> Measured:
+    async def measure(self, candidate: TrialCandidate, trial: int, num_items: int) -> Measured:
         assert candidate.architecture is not None
         folder, is_cut = RunFolder.resume(self.folder / f"{trial:04d}"), False
         try:
@@ -117,7 +117,7 @@ class Architectures:
             is_cut = True
         return replace(measured(folder.path, self.items[:num_items]), is_cut=is_cut)
 
-    def _watch(self, progress: Progress) -> None:
+    def _watch(self, progress: EvalProgress) -> None:
         if self.on_progress is not None:
             self.on_progress(progress)
         tally = progress.tally

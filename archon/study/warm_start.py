@@ -25,18 +25,18 @@ def point_of(space: Space, architecture: ArchitectureSpec) -> Point:
             f"a known architecture is found by going through the points of a space, of which "
             f"{space.name} has more than {MAX_COUNTED:,}"
         )
-    wanted = _form(architecture)
+    wanted = _canonical(architecture)
     for point in space.points():
         try:
             spec = space.build(point)
         except (SpecError, GraphError):
             continue
-        if len(spec.nodes) == len(architecture.nodes) and _form(spec) == wanted:
+        if len(spec.nodes) == len(architecture.nodes) and _canonical(spec) == wanted:
             return point
     raise UsageError(f"{architecture.name} is no point of the space {space.name}")
 
 
-def _form(spec: ArchitectureSpec) -> str:
+def _canonical(spec: ArchitectureSpec) -> str:
     """Equal for architectures that differ in names and in what is spelt out of the defaults."""
     edges: nx.DiGraph[str] = nx.DiGraph()
     edges.add_nodes_from(spec.nodes)
@@ -44,7 +44,7 @@ def _form(spec: ArchitectureSpec) -> str:
     forms: dict[str, int] = {}
     known: dict[str, int] = {}
     for name in nx.topological_sort(edges):
-        form = json.dumps(_node_form(spec, spec.nodes[name], forms), sort_keys=True)
+        form = json.dumps(_canonical_node(spec, spec.nodes[name], forms), sort_keys=True)
         forms[name] = known.setdefault(form, len(known))
     # Numbers were given in an order that another graph of the same form may not have.
     texts = {number: form for form, number in known.items()}
@@ -57,7 +57,7 @@ def _spelt(number: int, texts: dict[int, str]) -> str:
     return json.dumps(data, sort_keys=True)
 
 
-def _node_form(spec: ArchitectureSpec, node: AnyNode, forms: dict[str, int]) -> dict[str, Any]:
+def _canonical_node(spec: ArchitectureSpec, node: AnyNode, forms: dict[str, int]) -> dict[str, Any]:
     data: dict[str, Any] = node.model_dump(mode="json", exclude_none=True)
     data["inputs"] = [forms[source] for source in node.inputs]
     if isinstance(node, ModelNode) and node.model is not None:

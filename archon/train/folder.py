@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,24 +24,22 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from archon.errors import StorageError, UsageError, os_reason
-from archon.spec.messages import shown
-from archon.storage.atomic import names_in, sync_folder, write_json
-from archon.storage.diff import differences
-from archon.storage.lock import LOCK, locked
+from archon.storage.atomic import replacing, write_json
+from archon.storage.lock import locked
+from archon.storage.run_folder import BaseRunFolder
 from archon.train.curve_svg import LOSS, REWARDS, draw_curve
 
 RECORD, STATE = "training.json", "state.safetensors"
 LOSS_PICTURE, REWARD_PICTURE = "loss.svg", "reward.svg"
 MODEL, ADAPTER, REWARD, CARD = "model", "adapter", "reward", "card.json"
-_OURS = {RECORD, STATE, LOSS_PICTURE, REWARD_PICTURE, MODEL, ADAPTER, REWARD, CARD, LOCK}
 
 
-class TrainingFolder:
+class TrainingFolder(BaseRunFolder):
     """A folder that is there, and holds a training or will.
 
     Parameters
     ----------
-    resume : go on with what it holds; without it, a folder that holds a training is refused.
+    resume : continue the training that it holds; without it, such a folder is refused.
 
     Raises
     ------
@@ -50,19 +47,19 @@ class TrainingFolder:
         no training; or it cannot be made.
     """
 
+    kind, description, required_key = "training", RECORD, "spec"
+    marks = frozenset({RECORD})
+    files = frozenset({RECORD, STATE, LOSS_PICTURE, REWARD_PICTURE, MODEL, ADAPTER, REWARD, CARD})
+
     def __init__(self, path: Path, spec: Mapping[str, Any], *, resume: bool) -> None:
-        self.path = path
-        _check_ours(path)
-        _make(path)
-        self.record = self._read()
-        if self.record and not resume:
-            raise UsageError(
-                f"{path} holds a training already; choose another folder with --output, or go on "
-                "there with --resume"
-            )
-        if self.record and (found := list(differences(self.record["spec"], spec))):
-            raise UsageError(f"{path} holds another training: {'; '.join(found[:5])}")
-        self.record = self.record or {"spec": dict(spec)}
+        super().__init__(path)
+        self.make(path)
+        if not resume:
+            self.check_new()
+        self.record: dict[str, Any] = {"spec": dict(spec)}
+        if self.holds_run:
+            self.record = self.read_description()
+            self.check_same(self.record["spec"], spec)
 
     @classmethod
     @contextmanager
@@ -74,9 +71,8 @@ class TrainingFolder:
         UsageError : one does; or as for the folder itself.
         StorageError : the folder cannot be locked.
         """
-        _check_ours(path)
-        _make(path)
-        with locked(path, "training"):
+        cls.make(path)
+        with locked(path, cls.kind):
             yield cls(path, spec, resume=resume)
 
     @property
@@ -102,10 +98,10 @@ class TrainingFolder:
             )
 
     def write_record(self) -> None:
-        write_json(self.path / RECORD, self.record)
+        self.write_description(self.record)
 
     def save_state(self, tensors: Mapping[str, Tensor], progress: Any) -> None:
-        """Write where the training stands, whole or not at all.
+        """Write where the training stands; see ``archon.storage.atomic.replacing``.
 
         Parameters
         ----------
@@ -115,15 +111,10 @@ class TrainingFolder:
         ------
         StorageError : the disk does not take it.
         """
-        part = self.path / f"{STATE}.part"
         try:
-            save_file(dict(tensors), part, {"progress": json.dumps(progress)})
-            with part.open("rb+") as file:
-                os.fsync(file.fileno())
-            part.replace(self.path / STATE)
-            sync_folder(self.path)
+            with replacing(self.path / STATE) as part:
+                save_file(dict(tensors), part, {"progress": json.dumps(progress)})
         except (OSError, SafetensorError) as error:
-            part.unlink(missing_ok=True)
             reason = os_reason(error) if isinstance(error, OSError) else str(error)
             raise StorageError(f"cannot write {self.path / STATE}: {reason}") from None
 
@@ -168,33 +159,3 @@ class TrainingFolder:
 
     def write_card(self, card: Mapping[str, Any]) -> None:
         write_json(self.path / CARD, card)
-
-    def _read(self) -> dict[str, Any]:
-        try:
-            record = json.loads((self.path / RECORD).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError) as error:
-            raise UsageError(f"{self.path / RECORD} cannot be read: {error}") from None
-        if not isinstance(record, dict) or "spec" not in record:
-            raise UsageError(f"{self.path / RECORD} is no record of a training")
-        return record
-
-
-def _check_ours(path: Path) -> None:
-    """Refuse a folder of other files; a training that stopped early leaves a lock and ours."""
-    there = {name.removesuffix(".part") for name in names_in(path)}
-    if RECORD in there or not there or (LOCK in there and there <= _OURS):
-        return
-    raise UsageError(
-        f"{path} is not empty and holds no training (it has {shown(min(there))}); choose a new or "
-        "an empty folder with --output"
-    )
-
-
-def _make(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except (OSError, ValueError) as error:
-        reason = os_reason(error) if isinstance(error, OSError) else str(error)
-        raise UsageError(f"cannot make the folder {path}: {reason}") from None

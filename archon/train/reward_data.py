@@ -20,6 +20,7 @@ from archon.lm.local.tokenizer import TextTokenizer
 from archon.spec.json_lines import read_rows
 from archon.spec.messages import shown
 from archon.spec.training import RepliesFile, SampledReplies
+from archon.storage.atomic import replacing
 from archon.train.objectives import Start
 from archon.train.sft_data import read_messages, read_text
 from archon.types import Message
@@ -247,8 +248,7 @@ def _judged(entry: Entry) -> Iterator[tuple[TrainingReply, bool, str | None]]:
 
 def write_replies(replies: ReplyDataset, path: Path) -> None:
     """Write judged replies as a JSONL file that ``read_replies`` reads."""
-    fresh = path.with_name(f"{path.name}.part")
-    with fresh.open("w", encoding="utf-8") as file:
+    with replacing(path) as part, part.open("w", encoding="utf-8") as file:
         for i, reply in enumerate(replies.replies):
             row: dict[str, Any] = {
                 "question": reply.question,
@@ -259,7 +259,6 @@ def write_replies(replies: ReplyDataset, path: Path) -> None:
             if replies.values:
                 row["value"] = replies.values[i]
             file.write(json.dumps(row, ensure_ascii=True) + "\n")
-    fresh.replace(path)
 
 
 # ---------------------------------------------------------------------------------- tokens

@@ -27,6 +27,7 @@ import platformdirs
 
 from archon.errors import ModelError, os_reason
 from archon.spec.model import LocalCard, PathSource
+from archon.storage.atomic import replacing
 from archon.weights.model_files import CONFIG_NAME, files_of
 
 RECORD_NAME = "verified.json"
@@ -92,15 +93,14 @@ def _read(path: Path) -> VerifiedModel | None:
 
 
 def write_record(name: str, record: VerifiedModel | None) -> None:
-    """Keep or forget a record; readers see the old one or the new one, never half of it."""
+    """Keep or forget a record; see ``replacing``."""
     path = model_dir(name) / RECORD_NAME
     if record is None:
         path.unlink(missing_ok=True)
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f"{RECORD_NAME}.{os.getpid()}")
-    fresh.write_text(json.dumps(asdict(record), indent=2) + "\n", encoding="utf-8")
-    fresh.replace(path)
+    with replacing(path, concurrent=True) as part:
+        part.write_text(json.dumps(asdict(record), indent=2) + "\n", encoding="utf-8")
 
 
 def resolve(source: PathSource, base_dir: Path) -> Path:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from archon.errors import ModelError
+from archon.storage.atomic import replacing
 from archon.weights.model_files import files_of, folder_digest
 from archon.weights.progress import OnProgress, PullProgress
 
@@ -59,18 +59,12 @@ def write_verified(
     ------
     DigestError : the digest is wrong; nothing is left behind.
     """
-    partial = path.with_name(path.name + ".partial")
     running, done_bytes = hashlib.sha256(), 0
-    try:
-        with partial.open("wb") as file:
+    with replacing(path) as part:
+        with part.open("wb") as file:
             for chunk in chunks:
                 file.write(chunk)
                 running.update(chunk)
                 done_bytes += len(chunk)
                 on_progress(PullProgress("verifying", done_bytes, total_bytes))
-            file.flush()
-            os.fsync(file.fileno())
         check(running.hexdigest(), sha256, path.name)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

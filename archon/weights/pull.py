@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import filelock
-
 from archon.errors import MissingExtraError, ModelError, os_reason
 from archon.spec.model import HubSource, LocalCard, PathSource, PypiSource
+from archon.storage.lock import acquire
 from archon.weights import hub, wheels
 from archon.weights.cache import (
     VerifiedModel,
@@ -73,16 +72,9 @@ def _lock(name: str, listen: OnProgress) -> Iterator[None]:
     """Hold the card's folder against other processes; the lock dies with its holder."""
     folder = model_dir(name)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(folder.with_name(f".{folder.name}.lock"))
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        listen(PullProgress("waiting"))
-        lock.acquire()
-    try:
+    lock = folder.with_name(f".{folder.name}.lock")
+    with acquire(lock, on_busy=lambda: listen(PullProgress("waiting"))):
         yield
-    finally:
-        lock.release()
 
 
 def _forget_damaged(card: LocalCard, listen: OnProgress) -> None:

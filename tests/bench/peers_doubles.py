@@ -7,12 +7,12 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from archon.bench.engine import Workload
-from archon.bench.peers.contender import Round, Task
+from archon.bench.peers.contender import PeerTask, Round
+from archon.bench.workload import Workload
 from archon.errors import ModelError
 
 
-def task(path: str, **changes: Any) -> Task:
+def task(path: str, **changes: Any) -> PeerTask:
     """A small task; ``changes`` stand in place of what is usual."""
     usual: dict[str, Any] = {
         "path": path,
@@ -25,13 +25,13 @@ def task(path: str, **changes: Any) -> Task:
         "fraction": None,
         "round_seconds": 0.01,
     }
-    return Task(**{**usual, **changes})
+    return PeerTask(**{**usual, **changes})
 
 
 class Fake:
     """Makes 10 tokens a second, 20 in the second round, on half of the prompts."""
 
-    def __init__(self, task: Task, settings: Mapping[str, Any] | None) -> None:
+    def __init__(self, task: PeerTask, settings: Mapping[str, Any] | None) -> None:
         self.task = task
         self.settings: dict[str, Any] = dict(settings or {"process": os.getpid()})
 
@@ -68,5 +68,5 @@ class Crashing(Fake):
 class Refusing(Fake):
     """Cannot be loaded."""
 
-    def __init__(self, task: Task, settings: Mapping[str, Any] | None) -> None:
+    def __init__(self, task: PeerTask, settings: Mapping[str, Any] | None) -> None:
         raise ModelError("these weights are none")

@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 import pytest
 from command_lines import with_options
 
-from archon.bench.peers import report
+from archon.bench.peers import peer_comparison
 from archon.bench.peers.picture import draw
 from archon.bench.roofline import Machine, Roofline
 from archon.cli import main
@@ -40,7 +40,7 @@ def bench(
     card = {"name": "tiny", "backend": "local", "sources": [{"path": str(tiny_chat_file)}]}
     Path("tiny.json").write_text(json.dumps({**card, "precision": "float32"}))
     monkeypatch.setattr(
-        report, "measure_roofline", lambda c, p, n: Roofline(c, p, Machine(1e9, 1e5, 1e5))
+        peer_comparison, "measure_roofline", lambda c, p, n: Roofline(c, p, Machine(1e9, 1e5, 1e5))
     )
     return lambda *arguments: main(["bench", "peers", *with_options(MODEL, arguments)])
 
@@ -110,7 +110,7 @@ def test_an_interrupt_of_the_measuring_keeps_the_rounds(
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(report, "measure_roofline", stop)
+    monkeypatch.setattr(peer_comparison, "measure_roofline", stop)
     assert bench(*SMALL, "--peers", "archon", "--json") == 130
     (workload,) = json.loads(capsys.readouterr().out)["workloads"]
     assert workload["contenders"][0]["completion_tokens_per_second"] > 0

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 from peers_doubles import task
 
-from archon.bench.peers import compare as comparing
-from archon.bench.peers.compare import Comparison, Entry, compare
+from archon.bench.child_process import ChildError
+from archon.bench.peers import peer_comparison as comparing
 from archon.bench.peers.contender import PACKAGES, Round
-from archon.bench.peers.process import ContenderError, ContenderProcess
+from archon.bench.peers.contender_process import ContenderProcess
+from archon.bench.peers.peer_comparison import Comparison, ContenderEntry, compare
 from archon.errors import MissingExtraError
 
 pytestmark = pytest.mark.usefixtures("doubles")
@@ -122,15 +123,15 @@ def test_a_waiting_child_takes_no_time(weights: str) -> None:
 
 def test_a_child_that_is_gone_is_an_error_with_its_last_words(weights: str) -> None:
     process = ContenderProcess("peers_doubles:Crashing", task(weights))
-    with pytest.raises(ContenderError, match="ended with status 1: ZeroDivisionError"):
+    with pytest.raises(ChildError, match="ended with status 1: ZeroDivisionError"):
         process.run(0)
 
 
 def test_ratios_are_of_the_rounds_and_only_archon_over_peers(weights: str) -> None:
     given = task(weights)
 
-    def entry(name: str, *seconds: float) -> Entry:
-        return Entry(name, given, {}, [Round(4, 48, s) for s in seconds])
+    def entry(name: str, *seconds: float) -> ContenderEntry:
+        return ContenderEntry(name, given, {}, [Round(4, 48, s) for s in seconds])
 
     entries = [entry("archon", 1, 2), entry("archon-bf16"), entry("fake", 4, 4), entry("slow", 8)]
     ratios = Comparison(entries).ratios()

@@ -11,9 +11,9 @@ from peers_doubles import task
 from tiny_folders import write_folder
 from tiny_models import TinyModel, tiny_vocabulary, write_gguf
 
-from archon.bench.engine import Workload
 from archon.bench.peers import archon_engine
-from archon.bench.peers.contender import Task
+from archon.bench.peers.contender import PeerTask
+from archon.bench.workload import Workload
 from archon.engine.model.loading import load_engine
 from archon.engine.scheduling.sequence import SamplingRule
 from archon.errors import ModelError
@@ -36,12 +36,12 @@ def tiny_file(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     return path
 
 
-def tiny_task(path: Path, workload: Workload, **changes: object) -> Task:
+def tiny_task(path: Path, workload: Workload, **changes: object) -> PeerTask:
     given = {"vocab_size": len(tiny_vocabulary()), "workload": workload, **changes}
     return task(str(path), **given)
 
 
-def greedy_tokens(given: Task) -> list[list[int]]:
+def greedy_tokens(given: PeerTask) -> list[list[int]]:
     """What the engine draws greedily for each sequence."""
     engine = load_engine(Path(given.path), "float32", device="cpu")
     for request in given.workload.requests(given.vocab_size, seed=5):

@@ -5,15 +5,15 @@ from __future__ import annotations
 import pytest
 from peers_doubles import task
 
-from archon.bench.engine import Workload
-from archon.bench.peers.contender import Task, check_names
-from archon.bench.peers.workload import best_rows, candidate_rows, climb, num_prompts_of_round
+from archon.bench.peers.calibration import best_rows, candidate_rows, climb, num_prompts_of_round
+from archon.bench.peers.contender import PeerTask, check_names
+from archon.bench.workload import Workload
 from archon.errors import ContextLengthError, UsageError
 
 GRAPH = Workload(32, 16, 960, 900, 128)
 
 
-def graph_task(fraction: float | None = None, round_seconds: float = 75.0) -> Task:
+def graph_task(fraction: float | None = None, round_seconds: float = 75.0) -> PeerTask:
     return task("x.gguf", workload=GRAPH, fraction=fraction, round_seconds=round_seconds)
 
 
@@ -62,7 +62,7 @@ def test_prompts_are_those_of_the_workload_and_new_in_every_round() -> None:
 
 
 def test_a_task_survives_its_way_to_the_child() -> None:
-    assert Task.from_json(task("x.gguf").to_json()) == task("x.gguf")
+    assert PeerTask.from_json(task("x.gguf").to_json()) == task("x.gguf")
 
 
 def test_what_does_not_fit_the_model_is_refused() -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from archon.bench.engine import Workload
-from archon.bench.peers import measure
+from archon.bench import roofline as rooflines
 from archon.bench.roofline import (
     MAX_ROWS,
     Machine,
@@ -14,6 +13,7 @@ from archon.bench.roofline import (
     mean_kv_tokens,
     rows_of,
 )
+from archon.bench.workload import Workload
 from archon.engine.model.config import DecoderConfig
 
 CONFIG = DecoderConfig(
@@ -85,18 +85,18 @@ def test_the_whole_workload_takes_its_prefill_and_its_steps() -> None:
 
 @pytest.mark.parametrize("precision", ["int8", "bf16", "float32"])
 def test_products_are_measured_at_every_number_of_rows(precision: str) -> None:
-    products = measure.measure_products(CONFIG, precision, (1, 8))
+    products = rooflines.measure_products(CONFIG, precision, (1, 8))
     assert list(products) == [1, 8]
     assert all(0 < seconds < 60 for pair in products.values() for seconds in pair)
     assert Machine.from_products(1.0, products).linear_rows_per_second > 0
 
 
 def test_reading_is_measured() -> None:
-    assert measure.read_bandwidth(1 << 20) > 1e6
+    assert rooflines.read_bandwidth(1 << 20) > 1e6
 
 
 def test_the_best_of_what_is_known_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     known = {"_operator_seconds": (2.0, 1.0), "_engine_seconds": (1.0, 3.0)}
     for name, seconds in known.items():
-        monkeypatch.setattr(measure, name, lambda *_, seconds=seconds: [(8, seconds)])
-    assert measure.measure_products(CONFIG, "int8", (8,)) == {8: (1.0, 1.0)}
+        monkeypatch.setattr(rooflines, name, lambda *_, seconds=seconds: [(8, seconds)])
+    assert rooflines.measure_products(CONFIG, "int8", (8,)) == {8: (1.0, 1.0)}

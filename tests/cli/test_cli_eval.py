@@ -13,24 +13,11 @@ from typing import Any
 
 import click
 import pytest
-from test_cli import SCRIPTED, Cli
+from cli_runner import SCRIPTED, Cli
 
 from archon import catalog
 from archon.cli.main import archon as commands
 from archon.cli.options import Command
-
-ITEMS = [
-    {"id": f"item-{a}", "question": f"What is {a} + 1?", "answer": str(a + 1)} for a in range(100)
-]
-
-
-@pytest.fixture
-def cli(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
-    monkeypatch.chdir(tmp_path)
-    lines = "".join(json.dumps(item) + "\n" for item in ITEMS)
-    (tmp_path / "items.jsonl").write_text(lines)
-    return Cli(capsys)
-
 
 # ------------------------------------------------------------------------------- failed items
 

@@ -16,7 +16,7 @@ from rich.console import Console
 from archon.cli import live
 from archon.cli.live import Display, Lines, State, followed
 from archon.evals.report import Tally
-from archon.evals.runner import Progress
+from archon.evals.runner import EvalProgress
 from archon.types import ModelStatus, Usage
 
 DECODING = ModelStatus(
@@ -52,15 +52,15 @@ class Model:
 
 def progress_of(
     num_right: int, num_done: int, *, num_runs: int = 200, num_errors: int = 0, num_kept: int = 0
-) -> Progress:
+) -> EvalProgress:
     items = [f"item-{n}" for n in range(num_done)]
     tally = Tally(
         right=Counter(items[:num_right]),
         runs=Counter(items),
-        num_errors=num_errors,
-        usage=Usage(generated_tokens=100 * num_done),
+        errors=Counter({"LMError: gone": num_errors}),
     )
-    return Progress(
+    tally.totals["usage"] = Usage(generated_tokens=100 * num_done)
+    return EvalProgress(
         num_done=num_done,
         num_runs=num_runs,
         num_right=num_right,

@@ -9,23 +9,24 @@ import pytest
 from rich.console import Console
 
 from archon.cli import search_display
+from archon.cli.search import search
 from archon.cli.search_display import MOST_SHOWN, SearchDisplay
-from archon.study.objectives import ItemResult, Limits
-from archon.study.search_config import Plan, TrialStarted, TrialTold
+from archon.study.objectives import ItemResult, SearchLimits, parse_objectives
+from archon.study.search_config import SearchConfig, TrialFinished, TrialStarted
 from archon.study.trials import TrialRecord
 
 
 def display(monkeypatch: pytest.MonkeyPatch, *, terminal: bool) -> tuple[SearchDisplay, Console]:
     to = Console(file=io.StringIO(), width=60, force_terminal=terminal, markup=False)
     monkeypatch.setattr(search_display, "console", lambda: to)
-    plan = Plan(("accuracy", "tokens"), Limits(), "tpe", 0, 60)
+    plan = SearchConfig(("accuracy", "tokens"), SearchLimits(), "tpe", 0, 60)
     return SearchDisplay(plan), to
 
 
-def told(number: int, accuracy: float, tokens: float, outcome: Any = "whole") -> TrialTold:
+def told(number: int, accuracy: float, tokens: float, outcome: Any = "whole") -> TrialFinished:
     results = [] if outcome == "rejected" else [ItemResult(accuracy, tokens, 1.0)]
     point = {"form": "program", "template": "a template with a long name", "judge": "none"}
-    return TrialTold(TrialRecord(number, outcome, point, str(number), results=results))
+    return TrialFinished(TrialRecord(number, outcome, point, str(number), results=results))
 
 
 def shown(one: SearchDisplay, to: Console) -> list[str]:
@@ -73,3 +74,11 @@ def test_on_a_terminal_another_display_may_have_it_meanwhile(
     one, to = display(monkeypatch, terminal=True)
     with one, one.paused(), to.status("loading"):  # rich refuses a second display
         pass
+
+
+def test_the_options_have_the_defaults_of_the_configuration() -> None:
+    config = SearchConfig()
+    defaults = {parameter.name: parameter.default for parameter in search.params}
+    for name in ("sampler", "seed", "trials", "limit", "final_limit", "finalists"):
+        assert defaults[name] == getattr(config, name)
+    assert parse_objectives(defaults["objective"]) == config.objectives

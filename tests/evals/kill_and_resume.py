@@ -19,7 +19,7 @@ from typing import Any
 from archon import api
 from archon.evals.folder import RunFolder
 from archon.evals.run import read_run
-from archon.evals.runner import Evaluation, Progress, evaluate
+from archon.evals.runner import EvalProgress, Evaluation, evaluate
 from archon.lm.pool import DrawPool
 
 ITEMS = 40
@@ -35,7 +35,7 @@ def make_evaluation() -> Evaluation:
 def sit(evaluation: Evaluation, folder: Path, told: int) -> None:
     """One sitting; ``told`` hears how many answers are kept, a line each time."""
 
-    def on_progress(progress: Progress) -> None:
+    def on_progress(progress: EvalProgress) -> None:
         os.write(told, b"%d\n" % progress.num_done)
 
     with DrawPool(folder.with_suffix(".pool")) as pool:

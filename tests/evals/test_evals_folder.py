@@ -27,10 +27,10 @@ RUN: dict[str, Any] = {
 
 def test_json_files_are_written_whole_and_read_back(tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path, "x")
-    folder.write_run(RUN)
+    folder.write_description(RUN)
     folder.write_report({"accuracy": 0.5})
     folder.write_report({"accuracy": 0.75})
-    assert folder.read_run() == RUN
+    assert folder.read_description() == RUN
     assert json.loads((tmp_path / "report.json").read_text()) == {"accuracy": 0.75}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["report.json", "run.json"]
 
@@ -63,7 +63,7 @@ def test_by_default_each_run_has_a_new_folder_of_its_own(
     for folder in folders:
         assert folder.path.is_dir()
         assert re.fullmatch(r"runs/\d{8}-\d{6}-my-arch-smoke(-\d)?", folder.path.as_posix())
-    folders[0].write_run(RUN)
+    folders[0].write_description(RUN)
     for folder in folders:
         folder.discard_unused()
     assert [folder.path.exists() for folder in folders] == [True, False, False]
@@ -79,13 +79,13 @@ def test_a_folder_without_a_run_cannot_be_read(tmp_path: Path, content: str | No
     if content is not None:
         (tmp_path / "run.json").write_text(content, encoding="utf-8")
     with pytest.raises(UsageError, match=r"holds no run|is damaged|does not describe a run"):
-        RunFolder(tmp_path).read_run()
+        RunFolder(tmp_path).read_description()
 
 
 def test_the_same_run_is_the_same_whenever_it_was_begun(tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path, "x")
-    folder.write_run(RUN)
-    folder.check_same({**RUN, "start_time": "today"}, IDENTITY)
+    folder.write_description(RUN)
+    folder.check_identity({**RUN, "start_time": "today"}, IDENTITY)
 
 
 @pytest.mark.parametrize(
@@ -110,9 +110,9 @@ def test_another_run_is_refused_with_the_difference(
     tmp_path: Path, changed: dict[str, Any], told: str
 ) -> None:
     folder = RunFolder.create(tmp_path, "x")
-    folder.write_run(RUN)
+    folder.write_description(RUN)
     with pytest.raises(UsageError) as refused:
-        folder.check_same({**RUN, **changed}, IDENTITY)
+        folder.check_identity({**RUN, **changed}, IDENTITY)
     assert told in str(refused.value)
     assert "start_time" not in str(refused.value)
 

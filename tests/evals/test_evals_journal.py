@@ -42,7 +42,7 @@ def test_entries_are_read_back_as_they_were_written(tmp_path: Path) -> None:
     write(tmp_path / "journal", LINES)
     entries = list(read_entries(tmp_path / "journal"))
     assert [entry.record for entry in entries] == RECORDS
-    assert [(e.sitting, e.sitting_seconds, e.trace) for e in entries] == [
+    assert [(e.session, e.session_seconds, e.trace) for e in entries] == [
         (1, 0.0, {"said": 0}),
         (1, 0.5, {"said": 1}),
         (1, 1.0, {"said": 2}),
@@ -110,7 +110,7 @@ def test_a_hole_left_by_a_power_failure_is_no_entry(tmp_path: Path) -> None:
 def test_an_identity_that_was_written_twice_counts_once(tmp_path: Path) -> None:
     write(tmp_path / "journal", [LINES[0], encode(2, 0.0, make_record("a", 0), None)])
     (entry,) = read_entries(tmp_path / "journal")
-    assert (entry.sitting, entry.record.score) == (1, 1)
+    assert (entry.session, entry.record.score) == (1, 1)
 
 
 def test_a_new_entry_takes_the_place_of_a_failure_and_of_nothing_else(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_a_new_entry_takes_the_place_of_a_failure_and_of_nothing_else(tmp_path: 
     assert [e.record.error for e in read_entries(tmp_path / "journal")] == [None, "LMError: second"]
     write(tmp_path / "journal", [encode(3, 0.0, make_record("a", 1), None)])
     write(tmp_path / "journal", [encode(4, 0.0, later, None)])
-    found = {e.record.item: (e.sitting, e.record.error) for e in read_entries(tmp_path / "journal")}
+    found = {e.record.item: (e.session, e.record.error) for e in read_entries(tmp_path / "journal")}
     assert found == {"a": (3, None), "c": (1, None)}
 
 

@@ -34,7 +34,7 @@ RUN: dict[str, Any] = {
 
 def make_run(path: Path, lines: list[bytes]) -> archon.Run:
     folder = RunFolder.create(path, "x")
-    folder.write_run(RUN)
+    folder.write_description(RUN)
     if lines:
         writer = JournalWriter(folder.journal)
         for line in lines:

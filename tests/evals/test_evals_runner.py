@@ -21,7 +21,7 @@ from archon.evals.folder import RunFolder
 from archon.evals.records import Record
 from archon.evals.report import Report
 from archon.evals.run import read_run
-from archon.evals.runner import Evaluation, OnProgress, Progress, evaluate
+from archon.evals.runner import EvalProgress, Evaluation, OnProgress, evaluate
 from archon.evals.scorers import Score, Scorer, number_exact
 from archon.lm.pool import DrawPool
 from archon.lm.scripted.lm import ScriptedLM
@@ -171,7 +171,7 @@ async def test_the_question_carries_the_kind_of_answer_and_the_examples(tmp_path
 
 
 async def test_progress_is_told_after_every_answer(tmp_path: Path) -> None:
-    told: list[Progress] = []
+    told: list[EvalProgress] = []
     await run(right_below(2), 3, tmp_path, epochs=2, on_progress=told.append)
     assert [progress.num_done for progress in told] == [1, 2, 3, 4, 5, 6]
     assert (told[-1].num_runs, told[-1].num_right, told[-1].generated_tokens) == (6, 4, 24)
@@ -189,7 +189,7 @@ async def test_a_cancelled_evaluation_keeps_what_is_finished(tmp_path: Path) -> 
                 await forever.wait()
             return await super().answer(question, seed=seed, run=run)
 
-    def on_progress(progress: Progress) -> None:
+    def on_progress(progress: EvalProgress) -> None:
         if progress.num_done == 3:
             finished.set()
 
@@ -223,7 +223,7 @@ async def test_cancelled_before_the_first_answer_the_report_has_no_accuracy(tmp_
 
 
 async def test_an_error_outside_the_items_ends_the_run_as_itself(tmp_path: Path) -> None:
-    def on_progress(progress: Progress) -> None:
+    def on_progress(progress: EvalProgress) -> None:
         raise UsageError("no more")
 
     options: dict[str, Any] = {"max_concurrent_questions": 4, "on_progress": on_progress}

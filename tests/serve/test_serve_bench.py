@@ -15,7 +15,7 @@ import pytest
 from command_lines import with_options
 from serve_process import Served, serving
 
-from archon.bench.serve import process
+from archon.bench.serve import server_process
 from archon.bench.serve.client import Answers, Load, run
 from archon.cli import main
 
@@ -79,7 +79,7 @@ def test_what_cannot_be_measured_is_told(
 def test_a_server_that_does_not_start_says_why(
     bench: Bench, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process, "architecture", lambda sampling: {"nonsense": 1})
+    monkeypatch.setattr(server_process, "architecture", lambda sampling: {"nonsense": 1})
     assert bench(*SMALL) == 1
     assert "the server did not start" in capsys.readouterr().err
 

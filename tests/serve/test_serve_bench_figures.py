@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from archon.bench.serve.client import Answers
-from archon.bench.serve.figures import Tally, quantile, summary
-from archon.bench.serve.workload import questions
+from archon.bench.serve.overhead import LoadTally, quantile, summary
+from archon.bench.serve.questions import questions
 from archon.errors import UsageError
 
 
-def tally(*turns: Answers) -> Tally:
-    result = Tally()
+def tally(*turns: Answers) -> LoadTally:
+    result = LoadTally()
     for turn in turns:
         result.add(turn)
     return result

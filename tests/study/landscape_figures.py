@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from study_doubles import Landscape, accuracy, landscape, plan, searched, threshold, tokens
 
 from archon.study.space import Point, Space
-from archon.study.trial_evaluation import Candidate, Measured
+from archon.study.trial_evaluation import Measured, TrialCandidate
 from archon.study.trials import front
 
 MOST = 400
@@ -38,11 +38,11 @@ class Watched(Landscape):
         super().__init__(seed=seed)
         self._bound = bound
 
-    def candidate(self, point: Point) -> Candidate:
+    def candidate(self, point: Point) -> TrialCandidate:
         self._accuracy = accuracy(point)
         return super().candidate(point)
 
-    async def measure(self, candidate: Candidate, trial: int, num_items: int) -> Measured:
+    async def measure(self, candidate: TrialCandidate, trial: int, num_items: int) -> Measured:
         if self._accuracy >= self._bound:
             raise _ReachedError
         return await super().measure(candidate, trial, num_items)

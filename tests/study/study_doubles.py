@@ -10,11 +10,11 @@ from functools import cache
 from typing import Any
 
 from archon.spec.space import parse_space
-from archon.study.objectives import ItemResult, Limits
-from archon.study.search_config import Plan
+from archon.study.objectives import ItemResult, SearchLimits
+from archon.study.search_config import SearchConfig
 from archon.study.space import Point, RejectedError, Space
 from archon.study.study import Search
-from archon.study.trial_evaluation import Candidate, Measured
+from archon.study.trial_evaluation import Measured, TrialCandidate
 from archon.study.trials import TrialRecord, records
 from archon.study.workers import Worker
 
@@ -90,16 +90,16 @@ class Landscape:
         """So many candidates are answered; the next one never is."""
         self.asked: dict[str, int] = {}
 
-    def candidate(self, point: Point) -> Candidate:
+    def candidate(self, point: Point) -> TrialCandidate:
         digest = "/".join(f"{name}={value}" for name, value in sorted(point.items()))
         if digest in self.unsound:
             raise RejectedError("no architecture")
         calls = float(str(point["samples"]))
-        return Candidate(digest, {"tokens": tokens(point), "calls": calls})
+        return TrialCandidate(digest, {"tokens": tokens(point), "calls": calls})
 
     unsound: frozenset[str] = frozenset()
 
-    async def measure(self, candidate: Candidate, trial: int, num_items: int) -> Measured:
+    async def measure(self, candidate: TrialCandidate, trial: int, num_items: int) -> Measured:
         await asyncio.sleep(self._seconds)
         if len(self.asked.keys() | {candidate.digest}) > self._hangs_after:
             await asyncio.Event().wait()
@@ -113,20 +113,20 @@ class Landscape:
         return Measured(results, spent, spent, spent)
 
 
-def plan(**changed: Any) -> Plan:
+def plan(**changed: Any) -> SearchConfig:
     given: dict[str, Any] = {
         "objectives": ("accuracy",),
-        "limits": Limits(),
+        "limits": SearchLimits(),
         "sampler": "tpe",
         "seed": 0,
         "trials": 20,
         "stops_early": False,
     }
-    return Plan(**{**given, **changed})
+    return SearchConfig(**{**given, **changed})
 
 
 async def searched(
-    made: Plan, subject: Any = None, space: Space | None = None, study: Any = None
+    made: SearchConfig, subject: Any = None, space: Space | None = None, study: Any = None
 ) -> list[TrialRecord]:
     """The trials of a study in memory."""
     import optuna

@@ -21,10 +21,10 @@ from study_doubles import (
 
 from archon.errors import LMError
 from archon.spec.space import parse_space
-from archon.study.objectives import ItemResult, Limits
+from archon.study.objectives import ItemResult, SearchLimits
 from archon.study.space import Space
 from archon.study.stopping import dominating, predicted, rungs
-from archon.study.trial_evaluation import Candidate, Measured
+from archon.study.trial_evaluation import Measured, TrialCandidate
 from archon.study.trials import StudyCost, TrialRecord, front
 
 pytest.importorskip("optuna")
@@ -54,17 +54,19 @@ async def test_tpe_finds_the_top_percent_in_half_of_what_random_needs() -> None:
 
 @pytest.mark.parametrize("sampler", ["tpe", "nsga2", "random"])
 async def test_every_sampler_searches_and_is_reproducible(sampler: str) -> None:
-    made = plan(sampler=sampler, trials=14, limits=Limits(tokens=400))
+    made = plan(sampler=sampler, trials=14, limits=SearchLimits(tokens=400))
     first, second = [await searched(made) for _ in range(2)]
     assert [r.point for r in first] == [r.point for r in second]
     assert sum(r.outcome == "whole" for r in first) == 14
-    other = await searched(plan(sampler=sampler, trials=14, seed=1, limits=Limits(tokens=400)))
+    other = await searched(
+        plan(sampler=sampler, trials=14, seed=1, limits=SearchLimits(tokens=400))
+    )
     assert [r.point for r in first] != [r.point for r in other]
 
 
 async def test_a_gaussian_process_searches() -> None:
     pytest.importorskip("torch")
-    made = plan(sampler="gp", trials=12, limits=Limits(tokens=700))
+    made = plan(sampler="gp", trials=12, limits=SearchLimits(tokens=700))
     told = await searched(made, space=landscape(with_branch=False))
     assert sum(record.outcome == "whole" for record in told) == 12
 
@@ -91,8 +93,8 @@ async def test_a_search_ends_where_nothing_is_new() -> None:
 
 async def test_a_search_ends_where_nothing_new_is_proposed_for_long() -> None:
     class Same(Landscape):
-        def candidate(self, point: Any) -> Candidate:
-            return Candidate("/".join(f"{n}={v}" for n, v in ONE.items()), {})
+        def candidate(self, point: Any) -> TrialCandidate:
+            return TrialCandidate("/".join(f"{n}={v}" for n, v in ONE.items()), {})
 
     told = await searched(plan(sampler="random", trials=5), Same())
     assert [record.outcome for record in told] == ["whole"] + ["repeated"] * 200
@@ -127,7 +129,7 @@ async def test_of_several_objectives_too_hopeless_trials_are_stopped() -> None:
 
 async def test_what_is_expected_above_a_limit_is_not_asked_and_learnt() -> None:
     subject = Landscape()
-    made = plan(trials=40, limits=Limits(tokens=200))
+    made = plan(trials=40, limits=SearchLimits(tokens=200))
     told = await searched(made, subject)
     rejected = [record for record in told if record.outcome == "rejected"]
     assert rejected
@@ -136,7 +138,7 @@ async def test_what_is_expected_above_a_limit_is_not_asked_and_learnt() -> None:
     asked = [record for record in told if record.results]
     assert len(asked) == 40
     assert all(tokens(record.point) <= 200 for record in asked)
-    at_random = await searched(plan(trials=40, limits=Limits(tokens=200), sampler="random"))
+    at_random = await searched(plan(trials=40, limits=SearchLimits(tokens=200), sampler="random"))
     assert rejected_share(told) < 0.75 * rejected_share(at_random)
 
 
@@ -146,10 +148,10 @@ def rejected_share(told: Sequence[TrialRecord]) -> float:
 
 async def test_a_limit_that_is_broken_only_in_the_event_rules_a_trial_out() -> None:
     class Costly(Landscape):
-        def candidate(self, point: Any) -> Candidate:
-            return Candidate(super().candidate(point).digest, {"tokens": 1.0, "calls": 1.0})
+        def candidate(self, point: Any) -> TrialCandidate:
+            return TrialCandidate(super().candidate(point).digest, {"tokens": 1.0, "calls": 1.0})
 
-    told = await searched(plan(trials=12, limits=Limits(tokens=200)), Costly())
+    told = await searched(plan(trials=12, limits=SearchLimits(tokens=200)), Costly())
     assert {record.is_feasible for record in told} == {True, False}
     assert all(r.is_feasible == (r.values["tokens"] <= 200) for r in told)
     assert all(record.is_feasible for record in front(told, ("accuracy", "tokens")))
@@ -157,11 +159,11 @@ async def test_a_limit_that_is_broken_only_in_the_event_rules_a_trial_out() -> N
 
 async def test_a_trial_that_takes_more_than_it_may_ends_at_the_first_rung() -> None:
     class Costly(Landscape):
-        def candidate(self, point: Any) -> Candidate:
-            return Candidate(super().candidate(point).digest, {"tokens": 1.0, "calls": 1.0})
+        def candidate(self, point: Any) -> TrialCandidate:
+            return TrialCandidate(super().candidate(point).digest, {"tokens": 1.0, "calls": 1.0})
 
     subject = Costly()
-    made = plan(trials=12, limits=Limits(tokens=200), stops_early=True)
+    made = plan(trials=12, limits=SearchLimits(tokens=200), stops_early=True)
     for record in await searched(made, subject):
         if tokens(record.point) > 200:
             assert (record.outcome, record.is_feasible) == ("stopped", False)
@@ -170,25 +172,25 @@ async def test_a_trial_that_takes_more_than_it_may_ends_at_the_first_rung() -> N
 
 
 def test_a_limit_is_likely_broken_where_chance_does_not_explain_it() -> None:
-    limits = Limits(seconds=1, calls=3)
+    limits = SearchLimits(seconds=1, calls=3)
     slow = [ItemResult(1, 10, seconds) for seconds in (2.0, 2.1, 1.9, 2.0)]
     lone = [ItemResult(1, 10, seconds) for seconds in (0.1, 0.1, 0.1, 9.0)]
     assert limits.is_likely_broken(slow)
     assert not limits.is_likely_broken(lone)
     assert not limits.is_likely_broken(slow[:1])
     assert not limits.is_likely_broken([ItemResult(0, 0, 99, failed=True)] * 5)
-    assert not Limits().is_likely_broken(slow)
+    assert not SearchLimits().is_likely_broken(slow)
 
 
 def test_a_limit_is_surely_broken_where_the_rest_cannot_mend_it() -> None:
-    limits = Limits(seconds=1)
+    limits = SearchLimits(seconds=1)
     assert limits.is_surely_broken({"tokens": 1e9, "seconds": 20.1}, 20)
     assert not limits.is_surely_broken({"tokens": 1e9, "seconds": 20.0}, 20)
 
 
 async def test_an_architecture_is_asked_once() -> None:
     class Alike(Landscape):
-        def candidate(self, point: Any) -> Candidate:
+        def candidate(self, point: Any) -> TrialCandidate:
             return super().candidate({**point, "temperature": "0.2"})
 
     told = await searched(plan(trials=80, sampler="random"), Alike())
@@ -199,7 +201,7 @@ async def test_an_architecture_is_asked_once() -> None:
 
 async def test_a_point_that_is_no_architecture_counts_for_nothing() -> None:
     class Odd(Landscape):
-        def candidate(self, point: Any) -> Candidate:
+        def candidate(self, point: Any) -> TrialCandidate:
             self.unsound = frozenset({super().candidate(point).digest})
             if point["form"] == '"prose"':
                 return super().candidate(point)
@@ -213,7 +215,7 @@ async def test_a_point_that_is_no_architecture_counts_for_nothing() -> None:
 
 async def test_nothing_answered_three_times_in_a_row_is_an_error() -> None:
     class Broken(Landscape):
-        async def measure(self, candidate: Candidate, trial: int, num_items: int) -> Measured:
+        async def measure(self, candidate: TrialCandidate, trial: int, num_items: int) -> Measured:
             failed = [ItemResult(0, 0, 0, failed=True)] * num_items
             return Measured(failed, error="LMError: no connection")
 
@@ -227,7 +229,7 @@ async def test_an_interrupted_trial_is_tried_again() -> None:
     from archon.study.samplers import make_sampler
 
     class Halting(Landscape):
-        async def measure(self, candidate: Candidate, trial: int, num_items: int) -> Measured:
+        async def measure(self, candidate: TrialCandidate, trial: int, num_items: int) -> Measured:
             if len(self.asked) == 3:
                 self.asked["halted"] = 0
                 raise asyncio.CancelledError

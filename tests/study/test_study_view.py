@@ -19,8 +19,12 @@ from archon.cli import main  # noqa: E402
 from archon.errors import UsageError  # noqa: E402
 from archon.study.importance import MIN_TRIALS, importance  # noqa: E402
 from archon.study.load_study import read_study  # noqa: E402
-from archon.study.view.page import SCRIPTS, STYLES, html  # noqa: E402
-from archon.study.view.page_data import gather  # noqa: E402
+from archon.study.view.page import (  # noqa: E402
+    SCRIPTS,
+    STYLES,
+    gather,
+    html,
+)
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import torch
 
-from archon.bench.peers.contender import Round, Task
+from archon.bench.peers.contender import PeerTask, Round
 from archon.engine.model.linear import Precision
 from archon.engine.model.loading import load_engine
 from archon.engine.scheduling.sequence import GenerationRequest
@@ -24,7 +24,7 @@ _WARM_UP_TOKENS = 4
 class ArchonEngine:
     """An engine that is given all requests of the workload at once."""
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: PeerTask) -> None:
         torch.set_num_threads(task.threads)
         self.task = task
         self.engine = load_engine(
@@ -72,6 +72,6 @@ class ArchonEngine:
         return first_token
 
 
-def load(task: Task, settings: Mapping[str, Any] | None) -> ArchonEngine:
+def load(task: PeerTask, settings: Mapping[str, Any] | None) -> ArchonEngine:
     """The engine in the task's precision; it has nothing to calibrate."""
     return ArchonEngine(task)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-from archon.bench.engine import Workload
+from archon.bench.workload import Workload
 from archon.engine.model.linear import PRECISIONS
 from archon.errors import ContextLengthError, MissingExtraError, UsageError
 
@@ -30,7 +30,7 @@ PACKAGES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class PeerTask:
     """The work of one contender, sent to its process as JSON."""
 
     path: str
@@ -53,7 +53,7 @@ class Task:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Task:
+    def from_json(cls, data: Mapping[str, Any]) -> PeerTask:
         return cls(**{**data, "workload": Workload(**data["workload"])})
 
     def check(self, context_length: int) -> None:
@@ -111,7 +111,7 @@ class Contender(Protocol):
     def run(self, seed: int) -> Round: ...
 
 
-Load = Callable[[Task, Mapping[str, Any] | None], Contender]
+Load = Callable[[PeerTask, Mapping[str, Any] | None], Contender]
 """(task, settings of an earlier load of the same task) → the contender."""
 
 

@@ -12,9 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from archon.bench.peers.contender import Round, Task
-from archon.bench.peers.llamacpp_session import Layout, Session
-from archon.bench.peers.workload import (
+from archon.bench.peers.calibration import (
     best_rows,
     candidate_rows,
     climb,
@@ -22,7 +20,10 @@ from archon.bench.peers.workload import (
     num_prompts_of_round,
     waves,
 )
+from archon.bench.peers.contender import PeerTask, Round
+from archon.bench.peers.llamacpp_session import Layout, LlamaSession
 from archon.errors import ModelError, UsageError, require
+from archon.storage.atomic import replacing
 from archon.weights import cache_dir
 
 _CALIBRATION_SEED = 1_000_001
@@ -34,7 +35,7 @@ _MAX_SEQUENCES = 256
 class LlamaCpp:
     """A model in llama.cpp, with the settings that a calibration found best."""
 
-    def __init__(self, lib: Any, path: Path, task: Task, settings: Mapping[str, Any]) -> None:
+    def __init__(self, lib: Any, path: Path, task: PeerTask, settings: Mapping[str, Any]) -> None:
         self.lib, self.task = lib, task
         self.model = lib.llama_model_load_from_file(
             str(path).encode(), lib.llama_model_default_params()
@@ -45,7 +46,7 @@ class LlamaCpp:
         if "rows" not in self.settings:
             self.settings |= self._calibrate()
         layout = Layout(self.settings["flash_attention"], self.settings["kv_unified"])
-        self.session = Session(lib, self.model, task, self.settings["rows"], layout)
+        self.session = LlamaSession(lib, self.model, task, self.settings["rows"], layout)
 
     def run(self, seed: int) -> Round:
         w, session = self.task.workload, self.session
@@ -88,7 +89,7 @@ class LlamaCpp:
 
     def _rate(self, rows: int, layout: Layout) -> float:
         """Tokens a second of the best of a few steps in the middle of the sequences."""
-        session = Session(self.lib, self.model, self.task, rows, layout)
+        session = LlamaSession(self.lib, self.model, self.task, rows, layout)
         try:
             w = self.task.workload
             prompts = self.task.prompts(_CALIBRATION_SEED, max(1, rows // w.samples_per_prompt))
@@ -107,29 +108,29 @@ def _seconds(work: Callable[[], None]) -> float:
     return time.perf_counter() - start
 
 
-def load(task: Task, settings: Mapping[str, Any] | None) -> LlamaCpp:
+def load(task: PeerTask, settings: Mapping[str, Any] | None) -> LlamaCpp:
     """llama.cpp with the file as it is."""
     lib, path = library(), _gguf(task)
     return LlamaCpp(lib, path, task, settings or {"format": "the file itself"})
 
 
-def load_q4_0(task: Task, settings: Mapping[str, Any] | None) -> LlamaCpp:
+def load_q4_0(task: PeerTask, settings: Mapping[str, Any] | None) -> LlamaCpp:
     """llama.cpp with the weights rounded again to Q4_0, for which it has its fastest kernels."""
     return _load_requantized(task, settings, "Q4_0")
 
 
-def load_q8_0(task: Task, settings: Mapping[str, Any] | None) -> LlamaCpp:
+def load_q8_0(task: PeerTask, settings: Mapping[str, Any] | None) -> LlamaCpp:
     """llama.cpp with the weights rounded again to Q8_0."""
     return _load_requantized(task, settings, "Q8_0")
 
 
-def _load_requantized(task: Task, settings: Mapping[str, Any] | None, name: str) -> LlamaCpp:
+def _load_requantized(task: PeerTask, settings: Mapping[str, Any] | None, name: str) -> LlamaCpp:
     lib = library()
     path = requantized(lib, _gguf(task), name, task.threads)
     return LlamaCpp(lib, path, task, settings or {"format": name})
 
 
-def _gguf(task: Task) -> Path:
+def _gguf(task: PeerTask) -> Path:
     path = Path(task.path)
     if path.is_dir():
         raise ModelError(f"llama.cpp reads GGUF files, and {path} is a folder")
@@ -155,13 +156,11 @@ def requantized(lib: Any, path: Path, name: str, threads: int) -> Path:
     if target.exists():
         return target
     folder.mkdir(parents=True, exist_ok=True)
-    partial = target.with_suffix(".partial")
     params = lib.llama_model_quantize_default_params()
     params.ftype = getattr(lib, f"LLAMA_FTYPE_MOSTLY_{name}")
     params.nthread, params.allow_requantize = threads, True
     quantize: Callable[..., int] = lib.llama_model_quantize
-    if quantize(str(path).encode(), str(partial).encode(), params):
-        partial.unlink(missing_ok=True)
-        raise ModelError(f"llama.cpp cannot requantize {path} to {name}")
-    partial.replace(target)
+    with replacing(target, concurrent=True) as part:
+        if quantize(str(path).encode(), str(part).encode(), params):
+            raise ModelError(f"llama.cpp cannot requantize {path} to {name}")
     return target

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from archon.bench.peers.contender import Task
+from archon.bench.peers.contender import PeerTask
 from archon.errors import EngineError
 
 _MICRO_BATCH = 512
@@ -27,7 +27,7 @@ class Layout:
     kv_unified: bool
 
 
-class Session:
+class LlamaSession:
     """A context with room for ``rows`` sequences that decode at once.
 
     Raises
@@ -35,7 +35,7 @@ class Session:
     EngineError : llama.cpp cannot make the context, or fails in a call.
     """
 
-    def __init__(self, lib: Any, model: Any, task: Task, rows: int, layout: Layout) -> None:
+    def __init__(self, lib: Any, model: Any, task: PeerTask, rows: int, layout: Layout) -> None:
         self.lib, self.task, self.rows = lib, task, rows
         self.context = lib.llama_init_from_model(model, self._params(layout))
         if not self.context:

@@ -16,8 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from archon.bench.peers.contender import Round, Task
-from archon.bench.peers.workload import (
+from archon.bench.peers.calibration import (
     best_rows,
     candidate_rows,
     climb,
@@ -25,6 +24,7 @@ from archon.bench.peers.workload import (
     num_prompts_of_round,
     waves,
 )
+from archon.bench.peers.contender import PeerTask, Round
 from archon.engine.model.loading import open_model
 from archon.engine.model.weights import weights_of
 from archon.errors import require
@@ -37,7 +37,7 @@ _SAMPLED = {"do_sample": True, "temperature": 0.8, "top_k": 40, "top_p": 1.0}
 class TransformersGenerate:
     """A model in transformers, with the batch size that a calibration found best."""
 
-    def __init__(self, task: Task, settings: Mapping[str, Any] | None) -> None:
+    def __init__(self, task: PeerTask, settings: Mapping[str, Any] | None) -> None:
         torch.set_num_threads(task.threads)
         self.task = task
         self.model = load_model(Path(task.path), torch.bfloat16)
@@ -144,7 +144,7 @@ class _Clock:
         return torch.zeros(len(ids_BT), dtype=torch.bool)
 
 
-def load(task: Task, settings: Mapping[str, Any] | None) -> TransformersGenerate:
+def load(task: PeerTask, settings: Mapping[str, Any] | None) -> TransformersGenerate:
     """The file's weights, dequantized, in transformers."""
     require("transformers", "peers")
     return TransformersGenerate(task, settings)

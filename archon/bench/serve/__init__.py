@@ -1,5 +1,6 @@
-"""How fast a server is beside the engine within it: ``archon bench serve``.
+"""How fast a server is compared with the engine within it: ``archon bench serve``.
 
-``work`` makes the requests, ``process`` runs the server and the clients in processes of their own,
-``client`` is what the clients run, ``figures`` does the sums, ``report`` makes the table.
+``questions`` makes the requests, ``server_process`` runs the server and the clients (``client``) in
+their own processes, ``closed_loop`` asks the engine alone, ``overhead`` runs the rounds, computes
+the figures and makes the tables.
 """

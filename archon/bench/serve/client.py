@@ -1,8 +1,8 @@
-"""Many clients of one server, who ask as soon as they are answered.
+"""Many clients of one server, each of which sends a request as soon as it has an answer.
 
 ``python -m archon.bench.serve.client`` reads one JSON object (``Load``) from standard input and
-prints one (``Answers``). It speaks HTTP itself and reads no more than it must: what it takes of a
-machine's time is taken from the server.
+prints one (``Answers``). It speaks HTTP itself and reads no more than it must, because its CPU time
+is taken from the server.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _LIMIT = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What the clients do."""
+    """The work of the clients."""
 
     host: str
     port: int
     model: str
     num_clients: int
     seconds: float
-    """No request begins later."""
+    """No request starts later than this."""
     streams: bool
     asks: list[tuple[str, int]]
     """(question, seed) of the requests, in their order."""
@@ -39,14 +39,14 @@ class Load:
 
 @dataclass(slots=True)
 class Answers:
-    """What became of it; a request that failed has a reason and no figures."""
+    """The answers to a load, added up; a failed request has a reason and no figures."""
 
     seconds: float = 0.0
     """From the first request to the end of the last answer."""
     client_cpu_seconds: float = 0.0
     """Of this process in that time."""
     model_cpu_seconds: float | None = None
-    """Of the process that answers; None where the system does not tell."""
+    """Of the process that answers; None where the system does not report it."""
     completion_tokens: int = 0
     """As the server counts them."""
     num_answers: int = 0
@@ -178,7 +178,7 @@ def _cpu_seconds() -> float:
 
 def main() -> None:
     """One load from standard input; its answers to standard output."""
-    given = json.load(sys.stdin)
+    given = json.loads(sys.stdin.readline())
     keep_texts = given.pop("keep_texts")
     try:
         answers = asyncio.run(run(Load(**given), keep_texts))

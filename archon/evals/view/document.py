@@ -8,7 +8,6 @@ text only.
 from __future__ import annotations
 
 import base64
-import contextlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from archon.errors import UsageError, os_reason
+from archon.storage.atomic import replacing
 
 _SLOT = re.compile(r"\{\{(\w+)\}\}")
 
@@ -47,19 +47,16 @@ def document(title: str, body: str, *, styles: Sequence[str], scripts: Sequence[
 
 
 def write_document(output: Path, text: str) -> None:
-    """Write a file whole or not at all.
+    """Write a page; see ``archon.storage.atomic.replacing``.
 
     Raises
     ------
     UsageError : it cannot be written.
     """
-    part = output.with_name(f"{output.name}.part")
     try:
-        part.write_text(text, encoding="utf-8", newline="\n")
-        part.replace(output)
+        with replacing(output) as part:
+            part.write_text(text, encoding="utf-8", newline="\n")
     except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink()
         raise UsageError(f"cannot write {output}: {os_reason(error)}") from None
 
 

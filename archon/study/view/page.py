@@ -1,19 +1,40 @@
-"""The page of a study: which pieces it has, and its data."""
+"""The page of a study: its data, and the pieces of its document."""
 
 from __future__ import annotations
 
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
+from archon.errors import GraphError, SpecError
+from archon.evals.statistics import mean_interval
 from archon.evals.view.document import document, embedded, filled, static, write_document
+from archon.spec.space import Hole, parse_space
+from archon.study.finals import warnings_of
+from archon.study.finals_lease import CLAIM, HELD, num_tested
+from archon.study.importance import importance
 from archon.study.load_study import StoredStudy
-from archon.study.view.page_data import gather
+from archon.study.objectives import OBJECTIVES
+from archon.study.result import plain
+from archon.study.space import Space
+from archon.study.trials import StudyCost, TrialRecord, counted, front, ranked
+from archon.study.workers import BEAT, is_gone
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
 
 _SHARED_STYLES = ("base.css", "overview.css")
 _SHARED_SCRIPTS = ("dom.js", "format.js", "stages.js", "wires.js", "charts.js")
-"""Pieces of a run's page that this one has, too."""
+"""Pieces that this page shares with a run's."""
 STYLES = ("study.css",)
 SCRIPTS = ("plots.js", "numbers.js", "front.js", "holes.js", "best.js", "trials.js", "study.js")
+_MOST_DRAWN = 8
+_PLANE = ("accuracy", "tokens")
+"""The front that every page shows, whatever was sought."""
 
 
 def write_study_page(stored: StoredStudy, output: Path) -> dict[str, Any]:
@@ -32,11 +53,203 @@ def html(data: dict[str, Any]) -> str:
     """The whole page as text."""
     return document(
         f"{data['name']}: {data['space']['name']} on {data['benchmark']}",
-        filled(_own("study.html"), {"data": embedded(data)}),
-        styles=[*map(static, _SHARED_STYLES), *map(_own, STYLES)],
-        scripts=[*map(static, _SHARED_SCRIPTS), *map(_own, SCRIPTS)],
+        filled(_static("study.html"), {"data": embedded(data)}),
+        styles=[*map(static, _SHARED_STYLES), *map(_static, STYLES)],
+        scripts=[*map(static, _SHARED_SCRIPTS), *map(_static, SCRIPTS)],
     )
 
 
-def _own(name: str) -> str:
+def _static(name: str) -> str:
     return static(name, "archon.study.view")
+
+
+def gather(stored: StoredStudy, output: Path) -> dict[str, Any]:
+    """The data of a study's page.
+
+    Parameters
+    ----------
+    output : where the page goes; links to runs start from there.
+
+    Raises
+    ------
+    SpecError : the study's space cannot be read.
+    MissingExtraError : Optuna is not installed.
+    """
+    return _Gatherer(stored, output.absolute().parent).page()
+
+
+@dataclass
+class _Gatherer:
+    stored: StoredStudy
+    start: Path
+    """The folder that links start from."""
+
+    def __post_init__(self) -> None:
+        identity = self.stored.identity
+        self.space = Space(parse_space(identity["space"], self.stored.storage))
+        self.objectives: list[str] = list(identity["objectives"])
+        found = ((trial, TrialRecord.of(trial)) for trial in self.stored.trials)
+        self.told = {trial.number: record for trial, record in found if record is not None}
+        records = list(self.told.values())
+        self.ranked = ranked(records, self.objectives)
+        self.front = front(records, _PLANE)
+        self.held: list[dict[str, Any]] = list(self.stored.attributes.get(HELD) or [])
+
+    def page(self) -> dict[str, Any]:
+        """Everything, as plain data."""
+        identity, records = self.stored.identity, list(self.told.values())
+        outcomes = Counter(record.outcome for record in records)
+        return {
+            "name": self.stored.name,
+            "storage": self.stored.storage,
+            "space": {
+                "name": self.space.name,
+                "description": self.space.spec.description,
+                "num_points": self.space.count(),
+            },
+            "benchmark": identity["benchmark"]["name"],
+            "models": identity["models"],
+            "objectives": [[name, OBJECTIVES[name]] for name in self.objectives],
+            "limits": identity["limits"],
+            "seed": identity["seed"],
+            "num_items": len(identity["items"]),
+            "num_trials": counted(records),
+            "outcomes": dict(outcomes),
+            "num_waiting": sum(trial.state.name == "WAITING" for trial in self.stored.trials),
+            "under_way": self._under_way(),
+            "tokens": asdict(StudyCost.of(records, len(identity["items"]))),
+            "holes": self._holes(),
+            "trials": [self._trial(trial) for trial in self.stored.trials if self._is_told(trial)],
+            "importance": self._importances(),
+            "finals": self._finals(),
+            "claimed_by": self._claimed_by(),
+            "architectures": self._architectures(),
+        }
+
+    def _is_told(self, trial: FrozenTrial) -> bool:
+        return trial.number in self.told
+
+    def _trial(self, trial: FrozenTrial) -> dict[str, Any]:
+        record = self.told[trial.number]
+        values = record.values if record.results else {}
+        scores = [result.accuracy for result in record.results]
+        return {
+            "number": record.number,
+            "outcome": record.outcome,
+            "point": dict(record.point),
+            "reason": record.reason,
+            "num_items": len(scores),
+            "interval": mean_interval(scores, len(scores)) if scores else None,
+            **{name: values.get(name) for name in OBJECTIVES},
+            "sought": dict(zip(self.objectives, self._sought(trial), strict=False)),
+            "is_feasible": record.is_feasible,
+            "is_on_front": any(record is other for other in self.front),
+            "run": self._link(record.run),
+        }
+
+    def _sought(self, trial: FrozenTrial) -> Sequence[float]:
+        """What a trial came to, or would have, in each objective; none where it asked nothing."""
+        asked = self.told[trial.number].outcome in ("whole", "stopped")
+        return (trial.values or []) if asked else []
+
+    def _under_way(self) -> list[dict[str, Any]]:
+        """Trials that are not told: they run, or their worker died over them."""
+        running = [trial for trial in self.stored.trials if trial.state.name == "RUNNING"]
+        return [
+            {
+                "number": trial.number,
+                "point": dict(trial.params),
+                "is_gone": is_gone((trial.user_attrs.get(BEAT) or {}).get("worker", "?/0/?")),
+            }
+            for trial in running
+        ]
+
+    def _link(self, run: str | None) -> dict[str, Any] | None:
+        """Where a run is, and where a click on it leads; None where it is not here."""
+        if run is None:
+            return None
+        path = Path(run)
+        if not path.is_dir() and self.stored.folder is not None:
+            path = self.stored.folder.joinpath(*path.parts[-2:])
+        if not path.is_dir():
+            return {"path": run, "href": None}
+        page = path / "view.html"
+        target = page if page.is_file() else path
+        href = quote(os.path.relpath(target.absolute(), self.start))
+        return {"path": str(path), "href": href if page.is_file() else f"{href}/"}
+
+    def _holes(self) -> list[dict[str, Any]]:
+        """Every hole once, with the values that it can have where they can be listed."""
+        first: dict[str, Hole] = {}
+        for hole in self.space.spec.all_holes():
+            first.setdefault(hole.name, hole)
+        outer = {hole.name for hole in self.space.spec.holes}
+        return [
+            {
+                "name": hole.name,
+                "kind": hole.kind,
+                "values": list(hole.alternatives),
+                "low": hole.low,
+                "high": hole.high,
+                "is_log": hole.is_log,
+                "is_conditional": hole.name not in outer,
+            }
+            for hole in first.values()
+        ]
+
+    def _importances(self) -> list[dict[str, Any]]:
+        asked = [t for t in self.stored.trials if self._is_told(t) and len(self._sought(t))]
+        return [
+            {
+                "objective": name,
+                **asdict(
+                    importance(
+                        asked,
+                        [self._sought(trial)[place] for trial in asked],
+                        is_higher_better=OBJECTIVES[name],
+                    )
+                ),
+            }
+            for place, name in enumerate(self.objectives)
+        ]
+
+    def _finals(self) -> list[dict[str, Any]]:
+        """Every one that was held, the last one first."""
+        found = []
+        for number, entry in enumerate(self.held, start=1):
+            accuracy = self.told[entry["winner"]].values["accuracy"]
+            told = num_tested(self.held[:number])
+            warnings = warnings_of(accuracy, entry["test"], entry["equal_cost"], told)
+            links = {split: self._link(entry[split]["run"]) for split in ("select", "test")}
+            finalists = [f | {"run": self._link(f["run"])} for f in entry["finalists"]]
+            found.append({**entry, "finalists": finalists, "warnings": warnings, "links": links})
+        return found[::-1]
+
+    def _claimed_by(self) -> Mapping[str, Any] | None:
+        claim: Mapping[str, Any] | None = self.stored.attributes.get(CLAIM)
+        return claim and {"worker": claim["worker"], "is_gone": is_gone(claim["worker"])}
+
+    def _architectures(self) -> list[dict[str, Any]]:
+        """Those that are drawn, each once: the winner, the front, the best of the rest."""
+        last = self.held[-1] if self.held else None
+        listed = [
+            *([(self.told[last["winner"]], "winner")] if last else []),
+            *((record, "front") for record in self.front),
+            *((record, "next") for record in self.ranked),
+        ]
+        drawn: dict[str | None, dict[str, Any]] = {}
+        for record, why in listed:
+            if record.digest in drawn or len(drawn) == _MOST_DRAWN:
+                continue
+            own = last["architecture"] if last and why == "winner" else self._built(record)
+            if own is not None:
+                file = {"version": 1, **own}
+                drawn[record.digest] = {"trial": record.number, "why": why, "file": file}
+        return list(drawn.values())
+
+    def _built(self, record: TrialRecord) -> dict[str, Any] | None:
+        """The architecture of a trial; None where this version makes none of its point."""
+        try:
+            return plain(self.space.build(record.point))
+        except (SpecError, GraphError):
+            return None

@@ -1,11 +1,9 @@
-"""The server and its clients, each in a process of its own."""
+"""The server and its clients, each in its own process."""
 
 from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
@@ -16,12 +14,13 @@ from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
 
+from archon.bench.child_process import ChildError, ChildProcess
 from archon.bench.serve.client import Answers, Load
-from archon.bench.serve.workload import Ask
+from archon.bench.serve.questions import Ask
 from archon.errors import ArchonError
 
 NAME = "bench"
-"""Of the architecture that is served."""
+"""Name of the architecture that is served."""
 _MEMORY_EVERY_SECONDS = 60
 
 
@@ -42,17 +41,17 @@ def architecture(sampling: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-class Server:
+class MeasuredServer:
     """A running ``archon serve`` and its memory over time."""
 
-    def __init__(self, process: subprocess.Popen[str], address: str) -> None:
+    def __init__(self, process: ChildProcess, address: str) -> None:
         parts = urlsplit(address)
         assert parts.hostname is not None
         assert parts.port is not None
         self._host, self._port = parts.hostname, parts.port
         self._process, self._start = process, monotonic()
         self.memory: list[dict[str, float]] = []
-        """``{"seconds", "bytes"}`` once a minute; empty where the system does not tell."""
+        """``{"seconds", "bytes"}`` once a minute; empty where the system does not report it."""
         self._ended = threading.Event()
         self._watcher = threading.Thread(target=self._watch, daemon=True)
         self._watcher.start()
@@ -60,32 +59,24 @@ class Server:
     def load(
         self, asks: Sequence[Ask], *, num_clients: int, seconds: float, streams: bool, keep: int = 0
     ) -> Answers:
-        """Let clients in a process of their own ask; the first ``keep`` texts are kept.
+        """Send requests from clients in another process; the first ``keep`` texts are kept.
 
         Raises
         ------
-        ArchonError : their process failed.
+        ChildError : their process failed.
         """
         pairs = [(ask.question, ask.seed) for ask in asks]
         load = Load(self._host, self._port, NAME, num_clients, seconds, streams, pairs)
         cpu_start = self._cpu_seconds()
-        done = subprocess.run(
-            [sys.executable, "-m", "archon.bench.serve.client"],
-            input=json.dumps({**asdict(load), "keep_texts": keep}),
-            stdout=subprocess.PIPE,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            raise ArchonError(f"the clients' process ended with the code {done.returncode}")
-        answers = Answers(**json.loads(done.stdout))
+        with ChildProcess(["-m", "archon.bench.serve.client"]) as clients:
+            answers = Answers(**clients.ask({**asdict(load), "keep_texts": keep}))
         if cpu_start is not None and (cpu_end := self._cpu_seconds()) is not None:
             answers.model_cpu_seconds = cpu_end - cpu_start
         answers.texts = {int(number): text for number, text in answers.texts.items()}
         return answers
 
     def _cpu_seconds(self) -> float | None:
-        """What the server has taken of the cores so far."""
+        """The server's CPU time so far."""
         try:
             stat = Path(f"/proc/{self._process.pid}/stat").read_text()
         except OSError:
@@ -94,7 +85,7 @@ class Server:
         return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
     def note_memory(self) -> None:
-        """Add what the server takes now."""
+        """Record the server's memory now."""
         try:
             pages = Path(f"/proc/{self._process.pid}/statm").read_text().split()[1]
         except OSError:
@@ -104,7 +95,7 @@ class Server:
         self.memory.append({"seconds": seconds, "bytes": num_bytes})
 
     def stop_watching(self) -> None:
-        """No more notes of its memory."""
+        """Stop recording its memory."""
         self._ended.set()
         self._watcher.join()
 
@@ -114,32 +105,25 @@ class Server:
 
 
 @contextmanager
-def serving(model: str, sampling: dict[str, Any], num_clients: int) -> Iterator[Server]:
+def serving(model: str, sampling: dict[str, Any], num_clients: int) -> Iterator[MeasuredServer]:
     """``archon serve`` with an architecture of one node over a model, until the block ends.
 
     Raises
     ------
-    ArchonError : it did not start; holds what it said.
+    ArchonError : it did not start.
     """
     with tempfile.TemporaryDirectory() as folder:
-        file, log = Path(folder) / f"{NAME}.json", Path(folder) / "log"
+        file = Path(folder) / f"{NAME}.json"
         file.write_text(json.dumps(architecture(sampling)), encoding="utf-8")
-        command = [sys.executable, "-m", "archon", "serve", str(file), "--port", "0", "--json"]
+        command = ["-m", "archon", "serve", str(file), "--port", "0", "--json"]
         command += ["--model", f"solver={model}", "--max-running", str(num_clients)]
-        with (
-            log.open("w", encoding="utf-8") as stderr,
-            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True) as process,
-        ):
+        with ChildProcess(command) as process:
             try:
-                assert process.stdout is not None
-                line = process.stdout.readline()
-                if not line:
-                    said = log.read_text(encoding="utf-8", errors="replace").strip()
-                    raise ArchonError(f"the server did not start: {said[-1000:]}")
-                server = Server(process, json.loads(line)["address"])
-                try:
-                    yield server
-                finally:
-                    server.stop_watching()
+                address = process.receive()["address"]
+            except ChildError as error:
+                raise ArchonError(f"the server did not start: {error}") from None
+            server = MeasuredServer(process, address)
+            try:
+                yield server
             finally:
-                process.kill()
+                server.stop_watching()

@@ -1,10 +1,10 @@
-"""How a peer shares out its work: sequences at once, and prompts in a timed round."""
+"""Calibration of a peer: how many sequences at once, and how many prompts in a timed round."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from archon.bench.peers.contender import Task
+from archon.bench.peers.contender import PeerTask
 
 MAX_ROWS = 128
 """Sequences at once that a calibration tries at most."""
@@ -12,7 +12,7 @@ ROWS_TOLERANCE = 0.03
 """Fewer rows that are slower by no more than this share are taken, for they differ by noise."""
 
 
-def candidate_rows(task: Task) -> list[int]:
+def candidate_rows(task: PeerTask) -> list[int]:
     """Numbers of sequences at once that are worth a try: all samples of 1, 2, 4, … prompts."""
     samples, prompts = task.workload.samples_per_prompt, _prompts_at_most(task)
     doubled = (samples << power for power in range(prompts.bit_length()))
@@ -61,7 +61,7 @@ def best_rows(rates: Mapping[int, float]) -> int:
     return min(rows for rows, rate in rates.items() if rate >= enough)
 
 
-def num_prompts_of_round(task: Task, rows: int, tokens_per_second: float) -> int:
+def num_prompts_of_round(task: PeerTask, rows: int, tokens_per_second: float) -> int:
     """Prompts of a peer's round: whole batches of ``rows`` sequences, one at least.
 
     Parameters
@@ -79,7 +79,7 @@ def num_prompts_of_round(task: Task, rows: int, tokens_per_second: float) -> int
     return min(w.num_prompts, max(1, num_waves) * wave)
 
 
-def _prompts_at_most(task: Task) -> int:
+def _prompts_at_most(task: PeerTask) -> int:
     share = 1.0 if task.fraction is None else task.fraction
     return max(1, round(share * task.workload.num_prompts))
 

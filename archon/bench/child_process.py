@@ -1,0 +1,104 @@
+"""A measured child process, which receives and answers lines of JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from typing import Any, Self
+
+from archon.errors import ArchonError
+
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+class ChildError(ArchonError):
+    """A child process reported an error, or ended without an answer."""
+
+
+class ChildProcess:
+    """A running Python process; leaving its block kills it.
+
+    Parameters
+    ----------
+    arguments : of the interpreter, such as ``["-m", "archon", "serve"]``.
+    num_threads : of its numeric libraries; None leaves the choice to them.
+    own_session : an interrupt of the terminal reaches the parent only.
+    """
+
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        *,
+        num_threads: int | None = None,
+        own_session: bool = False,
+    ) -> None:
+        threads = {} if num_threads is None else dict.fromkeys(_THREAD_VARIABLES, str(num_threads))
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
+        self._process = subprocess.Popen(
+            [sys.executable, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._stderr,
+            text=True,
+            start_new_session=own_session,
+            env={**os.environ, **threads},
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def ask(self, message: Any) -> Any:
+        """Send a line and wait for the answer.
+
+        Raises
+        ------
+        ChildError : the answer is an object with ``error``, or the process ended.
+        """
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(message) + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            pass  # it has ended, which ``receive`` reports
+        return self.receive()
+
+    def receive(self) -> Any:
+        """The next line that the process prints.
+
+        Raises
+        ------
+        As ``ask``.
+        """
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise ChildError(self._ending())
+        answer = json.loads(line)
+        if "error" in answer:
+            raise ChildError(answer["error"])
+        return answer
+
+    def close(self) -> None:
+        """Kill the process, whatever it is doing."""
+        self._process.kill()
+        self._process.communicate()
+        self._stderr.close()
+
+    def _ending(self) -> str:
+        """How it ended, and the last line of its standard error."""
+        status = self._process.wait()
+        self._stderr.seek(0)
+        last = self._stderr.read().decode(errors="replace").strip().rpartition("\n")[2].strip()
+        ended = f"killed by signal {-status}" if status < 0 else f"ended with status {status}"
+        return f"{ended}: {last}" if last else ended

@@ -1,0 +1,42 @@
+"""The workload of graphs: few prompts with a shared prefix, many samples of each."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from archon.engine.scheduling.sequence import GenerationRequest, SamplingRule
+
+_RULE = SamplingRule(temperature=0.8, top_k=40)
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """Random prompts with a shared prefix, and exactly ``new_tokens`` for each sample."""
+
+    num_prompts: int
+    samples_per_prompt: int
+    prompt_tokens: int
+    """Tokens of each prompt, the shared prefix included."""
+    shared_prefix_tokens: int
+    new_tokens: int
+
+    def requests(self, vocab_size: int, seed: int = 0) -> list[GenerationRequest]:
+        """The same requests for the same seed; no token ends a sample."""
+        rng = random.Random(seed)
+
+        def tokens(count: int) -> list[int]:
+            return [rng.randrange(vocab_size) for _ in range(count)]
+
+        shared = tokens(self.shared_prefix_tokens)
+        num_own = self.prompt_tokens - self.shared_prefix_tokens
+        return [
+            GenerationRequest(
+                prompt_ids=tuple(shared + tokens(num_own)),
+                draws=tuple(range(self.samples_per_prompt)),
+                seed=seed,
+                rule=_RULE,
+                max_tokens=self.new_tokens,
+            )
+            for _ in range(self.num_prompts)
+        ]
