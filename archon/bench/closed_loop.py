@@ -8,7 +8,8 @@ from itertools import islice
 from time import perf_counter, process_time
 
 from archon.engine.engine import Engine
-from archon.engine.scheduling.sequence import Generation, GenerationRequest, OnToken, Prompt
+from archon.engine.sampling.request import Generation, GenerationRequest, OnToken
+from archon.engine.scheduling.sequence import Prompt
 
 
 @dataclass(slots=True)

@@ -14,9 +14,10 @@ import torch
 
 from archon.engine.engine import Engine
 from archon.engine.kernels.native import NativeDecoder
+from archon.engine.loading import load_engine
 from archon.engine.model.linear import Precision
-from archon.engine.model.loading import load_engine
-from archon.engine.scheduling.sequence import GenerationRequest, SamplingRule
+from archon.engine.sampling.request import GenerationRequest
+from archon.engine.sampling.sampler import SamplingRule
 
 _RULE = SamplingRule(temperature=0.8, top_k=40)
 
@@ -65,7 +66,7 @@ def run_engine_bench(
     """Load a model and time a ``Workload`` on it, with a cold cache.
 
     ``device``, ``model_id`` and ``keep_in`` are those of
-    ``archon.engine.model.loading.load_engine``.
+    ``archon.engine.loading.load_engine``.
 
     Returns
     -------

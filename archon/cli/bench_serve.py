@@ -152,7 +152,7 @@ def _engine(lm: LocalLM, sampling: dict[str, Any]) -> Engine:
     """The engine as the server would ask it, without the server."""
     from archon.bench.closed_loop import closed_loop
     from archon.bench.serve.client import Answers
-    from archon.engine.scheduling.sequence import GenerationRequest
+    from archon.engine.sampling.request import GenerationRequest
     from archon.lm.local.lm import sampling_rule
     from archon.types import SamplingParams
 

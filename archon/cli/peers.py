@@ -117,8 +117,8 @@ def _measure(workloads: Mapping[str, None], names: str, options: dict[str, Any])
     from archon.bench.peers.compare import compare
     from archon.bench.peers.contender import Task, check_names
     from archon.bench.peers.report import lines, result, rooflines, workload_figures
+    from archon.engine.loading import open_model
     from archon.engine.model.config import config_of
-    from archon.engine.model.loading import open_model
     from archon.weights import identity
 
     contenders = check_names([name.strip() for name in names.split(",")])

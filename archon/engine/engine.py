@@ -19,15 +19,10 @@ from torch import Tensor
 from archon.engine.decoder_protocol import SpanDecoder
 from archon.engine.sampling.beam_search import BeamSearch
 from archon.engine.sampling.constraint import without_others
-from archon.engine.sampling.sampler import draw_key, matrix_of, token_logprobs, uniform
+from archon.engine.sampling.request import FinishReason, Generation, GenerationRequest, draw_key
+from archon.engine.sampling.sampler import matrix_of, token_logprobs, uniform
 from archon.engine.scheduling.scheduler import Batch, Scheduler
-from archon.engine.scheduling.sequence import (
-    FinishReason,
-    Generation,
-    GenerationRequest,
-    Prompt,
-    Sequence,
-)
+from archon.engine.scheduling.sequence import Prompt, Sequence
 from archon.errors import ContextLengthError, EngineError
 from archon.types import ModelStatus
 

@@ -19,18 +19,10 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from archon.engine.model.config import DecoderConfig
-from archon.engine.model.decoder import rms_norm, rotary_angles, rotate
-from archon.engine.model.hf_names import (
-    EMBEDDING,
-    HEAD,
-    LAYER_NAMES,
-    OUTPUT_NORM,
-    layer_parameters,
-    layer_prefix,
-)
-from archon.engine.model.weights import LayerWeights, WeightSource
-
-Rotation = tuple[Tensor, Tensor]
+from archon.engine.model.decoder import rms_norm
+from archon.engine.model.families.traits import EMBEDDING, HEAD, OUTPUT_NORM, layer_prefix
+from archon.engine.model.rope import RopeAngles, apply_rope, rope_angles, rope_frequencies
+from archon.engine.model.weights import LayerWeights, WeightSource, layer_parameters, layer_shapes
 
 
 class TrainableDecoder(nn.Module):
@@ -45,7 +37,7 @@ class TrainableDecoder(nn.Module):
     def __init__(self, config: DecoderConfig, *, biased: bool | None = None, tied: bool) -> None:
         super().__init__()
         self.config, self.tied = config, tied
-        self.biased = config.family == "qwen2" if biased is None else biased
+        self.biased = config.traits.always_biased if biased is None else biased
         self.checkpoints = False
         """Whether layers are computed once more for their gradients, in the place of keeping what
         lies between: memory for a third more time (Chen et al. 2016, arXiv 1604.06174)."""
@@ -70,16 +62,15 @@ class TrainableDecoder(nn.Module):
         mask_B1TT = (is_read_BTT & earlier_TT)[:, None]
         x_BTE = model.embed_tokens(token_BT)
         x_BTE = x_BTE if x_BTE.dtype == torch.float64 else x_BTE.float()
-        half = torch.arange(0, self.config.head_width, 2, device=token_BT.device)
-        frequency = self.config.rope_base ** -(half.to(x_BTE.dtype) / self.config.head_width)
-        cos, sin = rotary_angles(position_BT.flatten(), frequency)
+        frequencies = rope_frequencies(self.config, token_BT.device, x_BTE.dtype)
+        cos, sin = rope_angles(position_BT.flatten(), frequencies)
         shape = (*token_BT.shape, 1, -1)
-        rotation = (cos.to(x_BTE.dtype).view(shape), sin.to(x_BTE.dtype).view(shape))
+        angles = (cos.to(x_BTE.dtype).view(shape), sin.to(x_BTE.dtype).view(shape))
         for layer in model.layers:
             if self.checkpoints and torch.is_grad_enabled():
-                x_BTE = checkpoint(layer, x_BTE, rotation, mask_B1TT, use_reentrant=False)
+                x_BTE = checkpoint(layer, x_BTE, angles, mask_B1TT, use_reentrant=False)
             else:
-                x_BTE = layer(x_BTE, rotation, mask_B1TT)
+                x_BTE = layer(x_BTE, angles, mask_B1TT)
         return model.norm(x_BTE)
 
     def logits(self, hidden: Tensor) -> Tensor:
@@ -101,14 +92,31 @@ class _Layer(nn.Module):
 
     def __init__(self, config: DecoderConfig, biased: bool) -> None:
         super().__init__()
-        self.input_layernorm = _Norm(config.width, config.norm_epsilon)
+        self.config = config
+        self._add_norm("attention_norm_E")
         self.self_attn = _Attention(config, biased)
-        self.post_attention_layernorm = _Norm(config.width, config.norm_epsilon)
+        self._add_norm("attention_post_norm_E")
+        self._add_norm("ffn_norm_E")
         self.mlp = _FeedForward(config)
+        self._add_norm("ffn_post_norm_E")
 
-    def forward(self, x_BTE: Tensor, rotation: Rotation, mask_B1TT: Tensor) -> Tensor:
-        x_BTE = x_BTE + self.self_attn(self.input_layernorm(x_BTE), rotation, mask_B1TT)
-        return x_BTE + self.mlp(self.post_attention_layernorm(x_BTE))
+    def _add_norm(self, field: str) -> None:
+        """Add the norm of this field of ``LayerWeights``, if the family has it."""
+        name = self.config.traits.norms.get(field)
+        if name is not None:
+            norm = _Norm(self.config.width, self.config.norm_epsilon)
+            self.add_module(name.hf.removesuffix(".weight"), norm)
+
+    def _normalised(self, field: str, x_BTE: Tensor) -> Tensor:
+        name = self.config.traits.norms.get(field)
+        return x_BTE if name is None else self.get_submodule(name.hf.removesuffix(".weight"))(x_BTE)
+
+    def forward(self, x_BTE: Tensor, angles: RopeAngles, mask_B1TT: Tensor) -> Tensor:
+        normed_BTE = self._normalised("attention_norm_E", x_BTE)
+        out_BTE = self.self_attn(normed_BTE, angles, mask_B1TT)
+        x_BTE = x_BTE + self._normalised("attention_post_norm_E", out_BTE)
+        out_BTE = self.mlp(self._normalised("ffn_norm_E", x_BTE))
+        return x_BTE + self._normalised("ffn_post_norm_E", out_BTE)
 
 
 class _Norm(nn.Module):
@@ -130,26 +138,24 @@ class _Attention(nn.Module):
         self.k_proj = nn.Linear(c.width, kv_width, bias=biased)
         self.v_proj = nn.Linear(c.width, kv_width, bias=biased)
         self.o_proj = nn.Linear(q_width, c.width, bias=False)
-        if c.norms_heads:
-            self.q_norm = _Norm(c.head_width, c.norm_epsilon)
-            self.k_norm = _Norm(c.head_width, c.norm_epsilon)
+        self.qk_norm = c.traits.qk_norm
+        if self.qk_norm != "none":
+            [q_size], [k_size] = (layer_shapes(c)[field] for field in ("q_norm", "k_norm"))
+            self.q_norm = _Norm(q_size, c.norm_epsilon)
+            self.k_norm = _Norm(k_size, c.norm_epsilon)
 
-    def forward(self, x_BTE: Tensor, rotation: Rotation, mask_B1TT: Tensor) -> Tensor:
+    def forward(self, x_BTE: Tensor, angles: RopeAngles, mask_B1TT: Tensor) -> Tensor:
         D, dtype = self.config.head_width, x_BTE.dtype
-        q_BTHD, k_BTGD, v_BTGD = (
-            product(x_BTE).unflatten(-1, (-1, D))
-            for product in (self.q_proj, self.k_proj, self.v_proj)
-        )
-        if self.config.norms_heads:
+        q_BTI, k_BTI, v_BTI = self.q_proj(x_BTE), self.k_proj(x_BTE), self.v_proj(x_BTE)
+        if self.qk_norm == "projection":
+            q_BTI, k_BTI = self.q_norm(q_BTI), self.k_norm(k_BTI)
+        q_BTHD, k_BTGD, v_BTGD = (x.unflatten(-1, (-1, D)) for x in (q_BTI, k_BTI, v_BTI))
+        if self.qk_norm == "head":
             q_BTHD, k_BTGD = self.q_norm(q_BTHD), self.k_norm(k_BTGD)
-        q_BTHD, k_BTGD = rotate(q_BTHD, rotation), rotate(k_BTGD, rotation)
+        q_BTHD, k_BTGD = apply_rope(q_BTHD, angles), apply_rope(k_BTGD, angles)
         q_BHTD, k_BGTD, v_BGTD = (x.to(dtype).transpose(1, 2) for x in (q_BTHD, k_BTGD, v_BTGD))
         out_BHTD = functional.scaled_dot_product_attention(
-            q_BHTD,
-            k_BGTD,
-            v_BGTD,
-            attn_mask=mask_B1TT,
-            enable_gqa=True,
+            q_BHTD, k_BGTD, v_BGTD, attn_mask=mask_B1TT, enable_gqa=True
         )
         return self.o_proj(out_BHTD.transpose(1, 2).flatten(2))
 
@@ -174,7 +180,7 @@ def decoder_of(source: WeightSource) -> TrainableDecoder:
         biased=f"{layer_prefix(0)}self_attn.q_proj.bias" in layers,
         tied=torch.equal(embedding, head),
     )
-    outer = {EMBEDDING: embedding, OUTPUT_NORM: source.output_norm(), HEAD: head}
+    outer = {EMBEDDING.hf: embedding, OUTPUT_NORM.hf: source.output_norm(), HEAD.hf: head}
     model.load_state_dict(outer | layers)
     return model
 
@@ -202,24 +208,24 @@ class TrainedWeights:
         self.model, self.config = model, model.config
 
     def embedding(self) -> Tensor:
-        return self._get(EMBEDDING)
+        return self._get(EMBEDDING.hf)
 
     def head(self) -> Tensor:
-        return self._get(HEAD)
+        return self._get(HEAD.hf)
 
     def output_norm(self) -> Tensor:
-        return self._get(OUTPUT_NORM)
+        return self._get(OUTPUT_NORM.hf)
 
     def layer(self, index: int) -> LayerWeights:
-        at = layer_prefix(index)
-        found: dict[str, Any] = {f: self._find(at + n) for n, f in LAYER_NAMES.items()}
+        at, tensors = layer_prefix(index), self.config.traits.layer_tensors
+        found: dict[str, Any] = {f: self._find(at + name.hf) for f, name in tensors.items()}
         return LayerWeights(**found)
 
     def _find(self, name: str) -> Tensor | None:
         module, _, attribute = name.rpartition(".")
         try:
             found: Tensor | None = getattr(self.model.get_submodule(module), attribute, None)
-        except AttributeError:  # norms of heads, which most families do not have
+        except AttributeError:
             return None
         return None if found is None else found.detach().float()
 

@@ -24,6 +24,7 @@ from transformers import (
 )
 
 from archon.engine.files.key_rules import KeyRules
+from archon.engine.loading import open_model
 from archon.engine.model.config import config_of
 from archon.engine.model.config_keys import (
     CONFIG_RULES,
@@ -32,7 +33,6 @@ from archon.engine.model.config_keys import (
     GENERATION_KEYS,
     GGUF_RULES,
 )
-from archon.engine.model.loading import open_model
 from archon.engine.model.weights import weights_of
 from archon.errors import ModelFileError
 

@@ -26,7 +26,8 @@ from engine_doubles import (
 from archon.engine.model.decoder import Decoder
 from archon.engine.model.linear import Precision
 from archon.engine.perplexity import window_logits
-from archon.engine.scheduling.sequence import GenerationRequest, SamplingRule
+from archon.engine.sampling.request import GenerationRequest
+from archon.engine.sampling.sampler import SamplingRule
 
 LENGTHS = (1, 2, 15, 16, 17, 31, 32, 33, 47, 48, 49, 100, 200)
 """Around the borders of cache blocks, and far from them."""

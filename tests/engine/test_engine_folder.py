@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 from engine_doubles import CPU, GREEDY, make_request, prompt_of, run_all
+from model_doubles import our_logits
 from safetensors.torch import load_file, save_file
-from test_engine_model import our_logits
 from transformers import (
     LlamaConfig,
     LlamaForCausalLM,
@@ -24,8 +24,8 @@ from transformers import (
 from transformers_reference import reference_logits
 
 from archon.engine.files.folder import ModelFolder
+from archon.engine.loading import load_decoder, load_engine, open_model
 from archon.engine.model.config import config_of
-from archon.engine.model.loading import load_decoder, load_engine, open_model
 from archon.engine.model.weights import weights_of
 from archon.errors import ModelFileError
 

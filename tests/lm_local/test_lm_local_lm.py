@@ -13,7 +13,7 @@ import pytest
 from tiny_models import TinyModel, tiny_vocabulary, write_gguf
 
 from archon import api
-from archon.engine.scheduling.sequence import OnToken
+from archon.engine.sampling.request import OnToken
 from archon.errors import ContextLengthError, ModelError, UnsupportedError
 from archon.lm import close
 from archon.lm.local import open_local

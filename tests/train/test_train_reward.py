@@ -22,8 +22,8 @@ from train_doubles import tiny_decoder
 
 import archon
 from archon.cli import main
-from archon.engine.model.loading import open_model
-from archon.engine.model.lora_file import read_adapter, write_adapter
+from archon.engine.loading import open_model
+from archon.engine.model.lora_config import read_adapter, write_adapter
 from archon.engine.model.reward_head import RewardHead, read_reward_head
 from archon.engine.model.weights import weights_of
 from archon.errors import SpecError, UsageError

@@ -16,11 +16,12 @@ from torch.nn import functional
 
 from archon.bench.roofline import Machine, Roofline, linear_shapes
 from archon.engine.engine import Engine, EngineOptions
+from archon.engine.loading import load_decoder
 from archon.engine.model.config import DecoderConfig
 from archon.engine.model.linear import Precision
-from archon.engine.model.loading import load_decoder
 from archon.engine.model.weights import RandomWeights
-from archon.engine.scheduling.sequence import GenerationRequest, SamplingRule
+from archon.engine.sampling.request import GenerationRequest
+from archon.engine.sampling.sampler import SamplingRule
 from archon.weights import cache_dir
 
 ROWS = (1, 16, 64, 128, 256)

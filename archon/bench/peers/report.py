@@ -12,8 +12,8 @@ from archon.bench.machine import describe_machine, num_cores
 from archon.bench.peers.compare import Comparison
 from archon.bench.peers.measure import measure_roofline
 from archon.bench.roofline import Roofline
+from archon.engine.loading import open_model
 from archon.engine.model.config import DecoderConfig, config_of
-from archon.engine.model.loading import open_model
 
 
 def rooflines(config: DecoderConfig, comparison: Comparison, threads: int) -> dict[str, Roofline]:

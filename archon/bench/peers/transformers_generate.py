@@ -25,7 +25,7 @@ from archon.bench.peers.workload import (
     num_prompts_of_round,
     waves,
 )
-from archon.engine.model.loading import open_model
+from archon.engine.loading import open_model
 from archon.engine.model.weights import weights_of
 from archon.errors import require
 

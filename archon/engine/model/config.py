@@ -7,24 +7,25 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from archon.engine.files.folder import CONFIG, ModelFolder
 from archon.engine.files.gguf import GGUFFile
 from archon.engine.files.key_rules import shown
-from archon.engine.model.config_keys import CONFIG_RULES, GGUF_RULES, OTHER_GGUF_RULES
+from archon.engine.model.config_keys import OTHER_GGUF_RULES
+from archon.engine.model.families import FAMILIES
+from archon.engine.model.families.traits import FamilyTraits
 from archon.errors import ModelFileError
 
-Family = Literal["llama", "qwen2", "qwen3"]
-FAMILIES: tuple[Family, ...] = ("llama", "qwen2", "qwen3")
 ModelFile = GGUFFile | ModelFolder
 
 
 @dataclass(frozen=True, slots=True)
 class DecoderConfig:
-    """What one decoder needs to know of itself to serve every family."""
+    """The shape of one decoder, and its family."""
 
-    family: Family
+    family: str
+    """Name of its family (``archon.engine.model.families.FAMILIES``)."""
     num_layers: int
     width: int
     """E, the model's width."""
@@ -59,9 +60,9 @@ class DecoderConfig:
         return self.num_heads // self.num_kv_heads
 
     @property
-    def norms_heads(self) -> bool:
-        """Whether each head of q and k is normalised before it is turned by its position."""
-        return self.family == "qwen3"
+    def traits(self) -> FamilyTraits:
+        """What its family has and lacks."""
+        return FAMILIES[self.family]
 
 
 def config_of(file: ModelFile) -> DecoderConfig:
@@ -106,10 +107,10 @@ class _Keys:
         return ModelFileError(f"{self.path}: {self.prefix}{key} is {value!r}, not {wanted}")
 
 
-def _known_family(name: object, path: Path) -> Family:
-    for family in FAMILIES:
+def _known_family(name: object, path: Path) -> FamilyTraits:
+    for family, traits in FAMILIES.items():
         if name == family:
-            return family
+            return traits
     known = ", ".join(FAMILIES)
     raise ModelFileError(f"{path}: family {name!r} is not supported ({known} are)")
 
@@ -120,10 +121,9 @@ ROPE_FACTORS = "rope_freqs.weight"
 
 def _gguf_config(file: GGUFFile) -> DecoderConfig:
     family = _known_family(file.metadata.get("general.architecture"), file.path)
-    prefix = f"{family}."
-    keys = _Keys(file.path, file.metadata, prefix)
+    keys = _Keys(file.path, file.metadata, f"{family.name}.")
     number, count = keys.number, keys.count
-    _check_gguf_keys(file, prefix)
+    _check_gguf_keys(file, family)
     _refuse_gguf_scaling(file, keys)
     if "token_embd.weight" not in file.tensors:
         raise ModelFileError(f"{file.path}: has no token embedding")
@@ -137,7 +137,7 @@ def _gguf_config(file: GGUFFile) -> DecoderConfig:
     if count("attention.value_length", head_width) != head_width:
         raise ModelFileError(f"{file.path}: keys and values of different widths are not supported")
     config = DecoderConfig(
-        family=family,
+        family=family.name,
         num_layers=count("block_count"),
         width=width,
         ffn_width=count("feed_forward_length"),
@@ -159,10 +159,10 @@ def _gguf_config(file: GGUFFile) -> DecoderConfig:
     return config
 
 
-def _check_gguf_keys(file: GGUFFile, prefix: str) -> None:
-    keys = file.metadata.items()
+def _check_gguf_keys(file: GGUFFile, family: FamilyTraits) -> None:
+    keys, prefix = file.metadata.items(), f"{family.name}."
     own = {key.removeprefix(prefix): value for key, value in keys if key.startswith(prefix)}
-    GGUF_RULES.check(own, file.path, prefix)
+    family.gguf_rules.check(own, file.path, prefix)
     others = {key: value for key, value in keys if not key.startswith(prefix)}
     OTHER_GGUF_RULES.check(others, file.path)
 
@@ -188,15 +188,15 @@ def _folder_config(folder: ModelFolder) -> DecoderConfig:
     config, path = folder.config, folder.path / CONFIG
     family = _known_family(config.get("model_type"), path)
     keys = _Keys(path, config)
-    CONFIG_RULES.check(config, path)
+    family.config_rules.check(config, path)
     _refuse_other_classes(config, path)
     rope = _rope_keys(config, path)
     if config.get("hidden_act") not in ("silu", "swish", None):
         raise keys.unsupported("hidden_act")
     num_heads, width = keys.count("num_attention_heads"), keys.count("hidden_size")
-    usual_head_width = None if family == "qwen3" else width // max(num_heads, 1)
+    usual_head_width = None if family.states_head_width else width // max(num_heads, 1)
     result = DecoderConfig(
-        family=family,
+        family=family.name,
         num_layers=keys.count("num_hidden_layers"),
         width=width,
         ffn_width=keys.count("intermediate_size"),
@@ -212,7 +212,8 @@ def _folder_config(folder: ModelFolder) -> DecoderConfig:
     return result
 
 
-_CLASS = re.compile(r"\w+ForCausalLM|\w+LMHeadModel|(Llama|Qwen2|Qwen3)Model")
+_BARE_CLASSES = "|".join(traits.hf_class for traits in FAMILIES.values())
+_CLASS = re.compile(rf"\w+ForCausalLM|\w+LMHeadModel|({_BARE_CLASSES})Model")
 
 
 def _refuse_other_classes(config: Mapping[str, Any], path: Path) -> None:
@@ -273,11 +274,28 @@ def _refuse_sliding_window(shape: DecoderConfig, keys: _Keys) -> None:
     if kinds or used is False:
         return
     window = config.get("sliding_window")
-    if used is None and (shape.family != "llama" or window is None):
-        return  # Qwen2 and Qwen3 have a window only where the file says so
-    if shape.family != "llama":
+    is_opt_in = shape.traits.window_is_opt_in
+    if used is None and (is_opt_in or window is None):
+        return
+    if is_opt_in:
         if keys.count("max_window_layers", _USUAL_FULL_LAYERS) >= shape.num_layers:
             return
         window = _USUAL_WINDOW if window is None else window
     if window is None or 0 < keys.number("sliding_window", window) < shape.context_length:
         raise keys.unsupported("use_sliding_window" if used else "sliding_window")
+
+
+def shape_keys(config: DecoderConfig) -> dict[str, Any]:
+    """The keys of ``config.json`` for a decoder's sizes, without its rotary base, whose place
+    depends on the version of the format."""
+    return {
+        "vocab_size": config.vocab_size,
+        "hidden_size": config.width,
+        "intermediate_size": config.ffn_width,
+        "num_hidden_layers": config.num_layers,
+        "num_attention_heads": config.num_heads,
+        "num_key_value_heads": config.num_kv_heads,
+        "head_dim": config.head_width,
+        "max_position_embeddings": config.context_length,
+        "rms_norm_eps": config.norm_epsilon,
+    }

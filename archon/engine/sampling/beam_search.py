@@ -14,13 +14,14 @@ favourable length.
 
 from __future__ import annotations
 
-from collections.abc import Sequence as SequenceOf
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from torch import Tensor
 
+from archon.engine.sampling.request import Generation, GenerationRequest
 from archon.engine.sampling.sampler import largest
-from archon.engine.scheduling.sequence import Generation, GenerationRequest, Sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,14 @@ class Hypothesis:
     """The stop token that ended it; it is no part of the text."""
 
 
+class Beam(Protocol):
+    """A running hypothesis."""
+
+    token_ids: list[int]
+    logprobs: list[float]
+    total_logprob: float
+
+
 class BeamSearch:
     """What one search has found so far."""
 
@@ -54,7 +63,7 @@ class BeamSearch:
         self.finished: list[Hypothesis] = []
         """The best, at most as many as there are beams, best first."""
 
-    def advance(self, beams: SequenceOf[Sequence], logits_BV: Tensor) -> list[Continuation]:
+    def advance(self, beams: Sequence[Beam], logits_BV: Tensor) -> list[Continuation]:
         """Continue the running hypotheses by a token.
 
         Parameters
@@ -107,7 +116,7 @@ class BeamSearch:
                 return at + 1
         return len(token_ids)
 
-    def _candidates(self, beams: SequenceOf[Sequence], logits_BV: Tensor) -> list[Continuation]:
+    def _candidates(self, beams: Sequence[Beam], logits_BV: Tensor) -> list[Continuation]:
         """The likeliest continuations: so many that enough remain should every stop be there."""
         count = max(2, 1 + len(self.request.stop_ids)) * self.request.beams
         logits_BK, ids_BK = largest(logits_BV, min(count, logits_BV.shape[1]))
@@ -120,7 +129,7 @@ class BeamSearch:
         found.sort(key=lambda candidate: -candidate.total_logprob)
         return found[:count]
 
-    def _finish(self, beam: Sequence, last: Continuation, num_tokens: int) -> None:
+    def _finish(self, beam: Beam, last: Continuation, num_tokens: int) -> None:
         is_stop = last.token in self.request.stop_ids
         hypothesis = Hypothesis(
             token_ids=(*beam.token_ids, *(() if is_stop else (last.token,))),

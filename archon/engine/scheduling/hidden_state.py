@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from archon.engine.scheduling.sequence import Generation, GenerationRequest, SamplingRule
+from archon.engine.sampling.request import Generation, GenerationRequest
+from archon.engine.sampling.sampler import SamplingRule
 
 
 def read_request(token_ids: tuple[int, ...], adapter: str = "") -> GenerationRequest:

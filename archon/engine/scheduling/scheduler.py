@@ -22,10 +22,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 
-from archon.engine.cache.block_manager import BlockManager
-from archon.engine.cache.kv_cache import BLOCK_SIZE
-from archon.engine.decoder_protocol import BlockStorage, Span
+from archon.engine.cache.kv_cache import BLOCK_SIZE, BlockStorage
+from archon.engine.scheduling.block_manager import BlockManager
 from archon.engine.scheduling.sequence import Prompt, Sequence
+from archon.engine.span import Span
 
 MAX_AHEAD = 16
 """Prompts that are computed while no place among the running is free for them yet."""

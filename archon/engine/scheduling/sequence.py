@@ -4,89 +4,19 @@ from __future__ import annotations
 
 from array import array
 from collections import deque
-from collections.abc import Callable
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 from torch import Tensor
 
 from archon.engine.cache.kv_cache import BLOCK_SIZE, num_blocks_for
 from archon.engine.cache.prefix_tree import PrefixNode
-from archon.engine.sampling.constraint import Matcher, TokenConstraint
-from archon.types import Hold
-
-FinishReason = Literal["stop", "length"]
-OnToken = Callable[[int, int], bool]
-"""(index of the draw within its request, token) → whether the sequence should stop here."""
+from archon.engine.sampling.constraint import Matcher
+from archon.engine.sampling.request import FinishReason, GenerationRequest
 
 
 def _no_blocks() -> array[int]:
     return array("i")
-
-
-@dataclass(frozen=True, slots=True)
-class SamplingRule:
-    """How tokens are drawn: see ``archon.engine.sampling.sampler``."""
-
-    temperature: float = 0.0
-    top_k: int = 0
-    top_p: float = 1.0
-    min_p: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class GenerationRequest:
-    """n draws from one prompt.
-
-    ``draws`` are the numbers of the draws; ``on_token`` is called in the engine's thread for each
-    token that is no end of sequence.
-    """
-
-    prompt_ids: tuple[int, ...]
-    draws: tuple[int, ...]
-    seed: int
-    rule: SamplingRule
-    max_tokens: int
-    stop_ids: frozenset[int] = frozenset()
-    """Tokens that end a sequence; they are not part of the result."""
-    logprobs: bool = False
-    logprobs_at: float = 1.0
-    """Temperature of those log-probabilities: 1 is the model itself; a learner wants the rule's."""
-    on_token: OnToken | None = None
-    beams: int = 0
-    """0 draws at random; more finds the likeliest texts by beam search: then the rule is not used,
-    draw k is the (k modulo ``beams``)-th best, and ``on_token`` is called at the
-    end, for each text from its beginning."""
-    length_penalty: float = 1.0
-    early_stopping: bool | Literal["never"] = False
-    hold: Hold | None = None
-    """While it is not released, the prompt's blocks are kept longer than others."""
-    constraint: TokenConstraint | None = None
-    """The form of every draw; what it leaves no choice about is not sampled."""
-    adapter: str = ""
-    """Digest of the adapter that it is computed with (``Engine.add_adapter``); "" for none."""
-    hidden: bool = False
-    """Nothing is drawn: its one generation tells the hidden state of the prompt's last token."""
-
-
-@dataclass(frozen=True, slots=True)
-class Generation:
-    """One finished draw."""
-
-    draw: int
-    token_ids: tuple[int, ...]
-    logprobs: tuple[float, ...] | None
-    finish_reason: FinishReason
-    cached_tokens: int
-    """Tokens of the prompt that were not computed for this draw."""
-    ended_by: int | None = None
-    """The stop token that was drawn, if that ended it."""
-    score: float | None = None
-    """What a beam search ranked it by (``archon.engine.sampling.beam_search``)."""
-    hidden_E: Tensor | None = None
-    """The last layer's normalised output for the prompt's last token, where that was asked for; in
-    float32 and in the basis of the decoder's own weights."""
 
 
 @dataclass(slots=True, eq=False)

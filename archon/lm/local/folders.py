@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from archon.engine.files.folder import ModelFolder
-from archon.engine.model.loading import open_model
+from archon.engine.loading import open_model
 from archon.engine.process import claim_process
 from archon.errors import ModelFileError
 from archon.spec.model import LocalCard

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from archon.engine.model.loading import load_engine
+from archon.engine.loading import load_engine
 from archon.errors import GraphError, LMError, SpecError
 from archon.graph.architecture import BARE_PROMPT, generator_prompt
 from archon.graph.exemplars import with_absolute_pool

@@ -7,9 +7,8 @@ from collections.abc import Iterable
 from collections.abc import Sequence as SequenceOf
 
 from archon.engine.cache.block_pool import BlockPool
-from archon.engine.cache.kv_cache import BLOCK_SIZE, num_blocks_for
+from archon.engine.cache.kv_cache import BLOCK_SIZE, BlockStorage, num_blocks_for
 from archon.engine.cache.prefix_tree import PrefixNode, PrefixTree
-from archon.engine.decoder_protocol import BlockStorage
 from archon.engine.scheduling.sequence import Prompt, Sequence
 
 
