@@ -28,6 +28,7 @@ from archon.engine.cuda.graphs import GraphedDecoder
 from archon.engine.kernels.native import NativeDecoder
 from archon.engine.loading import load_decoder
 from archon.engine.model.decoder import Decoder
+from archon.engine.model.families import FAMILIES
 from archon.engine.model.linear import Precision
 from archon.engine.model.lora import AdaptedWeights, Adapter
 from archon.engine.model.outlier_rotation import OutlierRotatedWeights
@@ -35,7 +36,7 @@ from archon.engine.model.weights import RandomWeights
 from archon.errors import EngineError
 
 
-@pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3"])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_in_one_batch_each_is_as_if_merged_and_alone(family: str) -> None:
     config = tiny_config(family=family)
     engine = tiny_engine(adapted("float32", config))

@@ -33,6 +33,7 @@ from archon.engine.model.config_keys import (
     GENERATION_KEYS,
     GGUF_RULES,
 )
+from archon.engine.model.families import FAMILIES
 from archon.engine.model.weights import weights_of
 from archon.errors import ModelFileError
 
@@ -44,7 +45,7 @@ RULES: dict[type[PreTrainedConfig], KeyRules] = {
 }
 
 
-@pytest.fixture(params=["llama", "qwen2", "qwen3"])
+@pytest.fixture(params=FAMILIES)
 def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     width = 16 if request.param == "qwen3" else None
     return write_folder(tmp_path / "model", TinyModel(request.param, own_head_width=width))

@@ -29,6 +29,7 @@ from archon.engine.cuda.graphs import RECORDED_AT, GraphedDecoder
 from archon.engine.model import cuda_attention
 from archon.engine.model.attention import plain_attention
 from archon.engine.model.decoder import Decoder
+from archon.engine.model.families import FAMILIES
 from archon.engine.model.linear import Int8Linear, Precision
 from archon.engine.perplexity import window_logits
 from archon.engine.sampling.sampler import SamplingRule, sample
@@ -53,7 +54,7 @@ def decoder() -> Decoder:
     return tiny_decoder("float32", CUDA)
 
 
-@pytest.mark.parametrize("family", ["qwen2", "llama", "qwen3"])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_float32_logits_are_those_of_the_cpu(family: str) -> None:
     logits = []
     for device in (CPU, CUDA):

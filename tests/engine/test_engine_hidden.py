@@ -34,6 +34,7 @@ from archon.engine.files.gguf import GGUFFile
 from archon.engine.kernels.native import NativeDecoder
 from archon.engine.loading import load_decoder
 from archon.engine.model.decoder import Decoder
+from archon.engine.model.families import FAMILIES
 from archon.engine.model.linear import Precision
 from archon.engine.model.outlier_rotation import OutlierRotatedWeights
 from archon.engine.model.weights import RandomWeights, weights_of
@@ -50,7 +51,7 @@ def read(engine: RecordingEngine, *texts: tuple[int, ...], adapter: str = "") ->
     return [hidden_state(generation) for [generation] in found]
 
 
-@pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3"])
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("length", [1, 16, 17, 90])
 def test_it_is_what_transformers_gives_its_head(family: Any, length: int, tmp_path: Path) -> None:
     write_gguf(tmp_path / "model.gguf", TinyModel(family))
@@ -84,7 +85,7 @@ def test_lower_precisions_stay_near_float32(
     assert (rounded - exact).square().mean().sqrt() <= bound * exact.square().mean().sqrt()
 
 
-@pytest.mark.parametrize("family", ["llama", "qwen2"])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_a_rotated_basis_is_turned_back(family: Any, tmp_path: Path) -> None:
     write_gguf(tmp_path / "model.gguf", TinyModel(family))
     weights = weights_of(GGUFFile(tmp_path / "model.gguf"))

@@ -19,6 +19,7 @@ from archon.engine.kernels.packing import load_packed, pack
 from archon.engine.loading import load_decoder
 from archon.engine.model.attention import plain_attention
 from archon.engine.model.config import DecoderConfig
+from archon.engine.model.families import FAMILIES
 from archon.engine.model.linear import Precision
 from archon.engine.model.outlier_rotation import OutlierRotatedWeights
 from archon.engine.model.weights import RandomWeights
@@ -102,7 +103,7 @@ def test_attention_is_the_plain_one_and_sharing_changes_no_bit(
 
 
 @pytest.mark.usefixtures("instructions")
-@pytest.mark.parametrize("family", ["qwen2", "llama", "qwen3"])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_a_step_is_the_torch_decoder_s(family: str) -> None:
     """Roundings may fall the other way after norms and softmax: as near as int8 is to float32."""
     native_kernels()
