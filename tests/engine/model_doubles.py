@@ -25,6 +25,8 @@ MODELS = {
     "qwen2 of one key-value head": TinyModel("qwen2", num_kv_heads=1, seed=3),
     "qwen3": TinyModel("qwen3", own_head_width=16),
     "qwen3 with its own head": TinyModel("qwen3", own_head_width=6, tied=False, num_kv_heads=1),
+    "olmo2": TinyModel("olmo2"),
+    "olmo2 with its own head": TinyModel("olmo2", tied=False, num_kv_heads=4, num_layers=3),
     "llama in Q8_0": TinyModel(types={"weight": TensorType.Q8_0, "norm.weight": TensorType.F32}),
     "qwen2 in F16 and BF16": TinyModel(
         "qwen2", types={"attn_q.weight": TensorType.F16, "ffn_up.weight": TensorType.BF16}

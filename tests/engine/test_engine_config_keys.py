@@ -17,6 +17,7 @@ from transformers import (
     BertConfig,
     GenerationConfig,
     LlamaConfig,
+    Olmo2Config,
     PreTrainedConfig,
     Qwen2Config,
     Qwen3Config,
@@ -37,7 +38,12 @@ from archon.engine.model.families import FAMILIES
 from archon.engine.model.weights import weights_of
 from archon.errors import ModelFileError
 
-CONFIGS: tuple[type[PreTrainedConfig], ...] = (LlamaConfig, Qwen2Config, Qwen3Config)
+CONFIGS: tuple[type[PreTrainedConfig], ...] = (
+    LlamaConfig,
+    Qwen2Config,
+    Qwen3Config,
+    Olmo2Config,
+)
 RULES: dict[type[PreTrainedConfig], KeyRules] = {
     **dict.fromkeys(CONFIGS, CONFIG_RULES),
     BertConfig: ENCODER_RULES,

@@ -8,6 +8,7 @@ has had so far is a new trait, which ``decoder``, ``archon.engine.kernels`` and
 from collections.abc import Mapping
 
 from archon.engine.model.families.llama import LLAMA
+from archon.engine.model.families.olmo2 import OLMO2
 from archon.engine.model.families.qwen2 import QWEN2
 from archon.engine.model.families.qwen3 import QWEN3
 from archon.engine.model.families.traits import FamilyTraits
@@ -18,6 +19,7 @@ FAMILIES: Mapping[str, FamilyTraits] = {
         LLAMA,
         QWEN2,
         QWEN3,
+        OLMO2,
     )
 }
 """Families by name."""
