@@ -139,6 +139,19 @@ def logits_of(engine: RecordingEngine, *requests: GenerationRequest) -> list[Ten
     ]
 
 
+def logits_of_ragged(
+    engine: RecordingEngine, requests: list[GenerationRequest]
+) -> list[list[Tensor]]:
+    """For each request, the logits of each draw as (tokens, V)."""
+    prompts = [engine.add(request) for request in requests]
+    while engine.has_work:
+        engine.step()
+    return [
+        [torch.stack(engine.logits[prompt, i]) for i in range(len(prompt.request.draws))]
+        for prompt in prompts
+    ]
+
+
 def assert_close_logits(found: Tensor, expected: Tensor, bound: float = 1e-4) -> None:
     """Within ``bound`` of the largest logit."""
     assert found.shape == expected.shape

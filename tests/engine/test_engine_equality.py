@@ -15,6 +15,7 @@ from engine_doubles import (
     RecordingEngine,
     assert_close_logits,
     logits_of,
+    logits_of_ragged,
     make_request,
     prompt_of,
     run_all,
@@ -184,16 +185,3 @@ def test_lower_precisions_stay_near_themselves_in_company(precision: Precision) 
         [alone] = logits_of_ragged(tiny_engine(decoder), [request])
         for ours, theirs in zip(in_company, alone, strict=True):
             assert (ours - theirs).abs().max() <= 0.1 * theirs.abs().max()
-
-
-def logits_of_ragged(
-    engine: RecordingEngine, requests: list[GenerationRequest]
-) -> list[list[torch.Tensor]]:
-    """For each request, the logits of each draw as (tokens, V)."""
-    prompts = [engine.add(request) for request in requests]
-    while engine.has_work:
-        engine.step()
-    return [
-        [torch.stack(engine.logits[prompt, i]) for i in range(len(prompt.request.draws))]
-        for prompt in prompts
-    ]

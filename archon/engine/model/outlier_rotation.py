@@ -73,8 +73,7 @@ class OutlierRotatedWeights:
             "down": self._stream.outputs(w.down),
         }
         if self.config.traits.pre_norm:
-            one_E = torch.ones(self.config.width)
-            changes |= {"attention_norm_E": one_E, "ffn_norm_E": one_E}
+            changes |= {norm: torch.ones(self.config.width) for norm in self.config.traits.norms}
         return replace(w, **changes)
 
     def adapter(self, adapter: Adapter) -> Adapter:
