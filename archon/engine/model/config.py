@@ -11,13 +11,26 @@ from typing import Any
 
 from archon.engine.files.folder import CONFIG, ModelFolder
 from archon.engine.files.gguf import GGUFFile
-from archon.engine.files.key_rules import shown
+from archon.engine.files.key_rules import CheckedKeys, shown
 from archon.engine.model.config_keys import OTHER_GGUF_RULES
 from archon.engine.model.families import FAMILIES
-from archon.engine.model.families.traits import FamilyTraits
+from archon.engine.model.families.traits import EMBEDDING, FamilyTraits
 from archon.errors import ModelFileError
 
 ModelFile = GGUFFile | ModelFolder
+
+_GGUF_SIZES = {
+    "width": "embedding_length", "ffn_width": "feed_forward_length", "num_layers": "block_count",
+    "num_heads": "attention.head_count", "num_kv_heads": "attention.head_count_kv",
+    "head_width": "attention.key_length", "context_length": "context_length",
+}  # fmt: skip
+_HF_SIZES = {
+    "vocab_size": "vocab_size", "width": "hidden_size", "ffn_width": "intermediate_size",
+    "num_layers": "num_hidden_layers", "num_heads": "num_attention_heads",
+    "num_kv_heads": "num_key_value_heads", "head_width": "head_dim",
+    "context_length": "max_position_embeddings",
+}  # fmt: skip
+"""Fields of ``DecoderConfig`` → keys of GGUF files, without the family, and of ``config.json``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,38 +88,6 @@ def config_of(file: ModelFile) -> DecoderConfig:
     return _gguf_config(file) if isinstance(file, GGUFFile) else _folder_config(file)
 
 
-@dataclass(frozen=True, slots=True)
-class _Keys:
-    """Numbers by key, each checked as it is read."""
-
-    path: Path
-    values: Mapping[str, Any]
-    prefix: str = ""
-
-    def number(self, key: str, default: float | None = None) -> float:
-        value = self.values.get(self.prefix + key)
-        value = default if value is None else value
-        if not isinstance(value, int | float) or isinstance(value, bool):
-            raise self._error(key, value, "a number")
-        if not math.isfinite(value):
-            raise self._error(key, value, "a finite number")
-        return value
-
-    def count(self, key: str, default: int | None = None) -> int:
-        value = self.number(key, default)
-        if not isinstance(value, int):
-            raise self._error(key, value, "a whole number")
-        return value
-
-    def unsupported(self, key: str) -> ModelFileError:
-        """The error for a key whose value asks for another computation than ours."""
-        value = shown(self.values.get(self.prefix + key))
-        return ModelFileError(f"{self.path}: {self.prefix}{key} is {value}, which is not supported")
-
-    def _error(self, key: str, value: object, wanted: str) -> ModelFileError:
-        return ModelFileError(f"{self.path}: {self.prefix}{key} is {value!r}, not {wanted}")
-
-
 def _known_family(name: object, path: Path) -> FamilyTraits:
     for family, traits in FAMILIES.items():
         if name == family:
@@ -121,11 +102,11 @@ ROPE_FACTORS = "rope_freqs.weight"
 
 def _gguf_config(file: GGUFFile) -> DecoderConfig:
     family = _known_family(file.metadata.get("general.architecture"), file.path)
-    keys = _Keys(file.path, file.metadata, f"{family.name}.")
+    keys = CheckedKeys(file.path, file.metadata, f"{family.name}.")
     number, count = keys.number, keys.count
     _check_gguf_keys(file, family)
     _refuse_gguf_scaling(file, keys)
-    if "token_embd.weight" not in file.tensors:
+    if EMBEDDING.gguf not in file.tensors:
         raise ModelFileError(f"{file.path}: has no token embedding")
     num_heads = count("attention.head_count")
     width = count("embedding_length")
@@ -136,18 +117,13 @@ def _gguf_config(file: GGUFFile) -> DecoderConfig:
         )
     if count("attention.value_length", head_width) != head_width:
         raise ModelFileError(f"{file.path}: keys and values of different widths are not supported")
+    defaults = {"num_kv_heads": num_heads, "head_width": head_width}
     config = DecoderConfig(
         family=family.name,
-        num_layers=count("block_count"),
-        width=width,
-        ffn_width=count("feed_forward_length"),
-        num_heads=num_heads,
-        num_kv_heads=count("attention.head_count_kv", num_heads),
-        head_width=head_width,
-        vocab_size=file.tensors["token_embd.weight"].shape[0],
-        context_length=count("context_length"),
+        vocab_size=file.tensors[EMBEDDING.gguf].shape[0],
         rope_base=float(number("rope.freq_base", 10_000.0)),
         norm_epsilon=float(number("attention.layer_norm_rms_epsilon")),
+        **{field: count(key, defaults.get(field)) for field, key in _GGUF_SIZES.items()},
     )
     scale = number("attention.scale", 0)
     if scale and not math.isclose(scale, head_width**-0.5, rel_tol=1e-6):
@@ -167,7 +143,7 @@ def _check_gguf_keys(file: GGUFFile, family: FamilyTraits) -> None:
     OTHER_GGUF_RULES.check(others, file.path)
 
 
-def _refuse_gguf_scaling(file: GGUFFile, keys: _Keys) -> None:
+def _refuse_gguf_scaling(file: GGUFFile, keys: CheckedKeys) -> None:
     """Refuse rotary scaling other than by 1. Without a type, a factor is a linear one."""
     kind = file.metadata.get(f"{keys.prefix}rope.scaling.type", "linear")
     # The newer key first; zero stands for no factor.
@@ -187,7 +163,7 @@ def _refuse_gguf_scaling(file: GGUFFile, keys: _Keys) -> None:
 def _folder_config(folder: ModelFolder) -> DecoderConfig:
     config, path = folder.config, folder.path / CONFIG
     family = _known_family(config.get("model_type"), path)
-    keys = _Keys(path, config)
+    keys = CheckedKeys(path, config)
     family.config_rules.check(config, path)
     _refuse_other_classes(config, path)
     rope = _rope_keys(config, path)
@@ -195,18 +171,12 @@ def _folder_config(folder: ModelFolder) -> DecoderConfig:
         raise keys.unsupported("hidden_act")
     num_heads, width = keys.count("num_attention_heads"), keys.count("hidden_size")
     usual_head_width = None if family.states_head_width else width // max(num_heads, 1)
+    defaults = {"num_kv_heads": num_heads, "head_width": usual_head_width}
     result = DecoderConfig(
         family=family.name,
-        num_layers=keys.count("num_hidden_layers"),
-        width=width,
-        ffn_width=keys.count("intermediate_size"),
-        num_heads=num_heads,
-        num_kv_heads=keys.count("num_key_value_heads", num_heads),
-        head_width=keys.count("head_dim", usual_head_width),
-        vocab_size=keys.count("vocab_size"),
-        context_length=keys.count("max_position_embeddings"),
         rope_base=float(rope.number("rope_theta", keys.number("rope_theta", 10_000.0))),
         norm_epsilon=float(keys.number("rms_norm_eps")),
+        **{field: keys.count(key, defaults.get(field)) for field, key in _HF_SIZES.items()},
     )
     _refuse_sliding_window(result, keys)
     return result
@@ -233,7 +203,7 @@ def _refuse_other_classes(config: Mapping[str, Any], path: Path) -> None:
         )
 
 
-def _rope_keys(config: Mapping[str, Any], path: Path) -> _Keys:
+def _rope_keys(config: Mapping[str, Any], path: Path) -> CheckedKeys:
     """The keys of the rotary embedding, once they are seen to scale nothing.
 
     Newer files hold them, and the base with them, in ``rope_parameters``; older ones say in
@@ -256,14 +226,14 @@ def _rope_keys(config: Mapping[str, Any], path: Path) -> _Keys:
                 f"{path}: partial_rotary_factor is {holder['partial_rotary_factor']!r}: rotary "
                 "positions of a part of each head are not supported"
             )
-    return _Keys(path, rope)
+    return CheckedKeys(path, rope)
 
 
 _USUAL_WINDOW, _USUAL_FULL_LAYERS = 4096, 28
 """What Qwen2 and Qwen3 use in transformers where the file says nothing."""
 
 
-def _refuse_sliding_window(shape: DecoderConfig, keys: _Keys) -> None:
+def _refuse_sliding_window(shape: DecoderConfig, keys: CheckedKeys) -> None:
     """Refuse layers in which a token attends to the latest ones alone."""
     config = keys.values
     kinds = config.get("layer_types") or []
@@ -288,14 +258,5 @@ def _refuse_sliding_window(shape: DecoderConfig, keys: _Keys) -> None:
 def shape_keys(config: DecoderConfig) -> dict[str, Any]:
     """The keys of ``config.json`` for a decoder's sizes, without its rotary base, whose place
     depends on the version of the format."""
-    return {
-        "vocab_size": config.vocab_size,
-        "hidden_size": config.width,
-        "intermediate_size": config.ffn_width,
-        "num_hidden_layers": config.num_layers,
-        "num_attention_heads": config.num_heads,
-        "num_key_value_heads": config.num_kv_heads,
-        "head_dim": config.head_width,
-        "max_position_embeddings": config.context_length,
-        "rms_norm_eps": config.norm_epsilon,
-    }
+    sizes = {key: getattr(config, field) for field, key in _HF_SIZES.items()}
+    return {**sizes, "rms_norm_eps": config.norm_epsilon}
