@@ -1,4 +1,4 @@
-"""From a file or a folder of weights to an engine that runs it."""
+"""Loading: from a file or a folder of weights to an engine."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def load_engine(
 
 
 def add_adapter(engine: Engine, source: WeightSource, adapter: Adapter) -> None:
-    """Let an engine run an adapter, for the requests that name its digest.
+    """Add an adapter to an engine, for requests that name its digest.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def add_adapter(engine: Engine, source: WeightSource, adapter: Adapter) -> None:
 
 
 def has_outlier_rotation(decoder: SpanDecoder) -> bool:
-    """Whether a decoder that was loaded here is in another basis than its file."""
+    """Whether a decoder that was loaded here runs outlier-rotated weights."""
     return decoder.precision in ("int8", "int4")
 
 
@@ -122,7 +122,7 @@ def head_for(engine: Engine, file: ModelFile, head: RewardHead, adapter: str = "
 
 
 def own_hidden(engine: Engine, file: ModelFile, hidden_NE: Tensor) -> Tensor:
-    """Hidden states of an engine → those that its file's own basis has, which heads are kept in."""
+    """Hidden states of an engine → the same in the basis of its file, which heads are stored in."""
     if not has_outlier_rotation(engine.decoder):
         return hidden_NE
     return OutlierRotatedWeights(weights_of(file)).hidden(hidden_NE)
@@ -137,7 +137,7 @@ def load_decoder(
     keep_in: Path | None = None,
     native: bool = True,
 ) -> SpanDecoder:
-    """A decoder that computes in the given precision; int8 and int4 in a basis without outliers.
+    """A decoder in the given precision; int8 and int4 run outlier-rotated weights.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Beam search: the likeliest texts, as far as a bounded search finds them.
+"""Beam search: a bounded search for the likeliest texts.
 
 Of all one-token continuations of the running hypotheses the ``beams`` likeliest run on; one that
 ends (by a stop token, or at ``max_tokens``) while it is among the ``beams`` likeliest of its step
@@ -56,7 +56,7 @@ class Beam(Protocol):
 
 
 class BeamSearch:
-    """What one search has found so far."""
+    """One search and its finished hypotheses."""
 
     def __init__(self, request: GenerationRequest) -> None:
         self.request = request
@@ -87,14 +87,14 @@ class BeamSearch:
         return [] if self._is_over(running, num_tokens) else running
 
     def results(self, num_cached: int) -> list[Generation]:
-        """The finished text of each draw, where there are fewer texts than beams from the first on.
+        """The finished text of each sample; with fewer texts than beams, the first ones repeat.
 
         The first is charged for the prompt, of which ``num_cached`` tokens were not computed.
         """
         results: list[Generation] = []
         for index, draw in enumerate(self.request.draws):
             best = self.finished[draw % self.request.beams % len(self.finished)]
-            num_tokens = self._tell(index, best.token_ids)
+            num_tokens = self._report(index, best.token_ids)
             is_cut = num_tokens < len(best.token_ids)
             generation = Generation(
                 draw=draw,
@@ -108,8 +108,8 @@ class BeamSearch:
             results.append(generation)
         return results
 
-    def _tell(self, index: int, token_ids: tuple[int, ...]) -> int:
-        """Call ``on_token`` for each token of a text; returns how many of them it wants."""
+    def _report(self, index: int, token_ids: tuple[int, ...]) -> int:
+        """Call ``on_token`` for each token of a text; return how many it accepts."""
         on_token = self.request.on_token
         for at, token in enumerate(token_ids if on_token is not None else ()):
             if on_token is not None and on_token(index, token):
@@ -117,7 +117,7 @@ class BeamSearch:
         return len(token_ids)
 
     def _candidates(self, beams: Sequence[Beam], logits_BV: Tensor) -> list[Continuation]:
-        """The likeliest continuations: so many that enough remain should every stop be there."""
+        """The likeliest continuations, enough of them even if every stop token is among them."""
         count = max(2, 1 + len(self.request.stop_ids)) * self.request.beams
         logits_BK, ids_BK = largest(logits_BV, min(count, logits_BV.shape[1]))
         logprobs_BK = logits_BK - logits_BV.logsumexp(dim=-1, keepdim=True)
