@@ -1,12 +1,12 @@
-"""The engine's transformer with gradients: the decoder that is trained.
+"""Trainable decoder: the engine's transformer with gradients.
 
-``archon.engine.model.decoder`` writes keys and values into a cache, joins projections, and holds
-weights in the form in which it multiplies them: none of that has a derivative. Here the same sums
-stand as modules over whole texts, without a cache; configuration, names of parameters, norms and
-rotary positions are the engine's own, and a test holds the logits of both against each other.
+``archon.engine.model.decoder`` writes keys and values into a cache, joins projections, and stores
+weights in the layout of its products: none of that has a derivative. This decoder computes the same
+over whole texts, without a cache. It shares configuration, family traits, norms and RoPE with the
+engine, and a test compares the logits of both.
 
-Parameters bear the names that Hugging Face's files give them, so that ``state_dict`` is what a
-model's folder holds, and an adapter's names are those of peft.
+Parameters have the names of Hugging Face's files, so ``state_dict`` is the content of a model's
+folder, and the names of an adapter are those of peft.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class TrainableDecoder(nn.Module):
 
     Parameters
     ----------
-    biased : whether q, k and v have biases; by default as the family has it.
+    biased : whether q, k and v have biases; by default whether the family always has them.
     tied : whether the embedding is the head as well.
     """
 
@@ -39,21 +39,21 @@ class TrainableDecoder(nn.Module):
         self.config, self.tied = config, tied
         self.biased = config.traits.always_biased if biased is None else biased
         self.checkpoints = False
-        """Whether layers are computed once more for their gradients, in the place of keeping what
-        lies between: memory for a third more time (Chen et al. 2016, arXiv 1604.06174)."""
+        """Whether layers are recomputed for their gradients instead of storing activations: less
+        memory for a third more time (Chen et al. 2016, arXiv 1604.06174)."""
         self.model = _Body(config, self.biased)
         self.lm_head = nn.Linear(config.width, config.vocab_size, bias=False)
         if tied:
             self.lm_head.weight = self.model.embed_tokens.weight
 
     def forward(self, token_BT: Tensor, position_BT: Tensor, text_BT: Tensor) -> Tensor:
-        """What the last layer makes of every token, normalised: (B, T, E) in float32.
+        """The last layer's normalised output for every token: (B, T, E) in float32.
 
         Parameters
         ----------
-        position_BT : each token's place in its own text, from 0.
-        text_BT : which of its row's texts it belongs to; it attends, up to itself, to that text
-            and to what is of text 0, with which all of the row begin.
+        position_BT : each token's position in its own text, from 0.
+        text_BT : the text of its row that each token belongs to. A token attends, up to itself, to
+            its own text and to text 0, the common prefix of the row.
         """
         model = self.model
         T = token_BT.shape[1]
@@ -74,8 +74,7 @@ class TrainableDecoder(nn.Module):
         return model.norm(x_BTE)
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """(…, E) → (…, V): the head is the widest of all products, so it is given only the
-        tokens after which something is wanted."""
+        """(…, E) → (…, V). The head is the widest product: pass only the tokens that need it."""
         return self.lm_head(hidden)
 
 
@@ -83,11 +82,13 @@ class _Body(nn.Module):
     def __init__(self, config: DecoderConfig, biased: bool) -> None:
         super().__init__()
         self.embed_tokens = nn.Embedding(config.vocab_size, config.width)
-        self.layers = nn.ModuleList(_Layer(config, biased) for _ in range(config.num_layers))
+        self.layers = nn.ModuleList(
+            _TrainableLayer(config, biased) for _ in range(config.num_layers)
+        )
         self.norm = _Norm(config.width, config.norm_epsilon)
 
 
-class _Layer(nn.Module):
+class _TrainableLayer(nn.Module):
     """Masked grouped-query self-attention, then a SwiGLU feed-forward network."""
 
     def __init__(self, config: DecoderConfig, biased: bool) -> None:
@@ -222,11 +223,9 @@ class TrainedWeights:
         return LayerWeights(**found)
 
     def _find(self, name: str) -> Tensor | None:
+        """A parameter by its name, or None for a bias that the model does not have."""
         module, _, attribute = name.rpartition(".")
-        try:
-            found: Tensor | None = getattr(self.model.get_submodule(module), attribute, None)
-        except AttributeError:
-            return None
+        found: Tensor | None = getattr(self.model.get_submodule(module), attribute)
         return None if found is None else found.detach().float()
 
     def _get(self, name: str) -> Tensor:

@@ -37,7 +37,7 @@ Packed = dict[str, Tensor]
 
 
 def can_pack(config: DecoderConfig) -> bool:
-    """Whether the kernels can run a decoder of this shape."""
+    """Whether the kernels can run a decoder of this shape and family."""
     sizes = (config.width, config.ffn_width, config.num_kv_heads * config.head_width)
     return (
         all(size % PANEL_OUTPUTS == 0 for size in sizes)

@@ -1,8 +1,9 @@
 """Families of decoders: one file for each, and the registry.
 
 A new family is a file that declares its ``FamilyTraits``, and a row here. A feature that no family
-has had so far is a new trait, which ``decoder``, ``archon.engine.kernels`` and
-``archon.train.decoder`` implement.
+has had so far is a new trait, which ``archon.engine.model.decoder`` and ``archon.train.decoder``
+implement. The kernels implement it as well, or ``archon.engine.kernels.packing.can_pack`` refuses
+it and torch computes.
 """
 
 from collections.abc import Mapping
