@@ -1,21 +1,12 @@
-"""The application: language models, whole architectures among them, behind OpenAI's protocol.
-
-::
-
-    POST /v1/chat/completions   whole, or as server-sent events
-    GET  /v1/models             the names that a request's `model` may have
-    GET  /v1/models/{name}
-    GET  /health                that the server is there; needs no key
-    GET  /metrics               counts for Prometheus
-    GET  /openapi.json          all this for programs
+"""The application: language models, architectures among them, behind the OpenAI protocol.
 
 The name in a request picks one of the models that the server was started with; nothing else that a
-client sends chooses what runs. A client that hangs up ends its call.
+client sends chooses what runs. A client that disconnects ends its call.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from starlette.applications import Starlette
@@ -32,8 +23,35 @@ from archon.serve.chat import ChatCompletions, unknown_model
 from archon.serve.errors import Failure, failure
 from archon.serve.limits import Limits
 from archon.serve.metrics import CONTENT_TYPE, Metrics
-from archon.serve.openapi import document
-from archon.serve.responses import model_list, model_object
+from archon.serve.openapi import ANY_ERROR, Operation, document
+from archon.serve.requests import ChatRequest
+from archon.serve.responses import (
+    ChatCompletion,
+    Health,
+    Model,
+    ModelList,
+    model_list,
+    model_object,
+)
+
+OPERATIONS = {
+    "chat": Operation(
+        "POST",
+        "/v1/chat/completions",
+        "Answer a conversation, whole or as server-sent events.",
+        ChatCompletion,
+        errors=ANY_ERROR,
+        request=ChatRequest,
+        streams=True,
+    ),
+    "models": Operation("GET", "/v1/models", "List the models that are served.", ModelList),
+    "model": Operation("GET", "/v1/models/{name}", "Describe one model.", Model, errors=(401, 404)),
+    "health": Operation(
+        "GET", "/health", "Report that the server is running.", Health, errors=(), is_open=True
+    ),
+    "metrics": Operation("GET", "/metrics", "Count requests and tokens for Prometheus.", None),
+}
+"""All routes but ``GET /openapi.json``, which describes them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,48 +88,54 @@ def create_app(
     metrics = Metrics(admission)
 
     async def models(http: HttpRequest) -> Response:
-        return JSONResponse(model_list(list(lms)))
+        return JSONResponse(model_list(list(lms)).to_json())
 
     async def model(http: HttpRequest) -> Response:
         name = http.path_params["name"]
         if name not in lms:
-            return _told(failure(unknown_model(name, lms)))
-        return JSONResponse(model_object(name))
+            return _error(failure(unknown_model(name, lms)))
+        return JSONResponse(model_object(name).to_json())
 
     async def health(http: HttpRequest) -> Response:
-        return JSONResponse({"status": "ok"})
+        return JSONResponse(Health(status="ok").to_json())
 
     async def count(http: HttpRequest) -> Response:
         return Response(metrics.text(), media_type=CONTENT_TYPE)
 
     async def openapi(http: HttpRequest) -> Response:
-        return JSONResponse(document(limits, has_key=api_key is not None, is_strict=is_strict))
+        operations = list(OPERATIONS.values())
+        has_key = api_key is not None
+        return JSONResponse(document(operations, limits, has_key=has_key, is_strict=is_strict))
 
     chat = ChatCompletions(lms, limits, admission, metrics, is_strict=is_strict)
+    endpoints: dict[str, Callable[[HttpRequest], Awaitable[Response]] | ChatCompletions] = {
+        "chat": chat,
+        "models": models,
+        "model": model,
+        "health": health,
+        "metrics": count,
+    }
+    routes = [
+        Route(operation.path.replace("}", ":path}"), endpoints[name], methods=[operation.method])
+        for name, operation in OPERATIONS.items()
+    ]
     app = Starlette(
-        routes=[
-            Route("/v1/chat/completions", chat, methods=["POST"]),
-            Route("/v1/models", models),
-            Route("/v1/models/{name:path}", model),
-            Route("/health", health),
-            Route("/metrics", count),
-            Route("/openapi.json", openapi),
-        ],
-        exception_handlers={HTTPException: _no_such_page},
+        routes=[*routes, Route("/openapi.json", openapi)],
+        exception_handlers={HTTPException: _no_such_route},
     )
     app.router.redirect_slashes = False  # it would send clients of a proxy to the wrong scheme
     return Application(Guard(app, api_key, host_names), chat.cut_off)
 
 
-async def _no_such_page(http: HttpRequest, error: Exception) -> Response:
+async def _no_such_route(http: HttpRequest, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     reason = error.detail
     if error.status_code in (404, 405):
         reason = (
             f"there is no {http.method} {http.url.path[:200]} here; GET /openapi.json lists all"
         )
-    return _told(Failure(error.status_code, reason, headers=dict(error.headers or {})))
+    return _error(Failure(error.status_code, reason, headers=dict(error.headers or {})))
 
 
-def _told(told: Failure) -> Response:
-    return JSONResponse(told.body(), told.status, headers=told.headers)
+def _error(told: Failure) -> Response:
+    return JSONResponse(told.body().to_json(), told.status, headers=told.headers)

@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 from archon.lm.openai.sse import DONE, encode_event
 from archon.serve.cancellation import HungUpError
 from archon.serve.requests import BadRequestError
+from archon.serve.responses import ResponseObject
 
 _BODY_SECONDS = 30
 """A client that sends its body in drips is not waited for any longer."""
@@ -51,7 +52,7 @@ async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
         raise BadRequestError("the body did not come in time", status=408) from None
 
 
-class Reply:
+class ResponseWriter:
     """Sends one JSON object, or events.
 
     ``is_begun`` tells that the status is sent and that only events can follow. ``headers`` are
@@ -64,10 +65,10 @@ class Reply:
         self.headers: dict[str, str] = {}
 
     async def whole(
-        self, body: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None
+        self, body: ResponseObject, status: int = 200, headers: Mapping[str, str] | None = None
     ) -> None:
         """The only object."""
-        content = _encode(body)
+        content = _encode(body.to_json())
         lines = {"content-type": "application/json", "content-length": str(len(content))}
         await self._start(status, lines | dict(headers or {}))
         await self._send({"type": "http.response.body", "body": content})
@@ -100,9 +101,9 @@ class Reply:
         await self._send({"type": "http.response.start", "status": status, "headers": lines})
 
 
-def event(data: Mapping[str, Any]) -> bytes:
+def event(data: ResponseObject) -> bytes:
     """An event that clients read."""
-    return encode_event(_encode(data))
+    return encode_event(_encode(data.to_json()))
 
 
 def comment(data: Mapping[str, Any]) -> bytes:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from archon.serve.asgi_io import Reply
+from archon.serve.asgi_io import ResponseWriter
 from archon.serve.errors import Failure, log_error
 
 OPEN_PATHS = frozenset({"/health"})
@@ -60,7 +60,7 @@ class Guard:
                 log_error("a request failed", error)
                 refusal = Failure(500, "internal error")
         if not is_begun:
-            await Reply(numbered).whole(refusal.body(), refusal.status, refusal.headers)
+            await ResponseWriter(numbered).whole(refusal.body(), refusal.status, refusal.headers)
 
     def _refusal(self, scope: Scope) -> Failure | None:
         headers = dict(scope["headers"])

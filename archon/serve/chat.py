@@ -26,14 +26,14 @@ from archon.lm.openai.failed import require_all
 from archon.lm.reasoning import answered
 from archon.serve import asgi_io
 from archon.serve.admission import Admission
-from archon.serve.asgi_io import KEEP_ALIVE, LAST_EVENT, Reply, comment, event, read_body
+from archon.serve.asgi_io import KEEP_ALIVE, LAST_EVENT, ResponseWriter, comment, event, read_body
 from archon.serve.cancellation import HungUpError, stream, unless_hung_up, with_silences
 from archon.serve.errors import GOING, Failure, failure, out_of_time
 from archon.serve.fields import SAMPLING, FieldError
 from archon.serve.limits import Limits, token_bound
-from archon.serve.metrics import Metrics, Record
+from archon.serve.metrics import Metrics, RequestMetrics
 from archon.serve.requests import BadRequestError, ChatRequest, read_chat_request
-from archon.serve.responses import Replies, progress
+from archon.serve.responses import ResponseBuilder, progress
 from archon.types import Completion, Event, Request, TokenDelta
 
 IGNORED_HEADER = "x-archon-ignored"
@@ -71,7 +71,7 @@ class ChatCompletions:
                 deadline.reschedule(now)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        record, reply = Record(self._metrics), Reply(send)
+        record, reply = RequestMetrics(self._metrics), ResponseWriter(send)
         try:
             seconds = 0 if self._is_cut_off else self._limits.max_seconds
             async with asyncio.timeout(seconds) as deadline:
@@ -92,7 +92,9 @@ class ChatCompletions:
         finally:
             record.ends()
 
-    async def _answer(self, scope: Scope, receive: Receive, reply: Reply, record: Record) -> None:
+    async def _answer(
+        self, scope: Scope, receive: Receive, reply: ResponseWriter, record: RequestMetrics
+    ) -> None:
         body = await read_body(scope, receive, self._limits.max_body_bytes)
         chat = read_chat_request(body, is_strict=self._is_strict)
         lm = self._lms.get(chat.model)
@@ -113,7 +115,7 @@ class ChatCompletions:
             completions = await unless_hung_up(receive, self._generate(lm, request))
             require_all(completions)
             record.answered(completions)
-            await reply.whole(Replies(chat).whole(completions))
+            await reply.whole(ResponseBuilder(chat).whole(completions))
         else:
             await unless_hung_up(receive, self._stream(lm, chat, request, reply, record))
             await reply.end()
@@ -158,14 +160,19 @@ class ChatCompletions:
             return await answered(lm, request)
 
     async def _stream(
-        self, lm: LM, chat: ChatRequest, request: Request, reply: Reply, record: Record
+        self,
+        lm: LM,
+        chat: ChatRequest,
+        request: Request,
+        reply: ResponseWriter,
+        record: RequestMetrics,
     ) -> None:
         """Send the answer as it comes, but for the end of the reply.
 
         The reply begins with the first that the model tells, so that a request that is refused or
         fails before has a status of its own; or with a comment, where that takes long.
         """
-        replies = Replies(chat)
+        replies = ResponseBuilder(chat)
         has_text = [False] * request.n
         has_reasoning = [False] * request.n
         has_begun = False
@@ -178,21 +185,21 @@ class ChatCompletions:
                 pieces: list[bytes] = []
                 if not has_begun:
                     has_begun = True
-                    pieces += [event(replies.begin(index)) for index in range(request.n)]
+                    pieces += [event(replies.first(index)) for index in range(request.n)]
                 for index, said in enumerate(part):
                     if isinstance(said, TokenDelta) and not said.node:
                         told = has_reasoning if said.is_reasoning else has_text
                         told[said.draw] = True
-                        more = replies.more(said.draw, said.text, is_reasoning=said.is_reasoning)
+                        more = replies.delta(said.draw, said.text, is_reasoning=said.is_reasoning)
                         pieces.append(event(more))
                     elif isinstance(said, Completion):
                         if said.reasoning and not (has_reasoning[index] or has_text[index]):
-                            more = replies.more(index, said.reasoning, is_reasoning=True)
+                            more = replies.delta(index, said.reasoning, is_reasoning=True)
                             pieces.append(event(more))
                         if said.text and not has_text[index]:
                             has_text[index] = True
-                            pieces.append(event(replies.more(index, said.text)))
-                        pieces.append(event(replies.end(index, said)))
+                            pieces.append(event(replies.delta(index, said.text)))
+                        pieces.append(event(replies.last(index, said)))
                     elif (step := progress(said)) is not None:
                         pieces.append(comment(step))
                 if any(has_text) or any(has_reasoning):
@@ -249,7 +256,7 @@ def unknown_model(name: str, served: Iterable[str]) -> BadRequestError:
     return BadRequestError(reason, param="model", code="model_not_found", status=404)
 
 
-async def _fail(reply: Reply, told: Failure) -> None:
+async def _fail(reply: ResponseWriter, told: Failure) -> None:
     """Tell a client what went wrong: with its status, or as the last event of what has begun."""
     if not reply.is_begun:
         await reply.whole(told.body(), told.status, told.headers)

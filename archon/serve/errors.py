@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import traceback
 from dataclasses import dataclass, field
-from typing import Any
 
 from archon.errors import (
     BudgetError,
@@ -21,6 +20,7 @@ from archon.errors import (
 )
 from archon.serve.admission import FullError
 from archon.serve.requests import BadRequestError
+from archon.serve.responses import Error, ErrorDetail
 
 _log = logging.getLogger("archon.serve")
 
@@ -39,12 +39,13 @@ class Failure:
     code: str | None = None
     headers: dict[str, str] = field(default_factory=dict)
 
-    def body(self) -> dict[str, Any]:
-        """The JSON object that tells of it."""
+    def body(self) -> Error:
+        """The JSON object that describes it."""
         usual = "server_error" if self.status >= 500 else "invalid_request_error"
         kind = _TYPES.get(self.status, usual)
-        error = {"message": self.message, "type": kind, "param": self.param, "code": self.code}
-        return {"error": error}
+        return Error(
+            error=ErrorDetail(message=self.message, type=kind, param=self.param, code=self.code)
+        )
 
 
 def failure(error: Exception) -> Failure:

@@ -64,7 +64,7 @@ class Metrics:
         return generate_latest(self._registry)
 
 
-class Record:
+class RequestMetrics:
     """One request for an answer, counted when it ends."""
 
     def __init__(self, metrics: Metrics) -> None:
@@ -92,9 +92,9 @@ class Record:
         """The answer is there."""
         used = usage(completions)
         for kind, count in (
-            ("prompt", used["prompt_tokens"]),
-            ("cached", used["prompt_tokens_details"]["cached_tokens"]),
-            ("completion", used["completion_tokens"]),
+            ("prompt", used.prompt_tokens),
+            ("cached", used.prompt_tokens_details.cached_tokens),
+            ("completion", used.completion_tokens),
         ):
             self._metrics.tokens.labels(self.model, kind).inc(count)
 

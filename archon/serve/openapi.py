@@ -1,178 +1,120 @@
-"""The OpenAPI document of the server, made from the models that requests are read with."""
+"""The OpenAPI document, made from the routes and the models of requests and responses."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from archon.serve.limits import Limits
 from archon.serve.requests import ChatMessage, ChatRequest, RequestObject, StreamOptions, TextPart
+from archon.serve.responses import ChatCompletionChunk, Error, ResponseObject
 
 _TEMPLATE = "#/components/schemas/{model}"
-_ERROR = {
-    "type": "object",
-    "required": ["error"],
-    "properties": {
-        "error": {
-            "type": "object",
-            "required": ["message", "type", "param", "code"],
-            "properties": {
-                "message": {"type": "string"},
-                "type": {"type": "string"},
-                "param": {"type": ["string", "null"]},
-                "code": {"type": ["string", "null"]},
+_ERRORS = {
+    400: "the request is wrong, or asks for what cannot be given",
+    401: "the API key is missing or wrong",
+    404: "there is no such model",
+    408: "the body did not arrive in time",
+    413: "the body is too large",
+    415: "the body does not claim to be JSON",
+    422: "an architecture's budget was used up before there was an answer",
+    429: "too many requests are waiting; Retry-After says when to try again",
+    500: "an internal error",
+    502: "a model behind the server failed",
+    503: "a model behind the server is busy",
+    504: "the answer took too long",
+}
+ANY_ERROR = tuple(_ERRORS)
+_EVENTS = (
+    "Server-sent events: the data of each is a ChatCompletionChunk, that of the last is [DONE]."
+)
+_IGNORED = {
+    "x-archon-ignored": {
+        "description": "fields of the request that had no effect",
+        "schema": {"type": "string"},
+    }
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What the document says of one route."""
+
+    method: str
+    path: str
+    """With parameters in braces."""
+    summary: str
+    response: type[ResponseObject] | None
+    """None is plain text."""
+    errors: Sequence[int] = (401,)
+    request: type[RequestObject] | None = None
+    streams: bool = False
+    is_open: bool = False
+    """No key is needed."""
+
+    def describe(self) -> dict[str, Any]:
+        """The operation's object in the document."""
+        described: dict[str, Any] = {
+            "summary": self.summary,
+            "responses": {
+                "200": self._success(),
+                **{str(n): {"description": _ERRORS[n], **_json(Error)} for n in self.errors},
             },
         }
-    },
-}
-_MODEL = {
-    "type": "object",
-    "required": ["id", "object", "created", "owned_by"],
-    "properties": {
-        "id": {"type": "string"},
-        "object": {"const": "model"},
-        "created": {"type": "integer"},
-        "owned_by": {"type": "string"},
-    },
-}
-_USAGE = {
-    "type": "object",
-    "required": ["prompt_tokens", "completion_tokens", "total_tokens"],
-    "properties": {
-        name: {"type": "integer"} for name in ("prompt_tokens", "completion_tokens", "total_tokens")
-    },
-}
-_COMPLETION = {
-    "type": "object",
-    "required": ["id", "object", "created", "model", "choices", "usage"],
-    "properties": {
-        "id": {"type": "string"},
-        "object": {"const": "chat.completion"},
-        "created": {"type": "integer"},
-        "model": {"type": "string"},
-        "choices": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["index", "message", "finish_reason", "logprobs"],
-                "properties": {
-                    "index": {"type": "integer"},
-                    "message": {"type": "object"},
-                    "finish_reason": {"enum": ["stop", "length"]},
-                    "logprobs": {"type": ["object", "null"]},
-                    "archon": {"type": "object"},
-                },
-            },
-        },
-        "usage": _USAGE,
-    },
-}
-_EVENTS = (
-    "Server-sent events: the data of each is a chat.completion.chunk, that of the last is [DONE]."
-)
-_REFUSALS = {
-    "400": "the request is wrong, or asks for what cannot be given",
-    "401": "the API key is missing or wrong",
-    "404": "there is no such model",
-    "408": "the body did not come in time",
-    "413": "the body is too large",
-    "415": "the body does not claim to be JSON",
-    "422": "an architecture's budget was used up before there was an answer",
-    "429": "too many requests are waiting; Retry-After tells when to come back",
-    "500": "something failed here",
-    "502": "a model behind the server failed",
-    "503": "a model behind the server is busy",
-    "504": "the answer took too long",
-}
+        if "{" in self.path:
+            name = self.path.partition("{")[2].partition("}")[0]
+            schema = {"type": "string", "minLength": 1}
+            described["parameters"] = [
+                {"name": name, "in": "path", "required": True, "schema": schema}
+            ]
+        if self.request is not None:
+            described["requestBody"] = {"required": True, **_json(self.request)}
+        if self.is_open:
+            described["security"] = []
+        return described
+
+    def _success(self) -> dict[str, Any]:
+        if self.response is None:
+            content = {"content": {"text/plain": {"schema": {"type": "string"}}}}
+        else:
+            content = _json(self.response)
+        if self.streams:
+            content["content"]["text/event-stream"] = {"schema": {"description": _EVENTS}}
+        headers = {"headers": _IGNORED} if self.request is not None else {}
+        return {"description": "success", **headers, **content}
 
 
-def document(limits: Limits, *, has_key: bool, is_strict: bool = False) -> dict[str, Any]:
-    """The document (OpenAPI 3.1)."""
-    request = ChatRequest.model_json_schema(ref_template=_TEMPLATE)
-    schemas = request.pop("$defs")
-    request["properties"]["messages"]["maxItems"] = limits.max_messages
-    for schema in (request, *schemas.values()):
-        schema["additionalProperties"] = not is_strict
+def document(
+    operations: Sequence[Operation], limits: Limits, *, has_key: bool, is_strict: bool = False
+) -> dict[str, Any]:
+    """The document (OpenAPI 3.1) of a server with these operations.
+
+    Parameters
+    ----------
+    has_key : clients need an API key.
+    is_strict : fields without effect are rejected.
+    """
+    responses: set[type[BaseModel]] = {o.response for o in operations if o.response is not None}
+    responses |= {ChatCompletionChunk, Error}
+    requests = {o.request for o in operations if o.request is not None}
+    models: list[tuple[type[BaseModel], JsonSchemaMode]] = [
+        *((model, "serialization") for model in responses),
+        *((model, "validation") for model in requests),
+    ]
+    schemas = models_json_schema(models, ref_template=_TEMPLATE)[1]["$defs"]
+    for model in _all_of(RequestObject):
+        if (schema := schemas.get(model.__name__)) is not None:
+            schema["additionalProperties"] = not is_strict
     for model in (ChatRequest, ChatMessage, TextPart, StreamOptions):
-        schema = request if model is ChatRequest else schemas[model.__name__]
-        schema["properties"] |= _without_effect(model, is_strict=is_strict)
-    schemas |= {
-        "ChatRequest": request,
-        "ChatCompletion": _COMPLETION,
-        "Model": _MODEL,
-        "Error": _ERROR,
-    }
-    paths: dict[str, Any] = {
-        "/v1/chat/completions": {
-            "post": {
-                "summary": "Answer a conversation.",
-                "requestBody": {
-                    "required": True,
-                    "content": {"application/json": {"schema": _ref("ChatRequest")}},
-                },
-                "responses": {
-                    "200": {
-                        "description": "the answer, whole or as server-sent events",
-                        "headers": {
-                            "x-archon-ignored": {
-                                "description": "fields of the request that had no effect",
-                                "schema": {"type": "string"},
-                            }
-                        },
-                        "content": {
-                            "application/json": {"schema": _ref("ChatCompletion")},
-                            "text/event-stream": {"schema": {"description": _EVENTS}},
-                        },
-                    },
-                    **_refused(*_REFUSALS),
-                },
-            }
-        },
-        "/v1/models": {
-            "get": {
-                "summary": "The models that are served.",
-                "responses": {
-                    "200": _json("all of them", {"type": "object", "required": ["data"]}),
-                    **_refused("401"),
-                },
-            }
-        },
-        "/v1/models/{name}": {
-            "get": {
-                "summary": "One of them.",
-                "parameters": [
-                    {
-                        "name": "name",
-                        "in": "path",
-                        "required": True,
-                        "schema": {"type": "string", "minLength": 1},
-                    }
-                ],
-                "responses": {
-                    "200": _json("it is served", _ref("Model")),
-                    **_refused("401", "404"),
-                },
-            }
-        },
-        "/health": {
-            "get": {
-                "summary": "Whether the server is there.",
-                "security": [],
-                "responses": {"200": _json("it is", {"type": "object"})},
-            }
-        },
-        "/metrics": {
-            "get": {
-                "summary": "Counts in Prometheus's form.",
-                "responses": {
-                    "200": {
-                        "description": "the counts",
-                        "content": {"text/plain": {"schema": {"type": "string"}}},
-                    },
-                    **_refused("401"),
-                },
-            }
-        },
-    }
+        schemas[model.__name__]["properties"] |= _without_effect(model, is_strict=is_strict)
+    schemas["ChatRequest"]["properties"]["messages"]["maxItems"] = limits.max_messages
+    paths: dict[str, Any] = {}
+    for operation in operations:
+        paths.setdefault(operation.path, {})[operation.method.lower()] = operation.describe()
     return {
         "openapi": "3.1.0",
         "info": {"title": "archon serve", "version": "1"},
@@ -183,6 +125,10 @@ def document(limits: Limits, *, has_key: bool, is_strict: bool = False) -> dict[
         },
         **({"security": [{"key": []}]} if has_key else {}),
     }
+
+
+def _all_of(base: type[RequestObject]) -> list[type[RequestObject]]:
+    return [kind for child in base.__subclasses__() for kind in (child, *_all_of(child))]
 
 
 def _without_effect(model: type[RequestObject], *, is_strict: bool) -> dict[str, Any]:
@@ -199,13 +145,6 @@ def _without_effect(model: type[RequestObject], *, is_strict: bool) -> dict[str,
     return schemas
 
 
-def _ref(name: str) -> dict[str, str]:
-    return {"$ref": _TEMPLATE.format(model=name)}
-
-
-def _json(description: str, schema: dict[str, Any]) -> dict[str, Any]:
-    return {"description": description, "content": {"application/json": {"schema": schema}}}
-
-
-def _refused(*statuses: str) -> dict[str, Any]:
-    return {status: _json(_REFUSALS[status], _ref("Error")) for status in statuses}
+def _json(model: type[BaseModel]) -> dict[str, Any]:
+    reference = {"$ref": _TEMPLATE.format(model=model.__name__)}
+    return {"content": {"application/json": {"schema": reference}}}

@@ -1,4 +1,7 @@
-"""The JSON objects that answer a request of the chat-completions protocol."""
+"""Response bodies: pydantic models that are sent, and from which the OpenAPI document is made.
+
+A field that is not set does not appear in the JSON. The models follow OpenAI's names.
+"""
 
 from __future__ import annotations
 
@@ -6,78 +9,244 @@ import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from archon.graph.trace import Trace
 from archon.serve.requests import ChatRequest
-from archon.types import Completion, Event, NodeFinished, NodeStarted, total_usage
+from archon.types import Completion, Event, FinishReason, NodeFinished, NodeStarted, total_usage
+
+
+class ResponseObject(BaseModel):
+    """A JSON object of a response."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields that are set, as plain data."""
+        return self.model_dump(exclude_unset=True)
+
+
+class ErrorDetail(ResponseObject):
+    """What is wrong; ``param`` is the field at fault."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class Error(ResponseObject):
+    """The body of every response whose status is not 200."""
+
+    error: ErrorDetail
+
+
+class Health(ResponseObject):
+    """The server is running."""
+
+    status: Literal["ok"]
+
+
+class Model(ResponseObject):
+    """A model that a request can name."""
+
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+
+
+class ModelList(ResponseObject):
+    """All models."""
+
+    object: Literal["list"]
+    data: list[Model]
+
+
+class PromptTokensDetails(ResponseObject):
+    """Parts of the prompt tokens."""
+
+    cached_tokens: int
+
+
+class Usage(ResponseObject):
+    """Tokens of all nodes; each distinct prompt counts once, however many samples it brought."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_tokens_details: PromptTokensDetails
+
+
+class TokenLogprob(ResponseObject):
+    """A sampled token."""
+
+    token: str = Field(description="`token_id:42` where the bytes of the tokens are not known.")
+    logprob: float
+    bytes: list[int] | None
+    top_logprobs: list[Any] = Field(max_length=0)
+
+
+class ChoiceLogprobs(ResponseObject):
+    """The sampled tokens of one answer."""
+
+    content: list[TokenLogprob]
+    refusal: None
+
+
+class AssistantMessage(ResponseObject):
+    """An answer, and the reasoning before it where there is any."""
+
+    role: Literal["assistant"]
+    content: str
+    refusal: None
+    reasoning_content: str = ""
+
+
+class AnswerDetails(ResponseObject):
+    """Details of an architecture's answer that OpenAI's protocol does not have."""
+
+    value: str | None
+    trace: dict[str, Any]
+
+
+class Choice(ResponseObject):
+    """One of ``n`` answers."""
+
+    index: int
+    message: AssistantMessage
+    finish_reason: FinishReason
+    logprobs: ChoiceLogprobs | None
+    archon: AnswerDetails | None = Field(
+        default=None, description="Where `archon.trace` asks for it."
+    )
+
+
+class ChatCompletion(ResponseObject):
+    """The whole response to a conversation."""
+
+    id: str
+    object: Literal["chat.completion"]
+    created: int
+    model: str
+    choices: list[Choice]
+    usage: Usage
+
+
+class Delta(ResponseObject):
+    """More of one answer."""
+
+    role: Literal["assistant"] = "assistant"
+    content: str = ""
+    reasoning_content: str = ""
+
+
+class ChunkChoice(ResponseObject):
+    """A part of one of ``n`` answers; the last part has ``finish_reason`` and log-probabilities."""
+
+    index: int
+    delta: Delta
+    finish_reason: FinishReason | None
+    logprobs: ChoiceLogprobs | None
+    archon: AnswerDetails | None = Field(
+        default=None, description="Where `archon.trace` asks for it."
+    )
+
+
+class ChatCompletionChunk(ResponseObject):
+    """An event of a streamed response."""
+
+    id: str
+    object: Literal["chat.completion.chunk"]
+    created: int
+    model: str
+    choices: list[ChunkChoice]
+    usage: Usage | None = Field(
+        None,
+        description="If `stream_options.include_usage` asks for it; null in all but the last.",
+    )
 
 
 @dataclass(frozen=True, slots=True)
-class Replies:
-    """Makes the JSON objects that answer one request."""
+class ResponseBuilder:
+    """Builds the response, or the chunks of the streamed response, to one request."""
 
     chat: ChatRequest
     id: str = field(default_factory=lambda: f"chatcmpl-{secrets.token_hex(12)}")
     created: int = field(default_factory=lambda: int(time.time()))
 
-    def whole(self, completions: Sequence[Completion]) -> dict[str, Any]:
-        """The reply that is not streamed."""
+    def whole(self, completions: Sequence[Completion]) -> ChatCompletion:
+        """The response that is not streamed."""
         choices = [
-            {
-                "index": index,
-                "message": _message(completion),
-                "finish_reason": completion.finish_reason,
-                "logprobs": _logprobs(completion),
-                **self._extension(completion),
-            }
+            Choice(
+                index=index,
+                message=_message(completion),
+                finish_reason=completion.finish_reason,
+                logprobs=_logprobs(completion),
+                **self._details(completion),
+            )
             for index, completion in enumerate(completions)
         ]
-        return {**self._head("chat.completion"), "choices": choices, "usage": usage(completions)}
+        return ChatCompletion(
+            id=self.id,
+            object="chat.completion",
+            created=self.created,
+            model=self.chat.model,
+            choices=choices,
+            usage=usage(completions),
+        )
 
-    def begin(self, index: int) -> dict[str, Any]:
-        """The first chunk of a text."""
-        return self._chunk({"index": index, "delta": {"role": "assistant", "content": ""}})
+    def first(self, index: int) -> ChatCompletionChunk:
+        """The first chunk of an answer."""
+        return self._part(index, Delta(role="assistant", content=""))
 
-    def more(self, index: int, text: str, *, is_reasoning: bool = False) -> dict[str, Any]:
-        """A chunk with more of a text, or of the reasoning before it."""
-        key = "reasoning_content" if is_reasoning else "content"
-        return self._chunk({"index": index, "delta": {key: text}})
+    def delta(self, index: int, text: str, *, is_reasoning: bool = False) -> ChatCompletionChunk:
+        """A chunk with more text of an answer, or of the reasoning before it."""
+        more = Delta(reasoning_content=text) if is_reasoning else Delta(content=text)
+        return self._part(index, more)
 
-    def end(self, index: int, completion: Completion) -> dict[str, Any]:
-        """The last chunk of a text; it carries all log-probabilities."""
-        choice = {
-            "index": index,
-            "delta": {},
-            "finish_reason": completion.finish_reason,
-            "logprobs": _logprobs(completion),
-        }
-        return self._chunk(choice | self._extension(completion))
+    def last(self, index: int, completion: Completion) -> ChatCompletionChunk:
+        """The last chunk of an answer."""
+        choice = ChunkChoice(
+            index=index,
+            delta=Delta(),
+            finish_reason=completion.finish_reason,
+            logprobs=_logprobs(completion),
+            **self._details(completion),
+        )
+        return self._chunk([choice])
 
-    def usage_chunk(self, completions: Sequence[Completion]) -> dict[str, Any]:
-        """The chunk behind all texts, where usage is asked for."""
-        head = self._head("chat.completion.chunk")
-        return {**head, "choices": [], "usage": usage(completions)}
+    def usage_chunk(self, completions: Sequence[Completion]) -> ChatCompletionChunk:
+        """The chunk after all answers, where usage is asked for."""
+        return self._chunk([], usage(completions))
 
-    def _chunk(self, choice: dict[str, Any]) -> dict[str, Any]:
-        choice = {"finish_reason": None, "logprobs": None} | choice
-        chunk = {**self._head("chat.completion.chunk"), "choices": [choice]}
-        return chunk | {"usage": None} if self.chat.wants_usage else chunk
+    def _part(self, index: int, delta: Delta) -> ChatCompletionChunk:
+        choice = ChunkChoice(index=index, delta=delta, finish_reason=None, logprobs=None)
+        return self._chunk([choice])
 
-    def _head(self, kind: str) -> dict[str, Any]:
-        return {"id": self.id, "object": kind, "created": self.created, "model": self.chat.model}
+    def _chunk(self, choices: list[ChunkChoice], used: Usage | None = None) -> ChatCompletionChunk:
+        return ChatCompletionChunk(
+            id=self.id,
+            object="chat.completion.chunk",
+            created=self.created,
+            model=self.chat.model,
+            choices=choices,
+            **({"usage": used} if self.chat.wants_usage else {}),
+        )
 
-    def _extension(self, completion: Completion) -> dict[str, Any]:
+    def _details(self, completion: Completion) -> dict[str, AnswerDetails]:
         trace = completion.trace
         if not self.chat.wants_trace or not isinstance(trace, Trace):
             return {}
         outputs = trace.nodes[trace.output].outputs
         value = outputs[0].value if outputs else None
-        return {"archon": {"value": value, "trace": trace.to_json()}}
+        return {"archon": AnswerDetails(value=value, trace=trace.to_json())}
 
 
 def progress(event: Event) -> dict[str, Any] | None:
-    """What a comment in the stream says of a node; None for what is no node's progress."""
+    """What a comment in the stream reports of a node; None for an event that is no progress."""
     match event:
         case NodeStarted(node=node):
             return {"node": node, "event": "started"}
@@ -88,57 +257,49 @@ def progress(event: Event) -> dict[str, Any] | None:
             return None
 
 
-def usage(completions: Sequence[Completion]) -> dict[str, Any]:
-    """Tokens of all nodes, as OpenAI counts them.
-
-    Each distinct prompt counts once, however many texts it brought.
-    """
+def usage(completions: Sequence[Completion]) -> Usage:
+    """Tokens of all nodes, as OpenAI counts them."""
     total = total_usage(completions)
     prompts = {digest: n for c in completions for digest, n in c.prompts.items()}
     prompt_tokens = sum(prompts.values())
     computed_tokens = total.prompt_tokens - total.cached_tokens
-    return {
-        "prompt_tokens": prompt_tokens,
-        "completion_tokens": total.completion_tokens,
-        "total_tokens": prompt_tokens + total.completion_tokens,
-        "prompt_tokens_details": {"cached_tokens": max(0, prompt_tokens - computed_tokens)},
-    }
+    details = PromptTokensDetails(cached_tokens=max(0, prompt_tokens - computed_tokens))
+    return Usage(
+        prompt_tokens=prompt_tokens,
+        completion_tokens=total.completion_tokens,
+        total_tokens=prompt_tokens + total.completion_tokens,
+        prompt_tokens_details=details,
+    )
 
 
-def model_list(names: Sequence[str]) -> dict[str, Any]:
-    """The reply of ``GET /v1/models``."""
-    return {"object": "list", "data": [model_object(name) for name in names]}
+def model_list(names: Sequence[str]) -> ModelList:
+    """The response of ``GET /v1/models``."""
+    return ModelList(object="list", data=[model_object(name) for name in names])
 
 
-def model_object(name: str) -> dict[str, Any]:
+def model_object(name: str) -> Model:
     """One entry of it."""
-    return {"id": name, "object": "model", "created": 0, "owned_by": "archon"}
+    return Model(id=name, object="model", created=0, owned_by="archon")
 
 
-def _message(completion: Completion) -> dict[str, Any]:
-    """The answer, and what was reasoned before it, where anything was."""
-    message = {"role": "assistant", "content": completion.text, "refusal": None}
-    if completion.reasoning:
-        message["reasoning_content"] = completion.reasoning
-    return message
+def _message(completion: Completion) -> AssistantMessage:
+    reasoning = {"reasoning_content": completion.reasoning} if completion.reasoning else {}
+    return AssistantMessage(role="assistant", content=completion.text, refusal=None, **reasoning)
 
 
-def _logprobs(completion: Completion) -> dict[str, Any] | None:
-    """Of each token that is text.
-
-    Where the bytes of the tokens are not known, they are named by their ids (``token_id:42``).
-    """
+def _logprobs(completion: Completion) -> ChoiceLogprobs | None:
+    """The tokens of the text; the end of the text and other control tokens are left out."""
     if completion.logprobs is None:
         return None
-    content: list[dict[str, Any]] = []
+    content: list[TokenLogprob] = []
     for i, logprob in enumerate(completion.logprobs):
         if completion.tokens is not None:
-            spelt = completion.tokens[i]
-            if not spelt:  # the end of the text, or another control token
+            token = completion.tokens[i]
+            if not token:
                 continue
-            name, numbers = spelt.decode("utf-8", "replace"), list(spelt)
+            name, numbers = token.decode("utf-8", "replace"), list(token)
         else:
             ids = completion.token_ids
             name, numbers = "" if ids is None else f"token_id:{ids[i]}", None
-        content.append({"token": name, "logprob": logprob, "bytes": numbers, "top_logprobs": []})
-    return {"content": content, "refusal": None}
+        content.append(TokenLogprob(token=name, logprob=logprob, bytes=numbers, top_logprobs=[]))
+    return ChoiceLogprobs(content=content, refusal=None)

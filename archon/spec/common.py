@@ -31,13 +31,16 @@ Name = Annotated[str, Field(min_length=1, max_length=200)]
 Version = Annotated[int, Field(ge=1, le=1, strict=True, description="Version of the format.")]
 
 
+WHEN_USED = ConfigDict(defer_build=True)
+"""Builds a model's validator at first use: a command needs few of the models that it imports."""
+
 _ERRORS_OF_PYDANTIC = frozenset(get_args(ErrorType))
 
 
 class StrictModel(BaseModel):
     """A JSON object in which an unknown key is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, **WHEN_USED)
 
     @model_validator(mode="wrap")
     @classmethod

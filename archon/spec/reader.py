@@ -16,17 +16,18 @@ from pydantic import TypeAdapter
 from archon import catalog
 from archon.errors import SpecError, UsageError
 from archon.spec.architecture import ArchitectureSpec
+from archon.spec.common import WHEN_USED
 from archon.spec.data_files import data_format
 from archon.spec.messages import json_path, shown, suggestion
 from archon.spec.model import LocalCard, ModelCard, OpenAICard, ScriptedCard
 from archon.spec.space import SpaceSpec, is_hole, parse_space
 from archon.spec.strict_json import JsonPath, decode_json, read_json, walk
-from archon.spec.training import AnyTraining, TrainingSpec
 from archon.spec.valid_parts import ValidParts, valid_parts
 from archon.spec.validation import parse, validate
 
 if TYPE_CHECKING:
     from archon.spec.benchmark import BenchmarkCard
+    from archon.spec.training import AnyTraining
 
 __all__ = [
     "Loaded",
@@ -50,8 +51,7 @@ Reference = str | os.PathLike[str] | dict[str, Any]
 AnyCard = LocalCard | OpenAICard | ScriptedCard
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
-_CARD: TypeAdapter[AnyCard] = TypeAdapter(ModelCard)
-_TRAINING: TypeAdapter[AnyTraining] = TypeAdapter(TrainingSpec)
+_CARD: TypeAdapter[AnyCard] = TypeAdapter(ModelCard, config=WHEN_USED)
 _KIND_OF_KEY: dict[str, catalog.Kind] = {
     "nodes": "architecture",
     "backend": "model",
@@ -182,8 +182,11 @@ def load_benchmark(ref: Reference, base_dir: Path | None = None) -> Loaded[Bench
 
 def load_training(ref: Reference, base_dir: Path | None = None) -> Loaded[AnyTraining]:
     """The configuration of a training that ``ref`` names; otherwise as ``load_architecture``."""
+    from archon.spec.training import TrainingSpec
+
     source = _read("training", ref, base_dir)
-    return Loaded(validate(_TRAINING, source.spec, source.file), source.file, source.base_dir)
+    spec = validate(TypeAdapter(TrainingSpec), source.spec, source.file)
+    return Loaded(spec, source.file, source.base_dir)
 
 
 def kind_of(data: Any) -> str:
@@ -231,7 +234,9 @@ def schema(kind: str) -> dict[str, Any]:
         case "model":
             adapter = _CARD
         case "training":
-            adapter = _TRAINING
+            from archon.spec.training import TrainingSpec
+
+            adapter = TypeAdapter(TrainingSpec)
         case "benchmark":
             from archon.spec.benchmark import BenchmarkCard
 

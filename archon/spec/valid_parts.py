@@ -21,12 +21,12 @@ from archon.spec.architecture import (
     NodeId,
     RoleModel,
 )
-from archon.spec.common import Name
+from archon.spec.common import WHEN_USED, Name
 
-_NODE: TypeAdapter[AnyNode] = TypeAdapter(AnyNode)
-_NODE_ID: TypeAdapter[str] = TypeAdapter(NodeId)
-_ROLE: TypeAdapter[str] = TypeAdapter(Name)
-_MODEL: TypeAdapter[RoleModel] = TypeAdapter(RoleModel)
+_NODE: TypeAdapter[AnyNode] = TypeAdapter(AnyNode, config=WHEN_USED)
+_NODE_ID: TypeAdapter[str] = TypeAdapter(NodeId, config=WHEN_USED)
+_ROLE: TypeAdapter[str] = TypeAdapter(Name, config=WHEN_USED)
+_MODEL: TypeAdapter[RoleModel] = TypeAdapter(RoleModel, config=WHEN_USED)
 
 
 @dataclass(frozen=True)

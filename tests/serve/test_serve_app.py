@@ -156,8 +156,8 @@ def test_a_prompt_that_was_computed_for_the_first_of_several_texts_is_not_called
         Completion("", draw, "stop", Usage(prompt_tokens=38, cached_tokens=n, calls=1), {"p": 38})
         for draw, n in enumerate(cached)
     ]
-    assert usage(completions)["prompt_tokens"] == 38
-    assert usage(completions)["prompt_tokens_details"] == {"cached_tokens": 16}
+    assert usage(completions).prompt_tokens == 38
+    assert usage(completions).prompt_tokens_details.cached_tokens == 16
 
 
 async def test_log_probabilities_come_one_a_token(http: httpx.AsyncClient) -> None:

@@ -11,8 +11,9 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 
 from archon.serve import header_timeout
-from archon.serve.asgi_io import Reply
+from archon.serve.asgi_io import ResponseWriter
 from archon.serve.header_timeout import Connection
+from archon.serve.responses import Health
 
 Client = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 Connect = Callable[[], Awaitable[Client]]
@@ -23,7 +24,7 @@ async def deaf(scope: Scope, receive: Receive, send: Send) -> None:
     """Answers without reading the body, but for ``/slow`` after a while."""
     if scope["path"] == "/slow":
         await asyncio.sleep(5 * header_timeout.HEAD_SECONDS)
-    await Reply(send).whole({})
+    await ResponseWriter(send).whole(Health(status="ok"))
 
 
 @pytest.fixture
@@ -72,7 +73,7 @@ async def test_who_asks_for_nothing_is_dropped(connect: Connect, said: bytes) ->
 async def test_who_goes_on_in_drips_is_dropped(connect: Connect, said: bytes) -> None:
     reader, writer = await connect()
     writer.write(said)
-    assert await reader.readuntil(b"{}")
+    assert await reader.readuntil(b"}")
 
     async def drip() -> None:
         while True:
@@ -91,6 +92,6 @@ async def test_who_waits_for_an_answer_or_between_requests_is_not_dropped(
     reader, writer = await connect()
     for path in (b"/slow", b"/", b"/slow"):
         writer.write(HEAD.replace(b"/", path, 1) + b"hello")
-        assert await reader.readuntil(b"{}")
+        assert await reader.readuntil(b"}")
         await asyncio.sleep(3 * header_timeout.HEAD_SECONDS)
     writer.close()

@@ -20,7 +20,7 @@ from archon import api
 from archon.lm import ScriptedLM
 from archon.lm.scripted.lm import in_turn
 from archon.serve import fields
-from archon.serve.app import create_app
+from archon.serve.app import OPERATIONS, create_app
 from archon.serve.fields import MESSAGE, PART, REQUEST, STREAM_OPTIONS, Rule, Rules
 from archon.serve.limits import Limits
 from archon.serve.openapi import document
@@ -263,7 +263,7 @@ async def test_a_strict_server_refuses_what_others_ignore() -> None:
 
 
 def test_the_openapi_document_lists_every_known_field() -> None:
-    schemas = document(Limits(), has_key=False)["components"]["schemas"]
+    schemas = document(list(OPERATIONS.values()), Limits(), has_key=False)["components"]["schemas"]
     for rules, model in PLACES.values():
         schema = schemas[model.__name__]
         assert schema["properties"].keys() >= rules.keys() | model.model_fields.keys()
