@@ -1,4 +1,4 @@
-"""Adapter folders as the library peft writes them::
+"""Folders of LoRA adapters as the library peft writes them::
 
     adapter_config.json          rank, alpha, which layers
     adapter_model.safetensors    base_model.model.<layer>.lora_A.weight, … .lora_B.weight
@@ -28,7 +28,7 @@ from archon.errors import ModelFileError
 CONFIG_NAME, TENSORS_NAME = "adapter_config.json", "adapter_model.safetensors"
 FILES = PartFiles("adapter", CONFIG_NAME, TENSORS_NAME)
 _PREFIX = "base_model.model."
-_KEY = re.compile(r"base_model\.model\.(.+)\.lora_([AB])\.weight")
+_TENSOR = re.compile(r"base_model\.model\.(.+)\.lora_([AB])\.weight")
 _LAYER = re.compile(r"(?:^|\.)layers\.(\d+)\.")
 _LONGEST_NAME, _MOST_REPEATS = 100, 8
 _REPEAT = re.compile(r"[*+]|,\}")
@@ -84,7 +84,7 @@ def read_adapter(path: Path) -> Adapter:
     scale = _scale(config, rank, alpha)
     pairs = {}
     for name, (a_RI, b_OR) in _read_pairs(path).items():
-        if leaves_out(config, name, path / CONFIG_NAME):
+        if _leaves_out(config, name, path / CONFIG_NAME):
             raise ModelFileError(
                 f"{path / TENSORS_NAME}: changes {name!r}, which target_modules, exclude_modules "
                 f"or layers_to_transform in {CONFIG_NAME} leave out"
@@ -107,7 +107,7 @@ def _read_pairs(path: Path) -> dict[str, tuple[Tensor, Tensor]]:
     """A and B of each layer."""
     halves: dict[str, dict[str, Tensor]] = {}
     for key, tensor in FILES.read_tensors(path).items():
-        found = _KEY.fullmatch(key)
+        found = _TENSOR.fullmatch(key)
         if found is None:
             raise ModelFileError(
                 f"{path / TENSORS_NAME}: tensor {key!r} is not supported: it is no lora_A or "
@@ -129,7 +129,7 @@ def _scale(config: Mapping[str, Any], rank: float, alpha: float) -> float:
 def _by_pattern(config: Mapping[str, Any], key: str, name: str, usual: float, path: Path) -> float:
     """A layer's rank or alpha: that of the first pattern which its name ends in."""
     patterns = config.get(key) or {}
-    pattern = first_match(patterns, name, path / CONFIG_NAME)
+    pattern = _first_match(patterns, name, path / CONFIG_NAME)
     return usual if pattern is None else _positive(patterns, pattern, path, f"{key}.")
 
 
@@ -212,13 +212,8 @@ def _read_config(path: Path) -> dict[str, Any]:
     return config
 
 
-def leaves_out(config: Mapping[str, Any], name: str, file: Path) -> bool:
-    """Whether peft would not load a layer's tensors, as the configuration does not name it.
-
-    Raises
-    ------
-    ModelFileError : an expression cannot be evaluated.
-    """
+def _leaves_out(config: Mapping[str, Any], name: str, file: Path) -> bool:
+    """Whether the configuration does not name a layer, so that peft would ignore its tensors."""
     targets, excluded = config.get("target_modules"), config.get("exclude_modules")
     if excluded and _is_named(name, excluded, file):
         return True
@@ -231,13 +226,8 @@ def leaves_out(config: Mapping[str, Any], name: str, file: Path) -> bool:
     return index is None or int(index[1]) not in (layers if isinstance(layers, list) else [layers])
 
 
-def first_match(patterns: Mapping[str, Any], name: str, file: Path) -> str | None:
-    """The first pattern that a layer's name is, or ends in after a dot.
-
-    Raises
-    ------
-    ModelFileError : an expression cannot be evaluated.
-    """
+def _first_match(patterns: Mapping[str, Any], name: str, file: Path) -> str | None:
+    """The first pattern that matches a layer's name, or its end after a dot."""
     return next((p for p in patterns if _matches(rf"(?:.*\.)?(?:{p})", name, file)), None)
 
 
