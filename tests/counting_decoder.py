@@ -7,7 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from archon.engine.decoder_protocol import Span, SpanDecoder
+from archon.engine.decoder_protocol import SpanDecoder
+from archon.engine.span import Span
 
 
 class CountingDecoder:

@@ -8,7 +8,7 @@ import pytest
 
 import archon
 from archon import catalog
-from archon.engine.model.lora_file import read_adapter
+from archon.engine.model.lora_config import read_adapter
 from archon.engine.model.reward_head import read_reward_head
 from archon.graph.architecture import Architecture
 from archon.graph.nodes.vote import odds_of

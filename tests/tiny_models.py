@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import gguf
 import numpy as np
@@ -31,6 +31,8 @@ CONTROL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 USER_TOKENS = ("<tool>", "</tool>")
 _WORDS = ("the", "and", "ing", " the", " is", " answer", "12", "\n\n", "é")
 _NORMAL, _CONTROL, _USER_DEFINED, _UNUSED = 1, 3, 4, 5
+_NORMS = {"olmo2": ("post_attention_norm", "post_ffw_norm")}
+"""Norms of a layer, where a family has others than most."""
 _LOUDNESS = 6.0
 """Value of the channel that tells printable tokens from others."""
 
@@ -51,7 +53,7 @@ class Vocabulary:
 class TinyModel:
     """The shape of a tiny model, and what is special about its file."""
 
-    family: Literal["llama", "qwen2", "qwen3"] = "llama"
+    family: str = "llama"
     width: int = 32
     ffn_width: int = 64
     num_layers: int = 2
@@ -132,16 +134,28 @@ def tiny_weights(model: TinyModel) -> dict[str, Array]:
         }  # fmt: skip
         for name, (outputs, inputs) in shapes.items():
             tensors[f"blk.{layer}.{name}.weight"] = normal(outputs, inputs, size=inputs**-0.5)
-        for name in ("attn_norm", "ffn_norm"):
+        for name in _NORMS.get(model.family, ("attn_norm", "ffn_norm")):
             tensors[f"blk.{layer}.{name}.weight"] = 1 + normal(E, size=0.1)
-        for name in ("attn_q_norm", "attn_k_norm") if model.family == "qwen3" else ():
-            tensors[f"blk.{layer}.{name}.weight"] = 1 + normal(model.head_width, size=0.5)
+        for name, size in _qk_norms(model).items():
+            tensors[f"blk.{layer}.{name}.weight"] = 1 + normal(size, size=0.5)
         for name in ("attn_q", "attn_k", "attn_v") if _biased(model) else ():
             tensors[f"blk.{layer}.{name}.bias"] = normal(len(tensors[f"blk.{layer}.{name}.weight"]))
         for name in ("attn_output", "ffn_down"):
             tensors[f"blk.{layer}.{name}.weight"][0] = 0
     _make_printable_likely(tensors, vocabulary)
     return tensors
+
+
+def _qk_norms(model: TinyModel) -> dict[str, int]:
+    """Norms of queries and keys, and their sizes."""
+    heads = {"attn_q_norm": model.num_heads, "attn_k_norm": model.num_kv_heads}
+    match model.family:
+        case "qwen3":
+            return dict.fromkeys(heads, model.head_width)
+        case "olmo2":
+            return {name: count * model.head_width for name, count in heads.items()}
+        case _:
+            return {}
 
 
 def write_gguf(path: Path, model: TinyModel) -> None:

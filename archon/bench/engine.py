@@ -16,10 +16,10 @@ from archon.bench.roofline import measure_roofline
 from archon.bench.workload import Workload
 from archon.engine.engine import Engine
 from archon.engine.kernels.native import NativeDecoder
+from archon.engine.loading import load_engine, open_model
 from archon.engine.model.config import config_of
 from archon.engine.model.linear import Precision
-from archon.engine.model.loading import load_engine, open_model
-from archon.engine.scheduling.sequence import GenerationRequest
+from archon.engine.sampling.request import GenerationRequest
 
 
 def run_engine_bench(
@@ -34,7 +34,7 @@ def run_engine_bench(
     """Load a model and time a ``Workload`` on it with a cold cache.
 
     ``device``, ``model_id`` and ``keep_in`` are those of
-    ``archon.engine.model.loading.load_engine``.
+    ``archon.engine.loading.load_engine``.
 
     Returns
     -------

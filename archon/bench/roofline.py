@@ -25,11 +25,12 @@ from torch.nn import functional
 
 from archon.bench.workload import Workload
 from archon.engine.engine import Engine, EngineOptions
+from archon.engine.loading import load_decoder
 from archon.engine.model.config import DecoderConfig
 from archon.engine.model.linear import Precision, layer_precision
-from archon.engine.model.loading import load_decoder
 from archon.engine.model.weights import RandomWeights
-from archon.engine.scheduling.sequence import GenerationRequest, SamplingRule
+from archon.engine.sampling.request import GenerationRequest
+from archon.engine.sampling.sampler import SamplingRule
 from archon.weights import cache_dir
 
 WEIGHT_BYTES: Mapping[str, float] = {"float32": 4, "bf16": 2, "int8": 1, "int4": 0.5}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from archon.engine.scheduling.sequence import GenerationRequest, SamplingRule
+from archon.engine.sampling.request import GenerationRequest
+from archon.engine.sampling.sampler import SamplingRule
 
 _RULE = SamplingRule(temperature=0.8, top_k=40)
 

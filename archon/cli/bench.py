@@ -223,8 +223,8 @@ def _measure_peers(
     require("torch", "engine")
     from archon.bench.peers.contender import check_names
     from archon.bench.peers.peer_comparison import run_peers_bench
+    from archon.engine.loading import open_model
     from archon.engine.model.config import config_of
-    from archon.engine.model.loading import open_model
 
     contenders = check_names([name.strip() for name in names.split(",")])
     card, path = local_model(options["model"])

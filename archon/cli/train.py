@@ -47,7 +47,7 @@ def _train(
 ) -> None:
     for package in ("torch", "tokenizers", "safetensors", "jinja2", "llguidance"):
         require(package, "train")
-    from archon.engine.model.loading import choose_device
+    from archon.engine.loading import choose_device
     from archon.spec.reader import load_training
     from archon.train.objectives import objective_module
 

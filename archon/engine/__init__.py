@@ -2,17 +2,27 @@
 
 Read it in this order:
 
-1. the files: ``files`` (GGUF, folders of safetensors), ``config`` and ``weights`` (what a decoder
-   needs of them), ``loading``;
-2. the transformer: ``linear``, ``attention``, ``decoder``, ``plan`` (from spans to its tensors);
-3. what it remembers: ``kv_cache``, ``block_pool``, ``prefix_tree``, ``block_manager``;
-4. one step, *schedule, compute, postprocess*: ``span``, ``sequence``, ``scheduler``, ``sampler``,
-   ``engine``, and ``worker``, the thread that steps;
-5. besides: ``constraint``, ``choices``, ``beam_search``, ``hidden_state``, ``adapter``,
-   ``reward_head``, ``perplexity``, ``bench``, ``closed_loop``.
+1. the files: ``files`` (GGUF, folders of safetensors), then of ``model``: ``config`` and
+   ``families`` (the shape of a decoder, and the traits of its family), ``weights``;
+2. the transformer, in ``model``: ``linear``, ``rope``, ``attention``, ``decoder``, and
+   ``step_input`` (from spans to its tensors);
+3. the cache: ``cache`` (``kv_cache``, ``block_pool``, ``prefix_tree``);
+4. one step, *schedule, compute, postprocess*: ``span``, ``scheduling`` (``sequence``,
+   ``block_manager``, ``scheduler``), ``decoder_protocol``, ``sampling`` (``request``, ``sampler``),
+   ``engine``, and ``worker``, the thread that steps; ``loading`` makes an engine from a file;
+5. besides: constraints and beam search in ``sampling``, ``choices`` and ``hidden_state`` in
+   ``scheduling``, ``lora``, ``outlier_rotation`` and ``reward_head`` in ``model``, ``perplexity``.
 
-In folders of their own: ``quantization`` (weights made ready for rounding), ``kernels`` (steps in
-int8 and int4 on a CPU, in compiled code), ``cuda`` (replayed steps on a GPU).
+Faster decoders: ``kernels`` (int8 and int4 on a CPU, in compiled code), ``cuda`` (replayed steps on
+a GPU). Other transformers: ``encoders`` (BERT and T5).
+
+Imports go one way, from the top to the bottom of this list; an import contract checks it::
+
+    loading, worker
+    engine, perplexity, encoders
+    decoder_protocol, kernels, cuda
+    model, scheduling
+    cache, sampling, span, files, process
 
 Shapes are written as suffixes, under one legend:
 

@@ -1,8 +1,7 @@
-"""One step after another: schedule, run, postprocess.
+"""The engine: schedule, compute and postprocess, step by step.
 
 ``Engine`` is synchronous and belongs to one thread; ``archon.engine.worker`` puts it behind
-asyncio. A request is given in with ``add`` and comes back from the ``step`` that finishes its last
-sequence.
+asyncio. ``add`` takes a request; the ``step`` that finishes its last sequence returns it.
 """
 
 from __future__ import annotations
@@ -19,33 +18,28 @@ from torch import Tensor
 from archon.engine.decoder_protocol import SpanDecoder
 from archon.engine.sampling.beam_search import BeamSearch
 from archon.engine.sampling.constraint import without_others
-from archon.engine.sampling.sampler import draw_key, matrix_of, token_logprobs, uniform
+from archon.engine.sampling.request import FinishReason, Generation, GenerationRequest, draw_key
+from archon.engine.sampling.sampler import matrix_of, token_logprobs, uniform
 from archon.engine.scheduling.scheduler import Batch, Scheduler
-from archon.engine.scheduling.sequence import (
-    FinishReason,
-    Generation,
-    GenerationRequest,
-    Prompt,
-    Sequence,
-)
+from archon.engine.scheduling.sequence import Prompt, Sequence
 from archon.errors import ContextLengthError, EngineError
 from archon.types import ModelStatus
 
 _T = TypeVar("_T")
 Row = tuple[Sequence, int]
-"""Whose logits a row holds, and which of its tokens they are about."""
+"""The sequence of a row of logits, and the index of the token that the row predicts."""
 
 
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
-    """What an engine may use."""
+    """Limits of an engine."""
 
     cache_bytes: int = 2 << 30
     """Memory for keys and values."""
     max_sequences: int = 512
     """Sequences that decode at once."""
     max_step_tokens: int = 1024
-    """Tokens that one step computes at most."""
+    """Maximum tokens of one step."""
 
 
 class Engine:
@@ -54,7 +48,7 @@ class Engine:
     Parameters
     ----------
     decoder : the model.
-    model_id : what draws depend on besides the request: a digest of the weights.
+    model_id : digest of the weights; samples depend on it and on the request.
     context_length : tokens of prompt and completion together; by default the model's own.
     """
 
@@ -74,7 +68,7 @@ class Engine:
         self.scheduler = Scheduler(self.cache, options.max_sequences, max_step_tokens)
         self._finished: dict[Prompt, list[Generation | None]] = {}
         self.failed: dict[Prompt, EngineError] = {}
-        """Requests that a step had to give up, for the caller to take out."""
+        """Requests that failed in a step; the caller removes them."""
         self._searches: dict[Prompt, BeamSearch] = {}
         self._num_drawn = 0
 
@@ -83,7 +77,7 @@ class Engine:
         return self.scheduler.has_work
 
     def status(self) -> ModelStatus:
-        """What it is doing; any thread may ask, and counts then differ by a step at most."""
+        """Current counts; safe from any thread, where they lag by at most one step."""
         scheduler = self.scheduler
         num_prompt_tokens = scheduler.num_prompt_tokens
         return ModelStatus(
@@ -98,7 +92,7 @@ class Engine:
         )
 
     def add(self, request: GenerationRequest) -> Prompt:
-        """Take a request in; the returned prompt is its handle.
+        """Queue a request; the returned prompt is its handle.
 
         Raises
         ------
@@ -122,17 +116,17 @@ class Engine:
         return prompt
 
     def cancel(self, prompt: Prompt) -> None:
-        """Forget a request that has not come back; its memory is free at once."""
+        """Cancel an unfinished request; its memory is free at once."""
         self._searches.pop(prompt, None)
         if self._finished.pop(prompt, None) is not None:
             self.scheduler.cancel(prompt)
 
     def drop_adapter(self, digest: str) -> None:
-        """Forget an adapter, and the prefixes that were computed under it.
+        """Remove an adapter and the prefixes computed under it.
 
         Raises
         ------
-        EngineError : there is no such adapter, or a request under way uses it.
+        EngineError : there is no such adapter, or an unfinished request uses it.
         """
         if digest not in self.decoder.adapters:
             raise EngineError(f"the engine has no adapter {digest!r}")
@@ -143,7 +137,7 @@ class Engine:
 
     @torch.inference_mode()
     def step(self) -> dict[Prompt, list[Generation]]:
-        """Compute one step; returns the requests that it finished."""
+        """Compute one step; return the requests that it finished."""
         batch = self.scheduler.schedule()
         read: dict[Prompt, list[Generation]] = {}
         rows: list[Row] = []
@@ -187,7 +181,7 @@ class Engine:
 
     @staticmethod
     def _take_logits(batch: Batch, logits_BV: Tensor) -> tuple[list[Row], list[Tensor]]:
-        """The rows of sequences, (V,) each; prompts keep theirs for later."""
+        """The rows of sequences, (V,) each; prompts store theirs."""
         rows: list[Row] = []
         logits: list[Tensor] = []
         all_logits = iter(logits_BV.unbind())
@@ -202,7 +196,7 @@ class Engine:
 
     @staticmethod
     def _first_logits(started: list[Sequence]) -> list[Tensor]:
-        """A row for each sequence that starts: the logits after its prompt."""
+        """One row for each sequence that starts: the logits after its prompt."""
         rows: list[Tensor] = []
         for sequence in started:
             prompt = sequence.prompt
@@ -214,7 +208,7 @@ class Engine:
         return rows
 
     def _postprocess(self, rows: list[Row], logits: list[Tensor]) -> dict[Prompt, list[Generation]]:
-        """Draw from rows behind the last tokens, score by the others; returns finished requests."""
+        """Sample from the rows after last tokens, score by the others; return finished requests."""
         done: dict[Prompt, list[Generation]] = {}
         sampled: list[int] = []
         beams_of: dict[Prompt, list[int]] = {}
@@ -235,7 +229,7 @@ class Engine:
         return done
 
     def _sample(self, sequences: list[Sequence], logits: list[Tensor]) -> None:
-        """A token more for each sequence."""
+        """Sample one token for each sequence."""
         rules = [s.prompt.request.rule for s in sequences]
         noise = [
             uniform(s.draw_key, len(s.token_ids)) if rule.temperature else 0.0
@@ -255,9 +249,9 @@ class Engine:
                 self._try(sequence, partial(sequence.take, token))
 
     def _try(self, sequence: Sequence, action: Callable[[], _T]) -> _T | None:
-        """Do something for a sequence; where its constraint fails, its request is given up."""
+        """Run an action for a sequence; if its constraint fails, its request fails."""
         prompt = sequence.prompt
-        if prompt not in self._finished:  # given up in this very step
+        if prompt not in self._finished:  # failed earlier in this step
             return None
         try:
             return action()
@@ -268,7 +262,7 @@ class Engine:
 
     @staticmethod
     def _score(rows: list[Row], logits: list[Tensor]) -> None:
-        """Note how likely the tokens were, drawn or forced, where a request asks for it."""
+        """Record log-probabilities of sampled and forced tokens for requests that want them."""
         asked = [
             (row, sequence, sequence.token_ids[at])
             for row, (sequence, at) in enumerate(rows)
@@ -294,7 +288,7 @@ class Engine:
         logits_BV: Tensor,
         done: dict[Prompt, list[Generation]],
     ) -> None:
-        """Let the beams of a search go on by a token, or end it."""
+        """Continue the beams of a search by a token, or end it."""
         search, num_cached = self._searches[prompt], beams[0].num_cached
         running = search.advance(beams, logits_BV)
         self._num_drawn += len(running)
@@ -311,7 +305,7 @@ class Engine:
         done[prompt] = search.results(num_cached)
 
     def _finish_read(self, batch: Batch) -> dict[Prompt, list[Generation]]:
-        """Requests of which nothing is drawn end with their prompt's last token."""
+        """Finish the requests that sample nothing and whose prompt is computed."""
         done: dict[Prompt, list[Generation]] = {}
         for text, span in zip(batch.texts, batch.spans, strict=True):
             if span.hidden_E is not None:

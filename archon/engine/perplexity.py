@@ -12,9 +12,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from archon.engine.cache.kv_cache import BLOCK_SIZE, num_blocks_for
-from archon.engine.decoder_protocol import BlockStorage, Span, SpanDecoder
+from archon.engine.cache.kv_cache import BLOCK_SIZE, BlockStorage, num_blocks_for
+from archon.engine.decoder_protocol import SpanDecoder
 from archon.engine.sampling.sampler import token_logprobs
+from archon.engine.span import Span
 
 
 def perplexity(decoder: SpanDecoder, token_ids: Sequence[int], window: int = 512) -> float:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from archon.engine.engine import Engine
 from archon.engine.process import claim_process
-from archon.engine.scheduling.sequence import Generation, GenerationRequest, Prompt
+from archon.engine.sampling.request import Generation, GenerationRequest
+from archon.engine.scheduling.sequence import Prompt
 from archon.errors import ArchonError, EngineError
 
 

@@ -11,9 +11,10 @@ import torch
 
 from archon import catalog
 from archon.engine.files.folder import ModelFolder
+from archon.engine.loading import open_model
 from archon.engine.model.config import ModelFile
-from archon.engine.model.loading import open_model
-from archon.engine.model.lora_file import Adapter, read_adapter, write_adapter
+from archon.engine.model.lora import Adapter
+from archon.engine.model.lora_config import read_adapter, write_adapter
 from archon.engine.model.weights import WeightSource, weights_of
 from archon.errors import UsageError
 from archon.graph.exemplars import with_absolute_pool

@@ -1,12 +1,12 @@
-"""The engine's transformer with gradients: the decoder that is trained.
+"""Trainable decoder: the engine's transformer with gradients.
 
-``archon.engine.model.decoder`` writes keys and values into a cache, joins projections, and holds
-weights in the form in which it multiplies them: none of that has a derivative. Here the same sums
-stand as modules over whole texts, without a cache; configuration, names of parameters, norms and
-rotary positions are the engine's own, and a test holds the logits of both against each other.
+``archon.engine.model.decoder`` writes keys and values into a cache, joins projections, and stores
+weights in the layout of its products: none of that has a derivative. This decoder computes the same
+over whole texts, without a cache. It shares configuration, family traits, norms and RoPE with the
+engine, and a test compares the logits of both.
 
-Parameters bear the names that Hugging Face's files give them, so that ``state_dict`` is what a
-model's folder holds, and an adapter's names are those of peft.
+Parameters have the names of Hugging Face's files, so ``state_dict`` is the content of a model's
+folder, and the names of an adapter are those of peft.
 """
 
 from __future__ import annotations
@@ -19,18 +19,10 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from archon.engine.model.config import DecoderConfig
-from archon.engine.model.decoder import rms_norm, rotary_angles, rotate
-from archon.engine.model.hf_names import (
-    EMBEDDING,
-    HEAD,
-    LAYER_NAMES,
-    OUTPUT_NORM,
-    layer_parameters,
-    layer_prefix,
-)
-from archon.engine.model.weights import LayerWeights, WeightSource
-
-Rotation = tuple[Tensor, Tensor]
+from archon.engine.model.decoder import rms_norm
+from archon.engine.model.families.traits import EMBEDDING, HEAD, OUTPUT_NORM, layer_prefix
+from archon.engine.model.rope import RopeAngles, apply_rope, rope_angles, rope_frequencies
+from archon.engine.model.weights import LayerWeights, WeightSource, layer_parameters, layer_shapes
 
 
 class TrainableDecoder(nn.Module):
@@ -38,30 +30,30 @@ class TrainableDecoder(nn.Module):
 
     Parameters
     ----------
-    biased : whether q, k and v have biases; by default as the family has it.
+    biased : whether q, k and v have biases; by default whether the family always has them.
     tied : whether the embedding is the head as well.
     """
 
     def __init__(self, config: DecoderConfig, *, biased: bool | None = None, tied: bool) -> None:
         super().__init__()
         self.config, self.tied = config, tied
-        self.biased = config.family == "qwen2" if biased is None else biased
+        self.biased = config.traits.always_biased if biased is None else biased
         self.checkpoints = False
-        """Whether layers are computed once more for their gradients, in the place of keeping what
-        lies between: memory for a third more time (Chen et al. 2016, arXiv 1604.06174)."""
+        """Whether layers are recomputed for their gradients instead of storing activations: less
+        memory for a third more time (Chen et al. 2016, arXiv 1604.06174)."""
         self.model = _Body(config, self.biased)
         self.lm_head = nn.Linear(config.width, config.vocab_size, bias=False)
         if tied:
             self.lm_head.weight = self.model.embed_tokens.weight
 
     def forward(self, token_BT: Tensor, position_BT: Tensor, text_BT: Tensor) -> Tensor:
-        """What the last layer makes of every token, normalised: (B, T, E) in float32.
+        """The last layer's normalised output for every token: (B, T, E) in float32.
 
         Parameters
         ----------
-        position_BT : each token's place in its own text, from 0.
-        text_BT : which of its row's texts it belongs to; it attends, up to itself, to that text
-            and to what is of text 0, with which all of the row begin.
+        position_BT : each token's position in its own text, from 0.
+        text_BT : the text of its row that each token belongs to. A token attends, up to itself, to
+            its own text and to text 0, the common prefix of the row.
         """
         model = self.model
         T = token_BT.shape[1]
@@ -70,21 +62,19 @@ class TrainableDecoder(nn.Module):
         mask_B1TT = (is_read_BTT & earlier_TT)[:, None]
         x_BTE = model.embed_tokens(token_BT)
         x_BTE = x_BTE if x_BTE.dtype == torch.float64 else x_BTE.float()
-        half = torch.arange(0, self.config.head_width, 2, device=token_BT.device)
-        frequency = self.config.rope_base ** -(half.to(x_BTE.dtype) / self.config.head_width)
-        cos, sin = rotary_angles(position_BT.flatten(), frequency)
+        frequencies = rope_frequencies(self.config, token_BT.device, x_BTE.dtype)
+        cos, sin = rope_angles(position_BT.flatten(), frequencies)
         shape = (*token_BT.shape, 1, -1)
-        rotation = (cos.to(x_BTE.dtype).view(shape), sin.to(x_BTE.dtype).view(shape))
+        angles = (cos.to(x_BTE.dtype).view(shape), sin.to(x_BTE.dtype).view(shape))
         for layer in model.layers:
             if self.checkpoints and torch.is_grad_enabled():
-                x_BTE = checkpoint(layer, x_BTE, rotation, mask_B1TT, use_reentrant=False)
+                x_BTE = checkpoint(layer, x_BTE, angles, mask_B1TT, use_reentrant=False)
             else:
-                x_BTE = layer(x_BTE, rotation, mask_B1TT)
+                x_BTE = layer(x_BTE, angles, mask_B1TT)
         return model.norm(x_BTE)
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """(…, E) → (…, V): the head is the widest of all products, so it is given only the
-        tokens after which something is wanted."""
+        """(…, E) → (…, V). The head is the widest product: pass only the tokens that need it."""
         return self.lm_head(hidden)
 
 
@@ -92,23 +82,42 @@ class _Body(nn.Module):
     def __init__(self, config: DecoderConfig, biased: bool) -> None:
         super().__init__()
         self.embed_tokens = nn.Embedding(config.vocab_size, config.width)
-        self.layers = nn.ModuleList(_Layer(config, biased) for _ in range(config.num_layers))
+        self.layers = nn.ModuleList(
+            _TrainableLayer(config, biased) for _ in range(config.num_layers)
+        )
         self.norm = _Norm(config.width, config.norm_epsilon)
 
 
-class _Layer(nn.Module):
+class _TrainableLayer(nn.Module):
     """Masked grouped-query self-attention, then a SwiGLU feed-forward network."""
 
     def __init__(self, config: DecoderConfig, biased: bool) -> None:
         super().__init__()
-        self.input_layernorm = _Norm(config.width, config.norm_epsilon)
+        self.config = config
+        self._add_norm("attention_norm_E")
         self.self_attn = _Attention(config, biased)
-        self.post_attention_layernorm = _Norm(config.width, config.norm_epsilon)
+        self._add_norm("attention_post_norm_E")
+        self._add_norm("ffn_norm_E")
         self.mlp = _FeedForward(config)
+        self._add_norm("ffn_post_norm_E")
 
-    def forward(self, x_BTE: Tensor, rotation: Rotation, mask_B1TT: Tensor) -> Tensor:
-        x_BTE = x_BTE + self.self_attn(self.input_layernorm(x_BTE), rotation, mask_B1TT)
-        return x_BTE + self.mlp(self.post_attention_layernorm(x_BTE))
+    def _add_norm(self, field: str) -> None:
+        """Add the norm of this field of ``LayerWeights``, if the family has it."""
+        name = self.config.traits.norms.get(field)
+        if name is not None:
+            norm = _Norm(self.config.width, self.config.norm_epsilon)
+            self.add_module(name.hf.removesuffix(".weight"), norm)
+
+    def _normalised(self, field: str, x_BTE: Tensor) -> Tensor:
+        name = self.config.traits.norms.get(field)
+        return x_BTE if name is None else self.get_submodule(name.hf.removesuffix(".weight"))(x_BTE)
+
+    def forward(self, x_BTE: Tensor, angles: RopeAngles, mask_B1TT: Tensor) -> Tensor:
+        normed_BTE = self._normalised("attention_norm_E", x_BTE)
+        out_BTE = self.self_attn(normed_BTE, angles, mask_B1TT)
+        x_BTE = x_BTE + self._normalised("attention_post_norm_E", out_BTE)
+        out_BTE = self.mlp(self._normalised("ffn_norm_E", x_BTE))
+        return x_BTE + self._normalised("ffn_post_norm_E", out_BTE)
 
 
 class _Norm(nn.Module):
@@ -130,26 +139,24 @@ class _Attention(nn.Module):
         self.k_proj = nn.Linear(c.width, kv_width, bias=biased)
         self.v_proj = nn.Linear(c.width, kv_width, bias=biased)
         self.o_proj = nn.Linear(q_width, c.width, bias=False)
-        if c.norms_heads:
-            self.q_norm = _Norm(c.head_width, c.norm_epsilon)
-            self.k_norm = _Norm(c.head_width, c.norm_epsilon)
+        self.qk_norm = c.traits.qk_norm
+        if self.qk_norm != "none":
+            [q_size], [k_size] = (layer_shapes(c)[field] for field in ("q_norm", "k_norm"))
+            self.q_norm = _Norm(q_size, c.norm_epsilon)
+            self.k_norm = _Norm(k_size, c.norm_epsilon)
 
-    def forward(self, x_BTE: Tensor, rotation: Rotation, mask_B1TT: Tensor) -> Tensor:
+    def forward(self, x_BTE: Tensor, angles: RopeAngles, mask_B1TT: Tensor) -> Tensor:
         D, dtype = self.config.head_width, x_BTE.dtype
-        q_BTHD, k_BTGD, v_BTGD = (
-            product(x_BTE).unflatten(-1, (-1, D))
-            for product in (self.q_proj, self.k_proj, self.v_proj)
-        )
-        if self.config.norms_heads:
+        q_BTI, k_BTI, v_BTI = self.q_proj(x_BTE), self.k_proj(x_BTE), self.v_proj(x_BTE)
+        if self.qk_norm == "projection":
+            q_BTI, k_BTI = self.q_norm(q_BTI), self.k_norm(k_BTI)
+        q_BTHD, k_BTGD, v_BTGD = (x.unflatten(-1, (-1, D)) for x in (q_BTI, k_BTI, v_BTI))
+        if self.qk_norm == "head":
             q_BTHD, k_BTGD = self.q_norm(q_BTHD), self.k_norm(k_BTGD)
-        q_BTHD, k_BTGD = rotate(q_BTHD, rotation), rotate(k_BTGD, rotation)
+        q_BTHD, k_BTGD = apply_rope(q_BTHD, angles), apply_rope(k_BTGD, angles)
         q_BHTD, k_BGTD, v_BGTD = (x.to(dtype).transpose(1, 2) for x in (q_BTHD, k_BTGD, v_BTGD))
         out_BHTD = functional.scaled_dot_product_attention(
-            q_BHTD,
-            k_BGTD,
-            v_BGTD,
-            attn_mask=mask_B1TT,
-            enable_gqa=True,
+            q_BHTD, k_BGTD, v_BGTD, attn_mask=mask_B1TT, enable_gqa=True
         )
         return self.o_proj(out_BHTD.transpose(1, 2).flatten(2))
 
@@ -174,7 +181,7 @@ def decoder_of(source: WeightSource) -> TrainableDecoder:
         biased=f"{layer_prefix(0)}self_attn.q_proj.bias" in layers,
         tied=torch.equal(embedding, head),
     )
-    outer = {EMBEDDING: embedding, OUTPUT_NORM: source.output_norm(), HEAD: head}
+    outer = {EMBEDDING.hf: embedding, OUTPUT_NORM.hf: source.output_norm(), HEAD.hf: head}
     model.load_state_dict(outer | layers)
     return model
 
@@ -202,25 +209,23 @@ class TrainedWeights:
         self.model, self.config = model, model.config
 
     def embedding(self) -> Tensor:
-        return self._get(EMBEDDING)
+        return self._get(EMBEDDING.hf)
 
     def head(self) -> Tensor:
-        return self._get(HEAD)
+        return self._get(HEAD.hf)
 
     def output_norm(self) -> Tensor:
-        return self._get(OUTPUT_NORM)
+        return self._get(OUTPUT_NORM.hf)
 
     def layer(self, index: int) -> LayerWeights:
-        at = layer_prefix(index)
-        found: dict[str, Any] = {f: self._find(at + n) for n, f in LAYER_NAMES.items()}
+        at, tensors = layer_prefix(index), self.config.traits.layer_tensors
+        found: dict[str, Any] = {f: self._find(at + name.hf) for f, name in tensors.items()}
         return LayerWeights(**found)
 
     def _find(self, name: str) -> Tensor | None:
+        """A parameter by its name, or None for a bias that the model does not have."""
         module, _, attribute = name.rpartition(".")
-        try:
-            found: Tensor | None = getattr(self.model.get_submodule(module), attribute, None)
-        except AttributeError:  # norms of heads, which most families do not have
-            return None
+        found: Tensor | None = getattr(self.model.get_submodule(module), attribute)
         return None if found is None else found.detach().float()
 
     def _get(self, name: str) -> Tensor:

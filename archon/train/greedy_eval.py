@@ -10,7 +10,9 @@ import torch
 from archon.engine.engine import Engine, EngineOptions
 from archon.engine.model.decoder import Decoder
 from archon.engine.model.linear import Precision
-from archon.engine.scheduling.sequence import Generation, GenerationRequest, Prompt, SamplingRule
+from archon.engine.sampling.request import Generation, GenerationRequest
+from archon.engine.sampling.sampler import SamplingRule
+from archon.engine.scheduling.sequence import Prompt
 from archon.train.decoder import TrainableDecoder, TrainedWeights
 from archon.train.sft_data import Text
 

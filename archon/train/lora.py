@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor, nn
 
-from archon.engine.model.lora_file import Adapter
+from archon.engine.model.lora import Adapter
 from archon.errors import ModelFileError, UsageError
 
 WRITTEN_IN = {"float32": torch.float32, "bf16": torch.bfloat16}

@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import save_file
 
 from archon.engine.files.folder import CONFIG, ModelFolder
-from archon.engine.model.config import DecoderConfig
-from archon.engine.model.hf_names import CLASSES, HEAD, shape_keys
+from archon.engine.model.config import DecoderConfig, shape_keys
+from archon.engine.model.families.traits import HEAD
 from archon.lm.local.tokenizer import TokenizerConfig
 from archon.train.decoder import TrainableDecoder
 
@@ -28,7 +28,7 @@ def save_decoder(model: TrainableDecoder, path: Path, dtype: torch.dtype = torch
     tensors = {
         name: tensor.detach().to("cpu", dtype).contiguous()
         for name, tensor in model.state_dict().items()
-        if not (model.tied and name == HEAD)
+        if not (model.tied and name == HEAD.hf)
     }
     save_file(tensors, path / "model.safetensors", {"format": "pt"})
     _write_json(path / CONFIG, _config_json(model.config, model.tied, model.biased))
@@ -68,7 +68,7 @@ def copy_text_files(source: ModelFolder, path: Path) -> None:
 def _config_json(config: DecoderConfig, tied: bool, biased: bool) -> dict[str, Any]:
     return {
         "model_type": config.family,
-        "architectures": [f"{CLASSES[config.family]}ForCausalLM"],
+        "architectures": [f"{config.traits.hf_class}ForCausalLM"],
         **shape_keys(config),
         "rope_theta": config.rope_base,
         "hidden_act": "silu",

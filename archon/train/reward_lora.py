@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from archon.engine.model.lora_file import write_adapter
+from archon.engine.model.lora_config import write_adapter
 from archon.engine.model.reward_head import RewardHead
 from archon.errors import UsageError
 from archon.spec.model import LocalCard

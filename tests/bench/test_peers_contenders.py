@@ -14,8 +14,8 @@ from tiny_models import TinyModel, tiny_vocabulary, write_gguf
 from archon.bench.peers import archon_engine
 from archon.bench.peers.contender import PeerTask
 from archon.bench.workload import Workload
-from archon.engine.model.loading import load_engine
-from archon.engine.scheduling.sequence import SamplingRule
+from archon.engine.loading import load_engine
+from archon.engine.sampling.sampler import SamplingRule
 from archon.errors import ModelError
 
 WORKLOAD = Workload(

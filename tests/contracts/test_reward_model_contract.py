@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from archon.engine.loading import open_model
 from archon.engine.model.config import config_of
-from archon.engine.model.loading import open_model
 from archon.engine.model.reward_head import RewardHead, write_reward_head
 from archon.errors import UnsupportedError
 from archon.lm import LM, RewardLM, RewardModel, close, open_lm

@@ -14,17 +14,16 @@ import peft
 import pytest
 import torch
 from engine_doubles import CPU
+from model_doubles import our_logits
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 from safetensors.torch import load_file, save_file
-from test_engine_model import our_logits
 from tiny_folders import write_folder
 from tiny_models import TinyModel
 from transformers import AutoModelForCausalLM
 
-from archon.engine.model.adapter_keys import ADAPTER_RULES
-from archon.engine.model.loading import load_decoder, open_model
+from archon.engine.loading import load_decoder, open_model
 from archon.engine.model.lora import AdaptedWeights
-from archon.engine.model.lora_file import CONFIG_NAME, TENSORS_NAME, read_adapter
+from archon.engine.model.lora_config import ADAPTER_RULES, CONFIG_NAME, TENSORS_NAME, read_adapter
 from archon.engine.model.weights import weights_of
 from archon.errors import ModelFileError
 

@@ -9,11 +9,15 @@ import torch
 from engine_doubles import (
     CPU,
     GREEDY,
+    PACKABLE,
+    adapted,
+    adapters_of,
     assert_close_logits,
     logits_of,
     make_request,
     native_kernels,
     prompt_of,
+    random_adapter,
     run_all,
     tiny_config,
     tiny_engine,
@@ -21,49 +25,18 @@ from engine_doubles import (
 )
 
 from archon.engine.cuda.graphs import GraphedDecoder
-from archon.engine.decoder_protocol import SpanDecoder
 from archon.engine.kernels.native import NativeDecoder
-from archon.engine.model.config import DecoderConfig
+from archon.engine.loading import load_decoder
 from archon.engine.model.decoder import Decoder
+from archon.engine.model.families import FAMILIES
 from archon.engine.model.linear import Precision
-from archon.engine.model.loading import load_decoder
-from archon.engine.model.lora import FIELDS, HEAD, AdaptedWeights, _shapes
-from archon.engine.model.lora_file import Adapter
-from archon.engine.model.outlier_rotation import RotatedWeights
+from archon.engine.model.lora import AdaptedWeights, Adapter
+from archon.engine.model.outlier_rotation import OutlierRotatedWeights
 from archon.engine.model.weights import RandomWeights
 from archon.errors import EngineError
 
-PACKABLE = {"width": 64, "ffn_width": 96, "num_heads": 4, "num_kv_heads": 2, "head_width": 16}
 
-
-def random_adapter(config: DecoderConfig, seed: int, rank: int, *products: str) -> Adapter:
-    generator = torch.Generator().manual_seed(seed)
-    shapes = _shapes(config)
-    names = [HEAD, *(f"model.layers.{i}.{n}" for i in range(config.num_layers) for n in FIELDS)]
-    pairs = {}
-    for name in names:
-        outputs, inputs = next(shape for end, shape in shapes.items() if name.endswith(end))
-        if not products or name.endswith(products):
-            a = torch.randn(rank, inputs, generator=generator) / inputs**0.5
-            pairs[name] = (a, 0.4 * torch.randn(outputs, rank, generator=generator))
-    return Adapter(rank, 2.0 * rank, pairs, 2.0, digest=f"adapter {seed}")
-
-
-def adapters_of(config: DecoderConfig) -> list[Adapter]:
-    """One of everything, one that changes parts of what the engine computes as one."""
-    return [random_adapter(config, 1, 3), random_adapter(config, 2, 5, "k_proj", "up_proj")]
-
-
-def adapted(precision: Precision, config: DecoderConfig, native: bool = False) -> SpanDecoder:
-    source = RandomWeights(config)
-    decoder = load_decoder(source, precision, CPU, native=native)
-    for adapter in adapters_of(config):
-        is_rounded = precision in ("int8", "int4")
-        decoder.add_adapter(RotatedWeights(source).adapter(adapter) if is_rounded else adapter)
-    return decoder
-
-
-@pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3"])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_in_one_batch_each_is_as_if_merged_and_alone(family: str) -> None:
     config = tiny_config(family=family)
     engine = tiny_engine(adapted("float32", config))
@@ -163,7 +136,7 @@ def test_an_adapter_that_is_dropped_leaves_no_prefix_behind(native: bool) -> Non
     free, texts = engine.scheduler.memory.num_available, []
     for seed in (1, 2, 1):
         adapter = replace(random_adapter(config, seed, 3), digest="now")
-        decoder.add_adapter(RotatedWeights(source).adapter(adapter) if native else adapter)
+        decoder.add_adapter(OutlierRotatedWeights(source).adapter(adapter) if native else adapter)
         [[generation]] = run_all(engine, request)
         assert generation.cached_tokens == 0
         texts.append(generation.token_ids)

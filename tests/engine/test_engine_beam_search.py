@@ -25,12 +25,12 @@ from transformers_reference import reference_model
 from archon.engine.decoder_protocol import SpanDecoder
 from archon.engine.engine import Engine
 from archon.engine.files.gguf import GGUFFile
+from archon.engine.loading import load_decoder
 from archon.engine.model.config import config_of
 from archon.engine.model.decoder import Decoder
-from archon.engine.model.loading import load_decoder
 from archon.engine.model.weights import GGUFWeights
 from archon.engine.perplexity import window_logits
-from archon.engine.scheduling.sequence import GenerationRequest
+from archon.engine.sampling.request import GenerationRequest
 from archon.errors import ContextLengthError, EngineError
 
 VOCABULARY_SIZE = len(tiny_vocabulary())

@@ -11,25 +11,19 @@ from constraint_doubles import Script, V
 from engine_doubles import (
     CPU,
     RecordingEngine,
-    make_request,
     prompt_of,
+    random_requests,
     run_all,
     tiny_config,
     tiny_engine,
 )
 
 from archon.engine.kernels.native import NativeDecoder
-from archon.engine.model.loading import load_decoder
+from archon.engine.loading import load_decoder
 from archon.engine.model.weights import RandomWeights
+from archon.engine.sampling.request import GenerationRequest
 from archon.engine.scheduling.choices import score_request
-from archon.engine.scheduling.sequence import GenerationRequest, Prompt, SamplingRule
-
-RULES = (
-    SamplingRule(temperature=1.0),
-    SamplingRule(temperature=0.8, top_k=20),
-    SamplingRule(temperature=1.2, top_p=0.9),
-    SamplingRule(),
-)
+from archon.engine.scheduling.sequence import Prompt
 
 
 @pytest.fixture(scope="module", params=["int8", "int4"])
@@ -39,19 +33,6 @@ def decoder(request: pytest.FixtureRequest) -> NativeDecoder:
     if not isinstance(decoder, NativeDecoder):
         pytest.skip("the kernels need AVX-512 VNNI and a C++ compiler")
     return decoder
-
-
-def random_requests(rng: random.Random, count: int) -> list[GenerationRequest]:
-    return [
-        make_request(
-            prompt_of(rng.choice([0, 20, 70]), seed=rng.randrange(2))
-            + prompt_of(rng.randint(1, 50), seed=rng.randrange(5)),
-            draws=tuple(range(rng.randint(1, 4))),
-            rule=rng.choice(RULES),
-            max_tokens=rng.randint(1, 60),
-        )
-        for _ in range(count)
-    ]
 
 
 def run(

@@ -17,6 +17,7 @@ from transformers import (
     BertConfig,
     GenerationConfig,
     LlamaConfig,
+    Olmo2Config,
     PreTrainedConfig,
     Qwen2Config,
     Qwen3Config,
@@ -24,6 +25,7 @@ from transformers import (
 )
 
 from archon.engine.files.key_rules import KeyRules
+from archon.engine.loading import open_model
 from archon.engine.model.config import config_of
 from archon.engine.model.config_keys import (
     CONFIG_RULES,
@@ -32,11 +34,16 @@ from archon.engine.model.config_keys import (
     GENERATION_KEYS,
     GGUF_RULES,
 )
-from archon.engine.model.loading import open_model
+from archon.engine.model.families import FAMILIES
 from archon.engine.model.weights import weights_of
 from archon.errors import ModelFileError
 
-CONFIGS: tuple[type[PreTrainedConfig], ...] = (LlamaConfig, Qwen2Config, Qwen3Config)
+CONFIGS: tuple[type[PreTrainedConfig], ...] = (
+    LlamaConfig,
+    Qwen2Config,
+    Qwen3Config,
+    Olmo2Config,
+)
 RULES: dict[type[PreTrainedConfig], KeyRules] = {
     **dict.fromkeys(CONFIGS, CONFIG_RULES),
     BertConfig: ENCODER_RULES,
@@ -44,7 +51,7 @@ RULES: dict[type[PreTrainedConfig], KeyRules] = {
 }
 
 
-@pytest.fixture(params=["llama", "qwen2", "qwen3"])
+@pytest.fixture(params=FAMILIES)
 def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     width = 16 if request.param == "qwen3" else None
     return write_folder(tmp_path / "model", TinyModel(request.param, own_head_width=width))

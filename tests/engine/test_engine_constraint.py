@@ -24,18 +24,19 @@ from engine_doubles import (
     tiny_engine,
     tokens_of,
 )
-from test_engine_model import MODELS, VOCABULARY_SIZE, weights_of
+from model_doubles import MODELS, VOCABULARY_SIZE, weights_of
 from tiny_models import write_gguf
 from torch import Tensor
 from transformers_reference import reference_logits, reference_model
 
 from archon.engine.engine import Engine
-from archon.engine.model.loading import load_decoder
+from archon.engine.loading import load_decoder
 from archon.engine.perplexity import window_logits
 from archon.engine.sampling.constraint import without_others
-from archon.engine.sampling.sampler import sample, uniform
+from archon.engine.sampling.request import Generation, GenerationRequest
+from archon.engine.sampling.sampler import SamplingRule, sample, uniform
 from archon.engine.scheduling.choices import score_request, total_logprob
-from archon.engine.scheduling.sequence import Generation, GenerationRequest, Prompt, SamplingRule
+from archon.engine.scheduling.sequence import Prompt
 from archon.engine.worker import EngineWorker
 from archon.errors import EngineError
 

@@ -15,6 +15,7 @@ from engine_doubles import (
     RecordingEngine,
     assert_close_logits,
     logits_of,
+    logits_of_ragged,
     make_request,
     prompt_of,
     run_all,
@@ -26,7 +27,8 @@ from engine_doubles import (
 from archon.engine.model.decoder import Decoder
 from archon.engine.model.linear import Precision
 from archon.engine.perplexity import window_logits
-from archon.engine.scheduling.sequence import GenerationRequest, SamplingRule
+from archon.engine.sampling.request import GenerationRequest
+from archon.engine.sampling.sampler import SamplingRule
 
 LENGTHS = (1, 2, 15, 16, 17, 31, 32, 33, 47, 48, 49, 100, 200)
 """Around the borders of cache blocks, and far from them."""
@@ -183,16 +185,3 @@ def test_lower_precisions_stay_near_themselves_in_company(precision: Precision) 
         [alone] = logits_of_ragged(tiny_engine(decoder), [request])
         for ours, theirs in zip(in_company, alone, strict=True):
             assert (ours - theirs).abs().max() <= 0.1 * theirs.abs().max()
-
-
-def logits_of_ragged(
-    engine: RecordingEngine, requests: list[GenerationRequest]
-) -> list[list[torch.Tensor]]:
-    """For each request, the logits of each draw as (tokens, V)."""
-    prompts = [engine.add(request) for request in requests]
-    while engine.has_work:
-        engine.step()
-    return [
-        [torch.stack(engine.logits[prompt, i]) for i in range(len(prompt.request.draws))]
-        for prompt in prompts
-    ]

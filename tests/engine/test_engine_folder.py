@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 import torch
 from engine_doubles import CPU, GREEDY, make_request, prompt_of, run_all
+from model_doubles import our_logits
 from safetensors.torch import load_file, save_file
-from test_engine_model import our_logits
 from transformers import (
     LlamaConfig,
     LlamaForCausalLM,
+    Olmo2Config,
+    Olmo2ForCausalLM,
     PreTrainedModel,
     Qwen2Config,
     Qwen2ForCausalLM,
@@ -24,8 +26,8 @@ from transformers import (
 from transformers_reference import reference_logits
 
 from archon.engine.files.folder import ModelFolder
+from archon.engine.loading import load_decoder, load_engine, open_model
 from archon.engine.model.config import config_of
-from archon.engine.model.loading import load_decoder, load_engine, open_model
 from archon.engine.model.weights import weights_of
 from archon.errors import ModelFileError
 
@@ -48,6 +50,10 @@ def qwen3(**changes: Any) -> PreTrainedModel:
     return Qwen3ForCausalLM(Qwen3Config(**SHAPE | {"head_dim": 16} | changes))
 
 
+def olmo2(**changes: Any) -> PreTrainedModel:
+    return Olmo2ForCausalLM(Olmo2Config(**SHAPE | changes))
+
+
 MODELS: dict[str, Callable[[], PreTrainedModel]] = {
     "llama": llama,
     "llama tied": lambda: llama(tie_word_embeddings=True),
@@ -58,6 +64,9 @@ MODELS: dict[str, Callable[[], PreTrainedModel]] = {
     "qwen3": qwen3,
     "qwen3 tied": lambda: qwen3(tie_word_embeddings=True),
     "qwen3 with narrow heads": lambda: qwen3(head_dim=6),
+    "olmo2": olmo2,
+    "olmo2 tied": lambda: olmo2(tie_word_embeddings=True),
+    "olmo2 of another rotary base": lambda: olmo2(rope_parameters=rope(rope_theta=500_000.0)),
 }
 
 

@@ -15,8 +15,8 @@ from gguf import GGUFWriter
 from tiny_models import TinyModel, tiny_weights, write_gguf
 
 from archon.engine.files.gguf import GGUFFile
+from archon.engine.loading import choose_device, load_decoder, load_engine
 from archon.engine.model.config import config_of
-from archon.engine.model.loading import choose_device, load_decoder, load_engine
 from archon.engine.model.weights import GGUFWeights
 from archon.errors import EngineError, ModelError
 

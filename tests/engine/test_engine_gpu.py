@@ -21,19 +21,19 @@ from engine_doubles import (
     tiny_engine,
     tokens_of,
 )
-from test_engine_padding import STEPS, random_cache, spans_of
+from step_doubles import STEPS, random_cache, spans_of
 from tiny_models import TinyModel, write_gguf
 
 from archon.bench.engine import run_engine_bench
-from archon.engine.cuda import attention as cuda_attention
 from archon.engine.cuda.graphs import RECORDED_AT, GraphedDecoder
+from archon.engine.model import cuda_attention
 from archon.engine.model.attention import plain_attention
 from archon.engine.model.decoder import Decoder
+from archon.engine.model.families import FAMILIES
 from archon.engine.model.linear import Int8Linear, Precision
 from archon.engine.perplexity import window_logits
-from archon.engine.sampling.sampler import sample
+from archon.engine.sampling.sampler import SamplingRule, sample
 from archon.engine.scheduling.choices import score_request
-from archon.engine.scheduling.sequence import SamplingRule
 
 pytestmark = [
     pytest.mark.gpu,
@@ -54,7 +54,7 @@ def decoder() -> Decoder:
     return tiny_decoder("float32", CUDA)
 
 
-@pytest.mark.parametrize("family", ["qwen2", "llama", "qwen3"])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_float32_logits_are_those_of_the_cpu(family: str) -> None:
     logits = []
     for device in (CPU, CUDA):

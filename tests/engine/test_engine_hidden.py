@@ -11,19 +11,20 @@ import torch
 from counting_decoder import CountingDecoder
 from engine_doubles import (
     CPU,
+    PACKABLE,
     RecordingEngine,
+    adapted,
     assert_close_logits,
     make_request,
     native_kernels,
     num_free,
     prompt_of,
+    random_requests,
     run_all,
     tiny_config,
     tiny_decoder,
     tiny_engine,
 )
-from test_engine_adapters import PACKABLE, adapted
-from test_engine_bits import random_requests
 from tiny_models import TinyModel, tiny_vocabulary, write_gguf
 from torch import Tensor
 from transformers_reference import reference_model
@@ -31,13 +32,14 @@ from transformers_reference import reference_model
 from archon.engine.cuda.graphs import GraphedDecoder
 from archon.engine.files.gguf import GGUFFile
 from archon.engine.kernels.native import NativeDecoder
+from archon.engine.loading import load_decoder
 from archon.engine.model.decoder import Decoder
+from archon.engine.model.families import FAMILIES
 from archon.engine.model.linear import Precision
-from archon.engine.model.loading import load_decoder
-from archon.engine.model.outlier_rotation import RotatedWeights
+from archon.engine.model.outlier_rotation import OutlierRotatedWeights
 from archon.engine.model.weights import RandomWeights, weights_of
+from archon.engine.sampling.request import GenerationRequest
 from archon.engine.scheduling.hidden_state import hidden_state, read_request
-from archon.engine.scheduling.sequence import GenerationRequest
 from archon.errors import ContextLengthError, EngineError
 
 VOCABULARY_SIZE = len(tiny_vocabulary())
@@ -49,7 +51,7 @@ def read(engine: RecordingEngine, *texts: tuple[int, ...], adapter: str = "") ->
     return [hidden_state(generation) for [generation] in found]
 
 
-@pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3"])
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("length", [1, 16, 17, 90])
 def test_it_is_what_transformers_gives_its_head(family: Any, length: int, tmp_path: Path) -> None:
     write_gguf(tmp_path / "model.gguf", TinyModel(family))
@@ -79,16 +81,16 @@ def test_lower_precisions_stay_near_float32(
     assert isinstance(decoder, NativeDecoder) == (native and precision != "bf16")
     [rounded] = read(tiny_engine(decoder), text)
     if precision in ("int8", "int4"):
-        rounded = RotatedWeights(weights).hidden(rounded)
+        rounded = OutlierRotatedWeights(weights).hidden(rounded)
     assert (rounded - exact).square().mean().sqrt() <= bound * exact.square().mean().sqrt()
 
 
-@pytest.mark.parametrize("family", ["llama", "qwen2"])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_a_rotated_basis_is_turned_back(family: Any, tmp_path: Path) -> None:
     write_gguf(tmp_path / "model.gguf", TinyModel(family))
     weights = weights_of(GGUFFile(tmp_path / "model.gguf"))
     text = prompt_of(40, vocab_size=VOCABULARY_SIZE)
-    rotated = RotatedWeights(weights)
+    rotated = OutlierRotatedWeights(weights)
     [expected] = read(tiny_engine(Decoder(weights, "float32", CPU)), text)
     [found] = read(tiny_engine(Decoder(rotated, "float32", CPU)), text)
     assert_close_logits(rotated.hidden(found), expected)

@@ -9,8 +9,8 @@ import pytest
 from engine_doubles import CPU, native_kernels, tiny_config
 
 from archon.engine.kernels import build, load_kernels
+from archon.engine.loading import load_decoder
 from archon.engine.model.decoder import Decoder
-from archon.engine.model.loading import load_decoder
 from archon.engine.model.weights import RandomWeights
 
 

@@ -22,7 +22,7 @@ from archon.engine.model.linear import (
     quantize_rows,
     quantize_weight,
 )
-from archon.engine.model.outlier_rotation import Rotation, hadamard
+from archon.engine.model.outlier_rotation import HadamardRotation, hadamard
 
 BOUNDS: dict[Precision, float] = {"float32": 1e-6, "bf16": 0.01, "int8": 0.02, "int4": 0.12}
 """Root mean square of the error over that of the output."""
@@ -181,13 +181,13 @@ def test_int4_weights_take_half_a_byte() -> None:
 
 @pytest.mark.parametrize("size", [1, 2, 8, 24, 64, 896, 576])
 def test_a_rotation_is_orthogonal(size: int) -> None:
-    matrix = Rotation(size).inputs(torch.eye(size))
+    matrix = HadamardRotation(size).inputs(torch.eye(size))
     assert (matrix @ matrix.t() - torch.eye(size)).abs().max() < 1e-5
 
 
 @pytest.mark.parametrize("size", [8, 24, 896])
 def test_what_reads_a_rotated_stream_undoes_what_writes_it(size: int) -> None:
-    rotation = Rotation(size)
+    rotation = HadamardRotation(size)
     reads, writes = normal(5, size), normal(size, 7, seed=1)
     product = rotation.inputs(reads) @ rotation.outputs(writes)
     assert (product - reads @ writes).abs().max() < 1e-3
@@ -196,7 +196,7 @@ def test_what_reads_a_rotated_stream_undoes_what_writes_it(size: int) -> None:
 def test_a_rotation_spreads_an_outlier() -> None:
     x = torch.full((1, 896), 0.01)
     x[0, 100] = 100
-    rotated = Rotation(896).inputs(x)
+    rotated = HadamardRotation(896).inputs(x)
     assert rotated.abs().max() < 20
 
 

@@ -16,11 +16,12 @@ from torch import Tensor
 from archon.engine.cache.kv_cache import BLOCK_SIZE
 from archon.engine.kernels.native import NativeCache, _Model, _Step
 from archon.engine.kernels.packing import load_packed, pack
+from archon.engine.loading import load_decoder
 from archon.engine.model.attention import plain_attention
 from archon.engine.model.config import DecoderConfig
+from archon.engine.model.families import FAMILIES
 from archon.engine.model.linear import Precision
-from archon.engine.model.loading import load_decoder
-from archon.engine.model.outlier_rotation import RotatedWeights
+from archon.engine.model.outlier_rotation import OutlierRotatedWeights
 from archon.engine.model.weights import RandomWeights
 from archon.engine.perplexity import window_logits
 
@@ -102,7 +103,7 @@ def test_attention_is_the_plain_one_and_sharing_changes_no_bit(
 
 
 @pytest.mark.usefixtures("instructions")
-@pytest.mark.parametrize("family", ["qwen2", "llama", "qwen3"])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_a_step_is_the_torch_decoder_s(family: str) -> None:
     """Roundings may fall the other way after norms and softmax: as near as int8 is to float32."""
     native_kernels()
@@ -127,7 +128,7 @@ def test_a_step_is_the_torch_decoder_s(family: str) -> None:
 @pytest.mark.parametrize("precision", ["int8", "int4"])
 def test_packed_weights_are_read_back_as_they_were(precision: Precision, tmp_path: Path) -> None:
     kept = tmp_path / "folder" / "model-int8.safetensors"
-    source = RotatedWeights(RandomWeights(tiny_config(head_width=16)))
+    source = OutlierRotatedWeights(RandomWeights(tiny_config(head_width=16)))
     made = pack(source, precision)
     first = load_packed(source, precision, kept)
     second = load_packed(None, precision, kept)  # type: ignore[arg-type]
@@ -142,7 +143,7 @@ def test_packed_weights_that_cannot_be_read_are_made_again(
     damage: bytes | None, tmp_path: Path
 ) -> None:
     kept = tmp_path / "model-int8.safetensors"
-    source = RotatedWeights(RandomWeights(tiny_config(head_width=16)))
+    source = OutlierRotatedWeights(RandomWeights(tiny_config(head_width=16)))
     made = load_packed(source, "int8", kept)
     kept.write_bytes(kept.read_bytes()[:-100] if damage is None else damage)
     again = load_packed(source, "int8", kept)

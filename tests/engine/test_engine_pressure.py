@@ -18,7 +18,8 @@ from engine_doubles import (
 
 from archon.engine.cache.kv_cache import num_blocks_for
 from archon.engine.model.decoder import Decoder
-from archon.engine.scheduling.sequence import Generation, GenerationRequest, Prompt
+from archon.engine.sampling.request import Generation, GenerationRequest
+from archon.engine.scheduling.sequence import Prompt
 from archon.types import Hold
 
 MAX_STEPS = 5_000

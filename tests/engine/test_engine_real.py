@@ -13,13 +13,14 @@ from transformers_reference import reference_logits, reference_model
 from archon import catalog
 from archon.engine.engine import Engine, EngineOptions
 from archon.engine.files.gguf import GGUFFile
+from archon.engine.loading import load_decoder
 from archon.engine.model.config import config_of
 from archon.engine.model.decoder import Decoder
 from archon.engine.model.linear import Precision
-from archon.engine.model.loading import load_decoder
 from archon.engine.model.weights import GGUFWeights
 from archon.engine.perplexity import perplexity, window_logits
-from archon.engine.scheduling.sequence import GenerationRequest, SamplingRule
+from archon.engine.sampling.request import GenerationRequest
+from archon.engine.sampling.sampler import SamplingRule
 from archon.lm.local.chat import ChatFormat
 from archon.lm.local.tokenizer import TextTokenizer, read_tokenizer_config
 from archon.spec.model import LocalCard

@@ -14,8 +14,8 @@ from scipy.stats import chisquare
 
 from archon.engine.kernels.native import native_sample
 from archon.engine.sampling import sampler
-from archon.engine.sampling.sampler import draw_key, largest, token_logprobs, uniform
-from archon.engine.scheduling.sequence import SamplingRule
+from archon.engine.sampling.request import draw_key
+from archon.engine.sampling.sampler import SamplingRule, largest, token_logprobs, uniform
 
 RULES = {
     "temperature": SamplingRule(1.0),

@@ -21,7 +21,8 @@ from engine_doubles import (
 
 from archon.engine.cache.kv_cache import BLOCK_SIZE
 from archon.engine.model.decoder import Decoder
-from archon.engine.scheduling.sequence import GenerationRequest, Prompt
+from archon.engine.sampling.request import GenerationRequest
+from archon.engine.scheduling.sequence import Prompt
 from archon.errors import ContextLengthError, EngineError
 
 

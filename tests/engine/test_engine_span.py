@@ -9,9 +9,9 @@ import pytest
 import torch
 from engine_doubles import assert_close_logits, prompt_of, tiny_decoder
 
-from archon.engine.decoder_protocol import Span
 from archon.engine.model.decoder import Decoder
 from archon.engine.perplexity import window_logits
+from archon.engine.span import Span
 
 SHARED_BLOCKS = 2
 PROMPT = prompt_of(SHARED_BLOCKS * 16 + 5)

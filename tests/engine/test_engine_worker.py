@@ -19,7 +19,7 @@ from engine_doubles import (
 )
 
 from archon.engine.model.decoder import Decoder
-from archon.engine.scheduling.sequence import GenerationRequest
+from archon.engine.sampling.request import GenerationRequest
 from archon.engine.worker import EngineWorker
 from archon.errors import ContextLengthError, EngineError
 from archon.types import ModelStatus

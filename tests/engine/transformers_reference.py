@@ -12,6 +12,8 @@ from torch import Tensor
 from transformers import (
     LlamaConfig,
     LlamaForCausalLM,
+    Olmo2Config,
+    Olmo2ForCausalLM,
     Qwen2Config,
     Qwen2ForCausalLM,
     Qwen3Config,
@@ -24,7 +26,8 @@ _NAMES = {
     "attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj",
     "attn_output": "self_attn.o_proj", "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj",
     "ffn_down": "mlp.down_proj", "attn_q_norm": "self_attn.q_norm",
-    "attn_k_norm": "self_attn.k_norm",
+    "attn_k_norm": "self_attn.k_norm", "post_attention_norm": "post_attention_layernorm",
+    "post_ffw_norm": "post_feedforward_layernorm",
 }  # fmt: skip
 
 
@@ -57,7 +60,7 @@ def reference_model(path: Path) -> torch.nn.Module:
     }  # fmt: skip
     if tied:
         state["lm_head.weight"] = state["model.embed_tokens.weight"]
-    if "model.layers.0.self_attn.q_norm.weight" in state:
+    if family == "qwen3":
         shape["head_dim"] = len(state["model.layers.0.self_attn.q_norm.weight"])
     with torch.device("meta"):
         model = _empty_model(family, shape, "model.layers.0.self_attn.q_proj.bias" in state)
@@ -76,6 +79,8 @@ def _empty_model(family: str, shape: dict[str, Any], biased: bool) -> Any:
             return LlamaForCausalLM(LlamaConfig(**shape, attention_bias=biased))
         case "qwen2":
             return Qwen2ForCausalLM(Qwen2Config(**shape))
+        case "olmo2":
+            return Olmo2ForCausalLM(Olmo2Config(**shape))
         case _:
             return Qwen3ForCausalLM(Qwen3Config(**shape))
 

@@ -17,7 +17,7 @@ from tiny_models import CHAT_TEMPLATE, TinyModel, write_gguf
 
 import archon
 from archon.convert import convert
-from archon.engine.model.loading import load_decoder, open_model
+from archon.engine.loading import load_decoder, open_model
 from archon.engine.model.weights import weights_of
 from archon.lm.local.chat import ChatFormat
 from archon.lm.local.template import ChatTemplate, TemplateError

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 import torch
 
+from archon.engine.loading import open_model
 from archon.engine.model.config import config_of
-from archon.engine.model.loading import open_model
-from archon.engine.model.lora_file import Adapter, write_adapter
+from archon.engine.model.lora import Adapter
+from archon.engine.model.lora_config import write_adapter
 from archon.errors import ModelFileError, SpecError
 from archon.lm.local import open_local
 from archon.lm.local.lm import LocalLM

@@ -13,7 +13,7 @@ from tiny_models import CHAT_TEMPLATE, CONTROL_TOKENS, TinyModel, tiny_vocabular
 from transformers import Qwen2Tokenizer
 
 from archon.engine.files.gguf import GGUFFile
-from archon.engine.model.loading import open_model
+from archon.engine.loading import open_model
 from archon.errors import ModelError, UnsupportedError
 from archon.lm.local.chat import ChatFormat
 from archon.lm.local.tokenizer import TextTokenizer, read_tokenizer_config

@@ -16,8 +16,8 @@ from tiny_folders import edit, tiny_tokenizer, write_folder
 from tiny_lm_doubles import QUESTION, open_tiny
 from tiny_models import CHAT_TEMPLATE, TinyModel, tiny_vocabulary, write_gguf
 
+from archon.engine.loading import open_model
 from archon.engine.model.config_keys import GENERATION_KEYS
-from archon.engine.model.loading import open_model
 from archon.errors import ModelFileError
 from archon.lm.local.chat import ChatFormat
 from archon.lm.local.generation_config import NOT_APPLIED, NOT_READ

@@ -14,7 +14,7 @@ from tiny_lm_doubles import QUESTION, STOP_ID, open_tiny
 from tiny_models import TinyModel, tiny_vocabulary, write_gguf
 
 from archon import api
-from archon.engine.scheduling.sequence import OnToken
+from archon.engine.sampling.request import OnToken
 from archon.errors import ContextLengthError, ModelError, UnsupportedError
 from archon.lm import close
 from archon.lm.local.chat import ChatPrompt

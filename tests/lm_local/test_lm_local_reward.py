@@ -19,9 +19,10 @@ from tiny_models import TinyModel
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
+from archon.engine.loading import open_model
 from archon.engine.model.config import config_of
-from archon.engine.model.loading import open_model
-from archon.engine.model.lora_file import Adapter, read_adapter, write_adapter
+from archon.engine.model.lora import Adapter
+from archon.engine.model.lora_config import read_adapter, write_adapter
 from archon.engine.model.reward_head import (
     CONFIG_NAME,
     TENSORS_NAME,

@@ -7,7 +7,7 @@ import torch
 from rl_doubles import CPU, KINDS, learn, toy_decoder, toy_replies, toy_spec
 
 from archon.engine.engine import Engine
-from archon.engine.model.loading import load_decoder
+from archon.engine.loading import load_decoder
 from archon.train.decoder import TrainedWeights
 from archon.train.lora import add_adapter
 from archon.train.rl.learner import Learner

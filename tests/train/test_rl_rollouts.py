@@ -14,7 +14,7 @@ from tiny_folders import write_folder
 from tiny_models import TinyModel
 
 from archon.engine.engine import Engine
-from archon.engine.model.loading import load_decoder, open_model
+from archon.engine.loading import load_decoder, open_model
 from archon.engine.model.weights import LayerWeights, weights_of
 from archon.errors import EngineError
 from archon.train.decoder import TrainableDecoder, TrainedWeights, decoder_of

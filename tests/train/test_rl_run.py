@@ -14,7 +14,7 @@ from tiny_models import TinyModel
 
 import archon
 from archon.cli import main
-from archon.engine.model.loading import open_model
+from archon.engine.loading import open_model
 from archon.engine.model.weights import weights_of
 from archon.errors import LMError, ScoringError
 from archon.lm.local.chat import ChatFormat

@@ -8,6 +8,7 @@ from torch.nn import functional
 from train_doubles import one_text, slope, tiny_config, tiny_decoder
 
 from archon.engine.model.decoder import Decoder
+from archon.engine.model.families import FAMILIES
 from archon.engine.model.weights import RandomWeights
 from archon.engine.perplexity import window_logits
 from archon.train.decoder import TrainableDecoder, initialise
@@ -15,7 +16,7 @@ from archon.train.decoder import TrainableDecoder, initialise
 TEXT = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 9, 7, 9, 3, 2, 38, 0]
 
 
-@pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3"])
+@pytest.mark.parametrize("family", FAMILIES)
 @torch.no_grad()
 def test_logits_equal_the_engine_s(family: Any) -> None:
     engine = Decoder(RandomWeights(tiny_config(family=family)), "float32", torch.device("cpu"))

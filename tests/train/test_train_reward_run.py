@@ -17,7 +17,7 @@ from torch import Tensor
 from train_doubles import tiny_decoder, write_lines
 
 from archon.cli import main
-from archon.engine.model.lora_file import read_adapter
+from archon.engine.model.lora_config import read_adapter
 from archon.engine.model.reward_head import RewardHead, read_reward_head
 from archon.graph.nodes.vote import odds_of
 from archon.train import decoder as decoder_module

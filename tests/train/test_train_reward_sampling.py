@@ -16,8 +16,8 @@ from train_doubles import write_lines
 
 import archon
 from archon.cli import main
-from archon.engine.model.loading import open_model
-from archon.engine.model.lora_file import read_adapter, write_adapter
+from archon.engine.loading import open_model
+from archon.engine.model.lora_config import read_adapter, write_adapter
 from archon.engine.model.reward_head import read_reward_head
 from archon.engine.model.weights import weights_of
 from archon.evals.journal import JournalWriter

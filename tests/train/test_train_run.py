@@ -16,7 +16,7 @@ from tiny_models import TinyModel
 
 import archon
 from archon.cli import main
-from archon.engine.model.loading import open_model
+from archon.engine.loading import open_model
 from archon.engine.model.weights import weights_of
 from archon.lm.local.tokenizer import read_tokenizer_config
 from archon.spec.model import LocalCard

@@ -12,9 +12,9 @@ from typing import Any, cast
 import torch
 
 from archon.bench.peers.contender import PeerTask, Round
+from archon.engine.loading import load_engine
 from archon.engine.model.linear import Precision
-from archon.engine.model.loading import load_engine
-from archon.engine.scheduling.sequence import GenerationRequest
+from archon.engine.sampling.request import GenerationRequest
 from archon.weights import cache_dir
 
 _WARM_UP_SEED = 1_000_000

@@ -25,7 +25,7 @@ from archon.bench.peers.calibration import (
     waves,
 )
 from archon.bench.peers.contender import PeerTask, Round
-from archon.engine.model.loading import open_model
+from archon.engine.loading import open_model
 from archon.engine.model.weights import weights_of
 from archon.errors import require
 

@@ -7,15 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from archon.engine.model.hf_names import (
-    CLASSES,
-    EMBEDDING,
-    HEAD,
-    OUTPUT_NORM,
-    layer_parameters,
-    shape_keys,
-)
-from archon.engine.model.weights import WeightSource
+from archon.engine.model.config import shape_keys
+from archon.engine.model.families.traits import EMBEDDING, HEAD, OUTPUT_NORM
+from archon.engine.model.weights import WeightSource, layer_parameters
 
 
 def transformers_model(source: WeightSource, dtype: torch.dtype) -> Any:
@@ -23,13 +17,13 @@ def transformers_model(source: WeightSource, dtype: torch.dtype) -> Any:
     import transformers
 
     config = source.config
-    prefix = CLASSES[config.family]
+    prefix = config.traits.hf_class
     shape = shape_keys(config) | {
         "rope_parameters": {"rope_type": "default", "rope_theta": config.rope_base},
         "tie_word_embeddings": False,
     }
     state = state_dict(source, dtype)
-    if config.family == "llama":
+    if not config.traits.always_biased:
         shape["attention_bias"] = "model.layers.0.self_attn.q_proj.bias" in state
     with torch.device("meta"):
         model = getattr(transformers, f"{prefix}ForCausalLM")(
@@ -50,8 +44,8 @@ def state_dict(source: WeightSource, dtype: torch.dtype) -> dict[str, Tensor]:
     head = source.head().to(dtype)
     layers = {name: parameter.to(dtype) for name, parameter in layer_parameters(source)}
     return {
-        EMBEDDING: embedding,
-        OUTPUT_NORM: source.output_norm().to(dtype),
-        HEAD: embedding if torch.equal(head, embedding) else head,
+        EMBEDDING.hf: embedding,
+        OUTPUT_NORM.hf: source.output_norm().to(dtype),
+        HEAD.hf: embedding if torch.equal(head, embedding) else head,
         **layers,
     }

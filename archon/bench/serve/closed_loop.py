@@ -13,7 +13,8 @@ from archon.bench.serve.client import Answers
 from archon.bench.serve.overhead import AskEngine
 from archon.bench.serve.questions import Ask
 from archon.engine.engine import Engine
-from archon.engine.scheduling.sequence import Generation, GenerationRequest, OnToken, Prompt
+from archon.engine.sampling.request import Generation, GenerationRequest, OnToken
+from archon.engine.scheduling.sequence import Prompt
 from archon.lm.local.lm import LocalLM, sampling_rule
 from archon.types import Message, SamplingParams
 

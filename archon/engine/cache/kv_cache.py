@@ -7,15 +7,39 @@ memory is never fragmented and sequences can share blocks (Kwon et al. 2023, arX
 from __future__ import annotations
 
 import math
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from archon.engine.model.config import DecoderConfig
-
 BLOCK_SIZE = 16
 """Tokens in a block."""
+
+
+class KeyValueShape(Protocol):
+    """The sizes of a decoder that determine the size of its keys and values."""
+
+    @property
+    def num_layers(self) -> int: ...
+
+    @property
+    def num_kv_heads(self) -> int: ...
+
+    @property
+    def head_width(self) -> int: ...
+
+
+class BlockStorage(Protocol):
+    """Keys and values in the layout of the decoder that made it; ``BlockPool`` knows which blocks
+    are free."""
+
+    @property
+    def num_blocks(self) -> int: ...
+
+    def copy_blocks(self, source: int, targets: list[int]) -> None:
+        """Copy one block, all layers, to each target."""
+        ...
 
 
 class KVCache:
@@ -23,7 +47,7 @@ class KVCache:
 
     Parameters
     ----------
-    config : the decoder's shape.
+    config : the decoder's sizes.
     num_blocks : blocks in all.
     dtype : of the stored keys and values.
     num_scratch_blocks : further blocks behind the others, for rows that are padding.
@@ -31,7 +55,7 @@ class KVCache:
 
     def __init__(
         self,
-        config: DecoderConfig,
+        config: KeyValueShape,
         num_blocks: int,
         dtype: torch.dtype,
         device: torch.device,
@@ -77,7 +101,7 @@ def num_blocks_for(num_tokens: int) -> int:
     return -(-num_tokens // BLOCK_SIZE)
 
 
-def bytes_per_block(config: DecoderConfig, dtype: torch.dtype) -> int:
+def bytes_per_block(config: KeyValueShape, dtype: torch.dtype) -> int:
     """Bytes of one block, keys and values of all layers together."""
     per_token = 2 * config.num_layers * config.num_kv_heads * config.head_width * dtype.itemsize
     return per_token * BLOCK_SIZE

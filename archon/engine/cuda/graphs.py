@@ -31,13 +31,13 @@ from archon.engine.cuda.padding import (
     signature,
     tensors_of,
 )
-from archon.engine.decoder_protocol import Span
 from archon.engine.model.config import DecoderConfig
 from archon.engine.model.decoder import Decoder
 from archon.engine.model.linear import Precision
-from archon.engine.model.lora_file import Adapter
+from archon.engine.model.lora import Adapter
 from archon.engine.model.step_input import StepInput, build_step
 from archon.engine.sampling.sampler import sample
+from archon.engine.span import Span
 
 RECORDED_AT = 3
 """Times that a shape must have come."""

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from archon.engine.cache.kv_cache import BLOCK_SIZE
-from archon.engine.decoder_protocol import Span
 from archon.engine.model.attention import AttentionPlan, CachedPart
 from archon.engine.model.step_input import StepInput
+from archon.engine.span import Span
 
 MAX_ROWS = 512
 """Steps of more rows gain too little by being replayed."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
 from archon.engine.files.folder import CONFIG, ModelFolder
+from archon.engine.files.key_rules import CheckedKeys
 from archon.engine.model.config_keys import ENCODER_DECODER_RULES, ENCODER_RULES
 from archon.errors import ModelFileError
 
@@ -93,7 +92,7 @@ def encoder_config(folder: ModelFolder) -> EncoderConfig:
     ------
     ModelFileError : another family, a key that is missing, or a variant that is not supported.
     """
-    keys = _Keys(folder.path / CONFIG, folder.config)
+    keys = _EncoderKeys(folder.path / CONFIG, folder.config)
     keys.expect("model_type", (ENCODER,))
     ENCODER_RULES.check(folder.config, keys.path)
     keys.expect("hidden_act", ("gelu", None))
@@ -118,31 +117,33 @@ def encoder_decoder_config(folder: ModelFolder) -> EncoderDecoderConfig:
     ------
     ModelFileError : another family, a key that is missing, or a variant that is not supported.
     """
-    keys = _Keys(folder.path / CONFIG, folder.config)
+    keys = _EncoderKeys(folder.path / CONFIG, folder.config)
     keys.expect("model_type", (ENCODER_DECODER,))
     ENCODER_DECODER_RULES.check(folder.config, keys.path)
     keys.expect("feed_forward_proj", ("relu", "gated-gelu", None))
     # Newer files say so outright; in older ones it goes with a tied head.
     said_tied = folder.config.get("tie_word_embeddings", True)
     scaled = folder.config.get("scale_decoder_outputs", said_tied)
-    num_layers = keys.count("num_layers")
+    defaults = _T5_DEFAULTS | {"num_decoder_layers": keys.count("num_layers")}
     return EncoderDecoderConfig(
-        vocab_size=keys.count("vocab_size"),
-        num_encoder_layers=num_layers,
-        num_decoder_layers=keys.count("num_decoder_layers", num_layers),
-        width=keys.count("d_model"),
-        ffn_width=keys.count("d_ff"),
-        num_heads=keys.count("num_heads"),
-        head_width=keys.count("d_kv"),
-        num_buckets=keys.count("relative_attention_num_buckets", 32),
-        max_distance=keys.count("relative_attention_max_distance", 128),
         norm_epsilon=keys.number("layer_norm_epsilon", 1e-6),
         gated=folder.config.get("feed_forward_proj") == "gated-gelu",
         tied=_is_tied(folder, said_tied),
         scaled=bool(scaled),
-        start_id=keys.count("decoder_start_token_id", 0),
-        stop_id=keys.count("eos_token_id", 1),
+        **{field: keys.count(key, defaults.get(field)) for field, key in _T5_SIZES.items()},
     )
+
+
+_T5_SIZES = {
+    "vocab_size": "vocab_size", "num_encoder_layers": "num_layers",
+    "num_decoder_layers": "num_decoder_layers", "width": "d_model", "ffn_width": "d_ff",
+    "num_heads": "num_heads", "head_width": "d_kv",
+    "num_buckets": "relative_attention_num_buckets",
+    "max_distance": "relative_attention_max_distance", "start_id": "decoder_start_token_id",
+    "stop_id": "eos_token_id",
+}  # fmt: skip
+"""Fields of ``EncoderDecoderConfig`` → keys of ``config.json``."""
+_T5_DEFAULTS = {"num_buckets": 32, "max_distance": 128, "start_id": 0, "stop_id": 1}
 
 
 def _is_tied(folder: ModelFolder, said: object) -> bool:
@@ -183,27 +184,17 @@ def encoder_decoder_json(config: EncoderDecoderConfig) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True, slots=True)
-class _Keys:
-    """What a configuration says, each value checked as it is read."""
-
-    path: Path
-    values: Mapping[str, Any]
-
-    def number(self, key: str, default: float | None = None) -> float:
-        value = self.values.get(key)
-        value = default if value is None else value
-        if not isinstance(value, int | float) or isinstance(value, bool):
-            raise ModelFileError(f"{self.path}: {key} is {value!r}, not a number")
-        return value
+class _EncoderKeys(CheckedKeys):
+    """The keys of an encoder's ``config.json``."""
 
     def count(self, key: str, default: int | None = None) -> int:
         value = self.number(key, default)
         if not isinstance(value, int) or value < 0:
-            raise ModelFileError(f"{self.path}: {key} is {value!r}, not a count")
+            raise self.error(key, value, "a count")
         return value
 
     def expect(self, key: str, supported: tuple[object, ...]) -> None:
+        """Refuse any other value than these."""
         value = self.values.get(key)
         if value not in supported:
             known = ", ".join(repr(v) for v in supported if v is not None)

@@ -14,8 +14,9 @@ from torch import Tensor
 from archon.engine.encoders.cache import GrowingKeys
 from archon.engine.encoders.encoder_decoder import EncoderDecoder, Memory
 from archon.engine.sampling.beam_search import BeamSearch
-from archon.engine.sampling.sampler import draw_key, sample, token_logprobs, uniform
-from archon.engine.scheduling.sequence import Generation, GenerationRequest, Prompt, Sequence
+from archon.engine.sampling.request import Generation, GenerationRequest, draw_key
+from archon.engine.sampling.sampler import sample, token_logprobs, uniform
+from archon.engine.scheduling.sequence import Prompt, Sequence
 from archon.errors import EngineError
 
 

@@ -29,7 +29,7 @@ class Encoder(nn.Module):
         self.positions = nn.Embedding(config.context_length, config.width)
         self.segments = nn.Embedding(config.num_segments, config.width)
         self.norm = nn.LayerNorm(config.width, eps=config.norm_epsilon)
-        self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.num_layers))
+        self.layers = nn.ModuleList(BertLayer(config) for _ in range(config.num_layers))
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(
@@ -53,7 +53,7 @@ class Encoder(nn.Module):
         return x_BTE
 
 
-class EncoderLayer(nn.Module):
+class BertLayer(nn.Module):
     """Bidirectional self-attention, then a GELU feed-forward network; each sum is normalised."""
 
     def __init__(self, config: EncoderConfig) -> None:

@@ -63,8 +63,12 @@ class EncoderDecoder(nn.Module):
         self.embedding = nn.Embedding(config.vocab_size, config.width)
         self.encoder_positions = _positions(config, two_sided=True)
         self.decoder_positions = _positions(config, two_sided=False)
-        self.encoder = nn.ModuleList(EncoderLayer(config) for _ in range(config.num_encoder_layers))
-        self.decoder = nn.ModuleList(DecoderLayer(config) for _ in range(config.num_decoder_layers))
+        self.encoder = nn.ModuleList(
+            T5EncoderLayer(config) for _ in range(config.num_encoder_layers)
+        )
+        self.decoder = nn.ModuleList(
+            T5DecoderLayer(config) for _ in range(config.num_decoder_layers)
+        )
         self.encoder_norm, self.decoder_norm = _norm(config), _norm(config)
         self.head = None if config.tied else nn.Linear(config.width, config.vocab_size, bias=False)
         self.dropout = nn.Dropout(config.dropout)
@@ -94,9 +98,9 @@ class EncoderDecoder(nn.Module):
         pairs = [layer.memory(encoded_BSE) for layer in self._decoder_layers()]
         return Memory(pairs, padding_bias(is_token_BS))
 
-    def _decoder_layers(self) -> Iterator[DecoderLayer]:
+    def _decoder_layers(self) -> Iterator[T5DecoderLayer]:
         for layer in self.decoder:
-            assert isinstance(layer, DecoderLayer)
+            assert isinstance(layer, T5DecoderLayer)
             yield layer
 
     def decode(
@@ -122,7 +126,7 @@ class EncoderDecoder(nn.Module):
         return functional.linear(y_BTE, (self.head or self.embedding).weight)
 
 
-class EncoderLayer(nn.Module):
+class T5EncoderLayer(nn.Module):
     """Self-attention over the whole text, then a feed-forward network."""
 
     def __init__(self, config: EncoderDecoderConfig) -> None:
@@ -138,7 +142,7 @@ class EncoderLayer(nn.Module):
         return x_BSE + self.dropout(self.ffn(self.ffn_norm(x_BSE)))
 
 
-class DecoderLayer(nn.Module):
+class T5DecoderLayer(nn.Module):
     """Self-attention to what came before, cross-attention to the memory, feed-forward network."""
 
     def __init__(self, config: EncoderDecoderConfig) -> None:

@@ -7,6 +7,7 @@ is refused unless its value says nothing.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -70,6 +71,39 @@ class KeyRules:
                     f"{key} is {shown(value)}: the key is unknown and may change what the model "
                     "computes. If it does not, remove it from the file"
                 )
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedKeys:
+    """The numbers of a model file by key, each checked as it is read."""
+
+    path: Path
+    values: Mapping[str, Any]
+    prefix: str = ""
+
+    def number(self, key: str, default: float | None = None) -> float:
+        value = self.values.get(self.prefix + key)
+        value = default if value is None else value
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            raise self.error(key, value, "a number")
+        if not math.isfinite(value):
+            raise self.error(key, value, "a finite number")
+        return value
+
+    def count(self, key: str, default: int | None = None) -> int:
+        value = self.number(key, default)
+        if not isinstance(value, int):
+            raise self.error(key, value, "a whole number")
+        return value
+
+    def unsupported(self, key: str) -> ModelFileError:
+        """The error for a value that asks for an unsupported computation."""
+        value = shown(self.values.get(self.prefix + key))
+        return ModelFileError(f"{self.path}: {self.prefix}{key} is {value}, which is not supported")
+
+    def error(self, key: str, value: object, wanted: str) -> ModelFileError:
+        """The error for a value of another type."""
+        return ModelFileError(f"{self.path}: {self.prefix}{key} is {value!r}, not {wanted}")
 
 
 def says_nothing(value: Any) -> bool:

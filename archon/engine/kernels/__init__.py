@@ -2,9 +2,9 @@
 
 Read them in this order: ``simd.h`` (vectors, in AVX-512 or AVX2), ``rows.h``, ``int8.h``,
 ``int4.h`` and ``product.h`` (products), ``attention.h`` (softmax along the blocks of the cache),
-``step.cpp`` (all layers of a step), ``sample.cpp`` (drawing tokens). On the Python side ``packing``
-lays weights out for them, ``native`` calls them, and ``build`` compiles them at first use, where
-there is a C++ compiler and a CPU with either; elsewhere torch serves.
+``step.cpp`` (all layers of a step), ``sample.cpp`` (sampling tokens). On the Python side
+``packing`` lays weights out for them, ``native`` calls them, and ``build`` compiles them at first
+use if there is a C++ compiler and a CPU with either; otherwise torch computes.
 """
 
 from archon.engine.kernels.build import load_kernels

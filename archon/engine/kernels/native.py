@@ -16,14 +16,13 @@ import torch
 from torch import Tensor
 
 from archon.engine.cache.kv_cache import BLOCK_SIZE
-from archon.engine.decoder_protocol import Span
 from archon.engine.kernels.packing import PANEL_OUTPUTS, Packed, huge_pages, pack_low_rank
 from archon.engine.model.config import DecoderConfig
-from archon.engine.model.decoder import rotary_angles
 from archon.engine.model.linear import Precision
-from archon.engine.model.lora import LowRank, head_change, layer_changes
-from archon.engine.model.lora_file import Adapter
-from archon.engine.scheduling.sequence import SamplingRule
+from archon.engine.model.lora import Adapter, LowRank, head_change, layer_changes
+from archon.engine.model.rope import rope_angles, rope_frequencies
+from archon.engine.sampling.sampler import SamplingRule
+from archon.engine.span import Span
 
 _RULE = np.dtype(
     [("temperature", "f4"), ("top_p", "f4"), ("min_p", "f4"), ("top_k", "i4")], align=True
@@ -53,7 +52,9 @@ class NativeLinear(ctypes.Structure):
         return cls(*map(_pointer, parts), panels * PANEL_OUTPUTS, runs * inputs_per_run)
 
 
-_NORMS = ("attention_norm", "ffn_norm", "q_norm", "k_norm")
+_NORMS = (
+    "attention_norm", "attention_post_norm", "ffn_norm", "ffn_post_norm", "q_norm", "k_norm"
+)  # fmt: skip
 _LINEARS = ("qkv", "output", "gate_up", "down")
 
 
@@ -111,7 +112,8 @@ class _Model(ctypes.Structure):
         *(
             (name, ctypes.c_int64)
             for name in (
-                "num_layers", "width", "ffn_width", "heads", "kv_heads", "head_width", "threads"
+                "num_layers", "width", "ffn_width", "heads", "kv_heads", "head_width", "threads",
+                "norms_projections",
             )
         ),
         ("epsilon", ctypes.c_float),
@@ -174,14 +176,15 @@ class NativeDecoder:
         self._layers = (_Layer * config.num_layers)(
             *(_Layer.of(packed, index) for index in range(config.num_layers))
         )
-        self._model = _Model(
+        sizes = (
             config.num_layers, config.width, config.ffn_width, config.num_heads,
-            config.num_kv_heads, config.head_width, torch.get_num_threads(), config.norm_epsilon,
-            _pointer(packed["embedding"]), _pointer(packed["norm"]),
-            ctypes.addressof(self._layers), NativeLinear.of(packed, "head"),
+            config.num_kv_heads, config.head_width, torch.get_num_threads(),
+            int(config.traits.qk_norm == "projection"),
         )  # fmt: skip
-        half = torch.arange(0, config.head_width, 2, dtype=torch.float32)
-        self._inverse_frequency = config.rope_base ** -(half / config.head_width)
+        outer = _pointer(packed["embedding"]), _pointer(packed["norm"])
+        layers, head = ctypes.addressof(self._layers), NativeLinear.of(packed, "head")
+        self._model = _Model(*sizes, config.norm_epsilon, *outer, layers, head)
+        self._rope_frequencies = rope_frequencies(config, self.device)
         self._logits = torch.empty(0, self._model.head.outputs)
         self._seconds = np.zeros(len(_PHASES))
         self.adapters: dict[str, _NativeAdapter] = {}
@@ -230,22 +233,25 @@ class NativeDecoder:
         position = np.arange(ends[-1]) - np.repeat(ends - lengths - starts, lengths)
         tables = np.array([spans[i].blocks.buffer_info()[0] for i in order], np.uintp)
         rows = self._logit_tokens(spans, order, ends)
-        cosine, sine = rotary_angles(torch.from_numpy(position), self._inverse_frequency)
+        cosine, sine = rope_angles(torch.from_numpy(position), self._rope_frequencies)
         arrays = tokens, position.astype(np.int32), np.repeat(tables, lengths)
         adapted = self._adapted([spans[i].adapter for i in order], lengths)
         hidden = [(end - 1, spans[i].hidden_E) for i, end in zip(order, ends, strict=True)]
         hidden_tokens = np.array([at for at, place in hidden if place is not None], np.int64)
         places = np.array([p.data_ptr() for _, p in hidden if p is not None], np.uintp)
         self._make_room(len(rows))
-        step = _Step(
-            len(tokens), len(rows), *(a.ctypes.data for a in arrays), cosine.data_ptr(),
-            sine.data_ptr(), rows.ctypes.data, cache.blocks.data_ptr(),
-            cache.num_blocks, self._logits.data_ptr(), self._seconds.ctypes.data,
+        inputs = (
+            *(a.ctypes.data for a in arrays), cosine.data_ptr(), sine.data_ptr(), rows.ctypes.data,
+            cache.blocks.data_ptr(), cache.num_blocks,
+        )  # fmt: skip
+        outputs = self._logits.data_ptr(), self._seconds.ctypes.data
+        adapters = (
             None if adapted is None else adapted.ctypes.data,
             # A copy: another thread, which opens a card, may be adding an adapter.
             max((adapter.max_rank for adapter in list(self.adapters.values())), default=0),
-            len(places), hidden_tokens.ctypes.data, places.ctypes.data,
-        )  # fmt: skip
+        )
+        hidden_states = len(places), hidden_tokens.ctypes.data, places.ctypes.data
+        step = _Step(len(tokens), len(rows), *inputs, *outputs, *adapters, *hidden_states)
         self._model.threads = torch.get_num_threads()
         self._kernels.archon_step(ctypes.byref(self._model), ctypes.byref(step), self._workspace)
         return self._logits[: len(rows), : self.config.vocab_size]

@@ -37,7 +37,7 @@ Packed = dict[str, Tensor]
 
 
 def can_pack(config: DecoderConfig) -> bool:
-    """Whether the kernels can run a decoder of this shape."""
+    """Whether the kernels can run a decoder of this shape and family."""
     sizes = (config.width, config.ffn_width, config.num_kv_heads * config.head_width)
     return (
         all(size % PANEL_OUTPUTS == 0 for size in sizes)
@@ -53,10 +53,12 @@ def pack(source: WeightSource, precision: Precision) -> Packed:
     packed |= pack_linear("head", source.head(), None)
     for index in range(source.config.num_layers):
         w, at = source.layer(index), f"layers.{index}."
-        packed[at + "attention_norm"] = w.attention_norm_E
-        packed[at + "ffn_norm"] = w.ffn_norm_E
-        if w.q_norm_D is not None and w.k_norm_D is not None:
-            packed |= {at + "q_norm": w.q_norm_D, at + "k_norm": w.k_norm_D}
+        norms = {
+            "attention_norm": w.attention_norm_E, "attention_post_norm": w.attention_post_norm_E,
+            "ffn_norm": w.ffn_norm_E, "ffn_post_norm": w.ffn_post_norm_E,
+            "q_norm": w.q_norm, "k_norm": w.k_norm,
+        }  # fmt: skip
+        packed |= {at + name: norm for name, norm in norms.items() if norm is not None}
         biases = [b for b in (w.q_bias, w.k_bias, w.v_bias) if b is not None]
         qkv_bias = torch.cat(biases) if biases else None
         packed |= pack_linear(at + "qkv", torch.cat([w.q, w.k, w.v]), qkv_bias)

@@ -6,12 +6,15 @@
 //
 //   normalize  → bytes     RMSNorm, rounded to int8            (Zhang & Sennrich 2019)
 //   qkv product            queries, keys and values
-//   rotate     → cache     rotary positions (Su et al. 2021); keys and values into their blocks
+//   rope       → cache     RoPE (Su et al. 2021); keys and values into their blocks
 //   attention              see attention.h
 //   output product, added to the residual stream
 //   normalize  → bytes
 //   gate and up product, SwiGLU (Shazeer 2020)
 //   down product, added to the residual stream
+//
+// In a family whose norms follow its sublayers, a sublayer reads the residual stream itself, and
+// what it adds to the stream is normalised first.
 
 #include <omp.h>
 
@@ -23,8 +26,9 @@
 #include "attention.h"
 #include "product.h"
 
+// A norm that the family does not have is null.
 struct Layer {
-  const float *attention_norm, *ffn_norm, *q_norm, *k_norm;  // the last two null in most families
+  const float *attention_norm, *attention_post_norm, *ffn_norm, *ffn_post_norm, *q_norm, *k_norm;
   Linear qkv, output, gate_up, down;
 };
 
@@ -46,6 +50,7 @@ struct Adapter {
 
 struct Model {
   int64_t num_layers, width, ffn_width, heads, kv_heads, head_width, threads;
+  int64_t norms_projections;  // q_norm and k_norm: of whole projections, not of each head
   float epsilon;
   const bf16* embedding;
   const float* norm;
@@ -104,7 +109,7 @@ struct Buffer {
 };
 
 struct Workspace {
-  Buffer stream, qkv, queries, attended, hidden, inputs, scales, low;
+  Buffer stream, qkv, queries, attended, hidden, inputs, scales, low, added;
   std::vector<Segment> segments;
   std::vector<int32_t> chunks;  // where each chunk's segments begin
 };
@@ -125,6 +130,7 @@ class Run {
     rows_in.inputs = w.inputs.get<Input>(padded * std::max({E, F, H * D}));
     rows_in.scale = w.scales.get<float>(padded);
     low = w.low.get<float>(s.adapter ? rows * s.max_rank : 1);
+    added = w.added.get<float>(m.layers && m.layers->attention_post_norm ? N * E : 1);
     plan_segments();
   }
 
@@ -150,16 +156,16 @@ class Run {
     const Change qkv{this, index, &AdaptedLayer::qkv}, output{this, index, &AdaptedLayer::output};
     const Change gate_up{this, index, &AdaptedLayer::gate_up};
     const Change down{this, index, &AdaptedLayer::down};
-    normalize(l.attention_norm, nullptr, N, qkv);
+    read_stream(l.attention_norm, qkv);
     qkv_product(l.qkv, qkv);
-    rotate(l, index);
+    rope(l, index);
     attention(index);
     quantize(attended, H * D, output);
-    add_product(l.output, output);
-    normalize(l.ffn_norm, nullptr, N, gate_up);
+    add_product(l.output, l.attention_post_norm, output);
+    read_stream(l.ffn_norm, gate_up);
     swiglu_product(l.gate_up, gate_up);
     quantize(hidden, F, down);
-    add_product(l.down, down);
+    add_product(l.down, l.ffn_post_norm, down);
   }
 
   // What a row's adapter, if it has one, adds to one of a layer's products; or to the head, whose
@@ -229,6 +235,12 @@ class Run {
     lap(REST);
   }
 
+  // What a sublayer reads: the stream, normalised where the family has a norm.
+  void read_stream(const float* norm, const Change& change) {
+    if (norm) normalize(norm, nullptr, N, change);
+    else quantize(x, E, change);
+  }
+
   void quantize(const float* from, int64_t size, const Change& change) {
 #pragma omp for schedule(static)
     for (int64_t n = 0; n < N; n++) {
@@ -246,7 +258,9 @@ class Run {
     lap(PRODUCTS);
   }
 
-  void add_product(const Linear& linear, const Change& change) {
+  // A product is added to the stream; normalised before where the family has a norm.
+  void add_product(const Linear& linear, const float* post_norm, const Change& change) {
+    if (post_norm) return add_normalized_product(linear, post_norm, change);
     each_panel(linear, N, m.threads, [&](int64_t panel, int64_t row, int64_t end) {
       panel_product(rows_in, row, end, linear, panel, [&](int64_t n, Floats left, Floats right) {
         change.add(n, panel, left, right);
@@ -256,6 +270,21 @@ class Run {
       });
     });
     lap(PRODUCTS);
+  }
+
+  void add_normalized_product(const Linear& linear, const float* norm, const Change& change) {
+    product(rows_in, N, linear, m.threads, added,
+            [&](int64_t n, int64_t panel, Floats& left, Floats& right) {
+              change.add(n, panel, left, right);
+            });
+    lap(PRODUCTS);
+#pragma omp for schedule(static)
+    for (int64_t n = 0; n < N; n++) {
+      float *row = added + n * E, *to = x + n * E;
+      rms_norm(row, norm, E, row);
+      for (int64_t i = 0; i < E; i += LANES) store(to + i, load(to + i) + load(row + i));
+    }
+    lap(REST);
   }
 
   // A panel holds sixteen gates and the sixteen ups that belong to them.
@@ -270,23 +299,30 @@ class Run {
     lap(PRODUCTS);
   }
 
-  // Turn queries and keys by their positions, put keys and values into the cache.
-  void rotate(const Layer& l, int64_t index) {
+  // Apply RoPE to queries and keys, put keys and values into the cache.
+  void rope(const Layer& l, int64_t index) {
     const int64_t row = (H + 2 * G) * D;
+    const float *q_norm = m.norms_projections ? nullptr : l.q_norm;  // of each head
+    const float *k_norm = m.norms_projections ? nullptr : l.k_norm;
 #pragma omp for schedule(static)
     for (int64_t n = 0; n < N; n++) {
       alignas(64) float turned[MAX_HEAD_WIDTH];
       alignas(64) bf16 rounded[MAX_HEAD_WIDTH];
+      if (m.norms_projections) {
+        float *queries = qkv + n * row, *keys = queries + H * D;
+        rms_norm(queries, l.q_norm, H * D, queries);
+        rms_norm(keys, l.k_norm, G * D, keys);
+      }
       const float *from = qkv + n * row, *cosine = s.cosine + n * D / 2, *sine = s.sine + n * D / 2;
       for (int64_t h = 0; h < H; h++) {
-        turn(from + h * D, l.q_norm, cosine, sine, turned);
+        rope_head(from + h * D, q_norm, cosine, sine, turned);
         round_row(turned, q + (n * H + h) * D);
       }
       const int64_t block = s.table[n][s.position[n] / BLOCK_TOKENS];
       const int64_t at = s.position[n] % BLOCK_TOKENS;
       for (int64_t g = 0; g < G; g++) {
         bf16* stored = head_cache(index, g) + block * block_size();
-        turn(from + (H + g) * D, l.k_norm, cosine, sine, turned);
+        rope_head(from + (H + g) * D, k_norm, cosine, sine, turned);
         round_row(turned, rounded);
         bf16* key = stored + 2 * at;
         for (int64_t d = 0; d < D; d += 2)
@@ -354,9 +390,9 @@ class Run {
     return s.cache + (layer * G + g) * s.num_blocks * block_size();
   }
 
-  // One head by its position: channels i and i + D/2 are a point in the plane, turned together.
-  void turn(const float* from, const float* norm, const float* cosine, const float* sine,
-            float* to) const {
+  // RoPE of one head: channels i and i + D/2 are a point in the plane, turned together.
+  void rope_head(const float* from, const float* norm, const float* cosine, const float* sine,
+                 float* to) const {
     alignas(64) float normed[MAX_HEAD_WIDTH];
     if (norm) {
       rms_norm(from, norm, D, normed);
@@ -476,7 +512,8 @@ class Run {
   Workspace& w;
   const int64_t N, E, F, H, G, D, per_group, tiles_per_group, rows_per_tile;
   float *x, *qkv, *attended, *hidden;
-  float* low;  // (rows, max_rank): what adapters make of a product's inputs
+  float* low;    // (rows, max_rank): what adapters make of a product's inputs
+  float* added;  // (tokens, E): a product that is normalised before it is added to the stream
   bf16* q;
   Rows rows_in;
   std::chrono::steady_clock::time_point clock;

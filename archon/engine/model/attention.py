@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from archon.engine.cache.kv_cache import KVCache
-from archon.engine.cuda import attention as cuda_attention
+from archon.engine.model import cuda_attention
 
 _NOTHING_YET = -1e30
 """Log-sum-exp of no scores; finite, so that merging nothing with nothing is not inf − inf."""

@@ -7,24 +7,38 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from archon.engine.files.folder import CONFIG, ModelFolder
 from archon.engine.files.gguf import GGUFFile
-from archon.engine.files.key_rules import shown
-from archon.engine.model.config_keys import CONFIG_RULES, GGUF_RULES, OTHER_GGUF_RULES
+from archon.engine.files.key_rules import CheckedKeys, shown
+from archon.engine.model.config_keys import OTHER_GGUF_RULES
+from archon.engine.model.families import FAMILIES
+from archon.engine.model.families.traits import EMBEDDING, FamilyTraits
 from archon.errors import ModelFileError
 
-Family = Literal["llama", "qwen2", "qwen3"]
-FAMILIES: tuple[Family, ...] = ("llama", "qwen2", "qwen3")
 ModelFile = GGUFFile | ModelFolder
+
+_GGUF_SIZES = {
+    "width": "embedding_length", "ffn_width": "feed_forward_length", "num_layers": "block_count",
+    "num_heads": "attention.head_count", "num_kv_heads": "attention.head_count_kv",
+    "head_width": "attention.key_length", "context_length": "context_length",
+}  # fmt: skip
+_HF_SIZES = {
+    "vocab_size": "vocab_size", "width": "hidden_size", "ffn_width": "intermediate_size",
+    "num_layers": "num_hidden_layers", "num_heads": "num_attention_heads",
+    "num_kv_heads": "num_key_value_heads", "head_width": "head_dim",
+    "context_length": "max_position_embeddings",
+}  # fmt: skip
+"""Fields of ``DecoderConfig`` → keys of GGUF files, without the family, and of ``config.json``."""
 
 
 @dataclass(frozen=True, slots=True)
 class DecoderConfig:
-    """What one decoder needs to know of itself to serve every family."""
+    """The shape of one decoder, and its family."""
 
-    family: Family
+    family: str
+    """Name of its family (``archon.engine.model.families.FAMILIES``)."""
     num_layers: int
     width: int
     """E, the model's width."""
@@ -59,9 +73,9 @@ class DecoderConfig:
         return self.num_heads // self.num_kv_heads
 
     @property
-    def norms_heads(self) -> bool:
-        """Whether each head of q and k is normalised before it is turned by its position."""
-        return self.family == "qwen3"
+    def traits(self) -> FamilyTraits:
+        """What its family has and lacks."""
+        return FAMILIES[self.family]
 
 
 def config_of(file: ModelFile) -> DecoderConfig:
@@ -74,42 +88,10 @@ def config_of(file: ModelFile) -> DecoderConfig:
     return _gguf_config(file) if isinstance(file, GGUFFile) else _folder_config(file)
 
 
-@dataclass(frozen=True, slots=True)
-class _Keys:
-    """Numbers by key, each checked as it is read."""
-
-    path: Path
-    values: Mapping[str, Any]
-    prefix: str = ""
-
-    def number(self, key: str, default: float | None = None) -> float:
-        value = self.values.get(self.prefix + key)
-        value = default if value is None else value
-        if not isinstance(value, int | float) or isinstance(value, bool):
-            raise self._error(key, value, "a number")
-        if not math.isfinite(value):
-            raise self._error(key, value, "a finite number")
-        return value
-
-    def count(self, key: str, default: int | None = None) -> int:
-        value = self.number(key, default)
-        if not isinstance(value, int):
-            raise self._error(key, value, "a whole number")
-        return value
-
-    def unsupported(self, key: str) -> ModelFileError:
-        """The error for a key whose value asks for another computation than ours."""
-        value = shown(self.values.get(self.prefix + key))
-        return ModelFileError(f"{self.path}: {self.prefix}{key} is {value}, which is not supported")
-
-    def _error(self, key: str, value: object, wanted: str) -> ModelFileError:
-        return ModelFileError(f"{self.path}: {self.prefix}{key} is {value!r}, not {wanted}")
-
-
-def _known_family(name: object, path: Path) -> Family:
-    for family in FAMILIES:
+def _known_family(name: object, path: Path) -> FamilyTraits:
+    for family, traits in FAMILIES.items():
         if name == family:
-            return family
+            return traits
     known = ", ".join(FAMILIES)
     raise ModelFileError(f"{path}: family {name!r} is not supported ({known} are)")
 
@@ -120,12 +102,11 @@ ROPE_FACTORS = "rope_freqs.weight"
 
 def _gguf_config(file: GGUFFile) -> DecoderConfig:
     family = _known_family(file.metadata.get("general.architecture"), file.path)
-    prefix = f"{family}."
-    keys = _Keys(file.path, file.metadata, prefix)
+    keys = CheckedKeys(file.path, file.metadata, f"{family.name}.")
     number, count = keys.number, keys.count
-    _check_gguf_keys(file, prefix)
+    _check_gguf_keys(file, family)
     _refuse_gguf_scaling(file, keys)
-    if "token_embd.weight" not in file.tensors:
+    if EMBEDDING.gguf not in file.tensors:
         raise ModelFileError(f"{file.path}: has no token embedding")
     num_heads = count("attention.head_count")
     width = count("embedding_length")
@@ -136,18 +117,13 @@ def _gguf_config(file: GGUFFile) -> DecoderConfig:
         )
     if count("attention.value_length", head_width) != head_width:
         raise ModelFileError(f"{file.path}: keys and values of different widths are not supported")
+    defaults = {"num_kv_heads": num_heads, "head_width": head_width}
     config = DecoderConfig(
-        family=family,
-        num_layers=count("block_count"),
-        width=width,
-        ffn_width=count("feed_forward_length"),
-        num_heads=num_heads,
-        num_kv_heads=count("attention.head_count_kv", num_heads),
-        head_width=head_width,
-        vocab_size=file.tensors["token_embd.weight"].shape[0],
-        context_length=count("context_length"),
+        family=family.name,
+        vocab_size=file.tensors[EMBEDDING.gguf].shape[0],
         rope_base=float(number("rope.freq_base", 10_000.0)),
         norm_epsilon=float(number("attention.layer_norm_rms_epsilon")),
+        **{field: count(key, defaults.get(field)) for field, key in _GGUF_SIZES.items()},
     )
     scale = number("attention.scale", 0)
     if scale and not math.isclose(scale, head_width**-0.5, rel_tol=1e-6):
@@ -159,15 +135,15 @@ def _gguf_config(file: GGUFFile) -> DecoderConfig:
     return config
 
 
-def _check_gguf_keys(file: GGUFFile, prefix: str) -> None:
-    keys = file.metadata.items()
+def _check_gguf_keys(file: GGUFFile, family: FamilyTraits) -> None:
+    keys, prefix = file.metadata.items(), f"{family.name}."
     own = {key.removeprefix(prefix): value for key, value in keys if key.startswith(prefix)}
-    GGUF_RULES.check(own, file.path, prefix)
+    family.gguf_rules.check(own, file.path, prefix)
     others = {key: value for key, value in keys if not key.startswith(prefix)}
     OTHER_GGUF_RULES.check(others, file.path)
 
 
-def _refuse_gguf_scaling(file: GGUFFile, keys: _Keys) -> None:
+def _refuse_gguf_scaling(file: GGUFFile, keys: CheckedKeys) -> None:
     """Refuse rotary scaling other than by 1. Without a type, a factor is a linear one."""
     kind = file.metadata.get(f"{keys.prefix}rope.scaling.type", "linear")
     # The newer key first; zero stands for no factor.
@@ -187,32 +163,27 @@ def _refuse_gguf_scaling(file: GGUFFile, keys: _Keys) -> None:
 def _folder_config(folder: ModelFolder) -> DecoderConfig:
     config, path = folder.config, folder.path / CONFIG
     family = _known_family(config.get("model_type"), path)
-    keys = _Keys(path, config)
-    CONFIG_RULES.check(config, path)
+    keys = CheckedKeys(path, config)
+    family.config_rules.check(config, path)
     _refuse_other_classes(config, path)
     rope = _rope_keys(config, path)
     if config.get("hidden_act") not in ("silu", "swish", None):
         raise keys.unsupported("hidden_act")
     num_heads, width = keys.count("num_attention_heads"), keys.count("hidden_size")
-    usual_head_width = None if family == "qwen3" else width // max(num_heads, 1)
+    usual_head_width = None if family.states_head_width else width // max(num_heads, 1)
+    defaults = {"num_kv_heads": num_heads, "head_width": usual_head_width}
     result = DecoderConfig(
-        family=family,
-        num_layers=keys.count("num_hidden_layers"),
-        width=width,
-        ffn_width=keys.count("intermediate_size"),
-        num_heads=num_heads,
-        num_kv_heads=keys.count("num_key_value_heads", num_heads),
-        head_width=keys.count("head_dim", usual_head_width),
-        vocab_size=keys.count("vocab_size"),
-        context_length=keys.count("max_position_embeddings"),
+        family=family.name,
         rope_base=float(rope.number("rope_theta", keys.number("rope_theta", 10_000.0))),
         norm_epsilon=float(keys.number("rms_norm_eps")),
+        **{field: keys.count(key, defaults.get(field)) for field, key in _HF_SIZES.items()},
     )
     _refuse_sliding_window(result, keys)
     return result
 
 
-_CLASS = re.compile(r"\w+ForCausalLM|\w+LMHeadModel|(Llama|Qwen2|Qwen3)Model")
+_BARE_CLASSES = "|".join(traits.hf_class for traits in FAMILIES.values())
+_CLASS = re.compile(rf"\w+ForCausalLM|\w+LMHeadModel|({_BARE_CLASSES})Model")
 
 
 def _refuse_other_classes(config: Mapping[str, Any], path: Path) -> None:
@@ -232,7 +203,7 @@ def _refuse_other_classes(config: Mapping[str, Any], path: Path) -> None:
         )
 
 
-def _rope_keys(config: Mapping[str, Any], path: Path) -> _Keys:
+def _rope_keys(config: Mapping[str, Any], path: Path) -> CheckedKeys:
     """The keys of the rotary embedding, once they are seen to scale nothing.
 
     Newer files hold them, and the base with them, in ``rope_parameters``; older ones say in
@@ -255,14 +226,14 @@ def _rope_keys(config: Mapping[str, Any], path: Path) -> _Keys:
                 f"{path}: partial_rotary_factor is {holder['partial_rotary_factor']!r}: rotary "
                 "positions of a part of each head are not supported"
             )
-    return _Keys(path, rope)
+    return CheckedKeys(path, rope)
 
 
 _USUAL_WINDOW, _USUAL_FULL_LAYERS = 4096, 28
 """What Qwen2 and Qwen3 use in transformers where the file says nothing."""
 
 
-def _refuse_sliding_window(shape: DecoderConfig, keys: _Keys) -> None:
+def _refuse_sliding_window(shape: DecoderConfig, keys: CheckedKeys) -> None:
     """Refuse layers in which a token attends to the latest ones alone."""
     config = keys.values
     kinds = config.get("layer_types") or []
@@ -273,11 +244,19 @@ def _refuse_sliding_window(shape: DecoderConfig, keys: _Keys) -> None:
     if kinds or used is False:
         return
     window = config.get("sliding_window")
-    if used is None and (shape.family != "llama" or window is None):
-        return  # Qwen2 and Qwen3 have a window only where the file says so
-    if shape.family != "llama":
+    is_opt_in = shape.traits.window_is_opt_in
+    if used is None and (is_opt_in or window is None):
+        return
+    if is_opt_in:
         if keys.count("max_window_layers", _USUAL_FULL_LAYERS) >= shape.num_layers:
             return
         window = _USUAL_WINDOW if window is None else window
     if window is None or 0 < keys.number("sliding_window", window) < shape.context_length:
         raise keys.unsupported("use_sliding_window" if used else "sliding_window")
+
+
+def shape_keys(config: DecoderConfig) -> dict[str, Any]:
+    """The keys of ``config.json`` for a decoder's sizes, without its rotary base, whose place
+    depends on the version of the format."""
+    sizes = {key: getattr(config, field) for field, key in _HF_SIZES.items()}
+    return {**sizes, "rms_norm_eps": config.norm_epsilon}

@@ -6,7 +6,8 @@ attention and its feed-forward network make of the normalised stream:
     x ← x + Attention(RMSNorm(x))
     x ← x + FeedForward(RMSNorm(x))
 
-The last one's normalised output, times the head, gives a logit for every token of the vocabulary.
+or, in a family whose norms follow its sublayers, x ← x + RMSNorm(Attention(x)) and so on. The last
+layer's normalised output, times the head, gives a logit for every token of the vocabulary.
 """
 
 from __future__ import annotations
@@ -19,15 +20,15 @@ from torch import Tensor
 from torch.nn import functional
 
 from archon.engine.cache.kv_cache import KVCache, bytes_per_block
-from archon.engine.decoder_protocol import Span
 from archon.engine.model.attention import attend
 from archon.engine.model.config import DecoderConfig
 from archon.engine.model.linear import Linear, Precision, layer_precision, make_linear
-from archon.engine.model.lora import LowRank, head_change, layer_changes
-from archon.engine.model.lora_file import Adapter
+from archon.engine.model.lora import Adapter, LowRank, head_change, layer_changes
+from archon.engine.model.rope import RopeAngles, apply_rope, rope_angles, rope_frequencies
 from archon.engine.model.step_input import StepInput, build_step
 from archon.engine.model.weights import LayerWeights, WeightSource
 from archon.engine.sampling.sampler import sample
+from archon.engine.span import Span
 
 
 class Decoder:
@@ -49,10 +50,9 @@ class Decoder:
         ]
         self.norm_E = source.output_norm().to(device)
         self.head = make_linear(source.head(), None, layer_precision("head", precision), device)
-        half = torch.arange(0, self.config.head_width, 2, dtype=torch.float32, device=device)
         self.adapters: dict[str, LowRank | None] = {}
         """Digest of each adapter → its change of the head."""
-        self.inverse_frequency = self.config.rope_base ** -(half / self.config.head_width)
+        self.rope_frequencies = rope_frequencies(self.config, device)
 
     sample = staticmethod(sample)
 
@@ -105,9 +105,9 @@ class Decoder:
     def _stream(self, step: StepInput, cache: KVCache) -> Tensor:
         """What the layers make of every token: (N, E)."""
         x_NE = self.embedding_VE[step.token_N].float()
-        rotation = rotary_angles(step.position_N, self.inverse_frequency)
+        angles = rope_angles(step.position_N, self.rope_frequencies)
         for index, layer in enumerate(self.layers):
-            x_NE = layer(x_NE, rotation, step, cache, index)
+            x_NE = layer(x_NE, angles, step, cache, index)
         return x_NE
 
     def _normalised(self, x: Tensor) -> Tensor:
@@ -123,6 +123,9 @@ class Decoder:
         return logits_NV
 
 
+_NORMS = ("attention_norm_E", "attention_post_norm_E", "ffn_norm_E", "ffn_post_norm_E")
+
+
 class DecoderLayer:
     """Masked grouped-query self-attention, then a SwiGLU feed-forward network."""
 
@@ -130,9 +133,8 @@ class DecoderLayer:
         self, w: LayerWeights, config: DecoderConfig, precision: Precision, device: torch.device
     ) -> None:
         self.config = config
-        self.attention_norm_E = w.attention_norm_E.to(device)
-        self.ffn_norm_E = w.ffn_norm_E.to(device)
-        self.head_norm_HD = self._head_norms(w, device)
+        self.norms = {field: self._on(device, getattr(w, field)) for field in _NORMS}
+        self.qk_norm_HD = self._on(device, self._qk_norm(w))
         # Products that read the same input are computed as one.
         biases = [b for b in (w.q_bias, w.k_bias, w.v_bias) if b is not None]
         self.qkv = self._linear("qkv", [w.q, w.k, w.v], biases, precision, device)
@@ -142,12 +144,17 @@ class DecoderLayer:
         self.adapters: dict[str, dict[str, LowRank]] = {}
         """Digest of each adapter → its changes of the linear layers, by their names here."""
 
-    def _head_norms(self, w: LayerWeights, device: torch.device) -> Tensor | None:
+    def _qk_norm(self, w: LayerWeights) -> Tensor | None:
         """Norm weights of every head of q, then of k: (H + G, D); None where there are none."""
-        if w.q_norm_D is None or w.k_norm_D is None:
+        if w.q_norm is None or w.k_norm is None:
             return None
-        q_HD = w.q_norm_D.expand(self.config.num_heads, -1)
-        return torch.cat([q_HD, w.k_norm_D.expand(self.config.num_kv_heads, -1)]).to(device)
+        c = self.config
+        q_HD = w.q_norm.view(-1, c.head_width).expand(c.num_heads, -1)
+        return torch.cat([q_HD, w.k_norm.view(-1, c.head_width).expand(c.num_kv_heads, -1)])
+
+    @staticmethod
+    def _on(device: torch.device, weight: Tensor | None) -> Tensor | None:
+        return None if weight is None else weight.to(device)
 
     @staticmethod
     def _linear(
@@ -161,17 +168,18 @@ class DecoderLayer:
         return make_linear(torch.cat(list(weights)), bias, layer_precision(name, precision), device)
 
     def __call__(
-        self,
-        x_NE: Tensor,
-        rotation: tuple[Tensor, Tensor],
-        step: StepInput,
-        cache: KVCache,
-        index: int,
+        self, x_NE: Tensor, angles: RopeAngles, step: StepInput, cache: KVCache, index: int
     ) -> Tensor:
-        epsilon = self.config.norm_epsilon
-        normed_NE = rms_norm(x_NE, self.attention_norm_E, epsilon)
-        x_NE = x_NE + self._attention(normed_NE, rotation, step, cache, index)
-        return x_NE + self._feed_forward(rms_norm(x_NE, self.ffn_norm_E, epsilon), step)
+        normed_NE = self._normalised("attention_norm_E", x_NE)
+        out_NE = self._attention(normed_NE, angles, step, cache, index)
+        x_NE = x_NE + self._normalised("attention_post_norm_E", out_NE)
+        out_NE = self._feed_forward(self._normalised("ffn_norm_E", x_NE), step)
+        return x_NE + self._normalised("ffn_post_norm_E", out_NE)
+
+    def _normalised(self, norm: str, x_NE: Tensor) -> Tensor:
+        """RMSNorm by the norm of this name; unchanged in a family that does not have it."""
+        weight_E = self.norms[norm]
+        return x_NE if weight_E is None else rms_norm(x_NE, weight_E, self.config.norm_epsilon)
 
     def _product(self, name: str, linear: Linear, x_NI: Tensor, step: StepInput) -> Tensor:
         """A linear layer, with what adapters add to it for their own tokens."""
@@ -183,23 +191,31 @@ class DecoderLayer:
         return y_NO
 
     def _attention(
-        self,
-        x_NE: Tensor,
-        rotation: tuple[Tensor, Tensor],
-        step: StepInput,
-        cache: KVCache,
-        index: int,
+        self, x_NE: Tensor, angles: RopeAngles, step: StepInput, cache: KVCache, index: int
     ) -> Tensor:
         H, G, D = self.config.num_heads, self.config.num_kv_heads, self.config.head_width
         qkv_NHD = self._product("qkv", self.qkv, x_NE, step).view(-1, H + 2 * G, D)
-        qk_NHD = qkv_NHD[:, : H + G]
-        if self.head_norm_HD is not None:
-            qk_NHD = rms_norm(qk_NHD, self.head_norm_HD, self.config.norm_epsilon)
-        rotated_NHD = rotate(qk_NHD, rotation)
-        q_NHD, k_NGD, v_NGD = rotated_NHD[:, :H], rotated_NHD[:, H:], qkv_NHD[:, H + G :]
+        qk_NHD = apply_rope(self._normalised_qk(qkv_NHD[:, : H + G]), angles)
+        q_NHD, k_NGD, v_NGD = qk_NHD[:, :H], qk_NHD[:, H:], qkv_NHD[:, H + G :]
         cache.write(index, step.slot_N, k_NGD, v_NGD)
         out_NHD = attend(q_NHD, k_NGD, v_NGD, cache, index, step.plan)
         return self._product("output", self.attention_output, out_NHD.flatten(1), step)
+
+    def _normalised_qk(self, qk_NHD: Tensor) -> Tensor:
+        """Queries and keys, H + G heads, normalised as the family requires."""
+        if self.qk_norm_HD is None:
+            return qk_NHD
+        if self.config.traits.qk_norm == "head":
+            return rms_norm(qk_NHD, self.qk_norm_HD, self.config.norm_epsilon)
+        sizes = [self.config.num_heads, self.config.num_kv_heads]
+        parts = zip(qk_NHD.split(sizes, dim=1), self.qk_norm_HD.split(sizes), strict=True)
+        return torch.cat(
+            [
+                rms_norm(x.flatten(1), weight.flatten(), self.config.norm_epsilon).view_as(x)
+                for x, weight in parts
+            ],
+            dim=1,
+        )
 
     def _feed_forward(self, x_NE: Tensor, step: StepInput) -> Tensor:
         """SwiGLU: down(silu(gate(x)) · up(x)) (Shazeer 2020, arXiv 2002.05202)."""
@@ -213,21 +229,3 @@ def rms_norm(x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
     (Zhang & Sennrich 2019, arXiv 1910.07467.)
     """
     return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + epsilon) * weight
-
-
-def rotary_angles(position_N: Tensor, inverse_frequency: Tensor) -> tuple[Tensor, Tensor]:
-    """Cosines and sines by which each position turns each pair of a head: (N, 1, D/2) each."""
-    angle_ND = position_N.float().unsqueeze(1) * inverse_frequency
-    return angle_ND.cos().unsqueeze(1), angle_ND.sin().unsqueeze(1)
-
-
-def rotate(x_NHD: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
-    """Rotary position embedding (Su et al. 2021, arXiv 2104.09864), halves convention.
-
-    The i-th of the first half and the i-th of the second half of a head form a point in the
-    plane, turned by position · frequency_i; so the product of a query and a key depends on how
-    far apart they are, not on where.
-    """
-    cos, sin = rotation
-    first, second = x_NHD.chunk(2, dim=-1)
-    return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)

@@ -1,47 +1,75 @@
-"""What adapters do in a decoder: to each product alone, or to the weights once and for all.
+"""Low-rank adapters (LoRA: Hu et al. 2021, arXiv 2106.09685), unmerged and merged.
 
-An engine runs adapters *unmerged*: every layer computes W·x for all tokens of a step, and
-B·(A·x) for those alone whose request asks for that adapter. So texts under several adapters, and
-under none, meet in one batch over one copy of the weights (Chen et al. 2023, arXiv 2310.18547).
-*Merged*, as one more set of weights, an adapter is the same to within rounding.
+A linear layer's weight W becomes W + scale · B·A, where A is (rank, inputs) and B (outputs, rank):
+far fewer numbers than W has.
+
+An engine runs adapters *unmerged*: each layer computes W·x for all tokens of a step, and B·(A·x)
+only for tokens whose request names that adapter. So texts under several adapters, and under none,
+share one batch and one copy of the weights (Chen et al. 2023, arXiv 2310.18547). *Merged* into one
+more set of weights, an adapter gives the same result to within rounding.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from archon.engine.model.config import DecoderConfig
-from archon.engine.model.hf_names import LAYER_NAMES, layer_prefix
-from archon.engine.model.lora_file import Adapter
-from archon.engine.model.weights import LayerWeights, WeightSource
+from archon.engine.model.families.traits import HEAD, LINEAR_LAYERS, layer_prefix
+from archon.engine.model.weights import LayerWeights, WeightSource, layer_shapes
 from archon.errors import ModelFileError
 
-FIELDS = {
-    name.removesuffix(".weight"): field
-    for name, field in LAYER_NAMES.items()
-    if name.endswith("_proj.weight")
+LINEAR_NAMES: Mapping[str, str] = {
+    field: name.hf.removesuffix(".weight") for field, name in LINEAR_LAYERS.items()
 }
-"""Linear layers of a layer by their names in files → in ``LayerWeights``."""
-HEAD = "lm_head"
+"""Fields of ``LayerWeights`` → names of linear layers within a layer."""
+HEAD_NAME = HEAD.hf.removesuffix(".weight")
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """The parameters of an adapter: A, (rank, I), and B, (O, rank), of each linear layer.
+
+    Layers are named as in a model's folder, such as ``model.layers.0.self_attn.q_proj``.
+    """
+
+    rank: int
+    alpha: float
+    pairs: Mapping[str, tuple[Tensor, Tensor]]
+    scale: float
+    """alpha / rank, or alpha / √rank where the file says ``use_rslora``."""
+    path: Path | None = None
+    """Where it was read from, for messages."""
+    digest: str = ""
+    """SHA-256 of its two files: samples depend on it."""
+
+    def pair(self, index: int, field: str) -> tuple[Tensor, Tensor] | None:
+        """A and B of a linear layer of layer ``index``, by its field in ``LayerWeights``."""
+        return self.pairs.get(layer_prefix(index) + LINEAR_NAMES[field])
+
+
+def linear_shapes(config: DecoderConfig) -> dict[str, tuple[int, ...]]:
+    """Every linear layer of a decoder by its name in an adapter → (O, I)."""
+    shapes = layer_shapes(config)
+    return {HEAD_NAME: (config.vocab_size, config.width)} | {
+        layer_prefix(index) + name: shapes[field]
+        for index in range(config.num_layers)
+        for field, name in LINEAR_NAMES.items()
+    }
 
 
 def check_adapter(adapter: Adapter, config: DecoderConfig) -> None:
-    """See that an adapter is for a decoder of this shape.
+    """Check that an adapter fits a decoder of this shape.
 
     Raises
     ------
     ModelFileError : it changes a layer that is not there, or one of another shape.
     """
-    shapes = _shapes(config)
-    known = {
-        layer_prefix(index) + name: shapes[name]
-        for index in range(config.num_layers)
-        for name in FIELDS
-    }
-    known[HEAD] = shapes[HEAD]
+    known = linear_shapes(config)
     for name, (a_RI, b_OR) in adapter.pairs.items():
         if name not in known:
             raise ModelFileError(f"{adapter.path}: changes {name!r}, which this model has not")
@@ -51,22 +79,6 @@ def check_adapter(adapter: Adapter, config: DecoderConfig) -> None:
                 f"{adapter.path}: {name} is {shape}, the model's {known[name]}; "
                 "the adapter is for another model"
             )
-
-
-def _shapes(config: DecoderConfig) -> dict[str, tuple[int, int]]:
-    """(O, I) of every linear layer."""
-    c = config
-    q_width, kv_width = c.num_heads * c.head_width, c.num_kv_heads * c.head_width
-    return {
-        "self_attn.q_proj": (q_width, c.width),
-        "self_attn.k_proj": (kv_width, c.width),
-        "self_attn.v_proj": (kv_width, c.width),
-        "self_attn.o_proj": (c.width, q_width),
-        "mlp.gate_proj": (c.ffn_width, c.width),
-        "mlp.up_proj": (c.ffn_width, c.width),
-        "mlp.down_proj": (c.width, c.ffn_width),
-        HEAD: (c.vocab_size, c.width),
-    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,24 +96,24 @@ class LowRank:
 
 
 _JOINED = {
-    "qkv": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
-    "output": ("self_attn.o_proj",),
-    "gate_up": ("mlp.gate_proj", "mlp.up_proj"),
-    "down": ("mlp.down_proj",),
+    "qkv": ("q", "k", "v"),
+    "output": ("attention_output",),
+    "gate_up": ("gate", "up"),
+    "down": ("down",),
 }
 """Products that the engine computes → the linear layers that each of them joins."""
 
 
 def layer_changes(adapter: Adapter, index: int, config: DecoderConfig) -> dict[str, LowRank]:
     """What an adapter adds to the products of one layer, by their names; joined as they are."""
-    shapes, found = _shapes(config), {}
-    for product, names in _JOINED.items():
-        pairs = [adapter.pairs.get(layer_prefix(index) + name) for name in names]
+    shapes, found = layer_shapes(config), {}
+    for product, fields in _JOINED.items():
+        pairs = [adapter.pair(index, field) for field in fields]
         a = [pair[0] for pair in pairs if pair is not None]
         if a:
             blocks = [
-                adapter.scale * pair[1] if pair is not None else torch.zeros(shapes[name][0], 0)
-                for name, pair in zip(names, pairs, strict=True)
+                adapter.scale * pair[1] if pair is not None else torch.zeros(shapes[field][0], 0)
+                for field, pair in zip(fields, pairs, strict=True)
             ]
             found[product] = LowRank(torch.cat(a), torch.block_diag(*blocks))
     return found
@@ -109,9 +121,9 @@ def layer_changes(adapter: Adapter, index: int, config: DecoderConfig) -> dict[s
 
 def head_change(adapter: Adapter) -> LowRank | None:
     """What an adapter adds to the head."""
-    if HEAD not in adapter.pairs:
+    if HEAD_NAME not in adapter.pairs:
         return None
-    a_RI, b_OR = adapter.pairs[HEAD]
+    a_RI, b_OR = adapter.pairs[HEAD_NAME]
     return LowRank(a_RI, adapter.scale * b_OR)
 
 
@@ -131,22 +143,21 @@ class AdaptedWeights:
         return self.source.embedding()
 
     def head(self) -> Tensor:
-        return self._merged(HEAD, self.source.head())
+        return self._merged(self.adapter.pairs.get(HEAD_NAME), self.source.head())
 
     def output_norm(self) -> Tensor:
         return self.source.output_norm()
 
     def layer(self, index: int) -> LayerWeights:
-        weights, at = self.source.layer(index), layer_prefix(index)
+        weights = self.source.layer(index)
         changes = {
-            field: self._merged(at + name, getattr(weights, field))
-            for name, field in FIELDS.items()
-            if at + name in self.adapter.pairs
+            field: self._merged(self.adapter.pair(index, field), getattr(weights, field))
+            for field in LINEAR_NAMES
         }
         return replace(weights, **changes)
 
-    def _merged(self, name: str, weight_OI: Tensor) -> Tensor:
-        if name not in self.adapter.pairs:
+    def _merged(self, pair: tuple[Tensor, Tensor] | None, weight_OI: Tensor) -> Tensor:
+        if pair is None:
             return weight_OI
-        a_RI, b_OR = self.adapter.pairs[name]
+        a_RI, b_OR = pair
         return weight_OI + self.adapter.scale * (b_OR @ a_RI)

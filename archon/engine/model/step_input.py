@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from archon.engine.cache.kv_cache import BLOCK_SIZE, num_blocks_for
-from archon.engine.decoder_protocol import Span
 from archon.engine.model.attention import AttentionPlan, CachedPart, FreshPart
+from archon.engine.span import Span
 
 _Group = tuple[list[int], list[int], int]
 """Tokens of the step, the cache blocks that they attend to, and how many keys of those count."""

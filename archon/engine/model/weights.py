@@ -2,13 +2,13 @@
 
 Layer tensors are yielded one layer at a time, so that loading never holds a whole model in
 float32. Rows of the query and key projections are in the "rotate halves" order of Hugging Face's
-models: GGUF's llama family stores them interleaved, and they are put back here.
+models: the GGUF files of some families store them interleaved, and they are put back here.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
@@ -19,55 +19,63 @@ from torch import Tensor
 from archon.engine.files.folder import CONFIG, ModelFolder
 from archon.engine.files.gguf import GGUFFile
 from archon.engine.model.config import ROPE_FACTORS, DecoderConfig, ModelFile, config_of
+from archon.engine.model.families.traits import (
+    BIASES,
+    EMBEDDING,
+    HEAD,
+    OUTPUT_NORM,
+    TensorName,
+    layer_prefix,
+)
 from archon.errors import ModelFileError
 
-_OUTER = {
-    "token_embd.weight": "model.embed_tokens.weight",
-    "output_norm.weight": "model.norm.weight",
-    "output.weight": "lm_head.weight",
-}
-_INNER = {
-    "attn_norm.weight": "input_layernorm.weight",
-    "attn_q.weight": "self_attn.q_proj.weight",
-    "attn_k.weight": "self_attn.k_proj.weight",
-    "attn_v.weight": "self_attn.v_proj.weight",
-    "attn_q.bias": "self_attn.q_proj.bias",
-    "attn_k.bias": "self_attn.k_proj.bias",
-    "attn_v.bias": "self_attn.v_proj.bias",
-    "attn_output.weight": "self_attn.o_proj.weight",
-    "ffn_norm.weight": "post_attention_layernorm.weight",
-    "ffn_gate.weight": "mlp.gate_proj.weight",
-    "ffn_up.weight": "mlp.up_proj.weight",
-    "ffn_down.weight": "mlp.down_proj.weight",
-}
-_HEAD_NORMS = {
-    "attn_q_norm.weight": "self_attn.q_norm.weight",
-    "attn_k_norm.weight": "self_attn.k_norm.weight",
-}
-"""Tensors by their names in GGUF files → in Hugging Face's; inner ones lie in every layer."""
-_EMBEDDING, _HEAD = _OUTER["token_embd.weight"], _OUTER["output.weight"]
-_BIASES = tuple(name for name in _INNER.values() if name.endswith(".bias"))
+_BIASES = tuple(name.hf for name in BIASES.values())
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LayerWeights:
-    """One layer. Projections are (outputs, inputs); None is what the family does not have."""
+    """One layer. Linear layers are (outputs, inputs); None is what the family does not have."""
 
-    attention_norm_E: Tensor
     q: Tensor
     k: Tensor
     v: Tensor
-    q_bias: Tensor | None
-    k_bias: Tensor | None
-    v_bias: Tensor | None
-    q_norm_D: Tensor | None
-    k_norm_D: Tensor | None
-    """Weights of the norms of every head of q and k, in families that have them."""
     attention_output: Tensor
-    ffn_norm_E: Tensor
     gate: Tensor
     up: Tensor
     down: Tensor
+    q_bias: Tensor | None = None
+    k_bias: Tensor | None = None
+    v_bias: Tensor | None = None
+    q_norm: Tensor | None = None
+    k_norm: Tensor | None = None
+    """(D,) for every head, or the width of the whole projection (``FamilyTraits.qk_norm``)."""
+    attention_norm_E: Tensor | None = None
+    attention_post_norm_E: Tensor | None = None
+    ffn_norm_E: Tensor | None = None
+    ffn_post_norm_E: Tensor | None = None
+    """Norms of what attention and feed-forward network read, and of what they write."""
+
+
+def layer_shapes(config: DecoderConfig) -> dict[str, tuple[int, ...]]:
+    """The shapes of a layer's tensors, by the fields of ``LayerWeights`` that the family has."""
+    c = config
+    q_width, kv_width = c.num_heads * c.head_width, c.num_kv_heads * c.head_width
+    per_head = c.traits.qk_norm == "head"
+    shapes = {
+        "q": (q_width, c.width),
+        "k": (kv_width, c.width),
+        "v": (kv_width, c.width),
+        "attention_output": (c.width, q_width),
+        "gate": (c.ffn_width, c.width),
+        "up": (c.ffn_width, c.width),
+        "down": (c.width, c.ffn_width),
+        "q_bias": (q_width,),
+        "k_bias": (kv_width,),
+        "v_bias": (kv_width,),
+        "q_norm": (c.head_width if per_head else q_width,),
+        "k_norm": (c.head_width if per_head else kv_width,),
+    }
+    return {field: shapes.get(field, (c.width,)) for field in c.traits.layer_tensors}
 
 
 class WeightSource(Protocol):
@@ -110,58 +118,47 @@ Store = TypeVar("Store", bound=_TensorStore)
 
 
 class _StoredWeights(Generic[Store]):
-    """Parameters that lie in a file or a folder; names are GGUF's, translated by ``_name``."""
+    """Parameters that lie in a file or a folder."""
 
     _has_biases: bool
     """Whether queries, keys and values have biases."""
 
     def __init__(self, file: Store, config: DecoderConfig) -> None:
         self.file, self.config = file, config
-        inner = _INNER | (_HEAD_NORMS if config.norms_heads else {})
-        names = {*_OUTER, *(f"blk.0.{name}" for name in inner)}
-        known = {self._name(name) for name in names}
+        self._tensors, self._shapes = config.traits.layer_tensors, layer_shapes(config)
+        known = {self._name(name) for name in (EMBEDDING, OUTPUT_NORM, HEAD)}
+        known |= {self._name(name, 0) for name in self._tensors.values()}
         unknown = next((n for n in file.tensors if not self._is_known(n, known)), None)
         if unknown is not None:
             raise ModelFileError(f"{file.path}: tensor {unknown!r} is not supported")
 
     def embedding(self) -> Tensor:
-        return self._get("token_embd.weight", self.config.vocab_size, self.config.width)
+        return self._get(self._name(EMBEDDING), self.config.vocab_size, self.config.width)
 
     def head(self) -> Tensor:
         # What the file holds counts, whether or not its configuration calls the two tied.
-        is_there = self._name("output.weight") in self.file.tensors
-        name = "output.weight" if is_there else "token_embd.weight"
+        is_there = self._name(HEAD) in self.file.tensors
+        name = self._name(HEAD if is_there else EMBEDDING)
         return self._get(name, self.config.vocab_size, self.config.width)
 
     def output_norm(self) -> Tensor:
-        return self._get("output_norm.weight", self.config.width)
+        return self._get(self._name(OUTPUT_NORM), self.config.width)
 
     def layer(self, index: int) -> LayerWeights:
-        c, at = self.config, f"blk.{index}."
-        q_width, kv_width = c.num_heads * c.head_width, c.num_kv_heads * c.head_width
+        fields = {
+            field: self._layer_tensor(field, index)
+            for field in self._tensors
+            # Of a file that has biases, none may be missing.
+            if self._has_biases or field not in BIASES
+        }
+        return LayerWeights(**fields)
 
-        def head_norm(name: str) -> Tensor | None:
-            return self._get(at + name, c.head_width) if c.norms_heads else None
+    def _name(self, name: TensorName, layer: int | None = None) -> str:
+        """A tensor's name in this file."""
+        raise NotImplementedError
 
-        return LayerWeights(
-            attention_norm_E=self._get(at + "attn_norm.weight", c.width),
-            q=self._get(at + "attn_q.weight", q_width, c.width),
-            k=self._get(at + "attn_k.weight", kv_width, c.width),
-            v=self._get(at + "attn_v.weight", kv_width, c.width),
-            q_bias=self._get_if_present(at + "attn_q.bias", q_width),
-            k_bias=self._get_if_present(at + "attn_k.bias", kv_width),
-            v_bias=self._get_if_present(at + "attn_v.bias", kv_width),
-            q_norm_D=head_norm("attn_q_norm.weight"),
-            k_norm_D=head_norm("attn_k_norm.weight"),
-            attention_output=self._get(at + "attn_output.weight", c.width, q_width),
-            ffn_norm_E=self._get(at + "ffn_norm.weight", c.width),
-            gate=self._get(at + "ffn_gate.weight", c.ffn_width, c.width),
-            up=self._get(at + "ffn_up.weight", c.ffn_width, c.width),
-            down=self._get(at + "ffn_down.weight", c.width, c.ffn_width),
-        )
-
-    def _name(self, name: str) -> str:
-        return name
+    def _layer_tensor(self, field: str, index: int) -> Tensor:
+        return self._get(self._name(self._tensors[field], index), *self._shapes[field])
 
     def _is_known(self, name: str, known: set[str]) -> bool:
         """``known`` are the names of everything outside the layers and in the first of them."""
@@ -171,17 +168,12 @@ class _StoredWeights(Generic[Store]):
         return name.replace(layer[0], ".0.", 1) in known
 
     def _get(self, name: str, *shape: int) -> Tensor:
-        own_name = self._name(name)
-        info = self.file.tensors.get(own_name)
+        info = self.file.tensors.get(name)
         if info is not None and info.shape != shape:
             raise ModelFileError(
-                f"{self.file.path}: tensor {own_name!r} has shape {info.shape}, expected {shape}"
+                f"{self.file.path}: tensor {name!r} has shape {info.shape}, expected {shape}"
             )
-        return self.file.tensor(own_name)
-
-    def _get_if_present(self, name: str, *shape: int) -> Tensor | None:
-        """A bias; of a file that has biases, none may be missing."""
-        return self._get(name, *shape) if self._has_biases else None
+        return self.file.tensor(name)
 
 
 _BIAS = re.compile(r"\.attn_[qkv]\.bias$")
@@ -204,10 +196,14 @@ class GGUFWeights(_StoredWeights[GGUFFile]):
         # The configuration is refused where these factors are others than one.
         return name == ROPE_FACTORS or super()._is_known(name, known)
 
-    def _get(self, name: str, *shape: int) -> Tensor:
-        weight = super()._get(name, *shape)
-        interleaved = self.config.family == "llama" and (".attn_q." in name or ".attn_k." in name)
-        return rotate_halves_order(weight, self.config.head_width) if interleaved else weight
+    def _name(self, name: TensorName, layer: int | None = None) -> str:
+        return name.gguf if layer is None else f"blk.{layer}.{name.gguf}"
+
+    def _layer_tensor(self, field: str, index: int) -> Tensor:
+        tensor = super()._layer_tensor(field, index)
+        if self.config.traits.gguf_interleaves_rope and field in ("q", "k", "q_bias", "k_bias"):
+            return rope_halves_order(tensor, self.config.head_width)
+        return tensor
 
 
 class FolderWeights(_StoredWeights[ModelFolder]):
@@ -221,13 +217,12 @@ class FolderWeights(_StoredWeights[ModelFolder]):
     def __init__(self, folder: ModelFolder, config: DecoderConfig) -> None:
         super().__init__(folder, config)
         tied = folder.config.get("tie_word_embeddings")
-        if not tied and _HEAD not in folder.tensors:
+        if not tied and HEAD.hf not in folder.tensors:
             raise ModelFileError(
-                f"{folder.path}: has no tensor {_HEAD!r}, and {CONFIG} does not say that the "
+                f"{folder.path}: has no tensor {HEAD.hf!r}, and {CONFIG} does not say that the "
                 f"embedding is the head: tie_word_embeddings is {tied!r}"
             )
-        # Qwen2 has biases without a key that says so.
-        stated = True if config.family == "qwen2" else folder.config.get("attention_bias")
+        stated = config.traits.always_biased or folder.config.get("attention_bias")
         self._has_biases = bool(stated)
         left_out = min((name for name in folder.tensors if name.endswith(_BIASES)), default=None)
         if left_out is not None and not self._has_biases:
@@ -240,15 +235,12 @@ class FolderWeights(_StoredWeights[ModelFolder]):
     def embedding(self) -> Tensor:
         # Of a tied model, a file may hold the one tensor under the other's name.
         tied = self.file.config.get("tie_word_embeddings") is True
-        if tied and _EMBEDDING not in self.file.tensors and _HEAD in self.file.tensors:
+        if tied and EMBEDDING.hf not in self.file.tensors and HEAD.hf in self.file.tensors:
             return self.head()
         return super().embedding()
 
-    def _name(self, name: str) -> str:
-        block, _, inner = name.removeprefix("blk.").partition(".")
-        if name in _OUTER:
-            return _OUTER[name]
-        return f"model.layers.{block}.{(_INNER | _HEAD_NORMS)[inner]}"
+    def _name(self, name: TensorName, layer: int | None = None) -> str:
+        return name.hf if layer is None else layer_prefix(layer) + name.hf
 
     def _is_known(self, name: str, known: set[str]) -> bool:
         # Old files carry the rotary frequencies, which follow from the configuration.
@@ -268,10 +260,18 @@ def weights_of(file: ModelFile) -> WeightSource:
     return FolderWeights(file, config)
 
 
-def rotate_halves_order(weight: Tensor, head_width: int) -> Tensor:
+def rope_halves_order(weight: Tensor, head_width: int) -> Tensor:
     """Rows (r0, i0, r1, i1, …) of each head → (r0, r1, …, i0, i1, …)."""
     pairs = weight.unflatten(0, (-1, head_width // 2, 2))
     return pairs.transpose(1, 2).flatten(0, 2)
+
+
+_RANDOM_PLACES = (
+    "attention_norm_E", "q", "k", "v", "q_bias", "k_bias", "v_bias", "attention_output",
+    "ffn_norm_E", "gate", "up", "down", "q_norm", "k_norm", "attention_post_norm_E",
+    "ffn_post_norm_E",
+)  # fmt: skip
+"""Each field's place in the sequence of seeds."""
 
 
 class RandomWeights:
@@ -294,22 +294,23 @@ class RandomWeights:
         return 1 + self._normal(3, self.config.width)
 
     def layer(self, index: int) -> LayerWeights:
-        c, at = self.config, 100 * (index + 1)
-        q_width, kv_width = c.num_heads * c.head_width, c.num_kv_heads * c.head_width
-        biased = c.family == "qwen2"
-        return LayerWeights(
-            attention_norm_E=1 + self._normal(at, c.width),
-            q=self._normal(at + 1, q_width, c.width) * 5,
-            k=self._normal(at + 2, kv_width, c.width) * 5,
-            v=self._normal(at + 3, kv_width, c.width) * 5,
-            q_bias=self._normal(at + 4, q_width) if biased else None,
-            k_bias=self._normal(at + 5, kv_width) if biased else None,
-            v_bias=self._normal(at + 6, kv_width) if biased else None,
-            q_norm_D=1 + self._normal(at + 12, c.head_width) if c.norms_heads else None,
-            k_norm_D=1 + self._normal(at + 13, c.head_width) if c.norms_heads else None,
-            attention_output=self._normal(at + 7, c.width, q_width) * 5,
-            ffn_norm_E=1 + self._normal(at + 8, c.width),
-            gate=self._normal(at + 9, c.ffn_width, c.width) * 5,
-            up=self._normal(at + 10, c.ffn_width, c.width) * 5,
-            down=self._normal(at + 11, c.width, c.ffn_width) * 5,
-        )
+        at, fields = 100 * (index + 1), {}
+        for field, shape in layer_shapes(self.config).items():
+            if field in BIASES and not self.config.traits.always_biased:
+                continue
+            tensor = self._normal(at + _RANDOM_PLACES.index(field), *shape)
+            fields[field] = (
+                1 + tensor if "norm" in field else 5 * tensor if tensor.dim() == 2 else tensor
+            )
+        return LayerWeights(**fields)
+
+
+def layer_parameters(source: WeightSource) -> Iterator[tuple[str, Tensor]]:
+    """The parameters of all layers by Hugging Face's names, one layer in memory at a time."""
+    tensors = source.config.traits.layer_tensors
+    for index in range(source.config.num_layers):
+        weights = source.layer(index)
+        for field, name in tensors.items():
+            parameter = getattr(weights, field)
+            if parameter is not None:
+                yield layer_prefix(index) + name.hf, parameter

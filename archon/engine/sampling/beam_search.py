@@ -1,4 +1,4 @@
-"""Beam search: the likeliest texts, as far as a bounded search finds them.
+"""Beam search: a bounded search for the likeliest texts.
 
 Of all one-token continuations of the running hypotheses the ``beams`` likeliest run on; one that
 ends (by a stop token, or at ``max_tokens``) while it is among the ``beams`` likeliest of its step
@@ -14,13 +14,14 @@ favourable length.
 
 from __future__ import annotations
 
-from collections.abc import Sequence as SequenceOf
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from torch import Tensor
 
+from archon.engine.sampling.request import Generation, GenerationRequest
 from archon.engine.sampling.sampler import largest
-from archon.engine.scheduling.sequence import Generation, GenerationRequest, Sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +47,23 @@ class Hypothesis:
     """The stop token that ended it; it is no part of the text."""
 
 
+class Beam(Protocol):
+    """A running hypothesis."""
+
+    token_ids: list[int]
+    logprobs: list[float]
+    total_logprob: float
+
+
 class BeamSearch:
-    """What one search has found so far."""
+    """One search and its finished hypotheses."""
 
     def __init__(self, request: GenerationRequest) -> None:
         self.request = request
         self.finished: list[Hypothesis] = []
         """The best, at most as many as there are beams, best first."""
 
-    def advance(self, beams: SequenceOf[Sequence], logits_BV: Tensor) -> list[Continuation]:
+    def advance(self, beams: Sequence[Beam], logits_BV: Tensor) -> list[Continuation]:
         """Continue the running hypotheses by a token.
 
         Parameters
@@ -78,14 +87,14 @@ class BeamSearch:
         return [] if self._is_over(running, num_tokens) else running
 
     def results(self, num_cached: int) -> list[Generation]:
-        """The finished text of each draw, where there are fewer texts than beams from the first on.
+        """The finished text of each sample; with fewer texts than beams, the first ones repeat.
 
         The first is charged for the prompt, of which ``num_cached`` tokens were not computed.
         """
         results: list[Generation] = []
         for index, draw in enumerate(self.request.draws):
             best = self.finished[draw % self.request.beams % len(self.finished)]
-            num_tokens = self._tell(index, best.token_ids)
+            num_tokens = self._report(index, best.token_ids)
             is_cut = num_tokens < len(best.token_ids)
             generation = Generation(
                 draw=draw,
@@ -99,16 +108,16 @@ class BeamSearch:
             results.append(generation)
         return results
 
-    def _tell(self, index: int, token_ids: tuple[int, ...]) -> int:
-        """Call ``on_token`` for each token of a text; returns how many of them it wants."""
+    def _report(self, index: int, token_ids: tuple[int, ...]) -> int:
+        """Call ``on_token`` for each token of a text; return how many it accepts."""
         on_token = self.request.on_token
         for at, token in enumerate(token_ids if on_token is not None else ()):
             if on_token is not None and on_token(index, token):
                 return at + 1
         return len(token_ids)
 
-    def _candidates(self, beams: SequenceOf[Sequence], logits_BV: Tensor) -> list[Continuation]:
-        """The likeliest continuations: so many that enough remain should every stop be there."""
+    def _candidates(self, beams: Sequence[Beam], logits_BV: Tensor) -> list[Continuation]:
+        """The likeliest continuations, enough of them even if every stop token is among them."""
         count = max(2, 1 + len(self.request.stop_ids)) * self.request.beams
         logits_BK, ids_BK = largest(logits_BV, min(count, logits_BV.shape[1]))
         logprobs_BK = logits_BK - logits_BV.logsumexp(dim=-1, keepdim=True)
@@ -120,7 +129,7 @@ class BeamSearch:
         found.sort(key=lambda candidate: -candidate.total_logprob)
         return found[:count]
 
-    def _finish(self, beam: Sequence, last: Continuation, num_tokens: int) -> None:
+    def _finish(self, beam: Beam, last: Continuation, num_tokens: int) -> None:
         is_stop = last.token in self.request.stop_ids
         hypothesis = Hypothesis(
             token_ids=(*beam.token_ids, *(() if is_stop else (last.token,))),

@@ -1,4 +1,4 @@
-"""What the engine asks of a form that a text must have; ``archon.lm.local.constraint`` has some."""
+"""The constraint protocols; ``archon.lm.local.constraint`` implements them."""
 
 from __future__ import annotations
 
@@ -13,58 +13,58 @@ from archon.errors import EngineError
 
 
 class ConstraintError(EngineError):
-    """No text follows the form any further, or it has become too complex."""
+    """No text satisfies the constraint, or it has become too complex."""
 
 
 class Matcher(Protocol):
-    """Follows one draw token by token, and says what may come next.
+    """Follows one sample token by token and returns the tokens that may come next.
 
     Raises
     ------
-    ConstraintError : the form cannot be followed further; from any of its members.
+    ConstraintError : the constraint cannot be satisfied; from any of its members.
     """
 
     @property
     def finished(self) -> bool:
-        """Nothing can follow any more: the text ends here."""
+        """Whether the text ends here: nothing can follow."""
         ...
 
     def forced(self) -> Sequence[int]:
-        """The tokens that must follow now; none where there is a choice."""
+        """The tokens that must follow now; none if there is a choice."""
         ...
 
     def allowed(self) -> Tensor | None:
-        """The tokens that may follow, where none is forced; None allows all.
+        """The tokens that may follow if none is forced; None allows all.
 
-        A bit for each token of the vocabulary, int32, (⌈V / 32⌉,), the lowest bit first.
+        One bit per token of the vocabulary: int32, (⌈V / 32⌉,), lowest bit first.
         """
         ...
 
     def advance(self, token: int) -> None:
-        """Take the token that follows. After an end of sequence, ``finished`` tells whether the
-        text may end: where it may not, that token is no part of it, and others are forced."""
+        """Take the next token. After an end of sequence, ``finished`` is whether the text may end.
+        If not, that token is no part of it, and others are forced."""
         ...
 
 
 class TokenConstraint(Protocol):
-    """A form for every draw of a request."""
+    """A constraint on every sample of a request."""
 
     @property
     def key(self) -> str:
-        """Names the form: draws depend on it. Empty for one that does not change the noise."""
+        """Identifies the constraint in the sample key; "" if it does not change the noise."""
         ...
 
     def matcher(self, index: int, max_tokens: int) -> Matcher:
-        """Follows the request's draw of this number, of so many tokens at most, from its start."""
+        """Follow the sample of this index, of at most ``max_tokens``, from its start."""
         ...
 
 
 def without_others(logits_V: Tensor, mask: Tensor) -> Tensor:
-    """A copy of a row of logits in which the tokens that are not allowed have -∞.
+    """Copy a row of logits; tokens that are not allowed become -∞.
 
     Parameters
     ----------
-    mask : the tokens that are (``Matcher.allowed``).
+    mask : the allowed tokens (``Matcher.allowed``).
     """
     forbidden = np.unpackbits(~mask.numpy().view(np.uint8), bitorder="little")
     forbidden_V = torch.from_numpy(forbidden[: len(logits_V)]).view(torch.bool)

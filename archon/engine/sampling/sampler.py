@@ -1,12 +1,12 @@
-"""Drawing the next token from logits.
+"""Sampling the next token from logits.
 
-Rules are applied in the order that has become usual: temperature, top-k (Fan et al. 2018,
+Rules apply in the usual order: temperature, top-k (Fan et al. 2018,
 arXiv 1805.04833), top-p (Holtzman et al. 2019, arXiv 1904.09751), min-p (Nguyen et al. 2024,
-arXiv 2407.01082). What remains is renormalised, laid out as intervals of [0, 1), and one uniform
-number picks the token whose interval it falls into.
+arXiv 2407.01082). What remains is renormalised and laid out as intervals of [0, 1). One uniform
+number picks the token whose interval contains it.
 
-That number is a function of the draw's key and the token's place in it, and the key a function of
-the request alone. What else is in the batch touches a draw only through the rounding of its logits.
+That number is a function of the sample's key (``archon.engine.sampling.request.draw_key``) and the
+token's position. The rest of the batch affects a sample only through the rounding of its logits.
 
 The vocabulary is never sorted: the k largest logits are found among the k blocks of the vocabulary
 with the largest maxima.
@@ -16,28 +16,28 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence as SequenceOf
+from dataclasses import dataclass
 from hashlib import blake2b
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from archon.engine.scheduling.sequence import GenerationRequest, SamplingRule
-
 _VOCABULARY_BLOCK = 32
 _FIRST_CANDIDATES = 256
-"""Enough for top-p on almost every row; the others are looked at again with all of them."""
+"""Enough for top-p on almost every row; the others are computed again with the whole vocabulary."""
 
 
-def draw_key(request: GenerationRequest, draw: int, model_id: str) -> bytes:
-    """The key of one draw: of (seed, model, precision and adapter, prompt, sampling, constraint,
-    draw)."""
-    prompt = struct.pack(f"<{len(request.prompt_ids)}q", *request.prompt_ids)
-    form = request.constraint
-    constraint = (form.key,) if form is not None and form.key else ()
-    model = f"{model_id}:{request.adapter}" if request.adapter else model_id
-    what = repr((request.seed, model, request.rule, draw, *constraint)).encode()
-    return blake2b(prompt, key=blake2b(what).digest(), digest_size=16).digest()
+@dataclass(frozen=True, slots=True)
+class SamplingRule:
+    """How tokens are sampled. The defaults are greedy decoding."""
+
+    temperature: float = 0.0
+    """0 takes the largest logit."""
+    top_k: int = 0
+    """0 keeps all tokens."""
+    top_p: float = 1.0
+    min_p: float = 0.0
 
 
 def uniform(key: bytes, position: int) -> float:

@@ -1,7 +1,7 @@
-"""Scoring given continuations: how likely is each, where nothing is drawn.
+"""Log-probabilities of given continuations (choices), without sampling.
 
-A choice is a draw whose every token is forced. So all choices share their prompt, which is computed
-once, and of each choice only what stands before its last token is computed at all.
+A choice is a sample whose every token is forced. So all choices share their prompt, which is
+computed once, and the last token of a choice is not computed.
 """
 
 from __future__ import annotations
@@ -11,15 +11,16 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from archon.engine.scheduling.sequence import Generation, GenerationRequest, SamplingRule
+from archon.engine.sampling.request import Generation, GenerationRequest
+from archon.engine.sampling.sampler import SamplingRule
 from archon.types import Hold
 
 
 def score_request(
     prompt_ids: tuple[int, ...], choices: Sequence[tuple[int, ...]], hold: Hold | None = None
 ) -> GenerationRequest:
-    """A request whose draws are the choices, none of them empty, and whose results
-    ``total_logprob`` reads."""
+    """A request whose samples are the choices, none of them empty; ``total_logprob`` reads its
+    results."""
     return GenerationRequest(
         prompt_ids=prompt_ids,
         draws=tuple(range(len(choices))),

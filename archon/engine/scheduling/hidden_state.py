@@ -1,15 +1,16 @@
-"""Reading a text without drawing from it: what the decoder makes of its last token.
+"""Hidden state of a text's last token, without sampling.
 
-The text is computed as a prompt is, in the batch with everything else and from the longest
-beginning that the cache knows. The tokens that a draw has just written are such a beginning, so
-that reading a draw computes no more than its last, partly filled block and the token that ends it.
+The text is computed as a prompt, in the batch with everything else and from the longest prefix in
+the cache. The tokens of a finished sample are such a prefix, so reading a sample computes only its
+last, partly filled block and the token that ends it.
 """
 
 from __future__ import annotations
 
 from torch import Tensor
 
-from archon.engine.scheduling.sequence import Generation, GenerationRequest, SamplingRule
+from archon.engine.sampling.request import Generation, GenerationRequest
+from archon.engine.sampling.sampler import SamplingRule
 
 
 def read_request(token_ids: tuple[int, ...], adapter: str = "") -> GenerationRequest:

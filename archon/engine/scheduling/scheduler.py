@@ -1,17 +1,17 @@
-"""Who is computed in the next step.
+"""Continuous-batching scheduler: selects the work of each step.
 
-A step takes the newest token of every running sequence and, within ``max_step_tokens``, chunks of
-texts that have more to compute: prompts, and sequences that had to give their blocks back.
+A step takes the newest token of every running sequence and, up to ``max_step_tokens``, chunks of
+texts with more to compute: prompts, and preempted sequences.
 
-*Admission* is in the order of arrival, when a prompt and the worst case of one of its sequences
-fit. A prompt whose beginning is just being computed for another waits for it; those behind it do
-not. *Places* among the running go to the request that has the fewest, so that one with hundreds
-of draws keeps nobody out.
+*Admission* follows the order of arrival. A prompt is admitted when it and the worst case of one of
+its sequences fit. A prompt whose prefix another prompt is computing waits for it; later prompts do
+not. *Slots* go to the request that has the fewest, so a request with hundreds of samples does not
+block the others.
 
-Sequences take blocks as they grow. *Pressure*, when there are none left: prompts that nobody runs
-on give theirs back, the latest first, then the sequence that started last (it is *preempted*). Its
-tokens are kept, and it is recomputed before anybody new starts. So whoever started first can
-always finish, everybody becomes the first in time, and memory never makes an error.
+Sequences take blocks as they grow. When no block is free, prompts without running sequences free
+theirs, latest first. Then the sequence that started last is *preempted*: its tokens are kept, and
+it is recomputed before any new sequence starts. So the sequence that started first can always
+finish, every sequence becomes the first in time, and memory pressure never causes an error.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 
-from archon.engine.cache.block_manager import BlockManager
-from archon.engine.cache.kv_cache import BLOCK_SIZE
-from archon.engine.decoder_protocol import BlockStorage, Span
+from archon.engine.cache.kv_cache import BLOCK_SIZE, BlockStorage
+from archon.engine.scheduling.block_manager import BlockManager
 from archon.engine.scheduling.sequence import Prompt, Sequence
+from archon.engine.span import Span
 
 MAX_AHEAD = 16
-"""Prompts that are computed while no place among the running is free for them yet."""
+"""Prompts that are computed before a slot is free for them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The work of one step: texts, and a span of each."""
+    """The work of one step: texts and a span of each."""
 
     texts: list[Sequence | Prompt] = field(default_factory=list)
     spans: list[Span] = field(default_factory=list)
@@ -51,11 +51,11 @@ class Batch:
 
 
 class Scheduler:
-    """The queues, and who leaves which for which.
+    """The queues of prompts and sequences.
 
     Parameters
     ----------
-    max_sequences : sequences that run at once.
+    max_sequences : slots: sequences that run at once.
     max_step_tokens : tokens of one step; bounds the memory for activations.
     """
 
@@ -63,17 +63,17 @@ class Scheduler:
         self.memory = BlockManager(cache)
         self.max_sequences, self.max_step_tokens = max_sequences, max_step_tokens
         self.arrived: list[Prompt] = []
-        """Without blocks, by order of arrival."""
+        """Prompts without blocks, in order of arrival."""
         self.admitted: dict[Prompt, None] = {}
-        """With blocks; those being computed are in ``prefilling`` too."""
+        """Prompts with blocks; those being computed are in ``prefilling`` too."""
         self.prefilling: dict[Prompt, None] = {}
         self.running: dict[Sequence, None] = {}
-        self.num_places = 0
-        """Taken by those that run; a beam search takes one for every beam from the start."""
+        self.num_slots = 0
+        """Slots in use; a beam search takes one for every beam from the start."""
         self.preempted: list[Sequence] = []
-        """By order of starting."""
+        """In order of starting."""
         self.num_prompt_tokens = self.num_cached_tokens = 0
-        """Of all prompts admitted so far, and those of them that were in the cache then."""
+        """Of all prompts admitted so far: their tokens, and those found in the cache."""
         self._numbers, self._tickets = count(), count()
 
     @property
@@ -81,12 +81,12 @@ class Scheduler:
         return bool(self.arrived or self.admitted)
 
     def arrive(self, prompt: Prompt) -> None:
-        """Take a request in."""
+        """Queue a request."""
         prompt.number = next(self._numbers)
         self.arrived.append(prompt)
 
     def schedule(self) -> Batch:
-        """Choose the next step's work."""
+        """Select the work of the next step."""
         self.memory.tree.drop_released_pins()
         self._grow()
         self._resume()
@@ -97,7 +97,7 @@ class Scheduler:
         for sequence in self.running:
             stop = sequence.num_needed
             if behind and sequence.prompt.request.beams and sequence.prompt in behind:
-                stop -= 1  # a search draws when all of its beams have been computed again
+                stop -= 1  # a search samples once all of its beams are recomputed
             stop = min(stop, sequence.num_computed + 1 + budget)
             if stop > sequence.num_computed:
                 budget -= stop - sequence.num_computed - 1
@@ -113,7 +113,7 @@ class Scheduler:
         return batch
 
     def computed(self, batch: Batch) -> None:
-        """Note that the keys and values of a step are in the cache."""
+        """Record that the keys and values of a step are in the cache."""
         for text, span in zip(batch.texts, batch.spans, strict=True):
             text.num_computed = span.stop
             if isinstance(text, Prompt):
@@ -123,12 +123,12 @@ class Scheduler:
                     del self.prefilling[text]
 
     def start_sequences(self) -> list[Sequence]:
-        """Sequences of computed prompts that begin now: they run from here on."""
+        """Start sequences of computed prompts; they run from here on."""
         started: list[Sequence] = []
         ready = [p for p in self.admitted if p.waiting and p not in self.prefilling]
         while ready and not self.preempted:
             prompt = min(ready, key=lambda p: (len(p.running), p.number))
-            if self.num_places + prompt.num_together > self.max_sequences:
+            if self.num_slots + prompt.num_together > self.max_sequences:
                 break
             sequence = prompt.waiting[0]
             if not self._take(partial(self.memory.fork, sequence), not self.running, keep=prompt):
@@ -147,9 +147,9 @@ class Scheduler:
         return started
 
     def branch(self, parents: list[Sequence]) -> list[Sequence]:
-        """The sequences that continue these beams of one search, one for each in the list.
+        """Return the sequences that continue these beams of one search, one per list entry.
 
-        A beam that stands there twice forks; one that does not stand there ends.
+        A beam that is listed twice forks; a beam that is not listed ends.
         """
         children: list[Sequence] = []
         for parent in parents:
@@ -165,10 +165,10 @@ class Scheduler:
         return children
 
     def finish(self, sequence: Sequence) -> None:
-        """Give a sequence's blocks back, and its prompt's with the last of them.
+        """Free a sequence's blocks, and its prompt's after the last sequence.
 
-        What the text's whole blocks hold stays known: a judge, or the next turn of a conversation,
-        may read on from it.
+        Whole blocks stay in the prefix tree: a judge, or the next turn of a conversation, may
+        continue from them.
         """
         prompt = sequence.prompt
         if sequence.num_computed > prompt.num_tokens and not prompt.request.beams:
@@ -178,12 +178,12 @@ class Scheduler:
             self._leave(prompt)
 
     def finish_prompt(self, prompt: Prompt) -> None:
-        """Give the blocks of a computed prompt back from which nothing is drawn."""
+        """Free the blocks of a computed prompt that has nothing to sample."""
         prompt.waiting.clear()
         self._leave(prompt)
 
     def cancel(self, prompt: Prompt) -> None:
-        """Forget a request wherever it stands; its blocks are free at once."""
+        """Remove a request from every queue; its blocks are free at once."""
         for sequence in list(prompt.running):
             self._stop(sequence)
         self.preempted = [s for s in self.preempted if s.prompt is not prompt]
@@ -191,10 +191,10 @@ class Scheduler:
             self._dismiss(prompt)
         self.arrived.remove(prompt)
 
-    # --------------------------------------------------------------------- who gets blocks
+    # ----------------------------------------------------------------- allocating blocks
 
     def _grow(self) -> None:
-        """Blocks for the newest tokens; who started first gets them first."""
+        """Allocate blocks for the newest tokens, in order of starting."""
         short = [
             s
             for s in self.running
@@ -207,7 +207,7 @@ class Scheduler:
                     self._preempt(max(self.running, key=_ticket))
 
     def _resume(self) -> None:
-        """Let preempted sequences run again, in the order in which they had started."""
+        """Resume preempted sequences in the order in which they started."""
         while self.preempted:
             prompt = self.preempted[0].prompt
             together = self.preempted[:1]
@@ -216,7 +216,7 @@ class Scheduler:
             if (
                 prompt not in self.admitted
                 or prompt in self.prefilling
-                or self.num_places + prompt.num_together > self.max_sequences
+                or self.num_slots + prompt.num_together > self.max_sequences
                 or not self._take(
                     partial(self.memory.grow, together), not self.running, keep=prompt
                 )
@@ -230,10 +230,10 @@ class Scheduler:
                 self._run(sequence)
 
     def _admit(self) -> None:
-        """Give prompts their blocks; while somebody is preempted, nobody but the first of them."""
+        """Allocate blocks for prompts; while sequences are preempted, only for the first one's."""
         arrived = [self.preempted[0].prompt] if self.preempted else list(self.arrived)
         num_waiting = sum(len(p.waiting) * p.num_together for p in self.admitted)
-        room = self.max_sequences - self.num_places - num_waiting
+        room = self.max_sequences - self.num_slots - num_waiting
         num_ahead = sum(not p.running for p in self.admitted)
         for prompt in arrived:
             is_enough = room <= 0 and num_ahead >= MAX_AHEAD and not self.preempted
@@ -265,10 +265,10 @@ class Scheduler:
         keep: Prompt | None = None,
         num_more: int = 0,
     ) -> bool:
-        """Take blocks if one for each running sequence to grow, and ``num_more``, are left.
+        """Take blocks if one for each running sequence, and ``num_more``, remain available.
 
-        By force, which is for when nothing else can go on: none need be left, and prompts that
-        nobody runs on, all but ``keep``, are dismissed until it succeeds.
+        ``by_force`` is for when nothing else can continue: none need remain, and prompts without
+        running sequences, except ``keep``, are dismissed until it succeeds.
         """
         if not by_force:
             return take(len(self.running) + num_more)
@@ -277,10 +277,10 @@ class Scheduler:
                 raise AssertionError("a request was admitted that the cache cannot hold")
         return True
 
-    # ------------------------------------------------------------------------ who gives way
+    # ----------------------------------------------------------------- freeing blocks
 
     def _dismiss_latest(self, keep: Prompt | None = None) -> bool:
-        """Take the blocks of the latest prompt that nobody runs on, if there is one."""
+        """Free the blocks of the latest prompt without running sequences, if there is one."""
         idle = [p for p in self.admitted if not p.running and p is not keep]
         if idle:
             self._dismiss(max(idle, key=lambda p: p.number))
@@ -304,7 +304,8 @@ class Scheduler:
 
     @staticmethod
     def _charge(sequence: Sequence, num_cached: int) -> None:
-        """Say what of its prompt a sequence did not need computed; each computation counts once."""
+        """Set how many prompt tokens were not computed for a sequence; each computation counts
+        once."""
         prompt = sequence.prompt
         sequence.num_cached = min(num_cached, prompt.num_cached)
         prompt.num_cached = prompt.num_tokens
@@ -316,14 +317,14 @@ class Scheduler:
     def _run(self, sequence: Sequence) -> None:
         prompt = sequence.prompt
         if not (prompt.request.beams and prompt.running):
-            self.num_places += prompt.num_together
+            self.num_slots += prompt.num_together
         self.running[sequence] = prompt.running[sequence] = None
 
     def _stop(self, sequence: Sequence) -> None:
         prompt = sequence.prompt
         del self.running[sequence], prompt.running[sequence]
         if not (prompt.request.beams and prompt.running):
-            self.num_places -= prompt.num_together
+            self.num_slots -= prompt.num_together
         self.memory.give_own(sequence)
 
 

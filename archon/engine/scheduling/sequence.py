@@ -1,121 +1,51 @@
-"""The units of scheduling: a prompt that is prefilled once, and the sequences drawn from it."""
+"""The units of scheduling: a prompt that is prefilled once, and its sequences."""
 
 from __future__ import annotations
 
 from array import array
 from collections import deque
-from collections.abc import Callable
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 from torch import Tensor
 
 from archon.engine.cache.kv_cache import BLOCK_SIZE, num_blocks_for
 from archon.engine.cache.prefix_tree import PrefixNode
-from archon.engine.sampling.constraint import Matcher, TokenConstraint
-from archon.types import Hold
-
-FinishReason = Literal["stop", "length"]
-OnToken = Callable[[int, int], bool]
-"""(index of the draw within its request, token) → whether the sequence should stop here."""
+from archon.engine.sampling.constraint import Matcher
+from archon.engine.sampling.request import FinishReason, GenerationRequest
 
 
 def _no_blocks() -> array[int]:
     return array("i")
 
 
-@dataclass(frozen=True, slots=True)
-class SamplingRule:
-    """How tokens are drawn: see ``archon.engine.sampling.sampler``."""
-
-    temperature: float = 0.0
-    top_k: int = 0
-    top_p: float = 1.0
-    min_p: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class GenerationRequest:
-    """n draws from one prompt.
-
-    ``draws`` are the numbers of the draws; ``on_token`` is called in the engine's thread for each
-    token that is no end of sequence.
-    """
-
-    prompt_ids: tuple[int, ...]
-    draws: tuple[int, ...]
-    seed: int
-    rule: SamplingRule
-    max_tokens: int
-    stop_ids: frozenset[int] = frozenset()
-    """Tokens that end a sequence; they are not part of the result."""
-    logprobs: bool = False
-    logprobs_at: float = 1.0
-    """Temperature of those log-probabilities: 1 is the model itself; a learner wants the rule's."""
-    on_token: OnToken | None = None
-    beams: int = 0
-    """0 draws at random; more finds the likeliest texts by beam search: then the rule is not used,
-    draw k is the (k modulo ``beams``)-th best, and ``on_token`` is called at the
-    end, for each text from its beginning."""
-    length_penalty: float = 1.0
-    early_stopping: bool | Literal["never"] = False
-    hold: Hold | None = None
-    """While it is not released, the prompt's blocks are kept longer than others."""
-    constraint: TokenConstraint | None = None
-    """The form of every draw; what it leaves no choice about is not sampled."""
-    adapter: str = ""
-    """Digest of the adapter that it is computed with (``Engine.add_adapter``); "" for none."""
-    hidden: bool = False
-    """Nothing is drawn: its one generation tells the hidden state of the prompt's last token."""
-
-
-@dataclass(frozen=True, slots=True)
-class Generation:
-    """One finished draw."""
-
-    draw: int
-    token_ids: tuple[int, ...]
-    logprobs: tuple[float, ...] | None
-    finish_reason: FinishReason
-    cached_tokens: int
-    """Tokens of the prompt that were not computed for this draw."""
-    ended_by: int | None = None
-    """The stop token that was drawn, if that ended it."""
-    score: float | None = None
-    """What a beam search ranked it by (``archon.engine.sampling.beam_search``)."""
-    hidden_E: Tensor | None = None
-    """The last layer's normalised output for the prompt's last token, where that was asked for; in
-    float32 and in the basis of the decoder's own weights."""
-
-
 @dataclass(slots=True, eq=False)
 class Prompt:
-    """A request on its way: its prompt's blocks, and its sequences by where they stand."""
+    """A request in progress: its prompt's blocks, and its sequences by state."""
 
     request: GenerationRequest
     num_tokens: int = field(init=False)
     num_shared_blocks: int = field(init=False)
-    """The whole blocks before the prompt's last token: what sequences share by reference."""
+    """The whole blocks before the prompt's last token, which sequences share by reference."""
     number: int = 0
-    """In the order of arrival."""
+    """Order of arrival."""
     waiting: deque[Sequence] = field(default_factory=deque)
-    """Sequences that have not drawn their first token."""
+    """Sequences that have not sampled their first token."""
     running: dict[Sequence, None] = field(default_factory=dict)
     num_preempted: int = 0
     path: list[PrefixNode] = field(default_factory=list)
     """Nodes of the prefix tree that hold the prompt's shared blocks."""
     blocks: array[int] = field(default_factory=_no_blocks)
-    """Block table: the shared blocks, and behind them one for the prompt's last tokens, which is
-    copied to each sequence when it starts."""
+    """Block table: the shared blocks, then one for the prompt's last tokens, which is copied to
+    each sequence when it starts."""
     num_computed: int = 0
     """Tokens whose keys and values are in the cache."""
     num_cached: int = 0
-    """Tokens that need not be computed for the next sequence to start: it is charged the rest."""
+    """Tokens that the next sequence does not need computed; it is charged for the rest."""
     last_logits_V: Tensor | None = None
-    """Logits after the prompt, once it is computed and while sequences wait for them."""
+    """Logits after the prompt, from its computation until no sequence waits for them."""
     hidden_E: Tensor | None = None
-    """Where its last token's hidden state goes, if that is what the request asks for."""
+    """Receives its last token's hidden state, if requested."""
 
     def __post_init__(self) -> None:
         self.num_tokens = self.num_cached = len(self.request.prompt_ids)
@@ -125,8 +55,8 @@ class Prompt:
 
     @property
     def num_needed(self) -> int:
-        """Tokens to be computed as the prompt's: what running sequences share is enough for them,
-        those that wait need the logits after the last."""
+        """Tokens to compute: running sequences need the shared blocks, waiting ones the logits
+        after the last token."""
         return self.num_tokens if self.waiting else self.num_shared_blocks * BLOCK_SIZE
 
     @property
@@ -135,18 +65,18 @@ class Prompt:
 
     @property
     def num_together(self) -> int:
-        """Sequences that run together or not at all: the beams of a search, or one alone."""
+        """Sequences that run together or not at all: the beams of a search, or one."""
         return self.request.beams or 1
 
     @property
     def num_own_blocks(self) -> int:
-        """Blocks that these need for themselves at worst: each the tail and the new tokens."""
+        """Blocks that these need at most besides the shared ones: tail and new tokens of each."""
         num_blocks = num_blocks_for(self.num_tokens + self.request.max_tokens)
         return (num_blocks - self.num_shared_blocks) * self.num_together
 
     @property
     def tail_block(self) -> int | None:
-        """Block of the tokens behind the shared ones, while sequences wait for it."""
+        """Block of the tokens after the shared ones, while sequences wait for it."""
         own = self.blocks[self.num_shared_blocks :]
         return own[0] if own else None
 
@@ -160,7 +90,7 @@ class Prompt:
         return self.request.adapter
 
     def hidden_at(self, stop: int) -> Tensor | None:
-        """Where the hidden state of the token before a position goes, if it is wanted."""
+        """Where the hidden state of the token before a position goes, if requested."""
         return self.hidden_E if stop == self.num_tokens else None
 
     def tokens(self, start: int, stop: int) -> SequenceOf[int]:
@@ -170,54 +100,55 @@ class Prompt:
 
 @dataclass(slots=True, eq=False)
 class Sequence:
-    """One draw while it is being made."""
+    """One sample in progress."""
 
     prompt: Prompt
     index: int
-    """Which of its request's draws this is."""
+    """Its index within the request."""
     num_tokens: int = field(init=False)
-    """Tokens of prompt and draw."""
+    """Tokens of prompt and sample."""
     num_shared_blocks: int = field(init=False)
     ticket: int = -1
-    """In the order of starting; who started earlier is never preempted for who started later."""
+    """Order of starting; a sequence is never preempted for one that started later."""
     blocks: array[int] = field(default_factory=_no_blocks)
-    """Block table: the prompt's shared blocks, and behind them its own."""
+    """Block table: the prompt's shared blocks, then its own."""
     token_ids: list[int] = field(default_factory=list)
-    """Drawn so far."""
+    """Sampled so far."""
     num_computed: int = 0
     """Tokens, the prompt's included, whose keys and values are in the cache."""
     num_cached: int = 0
-    """Tokens of the prompt that were not computed for this draw."""
+    """Tokens of the prompt that were not computed for this sample."""
     logprobs: list[float] = field(default_factory=list)
     total_logprob: float = 0.0
     """Of a beam: the sum over its tokens."""
     shares_last_block: bool = False
-    """Whether the block that it writes next may be another beam's too."""
+    """Whether another beam may share the block that it writes next."""
     draw_key: bytes = b""
     matcher: Matcher | None = None
     """Follows its constraint."""
     ending: FinishReason | None = None
-    """Why it ends, as soon as that is known; forced tokens may still have to be scored."""
+    """Why it ends, once known; forced tokens may still have to be scored."""
     ended_by: int | None = None
-    """The stop token that was drawn, if that ended it."""
+    """The sampled stop token, if one ended it."""
 
     def __post_init__(self) -> None:
         self.num_tokens = self.prompt.num_tokens + len(self.token_ids)
         self.num_shared_blocks = self.prompt.num_shared_blocks
 
     def append(self, token: int) -> None:
-        """Add a token to the draw."""
+        """Add a token."""
         self.token_ids.append(token)
         self.num_tokens += 1
 
     @property
     def num_needed(self) -> int:
-        """Tokens whose keys and values are needed: nothing attends to the last of an ending."""
+        """Tokens whose keys and values are needed: nothing attends to the last token of an ended
+        sequence."""
         return self.num_tokens - (self.ending is not None)
 
     @property
     def num_unscored(self) -> int:
-        """Forced tokens whose log-probability is wanted and not known yet."""
+        """Forced tokens whose log-probability is requested and not known yet."""
         return len(self.token_ids) - len(self.logprobs) if self.prompt.request.logprobs else 0
 
     @property
@@ -230,7 +161,7 @@ class Sequence:
         return self.prompt.request.adapter
 
     def hidden_at(self, stop: int) -> Tensor | None:
-        """Nobody wants the hidden state of a drawn token."""
+        """None: hidden states are those of prompts."""
         return None
 
     @property
@@ -238,7 +169,7 @@ class Sequence:
         return self.blocks[self.num_shared_blocks :]
 
     def copy(self) -> Sequence:
-        """The same text, to be continued otherwise; the blocks are the same ones."""
+        """A copy with the same blocks, to be continued differently."""
         return replace(
             self,
             blocks=self.blocks[:],
@@ -247,7 +178,7 @@ class Sequence:
         )
 
     def tokens(self, start: int, stop: int) -> SequenceOf[int]:
-        """Tokens at these positions, of prompt and draw."""
+        """Tokens at these positions, of prompt and sample."""
         num_prompt = self.prompt.num_tokens
         if start >= num_prompt:
             return self.token_ids[start - num_prompt : stop - num_prompt]
@@ -255,7 +186,7 @@ class Sequence:
         return [*self.prompt.request.prompt_ids[start:stop], *rest]
 
     def take(self, token: int) -> None:
-        """Add a token that was drawn, and those that it forces, until there is a reason to end.
+        """Add a sampled token and the tokens that it forces, until the sequence ends.
 
         Raises
         ------
@@ -265,14 +196,14 @@ class Sequence:
         if self.matcher is not None:
             self.matcher.advance(token)
         if not is_end:
-            self._go_on(token)
+            self._extend(token)
         elif self.matcher is None or self.matcher.finished:
             self.ending, self.ended_by = "stop", token
         if self.matcher is not None:
             self.follow()
 
     def follow(self) -> None:
-        """Add the tokens that the constraint forces, until there is a choice or a reason to end.
+        """Add the tokens that the constraint forces, until there is a choice or an end.
 
         Raises
         ------
@@ -283,13 +214,13 @@ class Sequence:
         while self.ending is None and (forced := self.matcher.forced()):
             for token in forced:
                 self.matcher.advance(token)
-                self._go_on(token)
+                self._extend(token)
                 if self.ending is not None:
                     break
         if self.ending is None and self.matcher.finished:
             self.ending = "stop"
 
-    def _go_on(self, token: int) -> None:
+    def _extend(self, token: int) -> None:
         request = self.prompt.request
         self.append(token)
         if request.on_token is not None and request.on_token(self.index, token):

@@ -13,8 +13,9 @@ from pathlib import Path
 from archon.engine.kernels.native import NativeDecoder
 from archon.engine.process import claim_process
 from archon.engine.sampling.constraint import ConstraintError, TokenConstraint
+from archon.engine.sampling.request import Generation, GenerationRequest, OnToken
+from archon.engine.sampling.sampler import SamplingRule
 from archon.engine.scheduling.choices import score_request, total_logprob
-from archon.engine.scheduling.sequence import Generation, GenerationRequest, OnToken, SamplingRule
 from archon.engine.worker import EngineWorker
 from archon.errors import UnsupportedError
 from archon.lm.base import NO_THINKING, check_request

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from archon.engine.loading import choose_device, load_decoder, open_model
 from archon.engine.model.linear import Precision
-from archon.engine.model.loading import choose_device, load_decoder, open_model
 from archon.engine.model.weights import weights_of
 from archon.engine.perplexity import perplexity
 from archon.errors import UsageError

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from archon import catalog
-from archon.engine.model.loading import head_for
+from archon.engine.loading import head_for
 from archon.engine.model.reward_head import RewardHead, read_reward_head
 from archon.engine.process import claim_process
 from archon.engine.scheduling.hidden_state import hidden_state, read_request

@@ -14,7 +14,7 @@ from pathlib import Path
 from archon.engine.encoders.decoding import SequenceToSequence
 from archon.engine.encoders.weights import load_encoder_decoder
 from archon.engine.process import claim_process
-from archon.engine.scheduling.sequence import Generation, GenerationRequest
+from archon.engine.sampling.request import Generation, GenerationRequest
 from archon.errors import ModelFileError
 from archon.lm.base import NO_THINKING, check_request
 from archon.lm.cache_keys import prompt_digest, request_digest

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from archon.engine.model.loading import own_hidden
+from archon.engine.loading import own_hidden
 from archon.engine.model.reward_head import RewardHead, read_reward_head, write_reward_head
 from archon.engine.scheduling.hidden_state import hidden_state, read_request
 from archon.errors import UsageError

@@ -10,11 +10,13 @@ from typing import Protocol
 import torch
 
 from archon.engine.engine import Engine, EngineOptions
+from archon.engine.loading import add_adapter, load_decoder
 from archon.engine.model.linear import Precision
-from archon.engine.model.loading import add_adapter, load_decoder
-from archon.engine.model.outlier_rotation import RotatedWeights
+from archon.engine.model.outlier_rotation import OutlierRotatedWeights
 from archon.engine.model.weights import WeightSource
-from archon.engine.scheduling.sequence import Generation, GenerationRequest, Prompt, SamplingRule
+from archon.engine.sampling.request import Generation, GenerationRequest
+from archon.engine.sampling.sampler import SamplingRule
+from archon.engine.scheduling.sequence import Prompt
 from archon.train.decoder import TrainableDecoder, TrainedWeights
 from archon.train.lora import adapter_of
 
@@ -59,7 +61,7 @@ class AdaptedPolicy:
     """
 
     def __init__(self, model: TrainableDecoder, engine: Engine, source: WeightSource) -> None:
-        self._model, self._engine, self._source = model, engine, RotatedWeights(source)
+        self._model, self._engine, self._source = model, engine, OutlierRotatedWeights(source)
 
     def current(self) -> tuple[Engine, str]:
         """See ``Policy.current``."""

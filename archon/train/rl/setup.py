@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from archon.engine.model.loading import load_engine
+from archon.engine.loading import load_engine
 from archon.errors import GraphError, LMError, SpecError
 from archon.evals.benchmarks.opening import Benchmark
 from archon.graph.prompts.builder import Prompt

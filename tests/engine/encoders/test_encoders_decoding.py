@@ -10,7 +10,8 @@ from archon.engine.encoders.decoding import SequenceToSequence
 from archon.engine.encoders.encoder_decoder import EncoderDecoder, initialise
 from archon.engine.encoders.greedy import greedy_texts
 from archon.engine.encoders.weights import save_encoder_decoder
-from archon.engine.scheduling.sequence import GenerationRequest, SamplingRule
+from archon.engine.sampling.request import GenerationRequest
+from archon.engine.sampling.sampler import SamplingRule
 from archon.errors import EngineError
 
 CONFIG = EncoderDecoderConfig(

@@ -1,4 +1,4 @@
-"""From a file or a folder of weights to an engine that runs it."""
+"""Loading: from a file or a folder of weights to an engine."""
 
 from __future__ import annotations
 
@@ -19,9 +19,8 @@ from archon.engine.kernels.packing import can_pack, load_packed
 from archon.engine.model.config import ModelFile
 from archon.engine.model.decoder import Decoder
 from archon.engine.model.linear import Precision
-from archon.engine.model.lora import check_adapter
-from archon.engine.model.lora_file import Adapter
-from archon.engine.model.outlier_rotation import RotatedWeights
+from archon.engine.model.lora import Adapter, check_adapter
+from archon.engine.model.outlier_rotation import OutlierRotatedWeights
 from archon.engine.model.reward_head import RewardHead, check_reward_head
 from archon.engine.model.weights import WeightSource, weights_of
 from archon.engine.process import claim_process
@@ -77,12 +76,12 @@ def load_engine(
 
 
 def add_adapter(engine: Engine, source: WeightSource, adapter: Adapter) -> None:
-    """Let an engine run an adapter, for the requests that name its digest.
+    """Add an adapter to an engine, for requests that name its digest.
 
     Parameters
     ----------
-    source : the parameters that the engine runs. Where adapters come and go, ``RotatedWeights`` of
-        them, which remember what the last adapter had them read.
+    source : the parameters that the engine runs. Where adapters come and go, pass
+        ``OutlierRotatedWeights`` of them, which keep what the last adapter read.
 
     Raises
     ------
@@ -91,14 +90,15 @@ def add_adapter(engine: Engine, source: WeightSource, adapter: Adapter) -> None:
     if adapter.digest in engine.decoder.adapters:
         return
     check_adapter(adapter, source.config)
-    if is_rotated(engine.decoder):
-        rotated = source if isinstance(source, RotatedWeights) else RotatedWeights(source)
-        adapter = rotated.adapter(adapter)
+    if has_outlier_rotation(engine.decoder):
+        if not isinstance(source, OutlierRotatedWeights):
+            source = OutlierRotatedWeights(source)
+        adapter = source.adapter(adapter)
     engine.decoder.add_adapter(adapter)
 
 
-def is_rotated(decoder: SpanDecoder) -> bool:
-    """Whether a decoder that was loaded here is in another basis than its file."""
+def has_outlier_rotation(decoder: SpanDecoder) -> bool:
+    """Whether a decoder that was loaded here runs outlier-rotated weights."""
     return decoder.precision in ("int8", "int4")
 
 
@@ -116,16 +116,16 @@ def head_for(engine: Engine, file: ModelFile, head: RewardHead, adapter: str = "
     """
     model_digest = engine.model_id.split(":")[0]
     check_reward_head(head, engine.decoder.config.width, model_digest, adapter)
-    if not is_rotated(engine.decoder):
+    if not has_outlier_rotation(engine.decoder):
         return head
-    return replace(head, weight_E=RotatedWeights(weights_of(file)).readout(head.weight_E))
+    return replace(head, weight_E=OutlierRotatedWeights(weights_of(file)).readout(head.weight_E))
 
 
 def own_hidden(engine: Engine, file: ModelFile, hidden_NE: Tensor) -> Tensor:
-    """Hidden states of an engine → those that its file's own basis has, which heads are kept in."""
-    if not is_rotated(engine.decoder):
+    """Hidden states of an engine → the same in the basis of its file, which heads are stored in."""
+    if not has_outlier_rotation(engine.decoder):
         return hidden_NE
-    return RotatedWeights(weights_of(file)).hidden(hidden_NE)
+    return OutlierRotatedWeights(weights_of(file)).hidden(hidden_NE)
 
 
 def load_decoder(
@@ -137,7 +137,7 @@ def load_decoder(
     keep_in: Path | None = None,
     native: bool = True,
 ) -> SpanDecoder:
-    """A decoder that computes in the given precision; int8 and int4 in a basis without outliers.
+    """A decoder in the given precision; int8 and int4 run outlier-rotated weights.
 
     Parameters
     ----------
@@ -150,7 +150,7 @@ def load_decoder(
     kernels = None
     if native and device.type == "cpu" and can_pack(source.config):
         kernels = load_kernels(keep_in and keep_in / "kernels")
-    rotated = RotatedWeights(source)
+    rotated = OutlierRotatedWeights(source)
     if kernels is None:
         return Decoder(rotated, precision, device)
     kept = None

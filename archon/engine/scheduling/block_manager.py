@@ -1,4 +1,4 @@
-"""Blocks for prompts and sequences: taken, shared, copied and given back, never waited for."""
+"""Block manager: allocates, shares, copies and frees the cache blocks of prompts and sequences."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ from collections.abc import Iterable
 from collections.abc import Sequence as SequenceOf
 
 from archon.engine.cache.block_pool import BlockPool
-from archon.engine.cache.kv_cache import BLOCK_SIZE, num_blocks_for
+from archon.engine.cache.kv_cache import BLOCK_SIZE, BlockStorage, num_blocks_for
 from archon.engine.cache.prefix_tree import PrefixNode, PrefixTree
-from archon.engine.decoder_protocol import BlockStorage
 from archon.engine.scheduling.sequence import Prompt, Sequence
 
 
 class BlockManager:
-    """Who holds which blocks: the prefix tree those of prompts, each sequence its own.
+    """The owners of all blocks: the prefix tree for prompts, each sequence for its own.
 
-    What takes blocks succeeds as a whole or changes nothing.
+    A method that takes blocks succeeds as a whole or changes nothing.
     """
 
     def __init__(self, cache: BlockStorage) -> None:
@@ -24,16 +23,16 @@ class BlockManager:
 
     @property
     def num_available(self) -> int:
-        """Blocks that are free or hold what no live prompt uses."""
+        """Blocks that are free or not used by a live prompt."""
         return self.pool.num_free + self.tree.num_evictable()
 
     def match(self, prompt: Prompt) -> list[PrefixNode]:
-        """The nodes that hold the prompt's beginning already, or will when they are computed."""
+        """The nodes that hold the prompt's prefix, or will when they are computed."""
         tokens = prompt.tokens(0, prompt.num_shared_blocks * BLOCK_SIZE)
         return self.tree.match(tokens, prompt.adapter)
 
     def take_prompt(self, prompt: Prompt, path: list[PrefixNode], num_spare: int) -> bool:
-        """Blocks for a prompt, of which ``path`` is there; needs so many more to be available."""
+        """Take the blocks of a prompt beyond ``path``, if ``num_spare`` more are available."""
         num_new = prompt.num_shared_blocks - len(path)
         num_tail = int(prompt.num_needed > prompt.num_shared_blocks * BLOCK_SIZE)
         self.tree.extend(path, (), [])  # in use from here on, so making room cannot evict it
@@ -50,22 +49,22 @@ class BlockManager:
         return blocks is not None
 
     def drop_adapter(self, adapter: str) -> None:
-        """Free the prefixes that were computed under an adapter, which no live prompt has."""
+        """Free the prefixes computed under an adapter that no live prompt uses."""
         self.pool.free(self.tree.drop(adapter))
 
     def give_prompt(self, prompt: Prompt) -> None:
-        """Give a prompt's blocks back; what of it is computed stays in the tree."""
+        """Free a prompt's blocks; its computed blocks stay in the tree."""
         self.give_tail(prompt)
         self.pool.free(self.tree.release(prompt.path))
         prompt.path, prompt.blocks = [], array("i")
 
     def give_tail(self, prompt: Prompt) -> None:
-        """Give the block of a prompt's last tokens back, if it still has it."""
+        """Free the block of a prompt's last tokens, if it still has it."""
         if prompt.tail_block is not None:
             self.pool.free([prompt.blocks.pop()])
 
     def fork(self, sequence: Sequence, num_spare: int) -> bool:
-        """Let a sequence begin: the shared blocks, and one for a copy of the prompt's tail."""
+        """Start a sequence: the shared blocks, and one for a copy of the prompt's tail."""
         prompt = sequence.prompt
         blocks = self._allocate(1, num_spare)
         if blocks is not None:
@@ -82,8 +81,8 @@ class BlockManager:
             self.cache.copy_blocks(prompt.tail_block, blocks)
 
     def grow(self, sequences: SequenceOf[Sequence], num_spare: int = 0) -> bool:
-        """Blocks for all tokens of these sequences; one that is shared and to be written is
-        copied first."""
+        """Take blocks for all tokens of these sequences; a shared block is copied before it is
+        written."""
         copies = [s.shares_last_block and self.pool.is_shared(s.blocks[-1]) for s in sequences]
         needs = [
             num_blocks_for(s.num_tokens) - (len(s.blocks) or s.num_shared_blocks) + copied
@@ -109,17 +108,17 @@ class BlockManager:
         return sequence.copy()
 
     def keep_own(self, sequence: Sequence) -> None:
-        """Let the prefix tree have what is computed of a sequence, in whole blocks."""
+        """Pass the computed whole blocks of a sequence to the prefix tree."""
         prompt, shared = sequence.prompt, sequence.num_shared_blocks
         stop = max(sequence.num_computed // BLOCK_SIZE, shared)
         tokens = sequence.tokens(0, stop * BLOCK_SIZE)
         own = sequence.blocks[shared:stop]
         kept = self.tree.adopt(prompt.path, tokens, own, prompt.adapter)
-        # A block that the tree has from another text is given back with the rest.
+        # A block that the tree already has from another text is freed with the rest.
         sequence.blocks = array("i", (b for b in sequence.blocks if b not in kept))
 
     def give_own(self, sequence: Sequence) -> None:
-        """Give a sequence's own blocks back."""
+        """Free a sequence's own blocks."""
         self.pool.free(sequence.own_blocks)
         sequence.blocks, sequence.shares_last_block = array("i"), False
 

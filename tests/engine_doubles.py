@@ -14,18 +14,16 @@ from torch import Tensor
 from archon.engine.decoder_protocol import SpanDecoder
 from archon.engine.engine import Engine, EngineOptions
 from archon.engine.kernels import build, load_kernels
+from archon.engine.loading import load_decoder
 from archon.engine.model.config import DecoderConfig
 from archon.engine.model.decoder import Decoder
 from archon.engine.model.linear import Precision
-from archon.engine.model.loading import load_decoder
+from archon.engine.model.lora import Adapter, linear_shapes
+from archon.engine.model.outlier_rotation import OutlierRotatedWeights
 from archon.engine.model.weights import RandomWeights
-from archon.engine.scheduling.sequence import (
-    Generation,
-    GenerationRequest,
-    Prompt,
-    SamplingRule,
-    Sequence,
-)
+from archon.engine.sampling.request import Generation, GenerationRequest
+from archon.engine.sampling.sampler import SamplingRule
+from archon.engine.scheduling.sequence import Prompt, Sequence
 
 CPU = torch.device("cpu")
 SAMPLED = SamplingRule(temperature=1.0, top_k=20)
@@ -44,6 +42,14 @@ def tiny_decoder(
     precision: Precision = "float32", device: torch.device = CPU, **changes: Any
 ) -> Decoder:
     return load_decoder(RandomWeights(tiny_config(**changes)), precision, device)
+
+
+RANDOM_RULES = (
+    SamplingRule(temperature=1.0),
+    SamplingRule(temperature=0.8, top_k=20),
+    SamplingRule(temperature=1.2, top_p=0.9),
+    SamplingRule(),
+)
 
 
 class RecordingEngine(Engine):
@@ -133,6 +139,19 @@ def logits_of(engine: RecordingEngine, *requests: GenerationRequest) -> list[Ten
     ]
 
 
+def logits_of_ragged(
+    engine: RecordingEngine, requests: list[GenerationRequest]
+) -> list[list[Tensor]]:
+    """For each request, the logits of each draw as (tokens, V)."""
+    prompts = [engine.add(request) for request in requests]
+    while engine.has_work:
+        engine.step()
+    return [
+        [torch.stack(engine.logits[prompt, i]) for i in range(len(prompt.request.draws))]
+        for prompt in prompts
+    ]
+
+
 def assert_close_logits(found: Tensor, expected: Tensor, bound: float = 1e-4) -> None:
     """Within ``bound`` of the largest logit."""
     assert found.shape == expected.shape
@@ -142,3 +161,45 @@ def assert_close_logits(found: Tensor, expected: Tensor, bound: float = 1e-4) ->
 def num_free(engine: Engine) -> int:
     """Blocks that nobody uses, those that the prefix tree may drop included."""
     return engine.scheduler.memory.num_available
+
+
+def random_requests(rng: random.Random, count: int) -> list[GenerationRequest]:
+    return [
+        make_request(
+            prompt_of(rng.choice([0, 20, 70]), seed=rng.randrange(2))
+            + prompt_of(rng.randint(1, 50), seed=rng.randrange(5)),
+            draws=tuple(range(rng.randint(1, 4))),
+            rule=rng.choice(RANDOM_RULES),
+            max_tokens=rng.randint(1, 60),
+        )
+        for _ in range(count)
+    ]
+
+
+PACKABLE = {"width": 64, "ffn_width": 96, "num_heads": 4, "num_kv_heads": 2, "head_width": 16}
+
+
+def random_adapter(config: DecoderConfig, seed: int, rank: int, *products: str) -> Adapter:
+    generator = torch.Generator().manual_seed(seed)
+    pairs = {}
+    for name, (outputs, inputs) in linear_shapes(config).items():
+        if not products or name.endswith(products):
+            a = torch.randn(rank, inputs, generator=generator) / inputs**0.5
+            pairs[name] = (a, 0.4 * torch.randn(outputs, rank, generator=generator))
+    return Adapter(rank, 2.0 * rank, pairs, 2.0, digest=f"adapter {seed}")
+
+
+def adapters_of(config: DecoderConfig) -> list[Adapter]:
+    """One of everything, one that changes parts of what the engine computes as one."""
+    return [random_adapter(config, 1, 3), random_adapter(config, 2, 5, "k_proj", "up_proj")]
+
+
+def adapted(precision: Precision, config: DecoderConfig, native: bool = False) -> SpanDecoder:
+    source = RandomWeights(config)
+    decoder = load_decoder(source, precision, CPU, native=native)
+    for adapter in adapters_of(config):
+        is_rounded = precision in ("int8", "int4")
+        decoder.add_adapter(
+            OutlierRotatedWeights(source).adapter(adapter) if is_rounded else adapter
+        )
+    return decoder

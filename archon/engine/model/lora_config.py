@@ -1,10 +1,12 @@
-"""Low-rank adapters (LoRA: Hu et al. 2021, arXiv 2106.09685): what fine-tuning adds to a decoder.
-
-A linear layer's weight W becomes W + scale · B·A, where A is (rank, inputs) and B (outputs, rank):
-far fewer numbers than W has. They lie in a folder as the library peft writes it::
+"""Folders of LoRA adapters as the library peft writes them::
 
     adapter_config.json          rank, alpha, which layers
     adapter_model.safetensors    base_model.model.<layer>.lora_A.weight, … .lora_B.weight
+
+The keys are those of peft's ``LoraConfig`` and its parents. Each is computed, irrelevant or
+refused. Layers are listed by the ends of their names, or described by one regular expression;
+``rank_pattern`` and ``alpha_pattern`` have expressions, too. The files are untrusted, and an
+expression can keep Python busy for ever, so only expressions of bounded effort are evaluated.
 """
 
 from __future__ import annotations
@@ -12,41 +14,59 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from archon.engine.files.key_rules import shown
+from archon.engine.files.key_rules import KeyRules, shown
 from archon.engine.files.part import PartFiles
-from archon.engine.model.adapter_keys import ADAPTER_RULES, PRESERVING_INITS
-from archon.engine.model.adapter_targets import first_match, leaves_out
+from archon.engine.model.lora import Adapter
 from archon.errors import ModelFileError
 
 CONFIG_NAME, TENSORS_NAME = "adapter_config.json", "adapter_model.safetensors"
 FILES = PartFiles("adapter", CONFIG_NAME, TENSORS_NAME)
 _PREFIX = "base_model.model."
-_KEY = re.compile(r"base_model\.model\.(.+)\.lora_([AB])\.weight")
+_TENSOR = re.compile(r"base_model\.model\.(.+)\.lora_([AB])\.weight")
+_LAYER = re.compile(r"(?:^|\.)layers\.(\d+)\.")
+_LONGEST_NAME, _MOST_REPEATS = 100, 8
+_REPEAT = re.compile(r"[*+]|,\}")
+_REPEATED_GROUP = re.compile(r"\)[*+{]")
 
+PRESERVING_INITS = ("gaussian", "eva", "orthogonal", "mica")
+"""Named initialisations that leave the model's weights as they are.
 
-@dataclass(frozen=True, slots=True)
-class Adapter:
-    """An adapter's numbers: A, (rank, I), and B, (O, rank), of each linear layer that it changes.
+The others (pissa, olora, loftq, corda, lora_ga) subtract the fresh adapter from the weights, and
+such an adapter fits the changed weights alone. Where peft has converted it
+(``path_initial_model_for_weight_conversion``), its file says true.
+"""
 
-    Layers are named as in a model's folder, such as ``model.layers.0.self_attn.q_proj``.
-    """
-
-    rank: int
-    alpha: float
-    pairs: Mapping[str, tuple[Tensor, Tensor]]
-    scale: float
-    """alpha / rank, or alpha / √rank where the file says ``use_rslora``."""
-    path: Path | None = None
-    """Where it was read, for messages."""
-    digest: str = ""
-    """SHA-256 of its two files: draws depend on it."""
+ADAPTER_RULES = KeyRules(
+    computed=frozenset({
+        "peft_type", "r", "lora_alpha", "use_rslora", "rank_pattern", "alpha_pattern",
+        "target_modules", "exclude_modules", "layers_to_transform", "layers_pattern",
+        "init_lora_weights", "ensure_weight_tying",
+    }),
+    irrelevant=frozenset({
+        "task_type", "auto_mapping", "peft_version", "base_model_name_or_path", "revision",
+        "inference_mode", "lora_dropout", "runtime_config", "merge_weights",
+        "qalora_group_size",  # without use_qalora
+        "megatron_core",  # without megatron_config
+        # Read by the initialisations of these names alone; ``init_lora_weights`` decides.
+        "eva_config", "corda_config", "lora_ga_config",
+    }),
+    null_only=frozenset({
+        "monteclora_config", "arrow_config", "velora_config", "kasa_config", "megatron_config",
+    }),
+    neutral={
+        "bias": ("none",), "fan_in_fan_out": (), "modules_to_save": (), "use_dora": (),
+        "trainable_token_indices": (), "loftq_config": (), "alora_invocation_tokens": (),
+        "alora_invocation_string": (), "use_qalora": (), "layer_replication": (),
+        "lora_bias": (), "target_parameters": (), "use_bdlora": (), "enable_lora": (),
+    },
+    irrelevant_names=re.compile(r"(\w+_)?version|unsloth_\w+|wandb_\w+|.*dropout.*"),
+)  # fmt: skip
 
 
 def read_adapter(path: Path) -> Adapter:
@@ -64,7 +84,7 @@ def read_adapter(path: Path) -> Adapter:
     scale = _scale(config, rank, alpha)
     pairs = {}
     for name, (a_RI, b_OR) in _read_pairs(path).items():
-        if leaves_out(config, name, path / CONFIG_NAME):
+        if _leaves_out(config, name, path / CONFIG_NAME):
             raise ModelFileError(
                 f"{path / TENSORS_NAME}: changes {name!r}, which target_modules, exclude_modules "
                 f"or layers_to_transform in {CONFIG_NAME} leave out"
@@ -87,7 +107,7 @@ def _read_pairs(path: Path) -> dict[str, tuple[Tensor, Tensor]]:
     """A and B of each layer."""
     halves: dict[str, dict[str, Tensor]] = {}
     for key, tensor in FILES.read_tensors(path).items():
-        found = _KEY.fullmatch(key)
+        found = _TENSOR.fullmatch(key)
         if found is None:
             raise ModelFileError(
                 f"{path / TENSORS_NAME}: tensor {key!r} is not supported: it is no lora_A or "
@@ -109,7 +129,7 @@ def _scale(config: Mapping[str, Any], rank: float, alpha: float) -> float:
 def _by_pattern(config: Mapping[str, Any], key: str, name: str, usual: float, path: Path) -> float:
     """A layer's rank or alpha: that of the first pattern which its name ends in."""
     patterns = config.get(key) or {}
-    pattern = first_match(patterns, name, path / CONFIG_NAME)
+    pattern = _first_match(patterns, name, path / CONFIG_NAME)
     return usual if pattern is None else _positive(patterns, pattern, path, f"{key}.")
 
 
@@ -190,3 +210,38 @@ def _read_config(path: Path) -> dict[str, Any]:
         if not isinstance(config.get(key), dict | None):
             raise ModelFileError(f"{file}: {key} is {shown(config[key])}, no object")
     return config
+
+
+def _leaves_out(config: Mapping[str, Any], name: str, file: Path) -> bool:
+    """Whether the configuration does not name a layer, so that peft would ignore its tensors."""
+    targets, excluded = config.get("target_modules"), config.get("exclude_modules")
+    if excluded and _is_named(name, excluded, file):
+        return True
+    if targets and targets != "all-linear" and not _is_named(name, targets, file):
+        return True
+    layers = config.get("layers_to_transform")
+    if layers is None or layers == []:
+        return False
+    index = _LAYER.search(name)
+    return index is None or int(index[1]) not in (layers if isinstance(layers, list) else [layers])
+
+
+def _first_match(patterns: Mapping[str, Any], name: str, file: Path) -> str | None:
+    """The first pattern that matches a layer's name, or its end after a dot."""
+    return next((p for p in patterns if _matches(rf"(?:.*\.)?(?:{p})", name, file)), None)
+
+
+def _is_named(name: str, modules: object, file: Path) -> bool:
+    if isinstance(modules, str):
+        return _matches(modules, name, file)
+    listed = modules if isinstance(modules, list) else []
+    return any(name == module or name.endswith(f".{module}") for module in listed)
+
+
+def _matches(pattern: str, name: str, file: Path) -> bool:
+    if len(_REPEAT.findall(pattern)) > _MOST_REPEATS + 1 or _REPEATED_GROUP.search(pattern):
+        raise ModelFileError(f"{file}: the expression {pattern!r} repeats too much to be evaluated")
+    try:
+        return len(name) <= _LONGEST_NAME and re.fullmatch(pattern, name) is not None
+    except (re.error, RecursionError) as error:
+        raise ModelFileError(f"{file}: {pattern!r} is no regular expression: {error}") from None
