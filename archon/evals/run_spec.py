@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from archon.answers import READING_VERSION
 from archon.evals.benchmarks import Item, Selection
-from archon.graph.architecture import Answer
+from archon.graph.answer import Answer
 from archon.types import AnswerKind, Example, Question
 
 VERSION = 1

@@ -13,6 +13,7 @@ from archon.errors import GraphError, LMError, SpecError
 from archon.graph.architecture import BARE_PROMPT, generator_prompt
 from archon.graph.exemplars import with_absolute_pool
 from archon.graph.prompts.builder import Prompt
+from archon.graph.prompts.templates import GENERATOR
 from archon.lm.local.reasoning import ReasoningRules
 from archon.reasoning import ReasoningMarkers
 from archon.spec.common import PromptSpec
@@ -77,7 +78,7 @@ def prepare_reinforcement(
     reward = reward or reward_of(spec, base_dir, benchmark)
     prompt_spec = _prompt_of(spec, card, base_dir, card_dir)
     try:
-        prompt = Prompt(prompt_spec, "generator", reads_candidates=False)
+        prompt = Prompt(prompt_spec, GENERATOR, reads_candidates=False)
         if is_scored and prompt.asks_for_program:
             raise GraphError(
                 f"the template {shown(prompt_spec.template)} asks for a program, which nothing "
