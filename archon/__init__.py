@@ -60,7 +60,8 @@ if TYPE_CHECKING:
     from archon.evals.records import Draw, Record
     from archon.evals.report import Report
     from archon.evals.run import Run, read_run
-    from archon.graph.architecture import Answer, Architecture
+    from archon.graph.answer import Answer
+    from archon.graph.architecture import Architecture
     from archon.graph.trace import Trace
     from archon.spec.reader import Reference
     from archon.study.result import SearchResult
@@ -118,7 +119,7 @@ __all__ = [
 ]
 
 _LAZY = {
-    "Answer": "archon.graph.architecture",
+    "Answer": "archon.graph.answer",
     "Architecture": "archon.graph.architecture",
     "Draw": "archon.evals.records",
     "PythonBenchmark": "archon.evals.benchmarks.function",

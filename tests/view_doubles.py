@@ -97,10 +97,11 @@ def entry(item: str, *, epoch: int = 0, target: str = "7", **texts: str) -> Answ
     ]
     order = list(range(DRAFTS))
     chance.shuffle(order)
-    best = [
+    ranked = [
         _noted(noted[index], "best", "score", 1 - place / DRAFTS)
-        for place, index in enumerate(order[:3])
+        for place, index in enumerate(order)
     ]
+    best = ranked[:3]
     merged = [
         _candidate(
             "merged", draw, f"Fused {draw} of {item}: {words}", target, [one["id"] for one in best]
@@ -124,7 +125,7 @@ def entry(item: str, *, epoch: int = 0, target: str = "7", **texts: str) -> Answ
     nodes = [
         _node("draft", [], drafts, [_call(question, [one["text"] for one in drafts])]),
         _node("notes", drafts, noted, [_call(question, ["[1] Short."])]),
-        _node("best", noted, best, [_call(question, [ranking])]),
+        _node("best", noted, best, [_call(question, [ranking])], ranked[3:]),
         _node("merged", best, merged, [_call(question, [one["text"] for one in merged])]),
         _node("check", merged, kept, judgements),
         _node("answer", [*drafts, *kept], answer, []),
@@ -194,7 +195,11 @@ def _noted(
 
 
 def _node(
-    name: str, inputs: Sequence[Any], outputs: Sequence[Any], calls: Sequence[Any]
+    name: str,
+    inputs: Sequence[Any],
+    outputs: Sequence[Any],
+    calls: Sequence[Any],
+    dropped: Sequence[Any] = (),
 ) -> dict[str, Any]:
     return {
         "node": name,
@@ -205,6 +210,7 @@ def _node(
         "usage": ZERO,
         "inputs": [one["id"] for one in inputs],
         "outputs": list(outputs),
+        "dropped": list(dropped),
         "calls": list(calls),
     }
 

@@ -40,12 +40,12 @@ def _first_line(function: object) -> str:
 
 
 def _templates() -> list[Row]:
-    from archon.graph.prompts.templates import TEMPLATES
+    from archon.graph.nodes.registry import prompt_kinds
 
     return [
-        {"name": name, "node": kind, "description": template.description}
-        for kind, templates in TEMPLATES.items()
-        for name, template in templates.items()
+        {"name": name, "node": kind.name, "description": template.description}
+        for kind in prompt_kinds()
+        for name, template in kind.templates.items()
     ]
 
 

@@ -22,7 +22,8 @@ _UNDECODED = re.compile("[\ud800-\udfff]")
 """What Python puts in the place of an argument's bytes that it cannot decode."""
 
 if TYPE_CHECKING:
-    from archon.graph.architecture import Answer, Architecture
+    from archon.graph.answer import Answer
+    from archon.graph.architecture import Architecture
     from archon.lm.lazy import LazyLM
 
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from archon.answers import READING_VERSION
 from archon.evals.benchmarks import Item, Selection
-from archon.graph.architecture import Answer
+from archon.graph.answer import Answer
 from archon.spec.messages import json_path
 from archon.types import AnswerKind, Example, Question
 

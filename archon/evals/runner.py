@@ -21,8 +21,10 @@ from archon.evals.report import Report, Tally
 from archon.evals.run import Run, read_run
 from archon.evals.run_spec import IDENTITY, Answerer, description
 from archon.evals.scorers import Score, Scorer, number_exact, scored
-from archon.graph.architecture import Answer, Architecture
+from archon.graph.answer import Answer
+from archon.graph.architecture import Architecture
 from archon.graph.candidates import has_run
+from archon.graph.nodes.registry import NODE_TYPES
 from archon.lm.pool import DrawPool, pooling
 from archon.types import Candidate, Example, Question, Usage
 
@@ -352,7 +354,7 @@ def _draws(answer: Answer, scorer: Scorer, target: str) -> dict[str, tuple[Draw,
     ran = {
         c.id: c
         for node in answer.trace.nodes.values()
-        if node.type == "program"
+        if NODE_TYPES[node.type].values
         for c in node.outputs
     }
     draws: dict[str, tuple[Draw, ...]] = {}

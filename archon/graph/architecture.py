@@ -4,73 +4,44 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 from archon.errors import FileError, GraphError, SpecError, together
+from archon.graph.answer import Answer
 from archon.graph.budget import Meter
 from archon.graph.bypass import bypass
 from archon.graph.event_loop import run_sync
 from archon.graph.executor import Run, execute
-from archon.graph.html import answer_html
 from archon.graph.model_bindings import Models, ModelUse, NestedLM
 from archon.graph.nodes.base import GraphNode
-from archon.graph.nodes.table import make_asking_node, make_node
+from archon.graph.nodes.registry import make_node, method_of
 from archon.graph.prompts.builder import Prompt
-from archon.graph.prompts.templates import PUTS_QUESTION, prompt_kind
+from archon.graph.prompts.templates import PromptKind
 from archon.graph.trace import Trace
 from archon.graph.validation.build import Graph, build
 from archon.lm.base import LM
-from archon.lm.embedding import Embedder
+from archon.lm.embedding import EMBED, Embedder
 from archon.reasoning import split_reasoning
-from archon.spec.architecture import ArchitectureSpec, AskingNode, ModelNode, role_of
+from archon.spec.architecture import ArchitectureSpec, AskingNode
 from archon.spec.common import PromptSpec
 from archon.spec.encoding import without_marks
 from archon.spec.messages import json_path
 from archon.spec.model import ModelCard
 from archon.types import (
     AnswerKind,
-    Candidate,
     Constraint,
     Event,
     Example,
-    Limit,
     OnEvent,
     Question,
     SamplingParams,
-    Usage,
 )
 
 _DEFAULT_PROMPT = PromptSpec.model_validate({})
 BARE_PROMPT = PromptSpec.model_validate({"template": "bare"})
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What an architecture answers: the first candidate of its output node, and how it came."""
-
-    text: str
-    value: str | None
-    candidates: tuple[Candidate, ...]
-    """All candidates of the output node, the answer first."""
-    usage: Usage
-    cost_tokens: int
-    seconds: float
-    trace: Trace
-    limited_by: Limit | None = None
-    """What the budget had too little of; None where it cut nothing short."""
-    notes: tuple[str, ...] = ()
-    """What to know of how the answer was chosen, such as that no candidate states a number."""
-    num_samples: int = 0
-    """Samples that its nodes asked for."""
-    num_failed_samples: int = 0
-    """Those that failed; the answer was made from the others."""
-
-    def _repr_html_(self) -> str:
-        """What notebooks show."""
-        return answer_html(self)
 
 
 class Architecture:
@@ -103,18 +74,13 @@ class Architecture:
             raise together(errors)
         self._nodes: dict[str, GraphNode] = {}
         for name, node in graph.spec.nodes.items():
-            if isinstance(node, ModelNode) and node.model is not None:
-                self._nodes[name] = make_asking_node(name, node, self._prompts[name])
-            else:
-                role = role_of(node)
-                embedder = None if role is None else lms[role]
-                if embedder is not None and not isinstance(embedder, Embedder):
-                    path = json_path(["nodes", name, "model"])
-                    raise GraphError("the model is no sentence encoder", path=path)
-                self._nodes[name] = make_node(name, node, embedder)
+            embedder = None
+            if node.role is not None and method_of(node).requires == EMBED:
+                embedder = _embedder(name, lms[node.role])
+            self._nodes[name] = make_node(name, node, self._prompts.get(name), embedder)
         self.cards = dict(cards)
         """Role → the card of its model; None for an app's own model and for an architecture."""
-        self.models = Models(graph.spec, lms, cards, self._prompts)
+        self.models = Models(graph, lms, cards, self._prompts)
         self._uses = self.models.uses(SamplingParams())
 
     @property
@@ -282,6 +248,13 @@ class Architecture:
         return Question(question, answer=self._graph.spec.answer)
 
 
+def _embedder(name: str, lm: LM) -> Embedder:
+    if not isinstance(lm, Embedder):
+        path = json_path(["nodes", name, "model"])
+        raise GraphError("the model is no sentence encoder", path=path)
+    return lm
+
+
 def _as_nodes_read_it(question: Question) -> Question:
     """The question without byte-order marks, which programs may have read from files, and without
     the reasoning of earlier turns.
@@ -312,24 +285,27 @@ def build_prompts(
     """
     prompts: dict[str, Prompt] = {}
     errors: list[FileError] = []
-    for name, node in spec.nodes.items():
-        if isinstance(node, ModelNode) and node.model is not None:
-            is_nested = isinstance(lms.get(node.model), NestedLM)
-            wording = _prompt_spec(node, cards.get(node.model), is_nested)
-            try:
-                prompts[name] = _build_prompt(name, node, wording, base_dir)
-            except FileError as error:
-                errors.append(error)
+    for name, node, role in spec.asking_nodes():
+        kind = method_of(node).prompt
+        if kind is None:
+            continue
+        wording = _prompt_spec(node, kind, cards.get(role), isinstance(lms.get(role), NestedLM))
+        try:
+            prompts[name] = _build_prompt(name, node, kind, wording, base_dir)
+        except FileError as error:
+            errors.append(error)
     return prompts, errors
 
 
-def _prompt_spec(node: AskingNode, card: ModelCard | None, is_nested: bool) -> PromptSpec:
+def _prompt_spec(
+    node: AskingNode, kind: PromptKind, card: ModelCard | None, is_nested: bool
+) -> PromptSpec:
     """The node's own prompt, else its card's where it puts the question, else the default.
 
     An architecture is sent the bare question, which it words for its own nodes.
     """
     own = node.prompt
-    if prompt_kind(node.type, getattr(node, "method", "")) not in PUTS_QUESTION:
+    if not kind.puts_question:
         return own or _DEFAULT_PROMPT
     if is_nested and own is None:
         return BARE_PROMPT
@@ -349,15 +325,17 @@ def generator_prompt(own: PromptSpec | None, card: ModelCard | None) -> PromptSp
     return own
 
 
-def _build_prompt(name: str, node: AskingNode, spec: PromptSpec, base_dir: Path | None) -> Prompt:
+def _build_prompt(
+    name: str, node: AskingNode, kind: PromptKind, spec: PromptSpec, base_dir: Path | None
+) -> Prompt:
     has_own_pool = node.prompt is not None and node.prompt.examples is not None
-    path, kind = _prompt_path(name), prompt_kind(node.type, getattr(node, "method", ""))
+    path = _prompt_path(name)
     try:
         return Prompt(
             spec,
             kind,
             reads_candidates=bool(node.inputs),
-            shows=getattr(node, "shows", "text"),
+            shows=method_of(node).reads(node).shows,
             base_dir=base_dir,
         )
     except GraphError as error:

@@ -1,4 +1,4 @@
-"""Candidates on their way through a graph: made from completions, joined where edges meet."""
+"""Candidates and unit tests in a graph: made from completions, joined where edges meet."""
 
 from __future__ import annotations
 
@@ -7,7 +7,16 @@ from dataclasses import replace
 from statistics import fmean
 
 from archon.answers import read_answer
-from archon.types import Annotation, AnswerKind, Candidate, CandidateId, Completion, Message
+from archon.types import (
+    Annotation,
+    AnswerKind,
+    Candidate,
+    CandidateId,
+    Completion,
+    Message,
+    UnitTest,
+    UnitTestMethod,
+)
 
 
 def from_completions(
@@ -99,3 +108,15 @@ def reply_text(candidate: Candidate, kind: AnswerKind) -> str:
     if candidate.value is None or kind == "code" or not has_run(candidate):
         return candidate.text
     return f"{candidate.text}\n\nThe answer is {candidate.value}."
+
+
+def join_tests(groups: Iterable[Iterable[UnitTest]]) -> tuple[UnitTest, ...]:
+    """The union of the groups, in the order in which tests first appear.
+
+    Tests that say the same are one, whoever wrote them.
+    """
+    joined: dict[tuple[UnitTestMethod, str], UnitTest] = {}
+    for group in groups:
+        for test in group:
+            joined.setdefault((test.method, test.text), test)
+    return tuple(joined.values())

@@ -1,13 +1,13 @@
-"""What an architecture will cost, told before it runs: at the most, and as is to be expected.
+"""The cost of an architecture before it runs: at most, and expected.
 
-The most: every ``when`` is true, every sample is drawn, every reply has ``max_tokens``, and every
-judge reads all that can reach it. Its calls are a bound that no run passes. Its tokens are one as
-far as prompts can be bounded without a tokenizer: a token for each byte of the wording, the worked
-examples and the question, and ``max_tokens`` for each candidate that is shown.
+At most: every ``when`` is true, every sample is drawn, every reply has ``max_tokens``, and every
+judge reads all that can reach it. No run exceeds this number of calls. Nor does it exceed the
+tokens, as far as prompts can be bounded without a tokenizer: a token for each byte of the wording,
+the worked examples and the question, and ``max_tokens`` for each candidate that is shown.
 
-To be expected: a reply has a share of ``max_tokens``, a token has 3.5 characters, half of the
-conditions are true, a verifier keeps half, a vote half as many values as votes, and draws agree as
-often as ``Expectation`` says.
+Expected: a reply has a share of ``max_tokens``, a token has 3.5 characters, half of the conditions
+are true, a verifier keeps half, a vote half as many values as votes, and samples agree as often as
+``Expectation`` says.
 """
 
 from __future__ import annotations
@@ -17,26 +17,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from archon.graph.architecture import Architecture
-from archon.graph.calls import calls_of
-from archon.graph.flow import Flow
+from archon.graph.dataflow import Flow, dataflow, num_calls
 from archon.graph.lm import ArchitectureLM
+from archon.graph.nodes.registry import method_of
 from archon.graph.prompts import calculations
 from archon.graph.prompts.builder import ANSWER_BYTES
-from archon.graph.stopping import expected_draws
 from archon.lm.base import MESSAGE_TOKENS, most_prompt_tokens
-from archon.spec.architecture import (
-    AnyNode,
-    CriticNode,
-    FuserNode,
-    GeneratorNode,
-    ModelNode,
-    ProgramNode,
-    RankerNode,
-    UnitTestEvaluatorNode,
-    UnitTestGeneratorNode,
-    VerifierNode,
-    VoteNode,
-)
+from archon.spec.architecture import Shows
 from archon.types import DEFAULT_SAMPLING, Candidate, CandidateId, Message, Question, SamplingParams
 
 _CHARACTERS_A_TOKEN = 3.5
@@ -65,7 +52,7 @@ class Amount:
         )
 
     def times(self, factor: float) -> Amount:
-        """So many of it."""
+        """The amount, multiplied."""
         return Amount(
             self.calls * factor, self.prompt_tokens * factor, self.completion_tokens * factor
         )
@@ -73,15 +60,15 @@ class Amount:
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """What is taken to be usual."""
+    """Assumptions about a usual question."""
 
     question: Question = Question("?" * 300)  # noqa: RUF009 - immutable
-    """A question as long as those that will be asked; the most is a bound for shorter ones only."""
+    """A question of the usual length; the upper bound holds for questions up to this length."""
     completion_tokens: float | None = None
     """Tokens of a reply; None for ``completion_share`` of ``max_tokens``."""
     completion_share: float = 0.4
     agreement: float = 0.6
-    """The share of draws that give the leading value, which decides how soon a generator stops."""
+    """The share of samples with the leading value, which decides how soon a generator stops."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +85,7 @@ class Estimate:
 
     nodes: Mapping[str, NodeEstimate]
     worst: Amount
-    """Where there is a budget, no more than it allows."""
+    """At most what the budget allows."""
     expected: Amount
     longest_answer: float
     """Tokens of the longest text that can be a candidate of the output."""
@@ -145,7 +132,7 @@ def _within(amount: Amount, max_calls: int | None, max_tokens: int | None) -> Am
 
 
 class _Pass:
-    """One walk through the graph, with the most or the usual of everything."""
+    """The cost of every node, with the most or the expected of everything."""
 
     def __init__(
         self,
@@ -159,78 +146,43 @@ class _Pass:
         self._may_be_cut = may_be_cut
         self._architecture, self._expectation, self._is_worst = architecture, expectation, is_worst
         self._uses = architecture.models.uses(asked)
+        self._agreement = None if is_worst else expectation.agreement
         self.amounts: dict[str, Amount] = {}
         self.total = Amount()
         self._reply: dict[str, float] = {}  # node → tokens of one of its replies
         self._known: set[object] = set()  # prompts that are counted already
-        self._made: dict[str, float] = {}  # node → texts that it writes
-        flows: dict[str, Flow] = {}
-        graph = architecture.graph
-        for name in graph.order:
-            sources = [flows[source] for source in graph.inputs[name]]
-            flow = Flow.joined(sources, self._made)
-            flows[name] = self._visit(name, flow)
-        makers = flows[graph.spec.output].counts
-        self.answer_tokens = max((self._reply[maker] for maker in makers), default=0.0)
+        spec, order = architecture.spec, architecture.graph.order
+        flow = dataflow(spec, order, agreement=self._agreement, may_be_cut=may_be_cut)
+        for name in order:
+            self._visit(name, flow.arriving[name])
+        writers = flow.leaving[spec.output].counts
+        self.answer_tokens = max((self._reply[writer] for writer in writers), default=0.0)
 
-    def _visit(self, name: str, flow: Flow) -> Flow:
-        """Enter what a node costs that reads ``flow``; what it passes on."""
+    def _visit(self, name: str, flow: Flow) -> None:
+        """Enter the cost of a node that reads ``flow``."""
         node = self._architecture.spec.nodes[name]
-        chance = 0.5 if node.when is not None and not self._is_worst else 1.0
-        if isinstance(node, ModelNode) and node.model is not None:
+        method = method_of(node)
+        if method.prompt is not None:
+            chance = 0.5 if node.when is not None and not self._is_worst else 1.0
             amount, saved = self._ask(name, flow)
             self.amounts[name] = amount.times(chance)
-            own = Amount(0, -saved, 0)
-            self.total += (amount + own).times(chance)
-        passed = self._output(name, flow)
-        if node.when is None and not (self._is_worst and self._may_be_cut):
-            return passed
-        return Flow.either(passed, flow) if self._is_worst else Flow.between(passed, flow)
-
-    def _output(self, name: str, flow: Flow) -> Flow:
-        match self._architecture.spec.nodes[name]:
-            case GeneratorNode() as node:
-                self._made[name] = self._samples(node)
-                own = Flow({name: self._made[name]})
-                return Flow.joined([flow, own], self._made)
-            case FuserNode(samples=samples):
-                self._made[name] = samples if flow.total else 0
-                return Flow({name: self._made[name]}, testers=flow.testers)
-            case UnitTestGeneratorNode():
-                return flow.tested(name)
-            case CriticNode(model=model):
-                if model is None:
-                    self._reply[name] = flow.total * self._sentence_tokens(flow)
-                return flow.criticised(name)
-            case RankerNode(keep=keep):
-                return flow.at_most(keep)
-            case VerifierNode(keep_first=keep):
-                kept = flow if self._is_worst else flow.at_most(math.ceil(flow.total / 2))
-                return kept.at_most(keep)
-            case VoteNode():
-                return flow if self._is_worst else flow.at_most(math.ceil(flow.total / 2))
-            case _:
-                return flow
+            self.total += (amount + Amount(0, -saved, 0)).times(chance)
+        elif method.critiques:
+            self._reply[name] = flow.total * self._sentence_tokens(flow)
 
     def _sentence_tokens(self, flow: Flow) -> float:
-        """What a checker says of one candidate: at the most, it repeats its text twice."""
+        """Tokens of a critique without a model: at most it repeats the candidate's text twice."""
         if not self._is_worst:
             return _SENTENCE_TOKENS
-        longest = max((self._reply[maker] for maker in flow.counts), default=0.0)
+        longest = max((self._reply[writer] for writer in flow.counts), default=0.0)
         return 2 * longest + _SENTENCE_TOKENS
 
-    def _samples(self, node: GeneratorNode) -> float:
-        if self._is_worst or node.stop_when is None or node.inputs:
-            return node.samples
-        return expected_draws(node.stop_when, node.samples, self._expectation.agreement)
-
     def _ask(self, name: str, flow: Flow) -> tuple[Amount, float]:
-        """What a node's calls cost, and how much of that an equal prompt has paid already."""
-        node = self._architecture.spec.nodes[name]
-        assert isinstance(node, ModelNode)
-        use = self._uses[name]
-        calls = calls_of(node, math.ceil(flow.total))
-        count = calls.count if not isinstance(node, GeneratorNode) else self._samples(node)
+        """The cost of a node's calls, and the part that an equal prompt has paid already."""
+        node, use = self._architecture.spec.nodes[name], self._uses[name]
+        method = method_of(node)
+        calls = method.calls(node, math.ceil(flow.total))
+        count = num_calls(calls, self._agreement)
         if isinstance(use.lm, ArchitectureLM):
             inner = estimate(
                 use.lm.architecture, self._expectation, use.sampling, may_be_cut=self._may_be_cut
@@ -238,16 +190,14 @@ class _Pass:
             self._reply[name] = inner.longest_answer if self._is_worst else inner.usual_answer
             return (inner.worst if self._is_worst else inner.expected).times(count), 0.0
         longest = use.sampling.max_tokens or DEFAULT_SAMPLING.max_tokens or 0
-        reply = self._reply_tokens(longest)
-        self._reply[name] = reply
+        reply = self._reply[name] = self._reply_tokens(longest)
         if not count:
             return Amount(), 0.0
         messages, prompt = self._prompt(name, flow, calls.shown)
         key = (id(use.lm), messages, name if calls.shown else "")
         saved = prompt if not calls.shown and key in self._known else 0.0
         self._known.add(key)
-        num_prompts = 1 if isinstance(node, GeneratorNode | FuserNode) else calls.count
-        return Amount(count, num_prompts * prompt, count * reply), saved
+        return Amount(count, calls.num_prompts * prompt, count * reply), saved
 
     def _reply_tokens(self, longest: int) -> float:
         if self._is_worst:
@@ -258,41 +208,42 @@ class _Pass:
         )
 
     def _prompt(self, name: str, flow: Flow, num_shown: int) -> tuple[tuple[Message, ...], float]:
-        """The messages of a node but for the candidates' texts, and the tokens of the whole."""
+        """The messages of a node without the candidates' texts, and the tokens of the whole."""
         node = self._architecture.spec.nodes[name]
+        method = method_of(node)
+        reads = method.reads(node)
         listed = [Candidate(CandidateId("", i), "", None) for i in range(num_shown)]
-        prompt = self._architecture.prompt(name)
-        max_tests = getattr(node, "max_tests", 0)
-        messages = prompt.messages(self._expectation.question, listed, max_tests=max_tests)
+        prompt, question = self._architecture.prompt(name), self._expectation.question
+        messages = prompt.messages(question, listed, max_tests=method.max_tests(node))
         if self._is_worst:
             tokens: float = most_prompt_tokens(messages)
         else:
             characters = sum(len(message.content) for message in messages)
             tokens = characters / _CHARACTERS_A_TOKEN + _TEMPLATE_TOKENS_A_MESSAGE * len(messages)
-        if num_shown and prompt.shows_candidates(self._expectation.question.answer):
-            tokens += self._shown_tokens(node, flow, num_shown)
-            if getattr(node, "use_critiques", False) is not False:
+        if num_shown and prompt.shows_candidates(question.answer):
+            tokens += self._shown_tokens(reads.shows, flow, num_shown)
+            if reads.critiques is not False:
                 labels = MESSAGE_TOKENS * num_shown if self._is_worst else 0
                 tokens += sum(self._reply[critic] + labels for critic in flow.critics)
-        if isinstance(node, UnitTestEvaluatorNode):
+        if method.reads_tests is not None:
             tokens += sum(map(self._tests_tokens, flow.testers))
         return messages, tokens
 
-    def _shown_tokens(self, node: AnyNode, flow: Flow, num_shown: int) -> float:
-        """Those of so many candidates in a prompt."""
-        replies = [(count, self._reply[maker]) for maker, count in flow.counts.items()]
+    def _shown_tokens(self, shows: Shows, flow: Flow, num_shown: int) -> float:
+        """Tokens of so many candidates in a prompt."""
+        replies = [(count, self._reply[writer]) for writer, count in flow.counts.items()]
         written = sum(count * reply for count, reply in replies)
         if not self._is_worst:
             return written * min(1, num_shown / flow.total if flow.total else 0)
-        if getattr(node, "shows", "text") == "steps":
+        if shows == "steps":
             return num_shown * calculations.MAX_BYTES
         largest = max((reply for _, reply in replies), default=0.0)
         nodes = self._architecture.spec.nodes.values()
-        results = num_shown * ANSWER_BYTES * any(isinstance(n, ProgramNode) for n in nodes)
+        results = num_shown * ANSWER_BYTES * any(method_of(node).values for node in nodes)
         return min(num_shown * largest, written) + results
 
     def _tests_tokens(self, tester: str) -> float:
-        """Those of a list of all tests that a node writes."""
+        """Tokens of a list of all tests that a node writes."""
         node = self._architecture.spec.nodes[tester]
-        assert isinstance(node, UnitTestGeneratorNode)
-        return self._reply[tester] + MESSAGE_TOKENS * (node.max_tests if self._is_worst else 1)
+        num_tests = method_of(node).max_tests(node) if self._is_worst else 1
+        return self._reply[tester] + MESSAGE_TOKENS * num_tests

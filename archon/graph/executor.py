@@ -1,4 +1,4 @@
-"""One question on its way through a graph: a task a node, each begun when its inputs are there."""
+"""Execution of a graph on one question: a task per node, started when its inputs are available."""
 
 from __future__ import annotations
 
@@ -10,20 +10,18 @@ from typing import TypeVar
 
 from archon.errors import BudgetError, LMError, NodeError, UnsupportedError
 from archon.graph.budget import CallSize, Grant, Meter, most_tokens
-from archon.graph.calls import least_calls
-from archon.graph.candidates import join
+from archon.graph.candidates import join, join_tests
 from archon.graph.conditions import holds
 from archon.graph.model_bindings import ModelUse, NestedLM
 from archon.graph.nodes.base import GraphNode
+from archon.graph.nodes.registry import method_of
 from archon.graph.trace import CallTrace, NodeTrace, Trace
-from archon.graph.unit_tests import join_tests
 from archon.graph.validation.build import Graph
 from archon.lm.base import LM, can_hold, most_prompt_tokens, prompts_of
 from archon.lm.concurrency import run_all
 from archon.lm.reasoning import answered
 from archon.lm.reward import RewardModel
 from archon.lm.sample_failures import Failures, require_all
-from archon.spec.architecture import ModelNode
 from archon.types import (
     DEFAULT_SAMPLING,
     AnswerKind,
@@ -55,18 +53,18 @@ class Run:
     question: Question
     seed: int
     index: int
-    """The run's number, which tells its draws."""
+    """The number of the run, which selects its samples."""
     uses: Mapping[str, ModelUse]
     constraint: Constraint | None
-    """The form that the output node's text must have."""
+    """The constraint on the output node's text."""
     on_event: OnEvent | None
     meter: Meter
     trace: Trace
     started: float
     hold: Hold = field(default_factory=Hold)
-    """Tells the models to keep the prompts of this question while nodes may read them again."""
+    """Makes the models keep the prompts of this question while nodes may read them again."""
     refusals: list[BudgetError] = field(default_factory=list)
-    """What the budget did not allow, in the order in which it was asked."""
+    """Calls that the budget did not allow, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +128,8 @@ async def _run_node(
         try:
             use = run.uses.get(name)
             if use is not None and not isinstance(use.lm, NestedLM):
-                assert isinstance(spec, ModelNode)
-                run.meter.require_calls(least_calls(spec, len(candidates)))
+                calls = method_of(spec).calls(spec, len(candidates))
+                run.meter.require_calls(calls.minimum)
             outputs = await node.run(
                 Context(name, name == graph.spec.output, run, trace, tests), candidates
             )
@@ -176,7 +174,7 @@ class Context:
         n: int = 1,
         *,
         answer: AnswerKind = "text",
-        form: Constraint | None = None,
+        constraint: Constraint | None = None,
         choices: tuple[str, ...] | None = None,
     ) -> list[Completion]:
         """See ``NodeContext.ask``.
@@ -186,7 +184,7 @@ class Context:
         BudgetError : the budget does not allow the call.
         LMError : the model did not answer.
         """
-        request = self._request(messages, n, answer, form, choices)
+        request = self._request(messages, n, answer, constraint, choices)
         lm, request, grant = await self._granted(request, least=n)
         start = perf_counter()
         completions = require_all(await self._send(lm, request))
@@ -230,14 +228,12 @@ class Context:
         messages: tuple[Message, ...],
         n: int,
         answer: AnswerKind,
-        form: Constraint | None = None,
+        constraint: Constraint | None = None,
         choices: tuple[str, ...] | None = None,
     ) -> Request:
         run, use = self._run, self._run.uses[self._node]
-        is_held = (
-            form is not None and can_hold(use.lm.capabilities, form) and not use.sampling.beams
-        )
-        constraint = self._constraint or (form if is_held else None)
+        if constraint and (use.sampling.beams or not can_hold(use.lm.capabilities, constraint)):
+            constraint = None
         return Request(
             messages=messages,
             n=n,
@@ -245,7 +241,7 @@ class Context:
             seed=run.seed,
             sampling=use.sampling,
             choices=choices,
-            constraint=constraint,
+            constraint=self._constraint or constraint,
             logprobs=use.logprobs,
             answer=answer,
             thinking=use.thinking,

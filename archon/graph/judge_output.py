@@ -1,7 +1,9 @@
-"""The last lines that judges owe: the forms that ``archon.graph.parsing`` reads first.
+"""Replies of judges: the constraint on the last line, and the reader that parses it.
 
-A model with the capability ``constraint`` argues freely and is then held to one of these. The
-default templates ask for the same lines in words.
+A model with the capability ``constraint`` argues freely and then ends with a line that the
+constraint allows; the default templates ask for the same line in words. Models without it rarely
+keep to the format, so each reader tries the format first, then a few common departures from it,
+and reports where it could read nothing. All readers run in time linear in the text.
 """
 
 from __future__ import annotations
@@ -9,39 +11,18 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from archon.types import Constraint, FreeText, UnitTestMethod
+from archon.types import Constraint, FreeText, UnitTestMethod, VerdictKind
 
 _MAX_RANKED = 64
-"""Items that an order may have at most."""
+"""Largest number of items in a constraint on an order."""
 _MAX_TESTS = 64
-"""Tests that a form counts."""
+"""Largest number of tests that a constraint counts."""
 _MAX_TEST_LENGTH = 300
 """Characters of one test."""
 
-
-def ranking_form(count: int) -> Constraint | None:
-    """``Ranking: [2] > [1]``: each candidate once; None for more than an order may have."""
-    if count > _MAX_RANKED:
-        return None
-    labels = tuple(f"[{number}]" for number in range(1, count + 1))
-    return Constraint(order_of=labels, after=_free_text("Ranking:", " > ".join(labels)))
-
-
-def unit_tests_form(method: UnitTestMethod, max_tests: int) -> Constraint:
-    """The whole reply: a line a test, ``1. It is even.`` or ``assert solution(2) == 4``."""
-    start = "assert" if method == "program" else r"[1-9][0-9]{0,4}\."
-    count = f"{{1,{max_tests}}}" if max_tests <= _MAX_TESTS else "+"
-    return Constraint(regex=f"(?:{start} .{{1,{_MAX_TEST_LENGTH}}}\n){count}")
-
-
-def results_form(num_tests: int) -> Constraint | None:
-    """``Tests: [1] pass, [2] fail``: a verdict for each; None for more than a form may have."""
-    if num_tests > _MAX_TESTS:
-        return None
-    numbers = range(1, num_tests + 1)
-    regex = ", ".join(rf"\[{number}\] (?:pass|fail)" for number in numbers)
-    longest = ", ".join(f"[{number}] pass" for number in numbers)
-    return Constraint(regex=regex, after=_free_text("Tests:", longest))
+# Prompts number candidates from 1, and these functions return indices from 0. A number of more
+# than five digits cannot be a candidate, because a count is at most 10,000.
+_NUMBER = r"\d{1,5}(?!\d)"
 
 
 def _free_text(label: str, longest: str) -> FreeText:
@@ -55,8 +36,242 @@ def _choice(label: str, choices: Sequence[str]) -> Constraint:
     )
 
 
-VERDICT_FORM = _choice("Verdict:", ("correct", "incorrect"))
+def _last(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
+    match = None
+    for match in pattern.finditer(text):  # noqa: B007 - only the last one counts
+        pass
+    return match
+
+
+# ------------------------------------------------------------------------------------ rankings
+
+
+def ranking_constraint(count: int) -> Constraint | None:
+    """``Ranking: [2] > [1]``: each candidate once; None for more than an order may have."""
+    if count > _MAX_RANKED:
+        return None
+    labels = tuple(f"[{number}]" for number in range(1, count + 1))
+    return Constraint(order_of=labels, after=_free_text("Ranking:", " > ".join(labels)))
+
+
+_BRACKETED_CHAIN = re.compile(rf"\[{_NUMBER}\](?:[ \t]*+(?:>=|[>≥=])[ \t]*+\[{_NUMBER}\])+")
+_BARE_CHAIN = re.compile(rf"(?:^|:)[ \t*]*+{_NUMBER}(?:[ \t]*+>[ \t]*+{_NUMBER})+[ \t*.]*+$", re.M)
+_BRACKETED_LINE = re.compile(rf"(?:^|:)[ \t*]*+(?:\[{_NUMBER}\][ \t,*.]*+)+$", re.M)
+_ITEM_LINE = re.compile(rf"^[ \t]*+\d{{1,5}}[.)][ \t*]*+\[({_NUMBER})\]", re.M)
+_BARE_LIST = re.compile(rf"\s*+{_NUMBER}(?:[ \t]*+,[ \t]*+{_NUMBER})*+\s*+")
+_DIGITS = re.compile(r"\d+")
+
+
+def read_ranking(text: str, count: int) -> list[int] | None:
+    """The order of ``count`` candidates, best first, as indices from 0; None if none is given.
+
+    Read from, in this order: the last chain ``[2] > [1]``; the last line, or end of a line after a
+    colon, that is ``2 > 1``, else ``[2], [1]``; a numbered list ``1. [2]``; a text of nothing but
+    numbers, ``2, 1``. Numbers that no candidate has, and repetitions, are left out;
+    candidates that the text does not mention follow in their original order.
+    """
+    order = list(dict.fromkeys(i for i in _ranked_numbers(text, count) if 0 <= i < count))
+    if not order:
+        return None
+    mentioned = set(order)
+    return order + [i for i in range(count) if i not in mentioned]
+
+
+def _ranked_numbers(text: str, count: int) -> list[int]:
+    for pattern in (_BRACKETED_CHAIN, _BARE_CHAIN, _BRACKETED_LINE):
+        found = [match.group() for match in pattern.finditer(text)]
+        if found:
+            return _indices(found[-1])
+    items = _ITEM_LINE.findall(text)
+    if items:
+        return [int(number) - 1 for number in items]
+    return _indices(text) if _BARE_LIST.fullmatch(text) else []
+
+
+def _indices(text: str) -> list[int]:
+    return [int(digits) - 1 for digits in _DIGITS.findall(text)]
+
+
+# ------------------------------------------------------------------------------------ verdicts
+
+VERDICT_CONSTRAINT = _choice("Verdict:", ("correct", "incorrect"))
 """``Verdict: correct`` or ``Verdict: incorrect``."""
 
-PREFERENCE_FORM = _choice("Better:", ("[1]", "[2]"))
+_WORDS: dict[str, VerdictKind] = {
+    "pass": "pass",
+    "passes": "pass",
+    "correct": "pass",
+    "right": "pass",
+    "true": "pass",
+    "yes": "pass",
+    "fail": "fail",
+    "fails": "fail",
+    "incorrect": "fail",
+    "wrong": "fail",
+    "false": "fail",
+    "no": "fail",
+    "abstain": "abstain",
+    "unsure": "abstain",
+    "unknown": "abstain",
+}
+_WORD = "|".join(
+    # "no mistakes found" and "yes and no" decide nothing
+    rf"{word}(?![ \t]+\w)" if word in ("yes", "no") else word
+    for word in sorted(_WORDS, key=len, reverse=True)
+)
+_LABELLED = re.compile(
+    rf"\bverdict\b[ \t*_\"]*+(?:is\b)?[ \t*_:\"=-]*+(?:(not)[ \t]+)?({_WORD})\b", re.I
+)
+_LAST_LINE = re.compile(rf"(?:(not)[ \t]+)?({_WORD})")
+_STATED = re.compile(
+    r"(?<!if the )(?<!whether the )\b(?:candidate|answer|solution|response)[ \t]+"
+    r"(?:\[?\d{1,5}\]?[ \t]+)?is[ \t]+(?:(not)[ \t]+)?(correct|incorrect|right|wrong)\b",
+    re.I,
+)
+
+
+def read_verdict(text: str) -> VerdictKind:
+    """What a judge decides at the end of its argument; *abstain* where it cannot be read.
+
+    Read from, in this order: the last ``Verdict: correct`` (or another word for it); a last line
+    that is such a word alone; the last statement like "the answer is incorrect".
+    """
+    labelled = _last(_LABELLED, text)
+    if labelled is not None:
+        return _decision(labelled)
+    line = text.strip().rpartition("\n")[2].strip(" \t*_.!\"'`[]()").lower()
+    alone = _LAST_LINE.fullmatch(line)
+    if alone is not None:
+        return _decision(alone)
+    stated = _last(_STATED, text)
+    return "abstain" if stated is None else _decision(stated)
+
+
+def _decision(match: re.Match[str]) -> VerdictKind:
+    negated, word = match.groups()
+    verdict = _WORDS[word.lower()]
+    if not negated or verdict == "abstain":
+        return verdict
+    return "fail" if verdict == "pass" else "pass"
+
+
+# --------------------------------------------------------------------------------- preferences
+
+PREFERENCE_CONSTRAINT = _choice("Better:", ("[1]", "[2]"))
 """``Better: [1]`` or ``Better: [2]``."""
+
+_PREFERRED = re.compile(r"\bbetter\b[ \t*_]*+:[ \t*_]*+\[?([12])(?!\d)", re.I)
+_BARE_PREFERENCE = re.compile(r"\[?([12])\]?")
+
+
+def read_preference(text: str) -> int | None:
+    """Which of two candidates a judge prefers, as an index from 0; None where it says neither.
+
+    Read from the last ``Better: [2]``, else from a last line that is the number alone.
+    """
+    labelled = _last(_PREFERRED, text)
+    if labelled is None:
+        line = text.strip().rpartition("\n")[2].strip(" \t*_.")
+        labelled = _BARE_PREFERENCE.fullmatch(line)
+    return None if labelled is None else int(labelled.group(1)) - 1
+
+
+# ------------------------------------------------------------------------------ unit tests
+
+
+def unit_tests_constraint(method: UnitTestMethod, max_tests: int) -> Constraint:
+    """The whole reply: a line a test, ``1. It is even.`` or ``assert solution(2) == 4``."""
+    start = "assert" if method == "program" else r"[1-9][0-9]{0,4}\."
+    count = f"{{1,{max_tests}}}" if max_tests <= _MAX_TESTS else "+"
+    return Constraint(regex=f"(?:{start} .{{1,{_MAX_TEST_LENGTH}}}\n){count}")
+
+
+_ITEM = r"(?:[-*•]|\[?\d{1,5}[.):\]]+)[ \t]++"
+_STATEMENT = re.compile(rf"^[ \t]*+{_ITEM}([^\n]*+)$", re.MULTILINE)
+_ASSERTION = re.compile(rf"^[ \t]*+(?:{_ITEM})?`?(assert\b[^\n]*+)$", re.MULTILINE)
+
+
+def read_tests(text: str, method: UnitTestMethod, max_tests: int) -> list[str]:
+    """The first ``max_tests`` tests that a reply lists, each once; none where it lists none.
+
+    Statements are the items of a list, numbered or with bullets. Assertions are the lines that
+    begin with ``assert``, as items of a list or within a block of code.
+
+    >>> read_tests("Tests:\\n1. It is even.\\n2. It is even.\\n- It is **large**.", "reason", 5)
+    ['It is even.', 'It is **large**.']
+    >>> read_tests("1. `assert f(2) == 4`\\nassert f(0) == 0", "program", 5)
+    ['assert f(2) == 4', 'assert f(0) == 0']
+    """
+    pattern = _ASSERTION if method == "program" else _STATEMENT
+    found = (match.group(1).strip(" \t\r`") for match in pattern.finditer(text))
+    return list(dict.fromkeys(filter(None, found)))[:max_tests]
+
+
+# ---------------------------------------------------------------------------- results of tests
+
+
+def results_constraint(num_tests: int) -> Constraint | None:
+    """``Tests: [1] pass, [2] fail``: a verdict for each; None for more than a form may have."""
+    if num_tests > _MAX_TESTS:
+        return None
+    numbers = range(1, num_tests + 1)
+    regex = ", ".join(rf"\[{number}\] (?:pass|fail)" for number in numbers)
+    longest = ", ".join(f"[{number}] pass" for number in numbers)
+    return Constraint(regex=regex, after=_free_text("Tests:", longest))
+
+
+_RESULTS = re.compile(r"^[ \t*]*+tests[ \t*]*+:([^\n]*+)$", re.M | re.I)
+_RESULT = re.compile(rf"\[({_NUMBER})\][ \t*:=-]*+(pass|fail)", re.I)
+
+
+def read_results(text: str, count: int) -> list[VerdictKind]:
+    """What a judge says of each of ``count`` tests; *abstain* where it says nothing.
+
+    Read from the last line ``Tests: [1] pass, [2] fail``, else from every ``[1] pass`` of the text,
+    the last of a number.
+    """
+    line = _last(_RESULTS, text)
+    results: list[VerdictKind] = ["abstain"] * count
+    for number, word in _RESULT.findall(text if line is None else line.group(1)):
+        if 1 <= int(number) <= count:
+            results[int(number) - 1] = "pass" if word.lower() == "pass" else "fail"
+    return results
+
+
+# ----------------------------------------------------------------------------------- critiques
+
+_MARKUP = r"^[ \t#>*-]*+"
+_HEADINGS = (
+    re.compile(rf"{_MARKUP}\[({_NUMBER})\][ \t*]*+[:.)-]?", re.M),
+    re.compile(
+        rf"{_MARKUP}(?:candidate|answer|solution|response)[ \t]+(?:#[ \t]*)?\[?({_NUMBER})\]?"
+        r"[ \t*]*+[:.)-]?",
+        re.M | re.I,
+    ),
+    re.compile(rf"^[ \t]*+({_NUMBER})[.:)]", re.M),
+)
+
+
+def read_critiques(text: str, count: int) -> dict[int, str]:
+    """The part of the text that speaks of each candidate, by index from 0.
+
+    Parts begin at lines headed ``[2]``, else ``Candidate 2``, else ``2.``; several parts on one
+    candidate are put together. A candidate of which nothing is said is left out; where no part
+    could be told apart, the result is empty.
+    """
+    for heading in _HEADINGS:
+        parts = _sections(text, list(heading.finditer(text)), count)
+        if parts:
+            return parts
+    return {}
+
+
+def _sections(text: str, headings: list[re.Match[str]], count: int) -> dict[int, str]:
+    parts: dict[int, str] = {}
+    ends = [match.start() for match in headings[1:]] + [len(text)]
+    for match, end in zip(headings, ends, strict=False):
+        index = int(match.group(1)) - 1
+        body = text[match.end() : end].strip(" \t\n*")
+        if body and 0 <= index < count:
+            parts[index] = f"{parts[index]}\n{body}" if index in parts else body
+    return parts

@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from archon.errors import LMError, UnsupportedError
-from archon.graph.architecture import Answer, Architecture
+from archon.graph.answer import Answer
+from archon.graph.architecture import Architecture
 from archon.graph.budget import Meter
 from archon.graph.candidates import reply_text
 from archon.graph.model_bindings import ModelUse

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from archon.graph.nodes.registry import NODE_TYPES
 from archon.graph.validation.build import Graph
-from archon.spec.architecture import AnyNode, GeneratorNode, ModelNode, When, role_of
+from archon.spec.architecture import AnyNode, When
 
 _MAX_LABEL = 60
-_SHOWN_PARAMETERS = (
-    *("method", "samples", "keep", "threshold", "keep_first", "use_critiques", "weight"),
-    *("max_tests",),
-    *("seconds", "memory_bytes", "output_bytes"),
-)
 _MARKUP = frozenset('"#&;<>`\\')
 
 
@@ -34,19 +30,9 @@ def mermaid(graph: Graph) -> str:
 def _label(node_id: str, node: AnyNode) -> Iterator[str]:
     """The lines of a node's label: id, type and role, parameters that were set, condition."""
     yield node_id
-    role = role_of(node)
-    yield f"{node.type} · {role}" if role else node.type
-    given = [
-        f"{name} {getattr(node, name)}"
-        for name in _SHOWN_PARAMETERS
-        if name in node.model_fields_set and getattr(node, name) is not None
-    ]
-    if isinstance(node, ModelNode) and node.sampling and node.sampling.temperature is not None:
-        given.append(f"temperature {node.sampling.temperature:g}")
-    if isinstance(node, GeneratorNode) and node.stop_when is not None:
-        given.append(f"until {node.stop_when.confidence:.4g} sure")
-    if given:
-        yield ", ".join(given)
+    yield f"{node.type} · {node.role}" if node.role else node.type
+    if parameters := ", ".join(NODE_TYPES[node.type].label(node)):
+        yield parameters
     if node.when is not None:
         yield f"when {_condition(node.when)}"
 

@@ -8,18 +8,12 @@ from typing import Any, Protocol, runtime_checkable
 
 from archon.errors import GraphError, UnsupportedError
 from archon.graph.budget import Meter
-from archon.graph.lineage import writers_of_likelihoods
+from archon.graph.nodes.registry import NODE_TYPES, method_of
 from archon.graph.prompts.builder import Prompt
 from archon.graph.sample_allocation import DrawPlan, DrawRange, Member, nested_plan, plan_draws
+from archon.graph.validation.build import Graph
 from archon.lm.base import LM, NO_THINKING
-from archon.spec.architecture import (
-    ArchitectureSpec,
-    AskingNode,
-    FuserNode,
-    GeneratorNode,
-    ModelNode,
-    role_of,
-)
+from archon.spec.architecture import ArchitectureSpec, AskingNode
 from archon.spec.messages import json_path
 from archon.spec.model import ModelCard
 from archon.types import DEFAULT_SAMPLING, AnswerKind, Example, SamplingParams, Thinking
@@ -83,28 +77,24 @@ class Models:
 
     def __init__(
         self,
-        spec: ArchitectureSpec,
+        graph: Graph,
         lms: Mapping[str, LM],
         cards: Mapping[str, ModelCard | None],
         prompts: Mapping[str, Prompt],
     ) -> None:
-        self._spec = spec
-        self._nodes: dict[str, AskingNode] = {
-            name: node
-            for name, node in spec.nodes.items()
-            if isinstance(node, ModelNode) and node.model is not None
-        }
-        roles = {name: role_of(node) or "" for name, node in self._nodes.items()}
-        self._lms = {name: lms[role] for name, role in roles.items()}
-        self.sampled_nodes = _sampled_nodes(spec)
+        self._spec = graph.spec
+        self._nodes: dict[str, AskingNode] = {}
+        self._lms: dict[str, LM] = {}
+        self.sampled_nodes = _sampled_nodes(graph.spec)
         """The nodes that a request's sampling applies to."""
-        self._weighed = writers_of_likelihoods(spec)
+        self._weighed = _writers_of_likelihoods(graph)
         self._sampling: dict[str, SamplingParams] = {}
         self._thinking: dict[str, Thinking] = {}
         self._group: dict[str, Hashable] = {}
-        for name, node in self._nodes.items():
-            card = cards.get(roles[name])
-            lm = self._lms[name]
+        for name, node, role in graph.spec.asking_nodes():
+            card = cards.get(role)
+            lm = lms[role]
+            self._nodes[name], self._lms[name] = node, lm
             self._sampling[name] = _own_sampling(node, card)
             thinking = node.thinking_params()
             _check_thinking(name, thinking, self._sampling[name])
@@ -114,7 +104,7 @@ class Models:
             model = id(lm) if card is None else card.model_dump_json()
             self._group[name] = (
                 node.type,
-                getattr(node, "method", ""),
+                NODE_TYPES[node.type].method_name(node),
                 model,
                 prompts[name].key,
                 self._thinking[name].key,
@@ -126,12 +116,12 @@ class Models:
     def generates(self) -> bool:
         """Whether the output node writes the answer, rather than choosing one."""
         output = self._spec.output
-        match self._spec.nodes[output]:
-            case FuserNode() | GeneratorNode(inputs=[]):
-                lm = self._lms[output]
-                return lm.generates if isinstance(lm, NestedLM) else True
-            case _:  # a generator that reads candidates passes them on before its own
-                return False
+        node = self._spec.nodes[output]
+        method = method_of(node)
+        if not method.writes or (node.inputs and not method.replaces):
+            return False  # a generator that reads candidates passes them on before its own
+        lm = self._lms[output]
+        return lm.generates if isinstance(lm, NestedLM) else True
 
     @property
     def output_capabilities(self) -> frozenset[str]:
@@ -161,7 +151,8 @@ class Models:
     def _member(self, name: str, node: AskingNode, asked: SamplingParams) -> Member:
         sampling = self._asked_sampling(name, asked)
         lm = self._lms[name]
-        count = node.samples if isinstance(node, GeneratorNode | FuserNode) else 1
+        method = method_of(node)
+        count = method.calls(node, 1).count if method.writes else 1
         nested = lm.members(sampling) if isinstance(lm, NestedLM) else None
         return Member(name, (self._group[name], sampling), count, nested)
 
@@ -184,9 +175,9 @@ def _sampled_nodes(spec: ArchitectureSpec) -> frozenset[str]:
     By default the generators, which read the question, and the output node where it writes text.
     The file may choose one of the two, or none.
     """
-    generators = {name for name, node in spec.nodes.items() if isinstance(node, GeneratorNode)}
-    writes = isinstance(spec.nodes[spec.output], GeneratorNode | FuserNode)
-    output = {spec.output} if writes else set()
+    writers = {name: m for name, node in spec.nodes.items() if (m := method_of(node)).writes}
+    generators = {name for name, method in writers.items() if not method.replaces}
+    output = writers.keys() & {spec.output}
     match spec.serve.request_sampling if spec.serve is not None else None:
         case "generators":
             return frozenset(generators)
@@ -196,6 +187,12 @@ def _sampled_nodes(spec: ArchitectureSpec) -> frozenset[str]:
             return frozenset()
         case None:
             return frozenset(generators | output)
+
+
+def _writers_of_likelihoods(graph: Graph) -> frozenset[str]:
+    """The nodes that must return log-probabilities with their texts."""
+    readers = [n for n, node in graph.spec.nodes.items() if method_of(node).reads(node).likelihoods]
+    return frozenset(writer for reader in readers for writer in graph.flow.arriving[reader].counts)
 
 
 def _own_sampling(node: AskingNode, card: ModelCard | None) -> SamplingParams:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from archon.graph.nodes.registry import NODE_TYPES
 from archon.graph.notes import notes
 from archon.types import (
     Annotation,
@@ -26,8 +27,6 @@ from archon.types import (
 )
 
 VERSION = 1
-_WRITERS = frozenset({"generator", "fuser"})
-"""Types of nodes whose completions become candidates."""
 
 
 @dataclass(slots=True)
@@ -71,7 +70,7 @@ class NodeTrace:
     @property
     def num_samples(self) -> int:
         """Samples that it asked for; 0 for a node that writes no candidates."""
-        return sum(1 for _ in self.completions()) if self.type in _WRITERS else 0
+        return sum(1 for _ in self.completions()) if NODE_TYPES[self.type].writes else 0
 
     @property
     def num_failed_samples(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
@@ -52,6 +53,11 @@ class Node(StrictModel):
     inputs: list[NodeId] = Field([], description="Nodes whose candidates this one reads, in order.")
     when: When | None = Field(None, description="Run only under this condition.")
 
+    @property
+    def role(self) -> str | None:
+        """The role whose model the node asks or compares by; None without a model."""
+        return None
+
 
 class ModelNode(ThinkingKeys, Node):
     """What every node that may ask a model has."""
@@ -61,6 +67,11 @@ class ModelNode(ThinkingKeys, Node):
     )
     prompt: PromptSpec | None = Field(None, description="By default the model card's.")
     sampling: SamplingSpec | None = Field(None, description="By default the model card's.")
+
+    @property
+    def role(self) -> str | None:
+        """See ``Node.role``."""
+        return self.model
 
 
 class StopWhen(StrictModel):
@@ -201,6 +212,11 @@ class VoteNode(Node):
         description="The least cosine of two values that mean the same; by default 0.8.",
     )
 
+    @property
+    def role(self) -> str | None:
+        """See ``Node.role``."""
+        return self.model
+
 
 class ProgramNode(Node):
     """Runs the program of every candidate in the sandbox; its result becomes the value.
@@ -241,14 +257,9 @@ AskingNode = (
     | UnitTestGeneratorNode
     | UnitTestEvaluatorNode
 )
-"""The nodes that ask a model, by some of their methods at least."""
+"""The nodes that ask a model for text, with some of their methods at least."""
 
 AnyNode = Annotated[AskingNode | VoteNode | ProgramNode | JoinNode, Field(discriminator="type")]
-
-
-def role_of(node: AnyNode) -> str | None:
-    """The role whose model a node asks, or compares by; None for a node that asks none."""
-    return node.model if isinstance(node, ModelNode | VoteNode) else None
 
 
 class ArchitectureRef(StrictModel):
@@ -322,3 +333,9 @@ class ArchitectureSpec(LaterKeys):
     answer: AnswerKind = Field("number", description="The kind of answer wanted.")
     budget: Budget | None = None
     serve: ServeSpec | None = Field(None, description="For requests to it as a language model.")
+
+    def asking_nodes(self) -> Iterator[tuple[str, AskingNode, str]]:
+        """Id, spec and role of every node that asks a model for text, in order of declaration."""
+        for name, node in self.nodes.items():
+            if isinstance(node, ModelNode) and node.model is not None:
+                yield name, node, node.model

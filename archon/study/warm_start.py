@@ -8,7 +8,7 @@ from typing import Any
 import networkx as nx
 
 from archon.errors import GraphError, SpecError, UsageError
-from archon.graph.prompts.templates import default_template, prompt_kind
+from archon.graph.nodes.registry import method_of
 from archon.spec.architecture import AnyNode, ArchitectureSpec, ModelNode
 from archon.study.space import MAX_COUNTED, Point, Space
 
@@ -64,8 +64,8 @@ def _canonical_node(spec: ArchitectureSpec, node: AnyNode, forms: dict[str, int]
         model = spec.models[node.model]
         data["model"] = model if isinstance(model, str) else model.model_dump(mode="json")
         prompt = data.pop("prompt", {})
-        default = default_template(prompt_kind(node.type, getattr(node, "method", "")))
-        if prompt.get("template") == default:
+        kind = method_of(node).prompt
+        if kind is not None and prompt.get("template") == kind.default:
             del prompt["template"]
         data["prompt"] = {key: value for key, value in prompt.items() if value != 0}
     return data

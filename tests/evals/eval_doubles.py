@@ -9,7 +9,7 @@ from typing import Any
 
 from archon.evals.benchmarks import Item, Selection
 from archon.evals.records import Record
-from archon.graph.architecture import Answer
+from archon.graph.answer import Answer
 from archon.spec.architecture import ArchitectureSpec
 from archon.spec.benchmark import BenchmarkCard
 from archon.spec.model import ScriptedCard

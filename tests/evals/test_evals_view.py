@@ -118,7 +118,7 @@ def test_a_verifier_that_passed_a_candidate_may_still_cut_it_off() -> None:
         if one["id"]["node"] == "merged"
     }
     (drop,) = drops(node, candidates)
-    assert drop.why == "judged right, but only the first 1 are kept"
+    assert drop.reason.why == "judged right, but only the first 1 are kept"
 
 
 def test_a_verifier_that_asks_no_model_tells_why_it_dropped_a_candidate() -> None:
@@ -133,7 +133,7 @@ def test_a_verifier_that_asks_no_model_tells_why_it_dropped_a_candidate() -> Non
         "calls": [],
     }
     (drop,) = drops(node, {("draft", 0): one})
-    assert (drop.why, drop.argument) == ("judged wrong", "1 + 1 = 3 is wrong")
+    assert (drop.reason.why, drop.reason.argument) == ("judged wrong", "1 + 1 = 3 is wrong")
 
 
 def test_nodes_tell_how_often_they_changed_the_answer() -> None:

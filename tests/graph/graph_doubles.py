@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from archon.graph.architecture import Architecture
+from archon.graph.nodes.registry import prompt_kinds
 from archon.graph.prompts.builder import Prompt
 from archon.graph.validation.build import build
 from archon.lm.base import LM
@@ -50,8 +51,11 @@ def make_completion(text: str, draw: int = 0) -> Completion:
     return Completion(text, draw, "stop", usage, {"prompt": 10})
 
 
-def make_prompt(node_type: Any, **spec: Any) -> Prompt:
-    return Prompt(PromptSpec.model_validate(spec), node_type, reads_candidates=True)
+PROMPT_KINDS = {kind.name: kind for kind in prompt_kinds()}
+
+
+def make_prompt(kind: str, **spec: Any) -> Prompt:
+    return Prompt(PromptSpec.model_validate(spec), PROMPT_KINDS[kind], reads_candidates=True)
 
 
 class FakeContext:
@@ -85,12 +89,12 @@ class FakeContext:
         n: int = 1,
         *,
         answer: AnswerKind = "text",
-        form: Constraint | None = None,
+        constraint: Constraint | None = None,
         choices: tuple[str, ...] | None = None,
     ) -> list[Completion]:
         self.asked.append(messages)
         self.answers.append(answer)
-        self.forms.append(form)
+        self.forms.append(constraint)
         if choices is not None:
             assert self._scores is not None
             scores = {choice: self._scores(messages[-1].content, choice) for choice in choices}

@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 from attacks import ATTACKS
-from graph_doubles import make_architecture, make_candidate, make_prompt
+from graph_doubles import PROMPT_KINDS, make_architecture, make_candidate, make_prompt
 from hypothesis import given
 from hypothesis import strategies as st
 
 from archon.graph.prompts.listing import MAX_BYTES, list_critiques, list_texts, shortened
-from archon.graph.prompts.templates import PUTS_QUESTION, TEMPLATES, WRITES_TESTS
 from archon.lm.scripted.lm import ScriptedLM
 from archon.types import Annotation, Candidate, Question, Request
 
@@ -43,7 +42,9 @@ def outside_and_inside(prompt: str) -> tuple[list[str], list[str]]:
     return outside, inside
 
 
-@pytest.mark.parametrize("kind", [k for k in TEMPLATES if k not in PUTS_QUESTION | WRITES_TESTS])
+@pytest.mark.parametrize(
+    "kind", [name for name, k in PROMPT_KINDS.items() if "candidates" in k.required]
+)
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_an_attack_changes_nothing_outside_of_its_fence(attack: str, kind: str) -> None:
     def lines(text: str) -> tuple[list[str], list[str]]:

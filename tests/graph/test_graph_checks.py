@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from archon.errors import GraphError
-from archon.graph.validation import checks, models
+from archon.graph.nodes.registry import NODE_TYPES
+from archon.graph.validation import checks
 from archon.graph.validation.build import build
 from archon.spec.architecture import ArchitectureSpec
 from archon.spec.validation import parse
@@ -236,5 +237,6 @@ def test_the_docstring_lists_every_rule_in_the_order_of_checking() -> None:
 def test_required_capabilities_are_known_ones() -> None:
     from archon.lm.base import CAPABILITIES
 
-    for required in models.REQUIRED_CAPABILITIES.values():
-        assert required <= CAPABILITIES.keys()
+    for node_type in NODE_TYPES.values():
+        for method in node_type.methods.values():
+            assert method.requires <= CAPABILITIES.keys()

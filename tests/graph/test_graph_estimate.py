@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 from graph_doubles import make_architecture
@@ -10,11 +10,9 @@ from hypothesis import strategies as st
 from random_graphs import BUDGETS, nodes, wordy
 
 from archon.errors import BudgetError
-from archon.graph.calls import JUDGES
 from archon.graph.estimate import Expectation, estimate
 from archon.graph.lm import ArchitectureLM
 from archon.lm.scripted.lm import ScriptedLM
-from archon.spec.architecture import AskingNode, FuserNode, GeneratorNode
 from archon.types import Question
 
 QUESTION = Question("What is 2 + 3?")
@@ -48,16 +46,6 @@ def test_no_run_of_a_nested_architecture_passes_it(
     except BudgetError:
         return
     assert answer.usage.calls <= estimate(arch, ASKED).worst.calls
-
-
-def test_every_method_of_a_judge_tells_its_calls() -> None:
-    judges = [t for t in get_args(AskingNode) if t not in (GeneratorNode, FuserNode)]
-    methods = {
-        (get_args(judge.model_fields["type"].annotation)[0], method)
-        for judge in judges
-        for method in get_args(judge.model_fields["method"].annotation)
-    }
-    assert methods <= set(JUDGES)
 
 
 def test_the_calls_of_a_known_graph() -> None:

@@ -8,7 +8,7 @@ import pytest
 from graph_doubles import Gate, make_architecture, make_completion
 
 from archon.errors import GraphError, LMError, NodeError
-from archon.graph.architecture import Answer
+from archon.graph.answer import Answer
 from archon.graph.prompts.listing import list_texts
 from archon.lm.scripted.lm import ScriptedLM
 from archon.types import (

@@ -9,7 +9,7 @@ import pytest
 from graph_doubles import make_architecture
 
 from archon.errors import LMError, NodeError, RefusedError
-from archon.graph.architecture import Answer
+from archon.graph.answer import Answer
 from archon.graph.lm import ArchitectureLM
 from archon.lm.base import LM
 from archon.lm.sample_failures import failed_sample

@@ -8,8 +8,8 @@ from graph_doubles import FakeContext, make_candidate, make_prompt
 from hypothesis import given
 from hypothesis import strategies as st
 
+from archon.graph.judge_output import read_preference
 from archon.graph.nodes.pairwise import MAX_ROUND_ROBIN, PairwiseRanker, Table, num_rounds
-from archon.graph.parsing import read_preference
 from archon.types import Annotation, Candidate
 
 VALUE = re.compile(r"The answer is (\d+)\.")

@@ -7,7 +7,7 @@ import pytest
 from graph_doubles import FakeContext, make_candidate, make_prompt
 
 from archon.errors import LMError
-from archon.graph.nodes.pointwise import PointwiseRanker, ThresholdVerifier
+from archon.graph.nodes.ranker import PointwiseRanker
 from archon.graph.nodes.scorers import (
     GRADES,
     MIN_MASS,
@@ -21,6 +21,7 @@ from archon.graph.nodes.scorers import (
     Scorer,
     share,
 )
+from archon.graph.nodes.verifier import ThresholdVerifier
 from archon.types import Annotation, Candidate
 
 CANDIDATES = [make_candidate(i, str(i)) for i in range(4)]

@@ -6,12 +6,12 @@ import pytest
 from attacks import ATTACKS
 from graph_doubles import FakeContext, make_architecture, make_candidate, make_prompt
 
-from archon.graph.judge_output import results_form, unit_tests_form
-from archon.graph.nodes.unit_tests import (
+from archon.graph.judge_output import results_constraint, unit_tests_constraint
+from archon.graph.nodes.unit_test_evaluator import (
     ProgramTestEvaluator,
     ReasoningTestEvaluator,
-    UnitTestGenerator,
 )
+from archon.graph.nodes.unit_test_generator import UnitTestGenerator
 from archon.lm.scripted.lm import ScriptedLM
 from archon.sandbox import Sandbox
 from archon.types import Candidate, Question, UnitTest
@@ -41,7 +41,7 @@ async def test_it_writes_signed_tests_and_passes_its_candidates_on() -> None:
     candidates = [make_candidate(0, "5")]
     assert await generator().run(context, candidates) == candidates
     assert context.added == [EVEN, LARGE]
-    assert context.forms == [unit_tests_form("reason", 5)]
+    assert context.forms == [unit_tests_constraint("reason", 5)]
 
 
 async def test_it_neither_shows_the_candidates_nor_writes_too_many() -> None:
@@ -109,7 +109,7 @@ async def test_every_candidate_is_judged_in_a_call_of_its_own() -> None:
     out = await evaluator().run(context, candidates)
     assert [c.id.draw for c in out] == list(range(200))
     assert len(context.asked) == 200
-    assert set(context.forms) == {results_form(2)}
+    assert set(context.forms) == {results_constraint(2)}
 
 
 @pytest.mark.parametrize("attack", ATTACKS)

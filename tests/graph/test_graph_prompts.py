@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from graph_doubles import make_candidate, make_prompt
+from graph_doubles import PROMPT_KINDS, make_candidate, make_prompt
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,13 +14,7 @@ from archon.errors import GraphError, SpecError
 from archon.graph.exemplars import default_pool, load_pool, pool_names
 from archon.graph.prompts.builder import Prompt
 from archon.graph.prompts.listing import list_texts
-from archon.graph.prompts.templates import (
-    PUTS_QUESTION,
-    SCORES_REPLIES,
-    TEMPLATES,
-    WRITES_TESTS,
-    default_template,
-)
+from archon.graph.prompts.templates import GENERATOR
 from archon.graph.prompts.wording import Wording
 from archon.spec.common import PromptSpec
 from archon.types import Annotation, Example, Message, Question
@@ -111,20 +105,18 @@ def test_judges_show_examples_as_plain_questions() -> None:
     assert "Verdict" in messages[-1].content
 
 
-@pytest.mark.parametrize("node_type", TEMPLATES)
+@pytest.mark.parametrize("name", PROMPT_KINDS)
 @pytest.mark.parametrize("answer", ["number", "text", "code"])
-def test_every_template_holds_the_question_and_fills_all_fields(
-    node_type: Any, answer: Any
-) -> None:
+def test_every_template_holds_the_question_and_fills_all_fields(name: str, answer: Any) -> None:
     candidates = [make_candidate(0, "5", NOTE), make_candidate(1, "6")]
-    for name in TEMPLATES[node_type]:
-        prompt = make_prompt(node_type, template=name)
+    kind = PROMPT_KINDS[name]
+    for template in kind.templates:
+        prompt = make_prompt(name, template=template)
         (message,) = prompt.messages(Question("Why {x}?", answer=answer), candidates)
         assert "Why {x}?" in message.content
-        assert message.content.startswith("Why {x}?") or node_type in PUTS_QUESTION
+        assert message.content.startswith("Why {x}?") or kind.puts_question
         assert not any(f"{{{f}}}" in message.content for f in ("question", "candidates", "ending"))
-        shows_none = node_type in PUTS_QUESTION | WRITES_TESTS
-        assert ("[2]\n```" in message.content) != shows_none
+        assert ("[2]\n```" in message.content) == ("candidates" in kind.required)
 
 
 def test_users_own_text() -> None:
@@ -164,7 +156,7 @@ def test_a_prompt_that_cannot_be_used_is_refused(node_type: Any, spec: Any, reas
 def test_nothing_fills_candidates_where_none_are_read() -> None:
     spec = PromptSpec.model_validate({"text": "{question} {candidates}"})
     with pytest.raises(GraphError, match=r"nothing fills the field \{candidates\}"):
-        Prompt(spec, "generator", reads_candidates=False)
+        Prompt(spec, GENERATOR, reads_candidates=False)
 
 
 def test_more_shots_than_the_named_pool_has_is_refused_at_once() -> None:
@@ -302,6 +294,8 @@ def test_an_unknown_pool_names_those_that_there_are() -> None:
 
 
 def test_defaults_are_step_by_step_and_one_template_a_judge() -> None:
-    assert default_template("generator") == "cot"
-    assert all(len(TEMPLATES[t]) == 1 for t in TEMPLATES if t not in PUTS_QUESTION)
-    assert {default_template(t) for t in SCORES_REPLIES} == {"cot", "bare"}
+    assert GENERATOR.default == "cot"
+    judges = [kind for kind in PROMPT_KINDS.values() if not kind.puts_question]
+    assert all(len(kind.templates) == 1 for kind in judges)
+    scoring = ("ranker.likelihood", "ranker.reward", "verifier.reward")
+    assert [PROMPT_KINDS[name].default for name in scoring] == ["cot", "bare", "bare"]

@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archon.errors import GraphError
-from archon.graph.architecture import Answer
+from archon.graph.answer import Answer
 from archon.graph.candidates import CUT_OFF_MARK, from_completions
 from archon.graph.lm import ArchitectureLM
 from archon.graph.prompts.builder import Prompt
+from archon.graph.prompts.templates import RANKING
 from archon.graph.validation.build import build
 from archon.graph.validation.models import THINKING_KEYS
 from archon.lm.base import LM, LM_CAPABILITIES
@@ -176,7 +177,7 @@ def test_a_fuser_is_shown_those_that_answer() -> None:
 def test_judges_are_not_asked_about_what_was_cut_off() -> None:
     cut = make_candidate(0, None, Annotation("draft", "mark", CUT_OFF_MARK), text="")
     whole = make_candidate(1, "5")
-    prompt = Prompt(PromptSpec.model_validate({}), "ranker", reads_candidates=True)
+    prompt = Prompt(PromptSpec.model_validate({}), RANKING, reads_candidates=True)
     for kind in ("number", "text"):
         question = Question("What is 2 + 3?", answer=kind)  # type: ignore[arg-type]
         assert prompt.judged(question, [cut, whole]) == {whole.id}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from attacks import ATTACKS
-from graph_doubles import FakeContext, make_architecture, make_candidate
+from graph_doubles import PROMPT_KINDS, FakeContext, make_architecture, make_candidate
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,7 +32,7 @@ def candidate(text: str, draw: int = 0) -> Candidate:
 
 
 def prompt(shows: Any, kind: str = "verifier") -> Prompt:
-    return Prompt(PromptSpec(), kind, reads_candidates=True, shows=shows)
+    return Prompt(PromptSpec(), PROMPT_KINDS[kind], reads_candidates=True, shows=shows)
 
 
 def test_a_wrong_calculation_is_marked_and_nothing_else_of_the_text_is_shown() -> None:

@@ -10,11 +10,15 @@ import pytest
 from graph_doubles import make_architecture
 
 from archon.errors import GraphError
-from archon.graph.calls import calls_of
+from archon.graph.candidates import join_tests
 from archon.graph.estimate import estimate
-from archon.graph.judge_output import results_form, unit_tests_form
-from archon.graph.parsing import read_results
-from archon.graph.unit_tests import join_tests, read_tests
+from archon.graph.judge_output import (
+    read_results,
+    read_tests,
+    results_constraint,
+    unit_tests_constraint,
+)
+from archon.graph.nodes.registry import method_of
 from archon.graph.validation.build import build
 from archon.lm.scripted.constrained import conforming_text
 from archon.lm.scripted.lm import ScriptedLM
@@ -63,7 +67,7 @@ def test_reading_takes_time_linear_in_the_text() -> None:
 @pytest.mark.parametrize("method", ["reason", "program"])
 @pytest.mark.parametrize("max_tests", [1, 5, 64, 65, 10_000])
 def test_what_the_form_allows_is_read(method: UnitTestMethod, max_tests: int) -> None:
-    form = unit_tests_form(method, max_tests)
+    form = unit_tests_constraint(method, max_tests)
     assert len(read_tests(conforming_text(form, 0), method, max_tests)) == 1
     wanted = {"reason": "1. It is 4.\n", "program": "assert f(2) == 4\n"}[method]
     assert re.fullmatch(form.regex or "", wanted)
@@ -93,7 +97,7 @@ def test_results_are_read(text: str, results: list[str]) -> None:
 
 @pytest.mark.parametrize("count", [1, 2, 12, 64])
 def test_every_line_of_results_of_the_form_is_read_and_has_room(count: int) -> None:
-    form = results_form(count)
+    form = results_constraint(count)
     assert form is not None
     assert form.after is not None
     for number in range(10):
@@ -104,7 +108,7 @@ def test_every_line_of_results_of_the_form_is_read_and_has_room(count: int) -> N
 
 
 def test_no_form_counts_more_than_64_tests() -> None:
-    assert results_form(65) is None
+    assert results_constraint(65) is None
 
 
 # ------------------------------------------------------------------------------------- carrying
@@ -357,7 +361,7 @@ def test_calls_are_told_beforehand() -> None:
         "best": 4,
     }
     spec = UnitTestEvaluatorNode.model_validate(evaluator("a", method="program"))
-    assert calls_of(spec, 200).count == 0
+    assert method_of(spec).calls(spec, 200).count == 0
 
 
 def test_the_estimate_counts_the_tests_that_prompts_show() -> None:

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from archon.answers import read_program
-from archon.graph.parsing import read_critiques, read_ranking, read_verdict
+from archon.graph.judge_output import read_critiques, read_ranking, read_verdict
 from archon.lm.scripted.heuristic import HeuristicScript
 from archon.types import Message, Request, SamplingParams
 

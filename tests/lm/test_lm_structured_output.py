@@ -14,18 +14,24 @@ from remote_doubles import REQUEST, FakeServer, completion, delta, remote, sse
 
 from archon.errors import LMError
 from archon.graph.architecture import Architecture
-from archon.graph.judge_output import PREFERENCE_FORM, VERDICT_FORM, ranking_form, results_form
-from archon.graph.parsing import read_ranking, read_verdict
+from archon.graph.judge_output import (
+    PREFERENCE_CONSTRAINT,
+    VERDICT_CONSTRAINT,
+    ranking_constraint,
+    read_ranking,
+    read_verdict,
+    results_constraint,
+)
 from archon.lm.openai.client import RemoteLM
 from archon.lm.openai.structured_output import unwrapped, whole_pattern, wrapping_schema
 from archon.types import Constraint, Event, FreeText, Question, TokenDelta
 
-RANKING, RESULTS = ranking_form(3), results_form(2)
+RANKING, RESULTS = ranking_constraint(3), results_constraint(2)
 assert RANKING is not None
 assert RESULTS is not None
 FORMS = [
-    (VERDICT_FORM, ["correct", "incorrect"], ["maybe", "Correct", ""]),
-    (PREFERENCE_FORM, ["[1]", "[2]"], ["1", "[3]", "[1] [2]"]),
+    (VERDICT_CONSTRAINT, ["correct", "incorrect"], ["maybe", "Correct", ""]),
+    (PREFERENCE_CONSTRAINT, ["[1]", "[2]"], ["1", "[3]", "[1] [2]"]),
     (RANKING, [" > ".join(p) for p in permutations(["[1]", "[2]", "[3]"])], ["[1] > [2]", "[1]"]),
     (RESULTS, ["[1] pass, [2] fail"], ["[1] pass", "[2] pass, [1] fail"]),
 ]
@@ -82,11 +88,11 @@ def allows(what: dict[str, Any], text: str) -> bool:
 
 
 def test_a_pattern_of_plain_alternatives_becomes_an_enum() -> None:
-    assert wrapping_schema(VERDICT_FORM)["properties"]["verdict"]["enum"] == [
+    assert wrapping_schema(VERDICT_CONSTRAINT)["properties"]["verdict"]["enum"] == [
         "correct",
         "incorrect",
     ]
-    assert wrapping_schema(PREFERENCE_FORM)["properties"]["better"]["enum"] == ["[1]", "[2]"]
+    assert wrapping_schema(PREFERENCE_CONSTRAINT)["properties"]["better"]["enum"] == ["[1]", "[2]"]
     assert len(wrapping_schema(RANKING)["properties"]["ranking"]["enum"]) == 6  # type: ignore[arg-type]
     assert "pattern" in wrapping_schema(RESULTS)["properties"]["tests"]  # type: ignore[arg-type]
 
@@ -94,7 +100,7 @@ def test_a_pattern_of_plain_alternatives_becomes_an_enum() -> None:
 @pytest.mark.parametrize("text", ["", "{}", "[]", "7", '{"argument": 1, "verdict": "x"}', "{" * 9])
 def test_an_invalid_object_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
-        unwrapped(VERDICT_FORM, text)
+        unwrapped(VERDICT_CONSTRAINT, text)
 
 
 # ---------------------------------------------------------------------------- over the protocol
@@ -107,9 +113,9 @@ def said(text: str, reason: str = "stop") -> FakeServer:
 async def test_a_vllm_server_gets_a_pattern_and_streams() -> None:
     text = "It holds.\nVerdict: correct"
     server, events = FakeServer(sse(delta(text), delta("", "stop"), "[DONE]")), list[Event]()
-    request = replace(REQUEST, constraint=VERDICT_FORM)
+    request = replace(REQUEST, constraint=VERDICT_CONSTRAINT)
     [reply] = await remote(server, constraint="structured_outputs").generate(request, events.append)
-    assert server.bodies[0]["structured_outputs"] == {"regex": whole_pattern(VERDICT_FORM)}
+    assert server.bodies[0]["structured_outputs"] == {"regex": whole_pattern(VERDICT_CONSTRAINT)}
     assert (reply.text, events) == (text, [TokenDelta(0, text)])
 
 
@@ -120,7 +126,7 @@ async def test_other_servers_get_a_schema_and_the_text_is_assembled(
 ) -> None:
     server = said(json.dumps({"argument": "It holds.\n", "verdict": "correct"}))
     events: list[Event] = []
-    request = replace(REQUEST, constraint=VERDICT_FORM)
+    request = replace(REQUEST, constraint=VERDICT_CONSTRAINT)
     lm = remote(server, constraint=words)
     [reply] = await lm.generate(request, events.append if streams else None)
     assert reply.text == "It holds.\nVerdict: correct"
@@ -130,11 +136,11 @@ async def test_other_servers_get_a_schema_and_the_text_is_assembled(
     assert "stream" not in body
     sent = body["response_format"]
     schema = sent["schema"] if words == "json_object" else sent["json_schema"]["schema"]
-    assert schema == wrapping_schema(VERDICT_FORM)
+    assert schema == wrapping_schema(VERDICT_CONSTRAINT)
 
 
 async def test_an_unconstrained_reply_of_a_judge_is_an_error_unless_it_was_truncated() -> None:
-    request = replace(REQUEST, constraint=VERDICT_FORM)
+    request = replace(REQUEST, constraint=VERDICT_CONSTRAINT)
     with pytest.raises(LMError, match="although its card promises it"):
         await remote(said("Verdict: correct"), constraint="json_schema").generate(request)
     cut = '{"argument": "It ho'
@@ -143,7 +149,7 @@ async def test_an_unconstrained_reply_of_a_judge_is_an_error_unless_it_was_trunc
 
 
 def test_the_key_of_a_judge_s_samples_depends_on_the_request_format() -> None:
-    request = replace(REQUEST, constraint=VERDICT_FORM)
+    request = replace(REQUEST, constraint=VERDICT_CONSTRAINT)
     ways = ("json_schema", "json_object", "structured_outputs")
     lms = [remote(FakeServer(), constraint=words) for words in ways]
     assert len({lm.draw_key(request) for lm in lms}) == 3
@@ -182,7 +188,7 @@ async def test_judges_of_a_graph_are_constrained_if_the_card_supports_it() -> No
 
 def test_an_order_of_many_items_is_requested_in_the_prompt_only() -> None:
     assert read_ranking("Ranking: [2] > [1]", 2) == [1, 0]
-    five, six = ranking_form(5), ranking_form(6)
+    five, six = ranking_constraint(5), ranking_constraint(6)
     from archon.lm.base import can_hold
 
     assert five is not None

@@ -9,8 +9,12 @@ from collections.abc import AsyncIterator
 import pytest
 
 from archon import api
-from archon.graph.judge_output import VERDICT_FORM, ranking_form
-from archon.graph.parsing import read_ranking, read_verdict
+from archon.graph.judge_output import (
+    VERDICT_CONSTRAINT,
+    ranking_constraint,
+    read_ranking,
+    read_verdict,
+)
 from archon.lm import LM, close
 from archon.types import Constraint, Message, Request, SamplingParams
 
@@ -53,11 +57,13 @@ async def test_judges_come_to_an_end_that_is_read_however_short_their_time(lm: L
     for max_tokens in (32, 100):
         sampling = SamplingParams(temperature=0.8, max_tokens=max_tokens)
         question = "Is 17 + 23 = 40 right? Argue step by step."
-        judged = await lm.generate(ask(question, n=4, sampling=sampling, constraint=VERDICT_FORM))
+        judged = await lm.generate(
+            ask(question, n=4, sampling=sampling, constraint=VERDICT_CONSTRAINT)
+        )
         assert all(read_verdict(c.text) in ("pass", "fail") for c in judged)
         assert all(c.text.splitlines()[-1].startswith("Verdict: ") for c in judged)
         ranked = await lm.generate(
-            ask("Which is best?", n=4, sampling=sampling, constraint=ranking_form(3))
+            ask("Which is best?", n=4, sampling=sampling, constraint=ranking_constraint(3))
         )
         assert all(sorted(read_ranking(c.text, 3) or ()) == [0, 1, 2] for c in ranked)
 

@@ -15,8 +15,7 @@ from tiny_models import TinyModel, tiny_vocabulary, write_gguf
 from archon.engine.files.gguf import GGUFFile
 from archon.engine.scheduling.choices import score_request, total_logprob
 from archon.errors import UnsupportedError
-from archon.graph.judge_output import VERDICT_FORM
-from archon.graph.parsing import read_verdict
+from archon.graph.judge_output import VERDICT_CONSTRAINT, read_verdict
 from archon.lm.lazy import LazyLM
 from archon.lm.local.constraint import ConstraintCompiler
 from archon.lm.local.lm import LocalLM
@@ -201,7 +200,7 @@ async def test_a_constraint_applies_after_the_reasoning(lm: LocalLM) -> None:
 
 async def test_a_reasoning_judge_reaches_a_verdict(lm: LocalLM) -> None:
     """Without a budget, too: the reasoning is ended where the last line needs the tokens."""
-    asked = replace(QUESTION, n=3, constraint=VERDICT_FORM)
+    asked = replace(QUESTION, n=3, constraint=VERDICT_CONSTRAINT)
     asked = replace(asked, sampling=SamplingParams(0.9, max_tokens=80))
     for completion in await lm.generate(asked):
         assert read_verdict(completion.text) in ("pass", "fail")
@@ -363,7 +362,9 @@ async def test_a_pool_returns_reasoning_and_answer(files: dict[str, Path], tmp_p
     source = {"path": str(files["opens"])}
     fields = {"name": "tiny", "backend": "local", "sources": [source], "precision": "float32"}
     lm = LazyLM(LocalCard.model_validate(fields), tmp_path)
-    asked = [replace(r, n=2) for r in (QUESTION, BUDGET, replace(BUDGET, constraint=VERDICT_FORM))]
+    asked = [
+        replace(r, n=2) for r in (QUESTION, BUDGET, replace(BUDGET, constraint=VERDICT_CONSTRAINT))
+    ]
     with DrawPool(tmp_path / "draws.sqlite3") as pool:
         for request in asked:
             events: list[Event] = []

@@ -10,7 +10,7 @@ import pytest
 from serve_process import KEY, Served
 
 from archon.api import Loader
-from archon.graph.judge_output import VERDICT_FORM, results_form
+from archon.graph.judge_output import VERDICT_CONSTRAINT, results_constraint
 from archon.lm.openai.client import RemoteLM
 from archon.spec.model import OpenAICard
 from archon.types import Constraint, Event, Message, Request, SamplingParams, TokenDelta
@@ -82,11 +82,11 @@ async def test_a_schema_is_followed(model: tuple[Served, str]) -> None:
 
 
 async def test_a_judge_s_last_line_is_held_to_its_form(model: tuple[Served, str]) -> None:
-    results = results_form(2)
+    results = results_constraint(2)
     assert results is not None
     async with remote(*model, constraint="json_schema") as lm:
         for form, last in (
-            (VERDICT_FORM, r"Verdict: (in)?correct"),
+            (VERDICT_CONSTRAINT, r"Verdict: (in)?correct"),
             (results, r"Tests: \[1\] (pass|fail), \[2\] (pass|fail)"),
         ):
             [completion] = await lm.generate(replace(REQUEST, constraint=form))

@@ -1,6 +1,6 @@
-"""A trace as the page reads it: candidates once, and what each node did with them.
+"""A trace as the page reads it: each candidate once, and what each node did with it.
 
-Texts are numbers that a ``Texts`` gave them.
+Texts are numbers from a ``Texts``.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from archon.evals.records import Draw
-from archon.evals.view.outcomes import Drop, Identity, Plain, drops, identity
+from archon.evals.view.outcomes import Drop, Identity, drops, identity
 from archon.evals.view.texts import Texts
+from archon.graph.nodes.declaration import Plain
 
 Scores = Mapping[Identity, Draw]
 """Candidate → what it would have scored as the answer."""
@@ -103,9 +104,11 @@ class Flow:
             "drops": [
                 {
                     "candidate": numbers[drop.candidate],
-                    "why": drop.why,
-                    "argument": texts.number(drop.argument) if drop.argument else None,
-                    "fused": drop.fused,
+                    "why": drop.reason.why,
+                    "argument": texts.number(drop.reason.argument)
+                    if drop.reason.argument
+                    else None,
+                    "fused": drop.reason.fused,
                 }
                 for drop in self.drops[node["node"]]
             ],

@@ -61,7 +61,7 @@ class NodeTallies:
                 setattr(tally, key, getattr(tally, key) + usage[key])
             tally.read += len(node["inputs"])
             tally.passed += len(node["outputs"])
-            tally.dropped += sum(not drop.fused for drop in flow.drops[name])
+            tally.dropped += sum(not drop.reason.fused for drop in flow.drops[name])
             tally.written += len(draws.get(name, ()))
             tally.right += sum(draw.is_right for draw in draws.get(name, ()))
             if _count_lead(tally, flow, node):

@@ -1,1 +1,1 @@
-"""The types of nodes, one file each; ``table`` tells which spec makes which."""
+"""The types of nodes: one module per type, named for it; ``registry`` collects them."""

@@ -1,4 +1,4 @@
-"""What a node is, and what it is given when it runs."""
+"""Interface of a node, and of what it gets when it runs."""
 
 from __future__ import annotations
 
@@ -37,30 +37,33 @@ class NodeContext(Protocol):
         n: int = 1,
         *,
         answer: AnswerKind = "text",
-        form: Constraint | None = None,
+        constraint: Constraint | None = None,
         choices: tuple[str, ...] | None = None,
     ) -> list[Completion]:
-        """``n`` draws of the node's model, from the first draw that the node owns.
+        """``n`` samples of the node's model, from the node's first sample on.
 
-        ``answer`` is the kind of answer wanted: the question's where candidates are written,
-        prose where they are judged. A model that can be held to ``form`` is; of another, and
-        of a beam search, the wording alone asks for it. ``choices`` are scored as replies, and
-        nothing is drawn. Every call goes into trace and budget.
+        Parameters
+        ----------
+        answer : the kind of answer: the question's where candidates are written, prose where they
+            are judged.
+        constraint : for the reply. A model without constraints, and a beam search, follow the
+            wording of the prompt alone.
+        choices : replies to be scored; nothing is sampled. Every call is in trace and budget.
 
         Raises
         ------
-        BudgetError : the budget does not allow it; the node's inputs will pass it by.
+        BudgetError : the budget does not allow the call; the node's inputs are passed on.
         """
         ...
 
     async def draw(
         self, messages: tuple[Message, ...], n: int, *, skip: int = 0, answer: AnswerKind
     ) -> list[Completion]:
-        """Texts that become candidates: ``n`` draws, or as many as the budget allows, maybe none.
+        """Texts that become candidates: ``n`` samples, or as many as the budget allows.
 
-        A sample that failed is among them, with its error, as long as one of the node succeeded.
-        They follow the first ``skip`` draws that the node owns. In a group of nodes the range of
-        each stays whole, however few of its draws are asked for.
+        They follow the first ``skip`` samples of the node. A sample that failed is among them, with
+        its error, as long as one of the node succeeded. In a group of nodes, the range of each
+        stays the same however few of its samples are used.
         """
         ...
 
@@ -69,27 +72,24 @@ class NodeContext(Protocol):
         ...
 
     async def reward(self, messages: tuple[Message, ...], texts: Sequence[str]) -> list[float]:
-        """What the node's model, a reward model, gives each text as a reply to the messages."""
+        """The reward of each text as a reply to the messages, by the node's reward model."""
         ...
 
     async def in_time(self, work: Awaitable[T]) -> T:
-        """What work that asks no model comes to, unless the question's time is up first.
+        """The result of work that asks no model, unless the question's time is up first.
 
         Raises
         ------
-        BudgetError : it is; the work was cancelled, and the trace tells what cut the node short.
+        BudgetError : the time is up; the work was cancelled, and the trace records the limit.
         """
         ...
 
     def drop(self, candidates: Sequence[Candidate]) -> None:
-        """Note in the trace what the node has judged and does not pass on."""
+        """Record in the trace what the node has judged and does not pass on."""
         ...
 
     def add_tests(self, tests: Sequence[UnitTest]) -> None:
-        """Pass tests of the question on, after those that arrive.
-
-        Those go on to whatever reads the node, without its doing anything for it.
-        """
+        """Pass on tests of the question, after those that arrive, which every node passes on."""
         ...
 
 

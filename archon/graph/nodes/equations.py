@@ -1,7 +1,7 @@
-"""Critic and verifier that check the arithmetic of a text without a model.
+"""The method ``equations`` of critic and verifier: checks arithmetic without a model.
 
-What they say holds numbers, signs and known units only: nothing else of a candidate's text gets
-into a prompt by way of a critique.
+Its critiques contain numbers, signs and known units only, so that nothing else of a candidate's
+text gets into a prompt through them.
 """
 
 from __future__ import annotations
@@ -10,13 +10,12 @@ from collections.abc import Sequence
 
 from archon.answers.equations import EquationCheck, check_equations
 from archon.graph.nodes.base import NodeContext
-from archon.graph.nodes.selection import Ruling, keep_verified
-from archon.graph.nodes.verifier import SCORES
+from archon.graph.nodes.selection import SCORES, Ruling, keep_verified
 from archon.types import Annotation, Candidate, VerdictKind
 
 
 class EquationCritic:
-    """Tells of each candidate the first calculation that is wrong, or that all are right.
+    """Reports the first wrong calculation of each candidate, or that all are right.
 
     A candidate that states no calculation gets no critique.
     """
@@ -36,10 +35,10 @@ class EquationCritic:
 
 
 class EquationVerifier:
-    """Fails a candidate with a wrong calculation, and passes one all of whose are right.
+    """Fails a candidate with a wrong calculation, and passes one whose calculations are all right.
 
-    It abstains where there is no calculation, so that a text which shows no work is not taken for
-    a checked one. What stays is told by ``archon.graph.nodes.selection.keep_verified``.
+    It abstains where there is no calculation, so that a text which shows no work does not count as
+    checked. ``archon.graph.nodes.selection.keep_verified`` decides what is passed on.
     """
 
     def __init__(self, node: str, keep_first: int | None) -> None:

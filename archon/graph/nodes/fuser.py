@@ -6,16 +6,18 @@ from collections.abc import Sequence
 
 from archon.graph.candidates import from_completions, is_cut_off
 from archon.graph.nodes.base import NodeContext
+from archon.graph.nodes.declaration import Calls, Method, NodeType, Plain, Reads, Reason, given
 from archon.graph.prompts.builder import Prompt
+from archon.graph.prompts.templates import FUSER
+from archon.spec.architecture import FuserNode
 from archon.types import Candidate
 
 
 class Fuser:
-    """Replaces the candidates it reads by ``samples`` fused ones. It is shown those that answer,
-    and not those that ended within their reasoning.
+    """Replaces the candidates it reads by ``samples`` fused ones.
 
-    A fused candidate has all of them as parents and none of their annotations, which speak of
-    other texts.
+    Its prompt leaves out candidates that ended within their reasoning. A fused candidate has all
+    that were shown as parents and none of their annotations, which are about other texts.
     """
 
     def __init__(self, node: str, prompt: Prompt, samples: int, use_critiques: bool | None) -> None:
@@ -23,9 +25,9 @@ class Fuser:
         self._samples, self._use_critiques = samples, use_critiques
 
     async def run(self, context: NodeContext, candidates: Sequence[Candidate]) -> list[Candidate]:
-        """One call for all samples; without candidates there is nothing to fuse.
+        """One prompt for all samples; none without candidates.
 
-        Where the budget allows none, the candidates stay what they are.
+        If the budget allows no sample, the candidates are passed on.
         """
         if not candidates:
             return []
@@ -37,3 +39,25 @@ class Fuser:
             return list(candidates)
         parents = tuple(candidate.id for candidate in candidates)
         return from_completions(self._node, completions, question.answer, parents, messages)
+
+
+def _explain(node: Plain, candidate: Plain) -> Reason:
+    return Reason("read for the fused answers", fused=True)
+
+
+NODE_TYPE = NodeType(
+    spec=FuserNode,
+    methods={
+        "": Method[FuserNode](
+            make=lambda s: Fuser(s.name, s.prompt, s.spec.samples, s.spec.use_critiques),
+            prompt=FUSER,
+            requires=frozenset({"chat"}),
+            calls=lambda node, n: Calls.of_samples(node.samples if n else 0, n),
+            reads=lambda node: Reads(critiques=node.use_critiques),
+            writes=True,
+            replaces=True,
+        )
+    },
+    label=lambda node: given(node, "samples", "use_critiques"),
+    explain=_explain,
+)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 
 from archon.graph.candidates import from_completions
 from archon.graph.nodes.base import NodeContext
+from archon.graph.nodes.declaration import Calls, Method, NodeType, given
 from archon.graph.prompts.builder import Prompt
-from archon.graph.stopping import is_settled
-from archon.spec.architecture import StopWhen
+from archon.graph.prompts.templates import GENERATOR
+from archon.graph.stopping import expected_draws, is_settled
+from archon.spec.architecture import GeneratorNode, StopWhen
 from archon.types import Candidate
 
 
 class Generator:
-    """Appends ``samples`` answers of its own to the candidates it reads.
+    """Appends ``samples`` new answers to the candidates it reads.
 
-    With ``stop_when`` it draws in rounds until a vote on all that it would pass on is settled:
-    the candidates it reads vote, too, and where they settle it alone, nothing is drawn.
+    With ``stop_when`` it samples in rounds until a vote on everything that it would pass on is
+    settled. The candidates it reads vote, too; if they settle the vote alone, it samples nothing.
     """
 
     def __init__(
@@ -40,3 +43,44 @@ class Generator:
             if len(drawn) < count:  # the budget is used up
                 break
         return passed_on
+
+
+def _calls(node: GeneratorNode, num_inputs: int) -> Calls:
+    """One prompt for all samples.
+
+    A generator that reads candidates is expected to make all of them, as nobody knows how its
+    inputs agree.
+    """
+    if node.stop_when is None or node.inputs:
+        return Calls.of_samples(node.samples, num_inputs)
+    expected = partial(expected_draws, node.stop_when, node.samples)
+    return Calls.of_samples(node.samples, num_inputs, expected)
+
+
+def _label(node: GeneratorNode) -> Iterator[str]:
+    yield from given(node, "samples")
+    if node.stop_when is not None:
+        yield f"until {node.stop_when.confidence:.4g} sure"
+
+
+def _check(node: GeneratorNode) -> Iterator[tuple[str, str]]:
+    name = None if node.prompt is None else node.prompt.template
+    template = GENERATOR.templates.get(name or "")
+    if node.stop_when is not None and template is not None and template.asks_for_program:
+        yield "the values of programs are not known while they are being drawn", "stop_when"
+
+
+NODE_TYPE = NodeType(
+    spec=GeneratorNode,
+    methods={
+        "": Method[GeneratorNode](
+            make=lambda s: Generator(s.name, s.prompt, s.spec.samples, s.spec.stop_when),
+            prompt=GENERATOR,  # no capability: a base model, too, can continue a prompt
+            calls=_calls,
+            writes=True,
+        )
+    },
+    needs_inputs=False,
+    label=_label,
+    check=_check,
+)

@@ -7,11 +7,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from archon.graph.judge_output import PREFERENCE_FORM
+from archon.graph.judge_output import PREFERENCE_CONSTRAINT, read_preference
 from archon.graph.nodes.base import NodeContext
 from archon.graph.nodes.scorers import score_choices
 from archon.graph.nodes.selection import keep_best
-from archon.graph.parsing import read_preference
 from archon.graph.prompts.builder import Prompt
 from archon.lm.concurrency import run_all
 from archon.types import Candidate, CandidateId
@@ -111,7 +110,7 @@ class PairwiseRanker:
             logprobs = await score_choices(context, messages, CHOICES)
             first, second = (logprobs[choice] for choice in CHOICES)
             return None if first == second else first > second
-        (completion,) = await context.ask(messages, form=PREFERENCE_FORM)
+        (completion,) = await context.ask(messages, constraint=PREFERENCE_CONSTRAINT)
         preferred = read_preference(completion.text)
         return None if preferred is None else preferred == 0
 

@@ -1,4 +1,4 @@
-"""Nodes that run the programs of candidates in the sandbox."""
+"""Nodes that run the programs of candidates: ``program``, and a method of the verifier."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from archon.answers import read_program, read_stated, same_value
 from archon.errors import BudgetError
 from archon.graph.candidates import PROGRAM_MARK
 from archon.graph.nodes.base import NodeContext
-from archon.graph.nodes.selection import Ruling, keep_verified
-from archon.graph.nodes.verifier import SCORES
-from archon.graph.program_execution import Ran, run_programs, value_of
+from archon.graph.nodes.declaration import Method, NodeType, given
+from archon.graph.nodes.selection import SCORES, Ruling, keep_verified
+from archon.graph.program_execution import Ran, run_programs, shared_sandbox, value_of
 from archon.sandbox import Sandbox, SandboxLimits
+from archon.spec.architecture import ProgramNode
 from archon.types import Annotation, AnswerKind, Candidate, VerdictKind
 
 MAX_PRINTED = 1000
@@ -20,11 +21,11 @@ MAX_PRINTED = 1000
 
 
 class Program:
-    """Runs the program that each candidate holds; its result becomes the candidate's value.
+    """Runs the program of each candidate; its result becomes the candidate's value.
 
-    A program that fails, or comes to nothing of the wanted kind, leaves no value, so that it has
-    no vote. A mark tells how it ended, and what it printed. Text and identity stay, and a candidate
-    without a program (``archon.answers.read_program``) stays as it is.
+    A program that fails, or has no result of the requested kind, leaves no value, so that the
+    candidate has no vote. A mark records how it ended and what it printed. Text and identity stay.
+    A candidate without a program (``archon.answers.read_program``) does not change.
     """
 
     def __init__(self, node: str, sandbox: Sandbox, limits: SandboxLimits) -> None:
@@ -56,11 +57,11 @@ class Program:
 
 
 class ProgramVerifier:
-    """Runs the program that each candidate holds, and compares it with what the text states.
+    """Runs the program of each candidate and compares its result with what the text states.
 
-    It passes those that agree and fails those that do not, or whose program fails; it abstains
-    where there is no program, or no answer is stated beside it. What stays is told by
-    ``archon.graph.nodes.selection.keep_verified``.
+    A candidate passes if the two agree. It fails if they differ or the program fails. The verifier
+    abstains if there is no program, or no answer is stated outside of it.
+    ``archon.graph.nodes.selection.keep_verified`` decides what is passed on.
     """
 
     def __init__(
@@ -119,3 +120,19 @@ def _abstention(reason: str) -> Ruling:
 
 def _cut(printed: str) -> str:
     return printed if len(printed) <= MAX_PRINTED else printed[:MAX_PRINTED] + "…"
+
+
+def _limits(spec: ProgramNode) -> SandboxLimits:
+    return SandboxLimits(spec.seconds, spec.memory_bytes, spec.output_bytes)
+
+
+NODE_TYPE = NodeType(
+    spec=ProgramNode,
+    methods={
+        "": Method[ProgramNode](
+            make=lambda s: Program(s.name, shared_sandbox(), _limits(s.spec)),
+            values=True,
+        )
+    },
+    label=lambda node: given(node, "seconds", "memory_bytes", "output_bytes"),
+)

@@ -1,14 +1,17 @@
-"""What becomes of judged candidates: some are passed on, the others stand in the trace."""
+"""Which of the judged candidates a node passes on; the others are in the trace as dropped."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from archon.graph.candidates import is_cut_off
 from archon.graph.nodes.base import NodeContext
+from archon.graph.nodes.declaration import Plain
 from archon.graph.notes import no_value_mark, unverified_mark
 from archon.types import Annotation, Candidate, VerdictKind
+
+SCORES: Mapping[VerdictKind, float] = {"pass": 1.0, "abstain": 0.5, "fail": 0.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,3 +100,19 @@ def keep_verified(
     kept = frozenset(stays)
     context.drop([candidate for i, candidate in enumerate(judged) if i not in kept])
     return [judged[i] for i in stays]
+
+
+def place_of_dropped(node: Plain, candidate: Plain) -> str:
+    """The place of a candidate that ``keep_best`` dropped, from the trace of the node."""
+    num_kept = len(node["outputs"])
+    order = [dropped["id"] for dropped in node.get("dropped", ())]
+    if candidate["id"] not in order:  # a trace of an early version does not list them
+        return f"below the first {num_kept}, which are kept"
+    place = num_kept + order.index(candidate["id"]) + 1
+    return f"{place} of {len(node['inputs'])}; the first {num_kept} are kept"
+
+
+def own_annotation(node: Plain, candidate: Plain, kind: str) -> Plain | None:
+    """The last annotation of a kind that a node made, from its trace."""
+    own = [a for a in candidate["annotations"] if (a["node"], a["kind"]) == (node["node"], kind)]
+    return own[-1] if own else None

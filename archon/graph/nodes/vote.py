@@ -1,15 +1,22 @@
-"""The vote: the value that most candidates give."""
+"""The vote: the value that most candidates give, or that weighs most."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 from archon.errors import UsageError
 from archon.graph.nodes.base import NodeContext
+from archon.graph.nodes.declaration import Method, NodeType, Plain, Reads, Reason, given
 from archon.graph.nodes.scorers import likelihood
 from archon.graph.notes import no_value_mark
+from archon.lm.embedding import EMBED, Embedder, Vector
+from archon.spec.architecture import VoteNode
 from archon.types import Annotation, Candidate
+
+SIMILARITY = 0.8
+"""The default cosine from which two values count as the same."""
 
 Weight = Callable[[Candidate], float | None]
 
@@ -61,6 +68,50 @@ class Vote:
         return candidate.annotated(Annotation(self._node, "score", support))
 
 
+class MeaningVote:
+    """A vote among groups of values that are alike, each group speaking with its first value.
+
+    Values are taken in order: one joins the group whose first value is most like it, if the two
+    are at least ``similarity`` alike, and begins a group of its own otherwise. Compared with the
+    first of each group alone, a chain of small steps does not join what differs.
+    """
+
+    def __init__(
+        self, node: str, embedder: Embedder, similarity: float, weight: Weight = one
+    ) -> None:
+        self._embedder, self._similarity = embedder, similarity
+        self._vote = Vote(node, weight)
+
+    async def run(self, context: NodeContext, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """One call of the sentence encoder, for all distinct values."""
+        values = list(dict.fromkeys(c.value for c in candidates if c.value is not None))
+        if len(values) < 2:
+            return await self._vote.run(context, candidates)
+        vectors = await context.in_time(self._embedder.embed(values))
+        spokesman = dict(zip(values, first_alike(values, vectors, self._similarity), strict=True))
+        grouped = [
+            c if c.value is None else replace(c, value=spokesman[c.value]) for c in candidates
+        ]
+        return await self._vote.run(context, grouped)
+
+
+def first_alike(values: Sequence[str], vectors: Sequence[Vector], similarity: float) -> list[str]:
+    """For each value the first one of its group."""
+    firsts: list[int] = []
+    found: list[str] = []
+    for index, vector in enumerate(vectors):
+        likeness = {first: _product(vectors[first], vector) for first in firsts}
+        best = max(firsts, key=likeness.__getitem__, default=None)
+        if best is None or likeness[best] < similarity:
+            firsts.append(best := index)
+        found.append(values[best])
+    return found
+
+
+def _product(a: Vector, b: Vector) -> float:
+    return sum(x * y for x, y in zip(a, b, strict=True))
+
+
 def latest_score(candidate: Candidate) -> float | None:
     """What the last node that scored it gave; None where the budget passed that node by."""
     return candidate.score
@@ -108,3 +159,57 @@ WEIGHTS: dict[str, Weight] = {
     "likelihood": own_likelihood,
 }
 """By the name that files use."""
+
+
+def _meaning_vote(name: str, spec: VoteNode, embedder: Embedder) -> MeaningVote:
+    similarity = SIMILARITY if spec.similarity is None else spec.similarity
+    return MeaningVote(name, embedder, similarity, WEIGHTS[spec.weight])
+
+
+def _reads(node: VoteNode) -> Reads:
+    return Reads(
+        scores=node.weight if node.weight in ("score", "odds") else None,
+        likelihoods="weight" if node.weight == "likelihood" else "",
+    )
+
+
+def _check(node: VoteNode) -> Iterator[tuple[str, str]]:
+    if node.by == "value" and node.similarity is not None:
+        yield f"{NODE_TYPE.describe(node)} {_READS_NONE.format('similarity')}", "similarity"
+
+
+def _explain(node: Plain, candidate: Plain) -> Reason:
+    value = candidate["value"]
+    if value is None:
+        return Reason("gives no value, so it has no vote")
+    same = next((output["id"] for output in node["outputs"] if output["value"] == value), None)
+    if same is None:
+        return Reason("votes for another candidate, whose value means the same")
+    return Reason(f"votes for {same['node']} {same['draw']}, the earliest that gives this value")
+
+
+_READS_NONE = 'reads no {}; give "by": "meaning"'
+
+NODE_TYPE = NodeType(
+    spec=VoteNode,
+    chosen_by="by",
+    methods={
+        "value": Method[VoteNode](
+            make=lambda s: Vote(s.name, WEIGHTS[s.spec.weight]),
+            refusal=_READS_NONE.format("model"),
+            reads=_reads,
+            usual_share=0.5,
+            scores="support",
+        ),
+        "meaning": Method(
+            make=lambda s: _meaning_vote(s.name, s.spec, s.embedder),
+            requires=EMBED,
+            reads=_reads,
+            usual_share=0.5,
+            scores="support",
+        ),
+    },
+    label=lambda node: given(node, "weight"),
+    check=_check,
+    explain=_explain,
+)

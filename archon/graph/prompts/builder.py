@@ -11,18 +11,7 @@ from archon.graph.candidates import is_cut_off, reply_text
 from archon.graph.exemplars import default_pool, load_pool
 from archon.graph.prompts.calculations import has_steps, steps_of
 from archon.graph.prompts.listing import list_critiques, list_texts
-from archon.graph.prompts.templates import (
-    PUTS_QUESTION,
-    REWARD_TEMPLATES,
-    SCORES_REPLIES,
-    TEMPLATES,
-    WORKED_REPLY,
-    WRITES_TESTS,
-    PromptKind,
-    Template,
-    default_template,
-    kind_name,
-)
+from archon.graph.prompts.templates import CONVERSATION, WORKED_REPLY, PromptKind, Template
 from archon.graph.prompts.wording import Wording
 from archon.spec.architecture import Shows
 from archon.spec.common import PromptSpec
@@ -31,8 +20,6 @@ from archon.types import AnswerKind, Candidate, CandidateId, Example, Message, Q
 
 ANSWER_BYTES = 120
 """What a program's result may add to its text; a longer one is not shown."""
-
-FIELDS = ("question", "candidates", "critiques")
 
 
 class Prompt:
@@ -72,7 +59,7 @@ class Prompt:
         self._template = None if spec.text is not None else _template(spec.template, kind)
         self._system = () if spec.system is None else (Message("system", spec.system),)
         self._own_pool = None if spec.examples is None else load_pool(spec.examples, base_dir)
-        self._example_wording = None if kind in PUTS_QUESTION else Wording("{question}")
+        self._example_wording = None if kind.puts_question else Wording("{question}")
         self._wordings: dict[AnswerKind, Wording] = {}
         self._openings: dict[AnswerKind, tuple[tuple[Example, ...], tuple[Message, ...]]] = {}
         self.key = (self._template, spec.text, spec.system, self._shots, self._own_pool, shows)
@@ -82,7 +69,7 @@ class Prompt:
         if self._shots and self.asks_for_program:
             reason = f"the template {shown(spec.template or '')} takes no shots: worked examples"
             raise GraphError(f"{reason} argue in prose, and it asks for a program")
-        self.is_conversation = self._template is REWARD_TEMPLATES["conversation"]
+        self.is_conversation = self._template is CONVERSATION
         """Whether each candidate stands behind the messages that its own writer read."""
         if self.is_conversation and (self._shots or self._system):
             raise GraphError("the template 'conversation' takes no shots and no system message")
@@ -198,37 +185,19 @@ class Prompt:
         return Message("user", asked), Message("assistant", reply)
 
 
-def needed_fields(kind: PromptKind) -> tuple[str, ...]:
-    """The fields that a user's own text must have."""
-    if kind in PUTS_QUESTION or kind in WRITES_TESTS:
-        return FIELDS[:1]
-    return (*FIELDS[:2], "tests") if kind == "unit_test_evaluator" else FIELDS[:2]
-
-
-def usable_fields(kind: PromptKind, reads_candidates: bool) -> tuple[str, ...]:
-    """The fields that are filled in."""
-    if kind in WRITES_TESTS:
-        return (*FIELDS[:1], "max_tests")
-    if kind == "unit_test_evaluator":
-        return (*FIELDS, "tests")
-    return FIELDS if reads_candidates and kind not in SCORES_REPLIES else FIELDS[:1]
-
-
 def _template(name: str | None, kind: PromptKind) -> Template:
-    templates = TEMPLATES[kind]
-    if name is None:
-        return templates[default_template(kind)]
-    if name not in templates:
-        hint = suggestion(name, templates)
-        raise GraphError(f"a {kind_name(kind)} has no prompt template {shown(name)}{hint}")
-    return templates[name]
+    name = kind.default if name is None else name
+    if name not in kind.templates:
+        hint = suggestion(name, kind.templates)
+        raise GraphError(f"a {kind.title} has no prompt template {shown(name)}{hint}")
+    return kind.templates[name]
 
 
 def _check_fields(wording: Wording, kind: PromptKind, reads_candidates: bool) -> None:
-    for field in needed_fields(kind):
+    for field in kind.required:
         if field not in wording.fields:
-            raise GraphError(f"the text of a {kind_name(kind)} needs the field {{{field}}}")
-    usable = usable_fields(kind, reads_candidates)
+            raise GraphError(f"the text of a {kind.title} needs the field {{{field}}}")
+    usable = kind.placeholders(reads_candidates)
     for field in sorted(wording.fields.difference(usable)):
         hint = suggestion(field, usable)
         reason = f"nothing fills the field {{{shown(field)[1:-1]}}} of the text{hint}"

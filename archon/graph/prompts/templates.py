@@ -1,9 +1,8 @@
 """The named templates, as data.
 
 Every judge's template begins with the question, so that the judges of a graph share that prefix.
-The fields of ``archon.graph.prompts.builder.usable_fields`` are filled in for each call;
-``{ending}`` is replaced here by how an answer of the wanted kind ends, so that ``archon.answers``
-can read it.
+Each call fills in the placeholders of its ``PromptKind``. ``{ending}`` is replaced here by how an
+answer of the requested kind ends, so that ``archon.answers`` can read it.
 """
 
 from __future__ import annotations
@@ -12,9 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from archon.types import AnswerKind
-
-PromptKind = str
-"""A type of node, or ``TYPE.METHOD`` for a method that asks in a way of its own."""
 
 ENDINGS: Mapping[AnswerKind, str] = {
     "number": 'End with "The answer is N.", where N is the final number alone.',
@@ -64,7 +60,48 @@ class Template:
         return (WORKED_REPLY if self.asks_for_working else SHORT_REPLY)[answer]
 
 
-GENERATOR_TEMPLATES: Mapping[str, Template] = {
+@dataclass(frozen=True, slots=True, eq=False)
+class PromptKind:
+    """The templates for one use of a model, and the placeholders of a custom text."""
+
+    name: str
+    """A type of node, or ``TYPE.METHOD`` for a method with templates of its own."""
+    templates: Mapping[str, Template]
+    """By name; the first is the default."""
+    required: tuple[str, ...] = ("question", "candidates")
+    """Placeholders that a custom text must contain."""
+    filled: tuple[str, ...] = ("question", "candidates", "critiques")
+    """Placeholders that are filled in where the node reads candidates."""
+    puts_question: bool = False
+    """Whether the prompt puts the question to the model as to whoever answers it."""
+
+    @property
+    def title(self) -> str:
+        """The name in error messages."""
+        return self.name.replace(".", " by ")
+
+    @property
+    def default(self) -> str:
+        """The template that a node uses by default."""
+        return next(iter(self.templates))
+
+    def placeholders(self, reads_candidates: bool) -> tuple[str, ...]:
+        """The placeholders that are filled in."""
+        if reads_candidates:
+            return self.filled
+        return tuple(name for name in self.filled if name not in ("candidates", "critiques"))
+
+
+CONVERSATION = Template(
+    "What the writer of each candidate read; the question alone where that is not known.",
+    "{question}",
+)
+"""For reward models only: each candidate follows the messages that its own writer read."""
+
+_SCORED_REPLY = (("question",), ("question",), True)
+"""Placeholders of prompts to which candidates are scored as replies, and which cannot show them."""
+
+_QUESTION_TEMPLATES: Mapping[str, Template] = {
     "cot": Template(
         "Think step by step, then answer.",
         "Question: {question}\nLet's think step by step. {ending}",
@@ -101,25 +138,23 @@ GENERATOR_TEMPLATES: Mapping[str, Template] = {
     ),
 }
 
-BARE_TEMPLATES: Mapping[str, Template] = {
-    "bare": GENERATOR_TEMPLATES["bare"],
-    **GENERATOR_TEMPLATES,
+_REWARD_TEMPLATES: Mapping[str, Template] = {
+    "bare": _QUESTION_TEMPLATES["bare"],  # the default
+    **_QUESTION_TEMPLATES,
+    "conversation": CONVERSATION,
 }
-"""The same, the question alone being the default."""
 
-REWARD_TEMPLATES: Mapping[str, Template] = {
-    **BARE_TEMPLATES,
-    "conversation": Template(
-        "What the writer of each candidate read; the question alone where that is not known.",
-        "{question}",
-    ),
-}
-"""Those of nodes that ask a reward model."""
+GENERATOR = PromptKind("generator", _QUESTION_TEMPLATES, required=("question",), puts_question=True)
+LIKELIHOOD = PromptKind("ranker.likelihood", _QUESTION_TEMPLATES, *_SCORED_REPLY)
+RANKER_REWARD = PromptKind("ranker.reward", _REWARD_TEMPLATES, *_SCORED_REPLY)
+VERIFIER_REWARD = PromptKind("verifier.reward", _REWARD_TEMPLATES, *_SCORED_REPLY)
 
-CRITIC_TEMPLATES: Mapping[str, Template] = {
-    "critique": Template(
-        "Strengths and weaknesses of every candidate, in one reply.",
-        """\
+CRITIC = PromptKind(
+    "critic",
+    {
+        "critique": Template(
+            "Strengths and weaknesses of every candidate, in one reply.",
+            """\
 {question}
 
 Below are candidate answers to this question, each under its number.
@@ -129,13 +164,16 @@ Below are candidate answers to this question, each under its number.
 For each candidate, list its strengths and its weaknesses. Check every step and every calculation. \
 Begin the part on a candidate with its number in brackets, on a new line. Do not write an answer \
 of your own.""",
-    ),
-}
+        ),
+    },
+)
 
-RANKER_TEMPLATES: Mapping[str, Template] = {
-    "rank": Template(
-        "Order all candidates, best first, in one reply.",
-        """\
+RANKING = PromptKind(
+    "ranker",
+    {
+        "rank": Template(
+            "Order all candidates, best first, in one reply.",
+            """\
 {question}
 
 Below are candidate answers to this question, each under its number.
@@ -147,13 +185,16 @@ Below are candidate answers to this question, each under its number.
 Compare the candidates: whose steps are sound, whose calculations are right? Then order all of \
 them from best to worst. End with one line of their numbers, in this form:
 Ranking: [best] > [next best] > ... > [worst]""",
-    ),
-}
+        ),
+    },
+)
 
-PAIR_TEMPLATES: Mapping[str, Template] = {
-    "pair": Template(
-        "Which of two candidates is better.",
-        """\
+PAIR = PromptKind(
+    "ranker.pairwise",
+    {
+        "pair": Template(
+            "Which of two candidates is better.",
+            """\
 {question}
 
 Below are two candidate answers to this question, each under its number.
@@ -164,13 +205,16 @@ Below are two candidate answers to this question, each under its number.
 
 Which of the two is better: whose steps are sound, whose final answer is right? Reply with one \
 line: "Better: [1]" or "Better: [2]".""",
-    ),
-}
+        ),
+    },
+)
 
-GRADE_TEMPLATES: Mapping[str, Template] = {
-    "grade": Template(
-        "A grade for one candidate, as a single digit.",
-        """\
+GRADE = PromptKind(
+    "ranker.logit",
+    {
+        "grade": Template(
+            "A grade for one candidate, as a single digit.",
+            """\
 {question}
 
 Below is a candidate answer to this question.
@@ -181,13 +225,16 @@ Below is a candidate answer to this question.
 
 Grade it: 1 if its final answer is surely wrong, 9 if it is surely right, or a digit between. \
 Reply with the digit alone.""",
-    ),
-}
+        ),
+    },
+)
 
-FUSER_TEMPLATES: Mapping[str, Template] = {
-    "fuse": Template(
-        "One better answer from all candidates and their critiques.",
-        """\
+FUSER = PromptKind(
+    "fuser",
+    {
+        "fuse": Template(
+            "One better answer from all candidates and their critiques.",
+            """\
 {question}
 
 Below are candidate answers to this question, each under its number. Some may be wrong.
@@ -199,13 +246,16 @@ Below are candidate answers to this question, each under its number. Some may be
 Write one answer that is better than all of them: keep what is right, correct what is wrong, and \
 do every calculation again yourself. Answer the question as if you were the first to do so, \
 without speaking of the candidates. {ending}""",
-    ),
-}
+        ),
+    },
+)
 
-VERIFIER_TEMPLATES: Mapping[str, Template] = {
-    "verify": Template(
-        "Argue whether one candidate is right, then judge.",
-        """\
+VERDICT = PromptKind(
+    "verifier",
+    {
+        "verify": Template(
+            "Argue whether one candidate is right, then judge.",
+            """\
 {question}
 
 Below is a candidate answer to this question.
@@ -215,13 +265,16 @@ Below is a candidate answer to this question.
 Is its final answer right? Argue first: go through it step by step and do every calculation \
 again yourself. Then judge. End with one line: "Verdict: correct" if the final answer is right, \
 "Verdict: incorrect" if it is wrong.""",
-    ),
-}
+        ),
+    },
+)
 
-YES_OR_NO_TEMPLATES: Mapping[str, Template] = {
-    "yes-or-no": Template(
-        "Whether one candidate is right, in one word.",
-        """\
+YES_OR_NO = PromptKind(
+    "verifier.logit",
+    {
+        "yes-or-no": Template(
+            "Whether one candidate is right, in one word.",
+            """\
 {question}
 
 Below is a candidate answer to this question.
@@ -229,38 +282,51 @@ Below is a candidate answer to this question.
 {candidates}
 
 Is its final answer right? Reply with one word: Yes or No.""",
-    ),
-}
+        ),
+    },
+)
 
-TEST_WRITING_TEMPLATES: Mapping[str, Template] = {
-    "state-tests": Template(
-        "Statements that a right answer satisfies.",
-        """\
+STATE_TESTS = PromptKind(
+    "unit_test_generator",
+    {
+        "state-tests": Template(
+            "Statements that a right answer satisfies.",
+            """\
 {question}
 
 Do not answer this question. Write tests of an answer to it instead: at most {max_tests} short \
 statements that a right answer satisfies and a wrong one may not, each of which can be judged by \
 itself. Reply with a numbered list of the statements alone, each on one line.""",
-    ),
-}
+        ),
+    },
+    required=("question",),
+    filled=("question", "max_tests"),
+)
 
-ASSERTION_WRITING_TEMPLATES: Mapping[str, Template] = {
-    "assert-tests": Template(
-        "Assertions about the program that a right answer is.",
-        """\
+ASSERT_TESTS = PromptKind(
+    "unit_test_generator.program",
+    {
+        "assert-tests": Template(
+            "Assertions about the program that a right answer is.",
+            """\
 {question}
 
 Do not answer this question. Write tests of a Python program that answers it instead: at most \
 {max_tests} assertions that call its function and compare the result with the right one. Take \
 arguments for which you are sure of the result. If the question names no function, it is \
 `solution`. Reply with the assertions alone, each on one line that begins with `assert`.""",
-    ),
-}
+        ),
+    },
+    required=("question",),
+    filled=("question", "max_tests"),
+)
 
-TEST_JUDGING_TEMPLATES: Mapping[str, Template] = {
-    "judge-tests": Template(
-        "Argue which tests one candidate passes, then judge.",
-        """\
+JUDGE_TESTS = PromptKind(
+    "unit_test_evaluator",
+    {
+        "judge-tests": Template(
+            "Argue which tests one candidate passes, then judge.",
+            """\
 {question}
 
 Below is a candidate answer to this question.
@@ -275,46 +341,8 @@ Which of the tests does the candidate pass? Argue first: go through them one by 
 calculation that they need again yourself. Then judge. End with one line that says "pass" or \
 "fail" of every test by its number, in this form:
 Tests: [number] pass or fail, [next number] pass or fail, ...""",
-    ),
-}
-
-TEMPLATES: Mapping[PromptKind, Mapping[str, Template]] = {
-    "generator": GENERATOR_TEMPLATES,
-    "critic": CRITIC_TEMPLATES,
-    "ranker": RANKER_TEMPLATES,
-    "ranker.pairwise": PAIR_TEMPLATES,
-    "ranker.logit": GRADE_TEMPLATES,
-    "ranker.likelihood": GENERATOR_TEMPLATES,
-    "ranker.reward": REWARD_TEMPLATES,
-    "fuser": FUSER_TEMPLATES,
-    "verifier": VERIFIER_TEMPLATES,
-    "verifier.logit": YES_OR_NO_TEMPLATES,
-    "verifier.reward": REWARD_TEMPLATES,
-    "unit_test_generator": TEST_WRITING_TEMPLATES,
-    "unit_test_generator.program": ASSERTION_WRITING_TEMPLATES,
-    "unit_test_evaluator": TEST_JUDGING_TEMPLATES,
-}
-"""By kind of prompt; the first of each kind is its default."""
-
-SCORES_REPLIES = frozenset({"ranker.likelihood", "ranker.reward", "verifier.reward"})
-"""Kinds whose candidates are scored as replies to the prompt, which cannot show them."""
-PUTS_QUESTION = SCORES_REPLIES | {"generator"}
-"""Kinds that put the question as to whoever answers it."""
-WRITES_TESTS = frozenset({"unit_test_generator", "unit_test_generator.program"})
-"""Kinds that ask for tests of the question. All that are in neither of these show candidates."""
-
-
-def prompt_kind(node_type: str, method: str = "") -> PromptKind:
-    """The kind of prompt that a node of a type asks with when it works by a method."""
-    kind = f"{node_type}.{method}"
-    return kind if kind in TEMPLATES else node_type
-
-
-def kind_name(kind: PromptKind) -> str:
-    """How errors speak of it."""
-    return kind.replace(".", " by ")
-
-
-def default_template(kind: PromptKind) -> str:
-    """The name of the template that a node uses when nothing else is said."""
-    return next(iter(TEMPLATES[kind]))
+        ),
+    },
+    required=("question", "candidates", "tests"),
+    filled=("question", "candidates", "critiques", "tests"),
+)

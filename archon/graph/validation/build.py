@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import networkx as nx
 
 from archon.errors import together
+from archon.graph.dataflow import Dataflow
 from archon.graph.validation.checks import graph_errors
 from archon.graph.validation.wiring import Wiring
 from archon.spec.architecture import ArchitectureSpec
@@ -15,7 +16,7 @@ from archon.spec.architecture import ArchitectureSpec
 
 @dataclass(frozen=True)
 class Graph:
-    """A sound graph. Every mapping has one entry a node, in the order of declaration."""
+    """A valid graph. Every mapping has one entry per node, in the order of declaration."""
 
     spec: ArchitectureSpec
     order: tuple[str, ...]
@@ -24,6 +25,8 @@ class Graph:
     """Node → the nodes it reads, in the order listed."""
     readers: Mapping[str, tuple[str, ...]]
     """Node → the nodes that read it, in the order of declaration."""
+    flow: Dataflow
+    """What passes along the edges at most."""
 
 
 def build(
@@ -35,7 +38,7 @@ def build(
 
     Parameters
     ----------
-    capabilities : role → what its model can do; a role that is left out is taken to do anything.
+    capabilities : role → what its model can do; roles that are left out pass every rule.
     file : the name of the spec's file in errors.
 
     Raises
@@ -52,4 +55,5 @@ def build(
         order=tuple(order),
         inputs={node: tuple(spec.nodes[node].inputs) for node in spec.nodes},
         readers={node: tuple(wiring.edges.successors(node)) for node in spec.nodes},
+        flow=wiring.flow,
     )

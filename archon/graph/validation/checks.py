@@ -1,4 +1,4 @@
-"""The rules that make a graph sound. Each is one function of the same name, checked in this order.
+"""The rules of a valid graph. Each is one function of the same name, checked in this order.
 
 ====================  ============================================================================
 inputs_exist          every input names a node
@@ -6,12 +6,12 @@ no_self_input         no node reads itself
 no_duplicate_input    no node lists an input twice
 no_cycle              the edges form no cycle
 output_exists         the output names a node
-reaches_output        every node is on a way to the output
-model_given           a node names a model exactly where its method asks one (``models.MODEL_FREE``)
+reaches_output        every node is on a path to the output
+model_given           a node names a model exactly where its method uses one
 model_exists          every model role is declared in ``models``
 arity                 only generators, of answers or of unit tests, may have no inputs
 candidates_exist      candidates arrive where they are read, and at the output
-capabilities          a node's model can do what its method asks (``models.REQUIRED_CAPABILITIES``)
+capabilities          a node's model has the capabilities that its method requires
 critiques_exist       ``use_critiques: true`` has a critic upstream whose critiques arrive; a fuser
                       passes none on, as a fused candidate carries none of its parents' annotations
 tests_exist           an evaluator has a generator of unit tests of its method upstream; every node
@@ -27,9 +27,10 @@ prompt_fields         a prompt's own text contains ``{question}`` and, where can
                       ``{candidates}``; and no word in braces that nothing fills
 ====================  ============================================================================
 
-A rule yields its violations, and all of them are reported. Rules that follow candidates along the
-edges are checked only where the edges are right (``EDGES``): what a wrong edge leads to is no error
-of its own.
+A rule yields its violations, and all of them are reported. Rules that follow the edges
+(``FOLLOW_EDGES``, those of ``arrivals`` among them) are checked only if the edges are valid
+(``EDGES``), because one wrong edge would cause many errors. What a method needs and reads is
+declared in ``archon.graph.nodes.<type>``.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from archon.errors import GraphError
-from archon.graph.validation import edges, models, prompts, reading
+from archon.graph.validation import arrivals, edges, models, parameters
 from archon.graph.validation.wiring import Rule, Violation, Wiring
 from archon.spec.messages import json_path
 from archon.spec.valid_parts import ValidParts
@@ -52,16 +53,16 @@ RULES: tuple[Rule, ...] = (
     models.model_given,
     models.model_exists,
     edges.arity,
-    edges.candidates_exist,
+    arrivals.candidates_exist,
     models.capabilities,
-    reading.critiques_exist,
-    reading.tests_exist,
-    reading.parameters_apply,
-    reading.scores_exist,
-    models.likelihoods_exist,
+    arrivals.critiques_exist,
+    arrivals.tests_exist,
+    parameters.parameters_apply,
+    arrivals.scores_exist,
+    arrivals.likelihoods_exist,
     edges.when_has_inputs,
-    prompts.template_exists,
-    prompts.prompt_fields,
+    parameters.template_exists,
+    parameters.prompt_fields,
 )
 
 EDGES: frozenset[Rule] = frozenset(
@@ -72,11 +73,11 @@ EDGES: frozenset[Rule] = frozenset(
 FOLLOW_EDGES: frozenset[Rule] = frozenset(
     {
         edges.reaches_output,
-        edges.candidates_exist,
-        reading.critiques_exist,
-        reading.tests_exist,
-        reading.scores_exist,
-        models.likelihoods_exist,
+        arrivals.candidates_exist,
+        arrivals.critiques_exist,
+        arrivals.tests_exist,
+        arrivals.scores_exist,
+        arrivals.likelihoods_exist,
     }
 )
 """The rules that look at what arrives along the edges."""

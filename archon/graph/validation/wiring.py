@@ -1,14 +1,15 @@
-"""What the rules look at, and what they say."""
+"""What the rules check, and the violations that they report."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import networkx as nx
 
-from archon.spec.architecture import AnyNode, ArchitectureSpec, AskingNode, ModelNode
-from archon.spec.messages import shown
+from archon.graph.dataflow import Dataflow, dataflow
+from archon.spec.architecture import ArchitectureSpec
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Violation:
 
 @dataclass(frozen=True)
 class Wiring:
-    """What the rules look at."""
+    """A spec, its edges and the capabilities of its models, as the rules see them."""
 
     spec: ArchitectureSpec
     capabilities: Mapping[str, frozenset[str]]
@@ -41,14 +42,13 @@ class Wiring:
         return cls(spec, capabilities, edges)
 
     def downstream(self, node_ids: Iterable[str]) -> frozenset[str]:
-        """The nodes themselves, and every node that something of theirs may reach."""
+        """The nodes themselves and all nodes after them."""
         return frozenset().union(*({i} | nx.descendants(self.edges, i) for i in node_ids))
 
-    def model_nodes(self) -> Iterator[tuple[str, AskingNode, str]]:
-        """The nodes that ask a model, with their ids before them and their roles behind."""
-        for node_id, node in self.spec.nodes.items():
-            if isinstance(node, ModelNode) and node.model is not None:
-                yield node_id, node, node.model
+    @cached_property
+    def flow(self) -> Dataflow:
+        """What arrives at each node; the edges must be valid."""
+        return dataflow(self.spec, nx.topological_sort(self.edges))
 
 
 Rule = Callable[[Wiring], Iterable[Violation]]
@@ -57,9 +57,3 @@ Rule = Callable[[Wiring], Iterable[Violation]]
 def input_path(node_id: str, index: int) -> tuple[str | int, ...]:
     """The place of an input in a file."""
     return ("nodes", node_id, "inputs", index)
-
-
-def method_name(node: AnyNode) -> str:
-    """What a node does, as a message names it."""
-    method = getattr(node, "method", "")
-    return f"the method {shown(method)} of a {node.type}" if method else f"a {node.type}"

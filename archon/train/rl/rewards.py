@@ -12,6 +12,7 @@ from archon.evals.scorers import SCORERS, Scorer
 from archon.graph.architecture import generator_prompt
 from archon.graph.event_loop import run_sync
 from archon.graph.prompts.builder import Prompt
+from archon.graph.prompts.templates import RANKER_REWARD
 from archon.lm.factory import capabilities
 from archon.lm.lazy import shared_lm
 from archon.lm.reward import RewardModel
@@ -56,7 +57,7 @@ def _model_reward(
         raise SpecError(f"{shown(reward.model)} is no reward model", path="$.reward.model")
     spec = generator_prompt(None, loaded.spec)
     try:
-        prompt = Prompt(spec, "ranker.reward", reads_candidates=True, base_dir=loaded.base_dir)
+        prompt = Prompt(spec, RANKER_REWARD, reads_candidates=True, base_dir=loaded.base_dir)
         prompt.check_shots(None if benchmark is None else benchmark.examples)
     except GraphError as error:
         raise SpecError(error.reason, file=loaded.file, path="$.prompt") from None

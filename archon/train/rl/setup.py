@@ -12,6 +12,7 @@ from archon.engine.loading import load_engine
 from archon.errors import GraphError, LMError, SpecError
 from archon.evals.benchmarks.opening import Benchmark
 from archon.graph.prompts.builder import Prompt
+from archon.graph.prompts.templates import GENERATOR
 from archon.lm.local.reasoning_constraint import ReasoningRules
 from archon.reasoning import ReasoningMarkers
 from archon.spec.common import PromptSpec
@@ -117,7 +118,7 @@ def _tasks(
 ) -> list[RLTask]:
     """All tasks; errors of the prompt name its place in the configuration."""
     try:
-        prompt = Prompt(prompt_spec, "generator", reads_candidates=False)
+        prompt = Prompt(prompt_spec, GENERATOR, reads_candidates=False)
         if is_scored and prompt.asks_for_program:
             raise GraphError(
                 f"the template {shown(prompt_spec.template)} asks for a program, which nothing "

@@ -11,7 +11,7 @@ import pytest
 
 import archon
 from archon.errors import ArchonError, GraphError, SpecError
-from archon.graph.nodes.meaning import first_alike
+from archon.graph.nodes.vote import first_alike
 from archon.lm.embedding import EmbeddingLM, Vector
 from archon.lm.scripted.lm import ScriptedLM
 from archon.types import Message, Request, SamplingParams

@@ -1,8 +1,4 @@
-"""Unit tests of the question: the node that writes them, and those that judge candidates by them.
-
-After Saad-Falcon et al. (arXiv 2409.15254), whose tests are statements in prose; tests that run are
-those of Chen et al. (CodeT, arXiv 2207.10397).
-"""
+"""The node that orders candidates by the unit tests that they pass."""
 
 from __future__ import annotations
 
@@ -10,44 +6,31 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from archon.answers import read_answer
-from archon.graph.judge_output import results_form, unit_tests_form
+from archon.graph.judge_output import read_results, results_constraint
 from archon.graph.nodes.base import NodeContext
-from archon.graph.nodes.selection import keep_best, keep_first
-from archon.graph.nodes.verifier import SCORES
-from archon.graph.parsing import read_results
+from archon.graph.nodes.declaration import Calls, Method, NodeType, Plain, Reads, Reason, given
+from archon.graph.nodes.selection import (
+    SCORES,
+    keep_best,
+    keep_first,
+    own_annotation,
+    place_of_dropped,
+)
+from archon.graph.program_execution import shared_sandbox
 from archon.graph.prompts.builder import Prompt
-from archon.graph.unit_tests import read_tests
+from archon.graph.prompts.templates import JUDGE_TESTS
 from archon.lm.concurrency import run_all
 from archon.sandbox import Checked, Sandbox
+from archon.spec.architecture import UnitTestEvaluatorNode
 from archon.types import Candidate, UnitTest, UnitTestMethod, VerdictKind
-
-
-class UnitTestGenerator:
-    """Writes tests that right answers pass, and passes its candidates on as they are.
-
-    It does not see the candidates, which could talk it into tests that they pass.
-    """
-
-    def __init__(self, node: str, prompt: Prompt, method: UnitTestMethod, max_tests: int) -> None:
-        self._node, self._prompt = node, prompt
-        self._method, self._max_tests = method, max_tests
-
-    async def run(self, context: NodeContext, candidates: Sequence[Candidate]) -> list[Candidate]:
-        """One call."""
-        messages = self._prompt.messages(context.question, max_tests=self._max_tests)
-        form = unit_tests_form(self._method, self._max_tests)
-        (completion,) = await context.ask(messages, form=form)
-        texts = read_tests(completion.text, self._method, self._max_tests)
-        context.add_tests([UnitTest(self._node, text, self._method) for text in texts])
-        return list(candidates)
 
 
 class ReasoningTestEvaluator:
     """Lets the model judge each candidate by all statements, and orders the candidates by that.
 
-    A candidate's score is the share of the tests that it passes, of which one without a verdict
-    counts half; one that is not judged (``Prompt.judged``) passes none. Of equals the earlier
-    is first. Without tests, they keep their order.
+    A candidate's score is the share of the tests that it passes; a test without a verdict counts
+    half. A candidate that is not judged (``Prompt.judged``) passes none. Of equals the earlier is
+    first. Without tests, candidates keep their order.
     """
 
     def __init__(self, node: str, prompt: Prompt, keep: int | None = None) -> None:
@@ -72,7 +55,7 @@ class ReasoningTestEvaluator:
         if not is_judged:
             return ["fail"] * len(tests)
         messages = self._prompt.messages(context.question, [candidate], tests=tests)
-        (completion,) = await context.ask(messages, form=results_form(len(tests)))
+        (completion,) = await context.ask(messages, constraint=results_constraint(len(tests)))
         return read_results(completion.text, len(tests))
 
 
@@ -136,3 +119,40 @@ def _reason(tests: Sequence[UnitTest], verdicts: Sequence[VerdictKind]) -> str:
     lines = [f"passes {verdicts.count('pass')} of {len(tests)} tests"]
     lines += [f"{verdict}: {test.text}" for test, verdict in judged if verdict != "pass"]
     return "\n".join(lines)
+
+
+def _keeps(node: UnitTestEvaluatorNode) -> int | None:
+    return node.keep
+
+
+def _explain(node: Plain, candidate: Plain) -> Reason:
+    score, place = own_annotation(node, candidate, "score"), place_of_dropped(node, candidate)
+    if score is None:
+        return Reason(f"no tests arrived, and it came {place}")
+    return Reason(f"ranked by its tests {place}", score["reason"])
+
+
+NODE_TYPE = NodeType(
+    spec=UnitTestEvaluatorNode,
+    chosen_by="method",
+    methods={
+        "reason": Method[UnitTestEvaluatorNode](
+            make=lambda s: ReasoningTestEvaluator(s.name, s.prompt, s.spec.keep),
+            prompt=JUDGE_TESTS,
+            requires=frozenset({"chat"}),
+            calls=lambda node, n: Calls.of_judge(n, 1),
+            reads=lambda node: Reads(shows=node.shows),
+            keeps=_keeps,
+            scores="grade",
+            reads_tests="reason",
+        ),
+        "program": Method(
+            make=lambda s: ProgramTestEvaluator(s.name, shared_sandbox(), s.spec.keep),
+            keeps=_keeps,
+            scores="grade",
+            reads_tests="program",
+        ),
+    },
+    label=lambda node: given(node, "method", "keep"),
+    explain=_explain,
+)

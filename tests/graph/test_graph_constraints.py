@@ -7,11 +7,15 @@ from typing import Any
 import pytest
 from graph_doubles import FakeContext, make_architecture, make_candidate, make_prompt
 
-from archon.graph.judge_output import VERDICT_FORM, ranking_form
+from archon.graph.judge_output import (
+    VERDICT_CONSTRAINT,
+    ranking_constraint,
+    read_ranking,
+    read_verdict,
+)
 from archon.graph.nodes.ranker import UNREAD, ListwiseRanker
 from archon.graph.nodes.verifier import ReasoningVerifier
-from archon.graph.parsing import read_ranking, read_verdict
-from archon.graph.prompts.templates import RANKER_TEMPLATES, VERIFIER_TEMPLATES
+from archon.graph.prompts.templates import RANKING, VERDICT
 from archon.lm.scripted.constrained import conforming_text
 from archon.lm.scripted.lm import ScriptedLM
 from archon.types import Candidate, Constraint
@@ -39,7 +43,7 @@ def mumble(request: Any, draw: int) -> str:
 
 @pytest.mark.parametrize("count", [2, 3, 9, 10, 64])
 def test_every_ranking_of_the_form_is_read_whole(count: int) -> None:
-    form = ranking_form(count)
+    form = ranking_constraint(count)
     assert form is not None
     for number in range(20):
         line = last_line(form, number)
@@ -50,12 +54,14 @@ def test_every_ranking_of_the_form_is_read_whole(count: int) -> None:
 
 
 def test_both_verdicts_of_the_form_are_read() -> None:
-    lines = {last_line(VERDICT_FORM, number) for number in range(20)}
+    lines = {last_line(VERDICT_CONSTRAINT, number) for number in range(20)}
     assert lines == {"Verdict: correct", "Verdict: incorrect"}
     assert {read_verdict(f"It is wrong.\n{line}") for line in lines} == {"pass", "fail"}
 
 
-@pytest.mark.parametrize("form", [VERDICT_FORM, ranking_form(2), ranking_form(64)])
+@pytest.mark.parametrize(
+    "form", [VERDICT_CONSTRAINT, ranking_constraint(2), ranking_constraint(64)]
+)
 def test_room_is_kept_for_the_longest_line(form: Constraint) -> None:
     assert form.after is not None
     longest = max(len(f"\n{last_line(form, number)}".encode()) for number in range(20))
@@ -63,9 +69,9 @@ def test_room_is_kept_for_the_longest_line(form: Constraint) -> None:
 
 
 def test_default_templates_ask_for_the_lines_that_the_forms_begin() -> None:
-    ranking = ranking_form(2)
+    ranking = ranking_constraint(2)
     assert ranking is not None
-    for templates, form in ((RANKER_TEMPLATES, ranking), (VERIFIER_TEMPLATES, VERDICT_FORM)):
+    for templates, form in ((RANKING.templates, ranking), (VERDICT.templates, VERDICT_CONSTRAINT)):
         assert form.after is not None
         assert all(form.after.label in template.text for template in templates.values())
 
@@ -75,7 +81,7 @@ async def test_ranker_and_verifier_ask_for_their_forms() -> None:
     candidates = [make_candidate(i, "5") for i in range(2)]
     await ListwiseRanker("best", make_prompt("ranker"), None, None).run(context, candidates)
     await ReasoningVerifier("check", make_prompt("verifier"), None).run(context, candidates[:1])
-    assert context.forms == [ranking_form(2), VERDICT_FORM]
+    assert context.forms == [ranking_constraint(2), VERDICT_CONSTRAINT]
 
 
 async def test_more_candidates_than_an_order_may_have_are_ranked_without_a_form() -> None:
@@ -94,7 +100,7 @@ async def test_a_model_that_can_be_held_to_a_form_always_ranks_and_judges() -> N
         assert verdict.value in ("pass", "fail")
         assert verdict.reason.startswith("Well, ")
     forms = [request.constraint for request in lm.requests]
-    assert forms == [None, ranking_form(4), *[VERDICT_FORM] * 4]
+    assert forms == [None, ranking_constraint(4), *[VERDICT_CONSTRAINT] * 4]
 
 
 async def test_of_a_model_that_cannot_the_wording_alone_asks() -> None:
@@ -111,4 +117,4 @@ async def test_a_beam_search_is_asked_for_no_form() -> None:
     lm = ScriptedLM(mumble)
     nodes = {**JUDGES, "best": {**JUDGES["best"], "sampling": {"beams": 2}}}
     await make_architecture(nodes, "check", lm).arun("What is 2 + 3?")
-    assert [request.constraint for request in lm.requests][:3] == [None, None, VERDICT_FORM]
+    assert [request.constraint for request in lm.requests][:3] == [None, None, VERDICT_CONSTRAINT]

@@ -1,18 +1,17 @@
-"""An answer as a piece of HTML, for notebooks: the text, its rivals, what each node cost.
+"""The answer of an architecture, and its HTML for notebooks.
 
-Everything that a model or a user said is escaped; there are no scripts and no outside addresses.
+Everything in the HTML that a model or a user wrote is escaped; there are no scripts and no external
+addresses.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING
 
-from archon.types import Candidate
-
-if TYPE_CHECKING:
-    from archon.graph.architecture import Answer
+from archon.graph.trace import Trace
+from archon.types import Candidate, Limit, Usage
 
 _MAX_LENGTH = 300
 """Characters of a candidate's text; the answer itself is shown whole."""
@@ -20,7 +19,33 @@ _MAX_CANDIDATES = 20
 _WRAPPED = "white-space:pre-wrap;text-align:left"
 
 
-def answer_html(answer: Answer) -> str:
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer of an architecture: the first candidate of its output node, and its history."""
+
+    text: str
+    value: str | None
+    candidates: tuple[Candidate, ...]
+    """All candidates of the output node, the answer first."""
+    usage: Usage
+    cost_tokens: int
+    seconds: float
+    trace: Trace
+    limited_by: Limit | None = None
+    """The limit of the budget that cut something short; None where none did."""
+    notes: tuple[str, ...] = ()
+    """What to know about the choice of the answer, such as that no candidate states a number."""
+    num_samples: int = 0
+    """Samples that its nodes asked for."""
+    num_failed_samples: int = 0
+    """Those that failed; the answer was made from the others."""
+
+    def _repr_html_(self) -> str:
+        """What notebooks show."""
+        return _html(self)
+
+
+def _html(answer: Answer) -> str:
     """The answer, the other candidates folded away, and the nodes with their calls and seconds."""
     value = "none" if answer.value is None else answer.value
     parts = [

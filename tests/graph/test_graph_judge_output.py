@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archon.graph.parsing import read_critiques, read_ranking, read_verdict
+from archon.graph.judge_output import read_critiques, read_ranking, read_verdict
 
 # ---------------------------------------------------------------------------------- rankings
 

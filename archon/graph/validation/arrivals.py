@@ -1,0 +1,70 @@
+"""Rules of what arrives at a node: candidates, critiques, tests, scores and likelihoods."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from archon.graph.nodes.registry import NODE_TYPES, method_of
+from archon.graph.validation.wiring import Violation, Wiring, input_path
+from archon.spec.messages import shown
+
+
+def candidates_exist(wiring: Wiring) -> Iterator[Violation]:
+    spec, flow = wiring.spec, wiring.flow
+    for node_id, node in spec.nodes.items():
+        if NODE_TYPES[node.type].needs_inputs and not flow.arriving[node_id].total:
+            reason = "unit tests arrive here, but no candidates"
+            yield Violation(reason, ("nodes", node_id, "inputs"))
+    if not flow.leaving[spec.output].total:
+        reason = f"the output {shown(spec.output)} passes on unit tests, but no candidates"
+        yield Violation(reason, ("output",))
+
+
+def critiques_exist(wiring: Wiring) -> Iterator[Violation]:
+    for node_id, node in wiring.spec.nodes.items():
+        critics = wiring.flow.arriving[node_id].critics
+        if method_of(node).reads(node).critiques and not critics:
+            reason = "no critic's critiques arrive here (a fuser passes none on)"
+            yield Violation(reason, ("nodes", node_id, "use_critiques"))
+
+
+def tests_exist(wiring: Wiring) -> Iterator[Violation]:
+    nodes = wiring.spec.nodes
+    for node_id, node in nodes.items():
+        wanted = method_of(node).reads_tests
+        testers = wiring.flow.arriving[node_id].testers
+        methods = {method_of(nodes[tester]).writes_tests for tester in testers}
+        if wanted is not None and wanted not in methods:
+            reason, key = "no tests of a unit_test_generator arrive here", "inputs"
+            for other in methods:
+                reason = f"the tests that arrive here are for {shown(str(other))}"
+                key = "method"
+            yield Violation(reason, ("nodes", node_id, key))
+
+
+def scores_exist(wiring: Wiring) -> Iterator[Violation]:
+    for node_id, node in wiring.spec.nodes.items():
+        wanted = method_of(node).reads(node).scores
+        for i, source in enumerate(node.inputs if wanted else ()):
+            flow = wiring.flow.leaving[source]
+            if not flow.is_scored:
+                reason = f"candidates may come from {shown(source)} that nothing has scored"
+                yield Violation(reason, input_path(node_id, i))
+            elif wanted == "odds" and flow.has_support:
+                reason = f"the score may be a vote's support, from {shown(source)}: it has no odds"
+                yield Violation(reason, input_path(node_id, i))
+
+
+def likelihoods_exist(wiring: Wiring) -> Iterator[Violation]:
+    nodes = wiring.spec.nodes
+    for node_id, node in nodes.items():
+        key = method_of(node).reads(node).likelihoods
+        if not key:
+            continue
+        writers = wiring.flow.arriving[node_id].counts
+        for writer in [name for name in nodes if name in writers]:
+            role = nodes[writer].role or ""
+            has = wiring.capabilities.get(role)
+            if has is not None and "logprobs" not in has:
+                reason = f"the model of role {shown(role)}, which writes for {shown(writer)}, lacks"
+                yield Violation(f"{reason} logprobs", ("nodes", node_id, key))
