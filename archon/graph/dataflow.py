@@ -24,6 +24,8 @@ class Flow:
     limit: float = math.inf
     critics: frozenset[str] = frozenset()
     """Nodes whose critiques may come along."""
+    has_critiques: bool = False
+    """Whether critiques come along if every condition is true."""
     testers: frozenset[str] = frozenset()
     """Nodes whose tests of the question come along."""
     is_scored: bool = False
@@ -50,13 +52,14 @@ class Flow:
             {w: min(written[w], sum(f.counts.get(w, 0) for f in flows)) for w in writers},
             sum(flow.total for flow in flows),
             frozenset().union(*(flow.critics for flow in flows)),
+            any(flow.has_critiques for flow in flows),
             frozenset().union(*(flow.testers for flow in flows)),
             bool(flows) and all(flow.is_scored for flow in flows),
             any(flow.has_support for flow in flows),
         )
 
     def either(self, other: Flow, *, is_mean: bool) -> Flow:
-        """A bound on both flows, or the mean of both."""
+        """A bound on the flow from a node that runs and on ``other``, its input; or their mean."""
 
         def combined(a: float, b: float) -> float:
             return (a + b) / 2 if is_mean else max(a, b)
@@ -66,6 +69,7 @@ class Flow:
             {w: combined(self.counts.get(w, 0), other.counts.get(w, 0)) for w in writers},
             combined(self.total, other.total),
             self.critics | other.critics,
+            self.has_critiques,
             self.testers | other.testers,
             self.is_scored and other.is_scored,
             self.has_support or other.has_support,
@@ -150,7 +154,7 @@ def _passed_on(
     if method.scores is not None:
         flow = replace(flow, is_scored=True, has_support=method.scores == "support")
     if method.critiques:
-        flow = replace(flow, critics=flow.critics | {name})
+        flow = replace(flow, critics=flow.critics | {name}, has_critiques=True)
     if method.writes_tests is not None:
         flow = replace(flow, testers=flow.testers | {name})
     return flow

@@ -9,10 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import networkx as nx
-
 from archon.errors import GraphError, SpecError
 from archon.graph.bypass import bypass
+from archon.graph.topology import reachable
 from archon.graph.validation.build import build as build_graph
 from archon.spec.architecture import ArchitectureSpec, JoinNode
 from archon.spec.messages import json_path
@@ -268,10 +267,7 @@ def _inputs_of(node: Mapping[str, Any]) -> list[Any]:
 
 
 def _without_unread(spec: ArchitectureSpec) -> ArchitectureSpec:
-    edges: nx.DiGraph[str] = nx.DiGraph()
-    edges.add_node(spec.output)
-    edges.add_edges_from((i, node_id) for node_id, node in spec.nodes.items() for i in node.inputs)
-    read = nx.ancestors(edges, spec.output) | {spec.output}
+    read = reachable({name: node.inputs for name, node in spec.nodes.items()}, [spec.output])
     nodes = {node_id: node for node_id, node in spec.nodes.items() if node_id in read}
     return spec.model_copy(update={"nodes": nodes}) if nodes else spec
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import networkx as nx
-
 from archon.errors import GraphError, SpecError, UsageError
 from archon.graph.nodes.registry import method_of
+from archon.graph.topology import topological_order
 from archon.spec.architecture import AnyNode, ArchitectureSpec, ModelNode
 from archon.study.space import MAX_COUNTED, Point, Space
 
@@ -38,12 +37,9 @@ def point_of(space: Space, architecture: ArchitectureSpec) -> Point:
 
 def _canonical(spec: ArchitectureSpec) -> str:
     """Equal for architectures that differ in names and in what is spelt out of the defaults."""
-    edges: nx.DiGraph[str] = nx.DiGraph()
-    edges.add_nodes_from(spec.nodes)
-    edges.add_edges_from((i, name) for name, node in spec.nodes.items() for i in node.inputs)
     forms: dict[str, int] = {}
     known: dict[str, int] = {}
-    for name in nx.topological_sort(edges):
+    for name in topological_order({name: node.inputs for name, node in spec.nodes.items()}):
         form = json.dumps(_canonical_node(spec, spec.nodes[name], forms), sort_keys=True)
         forms[name] = known.setdefault(form, len(known))
     # Numbers were given in an order that another graph of the same form may not have.

@@ -164,6 +164,12 @@ def test_a_fuser_passes_no_critiques_on() -> None:
     assert (error.rule, error.path) == ("critiques_exist", "$.nodes.answer.use_critiques")
 
 
+def test_a_conditional_fuser_passes_no_critiques_on_either() -> None:
+    fuser = judge("fuser", "notes", when={"agreement_below": 0.5})
+    error = refusal({"draft": DRAFT, "notes": NOTES, "before": fuser, "answer": RANKED})
+    assert error.rule == "critiques_exist"
+
+
 def test_a_critic_after_the_fuser_is_heard() -> None:
     nodes = {"draft": DRAFT, "merged": judge("fuser", "draft"), "before": judge("critic", "merged")}
     build(spec({**nodes, "answer": RANKED}), ABLE)

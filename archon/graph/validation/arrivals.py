@@ -22,8 +22,8 @@ def candidates_exist(wiring: Wiring) -> Iterator[Violation]:
 
 def critiques_exist(wiring: Wiring) -> Iterator[Violation]:
     for node_id, node in wiring.spec.nodes.items():
-        critics = wiring.flow.arriving[node_id].critics
-        if method_of(node).reads(node).critiques and not critics:
+        flow = wiring.flow.arriving[node_id]
+        if method_of(node).reads(node).critiques and not flow.has_critiques:
             reason = "no critic's critiques arrive here (a fuser passes none on)"
             yield Violation(reason, ("nodes", node_id, "use_critiques"))
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import networkx as nx
-
 from archon.errors import together
 from archon.graph.dataflow import Dataflow
 from archon.graph.validation.checks import graph_errors
@@ -48,12 +46,10 @@ def build(
     wiring = Wiring.of(spec, capabilities)
     if errors := graph_errors(wiring, file):
         raise together(errors)
-    position = {node: i for i, node in enumerate(spec.nodes)}
-    order = nx.lexicographical_topological_sort(wiring.edges, key=position.__getitem__)
     return Graph(
         spec=spec,
-        order=tuple(order),
+        order=tuple(wiring.order),
         inputs={node: tuple(spec.nodes[node].inputs) for node in spec.nodes},
-        readers={node: tuple(wiring.edges.successors(node)) for node in spec.nodes},
+        readers={node: tuple(wiring.readers[node]) for node in spec.nodes},
         flow=wiring.flow,
     )

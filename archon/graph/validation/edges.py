@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Set
-
-import networkx as nx
+from collections.abc import Iterator
+from graphlib import CycleError
 
 from archon.graph.nodes.registry import NODE_TYPES
+from archon.graph.topology import reachable, topological_order
 from archon.graph.validation.wiring import Violation, Wiring, input_path
 from archon.spec.messages import shown, suggestion
 
@@ -41,30 +41,33 @@ def no_duplicate_input(wiring: Wiring) -> Iterator[Violation]:
 
 def no_cycle(wiring: Wiring) -> Iterator[Violation]:
     """One cycle of each set of nodes that can all reach each other."""
+    inputs = {node_id: set(read) - {node_id} for node_id, read in wiring.inputs.items()}
+    try:
+        topological_order({node_id: sorted(read) for node_id, read in inputs.items()})
+        return
+    except CycleError:
+        import networkx as nx  # slow to import, and few graphs have a cycle
+
+    edges: nx.DiGraph[str] = nx.DiGraph(wiring.readers)
     position = {node_id: i for i, node_id in enumerate(wiring.spec.nodes)}
-    knots = [knot for knot in nx.strongly_connected_components(wiring.edges) if len(knot) > 1]
+    knots = [knot for knot in nx.strongly_connected_components(edges) if len(knot) > 1]
     for knot in sorted(knots, key=lambda knot: min(position[node_id] for node_id in knot)):
         # Begin with the node that is declared first, as a reader of the file does.
         start = min(knot, key=position.__getitem__)
-        cycle = [source for source, _ in nx.find_cycle(_between(wiring, knot), start)]
+        between: nx.DiGraph[str] = nx.DiGraph()
+        between.add_edges_from(
+            (source, reader)
+            for source in sorted(knot)  # the same cycle every time
+            for reader in wiring.readers[source]
+            if reader in knot and reader != source
+        )
+        cycle = [source for source, _ in nx.find_cycle(between, start)]
         first = min(range(len(cycle)), key=lambda i: position[cycle[i]])
         cycle = cycle[first:] + cycle[:first]
         listed = cycle[:_MAX_CYCLE_SHOWN] + ["…"] * (len(cycle) > _MAX_CYCLE_SHOWN) + cycle[:1]
         index = wiring.spec.nodes[cycle[0]].inputs.index(cycle[-1])
         reason = f"the nodes form a cycle: {' → '.join(listed)}"
         yield Violation(reason, input_path(cycle[0], index))
-
-
-def _between(wiring: Wiring, nodes: Set[str]) -> nx.DiGraph[str]:
-    """The edges between some nodes, but for those from a node to itself."""
-    edges: nx.DiGraph[str] = nx.DiGraph()
-    edges.add_edges_from(
-        (source, reader)
-        for source in sorted(nodes)  # the same cycle every time
-        for reader in wiring.edges.successors(source)
-        if reader in nodes and reader != source
-    )
-    return edges
 
 
 def output_exists(wiring: Wiring) -> Iterator[Violation]:
@@ -75,7 +78,7 @@ def output_exists(wiring: Wiring) -> Iterator[Violation]:
 
 def reaches_output(wiring: Wiring) -> Iterator[Violation]:
     output = wiring.spec.output
-    upstream = nx.ancestors(wiring.edges, output) | {output}
+    upstream = reachable(wiring.inputs, [output])
     for node_id in wiring.spec.nodes:
         if node_id not in upstream:
             reason = f"nothing on the way to the output {shown(output)} reads this node"

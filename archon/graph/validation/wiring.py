@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import networkx as nx
-
 from archon.graph.dataflow import Dataflow, dataflow
+from archon.graph.topology import reachable, reversed_edges, topological_order
 from archon.spec.architecture import ArchitectureSpec
 
 
@@ -26,29 +25,35 @@ class Wiring:
 
     spec: ArchitectureSpec
     capabilities: Mapping[str, frozenset[str]]
-    edges: nx.DiGraph[str]
-    """From each input to its reader; inputs that name no node are left out."""
+    inputs: Mapping[str, tuple[str, ...]]
+    """Node → the nodes that it reads; inputs that name no node are left out."""
 
     @classmethod
     def of(cls, spec: ArchitectureSpec, capabilities: Mapping[str, frozenset[str]]) -> Wiring:
-        edges: nx.DiGraph[str] = nx.DiGraph()
-        edges.add_nodes_from(spec.nodes)
-        edges.add_edges_from(
-            (source, node_id)
+        inputs = {
+            node_id: tuple(source for source in node.inputs if source in spec.nodes)
             for node_id, node in spec.nodes.items()
-            for source in node.inputs
-            if source in spec.nodes
-        )
-        return cls(spec, capabilities, edges)
+        }
+        return cls(spec, capabilities, inputs)
+
+    @cached_property
+    def readers(self) -> Mapping[str, Sequence[str]]:
+        """Node → the nodes that read it, in the order of declaration."""
+        return reversed_edges(self.inputs)
+
+    @cached_property
+    def order(self) -> list[str]:
+        """Every node after its inputs; the graph must have no cycle."""
+        return topological_order(self.inputs)
 
     def downstream(self, node_ids: Iterable[str]) -> frozenset[str]:
         """The nodes themselves and all nodes after them."""
-        return frozenset().union(*({i} | nx.descendants(self.edges, i) for i in node_ids))
+        return frozenset(reachable(self.readers, node_ids))
 
     @cached_property
     def flow(self) -> Dataflow:
         """What arrives at each node; the edges must be valid."""
-        return dataflow(self.spec, nx.topological_sort(self.edges))
+        return dataflow(self.spec, self.order)
 
 
 Rule = Callable[[Wiring], Iterable[Violation]]

@@ -1,0 +1,57 @@
+"""Order and reachability in a graph that is given as node → the nodes that it reads.
+
+Every command that reads an architecture runs this, so it does without networkx, which is slow to
+import; only a graph with a cycle is handed to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from graphlib import TopologicalSorter
+from heapq import heappop, heappush
+
+Edges = Mapping[str, Sequence[str]]
+
+
+def topological_order(edges: Edges) -> list[str]:
+    """Every node after the nodes it reads; among those that are ready, in the order of ``edges``.
+
+    Raises
+    ------
+    graphlib.CycleError
+        The graph has a cycle.
+    """
+    names = list(edges)
+    position = {name: i for i, name in enumerate(names)}
+    sorter = TopologicalSorter(edges)
+    sorter.prepare()
+    ready: list[int] = []
+    order: list[str] = []
+    while sorter.is_active():
+        for name in sorter.get_ready():
+            heappush(ready, position[name])
+        name = names[heappop(ready)]
+        order.append(name)
+        sorter.done(name)
+    return order
+
+
+def reversed_edges(edges: Edges) -> dict[str, list[str]]:
+    """Node → the nodes that read it, in the order of ``edges``."""
+    readers: dict[str, list[str]] = {name: [] for name in edges}
+    for name, sources in edges.items():
+        for source in dict.fromkeys(sources):
+            readers[source].append(name)
+    return readers
+
+
+def reachable(edges: Edges, starts: Iterable[str]) -> set[str]:
+    """The nodes themselves and all that can be reached from them along the edges."""
+    found: set[str] = set()
+    ahead = list(starts)
+    while ahead:
+        name = ahead.pop()
+        if name not in found:
+            found.add(name)
+            ahead += edges.get(name, ())
+    return found
