@@ -16,46 +16,25 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from archon.errors import (
-    ArchonError,
-    BudgetError,
-    ContextLengthError,
-    EngineError,
-    GraphError,
-    LMError,
-    MissingExtraError,
-    ModelError,
-    ModelFileError,
-    NodeError,
-    ScoringError,
-    SpecError,
-    StorageError,
-    UnsupportedError,
-    UsageError,
-)
-from archon.lm import LM
-from archon.types import (
-    Annotation,
-    Candidate,
-    CandidateId,
-    Completion,
-    Constraint,
-    Event,
-    Example,
-    FreeText,
-    Message,
-    NodeFinished,
-    NodeStarted,
-    Question,
-    Request,
-    SamplingParams,
-    Thinking,
-    TokenDelta,
-    Usage,
-)
-
 if TYPE_CHECKING:
     from archon.api import evaluate, load, search
+    from archon.errors import (
+        ArchonError,
+        BudgetError,
+        ContextLengthError,
+        EngineError,
+        GraphError,
+        LMError,
+        MissingExtraError,
+        ModelError,
+        ModelFileError,
+        NodeError,
+        ScoringError,
+        SpecError,
+        StorageError,
+        UnsupportedError,
+        UsageError,
+    )
     from archon.evals.benchmarks.function import PythonBenchmark
     from archon.evals.records import Draw, Record
     from archon.evals.report import Report
@@ -63,9 +42,29 @@ if TYPE_CHECKING:
     from archon.graph.answer import Answer
     from archon.graph.architecture import Architecture
     from archon.graph.trace import Trace
+    from archon.lm.base import LM
     from archon.spec.reader import Reference
     from archon.study.result import SearchResult
     from archon.study.space import Space
+    from archon.types import (
+        Annotation,
+        Candidate,
+        CandidateId,
+        Completion,
+        Constraint,
+        Event,
+        Example,
+        FreeText,
+        Message,
+        NodeFinished,
+        NodeStarted,
+        Question,
+        Request,
+        SamplingParams,
+        Thinking,
+        TokenDelta,
+        Usage,
+    )
 
 __all__ = [
     "LM",
@@ -118,17 +117,52 @@ __all__ = [
     "search",
 ]
 
+importlib.import_module("archon.lm")  # a later import of the package would replace `lm`
+
 _LAZY = {
+    "Annotation": "archon.types",
     "Answer": "archon.graph.answer",
     "Architecture": "archon.graph.architecture",
+    "ArchonError": "archon.errors",
+    "BudgetError": "archon.errors",
+    "Candidate": "archon.types",
+    "CandidateId": "archon.types",
+    "Completion": "archon.types",
+    "Constraint": "archon.types",
+    "ContextLengthError": "archon.errors",
     "Draw": "archon.evals.records",
+    "EngineError": "archon.errors",
+    "Event": "archon.types",
+    "Example": "archon.types",
+    "FreeText": "archon.types",
+    "GraphError": "archon.errors",
+    "LM": "archon.lm.base",
+    "LMError": "archon.errors",
+    "Message": "archon.types",
+    "MissingExtraError": "archon.errors",
+    "ModelError": "archon.errors",
+    "ModelFileError": "archon.errors",
+    "NodeError": "archon.errors",
+    "NodeFinished": "archon.types",
+    "NodeStarted": "archon.types",
     "PythonBenchmark": "archon.evals.benchmarks.function",
+    "Question": "archon.types",
     "Record": "archon.evals.records",
     "Report": "archon.evals.report",
+    "Request": "archon.types",
     "Run": "archon.evals.run",
+    "SamplingParams": "archon.types",
+    "ScoringError": "archon.errors",
     "SearchResult": "archon.study.result",
     "Space": "archon.study.space",
+    "SpecError": "archon.errors",
+    "StorageError": "archon.errors",
+    "Thinking": "archon.types",
+    "TokenDelta": "archon.types",
     "Trace": "archon.graph.trace",
+    "UnsupportedError": "archon.errors",
+    "Usage": "archon.types",
+    "UsageError": "archon.errors",
     "evaluate": "archon.api",
     "load": "archon.api",
     "read_run": "archon.evals.run",

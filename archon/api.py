@@ -11,13 +11,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
-from archon import catalog
-from archon.errors import FileError, GraphError, SpecError, UsageError, reference_at, together
+from archon.errors import UsageError
 from archon.evals import runner
 from archon.evals.benchmarks.function import PythonReference, is_python, load_python
 from archon.evals.benchmarks.opening import Benchmark as Benchmark
@@ -26,27 +24,17 @@ from archon.evals.failures import MaxErrors
 from archon.evals.folder import RunFolder
 from archon.evals.report import Report
 from archon.evals.runner import Evaluation, OnProgress
-from archon.graph.architecture import Architecture, build_prompts
+from archon.graph.architecture import Architecture
 from archon.graph.event_loop import run_sync
 from archon.graph.lm import ArchitectureLM
-from archon.graph.validation.build import build
-from archon.graph.validation.checks import errors_of_valid_parts
+from archon.graph.loading import Loader, ModelChoice
 from archon.lm.base import LM
-from archon.lm.lazy import LazyLM, shared_lm
 from archon.lm.pool import DrawPool
-from archon.lm.reward import RewardLM, RewardModel
-from archon.spec.architecture import ArchitectureRef, ArchitectureSpec, RoleModel
-from archon.spec.messages import json_path, shown, suggestion
-from archon.spec.model import ModelCard
+from archon.spec.architecture import ArchitectureSpec
 from archon.spec.reader import (
-    Loaded,
     Reference,
-    load_architecture,
     load_benchmark,
-    load_model_card,
-    load_valid_parts,
 )
-from archon.spec.valid_parts import ValidParts
 from archon.study.objectives import SearchLimits, parse_objectives
 from archon.study.search_config import OnStudyEvent, SearchConfig, SearchListeners
 from archon.study.space import Space, SpaceCheck, check
@@ -55,9 +43,6 @@ if TYPE_CHECKING:
     from archon.study.result import SearchResult
     from archon.study.session import SearchSession
 
-ModelChoice = str | os.PathLike[str] | dict[str, Any] | LM | RewardModel
-"""A card's name, its path, a card or ``{"architecture": NAME}`` as a dict, or an app's own LM or
-reward model."""
 BenchmarkChoice = Reference | PythonReference
 """A benchmark card's name, its path, a card as a dict, or a benchmark made in Python."""
 
@@ -87,7 +72,7 @@ def check_space(space: Space, models: Mapping[str, ModelChoice] | None = None) -
     SpecError, GraphError : a point that no constraint forbids is no sound architecture.
     """
     loader = Loader()
-    return check(space, lambda spec: loader.of_space(space, spec, models))
+    return check(space, lambda spec: loader.of_spec(spec, space.base_dir, models))
 
 
 def lm(model: Reference | Architecture) -> LM:
@@ -314,7 +299,7 @@ def prepare_search(
 
     def load(spec: ArchitectureSpec) -> Architecture:
         chosen = {role: model for role, model in config.models.items() if role in spec.models}
-        return loader.of_space(space, spec, chosen)
+        return loader.of_spec(spec, space.base_dir, chosen)
 
     def open_split(split: str, limit: int | None) -> Benchmark:
         return benchmark(
@@ -322,166 +307,3 @@ def prepare_search(
         )
 
     return prepare(space, config, load, open_split), loader
-
-
-@dataclass
-class Loader:
-    """Loads architectures and keeps track of the models that they will open."""
-
-    lms: list[LazyLM] = field(default_factory=list)
-    """Every model of a card, each once."""
-
-    def architecture(
-        self, ref: Reference, models: Mapping[str, ModelChoice] | None = None
-    ) -> Architecture:
-        """See ``load``."""
-        return self._architecture(ref, Path.cwd(), models or {}, ())
-
-    def of_space(
-        self,
-        space: Space,
-        spec: ArchitectureSpec,
-        models: Mapping[str, ModelChoice] | None = None,
-    ) -> Architecture:
-        """The architecture of a point of a space, whose file its relative paths start at."""
-        return self._architecture(spec.model_dump(mode="json"), space.base_dir, models or {}, ())
-
-    def architectures(
-        self, refs: Sequence[Reference], models: Mapping[str, ModelChoice]
-    ) -> list[Architecture]:
-        """Several at once; ``models`` changes a role in each that has it.
-
-        Raises
-        ------
-        UsageError : ``models`` names a role that none of them has.
-        """
-        roles = [load_architecture(ref).spec.models for ref in refs]
-        _check_roles(models, set().union(*roles), "no architecture here")
-        return [
-            self.architecture(ref, {role: models[role] for role in models if role in declared})
-            for ref, declared in zip(refs, roles, strict=True)
-        ]
-
-    def model(self, ref: Reference, base_dir: Path | None = None) -> LazyLM:
-        """The model of the card that ``ref`` names; equal cards share one."""
-        loaded = load_model_card(ref, base_dir)
-        is_file = not isinstance(ref, dict) and catalog.is_path(ref)
-        return self._shared(loaded.spec, loaded.base_dir, str(loaded.file) if is_file else "")
-
-    def _shared(self, card: ModelCard, base_dir: Path, origin: str) -> LazyLM:
-        lm = shared_lm(card, base_dir)
-        lm.origin = lm.origin or origin
-        if lm not in self.lms:
-            self.lms.append(lm)
-        return lm
-
-    def _architecture(
-        self,
-        ref: Reference,
-        base_dir: Path,
-        models: Mapping[str, ModelChoice],
-        around: tuple[Path, ...],
-    ) -> Architecture:
-        """``around`` are the files of the architectures that this one is nested in."""
-        loaded, parts, errors = _load(ref, base_dir)
-        if not isinstance(ref, dict):
-            path = (base_dir / catalog.find("architecture", ref)).resolve()
-            if path in around:
-                names = [file.stem for file in (*around[around.index(path) :], path)]
-                reason = f"the architecture contains itself: {' → '.join(names)}"
-                raise GraphError(reason, rule="contains_itself", file=loaded.file)
-            around = (*around, path)
-        if parts is None:
-            _check_roles(models, loaded.spec.models, f"nothing in {loaded.spec.name}")
-        lms: dict[str, LM] = {}
-        cards: dict[str, ModelCard | None] = {}
-        for role, declared in loaded.spec.models.items():
-            try:
-                if role in models:
-                    lms[role] = self._chosen(models[role])
-                elif parts is None or role not in parts.invalid_roles:
-                    lms[role] = self._declared(role, declared, loaded, around)
-            except FileError as error:
-                errors.append(error)
-            model = lms.get(role)
-            cards[role] = model.card if isinstance(model, LazyLM) else None
-        capabilities = {role: model.capabilities for role, model in lms.items()}
-        if parts is not None:
-            errors += errors_of_valid_parts(parts, capabilities, loaded.file)
-        else:
-            try:
-                graph = build(loaded.spec, capabilities, loaded.file)
-                if not errors:
-                    return Architecture(graph, lms, cards, base_dir=loaded.base_dir)
-            except FileError as error:
-                errors.append(error.in_file(loaded.file))
-        errors += _errors_of_prompts(loaded, lms, cards, errors)
-        raise together(errors)
-
-    def _declared(
-        self,
-        role: str,
-        model: RoleModel,
-        loaded: Loaded[ArchitectureSpec],
-        around: tuple[Path, ...],
-    ) -> LM:
-        """The model that an architecture's file names for a role."""
-        path = json_path(["models", role])
-        match model:
-            case str():
-                with reference_at(loaded.file, path):
-                    lm = self.model(model, loaded.base_dir)
-                if lm.origin == model and loaded.file is not None:
-                    lm.origin = f"{model} (referenced by {loaded.file}, {path})"
-                return lm
-            case ArchitectureRef(architecture=nested):
-                with reference_at(loaded.file, f"{path}.architecture"):
-                    inner = self._architecture(nested, loaded.base_dir, {}, around)
-                    return ArchitectureLM(inner)
-            case _:
-                origin = f"{loaded.file}, {path}" if loaded.file is not None else ""
-                return self._shared(model, loaded.base_dir, origin)
-
-    def _chosen(self, model: ModelChoice) -> LM:
-        """The model that the caller puts in for a role."""
-        if isinstance(model, dict) and "architecture" in model:
-            return ArchitectureLM(self.architecture(model["architecture"]))
-        if isinstance(model, str | os.PathLike | dict):
-            return self.model(model)
-        return model if isinstance(model, LM) else RewardLM(model)
-
-
-def _load(
-    ref: Reference, base_dir: Path
-) -> tuple[Loaded[ArchitectureSpec], ValidParts | None, list[FileError]]:
-    """An architecture's spec; of a file that breaks the schema its valid parts, with the errors."""
-    try:
-        return load_architecture(ref, base_dir), None, []
-    except SpecError as error:
-        readable = load_valid_parts(ref, base_dir)
-        if readable is None:
-            raise
-        parts = readable.spec
-        return Loaded(parts.spec, readable.file, readable.base_dir), parts, [error]
-
-
-def _errors_of_prompts(
-    loaded: Loaded[ArchitectureSpec],
-    lms: Mapping[str, LM],
-    cards: Mapping[str, ModelCard | None],
-    known: Sequence[FileError],
-) -> list[FileError]:
-    """What is wrong with prompts that no known error is about."""
-    _, errors = build_prompts(loaded.spec, lms, cards, loaded.base_dir)
-    paths = [error.path or "" for errors in known for error in errors.errors]
-    return [
-        error.in_file(loaded.file)
-        for error in errors
-        if error.file is not None or not any(path.startswith(error.path or "$") for path in paths)
-    ]
-
-
-def _check_roles(wanted: Iterable[str], there: Collection[str], where: str) -> None:
-    for role in wanted:
-        if role not in there:
-            raise UsageError(f"{where} has a role {shown(role)}{suggestion(role, sorted(there))}")

@@ -15,10 +15,11 @@ from archon import api, catalog
 from archon.api import Loader
 from archon.errors import GraphError, SpecError, UsageError
 from archon.evals.runner import EvalProgress
-from archon.lm import LM, ScriptedLM, factory
+from archon.lm import factory
+from archon.lm.base import LM
 from archon.lm.factory import capabilities
 from archon.lm.lazy import LazyLM
-from archon.lm.scripted.lm import in_turn
+from archon.lm.scripted.lm import ScriptedLM, in_turn
 from archon.spec.model import ModelCard
 from archon.spec.reader import load_architecture, load_model_card
 from archon.types import Message, Request

@@ -133,12 +133,12 @@ def quality(text: Path, model: str, num_tokens: int, window: int, as_json: bool)
 @click.option("--num-concurrent", type=click.IntRange(1), default=32, show_default=True)
 def graph(arch: str, num_questions: int, num_concurrent: int, as_json: bool) -> None:
     """What the graph itself takes: questions through ARCH with the scripted model in every role."""
-    from archon.api import load
     from archon.bench.graph import run_graph_bench
+    from archon.graph.loading import Loader
     from archon.spec.reader import load_architecture
 
     roles = load_architecture(arch).spec.models
-    architecture = load(arch, dict.fromkeys(roles, "scripted"))
+    architecture = Loader().architecture(arch, dict.fromkeys(roles, "scripted"))
     _print(run_graph_bench(architecture, num_questions, num_concurrent), as_json)
 
 
@@ -314,15 +314,15 @@ def serve(model: str, new_tokens: int, as_json: bool, **load: Any) -> int | None
     require("torch", "engine")
     for package in ("starlette", "uvicorn", "prometheus_client"):
         require(package, "serve")
-    from archon import api
     from archon.bench.machine import describe_machine
     from archon.bench.serve.closed_loop import engine_alone, prompt_ids_of
     from archon.bench.serve.overhead import measure_overhead, tables
     from archon.bench.serve.server_process import serving
+    from archon.graph.loading import Loader
     from archon.lm.local.lm import LocalLM
 
     card, _ = local_model(model)
-    lm = api.Loader().model(model).open()
+    lm = Loader().model(model).open()
     if not isinstance(lm, LocalLM):
         raise UsageError(f"{card.name!r} is no decoder")
     plan = _load_plan(lm, **load)

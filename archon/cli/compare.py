@@ -38,11 +38,12 @@ def compare(archs: Sequence[str], bench: str, measuring: EvalOptions, as_json: b
     --model changes the role wherever an architecture has it. --output names one folder for the
     whole comparison; it holds a run's folder for each architecture: 1-ARCH, 2-ARCH, ...
     """
-    from archon.api import Loader, run_folder
+    from archon.api import run_folder
     from archon.evals.comparison import compare as compared
     from archon.evals.equal_cost import equal_cost
     from archon.evals.folder import check_comparison_folder
     from archon.evals.run import read_run
+    from archon.graph.loading import Loader
 
     if len(archs) < 2:
         raise UsageError("a comparison needs at least two architectures")

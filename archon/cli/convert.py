@@ -29,8 +29,8 @@ def convert(file: str, output: str | None, as_json: bool) -> None:
 
     Tells every key that could not be carried over, and every rule of the paper that FILE breaks.
     """
-    from archon.api import load
     from archon.convert import convert as convert_data
+    from archon.graph.loading import Loader
     from archon.spec.reader import read_json
 
     source = Path(file)
@@ -41,7 +41,7 @@ def convert(file: str, output: str | None, as_json: bool) -> None:
     if path.exists() and path.samefile(source):
         raise UsageError(f"the output {path} is the file that is read")
     conversion = convert_data(data, file, default_name=source.stem[:200])
-    load(conversion.architecture)  # what is written must be sound
+    Loader().architecture(conversion.architecture)  # what is written must be sound
     _write(path, conversion)
     if as_json:
         emit(

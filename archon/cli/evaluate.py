@@ -41,9 +41,10 @@ def evaluate(
     arch: str, bench: str, measuring: EvalOptions, require: str | None, ablate: bool, as_json: bool
 ) -> int:
     """Measure the architecture ARCH on the benchmark BENCH."""
-    from archon.api import Loader, run_folder
+    from archon.api import run_folder
     from archon.evals.ablation import ablation_rows, ablations
     from archon.evals.run import read_run
+    from archon.graph.loading import Loader
 
     required = None if require is None else _required_accuracy(require)
     loader = Loader()

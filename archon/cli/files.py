@@ -34,7 +34,6 @@ def validate(files: tuple[str, ...], as_json: bool) -> int:
 
 
 def _check(file: str) -> dict[str, Any]:
-    from archon.api import check_space, load
     from archon.spec.reader import (
         kind_of,
         load_benchmark,
@@ -42,7 +41,6 @@ def _check(file: str) -> dict[str, Any]:
         load_training,
         read_json,
     )
-    from archon.study.space import Space
 
     row: dict[str, Any] = {"file": file, "kind": None, "valid": False, "error": None, "errors": []}
     try:
@@ -56,10 +54,15 @@ def _check(file: str) -> dict[str, Any]:
             case "training":
                 load_training(Path(file))
             case "space":
+                from archon.api import check_space
+                from archon.study.space import Space
+
                 row |= asdict(found := check_space(Space.load(Path(file))))
                 row["told"] = f"space, sound: {_told_check(found)}"
             case _:
-                load(Path(file))
+                from archon.graph.loading import Loader
+
+                Loader().architecture(Path(file))
         row["valid"] = True
     except ArchonError as error:
         row["error"] = str(error)
@@ -115,7 +118,6 @@ def show(
 ) -> None:
     """Draw an architecture, given by name or path, as a Mermaid flowchart; or list the holes of a
     search space, and one of its architectures."""
-    from archon.api import load
     from archon.cli.spaces import show_space
     from archon.spec.reader import names_space
 
@@ -124,9 +126,10 @@ def show(
             raise UsageError("--model and --cost are for an architecture, not for a space of them")
         show_space(arch, as_json=as_json)
         return
+    from archon.graph.loading import Loader
     from archon.graph.mermaid import mermaid
 
-    architecture = load(arch, models_by_role(models))
+    architecture = Loader().architecture(arch, models_by_role(models))
     flowchart = mermaid(architecture.graph)
     spec = architecture.spec
     cost = _cost(architecture, completion_tokens) if with_cost else None

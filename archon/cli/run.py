@@ -42,8 +42,8 @@ def run(
     as_json: bool,
 ) -> None:
     """Answer one QUESTION, by default read from standard input, with the architecture ARCH."""
-    from archon.api import Loader
     from archon.cli.weights import open_all
+    from archon.graph.loading import Loader
     from archon.graph.trace import candidate_json
     from archon.reasoning import cut_off_notice
 

@@ -23,7 +23,7 @@ from archon.errors import UsageError, require
 from archon.evals.rounding import decimal, percent
 
 if TYPE_CHECKING:
-    from archon.api import Loader
+    from archon.graph.loading import Loader
     from archon.study.search_config import SearchConfig
     from archon.study.session import SearchSession
 

@@ -14,8 +14,8 @@ from archon.cli.options import command, models_by_role, models_option
 from archon.errors import UsageError
 
 if TYPE_CHECKING:
-    from archon import api
-    from archon.lm import LM
+    from archon.graph.loading import Loader
+    from archon.lm.base import LM
 
 _at_least_one = click.IntRange(min=1)
 _seconds = click.FloatRange(min=0.001, max=1_000_000)
@@ -94,13 +94,13 @@ def serve(
     ARCH is an architecture, a model card, a GGUF file or a folder of safetensors. --model changes
     the role wherever an architecture has it. The address is printed when the server is ready.
     """
-    from archon import api
     from archon.cli.weights import open_all
     from archon.errors import require
+    from archon.graph.loading import Loader
 
     for package in ("starlette", "uvicorn", "prometheus_client"):
         require(package, "serve")
-    from archon.lm import close
+    from archon.lm.base import close
     from archon.lm.credentials import key_from
     from archon.serve.app import create_app
     from archon.serve.auth import LOCAL_NAMES
@@ -113,7 +113,7 @@ def serve(
             f"--host {host} lets other machines in: name the environment variable that holds the "
             "key with --api-key-env"
         )
-    loader = api.Loader()
+    loader = Loader()
     lms = _served(loader, archs, models_by_role(models))
     open_all(loader.lms)
 
@@ -137,7 +137,7 @@ def serve(
     run(app, host, port, on_ready, drain_seconds=drain_seconds, on_end=close_all)
 
 
-def _served(loader: api.Loader, refs: Sequence[str], models: dict[str, Any]) -> dict[str, LM]:
+def _served(loader: Loader, refs: Sequence[str], models: dict[str, Any]) -> dict[str, LM]:
     """Name → what answers under it, in the order of the command.
 
     Raises
@@ -145,7 +145,7 @@ def _served(loader: api.Loader, refs: Sequence[str], models: dict[str, Any]) -> 
     SpecError : a file is missing or wrong.
     UsageError : two have one name, a role is nobody's, or a model writes no text.
     """
-    from archon import api
+    from archon.graph.lm import ArchitectureLM
     from archon.spec.reader import is_model
 
     architectures = iter(loader.architectures([r for r in refs if not is_model(r)], models))
@@ -159,7 +159,7 @@ def _served(loader: api.Loader, refs: Sequence[str], models: dict[str, Any]) -> 
                 raise UsageError(f"the model {name!r} scores texts and writes none")
         else:
             architecture = next(architectures)
-            name, lm = architecture.name, api.lm(architecture)
+            name, lm = architecture.name, ArchitectureLM(architecture)
         if name in lms:
             raise UsageError(f"two of those to serve have the name {name!r}")
         lms[name] = lm

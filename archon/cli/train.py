@@ -172,10 +172,11 @@ def _training_folder(
 
 def _sample_replies(data: SampledReplies, base_dir: Path, path: Path) -> Run:
     """Run an architecture on a benchmark's search split, in a folder inside the training's own."""
-    from archon.api import Loader, benchmark, evaluation, run_folder
+    from archon.api import benchmark, evaluation, run_folder
     from archon.catalog import is_path
     from archon.cli.measure import Work, measure
     from archon.evals.run import read_run
+    from archon.graph.loading import Loader
 
     def found(ref: str) -> str:
         return str(base_dir / ref) if is_path(ref) else ref

@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from archon.lm import LM
+from archon.lm.base import LM
 from archon.serve.admission import Admission
 from archon.serve.auth import Authentication
 from archon.serve.chat import ChatCompletions, unknown_model

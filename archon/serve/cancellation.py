@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from starlette.types import Receive
 
-from archon.lm import LM
+from archon.lm.base import LM
 from archon.lm.reasoning import answered
 from archon.types import Completion, Event, Request, TokenDelta
 

@@ -20,8 +20,7 @@ from dataclasses import replace
 from starlette.types import Receive, Scope, Send
 
 from archon.graph.lm import ArchitectureLM
-from archon.lm import LM
-from archon.lm.base import NO_THINKING, can_hold
+from archon.lm.base import LM, NO_THINKING, can_hold
 from archon.lm.reasoning import answered
 from archon.lm.sample_failures import require_all
 from archon.serve import asgi_io

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from archon.graph.estimate import estimate
 from archon.graph.lm import ArchitectureLM
-from archon.lm import LM
+from archon.lm.base import LM
 from archon.lm.lazy import LazyLM
 from archon.types import DEFAULT_SAMPLING, SamplingParams
 

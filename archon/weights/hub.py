@@ -15,8 +15,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from archon.errors import ModelError, require
 from archon.spec.model import HubSource
 from archon.weights import download_process, hub_child
@@ -152,6 +150,8 @@ def _connection_problem(message: str) -> str:
 
 def probe(endpoint: str) -> None:
     """Ask once whether the hub answers. A thread, because looking up a name has no time limit."""
+    import httpx  # slow to import, and only a failed download needs it
+
     problem = [f"no answer from {endpoint} within {PROBE_SECONDS:.0f} seconds"]
 
     def ask() -> None:

@@ -10,8 +10,9 @@ from weakref import WeakValueDictionary
 import pytest
 
 from archon.cli import main
-from archon.lm import ScriptedLM, lazy
+from archon.lm import lazy
 from archon.lm.scripted import lm as scripted
+from archon.lm.scripted.lm import ScriptedLM
 from archon.spec.model import ScriptedCard
 from archon.types import Request
 

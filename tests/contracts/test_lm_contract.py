@@ -17,13 +17,13 @@ import pytest
 
 from archon import api
 from archon.errors import NodeError, UnsupportedError
-from archon.lm import CAPABILITIES, LM, ScriptedLM, close
-from archon.lm.base import most_prompt_tokens, prompts_of
+from archon.lm.base import CAPABILITIES, LM, close, most_prompt_tokens, prompts_of
 from archon.lm.lazy import LazyLM
 from archon.lm.local import open_local
 from archon.lm.openai.client import RemoteLM
 from archon.lm.pool import DrawPool, pooling
 from archon.lm.scripted.heuristic import HeuristicScript
+from archon.lm.scripted.lm import ScriptedLM
 from archon.spec.model import LocalCard, OpenAICard, ScriptedCard
 from archon.types import (
     Completion,

@@ -18,8 +18,10 @@ from archon.engine.loading import open_model
 from archon.engine.model.config import config_of
 from archon.engine.model.reward_head import RewardHead, write_reward_head
 from archon.errors import UnsupportedError
-from archon.lm import LM, RewardLM, RewardModel, close, open_lm
+from archon.lm.base import LM, close
+from archon.lm.factory import open_lm
 from archon.lm.lazy import LazyLM
+from archon.lm.reward import RewardLM, RewardModel
 from archon.spec.model import LocalCard, ScriptedCard
 from archon.types import Message, Request
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from archon import api
 from archon.evals.view.flow import Flow
 from archon.evals.view.texts import SharedTexts, Texts
-from archon.lm import ScriptedLM
-from archon.lm.scripted.lm import in_turn
+from archon.lm.scripted.lm import ScriptedLM, in_turn
 
 REASONING, ANSWER = "<think>\nIs it 4?\n</think>\n\n", "The answer is 5."
 

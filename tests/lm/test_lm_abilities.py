@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from archon.lm import RewardLM, ScriptedLM, close, factory
-from archon.lm.base import SplitsReasoning, SupportsDrawKey, prompts_of, status_of
+from archon.lm import factory
+from archon.lm.base import SplitsReasoning, SupportsDrawKey, close, prompts_of, status_of
 from archon.lm.embedding import EmbeddingLM, Vector
 from archon.lm.lazy import LazyLM
-from archon.lm.scripted.lm import in_turn
+from archon.lm.reward import RewardLM
+from archon.lm.scripted.lm import ScriptedLM, in_turn
 from archon.spec.model import ModelCard, ScriptedCard
 from archon.types import Completion, Message, ModelStatus, OnEvent, Request
 

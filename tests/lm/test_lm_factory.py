@@ -7,7 +7,8 @@ import pytest
 from pydantic import TypeAdapter
 
 from archon.errors import UsageError
-from archon.lm import capabilities, close, open_lm
+from archon.lm.base import close
+from archon.lm.factory import capabilities, open_lm
 from archon.spec.model import ModelCard
 
 ADAPTER: TypeAdapter[ModelCard] = TypeAdapter(ModelCard)

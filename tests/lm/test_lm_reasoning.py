@@ -12,12 +12,11 @@ from remote_doubles import REQUEST, FakeServer, delta, remote, sse
 from remote_doubles import completion as reply
 
 from archon.errors import UnsupportedError
-from archon.lm import ScriptedLM
 from archon.lm.factory import capabilities
 from archon.lm.openai.payload import request_body
 from archon.lm.pool import completion_codec
 from archon.lm.reasoning import separated
-from archon.lm.scripted.lm import in_turn
+from archon.lm.scripted.lm import ScriptedLM, in_turn
 from archon.reasoning import ReasoningMarkers
 from archon.spec.model import OpenAICard, ScriptedCard
 from archon.types import (

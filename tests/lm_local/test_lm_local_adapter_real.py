@@ -9,7 +9,7 @@ import pytest
 
 import archon
 from archon import api
-from archon.lm import close
+from archon.lm.base import close
 from archon.train.synthetic.sums import chain_sum_of, chain_sums
 from archon.types import Message, Request, SamplingParams
 

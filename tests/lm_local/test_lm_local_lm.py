@@ -16,7 +16,7 @@ from tiny_models import TinyModel, tiny_vocabulary, write_gguf
 from archon import api
 from archon.engine.sampling.request import OnToken
 from archon.errors import ContextLengthError, ModelError, UnsupportedError
-from archon.lm import close
+from archon.lm.base import close
 from archon.lm.local.chat import ChatPrompt
 from archon.lm.local.detokenizer import Detokenizer
 from archon.lm.local.lm import LocalLM

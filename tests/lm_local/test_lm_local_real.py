@@ -15,7 +15,7 @@ from archon.graph.judge_output import (
     read_ranking,
     read_verdict,
 )
-from archon.lm import LM, close
+from archon.lm.base import LM, close
 from archon.types import Constraint, Message, Request, SamplingParams
 
 pytestmark = pytest.mark.real

@@ -17,9 +17,9 @@ from archon.errors import (
     NodeError,
     UnsupportedError,
 )
-from archon.lm import LM, ScriptedLM
+from archon.lm.base import LM
 from archon.lm.openai.sse import EventParser
-from archon.lm.scripted.lm import in_turn
+from archon.lm.scripted.lm import ScriptedLM, in_turn
 from archon.serve import asgi_io
 from archon.serve.app import Application, create_app
 from archon.serve.asgi_io import KEEP_ALIVE

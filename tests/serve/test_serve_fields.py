@@ -17,8 +17,7 @@ from openai.types.chat import (
 from openai.types.chat.completion_create_params import CompletionCreateParamsBase
 
 from archon import api
-from archon.lm import ScriptedLM
-from archon.lm.scripted.lm import in_turn
+from archon.lm.scripted.lm import ScriptedLM, in_turn
 from archon.serve import fields
 from archon.serve.app import OPERATIONS, create_app
 from archon.serve.fields import MESSAGE, PART, REQUEST, STREAM_OPTIONS, Rule, Rules

@@ -7,8 +7,7 @@ import asyncio
 import pytest
 
 from archon import api
-from archon.lm import ScriptedLM
-from archon.lm.scripted.lm import in_turn
+from archon.lm.scripted.lm import ScriptedLM, in_turn
 from archon.serve.admission import Admission, FullError
 from archon.serve.limits import token_bound
 from archon.types import SamplingParams

@@ -11,9 +11,9 @@ import pytest
 from archon.graph.architecture import Architecture
 from archon.graph.lm import ArchitectureLM
 from archon.graph.validation.build import build
-from archon.lm import LM, ScriptedLM
+from archon.lm.base import LM
 from archon.lm.openai.sse import EventParser
-from archon.lm.scripted.lm import in_turn
+from archon.lm.scripted.lm import ScriptedLM, in_turn
 from archon.serve.app import create_app
 from archon.spec.architecture import ArchitectureSpec
 from archon.types import Completion, OnEvent, Request, Thinking, Usage

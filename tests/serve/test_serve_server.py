@@ -9,14 +9,13 @@ import httpx
 import pytest
 
 from archon.errors import UsageError
-from archon.lm import ScriptedLM
-from archon.lm.scripted.lm import in_turn
+from archon.lm.scripted.lm import ScriptedLM, in_turn
 from archon.serve import server
 from archon.serve.app import create_app
 from archon.serve.server import _listen, run
 
 CODE = """
-from archon.lm import ScriptedLM
+from archon.lm.scripted.lm import ScriptedLM
 from archon.lm.scripted.lm import in_turn
 from archon.serve.app import create_app
 from archon.serve.server import run

@@ -1,0 +1,200 @@
+"""From files to architectures: specs, model cards, graph.
+
+Loading reads and checks files. It touches no weights: a model is opened by its first request.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from archon import catalog
+from archon.errors import FileError, GraphError, SpecError, UsageError, reference_at, together
+from archon.graph.architecture import Architecture, build_prompts
+from archon.graph.lm import ArchitectureLM
+from archon.graph.validation.build import build
+from archon.graph.validation.checks import errors_of_valid_parts
+from archon.lm.base import LM
+from archon.lm.lazy import LazyLM, shared_lm
+from archon.lm.reward import RewardLM, RewardModel
+from archon.spec.architecture import ArchitectureRef, ArchitectureSpec, RoleModel
+from archon.spec.messages import json_path, shown, suggestion
+from archon.spec.model import ModelCard
+from archon.spec.reader import (
+    Loaded,
+    Reference,
+    load_architecture,
+    load_model_card,
+    load_valid_parts,
+)
+from archon.spec.valid_parts import ValidParts
+
+ModelChoice = str | os.PathLike[str] | dict[str, Any] | LM | RewardModel
+"""A card's name, its path, a card or ``{"architecture": NAME}`` as a dict, or a custom LM or reward
+model."""
+
+
+@dataclass
+class Loader:
+    """Loads architectures and keeps track of the models that they will open."""
+
+    lms: list[LazyLM] = field(default_factory=list)
+    """Every model of a card, each once."""
+
+    def architecture(
+        self, ref: Reference, models: Mapping[str, ModelChoice] | None = None
+    ) -> Architecture:
+        """The architecture of a file, as ``archon.load`` describes it."""
+        return self._architecture(ref, Path.cwd(), models or {}, ())
+
+    def of_spec(
+        self,
+        spec: ArchitectureSpec,
+        base_dir: Path,
+        models: Mapping[str, ModelChoice] | None = None,
+    ) -> Architecture:
+        """The architecture of a spec whose relative paths start at ``base_dir``."""
+        return self._architecture(spec.model_dump(mode="json"), base_dir, models or {}, ())
+
+    def architectures(
+        self, refs: Sequence[Reference], models: Mapping[str, ModelChoice]
+    ) -> list[Architecture]:
+        """Several architectures; ``models`` replaces a role in each that has it.
+
+        Raises
+        ------
+        UsageError : ``models`` names a role that none of them has.
+        """
+        roles = [load_architecture(ref).spec.models for ref in refs]
+        _check_roles(models, set().union(*roles), "no architecture here")
+        return [
+            self.architecture(ref, {role: models[role] for role in models if role in declared})
+            for ref, declared in zip(refs, roles, strict=True)
+        ]
+
+    def model(self, ref: Reference, base_dir: Path | None = None) -> LazyLM:
+        """The model of the card that ``ref`` names; equal cards share one."""
+        loaded = load_model_card(ref, base_dir)
+        is_file = not isinstance(ref, dict) and catalog.is_path(ref)
+        return self._shared(loaded.spec, loaded.base_dir, str(loaded.file) if is_file else "")
+
+    def _shared(self, card: ModelCard, base_dir: Path, origin: str) -> LazyLM:
+        lm = shared_lm(card, base_dir)
+        lm.origin = lm.origin or origin
+        if lm not in self.lms:
+            self.lms.append(lm)
+        return lm
+
+    def _architecture(
+        self,
+        ref: Reference,
+        base_dir: Path,
+        models: Mapping[str, ModelChoice],
+        around: tuple[Path, ...],
+    ) -> Architecture:
+        """``around`` are the files of the architectures that contain this one."""
+        loaded, parts, errors = _load(ref, base_dir)
+        if not isinstance(ref, dict):
+            path = (base_dir / catalog.find("architecture", ref)).resolve()
+            if path in around:
+                names = [file.stem for file in (*around[around.index(path) :], path)]
+                reason = f"the architecture contains itself: {' → '.join(names)}"
+                raise GraphError(reason, rule="contains_itself", file=loaded.file)
+            around = (*around, path)
+        if parts is None:
+            _check_roles(models, loaded.spec.models, f"nothing in {loaded.spec.name}")
+        lms: dict[str, LM] = {}
+        cards: dict[str, ModelCard | None] = {}
+        for role, declared in loaded.spec.models.items():
+            try:
+                if role in models:
+                    lms[role] = self._chosen(models[role])
+                elif parts is None or role not in parts.invalid_roles:
+                    lms[role] = self._declared(role, declared, loaded, around)
+            except FileError as error:
+                errors.append(error)
+            model = lms.get(role)
+            cards[role] = model.card if isinstance(model, LazyLM) else None
+        capabilities = {role: model.capabilities for role, model in lms.items()}
+        if parts is not None:
+            errors += errors_of_valid_parts(parts, capabilities, loaded.file)
+        else:
+            try:
+                graph = build(loaded.spec, capabilities, loaded.file)
+                if not errors:
+                    return Architecture(graph, lms, cards, base_dir=loaded.base_dir)
+            except FileError as error:
+                errors.append(error.in_file(loaded.file))
+        errors += _errors_of_prompts(loaded, lms, cards, errors)
+        raise together(errors)
+
+    def _declared(
+        self,
+        role: str,
+        model: RoleModel,
+        loaded: Loaded[ArchitectureSpec],
+        around: tuple[Path, ...],
+    ) -> LM:
+        """The model that an architecture's file names for a role."""
+        path = json_path(["models", role])
+        match model:
+            case str():
+                with reference_at(loaded.file, path):
+                    lm = self.model(model, loaded.base_dir)
+                if lm.origin == model and loaded.file is not None:
+                    lm.origin = f"{model} (referenced by {loaded.file}, {path})"
+                return lm
+            case ArchitectureRef(architecture=nested):
+                with reference_at(loaded.file, f"{path}.architecture"):
+                    inner = self._architecture(nested, loaded.base_dir, {}, around)
+                    return ArchitectureLM(inner)
+            case _:
+                origin = f"{loaded.file}, {path}" if loaded.file is not None else ""
+                return self._shared(model, loaded.base_dir, origin)
+
+    def _chosen(self, model: ModelChoice) -> LM:
+        """The model that the caller chose for a role."""
+        if isinstance(model, dict) and "architecture" in model:
+            return ArchitectureLM(self.architecture(model["architecture"]))
+        if isinstance(model, str | os.PathLike | dict):
+            return self.model(model)
+        return model if isinstance(model, LM) else RewardLM(model)
+
+
+def _load(
+    ref: Reference, base_dir: Path
+) -> tuple[Loaded[ArchitectureSpec], ValidParts | None, list[FileError]]:
+    """An architecture's spec; of a file that breaks the schema its valid parts, with the errors."""
+    try:
+        return load_architecture(ref, base_dir), None, []
+    except SpecError as error:
+        readable = load_valid_parts(ref, base_dir)
+        if readable is None:
+            raise
+        parts = readable.spec
+        return Loaded(parts.spec, readable.file, readable.base_dir), parts, [error]
+
+
+def _errors_of_prompts(
+    loaded: Loaded[ArchitectureSpec],
+    lms: Mapping[str, LM],
+    cards: Mapping[str, ModelCard | None],
+    known: Sequence[FileError],
+) -> list[FileError]:
+    """Errors of prompts that no known error covers."""
+    _, errors = build_prompts(loaded.spec, lms, cards, loaded.base_dir)
+    paths = [error.path or "" for errors in known for error in errors.errors]
+    return [
+        error.in_file(loaded.file)
+        for error in errors
+        if error.file is not None or not any(path.startswith(error.path or "$") for path in paths)
+    ]
+
+
+def _check_roles(wanted: Iterable[str], there: Collection[str], where: str) -> None:
+    for role in wanted:
+        if role not in there:
+            raise UsageError(f"{where} has a role {shown(role)}{suggestion(role, sorted(there))}")
