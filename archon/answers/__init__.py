@@ -8,17 +8,26 @@ something that is not one number has no value, whatever numbers occur elsewhere.
 finds code.
 
 Every function runs in time linear in the text, whatever the text is.
+
+The functions are imported when they are first used, because their many regular expressions take
+time to compile; modules that every command imports use them as ``answers.read_answer``.
 """
 
-from archon.answers.numerals import canonical_number
-from archon.answers.readers import (
-    READING_VERSION,
-    read_answer,
-    read_program,
-    read_stated,
-    read_target,
-    same_value,
-)
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from archon.answers.numerals import canonical_number
+    from archon.answers.readers import (
+        READING_VERSION,
+        read_answer,
+        read_program,
+        read_stated,
+        read_target,
+        same_value,
+    )
 
 __all__ = [
     "READING_VERSION",
@@ -29,3 +38,10 @@ __all__ = [
     "read_target",
     "same_value",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'archon.answers' has no attribute {name!r}")
+    home = "numerals" if name == "canonical_number" else "readers"
+    return getattr(importlib.import_module(f"archon.answers.{home}"), name)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from statistics import fmean
+from math import fsum
 
-from archon.answers import read_answer
+from archon import answers
 from archon.types import (
     Annotation,
     AnswerKind,
@@ -35,7 +35,7 @@ def from_completions(
             _value(completion, answer),
             parents,
             _cut_off(node) if completion.is_reasoning_cut_off else (),
-            mean_logprob=fmean(completion.logprobs) if completion.logprobs else None,
+            mean_logprob=_mean(completion.logprobs) if completion.logprobs else None,
             messages=messages,
         )
         for completion in completions
@@ -46,7 +46,9 @@ def from_completions(
 def _value(completion: Completion, answer: AnswerKind) -> str | None:
     if completion.is_reasoning_cut_off:
         return None
-    return read_answer(completion.text, answer, is_truncated=completion.finish_reason == "length")
+    return answers.read_answer(
+        completion.text, answer, is_truncated=completion.finish_reason == "length"
+    )
 
 
 CUT_OFF_MARK = "reasoning cut off"
@@ -120,3 +122,8 @@ def join_tests(groups: Iterable[Iterable[UnitTest]]) -> tuple[UnitTest, ...]:
         for test in group:
             joined.setdefault((test.method, test.text), test)
     return tuple(joined.values())
+
+
+def _mean(values: Sequence[float]) -> float:
+    """As ``statistics.fmean``, whose module takes long to import."""
+    return fsum(values) / len(values)

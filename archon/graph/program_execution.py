@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from functools import cache
 
-from archon.answers import canonical_number, read_answer
+from archon import answers
 from archon.errors import BudgetError
 from archon.forks import reset_in_child
 from archon.graph.nodes.base import NodeContext
@@ -70,14 +70,14 @@ def value_of(result: Json, kind: AnswerKind) -> str | None:
     if result is None or (kind == "number" and isinstance(result, bool | list | dict)):
         return None
     if isinstance(result, bool | list | dict):
-        return read_answer(json.dumps(result, ensure_ascii=False), kind)
+        return answers.read_answer(json.dumps(result, ensure_ascii=False), kind)
     if isinstance(result, int):
         return str(result)
     if isinstance(result, float):
-        return _rounded(canonical_number(repr(result)))
+        return _rounded(answers.canonical_number(repr(result)))
     if kind == "number":
-        return _rounded(canonical_number(result) or read_answer(result, kind))
-    return read_answer(result, kind)
+        return _rounded(answers.canonical_number(result) or answers.read_answer(result, kind))
+    return answers.read_answer(result, kind)
 
 
 def _rounded(value: str | None) -> str | None:
@@ -86,4 +86,4 @@ def _rounded(value: str | None) -> str | None:
     whole = len(value.partition(".")[0].lstrip("-0"))
     if whole >= _EXACT_DIGITS:
         return value
-    return canonical_number(f"{float(value):.{max(_DIGITS, whole)}g}")
+    return answers.canonical_number(f"{float(value):.{max(_DIGITS, whole)}g}")

@@ -23,6 +23,19 @@ is wrong. A result from which the text calculates on (``3 + 4 = 7 + 2 = 9``) cou
 number.
 """
 
-from archon.answers.equations.checker import EquationCheck, Statement, check_equations
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from archon.answers.equations.checker import EquationCheck, Statement, check_equations
 
 __all__ = ["EquationCheck", "Statement", "check_equations"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the checker at first use, as ``archon.answers`` does."""
+    if name not in __all__:
+        raise AttributeError(f"module 'archon.answers.equations' has no attribute {name!r}")
+    return getattr(importlib.import_module("archon.answers.equations.checker"), name)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from archon.answers.equations import EquationCheck, check_equations
+from archon.answers import equations
 from archon.graph.nodes.base import NodeContext
 from archon.graph.nodes.selection import SCORES, Ruling, keep_verified
 from archon.types import Annotation, Candidate, VerdictKind
@@ -28,7 +28,7 @@ class EquationCritic:
         return [self._criticised(candidate) for candidate in candidates]
 
     def _criticised(self, candidate: Candidate) -> Candidate:
-        check = check_equations(candidate.text)
+        check = equations.check_equations(candidate.text)
         if not check.statements:
             return candidate
         return candidate.annotated(Annotation(self._node, "critique", _finding(check)))
@@ -48,18 +48,18 @@ class EquationVerifier:
         """Asks no model."""
         if not candidates:
             return []
-        rulings = [_ruling(check_equations(candidate.text)) for candidate in candidates]
+        rulings = [_ruling(equations.check_equations(candidate.text)) for candidate in candidates]
         return keep_verified(self._node, context, candidates, rulings, self._keep_first)
 
 
-def _ruling(check: EquationCheck) -> Ruling:
+def _ruling(check: equations.EquationCheck) -> Ruling:
     verdict: VerdictKind = "fail" if check.first_wrong else "pass"
     if not check.statements:
         return Ruling("abstain", SCORES["abstain"], "there is no calculation to check")
     return Ruling(verdict, SCORES[verdict], _finding(check))
 
 
-def _finding(check: EquationCheck) -> str:
+def _finding(check: equations.EquationCheck) -> str:
     if check.first_wrong is not None:
         return str(check.first_wrong)
     return f"every calculation that could be checked is right ({len(check.statements)})"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from archon.answers import read_program, read_stated, same_value
+from archon import answers
 from archon.errors import BudgetError
 from archon.graph.candidates import PROGRAM_MARK
 from archon.graph.nodes.base import NodeContext
@@ -33,7 +33,7 @@ class Program:
 
     async def run(self, context: NodeContext, candidates: Sequence[Candidate]) -> list[Candidate]:
         """Asks no model; the candidates keep their order."""
-        codes = [read_program(candidate.text) for candidate in candidates]
+        codes = [answers.read_program(candidate.text) for candidate in candidates]
         found = [code for code in codes if code is not None]
         ran = await run_programs(context, self._sandbox, self._limits, found)
         kind = context.question.answer
@@ -95,10 +95,10 @@ class ProgramVerifier:
 
 def _claim(candidate: Candidate, kind: AnswerKind) -> tuple[str | None, str | None]:
     """A candidate's program, and the value that its text states outside of it."""
-    code = read_program(candidate.text)
+    code = answers.read_program(candidate.text)
     if code is None:
         return None, None
-    return code, read_stated(candidate.text.replace(code, ""), kind)
+    return code, answers.read_stated(candidate.text.replace(code, ""), kind)
 
 
 def _ruling(ran: Ran, stated: str, kind: AnswerKind) -> Ruling:
@@ -107,7 +107,7 @@ def _ruling(ran: Ran, stated: str, kind: AnswerKind) -> Ruling:
     if ran.kind != "ok":
         return Ruling("fail", SCORES["fail"], f"the program fails: {ran.kind} {ran.error}")
     value = value_of(ran.value, kind)
-    agree = same_value(value, stated)
+    agree = answers.same_value(value, stated)
     verdict: VerdictKind = "pass" if agree else "fail"
     came_to = f"no {kind}" if value is None else value
     reason = f"the program comes to {came_to}, the text states {stated}"

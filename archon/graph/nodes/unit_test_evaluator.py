@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import fmean
 
-from archon.answers import read_answer
+from archon import answers
 from archon.graph.judge_output import read_results, results_constraint
 from archon.graph.nodes.base import NodeContext
 from archon.graph.nodes.declaration import Calls, Method, NodeType, Plain, Reads, Reason, given
@@ -82,7 +81,7 @@ class ProgramTestEvaluator:
         if not tests:
             return keep_first(candidates, self._keep, context)
         texts = [test.text for test in tests]
-        programs = [read_answer(candidate.text, "code") for candidate in candidates]
+        programs = [answers.read_answer(candidate.text, "code") for candidate in candidates]
         distinct = list(dict.fromkeys(program for program in programs if program is not None))
         checks = run_all(self._sandbox.check(program, texts) for program in distinct)
         checked = dict(zip(distinct, await context.in_time(checks), strict=True))
@@ -108,7 +107,7 @@ def _best(
     keep: int | None,
 ) -> list[Candidate]:
     """Those that pass the largest share of the tests, each with those that it did not pass."""
-    scores = [fmean(SCORES[verdict] for verdict in verdicts) for verdicts in results]
+    scores = [sum(SCORES[verdict] for verdict in verdicts) / len(verdicts) for verdicts in results]
     reasons = [_reason(tests, verdicts) for verdicts in results]
     return keep_best(node, context, candidates, scores, keep, reasons)
 

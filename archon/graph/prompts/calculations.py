@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from archon.answers.equations import Statement, check_equations
+from archon.answers import equations
 from archon.graph.candidates import has_run
 from archon.types import Candidate
 
@@ -61,9 +61,9 @@ def _answer_of(candidate: Candidate) -> str:
 @lru_cache(maxsize=1024)
 def _calculations(text: str) -> tuple[str, ...]:
     """A line for each; kept, as a candidate is read for every pair that it is in."""
-    return tuple(map(_line, check_equations(text).statements))
+    return tuple(map(_line, equations.check_equations(text).statements))
 
 
-def _line(statement: Statement) -> str:
+def _line(statement: equations.Statement) -> str:
     mark = " (wrong)" if statement.verdict == "wrong" else ""
     return f"{statement.left_text} = {statement.right_text}{mark}"
