@@ -29,7 +29,7 @@ def validate(files: tuple[str, ...], as_json: bool) -> int:
         emit({"valid": all(row["valid"] for row in rows), "files": told})
     for row in rows:
         line = f"{row['file']}: {row['told']}" if row["valid"] else row["error"]
-        console().print(line, style=None if row["valid"] else "red", soft_wrap=True)
+        click.secho(line, err=True, fg=None if row["valid"] else "red")
     return 0 if all(row["valid"] for row in rows) else WRONG_INPUT
 
 
