@@ -17,6 +17,8 @@ from archon.lm.base import check_request
 from archon.lm.concurrency import run_all
 from archon.reasoning import ReasoningMarkers
 from archon.types import (
+    SAMPLER_PARAMETERS,
+    SAMPLING_PARAMETERS,
     AnswerKind,
     Completion,
     Event,
@@ -82,7 +84,12 @@ class ArchitectureLM:
         ------
         UnsupportedError : names the parameters.
         """
-        refused = [name for name in ("top_k", "min_p") if getattr(sampling, name)]
+        refused = [
+            name
+            for name in SAMPLER_PARAMETERS
+            if not SAMPLING_PARAMETERS[name].is_openai
+            and SAMPLING_PARAMETERS[name].has_effect(getattr(sampling, name))
+        ]
         if refused:
             reason = f"an architecture does not take {' and '.join(refused)}; its nodes have them"
             raise UnsupportedError(f"{self.architecture.name}: {reason}")
