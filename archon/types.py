@@ -108,19 +108,12 @@ class SamplingParams:
 SAMPLING_PARAMETERS: Mapping[str, SamplingParameter] = {
     f.name: f.metadata["parameter"] for f in fields(SamplingParams)
 }
-SAMPLER_PARAMETERS = tuple(
-    sorted(
-        (name for name, parameter in SAMPLING_PARAMETERS.items() if parameter.is_sampler),
-        key=lambda name: not SAMPLING_PARAMETERS[name].is_openai,
-    )
-)
-"""Those that change the distribution of each token, OpenAI's first."""
-SENT_PARAMETERS = SAMPLER_PARAMETERS + tuple(
-    name
-    for name, parameter in SAMPLING_PARAMETERS.items()
-    if parameter.is_openai and not parameter.is_sampler
-)
-"""Those that servers are sent."""
+EXTRA_SAMPLERS = {n: p for n, p in SAMPLING_PARAMETERS.items() if p.is_sampler and not p.is_openai}
+"""Samplers that OpenAI's protocol does not have."""
+SAMPLER_PARAMETERS = {
+    n: p for n, p in SAMPLING_PARAMETERS.items() if p.is_sampler and p.is_openai
+} | EXTRA_SAMPLERS
+SENT_PARAMETERS = SAMPLER_PARAMETERS | {n: p for n, p in SAMPLING_PARAMETERS.items() if p.is_openai}
 _FIRST_PARAMETERS = {"temperature", "top_k", "top_p", "min_p", "max_tokens", "stop", "beams"}
 LATER_PARAMETERS = frozenset(SAMPLING_PARAMETERS.keys() - _FIRST_PARAMETERS)
 """Those that did not exist when samples and runs were first stored. Keys and files contain them

@@ -16,7 +16,7 @@ from archon.cli.exits import FAILED, INTERRUPTED
 from archon.cli.options import command
 from archon.errors import UsageError, require
 from archon.spec.model import LocalCard, Precision
-from archon.types import SAMPLER_PARAMETERS, SAMPLING_PARAMETERS
+from archon.types import SAMPLER_PARAMETERS
 
 if TYPE_CHECKING:
     from archon.bench.peers.contender import PeerTask
@@ -27,7 +27,7 @@ _SINGLE_PROMPT_TOKENS = 16
 _RESULT_KEYS = {"model", "machine", "pairs", "workloads", "interrupted"}
 _WORKLOAD_KEYS = {"workload", "contenders", "ratios", "rooflines"}
 _DEFAULT_PEERS = "archon,llama.cpp,llama.cpp-q4_0,transformers"
-_SERVE_SAMPLING = {name: SAMPLING_PARAMETERS[name].default for name in SAMPLER_PARAMETERS}
+_SERVE_SAMPLING = {n: parameter.default for n, parameter in SAMPLER_PARAMETERS.items()}
 _SERVE_SAMPLING |= {"temperature": 0.8, "top_k": 40}
 """Of ``archon bench engine``; nothing is left to the card."""
 

@@ -17,8 +17,7 @@ from archon.lm.base import check_request
 from archon.lm.concurrency import run_all
 from archon.reasoning import ReasoningMarkers
 from archon.types import (
-    SAMPLER_PARAMETERS,
-    SAMPLING_PARAMETERS,
+    EXTRA_SAMPLERS,
     AnswerKind,
     Completion,
     Event,
@@ -84,12 +83,7 @@ class ArchitectureLM:
         ------
         UnsupportedError : names the parameters.
         """
-        refused = [
-            name
-            for name in SAMPLER_PARAMETERS
-            if not SAMPLING_PARAMETERS[name].is_openai
-            and SAMPLING_PARAMETERS[name].has_effect(getattr(sampling, name))
-        ]
+        refused = [n for n, p in EXTRA_SAMPLERS.items() if p.has_effect(getattr(sampling, n))]
         if refused:
             reason = f"an architecture does not take {' and '.join(refused)}; its nodes have them"
             raise UnsupportedError(f"{self.architecture.name}: {reason}")

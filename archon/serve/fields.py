@@ -71,10 +71,8 @@ def _labels(*names: str) -> dict[str, Rule]:
 
 _NO_TOOLS = "tools are not supported"
 _NO_PENALTY = "penalties are not supported"
-_NO_SAMPLER = (
-    "this sampler is not supported; use "
-    f"{', '.join(SAMPLER_PARAMETERS[:-1])} or {SAMPLER_PARAMETERS[-1]}"
-)
+*_SAMPLERS, _LAST_SAMPLER = SAMPLER_PARAMETERS
+_NO_SAMPLER = f"this sampler is not supported; use {', '.join(_SAMPLERS)} or {_LAST_SAMPLER}"
 _USE_FORMAT = "not supported; use response_format with a JSON schema"
 _TEXT_ONLY = "only text is read and written here"
 

@@ -30,8 +30,7 @@ from archon.spec.encoding import MARK
 from archon.spec.strict_json import decode_json
 from archon.spec.thinking import RESERVED_VARIABLES
 from archon.types import (
-    SAMPLER_PARAMETERS,
-    SAMPLING_PARAMETERS,
+    EXTRA_SAMPLERS,
     Constraint,
     Message,
     Request,
@@ -233,14 +232,6 @@ class _Prompt(RequestObject):
     top_p: float | None = Field(None, ge=0, le=1)
 
 
-_MORE_SAMPLERS = {
-    name: SAMPLING_PARAMETERS[name]
-    for name in SAMPLER_PARAMETERS
-    if not SAMPLING_PARAMETERS[name].is_openai
-}
-"""Sampler parameters that OpenAI does not have."""
-
-
 def _sampler_field(parameter: SamplingParameter) -> tuple[Any, Any]:
     """Type and default of a field; integers may be -1 instead of 0, as vLLM's ``top_k``."""
     if isinstance(parameter.default, int):
@@ -259,7 +250,7 @@ else:
         "_SampledPrompt",
         __base__=_Prompt,
         __module__=__name__,
-        **{name: _sampler_field(parameter) for name, parameter in _MORE_SAMPLERS.items()},
+        **{name: _sampler_field(parameter) for name, parameter in EXTRA_SAMPLERS.items()},
     )
 
 
@@ -318,15 +309,15 @@ class ChatRequest(_SampledPrompt):
                 top_p=None if self.top_p is None else max(self.top_p, _LEAST_TOP_P),
                 max_tokens=self.max_tokens or self.max_completion_tokens,
                 stop=None if stop is None else tuple(stop),
-                **self._more_samplers(),
+                **self._extra_samplers(),
             ),
             constraint=self._constraint(),
             logprobs=bool(self.logprobs),
             thinking=self._thinking(),
         )
 
-    def _more_samplers(self) -> dict[str, Any]:
-        values = {name: getattr(self, name) for name in _MORE_SAMPLERS}
+    def _extra_samplers(self) -> dict[str, Any]:
+        values = {name: getattr(self, name) for name in EXTRA_SAMPLERS}
         return {n: max(v, 0) if isinstance(v, int) else v for n, v in values.items()}
 
     def _thinking(self) -> Thinking:

@@ -127,10 +127,9 @@ class _SamplingBase(LaterKeys):
 
     def params(self) -> SamplingParams:
         """The same as a value of ``archon.types``."""
-        values: dict[str, Any] = {name: getattr(self, name) for name in SAMPLING_PARAMETERS}
-        return SamplingParams(
-            **{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
-        )
+        given = {name: getattr(self, name) for name in SAMPLING_PARAMETERS}
+        values: dict[str, Any] = {n: tuple(v) if type(v) is list else v for n, v in given.items()}
+        return SamplingParams(**values)
 
 
 def _sampling_field(parameter: SamplingParameter) -> tuple[Any, Any]:
@@ -138,7 +137,9 @@ def _sampling_field(parameter: SamplingParameter) -> tuple[Any, Any]:
     kind: Any = type(parameter.default)
     if kind is tuple:
         strings = list[Annotated[str, Field(min_length=1)]]
-        return strings | None, Field(None, max_length=parameter.max_length, description=parameter.help)
+        return strings | None, Field(
+            None, max_length=parameter.max_length, description=parameter.help
+        )
     bounds = {name: getattr(parameter, name) for name in ("ge", "gt", "le")}
     return kind | None, Field(None, **bounds, description=parameter.help)
 

@@ -34,7 +34,6 @@ from archon.spec.model import LocalCard
 from archon.types import (
     DEFAULT_SAMPLING,
     SAMPLER_PARAMETERS,
-    SAMPLING_PARAMETERS,
     Completion,
     Message,
     ModelStatus,
@@ -382,8 +381,8 @@ def completion_of(
 def sampling_rule(sampling: SamplingParams) -> SamplingRule:
     """Sampling parameters in the engine's terms."""
     values = {
-        name: type(SAMPLING_PARAMETERS[name].default)(value)
-        for name in SAMPLER_PARAMETERS
+        name: type(parameter.default)(value)
+        for name, parameter in SAMPLER_PARAMETERS.items()
         if (value := getattr(sampling, name)) is not None
     }
     rule = SamplingRule(**values)

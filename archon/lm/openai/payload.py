@@ -9,7 +9,6 @@ from archon.lm.openai.structured_output import whole_pattern, wrapping_schema
 from archon.lm.thinking import server_fields
 from archon.spec.model import OpenAICard
 from archon.types import (
-    SAMPLING_PARAMETERS,
     SENT_PARAMETERS,
     Constraint,
     Message,
@@ -77,11 +76,10 @@ def transcript(messages: Sequence[Message]) -> str:
 
 
 def _sampling(sampling: SamplingParams) -> dict[str, object]:
-    values = {name: getattr(sampling, name) for name in SENT_PARAMETERS}
     return {
         name: list(value) if isinstance(value, tuple) else value
-        for name, value in values.items()
-        if SAMPLING_PARAMETERS[name].has_effect(value)
+        for name, parameter in SENT_PARAMETERS.items()
+        if parameter.has_effect(value := getattr(sampling, name))
     }
 
 
