@@ -219,8 +219,8 @@ class ArchonOptions(RequestObject):
     trace: bool = Field(False, description="Return every node's prompts and completions.")
 
 
-class _Prompt(RequestObject):
-    """The fields that come before the sampler parameters that OpenAI does not have."""
+class _PromptFields(RequestObject):
+    """The fields of ``ChatRequest`` that stand before the extra samplers in documentation."""
 
     rules = fields.REQUEST
 
@@ -243,18 +243,18 @@ def _sampler_field(parameter: SamplingParameter) -> tuple[Any, Any]:
 
 if TYPE_CHECKING:
 
-    class _SampledPrompt(_Prompt): ...
+    class _SamplerFields(_PromptFields): ...
 
 else:
-    _SampledPrompt = create_model(
-        "_SampledPrompt",
-        __base__=_Prompt,
+    _SamplerFields = create_model(
+        "_SamplerFields",
+        __base__=_PromptFields,
         __module__=__name__,
         **{name: _sampler_field(parameter) for name, parameter in EXTRA_SAMPLERS.items()},
     )
 
 
-class ChatRequest(_SampledPrompt):
+class ChatRequest(_SamplerFields):
     """The body of ``POST /v1/chat/completions``; ``null`` stands for a field that is left out."""
 
     max_tokens: MaxTokens | None = None

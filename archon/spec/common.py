@@ -136,11 +136,8 @@ def _sampling_field(parameter: SamplingParameter) -> tuple[Any, Any]:
     """Type and default of a key; None leaves the value open."""
     kind: Any = type(parameter.default)
     if kind is tuple:
-        strings = list[Annotated[str, Field(min_length=1)]]
-        return strings | None, Field(
-            None, max_length=parameter.max_length, description=parameter.help
-        )
-    bounds = {name: getattr(parameter, name) for name in ("ge", "gt", "le")}
+        kind = list[Annotated[str, Field(min_length=1)]]
+    bounds = {name: getattr(parameter, name) for name in ("ge", "gt", "le", "max_length")}
     return kind | None, Field(None, **bounds, description=parameter.help)
 
 

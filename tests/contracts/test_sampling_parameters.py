@@ -136,7 +136,7 @@ def test_a_server_names_it_where_it_refuses_another(name: str) -> None:
 
 @each_sampler
 def test_an_architecture_takes_those_of_openai_only(name: str) -> None:
-    model = ArchitectureLM(archon.load("single", models="scripted"))
+    model = ArchitectureLM(archon.load("single", models={"solver": "scripted"}))
     if name in EXTRA_SAMPLERS:
         with pytest.raises(UnsupportedError, match=name):
             model.check_sampling(only(name))
@@ -187,15 +187,13 @@ def test_the_kernels_have_the_rule_in_the_same_order() -> None:
 @each_sampler
 def test_the_engine_samples_by_it(name: str) -> None:
     plain = SamplingRule(temperature=1.0)
-    rule = replace(sampling_rule(replace(asked().sampling, **{name: VALUES[name]})), temperature=1)
-    rule = sampling_rule(only(name)) if name == "temperature" else rule
-    assert getattr(rule, name) == VALUES[name]
+    rule = sampling_rule(only(name).over(SamplingParams(temperature=1.0)))
+    assert rule == replace(plain, **{name: VALUES[name]})
     logits = [torch.randn(500, generator=torch.Generator().manual_seed(0))] * 100
     noise = [(i + 0.5) / 100 for i in range(100)]
     tokens = sample(logits, [rule] * 100, noise)
     assert tokens != sample(logits, [plain] * 100, noise)
-    if (kernels := native_kernels()) is not None:
-        assert native_sample(kernels, logits, [rule] * 100, noise) == tokens
+    assert native_sample(native_kernels(), logits, [rule] * 100, noise) == tokens
 
 
 @each_sampler
