@@ -113,7 +113,9 @@ EXTRA_SAMPLERS = {n: p for n, p in SAMPLING_PARAMETERS.items() if p.is_sampler a
 SAMPLER_PARAMETERS = {
     n: p for n, p in SAMPLING_PARAMETERS.items() if p.is_sampler and p.is_openai
 } | EXTRA_SAMPLERS
+"""Those that change the distribution of each token, OpenAI's first."""
 SENT_PARAMETERS = SAMPLER_PARAMETERS | {n: p for n, p in SAMPLING_PARAMETERS.items() if p.is_openai}
+"""Those that servers are sent."""
 _FIRST_PARAMETERS = {"temperature", "top_k", "top_p", "min_p", "max_tokens", "stop", "beams"}
 LATER_PARAMETERS = frozenset(SAMPLING_PARAMETERS.keys() - _FIRST_PARAMETERS)
 """Those that did not exist when samples and runs were first stored. Keys and files contain them

@@ -247,8 +247,6 @@ def _ids(ids: Iterable[CandidateId]) -> list[dict[str, Any]]:
     return [_fields(identity) for identity in ids]
 
 
-def _fields(
-    value: Usage | CandidateId | Annotation | Message | UnitTest,
-) -> dict[str, Any]:
+def _fields(value: Usage | CandidateId | Annotation | Message | UnitTest) -> dict[str, Any]:
     """The fields of a flat value."""
     return {f.name: getattr(value, f.name) for f in fields(value)}

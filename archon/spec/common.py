@@ -22,12 +22,7 @@ from pydantic_core.core_schema import ErrorType
 
 from archon.spec.messages import shown, suggestion
 from archon.spec.secrets import without_secrets
-from archon.types import (
-    LATER_PARAMETERS,
-    SAMPLING_PARAMETERS,
-    SamplingParameter,
-    SamplingParams,
-)
+from archon.types import LATER_PARAMETERS, SAMPLING_PARAMETERS, SamplingParameter, SamplingParams
 
 MAX_COUNT = 10_000
 
@@ -127,8 +122,10 @@ class _SamplingBase(LaterKeys):
 
     def params(self) -> SamplingParams:
         """The same as a value of ``archon.types``."""
-        given = {name: getattr(self, name) for name in SAMPLING_PARAMETERS}
-        values: dict[str, Any] = {n: tuple(v) if type(v) is list else v for n, v in given.items()}
+        values: dict[str, Any] = {}
+        for name in SAMPLING_PARAMETERS:
+            value = getattr(self, name)
+            values[name] = tuple(value) if isinstance(value, list) else value
         return SamplingParams(**values)
 
 

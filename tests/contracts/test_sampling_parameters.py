@@ -44,7 +44,7 @@ ROOT = Path(__file__).parents[2]
 BY_TYPE: dict[type, Any] = {float: 0.5, int: 3, tuple: ("END",)}
 VALUES = {name: BY_TYPE[type(one.default)] for name, one in SAMPLING_PARAMETERS.items()}
 """A value of each parameter that has an effect."""
-REQUEST_ONLY = Request((Message("user", "What is 2 + 3?"),))
+QUESTION = Request((Message("user", "What is 2 + 3?"),))
 CARD = {"name": "m", "backend": "openai", "base_urls": ["http://x/v1"], "model": "m"}
 
 each = pytest.mark.parametrize("name", SAMPLING_PARAMETERS)
@@ -57,7 +57,7 @@ def only(name: str) -> SamplingParams:
 
 
 def asked(**sampling: Any) -> Request:
-    return replace(REQUEST_ONLY, sampling=SamplingParams(**sampling).over(DEFAULT_SAMPLING))
+    return replace(QUESTION, sampling=SamplingParams(**sampling).over(DEFAULT_SAMPLING))
 
 
 def as_json(value: Any) -> Any:
@@ -148,7 +148,7 @@ def test_an_architecture_takes_those_of_openai_only(name: str) -> None:
 def test_samples_and_traces_depend_on_it(name: str) -> None:
     sampling = asked(**{name: VALUES[name]}).sampling
     assert sampling_values(sampling)[name] == VALUES[name]
-    digests = {request_digest([], "", replace(REQUEST_ONLY, sampling=one))
+    digests = {request_digest([], "", replace(QUESTION, sampling=one))
                for one in (DEFAULT_SAMPLING, sampling)}  # fmt: skip
     assert len(digests) == 2
 

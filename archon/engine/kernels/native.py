@@ -26,8 +26,10 @@ from archon.engine.model.rope import rope_angles, rope_frequencies
 from archon.engine.sampling.sampler import SamplingRule
 from archon.engine.span import Span
 
-_NUMBERS: dict[type, str] = {float: "f4", int: "i4"}
-_RULE = np.dtype([(f.name, _NUMBERS[type(f.default)]) for f in fields(SamplingRule)], align=True)
+_NUMBER_TYPES: dict[type, str] = {float: "f4", int: "i4"}
+_RULE = np.dtype(
+    [(f.name, _NUMBER_TYPES[type(f.default)]) for f in fields(SamplingRule)], align=True
+)
 _values_of = attrgetter(*(f.name for f in fields(SamplingRule)))
 _PHASES = ("products", "attention", "head", "rest")
 

@@ -46,14 +46,13 @@ class SamplingRule:
     def key(self) -> str:
         """Identifies the rule in sample keys.
 
-        A field beyond the first four appears only where it has an effect, so that stored samples
+        A field after the first four appears only where it has an effect, so that stored samples
         keep their keys when a field is added.
         """
-        values = {f.name: (getattr(self, f.name), f.default) for f in fields(self)}
         shown = [
-            f"{name}={value!r}"
-            for place, (name, (value, default)) in enumerate(values.items())
-            if place < 4 or value != default
+            f"{one.name}={value!r}"
+            for place, one in enumerate(fields(self))
+            if (value := getattr(self, one.name)) != one.default or place < 4
         ]
         return f"SamplingRule({', '.join(shown)})"
 

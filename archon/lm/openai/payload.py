@@ -8,13 +8,7 @@ from archon.lm.openai.field_adaptation import Adaptation, initial_adaptation
 from archon.lm.openai.structured_output import whole_pattern, wrapping_schema
 from archon.lm.thinking import server_fields
 from archon.spec.model import OpenAICard
-from archon.types import (
-    SENT_PARAMETERS,
-    Constraint,
-    Message,
-    Request,
-    SamplingParams,
-)
+from archon.types import SENT_PARAMETERS, Constraint, Message, Request, SamplingParams
 
 _SPEAKERS = {"system": "", "user": "Question: ", "assistant": "Answer: "}
 
