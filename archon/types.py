@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Literal
+from typing import Any, Literal
 
 Role = Literal["system", "user", "assistant"]
 AnswerKind = Literal["number", "text", "code"]
@@ -31,28 +31,73 @@ class Message:
     content: str
 
 
-@dataclass(frozen=True, slots=True)
-class SamplingParams:
-    """How the next token is drawn; ``None`` leaves a choice to whoever is asked next.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplingParameter:
+    """The declaration of a field of ``SamplingParams``.
 
-    A node's values stand over its model card's, a card's over ``DEFAULT_SAMPLING``.
+    The schema of files, the fields of served requests and of requests to servers, the engine's
+    ``SamplingRule`` and the keys of samples derive from it.
     """
 
-    temperature: float | None = None
+    help: str
+    """Its description in the schema of files."""
+    default: Any
+    """Applies where no request, node or card sets it. Its type is that of all values."""
+    is_neutral: bool = True
+    """The default changes nothing: servers are not sent it."""
+    is_sampler: bool = False
+    """It changes the distribution of each token, so the engine's ``SamplingRule`` has it."""
+    is_openai: bool = False
+    """OpenAI's protocol has it. Servers are sent these and all samplers."""
+    ge: float | None = None
+    gt: float | None = None
+    le: float | None = None
+    max_length: int | None = None
+    """Of a tuple."""
+
+    def has_effect(self, value: object) -> bool:
+        """Whether a value is set and changes something."""
+        return value is not None and not (self.is_neutral and value == self.default)
+
+
+def _parameter(help: str, default: object, **declaration: Any) -> Any:
+    """A field of ``SamplingParams``, None where it is not set."""
+    parameter = SamplingParameter(help=help, default=default, **declaration)
+    return field(default=None, metadata={"parameter": parameter})
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingParams:
+    """How the next token is sampled; ``None`` leaves a choice to whoever is asked next.
+
+    A node's values take precedence over its model card's, a card's over ``DEFAULT_SAMPLING``.
+    """
+
+    temperature: float | None = _parameter(
+        "0 is greedy.", 0.7, ge=0, le=10, is_neutral=False, is_sampler=True, is_openai=True
+    )
     """0 is greedy; otherwise logits are divided by it."""
-    top_k: int | None = None
+    top_k: int | None = _parameter("0 keeps every token.", 0, ge=0, le=1_000_000, is_sampler=True)
     """Keep the k most probable tokens; 0 keeps all."""
-    top_p: float | None = None
+    top_p: float | None = _parameter(
+        "1 keeps every token.", 1.0, gt=0, le=1, is_sampler=True, is_openai=True
+    )
     """Keep the fewest tokens whose probability reaches p; 1 keeps all."""
-    min_p: float | None = None
+    min_p: float | None = _parameter("0 keeps every token.", 0.0, ge=0, le=1, is_sampler=True)
     """Keep tokens at least this share as probable as the best; 0 keeps all."""
-    max_tokens: int | None = None
-    """New tokens at most."""
-    stop: tuple[str, ...] | None = None
+    max_tokens: int | None = _parameter(
+        "New tokens at most.", 512, ge=1, le=1_000_000, is_neutral=False, is_openai=True
+    )
+    """Upper bound of the new tokens."""
+    stop: tuple[str, ...] | None = _parameter(
+        "The text ends before the first of these strings.", (), max_length=16, is_openai=True
+    )
     """The text ends before the first of these."""
-    beams: int | None = None
-    """0 draws at random; more finds the likeliest texts by beam search of that width. Draw k is
-    then the (k modulo ``beams``)-th best, and temperature, top-k, top-p and min-p are not used."""
+    beams: int | None = _parameter(
+        "Find the likeliest texts by beam search; 0 draws.", 0, ge=0, le=256
+    )
+    """0 samples at random; more finds the likeliest texts by beam search of that width. Sample k is
+    then the (k modulo ``beams``)-th best, and no sampler parameter is used."""
 
     def over(self, base: SamplingParams) -> SamplingParams:
         """These values where they are set, ``base``'s elsewhere."""
@@ -60,9 +105,32 @@ class SamplingParams:
         return replace(base, **{name: value for name, value in own.items() if value is not None})
 
 
-DEFAULT_SAMPLING = SamplingParams(
-    temperature=0.7, top_k=0, top_p=1.0, min_p=0.0, max_tokens=512, stop=(), beams=0
-)
+SAMPLING_PARAMETERS: Mapping[str, SamplingParameter] = {
+    f.name: f.metadata["parameter"] for f in fields(SamplingParams)
+}
+EXTRA_SAMPLERS = {n: p for n, p in SAMPLING_PARAMETERS.items() if p.is_sampler and not p.is_openai}
+"""Samplers that OpenAI's protocol does not have."""
+SAMPLER_PARAMETERS = {
+    n: p for n, p in SAMPLING_PARAMETERS.items() if p.is_sampler and p.is_openai
+} | EXTRA_SAMPLERS
+"""Those that change the distribution of each token, OpenAI's first."""
+SENT_PARAMETERS = SAMPLER_PARAMETERS | {n: p for n, p in SAMPLING_PARAMETERS.items() if p.is_openai}
+"""Those that servers are sent."""
+_FIRST_PARAMETERS = {"temperature", "top_k", "top_p", "min_p", "max_tokens", "stop", "beams"}
+LATER_PARAMETERS = frozenset(SAMPLING_PARAMETERS.keys() - _FIRST_PARAMETERS)
+"""Those that did not exist when samples and runs were first stored. Keys and files contain them
+only where they have an effect, so that whatever was stored without them stays valid."""
+DEFAULT_SAMPLING = SamplingParams(**{n: p.default for n, p in SAMPLING_PARAMETERS.items()})
+
+
+def sampling_values(sampling: SamplingParams) -> dict[str, Any]:
+    """The values by name, as traces and sample keys contain them."""
+    values = {name: getattr(sampling, name) for name in SAMPLING_PARAMETERS}
+    return {
+        name: value
+        for name, value in values.items()
+        if name not in LATER_PARAMETERS or SAMPLING_PARAMETERS[name].has_effect(value)
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from archon.cli.exits import FAILED, INTERRUPTED
 from archon.cli.options import command
 from archon.errors import UsageError, require
 from archon.spec.model import LocalCard, Precision
+from archon.types import SAMPLER_PARAMETERS
 
 if TYPE_CHECKING:
     from archon.bench.peers.contender import PeerTask
@@ -26,7 +27,8 @@ _SINGLE_PROMPT_TOKENS = 16
 _RESULT_KEYS = {"model", "machine", "pairs", "workloads", "interrupted"}
 _WORKLOAD_KEYS = {"workload", "contenders", "ratios", "rooflines"}
 _DEFAULT_PEERS = "archon,llama.cpp,llama.cpp-q4_0,transformers"
-_SERVE_SAMPLING = {"temperature": 0.8, "top_k": 40, "top_p": 1.0, "min_p": 0.0}
+_SERVE_SAMPLING = {n: parameter.default for n, parameter in SAMPLER_PARAMETERS.items()}
+_SERVE_SAMPLING |= {"temperature": 0.8, "top_k": 40}
 """Of ``archon bench engine``; nothing is left to the card."""
 
 Decorator = Callable[[Any], Any]

@@ -17,6 +17,7 @@ from archon.lm.base import check_request
 from archon.lm.concurrency import run_all
 from archon.reasoning import ReasoningMarkers
 from archon.types import (
+    EXTRA_SAMPLERS,
     AnswerKind,
     Completion,
     Event,
@@ -82,7 +83,7 @@ class ArchitectureLM:
         ------
         UnsupportedError : names the parameters.
         """
-        refused = [name for name in ("top_k", "min_p") if getattr(sampling, name)]
+        refused = [n for n, p in EXTRA_SAMPLERS.items() if p.has_effect(getattr(sampling, n))]
         if refused:
             reason = f"an architecture does not take {' and '.join(refused)}; its nodes have them"
             raise UnsupportedError(f"{self.architecture.name}: {reason}")

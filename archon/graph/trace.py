@@ -23,6 +23,7 @@ from archon.types import (
     UnitTest,
     Usage,
     cost_tokens,
+    sampling_values,
     total_usage,
 )
 
@@ -206,7 +207,7 @@ def _node(node: NodeTrace) -> dict[str, Any]:
 def _call(call: CallTrace) -> dict[str, Any]:
     return {
         "messages": [_fields(message) for message in call.messages],
-        "sampling": _fields(call.sampling),
+        "sampling": sampling_values(call.sampling),
         "first_draw": call.first_draw,
         "start_seconds": call.start_seconds,
         "seconds": call.seconds,
@@ -246,8 +247,6 @@ def _ids(ids: Iterable[CandidateId]) -> list[dict[str, Any]]:
     return [_fields(identity) for identity in ids]
 
 
-def _fields(
-    value: Usage | CandidateId | SamplingParams | Annotation | Message | UnitTest,
-) -> dict[str, Any]:
+def _fields(value: Usage | CandidateId | Annotation | Message | UnitTest) -> dict[str, Any]:
     """The fields of a flat value."""
     return {f.name: getattr(value, f.name) for f in fields(value)}

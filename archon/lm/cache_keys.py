@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from hashlib import blake2b
 
 from archon.reasoning import PUBLISHED_MARKERS, ReasoningMarkers
-from archon.types import Message, Request
+from archon.types import Message, Request, sampling_values
 
 
 def prompt_digest(model: str, messages: Sequence[Message]) -> str:
@@ -42,7 +41,7 @@ def request_digest(
         model,
         prompt,
         request.seed,
-        _plain(asdict(request.sampling)),
+        _plain(sampling_values(request.sampling)),
         request.choices,
         # The order of a schema's keys is the order in which a model writes them.
         None

@@ -24,6 +24,8 @@ from functools import lru_cache
 from typing import Literal
 from urllib.parse import quote
 
+from archon.types import SAMPLER_PARAMETERS, SAMPLING_PARAMETERS
+
 _MAX_REPORTED = 20
 _MAX_IGNORED = 100
 """Each field without a rule is compared with all that are known."""
@@ -69,11 +71,12 @@ def _labels(*names: str) -> dict[str, Rule]:
 
 _NO_TOOLS = "tools are not supported"
 _NO_PENALTY = "penalties are not supported"
-_NO_SAMPLER = "this sampler is not supported; use temperature, top_p, top_k or min_p"
+*_SAMPLERS, _LAST_SAMPLER = SAMPLER_PARAMETERS
+_NO_SAMPLER = f"this sampler is not supported; use {', '.join(_SAMPLERS)} or {_LAST_SAMPLER}"
 _USE_FORMAT = "not supported; use response_format with a JSON schema"
 _TEXT_ONLY = "only text is read and written here"
 
-REQUEST: Rules = {
+_REQUEST: Rules = {
     # Who asks, and how a provider runs the request.
     **_labels(
         *("user", "safety_identifier", "metadata", "request_id", "priority", "usage"),
@@ -190,6 +193,7 @@ REQUEST: Rules = {
     "architecture": _unsupported("`model` chooses among the architectures that are served"),
     "lora": _unsupported("adapters belong to a model card; leave it out", []),
 }
+REQUEST: Rules = {n: rule for n, rule in _REQUEST.items() if n not in SAMPLING_PARAMETERS}
 """Fields of the body."""
 
 MESSAGE: Rules = {

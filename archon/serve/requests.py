@@ -1,13 +1,13 @@
 """Requests of the chat-completions protocol, read strictly.
 
 The fields of the models here are applied; ``archon.serve.fields`` has rules for all others. Fields
-beyond OpenAI's that are applied are ``top_k``, ``min_p`` and ``archon``.
+beyond OpenAI's that are applied are ``archon`` and the sampler parameters of ``archon.types``.
 """
 
 from __future__ import annotations
 
 import secrets
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
@@ -17,6 +17,7 @@ from pydantic import (
     PrivateAttr,
     ValidationError,
     ValidationInfo,
+    create_model,
     field_validator,
     model_validator,
 )
@@ -28,7 +29,15 @@ from archon.serve.fields import FieldError, Ignored
 from archon.spec.encoding import MARK
 from archon.spec.strict_json import decode_json
 from archon.spec.thinking import RESERVED_VARIABLES
-from archon.types import Constraint, Message, Request, SamplingParams, Thinking
+from archon.types import (
+    EXTRA_SAMPLERS,
+    Constraint,
+    Message,
+    Request,
+    SamplingParameter,
+    SamplingParams,
+    Thinking,
+)
 
 MAX_DRAWS = 128
 _MAX_INT64 = 2**63 - 1
@@ -210,8 +219,8 @@ class ArchonOptions(RequestObject):
     trace: bool = Field(False, description="Return every node's prompts and completions.")
 
 
-class ChatRequest(RequestObject):
-    """The body of ``POST /v1/chat/completions``; ``null`` stands for a field that is left out."""
+class _PromptFields(RequestObject):
+    """The fields of ``ChatRequest`` that stand before the extra samplers in documentation."""
 
     rules = fields.REQUEST
 
@@ -221,10 +230,33 @@ class ChatRequest(RequestObject):
     seed: Annotated[int, Field(ge=-_MAX_INT64, le=_MAX_INT64), _INTEGRAL] | None = None
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, ge=0, le=1)
-    top_k: Annotated[int, Field(ge=-1, le=1_000_000), _INTEGRAL] | None = Field(
-        None, description="0 and -1 keep every token."
+
+
+def _sampler_field(parameter: SamplingParameter) -> tuple[Any, Any]:
+    """Type and default of a field; integers may be -1 instead of 0, as vLLM's ``top_k``."""
+    if isinstance(parameter.default, int):
+        kind = Annotated[int, Field(ge=-1, le=parameter.le), _INTEGRAL]
+        return kind | None, Field(None, description="0 and -1 keep every token.")
+    bounds = {name: getattr(parameter, name) for name in ("ge", "gt", "le")}
+    return float | None, Field(None, **bounds)
+
+
+if TYPE_CHECKING:
+
+    class _SamplerFields(_PromptFields): ...
+
+else:
+    _SamplerFields = create_model(
+        "_SamplerFields",
+        __base__=_PromptFields,
+        __module__=__name__,
+        **{name: _sampler_field(parameter) for name, parameter in EXTRA_SAMPLERS.items()},
     )
-    min_p: float | None = Field(None, ge=0, le=1)
+
+
+class ChatRequest(_SamplerFields):
+    """The body of ``POST /v1/chat/completions``; ``null`` stands for a field that is left out."""
+
     max_tokens: MaxTokens | None = None
     max_completion_tokens: MaxTokens | None = None
     stop: (
@@ -274,16 +306,19 @@ class ChatRequest(RequestObject):
             seed=secrets.randbits(53) if self.seed is None else self.seed,
             sampling=SamplingParams(
                 temperature=self.temperature,
-                top_k=None if self.top_k is None else max(self.top_k, 0),
                 top_p=None if self.top_p is None else max(self.top_p, _LEAST_TOP_P),
-                min_p=self.min_p,
                 max_tokens=self.max_tokens or self.max_completion_tokens,
                 stop=None if stop is None else tuple(stop),
+                **self._extra_samplers(),
             ),
             constraint=self._constraint(),
             logprobs=bool(self.logprobs),
             thinking=self._thinking(),
         )
+
+    def _extra_samplers(self) -> dict[str, Any]:
+        values = {name: getattr(self, name) for name in EXTRA_SAMPLERS}
+        return {n: max(v, 0) if isinstance(v, int) else v for n, v in values.items()}
 
     def _thinking(self) -> Thinking:
         """A switch in the template's variables is the request's own; any effort but the least two

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, ClassVar, Self, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, get_args
 
 from pydantic import (
     BaseModel,
@@ -13,6 +13,7 @@ from pydantic import (
     ModelWrapValidatorHandler,
     SerializerFunctionWrapHandler,
     ValidationError,
+    create_model,
     model_serializer,
     model_validator,
 )
@@ -21,7 +22,7 @@ from pydantic_core.core_schema import ErrorType
 
 from archon.spec.messages import shown, suggestion
 from archon.spec.secrets import without_secrets
-from archon.types import SamplingParams
+from archon.types import LATER_PARAMETERS, SAMPLING_PARAMETERS, SamplingParameter, SamplingParams
 
 MAX_COUNT = 10_000
 
@@ -114,27 +115,41 @@ def told_by_key(keys: Mapping[str, type[BaseModel]]) -> Discriminator:
     return Discriminator(tag, "which_member", f"must be an object with one of the keys {listed}")
 
 
-class SamplingSpec(StrictModel):
+class _SamplingBase(LaterKeys):
     """How tokens are drawn. What is left out comes from the model card, then from the default."""
 
-    temperature: float | None = Field(None, ge=0, le=10, description="0 is greedy.")
-    top_k: int | None = Field(None, ge=0, le=1_000_000, description="0 keeps every token.")
-    top_p: float | None = Field(None, gt=0, le=1, description="1 keeps every token.")
-    min_p: float | None = Field(None, ge=0, le=1, description="0 keeps every token.")
-    max_tokens: int | None = Field(None, ge=1, le=1_000_000, description="New tokens at most.")
-    stop: list[Annotated[str, Field(min_length=1)]] | None = Field(
-        None, max_length=16, description="The text ends before the first of these strings."
-    )
-    beams: int | None = Field(
-        None, ge=0, le=256, description="Find the likeliest texts by beam search; 0 draws."
-    )
+    later_keys = LATER_PARAMETERS
 
     def params(self) -> SamplingParams:
         """The same as a value of ``archon.types``."""
-        values = self.model_dump()
-        if self.stop is not None:
-            values["stop"] = tuple(self.stop)
+        values: dict[str, Any] = {}
+        for name in SAMPLING_PARAMETERS:
+            value = getattr(self, name)
+            values[name] = tuple(value) if isinstance(value, list) else value
         return SamplingParams(**values)
+
+
+def _sampling_field(parameter: SamplingParameter) -> tuple[Any, Any]:
+    """Type and default of a key; None leaves the value open."""
+    kind: Any = type(parameter.default)
+    if kind is tuple:
+        kind = list[Annotated[str, Field(min_length=1)]]
+    bounds = {name: getattr(parameter, name) for name in ("ge", "gt", "le", "max_length")}
+    return kind | None, Field(None, **bounds, description=parameter.help)
+
+
+if TYPE_CHECKING:
+
+    class SamplingSpec(_SamplingBase): ...
+
+else:
+    SamplingSpec = create_model(
+        "SamplingSpec",
+        __base__=_SamplingBase,
+        __doc__=_SamplingBase.__doc__,
+        __module__=__name__,
+        **{name: _sampling_field(parameter) for name, parameter in SAMPLING_PARAMETERS.items()},
+    )
 
 
 class PromptSpec(StrictModel):

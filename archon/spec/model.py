@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -28,6 +28,7 @@ from archon.spec.common import (
 from archon.spec.secrets import check_variable, has_known_key, is_secret_field, looks_like_key
 from archon.spec.strict_json import walk
 from archon.spec.thinking import CardThinkingKeys
+from archon.types import SENT_PARAMETERS
 
 Digest = Annotated[
     str,
@@ -186,10 +187,11 @@ HeaderValue = Annotated[
 ]
 
 
-OmittedField = Literal[
-    "seed", "temperature", "top_p", "top_k", "min_p", "max_tokens", "stop", "stream_options"
-]
-OMITTED_FIELDS: tuple[str, ...] = get_args(OmittedField)
+OMITTED_FIELDS = ("seed", *SENT_PARAMETERS, "stream_options")
+if TYPE_CHECKING:
+    OmittedField = str
+else:
+    OmittedField = Literal[OMITTED_FIELDS]
 SECRET_HEADERS = frozenset(
     {"authorization", "proxy-authorization", "cookie", "api-key", "x-api-key", "x-auth-token"}
 )

@@ -9,7 +9,9 @@ from __future__ import annotations
 import ctypes
 import math
 from collections.abc import Sequence
+from dataclasses import fields
 from itertools import chain
+from operator import attrgetter
 
 import numpy as np
 import torch
@@ -24,9 +26,11 @@ from archon.engine.model.rope import rope_angles, rope_frequencies
 from archon.engine.sampling.sampler import SamplingRule
 from archon.engine.span import Span
 
+_NUMBER_TYPES: dict[type, str] = {float: "f4", int: "i4"}
 _RULE = np.dtype(
-    [("temperature", "f4"), ("top_p", "f4"), ("min_p", "f4"), ("top_k", "i4")], align=True
+    [(f.name, _NUMBER_TYPES[type(f.default)]) for f in fields(SamplingRule)], align=True
 )
+_values_of = attrgetter(*(f.name for f in fields(SamplingRule)))
 _PHASES = ("products", "attention", "head", "rest")
 
 
@@ -290,7 +294,7 @@ def native_sample(
 ) -> list[int]:
     """Draw one token a row by the kernels; see ``archon.engine.sampling.sampler.sample``."""
     rows = np.array([row.data_ptr() for row in logits], np.uintp)
-    plain_rules = np.array([(r.temperature, r.top_p, r.min_p, r.top_k) for r in rules], _RULE)
+    plain_rules = np.array([_values_of(rule) for rule in rules], _RULE)
     numbers = np.array(noise, np.float64)
     tokens = np.empty(len(rows), np.int64)
     kernels.archon_sample(

@@ -11,9 +11,11 @@
 
 #include "simd.h"
 
-struct Rule {
-  float temperature, top_p, min_p;
+struct Rule {  // the fields of `SamplingRule`, in its order
+  float temperature;
   int32_t top_k;
+  float top_p;
+  float min_p;
 };
 
 namespace {

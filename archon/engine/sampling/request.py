@@ -78,8 +78,9 @@ def draw_key(request: GenerationRequest, draw: int, model_id: str) -> bytes:
     """The key of one sample: a hash of (seed, model, precision and adapter, prompt, sampling,
     constraint, sample index)."""
     prompt = struct.pack(f"<{len(request.prompt_ids)}q", *request.prompt_ids)
-    rule = request.constraint
-    constraint = (rule.key,) if rule is not None and rule.key else ()
     model = f"{model_id}:{request.adapter}" if request.adapter else model_id
-    what = repr((request.seed, model, request.rule, draw, *constraint)).encode()
+    parts = [repr(request.seed), repr(model), request.rule.key, repr(draw)]
+    if request.constraint is not None and request.constraint.key:
+        parts.append(repr(request.constraint.key))
+    what = f"({', '.join(parts)})".encode()
     return blake2b(prompt, key=blake2b(what).digest(), digest_size=16).digest()

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence as SequenceOf
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from hashlib import blake2b
 
 import torch
@@ -30,7 +30,10 @@ _FIRST_CANDIDATES = 256
 
 @dataclass(frozen=True, slots=True)
 class SamplingRule:
-    """How tokens are sampled. The defaults are greedy decoding."""
+    """How tokens are sampled. The defaults are greedy decoding.
+
+    ``sample.cpp`` has a struct of the same fields in the same order.
+    """
 
     temperature: float = 0.0
     """0 takes the largest logit."""
@@ -38,6 +41,20 @@ class SamplingRule:
     """0 keeps all tokens."""
     top_p: float = 1.0
     min_p: float = 0.0
+
+    @property
+    def key(self) -> str:
+        """Identifies the rule in sample keys.
+
+        A field after the first four appears only where it has an effect, so that stored samples
+        keep their keys when a field is added.
+        """
+        shown = [
+            f"{one.name}={value!r}"
+            for place, one in enumerate(fields(self))
+            if (value := getattr(self, one.name)) != one.default or place < 4
+        ]
+        return f"SamplingRule({', '.join(shown)})"
 
 
 def uniform(key: bytes, position: int) -> float:

@@ -152,8 +152,10 @@ def given(node: Node, *names: str) -> Iterator[str]:
     for name in names:
         if name in node.model_fields_set and (value := getattr(node, name)) is not None:
             yield f"{name} {value}"
-    if isinstance(node, ModelNode) and node.sampling and node.sampling.temperature is not None:
-        yield f"temperature {node.sampling.temperature:g}"
+    if isinstance(node, ModelNode) and node.sampling is not None:
+        temperature = node.sampling.params().temperature
+        if temperature is not None:
+            yield f"temperature {temperature:g}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -64,7 +64,7 @@ def capabilities(wiring: Wiring) -> Iterator[Violation]:
 
 
 def _sampling(node_id: str, node: ModelNode, role: str, has: frozenset[str]) -> Iterator[Violation]:
-    if node.sampling is not None and node.sampling.beams and "beams" not in has:
+    if node.sampling is not None and node.sampling.params().beams and "beams" not in has:
         reason = f"the model of role {shown(role)} has no beam search"
         yield Violation(reason, ("nodes", node_id, "sampling", "beams"))
     for key, capability in THINKING_KEYS.items():

@@ -33,6 +33,7 @@ from archon.reasoning import PUBLISHED_MARKERS, Part, ReasoningMarkers
 from archon.spec.model import LocalCard
 from archon.types import (
     DEFAULT_SAMPLING,
+    SAMPLER_PARAMETERS,
     Completion,
     Message,
     ModelStatus,
@@ -379,10 +380,10 @@ def completion_of(
 
 def sampling_rule(sampling: SamplingParams) -> SamplingRule:
     """Sampling parameters in the engine's terms."""
-    temperature = float(sampling.temperature or 0)
-    return SamplingRule(
-        temperature=temperature if temperature >= _GREEDY_BELOW else 0.0,
-        top_k=sampling.top_k or 0,
-        top_p=1.0 if sampling.top_p is None else float(sampling.top_p),
-        min_p=float(sampling.min_p or 0),
-    )
+    values = {
+        name: type(parameter.default)(value)
+        for name, parameter in SAMPLER_PARAMETERS.items()
+        if (value := getattr(sampling, name)) is not None
+    }
+    rule = SamplingRule(**values)
+    return rule if rule.temperature >= _GREEDY_BELOW else replace(rule, temperature=0.0)

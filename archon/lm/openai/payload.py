@@ -8,7 +8,7 @@ from archon.lm.openai.field_adaptation import Adaptation, initial_adaptation
 from archon.lm.openai.structured_output import whole_pattern, wrapping_schema
 from archon.lm.thinking import server_fields
 from archon.spec.model import OpenAICard
-from archon.types import Constraint, Message, Request, SamplingParams
+from archon.types import SENT_PARAMETERS, Constraint, Message, Request, SamplingParams
 
 _SPEAKERS = {"system": "", "user": "Question: ", "assistant": "Answer: "}
 
@@ -70,19 +70,11 @@ def transcript(messages: Sequence[Message]) -> str:
 
 
 def _sampling(sampling: SamplingParams) -> dict[str, object]:
-    body: dict[str, object] = {
-        "temperature": sampling.temperature,
-        "max_tokens": sampling.max_tokens,
+    return {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, parameter in SENT_PARAMETERS.items()
+        if parameter.has_effect(value := getattr(sampling, name))
     }
-    if sampling.top_p != 1:
-        body["top_p"] = sampling.top_p
-    if sampling.top_k:
-        body["top_k"] = sampling.top_k
-    if sampling.min_p:
-        body["min_p"] = sampling.min_p
-    if sampling.stop:
-        body["stop"] = list(sampling.stop)
-    return body
 
 
 def is_wrapped(card: OpenAICard, constraint: Constraint | None) -> bool:

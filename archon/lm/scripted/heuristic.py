@@ -16,7 +16,7 @@ from functools import lru_cache
 from zlib import crc32
 
 from archon.lm.cache_keys import draw_number
-from archon.types import Message, Request
+from archon.types import LATER_PARAMETERS, SAMPLER_PARAMETERS, Message, Request
 
 _OPENERS = (
     "Let me work it out.",
@@ -37,12 +37,13 @@ _EXPRESSION = re.compile(rf"\d(?<![\w.]\d){_DIGITS}(?:{_OPERATOR}\d{_DIGITS}){{1
 _NUMBERS = re.compile(r"(?<![\w.])\d{1,12}(?![\w])")
 _SYMBOL = re.compile(rf"\d{_DIGITS}|[-+*/()]")
 _CLAIM = re.compile(r"answer is\D{0,8}?(-?\d{1,15}(?:/\d{1,15})?)")
+_LATER_SAMPLERS = {n: p for n, p in SAMPLER_PARAMETERS.items() if n in LATER_PARAMETERS}
 
 
 class HeuristicScript:
     """A script that is correct with probability ``accuracy``.
 
-    Sample k depends on the messages, seed, temperature, top-k, top-p, min-p and k.
+    Sample k depends on the messages, the seed, all sampler parameters and k.
     """
 
     def __init__(self, accuracy: float) -> None:
@@ -56,6 +57,9 @@ class HeuristicScript:
             f"{crc32(prompt.encode('utf-8', 'replace'))}/{sampling.top_k or 0:d}"
             f"/{sampling.temperature or 0:f}/{sampling.top_p or 0:f}/{sampling.min_p or 0:f}"
         )
+        for name, parameter in _LATER_SAMPLERS.items():
+            if parameter.has_effect(value := getattr(sampling, name)):
+                key += f"/{name}={value:f}"
         number = draw_number(key, request.seed, draw, bits=64)
         is_right = (number & 0xFFFF) < self.accuracy * 0x10000
         number >>= 16
