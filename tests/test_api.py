@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import archon
-from archon import api, catalog
+from archon import api
 from archon.api import Loader
 from archon.errors import GraphError, SpecError, UsageError
 from archon.evals.runner import EvalProgress
@@ -20,6 +20,7 @@ from archon.lm.base import LM
 from archon.lm.factory import capabilities
 from archon.lm.lazy import LazyLM
 from archon.lm.scripted.lm import ScriptedLM, in_turn
+from archon.spec import catalog
 from archon.spec.model import ModelCard
 from archon.spec.reader import load_architecture, load_model_card
 from archon.types import Message, Request

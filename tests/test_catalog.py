@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from archon import catalog
 from archon.errors import SpecError
+from archon.spec import catalog
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 import archon
-from archon import catalog
 from archon.engine.model.lora_config import read_adapter
 from archon.engine.model.reward_head import read_reward_head
 from archon.graph.architecture import Architecture
@@ -15,6 +14,7 @@ from archon.graph.nodes.vote import odds_of
 from archon.graph.validation.build import build
 from archon.lm.scripted.heuristic import HeuristicScript
 from archon.lm.scripted.lm import ScriptedLM
+from archon.spec import catalog
 from archon.spec.model import LocalCard, ScriptedCard
 from archon.spec.reader import load_architecture, load_model_card
 

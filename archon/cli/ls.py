@@ -9,9 +9,9 @@ from typing import Any
 
 import click
 
-from archon import catalog
 from archon.cli.console import emit, with_interval
 from archon.cli.options import command
+from archon.spec import catalog
 
 Row = dict[str, Any]
 

@@ -6,10 +6,11 @@ from typing import Any
 
 import click
 
-from archon import catalog, weights
+from archon import weights
 from archon.cli.console import console, emit, megabytes
 from archon.cli.options import command
 from archon.errors import UsageError
+from archon.spec import catalog
 from archon.spec.model import LocalCard, ModelCard
 from archon.spec.reader import Loaded, load_model_card
 

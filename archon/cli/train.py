@@ -68,8 +68,8 @@ def _train(
 
 
 def _run(loaded: Loaded[AnyTraining], folder: TrainingFolder, device: torch.device) -> None:
-    from archon.train.objectives import Start, objective_module
-    from archon.train.trainer import Trainer
+    from archon.train.objectives import objective_module
+    from archon.train.trainer import Start, Trainer
 
     spec, base_dir = loaded.spec, loaded.base_dir
     start = Start(
@@ -173,10 +173,10 @@ def _training_folder(
 def _sample_replies(data: SampledReplies, base_dir: Path, path: Path) -> Run:
     """Run an architecture on a benchmark's search split, in a folder inside the training's own."""
     from archon.api import benchmark, evaluation, run_folder
-    from archon.catalog import is_path
     from archon.cli.measure import Work, measure
     from archon.evals.run import read_run
     from archon.graph.loading import Loader
+    from archon.spec.catalog import is_path
 
     def found(ref: str) -> str:
         return str(base_dir / ref) if is_path(ref) else ref

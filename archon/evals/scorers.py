@@ -11,7 +11,7 @@ from typing import Any
 from archon.answers import read_answer, same_value
 from archon.errors import ScoringError, SpecError, UsageError
 from archon.evals import lm_eval
-from archon.evals.benchmarks.user_code import label, place, summary
+from archon.evals.user_code import label, place, summary
 from archon.spec.benchmark import BenchmarkBase
 from archon.spec.messages import shown, suggestion
 from archon.types import AnswerKind

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from archon import catalog
 from archon.errors import FileError, GraphError, SpecError, UsageError, reference_at, together
 from archon.graph.architecture import Architecture, build_prompts
 from archon.graph.lm import ArchitectureLM
@@ -20,6 +19,7 @@ from archon.graph.validation.checks import errors_of_valid_parts
 from archon.lm.base import LM
 from archon.lm.lazy import LazyLM, shared_lm
 from archon.lm.reward import RewardLM, RewardModel
+from archon.spec import catalog
 from archon.spec.architecture import ArchitectureRef, ArchitectureSpec, RoleModel
 from archon.spec.messages import json_path, shown, suggestion
 from archon.spec.model import ModelCard

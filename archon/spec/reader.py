@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pydantic import TypeAdapter
 
-from archon import catalog
 from archon.errors import SpecError, UsageError
+from archon.spec import catalog
 from archon.spec.architecture import ArchitectureSpec
 from archon.spec.common import WHEN_USED
 from archon.spec.data_files import data_format

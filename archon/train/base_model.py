@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 
-from archon import catalog
 from archon.engine.files.folder import ModelFolder
 from archon.engine.loading import open_model
 from archon.engine.model.config import ModelFile
@@ -22,6 +21,7 @@ from archon.lm.local.chat import ChatFormat
 from archon.lm.local.reward import end_of_reply
 from archon.lm.local.tokenizer import TextTokenizer, TokenizerConfig, read_tokenizer_config
 from archon.lm.thinking import switches, template_variables
+from archon.spec import catalog
 from archon.spec.model import LocalCard, PathSource
 from archon.spec.training import DPOSpec, GRPOSpec, PPOSpec, SFTSpec
 from archon.train.decoder import TrainableDecoder, decoder_of

@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from archon.evals.rounding import percent as rounded_percent
-from archon.train.objectives import Line
+
+Line = tuple[str, str | None]
+"""A line of a report, and its style: ``bold``, ``dim``, ``yellow`` for warnings, or None."""
 
 
 def headline(record: Mapping[str, Any], learned_from: str) -> Line:

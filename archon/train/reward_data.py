@@ -21,8 +21,8 @@ from archon.spec.json_lines import read_rows
 from archon.spec.messages import shown
 from archon.spec.training import RepliesFile, SampledReplies
 from archon.storage.atomic import replacing
-from archon.train.objectives import Start
 from archon.train.sft_data import read_messages, read_text
+from archon.train.trainer import Start
 from archon.types import Message
 
 _OUTCOME, _PREFERENCE = {"completion", "correct"}, {"chosen", "rejected"}

@@ -22,8 +22,8 @@ from archon.spec.training import DType, RewardSpec
 from archon.train.base_model import open_base
 from archon.train.decoder import TrainableDecoder, decoder_of
 from archon.train.lora import WRITTEN_IN, adapter_of, add_adapter
+from archon.train.loss_objective import LossSteps
 from archon.train.mixed_precision import autocast, round_frozen
-from archon.train.objectives.loss_objective import LossSteps
 from archon.train.optimization import LossPart, schedule_of
 from archon.train.packing import make_batch, pack_once
 from archon.train.probe import loss_of

@@ -12,16 +12,35 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
+from archon.evals.run import Run
+from archon.spec.model import LocalCard
+from archon.spec.training import SampledReplies
 from archon.train.folder import TrainingFolder
 
 OnProgress = Callable[[str, int, int], None]
 """(what is being done, how much of it is done, how much there is), now and then."""
 State = tuple[Mapping[str, Tensor], Any]
 """Where a training stands: tensors by name, and plain data."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What a training starts from, besides its configuration."""
+
+    base_dir: Path
+    """Where relative paths in the configuration start."""
+    folder: TrainingFolder
+    device: torch.device
+    pull_card: Callable[[str], tuple[LocalCard, Path]]
+    """The card that the configuration names, its weights downloaded, and the card's folder."""
+    sample_replies: Callable[[SampledReplies], Run]
+    """Runs an architecture on a benchmark, in a folder inside the training's own."""
 
 
 class Objective(Protocol):

@@ -15,9 +15,9 @@ import click
 import pytest
 from cli_runner import SCRIPTED, Cli
 
-from archon import catalog
 from archon.cli.main import archon as commands
 from archon.cli.options import Command
+from archon.spec import catalog
 
 # ------------------------------------------------------------------------------- failed items
 

@@ -15,9 +15,9 @@ from archon.spec.model import LocalCard
 from archon.spec.reader import load_model_card, load_training
 from archon.spec.training import AnyTraining, SampledReplies
 from archon.train.folder import CARD, TrainingFolder
-from archon.train.objectives import Start, objective_module
+from archon.train.objectives import objective_module
 from archon.train.registry import TRAININGS
-from archon.train.trainer import Trainer
+from archon.train.trainer import Start, Trainer
 
 INTERRUPTED_AFTER = 3
 

@@ -10,7 +10,6 @@ import pytest
 from engine_doubles import CPU, GREEDY, assert_close_logits, make_request, run_all, tokens_of
 from transformers_reference import reference_logits, reference_model
 
-from archon import catalog
 from archon.engine.engine import Engine, EngineOptions
 from archon.engine.files.gguf import GGUFFile
 from archon.engine.loading import load_decoder
@@ -23,6 +22,7 @@ from archon.engine.sampling.request import GenerationRequest
 from archon.engine.sampling.sampler import SamplingRule
 from archon.lm.local.chat import ChatFormat
 from archon.lm.local.tokenizer import TextTokenizer, read_tokenizer_config
+from archon.spec import catalog
 from archon.spec.model import LocalCard
 from archon.spec.reader import load_model_card
 from archon.types import Message

@@ -10,11 +10,11 @@ import pytest
 from graph_doubles import FakeContext, make_architecture, make_candidate
 
 from archon.errors import BudgetError, MissingExtraError
-from archon.graph import program_execution
 from archon.graph.candidates import has_run, join, reply_text
 from archon.graph.lm import ArchitectureLM
+from archon.graph.nodes import program_execution
 from archon.graph.nodes.program import MAX_PRINTED, Program, ProgramVerifier
-from archon.graph.program_execution import value_of
+from archon.graph.nodes.program_execution import value_of
 from archon.lm.scripted.lm import in_turn
 from archon.sandbox import Json, Outcome, Sandbox, SandboxLimits
 from archon.types import AnswerKind, Candidate, Message, Question, Request

@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from archon import catalog
 from archon.errors import SpecError, UsageError
-from archon.spec import reader
+from archon.spec import catalog, reader
 
 ARCHITECTURE: dict[str, Any] = {
     "version": 1,

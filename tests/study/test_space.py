@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from archon import api, catalog
+from archon import api
 from archon.errors import SpecError
+from archon.spec import catalog
 from archon.spec.reader import kind_of, load_space, read_json, schema
 from archon.spec.space import parse_space
 from archon.study.space import RejectedError, Space, check

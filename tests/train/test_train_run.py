@@ -25,9 +25,9 @@ from archon.spec.training import PretrainSpec, SampledReplies, SFTSpec
 from archon.storage.lock import locked
 from archon.train.decoder import decoder_of
 from archon.train.folder import TrainingFolder
-from archon.train.objectives import Start
 from archon.train.objectives.sft import open_objective
 from archon.train.optimization import Optimization, Schedule
+from archon.train.trainer import Start
 
 SHAPE = {"num_layers": 1, "width": 32, "ffn_width": 32, "num_heads": 2, "num_kv_heads": 1}
 COMMON = {

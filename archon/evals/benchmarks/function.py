@@ -23,7 +23,7 @@ from typing import Any, TypeGuard
 
 from archon.errors import SpecError
 from archon.evals.benchmarks.items import Item, Split, check_ids, deal, item_from_row
-from archon.evals.benchmarks.user_code import (
+from archon.evals.user_code import (
     folder,
     import_named,
     label,

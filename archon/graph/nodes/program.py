@@ -10,8 +10,8 @@ from archon.errors import BudgetError
 from archon.graph.candidates import PROGRAM_MARK
 from archon.graph.nodes.base import NodeContext
 from archon.graph.nodes.declaration import Method, NodeType, given
+from archon.graph.nodes.program_execution import Ran, run_programs, shared_sandbox, value_of
 from archon.graph.nodes.selection import SCORES, Ruling, keep_verified
-from archon.graph.program_execution import Ran, run_programs, shared_sandbox, value_of
 from archon.sandbox import Sandbox, SandboxLimits
 from archon.spec.architecture import ProgramNode
 from archon.types import Annotation, AnswerKind, Candidate, VerdictKind

@@ -8,6 +8,7 @@ from archon import answers
 from archon.graph.judge_output import read_results, results_constraint
 from archon.graph.nodes.base import NodeContext
 from archon.graph.nodes.declaration import Calls, Method, NodeType, Plain, Reads, Reason, given
+from archon.graph.nodes.program_execution import shared_sandbox
 from archon.graph.nodes.selection import (
     SCORES,
     keep_best,
@@ -15,7 +16,6 @@ from archon.graph.nodes.selection import (
     own_annotation,
     place_of_dropped,
 )
-from archon.graph.program_execution import shared_sandbox
 from archon.graph.prompts.builder import Prompt
 from archon.graph.prompts.templates import JUDGE_TESTS
 from archon.lm.concurrency import run_all

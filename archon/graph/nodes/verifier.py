@@ -9,9 +9,9 @@ from archon.graph.nodes.base import NodeContext
 from archon.graph.nodes.declaration import Calls, Method, NodeType, Plain, Reads, Reason, given
 from archon.graph.nodes.equations import EquationVerifier
 from archon.graph.nodes.program import ProgramVerifier
+from archon.graph.nodes.program_execution import shared_sandbox
 from archon.graph.nodes.scorers import ProbabilityOfYes, Reward, Scored, Scorer
 from archon.graph.nodes.selection import SCORES, Ruling, keep_verified, own_annotation
-from archon.graph.program_execution import shared_sandbox
 from archon.graph.prompts.builder import Prompt
 from archon.graph.prompts.templates import VERDICT, VERIFIER_REWARD, YES_OR_NO
 from archon.lm.concurrency import run_all

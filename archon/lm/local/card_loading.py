@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
-from archon import catalog
 from archon.engine.engine import Engine
 from archon.engine.files.folder import ModelFolder
 from archon.engine.loading import add_adapter, load_engine, open_model
@@ -25,6 +24,7 @@ from archon.errors import ModelFileError
 from archon.forks import reset_in_child
 from archon.lm.local.chat import ChatFormat
 from archon.lm.local.tokenizer import TextTokenizer, TokenizerConfig, read_tokenizer_config
+from archon.spec import catalog
 from archon.spec.model import LocalCard
 from archon.weights import cache_dir, identity, pull
 

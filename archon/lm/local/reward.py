@@ -11,7 +11,6 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
-from archon import catalog
 from archon.engine.loading import head_for
 from archon.engine.model.reward_head import RewardHead, read_reward_head
 from archon.engine.process import claim_process
@@ -21,6 +20,7 @@ from archon.lm.concurrency import run_all
 from archon.lm.local.card_loading import OpenedDecoder, open_decoder, release
 from archon.lm.local.tokenizer import TokenizerConfig
 from archon.lm.reward import RewardLM
+from archon.spec import catalog
 from archon.spec.model import LocalCard
 from archon.types import Message
 

@@ -6,37 +6,13 @@ and ``report(record)``, which returns the lines that the command prints after a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from importlib import import_module
-from pathlib import Path
 from typing import Any, Protocol, cast
 
-import torch
-
-from archon.evals.run import Run
-from archon.spec.model import LocalCard
-from archon.spec.training import SampledReplies
-from archon.train.folder import TrainingFolder
 from archon.train.registry import TRAININGS
-from archon.train.trainer import Objective
-
-Line = tuple[str, str | None]
-"""A line of a report, and its style: ``bold``, ``dim``, ``yellow`` for warnings, or None."""
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """What a training starts from, besides its configuration."""
-
-    base_dir: Path
-    """Where relative paths in the configuration start."""
-    folder: TrainingFolder
-    device: torch.device
-    pull_card: Callable[[str], tuple[LocalCard, Path]]
-    """The card that the configuration names, its weights downloaded, and the card's folder."""
-    sample_replies: Callable[[SampledReplies], Run]
-    """Runs an architecture on a benchmark, in a folder inside the training's own."""
+from archon.train.report_lines import Line
+from archon.train.trainer import Objective, Start
 
 
 class ObjectiveModule(Protocol):

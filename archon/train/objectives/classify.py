@@ -31,14 +31,14 @@ from archon.spec.json_lines import read_rows
 from archon.spec.messages import shown
 from archon.spec.training import ClassifySpec
 from archon.train.folder import MODEL, TrainingFolder
+from archon.train.loss_objective import LossObjective
 from archon.train.mixed_precision import autocast
 from archon.train.model_folder import copy_text_files
-from archon.train.objectives import Line, Start
-from archon.train.objectives.loss_objective import LossObjective
 from archon.train.optimization import LossPart
-from archon.train.report_lines import headline, held_out_loss, percent
+from archon.train.report_lines import Line, headline, held_out_loss, percent
 from archon.train.sft_data import read_text
 from archon.train.splits import hold_out, rounds
+from archon.train.trainer import Start
 
 Input = str | tuple[str, str]
 _ENCODERS = ("cross-encoder", "sentence-encoder")

@@ -25,14 +25,14 @@ from archon.train.base_model import Base, open_base
 from archon.train.decoder import TrainableDecoder
 from archon.train.folder import MODEL, TrainingFolder
 from archon.train.logprobs import LogprobReader
-from archon.train.objectives import Line, Start
-from archon.train.objectives.loss_objective import LossObjective
+from archon.train.loss_objective import LossObjective
 from archon.train.optimization import LossPart
 from archon.train.packing import fits, make_batch, pack_once
-from archon.train.report_lines import headline, held_out_loss, left_out, percent
+from archon.train.report_lines import Line, headline, held_out_loss, left_out, percent
 from archon.train.reward_data import ReplyDataset, open_replies, with_goal
 from archon.train.sft_data import Text
 from archon.train.splits import hold_out, rounds
+from archon.train.trainer import Start
 from archon.types import Message
 
 

@@ -19,12 +19,11 @@ from archon.train.base_model import Card
 from archon.train.decoder import TrainableDecoder
 from archon.train.folder import TrainingFolder
 from archon.train.greedy_eval import greedy_samples
+from archon.train.loss_objective import LossObjective
 from archon.train.mixed_precision import autocast
-from archon.train.objectives import Line
-from archon.train.objectives.loss_objective import LossObjective
 from archon.train.optimization import LossPart
 from archon.train.packing import PackedBatch, batch_loss, fits, make_batch, pack_once, packed_rows
-from archon.train.report_lines import headline, held_out_loss, left_out, samples
+from archon.train.report_lines import Line, headline, held_out_loss, left_out, samples
 from archon.train.sft_data import Text
 from archon.train.splits import hold_out
 

@@ -14,9 +14,9 @@ from archon.train.bpe import END_ID, learn_vocabulary, save_vocabulary
 from archon.train.decoder import TrainableDecoder, initialise
 from archon.train.folder import MODEL
 from archon.train.model_folder import save_decoder
-from archon.train.objectives import Start
 from archon.train.objectives.next_token import NextToken, card_of, corpus, report
 from archon.train.sft_data import plain_texts, whole_text
+from archon.train.trainer import Start
 
 __all__ = ["open_objective", "report"]
 

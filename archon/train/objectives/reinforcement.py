@@ -12,15 +12,14 @@ from torch import Tensor
 
 from archon.reasoning import opened_by, split_reasoning
 from archon.train.folder import TrainingFolder
-from archon.train.objectives import Line, Start
-from archon.train.report_lines import headline, samples
+from archon.train.report_lines import Line, headline, samples
 from archon.train.rl.learner import Learner
 from archon.train.rl.rewards import rewards_of
 from archon.train.rl.rollouts import Rollout, sample_rollouts
 from archon.train.rl.setup import RLSetup, set_up
 from archon.train.rl.tasks import RLSpec, RLTask
 from archon.train.splits import rounds
-from archon.train.trainer import OnProgress, State
+from archon.train.trainer import OnProgress, Start, State
 
 _TAIL = 64
 """Tokens at the end of a prompt among which a start marker of reasoning is looked for."""

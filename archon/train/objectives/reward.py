@@ -34,14 +34,13 @@ from archon.spec.model import LocalCard
 from archon.spec.training import RewardSpec
 from archon.train.base_model import base_card
 from archon.train.folder import ADAPTER, REWARD
-from archon.train.objectives import Line, Start
 from archon.train.platt import platt_scaling
 from archon.train.probe import Probe, check_learnable, fit_probe
-from archon.train.report_lines import left_out, percent
+from archon.train.report_lines import Line, left_out, percent
 from archon.train.reward_data import ReplyDataset, open_replies, parted, tokenize_replies, with_goal
 from archon.train.reward_lora import AdapterSteps
 from archon.train.reward_metrics import reward_metrics
-from archon.train.trainer import OnProgress, State, delayed_interrupts
+from archon.train.trainer import OnProgress, Start, State, delayed_interrupts
 
 _CHUNK = 64
 """Replies computed at once, between two checks for an interrupt."""

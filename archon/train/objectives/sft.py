@@ -7,9 +7,9 @@ from pathlib import Path
 from archon.spec.training import SFTSpec
 from archon.train.base_model import Card, open_base
 from archon.train.folder import MODEL
-from archon.train.objectives import Start
 from archon.train.objectives.next_token import NextToken, card_of, corpus, report
 from archon.train.sft_data import answer_text, dialogues
+from archon.train.trainer import Start
 
 __all__ = ["open_objective", "report"]
 

@@ -22,7 +22,7 @@ from archon.spec.messages import suggestion
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 _REF = re.compile(rf"(?P<code>.+\.py|{_NAME}(?:\.{_NAME})*):(?P<name>{_NAME})")
 _NOT_THE_USERS = (
-    str(Path(__file__).parents[2]),
+    str(Path(__file__).parents[1]),
     str(Path(importlib.__file__).parent),
     "<frozen",
 )

@@ -23,7 +23,7 @@ _FOLDERS: dict[Kind, str] = {
     "benchmark": "benchmarks",
     "training": "training",
 }
-_PACKAGE = Path(__file__).parent
+_PACKAGE = Path(__file__).parent.parent
 
 
 def find(kind: Kind, name_or_path: str | os.PathLike[str]) -> Path:
