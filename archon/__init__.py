@@ -177,7 +177,8 @@ def lm(model: Reference | Architecture) -> LM:
 
     Raises
     ------
-    SpecError : a file is missing or wrong.
+    SpecError
+        A file is missing or wrong.
     """
     from archon import api
 

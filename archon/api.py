@@ -52,14 +52,19 @@ def load(ref: Reference, models: Mapping[str, ModelChoice] | None = None) -> Arc
 
     Parameters
     ----------
-    ref : a name in the catalogue, a path, or what such a file says as a dict.
-    models : role → what to put in the place of the model that the file names.
+    ref
+        A name in the catalogue, a path, or what such a file says as a dict.
+    models
+        Role → what to put in the place of the model that the file names.
 
     Raises
     ------
-    SpecError : a file is missing or wrong.
-    GraphError : the nodes do not form a sound graph, or the architecture contains itself.
-    UsageError : ``models`` names a role that the architecture does not have.
+    SpecError
+        A file is missing or wrong.
+    GraphError
+        The nodes do not form a sound graph, or the architecture contains itself.
+    UsageError
+        ``models`` names a role that the architecture does not have.
     """
     return Loader().architecture(ref, models)
 
@@ -69,7 +74,8 @@ def check_space(space: Space, models: Mapping[str, ModelChoice] | None = None) -
 
     Raises
     ------
-    SpecError, GraphError : a point that no constraint forbids is no sound architecture.
+    SpecError, GraphError
+        A point that no constraint forbids is no sound architecture.
     """
     loader = Loader()
     return check(space, lambda spec: loader.of_spec(spec, space.base_dir, models))
@@ -80,7 +86,8 @@ def lm(model: Reference | Architecture) -> LM:
 
     Raises
     ------
-    SpecError : a file is missing or wrong.
+    SpecError
+        A file is missing or wrong.
     """
     if isinstance(model, Architecture):
         return ArchitectureLM(model)
@@ -99,16 +106,22 @@ def benchmark(
 
     Parameters
     ----------
-    ref : a name in the catalogue, a path, what such a file says as a dict, or a benchmark made in
+    ref
+        A name in the catalogue, a path, what such a file says as a dict, or a benchmark made in
         Python: a function, ``file.py:function`` or ``package.module:function``.
-    data : a JSONL file whose items stand in for those of the card's own source.
-    scorer : the name of a scorer that stands in for the benchmark's own.
+    data
+        A JSONL file whose items stand in for those of the card's own source.
+    scorer
+        The name of a scorer that stands in for the benchmark's own.
 
     Raises
     ------
-    SpecError : a file is missing or wrong, or the user's code fails.
-    UsageError : there is no such split or scorer, or the limit is less than 1.
-    MissingExtraError : the source needs a package that is not installed.
+    SpecError
+        A file is missing or wrong, or the user's code fails.
+    UsageError
+        There is no such split or scorer, or the limit is less than 1.
+    MissingExtraError
+        The source needs a package that is not installed.
     """
     loaded = load_python(ref) if is_python(ref) else load_benchmark(cast(Reference, ref))
     path = None if data is None else Path(data)
@@ -122,13 +135,17 @@ def evaluation(
 
     Parameters
     ----------
-    seed : changes draws, never items.
-    epochs : how often each item is asked, on fresh draws.
+    seed
+        Changes draws, never items.
+    epochs
+        How often each item is asked, on fresh draws.
 
     Raises
     ------
-    UsageError : a number makes no sense.
-    GraphError : the benchmark's exemplar pool is too small for some node's shots.
+    UsageError
+        A number makes no sense.
+    GraphError
+        The benchmark's exemplar pool is too small for some node's shots.
     """
     return Evaluation.of(architecture, items, seed=seed, epochs=epochs)
 
@@ -154,23 +171,34 @@ def evaluate(
 
     Parameters
     ----------
-    limit, split, data, scorer : which items, and how they are judged; see ``benchmark``.
-    seed, epochs : which draws; see ``evaluation``.
-    output : the run's folder; by default a new one in ``runs``.
-    resume : continue the run in ``output``, if there is one; what failed is asked again.
-    keep_errors : with ``resume``, leave failed items as they are recorded.
-    max_errors : how many answers may fail before the evaluation stops: a number (int) or a share of
-        all answers (float). By default it stops after ten failures of one cause without a success
+    limit, split, data, scorer
+        Which items, and how they are judged; see ``benchmark``.
+    seed, epochs
+        Which draws; see ``evaluation``.
+    output
+        The run's folder; by default a new one in ``runs``.
+    resume
+        Continue the run in ``output``, if there is one; what failed is asked again.
+    keep_errors
+        With ``resume``, leave failed items as they are recorded.
+    max_errors
+        How many answers may fail before the evaluation stops: a number (int) or a share of all
+        answers (float). By default it stops after ten failures of one cause without a success
         between.
-    cache : find draws that were made before in the pool on disk, and keep those that are made.
+    cache
+        Find draws that were made before in the pool on disk, and keep those that are made.
 
     Raises
     ------
-    SpecError : a file is missing or wrong.
-    UsageError : a number makes no sense, or the folder holds a run that is not to be resumed, or
-        another than this.
-    TooManyErrorsError : too many answers failed; what is finished is in the folder.
-    StorageError : the disk does not take what is finished.
+    SpecError
+        A file is missing or wrong.
+    UsageError
+        A number makes no sense, or the folder holds a run that is not to be resumed, or another
+        than this.
+    TooManyErrorsError
+        Too many answers failed; what is finished is in the folder.
+    StorageError
+        The disk does not take what is finished.
     """
     items = benchmark(benchmark_ref, split=split, limit=limit, data=data, scorer=scorer)
     asked = evaluation(architecture, items, seed=seed, epochs=epochs)
@@ -194,8 +222,9 @@ def run_folder(path: Path | None, name: str, *, resume: bool) -> RunFolder:
 
     Raises
     ------
-    UsageError : it cannot be made; it holds a run and ``resume`` is not set; or ``resume`` is set
-        and no path says where.
+    UsageError
+        It cannot be made; it holds a run and ``resume`` is not set; or ``resume`` is set and no
+        path says where.
     """
     if not resume:
         return RunFolder.create(path, name)
@@ -234,28 +263,45 @@ def search(
 
     Parameters
     ----------
-    space : a name in the catalogue, a path, what such a file says as a dict, or a ``Space``.
-    trials : architectures to try, those of earlier sessions and of other workers included.
-    objective : ``accuracy``, ``tokens``, ``seconds``, or several of them; the first decides among
-        the finalists.
-    sampler : ``tpe``, ``gp``, ``nsga2``, ``random`` or ``exhaustive``.
-    seed : changes samples and what the sampler proposes, never items.
-    limit, final_limit : items of the *search* split that trials see, and of *select* and *test*.
-    finalists : trials that are asked *select*; 0 leaves *select* and *test* out.
-    max_tokens, max_calls, max_seconds : what an answer may take on average. What is expected to
-        take more tokens or calls is not run.
-    stops_early : stop hopeless trials.
-    warm_start : architectures, points of the space, that are tried first.
-    storage : URL of a database; by default a SQLite file in the study's folder, ``runs/STUDY``.
-    study : its name; by default a new one of space, benchmark and time.
-    resume : continue the study, if there is one.
-    output : where the winner's file goes; by default ``best.json`` in the study's folder.
+    space
+        A name in the catalogue, a path, what such a file says as a dict, or a ``Space``.
+    trials
+        Architectures to try, those of earlier sessions and of other workers included.
+    objective
+        ``accuracy``, ``tokens``, ``seconds``, or several of them; the first decides among the
+        finalists.
+    sampler
+        ``tpe``, ``gp``, ``nsga2``, ``random`` or ``exhaustive``.
+    seed
+        Changes samples and what the sampler proposes, never items.
+    limit, final_limit
+        Items of the *search* split that trials see, and of *select* and *test*.
+    finalists
+        Trials that are asked *select*; 0 leaves *select* and *test* out.
+    max_tokens, max_calls, max_seconds
+        What an answer may take on average. What is expected to take more tokens or calls is not
+        run.
+    stops_early
+        Stop hopeless trials.
+    warm_start
+        Architectures, points of the space, that are tried first.
+    storage
+        URL of a database; by default a SQLite file in the study's folder, ``runs/STUDY``.
+    study
+        Its name; by default a new one of space, benchmark and time.
+    resume
+        Continue the study, if there is one.
+    output
+        Where the winner's file goes; by default ``best.json`` in the study's folder.
 
     Raises
     ------
-    SpecError, GraphError : a file is wrong, or a point of the space is no architecture.
-    UsageError : a number makes no sense, or the study exists already, or another than this.
-    MissingExtraError : Optuna is not installed (the extra ``search``).
+    SpecError, GraphError
+        A file is wrong, or a point of the space is no architecture.
+    UsageError
+        A number makes no sense, or the study exists already, or another than this.
+    MissingExtraError
+        Optuna is not installed (the extra ``search``).
     """
     names = (objective,) if isinstance(objective, str) else tuple(objective)
     config = SearchConfig(

@@ -51,11 +51,16 @@ class FileError(ArchonError):
 
     Parameters
     ----------
-    reason : what is wrong, in one sentence.
-    file : the file's path as the user wrote it, or None for data given from Python.
-    path : the JSON path of the place, such as ``$.nodes.draft.samples``.
-    references : the places that name the file, the nearest first: of a card, the architecture.
-    others : what else was found in the same pass; the text lists all, one a line.
+    reason
+        What is wrong, in one sentence.
+    file
+        The file's path as the user wrote it, or None for data given from Python.
+    path
+        The JSON path of the place, such as ``$.nodes.draft.samples``.
+    references
+        The places that name the file, the nearest first: of a card, the architecture.
+    others
+        What else was found in the same pass; the text lists all, one a line.
     """
 
     def __init__(
@@ -305,7 +310,8 @@ def require(package: str, extra: str) -> ModuleType:
 
     Raises
     ------
-    MissingExtraError : the package is not installed.
+    MissingExtraError
+        The package is not installed.
     """
     try:
         return importlib.import_module(package)

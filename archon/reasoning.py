@@ -93,8 +93,10 @@ def split_reasoning(
 
     Parameters
     ----------
-    markers : those that the model may use.
-    is_open : the prompt ends within reasoning, as where a chat template writes the start marker; by
+    markers
+        Those that the model may use.
+    is_open
+        The prompt ends within reasoning, as where a chat template writes the start marker; by
         default where a marker's start is empty.
 
     >>> split_reasoning("<think>2 * 9</think>18").answer

@@ -52,8 +52,10 @@ def last_number(text: str, mentions: Sequence[Span], longest_block: int) -> str 
 
     Parameters
     ----------
-    mentions : sentences that speak of the answer without stating it, by their beginning.
-    longest_block : characters of a block.
+    mentions
+        Sentences that speak of the answer without stating it, by their beginning.
+    longest_block
+        Characters of a block.
     """
     text = text[: _metadata_start(text)]
     check = _CHECK.search(text)

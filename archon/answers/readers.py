@@ -37,8 +37,9 @@ def read_answer(text: str, kind: AnswerKind, *, is_truncated: bool = False) -> s
 
     Parameters
     ----------
-    is_truncated : the text was cut off. A number at its very end may lack digits and is not read;
-        where nothing is stated, the sentences that are complete count.
+    is_truncated
+        The text was cut off. A number at its very end may lack digits and is not read; where
+        nothing is stated, the sentences that are complete count.
 
     >>> read_answer("She pays 2 * 9 = 18 dollars (see step 3).", "number")
     '18'

@@ -24,9 +24,12 @@ class ChildProcess:
 
     Parameters
     ----------
-    arguments : of the interpreter, such as ``["-m", "archon", "serve"]``.
-    num_threads : of its numeric libraries; None leaves the choice to them.
-    own_session : an interrupt of the terminal reaches the parent only.
+    arguments
+        Of the interpreter, such as ``["-m", "archon", "serve"]``.
+    num_threads
+        Of its numeric libraries; None leaves the choice to them.
+    own_session
+        An interrupt of the terminal reaches the parent only.
     """
 
     def __init__(
@@ -63,7 +66,8 @@ class ChildProcess:
 
         Raises
         ------
-        ChildError : the answer is an object with ``error``, or the process ended.
+        ChildError
+            The answer is an object with ``error``, or the process ended.
         """
         assert self._process.stdin is not None
         try:

@@ -46,7 +46,8 @@ def run_engine_bench(
 
     Raises
     ------
-    EngineError : there is no such device, or the workload does not fit.
+    EngineError
+        There is no such device, or the workload does not fit.
     """
     shape = Workload(**workload)
     engine = load_engine(path, precision, device=device, model_id=model_id, keep_in=keep_in)

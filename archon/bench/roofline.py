@@ -99,8 +99,10 @@ class Roofline:
 
         Parameters
         ----------
-        rows : sequences.
-        kv_tokens : different tokens that they look back on, all together.
+        rows
+            Sequences.
+        kv_tokens
+            Different tokens that they look back on, all together.
         """
         read = self.weight_bytes + kv_tokens * self.kv_bytes_per_token
         machine = self.machine

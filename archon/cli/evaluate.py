@@ -91,7 +91,8 @@ def _required_accuracy(text: str) -> float:
 
     Raises
     ------
-    UsageError : it has another form, or the share is not in [0, 1].
+    UsageError
+        It has another form, or the share is not in [0, 1].
     """
     name, _, share = text.partition("=")
     try:

@@ -45,10 +45,14 @@ async def followed(
 
     Parameters
     ----------
-    title : what is evaluated.
-    num_runs : runs of items, those included that are finished already.
-    lms : the models whose doings are told.
-    max_concurrent_questions : as many questions are asked at once.
+    title
+        What is evaluated.
+    num_runs
+        Runs of items, those included that are finished already.
+    lms
+        The models whose doings are told.
+    max_concurrent_questions
+        As many questions are asked at once.
     """
     state = State(title, num_runs, lms, max_concurrent_questions)
     # A log that tells much writes lines of its own, which would tear a display.

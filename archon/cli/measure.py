@@ -163,7 +163,8 @@ def measure(
 
     Raises
     ------
-    TooManyErrorsError : too many answers failed.
+    TooManyErrorsError
+        Too many answers failed.
     """
     from archon.cli.live import followed
     from archon.cli.weights import open_all

@@ -63,7 +63,8 @@ def output_file(given: str | None) -> Path | None:
 
     Raises
     ------
-    UsageError : it is a folder, or in a folder that does not exist.
+    UsageError
+        It is a folder, or in a folder that does not exist.
     """
     if not given:
         return None
@@ -96,7 +97,8 @@ def models_by_role(given: Sequence[str]) -> dict[str, Any]:
 
     Raises
     ------
-    UsageError : a text has no ``=``, or a role is given twice.
+    UsageError
+        A text has no ``=``, or a role is given twice.
     """
     models: dict[str, Any] = {}
     for text in given:

@@ -39,10 +39,13 @@ def seconds_left(seconds: float, num_done: int, num_left: int, num_under_way: in
 
     Parameters
     ----------
-    seconds : since the work began.
-    num_done : done in these seconds.
-    num_left : not done yet, of which ``num_under_way`` have begun. On average those are half done;
-        without them the first answers of many at once would promise far too long a wait.
+    seconds
+        Since the work began.
+    num_done
+        Done in these seconds.
+    num_left
+        Not done yet, of which ``num_under_way`` have begun. On average those are half done; without
+        them the first answers of many at once would promise far too long a wait.
 
     >>> seconds_left(60, num_done=20, num_left=100, num_under_way=20)
     180.0

@@ -113,8 +113,10 @@ def _question(given: str | None) -> str:
 
     Raises
     ------
-    UsageError : there is no text.
-    SpecError : standard input is in no known encoding.
+    UsageError
+        There is no text.
+    SpecError
+        Standard input is in no known encoding.
     """
     text = _standard_input() if given is None else without_marks(given)
     if not text.strip():

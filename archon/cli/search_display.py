@@ -129,7 +129,8 @@ def front_table(rows: Sequence[Mapping[str, Any]], *, one_line: bool = False) ->
 
     Parameters
     ----------
-    one_line : cut choices that do not fit the terminal, rather than fold them.
+    one_line
+        Cut choices that do not fit the terminal, rather than fold them.
     """
     from rich.table import Table
     from rich.text import Text

@@ -142,8 +142,10 @@ def _served(loader: Loader, refs: Sequence[str], models: dict[str, Any]) -> dict
 
     Raises
     ------
-    SpecError : a file is missing or wrong.
-    UsageError : two have one name, a role is nobody's, or a model writes no text.
+    SpecError
+        A file is missing or wrong.
+    UsageError
+        Two have one name, a role is nobody's, or a model writes no text.
     """
     from archon.graph.lm import ArchitectureLM
     from archon.spec.reader import is_model

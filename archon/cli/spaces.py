@@ -18,7 +18,8 @@ def show_space(ref: str, *, as_json: bool) -> None:
 
     Raises
     ------
-    SpecError : there is no such space.
+    SpecError
+        There is no such space.
     """
     from archon.graph.mermaid import mermaid
     from archon.graph.validation.build import build

@@ -26,9 +26,12 @@ def open_all(lms: Iterable[LazyLM]) -> None:
 
     Raises
     ------
-    ModelError : the weights of one cannot be had or run.
-    UsageError : what a card names on this machine, such as a key, is not there.
-    MissingExtraError : a backend needs a package that is not installed.
+    ModelError
+        The weights of one cannot be had or run.
+    UsageError
+        What a card names on this machine, such as a key, is not there.
+    MissingExtraError
+        A backend needs a package that is not installed.
     """
     for lm in lms:
         if isinstance(lm.card, LocalCard):

@@ -40,13 +40,17 @@ def convert(data: Any, file: str | None = None, default_name: str = "converted")
 
     Parameters
     ----------
-    data : the file's data.
-    file : its name in errors.
-    default_name : the architecture's name where the file has none.
+    data
+        The file's data.
+    file
+        Its name in errors.
+    default_name
+        The architecture's name where the file has none.
 
     Raises
     ------
-    SpecError : the file has no layers, or none of its generators can be read.
+    SpecError
+        The file has no layers, or none of its generators can be read.
     """
     log = ConversionLog()
     layered = read_layers(data, log, file, default_name)

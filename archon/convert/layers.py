@@ -65,7 +65,8 @@ def read_layers(data: Any, log: ConversionLog, file: str | None, default_name: s
 
     Raises
     ------
-    SpecError : the data has no layers.
+    SpecError
+        The data has no layers.
     """
     if isinstance(data, list) and any(isinstance(layer, list | dict) for layer in data):
         log.remark("no_file_object", (), "is a list; it is read as the layers of a file")

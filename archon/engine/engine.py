@@ -47,9 +47,12 @@ class Engine:
 
     Parameters
     ----------
-    decoder : the model.
-    model_id : digest of the weights; samples depend on it and on the request.
-    context_length : tokens of prompt and completion together; by default the model's own.
+    decoder
+        The model.
+    model_id
+        Digest of the weights; samples depend on it and on the request.
+    context_length
+        Tokens of prompt and completion together; by default the model's own.
     """
 
     def __init__(
@@ -96,8 +99,10 @@ class Engine:
 
         Raises
         ------
-        ContextLengthError : it does not fit the model's context, or the whole cache.
-        EngineError : an empty prompt, or a token that the vocabulary does not have.
+        ContextLengthError
+            It does not fit the model's context, or the whole cache.
+        EngineError
+            An empty prompt, or a token that the vocabulary does not have.
         """
         prompt = Prompt(request)
         self._check(prompt)
@@ -126,7 +131,8 @@ class Engine:
 
         Raises
         ------
-        EngineError : there is no such adapter, or an unfinished request uses it.
+        EngineError
+            There is no such adapter, or an unfinished request uses it.
         """
         if digest not in self.decoder.adapters:
             raise EngineError(f"the engine has no adapter {digest!r}")

@@ -32,7 +32,8 @@ def open_model(path: Path) -> ModelFile:
 
     Raises
     ------
-    ModelFileError : it cannot be read, or is damaged.
+    ModelFileError
+        It cannot be read, or is damaged.
     """
     return ModelFolder(path) if path.is_dir() else GGUFFile(path)
 
@@ -51,17 +52,25 @@ def load_engine(
 
     Parameters
     ----------
-    file : the GGUF file or the model folder, or its path.
-    precision : what the linear layers compute in.
-    model_id : digest of the weights; draws depend on it.
-    device : ``cpu`` or ``cuda``; by default CUDA where there is any.
-    context_length : tokens of prompt and completion together; by default what the file says.
-    keep_in : folder for what is made once and used again (see ``load_decoder``).
+    file
+        The GGUF file or the model folder, or its path.
+    precision
+        What the linear layers compute in.
+    model_id
+        Digest of the weights; draws depend on it.
+    device
+        ``cpu`` or ``cuda``; by default CUDA where there is any.
+    context_length
+        Tokens of prompt and completion together; by default what the file says.
+    keep_in
+        Folder for what is made once and used again (see ``load_decoder``).
 
     Raises
     ------
-    ModelFileError : the file is damaged or holds something that is not supported.
-    EngineError : the device is not there, or this process was forked from one that computes.
+    ModelFileError
+        The file is damaged or holds something that is not supported.
+    EngineError
+        The device is not there, or this process was forked from one that computes.
     """
     claim_process()
     if isinstance(file, Path):
@@ -80,12 +89,14 @@ def add_adapter(engine: Engine, source: WeightSource, adapter: Adapter) -> None:
 
     Parameters
     ----------
-    source : the parameters that the engine runs. Where adapters come and go, pass
+    source
+        The parameters that the engine runs. Where adapters come and go, pass
         ``OutlierRotatedWeights`` of them, which keep what the last adapter read.
 
     Raises
     ------
-    ModelFileError : the adapter is for another model.
+    ModelFileError
+        The adapter is for another model.
     """
     if adapter.digest in engine.decoder.adapters:
         return
@@ -107,12 +118,15 @@ def head_for(engine: Engine, file: ModelFile, head: RewardHead, adapter: str = "
 
     Parameters
     ----------
-    file : the model that the engine runs.
-    adapter : digest of the adapter that texts are read with; "" for none.
+    file
+        The model that the engine runs.
+    adapter
+        Digest of the adapter that texts are read with; "" for none.
 
     Raises
     ------
-    ModelFileError : the head is for another model, or for another adapter.
+    ModelFileError
+        The head is for another model, or for another adapter.
     """
     model_digest = engine.model_id.split(":")[0]
     check_reward_head(head, engine.decoder.config.width, model_digest, adapter)
@@ -141,9 +155,12 @@ def load_decoder(
 
     Parameters
     ----------
-    model_id : digest of the weights, under which their packed form is kept.
-    keep_in : folder where compiled kernels and packed weights are kept; None keeps nothing.
-    native : compute by compiled kernels where this machine and this shape allow it.
+    model_id
+        Digest of the weights, under which their packed form is kept.
+    keep_in
+        Folder where compiled kernels and packed weights are kept; None keeps nothing.
+    native
+        Compute by compiled kernels where this machine and this shape allow it.
     """
     if precision not in ("int8", "int4"):
         return Decoder(source, precision, device)
@@ -165,7 +182,8 @@ def choose_device(name: str | None = None) -> torch.device:
 
     Raises
     ------
-    EngineError : there is no such device.
+    EngineError
+        There is no such device.
     """
     name = name or ("cuda" if torch.cuda.is_available() else "cpu")
     try:

@@ -23,8 +23,10 @@ def perplexity(decoder: SpanDecoder, token_ids: Sequence[int], window: int = 512
 
     Parameters
     ----------
-    token_ids : the text; a last window of fewer than two tokens is left out.
-    window : tokens of a window; its first token is given, not predicted.
+    token_ids
+        The text; a last window of fewer than two tokens is left out.
+    window
+        Tokens of a window; its first token is given, not predicted.
     """
     cache = decoder.new_cache(num_blocks_for(window))
     total, count = 0.0, 0

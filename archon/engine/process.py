@@ -19,7 +19,8 @@ def claim_process() -> None:
 
     Raises
     ------
-    EngineError : it was forked from one that does.
+    EngineError
+        It was forked from one that does.
     """
     global _owner
     if _owner is None:

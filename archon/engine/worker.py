@@ -60,8 +60,8 @@ class EngineWorker:
 
         Raises
         ------
-        EngineError : the engine refuses the request, failed, is closed, or was left behind by a
-            fork.
+        EngineError
+            The engine refuses the request, failed, is closed, or was left behind by a fork.
         """
         claim_process()
         loop = asyncio.get_running_loop()

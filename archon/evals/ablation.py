@@ -24,7 +24,8 @@ def ablations(
 
     Parameters
     ----------
-    architecture : what ``evaluation`` evaluates.
+    architecture
+        What ``evaluation`` evaluates.
     """
     possible: dict[str, Evaluation] = {}
     refused: dict[str, str] = {}
@@ -45,7 +46,8 @@ def ablation_rows(run: Run) -> list[dict[str, Any]]:
 
     Raises
     ------
-    MissingExtraError : scipy is not installed.
+    MissingExtraError
+        Scipy is not installed.
     """
     ablated = run.ablations()
     if not ablated:

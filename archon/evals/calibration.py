@@ -53,7 +53,8 @@ def calibrate(judged: Sequence[Judged]) -> Calibration:
 
     Raises
     ------
-    UsageError : there are no right answers, or no wrong ones.
+    UsageError
+        There are no right answers, or no wrong ones.
     """
     num_right = sum(j.is_right for j in judged)
     num_wrong = len(judged) - num_right
@@ -90,8 +91,10 @@ def judged_candidates(run: Run, node: str) -> list[Judged]:
 
     Raises
     ------
-    UsageError : the run is not of the search split, or its architecture has no such node.
-    StorageError : the journal cannot be read.
+    UsageError
+        The run is not of the search split, or its architecture has no such node.
+    StorageError
+        The journal cannot be read.
     """
     split = run.description["items"]["split"]
     if split != "search":

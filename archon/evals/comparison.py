@@ -27,8 +27,10 @@ def compare(
 
     Parameters
     ----------
-    reports : a run's report as plain data, for each run.
-    records : its records.
+    reports
+        A run's report as plain data, for each run.
+    records
+        Its records.
 
     Returns plain data:
 
@@ -47,8 +49,10 @@ def compare(
 
     Raises
     ------
-    UsageError : two runs have no item in common.
-    MissingExtraError : scipy is not installed.
+    UsageError
+        Two runs have no item in common.
+    MissingExtraError
+        Scipy is not installed.
     """
     tallies = [Tally.of(run) for run in records]
     names = _distinct([str(report["architecture"]) for report in reports])

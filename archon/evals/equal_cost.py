@@ -52,7 +52,8 @@ def plain_vote(
 
     Parameters
     ----------
-    architecture : its specification as plain data.
+    architecture
+        Its specification as plain data.
     """
     nodes = architecture["nodes"]
     vote = nodes[architecture["output"]]
@@ -93,7 +94,8 @@ def equal_cost(
 
     Raises
     ------
-    MissingExtraError : scipy is not installed.
+    MissingExtraError
+        Scipy is not installed.
     """
     runs = list(zip(names, architectures, records, strict=True))
     votes = {name: plain_vote(name, spec, own) for name, spec, own in runs}

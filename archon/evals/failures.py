@@ -55,7 +55,8 @@ def causes(messages: Mapping[str, int]) -> list[Cause]:
 
     Parameters
     ----------
-    messages : message → how often it occurred.
+    messages
+        Message → how often it occurred.
     """
     groups: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for message, number in messages.items():
@@ -82,7 +83,8 @@ def parse_max_errors(text: str) -> int | float:
 
     Raises
     ------
-    UsageError : it is neither.
+    UsageError
+        It is neither.
     """
     stripped = text.strip()
     try:
@@ -114,7 +116,8 @@ class ErrorLimit:
 
     Raises
     ------
-    UsageError : ``max_errors`` is no limit.
+    UsageError
+        ``max_errors`` is no limit.
     """
 
     max_errors: MaxErrors
@@ -136,11 +139,13 @@ class ErrorLimit:
 
         Parameters
         ----------
-        error : why it failed; None if it did not.
+        error
+            Why it failed; None if it did not.
 
         Raises
         ------
-        TooManyErrorsError : the limit is exceeded.
+        TooManyErrorsError
+            The limit is exceeded.
         """
         if error is None:
             self._since_success.clear()

@@ -41,11 +41,13 @@ class RunFolder(BaseRunFolder):
 
         Parameters
         ----------
-        path : the folder itself; None makes a new one in ``runs``, named by the time and ``name``.
+        path
+            The folder itself; None makes a new one in ``runs``, named by the time and ``name``.
 
         Raises
         ------
-        UsageError : the folder holds a run already, or cannot be made.
+        UsageError
+            The folder holds a run already, or cannot be made.
         """
         if path is None:
             return cls(_new_folder(Path("runs"), name), is_named_here=True)
@@ -59,7 +61,8 @@ class RunFolder(BaseRunFolder):
 
         Raises
         ------
-        UsageError : the folder cannot be made, or holds files and no run.
+        UsageError
+            The folder cannot be made, or holds files and no run.
         """
         cls.make(path)
         return cls(path)
@@ -84,7 +87,8 @@ class RunFolder(BaseRunFolder):
 
         Raises
         ------
-        UsageError : lists where the two differ.
+        UsageError
+            Lists where the two differ.
         """
         there = self.read_description()
         self.check_same({p: there.get(p) for p in parts}, {p: wanted[p] for p in parts})
@@ -99,11 +103,13 @@ def check_comparison_folder(path: Path, names: Sequence[str], *, resume: bool) -
 
     Parameters
     ----------
-    names : the folders within, one for each run.
+    names
+        The folders within, one for each run.
 
     Raises
     ------
-    UsageError : it is another folder.
+    UsageError
+        It is another folder.
     """
     there = names_in(path)
     if not there:

@@ -49,7 +49,8 @@ class Entry:
 
         Raises
         ------
-        StorageError : the trace is damaged, although its checksum is right.
+        StorageError
+            The trace is damaged, although its checksum is right.
         """
         try:
             trace = json.loads(self.trace_json)
@@ -74,7 +75,8 @@ def decode(line: bytes) -> Entry | None:
 
     Raises
     ------
-    ValueError : the line is complete, but of an unknown version or format.
+    ValueError
+        The line is complete, but of an unknown version or format.
     """
     length, _, rest = line.partition(b" ")
     checksum, _, payload = rest.partition(b" ")
@@ -102,8 +104,10 @@ def read_entries(path: Path) -> Iterator[Entry]:
 
     Raises
     ------
-    StorageError : the file cannot be read.
-    ValueError : an entry is of a version that is not known here.
+    StorageError
+        The file cannot be read.
+    ValueError
+        An entry is of a version that is not known here.
     """
     counting: dict[tuple[str, str, int], int] = {}
     answered: set[tuple[str, str, int]] = set()
@@ -136,8 +140,9 @@ class JournalWriter:
 
     Raises
     ------
-    StorageError : the file cannot be opened or written, because the disk is full for instance.
-        What was written before stays, and no part of an entry does.
+    StorageError
+        The file cannot be opened or written, because the disk is full for instance. What was
+        written before stays, and no part of an entry does.
     """
 
     def __init__(self, path: Path) -> None:

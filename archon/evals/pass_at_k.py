@@ -193,7 +193,8 @@ def _wins(
 
     Parameters
     ----------
-    own : the places of the value's draws. others : those of each other value's.
+    own
+        The places of the value's draws. others : those of each other value's.
 
     The value wins with ``votes`` of its own draws, the earliest at ``place``, if every other value
     has fewer, or as many and all of them later.

@@ -89,7 +89,8 @@ class Record:
 
         Raises
         ------
-        ValueError : the data has another format, or an unknown version.
+        ValueError
+            The data has another format, or an unknown version.
         """
         try:
             if data["version"] != VERSION:

@@ -23,9 +23,12 @@ def total(each: Callable[[Record], Any], *, start: Any = 0, default: Any = MISSI
 
     Parameters
     ----------
-    each : the figure of a record.
-    start : the sum of no records.
-    default : the column's value in reports of versions that had no such column.
+    each
+        The figure of a record.
+    start
+        The sum of no records.
+    default
+        The column's value in reports of versions that had no such column.
     """
     return field(default=default, metadata={"each": each, "start": start})
 
@@ -35,9 +38,12 @@ def result(of: Callable[[Tally], Any], *, heading: str = "", decimals: int = 0) 
 
     Parameters
     ----------
-    of : computes it from their tally.
-    heading : of the column in the table of ``archon compare``, which leaves out those without.
-    decimals : shown there.
+    of
+        Computes it from their tally.
+    heading
+        Of the column in the table of ``archon compare``, which leaves out those without.
+    decimals
+        Shown there.
     """
     return field(metadata={"of": of, "heading": heading, "decimals": decimals})
 
@@ -270,7 +276,8 @@ class Tally:
 
         Parameters
         ----------
-        wall_seconds : the time of all sessions of the run.
+        wall_seconds
+            The time of all sessions of the run.
         """
         tally = replace(self, wall_seconds=wall_seconds)
         return {name: tally.value(name) for name in (*_RESULTS, *_TOTALS)}

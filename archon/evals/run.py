@@ -35,8 +35,10 @@ class Run:
 
         Raises
         ------
-        StorageError : the journal cannot be read.
-        SpecError : it was written by a version that is not known here.
+        StorageError
+            The journal cannot be read.
+        SpecError
+            It was written by a version that is not known here.
         """
         journal = RunFolder(self.path).journal
         if not journal.exists():  # stopped before the first answer
@@ -85,7 +87,8 @@ def read_run(path: Path | str) -> Run:
 
     Raises
     ------
-    UsageError : the folder holds no run, or one whose description is damaged.
+    UsageError
+        The folder holds no run, or one whose description is damaged.
     """
     path = Path(path)
     description = RunFolder(path).read_description()

@@ -82,7 +82,8 @@ def headings(run: Mapping[str, Any]) -> dict[str, Any]:
 
     Parameters
     ----------
-    run : a description.
+    run
+        A description.
     """
     specification = run["specification"]
     benchmark = specification["benchmark"]

@@ -59,7 +59,8 @@ class Evaluation:
 
     Raises
     ------
-    UsageError : a number makes no sense.
+    UsageError
+        A number makes no sense.
     """
 
     architecture: Answerer
@@ -94,8 +95,10 @@ class Evaluation:
 
         Raises
         ------
-        UsageError : a number makes no sense.
-        GraphError : the benchmark's exemplar pool is too small for some node's shots.
+        UsageError
+            A number makes no sense.
+        GraphError
+            The benchmark's exemplar pool is too small for some node's shots.
         """
         architecture.check_examples(benchmark.examples)
         return cls(
@@ -113,11 +116,13 @@ class Evaluation:
 
         Parameters
         ----------
-        keep_errors : failed answers are not asked for again.
+        keep_errors
+            Failed answers are not asked for again.
 
         Raises
         ------
-        UsageError : it holds another run; lists where the two differ.
+        UsageError
+            It holds another run; lists where the two differ.
         """
         if not folder.holds_run:
             return False
@@ -146,17 +151,25 @@ async def evaluate(
 
     Parameters
     ----------
-    pool : the pool of earlier samples; None makes all anew.
-    num_items : ask the first ``num_items`` items only; another call continues from there.
-    keep_errors : leave failed items as they are recorded.
-    max_errors : how many answers may fail before the evaluation stops.
-    on_progress : called after each finished run, in the event loop's thread.
+    pool
+        The pool of earlier samples; None makes all anew.
+    num_items
+        Ask the first ``num_items`` items only; another call continues from there.
+    keep_errors
+        Leave failed items as they are recorded.
+    max_errors
+        How many answers may fail before the evaluation stops.
+    on_progress
+        Called after each finished run, in the event loop's thread.
 
     Raises
     ------
-    UsageError : the folder holds another run, or another process is writing it.
-    TooManyErrorsError : too many answers failed.
-    StorageError : the disk rejects what is finished.
+    UsageError
+        The folder holds another run, or another process is writing it.
+    TooManyErrorsError
+        Too many answers failed.
+    StorageError
+        The disk rejects what is finished.
     """
     if max_concurrent_questions < 1:
         raise UsageError("an evaluation needs at least one question at once")
@@ -275,7 +288,8 @@ class _EvalSession:
 
         Raises
         ------
-        ScoringError : the scorer fails or gives no score; the error names the item.
+        ScoringError
+            The scorer fails or gives no score; the error names the item.
         """
         scorer = self._evaluation.scorer
         try:

@@ -129,7 +129,8 @@ def scored(scorer: Scorer, value: str | None, text: str, target: str) -> Score:
 
     Raises
     ------
-    ScoringError : the scorer fails, or gives anything else; the error names it.
+    ScoringError
+        The scorer fails, or gives anything else; the error names it.
     """
     score = scorer(value, text, target)
     points = _points(score.value)
@@ -163,13 +164,17 @@ def find_scorer(card: BenchmarkBase, file: str | None = None, name: str | None =
 
     Parameters
     ----------
-    file : the card's, for errors.
-    name : what the user asks for.
+    file
+        The card's, for errors.
+    name
+        What the user asks for.
 
     Raises
     ------
-    SpecError : the card's scorer does not exist, or judges another kind of answer than the card's.
-    UsageError : the user's does.
+    SpecError
+        The card's scorer does not exist, or judges another kind of answer than the card's.
+    UsageError
+        The user's does.
     """
     wanted = card.score if name is None else name
     if wanted not in SCORERS:

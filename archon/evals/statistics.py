@@ -49,8 +49,10 @@ def mean_interval(
 
     Parameters
     ----------
-    item_means : for each item the share of its runs that were right, in [0, 1].
-    runs : runs of all items together.
+    item_means
+        For each item the share of its runs that were right, in [0, 1].
+    runs
+        Runs of all items together.
 
     With one run an item this is Wilson's interval itself; with several, Wilson's for the
     effective number of trials.
@@ -77,7 +79,8 @@ def score_interval(item_scores: Sequence[float], confidence: float = CONFIDENCE)
 
     Parameters
     ----------
-    item_scores : for each item its score, or the mean of its scores.
+    item_scores
+        For each item its score, or the mean of its scores.
 
     Wilson's interval for the effective number of trials that the variance of the scores gives,
     lessened by the square of the ratio of normal to Student quantiles (Korn and Graubard). In
@@ -126,7 +129,8 @@ def paired_interval(differences: Sequence[float], confidence: float = CONFIDENCE
 
     Parameters
     ----------
-    differences : for each item the share of right answers of the one less that of the other.
+    differences
+        For each item the share of right answers of the one less that of the other.
 
     The percentile interval over resampled items, two added (``with_two_added``). Without these the
     bootstrap fails where few items differ: of samples of 30 items, 3 % of which differ, it holds
@@ -137,7 +141,8 @@ def paired_interval(differences: Sequence[float], confidence: float = CONFIDENCE
 
     Raises
     ------
-    MissingExtraError : scipy is not installed.
+    MissingExtraError
+        Scipy is not installed.
     """
     items, opposite = sorted(differences), sorted(-difference for difference in differences)
     if opposite > items:
@@ -187,7 +192,8 @@ def paired_p_value(differences: Sequence[float]) -> float:
 
     Raises
     ------
-    MissingExtraError : scipy is not installed.
+    MissingExtraError
+        Scipy is not installed.
     """
     stats = require("scipy.stats", "evals")
     differing = [difference for difference in differences if difference]

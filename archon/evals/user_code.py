@@ -40,7 +40,8 @@ def import_named(ref: str) -> Any:
 
     Raises
     ------
-    SpecError : there is no such file or name, or the code fails; names the file and the line.
+    SpecError
+        There is no such file or name, or the code fails; names the file and the line.
     """
     match = _REF.fullmatch(ref)
     if match is None:
@@ -88,7 +89,8 @@ def telling(file: str) -> Iterator[None]:
 
     Raises
     ------
-    SpecError : the code failed; names its file and line, or ``file`` where no line of it ran.
+    SpecError
+        The code failed; names its file and line, or ``file`` where no line of it ran.
     """
     try:
         with redirect_stdout(sys.stderr):

@@ -49,15 +49,21 @@ class Architecture:
 
     Parameters
     ----------
-    graph : checked and in order (``archon.graph.validation.build``).
-    lms : role → model, for every role that a node names.
-    cards : role → the model's card; None for an app's own model and for an architecture.
-    base_dir : where paths of exemplar pools start; by default the working folder.
+    graph
+        Checked and in order (``archon.graph.validation.build``).
+    lms
+        Role → model, for every role that a node names.
+    cards
+        Role → the model's card; None for an app's own model and for an architecture.
+    base_dir
+        Where paths of exemplar pools start; by default the working folder.
 
     Raises
     ------
-    GraphError : a prompt or a node's sampling cannot be used; names the place.
-    SpecError : an exemplar pool cannot be read. Either lists what is wrong with other prompts, too.
+    GraphError
+        A prompt or a node's sampling cannot be used; names the place.
+    SpecError
+        An exemplar pool cannot be read. Either lists what is wrong with other prompts, too.
     """
 
     def __init__(
@@ -112,8 +118,10 @@ class Architecture:
 
         Parameters
         ----------
-        answer : the kind of answer that is asked for.
-        examples : the benchmark's exemplar pool, if it has one of its own.
+        answer
+            The kind of answer that is asked for.
+        examples
+            The benchmark's exemplar pool, if it has one of its own.
         """
         models: dict[str, Any] = {}
         for role, lm in self._lms.items():
@@ -136,7 +144,8 @@ class Architecture:
 
         Raises
         ------
-        GraphError : there is no such node, or what is left is no sound graph.
+        GraphError
+            There is no such node, or what is left is no sound graph.
         """
         spec = bypass(self.spec, node)
         capabilities = {role: lm.capabilities for role, lm in self._lms.items()}
@@ -149,7 +158,8 @@ class Architecture:
 
         Raises
         ------
-        GraphError : names the node and both numbers.
+        GraphError
+            Names the node and both numbers.
         """
         for name, prompt in self._prompts.items():
             try:
@@ -172,17 +182,24 @@ class Architecture:
 
         Parameters
         ----------
-        seed : changes all draws.
-        run : the number of the run or epoch; each takes fresh draws.
-        on_event : told of tokens and nodes while it runs, in the event loop's thread.
-        uses, constraint : how nodes ask, and the form of the output node's text, where a request
-            to the architecture as an LM changes them.
-        around : what is left of the budget of an architecture that this one is a model of.
+        seed
+            Changes all draws.
+        run
+            The number of the run or epoch; each takes fresh draws.
+        on_event
+            Told of tokens and nodes while it runs, in the event loop's thread.
+        uses, constraint
+            How nodes ask, and the form of the output node's text, where a request to the
+            architecture as an LM changes them.
+        around
+            What is left of the budget of an architecture that this one is a model of.
 
         Raises
         ------
-        NodeError : a node failed.
-        BudgetError : tokens, calls or seconds were used up before there was any candidate.
+        NodeError
+            A node failed.
+        BudgetError
+            Tokens, calls or seconds were used up before there was any candidate.
         """
         spec, start = self._graph.spec, perf_counter()
         question = _as_nodes_read_it(question)

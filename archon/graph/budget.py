@@ -56,7 +56,8 @@ class Meter:
 
     Parameters
     ----------
-    around : the meter of the architecture that this one is a node's model of.
+    around
+        The meter of the architecture that this one is a node's model of.
     """
 
     def __init__(self, budget: Budget | None, around: Meter | None = None) -> None:
@@ -77,7 +78,8 @@ class Meter:
 
         Raises
         ------
-        BudgetError : fewer than ``least`` fit.
+        BudgetError
+            Fewer than ``least`` fit.
         """
         if self.deadline is not None and asyncio.get_running_loop().time() >= self.deadline:
             raise self.out_of_time()
@@ -93,7 +95,8 @@ class Meter:
 
         Raises
         ------
-        BudgetError : so many calls are not left.
+        BudgetError
+            So many calls are not left.
         """
         for meter in self._chain:
             if meter._calls_left() < count:

@@ -21,7 +21,8 @@ def bypass(spec: ArchitectureSpec, node_id: str) -> ArchitectureSpec:
 
     Raises
     ------
-    GraphError : there is no such node, or nothing is left to be the output.
+    GraphError
+        There is no such node, or nothing is left to be the output.
     """
     if node_id not in spec.nodes:
         hint = suggestion(node_id, spec.nodes)

@@ -103,11 +103,14 @@ def dataflow(
 
     Parameters
     ----------
-    order : the nodes, each after its inputs.
-    agreement : the share of samples that agree, for the expected flow: conditions are true half of
-        the time. None for the largest flow: every node runs, writes all it can and drops no more
-        than it must.
-    may_be_cut : a budget may make any node pass on what it reads.
+    order
+        The nodes, each after its inputs.
+    agreement
+        The share of samples that agree, for the expected flow: conditions are true half of the
+        time. None for the largest flow: every node runs, writes all it can and drops no more than
+        it must.
+    may_be_cut
+        A budget may make any node pass on what it reads.
     """
     is_mean = agreement is not None
     arriving: dict[str, Flow] = {}

@@ -103,8 +103,10 @@ def estimate(
 
     Parameters
     ----------
-    asked : the sampling that a request to the architecture brings.
-    may_be_cut : a budget around it may let its nodes pass on what they read.
+    asked
+        The sampling that a request to the architecture brings.
+    may_be_cut
+        A budget around it may let its nodes pass on what they read.
     """
     expectation = expectation or Expectation()
     asked, may_be_cut = (

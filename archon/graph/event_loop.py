@@ -40,7 +40,8 @@ class LoopThread:
 
         Raises
         ------
-        UsageError : the calling thread is the loop's own, which would wait for itself for ever.
+        UsageError
+            The calling thread is the loop's own, which would wait for itself for ever.
         """
         if threading.current_thread() is self._thread:
             coroutine.close()

@@ -84,8 +84,10 @@ async def execute(graph: Graph, nodes: Mapping[str, GraphNode], run: Run) -> lis
 
     Raises
     ------
-    NodeError : a node failed; the others were cancelled.
-    BudgetError : tokens, calls or seconds were used up before there was any candidate.
+    NodeError
+        A node failed; the others were cancelled.
+    BudgetError
+        Tokens, calls or seconds were used up before there was any candidate.
     """
     loop = asyncio.get_running_loop()
     passed_on: dict[str, asyncio.Future[Passed]] = {
@@ -181,8 +183,10 @@ class Context:
 
         Raises
         ------
-        BudgetError : the budget does not allow the call.
-        LMError : the model did not answer.
+        BudgetError
+            The budget does not allow the call.
+        LMError
+            The model did not answer.
         """
         request = self._request(messages, n, answer, constraint, choices)
         lm, request, grant = await self._granted(request, least=n)
@@ -200,7 +204,8 @@ class Context:
 
         Raises
         ------
-        LMError, NodeError : not one sample of the node has succeeded.
+        LMError, NodeError
+            Not one sample of the node has succeeded.
         """
         completions: list[Completion] = []
         num_asked = 0
@@ -344,7 +349,8 @@ class Context:
 
         Raises
         ------
-        LMError : the model gave none.
+        LMError
+            The model gave none.
         """
         lm = self._run.uses[self._node].lm
         if not isinstance(lm, RewardModel):

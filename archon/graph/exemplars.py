@@ -58,7 +58,8 @@ def load_pool(ref: str, base_dir: Path | None = None) -> tuple[Example, ...]:
 
     Raises
     ------
-    SpecError : there is no such pool, or its file breaks the schema.
+    SpecError
+        There is no such pool, or its file breaks the schema.
     """
     path = Path(base_dir or ".") / ref
     if ref.endswith(".jsonl"):

@@ -65,9 +65,12 @@ class ArchitectureLM:
 
         Raises
         ------
-        UnsupportedError : the request asks for what the architecture cannot do.
-        NodeError : a node failed.
-        BudgetError : a run has used up its budget before it had any candidate.
+        UnsupportedError
+            The request asks for what the architecture cannot do.
+        NodeError
+            A node failed.
+        BudgetError
+            A run has used up its budget before it had any candidate.
         """
         check_request(request, self.capabilities, self.architecture.name)
         self.check_sampling(request.sampling)
@@ -81,7 +84,8 @@ class ArchitectureLM:
 
         Raises
         ------
-        UnsupportedError : names the parameters.
+        UnsupportedError
+            Names the parameters.
         """
         refused = [n for n, p in EXTRA_SAMPLERS.items() if p.has_effect(getattr(sampling, n))]
         if refused:
@@ -214,7 +218,8 @@ class _Stream:
 
         Raises
         ------
-        LMError : the sample that was streamed failed later; its text cannot be taken back.
+        LMError
+            The sample that was streamed failed later; its text cannot be taken back.
         """
         if not self._has_text:
             return

@@ -66,7 +66,8 @@ class Loader:
 
         Raises
         ------
-        UsageError : ``models`` names a role that none of them has.
+        UsageError
+            ``models`` names a role that none of them has.
         """
         roles = [load_architecture(ref).spec.models for ref in refs]
         _check_roles(models, set().union(*roles), "no architecture here")

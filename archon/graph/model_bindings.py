@@ -72,7 +72,8 @@ class Models:
 
     Raises
     ------
-    GraphError : a node's sampling asks for what the architecture that is its model cannot do.
+    GraphError
+        A node's sampling asks for what the architecture that is its model cannot do.
     """
 
     def __init__(

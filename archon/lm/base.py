@@ -58,7 +58,8 @@ class LM(Protocol):
 
     Raises
     ------
-    LMError : no sample succeeded, or the model lacks a capability that the request needs.
+    LMError
+        No sample succeeded, or the model lacks a capability that the request needs.
     """
 
     capabilities: frozenset[str]
@@ -79,7 +80,8 @@ class SupportsDrawKey(Protocol):
 
         Raises
         ------
-        LMError : the model cannot read the request's messages.
+        LMError
+            The model cannot read the request's messages.
         """
         ...
 
@@ -128,7 +130,8 @@ def check_request(request: Request, capabilities: frozenset[str], model: str) ->
 
     Raises
     ------
-    UnsupportedError : names the model and the fault, such as the missing capability.
+    UnsupportedError
+        Names the model and the fault, such as the missing capability.
     """
     if request.n < 1 or request.first_draw < 0:
         raise UnsupportedError(f"{model}: n must be at least 1 and first_draw at least 0")

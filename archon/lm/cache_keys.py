@@ -30,10 +30,14 @@ def request_digest(
 
     Parameters
     ----------
-    model : what samples depend on in addition to the request, as JSON.
-    prompt : digest of the prompt.
-    request : with every value of its sampling set.
-    markers : around the model's reasoning.
+    model
+        What samples depend on in addition to the request, as JSON.
+    prompt
+        Digest of the prompt.
+    request
+        With every value of its sampling set.
+    markers
+        Around the model's reasoning.
     """
     constraint = request.constraint
     after = None if constraint is None else constraint.after

@@ -13,8 +13,9 @@ def key_from(variable: str) -> str:
 
     Raises
     ------
-    UsageError : the name is invalid, such as a key in its place; the variable is not set, or its
-        value cannot be a key.
+    UsageError
+        The name is invalid, such as a key in its place; the variable is not set, or its value
+        cannot be a key.
     """
     try:
         check_variable(variable)
@@ -33,7 +34,8 @@ def header_from(variable: str) -> str:
 
     Raises
     ------
-    UsageError : the variable is not set, or its value cannot be a header.
+    UsageError
+        The variable is not set, or its value cannot be a header.
     """
     value = os.environ.get(variable, "").strip()
     if not value:

@@ -32,7 +32,8 @@ class EmbeddingLM:
 
     Parameters
     ----------
-    name : of the model, for errors.
+    name
+        Of the model, for errors.
     """
 
     capabilities = EMBED
@@ -49,7 +50,8 @@ class EmbeddingLM:
 
         Raises
         ------
-        UnsupportedError : names the model.
+        UnsupportedError
+            Names the model.
         """
         raise UnsupportedError(f"{self._name} compares texts and writes none")
 

@@ -76,9 +76,12 @@ def open_lm(card: ModelCard, base_dir: Path | None = None) -> LM:
 
     Raises
     ------
-    ModelError : its weights are unavailable or cannot be run.
-    UsageError : something that the card names on this machine, such as a key, is missing.
-    MissingExtraError : the backend needs a package that is not installed.
+    ModelError
+        Its weights are unavailable or cannot be run.
+    UsageError
+        Something that the card names on this machine, such as a key, is missing.
+    MissingExtraError
+        The backend needs a package that is not installed.
     """
     module_name, _, function_name = OPENERS[card.backend].partition(":")
     module = importlib.import_module(module_name)

@@ -38,7 +38,8 @@ class LazyLM:
 
     Parameters
     ----------
-    base_dir : where relative paths in the card start.
+    base_dir
+        Where relative paths in the card start.
     """
 
     def __init__(self, card: ModelCard, base_dir: Path) -> None:
@@ -75,7 +76,8 @@ class LazyLM:
 
         Raises
         ------
-        UnsupportedError : the model is of another kind.
+        UnsupportedError
+            The model is of another kind.
         """
         lm = await self._opened()
         if not isinstance(lm, RewardModel):
@@ -87,7 +89,8 @@ class LazyLM:
 
         Raises
         ------
-        UnsupportedError : the model is of another kind.
+        UnsupportedError
+            The model is of another kind.
         """
         lm = await self._opened()
         if not isinstance(lm, Embedder):
@@ -109,9 +112,12 @@ class LazyLM:
 
         Raises
         ------
-        ModelError : its weights are unavailable or cannot be run.
-        UsageError : something that the card names on this machine, such as a key, is missing.
-        MissingExtraError : the backend needs a package that is not installed.
+        ModelError
+            Its weights are unavailable or cannot be run.
+        UsageError
+            Something that the card names on this machine, such as a key, is missing.
+        MissingExtraError
+            The backend needs a package that is not installed.
         """
         with self._lock:
             if self._lm is None:

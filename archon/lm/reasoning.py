@@ -40,13 +40,17 @@ async def separated(
 
     Parameters
     ----------
-    generate : the model.
-    markers : the model's markers. An empty start marker means that every reply begins within the
+    generate
+        The model.
+    markers
+        The model's markers. An empty start marker means that every reply begins within the
         reasoning, unless the request turns thinking off.
-    hides_start : the start marker may stand in a prompt that is unknown here. A reply for which
-        thinking was on, and which ended at ``max_tokens`` without any marker, is then reasoning.
-    splits_constrained : the model may reason before a constrained text, as servers may. It has
-        split its completions itself, and its events are split here.
+    hides_start
+        The start marker may stand in a prompt that is unknown here. A reply for which thinking was
+        on, and which ended at ``max_tokens`` without any marker, is then reasoning.
+    splits_constrained
+        The model may reason before a constrained text, as servers may. It has split its completions
+        itself, and its events are split here.
     """
     if request.choices is not None:
         return await generate(request, on_event)

@@ -17,7 +17,8 @@ def open_remote(card: OpenAICard, base_dir: Path | None = None) -> RemoteLM:
 
     Raises
     ------
-    UsageError : a variable is not set or holds no key; an address is invalid or has a password; the
+    UsageError
+        A variable is not set or holds no key; an address is invalid or has a password; the
         certificates that the environment names cannot be read.
     """
     for number, url in enumerate(card.base_urls):

@@ -59,8 +59,9 @@ async def retrying(
 
     Raises
     ------
-    LMError : an attempt failed with an error that is not retryable; all attempts failed; the next
-        wait would exceed the deadline; or ``timeout_seconds`` have passed in total.
+    LMError
+        An attempt failed with an error that is not retryable; all attempts failed; the next wait
+        would exceed the deadline; or ``timeout_seconds`` have passed in total.
     """
     deadline = clock.monotonic() + timeout_seconds
     failure: LMError | None = None

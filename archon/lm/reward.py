@@ -36,7 +36,8 @@ class RewardLM:
 
     Parameters
     ----------
-    name : of the model, for errors.
+    name
+        Of the model, for errors.
     """
 
     capabilities = REWARD
@@ -49,7 +50,8 @@ class RewardLM:
 
         Raises
         ------
-        LMError : the model returned something other than one finite number per text.
+        LMError
+            The model returned something other than one finite number per text.
         """
         rewards = [float(reward) for reward in await self._model.score(messages, texts)]
         if len(rewards) != len(texts):
@@ -63,7 +65,8 @@ class RewardLM:
 
         Raises
         ------
-        UnsupportedError : names the model.
+        UnsupportedError
+            Names the model.
         """
         raise UnsupportedError(f"{self._name} scores texts and writes none")
 
@@ -77,7 +80,8 @@ class ScriptedRewardModel:
 
     Parameters
     ----------
-    script : (messages, text) → reward.
+    script
+        (messages, text) → reward.
     """
 
     def __init__(self, script: Callable[[tuple[Message, ...], str], float]) -> None:

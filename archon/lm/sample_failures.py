@@ -61,7 +61,8 @@ def require_all(completions: list[Completion]) -> list[Completion]:
 
     Raises
     ------
-    LMError : one failed.
+    LMError
+        One failed.
     """
     for completion in completions:
         if completion.error is not None:

@@ -31,7 +31,8 @@ def template_variables(
 
     Parameters
     ----------
-    switches : the template's variables that turn thinking on or off.
+    switches
+        The template's variables that turn thinking on or off.
     """
     variables: dict[str, object] = {}
     if thinking.wanted is not None:

@@ -68,7 +68,8 @@ class Workers:
 
     Raises
     ------
-    MissingExtraError : the interpreter's program file is not installed.
+    MissingExtraError
+        The interpreter's program file is not installed.
     """
 
     def __init__(self) -> None:
@@ -88,7 +89,8 @@ class Workers:
 
         Raises
         ------
-        SandboxError : no process can be started.
+        SandboxError
+            No process can be started.
         """
         checkout = self._pool.checkout(
             limits={
@@ -149,7 +151,8 @@ class ProgramSession:
 
         Parameters
         ----------
-        inputs : variables that are set before.
+        inputs
+            Variables that are set before.
         """
         return self._too_long(code) or await self.attempt(
             lambda: self._checkout.feed_run(

@@ -32,12 +32,14 @@ class Sandbox:
 
     Parameters
     ----------
-    max_programs : programs and tests at a time, by default one a processor; others wait. A test
-        has two processes.
+    max_programs
+        Programs and tests at a time, by default one a processor; others wait. A test has two
+        processes.
 
     Raises
     ------
-    MissingExtraError : the interpreter is not installed.
+    MissingExtraError
+        The interpreter is not installed.
     """
 
     def __init__(self, max_programs: int | None = None) -> None:
@@ -73,11 +75,13 @@ class Sandbox:
 
         Parameters
         ----------
-        inputs : variables that the program finds set.
+        inputs
+            Variables that the program finds set.
 
         Raises
         ------
-        SandboxError : no process can be started, or the sandbox is closed.
+        SandboxError
+            No process can be started, or the sandbox is closed.
         """
         async with self._turn(), self._workers.session(limits) as session:
             return session.outcome(await session.feed(code, inputs))
@@ -98,7 +102,8 @@ class Sandbox:
 
         Raises
         ------
-        SandboxError : no process can be started, or the sandbox is closed.
+        SandboxError
+            No process can be started, or the sandbox is closed.
         """
         outcome = await self._answered(code, limits)
         alone = None if outcome.kind == "ok" else up_to_solution(code)
@@ -124,7 +129,8 @@ class Sandbox:
 
         Raises
         ------
-        SandboxError : no process can be started, or the sandbox is closed.
+        SandboxError
+            No process can be started, or the sandbox is closed.
         """
         program = await self.run(code, limits=limits)
         alone = None if program.kind in _DEFINED else up_to_solution(code)

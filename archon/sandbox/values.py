@@ -37,7 +37,8 @@ def as_json(value: object, max_bytes: int) -> Json:
 
     Raises
     ------
-    UnfitValueError : it takes more than ``max_bytes``, or is nested more than ``MAX_DEPTH`` deep.
+    UnfitValueError
+        It takes more than ``max_bytes``, or is nested more than ``MAX_DEPTH`` deep.
     """
     return _Converter(max_bytes).convert(value, 0)
 

@@ -40,7 +40,8 @@ class Admission:
 
         Raises
         ------
-        FullError : the queue is full.
+        FullError
+            The queue is full.
         """
         if self._slots.locked() and self.waiting >= self._max_waiting:
             raise FullError(self._retry_after())

@@ -78,10 +78,14 @@ def create_app(
 
     Parameters
     ----------
-    limits : by default those of ``Limits``.
-    is_strict : reject fields of a request that would be ignored.
-    api_key : needed on every route except ``/health``; None for no key.
-    host_names : the host names that requests may use; None for any.
+    limits
+        By default those of ``Limits``.
+    is_strict
+        Reject fields of a request that would be ignored.
+    api_key
+        Needed on every route except ``/health``; None for no key.
+    host_names
+        The host names that requests may use; None for any.
     """
     limits = limits or Limits()
     admission = Admission(limits.max_running, limits.max_waiting)

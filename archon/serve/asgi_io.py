@@ -27,8 +27,10 @@ async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
 
     Raises
     ------
-    BadRequestError : it is too large, too slow, or does not claim to be JSON.
-    DisconnectedError : the client has disconnected.
+    BadRequestError
+        It is too large, too slow, or does not claim to be JSON.
+    DisconnectedError
+        The client has disconnected.
     """
     headers = dict(scope["headers"])
     kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
@@ -77,7 +79,8 @@ class ResponseWriter:
 
         Raises
         ------
-        DisconnectedError : the client does not read.
+        DisconnectedError
+            The client does not read.
         """
         if not self.is_begun:
             await self._start(

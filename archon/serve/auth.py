@@ -26,8 +26,10 @@ class Authentication:
 
     Parameters
     ----------
-    api_key : the key that ``Authorization: Bearer …`` must have; None for no key.
-    host_names : the host names that requests may use; None for any.
+    api_key
+        The key that ``Authorization: Bearer …`` must have; None for no key.
+    host_names
+        The host names that requests may use; None for any.
     """
 
     def __init__(

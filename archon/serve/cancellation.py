@@ -27,7 +27,8 @@ async def until_disconnect(receive: Receive, call: Coroutine[Any, Any, T]) -> T:
 
     Raises
     ------
-    DisconnectedError : the client disconnected first.
+    DisconnectedError
+        The client disconnected first.
     """
     answer = asyncio.create_task(call)
     disconnect = asyncio.create_task(_disconnect(receive))

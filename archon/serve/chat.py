@@ -124,7 +124,8 @@ class ChatCompletions:
 
         Raises
         ------
-        BadRequestError : names the key.
+        BadRequestError
+            Names the key.
         """
         form = request.constraint
         lacks = {
@@ -225,7 +226,8 @@ def _ignore_sampling(chat: ChatRequest, lm: LM) -> None:
 
     Raises
     ------
-    BadRequestError : nothing may be ignored.
+    BadRequestError
+        Nothing may be ignored.
     """
     if not isinstance(lm, ArchitectureLM) or lm.sampled_nodes:
         return
@@ -239,7 +241,8 @@ def _ignore(chat: ChatRequest, name: str) -> None:
 
     Raises
     ------
-    BadRequestError : nothing may be ignored.
+    BadRequestError
+        Nothing may be ignored.
     """
     try:
         chat.ignored.add(name, name)

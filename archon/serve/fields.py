@@ -254,12 +254,15 @@ class Ignored:
 
         Parameters
         ----------
-        place : what comes before the key in its name, such as ``messages[].``.
-        known : the fields of the same object that are applied.
+        place
+            What comes before the key in its name, such as ``messages[].``.
+        known
+            The fields of the same object that are applied.
 
         Raises
         ------
-        FieldError : the field is not supported, is probably misspelt, or must not be ignored.
+        FieldError
+            The field is not supported, is probably misspelt, or must not be ignored.
         """
         name = f"{place}{_shown(key)}"
         if name in self._names:
@@ -280,7 +283,8 @@ class Ignored:
 
         Raises
         ------
-        FieldError : no field may be ignored, or there are too many.
+        FieldError
+            No field may be ignored, or there are too many.
         """
         if self.is_strict:
             reason = "the field has no effect, and the server runs with --strict; leave it out"

@@ -95,8 +95,10 @@ def document(
 
     Parameters
     ----------
-    has_key : clients need an API key.
-    is_strict : fields without effect are rejected.
+    has_key
+        Clients need an API key.
+    is_strict
+        Fields without effect are rejected.
     """
     responses: set[type[BaseModel]] = {o.response for o in operations if o.response is not None}
     responses |= {ChatCompletionChunk, Error}

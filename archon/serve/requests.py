@@ -348,11 +348,13 @@ def read_chat_request(content: bytes, *, is_strict: bool = False) -> ChatRequest
 
     Parameters
     ----------
-    is_strict : reject fields that would be ignored.
+    is_strict
+        Reject fields that would be ignored.
 
     Raises
     ------
-    BadRequestError : the body is not valid JSON, or asks for something unsupported.
+    BadRequestError
+        The body is not valid JSON, or asks for something unsupported.
     """
     try:
         body = decode_json(content, max_bytes=len(content))

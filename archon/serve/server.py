@@ -41,16 +41,22 @@ def run(
 
     Parameters
     ----------
-    port : 0 takes a free one.
-    on_ready : called with the address, such as ``http://127.0.0.1:8000``, once it can be reached;
-        by default it is printed on standard error.
-    drain_seconds : how long running requests may take after the first signal.
-    on_end : awaited in the server's event loop after the last request.
+    port
+        0 takes a free one.
+    on_ready
+        Called with the address, such as ``http://127.0.0.1:8000``, once it can be reached; by
+        default it is printed on standard error.
+    drain_seconds
+        How long running requests may take after the first signal.
+    on_end
+        Awaited in the server's event loop after the last request.
 
     Raises
     ------
-    UsageError : the address is not available, or another process uses it.
-    KeyboardInterrupt : SIGINT ended it.
+    UsageError
+        The address is not available, or another process uses it.
+    KeyboardInterrupt
+        SIGINT ended it.
     """
     listener = _listen(host, port)
     address = _address(host, listener)

@@ -34,7 +34,8 @@ def find(kind: Kind, name_or_path: str | os.PathLike[str]) -> Path:
 
     Raises
     ------
-    SpecError : the catalogue has no such name.
+    SpecError
+        The catalogue has no such name.
     """
     ref = os.fspath(name_or_path)
     if is_path(name_or_path):
@@ -54,7 +55,8 @@ def find_adapter(name_or_path: str, base_dir: Path, kind: str = "adapter") -> Pa
 
     Raises
     ------
-    SpecError : none of that name is shipped.
+    SpecError
+        None of that name is shipped.
     """
     if is_path(name_or_path):
         return base_dir / name_or_path

@@ -40,7 +40,8 @@ def decode_text(content: bytes, file: str | None = None) -> str:
 
     Raises
     ------
-    SpecError : a byte does not belong to the encoding; names ``file``, line and column.
+    SpecError
+        A byte does not belong to the encoding; names ``file``, line and column.
     """
     name, codec = encoding_of(content)
     try:
@@ -71,7 +72,8 @@ def read_bytes(path: Path, file: str, limit: int = -1) -> bytes:
 
     Raises
     ------
-    SpecError : the file cannot be read.
+    SpecError
+        The file cannot be read.
     """
     with open_errors(path, file), path.open("rb") as handle:
         return handle.read(limit)
@@ -82,7 +84,8 @@ def read_text(path: Path, file: str | None = None) -> str:
 
     Raises
     ------
-    SpecError : the file cannot be read, or its bytes are no text.
+    SpecError
+        The file cannot be read, or its bytes are no text.
     """
     file = str(path) if file is None else file
     return decode_text(read_bytes(path, file), file)
@@ -94,7 +97,8 @@ def open_errors(path: Path, file: str) -> Iterator[None]:
 
     Raises
     ------
-    SpecError : it does.
+    SpecError
+        It does.
     """
     try:
         yield

@@ -22,7 +22,8 @@ def read_rows(path: Path, file: str | None = None) -> Iterator[tuple[int, dict[s
 
     Raises
     ------
-    SpecError : the file cannot be read, or a line is not one strict JSON object.
+    SpecError
+        The file cannot be read, or a line is not one strict JSON object.
     """
     file = str(path) if file is None else file
     number = 0

@@ -85,8 +85,9 @@ def load_architecture(ref: Reference, base_dir: Path | None = None) -> Loaded[Ar
 
     Raises
     ------
-    SpecError : there is no such file, it is not strict JSON, it is of another kind, or it breaks
-        the schema.
+    SpecError
+        There is no such file, it is not strict JSON, it is of another kind, or it breaks the
+        schema.
     """
     source = _read("architecture", ref, base_dir)
     hole = _first_hole(source.spec, source.file)
@@ -138,7 +139,8 @@ def is_model(ref: Reference, base_dir: Path | None = None) -> bool:
 
     Raises
     ------
-    SpecError : the file cannot be read.
+    SpecError
+        The file cannot be read.
     """
     if isinstance(ref, dict):
         return _recognised(ref) == "model"
@@ -205,7 +207,8 @@ def names_space(ref: Reference) -> bool:
 
     Raises
     ------
-    SpecError : it names a file that is missing or no strict JSON.
+    SpecError
+        It names a file that is missing or no strict JSON.
     """
     if isinstance(ref, dict):
         return kind_of(ref) == "space"
@@ -225,7 +228,8 @@ def schema(kind: str) -> dict[str, Any]:
 
     Raises
     ------
-    UsageError : there is no such kind.
+    UsageError
+        There is no such kind.
     """
     adapter: TypeAdapter[Any]
     match kind:

@@ -81,7 +81,8 @@ def check_variable(name: object) -> object:
 
     Raises
     ------
-    ValueError : it cannot; the text does not quote it.
+    ValueError
+        It cannot; the text does not quote it.
     """
     if not isinstance(name, str):
         return name  # whoever asked says that it must be a string

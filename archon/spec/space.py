@@ -152,7 +152,8 @@ def parse_space(data: Any, file: str | None = None) -> SpaceSpec:
 
     Raises
     ------
-    SpecError : holes or constraints are wrong; its ``errors`` name file and JSON path.
+    SpecError
+        Holes or constraints are wrong; its ``errors`` name file and JSON path.
     """
     if not isinstance(data, dict):
         raise SpecError(f"must be an object, not {shown(data)}", file=file, path="$")

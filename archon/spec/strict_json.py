@@ -44,7 +44,8 @@ def read_json(path: Path, file: str | None = None) -> Any:
 
     Raises
     ------
-    SpecError : the file cannot be read, or its content is not strict JSON.
+    SpecError
+        The file cannot be read, or its content is not strict JSON.
     """
     file = str(path) if file is None else file
     return decode_json(read_bytes(path, file, MAX_BYTES + 1), file)
@@ -55,7 +56,8 @@ def decode_json(content: bytes, file: str | None = None, *, max_bytes: int = MAX
 
     Raises
     ------
-    SpecError : the content is not strict JSON.
+    SpecError
+        The content is not strict JSON.
     """
     if len(content) > max_bytes:
         raise SpecError(f"larger than {max_bytes // 2**20} MiB", file=file)
@@ -71,7 +73,8 @@ def walk(data: Any, file: str | None = None) -> Iterator[tuple[JsonPath, Any]]:
 
     Raises
     ------
-    SpecError : data given from Python is nested deeper than ``MAX_DEPTH``, or contains itself.
+    SpecError
+        Data given from Python is nested deeper than ``MAX_DEPTH``, or contains itself.
     """
     stack: list[tuple[JsonPath, Any]] = [((), data)]
     while stack:

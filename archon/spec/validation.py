@@ -31,7 +31,8 @@ def parse(model_class: type[T], data: Any, file: str | None = None) -> T:
 
     Raises
     ------
-    SpecError : the data breaks the schema; its ``errors`` are all faults.
+    SpecError
+        The data breaks the schema; its ``errors`` are all faults.
     """
     return validate(TypeAdapter(model_class), data, file)
 

@@ -23,12 +23,14 @@ def replacing(path: Path, *, concurrent: bool = False) -> Iterator[Path]:
 
     Parameters
     ----------
-    concurrent : several processes may write ``path`` at once. Each then has a temporary file of its
-        own, ``NAME.PID.part`` rather than ``NAME.part``.
+    concurrent
+        Several processes may write ``path`` at once. Each then has a temporary file of its own,
+        ``NAME.PID.part`` rather than ``NAME.part``.
 
     Raises
     ------
-    OSError : the disk rejects the file.
+    OSError
+        The disk rejects the file.
     """
     part = path.with_name(f"{path.name}.{os.getpid()}.part" if concurrent else f"{path.name}.part")
     try:
@@ -48,7 +50,8 @@ def write_json(path: Path, data: Any) -> None:
 
     Raises
     ------
-    StorageError : the disk rejects the file.
+    StorageError
+        The disk rejects the file.
     """
     try:
         with replacing(path) as part:

@@ -20,12 +20,14 @@ def acquire(path: Path, on_busy: Callable[[], None]) -> AbstractContextManager[A
 
     Parameters
     ----------
-    on_busy : called if another process holds the lock. It raises an error to give up; if it
-        returns, the lock is waited for.
+    on_busy
+        Called if another process holds the lock. It raises an error to give up; if it returns, the
+        lock is waited for.
 
     Raises
     ------
-    OSError : the lock file cannot be made.
+    OSError
+        The lock file cannot be made.
     """
     lock = filelock.FileLock(path)
     try:
@@ -41,12 +43,15 @@ def locked(folder: Path, what: str) -> Iterator[None]:
 
     Parameters
     ----------
-    what : names the content of the folder in the error message.
+    what
+        Names the content of the folder in the error message.
 
     Raises
     ------
-    UsageError : another process is writing.
-    StorageError : the lock file cannot be made.
+    UsageError
+        Another process is writing.
+    StorageError
+        The lock file cannot be made.
     """
 
     def refuse() -> None:

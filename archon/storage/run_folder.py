@@ -49,7 +49,8 @@ class BaseRunFolder:
 
         Raises
         ------
-        UsageError : the folder cannot be made, or holds other files and no run.
+        UsageError
+            The folder cannot be made, or holds other files and no run.
         """
         names = names_in(path)
         others = names - {LOCK} - {f"{name}.part" for name in cls.files}
@@ -67,7 +68,8 @@ class BaseRunFolder:
 
         Raises
         ------
-        UsageError : there is a run.
+        UsageError
+            There is a run.
         """
         if self.holds_run:
             raise UsageError(
@@ -84,7 +86,8 @@ class BaseRunFolder:
 
         Raises
         ------
-        UsageError : the folder holds no run, or its description is damaged.
+        UsageError
+            The folder holds no run, or its description is damaged.
         """
         path = self.path / self.description
         try:
@@ -109,12 +112,15 @@ class BaseRunFolder:
 
         Parameters
         ----------
-        there : what the description says, or a part of it.
-        wanted : the same of the wanted run.
+        there
+            What the description says, or a part of it.
+        wanted
+            The same of the wanted run.
 
         Raises
         ------
-        UsageError : lists where the two differ.
+        UsageError
+            Lists where the two differ.
         """
         found = list(differences(there, json.loads(json.dumps(wanted))))
         if found:
@@ -131,7 +137,8 @@ def make_folder(path: Path) -> None:
 
     Raises
     ------
-    UsageError : it cannot be made.
+    UsageError
+        It cannot be made.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)

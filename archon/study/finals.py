@@ -168,10 +168,14 @@ def warnings_of(
 
     Parameters
     ----------
-    search : the winner's accuracy on the items that it was found with.
-    test : its report on the test split.
-    row : it beside plain voting (``Finals.final_test``).
-    num_tested : winners that were asked the test split so far, this one included.
+    search
+        The winner's accuracy on the items that it was found with.
+    test
+        Its report on the test split.
+    row
+        It beside plain voting (``Finals.final_test``).
+    num_tested
+        Winners that were asked the test split so far, this one included.
     """
     told = []
     if test["accuracy"] is not None:

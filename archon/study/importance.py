@@ -45,12 +45,15 @@ def importance(
 
     Parameters
     ----------
-    trials : those that asked something.
-    values : what each came to in the objective.
+    trials
+        Those that asked something.
+    values
+        What each came to in the objective.
 
     Raises
     ------
-    MissingExtraError : Optuna is not installed.
+    MissingExtraError
+        Optuna is not installed.
     """
     optuna = require("optuna", "search")
     num = len(trials)

@@ -49,12 +49,15 @@ def read_study(given: str, name: str | None = None) -> StoredStudy:
 
     Parameters
     ----------
-    name : which one; it may be left out where there is only one.
+    name
+        Which one; it may be left out where there is only one.
 
     Raises
     ------
-    UsageError : nothing is there, it holds no study or several, or none of ``archon search``.
-    StorageError : the database fails.
+    UsageError
+        Nothing is there, it holds no study or several, or none of ``archon search``.
+    StorageError
+        The database fails.
     """
     optuna = require("optuna", "search")
     file = _file(given)

@@ -33,7 +33,8 @@ def parse_objectives(text: str) -> tuple[str, ...]:
 
     Raises
     ------
-    UsageError : there is no such objective, or one is named twice.
+    UsageError
+        There is no such objective, or one is named twice.
     """
     names = tuple(name.strip() for name in text.split(","))
     for name in names:
@@ -78,7 +79,8 @@ class SearchLimits:
 
         Parameters
         ----------
-        sums : ``tokens`` and ``seconds`` of the answers so far, together.
+        sums
+            ``tokens`` and ``seconds`` of the answers so far, together.
         """
         return any(
             sums[name] > limit * num_items for name, limit in self.given.items() if name in sums

@@ -33,9 +33,10 @@ def make_sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
 
     Raises
     ------
-    UsageError : there is no such sampler.
-    MissingExtraError : Optuna is not installed, or for ``gp`` torch, which the extra ``engine``
-        brings.
+    UsageError
+        There is no such sampler.
+    MissingExtraError
+        Optuna is not installed, or for ``gp`` torch, which the extra ``engine`` brings.
     """
     samplers = require("optuna", "search").samplers
     with warnings.catch_warnings():

@@ -67,13 +67,17 @@ def prepare(
 
     Parameters
     ----------
-    open_split : (split, number of items) → the first items of a split of the benchmark.
+    open_split
+        (split, number of items) → the first items of a split of the benchmark.
 
     Raises
     ------
-    SpecError, GraphError : a file is wrong, or a point of the space is no architecture.
-    UsageError : a number makes no sense, or a name is unknown.
-    MissingExtraError : Optuna is not installed (the extra ``search``).
+    SpecError, GraphError
+        A file is wrong, or a point of the space is no architecture.
+    UsageError
+        A number makes no sense, or a name is unknown.
+    MissingExtraError
+        Optuna is not installed (the extra ``search``).
     """
     if config.trials < 1:
         raise UsageError(f"a search needs at least one trial, not {config.trials}")
@@ -153,10 +157,13 @@ class SearchSession:
 
         Raises
         ------
-        UsageError : the study exists already, or is of something else, or the storage, the folder
-            or the place of the winner's file is unavailable.
-        StorageError : the disk or the database rejects what is finished.
-        LMError : nothing was answered in several trials in a row.
+        UsageError
+            The study exists already, or is of something else, or the storage, the folder or the
+            place of the winner's file is unavailable.
+        StorageError
+            The disk or the database rejects what is finished.
+        LMError
+            Nothing was answered in several trials in a row.
         """
         self._check_places()
         with DrawPool() if self.config.uses_pool else contextlib.nullcontext() as self._pool:

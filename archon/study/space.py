@@ -62,7 +62,8 @@ class Space:
 
         Raises
         ------
-        SpecError : there is no such file, or it declares no space.
+        SpecError
+            There is no such file, or it declares no space.
         """
         loaded: Loaded[SpaceSpec] = load_space(ref)
         return cls(loaded.spec, loaded.file, loaded.base_dir)
@@ -134,7 +135,8 @@ class Space:
 
         Raises
         ------
-        SpecError : a ``$float`` has too many.
+        SpecError
+            A ``$float`` has too many.
         """
         for hole in self.spec.all_holes():
             if hole.values is None:
@@ -184,8 +186,10 @@ class Space:
 
         Raises
         ------
-        RejectedError : a constraint forbids the point, or a node that it leaves out is needed.
-        SpecError, GraphError : the point is no architecture; names the place in it.
+        RejectedError
+            A constraint forbids the point, or a node that it leaves out is needed.
+        SpecError, GraphError
+            The point is no architecture; names the place in it.
         """
         number = self.forbidding(point)
         if number is not None:
@@ -297,12 +301,14 @@ def check(space: Space, load: Callable[[ArchitectureSpec], object], seed: int = 
 
     Parameters
     ----------
-    load : makes an architecture of a point's file, and raises where it is not sound.
+    load
+        Makes an architecture of a point's file, and raises where it is not sound.
 
     Raises
     ------
-    SpecError, GraphError : a point that no constraint forbids is no sound architecture, no point
-        is left, or a node is read at none.
+    SpecError, GraphError
+        A point that no constraint forbids is no sound architecture, no point is left, or a node is
+        read at none.
     """
     num_points = space.count()
     rejected: dict[str, int] = {}

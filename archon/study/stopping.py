@@ -45,8 +45,10 @@ def dominating(
 
     Parameters
     ----------
-    results : of the trial, on the first items.
-    whole : trial of the front → its results on all items.
+    results
+        Of the trial, on the first items.
+    whole
+        Trial of the front → its results on all items.
     """
     own, first = means(results), objectives[0]
     for number, others in whole.items():

@@ -65,14 +65,18 @@ def opened_study(
 
     Parameters
     ----------
-    identity : what the study is of, as plain data; workers that differ in it do not mix.
-    resume : join a study that is there already.
+    identity
+        What the study is of, as plain data; workers that differ in it do not mix.
+    resume
+        Join a study that is there already.
 
     Raises
     ------
-    UsageError : the storage cannot be opened; it has such a study and ``resume`` is not set, or one
-        of something else; or another process works on a study in SQLite.
-    MissingExtraError : Optuna is not installed.
+    UsageError
+        The storage cannot be opened; it has such a study and ``resume`` is not set, or one of
+        something else; or another process works on a study in SQLite.
+    MissingExtraError
+        Optuna is not installed.
     """
     optuna = require("optuna", "search")
     with _alone(url), opened_storage(url) as storage:
@@ -119,8 +123,10 @@ def opened_storage(url: str) -> Iterator[Any]:
 
     Raises
     ------
-    UsageError : it cannot be opened.
-    StorageError : the database fails while it is open.
+    UsageError
+        It cannot be opened.
+    StorageError
+        The database fails while it is open.
     """
     with _as_storage_errors(url):
         with in_turn(url):
@@ -137,8 +143,10 @@ def storage_to_read(place: str | Path) -> Iterator[Any]:
 
     Raises
     ------
-    UsageError : it cannot be opened, or holds no studies.
-    StorageError : the database fails while it is open.
+    UsageError
+        It cannot be opened, or holds no studies.
+    StorageError
+        The database fails while it is open.
     """
     sqlalchemy = require("sqlalchemy", "search")
     url, how = (place, {}) if isinstance(place, str) else (sqlite_url(place), _to_read(place))

@@ -64,7 +64,8 @@ class Search:
 
         Raises
         ------
-        LMError : nothing was answered in several trials in a row.
+        LMError
+            Nothing was answered in several trials in a row.
         """
         while True:
             self.worker.take_over_stale()

@@ -87,8 +87,9 @@ def records(study: optuna.Study, known: dict[int, TrialRecord] | None = None) ->
 
     Parameters
     ----------
-    known : what earlier calls found, which is not read again, as what is told stays as it is; what
-        is found now is added.
+    known
+        What earlier calls found, which is not read again, as what is told stays as it is; what is
+        found now is added.
     """
     require("optuna", "search")
     known = {} if known is None else known

@@ -17,7 +17,8 @@ def point_of(space: Space, architecture: ArchitectureSpec) -> Point:
 
     Raises
     ------
-    UsageError : there is none, or the space has too many points to go through them.
+    UsageError
+        There is none, or the space has too many points to go through them.
     """
     if space.count() is None:
         raise UsageError(

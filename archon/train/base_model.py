@@ -67,8 +67,10 @@ class Base:
 
         Raises
         ------
-        UsageError : the model has no such layers, or an adapter already.
-        ModelFileError : the card's adapter is for another model.
+        UsageError
+            The model has no such layers, or an adapter already.
+        ModelFileError
+            The card's adapter is for another model.
         """
         model = decoder_of(self.source)
         if self.adapter is not None:
@@ -105,7 +107,8 @@ class Base:
 
         Parameters
         ----------
-        card : what the card of a whole model says; an adapter's is that of its base.
+        card
+            What the card of a whole model says; an adapter's is that of its base.
         """
         dtype = WRITTEN_IN[spec.dtype]
         if self.trains_adapter(spec):
@@ -131,12 +134,15 @@ def open_base(card: LocalCard, card_dir: Path) -> Base:
 
     Parameters
     ----------
-    card_dir : where relative paths in the card start.
+    card_dir
+        Where relative paths in the card start.
 
     Raises
     ------
-    ModelError : the weights cannot be had or run.
-    UsageError : the model is none that writes.
+    ModelError
+        The weights cannot be had or run.
+    UsageError
+        The model is none that writes.
     """
     if card.transformer != "decoder":
         raise UsageError(f"{card.name} is no decoder, which alone can be fine-tuned")

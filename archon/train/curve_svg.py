@@ -36,9 +36,12 @@ def draw_curve(
 
     Parameters
     ----------
-    curve : of every step.
-    held_out : steps taken → the same on texts that are not learnt.
-    what : says what is drawn.
+    curve
+        Of every step.
+    held_out
+        Steps taken → the same on texts that are not learnt.
+    what
+        Says what is drawn.
     """
     values = [*curve, *held_out.values()]
     low, high = _range(values)

@@ -30,8 +30,10 @@ class TrainableDecoder(nn.Module):
 
     Parameters
     ----------
-    biased : whether q, k and v have biases; by default whether the family always has them.
-    tied : whether the embedding is the head as well.
+    biased
+        Whether q, k and v have biases; by default whether the family always has them.
+    tied
+        Whether the embedding is the head as well.
     """
 
     def __init__(self, config: DecoderConfig, *, biased: bool | None = None, tied: bool) -> None:
@@ -51,9 +53,11 @@ class TrainableDecoder(nn.Module):
 
         Parameters
         ----------
-        position_BT : each token's position in its own text, from 0.
-        text_BT : the text of its row that each token belongs to. A token attends, up to itself, to
-            its own text and to text 0, the common prefix of the row.
+        position_BT
+            Each token's position in its own text, from 0.
+        text_BT
+            The text of its row that each token belongs to. A token attends, up to itself, to its
+            own text and to text 0, the common prefix of the row.
         """
         model = self.model
         T = token_BT.shape[1]

@@ -39,12 +39,14 @@ class TrainingFolder(BaseRunFolder):
 
     Parameters
     ----------
-    resume : continue the training that it holds; without it, such a folder is refused.
+    resume
+        Continue the training that it holds; without it, such a folder is refused.
 
     Raises
     ------
-    UsageError : it holds a training that is not to be resumed, or another than this, or files and
-        no training; or it cannot be made.
+    UsageError
+        It holds a training that is not to be resumed, or another than this, or files and no
+        training; or it cannot be made.
     """
 
     kind, description, required_key = "training", RECORD, "spec"
@@ -68,8 +70,10 @@ class TrainingFolder(BaseRunFolder):
 
         Raises
         ------
-        UsageError : one does; or as for the folder itself.
-        StorageError : the folder cannot be locked.
+        UsageError
+            One does; or as for the folder itself.
+        StorageError
+            The folder cannot be locked.
         """
         cls.make(path)
         with locked(path, cls.kind):
@@ -84,11 +88,13 @@ class TrainingFolder(BaseRunFolder):
 
         Parameters
         ----------
-        data : has a ``repr`` that tells all that counts.
+        data
+            Has a ``repr`` that tells all that counts.
 
         Raises
         ------
-        UsageError : the training has begun on other data, so that it cannot go on with these.
+        UsageError
+            The training has begun on other data, so that it cannot go on with these.
         """
         digest = hashlib.sha256(repr(data).encode()).hexdigest()
         if self.record.setdefault("data_digest", digest) != digest:
@@ -105,11 +111,13 @@ class TrainingFolder(BaseRunFolder):
 
         Parameters
         ----------
-        progress : plain data besides the tensors.
+        progress
+            Plain data besides the tensors.
 
         Raises
         ------
-        StorageError : the disk does not take it.
+        StorageError
+            The disk does not take it.
         """
         try:
             with replacing(self.path / STATE) as part:
@@ -123,7 +131,8 @@ class TrainingFolder(BaseRunFolder):
 
         Raises
         ------
-        StorageError : the file is damaged.
+        StorageError
+            The file is damaged.
         """
         path = self.path / STATE
         if not path.is_file():

@@ -49,7 +49,8 @@ def add_adapter(
 
     Raises
     ------
-    UsageError : a target names no linear layer.
+    UsageError
+        A target names no linear layer.
     """
     linears = {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear)}
     chosen: dict[str, nn.Linear] = {}
@@ -75,7 +76,8 @@ def resume_adapter(model: nn.Module, adapter: Adapter) -> None:
 
     Raises
     ------
-    ModelFileError : it is for another model, or its layers have different ranks.
+    ModelFileError
+        It is for another model, or its layers have different ranks.
     """
     model.requires_grad_(False)
     modules = dict(model.named_modules())

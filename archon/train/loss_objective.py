@@ -21,10 +21,12 @@ class LossSteps:
 
     Parameters
     ----------
-    model : on the device that it learns on.
-    losses : number of steps taken → for each step that is left, what computes the parts of its
-        loss.
-    has_dropout : whether the model learns in training mode, with dropout.
+    model
+        On the device that it learns on.
+    losses
+        Number of steps taken → for each step that is left, what computes the parts of its loss.
+    has_dropout
+        Whether the model learns in training mode, with dropout.
     """
 
     def __init__(
@@ -56,7 +58,8 @@ class LossSteps:
 
         Raises
         ------
-        UsageError : the loss is not finite.
+        UsageError
+            The loss is not finite.
         """
         if self._left is None:
             self._left = self._losses(len(self.curve))
@@ -76,8 +79,10 @@ class LossObjective(ABC):
 
     Parameters
     ----------
-    model, seed, has_dropout : see ``LossSteps``.
-    data : see ``Objective.data``.
+    model, seed, has_dropout
+        See ``LossSteps``.
+    data
+        See ``Objective.data``.
     """
 
     unit: str = "loss"

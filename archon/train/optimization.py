@@ -95,7 +95,8 @@ class Optimization:
 
         Parameters
         ----------
-        at : the step of the schedule; by default the number of steps taken.
+        at
+            The step of the schedule; by default the number of steps taken.
         """
         for group in self._optimizer.param_groups:
             group["lr"] = self.schedule.rate(self.num_steps if at is None else at)
@@ -149,8 +150,10 @@ def train(
 
     Parameters
     ----------
-    losses : for each step, what computes its loss, a mean over the batch.
-    on_step : called with (step, loss) after each step.
+    losses
+        For each step, what computes its loss, a mean over the batch.
+    on_step
+        Called with (step, loss) after each step.
 
     Returns
     -------

@@ -93,7 +93,8 @@ def pack(texts: Iterator[_T], context: int, shared: int = 0) -> Iterator[list[_T
 
     Parameters
     ----------
-    shared : tokens that all begin with (``shared_beginning``), which a row has once.
+    shared
+        Tokens that all begin with (``shared_beginning``), which a row has once.
     """
     rows: list[tuple[int, list[_T]]] = []
     for text in texts:

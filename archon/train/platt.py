@@ -20,7 +20,8 @@ def platt_scaling(logit_N: Tensor, correct: Sequence[bool]) -> tuple[float, floa
 
     Parameters
     ----------
-    logit_N : of N replies.
+    logit_N
+        Of N replies.
     """
     num_right = sum(correct)
     num_wrong = len(correct) - num_right

@@ -69,11 +69,13 @@ def fit_probe(
 
     Parameters
     ----------
-    hidden_NE : of each reply.
+    hidden_NE
+        Of each reply.
 
     Raises
     ------
-    UsageError : there is one question alone, or nothing that is better than another.
+    UsageError
+        There is one question alone, or nothing that is better than another.
     """
     check_learnable(replies)
     losses = _fold_losses(hidden_NE, replies, penalties, seed) if len(penalties) > 1 else ()
@@ -89,8 +91,8 @@ def check_learnable(replies: ReplyDataset) -> None:
 
     Raises
     ------
-    UsageError : there is one question alone; or all replies are right, or all wrong; or none is
-        preferred.
+    UsageError
+        There is one question alone; or all replies are right, or all wrong; or none is preferred.
     """
     if len(replies.questions) < 2:
         raise UsageError("to learn what is good takes replies to at least two questions")

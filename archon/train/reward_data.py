@@ -86,7 +86,8 @@ def with_goal(replies: ReplyDataset, goal: Goal | None, seed: int) -> ReplyDatas
 
     Raises
     ------
-    UsageError : preferences are to become judgements.
+    UsageError
+        Preferences are to become judgements.
     """
     if goal is None or goal == replies.goal:
         return replies
@@ -121,8 +122,10 @@ def open_replies(data: RepliesFile | SampledReplies, start: Start) -> ReplyDatas
 
     Raises
     ------
-    SpecError : a file is missing or malformed.
-    UsageError : the run wrote nothing.
+    SpecError
+        A file is missing or malformed.
+    UsageError
+        The run wrote nothing.
     """
     if not isinstance(data, SampledReplies):
         return read_replies(start.base_dir / data.path, data.path)
@@ -138,7 +141,8 @@ def read_replies(path: Path, file: str) -> ReplyDataset:
 
     Raises
     ------
-    SpecError : the file is missing, or a line is of another form than the first.
+    SpecError
+        The file is missing, or a line is of another form than the first.
     """
     goal: Goal | None = None
     replies: list[TrainingReply] = []
@@ -217,8 +221,10 @@ def replies_of_run(run: Run) -> ReplyDataset:
 
     Raises
     ------
-    UsageError : the run is not of the search split, or wrote nothing.
-    StorageError : the journal cannot be read.
+    UsageError
+        The run is not of the search split, or wrote nothing.
+    StorageError
+        The journal cannot be read.
     """
     split = run.description["items"]["split"]
     if split != "search":
@@ -271,13 +277,15 @@ def tokenize_replies(
 
     Parameters
     ----------
-    end : the token that ends a reply.
-    context_length : capacity for a conversation and a reply together, in tokens.
+    end
+        The token that ends a reply.
+    context_length
+        Capacity for a conversation and a reply together, in tokens.
 
     Raises
     ------
-    UsageError : the model's chat template rejects a conversation, or one leaves no capacity for a
-        reply.
+    UsageError
+        The model's chat template rejects a conversation, or one leaves no capacity for a reply.
     """
     known: dict[object, list[int]] = {}
     found = []

@@ -37,8 +37,10 @@ class RewardDecoder(nn.Module):
 
     Parameters
     ----------
-    weight_E, bias : of the head to begin with.
-    dtype : what the decoder's products are computed in; the head's is in float32.
+    weight_E, bias
+        Of the head to begin with.
+    dtype
+        What the decoder's products are computed in; the head's is in float32.
     """
 
     def __init__(
@@ -71,11 +73,13 @@ class AdapterSteps:
 
     Parameters
     ----------
-    head : to begin with.
+    head
+        To begin with.
 
     Raises
     ------
-    UsageError : no reply fits a row.
+    UsageError
+        No reply fits a row.
     """
 
     def __init__(

@@ -59,11 +59,13 @@ def dialogues(data: Data, base_dir: Path, *, asked_alone: bool = False) -> Itera
 
     Parameters
     ----------
-    asked_alone : whether a line may hold a prompt and no completion, which is then empty.
+    asked_alone
+        Whether a line may hold a prompt and no completion, which is then empty.
 
     Raises
     ------
-    SpecError : a file is missing, or a line is of another form.
+    SpecError
+        A file is missing, or a line is of another form.
     """
     if not isinstance(data, JsonlData):
         if data.rule != "chain-sums":
@@ -95,7 +97,8 @@ def plain_texts(data: Data, base_dir: Path) -> Iterator[str]:
 
     Raises
     ------
-    SpecError : a file is missing, or a line is no ``{"text": …}``.
+    SpecError
+        A file is missing, or a line is no ``{"text": …}``.
     """
     if not isinstance(data, JsonlData):
         if data.rule != "sums":
@@ -117,7 +120,8 @@ def answer_text(
 
     Raises
     ------
-    SpecError : the model's chat template refuses the messages.
+    SpecError
+        The model's chat template refuses the messages.
     """
     try:
         given = chat.encode(dialogue.messages, variables)
@@ -153,7 +157,8 @@ def read_messages(messages: Any, place: str) -> tuple[Message, ...]:
 
     Raises
     ------
-    SpecError : they are no list of objects of role and content, or there are none.
+    SpecError
+        They are no list of objects of role and content, or there are none.
     """
     if not isinstance(messages, list) or not messages:
         reason = "no message" if messages == [] else f"holds {shown(messages)}, not a list"
@@ -178,7 +183,8 @@ def read_text(value: Any, place: str, key: str) -> str:
 
     Raises
     ------
-    SpecError : it is none, or blank.
+    SpecError
+        It is none, or blank.
     """
     text = without_marks(value) if isinstance(value, str) else ""
     if not text.strip():

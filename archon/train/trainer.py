@@ -51,7 +51,8 @@ class Objective(Protocol):
 
     Raises
     ------
-    UsageError : from every method: the data cannot be learned from, or a loss is not finite.
+    UsageError
+        From every method: the data cannot be learned from, or a loss is not finite.
     """
 
     num_steps: int
@@ -109,11 +110,15 @@ class Trainer:
 
         Raises
         ------
-        KeyboardInterrupt : after the step that was under way; the state is saved.
-        UsageError : a loss is not finite, the data cannot be learned from, or they are not the
-            data that the training began with.
-        ScoringError, LMError : a reply cannot be judged.
-        StorageError : the disk does not take the state.
+        KeyboardInterrupt
+            After the step that was under way; the state is saved.
+        UsageError
+            A loss is not finite, the data cannot be learned from, or they are not the data that the
+            training began with.
+        ScoringError, LMError
+            A reply cannot be judged.
+        StorageError
+            The disk does not take the state.
         """
         objective, folder, record = self.objective, self.folder, self.folder.record
         folder.keep_data(objective.data)

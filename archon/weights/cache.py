@@ -155,7 +155,8 @@ def remove(card: LocalCard) -> int:
 
     Raises
     ------
-    ModelError : the folder cannot be deleted.
+    ModelError
+        The folder cannot be deleted.
     """
     folder, record = model_dir(card.name), read_record(card.name)
     packed = packed_files(record.sha256) if record is not None else []

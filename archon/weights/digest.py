@@ -40,7 +40,8 @@ def check(found: str, expected: str, what: str) -> None:
 
     Raises
     ------
-    DigestError : the digests differ.
+    DigestError
+        The digests differ.
     """
     if found != expected:
         raise DigestError(f"{what} has the wrong digest: expected {expected}, found {found}")
@@ -57,7 +58,8 @@ def write_verified(
 
     Raises
     ------
-    DigestError : the digest is wrong; nothing is left behind.
+    DigestError
+        The digest is wrong; nothing is left behind.
     """
     running, done_bytes = hashlib.sha256(), 0
     with replacing(path) as part:

@@ -24,7 +24,8 @@ def run(
 
     Raises
     ------
-    ModelError : the command failed; the text is the last error it printed.
+    ModelError
+        The command failed; the text is the last error it printed.
     """
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as complaints:
         process = subprocess.Popen(

@@ -40,8 +40,10 @@ def fetch(source: HubSource, on_progress: OnProgress, total_bytes: int | None) -
 
     Raises
     ------
-    ModelError : the hub is out of reach, has no such file, or the download failed.
-    MissingExtraError : the hub's client is not installed.
+    ModelError
+        The hub is out of reach, has no such file, or the download failed.
+    MissingExtraError
+        The hub's client is not installed.
     """
     assert source.file is not None
     hub = require("huggingface_hub", "engine")
@@ -71,8 +73,10 @@ def fetch_folder(source: HubSource, on_progress: OnProgress, total_bytes: int | 
 
     Raises
     ------
-    ModelError : the hub is out of reach, has no such model, or its files have another digest.
-    MissingExtraError : the hub's client is not installed.
+    ModelError
+        The hub is out of reach, has no such model, or its files have another digest.
+    MissingExtraError
+        The hub's client is not installed.
     """
     errors = require("huggingface_hub.errors", "engine")
     hub = require("huggingface_hub", "engine")

@@ -36,14 +36,18 @@ def pull(
 
     Parameters
     ----------
-    base_dir : the folder of the card's file, where relative paths start.
-    on_progress : called in this thread as bytes arrive.
-    verify : compare the digest of weights that are already here once more; damaged ones are
-        fetched again.
+    base_dir
+        The folder of the card's file, where relative paths start.
+    on_progress
+        Called in this thread as bytes arrive.
+    verify
+        Compare the digest of weights that are already here once more; damaged ones are fetched
+        again.
 
     Raises
     ------
-    ModelError : no source gave the right bytes; the text lists why each failed.
+    ModelError
+        No source gave the right bytes; the text lists why each failed.
     """
     listen = on_progress or silent
     present = find(card, base_dir)

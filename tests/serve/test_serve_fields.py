@@ -32,6 +32,7 @@ from archon.serve.requests import (
     TextPart,
     read_chat_request,
 )
+from archon.spec import catalog
 
 NAMED = {"model": "self-consistency"}
 ASK: dict[str, Any] = {"role": "user", "content": "What is 2 + 3?"}
@@ -418,7 +419,7 @@ REWARD = {"name": "judge", "backend": "scripted", "reward": True}
 def shipped() -> dict[str, Any]:
     """Every shipped architecture on scripted models."""
     lms = {}
-    for name in api.catalog.names("architecture"):
+    for name in catalog.names("architecture"):
         spec = api.load(name).spec
         models: dict[str, Any] = dict.fromkeys(spec.models, "scripted")
         if any(getattr(node, "method", "") == "reward" for node in spec.nodes.values()):
@@ -427,7 +428,7 @@ def shipped() -> dict[str, Any]:
     return lms
 
 
-@pytest.mark.parametrize("name", api.catalog.names("architecture"))
+@pytest.mark.parametrize("name", catalog.names("architecture"))
 @pytest.mark.parametrize("asked", [LM_EVAL, USUAL], ids=["lm-eval", "usual"])
 async def test_every_shipped_architecture_answers_usual_requests(
     shipped: dict[str, Any], name: str, asked: dict[str, Any]

@@ -54,7 +54,8 @@ def decimal_of(run: str, *, has_unit: bool = False) -> str | None:
 
     Parameters
     ----------
-    has_unit : a unit, a currency or a percent sign stands beside the run.
+    has_unit
+        A unit, a currency or a percent sign stands beside the run.
 
     >>> decimal_of("12,34,567"), decimal_of("1.234,5"), decimal_of("1,23,4")
     ('1234567', '1234.5', None)

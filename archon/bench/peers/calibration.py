@@ -66,7 +66,8 @@ def num_prompts_of_round(task: PeerTask, rows: int, tokens_per_second: float) ->
 
     Parameters
     ----------
-    tokens_per_second : what the peer makes at so many rows.
+    tokens_per_second
+        What the peer makes at so many rows.
     """
     w = task.workload
     wave = max(1, rows // w.samples_per_prompt)

@@ -61,7 +61,8 @@ class PeerTask:
 
         Raises
         ------
-        ContextLengthError : a sequence is longer than the model's context.
+        ContextLengthError
+            A sequence is longer than the model's context.
         """
         length = self.workload.prompt_tokens + self.workload.new_tokens
         if length > context_length:
@@ -120,7 +121,8 @@ def check_names(names: Sequence[str]) -> list[str]:
 
     Raises
     ------
-    UsageError : there is none of a name, or one is given twice.
+    UsageError
+        There is none of a name, or one is given twice.
     """
     for name in names:
         if name not in CONTENDERS:

@@ -25,12 +25,15 @@ class ContenderProcess:
 
     Parameters
     ----------
-    factory : ``module:function`` of what loads the contender.
-    settings : what an earlier process of the same contender found.
+    factory
+        ``module:function`` of what loads the contender.
+    settings
+        What an earlier process of the same contender found.
 
     Raises
     ------
-    ChildError : the contender could not be loaded.
+    ChildError
+        The contender could not be loaded.
     """
 
     def __init__(
@@ -45,7 +48,8 @@ class ContenderProcess:
 
         Raises
         ------
-        ChildError : it failed; the process is gone.
+        ChildError
+            It failed; the process is gone.
         """
         return Round(**self._ask(seed))
 

@@ -148,7 +148,8 @@ def requantized(lib: Any, path: Path, name: str, threads: int) -> Path:
 
     Raises
     ------
-    ModelError : llama.cpp cannot write it.
+    ModelError
+        Llama.cpp cannot write it.
     """
     stat = path.stat()
     folder = cache_dir() / "peers"

@@ -32,7 +32,8 @@ class LlamaSession:
 
     Raises
     ------
-    EngineError : llama.cpp cannot make the context, or fails in a call.
+    EngineError
+        Llama.cpp cannot make the context, or fails in a call.
     """
 
     def __init__(self, lib: Any, model: Any, task: PeerTask, rows: int, layout: Layout) -> None:

@@ -90,7 +90,8 @@ def compare(
 
     Raises
     ------
-    MissingExtraError : none of them is installed.
+    MissingExtraError
+        None of them is installed.
     """
     missing = {name: missing_package(name) for name in names}
     for error in filter(None, missing.values()):
@@ -194,9 +195,12 @@ def run_peers_bench(
 
     Parameters
     ----------
-    tasks : name of a workload → its task.
-    config : of the model, for the roofline.
-    pairs : rounds of each contender.
+    tasks
+        Name of a workload → its task.
+    config
+        Of the model, for the roofline.
+    pairs
+        Rounds of each contender.
 
     Returns
     -------

@@ -206,8 +206,10 @@ def summary(
 
     Parameters
     ----------
-    loads : ``engine``, ``whole`` and ``streamed``, with all clients.
-    alone : ``engine`` and ``streamed``, with one client at a time.
+    loads
+        ``engine``, ``whole`` and ``streamed``, with all clients.
+    alone
+        ``engine`` and ``streamed``, with one client at a time.
     """
     engine_rate, engine_cpu = loads["engine"].rate(), loads["engine"].cpu_per_token()
     rows: dict[str, Any] = {}

@@ -58,11 +58,13 @@ def questions(
 
     Parameters
     ----------
-    count : tells how many tokens the whole prompt of a question has, template included.
+    count
+        Tells how many tokens the whole prompt of a question has, template included.
 
     Raises
     ------
-    UsageError : the template and the request for a story alone have more.
+    UsageError
+        The template and the request for a story alone have more.
     """
     base = count(_WORDS[0] + _CLOSING)
     cost = {word: count(f"{_WORDS[0]} {word}{_CLOSING}") - base for word in _WORDS}

@@ -63,7 +63,8 @@ class MeasuredServer:
 
         Raises
         ------
-        ChildError : their process failed.
+        ChildError
+            Their process failed.
         """
         pairs = [(ask.question, ask.seed) for ask in asks]
         load = Load(self._host, self._port, NAME, num_clients, seconds, streams, pairs)
@@ -110,7 +111,8 @@ def serving(model: str, sampling: dict[str, Any], num_clients: int) -> Iterator[
 
     Raises
     ------
-    ArchonError : it did not start.
+    ArchonError
+        It did not start.
     """
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / f"{NAME}.json"

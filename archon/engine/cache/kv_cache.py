@@ -47,10 +47,14 @@ class KVCache:
 
     Parameters
     ----------
-    config : the decoder's sizes.
-    num_blocks : blocks in all.
-    dtype : of the stored keys and values.
-    num_scratch_blocks : further blocks behind the others, for rows that are padding.
+    config
+        The decoder's sizes.
+    num_blocks
+        Blocks in all.
+    dtype
+        Of the stored keys and values.
+    num_scratch_blocks
+        Further blocks behind the others, for rows that are padding.
     """
 
     def __init__(

@@ -39,9 +39,12 @@ def padded_step(step: StepInput, scratch_block: int, mask_dtype: torch.dtype) ->
 
     Parameters
     ----------
-    step : on the CPU.
-    scratch_block : a block of the cache that no sequence owns.
-    mask_dtype : the cache's.
+    step
+        On the CPU.
+    scratch_block
+        A block of the cache that no sequence owns.
+    mask_dtype
+        The cache's.
     """
     assert not step.plan.fresh
     num_rows = _rounded_up(len(step.token_N))

@@ -45,7 +45,8 @@ def attend(
 
     Parameters
     ----------
-    bias : added to the scores, of a shape that broadcasts to (B, H, T, S); −∞ hides a key.
+    bias
+        Added to the scores, of a shape that broadcasts to (B, H, T, S); −∞ hides a key.
 
     Returns
     -------

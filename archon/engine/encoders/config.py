@@ -90,7 +90,8 @@ def encoder_config(folder: ModelFolder) -> EncoderConfig:
 
     Raises
     ------
-    ModelFileError : another family, a key that is missing, or a variant that is not supported.
+    ModelFileError
+        Another family, a key that is missing, or a variant that is not supported.
     """
     keys = _EncoderKeys(folder.path / CONFIG, folder.config)
     keys.expect("model_type", (ENCODER,))
@@ -115,7 +116,8 @@ def encoder_decoder_config(folder: ModelFolder) -> EncoderDecoderConfig:
 
     Raises
     ------
-    ModelFileError : another family, a key that is missing, or a variant that is not supported.
+    ModelFileError
+        Another family, a key that is missing, or a variant that is not supported.
     """
     keys = _EncoderKeys(folder.path / CONFIG, folder.config)
     keys.expect("model_type", (ENCODER_DECODER,))

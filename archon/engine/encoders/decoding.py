@@ -25,7 +25,8 @@ class SequenceToSequence:
 
     Parameters
     ----------
-    model_id : digest of the weights; draws depend on it.
+    model_id
+        Digest of the weights; draws depend on it.
     """
 
     def __init__(self, model: EncoderDecoder, model_id: str = "") -> None:
@@ -37,7 +38,8 @@ class SequenceToSequence:
 
         Raises
         ------
-        EngineError : no draws, no room, too few beams, a constraint, or a token without embedding.
+        EngineError
+            No draws, no room, too few beams, a constraint, or a token without embedding.
         """
         self._check(request)
         memory = self._memory(request.prompt_ids)

@@ -39,8 +39,10 @@ class Encoder(nn.Module):
 
         Parameters
         ----------
-        is_token_BT : where the text is no padding; padding is read by nobody.
-        segment_BT : 0 where a token is of the first text, 1 of the second; by default all 0.
+        is_token_BT
+            Where the text is no padding; padding is read by nobody.
+        segment_BT
+            0 where a token is of the first text, 1 of the second; by default all 0.
         """
         if segment_BT is None:
             segment_BT = torch.zeros_like(ids_BT)

@@ -78,8 +78,10 @@ class EncoderDecoder(nn.Module):
 
         Parameters
         ----------
-        source_BS, is_token_BS : the text to read, and where it is no padding.
-        target_BT : what the decoder reads: the start token, and the text but for its last token.
+        source_BS, is_token_BS
+            The text to read, and where it is no padding.
+        target_BT
+            What the decoder reads: the start token, and the text but for its last token.
         """
         memory = self.memory(self.encode(source_BS, is_token_BS), is_token_BS)
         return self.decode(target_BT, memory)
@@ -110,7 +112,8 @@ class EncoderDecoder(nn.Module):
 
         Parameters
         ----------
-        keys : where those of the ``start`` tokens before these lie; by default there are none.
+        keys
+            Where those of the ``start`` tokens before these lie; by default there are none.
         """
         num_tokens = target_BT.shape[1]
         key_S = torch.arange(start + num_tokens, device=target_BT.device)

@@ -18,7 +18,8 @@ def greedy_texts(
 
     Parameters
     ----------
-    sources : token ids without an end.
+    sources
+        Token ids without an end.
     """
     config = model.config
     longest = max(map(len, sources)) + 1

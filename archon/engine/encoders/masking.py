@@ -28,7 +28,8 @@ def hide(
 
     Parameters
     ----------
-    may_hide_BT : where tokens may be chosen: not padding, not special ones.
+    may_hide_BT
+        Where tokens may be chosen: not padding, not special ones.
     """
 
     def dice() -> Tensor:

@@ -18,8 +18,9 @@ class RelativePositions(nn.Module):
 
     Parameters
     ----------
-    two_sided : whether keys to the right of a query are told from those to its left; a decoder
-        sees none to the right.
+    two_sided
+        Whether keys to the right of a query are told from those to its left; a decoder sees none to
+        the right.
     """
 
     def __init__(

@@ -80,12 +80,15 @@ def load_into(
 
     Parameters
     ----------
-    prefixes : what may stand before every name in the folder; the first that fits is taken.
-    unused : pattern of tensors that may be there and are not needed.
+    prefixes
+        What may stand before every name in the folder; the first that fits is taken.
+    unused
+        Pattern of tensors that may be there and are not needed.
 
     Raises
     ------
-    ModelFileError : a tensor is missing, left over, or of another shape.
+    ModelFileError
+        A tensor is missing, left over, or of another shape.
     """
     names = {stored_name(name, renames): name for name in module.state_dict()}
     first = next(iter(names))
@@ -115,7 +118,8 @@ def load_encoder_decoder(folder: ModelFolder) -> EncoderDecoder:
 
     Raises
     ------
-    ModelFileError : the folder holds another model, or a damaged one.
+    ModelFileError
+        The folder holds another model, or a damaged one.
     """
     model = EncoderDecoder(encoder_decoder_config(folder))
     # Older files repeat the shared embedding under the names of its readers.
@@ -178,7 +182,8 @@ def load_encoder(folder: ModelFolder) -> Encoder:
 
     Raises
     ------
-    ModelFileError : the folder holds another model, or a damaged one.
+    ModelFileError
+        The folder holds another model, or a damaged one.
     """
     encoder = Encoder(encoder_config(folder))
     load_into(encoder, folder, ENCODER_NAMES, prefixes=("bert.", ""), unused=r"^pooler\.")
@@ -192,8 +197,10 @@ def save_text_classifier(
 
     Parameters
     ----------
-    config : what the ``config.json`` of the encoder says.
-    labels : names of the classes.
+    config
+        What the ``config.json`` of the encoder says.
+    labels
+        Names of the classes.
     """
     path.mkdir(parents=True, exist_ok=True)
     tensors = {
@@ -217,7 +224,8 @@ def load_text_classifier(folder: ModelFolder) -> TextClassifier:
 
     Raises
     ------
-    ModelFileError : the folder holds another model, one without that head, or a damaged one.
+    ModelFileError
+        The folder holds another model, one without that head, or a damaged one.
     """
     if "classifier.weight" not in folder.tensors:
         raise ModelFileError(f"{folder.path}: the encoder has no head that judges texts")

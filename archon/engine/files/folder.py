@@ -48,11 +48,13 @@ class ModelFolder:
 
     Parameters
     ----------
-    path : the folder.
+    path
+        The folder.
 
     Raises
     ------
-    ModelFileError : a file is missing, damaged, or holds tensors of an unsupported type.
+    ModelFileError
+        A file is missing, damaged, or holds tensors of an unsupported type.
     """
 
     def __init__(self, path: Path) -> None:

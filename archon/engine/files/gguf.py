@@ -65,12 +65,14 @@ class GGUFFile:
 
     Parameters
     ----------
-    path : the file, or any part of a model that is split.
+    path
+        The file, or any part of a model that is split.
 
     Raises
     ------
-    ModelFileError : a file cannot be read, is no GGUF file, is damaged, or holds unsupported types;
-        parts are missing or do not belong together.
+    ModelFileError
+        A file cannot be read, is no GGUF file, is damaged, or holds unsupported types; parts are
+        missing or do not belong together.
     """
 
     def __init__(self, path: Path) -> None:
@@ -96,7 +98,8 @@ class GGUFFile:
 
         Raises
         ------
-        ModelFileError : the file has no tensor of that name.
+        ModelFileError
+            The file has no tensor of that name.
         """
         info = self.tensors.get(name)
         if info is None:
@@ -130,7 +133,8 @@ class GGUFPart:
 
         Raises
         ------
-        ModelFileError : parts are missing, or others than their names say.
+        ModelFileError
+            Parts are missing, or others than their names say.
         """
         index, count = self._split()
         if count == 1:

@@ -46,12 +46,15 @@ class KeyRules:
 
         Parameters
         ----------
-        values : the file's keys, without ``prefix``.
-        prefix : what stands in front of each key in the file, for the error.
+        values
+            The file's keys, without ``prefix``.
+        prefix
+            What stands in front of each key in the file, for the error.
 
         Raises
         ------
-        ModelFileError : names the file, and each key with its value.
+        ModelFileError
+            Names the file, and each key with its value.
         """
         reasons = [f"{prefix}{reason}" for reason in self._refusals(values)]
         if reasons:

@@ -30,7 +30,8 @@ class PartFiles:
 
         Raises
         ------
-        ModelFileError : it is missing, or none.
+        ModelFileError
+            It is missing, or none.
         """
         file = path / self.config
         try:
@@ -48,7 +49,8 @@ class PartFiles:
 
         Raises
         ------
-        ModelFileError : they are missing or damaged.
+        ModelFileError
+            They are missing or damaged.
         """
         file = path / self.tensors
         try:

@@ -31,7 +31,8 @@ def load_kernels(folder: Path | None = None) -> ctypes.CDLL | None:
 
     Parameters
     ----------
-    folder : where the compiled library is kept; None compiles anew for this process.
+    folder
+        Where the compiled library is kept; None compiles anew for this process.
     """
     instructions = _instructions(_cpu_flags())
     if not instructions:

@@ -161,8 +161,10 @@ class NativeDecoder:
 
     Parameters
     ----------
-    packed : the parameters (``archon.engine.kernels.packing``), in the precision named.
-    kernels : the compiled library (``archon.engine.kernels``).
+    packed
+        The parameters (``archon.engine.kernels.packing``), in the precision named.
+    kernels
+        The compiled library (``archon.engine.kernels``).
     """
 
     device = torch.device("cpu")

@@ -130,10 +130,14 @@ def partial_attention(
 
     Parameters
     ----------
-    q_BHTD : queries; H is a multiple of G.
-    k_BGLD, v_BGLD : keys and values, in the queries' dtype.
-    mask_BL : added to the scores, in the queries' dtype.
-    causal : token t attends to keys 0 … t only (T equals L then).
+    q_BHTD
+        Queries; H is a multiple of G.
+    k_BGLD, v_BGLD
+        Keys and values, in the queries' dtype.
+    mask_BL
+        Added to the scores, in the queries' dtype.
+    causal
+        Token t attends to keys 0 … t only (T equals L then).
 
     Returns
     -------

@@ -83,7 +83,8 @@ def config_of(file: ModelFile) -> DecoderConfig:
 
     Raises
     ------
-    ModelFileError : a family or a rotary scaling that is not supported, or a key that is missing.
+    ModelFileError
+        A family or a rotary scaling that is not supported, or a key that is missing.
     """
     return _gguf_config(file) if isinstance(file, GGUFFile) else _folder_config(file)
 

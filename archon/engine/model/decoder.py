@@ -36,8 +36,10 @@ class Decoder:
 
     Parameters
     ----------
-    source : where the parameters come from.
-    precision : of the linear layers, the head included (see ``archon.engine.model.linear``).
+    source
+        Where the parameters come from.
+    precision
+        Of the linear layers, the head included (see ``archon.engine.model.linear``).
     """
 
     def __init__(self, source: WeightSource, precision: Precision, device: torch.device) -> None:

@@ -67,7 +67,8 @@ def check_adapter(adapter: Adapter, config: DecoderConfig) -> None:
 
     Raises
     ------
-    ModelFileError : it changes a layer that is not there, or one of another shape.
+    ModelFileError
+        It changes a layer that is not there, or one of another shape.
     """
     known = linear_shapes(config)
     for name, (a_RI, b_OR) in adapter.pairs.items():
@@ -132,7 +133,8 @@ class AdaptedWeights:
 
     Raises
     ------
-    ModelFileError : the adapter is for another model.
+    ModelFileError
+        The adapter is for another model.
     """
 
     def __init__(self, source: WeightSource, adapter: Adapter) -> None:

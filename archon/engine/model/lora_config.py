@@ -77,7 +77,8 @@ def read_adapter(path: Path) -> Adapter:
 
     Raises
     ------
-    ModelFileError : a file is missing or damaged, or says something that is not supported.
+    ModelFileError
+        A file is missing or damaged, or says something that is not supported.
     """
     config = _read_config(path)
     rank, alpha = _positive(config, "r", path), _positive(config, "lora_alpha", path)
@@ -153,8 +154,10 @@ def write_adapter(
 
     Parameters
     ----------
-    base : the name of the model that it was trained on.
-    dtype : what its numbers are rounded to.
+    base
+        The name of the model that it was trained on.
+    dtype
+        What its numbers are rounded to.
     """
     tensors = {}
     for name, (a_RI, b_OR) in adapter.pairs.items():

@@ -62,7 +62,8 @@ def read_reward_head(path: Path) -> RewardHead:
 
     Raises
     ------
-    ModelFileError : a file is missing or damaged, or says something that no head is.
+    ModelFileError
+        A file is missing or damaged, or says something that no head is.
     """
     config = _read_config(path)
     tensors = FILES.read_tensors(path)
@@ -103,13 +104,17 @@ def check_reward_head(head: RewardHead, width: int, model_digest: str, adapter: 
 
     Parameters
     ----------
-    width : of the model.
-    model_digest : of its weights; "" where they have none.
-    adapter : digest of the adapter that is run; "" for none.
+    width
+        Of the model.
+    model_digest
+        Of its weights; "" where they have none.
+    adapter
+        Digest of the adapter that is run; "" for none.
 
     Raises
     ------
-    ModelFileError : it is for another.
+    ModelFileError
+        It is for another.
     """
     if len(head.weight_E) != width:
         raise ModelFileError(

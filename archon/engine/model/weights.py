@@ -184,8 +184,9 @@ class GGUFWeights(_StoredWeights[GGUFFile]):
 
     Raises
     ------
-    ModelFileError : a tensor is missing, has a shape that the configuration does not allow, or is
-        one that the decoder would leave out.
+    ModelFileError
+        A tensor is missing, has a shape that the configuration does not allow, or is one that the
+        decoder would leave out.
     """
 
     def __init__(self, file: GGUFFile, config: DecoderConfig) -> None:
@@ -211,7 +212,8 @@ class FolderWeights(_StoredWeights[ModelFolder]):
 
     Raises
     ------
-    ModelFileError : as ``GGUFWeights``.
+    ModelFileError
+        As ``GGUFWeights``.
     """
 
     def __init__(self, folder: ModelFolder, config: DecoderConfig) -> None:
@@ -252,7 +254,8 @@ def weights_of(file: ModelFile) -> WeightSource:
 
     Raises
     ------
-    ModelFileError : it holds something that is not supported.
+    ModelFileError
+        It holds something that is not supported.
     """
     config = config_of(file)
     if isinstance(file, GGUFFile):

@@ -68,8 +68,10 @@ class BeamSearch:
 
         Parameters
         ----------
-        beams : the hypotheses, all of the same length.
-        logits_BV : what follows each of them.
+        beams
+            The hypotheses, all of the same length.
+        logits_BV
+            What follows each of them.
 
         Returns
         -------

@@ -21,7 +21,8 @@ class Matcher(Protocol):
 
     Raises
     ------
-    ConstraintError : the constraint cannot be satisfied; from any of its members.
+    ConstraintError
+        The constraint cannot be satisfied; from any of its members.
     """
 
     @property
@@ -64,7 +65,8 @@ def without_others(logits_V: Tensor, mask: Tensor) -> Tensor:
 
     Parameters
     ----------
-    mask : the allowed tokens (``Matcher.allowed``).
+    mask
+        The allowed tokens (``Matcher.allowed``).
     """
     forbidden = np.unpackbits(~mask.numpy().view(np.uint8), bitorder="little")
     forbidden_V = torch.from_numpy(forbidden[: len(logits_V)]).view(torch.bool)

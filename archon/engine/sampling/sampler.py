@@ -70,9 +70,12 @@ def sample(
 
     Parameters
     ----------
-    logits : (V,) in float32, for each row.
-    rules : how each row is drawn; temperature 0 takes the largest logit (the first, if several).
-    noise : the uniform number of each row.
+    logits
+        (V,) in float32, for each row.
+    rules
+        How each row is drawn; temperature 0 takes the largest logit (the first, if several).
+    noise
+        The uniform number of each row.
     """
     logits_BV = matrix_of(logits)
     tokens_B = torch.empty(len(rules), dtype=torch.int64, device=logits_BV.device)

@@ -55,8 +55,10 @@ class Scheduler:
 
     Parameters
     ----------
-    max_sequences : slots: sequences that run at once.
-    max_step_tokens : tokens of one step; bounds the memory for activations.
+    max_sequences
+        Slots: sequences that run at once.
+    max_step_tokens
+        Tokens of one step; bounds the memory for activations.
     """
 
     def __init__(self, cache: BlockStorage, max_sequences: int, max_step_tokens: int) -> None:

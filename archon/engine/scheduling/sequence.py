@@ -190,7 +190,8 @@ class Sequence:
 
         Raises
         ------
-        EngineError : the constraint cannot be followed further.
+        EngineError
+            The constraint cannot be followed further.
         """
         is_end = token in self.prompt.request.stop_ids
         if self.matcher is not None:
@@ -207,7 +208,8 @@ class Sequence:
 
         Raises
         ------
-        EngineError : the constraint cannot be followed further.
+        EngineError
+            The constraint cannot be followed further.
         """
         if self.matcher is None:
             return

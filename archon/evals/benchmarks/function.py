@@ -49,14 +49,20 @@ class PythonBenchmark:
 
     Parameters
     ----------
-    rows : mappings with a question and its answer, or a function that gives them.
-    name : the benchmark's name in reports; by default that of the function.
-    answer : the kind of answer wanted.
-    score : a scorer's registered name, or a function of an answer's text and the row's target that
+    rows
+        Mappings with a question and its answer, or a function that gives them.
+    name
+        The benchmark's name in reports; by default that of the function.
+    answer
+        The kind of answer wanted.
+    score
+        A scorer's registered name, or a function of an answer's text and the row's target that
         gives a number from 0 to 1, of which only 1 is right.
-    examples : exemplar pool of few-shot prompts, by name, or by its path from the folder of the
-        function's file; by default the arithmetic pool.
-    answer_after, fields : as in a benchmark card.
+    examples
+        Exemplar pool of few-shot prompts, by name, or by its path from the folder of the function's
+        file; by default the arithmetic pool.
+    answer_after, fields
+        As in a benchmark card.
     """
 
     rows: Iterable[Row] | Callable[[], Iterable[Row]]
@@ -97,8 +103,9 @@ def load_python(ref: PythonReference) -> LoadedPython:
 
     Raises
     ------
-    SpecError : the code cannot be imported or fails (names its file and line), or what it gives is
-        no benchmark.
+    SpecError
+        The code cannot be imported or fails (names its file and line), or what it gives is no
+        benchmark.
     """
     source = import_named(ref) if isinstance(ref, str) else ref
     code = source.rows if isinstance(source, PythonBenchmark) else source
@@ -157,7 +164,8 @@ def load(
 
     Raises
     ------
-    SpecError : there are no rows, or one of them is wrong; names its number, from 1.
+    SpecError
+        There are no rows, or one of them is wrong; names its number, from 1.
     """
     items = []
     for number, row in enumerate(rows, start=1):

@@ -21,8 +21,10 @@ def load(source: HubData, card: BenchmarkCard, split: Split) -> list[Item]:
 
     Raises
     ------
-    SpecError : the hub is out of reach, or has no such data set, or a row of it is wrong.
-    MissingExtraError : the ``datasets`` library is not installed.
+    SpecError
+        The hub is out of reach, or has no such data set, or a row of it is wrong.
+    MissingExtraError
+        The ``datasets`` library is not installed.
     """
     data = _fetch(source)
     taken: set[str] = set()

@@ -58,13 +58,17 @@ def item_from_row(
 
     Parameters
     ----------
-    number : the item's id where the card names no field for it.
-    place : the row's file and line, or the like, for errors.
-    canonical_target : whether the target is a canonical value, or what the row has.
+    number
+        The item's id where the card names no field for it.
+    place
+        The row's file and line, or the like, for errors.
+    canonical_target
+        Whether the target is a canonical value, or what the row has.
 
     Raises
     ------
-    SpecError : a field is missing or of a wrong kind, or the answer holds no target.
+    SpecError
+        A field is missing or of a wrong kind, or the answer holds no target.
     """
     question = _text(row, card.fields.question, place)
     answer = _text(row, card.fields.answer, place)
@@ -122,7 +126,8 @@ def check_ids(items: Iterable[Item], place: str) -> None:
 
     Raises
     ------
-    SpecError : two have.
+    SpecError
+        Two have.
     """
     seen: set[str] = set()
     for item in items:

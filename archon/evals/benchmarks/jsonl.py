@@ -17,7 +17,8 @@ def load(
 
     Raises
     ------
-    SpecError : the file cannot be read or a line of it is wrong; names the file and the line.
+    SpecError
+        The file cannot be read or a line of it is wrong; names the file and the line.
     """
     items = [
         item_from_row(

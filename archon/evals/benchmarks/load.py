@@ -27,16 +27,23 @@ def load_items(
 
     Parameters
     ----------
-    base_dir : the card's folder, where its relative paths start.
-    data_path : a JSONL file whose items stand in for those of the card's own source.
-    rows : those of a benchmark made in Python.
-    canonical_targets : whether targets are canonical values, or what the rows have.
+    base_dir
+        The card's folder, where its relative paths start.
+    data_path
+        A JSONL file whose items stand in for those of the card's own source.
+    rows
+        Those of a benchmark made in Python.
+    canonical_targets
+        Whether targets are canonical values, or what the rows have.
 
     Raises
     ------
-    UsageError : there is no such split, or the limit is less than 1.
-    SpecError : the source cannot be read, says something wrong, or has no item for the split.
-    MissingExtraError : the source needs a package that is not installed.
+    UsageError
+        There is no such split, or the limit is less than 1.
+    SpecError
+        The source cannot be read, says something wrong, or has no item for the split.
+    MissingExtraError
+        The source needs a package that is not installed.
     """
     if split not in SPLITS:
         raise UsageError(f"there is no split {shown(split)}{suggestion(split, SPLITS)}")

@@ -43,14 +43,19 @@ def open_benchmark(
 
     Parameters
     ----------
-    data : a JSONL file whose items stand in for those of the card's own source.
-    scorer : the name of a scorer that stands in for the benchmark's own.
+    data
+        A JSONL file whose items stand in for those of the card's own source.
+    scorer
+        The name of a scorer that stands in for the benchmark's own.
 
     Raises
     ------
-    SpecError : a file is missing or wrong, or the user's code fails.
-    UsageError : there is no such split or scorer, or the limit is less than 1.
-    MissingExtraError : the source needs a package that is not installed.
+    SpecError
+        A file is missing or wrong, or the user's code fails.
+    UsageError
+        There is no such split or scorer, or the limit is less than 1.
+    MissingExtraError
+        The source needs a package that is not installed.
     """
     card, rows, own = loaded.spec, [], None
     if isinstance(loaded, LoadedPython):

@@ -30,12 +30,15 @@ def load(source: GymData, split: Split, limit: int | None, file: str | None = No
 
     Parameters
     ----------
-    file : the name of the card's file in errors.
+    file
+        The name of the card's file in errors.
 
     Raises
     ------
-    SpecError : a task refuses its parameters, or has too few distinct questions.
-    MissingExtraError : the library is not installed.
+    SpecError
+        A task refuses its parameters, or has too few distinct questions.
+    MissingExtraError
+        The library is not installed.
     """
     seen: set[str] = set()
     streams = [

@@ -28,8 +28,10 @@ def document(title: str, body: str, *, styles: Sequence[str], scripts: Sequence[
 
     Parameters
     ----------
-    body : what stands in the document's body, before the script.
-    scripts : in this order they share one scope.
+    body
+        What stands in the document's body, before the script.
+    scripts
+        In this order they share one scope.
     """
     style, modules = "\n".join(styles), "\n".join(scripts)
     script = f'(() => {{\n"use strict";\n{modules}\n}})();'
@@ -51,7 +53,8 @@ def write_document(output: Path, text: str) -> None:
 
     Raises
     ------
-    UsageError : it cannot be written.
+    UsageError
+        It cannot be written.
     """
     try:
         with replacing(output) as part:

@@ -39,7 +39,8 @@ def write_page(runs: Sequence[RunData], output: Path) -> Page:
 
     Raises
     ------
-    UsageError : a run cannot be read, or the file cannot be written.
+    UsageError
+        A run cannot be read, or the file cannot be written.
     """
     page = gather(runs)
     write_document(output, html(page))

@@ -78,9 +78,12 @@ def gather(runs: Sequence[RunData]) -> Page:
 
     Raises
     ------
-    UsageError : two runs have no item in common.
-    StorageError, SpecError : a journal cannot be read.
-    MissingExtraError : several runs are compared, and scipy is not installed.
+    UsageError
+        Two runs have no item in common.
+    StorageError, SpecError
+        A journal cannot be read.
+    MissingExtraError
+        Several runs are compared, and scipy is not installed.
     """
     shared = SharedTexts(trace for run in runs for _, trace in run.answers() if trace is not None)
     answers = [_read(run, shared) for run in runs]

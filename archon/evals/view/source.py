@@ -38,8 +38,10 @@ class StoredRun:
 
     Raises
     ------
-    StorageError, SpecError : its journal cannot be read.
-    MissingExtraError : it has ablations, and scipy is not installed.
+    StorageError, SpecError
+        Its journal cannot be read.
+    MissingExtraError
+        It has ablations, and scipy is not installed.
     """
 
     def __init__(self, run: Run) -> None:

@@ -44,15 +44,19 @@ class NodeContext(Protocol):
 
         Parameters
         ----------
-        answer : the kind of answer: the question's where candidates are written, prose where they
-            are judged.
-        constraint : for the reply. A model without constraints, and a beam search, follow the
-            wording of the prompt alone.
-        choices : replies to be scored; nothing is sampled. Every call is in trace and budget.
+        answer
+            The kind of answer: the question's where candidates are written, prose where they are
+            judged.
+        constraint
+            For the reply. A model without constraints, and a beam search, follow the wording of the
+            prompt alone.
+        choices
+            Replies to be scored; nothing is sampled. Every call is in trace and budget.
 
         Raises
         ------
-        BudgetError : the budget does not allow the call; the node's inputs are passed on.
+        BudgetError
+            The budget does not allow the call; the node's inputs are passed on.
         """
         ...
 
@@ -80,7 +84,8 @@ class NodeContext(Protocol):
 
         Raises
         ------
-        BudgetError : the time is up; the work was cancelled, and the trace records the limit.
+        BudgetError
+            The time is up; the work was cancelled, and the trace records the limit.
         """
         ...
 

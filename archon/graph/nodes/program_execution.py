@@ -30,7 +30,8 @@ def shared_sandbox() -> Sandbox:
 
     Raises
     ------
-    MissingExtraError : the interpreter is not installed.
+    MissingExtraError
+        The interpreter is not installed.
     """
     return Sandbox()
 
@@ -45,7 +46,8 @@ async def run_programs(
 
     Raises
     ------
-    SandboxError : no process can be started.
+    SandboxError
+        No process can be started.
     """
 
     async def run(code: str) -> Ran:

@@ -23,7 +23,8 @@ def _declared() -> Iterator[tuple[str, NodeType[Any]]]:
 
     Raises
     ------
-    TypeError : a declaration and its spec differ.
+    TypeError
+        A declaration and its spec differ.
     """
     for spec in get_args(get_args(AnyNode)[0]):
         (name,) = get_args(spec.model_fields["type"].annotation)
@@ -64,7 +65,8 @@ def make_node(
 
     Raises
     ------
-    MissingExtraError : it runs programs, and the sandbox is not installed.
+    MissingExtraError
+        It runs programs, and the sandbox is not installed.
     """
     return method_of(node).make(Setup(name, node, prompt, embedder))
 

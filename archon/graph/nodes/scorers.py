@@ -165,7 +165,8 @@ async def score_choices(
 
     Raises
     ------
-    LMError : the model returned something else.
+    LMError
+        The model returned something else.
     """
     (completion,) = await context.ask(messages, choices=choices)
     return _logprobs(completion, choices)

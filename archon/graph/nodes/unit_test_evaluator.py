@@ -74,8 +74,10 @@ class ProgramTestEvaluator:
 
         Raises
         ------
-        BudgetError : the question's time was up before all were tested.
-        SandboxError : no process can be started.
+        BudgetError
+            The question's time was up before all were tested.
+        SandboxError
+            No process can be started.
         """
         tests = _tests_of(context, "program")
         if not tests:

@@ -44,7 +44,8 @@ class Vote:
 
         Raises
         ------
-        UsageError : a score cannot weigh, as a reward of an app's own model may not.
+        UsageError
+            A score cannot weigh, as a reward of an app's own model may not.
         """
         earliest: dict[str, Candidate] = {}
         support: dict[str, float] = {}
@@ -137,7 +138,8 @@ def latest_odds(candidate: Candidate) -> float | None:
 
     Raises
     ------
-    UsageError : the score is above 1. (Below 0 the odds are, too, which no vote takes.)
+    UsageError
+        The score is above 1. (Below 0 the odds are, too, which no vote takes.).
     """
     score = candidate.score
     if score is None:

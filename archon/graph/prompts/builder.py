@@ -31,18 +31,25 @@ class Prompt:
 
     Parameters
     ----------
-    spec : the wording; without ``template`` and ``text``, the default template of the kind.
-    kind : whose templates ``template`` names.
-    reads_candidates : whether the node has inputs.
-    shows : what the node's model sees of a candidate (``archon.spec.architecture.Shows``).
-    base_dir : where the path of an exemplar pool starts.
+    spec
+        The wording; without ``template`` and ``text``, the default template of the kind.
+    kind
+        Whose templates ``template`` names.
+    reads_candidates
+        Whether the node has inputs.
+    shows
+        What the node's model sees of a candidate (``archon.spec.architecture.Shows``).
+    base_dir
+        Where the path of an exemplar pool starts.
 
     Raises
     ------
-    GraphError : there is no such template, or the user's text lacks a field that the node needs or
-        has one that nothing fills, or there are more shots than the named pool has examples, or
-        the template takes none.
-    SpecError : there is no such pool.
+    GraphError
+        There is no such template, or the user's text lacks a field that the node needs or has one
+        that nothing fills, or there are more shots than the named pool has examples, or the
+        template takes none.
+    SpecError
+        There is no such pool.
     """
 
     def __init__(
@@ -83,7 +90,8 @@ class Prompt:
 
         Raises
         ------
-        GraphError : names both numbers.
+        GraphError
+            Names both numbers.
         """
         pool = self._pool(examples)
         if self._shots > len(pool):

@@ -36,12 +36,15 @@ def build(
 
     Parameters
     ----------
-    capabilities : role → what its model can do; roles that are left out pass every rule.
-    file : the name of the spec's file in errors.
+    capabilities
+        Role → what its model can do; roles that are left out pass every rule.
+    file
+        The name of the spec's file in errors.
 
     Raises
     ------
-    GraphError : rules are broken; its ``errors`` name file, JSON path and rule.
+    GraphError
+        Rules are broken; its ``errors`` name file, JSON path and rule.
     """
     wiring = Wiring.of(spec, capabilities)
     if errors := graph_errors(wiring, file):

@@ -23,8 +23,10 @@ def open_local(card: LocalCard, base_dir: Path | None = None) -> LM:
 
     Raises
     ------
-    ModelError : the weights are unavailable or cannot be run.
-    MissingExtraError : torch, or another part of the engine, is not installed.
+    ModelError
+        The weights are unavailable or cannot be run.
+    MissingExtraError
+        Torch, or another part of the engine, is not installed.
     """
     for package in ("torch", "tokenizers", "safetensors", "jinja2", "llguidance"):
         require(package, "engine")

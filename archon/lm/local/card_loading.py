@@ -49,9 +49,12 @@ def open_decoder(card: LocalCard, base_dir: Path) -> OpenedDecoder:
 
     Raises
     ------
-    ModelError : the weights are unavailable.
-    ModelFileError : they cannot be run.
-    EngineError : this process was forked from one that computes.
+    ModelError
+        The weights are unavailable.
+    ModelFileError
+        They cannot be run.
+    EngineError
+        This process was forked from one that computes.
     """
     claim_process()
     path = pull(card, base_dir)
@@ -91,9 +94,12 @@ def pull_folder(card: LocalCard, base_dir: Path, kind: str) -> tuple[Path, Model
 
     Raises
     ------
-    ModelError : the weights are unavailable.
-    ModelFileError : they are not a folder.
-    EngineError : this process was forked from one that computes.
+    ModelError
+        The weights are unavailable.
+    ModelFileError
+        They are not a folder.
+    EngineError
+        This process was forked from one that computes.
     """
     claim_process()
     path = pull(card, base_dir)

@@ -43,8 +43,10 @@ class ChatFormat:
 
     Raises
     ------
-    ModelFileError : the model's template cannot be compiled.
-    ModelError : the process that renders templates does not start.
+    ModelFileError
+        The model's template cannot be compiled.
+    ModelError
+        The process that renders templates does not start.
     """
 
     def __init__(self, config: TokenizerConfig, tokenizer: TextTokenizer) -> None:
@@ -80,12 +82,14 @@ class ChatFormat:
 
         Parameters
         ----------
-        variables : additional variables of the template, such as ``enable_thinking``; plain JSON.
+        variables
+            Additional variables of the template, such as ``enable_thinking``; plain JSON.
 
         Raises
         ------
-        UnsupportedError : the template refuses these messages, a variable may not be set, or a text
-            is not valid Unicode.
+        UnsupportedError
+            The template refuses these messages, a variable may not be set, or a text is not valid
+            Unicode.
         """
         stated = _checked(variables or {})
         length = len(stated) + sum(len(message.content) for message in messages)
@@ -186,7 +190,8 @@ def _checked(variables: Mapping[str, object]) -> str:
 
     Raises
     ------
-    UnsupportedError : one of them is reserved or not JSON.
+    UnsupportedError
+        One of them is reserved or not JSON.
     """
     if reserved := sorted(set(RESERVED_VARIABLES) & variables.keys()):
         raise UnsupportedError(f"template_variables: {reserved[0]!r} is set by Archon itself")

@@ -44,7 +44,8 @@ class ConstraintCompiler:
 
         Raises
         ------
-        UnsupportedError : a grammar cannot express it; the error quotes it.
+        UnsupportedError
+            A grammar cannot express it; the error quotes it.
         """
         return self._compiled(*_description(constraint), constraint.after)
 
@@ -124,9 +125,12 @@ class FreeTextMatcher:
 
     Parameters
     ----------
-    label : at the beginning of the constrained line.
-    num_free : maximum number of tokens of free text.
-    inner : matcher of the text after the label.
+    label
+        At the beginning of the constrained line.
+    num_free
+        Maximum number of tokens of free text.
+    inner
+        Matcher of the text after the label.
     """
 
     def __init__(

@@ -38,11 +38,13 @@ class ContentMask:
 
     Parameters
     ----------
-    control_names : the text of each control token.
-    template : strings that it may search for in messages stay unmasked where they cannot be part
-        of a control token. Those that it certainly searches for and that are control tokens, such
-        as the end of reasoning that it removes, stay unmasked in the model's messages, except for
-        the markers of turns.
+    control_names
+        The text of each control token.
+    template
+        Strings that it may search for in messages stay unmasked where they cannot be part of a
+        control token. Those that it certainly searches for and that are control tokens, such as the
+        end of reasoning that it removes, stay unmasked in the model's messages, except for the
+        markers of turns.
     """
 
     def __init__(self, control_names: Iterable[str], template: ChatTemplate) -> None:
@@ -65,7 +67,8 @@ class ContentMask:
 
         Raises
         ------
-        UnsupportedError : there is none.
+        UnsupportedError
+            There is none.
         """
         taken = self._taken.union(*texts)
         mask = next((chr(code) for code in _MASKS if chr(code) not in taken), None)

@@ -29,8 +29,10 @@ def load(card: LocalCard, base_dir: Path) -> RewardLM:
 
     Raises
     ------
-    ModelError : the weights are unavailable.
-    ModelFileError : they cannot be run, or have no head of one or two classes.
+    ModelError
+        The weights are unavailable.
+    ModelFileError
+        They cannot be run, or have no head of one or two classes.
     """
     path, file = pull_folder(card, base_dir, "a cross-encoder")
     model = load_text_classifier(file)

@@ -15,10 +15,14 @@ class Detokenizer:
 
     Parameters
     ----------
-    stop : the answer ends before the first of these strings; reasoning may contain them.
-    markers : around its reasoning.
-    is_open : the sample begins within reasoning.
-    token_bytes : token → its bytes; by default the tokenizer's.
+    stop
+        The answer ends before the first of these strings; reasoning may contain them.
+    markers
+        Around its reasoning.
+    is_open
+        The sample begins within reasoning.
+    token_bytes
+        Token → its bytes; by default the tokenizer's.
     """
 
     def __init__(

@@ -33,7 +33,8 @@ def encoder_tokenizer(folder: ModelFolder, context_length: int) -> Tokenizer:
 
     Raises
     ------
-    ModelFileError : it is missing or damaged.
+    ModelFileError
+        It is missing or damaged.
     """
     text = folder.text(_TOKENIZER)
     if text is None:

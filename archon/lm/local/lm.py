@@ -57,8 +57,10 @@ def load(card: LocalCard, base_dir: Path) -> LocalLM:
 
     Raises
     ------
-    ModelError : the weights are unavailable.
-    ModelFileError : they cannot be run.
+    ModelError
+        The weights are unavailable.
+    ModelFileError
+        They cannot be run.
     """
     opened = open_decoder(card, base_dir)
     sampling = card.sampling.params() if card.sampling else SamplingParams()
@@ -82,10 +84,14 @@ class LocalLM:
 
     Parameters
     ----------
-    sampling : the model's defaults for values that a request leaves open.
-    adapter : digest of the adapter; "" for none.
-    thinking : the model's default where a request leaves it open.
-    reasoning_markers : around the model's reasoning.
+    sampling
+        The model's defaults for values that a request leaves open.
+    adapter
+        Digest of the adapter; "" for none.
+    thinking
+        The model's default where a request leaves it open.
+    reasoning_markers
+        Around the model's reasoning.
     """
 
     capabilities = LOCAL_CAPABILITIES
@@ -114,9 +120,11 @@ class LocalLM:
 
         Raises
         ------
-        UnsupportedError : the request is for no samples, for empty choices, or with a constraint
-            that cannot be satisfied.
-        EngineError : the prompt does not fit, or the engine failed.
+        UnsupportedError
+            The request is for no samples, for empty choices, or with a constraint that cannot be
+            satisfied.
+        EngineError
+            The prompt does not fit, or the engine failed.
         """
         request = self._filled_in(request)
         check_request(request, self.capabilities, "the local engine")

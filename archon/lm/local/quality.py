@@ -28,9 +28,12 @@ def perplexities(
 
     Parameters
     ----------
-    text : a text file, or a ``.jsonl`` file whose strings are the text.
-    num_tokens : length of the text that is used.
-    window : tokens per forward pass.
+    text
+        A text file, or a ``.jsonl`` file whose strings are the text.
+    num_tokens
+        Length of the text that is used.
+    window
+        Tokens per forward pass.
 
     Yields
     ------
@@ -38,8 +41,10 @@ def perplexities(
 
     Raises
     ------
-    SpecError : the text cannot be read.
-    UsageError : it is shorter than two tokens.
+    SpecError
+        The text cannot be read.
+    UsageError
+        It is shorter than two tokens.
     """
     file = open_model(weights)
     token_ids = TextTokenizer(read_tokenizer_config(file)).encode(_read(text))[:num_tokens]

@@ -27,8 +27,10 @@ class ReasoningRules:
 
     Parameters
     ----------
-    markers : those that the model may use.
-    template : its chat template, which contains those that it does use.
+    markers
+        Those that the model may use.
+    template
+        Its chat template, which contains those that it does use.
     """
 
     def __init__(
@@ -75,11 +77,16 @@ class ReasoningConstraint:
 
     Parameters
     ----------
-    inner : constraint on the text after the reasoning; None for free text.
-    opened_by : the markers of the reasoning that the prompt has opened.
-    is_open : the sample begins within reasoning.
-    begins : begin reasoning if the prompt has not.
-    budget : maximum number of tokens of reasoning.
+    inner
+        Constraint on the text after the reasoning; None for free text.
+    opened_by
+        The markers of the reasoning that the prompt has opened.
+    is_open
+        The sample begins within reasoning.
+    begins
+        Begin reasoning if the prompt has not.
+    budget
+        Maximum number of tokens of reasoning.
     """
 
     def __init__(

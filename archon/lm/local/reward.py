@@ -30,8 +30,10 @@ def load(card: LocalCard, base_dir: Path) -> RewardLM:
 
     Raises
     ------
-    ModelError : the weights are unavailable.
-    ModelFileError : they cannot be run, or the head belongs to others.
+    ModelError
+        The weights are unavailable.
+    ModelFileError
+        They cannot be run, or the head belongs to others.
     """
     assert card.reward is not None
     head = read_reward_head(catalog.find_adapter(card.reward, base_dir, "reward head"))
@@ -50,8 +52,10 @@ class DecoderReward:
 
     Parameters
     ----------
-    head : in the basis of the engine's decoder.
-    end : id of the token that ends a reply.
+    head
+        In the basis of the engine's decoder.
+    end
+        Id of the token that ends a reply.
     """
 
     def __init__(self, opened: OpenedDecoder, head: RewardHead, end: int) -> None:
@@ -62,8 +66,10 @@ class DecoderReward:
 
         Raises
         ------
-        LMError : the chat template refuses the messages.
-        EngineError : the messages alone do not fit, or the engine failed.
+        LMError
+            The chat template refuses the messages.
+        EngineError
+            The messages alone do not fit, or the engine failed.
         """
         claim_process()  # before the template's process, which a forked child shares
         opened, context_length = self._opened, self.worker.engine.context_length
@@ -82,7 +88,8 @@ def end_of_reply(config: TokenizerConfig) -> int:
 
     Raises
     ------
-    ModelFileError : the model's files name none.
+    ModelFileError
+        The model's files name none.
     """
     if config.eos not in config.special_ids:
         raise ModelFileError(f"{config.path}: does not say which token ends an answer")

@@ -47,8 +47,10 @@ def load(card: LocalCard, base_dir: Path) -> EmbeddingLM:
 
     Raises
     ------
-    ModelError : the weights are unavailable.
-    ModelFileError : they cannot be run.
+    ModelError
+        The weights are unavailable.
+    ModelFileError
+        They cannot be run.
     """
     _, file = pull_folder(card, base_dir, "a sentence encoder")
     return EmbeddingLM(SentenceEncoder.of(file), card.name)
@@ -66,7 +68,8 @@ class SentenceEncoder:
 
         Raises
         ------
-        ModelFileError : the folder has another model, or a damaged one.
+        ModelFileError
+            The folder has another model, or a damaged one.
         """
         encoder = load_encoder(folder)
         tokenizer = encoder_tokenizer(folder, encoder.config.context_length)
@@ -98,8 +101,9 @@ def pooling_of(folder: ModelFolder) -> Pooling:
 
     Raises
     ------
-    ModelFileError : a file is damaged, or requests something unsupported: another pooling, an
-        additional layer, or a prompt before every text.
+    ModelFileError
+        A file is damaged, or requests something unsupported: another pooling, an additional layer,
+        or a prompt before every text.
     """
     prompts = folder.json(_PROMPTS) or {}
     if prompts.get("default_prompt_name") is not None:

@@ -46,7 +46,8 @@ class _WorkerProcess:
 
     Raises
     ------
-    ModelError : the process does not start.
+    ModelError
+        The process does not start.
     """
 
     def __init__(self) -> None:
@@ -189,8 +190,10 @@ class ChatTemplate:
 
     Raises
     ------
-    TemplateError : it cannot be compiled.
-    ModelError : the process that renders templates does not start.
+    TemplateError
+        It cannot be compiled.
+    ModelError
+        The process that renders templates does not start.
     """
 
     def __init__(self, source: str) -> None:
@@ -208,7 +211,8 @@ class ChatTemplate:
 
         Raises
         ------
-        TemplateError : it refuses the data, fails, or uses too much time or memory.
+        TemplateError
+            It refuses the data, fails, or uses too much time or memory.
         """
         text = self.render_all([values])[0]
         assert text is not None
@@ -221,7 +225,8 @@ class ChatTemplate:
 
         Raises
         ------
-        TemplateError : it refuses the first set, or uses too much time or memory.
+        TemplateError
+            It refuses the first set, or uses too much time or memory.
         """
         request = {"template": self.source, "values": values}
         texts: list[str | None] = _RENDERER.ask(request)["texts"]

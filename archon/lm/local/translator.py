@@ -44,8 +44,10 @@ def load(card: LocalCard, base_dir: Path) -> TranslatorLM:
 
     Raises
     ------
-    ModelError : the weights are unavailable.
-    ModelFileError : they cannot be run, or belong to another kind of model.
+    ModelError
+        The weights are unavailable.
+    ModelFileError
+        They cannot be run, or belong to another kind of model.
     """
     path, file = pull_folder(card, base_dir, "an encoder–decoder")
     model = load_encoder_decoder(file)
@@ -63,7 +65,8 @@ class TranslatorLM:
 
     Parameters
     ----------
-    sampling : the model's defaults for values that a request leaves open.
+    sampling
+        The model's defaults for values that a request leaves open.
     """
 
     capabilities = TRANSLATOR_CAPABILITIES
@@ -80,7 +83,8 @@ class TranslatorLM:
 
         Raises
         ------
-        UnsupportedError : the request is for no samples, or for what an encoder–decoder lacks.
+        UnsupportedError
+            The request is for no samples, or for what an encoder–decoder lacks.
         """
         check_request(request, self.capabilities, "the encoder–decoder")
         claim_process()

@@ -81,11 +81,16 @@ class RemoteLM:
 
     Parameters
     ----------
-    card : the model.
-    api_key : sent as a bearer token.
-    secret_headers : headers in addition to the card's; no error shows their values.
-    clock, backoff : time, randomness, and the pace of retries.
-    http : replaces the network in tests.
+    card
+        The model.
+    api_key
+        Sent as a bearer token.
+    secret_headers
+        Headers in addition to the card's; no error shows their values.
+    clock, backoff
+        Time, randomness, and the pace of retries.
+    http
+        Replaces the network in tests.
     """
 
     def __init__(
@@ -133,9 +138,11 @@ class RemoteLM:
 
         Raises
         ------
-        LMError : every sample failed, retries included.
-        RefusedError : the server refuses every request. The other samples are cancelled, except
-            after a status of 403 or 404, which may concern one sample.
+        LMError
+            Every sample failed, retries included.
+        RefusedError
+            The server refuses every request. The other samples are cancelled, except after a status
+            of 403 or 404, which may concern one sample.
         """
         request = self._filled_in(request)
         check_request(request, self.capabilities, self.card.name)

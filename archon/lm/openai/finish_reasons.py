@@ -58,7 +58,8 @@ def read_finish_reason(value: object) -> FinishReason:
 
     Raises
     ------
-    LMError : there is no usable text, or possibly none because the reason is unknown.
+    LMError
+        There is no usable text, or possibly none because the reason is unknown.
     """
     word = _word(value) if isinstance(value, str) else ""
     if word in STOP:

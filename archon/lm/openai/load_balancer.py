@@ -50,7 +50,8 @@ class LoadBalancer:
 
         Parameters
         ----------
-        tried : servers to exclude; at least one must remain.
+        tried
+            Servers to exclude; at least one must remain.
         """
         with self._lock:
             left = [replica for replica in self.replicas if replica not in tried]

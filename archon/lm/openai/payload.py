@@ -28,8 +28,10 @@ def request_body(
 
     Parameters
     ----------
-    request : its sampling has every value set, and the card's server supports its constraint.
-    adaptation : how to send fields that the server has rejected.
+    request
+        Its sampling has every value set, and the card's server supports its constraint.
+    adaptation
+        How to send fields that the server has rejected.
     """
     adaptation = adaptation or initial_adaptation(card)
     body: dict[str, object] = {"model": card.model, "seed": seed}

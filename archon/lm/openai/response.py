@@ -111,7 +111,8 @@ class ServerReply:
 
         Raises
         ------
-        LMError : no text is complete.
+        LMError
+            No text is complete.
         """
         if not self.choices:
             raise GarbledError(f"{self.num_choices} texts were asked for, 0 came")
@@ -230,14 +231,19 @@ def completions_of(
 
     Parameters
     ----------
-    draws : numbers of the samples.
-    prompt : digest of the prompt.
-    is_wrapped : texts arrive inside JSON objects (see ``structured_output``).
-    markers : around reasoning that may precede a constrained text.
+    draws
+        Numbers of the samples.
+    prompt
+        Digest of the prompt.
+    is_wrapped
+        Texts arrive inside JSON objects (see ``structured_output``).
+    markers
+        Around reasoning that may precede a constrained text.
 
     Raises
     ------
-    LMError : no sample is usable.
+    LMError
+        No sample is usable.
     """
     choices = reply.finished()
     num_whole = sum(choice.error is None for choice in choices)
@@ -275,7 +281,8 @@ def _completion(
 
     Raises
     ------
-    LMError : it is unusable.
+    LMError
+        It is unusable.
     """
     if choice.error is not None:
         raise choice.error
@@ -442,7 +449,8 @@ def _check_no_error(raw: dict[str, Any]) -> None:
 
     Raises
     ------
-    LMError : the choice has an error.
+    LMError
+        The choice has an error.
     """
     if raw.get("error"):
         reason = error_text(json.dumps({"error": raw["error"]}).encode())
@@ -467,7 +475,8 @@ def _texts(
 
     Raises
     ------
-    ContentError : the content cannot be read.
+    ContentError
+        The content cannot be read.
     """
     text, reasoning = content_of(message.get("text" if is_plain else "content"))
     if isinstance(message.get("refusal"), str):
@@ -524,7 +533,8 @@ def content_of(value: object) -> tuple[str, str]:
 
     Raises
     ------
-    ContentError : it is something else, or has a part of another type.
+    ContentError
+        It is something else, or has a part of another type.
     """
     if value is None:
         return "", ""

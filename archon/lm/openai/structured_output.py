@@ -49,7 +49,8 @@ def unwrapped(constraint: Constraint, text: str) -> str:
 
     Raises
     ------
-    ValueError : the text is not such an object.
+    ValueError
+        The text is not such an object.
     """
     try:
         data = json.loads(text)

@@ -53,20 +53,29 @@ class Transport:
 
     Parameters
     ----------
-    base_urls : addresses up to and including ``/v1``.
-    path : appended to each.
-    api_key : sent to all of them as a bearer token; no error and no ``repr`` shows it.
-    keep_alive : idle connections to keep open, per replica.
-    headers : sent in addition to the protocol's.
-    secrets : header values that no error may show.
-    trust_env : use the proxies and the certificates that the environment names, as httpx does
+    base_urls
+        Addresses up to and including ``/v1``.
+    path
+        Appended to each.
+    api_key
+        Sent to all of them as a bearer token; no error and no ``repr`` shows it.
+    keep_alive
+        Idle connections to keep open, per replica.
+    headers
+        Sent in addition to the protocol's.
+    secrets
+        Header values that no error may show.
+    trust_env
+        Use the proxies and the certificates that the environment names, as httpx does
         (``HTTP_PROXY``, ``HTTPS_PROXY``, ``ALL_PROXY``, ``NO_PROXY``, ``SSL_CERT_FILE``,
         ``SSL_CERT_DIR``).
-    http : replaces the network in tests.
+    http
+        Replaces the network in tests.
 
     Raises
     ------
-    UsageError : the certificates that the environment names cannot be read.
+    UsageError
+        The certificates that the environment names cannot be read.
     """
 
     def __init__(
@@ -102,7 +111,8 @@ class Transport:
 
         Raises
         ------
-        LMError : the connection failed, also while the body is read, or the server refused.
+        LMError
+            The connection failed, also while the body is read, or the server refused.
         """
         try:
             async with (
@@ -227,7 +237,8 @@ def _tls_context(trust_env: bool) -> ssl.SSLContext:
 
     Raises
     ------
-    UsageError : the environment names a file or a folder of certificates that cannot be read.
+    UsageError
+        The environment names a file or a folder of certificates that cannot be read.
     """
     variable = next((name for name in _CERTIFICATES if os.environ.get(name)), None)
     if variable is None or not trust_env:
@@ -250,7 +261,8 @@ def _check_folders(folders: Sequence[str]) -> None:
 
     Raises
     ------
-    OSError : the error of the last folder.
+    OSError
+        The error of the last folder.
     """
     fault: OSError | None = None
     for folder in folders:
@@ -287,8 +299,10 @@ class ConnectionPool:
 
     Parameters
     ----------
-    make : creates a client, which opens at most one connection, to one server.
-    keep : idle connections to keep, per server.
+    make
+        Creates a client, which opens at most one connection, to one server.
+    keep
+        Idle connections to keep, per server.
     """
 
     def __init__(self, make: Callable[[], httpx.AsyncClient], keep: int) -> None:

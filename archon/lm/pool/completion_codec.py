@@ -27,7 +27,8 @@ def decode(payload: bytes) -> Completion:
 
     Raises
     ------
-    ValueError : the bytes are invalid.
+    ValueError
+        The bytes are invalid.
     """
     try:
         data = json.loads(zlib.decompress(payload))

@@ -45,7 +45,8 @@ def contents(path: Path) -> PoolContents:
 
     Raises
     ------
-    UsageError : it cannot be opened.
+    UsageError
+        It cannot be opened.
     """
     if not path.exists():
         return PoolContents(file_bytes=_file_bytes(path))
@@ -69,7 +70,8 @@ def clear(path: Path) -> int:
 
     Raises
     ------
-    UsageError : the file cannot be written.
+    UsageError
+        The file cannot be written.
     """
     before = _file_bytes(path)
     try:

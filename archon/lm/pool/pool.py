@@ -36,12 +36,15 @@ class DrawPool:
 
     Parameters
     ----------
-    path : the file; by default the one in the user's cache.
-    max_bytes : its limit; by default ``ARCHON_POOL_BYTES``, or 2 GB.
+    path
+        The file; by default the one in the user's cache.
+    max_bytes
+        Its limit; by default ``ARCHON_POOL_BYTES``, or 2 GB.
 
     Raises
     ------
-    UsageError : ``ARCHON_POOL_BYTES`` is not a number of bytes.
+    UsageError
+        ``ARCHON_POOL_BYTES`` is not a number of bytes.
     """
 
     def __init__(self, path: Path | None = None, max_bytes: int | None = None) -> None:
@@ -84,12 +87,15 @@ class DrawPool:
 
         Parameters
         ----------
-        model : its name, for display.
-        scope : the item that the request belongs to.
+        model
+            Its name, for display.
+        scope
+            The item that the request belongs to.
 
         Raises
         ------
-        LMError, EngineError : as the model raises them.
+        LMError, EngineError
+            As the model raises them.
         """
         draws = range(request.first_draw, request.first_draw + request.n)
         request_key = lm.draw_key(request) if isinstance(lm, SupportsDrawKey) else None
@@ -163,8 +169,10 @@ def pooling(pool: DrawPool | None, origin: str) -> Iterator[None]:
 
     Parameters
     ----------
-    pool : None uses no pool.
-    origin : names run, item and epoch; no other run may use it, even if this one is deleted.
+    pool
+        None uses no pool.
+    origin
+        Names run, item and epoch; no other run may use it, even if this one is deleted.
     """
     token = _SCOPE.set(None if pool is None else PoolScope(pool, origin))
     try:
@@ -205,7 +213,8 @@ class _PoolRequest:
 
         Raises
         ------
-        LMError : every sample failed.
+        LMError
+            Every sample failed.
         """
         while missing := [key for key in wanted if key not in self.done]:
             claims, others = self.pool.claims.take(missing)

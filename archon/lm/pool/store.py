@@ -81,7 +81,8 @@ def max_pool_bytes() -> int:
 
     Raises
     ------
-    UsageError : the variable is not a number of bytes.
+    UsageError
+        The variable is not a number of bytes.
     """
     given = os.environ.get("ARCHON_POOL_BYTES", "").strip()
     if not given:
@@ -96,9 +97,12 @@ class SampleStore:
 
     Parameters
     ----------
-    path : the file; created at the first use.
-    max_bytes : limit of the file; beyond it the least recently used samples are deleted.
-    clock : seconds since the epoch.
+    path
+        The file; created at the first use.
+    max_bytes
+        Limit of the file; beyond it the least recently used samples are deleted.
+    clock
+        Seconds since the epoch.
     """
 
     def __init__(
@@ -239,7 +243,8 @@ def connect(path: Path) -> sqlite3.Connection:
 
     Raises
     ------
-    sqlite3.Error : it cannot be opened, or is damaged.
+    sqlite3.Error
+        It cannot be opened, or is damaged.
     """
     connection = sqlite3.connect(path, timeout=30, isolation_level=None)
     try:

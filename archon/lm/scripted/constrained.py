@@ -36,7 +36,8 @@ def conforming_text(constraint: Constraint, number: int) -> str:
 
     Raises
     ------
-    UnsupportedError : the constraint uses something that is not supported here.
+    UnsupportedError
+        The constraint uses something that is not supported here.
     """
     rng = Random(number)
     if constraint.order_of is not None:
@@ -65,7 +66,8 @@ def constrained_reply(constraint: Constraint, reply: str, number: int) -> tuple[
 
     Raises
     ------
-    UnsupportedError : the constraint uses something that is not supported here.
+    UnsupportedError
+        The constraint uses something that is not supported here.
     """
     conforming = conforming_text(constraint, number)
     free, label, said = "", "", reply

@@ -58,19 +58,27 @@ class ScriptedLM:
 
     Parameters
     ----------
-    script : see ``Script``. ``in_turn`` and ``by_rules`` make common ones, ``HeuristicScript`` is
-        one.
-    model : a name for prompt digests and errors.
-    capabilities : everything by default.
-    choice_logprob : see ``ChoiceScript``; by default a hash of prompt and choice, normalized over
-        the choices.
-    sampling : defaults for values that a request leaves open.
-    delay_seconds : duration of each call, spent in ``sleep``.
-    record : keep every request in ``requests``.
-    identity : distinguishes the script from every other one; without it no pool stores its samples.
-    thinking : default where a request leaves it open. The script sees it, and reasoning ends at its
+    script
+        See ``Script``. ``in_turn`` and ``by_rules`` make common ones, ``HeuristicScript`` is one.
+    model
+        A name for prompt digests and errors.
+    capabilities
+        Everything by default.
+    choice_logprob
+        See ``ChoiceScript``; by default a hash of prompt and choice, normalized over the choices.
+    sampling
+        Defaults for values that a request leaves open.
+    delay_seconds
+        Duration of each call, spent in ``sleep``.
+    record
+        Keep every request in ``requests``.
+    identity
+        Distinguishes the script from every other one; without it no pool stores its samples.
+    thinking
+        Default where a request leaves it open. The script sees it, and reasoning ends at its
         ``max_tokens``.
-    reasoning_markers : separate reasoning from answers in its replies.
+    reasoning_markers
+        Separate reasoning from answers in its replies.
     """
 
     def __init__(

@@ -42,7 +42,8 @@ def write_study_page(stored: StoredStudy, output: Path) -> dict[str, Any]:
 
     Raises
     ------
-    UsageError : the file cannot be written.
+    UsageError
+        The file cannot be written.
     """
     data = gather(stored, output)
     write_document(output, html(data))
@@ -68,12 +69,15 @@ def gather(stored: StoredStudy, output: Path) -> dict[str, Any]:
 
     Parameters
     ----------
-    output : where the page goes; links to runs start from there.
+    output
+        Where the page goes; links to runs start from there.
 
     Raises
     ------
-    SpecError : the study's space cannot be read.
-    MissingExtraError : Optuna is not installed.
+    SpecError
+        The study's space cannot be read.
+    MissingExtraError
+        Optuna is not installed.
     """
     return _Gatherer(stored, output.absolute().parent).page()
 

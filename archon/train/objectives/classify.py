@@ -77,8 +77,9 @@ def labelled_texts(
 
     Raises
     ------
-    SpecError : the file is missing, a line is of another form, all are of one class, or none is of
-        the good one.
+    SpecError
+        The file is missing, a line is of another form, all are of one class, or none is of the good
+        one.
     """
     found: list[tuple[Input, str | int]] = []
     for number, row in read_rows(path, file):
@@ -115,9 +116,12 @@ def open_objective(spec: ClassifySpec, start: Start) -> Classification:
 
     Raises
     ------
-    SpecError : the data is missing or malformed.
-    ModelError : the weights are unavailable or cannot be run.
-    UsageError : the model is not an encoder.
+    SpecError
+        The data is missing or malformed.
+    ModelError
+        The weights are unavailable or cannot be run.
+    UsageError
+        The model is not an encoder.
     """
     card, card_dir = start.pull_card(spec.model)
     if card.transformer not in _ENCODERS:

@@ -62,9 +62,12 @@ def open_objective(spec: DPOSpec, start: Start) -> PreferenceOptimization:
 
     Raises
     ------
-    SpecError : the data is missing or malformed, or no pair is left to learn from.
-    ModelError : the weights are unavailable or cannot be run.
-    UsageError : the model generates no text, or has no such layers.
+    SpecError
+        The data is missing or malformed, or no pair is left to learn from.
+    ModelError
+        The weights are unavailable or cannot be run.
+    UsageError
+        The model generates no text, or has no such layers.
     """
     base = open_base(*start.pull_card(spec.model))
     replies = with_goal(open_replies(spec.data, start), "preference", spec.seed)

@@ -59,7 +59,8 @@ def corpus(
 
     Raises
     ------
-    SpecError : no text is left to learn from.
+    SpecError
+        No text is left to learn from.
     """
     found = list(found)
     fitting = [text for text in found if fits(text, spec.context)]

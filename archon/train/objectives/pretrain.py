@@ -26,8 +26,10 @@ def open_objective(spec: PretrainSpec, start: Start) -> NextToken:
 
     Raises
     ------
-    SpecError : the data is missing or malformed.
-    ModelFileError : the decoder cannot have such a shape.
+    SpecError
+        The data is missing or malformed.
+    ModelFileError
+        The decoder cannot have such a shape.
     """
     texts = list(plain_texts(spec.data, start.base_dir))
     path = start.folder.path / MODEL

@@ -34,7 +34,8 @@ def open_objective(spec: RLSpec, start: Start) -> Reinforcement:
 
     Raises
     ------
-    SpecError, ModelError, UsageError : see ``set_up``.
+    SpecError, ModelError, UsageError
+        See ``set_up``.
     """
     card, card_dir = start.pull_card(spec.model)
     setup = set_up(spec, card, start.base_dir, card_dir, start.device)

@@ -57,9 +57,11 @@ def open_objective(spec: RewardSpec, start: Start) -> RewardModeling:
 
     Raises
     ------
-    UsageError : the card's model does not generate text, or the replies teach nothing or do not
-        fit the goal.
-    SpecError : a file of replies is missing or malformed.
+    UsageError
+        The card's model does not generate text, or the replies teach nothing or do not fit the
+        goal.
+    SpecError
+        A file of replies is missing or malformed.
     """
     card, card_dir = start.pull_card(spec.model)
     if card.transformer != "decoder" or card.reward is not None:

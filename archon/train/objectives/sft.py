@@ -19,9 +19,12 @@ def open_objective(spec: SFTSpec, start: Start) -> NextToken:
 
     Raises
     ------
-    SpecError : the data is missing or malformed.
-    ModelError : the weights are unavailable or cannot be run.
-    UsageError : the model generates no text, or has no such layers.
+    SpecError
+        The data is missing or malformed.
+    ModelError
+        The weights are unavailable or cannot be run.
+    UsageError
+        The model generates no text, or has no such layers.
     """
     base = open_base(*start.pull_card(spec.model))
     found = [

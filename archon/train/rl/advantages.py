@@ -18,9 +18,12 @@ def generalised_advantages(
 
     Parameters
     ----------
-    value_T : what was expected before each token.
-    gamma : what a reward is worth a token earlier.
-    lam : 0 trusts the values, 1 the rewards alone.
+    value_T
+        What was expected before each token.
+    gamma
+        What a reward is worth a token earlier.
+    lam
+        0 trusts the values, 1 the rewards alone.
     """
     backwards: list[float] = []
     following = next_value = 0.0

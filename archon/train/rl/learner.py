@@ -64,8 +64,9 @@ class Learner:
 
     Parameters
     ----------
-    model : of its parameters those that ask for gradients are trained. As they are now, they are
-        the reference that ``kl_coefficient`` holds it to.
+    model
+        Of its parameters those that ask for gradients are trained. As they are now, they are the
+        reference that ``kl_coefficient`` holds it to.
     """
 
     def __init__(
@@ -93,12 +94,15 @@ class Learner:
 
         Parameters
         ----------
-        groups : G replies to each of P prompts.
-        reward_PG : of each.
+        groups
+            G replies to each of P prompts.
+        reward_PG
+            Of each.
 
         Raises
         ------
-        UsageError : a figure is not finite.
+        UsageError
+            A figure is not finite.
         """
         spec = self.spec
         self.model.eval()
@@ -238,8 +242,10 @@ class Learner:
 
         Parameters
         ----------
-        some : what is learnt from each text of the batch, in their order.
-        num_tokens : what the sum over tokens is divided by.
+        some
+            What is learnt from each text of the batch, in their order.
+        num_tokens
+            What the sum over tokens is divided by.
         """
         new_N = self.reader.logprobs(batch)
         # Before the only update the weights are the old ones, but replies lie in other rows than

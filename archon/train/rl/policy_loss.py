@@ -24,7 +24,8 @@ def policy_losses(
 
     Parameters
     ----------
-    weight_N : of each token (``importance_weights``); 1 by default.
+    weight_N
+        Of each token (``importance_weights``); 1 by default.
     """
     ratio_N = (new_N - old_N).exp()
     clipped_N = ratio_N.clamp(1 - clip, 1 + clip)

@@ -30,8 +30,10 @@ def reward_of(spec: RLSpec, base_dir: Path, benchmark: Benchmark | None) -> Rewa
 
     Raises
     ------
-    SpecError : no reward is named, there is no such scorer, or the model scores no texts.
-    ModelError : the reward model is unavailable or cannot be run.
+    SpecError
+        No reward is named, there is no such scorer, or the model scores no texts.
+    ModelError
+        The reward model is unavailable or cannot be run.
     """
     reward = spec.reward
     if isinstance(reward, ModelReward):
@@ -81,7 +83,8 @@ def by_model(model: RewardModel, prompt: Prompt) -> RewardFunction:
 
     Parameters
     ----------
-    prompt : how it is asked; by the template ``conversation`` it reads what the policy read.
+    prompt
+        How it is asked; by the template ``conversation`` it reads what the policy read.
     """
 
     def reward(task: RLTask, texts: Sequence[str]) -> list[float]:
@@ -96,7 +99,8 @@ def rewards_of(reward: RewardFunction, task: RLTask, texts: Sequence[str]) -> li
 
     Raises
     ------
-    ScoringError : the function gave anything but one finite number per text.
+    ScoringError
+        The function gave anything but one finite number per text.
     """
     found = [float(value) for value in reward(task, texts)]
     if len(found) != len(texts) or not all(map(math.isfinite, found)):

@@ -56,8 +56,10 @@ class AdaptedPolicy:
 
     Parameters
     ----------
-    engine : runs the weights that the adapter is for.
-    source : the same weights.
+    engine
+        Runs the weights that the adapter is for.
+    source
+        The same weights.
     """
 
     def __init__(self, model: TrainableDecoder, engine: Engine, source: WeightSource) -> None:
@@ -77,8 +79,10 @@ class WholePolicy:
 
     Parameters
     ----------
-    keep_in : folder of compiled kernels, for int8 and int4.
-    context_length : tokens of prompt and reply together; by default the model's own.
+    keep_in
+        Folder of compiled kernels, for int8 and int4.
+    context_length
+        Tokens of prompt and reply together; by default the model's own.
     """
 
     def __init__(

@@ -61,15 +61,19 @@ def set_up(
 
     Parameters
     ----------
-    base_dir, card_dir : where relative paths in the configuration and in the card start.
-    reward : a custom function that replaces the configuration's reward.
+    base_dir, card_dir
+        Where relative paths in the configuration and in the card start.
+    reward
+        A custom function that replaces the configuration's reward.
 
     Raises
     ------
-    SpecError : the data is missing or malformed, no reward is named, or a scorer is to judge
-        programs.
-    ModelError : weights are unavailable or cannot be run.
-    UsageError : the model generates no text, or the benchmark's scorer is unavailable.
+    SpecError
+        The data is missing or malformed, no reward is named, or a scorer is to judge programs.
+    ModelError
+        Weights are unavailable or cannot be run.
+    UsageError
+        The model generates no text, or the benchmark's scorer is unavailable.
     """
     base = open_base(card, card_dir)
     benchmark = benchmark_of(spec, base_dir)

@@ -43,8 +43,10 @@ def benchmark_of(spec: RLSpec, base_dir: Path) -> Benchmark | None:
 
     Raises
     ------
-    SpecError : the benchmark is missing or wrong.
-    UsageError : there is no such scorer.
+    SpecError
+        The benchmark is missing or wrong.
+    UsageError
+        There is no such scorer.
     """
     if not isinstance(spec.data, BenchmarkData):
         return None
@@ -70,9 +72,12 @@ def load_tasks(
 
     Raises
     ------
-    SpecError : the data is missing or malformed, or states no target for the scorer.
-    GraphError : the prompt cannot word a question.
-    LMError : the model's chat template rejects the messages.
+    SpecError
+        The data is missing or malformed, or states no target for the scorer.
+    GraphError
+        The prompt cannot word a question.
+    LMError
+        The model's chat template rejects the messages.
     """
     tasks = []
     for question, target in _questions(spec, base_dir, benchmark):

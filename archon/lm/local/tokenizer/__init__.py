@@ -20,7 +20,8 @@ def read_tokenizer_config(file: ModelFile) -> TokenizerConfig:
 
     Raises
     ------
-    ModelFileError : there is no tokenizer, it is damaged, or its kind is not supported.
+    ModelFileError
+        There is no tokenizer, it is damaged, or its kind is not supported.
     """
     if isinstance(file, GGUFFile):
         return tokenizer_config_of_gguf(file)

@@ -55,7 +55,8 @@ class TextTokenizer:
 
         Parameters
         ----------
-        masked : the same text, with content masked so that control tokens are found only in the
+        masked
+            The same text, with content masked so that control tokens are found only in the
             template's text. By default all of it is the template's.
         """
         ids, at = list[int](), 0

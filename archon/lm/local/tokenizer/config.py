@@ -67,7 +67,8 @@ def default_template(named: Mapping[str, object], where: str) -> str | None:
 
     Raises
     ------
-    ModelFileError : it is not text, or there are templates and none is the default one.
+    ModelFileError
+        It is not text, or there are templates and none is the default one.
     """
     if not named:
         return None

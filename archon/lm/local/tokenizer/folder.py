@@ -37,7 +37,8 @@ def tokenizer_config_of_folder(folder: ModelFolder) -> TokenizerConfig:
 
     Raises
     ------
-    ModelFileError : there is no tokenizer, it is damaged, or its kind is not supported.
+    ModelFileError
+        There is no tokenizer, it is damaged, or its kind is not supported.
     """
     stated = folder.json(_TOKENIZER)
     if stated is None:

@@ -67,7 +67,8 @@ def tokenizer_config_of_gguf(file: GGUFFile) -> TokenizerConfig:
 
     Raises
     ------
-    ModelFileError : there is no tokenizer, it is damaged, or its kind is not supported.
+    ModelFileError
+        There is no tokenizer, it is damaged, or its kind is not supported.
     """
     keys = _TokenizerKeys(file)
     if keys.get("model", str) != "gpt2":
