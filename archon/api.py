@@ -1,10 +1,8 @@
-"""What programs and commands are made of: files to architectures, architectures to answers.
+"""The public functions, shared by programs and commands: load, lm, evaluate, search.
 
 ::
 
-    spec.reader → model cards → lm.lazy → graph.build → Architecture → evals.runner
-
-Loading reads and checks files. It touches no weights: a model is opened by its first request.
+    spec.reader → model cards → lm.lazy → graph.loading → Architecture → evals.runner
 """
 
 from __future__ import annotations
@@ -334,9 +332,7 @@ def prepare_search(
 ) -> tuple[SearchSession, Loader]:
     """A search that has been checked and can begin, and the loader of its models.
 
-    Raises
-    ------
-    As ``search``.
+    It raises the errors of ``search``.
     """
     from archon.study.session import prepare
 

@@ -78,12 +78,7 @@ class ChildProcess:
         return self.receive()
 
     def receive(self) -> Any:
-        """The next line that the process prints.
-
-        Raises
-        ------
-        As ``ask``.
-        """
+        """The next line that the process prints; it raises the errors of ``ask``."""
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
