@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
@@ -72,17 +72,6 @@ class EncoderDecoderConfig:
 ENCODER, ENCODER_DECODER = "bert", "t5"
 """``model_type`` of the two families."""
 FamilyConfig = EncoderConfig | EncoderDecoderConfig
-
-
-def family_of(folder: ModelFolder) -> Literal["decoder", "encoder", "encoder-decoder"]:
-    """Which kind of transformer lies in a folder, as far as its ``model_type`` tells."""
-    match folder.config.get("model_type"):
-        case "bert":
-            return "encoder"
-        case "t5":
-            return "encoder-decoder"
-        case _:
-            return "decoder"
 
 
 def encoder_config(folder: ModelFolder) -> EncoderConfig:

@@ -68,11 +68,6 @@ class DecoderConfig:
             )
 
     @property
-    def queries_per_group(self) -> int:
-        """H / G: query heads that read the same keys and values."""
-        return self.num_heads // self.num_kv_heads
-
-    @property
     def traits(self) -> FamilyTraits:
         """What its family has and lacks."""
         return FAMILIES[self.family]
