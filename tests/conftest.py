@@ -6,6 +6,7 @@ by the tests of the engine, of the local model and of the contracts.
 
 from __future__ import annotations
 
+import functools
 import signal
 import sys
 from collections.abc import Iterator
@@ -14,14 +15,28 @@ from uuid import uuid4
 
 import hypothesis
 import pytest
+from process_memory import free_memory, return_large_blocks
 
 # How long an example takes says how busy the machine is.
 hypothesis.settings.register_profile("archon", deadline=None)
 hypothesis.settings.load_profile("archon")
 
+return_large_blocks()
+
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts what it puts behind the scenes deaf to Ctrl-C, and so the commands under test.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def memory_is_freed(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Release what the module's cached functions keep, and what the allocator keeps of that."""
+    yield
+    for value in vars(request.module).values():
+        is_cached = isinstance(value, functools._lru_cache_wrapper)
+        if is_cached and value.__module__ == request.module.__name__:
+            value.cache_clear()
+    free_memory()
 
 
 @pytest.fixture(autouse=True)

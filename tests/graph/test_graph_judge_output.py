@@ -164,7 +164,7 @@ def test_reading_takes_linear_time(piece: str) -> None:
     read_ranking(text, 5)
     read_verdict(text)
     read_critiques(text, 5)
-    assert time.process_time() - start < 2
+    assert time.process_time() - start < 10
 
 
 @given(st.text("[]123> =.,:*-\n\tverdictcorrectnot#", max_size=200), st.integers(1, 5))
