@@ -7,6 +7,7 @@ by the tests of the engine, of the local model and of the contracts.
 from __future__ import annotations
 
 import functools
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -37,6 +38,21 @@ def memory_is_freed(request: pytest.FixtureRequest) -> Iterator[None]:
         if is_cached and value.__module__ == request.module.__name__:
             value.cache_clear()
     free_memory()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def kernels_are_compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Decoders without a folder of their own share the compiled kernels with all workers."""
+    loading = sys.modules.get("archon.engine.loading")
+    if loading is None:
+        yield
+        return
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "kernels"
+    load = loading.load_kernels
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loading, "load_kernels", lambda folder=None: load(folder or shared))
+        yield
 
 
 @pytest.fixture(autouse=True)
