@@ -6,6 +6,8 @@ by the tests of the engine, of the local model and of the contracts.
 
 from __future__ import annotations
 
+import functools
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -14,14 +16,43 @@ from uuid import uuid4
 
 import hypothesis
 import pytest
+from process_memory import free_memory, return_large_blocks
 
 # How long an example takes says how busy the machine is.
 hypothesis.settings.register_profile("archon", deadline=None)
 hypothesis.settings.load_profile("archon")
 
+return_large_blocks()
+
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts what it puts behind the scenes deaf to Ctrl-C, and so the commands under test.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def memory_is_freed(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Release what the module's cached functions keep, and what the allocator keeps of that."""
+    yield
+    for value in vars(request.module).values():
+        is_cached = isinstance(value, functools._lru_cache_wrapper)
+        if is_cached and value.__module__ == request.module.__name__:
+            value.cache_clear()
+    free_memory()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def kernels_are_compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Decoders without a folder of their own share the compiled kernels with all workers."""
+    loading = sys.modules.get("archon.engine.loading")
+    if loading is None:
+        yield
+        return
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "kernels"
+    load = loading.load_kernels
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loading, "load_kernels", lambda folder=None: load(folder or shared))
+        yield
 
 
 @pytest.fixture(autouse=True)

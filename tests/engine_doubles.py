@@ -11,9 +11,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from archon.engine import loading
 from archon.engine.decoder_protocol import SpanDecoder
 from archon.engine.engine import Engine, EngineOptions
-from archon.engine.kernels import build, load_kernels
+from archon.engine.kernels import build
 from archon.engine.loading import load_decoder
 from archon.engine.model.config import DecoderConfig
 from archon.engine.model.decoder import Decoder
@@ -82,7 +83,7 @@ def use_instructions(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def native_kernels() -> ctypes.CDLL:
     """The compiled kernels; a test that needs them is skipped where there are none."""
-    kernels = load_kernels()
+    kernels = loading.load_kernels()
     if kernels is None:
         pytest.skip("no compiled kernels on this machine")
     return kernels

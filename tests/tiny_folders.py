@@ -9,7 +9,12 @@ from typing import Any
 from safetensors.numpy import save_file
 from tiny_models import CONTROL_TOKENS, TinyModel, tiny_vocabulary, tiny_weights
 from tokenizers import AddedToken
-from transformers import Qwen2Tokenizer
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    BertTokenizer,
+    Qwen2Tokenizer,
+)
 
 _NAMES = {
     "token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head",
@@ -31,6 +36,20 @@ def write_folder(path: Path, model: TinyModel) -> Path:
     ends = {"eos_token_id": [tiny_vocabulary().tokens.index("<|im_end|>")]}
     (path / "generation_config.json").write_text(json.dumps(ends))
     tiny_tokenizer(model.chat_template).save_pretrained(path)
+    return path
+
+
+def write_cross_encoder(path: Path) -> Path:
+    """Write a cross-encoder's folder: random weights, and a vocabulary of letters and digits."""
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefgh0123456789"]
+    path.mkdir(parents=True, exist_ok=True)
+    (path / "vocab.txt").write_text("\n".join(words))
+    BertTokenizer(str(path / "vocab.txt")).save_pretrained(path)
+    config = BertConfig(
+        vocab_size=len(words), hidden_size=8, num_hidden_layers=1, num_attention_heads=2,
+        intermediate_size=8, max_position_embeddings=16, num_labels=1, initializer_range=1.0,
+    )  # fmt: skip
+    BertForSequenceClassification(config).save_pretrained(path)
     return path
 
 

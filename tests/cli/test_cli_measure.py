@@ -9,10 +9,14 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 from cli_runner import SCRIPTED, Cli
+
+from archon.lm.openai import client
+from archon.lm.retry import Backoff
 
 
 def test_eval_as_json_has_the_promised_keys(cli: Cli) -> None:
@@ -67,13 +71,15 @@ def test_a_missed_requirement_has_its_own_exit_code(cli: Cli, share: str, code: 
     assert cli(*arguments, "--require", f"accuracy={share}") == code
 
 
-def test_an_evaluation_in_which_everything_failed_is_a_failure(cli: Cli) -> None:
+def test_an_evaluation_in_which_everything_failed_is_a_failure(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "Backoff", partial(Backoff, max_attempts=1))
     card = {
         "name": "nobody",
         "backend": "openai",
         "base_urls": ["http://127.0.0.1:9/v1"],
         "model": "x",
-        "timeout_seconds": 0.2,
     }
     Path("nobody.json").write_text(json.dumps(card))
     arguments = ["eval", "single", "smoke", "--model", "solver=./nobody.json", "--limit", "2"]

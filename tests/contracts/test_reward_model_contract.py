@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_folders import write_cross_encoder
 
 from archon.engine.loading import open_model
 from archon.engine.model.config import config_of
@@ -34,7 +35,8 @@ class Places:
     """Where the tests find model files."""
 
     file: Path
-    """GGUF file of a tiny chat model; ``head`` in the same folder is a reward head for it."""
+    """GGUF file of a tiny chat model; ``head`` in the same folder is a reward head for it, and
+    ``cross-encoder`` is a model of its own."""
 
 
 class AppModel:
@@ -75,6 +77,16 @@ def local(places: Places) -> RewardModel:
     return opened(open_lm(LocalCard.model_validate(card), places.file.parent))
 
 
+def cross_encoder(places: Places) -> RewardModel:
+    card = {
+        "name": "tiny",
+        "backend": "local",
+        "transformer": "cross-encoder",
+        "sources": [{"path": str(places.file.parent / "cross-encoder")}],
+    }
+    return opened(open_lm(LocalCard.model_validate(card)))
+
+
 def opened(lm: LM) -> RewardModel:
     assert isinstance(lm, RewardModel)
     return lm
@@ -95,6 +107,7 @@ MODELS = {
     "scripted": Model(scripted),
     "lazy": Model(lazy),
     "local": Model(local),
+    "cross-encoder": Model(cross_encoder),
     "application's": Model(app, is_lm=False, is_probability=False),
     "application's as a role": Model(app_as_role, is_probability=False),
 }
@@ -113,6 +126,7 @@ def reward_places(tmp_path_factory: pytest.TempPathFactory, tiny_chat_file: Path
     width = config_of(open_model(file)).width
     weight_E = torch.randn(width, generator=torch.Generator().manual_seed(3)) / 3
     write_reward_head(RewardHead("outcome", weight_E, 0.25, "tiny"), folder / "head")
+    write_cross_encoder(folder / "cross-encoder")
     return Places(file)
 
 

@@ -137,7 +137,14 @@ def training_kind() -> Kind:
     return Kind(TrainingFolder, open_training)
 
 
-@pytest.mark.parametrize("make", [run_kind, training_kind])
+KINDS = [run_kind, training_kind]
+
+
+def test_every_kind_of_run_folder_is_tested() -> None:
+    assert {make().folder for make in KINDS} == set(BaseRunFolder.__subclasses__())
+
+
+@pytest.mark.parametrize("make", KINDS)
 class TestRunFolders:
     """Run over the folders of evaluations and of trainings."""
 

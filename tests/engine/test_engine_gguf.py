@@ -141,7 +141,7 @@ def test_a_truncated_file_is_refused_wherever_it_ends(whole: bytes, tmp_path: Pa
 def test_mutated_files_raise_nothing_but_model_errors(whole: bytes, tmp_path: Path) -> None:
     rng = random.Random(0)
     header_bytes = whole.index(b"blk.0.attn_q") + 1000
-    begin = time.perf_counter()
+    begin = time.process_time()
     num_refused = 0
     for _ in range(1500):
         content = bytearray(whole)
@@ -154,7 +154,7 @@ def test_mutated_files_raise_nothing_but_model_errors(whole: bytes, tmp_path: Pa
         except ModelError:
             num_refused += 1
     assert num_refused > 100
-    assert time.perf_counter() - begin < 60
+    assert time.process_time() - begin < 60
 
 
 HUGE = 1 << 62

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 import pytest
 from engine_doubles import CPU, GREEDY, assert_close_logits, make_request, run_all, tokens_of
+from process_memory import free_memory
 from transformers_reference import reference_logits, reference_model
 
 from archon.engine.engine import Engine, EngineOptions
@@ -33,14 +33,6 @@ pytestmark = pytest.mark.real
 SMALL, DEFAULT = "smollm2-135m", "qwen2.5-coder-0.5b"
 QUESTION = "What is 17 * 23? Think step by step."
 OPTIONS = EngineOptions(cache_bytes=256 << 20)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def weights_are_freed() -> Iterator[None]:
-    """Several gigabytes in float32, which no test of another file needs."""
-    yield
-    for cached in (file_of, decoder_of, tokenizer_of):
-        cached.cache_clear()
 
 
 @cache
@@ -85,6 +77,7 @@ def test_logits_and_greedy_tokens_are_those_of_transformers(name: str) -> None:
     found = window_logits(decoder, decoder.new_cache(32), text)
     del decoder  # of two copies of a model in float32, one is in memory at a time
     decoder_of.cache_clear()
+    free_memory()
     expected = reference_logits(reference_model(file_of(name).path), text)
     assert_close_logits(found, expected)
     decoded = expected[len(prompt) - 1 :]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 import gguf
 import numpy as np
+import numpy.typing as npt
 import torch
+from process_memory import free_memory
 from torch import Tensor
 from transformers import (
     LlamaConfig,
@@ -29,6 +32,8 @@ _NAMES = {
     "attn_k_norm": "self_attn.k_norm", "post_attention_norm": "post_attention_layernorm",
     "post_ffw_norm": "post_feedforward_layernorm",
 }  # fmt: skip
+_CHUNK = 1 << 20
+"""Weights that are dequantized at once."""
 
 
 def reference_model(path: Path) -> torch.nn.Module:
@@ -37,15 +42,7 @@ def reference_model(path: Path) -> torch.nn.Module:
     family = _field(reader, "general.architecture")
     num_heads = _field(reader, f"{family}.attention.head_count")
     num_kv_heads = _field(reader, f"{family}.attention.head_count_kv")
-    state: dict[str, Tensor] = {}
-    for tensor in reader.tensors:
-        weight = gguf.quants.dequantize(tensor.data, tensor.tensor_type)
-        if family == "llama" and ("attn_q." in tensor.name or "attn_k." in tensor.name):
-            weight = _deinterleave(weight, num_heads if "attn_q." in tensor.name else num_kv_heads)
-        state[_name(tensor.name)] = torch.from_numpy(np.array(weight, dtype=np.float32))
-    tied = "lm_head.weight" not in state
     shape: dict[str, Any] = {
-        "vocab_size": len(state["model.embed_tokens.weight"]),
         "hidden_size": _field(reader, f"{family}.embedding_length"),
         "intermediate_size": _field(reader, f"{family}.feed_forward_length"),
         "num_hidden_layers": _field(reader, f"{family}.block_count"),
@@ -56,7 +53,18 @@ def reference_model(path: Path) -> torch.nn.Module:
         "rope_parameters": {
             "rope_type": "default", "rope_theta": _field(reader, f"{family}.rope.freq_base"),
         },
-        "tie_word_embeddings": tied,
+    }  # fmt: skip
+    reader.fields.clear()  # several arrays for each token of the vocabulary: half a gigabyte
+    free_memory()
+    state: dict[str, Tensor] = {}
+    for tensor in reader.tensors:
+        weight = _dequantized(tensor)
+        if family == "llama" and ("attn_q." in tensor.name or "attn_k." in tensor.name):
+            weight = _deinterleave(weight, num_heads if "attn_q." in tensor.name else num_kv_heads)
+        state[_name(tensor.name)] = torch.from_numpy(weight)
+    tied = "lm_head.weight" not in state
+    shape |= {
+        "vocab_size": len(state["model.embed_tokens.weight"]), "tie_word_embeddings": tied,
     }  # fmt: skip
     if tied:
         state["lm_head.weight"] = state["model.embed_tokens.weight"]
@@ -71,6 +79,18 @@ def reference_model(path: Path) -> torch.nn.Module:
         layer.self_attn.o_proj.bias = None
     model.model.rotary_emb = rope
     return model.eval()
+
+
+def _dequantized(tensor: gguf.ReaderTensor) -> npt.NDArray[np.float32]:
+    """The weights in float32, dequantized some rows at a time: ``gguf`` needs several copies."""
+    shape = tuple(int(size) for size in reversed(tensor.shape))
+    weight = np.empty((math.prod(shape[:-1]), shape[-1]), np.float32)
+    rows = tensor.data.reshape(len(weight), -1)
+    step = max(1, _CHUNK // shape[-1])
+    for begin in range(0, len(rows), step):
+        chunk = gguf.quants.dequantize(rows[begin : begin + step], tensor.tensor_type)
+        weight[begin : begin + step] = chunk
+    return weight.reshape(shape)
 
 
 def _empty_model(family: str, shape: dict[str, Any], biased: bool) -> Any:

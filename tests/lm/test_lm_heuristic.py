@@ -92,6 +92,6 @@ def test_a_critique_covers_every_candidate() -> None:
     "text", ["(" * 50_000 + "1" * 50_000, "1+" * 100_000, "(1+1" * 50_000, "1 )" * 70_000]
 )
 def test_time_is_linear_in_the_prompt(text: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     replies(text)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2

@@ -1,14 +1,18 @@
-"""Fixtures: server processes, shared by the tests that do not end them."""
+"""Server processes, shared by the tests that do not end them, and a client of an application."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from serve_doubles import client
 from serve_process import Served, serving, slow_card
+
+from archon.lm.scripted.lm import ScriptedLM, in_turn
 
 
 @pytest.fixture(scope="session")
@@ -51,3 +55,16 @@ def serve(tmp_path: Path) -> Callable[..., Any]:
 def patient(tmp_path: Path) -> Path:
     """The card of a model that answers after a minute."""
     return slow_card(tmp_path / "patient.json", 60)
+
+
+@pytest.fixture
+def lm() -> ScriptedLM:
+    """The model behind ``http``."""
+    return ScriptedLM(in_turn(["Hello there", "Good day to you"]))
+
+
+@pytest.fixture
+async def http(lm: ScriptedLM) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of an application in this process."""
+    async with client(lm) as http:
+        yield http

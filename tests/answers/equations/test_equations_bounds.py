@@ -23,9 +23,9 @@ HOSTILE = [
 @pytest.mark.parametrize("piece", HOSTILE, ids=lambda piece: repr(piece)[:24])
 def test_a_megabyte_of_anything_is_read_in_bounded_time(piece: str) -> None:
     text = piece * (MEGABYTE // len(piece)) + "1 = 2"
-    started = time.perf_counter()
+    started = time.process_time()
     check = check_equations(text)
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
     assert not check.complete
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from tiny_folders import write_cross_encoder
 
 import archon
 from archon.errors import ArchonError, GraphError, SpecError
@@ -107,16 +108,7 @@ def test_a_vote_that_makes_no_sense_is_refused_at_load(
 
 
 def test_a_cross_encoder_ranks(tmp_path: Path) -> None:
-    transformers = pytest.importorskip("transformers")
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefgh"]
-    (tmp_path / "vocab.txt").write_text("\n".join(words))
-    tokenizer = transformers.BertTokenizer(str(tmp_path / "vocab.txt"))
-    tokenizer.save_pretrained(tmp_path)
-    config = transformers.BertConfig(
-        vocab_size=13, hidden_size=8, num_hidden_layers=1, num_attention_heads=2,
-        intermediate_size=8, max_position_embeddings=16, num_labels=1, initializer_range=1.0,
-    )  # fmt: skip
-    transformers.BertForSequenceClassification(config).save_pretrained(tmp_path)
+    write_cross_encoder(tmp_path)
     card = {"name": "judge", "backend": "local", "transformer": "cross-encoder",
             "sources": [{"path": str(tmp_path)}]}  # fmt: skip
     nodes = {
