@@ -175,6 +175,10 @@ ROWS = (1, 16, 64, 128, 256)
 READ_BYTES = 1 << 30
 """Bytes of the array that is read: far more than any cache."""
 _REPEATS = 5
+_HOPELESS = 4
+"""An operator that takes so many times as long as float32 is measured no further."""
+_WORTH_SKIPPING_SECONDS = 0.05
+"""Below this, the head takes little time even in the slowest operator."""
 
 Seconds = tuple[float, float]
 """Of the linears of all layers, and of the head."""
@@ -256,14 +260,23 @@ class _EqualWeights(RandomWeights):
 def _operator_seconds(
     config: DecoderConfig, precision: str, row_counts: Sequence[int]
 ) -> Iterator[tuple[int, Seconds]]:
-    """What torch's operators take."""
+    """Seconds of torch's operators.
+
+    Without VNNI, oneDNN's int8 product is hundreds of times slower than a float32 product, and
+    measuring all row counts takes longer than ten minutes. Such an operator bounds nothing: after
+    the first row count it is left out.
+    """
     shapes = linear_shapes(config) * config.num_layers
+    float_head = [_Float(config.vocab_size, config.width, torch.float32)]
     for make in _product_makers(precision):
         head = [make(config.vocab_size, config.width)]
         layers = [make(*shape) for shape in shapes]
         for rows in row_counts:
-            linears = _seconds(layers, [inputs for _, inputs in shapes], rows)
-            yield rows, (linears, _seconds(head, [config.width], rows))
+            head_seconds = _seconds(head, [config.width], rows)
+            yield rows, (_seconds(layers, [inputs for _, inputs in shapes], rows), head_seconds)
+            as_float = _seconds(float_head, [config.width], rows)
+            if head_seconds > max(_HOPELESS * as_float, _WORTH_SKIPPING_SECONDS):
+                break
 
 
 def _product_makers(precision: str) -> list[MakeProduct]:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import time
+from typing import ClassVar
+
 import pytest
+import torch
 
 from archon.bench import roofline as rooflines
 from archon.bench.roofline import (
@@ -100,3 +104,26 @@ def test_the_best_of_what_is_known_counts(monkeypatch: pytest.MonkeyPatch) -> No
     for name, seconds in known.items():
         monkeypatch.setattr(rooflines, name, lambda *_, seconds=seconds: [(8, seconds)])
     assert rooflines.measure_products(CONFIG, "int8", (8,)) == {8: (1.0, 1.0)}
+
+
+class SlowProduct:
+    """Counts the rows of the products that it makes the measurement wait for."""
+
+    input_dtype = torch.uint8
+    rows: ClassVar[list[int]] = []
+
+    def __init__(self, outputs: int, inputs: int) -> None:
+        self.outputs = outputs
+
+    def __call__(self, x_NI: torch.Tensor) -> torch.Tensor:
+        self.rows.append(len(x_NI))
+        time.sleep(0.002)
+        return torch.zeros(len(x_NI), self.outputs)
+
+
+def test_an_operator_slower_than_float32_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rooflines, "_product_makers", lambda precision: [SlowProduct])
+    monkeypatch.setattr(rooflines, "_WORTH_SKIPPING_SECONDS", 0.0)
+    found = dict(rooflines._operator_seconds(CONFIG, "int8", (1, 8)))
+    assert list(found) == [1]
+    assert set(SlowProduct.rows) == {1}
