@@ -14,7 +14,9 @@ What is named here is the public surface. It is imported when it is first used, 
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from archon.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from archon.api import evaluate, load, search
@@ -185,11 +187,7 @@ def lm(model: Reference | Architecture) -> LM:
     return api.lm(model)
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module 'archon' has no attribute {name!r}")
-    value = globals()[name] = getattr(importlib.import_module(_LAZY[name]), name)
-    return value
+__getattr__ = lazy_exports(globals(), _LAZY)
 
 
 def __dir__() -> list[str]:

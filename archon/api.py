@@ -60,7 +60,7 @@ def load(ref: Reference, models: Mapping[str, ModelChoice] | None = None) -> Arc
     SpecError
         A file is missing or wrong.
     GraphError
-        The nodes do not form a sound graph, or the architecture contains itself.
+        The nodes do not form a valid graph, or the architecture contains itself.
     UsageError
         ``models`` names a role that the architecture does not have.
     """
@@ -73,7 +73,7 @@ def check_space(space: Space, models: Mapping[str, ModelChoice] | None = None) -
     Raises
     ------
     SpecError, GraphError
-        A point that no constraint forbids is no sound architecture.
+        A point that no constraint forbids is not a valid architecture.
     """
     loader = Loader()
     return check(space, lambda spec: loader.of_spec(spec, space.base_dir, models))
@@ -295,7 +295,7 @@ def search(
     Raises
     ------
     SpecError, GraphError
-        A file is wrong, or a point of the space is no architecture.
+        A file is wrong, or a point of the space is not a valid architecture.
     UsageError
         A number makes no sense, or the study exists already, or another than this.
     MissingExtraError

@@ -15,8 +15,9 @@ time to compile; modules that every command imports use them as ``answers.read_a
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from archon.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from archon.answers.numerals import canonical_number
@@ -40,8 +41,8 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module 'archon.answers' has no attribute {name!r}")
-    home = "numerals" if name == "canonical_number" else "readers"
-    return getattr(importlib.import_module(f"archon.answers.{home}"), name)
+__getattr__ = lazy_exports(
+    globals(),
+    dict.fromkeys(__all__, "archon.answers.readers")
+    | {"canonical_number": "archon.answers.numerals"},
+)

@@ -6,8 +6,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from archon.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from archon.weights.cache import cache_dir, find, find_anywhere, model_dir, remove
@@ -26,18 +27,9 @@ __all__ = [
     "remove",
 ]
 
-_HOMES = {
-    "OnProgress": "progress",
-    "PullProgress": "progress",
-    "identity": "pulling",
-    "pull": "pulling",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Import a function at first use: most commands only ask where the cache is."""
-    if name not in __all__:
-        raise AttributeError(f"module 'archon.weights' has no attribute {name!r}")
-    home = importlib.import_module(f"archon.weights.{_HOMES.get(name, 'cache')}")
-    value = globals()[name] = getattr(home, name)
-    return value
+__getattr__ = lazy_exports(  # most commands only ask where the cache is
+    globals(),
+    dict.fromkeys(__all__, "archon.weights.cache")
+    | dict.fromkeys(("OnProgress", "PullProgress"), "archon.weights.progress")
+    | dict.fromkeys(("identity", "pull"), "archon.weights.pulling"),
+)

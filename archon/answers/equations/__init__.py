@@ -25,8 +25,9 @@ number.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from archon.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from archon.answers.equations.checker import EquationCheck, Statement, check_equations
@@ -34,8 +35,4 @@ if TYPE_CHECKING:
 __all__ = ["EquationCheck", "Statement", "check_equations"]
 
 
-def __getattr__(name: str) -> Any:
-    """Import the checker at first use, as ``archon.answers`` does."""
-    if name not in __all__:
-        raise AttributeError(f"module 'archon.answers.equations' has no attribute {name!r}")
-    return getattr(importlib.import_module("archon.answers.equations.checker"), name)
+__getattr__ = lazy_exports(globals(), dict.fromkeys(__all__, "archon.answers.equations.checker"))
