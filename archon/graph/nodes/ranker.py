@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from archon.graph.judge_output import ranking_constraint, read_ranking
 from archon.graph.nodes.base import NodeContext
@@ -81,10 +82,6 @@ def _reads(node: RankerNode) -> Reads:
     return Reads(critiques=node.use_critiques, shows=node.shows)
 
 
-def _keeps(node: RankerNode) -> int | None:
-    return node.keep
-
-
 def _check(node: RankerNode) -> Iterator[tuple[str, str]]:
     prompt = METHODS[node.method].prompt
     if node.use_critiques is not None and (prompt is None or "critiques" not in prompt.filled):
@@ -98,26 +95,24 @@ def _explain(node: Plain, candidate: Plain) -> Reason:
     return Reason(f"{how} {place_of_dropped(node, candidate)}")
 
 
+_method = partial(Method[RankerNode], keeps=lambda node: node.keep, scores="grade")
+
 METHODS = {
-    "listwise": Method[RankerNode](
+    "listwise": _method(
         make=lambda s: ListwiseRanker(s.name, s.prompt, s.spec.keep, s.spec.use_critiques),
         prompt=RANKING,
         requires=frozenset({"chat"}),
         calls=lambda node, n: Calls.of_judge(int(n > 1), n),
         reads=_reads,
-        keeps=_keeps,
-        scores="grade",
     ),
-    "pairwise": Method[RankerNode](
+    "pairwise": _method(
         make=lambda s: PairwiseRanker(s.name, s.prompt, s.spec.keep, s.spec.use_critiques),
         prompt=PAIR,
         requires=frozenset({"chat"}),
         calls=lambda node, n: Calls.of_judge(2 * most_pairs(n), 2),
         reads=_reads,
-        keeps=_keeps,
-        scores="grade",
     ),
-    "logit": Method[RankerNode](
+    "logit": _method(
         make=lambda s: PointwiseRanker(
             s.name, ExpectedGrade(s.prompt, s.spec.use_critiques), s.spec.keep
         ),
@@ -125,31 +120,23 @@ METHODS = {
         requires=frozenset({"chat", "choices"}),
         calls=lambda node, n: Calls.of_judge(n, 1),
         reads=_reads,
-        keeps=_keeps,
-        scores="grade",
     ),
-    "likelihood": Method[RankerNode](
+    "likelihood": _method(
         make=lambda s: PointwiseRanker(s.name, Likelihood(s.prompt), s.spec.keep),
         prompt=LIKELIHOOD,
         requires=frozenset({"choices"}),
         calls=lambda node, n: Calls.of_judge(n, 1),
         reads=_reads,
-        keeps=_keeps,
-        scores="grade",
-        without_model=Method(
+        without_model=_method(
             make=lambda s: PointwiseRanker(s.name, OwnLikelihood(), s.spec.keep),
             reads=lambda node: Reads(likelihoods="method"),
-            keeps=_keeps,
-            scores="grade",
         ),
     ),
-    "reward": Method[RankerNode](
+    "reward": _method(
         make=lambda s: PointwiseRanker(s.name, Reward(s.prompt), s.spec.keep),
         prompt=RANKER_REWARD,
         requires=REWARD,  # a reward model scores texts outside of calls
         reads=_reads,
-        keeps=_keeps,
-        scores="grade",
     ),
 }
 

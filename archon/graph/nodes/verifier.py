@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from archon.graph.judge_output import VERDICT_CONSTRAINT, read_verdict
 from archon.graph.nodes.base import NodeContext
@@ -78,10 +79,6 @@ def _reads(node: VerifierNode) -> Reads:
     return Reads(shows=node.shows)
 
 
-def _keeps(node: VerifierNode) -> int | None:
-    return node.keep_first
-
-
 def _check(node: VerifierNode) -> Iterator[tuple[str, str]]:
     if node.threshold is not None:
         if node.method not in ("logit", "reward"):
@@ -110,50 +107,42 @@ def _explain(node: Plain, candidate: Plain) -> Reason:
     return Reason(_WHY[verdict] + cut, argument)
 
 
+_method = partial(
+    Method[VerifierNode],
+    keeps=lambda node: node.keep_first,
+    usual_share=0.5,
+    scores="grade",
+)
+
 NODE_TYPE = NodeType(
     spec=VerifierNode,
     chosen_by="method",
     methods={
-        "reason": Method[VerifierNode](
+        "reason": _method(
             make=lambda s: ReasoningVerifier(s.name, s.prompt, s.spec.keep_first),
             prompt=VERDICT,
             requires=frozenset({"chat"}),
             calls=lambda node, n: Calls.of_judge(n, 1),
             reads=_reads,
-            keeps=_keeps,
-            usual_share=0.5,
-            scores="grade",
         ),
-        "logit": Method(
+        "logit": _method(
             make=lambda s: _by_threshold(s.name, s.spec, ProbabilityOfYes(s.prompt)),
             prompt=YES_OR_NO,
             requires=frozenset({"chat", "choices"}),
             calls=lambda node, n: Calls.of_judge(n, 1),
             reads=_reads,
-            keeps=_keeps,
-            usual_share=0.5,
-            scores="grade",
         ),
-        "reward": Method(
+        "reward": _method(
             make=lambda s: _by_threshold(s.name, s.spec, Reward(s.prompt)),
             prompt=VERIFIER_REWARD,
             requires=REWARD,  # a reward model scores texts outside of calls
             reads=_reads,
-            keeps=_keeps,
-            usual_share=0.5,
-            scores="grade",
         ),
-        "equations": Method(
+        "equations": _method(
             make=lambda s: EquationVerifier(s.name, s.spec.keep_first),
-            keeps=_keeps,
-            usual_share=0.5,
-            scores="grade",
         ),
-        "program": Method(
+        "program": _method(
             make=lambda s: ProgramVerifier(s.name, shared_sandbox(), s.spec.keep_first),
-            keeps=_keeps,
-            usual_share=0.5,
-            scores="grade",
         ),
     },
     label=lambda node: given(node, "method", "threshold", "keep_first"),
