@@ -11,6 +11,11 @@ MAX_ROWS = 128
 ROWS_TOLERANCE = 0.03
 """Fewer rows that are slower by no more than this share are taken, for they differ by noise."""
 
+CALIBRATION_SEED = 1_000_001
+"""Seed of the prompts while calibrating."""
+CALIBRATION_STEPS = 5
+"""Decoding steps that are timed for each number of rows."""
+
 
 def candidate_rows(task: PeerTask) -> list[int]:
     """Numbers of sequences at once that are worth a try: all samples of 1, 2, 4, … prompts."""

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from archon.bench.peers.calibration import (
+    CALIBRATION_SEED,
+    CALIBRATION_STEPS,
     best_rows,
     candidate_rows,
     climb,
@@ -26,8 +28,6 @@ from archon.errors import ModelError, UsageError, require
 from archon.storage.atomic import replacing
 from archon.weights import cache_dir
 
-_CALIBRATION_SEED = 1_000_001
-_CALIBRATION_STEPS = 5
 LAYOUTS = [Layout(flash, unified) for flash in (True, False) for unified in (False, True)]
 _MAX_SEQUENCES = 256
 
@@ -92,11 +92,11 @@ class LlamaCpp:
         session = LlamaSession(self.lib, self.model, self.task, rows, layout)
         try:
             w = self.task.workload
-            prompts = self.task.prompts(_CALIBRATION_SEED, max(1, rows // w.samples_per_prompt))
+            prompts = self.task.prompts(CALIBRATION_SEED, max(1, rows // w.samples_per_prompt))
             session.begin(prompts[0][: self.task.shared_tokens])
             session.start(prompts)
-            session.lengthen(max(0, w.new_tokens // 2 - 1 - _CALIBRATION_STEPS))
-            num_steps = max(1, min(_CALIBRATION_STEPS, w.new_tokens - 1))
+            session.lengthen(max(0, w.new_tokens // 2 - 1 - CALIBRATION_STEPS))
+            num_steps = max(1, min(CALIBRATION_STEPS, w.new_tokens - 1))
             return session.num_running / min(_seconds(session.step) for _ in range(num_steps))
         finally:
             session.close()

@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 
 from archon.bench.peers.calibration import (
+    CALIBRATION_SEED,
+    CALIBRATION_STEPS,
     best_rows,
     candidate_rows,
     climb,
@@ -29,8 +31,6 @@ from archon.engine.loading import open_model
 from archon.engine.model.weights import weights_of
 from archon.errors import require
 
-_CALIBRATION_SEED = 1_000_001
-_CALIBRATION_STEPS = 5
 _SAMPLED = {"do_sample": True, "temperature": 0.8, "top_k": 40, "top_p": 1.0}
 
 
@@ -99,7 +99,7 @@ class TransformersGenerate:
     @torch.inference_mode()
     def _calibrate(self) -> dict[str, Any]:
         choices = candidate_rows(self.task)
-        prompts = self.task.prompts(_CALIBRATION_SEED, self.task.workload.num_prompts)
+        prompts = self.task.prompts(CALIBRATION_SEED, self.task.workload.num_prompts)
         prefix = self.prefix_cache(prompts[0])
         self._rate(choices[0], prompts, prefix)  # the first call of all is slower
         known = {middle_of(choices): self._rate(middle_of(choices), prompts, prefix)}
@@ -117,7 +117,7 @@ class TransformersGenerate:
         """Tokens a second of a few steps behind the first."""
         clock = _Clock()
         some = prompts[: max(1, rows // self.task.workload.samples_per_prompt)]
-        steps = _CALIBRATION_STEPS
+        steps = CALIBRATION_STEPS
         self.generate(some, prefix, 1 + steps, stopping_criteria=[clock])
         return rows * steps / (time.perf_counter() - clock.first_token)
 
