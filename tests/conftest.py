@@ -24,6 +24,22 @@ hypothesis.settings.load_profile("archon")
 
 return_large_blocks()
 
+# The output under test must not depend on the terminal, or the continuous integration, that runs the
+# tests: rich reads these variables.
+os.environ["TERM"] = "xterm-256color"
+for name in (
+    "COLORTERM",
+    "COLUMNS",
+    "FORCE_COLOR",
+    "JUPYTER_COLUMNS",
+    "JUPYTER_LINES",
+    "LINES",
+    "NO_COLOR",
+    "TTY_COMPATIBLE",
+    "TTY_INTERACTIVE",
+):
+    os.environ.pop(name, None)
+
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts what it puts behind the scenes deaf to Ctrl-C, and so the commands under test.
     signal.signal(signal.SIGINT, signal.default_int_handler)
