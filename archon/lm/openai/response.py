@@ -2,9 +2,9 @@
 
 ``receive`` reads a response into a ``ServerReply``, and ``completions_of`` makes the samples.
 Servers differ in details, which are accepted where they leave no doubt about the text
-(docs/servers.md lists them). A damaged reply is refused; where only one text is damaged, only that
-sample fails. A reader raises an ``LMError`` that says what is wrong. It may quote the server at
-length, and with it a key: ``Transport.redacted`` prepares it for display.
+(``docs/guides/servers.md`` lists them). A damaged reply is refused; where only one text is damaged,
+only that sample fails. A reader raises an ``LMError`` that says what is wrong. It may quote the
+server at length, and with it a key: ``Transport.redacted`` prepares it for display.
 """
 
 from __future__ import annotations
