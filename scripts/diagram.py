@@ -18,7 +18,7 @@ def svg(graph: Graph) -> str:
     """Return the image of a graph. It takes its colours from the page that contains it."""
     columns = _columns(graph.inputs)
     tallest = max(len(column) for column in columns)
-    height = tallest * (HEIGHT + GAP_Y) + GAP_Y
+    height = tallest * (HEIGHT + GAP_Y) + 2 * GAP_Y
     width = len(columns) * (WIDTH + GAP_X) + GAP_X
     corners = {
         node: (
@@ -55,10 +55,16 @@ def _columns(inputs: Mapping[str, Sequence[str]]) -> list[list[str]]:
 def _edge(source: tuple[float, float], target: tuple[float, float]) -> str:
     x1, y1 = source[0] + WIDTH, source[1] + HEIGHT / 2
     x2, y2 = target[0], target[1] + HEIGHT / 2
+    if x2 - x1 > GAP_X:  # under the nodes between them
+        low = max(y1, y2) + HEIGHT + GAP_Y
+        return _path(f"M{x1:g} {y1:g}C{x1 + GAP_X:g} {low:g} {x2 - GAP_X:g} {low:g} {x2:g} {y2:g}")
     middle = (x1 + x2) / 2
+    return _path(f"M{x1:g} {y1:g}C{middle:g} {y1:g} {middle:g} {y2:g} {x2:g} {y2:g}")
+
+
+def _path(points: str) -> str:
     return (
-        f'<path class="edge" fill="none" stroke="currentColor" stroke-opacity="0.45" '
-        f'd="M{x1:g} {y1:g}C{middle:g} {y1:g} {middle:g} {y2:g} {x2:g} {y2:g}"/>'
+        f'<path class="edge" fill="none" stroke="currentColor" stroke-opacity="0.45" d="{points}"/>'
     )
 
 
