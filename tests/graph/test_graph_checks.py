@@ -76,7 +76,7 @@ def judge(node_type: str, *inputs: str, **more: Any) -> dict[str, Any]:
             {"draft": DRAFT, "stray": judge("ranker", "draft"), "answer": VOTE},
             "reaches_output",
             "$.nodes.stray",
-            "nothing on the way to the output 'answer' reads this node",
+            "no path leads from this node to the output 'answer'",
         ),
         (
             {"answer": {"type": "generator", "model": "solvr"}},
@@ -88,7 +88,7 @@ def judge(node_type: str, *inputs: str, **more: Any) -> dict[str, Any]:
             {"answer": {"type": "generator", "model": "solver", "when": {"num_passed": 0}}},
             "when_has_inputs",
             "$.nodes.answer.when",
-            "a node without inputs has nothing to judge",
+            "a condition needs inputs",
         ),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,8 +14,8 @@ from archon.graph.judge_output import (
     read_ranking,
     read_verdict,
 )
-from archon.graph.nodes.ranker import UNREAD, ListwiseRanker
-from archon.graph.nodes.verifier import ReasoningVerifier
+from archon.graph.nodes.ranker import UNREAD, ListwiseRank, Ranker
+from archon.graph.nodes.verifier import Verifier, judge_by_argument
 from archon.graph.prompts.templates import RANKING, VERDICT
 from archon.lm.scripted.constrained import conforming_text
 from archon.lm.scripted.lm import ScriptedLM
@@ -79,16 +80,18 @@ def test_default_templates_ask_for_the_lines_that_the_forms_begin() -> None:
 async def test_ranker_and_verifier_ask_for_their_forms() -> None:
     context = FakeContext(["Ranking: [2] > [1]", "Verdict: correct"])
     candidates = [make_candidate(i, "5") for i in range(2)]
-    await ListwiseRanker("best", make_prompt("ranker"), None, None).run(context, candidates)
-    await ReasoningVerifier("check", make_prompt("verifier"), None).run(context, candidates[:1])
-    assert context.forms == [ranking_constraint(2), VERDICT_CONSTRAINT]
+    await Ranker("best", ListwiseRank(make_prompt("ranker"), None), None).run(context, candidates)
+    await Verifier("check", partial(judge_by_argument, make_prompt("verifier")), None).run(
+        context, candidates[:1]
+    )
+    assert context.constraints == [ranking_constraint(2), VERDICT_CONSTRAINT]
 
 
 async def test_more_candidates_than_an_order_may_have_are_ranked_without_a_form() -> None:
     context = FakeContext([""])
     candidates = [make_candidate(i, "5") for i in range(65)]
-    await ListwiseRanker("best", make_prompt("ranker"), None, None).run(context, candidates)
-    assert context.forms == [None]
+    await Ranker("best", ListwiseRank(make_prompt("ranker"), None), None).run(context, candidates)
+    assert context.constraints == [None]
 
 
 async def test_a_model_that_can_be_held_to_a_form_always_ranks_and_judges() -> None:

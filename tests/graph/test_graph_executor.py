@@ -51,6 +51,23 @@ class Failing:
         raise self.error
 
 
+async def test_writers_ask_for_the_question_s_kind_of_answer_and_judges_for_text() -> None:
+    asked: dict[str, str | None] = {}
+
+    def script(request: Request, draw: int) -> str:
+        asked[request.messages[-1].content.split()[0]] = request.answer
+        return "2 + 3 = 5. The answer is 5."
+
+    nodes = {
+        "a": bare("a"),
+        "b": {"type": "critic", "prompt": {"text": "b {question} {candidates}"}, "inputs": ["a"]},
+        "c": {"type": "fuser", "prompt": {"text": "c {question} {candidates}"}, "inputs": ["b"]},
+    }
+    for kind in ("number", "code"):
+        await make_architecture(nodes, "c", script).answer(Question("?", answer=kind))
+        assert asked == {"a": kind, "b": "text", "c": kind}
+
+
 # ---------------------------------------------------------------------------- order and overlap
 
 
@@ -203,7 +220,7 @@ async def test_a_model_that_returns_too_few_completions_is_found_out() -> None:
             return [make_completion("5")]
 
     arch = make_architecture({"a": bare("a", samples=3)}, "a", Short())
-    with pytest.raises(NodeError, match="1 completions for 3"):
+    with pytest.raises(NodeError, match="1 completions instead of 3"):
         await arch.arun("?")
 
 

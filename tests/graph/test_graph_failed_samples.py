@@ -132,5 +132,5 @@ async def test_as_a_model_it_answers_from_what_it_has() -> None:
 
 async def test_a_streamed_sample_that_failed_is_not_passed_off_as_another() -> None:
     lm = ArchitectureLM(make_architecture(nodes(3), "draft", Partly(0, streams=5)))
-    with pytest.raises(LMError, match="the sample that was streamed failed: lost"):
+    with pytest.raises(LMError, match="the streamed sample failed: lost"):
         await lm.generate(Request((Message("user", "2 + 3?"),)), lambda event: None)

@@ -8,7 +8,8 @@ import pytest
 from graph_doubles import FakeContext, make_architecture, make_candidate
 
 from archon.graph.estimate import estimate
-from archon.graph.nodes.equations import EquationCritic, EquationVerifier
+from archon.graph.nodes.equations import EquationCritic, judge_equations
+from archon.graph.nodes.verifier import Verifier
 from archon.lm.scripted.lm import in_turn
 from archon.types import Candidate
 
@@ -24,7 +25,7 @@ def written(*texts: str) -> list[Candidate]:
 
 async def verify(*texts: str, keep_first: int | None = None) -> tuple[list[Candidate], FakeContext]:
     context = FakeContext()
-    out = await EquationVerifier("check", keep_first).run(context, written(*texts))
+    out = await Verifier("check", judge_equations, keep_first).run(context, written(*texts))
     assert context.asked == []
     return out, context
 

@@ -12,7 +12,6 @@ async def test_generator_makes_one_candidate_a_sample_with_its_value() -> None:
     out = await Generator("draft", make_prompt("generator"), 3).run(context, [])
     assert [c.id for c in out] == [CandidateId("draft", i) for i in range(3)]
     assert [c.value for c in out] == ["5", None, None]
-    assert context.answers == ["number"]
 
 
 async def test_generator_with_inputs_appends_its_own() -> None:

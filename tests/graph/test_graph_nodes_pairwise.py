@@ -9,14 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archon.graph.judge_output import read_preference
-from archon.graph.nodes.pairwise import MAX_ROUND_ROBIN, PairwiseRanker, Table, num_rounds
+from archon.graph.nodes.pairwise import MAX_ROUND_ROBIN, ShareOfWins, Table, num_rounds
+from archon.graph.nodes.ranker import Ranker
 from archon.types import Annotation, Candidate
 
 VALUE = re.compile(r"The answer is (\d+)\.")
 
 
-def make_ranker(keep: int | None = None, use_critiques: bool | None = None) -> PairwiseRanker:
-    return PairwiseRanker("best", make_prompt("ranker.pairwise"), keep, use_critiques)
+def make_ranker(keep: int | None = None, use_critiques: bool | None = None) -> Ranker:
+    return Ranker("best", ShareOfWins(make_prompt("ranker.pairwise"), use_critiques), keep)
 
 
 def candidates(*values: int) -> list[Candidate]:
@@ -71,7 +72,7 @@ async def test_a_model_without_choices_writes_its_preference() -> None:
     # Forth and back: [2] is better, then [1] is: the second candidate wins.
     context = FakeContext(["So.\nBetter: [2]", "Better: [1]"])
     assert told(await make_ranker().run(context, candidates(3, 9))) == [("9", 1.0), ("3", 0.0)]
-    assert all(form is not None for form in context.forms)
+    assert all(form is not None for form in context.constraints)
 
 
 @pytest.mark.parametrize("reply", ["", "Both are good.", "Better: [3]"])

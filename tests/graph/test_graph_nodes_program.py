@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,8 +14,9 @@ from archon.errors import BudgetError, MissingExtraError
 from archon.graph.candidates import has_run, join, reply_text
 from archon.graph.lm import ArchitectureLM
 from archon.graph.nodes import program_execution
-from archon.graph.nodes.program import MAX_PRINTED, Program, ProgramVerifier
+from archon.graph.nodes.program import MAX_PRINTED, Program, judge_programs
 from archon.graph.nodes.program_execution import value_of
+from archon.graph.nodes.verifier import Verifier
 from archon.lm.scripted.lm import in_turn
 from archon.sandbox import Json, Outcome, Sandbox, SandboxLimits
 from archon.types import AnswerKind, Candidate, Message, Question, Request
@@ -144,7 +146,9 @@ def test_results_have_one_canonical_value(result: Json, kind: AnswerKind, value:
 
 async def verify(*texts: str) -> tuple[list[Candidate], FakeContext, FakeSandbox]:
     sandbox, context = FakeSandbox(OUTCOMES), FakeContext()
-    out = await ProgramVerifier("check", sandbox, None).run(context, written(*texts))
+    out = await Verifier("check", partial(judge_programs, sandbox), None).run(
+        context, written(*texts)
+    )
     return out, context, sandbox
 
 
@@ -183,7 +187,9 @@ async def test_all_that_fail_are_kept_and_marked() -> None:
 async def test_a_program_that_states_its_own_answer_in_a_comment_states_none() -> None:
     sandbox = FakeSandbox({"x = 18  # The answer is 18.": Outcome("ok", 18)})
     text = block("x = 18  # The answer is 18.")
-    (out,) = await ProgramVerifier("check", sandbox, None).run(FakeContext(), written(text))
+    (out,) = await Verifier("check", partial(judge_programs, sandbox), None).run(
+        FakeContext(), written(text)
+    )
     assert (out.score, sandbox.ran) == (0.5, [])
 
 

@@ -3,12 +3,12 @@ from __future__ import annotations
 import pytest
 from graph_doubles import FakeContext, make_candidate, make_prompt
 
-from archon.graph.nodes.ranker import UNREAD, ListwiseRanker
+from archon.graph.nodes.ranker import UNREAD, ListwiseRank, Ranker
 from archon.types import Annotation
 
 
-def make_ranker(keep: int | None = None, use_critiques: bool | None = None) -> ListwiseRanker:
-    return ListwiseRanker("best", make_prompt("ranker"), keep, use_critiques)
+def make_ranker(keep: int | None = None, use_critiques: bool | None = None) -> Ranker:
+    return Ranker("best", ListwiseRank(make_prompt("ranker"), use_critiques), keep)
 
 
 CANDIDATES = [make_candidate(i, str(i)) for i in range(4)]

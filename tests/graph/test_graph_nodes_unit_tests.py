@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -8,8 +9,9 @@ from graph_doubles import FakeContext, make_architecture, make_candidate, make_p
 
 from archon.graph.judge_output import results_constraint, unit_tests_constraint
 from archon.graph.nodes.unit_test_evaluator import (
-    ProgramTestEvaluator,
-    ReasoningTestEvaluator,
+    UnitTestEvaluator,
+    judge_statements,
+    run_assertions,
 )
 from archon.graph.nodes.unit_test_generator import UnitTestGenerator
 from archon.lm.scripted.lm import ScriptedLM
@@ -23,8 +25,10 @@ def generator(max_tests: int = 5) -> UnitTestGenerator:
     return UnitTestGenerator("tests", make_prompt("unit_test_generator"), "reason", max_tests)
 
 
-def evaluator() -> ReasoningTestEvaluator:
-    return ReasoningTestEvaluator("best", make_prompt("unit_test_evaluator"))
+def evaluator() -> UnitTestEvaluator:
+    return UnitTestEvaluator(
+        "best", "reason", partial(judge_statements, make_prompt("unit_test_evaluator"))
+    )
 
 
 async def evaluate(*replies: str) -> list[Candidate]:
@@ -41,7 +45,7 @@ async def test_it_writes_signed_tests_and_passes_its_candidates_on() -> None:
     candidates = [make_candidate(0, "5")]
     assert await generator().run(context, candidates) == candidates
     assert context.added == [EVEN, LARGE]
-    assert context.forms == [unit_tests_constraint("reason", 5)]
+    assert context.constraints == [unit_tests_constraint("reason", 5)]
 
 
 async def test_it_neither_shows_the_candidates_nor_writes_too_many() -> None:
@@ -109,7 +113,7 @@ async def test_every_candidate_is_judged_in_a_call_of_its_own() -> None:
     out = await evaluator().run(context, candidates)
     assert [c.id.draw for c in out] == list(range(200))
     assert len(context.asked) == 200
-    assert set(context.forms) == {results_constraint(2)}
+    assert set(context.constraints) == {results_constraint(2)}
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
@@ -155,7 +159,9 @@ async def run_tests(
     sandbox: Sandbox, *texts: str, tests: tuple[UnitTest, ...] = ASSERTIONS
 ) -> list[Candidate]:
     candidates = [make_candidate(i, None, text=text) for i, text in enumerate(texts)]
-    return await ProgramTestEvaluator("best", sandbox).run(FakeContext(tests=tests), candidates)
+    return await UnitTestEvaluator("best", "program", partial(run_assertions, sandbox)).run(
+        FakeContext(tests=tests), candidates
+    )
 
 
 async def test_programs_are_ordered_by_the_share_of_assertions_that_hold(sandbox: Sandbox) -> None:

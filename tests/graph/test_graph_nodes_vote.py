@@ -106,7 +106,10 @@ async def test_certainty_has_finite_odds_and_what_is_no_probability_has_none() -
     (out,) = await Vote("answer", WEIGHTS["odds"]).run(FakeContext(), sure)
     assert out.score is not None
     assert 1e15 < out.score < math.inf
-    for score, reason in ((1.5, "odds of 1.5: that is no probability"), (-0.5, "cannot weigh -0")):
+    for score, reason in (
+        (1.5, "needs probabilities, but a score is 1.5"),
+        (-0.5, "but one is -0"),
+    ):
         odd = make_candidate(0, "5", Annotation("check", "score", score))
         with pytest.raises(UsageError, match=reason):
             await Vote("answer", WEIGHTS["odds"]).run(FakeContext(), [odd])

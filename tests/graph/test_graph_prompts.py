@@ -139,12 +139,12 @@ def test_users_own_text() -> None:
         (
             "generator",
             {"template": "program", "shots": 2},
-            "'program' takes no shots: worked examples argue in prose",
+            "'program' allows no shots: it asks for a program, but worked examples",
         ),
-        ("critic", {"template": "cot"}, "a critic has no prompt template 'cot'"),
+        ("critic", {"template": "cot"}, "no template 'cot' for a critic"),
         ("generator", {"text": "{qestion} {question}"}, "did you mean 'question'?"),
-        ("generator", {"text": "Hello"}, "needs the field {question}"),
-        ("fuser", {"text": "{question}"}, "needs the field {candidates}"),
+        ("generator", {"text": "Hello"}, "the text does not contain {question}"),
+        ("fuser", {"text": "{question}"}, "the text does not contain {candidates}"),
     ],
 )
 def test_a_prompt_that_cannot_be_used_is_refused(node_type: Any, spec: Any, reason: str) -> None:
@@ -155,7 +155,7 @@ def test_a_prompt_that_cannot_be_used_is_refused(node_type: Any, spec: Any, reas
 
 def test_nothing_fills_candidates_where_none_are_read() -> None:
     spec = PromptSpec.model_validate({"text": "{question} {candidates}"})
-    with pytest.raises(GraphError, match=r"nothing fills the field \{candidates\}"):
+    with pytest.raises(GraphError, match=r"nothing fills \{candidates\}"):
         Prompt(spec, GENERATOR, reads_candidates=False)
 
 
@@ -267,7 +267,7 @@ def test_a_wrong_row_of_a_pool_is_named_by_file_and_line(
 
 def test_a_pool_of_no_rows_is_refused(tmp_path: Path) -> None:
     (tmp_path / "p.jsonl").write_text("\n")
-    with pytest.raises(SpecError, match=r"p\.jsonl: the file holds no examples"):
+    with pytest.raises(SpecError, match=r"p\.jsonl: the file has no examples"):
         load_pool("p.jsonl", tmp_path)
 
 

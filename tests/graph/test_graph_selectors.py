@@ -141,7 +141,7 @@ def test_a_votes_support_has_no_odds(between: dict[str, Any], may_be_support: bo
 def test_a_vote_by_odds_needs_scores() -> None:
     vote = {"type": "vote", "inputs": ["draft"], "weight": "odds"}
     error = refusal({"draft": DRAFT, "best": vote}, ABLE, ABLE)
-    assert error.reason == "candidates may come from 'draft' that nothing has scored"
+    assert error.reason == "candidates from 'draft' may have no score"
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_a_vote_by_odds_needs_scores() -> None:
             ),
             "parameters_apply",
             "stop_when",
-            "the values of programs are not known while they are being drawn",
+            "the values of programs are not known during sampling",
         ),
         (
             best("critic", method="equations", model="judge"),
@@ -176,25 +176,25 @@ def test_a_vote_by_odds_needs_scores() -> None:
             best("verifier", method="program", sampling={"temperature": 0}),
             "model_given",
             "sampling",
-            "without a model, nothing reads the sampling",
+            "sampling needs a model",
         ),
         (
             best("verifier", method="program", threshold=0.5),
             "parameters_apply",
             "threshold",
-            "the method 'program' of a verifier gives no scores to hold against it",
+            "the method 'program' of a verifier has no scores for a threshold",
         ),
         (
             best(method="likelihood", prompt={"template": "cot"}),
             "model_given",
             "prompt",
-            "without a model, nothing reads the prompt",
+            "prompt needs a model",
         ),
         (
             best("verifier", model="judge", threshold=0.5),
             "parameters_apply",
             "threshold",
-            "the method 'reason' of a verifier gives no scores to hold against it",
+            "the method 'reason' of a verifier has no scores for a threshold",
         ),
         (
             best("verifier", model="judge", method="logit", threshold=1.5),
@@ -419,7 +419,7 @@ async def test_candidates_of_several_writers_stand_behind_their_own_conversation
 
 async def test_a_vote_does_not_weigh_what_is_below_zero() -> None:
     low = ScriptedRewardModel(lambda messages, text: -0.5)
-    with pytest.raises(NodeError, match=r"vote cannot weigh -0\.5"):
+    with pytest.raises(NodeError, match=r"at least 0, but one is -0\.5"):
         await archon.load(weighted_vote(), {"judge": low}).arun("What is 2 + 3?")
 
 
@@ -428,7 +428,7 @@ def test_a_conversation_is_read_as_it_was(more: dict[str, Any]) -> None:
     spec = weighted_vote(prompt={"template": "conversation", **more})
     card = {"name": "r", "backend": "scripted", "reward": True}
     spec["models"]["judge"] = card
-    with pytest.raises(GraphError, match="'conversation' takes no shots and no system message"):
+    with pytest.raises(GraphError, match="'conversation' allows no shots and no system message"):
         archon.load(spec)
 
 

@@ -115,12 +115,12 @@ def test_those_that_show_steps_are_judged_else_those_that_state_a_number() -> No
 
 
 async def test_a_judge_is_not_asked_about_what_it_cannot_judge() -> None:
-    from archon.graph.nodes.ranker import ListwiseRanker
+    from archon.graph.nodes.ranker import ListwiseRank, Ranker
 
     context = FakeContext(["Ranking: [2] > [1]"])
     texts = ["Hm.", HONEST, "Surely 9.", HONEST.replace("32", "33")]
     candidates = [candidate(text, draw) for draw, text in enumerate(texts)]
-    ranker = ListwiseRanker("best", prompt("steps", "ranker"), None, None)
+    ranker = Ranker("best", ListwiseRank(prompt("steps", "ranker"), None), None)
     out = await ranker.run(context, candidates)
     assert [c.id.draw for c in out] == [3, 1, 2, 0]
     assert "[3]" not in context.asked[0][-1].content

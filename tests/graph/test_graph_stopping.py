@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.stats import beta
 
 from archon.errors import SpecError
-from archon.graph.stopping import expected_draws, is_settled, probability_of_lead
+from archon.graph.stopping import expected_samples, is_settled, probability_of_lead
 from archon.lm.scripted.lm import ScriptedLM, in_turn
 from archon.spec.architecture import ArchitectureSpec, StopWhen
 from archon.spec.reader import parse
@@ -177,10 +177,10 @@ def test_a_rule_that_makes_no_sense_is_refused(stop_when: dict[str, Any]) -> Non
 
 
 def test_the_expected_number_of_draws() -> None:
-    assert expected_draws(rule(0.95, 4), 16, agreement=1.0) == 4
-    assert expected_draws(rule(1.0, 1), 3, agreement=1.0) == 2
+    assert expected_samples(rule(0.95, 4), 16, agreement=1.0) == 4
+    assert expected_samples(rule(1.0, 1), 3, agreement=1.0) == 2
     # After two draws that differ, which happens half of the time, the third must be drawn.
-    assert expected_draws(rule(1.0, 1), 3, agreement=0.5) == pytest.approx(2.5)
-    assert 4 < expected_draws(rule(0.95, 4), 16, agreement=0.7) < 16
-    assert expected_draws(rule(0.95, 4), 3, agreement=0.7) == 3
-    assert expected_draws(rule(0.95, 10_000), 10_000, agreement=0.6) == 10_000
+    assert expected_samples(rule(1.0, 1), 3, agreement=0.5) == pytest.approx(2.5)
+    assert 4 < expected_samples(rule(0.95, 4), 16, agreement=0.7) < 16
+    assert expected_samples(rule(0.95, 4), 3, agreement=0.7) == 3
+    assert expected_samples(rule(0.95, 10_000), 10_000, agreement=0.6) == 10_000

@@ -295,7 +295,7 @@ CODE = {**T, "method": "program"}
             "$.output",
             "the output 'best' passes on unit tests, but no candidates",
         ),
-        ({"t": T, "best": evaluator()}, "reaches_output", "$.nodes.t", "nothing on the way"),
+        ({"t": T, "best": evaluator()}, "reaches_output", "$.nodes.t", "no path leads"),
         ({"best": evaluator(model="m")}, "arity", "$.nodes.best.inputs", "needs inputs"),
         (
             {"draft": D, "t": CODE, "best": evaluator("draft", "t", method="program", model="m")},
@@ -314,7 +314,7 @@ CODE = {**T, "method": "program"}
             | {"b": evaluator("draft", "t", model="m", when={"num_passed": 0})},
             "scores_exist",
             "$.nodes.best.inputs[0]",
-            "candidates may come from 'b' that nothing has scored",
+            "candidates from 'b' may have no score",
         ),
         (
             {"draft": D, "t": T, "best": evaluator("draft", "t", model="m")}
