@@ -60,7 +60,7 @@ CUT_OFF_MARK = "reasoning cut off"
 
 
 def is_cut_off(candidate: Candidate) -> bool:
-    """Tell whether the candidate's reasoning was cut off, so that it has no answer."""
+    """Return whether the candidate's reasoning was cut off, so that it has no answer."""
     return any(a.kind == "mark" and a.value == CUT_OFF_MARK for a in candidate.annotations)
 
 
@@ -94,7 +94,7 @@ PROGRAM_MARK = "program: "
 
 
 def has_run(candidate: Candidate) -> bool:
-    """Tell whether the candidate's value is the result of its program, None without a result."""
+    """Return whether the candidate's value is the result of its program, None without a result."""
     return any(map(_is_program_mark, candidate.annotations))
 
 

@@ -10,7 +10,7 @@ from archon.types import Candidate
 
 
 def holds(when: When, candidates: Sequence[Candidate]) -> bool:
-    """Tell whether the node runs."""
+    """Return whether the node runs."""
     if when.agreement_below is not None:
         return agreement(candidates) < when.agreement_below
     return num_passed(candidates) == when.num_passed

@@ -12,7 +12,7 @@ from archon.graph.architecture import Architecture
 from archon.graph.budget import Meter
 from archon.graph.candidates import reply_text
 from archon.graph.model_bindings import ModelUse
-from archon.graph.sample_allocation import DrawPlan, Member
+from archon.graph.sample_allocation import Member, SamplePlan
 from archon.lm.base import check_request
 from archon.lm.concurrency import run_all
 from archon.reasoning import ReasoningMarkers
@@ -51,7 +51,7 @@ class ArchitectureLM:
     reasoning_markers: tuple[ReasoningMarkers, ...] = ()
     """Empty: the models of its nodes separate reasoning from answers."""
 
-    def __init__(self, architecture: Architecture, plan: DrawPlan | None = None) -> None:
+    def __init__(self, architecture: Architecture, plan: SamplePlan | None = None) -> None:
         self.architecture = architecture
         self.generates = architecture.models.generates
         self.sampled_nodes = architecture.models.sampled_nodes
@@ -105,7 +105,7 @@ class ArchitectureLM:
         """See ``Architecture.specification``."""
         return self.architecture.specification(answer, examples)
 
-    def placed(self, plan: DrawPlan) -> ArchitectureLM:
+    def placed(self, plan: SamplePlan) -> ArchitectureLM:
         """See ``NestedLM.placed``."""
         return ArchitectureLM(self.architecture, plan)
 

@@ -10,7 +10,13 @@ from archon.errors import GraphError, UnsupportedError
 from archon.graph.budget import Meter
 from archon.graph.nodes.registry import NODE_TYPES, method_of, reads_of
 from archon.graph.prompts.builder import Prompt
-from archon.graph.sample_allocation import DrawPlan, DrawRange, Member, nested_plan, plan_draws
+from archon.graph.sample_allocation import (
+    Member,
+    SamplePlan,
+    SampleRange,
+    nested_plan,
+    plan_samples,
+)
 from archon.graph.validation.build import Graph
 from archon.lm.base import LM, NO_THINKING
 from archon.spec.architecture import ArchitectureSpec, AskingNode
@@ -25,7 +31,7 @@ class ModelUse:
 
     lm: LM
     sampling: SamplingParams
-    draws: DrawRange
+    draws: SampleRange
     logprobs: bool = False
     """Whether a later node reads the likelihood of its texts."""
     thinking: Thinking = NO_THINKING
@@ -33,10 +39,10 @@ class ModelUse:
 
 @runtime_checkable
 class NestedLM(Protocol):
-    """An architecture that is a node's model (``archon.graph.lm``)."""
+    """An architecture as the model of a node (``archon.graph.lm``)."""
 
     generates: bool
-    """Whether its output node writes the answer, rather than choosing one."""
+    """True if its output node writes the answer, rather than choosing one."""
     sampled_nodes: frozenset[str]
     """Its nodes that a request's sampling applies to."""
 
@@ -44,7 +50,7 @@ class NestedLM(Protocol):
         """Return its nodes as members of sample groups, for requests with this sampling."""
         ...
 
-    def placed(self, plan: DrawPlan) -> LM:
+    def placed(self, plan: SamplePlan) -> LM:
         """Return the model with the sample indices that the outer graph's plan gives it."""
         ...
 
@@ -115,7 +121,7 @@ class Models:
 
     @property
     def generates(self) -> bool:
-        """Whether the output node writes the answer, rather than choosing one."""
+        """True if the output node writes the answer, rather than choosing one."""
         node = self._spec.nodes[self._spec.output]
         effects = NODE_TYPES[node.type].effects
         if not effects.writes or (node.inputs and not effects.replaces):
@@ -128,14 +134,14 @@ class Models:
         """The capabilities of the output node's model, if that node writes the answer."""
         return self._bindings[self._spec.output].lm.capabilities if self.generates else frozenset()
 
-    def uses(self, asked: SamplingParams, plan: DrawPlan | None = None) -> dict[str, ModelUse]:
+    def uses(self, asked: SamplingParams, plan: SamplePlan | None = None) -> dict[str, ModelUse]:
         """Return each node's model and settings for a request with the sampling ``asked``.
 
         ``plan`` comes from the outer graph of a nested architecture; by default the architecture
         makes its own.
         """
         if plan is None:
-            plan = plan_draws(self.members(asked))
+            plan = plan_samples(self.members(asked))
         uses: dict[str, ModelUse] = {}
         for name, binding in self._bindings.items():
             lm = binding.lm

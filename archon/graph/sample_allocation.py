@@ -33,7 +33,7 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
-class DrawRange:
+class SampleRange:
     """The sample indices of one node, which start at ``start(run)``."""
 
     first: int
@@ -56,25 +56,25 @@ class DrawRange:
         return start + run * self.total
 
 
-DrawPlan = Mapping[Path, DrawRange]
+SamplePlan = Mapping[Path, SampleRange]
 
 
-def plan_draws(members: Sequence[Member]) -> DrawPlan:
+def plan_samples(members: Sequence[Member]) -> SamplePlan:
     """Return the sample indices of every node, including nested ones."""
     placed, totals = _place(members)
     return {path: replace(draws, total=totals[group]) for path, (group, draws) in placed.items()}
 
 
-def nested_plan(plan: DrawPlan, node: str) -> DrawPlan:
+def nested_plan(plan: SamplePlan, node: str) -> SamplePlan:
     """Return the part of a plan for the architecture that is the model of ``node``."""
     return {path[1:]: draws for path, draws in plan.items() if len(path) > 1 and path[0] == node}
 
 
 def _place(
     members: Sequence[Member],
-) -> tuple[dict[Path, tuple[Hashable, DrawRange]], dict[Hashable, int]]:
+) -> tuple[dict[Path, tuple[Hashable, SampleRange]], dict[Hashable, int]]:
     """Return each node's group and range in one run, and the samples of each group in one run."""
-    placed: dict[Path, tuple[Hashable, DrawRange]] = {}
+    placed: dict[Path, tuple[Hashable, SampleRange]] = {}
     totals: dict[Hashable, int] = {}
 
     def take(group: Hashable, count: int) -> int:
@@ -85,14 +85,14 @@ def _place(
     for member in members:
         if member.nested is None:
             first = take(member.group, member.count)
-            placed[(member.node,)] = (member.group, DrawRange(first, 0))
+            placed[(member.node,)] = (member.group, SampleRange(first, 0))
             continue
         runs = object()  # each occurrence of an architecture has its own group of runs
-        placed[(member.node,)] = (runs, DrawRange(take(runs, member.count), 0))
+        placed[(member.node,)] = (runs, SampleRange(take(runs, member.count), 0))
         inner, inner_totals = _place(member.nested)
         starts = {g: take(g, member.count * total) for g, total in inner_totals.items()}
         for path, (group, draws) in inner.items():
             step = (member.count, inner_totals[group])
-            moved = DrawRange(starts[group] + draws.first, 0, (*draws.steps, step))
+            moved = SampleRange(starts[group] + draws.first, 0, (*draws.steps, step))
             placed[(member.node, *path)] = (group, moved)
     return placed, totals

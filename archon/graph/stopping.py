@@ -20,7 +20,7 @@ from archon.spec.architecture import StopWhen
 
 
 def is_settled(rule: StopWhen, values: Sequence[str | None], num_left: int) -> bool:
-    """Tell whether a vote on ``values`` needs none of the ``num_left`` samples that are left.
+    """Return whether a vote on ``values`` needs none of the ``num_left`` samples that are left.
 
     A sample without a value has no vote. With a confidence of 1 the rule is exact: the samples that
     are left cannot change the winner. The value that came first wins a tie.

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from archon.graph.architecture import Architecture
 from archon.graph.lm import ArchitectureLM
-from archon.graph.sample_allocation import DrawRange, Member, plan_draws
+from archon.graph.sample_allocation import Member, SampleRange, plan_samples
 from archon.lm.scripted.lm import ScriptedLM
 from archon.spec.model import ScriptedCard
 from archon.types import Question, Request, SamplingParams
@@ -146,7 +146,7 @@ def test_ranges_two_levels_down_are_disjoint_and_without_gaps() -> None:
     leaf = Member("leaf", "g", 3)
     inner = (Member("own", "g", 1), Member("deep", "-", 2, (leaf, Member("x", "h", 1))))
     members = (Member("first", "g", 2), Member("mid", "-", 4, inner), Member("last", "g", 1))
-    plan = plan_draws(members)
+    plan = plan_samples(members)
     total = 2 + 4 * (1 + 2 * 3) + 1
     taken: list[int] = []
     for run in range(2):
@@ -165,7 +165,7 @@ def test_ranges_two_levels_down_are_disjoint_and_without_gaps() -> None:
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(1, 5)), min_size=1, max_size=8))
 def test_each_group_is_one_range_without_gaps(nodes: list[tuple[str, int]]) -> None:
     members = [Member(str(i), group, count) for i, (group, count) in enumerate(nodes)]
-    plan = plan_draws(members)
+    plan = plan_samples(members)
     for group in "ab":
         own = [m for m in members if m.group == group]
         taken = [plan[m.node,].start(0) + k for m in own for k in range(m.count)]
@@ -174,4 +174,4 @@ def test_each_group_is_one_range_without_gaps(nodes: list[tuple[str, int]]) -> N
 
 
 def test_a_range_starts_anew_each_run() -> None:
-    assert [DrawRange(2, 5).start(run) for run in range(3)] == [2, 7, 12]
+    assert [SampleRange(2, 5).start(run) for run in range(3)] == [2, 7, 12]

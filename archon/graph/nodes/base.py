@@ -66,7 +66,7 @@ class NodeContext(Protocol):
         ...
 
     def can(self, capability: str) -> bool:
-        """Tell whether the node's model has a capability (``archon.lm.base.CAPABILITIES``)."""
+        """Return whether the node's model has a capability (``archon.lm.base.CAPABILITIES``)."""
         ...
 
     async def reward(self, messages: tuple[Message, ...], texts: Sequence[str]) -> list[float]:

@@ -95,7 +95,7 @@ class Effects(Generic[N]):
 
     @property
     def drops(self) -> bool:
-        """Whether the node may drop candidates that it reads."""
+        """True if the node may drop candidates that it reads."""
         return self.replaces or self.keeps is not None or self.usual_share < 1
 
 
@@ -139,7 +139,7 @@ class Method(Generic[N]):
 
     @property
     def uses_model(self) -> bool:
-        """Whether the method uses a model, for text or for computing on texts."""
+        """True if the method uses a model, for text or for computing on texts."""
         return self.prompt is not None or bool(self.requires)
 
 
@@ -155,7 +155,7 @@ class Reason:
 
 
 def given(node: Node, *names: str) -> Iterator[str]:
-    """List the parameters that the file sets, in the form of a diagram's label."""
+    """Yield the parameters that the file sets, for the label in a diagram."""
     for name in names:
         if name in node.model_fields_set and (value := getattr(node, name)) is not None:
             yield f"{name} {value}"

@@ -91,7 +91,7 @@ class ShareOfWins:
         return 1.0 if forth else 0.0
 
     async def _prefers_first(self, context: NodeContext, a: Candidate, b: Candidate) -> bool | None:
-        """Tell whether the model prefers the first candidate; None for no preference."""
+        """Return whether the model prefers the first candidate; None for no preference."""
         messages = self._prompt.messages(context.question, [a, b], self._use_critiques)
         if context.can("choices"):
             logprobs = await score_choices(context, messages, CHOICES)

@@ -40,7 +40,7 @@ class Ruling:
 
 
 def has_answer(candidate: Candidate, context: NodeContext) -> bool:
-    """Tell whether a candidate finished its reasoning and states a number if one is asked for."""
+    """Return whether a candidate finished its reasoning and states a number if one is asked for."""
     if is_cut_off(candidate):
         return False
     return candidate.value is not None or context.question.answer != "number"

@@ -109,7 +109,7 @@ class Prompt:
         }
 
     def shows_candidates(self, answer: AnswerKind) -> bool:
-        """Tell whether the wording has a field for the candidates."""
+        """Return whether the wording has a field for the candidates."""
         return "candidates" in self._wording(answer).fields
 
     def judged(self, question: Question, candidates: Sequence[Candidate]) -> frozenset[CandidateId]:

@@ -20,7 +20,7 @@ _MAX_DIGITS = 100
 
 
 def has_steps(candidate: Candidate) -> bool:
-    """Tell whether the candidate calculates in its text or by a program that was run."""
+    """Return whether the candidate calculates in its text or by a program that was run."""
     return has_run(candidate) or bool(_calculations(candidate.text))
 
 

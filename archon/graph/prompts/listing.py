@@ -43,7 +43,7 @@ def list_critiques(candidates: Sequence[Candidate]) -> str:
 
 
 def is_long(text: str) -> bool:
-    """Tell whether ``shortened`` would shorten the text."""
+    """Return whether ``shortened`` would shorten the text."""
     return len(text.encode("utf-8", "replace")) > MAX_BYTES
 
 
