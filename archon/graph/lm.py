@@ -155,31 +155,36 @@ class ArchitectureLM:
         )
         if stream is not None:
             stream.check(answer)
-        text, written = answer.text, _written(answer)
+        text, written = answer.text, _completion_of(answer)
+        reasoning = "" if written is None else written.reasoning
         finish_reason: FinishReason = "stop" if written is None else written.finish_reason
         if answer.candidates:
             first = answer.candidates[0]
             if first.id.node != self.architecture.spec.output and self.sampled_nodes:
-                # The stop strings may not have applied to the node that wrote it.
+                # The writer's request may not have had the stop strings.
                 first = replace(first, text=_before(first.text, request.sampling.stop or ()))
                 finish_reason = "stop" if first.text != answer.text else finish_reason
             text = reply_text(first, question.answer)
-        shown = written if request.logprobs else None
         if stream is not None:
-            stream.finish(text, "" if written is None else written.reasoning)
-        return Completion(
+            stream.finish(text, reasoning)
+        completion = Completion(
             text=text,
             draw=run,
             finish_reason=finish_reason,
             usage=answer.usage,
             prompts=answer.trace.prompts,
-            token_ids=None if shown is None else shown.token_ids,
-            logprobs=None if shown is None else shown.logprobs,
-            tokens=None if shown is None else shown.tokens,
             notes=answer.notes,
-            reasoning="" if written is None else written.reasoning,
+            reasoning=reasoning,
             is_reasoning_cut_off=written is not None and written.is_reasoning_cut_off,
             trace=answer.trace,
+        )
+        if written is None or not request.logprobs:
+            return completion
+        return replace(
+            completion,
+            token_ids=written.token_ids,
+            logprobs=written.logprobs,
+            tokens=written.tokens,
         )
 
     def _stream(self, uses: dict[str, ModelUse], run: int, on_event: OnEvent) -> _Stream:
@@ -235,7 +240,7 @@ def _before(text: str, stops: tuple[str, ...]) -> str:
     return text[: min((at for stop in stops if (at := text.find(stop)) >= 0), default=len(text))]
 
 
-def _written(answer: Answer) -> Completion | None:
+def _completion_of(answer: Answer) -> Completion | None:
     """Return the completion whose text became the answer."""
     if answer.candidates:
         identity = answer.candidates[0].id

@@ -1,4 +1,4 @@
-"""Nodes come out in order, whatever the order of declaration, in linear time."""
+"""Nodes are ordered in linear time, regardless of the order of declaration."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def dags(draw: st.DrawFn) -> dict[str, list[str]]:
 
 
 @given(dags())
-def test_every_node_comes_once_and_after_its_inputs(edges: dict[str, list[str]]) -> None:
+def test_every_node_is_ordered_once_and_after_its_inputs(edges: dict[str, list[str]]) -> None:
     order = built(edges, "end").order
     assert sorted(order) == sorted(edges)
     position = {node: i for i, node in enumerate(order)}

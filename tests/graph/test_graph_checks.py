@@ -1,4 +1,4 @@
-"""Each rule of a sound graph is broken once, and told with file, JSON path and nearest name."""
+"""Each validation rule is violated once and reported with file, JSON path and nearest name."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def judge(node_type: str, *inputs: str, **more: Any) -> dict[str, Any]:
         ),
     ],
 )
-def test_a_broken_rule_names_its_place(
+def test_a_violation_names_its_rule_and_path(
     nodes: dict[str, Any], rule: str, path: str, reason: str
 ) -> None:
     error = refusal(nodes)

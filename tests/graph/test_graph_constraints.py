@@ -1,4 +1,4 @@
-"""The last lines that judges owe: always read, always reached, asked only of those who can."""
+"""Constraints on judges' last lines, for models that support them, and their readers."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def mumble(request: Any, draw: int) -> str:
 
 
 @pytest.mark.parametrize("count", [2, 3, 9, 10, 64])
-def test_every_ranking_of_the_form_is_read_whole(count: int) -> None:
+def test_every_ranking_in_the_format_is_read(count: int) -> None:
     form = ranking_constraint(count)
     assert form is not None
     for number in range(20):

@@ -36,7 +36,7 @@ async def test_fused_candidates_carry_parents_and_none_of_their_annotations() ->
     assert all(c.annotations == () for c in out)
 
 
-async def test_fuser_reads_critiques_unless_told_not_to() -> None:
+async def test_the_fuser_reads_critiques_by_default() -> None:
     parents = [make_candidate(0, "4", Annotation("notes", "critique", "the sum is too low"))]
     for use_critiques, shown in [(None, True), (True, True), (False, False)]:
         context = FakeContext(["5"])

@@ -1,4 +1,4 @@
-"""The node that runs programs, the verifier by program: which values they leave, and when."""
+"""The node and the verifier that run programs."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ async def run(*texts: str) -> tuple[list[Candidate], FakeSandbox]:
     return out, sandbox
 
 
-def told(out: list[Candidate]) -> list[tuple[int, str | None, str]]:
+def summary(out: list[Candidate]) -> list[tuple[int, str | None, str]]:
     marks = [c.latest("mark") for c in out]
     return [(c.id.draw, c.value, str(m and m.value)) for c, m in zip(out, marks, strict=True)]
 
@@ -71,9 +71,9 @@ def told(out: list[Candidate]) -> list[tuple[int, str | None, str]]:
 # --------------------------------------------------------------------------------- the node
 
 
-async def test_the_result_becomes_the_value_and_a_mark_tells_how_it_ended() -> None:
+async def test_the_result_becomes_the_value_and_a_mark_records_the_ending() -> None:
     out, _ = await run(*map(block, OUTCOMES))
-    assert told(out) == [
+    assert summary(out) == [
         (0, "18", "program: ok"),
         (1, "2", "program: ok"),
         (2, None, "program: error ZeroDivisionError: division by zero (line 1)"),
@@ -99,7 +99,7 @@ async def test_equal_programs_are_run_once() -> None:
     assert [c.value for c in out] == ["18", None, "7", "18"] * 50
 
 
-async def test_time_that_is_up_leaves_no_value_and_says_so() -> None:
+async def test_a_program_without_time_left_has_no_value_and_a_mark() -> None:
     class Late(FakeContext):
         async def in_time(self, work: Any) -> Any:
             work.close()
@@ -107,7 +107,7 @@ async def test_time_that_is_up_leaves_no_value_and_says_so() -> None:
 
     out = await Program("ran", FakeSandbox({}), LIMITS).run(Late(), written(block("works"), "-"))
     assert [c.value for c in out] == [None, "7"]
-    assert told(out)[0][2] == "program: not run: the budget of 1 seconds is used up"
+    assert summary(out)[0][2] == "program: not run: the budget of 1 seconds is used up"
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ async def test_programs_really_run_and_what_fails_has_no_vote() -> None:
     architecture = make_architecture(NODES, "vote", in_turn(replies))
     answer = await architecture.arun("What is 0.1 + 0.2?")
     assert [(c.value, c.id.draw, c.score) for c in answer.candidates] == [("0.3", 2, 2.0)]
-    assert [told([c])[0][1:] for c in answer.trace.nodes["ran"].outputs[:3]] == [
+    assert [summary([c])[0][1:] for c in answer.trace.nodes["ran"].outputs[:3]] == [
         (None, "program: timeout it ran for more than 0.3 seconds"),
         (None, "program: error ZeroDivisionError: division by zero (line 2)"),
         ("0.3", "program: ok"),
@@ -235,7 +235,7 @@ async def test_a_budget_of_seconds_ends_programs_too() -> None:
     assert answer.limited_by == "seconds"
 
 
-async def test_as_a_model_it_says_what_its_program_comes_to() -> None:
+async def test_an_architecture_as_a_model_adds_the_result_of_its_program() -> None:
     nodes = {"draft": {"type": "generator"}, "ran": {"type": "program", "inputs": ["draft"]}}
     text = solution("return 6 * 3")
     lm = ArchitectureLM(make_architecture(nodes, "ran", in_turn([text])))
@@ -243,7 +243,7 @@ async def test_as_a_model_it_says_what_its_program_comes_to() -> None:
     assert completion.text == f"{text}\n\nThe answer is 18."
 
 
-def test_only_values_of_programs_are_told() -> None:
+def test_only_results_of_programs_are_added() -> None:
     assert reply_text(make_candidate(0, "7"), "number") == "The answer is 7."
 
 
@@ -256,7 +256,7 @@ async def test_the_value_of_a_program_outlives_a_join() -> None:
         assert all(map(has_run, joined))
 
 
-def test_without_the_interpreter_loading_says_what_to_install(
+def test_without_the_interpreter_the_load_error_names_the_extra(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def missing() -> Sandbox:

@@ -78,7 +78,7 @@ async def test_what_cannot_be_read_counts_half_and_ties_keep_their_order() -> No
     assert [(c.id.draw, c.score) for c in out] == [(2, 0.75), (0, 0.5), (1, 0.5), (3, 0.5)]
 
 
-async def test_the_score_tells_which_tests_were_not_passed() -> None:
+async def test_the_score_s_reason_lists_the_tests_that_were_not_passed() -> None:
     passing, failing = await evaluate("Tests: [1] pass, [2] pass", "Tests: [2] fail")
     reasons = [a.reason for c in (passing, failing) if (a := c.latest("score"))]
     assert reasons == [
@@ -99,7 +99,7 @@ async def test_no_candidates_ask_nothing() -> None:
     assert await evaluate() == []
 
 
-async def test_one_candidate_is_judged_and_an_empty_one_passes_nothing_unasked() -> None:
+async def test_one_candidate_is_judged_and_an_empty_one_fails_without_a_call() -> None:
     (one,) = await evaluate("Tests: [1] pass, [2] fail")
     assert one.score == 0.5
     context = FakeContext(["Tests: [1] fail, [2] fail"], tests=(EVEN, LARGE))
@@ -177,7 +177,7 @@ async def test_a_program_that_cheats_passes_nothing(sandbox: Sandbox) -> None:
     assert [(c.id.draw, c.score) for c in out] == [(0, 0.0), (1, 0.0), (2, 0.0), (3, 0.0)]
 
 
-async def test_a_test_that_cannot_run_fails_every_program_alike(sandbox: Sandbox) -> None:
+async def test_a_test_that_cannot_run_fails_every_program(sandbox: Sandbox) -> None:
     broken = UnitTest("tests", "assert double(", "program")
     out = await run_tests(sandbox, SQUARE, RIGHT, tests=(ASSERTIONS[2], broken))
     assert [(c.id.draw, c.score) for c in out] == [(1, 0.5), (0, 0.0)]
@@ -223,7 +223,7 @@ async def test_statements_do_not_run(sandbox: Sandbox) -> None:
     assert [(c.id.draw, c.score) for c in out] == [(0, None), (1, None)]
 
 
-async def test_a_whole_architecture_tests_its_programs() -> None:
+async def test_an_architecture_tests_its_programs() -> None:
     pytest.importorskip("pydantic_monty")
 
     def script(request: Any, draw: int) -> str:

@@ -56,7 +56,7 @@ async def test_every_candidate_is_judged_in_a_call_of_its_own() -> None:
     assert all("[2]" not in messages[-1].content for messages in context.asked)
 
 
-async def test_a_candidate_without_a_number_fails_unasked() -> None:
+async def test_a_candidate_without_a_number_fails_without_a_call() -> None:
     verifier = Verifier("check", partial(judge_by_argument, make_prompt("verifier")), None)
     context = FakeContext([FAIL])
     (out,) = await verifier.run(context, [make_candidate(0, None, text=" ")])

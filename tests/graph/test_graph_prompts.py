@@ -59,7 +59,7 @@ def test_a_candidate_cannot_close_its_own_fence() -> None:
 # ----------------------------------------------------------------------------------- messages
 
 
-def test_history_goes_first_then_system_examples_and_the_question() -> None:
+def test_messages_are_history_system_examples_and_question() -> None:
     prompt = make_prompt("generator", system="Be brief.", shots=2, template="bare")
     history = (Message("user", "Hello"), Message("assistant", "Hi"))
     messages = prompt.messages(Question("What is 2 + 3?", history))
@@ -147,13 +147,13 @@ def test_users_own_text() -> None:
         ("fuser", {"text": "{question}"}, "the text does not contain {candidates}"),
     ],
 )
-def test_a_prompt_that_cannot_be_used_is_refused(node_type: Any, spec: Any, reason: str) -> None:
+def test_an_invalid_prompt_is_refused(node_type: Any, spec: Any, reason: str) -> None:
     with pytest.raises(GraphError) as caught:
         make_prompt(node_type, **spec)
     assert reason in str(caught.value)
 
 
-def test_nothing_fills_candidates_where_none_are_read() -> None:
+def test_the_field_candidates_needs_inputs() -> None:
     spec = PromptSpec.model_validate({"text": "{question} {candidates}"})
     with pytest.raises(GraphError, match=r"nothing fills \{candidates\}"):
         Prompt(spec, GENERATOR, reads_candidates=False)
@@ -226,7 +226,7 @@ def _formula(side: str, *, last: bool) -> str:
     return " ".join(reversed(kept) if last else kept)
 
 
-def test_a_pool_is_read_from_a_path_beside_the_file_that_names_it(tmp_path: Path) -> None:
+def test_a_relative_pool_path_starts_at_the_folder_of_its_file(tmp_path: Path) -> None:
     examples = [{"question": "1 + 1?", "reasoning": "So.", "answer": "2"}]
     data = {"version": 1, "name": "mine", "examples": examples}
     (tmp_path / "mine.json").write_text(json.dumps(data))

@@ -1,4 +1,4 @@
-"""Judges of numbers that are shown calculations in the place of words."""
+"""Judges of numbers that see calculations instead of words."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_a_wrong_calculation_is_marked_and_nothing_else_of_the_text_is_shown() -
     assert steps_of(candidate(text)) == "17 + 25 = 43 (wrong)\nThe answer is 43."
 
 
-def test_what_has_no_calculation_or_no_answer_says_so() -> None:
+def test_steps_of_a_text_without_calculation_or_answer() -> None:
     assert steps_of(candidate("Surely 9.")) == "No calculation is shown.\nThe answer is 9."
     assert steps_of(candidate("Hm.")) == "No calculation is shown.\nNo answer is given."
 

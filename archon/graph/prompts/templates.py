@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from archon.types import AnswerKind
 
@@ -92,9 +93,7 @@ class PromptKind:
         return tuple(name for name in self.filled if name not in ("candidates", "critiques"))
 
 
-def _single(
-    kind: str, name: str, description: str, text: str, **placeholders: tuple[str, ...]
-) -> PromptKind:
+def _single(kind: str, name: str, description: str, text: str, **placeholders: Any) -> PromptKind:
     """Return a kind of prompt with one template."""
     return PromptKind(kind, {name: Template(description, text)}, **placeholders)
 
