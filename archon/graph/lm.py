@@ -117,7 +117,7 @@ class ArchitectureLM:
 
     def _question(self, request: Request) -> Question:
         if not request.messages or request.messages[-1].role != "user":
-            reason = "the last message must be the user's, as it is the question"
+            reason = "the last message must be the user's: it is the question"
             raise UnsupportedError(f"{self.architecture.name}: {reason}")
         *history, last = request.messages
         answer = request.answer or self.architecture.spec.answer
