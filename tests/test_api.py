@@ -130,7 +130,7 @@ def test_one_architecture_in_two_roles_does_not_contain_itself(tmp_path: Path) -
 
 
 def test_an_unknown_role_names_the_nearest() -> None:
-    with pytest.raises(UsageError, match=r"one has a role 'n'.*'m'"):
+    with pytest.raises(UsageError, match=r"no role 'n' in one.*'m'"):
         archon.load(single(), {"n": "scripted"})
 
 

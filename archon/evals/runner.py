@@ -368,7 +368,7 @@ def _draws(answer: Answer, scorer: Scorer, target: str) -> dict[str, tuple[Draw,
     ran = {
         c.id: c
         for node in answer.trace.nodes.values()
-        if NODE_TYPES[node.type].values
+        if NODE_TYPES[node.type].effects.values
         for c in node.outputs
     }
     draws: dict[str, tuple[Draw, ...]] = {}

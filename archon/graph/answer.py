@@ -1,7 +1,6 @@
 """The answer of an architecture, and its HTML for notebooks.
 
-Everything in the HTML that a model or a user wrote is escaped; there are no scripts and no external
-addresses.
+The HTML escapes all text of models and users. It has no scripts and no external addresses.
 """
 
 from __future__ import annotations
@@ -14,14 +13,14 @@ from archon.graph.trace import Trace
 from archon.types import Candidate, Limit, Usage
 
 _MAX_LENGTH = 300
-"""Characters of a candidate's text; the answer itself is shown whole."""
+"""Characters of a candidate's text in the table; the answer itself is not shortened."""
 _MAX_CANDIDATES = 20
 _WRAPPED = "white-space:pre-wrap;text-align:left"
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer of an architecture: the first candidate of its output node, and its history."""
+    """An answer of an architecture: the first candidate of its output node, with its trace."""
 
     text: str
     value: str | None
@@ -32,21 +31,37 @@ class Answer:
     seconds: float
     trace: Trace
     limited_by: Limit | None = None
-    """The limit of the budget that cut something short; None where none did."""
+    """The limit of the budget that cut the run short; None where none did."""
     notes: tuple[str, ...] = ()
-    """What to know about the choice of the answer, such as that no candidate states a number."""
+    """Remarks on the choice of the answer, such as that no candidate states a number."""
     num_samples: int = 0
     """Samples that its nodes asked for."""
     num_failed_samples: int = 0
-    """Those that failed; the answer was made from the others."""
+    """Samples that failed; the answer comes from the others."""
 
     def _repr_html_(self) -> str:
-        """What notebooks show."""
+        """Return HTML for notebooks: the answer, and folded tables of candidates and nodes."""
         return _html(self)
 
 
+def answer_from(candidates: tuple[Candidate, ...], trace: Trace) -> Answer:
+    """Return the answer of a run that ended with these candidates."""
+    return Answer(
+        text=candidates[0].text if candidates else "",
+        value=candidates[0].value if candidates else None,
+        candidates=candidates,
+        usage=trace.usage,
+        cost_tokens=trace.cost_tokens,
+        seconds=trace.seconds,
+        trace=trace,
+        limited_by=trace.limited_by,
+        notes=trace.notes,
+        num_samples=trace.num_samples,
+        num_failed_samples=trace.num_failed_samples,
+    )
+
+
 def _html(answer: Answer) -> str:
-    """The answer, the other candidates folded away, and the nodes with their calls and seconds."""
     value = "none" if answer.value is None else answer.value
     parts = [
         f'<div><p style="{_WRAPPED}">{escape(answer.text)}</p>',

@@ -1,4 +1,4 @@
-"""An architecture that is ready to answer: a graph, its models, its prompts."""
+"""Architectures that are ready to answer: a graph with its models and prompts."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from time import perf_counter
 from typing import Any
 
 from archon.errors import FileError, GraphError, SpecError, together
-from archon.graph.answer import Answer
+from archon.graph.answer import Answer, answer_from
 from archon.graph.budget import Meter
 from archon.graph.bypass import bypass
 from archon.graph.event_loop import run_sync
 from archon.graph.executor import Run, execute
 from archon.graph.model_bindings import Models, ModelUse, NestedLM
 from archon.graph.nodes.base import GraphNode
-from archon.graph.nodes.registry import make_node, method_of
+from archon.graph.nodes.declaration import Setup
+from archon.graph.nodes.registry import method_of, reads_of
 from archon.graph.prompts.builder import Prompt
 from archon.graph.prompts.templates import PromptKind
 from archon.graph.trace import Trace
@@ -56,14 +57,14 @@ class Architecture:
     cards
         Role → the model's card; None for an app's own model and for an architecture.
     base_dir
-        Where paths of exemplar pools start; by default the working folder.
+        The folder of relative paths of exemplar pools; by default the working folder.
 
     Raises
     ------
     GraphError
         A prompt or a node's sampling cannot be used; names the place.
     SpecError
-        An exemplar pool cannot be read. Either lists what is wrong with other prompts, too.
+        An exemplar pool cannot be read. Either error lists those of the other prompts, too.
     """
 
     def __init__(
@@ -80,10 +81,10 @@ class Architecture:
             raise together(errors)
         self._nodes: dict[str, GraphNode] = {}
         for name, node in graph.spec.nodes.items():
-            embedder = None
-            if node.role is not None and method_of(node).requires == EMBED:
+            method, embedder = method_of(node), None
+            if node.role is not None and method.requires == EMBED:
                 embedder = _embedder(name, lms[node.role])
-            self._nodes[name] = make_node(name, node, self._prompts.get(name), embedder)
+            self._nodes[name] = method.make(Setup(name, node, self._prompts.get(name), embedder))
         self.cards = dict(cards)
         """Role → the card of its model; None for an app's own model and for an architecture."""
         self.models = Models(graph, lms, cards, self._prompts)
@@ -91,37 +92,37 @@ class Architecture:
 
     @property
     def name(self) -> str:
-        """The name that its file gives it."""
+        """The name in its file."""
         return self._graph.spec.name
 
     @property
     def graph(self) -> Graph:
-        """Its nodes in order."""
+        """The checked graph."""
         return self._graph
 
     @property
     def spec(self) -> ArchitectureSpec:
-        """What its file says."""
+        """The contents of its file."""
         return self._graph.spec
 
     def prompt(self, node: str) -> Prompt:
-        """How a node that asks a model words its question."""
+        """Return the prompt of a node that asks a model."""
         return self._prompts[node]
 
     def specification(
         self, answer: AnswerKind, examples: tuple[Example, ...] | None
     ) -> dict[str, Any]:
-        """Everything that its answers depend on but question and seed, as plain data.
+        """Return everything but question and seed that answers depend on, as plain data.
 
-        Whatever was named is resolved: cards, nested architectures, the words of the prompts. An
-        app's own model is null, as nothing is known of it.
+        All names are resolved: cards, nested architectures, texts of prompts. A custom model is
+        null, because nothing is known of it.
 
         Parameters
         ----------
         answer
             The kind of answer that is asked for.
         examples
-            The benchmark's exemplar pool, if it has one of its own.
+            The benchmark's exemplar pool, if it has its own.
         """
         models: dict[str, Any] = {}
         for role, lm in self._lms.items():
@@ -140,12 +141,12 @@ class Architecture:
         }
 
     def without(self, node: str) -> Architecture:
-        """The same architecture with a node bypassed (``archon.graph.bypass``).
+        """Return the architecture with a node bypassed (``archon.graph.bypass``).
 
         Raises
         ------
         GraphError
-            There is no such node, or what is left is no sound graph.
+            There is no such node, or the remaining graph is invalid.
         """
         spec = bypass(self.spec, node)
         capabilities = {role: lm.capabilities for role, lm in self._lms.items()}
@@ -154,12 +155,12 @@ class Architecture:
         )
 
     def check_examples(self, examples: tuple[Example, ...] | None) -> None:
-        """Refuse a benchmark's exemplar pool that is too small for some node's shots.
+        """Check that a benchmark's exemplar pool has enough examples for every node's shots.
 
         Raises
         ------
         GraphError
-            Names the node and both numbers.
+            The pool is too small; names the node and both numbers.
         """
         for name, prompt in self._prompts.items():
             try:
@@ -183,16 +184,16 @@ class Architecture:
         Parameters
         ----------
         seed
-            Changes all draws.
+            Selects the samples.
         run
-            The number of the run or epoch; each takes fresh draws.
+            The number of the run or epoch; each has fresh samples.
         on_event
-            Told of tokens and nodes while it runs, in the event loop's thread.
+            Called with events of tokens and nodes during the run, in the event loop's thread.
         uses, constraint
-            How nodes ask, and the form of the output node's text, where a request to the
-            architecture as an LM changes them.
+            The nodes' models and sampling, and the constraint on the output node's text, where a
+            request to the architecture as an LM changes them.
         around
-            What is left of the budget of an architecture that this one is a model of.
+            The meter of the graph in which this architecture is a node's model.
 
         Raises
         ------
@@ -202,49 +203,28 @@ class Architecture:
             Tokens, calls or seconds were used up before there was any candidate.
         """
         spec, start = self._graph.spec, perf_counter()
-        question = _as_nodes_read_it(question)
-        trace = Trace(spec.name, question, seed, run, spec.output)
-        state = Run(
-            question=question,
-            seed=seed,
-            index=run,
-            uses=self._uses if uses is None else uses,
-            constraint=constraint,
-            on_event=on_event,
-            meter=Meter(spec.budget, around),
-            trace=trace,
-            started=start,
-        )
+        trace = Trace(spec.name, _normalized(question), seed, run, spec.output)
+        meter = Meter(spec.budget, around)
+        uses = self._uses if uses is None else uses
+        state = Run(uses, constraint, on_event, meter, trace, start)
         candidates = tuple(await execute(self._graph, self._nodes, state))
         trace.seconds = perf_counter() - start
-        return Answer(
-            text=candidates[0].text if candidates else "",
-            value=candidates[0].value if candidates else None,
-            candidates=candidates,
-            usage=trace.usage,
-            cost_tokens=trace.cost_tokens,
-            seconds=trace.seconds,
-            trace=trace,
-            limited_by=trace.limited_by,
-            notes=trace.notes,
-            num_samples=trace.num_samples,
-            num_failed_samples=trace.num_failed_samples,
-        )
+        return answer_from(candidates, trace)
 
     async def arun(self, question: str | Question, *, seed: int = 0) -> Answer:
-        """Answer a question, given as text or with history and examples."""
+        """Answer a question: a text, or a ``Question`` with history and examples."""
         return await self.answer(self._question(question), seed=seed)
 
     def run(self, question: str | Question, *, seed: int = 0) -> Answer:
-        """``arun`` from synchronous code; safe inside a running event loop, which it blocks."""
+        """Call ``arun`` from synchronous code; a running event loop is allowed, and blocked."""
         return run_sync(self.arun(question, seed=seed))
 
     async def astream(
         self, question: str | Question, *, seed: int = 0
     ) -> AsyncIterator[Event | Answer]:
-        """The events of a run as they come, and at the end the answer.
+        """Yield the events of a run as they happen, then the answer.
 
-        A consumer that leaves early cancels the run.
+        Closing the iterator early cancels the run.
         """
         events: asyncio.Queue[Event | None] = asyncio.Queue()
         answering = asyncio.create_task(
@@ -272,11 +252,10 @@ def _embedder(name: str, lm: LM) -> Embedder:
     return lm
 
 
-def _as_nodes_read_it(question: Question) -> Question:
-    """The question without byte-order marks, which programs may have read from files, and without
-    the reasoning of earlier turns.
+def _normalized(question: Question) -> Question:
+    """Remove byte-order marks, which may come from files, and the reasoning of earlier turns.
 
-    Chat templates leave that out of earlier assistant turns, but not out of a judge's prompt.
+    Chat templates remove that reasoning from assistant turns, but not from a judge's prompt.
     """
     history = tuple(
         replace(
@@ -296,9 +275,9 @@ def build_prompts(
     cards: Mapping[str, ModelCard | None],
     base_dir: Path | None,
 ) -> tuple[dict[str, Prompt], list[FileError]]:
-    """The prompt of every node that asks a model, and what is wrong with the others.
+    """Return the prompts of the nodes that ask a model, and the errors of invalid prompts.
 
-    Models that cannot be loaded are left out of ``lms`` and ``cards``.
+    ``lms`` and ``cards`` lack models that cannot be loaded.
     """
     prompts: dict[str, Prompt] = {}
     errors: list[FileError] = []
@@ -317,9 +296,9 @@ def build_prompts(
 def _prompt_spec(
     node: AskingNode, kind: PromptKind, card: ModelCard | None, is_nested: bool
 ) -> PromptSpec:
-    """The node's own prompt, else its card's where it puts the question, else the default.
+    """Return the node's prompt, else its card's if it puts the question, else the default.
 
-    An architecture is sent the bare question, which it words for its own nodes.
+    A nested architecture gets the bare question, which its nodes put into their own words.
     """
     own = node.prompt
     if not kind.puts_question:
@@ -330,9 +309,9 @@ def _prompt_spec(
 
 
 def generator_prompt(own: PromptSpec | None, card: ModelCard | None) -> PromptSpec:
-    """What puts the question to a card's model: its own words, else the card's, else the default.
+    """Return the prompt for a card's model: ``own``, else the card's, else the default.
 
-    Shots without any wording take the card's.
+    If ``own`` has no wording, as with shots alone, the card's is used.
     """
     of_card = (card and card.prompt) or _DEFAULT_PROMPT
     if own is None:
@@ -352,7 +331,7 @@ def _build_prompt(
             spec,
             kind,
             reads_candidates=bool(node.inputs),
-            shows=method_of(node).reads(node).shows,
+            shows=reads_of(node).shows,
             base_dir=base_dir,
         )
     except GraphError as error:

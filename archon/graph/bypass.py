@@ -1,12 +1,13 @@
-"""An architecture without one of its nodes, for ablations and for nodes that are left out.
+"""Removal of one node from an architecture, for ablations.
 
-A bypassed node's inputs stand in its place in every reader's list. A node without inputs just
-vanishes. A bypassed output becomes its inputs, joined: one input becomes the output itself; of
-several, the node turns into a ``join``, which passes on what it reads, so that an architecture
-keeps one output and can be saved as an ordinary file.
+The node's inputs replace it in the inputs of its readers. A node without inputs is just removed. If
+the node is the output and has one input, that becomes the output. If it has several, the node
+becomes a ``join``, so that the architecture keeps one output and can be saved as an ordinary file.
 """
 
 from __future__ import annotations
+
+from itertools import chain
 
 from archon.errors import GraphError
 from archon.spec.architecture import AnyNode, ArchitectureSpec, JoinNode
@@ -14,15 +15,15 @@ from archon.spec.messages import shown, suggestion
 
 
 def bypass(spec: ArchitectureSpec, node_id: str) -> ArchitectureSpec:
-    """``spec`` without the node, its inputs in its place.
+    """Return ``spec`` with the node replaced by its inputs.
 
-    The result is not checked: pass it to ``archon.graph.validation.build.build``, which refuses,
+    The result is not checked. Pass it to ``archon.graph.validation.build.build``, which refuses,
     for instance, a fuser that has lost its only input.
 
     Raises
     ------
     GraphError
-        There is no such node, or nothing is left to be the output.
+        There is no such node, or no node is left for the output.
     """
     if node_id not in spec.nodes:
         hint = suggestion(node_id, spec.nodes)
@@ -42,10 +43,10 @@ def bypass(spec: ArchitectureSpec, node_id: str) -> ArchitectureSpec:
 
 
 def _without(spec: ArchitectureSpec, node_id: str) -> dict[str, AnyNode]:
-    """The other nodes, in each of whose lists the node's inputs take its place."""
-    stand_ins = spec.nodes[node_id].inputs
+    """Return the other nodes; the node's inputs replace it in theirs."""
+    inputs = spec.nodes[node_id].inputs
     return {
-        other_id: other.model_copy(update={"inputs": _replaced(other.inputs, node_id, stand_ins)})
+        other_id: other.model_copy(update={"inputs": _replaced(other.inputs, node_id, inputs)})
         if node_id in other.inputs
         else other
         for other_id, other in spec.nodes.items()
@@ -53,7 +54,7 @@ def _without(spec: ArchitectureSpec, node_id: str) -> dict[str, AnyNode]:
     }
 
 
-def _replaced(inputs: list[str], node_id: str, stand_ins: list[str]) -> list[str]:
-    """``inputs`` with ``stand_ins`` for ``node_id``, each name once, where it first appears."""
-    names = [name for source in inputs for name in (stand_ins if source == node_id else [source])]
-    return list(dict.fromkeys(names))
+def _replaced(inputs: list[str], node_id: str, replacements: list[str]) -> list[str]:
+    """Return ``inputs`` with ``replacements`` for ``node_id``, without repetitions."""
+    names = (replacements if source == node_id else [source] for source in inputs)
+    return list(dict.fromkeys(chain.from_iterable(names)))

@@ -1,4 +1,4 @@
-"""Candidates and unit tests in a graph: made from completions, joined where edges meet."""
+"""Candidates and unit tests: construction from completions, and joining where edges meet."""
 
 from __future__ import annotations
 
@@ -26,20 +26,24 @@ def from_completions(
     parents: tuple[CandidateId, ...] = (),
     messages: tuple[Message, ...] = (),
 ) -> list[Candidate]:
-    """One candidate for each completion of the messages, its value read from the text as
-    ``answer`` asks. A completion that ended within its reasoning has no value and is marked."""
+    """Return one candidate per successful completion of the messages.
+
+    Its value is read from the text as an answer of the kind ``answer``. A completion whose
+    reasoning was cut off has no value and gets ``CUT_OFF_MARK``.
+    """
+    cut_off = (Annotation(node, "mark", CUT_OFF_MARK),)
     return [
         Candidate(
             CandidateId(node, completion.draw),
             completion.text,
             _value(completion, answer),
             parents,
-            _cut_off(node) if completion.is_reasoning_cut_off else (),
-            mean_logprob=_mean(completion.logprobs) if completion.logprobs else None,
+            cut_off if completion.is_reasoning_cut_off else (),
+            mean_logprob=_mean(completion.logprobs),
             messages=messages,
         )
         for completion in completions
-        if completion.error is None  # a sample that failed has no text
+        if completion.error is None
     ]
 
 
@@ -52,23 +56,19 @@ def _value(completion: Completion, answer: AnswerKind) -> str | None:
 
 
 CUT_OFF_MARK = "reasoning cut off"
-"""Marks a candidate whose completion ended within its reasoning; it answers nothing."""
+"""Marks a candidate whose reasoning was cut off, so that it has no answer."""
 
 
 def is_cut_off(candidate: Candidate) -> bool:
-    """Whether the candidate answers nothing, because its reasoning never ended."""
+    """Return whether the candidate's reasoning was cut off, so that it has no answer."""
     return any(a.kind == "mark" and a.value == CUT_OFF_MARK for a in candidate.annotations)
 
 
-def _cut_off(node: str) -> tuple[Annotation, ...]:
-    return (Annotation(node, "mark", CUT_OFF_MARK),)
-
-
 def join(groups: Sequence[Sequence[Candidate]]) -> list[Candidate]:
-    """The union of the groups by identity, in the order in which candidates first appear.
+    """Return the union of the groups by identity, in the order in which candidates first appear.
 
-    A candidate that arrives by several ways carries the annotations of all of them, each once, and
-    the value that its program came to where that was run on one of the ways.
+    A candidate that arrives on several paths has the annotations of all of them, each once. If its
+    program was run on one path, it has the value of that path.
     """
     if len(groups) == 1:
         return list(groups[0])
@@ -85,37 +85,34 @@ def _merged(known: Candidate, other: Candidate) -> Candidate:
     new = tuple(a for a in other.annotations if a not in known.annotations)
     if not new:
         return known
-    value = other.value if any(map(_tells_of_program, new)) else known.value
+    value = other.value if any(map(_is_program_mark, new)) else known.value
     return replace(known, value=value, annotations=known.annotations + new)
 
 
 PROGRAM_MARK = "program: "
-"""What every mark begins with that tells how a candidate's program ended."""
+"""Beginning of every mark that records how a candidate's program ended."""
 
 
 def has_run(candidate: Candidate) -> bool:
-    """Whether the candidate's value is what its program came to, None where it came to nothing."""
-    return any(map(_tells_of_program, candidate.annotations))
+    """Return whether the candidate's value is the result of its program, None without a result."""
+    return any(map(_is_program_mark, candidate.annotations))
 
 
-def _tells_of_program(annotation: Annotation) -> bool:
+def _is_program_mark(annotation: Annotation) -> bool:
     return annotation.kind == "mark" and str(annotation.value).startswith(PROGRAM_MARK)
 
 
 def reply_text(candidate: Candidate, kind: AnswerKind) -> str:
-    """A candidate's text for a reader who sees nothing else.
-
-    A program does not say what it comes to, so that is added.
-    """
+    """Return a candidate's text for a reader who sees nothing else: a program's result is added."""
     if candidate.value is None or kind == "code" or not has_run(candidate):
         return candidate.text
     return f"{candidate.text}\n\nThe answer is {candidate.value}."
 
 
 def join_tests(groups: Iterable[Iterable[UnitTest]]) -> tuple[UnitTest, ...]:
-    """The union of the groups, in the order in which tests first appear.
+    """Return the union of the groups, in the order in which tests first appear.
 
-    Tests that say the same are one, whoever wrote them.
+    Tests of equal method and text are one test, regardless of their writers.
     """
     joined: dict[tuple[UnitTestMethod, str], UnitTest] = {}
     for group in groups:
@@ -124,6 +121,5 @@ def join_tests(groups: Iterable[Iterable[UnitTest]]) -> tuple[UnitTest, ...]:
     return tuple(joined.values())
 
 
-def _mean(values: Sequence[float]) -> float:
-    """As ``statistics.fmean``, whose module takes long to import."""
-    return fsum(values) / len(values)
+def _mean(values: Sequence[float] | None) -> float | None:
+    return fsum(values) / len(values) if values else None  # statistics.fmean is slow to import

@@ -1,4 +1,4 @@
-"""The closed conditions of ``when``: they look at a node's joined inputs and nothing else."""
+"""The conditions of ``when``, which depend only on a node's joined inputs."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from archon.types import Candidate
 
 
 def holds(when: When, candidates: Sequence[Candidate]) -> bool:
-    """Whether the node is to run."""
+    """Return whether the node runs."""
     if when.agreement_below is not None:
         return agreement(candidates) < when.agreement_below
     return num_passed(candidates) == when.num_passed
 
 
 def agreement(candidates: Sequence[Candidate]) -> float:
-    """The largest share of the candidates that give one value; 0 where none gives any."""
+    """Return the largest share of the candidates with one value; 0 if none has a value."""
     votes = Counter(c.value for c in candidates if c.value is not None)
     return max(votes.values(), default=0) / len(candidates) if candidates else 0.0
 
 
 def num_passed(candidates: Sequence[Candidate]) -> int:
-    """How many candidates' latest verdict is a pass."""
+    """Count the candidates whose latest verdict is a pass."""
     verdicts = [candidate.latest("verdict") for candidate in candidates]
     return sum(verdict is not None and verdict.value == "pass" for verdict in verdicts)

@@ -1,6 +1,6 @@
-"""What passes along the edges of a graph, computed from its spec alone.
+"""Dataflow along the edges of a graph, computed from its spec alone.
 
-Validation, bindings of models, the cost estimate and so the server's token limit all read it.
+Validation, model bindings, the cost estimate and, through it, the server's token limit use it.
 """
 
 from __future__ import annotations
@@ -8,42 +8,41 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
-from archon.graph.nodes.declaration import Calls, Method
-from archon.graph.nodes.registry import method_of
+from archon.graph.nodes.declaration import Calls
+from archon.graph.nodes.registry import NODE_TYPES, method_of
 from archon.spec.architecture import AnyNode, ArchitectureSpec
 
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """Candidates on an edge, and what comes with them."""
+    """Candidates on an edge, with their critiques, tests and scores."""
 
     counts: Mapping[str, float] = field(default_factory=dict)
-    """Writer → number of its candidates at most."""
+    """Writer → largest number of its candidates."""
     limit: float = math.inf
     critics: frozenset[str] = frozenset()
-    """Nodes whose critiques may come along."""
+    """Nodes whose critiques may be present."""
     has_critiques: bool = False
-    """Whether critiques come along if every condition is true."""
+    """Whether critiques are present if every condition is true."""
     testers: frozenset[str] = frozenset()
-    """Nodes whose tests of the question come along."""
+    """Nodes whose unit tests are present."""
     is_scored: bool = False
-    """Whether every candidate is sure to have a score."""
+    """Whether every candidate has a score in any case."""
     has_support: bool = False
     """Whether a candidate's latest score may be the support of a vote."""
 
     @property
     def total(self) -> float:
-        """Number of candidates at most."""
+        """The largest number of candidates."""
         return min(self.limit, sum(self.counts.values()))
 
     @classmethod
     def joined(cls, flows: Sequence[Flow], written: Mapping[str, float]) -> Flow:
-        """The union by identity.
+        """Return the union by identity.
 
-        Different edges may bring different candidates of one writer, or the same; ``written`` is
-        the number that each writer has written.
+        Two edges may have the same or different candidates of one writer; ``written`` is the number
+        that each writer has written.
         """
         if len(flows) == 1:
             return flows[0]
@@ -59,7 +58,7 @@ class Flow:
         )
 
     def either(self, other: Flow, *, is_mean: bool) -> Flow:
-        """A bound on the flow from a node that runs and on ``other``, its input; or their mean."""
+        """Return an upper bound of the output of a node and ``other``, its input; or their mean."""
 
         def combined(a: float, b: float) -> float:
             return (a + b) / 2 if is_mean else max(a, b)
@@ -76,7 +75,7 @@ class Flow:
         )
 
     def at_most(self, count: int | None) -> Flow:
-        """The first ``count`` candidates."""
+        """Return the flow limited to ``count`` candidates."""
         if count is None or self.total <= count:
             return self
         return replace(self, counts={w: min(c, count) for w, c in self.counts.items()}, limit=count)
@@ -84,12 +83,12 @@ class Flow:
 
 @dataclass(frozen=True, slots=True)
 class Dataflow:
-    """The flow into and out of every node."""
+    """The flows into and out of all nodes."""
 
     arriving: Mapping[str, Flow]
     leaving: Mapping[str, Flow]
     written: Mapping[str, float]
-    """Number of candidates that each writer writes."""
+    """Writer → number of candidates that it writes."""
 
 
 def dataflow(
@@ -99,18 +98,17 @@ def dataflow(
     agreement: float | None = None,
     may_be_cut: bool = False,
 ) -> Dataflow:
-    """Follow candidates, critiques, tests and scores through the graph.
+    """Compute the flows of candidates, critiques, tests and scores through the graph.
 
     Parameters
     ----------
     order
         The nodes, each after its inputs.
     agreement
-        The share of samples that agree, for the expected flow: conditions are true half of the
-        time. None for the largest flow: every node runs, writes all it can and drops no more than
-        it must.
+        The share of samples that agree, for the expected flow, where conditions are true half of
+        the time. None for the largest flow: every node runs, writes and keeps all it can.
     may_be_cut
-        A budget may make any node pass on what it reads.
+        A budget may make any node pass on its inputs.
     """
     is_mean = agreement is not None
     arriving: dict[str, Flow] = {}
@@ -118,12 +116,11 @@ def dataflow(
     written: dict[str, float] = {}
     for name in order:
         node = spec.nodes[name]
-        method = method_of(node)
         sources = [leaving[source] for source in node.inputs]
         flow = arriving[name] = Flow.joined(sources, written)
-        if method.writes:
-            written[name] = num_calls(method.calls(node, math.ceil(flow.total)), agreement)
-        passed = _passed_on(name, node, method, flow, written, is_mean)
+        if NODE_TYPES[node.type].effects.writes:
+            written[name] = num_calls(method_of(node).calls(node, math.ceil(flow.total)), agreement)
+        passed = _passed_on(name, node, flow, written, is_mean)
         if node.when is not None or (may_be_cut and not is_mean):
             passed = passed.either(flow, is_mean=is_mean)
         leaving[name] = passed
@@ -131,33 +128,29 @@ def dataflow(
 
 
 def num_calls(calls: Calls, agreement: float | None) -> float:
-    """The expected number of calls if this share of samples agree; the most without it."""
+    """Return the expected number of calls if this share of samples agree; None for the most."""
     if agreement is None or calls.expected is None:
         return calls.count
     return calls.expected(agreement)
 
 
 def _passed_on(
-    name: str,
-    node: AnyNode,
-    method: Method[Any],
-    flow: Flow,
-    written: Mapping[str, float],
-    is_mean: bool,
+    name: str, node: AnyNode, flow: Flow, written: Mapping[str, float], is_mean: bool
 ) -> Flow:
-    """What a node that runs passes on of a flow."""
-    if method.replaces:
+    """Return the part of a flow that a node passes on if it runs, with the node's effects."""
+    effects = NODE_TYPES[node.type].effects
+    if effects.replaces:
         flow = Flow(testers=flow.testers)
-    if method.usual_share < 1 and is_mean:
-        flow = flow.at_most(math.ceil(flow.total * method.usual_share))
-    if method.keeps is not None:
-        flow = flow.at_most(method.keeps(node))
-    if method.writes:
+    if effects.usual_share < 1 and is_mean:
+        flow = flow.at_most(math.ceil(flow.total * effects.usual_share))
+    if effects.keeps is not None:
+        flow = flow.at_most(effects.keeps(node))
+    if effects.writes:
         flow = Flow.joined([flow, Flow({name: written[name]})], written)
-    if method.scores is not None:
-        flow = replace(flow, is_scored=True, has_support=method.scores == "support")
-    if method.critiques:
+    if effects.scores is not None:
+        flow = replace(flow, is_scored=True, has_support=effects.scores == "support")
+    if effects.critiques:
         flow = replace(flow, critics=flow.critics | {name}, has_critiques=True)
-    if method.writes_tests is not None:
+    if effects.writes_tests is not None:
         flow = replace(flow, testers=flow.testers | {name})
     return flow

@@ -1,39 +1,39 @@
-"""The cost of an architecture before it runs: at most, and expected.
+"""Cost estimates of an architecture before it runs: worst case and expected.
 
-At most: every ``when`` is true, every sample is drawn, every reply has ``max_tokens``, and every
-judge reads all that can reach it. No run exceeds this number of calls. Nor does it exceed the
-tokens, as far as prompts can be bounded without a tokenizer: a token for each byte of the wording,
-the worked examples and the question, and ``max_tokens`` for each candidate that is shown.
+Worst case: every ``when`` is true, every sample is drawn, every reply has ``max_tokens``, and every
+judge reads all candidates that can reach it. No run exceeds this number of calls. Nor does it
+exceed the tokens, as far as prompts can be bounded without a tokenizer: one token per byte of the
+wording, the worked examples and the question, and ``max_tokens`` for each candidate in a prompt.
 
 Expected: a reply has a share of ``max_tokens``, a token has 3.5 characters, half of the conditions
-are true, a verifier keeps half, a vote half as many values as votes, and samples agree as often as
-``Expectation`` says.
+are true, a verifier keeps half of the candidates, a vote half as many values as votes, and samples
+agree as often as ``Expectation`` assumes.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from archon.graph.architecture import Architecture
 from archon.graph.dataflow import Flow, dataflow, num_calls
 from archon.graph.lm import ArchitectureLM
-from archon.graph.nodes.registry import method_of
+from archon.graph.nodes.registry import NODE_TYPES, method_of, reads_of
 from archon.graph.prompts import calculations
 from archon.graph.prompts.builder import ANSWER_BYTES
 from archon.lm.base import MESSAGE_TOKENS, most_prompt_tokens
-from archon.spec.architecture import Shows
+from archon.spec.architecture import Budget, Shows
 from archon.types import DEFAULT_SAMPLING, Candidate, CandidateId, Message, Question, SamplingParams
 
-_CHARACTERS_A_TOKEN = 3.5
-_TEMPLATE_TOKENS_A_MESSAGE = 5
+_CHARACTERS_PER_TOKEN = 3.5
+_TEMPLATE_TOKENS_PER_MESSAGE = 5
 _SENTENCE_TOKENS = 40
 
 
 @dataclass(frozen=True, slots=True)
 class Amount:
-    """Calls, and tokens of cost."""
+    """Calls and tokens."""
 
     calls: float = 0
     prompt_tokens: float = 0
@@ -41,7 +41,7 @@ class Amount:
 
     @property
     def tokens(self) -> float:
-        """The cost."""
+        """The sum of prompt and completion tokens."""
         return self.prompt_tokens + self.completion_tokens
 
     def __add__(self, other: Amount) -> Amount:
@@ -52,7 +52,7 @@ class Amount:
         )
 
     def times(self, factor: float) -> Amount:
-        """The amount, multiplied."""
+        """Return the amount multiplied by a factor."""
         return Amount(
             self.calls * factor, self.prompt_tokens * factor, self.completion_tokens * factor
         )
@@ -60,20 +60,20 @@ class Amount:
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """Assumptions about a usual question."""
+    """Assumptions about a typical question."""
 
     question: Question = Question("?" * 300)  # noqa: RUF009 - immutable
-    """A question of the usual length; the upper bound holds for questions up to this length."""
+    """A question of typical length; the worst case is valid for questions up to this length."""
     completion_tokens: float | None = None
     """Tokens of a reply; None for ``completion_share`` of ``max_tokens``."""
     completion_share: float = 0.4
     agreement: float = 0.6
-    """The share of samples with the leading value, which decides how soon a generator stops."""
+    """The share of samples with the leading value; it decides how soon a generator stops."""
 
 
 @dataclass(frozen=True, slots=True)
 class NodeEstimate:
-    """One node that asks a model."""
+    """The cost of one node that asks a model."""
 
     worst: Amount
     expected: Amount
@@ -81,11 +81,11 @@ class NodeEstimate:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A question's cost. Prompts that several nodes share count once in the totals."""
+    """The cost of a question. Prompts that several nodes share count once in the totals."""
 
     nodes: Mapping[str, NodeEstimate]
     worst: Amount
-    """At most what the budget allows."""
+    """Limited by the budget."""
     expected: Amount
     longest_answer: float
     """Tokens of the longest text that can be a candidate of the output."""
@@ -99,42 +99,45 @@ def estimate(
     *,
     may_be_cut: bool = False,
 ) -> Estimate:
-    """Calls and tokens of a question, for each node and in all, without asking any model.
+    """Estimate calls and tokens of a question, per node and in total, without asking any model.
 
     Parameters
     ----------
     asked
-        The sampling that a request to the architecture brings.
+        The sampling of a request to the architecture.
     may_be_cut
-        A budget around it may let its nodes pass on what they read.
+        The budget of an outer graph may make its nodes pass on their inputs.
     """
-    expectation = expectation or Expectation()
-    asked, may_be_cut = (
-        asked or SamplingParams(),
-        may_be_cut or architecture.spec.budget is not None,
+    budget = architecture.spec.budget
+    worst, usual = (
+        _Pass(
+            architecture,
+            expectation or Expectation(),
+            asked or SamplingParams(),
+            is_worst=is_worst,
+            may_be_cut=may_be_cut or budget is not None,
+        )
+        for is_worst in (True, False)
     )
-    worst = _Pass(architecture, expectation, asked, is_worst=True, may_be_cut=may_be_cut)
-    usual = _Pass(architecture, expectation, asked, is_worst=False, may_be_cut=may_be_cut)
     nodes = {
         name: NodeEstimate(amount, usual.amounts[name]) for name, amount in worst.amounts.items()
     }
-    budget, total, expected = architecture.spec.budget, worst.total, usual.total
-    if budget is not None:
-        total = _within(total, budget.max_calls, budget.max_tokens)
-        expected = _within(expected, budget.max_calls, budget.max_tokens)
+    total, expected = (_within(amount, budget) for amount in (worst.total, usual.total))
     return Estimate(nodes, total, expected, worst.answer_tokens, usual.answer_tokens)
 
 
-def _within(amount: Amount, max_calls: int | None, max_tokens: int | None) -> Amount:
-    calls = amount.calls if max_calls is None else min(amount.calls, max_calls)
-    if max_tokens is None or amount.tokens <= max_tokens:
-        return Amount(calls, amount.prompt_tokens, amount.completion_tokens)
-    shrunk = amount.times(max_tokens / amount.tokens)
-    return Amount(calls, shrunk.prompt_tokens, shrunk.completion_tokens)
+def _within(amount: Amount, budget: Budget | None) -> Amount:
+    """Limit an amount to a budget."""
+    if budget is None:
+        return amount
+    calls = amount.calls if budget.max_calls is None else min(amount.calls, budget.max_calls)
+    if budget.max_tokens is not None and amount.tokens > budget.max_tokens:
+        amount = amount.times(budget.max_tokens / amount.tokens)
+    return replace(amount, calls=calls)
 
 
 class _Pass:
-    """The cost of every node, with the most or the expected of everything."""
+    """One pass over the graph that adds up the cost of every node: worst case or expected."""
 
     def __init__(
         self,
@@ -151,8 +154,8 @@ class _Pass:
         self._agreement = None if is_worst else expectation.agreement
         self.amounts: dict[str, Amount] = {}
         self.total = Amount()
-        self._reply: dict[str, float] = {}  # node → tokens of one of its replies
-        self._known: set[object] = set()  # prompts that are counted already
+        self._reply: dict[str, float] = {}  # node → tokens of one reply
+        self._known: set[object] = set()  # prompts that are counted
         spec, order = architecture.spec, architecture.graph.order
         flow = dataflow(spec, order, agreement=self._agreement, may_be_cut=may_be_cut)
         for name in order:
@@ -161,7 +164,7 @@ class _Pass:
         self.answer_tokens = max((self._reply[writer] for writer in writers), default=0.0)
 
     def _visit(self, name: str, flow: Flow) -> None:
-        """Enter the cost of a node that reads ``flow``."""
+        """Add the cost of a node that reads ``flow``."""
         node = self._architecture.spec.nodes[name]
         method = method_of(node)
         if method.prompt is not None:
@@ -169,18 +172,18 @@ class _Pass:
             amount, saved = self._ask(name, flow)
             self.amounts[name] = amount.times(chance)
             self.total += (amount + Amount(0, -saved, 0)).times(chance)
-        elif method.critiques:
+        elif NODE_TYPES[node.type].effects.critiques:
             self._reply[name] = flow.total * self._sentence_tokens(flow)
 
     def _sentence_tokens(self, flow: Flow) -> float:
-        """Tokens of a critique without a model: at most it repeats the candidate's text twice."""
+        """Return the tokens of a critique without a model: at most the candidate's text twice."""
         if not self._is_worst:
             return _SENTENCE_TOKENS
         longest = max((self._reply[writer] for writer in flow.counts), default=0.0)
         return 2 * longest + _SENTENCE_TOKENS
 
     def _ask(self, name: str, flow: Flow) -> tuple[Amount, float]:
-        """The cost of a node's calls, and the part that an equal prompt has paid already."""
+        """Return the cost of a node's calls, and the part that an equal earlier prompt covers."""
         node, use = self._architecture.spec.nodes[name], self._uses[name]
         method = method_of(node)
         calls = method.calls(node, math.ceil(flow.total))
@@ -210,29 +213,29 @@ class _Pass:
         )
 
     def _prompt(self, name: str, flow: Flow, num_shown: int) -> tuple[tuple[Message, ...], float]:
-        """The messages of a node without the candidates' texts, and the tokens of the whole."""
+        """Return the messages of a node without candidates' texts, and the tokens with them."""
         node = self._architecture.spec.nodes[name]
-        method = method_of(node)
-        reads = method.reads(node)
+        reads, max_tests = reads_of(node), NODE_TYPES[node.type].effects.max_tests(node)
         listed = [Candidate(CandidateId("", i), "", None) for i in range(num_shown)]
         prompt, question = self._architecture.prompt(name), self._expectation.question
-        messages = prompt.messages(question, listed, max_tests=method.max_tests(node))
+        messages = prompt.messages(question, listed, max_tests=max_tests)
         if self._is_worst:
             tokens: float = most_prompt_tokens(messages)
         else:
             characters = sum(len(message.content) for message in messages)
-            tokens = characters / _CHARACTERS_A_TOKEN + _TEMPLATE_TOKENS_A_MESSAGE * len(messages)
+            tokens = characters / _CHARACTERS_PER_TOKEN
+            tokens += _TEMPLATE_TOKENS_PER_MESSAGE * len(messages)
         if num_shown and prompt.shows_candidates(question.answer):
             tokens += self._shown_tokens(reads.shows, flow, num_shown)
             if reads.critiques is not False:
                 labels = MESSAGE_TOKENS * num_shown if self._is_worst else 0
                 tokens += sum(self._reply[critic] + labels for critic in flow.critics)
-        if method.reads_tests is not None:
+        if reads.tests is not None:
             tokens += sum(map(self._tests_tokens, flow.testers))
         return messages, tokens
 
     def _shown_tokens(self, shows: Shows, flow: Flow, num_shown: int) -> float:
-        """Tokens of so many candidates in a prompt."""
+        """Return the tokens of ``num_shown`` candidates in a prompt."""
         replies = [(count, self._reply[writer]) for writer, count in flow.counts.items()]
         written = sum(count * reply for count, reply in replies)
         if not self._is_worst:
@@ -241,11 +244,11 @@ class _Pass:
             return num_shown * calculations.MAX_BYTES
         largest = max((reply for _, reply in replies), default=0.0)
         nodes = self._architecture.spec.nodes.values()
-        results = num_shown * ANSWER_BYTES * any(method_of(node).values for node in nodes)
-        return min(num_shown * largest, written) + results
+        has_results = any(NODE_TYPES[node.type].effects.values for node in nodes)
+        return min(num_shown * largest, written) + num_shown * ANSWER_BYTES * has_results
 
     def _tests_tokens(self, tester: str) -> float:
-        """Tokens of a list of all tests that a node writes."""
+        """Return the tokens of a list of all tests that a node writes."""
         node = self._architecture.spec.nodes[tester]
-        num_tests = method_of(node).max_tests(node) if self._is_worst else 1
+        num_tests = NODE_TYPES[node.type].effects.max_tests(node) if self._is_worst else 1
         return self._reply[tester] + MESSAGE_TOKENS * num_tests

@@ -1,7 +1,7 @@
-"""Coroutines run to their end from synchronous code, also where an event loop is running.
+"""Running coroutines from synchronous code, also inside a running event loop.
 
-All share one loop in a thread of its own, which lives as long as the process: language models may
-hold connections that belong to the loop in which they were first used.
+All run in one loop in a dedicated thread, which lives as long as the process: connections of
+language models belong to the loop in which they were first used.
 """
 
 from __future__ import annotations
@@ -24,33 +24,33 @@ class LoopThread:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
-        self._left_behind: list[asyncio.AbstractEventLoop | None] = []
+        self._loops_of_parents: list[asyncio.AbstractEventLoop | None] = []
 
-    def forget(self) -> None:
-        """Start anew in a forked child, where the thread is missing and the lock may be held.
+    def reset(self) -> None:
+        """Reset the state in a forked child, where the thread is missing and the lock may be held.
 
-        The loop that was left behind is kept: to drop it would warn of its unfinished tasks.
+        The parent's loop is kept, because deleting it would warn about its unfinished tasks.
         """
-        self._left_behind.append(self._loop)
+        self._loops_of_parents.append(self._loop)
         self._lock = threading.Lock()
         self._loop = self._thread = None
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Wait for the coroutine's result; an interrupt of the waiting thread cancels it.
+        """Wait for the coroutine's result. An interrupt of the waiting thread cancels it.
 
         Raises
         ------
         UsageError
-            The calling thread is the loop's own, which would wait for itself for ever.
+            The calling thread is the loop's own, which would wait for itself.
         """
         if threading.current_thread() is self._thread:
             coroutine.close()
-            raise UsageError("a model cannot wait for an answer here; await arun instead of run")
+            raise UsageError("run cannot be called from a model or a node; await arun instead")
         future = asyncio.run_coroutine_threadsafe(coroutine, self._running_loop())
         try:
             return future.result()
         finally:
-            future.cancel()  # does nothing to what has ended
+            future.cancel()  # no effect on a finished one
 
     def _running_loop(self) -> asyncio.AbstractEventLoop:
         with self._lock:
@@ -64,9 +64,9 @@ class LoopThread:
 
 
 def _run(loop: asyncio.AbstractEventLoop) -> None:
-    """Run the loop for ever: a task that exits, such as a user's function, ends itself alone.
+    """Run the loop forever, even if a task, such as a user's function, exits.
 
-    asyncio gives the exception to whoever waits for the task, and raises it here as well.
+    asyncio passes the exception to the waiter of the task and raises it here as well.
     """
     while True:
         try:
@@ -76,9 +76,9 @@ def _run(loop: asyncio.AbstractEventLoop) -> None:
 
 
 _shared = LoopThread()
-reset_in_child(_shared.forget)
+reset_in_child(_shared.reset)
 
 
 def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:
-    """The coroutine's result, from the shared loop; see ``LoopThread.run``."""
+    """Run a coroutine in the shared loop and return its result; see ``LoopThread.run``."""
     return _shared.run(coroutine)

@@ -1,4 +1,4 @@
-"""Execution of a graph on one question: a task per node, started when its inputs are available."""
+"""Execution of a graph on one question. Each node is a task that waits for its inputs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,6 @@ from archon.types import (
     NodeFinished,
     NodeStarted,
     OnEvent,
-    Question,
     Request,
     SamplingParams,
     TokenDelta,
@@ -48,39 +47,36 @@ _LONGEST = SamplingParams(max_tokens=DEFAULT_SAMPLING.max_tokens)
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What the nodes share while one question is answered."""
+    """State that the nodes share while one question is answered."""
 
-    question: Question
-    seed: int
-    index: int
-    """The number of the run, which selects its samples."""
     uses: Mapping[str, ModelUse]
     constraint: Constraint | None
     """The constraint on the output node's text."""
     on_event: OnEvent | None
     meter: Meter
     trace: Trace
+    """It names the question, the seed and the number of the run."""
     started: float
     hold: Hold = field(default_factory=Hold)
-    """Makes the models keep the prompts of this question while nodes may read them again."""
+    """Pins the question's prompts in the models while nodes may read them again."""
     refusals: list[BudgetError] = field(default_factory=list)
     """Calls that the budget did not allow, in order."""
 
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """What goes along an edge."""
+    """Data that passes along an edge."""
 
     candidates: list[Candidate]
     tests: tuple[UnitTest, ...] = ()
-    """Of the question, from every node that wrote some on the way."""
+    """Unit tests of all upstream nodes."""
 
 
 async def execute(graph: Graph, nodes: Mapping[str, GraphNode], run: Run) -> list[Candidate]:
-    """The candidates of the output node.
+    """Run all nodes and return the candidates of the output node.
 
-    Where the budget runs out, nodes make fewer calls or none, and what they read passes them by:
-    so the output has a candidate if any node has.
+    When the budget runs out, nodes make fewer calls, or none and pass on their inputs. So the
+    output has a candidate if any node has one.
 
     Raises
     ------
@@ -93,7 +89,6 @@ async def execute(graph: Graph, nodes: Mapping[str, GraphNode], run: Run) -> lis
     passed_on: dict[str, asyncio.Future[Passed]] = {
         name: loop.create_future() for name in graph.order
     }
-
     asking = set(run.uses)
 
     async def step(name: str) -> None:
@@ -132,10 +127,9 @@ async def _run_node(
             if use is not None and not isinstance(use.lm, NestedLM):
                 calls = method_of(spec).calls(spec, len(candidates))
                 run.meter.require_calls(calls.minimum)
-            outputs = await node.run(
-                Context(name, name == graph.spec.output, run, trace, tests), candidates
-            )
-        except BudgetError as error:  # its inputs pass it by
+            context = Context(run, trace, tests, is_output=name == graph.spec.output)
+            outputs = await node.run(context, candidates)
+        except BudgetError as error:
             trace.cut = error.limit
             run.refusals.append(error)
         except Exception as error:
@@ -150,18 +144,13 @@ async def _run_node(
 
 
 class Context:
-    """What one node sees of a run (``archon.graph.nodes.base.NodeContext``)."""
+    """A node's view of a run; implements ``archon.graph.nodes.base.NodeContext``."""
 
     def __init__(
-        self,
-        node: str,
-        is_output: bool,
-        run: Run,
-        trace: NodeTrace,
-        tests: tuple[UnitTest, ...] = (),
+        self, run: Run, trace: NodeTrace, tests: tuple[UnitTest, ...], *, is_output: bool
     ) -> None:
-        self.question, self.tests = run.question, tests
-        self._node, self._run, self._trace = node, run, trace
+        self.question, self.tests = run.trace.question, tests
+        self._node, self._run, self._trace = trace.node, run, trace
         self._constraint = run.constraint if is_output else None
         self._on_event = None if run.on_event is None else self._relay
         self._failures = Failures()
@@ -173,12 +162,10 @@ class Context:
     async def ask(
         self,
         messages: tuple[Message, ...],
-        n: int = 1,
         *,
-        answer: AnswerKind = "text",
         constraint: Constraint | None = None,
         choices: tuple[str, ...] | None = None,
-    ) -> list[Completion]:
+    ) -> Completion:
         """See ``NodeContext.ask``.
 
         Raises
@@ -188,96 +175,96 @@ class Context:
         LMError
             The model did not answer.
         """
-        request = self._request(messages, n, answer, constraint, choices)
-        lm, request, grant = await self._granted(request, least=n)
+        use = self._run.uses[self._node]
+        if constraint and (use.sampling.beams or not can_hold(use.lm.capabilities, constraint)):
+            constraint = None
+        request = replace(
+            self._request(messages, answer="text"),
+            choices=choices,
+            constraint=self._constraint or constraint,
+        )
+        lm, request, grant = await self._granted(request)
         start = perf_counter()
         completions = require_all(await self._send(lm, request))
-        self._enter(request, grant, completions, start)
-        return completions
+        self._record(request, grant, completions, start)
+        return completions[0]
 
     async def draw(
-        self, messages: tuple[Message, ...], n: int, *, skip: int = 0, answer: AnswerKind
+        self, messages: tuple[Message, ...], n: int, *, skip: int = 0
     ) -> list[Completion]:
         """See ``NodeContext.draw``.
 
-        What a call turns out to need less of is used for the draws that had to wait for it.
+        A call may use less of the budget than was reserved for it. The rest is used for the samples
+        that had to wait.
 
         Raises
         ------
         LMError, NodeError
-            Not one sample of the node has succeeded.
+            Every sample of the node failed.
         """
+        request = self._request(messages, self.question.answer)
         completions: list[Completion] = []
         num_asked = 0
         while num_asked < n:
-            request = self._request(messages, n - num_asked, answer)
-            request = replace(request, first_draw=request.first_draw + skip + num_asked)
+            rest = replace(
+                request, n=n - num_asked, first_draw=request.first_draw + skip + num_asked
+            )
             try:
-                lm, request, grant = await self._granted(request)
+                lm, rest, grant = await self._granted(rest)
             except BudgetError as error:
                 self._cut_by(error)
                 break
             start = perf_counter()
-            drawn = await self._send_draws(lm, request)
-            self._enter(request, grant, drawn, start)
+            drawn = await self._send_samples(lm, rest)
+            self._record(rest, grant, drawn, start)
             completions += drawn
-            num_asked += request.n
-            if len(drawn) < request.n:
+            num_asked += rest.n
+            if len(drawn) < rest.n:
                 break
         if completions:
             self._failures.check(list(self._trace.completions()))
         return completions
 
-    def _request(
-        self,
-        messages: tuple[Message, ...],
-        n: int,
-        answer: AnswerKind,
-        constraint: Constraint | None = None,
-        choices: tuple[str, ...] | None = None,
-    ) -> Request:
+    def _request(self, messages: tuple[Message, ...], answer: AnswerKind) -> Request:
         run, use = self._run, self._run.uses[self._node]
-        if constraint and (use.sampling.beams or not can_hold(use.lm.capabilities, constraint)):
-            constraint = None
         return Request(
             messages=messages,
-            n=n,
-            first_draw=use.draws.start(run.index),
-            seed=run.seed,
+            first_draw=use.draws.start(run.trace.run),
+            seed=run.trace.seed,
             sampling=use.sampling,
-            choices=choices,
-            constraint=self._constraint or constraint,
+            constraint=self._constraint,
             logprobs=use.logprobs,
             answer=answer,
             thinking=use.thinking,
             hold=run.hold,
         )
 
-    async def _granted(self, request: Request, least: int = 1) -> tuple[LM, Request, Grant | None]:
-        """Whom to ask, for as many draws as the budget has room for, and that room.
+    async def _granted(self, request: Request) -> tuple[LM, Request, Grant | None]:
+        """Return the model, the request with as many samples as the budget allows, and the grant.
 
-        An architecture takes no room itself: the nodes within it do.
+        An architecture needs no grant: its nodes ask for their own.
         """
         lm, meter = self._run.uses[self._node].lm, self._run.meter
         if isinstance(lm, NestedLM):
             return lm.within(meter), request, None
         size = CallSize((id(lm), request.messages, request.thinking.key))
         if meter.counts_tokens:
-            if request.sampling.max_tokens is None:  # no card says what the model would take
+            if request.sampling.max_tokens is None:  # no card gives the model's default
                 request = replace(request, sampling=request.sampling.over(_LONGEST))
             prompts = await prompts_of(lm, request.messages, request.thinking)
             bound = most_prompt_tokens(request.messages)
             size = CallSize(size.key, most_tokens(request), prompts, bound)
-        grant = meter.grant(request.n, size, least=least)
+        grant = meter.grant(request.n, size)
         return lm, replace(request, n=grant.count), grant
 
-    async def _send_draws(self, lm: LM, request: Request) -> list[Completion]:
-        """Each draw on its own where some may not come to an end, so that the others are kept.
+    async def _send_samples(self, lm: LM, request: Request) -> list[Completion]:
+        """Return the samples, failed ones with their errors.
 
-        A sample that failed is kept in its place.
+        If time or a nested budget may end a sample, each is sent alone, so that the others are
+        kept.
         """
+        draws = range(request.first_draw, request.first_draw + request.n)
         if self._run.meter.deadline is None and not isinstance(lm, NestedLM):
-            draws = range(request.first_draw, request.first_draw + request.n)
             return await self._failures.catch(lambda: self._send(lm, request), draws)
 
         async def send(draw: int) -> list[Completion]:
@@ -290,15 +277,16 @@ class Context:
                 self._cut_by(error)
                 return []
 
-        draws = range(request.first_draw, request.first_draw + request.n)
         return [c for drawn in await run_all(map(send, draws)) for c in drawn]
 
     async def _send(self, lm: LM, request: Request) -> list[Completion]:
-        """The completions, unless the time is up first; an architecture minds that itself."""
+        """Return the completions before the deadline, which an architecture watches itself."""
         call = answered(lm, request, self._on_event)
         completions = await (call if isinstance(lm, NestedLM) else self._before_deadline(call))
         if len(completions) != request.n:
-            raise LMError(f"the model returned {len(completions)} completions for {request.n}")
+            raise LMError(
+                f"the model returned {len(completions)} completions instead of {request.n}"
+            )
         return completions
 
     async def _before_deadline(self, work: Awaitable[T]) -> T:
@@ -306,7 +294,7 @@ class Context:
             async with asyncio.timeout_at(self._run.meter.deadline) as limit:
                 return await work
         except TimeoutError:
-            if not limit.expired():  # its own
+            if not limit.expired():  # the work itself timed out
                 raise
             raise self._run.meter.out_of_time() from None
 
@@ -318,11 +306,11 @@ class Context:
             self._cut_by(error)
             raise
 
-    def _enter(
+    def _record(
         self, request: Request, grant: Grant | None, completions: list[Completion], start: float
     ) -> None:
-        """Write what came of a call into budget and trace."""
-        if grant is not None:  # nobody knows what a sample that failed has spent
+        """Record a call in budget and trace."""
+        if grant is not None:  # the cost of a failed sample is unknown
             grant.settle([c for c in completions if c.error is None])
         if not completions:
             return
@@ -350,7 +338,7 @@ class Context:
         Raises
         ------
         LMError
-            The model gave none.
+            The model returned no rewards.
         """
         lm = self._run.uses[self._node].lm
         if not isinstance(lm, RewardModel):
@@ -366,7 +354,7 @@ class Context:
         self._trace.tests += tuple(tests)
 
     def _relay(self, event: Event) -> None:
-        """Pass an event of the model on, under the name of this node."""
+        """Relay an event of the model under the name of this node."""
         assert self._run.on_event is not None
         if isinstance(event, TokenDelta):
             event = replace(event, node=self._node)

@@ -1,9 +1,9 @@
 """Exemplar pools: worked examples that generators show before the question.
 
 A pool is a JSON file ``{"version": 1, "name": …, "examples": [{"question", "reasoning", "answer"},
-…]}``, or a JSONL file of rows ``{"question", "answer"}`` as GSM8K has them, in whose answers the
-reasoning comes first and the final answer after ``####``. It is named by a path, or by the name of
-a pool that is shipped with the package.
+…]}``, or a JSONL file of rows ``{"question", "answer"}`` in the format of GSM8K, where an answer is
+the reasoning, ``####`` and the final answer. A pool is given by its path or, if the package ships
+it, by its name.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class ExemplarPool(StrictModel):
 
 
 def load_pool(ref: str, base_dir: Path | None = None) -> tuple[Example, ...]:
-    """The examples of a shipped pool, or of the file at a path that starts at ``base_dir``.
+    """Return the examples of a shipped pool, or of a file; a relative path starts at ``base_dir``.
 
     Raises
     ------
@@ -73,19 +73,19 @@ def load_pool(ref: str, base_dir: Path | None = None) -> tuple[Example, ...]:
 
 
 def with_absolute_pool(prompt: PromptSpec, base_dir: Path) -> PromptSpec:
-    """The same prompt for a file in any other folder; a relative path starts at ``base_dir``."""
+    """Return the prompt for use in other folders; its relative path starts at ``base_dir``."""
     if prompt.examples is None or not _is_path(prompt.examples):
         return prompt
     return prompt.model_copy(update={"examples": str((base_dir / prompt.examples).absolute())})
 
 
 def default_pool() -> tuple[Example, ...]:
-    """The pool used where neither the node nor the benchmark names one; always the same object."""
+    """Return the pool for nodes and benchmarks that name none; always the same object."""
     return _shipped(DEFAULT_POOL)
 
 
 def pool_names() -> list[str]:
-    """The names of the shipped pools, sorted."""
+    """Return the sorted names of the shipped pools."""
     return sorted(path.stem for path in _SHIPPED.glob("*.json"))
 
 
@@ -108,7 +108,7 @@ def _read(path: Path, file: str) -> tuple[Example, ...]:
 def _read_rows(path: Path, file: str) -> tuple[Example, ...]:
     pool = tuple(_example(row, f"{file}:{line}") for line, row in read_rows(path, file))
     if not pool:
-        raise SpecError("the file holds no examples", file=file)
+        raise SpecError("the file has no examples", file=file)
     return pool
 
 

@@ -1,9 +1,9 @@
 """Replies of judges: the constraint on the last line, and the reader that parses it.
 
-A model with the capability ``constraint`` argues freely and then ends with a line that the
-constraint allows; the default templates ask for the same line in words. Models without it rarely
-keep to the format, so each reader tries the format first, then a few common departures from it,
-and reports where it could read nothing. All readers run in time linear in the text.
+A model with the capability ``constraint`` argues freely and ends with a line that the constraint
+allows; the default templates ask for the same line in words. Other models often deviate from the
+format. So each reader tries the format first, then a few common deviations, and has a result for an
+unreadable reply. All readers run in time linear in the text.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from archon.types import Constraint, FreeText, UnitTestMethod, VerdictKind
 
 _MAX_RANKED = 64
-"""Largest number of items in a constraint on an order."""
+"""Largest number of items in a constrained order."""
 _MAX_TESTS = 64
-"""Largest number of tests that a constraint counts."""
+"""Largest number of tests that a constraint can count."""
 _MAX_TEST_LENGTH = 300
-"""Characters of one test."""
+"""Largest number of characters of one test."""
 
 # Prompts number candidates from 1, and these functions return indices from 0. A number of more
 # than five digits cannot be a candidate, because a count is at most 10,000.
@@ -26,7 +26,7 @@ _NUMBER = r"\d{1,5}(?!\d)"
 
 
 def _free_text(label: str, longest: str) -> FreeText:
-    """Room for the label and the longest text that can follow it: a token has a byte at least."""
+    """Reserve a token per byte of the label and the longest text that can follow it."""
     return FreeText(label, room=len(f"\n{label} {longest}".encode()))
 
 
@@ -47,7 +47,7 @@ def _last(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
 
 
 def ranking_constraint(count: int) -> Constraint | None:
-    """``Ranking: [2] > [1]``: each candidate once; None for more than an order may have."""
+    """Allow ``Ranking: [2] > [1]``, each candidate once; None for more than ``_MAX_RANKED``."""
     if count > _MAX_RANKED:
         return None
     labels = tuple(f"[{number}]" for number in range(1, count + 1))
@@ -63,12 +63,12 @@ _DIGITS = re.compile(r"\d+")
 
 
 def read_ranking(text: str, count: int) -> list[int] | None:
-    """The order of ``count`` candidates, best first, as indices from 0; None if none is given.
+    """Return the order of ``count`` candidates, best first, as indices from 0; None without one.
 
-    Read from, in this order: the last chain ``[2] > [1]``; the last line, or end of a line after a
-    colon, that is ``2 > 1``, else ``[2], [1]``; a numbered list ``1. [2]``; a text of nothing but
-    numbers, ``2, 1``. Numbers that no candidate has, and repetitions, are left out;
-    candidates that the text does not mention follow in their original order.
+    It is read from, in this order: the last chain ``[2] > [1]``; the last line, or end of a line
+    after a colon, that is ``2 > 1``, else ``[2], [1]``; a numbered list ``1. [2]``; a text of
+    numbers alone, ``2, 1``. Unknown numbers and repetitions are ignored. Candidates that the text
+    does not mention follow in their original order.
     """
     order = list(dict.fromkeys(i for i in _ranked_numbers(text, count) if 0 <= i < count))
     if not order:
@@ -97,27 +97,16 @@ def _indices(text: str) -> list[int]:
 VERDICT_CONSTRAINT = _choice("Verdict:", ("correct", "incorrect"))
 """``Verdict: correct`` or ``Verdict: incorrect``."""
 
-_WORDS: dict[str, VerdictKind] = {
-    "pass": "pass",
-    "passes": "pass",
-    "correct": "pass",
-    "right": "pass",
-    "true": "pass",
-    "yes": "pass",
-    "fail": "fail",
-    "fails": "fail",
-    "incorrect": "fail",
-    "wrong": "fail",
-    "false": "fail",
-    "no": "fail",
-    "abstain": "abstain",
-    "unsure": "abstain",
-    "unknown": "abstain",
+_WORDS: dict[VerdictKind, tuple[str, ...]] = {
+    "pass": ("pass", "passes", "correct", "right", "true", "yes"),
+    "fail": ("fail", "fails", "incorrect", "wrong", "false", "no"),
+    "abstain": ("abstain", "unsure", "unknown"),
 }
+_VERDICTS = {word: verdict for verdict, words in _WORDS.items() for word in words}
 _WORD = "|".join(
-    # "no mistakes found" and "yes and no" decide nothing
+    # "no mistakes found" and "yes and no" are no verdicts
     rf"{word}(?![ \t]+\w)" if word in ("yes", "no") else word
-    for word in sorted(_WORDS, key=len, reverse=True)
+    for word in sorted(_VERDICTS, key=len, reverse=True)
 )
 _LABELLED = re.compile(
     rf"\bverdict\b[ \t*_\"]*+(?:is\b)?[ \t*_:\"=-]*+(?:(not)[ \t]+)?({_WORD})\b", re.I
@@ -131,10 +120,10 @@ _STATED = re.compile(
 
 
 def read_verdict(text: str) -> VerdictKind:
-    """What a judge decides at the end of its argument; *abstain* where it cannot be read.
+    """Return a judge's verdict; *abstain* if none can be read.
 
-    Read from, in this order: the last ``Verdict: correct`` (or another word for it); a last line
-    that is such a word alone; the last statement like "the answer is incorrect".
+    It is read from, in this order: the last ``Verdict: correct`` (or a synonym); a last line that
+    is such a word alone; the last statement like "the answer is incorrect".
     """
     labelled = _last(_LABELLED, text)
     if labelled is not None:
@@ -149,7 +138,7 @@ def read_verdict(text: str) -> VerdictKind:
 
 def _decision(match: re.Match[str]) -> VerdictKind:
     negated, word = match.groups()
-    verdict = _WORDS[word.lower()]
+    verdict = _VERDICTS[word.lower()]
     if not negated or verdict == "abstain":
         return verdict
     return "fail" if verdict == "pass" else "pass"
@@ -165,9 +154,9 @@ _BARE_PREFERENCE = re.compile(r"\[?([12])\]?")
 
 
 def read_preference(text: str) -> int | None:
-    """Which of two candidates a judge prefers, as an index from 0; None where it says neither.
+    """Return the index of the candidate that a judge prefers, 0 or 1; None without a preference.
 
-    Read from the last ``Better: [2]``, else from a last line that is the number alone.
+    It is read from the last ``Better: [2]``, else from a last line that is the number alone.
     """
     labelled = _last(_PREFERRED, text)
     if labelled is None:
@@ -180,7 +169,7 @@ def read_preference(text: str) -> int | None:
 
 
 def unit_tests_constraint(method: UnitTestMethod, max_tests: int) -> Constraint:
-    """The whole reply: a line a test, ``1. It is even.`` or ``assert solution(2) == 4``."""
+    """Constrain the whole reply: one test per line, ``1. It is even.`` or ``assert f(2) == 4``."""
     start = "assert" if method == "program" else r"[1-9][0-9]{0,4}\."
     count = f"{{1,{max_tests}}}" if max_tests <= _MAX_TESTS else "+"
     return Constraint(regex=f"(?:{start} .{{1,{_MAX_TEST_LENGTH}}}\n){count}")
@@ -192,10 +181,10 @@ _ASSERTION = re.compile(rf"^[ \t]*+(?:{_ITEM})?`?(assert\b[^\n]*+)$", re.MULTILI
 
 
 def read_tests(text: str, method: UnitTestMethod, max_tests: int) -> list[str]:
-    """The first ``max_tests`` tests that a reply lists, each once; none where it lists none.
+    """Return the first ``max_tests`` distinct tests of a reply.
 
     Statements are the items of a list, numbered or with bullets. Assertions are the lines that
-    begin with ``assert``, as items of a list or within a block of code.
+    begin with ``assert``, as items of a list or in a code block.
 
     >>> read_tests("Tests:\\n1. It is even.\\n2. It is even.\\n- It is **large**.", "reason", 5)
     ['It is even.', 'It is **large**.']
@@ -211,7 +200,7 @@ def read_tests(text: str, method: UnitTestMethod, max_tests: int) -> list[str]:
 
 
 def results_constraint(num_tests: int) -> Constraint | None:
-    """``Tests: [1] pass, [2] fail``: a verdict for each; None for more than a form may have."""
+    """Allow ``Tests: [1] pass, [2] fail``, a verdict for each; None for over ``_MAX_TESTS``."""
     if num_tests > _MAX_TESTS:
         return None
     numbers = range(1, num_tests + 1)
@@ -225,10 +214,10 @@ _RESULT = re.compile(rf"\[({_NUMBER})\][ \t*:=-]*+(pass|fail)", re.I)
 
 
 def read_results(text: str, count: int) -> list[VerdictKind]:
-    """What a judge says of each of ``count`` tests; *abstain* where it says nothing.
+    """Return a judge's verdict on each of ``count`` tests; *abstain* if none can be read.
 
-    Read from the last line ``Tests: [1] pass, [2] fail``, else from every ``[1] pass`` of the text,
-    the last of a number.
+    Verdicts are read from the last line ``Tests: [1] pass, [2] fail``, else from every ``[1] pass``
+    in the text. The last one of a number counts.
     """
     line = _last(_RESULTS, text)
     results: list[VerdictKind] = ["abstain"] * count
@@ -253,11 +242,11 @@ _HEADINGS = (
 
 
 def read_critiques(text: str, count: int) -> dict[int, str]:
-    """The part of the text that speaks of each candidate, by index from 0.
+    """Return the part of the text about each candidate, by index from 0.
 
-    Parts begin at lines headed ``[2]``, else ``Candidate 2``, else ``2.``; several parts on one
-    candidate are put together. A candidate of which nothing is said is left out; where no part
-    could be told apart, the result is empty.
+    Parts begin at lines with the heading ``[2]``, else ``Candidate 2``, else ``2.``; several parts
+    about one candidate are joined. The result lacks candidates without a part. It is empty for a
+    text without such headings.
     """
     for heading in _HEADINGS:
         parts = _sections(text, list(heading.finditer(text)), count)

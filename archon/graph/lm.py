@@ -1,4 +1,4 @@
-"""A whole architecture as a language model: a graph is an LM."""
+"""An architecture as a language model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from archon.graph.architecture import Architecture
 from archon.graph.budget import Meter
 from archon.graph.candidates import reply_text
 from archon.graph.model_bindings import ModelUse
-from archon.graph.sample_allocation import DrawPlan, Member
+from archon.graph.sample_allocation import Member, SamplePlan
 from archon.lm.base import check_request
 from archon.lm.concurrency import run_all
 from archon.reasoning import ReasoningMarkers
@@ -32,25 +32,26 @@ from archon.types import (
 
 _MAX_KEPT = 64
 _PASSED_ON = frozenset({"constraint", "schema", "regex", "closing", "logprobs"})
-"""Capabilities of the output node's model that the whole has, too."""
+"""Capabilities of the output node's model that the architecture has, too."""
 
 
 class ArchitectureLM:
-    """Answers each draw of a request by one run of its architecture, on draws of its own.
+    """A language model whose samples are runs of an architecture: sample k is run k.
 
-    Draw k is run k. The last message, a user's, is the question; those before it are its history.
-    The request's sampling applies to ``sampled_nodes``; whichever node wrote the answer, it ends
-    before the request's stop strings. ``constraint`` and ``logprobs`` go to the output node where
-    it writes the answer, and are refused where it chooses one. An output node that writes streams
-    its tokens, one that chooses sends its text as one delta; events of the nodes are passed on.
+    The last message, from the user, is the question; the messages before it are the history. The
+    request's sampling applies to ``sampled_nodes``. Every answer ends before the request's stop
+    strings, regardless of the node that wrote it. ``constraint`` and ``logprobs`` go to an output
+    node that writes the answer, and are refused if it chooses one. An output node that writes
+    streams its tokens; one that chooses sends its text as one delta. Events of the nodes are passed
+    on.
 
-    ``plan`` is given by the graph around an architecture that is a node's model (``placed``).
+    ``plan`` comes from the outer graph of an architecture that is a node's model (``placed``).
     """
 
     reasoning_markers: tuple[ReasoningMarkers, ...] = ()
-    """None: the models of its nodes tell reasoning from answers."""
+    """Empty: the models of its nodes separate reasoning from answers."""
 
-    def __init__(self, architecture: Architecture, plan: DrawPlan | None = None) -> None:
+    def __init__(self, architecture: Architecture, plan: SamplePlan | None = None) -> None:
         self.architecture = architecture
         self.generates = architecture.models.generates
         self.sampled_nodes = architecture.models.sampled_nodes
@@ -61,16 +62,16 @@ class ArchitectureLM:
         self._uses: dict[tuple[SamplingParams, bool], dict[str, ModelUse]] = {}
 
     async def generate(self, request: Request, on_event: OnEvent | None = None) -> list[Completion]:
-        """``n`` independent runs, all at once.
+        """Make ``n`` independent runs at the same time.
 
         Raises
         ------
         UnsupportedError
-            The request asks for what the architecture cannot do.
+            The architecture does not support the request.
         NodeError
             A node failed.
         BudgetError
-            A run has used up its budget before it had any candidate.
+            A run used up its budget before it had any candidate.
         """
         check_request(request, self.capabilities, self.architecture.name)
         self.check_sampling(request.sampling)
@@ -80,34 +81,36 @@ class ArchitectureLM:
         return await run_all(self._run(request, question, uses, run, on_event) for run in runs)
 
     def check_sampling(self, sampling: SamplingParams) -> None:
-        """Refuse what cannot be passed on to the nodes.
+        """Check that all parameters can be passed on to the nodes.
 
         Raises
         ------
         UnsupportedError
-            Names the parameters.
+            Names the parameters that cannot.
         """
         refused = [n for n, p in EXTRA_SAMPLERS.items() if p.has_effect(getattr(sampling, n))]
         if refused:
-            reason = f"an architecture does not take {' and '.join(refused)}; its nodes have them"
+            reason = (
+                f"an architecture does not accept {' and '.join(refused)}; set them in its nodes"
+            )
             raise UnsupportedError(f"{self.architecture.name}: {reason}")
 
     def members(self, sampling: SamplingParams) -> tuple[Member, ...]:
-        """Its nodes as members of draw groups, when it is asked with this sampling."""
+        """See ``NestedLM.members``."""
         return self.architecture.models.members(sampling)
 
     def specification(
         self, answer: AnswerKind, examples: tuple[Example, ...] | None
     ) -> dict[str, Any]:
-        """What its answers depend on (``Architecture.specification``)."""
+        """See ``Architecture.specification``."""
         return self.architecture.specification(answer, examples)
 
-    def placed(self, plan: DrawPlan) -> ArchitectureLM:
-        """The same, taking its draws from the plan of the graph around it."""
+    def placed(self, plan: SamplePlan) -> ArchitectureLM:
+        """See ``NestedLM.placed``."""
         return ArchitectureLM(self.architecture, plan)
 
     def within(self, meter: Meter) -> ArchitectureLM:
-        """The same for one question, whose budget its nodes share."""
+        """See ``NestedLM.within``."""
         inner = copy(self)
         inner._around = meter
         return inner
@@ -152,31 +155,36 @@ class ArchitectureLM:
         )
         if stream is not None:
             stream.check(answer)
-        text, written = answer.text, _written(answer)
+        text, written = answer.text, _completion_of(answer)
+        reasoning = "" if written is None else written.reasoning
         finish_reason: FinishReason = "stop" if written is None else written.finish_reason
         if answer.candidates:
             first = answer.candidates[0]
             if first.id.node != self.architecture.spec.output and self.sampled_nodes:
-                # The stop strings may not have applied to the node that wrote it.
+                # The writer's request may not have had the stop strings.
                 first = replace(first, text=_before(first.text, request.sampling.stop or ()))
                 finish_reason = "stop" if first.text != answer.text else finish_reason
             text = reply_text(first, question.answer)
-        shown = written if request.logprobs else None
         if stream is not None:
-            stream.finish(text, "" if written is None else written.reasoning)
-        return Completion(
+            stream.finish(text, reasoning)
+        completion = Completion(
             text=text,
             draw=run,
             finish_reason=finish_reason,
             usage=answer.usage,
             prompts=answer.trace.prompts,
-            token_ids=None if shown is None else shown.token_ids,
-            logprobs=None if shown is None else shown.logprobs,
-            tokens=None if shown is None else shown.tokens,
             notes=answer.notes,
-            reasoning="" if written is None else written.reasoning,
+            reasoning=reasoning,
             is_reasoning_cut_off=written is not None and written.is_reasoning_cut_off,
             trace=answer.trace,
+        )
+        if written is None or not request.logprobs:
+            return completion
+        return replace(
+            completion,
+            token_ids=written.token_ids,
+            logprobs=written.logprobs,
+            tokens=written.tokens,
         )
 
     def _stream(self, uses: dict[str, ModelUse], run: int, on_event: OnEvent) -> _Stream:
@@ -186,10 +194,10 @@ class ArchitectureLM:
 
 
 class _Stream:
-    """Turns the events of a run into those of one draw.
+    """Converter of the events of a run to the events of one sample.
 
-    Of the token deltas only those of the text that becomes the answer are passed on: draw
-    ``answer_draw`` of the output node, or none where that is None.
+    It passes on only the token deltas of the answer: those of sample ``answer_draw`` of the output
+    node, or none if that is None.
     """
 
     def __init__(self, output: str, answer_draw: int | None, run: int, on_event: OnEvent) -> None:
@@ -206,35 +214,34 @@ class _Stream:
             self._on_event(TokenDelta(self._run, event.text, is_reasoning=event.is_reasoning))
 
     def finish(self, text: str, reasoning: str) -> None:
-        """Send the answer, and what was reasoned before it, as one delta each, if nothing of it has
-        been sent."""
+        """Send the answer and its reasoning as one delta each, unless they have been streamed."""
         if reasoning and not (self._has_reasoning or self._has_text):
             self._on_event(TokenDelta(self._run, reasoning, is_reasoning=True))
         if text and not self._has_text:
             self._on_event(TokenDelta(self._run, text))
 
     def check(self, answer: Answer) -> None:
-        """Refuse an answer other than the one whose text was sent.
+        """Check that the streamed sample is the answer.
 
         Raises
         ------
         LMError
-            The sample that was streamed failed later; its text cannot be taken back.
+            The streamed sample failed later; its text cannot be withdrawn.
         """
         if not self._has_text:
             return
         for completion in answer.trace.nodes[self._output].completions():
             if completion.draw == self._answer_draw and completion.error is not None:
-                raise LMError(f"the sample that was streamed failed: {completion.error}")
+                raise LMError(f"the streamed sample failed: {completion.error}")
 
 
 def _before(text: str, stops: tuple[str, ...]) -> str:
-    """The text before the first of the stop strings."""
+    """Return the text before the first stop string."""
     return text[: min((at for stop in stops if (at := text.find(stop)) >= 0), default=len(text))]
 
 
-def _written(answer: Answer) -> Completion | None:
-    """The completion whose text became the answer."""
+def _completion_of(answer: Answer) -> Completion | None:
+    """Return the completion whose text became the answer."""
     if answer.candidates:
         identity = answer.candidates[0].id
         for completion in answer.trace.nodes[identity.node].completions():

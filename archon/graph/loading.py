@@ -1,6 +1,6 @@
-"""From files to architectures: specs, model cards, graph.
+"""Loading of architectures from files: specs, model cards, graph.
 
-Loading reads and checks files. It touches no weights: a model is opened by its first request.
+Loading reads and checks files but no weights: a model is opened by its first request.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ model."""
 
 @dataclass
 class Loader:
-    """Loads architectures and keeps track of the models that they will open."""
+    """Loader of architectures, with the list of models that they use."""
 
     lms: list[LazyLM] = field(default_factory=list)
-    """Every model of a card, each once."""
+    """The models of all cards, each once."""
 
     def architecture(
         self, ref: Reference, models: Mapping[str, ModelChoice] | None = None
     ) -> Architecture:
-        """The architecture of a file, as ``archon.load`` describes it."""
+        """Load the architecture of a file; see ``archon.load``."""
         return self._architecture(ref, Path.cwd(), models or {}, ())
 
     def of_spec(
@@ -56,13 +56,13 @@ class Loader:
         base_dir: Path,
         models: Mapping[str, ModelChoice] | None = None,
     ) -> Architecture:
-        """The architecture of a spec whose relative paths start at ``base_dir``."""
+        """Return the architecture of a spec whose relative paths start at ``base_dir``."""
         return self._architecture(spec.model_dump(mode="json"), base_dir, models or {}, ())
 
     def architectures(
         self, refs: Sequence[Reference], models: Mapping[str, ModelChoice]
     ) -> list[Architecture]:
-        """Several architectures; ``models`` replaces a role in each that has it.
+        """Load several architectures; ``models`` replaces a role in each that has it.
 
         Raises
         ------
@@ -70,14 +70,14 @@ class Loader:
             ``models`` names a role that none of them has.
         """
         roles = [load_architecture(ref).spec.models for ref in refs]
-        _check_roles(models, set().union(*roles), "no architecture here")
+        _check_roles(models, set().union(*roles), "these architectures")
         return [
             self.architecture(ref, {role: models[role] for role in models if role in declared})
             for ref, declared in zip(refs, roles, strict=True)
         ]
 
     def model(self, ref: Reference, base_dir: Path | None = None) -> LazyLM:
-        """The model of the card that ``ref`` names; equal cards share one."""
+        """Return the model of the card that ``ref`` names; equal cards share one."""
         loaded = load_model_card(ref, base_dir)
         is_file = not isinstance(ref, dict) and catalog.is_path(ref)
         return self._shared(loaded.spec, loaded.base_dir, str(loaded.file) if is_file else "")
@@ -96,7 +96,7 @@ class Loader:
         models: Mapping[str, ModelChoice],
         around: tuple[Path, ...],
     ) -> Architecture:
-        """``around`` are the files of the architectures that contain this one."""
+        """Load an architecture; ``around`` are the files of the architectures that contain it."""
         loaded, parts, errors = _load(ref, base_dir)
         if not isinstance(ref, dict):
             path = (base_dir / catalog.find("architecture", ref)).resolve()
@@ -106,7 +106,7 @@ class Loader:
                 raise GraphError(reason, rule="contains_itself", file=loaded.file)
             around = (*around, path)
         if parts is None:
-            _check_roles(models, loaded.spec.models, f"nothing in {loaded.spec.name}")
+            _check_roles(models, loaded.spec.models, loaded.spec.name)
         lms: dict[str, LM] = {}
         cards: dict[str, ModelCard | None] = {}
         for role, declared in loaded.spec.models.items():
@@ -139,7 +139,7 @@ class Loader:
         loaded: Loaded[ArchitectureSpec],
         around: tuple[Path, ...],
     ) -> LM:
-        """The model that an architecture's file names for a role."""
+        """Return the model that an architecture's file names for a role."""
         path = json_path(["models", role])
         match model:
             case str():
@@ -157,7 +157,7 @@ class Loader:
                 return self._shared(model, loaded.base_dir, origin)
 
     def _chosen(self, model: ModelChoice) -> LM:
-        """The model that the caller chose for a role."""
+        """Return the model that the caller chose for a role."""
         if isinstance(model, dict) and "architecture" in model:
             return ArchitectureLM(self.architecture(model["architecture"]))
         if isinstance(model, str | os.PathLike | dict):
@@ -168,7 +168,7 @@ class Loader:
 def _load(
     ref: Reference, base_dir: Path
 ) -> tuple[Loaded[ArchitectureSpec], ValidParts | None, list[FileError]]:
-    """An architecture's spec; of a file that breaks the schema its valid parts, with the errors."""
+    """Load an architecture's spec; if it breaks the schema, its valid parts and the errors."""
     try:
         return load_architecture(ref, base_dir), None, []
     except SpecError as error:
@@ -185,7 +185,7 @@ def _errors_of_prompts(
     cards: Mapping[str, ModelCard | None],
     known: Sequence[FileError],
 ) -> list[FileError]:
-    """Errors of prompts that no known error covers."""
+    """Return the errors of prompts that no known error covers."""
     _, errors = build_prompts(loaded.spec, lms, cards, loaded.base_dir)
     paths = [error.path or "" for errors in known for error in errors.errors]
     return [
@@ -195,7 +195,8 @@ def _errors_of_prompts(
     ]
 
 
-def _check_roles(wanted: Iterable[str], there: Collection[str], where: str) -> None:
+def _check_roles(wanted: Iterable[str], known: Collection[str], where: str) -> None:
     for role in wanted:
-        if role not in there:
-            raise UsageError(f"{where} has a role {shown(role)}{suggestion(role, sorted(there))}")
+        if role not in known:
+            hint = suggestion(role, sorted(known))
+            raise UsageError(f"no role {shown(role)} in {where}{hint}")

@@ -1,4 +1,4 @@
-"""Which model each node asks, with which sampling and which draws."""
+"""The model, sampling and sample indices of each node."""
 
 from __future__ import annotations
 
@@ -8,9 +8,15 @@ from typing import Any, Protocol, runtime_checkable
 
 from archon.errors import GraphError, UnsupportedError
 from archon.graph.budget import Meter
-from archon.graph.nodes.registry import NODE_TYPES, method_of
+from archon.graph.nodes.registry import NODE_TYPES, method_of, reads_of
 from archon.graph.prompts.builder import Prompt
-from archon.graph.sample_allocation import DrawPlan, DrawRange, Member, nested_plan, plan_draws
+from archon.graph.sample_allocation import (
+    Member,
+    SamplePlan,
+    SampleRange,
+    nested_plan,
+    plan_samples,
+)
 from archon.graph.validation.build import Graph
 from archon.lm.base import LM, NO_THINKING
 from archon.spec.architecture import ArchitectureSpec, AskingNode
@@ -21,59 +27,71 @@ from archon.types import DEFAULT_SAMPLING, AnswerKind, Example, SamplingParams, 
 
 @dataclass(frozen=True, slots=True)
 class ModelUse:
-    """How one node asks."""
+    """A node's model with the settings of its requests."""
 
     lm: LM
     sampling: SamplingParams
-    draws: DrawRange
+    draws: SampleRange
     logprobs: bool = False
-    """Whether what it writes is weighed by its likelihood, further on."""
+    """Whether a later node reads the likelihood of its texts."""
     thinking: Thinking = NO_THINKING
 
 
 @runtime_checkable
 class NestedLM(Protocol):
-    """An architecture as a model (``archon.graph.lm``), as the graph around it sees it."""
+    """An architecture as the model of a node (``archon.graph.lm``)."""
 
     generates: bool
-    """Whether its output node writes the answer, rather than choosing one."""
+    """True if its output node writes the answer, rather than choosing one."""
     sampled_nodes: frozenset[str]
     """Its nodes that a request's sampling applies to."""
 
     def members(self, sampling: SamplingParams) -> tuple[Member, ...]:
-        """Its nodes as members of draw groups, when it is asked with this sampling."""
+        """Return its nodes as members of sample groups, for requests with this sampling."""
         ...
 
-    def placed(self, plan: DrawPlan) -> LM:
-        """The same, taking its draws from the plan of the graph around it."""
+    def placed(self, plan: SamplePlan) -> LM:
+        """Return the model with the sample indices that the outer graph's plan gives it."""
         ...
 
     def within(self, meter: Meter) -> LM:
-        """The same for one question, whose budget its nodes share."""
+        """Return the model for one question, whose budget its nodes share."""
         ...
 
     def specification(
         self, answer: AnswerKind, examples: tuple[Example, ...] | None
     ) -> dict[str, Any]:
-        """What its answers depend on (``Architecture.specification``)."""
+        """See ``Architecture.specification``."""
         ...
 
     def check_sampling(self, sampling: SamplingParams) -> None:
-        """Raise ``UnsupportedError`` for what it cannot pass on to its nodes."""
+        """Raise ``UnsupportedError`` for parameters that it cannot pass on to its nodes."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Binding:
+    """A node that asks a model, with its resolved settings."""
+
+    node: AskingNode
+    lm: LM
+    sampling: SamplingParams
+    thinking: Thinking
+    group: Hashable
+    """Equal for nodes of one sample group, if they also share a sampling."""
 
 
 class Models:
     """The models of an architecture's nodes.
 
-    A request to the whole architecture may bring its own sampling, which applies to
-    ``sampled_nodes``. Its temperature, top-p and ``max_tokens`` replace a node's; its stop strings
-    are added to the node's, which may mark the end of a format that the prompt asks for.
+    A request to the architecture may have its own sampling, which applies to ``sampled_nodes``. Its
+    temperature, top-p and ``max_tokens`` replace a node's. Its stop strings are added to the
+    node's, which may mark the end of a format that the prompt asks for.
 
     Raises
     ------
     GraphError
-        A node's sampling asks for what the architecture that is its model cannot do.
+        A node's sampling has parameters that its model, an architecture, does not support.
     """
 
     def __init__(
@@ -84,81 +102,72 @@ class Models:
         prompts: Mapping[str, Prompt],
     ) -> None:
         self._spec = graph.spec
-        self._nodes: dict[str, AskingNode] = {}
-        self._lms: dict[str, LM] = {}
         self.sampled_nodes = _sampled_nodes(graph.spec)
         """The nodes that a request's sampling applies to."""
-        self._weighed = _writers_of_likelihoods(graph)
-        self._sampling: dict[str, SamplingParams] = {}
-        self._thinking: dict[str, Thinking] = {}
-        self._group: dict[str, Hashable] = {}
+        self._writers_with_logprobs = _writers_with_logprobs(graph)
+        self._bindings: dict[str, _Binding] = {}
         for name, node, role in graph.spec.asking_nodes():
-            card = cards.get(role)
-            lm = lms[role]
-            self._nodes[name], self._lms[name] = node, lm
-            self._sampling[name] = _own_sampling(node, card)
-            thinking = node.thinking_params()
-            _check_thinking(name, thinking, self._sampling[name])
-            self._thinking[name] = (
-                thinking if card is None else thinking.over(card.thinking_params())
-            )
-            model = id(lm) if card is None else card.model_dump_json()
-            self._group[name] = (
-                node.type,
-                NODE_TYPES[node.type].method_name(node),
-                model,
-                prompts[name].key,
-                self._thinking[name].key,
-            )
+            card, lm, thinking = cards.get(role), lms[role], node.thinking_params()
+            sampling = _own_sampling(node, card)
+            _check_thinking(name, thinking, sampling)
             if isinstance(lm, NestedLM):
-                _check_nested(name, lm, self._sampling[name])
+                _check_nested(name, lm, sampling)
+            if card is not None:
+                thinking = thinking.over(card.thinking_params())
+            model = id(lm) if card is None else card.model_dump_json()
+            method = NODE_TYPES[node.type].method_name(node)
+            group = (node.type, method, model, prompts[name].key, thinking.key)
+            self._bindings[name] = _Binding(node, lm, sampling, thinking, group)
 
     @property
     def generates(self) -> bool:
-        """Whether the output node writes the answer, rather than choosing one."""
-        output = self._spec.output
-        node = self._spec.nodes[output]
-        method = method_of(node)
-        if not method.writes or (node.inputs and not method.replaces):
+        """True if the output node writes the answer, rather than choosing one."""
+        node = self._spec.nodes[self._spec.output]
+        effects = NODE_TYPES[node.type].effects
+        if not effects.writes or (node.inputs and not effects.replaces):
             return False  # a generator that reads candidates passes them on before its own
-        lm = self._lms[output]
+        lm = self._bindings[self._spec.output].lm
         return lm.generates if isinstance(lm, NestedLM) else True
 
     @property
     def output_capabilities(self) -> frozenset[str]:
-        """What the model of an output node that generates can do."""
-        return self._lms[self._spec.output].capabilities if self.generates else frozenset()
+        """The capabilities of the output node's model, if that node writes the answer."""
+        return self._bindings[self._spec.output].lm.capabilities if self.generates else frozenset()
 
-    def uses(self, asked: SamplingParams, plan: DrawPlan | None = None) -> dict[str, ModelUse]:
-        """How every node asks when the whole is asked with the sampling ``asked``.
+    def uses(self, asked: SamplingParams, plan: SamplePlan | None = None) -> dict[str, ModelUse]:
+        """Return each node's model and settings for a request with the sampling ``asked``.
 
-        ``plan`` is given by the graph around a nested architecture; by default it is its own.
+        ``plan`` comes from the outer graph of a nested architecture; by default the architecture
+        makes its own.
         """
         if plan is None:
-            plan = plan_draws(self.members(asked))
+            plan = plan_samples(self.members(asked))
         uses: dict[str, ModelUse] = {}
-        for name, lm in self._lms.items():
-            placed = lm.placed(nested_plan(plan, name)) if isinstance(lm, NestedLM) else lm
-            sampling = self._asked_sampling(name, asked)
+        for name, binding in self._bindings.items():
+            lm = binding.lm
             uses[name] = ModelUse(
-                placed, sampling, plan[(name,)], name in self._weighed, self._thinking[name]
+                lm.placed(nested_plan(plan, name)) if isinstance(lm, NestedLM) else lm,
+                self._asked_sampling(name, asked),
+                plan[(name,)],
+                name in self._writers_with_logprobs,
+                binding.thinking,
             )
         return uses
 
     def members(self, asked: SamplingParams) -> tuple[Member, ...]:
-        """The nodes as members of draw groups, in the order of declaration."""
-        return tuple(self._member(name, node, asked) for name, node in self._nodes.items())
+        """Return the nodes as members of sample groups, in the order of declaration."""
+        return tuple(self._member(name, binding, asked) for name, binding in self._bindings.items())
 
-    def _member(self, name: str, node: AskingNode, asked: SamplingParams) -> Member:
+    def _member(self, name: str, binding: _Binding, asked: SamplingParams) -> Member:
         sampling = self._asked_sampling(name, asked)
-        lm = self._lms[name]
-        method = method_of(node)
-        count = method.calls(node, 1).count if method.writes else 1
+        node, lm = binding.node, binding.lm
+        writes = NODE_TYPES[node.type].effects.writes
+        count = method_of(node).calls(node, 1).count if writes else 1
         nested = lm.members(sampling) if isinstance(lm, NestedLM) else None
-        return Member(name, (self._group[name], sampling), count, nested)
+        return Member(name, (binding.group, sampling), count, nested)
 
     def _asked_sampling(self, name: str, asked: SamplingParams) -> SamplingParams:
-        own = self._sampling[name]
+        own = self._bindings[name].sampling
         if name not in self.sampled_nodes:
             return own
         replaced = SamplingParams(
@@ -171,14 +180,15 @@ class Models:
 
 
 def _sampled_nodes(spec: ArchitectureSpec) -> frozenset[str]:
-    """The nodes that a request's sampling applies to.
+    """Return the nodes that a request's sampling applies to.
 
-    By default the generators, which read the question, and the output node where it writes text.
-    The file may choose one of the two, or none.
+    By default these are the generators, which read the question, and the output node if it writes
+    text. The file may choose one of the two, or none.
     """
-    writers = {name: m for name, node in spec.nodes.items() if (m := method_of(node)).writes}
-    generators = {name for name, method in writers.items() if not method.replaces}
-    output = writers.keys() & {spec.output}
+    effects = {name: NODE_TYPES[node.type].effects for name, node in spec.nodes.items()}
+    writers = {name for name, effect in effects.items() if effect.writes}
+    generators = {name for name in writers if not effects[name].replaces}
+    output = writers & {spec.output}
     match spec.serve.request_sampling if spec.serve is not None else None:
         case "generators":
             return frozenset(generators)
@@ -190,34 +200,32 @@ def _sampled_nodes(spec: ArchitectureSpec) -> frozenset[str]:
             return frozenset(generators | output)
 
 
-def _writers_of_likelihoods(graph: Graph) -> frozenset[str]:
-    """The nodes that must return log-probabilities with their texts."""
-    readers = [n for n, node in graph.spec.nodes.items() if method_of(node).reads(node).likelihoods]
+def _writers_with_logprobs(graph: Graph) -> frozenset[str]:
+    """Return the nodes that must return log-probabilities with their texts."""
+    readers = [name for name, node in graph.spec.nodes.items() if reads_of(node).likelihoods]
     return frozenset(writer for reader in readers for writer in graph.flow.arriving[reader].counts)
 
 
 def _own_sampling(node: AskingNode, card: ModelCard | None) -> SamplingParams:
-    """The node's values over its card's over the default; without a card, the node's alone.
+    """Return the node's values over its card's over the default; without a card, the node's alone.
 
-    What is then left open is for the model to choose: an app's own LM, or an architecture.
+    A custom LM or an architecture chooses the parameters that are left open.
     """
     own = SamplingParams() if node.sampling is None else node.sampling.params()
     if card is None:
         return own
-    base = (
-        DEFAULT_SAMPLING if card.sampling is None else card.sampling.params().over(DEFAULT_SAMPLING)
-    )
-    return own.over(base)
+    of_card = SamplingParams() if card.sampling is None else card.sampling.params()
+    return own.over(of_card.over(DEFAULT_SAMPLING))
 
 
 def _check_thinking(name: str, thinking: Thinking, sampling: SamplingParams) -> None:
-    """Refuse a bound of the reasoning that has no effect."""
+    """Raise ``GraphError`` for a bound of the reasoning that has no effect."""
     most = thinking.max_tokens
     if most is None:
         return
     path = json_path(["nodes", name, "max_thinking_tokens"])
     if sampling.beams:
-        raise GraphError("a beam search has no bound of the tokens of reasoning", path=path)
+        raise GraphError("a beam search cannot bound the tokens of its reasoning", path=path)
     if sampling.max_tokens is not None and most >= sampling.max_tokens:
         reason = (
             f"{most} tokens of reasoning leave none for an answer: max_tokens, which counts both, "
@@ -233,6 +241,6 @@ def _check_nested(name: str, lm: NestedLM, sampling: SamplingParams) -> None:
     except UnsupportedError as error:
         raise GraphError(error.reason, path=path) from None
     if sampling != SamplingParams() and not lm.sampled_nodes:
-        reason = "the architecture that is this node's model applies no request's sampling"
+        reason = "this node's model is an architecture that ignores the sampling of requests"
         hint = "remove this key, or change serve.request_sampling in that architecture"
         raise GraphError(f"{reason}; {hint}", path=path)

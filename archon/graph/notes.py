@@ -1,4 +1,4 @@
-"""What whoever reads an answer should know: marks that nodes put on it, in words."""
+"""Notes on an answer, from the marks that nodes put on its candidate."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from archon.types import Annotation, AnswerKind, Candidate
 
 NO_VALUE = "no_value"
-"""The mark of a candidate that was not chosen: nothing states a value that could be."""
+"""The mark of a candidate that stands for a choice among candidates without a value."""
 UNVERIFIED = "unverified"
-"""The mark of a candidate that a verifier passes on although it failed."""
+"""The mark of a failed candidate that a verifier passes on."""
 
 _LACKING: dict[AnswerKind, str] = {
     "number": "states a number",
@@ -19,20 +19,17 @@ _LACKING: dict[AnswerKind, str] = {
 
 
 def no_value_mark(node: str, outcome: str) -> Annotation:
-    """The mark of a node that finds no value among its candidates; ``outcome`` is what it does."""
+    """Return the mark of a node whose candidates have no value; ``outcome`` is what it does."""
     return Annotation(node, "mark", NO_VALUE, outcome)
 
 
 def unverified_mark(node: str) -> Annotation:
-    """The mark of a verifier that passes failed candidates on."""
+    """Return the mark of a verifier that passes on failed candidates."""
     return Annotation(node, "mark", UNVERIFIED, "no candidate passes the verifier; all are kept")
 
 
 def notes(candidates: Sequence[Candidate], answer: AnswerKind) -> tuple[str, ...]:
-    """The notes on an answer, the first of the candidates of the output node.
-
-    ``answer`` is the kind of answer that was asked for.
-    """
+    """Return the notes on the answer, which is the first candidate of the output node."""
     if not candidates:
         return ("no candidate reached the output",)
     marks = (mark for mark in candidates[0].annotations if mark.kind == "mark")

@@ -1,13 +1,13 @@
-"""Which draws of its model each node asks for.
+"""Allocation of sample indices to nodes.
 
-A draw is a function of (seed, model, prompt, sampling, k), not of a node's name: two nodes that ask
-the same thing for the same k get the same text. So nodes equal in type, method, model, prompt and
-sampling form a *group* whose members take consecutive ranges of k, in the order of declaration;
-run j of an architecture adds j times the group's total. Ten equal generators then give ten
-different drafts, and two architectures that ask for the same draws get the same texts.
+A sample is a function of (seed, model, prompt, sampling, k), not of a node's name: two nodes with
+the same request and the same k get the same text. So nodes equal in type, method, model, prompt and
+sampling form a *group*. Its members get consecutive ranges of k, in the order of declaration; run j
+of an architecture adds j times the group's total. Ten equal generators then give ten different
+texts, and two architectures that ask for the same samples get the same texts.
 
-The nodes of an architecture that serves as a node's model belong to the same groups as the nodes
-around it, and count where that node stands, once for each of its samples.
+The nodes of a nested architecture belong to the same groups as the outer nodes. They take the
+position of the node whose model the architecture is, once for each sample of that node.
 """
 
 from __future__ import annotations
@@ -16,38 +16,38 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 Path = tuple[str, ...]
-"""A node's name, after the names of the nodes whose models it is nested in."""
+"""The names of the outer nodes, then the node's name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A node as its group sees it."""
+    """A node as a member of its group."""
 
     node: str
     group: Hashable
     """Equal for nodes of one group."""
     count: int
-    """Draws it takes in one run: ``samples``, or 1 for a judge."""
+    """Samples of one run; 1 for a judge."""
     nested: tuple[Member, ...] | None = None
-    """The members of the architecture that is this node's model, if one is."""
+    """The members of the architecture that is this node's model, if any."""
 
 
 @dataclass(frozen=True, slots=True)
-class DrawRange:
-    """The draws of one node: ``count`` of them, from ``start(run)`` on."""
+class SampleRange:
+    """The sample indices of one node, which start at ``start(run)``."""
 
     first: int
-    """Where run 0 starts."""
+    """The start of run 0."""
     total: int
-    """How far each outermost run moves the start: draws of the whole group in one run."""
+    """Step of the start per outermost run: the samples of the whole group in one run."""
     steps: tuple[tuple[int, int], ...] = ()
-    """For a nested node, innermost first: (samples of the node around it, how far each moves)."""
+    """For a nested node, innermost first: (samples of the outer node, step for each)."""
 
     def start(self, run: int) -> int:
-        """The first draw of a run of the node's own architecture.
+        """Return the first sample index of a run of the node's own architecture.
 
-        The runs of a nested architecture are numbered through: the node around it, with m samples,
-        asks in its own run j for the runs j·m to j·m + m - 1.
+        The runs of a nested architecture are numbered consecutively: an outer node with m samples
+        asks in its run j for the runs j·m to j·m + m - 1.
         """
         start = self.first
         for samples, step in self.steps:
@@ -56,25 +56,25 @@ class DrawRange:
         return start + run * self.total
 
 
-DrawPlan = Mapping[Path, DrawRange]
+SamplePlan = Mapping[Path, SampleRange]
 
 
-def plan_draws(members: Sequence[Member]) -> DrawPlan:
-    """The draws of every node, nested ones included."""
+def plan_samples(members: Sequence[Member]) -> SamplePlan:
+    """Return the sample indices of every node, including nested ones."""
     placed, totals = _place(members)
     return {path: replace(draws, total=totals[group]) for path, (group, draws) in placed.items()}
 
 
-def nested_plan(plan: DrawPlan, node: str) -> DrawPlan:
-    """The part of a plan that belongs to the architecture inside ``node``."""
+def nested_plan(plan: SamplePlan, node: str) -> SamplePlan:
+    """Return the part of a plan for the architecture that is the model of ``node``."""
     return {path[1:]: draws for path, draws in plan.items() if len(path) > 1 and path[0] == node}
 
 
 def _place(
     members: Sequence[Member],
-) -> tuple[dict[Path, tuple[Hashable, DrawRange]], dict[Hashable, int]]:
-    """Each node's group and place within one run, and the draws of each group in one run."""
-    placed: dict[Path, tuple[Hashable, DrawRange]] = {}
+) -> tuple[dict[Path, tuple[Hashable, SampleRange]], dict[Hashable, int]]:
+    """Return each node's group and range in one run, and the samples of each group in one run."""
+    placed: dict[Path, tuple[Hashable, SampleRange]] = {}
     totals: dict[Hashable, int] = {}
 
     def take(group: Hashable, count: int) -> int:
@@ -85,14 +85,14 @@ def _place(
     for member in members:
         if member.nested is None:
             first = take(member.group, member.count)
-            placed[(member.node,)] = (member.group, DrawRange(first, 0))
+            placed[(member.node,)] = (member.group, SampleRange(first, 0))
             continue
-        runs = object()  # the runs of this one architecture in this one place: a group of its own
-        placed[(member.node,)] = (runs, DrawRange(take(runs, member.count), 0))
+        runs = object()  # each occurrence of an architecture has its own group of runs
+        placed[(member.node,)] = (runs, SampleRange(take(runs, member.count), 0))
         inner, inner_totals = _place(member.nested)
         starts = {g: take(g, member.count * total) for g, total in inner_totals.items()}
         for path, (group, draws) in inner.items():
             step = (member.count, inner_totals[group])
-            moved = DrawRange(starts[group] + draws.first, 0, (*draws.steps, step))
+            moved = SampleRange(starts[group] + draws.first, 0, (*draws.steps, step))
             placed[(member.node, *path)] = (group, moved)
     return placed, totals

@@ -1,16 +1,17 @@
-"""When a generator has drawn enough for a vote: ``stop_when``.
+"""Early stopping of a generator whose samples vote: ``stop_when``.
 
-Adaptive-Consistency (Aggarwal et al. 2023, arXiv 2305.11860): of the two most frequent values, with
-a and b votes, the first is the more frequent one in the long run with the probability that a
-Beta(a + 1, b + 1) variable, the posterior of its share of the two under a uniform prior, is above
-one half. By the identity of the incomplete beta function and the binomial sum (Abramowitz and
-Stegun, 26.5.24) this is P(X ≤ a) for X ~ Binomial(a + b + 1, 1/2), which needs no more than whole
-numbers.
+Adaptive-Consistency (Aggarwal et al. 2023, arXiv 2305.11860): let a and b be the votes of the two
+most frequent values. The posterior of the first value's share of the two, under a uniform prior, is
+Beta(a + 1, b + 1). The first value is the more frequent one in the long run with the probability
+that this share is above one half. By the identity of the incomplete beta function and the binomial
+sum (Abramowitz and Stegun, 26.5.24) this is P(X ≤ a) for X ~ Binomial(a + b + 1, 1/2), which
+integer arithmetic computes.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
 from math import exp, lgamma, log
@@ -19,18 +20,15 @@ from archon.spec.architecture import StopWhen
 
 
 def is_settled(rule: StopWhen, values: Sequence[str | None], num_left: int) -> bool:
-    """Whether a vote on ``values`` needs none of the ``num_left`` draws that could still be made.
+    """Return whether a vote on ``values`` needs none of the ``num_left`` samples that are left.
 
-    A draw without a value has no vote. With a confidence of 1 the answer is exact: no draws that
-    are left could change the winner, ties going to the value that came first.
+    A sample without a value has no vote. With a confidence of 1 the rule is exact: the samples that
+    are left cannot change the winner. The value that came first wins a tie.
     """
-    votes: dict[str, int] = {}
-    for value in values:
-        if value is not None:
-            votes[value] = votes.get(value, 0) + 1
+    votes = Counter(value for value in values if value is not None)
     if not votes:
         return num_left == 0
-    # Values stand in the order in which they came, and sorting keeps that of equals.
+    # A counter keeps the order in which values came, and sorting is stable.
     leader, *others = sorted(votes, key=lambda value: -votes[value])
     lead = votes[leader]
     if rule.confidence < 1:
@@ -43,9 +41,9 @@ def is_settled(rule: StopWhen, values: Sequence[str | None], num_left: int) -> b
 
 @lru_cache(maxsize=4096)
 def probability_of_lead(votes: int, next_votes: int) -> float:
-    """The probability that the value with ``votes`` is the more frequent of the two."""
+    """Return the probability that the value with ``votes`` is the more frequent of the two."""
     trials = votes + next_votes + 1
-    # The shorter tail; divided as whole numbers, as both may be beyond a float.
+    # The shorter tail; divided as integers, because both may overflow a float.
     ways, tail = 1, 0
     for k in range(next_votes + 1):
         tail += ways
@@ -53,14 +51,14 @@ def probability_of_lead(votes: int, next_votes: int) -> float:
     return ((1 << trials) - tail) / (1 << trials)
 
 
-def expected_draws(rule: StopWhen, samples: int, agreement: float) -> float:
-    """How many draws are to be expected where each gives one value with probability ``agreement``.
+def expected_samples(rule: StopWhen, samples: int, agreement: float) -> float:
+    """Return the expected number of samples if a share ``agreement`` of them gives one value.
 
-    All others are taken to agree on one other value. For more than ``_MAX_ROUNDS`` rounds, longer
-    ones are looked at, which errs on the side of more draws.
+    All others are assumed to agree on one other value. More than ``_MAX_ROUNDS`` rounds are
+    approximated by longer ones, which overestimates the number.
     """
     step = max(rule.round, -(-samples // _MAX_ROUNDS))
-    open_states = {(0, 0): 1.0}  # votes of either value → probability of being there, unsettled
+    open_states = {(0, 0): 1.0}  # votes of either value → probability of this state, unsettled
     drawn, expected = 0, 0.0
     while drawn < samples and open_states:
         count = min(step, samples - drawn)
@@ -88,7 +86,7 @@ _NEGLIGIBLE = 1e-6
 
 
 def _binomial(trials: int, k: int, share: float) -> float:
-    """P(X = k) for X ~ Binomial(trials, share), by logarithms: the factors leave the floats."""
+    """Return P(X = k) for X ~ Binomial(trials, share), by logarithms: the factors may overflow."""
     if share in (0, 1):
         return float(k == trials * share)
     ways = lgamma(trials + 1) - lgamma(k + 1) - lgamma(trials - k + 1)
@@ -96,7 +94,7 @@ def _binomial(trials: int, k: int, share: float) -> float:
 
 
 def _lead_needed(rule: StopWhen, drawn: int, num_left: int) -> int:
-    """The fewest votes with which a value is sure enough to lead the only other one."""
+    """Return the fewest votes that settle the lead of a value over the only other one."""
 
     def settles(votes: int) -> bool:
         if rule.confidence < 1:

@@ -1,7 +1,7 @@
-"""Order and reachability in a graph that is given as node → the nodes that it reads.
+"""Order and reachability in a graph, given as node → the nodes that it reads.
 
-Every command that reads an architecture runs this, so it does without networkx, which is slow to
-import; only a graph with a cycle is handed to it.
+Every command that reads an architecture runs this module, so it avoids networkx, which is slow to
+import. Only the search for a cycle uses networkx.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Edges = Mapping[str, Sequence[str]]
 
 
 def topological_order(edges: Edges) -> list[str]:
-    """Every node after the nodes it reads; among those that are ready, in the order of ``edges``.
+    """Return every node after the nodes it reads; among ready ones, in the order of ``edges``.
 
     Raises
     ------
@@ -37,7 +37,7 @@ def topological_order(edges: Edges) -> list[str]:
 
 
 def reversed_edges(edges: Edges) -> dict[str, list[str]]:
-    """Node → the nodes that read it, in the order of ``edges``."""
+    """Return node → the nodes that read it, in the order of ``edges``."""
     readers: dict[str, list[str]] = {name: [] for name in edges}
     for name, sources in edges.items():
         for source in dict.fromkeys(sources):
@@ -46,7 +46,7 @@ def reversed_edges(edges: Edges) -> dict[str, list[str]]:
 
 
 def reachable(edges: Edges, starts: Iterable[str]) -> set[str]:
-    """The nodes themselves and all that can be reached from them along the edges."""
+    """Return the nodes and all nodes that can be reached from them along the edges."""
     found: set[str] = set()
     ahead = list(starts)
     while ahead:

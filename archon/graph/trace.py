@@ -1,11 +1,11 @@
-"""Everything that happened on the way to an answer.
+"""Trace of a run: the inputs, calls and outputs of every node.
 
-Times are in seconds; offsets count from the moment the question was asked.
+Times are in seconds; offsets count from the time of the question.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -32,7 +32,7 @@ VERSION = 1
 
 @dataclass(slots=True)
 class CallTrace:
-    """One request to a model: what was asked, and every completion."""
+    """One request to a model, with all completions."""
 
     messages: tuple[Message, ...]
     sampling: SamplingParams
@@ -44,7 +44,7 @@ class CallTrace:
 
 @dataclass(slots=True)
 class NodeTrace:
-    """One node: what it read, asked and passed on."""
+    """The inputs, calls and outputs of one node."""
 
     node: str
     type: str
@@ -53,33 +53,34 @@ class NodeTrace:
     calls: list[CallTrace] = field(default_factory=list)
     outputs: tuple[Candidate, ...] = ()
     dropped: tuple[Candidate, ...] = ()
-    """What it judged and did not pass on, with the judgement."""
+    """Candidates that it judged and did not pass on, with the judgement."""
     tests: tuple[UnitTest, ...] = ()
-    """Tests of the question that it wrote."""
+    """Unit tests that it wrote."""
     seconds: float = 0.0
     bypassed: bool = False
-    """Its ``when`` was false, and its inputs passed it by."""
+    """Its ``when`` was false, so its inputs were passed on."""
     cut: Limit | None = None
-    """What the budget had too little of: a generator or fuser drew fewer samples, of any other
-    node the inputs passed it by."""
+    """The limit of the budget that was reached: a generator or fuser drew fewer samples; of any
+    other node the inputs were passed on."""
 
     @property
     def usage(self) -> Usage:
-        """What all its calls used."""
+        """The usage of all its calls."""
         return total_usage(self.completions())
 
     @property
     def num_samples(self) -> int:
         """Samples that it asked for; 0 for a node that writes no candidates."""
-        return sum(1 for _ in self.completions()) if NODE_TYPES[self.type].writes else 0
+        writes = NODE_TYPES[self.type].effects.writes
+        return sum(1 for _ in self.completions()) if writes else 0
 
     @property
     def num_failed_samples(self) -> int:
-        """Those that failed while others of the node succeeded."""
+        """Samples that failed while others of the node succeeded."""
         return sum(completion.error is not None for completion in self.completions())
 
     def completions(self) -> Iterator[Completion]:
-        """Every completion, in the order in which the calls ended."""
+        """Return every completion, in the order in which the calls ended."""
         return (completion for call in self.calls for completion in call.completions)
 
 
@@ -98,68 +99,68 @@ class Trace:
 
     @property
     def usage(self) -> Usage:
-        """What all nodes used."""
+        """The usage of all nodes."""
         return total_usage(self.completions())
 
     @property
     def cost_tokens(self) -> int:
-        """The cost of the answer, as ``archon.types.cost_tokens`` defines it."""
+        """The cost of the answer in tokens (``archon.types.cost_tokens``)."""
         return cost_tokens(self.completions())
 
     @property
     def num_reasoning_cut_off(self) -> int:
-        """Completions that ended within their reasoning, those of architectures within included."""
+        """Completions whose reasoning was cut off, including those of nested architectures."""
         return sum(map(_num_cut_off, self.completions()))
 
     @property
     def limited_by(self) -> Limit | None:
-        """What the budget had too little of for some node; None where it cut none short."""
+        """The first limit of the budget that cut a node short; None where none did."""
         return next((node.cut for node in self.nodes.values() if node.cut is not None), None)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What to know of how the answer was chosen (``archon.graph.notes``)."""
+        """Remarks on the choice of the answer (``archon.graph.notes``)."""
         output = self.nodes.get(self.output)
         return () if output is None else notes(output.outputs, self.question.answer)
 
     @property
     def num_samples(self) -> int:
-        """Samples that its nodes asked for, those of nested architectures included."""
+        """Samples that its nodes asked for, including those of nested architectures."""
         return sum(node.num_samples for node in self.nodes.values()) + sum(
             trace.num_samples for trace in self._nested()
         )
 
     @property
     def num_failed_samples(self) -> int:
-        """Those that failed; the answer was made from the others."""
+        """Samples that failed, including those of nested architectures."""
         return sum(node.num_failed_samples for node in self.nodes.values()) + sum(
             trace.num_failed_samples for trace in self._nested()
         )
 
     def _nested(self) -> Iterator[Trace]:
-        """The traces of architectures that its nodes asked."""
+        """Yield the traces of nested architectures."""
         for completion in self.completions():
             if isinstance(completion.trace, Trace):
                 yield completion.trace
 
     @property
     def prompts(self) -> dict[str, int]:
-        """Digest → tokens of every distinct prompt that was read."""
+        """Digest → tokens of every distinct prompt."""
         return {d: tokens for c in self.completions() for d, tokens in c.prompts.items()}
 
     def completions(self) -> Iterator[Completion]:
-        """Every completion of every node."""
+        """Return every completion of every node."""
         return (completion for node in self.nodes.values() for completion in node.completions())
 
     def to_json(self) -> dict[str, Any]:
-        """The same as plain data."""
+        """Return the trace as plain data."""
         question = self.question
         return {
             "version": VERSION,
             "architecture": self.architecture,
             "question": {
                 "text": question.text,
-                "history": [_fields(message) for message in question.history],
+                "history": list(map(_fields, question.history)),
                 "answer": question.answer,
             },
             "seed": self.seed,
@@ -171,18 +172,18 @@ class Trace:
             "notes": list(self.notes),
             "failed_samples": self.num_failed_samples,
             "seconds": self.seconds,
-            "nodes": [_node(node) for node in self.nodes.values()],
+            "nodes": list(map(_node, self.nodes.values())),
         }
 
 
 def candidate_json(candidate: Candidate) -> dict[str, Any]:
-    """A candidate as plain data."""
+    """Return a candidate as plain data."""
     return {
         "id": _fields(candidate.id),
         "text": candidate.text,
         "value": candidate.value,
-        "parents": _ids(candidate.parents),
-        "annotations": [_fields(annotation) for annotation in candidate.annotations],
+        "parents": list(map(_fields, candidate.parents)),
+        "annotations": list(map(_fields, candidate.annotations)),
         "mean_logprob": candidate.mean_logprob,
     }
 
@@ -196,22 +197,22 @@ def _node(node: NodeTrace) -> dict[str, Any]:
         "start_seconds": node.start_seconds,
         "seconds": node.seconds,
         "usage": _fields(node.usage),
-        "inputs": _ids(node.inputs),
-        "outputs": [candidate_json(candidate) for candidate in node.outputs],
-        "dropped": [candidate_json(candidate) for candidate in node.dropped],
-        "tests": [_fields(test) for test in node.tests],
-        "calls": [_call(call) for call in node.calls],
+        "inputs": list(map(_fields, node.inputs)),
+        "outputs": list(map(candidate_json, node.outputs)),
+        "dropped": list(map(candidate_json, node.dropped)),
+        "tests": list(map(_fields, node.tests)),
+        "calls": list(map(_call, node.calls)),
     }
 
 
 def _call(call: CallTrace) -> dict[str, Any]:
     return {
-        "messages": [_fields(message) for message in call.messages],
+        "messages": list(map(_fields, call.messages)),
         "sampling": sampling_values(call.sampling),
         "first_draw": call.first_draw,
         "start_seconds": call.start_seconds,
         "seconds": call.seconds,
-        "completions": [_completion(completion) for completion in call.completions],
+        "completions": list(map(_completion, call.completions)),
     }
 
 
@@ -243,10 +244,5 @@ def _num_cut_off(completion: Completion) -> int:
     return int(completion.is_reasoning_cut_off)
 
 
-def _ids(ids: Iterable[CandidateId]) -> list[dict[str, Any]]:
-    return [_fields(identity) for identity in ids]
-
-
 def _fields(value: Usage | CandidateId | Annotation | Message | UnitTest) -> dict[str, Any]:
-    """The fields of a flat value."""
     return {f.name: getattr(value, f.name) for f in fields(value)}

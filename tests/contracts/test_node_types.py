@@ -15,7 +15,7 @@ from archon.graph.answer import Answer
 from archon.graph.architecture import Architecture
 from archon.graph.mermaid import mermaid
 from archon.graph.nodes import registry
-from archon.graph.nodes.declaration import Method
+from archon.graph.nodes.declaration import Effects, Method, Reads
 from archon.graph.nodes.registry import NODE_TYPES, method_of, prompt_kinds
 from archon.graph.prompts.builder import Prompt
 from archon.graph.prompts.templates import PromptKind
@@ -63,6 +63,15 @@ class Case:
         assert method.without_model is not None
         return method.without_model
 
+    @property
+    def effects(self) -> Effects[Any]:
+        """The declared effects of the type."""
+        return NODE_TYPES[self.type].effects
+
+    def reads(self, node: AnyNode) -> Reads:
+        """The declared inputs of such a node."""
+        return NODE_TYPES[self.type].reads(node)
+
     def __str__(self) -> str:
         parts = (self.type, self.name, "" if self.has_model else "without_model")
         return "-".join(filter(None, parts))
@@ -86,8 +95,8 @@ class Case:
             "notes": {"type": "critic", "method": "equations", "inputs": ["draft"]},
             "node": node,
         }
-        if self.declared.reads_tests is not None:
-            method = self.declared.reads_tests
+        method = node_type.reads(node_type.spec.model_validate(node)).tests
+        if method is not None:
             nodes["tests"] = {"type": "unit_test_generator", "method": method, "model": "solver"}
             node["inputs"] = ["notes", "tests"]
         return nodes
@@ -210,7 +219,7 @@ async def test_a_node_without_its_minimum_of_calls_is_passed_by(case: Case) -> N
     minimum = case.declared.calls(node, len(DRAFTS)).minimum
     if minimum == 0:
         return
-    others = len(DRAFTS) + (case.declared.reads_tests is not None)
+    others = len(DRAFTS) + (case.reads(node).tests is not None)
     architecture = opened(case, budget={"max_calls": others + minimum - 1})
     trace = (await architecture.answer(QUESTION)).trace.nodes["node"]
     assert trace.cut == "calls"
@@ -220,52 +229,52 @@ async def test_a_node_without_its_minimum_of_calls_is_passed_by(case: Case) -> N
 
 @EVERY_METHOD
 async def test_a_node_writes_replaces_and_limits_candidates_as_declared(case: Case) -> None:
-    method, fields = case.declared, NODE_TYPES[case.type].spec.model_fields
-    assert (method.keeps is not None) == any(key in fields for key in LIMITS)
+    effects, fields = case.effects, NODE_TYPES[case.type].spec.model_fields
+    assert (effects.keeps is not None) == any(key in fields for key in LIMITS)
     for outcome in await run_all(case):
         passed = {c.id for c in outcome.trace.outputs}
-        assert any(i.node == "node" for i in passed) == method.writes
-        assert passed.isdisjoint(outcome.read) == method.replaces
-        limit = method.keeps(outcome.spec) if method.keeps is not None else None
-        assert outcome.keep is None or method.keeps is None or limit == outcome.keep
+        assert any(i.node == "node" for i in passed) == effects.writes
+        assert passed.isdisjoint(outcome.read) == effects.replaces
+        limit = effects.keeps(outcome.spec) if effects.keeps is not None else None
+        assert outcome.keep is None or effects.keeps is None or limit == outcome.keep
         assert limit is None or len(passed) <= limit
-        if limit is None and method.usual_share == 1 and not method.replaces:
+        if limit is None and effects.usual_share == 1 and not effects.replaces:
             assert passed >= outcome.read.keys()
 
 
 @EVERY_METHOD
 async def test_the_viewer_explains_every_dropped_candidate(case: Case) -> None:
     dropped = [drop for outcome in await run_all(case) for drop in outcome.dropped]
-    assert bool(dropped) == case.declared.drops
+    assert bool(dropped) == case.effects.drops
     for drop in dropped:
         assert drop.reason.why not in ("", "not passed on", "dropped")
-        assert drop.reason.fused == case.declared.replaces
+        assert drop.reason.fused == case.effects.replaces
 
 
 @EVERY_METHOD
 async def test_a_node_annotates_candidates_as_declared(case: Case) -> None:
-    method, outcomes = case.declared, await run_all(case)
+    effects, outcomes = case.effects, await run_all(case)
     scores = [values for outcome in outcomes for values in outcome.annotations("score")]
-    assert all(bool(values) == (method.scores is not None) for values in scores)
+    assert all(bool(values) == (effects.scores is not None) for values in scores)
     given = [score for values in scores for score in values]
-    if method.scores == "grade":
+    if effects.scores == "grade":
         assert all(0 <= score <= 1 for score in given)
-    if method.scores == "support":
+    if effects.scores == "support":
         assert max(given) > 1
     critiques = [values for outcome in outcomes for values in outcome.annotations("critique")]
-    assert any(critiques) == method.critiques
+    assert any(critiques) == effects.critiques
     is_changed = any(
         c.id in outcome.read and c.value != outcome.read[c.id].value
         for outcome in outcomes
         for c in outcome.trace.outputs
     )
-    assert is_changed == method.values
+    assert is_changed == effects.values
 
 
 @EVERY_METHOD
 async def test_a_node_reads_what_it_declares(case: Case) -> None:
     for outcome in await run_all(case):
-        reads = case.declared.reads(outcome.spec)
+        reads = case.reads(outcome.spec)
         prompts = [call.messages[-1].content for call in outcome.trace.calls]
         kind = case.declared.prompt
         shows_candidates = kind is not None and "candidates" in kind.required
@@ -284,13 +293,14 @@ def kind_fields(kind: PromptKind | None) -> frozenset[str]:
 
 @EVERY_METHOD
 async def test_a_node_writes_and_reads_tests_as_declared(case: Case) -> None:
-    method = case.declared
+    effects = case.effects
     for outcome in await run_all(case):
-        written = outcome.trace.tests
-        assert {test.method for test in written} == {method.writes_tests} - {None}
-        assert len(written) <= method.max_tests(outcome.spec)
-    if method.reads_tests is not None:
-        spec = parsed(case)
+        written, writes_tests = outcome.trace.tests, effects.writes_tests
+        methods = set() if writes_tests is None else {writes_tests(outcome.spec)}
+        assert {test.method for test in written} == methods
+        assert len(written) <= effects.max_tests(outcome.spec)
+    spec = parsed(case)
+    if case.reads(spec.nodes["node"]).tests is not None:
         node = spec.nodes["node"].model_copy(update={"inputs": ["notes"]})
         nodes = {"draft": spec.nodes["draft"], "notes": spec.nodes["notes"], "node": node}
         with pytest.raises(GraphError, match="tests_exist"):
@@ -325,7 +335,7 @@ def test_the_diagram_draws_the_node(case: Case) -> None:
     assert f"<br/>{case.type}" in line
     if NODE_TYPES[case.type].chosen_by == "method":
         assert f"method {case.name}" in line
-    if case.declared.keeps is not None:
+    if case.effects.keeps is not None:
         assert re.search(r"keep(_first)? 1", line)
 
 
@@ -364,7 +374,7 @@ def test_a_type_that_drops_candidates_without_a_reason_fails_at_import(
 ) -> None:
     module = registry.import_module(f"archon.graph.nodes.{name}")
     monkeypatch.setattr(module, "NODE_TYPE", replace(module.NODE_TYPE, explain=None))
-    if any(method.drops for method in module.NODE_TYPE.methods.values()):
+    if module.NODE_TYPE.effects.drops:
         with pytest.raises(TypeError, match=name):
             dict(registry._declared())
     else:

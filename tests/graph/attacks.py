@@ -1,4 +1,4 @@
-"""Texts of candidates that try to talk a judge over; each claims the answer that it is given."""
+"""Candidates' texts that try to manipulate a judge; each claims the given answer."""
 
 from __future__ import annotations
 

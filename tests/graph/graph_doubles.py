@@ -1,4 +1,4 @@
-"""Small doubles that the tests of nodes, executor and architectures share."""
+"""Fakes that the tests of nodes, executor and architectures share."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from archon.spec.common import PromptSpec
 from archon.spec.model import ModelCard, ScriptedCard
 from archon.types import (
     Annotation,
-    AnswerKind,
     Candidate,
     CandidateId,
     Completion,
@@ -59,9 +58,9 @@ def make_prompt(kind: str, **spec: Any) -> Prompt:
 
 
 class FakeContext:
-    """Answers a node from a list of replies, and keeps what it asked.
+    """Context that answers a node from a list of replies and records its requests.
 
-    ``scores`` gives the log-probabilities of choices, ``rewards`` the reward of a text.
+    ``scores`` returns the log-probability of a choice, ``rewards`` the reward of a text.
     """
 
     def __init__(
@@ -79,28 +78,24 @@ class FakeContext:
         self.dropped: list[Candidate] = []
         self._scores, self._rewards = scores, rewards
         self.asked: list[tuple[Message, ...]] = []
-        self.answers: list[AnswerKind] = []
-        self.forms: list[Constraint | None] = []
+        self.constraints: list[Constraint | None] = []
         self._replies = iter(replies)
 
     async def ask(
         self,
         messages: tuple[Message, ...],
-        n: int = 1,
         *,
-        answer: AnswerKind = "text",
         constraint: Constraint | None = None,
         choices: tuple[str, ...] | None = None,
-    ) -> list[Completion]:
+    ) -> Completion:
         self.asked.append(messages)
-        self.answers.append(answer)
-        self.forms.append(constraint)
+        self.constraints.append(constraint)
         if choices is not None:
             assert self._scores is not None
             scores = {choice: self._scores(messages[-1].content, choice) for choice in choices}
             usage = Usage(10, choice_tokens=sum(len(c.split()) for c in choices), calls=1)
-            return [Completion("", 0, "choices", usage, {"prompt": 10}, choice_logprobs=scores)]
-        return [make_completion(next(self._replies), draw) for draw in range(n)]
+            return Completion("", 0, "choices", usage, {"prompt": 10}, choice_logprobs=scores)
+        return make_completion(next(self._replies))
 
     def can(self, capability: str) -> bool:
         return capability == "choices" and self._scores is not None
@@ -120,10 +115,9 @@ class FakeContext:
         self.added += tests
 
     async def draw(
-        self, messages: tuple[Message, ...], n: int, *, skip: int = 0, answer: AnswerKind
+        self, messages: tuple[Message, ...], n: int, *, skip: int = 0
     ) -> list[Completion]:
         self.asked.append(messages)
-        self.answers.append(answer)
         replies = itertools.islice(self._replies, n)
         return [make_completion(reply, skip + i) for i, reply in enumerate(replies)]
 

@@ -1,4 +1,4 @@
-"""Judges cannot be talked over: whatever a candidate says stands inside its own fence."""
+"""Candidates cannot manipulate judges: their texts stay inside their fences."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ async def ranked_by_place(text: str, judge: dict[str, Any], place: int) -> list[
 
 @pytest.mark.parametrize("place", [1, 2])
 @pytest.mark.parametrize("attack", ATTACKS)
-async def test_a_judge_that_goes_by_the_place_decides_no_pair(attack: str, place: int) -> None:
+async def test_a_judge_that_prefers_one_place_decides_no_pair(attack: str, place: int) -> None:
     text = ATTACKS[attack]("9")
     if "9" not in text:
         text += "\nThe answer is 9."

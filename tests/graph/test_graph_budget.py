@@ -70,7 +70,7 @@ def test_no_graph_ever_uses_more_than_its_budget(
 
 
 @given(nodes(), BUDGETS, BUDGETS, st.integers(1, 3))
-def test_an_architecture_within_another_keeps_to_both_budgets(
+def test_a_nested_architecture_respects_both_budgets(
     graph: Any, budget: dict[str, int], inner_budget: dict[str, int], samples: int
 ) -> None:
     inner = make_architecture(*graph, ScriptedLM(wordy(0)), budget=inner_budget)
@@ -223,7 +223,7 @@ def leftover_tasks() -> set[asyncio.Task[Any]]:
     return {task for task in asyncio.all_tasks() if task is not asyncio.current_task()}
 
 
-async def test_draws_that_are_there_in_time_are_kept() -> None:
+async def test_samples_that_finish_in_time_are_kept() -> None:
     lm = Sleepy(3600)
     arch = make_architecture(CHECKED, "answer", lm, budget={"max_seconds": 0.05})
     answer = await arch.arun("?")

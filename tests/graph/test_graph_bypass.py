@@ -1,4 +1,4 @@
-"""A bypassed node's inputs stand in its place, everywhere and in order."""
+"""The inputs of a bypassed node replace it everywhere, in their order."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def inputs(architecture: ArchitectureSpec) -> dict[str, list[str]]:
     return {node_id: node.inputs for node_id, node in architecture.nodes.items()}
 
 
-def test_inputs_take_the_place_of_the_node_in_the_order_listed() -> None:
+def test_inputs_replace_the_node_in_their_order() -> None:
     nodes = {
         **NODES,
         "best": {"type": "ranker", "model": "m", "inputs": ["other", "draft"]},
@@ -98,7 +98,7 @@ def test_an_unknown_node_is_answered_with_the_nearest() -> None:
         bypass(spec(NODES), "bets")
 
 
-def test_the_original_stays_as_it_was() -> None:
+def test_the_original_does_not_change() -> None:
     original = spec(NODES)
     bypass(original, "draft")
     assert original == spec(NODES)

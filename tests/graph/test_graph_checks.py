@@ -1,4 +1,4 @@
-"""Each rule of a sound graph is broken once, and told with file, JSON path and nearest name."""
+"""Each validation rule is violated once and reported with file, JSON path and nearest name."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def judge(node_type: str, *inputs: str, **more: Any) -> dict[str, Any]:
             {"draft": DRAFT, "stray": judge("ranker", "draft"), "answer": VOTE},
             "reaches_output",
             "$.nodes.stray",
-            "nothing on the way to the output 'answer' reads this node",
+            "no path leads from this node to the output 'answer'",
         ),
         (
             {"answer": {"type": "generator", "model": "solvr"}},
@@ -88,11 +88,11 @@ def judge(node_type: str, *inputs: str, **more: Any) -> dict[str, Any]:
             {"answer": {"type": "generator", "model": "solver", "when": {"num_passed": 0}}},
             "when_has_inputs",
             "$.nodes.answer.when",
-            "a node without inputs has nothing to judge",
+            "a condition needs inputs",
         ),
     ],
 )
-def test_a_broken_rule_names_its_place(
+def test_a_violation_names_its_rule_and_path(
     nodes: dict[str, Any], rule: str, path: str, reason: str
 ) -> None:
     error = refusal(nodes)

@@ -1,7 +1,8 @@
-"""The last lines that judges owe: always read, always reached, asked only of those who can."""
+"""Constraints on judges' last lines, for models that support them, and their readers."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,8 +14,8 @@ from archon.graph.judge_output import (
     read_ranking,
     read_verdict,
 )
-from archon.graph.nodes.ranker import UNREAD, ListwiseRanker
-from archon.graph.nodes.verifier import ReasoningVerifier
+from archon.graph.nodes.ranker import UNREAD, ListwiseRank, Ranker
+from archon.graph.nodes.verifier import Verifier, judge_by_argument
 from archon.graph.prompts.templates import RANKING, VERDICT
 from archon.lm.scripted.constrained import conforming_text
 from archon.lm.scripted.lm import ScriptedLM
@@ -42,7 +43,7 @@ def mumble(request: Any, draw: int) -> str:
 
 
 @pytest.mark.parametrize("count", [2, 3, 9, 10, 64])
-def test_every_ranking_of_the_form_is_read_whole(count: int) -> None:
+def test_every_ranking_in_the_format_is_read(count: int) -> None:
     form = ranking_constraint(count)
     assert form is not None
     for number in range(20):
@@ -79,16 +80,18 @@ def test_default_templates_ask_for_the_lines_that_the_forms_begin() -> None:
 async def test_ranker_and_verifier_ask_for_their_forms() -> None:
     context = FakeContext(["Ranking: [2] > [1]", "Verdict: correct"])
     candidates = [make_candidate(i, "5") for i in range(2)]
-    await ListwiseRanker("best", make_prompt("ranker"), None, None).run(context, candidates)
-    await ReasoningVerifier("check", make_prompt("verifier"), None).run(context, candidates[:1])
-    assert context.forms == [ranking_constraint(2), VERDICT_CONSTRAINT]
+    await Ranker("best", ListwiseRank(make_prompt("ranker"), None), None).run(context, candidates)
+    await Verifier("check", partial(judge_by_argument, make_prompt("verifier")), None).run(
+        context, candidates[:1]
+    )
+    assert context.constraints == [ranking_constraint(2), VERDICT_CONSTRAINT]
 
 
 async def test_more_candidates_than_an_order_may_have_are_ranked_without_a_form() -> None:
     context = FakeContext([""])
     candidates = [make_candidate(i, "5") for i in range(65)]
-    await ListwiseRanker("best", make_prompt("ranker"), None, None).run(context, candidates)
-    assert context.forms == [None]
+    await Ranker("best", ListwiseRank(make_prompt("ranker"), None), None).run(context, candidates)
+    assert context.constraints == [None]
 
 
 async def test_a_model_that_can_be_held_to_a_form_always_ranks_and_judges() -> None:

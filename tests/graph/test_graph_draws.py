@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from archon.graph.architecture import Architecture
 from archon.graph.lm import ArchitectureLM
-from archon.graph.sample_allocation import DrawRange, Member, plan_draws
+from archon.graph.sample_allocation import Member, SampleRange, plan_samples
 from archon.lm.scripted.lm import ScriptedLM
 from archon.spec.model import ScriptedCard
 from archon.types import Question, Request, SamplingParams
@@ -35,7 +35,7 @@ def make_drafts(*samples: int, **node: Any) -> dict[str, Any]:
 # ------------------------------------------------------------------------------------ groups
 
 
-async def test_ten_equal_generators_give_ten_different_drafts() -> None:
+async def test_ten_equal_generators_write_ten_different_samples() -> None:
     arch = make_architecture(make_drafts(*[1] * 10), "answer", echo)
     answer = await arch.arun("What?")
     texts = {c.text for node in answer.trace.nodes.values() for c in node.completions()}
@@ -55,7 +55,7 @@ def test_run_j_adds_j_times_the_total_of_the_group() -> None:
     assert draws(arch, run=2) == {"draft_0": 8, "draft_1": 11, "other": 10}
 
 
-def test_a_judge_takes_one_draw_however_many_calls_it_makes() -> None:
+def test_a_judge_takes_one_sample_index_for_all_its_calls() -> None:
     nodes = {
         "draft": {**GENERATOR, "samples": 5},
         "a": {"type": "verifier", "inputs": ["draft"]},
@@ -92,14 +92,14 @@ def test_roles_with_equal_cards_are_one_model() -> None:
     assert draws(unequal) == {"draft_0": 0, "draft_1": 0}
 
 
-def test_what_a_default_says_is_equal_to_saying_it() -> None:
+def test_a_default_equals_its_explicit_value() -> None:
     nodes = make_drafts(1, 1)
     nodes["draft_1"].update(prompt={"template": "cot"}, sampling={"temperature": 0.7})
     arch = make_architecture(nodes, "answer", echo, {"solver": CARD})
     assert draws(arch) == {"draft_0": 0, "draft_1": 1}
 
 
-async def test_architectures_that_ask_for_the_same_draws_get_the_same_texts() -> None:
+async def test_equal_sample_requests_of_two_architectures_return_equal_texts() -> None:
     lm = ScriptedLM(echo)
     one = make_architecture(make_drafts(8), "answer", lm)
     two = make_architecture(make_drafts(3, 5), "answer", lm)
@@ -146,7 +146,7 @@ def test_ranges_two_levels_down_are_disjoint_and_without_gaps() -> None:
     leaf = Member("leaf", "g", 3)
     inner = (Member("own", "g", 1), Member("deep", "-", 2, (leaf, Member("x", "h", 1))))
     members = (Member("first", "g", 2), Member("mid", "-", 4, inner), Member("last", "g", 1))
-    plan = plan_draws(members)
+    plan = plan_samples(members)
     total = 2 + 4 * (1 + 2 * 3) + 1
     taken: list[int] = []
     for run in range(2):
@@ -165,7 +165,7 @@ def test_ranges_two_levels_down_are_disjoint_and_without_gaps() -> None:
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(1, 5)), min_size=1, max_size=8))
 def test_each_group_is_one_range_without_gaps(nodes: list[tuple[str, int]]) -> None:
     members = [Member(str(i), group, count) for i, (group, count) in enumerate(nodes)]
-    plan = plan_draws(members)
+    plan = plan_samples(members)
     for group in "ab":
         own = [m for m in members if m.group == group]
         taken = [plan[m.node,].start(0) + k for m in own for k in range(m.count)]
@@ -174,4 +174,4 @@ def test_each_group_is_one_range_without_gaps(nodes: list[tuple[str, int]]) -> N
 
 
 def test_a_range_starts_anew_each_run() -> None:
-    assert [DrawRange(2, 5).start(run) for run in range(3)] == [2, 7, 12]
+    assert [SampleRange(2, 5).start(run) for run in range(3)] == [2, 7, 12]

@@ -40,7 +40,7 @@ def leftover_tasks() -> set[asyncio.Task[Any]]:
 
 
 class Failing:
-    """A model that fails as it is told to."""
+    """A model that raises the given error."""
 
     capabilities = frozenset({"chat"})
 
@@ -49,6 +49,23 @@ class Failing:
 
     async def generate(self, request: Request, on_event: OnEvent | None = None) -> list[Completion]:
         raise self.error
+
+
+async def test_writers_ask_for_the_question_s_kind_of_answer_and_judges_for_text() -> None:
+    asked: dict[str, str | None] = {}
+
+    def script(request: Request, draw: int) -> str:
+        asked[request.messages[-1].content.split()[0]] = request.answer
+        return "2 + 3 = 5. The answer is 5."
+
+    nodes = {
+        "a": bare("a"),
+        "b": {"type": "critic", "prompt": {"text": "b {question} {candidates}"}, "inputs": ["a"]},
+        "c": {"type": "fuser", "prompt": {"text": "c {question} {candidates}"}, "inputs": ["b"]},
+    }
+    for kind in ("number", "code"):
+        await make_architecture(nodes, "c", script).answer(Question("?", answer=kind))
+        assert asked == {"a": kind, "b": "text", "c": kind}
 
 
 # ---------------------------------------------------------------------------- order and overlap
@@ -135,7 +152,7 @@ async def test_a_run_that_ends_early_holds_nothing(how: str) -> None:
     assert [hold is not None and hold.released for hold in holds] == [True]
 
 
-async def test_cancellation_leaves_nothing_behind() -> None:
+async def test_cancellation_leaves_no_tasks() -> None:
     gate = Gate()
     nodes = {
         "a": bare("a"),
@@ -177,7 +194,7 @@ async def test_calls_of_one_node_overlap_and_are_cancelled_together() -> None:
 # ------------------------------------------------------------------------------------ failures
 
 
-async def test_a_failing_node_names_itself_and_keeps_its_cause() -> None:
+async def test_the_error_of_a_node_has_its_name_and_cause() -> None:
     gate, cause = Gate(), LMError("the server is gone", retryable=True)
     nodes = {
         "a": bare("a"),
@@ -193,7 +210,7 @@ async def test_a_failing_node_names_itself_and_keeps_its_cause() -> None:
     assert leftover_tasks() == set()
 
 
-async def test_a_model_that_returns_too_few_completions_is_found_out() -> None:
+async def test_too_few_completions_of_a_model_are_an_error() -> None:
     class Short:
         capabilities = frozenset({"chat"})
 
@@ -203,7 +220,7 @@ async def test_a_model_that_returns_too_few_completions_is_found_out() -> None:
             return [make_completion("5")]
 
     arch = make_architecture({"a": bare("a", samples=3)}, "a", Short())
-    with pytest.raises(NodeError, match="1 completions for 3"):
+    with pytest.raises(NodeError, match="1 completions instead of 3"):
         await arch.arun("?")
 
 
@@ -287,7 +304,7 @@ async def test_history_stands_unchanged_before_every_nodes_own_messages() -> Non
     assert [r.messages[:3] for r in lm.requests] == [history, history]
 
 
-async def test_requests_carry_seed_draws_sampling_and_the_kind_of_answer() -> None:
+async def test_requests_have_seed_sample_indices_sampling_and_kind_of_answer() -> None:
     lm = ScriptedLM(five)
     nodes = {
         "a": bare("a", samples=2, sampling={"temperature": 0.3}),
@@ -325,7 +342,7 @@ async def test_the_trace_holds_everything_as_plain_data() -> None:
     assert 0 <= call["start_seconds"] <= call["start_seconds"] + call["seconds"] <= data["seconds"]
 
 
-async def test_the_fuser_reads_what_the_trace_says_it_reads() -> None:
+async def test_the_fuser_s_prompt_shows_the_inputs_in_its_trace() -> None:
     lm = ScriptedLM(lambda request, draw: f"The answer is {draw}.")
     nodes = {
         "draft": {"type": "generator", "samples": 3},
@@ -376,7 +393,7 @@ async def test_astream_raises_what_fails_after_the_events_before_it() -> None:
         await anext(stream)
 
 
-def test_prompts_that_cannot_be_used_are_refused_at_once_with_their_place() -> None:
+def test_invalid_prompts_are_all_refused_with_their_paths() -> None:
     with pytest.raises(GraphError) as caught:
         make_architecture(
             {"a": bare("a", prompt={"shots": 50, "examples": "arithmetic"})}, "a", five

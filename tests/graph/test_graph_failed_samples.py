@@ -1,4 +1,4 @@
-"""A sample that fails costs its question one sample, and is told of."""
+"""A failed sample costs its question one sample and is reported."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ async def test_as_a_model_it_answers_from_what_it_has() -> None:
     assert "".join(deltas) == reply.text
 
 
-async def test_a_streamed_sample_that_failed_is_not_passed_off_as_another() -> None:
+async def test_a_failure_of_the_streamed_sample_is_an_error() -> None:
     lm = ArchitectureLM(make_architecture(nodes(3), "draft", Partly(0, streams=5)))
-    with pytest.raises(LMError, match="the sample that was streamed failed: lost"):
+    with pytest.raises(LMError, match="the streamed sample failed: lost"):
         await lm.generate(Request((Message("user", "2 + 3?"),)), lambda event: None)

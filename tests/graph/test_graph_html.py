@@ -41,7 +41,7 @@ async def test_an_answer_shows_its_rivals_and_its_nodes() -> None:
     assert tags.open == []
 
 
-async def test_what_a_model_says_is_no_markup() -> None:
+async def test_text_of_a_model_is_escaped() -> None:
     said = "<script>alert(1)</script><img src=x onerror=alert(1)> The answer is 5."
     architecture = make_architecture(VOTE, "answer", ScriptedLM(in_turn([said, "It is 6."])))
     html = (await architecture.arun("What is 2 + 3?"))._repr_html_()

@@ -53,7 +53,7 @@ def test_an_architecture_is_an_lm() -> None:
     assert isinstance(voting()[0], LM)
 
 
-async def test_draws_are_independent_runs_on_fresh_draws() -> None:
+async def test_samples_are_independent_runs_with_fresh_sample_indices() -> None:
     model, lm = voting()
     completions = await model.generate(ask(n=2, first_draw=4))
     assert [c.draw for c in completions] == [4, 5]
@@ -61,7 +61,7 @@ async def test_draws_are_independent_runs_on_fresh_draws() -> None:
     assert sorted(r.first_draw for r in lm.requests) == [12, 15]
 
 
-async def test_draws_do_not_depend_on_how_they_are_asked_for() -> None:
+async def test_samples_do_not_depend_on_their_grouping_into_requests() -> None:
     model, _ = voting()
     together = await model.generate(ask(n=3, seed=5))
     apart = [(await model.generate(ask(first_draw=k, seed=5)))[0] for k in range(3)]
@@ -154,7 +154,7 @@ CHOOSING = {**STAGES, "answer": {"type": "vote", "inputs": ["mixed"]}}
         ({"request_sampling": "output"}, {"answer": DRAFT}, {"answer"}),
     ],
 )
-async def test_a_request_s_sampling_applies_to_the_nodes_that_the_file_says(
+async def test_a_request_s_sampling_applies_to_the_nodes_that_the_file_names(
     serve: dict[str, Any] | None, nodes: dict[str, Any], sampled: set[str]
 ) -> None:
     lm = ScriptedLM(count)
@@ -210,13 +210,13 @@ async def test_a_chosen_answer_ends_before_a_stop_string_whichever_node_wrote_it
     assert deltas(events, 0) == ["Mixed"]
 
 
-async def test_a_vote_s_answer_that_was_cut_says_so() -> None:
+async def test_the_cut_answer_of_a_vote_has_the_finish_reason_length() -> None:
     model, _ = voting()
     [completion] = await model.generate(ask(sampling=SamplingParams(max_tokens=3)))
     assert (completion.text, completion.finish_reason) == ("Draw 0. The", "length")
 
 
-async def test_nodes_made_equal_by_a_request_still_take_different_draws() -> None:
+async def test_nodes_made_equal_by_a_request_still_take_different_samples() -> None:
     lm = ScriptedLM(count)
     nodes = {
         "a": {**DRAFT, "sampling": {"temperature": 0.1}},
@@ -229,7 +229,7 @@ async def test_nodes_made_equal_by_a_request_still_take_different_draws() -> Non
     assert [r.first_draw for r in lm.requests] == [0, 0, 0, 3]
 
 
-async def test_a_form_goes_to_the_output_node_that_generates() -> None:
+async def test_a_constraint_applies_to_the_output_node_that_generates() -> None:
     model, lm = fusing()
     constraint = Constraint(regex="a+")
     (completion,) = await model.generate(ask(constraint=constraint))
@@ -250,7 +250,7 @@ async def test_log_probabilities_are_those_of_the_text_that_is_the_answer() -> N
     assert "logprobs" not in voting()[0].capabilities
 
 
-async def test_a_text_that_is_cut_says_so() -> None:
+async def test_a_cut_text_has_the_finish_reason_length() -> None:
     model, _ = fusing()
     (completion,) = await model.generate(ask(sampling=SamplingParams(max_tokens=2)))
     assert (completion.text, completion.finish_reason) == ("Draw 0.", "length")
@@ -372,7 +372,7 @@ async def test_a_node_sends_the_bare_question_to_an_architecture() -> None:
     assert [r.messages[-1].content for r in lm.requests] == ["1 + 1?", "Please: 1 + 1?"]
 
 
-async def test_nested_usage_events_and_traces_are_part_of_the_whole() -> None:
+async def test_usage_events_and_traces_include_nested_ones() -> None:
     events: list[Event] = []
     outer = nest(make_architecture(VOTE, "answer", count), samples=2)
     model = ArchitectureLM(outer)

@@ -1,4 +1,4 @@
-"""A graph is drawn whole, and nothing in a file can break the drawing."""
+"""Diagrams are complete, and no text of a file can break them."""
 
 from __future__ import annotations
 

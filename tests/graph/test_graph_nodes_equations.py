@@ -1,4 +1,4 @@
-"""Critic and verifier that check arithmetic: they say what is wrong in numbers, and ask nobody."""
+"""Critic and verifier that check arithmetic without a model."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import pytest
 from graph_doubles import FakeContext, make_architecture, make_candidate
 
 from archon.graph.estimate import estimate
-from archon.graph.nodes.equations import EquationCritic, EquationVerifier
+from archon.graph.nodes.equations import EquationCritic, judge_equations
+from archon.graph.nodes.verifier import Verifier
 from archon.lm.scripted.lm import in_turn
 from archon.types import Candidate
 
@@ -24,17 +25,17 @@ def written(*texts: str) -> list[Candidate]:
 
 async def verify(*texts: str, keep_first: int | None = None) -> tuple[list[Candidate], FakeContext]:
     context = FakeContext()
-    out = await EquationVerifier("check", keep_first).run(context, written(*texts))
+    out = await Verifier("check", judge_equations, keep_first).run(context, written(*texts))
     assert context.asked == []
     return out, context
 
 
-def told(out: list[Candidate]) -> list[tuple[int, Any, float | None]]:
+def summary(out: list[Candidate]) -> list[tuple[int, Any, float | None]]:
     verdicts = [c.latest("verdict") for c in out]
     return [(c.id.draw, v and v.value, c.score) for c, v in zip(out, verdicts, strict=True)]
 
 
-async def test_the_critic_tells_the_first_wrong_step_or_how_many_are_right() -> None:
+async def test_the_critic_reports_the_first_wrong_step_or_the_number_of_right_ones() -> None:
     context = FakeContext()
     out = await EquationCritic("critic").run(context, written(RIGHT, WRONG, SILENT, ""))
     assert context.asked == []
@@ -52,14 +53,14 @@ async def test_words_of_a_candidate_do_not_get_into_a_critique() -> None:
     assert out.critiques[0].value == "48 / 2 = 26 is wrong: 48 / 2 = 24"
 
 
-async def test_the_critic_of_nothing_says_nothing() -> None:
+async def test_the_critic_of_no_candidates_returns_none() -> None:
     assert await EquationCritic("critic").run(FakeContext(), []) == []
 
 
 async def test_passes_are_kept_and_failures_dropped_with_the_sentence() -> None:
     out, context = await verify(WRONG, RIGHT, SILENT, RIGHT)
-    assert told(out) == [(1, "pass", 1.0), (3, "pass", 1.0)]
-    assert told(context.dropped) == [(0, "fail", 0.0), (2, "abstain", 0.5)]
+    assert summary(out) == [(1, "pass", 1.0), (3, "pass", 1.0)]
+    assert summary(context.dropped) == [(0, "fail", 0.0), (2, "abstain", 0.5)]
     verdict = context.dropped[0].latest("verdict")
     assert verdict is not None
     assert verdict.reason == SENTENCE
@@ -67,18 +68,18 @@ async def test_passes_are_kept_and_failures_dropped_with_the_sentence() -> None:
 
 async def test_without_passes_those_that_state_nothing_are_kept() -> None:
     out, _ = await verify(WRONG, SILENT, "")
-    assert told(out) == [(1, "abstain", 0.5), (2, "abstain", 0.5)]
+    assert summary(out) == [(1, "abstain", 0.5), (2, "abstain", 0.5)]
 
 
 @pytest.mark.parametrize("count", [1, 2])
 async def test_if_all_are_wrong_all_are_kept_and_marked(count: int) -> None:
     out, _ = await verify(*[WRONG] * count)
-    assert told(out) == [(i, "fail", 0.0) for i in range(count)]
+    assert summary(out) == [(i, "fail", 0.0) for i in range(count)]
     assert [mark.value for c in out if (mark := c.latest("mark"))] == ["unverified"] * count
 
 
 async def test_keep_first_cuts_what_stays() -> None:
-    assert told((await verify(RIGHT, WRONG, RIGHT, keep_first=1))[0]) == [(0, "pass", 1.0)]
+    assert summary((await verify(RIGHT, WRONG, RIGHT, keep_first=1))[0]) == [(0, "pass", 1.0)]
 
 
 async def test_two_hundred_and_none() -> None:
@@ -87,7 +88,7 @@ async def test_two_hundred_and_none() -> None:
     assert (await verify())[0] == []
 
 
-async def test_a_vote_behind_the_verifier_leaves_wrong_work_out() -> None:
+async def test_a_vote_after_the_verifier_ignores_wrong_work() -> None:
     nodes = {
         "draft": {"type": "generator", "samples": 3},
         "check": {"type": "verifier", "method": "equations", "inputs": ["draft"], "model": None},

@@ -9,14 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archon.graph.judge_output import read_preference
-from archon.graph.nodes.pairwise import MAX_ROUND_ROBIN, PairwiseRanker, Table, num_rounds
+from archon.graph.nodes.pairwise import MAX_ROUND_ROBIN, ShareOfWins, Table, num_rounds
+from archon.graph.nodes.ranker import Ranker
 from archon.types import Annotation, Candidate
 
 VALUE = re.compile(r"The answer is (\d+)\.")
 
 
-def make_ranker(keep: int | None = None, use_critiques: bool | None = None) -> PairwiseRanker:
-    return PairwiseRanker("best", make_prompt("ranker.pairwise"), keep, use_critiques)
+def make_ranker(keep: int | None = None, use_critiques: bool | None = None) -> Ranker:
+    return Ranker("best", ShareOfWins(make_prompt("ranker.pairwise"), use_critiques), keep)
 
 
 def candidates(*values: int) -> list[Candidate]:
@@ -29,14 +30,14 @@ def prefer_greater(prompt: str, choice: str) -> float:
     return -0.1 if (choice == "Better: [1]") == (first >= second) else -3.0
 
 
-def told(out: list[Candidate]) -> list[tuple[str | None, float | None]]:
+def summary(out: list[Candidate]) -> list[tuple[str | None, float | None]]:
     return [(c.value, c.score) for c in out]
 
 
 async def test_every_two_are_compared_in_both_orders_and_scored_by_their_wins() -> None:
     context = FakeContext(scores=prefer_greater)
     out = await make_ranker().run(context, candidates(3, 9, 5))
-    assert told(out) == [("9", 1.0), ("5", 0.5), ("3", 0.0)]
+    assert summary(out) == [("9", 1.0), ("5", 0.5), ("3", 0.0)]
     assert len(context.asked) == 6
     assert len({messages[-1].content for messages in context.asked}) == 6
     assert all(messages[-1].content.startswith("What is 2 + 3?") for messages in context.asked)
@@ -45,40 +46,40 @@ async def test_every_two_are_compared_in_both_orders_and_scored_by_their_wins() 
 async def test_only_the_best_are_kept_and_the_others_dropped() -> None:
     context = FakeContext(scores=prefer_greater)
     out = await make_ranker(keep=1).run(context, candidates(3, 9, 5))
-    assert told(out) == [("9", 1.0)]
-    assert told(context.dropped) == [("5", 0.5), ("3", 0.0)]
+    assert summary(out) == [("9", 1.0)]
+    assert summary(context.dropped) == [("5", 0.5), ("3", 0.0)]
 
 
 async def test_orders_that_disagree_give_half_a_win_each_and_ties_keep_the_order() -> None:
     context = FakeContext(scores=lambda prompt, choice: -0.1 if "[1]" in choice else -3.0)
     out = await make_ranker().run(context, candidates(3, 9, 5))
-    assert told(out) == [("3", 0.5), ("9", 0.5), ("5", 0.5)]
+    assert summary(out) == [("3", 0.5), ("9", 0.5), ("5", 0.5)]
 
 
 async def test_choices_of_equal_probability_abstain() -> None:
     out = await make_ranker().run(FakeContext(scores=lambda p, c: -1.0), candidates(3, 9))
-    assert told(out) == [("3", 0.5), ("9", 0.5)]
+    assert summary(out) == [("3", 0.5), ("9", 0.5)]
 
 
 async def test_equal_texts_tie_without_a_question() -> None:
     context = FakeContext(scores=prefer_greater)
     out = await make_ranker().run(context, candidates(7, 7, 9))
-    assert told(out) == [("9", 1.0), ("7", 0.25), ("7", 0.25)]
+    assert summary(out) == [("9", 1.0), ("7", 0.25), ("7", 0.25)]
     assert len(context.asked) == 4
 
 
 async def test_a_model_without_choices_writes_its_preference() -> None:
     # Forth and back: [2] is better, then [1] is: the second candidate wins.
     context = FakeContext(["So.\nBetter: [2]", "Better: [1]"])
-    assert told(await make_ranker().run(context, candidates(3, 9))) == [("9", 1.0), ("3", 0.0)]
-    assert all(form is not None for form in context.forms)
+    assert summary(await make_ranker().run(context, candidates(3, 9))) == [("9", 1.0), ("3", 0.0)]
+    assert all(form is not None for form in context.constraints)
 
 
 @pytest.mark.parametrize("reply", ["", "Both are good.", "Better: [3]"])
 async def test_a_preference_that_cannot_be_read_abstains(reply: str) -> None:
     context = FakeContext([reply, "Better: [1]"])
     out = await make_ranker().run(context, candidates(3, 9))
-    assert told(out) == [("3", 0.5), ("9", 0.5)]
+    assert summary(out) == [("3", 0.5), ("9", 0.5)]
 
 
 @pytest.mark.parametrize(
@@ -101,12 +102,12 @@ def test_preferences_are_read_from_the_last_label(text: str, preferred: int | No
 
 async def test_one_candidate_is_scored_without_a_question_and_none_pass_through() -> None:
     context = FakeContext()
-    assert told(await make_ranker().run(context, candidates(5))) == [("5", 1.0)]
+    assert summary(await make_ranker().run(context, candidates(5))) == [("5", 1.0)]
     assert await make_ranker().run(context, []) == []
     assert context.asked == []
 
 
-async def test_critiques_are_shown_unless_told_not_to() -> None:
+async def test_critiques_are_shown_by_default() -> None:
     pair = [make_candidate(i, str(i), Annotation("n", "critique", f"note {i}")) for i in (0, 1)]
     for use_critiques, shown in [(None, True), (False, False)]:
         context = FakeContext(scores=prefer_greater)
@@ -124,7 +125,7 @@ async def test_200_candidates_play_no_more_than_the_stated_rounds_and_the_best_w
 
 
 @given(st.integers(MAX_ROUND_ROBIN + 1, 40), st.randoms(use_true_random=False))
-def test_nobody_meets_twice_and_everybody_plays(count: int, rng: Random) -> None:
+def test_no_pair_meets_twice_and_every_candidate_plays(count: int, rng: Random) -> None:
     table = Table(count)
     for _ in range(num_rounds(count)):
         pairs = table.next_round()

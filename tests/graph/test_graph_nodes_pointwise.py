@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import pytest
 from graph_doubles import FakeContext, make_candidate, make_prompt
 
 from archon.errors import LMError
-from archon.graph.nodes.ranker import PointwiseRanker
+from archon.graph.nodes.ranker import Ranker
 from archon.graph.nodes.scorers import (
     GRADES,
     MIN_MASS,
@@ -21,13 +22,13 @@ from archon.graph.nodes.scorers import (
     Scorer,
     share,
 )
-from archon.graph.nodes.verifier import ThresholdVerifier
+from archon.graph.nodes.verifier import Verifier, judge_by_score
 from archon.types import Annotation, Candidate
 
 CANDIDATES = [make_candidate(i, str(i)) for i in range(4)]
 
 
-def told(out: Sequence[Candidate]) -> list[tuple[int, float | None]]:
+def summary(out: Sequence[Candidate]) -> list[tuple[int, float | None]]:
     return [(c.id.draw, None if c.score is None else round(c.score, 6)) for c in out]
 
 
@@ -62,9 +63,9 @@ def grade(use_critiques: bool | None = None) -> ExpectedGrade:
 
 async def test_candidates_are_ordered_by_their_expected_grade() -> None:
     context = FakeContext(scores=graded(lambda prompt: value_in(prompt) / 4))
-    out = await PointwiseRanker("best", grade(), 3).run(context, CANDIDATES)
-    assert told(out) == [(3, 0.75), (2, 0.5), (1, 0.25)]
-    assert told(context.dropped) == [(0, 0.0)]
+    out = await Ranker("best", grade(), 3).run(context, CANDIDATES)
+    assert summary(out) == [(3, 0.75), (2, 0.5), (1, 0.25)]
+    assert summary(context.dropped) == [(0, 0.0)]
     assert len(context.asked) == 4
     assert all("[2]" not in messages[-1].content for messages in context.asked)
 
@@ -72,21 +73,19 @@ async def test_candidates_are_ordered_by_their_expected_grade() -> None:
 async def test_the_expectation_is_over_the_grades_alone() -> None:
     mass = {"1": 0.02, "5": 0.06, "9": 0.02}  # the rest is on other words
     context = FakeContext(scores=lambda prompt, choice: math.log(mass.get(choice, 1e-30)))
-    assert told(await PointwiseRanker("best", grade(), None).run(context, CANDIDATES[:1])) == [
-        (0, 0.5)
-    ]
+    assert summary(await Ranker("best", grade(), None).run(context, CANDIDATES[:1])) == [(0, 0.5)]
 
 
 async def test_grades_without_any_probability_tell_nothing() -> None:
     context = FakeContext(scores=lambda prompt, choice: -math.inf)
-    out = await PointwiseRanker("best", grade(), None).run(context, CANDIDATES[:2])
-    assert told(out) == [(0, 0.5), (1, 0.5)]
+    out = await Ranker("best", grade(), None).run(context, CANDIDATES[:2])
+    assert summary(out) == [(0, 0.5), (1, 0.5)]
 
 
 async def test_ties_keep_the_order_and_200_candidates_take_200_calls() -> None:
     context = FakeContext(scores=lambda prompt, choice: math.log(1 / len(GRADES)))
     many = [make_candidate(i, "5") for i in range(200)]
-    out = await PointwiseRanker("best", grade(), None).run(context, many)
+    out = await Ranker("best", grade(), None).run(context, many)
     assert [c.id.draw for c in out] == list(range(200))
     assert {c.score for c in out} == {0.5}
     assert len(context.asked) == 200
@@ -96,7 +95,7 @@ async def test_a_grade_may_look_at_critiques() -> None:
     noted = CANDIDATES[0].annotated(Annotation("notes", "critique", "a slip"))
     for use_critiques in (None, False):
         context = FakeContext(scores=lambda prompt, choice: -1.0)
-        await PointwiseRanker("best", grade(use_critiques), None).run(context, [noted])
+        await Ranker("best", grade(use_critiques), None).run(context, [noted])
         assert ("a slip" in context.asked[0][-1].content) is (use_critiques is None)
 
 
@@ -106,8 +105,8 @@ async def test_likelihood_scores_the_text_as_a_reply_by_its_mean_logprob() -> No
 
     scorer = Likelihood(make_prompt("ranker.likelihood", template="bare"))
     context = FakeContext(scores=logprob)
-    out = await PointwiseRanker("best", scorer, 2).run(context, CANDIDATES)
-    assert told(out) == [(2, round(math.exp(-0.5), 6)), (0, round(math.exp(-2), 6))]
+    out = await Ranker("best", scorer, 2).run(context, CANDIDATES)
+    assert summary(out) == [(2, round(math.exp(-0.5), 6)), (0, round(math.exp(-2), 6))]
     assert {messages[-1].content for messages in context.asked} == {"What is 2 + 3?"}
 
 
@@ -120,7 +119,7 @@ async def test_neither_an_empty_text_nor_one_too_long_to_be_read_has_a_likelihoo
         make_candidate(1, "5", text="x" * 100_000),
     ]
     scorer = Likelihood(make_prompt("ranker.likelihood"))
-    out = await PointwiseRanker("best", scorer, None).run(FakeContext(scores=logprob), candidates)
+    out = await Ranker("best", scorer, None).run(FakeContext(scores=logprob), candidates)
     assert [(c.id.draw, c.score) for c in out] == [(1, 0.0), (0, 0.0)]
 
 
@@ -131,20 +130,20 @@ async def test_own_likelihood_asks_nothing() -> None:
         for c, p in zip(CANDIDATES, logprobs, strict=False)
     ]
     context = FakeContext()
-    out = await PointwiseRanker("best", OwnLikelihood(), None).run(context, candidates)
-    assert told(out) == [(2, round(math.exp(-0.1), 6)), (0, round(math.exp(-0.5), 6)), (1, 0.0)]
+    out = await Ranker("best", OwnLikelihood(), None).run(context, candidates)
+    assert summary(out) == [(2, round(math.exp(-0.1), 6)), (0, round(math.exp(-0.5), 6)), (1, 0.0)]
     assert context.asked == []
 
 
 async def test_rewards_are_asked_for_all_candidates_at_once() -> None:
     context = FakeContext(rewards=lambda text: float(value_in(text) % 3) - 1)
     scorer = Reward(make_prompt("ranker.reward"))
-    out = await PointwiseRanker("best", scorer, None).run(context, CANDIDATES)
-    assert told(out) == [(2, 1.0), (1, 0.0), (0, -1.0), (3, -1.0)]
+    out = await Ranker("best", scorer, None).run(context, CANDIDATES)
+    assert summary(out) == [(2, 1.0), (1, 0.0), (0, -1.0), (3, -1.0)]
     assert [messages[-1].content for messages in context.asked] == ["What is 2 + 3?"]
 
 
-async def test_a_reward_model_reads_long_candidates_whole() -> None:
+async def test_a_reward_model_reads_long_candidates_in_full() -> None:
     text = "step 1. " * 3000 + "half a pair: \ud83e."
     given: list[str] = []
 
@@ -169,23 +168,25 @@ SCORERS: list[Scorer] = [
 @pytest.mark.parametrize("scorer", SCORERS)
 async def test_no_candidates_ask_nothing(scorer: Scorer) -> None:
     context = FakeContext()
-    assert await PointwiseRanker("best", scorer, None).run(context, []) == []
-    assert await ThresholdVerifier("check", scorer, 0.5, None).run(context, []) == []
+    assert await Ranker("best", scorer, None).run(context, []) == []
+    assert (
+        await Verifier("check", partial(judge_by_score, scorer, 0.5), None).run(context, []) == []
+    )
     assert context.asked == []
 
 
-async def test_a_model_that_leaves_a_choice_out_is_an_error() -> None:
+async def test_a_missing_choice_logprob_is_an_error() -> None:
     context = FakeContext(scores=lambda prompt, choice: math.nan)
     with pytest.raises(LMError, match="log-probability for each choice"):
-        await PointwiseRanker("best", grade(), None).run(context, CANDIDATES)
+        await Ranker("best", grade(), None).run(context, CANDIDATES)
 
 
 # ----------------------------------------------------------------------------------- verifiers
 
 
-def check(threshold: float = 0.5, keep_first: int | None = None) -> ThresholdVerifier:
+def check(threshold: float = 0.5, keep_first: int | None = None) -> Verifier:
     scorer = ProbabilityOfYes(make_prompt("verifier.logit"))
-    return ThresholdVerifier("check", scorer, threshold, keep_first)
+    return Verifier("check", partial(judge_by_score, scorer, threshold), keep_first)
 
 
 def verdicts(out: Sequence[Candidate]) -> list[object]:
@@ -196,15 +197,15 @@ def verdicts(out: Sequence[Candidate]) -> list[object]:
 async def test_what_is_probably_right_passes_with_its_probability_as_the_score() -> None:
     context = FakeContext(scores=yes(lambda prompt: (value_in(prompt) + 1) / 5))
     out = await check().run(context, CANDIDATES)
-    assert told(out) == [(2, 0.6), (3, 0.8)]
+    assert summary(out) == [(2, 0.6), (3, 0.8)]
     assert verdicts(out) == ["pass", "pass"]
-    assert told(context.dropped) == [(0, 0.2), (1, 0.4)]
+    assert summary(context.dropped) == [(0, 0.2), (1, 0.4)]
     assert verdicts(context.dropped) == ["fail", "fail"]
 
 
 async def test_a_score_at_the_threshold_passes_and_keep_first_cuts_what_stays() -> None:
     context = FakeContext(scores=yes(lambda prompt: 0.5))
-    assert told(await check(0.5, keep_first=1).run(context, CANDIDATES)) == [(0, 0.5)]
+    assert summary(await check(0.5, keep_first=1).run(context, CANDIDATES)) == [(0, 0.5)]
     assert verdicts(context.dropped) == ["pass"] * 3
 
 
@@ -222,14 +223,16 @@ async def test_too_little_mass_on_yes_and_no_abstains() -> None:
         return yes(lambda prompt: 0.9 if value_in(prompt) == 1 else 0.1, mass)(prompt, choice)
 
     out = await check().run(FakeContext(scores=logprob), CANDIDATES)
-    assert told(out) == [(1, 0.9)]
+    assert summary(out) == [(1, 0.9)]
     assert verdicts(out) == ["abstain"]
 
 
 async def test_a_reward_passes_from_its_threshold_on() -> None:
     context = FakeContext(rewards=lambda text: float(value_in(text)) - 1)
-    verifier = ThresholdVerifier("check", Reward(make_prompt("verifier.reward")), 0.0, None)
-    assert told(await verifier.run(context, CANDIDATES)) == [(1, 0.0), (2, 1.0), (3, 2.0)]
+    verifier = Verifier(
+        "check", partial(judge_by_score, Reward(make_prompt("verifier.reward")), 0.0), None
+    )
+    assert summary(await verifier.run(context, CANDIDATES)) == [(1, 0.0), (2, 1.0), (3, 2.0)]
 
 
 def test_shares_of_tiny_probabilities_are_exact() -> None:

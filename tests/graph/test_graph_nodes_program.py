@@ -1,9 +1,10 @@
-"""The node that runs programs, the verifier by program: which values they leave, and when."""
+"""The node and the verifier that run programs."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,8 +14,9 @@ from archon.errors import BudgetError, MissingExtraError
 from archon.graph.candidates import has_run, join, reply_text
 from archon.graph.lm import ArchitectureLM
 from archon.graph.nodes import program_execution
-from archon.graph.nodes.program import MAX_PRINTED, Program, ProgramVerifier
+from archon.graph.nodes.program import MAX_PRINTED, Program, judge_programs
 from archon.graph.nodes.program_execution import value_of
+from archon.graph.nodes.verifier import Verifier
 from archon.lm.scripted.lm import in_turn
 from archon.sandbox import Json, Outcome, Sandbox, SandboxLimits
 from archon.types import AnswerKind, Candidate, Message, Question, Request
@@ -61,7 +63,7 @@ async def run(*texts: str) -> tuple[list[Candidate], FakeSandbox]:
     return out, sandbox
 
 
-def told(out: list[Candidate]) -> list[tuple[int, str | None, str]]:
+def summary(out: list[Candidate]) -> list[tuple[int, str | None, str]]:
     marks = [c.latest("mark") for c in out]
     return [(c.id.draw, c.value, str(m and m.value)) for c, m in zip(out, marks, strict=True)]
 
@@ -69,9 +71,9 @@ def told(out: list[Candidate]) -> list[tuple[int, str | None, str]]:
 # --------------------------------------------------------------------------------- the node
 
 
-async def test_the_result_becomes_the_value_and_a_mark_tells_how_it_ended() -> None:
+async def test_the_result_becomes_the_value_and_a_mark_records_the_ending() -> None:
     out, _ = await run(*map(block, OUTCOMES))
-    assert told(out) == [
+    assert summary(out) == [
         (0, "18", "program: ok"),
         (1, "2", "program: ok"),
         (2, None, "program: error ZeroDivisionError: division by zero (line 1)"),
@@ -97,7 +99,7 @@ async def test_equal_programs_are_run_once() -> None:
     assert [c.value for c in out] == ["18", None, "7", "18"] * 50
 
 
-async def test_time_that_is_up_leaves_no_value_and_says_so() -> None:
+async def test_a_program_without_time_left_has_no_value_and_a_mark() -> None:
     class Late(FakeContext):
         async def in_time(self, work: Any) -> Any:
             work.close()
@@ -105,7 +107,7 @@ async def test_time_that_is_up_leaves_no_value_and_says_so() -> None:
 
     out = await Program("ran", FakeSandbox({}), LIMITS).run(Late(), written(block("works"), "-"))
     assert [c.value for c in out] == [None, "7"]
-    assert told(out)[0][2] == "program: not run: the budget of 1 seconds is used up"
+    assert summary(out)[0][2] == "program: not run: the budget of 1 seconds is used up"
 
 
 @pytest.mark.parametrize(
@@ -144,7 +146,9 @@ def test_results_have_one_canonical_value(result: Json, kind: AnswerKind, value:
 
 async def verify(*texts: str) -> tuple[list[Candidate], FakeContext, FakeSandbox]:
     sandbox, context = FakeSandbox(OUTCOMES), FakeContext()
-    out = await ProgramVerifier("check", sandbox, None).run(context, written(*texts))
+    out = await Verifier("check", partial(judge_programs, sandbox), None).run(
+        context, written(*texts)
+    )
     return out, context, sandbox
 
 
@@ -183,7 +187,9 @@ async def test_all_that_fail_are_kept_and_marked() -> None:
 async def test_a_program_that_states_its_own_answer_in_a_comment_states_none() -> None:
     sandbox = FakeSandbox({"x = 18  # The answer is 18.": Outcome("ok", 18)})
     text = block("x = 18  # The answer is 18.")
-    (out,) = await ProgramVerifier("check", sandbox, None).run(FakeContext(), written(text))
+    (out,) = await Verifier("check", partial(judge_programs, sandbox), None).run(
+        FakeContext(), written(text)
+    )
     assert (out.score, sandbox.ran) == (0.5, [])
 
 
@@ -210,7 +216,7 @@ async def test_programs_really_run_and_what_fails_has_no_vote() -> None:
     architecture = make_architecture(NODES, "vote", in_turn(replies))
     answer = await architecture.arun("What is 0.1 + 0.2?")
     assert [(c.value, c.id.draw, c.score) for c in answer.candidates] == [("0.3", 2, 2.0)]
-    assert [told([c])[0][1:] for c in answer.trace.nodes["ran"].outputs[:3]] == [
+    assert [summary([c])[0][1:] for c in answer.trace.nodes["ran"].outputs[:3]] == [
         (None, "program: timeout it ran for more than 0.3 seconds"),
         (None, "program: error ZeroDivisionError: division by zero (line 2)"),
         ("0.3", "program: ok"),
@@ -229,7 +235,7 @@ async def test_a_budget_of_seconds_ends_programs_too() -> None:
     assert answer.limited_by == "seconds"
 
 
-async def test_as_a_model_it_says_what_its_program_comes_to() -> None:
+async def test_an_architecture_as_a_model_adds_the_result_of_its_program() -> None:
     nodes = {"draft": {"type": "generator"}, "ran": {"type": "program", "inputs": ["draft"]}}
     text = solution("return 6 * 3")
     lm = ArchitectureLM(make_architecture(nodes, "ran", in_turn([text])))
@@ -237,7 +243,7 @@ async def test_as_a_model_it_says_what_its_program_comes_to() -> None:
     assert completion.text == f"{text}\n\nThe answer is 18."
 
 
-def test_only_values_of_programs_are_told() -> None:
+def test_only_results_of_programs_are_added() -> None:
     assert reply_text(make_candidate(0, "7"), "number") == "The answer is 7."
 
 
@@ -250,7 +256,7 @@ async def test_the_value_of_a_program_outlives_a_join() -> None:
         assert all(map(has_run, joined))
 
 
-def test_without_the_interpreter_loading_says_what_to_install(
+def test_without_the_interpreter_the_load_error_names_the_extra(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def missing() -> Sandbox:

@@ -3,12 +3,12 @@ from __future__ import annotations
 import pytest
 from graph_doubles import FakeContext, make_candidate, make_prompt
 
-from archon.graph.nodes.ranker import UNREAD, ListwiseRanker
+from archon.graph.nodes.ranker import UNREAD, ListwiseRank, Ranker
 from archon.types import Annotation
 
 
-def make_ranker(keep: int | None = None, use_critiques: bool | None = None) -> ListwiseRanker:
-    return ListwiseRanker("best", make_prompt("ranker"), keep, use_critiques)
+def make_ranker(keep: int | None = None, use_critiques: bool | None = None) -> Ranker:
+    return Ranker("best", ListwiseRank(make_prompt("ranker"), use_critiques), keep)
 
 
 CANDIDATES = [make_candidate(i, str(i)) for i in range(4)]
@@ -32,7 +32,7 @@ async def test_unmentioned_candidates_follow() -> None:
 
 
 @pytest.mark.parametrize("reply", ["", "All are good.", "[9] > [8]"])
-async def test_an_unreadable_reply_keeps_the_order_and_says_so(reply: str) -> None:
+async def test_an_unreadable_reply_keeps_the_order_with_a_reason(reply: str) -> None:
     out = await make_ranker(keep=2).run(FakeContext([reply]), CANDIDATES)
     assert [(c.id.draw, c.score) for c in out] == [(0, 1.0), (1, 0.75)]
     assert {c.annotations[-1].reason for c in out} == {UNREAD}
@@ -52,7 +52,7 @@ async def test_200_candidates_are_ranked_in_one_call() -> None:
     assert len(context.asked) == 1
 
 
-async def test_critiques_are_shown_unless_told_not_to() -> None:
+async def test_critiques_are_shown_by_default() -> None:
     candidates = [make_candidate(i, "5", Annotation("n", "critique", f"note {i}")) for i in (0, 1)]
     for use_critiques, shown in [(None, True), (True, True), (False, False)]:
         context = FakeContext(["[1] > [2]"])
@@ -60,5 +60,5 @@ async def test_critiques_are_shown_unless_told_not_to() -> None:
         assert ("[2]\n```\nnote 1\n```" in context.asked[0][-1].content) is shown
 
 
-async def test_no_candidates_pass_through_silently() -> None:
+async def test_no_candidates_need_no_call() -> None:
     assert await make_ranker().run(FakeContext(), []) == []

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -8,8 +9,9 @@ from graph_doubles import FakeContext, make_architecture, make_candidate, make_p
 
 from archon.graph.judge_output import results_constraint, unit_tests_constraint
 from archon.graph.nodes.unit_test_evaluator import (
-    ProgramTestEvaluator,
-    ReasoningTestEvaluator,
+    UnitTestEvaluator,
+    judge_statements,
+    run_assertions,
 )
 from archon.graph.nodes.unit_test_generator import UnitTestGenerator
 from archon.lm.scripted.lm import ScriptedLM
@@ -23,8 +25,10 @@ def generator(max_tests: int = 5) -> UnitTestGenerator:
     return UnitTestGenerator("tests", make_prompt("unit_test_generator"), "reason", max_tests)
 
 
-def evaluator() -> ReasoningTestEvaluator:
-    return ReasoningTestEvaluator("best", make_prompt("unit_test_evaluator"))
+def evaluator() -> UnitTestEvaluator:
+    return UnitTestEvaluator(
+        "best", "reason", partial(judge_statements, make_prompt("unit_test_evaluator"))
+    )
 
 
 async def evaluate(*replies: str) -> list[Candidate]:
@@ -41,7 +45,7 @@ async def test_it_writes_signed_tests_and_passes_its_candidates_on() -> None:
     candidates = [make_candidate(0, "5")]
     assert await generator().run(context, candidates) == candidates
     assert context.added == [EVEN, LARGE]
-    assert context.forms == [unit_tests_constraint("reason", 5)]
+    assert context.constraints == [unit_tests_constraint("reason", 5)]
 
 
 async def test_it_neither_shows_the_candidates_nor_writes_too_many() -> None:
@@ -74,7 +78,7 @@ async def test_what_cannot_be_read_counts_half_and_ties_keep_their_order() -> No
     assert [(c.id.draw, c.score) for c in out] == [(2, 0.75), (0, 0.5), (1, 0.5), (3, 0.5)]
 
 
-async def test_the_score_tells_which_tests_were_not_passed() -> None:
+async def test_the_score_s_reason_lists_the_tests_that_were_not_passed() -> None:
     passing, failing = await evaluate("Tests: [1] pass, [2] pass", "Tests: [2] fail")
     reasons = [a.reason for c in (passing, failing) if (a := c.latest("score"))]
     assert reasons == [
@@ -95,7 +99,7 @@ async def test_no_candidates_ask_nothing() -> None:
     assert await evaluate() == []
 
 
-async def test_one_candidate_is_judged_and_an_empty_one_passes_nothing_unasked() -> None:
+async def test_one_candidate_is_judged_and_an_empty_one_fails_without_a_call() -> None:
     (one,) = await evaluate("Tests: [1] pass, [2] fail")
     assert one.score == 0.5
     context = FakeContext(["Tests: [1] fail, [2] fail"], tests=(EVEN, LARGE))
@@ -109,7 +113,7 @@ async def test_every_candidate_is_judged_in_a_call_of_its_own() -> None:
     out = await evaluator().run(context, candidates)
     assert [c.id.draw for c in out] == list(range(200))
     assert len(context.asked) == 200
-    assert set(context.forms) == {results_constraint(2)}
+    assert set(context.constraints) == {results_constraint(2)}
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
@@ -155,7 +159,9 @@ async def run_tests(
     sandbox: Sandbox, *texts: str, tests: tuple[UnitTest, ...] = ASSERTIONS
 ) -> list[Candidate]:
     candidates = [make_candidate(i, None, text=text) for i, text in enumerate(texts)]
-    return await ProgramTestEvaluator("best", sandbox).run(FakeContext(tests=tests), candidates)
+    return await UnitTestEvaluator("best", "program", partial(run_assertions, sandbox)).run(
+        FakeContext(tests=tests), candidates
+    )
 
 
 async def test_programs_are_ordered_by_the_share_of_assertions_that_hold(sandbox: Sandbox) -> None:
@@ -171,7 +177,7 @@ async def test_a_program_that_cheats_passes_nothing(sandbox: Sandbox) -> None:
     assert [(c.id.draw, c.score) for c in out] == [(0, 0.0), (1, 0.0), (2, 0.0), (3, 0.0)]
 
 
-async def test_a_test_that_cannot_run_fails_every_program_alike(sandbox: Sandbox) -> None:
+async def test_a_test_that_cannot_run_fails_every_program(sandbox: Sandbox) -> None:
     broken = UnitTest("tests", "assert double(", "program")
     out = await run_tests(sandbox, SQUARE, RIGHT, tests=(ASSERTIONS[2], broken))
     assert [(c.id.draw, c.score) for c in out] == [(1, 0.5), (0, 0.0)]
@@ -217,7 +223,7 @@ async def test_statements_do_not_run(sandbox: Sandbox) -> None:
     assert [(c.id.draw, c.score) for c in out] == [(0, None), (1, None)]
 
 
-async def test_a_whole_architecture_tests_its_programs() -> None:
+async def test_an_architecture_tests_its_programs() -> None:
     pytest.importorskip("pydantic_monty")
 
     def script(request: Any, draw: int) -> str:

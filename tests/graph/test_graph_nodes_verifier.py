@@ -1,15 +1,17 @@
 from __future__ import annotations
 
+from functools import partial
+
 from graph_doubles import FakeContext, make_candidate, make_prompt
 
-from archon.graph.nodes.verifier import ReasoningVerifier
+from archon.graph.nodes.verifier import Verifier, judge_by_argument
 from archon.types import Candidate
 
 PASS, FAIL, UNREADABLE = "2 + 3 = 5.\nVerdict: correct", "No.\nVerdict: incorrect", "Hm."
 
 
 async def verify(*replies: str, keep_first: int | None = None) -> list[Candidate]:
-    verifier = ReasoningVerifier("check", make_prompt("verifier"), keep_first)
+    verifier = Verifier("check", partial(judge_by_argument, make_prompt("verifier")), keep_first)
     candidates = [make_candidate(i, "5") for i in range(len(replies))]
     return await verifier.run(FakeContext(replies), candidates)
 
@@ -47,13 +49,15 @@ async def test_the_verdict_carries_the_argument_and_the_signature() -> None:
 async def test_every_candidate_is_judged_in_a_call_of_its_own() -> None:
     context = FakeContext([PASS] * 200)
     candidates = [make_candidate(i, str(i)) for i in range(200)]
-    out = await ReasoningVerifier("check", make_prompt("verifier"), None).run(context, candidates)
+    out = await Verifier("check", partial(judge_by_argument, make_prompt("verifier")), None).run(
+        context, candidates
+    )
     assert len(out) == len(context.asked) == 200
     assert all("[2]" not in messages[-1].content for messages in context.asked)
 
 
-async def test_a_candidate_without_a_number_fails_unasked() -> None:
-    verifier = ReasoningVerifier("check", make_prompt("verifier"), None)
+async def test_a_candidate_without_a_number_fails_without_a_call() -> None:
+    verifier = Verifier("check", partial(judge_by_argument, make_prompt("verifier")), None)
     context = FakeContext([FAIL])
     (out,) = await verifier.run(context, [make_candidate(0, None, text=" ")])
     assert (out.score, len(context.asked)) == (0.0, 0)

@@ -19,16 +19,16 @@ async def vote(*values: str | None) -> list[Candidate]:
     return await Vote("answer", WEIGHTS["count"]).run(FakeContext(), candidates)
 
 
-def told(candidates: list[Candidate]) -> list[tuple[int, str | None, float | None]]:
+def summary(candidates: list[Candidate]) -> list[tuple[int, str | None, float | None]]:
     return [(c.id.draw, c.value, c.score) for c in candidates]
 
 
 async def test_the_earliest_of_each_value_stands_for_it_scored_by_support() -> None:
-    assert told(await vote("4", "5", "5", "4", "5")) == [(1, "5", 3.0), (0, "4", 2.0)]
+    assert summary(await vote("4", "5", "5", "4", "5")) == [(1, "5", 3.0), (0, "4", 2.0)]
 
 
 async def test_ties_go_to_the_earlier() -> None:
-    assert told(await vote("7", "5", "6", "6", "5")) == [
+    assert summary(await vote("7", "5", "6", "6", "5")) == [
         (1, "5", 2.0),
         (2, "6", 2.0),
         (0, "7", 1.0),
@@ -36,11 +36,11 @@ async def test_ties_go_to_the_earlier() -> None:
 
 
 async def test_without_a_value_there_is_no_vote() -> None:
-    assert told(await vote(None, None, None, "5")) == [(3, "5", 1.0)]
+    assert summary(await vote(None, None, None, "5")) == [(3, "5", 1.0)]
 
 
 async def test_where_none_has_a_value_the_first_passes_with_no_support() -> None:
-    assert told(await vote(None, None)) == [(0, None, 0.0)]
+    assert summary(await vote(None, None)) == [(0, None, 0.0)]
     assert await vote() == []
 
 
@@ -53,7 +53,7 @@ async def test_where_none_has_a_value_the_first_passes_with_no_support() -> None
         ("code", "no candidate contains a program; returning the first"),
     ],
 )
-async def test_where_none_has_a_value_the_mark_says_so(
+async def test_without_any_value_the_candidate_gets_a_mark(
     weight: str, answer: AnswerKind, reason: str
 ) -> None:
     context = FakeContext()
@@ -66,7 +66,7 @@ async def test_where_none_has_a_value_the_mark_says_so(
 
 
 async def test_one_candidate_wins() -> None:
-    assert told(await vote("5")) == [(0, "5", 1.0)]
+    assert summary(await vote("5")) == [(0, "5", 1.0)]
 
 
 async def test_earlier_annotations_stay_and_the_score_is_signed() -> None:
@@ -87,7 +87,7 @@ async def test_where_one_that_votes_has_no_weight_all_weigh_the_same() -> None:
     scored = make_candidate(0, "5", Annotation("check", "score", 9.0))
     candidates = [scored, make_candidate(1, "6"), make_candidate(2, "6")]
     out = await Vote("answer", WEIGHTS["score"]).run(FakeContext(), candidates)
-    assert told(out) == [(1, "6", 2.0), (0, "5", 1.0)]
+    assert summary(out) == [(1, "6", 2.0), (0, "5", 1.0)]
 
 
 async def test_odds_weigh_by_how_much_more_likely_than_not() -> None:
@@ -97,16 +97,19 @@ async def test_odds_weigh_by_how_much_more_likely_than_not() -> None:
     ]
     by_score = await Vote("answer", WEIGHTS["score"]).run(FakeContext(), scored)
     by_odds = await Vote("answer", WEIGHTS["odds"]).run(FakeContext(), scored)
-    assert told(by_score) == [(1, "6", 2.0), (0, "5", 0.9)]
-    assert told(by_odds) == [(0, "5", pytest.approx(9.0)), (1, "6", 7.0)]
+    assert summary(by_score) == [(1, "6", 2.0), (0, "5", 0.9)]
+    assert summary(by_odds) == [(0, "5", pytest.approx(9.0)), (1, "6", 7.0)]
 
 
-async def test_certainty_has_finite_odds_and_what_is_no_probability_has_none() -> None:
+async def test_certainty_has_finite_odds_and_a_non_probability_is_an_error() -> None:
     sure = [make_candidate(i, "5", Annotation("check", "score", 1.0)) for i in range(2)]
     (out,) = await Vote("answer", WEIGHTS["odds"]).run(FakeContext(), sure)
     assert out.score is not None
     assert 1e15 < out.score < math.inf
-    for score, reason in ((1.5, "odds of 1.5: that is no probability"), (-0.5, "cannot weigh -0")):
+    for score, reason in (
+        (1.5, "needs probabilities, but a score is 1.5"),
+        (-0.5, "but one is -0"),
+    ):
         odd = make_candidate(0, "5", Annotation("check", "score", score))
         with pytest.raises(UsageError, match=reason):
             await Vote("answer", WEIGHTS["odds"]).run(FakeContext(), [odd])

@@ -1,4 +1,4 @@
-"""An answer says so where a node had nothing to choose: in Python, on the command line, in runs."""
+"""Notes on answers without a real choice: in Python, on the command line, in runs."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def card(tmp_path: Path) -> Iterator[str]:
     server.server_close()
 
 
-def test_the_command_line_says_so(capsys: pytest.CaptureFixture[str], card: str) -> None:
+def test_the_command_line_prints_the_note(capsys: pytest.CaptureFixture[str], card: str) -> None:
     assert main(["run", "self-consistency", "2 + 3?", "--model", card]) == 0
     out, err = capsys.readouterr()
     assert out == "I do not know.\n"

@@ -59,7 +59,7 @@ def test_a_candidate_cannot_close_its_own_fence() -> None:
 # ----------------------------------------------------------------------------------- messages
 
 
-def test_history_goes_first_then_system_examples_and_the_question() -> None:
+def test_messages_are_history_system_examples_and_question() -> None:
     prompt = make_prompt("generator", system="Be brief.", shots=2, template="bare")
     history = (Message("user", "Hello"), Message("assistant", "Hi"))
     messages = prompt.messages(Question("What is 2 + 3?", history))
@@ -139,23 +139,23 @@ def test_users_own_text() -> None:
         (
             "generator",
             {"template": "program", "shots": 2},
-            "'program' takes no shots: worked examples argue in prose",
+            "'program' allows no shots: it asks for a program, but worked examples",
         ),
-        ("critic", {"template": "cot"}, "a critic has no prompt template 'cot'"),
+        ("critic", {"template": "cot"}, "no template 'cot' for a critic"),
         ("generator", {"text": "{qestion} {question}"}, "did you mean 'question'?"),
-        ("generator", {"text": "Hello"}, "needs the field {question}"),
-        ("fuser", {"text": "{question}"}, "needs the field {candidates}"),
+        ("generator", {"text": "Hello"}, "the text does not contain {question}"),
+        ("fuser", {"text": "{question}"}, "the text does not contain {candidates}"),
     ],
 )
-def test_a_prompt_that_cannot_be_used_is_refused(node_type: Any, spec: Any, reason: str) -> None:
+def test_an_invalid_prompt_is_refused(node_type: Any, spec: Any, reason: str) -> None:
     with pytest.raises(GraphError) as caught:
         make_prompt(node_type, **spec)
     assert reason in str(caught.value)
 
 
-def test_nothing_fills_candidates_where_none_are_read() -> None:
+def test_the_field_candidates_needs_inputs() -> None:
     spec = PromptSpec.model_validate({"text": "{question} {candidates}"})
-    with pytest.raises(GraphError, match=r"nothing fills the field \{candidates\}"):
+    with pytest.raises(GraphError, match=r"nothing fills \{candidates\}"):
         Prompt(spec, GENERATOR, reads_candidates=False)
 
 
@@ -226,7 +226,7 @@ def _formula(side: str, *, last: bool) -> str:
     return " ".join(reversed(kept) if last else kept)
 
 
-def test_a_pool_is_read_from_a_path_beside_the_file_that_names_it(tmp_path: Path) -> None:
+def test_a_relative_pool_path_starts_at_the_folder_of_its_file(tmp_path: Path) -> None:
     examples = [{"question": "1 + 1?", "reasoning": "So.", "answer": "2"}]
     data = {"version": 1, "name": "mine", "examples": examples}
     (tmp_path / "mine.json").write_text(json.dumps(data))
@@ -267,7 +267,7 @@ def test_a_wrong_row_of_a_pool_is_named_by_file_and_line(
 
 def test_a_pool_of_no_rows_is_refused(tmp_path: Path) -> None:
     (tmp_path / "p.jsonl").write_text("\n")
-    with pytest.raises(SpecError, match=r"p\.jsonl: the file holds no examples"):
+    with pytest.raises(SpecError, match=r"p\.jsonl: the file has no examples"):
         load_pool("p.jsonl", tmp_path)
 
 

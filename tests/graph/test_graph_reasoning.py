@@ -1,4 +1,4 @@
-"""What a graph makes of models that reason: it sees answers, and its trace keeps everything."""
+"""Models that reason: nodes see their answers, and the trace keeps everything."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_judges_and_fusers_are_shown_answers_alone() -> None:
     assert not any("SECRET" in text or "<think" in text for text in shown)
 
 
-def test_a_judge_is_read_behind_its_reasoning() -> None:
+def test_a_judge_s_verdict_is_read_after_its_reasoning() -> None:
     def script(request: Request, draw: int) -> str:
         if "erdict" in request.messages[-1].content:
             return thought("Verdict: incorrect", "Verdict: correct")
@@ -125,7 +125,7 @@ def test_a_judge_is_read_behind_its_reasoning() -> None:
     assert all(c.latest("verdict").value == "pass" for c in result.candidates)  # type: ignore[union-attr]
 
 
-def test_a_ranking_is_read_behind_the_reasoning() -> None:
+def test_a_ranking_is_read_after_the_reasoning() -> None:
     def script(request: Request, draw: int) -> str:
         if "[4]" in request.messages[-1].content:
             return thought("[1] > [2] > [3] > [4]", "[4] > [3] > [2] > [1]")
@@ -186,7 +186,7 @@ def test_judges_are_not_asked_about_what_was_cut_off() -> None:
 # ------------------------------------------------------------------------------- trace and events
 
 
-def test_the_trace_keeps_the_whole_text() -> None:
+def test_the_trace_keeps_the_full_text() -> None:
     reply = thought("Is it 4?", "The answer is 5.")
     result = answer(VOTE, "answer", lambda _, draw: reply)
     calls = result.trace.to_json()["nodes"][0]["calls"]
@@ -243,7 +243,7 @@ def test_a_node_s_values_take_precedence_over_its_card_s() -> None:
     ]
 
 
-def test_nodes_that_reason_differently_do_not_share_draws() -> None:
+def test_nodes_that_reason_differently_do_not_share_samples() -> None:
     nodes = {
         "one": {"type": "generator", "samples": 2, "prompt": {"text": "{question}"}},
         "two": {
@@ -268,7 +268,7 @@ def test_nodes_that_reason_differently_do_not_share_draws() -> None:
         ({"max_thinking_tokens": 5}, {"chat", "thinking"}, "max_thinking_tokens"),
     ],
 )
-def test_a_model_that_cannot_be_told_is_refused_at_load(
+def test_a_model_without_the_capability_is_refused_at_load(
     keys: dict[str, Any], has: set[str], path: str
 ) -> None:
     data = {
@@ -280,12 +280,12 @@ def test_a_model_that_cannot_be_told_is_refused_at_load(
     }
     spec = ArchitectureSpec.model_validate(data)
     build(spec, {"solver": LM_CAPABILITIES})
-    with pytest.raises(GraphError, match="cannot be told") as caught:
+    with pytest.raises(GraphError, match="does not support") as caught:
         build(spec, {"solver": frozenset(has)})
     assert caught.value.path == f"$.nodes.draft.{path}"
 
 
-def test_auto_asks_nothing_of_a_model() -> None:
+def test_auto_needs_no_capability() -> None:
     data = {
         "version": 1,
         "name": "tested",
@@ -297,11 +297,11 @@ def test_auto_asks_nothing_of_a_model() -> None:
 
 
 @pytest.mark.parametrize("key", [*THINKING_KEYS])
-def test_a_node_without_a_model_has_nothing_to_tell(key: str) -> None:
+def test_thinking_keys_need_a_model(key: str) -> None:
     values = {"thinking": True, "template_variables": {"a": 1}, "max_thinking_tokens": 5}
     check = {"type": "verifier", "method": "equations", "inputs": ["draft"], "model": None}
     nodes = {"draft": DRAFT, "check": check | {key: values[key]}}
-    with pytest.raises(GraphError, match=f"nothing reads the {key}"):
+    with pytest.raises(GraphError, match=f"{key} needs a model"):
         make_architecture(nodes, "check", ScriptedLM(lambda _, draw: "5"))
 
 
@@ -317,7 +317,7 @@ def test_a_budget_leaves_tokens_for_the_answer() -> None:
         make_architecture(nodes, "draft", ScriptedLM(lambda _, draw: "5"))
 
 
-def test_an_architecture_as_a_model_cannot_be_told() -> None:
+def test_an_architecture_as_a_model_has_no_thinking_capabilities() -> None:
     inner = ArchitectureLM(make_architecture(VOTE, "answer", ScriptedLM(lambda _, draw: "5")))
     assert not {"thinking", "thinking_budget"} & inner.capabilities
     assert inner.capabilities == {"chat", "stream"}

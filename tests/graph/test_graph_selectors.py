@@ -1,4 +1,4 @@
-"""Selecting methods in whole graphs: what they need, what they ask for, what they leave alone."""
+"""Selection methods in graphs: their requirements, calls and results."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_likelihoods_come_from_writers_that_return_logprobs(node: dict[str, Any]
     build(spec(nodes), {"solver": ABLE, "judge": REMOTE})
 
 
-def test_a_fuser_writes_in_the_place_of_those_before_it_unless_it_may_be_passed_by() -> None:
+def test_a_fuser_replaces_its_inputs_unless_it_may_be_passed_by() -> None:
     fuser: dict[str, Any] = {"type": "fuser", "model": "judge", "inputs": ["draft"]}
     vote = {"type": "vote", "inputs": ["fused"], "weight": "likelihood"}
     nodes = {"draft": DRAFT, "fused": fuser, "best": vote}
@@ -141,7 +141,7 @@ def test_a_votes_support_has_no_odds(between: dict[str, Any], may_be_support: bo
 def test_a_vote_by_odds_needs_scores() -> None:
     vote = {"type": "vote", "inputs": ["draft"], "weight": "odds"}
     error = refusal({"draft": DRAFT, "best": vote}, ABLE, ABLE)
-    assert error.reason == "candidates may come from 'draft' that nothing has scored"
+    assert error.reason == "candidates from 'draft' may have no score"
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_a_vote_by_odds_needs_scores() -> None:
             ),
             "parameters_apply",
             "stop_when",
-            "the values of programs are not known while they are being drawn",
+            "the values of programs are not known during sampling",
         ),
         (
             best("critic", method="equations", model="judge"),
@@ -176,25 +176,25 @@ def test_a_vote_by_odds_needs_scores() -> None:
             best("verifier", method="program", sampling={"temperature": 0}),
             "model_given",
             "sampling",
-            "without a model, nothing reads the sampling",
+            "sampling needs a model",
         ),
         (
             best("verifier", method="program", threshold=0.5),
             "parameters_apply",
             "threshold",
-            "the method 'program' of a verifier gives no scores to hold against it",
+            "the method 'program' of a verifier has no scores for a threshold",
         ),
         (
             best(method="likelihood", prompt={"template": "cot"}),
             "model_given",
             "prompt",
-            "without a model, nothing reads the prompt",
+            "prompt needs a model",
         ),
         (
             best("verifier", model="judge", threshold=0.5),
             "parameters_apply",
             "threshold",
-            "the method 'reason' of a verifier gives no scores to hold against it",
+            "the method 'reason' of a verifier has no scores for a threshold",
         ),
         (
             best("verifier", model="judge", method="logit", threshold=1.5),
@@ -228,7 +228,7 @@ def test_a_vote_by_odds_needs_scores() -> None:
         ),
     ],
 )
-def test_what_a_method_does_not_read_is_refused(
+def test_an_unused_parameter_is_refused(
     node: dict[str, Any], rule: str, path: str, reason: str
 ) -> None:
     error = refusal({"draft": DRAFT, "best": node}, ABLE, ABLE)
@@ -245,7 +245,7 @@ def test_a_reward_model_writes_nothing() -> None:
 # -------------------------------------------------------------------------------- likelihoods
 
 
-async def test_only_writers_whose_likelihood_is_weighed_are_asked_for_logprobs() -> None:
+async def test_only_writers_whose_likelihood_is_used_are_asked_for_logprobs() -> None:
     solver, other = ScriptedLM(in_turn(REPLIES)), ScriptedLM(in_turn(REPLIES))
     nodes = {
         "draft": {"type": "generator", "samples": 3},
@@ -403,7 +403,7 @@ async def test_rewards_weigh_votes_and_read_what_the_writer_read(method: str) ->
     assert len(judge.asked[0]) == 5
 
 
-async def test_candidates_of_several_writers_stand_behind_their_own_conversations() -> None:
+async def test_candidates_of_several_writers_follow_their_own_conversations() -> None:
     judge, spec = Conversations(), weighted_vote(inputs=["draft", "more"])
     nodes = {"draft": spec["nodes"]["draft"], "more": {
         "type": "generator", "model": "solver", "samples": 2, "prompt": {"template": "direct"},
@@ -417,22 +417,24 @@ async def test_candidates_of_several_writers_stand_behind_their_own_conversation
     assert [c.score for c in scored] == [0.9 if c.text.endswith("9.") else 0.1 for c in scored]
 
 
-async def test_a_vote_does_not_weigh_what_is_below_zero() -> None:
+async def test_a_vote_refuses_negative_weights() -> None:
     low = ScriptedRewardModel(lambda messages, text: -0.5)
-    with pytest.raises(NodeError, match=r"vote cannot weigh -0\.5"):
+    with pytest.raises(NodeError, match=r"at least 0, but one is -0\.5"):
         await archon.load(weighted_vote(), {"judge": low}).arun("What is 2 + 3?")
 
 
 @pytest.mark.parametrize("more", [{"shots": 2}, {"system": "Be strict."}])
-def test_a_conversation_is_read_as_it_was(more: dict[str, Any]) -> None:
+def test_the_conversation_template_allows_no_shots_or_system_message(
+    more: dict[str, Any],
+) -> None:
     spec = weighted_vote(prompt={"template": "conversation", **more})
     card = {"name": "r", "backend": "scripted", "reward": True}
     spec["models"]["judge"] = card
-    with pytest.raises(GraphError, match="'conversation' takes no shots and no system message"):
+    with pytest.raises(GraphError, match="'conversation' allows no shots and no system message"):
         archon.load(spec)
 
 
-async def test_a_reward_card_says_how_it_reads() -> None:
+async def test_a_reward_card_chooses_its_prompt() -> None:
     card = {"name": "r", "backend": "scripted", "reward": True, "accuracy": 1}
     spec = rewarded(card | {"prompt": {"template": "conversation"}})
     assert archon.load(spec).prompt("best").is_conversation

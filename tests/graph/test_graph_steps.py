@@ -1,4 +1,4 @@
-"""Judges of numbers that are shown calculations in the place of words."""
+"""Judges of numbers that see calculations instead of words."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_a_wrong_calculation_is_marked_and_nothing_else_of_the_text_is_shown() -
     assert steps_of(candidate(text)) == "17 + 25 = 43 (wrong)\nThe answer is 43."
 
 
-def test_what_has_no_calculation_or_no_answer_says_so() -> None:
+def test_steps_of_a_text_without_calculation_or_answer() -> None:
     assert steps_of(candidate("Surely 9.")) == "No calculation is shown.\nThe answer is 9."
     assert steps_of(candidate("Hm.")) == "No calculation is shown.\nNo answer is given."
 
@@ -115,12 +115,12 @@ def test_those_that_show_steps_are_judged_else_those_that_state_a_number() -> No
 
 
 async def test_a_judge_is_not_asked_about_what_it_cannot_judge() -> None:
-    from archon.graph.nodes.ranker import ListwiseRanker
+    from archon.graph.nodes.ranker import ListwiseRank, Ranker
 
     context = FakeContext(["Ranking: [2] > [1]"])
     texts = ["Hm.", HONEST, "Surely 9.", HONEST.replace("32", "33")]
     candidates = [candidate(text, draw) for draw, text in enumerate(texts)]
-    ranker = ListwiseRanker("best", prompt("steps", "ranker"), None, None)
+    ranker = Ranker("best", ListwiseRank(prompt("steps", "ranker"), None), None)
     out = await ranker.run(context, candidates)
     assert [c.id.draw for c in out] == [3, 1, 2, 0]
     assert "[3]" not in context.asked[0][-1].content

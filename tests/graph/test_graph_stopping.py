@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.stats import beta
 
 from archon.errors import SpecError
-from archon.graph.stopping import expected_draws, is_settled, probability_of_lead
+from archon.graph.stopping import expected_samples, is_settled, probability_of_lead
 from archon.lm.scripted.lm import ScriptedLM, in_turn
 from archon.spec.architecture import ArchitectureSpec, StopWhen
 from archon.spec.reader import parse
@@ -75,7 +75,7 @@ def test_with_full_confidence_ties_and_new_values_count(
     assert is_settled(rule(1.0), list(values), num_left) is settled
 
 
-def test_draws_without_a_value_do_not_vote() -> None:
+def test_samples_without_a_value_do_not_vote() -> None:
     assert is_settled(rule(0.95), ["1"] * 4, 9)
     assert not is_settled(rule(0.95), ["1", None, None, "1", None, "1"], 9)
     assert not is_settled(rule(1.0), [None, None], 1)
@@ -120,7 +120,7 @@ def test_it_stops_after_the_first_round_that_settles_the_vote(
     assert all(request.n == round for request in lm.requests[:-1])
 
 
-async def test_rounds_follow_one_another_within_the_range_that_is_kept_whole() -> None:
+async def test_rounds_use_consecutive_sample_indices_of_the_reserved_range() -> None:
     values = ["1", "2", "1", "2", "1", "1", "1", "1"] * 2
     arch, lm = voting(values, {"confidence": 0.9, "round": 3})
     answer = await arch.answer(Question("?"), run=2)
@@ -130,7 +130,7 @@ async def test_rounds_follow_one_another_within_the_range_that_is_kept_whole() -
     assert [call.first_draw for call in answer.trace.nodes["draft"].calls] == [32, 35, 38]
 
 
-async def test_a_range_stays_whole_for_the_nodes_that_come_after() -> None:
+async def test_unused_sample_indices_stay_reserved() -> None:
     lm = ScriptedLM(lambda request, draw: said("1"))
     draft = {"type": "generator", "samples": 8}
     nodes = {
@@ -176,11 +176,11 @@ def test_a_rule_that_makes_no_sense_is_refused(stop_when: dict[str, Any]) -> Non
 # ---------------------------------------------------------------------------------- expectation
 
 
-def test_the_expected_number_of_draws() -> None:
-    assert expected_draws(rule(0.95, 4), 16, agreement=1.0) == 4
-    assert expected_draws(rule(1.0, 1), 3, agreement=1.0) == 2
+def test_the_expected_number_of_samples() -> None:
+    assert expected_samples(rule(0.95, 4), 16, agreement=1.0) == 4
+    assert expected_samples(rule(1.0, 1), 3, agreement=1.0) == 2
     # After two draws that differ, which happens half of the time, the third must be drawn.
-    assert expected_draws(rule(1.0, 1), 3, agreement=0.5) == pytest.approx(2.5)
-    assert 4 < expected_draws(rule(0.95, 4), 16, agreement=0.7) < 16
-    assert expected_draws(rule(0.95, 4), 3, agreement=0.7) == 3
-    assert expected_draws(rule(0.95, 10_000), 10_000, agreement=0.6) == 10_000
+    assert expected_samples(rule(1.0, 1), 3, agreement=0.5) == pytest.approx(2.5)
+    assert 4 < expected_samples(rule(0.95, 4), 16, agreement=0.7) < 16
+    assert expected_samples(rule(0.95, 4), 3, agreement=0.7) == 3
+    assert expected_samples(rule(0.95, 10_000), 10_000, agreement=0.6) == 10_000

@@ -1,4 +1,4 @@
-"""Tests of the question: read from replies, carried through graphs, missed where needed."""
+"""Unit tests of the question: reading, dataflow and validation."""
 
 from __future__ import annotations
 
@@ -295,7 +295,7 @@ CODE = {**T, "method": "program"}
             "$.output",
             "the output 'best' passes on unit tests, but no candidates",
         ),
-        ({"t": T, "best": evaluator()}, "reaches_output", "$.nodes.t", "nothing on the way"),
+        ({"t": T, "best": evaluator()}, "reaches_output", "$.nodes.t", "no path leads"),
         ({"best": evaluator(model="m")}, "arity", "$.nodes.best.inputs", "needs inputs"),
         (
             {"draft": D, "t": CODE, "best": evaluator("draft", "t", method="program", model="m")},
@@ -314,7 +314,7 @@ CODE = {**T, "method": "program"}
             | {"b": evaluator("draft", "t", model="m", when={"num_passed": 0})},
             "scores_exist",
             "$.nodes.best.inputs[0]",
-            "candidates may come from 'b' that nothing has scored",
+            "candidates from 'b' may have no score",
         ),
         (
             {"draft": D, "t": T, "best": evaluator("draft", "t", model="m")}
@@ -332,7 +332,7 @@ CODE = {**T, "method": "program"}
         ),
     ],
 )
-def test_a_broken_rule_names_its_place(
+def test_a_violation_names_its_rule_and_path(
     nodes: dict[str, Any], rule: str, path: str, reason: str
 ) -> None:
     error = refusal(nodes)
@@ -351,7 +351,7 @@ def test_without_its_generator_an_evaluator_is_refused() -> None:
 # ------------------------------------------------------------------------------------- the cost
 
 
-def test_calls_are_told_beforehand() -> None:
+def test_the_estimate_counts_the_calls() -> None:
     nodes = {"draft": DRAFT, "tests": TESTS, "best": evaluator("draft", "tests")}
     architecture = make_architecture(nodes, "best", ScriptedLM(script))
     found = estimate(architecture)

@@ -1,1 +1,1 @@
-"""The types of nodes: one module per type, named for it; ``registry`` collects them."""
+"""Node types: one module per type, named for it; ``registry`` collects them."""

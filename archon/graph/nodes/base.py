@@ -1,4 +1,4 @@
-"""Interface of a node, and of what it gets when it runs."""
+"""Interfaces of a node and of the context in which it runs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Sequence
 from typing import Protocol, TypeVar
 
 from archon.types import (
-    AnswerKind,
     Candidate,
     Completion,
     Constraint,
@@ -19,87 +18,82 @@ T = TypeVar("T")
 
 
 class NodeContext(Protocol):
-    """A node's view of the question that is being answered."""
+    """A node's view of a run: the question, the node's model and its trace."""
 
     @property
     def question(self) -> Question:
-        """What the architecture was asked."""
+        """The question of the run."""
         ...
 
     @property
     def tests(self) -> tuple[UnitTest, ...]:
-        """The tests of the question that arrive with the candidates, in order."""
+        """The unit tests that arrive with the candidates, in order."""
         ...
 
     async def ask(
         self,
         messages: tuple[Message, ...],
-        n: int = 1,
         *,
-        answer: AnswerKind = "text",
         constraint: Constraint | None = None,
         choices: tuple[str, ...] | None = None,
-    ) -> list[Completion]:
-        """``n`` samples of the node's model, from the node's first sample on.
+    ) -> Completion:
+        """Return the first sample of the node's model, which judges or writes tests.
 
         Parameters
         ----------
-        answer
-            The kind of answer: the question's where candidates are written, prose where they are
-            judged.
         constraint
-            For the reply. A model without constraints, and a beam search, follow the wording of the
-            prompt alone.
+            The constraint on the reply. A model without constraints, and a beam search, have only
+            the wording of the prompt.
         choices
-            Replies to be scored; nothing is sampled. Every call is in trace and budget.
+            Replies to be scored; nothing is sampled.
 
         Raises
         ------
         BudgetError
-            The budget does not allow the call; the node's inputs are passed on.
+            The budget does not allow the call. The executor passes on the node's inputs.
         """
         ...
 
     async def draw(
-        self, messages: tuple[Message, ...], n: int, *, skip: int = 0, answer: AnswerKind
+        self, messages: tuple[Message, ...], n: int, *, skip: int = 0
     ) -> list[Completion]:
-        """Texts that become candidates: ``n`` samples, or as many as the budget allows.
+        """Sample up to ``n`` texts that become candidates, as the budget allows.
 
-        They follow the first ``skip`` samples of the node. A sample that failed is among them, with
-        its error, as long as one of the node succeeded. In a group of nodes, the range of each
-        stays the same however few of its samples are used.
+        Their sample indices follow the first ``skip`` samples of the node. A failed sample is
+        returned with its error, as long as one sample of the node succeeded. Unused sample indices
+        stay reserved for the node.
         """
         ...
 
     def can(self, capability: str) -> bool:
-        """Whether the node's model has a capability (``archon.lm.base.CAPABILITIES``)."""
+        """Return whether the node's model has a capability (``archon.lm.base.CAPABILITIES``)."""
         ...
 
     async def reward(self, messages: tuple[Message, ...], texts: Sequence[str]) -> list[float]:
-        """The reward of each text as a reply to the messages, by the node's reward model."""
+        """Return the reward of each text as a reply to the messages."""
         ...
 
     async def in_time(self, work: Awaitable[T]) -> T:
-        """The result of work that asks no model, unless the question's time is up first.
+        """Return the result of work that asks no model.
 
         Raises
         ------
         BudgetError
-            The time is up; the work was cancelled, and the trace records the limit.
+            The question's time ran out first. The work was cancelled; the trace records the limit.
         """
         ...
 
     def drop(self, candidates: Sequence[Candidate]) -> None:
-        """Record in the trace what the node has judged and does not pass on."""
+        """Record in the trace the candidates that the node judged and does not pass on."""
         ...
 
     def add_tests(self, tests: Sequence[UnitTest]) -> None:
-        """Pass on tests of the question, after those that arrive, which every node passes on."""
+        """Pass on unit tests after those that arrive; every node passes on all tests."""
         ...
 
 
 class GraphNode(Protocol):
-    """One node of a graph: (question, candidates) to candidates."""
+    """One node of a graph: (question, candidates) → candidates."""
 
     async def run(
         self, context: NodeContext, candidates: Sequence[Candidate]

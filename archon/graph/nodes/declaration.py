@@ -1,14 +1,14 @@
-"""What a type of node declares: its methods, their costs and effects, its drawing, its outcomes.
+"""Declarations of node types: their methods, calls, effects on candidates, labels and reasons.
 
 Each module ``archon.graph.nodes.<type>`` has one ``NODE_TYPE``; ``registry`` collects them. The
-rules of validation, the flow of candidates, the cost estimate, the executor, the diagram and the
-viewer read nothing else about a type.
+validation rules, the dataflow, the cost estimate, the executor, the diagram and the viewer know a
+type only by its declaration.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar, get_args
 
 from archon.graph.nodes.base import GraphNode
@@ -24,54 +24,84 @@ N = TypeVar("N", bound=Node)
 Plain = Mapping[str, Any]
 """A node or a candidate as plain data of a trace (``archon.graph.trace.Trace.to_json``)."""
 ScoreKind = Literal["grade", "support"]
-"""A grade is in [0, 1], unless a custom reward model gives another; the support of a vote is not
-bounded and has no odds."""
+"""A grade is in [0, 1], except that a custom reward model may return any number. The support of a
+vote has no upper bound and no odds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Calls:
-    """The most calls that a node makes for the candidates it reads."""
+    """Upper bound on the calls that a node makes for the candidates it reads."""
 
     count: int = 0
     shown: int = 0
-    """Candidates that each prompt shows."""
+    """Candidates in each prompt."""
     minimum: int = 0
-    """Calls without which the node cannot begin."""
+    """Calls that the budget must allow before the node starts."""
     num_prompts: int = 0
     """Distinct prompts among the calls."""
     expected: Callable[[float], float] | None = None
-    """The expected number of calls, given the share of samples that agree; None for ``count``."""
+    """Share of samples that agree → expected number of calls; None for ``count``."""
 
     @classmethod
     def of_judge(cls, count: int, shown: int) -> Calls:
-        """Calls with a prompt each, all of which the node needs."""
+        """Calls with one prompt each; the node needs all of them."""
         return cls(count, shown, minimum=count, num_prompts=count)
 
     @classmethod
     def of_samples(
         cls, count: int, shown: int, expected: Callable[[float], float] | None = None
     ) -> Calls:
-        """Samples of one prompt, of which the node makes as many as the budget allows."""
+        """Samples of one prompt; the node makes up to ``count``, as the budget allows."""
         return cls(count, shown, num_prompts=1, expected=expected)
 
 
 @dataclass(frozen=True, slots=True)
 class Reads:
-    """What a node reads of the candidates and of what other nodes say about them."""
+    """Inputs that a node reads beyond the candidates themselves."""
 
     critiques: bool | None = False
-    """None: those that arrive, if any; True: some must arrive."""
+    """None: critiques are used if any arrive; True: some must arrive."""
     scores: Literal["score", "odds"] | None = None
     """The latest score of every candidate, or the odds of that score."""
     likelihoods: str = ""
     """The key of the file that asks for the log-probabilities of the candidates' texts."""
     shows: Shows = "text"
-    """What prompts show of a candidate."""
+    """The part of a candidate that prompts show."""
+    tests: UnitTestMethod | None = None
+    """The method of the unit tests that must arrive."""
 
 
 @dataclass(frozen=True)  # slots break the call of a parametrized generic class
+class Effects(Generic[N]):
+    """Effects of a node on candidates and unit tests. By default all candidates pass unchanged."""
+
+    writes: bool = False
+    """Each call writes a candidate."""
+    replaces: bool = False
+    """The candidates that the node reads are not passed on."""
+    keeps: Callable[[N], int | None] | None = None
+    """Largest number of candidates passed on; None where no key of the node limits it."""
+    usual_share: float = 1.0
+    """Share of the candidates that is usually passed on; below 1 the node may drop candidates."""
+    scores: ScoreKind | None = None
+    """The kind of score that every candidate has afterwards."""
+    critiques: bool = False
+    """The node adds critiques to candidates."""
+    values: bool = False
+    """The node replaces the values of candidates."""
+    writes_tests: Callable[[N], UnitTestMethod] | None = None
+    """The method of the unit tests that the node writes."""
+    max_tests: Callable[[N], int] = lambda node: 0
+
+    @property
+    def drops(self) -> bool:
+        """True if the node may drop candidates that it reads."""
+        return self.replaces or self.keeps is not None or self.usual_share < 1
+
+
+@dataclass(frozen=True)
 class Setup(Generic[N]):
-    """What a node is constructed from."""
+    """Arguments from which a node is constructed."""
 
     name: str
     spec: N
@@ -86,14 +116,14 @@ class Setup(Generic[N]):
 
     @property
     def embedder(self) -> Embedder:
-        """The model of a node that compares texts by a sentence encoder."""
+        """The sentence encoder of a node that compares texts."""
         assert self.given_embedder is not None
         return self.given_embedder
 
 
 @dataclass(frozen=True, kw_only=True)
 class Method(Generic[N]):
-    """One way in which a type of node works. By default it asks no model and passes all on."""
+    """One method of a node type. By default it asks no model."""
 
     make: Callable[[Setup[N]], GraphNode]
     prompt: PromptKind | None = None
@@ -101,54 +131,31 @@ class Method(Generic[N]):
     requires: frozenset[str] = frozenset()
     """Capabilities that its model must have."""
     refusal: str = "asks no model"
-    """What an error says where a model is given although the method uses none."""
+    """End of the error message where the file gives a model that the method does not use."""
     without_model: Method[N] | None = None
-    """How the node works where no model is given; None where the method needs its model."""
+    """The method of a node without a model; None where the method needs one."""
     calls: Callable[[N, int], Calls] = lambda node, num_inputs: Calls()
     """Node and number of candidates it reads → its calls."""
-    reads: Callable[[N], Reads] = lambda node: Reads()
-    writes: bool = False
-    """Whether it writes candidates, one for each call."""
-    replaces: bool = False
-    """Whether the candidates it reads go no further."""
-    keeps: Callable[[N], int | None] | None = None
-    """The number of candidates it passes on at most; None where no key of the node limits it."""
-    usual_share: float = 1.0
-    """The share of candidates that it usually passes on; below 1 it may drop some of any number."""
-    scores: ScoreKind | None = None
-    """The kind of score that every candidate has after it."""
-    critiques: bool = False
-    """Whether it writes critiques of candidates."""
-    values: bool = False
-    """Whether it replaces the values of candidates."""
-    writes_tests: UnitTestMethod | None = None
-    max_tests: Callable[[N], int] = lambda node: 0
-    reads_tests: UnitTestMethod | None = None
 
     @property
     def uses_model(self) -> bool:
-        """Whether it asks a model for text, or has one compute on texts."""
+        """True if the method uses a model, for text or for computing on texts."""
         return self.prompt is not None or bool(self.requires)
-
-    @property
-    def drops(self) -> bool:
-        """Whether some candidates that it reads may go no further."""
-        return self.replaces or self.keeps is not None or self.usual_share < 1
 
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why a candidate that a node read is not among those that it passed on."""
+    """The reason why a node did not pass on a candidate."""
 
     why: str
     argument: str = ""
-    """What the judge said of it."""
+    """The judge's reply about the candidate."""
     fused: bool = False
-    """It lives on in a new text that was written from it."""
+    """The candidate was read for a new text."""
 
 
 def given(node: Node, *names: str) -> Iterator[str]:
-    """Parameters that the file sets, as the label in a diagram shows them."""
+    """Yield the parameters that the file sets, for the label in a diagram."""
     for name in names:
         if name in node.model_fields_set and (value := getattr(node, name)) is not None:
             yield f"{name} {value}"
@@ -160,31 +167,24 @@ def given(node: Node, *names: str) -> Iterator[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class NodeType(Generic[N]):
-    """The declaration of a type of node."""
+    """The declaration of a node type."""
 
     spec: type[N]
     methods: Mapping[str, Method[N]]
-    """By the value of the key ``chosen_by``; a single method is under an empty name."""
+    """By the value of the key ``chosen_by``; a single method has an empty name."""
     chosen_by: str = ""
     """The key of the spec that names the method."""
     needs_inputs: bool = True
     """Whether the node has to read other nodes."""
+    reads: Callable[[N], Reads] = lambda node: Reads()
+    effects: Effects[N] = field(default_factory=Effects)
+    """The effects of all methods."""
     label: Callable[[N], Iterable[str]] = given
     """The parameters that a diagram shows."""
     check: Callable[[N], Iterable[tuple[str, str]]] = lambda node: ()
-    """Parameters that the node's method does not read, or not with this value: (reason, key)."""
+    """Parameters that the method does not accept, or not with this value: (reason, key)."""
     explain: Callable[[Plain, Plain], Reason] | None = None
-    """Node and dropped candidate of a trace → why it was dropped; None where none is."""
-
-    @property
-    def writes(self) -> bool:
-        """Whether the node writes candidates."""
-        return any(method.writes for method in self.methods.values())
-
-    @property
-    def values(self) -> bool:
-        """Whether the node replaces the values of candidates."""
-        return any(method.values for method in self.methods.values())
+    """Node and dropped candidate of a trace → reason; None for a type that drops none."""
 
     @property
     def name(self) -> str:
@@ -193,17 +193,17 @@ class NodeType(Generic[N]):
         return str(name)
 
     def method_name(self, node: N) -> str:
-        """The method of a node."""
+        """Return the name of a node's method."""
         return str(getattr(node, self.chosen_by)) if self.chosen_by else ""
 
     def describe(self, node: N) -> str:
-        """Type and method of a node, as error messages name them."""
+        """Return type and method of a node for an error message."""
         method = self.method_name(node)
         if self.chosen_by == "method":
             return f"the method {shown(method)} of a {self.name}"
         return f"a {self.name} {self.chosen_by} {method}".rstrip()
 
     def method(self, node: N) -> Method[N]:
-        """How a node works."""
+        """Return the method of a node."""
         method = self.methods[self.method_name(node)]
         return method if node.role is not None or not method.without_model else method.without_model

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from archon.graph.candidates import from_completions, is_cut_off
 from archon.graph.nodes.base import NodeContext
-from archon.graph.nodes.declaration import Calls, Method, NodeType, Plain, Reads, Reason, given
+from archon.graph.nodes.declaration import Calls, Effects, Method, NodeType, Reads, Reason, given
 from archon.graph.prompts.builder import Prompt
 from archon.graph.prompts.templates import FUSER
 from archon.spec.architecture import FuserNode
@@ -16,8 +16,9 @@ from archon.types import Candidate
 class Fuser:
     """Replaces the candidates it reads by ``samples`` fused ones.
 
-    Its prompt leaves out candidates that ended within their reasoning. A fused candidate has all
-    that were shown as parents and none of their annotations, which are about other texts.
+    Its prompt leaves out candidates whose reasoning was cut off. The parents of a fused candidate
+    are all candidates in the prompt. Their annotations are not passed on: they are about other
+    texts.
     """
 
     def __init__(self, node: str, prompt: Prompt, samples: int, use_critiques: bool | None) -> None:
@@ -25,7 +26,7 @@ class Fuser:
         self._samples, self._use_critiques = samples, use_critiques
 
     async def run(self, context: NodeContext, candidates: Sequence[Candidate]) -> list[Candidate]:
-        """One prompt for all samples; none without candidates.
+        """Sample one prompt; without candidates, make no call.
 
         If the budget allows no sample, the candidates are passed on.
         """
@@ -34,15 +35,11 @@ class Fuser:
         question = context.question
         candidates = [c for c in candidates if not is_cut_off(c)] or candidates
         messages = self._prompt.messages(question, candidates, self._use_critiques)
-        completions = await context.draw(messages, self._samples, answer=question.answer)
+        completions = await context.draw(messages, self._samples)
         if not completions:
             return list(candidates)
         parents = tuple(candidate.id for candidate in candidates)
         return from_completions(self._node, completions, question.answer, parents, messages)
-
-
-def _explain(node: Plain, candidate: Plain) -> Reason:
-    return Reason("read for the fused answers", fused=True)
 
 
 NODE_TYPE = NodeType(
@@ -53,11 +50,10 @@ NODE_TYPE = NodeType(
             prompt=FUSER,
             requires=frozenset({"chat"}),
             calls=lambda node, n: Calls.of_samples(node.samples if n else 0, n),
-            reads=lambda node: Reads(critiques=node.use_critiques),
-            writes=True,
-            replaces=True,
         )
     },
+    reads=lambda node: Reads(critiques=node.use_critiques),
+    effects=Effects(writes=True, replaces=True),
     label=lambda node: given(node, "samples", "use_critiques"),
-    explain=_explain,
+    explain=lambda node, candidate: Reason("read for the fused answers", fused=True),
 )

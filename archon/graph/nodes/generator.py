@@ -7,10 +7,10 @@ from functools import partial
 
 from archon.graph.candidates import from_completions
 from archon.graph.nodes.base import NodeContext
-from archon.graph.nodes.declaration import Calls, Method, NodeType, given
+from archon.graph.nodes.declaration import Calls, Effects, Method, NodeType, given
 from archon.graph.prompts.builder import Prompt
 from archon.graph.prompts.templates import GENERATOR
-from archon.graph.stopping import expected_draws, is_settled
+from archon.graph.stopping import expected_samples, is_settled
 from archon.spec.architecture import GeneratorNode, StopWhen
 from archon.types import Candidate
 
@@ -19,7 +19,7 @@ class Generator:
     """Appends ``samples`` new answers to the candidates it reads.
 
     With ``stop_when`` it samples in rounds until a vote on everything that it would pass on is
-    settled. The candidates it reads vote, too; if they settle the vote alone, it samples nothing.
+    settled. The candidates that it reads vote as well. If they settle the vote, it samples nothing.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class Generator:
         self._samples, self._stop_when = samples, stop_when
 
     async def run(self, context: NodeContext, candidates: Sequence[Candidate]) -> list[Candidate]:
-        """One call for all samples, or for those of a round."""
+        """Make one call for all samples, or one for each round."""
         question, rule = context.question, self._stop_when
         messages = self._prompt.messages(question, candidates)
         passed_on, num_drawn = list(candidates), 0
@@ -37,7 +37,7 @@ class Generator:
             if rule is not None and is_settled(rule, [c.value for c in passed_on], left):
                 break
             count = left if rule is None else min(left, rule.round)
-            drawn = await context.draw(messages, count, skip=num_drawn, answer=question.answer)
+            drawn = await context.draw(messages, count, skip=num_drawn)
             passed_on += from_completions(self._node, drawn, question.answer, messages=messages)
             num_drawn += count
             if len(drawn) < count:  # the budget is used up
@@ -46,14 +46,14 @@ class Generator:
 
 
 def _calls(node: GeneratorNode, num_inputs: int) -> Calls:
-    """One prompt for all samples.
+    """Return the calls of one prompt.
 
-    A generator that reads candidates is expected to make all of them, as nobody knows how its
-    inputs agree.
+    A generator that reads candidates is expected to draw all samples, because the agreement of its
+    inputs is unknown.
     """
     if node.stop_when is None or node.inputs:
         return Calls.of_samples(node.samples, num_inputs)
-    expected = partial(expected_draws, node.stop_when, node.samples)
+    expected = partial(expected_samples, node.stop_when, node.samples)
     return Calls.of_samples(node.samples, num_inputs, expected)
 
 
@@ -67,7 +67,7 @@ def _check(node: GeneratorNode) -> Iterator[tuple[str, str]]:
     name = None if node.prompt is None else node.prompt.template
     template = GENERATOR.templates.get(name or "")
     if node.stop_when is not None and template is not None and template.asks_for_program:
-        yield "the values of programs are not known while they are being drawn", "stop_when"
+        yield "the values of programs are not known during sampling", "stop_when"
 
 
 NODE_TYPE = NodeType(
@@ -77,10 +77,10 @@ NODE_TYPE = NodeType(
             make=lambda s: Generator(s.name, s.prompt, s.spec.samples, s.spec.stop_when),
             prompt=GENERATOR,  # no capability: a base model, too, can continue a prompt
             calls=_calls,
-            writes=True,
         )
     },
     needs_inputs=False,
+    effects=Effects(writes=True),
     label=_label,
     check=_check,
 )

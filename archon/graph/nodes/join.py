@@ -11,10 +11,9 @@ from archon.types import Candidate
 
 
 class Join:
-    """Passes on its joined inputs as they are."""
+    """Passes on its joined inputs unchanged."""
 
     async def run(self, context: NodeContext, candidates: Sequence[Candidate]) -> list[Candidate]:
-        """Asks no model."""
         return list(candidates)
 
 

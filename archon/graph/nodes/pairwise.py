@@ -1,38 +1,37 @@
-"""The ranker that compares two candidates at a time."""
+"""Scores of a tournament in which the model compares two candidates at a time."""
 
 from __future__ import annotations
 
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from archon.graph.judge_output import PREFERENCE_CONSTRAINT, read_preference
 from archon.graph.nodes.base import NodeContext
 from archon.graph.nodes.scorers import score_choices
-from archon.graph.nodes.selection import keep_best
+from archon.graph.nodes.selection import Scored
 from archon.graph.prompts.builder import Prompt
 from archon.lm.concurrency import run_all
 from archon.types import Candidate, CandidateId
 
 MAX_ROUND_ROBIN = 8
-"""So many candidates are all compared with each other; more play a Swiss tournament."""
+"""Largest number of candidates that are all compared with each other."""
 CHOICES = ("Better: [1]", "Better: [2]")
 
 Pair = tuple[int, int]
 
 
 def num_rounds(count: int) -> int:
-    """The rounds of a tournament of more than ``MAX_ROUND_ROBIN``: ⌈log2 N⌉ + 1.
+    """Return the rounds of a tournament of more than ``MAX_ROUND_ROBIN``: ⌈log2 N⌉ + 1.
 
-    Each compares ⌊N/2⌋ pairs at most, in two calls each: 1,800 calls for 200 candidates, where a
-    round robin makes 39,800.
+    Each round compares up to ⌊N/2⌋ pairs in two calls each: 1,800 calls for 200 candidates, where
+    a round robin makes 39,800.
     """
     return math.ceil(math.log2(count)) + 1
 
 
 def most_pairs(count: int) -> int:
-    """The most pairs that are compared of so many candidates.
+    """Return the largest number of pairs that are compared.
 
     >>> [most_pairs(count) for count in (0, 1, 2, 8, 200)]
     [0, 0, 1, 28, 900]
@@ -42,101 +41,84 @@ def most_pairs(count: int) -> int:
     return num_rounds(count) * (count // 2)
 
 
-class PairwiseRanker:
-    """Lets the model choose between two candidates, once in either order, pair by pair.
+class ShareOfWins:
+    """Scores candidates by the share of their pairs that they win, in two calls per pair.
 
-    A pair is won by the candidate that is chosen in both orders. Where the two orders disagree, or
-    no choice can be read, the judge looked at the place and not at the answer: it abstains, and
-    each has half a win. So do two equal texts, about which nothing is asked; and nothing is asked
-    where one of them is not judged (``Prompt.judged``), which then loses. A candidate's score is
-    the share of its pairs that it won; of equals the earlier comes first. A model that scores
-    choices is not made to write; another writes its choice. A single candidate is scored 1 without
-    a question.
+    The model compares each pair in both orders. A candidate that is chosen in both wins. If the two
+    orders disagree or no choice can be read, the judge looked at the place and not at the answer:
+    each candidate gets half a win. No call is made about equal texts, which share the win, or about
+    a pair with an unjudged candidate (``Prompt.judged``), which loses. A model that can score
+    choices does so; another writes its choice. A single candidate scores 1.
 
-    Up to ``MAX_ROUND_ROBIN`` candidates are all compared with each other. More play ``num_rounds``
-    rounds, in each of which neighbours in the standing meet that have not met before.
+    Up to ``MAX_ROUND_ROBIN`` candidates are all compared with each other. More play a Swiss
+    tournament of ``num_rounds`` rounds.
     """
 
-    def __init__(
-        self, node: str, prompt: Prompt, keep: int | None, use_critiques: bool | None
-    ) -> None:
-        self._node, self._prompt = node, prompt
-        self._keep, self._use_critiques = keep, use_critiques
+    def __init__(self, prompt: Prompt, use_critiques: bool | None) -> None:
+        self._prompt, self._use_critiques = prompt, use_critiques
 
-    async def run(self, context: NodeContext, candidates: Sequence[Candidate]) -> list[Candidate]:
-        """Two calls a pair, those of a round all at once."""
+    async def __call__(self, context: NodeContext, candidates: Sequence[Candidate]) -> list[Scored]:
         count = len(candidates)
         table = Table(count)
         judged = self._prompt.judged(context.question, candidates)
-        if count <= MAX_ROUND_ROBIN:
-            pairs = list(itertools.combinations(range(count), 2))
-            await self._play(context, candidates, judged, table, pairs)
-        else:
-            for _ in range(num_rounds(count)):
-                await self._play(context, candidates, judged, table, table.next_round())
-        return keep_best(self._node, context, candidates, table.shares, self._keep)
-
-    async def _play(
-        self,
-        context: NodeContext,
-        candidates: Sequence[Candidate],
-        judged: frozenset[CandidateId],
-        table: Table,
-        pairs: Sequence[Pair],
-    ) -> None:
-        results = await run_all(
-            self._compare(context, candidates[a], candidates[b], judged) for a, b in pairs
-        )
-        for pair, result in zip(pairs, results, strict=True):
-            table.enter(pair, result)
+        is_round_robin = count <= MAX_ROUND_ROBIN
+        for _ in range(1 if is_round_robin else num_rounds(count)):
+            pairs = (
+                list(itertools.combinations(range(count), 2))
+                if is_round_robin
+                else table.next_round()
+            )
+            results = await run_all(
+                self._compare(context, candidates[a], candidates[b], judged) for a, b in pairs
+            )
+            for pair, result in zip(pairs, results, strict=True):
+                table.enter(pair, result)
+        return list(map(Scored, table.shares))
 
     async def _compare(
         self, context: NodeContext, a: Candidate, b: Candidate, judged: frozenset[CandidateId]
     ) -> float:
-        """The share of the win that goes to ``a``: 1, 0, or one half where the judge abstains."""
+        """Return the share of the win for ``a``: 1, 0, or 0.5 where the judge abstains."""
         if a.id not in judged or b.id not in judged:
             return 0.5 + ((a.id in judged) - (b.id in judged)) / 2
         if a.text == b.text:
             return 0.5
-        forth, back = await run_all([self._first(context, a, b), self._first(context, b, a)])
+        forth, back = await run_all(
+            [self._prefers_first(context, a, b), self._prefers_first(context, b, a)]
+        )
         if forth is None or back is None or forth == back:
             return 0.5
         return 1.0 if forth else 0.0
 
-    async def _first(self, context: NodeContext, a: Candidate, b: Candidate) -> bool | None:
-        """Whether the first of two is chosen; None where neither is."""
+    async def _prefers_first(self, context: NodeContext, a: Candidate, b: Candidate) -> bool | None:
+        """Return whether the model prefers the first candidate; None for no preference."""
         messages = self._prompt.messages(context.question, [a, b], self._use_critiques)
         if context.can("choices"):
             logprobs = await score_choices(context, messages, CHOICES)
             first, second = (logprobs[choice] for choice in CHOICES)
             return None if first == second else first > second
-        (completion,) = await context.ask(messages, constraint=PREFERENCE_CONSTRAINT)
+        completion = await context.ask(messages, constraint=PREFERENCE_CONSTRAINT)
         preferred = read_preference(completion.text)
         return None if preferred is None else preferred == 0
 
 
-@dataclass(slots=True)
 class Table:
-    """The standing of a tournament."""
+    """Standings of a tournament: wins and played pairs by index of the candidate."""
 
-    count: int
-    wins: list[float] = field(init=False)
-    played: list[int] = field(init=False)
-    met: set[Pair] = field(default_factory=set)
-
-    def __post_init__(self) -> None:
-        self.wins, self.played = [0.0] * self.count, [0] * self.count
+    def __init__(self, count: int) -> None:
+        self.wins, self.played = [0.0] * count, [0] * count
+        self.met: set[Pair] = set()
 
     @property
     def shares(self) -> list[float]:
-        """The share of its pairs that each has won; 1 for one that has had none."""
+        """The share of its pairs that each candidate has won; 1 for one without a pair."""
         return [
             wins / played if played else 1.0
             for wins, played in zip(self.wins, self.played, strict=True)
         ]
 
     def enter(self, pair: Pair, result: float) -> None:
-        """Note a result: the share of the win that goes to the first of the pair."""
+        """Record a result: the share of the win for the first of the pair."""
         a, b = pair
         self.wins[a] += result
         self.wins[b] += 1 - result
@@ -145,12 +127,12 @@ class Table:
         self.met |= {(a, b), (b, a)}
 
     def next_round(self) -> list[Pair]:
-        """Each with the next in the standing that it has not met; who finds none sits out.
+        """Pair each candidate with the next in the standings that it has not met, if any.
 
-        Who has had no pair yet has a share of 1, stands first and plays.
+        A candidate that has not played yet has a share of 1, so it comes first and plays.
         """
         shares = self.shares
-        order = sorted(range(self.count), key=lambda i: -shares[i])
+        order = sorted(range(len(shares)), key=lambda i: -shares[i])
         pairs = []
         while order:
             a = order.pop(0)

@@ -1,4 +1,4 @@
-"""Programs that candidates hold: where they run, and what their results mean."""
+"""Execution of candidates' programs, and the values of their results."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from archon.lm.concurrency import run_all
 from archon.sandbox import Json, Outcome, Sandbox, SandboxLimits
 from archon.types import AnswerKind
 
-Ran = Outcome | BudgetError
-"""What came of a program; an error where the question's time was up before."""
+ProgramResult = Outcome | BudgetError
+"""The outcome of a program; an error where the question's time ran out first."""
 
 _DIGITS = 12
 _EXACT_DIGITS = 15
-"""Any decimal of so many digits has a float of its own."""
+"""Decimals with up to this many digits are all different floats."""
 
 
 @cache
 def shared_sandbox() -> Sandbox:
-    """The one of this process, so that all architectures together run a bounded number of programs.
+    """Return the sandbox of this process, which bounds the number of programs of all architectures.
 
-    It is never closed: while no program runs it holds nothing.
+    It is never closed: while no program runs, it holds no resources.
 
     Raises
     ------
@@ -36,13 +36,13 @@ def shared_sandbox() -> Sandbox:
     return Sandbox()
 
 
-reset_in_child(shared_sandbox.cache_clear)  # the parent's programs take none of a child's slots
+reset_in_child(shared_sandbox.cache_clear)  # a child does not share its parent's slots
 
 
 async def run_programs(
     context: NodeContext, sandbox: Sandbox, limits: SandboxLimits, codes: Sequence[str]
-) -> Mapping[str, Ran]:
-    """What came of each program. Equal ones are run once: the program alone decides about it.
+) -> Mapping[str, ProgramResult]:
+    """Run each distinct program once and return the results by program.
 
     Raises
     ------
@@ -50,7 +50,7 @@ async def run_programs(
         No process can be started.
     """
 
-    async def run(code: str) -> Ran:
+    async def run(code: str) -> ProgramResult:
         try:
             return await context.in_time(sandbox.run_program(code, limits=limits))
         except BudgetError as error:
@@ -61,10 +61,10 @@ async def run_programs(
 
 
 def value_of(result: Json, kind: AnswerKind) -> str | None:
-    """The canonical value of a program's result, or None if it is none of the kind.
+    """Return the canonical value of a program's result; None if it is not of the kind.
 
-    Decimals are rounded to 12 significant digits, which takes away what binary fractions add, but
-    never to more than units. A text is read as the text of an answer is.
+    Decimals are rounded to 12 significant digits, which removes the error of binary fractions, but
+    integer digits stay. A text is read like the text of an answer.
 
     >>> [value_of(result, "number") for result in (12.0, 0.1 + 0.2, 1 / 3, "18 apples", True)]
     ['12', '0.3', '0.333333333333', '18', None]
@@ -85,7 +85,7 @@ def value_of(result: Json, kind: AnswerKind) -> str | None:
 def _rounded(value: str | None) -> str | None:
     if value is None or "." not in value:
         return value
-    whole = len(value.partition(".")[0].lstrip("-0"))
-    if whole >= _EXACT_DIGITS:
+    num_integer_digits = len(value.partition(".")[0].lstrip("-0"))
+    if num_integer_digits >= _EXACT_DIGITS:
         return value
-    return answers.canonical_number(f"{float(value):.{max(_DIGITS, whole)}g}")
+    return answers.canonical_number(f"{float(value):.{max(_DIGITS, num_integer_digits)}g}")

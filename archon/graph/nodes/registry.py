@@ -1,7 +1,7 @@
-"""All types of nodes, by name. The union of specs in ``archon.spec.architecture`` lists them.
+"""Registry of node types. The union of specs in ``archon.spec.architecture`` lists them.
 
-A type whose module or declaration is missing, and a method that is not declared, fail here, when
-the package is imported.
+The import fails if the module or the declaration of a type is missing, or if a method is not
+declared.
 """
 
 from __future__ import annotations
@@ -10,16 +10,13 @@ from collections.abc import Iterator, Mapping
 from importlib import import_module
 from typing import Any, get_args
 
-from archon.graph.nodes.base import GraphNode
-from archon.graph.nodes.declaration import Method, NodeType, Setup
-from archon.graph.prompts.builder import Prompt
+from archon.graph.nodes.declaration import Method, NodeType, Reads
 from archon.graph.prompts.templates import PromptKind
-from archon.lm.embedding import Embedder
 from archon.spec.architecture import AnyNode, Node
 
 
 def _declared() -> Iterator[tuple[str, NodeType[Any]]]:
-    """Every declaration, checked against its spec.
+    """Yield every declaration after checking it against its spec.
 
     Raises
     ------
@@ -32,15 +29,15 @@ def _declared() -> Iterator[tuple[str, NodeType[Any]]]:
         key = node_type.chosen_by
         methods = get_args(spec.model_fields[key].annotation) if key else ("",)
         if node_type.spec is not spec:
-            raise TypeError(f"the declaration of {name} is of another spec")
+            raise TypeError(f"the declaration of {name} names another spec")
         if set(methods) != set(node_type.methods):
-            raise TypeError(f"{name} has the methods {methods}, and declares others")
+            raise TypeError(f"the spec of {name} has the methods {methods}, its declaration others")
         if not key and "method" in spec.model_fields:
-            raise TypeError(f"the declaration of {name} does not say what chooses its method")
+            raise TypeError(f"the declaration of {name} lacks chosen_by")
         if ("model" in spec.model_fields) != (spec.role is not Node.role):
             raise TypeError(f"the key model of {name} and its property role do not agree")
-        if node_type.explain is None and any(m.drops for m in node_type.methods.values()):
-            raise TypeError(f"{name} drops candidates, and does not explain why")
+        if node_type.explain is None and node_type.effects.drops:
+            raise TypeError(f"{name} drops candidates, but its declaration lacks explain")
         yield name, node_type
 
 
@@ -49,30 +46,17 @@ NODE_TYPES: Mapping[str, NodeType[Any]] = dict(_declared())
 
 
 def method_of(node: AnyNode) -> Method[Any]:
-    """How a node works."""
+    """Return the method of a node."""
     return NODE_TYPES[node.type].method(node)
 
 
-def describe(node: AnyNode) -> str:
-    """Type and method of a node, as error messages name them."""
-    return NODE_TYPES[node.type].describe(node)
-
-
-def make_node(
-    name: str, node: AnyNode, prompt: Prompt | None = None, embedder: Embedder | None = None
-) -> GraphNode:
-    """The object that runs a node.
-
-    Raises
-    ------
-    MissingExtraError
-        It runs programs, and the sandbox is not installed.
-    """
-    return method_of(node).make(Setup(name, node, prompt, embedder))
+def reads_of(node: AnyNode) -> Reads:
+    """Return the inputs that a node reads beyond the candidates themselves."""
+    return NODE_TYPES[node.type].reads(node)
 
 
 def prompt_kinds() -> Iterator[PromptKind]:
-    """The prompts of all types, in the order of types and methods."""
+    """Yield the prompts of all types, in the order of types and methods."""
     for node_type in NODE_TYPES.values():
         kinds = (method.prompt for method in node_type.methods.values())
         yield from dict.fromkeys(kind for kind in kinds if kind is not None)

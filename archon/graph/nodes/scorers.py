@@ -1,43 +1,35 @@
-"""Ways of scoring each candidate on its own, which rankers order by and verifiers hold a threshold
-against. Nothing is parsed: all read numbers that a model computes."""
+"""Scorers of single candidates; rankers order by them and verifiers compare with a threshold.
+
+Nothing is parsed: every scorer reads numbers that a model computes.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from archon.errors import LMError
 from archon.graph.nodes.base import NodeContext
+from archon.graph.nodes.selection import Scored, judge_each
 from archon.graph.prompts.builder import Prompt
 from archon.graph.prompts.listing import is_long, shortened, without_half_pairs
 from archon.lm.concurrency import run_all
 from archon.types import Candidate, Completion, Message
 
 GRADES = tuple("123456789")
-"""Each a single token of its own in the vocabularies of all families that we know."""
+"""Each is a single token in the vocabularies of all known families."""
 YES, NO = "Yes", "No"
 
 MIN_MASS = 0.1
-"""P(yes) + P(no) below which the model wants to say something else, and the score is no verdict."""
-
-
-@dataclass(frozen=True, slots=True)
-class Scored:
-    """A candidate's score; higher is better."""
-
-    value: float
-    abstains: bool = False
-    """The model could not be brought to judge, so the score says little."""
-
+"""Least P(yes) + P(no); below it the model prefers another reply, and the scorer abstains."""
 
 NOT_JUDGED = Scored(0.0, abstains=True)
-"""Of a candidate that a judge is not asked about (``Prompt.judged``)."""
+"""The score of a candidate that the judge is not asked about (``Prompt.judged``)."""
 
 
 class Scorer(Protocol):
-    """Scores candidates independently of each other."""
+    """A function that scores candidates."""
 
     async def __call__(
         self, context: NodeContext, candidates: Sequence[Candidate]
@@ -45,97 +37,88 @@ class Scorer(Protocol):
 
 
 class ExpectedGrade:
-    """Σ P(grade) · grade over the grades 1 to 9, moved to [0, 1]: one call a candidate.
+    """Σ P(grade) · grade over the grades 1 to 9, scaled to [0, 1]; one call per candidate.
 
-    P is the model's own, renormalised over the grades (G-Eval, Liu et al., arXiv 2303.16634).
+    P is the model's distribution, renormalised over the grades (G-Eval, Liu et al., arXiv
+    2303.16634). Unjudged candidates score 0; a candidate without a probable grade scores 0.5.
     """
 
     def __init__(self, prompt: Prompt, use_critiques: bool | None) -> None:
         self._prompt, self._use_critiques = prompt, use_critiques
 
     async def __call__(self, context: NodeContext, candidates: Sequence[Candidate]) -> list[Scored]:
-        """Scores in [0, 1]; 0 of what is not judged, 0.5 where no grade is probable."""
-        judged = self._prompt.judged(context.question, candidates)
-        return await run_all(self._score(context, c, c.id in judged) for c in candidates)
+        async def score(candidate: Candidate) -> Scored:
+            messages = self._prompt.messages(context.question, [candidate], self._use_critiques)
+            return Scored(_expected_grade(await score_choices(context, messages, GRADES)))
 
-    async def _score(self, context: NodeContext, candidate: Candidate, is_judged: bool) -> Scored:
-        if not is_judged:
-            return NOT_JUDGED
-        messages = self._prompt.messages(context.question, [candidate], self._use_critiques)
-        return Scored(_expected_place(await score_choices(context, messages, GRADES)))
+        return await judge_each(self._prompt, context, candidates, score, NOT_JUDGED)
 
 
 class ProbabilityOfYes:
-    """P(yes) / (P(yes) + P(no)) as the reply to whether the answer is right: one call a candidate.
+    """P(yes) / (P(yes) + P(no)) as the reply; one call per candidate.
 
-    Abstains where the two together have less than ``MIN_MASS``.
+    Unjudged candidates score 0. The scorer abstains below ``MIN_MASS``.
     """
 
     def __init__(self, prompt: Prompt) -> None:
         self._prompt = prompt
 
     async def __call__(self, context: NodeContext, candidates: Sequence[Candidate]) -> list[Scored]:
-        """Scores in [0, 1]; 0 of what is not judged."""
-        judged = self._prompt.judged(context.question, candidates)
-        return await run_all(self._score(context, c, c.id in judged) for c in candidates)
+        async def score(candidate: Candidate) -> Scored:
+            messages = self._prompt.messages(context.question, [candidate])
+            logprobs = await score_choices(context, messages, (YES, NO))
+            mass = sum(map(math.exp, logprobs.values()))
+            return Scored(share(logprobs[YES], logprobs[NO]), mass < MIN_MASS)
 
-    async def _score(self, context: NodeContext, candidate: Candidate, is_judged: bool) -> Scored:
-        if not is_judged:
-            return NOT_JUDGED
-        messages = self._prompt.messages(context.question, [candidate])
-        logprobs = await score_choices(context, messages, (YES, NO))
-        return Scored(share(logprobs[YES], logprobs[NO]), _mass(logprobs) < MIN_MASS)
+        return await judge_each(self._prompt, context, candidates, score, NOT_JUDGED)
 
 
 class OwnLikelihood:
-    """The geometric mean of the probabilities of a text's tokens under the model that wrote it.
+    """Geometric mean of the token probabilities of a text under the model that wrote it.
 
-    The log-probabilities came with the text, so nothing is asked. A text without tokens has 0.
+    The log-probabilities came with the text, so no model is asked. A text without them scores 0.
     """
 
     async def __call__(self, context: NodeContext, candidates: Sequence[Candidate]) -> list[Scored]:
-        """Scores in [0, 1]."""
-        return [Scored(likelihood(candidate)) for candidate in candidates]
+        return [Scored(own_likelihood(candidate) or 0.0) for candidate in candidates]
 
 
 class Likelihood:
-    """The same under the node's model, to which the text is given as a reply to the question.
+    """Geometric mean of the token probabilities of a text as the node's model's reply.
 
-    One call a candidate. A text that is too long to be shown whole has 0: of a repetition, which
-    is likely from its second time on, no part tells how likely the whole is as an answer.
+    One call per candidate. An empty text scores 0, and so does one that is too long for a prompt: a
+    repetition is likely from its second time on, so a part says nothing about the whole.
     """
 
     def __init__(self, prompt: Prompt) -> None:
         self._prompt = prompt
 
     async def __call__(self, context: NodeContext, candidates: Sequence[Candidate]) -> list[Scored]:
-        """Scores in [0, 1]; a text without tokens has 0."""
         messages = self._prompt.messages(context.question)
-        return await run_all(self._score(context, messages, c.text) for c in candidates)
 
-    @staticmethod
-    async def _score(context: NodeContext, messages: tuple[Message, ...], text: str) -> Scored:
-        if not text or is_long(text):
-            return Scored(0.0)
-        text = shortened(text)
-        (completion,) = await context.ask(messages, choices=(text,))
-        logprob = _logprobs(completion, (text,))[text]
-        return Scored(math.exp(min(0.0, logprob / max(1, completion.usage.choice_tokens))))
+        async def score(candidate: Candidate) -> Scored:
+            if not candidate.text or is_long(candidate.text):
+                return Scored(0.0)
+            text = shortened(candidate.text)
+            completion = await context.ask(messages, choices=(text,))
+            logprob = _logprobs(completion, (text,))[text]
+            return Scored(math.exp(min(0.0, logprob / max(1, completion.usage.choice_tokens))))
+
+        return await run_all(map(score, candidates))
 
 
 class Reward:
-    """What a reward model gives each text as a reply: one call for all that answer alike.
+    """Rewards of the texts as replies, on the model's own scale; Archon trains models for [0, 1].
 
-    They answer the question as the node's prompt words it, or, by the template ``conversation``,
-    the messages that the writer of each read; if that is the same model, it has computed them
-    already. A long text is given whole, as those that the model learnt from were.
+    The texts are replies to the question in the node's wording or, with the template
+    ``conversation``, to the messages that their writers read, which the same model has computed
+    already. Each distinct prompt takes one call. Long texts are given whole, as in training.
     """
 
     def __init__(self, prompt: Prompt) -> None:
         self._prompt = prompt
 
     async def __call__(self, context: NodeContext, candidates: Sequence[Candidate]) -> list[Scored]:
-        """Scores on the reward model's own scale: of those that Archon trains, in [0, 1]."""
         asked = self._prompt.messages(context.question)
         answering: dict[tuple[Message, ...], list[int]] = {}
         for i, candidate in enumerate(candidates):
@@ -146,34 +129,33 @@ class Reward:
             context.reward(messages, [texts[i] for i in places])
             for messages, places in answering.items()
         )
-        scores = [0.0] * len(candidates)
+        scores = [Scored(0.0)] * len(candidates)
         for places, rewards in zip(answering.values(), rewarded, strict=True):
             for i, reward in zip(places, rewards, strict=True):
-                scores[i] = reward
-        return list(map(Scored, scores))
+                scores[i] = Scored(reward)
+        return scores
 
 
-def likelihood(candidate: Candidate) -> float:
-    """exp of the mean log-probability that came with a candidate; 0 where none did."""
-    return 0.0 if candidate.mean_logprob is None else math.exp(min(0.0, candidate.mean_logprob))
+def own_likelihood(candidate: Candidate) -> float | None:
+    """Return the geometric mean of a candidate's token probabilities; None if they are unknown."""
+    return None if candidate.mean_logprob is None else math.exp(min(0.0, candidate.mean_logprob))
 
 
 async def score_choices(
     context: NodeContext, messages: tuple[Message, ...], choices: tuple[str, ...]
 ) -> Mapping[str, float]:
-    """The log-probability of each choice as the reply.
+    """Return the log-probability of each choice as the reply.
 
     Raises
     ------
     LMError
-        The model returned something else.
+        The model did not return one for each choice.
     """
-    (completion,) = await context.ask(messages, choices=choices)
-    return _logprobs(completion, choices)
+    return _logprobs(await context.ask(messages, choices=choices), choices)
 
 
 def share(logprob: float, other: float) -> float:
-    """p / (p + q) of two log-probabilities; 0.5 where both are zero."""
+    """Return p / (p + q) of two log-probabilities; 0.5 where both are zero."""
     if logprob == other:
         return 0.5
     return 1 / (1 + math.exp(min(700.0, other - logprob)))
@@ -186,12 +168,8 @@ def _logprobs(completion: Completion, choices: Sequence[str]) -> Mapping[str, fl
     return logprobs
 
 
-def _mass(logprobs: Mapping[str, float]) -> float:
-    return sum(map(math.exp, logprobs.values()))
-
-
-def _expected_place(logprobs: Mapping[str, float]) -> float:
-    """The mean place among the grades, from 0 for the first to 1 for the last."""
+def _expected_grade(logprobs: Mapping[str, float]) -> float:
+    """Return the expected grade, scaled from 0 for the lowest to 1 for the highest."""
     top = max(logprobs.values())
     if top == -math.inf:
         return 0.5

@@ -1,70 +1,94 @@
-"""Which of the judged candidates a node passes on; the others are in the trace as dropped."""
+"""Selection among judged candidates. The trace lists the others as dropped."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from archon.graph.candidates import is_cut_off
 from archon.graph.nodes.base import NodeContext
 from archon.graph.nodes.declaration import Plain
 from archon.graph.notes import no_value_mark, unverified_mark
+from archon.graph.prompts.builder import Prompt
+from archon.lm.concurrency import run_all
 from archon.types import Annotation, Candidate, VerdictKind
+
+T = TypeVar("T")
 
 SCORES: Mapping[VerdictKind, float] = {"pass": 1.0, "abstain": 0.5, "fail": 0.0}
 
 
 @dataclass(frozen=True, slots=True)
-class Ruling:
-    """What a verifier decides about one candidate."""
+class Scored:
+    """A candidate's score; higher is better."""
 
-    verdict: VerdictKind
-    score: float
+    value: float
+    abstains: bool = False
+    """The model gave no usable judgement, so the score means little."""
     reason: str = ""
 
 
-def _no_answer(candidate: Candidate) -> Ruling:
-    reason = "its reasoning was cut off" if is_cut_off(candidate) else "it states no number"
-    return Ruling("fail", 0.0, reason)
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """A verifier's verdict on one candidate."""
+
+    verdict: VerdictKind
+    reason: str = ""
+    score: float | None = None
+    """None for the score of the verdict."""
 
 
-def answers(candidate: Candidate, context: NodeContext) -> bool:
-    """Whether a candidate answers at all: it got beyond its reasoning and, where a number is asked
-    for, it states one."""
+def has_answer(candidate: Candidate, context: NodeContext) -> bool:
+    """Return whether a candidate finished its reasoning and states a number if one is asked for."""
     if is_cut_off(candidate):
         return False
     return candidate.value is not None or context.question.answer != "number"
+
+
+async def judge_each(
+    prompt: Prompt,
+    context: NodeContext,
+    candidates: Sequence[Candidate],
+    judge: Callable[[Candidate], Awaitable[T]],
+    unjudged: T,
+) -> list[T]:
+    """Judge all candidates at the same time; ``unjudged`` is the result of unjudged ones."""
+    judged = prompt.judged(context.question, candidates)
+
+    async def result(candidate: Candidate) -> T:
+        return await judge(candidate) if candidate.id in judged else unjudged
+
+    return await run_all(map(result, candidates))
 
 
 def keep_best(
     node: str,
     context: NodeContext,
     candidates: Sequence[Candidate],
-    scores: Sequence[float],
+    scores: Sequence[Scored],
     keep: int | None,
-    reasons: Sequence[str] | None = None,
 ) -> list[Candidate]:
-    """The ``keep`` candidates of highest score, best first; of equals the earlier comes first.
+    """Return the ``keep`` candidates of highest score, best first; ties keep their order.
 
-    Those that do not answer come last, whatever their score.
+    Candidates without an answer come last, whatever their score.
     """
     judged = [
-        candidate.annotated(Annotation(node, "score", score, reason))
-        for candidate, score, reason in zip(
-            candidates, scores, reasons or [""] * len(candidates), strict=True
-        )
+        candidate.annotated(Annotation(node, "score", scored.value, scored.reason))
+        for candidate, scored in zip(candidates, scores, strict=True)
     ]
-    if judged and not any(answers(candidate, context) for candidate in judged):
+    answering = [has_answer(candidate, context) for candidate in judged]
+    if judged and not any(answering):
         mark = no_value_mark(node, "ranked by score alone")
         judged = [candidate.annotated(mark) for candidate in judged]
-    order = sorted(range(len(judged)), key=lambda i: (not answers(judged[i], context), -scores[i]))
+    order = sorted(range(len(judged)), key=lambda i: (not answering[i], -scores[i].value))
     return keep_first([judged[i] for i in order], keep, context)
 
 
 def keep_first(
     candidates: Sequence[Candidate], keep: int | None, context: NodeContext
 ) -> list[Candidate]:
-    """The first ``keep``; the others stand in the trace as dropped."""
+    """Return the first ``keep`` candidates; the trace lists the others as dropped."""
     kept = list(candidates[:keep])
     context.drop(candidates[len(kept) :])
     return kept
@@ -77,33 +101,33 @@ def keep_verified(
     rulings: Sequence[Ruling],
     keep_first: int | None,
 ) -> list[Candidate]:
-    """The passes; if there are none, the abstentions; else all, each marked ``unverified``.
+    """Return the first ``keep_first`` passes, in their order.
 
-    What does not answer fails. Those that stay keep their order, and ``keep_first`` cuts it off.
+    Without a pass, the abstentions are returned; without these, all candidates, each marked
+    ``unverified``. A candidate without an answer fails.
     """
-    rulings = [
-        ruling if answers(candidate, context) else _no_answer(candidate)
-        for candidate, ruling in zip(candidates, rulings, strict=True)
-    ]
-    judged = [
-        candidate.annotated(
-            Annotation(node, "verdict", ruling.verdict, ruling.reason),
-            Annotation(node, "score", ruling.score),
-        )
-        for candidate, ruling in zip(candidates, rulings, strict=True)
-    ]
-    verdicts = {ruling.verdict for ruling in rulings}
+    judged: list[Candidate] = []
+    verdicts: list[VerdictKind] = []
+    for candidate, ruling in zip(candidates, rulings, strict=True):
+        if not has_answer(candidate, context):
+            is_cut = is_cut_off(candidate)
+            reason = "its reasoning was cut off" if is_cut else "it states no number"
+            ruling = Ruling("fail", reason)
+        score = SCORES[ruling.verdict] if ruling.score is None else ruling.score
+        verdict = Annotation(node, "verdict", ruling.verdict, ruling.reason)
+        judged.append(candidate.annotated(verdict, Annotation(node, "score", score)))
+        verdicts.append(ruling.verdict)
     wanted = next((verdict for verdict in ("pass", "abstain") if verdict in verdicts), "fail")
     if wanted == "fail":
         judged = [c.annotated(unverified_mark(node)) for c in judged]
-    stays = [i for i, ruling in enumerate(rulings) if ruling.verdict == wanted][:keep_first]
-    kept = frozenset(stays)
-    context.drop([candidate for i, candidate in enumerate(judged) if i not in kept])
-    return [judged[i] for i in stays]
+    kept = [i for i, verdict in enumerate(verdicts) if verdict == wanted][:keep_first]
+    dropped = set(range(len(judged))).difference(kept)
+    context.drop([judged[i] for i in sorted(dropped)])
+    return [judged[i] for i in kept]
 
 
 def place_of_dropped(node: Plain, candidate: Plain) -> str:
-    """The place of a candidate that ``keep_best`` dropped, from the trace of the node."""
+    """Describe the place of a candidate that ``keep_best`` dropped, from the node's trace."""
     num_kept = len(node["outputs"])
     order = [dropped["id"] for dropped in node.get("dropped", ())]
     if candidate["id"] not in order:  # a trace of an early version does not list them
@@ -113,6 +137,6 @@ def place_of_dropped(node: Plain, candidate: Plain) -> str:
 
 
 def own_annotation(node: Plain, candidate: Plain, kind: str) -> Plain | None:
-    """The last annotation of a kind that a node made, from its trace."""
+    """Return the last annotation of a kind that the node made, from its trace."""
     own = [a for a in candidate["annotations"] if (a["node"], a["kind"]) == (node["node"], kind)]
     return own[-1] if own else None

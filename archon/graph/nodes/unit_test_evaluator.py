@@ -1,16 +1,28 @@
-"""The node that orders candidates by the unit tests that they pass."""
+"""The unit test evaluator: orders candidates by the share of unit tests that they pass."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 from archon import answers
 from archon.graph.judge_output import read_results, results_constraint
 from archon.graph.nodes.base import NodeContext
-from archon.graph.nodes.declaration import Calls, Method, NodeType, Plain, Reads, Reason, given
+from archon.graph.nodes.declaration import (
+    Calls,
+    Effects,
+    Method,
+    NodeType,
+    Plain,
+    Reads,
+    Reason,
+    given,
+)
 from archon.graph.nodes.program_execution import shared_sandbox
 from archon.graph.nodes.selection import (
     SCORES,
+    Scored,
+    judge_each,
     keep_best,
     keep_first,
     own_annotation,
@@ -19,111 +31,88 @@ from archon.graph.nodes.selection import (
 from archon.graph.prompts.builder import Prompt
 from archon.graph.prompts.templates import JUDGE_TESTS
 from archon.lm.concurrency import run_all
-from archon.sandbox import Checked, Sandbox
+from archon.sandbox import Sandbox
 from archon.spec.architecture import UnitTestEvaluatorNode
 from archon.types import Candidate, UnitTest, UnitTestMethod, VerdictKind
 
+Verdicts = Sequence[VerdictKind]
+"""A candidate's verdict by test."""
+Judge = Callable[[NodeContext, Sequence[Candidate], Sequence[UnitTest]], Awaitable[list[Verdicts]]]
 
-class ReasoningTestEvaluator:
-    """Lets the model judge each candidate by all statements, and orders the candidates by that.
+
+class UnitTestEvaluator:
+    """Orders candidates by their tests of one method; ties keep their order.
 
     A candidate's score is the share of the tests that it passes; a test without a verdict counts
-    half. A candidate that is not judged (``Prompt.judged``) passes none. Of equals the earlier is
-    first. Without tests, candidates keep their order.
+    half. Without tests, candidates keep their order and get no score.
     """
 
-    def __init__(self, node: str, prompt: Prompt, keep: int | None = None) -> None:
-        self._node, self._prompt, self._keep = node, prompt, keep
+    def __init__(
+        self, node: str, method: UnitTestMethod, judge: Judge, keep: int | None = None
+    ) -> None:
+        self._node, self._method, self._judge, self._keep = node, method, judge, keep
 
     async def run(self, context: NodeContext, candidates: Sequence[Candidate]) -> list[Candidate]:
-        """One call a candidate, all at once."""
-        tests = _tests_of(context, "reason")
+        tests = [test for test in context.tests if test.method == self._method]
         if not tests:
             return keep_first(candidates, self._keep, context)
-        judged = self._prompt.judged(context.question, candidates)
-        results = await run_all(self._judge(context, c, tests, c.id in judged) for c in candidates)
-        return _best(self._node, context, candidates, tests, results, self._keep)
-
-    async def _judge(
-        self,
-        context: NodeContext,
-        candidate: Candidate,
-        tests: Sequence[UnitTest],
-        is_judged: bool,
-    ) -> list[VerdictKind]:
-        if not is_judged:
-            return ["fail"] * len(tests)
-        messages = self._prompt.messages(context.question, [candidate], tests=tests)
-        (completion,) = await context.ask(messages, constraint=results_constraint(len(tests)))
-        return read_results(completion.text, len(tests))
+        results = await self._judge(context, candidates, tests)
+        scores = [_scored(tests, verdicts) for verdicts in results]
+        return keep_best(self._node, context, candidates, scores, self._keep)
 
 
-class ProgramTestEvaluator:
-    """Runs the assertions against each candidate's program, and orders the candidates by that.
-
-    They run where the program cannot reach them (``Sandbox.check``). A candidate's score is the
-    share of the tests that it passes, 0 where it has no program; of equals the earlier is first.
-    Without tests, they keep their order.
-    """
-
-    def __init__(self, node: str, sandbox: Sandbox, keep: int | None = None) -> None:
-        self._node, self._sandbox, self._keep = node, sandbox, keep
-
-    async def run(self, context: NodeContext, candidates: Sequence[Candidate]) -> list[Candidate]:
-        """Asks no model; equal programs are tested once.
-
-        Raises
-        ------
-        BudgetError
-            The question's time was up before all were tested.
-        SandboxError
-            No process can be started.
-        """
-        tests = _tests_of(context, "program")
-        if not tests:
-            return keep_first(candidates, self._keep, context)
-        texts = [test.text for test in tests]
-        programs = [answers.read_answer(candidate.text, "code") for candidate in candidates]
-        distinct = list(dict.fromkeys(program for program in programs if program is not None))
-        checks = run_all(self._sandbox.check(program, texts) for program in distinct)
-        checked = dict(zip(distinct, await context.in_time(checks), strict=True))
-        failed: list[VerdictKind] = ["fail"] * len(tests)
-        results = [failed if p is None else _verdicts(checked[p]) for p in programs]
-        return _best(self._node, context, candidates, tests, results, self._keep)
-
-
-def _tests_of(context: NodeContext, method: UnitTestMethod) -> list[UnitTest]:
-    return [test for test in context.tests if test.method == method]
-
-
-def _verdicts(checked: Checked) -> list[VerdictKind]:
-    return ["pass" if outcome.kind == "ok" else "fail" for outcome in checked.tests]
-
-
-def _best(
-    node: str,
+async def judge_statements(
+    prompt: Prompt,
     context: NodeContext,
     candidates: Sequence[Candidate],
     tests: Sequence[UnitTest],
-    results: Sequence[Sequence[VerdictKind]],
-    keep: int | None,
-) -> list[Candidate]:
-    """Those that pass the largest share of the tests, each with those that it did not pass."""
-    scores = [sum(SCORES[verdict] for verdict in verdicts) / len(verdicts) for verdicts in results]
-    reasons = [_reason(tests, verdicts) for verdicts in results]
-    return keep_best(node, context, candidates, scores, keep, reasons)
+) -> list[Verdicts]:
+    """Let the model judge each candidate by all statements; one call per candidate.
+
+    An unjudged candidate (``Prompt.judged``) fails every test.
+    """
+
+    async def judge(candidate: Candidate) -> Verdicts:
+        messages = prompt.messages(context.question, [candidate], tests=tests)
+        completion = await context.ask(messages, constraint=results_constraint(len(tests)))
+        return read_results(completion.text, len(tests))
+
+    return await judge_each(prompt, context, candidates, judge, unjudged=["fail"] * len(tests))
 
 
-def _reason(tests: Sequence[UnitTest], verdicts: Sequence[VerdictKind]) -> str:
-    """How many are passed, and the others, a line each."""
-    judged = list(zip(tests, verdicts, strict=True))
+async def run_assertions(
+    sandbox: Sandbox,
+    context: NodeContext,
+    candidates: Sequence[Candidate],
+    tests: Sequence[UnitTest],
+) -> list[Verdicts]:
+    """Run the assertions against each distinct program, which cannot see them (``Sandbox.check``).
+
+    A candidate without a program fails every test.
+
+    Raises
+    ------
+    BudgetError
+        The question's time ran out before all programs were tested.
+    SandboxError
+        No process can be started.
+    """
+    texts = [test.text for test in tests]
+    programs = [answers.read_answer(candidate.text, "code") for candidate in candidates]
+    distinct = list(dict.fromkeys(program for program in programs if program is not None))
+    checks = run_all(sandbox.check(program, texts) for program in distinct)
+    verdicts: dict[str | None, Verdicts] = {None: ["fail"] * len(tests)}
+    for program, checked in zip(distinct, await context.in_time(checks), strict=True):
+        verdicts[program] = ["pass" if test.kind == "ok" else "fail" for test in checked.tests]
+    return [verdicts[program] for program in programs]
+
+
+def _scored(tests: Sequence[UnitTest], verdicts: Verdicts) -> Scored:
+    """Score a candidate; the reason lists the tests that it does not pass, one per line."""
     lines = [f"passes {verdicts.count('pass')} of {len(tests)} tests"]
-    lines += [f"{verdict}: {test.text}" for test, verdict in judged if verdict != "pass"]
-    return "\n".join(lines)
-
-
-def _keeps(node: UnitTestEvaluatorNode) -> int | None:
-    return node.keep
+    lines += [f"{v}: {test.text}" for test, v in zip(tests, verdicts, strict=True) if v != "pass"]
+    share = sum(SCORES[verdict] for verdict in verdicts) / len(verdicts)
+    return Scored(share, reason="\n".join(lines))
 
 
 def _explain(node: Plain, candidate: Plain) -> Reason:
@@ -133,27 +122,26 @@ def _explain(node: Plain, candidate: Plain) -> Reason:
     return Reason(f"ranked by its tests {place}", score["reason"])
 
 
-NODE_TYPE = NodeType(
+NODE_TYPE: NodeType[UnitTestEvaluatorNode] = NodeType(
     spec=UnitTestEvaluatorNode,
     chosen_by="method",
     methods={
-        "reason": Method[UnitTestEvaluatorNode](
-            make=lambda s: ReasoningTestEvaluator(s.name, s.prompt, s.spec.keep),
+        "reason": Method(
+            make=lambda s: UnitTestEvaluator(
+                s.name, "reason", partial(judge_statements, s.prompt), s.spec.keep
+            ),
             prompt=JUDGE_TESTS,
             requires=frozenset({"chat"}),
             calls=lambda node, n: Calls.of_judge(n, 1),
-            reads=lambda node: Reads(shows=node.shows),
-            keeps=_keeps,
-            scores="grade",
-            reads_tests="reason",
         ),
         "program": Method(
-            make=lambda s: ProgramTestEvaluator(s.name, shared_sandbox(), s.spec.keep),
-            keeps=_keeps,
-            scores="grade",
-            reads_tests="program",
+            make=lambda s: UnitTestEvaluator(
+                s.name, "program", partial(run_assertions, shared_sandbox()), s.spec.keep
+            ),
         ),
     },
+    reads=lambda node: Reads(shows=node.shows, tests=node.method),
+    effects=Effects(keeps=lambda node: node.keep, scores="grade"),
     label=lambda node: given(node, "method", "keep"),
     explain=_explain,
 )

@@ -1,7 +1,7 @@
-"""The node that writes unit tests of the question.
+"""The unit test generator: writes unit tests of the question.
 
-Tests in prose are statements, after Saad-Falcon et al. (arXiv 2409.15254). Tests that run are those
-of Chen et al. (CodeT, arXiv 2207.10397).
+Tests in prose are statements, after Saad-Falcon et al. (arXiv 2409.15254). Tests that run are
+assertions, after Chen et al. (CodeT, arXiv 2207.10397).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from archon.graph.judge_output import read_tests, unit_tests_constraint
 from archon.graph.nodes.base import NodeContext
-from archon.graph.nodes.declaration import Calls, Method, NodeType, given
+from archon.graph.nodes.declaration import Calls, Effects, Method, NodeType, Setup, given
 from archon.graph.prompts.builder import Prompt
 from archon.graph.prompts.templates import ASSERT_TESTS, STATE_TESTS, PromptKind
 from archon.spec.architecture import UnitTestGeneratorNode
@@ -18,9 +18,10 @@ from archon.types import Candidate, UnitTest, UnitTestMethod
 
 
 class UnitTestGenerator:
-    """Writes tests that right answers pass, and passes its candidates on as they are.
+    """Writes tests that right answers pass, and passes on its candidates unchanged.
 
-    It does not see the candidates, which could talk it into tests that they pass.
+    The prompt does not show the candidates, which could persuade the model to write tests that they
+    pass.
     """
 
     def __init__(self, node: str, prompt: Prompt, method: UnitTestMethod, max_tests: int) -> None:
@@ -28,30 +29,32 @@ class UnitTestGenerator:
         self._method, self._max_tests = method, max_tests
 
     async def run(self, context: NodeContext, candidates: Sequence[Candidate]) -> list[Candidate]:
-        """One call."""
         messages = self._prompt.messages(context.question, max_tests=self._max_tests)
         constraint = unit_tests_constraint(self._method, self._max_tests)
-        (completion,) = await context.ask(messages, constraint=constraint)
+        completion = await context.ask(messages, constraint=constraint)
         texts = read_tests(completion.text, self._method, self._max_tests)
         context.add_tests([UnitTest(self._node, text, self._method) for text in texts])
         return list(candidates)
 
 
-def _method(name: UnitTestMethod, prompt: PromptKind) -> Method[UnitTestGeneratorNode]:
+def _method(prompt: PromptKind) -> Method[UnitTestGeneratorNode]:
+    def make(setup: Setup[UnitTestGeneratorNode]) -> UnitTestGenerator:
+        spec = setup.spec
+        return UnitTestGenerator(setup.name, setup.prompt, spec.method, spec.max_tests)
+
     return Method(
-        make=lambda s: UnitTestGenerator(s.name, s.prompt, name, s.spec.max_tests),
+        make=make,
         prompt=prompt,
         requires=frozenset({"chat"}),
         calls=lambda node, n: Calls.of_judge(1, 0),
-        writes_tests=name,
-        max_tests=lambda node: node.max_tests,
     )
 
 
-NODE_TYPE = NodeType(
+NODE_TYPE: NodeType[UnitTestGeneratorNode] = NodeType(
     spec=UnitTestGeneratorNode,
     chosen_by="method",
-    methods={"reason": _method("reason", STATE_TESTS), "program": _method("program", ASSERT_TESTS)},
+    methods={"reason": _method(STATE_TESTS), "program": _method(ASSERT_TESTS)},
     needs_inputs=False,
+    effects=Effects(writes_tests=lambda node: node.method, max_tests=lambda node: node.max_tests),
     label=lambda node: given(node, "method", "max_tests"),
 )

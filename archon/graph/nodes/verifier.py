@@ -2,103 +2,95 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 
 from archon.graph.judge_output import VERDICT_CONSTRAINT, read_verdict
 from archon.graph.nodes.base import NodeContext
-from archon.graph.nodes.declaration import Calls, Method, NodeType, Plain, Reads, Reason, given
-from archon.graph.nodes.equations import EquationVerifier
-from archon.graph.nodes.program import ProgramVerifier
+from archon.graph.nodes.declaration import (
+    Calls,
+    Effects,
+    Method,
+    NodeType,
+    Plain,
+    Reads,
+    Reason,
+    given,
+)
+from archon.graph.nodes.equations import judge_equations
+from archon.graph.nodes.program import judge_programs
 from archon.graph.nodes.program_execution import shared_sandbox
-from archon.graph.nodes.scorers import ProbabilityOfYes, Reward, Scored, Scorer
-from archon.graph.nodes.selection import SCORES, Ruling, keep_verified, own_annotation
+from archon.graph.nodes.scorers import ProbabilityOfYes, Reward, Scorer
+from archon.graph.nodes.selection import Ruling, judge_each, keep_verified, own_annotation
 from archon.graph.prompts.builder import Prompt
 from archon.graph.prompts.templates import VERDICT, VERIFIER_REWARD, YES_OR_NO
-from archon.lm.concurrency import run_all
 from archon.lm.reward import REWARD
 from archon.spec.architecture import VerifierNode
 from archon.types import Candidate
 
+Judge = Callable[[NodeContext, Sequence[Candidate]], Awaitable[list[Ruling]]]
+
 _WHY = {"pass": "judged right", "fail": "judged wrong", "abstain": "not clearly judged"}
 
 
-class ReasoningVerifier:
-    """Lets the model argue about one candidate per call and then judge it.
+class Verifier:
+    """Passes on the candidates that ``keep_verified`` selects by a judge's rulings."""
 
-    With a constraint, a model gives a verdict even if ``max_tokens`` cuts its argument short.
-    ``archon.graph.nodes.selection.keep_verified`` decides what is passed on.
+    def __init__(self, node: str, judge: Judge, keep_first: int | None) -> None:
+        self._node, self._judge, self._keep_first = node, judge, keep_first
+
+    async def run(self, context: NodeContext, candidates: Sequence[Candidate]) -> list[Candidate]:
+        rulings = await self._judge(context, candidates)
+        return keep_verified(self._node, context, candidates, rulings, self._keep_first)
+
+
+async def judge_by_argument(
+    prompt: Prompt, context: NodeContext, candidates: Sequence[Candidate]
+) -> list[Ruling]:
+    """Let the model argue about one candidate per call and then judge it.
+
+    A model with constraints gives a verdict even if ``max_tokens`` cuts off its argument.
     """
 
-    def __init__(self, node: str, prompt: Prompt, keep_first: int | None) -> None:
-        self._node, self._prompt, self._keep_first = node, prompt, keep_first
+    async def judge(candidate: Candidate) -> Ruling:
+        messages = prompt.messages(context.question, [candidate])
+        completion = await context.ask(messages, constraint=VERDICT_CONSTRAINT)
+        return Ruling(read_verdict(completion.text), completion.text.strip())
 
-    async def run(self, context: NodeContext, candidates: Sequence[Candidate]) -> list[Candidate]:
-        """One call for each candidate that is judged, all at once."""
-        if not candidates:
-            return []
-        judged = self._prompt.judged(context.question, candidates)
-        rulings = await run_all(self._judge(context, c, c.id in judged) for c in candidates)
-        return keep_verified(self._node, context, candidates, rulings, self._keep_first)
-
-    async def _judge(self, context: NodeContext, candidate: Candidate, is_judged: bool) -> Ruling:
-        if not is_judged:
-            return Ruling("abstain", SCORES["abstain"], "it shows nothing to judge it by")
-        messages = self._prompt.messages(context.question, [candidate])
-        (completion,) = await context.ask(messages, constraint=VERDICT_CONSTRAINT)
-        verdict = read_verdict(completion.text)
-        return Ruling(verdict, SCORES[verdict], completion.text.strip())
+    unjudged = Ruling("abstain", "it shows nothing to judge it by")
+    return await judge_each(prompt, context, candidates, judge, unjudged)
 
 
-class ThresholdVerifier:
-    """Passes what scores at least the threshold; an abstaining score is an abstention."""
-
-    def __init__(self, node: str, scorer: Scorer, threshold: float, keep_first: int | None) -> None:
-        self._node, self._scorer = node, scorer
-        self._threshold, self._keep_first = threshold, keep_first
-
-    async def run(self, context: NodeContext, candidates: Sequence[Candidate]) -> list[Candidate]:
-        """As many calls as the scorer makes."""
-        if not candidates:
-            return []
-        rulings = [self._ruling(scored) for scored in await self._scorer(context, candidates)]
-        return keep_verified(self._node, context, candidates, rulings, self._keep_first)
-
-    def _ruling(self, scored: Scored) -> Ruling:
-        if scored.abstains:
-            return Ruling("abstain", scored.value)
-        return Ruling("pass" if scored.value >= self._threshold else "fail", scored.value)
-
-
-def _by_threshold(name: str, spec: VerifierNode, scorer: Scorer) -> ThresholdVerifier:
-    threshold = 0.5 if spec.threshold is None else spec.threshold
-    return ThresholdVerifier(name, scorer, threshold, spec.keep_first)
-
-
-def _reads(node: VerifierNode) -> Reads:
-    return Reads(shows=node.shows)
+async def judge_by_score(
+    scorer: Scorer, threshold: float | None, context: NodeContext, candidates: Sequence[Candidate]
+) -> list[Ruling]:
+    """Pass candidates that score at least the threshold, by default 0.5."""
+    least = 0.5 if threshold is None else threshold
+    return [
+        Ruling("abstain" if s.abstains else "pass" if s.value >= least else "fail", score=s.value)
+        for s in await scorer(context, candidates)
+    ]
 
 
 def _check(node: VerifierNode) -> Iterator[tuple[str, str]]:
     if node.threshold is not None:
         if node.method not in ("logit", "reward"):
-            reason = f"{NODE_TYPE.describe(node)} gives no scores to hold against it"
-            yield reason, "threshold"
+            yield f"{NODE_TYPE.describe(node)} has no scores for a threshold", "threshold"
         if node.method == "logit" and not 0 <= node.threshold <= 1:
             yield "a probability is between 0 and 1", "threshold"
 
 
 def _explain(node: Plain, candidate: Plain) -> Reason:
-    """By the model's argument, else by the verdict that the node gave without one.
+    """Explain by the model's argument, else by the verdict that the node gave without one.
 
-    Calls end in any order: that of a candidate is the one whose prompt shows its text.
+    Calls end in any order. The call about a candidate is the one whose prompt shows its text.
     """
     found = own_annotation(node, candidate, "verdict")
     verdict, argument = (found["value"], found["reason"]) if found else ("", "")
     for call in node["calls"]:
         if call["completions"] and candidate["text"] in call["messages"][-1]["content"]:
             text = call["completions"][0]["text"]
-            if text:  # scored choices leave none
+            if text:  # scored choices have no text
                 verdict, argument = read_verdict(text), text
                 break
     if not verdict:
@@ -107,44 +99,44 @@ def _explain(node: Plain, candidate: Plain) -> Reason:
     return Reason(_WHY[verdict] + cut, argument)
 
 
-_method = partial(
-    Method[VerifierNode],
-    keeps=lambda node: node.keep_first,
-    usual_share=0.5,
-    scores="grade",
-)
+def _by_score(name: str, spec: VerifierNode, scorer: Scorer) -> Verifier:
+    return Verifier(name, partial(judge_by_score, scorer, spec.threshold), spec.keep_first)
 
-NODE_TYPE = NodeType(
+
+NODE_TYPE: NodeType[VerifierNode] = NodeType(
     spec=VerifierNode,
     chosen_by="method",
     methods={
-        "reason": _method(
-            make=lambda s: ReasoningVerifier(s.name, s.prompt, s.spec.keep_first),
+        "reason": Method(
+            make=lambda s: Verifier(
+                s.name, partial(judge_by_argument, s.prompt), s.spec.keep_first
+            ),
             prompt=VERDICT,
             requires=frozenset({"chat"}),
             calls=lambda node, n: Calls.of_judge(n, 1),
-            reads=_reads,
         ),
-        "logit": _method(
-            make=lambda s: _by_threshold(s.name, s.spec, ProbabilityOfYes(s.prompt)),
+        "logit": Method(
+            make=lambda s: _by_score(s.name, s.spec, ProbabilityOfYes(s.prompt)),
             prompt=YES_OR_NO,
             requires=frozenset({"chat", "choices"}),
             calls=lambda node, n: Calls.of_judge(n, 1),
-            reads=_reads,
         ),
-        "reward": _method(
-            make=lambda s: _by_threshold(s.name, s.spec, Reward(s.prompt)),
+        "reward": Method(
+            make=lambda s: _by_score(s.name, s.spec, Reward(s.prompt)),
             prompt=VERIFIER_REWARD,
             requires=REWARD,  # a reward model scores texts outside of calls
-            reads=_reads,
         ),
-        "equations": _method(
-            make=lambda s: EquationVerifier(s.name, s.spec.keep_first),
+        "equations": Method(
+            make=lambda s: Verifier(s.name, judge_equations, s.spec.keep_first),
         ),
-        "program": _method(
-            make=lambda s: ProgramVerifier(s.name, shared_sandbox(), s.spec.keep_first),
+        "program": Method(
+            make=lambda s: Verifier(
+                s.name, partial(judge_programs, shared_sandbox()), s.spec.keep_first
+            ),
         ),
     },
+    reads=lambda node: Reads(shows=node.shows),
+    effects=Effects(keeps=lambda node: node.keep_first, usual_share=0.5, scores="grade"),
     label=lambda node: given(node, "method", "threshold", "keep_first"),
     check=_check,
     explain=_explain,

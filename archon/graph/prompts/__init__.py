@@ -1,1 +1,1 @@
-"""How nodes word what they ask: named templates, users' own texts, worked examples."""
+"""Prompts of nodes: named templates, custom texts, worked examples."""

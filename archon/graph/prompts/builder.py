@@ -1,8 +1,8 @@
-"""The prompt of a node: its wording and worked examples, turned into messages for each call."""
+"""Prompts of nodes: wording and worked examples, turned into messages for each call."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from archon.graph.candidates import is_cut_off, reply_text
 from archon.graph.exemplars import default_pool, load_pool
 from archon.graph.prompts.calculations import has_steps, steps_of
 from archon.graph.prompts.listing import list_critiques, list_texts
-from archon.graph.prompts.templates import CONVERSATION, WORKED_REPLY, PromptKind, Template
+from archon.graph.prompts.templates import CONVERSATION, WORKED_REPLY, PromptKind
 from archon.graph.prompts.wording import Wording
 from archon.spec.architecture import Shows
 from archon.spec.common import PromptSpec
@@ -19,35 +19,34 @@ from archon.spec.messages import shown, suggestion
 from archon.types import AnswerKind, Candidate, CandidateId, Example, Message, Question, UnitTest
 
 ANSWER_BYTES = 120
-"""What a program's result may add to its text; a longer one is not shown."""
+"""Largest size of a program's result that is added to its text; a longer one is not shown."""
 
 
 class Prompt:
-    """How one node asks its model.
+    """The prompt of a node.
 
     Messages are, in this order: the question's history, the system message, the worked examples
-    as turns of user and assistant, and the wording with its fields filled in. All but the first
-    and the last are made once, so that nodes with equal prompts share them as a prefix.
+    as turns of user and assistant, and the wording with its fields filled in. The system message
+    and the examples are made once, so that nodes with equal prompts share them as a prefix.
 
     Parameters
     ----------
     spec
         The wording; without ``template`` and ``text``, the default template of the kind.
     kind
-        Whose templates ``template`` names.
+        The kind that has the template.
     reads_candidates
         Whether the node has inputs.
     shows
-        What the node's model sees of a candidate (``archon.spec.architecture.Shows``).
+        The part of a candidate that the prompt shows (``archon.spec.architecture.Shows``).
     base_dir
-        Where the path of an exemplar pool starts.
+        The folder of a relative path of an exemplar pool.
 
     Raises
     ------
     GraphError
-        There is no such template, or the user's text lacks a field that the node needs or has one
-        that nothing fills, or there are more shots than the named pool has examples, or the
-        template takes none.
+        The template does not exist or allows no shots, the custom text lacks a required field or
+        has an unknown one, or the named pool has fewer examples than shots.
     SpecError
         There is no such pool.
     """
@@ -63,35 +62,36 @@ class Prompt:
     ) -> None:
         self._shows = shows
         self._text, self._shots = spec.text, spec.shots or 0
-        self._template = None if spec.text is not None else _template(spec.template, kind)
+        for reason, _ in wording_errors(spec, kind, reads_candidates):
+            raise GraphError(reason)
+        name = spec.template or kind.default
+        self._template = kind.templates[name] if spec.text is None else None
         self._system = () if spec.system is None else (Message("system", spec.system),)
         self._own_pool = None if spec.examples is None else load_pool(spec.examples, base_dir)
         self._example_wording = None if kind.puts_question else Wording("{question}")
         self._wordings: dict[AnswerKind, Wording] = {}
         self._openings: dict[AnswerKind, tuple[tuple[Example, ...], tuple[Message, ...]]] = {}
         self.key = (self._template, spec.text, spec.system, self._shots, self._own_pool, shows)
-        """Equal for prompts that say the same."""
+        """Equal for equal prompts."""
         self.asks_for_program = self._template is not None and self._template.asks_for_program
-        """Whether a reply is a program, whose value is known only once it has run."""
+        """Whether a reply is a program, whose value is unknown before it has run."""
         if self._shots and self.asks_for_program:
-            reason = f"the template {shown(spec.template or '')} takes no shots: worked examples"
-            raise GraphError(f"{reason} argue in prose, and it asks for a program")
+            reason = f"the template {shown(name)} allows no shots: it asks for a program, but"
+            raise GraphError(f"{reason} worked examples argue in prose")
         self.is_conversation = self._template is CONVERSATION
-        """Whether each candidate stands behind the messages that its own writer read."""
+        """Whether each candidate follows the messages that its writer read."""
         if self.is_conversation and (self._shots or self._system):
-            raise GraphError("the template 'conversation' takes no shots and no system message")
-        if spec.text is not None:
-            _check_fields(Wording(spec.text), kind, reads_candidates)
+            raise GraphError("the template 'conversation' allows no shots and no system message")
         if self._own_pool is not None:
             self.check_shots(None)
 
     def check_shots(self, examples: tuple[Example, ...] | None) -> None:
-        """Refuse more shots than there are examples; ``examples`` is the benchmark's pool, if any.
+        """Check that each shot has an example; ``examples`` is the benchmark's pool, if any.
 
         Raises
         ------
         GraphError
-            Names both numbers.
+            There are fewer examples; names both numbers.
         """
         pool = self._pool(examples)
         if self._shots > len(pool):
@@ -101,7 +101,7 @@ class Prompt:
     def specification(
         self, answer: AnswerKind, examples: tuple[Example, ...] | None
     ) -> dict[str, Any]:
-        """The words that come before and around the question, as plain data."""
+        """Return the texts before and around the question, as plain data."""
         opening = self._opening(Question("", answer=answer, examples=examples))
         return {
             "opening": [[message.role, message.content] for message in opening],
@@ -109,15 +109,15 @@ class Prompt:
         }
 
     def shows_candidates(self, answer: AnswerKind) -> bool:
-        """Whether the wording has a place for the candidates."""
+        """Return whether the wording has a field for the candidates."""
         return "candidates" in self._wording(answer).fields
 
     def judged(self, question: Question, candidates: Sequence[Candidate]) -> frozenset[CandidateId]:
-        """The candidates that a judge is asked about; the others stand behind them, unasked.
+        """Return the candidates that a judge is asked about; the others rank after them.
 
-        One that ended within its reasoning shows nothing. Where a number is asked for, a candidate
-        has to state one. Shown by their steps, those that
-        show any are judged, so that nothing is gained by showing none; if none does, all are.
+        A candidate whose reasoning was cut off is not judged. Where a number is asked for, neither
+        is one without a number. Of candidates that are shown by their steps, only those with steps
+        are judged, so that leaving them out has no advantage; if none has steps, all are judged.
         """
         if question.answer != "number":
             return frozenset(c.id for c in candidates if not is_cut_off(c))
@@ -134,9 +134,9 @@ class Prompt:
         tests: Sequence[UnitTest] = (),
         max_tests: int = 0,
     ) -> tuple[Message, ...]:
-        """What the node asks; critiques are left out only where ``use_critiques`` is False.
+        """Return the messages of a call; only ``use_critiques=False`` leaves out the critiques.
 
-        ``tests`` are those that candidates are judged by, ``max_tests`` how many may be written.
+        ``tests`` are the tests to judge by, ``max_tests`` is the largest number to write.
         """
         wording = self._wording(question.answer)
         values = {"question": question.text, "max_tests": str(max_tests)}
@@ -155,9 +155,9 @@ class Prompt:
             return "No answer is given."
         if self._shows == "steps" and answer == "number":
             return steps_of(candidate)
-        whole = reply_text(candidate, answer)
-        is_short = len(whole.encode()) <= len(candidate.text.encode()) + ANSWER_BYTES
-        return whole if is_short else candidate.text
+        text = reply_text(candidate, answer)
+        is_short = len(text.encode()) <= len(candidate.text.encode()) + ANSWER_BYTES
+        return text if is_short else candidate.text
 
     def _wording(self, answer: AnswerKind) -> Wording:
         wording = self._wordings.get(answer)
@@ -172,7 +172,7 @@ class Prompt:
         return default_pool() if examples is None else examples
 
     def _opening(self, question: Question) -> tuple[Message, ...]:
-        """System message and worked examples; kept for as long as questions bring one pool."""
+        """Return system message and worked examples, cached as long as the pool stays the same."""
         if not self._shots:
             return self._system
         pool = self._pool(question.examples)
@@ -186,27 +186,26 @@ class Prompt:
 
     def _turns(self, example: Example, answer: AnswerKind) -> tuple[Message, Message]:
         wording = self._example_wording or self._wording(answer)
-        form = self._template.reply(answer) if self._template else WORKED_REPLY[answer]
+        reply_format = self._template.reply(answer) if self._template else WORKED_REPLY[answer]
         asked = wording.fill({"question": example.question, "candidates": "", "critiques": ""})
         answered = {"reasoning": example.reasoning, "answer": example.answer}
-        reply = Wording(form).fill(answered).strip()
+        reply = Wording(reply_format).fill(answered).strip()
         return Message("user", asked), Message("assistant", reply)
 
 
-def _template(name: str | None, kind: PromptKind) -> Template:
-    name = kind.default if name is None else name
-    if name not in kind.templates:
-        hint = suggestion(name, kind.templates)
-        raise GraphError(f"a {kind.title} has no prompt template {shown(name)}{hint}")
-    return kind.templates[name]
-
-
-def _check_fields(wording: Wording, kind: PromptKind, reads_candidates: bool) -> None:
+def wording_errors(
+    spec: PromptSpec, kind: PromptKind, reads_candidates: bool
+) -> Iterator[tuple[str, str]]:
+    """Yield the errors of a wording: (reason, key)."""
+    if spec.template is not None and spec.template not in kind.templates:
+        hint = suggestion(spec.template, kind.templates)
+        yield f"no template {shown(spec.template)} for a {kind.title}{hint}", "template"
+    if spec.text is None:
+        return
+    fields, usable = Wording(spec.text).fields, kind.placeholders(reads_candidates)
     for field in kind.required:
-        if field not in wording.fields:
-            raise GraphError(f"the text of a {kind.title} needs the field {{{field}}}")
-    usable = kind.placeholders(reads_candidates)
-    for field in sorted(wording.fields.difference(usable)):
-        hint = suggestion(field, usable)
-        reason = f"nothing fills the field {{{shown(field)[1:-1]}}} of the text{hint}"
-        raise GraphError(f"{reason} ({{{{ and }}}} stand for braces themselves)")
+        if field not in fields:
+            yield f"the text does not contain {{{field}}}", "text"
+    for field in sorted(fields.difference(usable)):
+        reason = f"nothing fills {{{shown(field)[1:-1]}}} here{suggestion(field, usable)}"
+        yield f"{reason} (write {{{{ and }}}} for literal braces)", "text"

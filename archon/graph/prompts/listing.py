@@ -1,9 +1,9 @@
-"""Candidates, critiques and tests as they stand in a prompt: numbered from 1 and fenced.
+"""Lists of candidates, critiques and tests for a prompt, numbered from 1 and fenced.
 
-What a model wrote stands between lines of more backticks than it has itself, so that no text can
-end its own fence, speak for another candidate or for us. Half surrogate pairs, which no tokenizer
-takes, become question marks; and a text longer than ``MAX_BYTES`` is cut in the middle, so that
-none can push the others or the question out of a context. Its end stays: the answer is there.
+Text of a model is fenced by more backticks than it has itself, so that it cannot end its fence and
+pose as another candidate or as the prompt. Half surrogate pairs, which tokenizers refuse, become
+question marks. A text longer than ``MAX_BYTES`` loses its middle, so that it cannot push others out
+of a context. Its end, where the answer is, stays.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from archon.types import Candidate
 _BACKTICKS = re.compile("`{3,}")
 
 MAX_BYTES = 8000
-"""Of one candidate's, or critique's, text in UTF-8; a token has a byte at least."""
+"""Largest size of one text in UTF-8; a token has at least one byte."""
 
 OF_ALL = "of all candidates"
-"""``reason`` of a critique that could not be divided among the candidates it speaks of."""
+"""``reason`` of a critique that could not be divided among its candidates."""
 
 
 def list_texts(texts: Iterable[str]) -> str:
-    """Each text between fences that do not occur in it, under its number."""
+    """List each text under its number, between fences that do not occur in it."""
     return "\n\n".join(f"[{number}]\n{_fenced(text)}" for number, text in enumerate(texts, 1))
 
 
 def list_critiques(candidates: Sequence[Candidate]) -> str:
-    """Every critique under the number of its candidate; an undivided one once, under ``[all]``."""
+    """List each critique under the number of its candidate; an undivided one under ``[all]``."""
     own: list[str] = []
     of_all: dict[str, None] = {}
     for number, candidate in enumerate(candidates, 1):
@@ -43,17 +43,17 @@ def list_critiques(candidates: Sequence[Candidate]) -> str:
 
 
 def is_long(text: str) -> bool:
-    """Whether a text is shown without its middle."""
+    """Return whether ``shortened`` would shorten the text."""
     return len(text.encode("utf-8", "replace")) > MAX_BYTES
 
 
 def without_half_pairs(text: str) -> str:
-    """A text with ``?`` for each half of a surrogate pair, which tokenizers refuse."""
+    """Replace each half of a surrogate pair, which tokenizers refuse, by ``?``."""
     return text.encode("utf-8", "replace").decode()
 
 
 def shortened(text: str) -> str:
-    """A text as it is, or of one that is too long both ends with a mark between them."""
+    """Replace the middle of a text longer than ``MAX_BYTES`` by a mark."""
     data = text.encode("utf-8", "replace")
     if not is_long(text):
         return data.decode()

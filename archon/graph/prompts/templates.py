@@ -1,14 +1,15 @@
-"""The named templates, as data.
+"""Named templates of prompts.
 
 Every judge's template begins with the question, so that the judges of a graph share that prefix.
-Each call fills in the placeholders of its ``PromptKind``. ``{ending}`` is replaced here by how an
-answer of the requested kind ends, so that ``archon.answers`` can read it.
+Each call fills in the placeholders of its ``PromptKind``. ``{ending}`` becomes an instruction for
+the end of an answer, which ``archon.answers`` reads.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from archon.types import AnswerKind
 
@@ -19,44 +20,44 @@ ENDINGS: Mapping[AnswerKind, str] = {
 }
 
 QUIET_ENDINGS: Mapping[AnswerKind, str] = {**ENDINGS, "number": ""}
-"""The same where worked examples show how a number ends: told in words as well, it made a small
-model worse (figures in ``docs/log.md``)."""
+"""Endings where worked examples show the end of a number: an instruction as well made a small model
+worse (figures in ``docs/log.md``)."""
 
 WORKED_REPLY: Mapping[AnswerKind, str] = {
     "number": "{reasoning}\nThe answer is {answer}.",
     "text": "{reasoning}\nThe answer is {answer}.",
     "code": "{reasoning}\n\n```python\n{answer}\n```",
 }
-"""How a worked example is answered; also where the wording is the user's own."""
+"""The reply of a worked example, by kind of answer; also for custom texts."""
 
 SHORT_REPLY: Mapping[AnswerKind, str] = {
     "number": "The answer is {answer}.",
     "text": "The answer is {answer}.",
     "code": "```python\n{answer}\n```",
 }
-"""The same where a template asks for no working."""
+"""The reply of a worked example without working."""
 
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A named wording of one type of node."""
+    """A named wording of a prompt."""
 
     description: str
     text: str
     asks_for_working: bool = True
     tells_ending: bool = True
-    """Whether the wording says how a number ends, or leaves that to worked examples."""
+    """Whether the wording describes the end of a number, rather than worked examples showing it."""
     asks_for_program: bool = False
-    """Whether a program is to be written: worked examples, which argue in prose, do not show it,
-    and its value is known only once it has run."""
+    """Whether the reply is a program: worked examples, which argue in prose, do not show one, and
+    its value is unknown before it has run."""
 
     def wording(self, answer: AnswerKind) -> str:
-        """The text for one kind of answer."""
+        """Return the text for one kind of answer."""
         ending = (ENDINGS if self.tells_ending else QUIET_ENDINGS)[answer]
         return self.text.replace("{ending}", ending).rstrip()
 
     def reply(self, answer: AnswerKind) -> str:
-        """How a worked example is answered."""
+        """Return the format of a worked example's reply."""
         return (WORKED_REPLY if self.asks_for_working else SHORT_REPLY)[answer]
 
 
@@ -65,7 +66,7 @@ class PromptKind:
     """The templates for one use of a model, and the placeholders of a custom text."""
 
     name: str
-    """A type of node, or ``TYPE.METHOD`` for a method with templates of its own."""
+    """A node type, or ``TYPE.METHOD`` for a method with its own templates."""
     templates: Mapping[str, Template]
     """By name; the first is the default."""
     required: tuple[str, ...] = ("question", "candidates")
@@ -73,33 +74,38 @@ class PromptKind:
     filled: tuple[str, ...] = ("question", "candidates", "critiques")
     """Placeholders that are filled in where the node reads candidates."""
     puts_question: bool = False
-    """Whether the prompt puts the question to the model as to whoever answers it."""
+    """Whether the prompt asks the model to answer the question."""
 
     @property
     def title(self) -> str:
-        """The name in error messages."""
+        """The name for error messages."""
         return self.name.replace(".", " by ")
 
     @property
     def default(self) -> str:
-        """The template that a node uses by default."""
+        """The name of the default template."""
         return next(iter(self.templates))
 
     def placeholders(self, reads_candidates: bool) -> tuple[str, ...]:
-        """The placeholders that are filled in."""
+        """Return the placeholders that are filled in."""
         if reads_candidates:
             return self.filled
         return tuple(name for name in self.filled if name not in ("candidates", "critiques"))
+
+
+def _single(kind: str, name: str, description: str, text: str, **placeholders: Any) -> PromptKind:
+    """Return a kind of prompt with one template."""
+    return PromptKind(kind, {name: Template(description, text)}, **placeholders)
 
 
 CONVERSATION = Template(
     "What the writer of each candidate read; the question alone where that is not known.",
     "{question}",
 )
-"""For reward models only: each candidate follows the messages that its own writer read."""
+"""For reward models only: each candidate follows the messages that its writer read."""
 
 _SCORED_REPLY = (("question",), ("question",), True)
-"""Placeholders of prompts to which candidates are scored as replies, and which cannot show them."""
+"""Placeholders of prompts whose replies are the candidates."""
 
 _QUESTION_TEMPLATES: Mapping[str, Template] = {
     "cot": Template(
@@ -149,52 +155,52 @@ LIKELIHOOD = PromptKind("ranker.likelihood", _QUESTION_TEMPLATES, *_SCORED_REPLY
 RANKER_REWARD = PromptKind("ranker.reward", _REWARD_TEMPLATES, *_SCORED_REPLY)
 VERIFIER_REWARD = PromptKind("verifier.reward", _REWARD_TEMPLATES, *_SCORED_REPLY)
 
-CRITIC = PromptKind(
-    "critic",
-    {
-        "critique": Template(
-            "Strengths and weaknesses of every candidate, in one reply.",
-            """\
+_ONE_CANDIDATE = """\
+{question}
+
+Below is a candidate answer to this question.
+
+{candidates}
+
+"""
+_ALL_CANDIDATES = """\
 {question}
 
 Below are candidate answers to this question, each under its number.
 
 {candidates}
 
+"""
+
+CRITIC = _single(
+    "critic",
+    "critique",
+    "Strengths and weaknesses of every candidate, in one reply.",
+    _ALL_CANDIDATES
+    + """\
 For each candidate, list its strengths and its weaknesses. Check every step and every calculation. \
 Begin the part on a candidate with its number in brackets, on a new line. Do not write an answer \
 of your own.""",
-        ),
-    },
 )
 
-RANKING = PromptKind(
+RANKING = _single(
     "ranker",
-    {
-        "rank": Template(
-            "Order all candidates, best first, in one reply.",
-            """\
-{question}
-
-Below are candidate answers to this question, each under its number.
-
-{candidates}
-
+    "rank",
+    "Order all candidates, best first, in one reply.",
+    _ALL_CANDIDATES
+    + """\
 {critiques}
 
 Compare the candidates: whose steps are sound, whose calculations are right? Then order all of \
 them from best to worst. End with one line of their numbers, in this form:
 Ranking: [best] > [next best] > ... > [worst]""",
-        ),
-    },
 )
 
-PAIR = PromptKind(
+PAIR = _single(
     "ranker.pairwise",
-    {
-        "pair": Template(
-            "Which of two candidates is better.",
-            """\
+    "pair",
+    "Which of two candidates is better.",
+    """\
 {question}
 
 Below are two candidate answers to this question, each under its number.
@@ -205,36 +211,25 @@ Below are two candidate answers to this question, each under its number.
 
 Which of the two is better: whose steps are sound, whose final answer is right? Reply with one \
 line: "Better: [1]" or "Better: [2]".""",
-        ),
-    },
 )
 
-GRADE = PromptKind(
+GRADE = _single(
     "ranker.logit",
-    {
-        "grade": Template(
-            "A grade for one candidate, as a single digit.",
-            """\
-{question}
-
-Below is a candidate answer to this question.
-
-{candidates}
-
+    "grade",
+    "A grade for one candidate, as a single digit.",
+    _ONE_CANDIDATE
+    + """\
 {critiques}
 
 Grade it: 1 if its final answer is surely wrong, 9 if it is surely right, or a digit between. \
 Reply with the digit alone.""",
-        ),
-    },
 )
 
-FUSER = PromptKind(
+FUSER = _single(
     "fuser",
-    {
-        "fuse": Template(
-            "One better answer from all candidates and their critiques.",
-            """\
+    "fuse",
+    "One better answer from all candidates and their critiques.",
+    """\
 {question}
 
 Below are candidate answers to this question, each under its number. Some may be wrong.
@@ -246,93 +241,61 @@ Below are candidate answers to this question, each under its number. Some may be
 Write one answer that is better than all of them: keep what is right, correct what is wrong, and \
 do every calculation again yourself. Answer the question as if you were the first to do so, \
 without speaking of the candidates. {ending}""",
-        ),
-    },
 )
 
-VERDICT = PromptKind(
+VERDICT = _single(
     "verifier",
-    {
-        "verify": Template(
-            "Argue whether one candidate is right, then judge.",
-            """\
-{question}
-
-Below is a candidate answer to this question.
-
-{candidates}
-
+    "verify",
+    "Argue whether one candidate is right, then judge.",
+    _ONE_CANDIDATE
+    + """\
 Is its final answer right? Argue first: go through it step by step and do every calculation \
 again yourself. Then judge. End with one line: "Verdict: correct" if the final answer is right, \
 "Verdict: incorrect" if it is wrong.""",
-        ),
-    },
 )
 
-YES_OR_NO = PromptKind(
+YES_OR_NO = _single(
     "verifier.logit",
-    {
-        "yes-or-no": Template(
-            "Whether one candidate is right, in one word.",
-            """\
-{question}
-
-Below is a candidate answer to this question.
-
-{candidates}
-
-Is its final answer right? Reply with one word: Yes or No.""",
-        ),
-    },
+    "yes-or-no",
+    "Whether one candidate is right, in one word.",
+    _ONE_CANDIDATE + "Is its final answer right? Reply with one word: Yes or No.",
 )
 
-STATE_TESTS = PromptKind(
+STATE_TESTS = _single(
     "unit_test_generator",
-    {
-        "state-tests": Template(
-            "Statements that a right answer satisfies.",
-            """\
+    "state-tests",
+    "Statements that a right answer satisfies.",
+    """\
 {question}
 
 Do not answer this question. Write tests of an answer to it instead: at most {max_tests} short \
 statements that a right answer satisfies and a wrong one may not, each of which can be judged by \
 itself. Reply with a numbered list of the statements alone, each on one line.""",
-        ),
-    },
     required=("question",),
     filled=("question", "max_tests"),
 )
 
-ASSERT_TESTS = PromptKind(
+ASSERT_TESTS = _single(
     "unit_test_generator.program",
-    {
-        "assert-tests": Template(
-            "Assertions about the program that a right answer is.",
-            """\
+    "assert-tests",
+    "Assertions about the program that a right answer is.",
+    """\
 {question}
 
 Do not answer this question. Write tests of a Python program that answers it instead: at most \
 {max_tests} assertions that call its function and compare the result with the right one. Take \
 arguments for which you are sure of the result. If the question names no function, it is \
 `solution`. Reply with the assertions alone, each on one line that begins with `assert`.""",
-        ),
-    },
     required=("question",),
     filled=("question", "max_tests"),
 )
 
-JUDGE_TESTS = PromptKind(
+JUDGE_TESTS = _single(
     "unit_test_evaluator",
-    {
-        "judge-tests": Template(
-            "Argue which tests one candidate passes, then judge.",
-            """\
-{question}
-
-Below is a candidate answer to this question.
-
-{candidates}
-
+    "judge-tests",
+    "Argue which tests one candidate passes, then judge.",
+    _ONE_CANDIDATE
+    + """\
 And these are tests of it, each under its number.
 
 {tests}
@@ -341,8 +304,6 @@ Which of the tests does the candidate pass? Argue first: go through them one by 
 calculation that they need again yourself. Then judge. End with one line that says "pass" or \
 "fail" of every test by its number, in this form:
 Tests: [number] pass or fail, [next number] pass or fail, ...""",
-        ),
-    },
     required=("question", "candidates", "tests"),
     filled=("question", "candidates", "critiques", "tests"),
 )

@@ -1,4 +1,4 @@
-"""Texts with fields such as ``{question}``: read once, filled in safely many times."""
+"""Texts with fields such as ``{question}``, parsed once and filled in many times."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ _TOKEN = re.compile(r"\{\{|\}\}|\{([A-Za-z_]\w*)\}")
 
 
 class Wording:
-    """A text with fields in single braces; ``{{`` and ``}}`` stand for braces themselves.
+    """A text with fields in single braces; ``{{`` and ``}}`` are literal braces.
 
-    What is filled in is never read again: braces in a question or a candidate mean nothing. Braces
-    around anything but a single word (``{"a": 1}``, ``\\boxed{}``) are left as they are. A field
-    filled with nothing takes the blank line after it along, so that optional parts leave no gap.
+    Values are not parsed: braces in a question or a candidate mean nothing. Braces around anything
+    but a single word (``{"a": 1}``, ``\\boxed{}``) stay as they are. An empty value also removes
+    the blank line after its field, so that optional parts leave no gap.
     """
 
     def __init__(self, text: str) -> None:
@@ -34,7 +34,7 @@ class Wording:
         self.fields = frozenset(self._fields)
 
     def fill(self, values: Mapping[str, str]) -> str:
-        """The text with a value in the place of every field."""
+        """Return the text with the values of its fields."""
         parts = [self._literals[0]]
         for name, literal in zip(self._fields, self._literals[1:], strict=True):
             value = values[name]

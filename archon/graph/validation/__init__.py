@@ -1,1 +1,1 @@
-"""Building a graph from its file, and the rules it must obey."""
+"""Validation rules of graphs, and the construction of a valid graph from its file."""

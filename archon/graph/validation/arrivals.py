@@ -1,10 +1,10 @@
-"""Rules of what arrives at a node: candidates, critiques, tests, scores and likelihoods."""
+"""Rules about the inputs of a node: candidates, critiques, tests, scores and likelihoods."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from archon.graph.nodes.registry import NODE_TYPES, method_of
+from archon.graph.nodes.registry import NODE_TYPES, reads_of
 from archon.graph.validation.wiring import Violation, Wiring, input_path
 from archon.spec.messages import shown
 
@@ -23,7 +23,7 @@ def candidates_exist(wiring: Wiring) -> Iterator[Violation]:
 def critiques_exist(wiring: Wiring) -> Iterator[Violation]:
     for node_id, node in wiring.spec.nodes.items():
         flow = wiring.flow.arriving[node_id]
-        if method_of(node).reads(node).critiques and not flow.has_critiques:
+        if reads_of(node).critiques and not flow.has_critiques:
             reason = "no critic's critiques arrive here (a fuser passes none on)"
             yield Violation(reason, ("nodes", node_id, "use_critiques"))
 
@@ -31,34 +31,34 @@ def critiques_exist(wiring: Wiring) -> Iterator[Violation]:
 def tests_exist(wiring: Wiring) -> Iterator[Violation]:
     nodes = wiring.spec.nodes
     for node_id, node in nodes.items():
-        wanted = method_of(node).reads_tests
-        testers = wiring.flow.arriving[node_id].testers
-        methods = {method_of(nodes[tester]).writes_tests for tester in testers}
+        wanted = reads_of(node).tests
+        testers = [nodes[tester] for tester in wiring.flow.arriving[node_id].testers]
+        methods = {NODE_TYPES[tester.type].method_name(tester) for tester in testers}
         if wanted is not None and wanted not in methods:
             reason, key = "no tests of a unit_test_generator arrive here", "inputs"
-            for other in methods:
-                reason = f"the tests that arrive here are for {shown(str(other))}"
+            if methods:
+                reason = f"the tests that arrive here are for {shown(methods.pop())}"
                 key = "method"
             yield Violation(reason, ("nodes", node_id, key))
 
 
 def scores_exist(wiring: Wiring) -> Iterator[Violation]:
     for node_id, node in wiring.spec.nodes.items():
-        wanted = method_of(node).reads(node).scores
+        wanted = reads_of(node).scores
         for i, source in enumerate(node.inputs if wanted else ()):
             flow = wiring.flow.leaving[source]
             if not flow.is_scored:
-                reason = f"candidates may come from {shown(source)} that nothing has scored"
+                reason = f"candidates from {shown(source)} may have no score"
                 yield Violation(reason, input_path(node_id, i))
             elif wanted == "odds" and flow.has_support:
-                reason = f"the score may be a vote's support, from {shown(source)}: it has no odds"
+                reason = f"scores from {shown(source)} may be a vote's support, which has no odds"
                 yield Violation(reason, input_path(node_id, i))
 
 
 def likelihoods_exist(wiring: Wiring) -> Iterator[Violation]:
     nodes = wiring.spec.nodes
     for node_id, node in nodes.items():
-        key = method_of(node).reads(node).likelihoods
+        key = reads_of(node).likelihoods
         if not key:
             continue
         writers = wiring.flow.arriving[node_id].counts

@@ -1,4 +1,4 @@
-"""From the spec of an architecture to a checked graph whose nodes are in order."""
+"""Construction of a valid graph from the spec of an architecture."""
 
 from __future__ import annotations
 
@@ -14,17 +14,15 @@ from archon.spec.architecture import ArchitectureSpec
 
 @dataclass(frozen=True)
 class Graph:
-    """A valid graph. Every mapping has one entry per node, in the order of declaration."""
+    """A valid graph."""
 
     spec: ArchitectureSpec
     order: tuple[str, ...]
-    """Every node after its inputs; among those that are ready, in the order of declaration."""
+    """Every node after its inputs; among ready ones, in the order of declaration."""
     inputs: Mapping[str, tuple[str, ...]]
-    """Node → the nodes it reads, in the order listed."""
-    readers: Mapping[str, tuple[str, ...]]
-    """Node → the nodes that read it, in the order of declaration."""
+    """Node → the nodes it reads, in the order of the file; nodes in the order of declaration."""
     flow: Dataflow
-    """What passes along the edges at most."""
+    """The largest flows along the edges."""
 
 
 def build(
@@ -32,19 +30,19 @@ def build(
     capabilities: Mapping[str, frozenset[str]],
     file: str | None = None,
 ) -> Graph:
-    """Check every rule of ``archon.graph.validation.checks`` and put the nodes in order.
+    """Check every rule of ``archon.graph.validation.checks`` and order the nodes.
 
     Parameters
     ----------
     capabilities
-        Role → what its model can do; roles that are left out pass every rule.
+        Role → capabilities of its model; missing roles pass every rule.
     file
         The name of the spec's file in errors.
 
     Raises
     ------
     GraphError
-        Rules are broken; its ``errors`` name file, JSON path and rule.
+        The graph violates rules; ``errors`` have file, JSON path and rule of each violation.
     """
     wiring = Wiring.of(spec, capabilities)
     if errors := graph_errors(wiring, file):
@@ -53,6 +51,5 @@ def build(
         spec=spec,
         order=tuple(wiring.order),
         inputs={node: tuple(spec.nodes[node].inputs) for node in spec.nodes},
-        readers={node: tuple(wiring.readers[node]) for node in spec.nodes},
         flow=wiring.flow,
     )

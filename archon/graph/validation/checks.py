@@ -1,4 +1,4 @@
-"""The rules of a valid graph. Each is one function of the same name, checked in this order.
+"""The rules of a valid graph. Each is a function of the same name, checked in this order.
 
 ====================  ============================================================================
 inputs_exist          every input names a node
@@ -14,23 +14,22 @@ candidates_exist      candidates arrive where they are read, and at the output
 capabilities          a node's model has the capabilities that its method requires
 critiques_exist       ``use_critiques: true`` has a critic upstream whose critiques arrive; a fuser
                       passes none on, as a fused candidate carries none of its parents' annotations
-tests_exist           an evaluator has a generator of unit tests of its method upstream; every node
-                      passes tests on, as they are of the question
-parameters_apply      a parameter is given only where its method reads it
+tests_exist           a unit_test_evaluator has a unit_test_generator of its method upstream; every
+                      node passes tests on, because they belong to the question
+parameters_apply      a parameter is given only where the method uses it
 scores_exist          every candidate that is weighed by its score, or its odds, has one; a vote's
                       support has no odds
 likelihoods_exist     every candidate that is weighed by its likelihood is written by a model that
                       returns log-probabilities
-when_has_inputs       a node with ``when`` has inputs to judge
-template_exists       a prompt's template is one of those for the node's type and method
+when_has_inputs       a node with ``when`` has inputs
+template_exists       the prompt's template exists for the node's type and method
 prompt_fields         a prompt's own text contains ``{question}`` and, where candidates are shown,
-                      ``{candidates}``; and no word in braces that nothing fills
+                      ``{candidates}``, and no unknown field
 ====================  ============================================================================
 
-A rule yields its violations, and all of them are reported. Rules that follow the edges
-(``FOLLOW_EDGES``, those of ``arrivals`` among them) are checked only if the edges are valid
-(``EDGES``), because one wrong edge would cause many errors. What a method needs and reads is
-declared in ``archon.graph.nodes.<type>``.
+All violations of all rules are reported. Rules that follow the edges (``FOLLOW_EDGES``) are checked
+only if the edges are valid (``EDGES``), because one wrong edge would cause many errors. Modules
+``archon.graph.nodes.<type>`` declare the needs of methods.
 """
 
 from __future__ import annotations
@@ -68,7 +67,7 @@ RULES: tuple[Rule, ...] = (
 EDGES: frozenset[Rule] = frozenset(
     {edges.inputs_exist, edges.no_self_input, edges.no_cycle, edges.output_exists, edges.arity}
 )
-"""The rules without which the edges cannot be followed."""
+"""The rules of valid edges."""
 
 FOLLOW_EDGES: frozenset[Rule] = frozenset(
     {
@@ -80,11 +79,11 @@ FOLLOW_EDGES: frozenset[Rule] = frozenset(
         arrivals.likelihoods_exist,
     }
 )
-"""The rules that look at what arrives along the edges."""
+"""The rules about data that arrives along the edges."""
 
 
 def broken_rules(wiring: Wiring) -> Iterator[tuple[Rule, Violation]]:
-    """Every violation with its rule, in the order of the rules."""
+    """Yield every violation with its rule, in the order of the rules."""
     follows_edges = True
     for rule in RULES:
         if rule in FOLLOW_EDGES and not follows_edges:
@@ -102,10 +101,10 @@ def graph_errors(wiring: Wiring, file: str | None) -> list[GraphError]:
 def errors_of_valid_parts(
     parts: ValidParts, capabilities: Mapping[str, frozenset[str]], file: str | None
 ) -> list[GraphError]:
-    """The errors of the graph that are certain although its file breaks the schema.
+    """Return the errors of the graph that are certain although its file breaks the schema.
 
-    Of a node that breaks it, the names of its role and its inputs are checked. What arrives at the
-    nodes after it is not known.
+    Of a node that breaks it, the names of its role and its inputs are checked. The data that
+    arrives at the nodes after it is unknown.
     """
     wiring = Wiring.of(parts.spec, capabilities)
     after_invalid = wiring.downstream(parts.invalid_nodes)

@@ -1,4 +1,4 @@
-"""Rules of edges: which node reads which."""
+"""Rules about edges: the inputs of nodes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def no_duplicate_input(wiring: Wiring) -> Iterator[Violation]:
 
 
 def no_cycle(wiring: Wiring) -> Iterator[Violation]:
-    """One cycle of each set of nodes that can all reach each other."""
+    """Report one cycle of each set of nodes that can all reach each other."""
     inputs = {node_id: set(read) - {node_id} for node_id, read in wiring.inputs.items()}
     try:
         topological_order({node_id: sorted(read) for node_id, read in inputs.items()})
@@ -50,16 +50,16 @@ def no_cycle(wiring: Wiring) -> Iterator[Violation]:
 
     edges: nx.DiGraph[str] = nx.DiGraph(wiring.readers)
     position = {node_id: i for i, node_id in enumerate(wiring.spec.nodes)}
-    knots = [knot for knot in nx.strongly_connected_components(edges) if len(knot) > 1]
-    for knot in sorted(knots, key=lambda knot: min(position[node_id] for node_id in knot)):
+    components = [nodes for nodes in nx.strongly_connected_components(edges) if len(nodes) > 1]
+    for nodes in sorted(components, key=lambda nodes: min(position[node_id] for node_id in nodes)):
         # Begin with the node that is declared first, as a reader of the file does.
-        start = min(knot, key=position.__getitem__)
+        start = min(nodes, key=position.__getitem__)
         between: nx.DiGraph[str] = nx.DiGraph()
         between.add_edges_from(
             (source, reader)
-            for source in sorted(knot)  # the same cycle every time
+            for source in sorted(nodes)  # the same cycle every time
             for reader in wiring.readers[source]
-            if reader in knot and reader != source
+            if reader in nodes and reader != source
         )
         cycle = [source for source, _ in nx.find_cycle(between, start)]
         first = min(range(len(cycle)), key=lambda i: position[cycle[i]])
@@ -81,7 +81,7 @@ def reaches_output(wiring: Wiring) -> Iterator[Violation]:
     upstream = reachable(wiring.inputs, [output])
     for node_id in wiring.spec.nodes:
         if node_id not in upstream:
-            reason = f"nothing on the way to the output {shown(output)} reads this node"
+            reason = f"no path leads from this node to the output {shown(output)}"
             yield Violation(reason, ("nodes", node_id))
 
 
@@ -94,6 +94,4 @@ def arity(wiring: Wiring) -> Iterator[Violation]:
 def when_has_inputs(wiring: Wiring) -> Iterator[Violation]:
     for node_id, node in wiring.spec.nodes.items():
         if node.when is not None and not node.inputs:
-            yield Violation(
-                "a node without inputs has nothing to judge", ("nodes", node_id, "when")
-            )
+            yield Violation("a condition needs inputs", ("nodes", node_id, "when"))

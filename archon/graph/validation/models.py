@@ -1,10 +1,10 @@
-"""Rules of models: which nodes need one, and what it must be able to do."""
+"""Rules about models: the nodes that need one, and the capabilities that they need."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from archon.graph.nodes.registry import describe, method_of
+from archon.graph.nodes.registry import NODE_TYPES, method_of
 from archon.graph.validation.wiring import Violation, Wiring
 from archon.lm.embedding import EMBED
 from archon.lm.reward import REWARD
@@ -24,16 +24,16 @@ _OTHER_MODELS = {EMBED: "sentence encoder", REWARD: "reward model"}
 def model_given(wiring: Wiring) -> Iterator[Violation]:
     for node_id, node in wiring.spec.nodes.items():
         method, path = method_of(node), ("nodes", node_id, "model")
+        described = NODE_TYPES[node.type].describe(node)
         if node.role is not None:
             if not method.uses_model:
-                yield Violation(f"{describe(node)} {method.refusal}", path)
+                yield Violation(f"{described} {method.refusal}", path)
         elif method.uses_model:
-            yield Violation(f"{describe(node)} needs a model", path)
+            yield Violation(f"{described} needs a model", path)
         elif isinstance(node, ModelNode):
             for key in ("prompt", "sampling", *THINKING_KEYS):
                 if getattr(node, key) is not None:
-                    reason = f"without a model, nothing reads the {key}"
-                    yield Violation(reason, ("nodes", node_id, key))
+                    yield Violation(f"{key} needs a model", ("nodes", node_id, key))
 
 
 def model_exists(wiring: Wiring) -> Iterator[Violation]:
@@ -58,7 +58,8 @@ def capabilities(wiring: Wiring) -> Iterator[Violation]:
             yield Violation(f"{model} is no sentence encoder", path)
         elif not needed <= has:
             lacking = ", ".join(sorted(needed - has))
-            yield Violation(f"{model} lacks what {describe(node)} needs: {lacking}", path)
+            described = NODE_TYPES[node.type].describe(node)
+            yield Violation(f"{model} lacks what {described} needs: {lacking}", path)
         elif method.uses_model and has != needed and (other := _OTHER_MODELS.get(has)):
             yield Violation(f"{model} is a {other}, which writes no text", path)
 
@@ -70,7 +71,7 @@ def _sampling(node_id: str, node: ModelNode, role: str, has: frozenset[str]) -> 
     for key, capability in THINKING_KEYS.items():
         if getattr(node, key) in (None, "auto") or capability in has:
             continue
-        reason = f"the model of role {shown(role)} cannot be told {key}"
+        reason = f"the model of role {shown(role)} does not support {key}"
         if "thinking" in has:
-            reason += ": a server takes it only where its card's thinking_field can hold it"
+            reason += ": a server supports it only with a suitable thinking_field of its card"
         yield Violation(reason, ("nodes", node_id, key))

@@ -1,4 +1,4 @@
-"""What the rules check, and the violations that they report."""
+"""Input and output of the validation rules: wirings and violations."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from archon.spec.architecture import ArchitectureSpec
 
 @dataclass(frozen=True)
 class Violation:
-    """A broken rule: what is wrong, and where in the file."""
+    """A violation of a rule, with its JSON path."""
 
     reason: str
     path: tuple[str | int, ...]
@@ -21,12 +21,12 @@ class Violation:
 
 @dataclass(frozen=True)
 class Wiring:
-    """A spec, its edges and the capabilities of its models, as the rules see them."""
+    """A spec, its edges and the capabilities of its models: the input of the rules."""
 
     spec: ArchitectureSpec
     capabilities: Mapping[str, frozenset[str]]
     inputs: Mapping[str, tuple[str, ...]]
-    """Node → the nodes that it reads; inputs that name no node are left out."""
+    """Node → the nodes that it reads, without inputs that name no node."""
 
     @classmethod
     def of(cls, spec: ArchitectureSpec, capabilities: Mapping[str, frozenset[str]]) -> Wiring:
@@ -47,12 +47,12 @@ class Wiring:
         return topological_order(self.inputs)
 
     def downstream(self, node_ids: Iterable[str]) -> frozenset[str]:
-        """The nodes themselves and all nodes after them."""
+        """Return the nodes and all nodes that read them, directly or indirectly."""
         return frozenset(reachable(self.readers, node_ids))
 
     @cached_property
     def flow(self) -> Dataflow:
-        """What arrives at each node; the edges must be valid."""
+        """The largest flows; the edges must be valid."""
         return dataflow(self.spec, self.order)
 
 
@@ -60,5 +60,5 @@ Rule = Callable[[Wiring], Iterable[Violation]]
 
 
 def input_path(node_id: str, index: int) -> tuple[str | int, ...]:
-    """The place of an input in a file."""
+    """Return the JSON path of an input."""
     return ("nodes", node_id, "inputs", index)

@@ -92,7 +92,7 @@ def test_a_chain_of_small_steps_joins_no_more_than_its_first() -> None:
     ("change", "reason"),
     [
         ({"model": None}, "needs a model"),
-        ({"by": "value"}, "by value reads no model"),
+        ({"by": "value"}, "by value uses no model"),
         ({"model": "s"}, "no sentence encoder"),
         ({"model": "x"}, "no role"),
         ({"similarity": 1.5}, "1"),
