@@ -15,7 +15,7 @@ from archon.errors import UnsupportedError
 from archon.lm.factory import capabilities
 from archon.lm.openai.payload import request_body
 from archon.lm.pool import completion_codec
-from archon.lm.reasoning import separated
+from archon.lm.reasoning import generate_separated
 from archon.lm.scripted.lm import ScriptedLM, in_turn
 from archon.reasoning import ReasoningMarkers
 from archon.spec.model import OpenAICard, ScriptedCard
@@ -56,7 +56,7 @@ async def split(
             on_event(event)
         return [made]
 
-    [result] = await separated(generate, request, events.append, **how)
+    [result] = await generate_separated(generate, request, events.append, **how)
     return result, [event for event in events if isinstance(event, TokenDelta)]
 
 

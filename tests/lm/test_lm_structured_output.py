@@ -189,12 +189,12 @@ async def test_judges_of_a_graph_are_constrained_if_the_card_supports_it() -> No
 def test_an_order_of_many_items_is_requested_in_the_prompt_only() -> None:
     assert read_ranking("Ranking: [2] > [1]", 2) == [1, 0]
     five, six = ranking_constraint(5), ranking_constraint(6)
-    from archon.lm.base import can_hold
+    from archon.lm.base import supports
 
     assert five is not None
     assert six is not None
-    assert can_hold(frozenset({"closing"}), five)
-    assert not can_hold(frozenset({"closing"}), six)
-    assert not can_hold(frozenset({"closing"}), replace(five, after=None))
+    assert supports(frozenset({"closing"}), five)
+    assert not supports(frozenset({"closing"}), six)
+    assert not supports(frozenset({"closing"}), replace(five, after=None))
     after = FreeText("Answer:", 9)
-    assert not can_hold(frozenset({"closing"}), Constraint(json_schema={}, after=after))
+    assert not supports(frozenset({"closing"}), Constraint(json_schema={}, after=after))

@@ -48,7 +48,7 @@ from archon.lm.openai.server_errors import (
     hint,
 )
 from archon.lm.openai.transport import Transport
-from archon.lm.reasoning import send_completion, separated
+from archon.lm.reasoning import generate_separated, send_completion
 from archon.lm.retry import Backoff, Clock, retrying
 from archon.lm.sample_failures import Failures
 from archon.spec.model import FromVariable, OpenAICard
@@ -146,7 +146,7 @@ class RemoteLM:
         """
         request = self._filled_in(request)
         check_request(request, self.capabilities, self.card.name)
-        return await separated(
+        return await generate_separated(
             self._generate,
             request,
             on_event,
