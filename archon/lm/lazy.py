@@ -66,7 +66,7 @@ class LazyLM:
         request = replace(request, thinking=request.thinking.over(self._thinking))
 
         async def from_pool(request: Request, on_event: OnEvent | None) -> list[Completion]:
-            return await scope.pool.generate(lm, self.card.name, request, on_event, scope)
+            return await scope.generate(lm, self.card.name, request, on_event)
 
         # A pool may have samples from versions that did not separate reasoning from answers.
         return await generate_separated(from_pool, request, on_event, self.reasoning_markers)

@@ -104,7 +104,7 @@ async def ask(
     **more: object,
 ) -> list[Completion]:
     request = replace(REQUEST, first_draw=first, n=n, **more)
-    return await pool.generate(lm, "double", request, on_event, scope(pool, origin))
+    return await scope(pool, origin).generate(lm, "double", request, on_event)
 
 
 async def settle() -> None:
@@ -165,8 +165,8 @@ async def test_log_probabilities_are_reused_only_if_they_were_requested(pool: Dr
 async def test_scored_choices_are_reused(pool: DrawPool) -> None:
     lm = open_scripted(CARD)
     request = replace(REQUEST, choices=("yes", "no"), n=2)
-    made = await pool.generate(lm, "double", request, None, scope(pool))
-    found = await pool.generate(lm, "double", request, None, scope(pool, "elsewhere"))
+    made = await scope(pool).generate(lm, "double", request, None)
+    found = await scope(pool, "elsewhere").generate(lm, "double", request, None)
     assert [c.choice_logprobs for c in found] == [c.choice_logprobs for c in made]
     assert [c.usage.choice_tokens for c in found] == [2, 2]
     assert cost_tokens(found) == cost_tokens(made)
@@ -187,7 +187,7 @@ async def test_a_reused_sample_is_sent_as_one_delta(pool: DrawPool) -> None:
 async def test_samples_of_a_model_without_keys_are_not_stored(pool: DrawPool) -> None:
     lm = ScriptedLM(in_turn(["a"]))
     for _ in range(2):
-        await pool.generate(lm, "app", REQUEST, None, scope(pool))
+        await scope(pool).generate(lm, "app", REQUEST, None)
     assert len(lm.requests) == 2
 
 
@@ -232,8 +232,8 @@ async def test_a_resumed_item_counts_its_own_samples_once(path: Path) -> None:
     with DrawPool(path) as pool:
         item = scope(pool, "run/1/0")
         request = replace(REQUEST, n=3)
-        first = await pool.generate(lm, "double", request, None, item)
-        second = await pool.generate(lm, "double", request, None, item)
+        first = await item.generate(lm, "double", request, None)
+        second = await item.generate(lm, "double", request, None)
     assert lm.asked == [range(2), range(2, 3)]
     assert [c.usage for c in first] == [MADE, MADE, MADE]
     assert [c.usage for c in second] == [FOUND, FOUND, FOUND]
