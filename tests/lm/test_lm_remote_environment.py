@@ -79,7 +79,7 @@ async def test_an_invalid_proxy_is_an_error_without_its_password(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("ALL_PROXY", "ftp://me:secret@proxy")
-    with pytest.raises(RefusedError, match=r'proxy.*"trust_env": false') as caught:
+    with pytest.raises(RefusedError, match=r'_PROXY is not.*"trust_env" to false') as caught:
         await text_of(remote("http://model.invalid/v1"))
     assert "secret" not in str(caught.value)
 
@@ -87,10 +87,10 @@ async def test_an_invalid_proxy_is_an_error_without_its_password(
 @pytest.mark.parametrize("value", ["[::1]", "10.0.0.1,localhost:port"])
 async def test_an_invalid_no_proxy_is_reported(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", value)
-    with pytest.raises(RefusedError, match=r'NO_PROXY is invalid.*"trust_env": false'):
+    with pytest.raises(RefusedError, match=r'NO_PROXY is invalid.*"trust_env" to false'):
         await text_of(remote("http://model.invalid/v1"))
     monkeypatch.setenv("HTTPS_PROXY", "ftp://me:secret@proxy")
-    with pytest.raises(RefusedError, match="HTTPS_PROXY names a proxy"):
+    with pytest.raises(RefusedError, match="HTTPS_PROXY is not a valid address"):
         await text_of(remote("http://model.invalid/v1"))
 
 
@@ -137,9 +137,11 @@ async def test_an_unknown_certificate_authority_is_an_error_that_names_the_varia
         with pytest.raises(RefusedError, match="set SSL_CERT_FILE"):
             await text_of(remote(url))
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-        with pytest.raises(RefusedError, match='ignored, as the card says "trust_env": false'):
+        with pytest.raises(
+            RefusedError, match='ignored because the card sets "trust_env" to false'
+        ):
             await text_of(remote(url, trust_env=False))
-        with pytest.raises(RefusedError, match="the name that the certificate is for"):
+        with pytest.raises(RefusedError, match="use the name in the certificate"):
             await text_of(remote(url.replace("localhost", "127.0.0.1")))
 
 

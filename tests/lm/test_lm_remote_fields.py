@@ -228,7 +228,7 @@ async def test_the_rejection_of_a_field_that_matters_is_an_error_that_names_the_
 @pytest.mark.parametrize(
     ("status", "card", "told"),
     [
-        (401, {}, '"api_key_env" names the variable'),
+        (401, {}, '"api_key_env" to the name of the variable'),
         (401, {"api_key_env": "SOME_KEY"}, "the variable SOME_KEY"),
         (404, {}, '"base_urls"'),
     ],

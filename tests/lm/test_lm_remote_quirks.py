@@ -95,7 +95,7 @@ async def test_texts_with_equal_indices_are_distinguished() -> None:
     texts = [{**choice, "message": {"content": text}} for text in "ab"]
     lm = remote(replied(completion() | {"choices": texts}), native_n=True)
     assert [c.text for c in await lm.generate(replace(REQUEST, n=2))] == ["a", "b"]
-    with pytest.raises(LMError, match="nobody asked for"):
+    with pytest.raises(LMError, match="was not requested"):
         await one(completion() | {"choices": texts})
 
 
@@ -303,11 +303,11 @@ async def test_a_stream_without_an_end_is_refused(tail: list[object]) -> None:
         ({"error": {"message": "out of memory"}}, "out of memory"),
         ({"object": "error", "message": "too long"}, "too long"),
         ({"detail": "gone"}, "gone"),
-        ({"choices": {}}, "no list"),
-        ({"choices": [None]}, "no object"),
-        (delta("x", index=1), "nobody asked for"),
+        ({"choices": {}}, "not a list"),
+        ({"choices": [None]}, "not an object"),
+        (delta("x", index=1), "was not requested"),
         (delta(7), "not text"),
-        ({"choices": [{"index": 0, "delta": "x"}]}, "no object"),
+        ({"choices": [{"index": 0, "delta": "x"}]}, "not an object"),
         (delta("", "content_filter"), "withheld"),
         (delta("", "error"), "did not finish"),
     ],
@@ -443,4 +443,4 @@ async def test_one_of_several_streamed_texts_may_fail() -> None:
     samples = await lm.generate(replace(REQUEST, n=3), heard.append)
     assert [c.text for c in samples] == ["aa", "", ""]
     assert "withheld" in (samples[1].error or "")
-    assert "3 texts were asked for, 2 came" in (samples[2].error or "")
+    assert "2 of 3 requested texts" in (samples[2].error or "")

@@ -106,7 +106,7 @@ class DrawPool:
 
     @property
     def is_open(self) -> bool:
-        """False after ``close``, and in a forked child: SQLite forbids connections to cross a fork."""
+        """False after ``close`` and in a forked child, where SQLite forbids to use the file."""
         return not self._closed and os.getpid() == self._owner
 
     def _find(self, keys: Sequence[bytes]) -> dict[bytes, StoredSample]:
