@@ -279,9 +279,9 @@ def search(
     MissingExtraError
         Optuna is not installed (the extra ``search``).
     """
-    names = (objective,) if isinstance(objective, str) else tuple(objective)
+    names = objective if isinstance(objective, str) else ",".join(objective)
     config = SearchConfig(
-        objectives=parse_objectives(",".join(names)),
+        objectives=parse_objectives(names),
         limits=SearchLimits(max_tokens, max_calls, max_seconds),
         sampler=sampler,
         seed=seed,

@@ -82,6 +82,7 @@ async def test_a_reply_with_an_empty_finish_reason_is_complete_with_a_note(
         ({"content": [{"type": "refusal", "refusal": "No"}]}, r"the model refused \(No\)"),
         ({"content": None, "tool_calls": [{"id": "1"}]}, "called a tool"),
         ({"content": [{"type": "image_url"}]}, "a part of the type 'image_url'"),
+        ({"content": [{"type": ["text"], "text": "x"}]}, "a part of the type"),
         ({"content": {"text": "x"}}, "neither text nor a list"),
     ],
 )

@@ -47,8 +47,8 @@ REASONING_KEYS = ("reasoning_content", "reasoning", "reasoning_text", "thinking"
 """Keys for the reasoning of a message. Several keys repeat one text, so only the first that has
 text is read. Content parts of the type ``thinking`` are reasoning, too."""
 _DETAILS = "reasoning_details"
-_TEXT_PARTS = frozenset({"text", "output_text"})
-_REASONING_PARTS = frozenset({"thinking", "reasoning", "reasoning_text"})
+_TEXT_PARTS = (None, "text", "output_text")
+_REASONING_PARTS = ("thinking", "reasoning", "reasoning_text")
 _MAX_COUNT = 10**9
 _BYTE_ORDER_MARK = "\ufeff"
 _DIGITS = re.compile("[0-9]{1,10}")
@@ -546,20 +546,17 @@ def content_of(value: object) -> tuple[str, str]:
         if isinstance(part, str):
             text += part
             continue
-        kind = part.get("type") if isinstance(part, dict) else None
-        if (kind is None or kind in _TEXT_PARTS) and _has_text(part):
-            text += part["text"]
+        fields = part if isinstance(part, dict) else {}
+        kind = fields.get("type")
+        if kind in _TEXT_PARTS and isinstance(fields.get("text"), str):
+            text += fields["text"]
         elif kind in _REASONING_PARTS:
-            reasoning += "".join(_nested_texts(part))
+            reasoning += "".join(_nested_texts(fields))
         elif kind == "refusal":
-            raise ContentError(f"the model refused ({part.get('refusal')})")
+            raise ContentError(f"the model refused ({fields.get('refusal')})")
         else:
             raise ContentError(f"its content has a part of the type {str(kind)[:40]!r}")
     return text, reasoning
-
-
-def _has_text(part: object) -> bool:
-    return isinstance(part, dict) and isinstance(part.get("text"), str)
 
 
 def reasoning_of(message: Mapping[str, Any]) -> str:
