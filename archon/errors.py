@@ -100,7 +100,7 @@ class FileError(ArchonError):
 
     @property
     def errors(self) -> tuple[FileError, ...]:
-        """All errors, each without ``others``; this one first."""
+        """Every error without its ``others``; this one first."""
         return (self._copy_with(others=()), *self.others)
 
     def _copy_with(self, **changes: Any) -> Self:

@@ -431,7 +431,7 @@ class Annotation:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An answer that is passed through a graph."""
+    """An answer on its path through a graph."""
 
     id: CandidateId
     text: str
@@ -462,5 +462,5 @@ class Candidate:
 
     @property
     def critiques(self) -> tuple[Annotation, ...]:
-        """All critiques, oldest first."""
+        """Every critique, oldest first."""
         return tuple(a for a in self.annotations if a.kind == "critique")

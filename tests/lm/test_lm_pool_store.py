@@ -1,4 +1,4 @@
-"""The pool's file: its bound, damage, a full disk, several processes, and death in between."""
+"""The pool's file: size limit, damage, full disks, several processes, and killed processes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def store(path: Path) -> Iterator[SampleStore]:
 
 
 def numbers(store: SampleStore, most: int = 2000) -> list[int]:
-    """Which draws are there."""
+    """Numbers of the stored samples."""
     found = store.get([new(number).key for number in range(most)])
     return sorted(int.from_bytes(key, "big") for key in found)
 
@@ -61,7 +61,7 @@ def test_invalid_bytes_are_refused() -> None:
             completion_codec.decode(damaged)
 
 
-# ---------------------------------------------------------------------------------------- bound
+# ----------------------------------------------------------------------------------- size limit
 
 
 def test_the_least_recently_used_samples_are_evicted(path: Path) -> None:
@@ -268,7 +268,7 @@ def test_samples_stored_before_a_process_was_killed_are_kept(path: Path) -> None
         assert is_sound(path)
 
 
-# ---------------------------------------------------------------------------------------- upkeep
+# ----------------------------------------------------------------------------------- maintenance
 
 
 def test_a_pool_in_use_can_be_cleared(store: SampleStore, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Proxies and certificates that the environment names."""
+"""Proxies and certificates from environment variables."""
 
 import shutil
 import ssl
@@ -48,7 +48,7 @@ async def test_a_proxy_of_the_environment_is_used(
 ) -> None:
     async with network(well) as proxy:
         monkeypatch.setenv(variable, proxy.url.removesuffix("/v1"))
-        # Only the proxy can know this name.
+        # Only the proxy can resolve this name.
         assert await text_of(remote("http://model.invalid/v1")) == "Hello"
         assert proxy.num_connections == 1
 
@@ -99,7 +99,7 @@ async def test_an_invalid_no_proxy_is_reported(value: str, monkeypatch: pytest.M
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate for ``localhost`` that no authority knows, in a folder of certificates."""
+    """A self-signed certificate for ``localhost`` in a folder of certificates."""
     folder = tmp_path_factory.mktemp("tls")
     (folder / "certs").mkdir()
     make = "req -x509 -newkey rsa:2048 -nodes -keyout k.pem -out certs/c.pem -days 3"

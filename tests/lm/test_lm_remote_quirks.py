@@ -1,4 +1,4 @@
-"""Replies as servers send them: what is accepted, what is refused, and what one bad reply costs."""
+"""Deviations of servers' replies: accepted, refused, or a failure of one sample."""
 
 import asyncio
 import gzip
@@ -35,7 +35,7 @@ async def one(data: object) -> Completion:
     return sample
 
 
-# ---------------------------------------------------------------------------- whole replies
+# -------------------------------------------------------------------------- complete replies
 
 
 @pytest.mark.parametrize("values", [{"content": None}, {}, {"content": ""}, {"content": []}])
@@ -212,7 +212,7 @@ async def test_a_reply_with_an_uninformative_media_type_is_read(
 
 
 def zipped(status: int, body: bytes, kind: str = "application/json") -> httpx.Response:
-    """A reply whose body is compressed already."""
+    """A reply with a compressed body."""
     headers = {"content-type": kind, "content-encoding": "gzip"}
     return httpx.Response(status, headers=headers, content=chunks(body, 7))
 
@@ -333,11 +333,11 @@ async def test_a_message_that_repeats_another_text_than_was_streamed_is_refused(
         await remote(server).generate(REQUEST, lambda event: None)
 
 
-# ------------------------------------------------------- one bad reply loses one sample
+# ------------------------------------------------------ one bad reply fails one sample
 
 
 def failing(numbers: set[int], reply: Callable[[], httpx.Response]) -> Callable[..., Any]:
-    """Answers well but for the requests of these numbers, counted by their seeds."""
+    """Answers successfully except for requests with these numbers, counted by their seeds."""
     seeds: list[int] = []
 
     def handle(request: httpx.Request) -> httpx.Response:
@@ -366,7 +366,7 @@ BAD: list[Callable[[], httpx.Response]] = [
 @pytest.mark.parametrize("bad", BAD)
 @pytest.mark.parametrize("number", [0, 1, 3])
 @pytest.mark.parametrize("streams", [False, True])
-async def test_one_bad_reply_costs_one_sample(
+async def test_one_bad_reply_fails_one_sample(
     bad: Callable[[], httpx.Response], number: int, streams: bool
 ) -> None:
     lm = remote(failing({number}, bad), max_concurrency=1)
@@ -391,7 +391,7 @@ async def test_the_first_error_is_raised_if_every_sample_fails() -> None:
 
 
 class Refusing(httpx.AsyncBaseTransport):
-    """Refuses the second request, and never answers the others."""
+    """Refuses the second request and never answers the others."""
 
     def __init__(self, status: int) -> None:
         self.status, self.count = status, 0

@@ -120,7 +120,7 @@ async def test_each_call_takes_the_delay(monkeypatch: pytest.MonkeyPatch) -> Non
 
 async def test_a_card_s_model_has_its_sampling_and_records_nothing() -> None:
     card = ScriptedCard.model_validate(
-        {"name": "double", "backend": "scripted", "accuracy": 1, "sampling": {"max_tokens": 2}}
+        {"name": "fake", "backend": "scripted", "accuracy": 1, "sampling": {"max_tokens": 2}}
     )
     lm = open_scripted(card)
     [completion] = await lm.generate(REQUEST)
