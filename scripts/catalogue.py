@@ -1,4 +1,4 @@
-"""Measures every shipped architecture and writes the tables of ``docs/architectures.md``.
+"""Measures every shipped architecture and writes the tables of ``docs/results/architectures.md``.
 
 ``scripts/catalogue.py --data gsm8k-train-1000.jsonl`` asks each of them the first 100 select items
 of ``arithmetic`` and of the given problems, from one pool of draws; and then, for the seconds,
@@ -18,7 +18,7 @@ from typing import Any
 from archon.spec import catalog
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGE = ROOT / "docs" / "architectures.md"
+PAGE = ROOT / "docs" / "results" / "architectures.md"
 NUM_TIMED = 8
 PLAIN_VOTE = "self-consistency"
 NUM_DRAFTS = 16

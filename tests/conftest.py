@@ -7,6 +7,7 @@ by the tests of the engine, of the local model and of the contracts.
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import signal
 import sys
@@ -23,6 +24,22 @@ hypothesis.settings.register_profile("archon", deadline=None)
 hypothesis.settings.load_profile("archon")
 
 return_large_blocks()
+
+# The output under test must not depend on the terminal or the CI that runs the tests: rich reads
+# these variables.
+os.environ["TERM"] = "xterm-256color"
+for name in (
+    "COLORTERM",
+    "COLUMNS",
+    "FORCE_COLOR",
+    "JUPYTER_COLUMNS",
+    "JUPYTER_LINES",
+    "LINES",
+    "NO_COLOR",
+    "TTY_COMPATIBLE",
+    "TTY_INTERACTIVE",
+):
+    os.environ.pop(name, None)
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts what it puts behind the scenes deaf to Ctrl-C, and so the commands under test.
@@ -53,6 +70,18 @@ def kernels_are_compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Itera
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loading, "load_kernels", lambda folder=None: load(folder or shared))
         yield
+
+
+@pytest.fixture(autouse=True)
+def logging_is_reset() -> Iterator[None]:
+    """Undo what a command does to the root logger: its level decides whether a display moves."""
+    root = logging.getLogger()
+    level = root.level
+    yield
+    root.setLevel(level)
+    for handler in list(root.handlers):
+        if type(handler) is logging.StreamHandler:  # pytest's own handlers are of subclasses
+            root.removeHandler(handler)
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import archon
 
-PAGE = Path(__file__).parents[1] / "docs" / "api.md"
+PAGE = Path(__file__).parents[1] / "docs" / "reference" / "python.md"
 
 
 def test_the_page_lists_the_public_names() -> None:

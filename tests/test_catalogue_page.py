@@ -1,4 +1,4 @@
-"""The command that writes the tables of ``docs/architectures.md``."""
+"""The command that writes the tables of ``docs/results/architectures.md``."""
 
 from __future__ import annotations
 

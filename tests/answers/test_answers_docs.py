@@ -10,7 +10,7 @@ import pytest
 
 from archon.answers import read_answer
 
-PAGE = Path(__file__).parents[2] / "docs" / "evaluation.md"
+PAGE = Path(__file__).parents[2] / "docs" / "guides" / "evaluation.md"
 _ROW = re.compile(r"^\| (?P<written>`.*`) \| (?P<value>[^|]*) \|[^|]*\|$", re.MULTILINE)
 
 

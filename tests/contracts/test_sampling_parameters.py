@@ -216,4 +216,4 @@ def test_the_serve_bench_leaves_none_to_the_card() -> None:
 @pytest.mark.parametrize("name", SENT_PARAMETERS)
 @pytest.mark.parametrize("page", ["servers.md", "serving.md"])
 def test_the_documentation_names_it(page: str, name: str) -> None:
-    assert f"`{name}`" in (ROOT / "docs" / page).read_text()
+    assert f"`{name}`" in (ROOT / "docs" / "guides" / page).read_text()

@@ -1,4 +1,4 @@
-"""``docs/serving.md`` says what the code does."""
+"""``docs/guides/serving.md`` says what the code does."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from archon.serve.limits import LARGEST_BODY_BYTES, Limits
 from archon.serve.requests import ChatRequest
 from archon.spec.architecture import ServeSpec
 
-PAGE = (Path(__file__).parents[2] / "docs/serving.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs/guides/serving.md").read_text()
 RULES = {
     f"{place}{name}": rule
     for place, rules in (

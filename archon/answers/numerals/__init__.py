@@ -4,7 +4,7 @@ A canonical number is an exact rational as text: ``1000``, ``0.75``, ``-4``, els
 terms. Two numbers are equal if and only if their canonical forms are the same string.
 
 A literal is read completely or not at all: a part of a longer literal, of an expression or of a
-range has no value. ``docs/evaluation.md`` lists the rules.
+range has no value. ``docs/guides/evaluation.md`` lists the rules.
 
 ``normalization.py`` gives each sign one spelling, ``notation.py`` reads digits and separators,
 ``literals.py`` finds literals, ``context.py`` has the patterns for what surrounds them,

@@ -1,9 +1,10 @@
 """Server replies to chats and plain completions: from HTTP responses to completions.
 
 ``receive`` reads a response into a ``ServerReply``, and ``completions_of`` turns it into samples.
-Deviations from the protocol are accepted if the text is unambiguous (docs/servers.md lists them). A
-damaged reply is refused; if one of several texts is damaged, only that sample fails. Errors may
-quote long replies, and with them a key: ``Transport.redacted`` prepares errors for display.
+Deviations from the protocol are accepted if the text is unambiguous (``docs/guides/servers.md``
+lists them). A damaged reply is refused; if one of several texts is damaged, only that sample fails.
+Errors may quote long replies, and with them a key: ``Transport.redacted`` prepares errors for
+display.
 """
 
 from __future__ import annotations

@@ -1,0 +1,139 @@
+"""Make the images of the README and the documentation from real runs.
+
+``scripts/images.py`` runs the commands of the tutorial with the default model in a new folder, and
+writes what they print as SVG and the pages of ``archon view`` as PNG into ``docs/images``. It needs
+the extra ``dev`` and Chromium (Debian's package, or ``playwright install chromium``).
+``--model scripted`` tries it without weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from diagram import svg
+from playwright.sync_api import Browser, sync_playwright
+from rich.console import Console
+from rich.text import Text
+
+from archon.graph.loading import Loader
+
+ROOT = Path(__file__).resolve().parent.parent
+IMAGES = ROOT / "docs" / "images"
+COLUMNS = 100
+QUESTION = "Nora has 14 pencils. She buys 3 packs of 6 and gives away 5. How many are left?"
+SHOWN = "rank-fuse"
+
+
+def main() -> None:
+    """Run the commands and write every image."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--model", help="Another card for every role.")
+    parser.add_argument("--output", type=Path, default=IMAGES, help="Folder of the images.")
+    options = parser.parse_args()
+    output: Path = options.output.resolve()
+    output.mkdir(parents=True, exist_ok=True)
+    solver = ["--model", f"solver={options.model}"] if options.model else []
+    both = [*solver, "--model", f"judge={options.model}"] if options.model else []
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        record("run", ["run", "self-consistency", QUESTION, *solver], output)
+        record("cost", ["show", SHOWN, "--cost"], output)
+        measure = ["self-consistency", "arithmetic", "--limit", "50", *solver]
+        record("eval", ["eval", *measure, "--output", "runs/votes"], output)
+        record(
+            "compare",
+            ["compare", "single", "self-consistency", "-b", "arithmetic", "--limit", "50", *solver],
+            output,
+        )
+        archon("eval", SHOWN, "smoke", "--limit", "12", "--output", "runs/fused", *both)
+        archon("view", "runs/fused", "--output", "fused.html")
+        search = ["small", "arithmetic", "--trials", "12", "--limit", "40", "--final-limit", "40"]
+        archon("search", *search, "--study", "first", *solver)
+        archon("view", "runs/first", "--output", "study.html")
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=shutil.which("chromium"))
+            for scheme in ("light", "dark"):
+                screenshot(browser, Path("fused.html"), output / f"run-{scheme}.png", scheme)
+                screenshot(browser, Path("study.html"), output / f"study-{scheme}.png", scheme)
+            beside_its_page(browser, Path("fused.html"), output / "architecture-and-page.png")
+            browser.close()
+
+
+def archon(*arguments: str) -> str:
+    """Run a command and return what it prints, with colours."""
+    environment = os.environ | {
+        "FORCE_COLOR": "1",
+        "COLUMNS": str(COLUMNS),
+        "TERM": "xterm-256color",
+    }
+    environment.pop("NO_COLOR", None)
+    done = subprocess.run(
+        [sys.executable, "-m", "archon", *arguments],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    if done.returncode != 0:
+        raise SystemExit(f"archon {' '.join(arguments)} failed:\n{done.stdout}")
+    return done.stdout
+
+
+def record(name: str, arguments: list[str], output: Path) -> None:
+    """Run a command and write its terminal as ``NAME.svg``."""
+    printed = archon(*arguments)
+    shown = [quoted(argument) for argument in arguments]
+    console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True)
+    console.print(Text(f"$ archon {' '.join(shown)}", style="bold"))
+    console.print(Text.from_ansi(printed.rstrip()))
+    image = console.export_svg(title="archon")
+    # The page must not load a font from another host.
+    image = re.sub(r"@font-face \{.*?\}", "", image, flags=re.DOTALL)
+    (output / f"{name}.svg").write_text(image, encoding="utf-8")
+
+
+def quoted(argument: str) -> str:
+    """Quote an argument as a reader would type it."""
+    return f'"{argument}"' if " " in argument else argument
+
+
+def screenshot(browser: Browser, page_file: Path, target: Path, scheme: Any) -> None:
+    """Write the top of a page as PNG."""
+    context = browser.new_context(
+        viewport={"width": 1280, "height": 900}, color_scheme=scheme, device_scale_factor=1
+    )
+    page = context.new_page()
+    page.goto(page_file.resolve().as_uri())
+    page.wait_for_load_state("load")
+    page.screenshot(path=target)
+    context.close()
+
+
+def beside_its_page(browser: Browser, page_file: Path, target: Path) -> None:
+    """Write one image: the graph of an architecture next to the page of a run of it."""
+    graph = svg(Loader().architecture(SHOWN).graph)
+    both = Path("both.html")
+    both.write_text(
+        "<style>body{margin:0;display:flex;gap:24px;align-items:center;background:#fff;color:#222;"
+        "font-family:sans-serif}figure{margin:24px;width:560px}iframe{border:1px solid #ccc;"
+        "width:1100px;height:820px;zoom:.72}</style>"
+        f"<figure>{graph}</figure><iframe src='{page_file.resolve().as_uri()}'></iframe>",
+        encoding="utf-8",
+    )
+    page = browser.new_page(viewport={"width": 1440, "height": 640})
+    page.goto(both.resolve().as_uri())
+    page.wait_for_load_state("load")
+    page.screenshot(path=target)
+
+
+if __name__ == "__main__":
+    main()
