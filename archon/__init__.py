@@ -7,8 +7,8 @@
     answer = archon.load("self-consistency").run("What is 17 * 23?")
     print(answer.text, answer.value, answer.cost_tokens)
 
-What is named here is the public surface. It is imported when it is first used, so that
-``import archon`` is quick and needs no optional package.
+``__all__`` is the public API. Its names are imported at first use: ``import archon`` is fast and
+needs no optional package.
 """
 
 from __future__ import annotations
@@ -121,73 +121,49 @@ __all__ = [
 
 importlib.import_module("archon.lm")  # a later import of the package would replace `lm`
 
-_LAZY = {
-    "Annotation": "archon.types",
-    "Answer": "archon.graph.answer",
-    "Architecture": "archon.graph.architecture",
-    "ArchonError": "archon.errors",
-    "BudgetError": "archon.errors",
-    "Candidate": "archon.types",
-    "CandidateId": "archon.types",
-    "Completion": "archon.types",
-    "Constraint": "archon.types",
-    "ContextLengthError": "archon.errors",
-    "Draw": "archon.evals.records",
-    "EngineError": "archon.errors",
-    "Event": "archon.types",
-    "Example": "archon.types",
-    "FreeText": "archon.types",
-    "GraphError": "archon.errors",
-    "LM": "archon.lm.base",
-    "LMError": "archon.errors",
-    "Message": "archon.types",
-    "MissingExtraError": "archon.errors",
-    "ModelError": "archon.errors",
-    "ModelFileError": "archon.errors",
-    "NodeError": "archon.errors",
-    "NodeFinished": "archon.types",
-    "NodeStarted": "archon.types",
-    "PythonBenchmark": "archon.evals.benchmarks.function",
-    "Question": "archon.types",
-    "Record": "archon.evals.records",
-    "Report": "archon.evals.report",
-    "Request": "archon.types",
-    "Run": "archon.evals.run",
-    "SamplingParams": "archon.types",
-    "ScoringError": "archon.errors",
-    "SearchResult": "archon.study.result",
-    "Space": "archon.study.space",
-    "SpecError": "archon.errors",
-    "StorageError": "archon.errors",
-    "Thinking": "archon.types",
-    "TokenDelta": "archon.types",
-    "Trace": "archon.graph.trace",
-    "UnsupportedError": "archon.errors",
-    "Usage": "archon.types",
-    "UsageError": "archon.errors",
-    "evaluate": "archon.api",
-    "load": "archon.api",
-    "read_run": "archon.evals.run",
-    "search": "archon.api",
+_NAMES_BY_MODULE = {
+    "archon.api": "evaluate load search",
+    "archon.errors": """
+        ArchonError BudgetError ContextLengthError EngineError GraphError LMError MissingExtraError
+        ModelError ModelFileError NodeError ScoringError SpecError StorageError UnsupportedError
+        UsageError
+    """,
+    "archon.evals.benchmarks.function": "PythonBenchmark",
+    "archon.evals.records": "Draw Record",
+    "archon.evals.report": "Report",
+    "archon.evals.run": "Run read_run",
+    "archon.graph.answer": "Answer",
+    "archon.graph.architecture": "Architecture",
+    "archon.graph.trace": "Trace",
+    "archon.lm.base": "LM",
+    "archon.study.result": "SearchResult",
+    "archon.study.space": "Space",
+    "archon.types": """
+        Annotation Candidate CandidateId Completion Constraint Event Example FreeText Message
+        NodeFinished NodeStarted Question Request SamplingParams Thinking TokenDelta Usage
+    """,
 }
 
 
 def lm(model: Reference | Architecture) -> LM:
-    """A language model: the one of a card, given by name, path or dict, or an architecture.
+    """Return the language model of a card (name, path or dict), or an architecture as one.
 
-    The function hides the package ``archon.lm``, whose modules are imported by their full names.
+    The function hides the package ``archon.lm``; import modules of it by their full names.
 
     Raises
     ------
     SpecError
-        A file is missing or wrong.
+        A file is missing or invalid.
     """
     from archon import api
 
     return api.lm(model)
 
 
-__getattr__ = lazy_exports(globals(), _LAZY)
+__getattr__ = lazy_exports(
+    globals(),
+    {name: module for module, names in _NAMES_BY_MODULE.items() for name in names.split()},
+)
 
 
 def __dir__() -> list[str]:

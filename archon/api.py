@@ -1,9 +1,4 @@
-"""The public functions, shared by programs and commands: load, lm, evaluate, search.
-
-::
-
-    spec.reader → model cards → lm.lazy → graph.loading → Architecture → evals.runner
-"""
+"""Public functions, which the commands also use: load, lm, evaluate, search."""
 
 from __future__ import annotations
 
@@ -29,10 +24,7 @@ from archon.graph.loading import Loader, ModelChoice
 from archon.lm.base import LM
 from archon.lm.pool import DrawPool
 from archon.spec.architecture import ArchitectureSpec
-from archon.spec.reader import (
-    Reference,
-    load_benchmark,
-)
+from archon.spec.reader import Reference, load_benchmark
 from archon.study.objectives import SearchLimits, parse_objectives
 from archon.study.search_config import OnStudyEvent, SearchConfig, SearchListeners
 from archon.study.space import Space, SpaceCheck, check
@@ -42,23 +34,23 @@ if TYPE_CHECKING:
     from archon.study.session import SearchSession
 
 BenchmarkChoice = Reference | PythonReference
-"""A benchmark card's name, its path, a card as a dict, or a benchmark made in Python."""
+"""The name, path or dict of a benchmark card, or a benchmark written in Python."""
 
 
 def load(ref: Reference, models: Mapping[str, ModelChoice] | None = None) -> Architecture:
-    """An architecture, checked and ready to answer.
+    """Load and check an architecture.
 
     Parameters
     ----------
     ref
-        A name in the catalogue, a path, or what such a file says as a dict.
+        A name in the catalogue, the path of a file, or its contents as a dict.
     models
-        Role → what to put in the place of the model that the file names.
+        Role → the model that replaces the file's.
 
     Raises
     ------
     SpecError
-        A file is missing or wrong.
+        A file is missing or invalid.
     GraphError
         The nodes do not form a valid graph, or the architecture contains itself.
     UsageError
@@ -68,24 +60,24 @@ def load(ref: Reference, models: Mapping[str, ModelChoice] | None = None) -> Arc
 
 
 def check_space(space: Space, models: Mapping[str, ModelChoice] | None = None) -> SpaceCheck:
-    """Load every architecture of a space, or of a thousand random points where it has more.
+    """Load all architectures of a space, or a thousand random ones if it has more.
 
     Raises
     ------
     SpecError, GraphError
-        A point that no constraint forbids is not a valid architecture.
+        A configuration that satisfies all constraints is not a valid architecture.
     """
     loader = Loader()
     return check(space, lambda spec: loader.of_spec(spec, space.base_dir, models))
 
 
 def lm(model: Reference | Architecture) -> LM:
-    """A language model: the one of a card, given by name, path or dict, or an architecture.
+    """Return the language model of a card (name, path or dict), or an architecture as one.
 
     Raises
     ------
     SpecError
-        A file is missing or wrong.
+        A file is missing or invalid.
     """
     if isinstance(model, Architecture):
         return ArchitectureLM(model)
@@ -100,52 +92,30 @@ def benchmark(
     data: str | os.PathLike[str] | None = None,
     scorer: str | None = None,
 ) -> Benchmark:
-    """The first ``limit`` items of a split of a benchmark.
+    """Open the first ``limit`` items of a benchmark's split.
 
     Parameters
     ----------
     ref
-        A name in the catalogue, a path, what such a file says as a dict, or a benchmark made in
-        Python: a function, ``file.py:function`` or ``package.module:function``.
+        A name in the catalogue, the path of a file, its contents as a dict, or a benchmark written
+        in Python: a function, ``file.py:function`` or ``package.module:function``.
     data
-        A JSONL file whose items stand in for those of the card's own source.
+        A JSONL file that replaces the card's source of items.
     scorer
-        The name of a scorer that stands in for the benchmark's own.
+        The name of a scorer that replaces the benchmark's.
 
     Raises
     ------
     SpecError
-        A file is missing or wrong, or the user's code fails.
+        A file is missing or invalid, or the user's code fails.
     UsageError
-        There is no such split or scorer, or the limit is less than 1.
+        The split or the scorer does not exist, or the limit is less than 1.
     MissingExtraError
         The source needs a package that is not installed.
     """
     loaded = load_python(ref) if is_python(ref) else load_benchmark(cast(Reference, ref))
     path = None if data is None else Path(data)
     return open_benchmark(loaded, split=split, limit=limit, data=path, scorer=scorer)
-
-
-def evaluation(
-    architecture: Architecture, items: Benchmark, *, seed: int = 0, epochs: int = 1
-) -> Evaluation:
-    """Everything that is to be asked of an architecture.
-
-    Parameters
-    ----------
-    seed
-        Changes draws, never items.
-    epochs
-        How often each item is asked, on fresh draws.
-
-    Raises
-    ------
-    UsageError
-        A number makes no sense.
-    GraphError
-        The benchmark's exemplar pool is too small for some node's shots.
-    """
-    return Evaluation.of(architecture, items, seed=seed, epochs=epochs)
 
 
 def evaluate(
@@ -165,47 +135,48 @@ def evaluate(
     cache: bool = True,
     on_progress: OnProgress | None = None,
 ) -> Report:
-    """How well an architecture does on a benchmark, with error bars.
+    """Measure an architecture's accuracy on a benchmark, with confidence intervals.
 
     Parameters
     ----------
     limit, split, data, scorer
-        Which items, and how they are judged; see ``benchmark``.
-    seed, epochs
-        Which draws; see ``evaluation``.
+        The items and their scorer; see ``benchmark``.
+    seed
+        Changes samples, never items.
+    epochs
+        Number of times that each item is asked, with new samples.
     output
         The run's folder; by default a new one in ``runs``.
     resume
-        Continue the run in ``output``, if there is one; what failed is asked again.
+        Continue the run in ``output``, if there is one. Failed items are asked again.
     keep_errors
-        With ``resume``, leave failed items as they are recorded.
+        With ``resume``, do not ask failed items again.
     max_errors
-        How many answers may fail before the evaluation stops: a number (int) or a share of all
-        answers (float). By default it stops after ten failures of one cause without a success
-        between.
+        The number (int) or share (float) of answers that may fail before the evaluation stops. By
+        default it stops after ten consecutive failures with the same cause.
     cache
-        Find draws that were made before in the pool on disk, and keep those that are made.
+        Reuse samples from the pool on disk, and add new ones to it.
 
     Raises
     ------
     SpecError
-        A file is missing or wrong.
+        A file is missing or invalid.
     UsageError
-        A number makes no sense, or the folder holds a run that is not to be resumed, or another
-        than this.
+        A number is invalid; the folder has a run and ``resume`` is not set; or the folder has
+        another run.
     TooManyErrorsError
-        Too many answers failed; what is finished is in the folder.
+        Too many answers failed; the folder has the finished ones.
     StorageError
-        The disk does not take what is finished.
+        The disk cannot store the results.
     """
     items = benchmark(benchmark_ref, split=split, limit=limit, data=data, scorer=scorer)
-    asked = evaluation(architecture, items, seed=seed, epochs=epochs)
+    evaluation = Evaluation.of(architecture, items, seed=seed, epochs=epochs)
     path = None if output is None else Path(output)
     folder = run_folder(path, architecture.name, resume=resume)
     with DrawPool() if cache else contextlib.nullcontext() as pool:
         return run_sync(
             runner.evaluate(
-                asked,
+                evaluation,
                 folder,
                 pool=pool,
                 keep_errors=keep_errors,
@@ -216,18 +187,18 @@ def evaluate(
 
 
 def run_folder(path: Path | None, name: str, *, resume: bool) -> RunFolder:
-    """The folder that a run goes into.
+    """Create the folder of a new run, or open that of a run to resume.
 
     Raises
     ------
     UsageError
-        It cannot be made; it holds a run and ``resume`` is not set; or ``resume`` is set and no
-        path says where.
+        The folder cannot be created; it has a run and ``resume`` is not set; or ``resume`` is set
+        without a path.
     """
     if not resume:
         return RunFolder.create(path, name)
     if path is None:
-        raise UsageError("to resume a run, its folder must be given as the output")
+        raise UsageError("to resume a run, give its folder as the output")
     return RunFolder.resume(path)
 
 
@@ -257,53 +228,60 @@ def search(
     output: str | os.PathLike[str] | None = None,
     on_event: OnStudyEvent | None = None,
 ) -> SearchResult:
-    """Search a space for the architecture that is best on a benchmark.
+    """Search a space for the best architecture on a benchmark.
 
     Parameters
     ----------
     space
-        A name in the catalogue, a path, what such a file says as a dict, or a ``Space``.
+        A name in the catalogue, the path of a file, its contents as a dict, or a ``Space``.
     trials
-        Architectures to try, those of earlier sessions and of other workers included.
+        Number of architectures to try, including those of earlier sessions and other workers.
     objective
-        ``accuracy``, ``tokens``, ``seconds``, or several of them; the first decides among the
+        ``accuracy``, ``tokens``, ``seconds``, or several of them. The first one ranks the
         finalists.
     sampler
         ``tpe``, ``gp``, ``nsga2``, ``random`` or ``exhaustive``.
     seed
-        Changes samples and what the sampler proposes, never items.
+        Changes samples and the sampler's proposals, never items.
     limit, final_limit
-        Items of the *search* split that trials see, and of *select* and *test*.
+        Number of items of the *search* split, and of *select* and *test*.
     finalists
-        Trials that are asked *select*; 0 leaves *select* and *test* out.
+        Number of trials that are evaluated on *select*; 0 omits *select* and *test*.
     max_tokens, max_calls, max_seconds
-        What an answer may take on average. What is expected to take more tokens or calls is not
-        run.
+        Limits of the mean per answer. Architectures that are expected to exceed the limit of tokens
+        or calls are not run.
     stops_early
         Stop hopeless trials.
     warm_start
-        Architectures, points of the space, that are tried first.
+        Architectures of the space to try first.
+    models, data, scorer
+        Replace the space's models, the benchmark's items and its scorer; see ``load`` and
+        ``benchmark``.
     storage
         URL of a database; by default a SQLite file in the study's folder, ``runs/STUDY``.
     study
-        Its name; by default a new one of space, benchmark and time.
+        Name of the study; by default a new one from space, benchmark and time.
     resume
         Continue the study, if there is one.
+    cache
+        Reuse samples from the pool on disk, and add new ones to it.
     output
-        Where the winner's file goes; by default ``best.json`` in the study's folder.
+        The winner's file; by default ``best.json`` in the study's folder.
+    on_event
+        Called when a trial starts and when it finishes.
 
     Raises
     ------
     SpecError, GraphError
-        A file is wrong, or a point of the space is not a valid architecture.
+        A file is invalid, or a configuration of the space is not a valid architecture.
     UsageError
-        A number makes no sense, or the study exists already, or another than this.
+        A number is invalid, the study exists and ``resume`` is not set, or it is another study.
     MissingExtraError
         Optuna is not installed (the extra ``search``).
     """
-    names = (objective,) if isinstance(objective, str) else tuple(objective)
+    names = objective if isinstance(objective, str) else ",".join(objective)
     config = SearchConfig(
-        objectives=parse_objectives(",".join(names)),
+        objectives=parse_objectives(names),
         limits=SearchLimits(max_tokens, max_calls, max_seconds),
         sampler=sampler,
         seed=seed,
@@ -330,9 +308,9 @@ def search(
 def prepare_search(
     space: Reference | Space, benchmark_ref: BenchmarkChoice, config: SearchConfig
 ) -> tuple[SearchSession, Loader]:
-    """A search that has been checked and can begin, and the loader of its models.
+    """Check a search and return its session and the loader of its models.
 
-    It raises the errors of ``search``.
+    Raises the errors of ``search``.
     """
     from archon.study.session import prepare
 

@@ -1,28 +1,28 @@
-"""Every error that Archon raises on purpose.
+"""The exceptions that Archon raises.
 
 ::
 
     ArchonError
-    ├── FileError               a file is wrong at some place
-    │   ├── SpecError           it says something it must not (file, JSON path, reason)
-    │   └── GraphError          its nodes do not form a sound graph (file, node, rule)
-    ├── ModelError              weights cannot be had
-    │   └── ModelFileError      the file is damaged, or of a kind that we cannot run
-    ├── EngineError             the engine refuses or fails a request
-    │   └── ContextLengthError  prompt plus new tokens do not fit the model's context or the cache
+    ├── FileError               a file is invalid
+    │   ├── SpecError           it is unreadable or breaks its schema (file, JSON path, reason)
+    │   └── GraphError          its nodes do not form a valid graph (file, node, rule)
+    ├── ModelError              weights are unavailable
+    │   └── ModelFileError      a file of weights is damaged or its format is not supported
+    ├── EngineError             the engine rejects a request or fails
+    │   └── ContextLengthError  prompt and new tokens do not fit the model's context or the cache
     ├── LMError                 a language model did not answer (retryable or not)
     │   ├── RefusedError        the server refuses every request: key, address or name is wrong
-    │   └── UnsupportedError    the request asks for something that this model cannot do
-    ├── NodeError               a node failed while a question ran (names the node, keeps the cause)
-    ├── SandboxError            a program of a model cannot be run (its own failure is no error)
-    ├── BudgetError             tokens, calls or seconds are used up before there is any answer
+    │   └── UnsupportedError    the model lacks an ability that the request needs
+    ├── NodeError               a node failed while it answered a question (node, cause)
+    ├── SandboxError            a model's program cannot be started
+    ├── BudgetError             tokens, calls or seconds are used up before there is an answer
     ├── ScoringError            an answer or a target cannot be scored
     ├── TooManyErrorsError      an evaluation stopped because too many answers failed
-    ├── StorageError            the disk does not take or give what it should
-    ├── UsageError              a command or a call was given something it cannot work with
+    ├── StorageError            reading from or writing to the disk failed
+    ├── UsageError              an argument of a command or a call is invalid
     └── MissingExtraError       an optional dependency is not installed (names the extra)
 
-Users' mistakes raise; our own are assertions.
+Mistakes of users raise these errors; internal invariants are assertions.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ if TYPE_CHECKING:
 
 
 class ArchonError(Exception):
-    """Base of the tree; its text is fit to be shown to a person as it is."""
+    """Base class; the text of every error can be shown to users unchanged."""
 
 
 class UsageError(ArchonError):
-    """A command or a call was given something it cannot work with."""
+    """An argument of a command or a call is invalid."""
 
 
 class FileError(ArchonError):
-    """A file is wrong at some place; it may be wrong at others, too.
+    """A file is invalid; one error can list several faults.
 
     Parameters
     ----------
@@ -56,11 +56,12 @@ class FileError(ArchonError):
     file
         The file's path as the user wrote it, or None for data given from Python.
     path
-        The JSON path of the place, such as ``$.nodes.draft.samples``.
+        The JSON path of the fault, such as ``$.nodes.draft.samples``.
     references
-        The places that name the file, the nearest first: of a card, the architecture.
+        The locations that reference the file, such as an architecture that names a card; the
+        nearest first.
     others
-        What else was found in the same pass; the text lists all, one a line.
+        Further errors of the same pass. The text has one line per error.
     """
 
     def __init__(
@@ -74,10 +75,10 @@ class FileError(ArchonError):
     ) -> None:
         self.reason, self.file, self.path = reason, file, path
         self.references, self.others = tuple(references), tuple(others)
-        same_file = all(error.file == file for error in self.others)
+        is_same_file = all(error.file == file for error in self.others)
         lines = [self._line(file)]
         lines += [
-            "  " + other._line(None if same_file else other.file)
+            "  " + other._line(None if is_same_file else other.file)
             for other in self.others[: MAX_REPORTED - 1]
         ]
         if len(self.others) >= MAX_REPORTED:
@@ -85,84 +86,85 @@ class FileError(ArchonError):
         super().__init__("\n".join(lines))
 
     def _line(self, file: str | None) -> str:
-        return ": ".join(part for part in (self._named(file), self.path, self._sentence()) if part)
+        parts = (self._file_with_references(file), self.path, self._message())
+        return ": ".join(filter(None, parts))
 
-    def _sentence(self) -> str:
+    def _message(self) -> str:
         return self.reason
 
-    def _named(self, file: str | None) -> str:
+    def _file_with_references(self, file: str | None) -> str:
         if file is None or not self.references:
             return file or ""
-        places = (", ".join(part for part in place if part) for place in self.references)
-        return f"{file} ({', '.join(f'referenced by {place}' for place in places)})"
+        references = (", ".join(filter(None, place)) for place in self.references)
+        return f"{file} ({', '.join(f'referenced by {text}' for text in references)})"
 
     @property
     def errors(self) -> tuple[FileError, ...]:
-        """Every error alone, this one first."""
-        return (self._changed(others=()), *self.others)
+        """Every error without its ``others``; this one first."""
+        return (self._copy_with(others=()), *self.others)
 
-    def _changed(self, **changes: Any) -> Self:
+    def _copy_with(self, **changes: Any) -> Self:
         names = ("file", "path", "references", "others")
         return type(self)(self.reason, **{name: getattr(self, name) for name in names} | changes)
 
     def to_json(self) -> list[dict[str, Any]]:
-        """Every error as plain data."""
+        """Return every error as JSON data."""
         return [
             {
                 "file": error.file,
                 "path": error.path,
-                "message": error._sentence(),
+                "message": error._message(),
                 "referenced_by": [{"file": file, "path": path} for file, path in error.references],
             }
             for error in self.errors
         ]
 
     def referenced_by(self, file: str | None, path: str) -> Self:
-        """The same errors, found while the place ``path`` of ``file`` was followed.
+        """Return the errors with ``path`` of ``file`` added as the location of the reference.
 
-        What names no file of its own is an error at that place.
+        An error without a file becomes an error at that location.
         """
-        return self._each(
+        return self._map_errors(
             lambda error: (
-                error._changed(file=file, path=path)
+                error._copy_with(file=file, path=path)
                 if error.file is None
-                else error._changed(references=(*error.references, (file, path)))
+                else error._copy_with(references=(*error.references, (file, path)))
             )
         )
 
     def in_file(self, file: str | None) -> Self:
-        """The same errors, where those that name no file, and references from none, are to it."""
-        return self._each(
-            lambda error: error._changed(
+        """Return the errors with ``file`` filled in where an error or a reference has no file."""
+        return self._map_errors(
+            lambda error: error._copy_with(
                 file=error.file or file,
-                references=[(place or file, path) for place, path in error.references],
+                references=[(source or file, path) for source, path in error.references],
             )
         )
 
-    def _each(self, change: Callable[[FileError], FileError]) -> Self:
+    def _map_errors(self, change: Callable[[FileError], FileError]) -> Self:
         first, *others = map(change, self.errors)
         assert isinstance(first, type(self))
-        return first._changed(others=others)
+        return first._copy_with(others=others)
 
 
 Place = tuple[str | None, str]
-"""A file, or None for data given from Python, and a JSON path in it."""
+"""(file, or None for data from Python; JSON path in it)."""
 MAX_REPORTED = 100
-"""So many errors are listed in a text; the rest is counted."""
+"""Errors listed in a text; the rest is counted."""
 MAX_COLLECTED = 1_000
-"""So many errors of one file are collected: a file of megabytes can have a million."""
+"""Errors collected from one file, which could have millions."""
 
 
 def together(errors: Sequence[FileError]) -> FileError:
-    """One error that lists several, none twice, of the type of the first."""
-    alone = {str(error): error for given in errors for error in given.errors}
-    first, *others = alone.values()
-    return first._changed(others=others)
+    """Combine errors into one of the first one's type, without duplicates."""
+    unique = {str(one): one for error in errors for one in error.errors}
+    first, *others = unique.values()
+    return first._copy_with(others=others)
 
 
 @contextmanager
 def reference_at(file: str | None, path: str) -> Iterator[None]:
-    """Follow a reference at ``path`` of ``file``: errors in the file that it names name it, too."""
+    """Add ``path`` of ``file`` as the location of the reference to all errors of the block."""
     try:
         yield
     except FileError as error:
@@ -170,13 +172,13 @@ def reference_at(file: str | None, path: str) -> Iterator[None]:
 
 
 class SpecError(FileError):
-    """A JSON file is unreadable or breaks its schema; ``errors`` are all that were found."""
+    """A JSON file is unreadable or breaks its schema; ``errors`` has all faults."""
 
 
 class GraphError(FileError):
-    """The nodes of an architecture do not form a sound graph; ``errors`` are all that were found.
+    """The nodes of an architecture do not form a valid graph; ``errors`` has all faults.
 
-    ``rule`` is the name of the broken rule, as listed in ``archon.graph.validation.checks``.
+    ``rule`` is the name of the violated rule (see ``archon.graph.validation.checks``).
     """
 
     def __init__(
@@ -192,38 +194,38 @@ class GraphError(FileError):
         self.rule = rule
         super().__init__(reason, file=file, path=path, references=references, others=others)
 
-    def _sentence(self) -> str:
+    def _message(self) -> str:
         return f"{self.reason} [{self.rule}]" if self.rule else self.reason
 
-    def _changed(self, **changes: Any) -> Self:
-        return super()._changed(**{"rule": self.rule} | changes)
+    def _copy_with(self, **changes: Any) -> Self:
+        return super()._copy_with(**{"rule": self.rule} | changes)
 
 
 class ModelError(ArchonError):
-    """Weights cannot be had: no source gave the right bytes."""
+    """Weights are unavailable: no source has the expected bytes."""
 
     def name_card(self, card: str) -> None:
-        """Put the file of the model card, and what references it, in front of the text."""
+        """Prepend the model card's file, and what references it, to the text."""
         self.args = (f"{card}: {self}",)
 
 
 class ModelFileError(ModelError):
-    """A file of weights is damaged, or of a kind that cannot be run."""
+    """A file of weights is damaged, or its format is not supported."""
 
 
 class EngineError(ArchonError):
-    """The engine refuses or fails a request."""
+    """The engine rejects a request or fails."""
 
 
 class ContextLengthError(EngineError):
-    """Prompt plus new tokens do not fit the model's context or the cache."""
+    """Prompt and new tokens do not fit the model's context or the cache."""
 
 
 class LMError(ArchonError):
     """A language model did not answer.
 
-    ``retryable`` tells whether the same call may succeed later; ``retry_after_seconds`` is how
-    long the other side asked us to wait, if it said so.
+    ``retryable`` is set if the same call may succeed later. ``retry_after_seconds`` is the wait
+    that the server requested, if any.
     """
 
     def __init__(
@@ -235,29 +237,22 @@ class LMError(ArchonError):
 
 
 class UnsupportedError(LMError):
-    """The request asks for something that this model cannot do; asking again does not help."""
+    """The model lacks an ability that the request needs; a retry does not help."""
 
 
 class RefusedError(LMError):
-    """The server refuses every request, whatever it asks: its key, address or name is wrong.
+    """The server refuses every request: its key, address or name is wrong.
 
-    ``status`` is the HTTP status that it answered with, if it did.
+    ``status`` is the HTTP status of its reply, if there was one.
     """
 
-    def __init__(
-        self,
-        reason: str,
-        *,
-        retryable: bool = False,
-        retry_after_seconds: float | None = None,
-        status: int | None = None,
-    ) -> None:
+    def __init__(self, reason: str, *, status: int | None = None) -> None:
         self.status = status
-        super().__init__(reason, retryable=retryable, retry_after_seconds=retry_after_seconds)
+        super().__init__(reason)
 
 
 class NodeError(ArchonError):
-    """A node failed while a question ran; the reason is its ``__cause__``."""
+    """A node failed while it answered a question; the reason is the error's ``__cause__``."""
 
     def __init__(self, node: str, cause: BaseException) -> None:
         self.node = node
@@ -265,11 +260,11 @@ class NodeError(ArchonError):
 
 
 class SandboxError(ArchonError):
-    """The sandbox cannot run a program; what goes wrong in a program that runs is its outcome."""
+    """The sandbox cannot start a program. The failure of a started program is its outcome."""
 
 
 class BudgetError(ArchonError):
-    """A question has used up its tokens, calls or seconds; ``limit`` tells which, where known."""
+    """A question has used up its tokens, calls or seconds, as ``limit`` names."""
 
     def __init__(self, reason: str, limit: Limit = "calls") -> None:
         self.limit: Limit = limit
@@ -281,9 +276,9 @@ class ScoringError(ArchonError):
 
 
 class TooManyErrorsError(ArchonError):
-    """An evaluation stopped because too many answers failed; ``cause`` is the last one's error.
+    """An evaluation stopped because too many answers failed; ``cause`` is the last error.
 
-    What is finished stays in the run's folder, and resuming the run continues there.
+    The run's folder keeps what is finished, and the run can be resumed.
     """
 
     def __init__(self, reason: str, *, cause: str) -> None:
@@ -292,7 +287,7 @@ class TooManyErrorsError(ArchonError):
 
 
 class StorageError(ArchonError):
-    """The disk does not take or give what it should: it is full, or refuses, or fails."""
+    """Reading from or writing to the disk failed."""
 
 
 class MissingExtraError(ArchonError):
@@ -306,7 +301,7 @@ class MissingExtraError(ArchonError):
 
 
 def require(package: str, extra: str) -> ModuleType:
-    """Import an optional dependency, or say which extra brings it.
+    """Import an optional dependency, or name the extra that installs it.
 
     Raises
     ------
@@ -322,5 +317,5 @@ def require(package: str, extra: str) -> ModuleType:
 
 
 def os_reason(error: OSError) -> str:
-    """Why the system refused, without the name of the file."""
+    """Return the operating system's reason, without the name of the file."""
     return os.strerror(error.errno) if error.errno else str(error)

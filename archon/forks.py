@@ -1,8 +1,8 @@
-"""What a child process resets after a fork.
+"""State that a child process resets after a fork.
 
-A fork copies memory but only the thread that forks: locks that other threads held stay locked, and
-event loops and workers that ran in other threads stand still. Modules with such state register here
-how a child gets rid of it.
+A fork copies memory but only the forking thread. In the child, locks of other threads stay locked,
+and event loops and workers in other threads are dead. Modules with such state register a function
+that resets it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from collections.abc import Callable
 
 
 def reset_in_child(reset: Callable[[], None]) -> None:
-    """Call ``reset`` in every process that is forked from this one; systems without forks need
-    nothing."""
+    """Call ``reset`` in every process that is forked from this one."""
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=reset)

@@ -1,4 +1,4 @@
-"""Names of a package that are imported from their modules at first use."""
+"""Lazy imports: names of a package that are imported from their modules at first use."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from importlib import import_module
 from typing import Any
 
 
-def lazy_exports(namespace: dict[str, Any], homes: Mapping[str, str]) -> Callable[[str], Any]:
-    """A package's ``__getattr__`` (PEP 562).
+def lazy_exports(namespace: dict[str, Any], modules: Mapping[str, str]) -> Callable[[str], Any]:
+    """Return a package's ``__getattr__`` (PEP 562).
 
-    A name is imported once and then stored in the package, so that later uses cost nothing.
+    It imports a name once and stores it in the package.
 
     Parameters
     ----------
     namespace
         The ``globals()`` of the package.
-    homes
+    modules
         Name → the module that defines it.
     """
 
     def import_name(name: str) -> Any:
-        if name not in homes:
+        if name not in modules:
             raise AttributeError(f"module {namespace['__name__']!r} has no attribute {name!r}")
-        value = namespace[name] = getattr(import_module(homes[name]), name)
+        value = namespace[name] = getattr(import_module(modules[name]), name)
         return value
 
     return import_name

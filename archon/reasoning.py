@@ -1,8 +1,9 @@
-"""Reasoning and answer: what a reasoning model writes before its answer is not its answer.
+"""Separation of a model's reasoning from its answer.
 
-Reasoning ends with a marker that the model was trained to write. Only what follows the last one is
-the answer; text that a marker opens and none closes is reasoning that was cut off, and answers
-nothing. ``PUBLISHED_MARKERS`` lists the markers of published models; a model card may name its own.
+Reasoning ends with a marker that the model was trained to write. The text after the last end marker
+is the answer. Text after a start marker without an end marker is reasoning that was cut off, and
+there is no answer. ``PUBLISHED_MARKERS`` lists the markers of published models; a model card may
+name others.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ class ReasoningMarkers:
     """The strings around a model's reasoning."""
 
     start: str
-    """Begins the reasoning; a chat template may write it into the prompt, so that the reply holds
-    only the end. Empty: every reply begins within the reasoning."""
+    """Starts the reasoning. A chat template may write it into the prompt; the reply then has only
+    the end marker. If empty, every reply begins within the reasoning."""
     end: str
-    """Ends it; the answer follows the last one."""
+    """Ends the reasoning."""
     lead: str = ""
-    """May follow the end marker; it is no part of the answer."""
+    """May follow the end marker; not part of the answer."""
     closing: str = ""
-    """What is inserted to end reasoning early; by default the end marker on a line of its own."""
+    """The text to insert to end reasoning early; by default the end marker on a separate line."""
 
     @property
     def inserted(self) -> str:
@@ -67,20 +68,20 @@ PUBLISHED_MARKERS = (
     ReasoningMarkers("<unused94>", "<unused95>"),  # MedGemma
 )
 _ENDS_ALONE = ("[BEGIN FINAL RESPONSE]",)  # Apriel
-"""Published end markers whose models begin to reason without a marker."""
+"""Published end markers of models that start to reason without a marker."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A model's text in its two parts, which joined are the whole text."""
+    """A model's text, split in two; the parts joined are the complete text."""
 
     reasoning: str
-    """Everything up to the answer: the last end marker, and the white space after it, included; all
-    of the text where it was cut off."""
+    """Everything before the answer, including the last end marker and the white space after it; all
+    of the text if the reasoning was cut off."""
     answer: str
-    """What follows; empty where the reasoning was cut off."""
+    """The rest; empty if the reasoning was cut off."""
     is_cut_off: bool = False
-    """The reasoning was begun and never ended."""
+    """The reasoning did not end."""
 
 
 def split_reasoning(
@@ -94,25 +95,24 @@ def split_reasoning(
     Parameters
     ----------
     markers
-        Those that the model may use.
+        The markers that the model may use.
     is_open
-        The prompt ends within reasoning, as where a chat template writes the start marker; by
-        default where a marker's start is empty.
+        The prompt ends within reasoning, as after a start marker from the chat template; by default
+        True if some start marker is empty.
 
     >>> split_reasoning("<think>2 * 9</think>18").answer
     '18'
     >>> split_reasoning("<think>2 * 9 = ").is_cut_off
     True
     """
-    rules = _rules_of(tuple(markers))
-    end = max((found.end() for found in rules.ends.pattern.finditer(text)), default=0)
+    patterns = _compiled(tuple(markers))
+    end = max((found.end() for found in patterns.ends.pattern.finditer(text)), default=0)
     if end == 0 and _is_open(markers, is_open):
         return Reply(text, "", is_cut_off=True)
     answer = text[end:]
     if end:
-        between = rules.between.match(answer)
-        answer = answer[between.end() :] if between else answer
-    if rules.start_of_line.search(answer):
+        answer = answer[patterns.after_end(answer) :]
+    if patterns.start_of_line.search(answer):
         return Reply(text, "", is_cut_off=True)
     return Reply(text[: len(text) - len(answer)], answer)
 
@@ -120,13 +120,13 @@ def split_reasoning(
 def opened_by(
     prompt: str, markers: Sequence[ReasoningMarkers] = PUBLISHED_MARKERS
 ) -> ReasoningMarkers | None:
-    """The markers of the reasoning within which a prompt ends; None where it does not."""
+    """Return the markers whose start marker ends the prompt, or None."""
     prompt = prompt.rstrip()
     return next((m for m in markers if m.start and prompt.endswith(m.start)), None)
 
 
 def cut_off_notice(num_cut_off: int, num_completions: int) -> str:
-    """Reports the completions that gave no answer because they ended within their reasoning.
+    """Report the completions that have no answer because they ended within their reasoning.
 
     >>> print(cut_off_notice(2, 16))
     2 of 16 completions ended within their reasoning; raise max_tokens or set max_thinking_tokens
@@ -139,19 +139,19 @@ def cut_off_notice(num_cut_off: int, num_completions: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Some text of a reply."""
+    """A piece of a reply."""
 
     text: str
     is_reasoning: bool
 
 
 class ReasoningStream:
-    """Splits a reply into reasoning and answer while it comes.
+    """Splits a reply into reasoning and answer while it arrives.
 
-    The parts do not depend on how the text is cut into pieces, but for one case: text in front of
-    an end marker whose start is neither in the reply nor announced by ``is_open`` was passed on as
-    the answer by then. Apart from this, and from an answer that begins to reason again, the parts
-    joined are what ``split_reasoning`` makes of the whole.
+    The joined parts equal the result of ``split_reasoning``, however the text is cut into pieces,
+    with two exceptions. Text before an end marker without a start marker, in the reply or announced
+    by ``is_open``, has already been returned as the answer. So has the answer before a second start
+    marker.
     """
 
     def __init__(
@@ -162,72 +162,73 @@ class ReasoningStream:
     ) -> None:
         self.is_reasoning = _is_open(markers, is_open)
         """The text so far ends within reasoning."""
-        self._rules = _rules_of(tuple(markers))
-        self._held = ""
-        """Text of which it is not known yet what it belongs to."""
-        self._blank = ""
-        """White space that the reply began with; it belongs to what follows it."""
+        self._patterns = _compiled(tuple(markers))
+        self._pending = ""
+        """Text that may be part of a marker and has not been returned."""
+        self._leading_space = ""
+        """White space at the beginning of the reply; it becomes part of the text after it."""
         self._has_answer = not markers
-        """Some of the answer was passed on."""
+        """Some of the answer has been returned."""
         self._follows_end = False
-        """Nothing but white space has come since an end marker."""
+        """Only white space has arrived since an end marker."""
         self._begins_line = True
-        """Nothing but blanks has come since the line of the answer began."""
-        self._is_over = False
+        """The current line of the answer is blank so far."""
+        self._is_finished = False
 
     def feed(self, text: str) -> list[Part]:
-        """Take more text; returns what is known to be reasoning or answer by now."""
+        """Add text; return the text that is known to be reasoning or answer."""
         parts: list[Part] = []
         is_inside = self.is_reasoning or not (self._follows_end or self._begins_line)
-        if text and is_inside and not self._held and not self._rules.may_matter.search(text):
+        if text and is_inside and not self._pending and not self._patterns.relevant.search(text):
             self._add(text, self.is_reasoning, parts)  # most texts, and much faster
             return parts
-        text = self._held + text
-        at, was_at = 0, -1
-        while was_at < at < len(text):
-            step = self._in_reasoning if self.is_reasoning else self._in_answer
-            at, was_at = step(text, at, parts), at
-        self._held = text[at:]
+        text = self._pending + text
+        position, previous = 0, -1
+        while previous < position < len(text):
+            read = self._read_reasoning if self.is_reasoning else self._read_answer
+            position, previous = read(text, position, parts), position
+        self._pending = text[position:]
         return _joined(parts)
 
     def finish(self) -> list[Part]:
-        """The reply has ended: returns the rest."""
-        self._is_over = True
+        """Return the rest of a reply that has ended."""
+        self._is_finished = True
         rest = self.feed("")
-        return [*rest, Part(self._blank, is_reasoning=False)] if self._blank else rest
+        if self._leading_space:
+            rest.append(Part(self._leading_space, is_reasoning=False))
+        return rest
 
-    def _in_reasoning(self, text: str, at: int, parts: list[Part]) -> int:
-        """Pass reasoning on from ``at``, up to an end marker; returns where it is not sure."""
-        sure = len(text) - self._held_back(text, at)
-        end = self._rules.ends.pattern.search(text, at)
-        if end is None or end.start() >= sure:
-            self._add(text[at:sure], True, parts)
-            return sure
-        self._add(text[at : end.end()], True, parts)
+    def _read_reasoning(self, text: str, start: int, parts: list[Part]) -> int:
+        """Add reasoning from ``start`` up to an end marker; return where pending text begins."""
+        stop = self._before_partial_end(text, start)
+        end = self._patterns.ends.pattern.search(text, start)
+        if end is None or end.start() >= stop:
+            self._add(text[start:stop], True, parts)
+            return stop
+        self._add(text[start : end.end()], True, parts)
         self._end_reasoning()
         return end.end()
 
-    def _in_answer(self, text: str, at: int, parts: list[Part]) -> int:
-        """Pass the answer on from ``at``, up to a marker; returns where it is not sure."""
+    def _read_answer(self, text: str, start: int, parts: list[Part]) -> int:
+        """Add the answer from ``start`` up to a marker; return where pending text begins."""
         if self._follows_end:
-            at = self._reaches_answer(text, at, parts)
+            start = self._skip_to_answer(text, start, parts)
             if self._follows_end:
-                return at
+                return start
         if not self._has_answer:
-            blank = _BLANK.match(text, at)
-            assert blank is not None
-            self._blank += blank[0]
-            at = blank.end()
-        sure = len(text) - self._held_back(text, at)
-        marker = self._rules.start_in_line.match(text, at) if self._begins_line else None
-        marker = marker or self._rules.marker.search(text, at)
-        if marker is None or (marker.end() if marker["start"] else marker.start() + 1) > sure:
-            sure = min(sure, self._rules.sure_of_start(text, at, sure, self._begins_line))
-            sure = len(text) if self._is_over else sure
-            self._add(text[at:sure], False, parts)
-            return sure
-        # What was not passed on yet turns out to be reasoning.
-        self._add(text[at : marker.start()], not self._has_answer, parts)
+            answer_start = len(text) - len(text[start:].lstrip())
+            self._leading_space += text[start:answer_start]
+            start = answer_start
+        stop = self._before_partial_end(text, start)
+        marker = self._patterns.start_in_line.match(text, start) if self._begins_line else None
+        marker = marker or self._patterns.marker.search(text, start)
+        if marker is None or (marker.end() if marker["start"] else marker.start() + 1) > stop:
+            if not self._is_finished:
+                stop = self._patterns.before_partial_start(text, start, stop, self._begins_line)
+            self._add(text[start:stop], False, parts)
+            return stop
+        # The text that has not been returned turns out to be reasoning.
+        self._add(text[start : marker.start()], not self._has_answer, parts)
         self._add(marker[0], True, parts)
         if marker["start"]:
             self.is_reasoning = True
@@ -235,28 +236,28 @@ class ReasoningStream:
             self._end_reasoning()
         return marker.end()
 
-    def _reaches_answer(self, text: str, at: int, parts: list[Part]) -> int:
-        """Pass on what stands between an end marker and the answer; returns where that begins."""
-        between = self._rules.between.match(text, at)
-        assert between is not None
-        self._add(between[0], True, parts)
-        num_left = len(text) - between.end()
-        may_be_lead = num_left == self._rules.leads.held_back(text, between.end())
-        self._follows_end = not num_left or (may_be_lead and not self._is_over)
-        return between.end()
+    def _skip_to_answer(self, text: str, start: int, parts: list[Part]) -> int:
+        """Add the text between an end marker and the answer; return where the answer begins."""
+        end = self._patterns.after_end(text, start)
+        self._add(text[start:end], True, parts)
+        num_left = len(text) - end
+        may_be_lead = num_left == self._patterns.leads.partial_length(text, end)
+        self._follows_end = not num_left or (may_be_lead and not self._is_finished)
+        return end
 
     def _end_reasoning(self) -> None:
         self.is_reasoning, self._follows_end, self._begins_line = False, True, True
 
-    def _held_back(self, text: str, at: int) -> int:
-        """Length of the end of the text that may turn out to be an end marker."""
-        return 0 if self._is_over else self._rules.ends.held_back(text, at)
+    def _before_partial_end(self, text: str, start: int) -> int:
+        """Return where a suffix begins that may become an end marker."""
+        partial = 0 if self._is_finished else self._patterns.ends.partial_length(text, start)
+        return len(text) - partial
 
     def _add(self, text: str, is_reasoning: bool, parts: list[Part]) -> None:
         if not text:
             return
-        parts.append(Part(self._blank + text, is_reasoning))
-        self._blank = ""
+        parts.append(Part(self._leading_space + text, is_reasoning))
+        self._leading_space = ""
         if not is_reasoning:
             self._has_answer = True
             _, line_end, line = text.rpartition("\n")
@@ -265,94 +266,91 @@ class ReasoningStream:
 
 
 _LEAD_IN = "(?:(?:\ufeff|<s>|>)[ \\t]{0,3}){0,3}"
-"""May stand in front of a start marker on its line: a byte-order mark, the token that begins a
-text, the sign of a quotation. It is short, so that little text is held back for it."""
+"""May precede a start marker on its line: a byte-order mark, the token that begins a text, or a
+quotation mark. It is short, so that little text is pending because of it."""
 _ONLY_LEAD_IN = re.compile(_LEAD_IN)
 _LONGEST_LEAD_IN = 3 * (len("<s>") + 3)
-_LEAD_IN_BEGUN = ("<", "<s")
+_PARTIAL_LEAD_INS = ("<", "<s")
 
 
-class _Names:
-    """Strings to be found in a text that grows, in any letter case."""
+class _Strings:
+    """Strings to find in a growing text, ignoring case."""
 
-    def __init__(self, names: Iterable[str]) -> None:
-        self.names = tuple(dict.fromkeys(filter(None, names)))
-        self.alternatives = rf"(?ai:{_alternatives(self.names) or '(?!)'})"
+    def __init__(self, strings: Iterable[str]) -> None:
+        self.strings = tuple(dict.fromkeys(filter(None, strings)))
+        longest_first = sorted(self.strings, key=len, reverse=True)
+        self.alternatives = rf"(?ai:{'|'.join(map(re.escape, longest_first)) or '(?!)'})"
         self.pattern = re.compile(self.alternatives)
-        self.beginnings = {
-            name[:length].lower() for name in self.names for length in range(1, len(name))
+        self.prefixes = {
+            string[:length].lower() for string in self.strings for length in range(1, len(string))
         }
-        self.longest = max(map(len, self.names), default=0)
+        self.longest = max(map(len, self.strings), default=0)
 
-    def held_back(self, text: str, at: int = 0) -> int:
-        """Length of the longest end of the text, from ``at`` on, that a longer one of these begins
-        with."""
-        for length in range(min(self.longest - 1, len(text) - at), 0, -1):
-            if text[-length:].lower() in self.beginnings:
+    def partial_length(self, text: str, start: int) -> int:
+        """Return the length of the longest suffix of ``text[start:]`` that is a proper prefix."""
+        for length in range(min(self.longest - 1, len(text) - start), 0, -1):
+            if text[-length:].lower() in self.prefixes:
                 return length
         return 0
 
 
-class _Rules:
-    """What a stream looks for, made ready."""
+class _Patterns:
+    """Compiled patterns of the markers."""
 
     def __init__(self, markers: Sequence[ReasoningMarkers]) -> None:
         alone = _ENDS_ALONE if markers == PUBLISHED_MARKERS else ()
-        self.ends = _Names([*(m.end for m in markers), *alone])
-        self._starts = _Names(m.start for m in markers)
-        self.leads = _Names(m.lead for m in markers)
+        self.ends = _Strings([*(m.end for m in markers), *alone])
+        self._starts = _Strings(m.start for m in markers)
+        self.leads = _Strings(m.lead for m in markers)
         ends = self.ends.alternatives
         self.start_of_line = re.compile(
             rf"^[ \t]*+{_LEAD_IN}{self._starts.alternatives}", re.MULTILINE
         )
         start = rf"[ \t]*+{_LEAD_IN}(?!{ends})(?P<start>{self._starts.alternatives})"
         self.start_in_line = re.compile(start)
-        """A start marker, from the beginning of a line on."""
+        """A start marker, matched from the beginning of a line."""
         self.marker = re.compile(rf"(?<=\n){start}|(?:{ends})")
         """A start marker at the beginning of a line, or an end marker."""
-        self.between = re.compile(rf"(?:\s++|{self.leads.alternatives})*+")
-        """What stands between an end marker and the answer."""
-        names = (*self.ends.names, *self._starts.names)
-        first = "|".join(sorted({re.escape(name[0]) for name in names}))
-        self.may_matter = re.compile(rf"\n|(?ai:{first})" if first else r"\n")
-        """A letter that a text without markers need not have."""
+        self._between = re.compile(rf"(?:\s++|{self.leads.alternatives})*+")
+        first = {re.escape(marker[0]) for marker in self.ends.strings + self._starts.strings}
+        self.relevant = re.compile(rf"\n|(?ai:{'|'.join(sorted(first))})" if first else r"\n")
+        """Matches in every text that contains or starts a marker or begins a line."""
 
-    def sure_of_start(self, text: str, at: int, most: int, begins_line: bool) -> int:
-        """How far a text certainly begins no start marker, with its last line from ``at`` on."""
-        line_end = text.rfind("\n", at)
+    def after_end(self, text: str, start: int = 0) -> int:
+        """Return where the answer begins in a text with an end marker before ``start``."""
+        between = self._between.match(text, start)
+        return between.end() if between else start
+
+    def before_partial_start(self, text: str, start: int, stop: int, begins_line: bool) -> int:
+        """Return where a last line begins that may become a start marker; at most ``stop``."""
+        line_end = text.rfind("\n", start)
         if line_end < 0 and not begins_line:
-            return most
-        line = text[max(at, line_end + 1) :].lstrip(" \t")
-        return len(text) - len(line) if self._may_start(line) else most
+            return stop
+        line = text[max(start, line_end + 1) :].lstrip(" \t")
+        return min(stop, len(text) - len(line)) if self._may_start(line) else stop
 
     def _may_start(self, line: str) -> bool:
-        """Whether a line, blanks in front left out, may turn out to begin with a start marker."""
-        if not self._starts.names or len(line) > self._starts.longest + _LONGEST_LEAD_IN:
+        """Return True if more text may turn a line into one that begins with a start marker."""
+        if not self._starts.strings or len(line) > self._starts.longest + _LONGEST_LEAD_IN:
             return False
         return any(
-            _ONLY_LEAD_IN.fullmatch(line, 0, length) and self._is_begun(line[length:])
+            _ONLY_LEAD_IN.fullmatch(line, 0, length) and self._is_prefix(line[length:])
             for length in range(len(line) + 1)
         )
 
-    def _is_begun(self, name: str) -> bool:
-        return name in ("", *_LEAD_IN_BEGUN) or name.lower() in self._starts.beginnings
+    def _is_prefix(self, text: str) -> bool:
+        return text in ("", *_PARTIAL_LEAD_INS) or text.lower() in self._starts.prefixes
 
 
-_BLANK = re.compile(r"\s*+")
-_rules_of = lru_cache(64)(_Rules)
+_compiled = lru_cache(64)(_Patterns)
 
 
 def _is_open(markers: Sequence[ReasoningMarkers], is_open: bool | None) -> bool:
     return any(not m.start for m in markers) if is_open is None else is_open
 
 
-def _alternatives(names: Iterable[str]) -> str:
-    """A pattern of the names, the longest first."""
-    return "|".join(map(re.escape, sorted(filter(None, names), key=len, reverse=True)))
-
-
 def _joined(parts: list[Part]) -> list[Part]:
-    """Neighbouring parts of one kind become one."""
+    """Merge neighbouring parts of the same kind."""
     return [
         Part("".join(part.text for part in neighbours), is_reasoning)
         for is_reasoning, neighbours in groupby(parts, key=lambda part: part.is_reasoning)

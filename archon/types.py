@@ -1,7 +1,6 @@
-"""The words that every part of Archon speaks: requests, completions, questions, candidates.
+"""Types that all packages share: requests, completions, events, questions and candidates.
 
-All but ``Hold`` are immutable values. Tokens are counted in tokens, times in seconds,
-log-probabilities in nats.
+All except ``Hold`` are immutable. Times are in seconds, log-probabilities in nats.
 """
 
 from __future__ import annotations
@@ -16,11 +15,11 @@ AnswerKind = Literal["number", "text", "code"]
 FinishReason = Literal["stop", "length", "choices", "cancelled", "error"]
 VerdictKind = Literal["pass", "fail", "abstain"]
 Limit = Literal["tokens", "calls", "seconds"]
-"""What a budget bounds."""
+"""A resource that a budget limits."""
 UnitTestMethod = Literal["reason", "program"]
-"""A statement that a right answer satisfies, or Python that asserts something of a program."""
+"""``reason``: a statement that a correct answer satisfies; ``program``: Python assertions."""
 
-# ---------------------------------------------------------------- what a language model is asked
+# ------------------------------------------------------------------------------------- requests
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,33 +41,34 @@ class SamplingParameter:
     help: str
     """Its description in the schema of files."""
     default: Any
-    """Applies where no request, node or card sets it. Its type is that of all values."""
+    """The value where no request, node or card sets one. All values have its type."""
     is_neutral: bool = True
-    """The default changes nothing: servers are not sent it."""
+    """The default has no effect and is therefore not sent to servers."""
     is_sampler: bool = False
-    """It changes the distribution of each token, so the engine's ``SamplingRule`` has it."""
+    """The parameter changes the distribution of each token and is part of the engine's
+    ``SamplingRule``."""
     is_openai: bool = False
-    """OpenAI's protocol has it. Servers are sent these and all samplers."""
+    """OpenAI's protocol has the parameter. Servers are sent these parameters and all samplers."""
     ge: float | None = None
     gt: float | None = None
     le: float | None = None
     max_length: int | None = None
-    """Of a tuple."""
+    """Maximum length of a tuple."""
 
     def has_effect(self, value: object) -> bool:
-        """Whether a value is set and changes something."""
+        """Return True if the value is set and changes something."""
         return value is not None and not (self.is_neutral and value == self.default)
 
 
 def _parameter(help: str, default: object, **declaration: Any) -> Any:
-    """A field of ``SamplingParams``, None where it is not set."""
+    """Declare a field of ``SamplingParams``, whose value is None until it is set."""
     parameter = SamplingParameter(help=help, default=default, **declaration)
     return field(default=None, metadata={"parameter": parameter})
 
 
 @dataclass(frozen=True, slots=True)
 class SamplingParams:
-    """How the next token is sampled; ``None`` leaves a choice to whoever is asked next.
+    """Parameters of sampling; None leaves a value open.
 
     A node's values take precedence over its model card's, a card's over ``DEFAULT_SAMPLING``.
     """
@@ -88,43 +88,43 @@ class SamplingParams:
     max_tokens: int | None = _parameter(
         "New tokens at most.", 512, ge=1, le=1_000_000, is_neutral=False, is_openai=True
     )
-    """Upper bound of the new tokens."""
+    """Maximum number of new tokens."""
     stop: tuple[str, ...] | None = _parameter(
         "The text ends before the first of these strings.", (), max_length=16, is_openai=True
     )
-    """The text ends before the first of these."""
+    """The text ends before the first occurrence of any of these."""
     beams: int | None = _parameter(
         "Find the likeliest texts by beam search; 0 draws.", 0, ge=0, le=256
     )
-    """0 samples at random; more finds the likeliest texts by beam search of that width. Sample k is
-    then the (k modulo ``beams``)-th best, and no sampler parameter is used."""
+    """0 samples at random; a larger number is the width of a beam search for the likeliest texts.
+    Sample k is then the (k modulo ``beams``)-th best, and sampler parameters have no effect."""
 
     def over(self, base: SamplingParams) -> SamplingParams:
-        """These values where they are set, ``base``'s elsewhere."""
-        own = {f.name: getattr(self, f.name) for f in fields(self)}
-        return replace(base, **{name: value for name, value in own.items() if value is not None})
+        """Return these values where they are set, and ``base``'s elsewhere."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(base, **{name: value for name, value in values.items() if value is not None})
 
 
 SAMPLING_PARAMETERS: Mapping[str, SamplingParameter] = {
     f.name: f.metadata["parameter"] for f in fields(SamplingParams)
 }
 EXTRA_SAMPLERS = {n: p for n, p in SAMPLING_PARAMETERS.items() if p.is_sampler and not p.is_openai}
-"""Samplers that OpenAI's protocol does not have."""
+"""Samplers that are not in OpenAI's protocol."""
 SAMPLER_PARAMETERS = {
     n: p for n, p in SAMPLING_PARAMETERS.items() if p.is_sampler and p.is_openai
 } | EXTRA_SAMPLERS
-"""Those that change the distribution of each token, OpenAI's first."""
+"""Parameters that change the distribution of each token, OpenAI's first."""
 SENT_PARAMETERS = SAMPLER_PARAMETERS | {n: p for n, p in SAMPLING_PARAMETERS.items() if p.is_openai}
-"""Those that servers are sent."""
+"""Parameters that are sent to servers."""
 _FIRST_PARAMETERS = {"temperature", "top_k", "top_p", "min_p", "max_tokens", "stop", "beams"}
 LATER_PARAMETERS = frozenset(SAMPLING_PARAMETERS.keys() - _FIRST_PARAMETERS)
-"""Those that did not exist when samples and runs were first stored. Keys and files contain them
-only where they have an effect, so that whatever was stored without them stays valid."""
+"""Parameters that are newer than the oldest stored samples and runs. Keys and files contain them
+only where they have an effect, so that older files stay valid."""
 DEFAULT_SAMPLING = SamplingParams(**{n: p.default for n, p in SAMPLING_PARAMETERS.items()})
 
 
 def sampling_values(sampling: SamplingParams) -> dict[str, Any]:
-    """The values by name, as traces and sample keys contain them."""
+    """Return the values by name, as traces and sample keys contain them."""
     values = {name: getattr(sampling, name) for name in SAMPLING_PARAMETERS}
     return {
         name: value
@@ -135,20 +135,22 @@ def sampling_values(sampling: SamplingParams) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Thinking:
-    """Whether and how long a model reasons before it answers; what is unset is left to whoever is
-    asked next: a node's values take precedence over its model card's."""
+    """Reasoning before the answer: on or off, and its length.
+
+    None leaves a value open; a node's values take precedence over its model card's.
+    """
 
     enabled: bool | Literal["auto"] | None = None
-    """True or False asks for reasoning or for none, in the way that the model knows; "auto" asks
-    for nothing, whatever the card says."""
+    """True requests reasoning, False requests none; "auto" requests neither, regardless of the
+    card."""
     template_variables: Mapping[str, object] | None = None
     """Variables of the chat template, in addition to those that every template gets."""
     max_tokens: int | None = None
-    """Upper bound of the tokens of reasoning; then the end marker is inserted, and the model
+    """Maximum tokens of reasoning. At the limit the end marker is inserted, and the model
     answers."""
 
     def over(self, base: Thinking) -> Thinking:
-        """These values where they are set, ``base``'s elsewhere; variables are merged by name."""
+        """Return these values where set, ``base``'s elsewhere; variables are merged by name."""
         variables = {**(base.template_variables or {}), **(self.template_variables or {})}
         return Thinking(
             base.enabled if self.enabled is None else self.enabled,
@@ -158,12 +160,12 @@ class Thinking:
 
     @property
     def wanted(self) -> bool | None:
-        """Whether reasoning is asked for; None asks for nothing."""
+        """True if reasoning is requested, False if none is; None leaves it to the model."""
         return None if self.enabled == "auto" else self.enabled
 
     @property
     def key(self) -> str | None:
-        """Names all of it, equal for equal values; None where nothing is asked for."""
+        """Part of a sample's key, equal for equal values; None if nothing is requested."""
         if self.wanted is None and not self.template_variables and self.max_tokens is None:
             return None
         variables = self.template_variables or {}
@@ -172,55 +174,56 @@ class Thinking:
 
 @dataclass(frozen=True, slots=True)
 class FreeText:
-    """Text of any form that comes before a constrained one: an argument before its verdict.
+    """Unconstrained text before a constrained last line, such as an argument before its verdict.
 
-    ``label`` then begins a line, and the form follows it after a space. The model may begin that
-    line itself; where it ends its text without it, or uses up its room, the label is put there.
+    The last line consists of ``label``, a space and the constrained text. The model may start it
+    itself. The label is inserted if the model ends its text without it or if only ``room`` tokens
+    remain.
     """
 
     label: str
     room: int
-    """So many of ``max_tokens`` are kept for the last line. As many as it has bytes, a line end
-    before it included, are always enough."""
+    """Tokens of ``max_tokens`` that are reserved for the last line. The line's length in bytes,
+    with the line break before it, is always enough."""
 
 
 @dataclass(frozen=True, slots=True)
 class Constraint:
-    """A form that the generated text must have: exactly one of the first three is set."""
+    """A grammar for the generated text: exactly one of the first three fields is set."""
 
     json_schema: Mapping[str, object] | None = None
     regex: str | None = None
     order_of: tuple[str, ...] | None = None
-    """Each of these once, in any order, with " > " between them; at most 64."""
+    """All of these items (at most 64) in any order, separated by " > "."""
     after: FreeText | None = None
-    """The form comes after this; without it, the form is the whole text."""
+    """Unconstrained text before the constrained one; None constrains the complete text."""
 
     @property
     def num_forms(self) -> int:
-        """How many forms are set; one is right."""
+        """The number of grammars that are set; 1 in a valid constraint."""
         return sum(form is not None for form in (self.json_schema, self.regex, self.order_of))
 
 
 @dataclass(slots=True, eq=False)
 class Hold:
-    """Prompts asked under one hold will be read again until it is released.
+    """A pin on cached prompts, which will be needed again until it is released.
 
-    A hint to what caches prompts: it keeps them longer than others while there is room for both.
+    It is a hint: a cache keeps pinned prompts longer than others while it has capacity for both.
     """
 
     released: bool = False
 
     def release(self) -> None:
-        """Nobody will read them again. May be called from any thread, and twice."""
+        """Remove the pin; any thread may call this, also repeatedly."""
         self.released = True
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One question to a language model, asking for ``n`` draws.
+    """A request for ``n`` samples of a language model.
 
-    Draw k of a request is a function of (seed, model and precision, prompt tokens, sampling,
-    constraint, k) alone; the request asks for draws ``first_draw`` to ``first_draw + n - 1``.
+    Sample k depends only on seed, model and precision, prompt tokens, sampling, constraint and k.
+    The requested samples are numbered ``first_draw`` to ``first_draw + n - 1``.
     """
 
     messages: tuple[Message, ...]
@@ -234,25 +237,25 @@ class Request:
     logprobs: bool = False
     """Return the log-probability of every generated token."""
     answer: AnswerKind | None = None
-    """The kind of answer wanted."""
+    """The kind of answer that is expected."""
     thinking: Thinking = Thinking()
     hold: Hold | None = field(default=None, compare=False, repr=False)
-    """Says how long the prompt is worth keeping; no draw depends on it."""
+    """Pins the prompt in caches; samples do not depend on it."""
 
 
-# ------------------------------------------------------------------------- what it gives back
+# ---------------------------------------------------------------------------------- completions
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens and calls. One call is one completion, and each call counts its whole prompt."""
+    """Counts of tokens and calls. A call is one completion and counts its complete prompt."""
 
     prompt_tokens: int = 0
     cached_tokens: int = 0
-    """Prompt tokens that were found in a cache or a pool and not computed again."""
+    """Prompt tokens that came from a cache or a pool and were not computed again."""
     completion_tokens: int = 0
     generated_tokens: int = 0
-    """Completion tokens really decoded: hits in a pool of draws are left out."""
+    """Completion tokens that were decoded, excluding samples found in a pool."""
     choice_tokens: int = 0
     """Tokens of scored choices."""
     calls: int = 0
@@ -263,49 +266,49 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """One draw of a request."""
+    """One sample of a request."""
 
     text: str
     draw: int
     finish_reason: FinishReason
     usage: Usage
     prompts: Mapping[str, int]
-    """Digest of (model, prompt tokens) → tokens, for each distinct prompt read; cost counts each
-    digest once an answer. A plain model has one; an architecture has those of all its nodes."""
+    """Digest of (model, prompt tokens) → number of tokens, for each distinct prompt. The cost of an
+    answer counts each digest once. A model has one prompt, an architecture those of its nodes."""
     token_ids: tuple[int, ...] | None = None
     logprobs: tuple[float, ...] | None = None
     """Log-probability of each token of ``token_ids`` under the model itself (temperature 1)."""
     tokens: tuple[bytes, ...] | None = field(default=None, compare=False, repr=False)
-    """The bytes of each token where log-probabilities were asked for, for people who read them:
-    none for control tokens. They follow from ``token_ids``, so that no pool keeps them."""
+    """The bytes of each token, empty for control tokens, if log-probabilities were requested. They
+    follow from ``token_ids``, so pools do not store them."""
     reasoning: str = ""
-    """What the model reasoned before it answered, markers included; ``text`` begins after it. Token
-    ids, log-probabilities and usage are those of both together."""
+    """The reasoning before the answer, markers included; ``text`` begins after it. Token ids,
+    log-probabilities and usage cover both."""
     is_reasoning_cut_off: bool = False
-    """The reasoning never ended, so that there is no answer and ``text`` is empty."""
+    """The reasoning did not end, so there is no answer and ``text`` is empty."""
     notes: tuple[str, ...] = ()
-    """What whoever reads the trace should know of how the request was carried out, such as a
-    system message that had to be put into the user's."""
+    """Remarks on how the request was processed, for readers of the trace, such as on a system
+    message that was moved into the user's message."""
     score: float | None = None
-    """What a beam search ranked it by: the mean log-probability of its tokens."""
+    """The rank criterion of a beam search: the mean log-probability of the tokens."""
     choice_logprobs: Mapping[str, float] | None = None
-    """Log-probability of each choice that the request asked to be scored."""
+    """Log-probability of each choice that the request listed."""
     error: str | None = None
-    """Why this sample failed where others of its request did not; ``text`` is empty then, and
+    """Why this sample failed while others of its request succeeded; ``text`` is then empty and
     ``finish_reason`` is "error"."""
     trace: object | None = field(default=None, compare=False, repr=False)
-    """What an architecture did to make this text (``archon.graph.trace.Trace``)."""
+    """The trace of the architecture that wrote the text (``archon.graph.trace.Trace``)."""
 
 
 def total_usage(completions: Iterable[Completion]) -> Usage:
-    """The sum of the completions' usage."""
+    """Return the sum of the completions' usage."""
     return sum((completion.usage for completion in completions), Usage())
 
 
 def cost_tokens(completions: Iterable[Completion]) -> int:
-    """Completion tokens, plus each distinct prompt once, plus the tokens of scored choices.
+    """Count completion tokens, each distinct prompt once, and tokens of scored choices.
 
-    Caches and pools are not deducted: cost says what was asked for, not what it took.
+    Cost measures what was requested: tokens found in caches and pools are not deducted.
     """
     completions = list(completions)
     prompts: dict[str, int] = {}
@@ -315,12 +318,12 @@ def cost_tokens(completions: Iterable[Completion]) -> int:
     return usage.completion_tokens + usage.choice_tokens + sum(prompts.values())
 
 
-# ------------------------------------------------------------------------ events while it runs
+# --------------------------------------------------------------------------------------- events
 
 
 @dataclass(frozen=True, slots=True)
 class TokenDelta:
-    """More text of one draw. ``node`` is empty where a plain model speaks."""
+    """More text of one sample. ``node`` is empty if a plain model wrote it."""
 
     draw: int
     text: str
@@ -331,14 +334,14 @@ class TokenDelta:
 
 @dataclass(frozen=True, slots=True)
 class NodeStarted:
-    """A node's inputs are there and it begins."""
+    """A node has all its inputs and starts."""
 
     node: str
 
 
 @dataclass(frozen=True, slots=True)
 class NodeFinished:
-    """A node is done; ``candidates`` is how many it passes on."""
+    """A node has finished; ``candidates`` is the number of candidates that it passes on."""
 
     node: str
     candidates: int
@@ -346,7 +349,7 @@ class NodeFinished:
     seconds: float
     bypassed: bool = False
     cut: Limit | None = None
-    """What the budget had too little of, so that it made fewer calls than it is told to."""
+    """The exhausted resource of the budget, if the node made fewer calls than configured."""
 
 
 Event = TokenDelta | NodeStarted | NodeFinished
@@ -355,23 +358,23 @@ OnEvent = Callable[[Event], None]
 
 @dataclass(frozen=True, slots=True)
 class ModelStatus:
-    """What a model is doing at one moment, for people who wait for it."""
+    """The current activity of a model, for progress displays."""
 
     doing: Literal["loading", "decoding", "calling"]
-    """Loading its weights, decoding in the local engine, or calling a server."""
+    """Loading weights, decoding in the local engine, or calling a server."""
     num_running: int = 0
-    """Texts that decode, or calls that are under way."""
+    """Sequences that are decoded, or calls in progress."""
     num_waiting: int = 0
-    """Prompts that are not computed yet, or calls that no place is free for."""
+    """Prompts that are not computed yet, or calls that wait for a free slot."""
     generated_tokens: int = 0
-    """Tokens drawn since the model was opened."""
+    """Tokens generated since the model was opened."""
     cache_used: float | None = None
-    """Share of the engine's cache that live texts hold."""
+    """Share of the engine's cache that running sequences use."""
     cached_prompt_share: float | None = None
-    """Share of the prompts' tokens that were in the cache when the prompts came."""
+    """Share of the prompts' tokens that were in the cache when the prompts arrived."""
 
 
-# --------------------------------------------------------------------- what flows through a graph
+# ---------------------------------------------------------------------- questions and candidates
 
 
 @dataclass(frozen=True, slots=True)
@@ -385,11 +388,11 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What an architecture is asked."""
+    """A question to an architecture."""
 
     text: str
     history: tuple[Message, ...] = ()
-    """Earlier messages; they go unchanged before every node's own."""
+    """Earlier messages; they precede, unchanged, the messages of every node."""
     answer: AnswerKind = "number"
     examples: tuple[Example, ...] | None = None
     """The benchmark's exemplar pool; None means the shipped arithmetic pool."""
@@ -397,7 +400,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class CandidateId:
-    """Who made a candidate: the node, and which of its draws."""
+    """The origin of a candidate: a node, and the number of its sample."""
 
     node: str
     draw: int
@@ -405,7 +408,7 @@ class CandidateId:
 
 @dataclass(frozen=True, slots=True)
 class UnitTest:
-    """A test that right answers to the question pass, signed by the node that wrote it."""
+    """A test that correct answers to the question pass, with the node that wrote it."""
 
     node: str
     text: str
@@ -417,42 +420,43 @@ AnnotationKind = Literal["critique", "verdict", "score", "mark"]
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """What a node said of a candidate, signed by the node."""
+    """A node's judgement of a candidate."""
 
     node: str
     kind: AnnotationKind
     value: str | float
-    """Text of a critique, a ``VerdictKind``, a score, or a mark such as ``unverified``."""
+    """The text of a critique, a ``VerdictKind``, a score, or a mark such as ``unverified``."""
     reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An answer on its way through a graph."""
+    """An answer on its path through a graph."""
 
     id: CandidateId
     text: str
     value: str | None
-    """The answer read from the text, in canonical form (``archon.answers``); None if none."""
+    """The answer read from the text, in canonical form (``archon.answers``); None if there is
+    none."""
     parents: tuple[CandidateId, ...] = ()
-    annotations: tuple[Annotation, ...] = field(default=())
+    annotations: tuple[Annotation, ...] = ()
     mean_logprob: float | None = None
-    """Mean log-probability of its tokens under the model that wrote it, in nats; None where it
-    was not asked for, or the text has no tokens."""
+    """Mean log-probability of the tokens under the model that wrote them, in nats; None if it was
+    not requested or the text has no tokens."""
     messages: tuple[Message, ...] = field(default=(), compare=False, repr=False)
-    """The conversation that it answers, as the model that wrote it read it."""
+    """The conversation that the text answers, as its model read it."""
 
     def annotated(self, *annotations: Annotation) -> Candidate:
-        """The same candidate with more annotations."""
+        """Return the candidate with more annotations."""
         return replace(self, annotations=self.annotations + annotations)
 
     def latest(self, kind: AnnotationKind) -> Annotation | None:
-        """The newest annotation of a kind, or None."""
+        """Return the newest annotation of a kind, or None."""
         return next((a for a in reversed(self.annotations) if a.kind == kind), None)
 
     @property
     def score(self) -> float | None:
-        """The latest score, or None where nothing scored it."""
+        """The latest score, or None if there is none."""
         annotation = self.latest("score")
         return None if annotation is None else float(annotation.value)
 

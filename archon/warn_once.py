@@ -1,4 +1,4 @@
-"""Warnings that a process logs once, however often the reason comes up."""
+"""Warnings that a process logs only once."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def test_every_shipped_architecture_answers(name: str) -> None:
     assert archon.load(name, models).run("What is 2 + 3?").text
 
 
-def test_an_apps_own_model_takes_a_role() -> None:
+def test_an_application_s_model_takes_a_role() -> None:
     model = ScriptedLM(in_turn(["The answer is 7."]))
     answer = archon.load(single(), {"m": model}).run("?")
     assert answer.value == "7"
@@ -63,7 +63,7 @@ def test_a_card_as_a_dict_takes_a_role() -> None:
     assert [card and card.name for card in architecture.cards.values()] == ["never"]
 
 
-def test_equal_cards_share_one_model_also_between_architectures() -> None:
+def test_equal_cards_share_one_model_across_architectures() -> None:
     loader = Loader()
     spec = single(models={"m": "scripted", "n": {"name": "other", "backend": "scripted"}})
     first = loader.architecture(spec)
@@ -79,7 +79,7 @@ def test_loading_opens_no_model(monkeypatch: pytest.MonkeyPatch) -> None:
     archon.lm("qwen2.5-coder-0.5b")
 
 
-async def test_a_model_is_opened_once_by_many_first_requests(
+async def test_concurrent_first_requests_open_a_model_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     opened = []
@@ -101,7 +101,7 @@ async def test_an_architecture_is_a_model() -> None:
     assert completion.text
 
 
-def test_an_architecture_is_the_model_of_a_node(tmp_path: Path) -> None:
+def test_an_architecture_can_be_the_model_of_a_node(tmp_path: Path) -> None:
     (tmp_path / "inner.json").write_text(json.dumps(single(name="inner")))
     outer = single(models={"m": {"architecture": "inner.json"}})
     (tmp_path / "outer.json").write_text(json.dumps(outer))
@@ -118,7 +118,7 @@ def test_an_architecture_that_contains_itself_is_refused(tmp_path: Path) -> None
         archon.load(tmp_path / "a.json")
 
 
-def test_one_architecture_in_two_roles_does_not_contain_itself(tmp_path: Path) -> None:
+def test_one_architecture_in_two_roles_is_no_recursion(tmp_path: Path) -> None:
     inner = {"architecture": str(tmp_path / "inner.json")}
     (tmp_path / "inner.json").write_text(json.dumps(single(name="inner")))
     nodes = {
@@ -134,7 +134,7 @@ def test_an_unknown_role_names_the_nearest() -> None:
         archon.load(single(), {"n": "scripted"})
 
 
-def test_an_unknown_model_in_a_file_names_file_and_place(tmp_path: Path) -> None:
+def test_an_unknown_model_is_an_error_that_names_file_and_path(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_text(json.dumps(single(models={"m": "scriptd"})))
     with pytest.raises(SpecError) as caught:
@@ -142,7 +142,7 @@ def test_an_unknown_model_in_a_file_names_file_and_place(tmp_path: Path) -> None
     assert (caught.value.file, caught.value.path) == (str(path), "$.models.m")
 
 
-def test_an_unsound_prompt_names_the_file(tmp_path: Path) -> None:
+def test_an_invalid_prompt_is_an_error_that_names_the_file(tmp_path: Path) -> None:
     node = {"type": "generator", "model": "m", "prompt": {"shots": 9000, "examples": "arithmetic"}}
     path = tmp_path / "a.json"
     path.write_text(json.dumps(single(nodes={"a": node})))
@@ -196,7 +196,7 @@ def test_a_function_is_a_benchmark_and_its_report_names_the_scorer(tmp_path: Pat
     assert again.scorer == "lm-eval-flexible-extract"
 
 
-def test_another_scorer_is_named_in_the_selection() -> None:
+def test_a_replaced_scorer_is_named_in_the_selection() -> None:
     ours = api.benchmark("smoke")
     theirs = api.benchmark("smoke", scorer="lm-eval-cot-strict-match")
     assert ours.items == theirs.items
@@ -206,7 +206,7 @@ def test_another_scorer_is_named_in_the_selection() -> None:
     assert (theirs.scorer(None, "The answer is 42", "42").value) == 0
 
 
-def test_the_architecture_in_the_readme_is_sound() -> None:
+def test_the_architecture_in_the_readme_is_valid() -> None:
     readme = Path(__file__).parent.parent / "README.md"
     (spec,) = re.findall(r"```json\n(.*?)```", readme.read_text(encoding="utf-8"), re.DOTALL)
     assert archon.load(json.loads(spec), {"solver": "scripted"}).run("What is 2 + 3?").text

@@ -1,4 +1,4 @@
-"""All that is wrong with an architecture is reported at once: its schema, graph and other files."""
+"""All errors of an architecture are reported together: of schema, graph and referenced files."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_errors_of_schema_and_graph_are_reported_together() -> None:
     ]
 
 
-def test_every_broken_rule_of_a_graph_is_reported() -> None:
+def test_every_violated_rule_of_a_graph_is_reported() -> None:
     nodes = {
         "draft": DRAFT,
         "idle": DRAFT,
@@ -115,7 +115,7 @@ def test_every_cycle_is_reported() -> None:
         {"1st": DRAFT, "answer": {"type": "vote", "inputs": ["1st"]}},
     ],
 )  # fmt: skip
-def test_what_only_follows_from_an_error_of_the_schema_is_not_reported(
+def test_consequences_of_a_schema_error_are_not_reported(
     nodes: dict[str, Any],
 ) -> None:
     assert {rule for _, rule in places(errors_of(architecture(nodes)))} == {"schema"}
@@ -157,9 +157,7 @@ def found(data: dict[str, Any]) -> set[tuple[str | None, str]]:
 
 
 @given(GRAPHS, st.data())
-def test_an_error_of_the_schema_adds_no_error_of_the_graph(
-    data: dict[str, Any], draw: st.DataObject
-) -> None:
+def test_a_schema_error_adds_no_graph_error(data: dict[str, Any], draw: st.DataObject) -> None:
     node = draw.draw(st.sampled_from(sorted(data["nodes"])))
     broken = copy.deepcopy(data)
     broken["nodes"][node]["strange"] = 1
@@ -169,7 +167,7 @@ def test_an_error_of_the_schema_adds_no_error_of_the_graph(
     assert {one for one in only_graph if one[1] in names} <= both
 
 
-# ---------------------------------------------------------------- files that other files name
+# ------------------------------------------------------------------------- referenced files
 
 
 @pytest.fixture
@@ -186,7 +184,7 @@ def write(path: str, data: Any) -> None:
 SINGLE = {"answer": DRAFT}
 
 
-def test_a_file_is_named_with_all_that_lead_to_it(folder: Path) -> None:
+def test_a_file_is_named_with_all_its_references(folder: Path) -> None:
     write("a.json", architecture(SINGLE, models={"solver": {"architecture": "./sub/b.json"}}))
     write("sub/b.json", architecture(SINGLE, models={"solver": "./card.json"}))
     write("sub/card.json", {"name": "c", "backend": "locl"})
@@ -205,7 +203,7 @@ def test_a_file_is_named_with_all_that_lead_to_it(folder: Path) -> None:
     )
 
 
-def test_every_file_that_is_wrong_is_reported(folder: Path) -> None:
+def test_every_invalid_file_is_reported(folder: Path) -> None:
     pool = {"prompt": {"template": "cot", "shots": 1, "examples": "./pool.json"}}
     nodes = {"draft": {**DRAFT, **pool}, "answer": {"type": "vote", "inputs": ["draft", "lost"]}}
     models = {"solver": "./none.json", "judge": "no-such-card", "third": {"architecture": "b.json"}}
@@ -223,7 +221,7 @@ def test_every_file_that_is_wrong_is_reported(folder: Path) -> None:
     assert errors[2].references == (("./a.json", "$.models.third.architecture"),)
 
 
-def test_the_data_of_a_benchmark_names_its_card(folder: Path) -> None:
+def test_an_error_in_a_benchmark_s_data_names_its_card(folder: Path) -> None:
     card = {"version": 1, "name": "b", "source": {"jsonl": "./rows.jsonl"}}
     write("bench.json", card)
     with pytest.raises(SpecError, match=r"rows\.jsonl \(referenced by \./bench\.json, \$\.source"):
@@ -236,7 +234,7 @@ def test_the_data_of_a_benchmark_names_its_card(folder: Path) -> None:
         api.benchmark("./bench.json")
 
 
-def test_an_adapter_that_is_missing_names_card_and_architecture(
+def test_a_missing_adapter_is_an_error_that_names_card_and_architecture(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source = {"path": "none.gguf"}

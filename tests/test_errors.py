@@ -1,4 +1,4 @@
-"""An error of a file lists everything that was found, each with its place."""
+"""Errors of files: their text, references and JSON."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from archon.errors import (
 )
 
 
-def test_one_error_is_one_line() -> None:
+def test_one_error_has_one_line() -> None:
     assert (
         str(SpecError("is missing", file="a.json", path="$.name")) == "a.json: $.name: is missing"
     )
@@ -25,7 +25,7 @@ def test_one_error_is_one_line() -> None:
     assert str(SpecError("is empty")) == "is empty"
 
 
-def test_errors_of_one_file_name_it_once() -> None:
+def test_errors_in_one_file_name_the_file_once() -> None:
     error = together(
         [
             SpecError("is missing", file="a.json", path="$.name"),
@@ -42,12 +42,12 @@ def test_errors_of_one_file_name_it_once() -> None:
     assert (error.reason, error.file, error.path) == ("is missing", "a.json", "$.name")
 
 
-def test_errors_of_several_files_each_name_theirs() -> None:
+def test_errors_in_several_files_each_name_their_file() -> None:
     error = together([SpecError("x", file="a.json"), SpecError("y", file="b.json")])
     assert str(error) == "a.json: x\n  b.json: y"
 
 
-def test_a_reference_is_named_at_every_level() -> None:
+def test_all_references_to_a_file_are_named() -> None:
     outer = reference_at("a.json", "$.models.x.architecture")
     with pytest.raises(SpecError) as caught, outer, reference_at("b.json", "$.models.y"):
         raise SpecError("is missing", file="c.json", path="$.name")
@@ -68,7 +68,7 @@ def test_a_reference_is_named_at_every_level() -> None:
     ]
 
 
-def test_an_error_without_a_file_is_one_at_the_reference() -> None:
+def test_an_error_without_a_file_is_reported_at_the_reference() -> None:
     error = SpecError("no model 'x'").referenced_by(None, "$.models.solver").in_file("a.json")
     assert str(error) == "a.json: $.models.solver: no model 'x'"
     nested = SpecError("y", file="b.json").referenced_by(None, "$.data").in_file("a.json")
@@ -81,7 +81,7 @@ def test_a_graph_error_keeps_its_rule() -> None:
     assert error.rule == error.errors[0].rule == "no_cycle"  # type: ignore[attr-defined]
 
 
-def test_a_long_list_is_cut_and_counted() -> None:
+def test_a_long_list_is_truncated_and_counted() -> None:
     found: list[FileError] = [SpecError(f"x{i}", file="a") for i in range(MAX_REPORTED + 3)]
     lines = str(together(found)).split("\n")
     assert len(lines) == MAX_REPORTED + 1

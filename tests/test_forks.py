@@ -1,4 +1,4 @@
-"""Processes that fork after models were used: the child answers or says why not; it never hangs."""
+"""Forks after models were used: the child answers or reports an error, but never hangs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from archon.types import Message, Request, SamplingParams
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no forks")
 SECONDS = 60.0
-"""Far more than any of it takes: what hangs, hangs for ever."""
+"""Far more than any test needs."""
 QUESTION = "What is 17 * 23?"
 
 
@@ -39,14 +39,14 @@ _MADE: list[archon.Architecture] = []
 
 @pytest.fixture(autouse=True)
 def closed() -> Iterator[None]:
-    """Models are closed after each test, so that later tests do not share their engines."""
+    """Close models after each test, so that later tests do not share their engines."""
     yield
     while _MADE:
         event_loop.run_sync(close(_MADE.pop()._lms["solver"]))
 
 
 def in_child(call: Callable[[], Any]) -> str:
-    """What a forked child makes of a call: its result, or its error, as text."""
+    """The result or the error of a call in a forked child, as text."""
     context = multiprocessing.get_context("fork")
     answers = context.Queue()
 
@@ -82,7 +82,7 @@ def local(path: Path) -> dict[str, Any]:
     return {"name": "tiny", "backend": "local", "precision": "float32", "sources": sources}
 
 
-def test_after_a_local_model_was_used_the_child_is_told_so(tiny_chat_file: Path) -> None:
+def test_an_open_local_model_is_an_error_in_the_child(tiny_chat_file: Path) -> None:
     used = architecture(local(tiny_chat_file))
     used.run(QUESTION)
     told = in_child(lambda: used.run(QUESTION).text)
@@ -90,13 +90,13 @@ def test_after_a_local_model_was_used_the_child_is_told_so(tiny_chat_file: Path)
     assert "spawn" in told
 
 
-def test_no_other_local_model_is_opened_in_the_child(tiny_chat_file: Path) -> None:
+def test_the_child_opens_no_other_local_model(tiny_chat_file: Path) -> None:
     architecture(local(tiny_chat_file)).run(QUESTION)
     other = architecture(local(tiny_chat_file) | {"name": "other", "precision": "int8"})
     assert "forked" in in_child(lambda: other.run(QUESTION).text)
 
 
-def test_an_open_local_model_can_be_neither_asked_nor_waited_for_in_the_child(
+def test_the_child_neither_asks_nor_awaits_an_open_local_model(
     tiny_chat_file: Path,
 ) -> None:
     from archon.lm.local.lm import load
@@ -113,7 +113,7 @@ def test_an_open_local_model_can_be_neither_asked_nor_waited_for_in_the_child(
 def test_a_model_that_was_not_open_before_the_fork_is_opened_in_the_child(
     tiny_chat_file: Path,
 ) -> None:
-    """In a process of its own: this one has used models."""
+    """In a new process, since this one has used models."""
     program = """
         import json, multiprocessing, sys
         import archon
@@ -139,19 +139,19 @@ def test_a_model_that_was_not_open_before_the_fork_is_opened_in_the_child(
     assert done.stdout.strip() == "4", done.stderr
 
 
-def test_a_scripted_model_answers_in_the_child_as_in_the_parent() -> None:
+def test_a_scripted_model_gives_the_same_answer_in_the_child() -> None:
     used = architecture({"name": "double", "backend": "scripted"})
     assert in_child(lambda: used.run(QUESTION).text) == used.run(QUESTION).text
     assert in_child(lambda: used.run(QUESTION).text) == used.run(QUESTION).text
 
 
-def test_a_grandchild_answers_too() -> None:
+def test_a_grandchild_answers_as_well() -> None:
     used = architecture({"name": "double", "backend": "scripted"})
     expected = used.run(QUESTION).text
     assert in_child(lambda: in_child(lambda: used.run(QUESTION).text)) == expected
 
 
-def test_locks_that_are_held_while_a_process_forks_hold_up_no_child() -> None:
+def test_a_lock_held_during_a_fork_does_not_block_the_child() -> None:
     used = architecture({"name": "double", "backend": "scripted"})
     expected = used.run(QUESTION).text
     other = LazyLM(ScriptedCard(name="double", backend="scripted"), Path())
@@ -160,7 +160,7 @@ def test_locks_that_are_held_while_a_process_forks_hold_up_no_child() -> None:
         assert in_child(other.open).startswith("<archon.lm.scripted.lm")
 
 
-def test_a_fork_in_the_midst_of_an_answer_disturbs_neither() -> None:
+def test_a_fork_during_an_answer_affects_neither_process() -> None:
     started, go_on = threading.Event(), threading.Event()
 
     async def slow() -> str:
@@ -207,7 +207,7 @@ def server() -> Iterator[str]:
         serving.shutdown()
 
 
-def test_a_remote_model_is_asked_over_connections_of_the_child_s_own() -> None:
+def test_the_child_opens_new_connections_to_a_remote_model() -> None:
     with server() as url:
         used = architecture(
             {"name": "r", "backend": "openai", "base_urls": [url], "model": "m", "native_n": True}
@@ -220,7 +220,7 @@ def test_a_remote_model_is_asked_over_connections_of_the_child_s_own() -> None:
     assert before == after  # the child has not closed the parent's connection
 
 
-def test_a_pool_of_draws_is_the_parent_s_alone(tmp_path: Path) -> None:
+def test_the_child_does_not_use_the_parent_s_pool(tmp_path: Path) -> None:
     lm = LazyLM(ScriptedCard(name="double", backend="scripted"), Path())
     request = Request((Message("user", QUESTION),))
 

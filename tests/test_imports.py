@@ -1,4 +1,4 @@
-"""Imports go one way, the base package needs no extra, and the public surface is what it says."""
+"""Layers of imports, imports without optional packages, and the public API."""
 
 from __future__ import annotations
 
@@ -82,14 +82,14 @@ def run_python(script: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
 
 
-def test_imports_go_one_way(capsys: pytest.CaptureFixture[str]) -> None:
+def test_imports_follow_the_layers(capsys: pytest.CaptureFixture[str]) -> None:
     status = lint_imports(no_cache=True)
     for logger in map(logging.getLogger, logging.root.manager.loggerDict):
         logger.disabled = False  # as its set-up of logging leaves them
     assert status == EXIT_STATUS_SUCCESS, capsys.readouterr().out
 
 
-def test_the_public_surface_is_the_promised_one() -> None:
+def test_every_public_name_can_be_imported() -> None:
     assert set(archon.__all__) == PUBLIC
     assert all(getattr(archon, name) is not None for name in PUBLIC)
 
@@ -99,7 +99,7 @@ def test_an_unknown_name_of_the_package_is_an_attribute_error() -> None:
         archon.laod  # noqa: B018
 
 
-def test_the_function_lm_survives_imports_of_the_package_lm() -> None:
+def test_importing_the_package_lm_keeps_the_function_lm() -> None:
     script = "import archon, archon.lm.base, archon.lm.factory; print(archon.lm('scripted'))"
     assert run_python(script).returncode == 0
 
@@ -125,9 +125,7 @@ def test_architectures_run_without_any_extra() -> None:
         (["bench", "peers"], "engine"),
     ],
 )
-def test_a_missing_extra_is_named_and_is_the_users_to_install(
-    arguments: list[str], extra: str
-) -> None:
+def test_a_missing_extra_is_an_error_that_names_it(arguments: list[str], extra: str) -> None:
     script = WITHOUT_EXTRAS + f"from archon.cli import main\nsys.exit(main({arguments!r}))"
     done = run_python(script)
     assert done.returncode == 2, done.stderr

@@ -1,4 +1,4 @@
-"""Reasoning and answer: the whole text, and the same as it comes."""
+"""Separation of reasoning and answer, in complete texts and in streams."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ plain_texts = st.lists(words, max_size=8).map("".join)
 
 
 def streamed(text: str, cuts: list[int], **how: object) -> list[Part]:
-    """The parts of a text that comes in pieces."""
+    """The parts of a text that arrives in pieces."""
     stream = ReasoningStream(**how)  # type: ignore[arg-type]
     places = sorted({min(cut, len(text)) for cut in cuts} | {0, len(text)})
     parts = [part for start, stop in pairwise(places) for part in stream.feed(text[start:stop])]
@@ -48,7 +48,7 @@ def joined(parts: list[Part], *, is_reasoning: bool) -> str:
 
 
 @MARKERS
-def test_only_what_follows_the_end_marker_is_the_answer(markers: ReasoningMarkers) -> None:
+def test_the_answer_begins_after_the_end_marker(markers: ReasoningMarkers) -> None:
     text = f"{markers.start}\nThe answer is 3.\n{markers.end}{markers.lead}\n\nIt is 4."
     reply = split_reasoning(text)
     assert (reply.answer, reply.is_cut_off) == ("It is 4.", False)
@@ -56,13 +56,13 @@ def test_only_what_follows_the_end_marker_is_the_answer(markers: ReasoningMarker
 
 
 @MARKERS
-def test_a_prompt_may_hold_the_start_marker(markers: ReasoningMarkers) -> None:
+def test_the_start_marker_may_be_in_the_prompt(markers: ReasoningMarkers) -> None:
     reply = split_reasoning(f"The answer is 3.\n{markers.end}4")
     assert (reply.answer, reply.is_cut_off) == ("4", False)
 
 
 @MARKERS
-def test_reasoning_that_never_ends_answers_nothing(markers: ReasoningMarkers) -> None:
+def test_reasoning_without_an_end_has_no_answer(markers: ReasoningMarkers) -> None:
     text = f"{markers.start}\nThe answer is 3."
     for reply in (split_reasoning(text), split_reasoning("The answer is 3.", is_open=True)):
         assert (reply.answer, reply.is_cut_off) == ("", True)
@@ -90,7 +90,7 @@ def test_reasoning_that_never_ends_answers_nothing(markers: ReasoningMarkers) ->
     ],
 )
 @pytest.mark.parametrize("size", [1, 2, 5, 100])
-def test_reasoning_is_known_by_its_start_in_many_spellings(text: str, size: int) -> None:
+def test_spellings_of_the_start_marker_are_recognized(text: str, size: int) -> None:
     reply = split_reasoning(text)
     assert (reply.answer, reply.is_cut_off) == ("", True)
     parts = streamed(text, [*range(0, len(text), size)])
@@ -109,7 +109,7 @@ def test_reasoning_is_known_by_its_start_in_many_spellings(text: str, size: int)
     ],
 )
 @pytest.mark.parametrize("size", [1, 3, 100])
-def test_reasoning_ends_in_many_spellings(text: str, size: int) -> None:
+def test_spellings_of_the_end_marker_are_recognized(text: str, size: int) -> None:
     assert split_reasoning(text).answer == "It is 4."
     is_open = text.startswith("12")
     parts = streamed(text, [*range(0, len(text), size)], is_open=is_open)
@@ -131,17 +131,17 @@ def test_the_inserted_text_ends_reasoning(markers: ReasoningMarkers) -> None:
 
 
 @pytest.mark.parametrize("text", ["18", "", "  18\n", "a < b and b > c", "The <b>answer</b> is 5."])
-def test_text_without_markers_is_the_answer_as_it_is(text: str) -> None:
+def test_text_without_markers_is_the_unchanged_answer(text: str) -> None:
     reply = split_reasoning(text)
     assert (reply.reasoning, reply.answer, reply.is_cut_off) == ("", text, False)
 
 
-def test_a_card_s_own_markers_stand_in_place_of_the_published_ones() -> None:
+def test_a_card_s_markers_replace_the_published_ones() -> None:
     text = "<scratch>3?<done>The tag </think> is not ours: 4"
     assert split_reasoning(text, OWN).answer == "The tag </think> is not ours: 4"
 
 
-def test_an_empty_start_marker_means_that_every_reply_begins_within_reasoning() -> None:
+def test_with_an_empty_start_marker_every_reply_begins_within_reasoning() -> None:
     markers = [ReasoningMarkers("", "<done>")]
     assert split_reasoning("3? 4", markers).is_cut_off
     assert split_reasoning("3?<done>4", markers).answer == "4"
@@ -150,13 +150,13 @@ def test_an_empty_start_marker_means_that_every_reply_begins_within_reasoning() 
 
 
 @given(texts, st.booleans())
-def test_the_parts_joined_are_the_text(text: str, is_open: bool) -> None:
+def test_the_parts_concatenate_to_the_text(text: str, is_open: bool) -> None:
     reply = split_reasoning(text, is_open=is_open)
     assert reply.reasoning + reply.answer == text
 
 
 @given(texts)
-def test_an_answer_has_no_reasoning_of_its_own(text: str) -> None:
+def test_an_answer_contains_no_reasoning(text: str) -> None:
     answer = split_reasoning(text).answer
     assert split_reasoning(answer).answer == answer
 
@@ -164,7 +164,7 @@ def test_an_answer_has_no_reasoning_of_its_own(text: str) -> None:
 @given(
     texts, st.lists(st.integers(0, 60)), st.booleans(), st.sampled_from([PUBLISHED_MARKERS, OWN])
 )
-def test_a_stream_splits_as_the_whole_does_at_any_cut(
+def test_a_stream_is_split_like_the_complete_text(
     text: str, cuts: list[int], is_open: bool, markers: tuple[ReasoningMarkers, ...]
 ) -> None:
     parts = streamed(text, cuts, markers=markers, is_open=is_open)
@@ -193,7 +193,7 @@ def test_a_stream_without_markers_is_all_answer(text: str, cuts: list[int]) -> N
     assert joined(streamed(text, cuts), is_reasoning=False) == text
 
 
-def test_a_whole_text_that_comes_at_once_is_split_in_hindsight() -> None:
-    """As where a server does not stream, or a pool had the text."""
+def test_a_text_in_one_piece_is_split_even_without_a_start_marker() -> None:
+    """Such as from a server that does not stream, or from a pool."""
     parts = streamed("First guess: 4.\n</think>\n\nIt is 5.", [])
     assert parts == [Part("First guess: 4.\n</think>\n\n", True), Part("It is 5.", False)]

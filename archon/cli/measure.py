@@ -54,9 +54,9 @@ class EvalOptions:
 
     def evaluation(self, architecture: Architecture, items: Benchmark) -> Evaluation:
         """Everything that is to be asked of an architecture."""
-        from archon.api import evaluation
+        from archon.evals.runner import Evaluation
 
-        return evaluation(architecture, items, seed=self.seed, epochs=self.epochs)
+        return Evaluation.of(architecture, items, seed=self.seed, epochs=self.epochs)
 
     def measure(self, works: Sequence[Work], lms: Sequence[LazyLM]) -> None:
         """Evaluate; see ``measure``."""

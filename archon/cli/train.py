@@ -172,9 +172,10 @@ def _training_folder(
 
 def _sample_replies(data: SampledReplies, base_dir: Path, path: Path) -> Run:
     """Run an architecture on a benchmark's search split, in a folder inside the training's own."""
-    from archon.api import benchmark, evaluation, run_folder
+    from archon.api import benchmark, run_folder
     from archon.cli.measure import Work, measure
     from archon.evals.run import read_run
+    from archon.evals.runner import Evaluation
     from archon.graph.loading import Loader
     from archon.spec.catalog import is_path
 
@@ -184,7 +185,7 @@ def _sample_replies(data: SampledReplies, base_dir: Path, path: Path) -> Run:
     loader = Loader()
     architecture = loader.architecture(found(data.architecture))
     items = benchmark(found(data.benchmark), split="search", limit=data.items)
-    asked = evaluation(architecture, items, seed=data.seed, epochs=data.epochs)
+    asked = Evaluation.of(architecture, items, seed=data.seed, epochs=data.epochs)
     folder = run_folder(path / "sampling", architecture.name, resume=True)
     measure([Work(asked, folder, architecture.name)], loader.lms)
     return read_run(folder.path)

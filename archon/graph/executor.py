@@ -17,7 +17,7 @@ from archon.graph.nodes.base import GraphNode
 from archon.graph.nodes.registry import method_of
 from archon.graph.trace import CallTrace, NodeTrace, Trace
 from archon.graph.validation.build import Graph
-from archon.lm.base import LM, can_hold, most_prompt_tokens, prompts_of
+from archon.lm.base import LM, most_prompt_tokens, prompts_of, supports
 from archon.lm.concurrency import run_all
 from archon.lm.reasoning import answered
 from archon.lm.reward import RewardModel
@@ -176,7 +176,7 @@ class Context:
             The model did not answer.
         """
         use = self._run.uses[self._node]
-        if constraint and (use.sampling.beams or not can_hold(use.lm.capabilities, constraint)):
+        if constraint and (use.sampling.beams or not supports(use.lm.capabilities, constraint)):
             constraint = None
         request = replace(
             self._request(messages, answer="text"),

@@ -2,6 +2,6 @@
 
 Read ``base`` (the interface), ``factory`` and ``lazy`` (a card becomes a model), then the
 implementations: ``openai`` (servers), ``local`` (the engine), ``scripted`` (no weights). ``pool``
-stores samples on disk. ``openai`` and ``local`` are imported where a card needs them: they bring
-httpx and torch.
+stores samples on disk. ``openai`` and ``local``, which import httpx and torch, are imported only if
+a card needs them.
 """

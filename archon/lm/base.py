@@ -1,7 +1,7 @@
 """The language-model interface and its optional abilities.
 
 Everything that answers a request is an ``LM``: the scripted model, a remote server, the local
-engine and a complete architecture. What some of them can do besides is a ``Supports…`` protocol.
+engine and a complete architecture. The ``Supports…`` protocols are optional.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ CAPABILITIES: dict[str, str] = {
     "embed": "embeds texts and generates none (``archon.lm.embedding``)",
 }
 NO_THINKING = Thinking()
-"""Leaves thinking to the model."""
+"""No request about thinking: the model decides."""
 LM_CAPABILITIES = frozenset(CAPABILITIES) - {"reward", "embed"}
-"""The capabilities that a model which generates text can have."""
-
-
+"""Possible capabilities of a model that generates text."""
 MAX_CLOSING_ITEMS = 5
-"""Items of an order after free text that ``closing`` supports: each order is written out, and 5
-items have 120."""
+"""Maximum length of an order after free text that ``closing`` supports. Servers are sent all
+orders: 120 for 5 items."""
+TEMPLATE_TOKENS = 256
+MESSAGE_TOKENS = 16
 
 
 @runtime_checkable
 class LM(Protocol):
-    """A language model, or anything that behaves like one.
+    """A language model, or a program with the same interface.
 
     ``generate`` returns ``request.n`` completions in the order of their samples, which are numbered
     from ``request.first_draw``. A sample that failed has its ``error`` set; at least one succeeded.
@@ -74,9 +74,10 @@ class SupportsDrawKey(Protocol):
     """An LM whose samples a pool may store (``archon.lm.pool``)."""
 
     def draw_key(self, request: Request) -> str | None:
-        """A name of everything that a request's samples depend on, except for their numbers.
+        """A key for everything that a request's samples depend on, except their numbers.
 
-        None where a sample depends on something else, such as on the samples requested with it.
+        None if a sample also depends on something else, such as on the other samples of the
+        request.
 
         Raises
         ------
@@ -88,7 +89,7 @@ class SupportsDrawKey(Protocol):
 
 @runtime_checkable
 class SupportsPromptCount(Protocol):
-    """An LM that knows the tokens of a prompt before it reads the prompt."""
+    """An LM that can count the tokens of a prompt in advance."""
 
     async def prompts_of(
         self, messages: Sequence[Message], thinking: Thinking = NO_THINKING
@@ -117,7 +118,7 @@ class SupportsClose(Protocol):
 
 @runtime_checkable
 class SplitsReasoning(Protocol):
-    """An LM whose completions are already split into reasoning and answer."""
+    """An LM that separates the reasoning of its completions from the answers."""
 
     @property
     def reasoning_markers(self) -> tuple[ReasoningMarkers, ...]:
@@ -126,7 +127,7 @@ class SplitsReasoning(Protocol):
 
 
 def check_request(request: Request, capabilities: frozenset[str], model: str) -> None:
-    """Refuse a request for what the model lacks, for no samples, or with an ambiguous constraint.
+    """Refuse a request that is invalid or needs a capability that the model lacks.
 
     Raises
     ------
@@ -135,37 +136,26 @@ def check_request(request: Request, capabilities: frozenset[str], model: str) ->
     """
     if request.n < 1 or request.first_draw < 0:
         raise UnsupportedError(f"{model}: n must be at least 1 and first_draw at least 0")
+    constraint, thinking = request.constraint, request.thinking
+    if constraint is not None and constraint.num_forms != 1:
+        reason = "a constraint must set exactly one of json_schema, regex and order_of"
+        raise UnsupportedError(f"{model}: {reason}")
     needed = {
         "choices": request.choices is not None,
         "logprobs": request.logprobs,
         "beams": bool(request.sampling.beams),
-        **thinking_needs(request.thinking),
+        "thinking": thinking.wanted is not None or bool(thinking.template_variables),
+        "thinking_budget": thinking.max_tokens is not None,
+        "constraint": not (constraint is None or supports(capabilities, constraint)),
     }
     for capability, is_needed in needed.items():
         if is_needed and capability not in capabilities:
             meaning = CAPABILITIES[capability]
             raise UnsupportedError(f"{model} lacks the capability {capability!r} ({meaning})")
-    constraint = request.constraint
-    if constraint is None:
-        return
-    if constraint.num_forms != 1:
-        reason = "a constraint sets exactly one of json_schema, regex and order_of"
-        raise UnsupportedError(f"{model}: {reason}")
-    if not can_hold(capabilities, constraint):
-        meaning = CAPABILITIES["constraint"]
-        raise UnsupportedError(f"{model} lacks the capability 'constraint' ({meaning})")
 
 
-def thinking_needs(thinking: Thinking) -> dict[str, bool]:
-    """Capability → whether the requested thinking needs it."""
-    return {
-        "thinking": thinking.wanted is not None or bool(thinking.template_variables),
-        "thinking_budget": thinking.max_tokens is not None,
-    }
-
-
-def can_hold(capabilities: frozenset[str], constraint: Constraint) -> bool:
-    """Whether a model with these capabilities supports a constraint."""
+def supports(capabilities: frozenset[str], constraint: Constraint) -> bool:
+    """Return True if a model with these capabilities supports the constraint."""
     if "constraint" in capabilities:
         return True
     is_schema, items = constraint.json_schema is not None, constraint.order_of
@@ -175,7 +165,7 @@ def can_hold(capabilities: frozenset[str], constraint: Constraint) -> bool:
 
 
 async def close(model: object) -> None:
-    """Close a model of any kind if it has resources to free."""
+    """Close a model if it has resources to free."""
     if isinstance(model, SupportsClose):
         await model.aclose()
 
@@ -188,10 +178,10 @@ def status_of(lm: LM) -> ModelStatus | None:
 async def prompts_of(
     lm: LM, messages: Sequence[Message], thinking: Thinking = NO_THINKING
 ) -> Mapping[str, int] | None:
-    """Digest → tokens of the prompt that the messages become, as in ``Completion.prompts``.
+    """Digest → number of tokens of the messages' prompt, as in ``Completion.prompts``.
 
-    The chat template may also read ``thinking``. None where the LM does not know the prompt in
-    advance, such as a server whose tokenizer is unknown; ``most_prompt_tokens`` is then a bound.
+    The chat template may also read ``thinking``. None if the LM cannot count in advance, such as a
+    server with an unknown tokenizer; ``most_prompt_tokens`` is then an upper bound.
     """
     if not isinstance(lm, SupportsPromptCount):
         return None
@@ -203,12 +193,8 @@ async def prompts_of(
 def most_prompt_tokens(messages: Sequence[Message]) -> int:
     """An upper bound of a prompt's tokens: one per byte, and a reserve for the chat template.
 
-    A token of a byte-level vocabulary stands for at least one byte. A template adds a few tokens
-    around each message, and some templates a system message.
+    A token of a byte-level vocabulary has at least one byte. A template adds a few tokens around
+    each message, and some templates add a system message.
     """
     num_bytes = sum(len(m.content.encode("utf-8", "surrogatepass")) for m in messages)
     return num_bytes + TEMPLATE_TOKENS + MESSAGE_TOKENS * len(messages)
-
-
-TEMPLATE_TOKENS = 256
-MESSAGE_TOKENS = 16

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from hashlib import blake2b
 
 from archon.reasoning import PUBLISHED_MARKERS, ReasoningMarkers
@@ -15,7 +15,7 @@ def prompt_digest(model: str, messages: Sequence[Message]) -> str:
     parts = [model]
     for message in messages:
         parts += (message.role, message.content)
-    # Lengths distinguish two splits of one text.
+    # Lengths distinguish different splits of the same text.
     text = f"{list(map(len, parts))}{''.join(parts)}"
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
@@ -31,23 +31,24 @@ def request_digest(
     Parameters
     ----------
     model
-        What samples depend on in addition to the request, as JSON.
+        Identifies the model and its settings; must be JSON data.
     prompt
         Digest of the prompt.
     request
-        With every value of its sampling set.
+        A request with every value of its sampling set.
     markers
-        Around the model's reasoning.
+        The markers around the model's reasoning.
     """
-    constraint = request.constraint
+    constraint, sampling = request.constraint, sampling_values(request.sampling)
     after = None if constraint is None else constraint.after
     parts = [
         model,
         prompt,
         request.seed,
-        _plain(sampling_values(request.sampling)),
+        # As floats, since 1 and 1.0 sample alike.
+        {k: float(v) if isinstance(v, int) else v for k, v in sampling.items()},
         request.choices,
-        # The order of a schema's keys is the order in which a model writes them.
+        # Keys of a schema are not sorted: a model writes them in the schema's order.
         None
         if constraint is None
         else [constraint.json_schema, constraint.regex, constraint.order_of],
@@ -61,12 +62,7 @@ def request_digest(
     return blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def _plain(values: Mapping[str, object]) -> dict[str, object]:
-    """Normalize numbers: 1 and 1.0 sample alike."""
-    return {name: float(v) if isinstance(v, int) else v for name, v in values.items()}
-
-
 def draw_number(prompt: str, seed: int, draw: int, *, bits: int) -> int:
-    """A number below 2 ** ``bits`` (at most 64) that depends only on prompt, seed and sample."""
+    """A number below 2 ** ``bits`` (``bits`` ≤ 64) that depends only on prompt, seed and sample."""
     digest = blake2b(f"{prompt}/{seed}/{draw}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> (64 - bits)

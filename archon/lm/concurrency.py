@@ -1,4 +1,4 @@
-"""asyncio helpers that the language models share."""
+"""Helpers for asyncio."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ T = TypeVar("T")
 class PerLoop(Generic[T]):
     """One value per event loop, created at its first use in the loop.
 
-    Semaphores and connections work only in the loop in which they were first used, while a language
-    model may be called from several: each ``asyncio.run`` creates one.
+    Semaphores and connections work only in the loop that first used them, but a language model may
+    be called from several loops: each ``asyncio.run`` creates one.
     """
 
     def __init__(self, make: Callable[[], T]) -> None:
@@ -36,20 +36,20 @@ class PerLoop(Generic[T]):
 
 
 class Gauge:
-    """A thread-safe number that goes up and down."""
+    """A thread-safe counter that can decrease."""
 
     def __init__(self) -> None:
         self.value = 0
         self._lock = threading.Lock()
 
     def add(self, amount: int) -> None:
-        """Change the number."""
+        """Change the value."""
         with self._lock:
             self.value += amount
 
     @contextmanager
     def one_more(self) -> Iterator[None]:
-        """Count one more while the block runs."""
+        """Add 1 while the block runs."""
         self.add(1)
         try:
             yield

@@ -1,4 +1,4 @@
-"""API keys and secret headers: named by environment variables, never stored, never printed."""
+"""API keys and secret headers from environment variables; never stored, never printed."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ def key_from(variable: str) -> str:
     Raises
     ------
     UsageError
-        The name is invalid, such as a key in its place; the variable is not set, or its value
-        cannot be a key.
+        The name is invalid, for example a key; the variable is not set; or its value cannot be a
+        key.
     """
     try:
         check_variable(variable)
@@ -23,14 +23,14 @@ def key_from(variable: str) -> str:
         raise UsageError(f"the value for the API key's variable {error}") from None
     key = os.environ.get(variable, "").strip()
     if not key:
-        raise UsageError(f"the environment variable {variable} is not set; it must hold the key")
+        raise UsageError(f"the environment variable {variable} is not set; set it to the key")
     if not (key.isascii() and key.isprintable()) or " " in key:
-        raise UsageError(f"the environment variable {variable} holds characters that no key has")
+        raise UsageError(f"the environment variable {variable} has characters that no key has")
     return key
 
 
 def header_from(variable: str) -> str:
-    """Read the value of an HTTP header, which may have spaces, from an environment variable.
+    """Read the value of an HTTP header from an environment variable; it may have spaces.
 
     Raises
     ------
@@ -41,5 +41,5 @@ def header_from(variable: str) -> str:
     if not value:
         raise UsageError(f"the environment variable {variable} is not set; a header needs it")
     if not (value.isascii() and value.isprintable()):
-        raise UsageError(f"the environment variable {variable} holds what no HTTP header may have")
+        raise UsageError(f"the value of the environment variable {variable} is no HTTP header")
     return value

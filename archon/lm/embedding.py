@@ -1,7 +1,7 @@
-"""Sentence encoders: texts become vectors that are close where the meanings are.
+"""Sentence encoders: texts with similar meanings get similar vectors.
 
-``Embedder`` is the interface. ``EmbeddingLM`` makes one usable as a role's model, with the single
-capability ``embed``. As with reward models, its tokens count in no usage and no cost.
+``Embedder`` is the interface. ``EmbeddingLM`` wraps one as a role's model with the single
+capability ``embed``. As for reward models, usage and cost do not include its tokens.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class EmbeddingLM:
     Parameters
     ----------
     name
-        Of the model, for errors.
+        The model's name, for errors.
     """
 
     capabilities = EMBED

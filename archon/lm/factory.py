@@ -1,8 +1,4 @@
-"""Opens the language model that a card describes.
-
-A backend is imported when a card needs it, so that its dependencies (torch, httpx) cost nothing
-where another one is used.
-"""
+"""Opens the language model of a card; imports a backend only if a card needs it."""
 
 from __future__ import annotations
 
@@ -29,9 +25,7 @@ OPENERS: dict[str, str] = {
     "openai": "archon.lm.remote:open_remote",
     "scripted": "archon.lm.scripted.lm:open_scripted",
 }
-"""Backend → ``module:callable`` that takes (card, base_dir)."""
-
-
+"""Backend → ``module:function`` with the arguments (card, base_dir)."""
 LOCAL_CAPABILITIES = LM_CAPABILITIES - {"schema", "regex", "closing"}
 """The capabilities of a decoder in the local engine; ``constraint`` includes the other three."""
 
@@ -41,34 +35,30 @@ def capabilities(card: ModelCard) -> frozenset[str]:
     match card:
         case LocalCard(transformer="encoder-decoder"):
             return TRANSLATOR_CAPABILITIES
-        case LocalCard(transformer="cross-encoder"):
-            return REWARD
-        case LocalCard(reward=str()):
+        case LocalCard(transformer="cross-encoder") | LocalCard(reward=str()):
             return REWARD
         case LocalCard(transformer="sentence-encoder"):
             return EMBED
         case LocalCard():
             return LOCAL_CAPABILITIES
         case OpenAICard():
-            return _of_server(card)
+            return _server_capabilities(card)
         case ScriptedCard():
             return REWARD if card.reward else SCRIPTED_CAPABILITIES
 
 
-def _of_server(card: OpenAICard) -> frozenset[str]:
-    """The capabilities of every server, and those that the card promises."""
-    promised = {"chat", "stream"}
-    if card.endpoint == "chat":
-        promised.add("thinking")
-        if card.thinking_field in BUDGET_FIELDS:
-            promised.add("thinking_budget")
-    if card.logprobs:
-        promised.add("logprobs")
-    if card.constraint is not None:
-        promised |= {"schema", "closing"}
-    if card.constraint == "structured_outputs":
-        promised.add("regex")
-    return frozenset(promised)
+def _server_capabilities(card: OpenAICard) -> frozenset[str]:
+    promised = {
+        "chat": True,
+        "stream": True,
+        "thinking": card.endpoint == "chat",
+        "thinking_budget": card.endpoint == "chat" and card.thinking_field in BUDGET_FIELDS,
+        "logprobs": card.logprobs,
+        "schema": card.constraint is not None,
+        "closing": card.constraint is not None,
+        "regex": card.constraint == "structured_outputs",
+    }
+    return frozenset(name for name, is_promised in promised.items() if is_promised)
 
 
 def open_lm(card: ModelCard, base_dir: Path | None = None) -> LM:
@@ -77,9 +67,9 @@ def open_lm(card: ModelCard, base_dir: Path | None = None) -> LM:
     Raises
     ------
     ModelError
-        Its weights are unavailable or cannot be run.
+        The weights are unavailable or cannot be run.
     UsageError
-        Something that the card names on this machine, such as a key, is missing.
+        Something on this machine that the card names, such as a key, is missing.
     MissingExtraError
         The backend needs a package that is not installed.
     """

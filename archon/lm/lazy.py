@@ -1,4 +1,4 @@
-"""Models that are opened at their first request, so that files can be checked without weights."""
+"""Models that are opened at their first request; checking files therefore needs no weights."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from archon.lm import factory
 from archon.lm.base import LM, NO_THINKING, close, prompts_of, status_of
 from archon.lm.embedding import Embedder, Vector
 from archon.lm.pool.pool import active_scope
-from archon.lm.reasoning import separated
+from archon.lm.reasoning import generate_separated
 from archon.lm.reward import RewardModel
 from archon.spec.model import LocalCard, ModelCard, PathSource
 from archon.types import Completion, Message, ModelStatus, OnEvent, Request, Thinking
@@ -45,8 +45,8 @@ class LazyLM:
     def __init__(self, card: ModelCard, base_dir: Path) -> None:
         self.card, self.base_dir = card, base_dir
         self.origin = ""
-        """The card's file and what references it, for errors. Empty for a shipped card, whose name
-        identifies it."""
+        """The card's file and what references it, for errors; empty for a shipped card, which its
+        name identifies."""
         self.capabilities = factory.capabilities(card)
         self.reasoning_markers = card.markers()
         self._thinking = card.thinking_params()
@@ -58,7 +58,7 @@ class LazyLM:
     async def generate(self, request: Request, on_event: OnEvent | None = None) -> list[Completion]:
         """Open the model in a thread if needed, and forward the request.
 
-        Within ``archon.lm.pool.pooling``, only samples that are missing in the pool are generated.
+        Within ``archon.lm.pool.pooling``, only samples that the pool lacks are generated.
         """
         lm, scope = await self._opened(), active_scope()
         if scope is None:
@@ -66,10 +66,10 @@ class LazyLM:
         request = replace(request, thinking=request.thinking.over(self._thinking))
 
         async def from_pool(request: Request, on_event: OnEvent | None) -> list[Completion]:
-            return await scope.pool.generate(lm, self.card.name, request, on_event, scope)
+            return await scope.generate(lm, self.card.name, request, on_event)
 
-        # A pool may have samples of a version that did not separate reasoning from answers.
-        return await separated(from_pool, request, on_event, self.reasoning_markers)
+        # A pool may have samples from versions that did not separate reasoning from answers.
+        return await generate_separated(from_pool, request, on_event, self.reasoning_markers)
 
     async def score(self, messages: tuple[Message, ...], texts: Sequence[str]) -> list[float]:
         """Score texts with the model; see ``archon.lm.reward.RewardModel``.
@@ -77,7 +77,7 @@ class LazyLM:
         Raises
         ------
         UnsupportedError
-            The model is of another kind.
+            The model is not a reward model.
         """
         lm = await self._opened()
         if not isinstance(lm, RewardModel):
@@ -90,7 +90,7 @@ class LazyLM:
         Raises
         ------
         UnsupportedError
-            The model is of another kind.
+            The model is not a sentence encoder.
         """
         lm = await self._opened()
         if not isinstance(lm, Embedder):
@@ -113,9 +113,9 @@ class LazyLM:
         Raises
         ------
         ModelError
-            Its weights are unavailable or cannot be run.
+            The weights are unavailable or cannot be run.
         UsageError
-            Something that the card names on this machine, such as a key, is missing.
+            Something on this machine that the card names, such as a key, is missing.
         MissingExtraError
             The backend needs a package that is not installed.
         """
@@ -128,8 +128,8 @@ class LazyLM:
     def forget(self) -> None:
         """Abandon the open model in a forked child; the next request opens it again.
 
-        Its locks may never be released, its connections are the parent's, and an engine's thread is
-        missing (opening it again reports that). A reference is kept, so that nothing is closed.
+        Its locks may stay locked, its connections are the parent's, and an engine's thread is
+        missing (opening it again reports that). A reference is kept so that nothing is closed.
         """
         self._abandoned, self._lm = self._lm, None
         self._lock = threading.Lock()
@@ -139,7 +139,7 @@ class LazyLM:
         """Add the card's file, and what references it, to errors about its weights or adapter."""
         try:
             yield
-        except FileError as error:  # such as the name of an adapter that is not shipped
+        except FileError as error:  # such as an unknown name of a shipped adapter
             raise error.in_file(self.origin or None) from None
         except ModelError as error:
             if self.origin:
@@ -165,12 +165,9 @@ _SHARED: WeakValueDictionary[str, LazyLM] = WeakValueDictionary()
 
 
 def shared_lm(card: ModelCard, base_dir: Path) -> LazyLM:
-    """The common model of all equal cards, so that architectures share weights and batches."""
+    """The single model of all equal cards, so that architectures share weights and batches."""
     key = json.dumps([card.model_dump_json(), str(base_dir) if _has_paths(card) else ""])
-    lm = _SHARED.get(key)
-    if lm is None:
-        lm = _SHARED[key] = LazyLM(card, base_dir)
-    return lm
+    return _SHARED.setdefault(key, LazyLM(card, base_dir))
 
 
 def _has_paths(card: ModelCard) -> bool:

@@ -1,8 +1,8 @@
 """Separates the reasoning of completions from their answers.
 
-Every model of Archon passes its completions through ``separated``, and a graph does it for models
-that applications supply. Everything above, from votes to clients, reads ``Completion.text``, which
-is the answer; the reasoning is in ``Completion.reasoning``.
+All models of Archon use ``generate_separated``; a graph does it for models from applications. All
+code above, from votes to clients, reads the answer in ``Completion.text``; the reasoning is in
+``Completion.reasoning``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from archon.types import Completion, Constraint, Event, OnEvent, Request, TokenD
 Generate = Callable[[Request, OnEvent | None], Awaitable[list[Completion]]]
 
 
-async def separated(
+async def generate_separated(
     generate: Generate,
     request: Request,
     on_event: OnEvent | None = None,
@@ -34,8 +34,8 @@ async def separated(
 ) -> list[Completion]:
     """Generate, and separate reasoning from answers in completions and events.
 
-    A constraint on the complete text and scored choices leave no reasoning. Where the model itself
-    reports reasoning, as servers with a field for it do, that is kept, and the text is searched in
+    There is no reasoning in scored choices and in completely constrained text. Reasoning that the
+    model itself reports, such as in a field of a server's reply, is kept. The text is searched in
     addition.
 
     Parameters
@@ -46,42 +46,41 @@ async def separated(
         The model's markers. An empty start marker means that every reply begins within the
         reasoning, unless the request turns thinking off.
     hides_start
-        The start marker may stand in a prompt that is unknown here. A reply for which thinking was
-        on, and which ended at ``max_tokens`` without any marker, is then reasoning.
+        The start marker may be in a prompt that is unknown here. With thinking on, a reply that
+        ended at ``max_tokens`` without any marker is then reasoning.
     splits_constrained
-        The model may reason before a constrained text, as servers may. It has split its completions
-        itself, and its events are split here.
+        The model may reason before a constrained text, as servers may. Its completions are already
+        split; its events are split here.
     """
-    if request.choices is not None:
+    is_constrained = constrains_whole_text(request.constraint)
+    has_no_reasoning = request.choices is not None or (is_constrained and not splits_constrained)
+    if has_no_reasoning or (is_constrained and on_event is None):
         return await generate(request, on_event)
-    if constrains_whole_text(request.constraint):
-        if not splits_constrained or on_event is None:
-            return await generate(request, on_event)
-        events = _Events(on_event, markers, is_open=False, may_be_json=True)
-        completions = await generate(request, events)
-        events.finish()
-        return completions
-    is_open = False if request.thinking.wanted is False else None
+    is_open = False if is_constrained or request.thinking.wanted is False else None
     if on_event is None:
         completions = await generate(request, None)
     else:
-        events = _Events(on_event, markers, is_open)
+        events = _Events(on_event, markers, is_open, may_be_json=is_constrained)
         completions = await generate(request, events)
         events.finish()
-    is_hidden = hides_start and request.thinking.wanted is True
-    return [
-        _cut_off_without_marker(completion)
-        if is_hidden and completion.finish_reason == "length" and not completion.reasoning
-        else completion
-        for completion in (separate(completion, markers, is_open) for completion in completions)
-    ]
+    if is_constrained:
+        return completions
+    completions = [separate(completion, markers, is_open) for completion in completions]
+    if hides_start and request.thinking.wanted is True:
+        return [
+            replace(c, text="", reasoning=c.text, is_reasoning_cut_off=True)
+            if c.finish_reason == "length" and not c.reasoning
+            else c
+            for c in completions
+        ]
+    return completions
 
 
 async def answered(lm: LM, request: Request, on_event: OnEvent | None = None) -> list[Completion]:
-    """Generate with any LM, and separate reasoning from answers unless the LM does it."""
+    """Generate with any LM, and separate reasoning from answers if the LM does not."""
     if isinstance(lm, SplitsReasoning):
         return await lm.generate(request, on_event)
-    return await separated(lm.generate, request, on_event)
+    return await generate_separated(lm.generate, request, on_event)
 
 
 def separate(
@@ -89,10 +88,10 @@ def separate(
     markers: Sequence[ReasoningMarkers] = PUBLISHED_MARKERS,
     is_open: bool | None = None,
 ) -> Completion:
-    """Separate the reasoning of a completion from its answer, unless that has been done."""
+    """Separate the reasoning of a completion from its answer; has no effect the second time."""
     if completion.is_reasoning_cut_off or completion.finish_reason in ("choices", "error"):
         return completion
-    if completion.reasoning:  # then the text does not begin with any
+    if completion.reasoning:  # the text does not begin within reasoning
         is_open = False
     reply = split_reasoning(completion.text, markers, is_open=is_open)
     reasoning = completion.reasoning + reply.reasoning
@@ -105,10 +104,6 @@ def separate(
     )
 
 
-def _cut_off_without_marker(completion: Completion) -> Completion:
-    return replace(completion, text="", reasoning=completion.text, is_reasoning_cut_off=True)
-
-
 def send_completion(completion: Completion, on_event: OnEvent) -> None:
     """Send a complete sample as events: its reasoning, then its answer."""
     if completion.reasoning:
@@ -118,7 +113,7 @@ def send_completion(completion: Completion, on_event: OnEvent) -> None:
 
 
 def constrains_whole_text(constraint: Constraint | None) -> bool:
-    """Whether a constraint applies to a text from its beginning."""
+    """Return True if a constraint applies to the complete text."""
     return constraint is not None and constraint.after is None
 
 
@@ -136,12 +131,12 @@ class _Events:
         self._on_event, self._markers, self._is_open = on_event, markers, is_open
         self._streams: dict[int, ReasoningStream] = {}
         self._may_be_json = may_be_json
-        self._begun: set[int] = set()
-        """Samples whose text has begun."""
+        self._started: set[int] = set()
+        """Samples that have text."""
         self._json: set[int] = set()
-        """Samples whose text is JSON, whose strings may contain markers."""
+        """Samples in JSON, whose strings may contain markers."""
         self._has_reasoning: set[int] = set()
-        """Samples whose reasoning the model itself reports."""
+        """Samples with reasoning that the model itself reports."""
 
     def __call__(self, event: Event) -> None:
         if not isinstance(event, TokenDelta):
@@ -152,23 +147,21 @@ class _Events:
         elif self._is_json(event):
             self._on_event(event)
         else:
-            stream = self._streams.get(event.draw)
-            if stream is None:
+            if event.draw not in self._streams:
                 is_open = False if event.draw in self._has_reasoning else self._is_open
-                stream = ReasoningStream(self._markers, is_open=is_open)
-                self._streams[event.draw] = stream
-            self._send(event, stream.feed(event.text))
+                self._streams[event.draw] = ReasoningStream(self._markers, is_open=is_open)
+            self._send(event, self._streams[event.draw].feed(event.text))
 
     def _is_json(self, event: TokenDelta) -> bool:
-        """Whether the sample's text begins like a JSON object."""
-        if self._may_be_json and event.draw not in self._begun and event.text.strip():
-            self._begun.add(event.draw)
+        """Return True if the sample's text starts like a JSON object."""
+        if self._may_be_json and event.draw not in self._started and event.text.strip():
+            self._started.add(event.draw)
             if event.text.lstrip().startswith("{"):
                 self._json.add(event.draw)
         return event.draw in self._json
 
     def finish(self) -> None:
-        """Send the text that was held back."""
+        """Send the pending text of all samples."""
         for draw, stream in self._streams.items():
             self._send(TokenDelta(draw, ""), stream.finish())
 

@@ -1,4 +1,4 @@
-"""Open the model of a server's card: keys from the environment, addresses checked."""
+"""Opens the model of a server's card: reads keys from the environment and checks addresses."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ def open_remote(card: OpenAICard, base_dir: Path | None = None) -> RemoteLM:
     Raises
     ------
     UsageError
-        A variable is not set or holds no key; an address is invalid or has a password; the
+        A variable is not set or is not a key; an address is invalid or has a password; or the
         certificates that the environment names cannot be read.
     """
     for number, url in enumerate(card.base_urls):
         if not _is_plain_address(url):
             raise UsageError(
-                f"model {card.name!r}: base_urls[{number}] is not an address of scheme, host and "
-                "path alone; a key belongs into the environment variable named by 'api_key_env'"
+                f"model {card.name!r}: base_urls[{number}] must have a scheme, host and path only; "
+                "put a key into the environment variable named by 'api_key_env'"
             )
     secret_headers = {
         name: header_from(value.env)

@@ -1,7 +1,7 @@
 """Retries: exponential backoff with full jitter, Retry-After, and a deadline.
 
-Full jitter samples each wait uniformly between 0 and a growing bound, so that clients that failed
-at the same time do not retry at the same time (Brooker, "Exponential Backoff and Jitter", 2015).
+Full jitter samples each wait uniformly between 0 and a growing bound, so that clients that fail
+together do not retry together (Brooker, "Exponential Backoff and Jitter", 2015).
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ class Clock:
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """How many attempts to make, and how long to wait between them."""
+    """Number of attempts, and the waits between them."""
 
     max_attempts: int = 6
     base_seconds: float = 0.5
-    """Bound of the first wait; each further one doubles it."""
+    """Upper bound of the first wait. The bound doubles with each failure."""
     max_seconds: float = 30.0
     """Maximum of the bound."""
 
     def wait_seconds(self, num_failures: int, retry_after: float | None, clock: Clock) -> float:
-        """The wait after this number of failures; at least ``retry_after`` if it is given."""
+        """The wait after this number of failures; at least ``retry_after`` if it is set."""
         bound = min(self.max_seconds, self.base_seconds * 2 ** (num_failures - 1))
         if retry_after is None:
             return clock.uniform(0, bound)
@@ -55,13 +55,13 @@ async def retrying(
     backoff: Backoff,
     clock: Clock,
 ) -> T:
-    """The result of the first successful attempt; ``name`` identifies the server in errors.
+    """Retry until an attempt succeeds, and return its result; ``name`` is the server's, for errors.
 
     Raises
     ------
     LMError
-        An attempt failed with an error that is not retryable; all attempts failed; the next wait
-        would exceed the deadline; or ``timeout_seconds`` have passed in total.
+        An error is not retryable; all attempts failed; or the attempts and waits would take longer
+        than ``timeout_seconds``.
     """
     deadline = clock.monotonic() + timeout_seconds
     failure: LMError | None = None
@@ -79,18 +79,16 @@ async def retrying(
         if clock.monotonic() + wait >= deadline:
             raise _timed_out(name, timeout_seconds, failure)
         await clock.sleep(wait)
-    raise AssertionError("a backoff makes at least one attempt")
+    raise AssertionError("max_attempts is at least 1")
 
 
 def _timed_out(name: str, timeout_seconds: float, failure: LMError | None) -> LMError:
     reason = f"{name}: no answer within {timeout_seconds:g} seconds"
-    if failure is None:
-        return LMError(reason, retryable=True)
-    return LMError(
-        f"{reason}; the last failure: {failure.reason}",
-        retryable=True,
-        retry_after_seconds=failure.retry_after_seconds,
-    )
+    wait = None
+    if failure is not None:
+        reason += f"; the last failure: {failure.reason}"
+        wait = failure.retry_after_seconds
+    return LMError(reason, retryable=True, retry_after_seconds=wait)
 
 
 def retry_after_seconds(value: str | None, clock: Clock) -> float | None:

@@ -1,7 +1,7 @@
 """Reward models: they read a conversation and a reply, and score the reply.
 
-``RewardModel`` is the interface. ``RewardLM`` makes one usable as a role's model, with the single
-capability ``reward``; its tokens count in no usage and no cost, as the interface reports none.
+``RewardModel`` is the interface. ``RewardLM`` wraps one as a role's model with the single
+capability ``reward``. The interface reports no tokens, so usage and cost do not include them.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class RewardModel(Protocol):
     async def score(self, messages: tuple[Message, ...], texts: Sequence[str]) -> list[float]:
         """One reward per text as a reply to the messages: finite, and higher is better.
 
-        The rewards of a card's model are probabilities: that the reply is right, or that it is
-        preferred to an average one. So 0.5 is a verifier's threshold, and a vote may weigh by them.
+        The rewards of a card's model are probabilities that the reply is correct or preferred to an
+        average one. A verifier's threshold is therefore 0.5, and votes may use them as weights.
         """
         ...
 
@@ -37,7 +37,7 @@ class RewardLM:
     Parameters
     ----------
     name
-        Of the model, for errors.
+        The model's name, for errors.
     """
 
     capabilities = REWARD
@@ -57,7 +57,7 @@ class RewardLM:
         if len(rewards) != len(texts):
             raise LMError(f"{self._name} returned {len(rewards)} rewards for {len(texts)} texts")
         if not all(map(math.isfinite, rewards)):
-            raise LMError(f"{self._name} returned a reward that is no finite number")
+            raise LMError(f"{self._name} returned a reward that is not a finite number")
         return rewards
 
     async def generate(self, request: Request, on_event: OnEvent | None = None) -> list[Completion]:

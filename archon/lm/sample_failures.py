@@ -1,4 +1,4 @@
-"""Failed samples: one bad reply costs one sample of a request, not the others."""
+"""Failed samples: one bad reply fails one sample of a request, not the others."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Awaitable, Callable, Sequence
 from archon.errors import LMError, NodeError, RefusedError, UnsupportedError
 from archon.types import Completion, Usage
 
-_MAY_CONCERN_ONE = frozenset({403, 404})
-"""Statuses that may concern one sample: a prompt that is refused, or a worker that is lost."""
+_STATUSES_OF_ONE_SAMPLE = frozenset({403, 404})
+"""HTTP statuses that may concern one sample: the prompt was refused, or a worker was lost."""
 
 
 def failed_sample(draw: int, error: Exception) -> Completion:
-    """The placeholder of a failed sample. It counts no tokens and no call."""
+    """The placeholder of a failed sample; it counts no tokens and no call."""
     return Completion("", draw, "error", Usage(), {}, error=str(error))
 
 
 class Failures:
-    """Collects failures of single samples and raises those of a complete request.
+    """Collects failures of single samples, and raises the first one if every sample failed.
 
     >>> import asyncio
     >>> async def fails() -> list[Completion]:
@@ -37,10 +37,9 @@ class Failures:
     async def catch(
         self, call: Callable[[], Awaitable[list[Completion]]], draws: range
     ) -> list[Completion]:
-        """The completions of a call, or failed samples in their place.
+        """The completions of a call, or failed samples if it fails.
 
-        An error that every sample would get, such as for a wrong key, is raised. A status of 403 or
-        404 may concern one sample: ``check`` raises it if no other sample succeeded.
+        An error that every sample would get, such as for a wrong key, is raised.
         """
         try:
             return await call()
@@ -57,12 +56,12 @@ class Failures:
 
 
 def require_all(completions: list[Completion]) -> list[Completion]:
-    """The completions, provided that none failed.
+    """Return the completions if none failed.
 
     Raises
     ------
     LMError
-        One failed.
+        A completion failed.
     """
     for completion in completions:
         if completion.error is not None:
@@ -74,5 +73,5 @@ def _concerns_one_sample(error: BaseException | None) -> bool:
     while isinstance(error, NodeError):
         error = error.__cause__
     if isinstance(error, RefusedError):
-        return error.status in _MAY_CONCERN_ONE
+        return error.status in _STATUSES_OF_ONE_SAMPLE
     return isinstance(error, LMError) and not isinstance(error, UnsupportedError)

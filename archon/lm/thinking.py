@@ -11,23 +11,18 @@ SWITCH = "enable_thinking"
 """The variable of most chat templates that turns thinking on or off."""
 
 _SWITCHES = (SWITCH, "thinking")
-"""The variables of Qwen3 and most others, and of DeepSeek-V3.1 and Granite."""
-
-
-def mentions(template: str, variable: str) -> bool:
-    """Whether the source of a chat template contains a variable's name."""
-    return re.search(rf"\b{re.escape(variable)}\b", template) is not None
+"""The variables of Qwen3 and most other models, and of DeepSeek-V3.1 and Granite."""
 
 
 def switches(template: str) -> tuple[str, ...]:
     """The variables of a chat template that turn thinking on or off."""
-    return tuple(name for name in _SWITCHES if mentions(template, name))
+    return tuple(name for name in _SWITCHES if re.search(rf"\b{name}\b", template))
 
 
 def template_variables(
     thinking: Thinking, switches: tuple[str, ...] = (SWITCH,)
 ) -> dict[str, object]:
-    """Variables for a chat template; explicit ones take precedence over the switches.
+    """Variables for a chat template; explicit ones override the switches.
 
     Parameters
     ----------
@@ -41,7 +36,7 @@ def template_variables(
 
 
 def server_fields(field: ThinkingField, thinking: Thinking) -> dict[str, object]:
-    """Fields of a server request; none where the request leaves thinking open."""
+    """Fields of a server request; none if it does not mention thinking."""
     fields: dict[str, object] = {}
     wanted, most = thinking.wanted, thinking.max_tokens
     switches = (SWITCH,) if field == "chat_template_kwargs" else ()
@@ -56,6 +51,5 @@ def server_fields(field: ThinkingField, thinking: Thinking) -> dict[str, object]
         case "enable_thinking":
             values = {"enable_thinking": wanted, "thinking_budget": most}
             fields |= {key: value for key, value in values.items() if value is not None}
-        case _:
-            pass
+
     return fields

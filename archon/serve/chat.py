@@ -20,7 +20,7 @@ from dataclasses import replace
 from starlette.types import Receive, Scope, Send
 
 from archon.graph.lm import ArchitectureLM
-from archon.lm.base import LM, NO_THINKING, can_hold
+from archon.lm.base import LM, NO_THINKING, supports
 from archon.lm.reasoning import answered
 from archon.lm.sample_failures import require_all
 from archon.serve import asgi_io
@@ -130,7 +130,7 @@ class ChatCompletions:
         form = request.constraint
         lacks = {
             "logprobs": request.logprobs and "logprobs" not in lm.capabilities,
-            "response_format": form is not None and not can_hold(lm.capabilities, form),
+            "response_format": form is not None and not supports(lm.capabilities, form),
             "chat_template_kwargs": bool(chat.chat_template_kwargs)
             and "thinking" not in lm.capabilities,
         }

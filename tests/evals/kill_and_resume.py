@@ -29,7 +29,7 @@ MAX_SECONDS = 0.25
 def make_evaluation() -> Evaluation:
     card = {"name": "slow", "backend": "scripted", "delay_seconds": 0.002}
     architecture = api.load("best-of-n", models={"solver": card, "judge": card})
-    return api.evaluation(architecture, api.benchmark("arithmetic", limit=ITEMS), epochs=2)
+    return Evaluation.of(architecture, api.benchmark("arithmetic", limit=ITEMS), epochs=2)
 
 
 def sit(evaluation: Evaluation, folder: Path, told: int) -> None:

@@ -14,6 +14,7 @@ from archon import api
 from archon.errors import SpecError, UsageError
 from archon.evals.folder import RunFolder
 from archon.evals.journal import JournalWriter, encode
+from archon.evals.runner import Evaluation
 from archon.types import Example
 
 RUN: dict[str, Any] = {
@@ -132,7 +133,7 @@ def test_the_digest_does_not_depend_on_how_many_items_are_asked() -> None:
 
     def digest(**options: Any) -> str:
         items = api.benchmark("smoke", limit=options.pop("limit", 2))
-        return str(api.evaluation(architecture, items, **options).description["digest"])
+        return str(Evaluation.of(architecture, items, **options).description["digest"])
 
     assert digest() == digest(limit=3) == digest(epochs=2)
     assert digest() != digest(seed=1)

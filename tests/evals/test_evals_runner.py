@@ -248,13 +248,13 @@ async def test_draws_are_found_in_the_pool_and_not_made_again(tmp_path: Path) ->
     items = api.benchmark("smoke", limit=3)
     with DrawPool(tmp_path / "pool") as pool:
         first = await evaluate(
-            api.evaluation(architecture, items), RunFolder.create(tmp_path / "1", "x"), pool=pool
+            Evaluation.of(architecture, items), RunFolder.create(tmp_path / "1", "x"), pool=pool
         )
         again = await evaluate(
-            api.evaluation(architecture, items), RunFolder.create(tmp_path / "2", "x"), pool=pool
+            Evaluation.of(architecture, items), RunFolder.create(tmp_path / "2", "x"), pool=pool
         )
         single = archon.load("single", models={"solver": "scripted"})
-        asked = api.evaluation(single, items, epochs=9)
+        asked = Evaluation.of(single, items, epochs=9)
         more = await evaluate(asked, RunFolder.create(tmp_path / "3", "x"), pool=pool)
     assert first.usage.generated_tokens == first.usage.completion_tokens > 0
     assert again.usage == replace(

@@ -450,7 +450,7 @@ async def test_a_reward_model_that_returns_nonsense_is_an_error() -> None:
     with pytest.raises(NodeError, match="2 rewards for 3 texts"):
         await architecture.arun("What is 2 + 3?")
     infinite = RewardLM(ScriptedRewardModel(lambda messages, text: math.inf))
-    with pytest.raises(LMError, match="no finite number"):
+    with pytest.raises(LMError, match="not a finite number"):
         await infinite.score((), ["a"])
     with pytest.raises(UnsupportedError, match="writes none"):
         await infinite.generate(Request((Message("user", "a"),)))

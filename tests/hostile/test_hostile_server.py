@@ -23,6 +23,7 @@ from archon.evals import runner
 from archon.evals.folder import RunFolder
 from archon.evals.records import Record
 from archon.evals.run import read_run
+from archon.evals.runner import Evaluation
 from archon.lm.openai.client import RemoteLM
 from archon.lm.pool import DrawPool
 from archon.lm.retry import Backoff
@@ -122,7 +123,7 @@ async def records_of(
     """
     loader = api.Loader()
     architecture = loader.architecture(vote_of_the_best(model, seconds))
-    evaluation = api.evaluation(architecture, questions(count, place / "sums.jsonl"))
+    evaluation = Evaluation.of(architecture, questions(count, place / "sums.jsonl"))
     [lm] = loader.lms
     before = Held.now()
     async with aclosing(lm):

@@ -1,4 +1,4 @@
-"""Cancels many requests at random moments; afterwards no place, connection or task is missing.
+"""Cancels many requests at random moments; no slot, connection or task may leak.
 
 ``python tests/lm/cancel_soak.py 10000`` takes half a minute.
 """
@@ -18,19 +18,19 @@ _AT_ONCE, _PLACES = 20, 4
 
 @dataclass(frozen=True)
 class Found:
-    """What is left after the cancels, and after as many good requests as there are places."""
+    """The state after all cancellations and one successful request per slot."""
 
     num_cancelled: int
     num_sockets: int
-    """Connections that the server still holds."""
+    """Open connections of the server."""
     most_open: int
-    """Requests that it had at once in the end."""
+    """Concurrent successful requests at the end."""
     num_tasks: int
     num_outstanding: int
 
 
 async def soak(num_requests: int) -> Found:
-    """Send requests in batches, cancel each at a moment of its own."""
+    """Send requests in batches, and cancel each at a random moment."""
     rng = random.Random(0)
     num_cancelled = 0
     is_over = False
@@ -72,7 +72,7 @@ async def soak(num_requests: int) -> Found:
 
 
 async def _settled(tasks: set[asyncio.Task[Any]]) -> int:
-    """The server's connections once it has seen those end that the client closed."""
+    """The server's open connections after it has noticed those that the client closed."""
     for _ in range(100):
         if sum(not task.done() for task in tasks) <= _PLACES:
             break

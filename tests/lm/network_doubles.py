@@ -1,4 +1,4 @@
-"""A fake server on a real socket that may hang, break off, or count connections."""
+"""A fake server on a real socket that can hang, disconnect and count connections."""
 
 import asyncio
 import contextlib
@@ -23,7 +23,7 @@ Serve = Callable[[asyncio.StreamWriter], Awaitable[None]]
 
 
 class Network:
-    """A server that answers each request as ``serve`` does, and counts."""
+    """A server that answers each request with ``serve``, and counts connections."""
 
     def __init__(self, serve: Serve) -> None:
         self.serve = serve

@@ -32,7 +32,7 @@ def good(request: httpx.Request) -> httpx.Response:
 
 
 class FakeServer:
-    """Answers with each of the given replies in turn, then well; keeps what it was sent."""
+    """Sends the given replies in turn, then successful ones; records requests."""
 
     def __init__(self, *replies: httpx.Response | Exception) -> None:
         self.replies = list(replies)
@@ -51,7 +51,7 @@ class FakeServer:
 
 
 class Wire(httpx.AsyncBaseTransport):
-    """Brings a handler's reply as a network would: its body has yet to be read."""
+    """Transport that returns a handler's reply with an unread body, like a network."""
 
     def __init__(self, handler: Handler) -> None:
         self._handler = handler
@@ -71,7 +71,7 @@ async def chunks(content: bytes, size: int = 4096) -> AsyncIterator[bytes]:
 
 
 class Waits:
-    """A clock that does not wait, and remembers how long it should have."""
+    """A clock that records waits without waiting."""
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
@@ -99,7 +99,7 @@ def remote(handler: Handler, waits: Waits | None = None, **values: object) -> Re
 
 
 async def failure(reply: httpx.Response | Exception, on_event: Any = None) -> LMError:
-    """The error that one bad reply leads to, where no retry helps."""
+    """The error of a bad reply without retries."""
     lm = remote(FakeServer(*[reply] * 3))
     with pytest.raises(LMError) as caught:
         await lm.generate(REQUEST, on_event)

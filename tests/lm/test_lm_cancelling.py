@@ -1,4 +1,4 @@
-"""Requests are cancelled often: nothing may be lost with them."""
+"""Frequent cancellation leaks nothing."""
 
 from cancel_soak import soak
 

@@ -1,4 +1,4 @@
-"""The remote model against llama-cpp-python's server, with a small model if it is there."""
+"""``RemoteLM`` with llama-cpp-python's server, if it and a small model are installed."""
 
 import importlib.util
 import json
@@ -23,7 +23,7 @@ REQUEST = Request(
     (Message("user", "Name one colour."),), seed=1, sampling=SamplingParams(max_tokens=4)
 )
 NEEDED = ("llama_cpp", "sse_starlette", "starlette_context", "pydantic_settings")
-"""What ``pip install 'llama-cpp-python[server]'`` brings."""
+"""Packages of ``pip install 'llama-cpp-python[server]'``."""
 
 
 pytestmark = pytest.mark.real
@@ -55,7 +55,7 @@ def _weights() -> Path | None:
 
 
 def _address(log: Path, process: "subprocess.Popen[bytes]") -> str:
-    """Where the server listens, once it does."""
+    """The address of the server, after it has started."""
     deadline = time.monotonic() + 120
     while (found := re.search(r"running on (http://\S+)", log.read_text())) is None:
         assert process.poll() is None, log.read_text()

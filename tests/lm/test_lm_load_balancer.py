@@ -1,4 +1,4 @@
-"""LoadBalancer: the least busy of those that are well is asked, and a dead one loses nothing."""
+"""Load balancing: the least busy healthy server is chosen, and failover works."""
 
 import asyncio
 from collections import Counter
@@ -85,7 +85,7 @@ def test_if_all_circuits_are_open_the_first_to_close_is_chosen() -> None:
 
 
 class Hosts:
-    """Answers as each host is told to, by default well; counts the requests of each."""
+    """Answers for each host as configured, by default successfully; counts requests per host."""
 
     def __init__(self, **bad: httpx.Response | Exception) -> None:
         self.bad, self.asked = bad, Counter[str]()

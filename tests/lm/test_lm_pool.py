@@ -1,4 +1,4 @@
-"""Finding draws, making those that are missing, and waiting for those that others make."""
+"""The pool of samples: lookup, generation of missing samples, and waiting for other calls."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ from archon.types import (
 )
 
 REQUEST = Request((Message("user", "What is 17 * 23?"),))
-CARD = ScriptedCard(name="double", backend="scripted")
+CARD = ScriptedCard(name="fake", backend="scripted")
 MADE = Usage(prompt_tokens=7, cached_tokens=2, completion_tokens=3, generated_tokens=3, calls=1)
 FOUND = Usage(prompt_tokens=7, cached_tokens=7, completion_tokens=3, generated_tokens=0, calls=1)
 
 
-class Double:
-    """Tells of draws by number, keeps what it is asked, and waits where it is told to."""
+class FakeLM:
+    """Replies with the sample's number, records requests, and can wait."""
 
     capabilities = frozenset({"chat", "stream", "logprobs"})
 
@@ -73,7 +73,7 @@ class Double:
 
     @property
     def draws(self) -> list[int]:
-        """Every draw that was made, as often as it was made."""
+        """Numbers of all generated samples, with repetitions."""
         return sorted(draw for draws in self.asked for draw in draws)
 
 
@@ -95,7 +95,7 @@ def scope(pool: DrawPool, origin: str = "here") -> PoolScope:
 
 async def ask(
     pool: DrawPool,
-    lm: Double,
+    lm: FakeLM,
     first: int = 0,
     n: int = 1,
     *,
@@ -104,7 +104,7 @@ async def ask(
     **more: object,
 ) -> list[Completion]:
     request = replace(REQUEST, first_draw=first, n=n, **more)
-    return await pool.generate(lm, "double", request, on_event, scope(pool, origin))
+    return await scope(pool, origin).generate(lm, "fake", request, on_event)
 
 
 async def settle() -> None:
@@ -112,11 +112,11 @@ async def settle() -> None:
         await asyncio.sleep(0.001)
 
 
-# ------------------------------------------------------------------------------ finding and making
+# ---------------------------------------------------------------------- lookup and generation
 
 
 async def test_a_sample_is_generated_once_and_reused_unchanged(pool: DrawPool) -> None:
-    lm = Double()
+    lm = FakeLM()
     made = await ask(pool, lm, n=3)
     found = await ask(pool, lm, n=3, origin="elsewhere")
     assert lm.asked == [range(3)]
@@ -124,7 +124,7 @@ async def test_a_sample_is_generated_once_and_reused_unchanged(pool: DrawPool) -
 
 
 async def test_samples_persist_after_their_pool_is_closed(path: Path) -> None:
-    lm = Double()
+    lm = FakeLM()
     with DrawPool(path) as pool:
         made = await ask(pool, lm, n=2, logprobs=True)
     with DrawPool(path) as pool:
@@ -134,7 +134,7 @@ async def test_samples_persist_after_their_pool_is_closed(path: Path) -> None:
 
 
 async def test_only_missing_samples_are_generated_in_contiguous_ranges(pool: DrawPool) -> None:
-    lm = Double()
+    lm = FakeLM()
     await ask(pool, lm, first=2, n=2)
     await ask(pool, lm, first=6, n=1)
     lm.asked.clear()
@@ -144,7 +144,7 @@ async def test_only_missing_samples_are_generated_in_contiguous_ranges(pool: Dra
 
 
 async def test_another_seed_or_prompt_reuses_nothing(pool: DrawPool) -> None:
-    lm = Double()
+    lm = FakeLM()
     await ask(pool, lm)
     await ask(pool, lm, seed=1)
     await ask(pool, lm, messages=(Message("user", "another"),))
@@ -152,7 +152,7 @@ async def test_another_seed_or_prompt_reuses_nothing(pool: DrawPool) -> None:
 
 
 async def test_log_probabilities_are_reused_only_if_they_were_requested(pool: DrawPool) -> None:
-    lm = Double()
+    lm = FakeLM()
     await ask(pool, lm)
     [with_them] = await ask(pool, lm, logprobs=True)
     assert with_them.logprobs == (-0.5, float("-inf"))
@@ -165,15 +165,15 @@ async def test_log_probabilities_are_reused_only_if_they_were_requested(pool: Dr
 async def test_scored_choices_are_reused(pool: DrawPool) -> None:
     lm = open_scripted(CARD)
     request = replace(REQUEST, choices=("yes", "no"), n=2)
-    made = await pool.generate(lm, "double", request, None, scope(pool))
-    found = await pool.generate(lm, "double", request, None, scope(pool, "elsewhere"))
+    made = await scope(pool).generate(lm, "fake", request, None)
+    found = await scope(pool, "elsewhere").generate(lm, "fake", request, None)
     assert [c.choice_logprobs for c in found] == [c.choice_logprobs for c in made]
     assert [c.usage.choice_tokens for c in found] == [2, 2]
     assert cost_tokens(found) == cost_tokens(made)
 
 
 async def test_a_reused_sample_is_sent_as_one_delta(pool: DrawPool) -> None:
-    lm = Double()
+    lm = FakeLM()
     await ask(pool, lm, n=2)
     events: list[Event] = []
     await ask(pool, lm, n=3, on_event=events.append)
@@ -187,12 +187,12 @@ async def test_a_reused_sample_is_sent_as_one_delta(pool: DrawPool) -> None:
 async def test_samples_of_a_model_without_keys_are_not_stored(pool: DrawPool) -> None:
     lm = ScriptedLM(in_turn(["a"]))
     for _ in range(2):
-        await pool.generate(lm, "app", REQUEST, None, scope(pool))
+        await scope(pool).generate(lm, "app", REQUEST, None)
     assert len(lm.requests) == 2
 
 
 async def test_a_closed_pool_forwards_requests(path: Path) -> None:
-    pool, lm = DrawPool(path), Double()
+    pool, lm = DrawPool(path), FakeLM()
     await ask(pool, lm)
     pool.close()
     pool.close()
@@ -200,7 +200,7 @@ async def test_a_closed_pool_forwards_requests(path: Path) -> None:
     assert len(lm.asked) == 2
 
 
-# ------------------------------------------------------------------------------------ who asks
+# -------------------------------------------------------------------------------------- scope
 
 
 async def test_a_pool_is_used_only_within_its_context(pool: DrawPool) -> None:
@@ -226,24 +226,24 @@ async def test_a_refused_request_is_refused_with_a_pool_too(pool: DrawPool) -> N
 
 
 async def test_a_resumed_item_counts_its_own_samples_once(path: Path) -> None:
-    lm = Double()
+    lm = FakeLM()
     with DrawPool(path) as pool:
         await ask(pool, lm, n=2, origin="run/1/0")
     with DrawPool(path) as pool:
         item = scope(pool, "run/1/0")
         request = replace(REQUEST, n=3)
-        first = await pool.generate(lm, "double", request, None, item)
-        second = await pool.generate(lm, "double", request, None, item)
+        first = await item.generate(lm, "fake", request, None)
+        second = await item.generate(lm, "fake", request, None)
     assert lm.asked == [range(2), range(2, 3)]
     assert [c.usage for c in first] == [MADE, MADE, MADE]
     assert [c.usage for c in second] == [FOUND, FOUND, FOUND]
 
 
-# ---------------------------------------------------------------------------- many at a time
+# -------------------------------------------------------------------------------- concurrency
 
 
 async def test_samples_requested_concurrently_are_generated_once(pool: DrawPool) -> None:
-    lm = Double()
+    lm = FakeLM()
     lm.gate = asyncio.Event()
     calls = [asyncio.create_task(ask(pool, lm, n=4, origin=str(i))) for i in range(3)]
     await settle()
@@ -254,7 +254,7 @@ async def test_samples_requested_concurrently_are_generated_once(pool: DrawPool)
 
 
 async def test_overlapping_requests_finish_and_generate_no_sample_twice(pool: DrawPool) -> None:
-    lm, rng = Double(), random.Random(0)
+    lm, rng = FakeLM(), random.Random(0)
     spans = [(rng.randrange(30), rng.randrange(1, 20)) for _ in range(60)]
     async with asyncio.timeout(20):
         answers = await asyncio.gather(*(ask(pool, lm, first, n) for first, n in spans))
@@ -266,7 +266,7 @@ async def test_overlapping_requests_finish_and_generate_no_sample_twice(pool: Dr
 async def test_a_waiting_call_generates_the_sample_if_the_first_call_is_cancelled(
     pool: DrawPool,
 ) -> None:
-    lm = Double()
+    lm = FakeLM()
     lm.gate = asyncio.Event()
     maker, waiter = (asyncio.create_task(ask(pool, lm, n=2, origin=o)) for o in "ab")
     await settle()
@@ -279,7 +279,7 @@ async def test_a_waiting_call_generates_the_sample_if_the_first_call_is_cancelle
 
 
 async def test_a_waiting_call_generates_the_sample_if_the_first_call_fails(pool: DrawPool) -> None:
-    lm = Double()
+    lm = FakeLM()
     lm.failures = [LMError("first")]
     maker, waiter = (asyncio.create_task(ask(pool, lm, origin=o)) for o in "ab")
     with pytest.raises(LMError, match="first"):
@@ -288,14 +288,14 @@ async def test_a_waiting_call_generates_the_sample_if_the_first_call_fails(pool:
 
 
 async def test_a_waiting_call_fails_with_its_own_error(pool: DrawPool) -> None:
-    lm = Double()
+    lm = FakeLM()
     lm.failures = [LMError("first"), LMError("second")]
     calls = [asyncio.create_task(ask(pool, lm, origin=o)) for o in "ab"]
     results = await asyncio.gather(*calls, return_exceptions=True)
     assert list(map(str, results)) == ["first", "second"]
 
 
-class Half(Double):
+class Half(FakeLM):
     """Fails for sample 2."""
 
     async def generate(self, request: Request, on_event: OnEvent | None = None) -> list[Completion]:
@@ -305,7 +305,7 @@ class Half(Double):
 
 
 async def test_a_failed_sample_does_not_affect_the_others_and_is_not_stored(pool: DrawPool) -> None:
-    lm = Double()
+    lm = FakeLM()
     await ask(pool, lm, first=1)
     lm.asked.clear()
     completions = await ask(pool, Half(), n=3)
@@ -320,7 +320,7 @@ async def test_the_error_is_raised_if_every_sample_fails(pool: DrawPool) -> None
 
 
 async def test_a_failed_completion_in_a_reply_is_not_stored(pool: DrawPool) -> None:
-    class InPlace(Double):
+    class InPlace(FakeLM):
         async def generate(
             self, request: Request, on_event: OnEvent | None = None
         ) -> list[Completion]:
@@ -329,7 +329,7 @@ async def test_a_failed_completion_in_a_reply_is_not_stored(pool: DrawPool) -> N
 
     completions = await ask(pool, InPlace(), n=2)
     assert [c.error for c in completions] == [None, "lost"]
-    lm = Double()
+    lm = FakeLM()
     await ask(pool, lm, n=2)
     assert lm.asked == [range(1, 2)]
 
@@ -337,13 +337,13 @@ async def test_a_failed_completion_in_a_reply_is_not_stored(pool: DrawPool) -> N
 async def test_a_refusal_of_every_request_is_raised(
     pool: DrawPool,
 ) -> None:
-    class Refusing(Double):
+    class Refusing(FakeLM):
         async def generate(
             self, request: Request, on_event: OnEvent | None = None
         ) -> list[Completion]:
             raise RefusedError("wrong key")
 
-    await ask(pool, Double())
+    await ask(pool, FakeLM())
     with pytest.raises(RefusedError, match="wrong key"):
         await ask(pool, Refusing(), n=2)
 
@@ -351,7 +351,7 @@ async def test_a_refusal_of_every_request_is_raised(
 async def test_a_sample_whose_key_has_changed_is_not_stored(
     pool: DrawPool,
 ) -> None:
-    class Adapting(Double):
+    class Adapting(FakeLM):
         is_adapted = False
 
         def draw_key(self, request: Request) -> str | None:
@@ -370,7 +370,7 @@ async def test_a_sample_whose_key_has_changed_is_not_stored(
 
 
 async def test_waiting_may_be_cancelled(pool: DrawPool) -> None:
-    lm = Double()
+    lm = FakeLM()
     lm.gate = asyncio.Event()
     maker, waiter = (asyncio.create_task(ask(pool, lm)) for _ in range(2))
     await settle()
@@ -383,7 +383,7 @@ async def test_waiting_may_be_cancelled(pool: DrawPool) -> None:
 
 
 async def test_cancelling_at_any_point_leaves_no_claims(pool: DrawPool) -> None:
-    lm, rng = Double(), random.Random(1)
+    lm, rng = FakeLM(), random.Random(1)
     async with asyncio.timeout(30):
         for turn in range(30):
             calls = [
@@ -399,9 +399,9 @@ async def test_cancelling_at_any_point_leaves_no_claims(pool: DrawPool) -> None:
 
 
 def test_event_loops_wait_for_each_other(pool: DrawPool) -> None:
-    lm, begun, going_on = Double(), threading.Event(), threading.Event()
+    lm, begun, going_on = FakeLM(), threading.Event(), threading.Event()
 
-    class Slow(Double):
+    class Slow(FakeLM):
         async def generate(
             self, request: Request, on_event: OnEvent | None = None
         ) -> list[Completion]:

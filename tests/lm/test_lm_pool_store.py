@@ -1,4 +1,4 @@
-"""The pool's file: its bound, damage, a full disk, several processes, and death in between."""
+"""The pool's file: size limit, damage, full disks, several processes, and killed processes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def store(path: Path) -> Iterator[SampleStore]:
 
 
 def numbers(store: SampleStore, most: int = 2000) -> list[int]:
-    """Which draws are there."""
+    """Numbers of the stored samples."""
     found = store.get([new(number).key for number in range(most)])
     return sorted(int.from_bytes(key, "big") for key in found)
 
@@ -57,11 +57,11 @@ def test_a_completion_is_unchanged_after_encoding_and_decoding() -> None:
 def test_invalid_bytes_are_refused() -> None:
     whole = completion_codec.encode(completion(1))
     for damaged in (b"", b"x", whole[:-5], whole[:20] + b"?" + whole[21:]):
-        with pytest.raises(ValueError, match=r"no draw|Expecting"):
+        with pytest.raises(ValueError, match=r"not a stored sample|Expecting"):
             completion_codec.decode(damaged)
 
 
-# ---------------------------------------------------------------------------------------- bound
+# ----------------------------------------------------------------------------------- size limit
 
 
 def test_the_least_recently_used_samples_are_evicted(path: Path) -> None:
@@ -268,7 +268,7 @@ def test_samples_stored_before_a_process_was_killed_are_kept(path: Path) -> None
         assert is_sound(path)
 
 
-# ---------------------------------------------------------------------------------------- upkeep
+# ----------------------------------------------------------------------------------- maintenance
 
 
 def test_a_pool_in_use_can_be_cleared(store: SampleStore, path: Path) -> None:

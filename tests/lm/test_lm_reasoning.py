@@ -1,4 +1,4 @@
-"""At the edge of the models reasoning and answer are told apart, whoever writes them."""
+"""All models separate reasoning from answers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from archon.errors import UnsupportedError
 from archon.lm.factory import capabilities
 from archon.lm.openai.payload import request_body
 from archon.lm.pool import completion_codec
-from archon.lm.reasoning import separated
+from archon.lm.reasoning import generate_separated
 from archon.lm.scripted.lm import ScriptedLM, in_turn
 from archon.reasoning import ReasoningMarkers
 from archon.spec.model import OpenAICard, ScriptedCard
@@ -47,7 +47,7 @@ async def split(
     deltas: tuple[TokenDelta, ...] = (),
     **how: Any,
 ) -> tuple[Completion, list[TokenDelta]]:
-    """What is passed on of a completion, and of the deltas that it was sent in."""
+    """The separated completion and its deltas."""
     events: list[Event] = []
 
     async def generate(request: Request, on_event: OnEvent | None) -> list[Completion]:
@@ -56,7 +56,7 @@ async def split(
             on_event(event)
         return [made]
 
-    [result] = await separated(generate, request, events.append, **how)
+    [result] = await generate_separated(generate, request, events.append, **how)
     return result, [event for event in events if isinstance(event, TokenDelta)]
 
 
@@ -75,7 +75,7 @@ async def test_reasoning_and_answer_concatenate_to_the_text() -> None:
 
 
 async def test_reasoning_in_a_separate_field_is_kept() -> None:
-    """As a server's ``reasoning_content`` is."""
+    """Such as a server's ``reasoning_content``."""
     deltas = (TokenDelta(0, "Is it 3?", is_reasoning=True), TokenDelta(0, "It is 4."))
     made = completion("It is 4.", reasoning="Is it 3?")
     result, sent = await split(made, deltas=deltas, markers=[ReasoningMarkers("", "</think>")])
@@ -106,7 +106,7 @@ async def test_a_text_that_ends_at_max_tokens_without_reasoning_is_an_answer() -
 
 
 async def test_a_truncated_reply_without_marker_is_reasoning_if_thinking_was_on() -> None:
-    """A server's template may write the start marker, and ``max_tokens`` keep the end away."""
+    """The start marker may be in the server's template, and the end marker after ``max_tokens``."""
     made = completion("Is it 3? Then", finish_reason="length")
     asked = replace(QUESTION, thinking=Thinking(enabled=True))
     result, _ = await split(made, asked, hides_start=True)
@@ -163,7 +163,7 @@ def test_a_stored_completion_without_reasoning_has_the_original_format() -> None
     assert completion_codec.decode(completion_codec.encode(completion("4"))).notes == ()
 
 
-# --------------------------------------------------------------------------------- the scripted
+# -------------------------------------------------------------------------------- scripted model
 
 
 async def test_a_scripted_model_splits_its_replies() -> None:
@@ -210,7 +210,7 @@ async def test_a_card_may_define_its_own_markers() -> None:
     assert result.text == "4 </think>"
 
 
-# ----------------------------------------------------------------------------- what is asked for
+# ------------------------------------------------------------------------- thinking parameters
 
 
 def key(asked: Thinking, **values: Any) -> str | None:
@@ -234,7 +234,7 @@ def test_the_key_depends_on_thinking() -> None:
 
 
 def test_the_key_without_thinking_is_unchanged() -> None:
-    """So that what earlier versions stored is found."""
+    """Samples of earlier versions must be found."""
     lm = ScriptedLM(in_turn(["4"]), identity="x")
     assert lm.draw_key(QUESTION) == "244592ec1d8281e82479142aa7efbbe2"
 
@@ -247,7 +247,7 @@ def test_a_node_s_values_take_precedence_over_its_card_s() -> None:
 
 
 def body(thinking: Thinking, **card: object) -> dict[str, object]:
-    """What is posted beyond the body of a request that asks for nothing."""
+    """Fields of the body that the thinking parameters add."""
     values = {"name": "m", "backend": "openai", "base_urls": ["http://x/v1"], "model": "m"}
     spec = OpenAICard.model_validate(values | card)
     request = replace(QUESTION, sampling=QUESTION.sampling.over(DEFAULT_SAMPLING))
@@ -340,7 +340,7 @@ async def test_a_card_s_thinking_is_sent_to_the_server() -> None:
 
 
 async def test_a_server_s_template_may_open_the_reasoning() -> None:
-    """As the markers of the card say."""
+    """With the markers of the card."""
     markers = {"start": "", "end": "</think>"}
     for text, answer, is_cut_off in (("3? 4", "", True), ("3?</think>4", "4", False)):
         server = FakeServer(httpx.Response(200, json=reply(text)))

@@ -1,4 +1,4 @@
-"""What a card says of its server: forms, plain completions, sampling, log-probabilities."""
+"""Settings of a server's card: constraints, plain completions, sampling, log-probabilities."""
 
 from dataclasses import replace
 from typing import Any
@@ -22,7 +22,7 @@ def said(text: str, reason: str = "stop") -> FakeServer:
     return FakeServer(*[httpx.Response(200, json=completion(text, reason))] * 3)
 
 
-# ------------------------------------------------------------------------------------- forms
+# --------------------------------------------------------------------------------- constraints
 
 
 @pytest.mark.parametrize(

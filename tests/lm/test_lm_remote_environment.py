@@ -1,4 +1,4 @@
-"""Proxies and certificates that the environment names."""
+"""Proxies and certificates from environment variables."""
 
 import shutil
 import ssl
@@ -48,7 +48,7 @@ async def test_a_proxy_of_the_environment_is_used(
 ) -> None:
     async with network(well) as proxy:
         monkeypatch.setenv(variable, proxy.url.removesuffix("/v1"))
-        # Only the proxy can know this name.
+        # Only the proxy can resolve this name.
         assert await text_of(remote("http://model.invalid/v1")) == "Hello"
         assert proxy.num_connections == 1
 
@@ -79,7 +79,7 @@ async def test_an_invalid_proxy_is_an_error_without_its_password(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("ALL_PROXY", "ftp://me:secret@proxy")
-    with pytest.raises(RefusedError, match=r'proxy.*"trust_env": false') as caught:
+    with pytest.raises(RefusedError, match=r'_PROXY is not.*"trust_env" to false') as caught:
         await text_of(remote("http://model.invalid/v1"))
     assert "secret" not in str(caught.value)
 
@@ -87,10 +87,10 @@ async def test_an_invalid_proxy_is_an_error_without_its_password(
 @pytest.mark.parametrize("value", ["[::1]", "10.0.0.1,localhost:port"])
 async def test_an_invalid_no_proxy_is_reported(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", value)
-    with pytest.raises(RefusedError, match=r'NO_PROXY is invalid.*"trust_env": false'):
+    with pytest.raises(RefusedError, match=r'NO_PROXY is invalid.*"trust_env" to false'):
         await text_of(remote("http://model.invalid/v1"))
     monkeypatch.setenv("HTTPS_PROXY", "ftp://me:secret@proxy")
-    with pytest.raises(RefusedError, match="HTTPS_PROXY names a proxy"):
+    with pytest.raises(RefusedError, match="HTTPS_PROXY is not a valid address"):
         await text_of(remote("http://model.invalid/v1"))
 
 
@@ -99,7 +99,7 @@ async def test_an_invalid_no_proxy_is_reported(value: str, monkeypatch: pytest.M
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate for ``localhost`` that no authority knows, in a folder of certificates."""
+    """A self-signed certificate for ``localhost`` in a folder of certificates."""
     folder = tmp_path_factory.mktemp("tls")
     (folder / "certs").mkdir()
     make = "req -x509 -newkey rsa:2048 -nodes -keyout k.pem -out certs/c.pem -days 3"
@@ -137,9 +137,11 @@ async def test_an_unknown_certificate_authority_is_an_error_that_names_the_varia
         with pytest.raises(RefusedError, match="set SSL_CERT_FILE"):
             await text_of(remote(url))
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-        with pytest.raises(RefusedError, match='ignored, as the card says "trust_env": false'):
+        with pytest.raises(
+            RefusedError, match='ignored because the card sets "trust_env" to false'
+        ):
             await text_of(remote(url, trust_env=False))
-        with pytest.raises(RefusedError, match="the name that the certificate is for"):
+        with pytest.raises(RefusedError, match="use the name in the certificate"):
             await text_of(remote(url.replace("localhost", "127.0.0.1")))
 
 

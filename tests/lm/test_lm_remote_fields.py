@@ -1,4 +1,4 @@
-"""Servers that reject a field of the request, and what a card says of the fields to send."""
+"""Fields that a server rejects, and a card's settings for the fields to send."""
 
 import json
 from dataclasses import replace
@@ -37,7 +37,7 @@ WORDINGS: list[dict[str, Any]] = [
 
 
 def worded(wording: object, field: str) -> Any:
-    """The wording with the field's name in it."""
+    """The wording with the field's name inserted."""
     if isinstance(wording, dict):
         return {key: worded(value, field) for key, value in wording.items()}
     if isinstance(wording, list):
@@ -60,7 +60,7 @@ class Rejecting(FakeServer):
         return good(request)
 
 
-# ------------------------------------------------------------- what an error rejects
+# -------------------------------------------------------------------- recognition of fields
 
 
 @pytest.mark.parametrize("wording", WORDINGS)
@@ -228,7 +228,7 @@ async def test_the_rejection_of_a_field_that_matters_is_an_error_that_names_the_
 @pytest.mark.parametrize(
     ("status", "card", "told"),
     [
-        (401, {}, '"api_key_env" names the variable'),
+        (401, {}, '"api_key_env" to the name of the variable'),
         (401, {"api_key_env": "SOME_KEY"}, "the variable SOME_KEY"),
         (404, {}, '"base_urls"'),
     ],
@@ -239,7 +239,7 @@ async def test_a_refusal_names_the_card_key(status: int, card: dict[str, Any], t
         await remote(server, **card).generate(REQUEST)
 
 
-# -------------------------------------------------------------------- what a card says
+# ---------------------------------------------------------------------- settings of a card
 
 
 async def test_a_card_can_omit_rename_and_add_fields() -> None:

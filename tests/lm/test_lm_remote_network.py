@@ -1,4 +1,4 @@
-"""The remote model over real connections that hang, break off, or are cancelled."""
+"""``RemoteLM`` over real connections that hang, break or are cancelled."""
 
 import asyncio
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Replies as servers send them: what is accepted, what is refused, and what one bad reply costs."""
+"""Deviations of servers' replies: accepted, refused, or a failure of one sample."""
 
 import asyncio
 import gzip
@@ -35,7 +35,7 @@ async def one(data: object) -> Completion:
     return sample
 
 
-# ---------------------------------------------------------------------------- whole replies
+# -------------------------------------------------------------------------- complete replies
 
 
 @pytest.mark.parametrize("values", [{"content": None}, {}, {"content": ""}, {"content": []}])
@@ -82,6 +82,7 @@ async def test_a_reply_with_an_empty_finish_reason_is_complete_with_a_note(
         ({"content": [{"type": "refusal", "refusal": "No"}]}, r"the model refused \(No\)"),
         ({"content": None, "tool_calls": [{"id": "1"}]}, "called a tool"),
         ({"content": [{"type": "image_url"}]}, "a part of the type 'image_url'"),
+        ({"content": [{"type": ["text"], "text": "x"}]}, "a part of the type"),
         ({"content": {"text": "x"}}, "neither text nor a list"),
     ],
 )
@@ -95,7 +96,7 @@ async def test_texts_with_equal_indices_are_distinguished() -> None:
     texts = [{**choice, "message": {"content": text}} for text in "ab"]
     lm = remote(replied(completion() | {"choices": texts}), native_n=True)
     assert [c.text for c in await lm.generate(replace(REQUEST, n=2))] == ["a", "b"]
-    with pytest.raises(LMError, match="nobody asked for"):
+    with pytest.raises(LMError, match="was not requested"):
         await one(completion() | {"choices": texts})
 
 
@@ -211,7 +212,7 @@ async def test_a_reply_with_an_uninformative_media_type_is_read(
 
 
 def zipped(status: int, body: bytes, kind: str = "application/json") -> httpx.Response:
-    """A reply whose body is compressed already."""
+    """A reply with a compressed body."""
     headers = {"content-type": kind, "content-encoding": "gzip"}
     return httpx.Response(status, headers=headers, content=chunks(body, 7))
 
@@ -303,11 +304,11 @@ async def test_a_stream_without_an_end_is_refused(tail: list[object]) -> None:
         ({"error": {"message": "out of memory"}}, "out of memory"),
         ({"object": "error", "message": "too long"}, "too long"),
         ({"detail": "gone"}, "gone"),
-        ({"choices": {}}, "no list"),
-        ({"choices": [None]}, "no object"),
-        (delta("x", index=1), "nobody asked for"),
+        ({"choices": {}}, "not a list"),
+        ({"choices": [None]}, "not an object"),
+        (delta("x", index=1), "was not requested"),
         (delta(7), "not text"),
-        ({"choices": [{"index": 0, "delta": "x"}]}, "no object"),
+        ({"choices": [{"index": 0, "delta": "x"}]}, "not an object"),
         (delta("", "content_filter"), "withheld"),
         (delta("", "error"), "did not finish"),
     ],
@@ -332,11 +333,11 @@ async def test_a_message_that_repeats_another_text_than_was_streamed_is_refused(
         await remote(server).generate(REQUEST, lambda event: None)
 
 
-# ------------------------------------------------------- one bad reply loses one sample
+# ------------------------------------------------------ one bad reply fails one sample
 
 
 def failing(numbers: set[int], reply: Callable[[], httpx.Response]) -> Callable[..., Any]:
-    """Answers well but for the requests of these numbers, counted by their seeds."""
+    """Answers successfully except for requests with these numbers, counted by their seeds."""
     seeds: list[int] = []
 
     def handle(request: httpx.Request) -> httpx.Response:
@@ -365,7 +366,7 @@ BAD: list[Callable[[], httpx.Response]] = [
 @pytest.mark.parametrize("bad", BAD)
 @pytest.mark.parametrize("number", [0, 1, 3])
 @pytest.mark.parametrize("streams", [False, True])
-async def test_one_bad_reply_costs_one_sample(
+async def test_one_bad_reply_fails_one_sample(
     bad: Callable[[], httpx.Response], number: int, streams: bool
 ) -> None:
     lm = remote(failing({number}, bad), max_concurrency=1)
@@ -390,7 +391,7 @@ async def test_the_first_error_is_raised_if_every_sample_fails() -> None:
 
 
 class Refusing(httpx.AsyncBaseTransport):
-    """Refuses the second request, and never answers the others."""
+    """Refuses the second request and never answers the others."""
 
     def __init__(self, status: int) -> None:
         self.status, self.count = status, 0
@@ -443,4 +444,4 @@ async def test_one_of_several_streamed_texts_may_fail() -> None:
     samples = await lm.generate(replace(REQUEST, n=3), heard.append)
     assert [c.text for c in samples] == ["aa", "", ""]
     assert "withheld" in (samples[1].error or "")
-    assert "3 texts were asked for, 2 came" in (samples[2].error or "")
+    assert "2 of 3 requested texts" in (samples[2].error or "")

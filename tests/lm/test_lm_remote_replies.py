@@ -30,9 +30,9 @@ from archon.types import (
         (httpx.Response(200, content=b'{"a', headers={"content-type": "application/json"}), "JSON"),
         (httpx.Response(200, json=[1]), "not a JSON object"),
         (httpx.Response(200, json={}), "no list of choices"),
-        (httpx.Response(200, json={"choices": []}), "1 texts were asked for, 0 came"),
-        (httpx.Response(200, json={"choices": [7]}), "no object"),
-        (httpx.Response(200, json={"choices": [{"index": 4}]}), "nobody asked for"),
+        (httpx.Response(200, json={"choices": []}), "0 of 1 requested texts"),
+        (httpx.Response(200, json={"choices": [7]}), "not an object"),
+        (httpx.Response(200, json={"choices": [{"index": 4}]}), "was not requested"),
         (httpx.Response(200, json={"choices": [{"finish_reason": "stop"}]}), "without a message"),
         (httpx.Response(200, json=completion(7)), "no text"),
         (httpx.Response(200, json=completion("x", "what")), "unknown finish_reason 'what'"),
@@ -108,7 +108,7 @@ async def test_missing_texts_are_failed_samples_and_not_requested_again() -> Non
     one, two = await remote(server, native_n=True).generate(replace(REQUEST, n=2))
     assert (one.text, one.error, one.usage.completion_tokens) == ("Hello", None, 2)
     assert (two.text, two.finish_reason, two.usage) == ("", "error", Usage())
-    assert "2 texts were asked for, 1 came; does the server know n" in (two.error or "")
+    assert "1 of 2 requested texts; if the server does not support n" in (two.error or "")
     assert len(server.requests) == 1
 
 

@@ -46,7 +46,7 @@ async def test_a_stream_that_breaks_before_the_first_token_is_retried() -> None:
         (["{oops"], "not valid JSON"),
         ([{"error": {"message": "out of memory"}}], "out of memory"),
         ([delta(7)], "not text"),
-        ([delta("x", index=1)], "nobody asked for"),
+        ([delta("x", index=1)], "was not requested"),
     ],
 )
 async def test_a_stream_that_breaks_after_the_first_token_is_not_retried(

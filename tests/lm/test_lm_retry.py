@@ -8,7 +8,7 @@ from archon.lm.retry import Backoff, Clock, retry_after_seconds, retrying
 
 
 class FakeTime:
-    """Time that passes only while someone sleeps, and the largest jitter always."""
+    """A clock that advances only during sleeps, and always has maximum jitter."""
 
     def __init__(self) -> None:
         self.now = 1_000_000.0

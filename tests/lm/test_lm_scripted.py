@@ -1,3 +1,4 @@
+import asyncio
 import re
 from dataclasses import replace
 
@@ -105,20 +106,21 @@ async def test_a_request_without_choices_to_score_is_refused() -> None:
         await ScriptedLM(in_turn(["a"])).generate(replace(REQUEST, choices=()))
 
 
-async def test_each_call_takes_the_delay() -> None:
+async def test_each_call_takes_the_delay(monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[float] = []
 
     async def sleep(seconds: float) -> None:
         waits.append(seconds)
 
-    lm = ScriptedLM(in_turn(["a"]), delay_seconds=0.5, sleep=sleep)
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    lm = ScriptedLM(in_turn(["a"]), delay_seconds=0.5)
     await lm.generate(replace(REQUEST, n=3))
     assert waits == [0.5]
 
 
 async def test_a_card_s_model_has_its_sampling_and_records_nothing() -> None:
     card = ScriptedCard.model_validate(
-        {"name": "double", "backend": "scripted", "accuracy": 1, "sampling": {"max_tokens": 2}}
+        {"name": "fake", "backend": "scripted", "accuracy": 1, "sampling": {"max_tokens": 2}}
     )
     lm = open_scripted(card)
     [completion] = await lm.generate(REQUEST)

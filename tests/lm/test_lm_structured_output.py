@@ -1,4 +1,4 @@
-"""Judges behind servers: they argue first, and their last line is held to its form all the same."""
+"""Judges on servers: free text before a constrained last line."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_a_schema_has_the_argument_first_and_then_the_value(
 def test_pattern_and_schema_compile_to_grammars(
     form: Constraint, good: list[str], bad: list[str]
 ) -> None:
-    """By llguidance, one of the libraries that vLLM hands them to."""
+    """Checks with llguidance, one of vLLM's libraries for grammars."""
     matcher = pytest.importorskip("llguidance").LLMatcher
     assert not matcher.validate_grammar(matcher.grammar_from_regex(whole_pattern(form)))
     schema = json.dumps(wrapping_schema(form))
@@ -82,7 +82,7 @@ def test_pattern_and_schema_compile_to_grammars(
 
 
 def allows(what: dict[str, Any], text: str) -> bool:
-    """What JSON Schema says of the two keywords that are used."""
+    """Checks the two keywords of JSON Schema that are used."""
     assert what.keys() <= {"type", "enum", "pattern"}
     return text in what["enum"] if "enum" in what else re.search(what["pattern"], text) is not None
 
@@ -157,7 +157,7 @@ def test_the_key_of_a_judge_s_samples_depends_on_the_request_format() -> None:
 
 
 async def test_judges_of_a_graph_are_constrained_if_the_card_supports_it() -> None:
-    """A ranker of three drafts, over a server that answers what the schema asks for."""
+    """A ranker of three candidates with a server that follows the schema."""
     bodies: list[dict[str, Any]] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -189,12 +189,12 @@ async def test_judges_of_a_graph_are_constrained_if_the_card_supports_it() -> No
 def test_an_order_of_many_items_is_requested_in_the_prompt_only() -> None:
     assert read_ranking("Ranking: [2] > [1]", 2) == [1, 0]
     five, six = ranking_constraint(5), ranking_constraint(6)
-    from archon.lm.base import can_hold
+    from archon.lm.base import supports
 
     assert five is not None
     assert six is not None
-    assert can_hold(frozenset({"closing"}), five)
-    assert not can_hold(frozenset({"closing"}), six)
-    assert not can_hold(frozenset({"closing"}), replace(five, after=None))
+    assert supports(frozenset({"closing"}), five)
+    assert not supports(frozenset({"closing"}), six)
+    assert not supports(frozenset({"closing"}), replace(five, after=None))
     after = FreeText("Answer:", 9)
-    assert not can_hold(frozenset({"closing"}), Constraint(json_schema={}, after=after))
+    assert not supports(frozenset({"closing"}), Constraint(json_schema={}, after=after))

@@ -1,24 +1,23 @@
 """A model on any server that speaks the OpenAI protocol.
 
-Samples. Each sample is a request with its own seed, which is derived from the request's seed, the
-prompt and the sample's number. Sample k is therefore the same however many are requested, if the
-server honours seeds. With the card's ``native_n`` one request returns all samples under the seed of
-the first, and sample k then depends on where its request began.
+Samples. Each sample is an HTTP request with a separate seed, which is derived from the request's
+seed, the prompt and the sample's number. If the server honours seeds, sample k therefore does not
+depend on the number of samples. With the card's ``native_n``, one HTTP request returns all samples
+under the seed of the first, and sample k depends on ``first_draw``.
 
-One bad reply costs one sample: if others of the request succeed, a sample that failed is returned
-with its error (``Completion.error``).
+A failed sample is returned with its error (``Completion.error``) if others of the request succeed.
 
-Usage is the server's count; missing and absurd counts are 0, which a note on the sample reports.
-With ``native_n`` each sample counts the complete prompt, and the completion tokens, whose sum the
-server reports, are divided evenly. Prompts are identified by a digest of their text, since the
-server's tokens are unknown.
+Usage is the server's count. Missing and absurd counts are 0, and a note on the sample reports them.
+With ``native_n`` each sample counts the complete prompt, and the server's sum of completion tokens
+is divided evenly. Prompts are identified by a digest of their text, since the server's tokens are
+unknown.
 
-A field that the server rejects is an error that names the card key to change, or is omitted with a
-note and a warning (``archon.lm.openai.field_adaptation``).
+A field that the server rejects is either an error that names the card key to change, or is omitted
+with a note and a warning (``archon.lm.openai.field_adaptation``).
 
-Constraints are sent as the card's ``constraint`` says; a reply that had to be JSON and is not is an
-error. ``archon.lm.openai.structured_output`` describes constraints after free text; where they wrap
-the text in an object, it is not streamed.
+Constraints are sent according to the card's ``constraint``; a reply that should be JSON and is not
+is an error. ``archon.lm.openai.structured_output`` describes constraints after free text. Text that
+is wrapped in a JSON object is not streamed.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ from archon.lm.openai.server_errors import (
     hint,
 )
 from archon.lm.openai.transport import Transport
-from archon.lm.reasoning import send_completion, separated
+from archon.lm.reasoning import generate_separated, send_completion
 from archon.lm.retry import Backoff, Clock, retrying
 from archon.lm.sample_failures import Failures
 from archon.spec.model import FromVariable, OpenAICard
@@ -65,7 +64,7 @@ from archon.types import (
 logger = logging.getLogger("archon.lm")
 
 _VERSION = 1
-"""Changes with the requests that are sent, so that no pool returns replies to other ones."""
+"""Increment when requests change, so that no pool returns replies to older ones."""
 _SEED_BITS = 31  # some servers store seeds in signed 32 bits
 _PATHS = {"chat": "chat/completions", "completions": "completions"}
 _MAX_TOKEN_CHARACTERS = 1000
@@ -75,20 +74,18 @@ _MAX_TOKEN_CHARACTERS = 1000
 class RemoteLM:
     """Client of a card's servers; safe to use from several event loops.
 
-    The card's ``timeout_seconds`` applies to each sample, retries included, from the moment when it
+    The card's ``timeout_seconds`` limits each sample, including retries, from the moment when it
     gets one of the ``max_concurrency`` slots. Connections belong to the event loop that opened
-    them: call ``aclose`` in it.
+    them; call ``aclose`` in that loop.
 
     Parameters
     ----------
-    card
-        The model.
     api_key
         Sent as a bearer token.
     secret_headers
-        Headers in addition to the card's; no error shows their values.
+        Headers in addition to the card's; errors do not show their values.
     clock, backoff
-        Time, randomness, and the pace of retries.
+        Time, randomness, and the waits between retries.
     http
         Replaces the network in tests.
     """
@@ -139,14 +136,14 @@ class RemoteLM:
         Raises
         ------
         LMError
-            Every sample failed, retries included.
+            Every sample failed after all retries.
         RefusedError
-            The server refuses every request. The other samples are cancelled, except after a status
-            of 403 or 404, which may concern one sample.
+            The server refuses every request. The other samples are then cancelled, except after a
+            status of 403 or 404, which may concern one sample.
         """
-        request = self._filled_in(request)
+        request = self._with_defaults(request)
         check_request(request, self.capabilities, self.card.name)
-        return await separated(
+        return await generate_separated(
             self._generate,
             request,
             on_event,
@@ -155,8 +152,8 @@ class RemoteLM:
             hides_start=self.card.thinking_field == "chat_template_kwargs",
         )
 
-    def _filled_in(self, request: Request) -> Request:
-        """The request with the card's values where it sets none."""
+    def _with_defaults(self, request: Request) -> Request:
+        """The request with the card's values for those that it leaves open."""
         return replace(
             request,
             sampling=request.sampling.over(self._sampling),
@@ -166,12 +163,12 @@ class RemoteLM:
     async def _generate(self, request: Request, on_event: OnEvent | None) -> list[Completion]:
         draws = range(request.first_draw, request.first_draw + request.n)
         if self.card.native_n or request.n == 1:
-            return await self._ask(request, draws, on_event)
+            return await self._request(request, draws, on_event)
         failures = Failures()
 
         async def one(draw: int) -> list[Completion]:
             only = range(draw, draw + 1)
-            return await failures.catch(lambda: self._ask(request, only, on_event), only)
+            return await failures.catch(lambda: self._request(request, only, on_event), only)
 
         groups = await run_all(map(one, draws))
         completions = [completion for group in groups for completion in group]
@@ -191,13 +188,13 @@ class RemoteLM:
         """See ``archon.lm.base.SupportsDrawKey``; None with ``native_n``."""
         if self.card.native_n:
             return None
-        request = self._filled_in(request)
+        request = self._with_defaults(request)
         prompt = prompt_digest(self.card.model, request.messages)
         card = self.card
         model = ["openai", _VERSION, sorted(card.base_urls), card.model]
         if card.endpoint != "chat" or card.server_sampling:
             model += [card.endpoint, card.server_sampling]
-        if changes := self._changes_of_samples():
+        if changes := self._settings_in_key():
             model.append(changes)
         constraint = request.constraint
         if constraint is not None and constraint.after is not None:
@@ -206,8 +203,8 @@ class RemoteLM:
             model.append(card.thinking_field)
         return request_digest(model, prompt, request, self.reasoning_markers)
 
-    def _changes_of_samples(self) -> dict[str, object]:
-        """What else of the card, and of fields that the server has rejected, changes samples."""
+    def _settings_in_key(self) -> dict[str, object]:
+        """Further settings of the card, and omitted fields, that change samples."""
         card = self.card
         omitted = {*card.omit} - {"seed", "stream_options"}
         if self._adaptation.max_tokens_field is None:
@@ -223,15 +220,15 @@ class RemoteLM:
         """Close the connections that belong to the running event loop."""
         await self._transport.aclose()
 
-    async def _ask(
+    async def _request(
         self, request: Request, draws: range, on_event: OnEvent | None
     ) -> list[Completion]:
-        """Request these samples in one HTTP request, with retries."""
-        sampling = request.sampling
+        """Generate samples in one HTTP request, with retries."""
         prompt = prompt_digest(self.card.model, request.messages)
         wrapped = is_wrapped(self.card, request.constraint)
         listener = None if wrapped else on_event
-        seed, draw = (0, 0) if sampling.temperature == 0 else (request.seed, draws.start)
+        is_greedy = request.sampling.temperature == 0
+        seed, draw = (0, 0) if is_greedy else (request.seed, draws.start)
         number = draw_number(prompt, seed, draw, bits=_SEED_BITS)
         slots = self._slots.get()
         with self._waiting.one_more():
@@ -239,7 +236,7 @@ class RemoteLM:
         try:
             with self._running.one_more():
                 reply = await retrying(
-                    lambda: self._adapted(request, number, draws, listener),
+                    lambda: self._attempt(request, number, draws, listener),
                     name=self.card.name,
                     timeout_seconds=self.card.timeout_seconds,
                     backoff=self._backoff,
@@ -250,24 +247,24 @@ class RemoteLM:
         completions = completions_of(
             reply, draws, request, prompt, is_wrapped=wrapped, markers=self.reasoning_markers
         )
-        for note in (note for completion in completions for note in completion.notes):
-            self._warn(note)
         notes = tuple(note for note, _ in self._adaptation.changes(self.card))
-        completions = [
-            c if c.error is not None else replace(c, notes=c.notes + notes) for c in completions
-        ]
+        for i, completion in enumerate(completions):
+            for note in completion.notes:
+                self._warn(note)
+            if completion.error is None:
+                completions[i] = replace(completion, notes=completion.notes + notes)
         if wrapped and on_event is not None:
             for completion in completions:
                 send_completion(completion, on_event)
         self._generated_tokens.add(total_usage(completions).generated_tokens)
         return completions
 
-    async def _adapted(
+    async def _attempt(
         self, request: Request, seed: int, draws: range, on_event: OnEvent | None
     ) -> ServerReply:
-        """One attempt, without fields that the server rejects and does not need.
+        """Make one attempt, without optional fields that the server rejects.
 
-        The adaptation is kept once the server has answered without them.
+        The adaptation is kept after the first success.
         """
         adaptation = self._adaptation
         while True:
@@ -281,7 +278,7 @@ class RemoteLM:
             )
             content = json.dumps(body, allow_nan=False).encode()
             try:
-                reply = await self._attempt(content, request, draws, on_event)
+                reply = await self._try_replicas(content, request, draws, on_event)
             except RejectedFieldError as error:
                 changed = None if error.field in self.card.body else adaptation.without(error.field)
                 if changed is None or changed == adaptation:
@@ -291,7 +288,7 @@ class RemoteLM:
             if adaptation != self._adaptation:
                 self._adaptation = adaptation
                 for note, key in adaptation.changes(self.card):
-                    self._warn(f"{note}; {key} in the card says so from the start")
+                    self._warn(f"{note}; set {key} in the card to avoid this warning")
             return reply
 
     def _warn(self, text: str) -> None:
@@ -300,11 +297,11 @@ class RemoteLM:
             self._warned.add(text)
             logger.warning("%s: %s", self.card.name, text)
 
-    async def _attempt(
+    async def _try_replicas(
         self, body: bytes, request: Request, draws: range, on_event: OnEvent | None
     ) -> ServerReply:
-        """One attempt: ask replicas in turn until one answers or text has been sent."""
-        deltas = None if on_event is None else Deltas(on_event, draws)
+        """Ask replicas in turn until one answers or text has been sent."""
+        deltas = Deltas(on_event, draws)
         tried: list[Replica] = []
         while True:
             with self._load_balancer.choose(tried) as replica:
@@ -313,12 +310,11 @@ class RemoteLM:
                     reply = self._new_reply(request, len(draws))
                     return await self._ask_replica(replica, body, reply, deltas)
                 except LMError as error:
-                    has_begun = deltas is not None and deltas.has_begun
-                    may_ask_again = error.retryable and not has_begun
+                    may_retry = error.retryable and not deltas.has_sent
                     failure = self._transport.redacted(
-                        error, replica.url, retryable=may_ask_again, hint=hint(self.card, error)
+                        error, replica.url, retryable=may_retry, hint=hint(self.card, error)
                     )
-            if not may_ask_again or len(tried) == len(self._load_balancer.replicas):
+            if not may_retry or len(tried) == len(self._load_balancer.replicas):
                 raise failure
 
     def _new_reply(self, request: Request, num_choices: int) -> ServerReply:
@@ -328,7 +324,7 @@ class RemoteLM:
         return ServerReply(num_choices, limit, is_plain=self.card.endpoint == "completions")
 
     async def _ask_replica(
-        self, replica: Replica, body: bytes, reply: ServerReply, deltas: Deltas | None
+        self, replica: Replica, body: bytes, reply: ServerReply, deltas: Deltas
     ) -> ServerReply:
         """Read one server's reply into ``reply``, and record the server's health."""
         started = self._clock.monotonic()
@@ -336,7 +332,7 @@ class RemoteLM:
             async with self._transport.post(replica.url, body) as response:
                 await receive(response, reply, deltas)
         except LMError as error:
-            if isinstance(error, ReportedError) and not (deltas is not None and deltas.has_begun):
+            if isinstance(error, ReportedError) and not deltas.has_sent:
                 rejection = rejected_field_error(error.reason, error.content, body)
                 if rejection is not None:
                     raise rejection from None
@@ -346,7 +342,7 @@ class RemoteLM:
             raise
         except asyncio.CancelledError:
             if self._clock.monotonic() - started >= self.card.timeout_seconds:
-                self._load_balancer.failed(replica)  # it used up the timeout
+                self._load_balancer.failed(replica)  # the server used up the timeout
             raise
         self._load_balancer.succeeded(replica)
         return reply

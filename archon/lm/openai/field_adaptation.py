@@ -1,13 +1,12 @@
-"""Fields of a request that a server rejects: which one an error names, and what is sent instead.
+"""Adaptation to rejected fields: the field that an error names, and what is sent instead.
 
 Servers and gateways report a rejected field as a ``param`` with a code, as the ``loc`` of a
-validation error, or in a sentence that quotes it. A field counts as rejected only where the error
-also says that it is unknown or unsupported: a value that is too large is another matter.
+validation error, or in a sentence that quotes it. A field counts as rejected only if the error also
+calls it unknown or unsupported. Errors about values, such as one that is too large, do not count.
 
-The client adapts only what no server needs to know or what leaves a sample as it is: it omits
-``seed`` and ``stream_options``, and sends ``max_tokens`` as ``max_completion_tokens``, or omits it
-where that is rejected, too. Every sample gets a note of it. Any other field would change what is
-measured: its rejection is an error.
+The client omits ``seed`` and ``stream_options`` if they are rejected, and sends ``max_tokens`` as
+``max_completion_tokens``, or omits it if that is rejected, too. Every sample then gets a note. The
+rejection of any other field is an error, since omitting it would change what is measured.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from archon.spec.model import OpenAICard
 
 @dataclass(frozen=True, slots=True)
 class Adaptation:
-    """How the requests of one card differ from what the card says."""
+    """Differences between the requests for one card and the card's settings."""
 
     max_tokens_field: str | None
     """None omits the limit."""
@@ -32,7 +31,7 @@ class Adaptation:
     """Fields omitted in addition to the card's ``omit``."""
 
     def without(self, field: str) -> Adaptation | None:
-        """The adaptation to a server that also rejects this field; None where it is needed."""
+        """The adaptation if this field is rejected, too; None if the field is required."""
         if field in ("seed", "stream_options"):
             return replace(self, omitted=self.omitted | {field})
         if field == "max_tokens":
@@ -42,7 +41,7 @@ class Adaptation:
         return None
 
     def changes(self, card: OpenAICard) -> list[tuple[str, str]]:
-        """Each difference from the card, with the card key that states it."""
+        """A note on each difference from the card, and the card key that makes it permanent."""
         effects = {
             "seed": "samples cannot be reproduced",
             "stream_options": "streamed samples may come without a count of tokens",
@@ -96,13 +95,13 @@ _OF_N = re.compile(
     r"\bn['\"`]? ?: number must be at most 1\b",
     re.IGNORECASE,
 )
-"""Sentences about more than one choice."""
+"""Errors about more than one choice."""
 _ALLOWED = re.compile(
     r"(?<![a-z])(?<!not )(?:allowed|supported|valid|accepted|permitted|known|available) "
     r"(?:param(?:eter)?s|fields|arguments|keys|names|properties)(?: are| include)?:[^.;]*",
     re.IGNORECASE,
 )
-"""A list of what may be sent."""
+"""A list of accepted fields."""
 _EXPLICIT = (
     r"(?:(?:param(?:eter)?|field|argument) not supported[^:'\"]*:|"
     r"(?:unknown|unsupported|unrecogni[sz]ed|unexpected|invalid|extra|not support)[a-z]* "
@@ -113,11 +112,11 @@ _NO_ARGUMENT = re.compile("unexpected keyword argument", re.IGNORECASE)
 _WORD = r"(?<![A-Za-z0-9_]){}(?![A-Za-z0-9_])"
 _QUOTED = r"""['"`\[(]{}['"`\])]"""
 _PLAIN_ENGLISH = frozenset({"stop", "n", "reasoning"})
-"""Fields whose names are also ordinary words: they count only where quoted."""
+"""Fields with names that are also ordinary words; they must be quoted to count."""
 
 
 def rejected_field(content: bytes, sent: Collection[str]) -> str | None:
-    """The field among those sent that an error reply rejects; None where it rejects none.
+    """The sent field that an error reply rejects; None if it rejects none.
 
     >>> error = b'{"error": {"message": "Unsupported parameter: \\'seed\\'"}}'
     >>> rejected_field(error, ["model", "seed", "max_tokens"])
@@ -146,14 +145,13 @@ def rejected_field(content: bytes, sent: Collection[str]) -> str | None:
         (_QUOTED, {*sent}),
         (_WORD, {*sent} - _PLAIN_ENGLISH),
     ):
-        places = {
+        positions = {
             field: found.start()
             for field in fields
             if (found := re.search(pattern.format(re.escape(field)), text, re.IGNORECASE))
-            is not None
         }
-        if places:
-            return min(places, key=lambda field: places[field])
+        if positions:
+            return min(positions, key=positions.__getitem__)
     return None
 
 
@@ -161,28 +159,27 @@ _ALWAYS_SENT = frozenset({"model", "messages", "prompt", "stream"})
 
 
 def rejected_field_error(reason: str, content: bytes, body: bytes) -> RejectedFieldError | None:
-    """The error that an error reply stands for if it rejects a field of the request's body."""
+    """The error of a reply that rejects a field of the request's body; None for other replies."""
     field = rejected_field(content, json.loads(body).keys() - _ALWAYS_SENT)
     return None if field is None else RejectedFieldError(reason, field=field)
 
 
 def is_unknown_argument(content: bytes) -> bool:
-    """Whether the error is a Python server's ``TypeError`` about a field that it does not know."""
+    """Return True if the error is a Python server's ``TypeError`` about an unknown field."""
     return _NO_ARGUMENT.search(content.decode("utf-8", "replace")) is not None
 
 
 def _named(data: Any, depth: int = 6) -> list[str]:
-    """Every ``param``, and the last step of every ``loc``."""
+    """Every ``param``, and the last step of every ``loc``, in an error reply."""
     found: list[str] = []
-    if isinstance(data, list) and depth:
-        for item in data:
-            found += _named(item, depth - 1)
-    if isinstance(data, dict) and depth:
+    if isinstance(data, dict):
         if isinstance(data.get("param"), str):
             found.append(data["param"])
         loc = data.get("loc")
         if isinstance(loc, list) and loc and isinstance(loc[-1], str):
             found.append(loc[-1])
-        for value in data.values():
-            found += _named(value, depth - 1)
+        data = list(data.values())
+    if isinstance(data, list) and depth:
+        for item in data:
+            found += _named(item, depth - 1)
     return found

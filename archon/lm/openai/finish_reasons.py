@@ -1,8 +1,8 @@
 """Finish reasons of servers.
 
 OpenAI's protocol has four; servers and the services behind gateways use many more. They are
-compared in lower case, with ``_`` for ``-`` and spaces. ``null``, an empty string and the string
-"null" mean that the text has not ended yet.
+compared in lower case, with ``_`` for ``-`` and spaces. ``null``, an empty string and the strings
+"null" and "none" mean that the text has not ended.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ WITHHELD = frozenset(
         "prohibited_content", "spii", "refusal", "sensitive", "guardrail_intervened",
     }
 )  # fmt: skip
-"""The service withheld the text or a part of it."""
+"""The service withheld text."""
 TOOL = frozenset({"tool_calls", "tool_call", "tool_use", "function_call"})
 """The model called a tool; none was offered."""
 FAILED = frozenset(
@@ -45,7 +45,7 @@ FAILED = frozenset(
 
 
 def has_ended(value: object) -> bool:
-    """Whether a finish reason reports the end of the text.
+    """Return True if a finish reason reports the end of the text.
 
     >>> [has_ended(value) for value in (None, "", "null", "stop")]
     [False, False, False, True]
@@ -59,7 +59,7 @@ def read_finish_reason(value: object) -> FinishReason:
     Raises
     ------
     LMError
-        There is no usable text, or possibly none because the reason is unknown.
+        There is no usable text, or the reason is unknown.
     """
     word = _word(value) if isinstance(value, str) else ""
     if word in STOP:

@@ -1,9 +1,9 @@
-"""Load balancing over equal servers: the least busy healthy one is asked next.
+"""Load balancing over equal servers: the least busy healthy server gets the next request.
 
-A server's circuit opens when it fails; while it is open, others are asked. After a while one
-request at a time tries the server again, and the first that succeeds closes the circuit (Nygard,
-"Release It!", 2007, the circuit breaker). No request is refused for it: where every circuit is
-open, the server whose circuit closes first is asked, and the backoff of retries applies.
+A server's circuit opens when it fails, and while it is open, other servers are preferred. After a
+while one request at a time tries the server again, and the first success closes the circuit
+(Nygard, "Release It!", 2007, the circuit breaker). If every circuit is open, the server whose
+circuit closes first gets the request, and the backoff of retries applies.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Replica:
     num_failures: int = 0
     """Failures since its last success."""
     open_until: float | None = None
-    """Monotonic time until which its circuit is open; None if it is closed."""
+    """Monotonic time at which the circuit may close; None if it is closed."""
     open_seconds: float = _FIRST_SECONDS
     """Duration of the next opening."""
 
@@ -46,7 +46,7 @@ class LoadBalancer:
 
     @contextmanager
     def choose(self, tried: Collection[Replica] = ()) -> Iterator[Replica]:
-        """Choose the server to ask now, and count a request for it while the block runs.
+        """Choose a server, and count a request for it while the block runs.
 
         Parameters
         ----------
@@ -54,8 +54,8 @@ class LoadBalancer:
             Servers to exclude; at least one must remain.
         """
         with self._lock:
-            left = [replica for replica in self.replicas if replica not in tried]
-            replica = min(left, key=self._rank)
+            untried = [replica for replica in self.replicas if replica not in tried]
+            replica = min(untried, key=self._rank)
             replica.outstanding += 1
         try:
             yield replica
@@ -76,7 +76,7 @@ class LoadBalancer:
             replica.num_failures += 1
             is_open = replica.open_until is not None and now < replica.open_until
             if is_open or not (is_unreachable or replica.num_failures >= MAX_FAILURES):
-                return  # requests that were in progress add no information
+                return  # older requests add no information
             replica.open_until = now + replica.open_seconds
             replica.open_seconds = min(_MAX_SECONDS, 2 * replica.open_seconds)
 
@@ -86,5 +86,5 @@ class LoadBalancer:
             return (1, 0.0, replica.outstanding)
         is_over = self._clock.monotonic() >= replica.open_until
         if is_over and not replica.outstanding:
-            return (0, replica.open_until, 0)  # the single request that tries it again
+            return (0, replica.open_until, 0)  # a single request tries it again
         return (2, replica.open_until, replica.outstanding)

@@ -1,4 +1,4 @@
-"""The JSON objects that are posted to servers of the OpenAI protocol."""
+"""Request bodies of the OpenAI protocol."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ def request_body(
     stream: bool = False,
     adaptation: Adaptation | None = None,
 ) -> dict[str, object]:
-    """Build the object to post.
+    """Build the body of a request.
 
-    Parameters that many servers do not know are sent only where they change something.
+    Sampling parameters are sent only if they change something, since many servers do not know all.
 
     Parameters
     ----------
     request
-        Its sampling has every value set, and the card's server supports its constraint.
+        A request with every value of its sampling set, and a constraint that the card supports.
     adaptation
-        How to send fields that the server has rejected.
+        The adaptation to fields that the server has rejected.
     """
     adaptation = adaptation or initial_adaptation(card)
     body: dict[str, object] = {"model": card.model, "seed": seed}
@@ -45,7 +45,7 @@ def request_body(
     if n > 1:
         body["n"] = n
     if request.logprobs:
-        # llama-cpp-python sends none unless the number of alternatives per token is given.
+        # llama-cpp-python needs the number of alternatives per token.
         body |= (
             {"logprobs": True, "top_logprobs": 0} if card.endpoint == "chat" else {"logprobs": 0}
         )
@@ -62,7 +62,7 @@ def request_body(
 
 
 def transcript(messages: Sequence[Message]) -> str:
-    r"""The conversation as plain text, for base models, which continue texts and know no turns.
+    r"""The conversation as plain text, for base models, which only continue texts.
 
     >>> transcript([Message("system", "Be brief."), Message("user", "2 + 2?")])
     'Be brief.\n\nQuestion: 2 + 2?\n\nAnswer:'
@@ -80,7 +80,7 @@ def _sampling(sampling: SamplingParams) -> dict[str, object]:
 
 
 def is_wrapped(card: OpenAICard, constraint: Constraint | None) -> bool:
-    """Whether the text arrives inside a JSON object (see ``structured_output``)."""
+    """Return True if the text arrives inside a JSON object (see ``structured_output``)."""
     return (
         constraint is not None
         and constraint.after is not None
@@ -102,4 +102,4 @@ def _constraint(card: OpenAICard, constraint: Constraint) -> dict[str, object]:
             value = {"regex": regex} if schema is None else {"json": schema}
             return {"structured_outputs": value}
         case None:
-            raise AssertionError("a card without structured output promises no constraint")
+            raise AssertionError("a card without structured output supports no constraint")

@@ -1,10 +1,10 @@
 """Server replies to chats and plain completions: from HTTP responses to completions.
 
-``receive`` reads a response into a ``ServerReply``, and ``completions_of`` makes the samples.
-Servers differ in details, which are accepted where they leave no doubt about the text
-(``docs/guides/servers.md`` lists them). A damaged reply is refused; where only one text is damaged,
-only that sample fails. A reader raises an ``LMError`` that says what is wrong. It may quote the
-server at length, and with it a key: ``Transport.redacted`` prepares it for display.
+``receive`` reads a response into a ``ServerReply``, and ``completions_of`` turns it into samples.
+Deviations from the protocol are accepted if the text is unambiguous (``docs/guides/servers.md``
+lists them). A damaged reply is refused; if one of several texts is damaged, only that sample fails.
+Errors may quote long replies, and with them a key: ``Transport.redacted`` prepares errors for
+display.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ NO_USAGE = "the server reported no count of tokens; what is missing counts as 0"
 """The note on a sample of unknown cost."""
 NO_ANSWER = "the reply holds reasoning and no answer"
 _NO_TYPE = frozenset({"", "text/plain", "application/octet-stream"})
-"""Media types that do not say what a reply is."""
+"""Media types that do not describe the reply."""
 _START = rb"(?:\xef\xbb\xbf)?\s*+"
 _JSON = re.compile(_START + rb"[{\[]")
 _EVENTS = re.compile(_START + rb"(?:data|event|id|retry)?:")
 REASONING_KEYS = ("reasoning_content", "reasoning", "reasoning_text", "thinking")
-"""Keys of a message for its reasoning; content parts of the type ``thinking`` are reasoning, too.
-Where several keys are present they repeat one text, so the first that has any is read."""
+"""Keys for the reasoning of a message. Several keys repeat one text, so only the first that has
+text is read. Content parts of the type ``thinking`` are reasoning, too."""
 _DETAILS = "reasoning_details"
-_TEXT_PARTS = frozenset({"text", "output_text"})
-_REASONING_PARTS = frozenset({"thinking", "reasoning", "reasoning_text"})
+_TEXT_PARTS = (None, "text", "output_text")
+_REASONING_PARTS = ("thinking", "reasoning", "reasoning_text")
 _MAX_COUNT = 10**9
 _BYTE_ORDER_MARK = "\ufeff"
 _DIGITS = re.compile("[0-9]{1,10}")
@@ -58,24 +58,24 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 @dataclass(slots=True)
 class ReplyChoice:
-    """One text of a reply, complete or as far as it has been received."""
+    """One text of a reply, possibly still incomplete."""
 
     text: str = ""
     reasoning: str = ""
-    """The reasoning before the text; not part of it."""
+    """The reasoning before the text."""
     finish_reason: FinishReason | None = None
     has_empty_reason: bool = False
-    """The last finish reason was an empty string: the server gives none."""
+    """The last finish reason was an empty string: the server reports none."""
     logprobs: list[float] = field(default_factory=list)
     tokens: list[bytes] = field(default_factory=list)
     """The tokens of ``logprobs``."""
     refusal: str = ""
-    """The model's words where it refused to answer."""
+    """The text of the model's refusal to answer."""
     has_called_tool: bool = False
     notes: list[str] = field(default_factory=list)
-    """How the reply was read where it deviates from the protocol."""
+    """Deviations from the protocol, and how they were interpreted."""
     error: LMError | None = None
-    """Why there is no usable text."""
+    """Why the text is unusable."""
 
     def end(self, value: object) -> None:
         """Record a finish reason; ``length`` is never replaced."""
@@ -88,17 +88,17 @@ class ReplyChoice:
 
 @dataclass(slots=True)
 class ServerReply:
-    """What a server replied: texts by index, and token counts.
+    """The contents of a server's reply: texts by index, and token counts.
 
-    Counts that are missing or invalid are 0.
+    Missing and invalid counts are 0.
     """
 
     num_choices: int
-    """Number of texts requested."""
+    """Number of requested texts."""
     max_characters: int | None = None
     """Limit of one text."""
     is_plain: bool = False
-    """A plain completion: texts are not contained in messages."""
+    """The reply is a plain completion, whose texts are not in messages."""
     choices: dict[int, ReplyChoice] = field(default_factory=dict)
     is_complete: bool = False
     """The server has ended the reply."""
@@ -107,7 +107,7 @@ class ServerReply:
     completion_tokens: int = 0
 
     def finished(self) -> list[ReplyChoice]:
-        """The texts in order; a failed or missing one has its ``error`` set.
+        """The texts in order; failed and missing ones have their ``error`` set.
 
         Raises
         ------
@@ -115,16 +115,23 @@ class ServerReply:
             No text is complete.
         """
         if not self.choices:
-            raise GarbledError(f"{self.num_choices} texts were asked for, 0 came")
-        choices = [self.choices.get(index) for index in range(self.num_choices)]
-        num_came = sum(choice is not None for choice in choices)
-        ended = [self._missing(num_came) if c is None else self._ended(c) for c in choices]
-        errors = [choice.error for choice in ended if choice.error is not None]
-        if len(errors) == len(ended):
+            raise GarbledError(f"the reply has 0 of {self.num_choices} requested texts")
+        missing = LMError(
+            f"the reply has {len(self.choices)} of {self.num_choices} requested texts; if the "
+            'server does not support n, set the card\'s "native_n" to false'
+        )
+        choices = [
+            self._finished(self.choices[index])
+            if index in self.choices
+            else ReplyChoice(error=missing)
+            for index in range(self.num_choices)
+        ]
+        errors = [choice.error for choice in choices if choice.error is not None]
+        if len(errors) == len(choices):
             raise errors[0]
-        return ended
+        return choices
 
-    def _ended(self, choice: ReplyChoice) -> ReplyChoice:
+    def _finished(self, choice: ReplyChoice) -> ReplyChoice:
         """The choice after the end of the reply."""
         if choice.error is None and choice.finish_reason is None:
             if self.is_complete and choice.has_empty_reason:
@@ -141,14 +148,9 @@ class ServerReply:
                 choice.error = LMError("the reply has no text: the model called a tool")
         return choice
 
-    def _missing(self, num_came: int) -> ReplyChoice:
-        hint = "; does the server know n, as its card's native_n says?"
-        reason = f"{self.num_choices} texts were asked for, {num_came} came{hint}"
-        return ReplyChoice(error=LMError(reason))
-
     def add(self, choice: ReplyChoice, text: str, *, is_reasoning: bool = False) -> str:
-        """Append to a choice's text or reasoning, and return what was appended."""
-        # Lone surrogates, which JSON can contain, become U+FFFD: they could not be encoded.
+        """Append to a choice's text or reasoning, and return the appended text."""
+        # Lone surrogates, which JSON can contain but UTF-8 cannot, become U+FFFD.
         if _SURROGATE.search(text) is not None:
             text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         if not (choice.reasoning if is_reasoning else choice.text):
@@ -163,23 +165,24 @@ class ServerReply:
         return text
 
 
-# ------------------------------------------------------------------------ from the wire
+# ---------------------------------------------------------------------------- HTTP responses
 
 
 class Deltas:
-    """Sends text as events. Text that has been sent rules out another attempt."""
+    """Sends text as events if there is a listener; text that has been sent prevents retries."""
 
-    def __init__(self, on_event: OnEvent, draws: range) -> None:
-        self.has_begun = False
+    def __init__(self, on_event: OnEvent | None, draws: range) -> None:
+        self.has_sent = False
         self._on_event, self._draws = on_event, draws
 
     def send(self, index: int, text: str, *, is_reasoning: bool = False) -> None:
-        """Send more text of the choice ``index``, or more of its reasoning."""
-        self.has_begun = True
-        self._on_event(TokenDelta(self._draws[index], text, is_reasoning=is_reasoning))
+        """Send more text, or more reasoning, of the choice ``index``."""
+        if self._on_event is not None and text:
+            self.has_sent = True
+            self._on_event(TokenDelta(self._draws[index], text, is_reasoning=is_reasoning))
 
 
-async def receive(response: httpx.Response, reply: ServerReply, deltas: Deltas | None) -> None:
+async def receive(response: httpx.Response, reply: ServerReply, deltas: Deltas) -> None:
     """Read a complete response; a server that ignores ``stream`` yields one delta per text."""
     kind = content_type(response)
     is_named = kind not in _NO_TYPE
@@ -190,19 +193,16 @@ async def receive(response: httpx.Response, reply: ServerReply, deltas: Deltas |
     if kind == "application/json":
         read_reply(reply, content or await read_body(response))
         for index, choice in enumerate(reply.finished()):
-            if deltas is not None and choice.error is None:
-                if choice.reasoning:
-                    deltas.send(index, choice.reasoning, is_reasoning=True)
-                if choice.text:
-                    deltas.send(index, choice.text)
+            if choice.error is None:
+                deltas.send(index, choice.reasoning, is_reasoning=True)
+                deltas.send(index, choice.text)
         return
     if kind != "text/event-stream":
         raise GarbledError(f"the reply is of the type {kind!r}, not application/json")
 
     def handle(event: bytes) -> None:
         for index, text, is_reasoning in read_chunk(reply, event):
-            if deltas is not None:
-                deltas.send(index, text, is_reasoning=is_reasoning)
+            deltas.send(index, text, is_reasoning=is_reasoning)
 
     if is_named:
         reply.is_complete = await read_events(response, handle)
@@ -212,7 +212,7 @@ async def receive(response: httpx.Response, reply: ServerReply, deltas: Deltas |
 
 
 def _type_of(content: bytes) -> str:
-    """The media type of a reply whose server names none; empty if unknown."""
+    """Guess the media type of a reply; empty if unknown."""
     if _JSON.match(content):
         return "application/json"
     return "text/event-stream" if _EVENTS.match(content) else ""
@@ -227,7 +227,7 @@ def completions_of(
     is_wrapped: bool = False,
     markers: Sequence[ReasoningMarkers] = PUBLISHED_MARKERS,
 ) -> list[Completion]:
-    """Make the samples of a finished reply.
+    """Turn a finished reply into samples.
 
     Parameters
     ----------
@@ -238,7 +238,7 @@ def completions_of(
     is_wrapped
         Texts arrive inside JSON objects (see ``structured_output``).
     markers
-        Around reasoning that may precede a constrained text.
+        Markers of reasoning that may precede a constrained text.
 
     Raises
     ------
@@ -246,8 +246,8 @@ def completions_of(
         No sample is usable.
     """
     choices = reply.finished()
-    num_whole = sum(choice.error is None for choice in choices)
-    share, rest = divmod(reply.completion_tokens, num_whole)
+    num_usable = sum(choice.error is None for choice in choices)
+    share, rest = divmod(reply.completion_tokens, num_usable)
     completions: list[Completion] = []
     errors: list[LMError] = []
     num_counted = 0
@@ -277,12 +277,12 @@ def completions_of(
 def _completion(
     choice: ReplyChoice, draw: int, usage: Usage, request: Request, prompt: str, *, is_wrapped: bool
 ) -> Completion:
-    """Make one sample.
+    """Turn one text into a sample.
 
     Raises
     ------
     LMError
-        It is unusable.
+        The text is unusable.
     """
     if choice.error is not None:
         raise choice.error
@@ -315,9 +315,9 @@ def _completion(
 def _split_reasoning(
     choice: ReplyChoice, constraint: Constraint, markers: Sequence[ReasoningMarkers]
 ) -> None:
-    """Move the reasoning before a constrained text out of the text.
+    """Move reasoning before a constrained text out of the text.
 
-    A JSON object stays unchanged: its strings may contain markers.
+    A JSON object stays unchanged, since its strings may contain markers.
     """
     is_json = constraint.json_schema is not None or constraint.after is not None
     if is_json and choice.text.lstrip().startswith("{"):
@@ -328,7 +328,7 @@ def _split_reasoning(
 
 
 def _text(choice: ReplyChoice, constraint: Constraint | None, is_wrapped: bool) -> str:
-    """The text; refuse invalid JSON where JSON was requested, unless it was cut off."""
+    """Return the text, unwrapped if needed; refuse invalid JSON unless it was cut off."""
     has_no_answer = bool(choice.reasoning) and not choice.text.strip()
     if constraint is None or choice.finish_reason == "length" or has_no_answer:
         return choice.text
@@ -354,7 +354,7 @@ def read_reply(reply: ServerReply, content: bytes) -> None:
     if not isinstance(raw_choices, list):
         raise GarbledError("the reply has no list of choices")
     reply.is_complete = True
-    for _, choice, raw in _choices(reply, raw_choices, is_whole=True):
+    for _, choice, raw in _choices(reply, raw_choices, is_streamed=False):
         with _failing_alone(reply, choice):
             _check_no_error(raw)
             message = raw if reply.is_plain else raw.get("message")
@@ -389,16 +389,14 @@ def read_chunk(reply: ServerReply, content: bytes) -> Iterator[tuple[int, str, b
     if raw_choices is None:  # token counts, or a keep-alive
         return
     if not isinstance(raw_choices, list):
-        raise GarbledError("the streamed reply has choices that are no list")
-    for index, choice, raw in _choices(reply, raw_choices):
+        raise GarbledError("the streamed reply has choices that are not a list")
+    for index, choice, raw in _choices(reply, raw_choices, is_streamed=True):
         if choice.error is not None:
             continue
         with _failing_alone(reply, choice):
             _check_no_error(raw)
             for text, is_reasoning in _new_texts(reply, choice, raw):
-                added = reply.add(choice, text, is_reasoning=is_reasoning)
-                if added:
-                    yield index, added, is_reasoning
+                yield index, reply.add(choice, text, is_reasoning=is_reasoning), is_reasoning
             _read_logprobs(choice, raw)
             choice.end(raw.get("finish_reason"))
 
@@ -421,31 +419,30 @@ def _json_object(content: bytes) -> dict[str, Any]:
 
 
 def _choices(
-    reply: ServerReply, raw_choices: list[Any], *, is_whole: bool = False
+    reply: ServerReply, raw_choices: list[Any], *, is_streamed: bool
 ) -> Iterator[tuple[int, ReplyChoice, dict[str, Any]]]:
     """Yield the index of each choice, the choice (added to ``reply`` if new), and its JSON."""
+    has_fixed_order = not is_streamed or reply.num_choices == 1
     indices = [
-        _index(raw, place if is_whole or reply.num_choices == 1 else None)
-        for place, raw in enumerate(raw_choices)
+        _index(raw, position if has_fixed_order else None)
+        for position, raw in enumerate(raw_choices)
     ]
-    if is_whole and len(set(indices)) < len(indices):  # some servers number them all 0
+    if not is_streamed and len(set(indices)) < len(indices):  # some servers number them all 0
         indices = list(range(len(indices)))
     for index, raw in zip(indices, raw_choices, strict=True):
         if not isinstance(raw, dict) or index is None or not 0 <= index < reply.num_choices:
-            raise GarbledError("the reply has a choice that is no object, or that nobody asked for")
+            raise GarbledError("the reply has a choice that is not an object or was not requested")
         yield index, reply.choices.setdefault(index, ReplyChoice()), raw
 
 
-def _index(raw: object, place: int | None) -> int | None:
-    """The number of a choice; ``place`` if it has none."""
+def _index(raw: object, default: int | None) -> int | None:
+    """The number of a choice; ``default`` if it has none."""
     index = raw.get("index") if isinstance(raw, dict) else None
-    if index is None:
-        return place
-    return _whole_number(index)
+    return default if index is None else _integer(index)
 
 
 def _check_no_error(raw: dict[str, Any]) -> None:
-    """Check for an upstream error, which gateways report inside a choice.
+    """Raise the upstream error that a gateway reports inside a choice.
 
     Raises
     ------
@@ -488,7 +485,10 @@ def _texts(
 def _new_texts(
     reply: ServerReply, choice: ReplyChoice, raw: dict[str, Any]
 ) -> list[tuple[str, bool]]:
-    """What a chunk adds to a choice; nothing if it is about something else, such as a filter."""
+    """The texts that a chunk adds to a choice, and whether each is reasoning.
+
+    A chunk may have other contents, such as the results of a filter.
+    """
     delta: object = raw if reply.is_plain else raw.get("delta")
     message: object = raw.get("message") if delta is None else None
     try:
@@ -500,7 +500,7 @@ def _new_texts(
         if delta is None:
             return []
         if not isinstance(delta, dict):
-            raise GarbledError("the streamed reply has a delta that is no object")
+            raise GarbledError("the streamed reply has a delta that is not an object")
         return _texts(choice, delta, is_plain=reply.is_plain)
     except ContentError as error:
         reason = f"the streamed reply has content that is not text: {error}"
@@ -509,11 +509,11 @@ def _new_texts(
 
 def _rest(choice: ReplyChoice, text: str, is_reasoning: bool) -> str:
     """The part of a complete text that has not been streamed."""
-    known = choice.reasoning if is_reasoning else choice.text
+    streamed = choice.reasoning if is_reasoning else choice.text
     text = text.removeprefix(_BYTE_ORDER_MARK)
-    if text and not text.startswith(known):
+    if text and not text.startswith(streamed):
         raise GarbledError("the streamed reply ends with another text than it streamed")
-    return text[len(known) :]
+    return text[len(streamed) :]
 
 
 # -------------------------------------------------------------------------- message content
@@ -524,7 +524,7 @@ class ContentError(ValueError):
 
 
 def content_of(value: object) -> tuple[str, str]:
-    """The text and the reasoning in the content of a message: a string, null, or a list of parts.
+    """The text and the reasoning of a message's content: a string, null, or a list of parts.
 
     >>> content_of([{"type": "thinking", "thinking": "2 + 3"}, {"type": "text", "text": "5"}])
     ('5', '2 + 3')
@@ -534,7 +534,7 @@ def content_of(value: object) -> tuple[str, str]:
     Raises
     ------
     ContentError
-        It is something else, or has a part of another type.
+        The content or a part of it has another type.
     """
     if value is None:
         return "", ""
@@ -547,24 +547,21 @@ def content_of(value: object) -> tuple[str, str]:
         if isinstance(part, str):
             text += part
             continue
-        kind = part.get("type") if isinstance(part, dict) else None
-        if (kind is None or kind in _TEXT_PARTS) and _has_text(part):
-            text += part["text"]
+        fields = part if isinstance(part, dict) else {}
+        kind = fields.get("type")
+        if kind in _TEXT_PARTS and isinstance(fields.get("text"), str):
+            text += fields["text"]
         elif kind in _REASONING_PARTS:
-            reasoning += "".join(_nested_texts(part))
+            reasoning += "".join(_nested_texts(fields))
         elif kind == "refusal":
-            raise ContentError(f"the model refused ({part.get('refusal')})")
+            raise ContentError(f"the model refused ({fields.get('refusal')})")
         else:
             raise ContentError(f"its content has a part of the type {str(kind)[:40]!r}")
     return text, reasoning
 
 
-def _has_text(part: object) -> bool:
-    return isinstance(part, dict) and isinstance(part.get("text"), str)
-
-
 def reasoning_of(message: Mapping[str, Any]) -> str:
-    """The reasoning of a message under keys other than ``content``; "" if there is none.
+    """The reasoning under keys of a message other than ``content``; empty if there is none.
 
     >>> reasoning_of({"content": None, "reasoning_content": "2 + 3", "reasoning": "2 + 3"})
     '2 + 3'
@@ -577,7 +574,7 @@ def reasoning_of(message: Mapping[str, Any]) -> str:
 
 
 def _nested_texts(value: object, depth: int = 4) -> Iterator[str]:
-    """Yield every text in nested objects and lists; encrypted data is not text."""
+    """Yield every text in nested objects and lists, without encrypted data."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, list) and depth:
@@ -607,13 +604,13 @@ def _read_logprobs(choice: ReplyChoice, raw: dict[str, Any]) -> None:
     except (TypeError, KeyError, ValueError, OverflowError):
         raise LMError("the reply has log-probabilities that cannot be read") from None
     if any(math.isnan(value) or value > 1e-3 for value, _ in read):
-        raise LMError("the reply has log-probabilities that are none")
+        raise LMError("the reply has log-probabilities that are positive or not a number")
     choice.logprobs += [value for value, _ in read]
     choice.tokens += [token for _, token in read]
 
 
 def _token_bytes(token: Any) -> bytes:
-    """The bytes of a token, which may be part of a character that its text cannot show."""
+    """The bytes of a token, which may be a part of a character that ``token`` cannot show."""
     if isinstance(token, dict):
         if isinstance(token.get("bytes"), list):
             return bytes(token["bytes"])
@@ -627,7 +624,7 @@ def _token_bytes(token: Any) -> bytes:
 
 
 def _read_usage(reply: ServerReply, data: dict[str, Any]) -> None:
-    """Record the token counts. The last of a stream applies; 0 replaces none."""
+    """Record the token counts. Later counts of a stream replace earlier ones unless they are 0."""
     usage = data.get("usage")
     if not isinstance(usage, dict):
         return
@@ -647,14 +644,14 @@ def _read_usage(reply: ServerReply, data: dict[str, Any]) -> None:
 
 
 def _count(value: object) -> int:
-    number = _whole_number(value)
+    number = _integer(value)
     return number if number is not None and 0 <= number <= _MAX_COUNT else 0
 
 
-def _whole_number(value: object) -> int | None:
-    """An integer, also one written as a string or a float.
+def _integer(value: object) -> int | None:
+    """An integer, which may be written as a string or a float.
 
-    >>> [_whole_number(value) for value in (5, 5.0, "5", 5.5, "five", True)]
+    >>> [_integer(value) for value in (5, 5.0, "5", 5.5, "five", True)]
     [5, 5, 5, None, None, None]
     """
     if isinstance(value, float) and value.is_integer():

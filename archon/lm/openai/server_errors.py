@@ -1,4 +1,4 @@
-"""Errors of servers: their classes, the text of an error reply, and the card key that helps."""
+"""Errors of servers: their classes, their texts, and the card keys that help."""
 
 from __future__ import annotations
 
@@ -9,26 +9,19 @@ from archon.spec.model import OMITTED_FIELDS, OpenAICard
 
 
 class UnreachableError(LMError):
-    """No connection could be made, so nothing was sent."""
+    """The connection failed before anything was sent."""
 
 
 class BusyError(LMError):
-    """The server works and has too much to do (status 429)."""
+    """The server is healthy but overloaded (status 429)."""
 
 
 class RejectedFieldError(LMError):
-    """The server does not know or support a field of the request."""
+    """The server does not support a field of the request."""
 
-    def __init__(
-        self,
-        reason: str,
-        *,
-        retryable: bool = False,
-        retry_after_seconds: float | None = None,
-        field: str = "",
-    ) -> None:
+    def __init__(self, reason: str, *, field: str = "") -> None:
         self.field = field
-        super().__init__(reason, retryable=retryable, retry_after_seconds=retry_after_seconds)
+        super().__init__(reason)
 
 
 class GarbledError(LMError):
@@ -37,29 +30,20 @@ class GarbledError(LMError):
     The server or a gateway is at fault, as with a status of 500: a retry may succeed.
     """
 
-    def __init__(
-        self, reason: str, *, retryable: bool = True, retry_after_seconds: float | None = None
-    ) -> None:
-        super().__init__(reason, retryable=retryable, retry_after_seconds=retry_after_seconds)
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason, retryable=True)
 
 
 class ReportedError(LMError):
     """The server reports an error with status 200; ``content`` is its reply."""
 
-    def __init__(
-        self,
-        reason: str,
-        *,
-        retryable: bool = True,
-        retry_after_seconds: float | None = None,
-        content: bytes = b"",
-    ) -> None:
+    def __init__(self, reason: str, *, content: bytes = b"") -> None:
         self.content = content
-        super().__init__(reason, retryable=retryable, retry_after_seconds=retry_after_seconds)
+        super().__init__(reason, retryable=True)
 
 
 def error_text(content: bytes) -> str:
-    """The message of a JSON error object; the plain text of any other error reply."""
+    """The message of a JSON error object, or the text of another error reply."""
     try:
         data = json.loads(content)
         error = data.get("error", data)
@@ -75,13 +59,14 @@ def error_text(content: bytes) -> str:
 
 # --------------------------------------------------------------------------------------- hints
 
-_THINKING = '"thinking_field" to the field that the server takes, or leave "thinking" out'
+_THINKING = '"thinking_field" to the field that the server supports, or omit "thinking"'
+_CONSTRAINT = '"constraint" to null or to another method'
 _KEY_FOR_FIELD = {
-    "n": '"native_n" to false: each sample is then a request of its own',
+    "n": '"native_n" to false to send a separate request for each sample',
     "logprobs": '"logprobs" to false',
     "top_logprobs": '"logprobs" to false',
-    "response_format": '"constraint" to null or to another way to send the form',
-    "structured_outputs": '"constraint" to null or to another way to send the form',
+    "response_format": _CONSTRAINT,
+    "structured_outputs": _CONSTRAINT,
     "chat_template_kwargs": _THINKING,
     "reasoning_effort": _THINKING,
     "reasoning": _THINKING,
@@ -91,19 +76,19 @@ _KEY_FOR_FIELD = {
 
 
 def hint(card: OpenAICard, error: LMError) -> str:
-    """What to change in the card; empty where no key helps."""
+    """Advice on what to change in the card; empty if no key helps."""
     if isinstance(error, RejectedFieldError):
         return _hint_for_field(card, error.field)
     status = error.status if isinstance(error, RefusedError) else None
     if status in (401, 403):
         if card.api_key_env is None and not card.headers:
-            return 'the card names no key: "api_key_env" names the variable that holds it'
+            return 'set the card\'s "api_key_env" to the name of the variable with the key'
         if card.api_key_env is not None:
             return f'the key comes from the variable {card.api_key_env} (the card\'s "api_key_env")'
     if status in (404, 405):
         return 'check the card\'s "base_urls" (up to and including /v1), "endpoint" and "model"'
     if status == 407:
-        return 'the proxy of the environment refuses; the card\'s "trust_env": false ignores it'
+        return "the environment's proxy refuses; set the card's \"trust_env\" to false to ignore it"
     return ""
 
 
@@ -114,7 +99,7 @@ def _hint_for_field(card: OpenAICard, field: str) -> str:
         return f"set the card's {_KEY_FOR_FIELD[field]}"
     if field not in OMITTED_FIELDS:
         return ""
-    advice = f'set the card\'s "omit" to ["{field}"], and the server uses its own default'
+    advice = f'set the card\'s "omit" to ["{field}"] to use the server\'s default'
     if field == "temperature":
-        advice += ', or "server_sampling" to true, and no sampling parameter is sent'
+        advice += ', or "server_sampling" to true to send no sampling parameters'
     return advice

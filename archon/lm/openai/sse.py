@@ -1,4 +1,4 @@
-"""Server-sent events: the encoder of our server and the parser of our clients."""
+"""Server-sent events: the server's encoder and the clients' parser."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class EventParser:
-    """Parses a byte stream in chunks of any size.
+    """Incremental parser of a byte stream.
 
-    Lines that are not data, such as comments, and events without data are skipped.
+    It skips lines that are not data, such as comments, and events without data.
     """
 
     def __init__(self) -> None:

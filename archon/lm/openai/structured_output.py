@@ -1,10 +1,9 @@
 """Constraints after free text, for servers: a judge argues freely and ends with a constrained line.
 
-The local engine generates free text and forces the label when the remaining tokens run low. No
-server's protocol can express that. The request therefore contains either a regular expression for
-the complete text, or a JSON schema for an object with the argument and the constrained value, from
-which the text is assembled. If the tokens run out first, the last line is missing, as it is where
-the prompt alone asks for it.
+The local engine generates free text and forces the label when few tokens remain. Servers' protocols
+cannot express that. The request therefore has either a regular expression for the complete text, or
+the JSON schema of an object with the argument and the constrained value, from which the text is
+assembled. If the tokens run out first, the last line is missing, as without a constraint.
 """
 
 from __future__ import annotations
@@ -34,18 +33,18 @@ def whole_pattern(constraint: Constraint) -> str:
 def wrapping_schema(constraint: Constraint) -> dict[str, Any]:
     """The schema of an object with the argument first, then the value that follows the label."""
     choices = _orders(constraint) or _literals(constraint.regex or "")
-    what = {"enum": choices} if choices else {"pattern": f"^(?:{constraint.regex})$"}
+    value = {"enum": choices} if choices else {"pattern": f"^(?:{constraint.regex})$"}
     key = _key(constraint)
     return {
         "type": "object",
-        "properties": {_ARGUMENT: {"type": "string"}, key: {"type": "string", **what}},
+        "properties": {_ARGUMENT: {"type": "string"}, key: {"type": "string", **value}},
         "required": [_ARGUMENT, key],
         "additionalProperties": False,
     }
 
 
 def unwrapped(constraint: Constraint, text: str) -> str:
-    """Assemble the text from such an object.
+    """Assemble the text from an object of ``wrapping_schema``.
 
     Raises
     ------
@@ -54,12 +53,12 @@ def unwrapped(constraint: Constraint, text: str) -> str:
     """
     try:
         data = json.loads(text)
-        argument, closing = data[_ARGUMENT], data[_key(constraint)]
+        argument, value = data[_ARGUMENT], data[_key(constraint)]
     except (RecursionError, LookupError, TypeError) as error:
-        raise ValueError("no argument, or nothing that closes it") from error
-    if not (isinstance(argument, str) and isinstance(closing, str)):
-        raise ValueError("not text")
-    return "\n".join(filter(None, (argument.strip("\n"), f"{_label(constraint)} {closing}")))
+        raise ValueError("the argument or the constrained value is missing") from error
+    if not (isinstance(argument, str) and isinstance(value, str)):
+        raise ValueError("the argument or the constrained value is not text")
+    return "\n".join(filter(None, (argument.strip("\n"), f"{_label(constraint)} {value}")))
 
 
 def _label(constraint: Constraint) -> str:
@@ -72,20 +71,17 @@ def _key(constraint: Constraint) -> str:
 
 
 def _orders(constraint: Constraint) -> list[str] | None:
-    return (
-        None
-        if constraint.order_of is None
-        else [*map(" > ".join, permutations(constraint.order_of))]
-    )
+    items = constraint.order_of
+    return None if items is None else [*map(" > ".join, permutations(items))]
 
 
 def _literals(regex: str) -> list[str] | None:
-    """The texts that a regular expression lists; None if it does anything else."""
+    """The alternatives of a regular expression without operators other than ``|``, or None."""
     parts = regex.split("|")
     texts = [re.sub(r"\\(.)", r"\1", part) for part in parts]
     return texts if [*map(re.escape, texts)] == parts else None
 
 
 def _escaped(text: str) -> str:
-    """``re.escape`` for every dialect: only characters that need it are escaped."""
+    """Like ``re.escape``, but portable: escapes only characters that need it."""
     return re.sub(r"([\\^$.|?*+()\[\]{}])", r"\\\1", text)

@@ -1,10 +1,10 @@
 """HTTP transport: connections to servers, size limits, and errors without secrets.
 
-A connection belongs to one request until its reply has been read. A pool that requests share does
-not survive frequent cancellation: httpcore 1.0.9's loses slots and open sockets permanently when
-requests are cancelled at the wrong moment, whether it is bounded or not (encode/httpcore#1093; of
-4,000 cancelled requests, 64 sockets and 28 requests were left). Here a connection whose request
-failed is closed, and only intact ones are reused.
+A connection belongs to one request until its reply has been read. A shared pool does not survive
+frequent cancellation: httpcore 1.0.9's, bounded or not, permanently loses slots and open sockets
+when requests are cancelled at the wrong moment (encode/httpcore#1093; 4,000 cancelled requests
+leaked 64 sockets and 28 requests). Here the connection of a failed request is closed, and only
+intact connections are reused.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ _GZIP_BITS = 16 + zlib.MAX_WBITS
 _FAULT_OF_BODY = frozenset({400, 422})
 _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 """Variables that name the trusted certificates; the first that is set applies."""
-_LEAST_SECRET = 6
-"""Characters. Shorter header values are no secrets, and may occur in any text."""
+_MIN_SECRET = 6
+"""Minimum length of a secret. Shorter header values may occur in any text."""
 
 
 class Transport:
     """Connections to the replicas of one server, separate for each event loop.
 
-    The caller limits how many requests run at once. Redirects are not followed, so that the key is
-    sent only to the addresses of the card, through the environment's proxy if it names one.
+    The caller limits the number of concurrent requests. Redirects are not followed, so that the key
+    is sent only to the addresses of the card, through the environment's proxy if it names one.
 
     Parameters
     ----------
@@ -58,15 +58,15 @@ class Transport:
     path
         Appended to each.
     api_key
-        Sent to all of them as a bearer token; no error and no ``repr`` shows it.
+        Sent to all of them as a bearer token; errors and ``repr`` do not show it.
     keep_alive
-        Idle connections to keep open, per replica.
+        Number of idle connections to keep open per replica.
     headers
         Sent in addition to the protocol's.
     secrets
-        Header values that no error may show.
+        Header values that errors must not show.
     trust_env
-        Use the proxies and the certificates that the environment names, as httpx does
+        Use the environment's proxies and certificates, as httpx does
         (``HTTP_PROXY``, ``HTTPS_PROXY``, ``ALL_PROXY``, ``NO_PROXY``, ``SSL_CERT_FILE``,
         ``SSL_CERT_DIR``).
     http
@@ -75,7 +75,7 @@ class Transport:
     Raises
     ------
     UsageError
-        The certificates that the environment names cannot be read.
+        The environment's certificates cannot be read.
     """
 
     def __init__(
@@ -94,25 +94,23 @@ class Transport:
         self.urls = [f"{url.rstrip('/')}/{path}" for url in base_urls]
         """Addresses to post to."""
         self._key, self._headers = api_key, dict(headers or {})
-        self._secrets = [secret for secret in secrets if len(secret) >= _LEAST_SECRET]
+        self._secrets = [secret for secret in secrets if len(secret) >= _MIN_SECRET]
         if api_key is not None:
             self._secrets.append(api_key)
-        self._clock = clock
-        self._http = http
-        self._trust_env = trust_env
-        # Created once, since it reads every certificate; plain HTTP never uses it.
+        self._clock, self._http, self._trust_env = clock, http, trust_env
+        # Created once, since it reads every certificate. Plain HTTP does not need it.
         is_secure = any(url.startswith("https") for url in base_urls)
         self._tls = _tls_context(trust_env) if is_secure else False
         self._connections = PerLoop(lambda: ConnectionPool(self._new_client, keep_alive))
 
     @asynccontextmanager
     async def post(self, url: str, body: bytes) -> AsyncIterator[httpx.Response]:
-        """Send a request and yield the response after a good status, before its body is read.
+        """Send a request and yield the successful response before its body is read.
 
         Raises
         ------
         LMError
-            The connection failed, also while the body is read, or the server refused.
+            The server refused, or the connection failed, possibly while the body was read.
         """
         try:
             async with (
@@ -125,14 +123,14 @@ class Transport:
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             if "CERTIFICATE_VERIFY_FAILED" in str(error):
                 reason = f"the server's certificate cannot be verified: {_description(error)}"
-                raise RefusedError(f"{reason}; {self._certificate_hint(reason)}") from None
+                raise RefusedError(reason + self._certificate_hint(reason)) from None
             reason = f"cannot connect: {_description(error)}{self._proxy_hint(url)}"
             raise UnreachableError(reason, retryable=True) from None
         except httpx.TransportError as error:
             raise LMError(f"the connection failed: {_description(error)}", retryable=True) from None
 
     def redacted(self, error: LMError, url: str, *, retryable: bool, hint: str = "") -> LMError:
-        """Copy an error for display: with the address and a hint, without secrets, shortened."""
+        """Copy an error for display: add address and hint, remove secrets, and shorten it."""
         reason = error.reason
         for secret in self._secrets:
             in_json = json.dumps(secret)[1:-1]
@@ -155,7 +153,7 @@ class Transport:
         headers = httpx.Headers(
             {
                 "Accept": "application/json, text/event-stream",
-                "Accept-Encoding": "identity",  # so that MAX_REPLY_BYTES bounds what is kept
+                "Accept-Encoding": "identity",  # MAX_REPLY_BYTES is then the size in memory
                 "Content-Type": "application/json",
                 "User-Agent": "archon",
             }
@@ -177,36 +175,36 @@ class Transport:
             reason = "ALL_PROXY names a SOCKS proxy, which needs: pip install 'httpx[socks]'"
         except (ValueError, httpx.InvalidURL) as error:
             reason = _proxy_fault(error)
-        raise RefusedError(f'{reason}; the card\'s "trust_env": false ignores it')
+        raise RefusedError(f'{reason}; set the card\'s "trust_env" to false to ignore it')
 
     def _certificate_hint(self, reason: str) -> str:
         if "address mismatch" in reason or "Hostname mismatch" in reason:
-            return "write the name that the certificate is for into the card's base_urls"
+            return "; use the name in the certificate in the card's base_urls"
         if not self._trust_env:
-            return 'SSL_CERT_FILE is ignored, as the card says "trust_env": false'
+            return '; SSL_CERT_FILE is ignored because the card sets "trust_env" to false'
         return (
-            "set SSL_CERT_FILE to a file with the certificate of the authority that signed it, "
+            "; set SSL_CERT_FILE to a file with the certificate of the authority that signed it, "
             "or SSL_CERT_DIR to a folder of such files"
         )
 
     def _proxy_hint(self, url: str) -> str:
-        """Advice where a proxy that the environment names may prevent the connection."""
+        """Advice if the environment's proxy may prevent the connection."""
         parsed = httpx.URL(url)
         proxies = getproxies() if self._trust_env and self._http is None else {}
         if not proxies.keys() & {parsed.scheme, "all"} or proxy_bypass(parsed.host):
             return ""
         return (
-            "; the environment names a proxy for this address: set NO_PROXY, or the card's "
-            '"trust_env" to false, to connect without it'
+            "; the environment names a proxy for this address; to connect without it, set NO_PROXY "
+            'or the card\'s "trust_env" to false'
         )
 
     async def _refusal(self, response: httpx.Response, body: bytes) -> LMError:
         status = response.status_code
         if 300 <= status < 400:
-            target = response.headers.get("location", "an unnamed place")
+            target = response.headers.get("location", "an unknown address")
             return RefusedError(
-                f"status {status}, a redirect to {target}; redirects are not followed, so write "
-                "the final address into the card's base_urls",
+                f"status {status}, a redirect to {target}; redirects are not followed, so put the "
+                "final address into the card's base_urls",
                 status=status,
             )
         content = b""
@@ -238,7 +236,7 @@ def _tls_context(trust_env: bool) -> ssl.SSLContext:
     Raises
     ------
     UsageError
-        The environment names a file or a folder of certificates that cannot be read.
+        A file or a folder of certificates that the environment names cannot be read.
     """
     variable = next((name for name in _CERTIFICATES if os.environ.get(name)), None)
     if variable is None or not trust_env:
@@ -257,27 +255,25 @@ def _tls_context(trust_env: bool) -> ssl.SSLContext:
 
 
 def _check_folders(folders: Sequence[str]) -> None:
-    """Refuse folders if none can be read; OpenSSL would treat them as empty.
+    """Raise an error if no folder is readable; OpenSSL would treat the folders as empty.
 
     Raises
     ------
     OSError
         The error of the last folder.
     """
-    fault: OSError | None = None
-    for folder in folders:
+    for number, folder in enumerate(folders, start=1):
         try:
             any(Path(folder).iterdir())
-        except OSError as error:
-            fault = error
+        except OSError:
+            if number == len(folders):
+                raise
         else:
             return
-    if fault is not None:
-        raise fault
 
 
 def _proxy_fault(error: Exception) -> str:
-    """Name the invalid proxy variable, without its value, which may contain a password."""
+    """Name the invalid proxy variable without its value, which may contain a password."""
     proxies = getproxies()
     for scheme in ("http", "https", "all"):
         address = proxies.get(scheme)
@@ -285,12 +281,12 @@ def _proxy_fault(error: Exception) -> str:
             if address:
                 httpx.Proxy(address if "://" in address else f"http://{address}")
         except (ValueError, httpx.InvalidURL):
-            return f"{scheme.upper()}_PROXY names a proxy whose address cannot be used"
-    return f"NO_PROXY is invalid: {error} (an IPv6 address has no brackets there)"
+            return f"{scheme.upper()}_PROXY is not a valid address of a proxy"
+    return f"NO_PROXY is invalid: {error} (write IPv6 addresses without brackets)"
 
 
 def _description(error: httpx.HTTPError) -> str:
-    """Some transport errors have no text."""
+    """The text of an error, or its type if it has no text."""
     return str(error) or type(error).__name__
 
 
@@ -300,9 +296,9 @@ class ConnectionPool:
     Parameters
     ----------
     make
-        Creates a client, which opens at most one connection, to one server.
+        Creates a client, which opens at most one connection.
     keep
-        Idle connections to keep, per server.
+        Number of idle connections to keep per server.
     """
 
     def __init__(self, make: Callable[[], httpx.AsyncClient], keep: int) -> None:
@@ -333,7 +329,7 @@ class ConnectionPool:
                 await clients.pop().aclose()
 
 
-# ------------------------------------------------------------------------------ reading bodies
+# -------------------------------------------------------------------------------------- bodies
 
 
 def content_type(response: httpx.Response) -> str:
@@ -343,7 +339,7 @@ def content_type(response: httpx.Response) -> str:
 
 
 async def read_body(response: httpx.Response) -> bytes:
-    """The whole body."""
+    """The complete body."""
     async with aclosing(_chunks(response)) as chunks:
         return b"".join([chunk async for chunk in chunks])
 
@@ -353,7 +349,7 @@ async def read_events(response: httpx.Response, handle: Callable[[bytes], None])
 
     Returns
     -------
-    Whether ``[DONE]`` came.
+    True if ``[DONE]`` arrived.
     """
     parser = EventParser()
     async with aclosing(_chunks(response)) as chunks:
@@ -364,7 +360,7 @@ async def read_events(response: httpx.Response, handle: Callable[[bytes], None])
 
 
 def handle_events(content: bytes, handle: Callable[[bytes], None]) -> bool:
-    """``read_events`` for a body that has been read."""
+    """Like ``read_events``, for a body that has been read."""
     parser = EventParser()
     return _handle_all(parser.feed(content), handle) or _handle_all(parser.end(), handle)
 
@@ -380,7 +376,7 @@ def _handle_all(events: list[bytes], handle: Callable[[bytes], None]) -> bool:
 
 
 def _separated(event: bytes) -> list[bytes]:
-    """Separate events that a server sent without a blank line between them.
+    """Split events that lack the blank line between them.
 
     >>> _separated(b'{"id": 1}\\n[DONE]'), _separated(b'{"id":\\n1}')
     ([b'{"id": 1}', b'[DONE]'], [b'{"id":\\n1}'])
@@ -399,7 +395,7 @@ async def _chunks(response: httpx.Response) -> AsyncGenerator[bytes, None]:
     """
     encoding = _encoding(response)
     if encoding not in ("identity", *_GZIP):
-        raise LMError(f"the reply is compressed ({encoding}) although that was not asked for")
+        raise LMError(f"the reply is compressed ({encoding}) although that was not requested")
     gzip = zlib.decompressobj(_GZIP_BITS) if encoding in _GZIP else None
     num_bytes = 0
     async for raw in response.aiter_raw():
@@ -408,7 +404,7 @@ async def _chunks(response: httpx.Response) -> AsyncGenerator[bytes, None]:
             try:
                 chunk = gzip.decompress(raw, MAX_REPLY_BYTES - num_bytes + 1)
             except zlib.error:
-                raise GarbledError("the reply is not valid gzip, as it says it is") from None
+                raise GarbledError("the reply is not valid gzip") from None
         num_bytes += len(chunk)
         if num_bytes > MAX_REPLY_BYTES:
             raise LMError(f"the reply is larger than {MAX_REPLY_BYTES // 2**20} MiB")
@@ -423,7 +419,7 @@ def _encoding(response: httpx.Response) -> str:
 
 
 def _readable(content: bytes, response: httpx.Response) -> bytes:
-    """The beginning of an error reply, decompressed if it is compressed with gzip."""
+    """The beginning of an error reply, decompressed if necessary."""
     if _encoding(response) not in _GZIP:
         return content
     try:

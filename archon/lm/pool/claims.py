@@ -1,7 +1,7 @@
-"""Claims on samples, so that no two tasks generate the same one.
+"""Claims on samples prevent two tasks from generating the same one.
 
-No task waits while it holds a claim, so that overlapping requests cannot deadlock. Claims may be
-taken, settled and awaited in different event loops.
+No task waits while it has a claim, so overlapping requests cannot deadlock. Claims may be taken,
+settled and awaited in different event loops.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ class Claim:
         return self.sample
 
     def settle(self, sample: StoredSample | None) -> None:
-        """Wake all waiting tasks; later calls have no effect."""
+        """Set the result and wake all waiting tasks; later calls have no effect."""
         with self._lock:
             if self._settled:
                 return
             self.sample, self._settled = sample, True
             waiting, self._waiting = self._waiting, []
         for waiter in waiting:
-            # Its event loop may have been closed.
+            # The event loop may have been closed.
             with contextlib.suppress(RuntimeError):
                 waiter.get_loop().call_soon_threadsafe(_wake, waiter)
 
@@ -64,7 +64,7 @@ class Claims:
 
         Returns
         -------
-        The claims taken, which the caller must settle, and the claims of others, to wait for.
+        New claims, which the caller must settle, and claims of other tasks, to wait for.
         """
         taken: dict[bytes, Claim] = {}
         others: dict[bytes, Claim] = {}
@@ -78,7 +78,7 @@ class Claims:
         return taken, others
 
     def settle(self, key: bytes, claim: Claim, sample: StoredSample | None) -> None:
-        """End a claim that the caller has taken; later calls have no effect."""
+        """End a claim of the caller; later calls have no effect."""
         with self._lock:
             if self._claims.get(key) is claim:
                 del self._claims[key]

@@ -15,7 +15,7 @@ _OPTIONAL = ("reasoning", "is_reasoning_cut_off", "notes")
 
 
 def encode(completion: Completion) -> bytes:
-    """Encode a completion without its trace, which only architectures have."""
+    """Encode a completion without its trace (only architectures have one)."""
     data = {name: getattr(completion, name) for name in (*_FIELDS, *_SERIES)}
     data |= {name: value for name in _OPTIONAL if (value := getattr(completion, name))}
     data["usage"] = asdict(completion.usage)
@@ -38,4 +38,4 @@ def decode(payload: bytes) -> Completion:
         values["notes"] = tuple(values.get("notes", ()))
         return Completion(**values, usage=Usage(**data["usage"]))
     except (zlib.error, KeyError, TypeError) as error:
-        raise ValueError(f"no draw: {error}") from None
+        raise ValueError(f"not a stored sample: {error}") from None

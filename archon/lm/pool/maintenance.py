@@ -20,7 +20,7 @@ from archon.lm.pool.store import (
 
 @dataclass(frozen=True, slots=True)
 class ModelDraws:
-    """The samples of one model; ``bytes`` is their size, not that of the file."""
+    """The samples of one model; ``bytes`` is their size without unused space of the file."""
 
     model: str
     draws: int
@@ -29,7 +29,7 @@ class ModelDraws:
 
 @dataclass(frozen=True, slots=True)
 class PoolContents:
-    """The contents of a pool; the file also has the space of deleted samples."""
+    """The contents of a pool; ``file_bytes`` includes the space of deleted samples."""
 
     models: tuple[ModelDraws, ...] = ()
     file_bytes: int = 0
@@ -41,12 +41,12 @@ class PoolContents:
 
 
 def contents(path: Path) -> PoolContents:
-    """The contents of the file by model; empty if there is no file.
+    """Read the contents of the file by model; without a file they are empty.
 
     Raises
     ------
     UsageError
-        It cannot be opened.
+        The file cannot be opened.
     """
     if not path.exists():
         return PoolContents(file_bytes=_file_bytes(path))
@@ -87,10 +87,10 @@ def _empty(path: Path) -> None:
     """Empty the file instead of deleting it: another process may be writing to it."""
     try:
         with closing(connect(path)) as connection:
-            # A full disk has no space for a journal, and an interruption damages only a file that
-            # was to be cleared.
+            # A full disk has no space for a journal. An interruption without one damages only the
+            # file to be cleared.
             connection.execute("PRAGMA journal_mode = OFF")
-            # Dropping tables is fast, while each deleted row would fire a trigger.
+            # Dropping tables is fast; each deleted row would fire a trigger.
             with writing(connection, "EXCLUSIVE"):
                 connection.execute("DROP TABLE IF EXISTS draws")
                 connection.execute("DROP TABLE IF EXISTS totals")

@@ -70,40 +70,15 @@ class DrawPool:
 
     def close(self) -> None:
         """Write pending samples, and close the file."""
-        if self._is_forked_child():
+        if not self.is_open:
             return
         with self._lock:
-            if self._closed:
+            if self._closed:  # by another thread
                 return
             self._closed = True
             self._thread.submit(self._write)
             self._thread.submit(self._store.close)
         self._thread.shutdown()
-
-    async def generate(
-        self, lm: LM, model: str, request: Request, on_event: OnEvent | None, scope: PoolScope
-    ) -> list[Completion]:
-        """The model's completions for a request: stored ones, and generated ones where missing.
-
-        Parameters
-        ----------
-        model
-            Its name, for display.
-        scope
-            The item that the request belongs to.
-
-        Raises
-        ------
-        LMError, EngineError
-            As the model raises them.
-        """
-        draws = range(request.first_draw, request.first_draw + request.n)
-        request_key = lm.draw_key(request) if isinstance(lm, SupportsDrawKey) else None
-        # The model refuses a request for no samples.
-        if request_key is None or not draws or self._closed or self._is_forked_child():
-            return await lm.generate(request, on_event)
-        call = _PoolRequest(self, lm, request_key, model, request, on_event, scope)
-        return await call.answer({_key(request_key, draw): draw for draw in draws})
 
     async def find(self, keys: Sequence[bytes]) -> dict[bytes, StoredSample]:
         """The stored samples among the keys."""
@@ -114,25 +89,25 @@ class DrawPool:
         return await asyncio.wrap_future(found)
 
     def store(self, samples: Iterable[NewSample]) -> Future[None]:
-        """Schedule samples for writing; from now on ``find`` returns them.
+        """Schedule samples for writing; ``find`` returns them immediately.
 
         Returns
         -------
-        A future that is done when they are on disk. Write nothing derived from them earlier, so
-        that an interrupted run resumes with the same samples.
+        A future that is done when the samples are on disk. Write nothing derived from them earlier,
+        so that an interrupted run resumes with the same samples.
         """
         with self._lock:
             if self._closed:
-                nothing: Future[None] = Future()
-                nothing.set_result(None)
-                return nothing
+                done: Future[None] = Future()
+                done.set_result(None)
+                return done
             self._unwritten += samples
             return self._thread.submit(self._write)
 
-    def _is_forked_child(self) -> bool:
-        """Whether this is a forked child, which has no thread and must not use the file: a SQLite
-        connection must not cross a fork."""
-        return os.getpid() != self._owner
+    @property
+    def is_open(self) -> bool:
+        """False after ``close`` and in a forked child, where SQLite forbids to use the file."""
+        return not self._closed and os.getpid() == self._owner
 
     def _find(self, keys: Sequence[bytes]) -> dict[bytes, StoredSample]:
         self._write()
@@ -153,7 +128,30 @@ class PoolScope:
     pool: DrawPool
     origin: str
     counted: set[bytes] = field(default_factory=set)
-    """Keys of samples whose generation the item's usage already includes."""
+    """Keys of samples that the item's usage already includes."""
+
+    async def generate(
+        self, lm: LM, model: str, request: Request, on_event: OnEvent | None
+    ) -> list[Completion]:
+        """The model's completions for a request: stored ones, and generated ones where missing.
+
+        Parameters
+        ----------
+        model
+            The model's name, for display.
+
+        Raises
+        ------
+        LMError, EngineError
+            As the model raises them.
+        """
+        draws = range(request.first_draw, request.first_draw + request.n)
+        request_key = lm.draw_key(request) if isinstance(lm, SupportsDrawKey) else None
+        # The model refuses requests for no samples.
+        if request_key is None or not draws or not self.pool.is_open:
+            return await lm.generate(request, on_event)
+        call = _PoolRequest(self, lm, model, request, request_key, on_event)
+        return await call.answer({_key(request_key, draw): draw for draw in draws})
 
 
 _SCOPE: ContextVar[PoolScope | None] = ContextVar("archon_pool", default=None)
@@ -161,18 +159,18 @@ _SCOPE: ContextVar[PoolScope | None] = ContextVar("archon_pool", default=None)
 
 @contextmanager
 def pooling(pool: DrawPool | None, origin: str) -> Iterator[None]:
-    """Answer one item from a pool, in this task and its children.
+    """Use a pool for one item, in this task and its children.
 
-    A sample found under the same origin was generated for this item, in a session that ended before
-    the item's record was written. Its usage is then counted once as if it were generated now, so
-    that records do not depend on where a run was interrupted.
+    A sample with the same origin was generated for this item in a session that ended before the
+    item's record was written. Its usage is counted once as if it were generated now, so that
+    records do not depend on where a run was interrupted.
 
     Parameters
     ----------
     pool
         None uses no pool.
     origin
-        Names run, item and epoch; no other run may use it, even if this one is deleted.
+        Identifies run, item and epoch. No other run may have it, even after this one is deleted.
     """
     token = _SCOPE.set(None if pool is None else PoolScope(pool, origin))
     try:
@@ -182,34 +180,29 @@ def pooling(pool: DrawPool | None, origin: str) -> Iterator[None]:
 
 
 def active_scope() -> PoolScope | None:
-    """The item that the running task answers; None if it uses no pool."""
+    """The item that the current task answers; None if it uses no pool."""
     return _SCOPE.get()
 
 
+@dataclass(slots=True, eq=False)
 class _PoolRequest:
     """One request in progress."""
 
-    def __init__(
-        self,
-        pool: DrawPool,
-        lm: LM,
-        request_key: str,
-        model: str,
-        request: Request,
-        on_event: OnEvent | None,
-        scope: PoolScope,
-    ) -> None:
-        self.pool, self.lm, self.model, self.scope = pool, lm, model, scope
-        self.request_key, self.request, self.on_event = request_key, request, on_event
-        self.failures = Failures()
-        self.done: dict[bytes, Completion] = {}
+    scope: PoolScope
+    lm: LM
+    model: str
+    request: Request
+    request_key: str
+    on_event: OnEvent | None
+    failures: Failures = field(default_factory=Failures)
+    done: dict[bytes, Completion] = field(default_factory=dict)
 
     async def answer(self, wanted: dict[bytes, int]) -> list[Completion]:
         """The completions of the wanted samples (key → number), in order.
 
-        Samples that no other call generates are claimed, then looked up, then generated if missing.
-        Only then, holding no claim, the call waits for samples that others generate; it repeats
-        where they gave up.
+        The call claims samples that no other call generates, looks them up, and generates missing
+        ones. Then, without claims, it waits for the samples of other calls, and starts over for
+        those that failed.
 
         Raises
         ------
@@ -217,14 +210,14 @@ class _PoolRequest:
             Every sample failed.
         """
         while missing := [key for key in wanted if key not in self.done]:
-            claims, others = self.pool.claims.take(missing)
+            claims, others = self.scope.pool.claims.take(missing)
             try:
                 await self._find(claims)
                 lacking = {wanted[key]: key for key in claims if key not in self.done}
                 await run_all(self._generate(run, lacking, claims) for run in _ranges(lacking))
             finally:
                 for key, claim in claims.items():
-                    self.pool.claims.settle(key, claim, None)
+                    self.scope.pool.claims.settle(key, claim, None)
             for key, claim in others.items():
                 self._take(key, await claim.wait())
         completions = [self.done[key] for key in wanted]
@@ -232,36 +225,36 @@ class _PoolRequest:
         return completions
 
     async def _find(self, claims: dict[bytes, Claim]) -> None:
-        found = await self.pool.find(list(claims))
+        found = await self.scope.pool.find(list(claims))
         for key, claim in claims.items():
             sample = found.get(key)
             if self._take(key, sample):
-                self.pool.claims.settle(key, claim, sample)
+                self.scope.pool.claims.settle(key, claim, sample)
 
     async def _generate(
         self, run: range, lacking: dict[int, bytes], claims: dict[bytes, Claim]
     ) -> None:
         """Generate consecutive samples, store them, and pass them to waiting calls.
 
-        Failed samples are not stored: a waiting call requests them again.
+        Failed samples are not stored; waiting calls request them again.
         """
         request = replace(self.request, n=len(run), first_draw=run.start)
         completions = await self.failures.catch(
             lambda: self.lm.generate(request, self.on_event), run
         )
         self.done |= {lacking[c.draw]: c for c in completions if c.error is not None}
-        origin = self.scope.origin
-        made = {lacking[c.draw]: StoredSample(c, origin) for c in completions if c.error is None}
-        # The request may have been adapted to the server: these samples then have another key.
+        pool, origin = self.scope.pool, self.scope.origin
+        new = {lacking[c.draw]: StoredSample(c, origin) for c in completions if c.error is None}
+        # If the request has been adapted to the server, its samples have another key.
         has_same_key = (
             isinstance(self.lm, SupportsDrawKey) and self.lm.draw_key(request) == self.request_key
         )
-        kept = made if has_same_key else {}
-        written = self.pool.store(NewSample(key, self.model, one) for key, one in kept.items())
-        for key, sample in made.items():
+        stored = new if has_same_key else {}
+        written = pool.store(NewSample(key, self.model, one) for key, one in stored.items())
+        for key, sample in new.items():
             self.done[key] = sample.completion
             self.scope.counted.add(key)
-            self.pool.claims.settle(key, claims[key], sample)
+            pool.claims.settle(key, claims[key], sample)
         await asyncio.wrap_future(written)
 
     def _take(self, key: bytes, sample: StoredSample | None) -> bool:
@@ -284,7 +277,7 @@ class _PoolRequest:
 
 
 def _reused(usage: Usage) -> Usage:
-    """The usage of a reused sample: nothing was decoded, and the prompt was cached."""
+    """The usage of a reused sample: no token was decoded, and the prompt was cached."""
     return replace(usage, generated_tokens=0, cached_tokens=usage.prompt_tokens)
 
 
@@ -293,7 +286,7 @@ def _key(request_key: str, draw: int) -> bytes:
 
 
 def _ranges(numbers: Iterable[int]) -> list[range]:
-    """Ascending numbers as ranges without gaps.
+    """Group ascending numbers into ranges without gaps.
 
     >>> _ranges([0, 1, 5, 6, 9])
     [range(0, 2), range(5, 7), range(9, 10)]

@@ -1,9 +1,9 @@
 """The pool's file: a SQLite database of samples with a limited size.
 
 It uses a rollback journal, since SQLite before 3.51.3 may damage a database with a write-ahead log
-that several processes use. No fault of the file makes a run fail: a damaged file is set aside and
-replaced; if the file cannot be written the run continues with the samples that it finds, and if it
-cannot be read, without them.
+that several processes use. A fault of the file does not make a run fail. A damaged file is moved
+away and replaced. If the file cannot be written, the run only reads samples; if it cannot be read,
+the run does not use it.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ END;
 """Triggers maintain ``totals``, so that ``archon cache ls`` does not read all rows."""
 
 _ROW_BYTES = 100
-"""Size of a row without its texts and payload, with its entries in two indices."""
+"""Size of a row without its texts and payload, including its entries in two indices."""
 _KEPT_SHARE = 0.95
-"""A pool beyond its limit is reduced to this share of it, so that it is not done per sample."""
+"""A pool beyond its limit is reduced to this share of it, so that evictions are rare."""
 _MAX_TOUCHED = 1000
 _MAX_KEYS_PER_QUERY = 500
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
@@ -55,7 +55,7 @@ _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 @dataclass(frozen=True, slots=True)
 class StoredSample:
-    """A completion, and the item that it was generated for."""
+    """A completion and the item for which it was generated."""
 
     completion: Completion
     origin: str
@@ -63,7 +63,7 @@ class StoredSample:
 
 @dataclass(frozen=True, slots=True)
 class NewSample:
-    """A sample to store, under a key for everything that it depends on."""
+    """A sample to store under a key of everything that it depends on."""
 
     key: bytes
     model: str
@@ -177,25 +177,25 @@ class SampleStore:
             connection.execute(f"PRAGMA {name}").fetchone()[0]
             for name in ("page_count", "freelist_count", "page_size")
         )
-        held_bytes = (num_pages - num_free) * page_bytes
-        if held_bytes <= self.max_bytes:
+        used_bytes = (num_pages - num_free) * page_bytes
+        if used_bytes <= self.max_bytes:
             return
-        excess = held_bytes - int(self.max_bytes * _KEPT_SHARE)
-        leaving: list[tuple[int]] = []
+        excess = used_bytes - int(self.max_bytes * _KEPT_SHARE)
+        evicted: list[tuple[int]] = []
         with closing(connection.execute("SELECT rowid, size FROM draws ORDER BY used")) as oldest:
             for row, size in oldest:
-                leaving.append((row,))
+                evicted.append((row,))
                 excess -= size
                 if excess <= 0:
                     break
-        connection.executemany("DELETE FROM draws WHERE rowid = ?", leaving)
+        connection.executemany("DELETE FROM draws WHERE rowid = ?", evicted)
 
     # ------------------------------------------------------------------------------- the file
 
     def _guarded(self, action: Callable[[], T]) -> T | None:
-        """Run an action; log a warning and return None if the file makes it fail.
+        """Run an action; log a warning and return None if it fails because of the file.
 
-        A damaged file is set aside, and the action repeated with a new one.
+        A damaged file is moved away, and the action is repeated with a new file.
         """
         try:
             try:
@@ -203,7 +203,7 @@ class SampleStore:
             except sqlite3.DatabaseError as error:
                 if not is_damage(error):
                     raise
-                self._set_aside(error)
+                self._move_damaged(error)
                 return action()
         except (sqlite3.Error, OSError) as error:
             self._disconnect()
@@ -227,15 +227,15 @@ class SampleStore:
             with suppress(sqlite3.Error):
                 connection.close()
 
-    def _set_aside(self, error: sqlite3.Error) -> None:
+    def _move_damaged(self, error: sqlite3.Error) -> None:
         self._disconnect()
-        if _inode(self.path) != self._inode:  # another process has done it already
+        if _inode(self.path) != self._inode:  # another process has already moved it
             return
-        aside = damaged_path(self.path)
-        self.path.replace(aside)
-        # The old journal would be rolled back into the new file.
+        target = damaged_path(self.path)
+        self.path.replace(target)
+        # SQLite would roll the old journal back into the new file.
         journal_path(self.path).unlink(missing_ok=True)
-        logger.warning("%s is damaged (%s); it is now %s", self.path, error, aside.name)
+        logger.warning("%s is damaged (%s); moved to %s", self.path, error, target.name)
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -244,14 +244,14 @@ def connect(path: Path) -> sqlite3.Connection:
     Raises
     ------
     sqlite3.Error
-        It cannot be opened, or is damaged.
+        The file cannot be opened or is damaged.
     """
     connection = sqlite3.connect(path, timeout=30, isolation_level=None)
     try:
         connection.execute("PRAGMA journal_mode = TRUNCATE")
         connection.execute("PRAGMA synchronous = NORMAL")
-        [(known,)] = connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'draws'")
-        if not known:
+        [(exists,)] = connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'draws'")
+        if not exists:
             with writing(connection):
                 make_tables(connection)
     except BaseException:
@@ -264,7 +264,7 @@ def connect(path: Path) -> sqlite3.Connection:
 def writing(
     connection: sqlite3.Connection, lock: Literal["IMMEDIATE", "EXCLUSIVE"] = "IMMEDIATE"
 ) -> Iterator[sqlite3.Connection]:
-    """One transaction, which acquires its lock at the beginning."""
+    """Run the block in a transaction that acquires its lock at the beginning."""
     connection.execute(f"BEGIN {lock}")
     try:
         yield connection
@@ -300,8 +300,8 @@ def _inode(path: Path) -> int:
 
 
 def is_damage(error: sqlite3.Error) -> bool:
-    """Whether the error means that the file is not a valid database."""
-    # Errors of the module itself, such as of a closed connection, have no code.
+    """Return True if the error means that the file is not a valid database."""
+    # Errors of Python's module, such as for a closed connection, have no code.
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED
 
 
@@ -311,5 +311,5 @@ def journal_path(path: Path) -> Path:
 
 
 def damaged_path(path: Path) -> Path:
-    """Where a damaged file is moved; it replaces an earlier one."""
+    """The path to which a damaged file is moved, replacing an earlier one."""
     return path.with_name(path.name + ".damaged")

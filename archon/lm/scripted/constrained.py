@@ -1,8 +1,8 @@
 """Short texts that satisfy a constraint, for the scripted model.
 
-JSON schemas: ``const``, ``enum``, ``anyOf``, ``oneOf``, local ``$ref``, and the plain types with
-their lengths and bounds; only required properties are given. Regular expressions: literals,
-classes, groups, alternatives and repeats. Any other part of a constraint is refused.
+JSON schemas may use ``const``, ``enum``, ``anyOf``, ``oneOf``, local ``$ref``, and the plain types
+with their lengths and bounds; objects get only their required properties. Regular expressions may
+use literals, classes, groups, alternatives and repeats. Everything else is refused.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ _ESCAPES = {"d": string.digits, "w": string.ascii_lowercase, "s": " ", "n": "\n"
 
 
 def conforming_text(constraint: Constraint, number: int) -> str:
-    """A text that satisfies the constraint; ``number`` decides where it leaves a choice.
+    """A text that satisfies the constraint; ``number`` seeds the choice among several.
 
     Raises
     ------
     UnsupportedError
-        The constraint uses something that is not supported here.
+        The constraint uses an unsupported feature.
     """
     rng = Random(number)
     if constraint.order_of is not None:
@@ -45,7 +45,7 @@ def conforming_text(constraint: Constraint, number: int) -> str:
     if constraint.json_schema is not None:
         try:
             instance = _Schema(constraint.json_schema, rng).instance(constraint.json_schema, 0)
-        except (AttributeError, LookupError, TypeError, ValueError):  # it is not a JSON schema
+        except (AttributeError, LookupError, TypeError, ValueError):  # not a valid JSON schema
             raise UnsupportedError("the scripted model cannot follow this JSON schema") from None
         return json.dumps(instance, ensure_ascii=False)
     pattern = constraint.regex or ""
@@ -61,26 +61,24 @@ def conforming_text(constraint: Constraint, number: int) -> str:
 def constrained_reply(constraint: Constraint, reply: str, number: int) -> tuple[str, str]:
     """Split a reply into free text and constrained text.
 
-    The free text is that of the reply, up to the label. The reply's text after the label stays if
-    it satisfies the constraint; otherwise ``conforming_text`` replaces it.
+    The free text ends before the label. The text after the label is replaced by ``conforming_text``
+    unless it satisfies the constraint.
 
     Raises
     ------
     UnsupportedError
-        The constraint uses something that is not supported here.
+        The constraint uses an unsupported feature.
     """
     conforming = conforming_text(constraint, number)
-    free, label, said = "", "", reply
+    free, label, rest = "", "", reply
     if constraint.after is not None:
         label = f"{constraint.after.label} "
-        free, found, said = f"\n{reply}".partition(f"\n{label}")
-        if not found:
-            said = ""
-    return free.strip("\n"), label + (said if _allows(constraint, said) else conforming)
+        free, _, rest = f"\n{reply}".partition(f"\n{label}")
+    return free.strip("\n"), label + (rest if _allows(constraint, rest) else conforming)
 
 
 def _allows(constraint: Constraint, text: str) -> bool:
-    """Whether a text satisfies the constraint; False for any JSON schema."""
+    """Return True if a text satisfies the constraint; always False for a JSON schema."""
     if constraint.regex is not None:
         return re.fullmatch(constraint.regex, text) is not None
     items = constraint.order_of or ()
@@ -97,14 +95,15 @@ class _Schema:
     def instance(self, schema: Any, depth: int) -> Any:
         self._num_values += 1
         if depth > _MAX_DEPTH or self._num_values > _MAX_VALUES:
-            raise UnsupportedError("the scripted model writes no JSON as large as the schema wants")
+            raise UnsupportedError("the scripted model writes no JSON as large as the schema needs")
         if schema is True:
             return None
         if not isinstance(schema, Mapping):
             raise UnsupportedError("the scripted model cannot follow this JSON schema")
         unknown = sorted(schema.keys() - _SCHEMA_KEYS)
         if unknown:
-            raise UnsupportedError(f"the scripted model does not know JSON schema's {unknown[0]!r}")
+            reason = f"the scripted model does not support {unknown[0]!r} of JSON schemas"
+            raise UnsupportedError(reason)
         if "const" in schema:
             return schema["const"]
         if "enum" in schema:
@@ -139,7 +138,7 @@ class _Schema:
                 return self._rng.random() < 0.5
             case "null":
                 return None
-        raise UnsupportedError(f"the scripted model does not know JSON schema's type {kind!r}")
+        raise UnsupportedError(f"the scripted model does not support the JSON schema type {kind!r}")
 
     def _number(self, schema: Mapping[str, Any]) -> Any:
         if "minimum" in schema:
@@ -153,7 +152,7 @@ class _Schema:
         target: Any = self._root
         for part in reference.removeprefix("#").strip("/").split("/"):
             if not isinstance(target, Mapping) or part not in target:
-                raise UnsupportedError(f"JSON schema refers to {reference!r}, which is not there")
+                raise UnsupportedError(f"the JSON schema has no {reference!r}, to which it refers")
             target = target[part]
         return target
 
@@ -180,8 +179,7 @@ class _Pattern:
     def _sequence(self) -> str:
         text = ""
         while self._next() not in ("", "|", ")"):
-            item = self._item()
-            text = _repeated(item, self._repeats(), text)
+            text = _repeated(self._item(), self._repeats(), text)
         return text
 
     def _item(self) -> str:
@@ -202,14 +200,14 @@ class _Pattern:
         return "a" if character == "." else character
 
     def _class(self) -> str:
-        """The characters of a class; the final check refuses negated ones."""
+        """The characters of a class; negated classes fail the final check."""
         characters = ""
         while self._next() != "]":
             first = self._take()
             if first == "\\":
                 escaped = self._take()
                 characters += _ESCAPES.get(escaped, escaped)
-            elif self._pattern[self._at : self._at + 1] == "-" and self._peek(1) != "]":
+            elif self._next() == "-" and self._next(1) != "]":
                 self._at += 1
                 characters += "".join(map(chr, range(ord(first), ord(self._take()) + 1)))
             else:
@@ -229,10 +227,7 @@ class _Pattern:
         self._at += len(bounds) + 2
         return int(bounds.split(",")[0] or 0)
 
-    def _next(self) -> str:
-        return self._peek(0)
-
-    def _peek(self, ahead: int) -> str:
+    def _next(self, ahead: int = 0) -> str:
         return self._pattern[self._at + ahead : self._at + ahead + 1]
 
     def _take(self) -> str:

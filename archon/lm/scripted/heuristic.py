@@ -1,10 +1,9 @@
 """The scripted model's default script: reads the prompt and answers like a small model.
 
-It computes the arithmetic that it finds, correctly in a given share of its samples and with a near
-miss in the others. Where the prompt asks for a program, a verdict, a ranking, a critique or tests,
-the reply has the expected format. The task is recognized by the format that the prompt shows
-(``solution()`` in backticks, ``Verdict:``, ``[1] > [2]``, "strengths" and "weaknesses"), so that
-wordings may change.
+It computes the arithmetic in the prompt. A given share of its samples is correct; the others are
+near misses. If the prompt asks for a program, a verdict, a ranking, a critique or tests, the reply
+has the expected format. The script recognizes the task by the format in the prompt (``solution()``
+in backticks, ``Verdict:``, ``[1] > [2]``, "strengths" and "weaknesses"), so wordings may change.
 """
 
 from __future__ import annotations
@@ -29,8 +28,8 @@ _OPENERS = (
     "We calculate:",
 )
 
-# Numbers with operators between them, from the first digit. A pattern that begins with a plain
-# class is fast to search; bounds on every repeat keep the search linear.
+# Numbers with operators between them, from the first digit. A pattern that starts with a plain
+# class is fast to search, and bounds on all repeats keep the search linear.
 _DIGITS = r"\d{0,11}(?:\.\d{1,12})?"
 _OPERATOR = r"[ )]{0,8}[-+*/\u00d7\u00f7][ ]?(?:[-(] ?){0,8}"
 _EXPRESSION = re.compile(rf"\d(?<![\w.]\d){_DIGITS}(?:{_OPERATOR}\d{_DIGITS}){{1,40}}\){{0,8}}")
@@ -41,7 +40,7 @@ _LATER_SAMPLERS = {n: p for n, p in SAMPLER_PARAMETERS.items() if n in LATER_PAR
 
 
 class HeuristicScript:
-    """A script that is correct with probability ``accuracy``.
+    """Script with correct replies in a share ``accuracy`` of the samples.
 
     Sample k depends on the messages, the seed, all sampler parameters and k.
     """
@@ -51,8 +50,8 @@ class HeuristicScript:
 
     def __call__(self, request: Request, draw: int) -> str:
         """The reply of one sample."""
-        prompt = "\n".join([message.content for message in request.messages])
-        sampling = request.sampling
+        prompt = "\n".join(message.content for message in request.messages)
+        message, sampling = request.messages[-1], request.sampling
         key = (
             f"{crc32(prompt.encode('utf-8', 'replace'))}/{sampling.top_k or 0:d}"
             f"/{sampling.temperature or 0:f}/{sampling.top_p or 0:f}/{sampling.min_p or 0:f}"
@@ -64,18 +63,18 @@ class HeuristicScript:
         is_right = (number & 0xFFFF) < self.accuracy * 0x10000
         number >>= 16
         if "Verdict:" in prompt:
-            return _verdict(request.messages[-1], is_right)
+            return _verdict(message, is_right)
         if "] > [" in prompt:
             return _ranking(_num_candidates(prompt), number)
         if "trengths" in prompt and "eaknesses" in prompt:
             return _critique(_num_candidates(prompt), number)
         if "Tests:" in prompt:
-            return _results(request.messages[-1], is_right, _num_candidates(prompt))
+            return _results(message, is_right, _num_candidates(prompt))
         if "Write tests" in prompt:
-            return _tests(request.messages[-1], is_right)
-        if "`solution()`" in request.messages[-1].content:
-            return _program(request.messages[-1], is_right, number)
-        return _solution(request.messages[-1], is_right, number)
+            return _tests(message, is_right)
+        if "`solution()`" in message.content:
+            return _program(message, is_right, number)
+        return _solution(message, is_right, number)
 
 
 class HeuristicReward:
@@ -117,8 +116,7 @@ def _miss(number: int) -> int:
 def _verdict(message: Message, is_right: bool) -> str:
     expression, value = _task(message.content)
     claims = _CLAIM.findall(message.content)
-    holds = bool(claims) and claims[-1] == str(value)
-    passes = holds == is_right if claims else is_right
+    passes = (claims[-1] == str(value)) == is_right if claims else is_right
     comparison = "agrees" if passes else "does not agree"
     verdict = "correct" if passes else "incorrect"
     return f"Checking {expression}: the result {comparison}.\nVerdict: {verdict}"
@@ -159,7 +157,7 @@ def _critique(num_candidates: int, number: int) -> str:
 
 
 def _num_candidates(prompt: str) -> int:
-    """How many candidates are numbered ``[1]``, ``[2]``, …; at least one."""
+    """The number of candidates, which are marked ``[1]``, ``[2]``, …; at least one."""
     count = 1
     while f"[{count + 1}]" in prompt:
         count += 1
@@ -172,21 +170,21 @@ Value = int | Fraction
 
 
 def _task(text: str) -> tuple[str, Value]:
-    """The expression that a prompt asks about, and its value.
+    """The expression of a prompt's question, and its value.
 
-    It is the first one where candidates follow the question, otherwise the last, because worked
-    examples precede it. Without an expression, the last numbers are added.
+    It is the first one if candidates follow the question, and otherwise the last one, since worked
+    examples precede the question. Without any expression, it is the sum of the last numbers.
     """
     found = list(_EXPRESSION.finditer(text))
     if found:
-        expression = _whole(found[0] if "[1]" in text or "Verdict:" in text else found[-1])
+        expression = _extended(found[0] if "[1]" in text or "Verdict:" in text else found[-1])
     else:
         expression = " + ".join(_NUMBERS.findall(text)[-6:]) or "0"
     return expression, _value(expression)
 
 
-def _whole(match: re.Match[str]) -> str:
-    """The expression with the signs and parentheses before its first digit."""
+def _extended(match: re.Match[str]) -> str:
+    """The expression, including signs and parentheses before its first digit."""
     text, start = match.string, match.start()
     while start and text[start - 1] in "-(":
         start -= 1
@@ -198,7 +196,7 @@ def _whole(match: re.Match[str]) -> str:
 
 @lru_cache(maxsize=1024)
 def _value(expression: str) -> Value:
-    """The value of an expression; 0 if it has none, as in a division by zero."""
+    """The value of an expression; 0 if it has none, such as after a division by zero."""
     symbols = _SYMBOL.findall(expression.replace("\u00d7", "*").replace("\u00f7", "/"))
     try:
         return _sum(symbols[::-1])
@@ -207,7 +205,7 @@ def _value(expression: str) -> Value:
 
 
 def _sum(symbols: list[str]) -> Value:
-    """Evaluate the sum at the end of ``symbols``, which are reversed and consumed."""
+    """Evaluate the sum at the end of the reversed ``symbols``, and remove it."""
     value = _product(symbols)
     while symbols and symbols[-1] in "+-":
         sign = 1 if symbols.pop() == "+" else -1

@@ -1,7 +1,7 @@
 """A deterministic scripted language model; it needs no weights and answers in microseconds.
 
-A *token* is a word with the white space before it; ``text.split()`` counts them. At temperature 0
-the script gets seed 0 and sample 0, so that all samples are equal.
+A *token* is a word with the white space before it. At temperature 0 the script gets seed 0 and
+sample 0, so that all samples are equal.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from zlib import crc32
@@ -18,7 +18,7 @@ from archon.errors import LMError, UnsupportedError
 from archon.lm.base import LM_CAPABILITIES, NO_THINKING, check_request
 from archon.lm.cache_keys import draw_number, prompt_digest, request_digest
 from archon.lm.embedding import EMBED, Vector
-from archon.lm.reasoning import constrains_whole_text, separated
+from archon.lm.reasoning import constrains_whole_text, generate_separated
 from archon.lm.reward import RewardLM, ScriptedRewardModel
 from archon.lm.scripted.constrained import constrained_reply
 from archon.lm.scripted.heuristic import HeuristicReward, HeuristicScript
@@ -39,8 +39,7 @@ from archon.types import (
 )
 
 Script = Callable[[Request, int], str]
-"""(request with every value of its sampling set, sample number) → reply. ``generate`` raises what
-the script raises."""
+"""(request with every value of its sampling set, sample number) → reply; may raise errors."""
 
 ChoiceScript = Callable[[Request, str], float]
 """(request, choice) → its log-probability."""
@@ -48,37 +47,34 @@ ChoiceScript = Callable[[Request, str], float]
 Replies = str | Sequence[str]
 
 _VERSION = 2
-"""Changes with the replies of a card's script, so that no pool returns samples of another one."""
+"""Increment when a card's script changes its replies, so that no pool returns older samples."""
 
 _TOKEN = re.compile(r"\s*\S+")
 
 
 class ScriptedLM:
-    """Answers with the replies of a script.
+    """A language model that answers with the replies of a script.
 
     Parameters
     ----------
     script
-        See ``Script``. ``in_turn`` and ``by_rules`` make common ones, ``HeuristicScript`` is one.
+        See ``Script``, and ``in_turn``, ``by_rules`` and ``HeuristicScript``.
     model
-        A name for prompt digests and errors.
+        The model's name, for prompt digests and errors.
     capabilities
-        Everything by default.
+        All by default.
     choice_logprob
         See ``ChoiceScript``; by default a hash of prompt and choice, normalized over the choices.
-    sampling
+    sampling, thinking
         Defaults for values that a request leaves open.
     delay_seconds
-        Duration of each call, spent in ``sleep``.
+        Duration of each call.
     record
         Keep every request in ``requests``.
     identity
-        Distinguishes the script from every other one; without it no pool stores its samples.
-    thinking
-        Default where a request leaves it open. The script sees it, and reasoning ends at its
-        ``max_tokens``.
+        A unique name of the script; without it no pool stores its samples.
     reasoning_markers
-        Separate reasoning from answers in its replies.
+        Separate reasoning from answers in the replies.
     """
 
     def __init__(
@@ -89,45 +85,45 @@ class ScriptedLM:
         capabilities: frozenset[str] = LM_CAPABILITIES,
         choice_logprob: ChoiceScript | None = None,
         sampling: SamplingParams = DEFAULT_SAMPLING,
+        thinking: Thinking = NO_THINKING,
         delay_seconds: float = 0,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         record: bool = True,
         identity: str | None = None,
-        thinking: Thinking = NO_THINKING,
         reasoning_markers: Sequence[ReasoningMarkers] = PUBLISHED_MARKERS,
     ) -> None:
-        self.model = model
-        self.capabilities = capabilities
+        self.model, self.capabilities = model, capabilities
         self.requests: list[Request] = []
-        self._script, self._choice_logprob = script, choice_logprob
-        self._sampling = sampling.over(DEFAULT_SAMPLING)
-        self._delay_seconds = delay_seconds
-        self._sleep = sleep
-        self._record = record
-        self._identity = identity
-        self._thinking = thinking
         self.reasoning_markers = tuple(reasoning_markers)
+        self._script, self._choice_logprob = script, choice_logprob
+        self._sampling, self._thinking = sampling.over(DEFAULT_SAMPLING), thinking
+        self._delay_seconds, self._record, self._identity = delay_seconds, record, identity
 
     async def generate(self, request: Request, on_event: OnEvent | None = None) -> list[Completion]:
         """Answer after the delay, if any; token deltas arrive sample by sample."""
-        asked = replace(request, thinking=request.thinking.over(self._thinking))
+        asked = self._with_defaults(request)
         check_request(asked, self.capabilities, self.model)
         if self._record:
             self.requests.append(request)
-        return await separated(self._generate, asked, on_event, self.reasoning_markers)
+        return await generate_separated(self._generate, asked, on_event, self.reasoning_markers)
+
+    def _with_defaults(self, request: Request) -> Request:
+        return replace(
+            request,
+            sampling=request.sampling.over(self._sampling),
+            thinking=request.thinking.over(self._thinking),
+        )
 
     async def _generate(self, request: Request, on_event: OnEvent | None) -> list[Completion]:
         if self._delay_seconds:
-            await self._sleep(self._delay_seconds)
+            await asyncio.sleep(self._delay_seconds)
         ((prompt, prompt_tokens),) = self._prompts(request.messages).items()
         if request.choices is not None:
             return self._score(request.choices, request, prompt, prompt_tokens)
-        sampling = request.sampling.over(self._sampling)
-        seed = 0 if sampling.temperature == 0 else request.seed
-        asked = replace(request, sampling=sampling, seed=seed)
+        if request.sampling.temperature == 0:
+            request = replace(request, seed=0)
         completions = []
         for draw in range(request.first_draw, request.first_draw + request.n):
-            completion = self._complete(asked, prompt, prompt_tokens, draw)
+            completion = self._complete(request, prompt, prompt_tokens, draw)
             if on_event is not None and "stream" in self.capabilities:
                 for token in _tokens(completion.text):
                     on_event(TokenDelta(draw, token))
@@ -135,28 +131,22 @@ class ScriptedLM:
         return completions
 
     async def embed(self, texts: Sequence[str]) -> list[Vector]:
-        """See ``archon.lm.embedding.Embedder``: equal words give equal directions."""
-        return [_counted_words(text) for text in texts]
+        """See ``archon.lm.embedding.Embedder``; texts with the same words have equal vectors."""
+        return [_word_counts(text) for text in texts]
 
     def draw_key(self, request: Request) -> str | None:
         """See ``archon.lm.base.SupportsDrawKey``."""
         if self._identity is None:
             return None
-        request = replace(
-            request,
-            sampling=request.sampling.over(self._sampling),
-            thinking=request.thinking.over(self._thinking),
-        )
         prompt = prompt_digest(self.model, request.messages)
         model = ["scripted", _VERSION, self._identity]
-        return request_digest(model, prompt, request, self.reasoning_markers)
+        return request_digest(model, prompt, self._with_defaults(request), self.reasoning_markers)
 
     def _score(
         self, choices: Sequence[str], request: Request, prompt: str, prompt_tokens: int
     ) -> list[Completion]:
         if not choices or not all(choices):
-            reason = "a request for scored choices must name some, none of them empty"
-            raise UnsupportedError(reason)
+            raise UnsupportedError("a request for scored choices needs choices that are not empty")
         if self._choice_logprob is None:
             logprobs = _hashed_logprobs(choices, prompt)
         else:
@@ -185,45 +175,45 @@ class ScriptedLM:
         if request.constraint is not None:
             number = draw_number(prompt, request.seed, scripted_draw, bits=64)
             text = _constrained(request, text, number)
-        text, num_tokens, finish_reason = self._cut(text, request)
-        words = _words(text) if request.logprobs else None
-        return Completion(
-            text=text,
-            draw=draw,
-            finish_reason=finish_reason,
-            usage=Usage(
-                prompt_tokens=prompt_tokens,
-                completion_tokens=num_tokens,
-                generated_tokens=num_tokens,
-                calls=1,
-            ),
-            prompts={prompt: prompt_tokens},
-            token_ids=None if words is None else tuple(map(_token_id, words)),
-            logprobs=None if words is None else tuple(map(_logprob, words)),
-            tokens=None if words is None else tuple(map(str.encode, words)),
-            score=-float(draw) if request.sampling.beams else None,
+        text, num_tokens, finish_reason = self._truncated(text, request)
+        usage = Usage(
+            prompt_tokens=prompt_tokens,
+            completion_tokens=num_tokens,
+            generated_tokens=num_tokens,
+            calls=1,
+        )
+        completion = Completion(text, draw, finish_reason, usage, {prompt: prompt_tokens})
+        if request.sampling.beams:
+            completion = replace(completion, score=-float(draw))
+        if not request.logprobs:
+            return completion
+        words = _words(text)
+        return replace(
+            completion,
+            token_ids=tuple(map(_token_id, words)),
+            logprobs=tuple(map(_logprob, words)),
+            tokens=tuple(map(str.encode, words)),
         )
 
-    def _cut(self, text: str, request: Request) -> tuple[str, int, FinishReason]:
-        """Apply the request's limits: the text, its number of tokens, and its finish reason.
+    def _truncated(self, text: str, request: Request) -> tuple[str, int, FinishReason]:
+        """Apply the request's limits, and return text, number of tokens and finish reason.
 
-        Stop strings apply to the answer only, and a constraint on the complete text leaves no
-        reasoning.
+        Stop strings apply only to the answer. A completely constrained text has no reasoning.
         """
         if constrains_whole_text(request.constraint):
-            return _cut(text, request.sampling)
+            return _truncated(text, request.sampling)
         reply = split_reasoning(text, self.reasoning_markers)
         reasoning, budget = reply.reasoning, request.thinking.max_tokens
         if budget is not None and len(words := _words(reasoning)) > budget:
             markers = next((m for m in self.reasoning_markers if m.start in reasoning), None)
             reasoning = "".join(words[:budget]) + (markers or self.reasoning_markers[0]).inserted
-        return _cut(reply.answer, request.sampling, reasoning)
+        return _truncated(reply.answer, request.sampling, reasoning)
 
 
 _DIMENSIONS = 256
 
 
-def _counted_words(text: str) -> Vector:
+def _word_counts(text: str) -> Vector:
     """Counts of the words, hashed into ``_DIMENSIONS`` entries, as a vector of length 1."""
     counts = [0.0] * _DIMENSIONS
     for word in text.split() or [""]:
@@ -247,7 +237,7 @@ def open_scripted(card: ScriptedCard, base_dir: Path | None = None) -> ScriptedL
         sampling=SamplingParams() if card.sampling is None else card.sampling.params(),
         delay_seconds=card.delay_seconds,
         record=False,
-        # Without the keys that the digest of a request already contains.
+        # The digest of a request already contains the keys of thinking.
         identity=card.model_dump_json(exclude=set(CardThinkingKeys.model_fields)),
         thinking=card.thinking_params(),
         reasoning_markers=card.markers(),
@@ -258,17 +248,17 @@ def open_scripted(card: ScriptedCard, base_dir: Path | None = None) -> ScriptedL
 
 
 def in_turn(replies: Sequence[str]) -> Script:
-    """A script whose sample k is reply k, starting over after the last."""
+    """A script that cycles through the replies: sample k is reply k."""
     if not replies:
         raise ValueError("a script needs at least one reply")
     return lambda request, draw: replies[draw % len(replies)]
 
 
 def by_rules(rules: Mapping[str | re.Pattern[str], Replies]) -> Script:
-    """A script of the first rule, a substring or a pattern, that occurs in the messages.
+    """A script that replies by the first rule, a substring or a pattern, found in the messages.
 
-    Sample k of a rule with several replies is reply k, starting over after the last. A request
-    without a matching rule is an ``LMError``.
+    Samples cycle through several replies of a rule. A request that matches no rule is an
+    ``LMError``.
     """
 
     def reply(request: Request, draw: int) -> str:
@@ -276,7 +266,7 @@ def by_rules(rules: Mapping[str | re.Pattern[str], Replies]) -> Script:
         for rule, replies in rules.items():
             if rule in text if isinstance(rule, str) else rule.search(text):
                 return replies if isinstance(replies, str) else replies[draw % len(replies)]
-        raise LMError(f"no rule of the script fits the request {text[:200]!r}")
+        raise LMError(f"no rule of the script matches the request {text[:200]!r}")
 
     return reply
 
@@ -290,14 +280,14 @@ def _words(text: str) -> list[str]:
 
 
 def _tokens(text: str) -> list[str]:
-    """The tokens of a text, whose concatenation is the text."""
+    """The tokens of a text; trailing white space is one."""
     words = _words(text)
     rest = text[sum(map(len, words)) :]
     return [*words, rest] if rest else words
 
 
 def _constrained(request: Request, reply: str, number: int) -> str:
-    """Make a reply satisfy the constraint, with tokens reserved for the constrained line."""
+    """Make a reply satisfy the constraint; truncate its free text to reserve tokens."""
     assert request.constraint is not None
     free, constrained = constrained_reply(request.constraint, reply, number)
     max_tokens, after = request.sampling.max_tokens, request.constraint.after
@@ -306,15 +296,16 @@ def _constrained(request: Request, reply: str, number: int) -> str:
     return f"{free}\n{constrained}" if free else constrained
 
 
-def _cut(text: str, sampling: SamplingParams, before: str = "") -> tuple[str, int, FinishReason]:
-    """Cut a text at the first stop string and at ``max_tokens``, with ``before`` prepended.
+def _truncated(
+    text: str, sampling: SamplingParams, reasoning: str = ""
+) -> tuple[str, int, FinishReason]:
+    """Cut a text at its first stop string, prepend the reasoning, and cut at ``max_tokens``.
 
-    Stop strings do not apply to ``before``. Returns the text, its number of tokens, and its finish
-    reason.
+    Returns the text, its number of tokens, and its finish reason.
     """
     for stop in sampling.stop or ():
         text = text.partition(stop)[0]
-    text = before + text
+    text = reasoning + text
     num_tokens = len(text.split())
     if sampling.max_tokens is not None and num_tokens > sampling.max_tokens:
         words = _words(text)[: sampling.max_tokens]
@@ -331,7 +322,7 @@ def _logprob(word: str) -> float:
 
 
 def _hashed_logprobs(choices: Sequence[str], prompt: str) -> dict[str, float]:
-    """Log-probabilities that depend on prompt and choice, and whose probabilities sum to 1."""
+    """Log-probabilities of a distribution over the choices that depends on the prompt."""
     scores = {choice: crc32(f"{prompt}/{choice}".encode()) / 2**30 for choice in choices}
     log_sum = math.log(sum(map(math.exp, scores.values())))
     return {choice: score - log_sum for choice, score in scores.items()}
