@@ -207,7 +207,7 @@ def test_without_resume_a_training_is_not_written_over_nor_another_resumed(
     assert main(sft(tmp_path, base)) == 2
     assert "--resume" in capsys.readouterr().err
     assert main([*sft(tmp_path, base, learning_rate=0.5), "--resume"]) == 2
-    assert "$.learning_rate: 0.01 there, 0.5 now" in capsys.readouterr().err
+    assert "$.learning_rate: 0.01 stored, 0.5 now" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("dtype", "kept"), [("float32", torch.float32), ("bf16", torch.bfloat16)])
