@@ -111,7 +111,7 @@ async def test_no_more_programs_run_at_a_time_than_allowed(sandbox: Sandbox) -> 
     assert time.monotonic() - start >= 3 * SHORT.seconds
 
 
-async def test_the_kernel_binds_the_process_too(sandbox: Sandbox) -> None:
+async def test_the_kernel_limits_the_process_too(sandbox: Sandbox) -> None:
     limits = SandboxLimits(seconds=600, memory_bytes=8 << 20)
     run = asyncio.create_task(sandbox.run(ENDLESS, limits=limits))
     await until(lambda: len(serving()) == 1)
