@@ -379,8 +379,8 @@ def test_keys_of_an_evaluator_without_a_place_are_told(key: str, value: Any) -> 
         ({"nodes": {}}, "of ours already"),
         ({"layers": []}, "has no layers"),
         ({"layers": {}}, "must be a list"),
-        ({"layers": [[]]}, "no generator"),
-        ({"layers": [[component("fuser")]]}, "no generator"),
+        ({"layers": [[]]}, "no readable generator"),
+        ({"layers": [[component("fuser")]]}, "no readable generator"),
         ({"layers": [[component("generater")]]}, "did you mean 'generator'"),
     ],
 )
