@@ -26,7 +26,7 @@ def test_a_hub_that_does_not_answer_is_given_up_within_the_probes_time(
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
-    with pytest.raises(ModelError, match=r"hub owner/tiny: http://127.0.0.1:9 is out of reach"):
+    with pytest.raises(ModelError, match=r"hub owner/tiny: http://127.0.0.1:9 is unreachable"):
         weights.pull(card(HUB), tmp_path)
 
 

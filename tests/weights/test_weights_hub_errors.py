@@ -143,7 +143,7 @@ def test_every_source_is_listed_with_its_reason(
     with pytest.raises(ModelError) as caught:
         weights.pull(TypeAdapter(LocalCard).validate_python(card), tmp_path)
     first, hub_line, path_line = str(caught.value).split("\n")
-    assert first == "no source of 'hub-case' gave its weights:"
+    assert first == "no source of 'hub-case' provided its weights:"
     assert "the repository is gated" in hub_line
     assert path_line == "  path nowhere.gguf: there is no such file"
 
