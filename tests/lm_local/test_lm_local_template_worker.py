@@ -151,7 +151,11 @@ def test_a_worker_that_does_not_start_is_an_error_with_the_reason(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     start_worker_with(program, tmp_path, monkeypatch)
-    reason = "No module named 'no_such_library'" if "import" in program else "ends without a word"
+    reason = (
+        "No module named 'no_such_library'"
+        if "import" in program
+        else "exits without an error message"
+    )
     with pytest.raises(ModelError, match=f"chat templates does not start: .*{reason}"):
         rendered(renderer, "x")
 
