@@ -265,7 +265,7 @@ def test_a_worker_ends_with_its_parent() -> None:
     program = (
         "from archon.lm.local import template\n"
         "import os\n"
-        "template.ChatTemplate('x').render()\n"
+        "template.ChatTemplate('x').render_all([{}])\n"
         "print(template._RENDERER._worker._process.pid, flush=True)\n"
         "os._exit(0)\n"
     )

@@ -243,7 +243,8 @@ def test_a_gguf_file_becomes_a_folder_that_reads_text_as_it_did(
     assert (new.special_ids, new.stop_ids, new.control_ids) == (
         old.special_ids, old.stop_ids, old.control_ids
     )  # fmt: skip
-    assert (new.chat_template, new.eos, new.bos) == (old.chat_template, old.eos, old.bos)
+    assert new.chat_template == old.chat_template
+    assert new.template_tokens == old.template_tokens
     for text in ("the answer is 12.\n\n é", "<|im_end|> ing"):
         assert new.bpe.encode(text).ids == old.bpe.encode(text).ids
     for ours, theirs in zip(

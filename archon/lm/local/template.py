@@ -210,27 +210,15 @@ class ChatTemplate:
         self.sought: list[str] = found["sought"]
         """Strings that it certainly searches for, with ``in`` or a method such as ``split``."""
 
-    def render(self, **values: Any) -> str:
-        """Render the template with plain data.
-
-        Raises
-        ------
-        TemplateError
-            It refuses the data, fails, or uses too much time or memory.
-        """
-        text = self.render_all([values])[0]
-        assert text is not None
-        return text
-
     def render_all(self, values: Sequence[Mapping[str, Any]]) -> list[str | None]:
-        """Render the template with several sets of values, in one call of the process.
+        """Render the template with several sets of plain data, in one call of the process.
 
         The text of a set after the first that the template refuses is None.
 
         Raises
         ------
         TemplateError
-            It refuses the first set, or uses too much time or memory.
+            It refuses or fails for the first set, or uses too much time or memory.
         """
         request = {"template": self.source, "values": values}
         texts: list[str | None] = _RENDERER.ask(request)["texts"]

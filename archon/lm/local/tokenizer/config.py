@@ -52,11 +52,6 @@ class TokenizerConfig:
         return frozenset(token.id for token in self.added_tokens if token.is_control)
 
     @property
-    def bos(self) -> str:
-        """Text of the beginning-of-text token; "" for none."""
-        return self.template_tokens.get("bos_token", "")
-
-    @property
     def eos(self) -> str:
         """Text of the end-of-text token; "" for none."""
         return self.template_tokens.get("eos_token", "")
