@@ -1,4 +1,4 @@
-"""Constraints in one model's tokens: the vocabulary, the forms, what they force and allow."""
+"""Constraints in one model's tokens: the vocabulary, output formats, forced and allowed tokens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What messages say never becomes a control token, whatever the template does with it."""
+"""The content of messages never becomes a control token, regardless of the template."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tokenizer, chat format and draws of a model folder."""
+"""Tokenizer, chat format and samples of a model folder."""
 
 from __future__ import annotations
 

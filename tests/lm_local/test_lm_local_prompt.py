@@ -1,4 +1,4 @@
-"""Prompts are what transformers makes of the same messages, string and token ids."""
+"""Prompts equal those of transformers for the same messages, as strings and token ids."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reasoning in the local engine: where it begins, its budget, and what a form binds behind it."""
+"""Reasoning in the local engine: its beginning, its budget, and the constraint after it."""
 
 from __future__ import annotations
 

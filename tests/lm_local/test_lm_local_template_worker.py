@@ -1,4 +1,4 @@
-"""The process that renders templates starts on every platform, and is replaced when it is gone."""
+"""The process that renders templates starts on every platform, and is replaced after its end."""
 
 from __future__ import annotations
 

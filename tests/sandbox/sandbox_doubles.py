@@ -1,4 +1,4 @@
-"""What the tests of the sandbox share: limits that are soon passed, and the worker processes."""
+"""Helpers of the sandbox tests: small limits, and the worker processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Limits that the platform does not offer: the others hold, and a warning says so."""
+"""Limits that the platform lacks: the others apply, and a warning is logged."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ async def test_programs_run_where_no_process_can_limit_another(
     assert text.startswith("the sandbox runs programs without any limit of the system,")
 
 
-def test_a_process_that_has_ended_is_no_reason_to_warn(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_process_that_has_ended_causes_no_warning(caplog: pytest.LogCaptureFixture) -> None:
     worker_process.limit_process(2**22 + 1, SHORT)
     worker_process._running.discard(2**22 + 1)
     assert not warnings_of(caplog)
