@@ -115,8 +115,8 @@ def engine(
 def quality(text: Path, model: str, num_tokens: int, window: int, as_json: bool) -> None:
     """Perplexity of the file TEXT in every precision, and how far it is from float32's."""
     require("torch", "engine")
+    from archon.bench.quality import perplexities
     from archon.engine.model.linear import PRECISIONS
-    from archon.lm.local.quality import perplexities
 
     card, path = local_model(model)
     rows: list[dict[str, Any]] = []

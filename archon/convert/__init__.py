@@ -1,11 +1,11 @@
 """Converts layered files of the original Archon project to architectures.
 
-``layers`` reads a file leniently, ``component_keys`` and ``servers`` convert each key and each kind
-of server, ``pruning`` removes components that cannot be part of a graph, ``paper_rules`` checks the
-file against the paper, ``graph_writer`` writes the architecture. ``conversion_log`` collects what
-is lost.
+``layers`` reads a file leniently. ``paper_rules`` checks it against the paper, and ``pruning``
+removes components that cannot be part of a graph. ``graph_writer`` writes the architecture, with
+``component_keys`` for the keys of a component and ``servers`` for its model. ``conversion_log``
+collects losses and remarks.
 
-Nothing is lost silently: a key of the file is in the architecture, or it is a ``Loss``.
+Nothing is lost silently: every key of the file is in the architecture or listed as a ``Loss``.
 """
 
 from archon.convert.conversion_log import Loss, Remark

@@ -1,15 +1,15 @@
-"""Conversion of each key of a component.
+"""Conversion of the keys of a component.
 
-A key is *carried* to a place in the node; or it has a *neutral* value, which asks for what happens
-here anyway; or it is lost, for a reason.
+A key is *carried* to a key of the node, or has a *neutral* value, which changes nothing here, or is
+lost for a stated reason. In the original:
 
-- ``samples`` of a judge: the original draws so many replies and reads the first.
-- ``top_k`` of a ranker or a test evaluator is how many candidates it keeps; other components of
-  the original do not read it. It has nothing to do with top-k sampling.
-- ``first_k`` of a verifier stops it after so many passes, which are what it keeps.
-- ``first_k`` of a test evaluator (formerly ``first_pass``) stops it after so many candidates that
-  pass every test.
-- ``ranker_batch_size`` is read for the reward model PairRM alone.
+- ``samples`` of a judge is the number of sampled replies, of which it reads the first.
+- ``top_k`` of a ranker or a test evaluator is the number of candidates that it keeps; other
+  components do not read it. It is unrelated to top-k sampling.
+- ``first_k`` of a verifier stops it after that number of passes, and it keeps these candidates.
+- ``first_k`` of a test evaluator (formerly ``first_pass``) stops it after that number of candidates
+  that pass every test.
+- ``ranker_batch_size`` is read only for the reward model PairRM.
 - ``length_control`` of a fuser forbids an answer longer than the longest candidate.
 """
 
@@ -30,28 +30,31 @@ from archon.spec.common import Count, SamplingSpec
 from archon.spec.messages import shown
 from archon.spec.validation import validate
 
-NO_LONGER = "Your answer must not be longer than the longest of the candidates."
+_LENGTH_LIMIT = "Your answer must not be longer than the longest of the candidates."
 
 NODE_CLASSES: Mapping[str, type[BaseModel]] = {
     get_args(node_class.model_fields["type"].annotation)[0]: node_class
     for node_class in get_args(get_args(AnyNode)[0])
 }
-"""Our nodes by type."""
+"""Node classes of Archon by type."""
 
-Place = tuple[str, ...]
-"""Where a value goes in a node: a key, or two where the first holds an object."""
+NodePath = tuple[str, ...]
+"""Path of a value in a node: one key, or two if the first is that of an object."""
 
 
 @dataclass(frozen=True, slots=True)
 class Treatment:
-    """What becomes of the keys of one type of component, but for type, model and server."""
+    """Conversion of the keys of one type of component, except for type, model and server."""
 
-    carried: Mapping[str, Place]
+    carried: Mapping[str, NodePath]
+    """Key → path of its value in the node."""
     neutral: Mapping[str, Any]
+    """Key → the value that changes nothing."""
     lost: Mapping[str, str]
+    """Key → why any other value is lost."""
 
 
-_SAMPLING: Mapping[str, Place] = {
+_SAMPLING: Mapping[str, NodePath] = {
     "temperature": ("sampling", "temperature"),
     "max_tokens": ("sampling", "max_tokens"),
 }
@@ -91,18 +94,18 @@ TREATMENTS: Mapping[str, Treatment] = {
         },
     ),
 }
-"""By type of component."""
+"""Treatments by type of component."""
 
 _IDENTITY = frozenset({"type", "model", "model_type"})
 ALL_KEYS: frozenset[str] = _IDENTITY.union(
     {"length_control"},
     *({*t.carried, *t.neutral, *t.lost} for t in TREATMENTS.values()),
 )
-"""Every key that a component of the original may have."""
+"""All keys that a component of the original may have."""
 
 
 def write_keys(component: Component, node: dict[str, Any], log: ConversionLog) -> None:
-    """Put the keys of a component into its node; what cannot be put there goes to the log."""
+    """Write the keys of a component to its node; log those that are lost."""
     treatment = TREATMENTS[component.type]
     for key, value in component.data.items():
         if key in _IDENTITY:
@@ -115,15 +118,15 @@ def write_keys(component: Component, node: dict[str, Any], log: ConversionLog) -
 def _write(
     node_type: str, treatment: Treatment, key: str, value: Any, node: dict[str, Any]
 ) -> str | None:
-    """Put one key into the node, or return why it is lost."""
+    """Write one key to the node, or return why it is lost."""
     if key == "length_control" and node_type == "fuser" and value is True:
-        node["prompt"] = {"system": NO_LONGER}
+        node["prompt"] = {"system": _LENGTH_LIMIT}
         return None
     if key in treatment.neutral and _same(value, treatment.neutral[key]):
         return None
-    place = treatment.carried.get(key)
-    if place is not None:
-        return _carry(node_type, place, value, node)
+    path = treatment.carried.get(key)
+    if path is not None:
+        return _carry(node_type, path, value, node)
     if key in treatment.lost:
         return treatment.lost[key]
     if key in treatment.neutral or (key == "length_control" and node_type == "fuser"):
@@ -133,31 +136,31 @@ def _write(
     return f"unknown key{_near_key(key)}"
 
 
-def _carry(node_type: str, place: Place, value: Any, node: dict[str, Any]) -> str | None:
-    form = _form(node_type, place)
-    if form is None:
+def _carry(node_type: str, path: NodePath, value: Any, node: dict[str, Any]) -> str | None:
+    accepted = _accepted_type(node_type, path)
+    if accepted is None:
         return _EVERY_TEST
     try:
-        checked = validate(form, value)
+        checked = validate(accepted, value)
     except SpecError as error:
         return error.reason
     if checked is not None:
-        holder = node.setdefault(place[0], {}) if len(place) > 1 else node
-        holder[place[-1]] = value
+        parent = node.setdefault(path[0], {}) if len(path) > 1 else node
+        parent[path[-1]] = value
     return None
 
 
 @cache
-def _form(node_type: str, place: Place) -> TypeAdapter[Any] | None:
-    """What our format takes at a place; None where it has no such place."""
-    holder = SamplingSpec if place[0] == "sampling" else NODE_CLASSES.get(node_type)
-    if holder is None:
+def _accepted_type(node_type: str, path: NodePath) -> TypeAdapter[Any] | None:
+    """Return the type of the values at a path of a node; None if there is no such path."""
+    parent = SamplingSpec if path[0] == "sampling" else NODE_CLASSES.get(node_type)
+    if parent is None:
         return TypeAdapter(Count)
-    field = holder.model_fields.get(place[-1])
+    field = parent.model_fields.get(path[-1])
     if field is None:
         return None
-    form: Any = Annotated[field.annotation, field]
-    return TypeAdapter(form)
+    annotated: Any = Annotated[field.annotation, field]
+    return TypeAdapter(annotated)
 
 
 @cache

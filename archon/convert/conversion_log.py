@@ -1,4 +1,4 @@
-"""Log of a conversion: losses, and remarks on what deserves a look."""
+"""Log of a conversion: what was lost, and what the user should check."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from archon.spec.strict_json import JsonPath
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """A key or a value of the original file that the architecture lacks."""
+    """A key or value of the original file that the architecture lacks."""
 
     path: JsonPath
     reason: str
 
     @property
     def key(self) -> str:
-        """The key that is lost: the last name on the path."""
+        """The lost key: the last name on the path."""
         return next((step for step in reversed(self.path) if isinstance(step, str)), "")
 
     def to_json(self) -> dict[str, str]:
@@ -27,7 +27,7 @@ class Loss:
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """A broken rule of the paper, or another thing to look at, by the name of its rule."""
+    """A broken rule of the paper, or something else to check, with the name of the rule."""
 
     rule: str
     path: JsonPath
@@ -39,7 +39,7 @@ class Remark:
 
 @dataclass(slots=True)
 class ConversionLog:
-    """Losses and remarks in the order of their discovery."""
+    """Losses and remarks in the order in which they were found."""
 
     losses: list[Loss] = field(default_factory=list)
     remarks: list[Remark] = field(default_factory=list)
@@ -52,7 +52,7 @@ class ConversionLog:
 
 
 def near_miss(name: object, valid: Iterable[str]) -> str:
-    """The nearest valid name as the end of a sentence; nothing where none is near.
+    """Suggest the nearest valid name, as the end of a sentence; "" if none is near.
 
     >>> near_miss("temprature", ["temperature", "samples"]), near_miss("zzz", ["samples"])
     ("; did you mean 'temperature'?", '')

@@ -1,4 +1,4 @@
-"""Graph writer: every component of a layer reads all candidates of the layer before."""
+"""Writes the architecture: each component reads all candidates of the previous layer."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ from archon.convert.servers import PAIR_RM, Roles
 from archon.errors import SpecError
 
 _MAX_EDGES = 10_000
-"""Between two layers; wider ones meet in a join, as edges would grow with the product."""
+"""Maximum number between two layers. Wider layers are joined first: the number of edges is the
+product of their widths."""
 
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """An architecture as plain data, and what of the original it lacks."""
+    """An architecture as plain data, with the losses and remarks of its conversion."""
 
     architecture: dict[str, Any]
     losses: list[Loss]
@@ -36,7 +37,7 @@ class Conversion:
 
 
 def convert(data: Any, file: str | None = None, default_name: str = "converted") -> Conversion:
-    """The architecture that a layered file of the original project describes.
+    """Convert a layered file of the original project to an architecture.
 
     Parameters
     ----------
@@ -45,12 +46,12 @@ def convert(data: Any, file: str | None = None, default_name: str = "converted")
     file
         Its name in errors.
     default_name
-        The architecture's name where the file has none.
+        The architecture's name if the file has none.
 
     Raises
     ------
     SpecError
-        The file has no layers, or none of its generators can be read.
+        The file has no layers or no readable generator.
     """
     log = ConversionLog()
     layered = read_layers(data, log, file, default_name)
@@ -59,7 +60,7 @@ def convert(data: Any, file: str | None = None, default_name: str = "converted")
     if not any("generator" in layer.types() for layer in layers):
         reasons = "; ".join(dict.fromkeys(loss.reason for loss in log.losses[:3]))
         raise SpecError(
-            "holds no generator that can be read" + (f" ({reasons})" if reasons else ""),
+            "has no readable generator" + (f" ({reasons})" if reasons else ""),
             file=file,
             path="$.layers",
         )
@@ -68,18 +69,19 @@ def convert(data: Any, file: str | None = None, default_name: str = "converted")
 
 @dataclass(slots=True)
 class _Writer:
-    """Writes the nodes layer by layer."""
+    """Writes nodes layer by layer."""
 
     log: ConversionLog
     roles: Roles = field(default_factory=Roles)
     nodes: dict[str, dict[str, Any]] = field(default_factory=dict)
     candidates: list[str] = field(default_factory=list)
-    """The nodes with the candidates of the layer before."""
+    """Nodes whose output is the candidates of the previous layer."""
     num_candidates: int = 0
-    """Upper bound of these candidates."""
+    """Upper bound of their number."""
     tests: list[str] = field(default_factory=list)
-    """The newest test generators."""
+    """The latest test generators."""
     passes_critiques: set[str] = field(default_factory=set)
+    """Nodes whose output has critiques."""
 
     def write(self, layered: LayeredFile, layers: Sequence[Layer]) -> dict[str, Any]:
         for layer in layers:
@@ -103,19 +105,22 @@ class _Writer:
         num_readers = sum(component.type != TEST_WRITER for component in layer.components)
         if len(self.candidates) > 1 and len(self.candidates) * num_readers > _MAX_EDGES:
             self._join(f"join_{layer.number}")
-        left: list[str] = []
+        producers: list[str] = []
         tests: list[str] = []
         for node_id, component in _named(layer):
             self._write_node(node_id, component)
-            (tests if component.type == TEST_WRITER else left).append(node_id)
+            (tests if component.type == TEST_WRITER else producers).append(node_id)
         self.tests = tests or self.tests
-        if left:
-            self.num_candidates = self._count([self.nodes[node_id] for node_id in left])
-            self.candidates = left
+        if producers:
+            self.num_candidates = self._count([self.nodes[node_id] for node_id in producers])
+            self.candidates = producers
 
     def _write_node(self, node_id: str, component: Component) -> None:
-        """Write one node. Tests are about the question alone, so that their writer reads nothing;
-        the evaluator reads it beside the candidates."""
+        """Write one node.
+
+        Tests depend only on the question, so a test generator has no inputs. A test evaluator reads
+        the candidates and the tests.
+        """
         inputs = [] if component.type == TEST_WRITER else list(self.candidates)
         if component.type == TEST_READER:
             inputs += self.tests
@@ -128,28 +133,28 @@ class _Writer:
         if component.data.get("model") == PAIR_RM and component.type == "ranker":
             node["method"] = "pairwise"
         write_keys(component, node, self.log)
-        arrive = not self.passes_critiques.isdisjoint(inputs)
-        if node.get("use_critiques") and not arrive:
+        has_critiques = not self.passes_critiques.isdisjoint(inputs)
+        if node.get("use_critiques") and not has_critiques:
             del node["use_critiques"]
             reason = "no critic's critiques arrive at this component"
             self.log.lose((*component.path, "use_critiques"), reason)
-        if component.type == "critic" or (arrive and component.type != "fuser"):
+        if component.type == "critic" or (has_critiques and component.type != "fuser"):
             self.passes_critiques.add(node_id)
         self.nodes[node_id] = node
 
     def _count(self, layer: list[dict[str, Any]]) -> int:
         """Upper bound of the candidates that the nodes of a layer pass on."""
-        drawn = kept = 0
+        new = kept = 0
         for node in layer:
             if node["type"] in ("generator", "fuser"):
-                drawn += node.get("samples", 1)
+                new += node.get("samples", 1)
             if node["type"] != "fuser":
                 keep = node.get("keep", node.get("keep_first", self.num_candidates))
                 kept += min(keep, self.num_candidates)
-        return drawn + min(kept, self.num_candidates)
+        return new + min(kept, self.num_candidates)
 
     def _join(self, node_id: str) -> None:
-        """Join all nodes with candidates in one node."""
+        """Add a node that joins all candidates."""
         self.nodes[node_id] = {"type": "join", "inputs": self.candidates}
         if not self.passes_critiques.isdisjoint(self.candidates):
             self.passes_critiques.add(node_id)
@@ -157,7 +162,7 @@ class _Writer:
 
 
 def _named(layer: Layer) -> Iterator[tuple[str, Component]]:
-    """The components with the ids of their nodes: type and layer, numbered where several."""
+    """Pair the components with node ids: type and layer, and a number if there are several."""
     total, seen = Counter(layer.types()), Counter[str]()
     for component in layer.components:
         seen[component.type] += 1

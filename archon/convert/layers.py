@@ -1,10 +1,10 @@
-"""Reading a layered file: as much of it as can be read, the rest told.
+"""Reads a layered file leniently: what cannot be read is logged.
 
-A file is ``{"name": …, "layers": […]}``. A layer is a list of components, or in the older form
+A file is ``{"name": …, "layers": […]}``. A layer is a list of components, or in an older format
 ``{"branches": 1, "models": [components]}``. A component is an object with a ``type``.
 
-One layer or one component in the place of a list is read as a list of one, and a list of layers
-alone as the ``layers`` of a file; a remark says so.
+A single layer or component instead of a list is read as a list of one. A list of layers without a
+file object is read as the ``layers`` of a file. Both are logged as remarks.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from archon.spec.strict_json import JsonPath
 
 TEST_WRITER, TEST_READER = "unit_test_generator", "unit_test_evaluator"
 TYPES = ("generator", "critic", "ranker", "fuser", "verifier", TEST_WRITER, TEST_READER)
-"""The types of component."""
+"""Types of components."""
 FORMER_TYPES = {"model": "generator"}
-"""Names that earlier versions of the original gave to a type."""
+"""Type names in earlier versions of the original → today's."""
 
 _FILE_KEYS = ("name", "layers", "custom")
 _LAYER_KEYS = ("branches", "models")
@@ -32,7 +32,7 @@ _MAX_NAME = 200
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """A component of the original whose type is known."""
+    """A component of the original, of a known type."""
 
     path: JsonPath
     type: str
@@ -41,10 +41,10 @@ class Component:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """The components of one layer that could be read; never none."""
+    """The readable components of one layer; never empty."""
 
     number: int
-    """Its place in the file, from 1."""
+    """Position in the file, from 1."""
     path: JsonPath
     components: tuple[Component, ...]
 
@@ -54,14 +54,14 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class LayeredFile:
-    """What could be read of a file."""
+    """The readable part of a file."""
 
     name: str
     layers: tuple[Layer, ...]
 
 
 def read_layers(data: Any, log: ConversionLog, file: str | None, default_name: str) -> LayeredFile:
-    """The layers of a file; what cannot be read goes to the log.
+    """Read the layers of a file; log what cannot be read.
 
     Raises
     ------
@@ -113,7 +113,7 @@ def _read_layers(layers: list[Any], path: JsonPath, log: ConversionLog) -> Itera
 
 
 def _read_layer(value: Any, number: int, path: JsonPath, log: ConversionLog) -> Iterator[Layer]:
-    """The layer, if any component of it can be read."""
+    """Yield the layer if any of its components is readable."""
     read = [_component(member, place, log) for member, place in _members(value, path, log)]
     components = tuple(component for component in read if component is not None)
     if components:
@@ -121,7 +121,7 @@ def _read_layer(value: Any, number: int, path: JsonPath, log: ConversionLog) -> 
 
 
 def _members(value: Any, path: JsonPath, log: ConversionLog) -> list[tuple[Any, JsonPath]]:
-    """The members of a layer with their paths."""
+    """Return the members of a layer with their paths."""
     if isinstance(value, dict) and "models" in value and not _is_component(value):
         for key in value:
             if key not in _LAYER_KEYS:
@@ -144,8 +144,10 @@ def _members(value: Any, path: JsonPath, log: ConversionLog) -> list[tuple[Any, 
 
 
 def _is_component(value: Any) -> bool:
-    """Whether a value in the place of a layer is a component: it has one's type, or any type and
-    no ``models``."""
+    """Return True if a value is a component rather than a layer.
+
+    It has the type of a component, or any type and no ``models``.
+    """
     if not isinstance(value, dict) or "type" not in value:
         return False
     kind = value["type"]
@@ -170,21 +172,21 @@ def _component(value: Any, path: JsonPath, log: ConversionLog) -> Component | No
 
 
 def _with_one_model(data: dict[str, Any], path: JsonPath, log: ConversionLog) -> dict[str, Any]:
-    """The component with its model under ``model``, as one name.
+    """Return the component with the name of its model under ``model``.
 
-    Some files call the key ``models``, or give a list of one.
+    Some files call the key ``models``, or have a list with one name.
     """
     key = "models" if "model" not in data and "models" in data else "model"
-    given = data.get(key)
-    model = given[0] if isinstance(given, list) and len(given) == 1 else given
-    if not isinstance(model, str) or (key == "model" and model is given):
+    value = data.get(key)
+    model = value[0] if isinstance(value, list) and len(value) == 1 else value
+    if not isinstance(model, str) or (key == "model" and model is value):
         return data
     log.remark("model_named", (*path, key), f"is read as the one model {shown(model)}")
     return {("model" if name == key else name): v for name, v in data.items()} | {"model": model}
 
 
 def lose_all(value: Any, path: JsonPath, reason: str, log: ConversionLog) -> None:
-    """Lose a whole value: each key of an object, or what is none as one."""
+    """Log the loss of a value: every key of an object, or one loss for anything else."""
     if isinstance(value, dict) and value:
         for key in value:
             log.lose((*path, key), reason)

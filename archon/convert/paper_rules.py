@@ -1,12 +1,12 @@
-"""The paper's rules for an architecture in layers (arXiv 2409.15254), as remarks on a file.
+"""The paper's rules for layered architectures (arXiv 2409.15254), checked as remarks on a file.
 
-===============================  =================================================================
-one_type_a_layer                 the components of a layer are all of one type
-generators_first                 generators stand in the first layer, and nowhere else
-one_judge_a_layer                only generators and fusers stand beside others of their type
-critic_before_reader             a critic stands before a ranker or fuser that reads its critiques
-test_generator_before_evaluator  a test generator stands directly before its evaluator
-===============================  =================================================================
+===============================  ================================================================
+one_type_a_layer                 all components of a layer have the same type
+generators_first                 the first layer consists of generators, which occur nowhere else
+one_judge_a_layer                only generators and fusers may occur several times in a layer
+critic_before_reader             a critic precedes a ranker or fuser that reads its critiques
+test_generator_before_evaluator  the layer before a test evaluator has its test generator
+===============================  ================================================================
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ def one_type_a_layer(layers: Sequence[Layer]) -> Iterator[tuple[Layer | Componen
 
 
 def generators_first(layers: Sequence[Layer]) -> Iterator[tuple[Layer | Component, str]]:
-    joins = False
+    has_generators = False
     for position, layer in enumerate(layers):
         for component in layer.components:
             if position == 0 and component.type != "generator":
                 yield component, f"a {component.type} in the first layer"
             elif position > 0 and component.type == "generator":
-                told = "; its answers join the earlier ones" if joins else ""
-                yield component, f"a generator behind the first layer{told}"
-        joins = joins or "generator" in layer.types()
+                effect = "; its answers join the earlier ones" if has_generators else ""
+                yield component, f"a generator behind the first layer{effect}"
+        has_generators = has_generators or "generator" in layer.types()
 
 
 def one_judge_a_layer(layers: Sequence[Layer]) -> Iterator[tuple[Layer | Component, str]]:
@@ -47,20 +47,19 @@ def one_judge_a_layer(layers: Sequence[Layer]) -> Iterator[tuple[Layer | Compone
 
 
 def critic_before_reader(layers: Sequence[Layer]) -> Iterator[tuple[Layer | Component, str]]:
-    critics: list[Component] = []
-    """Those whose critiques have not been read yet."""
-    arrive = False
+    unread: list[Component] = []
+    """Critics whose critiques have not been read yet."""
+    has_critiques = False
     for layer in layers:
         for component in layer.components:
-            if component.data.get("use_critiques") is True and not arrive:
+            if component.data.get("use_critiques") is True and not has_critiques:
                 yield component, f"no critic before a {component.type} that reads critiques"
         types = layer.types()
         if "ranker" in types or "fuser" in types:
-            critics.clear()
-        new = [component for component in layer.components if component.type == "critic"]
-        critics += new
-        arrive = bool(new) or (arrive and set(types) != {"fuser"})
-    for critic in critics:
+            unread.clear()
+        unread += [component for component in layer.components if component.type == "critic"]
+        has_critiques = "critic" in types or (has_critiques and set(types) != {"fuser"})
+    for critic in unread:
         yield critic, "no ranker or fuser behind it reads its critiques"
 
 
@@ -68,13 +67,13 @@ def test_generator_before_evaluator(
     layers: Sequence[Layer],
 ) -> Iterator[tuple[Layer | Component, str]]:
     for position, layer in enumerate(layers):
-        before = layers[position - 1].types() if position else []
-        behind = layers[position + 1].types() if position + 1 < len(layers) else []
+        previous = layers[position - 1].types() if position else []
+        following = layers[position + 1].types() if position + 1 < len(layers) else []
         for component in layer.components:
-            if component.type == TEST_WRITER and TEST_READER not in behind:
-                told = "there all components behind it see its tests, here the evaluator alone"
-                yield component, f"no {TEST_READER} directly behind it; {told}"
-            if component.type == TEST_READER and TEST_WRITER not in before:
+            if component.type == TEST_WRITER and TEST_READER not in following:
+                effect = "there all components behind it see its tests, here the evaluator alone"
+                yield component, f"no {TEST_READER} directly behind it; {effect}"
+            if component.type == TEST_READER and TEST_WRITER not in previous:
                 yield component, f"no {TEST_WRITER} directly before it"
 
 
@@ -88,7 +87,7 @@ RULES: tuple[Rule, ...] = (
 
 
 def broken_rules(layers: Sequence[Layer]) -> Iterator[Remark]:
-    """The broken rules, rule by rule, each with its place."""
+    """Check the rules one after another; each remark has the path of a layer or component."""
     for rule in RULES:
-        for place, reason in rule(layers):
-            yield Remark(rule.__name__, place.path, reason)
+        for broken, reason in rule(layers):
+            yield Remark(rule.__name__, broken.path, reason)

@@ -1,22 +1,19 @@
-"""Pruning of components that have no candidates or tests to work on.
-
-Where the original would fail, or do work that nothing reads, the component is removed.
-"""
+"""Removes components for which the original would fail, or whose output nothing reads."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from archon.convert.conversion_log import ConversionLog
 from archon.convert.layers import TEST_READER, TEST_WRITER, Component, Layer, lose_all
 from archon.spec.strict_json import JsonPath
 
 Reasons = dict[JsonPath, str]
-"""Why a component is left out, by its path."""
+"""Path of a removed component → the reason."""
 
 
 def prune(layers: Sequence[Layer], log: ConversionLog) -> list[Layer]:
-    """The layers without such components, whose keys are logged as lost."""
+    """Return the layers without such components, whose keys are logged as lost."""
     reasons = {**_without_candidates(layers), **_without_tests(layers)}
     reasons.update(_unread_tests(layers, reasons))
     kept_layers = []
@@ -34,41 +31,42 @@ def prune(layers: Sequence[Layer], log: ConversionLog) -> list[Layer]:
 
 
 def _without_candidates(layers: Sequence[Layer]) -> Reasons:
-    reasons: Reasons = {}
-    any_candidates = False
-    for layer in layers:
-        if not any_candidates:
-            for component in layer.components:
-                if component.type not in ("generator", TEST_WRITER):
-                    why = f"no generator stands before this {component.type}"
-                    reasons[component.path] = why
-        any_candidates = any_candidates or "generator" in layer.types()
-    return reasons
+    return {
+        component.path: f"no generator stands before this {component.type}"
+        for layer in _up_to(layers, "generator")
+        for component in layer.components
+        if component.type not in ("generator", TEST_WRITER)
+    }
 
 
 def _without_tests(layers: Sequence[Layer]) -> Reasons:
-    reasons: Reasons = {}
-    any_tests = False
+    return {
+        component.path: f"no {TEST_WRITER} stands before it"
+        for layer in _up_to(layers, TEST_WRITER)
+        for component in _of_type(layer, TEST_READER)
+    }
+
+
+def _up_to(layers: Sequence[Layer], name: str) -> Iterator[Layer]:
+    """Yield the layers up to and including the first with a component of this type."""
     for layer in layers:
-        if not any_tests:
-            for component in _of_type(layer, TEST_READER):
-                reasons[component.path] = f"no {TEST_WRITER} stands before it"
-        any_tests = any_tests or TEST_WRITER in layer.types()
-    return reasons
+        yield layer
+        if name in layer.types():
+            return
 
 
-def _unread_tests(layers: Sequence[Layer], left_out: Reasons) -> Reasons:
-    """Test generators whose tests no evaluator reads before others take their place."""
+def _unread_tests(layers: Sequence[Layer], removed: Reasons) -> Reasons:
+    """Find test generators whose tests no evaluator reads before other tests replace them."""
     reasons: Reasons = {}
-    wanted = False
+    is_read = False
     for layer in reversed(layers):
         generators = _of_type(layer, TEST_WRITER)
-        if not wanted:
+        if not is_read:
             for component in generators:
                 reasons[component.path] = f"no {TEST_READER} reads its tests"
         evaluators = _of_type(layer, TEST_READER)
-        evaluates = any(component.path not in left_out for component in evaluators)
-        wanted = evaluates or (wanted and not generators)
+        evaluates = any(component.path not in removed for component in evaluators)
+        is_read = evaluates or (is_read and not generators)
     return reasons
 
 

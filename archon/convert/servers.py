@@ -1,8 +1,7 @@
-"""The servers that the original names by ``model_type``, as model cards of ours.
+"""Model cards for the servers that the original names by ``model_type``.
 
-The original speaks to each provider by the provider's own client. Most providers also speak the
-OpenAI protocol, at these addresses, and the keys stand in the environment variables that the
-original reads, too:
+The original uses each provider's own client. Most providers also support the OpenAI protocol at
+these addresses. Keys are read from the same environment variables as in the original.
 
 =============  =====================================================================
 OpenAI_API     https://api.openai.com/v1
@@ -10,10 +9,10 @@ Together_API   https://api.together.xyz/v1
 Anthropic_API  https://api.anthropic.com/v1, Anthropic's own compatible endpoint
 Groq_API       https://api.groq.com/openai/v1
 Google_API     https://generativelanguage.googleapis.com/v1beta/openai, Google's own
-vLLM           http://localhost:8000/v1: the model must be served there first
-               (``vllm serve MODEL``), where the original loads it into its own process
-tgi            the address that stands in ``model``; the server calls its model ``tgi``
-Bedrock_API    none of its own; http://localhost:4000/v1, where a LiteLLM proxy listens
+vLLM           http://localhost:8000/v1; the original loads the model into its own process, here
+               it must be served first (``vllm serve MODEL``)
+tgi            the address in ``model``; the server calls its model ``tgi``
+Bedrock_API    http://localhost:4000/v1, the usual address of a LiteLLM proxy
 =============  =====================================================================
 """
 
@@ -28,7 +27,7 @@ from archon.convert.layers import Component
 from archon.spec.messages import shown
 
 PAIR_RM = "llm-blender/PairRM"
-"""A reward model that the original's ranker may name: it compares two texts, and writes none."""
+"""A reward model that the original's ranker may name: it compares two texts and generates none."""
 
 _LOCAL = "http://localhost:8000/v1"
 _MAX_NAME = 200
@@ -38,12 +37,12 @@ _NO_MODEL = "model-not-named"
 
 @dataclass(frozen=True, slots=True)
 class ApiServer:
-    """Where a kind of server is found."""
+    """Address of a kind of server."""
 
     base_url: str
     api_key_env: str | None = None
     caveat: str | None = None
-    """Why the address only holds the place of the true one."""
+    """Why the address is only a placeholder."""
 
 
 SERVERS = {
@@ -65,22 +64,22 @@ SERVERS = {
 
 @dataclass(slots=True)
 class Roles:
-    """A role for each pair of model and kind of server, in the order in which they are named."""
+    """One role per pair of model and kind of server, in the order of the file."""
 
     cards: dict[str, dict[str, Any]] = field(default_factory=dict)
-    _known: dict[tuple[str, str], str] = field(default_factory=dict)
+    _names: dict[tuple[str, str], str] = field(default_factory=dict)
     _counts: dict[str, int] = field(default_factory=dict)
 
     def role(self, component: Component, log: ConversionLog) -> str:
-        """The role of the component's model; a card that cannot be told is lost in the log."""
+        """Return the role of the component's model; log what its card cannot express."""
         model = _model(component, log)
         kind = component.data.get("model_type")
         server = _server(component, log)
         pair = (model, kind if isinstance(kind, str) else "")
-        if pair not in self._known:
-            self._known[pair] = self._new_name(model)
-            self.cards[self._known[pair]] = _card(model, pair[1], server)
-        return self._known[pair]
+        if pair not in self._names:
+            self._names[pair] = self._new_name(model)
+            self.cards[self._names[pair]] = _card(model, pair[1], server)
+        return self._names[pair]
 
     def _new_name(self, model: str) -> str:
         last = model.rstrip("/").rsplit("/", 1)[-1]

@@ -142,5 +142,5 @@ def _new_folder(root: Path, name: str) -> Path:
             else:
                 return path
     except OSError as error:
-        reason = f"cannot make the folder {root.absolute()}: {os_reason(error)}"
+        reason = f"cannot create the folder {root.absolute()}: {os_reason(error)}"
         raise UsageError(reason) from None

@@ -1,13 +1,13 @@
-"""Runs Python that a language model wrote, which may be wrong, endless or hostile.
+"""Runs Python code written by a language model, which may be wrong, endless or hostile.
 
-Programs run in ``pydantic-monty``, an interpreter of a subset of Python without access to files,
+Programs run in ``pydantic-monty``, an interpreter for a subset of Python without access to files,
 network, environment or processes. Every program has its own process, with an empty environment and
-limits on time, memory and output; the process ends with the program, or is killed. The clock stands
-still and random numbers have a fixed seed, so a program's value depends on the program alone.
+limits on time, memory and output. The process ends with the program, or is killed. The clock is
+frozen and random numbers have a fixed seed, so a program's value depends only on the program.
 
-``sandbox.py`` is the whole, ``outcome.py`` has limits and results, ``program_session.py`` is one
-process, ``program_tests.py`` runs tests that a program cannot cheat, ``solution.py`` cuts off a
-program's own tests.
+``sandbox.py`` has the public class, ``outcome.py`` its limits and results. ``program_session.py``
+controls one process, ``worker_process.py`` limits it by the kernel, and ``program_tests.py`` runs
+tests that a program cannot cheat.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Limits of a program, and outcomes of running it."""
+"""Limits of a program, and the outcome of a run."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import Literal
 from archon.sandbox.values import Json
 
 Kind = Literal["ok", "error", "timeout", "memory", "output", "killed"]
-"""How a run ended: ``error`` is the program's own, ``killed`` a process that died by itself."""
+"""End of a run. ``error`` is an error of the program; ``killed`` means that its process died."""
 
 
 @dataclass(frozen=True, slots=True)
 class SandboxLimits:
-    """What one program may use."""
+    """Limits of one program."""
 
     seconds: float = 5.0
-    """Of running, the start of the process not counted."""
+    """Running time, without the start of the process."""
     memory_bytes: int = 64 << 20
-    """Of everything that the program holds at a time; 1 MiB at least."""
+    """Memory in use at any time; at least 1 MiB."""
     output_bytes: int = 64 << 10
-    """Of what it prints, and of its value, each."""
+    """Size of the printed text, and separately of the value."""
     code_bytes: int = 64 << 10
-    """Of the program's text."""
+    """Size of the program's text."""
 
     def __post_init__(self) -> None:
         assert self.seconds > 0
@@ -33,28 +33,28 @@ class SandboxLimits:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Result of one run."""
+    """Outcome of one run."""
 
     kind: Kind
     value: Json = None
-    """The program's value; None if it has none."""
+    """Value of the program; None if it has none."""
     stdout: str = ""
-    """What it printed, cut at ``SandboxLimits.output_bytes``."""
+    """Printed text, truncated to ``SandboxLimits.output_bytes``."""
     error: str | None = None
-    """Type, message and line of the error, or which limit was passed; None if ``kind`` is ok."""
+    """Type, message and line of the error, or the exceeded limit; None if ``kind`` is ok."""
     seconds: float = 0.0
-    """From the start of its process to the end."""
+    """Time from the start of the process to its end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """Results of a program and of each of its tests; a test that passed is ``ok``."""
+    """Outcomes of a program and of each of its tests; a passed test is ``ok``."""
 
     program: Outcome
-    """Of the program alone; its tests end as it does where it fails."""
+    """Outcome without tests. If it is a failure, it is also the outcome of every test."""
     tests: tuple[Outcome, ...]
 
     @property
     def num_passed(self) -> int:
-        """How many tests passed."""
+        """Number of tests that passed."""
         return sum(test.kind == "ok" for test in self.tests)

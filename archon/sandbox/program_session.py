@@ -1,8 +1,8 @@
-"""One worker process, which runs the pieces of one program and ends with it.
+"""A worker process that runs the pieces of one program.
 
-The interpreter stops a program at its limits. Where it cannot, as within one long operation, the
-process is killed: by the pool's clock, by ours, and by the kernel's (``worker_process.py``), which
-also ends a worker whose parent has died. Cancelling a call kills its process at once.
+The interpreter stops a program at its limits. Where it cannot, as within one long operation, one of
+three timers kills the process: the pool's, ours, or the kernel's (``worker_process.py``), which
+also ends a worker after its parent has died. Cancelling a call kills its process at once.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from archon.sandbox.outcome import Kind, Outcome, SandboxLimits
 from archon.sandbox.values import UnfitValueError, as_json
 
 GRACE_SECONDS = 0.5
-"""After the time limit: so long has the interpreter to stop by itself before it is killed."""
+"""Time between the limit, at which the interpreter stops by itself, and the kill."""
 
-_UNBOUNDED = 1 << 20
-"""Processes that the pool allows: ours are counted before (``slots.py``), for a call that waits in
-the pool cannot be cancelled without leaving a process behind."""
-_PROGRAM = "<python-input-0>"
-"""What the interpreter calls the first piece of a session; later ones are not the program's."""
+_MAX_PROCESSES = 1 << 20
+"""The pool's limit, never reached: ``Sandbox`` counts its programs itself. A call that waits in the
+pool could not be cancelled without leaving a process behind."""
+_PROGRAM_FILE = "<python-input-0>"
+"""The interpreter's name of the first piece of a session, which is the program."""
 _MAX_ERROR = 500
 _POLICY: OSPolicy = {
     "datetime": datetime(2000, 1, 1),
@@ -45,7 +45,7 @@ _POLICY: OSPolicy = {
     "sleep": "zero",
     "random_start": {"seed": 0},
 }
-_PASSED_LIMITS: tuple[tuple[str, Kind], ...] = (
+_LIMIT_ERRORS: tuple[tuple[str, Kind], ...] = (
     ("TimeoutError: feed time limit exceeded", "timeout"),
     ("MemoryError: memory limit exceeded", "memory"),
     ("MemoryError: the worker exceeded its memory limit", "memory"),
@@ -54,13 +54,13 @@ _PASSED_LIMITS: tuple[tuple[str, Kind], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """What came of one piece of a program."""
+    """Result of one piece of a program."""
 
     kind: Kind
     value: Any = None
     error: str | None = None
     exception: BaseException | None = None
-    """What the program raised, if it did."""
+    """The exception that the program raised, if any."""
 
 
 class Workers:
@@ -76,7 +76,7 @@ class Workers:
         try:
             self._pool = AsyncMonty(
                 min_processes=0,
-                max_processes=_UNBOUNDED,
+                max_processes=_MAX_PROCESSES,
                 max_checkouts_per_worker=1,
                 feed_duration_limit_grace=GRACE_SECONDS,
             )
@@ -85,7 +85,7 @@ class Workers:
 
     @asynccontextmanager
     async def session(self, limits: SandboxLimits) -> AsyncIterator[ProgramSession]:
-        """A fresh process, which is gone when the context is left.
+        """Start a process for one program; it is gone at the end of the context.
 
         Raises
         ------
@@ -104,7 +104,7 @@ class Workers:
             await self._start(checkout)
             pid = checkout.worker_pid
             assert pid is not None
-            worker_process.bind(pid, limits)
+            worker_process.limit_process(pid, limits)
             yield ProgramSession(checkout, limits)
         finally:
             pid = pid or checkout.worker_pid
@@ -117,15 +117,15 @@ class Workers:
     async def _start(self, checkout: AsyncMontySession) -> None:
         try:
             await self._pool.__aenter__()
-            await _to_its_end(checkout.__aenter__())
+            await _await_despite_cancellation(checkout.__aenter__())
         except (MontyError, RuntimeError, OSError) as error:
-            raise SandboxError(f"no process can be started for a program: {error}") from None
+            raise SandboxError(f"cannot start a process for a program: {error}") from None
 
 
-async def _to_its_end(call: Awaitable[object]) -> None:
-    """Await a call that is not cut off when the caller is cancelled.
+async def _await_despite_cancellation(call: Awaitable[object]) -> None:
+    """Await a call to its end even if the caller is cancelled, and only then raise.
 
-    A start that is cut off leaves its process to nobody. It takes milliseconds.
+    A process whose start is interrupted would have no owner. A start takes milliseconds.
     """
     task = asyncio.ensure_future(call)
     try:
@@ -138,7 +138,7 @@ async def _to_its_end(call: Awaitable[object]) -> None:
 
 
 class ProgramSession:
-    """One program in its process: pieces of code that share their names, time and output."""
+    """One program in its process. Its pieces of code share variables, time and output."""
 
     def __init__(self, checkout: AsyncMontySession, limits: SandboxLimits) -> None:
         self._checkout, self._limits = checkout, limits
@@ -147,12 +147,12 @@ class ProgramSession:
         self._deadline = asyncio.get_running_loop().time() + limits.seconds + GRACE_SECONDS
 
     async def feed(self, code: str, inputs: Mapping[str, Any] | None = None) -> StepResult:
-        """Run a piece of code; the value is that of its last statement, if that is an expression.
+        """Run a piece of code; its value is that of its last statement, if that is an expression.
 
         Parameters
         ----------
         inputs
-            Variables that are set before.
+            Variables that are set first.
         """
         return self._too_long(code) or await self.attempt(
             lambda: self._checkout.feed_run(
@@ -161,16 +161,16 @@ class ProgramSession:
         )
 
     async def start(self, code: str) -> StepResult:
-        """Run a piece of code as far as the first name that it does not know.
+        """Run a piece of code up to the first undefined name.
 
-        The value is what ``pydantic_monty`` calls a snapshot, or a ``MontyComplete``.
+        The value is a snapshot of ``pydantic_monty``, or a ``MontyComplete``.
         """
         return self._too_long(code) or await self.attempt(
             lambda: self._checkout.feed_start(code, print_callback=self._printed)
         )
 
     async def attempt(self, call: Callable[[], Awaitable[Any]]) -> StepResult:
-        """Make a call of the interpreter within the remaining limits."""
+        """Call the interpreter within the remaining limits."""
         loop = asyncio.get_running_loop()
         try:
             task = asyncio.ensure_future(call())
@@ -196,7 +196,7 @@ class ProgramSession:
         return self._exceeded("output") if self._printed.full else result
 
     def outcome(self, result: StepResult) -> Outcome:
-        """A result with all that the session has printed."""
+        """Convert a result to an outcome, with everything that the session has printed."""
         kind, error, value = result.kind, result.error, None
         if kind == "ok":
             try:
@@ -208,22 +208,22 @@ class ProgramSession:
 
     @property
     def printed(self) -> str:
-        """What has been printed so far."""
+        """Text printed so far."""
         return self._printed.text
 
     def _too_long(self, code: str) -> StepResult | None:
         size = len(code.encode(errors="replace"))
         if size <= self._limits.code_bytes:
             return None
-        reason = f"a program of {size:,} bytes; {self._limits.code_bytes:,} are allowed"
+        reason = f"the program has {size:,} bytes; {self._limits.code_bytes:,} are allowed"
         return StepResult("error", error=reason)
 
     def _raised(self, error: MontySyntaxError | MontyRuntimeError) -> StepResult:
         text = error.display("type-msg")
-        for beginning, kind in _PASSED_LIMITS:
+        for beginning, kind in _LIMIT_ERRORS:
             if text.startswith(beginning):
                 return self._exceeded(kind)
-        lines = [frame.line for frame in error.traceback() if frame.filename == _PROGRAM]
+        lines = [frame.line for frame in error.traceback() if frame.filename == _PROGRAM_FILE]
         place = f" (line {lines[-1]})" if lines else ""
         return StepResult("error", error=text[:_MAX_ERROR] + place, exception=error.exception())
 
@@ -231,18 +231,18 @@ class ProgramSession:
         limits = self._limits
         bounds: Mapping[str, str] = {
             "timeout": f"it ran for more than {limits.seconds:g} seconds",
-            "memory": f"it held more than {limits.memory_bytes:,} bytes",
+            "memory": f"it used more than {limits.memory_bytes:,} bytes of memory",
             "output": f"it printed more than {limits.output_bytes:,} bytes",
         }
         return StepResult(kind, error=bounds[kind])
 
 
 class _Printed:
-    """Collects what a program prints; called from a thread of the interpreter's library."""
+    """Collects printed text; called from a thread of the interpreter's library."""
 
     def __init__(self, max_bytes: int) -> None:
         self._parts: list[str] = []
-        self._room = max_bytes
+        self._bytes_left = max_bytes
         self.full = False
         self.on_full: Callable[[], object] = lambda: None
 
@@ -251,9 +251,9 @@ class _Printed:
             return
         data = text.encode(errors="replace")
         if stream == "stdout" and data:
-            self._parts.append(data[: self._room].decode(errors="ignore"))
-        self._room -= len(data)
-        if self._room < 0:
+            self._parts.append(data[: self._bytes_left].decode(errors="ignore"))
+        self._bytes_left -= len(data)
+        if self._bytes_left < 0:
             self.full = True
             self.on_full()
 

@@ -1,9 +1,9 @@
 """Tests of a program that the program cannot cheat.
 
-A test runs in its own process, which never contained the program. Where the test calls a function
-of the program or reads one of its variables, its process stops and asks. The call is made in the
-program's process, and its result comes back as a copy of Python's own plain types. So the program
-cannot reach comparisons, ``assert``, or anything else that decides about the test.
+A test runs in its own process, which has never contained the program. Where the test calls a
+function of the program or reads one of its variables, its process stops. The call is made in the
+program's process, and the result is copied back as plain Python types. So the program cannot
+influence comparisons, ``assert``, or anything else that decides the test.
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ _ARGUMENTS, _KEYWORDS = "archon_arguments", "archon_keywords"
 
 
 async def run_test(test: str, program: ProgramSession, tester: ProgramSession) -> StepResult:
-    """Run a test in ``tester`` against what has been defined in ``program``.
+    """Run a test in ``tester`` against the definitions in ``program``.
 
-    It passes if it reaches its end, has used the program, and is no expression that is false. If
-    the program exceeds a limit, the test ends and cannot catch it.
+    The test passes if it reaches its end, has used the program, and is not an expression whose
+    value is false. If the program exceeds a limit, the test ends and cannot catch it.
     """
-    asked = False
+    has_used_program = False
     result = await tester.start(test)
     while result.kind == "ok" and not isinstance(result.value, MontyComplete):
         step = result.value
         if isinstance(step, AsyncNameLookupSnapshot):
-            asked = True
+            has_used_program = True
             result = await _look_up(step, program, tester)
         elif not isinstance(step, AsyncFunctionSnapshot):
             return StepResult("error", error="TypeError: a test cannot wait for the program")
         elif step.is_os_function:
             result = await tester.attempt(step.resume_not_handled)
         else:
-            asked = True
+            has_used_program = True
             result = await _call(step, program, tester)
     if result.kind != "ok":
         return result
-    if not asked:
-        return StepResult("error", error="the test asks nothing of the program")
+    if not has_used_program:
+        return StepResult("error", error="the test does not use the program")
     if result.value.output is False:
         return StepResult("error", error="the test is false")
     return StepResult("ok")
@@ -51,11 +51,11 @@ async def run_test(test: str, program: ProgramSession, tester: ProgramSession) -
 async def _call(
     step: AsyncFunctionSnapshot, program: ProgramSession, tester: ProgramSession
 ) -> StepResult:
-    """Make a call of the test in the program, and go on with its result or its exception."""
+    """Make the test's call in the program, and resume the test with the result or exception."""
     name = str(step.function_name)
     assert name.isidentifier()
     if not is_plain(step.args) or not is_plain(step.kwargs):
-        return await _refuse(step, tester, f"{name}() is called with no plain values")
+        return await _refuse(step, tester, f"{name}() is called with values other than plain data")
     inputs = {_ARGUMENTS: list(step.args), _KEYWORDS: dict(step.kwargs)}
     called = await program.feed(f"{name}(*{_ARGUMENTS}, **{_KEYWORDS})", inputs)
     raised = called.exception
@@ -64,7 +64,7 @@ async def _call(
     if called.kind != "ok":
         return called
     if not is_plain(called.value):
-        return await _refuse(step, tester, f"{name}() returns no plain value")
+        return await _refuse(step, tester, f"{name}() returns a value other than plain data")
     return await tester.attempt(lambda: step.resume({"return_value": called.value}))
 
 
@@ -75,7 +75,7 @@ async def _refuse(step: AsyncFunctionSnapshot, tester: ProgramSession, reason: s
 async def _look_up(
     step: AsyncNameLookupSnapshot, program: ProgramSession, tester: ProgramSession
 ) -> StepResult:
-    """Go on with the program's value of a name; a function stays where it is and can be called."""
+    """Resume the test with the program's value of a name; a function becomes a stand-in."""
     found = await program.feed(step.variable_name)
     if found.kind == "error":
         return await tester.attempt(step.resume)
@@ -84,12 +84,12 @@ async def _look_up(
     if is_function(found.value):
         return await tester.attempt(lambda: step.resume(value=_stand_in(step.variable_name)))
     if not is_plain(found.value):
-        return StepResult("error", error=f"TypeError: {step.variable_name} is no plain value")
+        return StepResult("error", error=f"TypeError: {step.variable_name} is not plain data")
     return await tester.attempt(lambda: step.resume(value=found.value))
 
 
 def _stand_in(name: str) -> Callable[..., Any]:
-    """A function of this name for the test's process, which asks when it is called."""
+    """Make a function of this name, at whose call the test's process stops."""
 
     def stand_in() -> None:
         raise AssertionError

@@ -1,9 +1,10 @@
-"""The sandbox: programs and tests to outcomes, a bounded number at a time."""
+"""``Sandbox``: runs programs and tests, a bounded number at a time."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -13,7 +14,6 @@ from typing import TYPE_CHECKING, Self
 from archon.errors import SandboxError, require
 from archon.sandbox.outcome import Checked, Outcome, SandboxLimits
 from archon.sandbox.semaphore import SharedSemaphore
-from archon.sandbox.solution import up_to_solution
 from archon.sandbox.values import Json, is_function
 
 if TYPE_CHECKING:
@@ -21,20 +21,23 @@ if TYPE_CHECKING:
 
 DEFAULT_LIMITS = SandboxLimits()
 _DEFINED = ("ok", "output")
-"""Outcomes after which a program's functions are defined, despite a large last value."""
+"""Outcomes after which the functions of a program are defined; its last value may be too large."""
+_SOLUTION_START = re.compile(r"^(?:async )?def solution\b", re.MULTILINE)
+_NEXT_STATEMENT = re.compile(r"^(?![\s)\]}#])", re.MULTILINE)
+"""The start of an unindented line, unless that closes the parameter list or is a comment."""
 
 
 class Sandbox:
-    """Runs programs, each in a process that ends with it; at rest there is no process.
+    """Runs each program in its own process; without programs there is no process.
 
-    Every method may be called from any number of event loops. Cancelling a call kills its
-    processes at once.
+    Methods may be called from any number of event loops. Cancelling a call kills its processes at
+    once.
 
     Parameters
     ----------
     max_programs
-        Programs and tests at a time, by default one a processor; others wait. A test has two
-        processes.
+        Maximum number of programs and tests at a time, by default one per processor; others wait.
+        A test has two processes.
 
     Raises
     ------
@@ -61,7 +64,7 @@ class Sandbox:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Accept no more programs; running ones continue to their end or their limits."""
+        """Accept no more programs; running ones continue to their end or limit."""
         self._closed = True
 
     async def run(
@@ -71,61 +74,61 @@ class Sandbox:
         inputs: Mapping[str, Json] | None = None,
         limits: SandboxLimits = DEFAULT_LIMITS,
     ) -> Outcome:
-        """Run a program; the value is that of its last statement, if that is an expression.
+        """Run a program; its value is that of its last statement, if that is an expression.
 
         Parameters
         ----------
         inputs
-            Variables that the program finds set.
+            Variables that are set first.
 
         Raises
         ------
         SandboxError
             No process can be started, or the sandbox is closed.
         """
-        async with self._turn(), self._workers.session(limits) as session:
+        async with self._slot(), self._workers.session(limits) as session:
             return session.outcome(await session.feed(code, inputs))
 
     async def run_program(self, code: str, *, limits: SandboxLimits = DEFAULT_LIMITS) -> Outcome:
-        """Run a program that answers a question; the value is its answer.
+        """Run a program that answers a question; its value is the answer.
 
-        That is the first of these that is there and not None:
+        The answer is the first of these that exists and is not None:
 
-        1. what ``solution()`` returns, if the program defines a function of that name that can be
+        1. the result of ``solution()``, if the program defines a function of that name that can be
            called without arguments;
-        2. the value of its last statement, if that is an expression;
+        2. the value of the last statement, if that is an expression;
         3. the variable ``answer``;
-        4. the last line that is not empty of what it printed, as text.
+        4. the last non-empty line of the printed text.
 
-        If it fails, everything after its ``solution`` is left out: tests that a model made up say
-        nothing about the function.
+        If the program fails, it is run again without the code after ``solution``, since a failure
+        of tests that the model made up does not show that the function is wrong.
 
         Raises
         ------
         SandboxError
             No process can be started, or the sandbox is closed.
         """
-        outcome = await self._answered(code, limits)
-        alone = None if outcome.kind == "ok" else up_to_solution(code)
-        if alone is not None and (again := await self._answered(alone, limits)).kind == "ok":
-            return again
+        outcome = await self._run_for_answer(code, limits)
+        shorter = None if outcome.kind == "ok" else _up_to_solution(code)
+        if shorter and (retried := await self._run_for_answer(shorter, limits)).kind == "ok":
+            return retried
         return outcome
 
-    async def _answered(self, code: str, limits: SandboxLimits) -> Outcome:
-        async with self._turn(), self._workers.session(limits) as session:
-            reply = await session.feed(code)
-            if reply.kind == "ok":
-                reply = await _answer(session, reply)
-            return session.outcome(reply)
+    async def _run_for_answer(self, code: str, limits: SandboxLimits) -> Outcome:
+        async with self._slot(), self._workers.session(limits) as session:
+            result = await session.feed(code)
+            if result.kind == "ok":
+                result = await _answer(session, result)
+            return session.outcome(result)
 
     async def check(
         self, code: str, tests: Sequence[str], *, limits: SandboxLimits = DEFAULT_LIMITS
     ) -> Checked:
-        """Run tests, pieces of code such as ``assert solution(3) == 9``, against a program.
+        """Run tests against a program: pieces of code such as ``assert solution(3) == 9``.
 
-        For each test, the program runs anew, and the test judges it from its own process
-        (``archon.sandbox.program_tests``). The limits hold for each run. Of a program that fails,
-        everything after its ``solution`` is left out.
+        For each test, the program runs in a new process, and the test in another one
+        (``archon.sandbox.program_tests``). The limits apply to each run. If the program fails, it
+        is tested without the code after ``solution``.
 
         Raises
         ------
@@ -133,9 +136,9 @@ class Sandbox:
             No process can be started, or the sandbox is closed.
         """
         program = await self.run(code, limits=limits)
-        alone = None if program.kind in _DEFINED else up_to_solution(code)
-        if alone is not None and (again := await self.run(alone, limits=limits)).kind in _DEFINED:
-            code, program = alone, again
+        shorter = None if program.kind in _DEFINED else _up_to_solution(code)
+        if shorter and (retried := await self.run(shorter, limits=limits)).kind in _DEFINED:
+            code, program = shorter, retried
         if program.kind not in _DEFINED:
             return Checked(program, (program,) * len(tests))
         try:
@@ -149,17 +152,17 @@ class Sandbox:
         from archon.sandbox.program_tests import run_test
 
         async with (
-            self._turn(),
+            self._slot(),
             self._workers.session(limits) as program,
-            self._workers.session(limits) as court,
+            self._workers.session(limits) as tester,
         ):
-            reply = await program.feed(code)
-            if reply.kind == "ok":
-                reply = await run_test(test, program, court)
-            return program.outcome(reply)
+            result = await program.feed(code)
+            if result.kind == "ok":
+                result = await run_test(test, program, tester)
+            return program.outcome(result)
 
     @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
+    async def _slot(self) -> AsyncIterator[None]:
         async with self._slots:
             if self._closed:
                 raise SandboxError("the sandbox is closed")
@@ -167,7 +170,7 @@ class Sandbox:
 
 
 async def _answer(session: ProgramSession, run: StepResult) -> StepResult:
-    """The answer of a program that has run to its end."""
+    """Find the answer of a program that has run to its end."""
     solution = await session.feed("solution")
     if is_function(solution.value):
         called = await session.feed("solution()")
@@ -181,3 +184,19 @@ async def _answer(session: ProgramSession, run: StepResult) -> StepResult:
         return answer
     lines = session.printed.strip().splitlines()
     return replace(run, value=lines[-1].strip() if lines else None)
+
+
+def _up_to_solution(code: str) -> str | None:
+    """Return a program up to the end of its function ``solution``; None if it defines none.
+
+    Models often append tests with invented results. Only lines are matched, not Python's grammar,
+    because the text is often truncated.
+
+    >>> _up_to_solution("def solution():\\n    return 7\\n\\nassert solution() == 8")
+    'def solution():\\n    return 7\\n'
+    """
+    start = _SOLUTION_START.search(code)
+    if start is None:
+        return None
+    end = _NEXT_STATEMENT.search(code, start.end())
+    return code[: end.start() - 1 if end else len(code)]

@@ -1,4 +1,4 @@
-"""A semaphore for callers in any number of event loops."""
+"""A semaphore for tasks of different event loops."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from types import TracebackType
 
 
 class SharedSemaphore:
-    """A semaphore that tasks of different event loops may share, first come, first served.
+    """A first-come, first-served semaphore that tasks of different event loops may share.
 
-    ``asyncio.Semaphore`` belongs to the loop in which it was first waited for.
+    ``asyncio.Semaphore`` belongs to the first loop that waits for it.
     """
 
     def __init__(self, count: int) -> None:
@@ -29,7 +29,7 @@ class SharedSemaphore:
         try:
             await turn
         except asyncio.CancelledError:
-            if not self._leave(turn):
+            if not self._stop_waiting(turn):
                 self._release()
             raise
 
@@ -41,8 +41,8 @@ class SharedSemaphore:
     ) -> None:
         self._release()
 
-    def _leave(self, turn: asyncio.Future[None]) -> bool:
-        """Stop waiting; False if the slot has been handed over in the meantime."""
+    def _stop_waiting(self, turn: asyncio.Future[None]) -> bool:
+        """Leave the queue; return False if the slot has been handed over in the meantime."""
         with self._lock:
             if turn not in self._waiting:
                 return False
@@ -54,13 +54,13 @@ class SharedSemaphore:
             while self._waiting:
                 turn = self._waiting.popleft()
                 try:
-                    turn.get_loop().call_soon_threadsafe(_begin, turn)
-                except RuntimeError:  # its loop is closed, nobody waits any more
+                    turn.get_loop().call_soon_threadsafe(_wake, turn)
+                except RuntimeError:  # its loop is closed, so nobody waits
                     continue
                 return
             self._free += 1
 
 
-def _begin(turn: asyncio.Future[None]) -> None:
+def _wake(turn: asyncio.Future[None]) -> None:
     if not turn.done():
         turn.set_result(None)

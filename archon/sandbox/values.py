@@ -1,7 +1,7 @@
-"""Values that come out of the sandbox.
+"""Values returned by the sandbox.
 
-The interpreter hands out copies made of Python's own types, never code of the program, but they
-may be huge, deep, or hold one list a million times: nothing here walks or prints them unbounded.
+The interpreter returns copies in Python's own types, never code of the program. They may be huge or
+deep, or contain the same list a million times, so every walk through them is bounded.
 """
 
 from __future__ import annotations
@@ -10,30 +10,30 @@ import datetime
 import math
 from collections.abc import Iterable
 from decimal import Decimal
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
 MAX_DEPTH = 100
 MAX_DIGITS = 4300
-"""Of an integer: Python itself prints no more (``sys.get_int_max_str_digits``)."""
+"""Digits of an integer; Python itself prints no more (``sys.get_int_max_str_digits``)."""
 
 _TIMES = (datetime.date, datetime.datetime, datetime.time, datetime.timedelta)
-_SHOWN = (Decimal, bytes, complex, *_TIMES)
-_SCALARS = frozenset([type(None), bool, int, float, str, *_SHOWN])
+_PRINTABLE = (Decimal, bytes, complex, *_TIMES)
+_SCALARS = frozenset([type(None), bool, int, float, str, *_PRINTABLE])
 _CONTAINERS = frozenset([list, tuple, set, frozenset, dict])
 
 
 class UnfitValueError(Exception):
-    """A value is too large or too deep to be handed on; the text says which."""
+    """A value is too large or too deeply nested; the text says which."""
 
 
 def as_json(value: object, max_bytes: int) -> Json:
-    """A value as JSON has it.
+    """Convert a value to plain JSON data.
 
-    Tuples and sets become lists (sets sorted), keys strings, numbers without a place in JSON
-    (``nan``, decimals, complex ones), dates and bytes their text, and whatever else there may be
-    the name of its type in angle brackets.
+    Tuples and sets become lists (sets sorted), and keys become strings. Numbers that JSON lacks
+    (``nan``, decimals, complex ones), dates and bytes become text. Any other value becomes the name
+    of its type in angle brackets.
 
     Raises
     ------
@@ -45,7 +45,7 @@ def as_json(value: object, max_bytes: int) -> Json:
 
 class _Converter:
     def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = self._room = max_bytes
+        self._max_bytes = self._bytes_left = max_bytes
 
     def convert(self, value: object, depth: int) -> Json:
         if depth > MAX_DEPTH:
@@ -55,65 +55,65 @@ class _Converter:
         if isinstance(value, (set, frozenset)):
             return _sorted(self._list(value, depth))
         if isinstance(value, dict):
-            self._take(2)
+            self._count(2)
             return {
-                self._text(_shown(key)): self.convert(item, depth + 1)
+                self._text(_text_of(key)): self.convert(item, depth + 1)
                 for key, item in value.items()
             }
         return self._scalar(value)
 
     def _list(self, items: Iterable[object], depth: int) -> list[Json]:
-        self._take(2)
+        self._count(2)
         return [self.convert(item, depth + 1) for item in items]
 
     def _scalar(self, value: object) -> Json:
         if value is None or isinstance(value, bool):
-            self._take(4)
+            self._count(4)
             return value
         if isinstance(value, int):
-            self._take(len(_shown(value)))
+            self._count(len(_text_of(value)))
             return value
         if isinstance(value, float) and math.isfinite(value):
-            self._take(8)
+            self._count(8)
             return value
-        return self._text(_shown(value))
+        return self._text(_text_of(value))
 
     def _text(self, text: str) -> str:
-        self._take(2 + len(text.encode(errors="replace")))
+        self._count(2 + len(text.encode(errors="replace")))
         return text
 
-    def _take(self, size: int) -> None:
-        self._room -= size
-        if self._room < 0:
+    def _count(self, size: int) -> None:
+        self._bytes_left -= size
+        if self._bytes_left < 0:
             raise UnfitValueError(f"the value takes more than {self._max_bytes:,} bytes")
 
 
-def _shown(value: object) -> str:
-    """The text of a value that is no container; nothing that could be large is printed."""
+def _text_of(value: object) -> str:
+    """Return the text of a value that is not a container; a huge integer is refused."""
     if isinstance(value, str):
         return value
     if isinstance(value, int) and value.bit_length() > MAX_DIGITS * math.log2(10):
         raise UnfitValueError(f"the value is an integer of more than {MAX_DIGITS} digits")
-    if value is None or isinstance(value, (int, float, *_SHOWN)):
+    if value is None or isinstance(value, (int, float, *_PRINTABLE)):
         return str(value)
     name = getattr(value, "name", None)
     return f"<{name if isinstance(name, str) else type(value).__name__}>"
 
 
 def _sorted(items: list[Json]) -> list[Json]:
-    """Numbers by size, then the rest by their text."""
+    """Sort numbers by size, then the other items by their text."""
     numbers = [item for item in items if isinstance(item, (int, float))]
     others = [item for item in items if not isinstance(item, (int, float))]
     return [*sorted(numbers), *sorted(others, key=str)]
 
 
 def is_plain(value: object) -> bool:
-    """Whether a value consists of Python's own plain types alone, and each of exactly that type.
+    """Return True if a value consists only of plain Python types, without subclasses.
 
-    Such a value carries no behaviour of the program that made it.
+    Such a value carries no behaviour of the program that created it.
     """
     seen: set[int] = set()
-    waiting = [value]
+    waiting: list[Any] = [value]
     while waiting:
         item = waiting.pop()
         if type(item) not in _CONTAINERS:
@@ -121,19 +121,12 @@ def is_plain(value: object) -> bool:
                 return False
         elif id(item) not in seen:
             seen.add(id(item))
-            waiting.extend(_parts(item))
+            waiting.extend(item)
+            if isinstance(item, dict):
+                waiting.extend(item.values())
     return True
 
 
-def _parts(container: object) -> Iterable[object]:
-    if isinstance(container, dict):
-        yield from container.keys()
-        yield from container.values()
-    else:
-        assert isinstance(container, (list, tuple, set, frozenset))
-        yield from container
-
-
 def is_function(value: object) -> bool:
-    """Whether a value was a function in the sandbox, which hands out nothing but its text."""
+    """Return True if a value was a function in the sandbox, which returns only its text."""
     return isinstance(value, str) and value.startswith("<function ")

@@ -1,4 +1,4 @@
-"""A worker process as its parent sees it: limited by the kernel, then killed and reaped."""
+"""Control of a worker process by its parent: kernel limits, kill and reaping."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from archon.sandbox.outcome import SandboxLimits
 from archon.warn_once import warn_once
 
 OVERHEAD_BYTES = 256 << 20
-"""Of address space: the program file, the stacks of its threads, the allocator's reserves."""
+"""Address space for the program file, the stacks of its threads and the allocator's reserves."""
 
-_UNBOUND = (
-    "the sandbox runs programs without {}, which this platform does not allow to set; "
-    "the interpreter's own limits hold"
+_NOT_LIMITED = (
+    "the sandbox runs programs without {}, which this platform does not support; "
+    "the interpreter's own limits apply"
 )
 _running: set[int] = set()
 
 
-def bind(pid: int, limits: SandboxLimits) -> None:
+def limit_process(pid: int, limits: SandboxLimits) -> None:
     """Limit a process's address space and processor time, and deny it new files and processes.
 
-    This holds even if the interpreter is broken: a process that may open no more files cannot
-    open sockets either. Only Linux lets one process bind another; elsewhere, and where the system
-    refuses a limit, there are the interpreter's own limits and the parent's clock, and a warning
-    says so once.
+    These limits apply even if the interpreter is broken: a process that may not open files cannot
+    open sockets either. Only Linux lets one process limit another. Elsewhere, and where the system
+    refuses a limit, the interpreter's own limits and the parent's timer remain, and one warning is
+    logged.
     """
     _running.add(pid)
     try:
         import resource
     except ImportError:  # Windows has none
-        warn_once(_UNBOUND.format("any limit of the system's"))
+        warn_once(_NOT_LIMITED.format("any limit of the system"))
         return
     if sys.platform != "linux":
-        warn_once(_UNBOUND.format("any limit of the system's"))
+        warn_once(_NOT_LIMITED.format("any limit of the system"))
         return
     bounds = {
         "RLIMIT_AS": OVERHEAD_BYTES + 2 * limits.memory_bytes,
@@ -50,15 +50,15 @@ def bind(pid: int, limits: SandboxLimits) -> None:
     }
     for name, bound in bounds.items():
         try:
-            _bind(resource, pid, name, bound)
-        except ProcessLookupError:  # it has ended already
+            _set_limit(resource, pid, name, bound)
+        except ProcessLookupError:  # it has ended
             return
         except (AttributeError, ValueError, OSError):
-            warn_once(_UNBOUND.format(name))
+            warn_once(_NOT_LIMITED.format(name))
 
 
-def _bind(resource: ModuleType, pid: int, name: str, bound: int) -> None:
-    """Set one limit, which a stricter one that holds already is left under."""
+def _set_limit(resource: ModuleType, pid: int, name: str, bound: int) -> None:
+    """Set one limit, unless the process has a stricter one."""
     which = getattr(resource, name)
     _, hard = resource.prlimit(pid, which)
     if hard != resource.RLIM_INFINITY:
@@ -67,7 +67,7 @@ def _bind(resource: ModuleType, pid: int, name: str, bound: int) -> None:
 
 
 async def end(pid: int) -> None:
-    """Kill a process and wait until it is gone.
+    """Kill a process and wait for its end.
 
     The interpreter's library kills its workers, but may leave a zombie until the next one starts.
     """
@@ -85,12 +85,12 @@ def _kill(pid: int) -> None:
 
 
 def _wait(pid: int) -> None:
-    with contextlib.suppress(OSError):  # the library has waited for it
+    with contextlib.suppress(OSError):  # the library has already waited for it
         os.waitpid(pid, 0)
 
 
 @atexit.register
 def _kill_all() -> None:
-    """End what still runs, in threads that nobody waits for, as the interpreter ends."""
+    """At the end of Python: kill workers of threads that nobody waits for."""
     for pid in list(_running):
         _kill(pid)

@@ -1,1 +1,1 @@
-"""Atomic writes, locks, differences and run folders on disk."""
+"""Atomic writes, locks, differences between data, and folders of runs."""

@@ -14,18 +14,18 @@ from archon.errors import StorageError, os_reason
 
 @contextlib.contextmanager
 def replacing(path: Path, *, concurrent: bool = False) -> Iterator[Path]:
-    """Give a temporary file that replaces ``path`` when the block ends without an error.
+    """Yield a temporary file that replaces ``path`` when the block ends without an error.
 
-    The temporary file is in the same folder, so that the replacement is atomic: readers see the
-    old content or the new, never a part of it. The file is flushed to the disk before it replaces
-    ``path``, and the folder after it. If the block fails, ``path`` stays as it was and the
-    temporary file is removed; a killed process leaves it behind.
+    The temporary file is in the same folder, so the replacement is atomic: readers see the old
+    content or the new, never a part of it. The file is flushed to the disk before it replaces
+    ``path``, the folder afterwards. If the block fails, ``path`` stays unchanged and the temporary
+    file is removed. A killed process leaves it behind.
 
     Parameters
     ----------
     concurrent
-        Several processes may write ``path`` at once. Each then has a temporary file of its own,
-        ``NAME.PID.part`` rather than ``NAME.part``.
+        Several processes may write ``path`` at the same time. Each then uses its own temporary
+        file, ``NAME.PID.part`` instead of ``NAME.part``.
 
     Raises
     ------
@@ -61,7 +61,7 @@ def write_json(path: Path, data: Any) -> None:
 
 
 def names_in(path: Path) -> set[str]:
-    """The names in a folder; none where there is no folder that can be listed."""
+    """Return the names in a folder; an empty set if the folder cannot be listed."""
     try:
         return {entry.name for entry in path.iterdir()}
     except (OSError, ValueError):  # missing, not a folder, not readable, or a null byte
@@ -69,7 +69,7 @@ def names_in(path: Path) -> set[str]:
 
 
 def sync_folder(path: Path) -> None:
-    """Flush the names of a folder's files to the disk."""
+    """Flush a folder's list of files to the disk."""
     folder = os.open(path, os.O_RDONLY)
     try:
         os.fsync(folder)

@@ -1,4 +1,4 @@
-"""File locks: one process at a time writes a folder or a file."""
+"""File locks, so that one process at a time writes a folder or a file."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ LOCK = ".lock"
 
 
 def acquire(path: Path, on_busy: Callable[[], None]) -> AbstractContextManager[Any]:
-    """Acquire the lock file ``path``; leaving the result's block releases it, as does a crash.
+    """Acquire the lock file ``path``. The end of a ``with`` block or of the process releases it.
 
     Parameters
     ----------
     on_busy
-        Called if another process holds the lock. It raises an error to give up; if it returns, the
-        lock is waited for.
+        Called if another process holds the lock. It may raise an error to give up; if it returns,
+        this call waits for the lock.
 
     Raises
     ------
     OSError
-        The lock file cannot be made.
+        The lock file cannot be created.
     """
     lock = filelock.FileLock(path)
     try:
@@ -39,19 +39,19 @@ def acquire(path: Path, on_busy: Callable[[], None]) -> AbstractContextManager[A
 
 @contextmanager
 def locked(folder: Path, what: str) -> Iterator[None]:
-    """Keep other processes from writing a folder while the block runs.
+    """Lock a folder against other writers while the block runs.
 
     Parameters
     ----------
     what
-        Names the content of the folder in the error message.
+        Name of the folder's content in the error message.
 
     Raises
     ------
     UsageError
         Another process is writing.
     StorageError
-        The lock file cannot be made.
+        The lock file cannot be created.
     """
 
     def refuse() -> None:

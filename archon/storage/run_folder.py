@@ -1,4 +1,4 @@
-"""Folders of runs: one run each, described by a file, locked while it is written."""
+"""Folders of one run each: a file describes the run, and a lock protects it while it is written."""
 
 from __future__ import annotations
 
@@ -18,39 +18,39 @@ _MAX_DIFFERENCES = 10
 
 
 class BaseRunFolder:
-    """A folder that holds one run, or will; a subclass says of which kind.
+    """The folder of one run. A subclass defines the kind of run.
 
-    Opening a folder never overwrites: files of other programs are refused, and ``check_same``
-    refuses to resume another run.
+    Opening a folder never overwrites anything: ``make`` refuses a folder with other files, and
+    ``check_same`` refuses to resume a different run.
     """
 
     kind: ClassVar[str]
-    """What the run is, in messages: ``run`` or ``training``."""
+    """Name of the kind in messages: ``run`` or ``training``."""
     description: ClassVar[str]
-    """The file that says what was asked for."""
+    """Name of the file that describes the run."""
     required_key: ClassVar[str]
-    """A key of every such file."""
+    """A key that every description has."""
     marks: ClassVar[frozenset[str]]
-    """Files of which any shows that a run was begun."""
+    """Files that show, each by itself, that a run has started."""
     files: ClassVar[frozenset[str]]
-    """Everything that a run may write. Without a mark it counts as a run's only next to a lock."""
+    """All files that a run may write. Without a mark, they belong to a run only next to a lock."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     @property
     def holds_run(self) -> bool:
-        """Whether a run was begun here."""
+        """True if a run has started here."""
         return not names_in(self.path).isdisjoint(self.marks)
 
     @classmethod
     def make(cls, path: Path) -> None:
-        """Make the folder of a run where it is missing.
+        """Create the folder of a run if it is missing.
 
         Raises
         ------
         UsageError
-            The folder cannot be made, or holds other files and no run.
+            The folder cannot be created, or has other files and no run.
         """
         names = names_in(path)
         others = names - {LOCK} - {f"{name}.part" for name in cls.files}
@@ -61,15 +61,20 @@ class BaseRunFolder:
                 f"{path} is not empty and holds no {cls.kind} (it has {shown(min(others))}); "
                 "choose a new or an empty folder for the output"
             )
-        make_folder(path)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"cannot create the folder {path}: {os_reason(error)}") from None
+        except ValueError as error:  # a null byte
+            raise UsageError(f"cannot create the folder {shown(str(path))}: {error}") from None
 
     def check_new(self) -> None:
-        """Refuse a folder in which a run was begun.
+        """Refuse a folder in which a run has started.
 
         Raises
         ------
         UsageError
-            There is a run.
+            A run has started.
         """
         if self.holds_run:
             raise UsageError(
@@ -78,11 +83,11 @@ class BaseRunFolder:
             )
 
     def locked(self) -> AbstractContextManager[None]:
-        """Keep other processes from writing here; see ``archon.storage.lock.locked``."""
+        """Lock the folder against other writers; see ``archon.storage.lock.locked``."""
         return locked(self.path, self.kind)
 
     def read_description(self) -> dict[str, Any]:
-        """What was asked for.
+        """Read the description of the run.
 
         Raises
         ------
@@ -104,25 +109,25 @@ class BaseRunFolder:
         return data
 
     def write_description(self, data: Mapping[str, Any]) -> None:
-        """Write what was asked for."""
+        """Write the description of the run."""
         write_json(self.path / self.description, data)
 
-    def check_same(self, there: Any, wanted: Any) -> None:
+    def check_same(self, stored: Any, wanted: Any) -> None:
         """Refuse to resume a run that is not the wanted one.
 
         Parameters
         ----------
-        there
-            What the description says, or a part of it.
+        stored
+            The stored description, or a part of it.
         wanted
-            The same of the wanted run.
+            The description of the wanted run, or the same part of it.
 
         Raises
         ------
         UsageError
-            Lists where the two differ.
+            The two differ; the text lists where.
         """
-        found = list(differences(there, json.loads(json.dumps(wanted))))
+        found = list(differences(stored, json.loads(json.dumps(wanted))))
         if found:
             more = len(found) - _MAX_DIFFERENCES
             lines = found[:_MAX_DIFFERENCES] + ([f"and {more} more"] if more > 0 else [])
@@ -130,19 +135,3 @@ class BaseRunFolder:
                 f"{self.path} holds another {self.kind}, which cannot be resumed as this one:\n  "
                 + "\n  ".join(lines)
             )
-
-
-def make_folder(path: Path) -> None:
-    """Make a folder where it is missing.
-
-    Raises
-    ------
-    UsageError
-        It cannot be made.
-    """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"cannot make the folder {path}: {os_reason(error)}") from None
-    except ValueError as error:  # a null byte
-        raise UsageError(f"cannot make the folder {shown(str(path))}: {error}") from None

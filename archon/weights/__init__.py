@@ -1,7 +1,7 @@
-"""Where model files come from and where they are kept.
+"""Fetches model files, verifies them and finds them in the cache.
 
-``pull`` tries a card's sources in order and returns a file whose bytes have the right digest;
-``find`` answers the same question without touching the network.
+``pull`` tries a card's sources in order and returns a file whose bytes have the right digest.
+``find`` does so without using the network.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = [
     "remove",
 ]
 
-__getattr__ = lazy_exports(  # most commands only ask where the cache is
+__getattr__ = lazy_exports(  # most commands need only the path of the cache
     globals(),
     dict.fromkeys(__all__, "archon.weights.cache")
     | dict.fromkeys(("OnProgress", "PullProgress"), "archon.weights.progress")

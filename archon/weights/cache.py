@@ -1,16 +1,16 @@
-"""The cache: the folder of pulled weights, and the record of what was verified in it.
+"""The cache folder of pulled weights, with a record of what was verified.
 
 ::
 
-    <cache>/models/<card>/<file>          weights taken from wheels
-    <cache>/models/<card>/verified.json   which file has which digest
+    <cache>/models/<card>/<file>          weights extracted from wheels
+    <cache>/models/<card>/verified.json   path and digest of the verified weights
     <cache>/models/<card>/wheels/         wheels of an unfinished pull
-    <cache>/packed/<digest>-<precision>…  weights as the engine's kernels read them
-    <cache>/kernels/                      the compiled kernels themselves
-    <cache>/draws.sqlite3                 the pool of draws (``archon.lm.pool``)
+    <cache>/packed/<digest>-<precision>…  weights packed for the engine's kernels
+    <cache>/kernels/                      compiled kernels
+    <cache>/draws.sqlite3                 the pool of samples (``archon.lm.pool``)
 
-The cache is the user's cache folder, or ``ARCHON_CACHE``. What comes from the hub stays in the
-hub's own cache, a file or folder of the user's where it lies; the record points there.
+The folder is ``ARCHON_CACHE``, or Archon's folder in the user's cache. Files from the hub stay in
+the hub's own cache, and the user's files where they are; the record has their path.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ RECORD_NAME = "verified.json"
 
 
 def cache_dir() -> Path:
-    """Archon's folder for what can be fetched or computed again."""
+    """Return Archon's folder for files that can be fetched or computed again."""
     chosen = os.environ.get("ARCHON_CACHE")
     return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("archon")
 
 
 def model_dir(name: str) -> Path:
-    """The folder of one card's weights; a name unfit for a file system gets a digest of itself."""
+    """Return the folder of a card's weights; a name unsuitable for files gets a digest appended."""
     folder = re.sub(r"[^A-Za-z0-9._-]", "_", name)
     if folder != name or folder.startswith(".") or len(folder) > 100:
         folder = f"{folder[:80].lstrip('.')}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
@@ -49,7 +49,7 @@ def model_dir(name: str) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class VerifiedModel:
-    """A verified model; size and modification time show whether it has changed since."""
+    """Record of a verified model. Size and modification time show later changes."""
 
     path: str
     sha256: str
@@ -58,11 +58,11 @@ class VerifiedModel:
 
     @classmethod
     def of(cls, path: Path, sha256: str) -> VerifiedModel:
-        """The record of a model that was just verified."""
+        """Make the record of a model that was just verified."""
         return cls(str(path.absolute()), sha256, *_stamp(path))
 
-    def holds(self) -> bool:
-        """Whether the file or folder is still there and unchanged."""
+    def is_current(self) -> bool:
+        """Return True if the file or folder exists and is unchanged."""
         try:
             return _stamp(Path(self.path)) == (self.bytes, self.modified_ns)
         except OSError:
@@ -70,18 +70,18 @@ class VerifiedModel:
 
 
 def _stamp(path: Path) -> tuple[int, int]:
-    """Size and time of change; of a folder's files, the sums, which change with any of them."""
+    """Return size and modification time, summed over the files of a model."""
     stats = [file.stat() for file in files_of(path)]
     return sum(s.st_size for s in stats), sum(s.st_mtime_ns for s in stats)
 
 
 def is_model(path: Path) -> bool:
-    """Whether there is a file, or a folder that may be a model's."""
+    """Return True for a file, and for a folder with a model's configuration."""
     return path.is_file() or (path / CONFIG_NAME).is_file()
 
 
 def read_record(name: str) -> VerifiedModel | None:
-    """The record of a card, or None where there is none that can be read."""
+    """Return the record of a card; None if there is no readable one."""
     return _read(model_dir(name) / RECORD_NAME)
 
 
@@ -93,7 +93,7 @@ def _read(path: Path) -> VerifiedModel | None:
 
 
 def write_record(name: str, record: VerifiedModel | None) -> None:
-    """Keep or forget a record; see ``replacing``."""
+    """Write a record, or delete it if it is None; see ``replacing``."""
     path = model_dir(name) / RECORD_NAME
     if record is None:
         path.unlink(missing_ok=True)
@@ -104,14 +104,14 @@ def write_record(name: str, record: VerifiedModel | None) -> None:
 
 
 def resolve(source: PathSource, base_dir: Path) -> Path:
-    """What a path source names; a relative path starts at the card's own folder."""
+    """Return the path of a source; a relative one starts at the card's folder."""
     return base_dir / Path(source.path).expanduser()
 
 
 def find(card: LocalCard, base_dir: Path) -> Path | None:
-    """The card's weights where they are already here and verified; nothing is downloaded."""
+    """Return the path of the card's weights if they are present and verified; download nothing."""
     record = read_record(card.name)
-    if record is not None and not record.holds():
+    if record is not None and not record.is_current():
         record = None
     for source in card.sources:
         if isinstance(source, PathSource):
@@ -128,17 +128,17 @@ def find(card: LocalCard, base_dir: Path) -> Path | None:
 
 
 def same_weights(card: LocalCard) -> VerifiedModel | None:
-    """The record of another card's weights that are those of this one, if they are here."""
+    """Return the record of another card with the same weights, if they are present."""
     wanted = {source.sha256 for source in card.sources if not isinstance(source, PathSource)}
     for path in sorted((cache_dir() / "models").glob(f"*/{RECORD_NAME}")):
         record = _read(path)
-        if record is not None and record.sha256 in wanted and record.holds():
+        if record is not None and record.sha256 in wanted and record.is_current():
             return record
     return None
 
 
 def find_anywhere(card: LocalCard, base_dir: Path) -> Path | None:
-    """As ``find``, or the same bytes where they were fetched for another card."""
+    """Like ``find``, but also find the same weights fetched for another card."""
     path = find(card, base_dir)
     if path is not None:
         return path
@@ -147,11 +147,11 @@ def find_anywhere(card: LocalCard, base_dir: Path) -> Path | None:
 
 
 def remove(card: LocalCard) -> int:
-    """Delete what Archon keeps of a card; files of the hub's cache and of the user's stay.
+    """Delete Archon's files of a card; files of the user and of the hub's cache stay.
 
     Returns
     -------
-    The number of bytes freed.
+    Number of bytes freed.
 
     Raises
     ------
@@ -174,5 +174,5 @@ def remove(card: LocalCard) -> int:
 
 
 def packed_files(digest: str) -> list[Path]:
-    """What the engine keeps of the weights with this digest, in every precision."""
+    """List the packed weights with this digest, one file per precision."""
     return sorted((cache_dir() / "packed").glob(f"{digest[:32]}-*"))

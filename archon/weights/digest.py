@@ -1,4 +1,4 @@
-"""SHA-256 of files, and of bytes while they are written."""
+"""SHA-256 digests of files, and of bytes while they are written."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class DigestError(ModelError):
 
 
 def digest_of(path: Path, on_progress: OnProgress) -> str:
-    """The SHA-256 of a file, or the digest of all of a model's files, in lower-case hexadecimal."""
+    """Return the SHA-256 of a file, or the digest of all files of a model, as lower-case hex."""
     files = files_of(path)
     total_bytes, done_bytes = sum(file.stat().st_size for file in files), 0
     digests = []
@@ -36,7 +36,7 @@ def digest_of(path: Path, on_progress: OnProgress) -> str:
 
 
 def check(found: str, expected: str, what: str) -> None:
-    """Refuse bytes that are not the expected ones.
+    """Compare a digest with the expected one.
 
     Raises
     ------
@@ -54,12 +54,12 @@ def write_verified(
     on_progress: OnProgress,
     total_bytes: int | None,
 ) -> None:
-    """Write chunks to ``path``, which appears only once the whole of it has the right digest.
+    """Write chunks to ``path``; the file appears only if all of it has the right digest.
 
     Raises
     ------
     DigestError
-        The digest is wrong; nothing is left behind.
+        The digest is wrong; no file remains.
     """
     running, done_bytes = hashlib.sha256(), 0
     with replacing(path) as part:

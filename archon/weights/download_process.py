@@ -1,11 +1,11 @@
-"""Downloads in a child process, whose folder shows the progress, and which an interrupt ends."""
+"""Downloads in a child process: progress is read from its files, and an interrupt ends it."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
@@ -18,21 +18,21 @@ POLL_SECONDS = 0.2
 def run(
     command: Sequence[str], extra_environment: Mapping[str, str], report: Callable[[], None]
 ) -> str:
-    """Run a command to its end and return its standard output; ``report`` is called meanwhile.
+    """Run a command and return its standard output; ``report`` is called repeatedly meanwhile.
 
-    Whatever ends this call early, an interrupt above all, ends the child too.
+    An exception in this call, such as an interrupt, also ends the child.
 
     Raises
     ------
     ModelError
-        The command failed; the text is the last error it printed.
+        The command failed; the text is the last error that it printed.
     """
-    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as complaints:
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=output,
-            stderr=complaints,
+            stderr=errors,
             env={**os.environ, **extra_environment},
         )
         try:
@@ -48,26 +48,16 @@ def run(
             process.wait()
             raise
         if status != 0:
-            raise ModelError(_last_error(_text(complaints)) or f"exit status {status}")
+            raise ModelError(_last_error(_text(errors)) or f"exit status {status}")
         return _text(output)
 
 
-def largest_file(folder: Path, pattern: str = "*") -> int:
-    """Bytes of the largest file below a folder; files may vanish while it is looked at."""
-    largest = 0
+def file_sizes(folder: Path, pattern: str = "*") -> Iterator[int]:
+    """Yield the size of each file below a folder, in bytes; files may vanish meanwhile."""
     for path in folder.rglob(pattern):
         with suppress(FileNotFoundError):
-            largest = max(largest, path.stat().st_size)
-    return largest
-
-
-def all_files(folder: Path) -> int:
-    """Bytes of all files below a folder together; files may vanish while they are looked at."""
-    total = 0
-    for path in folder.rglob("*"):
-        with suppress(FileNotFoundError):
-            total += path.stat().st_size if path.is_file() else 0
-    return total
+            if path.is_file():
+                yield path.stat().st_size
 
 
 def _text(file: IO[bytes]) -> str:
@@ -76,7 +66,7 @@ def _text(file: IO[bytes]) -> str:
 
 
 def _last_error(stderr: str) -> str:
-    """The last line that says it is an error, else the last line."""
+    """Return the last line that begins with ``ERROR:``, or else the last line."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("ERROR:")]
     return (errors or lines or [""])[-1].removeprefix("ERROR:").strip()

@@ -1,9 +1,7 @@
 """Files and folders of the Hugging Face hub, kept in its own cache.
 
-``HF_HOME`` and ``HF_HUB_OFFLINE`` hold.
-
-Left to itself the hub's client tries six times with growing pauses, half a minute to a minute and
-a half where the hub is out of reach. One short request asks first whether anybody is there.
+``HF_HOME`` and ``HF_HUB_OFFLINE`` apply. If the hub is unreachable, its client retries for up to a
+minute and a half, so one short request checks the connection first.
 """
 
 from __future__ import annotations
@@ -19,29 +17,27 @@ from archon.errors import ModelError, require
 from archon.spec.model import HubSource
 from archon.weights import download_process, hub_child
 from archon.weights.digest import DigestError, check, digest_of
-from archon.weights.hub_errors import (
-    Wanted,
-    certificate_reason,
-    explain,
-    is_certificate_error,
-)
+from archon.weights.hub_errors import Wanted, connection_reason, explain
 from archon.weights.model_files import CONFIG_NAME, PATTERNS, POOLING_FILES, part_names
 from archon.weights.progress import OnProgress, PullProgress
 
 PROBE_SECONDS = 5.0
 
 PLAIN_HTTP = {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
-"""Plain transfers can be resumed and seen growing."""
+"""Plain transfers can be resumed, and the size of their files shows the progress."""
 
 
 def fetch(source: HubSource, on_progress: OnProgress, total_bytes: int | None) -> tuple[Path, bool]:
-    """The path of a hub file, and whether it was downloaded just now; of a split model all parts
-    are fetched, and the path is that of the part which the source names.
+    """Fetch a hub file; of a split model, all parts.
+
+    Returns
+    -------
+    The path of the file that the source names, and whether anything was downloaded.
 
     Raises
     ------
     ModelError
-        The hub is out of reach, has no such file, or the download failed.
+        The hub is unreachable, has no such file, or the download failed.
     MissingExtraError
         The hub's client is not installed.
     """
@@ -51,7 +47,7 @@ def fetch(source: HubSource, on_progress: OnProgress, total_bytes: int | None) -
     names, paths, is_fresh = part_names(source.file), {}, False
 
     def report() -> None:
-        done_bytes = download_process.largest_file(blobs, "*.incomplete")
+        done_bytes = max(download_process.file_sizes(blobs, "*.incomplete"), default=0)
         on_progress(PullProgress("downloading", done_bytes, total_bytes))
 
     for name in names:
@@ -66,15 +62,15 @@ def fetch(source: HubSource, on_progress: OnProgress, total_bytes: int | None) -
 
 
 def fetch_folder(source: HubSource, on_progress: OnProgress, total_bytes: int | None) -> Path:
-    """A hub model's folder, whole and with the right digest.
+    """Fetch a hub model's folder, complete and with the right digest.
 
-    Bytes of another digest stay in the hub's cache: its client counts what it fetched, so as a
-    rule it is the card that is wrong.
+    Files with another digest stay in the hub's cache: its client checks what it fetched, so the
+    card is usually wrong.
 
     Raises
     ------
     ModelError
-        The hub is out of reach, has no such model, or its files have another digest.
+        The hub is unreachable, has no such model, or its files have another digest.
     MissingExtraError
         The hub's client is not installed.
     """
@@ -83,11 +79,11 @@ def fetch_folder(source: HubSource, on_progress: OnProgress, total_bytes: int | 
     wanted = {
         "revision": source.revision,
         "allow_patterns": [*PATTERNS, *POOLING_FILES],
-        "ignore_patterns": ["*/*.safetensors"],  # the one pattern with a star would match folders
+        "ignore_patterns": ["*/*.safetensors"],  # the pattern with a star also matches subfolders
     }
     try:
         cached = hub.snapshot_download(source.huggingface, local_files_only=True, **wanted)
-        # Of a folder that is here in part, the digest tells.
+        # The digest shows whether the cached folder is complete.
         check(digest_of(Path(cached), on_progress), source.sha256, cached)
         return Path(cached)
     except (errors.LocalEntryNotFoundError, DigestError):
@@ -95,7 +91,7 @@ def fetch_folder(source: HubSource, on_progress: OnProgress, total_bytes: int | 
     blobs = _blobs(source)
 
     def report() -> None:
-        done_bytes = download_process.all_files(blobs)
+        done_bytes = sum(download_process.file_sizes(blobs))
         done_bytes = min(done_bytes, total_bytes or done_bytes)
         on_progress(PullProgress("downloading", done_bytes, total_bytes))
 
@@ -107,7 +103,7 @@ def fetch_folder(source: HubSource, on_progress: OnProgress, total_bytes: int | 
 
 
 def _blobs(source: HubSource) -> Path:
-    """Where the hub's client puts the bytes of a repository."""
+    """Return the folder in which the hub's client stores the files of a repository."""
     constants = require("huggingface_hub.constants", "engine")
     repository = "models--" + source.huggingface.replace("/", "--")
     return Path(constants.HF_HUB_CACHE) / repository / "blobs"
@@ -116,7 +112,7 @@ def _blobs(source: HubSource) -> Path:
 def _download(
     call: str, source: HubSource, wanted: dict[str, Any], report: Callable[[], None]
 ) -> Path:
-    """Run one of the client's downloads in a child process; returns the path that it prints."""
+    """Run a download function of the client in a child process; return the path that it prints."""
     constants = require("huggingface_hub.constants", "engine")
     if constants.HF_HUB_OFFLINE:
         raise ModelError(
@@ -125,35 +121,32 @@ def _download(
         )
     probe(constants.ENDPOINT)
     arguments = json.dumps([call, {"repo_id": source.huggingface, **wanted}])
-    # -P keeps the modules beside the script out of the child's imports.
+    # -P: the child must not import the modules next to the script.
     command = [sys.executable, "-P", hub_child.__file__, arguments]
     try:
         printed = download_process.run(command, PLAIN_HTTP, report)
     except ModelError as error:
+        try:
+            causes = json.loads(str(error))
+        except ValueError:  # the child failed before it could report causes
+            raise error from None
         asked = Wanted(
             source.huggingface, constants.ENDPOINT, file=source.file, revision=source.revision
         )
-        raise ModelError(_reason(str(error), asked)) from None
+        raise ModelError(explain(causes, asked)) from None
     return Path(printed.strip())
 
 
-def _reason(printed: str, wanted: Wanted) -> str:
-    """The reason for a failed download; what the child printed, where it did not get to say it."""
-    try:
-        causes = json.loads(printed)
-    except ValueError:
-        return printed
-    return explain(causes, wanted)
-
-
-def _connection_problem(message: str) -> str:
-    if is_certificate_error(message):
-        return certificate_reason(message)
-    return f"{message}; check the connection, HTTPS_PROXY and HF_ENDPOINT"
-
-
 def probe(endpoint: str) -> None:
-    """Ask once whether the hub answers. A thread, because looking up a name has no time limit."""
+    """Check once that the hub answers.
+
+    The request runs in a thread because name resolution has no time limit.
+
+    Raises
+    ------
+    ModelError
+        It does not answer, or reports a failure of its own.
+    """
     import httpx  # slow to import, and only a failed download needs it
 
     problem = [f"no answer from {endpoint} within {PROBE_SECONDS:.0f} seconds"]
@@ -163,7 +156,7 @@ def probe(endpoint: str) -> None:
             status = httpx.head(endpoint, timeout=PROBE_SECONDS).status_code
             problem[0] = f"{endpoint} answers with status {status}" if status >= 500 else ""
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
-            problem[0] = f"{endpoint} is out of reach: {_connection_problem(str(error))}"
+            problem[0] = f"{endpoint} is unreachable: {connection_reason(str(error))}"
 
     thread = threading.Thread(target=ask, name="archon-hub-probe", daemon=True)
     thread.start()

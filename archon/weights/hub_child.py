@@ -1,7 +1,7 @@
-"""One call of the hub's client in a process of its own, run as a script.
+"""A script that calls one function of the hub's client.
 
-Takes ``[function, arguments]`` as JSON, prints the path that the function returns, and on failure
-the error with its causes as JSON. Imports nothing of Archon, so that it starts quickly.
+Its argument is ``[function, arguments]`` as JSON. It prints the path that the function returns, or
+the error and its causes as JSON. It imports nothing of Archon, so that it starts quickly.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Any
 
 
 def describe(error: BaseException) -> list[dict[str, Any]]:
-    """An error and everything that led to it as plain data, the error itself first.
+    """Describe an error and all its causes as plain data, the error itself first.
 
-    Causes that were suppressed count, too: the client and the ``datasets`` library suppress the
-    hub's own message where they raise an error of another type.
+    Suppressed causes are included: the client and the ``datasets`` library suppress the hub's own
+    message when they raise an error of another type.
     """
     found: list[BaseException] = []
     waiting: list[BaseException | None] = [error]

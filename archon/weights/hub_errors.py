@@ -1,7 +1,7 @@
-"""Explanations of hub errors: the hub's own message, and what the user can do.
+"""Explains hub errors: the hub's own message, and what the user can do.
 
-The client wraps the hub's answer in other errors. All errors of the chain are looked at, and the
-most specific one decides (``archon.weights.hub_child.describe`` gives them as plain data).
+The client wraps the hub's answer in other errors. ``archon.weights.hub_child.describe`` lists all
+errors of the chain as plain data, and the most specific one decides.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Cause = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What the hub was asked for."""
+    """A request to the hub."""
 
     repository: str
     endpoint: str
@@ -31,26 +31,28 @@ class Wanted:
 
     @property
     def page(self) -> str:
-        """The address of the repository's page."""
+        """Address of the repository's page."""
         folder = "datasets/" if self.kind == "dataset" else ""
         return f"{self.endpoint.rstrip('/')}/{folder}{self.repository}"
 
 
 def explain(causes: Sequence[Cause], wanted: Wanted) -> str:
-    """What went wrong and what helps, in one line."""
+    """Explain in one line what went wrong and what to do."""
     for matches, reason in _REASONS:
         for cause in causes:
             if matches(cause):
                 return reason(cause, wanted)
     first = causes[0]
-    told = causes[1] if _is_wrapper(first) and len(causes) > 1 else first
-    return _hub_message(told) or _line(told["message"].split("\n")[0])
+    # The client's own wrapper reports only that something went wrong.
+    if "LocalEntryNotFoundError" in first["types"] and len(causes) > 1:
+        first = causes[1]
+    return _hub_message(first) or _line(first["message"].split("\n")[0])
 
 
 def _gated(cause: Cause, wanted: Wanted) -> str:
-    said = _sentence(_hub_message(cause) or "access to it is restricted")
+    message = _sentence(_hub_message(cause) or "access to it is restricted")
     cure = f"accept its conditions on {wanted.page}, and set HF_TOKEN to a token of that account"
-    return f"the repository is gated. {said} {_capital(cure)}"
+    return f"the repository is gated. {message} {_capital(cure)}"
 
 
 def _disabled(cause: Cause, wanted: Wanted) -> str:
@@ -74,30 +76,30 @@ def _no_repository(cause: Cause, wanted: Wanted) -> str:
 
 
 def _rejected_token(cause: Cause, wanted: Wanted) -> str:
-    said = _hub_message(cause) or "the status is 401"
-    return f"the hub rejects the access token: {said}; check HF_TOKEN and `hf auth login`"
+    message = _hub_message(cause) or "the status is 401"
+    return f"the hub rejects the access token: {message}; check HF_TOKEN and `hf auth login`"
 
 
 def _forbidden(cause: Cause, wanted: Wanted) -> str:
-    said = _hub_message(cause) or "the status is 403"
-    return f"the hub refuses access: {said}; the token in HF_TOKEN needs read access"
+    message = _hub_message(cause) or "the status is 403"
+    return f"the hub refuses access: {message}; the token in HF_TOKEN needs read access"
 
 
 def _missing(cause: Cause, wanted: Wanted) -> str:
-    said = _hub_message(cause) or _line(cause["message"])
-    return f"the hub has nothing of this name: {said}; check repository, file and revision"
+    message = _hub_message(cause) or _line(cause["message"])
+    return f"the hub has nothing of this name: {message}; check repository, file and revision"
 
 
 def _too_many(cause: Cause, wanted: Wanted) -> str:
-    said = _hub_message(cause) or "too many requests"
+    message = _hub_message(cause) or "too many requests"
     wait = f" in {cause['retry_after']} seconds" if cause["retry_after"] else " later"
-    return f"the hub limits the rate of requests: {said}; try again{wait}, or set HF_TOKEN"
+    return f"the hub limits the rate of requests: {message}; try again{wait}, or set HF_TOKEN"
 
 
 def _out_of_order(cause: Cause, wanted: Wanted) -> str:
-    said = _hub_message(cause)
+    message = _hub_message(cause)
     status = f"the hub answers with status {cause['status']}"
-    return f"{status}{f': {said}' if said else ''}; try again later"
+    return f"{status}{f': {message}' if message else ''}; try again later"
 
 
 def _offline(cause: Cause, wanted: Wanted) -> str:
@@ -105,37 +107,31 @@ def _offline(cause: Cause, wanted: Wanted) -> str:
 
 
 def _disk_full(cause: Cause, wanted: Wanted) -> str:
-    reason = f"{os.strerror(cause['errno'])}{_of_file(cause)}"
-    return f"{reason}; free disk space, or set HF_HOME to a folder on another disk"
+    return f"{_system_error(cause)}; free disk space, or set HF_HOME to a folder on another disk"
 
 
 def _not_writable(cause: Cause, wanted: Wanted) -> str:
-    reason = f"{os.strerror(cause['errno'])}{_of_file(cause)}"
-    return f"{reason}; set HF_HOME to a folder that you can write to"
+    return f"{_system_error(cause)}; set HF_HOME to a folder that you can write to"
 
 
-def certificate_reason(message: str) -> str:
-    """What is wrong with a server's certificate, and what helps."""
-    cure = "behind a proxy that inspects traffic, set SSL_CERT_FILE to its certificates"
-    return f"its certificate is not trusted: {_line(message)}; {cure}"
+def connection_reason(message: str) -> str:
+    """Explain why a connection failed, and what to do."""
+    if _is_certificate_error(message):
+        cure = "behind a proxy that inspects traffic, set SSL_CERT_FILE to its certificates"
+        return f"its certificate is not trusted: {_line(message)}; {cure}"
+    return f"{_line(message)}; check the connection, HTTPS_PROXY and HF_ENDPOINT"
 
 
-def is_certificate_error(message: str) -> bool:
-    """Whether an error of a connection is about certificates."""
+def _is_certificate_error(message: str) -> bool:
     return "CERTIFICATE_VERIFY_FAILED" in message or "certificate verify failed" in message
 
 
-def _untrusted(cause: Cause, wanted: Wanted) -> str:
-    return f"{wanted.endpoint}: {certificate_reason(cause['message'])}"
-
-
 def _unreachable(cause: Cause, wanted: Wanted) -> str:
-    cure = "check the connection, HTTPS_PROXY and HF_ENDPOINT"
-    return f"no connection to {wanted.endpoint}: {_line(cause['message'])}; {cure}"
+    return f"no connection to {wanted.endpoint}: {connection_reason(cause['message'])}"
 
 
 def _type(*names: str) -> Callable[[Cause], bool]:
-    return lambda cause: _is(cause, *names)
+    return lambda cause: any(name in cause["types"] for name in names)
 
 
 def _status(first: int, last: int | None = None) -> Callable[[Cause], bool]:
@@ -160,26 +156,17 @@ _REASONS: tuple[tuple[Callable[[Cause], bool], Callable[[Cause, Wanted], str]], 
     (_type("OfflineModeIsEnabled"), _offline),
     (_errno(*_NOT_ENOUGH_SPACE), _disk_full),
     (_errno(errno.EACCES, errno.EPERM, errno.EROFS), _not_writable),
-    (lambda cause: is_certificate_error(cause["message"]), _untrusted),
+    (lambda cause: _is_certificate_error(cause["message"]), _unreachable),
     (
         _type("ConnectError", "TimeoutException", "NetworkError", "RemoteProtocolError"),
         _unreachable,
     ),
 )
-"""What to look for in a chain of errors, the most specific first, and what it means."""
-
-
-def _is(cause: Cause, *names: str) -> bool:
-    return any(name in cause["types"] for name in names)
-
-
-def _is_wrapper(cause: Cause) -> bool:
-    """Whether the client says only that something went wrong, and the cause says what."""
-    return _is(cause, "LocalEntryNotFoundError")
+"""Tests of an error in the chain, the most specific first, and their explanations."""
 
 
 def _hub_message(cause: Cause) -> str:
-    """What the hub itself says, if anything."""
+    """Return the hub's own message; "" for none."""
     message = cause["server_message"]
     return _line(str(message)) if message else ""
 
@@ -189,12 +176,12 @@ def _in_brackets(cause: Cause) -> str:
     return f" (the hub's message: {message})" if message else ""
 
 
-def _of_file(cause: Cause) -> str:
-    return f": {cause['filename']}" if cause["filename"] else ""
+def _system_error(cause: Cause) -> str:
+    return os.strerror(cause["errno"]) + (f": {cause['filename']}" if cause["filename"] else "")
 
 
 def _line(message: str) -> str:
-    """The message in one line of bounded length, without a full stop at its end."""
+    """Return the message as one line of bounded length, without a final full stop."""
     text = re.sub(r"\s+", " ", message).strip()
     text = text if len(text) <= _MAX_MESSAGE else text[:_MAX_MESSAGE] + "…"
     return text.removesuffix(".")

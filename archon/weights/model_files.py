@@ -1,7 +1,8 @@
-"""The files of a model, and the digest of all of them.
+"""The files of a model, and their common digest.
 
-A folder may hold more, such as a README or weights in other formats: that is neither downloaded
-nor counted. A GGUF model that is split into several files is all of them, whichever is named.
+Other files of a folder, such as a README or weights in other formats, are neither downloaded nor
+part of the digest. A GGUF model may be split into several files; the name of any of them stands for
+all.
 """
 
 from __future__ import annotations
@@ -17,17 +18,15 @@ PATTERNS = (
     CONFIG_NAME, "generation_config.json", "tokenizer.json", "tokenizer_config.json",
     "chat_template.jinja", "model.safetensors.index.json", "*.safetensors",
 )  # fmt: skip
-
-
+"""The files of a folder that the engine may read."""
 POOLING_FILES = (
     "modules.json", "config_sentence_transformers.json", "1_Pooling/config.json",
 )  # fmt: skip
-"""What a sentence encoder's folder says of how tokens become a vector: downloaded with it, but no
-part of its digest."""
+"""Files of a sentence encoder about pooling; downloaded, but not part of the digest."""
 
 
 def is_model_file(name: str) -> bool:
-    """Whether a folder's file of this name may be read by the engine."""
+    """Return True if the engine may read a folder's file of this name."""
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in PATTERNS)
 
 
@@ -37,7 +36,7 @@ _PART = re.compile(
 
 
 def part_names(name: str) -> list[str]:
-    """The files of a split model by the name of one of them; the name alone of any other file.
+    """List all files of a split model, given the name of one; for any other file, only its name.
 
     >>> part_names("m-00002-of-00002.gguf")
     ['m-00001-of-00002.gguf', 'm-00002-of-00002.gguf']
@@ -51,8 +50,11 @@ def part_names(name: str) -> list[str]:
 
 
 def files_of(path: Path) -> list[Path]:
-    """A model's files: the one file, all parts of a split one that are there, or those of the
-    folder that the engine may read, by name."""
+    """List the files of a model.
+
+    These are the file, with the existing other parts of a split model, or the files of the folder
+    that the engine may read, sorted by name.
+    """
     if not path.is_dir():
         parts = [path.with_name(name) for name in part_names(path.name)]
         return [part for part in parts if part == path or part.is_file()]
@@ -61,14 +63,14 @@ def files_of(path: Path) -> list[Path]:
 
 
 def num_bytes_of(path: Path) -> int:
-    """The size of a model's file, or of its folder's files together."""
+    """Return the total size of a model's files."""
     return sum(file.stat().st_size for file in files_of(path))
 
 
 def folder_digest(digests: Iterable[tuple[str, str]]) -> str:
-    """The digest of several files: SHA-256 of lines ``<sha256 of a file>  <its name>``, by name.
+    """Compute the digest of several files from pairs of name and SHA-256.
 
-    They are the lines that ``sha256sum`` prints for the files.
+    It is the SHA-256 of the lines that ``sha256sum`` prints for the files, sorted by name.
     """
     lines = sorted((name, f"{sha256}  {name}\n") for name, sha256 in digests)
     return hashlib.sha256("".join(line for _, line in lines).encode()).hexdigest()

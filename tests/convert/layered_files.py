@@ -1,4 +1,4 @@
-"""Layered files in the form of the original project, written for these tests."""
+"""Layered files in the format of the original project, written for these tests."""
 
 from __future__ import annotations
 

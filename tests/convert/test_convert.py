@@ -1,4 +1,4 @@
-"""Layered files become graphs that validate and mean the same."""
+"""Layered files become valid graphs with the same meaning."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def broken(conversion: Conversion) -> list[str]:
 # ----------------------------------------------------------------------------------------- nodes
 
 
-def test_a_component_reads_all_that_the_layer_before_left() -> None:
+def test_a_component_reads_all_candidates_of_the_previous_layer() -> None:
     nodes = converted(
         [component("generator"), component("generator", "other")],
         [component("fuser"), component("fuser", "other"), component("fuser")],
@@ -83,7 +83,7 @@ def test_length_control_becomes_an_instruction() -> None:
     assert "longer" in nodes["fuser_2"]["prompt"]["system"]
 
 
-def test_the_older_form_of_a_layer_is_read() -> None:
+def test_the_older_format_of_a_layer_is_read() -> None:
     new = layered([component("generator")], [component("fuser")])
     old = layered(*({"branches": 1, "models": layer} for layer in new["layers"]))
     assert convert(old) == convert(new)
@@ -111,7 +111,7 @@ def test_several_last_components_meet_in_one_answer() -> None:
         (component("fuser", samples=2), True),
     ],
 )
-def test_a_remark_tells_where_the_original_would_draw_the_answer(
+def test_a_remark_reports_that_the_original_picks_the_answer_at_random(
     last: dict[str, Any], may_be_several: bool
 ) -> None:
     conversion = convert(layered([component("generator", samples=4)], [last]))
@@ -155,7 +155,7 @@ def test_a_role_stands_for_a_model_on_a_kind_of_server() -> None:
     assert [node.get("model") for node in nodes.values()] == ["big", "big", "big_2", "big_3", "big"]
 
 
-def test_a_tgi_server_stands_at_the_address_in_model() -> None:
+def test_a_tgi_server_has_the_address_in_model() -> None:
     url = "http://10.0.0.1:8080/v1"
     conversion = convert(layered([component("generator", url, model_type="tgi")]))
     (card,) = conversion.architecture["models"].values()
@@ -164,7 +164,7 @@ def test_a_tgi_server_stands_at_the_address_in_model() -> None:
 
 
 @pytest.mark.parametrize("kind", ["Bedrock_API", "OPENAI_API", "HuggingFace", "", 3, None])
-def test_a_server_without_an_address_gets_a_place_holder_and_is_told(kind: Any) -> None:
+def test_a_server_without_an_address_gets_a_placeholder_and_is_listed(kind: Any) -> None:
     conversion = convert(layered([component("generator", model_type=kind)]))
     archon.load(conversion.architecture)
     assert list(lost(conversion)) == ["$.layers[0][0].model_type"]
@@ -179,7 +179,7 @@ def test_a_component_without_a_model_keeps_its_place() -> None:
     assert broken(conversion) == ["model_named"]
 
 
-def test_the_pair_ranker_that_is_no_chat_model_is_told() -> None:
+def test_the_pair_ranker_is_listed_because_it_is_not_a_chat_model() -> None:
     ranker = component("ranker", "llm-blender/PairRM", top_k=3, ranker_batch_size=16)
     ranker["model_type"] = ""
     conversion = convert(layered([component("generator", samples=5)], [ranker]))
@@ -217,7 +217,7 @@ def test_the_pair_ranker_that_is_no_chat_model_is_told() -> None:
         ("verifier", "top_k", 2, "reads no 'top_k'"),
     ],
 )
-def test_a_key_that_cannot_be_carried_is_told_with_its_reason(
+def test_a_key_that_cannot_be_carried_is_listed_with_the_reason(
     kind: str, key: str, value: Any, told: str
 ) -> None:
     first = [component("generator", samples=4)]
@@ -264,13 +264,13 @@ def test_critiques_do_not_pass_a_fuser() -> None:
         ({"branches": 1, "models": {"a": 1}}, ["$.layers[1].models.a"]),
     ],
 )
-def test_a_layer_that_cannot_be_read_is_told(layer: Any, paths: list[str]) -> None:
+def test_an_unreadable_layer_is_listed(layer: Any, paths: list[str]) -> None:
     conversion = convert(layered([component("generator")], layer))
     archon.load(conversion.architecture)
     assert list(lost(conversion)) == paths
 
 
-def test_keys_of_the_file_are_told() -> None:
+def test_unknown_keys_of_the_file_are_listed() -> None:
     data = {**layered([component("generator")]), "custom": True, "save_path": "x", "nmae": 1}
     assert list(lost(convert(data))) == ["$.custom", "$.save_path", "$.nmae"]
 
@@ -359,7 +359,7 @@ def test_the_newest_tests_are_evaluated_and_the_unread_ones_left_out() -> None:
     ("key", "value"),
     [("first_k", 3), ("first_pass", True), ("unit_test_cap", 5)],
 )
-def test_keys_of_an_evaluator_without_a_place_are_told(key: str, value: Any) -> None:
+def test_keys_of_an_evaluator_without_an_equivalent_are_listed(key: str, value: Any) -> None:
     evaluator = {**EVALUATOR, key: value}
     conversion = convert(
         layered([component("generator")], [component("unit_test_generator")], [evaluator])
@@ -379,8 +379,8 @@ def test_keys_of_an_evaluator_without_a_place_are_told(key: str, value: Any) -> 
         ({"nodes": {}}, "of ours already"),
         ({"layers": []}, "has no layers"),
         ({"layers": {}}, "must be a list"),
-        ({"layers": [[]]}, "no generator"),
-        ({"layers": [[component("fuser")]]}, "no generator"),
+        ({"layers": [[]]}, "no readable generator"),
+        ({"layers": [[component("fuser")]]}, "no readable generator"),
         ({"layers": [[component("generater")]]}, "did you mean 'generator'"),
     ],
 )
@@ -392,7 +392,7 @@ def test_a_file_without_layers_or_generators_is_refused(data: Any, told: str) ->
 # ---------------------------------------------------------------------------- one instead of a list
 
 
-def test_one_component_in_the_place_of_a_layer_is_a_list_of_one() -> None:
+def test_a_component_instead_of_a_layer_is_a_list_of_one() -> None:
     generator, fuser = component("generator", samples=4), component("fuser")
     single = convert(layered(generator, fuser))
     assert single.architecture == convert(layered([generator], [fuser])).architecture
@@ -417,7 +417,7 @@ GENERATOR = component("generator")
         ([GENERATOR], ["no_file_object", "list_of_one"]),
     ],
 )
-def test_other_places_of_one_instead_of_a_list(data: Any, rules: list[str]) -> None:
+def test_single_values_instead_of_lists_elsewhere(data: Any, rules: list[str]) -> None:
     conversion = convert(data)
     expected = convert({"layers": [[GENERATOR]]}).architecture
     assert conversion.architecture["nodes"] == expected["nodes"]

@@ -1,4 +1,4 @@
-"""Whatever a layered file holds, a key of it is told by the architecture or listed as lost."""
+"""Every key of a layered file is carried to the architecture or listed as lost."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def check_that_nothing_is_lost(data: dict[str, Any]) -> None:
 
 @settings(max_examples=150, deadline=None)
 @given(FILES)
-def test_every_key_of_a_file_is_told_or_listed(data: dict[str, Any]) -> None:
+def test_every_key_of_a_file_is_carried_or_listed(data: dict[str, Any]) -> None:
     before = copy.deepcopy(data)
     check_that_nothing_is_lost(data)
     assert data == before
@@ -127,14 +127,14 @@ def test_every_key_of_a_file_is_told_or_listed(data: dict[str, Any]) -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(COMPONENTS, st.booleans())
-def test_every_key_of_a_component_is_told_or_listed(last: dict[str, Any], critic: bool) -> None:
+def test_every_key_of_a_component_is_carried_or_listed(last: dict[str, Any], critic: bool) -> None:
     middle = [component("critic" if critic else "unit_test_generator")]
     check_that_nothing_is_lost({"layers": [[component("generator", samples=4)], middle, [last]]})
 
 
 @settings(max_examples=100, deadline=None)
 @given(FILES)
-def test_whatever_is_written_validates(data: dict[str, Any]) -> None:
+def test_every_written_architecture_validates(data: dict[str, Any]) -> None:
     architecture = convert(data).architecture
     if all(node["type"] in NODE_CLASSES for node in architecture["nodes"].values()):
         archon.load(architecture)

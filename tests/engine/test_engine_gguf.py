@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 import struct
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,33 @@ def test_metadata_and_tensors_are_what_was_written(tmp_path: Path) -> None:
     }  # fmt: skip
     for name in ("one", "two"):
         assert torch.equal(file.tensor(name), torch.from_numpy(weight))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_pages_of_a_tensor_do_not_stay_in_memory(tmp_path: Path) -> None:
+    path = tmp_path / "file.gguf"
+    weights = [np.full((1024, 1024), i, dtype=np.float32) for i in range(3)]
+    writer = GGUFWriter(path, "llama")
+    for i, weight in enumerate(weights):
+        writer.add_tensor(f"weight.{i}", weight)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+    file = GGUFFile(path)
+    for _ in range(2):
+        for i, weight in enumerate(weights):
+            assert torch.equal(file.tensor(f"weight.{i}"), torch.from_numpy(weight))
+            assert resident_kib(path) < 1024
+
+
+def resident_kib(path: Path) -> int:
+    """KiB of a mapped file that are in the memory of this process."""
+    mappings = Path("/proc/self/smaps").read_text().split("\nVmFlags:")
+    return sum(
+        int(text.partition("\nRss:")[2].split()[0]) for text in mappings if f"{path}\n" in text
+    )
 
 
 @pytest.mark.parametrize("alignment", [32, 64, 4096])

@@ -48,7 +48,7 @@ def test_a_folder_that_holds_a_run_is_refused_unless_it_is_resumed(
 def test_a_file_in_the_folders_place_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
     for path in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(UsageError, match=f"cannot make the folder {path}"):
+        with pytest.raises(UsageError, match=f"cannot create the folder {path}"):
             RunFolder.create(path, "x")
     with pytest.raises(UsageError, match="null"):
         RunFolder.create(tmp_path / "a\0b", "x")
@@ -93,16 +93,16 @@ def test_the_same_run_is_the_same_whenever_it_was_begun(tmp_path: Path) -> None:
     [
         (
             {"specification": {"architecture": {"nodes": {"draft": {"samples": 4}}}, "seed": 0}},
-            "$.specification.architecture.nodes.draft.samples: 8 there, 4 now",
+            "$.specification.architecture.nodes.draft.samples: 8 stored, 4 now",
         ),
         (
             {"specification": {"architecture": {"nodes": {"other": {}}}, "seed": 1}},
-            "$.specification.seed: 0 there, 1 now",
+            "$.specification.seed: 0 stored, 1 now",
         ),
-        ({"epochs": 2}, "$.epochs: 1 there, 2 now"),
+        ({"epochs": 2}, "$.epochs: 1 stored, 2 now"),
         (
             {"items": {"split": "test", "count": 2, "digest": "cd"}},
-            "$.items.split: 'select' there, 'test' now",
+            "$.items.split: 'select' stored, 'test' now",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""Cards with adapters: one engine for all, each with draws and prompts of its own."""
+"""Cards with adapters share one engine, and each has its own samples and prompts."""
 
 from __future__ import annotations
 

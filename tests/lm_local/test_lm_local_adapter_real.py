@@ -1,4 +1,4 @@
-"""What the shipped adapter says, and what the shipped head thinks of it."""
+"""Replies of the shipped adapter, and rewards of the shipped head."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Constraints in one model's tokens: the vocabulary, the forms, what they force and allow."""
+"""Constraints in one model's tokens: the vocabulary, output formats, forced and allowed tokens."""
 
 from __future__ import annotations
 
@@ -188,7 +188,7 @@ def test_an_order_may_have_64_items(compiler: ConstraintCompiler, tokenizer: Tex
         (Constraint(json_schema={"not": {"type": "string"}}), "JSON schema .*not"),
         (Constraint(json_schema={"type": "nonsense"}), "nonsense"),
         (Constraint(json_schema={"enum": []}), "[Uu]nsatisfiable"),
-        (Constraint(json_schema={"const": object()}), "no JSON"),
+        (Constraint(json_schema={"const": object()}), "not JSON"),
         (Constraint(order_of=("a", "a")), "different"),
         (Constraint(order_of=()), "1 to 64"),
         (Constraint(order_of=tuple(map(str, range(65)))), "1 to 64"),

@@ -1,4 +1,4 @@
-"""Tokenizer, chat format and draws of a model folder."""
+"""Tokenizer, chat format and samples of a model folder."""
 
 from __future__ import annotations
 
@@ -263,8 +263,8 @@ def test_a_damaged_vocabulary_is_refused(
     ("name", "key", "value", "reason"),
     [
         ("generation_config.json", "eos_token_id", "end", r"generation_config\.json: eos_token_id"),
-        ("generation_config.json", "eos_token_id", [1, None, "x"], "no token's id"),
-        ("tokenizer_config.json", "chat_template", 3, "chat_template is no text"),
+        ("generation_config.json", "eos_token_id", [1, None, "x"], "not a token's id"),
+        ("tokenizer_config.json", "chat_template", 3, "chat_template is not text"),
     ],
 )
 def test_the_error_names_an_invalid_key(

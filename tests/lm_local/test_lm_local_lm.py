@@ -352,7 +352,7 @@ async def test_changes_to_a_system_message_are_noted_on_each_completion(
     assert notes == {
         (
             "the chat template rejects the system role (no system); "
-            "the system text stands before the user's message instead",
+            "the system text is prepended to the user's message instead",
         )
     }
     assert plain[0].notes == ()

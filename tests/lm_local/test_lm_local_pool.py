@@ -1,4 +1,4 @@
-"""The pool of draws over the local engine: found draws are those that would be made."""
+"""The sample pool over the local engine: stored samples equal those that would be generated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Prompts are what transformers makes of the same messages, string and token ids."""
+"""Prompts equal those of transformers for the same messages, as strings and token ids."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def check_what_the_template_rejects(
     assert list(prompt.ids) == both.expected_ids(merged, **variables)
     assert prompt.notes[-1] == (
         f"the chat template rejects the system role ({error}); "
-        "the system text stands before the user's message instead"
+        "the system text is prepended to the user's message instead"
     )
 
 
@@ -253,7 +253,7 @@ def test_an_omitted_system_message_is_noted() -> None:
     messages = (Message("system", "Be brief.\nBe kind."), Message("user", "a"))
     prompt = pair(template).ours.prompt(messages)
     assert prompt.text == "a"
-    assert prompt.notes == ("the chat template leaves the system message out",)
+    assert prompt.notes == ("the chat template omits the system message",)
     assert pair(STYLES["chatml"]).ours.prompt(messages).notes == ()
 
 

@@ -1,4 +1,4 @@
-"""What a real small model says under constraints, and how it judges."""
+"""A real small model under constraints and as a judge."""
 
 from __future__ import annotations
 

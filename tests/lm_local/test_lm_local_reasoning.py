@@ -1,4 +1,4 @@
-"""Reasoning in the local engine: where it begins, its budget, and what a form binds behind it."""
+"""Reasoning in the local engine: its beginning, its budget, and the constraint after it."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ async def test_max_tokens_limits_reasoning_and_answer_together(lm: LocalLM) -> N
 
 async def test_a_beam_search_with_a_budget_is_refused(lm: LocalLM) -> None:
     beams = SamplingParams(max_tokens=5, beams=2)
-    with pytest.raises(UnsupportedError, match="beam search has no bound"):
+    with pytest.raises(UnsupportedError, match="beam search cannot limit"):
         await lm.generate(replace(BUDGET, sampling=beams))
 
 

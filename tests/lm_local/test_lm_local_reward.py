@@ -1,4 +1,4 @@
-"""Decoders with a reward head: read in the generator's engine, refused where they misfit."""
+"""Decoders with a reward head: they share the generator's engine; mismatches are refused."""
 
 from __future__ import annotations
 

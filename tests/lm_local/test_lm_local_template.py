@@ -1,8 +1,9 @@
-"""Chat templates are somebody else's programs: what they may not do, take or keep."""
+"""Chat templates are untrusted programs: limits on what they may do, use and keep."""
 
 import os
 import time
 import warnings
+from typing import Any
 
 import pytest
 
@@ -10,9 +11,17 @@ from archon.lm.local.template import ChatTemplate, TemplateError
 from archon.lm.local.template_worker import MAX_SECONDS
 
 
+def rendered(template: ChatTemplate, **values: Any) -> str:
+    text = template.render_all([values])[0]
+    assert text is not None
+    return text
+
+
 def test_a_template_is_rendered_with_its_values() -> None:
     template = ChatTemplate("{% for m in messages %}{{ m.content }}\u2028{% endfor %}")
-    assert template.render(messages=[{"content": "a\n"}, {"content": "數"}]) == "a\n\u2028數\u2028"
+    assert (
+        rendered(template, messages=[{"content": "a\n"}, {"content": "數"}]) == "a\n\u2028數\u2028"
+    )
 
 
 @pytest.mark.parametrize(
@@ -26,9 +35,9 @@ def test_a_template_is_rendered_with_its_values() -> None:
 def test_a_slow_template_is_ended_and_the_next_one_is_rendered(source: str) -> None:
     before = time.process_time()
     with pytest.raises(TemplateError):
-        ChatTemplate(source).render()
+        rendered(ChatTemplate(source))
     assert time.process_time() - before < MAX_SECONDS, "the time is another process's"
-    assert ChatTemplate("{{ 1 + 1 }}").render() == "2"
+    assert rendered(ChatTemplate("{{ 1 + 1 }}")) == "2"
 
 
 @pytest.mark.parametrize(
@@ -44,8 +53,8 @@ def test_a_slow_template_is_ended_and_the_next_one_is_rendered(source: str) -> N
 )
 def test_a_template_with_too_much_memory_fails(source: str) -> None:
     with pytest.raises(TemplateError):
-        ChatTemplate(source).render()
-    assert ChatTemplate("{{ 1 + 1 }}").render() == "2"
+        rendered(ChatTemplate(source))
+    assert rendered(ChatTemplate("{{ 1 + 1 }}")) == "2"
 
 
 @pytest.mark.parametrize(
@@ -64,8 +73,8 @@ def test_a_template_with_too_much_memory_fails(source: str) -> None:
 )
 def test_a_template_that_leaves_the_sandbox_fails(source: str) -> None:
     with pytest.raises(TemplateError):
-        assert "class" not in ChatTemplate(source + "{{ raise_exception('end') }}").render(
-            messages=[]
+        assert "class" not in rendered(
+            ChatTemplate(source + "{{ raise_exception('end') }}"), messages=[]
         )
 
 
@@ -74,7 +83,7 @@ def test_a_forked_process_has_its_own_renderer() -> None:
     with warnings.catch_warnings(action="ignore"):  # the child touches no other thread's work
         pid = os.fork()
     if pid == 0:
-        os._exit(0 if template.render(x="child") == "child" else 1)
-    texts = {template.render(x="parent") for _ in range(50)}
+        os._exit(0 if rendered(template, x="child") == "child" else 1)
+    texts = {rendered(template, x="parent") for _ in range(50)}
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     assert texts == {"parent"}

@@ -1,4 +1,4 @@
-"""The process that renders templates starts on every platform, and is replaced when it is gone."""
+"""The process that renders templates starts on every platform, and is replaced after its end."""
 
 from __future__ import annotations
 
@@ -151,7 +151,11 @@ def test_a_worker_that_does_not_start_is_an_error_with_the_reason(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     start_worker_with(program, tmp_path, monkeypatch)
-    reason = "No module named 'no_such_library'" if "import" in program else "ends without a word"
+    reason = (
+        "No module named 'no_such_library'"
+        if "import" in program
+        else "exits without an error message"
+    )
     with pytest.raises(ModelError, match=f"chat templates does not start: .*{reason}"):
         rendered(renderer, "x")
 
@@ -261,7 +265,7 @@ def test_a_worker_ends_with_its_parent() -> None:
     program = (
         "from archon.lm.local import template\n"
         "import os\n"
-        "template.ChatTemplate('x').render()\n"
+        "template.ChatTemplate('x').render_all([{}])\n"
         "print(template._RENDERER._worker._process.pid, flush=True)\n"
         "os._exit(0)\n"
     )

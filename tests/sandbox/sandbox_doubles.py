@@ -1,4 +1,4 @@
-"""What the tests of the sandbox share: limits that are soon passed, and the worker processes."""
+"""Helpers of the sandbox tests: small limits, and the worker processes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def zombies() -> list[int]:
 
 
 def serving() -> list[int]:
-    """Its worker processes that have been bound and run a program."""
+    """Its worker processes that are limited and run a program."""
     return [pid for pid in workers() if kernel_limit(pid, "Max open files") == "0"]
 
 

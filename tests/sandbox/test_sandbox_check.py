@@ -1,4 +1,4 @@
-"""Tests of programs: what passes, and that a program cannot make it so."""
+"""Tests of programs, which a program cannot influence."""
 
 from __future__ import annotations
 
@@ -36,13 +36,15 @@ def half(n, by=2):
         "print('this is no verdict')\nassert half(2) == 1",
     ],
 )
-async def test_a_test_that_holds_passes(sandbox: Sandbox, test: str) -> None:
+async def test_a_true_test_passes(sandbox: Sandbox, test: str) -> None:
     checked = await sandbox.check(PROGRAM, [test])
     assert checked.tests[0].error is None
     assert checked.num_passed == 1
 
 
-async def test_a_program_that_fails_its_own_tests_is_still_judged_by_ours(sandbox: Sandbox) -> None:
+async def test_a_program_that_fails_its_own_tests_is_judged_by_the_given_ones(
+    sandbox: Sandbox,
+) -> None:
     checked = await sandbox.check(
         f"{PROGRAM}\nassert solution(3) == 8", ["assert solution(3) == 9"]
     )
@@ -55,9 +57,9 @@ async def test_a_program_that_fails_its_own_tests_is_still_judged_by_ours(sandbo
         ("assert solution(3) == 10", "AssertionError: assert 9 == 10 (line 1)"),
         ("x = 1\nassert solution(3) == 10, 'wrong'", "AssertionError: wrong"),
         ("solution(2) == 5", "the test is false"),
-        ("assert 1 == 1", "the test asks nothing of the program"),
-        ("", "the test asks nothing of the program"),
-        ("def solution(n):\n    return 9\nassert solution(3) == 9", "asks nothing"),
+        ("assert 1 == 1", "the test does not use the program"),
+        ("", "the test does not use the program"),
+        ("def solution(n):\n    return 9\nassert solution(3) == 9", "does not use"),
         ("assert soluton(3) == 9", "NameError: name 'soluton' is not defined"),
         ("assert RAT == 3", "NameError: name 'RAT' is not defined"),
         ("assert solution(3) = 9", "SyntaxError"),
@@ -66,13 +68,13 @@ async def test_a_program_that_fails_its_own_tests_is_still_judged_by_ours(sandbo
         ("solution(9)\nopen('/etc/passwd')", "PermissionError"),
     ],
 )
-async def test_a_test_that_does_not_hold_says_why(sandbox: Sandbox, test: str, error: str) -> None:
+async def test_a_failing_test_reports_the_reason(sandbox: Sandbox, test: str, error: str) -> None:
     (outcome,) = (await sandbox.check(PROGRAM, [test])).tests
     assert outcome.kind == "error"
     assert error in (outcome.error or "")
 
 
-async def test_every_test_is_counted_by_itself(sandbox: Sandbox) -> None:
+async def test_tests_are_independent(sandbox: Sandbox) -> None:
     program = "seen = []\ndef solution(n):\n    seen.append(n)\n    return len(seen)"
     tests = ["assert solution(1) == 1", "assert solution(1) == 2", "solution(1) == 1", "nonsense("]
     checked = await sandbox.check(program, tests)
@@ -80,7 +82,7 @@ async def test_every_test_is_counted_by_itself(sandbox: Sandbox) -> None:
     assert checked.num_passed == 2
 
 
-async def test_no_tests_are_none_passed(sandbox: Sandbox) -> None:
+async def test_without_tests_none_is_passed(sandbox: Sandbox) -> None:
     checked = await sandbox.check(PROGRAM, [])
     assert (checked.program.kind, checked.tests, checked.num_passed) == ("ok", (), 0)
 
@@ -146,7 +148,7 @@ CHEATS = {
 
 
 @pytest.mark.parametrize("cheat", CHEATS)
-async def test_a_cheat_passes_no_test(sandbox: Sandbox, cheat: str) -> None:
+async def test_a_cheating_program_passes_no_test(sandbox: Sandbox, cheat: str) -> None:
     tests = [
         "assert solution(7) == 49",
         "assert not solution(7) != 49",
@@ -167,7 +169,7 @@ async def test_a_cheat_passes_no_test(sandbox: Sandbox, cheat: str) -> None:
         ("while True: print('PASSED')", "output"),
     ],
 )
-async def test_a_test_cannot_excuse_a_limit_that_is_passed(
+async def test_a_test_cannot_catch_an_exceeded_limit(
     sandbox: Sandbox, body: str, kind: Kind
 ) -> None:
     test = "try:\n    solution(1)\nexcept BaseException:\n    pass"

@@ -1,4 +1,4 @@
-"""Programs that want more than they may have.
+"""Programs that try to exceed their permissions.
 
 Each must come back as an ordinary outcome, within its limits, and leave the parent as it was.
 """
@@ -95,7 +95,7 @@ DENIED = {
 
 
 @pytest.mark.parametrize("name", DENIED)
-async def test_what_is_denied_is_an_error(
+async def test_forbidden_operations_are_errors(
     sandbox: Sandbox, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -151,7 +151,7 @@ EXHAUSTING = {
 
 
 @pytest.mark.parametrize("name", EXHAUSTING)
-async def test_what_exhausts_a_limit_is_stopped(sandbox: Sandbox, name: str) -> None:
+async def test_a_program_that_exceeds_a_limit_is_stopped(sandbox: Sandbox, name: str) -> None:
     outcome = await sandbox.run(EXHAUSTING[name], limits=LIMITS)
     assert outcome.kind in ("timeout", "memory", "output")
     assert outcome.error is not None
@@ -175,14 +175,14 @@ HARMLESS = {
 
 
 @pytest.mark.parametrize("name", HARMLESS)
-async def test_what_is_only_strange_runs(sandbox: Sandbox, name: str) -> None:
+async def test_strange_but_harmless_programs_run(sandbox: Sandbox, name: str) -> None:
     code, value = HARMLESS[name]
     outcome = await sandbox.run(code, limits=LIMITS)
     assert (outcome.kind, outcome.error) == ("ok", None)
     assert outcome.value == value
 
 
-async def test_secrets_of_the_environment_are_not_found(
+async def test_programs_cannot_read_the_environments_secrets(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ARCHON_SECRET", "a-secret")
@@ -199,6 +199,6 @@ async def test_the_parent_keeps_its_folder_and_environment(sandbox: Sandbox) -> 
 
 
 @pytest.mark.parametrize("name", ["an endless loop", "a long text", "a gigabyte of output"])
-async def test_the_next_program_is_not_touched(sandbox: Sandbox, name: str) -> None:
+async def test_a_program_does_not_affect_the_next(sandbox: Sandbox, name: str) -> None:
     await sandbox.run(EXHAUSTING[name], limits=LIMITS)
     assert (await sandbox.run("6 * 7")).value == 42

@@ -1,4 +1,4 @@
-"""Limits that the platform does not offer: the others hold, and a warning says so."""
+"""Limits that the platform lacks: the others apply, and a warning is logged."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ async def test_a_limit_that_is_refused_is_reported_once_and_the_others_are_set(
 
 
 @pytest.mark.parametrize("platform", ["darwin", "no resource"])
-async def test_programs_run_where_no_process_binds_another(
+async def test_programs_run_where_no_process_can_limit_another(
     platform: str,
     sandbox: Sandbox,
     monkeypatch: pytest.MonkeyPatch,
@@ -77,11 +77,11 @@ async def test_programs_run_where_no_process_binds_another(
     for _ in range(2):
         assert (await sandbox.run("6 * 7", limits=SHORT)).value == 42
     [text] = warnings_of(caplog)
-    assert text.startswith("the sandbox runs programs without any limit of the system's")
+    assert text.startswith("the sandbox runs programs without any limit of the system,")
 
 
-def test_a_process_that_has_ended_is_no_reason_to_warn(caplog: pytest.LogCaptureFixture) -> None:
-    worker_process.bind(2**22 + 1, SHORT)
+def test_a_process_that_has_ended_causes_no_warning(caplog: pytest.LogCaptureFixture) -> None:
+    worker_process.limit_process(2**22 + 1, SHORT)
     worker_process._running.discard(2**22 + 1)
     assert not warnings_of(caplog)
 

@@ -1,4 +1,4 @@
-"""The processes behind the sandbox: they may die, and none stays behind."""
+"""The worker processes of the sandbox: they may die, and none remains."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def cancelled(task: asyncio.Task[Any]) -> None:
         await task
 
 
-async def test_a_process_is_gone_when_its_run_is_over(sandbox: Sandbox) -> None:
+async def test_a_process_ends_with_its_run(sandbox: Sandbox) -> None:
     for code in ("1", "1 / 0", "'a' * 10 ** 10", "exec('x = 1\\n' * 10 ** 6)"):
         await sandbox.run(code)
         assert not workers() + zombies()
@@ -60,7 +60,7 @@ async def test_a_cancelled_check_ends_both_its_processes(sandbox: Sandbox) -> No
     assert not workers()
 
 
-async def test_a_run_that_waits_can_be_cancelled(sandbox: Sandbox) -> None:
+async def test_a_waiting_run_can_be_cancelled(sandbox: Sandbox) -> None:
     limits = SandboxLimits(seconds=600)
     runs = [asyncio.create_task(sandbox.run(ENDLESS, limits=limits)) for _ in range(6)]
     await until(lambda: len(serving()) == 2)
@@ -72,7 +72,7 @@ async def test_a_run_that_waits_can_be_cancelled(sandbox: Sandbox) -> None:
     assert (await sandbox.run("1")).value == 1
 
 
-async def test_runs_cancelled_at_any_moment_leave_nothing(sandbox: Sandbox) -> None:
+async def test_runs_cancelled_at_any_moment_leave_no_process(sandbox: Sandbox) -> None:
     held = []
     for number in range(120):
         run = asyncio.create_task(sandbox.run(ENDLESS))
@@ -97,7 +97,7 @@ async def test_a_process_may_die_or_hang(sandbox: Sandbox, name: str, kind: str)
     assert not workers()
 
 
-async def test_one_that_dies_takes_no_other_with_it(sandbox: Sandbox) -> None:
+async def test_a_process_that_dies_does_not_affect_others(sandbox: Sandbox) -> None:
     other = asyncio.create_task(sandbox.run("x = 0\nwhile x < 10 ** 6: x += 1\nx"))
     for code in ("'a' * 10 ** 10", "print('x' * 10 ** 6)", "exec('x = 1\\n' * 10 ** 6)"):
         assert (await sandbox.run(code)).kind in ("memory", "output")
@@ -111,7 +111,7 @@ async def test_no_more_programs_run_at_a_time_than_allowed(sandbox: Sandbox) -> 
     assert time.monotonic() - start >= 3 * SHORT.seconds
 
 
-async def test_the_kernel_binds_the_process_too(sandbox: Sandbox) -> None:
+async def test_the_kernel_limits_the_process_too(sandbox: Sandbox) -> None:
     limits = SandboxLimits(seconds=600, memory_bytes=8 << 20)
     run = asyncio.create_task(sandbox.run(ENDLESS, limits=limits))
     await until(lambda: len(serving()) == 1)
@@ -164,7 +164,7 @@ def test_loops_of_several_threads_share_a_sandbox(sandbox: Sandbox) -> None:
     assert sorted(int(str(outcome.value)) for outcome in outcomes) == list(range(32))
 
 
-def test_a_loop_that_is_closed_does_no_harm_to_the_next(sandbox: Sandbox) -> None:
+def test_a_closed_loop_does_not_affect_the_next(sandbox: Sandbox) -> None:
     async def leave() -> None:
         run = asyncio.create_task(sandbox.run(ENDLESS))
         await until(lambda: len(serving()) == 1)

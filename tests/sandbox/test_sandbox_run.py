@@ -1,4 +1,4 @@
-"""What a program comes to, and what is said where it comes to nothing."""
+"""The value of a program, and the error of a program without one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from archon.sandbox import Kind, Outcome, Sandbox, SandboxLimits
 
 
 @pytest.mark.parametrize("name", SUPPORTED)
-async def test_a_typical_program_comes_to_its_value(sandbox: Sandbox, name: str) -> None:
+async def test_a_typical_program_has_the_expected_value(sandbox: Sandbox, name: str) -> None:
     code, value = SUPPORTED[name]
     outcome = await sandbox.run_program(code)
     assert (outcome.kind, outcome.error) == ("ok", None)
@@ -23,7 +23,7 @@ async def test_a_typical_program_comes_to_its_value(sandbox: Sandbox, name: str)
 
 
 @pytest.mark.parametrize("name", UNSUPPORTED)
-async def test_what_the_interpreter_lacks_is_an_error_that_names_it(
+async def test_a_feature_that_the_interpreter_lacks_is_named_in_the_error(
     sandbox: Sandbox, name: str
 ) -> None:
     code, missing = UNSUPPORTED[name]
@@ -42,15 +42,13 @@ async def test_what_the_interpreter_lacks_is_an_error_that_names_it(
         "while True:\n    pass",
     ],
 )
-async def test_what_fails_beneath_a_solution_says_nothing_of_it(
-    sandbox: Sandbox, beneath: str
-) -> None:
+async def test_a_failure_after_the_solution_is_ignored(sandbox: Sandbox, beneath: str) -> None:
     code = f"RATE = 7\n\ndef solution(\n):\n    # seven\n    return RATE\n\n{beneath}"
     outcome = await sandbox.run_program(code, limits=SHORT)
     assert (outcome.kind, outcome.value) == ("ok", 7)
 
 
-async def test_a_solution_may_call_what_stands_beneath_it(sandbox: Sandbox) -> None:
+async def test_a_solution_may_call_functions_defined_after_it(sandbox: Sandbox) -> None:
     code = "def solution():\n    return half(8)\n\ndef half(n):\n    return n / 2"
     assert (await sandbox.run_program(code)).value == 4
 
@@ -73,7 +71,7 @@ async def test_a_solution_may_call_what_stands_beneath_it(sandbox: Sandbox) -> N
         ("# nothing but a comment", None),
     ],
 )
-async def test_the_answer_is_the_first_that_is_there(
+async def test_the_answer_is_the_first_available_value(
     sandbox: Sandbox, code: str, value: object
 ) -> None:
     outcome = await sandbox.run_program(code)
@@ -103,19 +101,19 @@ async def test_an_error_names_type_message_and_line(
     assert (await sandbox.run(code)).error == error
 
 
-async def test_the_text_of_an_error_is_cut(sandbox: Sandbox) -> None:
+async def test_the_text_of_an_error_is_truncated(sandbox: Sandbox) -> None:
     outcome = await sandbox.run("raise ValueError('x' * 100000)")
     assert len(outcome.error or "") < 600
 
 
-async def test_run_sets_inputs_and_gives_the_last_expression(sandbox: Sandbox) -> None:
+async def test_run_sets_inputs_and_returns_the_last_expression(sandbox: Sandbox) -> None:
     outcome = await sandbox.run(
         "print(len(words))\nsum(numbers)", inputs={"numbers": [1, 2.5], "words": {"a": None}}
     )
     assert (outcome.value, outcome.stdout) == (3.5, "1\n")
 
 
-async def test_the_same_program_comes_to_the_same_in_every_process(sandbox: Sandbox) -> None:
+async def test_a_program_has_the_same_value_in_every_process(sandbox: Sandbox) -> None:
     code = (
         "import random, time, datetime\n"
         "random.shuffle(x := list(range(9)))\n"
@@ -126,7 +124,7 @@ async def test_the_same_program_comes_to_the_same_in_every_process(sandbox: Sand
     assert first.value == second.value
 
 
-async def test_nothing_stays_from_one_program_to_the_next(sandbox: Sandbox) -> None:
+async def test_programs_share_no_state(sandbox: Sandbox) -> None:
     await sandbox.run("left = 1\nlen = 2\nimport math\nmath.left = 3")
     outcome = await sandbox.run("[len([1]), left]")
     assert outcome.error == "NameError: name 'left' is not defined (line 1)"
@@ -153,7 +151,7 @@ async def test_sleeping_takes_no_time(sandbox: Sandbox) -> None:
         (SandboxLimits(code_bytes=9), "123456 + 78", "error", "11 bytes; 9 are allowed"),
     ],
 )
-async def test_a_limit_that_is_passed_is_named(
+async def test_an_exceeded_limit_is_named(
     sandbox: Sandbox, limits: SandboxLimits, code: str, kind: Kind, error: str
 ) -> None:
     outcome = await sandbox.run(code, limits=limits)
@@ -167,7 +165,7 @@ async def test_time_is_counted_over_all_pieces_of_a_program(sandbox: Sandbox) ->
     assert outcome.kind == "timeout"
 
 
-async def test_output_is_cut_where_the_limit_is(sandbox: Sandbox) -> None:
+async def test_output_is_truncated_at_the_limit(sandbox: Sandbox) -> None:
     outcome = await sandbox.run("while True: print('ab')", limits=SandboxLimits(output_bytes=7))
     assert outcome.stdout == "ab\nab\na"
 
@@ -190,9 +188,9 @@ async def test_a_program_that_waits_for_a_closed_sandbox_is_refused() -> None:
     assert isinstance(second, SandboxError)
 
 
-async def test_a_sandbox_that_starts_no_process_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_process_that_does_not_start_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MONTY_BIN", "/nowhere/monty")
-    with pytest.raises(SandboxError, match="no process can be started"):
+    with pytest.raises(SandboxError, match="cannot start a process"):
         await Sandbox(max_programs=1).run("1")
 
 

@@ -10,7 +10,7 @@ import pytest
 from archon.sandbox.semaphore import SharedSemaphore
 
 
-async def test_who_comes_first_goes_first() -> None:
+async def test_waiters_are_served_in_order() -> None:
     slots, order = SharedSemaphore(1), []
 
     async def visit(number: int) -> None:
@@ -22,7 +22,7 @@ async def test_who_comes_first_goes_first() -> None:
     assert order == [0, 1, 2, 3, 4]
 
 
-async def test_who_leaves_the_queue_takes_no_slot() -> None:
+async def test_a_waiter_that_leaves_takes_no_slot() -> None:
     slots = SharedSemaphore(1)
 
     async def wait() -> None:
@@ -39,7 +39,7 @@ async def test_who_leaves_the_queue_takes_no_slot() -> None:
     await asyncio.wait_for(wait(), 10)
 
 
-async def test_who_is_cancelled_as_its_turn_comes_hands_it_on() -> None:
+async def test_a_waiter_cancelled_at_its_turn_releases_the_slot() -> None:
     slots = SharedSemaphore(1)
 
     async def wait() -> None:
@@ -56,7 +56,7 @@ async def test_who_is_cancelled_as_its_turn_comes_hands_it_on() -> None:
     await asyncio.wait_for(wait(), 10)
 
 
-def test_loops_of_several_threads_never_pass_the_bound() -> None:
+def test_loops_of_several_threads_never_exceed_the_limit() -> None:
     slots, lock = SharedSemaphore(2), threading.Lock()
     inside = most = visits = 0
 

@@ -1,4 +1,4 @@
-"""Values on their way out of the sandbox."""
+"""Values returned by the sandbox."""
 
 from __future__ import annotations
 
@@ -99,6 +99,8 @@ def test_plain_values_are_of_exactly_the_plain_types() -> None:
         ("10 ** 4000", 10**4000),
     ],
 )
-async def test_strange_values_come_out_harmless(sandbox: Sandbox, code: str, value: object) -> None:
+async def test_strange_values_are_returned_harmless(
+    sandbox: Sandbox, code: str, value: object
+) -> None:
     outcome = await sandbox.run(code)
     assert (outcome.kind, outcome.value) == ("ok", value)

@@ -1,4 +1,4 @@
-"""Programs such as small coder models write for word problems, with the values they come to.
+"""Programs such as small coder models write for word problems, with their values.
 
 ``UNSUPPORTED`` holds those that the sandbox's Python does not know: each must end as an error that
 says what is missing.

@@ -242,7 +242,7 @@ def test_a_study_of_something_else_is_refused_before_models_are_opened(
     searched(study="one", trials=1, finalists=0)
     monkeypatch.setattr("archon.cli.weights.open_all", lambda lms: pytest.fail("opened"))
     assert main([*ARGUMENTS, "--study", "one", "--resume", "--seed", "3"]) == 2
-    assert "$.seed: 0 there, 3 now" in capsys.readouterr().err
+    assert "$.seed: 0 stored, 3 now" in capsys.readouterr().err
 
 
 def test_the_winner_of_several_workers_is_written_by_one_of_them(

@@ -60,7 +60,7 @@ def test_a_study_is_joined_only_where_that_is_asked_for(url: str) -> None:
 def test_two_spaces_under_one_name_are_refused(url: str) -> None:
     with opened(url):
         pass
-    differs = r"(?s)of something else.*\$.space.name: 'a' there, 'b' now"
+    differs = r"(?s)of something else.*\$.space.name: 'a' stored, 'b' now"
     with pytest.raises(UsageError, match=differs), opened(url, {"space": {"name": "b"}}):
         pass
 

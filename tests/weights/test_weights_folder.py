@@ -51,7 +51,7 @@ def test_the_digest_is_that_of_the_lines_of_sha256sum(folder: Path) -> None:
     assert digest_of(folder, silent) == DIGEST
 
 
-def test_only_what_the_engine_may_read_counts(folder: Path) -> None:
+def test_only_files_that_the_engine_may_read_count(folder: Path) -> None:
     (folder / "README.md").write_text("another text")
     assert digest_of(folder, silent) == DIGEST
     for name in ("generation_config.json", "chat_template.jinja", "more.safetensors"):
@@ -65,7 +65,7 @@ def test_only_what_the_engine_may_read_counts(folder: Path) -> None:
 # ------------------------------------------------------------------------------------ paths
 
 
-def test_a_folder_s_digest_is_checked_once(cache: Path, folder: Path, tmp_path: Path) -> None:
+def test_a_folders_digest_is_checked_once(cache: Path, folder: Path, tmp_path: Path) -> None:
     stages = []
     source = card({"path": "model", "sha256": DIGEST})
     for _ in range(2):
@@ -98,7 +98,7 @@ def test_a_folder_that_changed_is_checked_again(
         weights.pull(source, tmp_path)
 
 
-def test_a_folder_without_digest_is_taken_as_it_is(
+def test_a_folder_without_digest_is_used_unverified(
     cache: Path, folder: Path, tmp_path: Path
 ) -> None:
     assert weights.find(card({"path": "model"}), tmp_path) == folder
@@ -108,7 +108,7 @@ def test_a_folder_without_digest_is_taken_as_it_is(
 
 
 @pytest.mark.parametrize("source", [{"path": "model"}, {"path": "model", "sha256": DIGEST}])
-def test_a_folder_that_is_no_model_is_refused(
+def test_a_folder_without_a_model_is_refused(
     source: dict[str, str], cache: Path, folder: Path, tmp_path: Path
 ) -> None:
     (folder / "config.json").unlink()
@@ -175,7 +175,7 @@ def hub_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[
     server.server_close()
 
 
-def test_a_hub_folder_is_fetched_without_what_the_engine_does_not_read(
+def test_only_model_files_of_a_hub_folder_are_fetched(
     cache: Path, tmp_path: Path, hub_files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = weights.pull(card(HUB), tmp_path)
@@ -187,7 +187,7 @@ def test_a_hub_folder_is_fetched_without_what_the_engine_does_not_read(
     assert weights.pull(card(HUB), tmp_path) == path
 
 
-def test_a_hub_folder_that_is_here_in_part_is_completed(
+def test_an_incomplete_hub_folder_is_completed(
     cache: Path, tmp_path: Path, hub_files: dict[str, bytes]
 ) -> None:
     path = weights.pull(card(HUB), tmp_path)
@@ -208,7 +208,7 @@ def test_a_hub_folder_with_the_wrong_digest_is_refused(
     assert weights.find(wrong, tmp_path) is None
 
 
-def test_a_hub_repository_that_is_no_model_folder_is_refused(
+def test_a_hub_repository_without_a_model_folder_is_refused(
     cache: Path, tmp_path: Path, hub_files: dict[str, bytes]
 ) -> None:
     del hub_files["config.json"]
@@ -216,14 +216,14 @@ def test_a_hub_repository_that_is_no_model_folder_is_refused(
         weights.pull(card(HUB), tmp_path)
 
 
-def test_a_hub_repository_that_is_not_there_is_said_to_be_missing(
+def test_a_missing_hub_repository_is_reported(
     cache: Path, tmp_path: Path, hub_files: dict[str, bytes]
 ) -> None:
     with pytest.raises(ModelError, match="hub owner/other: "):
         weights.pull(card({**HUB, "huggingface": "owner/other"}), tmp_path)
 
 
-def test_offline_a_hub_folder_is_not_asked_for(
+def test_an_offline_hub_folder_is_not_requested(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     constants = pytest.importorskip("huggingface_hub.constants")

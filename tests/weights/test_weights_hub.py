@@ -19,18 +19,18 @@ from archon.weights.model_files import part_names
 HUB = {"huggingface": "owner/tiny", "file": "tiny.gguf", "sha256": DIGEST}
 
 
-def test_a_hub_that_does_not_answer_is_given_up_within_the_probes_time(
+def test_a_silent_hub_fails_within_the_probes_time_limit(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     constants = pytest.importorskip("huggingface_hub.constants")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
-    with pytest.raises(ModelError, match=r"hub owner/tiny: http://127.0.0.1:9 is out of reach"):
+    with pytest.raises(ModelError, match=r"hub owner/tiny: http://127.0.0.1:9 is unreachable"):
         weights.pull(card(HUB), tmp_path)
 
 
-def test_offline_the_hub_is_not_asked(
+def test_an_offline_hub_is_not_contacted(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     constants = pytest.importorskip("huggingface_hub.constants")
@@ -43,7 +43,7 @@ def test_offline_the_hub_is_not_asked(
 
 SPLIT = ["split-00001-of-00002.gguf", "split-00002-of-00002.gguf"]
 SPLIT_DIGEST = hashlib.sha256("".join(f"{DIGEST}  {name}\n" for name in SPLIT).encode()).hexdigest()
-"""As ``sha256sum split-*.gguf | sha256sum`` gives it."""
+"""Output of ``sha256sum split-*.gguf | sha256sum``."""
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def hub_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list
     server.server_close()
 
 
-def test_a_hub_file_stays_in_the_hubs_cache_and_is_asked_for_once(
+def test_a_hub_file_stays_in_the_hubs_cache_and_is_fetched_once(
     cache: Path, tmp_path: Path, hub_server: list[str]
 ) -> None:
     path = weights.pull(card(HUB), tmp_path)
@@ -108,7 +108,7 @@ def test_a_hub_file_with_the_wrong_digest_is_deleted(
 
 
 @pytest.mark.parametrize("named", SPLIT)
-def test_of_a_split_model_the_hub_is_asked_for_every_part(
+def test_every_part_of_a_split_model_is_fetched_from_the_hub(
     named: str, cache: Path, tmp_path: Path, hub_server: list[str]
 ) -> None:
     split = card({**HUB, "file": named, "sha256": SPLIT_DIGEST})
@@ -129,7 +129,7 @@ def test_parts_from_the_hub_with_the_wrong_digest_are_deleted(
     assert not list((tmp_path / "hub").rglob("*.gguf"))
 
 
-def test_a_path_to_any_part_means_all_of_them(cache: Path, tmp_path: Path) -> None:
+def test_a_path_to_one_part_stands_for_all_parts(cache: Path, tmp_path: Path) -> None:
     for name in SPLIT:
         (tmp_path / name).write_bytes(WHOLE)
     for name in SPLIT:
@@ -146,11 +146,11 @@ def test_a_path_to_any_part_means_all_of_them(cache: Path, tmp_path: Path) -> No
     ["m.gguf", "m-1-of-2.gguf", "m-00003-of-00002.gguf", "m-00000-of-00002.gguf",
      "m-00001-of-00001-x.gguf"],
 )  # fmt: skip
-def test_other_names_are_files_by_themselves(name: str) -> None:
+def test_other_names_are_single_files(name: str) -> None:
     assert part_names(name) == [name]
 
 
-def test_a_file_that_the_hub_lacks_is_said_to_be_missing(
+def test_a_file_that_the_hub_lacks_is_reported(
     cache: Path, tmp_path: Path, hub_server: list[str]
 ) -> None:
     with pytest.raises(ModelError, match=r"hub owner/tiny: .*404"):

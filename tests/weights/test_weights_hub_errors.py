@@ -1,4 +1,4 @@
-"""What the hub refuses is reported in its own words, with what helps; a local server is the hub."""
+"""Refusals of the hub are reported with its own message and a cure; a local server is the hub."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_the_hubs_own_message_is_reported(
         assert text in message
 
 
-def test_a_gated_folder_of_safetensors_is_reported_alike(
+def test_a_gated_folder_of_safetensors_is_reported_too(
     tmp_path: Path, refusing_hub: SimpleNamespace
 ) -> None:
     refusing_hub.status, refusing_hub.headers = 403, GATED
@@ -143,7 +143,7 @@ def test_every_source_is_listed_with_its_reason(
     with pytest.raises(ModelError) as caught:
         weights.pull(TypeAdapter(LocalCard).validate_python(card), tmp_path)
     first, hub_line, path_line = str(caught.value).split("\n")
-    assert first == "no source of 'hub-case' gave its weights:"
+    assert first == "no source of 'hub-case' provided its weights:"
     assert "the repository is gated" in hub_line
     assert path_line == "  path nowhere.gguf: there is no such file"
 
@@ -178,15 +178,13 @@ def wrapped(cause: Exception) -> Exception:
         (RuntimeError(), "RuntimeError"),
     ],
 )
-def test_what_fails_on_this_machine_is_reported_with_what_helps(
-    error: Exception, said: str
-) -> None:
+def test_local_failures_are_reported_with_a_cure(error: Exception, said: str) -> None:
     message = explain(describe(error), WANTED)
     assert said in message
     assert "\n" not in message
 
 
-def test_a_suppressed_cause_still_counts() -> None:
+def test_a_suppressed_cause_is_explained() -> None:
     response = SimpleNamespace(status_code=429, headers={"Retry-After": "30"})
     try:
         try:
@@ -201,5 +199,5 @@ def test_a_suppressed_cause_still_counts() -> None:
                             "seconds, or set HF_TOKEN")  # fmt: skip
 
 
-def test_a_long_message_is_cut() -> None:
+def test_a_long_message_is_truncated() -> None:
     assert len(explain(describe(RuntimeError("x" * 10_000)), WANTED)) < 500

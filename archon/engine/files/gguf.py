@@ -104,7 +104,10 @@ class GGUFFile:
         info = self.tensors.get(name)
         if info is None:
             raise ModelFileError(f"{self.path}: has no tensor {name!r}")
-        return self._parts[name].tensor(info)
+        part = self._parts[name]
+        tensor = part.tensor(info)
+        part.release(info)
+        return tensor
 
 
 class GGUFPart:
@@ -127,6 +130,13 @@ class GGUFPart:
         raw = np.frombuffer(self._bytes, np.uint8, info.num_bytes, info.start)
         # A copy, since torch takes no read-only memory, and F32 would be a view of the mapping.
         return dequantize(torch.from_numpy(raw.copy()), info.format).view(info.shape)
+
+    def release(self, info: TensorInfo) -> None:
+        """Drop the pages of a tensor from memory; they are read again if needed."""
+        if hasattr(self._bytes, "madvise"):  # Windows has none
+            start = info.start // mmap.PAGESIZE * mmap.PAGESIZE
+            length = info.start - start + info.num_bytes
+            self._bytes.madvise(mmap.MADV_DONTNEED, start, length)
 
     def siblings(self) -> list[GGUFPart]:
         """All parts of the model in their order, this one among them; alone if it is not split.

@@ -1,7 +1,7 @@
 """Models in the local engine: text in and out, token ids in between.
 
 Read ``lm`` (a decoder as an LM), ``card_loading`` (weights and shared engines), ``chat`` (messages
-→ prompt) with ``template`` and ``content_mask``, ``tokenizer/``, ``detokenizer``, then
+→ prompt) with ``template`` and ``content_mask``, ``tokenizer/``, ``detokenizer``, and then
 ``constraint`` and ``reasoning_constraint``. ``reward`` is a decoder with a reward head;
 ``translator``, ``cross_encoder`` and ``sentence_encoder`` are models of other kinds.
 """

@@ -1,7 +1,8 @@
-"""Loads what a card names: an engine for a decoder, or a folder of safetensors.
+"""Loads a card's model: a decoder into an engine, or another model from a folder of safetensors.
 
-Cards that run the same weights in the same way share an engine, whatever their adapters and
-sampling. The texts of several roles then use one batch, one copy of the weights and one cache.
+Cards with the same weights, precision and context share an engine, even if their adapters and
+sampling differ. The texts of several roles then use one batch, one copy of the weights and one
+cache.
 """
 
 from __future__ import annotations
@@ -60,10 +61,8 @@ def open_decoder(card: LocalCard, base_dir: Path) -> OpenedDecoder:
     path = pull(card, base_dir)
     file = open_model(path)
     config = read_tokenizer_config(file)
-    tokenizer, vocab_size = TextTokenizer(config), config_of(file).vocab_size
-    # Embeddings are often padded to a round number; a token without one could not be read.
-    if vocab_size < len(tokenizer.tokens):
-        raise ModelFileError(f"{path}: {len(tokenizer.tokens)} tokens, but {vocab_size} embeddings")
+    tokenizer = TextTokenizer(config)
+    check_vocabulary(path, tokenizer, config_of(file).vocab_size)
     chat = ChatFormat(config, tokenizer)
     adapter = None
     if card.adapter is not None:
@@ -89,8 +88,18 @@ def open_decoder(card: LocalCard, base_dir: Path) -> OpenedDecoder:
     return OpenedDecoder(worker, file, config, tokenizer, chat, digest, name)
 
 
+def check_vocabulary(path: Path, tokenizer: TextTokenizer, num_embeddings: int) -> None:
+    """Refuse a model that lacks embeddings of some tokens.
+
+    More embeddings than tokens are usual: their number is often padded to a round one.
+    """
+    if num_embeddings < len(tokenizer.tokens):
+        reason = f"{len(tokenizer.tokens)} tokens, but {num_embeddings} embeddings"
+        raise ModelFileError(f"{path}: {reason}")
+
+
 def pull_folder(card: LocalCard, base_dir: Path, kind: str) -> tuple[Path, ModelFolder]:
-    """Pull the card's weights, which must be a folder; ``kind`` is for errors.
+    """Pull the card's weights, which must be a folder; ``kind`` names the model in errors.
 
     Raises
     ------
@@ -105,7 +114,7 @@ def pull_folder(card: LocalCard, base_dir: Path, kind: str) -> tuple[Path, Model
     path = pull(card, base_dir)
     file = open_model(path)
     if not isinstance(file, ModelFolder):
-        raise ModelFileError(f"{path}: {kind} is a folder of safetensors")
+        raise ModelFileError(f"{path}: {kind} must be a folder of safetensors")
     return path, file
 
 
@@ -128,7 +137,7 @@ reset_in_child(_forget)
 
 
 def shared_worker(key: Hashable, load: Callable[[], Engine]) -> EngineWorker:
-    """The worker of a key, loaded if nobody uses it; ``release`` ends the use."""
+    """Return the worker of a key, loaded if nobody uses it; ``release`` ends the use."""
     with _LOCK:
         worker = _WORKERS.get(key)
         if worker is None:

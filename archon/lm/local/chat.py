@@ -1,9 +1,9 @@
-"""Messages → the token ids that a model was trained to read.
+"""Messages → token ids of the prompt, in the format that a model was trained on.
 
 A chat model has a Jinja2 template. It is untrusted code, so it runs in a sandbox and a separate
 process (``template``). The prompt is the string that transformers would render, and the content of
-messages produces no control token in it (``content_mask``). A base model has no template: it gets a
-plain transcript to continue.
+messages produces no control token in it (``content_mask``). A base model has no template and
+continues a plain transcript.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from archon.lm.openai.payload import transcript
 from archon.spec.thinking import RESERVED_VARIABLES
 from archon.types import Message
 
-_MOST_CACHED = 256
+_MAX_CACHED = 256
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -53,7 +53,7 @@ class ChatFormat:
         self._config, self._tokenizer = config, tokenizer
         self._template = None
         # A pool computes the key of a request just before it forwards the request.
-        self._cached = lru_cache(_MOST_CACHED)(self._prompt)
+        self._cached = lru_cache(_MAX_CACHED)(self._prompt)
         self._depends_on_time = "strftime_now" in (config.chat_template or "")
         if config.chat_template is not None:
             try:
@@ -64,7 +64,7 @@ class ChatFormat:
 
     @property
     def template(self) -> str:
-        """The source of the chat template; empty for a base model."""
+        """Source of the chat template; empty for a base model."""
         return self._config.chat_template or ""
 
     def encode(
@@ -91,17 +91,17 @@ class ChatFormat:
             The template refuses these messages, a variable may not be set, or a text is not valid
             Unicode.
         """
-        stated = _checked(variables or {})
-        length = len(stated) + sum(len(message.content) for message in messages)
+        variables_json = _checked_json(variables or {})
+        length = len(variables_json) + sum(len(message.content) for message in messages)
         if self._depends_on_time or length > LONG_TEXT:
-            return self._prompt(tuple(messages), stated)
-        return self._cached(tuple(messages), stated)
+            return self._prompt(tuple(messages), variables_json)
+        return self._cached(tuple(messages), variables_json)
 
-    def _prompt(self, messages: tuple[Message, ...], stated: str) -> ChatPrompt:
-        texts = [*(message.content for message in messages), stated]
+    def _prompt(self, messages: tuple[Message, ...], variables_json: str) -> ChatPrompt:
+        texts = [*(message.content for message in messages), variables_json]
         if any(map(_SURROGATE.search, texts)):
-            raise UnsupportedError("a message holds half of a surrogate pair, which is no text")
-        variables: dict[str, Any] = json.loads(stated)
+            raise UnsupportedError("a message contains half of a surrogate pair, which is not text")
+        variables: dict[str, Any] = json.loads(variables_json)
         if self._template is None:
             text = transcript(messages)
             ids = (*self._config.begin_ids, *self._tokenizer.encode(text))
@@ -121,9 +121,9 @@ class ChatFormat:
                 raise _refused(other) from None
             notes.append(
                 f"the chat template rejects the system role ({error}); "
-                "the system text stands before the user's message instead"
+                "the system text is prepended to the user's message instead"
             )
-        notes += _left_out(messages, prompt.text)
+        notes += _omitted(messages, prompt.text)
         return replace(prompt, notes=tuple(notes))
 
     def _rendered(
@@ -150,18 +150,18 @@ class ChatFormat:
             raise UnsupportedError("the chat template writes half of a surrogate pair")
         if masked is not None and differs_only_by(mask, text, masked):
             return ChatPrompt(tuple(self._tokenizer.encode_template(text, masked)), text)
-        # The template computes with the content, so that positions cannot be compared.
+        # The template transforms the content, so positions cannot be compared.
         if not self._is_unambiguous(text, masked, texts):
             raise UnsupportedError(
-                "a message names a control token of the model, and its chat template rewrites the "
-                "message so that the two cannot be told apart; take the token's name out"
+                "a message contains the name of a control token, and the chat template rewrites "
+                "the message so that the two cannot be distinguished; remove the token's name"
             )
         return ChatPrompt(tuple(self._tokenizer.encode_template(text)), text)
 
     def _values(
         self, turns: Sequence[Mapping[str, str]], variables: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """The values for rendering, as in transformers."""
+        """Return the values for rendering, as in transformers."""
         return {
             **self._config.template_tokens,
             **variables,
@@ -172,8 +172,11 @@ class ChatFormat:
         }
 
     def _is_unambiguous(self, text: str, masked: str | None, texts: Iterable[str]) -> bool:
-        """Whether the template wrote every control token of the text: the masked messages produce
-        the same tokens, or no message has a character that begins or ends one."""
+        """Return True if the template certainly wrote every control token of the text.
+
+        This is so if the masked messages produce the same tokens, or if no message contains a
+        character that begins or ends one.
+        """
         if masked is not None:
             plain_ids, masked_ids = (
                 [match.token.id for match in self._tokenizer.control_matches(t)]
@@ -185,13 +188,13 @@ class ChatFormat:
         return ends.isdisjoint("".join(texts))
 
 
-def _checked(variables: Mapping[str, object]) -> str:
-    """Template variables as JSON.
+def _checked_json(variables: Mapping[str, object]) -> str:
+    """Convert template variables to JSON.
 
     Raises
     ------
     UnsupportedError
-        One of them is reserved or not JSON.
+        A variable is reserved or not JSON.
     """
     if reserved := sorted(set(RESERVED_VARIABLES) & variables.keys()):
         raise UnsupportedError(f"template_variables: {reserved[0]!r} is set by Archon itself")
@@ -202,7 +205,7 @@ def _checked(variables: Mapping[str, object]) -> str:
 
 
 def _unused(variables: Iterable[str], source: str) -> Iterable[str]:
-    """Notes on variables that the template does not read."""
+    """Make notes on variables that the template does not read."""
     return [
         f"the model has no chat template that reads the variable {name!r}"
         for name in variables
@@ -227,12 +230,12 @@ def _with_system_in_user(messages: Sequence[Message]) -> list[Message] | None:
     return None if waiting or len(merged) == len(messages) else merged
 
 
-def _left_out(messages: Iterable[Message], text: str) -> Iterable[str]:
-    """A note if the prompt contains no line of a system message."""
+def _omitted(messages: Iterable[Message], text: str) -> Iterable[str]:
+    """Make a note if the prompt contains no line of a system message."""
     for message in messages:
         lines = [line.strip() for line in message.content.splitlines() if line.strip()]
         if message.role == "system" and lines and not any(line in text for line in lines):
-            return ["the chat template leaves the system message out"]
+            return ["the chat template omits the system message"]
     return []
 
 

@@ -1,8 +1,8 @@
 """Constraints as token masks, by llguidance (https://github.com/guidance-ai/llguidance).
 
-A constraint is compiled once into a grammar over the bytes of the tokens; each sample follows a
-copy of it. Where a grammar leaves no choice, the text is tokenized as the tokenizer would do it.
-Control tokens and others that only a template produces never match a constraint.
+A constraint is compiled once into a grammar over the bytes of tokens; each sample follows a copy of
+it. Text that the grammar forces is encoded by the tokenizer. Tokens that only a template produces,
+such as control tokens, never match a constraint.
 """
 
 from __future__ import annotations
@@ -21,11 +21,10 @@ from archon.errors import UnsupportedError
 from archon.lm.local.tokenizer import TextTokenizer
 from archon.types import Constraint, FreeText
 
-_JSON_FORM = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
-"""JSON has the format of ``json.dumps``: a model with a choice of white space can fill a page with
-it."""
+_JSON_FORMAT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+"""The format of ``json.dumps``: a model that may choose white space can fill a page with it."""
 _MAX_ORDERED = 64
-_MAX_KEPT = 64
+_MAX_CACHED = 64
 
 
 class ConstraintCompiler:
@@ -37,7 +36,7 @@ class ConstraintCompiler:
 
     def __init__(self, tokenizer: TextTokenizer) -> None:
         self._tokenizer = tokenizer
-        self._compiled = lru_cache(_MAX_KEPT)(self._compile)
+        self._compiled = lru_cache(_MAX_CACHED)(self._compile)
 
     def compile(self, constraint: Constraint) -> CompiledConstraint:
         """Compile a constraint.
@@ -45,7 +44,7 @@ class ConstraintCompiler:
         Raises
         ------
         UnsupportedError
-            A grammar cannot express it; the error quotes it.
+            A grammar cannot express it; the text quotes it.
         """
         return self._compiled(*_description(constraint), constraint.after)
 
@@ -53,9 +52,11 @@ class ConstraintCompiler:
         start = "" if after is None else " "  # between the label and the constrained text
         matcher = LLMatcher(self._vocabulary, _grammar(kind, text, start), log_level=0)
         if matcher.is_error():
-            what = {"json": "JSON schema", "regex": "regular expression", "order": "order"}[kind]
+            names = {"json": "JSON schema", "regex": "regular expression", "order": "order"}
             reason = " ".join(matcher.get_error().split())
-            raise UnsupportedError(f"the {what} {_shortened(text)} cannot be followed: {reason}")
+            raise UnsupportedError(
+                f"the {names[kind]} {_shortened(text)} cannot be followed: {reason}"
+            )
         key = blake2b(repr((kind, text, after)).encode(), digest_size=16).hexdigest()
         return CompiledConstraint(key, matcher, self._tokenizer, after)
 
@@ -77,7 +78,7 @@ class CompiledConstraint:
         self._grammar, self._tokenizer, self._after = grammar, tokenizer, after
 
     def matcher(self, index: int, max_tokens: int) -> Matcher:
-        """A matcher for a sample of at most ``max_tokens`` tokens."""
+        """Make a matcher for a sample of at most ``max_tokens`` tokens."""
         matcher = GrammarMatcher(self._grammar.deep_copy(), self._tokenizer)
         if self._after is None:
             return matcher
@@ -196,7 +197,7 @@ class _Vocabulary:
 
 
 def _description(constraint: Constraint) -> tuple[str, str]:
-    """The kind and text of a constraint, equal for equal constraints."""
+    """Return the kind and text of a constraint, equal for equal constraints."""
     if constraint.regex is not None:
         return "regex", constraint.regex
     if constraint.order_of is not None:
@@ -204,26 +205,29 @@ def _description(constraint: Constraint) -> tuple[str, str]:
     try:
         return "json", json.dumps(constraint.json_schema, ensure_ascii=False)
     except (TypeError, ValueError) as error:
-        raise UnsupportedError(f"the JSON schema is no JSON: {error}") from None
+        raise UnsupportedError(f"the JSON schema is not JSON: {error}") from None
 
 
 def _grammar(kind: str, text: str, start: str) -> str:
-    """The constraint after ``start``, in llguidance's variant of Lark's language."""
+    """Return a grammar of ``start`` and the constraint, in llguidance's variant of Lark."""
     if kind == "regex":
         return LLMatcher.grammar_from_regex(f"{start}(?:{text})" if start else text)
     if kind == "order":
         return _order_grammar(json.loads(text), start)
-    schema = json.dumps({**json.loads(text), "x-guidance": _JSON_FORM})
+    schema = json.dumps({**json.loads(text), "x-guidance": _JSON_FORMAT})
     if not start:
         return LLMatcher.grammar_from_json_schema(schema)
-    return f'start: "{start}" form\nform: %json {schema}'
+    return f'start: "{start}" value\nvalue: %json {schema}'
 
 
 def _order_grammar(items: Sequence[str], start: str) -> str:
-    """Every order of the items. The number after ``::`` has a bit for each used item."""
+    """Return a grammar of all orders of the items.
+
+    The number after ``::`` has a bit for each used item.
+    """
     if not 1 <= len(items) <= _MAX_ORDERED or len(set(items)) < len(items) or "" in items:
         raise UnsupportedError(f"an order needs 1 to {_MAX_ORDERED} different items")
-    is_whole = f"is_ones([0:{len(items)}])"
+    is_complete = f"is_ones([0:{len(items)}])"
     item_rules = "\n  | ".join(
         f"{json.dumps(item, ensure_ascii=False)} rest::set_bit({i}) %if bit_clear({i})"
         for i, item in enumerate(items)
@@ -231,7 +235,7 @@ def _order_grammar(items: Sequence[str], start: str) -> str:
     return (
         f'start: "{start}" item::0x0\n'
         f"item::_: {item_rules}\n"
-        f'rest::_: "" %if {is_whole}\n  | " > " item::_ %if not({is_whole})'
+        f'rest::_: "" %if {is_complete}\n  | " > " item::_ %if not({is_complete})'
     )
 
 

@@ -63,7 +63,7 @@ class ContentMask:
         self._table = cache(lambda mask: str.maketrans(dict.fromkeys(self._alphabet, mask)))
 
     def mask_for(self, texts: Iterable[str]) -> str:
-        """A mask character that occurs neither in these texts nor in the template.
+        """Find a mask character that occurs neither in these texts nor in the template.
 
         Raises
         ------
@@ -73,7 +73,9 @@ class ContentMask:
         taken = self._taken.union(*texts)
         mask = next((chr(code) for code in _MASKS if chr(code) not in taken), None)
         if mask is None:
-            raise UnsupportedError("the messages use every character that could mask others")
+            raise UnsupportedError(
+                "the messages contain every character that could mask others; shorten them"
+            )
         return mask
 
     def masked(self, value: Any, mask: str, role: Role = "user") -> Any:
@@ -90,14 +92,14 @@ class ContentMask:
         return value
 
     def _pattern(self, texts: Iterable[str]) -> re.Pattern[str]:
-        """A pattern of the texts that masking would change, the longest first."""
+        """Make a pattern of the texts that masking would change, the longest first."""
         words = (text for text in texts if self._alphabet.intersection(text))
         longest_first = sorted(words, key=len, reverse=True)
         return re.compile(f"({'|'.join(map(re.escape, longest_first)) or '(?!)'})")
 
 
 def differs_only_by(mask: str, plain: str, masked: str) -> bool:
-    """Whether the texts are equal except where the second has the mask."""
+    """Return True if the texts are equal except where the second has the mask."""
     if len(plain) != len(masked):
         return False
     a, b = (np.frombuffer(text.encode("utf-32-le"), "<u4") for text in (plain, masked))
@@ -105,7 +107,7 @@ def differs_only_by(mask: str, plain: str, masked: str) -> bool:
 
 
 def _may_share(text: str, name: str) -> bool:
-    """Whether the two may overlap in some longer text, regardless of case.
+    """Return True if the two may overlap in some longer text, regardless of case.
 
     >>> _may_share("</think>", "<|im_end|>"), _may_share("a<|", "<|im_end|>")
     (False, True)

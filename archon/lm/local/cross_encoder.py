@@ -1,7 +1,7 @@
-"""Cross-encoders as reward models: they read question and reply as one text and score the pair.
+"""Cross-encoders as reward models, which read question and reply as one text and score the pair.
 
-Unlike a comparison of two independent vectors, each token of the reply attends to every token of
-the question.
+Each token of the reply attends to every token of the question, unlike in a comparison of two
+independent vectors.
 """
 
 from __future__ import annotations
@@ -32,12 +32,13 @@ def load(card: LocalCard, base_dir: Path) -> RewardLM:
     ModelError
         The weights are unavailable.
     ModelFileError
-        They cannot be run, or have no head of one or two classes.
+        The weights cannot be run, or have no head of one or two classes.
     """
     path, file = pull_folder(card, base_dir, "a cross-encoder")
     model = load_text_classifier(file)
     if model.classes.out_features > 2:
-        raise ModelFileError(f"{path}: a head of {model.classes.out_features} classes is no reward")
+        reason = f"the head has {model.classes.out_features} classes; a reward needs one or two"
+        raise ModelFileError(f"{path}: {reason}")
     tokenizer = encoder_tokenizer(file, model.encoder.config.context_length)
     return RewardLM(CrossEncoder(model, tokenizer), card.name)
 
@@ -52,7 +53,7 @@ class CrossEncoder:
         self._model, self._tokenizer = model, tokenizer
 
     async def score(self, messages: tuple[Message, ...], texts: Sequence[str]) -> list[float]:
-        """One reward per text, computed as one batch; long texts are truncated."""
+        """Return one reward per text, computed as one batch; long texts are truncated."""
         claim_process()
         return await asyncio.to_thread(self._score, messages[-1].content, texts)
 

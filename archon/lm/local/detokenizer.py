@@ -47,11 +47,11 @@ class Detokenizer:
         self.stopped = False
 
     def feed(self, token: int) -> list[Part]:
-        """Add a token and return text that is now final; a stop string sets ``stopped``."""
+        """Add a token and return the text that is now final; a stop string sets ``stopped``."""
         return self._take(self._reasoning.feed(self._decoder.decode(self._token_bytes(token))))
 
     def finish(self) -> list[Part]:
-        """End the text and return what was held back."""
+        """End the text and return the rest of it."""
         parts: list[Part] = []
         if not self.stopped:
             rest = self._decoder.decode(b"", final=True)
@@ -81,12 +81,12 @@ class Detokenizer:
         if found:
             self.stopped = True
             self.text = self.text[: min(found)]
-        safe = len(self.text) - (0 if self.stopped else self._held_back())
+        safe = len(self.text) - (0 if self.stopped else self._possible_stop_length())
         delta, self._sent = self.text[self._sent : safe], max(self._sent, safe)
         return delta
 
-    def _held_back(self) -> int:
-        """Length of the longest suffix of the answer that may be the beginning of a stop string."""
+    def _possible_stop_length(self) -> int:
+        """Return the length of the longest suffix of the answer that may begin a stop string."""
         longest = min(self._longest - 1, len(self.text) - self._answer_start)
         for length in range(longest, 0, -1):
             if any(stop.startswith(self.text[-length:]) for stop in self._stop):

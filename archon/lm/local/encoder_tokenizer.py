@@ -1,7 +1,7 @@
-"""Tokenizers and batches of encoders: the folder's tokenizer, which adds special tokens.
+"""Tokenizers and batches of encoders.
 
-Only the tokenizer's template produces special tokens: where a text contains the name of one, it is
-encoded as ordinary characters.
+Only the tokenizer's template produces special tokens; the name of one in a text is encoded as
+ordinary characters.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ def encoder_tokenizer(folder: ModelFolder, context_length: int) -> Tokenizer:
     Raises
     ------
     ModelFileError
-        It is missing or damaged.
+        The tokenizer is missing or damaged.
     """
     text = folder.text(_TOKENIZER)
     if text is None:
         raise ModelFileError(f"{folder.path}: the folder has no {_TOKENIZER}")
     try:
         tokenizer = Tokenizer.from_str(text)
-    except Exception as error:  # the library raises nothing narrower
+    except Exception as error:  # the library has no narrower type
         raise ModelFileError(f"{folder.path / _TOKENIZER}: {error}") from None
     tokenizer.no_padding()
     tokenizer.enable_truncation(context_length)
@@ -50,7 +50,7 @@ def encoder_tokenizer(folder: ModelFolder, context_length: int) -> Tokenizer:
 
 
 def padded(encodings: Sequence[Encoding]) -> EncoderBatch:
-    """Encoded texts as padded tensors."""
+    """Stack encoded texts in padded tensors."""
     longest = max(len(encoding.ids) for encoding in encodings)
 
     def rows(values: Sequence[Sequence[int]]) -> Tensor:

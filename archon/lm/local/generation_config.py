@@ -1,9 +1,9 @@
 """``generation_config.json``: the sampling that the authors of a model recommend.
 
-Archon samples as nodes and cards state. Recommendations of the file (temperature, top-p, top-k,
-length) belong in a card's ``sampling`` and are not read. Keys that change the distribution in a way
-that Archon does not support, such as a repetition penalty, are reported once as a warning, as
-results may differ from those of transformers' ``generate``. No such key prevents loading.
+Nodes and cards set the sampling. Recommendations of the file (temperature, top-p, top-k, length)
+belong in a card's ``sampling`` and are not read. Keys that change the distribution in a way that
+Archon does not support, such as a repetition penalty, cause one warning, because results may differ
+from those of transformers' ``generate``. No such key prevents loading.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ NOT_APPLIED: Mapping[str, object] = {
     "dola_layers": None, "watermarking_config": None, "token_healing": False,
     "stop_strings": None,
 }  # fmt: skip
-"""Keys that change the distribution of texts → the value with which they do not."""
+"""Keys that change the distribution of texts → the value that leaves it unchanged."""
 NOT_READ = GENERATION_KEYS - NOT_APPLIED.keys() - {"eos_token_id"}
-"""Keys that recommend sampling that a card can state, or that change no distribution."""
+"""Keys for sampling that a card can set, and keys that do not change the distribution."""
 
 _reported: set[Path] = set()
 
 
 def _is_ignored(key: str, value: Any) -> bool:
-    """Whether a key is unknown or requests something that is not applied."""
+    """Return True if a key is unknown or requests something that Archon does not apply."""
     if key in NOT_APPLIED:
         return bool(value != NOT_APPLIED[key])
     return key not in NOT_READ and key != "eos_token_id" and not key.startswith("_")

@@ -46,10 +46,11 @@ from archon.types import (
 )
 
 _VERSION = 2
-"""Changes with everything that produces samples, from the chat template to the sampler, so that no
-pool returns samples of other code."""
+"""Increased when code that affects samples changes, from the chat template to the sampler, so that
+no pool returns outdated samples."""
 _GREEDY_BELOW = 1e-6
-"""Logits divided by a lower temperature may overflow, and only the likeliest token would remain."""
+"""A lower temperature counts as 0: divided logits could overflow, and in effect only the likeliest
+token would remain."""
 
 
 def load(card: LocalCard, base_dir: Path) -> LocalLM:
@@ -60,7 +61,7 @@ def load(card: LocalCard, base_dir: Path) -> LocalLM:
     ModelError
         The weights are unavailable.
     ModelFileError
-        They cannot be run.
+        The weights cannot be run.
     """
     opened = open_decoder(card, base_dir)
     sampling = card.sampling.params() if card.sampling else SamplingParams()
@@ -140,7 +141,6 @@ class LocalLM:
     async def _generate(
         self, request: Request, prompt_ids: tuple[int, ...], on_event: OnEvent | None
     ) -> list[Completion]:
-        sampling = request.sampling
         opened_by = self._rules.opened_by(prompt_ids)
         is_open = self._is_open(request, opened_by)
         constraint = await self._constraint(request, opened_by, is_open)
@@ -151,30 +151,25 @@ class LocalLM:
         streams = [
             Detokenizer(
                 self.tokenizer,
-                sampling.stop or (),
+                request.sampling.stop or (),
                 markers,
                 is_open=is_open,
                 token_bytes=self._rules.token_bytes,
             )
             for _ in range(request.n)
         ]
-        engine_request = GenerationRequest(
-            prompt_ids=prompt_ids,
-            draws=tuple(range(request.first_draw, request.first_draw + request.n)),
-            seed=request.seed,
-            rule=sampling_rule(sampling),
-            max_tokens=sampling.max_tokens or 1,
-            stop_ids=self.tokenizer.stop_ids,
-            logprobs=request.logprobs,
-            on_token=self._on_token(streams, request.first_draw, on_event),
-            beams=sampling.beams or 0,
-            hold=request.hold,
-            constraint=constraint,
-            adapter=self._adapter,
-        )
+        on_token = self._on_token(streams, request.first_draw, on_event)
+        engine_request = generation_request(request, prompt_ids, self.tokenizer.stop_ids, on_token)
         try:
-            generations = await self.worker.generate(engine_request)
-        except ConstraintError as error:  # such as of a schema that no finite text satisfies
+            generations = await self.worker.generate(
+                replace(
+                    engine_request,
+                    hold=request.hold,
+                    constraint=constraint,
+                    adapter=self._adapter,
+                )
+            )
+        except ConstraintError as error:  # for example, no finite text satisfies a schema
             raise UnsupportedError(str(error)) from None
         prompt = {self._digest(prompt_ids): len(prompt_ids)}
         completions = [
@@ -184,7 +179,7 @@ class LocalLM:
         return [separate(completion, markers, is_open) for completion in completions]
 
     def _filled_in(self, request: Request) -> Request:
-        """The request with the model's defaults where it sets no value."""
+        """Return the request with the model's defaults for values that it does not set."""
         return replace(
             request,
             sampling=request.sampling.over(self._sampling),
@@ -192,12 +187,12 @@ class LocalLM:
         )
 
     def _is_open(self, request: Request, opened_by: ReasoningMarkers | None) -> bool:
-        """Whether replies begin within reasoning."""
+        """Return True if replies begin within reasoning."""
         begins_open = any(not m.start for m in self.reasoning_markers)
         return opened_by is not None or (begins_open and request.thinking.wanted is not False)
 
     def _reasons_first(self, request: Request, is_open: bool) -> bool:
-        """Whether reasoning may come before the constrained text."""
+        """Return True if reasoning may precede the constrained text."""
         if request.constraint is None:
             return False
         if constrains_whole_text(request.constraint):
@@ -207,20 +202,20 @@ class LocalLM:
     async def _constraint(
         self, request: Request, opened_by: ReasoningMarkers | None, is_open: bool
     ) -> TokenConstraint | None:
-        """The request's constraint and reasoning limit in the engine's terms."""
+        """Convert the request's constraint and reasoning limit to a token constraint."""
         budget, beams = request.thinking.max_tokens, request.sampling.beams
         compiled = None
         if request.constraint is not None:
             if beams:
-                raise UnsupportedError("a beam search follows no constraint")
-            # The first compilation takes a while.
+                raise UnsupportedError("a beam search cannot follow a constraint")
+            # The first compilation may take half a second.
             compiled = await asyncio.to_thread(self._constraints.compile, request.constraint)
             if not self._reasons_first(request, is_open):
                 return compiled
         elif budget is None:
             return None
         elif beams:
-            raise UnsupportedError("a beam search has no bound of the tokens of reasoning")
+            raise UnsupportedError("a beam search cannot limit the tokens of reasoning")
         return ReasoningConstraint(
             self._rules,
             self.tokenizer,
@@ -232,13 +227,13 @@ class LocalLM:
         )
 
     def _notes(self, thinking: Thinking) -> tuple[str, ...]:
-        """Notes on requested thinking that the chat template does not support."""
+        """Make notes on requested thinking that the chat template does not support."""
         if thinking.wanted is None or self._switches:
             return ()
         return ("the chat template has no switch for thinking; it was not passed on",)
 
     async def _rendered(self, messages: tuple[Message, ...], thinking: Thinking) -> ChatPrompt:
-        """The prompt; a long one is encoded in a thread."""
+        """Render the prompt; encode a long one in a thread."""
         variables = template_variables(thinking, self._switches)
         if sum(len(message.content) for message in messages) <= LONG_TEXT:
             return self.chat.prompt(messages, variables)
@@ -284,7 +279,7 @@ class LocalLM:
         tokens = {choice: tuple(self.tokenizer.encode(choice)) for choice in choices}
         if not tokens or not all(tokens.values()):
             raise UnsupportedError(
-                "a request for scored choices must name some, none of them empty"
+                "a request for scored choices needs at least one choice, and none may be empty"
             )
         scoring = score_request(prompt_ids, list(tokens.values()), request.hold)
         scored = await self.worker.generate(replace(scoring, adapter=self._adapter))
@@ -319,7 +314,8 @@ class LocalLM:
     def _on_token(
         streams: Sequence[Detokenizer], first_draw: int, on_event: OnEvent | None
     ) -> OnToken:
-        """The engine's callback per token: extends the text, sends it, stops at stop strings."""
+        """Make the engine's callback per token: it extends and sends the text of a sample, and
+        stops the sample at a stop string."""
         loop = asyncio.get_running_loop()
 
         def on_token(index: int, token: int) -> bool:
@@ -327,7 +323,7 @@ class LocalLM:
                 if on_event is not None:
                     # The event loop may have been closed.
                     with contextlib.suppress(RuntimeError):
-                        loop.call_soon_threadsafe(on_event, delta_of(first_draw + index, part))
+                        loop.call_soon_threadsafe(on_event, _delta(first_draw + index, part))
             return streams[index].stopped
 
         return on_token
@@ -341,7 +337,7 @@ class LocalLM:
     ) -> Completion:
         for part in stream.finish():
             if on_event is not None:
-                on_event(delta_of(generation.draw, part))
+                on_event(_delta(generation.draw, part))
         tokens = None
         if generation.logprobs is not None:
             tokens = tuple(map(self.tokenizer.token_bytes, generation.token_ids))
@@ -354,8 +350,7 @@ class LocalLM:
         return blake2b(ids, key=key, digest_size=16).hexdigest()
 
 
-def delta_of(draw: int, part: Part) -> TokenDelta:
-    """New text of a sample as an event."""
+def _delta(draw: int, part: Part) -> TokenDelta:
     return TokenDelta(draw, part.text, is_reasoning=part.is_reasoning)
 
 
@@ -365,7 +360,7 @@ def completion_of(
     prompt: Mapping[str, int],
     tokens: tuple[bytes, ...] | None = None,
 ) -> Completion:
-    """The completion of a prompt (digest → tokens) from what the engine generated."""
+    """Convert a generation to a completion of ``prompt`` (digest → number of tokens)."""
     num_tokens = len(generation.token_ids)
     return Completion(
         text=text,
@@ -386,8 +381,25 @@ def completion_of(
     )
 
 
+def generation_request(
+    request: Request, prompt_ids: tuple[int, ...], stop_ids: frozenset[int], on_token: OnToken
+) -> GenerationRequest:
+    """Convert a request to one for an engine, except for features that only decoders have."""
+    return GenerationRequest(
+        prompt_ids=prompt_ids,
+        draws=tuple(range(request.first_draw, request.first_draw + request.n)),
+        seed=request.seed,
+        rule=sampling_rule(request.sampling),
+        max_tokens=request.sampling.max_tokens or 1,
+        stop_ids=stop_ids,
+        logprobs=request.logprobs,
+        on_token=on_token,
+        beams=request.sampling.beams or 0,
+    )
+
+
 def sampling_rule(sampling: SamplingParams) -> SamplingRule:
-    """Sampling parameters in the engine's terms."""
+    """Convert sampling parameters to the engine's."""
     values = {
         name: type(parameter.default)(value)
         for name, parameter in SAMPLER_PARAMETERS.items()

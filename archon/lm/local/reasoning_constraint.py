@@ -1,9 +1,9 @@
-"""Reasoning as a constraint on tokens: where it begins, how long it may be, and what follows it.
+"""Reasoning as a constraint on tokens: its beginning, its length, and the text after it.
 
 A sample may reason freely and follow a constraint only after its reasoning, and its reasoning may
-be limited. At the limit the tokens of the end marker are forced, like tokens that a grammar leaves
-no choice about (``archon.engine.sampling.constraint``). The noise of a sample does not depend on
-the limit: a sample that stays below it is the same as without it.
+be limited. At the limit, the tokens of the end marker are forced, like text that a grammar forces
+(``archon.engine.sampling.constraint``). The noise of a sample does not depend on the limit: a
+sample that stays below it is the same as without it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from archon.lm.local.tokenizer import TextTokenizer
 from archon.reasoning import ReasoningMarkers, ReasoningStream, opened_by
 
 _TAIL = 64
-"""Tokens at the end of a prompt that are searched for a start marker."""
+"""Number of tokens at the end of a prompt that are searched for a start marker."""
 
 
 class ReasoningRules:
@@ -28,9 +28,9 @@ class ReasoningRules:
     Parameters
     ----------
     markers
-        Those that the model may use.
+        Markers that the model may use.
     template
-        Its chat template, which contains those that it does use.
+        The model's chat template, which contains the markers that it does use.
     """
 
     def __init__(
@@ -47,10 +47,10 @@ class ReasoningRules:
         used = [m for m in markers if m.end in template or (m.start and m.start in template)]
         self._known = used[0] if used else None
         self.is_used = bool(used) or any(not m.start for m in markers)
-        """Whether the model is known to reason."""
+        """True if the model is known to reason."""
 
     def token_bytes(self, token: int) -> bytes:
-        """The bytes of a token; a control token in a marker has those of its name."""
+        """Return the bytes of a token; a control token in a marker has those of its name."""
         return self._marker_bytes.get(token) or self._tokenizer.token_bytes(token)
 
     def decode(self, token_ids: Sequence[int]) -> str:
@@ -58,16 +58,16 @@ class ReasoningRules:
         return b"".join(map(self.token_bytes, token_ids)).decode("utf-8", "replace")
 
     def opened_by(self, prompt_ids: Sequence[int]) -> ReasoningMarkers | None:
-        """The markers of the reasoning that a prompt has opened; None if it has not."""
+        """Return the markers of the reasoning that a prompt has opened; None if it has not."""
         return opened_by(self.decode(prompt_ids[-_TAIL:]), self.markers)
 
     def closing_ids(self, markers: ReasoningMarkers | None) -> list[int]:
-        """Tokens that end reasoning, by these markers or the model's usual ones."""
+        """Return tokens that end reasoning, by these markers or the model's usual ones."""
         markers = markers or self._known or self.markers[0]
         return self._tokenizer.encode_template(markers.inserted)
 
     def opening_ids(self) -> list[int]:
-        """Tokens that begin reasoning if the prompt has not."""
+        """Return tokens that begin reasoning if the prompt has not."""
         markers = self._known or self.markers[0]
         return self._tokenizer.encode_template(f"{markers.start}\n") if markers.start else []
 
@@ -101,66 +101,45 @@ class ReasoningConstraint:
         budget: int | None = None,
     ) -> None:
         self.key = "" if inner is None else inner.key
-        self._rules, self._stop_ids, self._inner = rules, tokenizer.stop_ids, inner
-        self._is_open, self._budget = is_open, budget
-        self._opening = rules.opening_ids() if begins and not is_open else []
-        self._closing = rules.closing_ids(opened_by)
+        self.rules, self.stop_ids, self.inner = rules, tokenizer.stop_ids, inner
+        self.is_open, self._budget = is_open, budget
+        self.opening_ids = rules.opening_ids() if begins and not is_open else []
+        self.closing_ids = rules.closing_ids(opened_by)
 
     def matcher(self, index: int, max_tokens: int) -> ReasoningMatcher:
-        """A matcher for a sample of at most ``max_tokens`` tokens."""
+        """Make a matcher for a sample of at most ``max_tokens`` tokens."""
         budget = self._budget
-        room = None if self._inner is None else self._inner.room
-        if room is not None:  # reserve tokens for the last line
-            left = max(0, max_tokens - room - len(self._closing) - len(self._opening))
-            budget = left if budget is None else min(budget, left)
-        return ReasoningMatcher(
-            self._rules,
-            self._stop_ids,
-            self._inner,
-            index,
-            max_tokens,
-            is_open=self._is_open,
-            opening=self._opening,
-            closing=self._closing,
-            budget=budget,
-        )
+        reserved = None if self.inner is None else self.inner.room
+        if reserved is not None:
+            left = max_tokens - reserved - len(self.closing_ids) - len(self.opening_ids)
+            budget = max(0, left) if budget is None else min(budget, max(0, left))
+        return ReasoningMatcher(self, index, max_tokens, budget)
 
 
 class ReasoningMatcher:
-    """A ``Matcher`` of one sample: free while it reasons, then constrained.
+    """A ``Matcher`` of one sample, which is free while it reasons and then constrained.
 
-    A constraint after free text begins as soon as the sample turns out not to reason; one on the
-    complete text, where the reasoning ends.
+    A constraint after free text begins as soon as the sample turns out not to reason; a constraint
+    on the complete text begins at the end of the reasoning.
     """
 
     def __init__(
-        self,
-        rules: ReasoningRules,
-        stop_ids: frozenset[int],
-        inner: CompiledConstraint | None,
-        index: int,
-        max_tokens: int,
-        *,
-        is_open: bool,
-        opening: Sequence[int],
-        closing: Sequence[int],
-        budget: int | None,
+        self, constraint: ReasoningConstraint, index: int, max_tokens: int, budget: int | None
     ) -> None:
-        self._rules, self._stop_ids, self._inner = rules, stop_ids, inner
-        self._index, self._num_left = index, max_tokens
-        self._closing, self._budget = list(closing), budget
-        self._stream = ReasoningStream(rules.markers, is_open=is_open)
+        self._constraint, self._inner = constraint, constraint.inner
+        self._index, self._num_left, self._budget = index, max_tokens, budget
+        self._stream = ReasoningStream(constraint.rules.markers, is_open=constraint.is_open)
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._num_reasoning = 0
-        """Sampled tokens of reasoning."""
-        self._pending = list(opening)
+        """Number of sampled tokens of reasoning."""
+        self._pending = constraint.opening_ids
         """Tokens of a marker that are forced next."""
         self._is_closing = False
         self._undecided: list[int] = []
-        """Tokens of a sample that may or may not turn out to reason."""
+        """Tokens of a sample that may still turn out to be reasoning."""
         self._matcher: Matcher | None = None
         self._ended = False
-        self._close_when_due()
+        self._close_at_limit()
 
     @property
     def finished(self) -> bool:
@@ -183,7 +162,7 @@ class ReasoningMatcher:
         if self._pending:
             self._advance_pending(token)
             return
-        if token in self._stop_ids:
+        if token in self._constraint.stop_ids:
             self._end(token)
             return
         self._num_left -= 1
@@ -192,7 +171,7 @@ class ReasoningMatcher:
         if self._stream.is_reasoning:
             self._num_reasoning += 1
             self._undecided.clear()
-            self._close_when_due()
+            self._close_at_limit()
         elif was_reasoning:
             self._constrain([])
         elif self._inner is not None:
@@ -211,11 +190,11 @@ class ReasoningMatcher:
             self._is_closing = False
             self._constrain([])
         else:
-            self._close_when_due()
+            self._close_at_limit()
 
     def _follow(self, token: int) -> bool:
         """Read a token; return whether the answer has begun with it."""
-        text = self._decoder.decode(self._rules.token_bytes(token))
+        text = self._decoder.decode(self._constraint.rules.token_bytes(token))
         return any(not p.is_reasoning and p.text.strip() for p in self._stream.feed(text))
 
     def _end(self, token: int) -> None:
@@ -227,13 +206,13 @@ class ReasoningMatcher:
         else:
             self._constrain([*self._undecided, token])
 
-    def _close_when_due(self) -> None:
-        is_due = self._budget is not None and self._num_reasoning >= self._budget
-        if is_due and self._stream.is_reasoning and not self._pending:
+    def _close_at_limit(self) -> None:
+        is_at_limit = self._budget is not None and self._num_reasoning >= self._budget
+        if is_at_limit and self._stream.is_reasoning and not self._pending:
             self._close()
 
     def _close(self) -> None:
-        self._pending, self._is_closing = self._closing.copy(), True
+        self._pending, self._is_closing = self._constraint.closing_ids, True
 
     def _constrain(self, tokens: Sequence[int]) -> None:
         """Continue with the inner constraint, which reads these tokens of the sample first."""

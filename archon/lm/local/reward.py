@@ -1,8 +1,8 @@
-"""A decoder with a reward head: it reads conversations and replies in the engine's batch.
+"""A decoder with a reward head, which reads conversations and replies in the engine's batch.
 
-If the same weights generated the reply, in the same engine and for the same conversation, the cache
-has the keys and values of almost all of it (``archon.engine.scheduling.hidden_state``): the reward
-costs almost nothing.
+If the same weights generated the reply in the same engine, the cache has the keys and values of
+almost the entire conversation (``archon.engine.scheduling.hidden_state``), so that the reward is
+almost free.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def load(card: LocalCard, base_dir: Path) -> RewardLM:
     ModelError
         The weights are unavailable.
     ModelFileError
-        They cannot be run, or the head belongs to others.
+        The weights cannot be run, or the head belongs to other weights.
     """
     assert card.reward is not None
     head = read_reward_head(catalog.find_adapter(card.reward, base_dir, "reward head"))
@@ -62,7 +62,7 @@ class DecoderReward:
         self.worker, self._opened, self._head, self._end = opened.worker, opened, head, end
 
     async def score(self, messages: tuple[Message, ...], texts: Sequence[str]) -> list[float]:
-        """One reward between 0 and 1 per text; a text beyond the context is truncated.
+        """Return one reward between 0 and 1 per text; a text beyond the context is truncated.
 
         Raises
         ------
@@ -75,8 +75,8 @@ class DecoderReward:
         opened, context_length = self._opened, self.worker.engine.context_length
         prompt_ids, encode = opened.chat.encode(messages), opened.tokenizer.encode
         replies = (reply_ids(prompt_ids, encode(text), self._end, context_length) for text in texts)
-        read = (self.worker.generate(read_request(ids, opened.adapter)) for ids in replies)
-        return [self._head.reward(hidden_state(g)) for [g] in await run_all(read)]
+        calls = (self.worker.generate(read_request(ids, opened.adapter)) for ids in replies)
+        return [self._head.reward(hidden_state(g)) for [g] in await run_all(calls)]
 
     async def aclose(self) -> None:
         """Release the engine, whose thread stops after its last user."""
@@ -84,21 +84,21 @@ class DecoderReward:
 
 
 def end_of_reply(config: TokenizerConfig) -> int:
-    """The token that ends a reply, whose hidden state is the head's input.
+    """Return the token that ends a reply; its hidden state is the head's input.
 
     Raises
     ------
     ModelFileError
-        The model's files name none.
+        The model's files do not name this token.
     """
     if config.eos not in config.special_ids:
-        raise ModelFileError(f"{config.path}: does not say which token ends an answer")
+        raise ModelFileError(f"{config.path}: names no token that ends an answer")
     return config.special_ids[config.eos]
 
 
 def reply_ids(
     prompt_ids: Sequence[int], text_ids: Sequence[int], end: int, context_length: int
 ) -> tuple[int, ...]:
-    """A conversation, a reply as far as it fits the context, and the end token."""
-    room = context_length - len(prompt_ids) - 1
-    return (*prompt_ids, *text_ids[: max(room, 0)], end)
+    """Join a conversation, a reply truncated to the context, and the end token."""
+    num_free = context_length - len(prompt_ids) - 1
+    return (*prompt_ids, *text_ids[: max(num_free, 0)], end)

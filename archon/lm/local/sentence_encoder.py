@@ -1,8 +1,8 @@
-"""Sentence encoders: texts → vectors whose products measure the similarity of their meanings.
+"""Sentence encoders: texts → vectors, whose products measure the similarity of meanings.
 
 Folders have the format of sentence-transformers. ``modules.json`` lists the modules after the
-encoder, with a folder for each; a folder without it has only an encoder, whose vector is the mean
-over the tokens.
+encoder, each with its folder. Without this file there is only an encoder, and the vector is the
+mean over the tokens.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ Pooling = Literal["mean", "cls"]
 """The mean over the tokens, or the first token."""
 
 _MODULES, _PROMPTS, _POOLING = POOLING_FILES
-_READ = ("Transformer", "Pooling", "Normalize")
-# Vectors are normalized afterwards, so that a sum or another multiple of the mean is equivalent.
+_SUPPORTED = ("Transformer", "Pooling", "Normalize")
+# Vectors are normalized afterwards, so a sum or another multiple of the mean is equivalent.
 _MODES: dict[str, Pooling] = {
     "mean": "mean", "mean_tokens": "mean", "mean_sqrt_len_tokens": "mean", "cls": "cls",
     "cls_token": "cls",
@@ -50,7 +50,7 @@ def load(card: LocalCard, base_dir: Path) -> EmbeddingLM:
     ModelError
         The weights are unavailable.
     ModelFileError
-        They cannot be run.
+        The weights cannot be run.
     """
     _, file = pull_folder(card, base_dir, "a sentence encoder")
     return EmbeddingLM(SentenceEncoder.of(file), card.name)
@@ -69,7 +69,7 @@ class SentenceEncoder:
         Raises
         ------
         ModelFileError
-            The folder has another model, or a damaged one.
+            The folder has another kind of model, or a damaged one.
         """
         encoder = load_encoder(folder)
         tokenizer = encoder_tokenizer(folder, encoder.config.context_length)
@@ -85,7 +85,7 @@ class SentenceEncoder:
 
     @torch.inference_mode()
     def vectors(self, texts: Sequence[str]) -> Tensor:
-        """(B, E), each of length 1; texts beyond the context are truncated."""
+        """Encode texts as unit vectors (B, E); texts beyond the context are truncated."""
         batch = padded(self._tokenizer.encode_batch(list(texts)))
         hidden_BTE = self._encoder(batch.ids_BT, batch.is_token_BT, batch.segment_BT)
         if self._pooling == "cls":
@@ -97,7 +97,7 @@ class SentenceEncoder:
 
 
 def pooling_of(folder: ModelFolder) -> Pooling:
-    """The pooling of the folder's encoder.
+    """Read the pooling of the folder's encoder.
 
     Raises
     ------
@@ -110,20 +110,21 @@ def pooling_of(folder: ModelFolder) -> Pooling:
         name = shown(prompts["default_prompt_name"])
         reason = f"default_prompt_name is {name}: a prompt before every text is not supported"
         raise ModelFileError(f"{folder.path / _PROMPTS}: {reason}")
-    place = _POOLING
+    config_path = _POOLING
     for kind, path in _modules(folder):
-        if kind not in _READ:
-            reason = f"a module of type {shown(kind)} is not supported ({', '.join(_READ)} are)"
+        if kind not in _SUPPORTED:
+            supported = ", ".join(_SUPPORTED)
+            reason = f"a module of type {shown(kind)} is not supported ({supported} are)"
             raise ModelFileError(f"{folder.path / _MODULES}: {reason}")
         if kind == "Pooling":
-            if Path(path).name != path:  # it could point anywhere on the machine
+            if Path(path).name != path:  # it could lead anywhere on the machine
                 raise ModelFileError(f"{folder.path / _MODULES}: a module's path is {shown(path)}")
-            place = f"{path}/config.json"
-    return _mode(folder, place)
+            config_path = f"{path}/config.json"
+    return _mode(folder, config_path)
 
 
 def _modules(folder: ModelFolder) -> list[tuple[str, str]]:
-    """The type and folder of each module; empty if the folder does not list them."""
+    """Read the type and folder of each module; return [] if the folder does not list them."""
     content = folder.text(_MODULES)
     if content is None:
         return []
@@ -135,8 +136,8 @@ def _modules(folder: ModelFolder) -> list[tuple[str, str]]:
         raise ModelFileError(f"{folder.path / _MODULES}: {reason}") from None
 
 
-def _mode(folder: ModelFolder, place: str) -> Pooling:
-    config: dict[str, Any] = folder.json(place) or {}
+def _mode(folder: ModelFolder, config_path: str) -> Pooling:
+    config: dict[str, Any] = folder.json(config_path) or {}
     stated = config.get("pooling_mode")
     modes = [stated] if isinstance(stated, str) else list(stated or ())
     start = "pooling_mode_"
@@ -146,4 +147,4 @@ def _mode(folder: ModelFolder, place: str) -> Pooling:
     if len(modes) == 1 and modes[0] in _MODES:
         return _MODES[modes[0]]
     listed = " and ".join(map(shown, modes))
-    raise ModelFileError(f"{folder.path / place}: pooling by {listed} is not supported")
+    raise ModelFileError(f"{folder.path / config_path}: pooling by {listed} is not supported")

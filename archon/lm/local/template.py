@@ -1,8 +1,8 @@
-"""Chat templates, rendered by a process that all models share.
+"""Chat templates, rendered by a process that all models share (see ``template_worker``).
 
-``template_worker`` says why. The process starts with the first template, and again after a template
-that exceeded its limits. It works on every platform: where a limit is missing, one warning reports
-it, and the parent ends a process that takes too long.
+The process starts with the first template, and again after a template that exceeded its limits. It
+works on every platform: where a limit is missing, one warning is logged, and the parent ends a
+process that takes too long.
 """
 
 from __future__ import annotations
@@ -71,7 +71,9 @@ class _WorkerProcess:
         if not greeting.endswith(b"\n"):
             reason = self._errors.read().decode(errors="replace").strip()
             self.end()
-            raise _not_started(reason.splitlines()[-1] if reason else "it ends without a word")
+            raise _not_started(
+                reason.splitlines()[-1] if reason else "it exits without an error message"
+            )
         self._missing: list[str] = json.loads(greeting)["missing"]
         for limit in self._missing:
             warn_once(f"chat templates are rendered without a limit on {limit}, "
@@ -79,11 +81,11 @@ class _WorkerProcess:
 
     @property
     def is_usable(self) -> bool:
-        """Whether the process runs and is a child of this process, not of one that forked it."""
+        """True if the process runs and is a child of this process, not of one that forked it."""
         return self._pid == os.getpid() and self._process.poll() is None
 
     def ask(self, line: bytes) -> bytes:
-        """The answer to one line; it lacks an end of line if the process ended instead."""
+        """Return the answer to one line; without a line end, the process ended instead."""
         try:
             with self._timed():
                 rest = memoryview(line)
@@ -131,7 +133,7 @@ class _Renderer:
         self._worker: _WorkerProcess | None = None
 
     def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """The worker's answer to a request (see ``template_worker``)."""
+        """Return the worker's answer to a request (see ``template_worker``)."""
         line = json.dumps(request).encode() + b"\n"
         with self._lock:
             is_new = self._worker is None or not self._worker.is_usable
@@ -140,7 +142,9 @@ class _Renderer:
                 # It may have been killed before it read this request.
                 answer = self._answer(line)
         if answer is None:
-            raise TemplateLimitError("the process that renders it ended, as if memory ran out")
+            raise TemplateLimitError(
+                "the process that renders it ended, probably for lack of memory"
+            )
         reply: dict[str, Any] = json.loads(answer)
         if "error" in reply:
             raise TemplateError(reply["error"])
@@ -157,7 +161,7 @@ class _Renderer:
         self._end()
 
     def _answer(self, line: bytes) -> bytes | None:
-        """None if the process ended instead of answering."""
+        """Return the answer; None if the process ended instead."""
         if self._worker is not None and not self._worker.is_usable:
             self._end()
         if self._worker is None:
@@ -202,31 +206,19 @@ class ChatTemplate:
         self.source = source
         found = _RENDERER.ask({"template": source})
         self.literals: list[str] = found["literals"]
-        """The strings that it may search for in messages."""
+        """Strings that it may search for in messages."""
         self.sought: list[str] = found["sought"]
-        """Those that it certainly searches for, with ``in`` or a method such as ``split``."""
-
-    def render(self, **values: Any) -> str:
-        """Render the template with plain data.
-
-        Raises
-        ------
-        TemplateError
-            It refuses the data, fails, or uses too much time or memory.
-        """
-        text = self.render_all([values])[0]
-        assert text is not None
-        return text
+        """Strings that it certainly searches for, with ``in`` or a method such as ``split``."""
 
     def render_all(self, values: Sequence[Mapping[str, Any]]) -> list[str | None]:
-        """Render the template with several sets of values, in one call of the process.
+        """Render the template with several sets of plain data, in one call of the process.
 
         The text of a set after the first that the template refuses is None.
 
         Raises
         ------
         TemplateError
-            It refuses the first set, or uses too much time or memory.
+            It refuses or fails for the first set, or uses too much time or memory.
         """
         request = {"template": self.source, "values": values}
         texts: list[str | None] = _RENDERER.ask(request)["texts"]
@@ -234,7 +226,7 @@ class ChatTemplate:
 
 
 def _library_folders() -> list[str]:
-    """The folders of the libraries that the worker needs."""
+    """Return the folders of the libraries that the worker needs."""
     origins = [spec.origin for name in _LIBRARIES if (spec := find_spec(name)) is not None]
     return list(dict.fromkeys(str(Path(origin).parents[1]) for origin in origins if origin))
 

@@ -1,14 +1,14 @@
 """The process that renders chat templates. It imports nothing of Archon.
 
-A template is untrusted code out of a downloaded file. Jinja2's immutable sandbox restricts it to
-its own data; the limits of this process bound its time and memory, which a sandbox within Archon's
-process could not (``{{ 'a' * 10**10 }}``, nested loops).
+A template is untrusted code from a downloaded file. Jinja2's immutable sandbox restricts it to the
+data that it is given. The limits of this process bound its time and memory, which a sandbox within
+Archon's process could not (``{{ 'a' * 10**10 }}``, nested loops).
 
 The environment is that of transformers 5.23 (``transformers.utils.chat_template_utils``), so that a
 prompt is the string that the model was trained on.
 
 The first line of the output is ``{"missing": […]}``: the limits that this platform lacks. After
-that each line of the input is a JSON object, and one line answers it:
+that, each line of the input is a JSON object, and one line answers it:
 
 - ``{"template": …}`` compiles: ``{"literals": […], "sought": […]}``, the strings that the template
   may search for in a message, and those that it certainly searches for;
@@ -106,19 +106,19 @@ class TemplateRenderer:
         self._compiled = functools.lru_cache(maxsize=16)(self._environment.from_string)
 
     def reply(self, request: dict[str, Any]) -> dict[str, Any]:
-        """The answer to one line of the input."""
+        """Return the answer to one line of the input."""
         source, values = request["template"], request.get("values")
         try:
             template = self._compiled(source)
             if values is None:
                 tree = self._environment.parse(source)
                 return {"literals": _literals(tree, _MAY_SEEK), "sought": _sought(tree)}
-            # The texts of all sets are compared: they must contain the same time.
+            # The texts are compared, so all must contain the same time.
             now = {"strftime_now": datetime.now().strftime}
             texts: list[str | None] = [template.render(now | _filled_in(values[0]))]
         except MemoryError:
             return {"error": "it needs too much memory"}
-        except Exception as error:  # it may fail in any way
+        except Exception as error:  # a template may fail in any way
             return {"error": f"{error}"[:1000] or type(error).__name__}
         for other in values[1:]:
             try:
@@ -148,13 +148,13 @@ def _environment() -> ImmutableSandboxedEnvironment:
 
 
 def _literals(tree: nodes.Node, kinds: tuple[type[nodes.Node], ...]) -> list[str]:
-    """The strings within nodes of the given kinds."""
+    """Return the strings within nodes of the given kinds."""
     found = {const.value for node in tree.find_all(kinds) for const in node.find_all(nodes.Const)}
     return sorted(value for value in found if isinstance(value, str) and value)
 
 
 def _sought(tree: nodes.Node) -> list[str]:
-    """The strings in ``'…' in text`` and in calls such as ``text.split('…')``."""
+    """Return the strings in ``'…' in text`` and in calls such as ``text.split('…')``."""
     searches: list[nodes.Node] = [
         argument
         for call in tree.find_all(nodes.Call)
@@ -186,7 +186,7 @@ def _to_json(
     separators: tuple[str, str] | None = None,
     sort_keys: bool = False,
 ) -> str:
-    """Plain JSON; Jinja2's filter of this name escapes it for HTML."""
+    """Return plain JSON; Jinja2's filter of this name escapes it for HTML."""
     return json.dumps(
         value,
         ensure_ascii=ensure_ascii,
@@ -242,7 +242,7 @@ class _Namespace(Namespace):
 
 def _check_name(name: object) -> None:
     if isinstance(name, str) and name.startswith("_"):
-        raise SecurityError(f"a namespace keeps no attribute {name!r}")
+        raise SecurityError(f"a namespace may not have the attribute {name!r}")
 
 
 class _NoToken(jinja2.Undefined):

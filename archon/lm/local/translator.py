@@ -1,4 +1,4 @@
-"""``TranslatorLM``: an encoder–decoder as a language model. It reads one text and writes another.
+"""``TranslatorLM``: an encoder–decoder as a language model, which maps one text to another.
 
 It does not read conversations: the last message is the source, and earlier ones are ignored.
 """
@@ -15,12 +15,11 @@ from archon.engine.encoders.decoding import SequenceToSequence
 from archon.engine.encoders.weights import load_encoder_decoder
 from archon.engine.process import claim_process
 from archon.engine.sampling.request import Generation, GenerationRequest
-from archon.errors import ModelFileError
 from archon.lm.base import NO_THINKING, check_request
 from archon.lm.cache_keys import prompt_digest, request_digest
-from archon.lm.local.card_loading import pull_folder
+from archon.lm.local.card_loading import check_vocabulary, pull_folder
 from archon.lm.local.detokenizer import Detokenizer
-from archon.lm.local.lm import completion_of, sampling_rule
+from archon.lm.local.lm import completion_of, generation_request
 from archon.lm.local.tokenizer import TextTokenizer, read_tokenizer_config
 from archon.spec.model import TRANSLATOR_CAPABILITIES, LocalCard
 from archon.types import (
@@ -36,7 +35,7 @@ from archon.types import (
 from archon.weights import identity
 
 _VERSION = 1
-"""Changes with everything that produces samples, so that no pool returns samples of other code."""
+"""Increased when code that affects samples changes, so that no pool returns outdated samples."""
 
 
 def load(card: LocalCard, base_dir: Path) -> TranslatorLM:
@@ -47,15 +46,12 @@ def load(card: LocalCard, base_dir: Path) -> TranslatorLM:
     ModelError
         The weights are unavailable.
     ModelFileError
-        They cannot be run, or belong to another kind of model.
+        The weights cannot be run, or belong to another kind of model.
     """
     path, file = pull_folder(card, base_dir, "an encoder–decoder")
     model = load_encoder_decoder(file)
     tokenizer = TextTokenizer(read_tokenizer_config(file))
-    if model.config.vocab_size < len(tokenizer.tokens):
-        num_tokens = len(tokenizer.tokens)
-        reason = f"{num_tokens} tokens, but {model.config.vocab_size} embeddings"
-        raise ModelFileError(f"{path}: {reason}")
+    check_vocabulary(path, tokenizer, model.config.vocab_size)
     sampling = card.sampling.params() if card.sampling else SamplingParams()
     return TranslatorLM(SequenceToSequence(model, identity(card, path)), tokenizer, sampling)
 
@@ -84,31 +80,22 @@ class TranslatorLM:
         Raises
         ------
         UnsupportedError
-            The request is for no samples, or for what an encoder–decoder lacks.
+            The request is for no samples, or for a feature that an encoder–decoder lacks.
         """
         check_request(request, self.capabilities, "the encoder–decoder")
         claim_process()
-        sampling = request.sampling.over(self._sampling)
+        request = replace(request, sampling=request.sampling.over(self._sampling))
         source = self._source(request.messages)
-        streams = [Detokenizer(self._tokenizer, sampling.stop or ()) for _ in range(request.n)]
+        stop = request.sampling.stop or ()
+        streams = [Detokenizer(self._tokenizer, stop) for _ in range(request.n)]
 
         def on_token(index: int, token: int) -> bool:
             streams[index].feed(token)
             return streams[index].stopped
 
+        stop_ids = frozenset({self._generator.model.config.stop_id})
         generations = await asyncio.to_thread(
-            self._run,
-            GenerationRequest(
-                prompt_ids=source,
-                draws=tuple(range(request.first_draw, request.first_draw + request.n)),
-                seed=request.seed,
-                rule=sampling_rule(sampling),
-                max_tokens=sampling.max_tokens or 1,
-                stop_ids=frozenset({self._generator.model.config.stop_id}),
-                logprobs=request.logprobs,
-                on_token=on_token,
-                beams=sampling.beams or 0,
-            ),
+            self._run, generation_request(request, source, stop_ids, on_token)
         )
         prompt = {self._digest(request.messages): len(source) + 1}
         completions = []

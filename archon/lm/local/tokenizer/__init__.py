@@ -1,7 +1,7 @@
 """Text ↔ token ids.
 
 Read ``bpe`` (``TextTokenizer``), ``added_tokens`` (tokens found before byte-pair encoding), then
-``config`` (what a model's files state) and its readers: ``gguf`` with ``pretokenizers``, and
+``config`` (the contents of a model's files) and its readers: ``gguf`` with ``pretokenizers``, and
 ``folder``.
 """
 

@@ -21,7 +21,7 @@ _MARKER = re.compile(
 
 
 def is_marker(text: str) -> bool:
-    """Whether a token looks like the control tokens of published vocabularies.
+    """Return True if a token looks like the control tokens of published vocabularies.
 
     Some files declare the markers of turns as ordinary words; even so, a message that contains one
     must not end its turn.

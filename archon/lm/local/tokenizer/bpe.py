@@ -16,7 +16,7 @@ from archon.lm.local.tokenizer.added_tokens import AddedTokenFinder, AddedTokenM
 from archon.lm.local.tokenizer.config import TokenizerConfig
 
 LONG_TEXT = 50_000
-"""Characters that take tens of milliseconds, so that an event loop should not wait for them."""
+"""Characters whose encoding takes tens of milliseconds, for which no event loop should wait."""
 
 
 class TextTokenizer:
@@ -28,7 +28,7 @@ class TextTokenizer:
         self.control_ids, self.stop_ids = config.control_ids, config.stop_ids
         self.no_text_ids = config.no_text_ids
         self._bpe, self._added = config.bpe, config.added_tokens
-        self._written_out = frozenset(config.special_ids.values()) - config.control_ids
+        self._plain_ids = frozenset(config.special_ids.values()) - config.control_ids
 
     def encode(self, text: str) -> list[int]:
         """Text → ids, with added words; the name of a control token is ordinary text."""
@@ -82,11 +82,11 @@ class TextTokenizer:
         return [token.text for token in self._added if token.is_control and token.text]
 
     def token_bytes(self, token: int) -> bytes:
-        """The bytes of a token; none for control tokens and unknown ids."""
+        """Return the bytes of a token; none for control tokens and unknown ids."""
         if token in self.control_ids or token >= len(self.tokens):
             return b""
         text = self.tokens[token]
-        if token in self._written_out:
+        if token in self._plain_ids:
             return text.encode()
         try:
             return bytes(_BYTE_OF_LETTER[letter] for letter in text)
@@ -108,7 +108,7 @@ class TextTokenizer:
 
 
 def _byte_letters() -> dict[str, int]:
-    """The inverse of GPT-2's map from the 256 bytes to printable letters.
+    """Return the inverse of GPT-2's map from the 256 bytes to printable letters.
 
     Printable bytes map to themselves, the others to the letters from U+0100.
     """

@@ -1,6 +1,6 @@
 """``TokenizerConfig``: the tokenizer, the special tokens and the chat template of one model.
 
-GGUF files (``gguf``) and folders (``folder``) state them in different ways.
+GGUF files (``gguf``) and folders (``folder``) have different formats of them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ END_NAMES = ("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|end_of_text|>", "</
 
 @dataclass(frozen=True, slots=True)
 class TokenizerConfig:
-    """How one model encodes text and conversations."""
+    """The encoding of text and conversations by one model."""
 
     path: Path
     """The file or folder, for errors."""
@@ -52,23 +52,18 @@ class TokenizerConfig:
         return frozenset(token.id for token in self.added_tokens if token.is_control)
 
     @property
-    def bos(self) -> str:
-        """Text of the beginning-of-text token; "" for none."""
-        return self.template_tokens.get("bos_token", "")
-
-    @property
     def eos(self) -> str:
         """Text of the end-of-text token; "" for none."""
         return self.template_tokens.get("eos_token", "")
 
 
 def default_template(named: Mapping[str, object], where: str) -> str | None:
-    """The chat template named ``default``; None if the model has no templates.
+    """Return the chat template named ``default``; None if the model has no templates.
 
     Raises
     ------
     ModelFileError
-        It is not text, or there are templates and none is the default one.
+        The template is not text, or no template is the default one.
     """
     if not named:
         return None
@@ -77,14 +72,14 @@ def default_template(named: Mapping[str, object], where: str) -> str | None:
         raise ModelFileError(f"{where}: none of the chat templates ({names}) is named 'default'")
     template = named["default"]
     if not isinstance(template, str):
-        raise ModelFileError(f"{where}: chat_template is no text")
+        raise ModelFileError(f"{where}: chat_template is not text")
     return template
 
 
-def lost_merge(
+def invalid_merge(
     merges: Iterable[Sequence[str]], vocabulary: Collection[str]
 ) -> Sequence[str] | None:
-    """The first merge whose result is not in the vocabulary, or None.
+    """Find the first merge whose result is not in the vocabulary.
 
     The ``tokenizers`` library may panic at such a merge and end the process.
     """

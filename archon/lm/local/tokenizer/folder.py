@@ -1,7 +1,7 @@
 """Reads ``TokenizerConfig`` from ``tokenizer.json`` and related files of a model folder.
 
-``tokenizer.json`` states how text is split and merged, and lists the *added* tokens, which the
-``tokenizers`` library finds wherever their names occur. Content must not produce control tokens, so
+``tokenizer.json`` defines how text is split and merged, and lists the *added* tokens, which the
+``tokenizers`` library finds by name anywhere in a text. Content must not produce control tokens, so
 the tokenizer is built without added tokens (``added_tokens``).
 """
 
@@ -22,14 +22,14 @@ from archon.lm.local.tokenizer.config import (
     END_NAMES,
     TokenizerConfig,
     default_template,
-    lost_merge,
+    invalid_merge,
 )
 
 _TOKENIZER, _TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"
 _SPECIAL_TOKENS, _GENERATION_CONFIG = "special_tokens_map.json", "generation_config.json"
 _TEMPLATES = ("chat_template.jinja", "additional_chat_templates/default.jinja")
 _FLAGS = ("lstrip", "rstrip", "single_word", "normalized")
-_FURTHER_TOKENS = ("additional_special_tokens", "extra_special_tokens")
+_MORE_TOKENS = ("additional_special_tokens", "extra_special_tokens")
 
 
 def tokenizer_config_of_folder(folder: ModelFolder) -> TokenizerConfig:
@@ -66,7 +66,7 @@ def tokenizer_config_of_folder(folder: ModelFolder) -> TokenizerConfig:
 
 
 def _tokenizer_config(folder: ModelFolder) -> dict[str, Any]:
-    """tokenizer_config.json, with the special tokens that older folders have in another file."""
+    """Read tokenizer_config.json, with the special tokens of older folders from another file."""
     config = folder.json(_TOKENIZER_CONFIG) or {}
     if "added_tokens_decoder" in config:
         return config
@@ -74,10 +74,10 @@ def _tokenizer_config(folder: ModelFolder) -> dict[str, Any]:
 
 
 def _template_tokens(config: Mapping[str, Any]) -> dict[str, str]:
-    """Special tokens that chat templates get as variables."""
-    further = config.get("extra_special_tokens")
+    """Return the special tokens that chat templates get as variables."""
+    more = config.get("extra_special_tokens")
     stated = {name: value for name, value in config.items() if name.endswith("_token")}
-    stated |= further if isinstance(further, dict) else {}
+    stated |= more if isinstance(more, dict) else {}
     return {name: text for name, value in stated.items() if (text := _token_text(value))}
 
 
@@ -88,19 +88,19 @@ def _added_tokens(
     template_tokens: Mapping[str, str],
     end_ids: Collection[int],
 ) -> tuple[AddedToken, ...]:
-    """The added tokens of tokenizer.json, overridden by tokenizer_config.json.
+    """Read the added tokens of tokenizer.json and tokenizer_config.json, which takes precedence.
 
-    Those that have a name, end a text, or look like markers are control tokens.
+    Tokens that have a role, end a text, or look like markers are control tokens.
     """
     listed = stated.get("added_tokens") or []
     rows = listed if isinstance(listed, list) else [listed]
     decoder = config.get("added_tokens_decoder") or {}
     if not isinstance(decoder, dict):
-        raise _error(folder, "added_tokens_decoder is no object", _TOKENIZER_CONFIG)
-    further = [config.get(key) for key in _FURTHER_TOKENS]
+        raise _error(folder, "added_tokens_decoder is not an object", _TOKENIZER_CONFIG)
+    more = [config.get(key) for key in _MORE_TOKENS]
     control = {
         *template_tokens.values(),
-        *(_token_text(token) for part in further if isinstance(part, list) for token in part),
+        *(_token_text(token) for part in more if isinstance(part, list) for token in part),
     }
     added = {token.text: token for row in rows for token in [_added_token(folder, row, control)]}
     for id_, row in decoder.items():
@@ -118,20 +118,21 @@ def _added_tokens(
 def _added_token(
     folder: ModelFolder, row: object, control: Collection[str], file: str = _TOKENIZER
 ) -> AddedToken:
-    known = isinstance(row, dict) and isinstance(row.get("content"), str)
-    if not isinstance(row, dict) or not known or not _is_id(row.get("id")):
-        raise _error(folder, f"added token {row!r} has no id or no text", file)
-    text, flags = row["content"], {flag: bool(row.get(flag, False)) for flag in _FLAGS}
-    is_control = bool(row.get("special")) or text in control
-    return AddedToken(text, row["id"], is_control, **flags)
+    match row:
+        case {"content": str(text), "id": id_, **rest} if _is_id(id_):
+            is_control = bool(rest.get("special")) or text in control
+            flags = {flag: bool(rest.get(flag)) for flag in _FLAGS}
+            return AddedToken(text, id_, is_control, **flags)
+        case _:
+            raise _error(folder, f"added token {row!r} has no id or no text", file)
 
 
 def _named_in_vocabulary(
     stated: Mapping[str, Any], names: Collection[str]
 ) -> Iterator[tuple[str, int]]:
-    """Control tokens in the vocabulary that no list of added tokens contains.
+    """Yield control tokens in the vocabulary that no list of added tokens contains.
 
-    Results of merges and single letters are ordinary text, whatever else they serve as.
+    Results of merges and single letters are ordinary text, even if they also have a role.
     """
     model = stated.get("model")
     words = model.get("vocab") if isinstance(model, dict) else None
@@ -139,20 +140,20 @@ def _named_in_vocabulary(
         return
     names = [name for name in names if len(name) > 1 and _is_id(words.get(name))]
     if names:
-        made = {"".join(m.split(" ") if isinstance(m, str) else m) for m in model["merges"] or ()}
-        yield from ((name, words[name]) for name in sorted(set(names) - made))
+        merged = {"".join(m.split(" ") if isinstance(m, str) else m) for m in model["merges"] or ()}
+        yield from ((name, words[name]) for name in sorted(set(names) - merged))
 
 
 def _without_added_tokens(
     folder: ModelFolder, stated: Mapping[str, Any], added: Collection[str]
 ) -> tuple[Tokenizer, dict[str, int]]:
-    """The tokenizer of ordinary text, and its vocabulary."""
+    """Build the tokenizer of ordinary text; return it with its vocabulary."""
     model = stated.get("model")
     kind = model.get("type", "BPE") if isinstance(model, dict) else None
     if not isinstance(model, dict) or kind != "BPE" or model.get("byte_fallback"):
         raise _error(folder, f"tokenizer model {kind!r} is not supported (byte-level BPE is)")
     if not isinstance(model.get("merges"), list | None):
-        raise _error(folder, "merges is no list")
+        raise _error(folder, "merges is not a list")
     if model.get("continuing_subword_prefix") or model.get("end_of_word_suffix"):
         raise _error(folder, "the tokenizer marks parts of words, which is not supported")
     if '"ByteLevel"' not in json.dumps(stated.get("pre_tokenizer")):
@@ -163,9 +164,9 @@ def _without_added_tokens(
     vocabulary = {token: i for token, i in words.items() if token not in added}
     merges = [m.split(" ") if isinstance(m, str) else m for m in model.get("merges") or ()]
     if not all(_is_pair(merge) for merge in merges):
-        raise _error(folder, "merges holds something else than pairs of tokens")
-    if (lost := lost_merge(merges, vocabulary)) is not None:
-        raise _error(folder, f"damaged tokenizer: the merge {lost!r} makes no token")
+        raise _error(folder, "merges has values other than pairs of tokens")
+    if (invalid := invalid_merge(merges, vocabulary)) is not None:
+        raise _error(folder, f"damaged tokenizer: the merge {invalid!r} yields no known token")
     plain = {
         "version": stated.get("version", "1.0"),
         "normalizer": stated.get("normalizer"),
@@ -175,12 +176,12 @@ def _without_added_tokens(
     }
     try:
         return Tokenizer.from_str(json.dumps(plain)), vocabulary
-    except Exception as error:  # the library raises nothing narrower
+    except Exception as error:  # the library has no narrower type
         raise _error(folder, f"damaged tokenizer: {error}") from None
 
 
 def _by_id(ids: Mapping[str, int]) -> tuple[str, ...]:
-    """Tokens in the order of their ids; an unused id has an empty text."""
+    """List tokens in the order of their ids; an unused id has an empty text."""
     tokens = [""] * (max(ids.values(), default=-1) + 1)
     for token, i in ids.items():
         tokens[i] = token
@@ -188,7 +189,7 @@ def _by_id(ids: Mapping[str, int]) -> tuple[str, ...]:
 
 
 def _end_ids(folder: ModelFolder) -> Iterator[int]:
-    """The end tokens of generation_config.json, or else of config.json."""
+    """Yield the end tokens of generation_config.json, or else of config.json."""
     generation = folder.json(_GENERATION_CONFIG) or {}
     report_not_applied(folder.path / _GENERATION_CONFIG, generation)
     name = _GENERATION_CONFIG if generation.get("eos_token_id") is not None else CONFIG
@@ -197,11 +198,13 @@ def _end_ids(folder: ModelFolder) -> Iterator[int]:
         if _is_id(token):
             yield token
         elif token is not None:
-            raise ModelFileError(f"{folder.path / name}: eos_token_id is {value!r}, no token's id")
+            raise ModelFileError(
+                f"{folder.path / name}: eos_token_id is {value!r}, not a token's id"
+            )
 
 
 def _chat_template(folder: ModelFolder, config: Mapping[str, Any]) -> str | None:
-    """The template file, or else the key, which may have several templates by name."""
+    """Read the template file, or else the key, which may have several templates by name."""
     template: object = next(filter(None, map(folder.text, _TEMPLATES)), None)
     template = template or config.get("chat_template")
     if template is None:
@@ -213,7 +216,7 @@ def _chat_template(folder: ModelFolder, config: Mapping[str, Any]) -> str | None
 
 
 def _first_special(post_processor: object) -> str:
-    """The token that the post-processor puts before a text; "" for none."""
+    """Return the token that the post-processor puts before a text; "" for none."""
     if not isinstance(post_processor, dict):
         return ""
     for part in post_processor.get("processors") or []:
@@ -225,7 +228,7 @@ def _first_special(post_processor: object) -> str:
 
 
 def _token_text(value: object) -> str:
-    """A special token in tokenizer_config.json: its text, or an object with it."""
+    """Return the text of a special token, which may be in an object."""
     if isinstance(value, dict):
         value = value.get("content")
     return value if isinstance(value, str) else ""

@@ -1,8 +1,8 @@
 """Reads ``TokenizerConfig`` from the ``tokenizer.ggml.*`` keys of a GGUF file.
 
-The file has a vocabulary and its merges, and only names how text is split before merging
-(``tokenizer.ggml.pre``, see ``pretokenizers``). Old files lack that name, or the types of tokens;
-both are inferred where the rest of the file leaves no doubt.
+The file has a vocabulary and its merges, but only the name of the rule that splits text before
+merging (``tokenizer.ggml.pre``, see ``pretokenizers``). Old files lack this name or the types of
+tokens; both are inferred if the rest of the file determines them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from archon.lm.local.tokenizer.config import (
     END_NAMES,
     TokenizerConfig,
     default_template,
-    lost_merge,
+    invalid_merge,
 )
 from archon.lm.local.tokenizer.pretokenizers import (
     RULES,
@@ -37,10 +37,10 @@ _NAMED = {
     "bos_token": "bos", "eos_token": "eos", "eot_token": "eot", "unk_token": "unknown",
     "sep_token": "seperator", "pad_token": "padding", "cls_token": "cls", "mask_token": "mask",
 }  # fmt: skip
-"""Variable of a chat template → the token's name in GGUF, as it is spelled there."""
+"""Variable of a chat template → the token's name in GGUF, in its spelling."""
 _NO_TEXT = (_UNKNOWN, _CONTROL, _USER_DEFINED, _UNUSED)
 _TAG = re.compile(r"</?\w[\w-]*>")
-"""The look of other added tokens, such as ``<think>``."""
+"""Pattern of other added tokens, such as ``<think>``."""
 _PADDING = re.compile(r"\[PAD\d*\]|<dummy\d+>|<\|reserved_special_token_\d+\|>|<unused_?\d+>")
 
 TOKENIZER_RULES = KeyRules(
@@ -79,7 +79,7 @@ def tokenizer_config_of_gguf(file: GGUFFile) -> TokenizerConfig:
     rule = _pre_tokenizer_rule(keys, file.metadata.get("general.architecture"), vocabulary)
     stated = keys.get("token_type", list) if keys.has("token_type") else None
     if len(vocabulary) != len(tokens) or (stated is not None and len(stated) != len(tokens)):
-        raise keys.error("tokens and their types do not fit together")
+        raise keys.error("the tokens are not unique, or token_type has another length")
     merges = _merges(keys, vocabulary)
     kinds = _inferred_types(tokens, merges) if stated is None else stated
     named = {
@@ -87,14 +87,14 @@ def tokenizer_config_of_gguf(file: GGUFFile) -> TokenizerConfig:
         for name, key in _NAMED.items()
         if (token := keys.token(f"{key}_token_id", len(tokens))) is not None
     }
-    made = {left + right for left, right in merges}
+    merged = {left + right for left, right in merges}
     controls = {
         i
         for i, kind in enumerate(kinds)
         if kind in (_CONTROL, _UNKNOWN) or (kind == _USER_DEFINED and is_marker(tokens[i]))
     }
-    # A byte or a word that also serves as padding, for example, is text.
-    controls |= {i for i in named.values() if tokens[i] not in made}
+    # A byte or word that also serves as padding, for example, is text.
+    controls |= {i for i in named.values() if tokens[i] not in merged}
     controls = {i for i in controls if len(tokens[i]) > 1}
     added = tuple(
         AddedToken(token, i, is_control=i in controls)
@@ -102,19 +102,19 @@ def tokenizer_config_of_gguf(file: GGUFFile) -> TokenizerConfig:
         if i in controls or kinds[i] == _USER_DEFINED
     )
     named_ends = {vocabulary[name] for name in END_NAMES if vocabulary.get(name) in controls}
-    own_ends = {named[name] for name in ("eos_token", "eot_token") if name in named}
-    adds_bos = keys.truth("add_bos_token", rule.adds_bos)
+    stated_ends = {named[name] for name in ("eos_token", "eot_token") if name in named}
+    adds_bos = keys.boolean("add_bos_token", rule.adds_bos)
     if adds_bos and "bos_token" not in named and keys.has("add_bos_token"):
         raise keys.error(
-            "tokenizer.ggml.add_bos_token is true, and no bos_token_id is a token's id"
+            "tokenizer.ggml.add_bos_token is true, but bos_token_id is not a token's id"
         )
     return TokenizerConfig(
         path=file.path,
         tokens=tuple(tokens),
-        bpe=_tokenizer(keys, rule, vocabulary, merges, {token.text for token in added} - made),
+        bpe=_tokenizer(keys, rule, vocabulary, merges, {token.text for token in added} - merged),
         added_tokens=added,
         no_text_ids=frozenset(i for i, kind in enumerate(kinds) if kind in _NO_TEXT) | controls,
-        stop_ids=frozenset(named_ends | own_ends),
+        stop_ids=frozenset(named_ends | stated_ends),
         template_tokens={n: tokens[i] for n, i in named.items() if n != "eot_token"},
         begin_ids=(named["bos_token"],) if adds_bos and "bos_token" in named else (),
         chat_template=_chat_template(file),
@@ -122,7 +122,7 @@ def tokenizer_config_of_gguf(file: GGUFFile) -> TokenizerConfig:
 
 
 def _chat_template(file: GGUFFile) -> str | None:
-    """The file's template; the keys of additional ones end with their names."""
+    """Read the file's template; the keys of additional ones end with their names."""
     key = "tokenizer.chat_template"
     named = {
         name.removeprefix(f"{key}."): value
@@ -137,7 +137,7 @@ def _chat_template(file: GGUFFile) -> str | None:
 def _pre_tokenizer_rule(
     keys: _TokenizerKeys, architecture: object, vocabulary: Mapping[str, int]
 ) -> PreTokenizerRule:
-    """The pre-tokenizer that the file names; for an old file without a name, that of its family."""
+    """Return the pre-tokenizer that the file names, or that of its family if it names none."""
     name = keys.get("pre", str) if keys.has("pre") else "default"
     rule = rule_of_name(name)
     if rule is not None:
@@ -150,8 +150,8 @@ def _pre_tokenizer_rule(
     if "<|begin_of_text|>" in vocabulary and "<|end_of_text|>" in vocabulary:
         return RULES["llama-bpe"]
     raise keys.error(
-        "tokenizer.ggml.pre is missing, so the file does not say how text is cut into tokens. "
-        "Convert the model again with a newer llama.cpp, or use its folder of safetensors"
+        "tokenizer.ggml.pre is missing, so it is unknown how text is split into tokens. Convert "
+        "the model again with a newer llama.cpp, or use its folder of safetensors"
     )
 
 
@@ -159,10 +159,10 @@ Merges = list[tuple[str, str]]
 
 
 def _merges(keys: _TokenizerKeys, vocabulary: Mapping[str, int]) -> Merges:
-    parted = (merge.partition(" ") for merge in keys.strings("merges"))
-    merges = [(left, right) for left, _, right in parted]
-    if (lost := lost_merge(merges, vocabulary)) is not None:
-        raise keys.error(f"damaged tokenizer: the merge {lost!r} makes no token")
+    pairs = (merge.partition(" ") for merge in keys.strings("merges"))
+    merges = [(left, right) for left, _, right in pairs]
+    if (invalid := invalid_merge(merges, vocabulary)) is not None:
+        raise keys.error(f"damaged tokenizer: the merge {invalid!r} yields no known token")
     return merges
 
 
@@ -193,12 +193,12 @@ def _tokenizer(
     merges: Merges,
     added: Collection[str],
 ) -> Tokenizer:
-    """The tokenizer of ordinary text, without added tokens."""
+    """Build the tokenizer of ordinary text, without added tokens."""
     words = {token: i for token, i in vocabulary.items() if token not in added}
     try:
         model = BPE(vocab=words, merges=merges, ignore_merges=rule.whole_pieces)
         tokenizer = Tokenizer(model)
-    except Exception as error:  # the library raises nothing narrower
+    except Exception as error:  # the library has no narrower type
         raise keys.error(f"damaged tokenizer: {error}") from None
     if rule.normalizer is not None:
         tokenizer.normalizer = rule.normalizer()
@@ -218,14 +218,13 @@ class _TokenizerKeys:
     def check(self) -> None:
         """Refuse keys that change the encoding in unsupported ways."""
         keys = self._file.metadata.items()
-        own = {k.removeprefix(_PREFIX): v for k, v in keys if k.startswith(_PREFIX)}
-        TOKENIZER_RULES.check(own, self._file.path, _PREFIX)
+        named = {k.removeprefix(_PREFIX): v for k, v in keys if k.startswith(_PREFIX)}
+        TOKENIZER_RULES.check(named, self._file.path, _PREFIX)
 
     def has(self, name: str) -> bool:
-        """Whether the file has the key."""
         return _PREFIX + name in self._file.metadata
 
-    def truth(self, name: str, usual: bool) -> bool:
+    def boolean(self, name: str, usual: bool) -> bool:
         value = self._file.metadata.get(_PREFIX + name, usual)
         if not isinstance(value, bool):
             raise self.error(f"{_PREFIX}{name} is {value!r}, not true or false")
@@ -234,17 +233,17 @@ class _TokenizerKeys:
     def get(self, name: str, kind: type) -> Any:
         value = self._file.metadata.get(_PREFIX + name)
         if not isinstance(value, kind):
-            raise self.error(f"{_PREFIX}{name} is missing or no {kind.__name__}")
+            raise self.error(f"{_PREFIX}{name} is missing or not a {kind.__name__}")
         return value
 
     def strings(self, name: str) -> list[str]:
         values: list[str] = self.get(name, list)
         if not all(isinstance(value, str) for value in values):
-            raise self.error(f"{_PREFIX}{name} holds something else than text")
+            raise self.error(f"{_PREFIX}{name} has values other than strings")
         return values
 
     def token(self, name: str, num_tokens: int) -> int | None:
-        """A token's id; None if the file names none, or one that it lacks."""
+        """Return a token's id; None if the file has none, or one that is out of range."""
         value = self._file.metadata.get(_PREFIX + name)
         return value if isinstance(value, int) and 0 <= value < num_tokens else None
 

@@ -1,7 +1,7 @@
-"""Pre-tokenizers: how byte-level tokenizers split text into pieces before they merge letters.
+"""Pre-tokenizers, which split text into pieces before a byte-level tokenizer merges letters.
 
-GGUF files name one (``tokenizer.ggml.pre``). Several names stand for the same: llama.cpp names them
-by family of models, and its table shows which families split alike.
+GGUF files name one (``tokenizer.ggml.pre``). One pre-tokenizer has several names: llama.cpp names
+them by family of models, and its table shows which families split text alike.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from tokenizers import Regex, normalizers, pre_tokenizers
 
 @dataclass(frozen=True, slots=True)
 class PreTokenizerRule:
-    """One pre-tokenizer, and related settings of the families that use it."""
+    """A pre-tokenizer, and related settings of the families that use it."""
 
     pieces: Callable[[], pre_tokenizers.PreTokenizer]
     names: tuple[str, ...]
@@ -71,14 +71,14 @@ RULES: dict[str, PreTokenizerRule] = {
     "smollm": PreTokenizerRule(_smollm_pieces, ("smollm", "starcoder", "refact", "codeshell")),
     "gpt-2": PreTokenizerRule(_gpt2_pieces, ("gpt-2", "phi-2")),
 }
-"""Pre-tokenizers by one of their names."""
+"""Pre-tokenizers, each by one of its names."""
 
 
 def rule_of_name(name: str) -> PreTokenizerRule | None:
-    """The pre-tokenizer of a name; None if it is not supported."""
+    """Return the pre-tokenizer of a name; None if it is not supported."""
     return next((rule for rule in RULES.values() if name in rule.names), None)
 
 
 def known_names() -> str:
-    """All supported names, for errors."""
+    """List the supported names, for errors."""
     return ", ".join(name for rule in RULES.values() for name in rule.names)

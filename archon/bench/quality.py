@@ -1,4 +1,4 @@
-"""Quality of a precision: the perplexity of a text by one file in several precisions."""
+"""Quality of the precisions: the perplexity of a text by the same weights in each of them."""
 
 from __future__ import annotations
 
@@ -29,27 +29,27 @@ def perplexities(
     Parameters
     ----------
     text
-        A text file, or a ``.jsonl`` file whose strings are the text.
+        A text file, or a ``.jsonl`` file with the text in its strings.
     num_tokens
-        Length of the text that is used.
+        Maximum number of tokens of the text.
     window
         Tokens per forward pass.
 
     Yields
     ------
-    ``{"precision", "num_tokens", "perplexity"}``
+    One dict ``{"precision", "num_tokens", "perplexity"}`` per precision.
 
     Raises
     ------
     SpecError
         The text cannot be read.
     UsageError
-        It is shorter than two tokens.
+        The text is shorter than two tokens.
     """
     file = open_model(weights)
     token_ids = TextTokenizer(read_tokenizer_config(file)).encode(_read(text))[:num_tokens]
     if len(token_ids) < 2:
-        raise UsageError(f"{text}: too short to be predicted")
+        raise UsageError(f"{text}: too short; perplexity needs at least two tokens")
     source, device = weights_of(file), choose_device()
     for precision in precisions:
         decoder = load_decoder(source, precision, device)
