@@ -35,7 +35,7 @@ def test_of_judged_replies_the_right_are_preferred_to_the_wrong_of_the_same_ques
     assert (found.goal, found.pairs) == ("preference", ((0, 2), (4, 2)))
     assert (found.correct, found.values) == (correct, ("1",) * 6)
     assert with_goal(judged_ones, None, 0) is judged_ones
-    with pytest.raises(UsageError, match="is not known"):
+    with pytest.raises(UsageError, match="needs judged replies"):
         with_goal(ReplyDataset("preference", replies, pairs=((0, 2),)), "outcome", 0)
 
 
@@ -83,7 +83,7 @@ def test_values_are_read_and_go_with_their_questions(tmp_path: Path) -> None:
 
 
 def test_a_file_of_nothing_is_told(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match="holds no replies"):
+    with pytest.raises(SpecError, match="has no lines"):
         read_replies(write_lines(tmp_path / "r.jsonl", []), "r.jsonl")
     with pytest.raises(SpecError, match="cannot be read"):
         read_replies(tmp_path / "none.jsonl", "none.jsonl")

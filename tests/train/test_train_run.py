@@ -174,7 +174,7 @@ def test_a_training_does_not_go_on_with_other_data(
     before = data.read_text()
     data.write_text(before + "\n" + json.dumps({"prompt": "say 40", "completion": "40!"}))
     assert main([*command, "--resume"]) == 2
-    assert "the data are not those that this training began with" in capsys.readouterr().err
+    assert "began with other data" in capsys.readouterr().err
     data.write_text(before)
     assert main([*command, "--resume"]) == 0
 
@@ -184,7 +184,7 @@ def test_a_warm_up_is_a_tenth_of_a_short_training(steps: int, expected: int) -> 
     file = {k: v for k, v in COMMON.items() if k != "warmup_steps"} | {"steps": steps}
     spec = {"training": "pretrain", "data": {"rule": "sums", "items": 60}, "decoder": SHAPE}
     assert PretrainSpec.model_validate(file | spec).warmup_steps == expected
-    with pytest.raises(ValueError, match="the rate would never be reached"):
+    with pytest.raises(ValueError, match="never reach its peak"):
         PretrainSpec.model_validate(file | spec | {"warmup_steps": steps + 1})
 
 
@@ -285,7 +285,7 @@ def test_a_decoder_is_trained_from_nothing_and_transformers_reads_it(tmp_path: P
         ({"lora": {"rank": 4, "targets": ["q_prj"]}}, "there are"),
         ({"lora": {"rnk": 4}}, "did you mean 'rank'"),
         ({"last_layers": 1}, "either 'lora' or 'last_layers'"),
-        ({"lora": None, "last_layers": 3}, "the model has 2 layers, not 3"),
+        ({"lora": None, "last_layers": 3}, "'last_layers' is 3, but base has 2 layers"),
         ({"model": "scripted"}, "no weights here"),
         ({"model": "nowhere"}, "no model 'nowhere'"),
         ({"data": {"path": "none.jsonl"}}, "none.jsonl"),

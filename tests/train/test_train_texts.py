@@ -112,7 +112,7 @@ def test_no_chain_sum_is_an_item_that_select_or_test_asks() -> None:
 
 def test_a_rule_that_cannot_make_so_many_says_so() -> None:
     assert len(list(plain_sums(9000, 0))) == 9000
-    with pytest.raises(UsageError, match="about 10000 different texts, not 20000"):
+    with pytest.raises(UsageError, match="only about 10000 different texts, not 20000"):
         list(plain_sums(20_000, 0))
 
 
