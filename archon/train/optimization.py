@@ -44,13 +44,8 @@ def schedule_of(
     spec: BaseTrainingSpec | RewardLoRASpec, learning_rate: float | None = None
 ) -> Schedule:
     """Return the schedule of a configuration, with another peak rate if one is given."""
-    return Schedule(
-        spec.steps,
-        spec.learning_rate if learning_rate is None else learning_rate,
-        spec.warmup_steps,
-        spec.weight_decay,
-        spec.max_gradient_norm,
-    )
+    peak = learning_rate or spec.learning_rate
+    return Schedule(spec.steps, peak, spec.warmup_steps, spec.weight_decay, spec.max_gradient_norm)
 
 
 class Optimization:

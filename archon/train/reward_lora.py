@@ -103,9 +103,9 @@ class AdapterSteps:
         head: RewardHead,
         device: torch.device,
     ) -> None:
-        assert spec.lora is not None
-        self._seed, self._lora, self._learn = spec.seed, spec.lora, learn
-        self._card_name, lora = card.name, spec.lora
+        lora = spec.lora
+        assert lora is not None
+        self._seed, self._lora, self._learn, self._card_name = spec.seed, lora, learn, card.name
         base = open_base(card, card_dir)
         decoder = decoder_of(base.source)
         context = card.context or decoder.config.context_length

@@ -31,9 +31,8 @@ def reward_metrics(rewards: Sequence[float], replies: ReplyDataset) -> dict[str,
 
     - ``right``: share of right replies;
     - ``auc``: area under the ROC curve over all replies;
-    - ``within_questions``: how often a right reply has a higher reward than a wrong reply to the
-      same question. The ROC curve also compares replies to different questions, and easy questions
-      are easily distinguished from hard ones;
+    - ``within_questions``: how often a right reply outscores a wrong one to the same question. The
+      ROC curve also compares replies to different questions, some of which are easier;
     - ``best_of_n``: how often the reply with the highest reward of a question is right, with
       ``chance`` (a random reply) and ``oracle`` (any right reply) as bounds.
 

@@ -81,12 +81,10 @@ def dialogues(data: Data, base_dir: Path, *, allow_prompts: bool = False) -> Ite
         return
     for number, row in read_rows(base_dir / data.path):
         place = f"{data.path}:{number}"
-        if allow_prompts and row.keys() == {"prompt"}:
-            yield Dialogue((Message("user", read_text(row["prompt"], place, "prompt")),), "", place)
-        elif row.keys() == {"prompt", "completion"}:
-            prompt, completion = (
-                read_text(row[key], place, key) for key in ("prompt", "completion")
-            )
+        if row.keys() == {"prompt", "completion"} or (allow_prompts and row.keys() == {"prompt"}):
+            prompt, completion = read_text(row["prompt"], place, "prompt"), ""
+            if "completion" in row:
+                completion = read_text(row["completion"], place, "completion")
             yield Dialogue((Message("user", prompt),), completion, place)
         elif row.keys() == {"messages"}:
             yield from _turns(row["messages"], place)

@@ -266,11 +266,11 @@ def test_what_cannot_be_trained_is_told_in_a_sentence(
     ],
 )
 def test_only_the_answer_of_a_reply_is_rewarded(prompt: str, reply: str, rewarded: str) -> None:
-    prepared = SimpleNamespace(
-        decode=lambda ids: "".join(map(chr, ids)), reasoning_markers=PUBLISHED_MARKERS
+    reasoning = SimpleNamespace(
+        decode=lambda ids: "".join(map(chr, ids)), markers=PUBLISHED_MARKERS
     )
     run = Reinforcement.__new__(Reinforcement)
-    run._setup = prepared  # type: ignore[assignment]
+    run._setup = SimpleNamespace(reasoning=reasoning)  # type: ignore[assignment]
     ids = tuple(map(ord, prompt))
     task = RLTask(Question("hi"), (), ids, None)
     rollout = Rollout((*ids, *map(ord, reply)), len(ids), (), is_ended=False)

@@ -169,7 +169,7 @@ def test_what_is_interrupted_is_resumed(tmp_path: Path, encoder: Path) -> None:
         ('{"text": "a", "label": 1}', "some labels are texts and some are numbers"),
         ('{"text": "", "label": "x"}', "not a text"),
         ('{"text": "a"}', "a line has 'text' and 'label'"),
-        ('{"text": "a", "label": "x"}', "holds 1 classes"),
+        ('{"text": "a", "label": "x"}', "has 1 classes"),
     ],
 )
 def test_what_is_no_labelled_text_is_told(tmp_path: Path, line: str, reason: str) -> None:

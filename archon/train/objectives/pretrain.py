@@ -34,12 +34,7 @@ def open_objective(spec: PretrainSpec, start: Start) -> NextToken:
     path, shape = start.folder.path / MODEL, spec.decoder
     save_vocabulary(learn_vocabulary(texts, shape.vocabulary), path)
     config = DecoderConfig(
-        family=shape.family,
-        num_layers=shape.num_layers,
-        width=shape.width,
-        ffn_width=shape.ffn_width,
-        num_heads=shape.num_heads,
-        num_kv_heads=shape.num_kv_heads,
+        **shape.model_dump(exclude={"vocabulary", "context_length"}),
         head_width=shape.width // shape.num_heads,
         vocab_size=shape.vocabulary,
         context_length=max(shape.context_length, spec.context),

@@ -149,15 +149,15 @@ class Reinforcement:
 
     def _answer(self, task: RLTask, rollout: Rollout) -> str:
         """Return the part of a reply that is rewarded, which excludes reasoning."""
-        markers = self._setup.reasoning_markers
-        end_of_prompt = self._setup.decode(task.prompt_ids[-_TAIL:])
+        markers = self._setup.reasoning.markers
+        end_of_prompt = self._setup.reasoning.decode(task.prompt_ids[-_TAIL:])
         is_open = True if opened_by(end_of_prompt, markers) else None
         return split_reasoning(self._text(rollout), markers, is_open=is_open).answer
 
     def _text(self, rollout: Rollout) -> str:
         """Return the text of a reply without its end token."""
         ids = rollout.reply_ids
-        return self._setup.decode(ids[:-1] if rollout.is_ended else ids)
+        return self._setup.reasoning.decode(ids[:-1] if rollout.is_ended else ids)
 
     def _measure(self) -> dict[str, Any]:
         """Return the mean reward of greedy replies to held-out questions, and some replies."""

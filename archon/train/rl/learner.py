@@ -114,7 +114,7 @@ class Learner:
         spec = self.spec
         self.model.eval()
         rollouts = [rollout for group in groups for rollout in group]
-        old, reference = self.computer.compute(rollouts), None
+        old, reference = self.computer.compute(rollouts), {}
         if self._reference:
             with self._reference_weights():
                 reference = self.computer.compute(rollouts)
@@ -125,18 +125,19 @@ class Learner:
         weights = weight_N.split([len(rollout.logprobs) for rollout in rollouts])
         experiences = [
             Experience(
-                rollout,
-                old[rollout].logprob_T,
-                weight_T,
-                advantages[rollout],
-                None if reference is None else reference[rollout].logprob_T,
+                rollout=r,
+                old_T=old[r].logprob_T,
+                weight_T=weight_T,
+                advantage_T=advantages[r],
+                reference_T=reference[r].logprob_T if reference else None,
             )
-            for rollout, weight_T in zip(rollouts, weights, strict=True)
+            for r, weight_T in zip(rollouts, weights, strict=True)
         ]
         metrics = _metrics(experiences, reward_PG, old)
         metrics["engine_difference"] = (old_N - engine_N).abs().mean().item()
-        # Replies without any advantage only have the gradient of the divergence. If no reply has an
-        # advantage, no update is made: AdamW would turn a gradient of mere noise into a full step.
+        # A reply without an advantage has no gradient but that of the divergence from a reference.
+        # If no reply has an advantage, the policy is not updated: AdamW would turn a gradient of
+        # mere noise into a full step.
         useful = [e for e in experiences if bool(e.advantage_T.any())]
         if useful and self._reference:
             useful = experiences
@@ -152,18 +153,18 @@ class Learner:
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return the trained parameters with their moments, and the loss of every update."""
-        tensors, counts = self.policy.state(), {"policy": self.policy.curve}
+        tensors, curves = self.policy.state(), {"policy": self.policy.curve}
         if self.critic is not None:
             tensors |= {_CRITIC + name: t for name, t in self.critic.state().items()}
-            counts["critic"] = self.critic.curve
-        return tensors, counts
+            curves["critic"] = self.critic.curve
+        return tensors, curves
 
-    def restore(self, tensors: Mapping[str, Tensor], counts: Mapping[str, Any]) -> None:
+    def restore(self, tensors: Mapping[str, Tensor], curves: Mapping[str, Any]) -> None:
         """Continue from a saved state."""
-        self.policy.restore(tensors, counts["policy"])
+        self.policy.restore(tensors, curves["policy"])
         if self.critic is not None:
             own = {n.removeprefix(_CRITIC): t for n, t in tensors.items() if n.startswith(_CRITIC)}
-            self.critic.restore(own, counts["critic"])
+            self.critic.restore(own, curves["critic"])
 
     # ----------------------------------------------------------------------------- advantages
 
@@ -184,7 +185,7 @@ class Learner:
         rollouts: Sequence[Rollout],
         reward_PG: Tensor,
         old: Mapping[Rollout, ReplyLogprobs],
-        reference: Mapping[Rollout, ReplyLogprobs] | None,
+        reference: Mapping[Rollout, ReplyLogprobs],
     ) -> tuple[dict[Rollout, Tensor], list[_ValueTarget]]:
         """Return the advantage of every token, and the training data of the value head."""
         spec, advantages = self.spec, {}
@@ -199,7 +200,7 @@ class Learner:
             # Each token is penalised for its divergence from the reference (Ziegler et al. 2019,
             # arXiv 1909.08593).
             reward_T = torch.zeros_like(logprob_T)
-            if reference is not None:
+            if reference:
                 reward_T -= spec.kl_coefficient * (logprob_T - reference[rollout].logprob_T)
             reward_T[-1] += reward
             with torch.no_grad():

@@ -11,7 +11,6 @@ import torch
 from archon.engine.loading import load_engine
 from archon.errors import SpecError
 from archon.lm.local.reasoning_constraint import ReasoningRules
-from archon.reasoning import ReasoningMarkers
 from archon.spec.model import LocalCard
 from archon.spec.training import ModelReward
 from archon.train.base_model import Base, open_base
@@ -36,9 +35,8 @@ class RLSetup:
     num_too_long: int
     """Number of questions that are left out because they do not fit a row with a reply."""
     reward: RewardFunction
-    decode: Callable[[tuple[int, ...]], str]
-    """Converts tokens to text, including the control tokens that mark reasoning."""
-    reasoning_markers: tuple[ReasoningMarkers, ...]
+    reasoning: ReasoningRules
+    """Converts tokens to text with the markers of reasoning, and lists these markers."""
     stop_ids: frozenset[int]
     save: Callable[[Path], Card]
     """Writes the trained model into a folder and returns the card that runs it."""
@@ -82,17 +80,16 @@ def set_up(
     learned, held_out = hold_out(tasks, spec.held_out, spec.seed, lambda task: task.messages)
     if not learned:
         raise SpecError(
-            f"there are {len(found)} questions, of which {len(found) - len(tasks)} do not fit "
-            f"{capacity} tokens with a reply of {spec.max_tokens}, and {spec.held_out} are held "
-            "out: none is left to learn from"
+            f"none is left to learn from: of {len(found)} questions, {len(found) - len(tasks)} do "
+            f"not fit {capacity} tokens with a reply of {spec.max_tokens}, and {spec.held_out} are "
+            "held out"
         )
 
     def save(folder: Path) -> Card:
-        whole = new_card(spec, sampling={"max_tokens": spec.max_tokens})
-        card = base.save(model, spec, folder, whole)
-        return card | {"prompt": prompt_spec.model_dump(mode="json", exclude_none=True)}
+        card = new_card(spec, sampling={"max_tokens": spec.max_tokens})
+        made = base.save(model, spec, folder, card)
+        return made | {"prompt": prompt_spec.model_dump(mode="json", exclude_none=True)}
 
-    reasoning = ReasoningRules(card.markers(), base.tokenizer, base.chat.template)
     return RLSetup(
         model,
         _policy(base, model, spec, device),
@@ -100,8 +97,7 @@ def set_up(
         held_out,
         len(found) - len(tasks),
         reward,
-        reasoning.decode,
-        reasoning.markers,
+        ReasoningRules(card.markers(), base.tokenizer, base.chat.template),
         base.tokenizer.stop_ids,
         save,
     )

@@ -65,12 +65,10 @@ def prompt_of(spec: RLSpec, card: LocalCard, base_dir: Path, card_dir: Path) -> 
     base_dir, card_dir
         Folders that relative paths in the configuration and in the card start from.
     """
-    has_benchmark = isinstance(spec.data, BenchmarkData)
-    if spec.prompt is None:
-        found = generator_prompt(None, card) if has_benchmark else BARE_PROMPT
-        return with_absolute_pool(found, card_dir)
-    found = generator_prompt(spec.prompt, card) if has_benchmark else spec.prompt
-    return with_absolute_pool(found, base_dir)
+    prompt = spec.prompt or BARE_PROMPT
+    if isinstance(spec.data, BenchmarkData):
+        prompt = generator_prompt(spec.prompt, card)
+    return with_absolute_pool(prompt, base_dir if spec.prompt else card_dir)
 
 
 def load_tasks(
