@@ -6,7 +6,7 @@ texts) and ``TunedSpec`` (an existing model). ``archon.train.objectives`` implem
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, StrictInt, StrictStr, Tag, field_validator, model_validator
 
@@ -31,6 +31,15 @@ def _warmup(most: int) -> Any:
         description="Steps in which the rate rises to its greatest; by default a tenth of all, at "
         f"most {most}.",
     )
+
+
+def _check_warmup(spec: Any) -> Any:
+    if spec.warmup_steps > spec.steps:
+        raise ValueError(
+            f"'warmup_steps' is {spec.warmup_steps}, more than the {spec.steps} 'steps'; the "
+            "learning rate would never reach its peak"
+        )
+    return spec
 
 
 DType = Literal["float32", "bf16"]
@@ -119,9 +128,7 @@ class BaseTrainingSpec(StrictModel):
     save_every: Count = Field(100, description="Steps between two saved states.")
     seed: int = 0
 
-    @model_validator(mode="after")
-    def _warmup_ends(self) -> BaseTrainingSpec:
-        return _check_warmup(self)
+    _warmup_ends = model_validator(mode="after")(_check_warmup)
 
 
 class TextTrainingSpec(BaseTrainingSpec):
@@ -237,9 +244,7 @@ class RewardLoRASpec(LoRASpec):
     checkpoint_layers: bool = False
     save_every: Count = 50
 
-    @model_validator(mode="after")
-    def _warmup_ends(self) -> RewardLoRASpec:
-        return _check_warmup(self)
+    _warmup_ends = model_validator(mode="after")(_check_warmup)
 
     @field_validator("targets")
     @classmethod
@@ -417,18 +422,6 @@ class PPOSpec(_ReinforcedSpec):
     value_clip: float = Field(
         0.2, gt=0, description="A value may change by this much in a step and still gain."
     )
-
-
-_S = TypeVar("_S", BaseTrainingSpec, RewardLoRASpec)
-
-
-def _check_warmup(spec: _S) -> _S:
-    if spec.warmup_steps > spec.steps:
-        raise ValueError(
-            f"'warmup_steps' is {spec.warmup_steps}, more than the {spec.steps} 'steps'; the "
-            "learning rate would never reach its peak"
-        )
-    return spec
 
 
 AnyTraining = PretrainSpec | SFTSpec | DPOSpec | RewardSpec | GRPOSpec | PPOSpec | ClassifySpec

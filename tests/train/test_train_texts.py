@@ -117,7 +117,7 @@ def test_a_rule_that_cannot_make_so_many_says_so() -> None:
 
 
 def test_a_rule_for_the_other_kind_of_training_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match="without questions"):
+    with pytest.raises(SpecError, match="has no questions and answers"):
         list(dialogues(RuleData(rule="sums", items=3), tmp_path))
-    with pytest.raises(SpecError, match="not plain texts"):
+    with pytest.raises(SpecError, match="has no plain texts"):
         list(plain_texts(RuleData(rule="chain-sums", items=3), tmp_path))
