@@ -84,7 +84,7 @@ def test_what_is_separable_is_told_on_questions_never_seen(goal: str) -> None:
     if goal == "preference":
         replies = with_goal(replies, "preference", 0)
     of = [reply.question for reply in replies.replies]
-    learn, held = replies.of(learnt), replies.of(held_out)
+    learn, held = replies.subset(learnt), replies.subset(held_out)
     probe = fit_probe(hidden[[q in learnt for q in of]], learn, [1e-4, 1e-2, 10.0])
     assert probe.penalty < 10
     held_NE = hidden[[q in held_out for q in of]]

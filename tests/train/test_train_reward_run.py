@@ -123,7 +123,7 @@ def test_a_training_does_not_go_on_with_other_replies(
         assert main(command) == 130
     write_lines(tmp_path / "data.jsonl", others)
     assert main([*command, "--resume"]) == 2
-    assert "the data are not those" in capsys.readouterr().err
+    assert "began with other data" in capsys.readouterr().err
     write_lines(tmp_path / "data.jsonl", judged())
     assert main([*command, "--resume"]) == 0
 
