@@ -162,7 +162,7 @@ def _training_folder(
 
     path = Path(output) if output else Path("runs", spec.name)
     asked = spec.model_dump(mode="json", exclude_none=True)
-    with TrainingFolder.held(path, asked, resume=resume) as folder:
+    with TrainingFolder.exclusive(path, asked, resume=resume) as folder:
         try:
             yield folder
         except KeyboardInterrupt:

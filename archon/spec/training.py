@@ -1,5 +1,8 @@
-"""The file that tells how a decoder is trained: from nothing, or on from a model card's weights, by
-examples or by rewards."""
+"""Schema of training files: pretraining, fine-tuning, preferences, reward models and reinforcement.
+
+The base classes of the specs are ``BaseTrainingSpec`` (steps and rows), ``TextTrainingSpec`` (given
+texts) and ``TunedSpec`` (an existing model). ``archon.train.objectives`` implements each kind.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +22,10 @@ from archon.spec.common import (
 
 
 def _warmup(most: int) -> Any:
-    """The steps of a warm-up: by default a share of all, so that short trainings have both a rise
-    and a fall."""
+    """Return the field of a warm-up's steps.
+
+    The default is a share of all steps, so that the rate rises and falls in short trainings too.
+    """
     return Field(
         default_factory=lambda known: min(known.get("steps", 0) // 10, most),
         description="Steps in which the rate rises to its greatest; by default a tenth of all, at "
@@ -28,15 +33,17 @@ def _warmup(most: int) -> Any:
     )
 
 
-def _check_warmup(steps: int, warmup_steps: int) -> None:
-    if warmup_steps > steps:
+def _check_warmup(spec: Any) -> Any:
+    if spec.warmup_steps > spec.steps:
         raise ValueError(
-            f"'warmup_steps' is {warmup_steps} of {steps} steps: the rate would never be reached"
+            f"'warmup_steps' is {spec.warmup_steps}, more than the {spec.steps} 'steps'; the "
+            "learning rate would never reach its peak"
         )
+    return spec
 
 
 DType = Literal["float32", "bf16"]
-"""What products are computed in while a model learns."""
+"""Number format of matrix products in training."""
 
 
 class JsonlData(StrictModel):
@@ -81,7 +88,8 @@ class LoRASpec(StrictModel):
 class DecoderShape(StrictModel):
     """The decoder that pretraining makes."""
 
-    family: Literal["llama", "qwen2", "qwen3"] = "llama"
+    # The keys of archon.engine.model.families.FAMILIES, which would import torch; a test compares.
+    family: Literal["llama", "qwen2", "qwen3", "olmo2"] = "llama"
     num_layers: Count
     width: Count
     ffn_width: Count
@@ -95,8 +103,8 @@ class DecoderShape(StrictModel):
     )
 
 
-class _TrainingSpec(StrictModel):
-    """What every training has."""
+class BaseTrainingSpec(StrictModel):
+    """Keys that all trainings in packed rows have: data sizes, schedule, number format."""
 
     version: Version = 1
     name: Name
@@ -120,14 +128,11 @@ class _TrainingSpec(StrictModel):
     save_every: Count = Field(100, description="Steps between two saved states.")
     seed: int = 0
 
-    @model_validator(mode="after")
-    def _warms_up_in_time(self) -> _TrainingSpec:
-        _check_warmup(self.steps, self.warmup_steps)
-        return self
+    _warmup_ends = model_validator(mode="after")(_check_warmup)
 
 
-class _TextSpec(_TrainingSpec):
-    """What every training on given texts has."""
+class TextTrainingSpec(BaseTrainingSpec):
+    """Keys that trainings on given texts share."""
 
     data: Data
     samples: CountOrZero = Field(3, description="Held-out texts answered before and after.")
@@ -135,11 +140,11 @@ class _TextSpec(_TrainingSpec):
     accumulate: Count = Field(1, description="So many times `rows` make one step's gradient.")
 
 
-class _TunedSpec(_TrainingSpec):
-    """Which model is trained on, and what of it.
+class TunedSpec(BaseTrainingSpec):
+    """Keys that trainings of an existing model share: its card, and the parameters to train.
 
-    The whole model is trained unless `lora` or `last_layers` says otherwise. A card that has an
-    adapter goes on with that.
+    All parameters are trained unless `lora` or `last_layers` is given. If the card has an adapter,
+    training continues with it.
     """
 
     model: Name = Field(description="A model card, by name or path.")
@@ -147,26 +152,26 @@ class _TunedSpec(_TrainingSpec):
     last_layers: Count | None = Field(None, description="Train these and the last norm alone.")
 
     @model_validator(mode="after")
-    def _one_way(self) -> _TunedSpec:
+    def _lora_or_layers(self) -> TunedSpec:
         if self.lora is not None and self.last_layers is not None:
             raise ValueError("give either 'lora' or 'last_layers', not both")
         return self
 
 
-class PretrainSpec(_TextSpec):
+class PretrainSpec(TextTrainingSpec):
     """A decoder learns to continue texts, from nothing."""
 
     training: Literal["pretrain"]
     decoder: DecoderShape
 
 
-class SFTSpec(_TunedSpec, _TextSpec):
+class SFTSpec(TunedSpec, TextTrainingSpec):
     """A model learns to answer as the completions do; the prompts are not learnt."""
 
     training: Literal["sft"]
 
 
-class ClassifySpec(_TrainingSpec):
+class ClassifySpec(BaseTrainingSpec):
     """A new head on an encoder learns to tell the classes of texts."""
 
     training: Literal["classify"]
@@ -239,16 +244,15 @@ class RewardLoRASpec(LoRASpec):
     checkpoint_layers: bool = False
     save_every: Count = 50
 
-    @model_validator(mode="after")
-    def _warms_up_in_time(self) -> RewardLoRASpec:
-        _check_warmup(self.steps, self.warmup_steps)
-        return self
+    _warmup_ends = model_validator(mode="after")(_check_warmup)
 
     @field_validator("targets")
     @classmethod
-    def _is_read(cls, targets: list[str]) -> list[str]:
+    def _no_head(cls, targets: list[str]) -> list[str]:
         if "lm_head" in targets:
-            raise ValueError("a reward reads the last layer, so 'lm_head' would learn nothing")
+            raise ValueError(
+                "a reward reads the last layer, so 'lm_head' would learn nothing; leave it out"
+            )
         return targets
 
 
@@ -283,7 +287,7 @@ class RewardSpec(StrictModel):
     seed: int = 0
 
 
-class DPOSpec(_TunedSpec):
+class DPOSpec(TunedSpec):
     """Chosen replies become likelier than rejected ones, without a reward model.
 
     Direct preference optimization (Rafailov et al. 2023, arXiv 2305.18290).
@@ -338,10 +342,10 @@ Reward = Annotated[
 ]
 
 
-class _ReinforcedSpec(_TunedSpec):
-    """A model learns from rewards for what it says itself.
+class _ReinforcedSpec(TunedSpec):
+    """Keys of PPO and GRPO.
 
-    Each step draws `group` replies to each of `prompts` questions, and learns from them.
+    Each step samples `group` replies to each of `prompts` questions and learns from their rewards.
     """
 
     data: Questions = Field(
@@ -379,9 +383,12 @@ class _ReinforcedSpec(_TunedSpec):
     save_every: Count = Field(10, description="Steps between two saved states.")
 
     @model_validator(mode="after")
-    def _ratios_need_one_network(self) -> _ReinforcedSpec:
+    def _no_dropout(self) -> _ReinforcedSpec:
         if self.lora is not None and self.lora.dropout:
-            raise ValueError("'lora.dropout' must be 0: a token's likelihoods are compared")
+            raise ValueError(
+                "'lora.dropout' must be 0: the loss compares probabilities of a token, which "
+                "dropout changes at random"
+            )
         return self
 
 

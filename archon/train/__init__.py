@@ -1,4 +1,5 @@
-"""Training: ``registry`` names the kinds, ``objectives`` implements them, ``trainer`` runs them.
+"""Training of models.
 
-``synthetic`` makes data by rule, and trains the model of the card ``translate-numbers`` with it.
+``registry`` lists the kinds of training, ``objectives`` implements them, and ``trainer`` runs the
+loop. ``synthetic`` generates data.
 """

@@ -1,11 +1,10 @@
-"""The base model of a training: opened by its card, made trainable, saved."""
+"""Base model of a training: opened from its card, made trainable, saved."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -23,17 +22,15 @@ from archon.lm.local.tokenizer import TextTokenizer, TokenizerConfig, read_token
 from archon.lm.thinking import switches, template_variables
 from archon.spec import catalog
 from archon.spec.model import LocalCard, PathSource
-from archon.spec.training import DPOSpec, GRPOSpec, PPOSpec, SFTSpec
+from archon.spec.training import TunedSpec
 from archon.train.decoder import TrainableDecoder, decoder_of
-from archon.train.folder import ADAPTER, MODEL
-from archon.train.lora import WRITTEN_IN, adapter_of, add_adapter, resume_adapter
-from archon.train.mixed_precision import round_frozen
-from archon.train.model_folder import copy_text_files, save_decoder, save_text_rules
+from archon.train.folder import ADAPTER, MODEL, Card
+from archon.train.lora import adapter_of, add_adapter, resume_adapter
+from archon.train.mixed_precision import SAVED_DTYPE, round_frozen
+from archon.train.model_folder import copy_tokenizer_files, save_decoder, save_tokenizer
 from archon.weights import pull
 
-Card = dict[str, Any]
-TunedSpec = SFTSpec | DPOSpec | GRPOSpec | PPOSpec
-_KEPT = {
+_INHERITED_KEYS = {
     "sampling",
     "license",
     "context",
@@ -43,12 +40,12 @@ _KEPT = {
     "max_thinking_tokens",
     "reasoning_markers",
 }
-"""Keys that the card of a fully trained model takes over from its base."""
+"""Keys that the card of a completely trained model copies from its base model's card."""
 
 
 @dataclass(frozen=True)
 class Base:
-    """A decoder of a card: its weights, and how it reads and writes text."""
+    """The decoder of a card: weights, tokenizer and chat template."""
 
     card: LocalCard
     card_dir: Path
@@ -59,16 +56,18 @@ class Base:
     tokenizer: TextTokenizer
     chat: ChatFormat
     end: int
-    """The token that ends an answer."""
+    """Token that ends a reply."""
 
     def trainable(self, spec: TunedSpec, device: torch.device) -> TrainableDecoder:
-        """The decoder, on a device, with gradients for what is trained; what is frozen is rounded
-        to bf16 where products are to be computed in it.
+        """Return the decoder on a device, with gradients for the parameters to train.
+
+        Frozen matrices are rounded to the number format of the products (``round_frozen``).
 
         Raises
         ------
         UsageError
-            The model has no such layers, or an adapter already.
+            The configuration names layers that the model does not have, or a new adapter for a
+            model that has one.
         ModelFileError
             The card's adapter is for another model.
         """
@@ -76,8 +75,8 @@ class Base:
         if self.adapter is not None:
             if spec.lora is not None or spec.last_layers is not None:
                 raise UsageError(
-                    f"{self.card.name} has an adapter: without 'lora' and 'last_layers', training "
-                    "goes on with that"
+                    f"{self.card.name} has an adapter, which training continues with; remove "
+                    "'lora' and 'last_layers'"
                 )
             resume_adapter(model, self.adapter)
         elif spec.lora is not None:
@@ -86,7 +85,10 @@ class Base:
         elif spec.last_layers is not None:
             num_layers = model.config.num_layers
             if spec.last_layers > num_layers:
-                raise UsageError(f"the model has {num_layers} layers, not {spec.last_layers}")
+                raise UsageError(
+                    f"'last_layers' is {spec.last_layers}, but {self.card.name} has {num_layers} "
+                    "layers"
+                )
             model.requires_grad_(False)
             model.model.layers[num_layers - spec.last_layers :].requires_grad_(True)
             model.model.norm.requires_grad_(True)
@@ -95,22 +97,23 @@ class Base:
 
     @property
     def template_variables(self) -> dict[str, object]:
-        """Variables of the chat template, as the card asks for reasoning or for none."""
+        """Variables of the chat template that switch reasoning on or off, as the card says."""
         return template_variables(self.card.thinking_params(), switches(self.chat.template))
 
     def trains_adapter(self, spec: TunedSpec) -> bool:
-        """Whether an adapter is trained, and the weights below it stay."""
+        """Return whether an adapter is trained, and the model's own weights are frozen."""
         return spec.lora is not None or self.adapter is not None
 
     def save(self, model: TrainableDecoder, spec: TunedSpec, folder: Path, card: Card) -> Card:
-        """Write what was trained into a folder; returns the card that runs it.
+        """Write the trained parameters into a folder; return the card that runs them.
 
         Parameters
         ----------
         card
-            What the card of a whole model says; an adapter's is that of its base.
+            Card of a completely trained model. For an adapter, the base model's card is used
+            instead.
         """
-        dtype = WRITTEN_IN[spec.dtype]
+        dtype = SAVED_DTYPE[spec.dtype]
         if self.trains_adapter(spec):
             dropout = 0.0 if spec.lora is None else spec.lora.dropout
             write_adapter(
@@ -122,32 +125,34 @@ class Base:
             }  # fmt: skip
         save_decoder(model, folder / MODEL, dtype)
         if isinstance(self.file, ModelFolder):
-            copy_text_files(self.file, folder / MODEL)
+            copy_tokenizer_files(self.file, folder / MODEL)
         else:
-            save_text_rules(self.rules, folder / MODEL)
-        kept = self.card.model_dump(mode="json", exclude_none=True, include=_KEPT)
-        return card | kept | {"precision": self.card.precision}
+            save_tokenizer(self.rules, folder / MODEL)
+        inherited = self.card.model_dump(mode="json", exclude_none=True, include=_INHERITED_KEYS)
+        return card | inherited | {"precision": self.card.precision}
 
 
 def open_base(card: LocalCard, card_dir: Path) -> Base:
-    """Open the model of a card, fetched where it is not here yet.
+    """Open the model of a card; download its weights if they are not in the cache.
 
     Parameters
     ----------
     card_dir
-        Where relative paths in the card start.
+        Folder that relative paths in the card start from.
 
     Raises
     ------
     ModelError
-        The weights cannot be had or run.
+        The weights are unavailable or cannot be run.
     UsageError
-        The model is none that writes.
+        The model does not generate text.
     """
     if card.transformer != "decoder":
-        raise UsageError(f"{card.name} is no decoder, which alone can be fine-tuned")
+        raise UsageError(f"{card.name} is not a decoder; only decoders can be fine-tuned")
     if card.reward is not None:
-        raise UsageError(f"{card.name} scores texts and writes none")
+        raise UsageError(
+            f"{card.name} is a reward model; only models that generate text can be tuned"
+        )
     path = pull(card, card_dir)
     file = open_model(path)
     rules = read_tokenizer_config(file)
@@ -161,11 +166,11 @@ def open_base(card: LocalCard, card_dir: Path) -> Base:
 
 
 def base_card(card: LocalCard, card_dir: Path) -> Card:
-    """The card as data, its paths no longer relative to its own folder."""
+    """Return the card as JSON data, with absolute paths."""
     data: Card = json.loads(card.model_dump_json(exclude_none=True))
-    for source, stated in zip(card.sources, data["sources"], strict=True):
+    for source, json_source in zip(card.sources, data["sources"], strict=True):
         if isinstance(source, PathSource):
-            stated["path"] = str((card_dir / source.path).absolute())
+            json_source["path"] = str((card_dir / source.path).absolute())
     if card.adapter is not None and catalog.is_path(card.adapter):
         data["adapter"] = str((card_dir / card.adapter).absolute())
     if card.prompt is not None:

@@ -1,4 +1,7 @@
-"""Learning a vocabulary: byte-level byte-pair encoding (Sennrich et al. 2016, arXiv 1508.07909)."""
+"""Byte-pair encoding: learns the vocabulary of a tokenizer.
+
+Tokens are built from bytes, so every text can be encoded (Sennrich et al. 2016, arXiv 1508.07909).
+"""
 
 from __future__ import annotations
 
@@ -11,13 +14,13 @@ from tokenizers.models import BPE
 from tokenizers.trainers import BpeTrainer
 
 PADDING, END = "<pad>", "</s>"
-"""Padding, which also starts the decoder, and the end of a text."""
+"""Padding, which also starts the decoder of an encoder-decoder, and the end of a text."""
 PADDING_ID, END_ID = 0, 1
-"""As in T5: a trainer gives special tokens the first ids, in their order."""
+"""The trainer numbers special tokens first, in their order; T5 has the same ids."""
 
 
 def learn_vocabulary(texts: Iterable[str], size: int) -> Tokenizer:
-    """A tokenizer of at most ``size`` tokens: every byte, and the most frequent merges."""
+    """Return a tokenizer of at most ``size`` tokens: every byte, and the most frequent merges."""
     tokenizer = Tokenizer(BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -32,7 +35,7 @@ def learn_vocabulary(texts: Iterable[str], size: int) -> Tokenizer:
 
 
 def save_vocabulary(tokenizer: Tokenizer, path: Path) -> None:
-    """Write the files of a model folder that say how text becomes tokens."""
+    """Write ``tokenizer.json`` and ``tokenizer_config.json`` into a model folder."""
     path.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(path / "tokenizer.json"))
     config = {"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": PADDING, "eos_token": END}

@@ -1,6 +1,6 @@
-"""How a training went as one SVG file: every step, their running mean, and what is held out.
+"""Plot of a training's loss or reward as an SVG file: steps, running mean, held-out values.
 
-Layout in pixels; colours for readers that prefer dark, too.
+Lengths are in pixels. Colours follow the reader's preference for a light or a dark scheme.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from html import escape
 
 WIDTH, HEIGHT = 760, 380
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 24, 64, 44
-_MOST_POINTS = 1000
+_MAX_POINTS = 1000
+"""Points of a line at most; longer curves are thinned."""
 _STYLE = """
 .card{fill:#ffffff;stroke:#d0d7de}
 text{font-family:system-ui,-apple-system,'Segoe UI',Helvetica,Arial,sans-serif;fill:#1f2328}
@@ -21,41 +22,38 @@ text{font-family:system-ui,-apple-system,'Segoe UI',Helvetica,Arial,sans-serif;f
 @media (prefers-color-scheme:dark){.card{fill:#151b23;stroke:#3d444d}text{fill:#f0f6fc}
 .small{fill:#9198a1}.step,.mean{stroke:#4493f8}.held{fill:#db6d28}.grid{stroke:#3d444d}}
 """
+_CAPTIONS = {
+    "loss": "loss in nats a token: each step, their running mean, and (dots) texts that are not "
+    "learnt",
+    "reward": "mean reward: each step, their running mean, and (dots) greedy replies to held-out "
+    "prompts",
+}
 
 
-LOSS = "loss in nats a token: each step, their running mean, and (dots) texts that are not learnt"
-REWARDS = (
-    "mean reward: each step, their running mean, and (dots) greedy replies to held-out prompts"
-)
-
-
-def draw_curve(
-    title: str, curve: Sequence[float], held_out: Mapping[int, float], what: str = LOSS
-) -> str:
-    """The SVG of a loss or a reward.
+def draw_curve(title: str, unit: str, curve: Sequence[float], held_out: Mapping[int, float]) -> str:
+    """Return the SVG text of a plot.
 
     Parameters
     ----------
+    unit
+        ``loss`` or ``reward``.
     curve
-        Of every step.
+        Value of every step.
     held_out
-        Steps taken → the same on texts that are not learnt.
-    what
-        Says what is drawn.
+        Number of steps taken → value on held-out data.
     """
-    values = [*curve, *held_out.values()]
-    low, high = _range(values)
+    low, high = _range([*curve, *held_out.values()])
     steps = max(len(curve), *held_out, 1)
 
-    def at(step: float, loss: float) -> tuple[float, float]:
+    def xy(step: float, value: float) -> tuple[float, float]:
         x = _LEFT + (WIDTH - _LEFT - _RIGHT) * step / steps
-        return x, _TOP + (HEIGHT - _TOP - _BOTTOM) * (high - loss) / (high - low)
+        return x, _TOP + (HEIGHT - _TOP - _BOTTOM) * (high - value) / (high - low)
 
-    def line(kind: str, losses: Sequence[float]) -> str:
-        every = -(-len(losses) // _MOST_POINTS) or 1
-        shown = [at(i + 1, losses[i]) for i in range(0, len(losses), every)]
-        points = " ".join(f"{x:.1f},{y:.1f}" for x, y in shown)
-        return f'<polyline class="{kind}" points="{points}"/>'
+    def line(css_class: str, values: Sequence[float]) -> str:
+        stride = -(-len(values) // _MAX_POINTS) or 1
+        corners = [xy(i + 1, values[i]) for i in range(0, len(values), stride)]
+        points = " ".join(f"{x:.1f},{y:.1f}" for x, y in corners)
+        return f'<polyline class="{css_class}" points="{points}"/>'
 
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
@@ -63,41 +61,42 @@ def draw_curve(
         f"<style>{_STYLE}</style>",
         f'<rect class="card" x="0.5" y="0.5" width="{WIDTH - 1}" height="{HEIGHT - 1}" rx="8"/>',
         f'<text class="title" x="24" y="30">{escape(title)}</text>',
-        f'<text class="small" x="24" y="50">{escape(what)}</text>',
+        f'<text class="small" x="24" y="50">{escape(_CAPTIONS[unit])}</text>',
     ]
     for share in (0, 0.25, 0.5, 0.75, 1):
-        loss = low + share * (high - low)
-        y = at(0, loss)[1]
+        value = low + share * (high - low)
+        y = xy(0, value)[1]
         parts += [
             f'<line class="grid" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>',
             f'<text class="small" x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">'
-            f"{loss:.3g}</text>",
-            f'<text class="small" x="{at(share * steps, low)[0]:.1f}" y="{HEIGHT - 22}" '
+            f"{value:.3g}</text>",
+            f'<text class="small" x="{xy(share * steps, low)[0]:.1f}" y="{HEIGHT - 22}" '
             f'text-anchor="middle">{share * steps:.0f}</text>',
         ]
     parts += [line("step", curve), line("mean", running_mean(curve))]
-    for step, loss in held_out.items():
-        x, y = at(step, loss)
+    for step, value in held_out.items():
+        x, y = xy(step, value)
         parts.append(f'<circle class="held" cx="{x:.1f}" cy="{y:.1f}" r="4"/>')
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
 def running_mean(curve: Sequence[float]) -> list[float]:
-    """Each value's mean with those before it, the nearer the heavier.
+    """Return for each value the mean of all values so far, with weights that decay exponentially.
 
     >>> running_mean([4.0, 4.0, 4.0])
     [4.0, 4.0, 4.0]
     """
     means: list[float] = []
-    keep = 1 - 1 / max(len(curve) / 30, 1)
+    decay = 1 - 1 / max(len(curve) / 30, 1)
     total = weight = 0.0
     for value in curve:
-        total, weight = keep * total + value, keep * weight + 1
+        total, weight = decay * total + value, decay * weight + 1
         means.append(total / weight)
     return means
 
 
 def _range(values: Sequence[float]) -> tuple[float, float]:
+    """Return the lowest and the highest value of the y axis."""
     low, high = min(values, default=0.0), max(values, default=1.0)
     low = 0.0 if 0 <= low < high / 2 else low
     return (low, high) if math.isfinite(high) and high > low else (low - 1, low + 1)

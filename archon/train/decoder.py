@@ -1,12 +1,15 @@
 """Trainable decoder: the engine's transformer with gradients.
 
-``archon.engine.model.decoder`` writes keys and values into a cache, joins projections, and stores
-weights in the layout of its products: none of that has a derivative. This decoder computes the same
-over whole texts, without a cache. It shares configuration, family traits, norms and RoPE with the
-engine, and a test compares the logits of both.
+``archon.engine.model.decoder`` writes keys and values into a cache, fuses projections, and stores
+weights in the layout of its kernels; autograd cannot differentiate that. This decoder computes the
+same function over complete texts, without a cache. It shares configuration, family traits, norms
+and RoPE with the engine, and a test compares the logits of both.
 
-Parameters have the names of Hugging Face's files, so ``state_dict`` is the content of a model's
-folder, and the names of an adapter are those of peft.
+Parameters are named as in Hugging Face's files: ``state_dict`` is the content of a model folder,
+and adapters have the names that peft gives them.
+
+Letters of shapes: B rows, T tokens of a row, E width, H query heads, G key-value heads, D width of
+a head, I width of a projection, V vocabulary.
 """
 
 from __future__ import annotations
@@ -31,9 +34,10 @@ class TrainableDecoder(nn.Module):
     Parameters
     ----------
     biased
-        Whether q, k and v have biases; by default whether the family always has them.
+        Whether the projections of q, k and v have biases; by default only if the family requires
+        them.
     tied
-        Whether the embedding is the head as well.
+        Whether the head shares the weight of the embedding.
     """
 
     def __init__(self, config: DecoderConfig, *, biased: bool | None = None, tied: bool) -> None:
@@ -41,29 +45,30 @@ class TrainableDecoder(nn.Module):
         self.config, self.tied = config, tied
         self.biased = config.traits.always_biased if biased is None else biased
         self.checkpoints = False
-        """Whether layers are recomputed for their gradients instead of storing activations: less
-        memory for a third more time (Chen et al. 2016, arXiv 1604.06174)."""
+        """Gradient checkpointing: recompute a layer in the backward pass instead of storing its
+        activations. Saves memory and takes a third more time (Chen et al. 2016, arXiv
+        1604.06174)."""
         self.model = _Body(config, self.biased)
         self.lm_head = nn.Linear(config.width, config.vocab_size, bias=False)
         if tied:
             self.lm_head.weight = self.model.embed_tokens.weight
 
     def forward(self, token_BT: Tensor, position_BT: Tensor, text_BT: Tensor) -> Tensor:
-        """The last layer's normalised output for every token: (B, T, E) in float32.
+        """Return the normalised output of the last layer for every token: (B, T, E) in float32.
 
         Parameters
         ----------
         position_BT
-            Each token's position in its own text, from 0.
+            Position of each token in its own text, from 0.
         text_BT
-            The text of its row that each token belongs to. A token attends, up to itself, to its
-            own text and to text 0, the common prefix of the row.
+            Number of the text that each token belongs to. A token attends to itself and to earlier
+            tokens of its own text and of text 0, the common prefix of the row.
         """
         model = self.model
         T = token_BT.shape[1]
         earlier_TT = torch.ones(T, T, dtype=torch.bool, device=token_BT.device).tril()
-        is_read_BTT = (text_BT[:, :, None] == text_BT[:, None, :]) | (text_BT[:, None, :] == 0)
-        mask_B1TT = (is_read_BTT & earlier_TT)[:, None]
+        visible_BTT = (text_BT[:, :, None] == text_BT[:, None, :]) | (text_BT[:, None, :] == 0)
+        mask_B1TT = (visible_BTT & earlier_TT)[:, None]
         x_BTE = model.embed_tokens(token_BT)
         x_BTE = x_BTE if x_BTE.dtype == torch.float64 else x_BTE.float()
         frequencies = rope_frequencies(self.config, token_BT.device, x_BTE.dtype)
@@ -78,7 +83,10 @@ class TrainableDecoder(nn.Module):
         return model.norm(x_BTE)
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """(…, E) → (…, V). The head is the widest product: pass only the tokens that need it."""
+        """Compute logits: (…, E) → (…, V).
+
+        The head is the widest matrix product; pass only the tokens whose logits are needed.
+        """
         return self.lm_head(hidden)
 
 
@@ -106,7 +114,7 @@ class _TrainableLayer(nn.Module):
         self._add_norm("ffn_post_norm_E")
 
     def _add_norm(self, field: str) -> None:
-        """Add the norm of this field of ``LayerWeights``, if the family has it."""
+        """Add the norm for a field of ``LayerWeights``, if the family has that norm."""
         name = self.config.traits.norms.get(field)
         if name is not None:
             norm = _Norm(self.config.width, self.config.norm_epsilon)
@@ -177,7 +185,7 @@ class _FeedForward(nn.Module):
 
 
 def decoder_of(source: WeightSource) -> TrainableDecoder:
-    """A decoder with the parameters of a file, a folder, or any other source, in float32."""
+    """Return a decoder with the parameters of a source, such as a file or a folder, in float32."""
     embedding, head = source.embedding(), source.head()
     layers = dict(layer_parameters(source))
     model = TrainableDecoder(
@@ -191,23 +199,29 @@ def decoder_of(source: WeightSource) -> TrainableDecoder:
 
 
 def initialise(model: TrainableDecoder, seed: int) -> None:
-    """Normal weights as small as keeps the stream's size through all layers; norms stay at one.
+    """Set matrices to normal random numbers and biases to zero; norms keep their ones.
 
-    What writes to the stream is smaller the more layers write to it (Radford et al. 2019).
+    The standard deviation is 0.02. Projections that add to the residual stream get 0.02 / √(2L) for
+    L layers with two such projections each, so that the stream does not grow with depth (Radford et
+    al. 2019, "Language Models are Unsupervised Multitask Learners").
     """
     generator = torch.Generator().manual_seed(seed)
-    depth = (2 * model.config.num_layers) ** -0.5
+    residual_scale = (2 * model.config.num_layers) ** -0.5
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name.endswith("bias"):
                 parameter.zero_()
             elif parameter.dim() > 1:
-                writes = name.endswith(("o_proj.weight", "down_proj.weight"))
-                parameter.normal_(std=0.02 * (depth if writes else 1), generator=generator)
+                is_residual = name.endswith(("o_proj.weight", "down_proj.weight"))
+                scale = residual_scale if is_residual else 1
+                parameter.normal_(std=0.02 * scale, generator=generator)
 
 
 class TrainedWeights:
-    """The parameters of a decoder that is being trained, adapters merged, for an engine to run."""
+    """Current parameters of a decoder in training as an engine's ``WeightSource``.
+
+    Adapters are merged into the weights.
+    """
 
     def __init__(self, model: TrainableDecoder) -> None:
         self.model, self.config = model, model.config
@@ -222,12 +236,12 @@ class TrainedWeights:
         return self._get(OUTPUT_NORM.hf)
 
     def layer(self, index: int) -> LayerWeights:
-        at, tensors = layer_prefix(index), self.config.traits.layer_tensors
-        found: dict[str, Any] = {f: self._find(at + name.hf) for f, name in tensors.items()}
+        prefix, tensors = layer_prefix(index), self.config.traits.layer_tensors
+        found: dict[str, Any] = {f: self._find(prefix + name.hf) for f, name in tensors.items()}
         return LayerWeights(**found)
 
     def _find(self, name: str) -> Tensor | None:
-        """A parameter by its name, or None for a bias that the model does not have."""
+        """Return a parameter by its name, or None for a bias that the model does not have."""
         module, _, attribute = name.rpartition(".")
         found: Tensor | None = getattr(self.model.get_submodule(module), attribute)
         return None if found is None else found.detach().float()

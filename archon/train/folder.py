@@ -1,13 +1,13 @@
-"""The folder of a training.
+"""Folder of a training.
 
 ::
 
-    training.json       what was asked for, and what came of it
-    state.safetensors   where it stands; gone when it is finished
-    loss.svg            the loss of every step; reward.svg where rewards were learnt from
-    model/ or adapter/  what was trained
-    reward/             a reward head
-    card.json           a model card that runs it
+    training.json       configuration and results
+    state.safetensors   state of an unfinished training, to resume it
+    loss.svg            loss of every step; in reinforcement learning reward.svg
+    model/ or adapter/  trained weights
+    reward/             trained reward head
+    card.json           model card that runs the trained model
 """
 
 from __future__ import annotations
@@ -24,34 +24,51 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from archon.errors import StorageError, UsageError, os_reason
+from archon.spec.training import BaseTrainingSpec
 from archon.storage.atomic import replacing, write_json
 from archon.storage.lock import locked
 from archon.storage.run_folder import BaseRunFolder
-from archon.train.curve_svg import LOSS, REWARDS, draw_curve
+from archon.train.curve_svg import draw_curve
 
 RECORD, STATE = "training.json", "state.safetensors"
-LOSS_PICTURE, REWARD_PICTURE = "loss.svg", "reward.svg"
 MODEL, ADAPTER, REWARD, CARD = "model", "adapter", "reward", "card.json"
+
+Card = dict[str, Any]
+"""A model card as JSON data."""
+
+
+def new_card(spec: BaseTrainingSpec, **keys: Any) -> Card:
+    """Return the card of the model in ``model/``, with the name of the training."""
+    return {
+        "version": 1,
+        "name": spec.name,
+        "description": spec.description,
+        "backend": "local",
+        **keys,
+        "sources": [{"path": MODEL}],
+    }
 
 
 class TrainingFolder(BaseRunFolder):
-    """A folder that is there, and holds a training or will.
+    """The folder of a new or a resumed training; created if it does not exist.
 
     Parameters
     ----------
+    spec
+        Configuration of the training.
     resume
-        Continue the training that it holds; without it, such a folder is refused.
+        Continue the training in the folder, if there is one.
 
     Raises
     ------
     UsageError
-        It holds a training that is not to be resumed, or another than this, or files and no
-        training; or it cannot be made.
+        The folder has a training and ``resume`` is False, a training with another configuration,
+        or other files; or it cannot be created.
     """
 
     kind, description, required_key = "training", RECORD, "spec"
     marks = frozenset({RECORD})
-    files = frozenset({RECORD, STATE, LOSS_PICTURE, REWARD_PICTURE, MODEL, ADAPTER, REWARD, CARD})
+    files = frozenset({RECORD, STATE, "loss.svg", "reward.svg", MODEL, ADAPTER, REWARD, CARD})
 
     def __init__(self, path: Path, spec: Mapping[str, Any], *, resume: bool) -> None:
         super().__init__(path)
@@ -65,13 +82,15 @@ class TrainingFolder(BaseRunFolder):
 
     @classmethod
     @contextmanager
-    def held(cls, path: Path, spec: Mapping[str, Any], *, resume: bool) -> Iterator[TrainingFolder]:
-        """The folder, while no other process trains there.
+    def exclusive(
+        cls, path: Path, spec: Mapping[str, Any], *, resume: bool
+    ) -> Iterator[TrainingFolder]:
+        """Open the folder and lock it against other processes.
 
         Raises
         ------
         UsageError
-            One does; or as for the folder itself.
+            Another process trains there, or the folder is refused (``TrainingFolder``).
         StorageError
             The folder cannot be locked.
         """
@@ -81,43 +100,45 @@ class TrainingFolder(BaseRunFolder):
 
     @property
     def is_finished(self) -> bool:
+        """True once the training has ended."""
         return "after" in self.record
 
-    def keep_data(self, data: object) -> None:
-        """Note what is learnt from, as a digest, or see that it is what was noted.
+    def check_data(self, data: object) -> None:
+        """Record a digest of the data, or compare it with the recorded one.
 
         Parameters
         ----------
         data
-            Has a ``repr`` that tells all that counts.
+            Its ``repr`` must contain everything that the training depends on.
 
         Raises
         ------
         UsageError
-            The training has begun on other data, so that it cannot go on with these.
+            The training began with other data, so it cannot be resumed with these.
         """
         digest = hashlib.sha256(repr(data).encode()).hexdigest()
         if self.record.setdefault("data_digest", digest) != digest:
             raise UsageError(
-                f"{self.path}: the data are not those that this training began with; choose "
-                "another folder with --output"
+                f"{self.path}: the training in this folder began with other data; choose another "
+                "folder with --output"
             )
 
     def write_record(self) -> None:
+        """Write ``training.json``."""
         self.write_description(self.record)
 
     def save_state(self, tensors: Mapping[str, Tensor], progress: Any) -> None:
-        """Write where the training stands; see ``archon.storage.atomic.replacing``.
+        """Replace ``state.safetensors`` atomically.
 
         Parameters
         ----------
         progress
-            Plain data besides the tensors.
+            JSON data that is stored with the tensors.
 
         Raises
         ------
         StorageError
-            The disk does not take it.
+            The file cannot be written.
         """
         try:
             with replacing(self.path / STATE) as part:
@@ -127,7 +148,7 @@ class TrainingFolder(BaseRunFolder):
             raise StorageError(f"cannot write {self.path / STATE}: {reason}") from None
 
     def read_state(self) -> tuple[dict[str, Tensor], Any] | None:
-        """The tensors and the progress that were saved last, or None where none were.
+        """Return the tensors and the progress that were saved last, or None if there are none.
 
         Raises
         ------
@@ -145,26 +166,28 @@ class TrainingFolder(BaseRunFolder):
             raise StorageError(f"{path} is damaged: {error}") from None
 
     def drop_state(self) -> None:
+        """Delete the saved state."""
         (self.path / STATE).unlink(missing_ok=True)
 
-    def draw_losses(self, title: str, curve: Sequence[float]) -> None:
-        """Draw the loss of every step, and of held-out data before and after."""
-        self._draw(LOSS_PICTURE, title, curve, "held_out_loss", LOSS)
+    def draw_curve(self, title: str, unit: str, curve: Sequence[float]) -> None:
+        """Write the plot of a curve, with the held-out values before and after the training.
 
-    def draw_rewards(self, title: str, curve: Sequence[float]) -> None:
-        """Draw the reward of every step, and of held-out questions before and after."""
-        self._draw(REWARD_PICTURE, title, curve, "held_out_reward", REWARDS)
-
-    def _draw(
-        self, file: str, title: str, curve: Sequence[float], measured: str, what: str
-    ) -> None:
+        Parameters
+        ----------
+        unit
+            ``loss`` or ``reward``.
+        curve
+            Value of every step.
+        """
+        measured = f"held_out_{unit}"
         held_out = {
             steps: self.record[when][measured]
             for when, steps in (("before", 0), ("after", len(curve)))
             if measured in self.record.get(when, {})
         }
-        svg = draw_curve(title, curve, held_out, what)
-        (self.path / file).write_text(svg, encoding="utf-8")
+        svg = draw_curve(title, unit, curve, held_out)
+        (self.path / f"{unit}.svg").write_text(svg, encoding="utf-8")
 
-    def write_card(self, card: Mapping[str, Any]) -> None:
+    def write_card(self, card: Card) -> None:
+        """Write ``card.json``."""
         write_json(self.path / CARD, card)

@@ -1,4 +1,4 @@
-"""Greedy samples: the engine continues held-out texts with the model in training."""
+"""Greedy samples: the engine continues held-out texts with the current weights."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _OPTIONS = EngineOptions(cache_bytes=256 << 20, max_sequences=64)
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The likeliest continuation of what is shown of a text."""
+    """Greedy continuation of the beginning of a text."""
 
     token_ids: tuple[int, ...]
     is_exact: bool
-    """Whether it is the text's own."""
+    """Whether it equals the rest of the text, the end-of-text token included."""
 
 
 def greedy_samples(
@@ -36,7 +36,21 @@ def greedy_samples(
     precision: Precision,
     device: torch.device,
 ) -> list[Sample | None]:
-    """Continue each text greedily; None where it does not fit the model's context."""
+    """Continue each text greedily from its first ``num_shown`` tokens.
+
+    Parameters
+    ----------
+    end
+        The token that ends a text.
+    max_tokens
+        Tokens of a sample at most.
+    precision
+        Number format that the engine computes in.
+
+    Returns
+    -------
+    A sample per text; None where text and sample exceed the model's context.
+    """
     engine = Engine(Decoder(TrainedWeights(model), precision, device), options=_OPTIONS)
     prompts: dict[Prompt, int] = {}
     for index, text in enumerate(texts):
@@ -55,8 +69,8 @@ def greedy_samples(
         done |= engine.step()
     samples: list[Sample | None] = [None] * len(texts)
     for prompt, index in prompts.items():
-        [drawn], text = done[prompt], texts[index]
-        wanted = text.token_ids[text.num_shown : -1]
-        is_exact = drawn.token_ids == wanted and drawn.finish_reason == "stop"
-        samples[index] = Sample(drawn.token_ids, is_exact)
+        [generation], text = done[prompt], texts[index]
+        expected = text.token_ids[text.num_shown : -1]
+        is_exact = generation.token_ids == expected and generation.finish_reason == "stop"
+        samples[index] = Sample(generation.token_ids, is_exact)
     return samples

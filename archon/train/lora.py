@@ -1,9 +1,13 @@
-"""Training of low-rank adapters on a decoder with frozen weights."""
+"""Low-rank adapters on a decoder with frozen weights (LoRA: Hu et al. 2021, arXiv 2106.09685).
+
+A linear layer with the weight W (O, I) gets two small matrices A (R, I) and B (O, R) of rank R.
+Only these are trained, and (alpha / R)·B·A is added to W.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
@@ -11,14 +15,12 @@ from torch import Tensor, nn
 from archon.engine.model.lora import Adapter
 from archon.errors import ModelFileError, UsageError
 
-WRITTEN_IN = {"float32": torch.float32, "bf16": torch.bfloat16}
-"""What trained weights are written in, by what products were computed in while they learnt."""
-
 
 class LoRALinear(nn.Module):
-    """y = x·Wᵀ + scale · dropout(x)·Aᵀ·Bᵀ, where only A and B are trained.
+    """A linear layer with an adapter: y = x·Wᵀ + (alpha / R) · dropout(x)·Aᵀ·Bᵀ.
 
-    B begins at zero, so that training starts from the model as it is.
+    Shapes: x (…, I), y (…, O). ``add_adapter`` sets B to zero, so that training starts from the
+    unchanged model.
     """
 
     def __init__(self, base: nn.Linear, rank: int, alpha: float, dropout: float) -> None:
@@ -31,7 +33,7 @@ class LoRALinear(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """The weight with the adapter merged: (O, I)."""
+        """Weight with the adapter merged, W + (alpha / R)·B·A: (O, I)."""
         return self.base.weight + self.scale * self.lora_B.weight @ self.lora_A.weight
 
     @property
@@ -45,39 +47,41 @@ class LoRALinear(nn.Module):
 def add_adapter(
     model: nn.Module, targets: Iterable[str], rank: int, alpha: float, dropout: float, seed: int
 ) -> None:
-    """Put an adapter on every linear layer whose name ends in one of ``targets``; freeze the rest.
+    """Add an adapter to every linear layer whose name ends in one of ``targets``.
+
+    All other parameters are frozen. A is uniform in ±1/√I, B zero.
 
     Raises
     ------
     UsageError
-        A target names no linear layer.
+        A target matches no linear layer.
     """
     linears = {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear)}
-    chosen: dict[str, nn.Linear] = {}
+    selected: dict[str, nn.Linear] = {}
     for target in targets:
         found = {n: m for n, m in linears.items() if n == target or n.endswith(f".{target}")}
         if not found:
             known = ", ".join(sorted({name.rpartition(".")[2] for name in linears}))
-            raise UsageError(f"no linear layer is called {target!r}; there are {known}")
-        chosen |= found
+            raise UsageError(f"no linear layer is called {target!r}; the model has {known}")
+        selected |= found
     model.requires_grad_(False)
     generator = torch.Generator().manual_seed(seed)
-    for name, linear in chosen.items():
+    for name, linear in selected.items():
         adapted = LoRALinear(linear, rank, alpha, dropout)
         with torch.no_grad():
             bound = 1 / math.sqrt(linear.in_features)
             adapted.lora_A.weight.uniform_(-bound, bound, generator=generator)
             adapted.lora_B.weight.zero_()
-        _put(model, name, adapted)
+        _replace_module(model, name, adapted)
 
 
 def resume_adapter(model: nn.Module, adapter: Adapter) -> None:
-    """Put an existing adapter on its layers and freeze the rest.
+    """Add an existing adapter to its layers, to train it further; freeze all other parameters.
 
     Raises
     ------
     ModelFileError
-        It is for another model, or its layers have different ranks.
+        The adapter is for another model, or its layers have different ranks.
     """
     model.requires_grad_(False)
     modules = dict(model.named_modules())
@@ -94,17 +98,17 @@ def resume_adapter(model: nn.Module, adapter: Adapter) -> None:
         with torch.no_grad():
             adapted.lora_A.weight.copy_(a_RI)
             adapted.lora_B.weight.copy_(b_OR)
-        _put(model, name, adapted)
+        _replace_module(model, name, adapted)
 
 
-def _put(model: nn.Module, name: str, module: nn.Module) -> None:
+def _replace_module(model: nn.Module, name: str, module: nn.Module) -> None:
     parent, _, last = name.rpartition(".")
     setattr(model.get_submodule(parent), last, module)
 
 
 def adapter_of(model: nn.Module) -> Adapter:
-    """The adapter that a model carries."""
-    found = dict(_adapted(model))
+    """Return the adapter that is trained in a model."""
+    found = {name: m for name, m in model.named_modules() if isinstance(m, LoRALinear)}
     first = next(iter(found.values()))
     rank = first.lora_A.out_features
     pairs = {
@@ -112,9 +116,3 @@ def adapter_of(model: nn.Module) -> Adapter:
         for name, m in found.items()
     }
     return Adapter(rank, first.scale * rank, pairs, first.scale)
-
-
-def _adapted(model: nn.Module) -> Iterator[tuple[str, LoRALinear]]:
-    for name, module in model.named_modules():
-        if isinstance(module, LoRALinear):
-            yield name, module

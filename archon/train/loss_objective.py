@@ -1,4 +1,4 @@
-"""Objectives that minimize a loss: one update of AdamW per step."""
+"""Objectives that minimize a loss, with one AdamW update per step."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from archon.errors import UsageError
+from archon.spec.training import BaseTrainingSpec
 from archon.train.folder import TrainingFolder
-from archon.train.optimization import LossPart, Optimization, Schedule, StepSettings, schedule_of
+from archon.train.optimization import LossPart, Optimization, Schedule, schedule_of
 from archon.train.trainer import OnProgress, State
 
 
@@ -22,11 +23,12 @@ class LossSteps:
     Parameters
     ----------
     model
-        On the device that it learns on.
+        On the device that it is trained on.
     losses
-        Number of steps taken → for each step that is left, what computes the parts of its loss.
+        Number of steps taken → iterator over the remaining steps, with the parts of each step's
+        loss.
     has_dropout
-        Whether the model learns in training mode, with dropout.
+        Train in PyTorch's training mode, in which dropout is active.
     """
 
     def __init__(
@@ -41,11 +43,11 @@ class LossSteps:
         self.optimization = Optimization(model, schedule)
         self._model, self._seed, self._has_dropout = model, seed, has_dropout
         self._losses = losses
-        self._left: Iterator[Sequence[LossPart]] | None = None
+        self._remaining: Iterator[Sequence[LossPart]] | None = None
 
     @property
     def curve(self) -> list[float]:
-        """The loss of each step that was taken, in nats."""
+        """Loss of each step taken so far, in nats."""
         return self.optimization.curve
 
     @property
@@ -54,32 +56,32 @@ class LossSteps:
         return [round(loss, 4) for loss in self.curve[:: max(len(self.curve) // 50, 1)]]
 
     def take(self, step: int) -> float:
-        """Take one step; returns its loss.
+        """Take one step; return its loss.
 
         Raises
         ------
         UsageError
             The loss is not finite.
         """
-        if self._left is None:
-            self._left = self._losses(len(self.curve))
+        if self._remaining is None:
+            self._remaining = self._losses(len(self.curve))
             self._model.train(self._has_dropout)
-        # Dropout depends on the step alone, so that a resumed training continues as it would have.
+        # Dropout depends on the step alone, so a resumed training equals an uninterrupted one.
         torch.manual_seed(self._seed * 1_000_003 + step)
-        loss = self.optimization.step(next(self._left))
+        loss = self.optimization.step(next(self._remaining))
         if not math.isfinite(loss):
             raise UsageError(
-                f"the loss of step {step + 1} is not a finite number; a smaller learning_rate helps"
+                f"the loss of step {step + 1} is {loss}; choose a smaller learning_rate"
             )
         return loss
 
 
 class LossObjective(ABC):
-    """An ``archon.train.trainer.Objective`` that minimizes a loss over given data.
+    """Base class of objectives (``archon.train.trainer.Objective``) that minimize a loss.
 
     Parameters
     ----------
-    model, seed, has_dropout
+    model, has_dropout
         See ``LossSteps``.
     data
         See ``Objective.data``.
@@ -89,46 +91,45 @@ class LossObjective(ABC):
 
     def __init__(
         self,
-        settings: StepSettings,
-        seed: int,
+        spec: BaseTrainingSpec,
         model: nn.Module,
         data: object,
         folder: TrainingFolder,
         *,
         has_dropout: bool = True,
     ) -> None:
-        self.num_steps, self.save_every = settings.steps, settings.save_every
+        self.num_steps, self.save_every = spec.steps, spec.save_every
         self.data, self.folder = data, folder
-        self._learner = model
+        self._parameters = list(model.parameters())
         self._steps = LossSteps(
-            model, schedule_of(settings), seed, self.losses, has_dropout=has_dropout
+            model, schedule_of(spec), spec.seed, self.losses, has_dropout=has_dropout
         )
 
     @abstractmethod
     def losses(self, num_taken: int) -> Iterator[Sequence[LossPart]]:
-        """For each step that is left, what computes the parts of its loss."""
+        """Yield the parts of the loss of each step after the first ``num_taken`` ones."""
 
     @abstractmethod
     def described(self) -> Mapping[str, Any]:
-        """What is recorded of the data before the first step."""
+        """Return facts about the data for the record."""
 
     @abstractmethod
     def measure(self) -> Mapping[str, Any]:
-        """What is recorded of the model before the first step and after the last."""
+        """Return measurements on held-out data, taken before the first step and after the last."""
 
     @abstractmethod
     def save(self) -> None:
-        """Write the trained model, and its card, into the folder."""
+        """Write the trained model and its card into the folder."""
 
     @property
-    def num_taken(self) -> int:
-        """See ``Objective.num_taken``."""
-        return len(self._steps.curve)
+    def curve(self) -> list[float]:
+        """See ``Objective.curve``."""
+        return self._steps.curve
 
     def begin(self, on_progress: OnProgress) -> Mapping[str, Any]:
         """See ``Objective.begin``."""
         return {
-            "parameters": sum(p.numel() for p in self._learner.parameters()),
+            "parameters": sum(p.numel() for p in self._parameters),
             "trained_parameters": self._steps.optimization.num_trained,
             **self.described(),
             "train_seconds": 0.0,
@@ -141,7 +142,7 @@ class LossObjective(ABC):
 
     def end(self, on_progress: OnProgress) -> Mapping[str, Any]:
         """See ``Objective.end``."""
-        last = self._steps.curve[-20:]
+        last = self.curve[-20:]
         after = self.measure()
         self.save()
         return {
@@ -152,12 +153,8 @@ class LossObjective(ABC):
 
     def state(self) -> State:
         """See ``Objective.state``."""
-        return self._steps.optimization.state(), self._steps.curve
+        return self._steps.optimization.state(), self.curve
 
     def restore(self, tensors: Mapping[str, Tensor], progress: Any) -> None:
         """See ``Objective.restore``."""
         self._steps.optimization.restore(tensors, progress)
-
-    def draw(self) -> None:
-        """See ``Objective.draw``."""
-        self.folder.draw_losses(self.folder.record["spec"]["name"], self._steps.curve)

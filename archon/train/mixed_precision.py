@@ -1,4 +1,4 @@
-"""Mixed precision: the dtype of products in training."""
+"""Mixed precision: products in bfloat16, trained parameters in float32."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from torch import nn
 
 from archon.spec.training import DType
 
+SAVED_DTYPE: dict[DType, torch.dtype] = {"float32": torch.float32, "bf16": torch.bfloat16}
+"""Number format of saved weights, by the number format of the products in training."""
 
-def multiplies_bf16(device: torch.device) -> bool:
-    """Whether products in bfloat16 are no slower than in float32.
 
-    An x86 CPU without AVX-512 takes over four times as long for them.
+def has_fast_bf16(device: torch.device) -> bool:
+    """Return whether products in bfloat16 are at least as fast as in float32.
+
+    On an x86 CPU without AVX-512 they take over four times as long.
     """
     return device.type != "cpu" or torch.backends.cpu.get_cpu_capability() not in {
         "AVX2", "DEFAULT", "NO AVX",
@@ -19,16 +22,22 @@ def multiplies_bf16(device: torch.device) -> bool:
 
 
 def autocast(dtype: DType, device: torch.device) -> torch.autocast:
-    """Computes what is inside in ``dtype``; in float32 where bfloat16 would only cost time."""
-    in_bf16 = dtype == "bf16" and multiplies_bf16(device)
+    """Return a context that computes products in ``dtype``.
+
+    Products stay in float32 where bfloat16 would only be slower (``has_fast_bf16``).
+    """
+    in_bf16 = dtype == "bf16" and has_fast_bf16(device)
     return torch.autocast(device.type, torch.bfloat16, enabled=in_bf16)
 
 
 def round_frozen(model: nn.Module, dtype: DType, device: torch.device) -> None:
-    """Round the weights that are not trained to ``dtype``, and keep them in what is multiplied."""
+    """Round matrices that are not trained to ``dtype``.
+
+    They are stored as bfloat16 where products are computed in it, and as float32 elsewhere.
+    """
     if dtype == "float32":
         return
     for parameter in model.parameters():
         if not parameter.requires_grad and parameter.dim() > 1:
             rounded = parameter.data.bfloat16()
-            parameter.data = rounded if multiplies_bf16(device) else rounded.float()
+            parameter.data = rounded if has_fast_bf16(device) else rounded.float()

@@ -1,4 +1,4 @@
-"""Writing a trained decoder as a model folder, which the engine reads, and transformers."""
+"""Writes a trained decoder as a model folder, which the engine and transformers read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from archon.engine.model.families.traits import HEAD
 from archon.lm.local.tokenizer import TokenizerConfig
 from archon.train.decoder import TrainableDecoder
 
-TEXT_FILES = (
+_TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "generation_config.json",
     "chat_template.jinja", "additional_chat_templates/default.jinja",
 )  # fmt: skip
@@ -34,10 +34,10 @@ def save_decoder(model: TrainableDecoder, path: Path, dtype: torch.dtype = torch
     _write_json(path / CONFIG, _config_json(model.config, model.tied, model.biased))
 
 
-def save_text_rules(rules: TokenizerConfig, path: Path) -> None:
-    """Write how text becomes tokens, for a model that came as a GGUF file."""
+def save_tokenizer(rules: TokenizerConfig, path: Path) -> None:
+    """Write the tokenizer files of a model that was loaded from a GGUF file."""
     state = json.loads(rules.bpe.to_str())
-    # Only of tokens that are in the vocabulary do readers take the ids from here.
+    # Readers ignore the id of an added token unless the vocabulary has the token too.
     state["model"]["vocab"] |= rules.special_ids
     state["added_tokens"] = [
         {
@@ -57,9 +57,9 @@ def save_text_rules(rules: TokenizerConfig, path: Path) -> None:
     _write_json(path / "generation_config.json", {"eos_token_id": sorted(rules.stop_ids)})
 
 
-def copy_text_files(source: ModelFolder, path: Path) -> None:
-    """The same of a model that came as a folder: its own files."""
-    for name in TEXT_FILES:
+def copy_tokenizer_files(source: ModelFolder, path: Path) -> None:
+    """Copy the tokenizer files of a model that was loaded from a folder."""
+    for name in _TOKENIZER_FILES:
         if (source.path / name).is_file():
             (path / name).parent.mkdir(exist_ok=True)
             shutil.copyfile(source.path / name, path / name)

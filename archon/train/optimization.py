@@ -1,17 +1,23 @@
-"""Gradient steps: AdamW under a cosine schedule with a warm-up."""
+"""Gradient steps: AdamW with a linear warm-up and a cosine decay of the learning rate.
+
+AdamW: Loshchilov and Hutter 2017, arXiv 1711.05101.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
+from archon.spec.training import BaseTrainingSpec, RewardLoRASpec
+
 LossPart = Callable[[], Tensor]
-"""Computes a part of a step's loss; the parts are summed, and one at a time is in memory."""
+"""Computes one part of a step's loss. The loss is the sum of the parts. Each part's gradient is
+computed before the next part, so that the activations of only one are in memory."""
+_MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,42 +33,23 @@ class Schedule:
     """Longer gradients are scaled down to this norm."""
 
     def rate(self, step: int) -> float:
-        """The learning rate of a step: a linear rise, then half a cosine down to zero."""
+        """Return the learning rate of a step: a linear rise, then half a cosine down to zero."""
         if step < self.warmup_steps:
             return self.learning_rate * (step + 1) / self.warmup_steps
         rest = max(self.num_steps - self.warmup_steps, 1)
         return self.learning_rate * (1 + math.cos(math.pi * (step - self.warmup_steps) / rest)) / 2
 
 
-class ScheduleSettings(Protocol):
-    """What every configuration says about its steps (``archon.spec.training``)."""
-
-    steps: int
-    learning_rate: float
-    warmup_steps: int
-    weight_decay: float
-    max_gradient_norm: float
-
-
-class StepSettings(ScheduleSettings, Protocol):
-    """The same, with the steps between two saved states."""
-
-    save_every: int
-
-
-def schedule_of(settings: ScheduleSettings, learning_rate: float | None = None) -> Schedule:
-    """The schedule of a configuration, with another peak rate where one is given."""
-    return Schedule(
-        settings.steps,
-        settings.learning_rate if learning_rate is None else learning_rate,
-        settings.warmup_steps,
-        settings.weight_decay,
-        settings.max_gradient_norm,
-    )
+def schedule_of(
+    spec: BaseTrainingSpec | RewardLoRASpec, learning_rate: float | None = None
+) -> Schedule:
+    """Return the schedule of a configuration, with another peak rate if one is given."""
+    peak = learning_rate or spec.learning_rate
+    return Schedule(spec.steps, peak, spec.warmup_steps, spec.weight_decay, spec.max_gradient_norm)
 
 
 class Optimization:
-    """A model's optimizer, and the loss of every step so far, in nats.
+    """A model's optimizer, and the loss of every step taken so far, in nats.
 
     Only parameters that require gradients are trained.
     """
@@ -71,7 +58,7 @@ class Optimization:
         self.model, self.schedule = model, schedule
         self.curve: list[float] = []
         self._trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
-        # Norms and biases are not decayed: their size is no sign of overfitting.
+        # Norms and biases are not decayed: large ones are no sign of overfitting.
         decayed = [p for p in self._trained.values() if p.dim() > 1]
         others = [p for p in self._trained.values() if p.dim() <= 1]
         groups = [
@@ -82,21 +69,21 @@ class Optimization:
 
     @property
     def num_steps(self) -> int:
-        """Steps that have been taken."""
+        """Number of steps taken so far."""
         return len(self.curve)
 
     @property
     def num_trained(self) -> int:
-        """Trained parameters, counted in single numbers."""
+        """Number of trained parameters (scalars)."""
         return sum(parameter.numel() for parameter in self._trained.values())
 
     def step(self, parts: Sequence[LossPart], at: int | None = None) -> float:
-        """Take one step on the sum of these losses, computed one after another; returns the sum.
+        """Take one step on the sum of the parts of a loss; return the sum.
 
         Parameters
         ----------
         at
-            The step of the schedule; by default the number of steps taken.
+            Step of the schedule; by default the number of steps taken so far.
         """
         for group in self._optimizer.param_groups:
             group["lr"] = self.schedule.rate(self.num_steps if at is None else at)
@@ -112,7 +99,7 @@ class Optimization:
         return total
 
     def state(self) -> dict[str, Tensor]:
-        """The trained parameters and AdamW's moments of them, by name."""
+        """Return the trained parameters and their AdamW moments, by name."""
         found = {f"model.{name}": p.detach() for name, p in self._trained.items()}
         for name, parameter in self._trained.items():
             moments = self._optimizer.state.get(parameter, {})
@@ -120,9 +107,14 @@ class Optimization:
         return {name: tensor.cpu().contiguous() for name, tensor in found.items()}
 
     def restore(self, state: Mapping[str, Tensor], curve: Sequence[float]) -> None:
-        """Continue from a state that was saved after the steps of a curve.
+        """Continue from a saved state.
 
-        Parameters that never had a gradient have no moments there, and get none.
+        Parameters
+        ----------
+        state
+            See ``state``. Parameters that never had a gradient have no moments.
+        curve
+            Loss of every step before the state was saved.
         """
         self.curve = list(curve)
         for name, parameter in self._trained.items():
@@ -131,13 +123,8 @@ class Optimization:
             saved = {kind: state.get(f"{kind}.{name}") for kind in _MOMENTS}
             moments = {k: m.to(parameter.device) for k, m in saved.items() if m is not None}
             if moments:
-                self._optimizer.state[parameter] = {
-                    "step": torch.tensor(float(len(curve))),
-                    **moments,
-                }
-
-
-_MOMENTS = ("exp_avg", "exp_avg_sq")
+                step = torch.tensor(float(len(curve)))
+                self._optimizer.state[parameter] = {"step": step, **moments}
 
 
 def train(
@@ -146,12 +133,12 @@ def train(
     schedule: Schedule,
     on_step: Callable[[int, float], None] | None = None,
 ) -> list[float]:
-    """Take the schedule's steps; the model is left in evaluation mode.
+    """Take all steps of a schedule, then put the model into evaluation mode.
 
     Parameters
     ----------
     losses
-        For each step, what computes its loss, a mean over the batch.
+        The loss of each step, a mean over its batch.
     on_step
         Called with (step, loss) after each step.
 

@@ -1,15 +1,16 @@
-"""Texts laid one behind the other in rows, so that no place of a batch is padding for long.
+"""Packing: texts are concatenated in rows, so that batches need little padding.
 
-A token attends to its own text alone (``archon.train.decoder``): packing changes no gradient. What
-all texts of a row begin with, a system message for instance, stands in it once, and all attend to
-it, as draws of one prompt do in the engine.
+A token attends to its own text alone (``archon.train.decoder``), so packing changes no gradient. A
+prefix that all texts of a row share, such as a system message, is stored once per row, and all
+texts attend to it, like the samples of one prompt in the engine.
+
+Letters of shapes: B rows, T tokens of a row, N texts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -19,13 +20,13 @@ from archon.train.decoder import TrainableDecoder
 from archon.train.splits import rounds
 
 IGNORED = -100
-"""Target of tokens after which nothing is learnt; cross-entropy leaves them out."""
-_OPEN_ROWS = 16
-"""Rows that still take texts while texts come in; more of them leave fewer gaps."""
+"""Target of tokens without a loss; PyTorch's cross-entropy ignores it."""
+_MAX_OPEN_ROWS = 16
+"""Rows that are filled at the same time; more of them leave fewer gaps."""
 
 
 class Packable(Protocol):
-    """What lies in rows: token ids, of which the first so many are read and not learnt."""
+    """A text to be packed: token ids, of which the first ``num_given`` are read but not learned."""
 
     @property
     def token_ids(self) -> tuple[int, ...]: ...
@@ -37,121 +38,127 @@ class Packable(Protocol):
 _T = TypeVar("_T", bound=Packable)
 
 
-@dataclass(frozen=True, slots=True)
-class PackedBatch:
-    """B rows of T tokens."""
+class PackedBatch(NamedTuple):
+    """B rows of T tokens each."""
 
     token_BT: Tensor
     position_BT: Tensor
-    """Each token's place in its text."""
+    """Position of each token in its text."""
     text_BT: Tensor
-    """Which of its row's texts it belongs to, from 1; 0 for what they begin with, −1 for none."""
-    wanted_BT: Tensor
-    """The token that should follow; ``IGNORED`` where that is given, or padding."""
+    """Number of each token's text in its row, from 1; 0 for the shared prefix, −1 for padding."""
+    target_BT: Tensor
+    """Token that should follow; ``IGNORED`` where it is given, and for padding."""
     end_N2: Tensor
-    """Row and place of the last token that is read of each text, row by row."""
+    """Row and column of the last token of each text that is read, row by row."""
 
     @property
-    def num_wanted(self) -> int:
-        return int((self.wanted_BT != IGNORED).sum())
+    def num_targets(self) -> int:
+        """Number of tokens to learn."""
+        return int((self.target_BT != IGNORED).sum())
 
     def to(self, device: torch.device) -> PackedBatch:
-        return PackedBatch(
-            self.token_BT.to(device),
-            self.position_BT.to(device),
-            self.text_BT.to(device),
-            self.wanted_BT.to(device),
-            self.end_N2.to(device),
-        )
+        """Return the batch on a device."""
+        return PackedBatch(*(tensor.to(device) for tensor in self))
 
 
 def fits(text: Packable, context: int) -> bool:
-    """Whether a text goes into a row; nothing follows its last token, which is not read."""
+    """Return whether a text fits a row of ``context`` tokens.
+
+    The last token is only a target, so it takes no space.
+    """
     return len(text.token_ids) - 1 <= context
 
 
-def shared_beginning(texts: Sequence[Packable]) -> int:
-    """Tokens that all texts begin with, and none has to say; each is left one of its own."""
+def shared_prefix(texts: Sequence[Packable]) -> int:
+    """Return the number of tokens at the beginning of all texts that a row can store once.
+
+    None of these tokens is a target, and at least one given token remains outside for each text.
+    """
     if len(texts) < 2:
         return 0
     ids = [text.token_ids for text in texts]
-    first, last = min(ids), max(ids)  # in the order of tuples no other two part sooner
-    parting = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), None)
-    own = min(min(len(text.token_ids) - 2, text.num_given - 1) for text in texts)
-    return max(min(own, len(first) if parting is None else parting), 0)
+    first, last = min(ids), max(ids)  # in lexicographic order; no two others differ earlier
+    pairs = enumerate(zip(first, last, strict=False))
+    common = next((i for i, (a, b) in pairs if a != b), len(first))
+    most = min(min(len(text.token_ids) - 2, text.num_given - 1) for text in texts)
+    return max(min(most, common), 0)
 
 
 def packed_rows(texts: Sequence[_T], context: int, seed: int) -> Iterator[list[_T]]:
-    """Rows without end: each text once in every round, in an order of its own."""
-    shared = shared_beginning(texts)
+    """Yield packed rows without end; every round has each text once, in a new order."""
+    num_shared = shared_prefix(texts)
     for order in rounds(texts, f"packing/{seed}"):
-        yield from pack(iter(order), context, shared)
+        yield from pack(iter(order), context, num_shared)
 
 
-def pack(texts: Iterator[_T], context: int, shared: int = 0) -> Iterator[list[_T]]:
-    """Each text into the fullest open row that has room; the fullest goes when all are too full.
+def pack(texts: Iterator[_T], context: int, num_shared: int = 0) -> Iterator[list[_T]]:
+    """Yield rows of at most ``context`` tokens that contain each text once.
+
+    A text goes into the fullest open row with enough space. If no row has it, a new row is opened,
+    and the fullest row is closed when too many are open.
 
     Parameters
     ----------
-    shared
-        Tokens that all begin with (``shared_beginning``), which a row has once.
+    num_shared
+        Length of the prefix that a row stores once (``shared_prefix``).
     """
     rows: list[tuple[int, list[_T]]] = []
     for text in texts:
-        length = len(text.token_ids) - 1 - shared
-        assert length + shared <= context
-        room = [index for index, (used, _) in enumerate(rows) if used + length <= context]
-        if room:
-            index = max(room, key=lambda i: rows[i][0])
+        length = len(text.token_ids) - 1 - num_shared
+        assert num_shared + length <= context
+        with_space = [i for i, (used, _) in enumerate(rows) if used + length <= context]
+        if with_space:
+            index = max(with_space, key=lambda i: rows[i][0])
             rows[index] = (rows[index][0] + length, [*rows[index][1], text])
             continue
-        if len(rows) == _OPEN_ROWS:
+        if len(rows) == _MAX_OPEN_ROWS:
             yield rows.pop(max(range(len(rows)), key=lambda i: rows[i][0]))[1]
-        rows.append((shared + length, [text]))
+        rows.append((num_shared + length, [text]))
     yield from (row for _, row in rows)
 
 
 def pack_once(texts: Sequence[_T], context: int) -> list[list[_T]]:
-    """All texts in rows, each once; what all begin with stands in a row once."""
-    return list(pack(iter(texts), context, shared_beginning(texts)))
+    """Pack all texts, each once, with their shared prefix once per row."""
+    return list(pack(iter(texts), context, shared_prefix(texts)))
 
 
 def make_batch(rows: Sequence[Sequence[Packable]], context: int) -> PackedBatch:
-    """Rows as tensors; what no text fills is a text of its own, from which nothing is learnt."""
-    shared_B = list(map(shared_beginning, rows))
+    """Convert rows to tensors, padded to the longest row."""
+    num_shared_B = list(map(shared_prefix, rows))
     lengths_B = [
-        shared + sum(len(text.token_ids) - 1 - shared for text in row)
-        for shared, row in zip(shared_B, rows, strict=True)
+        num_shared + sum(len(text.token_ids) - 1 - num_shared for text in row)
+        for num_shared, row in zip(num_shared_B, rows, strict=True)
     ]
     assert max(lengths_B) <= context
     shape = (len(rows), max(lengths_B))
     token_BT, position_BT = (torch.zeros(shape, dtype=torch.int64) for _ in range(2))
-    text_BT, wanted_BT = torch.full(shape, -1), torch.full(shape, IGNORED)
+    text_BT, target_BT = torch.full(shape, -1), torch.full(shape, IGNORED)
     ends: list[tuple[int, int]] = []
-    for b, (shared, row) in enumerate(zip(shared_B, rows, strict=True)):
-        token_BT[b, :shared] = torch.tensor(row[0].token_ids[:shared])
-        position_BT[b, :shared] = torch.arange(shared)
-        text_BT[b, :shared] = 0
-        start = shared
+    for b, (num_shared, row) in enumerate(zip(num_shared_B, rows, strict=True)):
+        token_BT[b, :num_shared] = torch.tensor(row[0].token_ids[:num_shared])
+        position_BT[b, :num_shared] = torch.arange(num_shared)
+        text_BT[b, :num_shared] = 0
+        start = num_shared
         for number, text in enumerate(row, 1):
-            ids = torch.tensor(text.token_ids[shared:])
-            stop, first = start + len(ids) - 1, max(text.num_given - 1, 0) - shared
+            ids = torch.tensor(text.token_ids[num_shared:])
+            stop, first = start + len(ids) - 1, max(text.num_given - 1, 0) - num_shared
             token_BT[b, start:stop] = ids[:-1]
-            position_BT[b, start:stop] = torch.arange(shared, shared + len(ids) - 1)
+            position_BT[b, start:stop] = torch.arange(num_shared, num_shared + len(ids) - 1)
             text_BT[b, start:stop] = number
-            wanted_BT[b, start + first : stop] = ids[1 + first :]
+            target_BT[b, start + first : stop] = ids[1 + first :]
             ends.append((b, stop - 1))
             start = stop
-    return PackedBatch(token_BT, position_BT, text_BT, wanted_BT, torch.tensor(ends))
+    return PackedBatch(token_BT, position_BT, text_BT, target_BT, torch.tensor(ends))
 
 
-def batch_loss(model: TrainableDecoder, batch: PackedBatch, num_wanted: int) -> Tensor:
-    """A batch's share of the mean cross-entropy over ``num_wanted`` tokens: a scalar, in nats.
+def batch_loss(model: TrainableDecoder, batch: PackedBatch, num_targets: int) -> Tensor:
+    """Return the sum of the batch's cross-entropies divided by ``num_targets``: a scalar, in nats.
 
-    Shares of one step add up to the mean over all of its tokens, however they lie in batches.
+    With the number of targets of a step, the losses of its batches add up to the mean over all of
+    the step's targets, however the texts are packed.
     """
     hidden_BTE = model(batch.token_BT, batch.position_BT, batch.text_BT)
-    asked_BT = batch.wanted_BT != IGNORED
-    logits_NV = model.logits(hidden_BTE[asked_BT])
-    total = functional.cross_entropy(logits_NV.float(), batch.wanted_BT[asked_BT], reduction="sum")
-    return total / num_wanted
+    has_target_BT = batch.target_BT != IGNORED
+    logits_KV = model.logits(hidden_BTE[has_target_BT])
+    targets_K = batch.target_BT[has_target_BT]
+    return functional.cross_entropy(logits_KV.float(), targets_K, reduction="sum") / num_targets

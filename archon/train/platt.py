@@ -1,5 +1,8 @@
-"""From logits to probabilities that come true (Platt 1999, "Probabilistic outputs for support
-vector machines"): a slope and a bias, fitted to replies that nothing else was learnt from."""
+"""Platt scaling: turns logits into calibrated probabilities by a slope and a bias.
+
+They are fitted to replies that the model was not trained on (Platt 1999, "Probabilistic outputs for
+support vector machines and comparisons to regularized likelihood methods").
+"""
 
 from __future__ import annotations
 
@@ -8,20 +11,27 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from archon.train.probe import outcome_loss
+from archon.train.probe import minimize, outcome_loss
 
 
 def platt_scaling(logit_N: Tensor, correct: Sequence[bool]) -> tuple[float, float]:
-    """Slope and bias: sigmoid(slope · logit + bias) is how likely a reply is right.
+    """Fit P(reply is right) = sigmoid(slope · logit + bias) by cross-entropy.
 
-    Its targets are those of the paper, a little inside of 0 and 1, so that the slope is finite
-    where the logits part right from wrong. Slope 1 and bias 0 where nothing can be told: all are
-    right, or all wrong, or the right ones have the lower logits.
+    As in the paper, the targets lie a little inside of 0 and 1: (n₊ + 1) / (n₊ + 2) for the n₊
+    right replies and 1 / (n₋ + 2) for the n₋ wrong ones. So the slope stays finite even if the
+    logits separate right from wrong replies perfectly.
 
     Parameters
     ----------
     logit_N
-        Of N replies.
+        Logits of N replies.
+    correct
+        Whether each of them is right.
+
+    Returns
+    -------
+    Slope and bias; (1, 0) if all replies are right, all are wrong, or the fitted slope is not
+    positive.
     """
     num_right = sum(correct)
     num_wrong = len(correct) - num_right
@@ -31,17 +41,9 @@ def platt_scaling(logit_N: Tensor, correct: Sequence[bool]) -> tuple[float, floa
     target_N = torch.tensor([right if is_right else wrong for is_right in correct]).double()
     logit_N = logit_N.double()
     scaling_2 = torch.tensor([1.0, 0.0], dtype=torch.float64, requires_grad=True)
-    optimizer = torch.optim.LBFGS(
-        [scaling_2], max_iter=100, tolerance_grad=1e-9, tolerance_change=1e-12,
-        line_search_fn="strong_wolfe",
+    minimize(
+        lambda: outcome_loss(scaling_2[0] * logit_N + scaling_2[1], target_N),
+        [scaling_2], max_iter=100, tolerance_grad=1e-9,
     )  # fmt: skip
-
-    def closure() -> Tensor:
-        optimizer.zero_grad()
-        loss = outcome_loss(scaling_2[0] * logit_N + scaling_2[1], target_N)
-        loss.backward()
-        return loss
-
-    optimizer.step(closure)
     slope, bias = scaling_2.detach().tolist()
     return (slope, bias) if slope > 0 else (1.0, 0.0)

@@ -1,9 +1,12 @@
-"""Fitting a reward head to hidden states that stay as they are: a convex problem.
+"""Linear probe: fits a reward head to the hidden states of a frozen model, a convex problem.
 
-Of judged replies, logistic regression: −log P(what was judged), P = sigmoid(w·h + b). Of
-preferences, Bradley–Terry (1952): −log P(chosen before rejected), P = sigmoid(w·h_chosen −
-w·h_rejected). Both with a penalty on the squares of the weights, of inputs brought to mean 0 and
-spread 1. The minimum is sought by at most 300 iterations of L-BFGS in float64.
+For judged replies the loss is that of logistic regression: −log P(judgement), where P(right) =
+sigmoid(w·h + b). For preferences it is that of Bradley and Terry (1952): −log P(chosen ≻ rejected),
+where P = sigmoid(w·h_chosen − w·h_rejected). To both, penalty / 2 · |w|² is added, with inputs
+standardised to mean 0 and standard deviation 1. At most 300 iterations of L-BFGS in float64 find
+the minimum.
+
+Letters of shapes: N replies, E width of the hidden states, P pairs.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,38 +25,44 @@ from archon.errors import UsageError
 from archon.train.reward_data import ReplyDataset
 
 _FOLDS = 4
-_MAX_ITERATIONS = 300
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A fitted head, and how it was chosen."""
+    """A fitted head, and the choice of its penalty."""
 
     weight_E: Tensor
-    """In float64, of the inputs as they are."""
+    """In float64, for inputs that are not standardised."""
     bias: float
     penalty: float
     fold_losses: tuple[float, ...]
-    """For each penalty that was tried, the mean loss on questions that were left out; empty where
-    there was no choice, or nothing to choose by."""
+    """Cross-validated loss of each penalty; empty if there was only one, or no fold could be
+    measured."""
 
-    def logits(self, hidden_NE: Tensor) -> Tensor:
-        """(N,), in float64."""
-        return hidden_NE.double() @ self.weight_E + self.bias
+
+def head_logits(hidden_NE: Tensor, weight_E: Tensor, bias: float) -> Tensor:
+    """Return the logits of a head, computed in float64: (N,)."""
+    return hidden_NE.double() @ weight_E.double() + bias
 
 
 def outcome_loss(logit_N: Tensor, correct_N: Tensor) -> Tensor:
-    """Mean cross-entropy of judgements, or of their probabilities, in nats: a scalar."""
+    """Return the mean cross-entropy in nats of judgements, or of their probabilities: a scalar."""
     return functional.binary_cross_entropy_with_logits(logit_N, correct_N.to(logit_N.dtype))
 
 
 def preference_loss(logit_N: Tensor, pair_P2: Tensor) -> Tensor:
-    """Mean −log P(chosen before rejected) of pairs of places in ``logit_N``, in nats: a scalar."""
+    """Return the mean of −log P(chosen ≻ rejected) over pairs, in nats: a scalar.
+
+    Parameters
+    ----------
+    pair_P2
+        Indices of the chosen and the rejected reply in ``logit_N``.
+    """
     return functional.softplus(logit_N[pair_P2[:, 1]] - logit_N[pair_P2[:, 0]]).mean()
 
 
 def loss_of(replies: ReplyDataset) -> Callable[[Tensor], Tensor]:
-    """The loss of the logits of replies, (N,)."""
+    """Return the function from logits (N,) to the loss that the replies' goal asks for."""
     if replies.goal == "outcome":
         correct_N = torch.tensor(replies.correct)
         return lambda logit_N: outcome_loss(logit_N, correct_N.to(logit_N.device))
@@ -63,19 +73,22 @@ def loss_of(replies: ReplyDataset) -> Callable[[Tensor], Tensor]:
 def fit_probe(
     hidden_NE: Tensor, replies: ReplyDataset, penalties: Sequence[float], seed: int = 0
 ) -> Probe:
-    """The head of least loss, by the penalty that does best on questions left out of the fit.
+    """Fit a head with the penalty of the lowest cross-validated loss.
 
-    Where no fold can tell, as one question has all that is right or wrong, the greatest is taken.
+    The folds are made of questions. The greatest penalty is used if no fold can be measured, for
+    instance because all right replies answer one question.
 
     Parameters
     ----------
     hidden_NE
-        Of each reply.
+        Hidden state of each reply.
+    penalties
+        Penalties to choose from.
 
     Raises
     ------
     UsageError
-        There is one question alone, or nothing that is better than another.
+        The replies teach nothing (``check_learnable``).
     """
     check_learnable(replies)
     losses = _fold_losses(hidden_NE, replies, penalties, seed) if len(penalties) > 1 else ()
@@ -87,35 +100,38 @@ def fit_probe(
 
 
 def check_learnable(replies: ReplyDataset) -> None:
-    """Refuse what tells nothing.
+    """Refuse replies from which no head can learn.
 
     Raises
     ------
     UsageError
-        There is one question alone; or all replies are right, or all wrong; or none is preferred.
+        There is only one question, all replies are right or all wrong, or none is preferred.
     """
     if len(replies.questions) < 2:
-        raise UsageError("to learn what is good takes replies to at least two questions")
-    if _teaches(replies):
+        raise UsageError("a reward model needs replies to at least two questions to learn from")
+    if _has_contrast(replies):
         return
     if len(set(replies.correct)) < 2:
-        what = "right" if replies.correct[0] else "wrong"
-        raise UsageError(f"all replies to learn from are {what}, so that they teach nothing")
+        judgement = "right" if replies.correct[0] else "wrong"
+        raise UsageError(
+            f"all replies to learn from are {judgement}; a reward model needs both right and wrong "
+            "ones"
+        )
     raise UsageError(
-        "no question to learn from has both a right and a wrong reply, so that none teaches which "
-        "is better"
+        "no question to learn from has both a right and a wrong reply, so no reply is preferred to "
+        "another"
     )
 
 
-def _teaches(replies: ReplyDataset) -> bool:
-    """Whether one of the replies is better than another."""
+def _has_contrast(replies: ReplyDataset) -> bool:
+    """Return whether one of the replies is better than another."""
     return bool(replies.pairs) if replies.goal == "preference" else len(set(replies.correct)) == 2
 
 
 def _fold_losses(
     hidden_NE: Tensor, replies: ReplyDataset, penalties: Sequence[float], seed: int
 ) -> tuple[float, ...]:
-    """The mean loss of each penalty, over folds of questions; empty if none could be tried."""
+    """Return the cross-validated loss of each penalty; empty if no fold could be measured."""
     questions = replies.questions
     Random(f"folds/{seed}").shuffle(questions)
     num_folds = min(_FOLDS, len(questions))
@@ -123,40 +139,56 @@ def _fold_losses(
     fold_N = torch.tensor([fold_of[reply.question] for reply in replies.replies])
     totals, count = [0.0] * len(penalties), 0
     for fold in range(num_folds):
-        inside = replies.of(q for q in questions if fold_of[q] != fold)
-        outside = replies.of(q for q in questions if fold_of[q] == fold)
-        size = len(outside.pairs if outside.goal == "preference" else outside.correct)
-        if not size or not _teaches(inside):
+        learned = replies.subset(q for q in questions if fold_of[q] != fold)
+        tested = replies.subset(q for q in questions if fold_of[q] == fold)
+        size = len(tested.pairs if tested.goal == "preference" else tested.correct)
+        if not size or not _has_contrast(learned):
             continue
         count += size
         for i, penalty in enumerate(penalties):
-            weight_E, bias = _fit(hidden_NE[fold_N != fold], inside, penalty)
-            logit_N = hidden_NE[fold_N == fold].double() @ weight_E + bias
-            totals[i] += size * float(loss_of(outside)(logit_N))
+            weight_E, bias = _fit(hidden_NE[fold_N != fold], learned, penalty)
+            logit_N = head_logits(hidden_NE[fold_N == fold], weight_E, bias)
+            totals[i] += size * float(loss_of(tested)(logit_N))
     return tuple(total / count for total in totals) if count else ()
 
 
 def _fit(hidden_NE: Tensor, replies: ReplyDataset, penalty: float) -> tuple[Tensor, float]:
-    """Weight (E,) and bias of least loss, by L-BFGS in float64."""
+    """Return the weight (E,) and the bias of least loss, in float64."""
     x_NE = hidden_NE.double()
-    mean_E, spread_E = x_NE.mean(0), x_NE.std(0, correction=0)
-    spread_E = torch.where(spread_E > 1e-8 * spread_E.max(), spread_E, math.inf)
-    x_NE = (x_NE - mean_E) / spread_E
+    mean_E, deviation_E = x_NE.mean(0), x_NE.std(0, correction=0)
+    # Inputs that are constant but for rounding become 0 and so get no weight.
+    deviation_E = torch.where(deviation_E > 1e-8 * deviation_E.max(), deviation_E, math.inf)
+    x_NE = (x_NE - mean_E) / deviation_E
     weight_E = torch.zeros(x_NE.shape[1], dtype=torch.float64, requires_grad=True)
     bias = torch.zeros(1, dtype=torch.float64, requires_grad=True)
     loss_of_logits = loss_of(replies)
-    optimizer = torch.optim.LBFGS(
-        [weight_E, bias], max_iter=_MAX_ITERATIONS, tolerance_grad=1e-8, tolerance_change=1e-12,
-        history_size=20, line_search_fn="strong_wolfe",
+    minimize(
+        lambda: loss_of_logits(x_NE @ weight_E + bias) + penalty / 2 * weight_E.square().sum(),
+        [weight_E, bias], max_iter=300, tolerance_grad=1e-8, history_size=20,
     )  # fmt: skip
+    # Preferences do not depend on the bias. It stays 0, so that an average reply has the logit 0.
+    unscaled_E = weight_E.detach() / deviation_E
+    return unscaled_E, float(bias.detach() - unscaled_E @ mean_E)
+
+
+def minimize(loss: Callable[[], Tensor], parameters: list[Tensor], **options: Any) -> None:
+    """Minimize a loss over parameters in place, by L-BFGS with a strong-Wolfe line search.
+
+    Parameters
+    ----------
+    loss
+        Computes the loss of the parameters' current values: a scalar.
+    options
+        Of ``torch.optim.LBFGS``.
+    """
+    optimizer = torch.optim.LBFGS(
+        parameters, tolerance_change=1e-12, line_search_fn="strong_wolfe", **options
+    )
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        loss = loss_of_logits(x_NE @ weight_E + bias) + penalty / 2 * weight_E.square().sum()
-        loss.backward()
-        return loss
+        value = loss()
+        value.backward()
+        return value
 
     optimizer.step(closure)
-    # Pairs say nothing of the bias: it stays 0, so that an average reply has the logit 0.
-    own_E = weight_E.detach() / spread_E
-    return own_E, float(bias.detach() - own_E @ mean_E)

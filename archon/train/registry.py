@@ -1,8 +1,8 @@
-"""Kinds of training: the command, the help and the objective module of each.
+"""Table of the kinds of training: command, help text and objective module.
 
-This table imports nothing else of the package, so that ``archon --help`` stays fast. To add a kind:
-its configuration in ``archon.spec.training``, its module in ``archon.train.objectives``, its row
-here.
+The module does not import the rest of the package, so that ``archon --help`` stays fast. To add a
+kind, write its spec in ``archon.spec.training``, its module in ``archon.train.objectives``, and a
+row here.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ class TrainingKind:
     """One command of ``archon train``."""
 
     module: str
-    """The module that carries it out, with ``open_objective`` and ``report``."""
+    """Full name of the objective's module (``archon.train.objectives``)."""
     summary: str
-    """The line of ``archon train --help``."""
+    """Description in ``archon train --help``."""
     help: str
+    """Description in ``archon train VERB --help``."""
     has_device: bool = True
-    """Whether ``--device`` chooses where the model learns."""
+    """Whether the command has ``--device``."""
 
 
 TRAININGS = {
@@ -86,4 +87,4 @@ TRAININGS = {
     """,
     ),
 }
-"""By the ``training`` of a configuration, in the order of the help."""
+"""Kinds by the ``training`` key of a configuration, in the order of the help."""

@@ -1,4 +1,4 @@
-"""Report lines that several kinds of training share."""
+"""Lines of a training's final report that several kinds share."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 from archon.evals.rounding import percent as rounded_percent
 
 Line = tuple[str, str | None]
-"""A line of a report, and its style: ``bold``, ``dim``, ``yellow`` for warnings, or None."""
+"""A line and its style: ``bold``, ``dim``, ``yellow`` (warnings) or None."""
 
 
 def headline(record: Mapping[str, Any], learned_from: str) -> Line:
-    """Size, data and duration."""
+    """Return the line with the number of parameters, the data and the duration."""
     return (
         f"{record['trained_parameters']:,} of {record['parameters']:,} parameters trained on "
         f"{learned_from}, {record['train_seconds']:.0f} s",
@@ -21,13 +21,13 @@ def headline(record: Mapping[str, Any], learned_from: str) -> Line:
 
 
 def left_out(record: Mapping[str, Any], what: str = "texts") -> Iterator[Line]:
-    """A warning about texts that were not learned from."""
+    """Yield a warning about data that were too long to learn from, if there were any."""
     if record.get("too_long"):
         yield f"{record['too_long']:,} {what} do not fit a row and were left out", "yellow"
 
 
 def held_out_loss(record: Mapping[str, Any]) -> Iterator[Line]:
-    """The loss on held-out texts, before and after."""
+    """Yield the held-out loss before and after training, if it was measured."""
     before, after = record["before"], record["after"]
     if after:
         losses = f"{before['held_out_loss']:.3f} → {after['held_out_loss']:.3f}"
@@ -35,7 +35,7 @@ def held_out_loss(record: Mapping[str, Any]) -> Iterator[Line]:
 
 
 def samples(record: Mapping[str, Any]) -> Iterator[Line]:
-    """Held-out prompts with the model's replies before and after."""
+    """Yield held-out prompts, each with the model's replies before and after training."""
     before, after = record["before"], record["after"]
     for old, new in zip(before.get("samples", ()), after.get("samples", ()), strict=True):
         yield f"\n{new['shown']}", "dim"
@@ -43,5 +43,5 @@ def samples(record: Mapping[str, Any]) -> Iterator[Line]:
 
 
 def percent(share: float) -> str:
-    """A share as a percentage."""
+    """Format a share in [0, 1] as a percentage."""
     return f"{rounded_percent(share)} %"

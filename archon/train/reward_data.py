@@ -1,4 +1,4 @@
-"""Replies that were judged or compared: data of reward models and of DPO."""
+"""Judged or compared replies: training data of reward models and DPO."""
 
 from __future__ import annotations
 
@@ -22,12 +22,14 @@ from archon.spec.messages import shown
 from archon.spec.training import RepliesFile, SampledReplies
 from archon.storage.atomic import replacing
 from archon.train.sft_data import read_messages, read_text
+from archon.train.splits import hold_out
 from archon.train.trainer import Start
 from archon.types import Message
 
 _OUTCOME, _PREFERENCE = {"completion", "correct"}, {"chosen", "rejected"}
 _VALUED = _OUTCOME | {"value"}
-_MOST_PAIRS = 64
+_MAX_PAIRS = 64
+"""Pairs of one question at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,7 @@ class TrainingReply:
     """A reply to a conversation."""
 
     question: str
-    """Replies to one question are either all learned from or all held out."""
+    """Key of the question. Its replies are either all learned from or all held out."""
     messages: tuple[Message, ...]
     text: str
 
@@ -47,102 +49,102 @@ class ReplyDataset:
     goal: Goal
     replies: tuple[TrainingReply, ...]
     correct: tuple[bool, ...] = ()
-    """Of each reply, where all were judged; empty where they were preferred one to another."""
+    """Judgement of each reply; empty if the replies were compared instead."""
     pairs: tuple[tuple[int, int], ...] = ()
-    """``preference``: the places of a chosen reply and of the one that it was preferred to."""
+    """For the goal ``preference``: indices of a chosen reply and of the rejected one."""
     reads_conversations: bool = False
-    """Whether the replies answer whole conversations, or bare questions."""
+    """Whether the replies answer conversations; otherwise single questions."""
     values: tuple[str | None, ...] = ()
-    """The answer that each judged reply gives, None where it gives none; empty where that is not
-    known."""
+    """Answer that each judged reply gives, None if it gives none; empty if answers are unknown."""
 
     @property
     def questions(self) -> list[str]:
-        """The different questions, in their order."""
+        """The distinct questions, in order of appearance."""
         return list(dict.fromkeys(reply.question for reply in self.replies))
 
-    def of(self, questions: Iterable[str]) -> ReplyDataset:
-        """What is known of these questions alone."""
+    def subset(self, questions: Iterable[str]) -> ReplyDataset:
+        """Return the part of the dataset with these questions."""
         wanted = frozenset(questions)
         kept = [i for i, reply in enumerate(self.replies) if reply.question in wanted]
-        place = {old: new for new, old in enumerate(kept)}
-        return ReplyDataset(
-            self.goal,
-            tuple(self.replies[i] for i in kept),
-            tuple(self.correct[i] for i in kept) if self.correct else (),
-            tuple((place[a], place[b]) for a, b in self.pairs if a in place),
-            self.reads_conversations,
-            tuple(self.values[i] for i in kept) if self.values else (),
+        new_index = {old: new for new, old in enumerate(kept)}
+        return replace(
+            self,
+            replies=tuple(self.replies[i] for i in kept),
+            correct=tuple(self.correct[i] for i in kept) if self.correct else (),
+            pairs=tuple((new_index[a], new_index[b]) for a, b in self.pairs if a in new_index),
+            values=tuple(self.values[i] for i in kept) if self.values else (),
         )
 
 
 def with_goal(replies: ReplyDataset, goal: Goal | None, seed: int) -> ReplyDataset:
-    """The replies as a head learns from them that is to have this goal; None leaves them.
+    """Return the replies as training data for a goal; None keeps their own goal.
 
-    Judged replies become preferences where that is the goal: each right one is preferred to each
-    wrong one to the same question. A head that tells them apart cannot do so by what questions are
-    hard, as one of judgements may. No question has more than 64 pairs, so that one of many draws
-    does not outweigh the others; they are drawn by the seed.
+    For the goal ``preference``, each right reply is preferred to each wrong reply to the same
+    question. A head cannot separate such pairs by how hard a question is, but it can predict
+    judgements in that way. A question has at most 64 pairs, a random sample by ``seed``, so that
+    questions with many samples do not outweigh the others.
 
     Raises
     ------
     UsageError
-        Preferences are to become judgements.
+        The goal is ``outcome``, but the replies were compared, not judged.
     """
     if goal is None or goal == replies.goal:
         return replies
     if goal == "outcome":
         raise UsageError(
-            "the replies were preferred one to another: whether any is right, which the goal "
-            "'outcome' asks, is not known"
+            "the goal 'outcome' needs judged replies, but these were only preferred one to another"
         )
     of_question: dict[str, tuple[list[int], list[int]]] = {}
-    for place, (reply, is_right) in enumerate(zip(replies.replies, replies.correct, strict=True)):
+    for index, (reply, is_right) in enumerate(zip(replies.replies, replies.correct, strict=True)):
         right_and_wrong = of_question.setdefault(reply.question, ([], []))
-        right_and_wrong[not is_right].append(place)
+        right_and_wrong[not is_right].append(index)
     pairs: list[tuple[int, int]] = []
     for question, (right, wrong) in of_question.items():
         found = list(product(right, wrong))
-        if len(found) > _MOST_PAIRS:
-            found = sorted(Random(f"pairs/{seed}/{question}").sample(found, _MOST_PAIRS))
+        if len(found) > _MAX_PAIRS:
+            found = sorted(Random(f"pairs/{seed}/{question}").sample(found, _MAX_PAIRS))
         pairs += found
     return replace(replies, goal=goal, pairs=tuple(pairs))
 
 
-def parted(questions: Sequence[str], share: float, seed: int) -> tuple[list[str], list[str]]:
-    """Questions to learn from, and a share of them, at least one, that is held out."""
-    order = list(questions)
-    Random(f"held out/{seed}").shuffle(order)
-    count = min(max(round(share * len(order)), 1), len(order) - 1)
-    return order[count:], order[:count]
+def split_questions(
+    questions: Sequence[str], share: float, seed: int
+) -> tuple[list[str], list[str]]:
+    """Split distinct questions at random into those to learn from and a held-out share.
+
+    At least one question is held out, and at least one remains.
+    """
+    count = min(max(round(share * len(questions)), 1), len(questions) - 1)
+    return hold_out(questions, count, seed, lambda question: question)
 
 
 def open_replies(data: RepliesFile | SampledReplies, start: Start) -> ReplyDataset:
-    """The replies of a file, or those of a sampling run, which is started, resumed, or done.
+    """Return the replies of a file, or of a sampling run, which is started or resumed if needed.
 
     Raises
     ------
     SpecError
         A file is missing or malformed.
     UsageError
-        The run wrote nothing.
+        The run generated no answers.
     """
     if not isinstance(data, SampledReplies):
         return read_replies(start.base_dir / data.path, data.path)
     sampled = start.folder.path / "data.jsonl"
     if not sampled.is_file():
-        start.folder.write_record()  # from here on there is something to resume
+        start.folder.write_record()  # makes the folder resumable from here on
         write_replies(replies_of_run(start.sample_replies(data)), sampled)
     return read_replies(sampled, str(sampled))
 
 
 def read_replies(path: Path, file: str) -> ReplyDataset:
-    """The replies of a JSONL file (``archon.spec.training.RepliesFile``).
+    """Return the replies of a JSONL file (``archon.spec.training.RepliesFile``).
 
     Raises
     ------
     SpecError
-        The file is missing, or a line is of another form than the first.
+        The file is missing, a line is malformed, or the lines have different keys.
     """
     goal: Goal | None = None
     replies: list[TrainingReply] = []
@@ -152,86 +154,81 @@ def read_replies(path: Path, file: str) -> ReplyDataset:
     is_plain = True
     for number, row in read_rows(path, file):
         place = f"{file}:{number}"
-        found, messages, question = _head(row, place)
-        if goal is not None and found != goal:
-            raise SpecError(f"is for {found}, the lines before it for {goal}", file=place)
+        row_goal, messages, question = _read_prompt(row, place)
+        if goal is not None and row_goal != goal:
+            raise SpecError(f"is for {row_goal}, the lines before it for {goal}", file=place)
         if goal is not None and ("value" in row) != bool(values):
             raise SpecError("some lines have a 'value' and some have none", file=place)
-        goal, is_plain = found, is_plain and "prompt" in row
-        keys = ("completion",) if goal == "outcome" else ("chosen", "rejected")
-        replies += [TrainingReply(question, messages, _reply(row[key], place, key)) for key in keys]
+        goal, is_plain = row_goal, is_plain and "prompt" in row
+        for key in ("completion",) if goal == "outcome" else ("chosen", "rejected"):
+            if not isinstance(row[key], str):  # "" is a reply too
+                raise SpecError(f"is {shown(row[key])}, not a text", file=place, path=f"$.{key}")
+            replies.append(TrainingReply(question, messages, row[key]))
         if goal == "preference":
             pairs.append((len(replies) - 2, len(replies) - 1))
         elif isinstance(row["correct"], bool):
             correct.append(row["correct"])
-            values += [_value(row["value"], place)] if "value" in row else []
+            values += [_read_value(row["value"], place)] if "value" in row else []
         else:
             reason = f"is {shown(row['correct'])}, not true or false"
             raise SpecError(reason, file=place, path="$.correct")
     if goal is None:
-        raise SpecError("holds no replies", file=file)
+        raise SpecError("has no lines; it needs at least one reply", file=file)
     return ReplyDataset(
         goal, tuple(replies), tuple(correct), tuple(pairs), not is_plain, tuple(values)
     )
 
 
-def _reply(value: Any, place: str, key: str) -> str:
-    """The text of a reply; a model may have drawn none."""
-    if not isinstance(value, str):
-        raise SpecError(f"is {shown(value)}, not a text", file=place, path=f"$.{key}")
-    return value
-
-
-def _value(value: Any, place: str) -> str | None:
-    """What a reply answers; it may answer nothing."""
+def _read_value(value: Any, place: str) -> str | None:
     if not isinstance(value, str | None):
         raise SpecError(f"is {shown(value)}, neither a text nor null", file=place, path="$.value")
     return value
 
 
-def _head(row: Mapping[str, Any], place: str) -> tuple[Goal, tuple[Message, ...], str]:
-    """What a line is for, the conversation, and the question that the line belongs to."""
-    asked = row.keys() & {"prompt", "messages"}
-    rest = row.keys() - asked - {"question"}
-    if len(asked) != 1 or rest not in (_OUTCOME, _VALUED, _PREFERENCE):
+def _read_prompt(row: Mapping[str, Any], place: str) -> tuple[Goal, tuple[Message, ...], str]:
+    """Return the goal that a line's keys imply, its conversation and its question."""
+    prompt_keys = row.keys() & {"prompt", "messages"}
+    reply_keys = row.keys() - prompt_keys - {"question"}
+    if len(prompt_keys) != 1 or reply_keys not in (_OUTCOME, _VALUED, _PREFERENCE):
         raise SpecError(
             f"has the keys {', '.join(sorted(row))}; a line has 'prompt' or 'messages', and either "
             "'completion' and 'correct' (and 'value'), or 'chosen' and 'rejected'",
             file=place,
         )
-    if "prompt" in row:
-        messages: tuple[Message, ...] = (
-            Message("user", read_text(row["prompt"], place, "prompt")),
-        )
-    else:
-        messages = read_messages(row["messages"], place)
+    messages = (
+        (Message("user", read_text(row["prompt"], place, "prompt")),)
+        if "prompt" in row
+        else read_messages(row["messages"], place)
+    )
     question = row.get("question", json.dumps([[m.role, m.content] for m in messages]))
     if not isinstance(question, str):
         raise SpecError(f"is {shown(question)}, not a text", file=place, path="$.question")
-    return "preference" if rest == _PREFERENCE else "outcome", messages, question
+    return "preference" if reply_keys == _PREFERENCE else "outcome", messages, question
 
 
 # ------------------------------------------------------------------------ sampled replies
 
 
 def replies_of_run(run: Run) -> ReplyDataset:
-    """Every text that a node of a run wrote to be an answer, and whether it was right.
+    """Return every answer that the nodes of a run generated, with its judgement.
 
-    Equal texts of one node and question count once for each draw, as they are drawn.
+    Equal answers count once per sample.
 
     Raises
     ------
     UsageError
-        The run is not of the search split, or wrote nothing.
+        The run is not of the search split, or generated no answers.
     StorageError
         The journal cannot be read.
     """
     split = run.description["items"]["split"]
     if split != "search":
-        raise UsageError(f"what is trained may see the split 'search' alone, not {shown(split)}")
+        raise UsageError(
+            f"training may only use the split 'search', but the run has {shown(split)}"
+        )
     found = [judged for entry in run.sorted_entries() for judged in _judged(entry)]
     if not found:
-        raise UsageError(f"{run.path}: nothing was written, so there is nothing to learn from")
+        raise UsageError(f"{run.path}: the run has no answers to learn from")
     replies, correct, values = zip(*found, strict=True)
     return ReplyDataset("outcome", replies, correct, reads_conversations=True, values=values)
 
@@ -240,20 +237,20 @@ def _judged(entry: Entry) -> Iterator[tuple[TrainingReply, bool, str | None]]:
     nodes = {} if entry.trace is None else {node["node"]: node for node in entry.trace["nodes"]}
     for writer, draws in entry.record.draws.items():
         node = nodes[writer]
-        asked = {
+        messages_of = {
             completion["draw"]: call["messages"]
             for call in node["calls"]
             for completion in call["completions"]
         }
-        written = [c for c in node["outputs"] if c["id"]["node"] == writer]
-        for candidate, draw in zip(written, draws, strict=True):
-            messages = tuple(Message(**m) for m in asked[candidate["id"]["draw"]])
+        own = [c for c in node["outputs"] if c["id"]["node"] == writer]
+        for candidate, draw in zip(own, draws, strict=True):
+            messages = tuple(Message(**m) for m in messages_of[candidate["id"]["draw"]])
             reply = TrainingReply(entry.record.item, messages, candidate["text"])
             yield reply, draw.is_right, draw.value
 
 
 def write_replies(replies: ReplyDataset, path: Path) -> None:
-    """Write judged replies as a JSONL file that ``read_replies`` reads."""
+    """Write judged replies as a JSONL file for ``read_replies``."""
     with replacing(path) as part, part.open("w", encoding="utf-8") as file:
         for i, reply in enumerate(replies.replies):
             row: dict[str, Any] = {
@@ -273,12 +270,12 @@ def write_replies(replies: ReplyDataset, path: Path) -> None:
 def tokenize_replies(
     replies: ReplyDataset, chat: ChatFormat, tokenizer: TextTokenizer, end: int, context_length: int
 ) -> list[tuple[int, ...]]:
-    """The tokens that a reward model reads of each reply (``archon.lm.local.reward``).
+    """Return the tokens that a reward model reads for each reply (``archon.lm.local.reward``).
 
     Parameters
     ----------
     end
-        The token that ends a reply.
+        Token that ends a reply.
     context_length
         Capacity for a conversation and a reply together, in tokens.
 
@@ -287,20 +284,20 @@ def tokenize_replies(
     UsageError
         The model's chat template rejects a conversation, or one leaves no capacity for a reply.
     """
-    known: dict[object, list[int]] = {}
+    prompts: dict[tuple[Message, ...], list[int]] = {}
     found = []
     for reply in replies.replies:
-        if reply.messages not in known:
+        if reply.messages not in prompts:
             place = f"question {shown(reply.question)}"
             try:
-                prompt_ids = known[reply.messages] = chat.encode(reply.messages)
+                prompt_ids = prompts[reply.messages] = chat.encode(reply.messages)
             except LMError as error:
                 raise UsageError(f"{place}: {error}") from None
             if len(prompt_ids) >= context_length:
                 raise UsageError(
-                    f"{place}: the conversation has {len(prompt_ids):,} tokens, so that no reply "
-                    f"fits the model's context of {context_length:,}"
+                    f"{place}: the conversation has {len(prompt_ids):,} tokens, which leaves no "
+                    f"space for a reply in the model's context of {context_length:,}"
                 )
         text_ids = tokenizer.encode(reply.text)
-        found.append(reply_ids(known[reply.messages], text_ids, end, context_length))
+        found.append(reply_ids(prompts[reply.messages], text_ids, end, context_length))
     return found

@@ -1,14 +1,14 @@
-"""An adapter and a reward head that learn together, from the head of the frozen body on.
+"""Joint training of an adapter and a reward head.
 
-Fitting the head first keeps the first gradients from spoiling what the body knows (Kumar et al.
-2022, arXiv 2202.10054).
+It starts from the head that was fitted to the frozen model. With an unfitted head, the first
+gradients would distort the pretrained features (Kumar et al. 2022, arXiv 2202.10054).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -21,26 +21,26 @@ from archon.spec.model import LocalCard
 from archon.spec.training import DType, RewardSpec
 from archon.train.base_model import open_base
 from archon.train.decoder import TrainableDecoder, decoder_of
-from archon.train.lora import WRITTEN_IN, adapter_of, add_adapter
+from archon.train.lora import adapter_of, add_adapter
 from archon.train.loss_objective import LossSteps
-from archon.train.mixed_precision import autocast, round_frozen
+from archon.train.mixed_precision import SAVED_DTYPE, autocast, round_frozen
 from archon.train.optimization import LossPart, schedule_of
 from archon.train.packing import make_batch, pack_once
 from archon.train.probe import loss_of
 from archon.train.reward_data import ReplyDataset, tokenize_replies
 from archon.train.sft_data import Text
-from archon.train.splits import rounds
+from archon.train.splits import batches
 
 
 class RewardDecoder(nn.Module):
-    """A decoder and a head with gradients.
+    """A trainable decoder with a reward head.
 
     Parameters
     ----------
     weight_E, bias
-        Of the head to begin with.
+        Initial head.
     dtype
-        What the decoder's products are computed in; the head's is in float32.
+        Number format of the decoder's products; the head is computed in float32.
     """
 
     def __init__(
@@ -53,14 +53,22 @@ class RewardDecoder(nn.Module):
             self.head.bias.fill_(bias)
 
     def forward(self, texts: Sequence[tuple[int, ...]], context: int) -> Tensor:
-        """The logit of each text, by the hidden state of its last token: (N,)."""
+        """Return the logit of each text, from the hidden state of its last token: (N,).
+
+        Parameters
+        ----------
+        texts
+            Token ids of N texts.
+        context
+            Tokens of a packed row.
+        """
         device = self.head.weight.device
-        # What is packed leaves its last token out, which is to be read here: so one is put behind.
+        # Packing omits the last token of a text as a mere target. Here it is read, so add one.
         packed = [Text((*ids, 0), len(ids) + 1, 0) for ids in texts]
         rows = pack_once(packed, context)
         batch = make_batch(rows, context).to(device)
-        place = {id(text): n for n, text in enumerate(chain.from_iterable(rows))}
-        b_N, t_N = batch.end_N2[[place[id(text)] for text in packed]].unbind(1)
+        index = {id(text): n for n, text in enumerate(chain.from_iterable(rows))}
+        b_N, t_N = batch.end_N2[[index[id(text)] for text in packed]].unbind(1)
         with autocast(self._dtype, device):
             hidden_BTE = self.decoder(batch.token_BT, batch.position_BT, batch.text_BT)
             hidden_NE = hidden_BTE[b_N, t_N]
@@ -69,12 +77,16 @@ class RewardDecoder(nn.Module):
 
 
 class AdapterSteps:
-    """An adapter and the head that is trained with it; ``steps`` are those of both.
+    """Training of an adapter and a head; ``steps`` takes the steps of both.
+
+    A training unit is one reply if the replies were judged, and a pair if they were compared.
 
     Parameters
     ----------
+    learn
+        Replies to learn from.
     head
-        To begin with.
+        Initial head.
 
     Raises
     ------
@@ -91,19 +103,19 @@ class AdapterSteps:
         head: RewardHead,
         device: torch.device,
     ) -> None:
-        assert spec.lora is not None
-        self._seed, self._lora, self._learn = spec.seed, spec.lora, learn
-        self._card_name, lora = card.name, spec.lora
+        lora = spec.lora
+        assert lora is not None
+        self._seed, self._lora, self._learn, self._card_name = spec.seed, lora, learn, card.name
         base = open_base(card, card_dir)
         decoder = decoder_of(base.source)
         context = card.context or decoder.config.context_length
         self._texts = tokenize_replies(learn, base.chat, base.tokenizer, base.end, context)
-        units = _units(learn)
+        units: list[tuple[int, ...]] = [*learn.pairs] or [(i,) for i in range(len(learn.replies))]
         fits = [len(ids) <= lora.context for ids in self._texts]
-        self._units = [unit for unit in units if all(fits[place] for place in unit)]
+        self._units = [unit for unit in units if all(fits[i] for i in unit)]
         self.num_left_out = len(units) - len(self._units)
         if not self._units:
-            raise UsageError(f"no reply fits {lora.context} tokens; give a larger context")
+            raise UsageError(f"no reply fits {lora.context} tokens; choose a larger 'lora.context'")
         add_adapter(decoder, lora.targets, lora.rank, lora.alpha, lora.dropout, spec.seed)
         model = RewardDecoder(decoder, head.weight_E, head.bias, lora.dtype)
         round_frozen(model, lora.dtype, device)
@@ -112,37 +124,25 @@ class AdapterSteps:
         self.steps = LossSteps(self._model, schedule_of(lora), spec.seed, self._losses)
 
     def save(self, path: Path) -> RewardHead:
-        """Write the adapter into a folder; returns the head that goes with it."""
+        """Write the adapter into a folder; return its head."""
         self._model.eval()
         adapter, lora = adapter_of(self._model.decoder), self._lora
-        dtype = WRITTEN_IN[lora.dtype]
+        dtype = SAVED_DTYPE[lora.dtype]
         write_adapter(adapter, path, base=self._card_name, dropout=lora.dropout, dtype=dtype)
         head = self._model.head
         weight_E, bias = head.weight.detach().float().cpu()[0], float(head.bias.detach())
         return RewardHead(self._learn.goal, weight_E, bias, self._card_name)
 
     def _losses(self, num_taken: int) -> Iterator[list[LossPart]]:
-        """What computes the loss of each step that is left."""
-        for batch in islice(self._batches(), num_taken, None):
-            yield [partial(self._loss, batch)]
+        """Yield the loss of each step after the first ``num_taken`` ones."""
+        order = batches(self._units, self._lora.batch, f"batches/{self._seed}", num_taken)
+        return ([partial(self._loss, units)] for units in order)
 
     def _loss(self, units: Sequence[tuple[int, ...]]) -> Tensor:
-        """The mean loss of some replies, or of some pairs of them."""
-        lora, learn = self._lora, self._learn
-        places = [place for unit in units for place in unit]
-        correct = tuple(learn.correct[place] for place in places) if learn.correct else ()
+        """Return the mean loss of some units: a scalar, in nats."""
+        learn, indices = self._learn, list(chain.from_iterable(units))
+        correct = tuple(learn.correct[i] for i in indices) if learn.correct else ()
         pairs = tuple((2 * i, 2 * i + 1) for i in range(len(units))) if learn.pairs else ()
-        known = ReplyDataset(learn.goal, tuple(learn.replies[p] for p in places), correct, pairs)
-        logit_N = self._model([self._texts[place] for place in places], lora.context)
-        return loss_of(known)(logit_N)
-
-    def _batches(self) -> Iterator[list[tuple[int, ...]]]:
-        """Batches without end: each unit once in every round, in an order of its own."""
-        units = chain.from_iterable(rounds(self._units, f"batches/{self._seed}"))
-        while True:
-            yield list(islice(units, self._lora.batch))
-
-
-def _units(learn: ReplyDataset) -> list[tuple[int, ...]]:
-    """What a gradient is made of: the places of single replies, or of pairs."""
-    return list(learn.pairs) or [(i,) for i in range(len(learn.replies))]
+        batch = ReplyDataset(learn.goal, tuple(learn.replies[i] for i in indices), correct, pairs)
+        logit_N = self._model([self._texts[i] for i in indices], self._lora.context)
+        return loss_of(batch)(logit_N)

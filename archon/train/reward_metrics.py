@@ -1,4 +1,4 @@
-"""How good rewards are: on replies that the head has not learnt from."""
+"""Quality of rewards on held-out replies."""
 
 from __future__ import annotations
 
@@ -16,17 +16,32 @@ _BINS = 10
 
 
 def reward_metrics(rewards: Sequence[float], replies: ReplyDataset) -> dict[str, Any]:
-    """Figures of rewards in (0, 1), one a reply.
+    """Return quality measures of rewards in (0, 1).
 
-    Of judged replies: the area under the ROC curve; how often a right reply outscores a wrong one
-    to the same question (``within_questions``: the area counts those to different ones, too, and
-    hard questions are easily told from easy ones); and of each question's best reply by its reward
-    how often it is right, beside a reply at random (``chance``) and the best that choosing could do
-    (``oracle``). Where the goal was to tell what is right, so that rewards are its probabilities:
-    accuracy at the threshold 0.5, the Brier score, the expected calibration error over ten bins.
-    Where the replies' values are known, how often a vote of each question's replies is right: each
-    with the weight 1 (``vote``), with its reward (``vote_by_score``) or with the odds of that
-    (``vote_by_odds``). Of a reader's preferences: how often the chosen one has the higher reward.
+    Parameters
+    ----------
+    rewards
+        One per reply.
+
+    Returns
+    -------
+    For a reader's preferences: ``accuracy``, how often the chosen reply has the higher reward.
+
+    For judged replies:
+
+    - ``right``: share of right replies;
+    - ``auc``: area under the ROC curve over all replies;
+    - ``within_questions``: how often a right reply outscores a wrong one to the same question. The
+      ROC curve also compares replies to different questions, some of which are easier;
+    - ``best_of_n``: how often the reply with the highest reward of a question is right, with
+      ``chance`` (a random reply) and ``oracle`` (any right reply) as bounds.
+
+    For the goal ``outcome``, whose rewards are probabilities, also: ``accuracy`` at the threshold
+    0.5, ``brier`` (Brier score) and ``calibration_error``.
+
+    If the replies' values are known, also how often a vote among a question's replies is right:
+    ``vote`` with equal weights, ``vote_by_score`` weighted by rewards, ``vote_by_odds`` by the odds
+    of the rewards.
     """
     if not replies.correct:
         scores = [(rewards[a], rewards[b]) for a, b in replies.pairs]
@@ -63,8 +78,11 @@ def reward_metrics(rewards: Sequence[float], replies: ReplyDataset) -> dict[str,
 
 
 def _vote(weights: Sequence[float], replies: ReplyDataset) -> float:
-    """The share of questions whose best supported value is right, as ``archon.graph.nodes.vote``
-    has it: of equals the earlier; where no reply has a value, the first is the answer."""
+    """Return the share of questions for which the value with the most support is right.
+
+    As in ``archon.graph.nodes.vote``, the earlier of two equal values wins, and the first reply is
+    the answer if no reply has a value.
+    """
     support: dict[str, dict[str | None, float]] = {}
     answer: dict[tuple[str, str | None], bool] = {}
     for i, reply in enumerate(replies.replies):
@@ -79,9 +97,15 @@ def _vote(weights: Sequence[float], replies: ReplyDataset) -> float:
 
 
 def calibration_error(pairs: Sequence[tuple[float, bool]]) -> float:
-    """Σ over bins of probability, by their share of all: |mean probability − share that is right|.
+    """Return the expected calibration error over ten bins of probability.
 
-    (Guo et al. 2017, arXiv 1706.04599.)
+    Σ_b (n_b / n) · |mean probability in bin b − share of right replies in bin b| (Guo et al. 2017,
+    arXiv 1706.04599).
+
+    Parameters
+    ----------
+    pairs
+        (probability, is right) of each reply.
 
     >>> calibration_error([(0.75, True), (0.75, False)])
     0.25
@@ -95,7 +119,7 @@ def calibration_error(pairs: Sequence[tuple[float, bool]]) -> float:
 
 
 def _within(groups: Sequence[Sequence[tuple[float, bool]]]) -> float | None:
-    """How often a right reply outscores a wrong one to the same question, ties one half."""
+    """Return how often a right reply outscores a wrong one in its group; ties count one half."""
     wins = [
         (right > wrong) + (right == wrong) / 2
         for group in groups
@@ -109,5 +133,5 @@ def _within(groups: Sequence[Sequence[tuple[float, bool]]]) -> float | None:
 def _auc(pairs: Sequence[tuple[float, bool]]) -> float | None:
     try:
         return calibrate([Judged(reward, is_right) for reward, is_right in pairs]).auc
-    except UsageError:  # all are right, or all wrong
+    except UsageError:  # all replies are right, or all are wrong
         return None

@@ -1,4 +1,4 @@
-"""Supervised data: texts as token ids, of which only the answers are learned."""
+"""Supervised data: texts as token ids, of which only the completions are learned."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ _ROLES = ("system", "user", "assistant")
 
 @dataclass(frozen=True, slots=True)
 class Dialogue:
-    """What a model reads, and what it should answer."""
+    """A conversation and the completion to learn."""
 
     messages: tuple[Message, ...]
     completion: str
     place: str
-    """Where it stands, for errors."""
+    """File and line, for error messages."""
 
     @property
     def opening(self) -> tuple[Message, ...]:
-        """The messages up to the first of the user's: all turns of one conversation share them."""
+        """Messages up to the first one of the user; all turns of a conversation share them."""
         roles = [message.role for message in self.messages]
         return self.messages[: roles.index("user") + 1] if "user" in roles else self.messages
 
@@ -42,11 +42,11 @@ class Text:
 
     token_ids: tuple[int, ...]
     num_given: int
-    """The first so many are read and not learnt."""
+    """Number of leading tokens that are read but not learned."""
     num_shown: int
-    """What a sample is to go on from."""
+    """Number of leading tokens that a greedy sample continues."""
     question: Hashable = None
-    """Texts of one question are all held out, or none is."""
+    """Key of the question. Its texts are either all learned from or all held out."""
 
     @property
     def reply_ids(self) -> tuple[int, ...]:
@@ -54,74 +54,87 @@ class Text:
         return self.token_ids[self.num_given :]
 
 
-def dialogues(data: Data, base_dir: Path, *, asked_alone: bool = False) -> Iterator[Dialogue]:
-    """What the data holds; of messages, every turn of the assistant behind all that is before it.
+def dialogues(data: Data, base_dir: Path, *, allow_prompts: bool = False) -> Iterator[Dialogue]:
+    """Yield the dialogues of a file or a rule.
+
+    A line with ``messages`` gives one dialogue per turn of the assistant, with all messages before
+    the turn.
 
     Parameters
     ----------
-    asked_alone
-        Whether a line may hold a prompt and no completion, which is then empty.
+    allow_prompts
+        Accept lines with a prompt alone; their completion is empty.
 
     Raises
     ------
     SpecError
-        A file is missing, or a line is of another form.
+        A file is missing, or a line is malformed.
     """
     if not isinstance(data, JsonlData):
         if data.rule != "chain-sums":
-            raise SpecError(f"the rule {data.rule!r} makes texts without questions")
+            raise SpecError(
+                f"the rule {data.rule!r} has no questions and answers; choose 'chain-sums'",
+                path="$.data.rule",
+            )
         for question, answer in chain_sums(data.items, data.seed):
             yield Dialogue((Message("user", question),), answer, f"rule {data.rule}")
         return
     for number, row in read_rows(base_dir / data.path):
         place = f"{data.path}:{number}"
-        if asked_alone and row.keys() == {"prompt"}:
-            yield Dialogue((Message("user", read_text(row["prompt"], place, "prompt")),), "", place)
-        elif row.keys() == {"prompt", "completion"}:
-            prompt, completion = (
-                read_text(row[key], place, key) for key in ("prompt", "completion")
-            )
+        if row.keys() == {"prompt", "completion"} or (allow_prompts and row.keys() == {"prompt"}):
+            prompt, completion = read_text(row["prompt"], place, "prompt"), ""
+            if "completion" in row:
+                completion = read_text(row["completion"], place, "completion")
             yield Dialogue((Message("user", prompt),), completion, place)
         elif row.keys() == {"messages"}:
             yield from _turns(row["messages"], place)
         else:
             keys = ", ".join(sorted(row))
-            either = "'prompt' alone or with" if asked_alone else "either 'prompt' and"
+            either = "'prompt' alone or with" if allow_prompts else "either 'prompt' and"
             raise SpecError(
                 f"has the keys {keys}; a line has {either} 'completion', or 'messages'", file=place
             )
 
 
 def plain_texts(data: Data, base_dir: Path) -> Iterator[str]:
-    """The texts that pretraining reads.
+    """Yield the texts for pretraining.
 
     Raises
     ------
     SpecError
-        A file is missing, or a line is no ``{"text": …}``.
+        A file is missing, or a line is not ``{"text": …}``.
     """
     if not isinstance(data, JsonlData):
         if data.rule != "sums":
-            raise SpecError(f"the rule {data.rule!r} makes questions and answers, not plain texts")
+            raise SpecError(
+                f"the rule {data.rule!r} has no plain texts; choose 'sums'", path="$.data.rule"
+            )
         yield from plain_sums(data.items, data.seed)
         return
     for number, row in read_rows(base_dir / data.path):
         yield read_text(row.get("text"), f"{data.path}:{number}", "text")
 
 
-def answer_text(
+def tokenize_dialogue(
     dialogue: Dialogue,
     chat: ChatFormat,
     tokenizer: TextTokenizer,
     end: int,
     variables: Mapping[str, object] | None = None,
 ) -> Text:
-    """The tokens that the engine would read, then those that it should draw, then the end.
+    """Return the tokens of the prompt as the engine reads it, of the completion, and the end token.
+
+    Parameters
+    ----------
+    end
+        Token that ends a reply.
+    variables
+        Variables of the chat template.
 
     Raises
     ------
     SpecError
-        The model's chat template refuses the messages.
+        The model's chat template rejects the messages.
     """
     try:
         given = chat.encode(dialogue.messages, variables)
@@ -131,12 +144,14 @@ def answer_text(
     return Text(token_ids, len(given), len(given), dialogue.opening)
 
 
-def whole_text(text: str, tokenizer: TextTokenizer, end: int) -> Text:
-    """A text that is learnt from its first token on; a sample goes on from its first half, or from
-    the last colon, where a question may end."""
+def tokenize_plain_text(text: str, tokenizer: TextTokenizer, end: int) -> Text:
+    """Return a text of which all tokens after the first are learned.
+
+    A greedy sample continues it from the last colon, where a question may end, or from the middle.
+    """
     token_ids = tokenizer.encode(text)
-    shown = len(tokenizer.encode(text[: text.rindex(":") + 1])) if ":" in text else 0
-    return Text((*token_ids, end), 1, shown or (len(token_ids) + 1) // 2, text)
+    num_shown = len(tokenizer.encode(text[: text.rindex(":") + 1])) if ":" in text else 0
+    return Text((*token_ids, end), 1, num_shown or (len(token_ids) + 1) // 2, text)
 
 
 def _turns(messages: Any, place: str) -> Iterator[Dialogue]:
@@ -153,21 +168,21 @@ def _turns(messages: Any, place: str) -> Iterator[Dialogue]:
 
 
 def read_messages(messages: Any, place: str) -> tuple[Message, ...]:
-    """The messages of a line.
+    """Return the value of ``messages`` in a line.
 
     Raises
     ------
     SpecError
-        They are no list of objects of role and content, or there are none.
+        It is empty, or not a list of objects with role and content.
     """
     if not isinstance(messages, list) or not messages:
-        reason = "no message" if messages == [] else f"holds {shown(messages)}, not a list"
+        reason = "no message" if messages == [] else f"is {shown(messages)}, not a list"
         raise SpecError(reason, file=place, path="$.messages")
     found: list[Message] = []
     for index, message in enumerate(messages):
         path = f"$.messages[{index}]"
         if not isinstance(message, dict) or message.keys() != {"role", "content"}:
-            reason = f"is {shown(message)}, not an object of role and content"
+            reason = f"is {shown(message)}, not an object with 'role' and 'content'"
             raise SpecError(reason, file=place, path=path)
         content = read_text(message["content"], place, f"{path[2:]}.content")
         role = message["role"]
@@ -179,12 +194,12 @@ def read_messages(messages: Any, place: str) -> tuple[Message, ...]:
 
 
 def read_text(value: Any, place: str, key: str) -> str:
-    """A text of a line.
+    """Return the text of a key in a line.
 
     Raises
     ------
     SpecError
-        It is none, or blank.
+        The value is not a text, or blank.
     """
     text = without_marks(value) if isinstance(value, str) else ""
     if not text.strip():

@@ -1,8 +1,9 @@
-"""Held-out data, and the order of the data to learn from."""
+"""Held-out data, and the order and batches of the data to learn from."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from itertools import chain, islice
 from random import Random
 from typing import TypeVar
 
@@ -12,12 +13,13 @@ _T = TypeVar("_T")
 def hold_out(
     items: Sequence[_T], count: int, seed: int, question: Callable[[_T], Hashable]
 ) -> tuple[list[_T], list[_T]]:
-    """Items to learn from, and ``count`` random items that are held out.
+    """Split items at random into those to learn from and ``count`` held-out ones.
 
-    Items with the ``question`` of a held-out item are dropped: duplicates would measure memory.
+    Other items with the ``question`` of a held-out item are dropped: a model that has learned them
+    would answer the held-out item from memory.
 
-    >>> learnt, held_out = hold_out("aabbcc", 1, 0, lambda letter: letter)
-    >>> len(learnt), len(held_out), set(learnt) & set(held_out)
+    >>> learned, held_out = hold_out("aabbcc", 1, 0, lambda letter: letter)
+    >>> len(learned), len(held_out), set(learned) & set(held_out)
     (4, 1, set())
     """
     order = list(items)
@@ -28,7 +30,22 @@ def hold_out(
 
 
 def rounds(items: Sequence[_T], seed: str) -> Iterator[list[_T]]:
-    """All items again and again, each round in a new order."""
+    """Yield all items in a new random order, without end."""
     random = Random(seed)
     while True:
         yield random.sample(items, len(items))
+
+
+def batches(items: Sequence[_T], size: int, seed: str, num_skipped: int = 0) -> Iterator[list[_T]]:
+    """Yield batches of ``size`` items without end, after the first ``num_skipped`` batches.
+
+    The batches cut the sequence of ``rounds`` into pieces, so one of them may span two rounds.
+    """
+    stream = islice(chain.from_iterable(rounds(items, seed)), num_skipped * size, None)
+    while True:
+        yield list(islice(stream, size))
+
+
+def chunks(items: Sequence[_T], size: int) -> Iterator[Sequence[_T]]:
+    """Yield the items in their order, ``size`` at a time; the last chunk may be shorter."""
+    return (items[start : start + size] for start in range(0, len(items), size))

@@ -1,7 +1,7 @@
-"""One training from its first step to its last: measured, saved, resumed, interrupted.
+"""The training loop: measures, takes steps, saves, resumes, and stops on Ctrl-C.
 
-``Trainer`` is the only loop. What differs between kinds of training is an ``Objective``
-(``archon.train.objectives``): what is learned from, what a step does, what is measured and saved.
+Kinds of training differ in their ``Objective`` (``archon.train.objectives``): the data, the
+computation of a step, the measurements, and what is saved.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,30 +24,30 @@ from archon.spec.training import SampledReplies
 from archon.train.folder import TrainingFolder
 
 OnProgress = Callable[[str, int, int], None]
-"""(what is being done, how much of it is done, how much there is), now and then."""
+"""Receives (name of the task, amount done, total amount) from time to time."""
 State = tuple[Mapping[str, Tensor], Any]
-"""Where a training stands: tensors by name, and plain data."""
+"""State of a training: tensors by name, and JSON data."""
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """What a training starts from, besides its configuration."""
+    """Environment of a training: folders, device, and access to models and runs."""
 
     base_dir: Path
-    """Where relative paths in the configuration start."""
+    """Folder that relative paths in the configuration start from."""
     folder: TrainingFolder
     device: torch.device
     pull_card: Callable[[str], tuple[LocalCard, Path]]
-    """The card that the configuration names, its weights downloaded, and the card's folder."""
+    """Name or path of a model card → the card, its weights downloaded, and its folder."""
     sample_replies: Callable[[SampledReplies], Run]
     """Runs an architecture on a benchmark, in a folder inside the training's own."""
 
 
 class Objective(Protocol):
-    """What one kind of training learns by.
+    """One kind of training.
 
-    ``Trainer`` calls ``begin`` or ``restore``, then ``step`` for each step that is left, then
-    ``end``; ``state`` and ``draw`` whenever it saves.
+    ``Trainer`` calls ``begin`` or ``restore``, then ``step`` for each remaining step, then ``end``.
+    It reads ``state`` and ``curve`` whenever it saves.
 
     Raises
     ------
@@ -59,46 +59,50 @@ class Objective(Protocol):
     save_every: int
     """Steps between two saved states."""
     data: object
-    """What is learned from and held out, in order, with a ``repr`` that shows all that counts: a
-    training is never resumed with other data."""
+    """Training data and held-out data in order. The ``repr`` must contain everything that the
+    training depends on: a training is never resumed with other data."""
     unit: str
-    """What a step returns: ``loss`` or ``reward``."""
+    """Quantity that a step returns: ``loss`` or ``reward``."""
 
     @property
-    def num_taken(self) -> int:
-        """Steps that have been taken."""
+    def curve(self) -> Sequence[float]:
+        """Loss or reward of every step taken so far."""
         ...
 
     def begin(self, on_progress: OnProgress) -> Mapping[str, Any]:
-        """Measure the model before the first step; returns what is recorded of model and data,
-        the measurement as ``before``."""
+        """Measure the model before the first step.
+
+        Returns
+        -------
+        Entries for the record: facts about model and data, and the measurement as ``before``.
+        """
         ...
 
     def step(self, step: int) -> float:
-        """Take one step; returns its loss or reward."""
+        """Take one step; return its loss or reward."""
         ...
 
     def end(self, on_progress: OnProgress) -> Mapping[str, Any]:
-        """Measure and save the trained model; returns what is recorded, the measurement as
-        ``after``."""
+        """Measure and save the trained model.
+
+        Returns
+        -------
+        Entries for the record, with the measurement as ``after``.
+        """
         ...
 
     def state(self) -> State:
-        """Everything that ``restore`` needs to continue from here."""
+        """Return everything that ``restore`` needs to continue from the current step."""
         ...
 
     def restore(self, tensors: Mapping[str, Tensor], progress: Any) -> None:
-        """Continue from a state that was saved."""
-        ...
-
-    def draw(self) -> None:
-        """Write the picture of the steps into the folder."""
+        """Continue from a saved state."""
         ...
 
 
 @dataclass
 class Trainer:
-    """One training in its folder."""
+    """Runs one training in its folder."""
 
     objective: Objective
     folder: TrainingFolder
@@ -106,22 +110,22 @@ class Trainer:
     on_progress: OnProgress = lambda what, done, of: None
 
     def run(self) -> dict[str, Any]:
-        """Take the steps that are left; returns the folder's record.
+        """Take the remaining steps; return the folder's record.
 
         Raises
         ------
         KeyboardInterrupt
-            After the step that was under way; the state is saved.
+            Ctrl-C was pressed. The current step was completed and the state saved.
         UsageError
             A loss is not finite, the data cannot be learned from, or they are not the data that the
             training began with.
         ScoringError, LMError
             A reply cannot be judged.
         StorageError
-            The disk does not take the state.
+            The state cannot be written.
         """
         objective, folder, record = self.objective, self.folder, self.folder.record
-        folder.keep_data(objective.data)
+        folder.check_data(objective.data)
         if "before" not in record:
             record |= objective.begin(self.on_progress)
             folder.write_record()
@@ -130,52 +134,57 @@ class Trainer:
         self._take_steps()
         record |= objective.end(self.on_progress)
         folder.write_record()
-        objective.draw()
+        self._draw()
         folder.drop_state()
         return record
 
     def _take_steps(self) -> None:
-        """Take the steps that are left, saving now and then, after the last, and on Ctrl-C."""
+        """Take the remaining steps.
+
+        The state is saved every ``save_every`` steps, after the last step, and on Ctrl-C.
+        """
         objective, record = self.objective, self.folder.record
-        taken = objective.num_taken
-        started, before = time.monotonic(), record.get("train_seconds", 0.0) if taken else 0.0
+        num_taken = len(objective.curve)
+        earlier_seconds = record.get("train_seconds", 0.0) if num_taken else 0.0
+        started = time.monotonic()
         with delayed_interrupts() as is_interrupted:
-            for step in range(taken, objective.num_steps):
-                value = objective.step(step)
-                self._report(step + 1, value)
-                is_last = step + 1 == objective.num_steps
-                if is_last or is_interrupted() or (step + 1) % objective.save_every == 0:
-                    record["train_seconds"] = round(before + time.monotonic() - started, 1)
+            for num_done in range(num_taken + 1, objective.num_steps + 1):
+                value = objective.step(num_done - 1)
+                title = f"{self.title}, {objective.unit} {value:.4f}"
+                self.on_progress(title, num_done, objective.num_steps)
+                is_last = num_done == objective.num_steps
+                if is_last or is_interrupted() or num_done % objective.save_every == 0:
+                    record["train_seconds"] = round(earlier_seconds + time.monotonic() - started, 1)
                     self.folder.save_state(*objective.state())
                     self.folder.write_record()
-                    objective.draw()
+                    self._draw()
                 if is_interrupted():
                     raise KeyboardInterrupt
 
-    def _report(self, num_taken: int, value: float) -> None:
-        what = f"{self.title}, {self.objective.unit} {value:.4f}"
-        self.on_progress(what, num_taken, self.objective.num_steps)
+    def _draw(self) -> None:
+        if self.objective.curve:
+            self.folder.draw_curve(self.title, self.objective.unit, self.objective.curve)
 
 
 @contextmanager
 def delayed_interrupts() -> Iterator[Callable[[], bool]]:
-    """Let Ctrl-C wait until the work under way is saved; a second Ctrl-C interrupts at once.
+    """Delay the first Ctrl-C, so that the block can save its work; a second one interrupts at once.
 
-    Yields a function that tells whether Ctrl-C was pressed. Outside the main thread, where signals
-    do not arrive, it always returns False.
+    Yields a function that returns whether Ctrl-C was pressed. Only the main thread receives
+    signals; in other threads the function always returns False.
     """
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
     received: list[int] = []
-    before = signal.getsignal(signal.SIGINT)
+    previous = signal.getsignal(signal.SIGINT)
 
-    def note(number: int, frame: object) -> None:
+    def on_signal(number: int, frame: object) -> None:
         received.append(number)
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, previous)
 
-    signal.signal(signal.SIGINT, note)
+    signal.signal(signal.SIGINT, on_signal)
     try:
         yield lambda: bool(received)
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, previous)

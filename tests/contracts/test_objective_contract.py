@@ -46,7 +46,7 @@ def train(kind: str, path: Path, *, interrupt: bool = False) -> dict[str, Any]:
             signal.raise_signal(signal.SIGINT)
 
     asked = spec.model_dump(mode="json", exclude_none=True)
-    with TrainingFolder.held(path / "out", asked, resume=True) as folder:
+    with TrainingFolder.exclusive(path / "out", asked, resume=True) as folder:
         start = Start(base_dir, folder, torch.device("cpu"), pull_card, sample_replies)
         objective = objective_module(kind).open_objective(spec, start)
         return dict(Trainer(objective, folder, spec.name, on_progress).run())

@@ -171,13 +171,13 @@ def test_the_head_of_a_model_in_bf16_is_computed_in_float32() -> None:
     batch = make_batch([some], 64)
     with torch.no_grad(), autocast("bf16", CPU):
         hidden_BTE = model(batch.token_BT, batch.position_BT, batch.text_BT)
-    asked_BT = batch.wanted_BT != IGNORED
+    asked_BT = batch.target_BT != IGNORED
     logits_NV = hidden_BTE[asked_BT].double() @ model.lm_head.weight.double().t()
     assert logits_NV.abs().max() > 20  # where bf16 counts by eighths
     expected_NV = logits_NV.log_softmax(-1)
-    expected_N = expected_NV.gather(1, batch.wanted_BT[asked_BT][:, None])[:, 0].float()
-    torch.testing.assert_close(learner.reader.logprobs(batch), expected_N, atol=1e-4, rtol=1e-5)
-    found = learner.reader.read(some)
+    expected_N = expected_NV.gather(1, batch.target_BT[asked_BT][:, None])[:, 0].float()
+    torch.testing.assert_close(learner.computer.logprobs(batch), expected_N, atol=1e-4, rtol=1e-5)
+    found = learner.computer.compute(some)
     read_N = torch.cat([found[r].logprob_T for r in some])
     torch.testing.assert_close(read_N, expected_N, atol=1e-4, rtol=1e-5)
 
@@ -188,7 +188,7 @@ def test_logits_of_few_tokens_are_held_at_once(monkeypatch: pytest.MonkeyPatch) 
     batch, weight = make_batch([some], 64), learner.model.lm_head.weight
     made = []
     for at_once in (256, 3):
-        monkeypatch.setattr(logprobs, "_TOKENS_AT_ONCE", at_once)
+        monkeypatch.setattr(logprobs, "_CHUNK", at_once)
         shapes: list[torch.Size] = []
 
         def keep(tensor: torch.Tensor, shapes: list[torch.Size] = shapes) -> torch.Tensor:
@@ -196,11 +196,11 @@ def test_logits_of_few_tokens_are_held_at_once(monkeypatch: pytest.MonkeyPatch) 
             return tensor
 
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-            logprob_N = learner.reader.logprobs(batch)
+            logprob_N = learner.computer.logprobs(batch)
         assert shapes
         assert all(shape[-1:] != (len(weight),) for shape in shapes)
         [gradient] = torch.autograd.grad(logprob_N.sum(), [weight])
-        read = learner.reader.read(some)
+        read = learner.computer.compute(some)
         entropy_N = torch.cat([read[r].entropy_T for r in some])
         made.append((logprob_N.detach(), gradient, entropy_N))
     for ours, theirs in zip(*made, strict=True):

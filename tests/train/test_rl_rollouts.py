@@ -47,7 +47,7 @@ def difference(model: TrainableDecoder, groups: list[list[Rollout]]) -> float:
     exact = copy.deepcopy(model).double().eval()
     learner = Learner(exact, toy_spec("grpo", temperature=0.7), CPU)
     rollouts = [rollout for group in groups for rollout in group]
-    readings = learner.reader.read(rollouts)
+    readings = learner.computer.compute(rollouts)
     return max(
         (readings[r].logprob_T - torch.tensor(r.logprobs)).abs().max().item() for r in rollouts
     )

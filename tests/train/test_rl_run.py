@@ -143,7 +143,7 @@ def test_a_function_of_one_s_own_judges(tmp_path: Path, base: Path) -> None:
             spec, card, tmp_path, tmp_path, CPU, lambda task, texts, wrong=wrong: wrong
         )
         folder = TrainingFolder(tmp_path / f"out{len(wrong)}", {}, resume=False)
-        with pytest.raises(ScoringError, match="not a finite number for each"):
+        with pytest.raises(ScoringError, match="one finite number for each"):
             Reinforcement(spec, prepared, folder, CPU)._rewards(
                 prepared.tasks[:1], [[_reply()] * 3]
             )
@@ -209,9 +209,9 @@ def _reply() -> Any:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"reward": None}, "$.reward: must say how replies are judged"),
+        ({"reward": None}, "$.reward: is missing; give"),
         ({"reward": {"score": "number-exat"}}, "did you mean 'number-exact'"),
-        ({"reward": {"model": "scripted"}}, "'scripted' is no reward model"),
+        ({"reward": {"model": "scripted"}}, "'scripted' is not a reward model"),
         ({"reward": {"scorer": "x"}}, "'score', 'model'"),
         ({"data": {"benchmark": "nowhere"}}, "no benchmark 'nowhere'"),
         ({"data": {"path": "none.jsonl"}}, "none.jsonl"),
@@ -224,7 +224,7 @@ def _reply() -> Any:
         ({"group": 1}, "$.group"),
         ({"gamma": 1}, "gamma"),
         ({"model": "scripted"}, "no weights here"),
-        ({"model": "scorer.json"}, "scorer scores texts and writes none"),
+        ({"model": "scorer.json"}, "scorer is a reward model"),
         (
             {
                 "data": {"benchmark": "smoke"},
@@ -266,11 +266,11 @@ def test_what_cannot_be_trained_is_told_in_a_sentence(
     ],
 )
 def test_only_the_answer_of_a_reply_is_rewarded(prompt: str, reply: str, rewarded: str) -> None:
-    prepared = SimpleNamespace(
-        decode=lambda ids: "".join(map(chr, ids)), reasoning_markers=PUBLISHED_MARKERS
+    reasoning = SimpleNamespace(
+        decode=lambda ids: "".join(map(chr, ids)), markers=PUBLISHED_MARKERS
     )
     run = Reinforcement.__new__(Reinforcement)
-    run._setup = prepared  # type: ignore[assignment]
+    run._setup = SimpleNamespace(reasoning=reasoning)  # type: ignore[assignment]
     ids = tuple(map(ord, prompt))
     task = RLTask(Question("hi"), (), ids, None)
     rollout = Rollout((*ids, *map(ord, reply)), len(ids), (), is_ended=False)

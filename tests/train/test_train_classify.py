@@ -165,11 +165,11 @@ def test_what_is_interrupted_is_resumed(tmp_path: Path, encoder: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ('{"text": "a", "label": true}', "neither a text nor a whole number"),
+        ('{"text": "a", "label": true}', "neither a text nor an integer"),
         ('{"text": "a", "label": 1}', "some labels are texts and some are numbers"),
         ('{"text": "", "label": "x"}', "not a text"),
         ('{"text": "a"}', "a line has 'text' and 'label'"),
-        ('{"text": "a", "label": "x"}', "holds 1 classes"),
+        ('{"text": "a", "label": "x"}', "has 1 classes"),
     ],
 )
 def test_what_is_no_labelled_text_is_told(tmp_path: Path, line: str, reason: str) -> None:
@@ -193,7 +193,7 @@ def test_pairs_are_read(tmp_path: Path) -> None:
         ({"held_out": 120}, "is left to learn from"),
         ({"checkpoint_layers": True}, "for decoders"),
         ({"body": "half"}, "$.body"),
-        ({"good": 1}, "$.good: a reward is read from pairs"),
+        ({"good": 1}, "$.good: only pairs"),
         ({"good": "1"}, "no line has the label '1', the 'good' one"),
         ({"good": True}, "$.good"),
     ],

@@ -105,7 +105,7 @@ def test_judged_replies_become_pairs_of_right_and_wrong(tmp_path: Path, base: Pa
         (pairs(), {"context": 8}, "24 do not fit 8 tokens"),
         (pairs(), {"beta": 0}, "$.beta"),
         ([{"prompt": "a", "chosen": "b"}], {}, "data.jsonl:1"),
-        (pairs(), {"last_layers": 9}, "the model has"),
+        (pairs(), {"last_layers": 9}, "'last_layers' is 9, but"),
     ],
 )
 def test_what_cannot_be_learned_from_is_refused_with_its_reason(

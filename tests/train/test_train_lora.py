@@ -106,7 +106,7 @@ def test_an_adapter_of_peft_s_is_read(tmp_path: Path) -> None:
 
 
 def test_a_target_that_names_no_layer_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"'q_prj'; there are .*q_proj"):
+    with pytest.raises(UsageError, match=r"'q_prj'; the model has .*q_proj"):
         add_adapter(tiny_decoder(), ["q_prj"], 2, 2, 0, 0)
 
 

@@ -14,7 +14,7 @@ from archon.train.packing import (
     make_batch,
     pack,
     packed_rows,
-    shared_beginning,
+    shared_prefix,
 )
 from archon.train.sft_data import Text
 
@@ -30,18 +30,18 @@ def test_what_is_given_is_not_learnt_and_every_completion_is() -> None:
     assert batch.text_BT.tolist() == [[1, 1, 1, 1, 2, 2, 2], [1, 1, -1, -1, -1, -1, -1]]
     assert batch.end_N2.tolist() == [[0, 3], [0, 6], [1, 1]]
     none = IGNORED
-    assert batch.wanted_BT[0].tolist() == [none, 15, 22, 29, 16, 23, 30]
-    assert batch.wanted_BT[1].tolist() == [none] * 7
-    assert batch.num_wanted == 6
+    assert batch.target_BT[0].tolist() == [none, 15, 22, 29, 16, 23, 30]
+    assert batch.target_BT[1].tolist() == [none] * 7
+    assert batch.num_targets == 6
 
 
 def assert_as_if_alone(model: TrainableDecoder, packed: PackedBatch, texts: list[Text]) -> None:
     """Loss and gradients of a batch are those of its texts, each in a row of its own."""
-    whole = batch_loss(model, packed, packed.num_wanted)
+    whole = batch_loss(model, packed, packed.num_targets)
     whole.backward()
     expected = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
     model.zero_grad()
-    alone = [batch_loss(model, make_batch([[t]], 32), packed.num_wanted) for t in texts]
+    alone = [batch_loss(model, make_batch([[t]], 32), packed.num_targets) for t in texts]
     torch.testing.assert_close(sum(alone), whole, atol=1e-5, rtol=1e-5)
     torch.stack(alone).sum().backward()
     for name, parameter in model.named_parameters():
@@ -66,7 +66,7 @@ def test_what_texts_begin_with_stands_once_in_a_row() -> None:
     assert batch.position_BT[0].tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 8, 5, 6, 7, 8]
     assert batch.text_BT[0].tolist() == [0] * 5 + [1] * 4 + [2] * 4
     none = IGNORED
-    assert batch.wanted_BT[0].tolist() == [none] * 6 + [2, 3, 4, 9, 10, 11, 12]
+    assert batch.target_BT[0].tolist() == [none] * 6 + [2, 3, 4, 9, 10, 11, 12]
     assert batch.token_BT[1, :9].tolist() == [20, 21, 22, 23, 24, 3, 3, 4, 5]
     assert batch.end_N2.tolist() == [[0, 8], [0, 12], [1, 8]]
 
@@ -84,10 +84,10 @@ def test_what_texts_begin_with_stands_once_in_a_row() -> None:
     ],
 )
 def test_as_much_is_shared_as_none_has_to_say(texts: list[Text], shared: int) -> None:
-    assert shared_beginning(texts) == shared
+    assert shared_prefix(texts) == shared
 
 
-def test_a_shared_beginning_changes_no_loss_and_no_gradient() -> None:
+def test_a_shared_prefix_changes_no_loss_and_no_gradient() -> None:
     model = tiny_decoder(family="qwen2").double()
     texts = [begun(own, 6 + own % 3) for own in (1, 9, 3, 5)]
     packed = make_batch([texts[:3], texts[3:]], 32)
@@ -97,7 +97,7 @@ def test_a_shared_beginning_changes_no_loss_and_no_gradient() -> None:
 
 def test_rows_have_room_for_more_where_a_beginning_is_shared() -> None:
     texts = [begun(1 + i % 30, 6) for i in range(60)]
-    rows = list(pack(iter(texts), 29, shared_beginning(texts)))
+    rows = list(pack(iter(texts), 29, shared_prefix(texts)))
     assert {len(row) for row in rows} == {6}
     assert {make_batch([row], 29).token_BT.shape for row in rows} == {(1, 29)}
 

@@ -23,7 +23,7 @@ def test_preferences_are_read_as_a_reader_exports_them(tmp_path: Path) -> None:
     assert found.pairs == ((0, 1), (2, 3), (4, 5))
     assert found.replies[3].text == ""
     assert len(found.questions) == 2
-    only = found.of(found.questions[1:])
+    only = found.subset(found.questions[1:])
     assert (only.pairs, [r.text for r in only.replies]) == (((0, 1),), ["4", "5"])
 
 
@@ -35,7 +35,7 @@ def test_of_judged_replies_the_right_are_preferred_to_the_wrong_of_the_same_ques
     assert (found.goal, found.pairs) == ("preference", ((0, 2), (4, 2)))
     assert (found.correct, found.values) == (correct, ("1",) * 6)
     assert with_goal(judged_ones, None, 0) is judged_ones
-    with pytest.raises(UsageError, match="is not known"):
+    with pytest.raises(UsageError, match="needs judged replies"):
         with_goal(ReplyDataset("preference", replies, pairs=((0, 2),)), "outcome", 0)
 
 
@@ -76,14 +76,14 @@ def test_values_are_read_and_go_with_their_questions(tmp_path: Path) -> None:
     rows = [GOOD | {"prompt": q, "value": value} for q, value in (("a", "5"), ("b", None))]
     found = read_replies(write_lines(tmp_path / "r.jsonl", rows), "r.jsonl")
     assert found.values == ("5", None)
-    assert found.of(found.questions[1:]).values == (None,)
+    assert found.subset(found.questions[1:]).values == (None,)
     for wrong, reason in ((GOOD, "2: some lines"), (GOOD | {"value": 5}, "neither a text")):
         with pytest.raises(SpecError, match=reason):
             read_replies(write_lines(tmp_path / "r.jsonl", [rows[0], wrong]), "r.jsonl")
 
 
 def test_a_file_of_nothing_is_told(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match="holds no replies"):
+    with pytest.raises(SpecError, match="has no lines"):
         read_replies(write_lines(tmp_path / "r.jsonl", []), "r.jsonl")
     with pytest.raises(SpecError, match="cannot be read"):
         read_replies(tmp_path / "none.jsonl", "none.jsonl")

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from archon.errors import UsageError
 from archon.train.platt import platt_scaling
-from archon.train.probe import fit_probe, outcome_loss, preference_loss
-from archon.train.reward_data import ReplyDataset, TrainingReply, parted, with_goal
+from archon.train.probe import fit_probe, head_logits, outcome_loss, preference_loss
+from archon.train.reward_data import ReplyDataset, TrainingReply, split_questions, with_goal
 from archon.train.reward_metrics import calibration_error, reward_metrics
 from archon.types import Message
 
@@ -78,23 +78,25 @@ def toy(num_questions: int = 60, width: int = 12, seed: int = 0) -> tuple[Tensor
 @pytest.mark.parametrize("goal", ["outcome", "preference"])
 def test_what_is_separable_is_told_on_questions_never_seen(goal: str) -> None:
     hidden, replies = toy()
-    learnt, held_out = parted(replies.questions, 0.25, 0)
+    learnt, held_out = split_questions(replies.questions, 0.25, 0)
     assert not set(learnt) & set(held_out)
     assert sorted(learnt + held_out) == sorted(replies.questions)
     if goal == "preference":
         replies = with_goal(replies, "preference", 0)
     of = [reply.question for reply in replies.replies]
-    learn, held = replies.of(learnt), replies.of(held_out)
+    learn, held = replies.subset(learnt), replies.subset(held_out)
     probe = fit_probe(hidden[[q in learnt for q in of]], learn, [1e-4, 1e-2, 10.0])
     assert probe.penalty < 10
     held_NE = hidden[[q in held_out for q in of]]
-    report = reward_metrics(probe.logits(held_NE).sigmoid().tolist(), held)
+    report = reward_metrics(
+        head_logits(held_NE, probe.weight_E, probe.bias).sigmoid().tolist(), held
+    )
     if goal == "outcome":
         assert report["accuracy"] > 0.95
     assert report["auc"] > 0.95
     assert report["within_questions"] > 0.95
     if goal == "preference":
-        mean = probe.logits(hidden[[q in learnt for q in of]]).mean()
+        mean = head_logits(hidden[[q in learnt for q in of]], probe.weight_E, probe.bias).mean()
         assert abs(float(mean)) < 1e-6  # an average reply has the reward 0.5
 
 
@@ -158,8 +160,8 @@ def test_preferences_without_a_pair_are_refused() -> None:
     ("correct", "questions", "reason"),
     [
         ((True, True), "ab", "all replies to learn from are right"),
-        ((False, False), "ab", "are wrong, so that they teach nothing"),
-        ((True, False), "aa", "takes replies to at least two questions"),
+        ((False, False), "ab", "are wrong; a reward model needs both"),
+        ((True, False), "aa", "needs replies to at least two questions"),
     ],
 )
 def test_what_teaches_nothing_is_refused(

@@ -23,7 +23,7 @@ from archon.graph.nodes.vote import odds_of
 from archon.train import decoder as decoder_module
 from archon.train import reward_lora
 from archon.train.objectives import reward as reward_module
-from archon.train.reward_data import ReplyDataset, parted, read_replies
+from archon.train.reward_data import ReplyDataset, read_replies, split_questions
 from archon.train.reward_lora import RewardDecoder
 
 
@@ -72,7 +72,7 @@ def test_preferences_are_no_judgements(
     tmp_path: Path, base: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(config(tmp_path, base, preferred(), goal="outcome")) == 2
-    assert "the goal 'outcome' asks, is not known" in capsys.readouterr().err.replace("\n", " ")
+    assert "the goal 'outcome' needs judged replies" in capsys.readouterr().err.replace("\n", " ")
 
 
 def test_reading_goes_on_after_an_interrupt(
@@ -123,7 +123,7 @@ def test_a_training_does_not_go_on_with_other_replies(
         assert main(command) == 130
     write_lines(tmp_path / "data.jsonl", others)
     assert main([*command, "--resume"]) == 2
-    assert "the data are not those" in capsys.readouterr().err
+    assert "began with other data" in capsys.readouterr().err
     write_lines(tmp_path / "data.jsonl", judged())
     assert main([*command, "--resume"]) == 0
 
@@ -202,9 +202,9 @@ def test_probabilities_are_fitted_to_what_an_adapter_has_not_seen(
     assert torch.equal(written.weight_E, head.weight_E / 2)
     assert written.bias == pytest.approx(head.bias / 2 - 0.25)
     replies = read_replies(tmp_path / "data.jsonl", "")
-    _, aside = parted(parted(replies.questions, 0.2, 0)[0], 0.1, 0)
+    _, aside = split_questions(split_questions(replies.questions, 0.2, 0)[0], 0.1, 0)
     assert not set(aside) & set(learnt.questions)
-    assert tuple(correct) == replies.of(aside).correct
+    assert tuple(correct) == replies.subset(aside).correct
     assert logit_N.std() > 0
 
 

@@ -61,7 +61,7 @@ def test_a_head_reads_what_an_adapter_of_its_card_makes(
     refused = tmp_path / "refused"
     refused.mkdir()
     assert main(config(refused, adapted, judged(), lora=LORA)) == 2
-    assert "leave 'lora' out" in capsys.readouterr().err.replace("\n", " ")
+    assert "remove 'lora'" in capsys.readouterr().err.replace("\n", " ")
 
 
 def sampling(tmp_path: Path, base: Path, **changes: Any) -> list[str]:

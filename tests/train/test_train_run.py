@@ -6,7 +6,7 @@ import json
 import signal
 import warnings
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args
 
 import pytest
 import torch
@@ -17,11 +17,12 @@ from tiny_models import TinyModel
 import archon
 from archon.cli import main
 from archon.engine.loading import open_model
+from archon.engine.model.families import FAMILIES
 from archon.engine.model.weights import weights_of
 from archon.lm.local.tokenizer import read_tokenizer_config
 from archon.spec.model import LocalCard
 from archon.spec.reader import load_training
-from archon.spec.training import PretrainSpec, SampledReplies, SFTSpec
+from archon.spec.training import DecoderShape, PretrainSpec, SampledReplies, SFTSpec
 from archon.storage.lock import locked
 from archon.train.decoder import decoder_of
 from archon.train.folder import TrainingFolder
@@ -174,7 +175,7 @@ def test_a_training_does_not_go_on_with_other_data(
     before = data.read_text()
     data.write_text(before + "\n" + json.dumps({"prompt": "say 40", "completion": "40!"}))
     assert main([*command, "--resume"]) == 2
-    assert "the data are not those that this training began with" in capsys.readouterr().err
+    assert "began with other data" in capsys.readouterr().err
     data.write_text(before)
     assert main([*command, "--resume"]) == 0
 
@@ -184,7 +185,7 @@ def test_a_warm_up_is_a_tenth_of_a_short_training(steps: int, expected: int) -> 
     file = {k: v for k, v in COMMON.items() if k != "warmup_steps"} | {"steps": steps}
     spec = {"training": "pretrain", "data": {"rule": "sums", "items": 60}, "decoder": SHAPE}
     assert PretrainSpec.model_validate(file | spec).warmup_steps == expected
-    with pytest.raises(ValueError, match="the rate would never be reached"):
+    with pytest.raises(ValueError, match="never reach its peak"):
         PretrainSpec.model_validate(file | spec | {"warmup_steps": steps + 1})
 
 
@@ -257,10 +258,16 @@ def test_a_gguf_file_becomes_a_folder_that_reads_text_as_it_did(
         torch.testing.assert_close(ours, theirs)
 
 
-def test_a_decoder_is_trained_from_nothing_and_transformers_reads_it(tmp_path: Path) -> None:
+def test_every_family_of_decoders_can_be_pretrained() -> None:
+    assert get_args(DecoderShape.model_fields["family"].annotation) == tuple(FAMILIES)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_transformers_and_the_engine_read_a_pretrained_decoder(tmp_path: Path, family: str) -> None:
     transformers = pytest.importorskip("transformers")
     spec = COMMON | {
-        "training": "pretrain", "data": {"rule": "sums", "items": 60}, "decoder": SHAPE, "steps": 25
+        "training": "pretrain", "data": {"rule": "sums", "items": 60}, "steps": 25,
+        "decoder": SHAPE | {"family": family},
     }  # fmt: skip
     (tmp_path / "config.json").write_text(json.dumps(spec))
     out = tmp_path / "out"
@@ -283,10 +290,10 @@ def test_a_decoder_is_trained_from_nothing_and_transformers_reads_it(tmp_path: P
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"lora": {"rank": 4, "targets": ["q_prj"]}}, "there are"),
+        ({"lora": {"rank": 4, "targets": ["q_prj"]}}, "the model has"),
         ({"lora": {"rnk": 4}}, "did you mean 'rank'"),
         ({"last_layers": 1}, "either 'lora' or 'last_layers'"),
-        ({"lora": None, "last_layers": 3}, "the model has 2 layers, not 3"),
+        ({"lora": None, "last_layers": 3}, "'last_layers' is 3, but base has 2 layers"),
         ({"model": "scripted"}, "no weights here"),
         ({"model": "nowhere"}, "no model 'nowhere'"),
         ({"data": {"path": "none.jsonl"}}, "none.jsonl"),

@@ -1,7 +1,8 @@
-"""Objectives: one module per kind of training, named in ``archon.train.registry``.
+"""Objectives: one module per kind of training, listed in ``archon.train.registry``.
 
-A module has ``open_objective(spec, start)``, which returns an ``archon.train.trainer.Objective``,
-and ``report(record)``, which returns the lines that the command prints after a training.
+Each module defines ``open_objective(spec, start)``, which returns an
+``archon.train.trainer.Objective``, and ``report(record)``, which yields the lines that the command
+prints after a training.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from archon.train.trainer import Objective, Start
 
 
 class ObjectiveModule(Protocol):
-    """The functions of each module."""
+    """Functions that every objective module defines."""
 
     def open_objective(self, spec: Any, start: Start) -> Objective: ...
 
@@ -24,5 +25,5 @@ class ObjectiveModule(Protocol):
 
 
 def objective_module(training: str) -> ObjectiveModule:
-    """The module of a kind of training, imported now."""
+    """Import and return the module of a kind of training."""
     return cast(ObjectiveModule, import_module(TRAININGS[training].module))

@@ -1,9 +1,12 @@
-"""A new head on an encoder: a training that learns to tell the classes of texts.
+"""Classification: trains a new head on an encoder.
 
-The head is that of BERT: what the first token becomes, through a layer and tanh, then a logit for
-every class (Devlin et al. 2018, arXiv 1810.04805). What is made is a folder that transformers
-reads. Where pairs were learnt and one of two classes is said to be the good one, a card makes it a
-reward model (``archon.lm.local.cross_encoder``): the reward is the probability of that class.
+The head is that of BERT: the last hidden state of the first token goes through a linear layer and
+tanh, then a second layer computes a logit per class (Devlin et al. 2018, arXiv 1810.04805). The
+result is a model folder that transformers reads. For pairs of texts in two classes, of which one is
+the good one, a card makes the model a reward model (``archon.lm.local.cross_encoder``): the reward
+is the probability of the good class.
+
+Letters of shapes: B texts, T tokens, C classes.
 """
 
 from __future__ import annotations
@@ -11,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -30,20 +32,20 @@ from archon.lm.local.encoder_tokenizer import encoder_tokenizer, padded
 from archon.spec.json_lines import read_rows
 from archon.spec.messages import shown
 from archon.spec.training import ClassifySpec
-from archon.train.folder import MODEL, TrainingFolder
+from archon.train.folder import MODEL, TrainingFolder, new_card
 from archon.train.loss_objective import LossObjective
 from archon.train.mixed_precision import autocast
-from archon.train.model_folder import copy_text_files
+from archon.train.model_folder import copy_tokenizer_files
 from archon.train.optimization import LossPart
 from archon.train.report_lines import Line, headline, held_out_loss, percent
 from archon.train.sft_data import read_text
-from archon.train.splits import hold_out, rounds
+from archon.train.splits import batches, chunks, hold_out
 from archon.train.trainer import Start
 
 Input = str | tuple[str, str]
 _ENCODERS = ("cross-encoder", "sentence-encoder")
 _WRONG_AND_RIGHT = ("0", "1")
-"""Labels of which the second is the good one without a word."""
+"""Labels of which the second is the good one by default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,30 +58,35 @@ class Labelled:
 
 @dataclass(frozen=True)
 class LabelledCorpus:
-    """Texts and tokenizer of such a training."""
+    """Texts, classes and tokenizer of a training."""
 
     source: ModelFolder
-    """The encoder's own folder."""
+    """Folder of the encoder."""
     tokenizer: Tokenizer
     labels: tuple[str, ...]
     texts: list[Labelled]
     held_out: list[Labelled]
     num_cut: int
-    """Texts that are longer than the context, of which only the beginning is read."""
+    """Number of texts that are longer than the context; only their beginning is read."""
     rewarded: str | None
-    """The class whose probability is the reward; None where the model is not a reward model."""
+    """Class whose probability is the reward; None if the model is not a reward model."""
 
 
 def labelled_texts(
     path: Path, file: str, good: str | int | None = None
 ) -> tuple[list[Labelled], tuple[str, ...]]:
-    """The texts of a file, and the names of their classes in order, the good one last.
+    """Read the texts of a file, and the names of their classes.
+
+    Parameters
+    ----------
+    good
+        Label of the class to put last; the others are sorted.
 
     Raises
     ------
     SpecError
-        The file is missing, a line is of another form, all are of one class, or none is of the good
-        one.
+        The file is missing, a line is malformed, there is only one class, or no text is of the good
+        class.
     """
     found: list[tuple[Input, str | int]] = []
     for number, row in read_rows(path, file):
@@ -96,14 +103,14 @@ def labelled_texts(
             raise SpecError(f"has the keys {', '.join(sorted(row))}; {reason}", file=place)
         label = row["label"]
         if isinstance(label, bool) or not isinstance(label, str | int) or label == "":
-            reason = f"is {shown(label)}, neither a text nor a whole number"
+            reason = f"is {shown(label)}, neither a text nor an integer"
             raise SpecError(reason, file=place, path="$.label")
         found.append((text, label))
     labels = {label for _, label in found}
     if len({type(label) for label in labels}) > 1:
         raise SpecError("some labels are texts and some are numbers", file=file)
     if len(labels) < 2:
-        raise SpecError(f"the file holds {len(labels)} classes; two are needed", file=file)
+        raise SpecError(f"the file has {len(labels)} classes; it needs at least two", file=file)
     if good is not None and good not in labels:
         raise SpecError(f"no line has the label {shown(good)}, the 'good' one", file=file)
     ordered = sorted(labels, key=lambda label: (label == good, label))
@@ -112,7 +119,7 @@ def labelled_texts(
 
 
 def open_objective(spec: ClassifySpec, start: Start) -> Classification:
-    """Load the card's encoder, put a new head on it, and read the texts.
+    """Read the texts, load the card's encoder, and add a new head.
 
     Raises
     ------
@@ -125,14 +132,14 @@ def open_objective(spec: ClassifySpec, start: Start) -> Classification:
     """
     card, card_dir = start.pull_card(spec.model)
     if card.transformer not in _ENCODERS:
-        raise UsageError(f"{card.name} is not an encoder; only encoders get such a head")
+        raise UsageError(f"{card.name} is not an encoder; choose a card of an encoder as 'model'")
     texts, labels = labelled_texts(start.base_dir / spec.data.path, spec.data.path, spec.good)
     rewarded = _rewarded(spec, texts, labels)
     learned, held_out = hold_out(texts, spec.held_out, spec.seed, lambda labelled: labelled.text)
     if not learned:
         raise SpecError(
-            f"no text is left to learn from: the file holds {len(texts)}, of which "
-            f"{spec.held_out} are held out",
+            f"no text is left to learn from: 'held_out' is {spec.held_out}, and the file has "
+            f"{len(texts)} texts",
             file=spec.data.path,
         )
     _, source = pull_folder(card, card_dir, "an encoder")
@@ -150,16 +157,17 @@ def open_objective(spec: ClassifySpec, start: Start) -> Classification:
 
 
 def _rewarded(spec: ClassifySpec, texts: Sequence[Labelled], labels: tuple[str, ...]) -> str | None:
-    """The class whose probability is a reward, if it is known and pairs are told apart."""
-    is_fit = len(labels) == 2 and all(isinstance(labelled.text, tuple) for labelled in texts)
-    if spec.good is not None and not is_fit:
-        reason = "a reward is read from pairs {prompt, completion} of two classes"
+    """Return the class whose probability is the reward, if the texts are pairs of two classes."""
+    is_suitable = len(labels) == 2 and all(isinstance(labelled.text, tuple) for labelled in texts)
+    if spec.good is not None and not is_suitable:
+        reason = "only pairs {prompt, completion} in two classes have a good class"
         raise SpecError(reason, path="$.good")
-    return labels[-1] if is_fit and (spec.good is not None or labels == _WRONG_AND_RIGHT) else None
+    is_known = spec.good is not None or labels == _WRONG_AND_RIGHT
+    return labels[-1] if is_suitable and is_known else None
 
 
 class Classification(LossObjective):
-    """Learns the classes by cross-entropy."""
+    """Objective of classification: cross-entropy of the classes."""
 
     def __init__(
         self,
@@ -171,7 +179,7 @@ class Classification(LossObjective):
     ) -> None:
         data = (corpus.labels, corpus.texts, corpus.held_out)
         has_dropout = spec.body == "whole"
-        super().__init__(spec, spec.seed, model.to(device), data, folder, has_dropout=has_dropout)
+        super().__init__(spec, model.to(device), data, folder, has_dropout=has_dropout)
         self._spec, self._classifier, self._corpus, self._device = spec, model, corpus, device
 
     def described(self) -> Mapping[str, Any]:
@@ -188,39 +196,37 @@ class Classification(LossObjective):
         """See ``LossObjective.save``."""
         corpus, path = self._corpus, self.folder.path / MODEL
         save_text_classifier(self._classifier, corpus.source.config, path, corpus.labels)
-        copy_text_files(corpus.source, path)
+        copy_tokenizer_files(corpus.source, path)
         if corpus.rewarded is not None:
-            self.folder.write_card(self._card())
+            keys = {"transformer": "cross-encoder", "precision": "float32"}
+            self.folder.write_card(new_card(self._spec, **keys))
 
     def losses(self, num_taken: int) -> Iterator[list[LossPart]]:
         """See ``LossObjective.losses``."""
-        rows = self._spec.rows
-        order = rounds(self._corpus.texts, f"texts/{self._spec.seed}")
-        stream = islice(chain.from_iterable(order), num_taken * rows, None)
-        while True:
-            yield [partial(self._loss, list(islice(stream, rows)))]
+        spec = self._spec
+        order = batches(self._corpus.texts, spec.rows, f"texts/{spec.seed}", num_taken)
+        return ([partial(self._loss, texts)] for texts in order)
 
-    def _logits(self, some: Sequence[Labelled]) -> Tensor:
-        """(B, C)"""
+    def _logits(self, texts: Sequence[Labelled]) -> Tensor:
+        """Return the logits of the classes: (B, C)."""
         corpus, device = self._corpus, self._device
-        batch = padded(corpus.tokenizer.encode_batch([labelled.text for labelled in some]))
+        batch = padded(corpus.tokenizer.encode_batch([labelled.text for labelled in texts]))
         ids_BT, is_token_BT = batch.ids_BT.to(device), batch.is_token_BT.to(device)
         with autocast(self._spec.dtype, device):
             return self._classifier(ids_BT, is_token_BT, batch.segment_BT.to(device)).float()
 
-    def _loss(self, some: Sequence[Labelled]) -> Tensor:
-        label_B = torch.tensor([labelled.label for labelled in some], device=self._device)
-        return functional.cross_entropy(self._logits(some), label_B)
+    def _loss(self, texts: Sequence[Labelled]) -> Tensor:
+        label_B = torch.tensor([labelled.label for labelled in texts], device=self._device)
+        return functional.cross_entropy(self._logits(texts), label_B)
 
     @torch.no_grad()
     def measure(self) -> dict[str, Any]:
-        """Loss and accuracy on the texts that are held out."""
-        held_out, rows = self._corpus.held_out, self._spec.rows
+        """Return loss and accuracy on the held-out texts."""
+        held_out = self._corpus.held_out
         self._classifier.eval()
         if not held_out:
             return {}
-        parts = [held_out[at : at + rows] for at in range(0, len(held_out), rows)]
-        logits_BC = torch.cat([self._logits(part) for part in parts])
+        logits_BC = torch.cat([self._logits(part) for part in chunks(held_out, self._spec.rows)])
         label_B = torch.tensor([labelled.label for labelled in held_out], device=self._device)
         return {
             "held_out_loss": functional.cross_entropy(logits_BC, label_B).item(),
@@ -228,27 +234,16 @@ class Classification(LossObjective):
             "num_held_out": len(held_out),
         }
 
-    def _card(self) -> dict[str, Any]:
-        return {
-            "version": 1,
-            "name": self._spec.name,
-            "description": self._spec.description,
-            "backend": "local",
-            "transformer": "cross-encoder",
-            "precision": "float32",
-            "sources": [{"path": MODEL}],
-        }
-
 
 def report(record: Mapping[str, Any]) -> Iterator[Line]:
-    """The lines that the command prints when such a training is done."""
+    """Yield the lines that the command prints after a training."""
     yield headline(record, f"{record['texts']:,} texts")
     if record["cut"]:
         yield f"{record['cut']:,} texts are longer than the context and were cut", "yellow"
     yield from held_out_loss(record)
     before, after = record["before"], record["after"]
     if after:
-        shares = " → ".join(percent(told["held_out_accuracy"]) for told in (before, after))
+        shares = " → ".join(percent(measured["held_out_accuracy"]) for measured in (before, after))
         yield f"held-out texts classified correctly: {shares} of {after['num_held_out']}", None
     if record["rewarded"] is not None:
         yield f"reward = P({record['rewarded']})", None

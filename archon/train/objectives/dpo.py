@@ -1,9 +1,11 @@
-"""Direct preference optimization: chosen replies become likelier than rejected ones.
+"""Direct preference optimization (DPO): makes chosen replies likelier than rejected ones.
 
-A reply's implicit reward is beta times how much its log-probability has changed since the training
-began. The loss of a pair is −log sigmoid(reward of the chosen − reward of the rejected), as that of
-a reward model would be (Bradley–Terry), but no reward model is needed (Rafailov et al. 2023,
-arXiv 2305.18290).
+The implicit reward of a reply y to a prompt x is r(x, y) = β · (log π(y|x) − log π_ref(y|x)), where
+π is the model and π_ref the model before the training. The loss of a pair is that of a reward model
+(Bradley and Terry 1952), −log sigmoid(r(x, chosen) − r(x, rejected)), but no reward model is needed
+(Rafailov et al. 2023, arXiv 2305.18290).
+
+Letters of shapes: P pairs, N replies.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain, islice
+from itertools import chain
 from typing import Any
 
 import torch
@@ -23,22 +25,22 @@ from archon.spec.messages import shown
 from archon.spec.training import DPOSpec
 from archon.train.base_model import Base, open_base
 from archon.train.decoder import TrainableDecoder
-from archon.train.folder import MODEL, TrainingFolder
-from archon.train.logprobs import LogprobReader
+from archon.train.folder import TrainingFolder, new_card
+from archon.train.logprobs import LogprobComputer
 from archon.train.loss_objective import LossObjective
 from archon.train.optimization import LossPart
 from archon.train.packing import fits, make_batch, pack_once
 from archon.train.report_lines import Line, headline, held_out_loss, left_out, percent
 from archon.train.reward_data import ReplyDataset, open_replies, with_goal
 from archon.train.sft_data import Text
-from archon.train.splits import hold_out, rounds
+from archon.train.splits import batches, chunks, hold_out
 from archon.train.trainer import Start
 from archon.types import Message
 
 
 @dataclass(frozen=True, slots=True)
 class PreferencePair:
-    """Two replies to one prompt."""
+    """A chosen and a rejected reply to one prompt."""
 
     question: str
     chosen: Text
@@ -47,18 +49,18 @@ class PreferencePair:
 
 @dataclass(frozen=True, slots=True)
 class PairCorpus:
-    """Pairs of a training."""
+    """Pairs to learn from and held-out pairs."""
 
     learned: list[PreferencePair]
     held_out: list[PreferencePair]
     num_too_long: int
-    """Pairs that are left out because a reply does not fit a row."""
+    """Number of pairs that are left out because a reply does not fit a row."""
     reads_conversations: bool
-    """Whether the prompts are whole conversations, as an architecture wrote them."""
+    """Whether the prompts are conversations, as an architecture sends them."""
 
 
 def open_objective(spec: DPOSpec, start: Start) -> PreferenceOptimization:
-    """Load the card's model, and read or sample the replies.
+    """Load the card's model; read or sample the replies.
 
     Raises
     ------
@@ -67,7 +69,7 @@ def open_objective(spec: DPOSpec, start: Start) -> PreferenceOptimization:
     ModelError
         The weights are unavailable or cannot be run.
     UsageError
-        The model generates no text, or has no such layers.
+        The model does not generate text, or does not have the layers to train.
     """
     base = open_base(*start.pull_card(spec.model))
     replies = with_goal(open_replies(spec.data, start), "preference", spec.seed)
@@ -104,7 +106,7 @@ def _pairs(replies: ReplyDataset, base: Base) -> Iterator[PreferencePair]:
 
 
 class PreferenceOptimization(LossObjective):
-    """Learns from pairs; the reference is the model as it was before the first step."""
+    """Objective of DPO; the reference is the model before the first step."""
 
     def __init__(
         self,
@@ -116,10 +118,10 @@ class PreferenceOptimization(LossObjective):
         device: torch.device,
     ) -> None:
         model.checkpoints = spec.checkpoint_layers
-        super().__init__(spec, spec.seed, model, (corpus.learned, corpus.held_out), folder)
+        super().__init__(spec, model, (corpus.learned, corpus.held_out), folder)
         self._spec, self._base, self._model, self._corpus = spec, base, model, corpus
-        self._reader, self._device = LogprobReader(model, spec, device), device
-        # On resuming, the weights of the last saved state are put in only after this.
+        self._computer, self._device = LogprobComputer(model, spec, device), device
+        # A resumed training restores its trained weights after this, so these are the reference.
         self._reference = self._reference_logprobs()
 
     def described(self) -> Mapping[str, Any]:
@@ -128,31 +130,25 @@ class PreferenceOptimization(LossObjective):
 
     def save(self) -> None:
         """See ``LossObjective.save``."""
-        spec, folder = self._spec, self.folder
-        whole = {
-            "version": 1,
-            "name": spec.name,
-            "description": spec.description,
-            "backend": "local",
-            "sources": [{"path": MODEL}],
-        }
-        card = self._base.save(self._model, spec, folder.path, whole)
+        spec, path = self._spec, self.folder.path
+        card = self._base.save(self._model, spec, path, new_card(spec))
         if not self._corpus.reads_conversations:
-            card["prompt"] = {"template": "bare"}  # as the prompts were learned
-        folder.write_card(card)
+            card["prompt"] = {"template": "bare"}  # as in the training
+        self.folder.write_card(card)
 
     def losses(self, num_taken: int) -> Iterator[list[LossPart]]:
         """See ``LossObjective.losses``."""
         spec = self._spec
-        order = rounds(self._corpus.learned, f"pairs/{spec.seed}")
-        stream = islice(chain.from_iterable(order), num_taken * spec.pairs, None)
-        while True:
-            pairs = list(islice(stream, spec.pairs))
+        for pairs in batches(self._corpus.learned, spec.pairs, f"pairs/{spec.seed}", num_taken):
             yield [partial(self._loss, part, len(pairs)) for part in self._parts(pairs)]
 
     @torch.no_grad()
     def measure(self) -> dict[str, Any]:
-        """Loss, and share of held-out pairs whose chosen reply has the higher implicit reward."""
+        """Return the held-out loss, and how the implicit rewards of held-out pairs compare.
+
+        The accuracy is the share of pairs whose chosen reply has the higher implicit reward, the
+        margin the mean difference of the two rewards.
+        """
         held_out = self._corpus.held_out
         self._model.eval()
         if not held_out:
@@ -166,33 +162,32 @@ class PreferenceOptimization(LossObjective):
         }
 
     def _parts(self, pairs: Sequence[PreferencePair]) -> Iterator[Sequence[PreferencePair]]:
-        """Pairs whose replies fit the rows that are computed at once, whatever their length."""
-        size = max(self._spec.rows // 2, 1)
-        return (pairs[at : at + size] for at in range(0, len(pairs), size))
+        """Yield pairs whose replies fit the rows of one batch, however long they are."""
+        return chunks(pairs, max(self._spec.rows // 2, 1))
 
     def _loss(self, pairs: Sequence[PreferencePair], num_pairs: int) -> Tensor:
-        """A part's share of the mean loss of a step."""
+        """Return the share of these pairs in the mean loss of ``num_pairs``: a scalar."""
         return dpo_losses(self._margins(pairs)).sum() / num_pairs
 
     def _margins(self, pairs: Sequence[PreferencePair]) -> Tensor:
-        """Implicit reward of the chosen reply minus that of the rejected one: (P,)."""
+        """Return the implicit reward of the chosen reply minus that of the rejected one: (P,)."""
         texts = [text for pair in pairs for text in (pair.chosen, pair.rejected)]
         reference_N = torch.tensor([self._reference[text] for text in texts], device=self._device)
         change_P2 = (self._logprobs(texts) - reference_N).view(-1, 2)
         return self._spec.beta * (change_P2[:, 0] - change_P2[:, 1])
 
     def _logprobs(self, texts: Sequence[Text]) -> Tensor:
-        """The log-probability of each reply, in nats: (N,)."""
+        """Return the log-probability of each reply, in nats: (N,)."""
         rows = pack_once(list(dict.fromkeys(texts)), self._spec.context)
-        logprob_T = self._reader.logprobs(make_batch(rows, self._spec.context).to(self._device))
-        in_order = list(chain.from_iterable(rows))
-        sizes = [len(text.reply_ids) for text in in_order]
-        of_text = dict(zip(in_order, logprob_T.split(sizes), strict=True))
+        logprob_T = self._computer.logprobs(make_batch(rows, self._spec.context).to(self._device))
+        packed = list(chain.from_iterable(rows))
+        sizes = [len(text.reply_ids) for text in packed]
+        of_text = dict(zip(packed, logprob_T.split(sizes), strict=True))
         return torch.stack([of_text[text].sum() for text in texts])
 
     @torch.no_grad()
     def _reference_logprobs(self) -> dict[Text, float]:
-        """The log-probability of every reply under the model as it is now."""
+        """Return the log-probability of every reply under the current weights."""
         self._model.eval()
         pairs = [*self._corpus.learned, *self._corpus.held_out]
         found: dict[Text, float] = {}
@@ -203,12 +198,12 @@ class PreferenceOptimization(LossObjective):
 
 
 def dpo_losses(margin_P: Tensor) -> Tensor:
-    """−log sigmoid of each margin between implicit rewards: (P,), in nats."""
+    """Return −log sigmoid(margin) for margins between implicit rewards: (P,), in nats."""
     return functional.softplus(-margin_P)
 
 
 def report(record: Mapping[str, Any]) -> Iterator[Line]:
-    """The lines that the command prints when such a training is done."""
+    """Yield the lines that the command prints after a training."""
     yield headline(record, f"{record['pairs']:,} pairs of replies")
     yield from left_out(record, "pairs")
     yield from held_out_loss(record)

@@ -1,4 +1,4 @@
-"""Cross-entropy of the next token on given texts: what fine-tuning and pretraining share."""
+"""Next-token prediction on given texts: the common part of fine-tuning and pretraining."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ from torch import Tensor
 
 from archon.errors import SpecError
 from archon.lm.local.tokenizer import TextTokenizer
-from archon.spec.training import PretrainSpec, SFTSpec
-from archon.train.base_model import Card
+from archon.spec.training import TextTrainingSpec
 from archon.train.decoder import TrainableDecoder
-from archon.train.folder import TrainingFolder
+from archon.train.folder import Card, TrainingFolder, new_card
 from archon.train.greedy_eval import greedy_samples
 from archon.train.loss_objective import LossObjective
 from archon.train.mixed_precision import autocast
@@ -25,37 +24,37 @@ from archon.train.optimization import LossPart
 from archon.train.packing import PackedBatch, batch_loss, fits, make_batch, pack_once, packed_rows
 from archon.train.report_lines import Line, headline, held_out_loss, left_out, samples
 from archon.train.sft_data import Text
-from archon.train.splits import hold_out
+from archon.train.splits import chunks, hold_out
 
 _SHOWN = 3
-"""Samples that the record keeps as text; of the others it keeps only whether they are exact."""
+"""Samples whose text is recorded. Of the others, only the number of exact ones is recorded."""
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Model, texts and tokenizer of a training on given texts."""
+    """Model, tokenizer and texts of a training on given texts."""
 
     model: TrainableDecoder
     texts: list[Text]
     held_out: list[Text]
     num_too_long: int
-    """Texts that are left out because they do not fit a row."""
+    """Number of texts that are left out because they do not fit a row."""
     tokenizer: TextTokenizer
     end: int
-    """The token that ends a text."""
+    """Token that ends a text."""
     save: Callable[[Path], Card]
-    """Writes the trained model into a folder; returns the card that runs it."""
+    """Writes the trained model into a folder and returns the card that runs it."""
 
 
-def corpus(
-    spec: SFTSpec | PretrainSpec,
+def build_corpus(
+    spec: TextTrainingSpec,
     found: Iterable[Text],
     model: TrainableDecoder,
     tokenizer: TextTokenizer,
     end: int,
     save: Callable[[Path], Card],
 ) -> Corpus:
-    """Leave out texts that are too long, and hold some of the others out.
+    """Leave out texts that are too long, and split the others into training and held-out texts.
 
     Raises
     ------
@@ -70,25 +69,25 @@ def corpus(
         raise SpecError(
             f"no text is left to learn from: of {len(found)} texts, {num_too_long} do not fit "
             f"{spec.context} tokens, and {spec.held_out} are held out, with all others that have "
-            "the same prompts"
+            "the same prompts; change 'context' or 'held_out'"
         )
     return Corpus(model, texts, held_out, num_too_long, tokenizer, end, save)
 
 
 class NextToken(LossObjective):
-    """Learns to predict the texts' tokens, in packed rows."""
+    """Objective of next-token prediction: cross-entropy of the texts' tokens, in packed rows."""
 
     def __init__(
         self,
-        spec: SFTSpec | PretrainSpec,
-        learned: Corpus,
+        spec: TextTrainingSpec,
+        corpus: Corpus,
         folder: TrainingFolder,
         device: torch.device,
     ) -> None:
-        model = learned.model.to(device)
+        model = corpus.model.to(device)
         model.checkpoints = spec.checkpoint_layers
-        super().__init__(spec, spec.seed, model, (learned.texts, learned.held_out), folder)
-        self._spec, self._corpus, self._device = spec, learned, device
+        super().__init__(spec, model, (corpus.texts, corpus.held_out), folder)
+        self._spec, self._corpus, self._device = spec, corpus, device
 
     def described(self) -> Mapping[str, Any]:
         """See ``LossObjective.described``."""
@@ -108,70 +107,55 @@ class NextToken(LossObjective):
                 make_batch(list(islice(rows, spec.rows)), spec.context)
                 for _ in range(spec.accumulate)
             ]
-            num_wanted = sum(batch.num_wanted for batch in batches)
-            yield [partial(self._loss, batch, num_wanted) for batch in batches]
+            num_targets = sum(batch.num_targets for batch in batches)
+            yield [partial(self._loss, batch, num_targets) for batch in batches]
 
-    def _loss(self, batch: PackedBatch, num_wanted: int) -> Tensor:
+    def _loss(self, batch: PackedBatch, num_targets: int) -> Tensor:
         with autocast(self._spec.dtype, self._device):
-            return batch_loss(self._corpus.model, batch.to(self._device), num_wanted)
+            return batch_loss(self._corpus.model, batch.to(self._device), num_targets)
 
     @torch.no_grad()
     def measure(self) -> dict[str, Any]:
-        """Loss and greedy samples on the held-out texts."""
+        """Return the loss on the held-out texts, and greedy samples of them."""
         spec, held_out = self._spec, self._corpus.held_out
         self._corpus.model.eval()
         if not held_out:
             return {}
-        rows = pack_once(held_out, spec.context)
-        batches = [
-            make_batch(rows[at : at + spec.rows], spec.context)
-            for at in range(0, len(rows), spec.rows)
-        ]
-        num_wanted = sum(batch.num_wanted for batch in batches)
-        loss = sum(self._loss(batch, num_wanted).item() for batch in batches)
+        rows = chunks(pack_once(held_out, spec.context), spec.rows)
+        batches = [make_batch(some, spec.context) for some in rows]
+        num_targets = sum(batch.num_targets for batch in batches)
+        loss = sum(self._loss(batch, num_targets).item() for batch in batches)
         return {"held_out_loss": loss, **self._samples(held_out[: spec.samples])}
 
     def _samples(self, texts: Sequence[Text]) -> dict[str, Any]:
         if not texts:
             return {}
-        spec, decode = self._spec, self._corpus.tokenizer.decode
-        drawn = greedy_samples(
-            self._corpus.model,
-            texts,
-            self._corpus.end,
-            spec.sample_tokens,
-            spec.dtype,
-            self._device,
+        spec, corpus, decode = self._spec, self._corpus, self._corpus.tokenizer.decode
+        found = greedy_samples(
+            corpus.model, texts, corpus.end, spec.sample_tokens, spec.dtype, self._device
         )
         return {
             "num_samples": len(texts),
-            "num_exact": sum(sample is not None and sample.is_exact for sample in drawn),
+            "num_exact": sum(sample is not None and sample.is_exact for sample in found),
             "samples": [
                 {
                     "shown": decode(text.token_ids[: text.num_shown]),
                     "said": None if sample is None else decode(sample.token_ids),
                     "wanted": decode(text.token_ids[text.num_shown :]),
                 }
-                for text, sample in list(zip(texts, drawn, strict=True))[:_SHOWN]
+                for text, sample in list(zip(texts, found, strict=True))[:_SHOWN]
             ],
         }
 
 
-def card_of(spec: SFTSpec | PretrainSpec, path: str) -> Card:
-    """The card of a whole model that was trained on texts."""
-    return {
-        "version": 1,
-        "name": spec.name,
-        "description": spec.description,
-        "backend": "local",
-        "prompt": {"template": "bare"},
-        "sampling": {"temperature": 0, "max_tokens": spec.sample_tokens},
-        "sources": [{"path": path}],
-    }
+def text_model_card(spec: TextTrainingSpec) -> Card:
+    """Return the card of a model that was trained on texts: greedy, with bare prompts."""
+    sampling = {"temperature": 0, "max_tokens": spec.sample_tokens}
+    return new_card(spec, prompt={"template": "bare"}, sampling=sampling)
 
 
 def report(record: Mapping[str, Any]) -> Iterator[Line]:
-    """The lines that the command prints when such a training is done."""
+    """Yield the lines that the command prints after a training."""
     yield headline(record, f"{record['texts']:,} texts")
     yield from left_out(record)
     yield from held_out_loss(record)

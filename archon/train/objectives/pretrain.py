@@ -1,4 +1,4 @@
-"""Pretraining: a decoder of random weights learns a vocabulary and texts, from nothing."""
+"""Pretraining: learns a vocabulary from the texts, and trains a decoder with random weights."""
 
 from __future__ import annotations
 
@@ -9,39 +9,32 @@ from archon.engine.model.config import DecoderConfig
 from archon.lm.local.tokenizer import TextTokenizer
 from archon.lm.local.tokenizer.folder import tokenizer_config_of_folder
 from archon.spec.training import PretrainSpec
-from archon.train.base_model import Card
 from archon.train.bpe import END_ID, learn_vocabulary, save_vocabulary
 from archon.train.decoder import TrainableDecoder, initialise
-from archon.train.folder import MODEL
+from archon.train.folder import MODEL, Card
 from archon.train.model_folder import save_decoder
-from archon.train.objectives.next_token import NextToken, card_of, corpus, report
-from archon.train.sft_data import plain_texts, whole_text
+from archon.train.objectives.next_token import NextToken, build_corpus, report, text_model_card
+from archon.train.sft_data import plain_texts, tokenize_plain_text
 from archon.train.trainer import Start
 
 __all__ = ["open_objective", "report"]
 
 
 def open_objective(spec: PretrainSpec, start: Start) -> NextToken:
-    """Learn a vocabulary, and make a model of random weights.
+    """Read the texts, learn a vocabulary, and create a model with random weights.
 
     Raises
     ------
     SpecError
         The data is missing or malformed.
     ModelFileError
-        The decoder cannot have such a shape.
+        The configuration's shape is not possible for a decoder.
     """
     texts = list(plain_texts(spec.data, start.base_dir))
-    path = start.folder.path / MODEL
-    save_vocabulary(learn_vocabulary(texts, spec.decoder.vocabulary), path)
-    shape = spec.decoder
+    path, shape = start.folder.path / MODEL, spec.decoder
+    save_vocabulary(learn_vocabulary(texts, shape.vocabulary), path)
     config = DecoderConfig(
-        family=shape.family,
-        num_layers=shape.num_layers,
-        width=shape.width,
-        ffn_width=shape.ffn_width,
-        num_heads=shape.num_heads,
-        num_kv_heads=shape.num_kv_heads,
+        **shape.model_dump(exclude={"vocabulary", "context_length"}),
         head_width=shape.width // shape.num_heads,
         vocab_size=shape.vocabulary,
         context_length=max(shape.context_length, spec.context),
@@ -53,8 +46,8 @@ def open_objective(spec: PretrainSpec, start: Start) -> NextToken:
 
     def save(folder: Path) -> Card:
         save_decoder(model, folder / MODEL)
-        return card_of(spec, MODEL) | {"precision": "float32"}
+        return text_model_card(spec) | {"precision": "float32"}
 
-    found = [whole_text(text, tokenizer, END_ID) for text in texts]
-    learned = corpus(spec, found, model, tokenizer, END_ID, save)
-    return NextToken(spec, learned, start.folder, start.device)
+    found = [tokenize_plain_text(text, tokenizer, END_ID) for text in texts]
+    corpus = build_corpus(spec, found, model, tokenizer, END_ID, save)
+    return NextToken(spec, corpus, start.folder, start.device)

@@ -1,10 +1,14 @@
-"""Reinforcement learning: a model learns from rewards for its own replies, by GRPO or PPO."""
+"""Reinforcement learning: a model learns from rewards for its own replies, by GRPO or PPO.
+
+``archon.train.rl`` computes the steps.
+
+Letters of shapes: P prompts of a step, G replies to each.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain, islice
 from typing import Any
 
 import torch
@@ -12,25 +16,25 @@ from torch import Tensor
 
 from archon.reasoning import opened_by, split_reasoning
 from archon.train.folder import TrainingFolder
-from archon.train.report_lines import Line, headline, samples
+from archon.train.report_lines import Line, headline, left_out, samples
 from archon.train.rl.learner import Learner
 from archon.train.rl.rewards import rewards_of
 from archon.train.rl.rollouts import Rollout, sample_rollouts
 from archon.train.rl.setup import RLSetup, set_up
 from archon.train.rl.tasks import RLSpec, RLTask
-from archon.train.splits import rounds
+from archon.train.splits import batches
 from archon.train.trainer import OnProgress, Start, State
 
 _TAIL = 64
-"""Tokens at the end of a prompt among which a start marker of reasoning is looked for."""
+"""Tokens at the end of a prompt that are searched for a marker that starts reasoning."""
 _SHOWN = 3
-"""Held-out replies that the record keeps as text."""
-_KEPT_STEPS = 50
-"""Steps that the record describes; the picture has them all."""
+"""Held-out replies whose text is recorded."""
+_RECORDED_STEPS = 50
+"""Steps whose metrics are recorded; the plot shows all steps."""
 
 
 def open_objective(spec: RLSpec, start: Start) -> Reinforcement:
-    """Load the card's model, the questions and what judges the replies.
+    """Load the card's model, the questions and the reward.
 
     Raises
     ------
@@ -43,10 +47,10 @@ def open_objective(spec: RLSpec, start: Start) -> Reinforcement:
 
 
 class Reinforcement:
-    """Makes better replies likelier (``archon.train.trainer.Objective``).
+    """Objective of reinforcement learning (``archon.train.trainer.Objective``).
 
-    Rewards after training are those of the weights before they are written: weights that are
-    trained in bf16 are not rounded to it yet.
+    The final held-out rewards are measured before the weights are saved. Saving may round them to
+    bf16.
     """
 
     unit = "reward"
@@ -61,14 +65,14 @@ class Reinforcement:
         ]
         self._spec, self._setup, self._folder, self._device = spec, setup, folder, device
         self._learner = Learner(setup.model, spec, device)
-        self._figures: list[dict[str, float]] = []
-        """Figures of each step that was taken."""
-        self._left: Iterator[RLTask] | None = None
+        self._metrics: list[dict[str, float]] = []
+        """Metrics of each step taken so far, by name."""
+        self._batches: Iterator[list[RLTask]] | None = None
 
     @property
-    def num_taken(self) -> int:
-        """See ``Objective.num_taken``."""
-        return len(self._figures)
+    def curve(self) -> list[float]:
+        """See ``Objective.curve``."""
+        return [metrics["reward"] for metrics in self._metrics]
 
     def begin(self, on_progress: OnProgress) -> Mapping[str, Any]:
         """See ``Objective.begin``."""
@@ -84,30 +88,29 @@ class Reinforcement:
     def step(self, step: int) -> float:
         """See ``Objective.step``."""
         spec, started = self._spec, time.monotonic()
-        if self._left is None:
-            order = rounds(self._setup.tasks, f"questions/{spec.seed}")
-            self._left = islice(chain.from_iterable(order), step * spec.prompts, None)
-        tasks = list(islice(self._left, spec.prompts))
+        if self._batches is None:
+            self._batches = batches(
+                self._setup.tasks, spec.prompts, f"questions/{spec.seed}", num_skipped=step
+            )
+        tasks = next(self._batches)
         groups = self._replies(tasks, spec.group, spec.temperature, step)
         reward_PG = self._rewards(tasks, groups).to(self._device)
-        drawn = time.monotonic()
-        figures = self._learner.learn(step, groups, reward_PG)
-        now = time.monotonic()
-        self._figures.append(
-            figures | {"draw_seconds": drawn - started, "learn_seconds": now - drawn}
-        )
-        return figures["reward"]
+        sampled = time.monotonic()
+        metrics = self._learner.learn(step, groups, reward_PG)
+        seconds = {"draw_seconds": sampled - started, "learn_seconds": time.monotonic() - sampled}
+        self._metrics.append(metrics | seconds)
+        return metrics["reward"]
 
     def end(self, on_progress: OnProgress) -> Mapping[str, Any]:
         """See ``Objective.end``."""
-        every = max(self._spec.steps // _KEPT_STEPS, 1)
-        last = [figures["reward"] for figures in self._figures[-20:]]
+        stride = max(self._spec.steps // _RECORDED_STEPS, 1)
+        last = self.curve[-20:]
         after = self._measure()
         self._folder.write_card(self._setup.save(self._folder.path))
         return {
             "last_reward": sum(last) / len(last),
             "steps": [
-                {k: round(v, 5) for k, v in figures.items()} for figures in self._figures[::every]
+                {k: round(v, 5) for k, v in metrics.items()} for metrics in self._metrics[::stride]
             ],
             "after": after,
         }
@@ -115,16 +118,12 @@ class Reinforcement:
     def state(self) -> State:
         """See ``Objective.state``."""
         tensors, losses = self._learner.state()
-        return tensors, {"losses": losses, "steps": self._figures}
+        return tensors, {"losses": losses, "steps": self._metrics}
 
     def restore(self, tensors: Mapping[str, Tensor], progress: Any) -> None:
         """See ``Objective.restore``."""
         self._learner.restore(tensors, progress["losses"])
-        self._figures = progress["steps"]
-
-    def draw(self) -> None:
-        """See ``Objective.draw``."""
-        self._folder.draw_rewards(self._spec.name, [figures["reward"] for figures in self._figures])
+        self._metrics = progress["steps"]
 
     def _replies(
         self, tasks: Sequence[RLTask], group: int, temperature: float, step: int
@@ -140,7 +139,7 @@ class Reinforcement:
         )
 
     def _rewards(self, tasks: Sequence[RLTask], groups: Sequence[Sequence[Rollout]]) -> Tensor:
-        """(P, G)"""
+        """Return the reward of each reply: (P, G)."""
         return torch.tensor(
             [
                 rewards_of(self._setup.reward, task, [self._answer(task, r) for r in group])
@@ -149,19 +148,19 @@ class Reinforcement:
         )
 
     def _answer(self, task: RLTask, rollout: Rollout) -> str:
-        """What is rewarded of a reply: not the reasoning before its answer."""
-        markers = self._setup.reasoning_markers
-        end_of_prompt = self._setup.decode(task.prompt_ids[-_TAIL:])
+        """Return the part of a reply that is rewarded, which excludes reasoning."""
+        markers = self._setup.reasoning.markers
+        end_of_prompt = self._setup.reasoning.decode(task.prompt_ids[-_TAIL:])
         is_open = True if opened_by(end_of_prompt, markers) else None
         return split_reasoning(self._text(rollout), markers, is_open=is_open).answer
 
     def _text(self, rollout: Rollout) -> str:
-        """The reply as text, without the token that ends it."""
+        """Return the text of a reply without its end token."""
         ids = rollout.reply_ids
-        return self._setup.decode(ids[:-1] if rollout.is_ended else ids)
+        return self._setup.reasoning.decode(ids[:-1] if rollout.is_ended else ids)
 
     def _measure(self) -> dict[str, Any]:
-        """The mean reward of greedy replies to held-out questions, and a few of the replies."""
+        """Return the mean reward of greedy replies to held-out questions, and some replies."""
         tasks = self._setup.held_out
         if not tasks:
             return {}
@@ -183,10 +182,9 @@ class Reinforcement:
 
 
 def report(record: Mapping[str, Any]) -> Iterator[Line]:
-    """The lines that the command prints when such a training is done."""
+    """Yield the lines that the command prints after a training."""
     yield headline(record, "its own replies")
-    if record["too_long"]:
-        yield f"{record['too_long']:,} questions do not fit a row and were left out", "yellow"
+    yield from left_out(record, "questions")
     before, after = record["before"], record["after"]
     if after:
         rewards = f"{before['held_out_reward']:.3f} → {after['held_out_reward']:.3f}"

@@ -1,10 +1,14 @@
-"""Training a reward model: hidden states by the engine, a head fitted to them, maybe an adapter.
+"""Reward modelling: fits a head to hidden states of a model, and optionally trains an adapter.
 
-The engine that will compute rewards computes what the head learns from, in the card's precision:
-the head reads in use the very numbers that it was fitted to. An adapter learns in the trainer's
-numbers, and from the same replies over and over; so its probabilities are settled last, by what
-the engine reads: of judged replies that were set aside, or of some of those that were preferred or
-rejected.
+The head is fitted to hidden states from the engine in the card's precision, the same numbers that
+it will read when it computes rewards. An adapter is trained in the trainer's number format and sees
+the same replies many times, so its probabilities would be overconfident. After the training, the
+engine computes hidden states with the adapter, and the head is corrected:
+
+- for the goal ``outcome``, by Platt scaling on judged replies that were set aside;
+- for the goal ``preference``, by a bias for which the mean logit of some replies is 0.
+
+Letters of shapes: N replies, E width of the hidden states.
 """
 
 from __future__ import annotations
@@ -33,21 +37,28 @@ from archon.lm.local.reward import end_of_reply
 from archon.spec.model import LocalCard
 from archon.spec.training import RewardSpec
 from archon.train.base_model import base_card
-from archon.train.folder import ADAPTER, REWARD
+from archon.train.folder import ADAPTER, REWARD, Card
 from archon.train.platt import platt_scaling
-from archon.train.probe import Probe, check_learnable, fit_probe
+from archon.train.probe import check_learnable, fit_probe, head_logits
 from archon.train.report_lines import Line, left_out, percent
-from archon.train.reward_data import ReplyDataset, open_replies, parted, tokenize_replies, with_goal
+from archon.train.reward_data import (
+    ReplyDataset,
+    open_replies,
+    split_questions,
+    tokenize_replies,
+    with_goal,
+)
 from archon.train.reward_lora import AdapterSteps
 from archon.train.reward_metrics import reward_metrics
+from archon.train.splits import chunks
 from archon.train.trainer import OnProgress, Start, State, delayed_interrupts
 
 _CHUNK = 64
-"""Replies computed at once, between two checks for an interrupt."""
+"""Replies computed at once, between two checks for Ctrl-C."""
 _SAVE_EVERY = 16
-_ASIDE = 0.1
-"""Share of the questions to learn from that an adapter does not see: probabilities are fitted to
-their replies."""
+"""Chunks between two saved states."""
+_CALIBRATION_SHARE = 0.1
+"""Share of the questions to learn from that is set aside for Platt scaling."""
 _ANCHORS = 512
 """Replies whose mean logit is shifted to 0 after an adapter has learned preferences."""
 
@@ -58,25 +69,27 @@ def open_objective(spec: RewardSpec, start: Start) -> RewardModeling:
     Raises
     ------
     UsageError
-        The card's model does not generate text, or the replies teach nothing or do not fit the
-        goal.
+        The card's model does not generate text or has an adapter, or no head can learn the goal
+        from the replies.
     SpecError
         A file of replies is missing or malformed.
     """
     card, card_dir = start.pull_card(spec.model)
     if card.transformer != "decoder" or card.reward is not None:
-        raise UsageError(f"{card.name} is no decoder that writes, which alone can get a head")
+        raise UsageError(
+            f"{card.name} does not generate text; only models that do can get a reward head"
+        )
     if card.adapter is not None and spec.lora is not None:
         raise UsageError(
-            f"{card.name} has an adapter, and a head for it learns without another: leave "
-            "'lora' out"
+            f"{card.name} has an adapter, so its head is trained without another one; remove 'lora'"
         )
     return RewardModeling(spec, card, card_dir, open_replies(spec.data, start), start)
 
 
 class RewardModeling:
-    """Fits a head, then trains an adapter with it where the configuration asks for one
-    (``archon.train.trainer.Objective``; its steps are those of the adapter).
+    """Objective of reward modelling (``archon.train.trainer.Objective``).
+
+    ``begin`` fits the head. The steps train the adapter; without one there are no steps.
     """
 
     unit = "loss"
@@ -89,29 +102,51 @@ class RewardModeling:
         self.data = replies = with_goal(replies, spec.goal, spec.seed)
         self._spec, self._card, self._card_dir, self._start = spec, card, card_dir, start
         self._folder, self._reads_conversations = start.folder, replies.reads_conversations
-        learned, held_out = parted(replies.questions, spec.held_out, spec.seed)
+        learned, held_out = split_questions(replies.questions, spec.held_out, spec.seed)
         aside: list[str] = []
         if spec.lora is not None and replies.goal == "outcome":
-            learned, aside = parted(learned, _ASIDE, spec.seed)
+            learned, aside = split_questions(learned, _CALIBRATION_SHARE, spec.seed)
         if len(learned) < 2:
             apart = f"{len(held_out)} are held out" + (f", {len(aside)} set aside" if aside else "")
             raise UsageError(
-                f"there are replies to {len(replies.questions)} questions, of which {apart}: to "
-                "learn what is good takes at least two others"
+                f"there are replies to {len(replies.questions)} questions, of which {apart}; a "
+                "reward model needs at least two others to learn from"
             )
-        self._learn, self._aside, self._held = map(replies.of, (learned, aside, held_out))
+        self._learn, self._aside, self._held_out = map(replies.subset, (learned, aside, held_out))
         check_learnable(self._learn)
         self._adapter: AdapterSteps | None = None
 
     @property
-    def num_taken(self) -> int:
-        """See ``Objective.num_taken``."""
-        return 0 if self._adapter is None else len(self._adapter.steps.curve)
+    def curve(self) -> list[float]:
+        """See ``Objective.curve``."""
+        return [] if self._adapter is None else self._adapter.steps.curve
 
     def begin(self, on_progress: OnProgress) -> Mapping[str, Any]:
-        """Fit a head to the model as it is; writes head and card."""
-        self._folder.write_record()  # from here on there is something to resume
-        return self._probe(self._learn, self._held, on_progress)
+        """Fit a head to the unchanged model; write head and card."""
+        self._folder.write_record()  # makes the folder resumable from here on
+        started = time.monotonic()
+        learn, held_out, name = self._learn, self._held_out, self._card.name
+        with _opened(self._card, self._card_dir) as opened:
+            both = replace(learn, replies=(*learn.replies, *held_out.replies))
+            hidden_NE = self._hidden(opened, both, on_progress, resumable=True)
+            digest, adapter = opened.digest, opened.adapter
+        on_progress("fitting the head", 0, 1)
+        num_learned = len(learn.replies)
+        probe = fit_probe(hidden_NE[:num_learned], learn, self._spec.penalties, self._spec.seed)
+        self._write(
+            RewardHead(learn.goal, probe.weight_E.float(), probe.bias, name, digest, adapter)
+        )
+        logit_N = head_logits(hidden_NE, probe.weight_E, probe.bias)
+        return {
+            "questions": len(learn.questions),
+            "replies": num_learned,
+            **({"pairs": len(learn.pairs)} if learn.pairs else {}),
+            "penalty": probe.penalty,
+            "fold_losses": [round(loss, 5) for loss in probe.fold_losses],
+            "learnt": _metrics(logit_N[:num_learned], learn),
+            "before": _metrics(logit_N[num_learned:], held_out),
+            "probe_seconds": round(time.monotonic() - started, 1),
+        }
 
     def step(self, step: int) -> float:
         """See ``Objective.step``."""
@@ -129,17 +164,12 @@ class RewardModeling:
         return steps.optimization.state(), {"kind": "adapter", "curve": steps.curve}
 
     def restore(self, tensors: Mapping[str, Tensor], progress: Any) -> None:
-        """Continue with the adapter; hidden states that were saved before it are not needed."""
+        """Continue the adapter's training; a saved state of the hidden states is not needed."""
         if progress.get("kind") == "adapter":
             self._adapter_steps().steps.optimization.restore(tensors, progress["curve"])
 
-    def draw(self) -> None:
-        """See ``Objective.draw``."""
-        if self._adapter is not None:
-            self._folder.draw_losses(self._spec.name, self._adapter.steps.curve)
-
     def _adapter_steps(self) -> AdapterSteps:
-        """The adapter's training, opened once the head to begin with is fitted."""
+        """Return the adapter's training, which starts from the head that ``begin`` has written."""
         if self._adapter is None:
             head = read_reward_head(self._folder.path / REWARD)
             self._adapter = AdapterSteps(
@@ -147,35 +177,7 @@ class RewardModeling:
             )
         return self._adapter
 
-    # ---------------------------------------------------------------------------- frozen body
-
-    def _probe(
-        self, learn: ReplyDataset, held: ReplyDataset, on_progress: OnProgress
-    ) -> dict[str, Any]:
-        """Fit a head to the model as it is; writes head and card."""
-        started = time.monotonic()
-        with _opened(self._card, self._card_dir) as opened:
-            both = (*learn.replies, *held.replies)
-            hidden_NE = self._hidden(
-                opened, replace(learn, replies=both), on_progress, resumable=True
-            )
-            digest, adapter = opened.digest, opened.adapter
-        on_progress("fitting the head", 0, 1)
-        num_learnt = len(learn.replies)
-        learnt_NE, held_NE = hidden_NE[:num_learnt], hidden_NE[num_learnt:]
-        probe = fit_probe(learnt_NE, learn, self._spec.penalties, self._spec.seed)
-        weight_E, name = probe.weight_E.float(), self._card.name
-        self._write(RewardHead(learn.goal, weight_E, probe.bias, name, digest, adapter))
-        return {
-            "questions": len(learn.questions),
-            "replies": num_learnt,
-            **({"pairs": len(learn.pairs)} if learn.pairs else {}),
-            "penalty": probe.penalty,
-            "fold_losses": [round(loss, 5) for loss in probe.fold_losses],
-            "learnt": _report(probe, learnt_NE, learn),
-            "before": _report(probe, held_NE, held),
-            "probe_seconds": round(time.monotonic() - started, 1),
-        }
+    # -------------------------------------------------------------------------- hidden states
 
     def _hidden(
         self,
@@ -185,12 +187,18 @@ class RewardModeling:
         *,
         resumable: bool = False,
     ) -> Tensor:
-        """The hidden state of each reply, in the basis of the model's file: (N, E)."""
+        """Return the hidden state of each reply, in the basis of the model's file: (N, E).
+
+        Parameters
+        ----------
+        resumable
+            Save the hidden states as the training's state, and continue from a saved state.
+        """
         engine, file = opened.worker.engine, opened.file
-        end, most = end_of_reply(opened.tokenizer_config), engine.context_length
-        texts = tokenize_replies(replies, opened.chat, opened.tokenizer, end, most)
-        all_that_counts = json.dumps([opened.digest, self._card.precision, texts])
-        digest = hashlib.sha256(all_that_counts.encode()).hexdigest()
+        end, context_length = end_of_reply(opened.tokenizer_config), engine.context_length
+        texts = tokenize_replies(replies, opened.chat, opened.tokenizer, end, context_length)
+        inputs = json.dumps([opened.digest, self._card.precision, texts])
+        digest = hashlib.sha256(inputs.encode()).hexdigest()
         progress = {"kind": "hidden", "of": digest}
         saved = self._folder.read_state() if resumable else None
         rows: list[Tensor] = []
@@ -203,9 +211,9 @@ class RewardModeling:
             return [hidden_state(generation) for [generation] in found]
 
         with delayed_interrupts() as is_interrupted:
-            for number, at in enumerate(range(len(rows), len(texts), _CHUNK), 1):
-                on_progress("reading replies", at, len(texts))
-                found = run_sync(read(texts[at : at + _CHUNK]))
+            for number, chunk in enumerate(chunks(texts[len(rows) :], _CHUNK), 1):
+                on_progress("reading replies", len(rows), len(texts))
+                found = run_sync(read(chunk))
                 rows += own_hidden(engine, file, torch.stack(found)).unbind()
                 is_due = number % _SAVE_EVERY == 0 or len(rows) == len(texts)
                 if resumable and (is_due or is_interrupted()):
@@ -217,10 +225,10 @@ class RewardModeling:
     # --------------------------------------------------------------------------------- adapter
 
     def _adapt(self, on_progress: OnProgress) -> dict[str, Any]:
-        """Write the trained adapter, and head and card anew."""
+        """Write the trained adapter, its corrected head, and the card."""
         adapter = self._adapter_steps()
         head = adapter.save(self._folder.path / ADAPTER)
-        card = self._made_card() | {"adapter": f"./{ADAPTER}"}
+        card = self._new_card() | {"adapter": f"./{ADAPTER}"}
         record: dict[str, Any] = {
             "trained_parameters": adapter.steps.optimization.num_trained,
             "too_long": adapter.num_left_out,
@@ -228,34 +236,31 @@ class RewardModeling:
         }
         with _opened(LocalCard.model_validate(card), self._folder.path) as opened:
             if head.goal == "preference":
-                head = self._anchored(opened, head, self._learn, on_progress)
+                head = self._centred(opened, head, on_progress)
             else:
-                head, record["scaling"] = self._scaled(opened, head, self._aside, on_progress)
+                head, record["scaling"] = self._scaled(opened, head, on_progress)
             head = replace(head, base_digest=opened.digest, adapter=opened.adapter)
-            hidden_NE = self._hidden(opened, self._held, on_progress)
+            hidden_NE = self._hidden(opened, self._held_out, on_progress)
         self._write(head, adapter=f"./{ADAPTER}")
-        probe = Probe(head.weight_E.double(), head.bias, 0.0, ())
-        return record | {"after": _report(probe, hidden_NE, self._held)}
+        logit_N = head_logits(hidden_NE, head.weight_E, head.bias)
+        return record | {"after": _metrics(logit_N, self._held_out)}
 
-    def _anchored(
-        self, opened: OpenedDecoder, head: RewardHead, learn: ReplyDataset, on_progress: OnProgress
+    def _centred(
+        self, opened: OpenedDecoder, head: RewardHead, on_progress: OnProgress
     ) -> RewardHead:
-        """The head by which an average reply has the logit 0."""
+        """Return the head with the bias for which an average reply has the logit 0."""
+        learn = self._learn
         count = min(_ANCHORS, len(learn.replies))
-        some = Random(f"anchors/{self._spec.seed}").sample(learn.replies, count)
-        probe = Probe(head.weight_E.double(), 0.0, 0.0, ())
-        logit_N = probe.logits(
-            self._hidden(opened, replace(learn, replies=tuple(some)), on_progress)
-        )
-        return replace(head, bias=-float(logit_N.mean()))
+        anchors = Random(f"anchors/{self._spec.seed}").sample(learn.replies, count)
+        hidden_NE = self._hidden(opened, replace(learn, replies=tuple(anchors)), on_progress)
+        return replace(head, bias=-float(head_logits(hidden_NE, head.weight_E, 0.0).mean()))
 
     def _scaled(
-        self, opened: OpenedDecoder, head: RewardHead, aside: ReplyDataset, on_progress: OnProgress
+        self, opened: OpenedDecoder, head: RewardHead, on_progress: OnProgress
     ) -> tuple[RewardHead, dict[str, Any]]:
-        """The head with probabilities fitted to replies that it has not learned from, and what is
-        recorded of the fit."""
-        probe = Probe(head.weight_E.double(), head.bias, 0.0, ())
-        logit_N = probe.logits(self._hidden(opened, aside, on_progress))
+        """Return the head after Platt scaling on the replies set aside, and the fit's record."""
+        aside = self._aside
+        logit_N = head_logits(self._hidden(opened, aside, on_progress), head.weight_E, head.bias)
         slope, bias = platt_scaling(logit_N, aside.correct)
         scaled = replace(head, weight_E=slope * head.weight_E, bias=slope * head.bias + bias)
         fit = {"replies": len(aside.replies), "slope": round(slope, 4), "bias": round(bias, 4)}
@@ -264,12 +269,14 @@ class RewardModeling:
     # --------------------------------------------------------------------------------- folder
 
     def _write(self, head: RewardHead, **keys: str) -> None:
+        """Write a head, and the card that runs it, with additional keys."""
         write_reward_head(head, self._folder.path / REWARD)
-        card = self._made_card() | keys | {"reward": f"./{REWARD}"}
+        card = self._new_card() | keys | {"reward": f"./{REWARD}"}
         template = "conversation" if self._reads_conversations else "bare"
         self._folder.write_card(card | {"prompt": {"template": template}})
 
-    def _made_card(self) -> dict[str, Any]:
+    def _new_card(self) -> Card:
+        """Return the base model's card with the name of the training."""
         card = base_card(self._card, self._card_dir)
         card.pop("sampling", None)
         card.pop("prompt", None)
@@ -278,7 +285,7 @@ class RewardModeling:
 
 @contextmanager
 def _opened(card: LocalCard, base_dir: Path) -> Iterator[OpenedDecoder]:
-    """A card's decoder for as long as it is read with."""
+    """Open a card's decoder, and release it at the end of the block."""
     opened = open_decoder(card, base_dir)
     try:
         yield opened
@@ -286,22 +293,21 @@ def _opened(card: LocalCard, base_dir: Path) -> Iterator[OpenedDecoder]:
         release(opened.worker)
 
 
-def _report(probe: Probe, hidden_NE: Tensor, replies: ReplyDataset) -> dict[str, Any]:
-    rewards = probe.logits(hidden_NE).sigmoid().tolist()
-    report = reward_metrics(rewards, replies)
-    return {k: round(v, 4) if isinstance(v, float) else v for k, v in report.items()}
+def _metrics(logit_N: Tensor, replies: ReplyDataset) -> dict[str, Any]:
+    metrics = reward_metrics(logit_N.sigmoid().tolist(), replies)
+    return {k: round(v, 4) if isinstance(v, float) else v for k, v in metrics.items()}
 
 
 def report(record: Mapping[str, Any]) -> Iterator[Line]:
-    """The lines that the command prints when such a training is done."""
-    learned = f"{record['replies']:,} replies to {record['questions']:,} questions"
-    yield f"learned from {learned}", "bold"
+    """Yield the lines that the command prints after a training."""
+    replies, questions = f"{record['replies']:,} replies", f"{record['questions']:,} questions"
+    yield f"learned from {replies} to {questions}", "bold"
     yield from left_out(record, "replies")
     yield from ((line, None) for line in _quality(record["after"]))
 
 
 def _quality(after: Mapping[str, Any]) -> Iterator[str]:
-    """How good the rewards of held-out replies are."""
+    """Yield lines about the quality of rewards for held-out replies."""
     if "right" not in after:  # a reader's preferences
         yield (
             f"on {after['pairs']:,} held-out pairs: the chosen reply has the higher reward in "

@@ -1,21 +1,24 @@
-"""Supervised fine-tuning: a card's model learns to write the completions of given prompts."""
+"""Supervised fine-tuning (SFT): a model learns to write the completions of given prompts.
+
+The loss is the cross-entropy of the completions' tokens; prompts are read but not learned.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from archon.spec.training import SFTSpec
-from archon.train.base_model import Card, open_base
-from archon.train.folder import MODEL
-from archon.train.objectives.next_token import NextToken, card_of, corpus, report
-from archon.train.sft_data import answer_text, dialogues
+from archon.train.base_model import open_base
+from archon.train.folder import Card
+from archon.train.objectives.next_token import NextToken, build_corpus, report, text_model_card
+from archon.train.sft_data import dialogues, tokenize_dialogue
 from archon.train.trainer import Start
 
 __all__ = ["open_objective", "report"]
 
 
 def open_objective(spec: SFTSpec, start: Start) -> NextToken:
-    """Load the card's model, and choose which of its parameters are trained.
+    """Load the card's model, select the parameters to train, and read the dialogues.
 
     Raises
     ------
@@ -24,18 +27,18 @@ def open_objective(spec: SFTSpec, start: Start) -> NextToken:
     ModelError
         The weights are unavailable or cannot be run.
     UsageError
-        The model generates no text, or has no such layers.
+        The model does not generate text, or does not have the layers to train.
     """
     base = open_base(*start.pull_card(spec.model))
     found = [
-        answer_text(dialogue, base.chat, base.tokenizer, base.end, base.template_variables)
+        tokenize_dialogue(dialogue, base.chat, base.tokenizer, base.end, base.template_variables)
         for dialogue in dialogues(spec.data, start.base_dir)
     ]
     model = base.trainable(spec, start.device)
 
     def save(folder: Path) -> Card:
-        made = base.save(model, spec, folder, card_of(spec, MODEL))
-        return made | {"prompt": {"template": "bare"}}  # as the prompts were learned
+        card = base.save(model, spec, folder, text_model_card(spec))
+        return card | {"prompt": {"template": "bare"}}  # as in the training
 
-    learned = corpus(spec, found, model, base.tokenizer, base.end, save)
-    return NextToken(spec, learned, start.folder, start.device)
+    corpus = build_corpus(spec, found, model, base.tokenizer, base.end, save)
+    return NextToken(spec, corpus, start.folder, start.device)

@@ -1,64 +1,85 @@
-"""How much better a reply, or a token of it, was than expected."""
+"""Advantages: how much better a reply, or a token of it, was than expected.
+
+Letters of shapes: T tokens of a reply, P prompts, G replies to each, N tokens of a step.
+"""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-_LEAST_DEVIATION = 1e-4
+_MIN_DEVIATION = 1e-4
 
 
 def generalised_advantages(
     reward_T: Tensor, value_T: Tensor, gamma: float, lam: float
 ) -> tuple[Tensor, Tensor]:
-    """Advantage of each token, and the return that its value should have been: (T,) both.
+    """Return the advantage A and the return R of each token: (T,) both.
 
-    δ_t = r_t + γ·V_{t+1} − V_t and A_t = Σ_k (γλ)^k δ_{t+k}, with nothing to come behind the last
-    token, also where a reply was cut short. (GAE: Schulman et al. 2016, arXiv 1506.02438.)
+    Generalised advantage estimation (GAE: Schulman et al. 2016, arXiv 1506.02438) with rewards r
+    and values V::
+
+        δ_t = r_t + γ·V_{t+1} − V_t
+        A_t = Σ_k (γλ)^k · δ_{t+k}
+        R_t = A_t + V_t
+
+    The value after the last token is 0, also if the reply was truncated.
 
     Parameters
     ----------
+    reward_T
+        Reward of each token.
     value_T
-        What was expected before each token.
+        Expected return before each token, as the value head computed it.
     gamma
-        What a reward is worth a token earlier.
+        Discount factor γ per token.
     lam
-        0 trusts the values, 1 the rewards alone.
+        λ in [0, 1]: 0 relies on the values, 1 on the rewards alone.
     """
-    backwards: list[float] = []
-    following = next_value = 0.0
+    reversed_advantages: list[float] = []
+    advantage = next_value = 0.0
     pairs = zip(reward_T.tolist(), value_T.tolist(), strict=True)
     for reward, value in reversed(list(pairs)):
-        following = reward + gamma * next_value - value + gamma * lam * following
+        advantage = reward + gamma * next_value - value + gamma * lam * advantage
         next_value = value
-        backwards.append(following)
-    advantage_T = torch.tensor(backwards[::-1], dtype=value_T.dtype, device=value_T.device)
+        reversed_advantages.append(advantage)
+    advantage_T = torch.tensor(
+        reversed_advantages[::-1], dtype=value_T.dtype, device=value_T.device
+    )
     return advantage_T, advantage_T + value_T
 
 
 def group_advantages(reward_PG: Tensor, divide_by_deviation: bool = False) -> Tensor:
-    """Reward of each of G replies to each of P prompts, less the mean of its group: (P, G).
+    """Return each reward minus the mean of its group: (P, G).
 
-    That mean is what the prompt promises, so that no value need be learnt (GRPO: Shao et al. 2024,
-    arXiv 2402.03300). The reply's own reward is in it: against the others' alone, the difference
-    would be G / (G − 1) of this, for every reply alike. Dividing by the group's standard deviation,
-    as GRPO does, favours prompts that nearly always or nearly never succeed; it is left out by
-    default (Liu et al. 2025, arXiv 2503.20783). A group whose rewards are all equal teaches
-    nothing.
+    The group's mean estimates the expected reward of the prompt, so no value head is needed (GRPO:
+    Shao et al. 2024, arXiv 2402.03300). It includes the reply's own reward; without it, all
+    differences would be larger by the same factor G / (G − 1). A group of equal rewards has only
+    advantages of 0.
+
+    Parameters
+    ----------
+    reward_PG
+        Reward of each reply.
+    divide_by_deviation
+        Divide by the group's standard deviation as in the paper of GRPO. This gives more weight to
+        prompts that nearly always or nearly never succeed (Liu et al. 2025, arXiv 2503.20783).
     """
     centred_PG = reward_PG - reward_PG.mean(1, keepdim=True)
-    # The mean of equal numbers may differ from them in the last bit.
+    # The computed mean of equal numbers may differ from them in the last bit.
     centred_PG[(reward_PG == reward_PG[:, :1]).all(1)] = 0
     if not divide_by_deviation:
         return centred_PG
-    return centred_PG / (reward_PG.std(1, keepdim=True) + _LEAST_DEVIATION)
+    return centred_PG / (reward_PG.std(1, keepdim=True) + _MIN_DEVIATION)
 
 
 def whitened(advantage_N: Tensor) -> Tensor:
-    """Mean 0 and standard deviation 1 over all tokens of a step: so a rate of learning fits
-    rewards of any size."""
+    """Return the advantages scaled to mean 0 and standard deviation 1 over all tokens: (N,).
+
+    This makes the learning rate independent of the scale of the rewards.
+    """
     if len(advantage_N) < 2:
         return advantage_N
     if bool((advantage_N == advantage_N[0]).all()):
-        return torch.zeros_like(advantage_N)  # their mean may differ from them in the last bit
+        return torch.zeros_like(advantage_N)  # see ``group_advantages``
     return (advantage_N - advantage_N.mean()) / (advantage_N.std() + 1e-8)

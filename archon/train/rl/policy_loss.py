@@ -1,7 +1,8 @@
-"""Losses of policy and value head, for N tokens that the policy sampled.
+"""Losses of the policy and the value head, for N tokens that the policy sampled.
 
-``new`` are log-probabilities under the current weights, with gradients; ``old`` those under the
-weights at the beginning of the step, ``reference`` those at the beginning of the training.
+Arguments called ``new`` are log-probabilities under the current weights, with gradients. ``old``
+ones are under the weights at the beginning of the step, ``reference`` ones under those at the
+beginning of the training. All are in nats.
 """
 
 from __future__ import annotations
@@ -9,23 +10,25 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-_FURTHEST = 20
-"""Nats that a token's estimate of the divergence counts at most."""
+_MAX_LOG_RATIO = 20
+"""Upper bound of a log-ratio in the estimate of the divergence, in nats."""
 
 
 def policy_losses(
     new_N: Tensor, old_N: Tensor, advantage_N: Tensor, clip: float, weight_N: Tensor | None = None
 ) -> Tensor:
-    """PPO's clipped surrogate, of which more is better, with its sign turned: (N,).
+    """Return the negative clipped surrogate objective of PPO for each token: (N,).
 
-    −min(ρ·A, clamp(ρ, 1 − ε, 1 + ε)·A) with ρ = new / old probability: a token gains nothing from
-    becoming likelier, or less likely, than the step allows. (Schulman et al. 2017, arXiv
-    1707.06347.)
+    L = −w · min(ρ·A, clamp(ρ, 1 − ε, 1 + ε)·A), where ρ = p_new / p_old and A is the advantage
+    (Schulman et al. 2017, arXiv 1707.06347). Beyond the clipping range, moving ρ further in the
+    direction of the advantage does not lower the loss.
 
     Parameters
     ----------
+    clip
+        ε.
     weight_N
-        Of each token (``importance_weights``); 1 by default.
+        Weight w of each token (``importance_weights``); 1 by default.
     """
     ratio_N = (new_N - old_N).exp()
     clipped_N = ratio_N.clamp(1 - clip, 1 + clip)
@@ -34,31 +37,43 @@ def policy_losses(
 
 
 def importance_weights(old_N: Tensor, engine_N: Tensor, cap: float) -> Tensor:
-    """min(old / engine probability, cap): what the trainer makes of tokens that an engine drew.
+    """Return the truncated importance weight min(p_old / p_engine, cap) of each token: (N,).
 
-    The engine rounds where the trainer does not, so that it draws from a slightly other
-    distribution. Without the weight the gradient would be that of no policy at all; the cap keeps
-    its variance finite (Ionides 2008; for rollout engines Yao et al. 2025).
+    The engine rounds differently from the trainer, so its samples come from a slightly different
+    distribution. The weight corrects the gradient for that; the cap bounds its variance (Ionides
+    2008, "Truncated Importance Sampling"; for rollout engines Yao et al. 2025, "Your Efficient RL
+    Framework Secretly Brings You Off-Policy RL Training").
+
+    Parameters
+    ----------
+    engine_N
+        Log-probabilities that the engine computed when it sampled the tokens.
+    cap
+        Upper bound of a weight.
     """
     return (old_N - engine_N).exp().clamp(max=cap)
 
 
 def kl_estimates(new_N: Tensor, reference_N: Tensor) -> Tensor:
-    """Estimates of KL(new ‖ reference) from single tokens, none below 0: (N,).
+    """Return an estimate of KL(new ‖ reference) from each token, at least 0: (N,).
 
-    e^d − d − 1 with d = reference − new: the mean over the policy's own tokens is the divergence,
-    and it varies far less than that of −d (Schulman 2020, "Approximating KL Divergence", k3). As a
-    term of a loss its gradient draws the policy towards covering what the reference does.
+    k3 = e^d − d − 1, where d = reference − new. Over tokens that the policy samples, its mean is
+    the divergence, with a much smaller variance than that of −d (Schulman 2020, "Approximating KL
+    Divergence"). As a term of the loss, its gradient is that of KL(reference ‖ new), which pulls
+    the policy to cover everything that the reference does.
 
-    d counts for 20 at most, e^20 being 5·10⁸: one token that the policy has all but given up would
-    make the whole loss infinite. It has no gradient beyond that.
+    d is clamped to 20, where e^d is 5·10⁸, and has no gradient beyond. Otherwise one token that the
+    policy has made very unlikely would make the loss infinite.
     """
-    d_N = (reference_N - new_N).clamp(max=_FURTHEST)
+    d_N = (reference_N - new_N).clamp(max=_MAX_LOG_RATIO)
     return d_N.exp() - d_N - 1
 
 
 def value_losses(value_N: Tensor, old_value_N: Tensor, return_N: Tensor, clip: float) -> Tensor:
-    """Half the squared error of each value, or of the value clipped to within ``clip`` of the old
-    one where that is worse: (N,)."""
+    """Return the clipped squared error of each value: (N,).
+
+    L = max((V − R)², (V_clipped − R)²) / 2, where R is the return and V_clipped the value clamped
+    to within ``clip`` of the old one.
+    """
     clipped_N = old_value_N + (value_N - old_value_N).clamp(-clip, clip)
     return torch.maximum((value_N - return_N).square(), (clipped_N - return_N).square()) / 2

@@ -1,4 +1,4 @@
-"""Rewards of replies: by a benchmark's scorer, by a reward model, or by any function."""
+"""Rewards of replies: from a benchmark's scorer, a reward model, or a custom function."""
 
 from __future__ import annotations
 
@@ -22,16 +22,19 @@ from archon.spec.training import ModelReward
 from archon.train.rl.tasks import RLSpec, RLTask
 
 RewardFunction = Callable[[RLTask, Sequence[str]], Sequence[float]]
-"""(task, replies to it) → a reward for each; higher is better."""
+"""Maps a task and its replies to one reward per reply; higher is better."""
 
 
 def reward_of(spec: RLSpec, base_dir: Path, benchmark: Benchmark | None) -> RewardFunction:
-    """The reward of a configuration: a scorer, by default the benchmark's, or a reward model.
+    """Return the reward of a configuration: a scorer or a reward model.
+
+    The default is the benchmark's scorer.
 
     Raises
     ------
     SpecError
-        No reward is named, there is no such scorer, or the model scores no texts.
+        The configuration has no reward, or names an unknown scorer or a model that is not a reward
+        model.
     ModelError
         The reward model is unavailable or cannot be run.
     """
@@ -42,7 +45,8 @@ def reward_of(spec: RLSpec, base_dir: Path, benchmark: Benchmark | None) -> Rewa
         return by_scorer(benchmark.scorer)
     if reward is None:
         raise SpecError(
-            "must say how replies are judged: {'score': …} or {'model': …}", path="$.reward"
+            "is missing; give {'score': NAME OF A SCORER} or {'model': CARD OF A REWARD MODEL}",
+            path="$.reward",
         )
     if reward.score not in SCORERS:
         hint = suggestion(reward.score, SCORERS)
@@ -53,10 +57,10 @@ def reward_of(spec: RLSpec, base_dir: Path, benchmark: Benchmark | None) -> Rewa
 def _model_reward(
     reward: ModelReward, base_dir: Path, benchmark: Benchmark | None
 ) -> RewardFunction:
-    """A reward model, opened now, that reads what a ranker without a prompt would send."""
+    """Open a reward model; it reads what a ranker without a prompt would send."""
     loaded = load_model_card(reward.model, base_dir)
     if "reward" not in capabilities(loaded.spec):
-        raise SpecError(f"{shown(reward.model)} is no reward model", path="$.reward.model")
+        raise SpecError(f"{shown(reward.model)} is not a reward model", path="$.reward.model")
     spec = generator_prompt(None, loaded.spec)
     try:
         prompt = Prompt(spec, RANKER_REWARD, reads_candidates=True, base_dir=loaded.base_dir)
@@ -69,7 +73,7 @@ def _model_reward(
 
 
 def by_scorer(scorer: Scorer) -> RewardFunction:
-    """The score that a benchmark's scorer gives a reply: 1 if it is right."""
+    """Return a reward that is a scorer's score: 1 for a right reply."""
 
     def reward(task: RLTask, texts: Sequence[str]) -> list[float]:
         assert task.target is not None, "tasks for a scorer have targets"
@@ -79,32 +83,33 @@ def by_scorer(scorer: Scorer) -> RewardFunction:
 
 
 def by_model(model: RewardModel, prompt: Prompt) -> RewardFunction:
-    """What a reward model says of each reply.
+    """Return a reward that is a reward model's score.
 
     Parameters
     ----------
     prompt
-        How it is asked; by the template ``conversation`` it reads what the policy read.
+        Prompt of the reward model. With the template ``conversation`` it reads the policy's prompt.
     """
 
     def reward(task: RLTask, texts: Sequence[str]) -> list[float]:
-        asked = task.messages if prompt.is_conversation else prompt.messages(task.question)
-        return run_sync(model.score(asked, texts))
+        messages = task.messages if prompt.is_conversation else prompt.messages(task.question)
+        return run_sync(model.score(messages, texts))
 
     return reward
 
 
 def rewards_of(reward: RewardFunction, task: RLTask, texts: Sequence[str]) -> list[float]:
-    """The rewards of the replies to one task.
+    """Compute the rewards of the replies to one task.
 
     Raises
     ------
     ScoringError
-        The function gave anything but one finite number per text.
+        The function did not return one finite number per reply.
     """
     found = [float(value) for value in reward(task, texts)]
     if len(found) != len(texts) or not all(map(math.isfinite, found)):
         raise ScoringError(
-            f"the reward gave {found[:5]} for {len(texts)} replies, not a finite number for each"
+            f"the reward function returned {found[:5]} for {len(texts)} replies; it must return "
+            "one finite number for each"
         )
     return found

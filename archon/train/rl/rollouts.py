@@ -1,4 +1,4 @@
-"""Rollouts: replies that the engine samples from the current policy, with log-probabilities."""
+"""Rollouts: replies sampled by the engine from the current policy, with log-probabilities."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class Rollout:
     """One reply to a prompt."""
 
     token_ids: tuple[int, ...]
-    """Of prompt and reply; a sampled end-of-sequence is a token like any other."""
+    """Tokens of prompt and reply, including a sampled end token."""
     num_given: int
-    """Tokens of the prompt."""
+    """Number of tokens of the prompt."""
     logprobs: tuple[float, ...]
-    """Of the reply's tokens, as the engine computed them, at the sampling temperature."""
+    """Log-probability of each token of the reply in the engine, at the sampling temperature."""
     is_ended: bool
-    """Whether it ended with an end-of-sequence and was not truncated."""
+    """Whether the reply ends with an end token and was not truncated."""
 
     @property
     def reply_ids(self) -> tuple[int, ...]:
@@ -44,22 +44,24 @@ class Rollout:
 
 
 class Policy(Protocol):
-    """A model in training, for an engine to sample from."""
+    """A model in training that an engine can sample from."""
 
     def current(self) -> tuple[Engine, str]:
-        """An engine with the current weights, and the adapter that requests must name."""
+        """Return an engine with the current weights, and the adapter to name in requests."""
         ...
 
 
 class AdaptedPolicy:
-    """One engine for the frozen weights, and a fresh copy of the adapter for every step.
+    """Policy with an adapter.
+
+    One engine runs the frozen weights; it gets a new copy of the adapter at every step.
 
     Parameters
     ----------
     engine
-        Runs the weights that the adapter is for.
+        Engine of the frozen weights.
     source
-        The same weights.
+        The frozen weights.
     """
 
     def __init__(self, model: TrainableDecoder, engine: Engine, source: WeightSource) -> None:
@@ -75,14 +77,14 @@ class AdaptedPolicy:
 
 
 class WholePolicy:
-    """A fresh engine for every step, on a copy of all weights.
+    """Policy without an adapter: every step has a new engine on a copy of all weights.
 
     Parameters
     ----------
     keep_in
-        Folder of compiled kernels, for int8 and int4.
+        Folder for compiled kernels, for int8 and int4.
     context_length
-        Tokens of prompt and reply together; by default the model's own.
+        Capacity for prompt and reply together, in tokens; by default the model's.
     """
 
     def __init__(
@@ -113,10 +115,14 @@ def sample_rollouts(
     stop_ids: frozenset[int],
     seed: int,
 ) -> list[list[Rollout]]:
-    """Sample ``group`` replies to each prompt; greedy ones at temperature 0.
+    """Sample ``group`` replies to each prompt; at temperature 0 they are greedy.
 
-    Every token is sampled from the whole distribution: top-k and top-p would sample from another
-    distribution than the one that is learned.
+    Tokens are sampled from the complete distribution. With top-k or top-p they would come from
+    another distribution than the one whose probabilities the loss uses.
+
+    Returns
+    -------
+    One group of rollouts per prompt.
     """
     engine, adapter = policy.current()
     requests: list[Prompt] = []
@@ -125,12 +131,12 @@ def sample_rollouts(
         for index, prompt_ids in enumerate(prompts):
             request = GenerationRequest(
                 prompt_ids=prompt_ids,
-                # A prompt that occurs twice has different samples each time.
+                # Equal prompts get different samples.
                 draws=tuple(range(index * group, (index + 1) * group)),
                 seed=seed,
                 rule=SamplingRule(temperature),
                 max_tokens=max_tokens,
-                # Not a stop token: the end is sampled like any token, with its log-probability.
+                # Unlike ``stop_ids``, this keeps the end token and its log-probability.
                 on_token=lambda _, token: token in stop_ids,
                 logprobs=True,
                 logprobs_at=temperature or 1,
@@ -140,17 +146,17 @@ def sample_rollouts(
         while engine.has_work:
             done |= engine.step()
     finally:
-        # Unfinished prompts would keep the adapter from being replaced.
+        # After an error, unfinished prompts would block the replacement of the adapter.
         for prompt in requests:
             engine.cancel(prompt)
-    return [[_rollout(prompt, drawn) for drawn in done[prompt]] for prompt in requests]
+    return [[_rollout(prompt, generation) for generation in done[prompt]] for prompt in requests]
 
 
-def _rollout(prompt: Prompt, drawn: Generation) -> Rollout:
-    assert drawn.logprobs is not None
+def _rollout(prompt: Prompt, generation: Generation) -> Rollout:
+    assert generation.logprobs is not None
     return Rollout(
-        token_ids=(*prompt.request.prompt_ids, *drawn.token_ids),
+        token_ids=(*prompt.request.prompt_ids, *generation.token_ids),
         num_given=prompt.num_tokens,
-        logprobs=drawn.logprobs,
-        is_ended=drawn.finish_reason == "stop",
+        logprobs=generation.logprobs,
+        is_ended=generation.finish_reason == "stop",
     )

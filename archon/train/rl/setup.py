@@ -1,4 +1,4 @@
-"""Set-up of reinforcement learning: policy, tasks and reward of a configuration."""
+"""Setup of reinforcement learning: loads policy, tasks and reward of a configuration."""
 
 from __future__ import annotations
 
@@ -9,19 +9,13 @@ from pathlib import Path
 import torch
 
 from archon.engine.loading import load_engine
-from archon.errors import GraphError, LMError, SpecError
-from archon.evals.benchmarks.opening import Benchmark
-from archon.graph.prompts.builder import Prompt
-from archon.graph.prompts.templates import GENERATOR
+from archon.errors import SpecError
 from archon.lm.local.reasoning_constraint import ReasoningRules
-from archon.reasoning import ReasoningMarkers
-from archon.spec.common import PromptSpec
-from archon.spec.messages import shown
 from archon.spec.model import LocalCard
 from archon.spec.training import ModelReward
-from archon.train.base_model import Base, Card, open_base
+from archon.train.base_model import Base, open_base
 from archon.train.decoder import TrainableDecoder
-from archon.train.folder import MODEL
+from archon.train.folder import Card, new_card
 from archon.train.rl.rewards import RewardFunction, reward_of
 from archon.train.rl.rollouts import OPTIONS, AdaptedPolicy, Policy, WholePolicy
 from archon.train.rl.tasks import RLSpec, RLTask, benchmark_of, load_tasks, prompt_of
@@ -31,22 +25,21 @@ from archon.weights import cache_dir, identity
 
 @dataclass(frozen=True)
 class RLSetup:
-    """Everything that reinforcement learning starts from."""
+    """Loaded parts of a reinforcement learning training."""
 
     model: TrainableDecoder
     policy: Policy
-    """The same model, for an engine to sample from."""
+    """The same model as an engine samples from it."""
     tasks: list[RLTask]
     held_out: list[RLTask]
     num_too_long: int
-    """Questions that are left out because they do not fit with a reply."""
+    """Number of questions that are left out because they do not fit a row with a reply."""
     reward: RewardFunction
-    decode: Callable[[tuple[int, ...]], str]
-    """Tokens → text, with the control tokens that mark reasoning."""
-    reasoning_markers: tuple[ReasoningMarkers, ...]
+    reasoning: ReasoningRules
+    """Converts tokens to text with the markers of reasoning, and lists these markers."""
     stop_ids: frozenset[int]
     save: Callable[[Path], Card]
-    """Writes the trained model into a folder; returns the card that runs it."""
+    """Writes the trained model into a folder and returns the card that runs it."""
 
 
 def set_up(
@@ -62,41 +55,41 @@ def set_up(
     Parameters
     ----------
     base_dir, card_dir
-        Where relative paths in the configuration and in the card start.
+        Folders that relative paths in the configuration and in the card start from.
     reward
-        A custom function that replaces the configuration's reward.
+        Custom reward function, used instead of the configuration's reward.
 
     Raises
     ------
     SpecError
-        The data is missing or malformed, no reward is named, or a scorer is to judge programs.
+        The data is missing or malformed, there is no reward, or a scorer would judge programs.
     ModelError
         Weights are unavailable or cannot be run.
     UsageError
-        The model generates no text, or the benchmark's scorer is unavailable.
+        The model does not generate text, or the benchmark's scorer is unavailable.
     """
     base = open_base(card, card_dir)
     benchmark = benchmark_of(spec, base_dir)
     is_scored = reward is None and not isinstance(spec.reward, ModelReward)
     reward = reward or reward_of(spec, base_dir, benchmark)
     prompt_spec = prompt_of(spec, card, base_dir, card_dir)
-    found = _tasks(spec, base_dir, benchmark, base, prompt_spec, is_scored=is_scored)
+    found = load_tasks(spec, base_dir, benchmark, base, prompt_spec, is_scored=is_scored)
     model = base.trainable(spec, device)
-    most = min(spec.context + 1, card.context or model.config.context_length)
-    tasks = [task for task in found if len(task.prompt_ids) + spec.max_tokens <= most]
+    capacity = min(spec.context + 1, card.context or model.config.context_length)
+    tasks = [task for task in found if len(task.prompt_ids) + spec.max_tokens <= capacity]
     learned, held_out = hold_out(tasks, spec.held_out, spec.seed, lambda task: task.messages)
     if not learned:
         raise SpecError(
-            f"there are {len(found)} questions, of which {len(found) - len(tasks)} do not fit "
-            f"{most} tokens with a reply of {spec.max_tokens}, and {spec.held_out} are held out: "
-            "none is left to learn from"
+            f"none is left to learn from: of {len(found)} questions, {len(found) - len(tasks)} do "
+            f"not fit {capacity} tokens with a reply of {spec.max_tokens}, and {spec.held_out} are "
+            "held out"
         )
 
     def save(folder: Path) -> Card:
-        made = base.save(model, spec, folder, _card(spec))
+        card = new_card(spec, sampling={"max_tokens": spec.max_tokens})
+        made = base.save(model, spec, folder, card)
         return made | {"prompt": prompt_spec.model_dump(mode="json", exclude_none=True)}
 
-    reasoning = ReasoningRules(card.markers(), base.tokenizer, base.chat.template)
     return RLSetup(
         model,
         _policy(base, model, spec, device),
@@ -104,35 +97,10 @@ def set_up(
         held_out,
         len(found) - len(tasks),
         reward,
-        reasoning.decode,
-        reasoning.markers,
+        ReasoningRules(card.markers(), base.tokenizer, base.chat.template),
         base.tokenizer.stop_ids,
         save,
     )
-
-
-def _tasks(
-    spec: RLSpec,
-    base_dir: Path,
-    benchmark: Benchmark | None,
-    base: Base,
-    prompt_spec: PromptSpec,
-    *,
-    is_scored: bool,
-) -> list[RLTask]:
-    """All tasks; errors of the prompt name its place in the configuration."""
-    try:
-        prompt = Prompt(prompt_spec, GENERATOR, reads_candidates=False)
-        if is_scored and prompt.asks_for_program:
-            raise GraphError(
-                f"the template {shown(prompt_spec.template)} asks for a program, which nothing "
-                "runs here: a scorer would judge the last number of its source; choose another"
-            )
-        return load_tasks(spec, base_dir, benchmark, prompt, base)
-    except GraphError as error:
-        raise SpecError(error.reason, path="$.prompt") from None
-    except LMError as error:  # the model's chat template rejects such messages
-        raise SpecError(str(error), path="$.prompt") from None
 
 
 def _policy(base: Base, model: TrainableDecoder, spec: RLSpec, device: torch.device) -> Policy:
@@ -149,14 +117,3 @@ def _policy(base: Base, model: TrainableDecoder, spec: RLSpec, device: torch.dev
         keep_in=cache_dir(),
     )
     return AdaptedPolicy(model, engine, base.source)
-
-
-def _card(spec: RLSpec) -> Card:
-    return {
-        "version": 1,
-        "name": spec.name,
-        "description": spec.description,
-        "backend": "local",
-        "sampling": {"max_tokens": spec.max_tokens},
-        "sources": [{"path": MODEL}],
-    }

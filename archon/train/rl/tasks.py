@@ -1,4 +1,4 @@
-"""Tasks of reinforcement learning: questions as the policy reads them, with their targets."""
+"""Tasks of reinforcement learning: questions as the policy reads them, with target answers."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from archon.answers import read_target
-from archon.errors import SpecError
+from archon.errors import GraphError, LMError, SpecError
 from archon.evals.benchmarks.opening import Benchmark, open_benchmark
 from archon.evals.scorers import KINDS
 from archon.graph.architecture import BARE_PROMPT, generator_prompt
 from archon.graph.exemplars import with_absolute_pool
 from archon.graph.prompts.builder import Prompt
+from archon.graph.prompts.templates import GENERATOR
 from archon.spec.common import PromptSpec
+from archon.spec.messages import shown
 from archon.spec.model import LocalCard
 from archon.spec.reader import load_benchmark
 from archon.spec.training import BenchmarkData, GRPOSpec, PPOSpec, ScorerReward
@@ -26,25 +28,25 @@ RLSpec = GRPOSpec | PPOSpec
 
 @dataclass(frozen=True, slots=True)
 class RLTask:
-    """One question that replies are sampled for."""
+    """A question to sample replies for."""
 
     question: Question
     messages: tuple[Message, ...]
-    """What the policy reads: the question as the prompt words it."""
+    """Messages that the policy reads: the question in its prompt."""
     prompt_ids: tuple[int, ...]
     target: str | None
-    """The right answer, where one is known."""
+    """Right answer, if known."""
 
 
 def benchmark_of(spec: RLSpec, base_dir: Path) -> Benchmark | None:
-    """The search split of the benchmark that is asked, and its scorer; None for other questions.
+    """Open the search split of the configuration's benchmark; None for other questions.
 
-    Only a card can be named, so that no file names code that is then run.
+    The benchmark must be a card: a configuration cannot make a Python function run.
 
     Raises
     ------
     SpecError
-        The benchmark is missing or wrong.
+        The benchmark's card is missing or malformed.
     UsageError
         There is no such scorer.
     """
@@ -56,44 +58,69 @@ def benchmark_of(spec: RLSpec, base_dir: Path) -> Benchmark | None:
 
 
 def prompt_of(spec: RLSpec, card: LocalCard, base_dir: Path, card_dir: Path) -> PromptSpec:
-    """How the model is asked, now and by the card that is written, which is in another folder."""
-    asks_benchmark = isinstance(spec.data, BenchmarkData)
-    if spec.prompt is None:
-        found = generator_prompt(None, card) if asks_benchmark else BARE_PROMPT
-        return with_absolute_pool(found, card_dir)
-    found = generator_prompt(spec.prompt, card) if asks_benchmark else spec.prompt
-    return with_absolute_pool(found, base_dir)
+    """Return the prompt of the training and of the card that it writes, with absolute paths.
+
+    Parameters
+    ----------
+    base_dir, card_dir
+        Folders that relative paths in the configuration and in the card start from.
+    """
+    prompt = spec.prompt or BARE_PROMPT
+    if isinstance(spec.data, BenchmarkData):
+        prompt = generator_prompt(spec.prompt, card)
+    return with_absolute_pool(prompt, base_dir if spec.prompt else card_dir)
 
 
 def load_tasks(
-    spec: RLSpec, base_dir: Path, benchmark: Benchmark | None, prompt: Prompt, base: Base
+    spec: RLSpec,
+    base_dir: Path,
+    benchmark: Benchmark | None,
+    base: Base,
+    prompt_spec: PromptSpec,
+    *,
+    is_scored: bool,
 ) -> list[RLTask]:
-    """The benchmark's items, or the questions of a file or a rule, as the policy reads them.
+    """Return the benchmark's items, or the questions of a file or a rule, as the policy reads them.
+
+    Parameters
+    ----------
+    prompt_spec
+        See ``prompt_of``.
+    is_scored
+        A scorer judges the replies, so they cannot be programs.
 
     Raises
     ------
     SpecError
-        The data is missing or malformed, or states no target for the scorer.
-    GraphError
-        The prompt cannot word a question.
-    LMError
-        The model's chat template rejects the messages.
+        The data is missing or malformed, or has no target for the scorer; or the prompt does not
+        fit the questions, the scorer or the model's chat template.
     """
-    tasks = []
-    for question, target in _questions(spec, base_dir, benchmark):
-        messages = prompt.messages(question)
-        prompt_ids = tuple(base.chat.encode(messages, base.template_variables))
-        tasks.append(RLTask(question, messages, prompt_ids, target))
-    return tasks
+    try:
+        prompt = Prompt(prompt_spec, GENERATOR, reads_candidates=False)
+        if is_scored and prompt.asks_for_program:
+            raise GraphError(
+                f"the template {shown(prompt_spec.template)} asks for a program, but the training "
+                "does not run programs, so a scorer would judge the program's source; choose "
+                "another template"
+            )
+        tasks = []
+        for question, target in _questions(spec, base_dir, benchmark):
+            messages = prompt.messages(question)
+            prompt_ids = tuple(base.chat.encode(messages, base.template_variables))
+            tasks.append(RLTask(question, messages, prompt_ids, target))
+        return tasks
+    except GraphError as error:
+        raise SpecError(error.reason, path="$.prompt") from None
+    except LMError as error:  # the model's chat template rejects the messages
+        raise SpecError(str(error), path="$.prompt") from None
 
 
 def _questions(
     spec: RLSpec, base_dir: Path, benchmark: Benchmark | None
 ) -> Iterator[tuple[Question, str | None]]:
-    """Questions, each with the target of its answer where one is known.
+    """Yield questions with their targets.
 
-    The completion of a prompt states the target. For a scorer, the target is the value that the
-    completion is or states as its answer.
+    The target of a dialogue is its completion; for a scorer, the answer that the completion states.
     """
     if benchmark is not None:
         answer = benchmark.selection.card.answer
@@ -102,7 +129,7 @@ def _questions(
         return
     assert not isinstance(spec.data, BenchmarkData)
     kind = KINDS.get(spec.reward.score) if isinstance(spec.reward, ScorerReward) else None
-    for dialogue in dialogues(spec.data, base_dir, asked_alone=True):
+    for dialogue in dialogues(spec.data, base_dir, allow_prompts=True):
         *before, last = dialogue.messages
         target = dialogue.completion or None
         if kind is not None:

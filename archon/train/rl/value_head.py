@@ -1,4 +1,4 @@
-"""The critic of PPO: what reward is to be expected, read from the decoder's own last layer."""
+"""Value head of PPO: predicts the expected return from the decoder's last hidden state."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 
 class ValueHead(nn.Module):
-    """Two layers on the vector after which a token is drawn: (N, E) → (N,).
+    """Two layers with tanh on the hidden state that a token is predicted from: (N, E) → (N,).
 
-    It sees the vectors and changes nothing in them: learning to foretell rewards does not disturb
-    the policy, and the decoder is computed once for both. It begins at 0 everywhere.
+    No gradient flows into the decoder, so learning values does not disturb the policy, and the
+    hidden states are computed once for both. The initial value is 0 everywhere.
     """
 
     def __init__(self, width: int, seed: int = 0) -> None:
@@ -24,5 +24,5 @@ class ValueHead(nn.Module):
             self.out.bias.zero_()
 
     def forward(self, hidden_NE: Tensor) -> Tensor:
-        """What is expected from each token on."""
+        """Return the expected sum of rewards from each token on."""
         return self.out(self.hidden(hidden_NE).tanh()).squeeze(-1)

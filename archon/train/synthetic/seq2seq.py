@@ -1,4 +1,7 @@
-"""Sequence-to-sequence loss of an encoder–decoder: cross-entropy of targets, given sources."""
+"""Sequence-to-sequence loss of an encoder-decoder: cross-entropy of targets, given sources.
+
+Letters of shapes: B pairs, S tokens of a source, T tokens of a target, V vocabulary.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from archon.engine.encoders.encoder_decoder import EncoderDecoder
 from archon.train.packing import IGNORED
 
 TokenPair = tuple[Sequence[int], Sequence[int]]
-"""Source and target, neither with an end."""
+"""Source and target, both without an end token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +28,13 @@ class PairBatch:
     source_BS: Tensor
     is_token_BS: Tensor
     read_BT: Tensor
-    """What the decoder reads: the start, then the target."""
-    wanted_BT: Tensor
-    """What it should say after each: the target, then the end; ``IGNORED`` behind it."""
+    """Input of the decoder: the start token, then the target."""
+    target_BT: Tensor
+    """Token to predict at each position: the target, then the end token, then ``IGNORED``."""
 
 
 def make_pair_batch(pairs: Sequence[TokenPair], start_id: int, stop_id: int) -> PairBatch:
-    """Pairs of token ids as tensors; the source ends with ``stop_id``, too."""
+    """Convert pairs of token ids to tensors; sources and targets get ``stop_id`` at the end."""
     sources = [[*source, stop_id] for source, _ in pairs]
     source_BS = _padded(sources, start_id)
     lengths_B = torch.tensor([len(source) for source in sources])
@@ -39,22 +42,22 @@ def make_pair_batch(pairs: Sequence[TokenPair], start_id: int, stop_id: int) -> 
         source_BS=source_BS,
         is_token_BS=torch.arange(source_BS.shape[1])[None, :] < lengths_B[:, None],
         read_BT=_padded([[start_id, *target] for _, target in pairs], start_id),
-        wanted_BT=_padded([[*target, stop_id] for _, target in pairs], IGNORED),
+        target_BT=_padded([[*target, stop_id] for _, target in pairs], IGNORED),
     )
 
 
 def pair_loss(model: EncoderDecoder, batch: PairBatch) -> Tensor:
-    """Mean cross-entropy of the targets' tokens, each given those before it: a scalar, in nats."""
+    """Return the mean cross-entropy of the targets' tokens: a scalar, in nats."""
     logits_BTV = model(batch.source_BS, batch.is_token_BS, batch.read_BT)
     return functional.cross_entropy(
-        logits_BTV.flatten(0, 1), batch.wanted_BT.flatten(), ignore_index=IGNORED
+        logits_BTV.flatten(0, 1), batch.target_BT.flatten(), ignore_index=IGNORED
     )
 
 
 def pair_losses(
     model: EncoderDecoder, pairs: Sequence[TokenPair], batch_size: int, seed: int
 ) -> Iterator[Callable[[], Tensor]]:
-    """A batch drawn at random for each step, without end."""
+    """Yield the loss of a random batch for each step, without end."""
     random, config = Random(seed), model.config
     while True:
         batch = make_pair_batch(
@@ -63,6 +66,6 @@ def pair_losses(
         yield partial(pair_loss, model, batch)
 
 
-def _padded(rows: Sequence[Sequence[int]], filling: int) -> Tensor:
+def _padded(rows: Sequence[Sequence[int]], padding: int) -> Tensor:
     longest = max(map(len, rows))
-    return torch.tensor([[*row, *[filling] * (longest - len(row))] for row in rows])
+    return torch.tensor([[*row, *[padding] * (longest - len(row))] for row in rows])

@@ -26,20 +26,20 @@ from archon.engine.encoders.weights import load_encoder_decoder, save_encoder_de
 from archon.engine.files.folder import ModelFolder
 from archon.train.bpe import END_ID, PADDING_ID, learn_vocabulary, save_vocabulary
 from archon.train.optimization import Schedule, train
-from archon.train.synthetic.numbers import draw_numbers, held_out_numbers, pair
+from archon.train.synthetic.numbers import held_out_numbers, pair, random_numbers
 from archon.train.synthetic.seq2seq import pair_losses
 
 VOCABULARY_SIZE = 512
-_MOST_TOKENS = 48
+_MAX_TOKENS = 48
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Train, save, test."""
+    """Train the model, save it, and test what was saved."""
     args = _parser().parse_args(arguments)
     torch.set_num_threads(args.threads)
     started = time.monotonic()
 
-    numbers = list(islice(draw_numbers(args.seed, held_out=False), args.numbers))
+    numbers = list(islice(random_numbers(args.seed, held_out=False), args.numbers))
     pairs = [pair(number) for number in numbers]
     tokenizer = learn_vocabulary((t for p in pairs for t in (p.english, p.french)), VOCABULARY_SIZE)
     token_pairs = [(tokenizer.encode(p.english).ids, tokenizer.encode(p.french).ids) for p in pairs]
@@ -68,11 +68,11 @@ def main(arguments: list[str] | None = None) -> int:
     save_vocabulary(tokenizer, args.output)
     save_encoder_decoder(model, args.output, torch.bfloat16)
 
-    # What is tested is what was saved, rounding included.
+    # Load the saved weights, so that the test includes their rounding.
     model = load_encoder_decoder(ModelFolder(args.output))
     held_out = [pair(number) for number in held_out_numbers(args.test_numbers)]
     sources = [tokenizer.encode(p.english).ids for p in held_out]
-    found = [tokenizer.decode(ids) for ids in greedy_texts(model, sources, _MOST_TOKENS)]
+    found = [tokenizer.decode(ids) for ids in greedy_texts(model, sources, _MAX_TOKENS)]
     num_right = sum(text == p.french for text, p in zip(found, held_out, strict=True))
     record = {
         "numbers": args.numbers,
