@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import random
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,9 +20,15 @@ from archon.engine.loading import load_decoder
 from archon.engine.model.config import DecoderConfig
 from archon.engine.model.decoder import Decoder
 from archon.engine.model.linear import Precision
-from archon.engine.model.lora import Adapter, linear_shapes
+from archon.engine.model.lora import (
+    HEAD_NAME,
+    LINEAR_NAMES,
+    Adapter,
+    check_adapter,
+    linear_shapes,
+)
 from archon.engine.model.outlier_rotation import OutlierRotatedWeights
-from archon.engine.model.weights import RandomWeights
+from archon.engine.model.weights import LayerWeights, RandomWeights, WeightSource
 from archon.engine.sampling.request import Generation, GenerationRequest
 from archon.engine.sampling.sampler import SamplingRule
 from archon.engine.scheduling.sequence import Prompt, Sequence
@@ -188,6 +195,37 @@ def random_adapter(config: DecoderConfig, seed: int, rank: int, *products: str) 
             a = torch.randn(rank, inputs, generator=generator) / inputs**0.5
             pairs[name] = (a, 0.4 * torch.randn(outputs, rank, generator=generator))
     return Adapter(rank, 2.0 * rank, pairs, 2.0, digest=f"adapter {seed}")
+
+
+class AdaptedWeights:
+    """The parameters of a model with an adapter merged into them."""
+
+    def __init__(self, source: WeightSource, adapter: Adapter) -> None:
+        check_adapter(adapter, source.config)
+        self.source, self.config, self.adapter = source, source.config, adapter
+
+    def embedding(self) -> Tensor:
+        return self.source.embedding()
+
+    def head(self) -> Tensor:
+        return self._merged(self.adapter.pairs.get(HEAD_NAME), self.source.head())
+
+    def output_norm(self) -> Tensor:
+        return self.source.output_norm()
+
+    def layer(self, index: int) -> LayerWeights:
+        weights = self.source.layer(index)
+        changes = {
+            field: self._merged(self.adapter.pair(index, field), getattr(weights, field))
+            for field in LINEAR_NAMES
+        }
+        return replace(weights, **changes)
+
+    def _merged(self, pair: tuple[Tensor, Tensor] | None, weight_OI: Tensor) -> Tensor:
+        if pair is None:
+            return weight_OI
+        a_RI, b_OR = pair
+        return weight_OI + self.adapter.scale * (b_OR @ a_RI)
 
 
 def adapters_of(config: DecoderConfig) -> list[Adapter]:

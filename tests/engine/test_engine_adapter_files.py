@@ -13,7 +13,7 @@ from typing import Any
 import peft
 import pytest
 import torch
-from engine_doubles import CPU
+from engine_doubles import CPU, AdaptedWeights
 from model_doubles import our_logits
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 from safetensors.torch import load_file, save_file
@@ -22,7 +22,6 @@ from tiny_models import TinyModel
 from transformers import AutoModelForCausalLM
 
 from archon.engine.loading import load_decoder, open_model
-from archon.engine.model.lora import AdaptedWeights
 from archon.engine.model.lora_config import ADAPTER_RULES, CONFIG_NAME, TENSORS_NAME, read_adapter
 from archon.engine.model.weights import weights_of
 from archon.errors import ModelFileError

@@ -10,6 +10,7 @@ from engine_doubles import (
     CPU,
     GREEDY,
     PACKABLE,
+    AdaptedWeights,
     adapted,
     adapters_of,
     assert_close_logits,
@@ -30,7 +31,7 @@ from archon.engine.loading import load_decoder
 from archon.engine.model.decoder import Decoder
 from archon.engine.model.families import FAMILIES
 from archon.engine.model.linear import Precision
-from archon.engine.model.lora import AdaptedWeights, Adapter
+from archon.engine.model.lora import Adapter
 from archon.engine.model.outlier_rotation import OutlierRotatedWeights
 from archon.engine.model.weights import RandomWeights
 from archon.errors import EngineError

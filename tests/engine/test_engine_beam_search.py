@@ -259,7 +259,7 @@ def test_the_callback_may_end_a_found_text_early(decoder: Decoder) -> None:
 
 def test_a_search_that_cannot_run_is_refused(decoder: Decoder) -> None:
     engine = tiny_engine(decoder, num_blocks=8, max_sequences=4)
-    with pytest.raises(EngineError, match="a beam for each draw"):
+    with pytest.raises(EngineError, match="a beam for each sample"):
         engine.add(beams(prompt_of(5), 2, draws=(0, 1, 2)))
     with pytest.raises(EngineError, match="at most 4 beams"):
         engine.add(beams(prompt_of(5), 5))

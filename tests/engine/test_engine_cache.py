@@ -125,7 +125,7 @@ def test_the_least_recently_used_leaf_is_evicted_first() -> None:
     tree.release(new)
     tree.release(old)
     tree.release(enter(tree, tokens(1), []))
-    assert tree.num_evictable() == 4
+    assert tree.num_evictable == 4
     assert tree.evict(1) == [11]
     assert tree.evict(2) == [13, 12]
     assert tree.match(tokens(1, 2)) == old[:1]
@@ -148,7 +148,7 @@ def test_what_is_in_use_is_never_evicted() -> None:
     tree = PrefixTree()
     tree.release(enter(tree, tokens(1, 2, 3), [10, 11, 12]))
     enter(tree, tokens(1, 2), [])
-    assert tree.num_evictable() == 1
+    assert tree.num_evictable == 1
     assert tree.evict(3) == [12]
 
 
@@ -169,7 +169,7 @@ def test_what_draws_leave_behind_goes_before_prompts_that_came_later() -> None:
     assert tree.adopt(first, tokens(1, 5, 6), [12, 13]) == {12, 13}
     assert tree.adopt(first, tokens(1, 5, 7), [14, 15]) == {15}  # 14 stays with its sequence
     tree.release(first)
-    assert tree.num_evictable() == 5
+    assert tree.num_evictable == 5
     assert tree.evict(4) == [13, 15, 12, 10]
     assert tree.evict(1) == [11]
 
@@ -243,7 +243,7 @@ class TreeMachine(RuleBasedStateMachine):
 
     @rule(count=st.integers(1, 12))
     def make_room(self, count: int) -> None:
-        before = self.tree.num_evictable()
+        before = self.tree.num_evictable
         candidates = {n.block: n for n in self.tree._nodes if not n.users}
         kept = self.pinned[0] | self.pinned[1]
         freed = self.tree.evict(count)
@@ -267,7 +267,7 @@ class TreeMachine(RuleBasedStateMachine):
             assert node.users == sum(any(n is node for n in path) for path in self.users)
             assert node.ready or node.users
             assert node.pins == sum(node in pinned for pinned in self.pinned)
-        assert self.tree.num_evictable() == sum(not node.users for node in self.tree._nodes)
+        assert self.tree.num_evictable == sum(not node.users for node in self.tree._nodes)
 
 
 TestTree = TreeMachine.TestCase

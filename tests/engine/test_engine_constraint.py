@@ -32,7 +32,7 @@ from transformers_reference import reference_logits, reference_model
 from archon.engine.engine import Engine
 from archon.engine.loading import load_decoder
 from archon.engine.perplexity import window_logits
-from archon.engine.sampling.constraint import without_others
+from archon.engine.sampling.constraint import mask_logits
 from archon.engine.sampling.request import Generation, GenerationRequest
 from archon.engine.sampling.sampler import SamplingRule, sample, uniform
 from archon.engine.scheduling.choices import score_request, total_logprob
@@ -63,7 +63,7 @@ def test_the_mask_is_read_bit_by_bit() -> None:
     allowed = [*random.Random(0).sample(range(V), 40), 0, 31, 32, 63, V - 1]
     logits_V = torch.randn(V)
     untouched_V = logits_V.clone()
-    left_V = without_others(logits_V, mask_of(allowed))
+    left_V = mask_logits(logits_V, mask_of(allowed))
     assert set(left_V.isfinite().nonzero().flatten().tolist()) == set(allowed)
     assert torch.equal(left_V[allowed], logits_V[allowed])
     assert torch.equal(logits_V, untouched_V)

@@ -144,7 +144,7 @@ class TestKernelsEqualPlainAttention:
 
     @staticmethod
     def assert_same(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, **options: object) -> None:
-        assert cuda_attention.serves(q)
+        assert cuda_attention.supports(q)
         mask, causal = options.get("mask_BL"), bool(options.get("causal"))
         assert mask is None or isinstance(mask, torch.Tensor)
         out, lse = cuda_attention.attention(q, k, v, mask_BL=mask, causal=causal)

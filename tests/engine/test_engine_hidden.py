@@ -39,7 +39,7 @@ from archon.engine.model.linear import Precision
 from archon.engine.model.outlier_rotation import OutlierRotatedWeights
 from archon.engine.model.weights import RandomWeights, weights_of
 from archon.engine.sampling.request import GenerationRequest
-from archon.engine.scheduling.hidden_state import hidden_state, read_request
+from archon.engine.scheduling.hidden_state import hidden_state, hidden_state_request
 from archon.errors import ContextLengthError, EngineError
 
 VOCABULARY_SIZE = len(tiny_vocabulary())
@@ -47,7 +47,7 @@ WIDE = {"width": 64, "ffn_width": 64, "own_head_width": 16}
 
 
 def read(engine: RecordingEngine, *texts: tuple[int, ...], adapter: str = "") -> list[Tensor]:
-    found = run_all(engine, *(read_request(text, adapter) for text in texts))
+    found = run_all(engine, *(hidden_state_request(text, adapter) for text in texts))
     return [hidden_state(generation) for [generation] in found]
 
 
@@ -133,7 +133,7 @@ def test_by_the_kernels_it_is_the_same_to_the_bit_in_every_company(
             else:
                 for generation in generations:
                     text = (*request.prompt_ids, *generation.token_ids, rng.randrange(304))
-                    waiting[engine.add(read_request(text))] = read_request(text)
+                    waiting[engine.add(hidden_state_request(text))] = hidden_state_request(text)
     assert len(texts) == sum(len(request.draws) for request in requests)
     assert num_free(engine) == engine.cache.num_blocks
 
@@ -143,7 +143,7 @@ def test_draws_are_the_same_to_the_bit_beside_it(kernels: NativeDecoder) -> None
     alone = [run_all(tiny_engine(kernels), request)[0] for request in requests]
     mixed: list[GenerationRequest] = []
     for i, request in enumerate(requests):
-        mixed += [read_request(prompt_of(20 + i, seed=i % 2)), request]
+        mixed += [hidden_state_request(prompt_of(20 + i, seed=i % 2)), request]
     together = run_all(tiny_engine(kernels), *mixed)[1::2]
     assert [[g.token_ids for g in draws] for draws in together] == [
         [g.token_ids for g in draws] for draws in alone
@@ -168,7 +168,10 @@ def test_steps_that_are_replayed_go_on_beside_it() -> None:
     decoder = tiny_decoder()
     draws = make_request(prompt_of(20), draws=(0, 1, 2))
     engine = tiny_engine(GraphedDecoder(decoder))
-    [plain], [[generation]] = run_all(engine, draws), run_all(engine, read_request(prompt_of(17)))
+    [plain], [[generation]] = (
+        run_all(engine, draws),
+        run_all(engine, hidden_state_request(prompt_of(17))),
+    )
     [expected] = read(tiny_engine(decoder), prompt_of(17))
     assert_close_logits(hidden_state(generation), expected)
     assert [g.token_ids for g in plain] == [
@@ -187,7 +190,7 @@ def test_reading_a_draw_computes_its_last_block_and_no_logits() -> None:
     assert len({draw.token_ids for draw in draws}) == 8
     texts = [(*request.prompt_ids, *draw.token_ids, 7) for draw in draws]
     counting.num_tokens = counting.num_logits = 0
-    [*found] = run_all(engine, *map(read_request, texts))
+    [*found] = run_all(engine, *map(hidden_state_request, texts))
     num_computed = [len(text) - (len(text) - 1) // 16 * 16 for text in texts]
     assert counting.num_tokens == sum(num_computed) <= 8 * 16
     assert counting.num_logits == 0
@@ -210,7 +213,7 @@ def test_draws_that_begin_alike_are_kept_once() -> None:
 @pytest.mark.parametrize("num_steps", range(8))
 def test_cancelling_it_at_any_moment_frees_every_block(num_steps: int) -> None:
     engine = tiny_engine(num_blocks=24, max_sequences=4, max_step_tokens=1)
-    prompts = [engine.add(read_request(prompt_of(150, seed=i % 2))) for i in range(3)]
+    prompts = [engine.add(hidden_state_request(prompt_of(150, seed=i % 2))) for i in range(3)]
     prompts.append(engine.add(make_request(prompt_of(150), max_tokens=8)))
     for _ in range(num_steps):
         engine.step()
@@ -226,7 +229,7 @@ def test_under_pressure_all_are_read(max_step_tokens: int) -> None:
     texts = [prompt_of(100 + 3 * i, seed=i % 3) for i in range(20)]
     requests: list[GenerationRequest] = []
     for text in texts:
-        requests += [read_request(text), make_request(text, draws=(0, 1), max_tokens=40)]
+        requests += [hidden_state_request(text), make_request(text, draws=(0, 1), max_tokens=40)]
     found = run_all(engine, *requests)[::2]
     for text, [generation] in zip(texts, found, strict=True):
         [expected] = read(tiny_engine(), text)
@@ -238,6 +241,6 @@ def test_a_text_may_fill_the_context_and_no_more() -> None:
     engine = tiny_engine(num_blocks=64)
     assert read(engine, prompt_of(512))[0].shape == (32,)
     with pytest.raises(ContextLengthError):
-        engine.add(read_request(prompt_of(513)))
+        engine.add(hidden_state_request(prompt_of(513)))
     with pytest.raises(EngineError, match="needs a prompt"):
-        engine.add(read_request(()))
+        engine.add(hidden_state_request(()))

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from engine_doubles import CPU, native_kernels, tiny_config
 
-from archon.engine.kernels import build, load_kernels
+from archon.engine.kernels import build
+from archon.engine.kernels.build import load_kernels
 from archon.engine.loading import load_decoder
 from archon.engine.model.decoder import Decoder
 from archon.engine.model.weights import RandomWeights
@@ -56,7 +57,7 @@ def test_a_cpu_that_lacks_the_instructions_is_not_tried(monkeypatch: pytest.Monk
 
 def test_the_longest_vectors_of_the_cpu_are_used() -> None:
     avx2, avx512 = frozenset(build._AVX2), frozenset(build._AVX512)
-    assert build._instructions(avx2 | {"sse4_2"}) == build._AVX2
-    assert build._instructions(avx2 | avx512) == build._AVX512
-    assert build._instructions(avx2 | avx512 | {"avx512_bf16"})[-1] == "avx512_bf16"
-    assert build._instructions(avx2 | avx512 - {"avx512_vnni"}) == build._AVX2
+    assert build._instruction_sets(avx2 | {"sse4_2"}) == build._AVX2
+    assert build._instruction_sets(avx2 | avx512) == build._AVX512
+    assert build._instruction_sets(avx2 | avx512 | {"avx512_bf16"})[-1] == "avx512_bf16"
+    assert build._instruction_sets(avx2 | avx512 - {"avx512_vnni"}) == build._AVX2

@@ -29,10 +29,10 @@ from archon.engine.cuda.graphs import RECORDED_AT, GraphedDecoder
 from archon.engine.cuda.padding import (
     MAX_ROWS,
     is_decode,
-    moved,
     padded_step,
     signature,
-    tensors_of,
+    step_tensors,
+    to_device,
 )
 from archon.engine.model import cuda_attention
 from archon.engine.model.attention import plain_attention
@@ -95,9 +95,9 @@ def test_inputs_copied_over_those_of_another_step_compute_the_new_one() -> None:
     cache = random_cache(decoder)
     first = padded(spans_of([(2, 35)] * 5), cache)
     spans = spans_of([(2, n) for n in range(33, 48, 2)], seed=1)
-    place = moved(first, CPU)
+    place = to_device(first, CPU)
     decoder.compute(place, cache)
-    for tensor, value in zip(tensors_of(place), tensors_of(padded(spans, cache)), strict=True):
+    for tensor, value in zip(step_tensors(place), step_tensors(padded(spans, cache)), strict=True):
         tensor.copy_(value)
     found = decoder.compute(place, cache)[: len(spans)]
     assert_close_logits(found, decoder(spans, cache), 1e-5)
@@ -134,7 +134,7 @@ class ActedGraph:
 
     def replay(self, step: StepInput) -> Tensor:
         ActedGraph.num_replayed += 1
-        for place, value in zip(tensors_of(self._step), tensors_of(step), strict=True):
+        for place, value in zip(step_tensors(self._step), step_tensors(step), strict=True):
             assert place.shape == value.shape
             place.copy_(value)
         return self._logits_NV.copy_(self._decoder.compute(self._step, self._cache))
@@ -242,8 +242,8 @@ def test_the_causal_kernel_takes_and_gives_the_shapes_that_we_say() -> None:
 
 
 def test_the_kernels_are_for_half_precisions_on_cuda_alone() -> None:
-    assert not cuda_attention.serves(torch.zeros(1, 2, 3, 64, dtype=torch.bfloat16))
-    assert not cuda_attention.serves(torch.zeros(1, 2, 3, 64))
+    assert not cuda_attention.supports(torch.zeros(1, 2, 3, 64, dtype=torch.bfloat16))
+    assert not cuda_attention.supports(torch.zeros(1, 2, 3, 64))
 
 
 def test_rows_absent_from_every_part_stay_finite() -> None:

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from engine_doubles import AdaptedWeights
 from tiny_folders import write_folder
 from tiny_models import TinyModel
 from train_doubles import one_text, tiny_config, tiny_decoder
 
 from archon.engine.loading import open_model
 from archon.engine.model.decoder import Decoder
-from archon.engine.model.lora import AdaptedWeights
 from archon.engine.model.lora_config import read_adapter, write_adapter
 from archon.engine.model.weights import RandomWeights, weights_of
 from archon.engine.perplexity import window_logits

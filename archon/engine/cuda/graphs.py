@@ -26,10 +26,10 @@ from archon.engine.cuda.padding import (
     MAX_ROWS,
     Signature,
     is_decode,
-    moved,
     padded_step,
     signature,
-    tensors_of,
+    step_tensors,
+    to_device,
 )
 from archon.engine.model.config import DecoderConfig
 from archon.engine.model.decoder import Decoder
@@ -115,7 +115,7 @@ class GraphedDecoder:
         self._seen[key] += 1
         if key not in self._graphs:
             if not self._records or self._seen[key] < RECORDED_AT:
-                return self.decoder.compute(moved(step, self.device), cache)
+                return self.decoder.compute(to_device(step, self.device), cache)
             self._record(key, step, cache)
         self._graphs.move_to_end(key)
         return self._graphs[key].replay(step)
@@ -128,7 +128,9 @@ class GraphedDecoder:
         if self._logits_RV is None:
             self._logits_RV = torch.empty(MAX_ROWS, self.config.vocab_size, device=self.device)
         place_NV = self._logits_RV[: len(step.token_N)]
-        self._graphs[key] = _Graph(self.decoder, moved(step, self.device), cache, place_NV, pool)
+        self._graphs[key] = _Graph(
+            self.decoder, to_device(step, self.device), cache, place_NV, pool
+        )
 
 
 class _Graph:
@@ -137,7 +139,7 @@ class _Graph:
     def __init__(
         self, decoder: Decoder, step: StepInput, cache: KVCache, logits_NV: Tensor, pool: Any
     ) -> None:
-        self._inputs, self._logits_NV = tensors_of(step), logits_NV
+        self._inputs, self._logits_NV = step_tensors(step), logits_NV
         # Kernels and libraries set themselves up at first use, which cannot be recorded. The step
         # may be computed more than once: it writes the same keys to the same places.
         side = torch.cuda.Stream(decoder.device)
@@ -156,7 +158,7 @@ class _Graph:
 
     def replay(self, step: StepInput) -> Tensor:
         """Logits (N, V) of a padded step of the recorded shape."""
-        for place, value in zip(self._inputs, tensors_of(step), strict=True):
+        for place, value in zip(self._inputs, step_tensors(step), strict=True):
             place.copy_(value, non_blocking=True)
         self._graph.replay()
         return self._logits_NV

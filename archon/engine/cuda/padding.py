@@ -86,7 +86,7 @@ def signature(step: StepInput) -> Signature:
     return (len(step.token_N), *(size for part in sizes for size in part))
 
 
-def tensors_of(step: StepInput) -> list[Tensor]:
+def step_tensors(step: StepInput) -> list[Tensor]:
     """The tensors of a padded step, in an order of their own."""
     tensors = [step.token_N, step.position_N, step.slot_N, step.logit_rows]
     for part in step.plan.cached:
@@ -97,9 +97,9 @@ def tensors_of(step: StepInput) -> list[Tensor]:
     return tensors
 
 
-def moved(step: StepInput, device: torch.device) -> StepInput:
+def to_device(step: StepInput, device: torch.device) -> StepInput:
     """The same padded step on another device, in tensors of its own."""
-    tensors = iter([tensor.to(device, copy=True) for tensor in tensors_of(step)])
+    tensors = iter([tensor.to(device, copy=True) for tensor in step_tensors(step)])
     token_N, position_N, slot_N, logit_rows = (next(tensors) for _ in range(4))
     parts = [CachedPart(*(next(tensors) for _ in range(6))) for _ in step.plan.cached]
     plan = AttentionPlan(tuple(parts), ())

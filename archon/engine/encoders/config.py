@@ -32,7 +32,8 @@ class EncoderConfig:
     """Share of the numbers that training sets to zero."""
 
     def __post_init__(self) -> None:
-        _check_heads(self.width, self.num_heads)
+        if self.num_heads < 1 or self.width < 1 or self.width % self.num_heads:
+            raise ModelFileError(f"{self.num_heads} heads cannot share a width of {self.width}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,6 @@ class EncoderDecoderConfig:
 
 ENCODER, ENCODER_DECODER = "bert", "t5"
 """``model_type`` of the two families."""
-FamilyConfig = EncoderConfig | EncoderDecoderConfig
 
 
 def encoder_config(folder: ModelFolder) -> EncoderConfig:
@@ -82,7 +82,7 @@ def encoder_config(folder: ModelFolder) -> EncoderConfig:
     ModelFileError
         Another family, a key that is missing, or a variant that is not supported.
     """
-    keys = _EncoderKeys(folder.path / CONFIG, folder.config)
+    keys = CheckedKeys(folder.path / CONFIG, folder.config)
     keys.expect("model_type", (ENCODER,))
     ENCODER_RULES.check(folder.config, keys.path)
     keys.expect("hidden_act", ("gelu", None))
@@ -108,7 +108,7 @@ def encoder_decoder_config(folder: ModelFolder) -> EncoderDecoderConfig:
     ModelFileError
         Another family, a key that is missing, or a variant that is not supported.
     """
-    keys = _EncoderKeys(folder.path / CONFIG, folder.config)
+    keys = CheckedKeys(folder.path / CONFIG, folder.config)
     keys.expect("model_type", (ENCODER_DECODER,))
     ENCODER_DECODER_RULES.check(folder.config, keys.path)
     keys.expect("feed_forward_proj", ("relu", "gated-gelu", None))
@@ -156,42 +156,10 @@ def encoder_decoder_json(config: EncoderDecoderConfig) -> dict[str, Any]:
         "model_type": ENCODER_DECODER,
         "architectures": ["T5ForConditionalGeneration"],
         "is_encoder_decoder": True,
-        "vocab_size": config.vocab_size,
-        "num_layers": config.num_encoder_layers,
-        "num_decoder_layers": config.num_decoder_layers,
-        "d_model": config.width,
-        "d_ff": config.ffn_width,
-        "d_kv": config.head_width,
-        "num_heads": config.num_heads,
-        "relative_attention_num_buckets": config.num_buckets,
-        "relative_attention_max_distance": config.max_distance,
+        **{key: getattr(config, field) for field, key in _T5_SIZES.items()},
         "layer_norm_epsilon": config.norm_epsilon,
         "feed_forward_proj": "gated-gelu" if config.gated else "relu",
         "tie_word_embeddings": config.tied,
         "scale_decoder_outputs": config.scaled,
-        "decoder_start_token_id": config.start_id,
         "pad_token_id": config.start_id,
-        "eos_token_id": config.stop_id,
     }
-
-
-class _EncoderKeys(CheckedKeys):
-    """The keys of an encoder's ``config.json``."""
-
-    def count(self, key: str, default: int | None = None) -> int:
-        value = self.number(key, default)
-        if not isinstance(value, int) or value < 0:
-            raise self.error(key, value, "a count")
-        return value
-
-    def expect(self, key: str, supported: tuple[object, ...]) -> None:
-        """Refuse any other value than these."""
-        value = self.values.get(key)
-        if value not in supported:
-            known = ", ".join(repr(v) for v in supported if v is not None)
-            raise ModelFileError(f"{self.path}: {key} is {value!r}; only {known} is supported")
-
-
-def _check_heads(width: int, num_heads: int) -> None:
-    if num_heads < 1 or width < 1 or width % num_heads:
-        raise ModelFileError(f"{num_heads} heads cannot share a width of {width}")

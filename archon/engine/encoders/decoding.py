@@ -8,6 +8,8 @@ and how a search goes on, is decided by the code that serves decoders (``sampler
 
 from __future__ import annotations
 
+from collections.abc import Sequence as SequenceOf
+
 import torch
 from torch import Tensor
 
@@ -41,12 +43,12 @@ class SequenceToSequence:
         EngineError
             No draws, no room, too few beams, a constraint, or a token without embedding.
         """
-        self._check(request)
+        self._validate(request)
         memory = self._memory(request.prompt_ids)
         keys = GrowingKeys(self.model.config.num_decoder_layers)
-        return (self._search if request.beams else self._draw)(request, memory, keys)
+        return (self._search if request.beams else self._sample)(request, memory, keys)
 
-    def _check(self, request: GenerationRequest) -> None:
+    def _validate(self, request: GenerationRequest) -> None:
         if not request.draws or request.max_tokens < 1:
             raise EngineError("a request needs a draw and room for a token")
         if any(not 0 <= t < self.model.config.vocab_size for t in request.prompt_ids):
@@ -68,7 +70,7 @@ class SequenceToSequence:
         last = [t.token_ids[-1] if position else self.model.config.start_id for t in texts]
         return self.model.decode(torch.tensor(last)[:, None], memory, keys, position)[:, -1]
 
-    def _draw(
+    def _sample(
         self, request: GenerationRequest, memory: Memory, keys: GrowingKeys
     ) -> list[Generation]:
         """All draws side by side; those that end leave the batch."""
@@ -83,7 +85,7 @@ class SequenceToSequence:
             tokens = sample(logits_BV.unbind(), [request.rule] * len(running), noise)
             logprobs = token_logprobs(logits_BV, torch.tensor(tokens)).tolist()
             for text, token, logprob in zip(running, tokens, logprobs, strict=True):
-                text.take(token)
+                text.add_sampled(token)
                 if text.ended_by is None:
                     text.logprobs.append(logprob)
             rows = [row for row, text in enumerate(running) if text.ending is None]
@@ -119,3 +121,36 @@ class SequenceToSequence:
             cached_tokens=len(request.prompt_ids) if text.index else 0,
             ended_by=text.ended_by,
         )
+
+
+@torch.inference_mode()
+def greedy_texts(
+    model: EncoderDecoder, sources: SequenceOf[SequenceOf[int]], max_tokens: int
+) -> list[list[int]]:
+    """What the decoder says of each source, the end left out.
+
+    Parameters
+    ----------
+    sources
+        Token ids without an end.
+    """
+    config = model.config
+    longest = max(map(len, sources)) + 1
+    rows = [[*s, config.stop_id, *[config.start_id] * (longest - len(s) - 1)] for s in sources]
+    source_BS = torch.tensor(rows)
+    lengths_B = torch.tensor([len(source) + 1 for source in sources])
+    is_token_BS = torch.arange(longest)[None, :] < lengths_B[:, None]
+    memory = model.memory(model.encode(source_BS, is_token_BS), is_token_BS)
+
+    keys = GrowingKeys(config.num_decoder_layers)
+    last_B1 = torch.full((len(sources), 1), config.start_id)
+    columns = []
+    ended_B = torch.zeros(len(sources), dtype=torch.bool)
+    for position in range(max_tokens):
+        last_B1 = model.decode(last_B1, memory, keys, position)[:, -1].argmax(-1, keepdim=True)
+        columns.append(last_B1)
+        ended_B |= last_B1[:, 0] == config.stop_id
+        if bool(ended_B.all()):
+            break
+    texts = torch.cat(columns, dim=1).tolist()
+    return [t[: t.index(config.stop_id)] if config.stop_id in t else t for t in texts]

@@ -17,13 +17,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from archon.engine.encoders.attention import Heads, attend, causal_bias, padding_bias
+from archon.engine.encoders.cache import GrowingKeys
 from archon.engine.encoders.config import EncoderDecoderConfig
 from archon.engine.encoders.positions import RelativePositions
 
@@ -36,22 +36,6 @@ class Memory:
     """Of each decoder layer: (B, H, S, D) twice. B may be 1 where many texts answer one."""
     bias: Tensor
     """(B, 1, 1, S), hides padding."""
-
-
-class SelfKeys(Protocol):
-    """Where the decoder's own keys and values lie: of one layer, for the tokens it reads now."""
-
-    def extend(self, layer: int, k_BHTD: Tensor, v_BHTD: Tensor) -> tuple[Tensor, Tensor]:
-        """Add those of the newest T tokens; returns all there are, (B, H, S, D) twice."""
-        ...
-
-
-class NothingBefore:
-    """No cache: the tokens that are read now are all there are."""
-
-    def extend(self, layer: int, k_BHTD: Tensor, v_BHTD: Tensor) -> tuple[Tensor, Tensor]:
-        """The same keys and values."""
-        return k_BHTD, v_BHTD
 
 
 class EncoderDecoder(nn.Module):
@@ -106,7 +90,7 @@ class EncoderDecoder(nn.Module):
             yield layer
 
     def decode(
-        self, target_BT: Tensor, memory: Memory, keys: SelfKeys | None = None, start: int = 0
+        self, target_BT: Tensor, memory: Memory, keys: GrowingKeys | None = None, start: int = 0
     ) -> Tensor:
         """Logits after each token of the target, (B, T, V).
 
@@ -115,6 +99,7 @@ class EncoderDecoder(nn.Module):
         keys
             Where those of the ``start`` tokens before these lie; by default there are none.
         """
+        keys = keys or GrowingKeys(self.config.num_decoder_layers)
         num_tokens = target_BT.shape[1]
         key_S = torch.arange(start + num_tokens, device=target_BT.device)
         # Rows of the causal mask that belong to the newest tokens.
@@ -122,7 +107,7 @@ class EncoderDecoder(nn.Module):
         bias = bias + causal_bias(start + num_tokens, target_BT.device)[start:]
         y_BTE = self.dropout(self.embedding(target_BT))
         for index, layer in enumerate(self._decoder_layers()):
-            y_BTE = layer(y_BTE, bias, memory, keys or NothingBefore(), index)
+            y_BTE = layer(y_BTE, bias, memory, keys, index)
         y_BTE = self.dropout(self.decoder_norm(y_BTE))
         if self.config.scaled:
             y_BTE = y_BTE * self.config.width**-0.5
@@ -160,7 +145,7 @@ class T5DecoderLayer(nn.Module):
         return self.cross_attention.keys_and_values(encoded_BSE)
 
     def forward(
-        self, y_BTE: Tensor, bias: Tensor, memory: Memory, keys: SelfKeys, index: int
+        self, y_BTE: Tensor, bias: Tensor, memory: Memory, keys: GrowingKeys, index: int
     ) -> Tensor:
         normed_BTE = self.attention_norm(y_BTE)
         k, v = keys.extend(index, *self.attention.keys_and_values(normed_BTE))

@@ -16,7 +16,7 @@ from archon.engine.encoders.heads import MaskedLanguageModel
 IGNORED = -100
 
 
-def hide(
+def mask_tokens(
     ids_BT: Tensor,
     may_hide_BT: Tensor,
     mask_id: int,

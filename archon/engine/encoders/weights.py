@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import nn
 
 from archon.engine.encoders.config import (
     encoder_config,
@@ -24,7 +24,7 @@ from archon.engine.encoders.config import (
 from archon.engine.encoders.encoder import Encoder
 from archon.engine.encoders.encoder_decoder import EncoderDecoder
 from archon.engine.encoders.heads import TextClassifier
-from archon.engine.files.folder import ModelFolder
+from archon.engine.files.folder import CONFIG, WEIGHTS, ModelFolder
 from archon.errors import ModelFileError
 
 Renames = tuple[tuple[str, str], ...]
@@ -90,27 +90,34 @@ def load_into(
     ModelFileError
         A tensor is missing, left over, or of another shape.
     """
-    names = {stored_name(name, renames): name for name in module.state_dict()}
+    parameters = module.state_dict()
+    names = {stored_name(name, renames): name for name in parameters}
     first = next(iter(names))
     prefix = next((p for p in prefixes if p + first in folder.tensors), "")
     own = {name.removeprefix(prefix) for name in folder.tensors if name.startswith(prefix)}
     left = sorted(name for name in own - names.keys() if not re.search(unused, name))
     if left:
         raise ModelFileError(f"{folder.path}: tensor {left[0]!r} is not supported")
-    found = {ours: folder.tensor(prefix + theirs) for theirs, ours in names.items()}
-    _fill(module, found, {ours: prefix + theirs for theirs, ours in names.items()}, folder.path)
-
-
-def _fill(
-    module: nn.Module, found: Mapping[str, Tensor], names: Mapping[str, str], path: Path
-) -> None:
-    parameters = module.state_dict()
-    for name, tensor in found.items():
-        if tensor.shape != parameters[name].shape:
-            shapes = f"{tuple(tensor.shape)}, not {tuple(parameters[name].shape)}"
-            raise ModelFileError(f"{path}: tensor {names[name]!r} has shape {shapes}")
+    for theirs, ours in names.items():
+        tensor, parameter = folder.tensor(prefix + theirs), parameters[ours]
+        if tensor.shape != parameter.shape:
+            shapes = f"{tuple(tensor.shape)}, not {tuple(parameter.shape)}"
+            raise ModelFileError(f"{folder.path}: tensor {prefix + theirs!r} has shape {shapes}")
         with torch.no_grad():
-            parameters[name].copy_(tensor)
+            parameter.copy_(tensor)
+
+
+def _save(
+    module: nn.Module, renames: Renames, config: Mapping[str, Any], path: Path, dtype: torch.dtype
+) -> None:
+    path.mkdir(parents=True, exist_ok=True)
+    tensors = {
+        stored_name(name, renames): tensor.detach().to("cpu", dtype).contiguous()
+        for name, tensor in module.state_dict().items()
+    }
+    save_file(tensors, path / WEIGHTS, metadata={"format": "pt"})
+    text = json.dumps(config, indent=2, ensure_ascii=False)
+    (path / CONFIG).write_text(text + "\n", encoding="utf-8")
 
 
 def load_encoder_decoder(folder: ModelFolder) -> EncoderDecoder:
@@ -142,15 +149,8 @@ def save_encoder_decoder(
     model: EncoderDecoder, path: Path, dtype: torch.dtype = torch.float32
 ) -> None:
     """Write ``config.json`` and ``model.safetensors``, as transformers reads them, too."""
-    path.mkdir(parents=True, exist_ok=True)
     renames = encoder_decoder_names(model.config.gated)
-    tensors = {
-        stored_name(name, renames): tensor.to(dtype).contiguous()
-        for name, tensor in model.state_dict().items()
-    }
-    save_file(tensors, path / "model.safetensors", metadata={"format": "pt"})
-    text = json.dumps(encoder_decoder_json(model.config), indent=2)
-    (path / "config.json").write_text(text + "\n", encoding="utf-8")
+    _save(model, renames, encoder_decoder_json(model.config), path, dtype)
 
 
 ENCODER_NAMES: Renames = (
@@ -202,21 +202,13 @@ def save_text_classifier(
     labels
         Names of the classes.
     """
-    path.mkdir(parents=True, exist_ok=True)
-    tensors = {
-        stored_name(name, TEXT_CLASSIFIER_NAMES): tensor.detach().to("cpu", torch.float32)
-        for name, tensor in model.state_dict().items()
-    }
-    save_file({n: t.contiguous() for n, t in tensors.items()}, path / "model.safetensors",
-              metadata={"format": "pt"})  # fmt: skip
-    made = dict(config) | {
+    stated = dict(config) | {
         "architectures": ["BertForSequenceClassification"],
         "id2label": {str(index): label for index, label in enumerate(labels)},
         "label2id": {label: index for index, label in enumerate(labels)},
         "torch_dtype": "float32",
     }
-    text = json.dumps(made, indent=2, ensure_ascii=False)
-    (path / "config.json").write_text(text + "\n", encoding="utf-8")
+    _save(model, TEXT_CLASSIFIER_NAMES, stated, path, torch.float32)
 
 
 def load_text_classifier(folder: ModelFolder) -> TextClassifier:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -60,16 +61,8 @@ def _bits(packed: Tensor) -> Tensor:
     return ((packed.unsqueeze(-1) >> shifts) & 1).flatten(1)
 
 
-def _f32(blocks: Tensor) -> Tensor:
-    return blocks.view(torch.float32)
-
-
-def _f16(blocks: Tensor) -> Tensor:
-    return blocks.view(torch.float16).float()
-
-
-def _bf16(blocks: Tensor) -> Tensor:
-    return blocks.view(torch.bfloat16).float()
+def _plain(dtype: torch.dtype, blocks: Tensor) -> Tensor:
+    return blocks.view(dtype).float()
 
 
 def _q8_0(blocks: Tensor) -> Tensor:
@@ -137,8 +130,8 @@ def _q6_k(blocks: Tensor) -> Tensor:
 
 
 BLOCK_FORMATS: dict[int, BlockFormat] = {
-    0: BlockFormat("F32", 1, 4, _f32),
-    1: BlockFormat("F16", 1, 2, _f16),
+    0: BlockFormat("F32", 1, 4, partial(_plain, torch.float32)),
+    1: BlockFormat("F16", 1, 2, partial(_plain, torch.float16)),
     2: BlockFormat("Q4_0", 32, 18, _q4_0),
     3: BlockFormat("Q4_1", 32, 20, _q4_1),
     6: BlockFormat("Q5_0", 32, 22, _q5_0),
@@ -147,6 +140,6 @@ BLOCK_FORMATS: dict[int, BlockFormat] = {
     12: BlockFormat("Q4_K", SUPER_BLOCK, 144, _q4_k),
     13: BlockFormat("Q5_K", SUPER_BLOCK, 176, _q5_k),
     14: BlockFormat("Q6_K", SUPER_BLOCK, 210, _q6_k),
-    30: BlockFormat("BF16", 1, 2, _bf16),
+    30: BlockFormat("BF16", 1, 2, partial(_plain, torch.bfloat16)),
 }
 """GGUF's type number → format."""

@@ -28,7 +28,7 @@ from torch import Tensor
 from archon.errors import ModelFileError
 
 CONFIG = "config.json"
-_WHOLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
+WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _DTYPES = ("F32", "F16", "BF16")
 _COUNTER = "embeddings.position_ids"
 """Older encoders carry the numbers 0, 1, 2, … along, which are no parameters."""
@@ -103,11 +103,11 @@ class ModelFolder:
 
     def _shards(self) -> dict[str, set[str]]:
         """Names of the folder's files of weights → tensors that the index says are in them."""
-        if (self.path / _WHOLE).is_file():
-            return {_WHOLE: set()}
+        if (self.path / WEIGHTS).is_file():
+            return {WEIGHTS: set()}
         index = self.json(_INDEX)
         if index is None:
-            raise ModelFileError(f"{self.path}: has neither {_WHOLE} nor {_INDEX}")
+            raise ModelFileError(f"{self.path}: has neither {WEIGHTS} nor {_INDEX}")
         places = index.get("weight_map")
         if not isinstance(places, dict) or not places:
             raise ModelFileError(f"{self.path / _INDEX}: weight_map is missing or no object")

@@ -11,6 +11,7 @@ Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 
 from __future__ import annotations
 
+import math
 import mmap
 import struct
 from dataclasses import dataclass, replace
@@ -53,7 +54,7 @@ class TensorInfo:
 
     @property
     def num_elements(self) -> int:
-        return int(np.prod(self.shape, dtype=np.int64))
+        return math.prod(self.shape)
 
     @property
     def num_bytes(self) -> int:
@@ -274,13 +275,9 @@ class GGUFPart:
         for info in infos:
             if info.name in self.tensors:
                 raise self._fail(f"tensor {info.name!r} occurs twice")
-            elements = 1
-            for size in info.shape:
-                elements *= size
-            if elements < 1 or info.shape[-1] % info.format.elements:
+            if info.num_elements < 1 or info.shape[-1] % info.format.elements:
                 raise self._fail(f"tensor {info.name!r} has shape {info.shape}")
             start = data_start + info.start
-            num_bytes = elements // info.format.elements * info.format.bytes
-            if start + num_bytes > len(self._bytes):
+            if start + info.num_bytes > len(self._bytes):
                 raise self._fail(f"tensor {info.name!r} reaches past the end of the file")
             self.tensors[info.name] = replace(info, start=start)

@@ -69,7 +69,7 @@ class KeyRules:
             elif key in self.neutral:
                 if not _is_neutral(value, self.neutral[key]):
                     yield f"{key} is {shown(value)}, which is not supported"
-            elif not says_nothing(value) and self.irrelevant_names.fullmatch(key) is None:
+            elif value and self.irrelevant_names.fullmatch(key) is None:
                 yield (
                     f"{key} is {shown(value)}: the key is unknown and may change what the model "
                     "computes. If it does not, remove it from the file"
@@ -95,9 +95,18 @@ class CheckedKeys:
 
     def count(self, key: str, default: int | None = None) -> int:
         value = self.number(key, default)
-        if not isinstance(value, int):
-            raise self.error(key, value, "a whole number")
+        if not isinstance(value, int) or value < 0:
+            raise self.error(key, value, "a whole number of at least 0")
         return value
+
+    def expect(self, key: str, supported: Sequence[object]) -> None:
+        """Refuse any other value than these."""
+        value = self.values.get(self.prefix + key)
+        if value not in supported:
+            known = ", ".join(repr(v) for v in supported if v is not None)
+            raise ModelFileError(
+                f"{self.path}: {self.prefix}{key} is {value!r}; only {known} is supported"
+            )
 
     def unsupported(self, key: str) -> ModelFileError:
         """The error for a value that asks for an unsupported computation."""
@@ -107,11 +116,6 @@ class CheckedKeys:
     def error(self, key: str, value: object, wanted: str) -> ModelFileError:
         """The error for a value of another type."""
         return ModelFileError(f"{self.path}: {self.prefix}{key} is {value!r}, not {wanted}")
-
-
-def says_nothing(value: Any) -> bool:
-    """Whether a value is null, false, zero or empty."""
-    return not value
 
 
 def shown(value: Any) -> str:
@@ -124,7 +128,7 @@ def _is_neutral(value: Any, allowed: Sequence[Any]) -> bool:
     """Whether a value is an allowed one, or says nothing where no allowed value is true."""
     if any(_same(value, one) for one in allowed):
         return True
-    return says_nothing(value) and not any(one is True for one in allowed)
+    return not value and not any(one is True for one in allowed)
 
 
 def _same(value: Any, allowed: Any) -> bool:

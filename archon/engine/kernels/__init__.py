@@ -6,7 +6,3 @@ Read them in this order: ``simd.h`` (vectors, in AVX-512 or AVX2), ``rows.h``, `
 ``packing`` lays weights out for them, ``native`` calls them, and ``build`` compiles them at first
 use if there is a C++ compiler and a CPU with either; otherwise torch computes.
 """
-
-from archon.engine.kernels.build import load_kernels
-
-__all__ = ["load_kernels"]

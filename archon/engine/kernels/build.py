@@ -34,7 +34,7 @@ def load_kernels(folder: Path | None = None) -> ctypes.CDLL | None:
     folder
         Where the compiled library is kept; None compiles anew for this process.
     """
-    instructions = _instructions(_cpu_flags())
+    instructions = _instruction_sets(_cpu_flags())
     if not instructions:
         return None
     compiler = os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++")
@@ -44,7 +44,7 @@ def load_kernels(folder: Path | None = None) -> ctypes.CDLL | None:
     return _load(compiler, (*_FLAGS, *map(_option, instructions)), folder)
 
 
-def _instructions(flags: frozenset[str]) -> tuple[str, ...]:
+def _instruction_sets(flags: frozenset[str]) -> tuple[str, ...]:
     """What the kernels are compiled for on a CPU that can do so much; empty: nothing."""
     if flags.issuperset(_AVX512):
         return (*_AVX512, *(flag for flag in _AVX512_IF_PRESENT if flag in flags))

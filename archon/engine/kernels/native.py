@@ -38,14 +38,19 @@ def _pointer(tensor: Tensor | None) -> int | None:
     return None if tensor is None else tensor.data_ptr()
 
 
+def _pointers(*names: str) -> list[tuple[str, type[ctypes.c_void_p]]]:
+    return [(name, ctypes.c_void_p) for name in names]
+
+
+def _integers(*names: str) -> list[tuple[str, type[ctypes.c_int64]]]:
+    return [(name, ctypes.c_int64) for name in names]
+
+
 _LINEAR_PARTS = ("weight", "scale", "shift", "group_scale", "offset", "bias")
 
 
 class NativeLinear(ctypes.Structure):
-    _fields_ = (
-        *((name, ctypes.c_void_p) for name in _LINEAR_PARTS),
-        *((name, ctypes.c_int64) for name in ("outputs", "inputs")),
-    )
+    _fields_ = (*_pointers(*_LINEAR_PARTS), *_integers("outputs", "inputs"))
 
     @classmethod
     def of(cls, packed: Packed, name: str) -> NativeLinear:
@@ -63,10 +68,7 @@ _LINEARS = ("qkv", "output", "gate_up", "down")
 
 
 class _Layer(ctypes.Structure):
-    _fields_ = (
-        *((name, ctypes.c_void_p) for name in _NORMS),
-        *((name, NativeLinear) for name in _LINEARS),
-    )
+    _fields_ = (*_pointers(*_NORMS), *((name, NativeLinear) for name in _LINEARS))
 
     @classmethod
     def of(cls, packed: Packed, index: int) -> _Layer:
@@ -77,7 +79,7 @@ class _Layer(ctypes.Structure):
 
 
 class _LowRank(ctypes.Structure):
-    _fields_ = (("a", ctypes.c_void_p), ("b", ctypes.c_void_p), ("rank", ctypes.c_int64))
+    _fields_ = (*_pointers("a", "b"), *_integers("rank"))
 
 
 class _AdaptedLayer(ctypes.Structure):
@@ -85,7 +87,7 @@ class _AdaptedLayer(ctypes.Structure):
 
 
 class _AdapterTable(ctypes.Structure):
-    _fields_ = (("layers", ctypes.c_void_p), ("head", _LowRank))
+    _fields_ = (*_pointers("layers"), ("head", _LowRank))
 
 
 class _NativeAdapter:
@@ -113,28 +115,23 @@ class _NativeAdapter:
 
 class _Model(ctypes.Structure):
     _fields_ = (
-        *(
-            (name, ctypes.c_int64)
-            for name in (
-                "num_layers", "width", "ffn_width", "heads", "kv_heads", "head_width", "threads",
-                "norms_projections",
-            )
+        *_integers(
+            "num_layers", "width", "ffn_width", "heads", "kv_heads", "head_width", "threads",
+            "norms_projections",
         ),
-        ("epsilon", ctypes.c_float),
-        *((name, ctypes.c_void_p) for name in ("embedding", "norm", "layers")),
+        ("epsilon", ctypes.c_float), *_pointers("embedding", "norm", "layers"),
         ("head", NativeLinear),
     )  # fmt: skip
 
 
 class _Step(ctypes.Structure):
     _fields_ = (
-        *((name, ctypes.c_int64) for name in ("num_tokens", "num_logits")),
-        *((name, ctypes.c_void_p) for name in ("token", "position", "table")),
-        *((name, ctypes.c_void_p) for name in ("cosine", "sine", "logit_token", "cache")),
-        ("num_blocks", ctypes.c_int64),
-        *((name, ctypes.c_void_p) for name in ("logits", "seconds", "adapter")),
-        *((name, ctypes.c_int64) for name in ("max_rank", "num_hidden")),
-        *((name, ctypes.c_void_p) for name in ("hidden_token", "hidden")),
+        *_integers("num_tokens", "num_logits"),
+        *_pointers("token", "position", "table", "cosine", "sine", "logit_token", "cache"),
+        *_integers("num_blocks"),
+        *_pointers("logits", "seconds", "adapter"),
+        *_integers("max_rank", "num_hidden"),
+        *_pointers("hidden_token", "hidden"),
     )
 
 
@@ -245,7 +242,7 @@ class NativeDecoder:
         hidden = [(end - 1, spans[i].hidden_E) for i, end in zip(order, ends, strict=True)]
         hidden_tokens = np.array([at for at, place in hidden if place is not None], np.int64)
         places = np.array([p.data_ptr() for _, p in hidden if p is not None], np.uintp)
-        self._make_room(len(rows))
+        self._reserve_logits(len(rows))
         inputs = (
             *(a.ctypes.data for a in arrays), cosine.data_ptr(), sine.data_ptr(), rows.ctypes.data,
             cache.blocks.data_ptr(), cache.num_blocks,
@@ -282,7 +279,7 @@ class NativeDecoder:
         wanted = (range(end_of[i] - span.num_logits, end_of[i]) for i, span in enumerate(spans))
         return np.fromiter(chain.from_iterable(wanted), np.int64)
 
-    def _make_room(self, num_rows: int) -> None:
+    def _reserve_logits(self, num_rows: int) -> None:
         """Memory for so many rows of logits; it is kept, since getting it anew takes long."""
         if num_rows > len(self._logits):
             self._logits = torch.empty(-(-num_rows // 64) * 64, self._logits.shape[1])

@@ -24,7 +24,7 @@ from torch import Tensor
 from archon.engine.cache.kv_cache import KVCache
 from archon.engine.model import cuda_attention
 
-_NOTHING_YET = -1e30
+_EMPTY_LSE = -1e30
 """Log-sum-exp of no scores; finite, so that merging nothing with nothing is not inf − inf."""
 
 
@@ -32,7 +32,7 @@ _NOTHING_YET = -1e30
 class CachedPart:
     """B groups of tokens; the tokens of a group all attend to the same cached keys.
 
-    Groups are padded to the same number of rows R and of blocks, so that one call serves all.
+    Groups are padded to the same number of rows R and of blocks, so that one call supports all.
     """
 
     token_M: Tensor
@@ -75,7 +75,7 @@ def attend(
     N, H, _ = q_NHD.shape
     q_NHD = q_NHD.to(cache.dtype)
     out_NHD = torch.zeros_like(q_NHD, dtype=torch.float32)
-    lse_NH = torch.full((N, H), _NOTHING_YET, device=q_NHD.device)
+    lse_NH = torch.full((N, H), _EMPTY_LSE, device=q_NHD.device)
     for fresh in plan.fresh:
         rows = slice(fresh.start, fresh.stop)
         out_HTD, lse_HT = partial_attention(
@@ -143,7 +143,7 @@ def partial_attention(
     -------
     (B, H, T, D) in the queries' dtype, and (B, H, T) in float32.
     """
-    if cuda_attention.serves(q_BHTD):
+    if cuda_attention.supports(q_BHTD):
         return cuda_attention.attention(q_BHTD, k_BGLD, v_BGLD, mask_BL=mask_BL, causal=causal)
     if q_BHTD.device.type != "cpu":
         return plain_attention(q_BHTD, k_BGLD, v_BGLD, mask_BL=mask_BL, causal=causal)

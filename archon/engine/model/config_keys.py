@@ -58,6 +58,12 @@ _IRRELEVANT_NAMES = re.compile(
     r"|(unsloth|wandb|mlflow|training|dataset|deepspeed|optimizer|scheduler)_.*"
 )
 
+_NEUTRAL = {
+    "quantization_config": (), "compression_config": (), "pruned_heads": (),
+    "per_layer_config": (), "add_cross_attention": (), "cross_attention_hidden_size": (),
+    "tie_encoder_decoder": (), "use_bidirectional_attention": (),
+}  # fmt: skip
+
 CONFIG_RULES = KeyRules(
     computed=frozenset({
         "model_type", "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers",
@@ -67,7 +73,7 @@ CONFIG_RULES = KeyRules(
         "max_window_layers", "attention_bias", "architectures", "auto_map", "eos_token_id",
     }),
     irrelevant=_IRRELEVANT,
-    neutral={
+    neutral=_NEUTRAL | {
         "attn_logit_softcapping": (), "final_logit_softcapping": (), "logits_soft_cap": (),
         "attention_multiplier": (), "embedding_multiplier": (1,), "residual_multiplier": (1,),
         "logits_scaling": (1,), "logit_scale": (1,), "rope_ratio": (1,), "scale_emb": (1,),
@@ -78,20 +84,11 @@ CONFIG_RULES = KeyRules(
         "num_experts": (), "num_local_experts": (), "n_routed_experts": (),
         "num_experts_per_tok": (), "moe_intermediate_size": (), "decoder_sparse_step": (1,),
         "shared_expert_intermediate_size": (), "norm_topk_prob": (), "attention_chunk_size": (),
-        "quantization_config": (), "compression_config": (),
-        "pruned_heads": (), "per_layer_config": (), "is_encoder_decoder": (),
-        "add_cross_attention": (), "cross_attention_hidden_size": (), "tie_encoder_decoder": (),
-        "is_causal": (True,), "causal": (True,), "use_bidirectional_attention": (),
+        "is_encoder_decoder": (), "is_causal": (True,), "causal": (True,),
     },
     irrelevant_names=_IRRELEVANT_NAMES,
 )  # fmt: skip
 """Of a decoder's ``config.json``: Llama, Qwen2 and Qwen3 in transformers."""
-
-_NEUTRAL = {
-    "quantization_config": (), "compression_config": (), "pruned_heads": (),
-    "per_layer_config": (), "add_cross_attention": (), "cross_attention_hidden_size": (),
-    "tie_encoder_decoder": (), "use_bidirectional_attention": (), "auto_map": (),
-}  # fmt: skip
 
 ENCODER_RULES = KeyRules(
     computed=frozenset({
@@ -106,7 +103,7 @@ ENCODER_RULES = KeyRules(
         "sentence_transformers",  # what a score is made of; here it is a probability
         "classifier_dropout", "hidden_dropout_prob", "attention_probs_dropout_prob",
     },
-    neutral=_NEUTRAL | {"is_encoder_decoder": ()},
+    neutral=_NEUTRAL | {"auto_map": (), "is_encoder_decoder": ()},
     irrelevant_names=_IRRELEVANT_NAMES,
 )  # fmt: skip
 """Of an encoder's ``config.json``: BERT in transformers."""
@@ -124,7 +121,7 @@ ENCODER_DECODER_RULES = KeyRules(
         "dense_act_fn", "is_gated_act",  # both follow from feed_forward_proj
         "n_positions",  # positions are relative
     },
-    neutral=_NEUTRAL,
+    neutral=_NEUTRAL | {"auto_map": ()},
     irrelevant_names=_IRRELEVANT_NAMES,
 )  # fmt: skip
 """Of an encoder–decoder's ``config.json``: T5 in transformers."""

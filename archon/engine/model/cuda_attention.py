@@ -18,7 +18,7 @@ _HALF = (torch.bfloat16, torch.float16)
 _WIDTH_MULTIPLE, _MAX_WIDTH = 8, 256
 
 
-def serves(q_BHTD: Tensor) -> bool:
+def supports(q_BHTD: Tensor) -> bool:
     """Whether the kernels can compute with queries such as these."""
     width = q_BHTD.shape[-1]
     fits = width % _WIDTH_MULTIPLE == 0 and width <= _MAX_WIDTH

@@ -135,14 +135,20 @@ class DecoderLayer:
         self, w: LayerWeights, config: DecoderConfig, precision: Precision, device: torch.device
     ) -> None:
         self.config = config
-        self.norms = {field: self._on(device, getattr(w, field)) for field in _NORMS}
-        self.qk_norm_HD = self._on(device, self._qk_norm(w))
+        norms = {field: getattr(w, field) for field in _NORMS}
+        self.norms = {field: None if x is None else x.to(device) for field, x in norms.items()}
+        qk_norm_HD = self._qk_norm(w)
+        self.qk_norm_HD = None if qk_norm_HD is None else qk_norm_HD.to(device)
+
+        def linear(name: str, *weights: Tensor, bias: Tensor | None = None) -> Linear:
+            return make_linear(torch.cat(weights), bias, layer_precision(name, precision), device)
+
         # Products that read the same input are computed as one.
         biases = [b for b in (w.q_bias, w.k_bias, w.v_bias) if b is not None]
-        self.qkv = self._linear("qkv", [w.q, w.k, w.v], biases, precision, device)
-        self.attention_output = self._linear("output", [w.attention_output], [], precision, device)
-        self.gate_up = self._linear("gate_up", [w.gate, w.up], [], precision, device)
-        self.down = self._linear("down", [w.down], [], precision, device)
+        self.qkv = linear("qkv", w.q, w.k, w.v, bias=torch.cat(biases) if biases else None)
+        self.attention_output = linear("output", w.attention_output)
+        self.gate_up = linear("gate_up", w.gate, w.up)
+        self.down = linear("down", w.down)
         self.adapters: dict[str, dict[str, LowRank]] = {}
         """Digest of each adapter → its changes of the linear layers, by their names here."""
 
@@ -153,21 +159,6 @@ class DecoderLayer:
         c = self.config
         q_HD = w.q_norm.view(-1, c.head_width).expand(c.num_heads, -1)
         return torch.cat([q_HD, w.k_norm.view(-1, c.head_width).expand(c.num_kv_heads, -1)])
-
-    @staticmethod
-    def _on(device: torch.device, weight: Tensor | None) -> Tensor | None:
-        return None if weight is None else weight.to(device)
-
-    @staticmethod
-    def _linear(
-        name: str,
-        weights: Sequence[Tensor],
-        biases: Sequence[Tensor],
-        precision: Precision,
-        device: torch.device,
-    ) -> Linear:
-        bias = torch.cat(list(biases)) if biases else None
-        return make_linear(torch.cat(list(weights)), bias, layer_precision(name, precision), device)
 
     def __call__(
         self, x_NE: Tensor, angles: RopeAngles, step: StepInput, cache: KVCache, index: int

@@ -12,7 +12,7 @@ more set of weights, an adapter gives the same result to within rounding.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from archon.engine.model.config import DecoderConfig
 from archon.engine.model.families.traits import HEAD, LINEAR_LAYERS, layer_prefix
-from archon.engine.model.weights import LayerWeights, WeightSource, layer_shapes
+from archon.engine.model.weights import layer_shapes
 from archon.errors import ModelFileError
 
 LINEAR_NAMES: Mapping[str, str] = {
@@ -126,40 +126,3 @@ def head_change(adapter: Adapter) -> LowRank | None:
         return None
     a_RI, b_OR = adapter.pairs[HEAD_NAME]
     return LowRank(a_RI, adapter.scale * b_OR)
-
-
-class AdaptedWeights:
-    """The parameters of a model with an adapter merged into them.
-
-    Raises
-    ------
-    ModelFileError
-        The adapter is for another model.
-    """
-
-    def __init__(self, source: WeightSource, adapter: Adapter) -> None:
-        check_adapter(adapter, source.config)
-        self.source, self.config, self.adapter = source, source.config, adapter
-
-    def embedding(self) -> Tensor:
-        return self.source.embedding()
-
-    def head(self) -> Tensor:
-        return self._merged(self.adapter.pairs.get(HEAD_NAME), self.source.head())
-
-    def output_norm(self) -> Tensor:
-        return self.source.output_norm()
-
-    def layer(self, index: int) -> LayerWeights:
-        weights = self.source.layer(index)
-        changes = {
-            field: self._merged(self.adapter.pair(index, field), getattr(weights, field))
-            for field in LINEAR_NAMES
-        }
-        return replace(weights, **changes)
-
-    def _merged(self, pair: tuple[Tensor, Tensor] | None, weight_OI: Tensor) -> Tensor:
-        if pair is None:
-            return weight_OI
-        a_RI, b_OR = pair
-        return weight_OI + self.adapter.scale * (b_OR @ a_RI)

@@ -20,13 +20,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from archon.engine.files.addon import AddonFiles
 from archon.engine.files.key_rules import KeyRules, shown
-from archon.engine.files.part import PartFiles
 from archon.engine.model.lora import Adapter
 from archon.errors import ModelFileError
 
 CONFIG_NAME, TENSORS_NAME = "adapter_config.json", "adapter_model.safetensors"
-FILES = PartFiles("adapter", CONFIG_NAME, TENSORS_NAME)
+FILES = AddonFiles("adapter", CONFIG_NAME, TENSORS_NAME)
 _PREFIX = "base_model.model."
 _TENSOR = re.compile(r"base_model\.model\.(.+)\.lora_([AB])\.weight")
 _LAYER = re.compile(r"(?:^|\.)layers\.(\d+)\.")
@@ -181,7 +181,7 @@ def write_adapter(
 
 def _layers_of(names: Iterable[str]) -> list[int] | None:
     """The layers that are changed, or None where something outside of them is, too."""
-    found = [re.search(r"\.layers\.(\d+)\.", name) for name in names]
+    found = [_LAYER.search(name) for name in names]
     return None if None in found else sorted({int(f[1]) for f in found if f})
 
 

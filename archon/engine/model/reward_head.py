@@ -20,11 +20,11 @@ from typing import Any, Literal, cast, get_args
 import torch
 from torch import Tensor
 
-from archon.engine.files.part import PartFiles
+from archon.engine.files.addon import AddonFiles
 from archon.errors import ModelFileError
 
 CONFIG_NAME, TENSORS_NAME = "reward_config.json", "reward_head.safetensors"
-FILES = PartFiles("reward head", CONFIG_NAME, TENSORS_NAME)
+FILES = AddonFiles("reward head", CONFIG_NAME, TENSORS_NAME)
 Goal = Literal["outcome", "preference"]
 
 

@@ -8,9 +8,8 @@ models: the GGUF files of some families store them interleaved, and they are put
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 import torch
@@ -98,23 +97,7 @@ class WeightSource(Protocol):
     def layer(self, index: int) -> LayerWeights: ...
 
 
-class _StoredTensor(Protocol):
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-
-
-class _TensorStore(Protocol):
-    """What ``GGUFFile`` and ``ModelFolder`` have in common."""
-
-    path: Path
-
-    @property
-    def tensors(self) -> Mapping[str, _StoredTensor]: ...
-
-    def tensor(self, name: str) -> Tensor: ...
-
-
-Store = TypeVar("Store", bound=_TensorStore)
+Store = TypeVar("Store", GGUFFile, ModelFolder)
 
 
 class _StoredWeights(Generic[Store]):
@@ -124,7 +107,8 @@ class _StoredWeights(Generic[Store]):
     """Whether queries, keys and values have biases."""
 
     def __init__(self, file: Store, config: DecoderConfig) -> None:
-        self.file, self.config = file, config
+        self.file: Store = file
+        self.config = config
         self._tensors, self._shapes = config.traits.layer_tensors, layer_shapes(config)
         known = {self._name(name) for name in (EMBEDDING, OUTPUT_NORM, HEAD)}
         known |= {self._name(name, 0) for name in self._tensors.values()}

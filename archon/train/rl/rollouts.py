@@ -133,7 +133,7 @@ def sample_rollouts(
                 # Not a stop token: the end is sampled like any token, with its log-probability.
                 on_token=lambda _, token: token in stop_ids,
                 logprobs=True,
-                logprobs_at=temperature or 1,
+                logprob_temperature=temperature or 1,
                 adapter=adapter,
             )
             requests.append(engine.add(request))

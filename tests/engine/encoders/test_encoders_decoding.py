@@ -6,9 +6,8 @@ import pytest
 import torch
 
 from archon.engine.encoders.config import EncoderDecoderConfig
-from archon.engine.encoders.decoding import SequenceToSequence
+from archon.engine.encoders.decoding import SequenceToSequence, greedy_texts
 from archon.engine.encoders.encoder_decoder import EncoderDecoder, initialise
-from archon.engine.encoders.greedy import greedy_texts
 from archon.engine.encoders.weights import save_encoder_decoder
 from archon.engine.sampling.request import GenerationRequest
 from archon.engine.sampling.sampler import SamplingRule

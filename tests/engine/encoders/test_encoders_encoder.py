@@ -9,7 +9,7 @@ import torch
 from archon.engine.encoders.config import EncoderConfig
 from archon.engine.encoders.encoder import Encoder, initialise_encoder
 from archon.engine.encoders.heads import MaskedLanguageModel, WordClassifier, mean_vector
-from archon.engine.encoders.masking import IGNORED, hide, masked_loss
+from archon.engine.encoders.masking import IGNORED, mask_tokens, masked_loss
 from archon.engine.encoders.weights import load_encoder, load_text_classifier
 from archon.engine.files.folder import ModelFolder
 from archon.errors import ModelFileError
@@ -65,7 +65,7 @@ def test_of_tokens_that_may_be_hidden_a_share_is_and_nothing_else_changes() -> N
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(5, 60, (40, 100), generator=generator)
     may_hide = torch.arange(100).expand(40, -1) > 9
-    read, wanted = hide(ids, may_hide, 3, 60, generator)
+    read, wanted = mask_tokens(ids, may_hide, 3, 60, generator)
     asked = wanted != IGNORED
     assert not asked[:, :10].any()
     assert 0.12 < asked[:, 10:].float().mean() < 0.18
@@ -88,7 +88,7 @@ def test_pre_training_learns_which_token_was_hidden() -> None:
         while True:
             # Every text is one token, repeated: each hidden one is told by its neighbours.
             ids = torch.randint(5, 21, (32, 1), generator=generator).expand(-1, 12)
-            read, wanted = hide(ids, is_token, 3, 60, generator)
+            read, wanted = mask_tokens(ids, is_token, 3, 60, generator)
             yield lambda read=read, wanted=wanted: masked_loss(model, read, is_token, wanted)
 
     curve = train(model, losses(), Schedule(200, learning_rate=5e-3, warmup_steps=10))

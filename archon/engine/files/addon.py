@@ -18,7 +18,7 @@ from archon.errors import ModelFileError
 
 
 @dataclass(frozen=True, slots=True)
-class PartFiles:
+class AddonFiles:
     """How the files of one kind of part are called, and the kind itself in errors."""
 
     kind: str
