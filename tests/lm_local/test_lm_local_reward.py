@@ -246,7 +246,7 @@ def test_an_invalid_head_is_reported(
 
 
 def test_a_missing_head_is_reported(tiny_chat_file: Path, tmp_path: Path) -> None:
-    with pytest.raises(ModelFileError, match=r"head: is no reward head"):
+    with pytest.raises(ModelFileError, match=r"head: the file .* of the reward head is missing"):
         open_reward(tiny_chat_file, tmp_path)
     with pytest.raises(SpecError, match="no reward head 'mine' is shipped"):
         open_local(card(tiny_chat_file, reward="mine"), tmp_path)

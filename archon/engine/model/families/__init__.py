@@ -1,9 +1,9 @@
-"""Families of decoders: one file for each, and the registry.
+"""Registry of the families of decoders; each has a module.
 
-A new family is a file that declares its ``FamilyTraits``, and a row here. A feature that no family
-has had so far is a new trait, which ``archon.engine.model.decoder`` and ``archon.train.decoder``
-implement. The kernels implement it as well, or ``archon.engine.kernels.packing.can_pack`` refuses
-it and torch computes.
+To add a family, declare its ``FamilyTraits`` in a module and add it here. A new feature needs a new
+trait, implemented in ``archon.engine.model.decoder`` and ``archon.train.decoder``. The kernels
+implement it as well, or ``archon.engine.kernels.packing.can_pack`` returns False for it, and torch
+computes.
 """
 
 from collections.abc import Mapping
