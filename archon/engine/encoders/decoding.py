@@ -1,9 +1,8 @@
-"""Drawing texts from an encoder–decoder, or searching for the likeliest.
+"""Sampling and beam search with an encoder–decoder.
 
-The source is encoded once for all draws. Then every step reads one token of each text: the keys of
-what was written before lie in ``GrowingKeys``, those of the source in ``Memory``. What is drawn,
-and how a search goes on, is decided by the code that serves decoders (``sampler``,
-``beam_search``), with noise keyed by the draw in the same way.
+The source is encoded once for all samples. Then each step reads one token of every text: keys and
+values of earlier tokens are in ``GrowingKeys``, those of the source in ``Memory``. The sampler, its
+noise and the beam search are the engine's (``archon.engine.sampling``).
 """
 
 from __future__ import annotations
@@ -23,12 +22,12 @@ from archon.errors import EngineError
 
 
 class SequenceToSequence:
-    """Answers generation requests, whose prompt is the source without its end.
+    """Computes generation requests, whose prompt is the source without its stop token.
 
     Parameters
     ----------
     model_id
-        Digest of the weights; draws depend on it.
+        Digest of the weights; it is part of every sample's key.
     """
 
     def __init__(self, model: EncoderDecoder, model_id: str = "") -> None:
@@ -36,12 +35,12 @@ class SequenceToSequence:
 
     @torch.inference_mode()
     def generate(self, request: GenerationRequest) -> list[Generation]:
-        """The request's draws, in order.
+        """Return the request's samples in order.
 
         Raises
         ------
         EngineError
-            No draws, no room, too few beams, a constraint, or a token without embedding.
+            The request is invalid, or has a constraint.
         """
         self._validate(request)
         memory = self._memory(request.prompt_ids)
@@ -50,13 +49,13 @@ class SequenceToSequence:
 
     def _validate(self, request: GenerationRequest) -> None:
         if not request.draws or request.max_tokens < 1:
-            raise EngineError("a request needs a draw and room for a token")
+            raise EngineError("a request needs a sample and max_tokens of at least 1")
         if any(not 0 <= t < self.model.config.vocab_size for t in request.prompt_ids):
-            raise EngineError("the prompt holds a token that the vocabulary does not have")
+            raise EngineError("the prompt has a token id that is not in the vocabulary")
         if request.beams and len(request.draws) > request.beams:
-            raise EngineError("a beam search needs a beam for each draw")
+            raise EngineError("a beam search needs a beam for each sample")
         if request.constraint is not None:
-            raise EngineError("an encoder–decoder follows no constraint")
+            raise EngineError("an encoder–decoder does not support constraints")
 
     def _memory(self, source: tuple[int, ...]) -> Memory:
         source_1S = torch.tensor([[*source, self.model.config.stop_id]])
@@ -64,8 +63,10 @@ class SequenceToSequence:
         return self.model.memory(self.model.encode(source_1S, is_token_1S), is_token_1S)
 
     def _logits(self, texts: list[Sequence], memory: Memory, keys: GrowingKeys) -> Tensor:
-        """What follows each text, (B, V); all have the same length, and the cache lacks the last
-        token of each."""
+        """Compute the next-token logits of texts of the same length: (B, V).
+
+        The last token of each text is not in the cache yet.
+        """
         position = len(texts[0].token_ids)
         last = [t.token_ids[-1] if position else self.model.config.start_id for t in texts]
         return self.model.decode(torch.tensor(last)[:, None], memory, keys, position)[:, -1]
@@ -73,7 +74,7 @@ class SequenceToSequence:
     def _sample(
         self, request: GenerationRequest, memory: Memory, keys: GrowingKeys
     ) -> list[Generation]:
-        """All draws side by side; those that end leave the batch."""
+        """Sample all texts in one batch; texts that end leave it."""
         prompt = Prompt(request)
         texts = list(prompt.waiting)
         for text in texts:
@@ -97,7 +98,7 @@ class SequenceToSequence:
     def _search(
         self, request: GenerationRequest, memory: Memory, keys: GrowingKeys
     ) -> list[Generation]:
-        """Beams are the rows of the cache; a hypothesis that is continued twice becomes two."""
+        """Run a beam search; each beam is a row of the cache."""
         search = BeamSearch(request)
         beams = [Sequence(Prompt(request), 0)]
         while running := search.advance(beams, self._logits(beams, memory, keys)):
@@ -117,7 +118,7 @@ class SequenceToSequence:
             token_ids=tuple(text.token_ids),
             logprobs=tuple(text.logprobs) if request.logprobs else None,
             finish_reason=text.ending or "length",
-            # All draws read the one memory; the first is charged for it.
+            # All samples share the memory; it counts as computed for the first one.
             cached_tokens=len(request.prompt_ids) if text.index else 0,
             ended_by=text.ended_by,
         )
@@ -127,12 +128,12 @@ class SequenceToSequence:
 def greedy_texts(
     model: EncoderDecoder, sources: SequenceOf[SequenceOf[int]], max_tokens: int
 ) -> list[list[int]]:
-    """What the decoder says of each source, the end left out.
+    """Decode many sources greedily in one batch; return the texts without stop tokens.
 
     Parameters
     ----------
     sources
-        Token ids without an end.
+        Token ids of the sources, without stop tokens.
     """
     config = model.config
     longest = max(map(len, sources)) + 1
