@@ -14,7 +14,7 @@ CPU.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -30,10 +30,7 @@ from archon.engine.cuda.padding import (
     step_tensors,
     to_device,
 )
-from archon.engine.model.config import DecoderConfig
 from archon.engine.model.decoder import Decoder
-from archon.engine.model.linear import Precision
-from archon.engine.model.lora import Adapter
 from archon.engine.model.step_input import StepInput, build_step
 from archon.engine.sampling.sampler import sample
 from archon.engine.span import Span
@@ -54,6 +51,9 @@ class GraphedDecoder:
 
     def __init__(self, decoder: Decoder) -> None:
         self.decoder = decoder
+        self.config, self.precision, self.device = decoder.config, decoder.precision, decoder.device
+        self.bytes_per_block, self.adapters = decoder.bytes_per_block, decoder.adapters
+        self.add_adapter, self.drop_adapter = decoder.add_adapter, decoder.drop_adapter
         self._seen: Counter[Signature] = Counter()
         self._graphs: OrderedDict[Signature, _Graph] = OrderedDict()
         self._cache: KVCache | None = None
@@ -62,33 +62,6 @@ class GraphedDecoder:
         self._records = decoder.device.type == "cuda"
 
     sample = staticmethod(sample)
-
-    @property
-    def config(self) -> DecoderConfig:
-        return self.decoder.config
-
-    @property
-    def precision(self) -> Precision:
-        return self.decoder.precision
-
-    @property
-    def device(self) -> torch.device:
-        return self.decoder.device
-
-    @property
-    def bytes_per_block(self) -> int:
-        """Bytes of one cache block: keys and values of all layers."""
-        return self.decoder.bytes_per_block
-
-    @property
-    def adapters(self) -> Collection[str]:
-        return self.decoder.adapters
-
-    def add_adapter(self, adapter: Adapter) -> None:
-        self.decoder.add_adapter(adapter)
-
-    def drop_adapter(self, digest: str) -> None:
-        self.decoder.drop_adapter(digest)
 
     def new_cache(self, num_blocks: int) -> KVCache:
         """Return an empty cache with an additional scratch block."""

@@ -36,11 +36,6 @@ class KeyRules:
     irrelevant_names: re.Pattern[str] = field(default_factory=lambda: re.compile(r"(?!)"))
     """Pattern of irrelevant keys; it must match the whole key."""
 
-    def classifies(self, key: str) -> bool:
-        """Return True if there is a rule for this key itself, not only for its pattern."""
-        known = (self.computed, self.irrelevant, self.neutral, self.null_only)
-        return any(key in keys for keys in known)
-
     def check(self, values: Mapping[str, Any], path: Path, prefix: str = "") -> None:
         """Check that no key asks for an unsupported computation.
 

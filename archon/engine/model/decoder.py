@@ -45,8 +45,7 @@ class Decoder:
 
     def __init__(self, source: WeightSource, precision: Precision, device: torch.device) -> None:
         self.config, self.precision, self.device = source.config, precision, device
-        table_dtype = torch.float32 if precision == "float32" else torch.bfloat16
-        self.embedding_VE = source.embedding().to(device, table_dtype)
+        self.embedding_VE = source.embedding().to(device, self.cache_dtype)
         self.layers = [
             DecoderLayer(source.layer(index), self.config, precision, device)
             for index in range(self.config.num_layers)

@@ -42,14 +42,12 @@ class Batch:
 
     def add(self, text: Sequence | Prompt, stop: int) -> None:
         """Add a text's tokens from the first uncomputed one to ``stop`` - 1."""
-        start = text.num_computed
+        start, blocks, num_shared = text.num_computed, text.blocks, text.num_shared_blocks
+        tokens, adapter = text.tokens(start, stop), text.request.adapter
         num_logits = max(0, stop - max(start, text.logits_from))
-        tokens = text.tokens(start, stop)
+        hidden_E = text.hidden_E if isinstance(text, Prompt) and stop == text.num_tokens else None
         self.texts.append(text)
-        num_shared, hidden_E = text.num_shared_blocks, text.hidden_at(stop)
-        self.spans.append(
-            Span(tokens, start, text.blocks, num_shared, num_logits, text.request.adapter, hidden_E)
-        )
+        self.spans.append(Span(tokens, start, blocks, num_shared, num_logits, adapter, hidden_E))
 
 
 class Scheduler:

@@ -80,10 +80,6 @@ class Prompt:
         """Position of the first token after which logits are needed."""
         return self.num_tokens if self.request.hidden else self.num_tokens - 1
 
-    def hidden_at(self, stop: int) -> Tensor | None:
-        """Return the tensor for the hidden state of the token before a position, if requested."""
-        return self.hidden_E if stop == self.num_tokens else None
-
     def tokens(self, start: int, stop: int) -> SequenceOf[int]:
         """Return the tokens at positions ``start`` to ``stop`` - 1."""
         return self.request.prompt_ids[start:stop]
@@ -147,10 +143,6 @@ class Sequence:
     def logits_from(self) -> int:
         """Position of the first token after which logits are needed."""
         return self.num_tokens - 1 - self.num_unscored
-
-    def hidden_at(self, stop: int) -> Tensor | None:
-        """Return None: only prompts have hidden states."""
-        return None
 
     @property
     def own_blocks(self) -> array[int]:

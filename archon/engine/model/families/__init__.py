@@ -14,13 +14,5 @@ from archon.engine.model.families.qwen2 import QWEN2
 from archon.engine.model.families.qwen3 import QWEN3
 from archon.engine.model.families.traits import FamilyTraits
 
-FAMILIES: Mapping[str, FamilyTraits] = {
-    traits.name: traits
-    for traits in (
-        LLAMA,
-        QWEN2,
-        QWEN3,
-        OLMO2,
-    )
-}
+FAMILIES: Mapping[str, FamilyTraits] = {t.name: t for t in (LLAMA, QWEN2, QWEN3, OLMO2)}
 """Families by name."""
