@@ -1,4 +1,4 @@
-"""What the tests of the engine share: small engines, requests, and the logits behind each draw."""
+"""Helpers of the engine's tests: small engines, requests, and the logits of each sample."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ RANDOM_RULES = (
 
 
 class RecordingEngine(Engine):
-    """An engine that keeps the logits that each sequence was drawn from."""
+    """An engine that records the logits that each token was sampled from."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -80,7 +80,7 @@ INSTRUCTIONS = {"avx512": build._AVX512, "avx2": build._AVX2}
 
 
 def use_instructions(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Compile kernels for no other; a test is skipped where the machine has not got them."""
+    """Use only the kernels of one instruction set; skip the test if the machine lacks it."""
     here, wanted = build._cpu_flags(), INSTRUCTIONS[name]
     if not here.issuperset(wanted):
         pytest.skip(f"no {name} on this machine")
@@ -89,7 +89,7 @@ def use_instructions(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def native_kernels() -> ctypes.CDLL:
-    """The compiled kernels; a test that needs them is skipped where there are none."""
+    """Return the compiled kernels; skip the test if there are none."""
     kernels = loading.load_kernels()
     if kernels is None:
         pytest.skip("no compiled kernels on this machine")
@@ -123,7 +123,7 @@ def make_request(prompt_ids: Iterable[int], **fields: Any) -> GenerationRequest:
 
 
 def run_all(engine: Engine, *requests: GenerationRequest) -> list[list[Generation]]:
-    """Give all requests in at once and step until everything is done."""
+    """Add all requests, then step until all are finished."""
     prompts = [engine.add(request) for request in requests]
     done: dict[Prompt, list[Generation]] = {}
     while engine.has_work:
@@ -136,7 +136,7 @@ def tokens_of(generations: Iterable[Generation]) -> list[tuple[int, ...]]:
 
 
 def logits_of(engine: RecordingEngine, *requests: GenerationRequest) -> list[Tensor]:
-    """Run requests; for each, its logits as (draws, tokens, V)."""
+    """Run requests; return the logits of each: (samples, tokens, V)."""
     engine.logits.clear()
     prompts = [engine.add(request) for request in requests]
     while engine.has_work:
@@ -150,7 +150,7 @@ def logits_of(engine: RecordingEngine, *requests: GenerationRequest) -> list[Ten
 def logits_of_ragged(
     engine: RecordingEngine, requests: list[GenerationRequest]
 ) -> list[list[Tensor]]:
-    """For each request, the logits of each draw as (tokens, V)."""
+    """Run requests; return the logits of each sample of each request: (tokens, V)."""
     prompts = [engine.add(request) for request in requests]
     while engine.has_work:
         engine.step()
@@ -161,13 +161,13 @@ def logits_of_ragged(
 
 
 def assert_close_logits(found: Tensor, expected: Tensor, bound: float = 1e-4) -> None:
-    """Within ``bound`` of the largest logit."""
+    """Check that the difference is within ``bound`` times the largest logit."""
     assert found.shape == expected.shape
     assert (found - expected).abs().max() <= bound * expected.abs().max()
 
 
 def num_free(engine: Engine) -> int:
-    """Blocks that nobody uses, those that the prefix tree may drop included."""
+    """Return the unused blocks, those that the prefix tree may evict included."""
     return engine.scheduler.memory.num_available
 
 
@@ -229,7 +229,7 @@ class AdaptedWeights:
 
 
 def adapters_of(config: DecoderConfig) -> list[Adapter]:
-    """One of everything, one that changes parts of what the engine computes as one."""
+    """Return an adapter of all products, and one of parts of the joined products."""
     return [random_adapter(config, 1, 3), random_adapter(config, 2, 5, "k_proj", "up_proj")]
 
 

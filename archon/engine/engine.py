@@ -18,7 +18,7 @@ from torch import Tensor
 from archon.engine.decoder_protocol import SpanDecoder
 from archon.engine.sampling.beam_search import BeamSearch
 from archon.engine.sampling.constraint import mask_logits
-from archon.engine.sampling.request import FinishReason, Generation, GenerationRequest, draw_key
+from archon.engine.sampling.request import FinishReason, Generation, GenerationRequest, sample_key
 from archon.engine.sampling.sampler import as_matrix, token_logprobs, uniform
 from archon.engine.scheduling.scheduler import Batch, Scheduler
 from archon.engine.scheduling.sequence import Prompt, Sequence
@@ -114,7 +114,7 @@ class Engine:
             prompt.hidden_E = torch.empty(width, device=self.decoder.device)
         for sequence in prompt.waiting:
             draw = request.draws[sequence.index]
-            sequence.draw_key = draw_key(request, draw, self.model_id)
+            sequence.sample_key = sample_key(request, draw, self.model_id)
             if request.constraint is not None:
                 sequence.matcher = request.constraint.matcher(sequence.index, request.max_tokens)
         self.scheduler.enqueue(prompt)
@@ -240,7 +240,7 @@ class Engine:
         """Sample one token for each sequence."""
         rules = [s.request.rule for s in sequences]
         noise = [
-            uniform(s.draw_key, len(s.token_ids)) if rule.temperature else 0.0
+            uniform(s.sample_key, len(s.token_ids)) if rule.temperature else 0.0
             for s, rule in zip(sequences, rules, strict=True)
         ]
         masks = [

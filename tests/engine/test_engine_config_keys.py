@@ -1,4 +1,4 @@
-"""What files say of a decoder: each key is computed, cannot matter, or is refused by its name."""
+"""Keys of model files: each is computed, irrelevant, or rejected by name."""
 
 from __future__ import annotations
 
@@ -85,7 +85,9 @@ def test_every_key_of_transformers_has_a_rule(config: type[PreTrainedConfig]) ->
 
 
 @pytest.mark.parametrize("config", CONFIGS)
-def test_what_transformers_saves_is_opened(config: type[PreTrainedConfig], tmp_path: Path) -> None:
+def test_models_saved_by_transformers_are_opened(
+    config: type[PreTrainedConfig], tmp_path: Path
+) -> None:
     family = config.model_type
     width = 16 if family == "qwen3" else None
     path = write_folder(tmp_path, TinyModel(family, own_head_width=width)) / "config.json"  # type: ignore[arg-type]
@@ -95,7 +97,7 @@ def test_what_transformers_saves_is_opened(config: type[PreTrainedConfig], tmp_p
     opened(tmp_path)
 
 
-def test_extras_of_published_files_are_let_through(folder: Path) -> None:
+def test_additional_keys_of_published_files_are_accepted(folder: Path) -> None:
     edit(
         folder / "config.json",
         architectures=["LlamaForCausalLM"], torch_dtype="bfloat16", dtype="bfloat16",
@@ -113,16 +115,14 @@ def test_extras_of_published_files_are_let_through(folder: Path) -> None:
 
 @pytest.mark.parametrize("key", sorted(CONFIG_RULES.neutral))
 @pytest.mark.parametrize("value", ["x", 7, {"a": 1}, [3]])
-def test_a_key_with_neutral_values_is_refused_with_any_other(
-    key: str, value: Any, llama: Path
-) -> None:
+def test_a_key_with_neutral_values_rejects_all_others(key: str, value: Any, llama: Path) -> None:
     edit(llama / "config.json", **{key: value})
     with pytest.raises(ModelFileError, match=rf"config\.json: {key} is {re.escape(repr(value))}"):
         opened(llama)
 
 
 @pytest.mark.parametrize("value", [True, 1, 0.5, "rms", [1], {"a": None}])
-def test_an_unknown_key_is_refused_if_it_says_anything(value: Any, llama: Path) -> None:
+def test_an_unknown_key_is_rejected_unless_it_is_empty(value: Any, llama: Path) -> None:
     edit(llama / "config.json", residual_gate=value)
     with pytest.raises(ModelFileError, match=r"residual_gate is .*: the key is unknown.*remove it"):
         opened(llama)
@@ -150,7 +150,7 @@ def test_an_unknown_key_is_refused_if_it_says_anything(value: Any, llama: Path) 
         ({"attention_bias": True}, "has no tensor 'model.layers.0.self_attn.q_proj.bias'"),
     ],
 )
-def test_what_asks_for_another_computation_is_refused(
+def test_unsupported_computations_are_rejected(
     changes: dict[str, Any], reason: str, llama: Path
 ) -> None:
     config = json.loads((llama / "config.json").read_text()) | changes
@@ -173,7 +173,7 @@ def test_what_asks_for_another_computation_is_refused(
         {"attention_bias": False},
     ],
 )
-def test_what_changes_nothing_is_opened(changes: dict[str, Any], llama: Path) -> None:
+def test_keys_without_effect_are_accepted(changes: dict[str, Any], llama: Path) -> None:
     edit(llama / "config.json", **changes)
     opened(llama)
 
@@ -191,7 +191,7 @@ def test_what_changes_nothing_is_opened(changes: dict[str, Any], llama: Path) ->
         ({"layer_types": ["full_attention", "sliding_attention"]}, True),
     ],
 )
-def test_a_window_is_refused_where_transformers_would_use_it(
+def test_a_sliding_window_is_rejected_if_transformers_would_use_it(
     changes: dict[str, Any], is_refused: bool, qwen2: Path
 ) -> None:
     edit(qwen2 / "config.json", **changes)
@@ -212,7 +212,7 @@ def test_the_rotary_base_is_read_where_transformers_reads_it(llama: Path) -> Non
     assert config.rope_parameters["rope_theta"] == 5e4  # type: ignore[index,call-overload]
 
 
-def test_biases_that_the_configuration_leaves_out_are_refused(qwen2: Path) -> None:
+def test_biases_that_the_configuration_ignores_are_rejected(qwen2: Path) -> None:
     edit(qwen2 / "config.json", model_type="llama")
     with pytest.raises(ModelFileError, match=r"has a tensor .*k_proj\.bias', but attention_bias"):
         opened(qwen2)
@@ -264,9 +264,7 @@ OTHER = {"general", "adapter", "clip", "diffusion", "xielu", "quantize", "mrader
         {"quantize.imatrix.file": "x", "mradermacher.quantized_on": "y", "general.license": "z"},
     ],
 )
-def test_gguf_keys_that_change_nothing_are_let_through(
-    keys: dict[str, Any], tmp_path: Path
-) -> None:
+def test_gguf_keys_without_effect_are_accepted(keys: dict[str, Any], tmp_path: Path) -> None:
     opened(write(tmp_path, **keys))
 
 
@@ -292,7 +290,7 @@ def test_gguf_keys_that_change_nothing_are_let_through(
         ({"xielu.beta": 0.5}, r"xielu\.beta is 0\.5"),
     ],
 )
-def test_gguf_keys_that_ask_for_another_computation_are_refused(
+def test_unsupported_gguf_keys_are_rejected(
     keys: dict[str, Any], reason: str, tmp_path: Path
 ) -> None:
     with pytest.raises(ModelFileError, match=rf"m\.gguf: .*{reason}"):
@@ -300,7 +298,7 @@ def test_gguf_keys_that_ask_for_another_computation_are_refused(
 
 
 @pytest.mark.parametrize("group", ["LLM", "Attention", "Rope"])
-def test_every_gguf_key_of_llama_cpp_is_refused_or_has_a_rule(group: str, tmp_path: Path) -> None:
+def test_every_gguf_key_of_llama_cpp_has_a_rule_or_is_rejected(group: str, tmp_path: Path) -> None:
     names = {
         value.removeprefix("{arch}.")
         for value in vars(getattr(gguf.Keys, group)).values()
@@ -329,7 +327,7 @@ def test_factors_of_frequencies_are_refused_unless_they_are_one(
 @pytest.mark.parametrize(
     "name", ["blk.0.attn_q_norm.weight", "blk.0.ffn_gate_inp.weight", "output.bias", "cls.weight"]
 )
-def test_a_tensor_that_the_decoder_would_leave_out_is_refused(name: str, tmp_path: Path) -> None:
+def test_an_unused_tensor_is_rejected(name: str, tmp_path: Path) -> None:
     extra = {name: np.ones(8, dtype=np.float32)}
     with pytest.raises(ModelFileError, match=re.escape(repr(name))):
         opened(write(tmp_path, TinyModel("llama", extra=extra)))

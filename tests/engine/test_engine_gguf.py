@@ -68,7 +68,7 @@ def read(folder: Path, content: bytes) -> GGUFFile:
 # ------------------------------------------------------------------------------ sound files
 
 
-def test_metadata_and_tensors_are_what_was_written(tmp_path: Path) -> None:
+def test_metadata_and_tensors_are_read_as_written(tmp_path: Path) -> None:
     writer = GGUFWriter(tmp_path / "file.gguf", "llama")
     writer.add_uint8("a.uint8", 200)
     writer.add_int8("a.int8", -100)
@@ -106,7 +106,7 @@ def test_metadata_and_tensors_are_what_was_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("alignment", [32, 64, 4096])
-def test_tensors_are_found_whatever_the_alignment(alignment: int, tmp_path: Path) -> None:
+def test_tensors_are_found_with_any_alignment(alignment: int, tmp_path: Path) -> None:
     weights = [np.full((3, 5), i, dtype=np.float32) for i in range(3)]
     writer = GGUFWriter(tmp_path / "file.gguf", "llama")
     writer.add_custom_alignment(alignment)
@@ -121,7 +121,7 @@ def test_tensors_are_found_whatever_the_alignment(alignment: int, tmp_path: Path
         assert torch.equal(file.tensor(f"t{i}"), torch.from_numpy(weight))
 
 
-def test_the_file_may_be_changed_through_no_tensor(whole: bytes, tmp_path: Path) -> None:
+def test_writing_to_a_tensor_does_not_change_the_file(whole: bytes, tmp_path: Path) -> None:
     file = read(tmp_path, whole)
     file.tensor("output_norm.weight").zero_()
     expected = tiny_weights(SMALL)["output_norm.weight"]
@@ -131,14 +131,14 @@ def test_the_file_may_be_changed_through_no_tensor(whole: bytes, tmp_path: Path)
 # ---------------------------------------------------------------------------- damaged files
 
 
-def test_a_truncated_file_is_refused_wherever_it_ends(whole: bytes, tmp_path: Path) -> None:
+def test_a_truncated_file_is_rejected(whole: bytes, tmp_path: Path) -> None:
     ends = {*range(0, 200), *range(0, len(whole), 97), len(whole) - 33}
     for end in ends:
         with pytest.raises(ModelError, match=r"file\.gguf: "):
             read(tmp_path, whole[:end])
 
 
-def test_mutated_files_raise_nothing_but_model_errors(whole: bytes, tmp_path: Path) -> None:
+def test_mutated_files_raise_only_model_errors(whole: bytes, tmp_path: Path) -> None:
     rng = random.Random(0)
     header_bytes = whole.index(b"blk.0.attn_q") + 1000
     begin = time.process_time()
@@ -219,7 +219,7 @@ BAD_FILES: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize("name", BAD_FILES)
-def test_a_bad_file_is_refused_with_its_reason(name: str, tmp_path: Path) -> None:
+def test_a_damaged_file_is_rejected_with_a_reason(name: str, tmp_path: Path) -> None:
     content, reason = BAD_FILES[name]
     with pytest.raises(ModelError, match=reason):
         read(tmp_path, content)
@@ -260,7 +260,7 @@ def loaded(path: Path, **changes: Any) -> None:
         ("llama.rope.scaling.type", "yarn", "rotary scaling"),
     ],
 )
-def test_a_model_that_cannot_be_run_is_refused(
+def test_an_unsupported_model_is_rejected(
     key: str, value: Any, reason: str, tmp_path: Path
 ) -> None:
     with pytest.raises(ModelError, match=reason):
@@ -288,7 +288,7 @@ def test_a_bias_that_only_some_layers_have_is_missing(name: str, tmp_path: Path)
         load_engine(tmp_path / "file.gguf", "float32", device="cpu")
 
 
-def test_a_tensor_that_the_decoder_would_leave_out_is_refused(tmp_path: Path) -> None:
+def test_an_unused_tensor_is_rejected(tmp_path: Path) -> None:
     write_gguf(tmp_path / "file.gguf", TinyModel("llama"))
     content = (tmp_path / "file.gguf").read_bytes()
     odd = content.replace(string("blk.0.ffn_up.weight"), string("blk.0.ffn_up.biases"))
@@ -297,7 +297,7 @@ def test_a_tensor_that_the_decoder_would_leave_out_is_refused(tmp_path: Path) ->
         GGUFWeights(file, config_of(file))
 
 
-def test_a_device_that_is_not_there_is_an_engine_error() -> None:
+def test_an_unavailable_device_is_an_engine_error() -> None:
     for name in ("tpu", "mps", "no device"):
         with pytest.raises(EngineError):
             choose_device(name)

@@ -15,7 +15,7 @@ from torch import Tensor
 from archon.engine.encoders.cache import GrowingKeys
 from archon.engine.encoders.encoder_decoder import EncoderDecoder, Memory
 from archon.engine.sampling.beam_search import BeamSearch
-from archon.engine.sampling.request import Generation, GenerationRequest, draw_key
+from archon.engine.sampling.request import Generation, GenerationRequest, sample_key
 from archon.engine.sampling.sampler import sample, token_logprobs, uniform
 from archon.engine.scheduling.sequence import Prompt, Sequence
 from archon.errors import EngineError
@@ -78,11 +78,11 @@ class SequenceToSequence:
         prompt = Prompt(request)
         texts = list(prompt.waiting)
         for text in texts:
-            text.draw_key = draw_key(request, request.draws[text.index], self.model_id)
+            text.sample_key = sample_key(request, request.draws[text.index], self.model_id)
         running = texts
         while running:
             logits_BV = self._logits(running, memory, keys)
-            noise = [uniform(text.draw_key, len(text.token_ids)) for text in running]
+            noise = [uniform(text.sample_key, len(text.token_ids)) for text in running]
             tokens = sample(logits_BV.unbind(), [request.rule] * len(running), noise)
             logprobs = token_logprobs(logits_BV, torch.tensor(tokens)).tolist()
             for text, token, logprob in zip(running, tokens, logprobs, strict=True):

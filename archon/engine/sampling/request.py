@@ -74,7 +74,7 @@ class Generation:
     basis of the decoder's weights."""
 
 
-def draw_key(request: GenerationRequest, draw: int, model_id: str) -> bytes:
+def sample_key(request: GenerationRequest, draw: int, model_id: str) -> bytes:
     """Return the key of a sample's noise: a hash of all that the sample depends on.
 
     That is the seed, the model with its precision and adapter, the prompt, the sampling rule, the

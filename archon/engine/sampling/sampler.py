@@ -6,7 +6,7 @@ remaining probabilities are renormalised and laid out as intervals of [0, 1). A 
 selects the token whose interval contains it (inverse transform sampling).
 
 That number, the *noise*, is a function of the sample's key
-(``archon.engine.sampling.request.draw_key``) and the token's position. So other sequences of a
+(``archon.engine.sampling.request.sample_key``) and the token's position. So other sequences of a
 batch affect a sample at most by the rounding of its logits.
 
 The whole vocabulary is rarely sorted: the k largest logits are in the k blocks of the vocabulary

@@ -111,7 +111,7 @@ class Sequence:
     """Of a beam: the sum of its tokens' log-probabilities, in nats."""
     shares_last_block: bool = False
     """True if another beam may share the block that this one writes to next."""
-    draw_key: bytes = b""
+    sample_key: bytes = b""
     matcher: Matcher | None = None
     """Follows the request's constraint."""
     ending: FinishReason | None = None
