@@ -135,7 +135,7 @@ def test_an_unknown_key_is_rejected_unless_it_is_empty(value: Any, llama: Path) 
         ({"num_experts_per_token": 2}, "num_experts_per_token is 2: the key is unknown"),
         ({"hidden_act": "relu"}, "hidden_act is 'relu'"),
         ({"architectures": ["LlamaForSequenceClassification"]}, "architectures is"),
-        ({"architectures": ["Qwen2ForRewardModel"]}, "another head than a language model's"),
+        ({"architectures": ["Qwen2ForRewardModel"]}, "only models with a language-model head"),
         ({"auto_map": {"AutoModelForCausalLM": "modeling_x.X"}}, "Python code from its folder"),
         ({"partial_rotary_factor": 0.5}, "part of each head"),
         ({"rope_scaling": {"type": "linear", "factor": 4.0}}, "rope_scaling is 'linear'"),
