@@ -223,15 +223,18 @@ BAD: dict[str, tuple[Any, str]] = {
     "no tensors": (lambda p: (p / TENSORS_NAME).unlink(), "is no reward head: .* reward_head"),
     "no JSON": (lambda p: (p / CONFIG_NAME).write_text("{"), "cannot be read"),
     "no object": (lambda p: (p / CONFIG_NAME).write_text("[]"), "is not a JSON object"),
-    "deep JSON": (lambda p: (p / CONFIG_NAME).write_text("[" * 99999), "cannot be read"),
+    "deep JSON": (lambda p: (p / CONFIG_NAME).write_text("[" * 99999), "is not JSON"),
     "another goal": (spoilt(goal="beauty"), "goal is 'beauty', not one of outcome, preference"),
-    "no base": (spoilt(base_model=7), "base_model is 7, not a text"),
+    "no base": (spoilt(base_model=7), "base_model is 7, not a string"),
     "cut tensors": (lambda p: (p / TENSORS_NAME).write_bytes(b"\x08"), "is damaged"),
-    "other tensors": (with_tensors({"scale": BIAS}), "holds scale, not weight and bias"),
-    "a matrix": (with_tensors({"weight": torch.ones(2, 2), "bias": BIAS}), "no vector"),
-    "no number": (with_tensors({"weight": torch.tensor([NAN]), "bias": BIAS}), "no finite number"),
+    "other tensors": (with_tensors({"scale": BIAS}), "has scale, not weight and bias"),
+    "a matrix": (
+        with_tensors({"weight": torch.ones(2, 2), "bias": BIAS}),
+        "weight must be a vector",
+    ),
+    "no number": (with_tensors({"weight": torch.tensor([NAN]), "bias": BIAS}), "not finite"),
     "another width": (with_tensors({"weight": ONE, "bias": BIAS}), "reads 1 numbers, but the mod"),
-    "other weights": (spoilt(base_digest="0" * 64), "was trained on other weights, those of tiny"),
+    "other weights": (spoilt(base_digest="0" * 64), "was trained on other weights: those of tiny"),
 }
 
 
