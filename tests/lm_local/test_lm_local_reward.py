@@ -221,7 +221,7 @@ BIAS, ONE, NAN = torch.zeros(1), torch.ones(1), float("nan")
 BAD: dict[str, tuple[Any, str]] = {
     "no configuration": (lambda p: (p / CONFIG_NAME).unlink(), "is no reward head: .* reward_conf"),
     "no tensors": (lambda p: (p / TENSORS_NAME).unlink(), "is no reward head: .* reward_head"),
-    "no JSON": (lambda p: (p / CONFIG_NAME).write_text("{"), "cannot be read"),
+    "no JSON": (lambda p: (p / CONFIG_NAME).write_text("{"), "is not JSON"),
     "no object": (lambda p: (p / CONFIG_NAME).write_text("[]"), "is not a JSON object"),
     "deep JSON": (lambda p: (p / CONFIG_NAME).write_text("[" * 99999), "is not JSON"),
     "another goal": (spoilt(goal="beauty"), "goal is 'beauty', not one of outcome, preference"),
