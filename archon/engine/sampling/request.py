@@ -25,7 +25,7 @@ class GenerationRequest:
 
     prompt_ids: tuple[int, ...]
     draws: tuple[int, ...]
-    """Sample indices, one per sample. An index always yields the same sample."""
+    """Sample indices, one per sample. With the seed, an index determines the sample's noise."""
     seed: int
     rule: SamplingRule
     max_tokens: int
@@ -38,11 +38,13 @@ class GenerationRequest:
     on_token: OnToken | None = None
     """Called in the engine's thread for each token that is not a stop token."""
     beams: int = 0
-    """0 samples. A larger number runs a beam search for the likeliest texts: it ignores the rule,
-    sample k is the (k modulo ``beams``)-th best text, and ``on_token`` is called at the end, for
-    all tokens of each text."""
+    """0 for random sampling, else the width of a beam search for the likeliest texts. A search
+    ignores the rule, sample k is the (k modulo ``beams``)-th best text, and ``on_token`` is called
+    at the end, for all tokens of each text."""
     length_penalty: float = 1.0
+    """See ``archon.engine.sampling.beam_search``."""
     early_stopping: bool | Literal["never"] = False
+    """See ``archon.engine.sampling.beam_search``."""
     hold: Hold | None = None
     """Pins the prompt's blocks until it is released: they are evicted last."""
     constraint: TokenConstraint | None = None
@@ -50,7 +52,7 @@ class GenerationRequest:
     adapter: str = ""
     """Digest of the adapter (``archon.engine.loading.add_adapter``); "" for none."""
     hidden: bool = False
-    """True samples nothing: the only generation has the hidden state of the prompt's last token."""
+    """True to sample nothing: the only generation has the hidden state of the last token."""
 
 
 @dataclass(frozen=True, slots=True)
