@@ -219,8 +219,8 @@ def with_tensors(tensors: dict[str, Tensor]) -> Any:
 
 BIAS, ONE, NAN = torch.zeros(1), torch.ones(1), float("nan")
 BAD: dict[str, tuple[Any, str]] = {
-    "no configuration": (lambda p: (p / CONFIG_NAME).unlink(), "the file reward_conf.* of the reward head"),
-    "no tensors": (lambda p: (p / TENSORS_NAME).unlink(), "the file reward_head.* of the reward head"),
+    "no configuration": (lambda p: (p / CONFIG_NAME).unlink(), "the file reward_conf"),
+    "no tensors": (lambda p: (p / TENSORS_NAME).unlink(), "the file reward_head"),
     "no JSON": (lambda p: (p / CONFIG_NAME).write_text("{"), "is not JSON"),
     "no object": (lambda p: (p / CONFIG_NAME).write_text("[]"), "is not a JSON object"),
     "deep JSON": (lambda p: (p / CONFIG_NAME).write_text("[" * 99999), "is not JSON"),
