@@ -1,10 +1,11 @@
-"""What the tests of the engine share: small engines, requests, and the logits behind each draw."""
+"""Helpers of the engine's tests: small engines, requests, and the logits of each sample."""
 
 from __future__ import annotations
 
 import ctypes
 import random
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,9 +20,15 @@ from archon.engine.loading import load_decoder
 from archon.engine.model.config import DecoderConfig
 from archon.engine.model.decoder import Decoder
 from archon.engine.model.linear import Precision
-from archon.engine.model.lora import Adapter, linear_shapes
+from archon.engine.model.lora import (
+    HEAD_NAME,
+    LINEAR_NAMES,
+    Adapter,
+    check_adapter,
+    linear_shapes,
+)
 from archon.engine.model.outlier_rotation import OutlierRotatedWeights
-from archon.engine.model.weights import RandomWeights
+from archon.engine.model.weights import LayerWeights, RandomWeights, WeightSource
 from archon.engine.sampling.request import Generation, GenerationRequest
 from archon.engine.sampling.sampler import SamplingRule
 from archon.engine.scheduling.sequence import Prompt, Sequence
@@ -54,7 +61,7 @@ RANDOM_RULES = (
 
 
 class RecordingEngine(Engine):
-    """An engine that keeps the logits that each sequence was drawn from."""
+    """An engine that records the logits that each token was sampled from."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -73,7 +80,7 @@ INSTRUCTIONS = {"avx512": build._AVX512, "avx2": build._AVX2}
 
 
 def use_instructions(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Compile kernels for no other; a test is skipped where the machine has not got them."""
+    """Use only the kernels of one instruction set; skip the test if the machine lacks it."""
     here, wanted = build._cpu_flags(), INSTRUCTIONS[name]
     if not here.issuperset(wanted):
         pytest.skip(f"no {name} on this machine")
@@ -82,7 +89,7 @@ def use_instructions(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def native_kernels() -> ctypes.CDLL:
-    """The compiled kernels; a test that needs them is skipped where there are none."""
+    """Return the compiled kernels; skip the test if there are none."""
     kernels = loading.load_kernels()
     if kernels is None:
         pytest.skip("no compiled kernels on this machine")
@@ -116,7 +123,7 @@ def make_request(prompt_ids: Iterable[int], **fields: Any) -> GenerationRequest:
 
 
 def run_all(engine: Engine, *requests: GenerationRequest) -> list[list[Generation]]:
-    """Give all requests in at once and step until everything is done."""
+    """Add all requests, then step until all are finished."""
     prompts = [engine.add(request) for request in requests]
     done: dict[Prompt, list[Generation]] = {}
     while engine.has_work:
@@ -129,7 +136,7 @@ def tokens_of(generations: Iterable[Generation]) -> list[tuple[int, ...]]:
 
 
 def logits_of(engine: RecordingEngine, *requests: GenerationRequest) -> list[Tensor]:
-    """Run requests; for each, its logits as (draws, tokens, V)."""
+    """Run requests; return the logits of each: (samples, tokens, V)."""
     engine.logits.clear()
     prompts = [engine.add(request) for request in requests]
     while engine.has_work:
@@ -143,7 +150,7 @@ def logits_of(engine: RecordingEngine, *requests: GenerationRequest) -> list[Ten
 def logits_of_ragged(
     engine: RecordingEngine, requests: list[GenerationRequest]
 ) -> list[list[Tensor]]:
-    """For each request, the logits of each draw as (tokens, V)."""
+    """Run requests; return the logits of each sample of each request: (tokens, V)."""
     prompts = [engine.add(request) for request in requests]
     while engine.has_work:
         engine.step()
@@ -154,13 +161,13 @@ def logits_of_ragged(
 
 
 def assert_close_logits(found: Tensor, expected: Tensor, bound: float = 1e-4) -> None:
-    """Within ``bound`` of the largest logit."""
+    """Check that the difference is within ``bound`` times the largest logit."""
     assert found.shape == expected.shape
     assert (found - expected).abs().max() <= bound * expected.abs().max()
 
 
 def num_free(engine: Engine) -> int:
-    """Blocks that nobody uses, those that the prefix tree may drop included."""
+    """Return the unused blocks, those that the prefix tree may evict included."""
     return engine.scheduler.memory.num_available
 
 
@@ -190,8 +197,39 @@ def random_adapter(config: DecoderConfig, seed: int, rank: int, *products: str) 
     return Adapter(rank, 2.0 * rank, pairs, 2.0, digest=f"adapter {seed}")
 
 
+class AdaptedWeights:
+    """The parameters of a model with an adapter merged into them."""
+
+    def __init__(self, source: WeightSource, adapter: Adapter) -> None:
+        check_adapter(adapter, source.config)
+        self.source, self.config, self.adapter = source, source.config, adapter
+
+    def embedding(self) -> Tensor:
+        return self.source.embedding()
+
+    def head(self) -> Tensor:
+        return self._merged(self.adapter.pairs.get(HEAD_NAME), self.source.head())
+
+    def output_norm(self) -> Tensor:
+        return self.source.output_norm()
+
+    def layer(self, index: int) -> LayerWeights:
+        weights = self.source.layer(index)
+        changes = {
+            field: self._merged(self.adapter.pair(index, field), getattr(weights, field))
+            for field in LINEAR_NAMES
+        }
+        return replace(weights, **changes)
+
+    def _merged(self, pair: tuple[Tensor, Tensor] | None, weight_OI: Tensor) -> Tensor:
+        if pair is None:
+            return weight_OI
+        a_RI, b_OR = pair
+        return weight_OI + self.adapter.scale * (b_OR @ a_RI)
+
+
 def adapters_of(config: DecoderConfig) -> list[Adapter]:
-    """One of everything, one that changes parts of what the engine computes as one."""
+    """Return an adapter of all products, and one of parts of the joined products."""
     return [random_adapter(config, 1, 3), random_adapter(config, 2, 5, "k_proj", "up_proj")]
 
 

@@ -1,22 +1,24 @@
-"""The engine: token ids in, token ids and log-probabilities out. No prompts, no JSON, no text.
+"""The engine: token ids in, token ids and log-probabilities out. Text is the caller's business.
 
-Read it in this order:
+Reading order:
 
-1. the files: ``files`` (GGUF, folders of safetensors), then of ``model``: ``config`` and
-   ``families`` (the shape of a decoder, and the traits of its family), ``weights``;
+1. model files: ``files`` (GGUF, folders of safetensors); then in ``model``: ``config`` (shape of a
+   decoder), ``families`` (traits of its family), ``weights``;
 2. the transformer, in ``model``: ``linear``, ``rope``, ``attention``, ``decoder``, and
-   ``step_input`` (from spans to its tensors);
-3. the cache: ``cache`` (``kv_cache``, ``block_pool``, ``prefix_tree``);
+   ``step_input``, which turns spans into the decoder's tensors;
+3. the KV cache: ``cache`` (``kv_cache``, ``block_pool``, ``prefix_tree``);
 4. one step, *schedule, compute, postprocess*: ``span``, ``scheduling`` (``sequence``,
    ``block_manager``, ``scheduler``), ``decoder_protocol``, ``sampling`` (``request``, ``sampler``),
-   ``engine``, and ``worker``, the thread that steps; ``loading`` makes an engine from a file;
-5. besides: constraints and beam search in ``sampling``, ``choices`` and ``hidden_state`` in
-   ``scheduling``, ``lora``, ``outlier_rotation`` and ``reward_head`` in ``model``, ``perplexity``.
+   ``engine``, and ``worker``, the thread that steps; ``loading`` builds an engine from a file;
+5. further features: constraints and beam search in ``sampling``, ``choices`` and ``hidden_state``
+   in ``scheduling``, ``lora``, ``outlier_rotation`` and ``reward_head`` in ``model``,
+   ``perplexity``.
 
 Faster decoders: ``kernels`` (int8 and int4 on a CPU, in compiled code), ``cuda`` (replayed steps on
 a GPU). Other transformers: ``encoders`` (BERT and T5).
 
-Imports go one way, from the top to the bottom of this list; an import contract checks it::
+A module may import from the lines below its own, never from those above; an import contract checks
+it::
 
     loading, worker
     engine, perplexity, encoders
@@ -24,10 +26,15 @@ Imports go one way, from the top to the bottom of this list; an import contract 
     model, scheduling
     cache, sampling, span, files, process
 
-Shapes are written as suffixes, under one legend:
+Names of tensors end in their shape. A letter means the same everywhere::
 
-    B sequences or groups   T tokens of one sequence   N tokens of one step, all sequences
-    H query heads           G key-value heads          D width of a head
-    E model width           F feed-forward width       V vocabulary
-    I, O inputs and outputs of a linear layer          R query rows that share a group of keys
+    B  batch: rows, sequences or groups   T  tokens of one sequence   N  tokens of one step
+    E  width of the model                 F  feed-forward width       V  vocabulary
+    H  query heads                        G  key-value heads          D  width of a head
+    I, O  inputs and outputs of a linear layer                        R  rank, or rows of a group
+    M  tokens of a part of attention      L  keys of a group          S  source tokens (encoders)
+    K  largest logits, or cache blocks    J, W  blocks of the vocabulary, tokens of such a block
+    C  candidates, or classes             1  dimension of size 1
+
+So ``k_NGD`` has the keys of all tokens of a step, of shape (N, G, D).
 """

@@ -1,4 +1,4 @@
-"""The decoder protocol: what the engine needs of a model."""
+"""Decoder protocol: the interface between the engine and a model."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from archon.engine.span import Span
 
 
 class SpanDecoder(Protocol):
-    """Computes one step of spans: torch, compiled kernels or CUDA graphs."""
+    """A model that computes spans, by torch, compiled kernels or CUDA graphs."""
 
     @property
     def config(self) -> DecoderConfig: ...
@@ -30,16 +30,16 @@ class SpanDecoder(Protocol):
 
     @property
     def bytes_per_block(self) -> int:
-        """Bytes of one cache block, keys and values of all layers together."""
+        """Bytes of one cache block: keys and values of all layers."""
         ...
 
     @property
     def adapters(self) -> Collection[str]:
-        """Digests of the adapters that it has."""
+        """Digests of the adapters that were added."""
         ...
 
     def add_adapter(self, adapter: Adapter) -> None:
-        """Add an adapter that is in the basis of the decoder's own weights."""
+        """Add an adapter that is in the basis of the decoder's weights."""
         ...
 
     def drop_adapter(self, digest: str) -> None:
@@ -47,14 +47,19 @@ class SpanDecoder(Protocol):
         ...
 
     def new_cache(self, num_blocks: int) -> BlockStorage:
-        """Create storage in the layout of this decoder."""
+        """Return an empty cache in the layout of this decoder."""
         ...
 
     def __call__(self, spans: Sequence[Span], cache: Any) -> Tensor:
-        """Run one step: fill a cache that this decoder made; return logits (rows, V) in float32.
+        """Run one step: write keys and values to the cache, return logits (rows, V) in float32.
 
-        The rows are those that the spans request, in their order. The next step may overwrite
-        them. Hidden states go to the tensors that the spans hold.
+        There is a row for each token that needs logits, in the order of the spans; the next call
+        may overwrite the rows. Hidden states are written to the tensors in the spans.
+
+        Parameters
+        ----------
+        cache
+            A cache made by this decoder's ``new_cache``.
         """
         ...
 

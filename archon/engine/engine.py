@@ -1,7 +1,7 @@
 """The engine: schedule, compute and postprocess, step by step.
 
-``Engine`` is synchronous and belongs to one thread; ``archon.engine.worker`` puts it behind
-asyncio. ``add`` takes a request; the ``step`` that finishes its last sequence returns it.
+``Engine`` is synchronous and belongs to one thread; ``archon.engine.worker`` offers it to asyncio.
+``add`` queues a request, and the ``step`` that finishes its last sequence returns its results.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from torch import Tensor
 
 from archon.engine.decoder_protocol import SpanDecoder
 from archon.engine.sampling.beam_search import BeamSearch
-from archon.engine.sampling.constraint import without_others
-from archon.engine.sampling.request import FinishReason, Generation, GenerationRequest, draw_key
-from archon.engine.sampling.sampler import matrix_of, token_logprobs, uniform
+from archon.engine.sampling.constraint import mask_logits
+from archon.engine.sampling.request import FinishReason, Generation, GenerationRequest, sample_key
+from archon.engine.sampling.sampler import as_matrix, token_logprobs, uniform
 from archon.engine.scheduling.scheduler import Batch, Scheduler
 from archon.engine.scheduling.sequence import Prompt, Sequence
 from archon.errors import ContextLengthError, EngineError
@@ -27,7 +27,7 @@ from archon.types import ModelStatus
 
 _T = TypeVar("_T")
 Row = tuple[Sequence, int]
-"""The sequence of a row of logits, and the index of the token that the row predicts."""
+"""The sequence of a row of logits, and the index in its sample of the token that they predict."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,22 +37,22 @@ class EngineOptions:
     cache_bytes: int = 2 << 30
     """Memory for keys and values."""
     max_sequences: int = 512
-    """Sequences that decode at once."""
+    """Maximum sequences that decode at the same time."""
     max_step_tokens: int = 1024
     """Maximum tokens of one step."""
 
 
 class Engine:
-    """A decoder, its cache and its scheduler.
+    """A decoder with its cache and its scheduler.
 
     Parameters
     ----------
     decoder
         The model.
     model_id
-        Digest of the weights; samples depend on it and on the request.
+        Digest of the weights; it is part of every sample's key.
     context_length
-        Tokens of prompt and completion together; by default the model's own.
+        Maximum tokens of prompt and completion together; by default the model's.
     """
 
     def __init__(
@@ -71,23 +71,23 @@ class Engine:
         self.scheduler = Scheduler(self.cache, options.max_sequences, max_step_tokens)
         self._finished: dict[Prompt, list[Generation | None]] = {}
         self.failed: dict[Prompt, EngineError] = {}
-        """Requests that failed in a step; the caller removes them."""
+        """Requests that failed in a step, and why; the caller removes them."""
         self._searches: dict[Prompt, BeamSearch] = {}
-        self._num_drawn = 0
+        self._num_sampled = 0
 
     @property
     def has_work(self) -> bool:
         return self.scheduler.has_work
 
     def status(self) -> ModelStatus:
-        """Current counts; safe from any thread, where they lag by at most one step."""
+        """Return current counts. Other threads may call it; the counts lag by at most one step."""
         scheduler = self.scheduler
         num_prompt_tokens = scheduler.num_prompt_tokens
         return ModelStatus(
             "decoding",
             num_running=len(scheduler.running),
             num_waiting=len(scheduler.arrived) + len(scheduler.prefilling),
-            generated_tokens=self._num_drawn,
+            generated_tokens=self._num_sampled,
             cache_used=1 - scheduler.memory.num_available / self.cache.num_blocks,
             cached_prompt_share=(
                 scheduler.num_cached_tokens / num_prompt_tokens if num_prompt_tokens else None
@@ -100,12 +100,12 @@ class Engine:
         Raises
         ------
         ContextLengthError
-            It does not fit the model's context, or the whole cache.
+            The request does not fit the model's context, or the cache.
         EngineError
-            An empty prompt, or a token that the vocabulary does not have.
+            The request is invalid.
         """
         prompt = Prompt(request)
-        self._check(prompt)
+        self._validate(prompt)
         self._finished[prompt] = [None] * len(request.draws)
         if request.beams:
             self._searches[prompt] = BeamSearch(request)
@@ -114,29 +114,29 @@ class Engine:
             prompt.hidden_E = torch.empty(width, device=self.decoder.device)
         for sequence in prompt.waiting:
             draw = request.draws[sequence.index]
-            sequence.draw_key = draw_key(request, draw, self.model_id)
+            sequence.sample_key = sample_key(request, draw, self.model_id)
             if request.constraint is not None:
                 sequence.matcher = request.constraint.matcher(sequence.index, request.max_tokens)
-        self.scheduler.arrive(prompt)
+        self.scheduler.enqueue(prompt)
         return prompt
 
     def cancel(self, prompt: Prompt) -> None:
-        """Cancel an unfinished request; its memory is free at once."""
+        """Cancel an unfinished request and free its memory."""
         self._searches.pop(prompt, None)
         if self._finished.pop(prompt, None) is not None:
             self.scheduler.cancel(prompt)
 
     def drop_adapter(self, digest: str) -> None:
-        """Remove an adapter and the prefixes computed under it.
+        """Remove an adapter and the prefixes computed with it.
 
         Raises
         ------
         EngineError
-            There is no such adapter, or an unfinished request uses it.
+            The engine has no such adapter, or an unfinished request uses it.
         """
         if digest not in self.decoder.adapters:
             raise EngineError(f"the engine has no adapter {digest!r}")
-        if any(prompt.adapter == digest for prompt in self._finished):
+        if any(prompt.request.adapter == digest for prompt in self._finished):
             raise EngineError(f"the adapter {digest!r} is in use")
         self.scheduler.memory.drop_adapter(digest)
         self.decoder.drop_adapter(digest)
@@ -145,49 +145,51 @@ class Engine:
     def step(self) -> dict[Prompt, list[Generation]]:
         """Compute one step; return the requests that it finished."""
         batch = self.scheduler.schedule()
-        read: dict[Prompt, list[Generation]] = {}
+        finished: dict[Prompt, list[Generation]] = {}
         rows: list[Row] = []
         logits: list[Tensor] = []
         if batch.spans:
             logits_BV = self.decoder(batch.spans, self.cache)
-            self.scheduler.computed(batch)
-            rows, logits = self._take_logits(batch, logits_BV)
-            read = self._finish_read(batch)
+            self.scheduler.mark_computed(batch)
+            rows, logits = self._split_logits(batch, logits_BV)
+            finished = self._finish_hidden(batch)
         started = self.scheduler.start_sequences()
         rows += [(sequence, 0) for sequence in started]
         logits += self._first_logits(started)
         for sequence in started:
-            self._try(sequence, sequence.follow)
-        return read | self._postprocess(rows, logits)
+            self._guard(sequence, sequence.add_forced)
+        return finished | self._postprocess(rows, logits)
 
-    def _check(self, prompt: Prompt) -> None:
+    def _validate(self, prompt: Prompt) -> None:
         request = prompt.request
-        has_room = request.max_tokens >= 1 or request.hidden
-        if not request.prompt_ids or not request.draws or not has_room:
-            raise EngineError("a request needs a prompt, a draw and room for a token")
+        can_finish = request.max_tokens >= 1 or request.hidden
+        if not request.prompt_ids or not request.draws or not can_finish:
+            raise EngineError("a request needs a prompt, a sample and max_tokens of at least 1")
         vocab_size = self.decoder.config.vocab_size
         if not 0 <= min(request.prompt_ids) <= max(request.prompt_ids) < vocab_size:
-            raise EngineError("the prompt holds a token that the vocabulary does not have")
+            raise EngineError("the prompt has a token id that is not in the vocabulary")
         if request.adapter and request.adapter not in self.decoder.adapters:
             raise EngineError(f"the engine has no adapter {request.adapter!r}")
-        most = self.scheduler.max_sequences
-        if request.beams and not len(request.draws) <= request.beams <= most:
-            raise EngineError(f"a beam search needs a beam for each draw and at most {most} beams")
+        limit = self.scheduler.max_sequences
+        if request.beams and not len(request.draws) <= request.beams <= limit:
+            raise EngineError(
+                f"a beam search needs a beam for each sample and at most {limit} beams"
+            )
         if request.beams and request.constraint is not None:
-            raise EngineError("a beam search follows no constraint")
+            raise EngineError("a beam search cannot have a constraint")
         total = prompt.num_tokens + request.max_tokens
-        what = f"{prompt.num_tokens} prompt tokens and up to {request.max_tokens} new ones"
+        tokens = f"{prompt.num_tokens} prompt tokens and up to {request.max_tokens} new ones"
         if total > self.context_length:
             raise ContextLengthError(
-                f"{what} do not fit the model's context of {self.context_length} tokens"
+                f"{tokens} do not fit the model's context of {self.context_length} tokens"
             )
-        needed = prompt.num_shared_blocks + 1 + prompt.num_own_blocks
+        needed = prompt.num_shared_blocks + 1 + prompt.max_own_blocks
         if needed > self.cache.num_blocks:
-            raise ContextLengthError(f"{what} do not fit the cache; give it more memory")
+            raise ContextLengthError(f"{tokens} do not fit the cache; give it more memory")
 
     @staticmethod
-    def _take_logits(batch: Batch, logits_BV: Tensor) -> tuple[list[Row], list[Tensor]]:
-        """The rows of sequences, (V,) each; prompts store theirs."""
+    def _split_logits(batch: Batch, logits_BV: Tensor) -> tuple[list[Row], list[Tensor]]:
+        """Split logits into rows (V,): return those of sequences, store those of prompts."""
         rows: list[Row] = []
         logits: list[Tensor] = []
         all_logits = iter(logits_BV.unbind())
@@ -202,7 +204,7 @@ class Engine:
 
     @staticmethod
     def _first_logits(started: list[Sequence]) -> list[Tensor]:
-        """One row for each sequence that starts: the logits after its prompt."""
+        """Return the logits after its prompt for each sequence that starts: (V,) each."""
         rows: list[Tensor] = []
         for sequence in started:
             prompt = sequence.prompt
@@ -214,48 +216,50 @@ class Engine:
         return rows
 
     def _postprocess(self, rows: list[Row], logits: list[Tensor]) -> dict[Prompt, list[Generation]]:
-        """Sample from the rows after last tokens, score by the others; return finished requests."""
-        done: dict[Prompt, list[Generation]] = {}
+        """Sample from rows after last tokens, score with the others; return finished requests."""
+        finished: dict[Prompt, list[Generation]] = {}
         sampled: list[int] = []
         beams_of: dict[Prompt, list[int]] = {}
         for row, (sequence, at) in enumerate(rows):
             if not sequence.ending and at == len(sequence.token_ids):
-                searches = sequence.prompt.request.beams
-                (beams_of.setdefault(sequence.prompt, []) if searches else sampled).append(row)
+                is_beam = sequence.request.beams
+                (beams_of.setdefault(sequence.prompt, []) if is_beam else sampled).append(row)
         if sampled:
             self._sample([rows[row][0] for row in sampled], [logits[row] for row in sampled])
         for prompt, beams in beams_of.items():
             logits_BV = torch.stack([logits[row] for row in beams])
-            self._search(prompt, [rows[row][0] for row in beams], logits_BV, done)
+            self._search(prompt, [rows[row][0] for row in beams], logits_BV, finished)
         self._score(rows, logits)
         for sequence in dict.fromkeys(sequence for sequence, _ in rows if sequence.ending):
             assert sequence.ending is not None
             if not sequence.num_unscored and sequence.prompt in self._finished:
-                self._finish(sequence, sequence.ending, done)
-        return done
+                self._finish(sequence, sequence.ending, finished)
+        return finished
 
     def _sample(self, sequences: list[Sequence], logits: list[Tensor]) -> None:
         """Sample one token for each sequence."""
-        rules = [s.prompt.request.rule for s in sequences]
+        rules = [s.request.rule for s in sequences]
         noise = [
-            uniform(s.draw_key, len(s.token_ids)) if rule.temperature else 0.0
+            uniform(s.sample_key, len(s.token_ids)) if rule.temperature else 0.0
             for s, rule in zip(sequences, rules, strict=True)
         ]
-        masks = [None if s.matcher is None else self._try(s, s.matcher.allowed) for s in sequences]
+        masks = [
+            None if s.matcher is None else self._guard(s, s.matcher.allowed) for s in sequences
+        ]
         allowed = [
-            logits_V if mask is None else without_others(logits_V, mask)
+            logits_V if mask is None else mask_logits(logits_V, mask)
             for logits_V, mask in zip(logits, masks, strict=True)
         ]
         tokens = self.decoder.sample(allowed, rules, noise)
-        self._num_drawn += len(tokens)
+        self._num_sampled += len(tokens)
         for sequence, token in zip(sequences, tokens, strict=True):
             if sequence.matcher is None:
-                sequence.take(token)
+                sequence.add_sampled(token)
             else:
-                self._try(sequence, partial(sequence.take, token))
+                self._guard(sequence, partial(sequence.add_sampled, token))
 
-    def _try(self, sequence: Sequence, action: Callable[[], _T]) -> _T | None:
-        """Run an action for a sequence; if its constraint fails, its request fails."""
+    def _guard(self, sequence: Sequence, action: Callable[[], _T]) -> _T | None:
+        """Run an action of a sequence's constraint; if it fails, so does the request."""
         prompt = sequence.prompt
         if prompt not in self._finished:  # failed earlier in this step
             return None
@@ -268,23 +272,21 @@ class Engine:
 
     @staticmethod
     def _score(rows: list[Row], logits: list[Tensor]) -> None:
-        """Record log-probabilities of sampled and forced tokens for requests that want them."""
-        asked = [
+        """Record requested log-probabilities of sampled and forced tokens."""
+        scored = [
             (row, sequence, sequence.token_ids[at])
             for row, (sequence, at) in enumerate(rows)
-            if sequence.prompt.request.logprobs
-            and sequence.num_unscored
-            and at < len(sequence.token_ids)
+            if sequence.request.logprobs and sequence.num_unscored and at < len(sequence.token_ids)
         ]
-        if not asked:
+        if not scored:
             return
-        logits_RV = matrix_of([logits[row] for row, _, _ in asked])
-        tokens_R = torch.tensor([token for _, _, token in asked], device=logits_RV.device)
-        at = [sequence.prompt.request.logprobs_at for _, sequence, _ in asked]
-        if any(temperature != 1 for temperature in at):
-            logits_RV = logits_RV / torch.tensor(at, device=logits_RV.device).unsqueeze(1)
+        logits_RV = as_matrix([logits[row] for row, _, _ in scored])
+        tokens_R = torch.tensor([token for _, _, token in scored], device=logits_RV.device)
+        temperatures = [sequence.request.logprob_temperature for _, sequence, _ in scored]
+        if any(temperature != 1 for temperature in temperatures):
+            logits_RV = logits_RV / torch.tensor(temperatures, device=logits_RV.device).unsqueeze(1)
         logprobs_R = token_logprobs(logits_RV, tokens_R)
-        for (_, sequence, _), logprob in zip(asked, logprobs_R.tolist(), strict=True):
+        for (_, sequence, _), logprob in zip(scored, logprobs_R.tolist(), strict=True):
             sequence.logprobs.append(logprob)
 
     def _search(
@@ -292,12 +294,12 @@ class Engine:
         prompt: Prompt,
         beams: list[Sequence],
         logits_BV: Tensor,
-        done: dict[Prompt, list[Generation]],
+        finished: dict[Prompt, list[Generation]],
     ) -> None:
-        """Continue the beams of a search by a token, or end it."""
+        """Extend the beams of a search by one token, or end the search."""
         search, num_cached = self._searches[prompt], beams[0].num_cached
         running = search.advance(beams, logits_BV)
-        self._num_drawn += len(running)
+        self._num_sampled += len(running)
         if running:
             children = self.scheduler.branch([beams[c.beam] for c in running])
             for child, continuation in zip(children, running, strict=True):
@@ -308,24 +310,25 @@ class Engine:
         for beam in beams:
             self.scheduler.finish(beam)
         del self._searches[prompt], self._finished[prompt]
-        done[prompt] = search.results(num_cached)
+        finished[prompt] = search.results(num_cached)
 
-    def _finish_read(self, batch: Batch) -> dict[Prompt, list[Generation]]:
-        """Finish the requests that sample nothing and whose prompt is computed."""
-        done: dict[Prompt, list[Generation]] = {}
+    def _finish_hidden(self, batch: Batch) -> dict[Prompt, list[Generation]]:
+        """Finish the requests for hidden states that this batch computed."""
+        finished: dict[Prompt, list[Generation]] = {}
         for text, span in zip(batch.texts, batch.spans, strict=True):
             if span.hidden_E is not None:
                 assert isinstance(text, Prompt)
                 cached, draw = text.num_cached, text.request.draws[0]
                 self.scheduler.finish_prompt(text)
                 del self._finished[text]
-                done[text] = [Generation(draw, (), None, "stop", cached, hidden_E=span.hidden_E)]
-        return done
+                generation = Generation(draw, (), None, "stop", cached, hidden_E=span.hidden_E)
+                finished[text] = [generation]
+        return finished
 
     def _finish(
-        self, sequence: Sequence, reason: FinishReason, done: dict[Prompt, list[Generation]]
+        self, sequence: Sequence, reason: FinishReason, finished: dict[Prompt, list[Generation]]
     ) -> None:
-        prompt, request = sequence.prompt, sequence.prompt.request
+        prompt, request = sequence.prompt, sequence.request
         self.scheduler.finish(sequence)
         results = self._finished[prompt]
         results[sequence.index] = Generation(
@@ -337,4 +340,4 @@ class Engine:
             ended_by=sequence.ended_by,
         )
         if not prompt.is_unfinished:
-            done[prompt] = [g for g in self._finished.pop(prompt) if g is not None]
+            finished[prompt] = [g for g in self._finished.pop(prompt) if g is not None]

@@ -1,4 +1,4 @@
-"""Loading: from a file or a folder of weights to an engine."""
+"""Loading of an engine from a GGUF file or a model folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from archon.engine.decoder_protocol import SpanDecoder
 from archon.engine.engine import Engine, EngineOptions
 from archon.engine.files.folder import ModelFolder
 from archon.engine.files.gguf import GGUFFile
-from archon.engine.kernels import load_kernels
+from archon.engine.kernels.build import load_kernels
 from archon.engine.kernels.native import NativeDecoder
 from archon.engine.kernels.packing import can_pack, load_packed
 from archon.engine.model.config import ModelFile
@@ -33,7 +33,7 @@ def open_model(path: Path) -> ModelFile:
     Raises
     ------
     ModelFileError
-        It cannot be read, or is damaged.
+        The model cannot be read, or is damaged.
     """
     return ModelFolder(path) if path.is_dir() else GGUFFile(path)
 
@@ -53,24 +53,24 @@ def load_engine(
     Parameters
     ----------
     file
-        The GGUF file or the model folder, or its path.
+        GGUF file or model folder, or its path.
     precision
-        What the linear layers compute in.
+        Precision of the linear layers (``archon.engine.model.linear``).
     model_id
-        Digest of the weights; draws depend on it.
+        Digest of the weights; it is part of every sample's key.
     device
-        ``cpu`` or ``cuda``; by default CUDA where there is any.
+        ``cpu`` or ``cuda``; by default CUDA if it is available.
     context_length
-        Tokens of prompt and completion together; by default what the file says.
+        Maximum tokens of prompt and completion together; by default the model's.
     keep_in
-        Folder for what is made once and used again (see ``load_decoder``).
+        Folder that caches compiled kernels and packed weights (see ``load_decoder``).
 
     Raises
     ------
     ModelFileError
-        The file is damaged or holds something that is not supported.
+        The model is damaged or has features that are not supported.
     EngineError
-        The device is not there, or this process was forked from one that computes.
+        The device is not available, or this process was forked from one that runs an engine.
     """
     claim_process()
     if isinstance(file, Path):
@@ -85,13 +85,13 @@ def load_engine(
 
 
 def add_adapter(engine: Engine, source: WeightSource, adapter: Adapter) -> None:
-    """Add an adapter to an engine, for requests that name its digest.
+    """Add an adapter to an engine; requests select it by its digest.
 
     Parameters
     ----------
     source
-        The parameters that the engine runs. Where adapters come and go, pass
-        ``OutlierRotatedWeights`` of them, which keep what the last adapter read.
+        Parameters of the engine's model. To add several adapters, pass the same
+        ``OutlierRotatedWeights`` of them each time: it caches the norms that it reads.
 
     Raises
     ------
@@ -109,19 +109,21 @@ def add_adapter(engine: Engine, source: WeightSource, adapter: Adapter) -> None:
 
 
 def has_outlier_rotation(decoder: SpanDecoder) -> bool:
-    """Whether a decoder that was loaded here runs outlier-rotated weights."""
+    """Return True if a decoder loaded by this module runs outlier-rotated weights."""
     return decoder.precision in ("int8", "int4")
 
 
-def head_for(engine: Engine, file: ModelFile, head: RewardHead, adapter: str = "") -> RewardHead:
-    """A reward head as it reads the hidden states of an engine.
+def head_in_engine_basis(
+    engine: Engine, file: ModelFile, head: RewardHead, adapter: str = ""
+) -> RewardHead:
+    """Return a reward head in the basis of an engine's hidden states.
 
     Parameters
     ----------
     file
-        The model that the engine runs.
+        The engine's model.
     adapter
-        Digest of the adapter that texts are read with; "" for none.
+        Digest of the adapter that hidden states are computed with; "" for none.
 
     Raises
     ------
@@ -135,8 +137,8 @@ def head_for(engine: Engine, file: ModelFile, head: RewardHead, adapter: str = "
     return replace(head, weight_E=OutlierRotatedWeights(weights_of(file)).readout(head.weight_E))
 
 
-def own_hidden(engine: Engine, file: ModelFile, hidden_NE: Tensor) -> Tensor:
-    """Hidden states of an engine → the same in the basis of its file, which heads are stored in."""
+def hidden_in_file_basis(engine: Engine, file: ModelFile, hidden_NE: Tensor) -> Tensor:
+    """Return an engine's hidden states in the basis of its file, in which heads are stored."""
     if not has_outlier_rotation(engine.decoder):
         return hidden_NE
     return OutlierRotatedWeights(weights_of(file)).hidden(hidden_NE)
@@ -151,16 +153,16 @@ def load_decoder(
     keep_in: Path | None = None,
     native: bool = True,
 ) -> SpanDecoder:
-    """A decoder in the given precision; int8 and int4 run outlier-rotated weights.
+    """Load a decoder in a precision; int8 and int4 use outlier-rotated weights.
 
     Parameters
     ----------
     model_id
-        Digest of the weights, under which their packed form is kept.
+        Digest of the weights, which names the file of packed weights.
     keep_in
-        Folder where compiled kernels and packed weights are kept; None keeps nothing.
+        Folder that caches compiled kernels and packed weights; None caches nothing.
     native
-        Compute by compiled kernels where this machine and this shape allow it.
+        Use the compiled kernels if this machine and the model's shape allow it.
     """
     if precision not in ("int8", "int4"):
         return Decoder(source, precision, device)
@@ -170,28 +172,28 @@ def load_decoder(
     rotated = OutlierRotatedWeights(source)
     if kernels is None:
         return Decoder(rotated, precision, device)
-    kept = None
+    cache_file = None
     if keep_in is not None and model_id:
-        kept = keep_in / "packed" / f"{model_id[:32]}-{precision}.safetensors"
-    packed = load_packed(rotated, precision, kept)
+        cache_file = keep_in / "packed" / f"{model_id[:32]}-{precision}.safetensors"
+    packed = load_packed(rotated, precision, cache_file)
     return NativeDecoder(source.config, packed, kernels, precision)
 
 
 def choose_device(name: str | None = None) -> torch.device:
-    """The named device, else CUDA where there is any, else the CPU.
+    """Return the named device; by default CUDA if it is available, else the CPU.
 
     Raises
     ------
     EngineError
-        There is no such device.
+        The device is unknown or not available.
     """
     name = name or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise EngineError(f"{name!r} is not a device; cpu and cuda are") from None
+        raise EngineError(f"{name!r} is not a device; use cpu or cuda") from None
     if device.type not in ("cpu", "cuda"):
-        raise EngineError(f"device {name!r} is not supported; cpu and cuda are")
+        raise EngineError(f"device {name!r} is not supported; use cpu or cuda")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise EngineError("no CUDA device is available")
     return device

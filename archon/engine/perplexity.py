@@ -1,6 +1,7 @@
-"""How well a model predicts a text: the measure of what a precision costs.
+"""Perplexity, which measures the loss of quality in a lower precision.
 
-Perplexity is exp of the mean negative log-likelihood of a token given those before it.
+Perplexity is exp(−mean log p(token | tokens before it)): 1 for a perfect prediction, V for a
+uniform one.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ from archon.engine.span import Span
 
 
 def perplexity(decoder: SpanDecoder, token_ids: Sequence[int], window: int = 512) -> float:
-    """Perplexity of a text, read in windows that know nothing of each other.
+    """Return the perplexity of a text that is read in independent windows.
 
     Parameters
     ----------
     token_ids
         The text; a last window of fewer than two tokens is left out.
     window
-        Tokens of a window; its first token is given, not predicted.
+        Tokens per window; the first one is not predicted.
     """
     cache = decoder.new_cache(num_blocks_for(window))
     total, count = 0.0, 0
@@ -42,7 +43,7 @@ def perplexity(decoder: SpanDecoder, token_ids: Sequence[int], window: int = 512
 
 
 def window_logits(decoder: SpanDecoder, cache: BlockStorage, token_ids: Sequence[int]) -> Tensor:
-    """Next-token logits after every token of one text, (T, V); nothing else uses the cache."""
+    """Return next-token logits after every token of one text: (T, V). The cache is overwritten."""
     assert cache.num_blocks * BLOCK_SIZE >= len(token_ids)
     blocks = array("i", range(num_blocks_for(len(token_ids))))
     return decoder([Span(token_ids, 0, blocks, 0, len(token_ids))], cache)

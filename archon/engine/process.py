@@ -1,8 +1,7 @@
-"""The process that computes: an engine does not survive a fork.
+"""Check that no engine is used after a fork.
 
-The engine's thread is missing in a forked child, and so are the threads of OpenMP's pool, for which
-the first parallel loop would wait for ever. So the child of a process that has loaded a model gets
-an error at once.
+A forked child lacks the engine's thread and the threads of OpenMP's pool; the first parallel loop
+would wait for them for ever. So a child of a process that has loaded a model gets an error instead.
 """
 
 from __future__ import annotations
@@ -15,20 +14,20 @@ _owner: int | None = None
 
 
 def claim_process() -> None:
-    """Note that this process computes.
+    """Record that this process runs an engine.
 
     Raises
     ------
     EngineError
-        It was forked from one that does.
+        This process was forked from one that runs an engine.
     """
     global _owner
     if _owner is None:
         _owner = os.getpid()
     elif _owner != os.getpid():
         raise EngineError(
-            "this process was forked from one that had loaded a local model, and no engine "
-            "survives a fork. Start processes with the 'spawn' method "
+            "this process was forked from one that had loaded a local model, and an engine does "
+            "not survive a fork. Start processes with the 'spawn' method "
             "(multiprocessing.get_context('spawn')), or load local models after the fork only "
             "(gunicorn: without --preload)"
         )

@@ -11,23 +11,24 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Consecutive tokens of one text, to be computed in one step."""
+    """Consecutive tokens of one prompt or sequence, to be computed in one step."""
 
     token_ids: Sequence[int]
-    """One for a sequence that decodes; several for a chunk of a prompt or for recomputation."""
+    """One token of a decoding sequence; several of a prompt or of a recomputed sequence."""
     start: int
-    """Position of the first token; the cache holds the keys and values of all positions before."""
+    """Position of the first token; keys and values of all earlier positions are in the cache."""
     blocks: array[int]
-    """Block table, ``array("i")``; covers at least the span's own positions and all before."""
+    """Block table, ``array("i")``: at least the blocks of the span and of all earlier positions."""
     num_shared_blocks: int
-    """Leading blocks that hold whole blocks of its prompt (a function of its own prompt alone)."""
+    """Leading blocks that are full blocks of the prompt. They depend on this prompt alone, not on
+    other prompts."""
     num_logits: int
-    """How many of the last tokens need logits."""
+    """Number of last tokens that need logits."""
     adapter: str = ""
-    """Digest of the adapter that its tokens are computed with; "" for none."""
+    """Digest of the adapter to compute with; "" for none."""
     hidden_E: Tensor | None = None
     """Receives the last layer's normalised output for the last token, in float32 and in the basis
-    of the decoder's own weights; None if not needed."""
+    of the decoder's weights; None if not needed."""
 
     @property
     def stop(self) -> int:

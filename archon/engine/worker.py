@@ -1,4 +1,4 @@
-"""The thread that steps an engine, and its face towards asyncio."""
+"""The thread that steps an engine, and its asyncio interface."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from archon.errors import ArchonError, EngineError
 
 @dataclass(slots=True, eq=False)
 class _Call:
-    """One awaited request: where its result goes."""
+    """A request that a caller awaits."""
 
     request: GenerationRequest
     loop: asyncio.AbstractEventLoop
@@ -27,7 +27,7 @@ class _Call:
     prompt: Prompt | None = None
 
     def resolve(self, result: list[Generation] | BaseException) -> None:
-        """Hand the result to the caller's loop; if that is closed, nobody waits any more."""
+        """Pass the result to the caller's event loop; a closed loop has no caller left."""
         with contextlib.suppress(RuntimeError):
             self.loop.call_soon_threadsafe(self._set, result)
 
@@ -41,9 +41,9 @@ class _Call:
 
 
 class EngineWorker:
-    """Runs an engine in a thread of its own; calls of any number of event loops meet in its batch.
+    """Runs an engine in its own thread and batches the calls of all event loops together.
 
-    The thread starts with the first call and sleeps while there is nothing to do.
+    The thread starts with the first call and sleeps while there is no work.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -56,12 +56,13 @@ class EngineWorker:
         self._calls: dict[Prompt, _Call] = {}
 
     async def generate(self, request: GenerationRequest) -> list[Generation]:
-        """The request's draws, in their order. Cancelling the call frees what it held at once.
+        """Return the request's samples in order. Cancelling the call frees its memory.
 
         Raises
         ------
         EngineError
-            The engine refuses the request, failed, is closed, or was left behind by a fork.
+            The engine refuses the request, failed or is closed, or this process was forked from
+            the one that has the engine's thread.
         """
         claim_process()
         loop = asyncio.get_running_loop()
@@ -70,14 +71,14 @@ class EngineWorker:
         try:
             return await call.future
         except asyncio.CancelledError:
-            with contextlib.suppress(EngineError):  # a closed engine has let go of it already
+            with contextlib.suppress(EngineError):  # closing has cancelled it already
                 self._post(lambda: self._cancel(call))
             raise
 
     def close(self) -> None:
-        """Stop the thread; calls that wait fail with ``EngineError``."""
+        """Stop the thread; pending calls fail with ``EngineError``."""
         if os.getpid() != self._owner:
-            return  # a forked child has no such thread, and the lock may be held for ever
+            return  # a forked child lacks the thread, and its copy of the lock may stay locked
         with self._wake:
             self._closed = True
             self._wake.notify()
@@ -128,7 +129,7 @@ class EngineWorker:
     def _step(self) -> None:
         try:
             finished = self.engine.step()
-        except Exception as error:  # whatever it is, nobody may be left waiting for it
+        except Exception as error:  # no caller may wait for ever, whatever the error
             failure = EngineError(f"the engine failed: {type(error).__name__}: {error}")
             failure.__cause__ = error
             self._fail_all(failure)
@@ -136,8 +137,8 @@ class EngineWorker:
         for prompt, generations in finished.items():
             self._calls.pop(prompt).resolve(generations)
         while self.engine.failed:
-            prompt, refusal = self.engine.failed.popitem()
-            self._calls.pop(prompt).resolve(refusal)
+            prompt, failure = self.engine.failed.popitem()
+            self._calls.pop(prompt).resolve(failure)
 
     def _fail_all(self, error: EngineError) -> None:
         for prompt, call in list(self._calls.items()):

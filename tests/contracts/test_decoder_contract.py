@@ -22,7 +22,7 @@ from engine_doubles import (
 from archon.engine.decoder_protocol import SpanDecoder
 from archon.engine.perplexity import window_logits
 from archon.engine.sampling.sampler import sample
-from archon.engine.scheduling.hidden_state import hidden_state, read_request
+from archon.engine.scheduling.hidden_state import hidden_state, hidden_state_request
 
 LENGTHS = (1, 16, 17, 50)
 
@@ -97,9 +97,9 @@ class TestDecoder:
         self, case: DecoderCase, decoder: SpanDecoder
     ) -> None:
         texts = [prompt_of(length, seed=length) for length in LENGTHS]
-        together = run_all(tiny_engine(decoder), *(read_request(text) for text in texts))
+        together = run_all(tiny_engine(decoder), *(hidden_state_request(text) for text in texts))
         for text, [generation] in zip(texts, together, strict=True):
-            [[alone]] = run_all(tiny_engine(decoder), read_request(text))
+            [[alone]] = run_all(tiny_engine(decoder), hidden_state_request(text))
             case.assert_same(hidden_state(generation), hidden_state(alone))
 
     def test_an_adapter_changes_its_own_requests_until_it_is_dropped(

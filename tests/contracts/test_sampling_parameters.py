@@ -15,7 +15,7 @@ from engine_doubles import make_request, native_kernels
 import archon
 from archon.cli.bench import _SERVE_SAMPLING
 from archon.engine.kernels.native import native_sample
-from archon.engine.sampling.request import draw_key
+from archon.engine.sampling.request import sample_key
 from archon.engine.sampling.sampler import SamplingRule, sample
 from archon.errors import UnsupportedError
 from archon.graph.lm import ArchitectureLM
@@ -200,7 +200,7 @@ def test_the_engine_samples_by_it(name: str) -> None:
 def test_the_noise_of_a_sample_depends_on_it(name: str) -> None:
     rule = replace(SamplingRule(0.8), **{name: VALUES[name]})
     assert f"{name}={VALUES[name]!r}" in rule.key
-    keys = {draw_key(make_request((1, 2), rule=one), 0, "m") for one in (SamplingRule(0.8), rule)}
+    keys = {sample_key(make_request((1, 2), rule=one), 0, "m") for one in (SamplingRule(0.8), rule)}
     assert len(keys) == 2
 
 

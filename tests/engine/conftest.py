@@ -1,4 +1,4 @@
-"""The kernels as they are compiled for what this machine can do, and for less."""
+"""Fixture: the kernels compiled for each instruction set of this machine."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from engine_doubles import INSTRUCTIONS, use_instructions
 
 @pytest.fixture(params=INSTRUCTIONS)
 def instructions(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The kernels are those for one set of instructions."""
+    """Use the kernels of one instruction set."""
     use_instructions(request.param, monkeypatch)

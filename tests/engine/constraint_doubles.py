@@ -1,4 +1,4 @@
-"""Forms for the tests of the engine, given step by step."""
+"""Fake constraints for the tests of the engine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 V = 304
 END = 7
-"""The token that ends free text, and that ends a text where a choice allows it."""
+"""Token that ends free text, and ends a text where a choice allows it."""
 
 
 def mask_of(tokens: Sequence[int]) -> Tensor:
@@ -22,12 +22,12 @@ def mask_of(tokens: Sequence[int]) -> Tensor:
 
 @dataclass
 class Script:
-    """A form given step by step: a list of tokens is forced, a set is a choice, None is free."""
+    """A constraint of steps: a list of tokens is forced, a set is a choice, None allows all."""
 
     steps: list[list[int] | set[int] | None]
     key: str = "script"
     ends_free_text: bool = False
-    """An end of sequence in free text goes on to the next step, instead of ending the text."""
+    """True if an end of sequence in free text leads to the next step instead of ending the text."""
 
     def matcher(self, index: int, max_tokens: int) -> ScriptMatcher:
         return ScriptMatcher(list(self.steps), self.ends_free_text)

@@ -10,6 +10,7 @@ from tiny_models import TinyModel, tiny_vocabulary
 
 from archon.engine.decoder_protocol import SpanDecoder
 from archon.engine.files.gguf import GGUFFile
+from archon.engine.files.key_rules import KeyRules
 from archon.engine.model.config import config_of
 from archon.engine.model.weights import GGUFWeights
 from archon.engine.perplexity import window_logits
@@ -52,3 +53,10 @@ def weights_of(path: Path) -> GGUFWeights:
 
 def our_logits(decoder: SpanDecoder, token_ids: tuple[int, ...]) -> torch.Tensor:
     return window_logits(decoder, decoder.new_cache(32), token_ids)
+
+
+def has_rule(rules: KeyRules, key: str) -> bool:
+    """Return True if there is a rule for this key itself, not only for its pattern."""
+    return any(
+        key in keys for keys in (rules.computed, rules.irrelevant, rules.neutral, rules.null_only)
+    )

@@ -15,7 +15,7 @@ from archon.engine.span import Span
 
 NUM_BLOCKS = 128
 Text = tuple[int, int]
-"""Of a sequence: which prompt it comes of, and how many tokens it has behind the shared blocks."""
+"""Number of a sequence's prompt, and its tokens after the shared blocks."""
 STEPS: dict[str, list[Text]] = {
     "one row": [(0, 5)],
     "one prompt": [(2, 1), (2, 16), (2, 17)],

@@ -1,4 +1,4 @@
-"""Several adapters of one model in one batch: each text as if its adapter were merged and alone."""
+"""Several adapters in one batch: each text equals that of merged weights."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from engine_doubles import (
     CPU,
     GREEDY,
     PACKABLE,
+    AdaptedWeights,
     adapted,
     adapters_of,
     assert_close_logits,
@@ -30,14 +31,14 @@ from archon.engine.loading import load_decoder
 from archon.engine.model.decoder import Decoder
 from archon.engine.model.families import FAMILIES
 from archon.engine.model.linear import Precision
-from archon.engine.model.lora import AdaptedWeights, Adapter
+from archon.engine.model.lora import Adapter
 from archon.engine.model.outlier_rotation import OutlierRotatedWeights
 from archon.engine.model.weights import RandomWeights
 from archon.errors import EngineError
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_in_one_batch_each_is_as_if_merged_and_alone(family: str) -> None:
+def test_adapters_in_one_batch_match_merged_weights(family: str) -> None:
     config = tiny_config(family=family)
     engine = tiny_engine(adapted("float32", config))
     requests = [
@@ -71,7 +72,7 @@ def test_the_kernels_compute_what_torch_does(precision: Precision) -> None:
         assert (found - plain).abs().max() > 0.2 * plain.abs().max()
 
 
-def test_by_the_kernels_a_draw_is_the_same_to_the_bit_in_every_company() -> None:
+def test_native_samples_do_not_depend_on_the_batch() -> None:
     native_kernels()
     config = tiny_config(**PACKABLE)
     decoder = adapted("int8", config, native=True)
@@ -85,7 +86,7 @@ def test_by_the_kernels_a_draw_is_the_same_to_the_bit_in_every_company() -> None
         assert torch.equal(found, alone)
 
 
-def test_a_prefix_is_known_under_its_own_adapter_alone() -> None:
+def test_a_prefix_is_shared_within_one_adapter_only() -> None:
     engine = tiny_engine(adapted("float32", tiny_config()))
     request = make_request(prompt_of(40))
     cached = []
@@ -95,7 +96,7 @@ def test_a_prefix_is_known_under_its_own_adapter_alone() -> None:
     assert cached == [0, 0, 0, 32]
 
 
-def test_draws_under_different_adapters_have_different_noise() -> None:
+def test_samples_of_different_adapters_have_different_noise() -> None:
     config = tiny_config()
     decoder = load_decoder(RandomWeights(config), "float32", CPU)
     for digest in ("one", "two"):  # both change nothing
@@ -108,7 +109,7 @@ def test_draws_under_different_adapters_have_different_noise() -> None:
     assert len(texts) == 3
 
 
-def test_replayed_steps_go_on_beside_those_with_adapters() -> None:
+def test_steps_without_adapters_are_still_replayed() -> None:
     config = tiny_config()
     decoder = adapted("float32", config)
     assert isinstance(decoder, Decoder)
@@ -119,13 +120,13 @@ def test_replayed_steps_go_on_beside_those_with_adapters() -> None:
     )
 
 
-def test_an_unknown_adapter_is_refused() -> None:
+def test_an_unknown_adapter_is_rejected() -> None:
     with pytest.raises(EngineError, match="no adapter 'other'"):
         tiny_engine().add(make_request(prompt_of(5), adapter="other"))
 
 
 @pytest.mark.parametrize("native", [False, True])
-def test_an_adapter_that_is_dropped_leaves_no_prefix_behind(native: bool) -> None:
+def test_dropping_an_adapter_drops_its_prefixes(native: bool) -> None:
     if native:
         native_kernels()
     config = tiny_config(**PACKABLE)
@@ -148,13 +149,13 @@ def test_an_adapter_that_is_dropped_leaves_no_prefix_behind(native: bool) -> Non
         engine.drop_adapter("now")
 
 
-def test_an_adapter_may_come_in_from_another_thread_while_a_step_is_made() -> None:
+def test_another_thread_may_add_an_adapter_during_a_step() -> None:
     native_kernels()
     decoder = load_decoder(RandomWeights(tiny_config(**PACKABLE)), "int8", CPU)
     assert isinstance(decoder, NativeDecoder)
 
     class Watched:
-        """Another adapter comes in while the rank of this one is looked at."""
+        """Add another adapter while the rank of this one is read."""
 
         @property
         def max_rank(self) -> int:
@@ -167,7 +168,7 @@ def test_an_adapter_may_come_in_from_another_thread_while_a_step_is_made() -> No
     assert len(decoder.adapters) > 1
 
 
-def test_an_adapter_that_is_added_twice_stays_where_it_is() -> None:
+def test_adding_an_adapter_twice_does_not_move_it() -> None:
     native_kernels()
     config = tiny_config(**PACKABLE)
     decoder = load_decoder(RandomWeights(config), "int8", CPU)

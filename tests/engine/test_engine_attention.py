@@ -25,7 +25,7 @@ def normal(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Te
 
 
 def written_out(q_THD: Tensor, k_LGD: Tensor, v_LGD: Tensor, visible_TL: Tensor) -> Tensor:
-    """Attention one query head of one token at a time."""
+    """Compute attention for one query head of one token at a time."""
     T, H, D = q_THD.shape
     out_THD = torch.zeros(T, H, D)
     for t in range(T):
@@ -81,7 +81,7 @@ def test_plain_attention_is_softmax_of_scaled_products_one_head_at_a_time() -> N
 SHARED, OWN, OTHER, CHUNK_BEFORE, CHUNK = 32, (3, 20, 16), 5, 16, 7
 
 
-def test_attention_to_merged_parts_is_attention_to_the_whole() -> None:
+def test_merged_parts_equal_attention_over_all_keys() -> None:
     config = tiny_config(num_heads=6, num_kv_heads=2, head_width=8)
     cache = KVCache(config, 16, torch.float32, CPU)
     lengths = [SHARED + own for own in OWN] + [OTHER, CHUNK_BEFORE + CHUNK]

@@ -1,4 +1,4 @@
-"""Beam search against transformers', against trying everything, and under pressure."""
+"""Beam search compared with transformers and with exhaustive search, and under memory pressure."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[SpanDecoder, Any]:
 
 
 def reference(model: Any, request: GenerationRequest) -> list[tuple[tuple[int, ...], float]]:
-    """What transformers finds: (tokens up to the stop, score) of each text, best first."""
+    """Return the texts that transformers finds, best first: (tokens before the stop, score)."""
     ids = torch.tensor([request.prompt_ids])
     stop_ids = sorted(request.stop_ids)
     found = model.generate(
@@ -111,7 +111,7 @@ def test_texts_and_scores_are_those_of_transformers(
 
 
 @pytest.mark.parametrize("length_penalty", [0.0, 1.0])
-def test_enough_beams_find_the_best_of_all_texts(length_penalty: float) -> None:
+def test_enough_beams_find_the_best_text(length_penalty: float) -> None:
     vocabulary, stop, length = range(5), 4, 4
     decoder = tiny_decoder(vocab_size=5)
     prompt = (1, 2, 3)
@@ -149,7 +149,7 @@ def test_one_beam_is_greedy(decoder: Decoder) -> None:
     assert search.token_ids == greedy.token_ids
 
 
-def test_beams_share_blocks_and_give_them_all_back(decoder: Decoder) -> None:
+def test_beams_share_blocks_and_free_them_all(decoder: Decoder) -> None:
     engine = tiny_engine(decoder, num_blocks=100)
     prompt = engine.add(beams(prompt_of(40), 6, max_tokens=60))
     while engine.has_work:
@@ -161,7 +161,7 @@ def test_beams_share_blocks_and_give_them_all_back(decoder: Decoder) -> None:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_searches_under_pressure_find_the_same(seed: int, decoder: Decoder) -> None:
+def test_searches_under_memory_pressure_find_the_same_texts(seed: int, decoder: Decoder) -> None:
     rng = random.Random(seed)
     requests = [
         beams(prompt_of(rng.randint(1, 40), seed=i), rng.choice([2, 3]), max_tokens=50)
@@ -188,7 +188,7 @@ def test_searches_under_pressure_find_the_same(seed: int, decoder: Decoder) -> N
     assert num_free(engine) == 17
 
 
-def test_beams_give_way_together_and_are_recomputed(decoder: Decoder) -> None:
+def test_beams_are_preempted_together_and_recomputed(decoder: Decoder) -> None:
     engine = tiny_engine(decoder, num_blocks=17, max_step_tokens=1)
     request = beams(prompt_of(5), 2, max_tokens=90)
     engine.add(make_request(prompt_of(5, seed=1), draws=(0, 1), max_tokens=100))
@@ -205,7 +205,7 @@ def test_beams_give_way_together_and_are_recomputed(decoder: Decoder) -> None:
 
 
 @pytest.mark.parametrize("num_steps", [1, 2, 5, 20])
-def test_a_cancelled_search_leaves_nothing_behind(num_steps: int, decoder: Decoder) -> None:
+def test_a_cancelled_search_frees_everything(num_steps: int, decoder: Decoder) -> None:
     engine = tiny_engine(decoder, num_blocks=30)
     prompt = engine.add(beams(prompt_of(40), 4, max_tokens=60))
     for _ in range(num_steps):
@@ -235,7 +235,7 @@ def test_usage_and_callback_of_a_search(decoder: Decoder) -> None:
     assert found[0].score >= found[1].score
 
 
-def test_draws_number_the_texts_from_the_best_on(decoder: Decoder) -> None:
+def test_sample_k_is_the_kth_best_text(decoder: Decoder) -> None:
     engine = tiny_engine(decoder)
     [whole] = run_all(engine, beams(prompt_of(20), 3))
     [part] = run_all(engine, beams(prompt_of(20), 3, draws=(2, 3, 7)))
@@ -243,7 +243,7 @@ def test_draws_number_the_texts_from_the_best_on(decoder: Decoder) -> None:
     assert tokens_of(part) == [whole[i].token_ids for i in (2, 0, 1)]
 
 
-def test_the_callback_may_end_a_found_text_early(decoder: Decoder) -> None:
+def test_the_callback_may_cut_a_found_text(decoder: Decoder) -> None:
     num_told = [0, 0]
 
     def on_token(index: int, token: int) -> bool:
@@ -257,9 +257,9 @@ def test_the_callback_may_end_a_found_text_early(decoder: Decoder) -> None:
     assert [len(g.logprobs or ()) for g in found] == [12, 4]
 
 
-def test_a_search_that_cannot_run_is_refused(decoder: Decoder) -> None:
+def test_an_invalid_search_is_rejected(decoder: Decoder) -> None:
     engine = tiny_engine(decoder, num_blocks=8, max_sequences=4)
-    with pytest.raises(EngineError, match="a beam for each draw"):
+    with pytest.raises(EngineError, match="a beam for each sample"):
         engine.add(beams(prompt_of(5), 2, draws=(0, 1, 2)))
     with pytest.raises(EngineError, match="at most 4 beams"):
         engine.add(beams(prompt_of(5), 5))

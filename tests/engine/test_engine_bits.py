@@ -1,4 +1,4 @@
-"""In int8 and int4 on the CPU a draw is the same to the bit, whatever else the engine does."""
+"""In int8 and int4 on the CPU, samples are equal to the bit regardless of all other work."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def decoder(request: pytest.FixtureRequest) -> NativeDecoder:
 def run(
     engine: RecordingEngine, requests: list[GenerationRequest], rng: random.Random
 ) -> tuple[list[list[torch.Tensor]], int]:
-    """Run requests that come at random steps; their logits, and how often somebody gave way."""
+    """Run requests that arrive at random steps; return logits and the number of preemptions."""
     order = rng.sample(range(len(requests)), len(requests))
     prompts: dict[int, Prompt] = {}
     num_preempted = 0
@@ -56,9 +56,7 @@ def run(
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_logits_and_draws_are_the_same_whatever_the_company(
-    seed: int, decoder: NativeDecoder
-) -> None:
+def test_logits_and_samples_do_not_depend_on_the_batch(seed: int, decoder: NativeDecoder) -> None:
     rng = random.Random(seed)
     requests = random_requests(rng, 10)
     pressed = tiny_engine(decoder, num_blocks=14, max_step_tokens=rng.choice([1, 100]))
@@ -73,7 +71,7 @@ def test_logits_and_draws_are_the_same_whatever_the_company(
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_forms_and_scored_choices_are_the_same_whatever_the_company(
+def test_constrained_samples_and_scored_choices_do_not_depend_on_the_batch(
     seed: int, decoder: NativeDecoder
 ) -> None:
     rng = random.Random(seed)

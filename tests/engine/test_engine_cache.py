@@ -28,7 +28,7 @@ def make_cache(num_blocks: int = 6, dtype: torch.dtype = torch.float32) -> KVCac
     return KVCache(tiny_config(), num_blocks, dtype, CPU)
 
 
-def test_blocks_are_given_out_once_and_come_back() -> None:
+def test_blocks_are_allocated_once_and_freed() -> None:
     pool = BlockPool(6)
     first, second = pool.allocate(2), pool.allocate(4)
     assert sorted(first + second) == list(range(6))
@@ -37,7 +37,7 @@ def test_blocks_are_given_out_once_and_come_back() -> None:
     assert sorted(pool.allocate(2)) == sorted(first)
 
 
-def test_a_shared_block_comes_back_with_its_last_reference() -> None:
+def test_a_shared_block_is_freed_with_its_last_reference() -> None:
     pool = BlockPool(3)
     blocks = pool.allocate(2)
     pool.share(blocks)
@@ -49,7 +49,7 @@ def test_a_shared_block_comes_back_with_its_last_reference() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_what_is_written_at_a_slot_is_gathered_from_its_block(dtype: torch.dtype) -> None:
+def test_keys_written_to_a_slot_are_gathered_from_its_block(dtype: torch.dtype) -> None:
     cache = make_cache(dtype=dtype)
     k, v = torch.randn(3, 2, 8), torch.randn(3, 2, 8)
     slots = torch.tensor([5 * BLOCK_SIZE, 2 * BLOCK_SIZE + 15, 7])
@@ -77,12 +77,12 @@ def test_a_block_is_copied_in_every_layer(num_layers: int) -> None:
         assert storage[:, 1].abs().max() == 0
 
 
-def test_a_block_has_the_bytes_that_are_counted_for_it() -> None:
+def test_bytes_per_block_is_the_size_of_a_block() -> None:
     cache = make_cache(dtype=torch.bfloat16)
     assert cache.k.nbytes + cache.v.nbytes == 6 * bytes_per_block(tiny_config(), torch.bfloat16)
 
 
-def test_blocks_are_counted_whole() -> None:
+def test_num_blocks_rounds_up() -> None:
     assert [num_blocks_for(n) for n in (0, 1, 16, 17, 32)] == [0, 1, 1, 2, 2]
 
 
@@ -90,7 +90,7 @@ def test_blocks_are_counted_whole() -> None:
 
 
 def tokens(*blocks: int) -> tuple[int, ...]:
-    """One whole block of each number."""
+    """Return one full block for each number."""
     return tuple(block for block in blocks for _ in range(BLOCK_SIZE))
 
 
@@ -101,7 +101,7 @@ def enter(tree: PrefixTree, ids: tuple[int, ...], blocks: list[int]) -> list[Pre
     return path
 
 
-def test_a_path_is_matched_as_far_as_whole_blocks_agree() -> None:
+def test_a_path_is_matched_by_full_blocks() -> None:
     tree = PrefixTree()
     path = enter(tree, tokens(1, 2, 3), [10, 11, 12])
     assert tree.match(tokens(1, 2, 3, 4)) == path
@@ -125,7 +125,7 @@ def test_the_least_recently_used_leaf_is_evicted_first() -> None:
     tree.release(new)
     tree.release(old)
     tree.release(enter(tree, tokens(1), []))
-    assert tree.num_evictable() == 4
+    assert tree.num_evictable == 4
     assert tree.evict(1) == [11]
     assert tree.evict(2) == [13, 12]
     assert tree.match(tokens(1, 2)) == old[:1]
@@ -133,7 +133,7 @@ def test_the_least_recently_used_leaf_is_evicted_first() -> None:
     assert tree.evict(1) == []
 
 
-def test_the_order_of_eviction_stays_true_over_many_uses() -> None:
+def test_the_order_of_eviction_survives_many_uses() -> None:
     tree = PrefixTree()
     for number in range(4):
         tree.release(enter(tree, tokens(number), [number]))
@@ -144,15 +144,15 @@ def test_the_order_of_eviction_stays_true_over_many_uses() -> None:
     assert tree.evict(4) == [1, 3, 2, 0]
 
 
-def test_what_is_in_use_is_never_evicted() -> None:
+def test_nodes_in_use_are_never_evicted() -> None:
     tree = PrefixTree()
     tree.release(enter(tree, tokens(1, 2, 3), [10, 11, 12]))
     enter(tree, tokens(1, 2), [])
-    assert tree.num_evictable() == 1
+    assert tree.num_evictable == 1
     assert tree.evict(3) == [12]
 
 
-def test_nodes_that_nobody_will_compute_leave_with_their_last_user() -> None:
+def test_unready_nodes_are_removed_with_their_last_user() -> None:
     tree = PrefixTree()
     path = tree.extend([], tokens(1, 2, 3), [10, 11, 12])
     path[0].ready = True
@@ -162,19 +162,19 @@ def test_nodes_that_nobody_will_compute_leave_with_their_last_user() -> None:
     assert tree.match(tokens(1, 2, 3)) == path[:1]
 
 
-def test_what_draws_leave_behind_goes_before_prompts_that_came_later() -> None:
+def test_blocks_of_samples_are_evicted_before_later_prompts() -> None:
     tree = PrefixTree()
     first = enter(tree, tokens(1), [10])
     tree.release(enter(tree, tokens(2), [11]))
     assert tree.adopt(first, tokens(1, 5, 6), [12, 13]) == {12, 13}
     assert tree.adopt(first, tokens(1, 5, 7), [14, 15]) == {15}  # 14 stays with its sequence
     tree.release(first)
-    assert tree.num_evictable() == 5
+    assert tree.num_evictable == 5
     assert tree.evict(4) == [13, 15, 12, 10]
     assert tree.evict(1) == [11]
 
 
-def test_a_draw_that_was_read_again_is_as_recent_as_its_reading() -> None:
+def test_a_sample_that_is_read_again_becomes_recent() -> None:
     tree = PrefixTree()
     first = enter(tree, tokens(1), [10])
     tree.adopt(first, tokens(1, 5), [12])
@@ -185,7 +185,7 @@ def test_a_draw_that_was_read_again_is_as_recent_as_its_reading() -> None:
 
 
 class TreeMachine(RuleBasedStateMachine):
-    """Prompts come, are computed block by block, leave; room is made; no block is ever lost."""
+    """Random sequences of operations on the tree; no block is ever lost."""
 
     paths = Bundle("paths")
 
@@ -243,7 +243,7 @@ class TreeMachine(RuleBasedStateMachine):
 
     @rule(count=st.integers(1, 12))
     def make_room(self, count: int) -> None:
-        before = self.tree.num_evictable()
+        before = self.tree.num_evictable
         candidates = {n.block: n for n in self.tree._nodes if not n.users}
         kept = self.pinned[0] | self.pinned[1]
         freed = self.tree.evict(count)
@@ -267,7 +267,7 @@ class TreeMachine(RuleBasedStateMachine):
             assert node.users == sum(any(n is node for n in path) for path in self.users)
             assert node.ready or node.users
             assert node.pins == sum(node in pinned for pinned in self.pinned)
-        assert self.tree.num_evictable() == sum(not node.users for node in self.tree._nodes)
+        assert self.tree.num_evictable == sum(not node.users for node in self.tree._nodes)
 
 
 TestTree = TreeMachine.TestCase

@@ -1,4 +1,4 @@
-"""Constraints as the engine sees them: masks, forced tokens, endings; and scored choices."""
+"""Constraints in the engine: masks, forced tokens, endings; and scored choices."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from transformers_reference import reference_logits, reference_model
 from archon.engine.engine import Engine
 from archon.engine.loading import load_decoder
 from archon.engine.perplexity import window_logits
-from archon.engine.sampling.constraint import without_others
+from archon.engine.sampling.constraint import mask_logits
 from archon.engine.sampling.request import Generation, GenerationRequest
 from archon.engine.sampling.sampler import SamplingRule, sample, uniform
 from archon.engine.scheduling.choices import score_request, total_logprob
@@ -63,14 +63,14 @@ def test_the_mask_is_read_bit_by_bit() -> None:
     allowed = [*random.Random(0).sample(range(V), 40), 0, 31, 32, 63, V - 1]
     logits_V = torch.randn(V)
     untouched_V = logits_V.clone()
-    left_V = without_others(logits_V, mask_of(allowed))
+    left_V = mask_logits(logits_V, mask_of(allowed))
     assert set(left_V.isfinite().nonzero().flatten().tolist()) == set(allowed)
     assert torch.equal(left_V[allowed], logits_V[allowed])
     assert torch.equal(logits_V, untouched_V)
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_a_masked_draw_is_the_draw_from_the_allowed_tokens_alone(
+def test_a_masked_sample_is_a_sample_of_the_allowed_tokens(
     engine: RecordingEngine, rule: SamplingRule
 ) -> None:
     allowed = sorted(random.Random(1).sample(range(V), 30))
@@ -82,12 +82,12 @@ def test_a_masked_draw_is_the_draw_from_the_allowed_tokens_alone(
     [(logits_V,), *_] = logits_of(engine, request)[0][:1]
     few_BV = list(logits_V[allowed].expand(20, -1))
     # The uniform numbers are those of the draws' keys, which the engine made at ``add``.
-    noise = [uniform(s.draw_key, 0) for s in engine.add(request).waiting]
+    noise = [uniform(s.sample_key, 0) for s in engine.add(request).waiting]
     expected = sample(few_BV, [rule] * 20, noise if rule.temperature else [0.0] * 20)
     assert [allowed.index(g.token_ids[0]) for g in generations] == expected
 
 
-def test_sequences_that_start_one_by_one_each_read_the_prompt_s_own_logits() -> None:
+def test_sequences_that_start_one_by_one_read_the_prompt_s_logits() -> None:
     form = Script([{*range(0, V, 2)}])
     request = make_request(prompt_of(20), draws=(0, 1, 2), max_tokens=1, constraint=form)
     [alone] = run_all(tiny_engine(), request)
@@ -97,7 +97,7 @@ def test_sequences_that_start_one_by_one_each_read_the_prompt_s_own_logits() -> 
     assert all(row.isfinite().all() for rows in engine.logits.values() for row in rows)
 
 
-def test_unconstrained_companions_draw_what_they_draw_alone(engine: RecordingEngine) -> None:
+def test_constraints_do_not_change_unconstrained_samples(engine: RecordingEngine) -> None:
     plain = make_request(prompt_of(30), draws=(0, 1), max_tokens=8)
     [alone] = run_all(engine, plain)
     script = Script([{1, 2, 3}, [4, 5, 6], {8, 9}, [10] * 20])
@@ -107,7 +107,7 @@ def test_unconstrained_companions_draw_what_they_draw_alone(engine: RecordingEng
     assert all(g.token_ids[1:4] == (4, 5, 6) and g.token_ids[0] in (1, 2, 3) for g in forms)
 
 
-def test_forced_tokens_take_one_step_and_no_draw(engine: RecordingEngine) -> None:
+def test_forced_tokens_need_one_step_and_are_not_sampled(engine: RecordingEngine) -> None:
     script = Script([[1, 2, 3, 4, 5, 6], {8, 9}, [10, 11, 12]])
     request = make_request(prompt_of(20), max_tokens=30, constraint=script)
     prompt = engine.add(request)
@@ -123,7 +123,7 @@ def test_forced_tokens_take_one_step_and_no_draw(engine: RecordingEngine) -> Non
     assert steps == 2  # the prompt; the forced tokens together
 
 
-def test_a_draw_behind_forced_tokens_reads_them_as_a_draw_behind_a_prompt_does(
+def test_forced_tokens_are_read_like_prompt_tokens(
     engine: RecordingEngine,
 ) -> None:
     forced = list(prompt_of(37, 5))
@@ -165,7 +165,7 @@ def test_log_probabilities_of_forced_tokens_are_the_model_s(
     assert tokens_of(run_all(engine, plain)[0]) == tokens_of(generations)
 
 
-def test_an_end_that_the_form_refuses_is_no_token_and_the_form_follows(
+def test_an_end_that_the_constraint_rejects_is_dropped(
     engine: RecordingEngine,
 ) -> None:
     script = Script([None, [1, 2], {4, 5}], ends_free_text=True)
@@ -183,7 +183,7 @@ def test_an_end_that_the_form_refuses_is_no_token_and_the_form_follows(
         assert len(generation.logprobs or ()) == len(generation.token_ids)
 
 
-def test_an_end_that_the_form_allows_ends_the_text(engine: RecordingEngine) -> None:
+def test_an_end_that_the_constraint_allows_ends_the_text(engine: RecordingEngine) -> None:
     request = make_request(
         prompt_of(20), stop_ids=frozenset({END}), constraint=Script([{3}, {END}, {5}])
     )
@@ -194,7 +194,7 @@ def test_an_end_that_the_form_allows_ends_the_text(engine: RecordingEngine) -> N
 
 @pytest.mark.parametrize("logprobs", [False, True])
 @pytest.mark.parametrize("max_tokens", [1, 2, 3, 5])
-def test_max_tokens_cuts_forced_tokens_too(
+def test_max_tokens_also_cuts_forced_tokens(
     engine: RecordingEngine, max_tokens: int, logprobs: bool
 ) -> None:
     script = Script([[1, 2], {8}, [10, 11, 12]])
@@ -220,7 +220,7 @@ def test_a_stop_string_can_end_forced_tokens(engine: RecordingEngine) -> None:
     assert (generation.token_ids, generation.finish_reason) == ((1, 2), "stop")
 
 
-def test_a_form_without_any_token_ends_at_once_among_others_that_go_on(
+def test_an_empty_constraint_ends_only_its_own_sample(
     engine: RecordingEngine,
 ) -> None:
     class Mixed(Script):
@@ -233,7 +233,7 @@ def test_a_form_without_any_token_ends_at_once_among_others_that_go_on(
     assert tokens_of(generations) == [(5, 6), (), ()]
 
 
-def test_draws_depend_on_the_form_and_on_nothing_else_about_it(engine: RecordingEngine) -> None:
+def test_noise_depends_on_the_key_of_a_constraint_only(engine: RecordingEngine) -> None:
     def ask(key: str | None, max_tokens: int = 12) -> list[tuple[int, ...]]:
         form = None if key is None else Script([{*range(V)}] * 12, key)
         request = make_request(prompt_of(20), draws=(0, 1), rule=SAMPLED, constraint=form)
@@ -243,7 +243,7 @@ def test_draws_depend_on_the_form_and_on_nothing_else_about_it(engine: Recording
     assert len({str(ask(key)) for key in ("a", "b", None)}) == 3
 
 
-async def test_a_form_that_cannot_be_followed_fails_its_own_request_alone() -> None:
+async def test_an_unsatisfiable_constraint_fails_only_its_own_request() -> None:
     class Failing(Script):
         def matcher(self, index: int, max_tokens: int) -> ScriptMatcher:
             steps = list(self.steps)
@@ -270,7 +270,7 @@ async def test_a_form_that_cannot_be_followed_fails_its_own_request_alone() -> N
 
 @pytest.mark.parametrize("logprobs", [False, True])
 @pytest.mark.parametrize("seed", range(4))
-def test_a_cache_that_is_too_small_changes_neither_forms_nor_log_probabilities(
+def test_a_small_cache_changes_neither_constrained_samples_nor_logprobs(
     seed: int, logprobs: bool
 ) -> None:
     rng = random.Random(seed)
@@ -305,12 +305,12 @@ def test_a_cache_that_is_too_small_changes_neither_forms_nor_log_probabilities(
     assert num_free(engine) == 12
 
 
-def test_a_beam_search_follows_no_form(engine: RecordingEngine) -> None:
+def test_a_beam_search_rejects_a_constraint(engine: RecordingEngine) -> None:
     with pytest.raises(EngineError, match="beam search"):
         engine.add(make_request(prompt_of(20), beams=2, constraint=Script([[1]])))
 
 
-def test_cancelling_frees_what_a_form_held(engine: RecordingEngine) -> None:
+def test_cancelling_a_constrained_request_frees_its_blocks(engine: RecordingEngine) -> None:
     free = num_free(engine)
     prompt = engine.add(
         make_request(prompt_of(20), draws=(0, 1), constraint=Script([[1, 2], {3}, {4}]))
@@ -325,7 +325,7 @@ def test_cancelling_frees_what_a_form_held(engine: RecordingEngine) -> None:
 
 
 @pytest.mark.parametrize("name", ["llama", "qwen2"])
-def test_choices_are_as_likely_as_transformers_says(name: str, tmp_path: Path) -> None:
+def test_choices_have_the_log_probabilities_of_transformers(name: str, tmp_path: Path) -> None:
     write_gguf(tmp_path / "model.gguf", MODELS[name])
     engine = Engine(load_decoder(weights_of(tmp_path / "model.gguf"), "float32", CPU))
     reference = reference_model(tmp_path / "model.gguf")
@@ -340,7 +340,7 @@ def test_choices_are_as_likely_as_transformers_says(name: str, tmp_path: Path) -
         assert generation.token_ids == choice
 
 
-def test_single_tokens_are_scored_by_the_prompt_s_logits_alone(engine: RecordingEngine) -> None:
+def test_single_tokens_are_scored_by_the_prompt_s_logits(engine: RecordingEngine) -> None:
     prompt = engine.add(score_request(prompt_of(20), [(token,) for token in range(V)]))
     scored = engine.step()
     while engine.has_work:
@@ -352,7 +352,7 @@ def test_single_tokens_are_scored_by_the_prompt_s_logits_alone(engine: Recording
 
 
 @pytest.mark.parametrize("max_step_tokens", [64, 1024])
-def test_choices_score_the_same_beside_others_and_when_cached(max_step_tokens: int) -> None:
+def test_scores_of_choices_do_not_depend_on_batch_or_cache(max_step_tokens: int) -> None:
     decoder = tiny_decoder()
     request = score_request(prompt_of(100), [prompt_of(n, n) for n in (1, 3, 20, 60)])
     [alone] = run_all(tiny_engine(decoder), request)

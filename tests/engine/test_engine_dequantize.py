@@ -40,7 +40,7 @@ def test_floats_decode_exactly(number: int) -> None:
 
 
 @pytest.mark.parametrize("name", ["Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1"])
-def test_a_quantized_weight_comes_back_near_itself(name: str) -> None:
+def test_dequantizing_inverts_quantizing_approximately(name: str) -> None:
     kind = TensorType[name]
     weight = np.random.default_rng(1).standard_normal((4, 128)).astype(np.float32)
     raw = torch.from_numpy(gguf.quants.quantize(weight, kind).copy())

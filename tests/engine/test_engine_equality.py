@@ -1,4 +1,4 @@
-"""The fast way equals the slow way: cached = uncached, batched = single, forked = separate.
+"""Optimizations do not change results: cached = uncached, batched = single, forked = separate.
 
 All in float32, whose sums may differ in their order alone: logits within 1e-4 of the largest.
 """
@@ -31,7 +31,7 @@ from archon.engine.sampling.request import GenerationRequest
 from archon.engine.sampling.sampler import SamplingRule
 
 LENGTHS = (1, 2, 15, 16, 17, 31, 32, 33, 47, 48, 49, 100, 200)
-"""Around the borders of cache blocks, and far from them."""
+"""Lengths near the boundaries of cache blocks, and far from them."""
 RULES = (
     SamplingRule(temperature=1.0),
     SamplingRule(temperature=0.8, top_k=20),
@@ -69,9 +69,7 @@ def companions(count: int, seed: int) -> list[GenerationRequest]:
 
 
 @pytest.mark.parametrize("length", LENGTHS)
-def test_decoding_step_by_step_equals_one_pass_over_the_whole(
-    length: int, engine: RecordingEngine
-) -> None:
+def test_decoding_token_by_token_equals_one_pass(length: int, engine: RecordingEngine) -> None:
     request = request_of(length, draws=(0, 1), max_tokens=40)
     [stepped] = logits_of(engine, request)
     [draws] = run_all(engine, request)
@@ -103,7 +101,7 @@ def test_a_prefix_shared_with_another_prompt_changes_nothing(
 
 
 @pytest.mark.parametrize("length", [68, 69, 150, 300])
-def test_a_prompt_in_chunks_equals_the_whole(length: int, decoder: Decoder) -> None:
+def test_prefilling_in_chunks_equals_one_pass(length: int, decoder: Decoder) -> None:
     request = request_of(length, draws=(0, 1))
     [whole] = logits_of(tiny_engine(decoder), request)
     chunked = tiny_engine(decoder, max_sequences=2, max_step_tokens=1)
@@ -123,7 +121,7 @@ def test_batched_equals_single(seed: int, decoder: Decoder) -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_draws_are_the_same_whatever_the_company(seed: int, decoder: Decoder) -> None:
+def test_samples_do_not_depend_on_the_batch(seed: int, decoder: Decoder) -> None:
     requests = companions(12, seed)
     alone = [tokens_of(run_all(tiny_engine(decoder), request)[0]) for request in requests]
     pressed = tiny_engine(decoder, num_blocks=60, max_sequences=5, max_step_tokens=1)
@@ -143,14 +141,14 @@ def test_forked_equals_separate(length: int, engine: RecordingEngine) -> None:
         assert (generation.draw, generation.token_ids) == (draw, draws[i].token_ids)
 
 
-def test_a_shorter_draw_is_the_beginning_of_a_longer_one(engine: RecordingEngine) -> None:
+def test_a_shorter_sample_is_a_prefix_of_a_longer_one(engine: RecordingEngine) -> None:
     request = make_request(prompt_of(30), draws=(0, 1, 2), max_tokens=30)
     [long] = run_all(engine, request)
     [short] = run_all(engine, replace(request, max_tokens=7))
     assert tokens_of(short) == [ids[:7] for ids in tokens_of(long)]
 
 
-def test_logprobs_are_the_model_s_own(engine: RecordingEngine) -> None:
+def test_logprobs_are_those_of_the_model(engine: RecordingEngine) -> None:
     request = request_of(41, draws=(0, 1), logprobs=True)
     silent = request_of(30, seed=1)
     first, second = engine.add(request), engine.add(silent)
@@ -167,7 +165,7 @@ def test_logprobs_are_the_model_s_own(engine: RecordingEngine) -> None:
 @pytest.mark.parametrize(
     "change", [{"seed": 1}, {"draws": (1,)}, {"rule": SamplingRule(1.0, top_k=21)}]
 )
-def test_draws_depend_on_seed_number_and_sampling(
+def test_samples_depend_on_seed_index_and_rule(
     change: dict[str, object], engine: RecordingEngine
 ) -> None:
     request = make_request(prompt_of(20), max_tokens=40)
@@ -176,8 +174,8 @@ def test_draws_depend_on_seed_number_and_sampling(
 
 
 @pytest.mark.parametrize("precision", ["bf16", "int8"])
-def test_lower_precisions_stay_near_themselves_in_company(precision: Precision) -> None:
-    """Attention may sum in another order there, and a rounding may then fall the other way."""
+def test_lower_precisions_barely_depend_on_the_batch(precision: Precision) -> None:
+    """Attention may sum in another order, which can change the rounding."""
     decoder = tiny_decoder(precision)
     requests = [replace(r, max_tokens=1) for r in companions(10, seed=3)]
     together = logits_of_ragged(tiny_engine(decoder, num_blocks=400), requests)

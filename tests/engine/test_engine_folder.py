@@ -1,4 +1,4 @@
-"""Folders of safetensors, as transformers saves them, against transformers itself."""
+"""Model folders saved by transformers, compared with transformers."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def rope(**changes: Any) -> dict[str, Any]:
 
 
 def randomized(model: PreTrainedModel) -> PreTrainedModel:
-    """Norms and biases are constant in fresh models: a test would not see them mistaken."""
+    """Randomize norms and biases: they are constant in new models, which would hide errors."""
     torch.manual_seed(0)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -90,7 +90,7 @@ def saved(folder: Path, model: PreTrainedModel, **options: Any) -> Path:
 
 
 def edit_config(folder: Path, **changes: Any) -> None:
-    """Change keys of config.json; None takes a key out."""
+    """Change keys of config.json; None removes a key."""
     path = folder / "config.json"
     config = json.loads(path.read_text()) | changes
     path.write_text(json.dumps({k: v for k, v in config.items() if v is not None}))
@@ -133,7 +133,7 @@ def test_half_precisions_are_read_exactly(dtype: torch.dtype, tmp_path: Path) ->
     assert layer.q.dtype == torch.float32
 
 
-def test_keys_that_older_files_lack_take_their_usual_values(tmp_path: Path) -> None:
+def test_keys_that_older_files_lack_have_defaults(tmp_path: Path) -> None:
     saved(tmp_path, llama(num_key_value_heads=4))
     edit_config(tmp_path, num_key_value_heads=None, head_dim=None, rope_parameters=None)
     config = config_of(open_model(tmp_path))
@@ -156,7 +156,7 @@ def test_a_head_in_a_file_that_calls_it_tied_is_used_as_transformers_uses_it(
 
 
 @pytest.mark.parametrize("kept", ["lm_head.weight", "model.embed_tokens.weight"])
-def test_the_one_tensor_of_a_tied_model_may_have_either_name(kept: str, tmp_path: Path) -> None:
+def test_the_shared_tensor_of_a_tied_model_may_have_either_name(kept: str, tmp_path: Path) -> None:
     model = llama(tie_word_embeddings=True)
     saved(tmp_path, model)
     tensors = load_file(tmp_path / "model.safetensors")
@@ -190,7 +190,7 @@ def opened(folder: Path) -> None:
         ({"hidden_size": "wide"}, "hidden_size is 'wide'"),
         ({"hidden_size": 48}, "expected"),
         ({"vocab_size": 305}, r"shape \(304, 32\), expected \(305, 32\)"),
-        ({"num_attention_heads": 0}, "cannot have these sizes"),
+        ({"num_attention_heads": 0}, "invalid sizes of a decoder"),
         ({"rms_norm_eps": None}, "rms_norm_eps is None"),
         ({"rope_parameters": rope(rope_type="yarn")}, "rope_parameters is 'yarn'"),
         ({"rope_scaling": {"type": "linear", "factor": 2}}, "rope_scaling is 'linear'"),
@@ -204,7 +204,7 @@ def opened(folder: Path) -> None:
         ({"model_type": "qwen3"}, "has no tensor .*_norm"),
     ],
 )
-def test_a_configuration_that_cannot_be_run_is_refused(
+def test_an_unsupported_configuration_is_rejected(
     changes: dict[str, Any], reason: str, folder: Path
 ) -> None:
     edit_config(folder, **changes)
@@ -224,7 +224,7 @@ def test_a_configuration_that_cannot_be_run_is_refused(
         ("model.safetensors", b"\xff" * 64, r"model\.safetensors: is damaged"),
     ],
 )
-def test_a_missing_or_damaged_file_is_named(
+def test_an_error_names_a_missing_or_damaged_file(
     name: str, content: bytes | None, reason: str, folder: Path
 ) -> None:
     (folder / name).unlink()
@@ -234,7 +234,7 @@ def test_a_missing_or_damaged_file_is_named(
         opened(folder)
 
 
-def test_a_truncated_file_is_refused_wherever_it_ends(folder: Path) -> None:
+def test_a_truncated_file_is_rejected(folder: Path) -> None:
     whole = (folder / "model.safetensors").read_bytes()
     for end in (1, 8, 9, 200, len(whole) // 2, len(whole) - 1):
         (folder / "model.safetensors").write_bytes(whole[:end])
@@ -253,7 +253,7 @@ def test_a_truncated_file_is_refused_wherever_it_ends(folder: Path) -> None:
         ({"model.extra": torch.ones(3)}, "'model.extra' is not supported"),
     ],
 )
-def test_missing_odd_and_unknown_tensors_are_named(
+def test_an_error_names_a_missing_misshapen_or_unknown_tensor(
     change: dict[str, torch.Tensor | None], reason: str, folder: Path
 ) -> None:
     tensors = load_file(folder / "model.safetensors") | change
@@ -263,7 +263,7 @@ def test_missing_odd_and_unknown_tensors_are_named(
         opened(folder)
 
 
-def test_an_index_that_is_wrong_is_refused(tmp_path: Path) -> None:
+def test_an_invalid_index_is_rejected(tmp_path: Path) -> None:
     saved(tmp_path, llama(), max_shard_size="20KB")
     path = tmp_path / "model.safetensors.index.json"
     index = json.loads(path.read_text())
@@ -286,7 +286,7 @@ def test_an_index_that_is_wrong_is_refused(tmp_path: Path) -> None:
     refused("has no tensor|is in two shards")
 
 
-def test_pickled_weights_are_not_read(folder: Path) -> None:
+def test_pickled_weights_are_never_read(folder: Path) -> None:
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     with pytest.raises(ModelFileError, match=r"neither model\.safetensors nor"):
         ModelFolder(folder)

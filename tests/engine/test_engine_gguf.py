@@ -69,7 +69,7 @@ def read(folder: Path, content: bytes) -> GGUFFile:
 # ------------------------------------------------------------------------------ sound files
 
 
-def test_metadata_and_tensors_are_what_was_written(tmp_path: Path) -> None:
+def test_metadata_and_tensors_are_read_as_written(tmp_path: Path) -> None:
     writer = GGUFWriter(tmp_path / "file.gguf", "llama")
     writer.add_uint8("a.uint8", 200)
     writer.add_int8("a.int8", -100)
@@ -134,7 +134,7 @@ def resident_kib(path: Path) -> int:
 
 
 @pytest.mark.parametrize("alignment", [32, 64, 4096])
-def test_tensors_are_found_whatever_the_alignment(alignment: int, tmp_path: Path) -> None:
+def test_tensors_are_found_with_any_alignment(alignment: int, tmp_path: Path) -> None:
     weights = [np.full((3, 5), i, dtype=np.float32) for i in range(3)]
     writer = GGUFWriter(tmp_path / "file.gguf", "llama")
     writer.add_custom_alignment(alignment)
@@ -149,7 +149,7 @@ def test_tensors_are_found_whatever_the_alignment(alignment: int, tmp_path: Path
         assert torch.equal(file.tensor(f"t{i}"), torch.from_numpy(weight))
 
 
-def test_the_file_may_be_changed_through_no_tensor(whole: bytes, tmp_path: Path) -> None:
+def test_writing_to_a_tensor_does_not_change_the_file(whole: bytes, tmp_path: Path) -> None:
     file = read(tmp_path, whole)
     file.tensor("output_norm.weight").zero_()
     expected = tiny_weights(SMALL)["output_norm.weight"]
@@ -159,14 +159,14 @@ def test_the_file_may_be_changed_through_no_tensor(whole: bytes, tmp_path: Path)
 # ---------------------------------------------------------------------------- damaged files
 
 
-def test_a_truncated_file_is_refused_wherever_it_ends(whole: bytes, tmp_path: Path) -> None:
+def test_a_truncated_file_is_rejected(whole: bytes, tmp_path: Path) -> None:
     ends = {*range(0, 200), *range(0, len(whole), 97), len(whole) - 33}
     for end in ends:
         with pytest.raises(ModelError, match=r"file\.gguf: "):
             read(tmp_path, whole[:end])
 
 
-def test_mutated_files_raise_nothing_but_model_errors(whole: bytes, tmp_path: Path) -> None:
+def test_mutated_files_raise_only_model_errors(whole: bytes, tmp_path: Path) -> None:
     rng = random.Random(0)
     header_bytes = whole.index(b"blk.0.attn_q") + 1000
     begin = time.process_time()
@@ -247,7 +247,7 @@ BAD_FILES: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize("name", BAD_FILES)
-def test_a_bad_file_is_refused_with_its_reason(name: str, tmp_path: Path) -> None:
+def test_a_damaged_file_is_rejected_with_a_reason(name: str, tmp_path: Path) -> None:
     content, reason = BAD_FILES[name]
     with pytest.raises(ModelError, match=reason):
         read(tmp_path, content)
@@ -276,9 +276,9 @@ def loaded(path: Path, **changes: Any) -> None:
         ("llama.block_count", 2.5, "not a whole number"),
         ("llama.embedding_length", float("nan"), "not a finite number"),
         ("llama.rope.freq_base", float("inf"), "not a finite number"),
-        ("llama.rope.freq_base", -1.0, "cannot have these sizes"),
-        ("llama.attention.head_count", 0, "cannot have these sizes"),
-        ("llama.attention.head_count", 1 << 31, "cannot have these sizes"),
+        ("llama.rope.freq_base", -1.0, "invalid sizes of a decoder"),
+        ("llama.attention.head_count", 0, "invalid sizes of a decoder"),
+        ("llama.attention.head_count", 1 << 31, "invalid sizes of a decoder"),
         ("llama.attention.head_count_kv", 3, "cannot share"),
         ("llama.attention.head_count_kv", [2, 2], "not a number"),
         ("llama.feed_forward_length", 96, "expected"),
@@ -288,7 +288,7 @@ def loaded(path: Path, **changes: Any) -> None:
         ("llama.rope.scaling.type", "yarn", "rotary scaling"),
     ],
 )
-def test_a_model_that_cannot_be_run_is_refused(
+def test_an_unsupported_model_is_rejected(
     key: str, value: Any, reason: str, tmp_path: Path
 ) -> None:
     with pytest.raises(ModelError, match=reason):
@@ -298,7 +298,7 @@ def test_a_model_that_cannot_be_run_is_refused(
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("token_embd.weight", "has no token embedding"),
+        ("token_embd.weight", "the token embedding"),
         ("output_norm.weight", "has no tensor 'output_norm.weight'"),
         ("blk.1.ffn_up.weight", "has no tensor 'blk.1.ffn_up.weight'"),
     ],
@@ -316,7 +316,7 @@ def test_a_bias_that_only_some_layers_have_is_missing(name: str, tmp_path: Path)
         load_engine(tmp_path / "file.gguf", "float32", device="cpu")
 
 
-def test_a_tensor_that_the_decoder_would_leave_out_is_refused(tmp_path: Path) -> None:
+def test_an_unused_tensor_is_rejected(tmp_path: Path) -> None:
     write_gguf(tmp_path / "file.gguf", TinyModel("llama"))
     content = (tmp_path / "file.gguf").read_bytes()
     odd = content.replace(string("blk.0.ffn_up.weight"), string("blk.0.ffn_up.biases"))
@@ -325,7 +325,7 @@ def test_a_tensor_that_the_decoder_would_leave_out_is_refused(tmp_path: Path) ->
         GGUFWeights(file, config_of(file))
 
 
-def test_a_device_that_is_not_there_is_an_engine_error() -> None:
+def test_an_unavailable_device_is_an_engine_error() -> None:
     for name in ("tpu", "mps", "no device"):
         with pytest.raises(EngineError):
             choose_device(name)

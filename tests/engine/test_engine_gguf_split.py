@@ -1,4 +1,4 @@
-"""GGUF models in several files: any part opens the whole model, or tells what is missing."""
+"""Split GGUF models: any part opens the model, or the error names what is missing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def name_of(part: int, count: int = COUNT) -> str:
 
 
 def write_part(path: Path, index: int, **keys: Any) -> None:
-    """Part ``index`` of the model, with every third tensor; only the first part has all keys."""
+    """Write part ``index`` of the model with every third tensor; only the first has all keys."""
     without = tuple(name for i, name in enumerate(TENSORS) if i % COUNT != index)
     split = {"split.no": index, "split.count": COUNT, "split.tensors.count": len(TENSORS)}
     if index:
@@ -69,14 +69,14 @@ def test_every_missing_part_is_named(missing: list[int], folder: Path) -> None:
     assert f"split into 3 files, and {folder} lacks {len(missing)} of them" in str(error.value)
 
 
-def test_many_missing_parts_are_not_all_named(folder: Path) -> None:
+def test_only_the_first_missing_parts_are_named(folder: Path) -> None:
     write_part(folder / name_of(1, 90_000), 0, split__count=90_000)
     with pytest.raises(ModelFileError, match=r"lacks 89999 of them: .*, …$") as error:
         GGUFFile(folder / name_of(1, 90_000))
     assert len(str(error.value)) < 2000
 
 
-def test_a_part_under_another_name_says_what_its_name_must_be(folder: Path) -> None:
+def test_an_error_for_a_renamed_part_names_the_expected_name(folder: Path) -> None:
     shutil.copy(folder / name_of(2), folder / "other.gguf")
     with pytest.raises(ModelFileError, match=r"part 2 of 3.* must end in -00002-of-00003\.gguf"):
         GGUFFile(folder / "other.gguf")
@@ -85,7 +85,7 @@ def test_a_part_under_another_name_says_what_its_name_must_be(folder: Path) -> N
         GGUFFile(folder / name_of(3))
 
 
-def test_parts_that_do_not_belong_together_are_refused(folder: Path) -> None:
+def test_parts_of_different_models_are_rejected(folder: Path) -> None:
     write_part(folder / name_of(3), 2, split__count=4)
     with pytest.raises(ModelFileError, match=r"00003-of-00003\.gguf: .*part 3 of 4"):
         GGUFFile(folder / name_of(1))
@@ -107,14 +107,14 @@ def test_parts_that_do_not_belong_together_are_refused(folder: Path) -> None:
         {"split__count": 1 << 31},
     ],
 )
-def test_keys_of_a_split_that_make_no_sense_are_refused(keys: dict[str, Any], folder: Path) -> None:
+def test_invalid_split_keys_are_rejected(keys: dict[str, Any], folder: Path) -> None:
     write_part(folder / name_of(1), 0, **keys)
     with pytest.raises(ModelFileError, match=r"damaged GGUF file: split\.no is"):
         GGUFFile(folder / name_of(1))
 
 
 @pytest.mark.parametrize("count", [0, 1])
-def test_a_file_that_was_merged_again_is_whole(count: int, tmp_path: Path) -> None:
+def test_a_merged_file_is_complete(count: int, tmp_path: Path) -> None:
     keys = {"split.no": 0, "split.count": count, "split.tensors.count": len(TENSORS)}
     write_gguf(tmp_path / "m.gguf", TinyModel("llama", num_layers=3, metadata=keys))
     assert len(GGUFFile(tmp_path / "m.gguf").tensors) == len(TENSORS)

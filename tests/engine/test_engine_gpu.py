@@ -1,4 +1,4 @@
-"""The engine on CUDA against itself on the CPU, and what is replayed against what is computed."""
+"""The engine on CUDA compared with the CPU, and replayed steps compared with computed ones."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_lower_precisions_stay_near_float32(precision: str) -> None:
 
 
 @pytest.mark.parametrize("length", LENGTHS)
-def test_stepped_cached_and_forked_equal_the_whole(length: int, decoder: Decoder) -> None:
+def test_stepped_cached_and_forked_equal_one_pass(length: int, decoder: Decoder) -> None:
     request = make_request(prompt_of(length), draws=(0, 1, 2), max_tokens=40)
     engine = tiny_engine(decoder)
     [first] = logits_of(engine, request)
@@ -89,7 +89,7 @@ def test_stepped_cached_and_forked_equal_the_whole(length: int, decoder: Decoder
         assert_close_logits(first[i], whole[length - 1 :])
 
 
-def test_draws_are_the_same_whatever_the_company(decoder: Decoder) -> None:
+def test_samples_do_not_depend_on_the_batch(decoder: Decoder) -> None:
     requests = [
         make_request(prompt_of(length, seed=length), draws=(0, 1), max_tokens=20)
         for length in LENGTHS
@@ -99,7 +99,7 @@ def test_draws_are_the_same_whatever_the_company(decoder: Decoder) -> None:
 
 
 @pytest.mark.parametrize(("outputs", "inputs"), [(64, 32), (304, 896)])
-def test_int8_rows_are_exact_and_depend_on_nothing_else(outputs: int, inputs: int) -> None:
+def test_int8_rows_are_exact_and_independent(outputs: int, inputs: int) -> None:
     generator = torch.Generator().manual_seed(0)
     weight = torch.randn(outputs, inputs, generator=generator)
     x = torch.randn(67, inputs, generator=generator)
@@ -122,7 +122,7 @@ def test_int8_rows_are_exact_and_depend_on_nothing_else(outputs: int, inputs: in
         SamplingRule(1.0, min_p=0.05),
     ],
 )
-def test_the_same_noise_draws_the_same_tokens_as_on_the_cpu(rule: SamplingRule) -> None:
+def test_the_same_noise_samples_the_same_tokens_as_on_the_cpu(rule: SamplingRule) -> None:
     logits = 3 * torch.randn(200, 2000, generator=torch.Generator().manual_seed(0))
     noise = [(i + 0.5) / 200 for i in range(200)]
     here, there = (sample(list(logits.to(d)), [rule] * 200, noise) for d in (CPU, CUDA))
@@ -140,11 +140,11 @@ def half(*shape: int, seed: int) -> torch.Tensor:
 @pytest.mark.parametrize(("H", "G"), [(4, 4), (14, 2)])
 @pytest.mark.parametrize("width", [8, 64, 128])
 class TestKernelsEqualPlainAttention:
-    """Outputs to bfloat16's rounding; log-sum-exps, which are float32, more closely."""
+    """Check outputs to bfloat16's rounding, and log-sum-exps, which are float32, more closely."""
 
     @staticmethod
     def assert_same(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, **options: object) -> None:
-        assert cuda_attention.serves(q)
+        assert cuda_attention.supports(q)
         mask, causal = options.get("mask_BL"), bool(options.get("causal"))
         assert mask is None or isinstance(mask, torch.Tensor)
         out, lse = cuda_attention.attention(q, k, v, mask_BL=mask, causal=causal)
@@ -187,7 +187,7 @@ REQUESTS = [
 
 @pytest.mark.parametrize("name", STEPS)
 @pytest.mark.parametrize("precision", ["float32", "bf16", "int8"])
-def test_a_replayed_step_is_the_computed_one(precision: Precision, name: str) -> None:
+def test_a_replayed_step_equals_the_computed_one(precision: Precision, name: str) -> None:
     decoder = tiny_decoder(precision, CUDA)
     graphed, cache = GraphedDecoder(decoder), random_cache(decoder)
     spans = spans_of(STEPS[name])
@@ -199,7 +199,7 @@ def test_a_replayed_step_is_the_computed_one(precision: Precision, name: str) ->
     assert_close_logits(logits[-1], unpadded, 1e-4 if precision == "float32" else 5e-2)
 
 
-def test_a_graph_replayed_for_other_tokens_computes_those() -> None:
+def test_a_graph_is_replayed_for_other_tokens() -> None:
     decoder = tiny_decoder("float32", CUDA)
     graphed, cache = GraphedDecoder(decoder), random_cache(decoder)
     for seed in range(RECORDED_AT + 4):
@@ -208,7 +208,7 @@ def test_a_graph_replayed_for_other_tokens_computes_those() -> None:
     assert len(graphed._graphs) == 1
 
 
-def test_replayed_float32_logits_are_those_of_the_cpu() -> None:
+def test_replayed_float32_logits_equal_those_of_the_cpu() -> None:
     greedy = [replace(request, rule=SamplingRule()) for request in REQUESTS]
     here = logits_of(tiny_engine(GraphedDecoder(tiny_decoder("float32", CUDA))), *greedy)
     there = logits_of(tiny_engine(tiny_decoder("float32", CPU)), *greedy)
@@ -216,7 +216,7 @@ def test_replayed_float32_logits_are_those_of_the_cpu() -> None:
         assert_close_logits(ours.cpu(), theirs)
 
 
-def test_replayed_draws_are_the_same_whatever_the_company() -> None:
+def test_replayed_samples_do_not_depend_on_the_batch() -> None:
     decoder = tiny_decoder("float32", CUDA)
     alone = [tokens_of(run_all(tiny_engine(GraphedDecoder(decoder)), r)[0]) for r in REQUESTS]
     graphed = GraphedDecoder(decoder)
@@ -239,7 +239,7 @@ def test_the_bench_runs(precision: str, tmp_path: Path) -> None:
 # ----------------------------------------------------------------------------- constraints
 
 
-def test_forms_hold_and_choices_score_as_on_the_cpu(decoder: Decoder) -> None:
+def test_constraints_and_choices_work_as_on_the_cpu(decoder: Decoder) -> None:
     form = Script([[1, 2, 3], {4, 5, 300}, [6] * 20, {7, 8}])
     request = make_request(
         prompt_of(30), draws=(0, 1, 2), max_tokens=40, constraint=form, logprobs=True

@@ -1,4 +1,4 @@
-"""The hidden state of a text's last token: what it is, what it costs, and in what company."""
+"""Hidden states of last tokens: values, cost, and independence of the batch."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from archon.engine.model.linear import Precision
 from archon.engine.model.outlier_rotation import OutlierRotatedWeights
 from archon.engine.model.weights import RandomWeights, weights_of
 from archon.engine.sampling.request import GenerationRequest
-from archon.engine.scheduling.hidden_state import hidden_state, read_request
+from archon.engine.scheduling.hidden_state import hidden_state, hidden_state_request
 from archon.errors import ContextLengthError, EngineError
 
 VOCABULARY_SIZE = len(tiny_vocabulary())
@@ -47,13 +47,13 @@ WIDE = {"width": 64, "ffn_width": 64, "own_head_width": 16}
 
 
 def read(engine: RecordingEngine, *texts: tuple[int, ...], adapter: str = "") -> list[Tensor]:
-    found = run_all(engine, *(read_request(text, adapter) for text in texts))
+    found = run_all(engine, *(hidden_state_request(text, adapter) for text in texts))
     return [hidden_state(generation) for [generation] in found]
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("length", [1, 16, 17, 90])
-def test_it_is_what_transformers_gives_its_head(family: Any, length: int, tmp_path: Path) -> None:
+def test_hidden_states_match_transformers(family: Any, length: int, tmp_path: Path) -> None:
     write_gguf(tmp_path / "model.gguf", TinyModel(family))
     decoder = load_decoder(weights_of(GGUFFile(tmp_path / "model.gguf")), "float32", CPU)
     text = prompt_of(length, vocab_size=VOCABULARY_SIZE)
@@ -70,7 +70,7 @@ def test_it_is_what_transformers_gives_its_head(family: Any, length: int, tmp_pa
 def test_lower_precisions_stay_near_float32(
     precision: Precision, bound: float, native: bool, tmp_path: Path
 ) -> None:
-    """The root mean square of the error is within a bound of that of the exact state."""
+    """The RMS of the error is within a bound relative to the RMS of the exact state."""
     if native:
         native_kernels()
     write_gguf(tmp_path / "model.gguf", TinyModel("qwen2", **WIDE))
@@ -86,7 +86,7 @@ def test_lower_precisions_stay_near_float32(
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_rotated_basis_is_turned_back(family: Any, tmp_path: Path) -> None:
+def test_hidden_states_are_rotated_back(family: Any, tmp_path: Path) -> None:
     write_gguf(tmp_path / "model.gguf", TinyModel(family))
     weights = weights_of(GGUFFile(tmp_path / "model.gguf"))
     text = prompt_of(40, vocab_size=VOCABULARY_SIZE)
@@ -112,10 +112,8 @@ def kernels(request: pytest.FixtureRequest) -> NativeDecoder:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_by_the_kernels_it_is_the_same_to_the_bit_in_every_company(
-    seed: int, kernels: NativeDecoder
-) -> None:
-    """Whatever decodes beside it, and whether its text was prefilled, drawn, or found."""
+def test_native_hidden_states_do_not_depend_on_the_batch(seed: int, kernels: NativeDecoder) -> None:
+    """Other work in the batch, and the origin of the text's cached blocks, do not matter."""
     rng = random.Random(seed)
     requests = random_requests(rng, 6)
     engine = tiny_engine(
@@ -133,17 +131,17 @@ def test_by_the_kernels_it_is_the_same_to_the_bit_in_every_company(
             else:
                 for generation in generations:
                     text = (*request.prompt_ids, *generation.token_ids, rng.randrange(304))
-                    waiting[engine.add(read_request(text))] = read_request(text)
+                    waiting[engine.add(hidden_state_request(text))] = hidden_state_request(text)
     assert len(texts) == sum(len(request.draws) for request in requests)
     assert num_free(engine) == engine.cache.num_blocks
 
 
-def test_draws_are_the_same_to_the_bit_beside_it(kernels: NativeDecoder) -> None:
+def test_hidden_states_do_not_change_samples_of_the_batch(kernels: NativeDecoder) -> None:
     requests = random_requests(random.Random(7), 5)
     alone = [run_all(tiny_engine(kernels), request)[0] for request in requests]
     mixed: list[GenerationRequest] = []
     for i, request in enumerate(requests):
-        mixed += [read_request(prompt_of(20 + i, seed=i % 2)), request]
+        mixed += [hidden_state_request(prompt_of(20 + i, seed=i % 2)), request]
     together = run_all(tiny_engine(kernels), *mixed)[1::2]
     assert [[g.token_ids for g in draws] for draws in together] == [
         [g.token_ids for g in draws] for draws in alone
@@ -151,7 +149,7 @@ def test_draws_are_the_same_to_the_bit_beside_it(kernels: NativeDecoder) -> None
 
 
 @pytest.mark.parametrize("native", [False, True])
-def test_an_adapter_changes_it_and_no_other(native: bool) -> None:
+def test_an_adapter_changes_only_its_own_hidden_states(native: bool) -> None:
     if native:
         native_kernels()
     decoder = adapted("int8", tiny_config(**PACKABLE), native=native)
@@ -164,11 +162,14 @@ def test_an_adapter_changes_it_and_no_other(native: bool) -> None:
     assert_close_logits(one, again, 0.0 if native else 1e-3)
 
 
-def test_steps_that_are_replayed_go_on_beside_it() -> None:
+def test_other_steps_are_still_replayed() -> None:
     decoder = tiny_decoder()
     draws = make_request(prompt_of(20), draws=(0, 1, 2))
     engine = tiny_engine(GraphedDecoder(decoder))
-    [plain], [[generation]] = run_all(engine, draws), run_all(engine, read_request(prompt_of(17)))
+    [plain], [[generation]] = (
+        run_all(engine, draws),
+        run_all(engine, hidden_state_request(prompt_of(17))),
+    )
     [expected] = read(tiny_engine(decoder), prompt_of(17))
     assert_close_logits(hidden_state(generation), expected)
     assert [g.token_ids for g in plain] == [
@@ -179,7 +180,7 @@ def test_steps_that_are_replayed_go_on_beside_it() -> None:
 # --------------------------------------------------------------------------------- what it costs
 
 
-def test_reading_a_draw_computes_its_last_block_and_no_logits() -> None:
+def test_the_hidden_state_of_a_sample_computes_its_last_block_only() -> None:
     counting = CountingDecoder(tiny_decoder())
     engine = tiny_engine(counting)
     request = make_request(prompt_of(53), draws=tuple(range(8)), max_tokens=60)
@@ -187,7 +188,7 @@ def test_reading_a_draw_computes_its_last_block_and_no_logits() -> None:
     assert len({draw.token_ids for draw in draws}) == 8
     texts = [(*request.prompt_ids, *draw.token_ids, 7) for draw in draws]
     counting.num_tokens = counting.num_logits = 0
-    [*found] = run_all(engine, *map(read_request, texts))
+    [*found] = run_all(engine, *map(hidden_state_request, texts))
     num_computed = [len(text) - (len(text) - 1) // 16 * 16 for text in texts]
     assert counting.num_tokens == sum(num_computed) <= 8 * 16
     assert counting.num_logits == 0
@@ -196,7 +197,7 @@ def test_reading_a_draw_computes_its_last_block_and_no_logits() -> None:
     ]
 
 
-def test_draws_that_begin_alike_are_kept_once() -> None:
+def test_samples_with_a_common_prefix_are_cached_once() -> None:
     engine = tiny_engine(num_blocks=64)
     greedy = make_request(prompt_of(20), draws=tuple(range(6)), max_tokens=60)
     same = [(*greedy.prompt_ids, *prompt_of(50, seed=9), i) for i in range(6)]
@@ -208,9 +209,9 @@ def test_draws_that_begin_alike_are_kept_once() -> None:
 
 
 @pytest.mark.parametrize("num_steps", range(8))
-def test_cancelling_it_at_any_moment_frees_every_block(num_steps: int) -> None:
+def test_cancelling_at_any_step_frees_every_block(num_steps: int) -> None:
     engine = tiny_engine(num_blocks=24, max_sequences=4, max_step_tokens=1)
-    prompts = [engine.add(read_request(prompt_of(150, seed=i % 2))) for i in range(3)]
+    prompts = [engine.add(hidden_state_request(prompt_of(150, seed=i % 2))) for i in range(3)]
     prompts.append(engine.add(make_request(prompt_of(150), max_tokens=8)))
     for _ in range(num_steps):
         engine.step()
@@ -221,12 +222,12 @@ def test_cancelling_it_at_any_moment_frees_every_block(num_steps: int) -> None:
 
 
 @pytest.mark.parametrize("max_step_tokens", [1, 1000])
-def test_under_pressure_all_are_read(max_step_tokens: int) -> None:
+def test_all_hidden_states_are_read_under_memory_pressure(max_step_tokens: int) -> None:
     engine = tiny_engine(num_blocks=16, max_sequences=2, max_step_tokens=max_step_tokens)
     texts = [prompt_of(100 + 3 * i, seed=i % 3) for i in range(20)]
     requests: list[GenerationRequest] = []
     for text in texts:
-        requests += [read_request(text), make_request(text, draws=(0, 1), max_tokens=40)]
+        requests += [hidden_state_request(text), make_request(text, draws=(0, 1), max_tokens=40)]
     found = run_all(engine, *requests)[::2]
     for text, [generation] in zip(texts, found, strict=True):
         [expected] = read(tiny_engine(), text)
@@ -234,10 +235,10 @@ def test_under_pressure_all_are_read(max_step_tokens: int) -> None:
     assert num_free(engine) == 16
 
 
-def test_a_text_may_fill_the_context_and_no_more() -> None:
+def test_a_text_may_fill_the_context_but_not_exceed_it() -> None:
     engine = tiny_engine(num_blocks=64)
     assert read(engine, prompt_of(512))[0].shape == (32,)
     with pytest.raises(ContextLengthError):
-        engine.add(read_request(prompt_of(513)))
+        engine.add(hidden_state_request(prompt_of(513)))
     with pytest.raises(EngineError, match="needs a prompt"):
-        engine.add(read_request(()))
+        engine.add(hidden_state_request(()))

@@ -1,4 +1,4 @@
-"""Compiling the kernels: kept where asked, and done without where it cannot be."""
+"""Compilation of the kernels: the cache, and the fallback to torch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from engine_doubles import CPU, native_kernels, tiny_config
 
-from archon.engine.kernels import build, load_kernels
+from archon.engine.kernels import build
+from archon.engine.kernels.build import load_kernels
 from archon.engine.loading import load_decoder
 from archon.engine.model.decoder import Decoder
 from archon.engine.model.weights import RandomWeights
@@ -20,9 +21,7 @@ def capable_cpu() -> None:
 
 
 @pytest.mark.usefixtures("capable_cpu")
-def test_the_library_is_kept_and_found_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_compiled_library_is_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_kernels(tmp_path) is not None
     [kept] = tmp_path.iterdir()
     before = kept.stat().st_mtime_ns
@@ -48,15 +47,15 @@ def test_without_a_working_compiler_torch_computes_and_the_log_says_why(
     assert not any((tmp_path / "kernels").iterdir())
 
 
-def test_a_cpu_that_lacks_the_instructions_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cpu_without_the_instructions_gets_no_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build, "_cpu_flags", lambda: frozenset({"avx", "fma"}))
     monkeypatch.setattr(build, "_load", lambda *_: pytest.fail("compiled"))
     assert load_kernels() is None
 
 
-def test_the_longest_vectors_of_the_cpu_are_used() -> None:
+def test_the_widest_vectors_of_the_cpu_are_used() -> None:
     avx2, avx512 = frozenset(build._AVX2), frozenset(build._AVX512)
-    assert build._instructions(avx2 | {"sse4_2"}) == build._AVX2
-    assert build._instructions(avx2 | avx512) == build._AVX512
-    assert build._instructions(avx2 | avx512 | {"avx512_bf16"})[-1] == "avx512_bf16"
-    assert build._instructions(avx2 | avx512 - {"avx512_vnni"}) == build._AVX2
+    assert build._instruction_sets(avx2 | {"sse4_2"}) == build._AVX2
+    assert build._instruction_sets(avx2 | avx512) == build._AVX512
+    assert build._instruction_sets(avx2 | avx512 | {"avx512_bf16"})[-1] == "avx512_bf16"
+    assert build._instruction_sets(avx2 | avx512 - {"avx512_vnni"}) == build._AVX2

@@ -25,7 +25,7 @@ from archon.engine.model.linear import (
 from archon.engine.model.outlier_rotation import HadamardRotation, hadamard
 
 BOUNDS: dict[Precision, float] = {"float32": 1e-6, "bf16": 0.01, "int8": 0.02, "int4": 0.12}
-"""Root mean square of the error over that of the output."""
+"""RMS of the error relative to the RMS of the output."""
 
 
 def normal(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -34,7 +34,7 @@ def normal(*shape: int, seed: int = 0) -> torch.Tensor:
 
 @pytest.mark.parametrize("biased", [True, False])
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_a_linear_layer_is_a_product_within_its_precision(
+def test_a_linear_layer_computes_a_product_within_its_precision(
     precision: Precision, biased: bool
 ) -> None:
     weight, bias, x = normal(48, 96), normal(48, seed=1) if biased else None, normal(20, 96, seed=2)
@@ -54,7 +54,7 @@ def test_no_rows_give_no_rows(precision: Precision) -> None:
 
 @pytest.mark.parametrize("biased", [True, False])
 @pytest.mark.parametrize(("outputs", "inputs"), [(64, 32), (33, 70), (304, 896), (7, 1)])
-def test_an_int8_row_depends_on_nothing_but_itself(outputs: int, inputs: int, biased: bool) -> None:
+def test_an_int8_row_depends_on_itself_only(outputs: int, inputs: int, biased: bool) -> None:
     bias = normal(outputs, seed=1) if biased else None
     linear = Int8Linear(normal(outputs, inputs), bias, CPU)
     x = normal(67, inputs, seed=2) * torch.logspace(-3, 3, 67).unsqueeze(1)
@@ -65,7 +65,7 @@ def test_an_int8_row_depends_on_nothing_but_itself(outputs: int, inputs: int, bi
 
 @pytest.mark.parametrize("biased", [True, False])
 @pytest.mark.parametrize(("outputs", "inputs"), [(64, 32), (33, 96), (304, 896), (7, 4864)])
-def test_an_int4_row_depends_on_nothing_but_itself(outputs: int, inputs: int, biased: bool) -> None:
+def test_an_int4_row_depends_on_itself_only(outputs: int, inputs: int, biased: bool) -> None:
     bias = normal(outputs, seed=1) if biased else None
     linear = Int4Linear(quantize_groups(normal(outputs, inputs)), bias, CPU)
     x = normal(67, inputs, seed=2) * torch.logspace(-3, 3, 67).unsqueeze(1)
@@ -75,7 +75,7 @@ def test_an_int4_row_depends_on_nothing_but_itself(outputs: int, inputs: int, bi
 
 
 @pytest.mark.parametrize("goes_round", [False, True])
-def test_int8_sums_are_exact_also_on_a_cpu_that_clips_two_products(
+def test_int8_sums_are_exact_even_on_a_cpu_that_saturates(
     goes_round: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if goes_round:
@@ -109,7 +109,7 @@ def test_quantizing_keeps_the_largest_value_and_the_sign() -> None:
     assert ((rounded * scale_N1 - weight).abs() <= scale_N1 / 2 + 1e-6).all()
 
 
-def test_an_int4_group_keeps_its_largest_weight_or_clips_it_to_lose_less() -> None:
+def test_an_int4_group_clips_its_largest_weight_only_to_lose_less() -> None:
     weight = normal(40, 320)
     grouped = quantize_groups(weight)
     assert grouped.weight_s4_OI.min() == -8
@@ -120,7 +120,7 @@ def test_an_int4_group_keeps_its_largest_weight_or_clips_it_to_lose_less() -> No
     assert error < (nearest.flatten(1) - weight).square().mean().sqrt()
 
 
-def test_weights_on_the_steps_of_their_group_stay() -> None:
+def test_weights_on_the_grid_of_their_group_are_exact() -> None:
     steps = torch.randint(-8, 8, (5, 64), generator=torch.Generator().manual_seed(0))
     steps[:, ::GROUP_INPUTS] = -8
     scale = torch.tensor([0.5, -0.25, 3.0, 1e-3, -7.0]).bfloat16().float().unsqueeze(1)
@@ -128,7 +128,7 @@ def test_weights_on_the_steps_of_their_group_stay() -> None:
     assert torch.equal(quantize_groups(torch.zeros(2, 32)).dequantize(), torch.zeros(2, 32))
 
 
-def test_a_bf16_layer_holds_bf16_weights() -> None:
+def test_a_bf16_layer_has_bf16_weights() -> None:
     assert FloatLinear(normal(4, 4), None, torch.bfloat16, CPU).weight_OI.dtype == torch.bfloat16
 
 
@@ -156,7 +156,7 @@ SHAPES = [(32, 32), (64, 64), (40, 96), (96, 896), (33, 4864)]
 @pytest.mark.usefixtures("instructions")
 @pytest.mark.parametrize("biased", [True, False])
 @pytest.mark.parametrize(("outputs", "inputs"), SHAPES)
-def test_the_kernels_give_torchs_products_to_the_bit(
+def test_kernel_products_equal_those_of_torch_to_the_bit(
     outputs: int, inputs: int, biased: bool
 ) -> None:
     bias = normal(outputs, seed=1) if biased else None
@@ -186,7 +186,7 @@ def test_a_rotation_is_orthogonal(size: int) -> None:
 
 
 @pytest.mark.parametrize("size", [8, 24, 896])
-def test_what_reads_a_rotated_stream_undoes_what_writes_it(size: int) -> None:
+def test_rotated_readers_and_writers_cancel(size: int) -> None:
     rotation = HadamardRotation(size)
     reads, writes = normal(5, size), normal(size, 7, seed=1)
     product = rotation.inputs(reads) @ rotation.outputs(writes)
@@ -200,7 +200,7 @@ def test_a_rotation_spreads_an_outlier() -> None:
     assert rotated.abs().max() < 20
 
 
-def test_a_hadamard_matrix_has_entries_of_one_size() -> None:
+def test_entries_of_a_hadamard_matrix_have_one_magnitude() -> None:
     matrix = hadamard(64)
     assert torch.allclose(matrix.abs(), torch.full((64, 64), 1 / 8))
     assert torch.allclose(matrix @ matrix.t(), torch.eye(64), atol=1e-6)

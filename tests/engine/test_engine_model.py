@@ -1,4 +1,4 @@
-"""The decoder against transformers, on the same weights."""
+"""The decoder compared with transformers on the same weights."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_a_rotated_basis_changes_no_logit(name: str, tmp_path: Path) -> None:
 def test_lower_precisions_stay_near_float32(
     name: str, precision: Precision, bound: float, tmp_path: Path
 ) -> None:
-    """The root mean square of the error is within a bound of that of the logits' spread."""
+    """The RMS of the error is within a bound relative to the spread of the logits."""
     write_gguf(tmp_path / "model.gguf", MODELS[name])
     weights = weights_of(tmp_path / "model.gguf")
     prompt = prompt_of(100, vocab_size=VOCABULARY_SIZE)

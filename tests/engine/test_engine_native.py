@@ -1,4 +1,4 @@
-"""The compiled kernels against what they stand in for, part by part."""
+"""The compiled kernels compared with torch, part by part."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def shape_of(heads: int, kv_heads: int, head_width: int) -> DecoderConfig:
 
 
 class Keys:
-    """Random keys and values of every block of one layer, (blocks, 16, G, D), and the cache."""
+    """Return random keys and values of one layer, (blocks, 16, G, D), and a cache of them."""
 
     def __init__(self, config: DecoderConfig, size: float) -> None:
         generator = torch.Generator().manual_seed(0)
@@ -55,7 +55,7 @@ def attend(
     kernels: ctypes.CDLL, config: DecoderConfig, keys: Keys, q: Tensor, tables: list[array[int]],
     positions: list[int],
 ) -> Tensor:  # fmt: skip
-    """Attention of tokens at their positions behind their block tables, (tokens, H, D)."""
+    """Compute the attention of tokens at their positions with block tables: (tokens, H, D)."""
     model, step, out = _Model(), _Step(), torch.empty_like(q)
     model.heads, model.kv_heads = config.num_heads, config.num_kv_heads
     model.head_width, model.threads = config.head_width, 2
@@ -80,10 +80,10 @@ def expected_attention(q_HD: Tensor, keys: Keys, table: array[int], position: in
 @pytest.mark.usefixtures("instructions")
 @pytest.mark.parametrize("size", [1.0, 30.0])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_attention_is_the_plain_one_and_sharing_changes_no_bit(
+def test_attention_matches_the_reference_and_sharing_changes_no_bit(
     shape: tuple[int, int, int], size: float
 ) -> None:
-    """``size`` 30 makes scores so unequal that the reference of a softmax has to move."""
+    """With ``size`` 30, scores differ so much that the reference of the softmax moves."""
     config = shape_of(*shape)
     kernels, keys, rng = native_kernels(), Keys(config, size), random.Random(0)
     trunk = rng.sample(range(NUM_BLOCKS), 9)
@@ -104,8 +104,8 @@ def test_attention_is_the_plain_one_and_sharing_changes_no_bit(
 
 @pytest.mark.usefixtures("instructions")
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_step_is_the_torch_decoder_s(family: str) -> None:
-    """Roundings may fall the other way after norms and softmax: as near as int8 is to float32."""
+def test_a_step_matches_the_torch_decoder(family: str) -> None:
+    """Norms and softmax may round differently, so the bound is that of int8 and float32."""
     native_kernels()
     config = tiny_config(family=family, width=128, ffn_width=256, head_width=32)
     source, prompt = RandomWeights(config), prompt_of(90)
@@ -126,7 +126,7 @@ def test_a_step_is_the_torch_decoder_s(family: str) -> None:
 
 
 @pytest.mark.parametrize("precision", ["int8", "int4"])
-def test_packed_weights_are_read_back_as_they_were(precision: Precision, tmp_path: Path) -> None:
+def test_packed_weights_are_read_back_unchanged(precision: Precision, tmp_path: Path) -> None:
     kept = tmp_path / "folder" / "model-int8.safetensors"
     source = OutlierRotatedWeights(RandomWeights(tiny_config(head_width=16)))
     made = pack(source, precision)
@@ -139,9 +139,7 @@ def test_packed_weights_are_read_back_as_they_were(precision: Precision, tmp_pat
 
 
 @pytest.mark.parametrize("damage", [b"", b"nonsense", None])
-def test_packed_weights_that_cannot_be_read_are_made_again(
-    damage: bytes | None, tmp_path: Path
-) -> None:
+def test_unreadable_packed_weights_are_packed_again(damage: bytes | None, tmp_path: Path) -> None:
     kept = tmp_path / "model-int8.safetensors"
     source = OutlierRotatedWeights(RandomWeights(tiny_config(head_width=16)))
     made = load_packed(source, "int8", kept)

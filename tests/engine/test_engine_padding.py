@@ -1,4 +1,4 @@
-"""Padded decode steps against unpadded ones; what replays them on CUDA, with the replay acted."""
+"""Padded decode steps compared with unpadded ones; recording and replaying with a fake graph."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from archon.engine.cuda.graphs import RECORDED_AT, GraphedDecoder
 from archon.engine.cuda.padding import (
     MAX_ROWS,
     is_decode,
-    moved,
     padded_step,
     signature,
-    tensors_of,
+    step_tensors,
+    to_device,
 )
 from archon.engine.model import cuda_attention
 from archon.engine.model.attention import plain_attention
@@ -90,20 +90,20 @@ def test_steps_of_nearby_sizes_have_one_signature() -> None:
         assert five != of(*other)
 
 
-def test_inputs_copied_over_those_of_another_step_compute_the_new_one() -> None:
+def test_replacing_the_inputs_of_a_step_computes_the_new_step() -> None:
     decoder = tiny_decoder()
     cache = random_cache(decoder)
     first = padded(spans_of([(2, 35)] * 5), cache)
     spans = spans_of([(2, n) for n in range(33, 48, 2)], seed=1)
-    place = moved(first, CPU)
+    place = to_device(first, CPU)
     decoder.compute(place, cache)
-    for tensor, value in zip(tensors_of(place), tensors_of(padded(spans, cache)), strict=True):
+    for tensor, value in zip(step_tensors(place), step_tensors(padded(spans, cache)), strict=True):
         tensor.copy_(value)
     found = decoder.compute(place, cache)[: len(spans)]
     assert_close_logits(found, decoder(spans, cache), 1e-5)
 
 
-def test_only_steps_of_one_token_a_text_are_padded() -> None:
+def test_only_steps_with_one_token_per_text_are_padded() -> None:
     [one] = spans_of([(0, 5)])
     prompt = Span([1, 2, 3], 0, array("i", [20]), 0, 1)
     silent = Span([1], 0, array("i", [20]), 0, 0)
@@ -117,7 +117,7 @@ def test_only_steps_of_one_token_a_text_are_padded() -> None:
 
 
 class ActedGraph:
-    """Stands in for a recorded graph: computes on the recorded tensors when it is replayed."""
+    """Fake of a recorded graph: it computes on the recorded tensors when it is replayed."""
 
     num_recorded = num_replayed = 0
 
@@ -134,7 +134,7 @@ class ActedGraph:
 
     def replay(self, step: StepInput) -> Tensor:
         ActedGraph.num_replayed += 1
-        for place, value in zip(tensors_of(self._step), tensors_of(step), strict=True):
+        for place, value in zip(step_tensors(self._step), step_tensors(step), strict=True):
             assert place.shape == value.shape
             place.copy_(value)
         return self._logits_NV.copy_(self._decoder.compute(self._step, self._cache))
@@ -142,7 +142,7 @@ class ActedGraph:
 
 @pytest.fixture
 def acted(monkeypatch: pytest.MonkeyPatch) -> GraphedDecoder:
-    """A decoder whose steps are replayed by an actor."""
+    """A decoder whose steps are replayed by the fake graph."""
     monkeypatch.setattr(graphs, "_Graph", ActedGraph)
     ActedGraph.num_recorded = ActedGraph.num_replayed = 0
     decoder = GraphedDecoder(tiny_decoder())
@@ -157,7 +157,7 @@ REQUESTS = [
 
 
 @pytest.mark.parametrize("replayed", [False, True])
-def test_draws_and_logits_are_those_of_the_plain_decoder(
+def test_samples_and_logits_equal_those_of_the_plain_decoder(
     replayed: bool, acted: GraphedDecoder
 ) -> None:
     acted._records = replayed
@@ -171,7 +171,7 @@ def test_draws_and_logits_are_those_of_the_plain_decoder(
     assert (ActedGraph.num_replayed > 10) == replayed
 
 
-def test_a_shape_is_recorded_when_it_comes_for_the_third_time(acted: GraphedDecoder) -> None:
+def test_a_shape_is_recorded_at_its_third_occurrence(acted: GraphedDecoder) -> None:
     cache = acted.new_cache(NUM_BLOCKS)
     for times in range(1, 2 * RECORDED_AT):
         acted(spans_of([(0, 5)] * 3), cache)
@@ -179,7 +179,7 @@ def test_a_shape_is_recorded_when_it_comes_for_the_third_time(acted: GraphedDeco
         assert ActedGraph.num_replayed == max(0, times - RECORDED_AT + 1)
 
 
-def test_another_cache_is_not_taken_for_the_recorded_one(acted: GraphedDecoder) -> None:
+def test_another_cache_is_not_confused_with_the_recorded_one(acted: GraphedDecoder) -> None:
     spans = spans_of([(1, 20)] * 2)
     for _ in range(RECORDED_AT):
         acted(spans, acted.new_cache(NUM_BLOCKS))
@@ -187,7 +187,7 @@ def test_another_cache_is_not_taken_for_the_recorded_one(acted: GraphedDecoder) 
     assert_close_logits(acted(spans, cache), acted.decoder(spans, cache), 1e-5)
 
 
-def test_the_graph_used_longest_ago_makes_room(
+def test_the_least_recently_used_graph_is_dropped(
     acted: GraphedDecoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(graphs, "MAX_GRAPHS", 2)
@@ -200,7 +200,7 @@ def test_the_graph_used_longest_ago_makes_room(
     assert [graph.shares_memory for graph in acted._graphs.values()] == [False, True]
 
 
-def test_a_cache_has_its_scratch_block_behind_the_blocks_that_are_given_out() -> None:
+def test_the_scratch_block_comes_after_the_allocatable_blocks() -> None:
     cache = GraphedDecoder(tiny_decoder()).new_cache(9)
     assert cache.num_blocks == 9
     assert cache.k.shape[1] == cache.v.shape[1] == 10
@@ -218,9 +218,7 @@ def test_greedy_tokens_are_the_same_in_int8() -> None:
 
 
 @pytest.mark.parametrize(("H", "G", "T", "L"), [(4, 4, 5, 48), (14, 2, 1, 16), (6, 2, 33, 160)])
-def test_the_masked_kernel_takes_and_gives_the_shapes_that_we_say(
-    H: int, G: int, T: int, L: int
-) -> None:
+def test_shapes_of_the_masked_kernel(H: int, G: int, T: int, L: int) -> None:
     meta = torch.device("meta")
     q, k, v = (
         torch.empty(3, heads, length, 64, dtype=torch.bfloat16, device=meta)
@@ -232,7 +230,7 @@ def test_the_masked_kernel_takes_and_gives_the_shapes_that_we_say(
     assert (lse.shape, lse.dtype) == ((3, H, T), torch.float32)
 
 
-def test_the_causal_kernel_takes_and_gives_the_shapes_that_we_say() -> None:
+def test_shapes_of_the_causal_kernel() -> None:
     meta = torch.device("meta")
     q, k, v = (
         torch.empty(1, heads, 40, 64, dtype=torch.bfloat16, device=meta) for heads in (14, 2, 2)
@@ -241,12 +239,12 @@ def test_the_causal_kernel_takes_and_gives_the_shapes_that_we_say() -> None:
     assert (out.shape, lse.shape, lse.dtype) == (q.shape, (1, 14, 40), torch.float32)
 
 
-def test_the_kernels_are_for_half_precisions_on_cuda_alone() -> None:
-    assert not cuda_attention.serves(torch.zeros(1, 2, 3, 64, dtype=torch.bfloat16))
-    assert not cuda_attention.serves(torch.zeros(1, 2, 3, 64))
+def test_the_kernels_support_only_16_bit_types_on_cuda() -> None:
+    assert not cuda_attention.supports(torch.zeros(1, 2, 3, 64, dtype=torch.bfloat16))
+    assert not cuda_attention.supports(torch.zeros(1, 2, 3, 64))
 
 
-def test_rows_absent_from_every_part_stay_finite() -> None:
+def test_rows_that_attend_to_no_part_stay_finite() -> None:
     config = tiny_config()
     decoder = tiny_decoder()
     cache = random_cache(decoder)

@@ -1,4 +1,4 @@
-"""A cache that is too small for all at once: slower, never an error, and the same texts."""
+"""Memory pressure: a cache that is too small is slower, but gives the same texts, not an error."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def decoder() -> Decoder:
 
 
 def blocks_for(request: GenerationRequest) -> int:
-    """What the cache must have for a request: its prompt, a tail that waits, one sequence."""
+    """Blocks that a request needs: those of its prompt, its tail and one sequence."""
     return num_blocks_for(len(request.prompt_ids) + request.max_tokens) + 1
 
 
@@ -49,7 +49,7 @@ def random_request(rng: random.Random) -> GenerationRequest:
 def run_in_random_order(
     engine: RecordingEngine, requests: list[GenerationRequest], rng: random.Random
 ) -> tuple[list[list[Generation]], int]:
-    """Requests come in a random order, at random steps; returns also the most preempted at once."""
+    """Run requests that arrive at random steps; also return the peak number of preempted ones."""
     order = rng.sample(range(len(requests)), len(requests))
     prompts: dict[int, Prompt] = {}
     done: dict[Prompt, list[Generation]] = {}
@@ -66,7 +66,7 @@ def run_in_random_order(
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_texts_are_those_of_a_roomy_cache(seed: int, decoder: Decoder) -> None:
+def test_texts_equal_those_of_a_large_cache(seed: int, decoder: Decoder) -> None:
     rng = random.Random(seed)
     requests = [random_request(rng) for _ in range(14)]
     expected = [tokens_of(run_all(tiny_engine(decoder), request)[0]) for request in requests]
@@ -84,7 +84,7 @@ def test_texts_are_those_of_a_roomy_cache(seed: int, decoder: Decoder) -> None:
     assert num_free(engine) == engine.cache.num_blocks
 
 
-def test_sequences_give_way_and_are_recomputed(decoder: Decoder) -> None:
+def test_sequences_are_preempted_and_recomputed(decoder: Decoder) -> None:
     requests = [make_request(prompt_of(20, seed=i), draws=(0, 1), max_tokens=90) for i in range(4)]
     engine = tiny_engine(decoder, num_blocks=14)
     found, num_preempted = run_in_random_order(engine, requests, random.Random(0))
@@ -102,7 +102,7 @@ def test_a_long_text_is_recomputed_in_chunks(decoder: Decoder) -> None:
         assert tokens_of([generation]) == tokens_of(run_all(tiny_engine(decoder), request)[0])
 
 
-def test_who_started_first_is_never_preempted(decoder: Decoder) -> None:
+def test_the_first_sequence_is_never_preempted(decoder: Decoder) -> None:
     engine = tiny_engine(decoder, num_blocks=14)
     first = engine.add(make_request(prompt_of(20), max_tokens=100))
     engine.step()
@@ -116,7 +116,7 @@ def test_who_started_first_is_never_preempted(decoder: Decoder) -> None:
     assert engine.scheduler.preempted
 
 
-def test_what_is_computed_again_does_not_count_as_cached(decoder: Decoder) -> None:
+def test_recomputed_tokens_do_not_count_as_cached(decoder: Decoder) -> None:
     engine = tiny_engine(decoder, num_blocks=14)
     requests = [make_request(prompt_of(40, seed=i), draws=(0, 1), max_tokens=90) for i in range(3)]
     prompts = [engine.add(request) for request in requests]
@@ -133,7 +133,7 @@ def test_what_is_computed_again_does_not_count_as_cached(decoder: Decoder) -> No
     assert {done[prompt][1].cached_tokens for prompt in prompts} & {0, 32}
 
 
-def test_a_prompt_that_gave_its_blocks_back_is_charged_for_all_it_computed(
+def test_all_computations_of_a_requeued_prompt_are_counted(
     decoder: Decoder,
 ) -> None:
     engine = tiny_engine(decoder, num_blocks=14, max_sequences=1)
@@ -170,7 +170,7 @@ def test_a_preempted_request_is_cancelled_like_any_other(decoder: Decoder) -> No
 
 
 def fill(engine: RecordingEngine, count: int) -> None:
-    """Other prompts, one after another, that would push out what is not kept."""
+    """Run other prompts, one after another, that evict all blocks that are not pinned."""
     for seed in range(100, 100 + count):
         run_all(engine, make_request(prompt_of(60, seed=seed), max_tokens=2))
 
@@ -180,7 +180,7 @@ def cached_of(engine: RecordingEngine, request: GenerationRequest) -> int:
     return generation.cached_tokens
 
 
-def test_a_held_prompt_is_kept_until_its_hold_is_released(decoder: Decoder) -> None:
+def test_a_pinned_prompt_stays_until_its_hold_is_released(decoder: Decoder) -> None:
     engine, hold = tiny_engine(decoder, num_blocks=16), Hold()
     held = make_request(prompt_of(60), max_tokens=2, hold=hold)
     same = make_request(prompt_of(60), max_tokens=2)
@@ -194,7 +194,7 @@ def test_a_held_prompt_is_kept_until_its_hold_is_released(decoder: Decoder) -> N
     assert cached_of(engine, same) == 0
 
 
-def test_a_released_hold_keeps_nothing(decoder: Decoder) -> None:
+def test_a_released_hold_pins_nothing(decoder: Decoder) -> None:
     engine, hold = tiny_engine(decoder, num_blocks=16), Hold()
     hold.release()
     request = make_request(prompt_of(60), max_tokens=2, hold=hold)
@@ -203,7 +203,7 @@ def test_a_released_hold_keeps_nothing(decoder: Decoder) -> None:
     assert cached_of(engine, request) == 0
 
 
-def test_a_hold_yields_where_nothing_else_can_be_evicted(decoder: Decoder) -> None:
+def test_pinned_nodes_are_evicted_if_nothing_else_can_be(decoder: Decoder) -> None:
     engine = tiny_engine(decoder, num_blocks=16)
     holds = [Hold() for _ in range(5)]
     for seed, hold in enumerate(holds):
@@ -216,7 +216,7 @@ def test_a_hold_yields_where_nothing_else_can_be_evicted(decoder: Decoder) -> No
     assert num_free(engine) == 16
 
 
-def test_a_hold_of_two_requests_ends_for_both(decoder: Decoder) -> None:
+def test_releasing_a_hold_unpins_both_of_its_requests(decoder: Decoder) -> None:
     engine, hold = tiny_engine(decoder, num_blocks=20), Hold()
     requests = [make_request(prompt_of(60, seed=i), max_tokens=2, hold=hold) for i in range(2)]
     run_all(engine, *requests, *requests)

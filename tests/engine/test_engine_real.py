@@ -1,4 +1,4 @@
-"""The engine on real models against transformers, on the same dequantized weights in float32."""
+"""Real models in the engine and in transformers, on the same dequantized weights in float32."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_logits_and_greedy_tokens_are_those_of_transformers(name: str) -> None:
     assert (margin <= 1e-4 * decoded.abs().max()).all()
 
 
-def test_draws_are_the_same_cached_batched_and_forked() -> None:
+def test_samples_are_equal_cached_batched_and_forked() -> None:
     decoder = decoder_of(SMALL, "float32")
     requests = [sampled(SMALL, text) for text in (QUESTION, "Hi", "Name three rivers of Europe.")]
     alone = [

@@ -14,7 +14,7 @@ from scipy.stats import chisquare
 
 from archon.engine.kernels.native import native_sample
 from archon.engine.sampling import sampler
-from archon.engine.sampling.request import draw_key
+from archon.engine.sampling.request import sample_key
 from archon.engine.sampling.sampler import SamplingRule, largest, token_logprobs, uniform
 
 RULES = {
@@ -40,7 +40,7 @@ def normal(*shape: int, seed: int = 0, size: float = 2.0) -> torch.Tensor:
 
 
 def exact_probabilities(logits_V: torch.Tensor, rule: SamplingRule) -> torch.Tensor:
-    """The rules one after another on a sorted vocabulary, in float64."""
+    """Apply the rules one after another to the sorted vocabulary, in float64."""
     logits, order = (logits_V.double() / rule.temperature).sort(descending=True, stable=True)
     if rule.top_k:
         logits = logits[: rule.top_k]
@@ -58,7 +58,7 @@ Sample = Callable[[torch.Tensor, Sequence[SamplingRule], Sequence[float]], torch
 
 @pytest.fixture(params=["torch", *INSTRUCTIONS])
 def sample(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Sample:
-    """All samplers, over the rows of a matrix."""
+    """The samplers, as functions of the rows of a matrix."""
     draw: Callable[..., list[int]] = sampler.sample
     if request.param in INSTRUCTIONS:
         use_instructions(request.param, monkeypatch)
@@ -78,14 +78,14 @@ def draws(sample: Sample, logits_V: torch.Tensor, rule: SamplingRule, count: int
 
 @cache
 def noise_of(rule: SamplingRule, count: int) -> list[float]:
-    """The noise of the first draws of a request."""
+    """Return the noise of the first samples of a request."""
     request = make_request((1, 2, 3), rule=rule)
-    return [uniform(draw_key(request, draw, "model"), 0) for draw in range(count)]
+    return [uniform(sample_key(request, draw, "model"), 0) for draw in range(count)]
 
 
 @pytest.mark.parametrize("vocab_size", [50, 2000])
 @pytest.mark.parametrize("name", RULES)
-def test_tokens_are_drawn_with_their_exact_probabilities(
+def test_tokens_are_sampled_with_their_exact_probabilities(
     sample: Sample, name: str, vocab_size: int
 ) -> None:
     logits, rule = normal(vocab_size, seed=vocab_size), RULES[name]
@@ -103,7 +103,7 @@ def test_tokens_are_drawn_with_their_exact_probabilities(
 
 
 @pytest.mark.parametrize("rule", [SamplingRule(1.0, top_p=0.95), SamplingRule(1.0, min_p=0.5)])
-def test_a_nucleus_wider_than_what_is_looked_at_first_is_found(
+def test_a_nucleus_larger_than_the_first_candidates_is_found(
     sample: Sample, rule: SamplingRule
 ) -> None:
     logits = normal(3000, size=0.05)
@@ -128,7 +128,7 @@ def test_rows_that_need_all_tokens_do_not_change_the_others(sample: Sample) -> N
     assert together.tolist() == [int(token) for token in alone]
 
 
-def test_rows_of_different_rules_are_drawn_each_by_its_own(sample: Sample) -> None:
+def test_each_row_is_sampled_by_its_own_rule(sample: Sample) -> None:
     rules = [*RULES.values(), SamplingRule()]
     logits, noise = normal(len(rules), 500), [i / len(rules) for i in range(len(rules))]
     together = sample(logits, rules, noise)
@@ -136,7 +136,7 @@ def test_rows_of_different_rules_are_drawn_each_by_its_own(sample: Sample) -> No
         assert together[i] == sample(logits[i : i + 1], [rule], noise[i : i + 1])[0]
 
 
-def test_greedy_takes_the_first_of_the_largest(sample: Sample) -> None:
+def test_greedy_selects_the_first_of_equal_logits(sample: Sample) -> None:
     logits = torch.tensor([[0.0, 3.0, 1.0, 3.0], [5.0, 5.0, 5.0, 5.0], [-9.0, -8.0, -7.0, -6.0]])
     assert sample(logits, [SamplingRule()] * 3, [0.0, 0.5, 0.9]).tolist() == [1, 0, 3]
 
@@ -153,9 +153,7 @@ def test_a_temperature_near_zero_is_greedy(
 
 @pytest.mark.parametrize("vocab_size", [1, 31, 32, 33, 64, 1000, 2000])
 @pytest.mark.parametrize("name", RULES)
-def test_the_ends_of_the_noise_give_tokens_that_are_kept(
-    sample: Sample, name: str, vocab_size: int
-) -> None:
+def test_extreme_noise_samples_kept_tokens(sample: Sample, name: str, vocab_size: int) -> None:
     logits, rule = normal(4, vocab_size, seed=1), RULES[name]
     logits[3, : vocab_size // 2] = -1e9  # no weight at all at the beginning
     exact = [exact_probabilities(row, rule) for row in logits]
@@ -165,8 +163,8 @@ def test_the_ends_of_the_noise_give_tokens_that_are_kept(
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_more_noise_never_goes_back(sample: Sample, name: str) -> None:
-    """Noise walks through the tokens that are kept, each once, in one order."""
+def test_larger_noise_never_samples_an_earlier_token(sample: Sample, name: str) -> None:
+    """Growing noise passes each kept token once, in one order."""
     logits, rule = normal(300), RULES[name]
     noise = [i / 500 for i in range(500)]
     tokens = sample(logits.expand(500, -1), [rule] * 500, noise).tolist()
@@ -191,7 +189,7 @@ def test_largest_finds_the_values_that_topk_finds(
     assert all(len(set(row)) == k for row in ids.tolist())
 
 
-def test_logprobs_are_those_of_the_untouched_distribution() -> None:
+def test_logprobs_ignore_the_sampling_rule() -> None:
     logits = normal(5, 200, size=6)
     tokens = torch.tensor([0, 199, 7, 100, 3])
     expected = logits.double().log_softmax(-1)[range(5), tokens]
@@ -201,9 +199,9 @@ def test_logprobs_are_those_of_the_untouched_distribution() -> None:
 # ------------------------------------------------------------------------------------- keys
 
 
-def test_uniform_numbers_are_uniform_in_draws_and_in_positions() -> None:
+def test_noise_is_uniform_over_samples_and_positions() -> None:
     request = make_request((1, 2, 3))
-    keys = [draw_key(request, draw, "model") for draw in range(2000)]
+    keys = [sample_key(request, draw, "model") for draw in range(2000)]
     for numbers in (
         [uniform(key, 0) for key in keys],
         [uniform(keys[0], position) for position in range(2000)],
@@ -213,28 +211,28 @@ def test_uniform_numbers_are_uniform_in_draws_and_in_positions() -> None:
         assert chisquare(counts).pvalue > 1e-3
 
 
-def test_draws_are_independent_of_each_other() -> None:
+def test_samples_are_independent() -> None:
     request = make_request((1, 2, 3))
     numbers = [
-        [uniform(draw_key(request, draw, "m"), position) for position in range(1000)]
+        [uniform(sample_key(request, draw, "m"), position) for position in range(1000)]
         for draw in (0, 1, 2)
     ]
     correlation = torch.corrcoef(torch.tensor(numbers)) - torch.eye(3)
     assert correlation.abs().max() < 0.1
 
 
-def test_a_key_depends_on_all_that_a_draw_depends_on_and_on_nothing_else() -> None:
+def test_a_sample_key_depends_on_exactly_what_a_sample_depends_on() -> None:
     request = make_request((1, 2, 3), rule=SamplingRule(0.7, top_k=5))
-    key = draw_key(request, 0, "model")
+    key = sample_key(request, 0, "model")
     others = [
-        draw_key(request, 1, "model"),
-        draw_key(request, 0, "other"),
-        draw_key(replace(request, seed=1), 0, "model"),
-        draw_key(replace(request, prompt_ids=(1, 2, 4)), 0, "model"),
-        draw_key(replace(request, prompt_ids=(1, 2)), 0, "model"),
-        draw_key(replace(request, rule=SamplingRule(0.7, top_k=6)), 0, "model"),
-        draw_key(replace(request, rule=SamplingRule(0.7, top_k=5, top_p=0.5)), 0, "model"),
+        sample_key(request, 1, "model"),
+        sample_key(request, 0, "other"),
+        sample_key(replace(request, seed=1), 0, "model"),
+        sample_key(replace(request, prompt_ids=(1, 2, 4)), 0, "model"),
+        sample_key(replace(request, prompt_ids=(1, 2)), 0, "model"),
+        sample_key(replace(request, rule=SamplingRule(0.7, top_k=6)), 0, "model"),
+        sample_key(replace(request, rule=SamplingRule(0.7, top_k=5, top_p=0.5)), 0, "model"),
     ]
     assert len({key, *others}) == len(others) + 1
     same = replace(request, max_tokens=99, draws=(5, 6), stop_ids=frozenset({3}), logprobs=True)
-    assert draw_key(same, 0, "model") == key
+    assert sample_key(same, 0, "model") == key

@@ -1,4 +1,4 @@
-"""Who gets in, in what order, and that every block comes back."""
+"""The scheduler: admission, order, sharing of prefixes, and that every block is freed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def decoder() -> Decoder:
 
 
 def finish(engine: RecordingEngine, max_steps: int = 20_000) -> dict[Prompt, int]:
-    """Step until all is done; returns in which step each request finished."""
+    """Step until all requests finish; return the step in which each did."""
     finished: dict[Prompt, int] = {}
     for step in range(max_steps):
         if not engine.has_work:
@@ -56,7 +56,7 @@ def finish(engine: RecordingEngine, max_steps: int = 20_000) -> dict[Prompt, int
         (make_request((1 << 70,)), "vocabulary"),
     ],
 )
-def test_a_senseless_request_is_refused(
+def test_an_invalid_request_is_rejected(
     request_: GenerationRequest, reason: str, decoder: Decoder
 ) -> None:
     engine = tiny_engine(decoder)
@@ -74,7 +74,7 @@ def test_prompt_and_new_tokens_must_fit_the_context(decoder: Decoder) -> None:
 
 @pytest.mark.parametrize("num_blocks", [8, 11])
 @pytest.mark.parametrize("length", [1, 16, 17, 40, 100])
-def test_the_largest_request_that_the_cache_takes_comes_to_its_end(
+def test_the_largest_request_that_fits_the_cache_finishes(
     length: int, num_blocks: int, decoder: Decoder
 ) -> None:
     def request_for(max_tokens: int) -> GenerationRequest:
@@ -92,7 +92,7 @@ def test_the_largest_request_that_the_cache_takes_comes_to_its_end(
     assert [len(ids) for ids in tokens_of(draws)] == [largest] * 2
 
 
-def test_what_the_cache_can_never_hold_is_refused(decoder: Decoder) -> None:
+def test_a_request_that_never_fits_the_cache_is_rejected(decoder: Decoder) -> None:
     engine = tiny_engine(decoder, num_blocks=8)
     with pytest.raises(ContextLengthError, match="do not fit the cache"):
         engine.add(make_request(prompt_of(120), max_tokens=10))
@@ -102,7 +102,7 @@ def test_what_the_cache_can_never_hold_is_refused(decoder: Decoder) -> None:
 # -------------------------------------------------------------------------- shared prefixes
 
 
-def test_prompts_that_begin_alike_compute_their_beginning_once(decoder: Decoder) -> None:
+def test_a_common_prefix_is_computed_once(decoder: Decoder) -> None:
     shared = prompt_of(64)
     requests = [make_request(shared + prompt_of(20, seed=i), max_tokens=3) for i in range(1, 5)]
     results = run_all(tiny_engine(decoder), *requests)
@@ -111,7 +111,7 @@ def test_prompts_that_begin_alike_compute_their_beginning_once(decoder: Decoder)
 
 @pytest.mark.parametrize("max_step_tokens", [1, 1000])
 @pytest.mark.parametrize("seed", range(4))
-def test_every_distinct_prefix_is_computed_once_when_many_arrive_cold(
+def test_each_distinct_prefix_is_computed_once_on_a_cold_start(
     seed: int, max_step_tokens: int, decoder: Decoder
 ) -> None:
     rng = random.Random(seed)
@@ -144,7 +144,7 @@ def test_every_distinct_prefix_is_computed_once_when_many_arrive_cold(
     assert counting.num_tokens == num_charged
 
 
-def test_a_prefix_that_is_being_computed_in_chunks_is_waited_for(decoder: Decoder) -> None:
+def test_prompts_wait_for_a_prefix_that_is_computed_in_chunks(decoder: Decoder) -> None:
     engine = tiny_engine(decoder, max_sequences=4, max_step_tokens=1)
     shared = prompt_of(300)
     requests = [make_request((*shared, i), max_tokens=2) for i in range(3)]
@@ -152,7 +152,7 @@ def test_a_prefix_that_is_being_computed_in_chunks_is_waited_for(decoder: Decode
     assert [draws[0].cached_tokens for draws in results] == [0, 288, 288]
 
 
-def test_who_waits_for_a_prefix_stalls_nobody_behind_it(decoder: Decoder) -> None:
+def test_a_prompt_that_waits_for_a_prefix_does_not_block_others(decoder: Decoder) -> None:
     engine = tiny_engine(decoder, max_sequences=8, max_step_tokens=72)
     shared = prompt_of(400)
     first, second = (engine.add(make_request((*shared, i), max_tokens=2)) for i in range(2))
@@ -165,7 +165,7 @@ def test_who_waits_for_a_prefix_stalls_nobody_behind_it(decoder: Decoder) -> Non
     assert finished[first] < finished[second]
 
 
-def test_an_equal_prompt_is_found_up_to_its_last_block(decoder: Decoder) -> None:
+def test_an_equal_prompt_is_cached_up_to_its_last_block(decoder: Decoder) -> None:
     engine = tiny_engine(decoder)
     for length, cached in ((16, 0), (17, 16), (33, 32), (40, 32), (48, 32)):
         request = make_request(prompt_of(length, seed=length), max_tokens=2)
@@ -173,12 +173,12 @@ def test_an_equal_prompt_is_found_up_to_its_last_block(decoder: Decoder) -> None
         assert [draws[0].cached_tokens for draws in run_all(engine, request)] == [cached]
 
 
-def test_further_draws_count_the_whole_prompt_as_cached(decoder: Decoder) -> None:
+def test_further_samples_count_the_prompt_as_cached(decoder: Decoder) -> None:
     [draws] = run_all(tiny_engine(decoder), make_request(prompt_of(20), draws=(0, 1, 2)))
     assert [g.cached_tokens for g in draws] == [0, 20, 20]
 
 
-def test_a_cancelled_computation_is_taken_over_by_who_waited_for_it(decoder: Decoder) -> None:
+def test_a_waiting_prompt_takes_over_a_cancelled_prefix(decoder: Decoder) -> None:
     engine = tiny_engine(decoder, max_sequences=4, max_step_tokens=1)
     shared = prompt_of(300)
     first = engine.add(make_request(shared))
@@ -194,7 +194,7 @@ def test_a_cancelled_computation_is_taken_over_by_who_waited_for_it(decoder: Dec
 
 
 @pytest.mark.parametrize("num_steps", range(12))
-def test_cancelling_at_any_moment_frees_every_block(num_steps: int, decoder: Decoder) -> None:
+def test_cancelling_at_any_step_frees_every_block(num_steps: int, decoder: Decoder) -> None:
     engine = tiny_engine(decoder, num_blocks=40, max_sequences=4, max_step_tokens=1)
     prompts = [
         engine.add(make_request(prompt_of(150, seed=i % 2), draws=tuple(range(6)), max_tokens=8))
@@ -211,7 +211,7 @@ def test_cancelling_at_any_moment_frees_every_block(num_steps: int, decoder: Dec
     assert len(draws[0].token_ids) == 5
 
 
-def test_cancelling_one_request_leaves_the_others_as_they_were(decoder: Decoder) -> None:
+def test_cancelling_a_request_does_not_change_the_others(decoder: Decoder) -> None:
     requests = [make_request(prompt_of(40, seed=i), draws=(0, 1)) for i in range(3)]
     alone = [tokens_of(run_all(tiny_engine(decoder), request)[0]) for request in requests]
     engine = tiny_engine(decoder)
@@ -233,7 +233,7 @@ def test_a_cache_for_two_sequences_serves_twenty(decoder: Decoder) -> None:
     assert num_free(engine) == 8
 
 
-def test_more_draws_than_sequences_at_once_all_come(decoder: Decoder) -> None:
+def test_more_samples_than_slots_all_finish(decoder: Decoder) -> None:
     engine = tiny_engine(decoder, max_sequences=4)
     request = make_request(prompt_of(20), draws=tuple(range(50)), max_tokens=3)
     prompt = engine.add(request)
@@ -244,7 +244,7 @@ def test_more_draws_than_sequences_at_once_all_come(decoder: Decoder) -> None:
     assert prompt in done
 
 
-def test_a_large_request_keeps_nobody_out(decoder: Decoder) -> None:
+def test_a_large_request_does_not_block_others(decoder: Decoder) -> None:
     engine = tiny_engine(decoder, max_sequences=4)
     first = engine.add(make_request(prompt_of(20, seed=1), max_tokens=4))
     large = engine.add(make_request(prompt_of(20, seed=2), draws=tuple(range(40)), max_tokens=4))
@@ -254,7 +254,7 @@ def test_a_large_request_keeps_nobody_out(decoder: Decoder) -> None:
     assert finished[last] < finished[large]
 
 
-def test_places_go_to_the_request_that_has_the_fewest(decoder: Decoder) -> None:
+def test_slots_go_to_the_request_that_has_the_fewest(decoder: Decoder) -> None:
     engine = tiny_engine(decoder, max_sequences=8)
     lengths = [3 + i % 5 for i in range(200)]  # so that places become free one by one
     ends: dict[int, int] = {}
@@ -277,7 +277,7 @@ def test_places_go_to_the_request_that_has_the_fewest(decoder: Decoder) -> None:
     assert max(finished[prompt] for prompt in late) < finished[large]
 
 
-def test_a_prompt_is_computed_while_every_place_is_taken(decoder: Decoder) -> None:
+def test_a_prompt_is_computed_while_all_slots_are_in_use(decoder: Decoder) -> None:
     engine = tiny_engine(decoder, max_sequences=2)
     engine.add(make_request(prompt_of(20), draws=tuple(range(50)), max_tokens=30))
     engine.step()
@@ -287,7 +287,7 @@ def test_a_prompt_is_computed_while_every_place_is_taken(decoder: Decoder) -> No
     assert not late.running
 
 
-def test_old_prefixes_make_room_for_new_prompts(decoder: Decoder) -> None:
+def test_old_prefixes_are_evicted_for_new_prompts(decoder: Decoder) -> None:
     engine = tiny_engine(decoder, num_blocks=16)
     for seed in range(12):
         run_all(engine, make_request(prompt_of(100, seed=seed), max_tokens=4))
@@ -297,7 +297,9 @@ def test_old_prefixes_make_room_for_new_prompts(decoder: Decoder) -> None:
 
 
 @pytest.mark.parametrize("seed", range(25))
-def test_under_random_loads_everyone_ends_and_nothing_is_lost(seed: int, decoder: Decoder) -> None:
+def test_under_random_load_all_requests_finish_and_no_block_is_lost(
+    seed: int, decoder: Decoder
+) -> None:
     rng = random.Random(seed)
     engine = tiny_engine(
         decoder,
@@ -336,7 +338,7 @@ def test_under_random_loads_everyone_ends_and_nothing_is_lost(seed: int, decoder
 # ---------------------------------------------------------------------------------- endings
 
 
-def test_a_stop_token_ends_a_draw_and_is_no_part_of_it(decoder: Decoder) -> None:
+def test_a_stop_token_ends_a_sample_and_is_not_part_of_it(decoder: Decoder) -> None:
     greedy = make_request(prompt_of(20), rule=GREEDY, max_tokens=12, logprobs=True)
     [[whole]] = run_all(tiny_engine(decoder), greedy)
     stop = whole.token_ids[5]
@@ -351,7 +353,7 @@ def test_a_stop_token_ends_a_draw_and_is_no_part_of_it(decoder: Decoder) -> None
     assert (whole.finish_reason, whole.ended_by) == ("length", None)
 
 
-def test_on_token_sees_every_token_and_may_end_its_own_draw(decoder: Decoder) -> None:
+def test_on_token_gets_every_token_and_may_end_its_sample(decoder: Decoder) -> None:
     seen: dict[int, list[int]] = {}
 
     def on_token(index: int, token: int) -> bool:
@@ -367,7 +369,7 @@ def test_on_token_sees_every_token_and_may_end_its_own_draw(decoder: Decoder) ->
     assert [g.draw for g in draws] == [7, 8, 9]
 
 
-def test_the_status_tells_who_runs_and_who_waits(decoder: Decoder) -> None:
+def test_the_status_counts_running_and_waiting_requests(decoder: Decoder) -> None:
     engine = tiny_engine(decoder, max_sequences=2, max_step_tokens=96)
     for seed in range(3):
         engine.add(make_request(prompt_of(80, seed=seed), draws=(0, 1)))

@@ -1,4 +1,4 @@
-"""However a text is cut into spans, its logits are those of the whole."""
+"""The logits of a text do not depend on its division into spans."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def decoder() -> Decoder:
 
 
 def random_cuts(rng: random.Random, stop: int) -> list[int]:
-    """Positions from 0 to ``stop``; most cuts lie side by side, as when one decodes."""
+    """Return increasing positions from 0 to ``stop``; most are adjacent, as in decoding."""
     inner = sorted({rng.randrange(1, stop) for _ in range(rng.randrange(6))})
     run = range(rng.randrange(stop), stop)
     return sorted({0, *inner, *run, stop})
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_logits_do_not_depend_on_how_texts_are_cut(seed: int, decoder: Decoder) -> None:
+def test_logits_do_not_depend_on_the_spans(seed: int, decoder: Decoder) -> None:
     rng = random.Random(seed)
     texts = [PROMPT + prompt_of(rng.randint(1, 50), seed=s) for s in (1, 2, 3)]
     blocks = [array("i", [7, 3, *range(10 + 10 * i, 20 + 10 * i)]) for i in range(3)]
@@ -59,7 +59,7 @@ def test_logits_do_not_depend_on_how_texts_are_cut(seed: int, decoder: Decoder) 
 
 
 @pytest.mark.parametrize("start", [1, 5, 16, 20, 31])
-def test_a_span_may_begin_anywhere_within_the_shared_blocks(start: int, decoder: Decoder) -> None:
+def test_a_span_may_start_anywhere_in_the_shared_blocks(start: int, decoder: Decoder) -> None:
     cache, blocks = decoder.new_cache(8), array("i", [3, 1, 4])
     decoder([Span(PROMPT[:start], 0, blocks, SHARED_BLOCKS, 0)], cache)
     rest = Span(PROMPT[start:], start, blocks, SHARED_BLOCKS, len(PROMPT) - start)

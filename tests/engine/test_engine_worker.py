@@ -1,4 +1,4 @@
-"""The thread that steps the engine: calls from asyncio meet in its batch, and leave it cleanly."""
+"""The engine's thread: calls from asyncio share its batches and are cancelled cleanly."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def worker(engine: RecordingEngine) -> Iterator[EngineWorker]:
 
 
 class Gate:
-    """Holds the engine's thread at a request's first token until it is opened."""
+    """A gate that stops the engine's thread at a request's first token until it is opened."""
 
     def __init__(self) -> None:
         self.reached, self.open = threading.Event(), threading.Event()
@@ -61,7 +61,7 @@ def requests_of(count: int) -> list[GenerationRequest]:
     return [make_request(prompt_of(10 + 7 * i, seed=i), draws=(0, 1)) for i in range(count)]
 
 
-async def test_concurrent_calls_each_get_their_own_draws(
+async def test_concurrent_calls_get_their_own_samples(
     worker: EngineWorker, decoder: Decoder
 ) -> None:
     requests = requests_of(8)
@@ -72,7 +72,7 @@ async def test_concurrent_calls_each_get_their_own_draws(
     ]
 
 
-async def test_a_refused_request_fails_alone(worker: EngineWorker) -> None:
+async def test_a_rejected_request_fails_alone(worker: EngineWorker) -> None:
     good, bad = requests_of(1)[0], make_request(prompt_of(500), max_tokens=100)
     results = await asyncio.gather(
         worker.generate(good), worker.generate(bad), worker.generate(good), return_exceptions=True
@@ -82,7 +82,7 @@ async def test_a_refused_request_fails_alone(worker: EngineWorker) -> None:
     assert isinstance(results[2], list)
 
 
-async def test_cancelling_a_call_frees_what_it_held(
+async def test_cancelling_a_call_frees_its_blocks(
     worker: EngineWorker, engine: RecordingEngine
 ) -> None:
     gate = Gate()
@@ -98,7 +98,7 @@ async def test_cancelling_a_call_frees_what_it_held(
     assert not engine.has_work
 
 
-async def test_a_call_cancelled_before_it_came_in_never_runs(worker: EngineWorker) -> None:
+async def test_a_call_cancelled_before_it_is_queued_never_runs(worker: EngineWorker) -> None:
     gate = Gate()
     first = asyncio.create_task(worker.generate(make_request((1,), on_token=gate.on_token)))
     await gate.arrival()
@@ -113,7 +113,7 @@ async def test_a_call_cancelled_before_it_came_in_never_runs(worker: EngineWorke
     assert seen == []
 
 
-async def test_many_cancelled_calls_leave_nothing_behind(
+async def test_many_cancelled_calls_leak_nothing(
     worker: EngineWorker, engine: RecordingEngine
 ) -> None:
     calls = [asyncio.create_task(worker.generate(request)) for request in requests_of(12)]
@@ -127,7 +127,7 @@ async def test_many_cancelled_calls_leave_nothing_behind(
     assert num_free(engine) == engine.cache.num_blocks
 
 
-async def test_a_failing_step_fails_its_calls_and_no_later_one(
+async def test_a_failing_step_fails_only_its_own_calls(
     worker: EngineWorker, engine: RecordingEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*arguments: Any) -> Any:
@@ -147,7 +147,7 @@ async def test_a_failing_step_fails_its_calls_and_no_later_one(
 
 
 class _Failing:
-    """A decoder whose shape is another's and whose every step fails."""
+    """A fake decoder whose steps all fail."""
 
     def __init__(self, decoder: Decoder, step: Any) -> None:
         self._decoder, self._step = decoder, step
@@ -159,7 +159,7 @@ class _Failing:
         return self._step(*arguments)
 
 
-async def test_a_callback_that_fails_leaves_no_block_behind(
+async def test_a_failing_callback_leaks_no_block(
     worker: EngineWorker, engine: RecordingEngine
 ) -> None:
     def on_token(index: int, token: int) -> bool:
@@ -174,7 +174,7 @@ async def test_a_callback_that_fails_leaves_no_block_behind(
 # ------------------------------------------------------------------------------------ closing
 
 
-async def test_closing_fails_calls_that_wait_and_refuses_new_ones(worker: EngineWorker) -> None:
+async def test_closing_fails_pending_calls_and_rejects_new_ones(worker: EngineWorker) -> None:
     gate = Gate()
     request = make_request((1,), max_tokens=400, on_token=gate.on_token)
     call = asyncio.create_task(worker.generate(request))
@@ -207,7 +207,7 @@ def until_closed(worker: EngineWorker) -> None:
         assert worker._wake.wait_for(lambda: worker._closed, timeout=30)
 
 
-def test_a_worker_that_was_never_asked_closes_at_once(engine: RecordingEngine) -> None:
+def test_an_unused_worker_closes_immediately(engine: RecordingEngine) -> None:
     worker = EngineWorker(engine)
     worker.close()
     worker.close()
@@ -225,7 +225,7 @@ def test_closing_ends_the_thread(engine: RecordingEngine) -> None:
 # -------------------------------------------------------------------------------- event loops
 
 
-def test_calls_of_several_event_loops_meet_in_one_batch(
+def test_calls_of_several_event_loops_share_a_batch(
     worker: EngineWorker, engine: RecordingEngine, decoder: Decoder
 ) -> None:
     expected = [
@@ -249,7 +249,7 @@ def test_calls_of_several_event_loops_meet_in_one_batch(
     assert found == dict.fromkeys(range(4), expected)
 
 
-def test_a_loop_that_ended_early_disturbs_no_other(worker: EngineWorker) -> None:
+def test_a_closed_event_loop_does_not_disturb_others(worker: EngineWorker) -> None:
     gate = Gate()
 
     async def leave() -> None:
@@ -262,7 +262,7 @@ def test_a_loop_that_ended_early_disturbs_no_other(worker: EngineWorker) -> None
     assert len(asyncio.run(worker.generate(requests_of(1)[0]))) == 2
 
 
-async def test_its_status_can_be_asked_from_another_thread_while_a_step_runs(
+async def test_another_thread_can_read_the_status_during_a_step(
     worker: EngineWorker, engine: RecordingEngine
 ) -> None:
     assert engine.status() == ModelStatus("decoding", cache_used=0)

@@ -1,4 +1,4 @@
-"""The same model in transformers: weights read from a GGUF file with the ``gguf`` package alone."""
+"""The same model in transformers, with weights read by the ``gguf`` package."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _CHUNK = 1 << 20
 
 
 def reference_model(path: Path) -> torch.nn.Module:
-    """A float32 transformers model of a GGUF file's weights."""
+    """Return a float32 transformers model with the weights of a GGUF file."""
     reader = gguf.GGUFReader(path)
     family = _field(reader, "general.architecture")
     num_heads = _field(reader, f"{family}.attention.head_count")
@@ -82,7 +82,7 @@ def reference_model(path: Path) -> torch.nn.Module:
 
 
 def _dequantized(tensor: gguf.ReaderTensor) -> npt.NDArray[np.float32]:
-    """The weights in float32, dequantized some rows at a time: ``gguf`` needs several copies."""
+    """Dequantize weights some rows at a time, since ``gguf`` needs several copies."""
     shape = tuple(int(size) for size in reversed(tensor.shape))
     weight = np.empty((math.prod(shape[:-1]), shape[-1]), np.float32)
     rows = tensor.data.reshape(len(weight), -1)
@@ -107,7 +107,7 @@ def _empty_model(family: str, shape: dict[str, Any], biased: bool) -> Any:
 
 @torch.inference_mode()
 def reference_logits(model: torch.nn.Module, token_ids: list[int]) -> Tensor:
-    """Next-token logits after every token, (T, V)."""
+    """Return next-token logits after every token: (T, V)."""
     logits: Tensor = model(torch.tensor([token_ids]), use_cache=False).logits[0]
     return logits.float()
 
@@ -125,6 +125,6 @@ def _name(name: str) -> str:
 
 
 def _deinterleave(weight: Any, num_heads: int) -> Any:
-    """Each head's rows (r0, i0, r1, i1, …) → (r0, r1, …, i0, i1, …), as transformers wants them."""
+    """Reorder the rows (a0, b0, a1, b1, …) of each head to (a0, a1, …, b0, b1, …)."""
     heads = weight.reshape(num_heads, -1, 2, *weight.shape[1:])
     return heads.swapaxes(1, 2).reshape(weight.shape)

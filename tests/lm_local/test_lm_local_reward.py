@@ -219,19 +219,22 @@ def with_tensors(tensors: dict[str, Tensor]) -> Any:
 
 BIAS, ONE, NAN = torch.zeros(1), torch.ones(1), float("nan")
 BAD: dict[str, tuple[Any, str]] = {
-    "no configuration": (lambda p: (p / CONFIG_NAME).unlink(), "is no reward head: .* reward_conf"),
-    "no tensors": (lambda p: (p / TENSORS_NAME).unlink(), "is no reward head: .* reward_head"),
-    "no JSON": (lambda p: (p / CONFIG_NAME).write_text("{"), "cannot be read"),
+    "no configuration": (lambda p: (p / CONFIG_NAME).unlink(), "the file reward_conf"),
+    "no tensors": (lambda p: (p / TENSORS_NAME).unlink(), "the file reward_head"),
+    "no JSON": (lambda p: (p / CONFIG_NAME).write_text("{"), "is not JSON"),
     "no object": (lambda p: (p / CONFIG_NAME).write_text("[]"), "is not a JSON object"),
-    "deep JSON": (lambda p: (p / CONFIG_NAME).write_text("[" * 99999), "cannot be read"),
+    "deep JSON": (lambda p: (p / CONFIG_NAME).write_text("[" * 99999), "is not JSON"),
     "another goal": (spoilt(goal="beauty"), "goal is 'beauty', not one of outcome, preference"),
-    "no base": (spoilt(base_model=7), "base_model is 7, not a text"),
+    "no base": (spoilt(base_model=7), "base_model is 7, not a string"),
     "cut tensors": (lambda p: (p / TENSORS_NAME).write_bytes(b"\x08"), "is damaged"),
-    "other tensors": (with_tensors({"scale": BIAS}), "holds scale, not weight and bias"),
-    "a matrix": (with_tensors({"weight": torch.ones(2, 2), "bias": BIAS}), "no vector"),
-    "no number": (with_tensors({"weight": torch.tensor([NAN]), "bias": BIAS}), "no finite number"),
+    "other tensors": (with_tensors({"scale": BIAS}), "has scale, not weight and bias"),
+    "a matrix": (
+        with_tensors({"weight": torch.ones(2, 2), "bias": BIAS}),
+        "weight must be a vector",
+    ),
+    "no number": (with_tensors({"weight": torch.tensor([NAN]), "bias": BIAS}), "not finite"),
     "another width": (with_tensors({"weight": ONE, "bias": BIAS}), "reads 1 numbers, but the mod"),
-    "other weights": (spoilt(base_digest="0" * 64), "was trained on other weights, those of tiny"),
+    "other weights": (spoilt(base_digest="0" * 64), "was trained on other weights: those of tiny"),
 }
 
 
@@ -246,7 +249,7 @@ def test_an_invalid_head_is_reported(
 
 
 def test_a_missing_head_is_reported(tiny_chat_file: Path, tmp_path: Path) -> None:
-    with pytest.raises(ModelFileError, match=r"head: is no reward head"):
+    with pytest.raises(ModelFileError, match=r"head: the file .* of the reward head is missing"):
         open_reward(tiny_chat_file, tmp_path)
     with pytest.raises(SpecError, match="no reward head 'mine' is shipped"):
         open_local(card(tiny_chat_file, reward="mine"), tmp_path)

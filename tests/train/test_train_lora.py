@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from engine_doubles import AdaptedWeights
 from tiny_folders import write_folder
 from tiny_models import TinyModel
 from train_doubles import one_text, tiny_config, tiny_decoder
 
 from archon.engine.loading import open_model
 from archon.engine.model.decoder import Decoder
-from archon.engine.model.lora import AdaptedWeights
 from archon.engine.model.lora_config import read_adapter, write_adapter
 from archon.engine.model.weights import RandomWeights, weights_of
 from archon.engine.perplexity import window_logits
@@ -114,10 +114,10 @@ def test_a_target_that_names_no_layer_is_refused() -> None:
     ("change", "reason"),
     [
         ({"use_dora": True}, "use_dora is True"),
-        ({"r": "8"}, "r is '8', no number above zero"),
-        ({"r": 2}, "is not of rank 2"),
-        ({"rank_pattern": {"q_proj": 5}}, "q_proj is not of rank 5"),
-        (None, "is no adapter"),
+        ({"r": "8"}, "r is '8', not a number above 0"),
+        ({"r": 2}, "does not have rank 2"),
+        ({"rank_pattern": {"q_proj": 5}}, "q_proj does not have rank 5"),
+        (None, "of the adapter is missing"),
     ],
 )
 def test_what_is_no_adapter_of_ours_is_refused(

@@ -85,7 +85,7 @@ def test_reading_goes_on_after_an_interrupt(
     other = tmp_path / "other"
     other.mkdir()
     command = config(other, base, judged())
-    read = reward_module.own_hidden
+    read = reward_module.hidden_in_file_basis
     chunks: list[int] = []
 
     def counted(*given: Any) -> Tensor:
@@ -94,7 +94,7 @@ def test_reading_goes_on_after_an_interrupt(
             signal.raise_signal(signal.SIGINT)
         return read(*given)
 
-    monkeypatch.setattr(reward_module, "own_hidden", counted)
+    monkeypatch.setattr(reward_module, "hidden_in_file_basis", counted)
     assert main(command) == 130
     assert (other / "out" / "state.safetensors").is_file()
     assert main(command) == 2  # without --resume nothing is written over
@@ -112,14 +112,14 @@ def test_a_training_does_not_go_on_with_other_replies(
     monkeypatch.setattr(reward_module, "_CHUNK", 10)
     others = [row | {"completion": f"so {row['completion']}"} for row in judged()]
     command = config(tmp_path, base, judged())
-    read = reward_module.own_hidden
+    read = reward_module.hidden_in_file_basis
 
     def interrupted(*given: Any) -> Tensor:
         signal.raise_signal(signal.SIGINT)
         return read(*given)
 
     with monkeypatch.context() as patched:
-        patched.setattr(reward_module, "own_hidden", interrupted)
+        patched.setattr(reward_module, "hidden_in_file_basis", interrupted)
         assert main(command) == 130
     write_lines(tmp_path / "data.jsonl", others)
     assert main([*command, "--resume"]) == 2
@@ -143,7 +143,7 @@ def test_what_was_read_is_kept_while_the_head_is_fitted(
     def unread(*_: object) -> None:
         raise AssertionError("is read again")
 
-    monkeypatch.setattr(reward_module, "own_hidden", unread)
+    monkeypatch.setattr(reward_module, "hidden_in_file_basis", unread)
     assert main([*command, "--resume"]) == 0
 
 

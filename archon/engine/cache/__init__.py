@@ -1,1 +1,1 @@
-"""The paged KV cache and its tree of known prefixes."""
+"""The paged KV cache and its tree of cached prefixes."""

@@ -1,4 +1,4 @@
-"""Which blocks of the cache are free, and how many refer to those that are not."""
+"""Reference counts of the cache's blocks, and the list of free ones."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 
 class BlockPool:
-    """Counts references to ``num_blocks`` blocks; what they hold is the cache's business."""
+    """Reference counter for ``num_blocks`` blocks. It knows their numbers, not their contents."""
 
     def __init__(self, num_blocks: int) -> None:
         self.num_blocks = num_blocks
@@ -18,7 +18,7 @@ class BlockPool:
         return len(self._free)
 
     def allocate(self, count: int) -> list[int]:
-        """Take ``count`` blocks, one reference each; the caller has made sure they are there."""
+        """Allocate ``count`` blocks, at most ``num_free``, with one reference each."""
         assert 0 <= count <= len(self._free)
         blocks = [self._free.pop() for _ in range(count)]
         for block in blocks:
@@ -26,17 +26,17 @@ class BlockPool:
         return blocks
 
     def share(self, blocks: Iterable[int]) -> None:
-        """One reference more to each of these blocks."""
+        """Add a reference to each of these blocks."""
         for block in blocks:
             assert self._references[block] > 0
             self._references[block] += 1
 
     def is_shared(self, block: int) -> bool:
-        """Whether more than one refers to it."""
+        """Return True if a block has more than one reference."""
         return self._references[block] > 1
 
     def free(self, blocks: Iterable[int]) -> None:
-        """One reference less to each; a block without any is free."""
+        """Remove a reference from each block; one without references becomes free."""
         for block in blocks:
             assert self._references[block] > 0
             self._references[block] -= 1

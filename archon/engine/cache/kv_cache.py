@@ -1,7 +1,8 @@
 """The paged KV cache: keys and values of every layer, in blocks of a fixed number of tokens.
 
-A sequence's keys need not lie together: its *block table* lists the blocks that hold them, so
-memory is never fragmented and sequences can share blocks (Kwon et al. 2023, arXiv 2309.06180).
+A sequence's keys and values need not be contiguous: its *block table* lists the blocks that contain
+them. So memory is not fragmented, and sequences can share blocks (PagedAttention: Kwon et al. 2023,
+arXiv 2309.06180).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ BLOCK_SIZE = 16
 
 
 class KeyValueShape(Protocol):
-    """The sizes of a decoder that determine the size of its keys and values."""
+    """Sizes of a decoder that determine the size of its keys and values."""
 
     @property
     def num_layers(self) -> int: ...
@@ -31,30 +32,29 @@ class KeyValueShape(Protocol):
 
 
 class BlockStorage(Protocol):
-    """Keys and values in the layout of the decoder that made it; ``BlockPool`` knows which blocks
-    are free."""
+    """Keys and values in the layout of one decoder; ``BlockPool`` allocates the blocks."""
 
     @property
     def num_blocks(self) -> int: ...
 
     def copy_blocks(self, source: int, targets: list[int]) -> None:
-        """Copy one block, all layers, to each target."""
+        """Copy one block of all layers to each target."""
         ...
 
 
 class KVCache:
-    """Storage for ``num_blocks`` blocks; ``BlockPool`` knows which of them are free.
+    """Keys and values of ``num_blocks`` blocks as torch tensors: (layers, blocks, 16, G, D) each.
 
     Parameters
     ----------
     config
-        The decoder's sizes.
+        Sizes of the decoder.
     num_blocks
-        Blocks in all.
+        Blocks that can be allocated.
     dtype
-        Of the stored keys and values.
+        Number type of the stored keys and values.
     num_scratch_blocks
-        Further blocks behind the others, for rows that are padding.
+        Additional blocks after the others, which rows of padding write to.
     """
 
     def __init__(
@@ -76,24 +76,24 @@ class KVCache:
         self.v[layer].flatten(0, 1)[slot_N] = v_NGD.to(self.dtype)
 
     def gather(self, layer: int, blocks_BK: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values of whole blocks: (B, K) block numbers → (B, G, K · BLOCK_SIZE, D)."""
+        """Read keys and values of blocks: (B, K) block numbers → (B, G, K · BLOCK_SIZE, D) each."""
         B, K = blocks_BK.shape
         flat = blocks_BK.flatten()
 
         def take(storage: Tensor) -> Tensor:
-            _, S, G, D = storage.shape
-            return storage.index_select(0, flat).view(B, K * S, G, D).transpose(1, 2)
+            _, _, G, D = storage.shape
+            return storage.index_select(0, flat).view(B, K * BLOCK_SIZE, G, D).transpose(1, 2)
 
         return take(self.k[layer]), take(self.v[layer])
 
     def copy_blocks(self, source: int, targets: list[int]) -> None:
-        """Copy one block, all layers, to each target."""
+        """Copy one block of all layers to each target."""
         for storage in (self.k, self.v):
             storage[:, targets] = storage[:, [source]]
 
 
 def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Zeros; on the CPU they take up memory, and time, only where they are written."""
+    """Return zeros; on the CPU, pages use memory only once they are written."""
     if device.type != "cpu":
         return torch.zeros(shape, dtype=dtype, device=device)
     untouched = np.zeros(math.prod(shape) * dtype.itemsize, dtype=np.uint8)
@@ -101,11 +101,11 @@ def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> 
 
 
 def num_blocks_for(num_tokens: int) -> int:
-    """Blocks that so many tokens need."""
+    """Return ⌈num_tokens / BLOCK_SIZE⌉."""
     return -(-num_tokens // BLOCK_SIZE)
 
 
 def bytes_per_block(config: KeyValueShape, dtype: torch.dtype) -> int:
-    """Bytes of one block, keys and values of all layers together."""
+    """Return the bytes of one block: keys and values of all layers."""
     per_token = 2 * config.num_layers * config.num_kv_heads * config.head_width * dtype.itemsize
     return per_token * BLOCK_SIZE

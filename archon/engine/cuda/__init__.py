@@ -1,4 +1,4 @@
-"""The GPU's part: steps padded to few shapes (``padding``) and replayed (``graphs``), attention.
+"""Decode steps on a GPU: padded to few shapes (``padding``), recorded and replayed (``graphs``).
 
 No GPU has run it yet: ``docs/gpu.md``.
 """

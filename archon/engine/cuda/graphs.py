@@ -1,21 +1,20 @@
-"""Decode steps as CUDA graphs: recorded once for each shape, then launched as a whole.
+"""Decode steps as CUDA graphs: recorded once for each shape, then replayed.
 
-A decode step of a small model is some hundreds of short kernels, and launching them one by one
-takes longer than running them. A CUDA graph launches all of them at once, but always with the same
-shapes and the same addresses: steps are padded to few shapes (see ``padding``), their inputs are
-copied into tensors that stay where they are. A shape is recorded when it comes for the third time;
-until then, and wherever there is no GPU, its padded steps are computed kernel by kernel, with the
-same result. Prompts, whatever else is not one token a text, steps with adapters and those that want
-hidden states are computed unpadded.
+A decode step of a small model has hundreds of short kernels, and launching them takes longer than
+running them. A CUDA graph launches all of them at once, but always with the same shapes and
+addresses. So steps are padded to few shapes (``padding``), and their inputs are copied into fixed
+tensors. A shape is recorded at its third occurrence. Before that, and without a GPU, its padded
+steps are computed kernel by kernel, with the same result. All other steps are computed unpadded:
+those with several tokens of a text, with adapters, or with hidden states.
 
-No GPU has run the recording and replaying yet (see ``docs/gpu.md``); the padded steps are tested
-on the CPU.
+No GPU has recorded or replayed a step yet (see ``docs/gpu.md``); the padded steps are tested on the
+CPU.
 """
 
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -26,81 +25,52 @@ from archon.engine.cuda.padding import (
     MAX_ROWS,
     Signature,
     is_decode,
-    moved,
     padded_step,
     signature,
-    tensors_of,
+    step_tensors,
+    to_device,
 )
-from archon.engine.model.config import DecoderConfig
 from archon.engine.model.decoder import Decoder
-from archon.engine.model.linear import Precision
-from archon.engine.model.lora import Adapter
 from archon.engine.model.step_input import StepInput, build_step
 from archon.engine.sampling.sampler import sample
 from archon.engine.span import Span
 
 RECORDED_AT = 3
-"""Times that a shape must have come."""
+"""Occurrence of a shape at which it is recorded."""
 MAX_GRAPHS = 64
-"""Graphs kept; the one that was used longest ago goes first."""
+"""Graphs that are kept; the least recently used one is dropped."""
 _CPU = torch.device("cpu")
 _WARM_UP_STEPS = 2
 
 
 class GraphedDecoder:
-    """A decoder whose decode steps are replayed; a ``SpanDecoder``.
+    """A ``SpanDecoder`` that replays decode steps.
 
-    Logits are valid until the next call: a replayed step writes to the same place again.
+    Logits are valid until the next call, which may overwrite them.
     """
 
     def __init__(self, decoder: Decoder) -> None:
         self.decoder = decoder
+        self.config, self.precision, self.device = decoder.config, decoder.precision, decoder.device
+        self.bytes_per_block, self.adapters = decoder.bytes_per_block, decoder.adapters
+        self.add_adapter, self.drop_adapter = decoder.add_adapter, decoder.drop_adapter
         self._seen: Counter[Signature] = Counter()
         self._graphs: OrderedDict[Signature, _Graph] = OrderedDict()
         self._cache: KVCache | None = None
         self._logits_RV: Tensor | None = None
-        """Where all graphs leave their logits: tensors of their own would hold memory for each."""
+        """Logits of all graphs; separate tensors would need memory for each graph."""
         self._records = decoder.device.type == "cuda"
 
     sample = staticmethod(sample)
 
-    @property
-    def config(self) -> DecoderConfig:
-        return self.decoder.config
-
-    @property
-    def precision(self) -> Precision:
-        return self.decoder.precision
-
-    @property
-    def device(self) -> torch.device:
-        return self.decoder.device
-
-    @property
-    def bytes_per_block(self) -> int:
-        """Bytes of one cache block, keys and values of all layers together."""
-        return self.decoder.bytes_per_block
-
-    @property
-    def adapters(self) -> Collection[str]:
-        return self.decoder.adapters
-
-    def add_adapter(self, adapter: Adapter) -> None:
-        """See ``Decoder.add_adapter``."""
-        self.decoder.add_adapter(adapter)
-
-    def drop_adapter(self, digest: str) -> None:
-        """See ``Decoder.drop_adapter``."""
-        self.decoder.drop_adapter(digest)
-
     def new_cache(self, num_blocks: int) -> KVCache:
-        """A cache of so many blocks, and a scratch block behind them."""
+        """Return an empty cache with an additional scratch block."""
         dtype = self.decoder.cache_dtype
         return KVCache(self.config, num_blocks, dtype, self.device, num_scratch_blocks=1)
 
     @torch.inference_mode()
     def __call__(self, spans: Sequence[Span], cache: KVCache) -> Tensor:
-        """Run one step: fills the cache, returns logits (rows asked for, V) in float32."""
+        """Run one step (``archon.engine.decoder_protocol``)."""
         if not is_decode(spans) or any(span.adapter for span in spans):
             return self.decoder(spans, cache)
         step = build_step(spans, _CPU, cache.dtype)
@@ -108,38 +78,40 @@ class GraphedDecoder:
         return self._padded_logits(padded, cache)[: len(spans)]
 
     def _padded_logits(self, step: StepInput, cache: KVCache) -> Tensor:
-        if cache is not self._cache:  # graphs know the addresses of one cache
+        if cache is not self._cache:  # graphs have the addresses of one cache
             self._graphs.clear()
             self._cache = cache
         key = signature(step)
         self._seen[key] += 1
         if key not in self._graphs:
             if not self._records or self._seen[key] < RECORDED_AT:
-                return self.decoder.compute(moved(step, self.device), cache)
+                return self.decoder.compute(to_device(step, self.device), cache)
             self._record(key, step, cache)
         self._graphs.move_to_end(key)
         return self._graphs[key].replay(step)
 
     def _record(self, key: Signature, step: StepInput, cache: KVCache) -> None:
-        # All graphs share the memory of the first, since no two of them run at once.
+        # All graphs share the memory of the first: no two of them run at the same time.
         pool = next((graph.pool() for graph in self._graphs.values()), None)
         if len(self._graphs) >= MAX_GRAPHS:
             self._graphs.popitem(last=False)
         if self._logits_RV is None:
             self._logits_RV = torch.empty(MAX_ROWS, self.config.vocab_size, device=self.device)
-        place_NV = self._logits_RV[: len(step.token_N)]
-        self._graphs[key] = _Graph(self.decoder, moved(step, self.device), cache, place_NV, pool)
+        logits_NV = self._logits_RV[: len(step.token_N)]
+        self._graphs[key] = _Graph(
+            self.decoder, to_device(step, self.device), cache, logits_NV, pool
+        )
 
 
 class _Graph:
-    """One recorded step: its input tensors, and the place of its logits."""
+    """A recorded step with its input tensors and its logits."""
 
     def __init__(
         self, decoder: Decoder, step: StepInput, cache: KVCache, logits_NV: Tensor, pool: Any
     ) -> None:
-        self._inputs, self._logits_NV = tensors_of(step), logits_NV
-        # Kernels and libraries set themselves up at first use, which cannot be recorded. The step
-        # may be computed more than once: it writes the same keys to the same places.
+        self._inputs, self._logits_NV = step_tensors(step), logits_NV
+        # Kernels and libraries initialise themselves at first use, which cannot be recorded. The
+        # step may be computed repeatedly: it writes the same keys to the same slots.
         side = torch.cuda.Stream(decoder.device)
         side.wait_stream(torch.cuda.current_stream(decoder.device))
         with torch.cuda.stream(side):
@@ -151,12 +123,12 @@ class _Graph:
             logits_NV.copy_(decoder.compute(step, cache))
 
     def pool(self) -> Any:
-        """The memory that the graph allocates from."""
+        """Return the memory pool that the graph allocates from."""
         return self._graph.pool()
 
     def replay(self, step: StepInput) -> Tensor:
-        """Logits (N, V) of a padded step of the recorded shape."""
-        for place, value in zip(self._inputs, tensors_of(step), strict=True):
-            place.copy_(value, non_blocking=True)
+        """Compute the logits, (N, V), of a padded step of the recorded shape."""
+        for tensor, value in zip(self._inputs, step_tensors(step), strict=True):
+            tensor.copy_(value, non_blocking=True)
         self._graph.replay()
         return self._logits_NV

@@ -1,9 +1,9 @@
-"""Padding a decode step to one of few shapes, so that a recorded step can be replayed for it.
+"""Padding of decode steps to few shapes, so that a recorded step can be replayed for many.
 
-Sizes are rounded up to powers of two. Rows that are padding hold token 0 at position 0, write their
-keys to a scratch block that no sequence owns, and attend to nothing; nobody reads their logits.
-Every part of the attention is made to concern every row, and the rows that it did not concern
-before are marked absent, so that the same operations serve whoever is in the part.
+Sizes are rounded up to powers of two. Rows of padding have token 0 at position 0, write their keys
+to a scratch block that no sequence owns, and attend to no keys; their logits are not used. Every
+part of the attention is extended to all rows, and the rows that do not attend to it are marked as
+absent. So the shapes do not depend on which rows attend to a part.
 """
 
 from __future__ import annotations
@@ -20,31 +20,30 @@ from archon.engine.model.step_input import StepInput
 from archon.engine.span import Span
 
 MAX_ROWS = 512
-"""Steps of more rows gain too little by being replayed."""
+"""Steps with more rows are not replayed: they would gain too little."""
 
 Signature = tuple[int, ...]
-"""Rows of a step; then groups, rows and blocks of each part of its attention."""
+"""Rows of a step, then groups, rows and blocks of each part of its attention: all its shapes."""
 
 
 def is_decode(spans: Sequence[Span]) -> bool:
-    """Whether a step is one token of each of a few texts, each with its logits."""
-    few = 0 < len(spans) <= MAX_ROWS
-    return few and all(
+    """Return True if a step has one token each of at most ``MAX_ROWS`` texts, with logits."""
+    return 0 < len(spans) <= MAX_ROWS and all(
         len(span.token_ids) == span.num_logits == 1 and span.hidden_E is None for span in spans
     )
 
 
 def padded_step(step: StepInput, scratch_block: int, mask_dtype: torch.dtype) -> StepInput:
-    """A decode step of rounded sizes that computes the same in its first rows.
+    """Return a padded decode step that computes the same in its first rows.
 
     Parameters
     ----------
     step
-        On the CPU.
+        Tensors on the CPU.
     scratch_block
-        A block of the cache that no sequence owns.
+        Block of the cache that no sequence owns.
     mask_dtype
-        The cache's.
+        Number type of the cache.
     """
     assert not step.plan.fresh
     num_rows = _rounded_up(len(step.token_N))
@@ -68,7 +67,7 @@ def _padded_part(
     query_BR[:B, :R] = part.query_BR
     blocks_BK = torch.full((rounded_B, rounded_K), scratch_block)
     blocks_BK[:B, :K] = part.blocks_BK
-    # Groups that are padding attend to the scratch block; a softmax over no keys is no number.
+    # Groups of padding attend to the scratch block, since a softmax over no keys is NaN.
     mask_BL = torch.zeros(rounded_B, rounded_K * BLOCK_SIZE, dtype=mask_dtype)
     mask_BL[:B, K * BLOCK_SIZE :] = -math.inf
     if part.mask_BL is not None:
@@ -81,13 +80,13 @@ def _padded_part(
 
 
 def signature(step: StepInput) -> Signature:
-    """What two padded steps must have in common for one to be replayed for the other."""
+    """Return the shapes of a padded step; steps of equal signature can replay one graph."""
     sizes = [(*part.query_BR.shape, part.blocks_BK.shape[1]) for part in step.plan.cached]
     return (len(step.token_N), *(size for part in sizes for size in part))
 
 
-def tensors_of(step: StepInput) -> list[Tensor]:
-    """The tensors of a padded step, in an order of their own."""
+def step_tensors(step: StepInput) -> list[Tensor]:
+    """Return the tensors of a padded step, in a fixed order."""
     tensors = [step.token_N, step.position_N, step.slot_N, step.logit_rows]
     for part in step.plan.cached:
         assert part.mask_BL is not None
@@ -97,9 +96,9 @@ def tensors_of(step: StepInput) -> list[Tensor]:
     return tensors
 
 
-def moved(step: StepInput, device: torch.device) -> StepInput:
-    """The same padded step on another device, in tensors of its own."""
-    tensors = iter([tensor.to(device, copy=True) for tensor in tensors_of(step)])
+def to_device(step: StepInput, device: torch.device) -> StepInput:
+    """Copy a padded step to a device; the copy shares no tensors with it."""
+    tensors = iter([tensor.to(device, copy=True) for tensor in step_tensors(step)])
     token_N, position_N, slot_N, logit_rows = (next(tensors) for _ in range(4))
     parts = [CachedPart(*(next(tensors) for _ in range(6))) for _ in step.plan.cached]
     plan = AttentionPlan(tuple(parts), ())

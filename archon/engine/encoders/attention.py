@@ -1,4 +1,4 @@
-"""Attention of many heads: a weighted mean of values, the weights by how well keys fit queries."""
+"""Multi-head attention: the mean of values, weighted by the similarity of keys and queries."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 
 class Heads(nn.Module):
-    """The four projections of an attention layer.
+    """The four projections of a multi-head attention layer.
 
-    Queries and keys come from wherever the caller takes them: from the same text
-    (self-attention), from another (cross-attention), or from a cache.
+    The caller chooses where queries and keys come from: the same text (self-attention), another
+    text (cross-attention), or a cache.
     """
 
     def __init__(self, width: int, num_heads: int, head_width: int, *, bias: bool) -> None:
@@ -23,16 +23,16 @@ class Heads(nn.Module):
         self.output = nn.Linear(inner, width, bias=bias)
 
     def queries(self, x_BTE: Tensor) -> Tensor:
-        """(B, H, T, D)"""
+        """Project (B, T, E) → (B, H, T, D)."""
         return self._split(self.q(x_BTE))
 
     def keys_and_values(self, x_BSE: Tensor) -> tuple[Tensor, Tensor]:
-        """Each (B, H, S, D)."""
+        """Project (B, S, E) → (B, H, S, D) each."""
         return self._split(self.k(x_BSE)), self._split(self.v(x_BSE))
 
-    def join(self, mixed_BHTD: Tensor) -> Tensor:
-        """What the heads found, side by side and projected: (B, T, E)."""
-        return self.output(mixed_BHTD.transpose(1, 2).flatten(2))
+    def join(self, out_BHTD: Tensor) -> Tensor:
+        """Concatenate and project the outputs of the heads: (B, H, T, D) → (B, T, E)."""
+        return self.output(out_BHTD.transpose(1, 2).flatten(2))
 
     def _split(self, x_BTI: Tensor) -> Tensor:
         return x_BTI.unflatten(-1, (self.num_heads, self.head_width)).transpose(1, 2)
@@ -41,12 +41,12 @@ class Heads(nn.Module):
 def attend(
     q_BHTD: Tensor, k_BHSD: Tensor, v_BHSD: Tensor, bias: Tensor, scale: float = 1.0
 ) -> Tensor:
-    """softmax(scale · q kᵀ + bias) v (Vaswani et al. 2017, arXiv 1706.03762).
+    """Compute softmax(scale · q·kᵀ + bias)·v (Vaswani et al. 2017, arXiv 1706.03762).
 
     Parameters
     ----------
     bias
-        Added to the scores, of a shape that broadcasts to (B, H, T, S); −∞ hides a key.
+        Added to the scores; its shape broadcasts to (B, H, T, S). −∞ masks a key.
 
     Returns
     -------
@@ -57,15 +57,20 @@ def attend(
 
 
 def padding_bias(is_token_BS: Tensor) -> Tensor:
-    """Hides what is padding: (B, S) of bool → (B, 1, 1, S), 0 or the least number there is.
+    """Return a bias, (B, 1, 1, S), that masks padding by the smallest float32.
 
-    Not −∞, so that a row of nothing but padding gives numbers, which nobody reads, and not NaN.
+    It is not −∞, since a row that has only padding would then be NaN.
+
+    Parameters
+    ----------
+    is_token_BS
+        True for tokens, False for padding.
     """
     bias_BS = torch.zeros(is_token_BS.shape, device=is_token_BS.device)
     return bias_BS.masked_fill(~is_token_BS, torch.finfo(bias_BS.dtype).min)[:, None, None, :]
 
 
 def causal_bias(num_tokens: int, device: torch.device) -> Tensor:
-    """Hides from each token what comes after it: (T, T), 0 on and below the diagonal, else −∞."""
+    """Return a bias, (T, T), that masks all later tokens: −∞ above the diagonal, else 0."""
     hidden = torch.full((num_tokens, num_tokens), -torch.inf, device=device)
     return hidden.triu(diagonal=1)

@@ -1,8 +1,7 @@
-"""The cache of an encoder–decoder's own keys and values, of texts that grow side by side.
+"""Cache of the keys and values of the texts that an encoder–decoder generates.
 
-Keys of the source are computed once and stand in ``Memory``; here are those of what was written.
-All texts have the same length, so each layer's keys are one tensor, and branching of a search is a
-choice of rows.
+All texts of a batch have the same length, so the keys of a layer are one tensor, and a beam search
+branches by selecting rows. Keys and values of the source are in ``encoder_decoder.Memory``.
 """
 
 from __future__ import annotations
@@ -14,23 +13,23 @@ from torch import Tensor
 
 
 class GrowingKeys:
-    """Keys and values of B texts, layer by layer; see ``encoder_decoder.SelfKeys``."""
+    """Keys and values of the decoder's self-attention for B texts of the same length."""
 
     def __init__(self, num_layers: int) -> None:
         self._layers: list[tuple[Tensor, Tensor] | None] = [None] * num_layers
 
     def extend(self, layer: int, k_BHTD: Tensor, v_BHTD: Tensor) -> tuple[Tensor, Tensor]:
-        """Add those of the newest tokens; returns all there are, (B, H, S, D) twice."""
-        before = self._layers[layer]
-        if before is not None:
-            k_BHTD = torch.cat([before[0], k_BHTD], dim=2)
-            v_BHTD = torch.cat([before[1], v_BHTD], dim=2)
+        """Append keys and values of the newest T tokens of a layer; return those of all tokens."""
+        cached = self._layers[layer]
+        if cached is not None:
+            k_BHTD = torch.cat([cached[0], k_BHTD], dim=2)
+            v_BHTD = torch.cat([cached[1], v_BHTD], dim=2)
         self._layers[layer] = (k_BHTD, v_BHTD)
         return k_BHTD, v_BHTD
 
     def select(self, rows: Sequence[int]) -> None:
-        """Go on with these rows, in this order; one may be there twice, another no more."""
-        chosen = torch.tensor(rows, dtype=torch.long)
+        """Keep these rows, in this order; a row may occur several times or not at all."""
+        index = torch.tensor(rows, dtype=torch.long)
         self._layers = [
-            None if pair is None else (pair[0][chosen], pair[1][chosen]) for pair in self._layers
+            None if pair is None else (pair[0][index], pair[1][index]) for pair in self._layers
         ]

@@ -1,4 +1,4 @@
-"""The shapes of encoders and encoder–decoders, as a folder's ``config.json`` states them."""
+"""Shapes of encoders and encoder–decoders, read from a folder's ``config.json``."""
 
 from __future__ import annotations
 
@@ -15,74 +15,82 @@ from archon.errors import ModelFileError
 
 @dataclass(frozen=True, slots=True)
 class EncoderConfig:
-    """An encoder of the BERT family (Devlin et al. 2018, arXiv 1810.04805)."""
+    """Shape of an encoder of the BERT family (Devlin et al. 2018, arXiv 1810.04805)."""
 
     vocab_size: int
     num_layers: int
     width: int
-    """E."""
+    """E: width of the model. Each head has a width of E / H."""
     ffn_width: int
+    """F: width of the feed-forward network."""
     num_heads: int
+    """H: heads of attention."""
     context_length: int
     """Positions that have an embedding, in tokens."""
     num_segments: int = 2
-    """Kinds of text that a token may belong to: the first of a pair, or the second."""
+    """Segments that a token may belong to: the first or the second text of a pair."""
     norm_epsilon: float = 1e-12
+    """ε of LayerNorm."""
     dropout: float = 0.0
-    """Share of the numbers that training sets to zero."""
+    """Probability of setting an activation to zero in training."""
 
     def __post_init__(self) -> None:
-        _check_heads(self.width, self.num_heads)
+        if self.num_heads < 1 or self.width < 1 or self.width % self.num_heads:
+            raise ModelFileError(f"{self.num_heads} heads cannot share a width of {self.width}")
 
 
 @dataclass(frozen=True, slots=True)
 class EncoderDecoderConfig:
-    """An encoder–decoder of the T5 family (Raffel et al. 2020, arXiv 1910.10683)."""
+    """Shape of an encoder–decoder of the T5 family (Raffel et al. 2020, arXiv 1910.10683)."""
 
     vocab_size: int
     num_encoder_layers: int
     num_decoder_layers: int
     width: int
-    """E."""
+    """E: width of the model."""
     ffn_width: int
+    """F: width of the feed-forward network."""
     num_heads: int
+    """H: heads of attention."""
     head_width: int
-    """D; H · D need not be E."""
+    """D: width of a head; H · D need not be E."""
     num_buckets: int = 32
-    """Relative positions that are told apart."""
+    """Buckets of relative positions (``archon.engine.encoders.positions``)."""
     max_distance: int = 128
-    """Tokens from which on all distances are one bucket."""
+    """Distance, in tokens, from which on all positions share one bucket."""
     norm_epsilon: float = 1e-6
+    """ε of RMSNorm."""
     gated: bool = False
-    """Whether the feed-forward network is GEGLU (T5 1.1) rather than ReLU."""
+    """True for a GEGLU feed-forward network (T5 1.1), False for ReLU."""
     tied: bool = True
-    """Whether the head is the embedding."""
+    """True if the head is the embedding."""
     scaled: bool = True
-    """Whether what the head reads is divided by √E, as a tied one needs."""
+    """True if the input of the head is divided by √E, as a tied head needs."""
     start_id: int = 0
-    """What the decoder reads before the first token; also the padding."""
+    """Token that the decoder reads first; also the padding."""
     stop_id: int = 1
+    """Token that ends a text."""
     dropout: float = 0.0
+    """Probability of setting an activation to zero in training."""
 
     def __post_init__(self) -> None:
         if min(self.num_heads, self.head_width, self.width, self.vocab_size) < 1:
-            raise ModelFileError(f"an encoder–decoder cannot have these sizes: {self}")
+            raise ModelFileError(f"invalid sizes of an encoder–decoder: {self}")
 
 
 ENCODER, ENCODER_DECODER = "bert", "t5"
 """``model_type`` of the two families."""
-FamilyConfig = EncoderConfig | EncoderDecoderConfig
 
 
 def encoder_config(folder: ModelFolder) -> EncoderConfig:
-    """The shape of the encoder in a folder.
+    """Read the shape of the encoder in a folder.
 
     Raises
     ------
     ModelFileError
-        Another family, a key that is missing, or a variant that is not supported.
+        The model is of another family, a key is missing, or a variant is not supported.
     """
-    keys = _EncoderKeys(folder.path / CONFIG, folder.config)
+    keys = CheckedKeys(folder.path / CONFIG, folder.config)
     keys.expect("model_type", (ENCODER,))
     ENCODER_RULES.check(folder.config, keys.path)
     keys.expect("hidden_act", ("gelu", None))
@@ -101,25 +109,25 @@ def encoder_config(folder: ModelFolder) -> EncoderConfig:
 
 
 def encoder_decoder_config(folder: ModelFolder) -> EncoderDecoderConfig:
-    """The shape of the encoder–decoder in a folder.
+    """Read the shape of the encoder–decoder in a folder.
 
     Raises
     ------
     ModelFileError
-        Another family, a key that is missing, or a variant that is not supported.
+        The model is of another family, a key is missing, or a variant is not supported.
     """
-    keys = _EncoderKeys(folder.path / CONFIG, folder.config)
+    keys = CheckedKeys(folder.path / CONFIG, folder.config)
     keys.expect("model_type", (ENCODER_DECODER,))
     ENCODER_DECODER_RULES.check(folder.config, keys.path)
     keys.expect("feed_forward_proj", ("relu", "gated-gelu", None))
-    # Newer files say so outright; in older ones it goes with a tied head.
-    said_tied = folder.config.get("tie_word_embeddings", True)
-    scaled = folder.config.get("scale_decoder_outputs", said_tied)
+    stated_tied = folder.config.get("tie_word_embeddings", True)
+    # Older files lack this key; they scale if the head is tied.
+    scaled = folder.config.get("scale_decoder_outputs", stated_tied)
     defaults = _T5_DEFAULTS | {"num_decoder_layers": keys.count("num_layers")}
     return EncoderDecoderConfig(
         norm_epsilon=keys.number("layer_norm_epsilon", 1e-6),
         gated=folder.config.get("feed_forward_proj") == "gated-gelu",
-        tied=_is_tied(folder, said_tied),
+        tied=_is_tied(folder, stated_tied),
         scaled=bool(scaled),
         **{field: keys.count(key, defaults.get(field)) for field, key in _T5_SIZES.items()},
     )
@@ -137,61 +145,29 @@ _T5_SIZES = {
 _T5_DEFAULTS = {"num_buckets": 32, "max_distance": 128, "start_id": 0, "stop_id": 1}
 
 
-def _is_tied(folder: ModelFolder, said: object) -> bool:
-    """Whether the embedding is the head as well: what the file holds counts, as in transformers."""
+def _is_tied(folder: ModelFolder, stated: object) -> bool:
+    """Return True if the head is the embedding; as in transformers, the tensors decide."""
     embedding, head = "shared.weight", "lm_head.weight"
     if head in folder.tensors:
-        return bool(said) and torch.equal(folder.tensor(embedding), folder.tensor(head))
-    if not said:
+        return bool(stated) and torch.equal(folder.tensor(embedding), folder.tensor(head))
+    if not stated:
         raise ModelFileError(
-            f"{folder.path}: has no tensor {head!r}, and {CONFIG} says that the embedding is not "
-            "the head: tie_word_embeddings is false"
+            f"{folder.path}: has no tensor {head!r}, and {CONFIG} does not tie the head to the "
+            "embedding: tie_word_embeddings is false"
         )
     return True
 
 
 def encoder_decoder_json(config: EncoderDecoderConfig) -> dict[str, Any]:
-    """What ``config.json`` says of a shape; ``encoder_decoder_config`` reads it back."""
+    """Return the ``config.json`` of a shape; ``encoder_decoder_config`` reads it."""
     return {
         "model_type": ENCODER_DECODER,
         "architectures": ["T5ForConditionalGeneration"],
         "is_encoder_decoder": True,
-        "vocab_size": config.vocab_size,
-        "num_layers": config.num_encoder_layers,
-        "num_decoder_layers": config.num_decoder_layers,
-        "d_model": config.width,
-        "d_ff": config.ffn_width,
-        "d_kv": config.head_width,
-        "num_heads": config.num_heads,
-        "relative_attention_num_buckets": config.num_buckets,
-        "relative_attention_max_distance": config.max_distance,
+        **{key: getattr(config, field) for field, key in _T5_SIZES.items()},
         "layer_norm_epsilon": config.norm_epsilon,
         "feed_forward_proj": "gated-gelu" if config.gated else "relu",
         "tie_word_embeddings": config.tied,
         "scale_decoder_outputs": config.scaled,
-        "decoder_start_token_id": config.start_id,
         "pad_token_id": config.start_id,
-        "eos_token_id": config.stop_id,
     }
-
-
-class _EncoderKeys(CheckedKeys):
-    """The keys of an encoder's ``config.json``."""
-
-    def count(self, key: str, default: int | None = None) -> int:
-        value = self.number(key, default)
-        if not isinstance(value, int) or value < 0:
-            raise self.error(key, value, "a count")
-        return value
-
-    def expect(self, key: str, supported: tuple[object, ...]) -> None:
-        """Refuse any other value than these."""
-        value = self.values.get(key)
-        if value not in supported:
-            known = ", ".join(repr(v) for v in supported if v is not None)
-            raise ModelFileError(f"{self.path}: {key} is {value!r}; only {known} is supported")
-
-
-def _check_heads(width: int, num_heads: int) -> None:
-    if num_heads < 1 or width < 1 or width % num_heads:
-        raise ModelFileError(f"{num_heads} heads cannot share a width of {width}")

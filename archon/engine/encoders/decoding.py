@@ -1,12 +1,13 @@
-"""Drawing texts from an encoder–decoder, or searching for the likeliest.
+"""Sampling and beam search with an encoder–decoder.
 
-The source is encoded once for all draws. Then every step reads one token of each text: the keys of
-what was written before lie in ``GrowingKeys``, those of the source in ``Memory``. What is drawn,
-and how a search goes on, is decided by the code that serves decoders (``sampler``,
-``beam_search``), with noise keyed by the draw in the same way.
+The source is encoded once for all samples. Then each step reads one token of every text: keys and
+values of earlier tokens are in ``GrowingKeys``, those of the source in ``Memory``. The sampler, its
+noise and the beam search are the engine's (``archon.engine.sampling``).
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence as SequenceOf
 
 import torch
 from torch import Tensor
@@ -14,19 +15,19 @@ from torch import Tensor
 from archon.engine.encoders.cache import GrowingKeys
 from archon.engine.encoders.encoder_decoder import EncoderDecoder, Memory
 from archon.engine.sampling.beam_search import BeamSearch
-from archon.engine.sampling.request import Generation, GenerationRequest, draw_key
+from archon.engine.sampling.request import Generation, GenerationRequest, sample_key
 from archon.engine.sampling.sampler import sample, token_logprobs, uniform
 from archon.engine.scheduling.sequence import Prompt, Sequence
 from archon.errors import EngineError
 
 
 class SequenceToSequence:
-    """Answers generation requests, whose prompt is the source without its end.
+    """Computes generation requests, whose prompt is the source without its stop token.
 
     Parameters
     ----------
     model_id
-        Digest of the weights; draws depend on it.
+        Digest of the weights; it is part of every sample's key.
     """
 
     def __init__(self, model: EncoderDecoder, model_id: str = "") -> None:
@@ -34,27 +35,27 @@ class SequenceToSequence:
 
     @torch.inference_mode()
     def generate(self, request: GenerationRequest) -> list[Generation]:
-        """The request's draws, in order.
+        """Return the request's samples in order.
 
         Raises
         ------
         EngineError
-            No draws, no room, too few beams, a constraint, or a token without embedding.
+            The request is invalid, or has a constraint.
         """
-        self._check(request)
+        self._validate(request)
         memory = self._memory(request.prompt_ids)
         keys = GrowingKeys(self.model.config.num_decoder_layers)
-        return (self._search if request.beams else self._draw)(request, memory, keys)
+        return (self._search if request.beams else self._sample)(request, memory, keys)
 
-    def _check(self, request: GenerationRequest) -> None:
+    def _validate(self, request: GenerationRequest) -> None:
         if not request.draws or request.max_tokens < 1:
-            raise EngineError("a request needs a draw and room for a token")
+            raise EngineError("a request needs a sample and max_tokens of at least 1")
         if any(not 0 <= t < self.model.config.vocab_size for t in request.prompt_ids):
-            raise EngineError("the prompt holds a token that the vocabulary does not have")
+            raise EngineError("the prompt has a token id that is not in the vocabulary")
         if request.beams and len(request.draws) > request.beams:
-            raise EngineError("a beam search needs a beam for each draw")
+            raise EngineError("a beam search needs a beam for each sample")
         if request.constraint is not None:
-            raise EngineError("an encoder–decoder follows no constraint")
+            raise EngineError("an encoder–decoder does not support constraints")
 
     def _memory(self, source: tuple[int, ...]) -> Memory:
         source_1S = torch.tensor([[*source, self.model.config.stop_id]])
@@ -62,28 +63,30 @@ class SequenceToSequence:
         return self.model.memory(self.model.encode(source_1S, is_token_1S), is_token_1S)
 
     def _logits(self, texts: list[Sequence], memory: Memory, keys: GrowingKeys) -> Tensor:
-        """What follows each text, (B, V); all have the same length, and the cache lacks the last
-        token of each."""
+        """Compute the next-token logits of texts of the same length: (B, V).
+
+        The last token of each text is not in the cache yet.
+        """
         position = len(texts[0].token_ids)
         last = [t.token_ids[-1] if position else self.model.config.start_id for t in texts]
         return self.model.decode(torch.tensor(last)[:, None], memory, keys, position)[:, -1]
 
-    def _draw(
+    def _sample(
         self, request: GenerationRequest, memory: Memory, keys: GrowingKeys
     ) -> list[Generation]:
-        """All draws side by side; those that end leave the batch."""
+        """Sample all texts in one batch; texts that end leave it."""
         prompt = Prompt(request)
         texts = list(prompt.waiting)
         for text in texts:
-            text.draw_key = draw_key(request, request.draws[text.index], self.model_id)
+            text.sample_key = sample_key(request, request.draws[text.index], self.model_id)
         running = texts
         while running:
             logits_BV = self._logits(running, memory, keys)
-            noise = [uniform(text.draw_key, len(text.token_ids)) for text in running]
+            noise = [uniform(text.sample_key, len(text.token_ids)) for text in running]
             tokens = sample(logits_BV.unbind(), [request.rule] * len(running), noise)
             logprobs = token_logprobs(logits_BV, torch.tensor(tokens)).tolist()
             for text, token, logprob in zip(running, tokens, logprobs, strict=True):
-                text.take(token)
+                text.add_sampled(token)
                 if text.ended_by is None:
                     text.logprobs.append(logprob)
             rows = [row for row, text in enumerate(running) if text.ending is None]
@@ -95,7 +98,7 @@ class SequenceToSequence:
     def _search(
         self, request: GenerationRequest, memory: Memory, keys: GrowingKeys
     ) -> list[Generation]:
-        """Beams are the rows of the cache; a hypothesis that is continued twice becomes two."""
+        """Run a beam search; each beam is a row of the cache."""
         search = BeamSearch(request)
         beams = [Sequence(Prompt(request), 0)]
         while running := search.advance(beams, self._logits(beams, memory, keys)):
@@ -115,7 +118,40 @@ class SequenceToSequence:
             token_ids=tuple(text.token_ids),
             logprobs=tuple(text.logprobs) if request.logprobs else None,
             finish_reason=text.ending or "length",
-            # All draws read the one memory; the first is charged for it.
+            # All samples share the memory; it counts as computed for the first one.
             cached_tokens=len(request.prompt_ids) if text.index else 0,
             ended_by=text.ended_by,
         )
+
+
+@torch.inference_mode()
+def greedy_texts(
+    model: EncoderDecoder, sources: SequenceOf[SequenceOf[int]], max_tokens: int
+) -> list[list[int]]:
+    """Decode many sources greedily in one batch; return the texts without stop tokens.
+
+    Parameters
+    ----------
+    sources
+        Token ids of the sources, without stop tokens.
+    """
+    config = model.config
+    longest = max(map(len, sources)) + 1
+    rows = [[*s, config.stop_id, *[config.start_id] * (longest - len(s) - 1)] for s in sources]
+    source_BS = torch.tensor(rows)
+    lengths_B = torch.tensor([len(source) + 1 for source in sources])
+    is_token_BS = torch.arange(longest)[None, :] < lengths_B[:, None]
+    memory = model.memory(model.encode(source_BS, is_token_BS), is_token_BS)
+
+    keys = GrowingKeys(config.num_decoder_layers)
+    last_B1 = torch.full((len(sources), 1), config.start_id)
+    columns = []
+    ended_B = torch.zeros(len(sources), dtype=torch.bool)
+    for position in range(max_tokens):
+        last_B1 = model.decode(last_B1, memory, keys, position)[:, -1].argmax(-1, keepdim=True)
+        columns.append(last_B1)
+        ended_B |= last_B1[:, 0] == config.stop_id
+        if bool(ended_B.all()):
+            break
+    texts = torch.cat(columns, dim=1).tolist()
+    return [t[: t.index(config.stop_id)] if config.stop_id in t else t for t in texts]

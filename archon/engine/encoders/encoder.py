@@ -1,7 +1,8 @@
-"""The encoder of the BERT family: every token reads the whole text, to its left and its right.
+"""Encoder of the BERT family: every token attends to the whole text, to its left and its right.
 
-A token begins as the sum of three learnt vectors: what it is, where it stands, and which of two
-texts it belongs to. In each layer, unlike in a decoder, the *sum* is normalised (post-layer-norm):
+The vector of a token starts as the sum of three learned embeddings: of the token, of its position,
+and of its segment (the first or second text of a pair). Unlike in ``archon.engine.model.decoder``,
+each layer normalises the *sum* (post-layer-norm):
 
     x ← LayerNorm(x + Attention(x))
     x ← LayerNorm(x + FeedForward(x))
@@ -20,7 +21,7 @@ from archon.engine.encoders.config import EncoderConfig
 
 
 class Encoder(nn.Module):
-    """Embeddings and layers: token ids → a vector for each token."""
+    """Embeddings and layers: token ids → one vector per token."""
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
@@ -35,14 +36,14 @@ class Encoder(nn.Module):
     def forward(
         self, ids_BT: Tensor, is_token_BT: Tensor, segment_BT: Tensor | None = None
     ) -> Tensor:
-        """(B, T, E).
+        """Compute the vectors of all tokens: (B, T, E).
 
         Parameters
         ----------
         is_token_BT
-            Where the text is no padding; padding is read by nobody.
+            True for tokens, False for padding, to which no token attends.
         segment_BT
-            0 where a token is of the first text, 1 of the second; by default all 0.
+            0 for tokens of the first text, 1 for those of the second; all 0 by default.
         """
         if segment_BT is None:
             segment_BT = torch.zeros_like(ids_BT)
@@ -71,14 +72,14 @@ class BertLayer(nn.Module):
 
     def forward(self, x_BTE: Tensor, bias: Tensor) -> Tensor:
         q, (k, v) = self.attention.queries(x_BTE), self.attention.keys_and_values(x_BTE)
-        mixed_BTE = self.attention.join(attend(q, k, v, bias, self.scale))
-        x_BTE = self.attention_norm(x_BTE + self.dropout(mixed_BTE))
-        made_BTE = self.down(functional.gelu(self.up(x_BTE)))
-        return self.ffn_norm(x_BTE + self.dropout(made_BTE))
+        out_BTE = self.attention.join(attend(q, k, v, bias, self.scale))
+        x_BTE = self.attention_norm(x_BTE + self.dropout(out_BTE))
+        out_BTE = self.down(functional.gelu(self.up(x_BTE)))
+        return self.ffn_norm(x_BTE + self.dropout(out_BTE))
 
 
 def initialise_encoder(module: nn.Module, seed: int) -> None:
-    """Weights to begin training with, as BERT's: normal of width 0.02; biases 0, norms 1."""
+    """Initialise the weights for training as BERT does: normal, σ = 0.02; biases 0, norms 1."""
     generator = torch.Generator().manual_seed(seed)
     for part in module.modules():
         if isinstance(part, nn.Linear | nn.Embedding):

@@ -1,61 +1,46 @@
-"""The encoder–decoder of the T5 family: one text is read whole, another is written word by word.
+"""Encoder–decoder of the T5 family: it reads a source text and writes a target text.
 
-Every layer adds to a stream, as in the decoder, what it makes of the stream normalised. The
-encoder's tokens attend to all of each other. The decoder's attend to those before them, and then,
-by *cross-attention*, to the encoder's output, the *memory*:
+As in ``archon.engine.model.decoder``, every sublayer reads the normalised residual stream and adds
+its output to the stream. Tokens of the source attend to the whole source. Tokens of the target
+attend to the tokens before them, and, by *cross-attention*, to the encoder's output, the *memory*:
 
     encoder    x ← x + SelfAttention(norm x)          x ← x + FeedForward(norm x)
     decoder    y ← y + CausalSelfAttention(norm y)    y ← y + CrossAttention(norm y, memory)
                y ← y + FeedForward(norm y)
 
-Positions enter as biases of self-attention (``positions``), which all layers of a stack share;
-nothing else tells where a token stands. Scores are not divided by √D: the initial weights of the
-queries are that much smaller instead.
+Positions are represented only by a bias of self-attention (``positions``), which all layers of a
+stack share. Scores are not divided by √D; the initial weights of the queries are smaller instead.
+
+(Raffel et al. 2020, arXiv 1910.10683.)
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from archon.engine.encoders.attention import Heads, attend, causal_bias, padding_bias
+from archon.engine.encoders.cache import GrowingKeys
 from archon.engine.encoders.config import EncoderDecoderConfig
 from archon.engine.encoders.positions import RelativePositions
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """An encoded text as the decoder's layers read it: keys and values, computed once."""
+    """Keys and values of an encoded source for cross-attention, computed once."""
 
     keys_and_values: Sequence[tuple[Tensor, Tensor]]
-    """Of each decoder layer: (B, H, S, D) twice. B may be 1 where many texts answer one."""
+    """For each decoder layer, (B, H, S, D) each. B is 1 if all target texts have one source."""
     bias: Tensor
-    """(B, 1, 1, S), hides padding."""
-
-
-class SelfKeys(Protocol):
-    """Where the decoder's own keys and values lie: of one layer, for the tokens it reads now."""
-
-    def extend(self, layer: int, k_BHTD: Tensor, v_BHTD: Tensor) -> tuple[Tensor, Tensor]:
-        """Add those of the newest T tokens; returns all there are, (B, H, S, D) twice."""
-        ...
-
-
-class NothingBefore:
-    """No cache: the tokens that are read now are all there are."""
-
-    def extend(self, layer: int, k_BHTD: Tensor, v_BHTD: Tensor) -> tuple[Tensor, Tensor]:
-        """The same keys and values."""
-        return k_BHTD, v_BHTD
+    """(B, 1, 1, S); masks padding."""
 
 
 class EncoderDecoder(nn.Module):
-    """Both stacks, the embedding that they share, and the head."""
+    """The two stacks of layers, their shared embedding, and the head."""
 
     def __init__(self, config: EncoderDecoderConfig) -> None:
         super().__init__()
@@ -74,20 +59,20 @@ class EncoderDecoder(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, source_BS: Tensor, is_token_BS: Tensor, target_BT: Tensor) -> Tensor:
-        """Logits of the token that follows each one of the target: (B, T, V).
+        """Compute the next-token logits after each token of the target: (B, T, V).
 
         Parameters
         ----------
         source_BS, is_token_BS
-            The text to read, and where it is no padding.
+            Source texts; True for tokens, False for padding.
         target_BT
-            What the decoder reads: the start token, and the text but for its last token.
+            The start token, then the target text without its last token.
         """
         memory = self.memory(self.encode(source_BS, is_token_BS), is_token_BS)
         return self.decode(target_BT, memory)
 
     def encode(self, source_BS: Tensor, is_token_BS: Tensor) -> Tensor:
-        """The encoder's output, (B, S, E)."""
+        """Compute the encoder's output: (B, S, E)."""
         position_S = torch.arange(source_BS.shape[1], device=source_BS.device)
         bias = self.encoder_positions(position_S, position_S) + padding_bias(is_token_BS)
         x_BSE = self.dropout(self.embedding(source_BS))
@@ -96,7 +81,7 @@ class EncoderDecoder(nn.Module):
         return self.dropout(self.encoder_norm(x_BSE))
 
     def memory(self, encoded_BSE: Tensor, is_token_BS: Tensor) -> Memory:
-        """What the decoder's layers will read of the encoder's output."""
+        """Compute the keys and values of the encoder's output for all decoder layers."""
         pairs = [layer.memory(encoded_BSE) for layer in self._decoder_layers()]
         return Memory(pairs, padding_bias(is_token_BS))
 
@@ -106,23 +91,26 @@ class EncoderDecoder(nn.Module):
             yield layer
 
     def decode(
-        self, target_BT: Tensor, memory: Memory, keys: SelfKeys | None = None, start: int = 0
+        self, target_BT: Tensor, memory: Memory, keys: GrowingKeys | None = None, start: int = 0
     ) -> Tensor:
-        """Logits after each token of the target, (B, T, V).
+        """Compute the next-token logits after each token of the target: (B, T, V).
 
         Parameters
         ----------
         keys
-            Where those of the ``start`` tokens before these lie; by default there are none.
+            Cache of the first ``start`` tokens; by default there are none.
+        start
+            Position of the first token of ``target_BT``.
         """
+        keys = keys or GrowingKeys(self.config.num_decoder_layers)
         num_tokens = target_BT.shape[1]
         key_S = torch.arange(start + num_tokens, device=target_BT.device)
-        # Rows of the causal mask that belong to the newest tokens.
+        # Only the rows of the new tokens are needed of the bias and the causal mask.
         bias = self.decoder_positions(key_S[start:], key_S)
         bias = bias + causal_bias(start + num_tokens, target_BT.device)[start:]
         y_BTE = self.dropout(self.embedding(target_BT))
         for index, layer in enumerate(self._decoder_layers()):
-            y_BTE = layer(y_BTE, bias, memory, keys or NothingBefore(), index)
+            y_BTE = layer(y_BTE, bias, memory, keys, index)
         y_BTE = self.dropout(self.decoder_norm(y_BTE))
         if self.config.scaled:
             y_BTE = y_BTE * self.config.width**-0.5
@@ -130,7 +118,7 @@ class EncoderDecoder(nn.Module):
 
 
 class T5EncoderLayer(nn.Module):
-    """Self-attention over the whole text, then a feed-forward network."""
+    """Bidirectional self-attention, then a feed-forward network."""
 
     def __init__(self, config: EncoderDecoderConfig) -> None:
         super().__init__()
@@ -146,7 +134,7 @@ class T5EncoderLayer(nn.Module):
 
 
 class T5DecoderLayer(nn.Module):
-    """Self-attention to what came before, cross-attention to the memory, feed-forward network."""
+    """Causal self-attention, cross-attention to the memory, then a feed-forward network."""
 
     def __init__(self, config: EncoderDecoderConfig) -> None:
         super().__init__()
@@ -156,25 +144,25 @@ class T5DecoderLayer(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def memory(self, encoded_BSE: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values of the encoder's output as this layer reads them: (B, H, S, D) twice."""
+        """Compute this layer's keys and values of the encoder's output: (B, H, S, D) each."""
         return self.cross_attention.keys_and_values(encoded_BSE)
 
     def forward(
-        self, y_BTE: Tensor, bias: Tensor, memory: Memory, keys: SelfKeys, index: int
+        self, y_BTE: Tensor, bias: Tensor, memory: Memory, keys: GrowingKeys, index: int
     ) -> Tensor:
         normed_BTE = self.attention_norm(y_BTE)
         k, v = keys.extend(index, *self.attention.keys_and_values(normed_BTE))
-        mixed = attend(self.attention.queries(normed_BTE), k, v, bias)
-        y_BTE = y_BTE + self.dropout(self.attention.join(mixed))
+        out_BHTD = attend(self.attention.queries(normed_BTE), k, v, bias)
+        y_BTE = y_BTE + self.dropout(self.attention.join(out_BHTD))
 
         q = self.cross_attention.queries(self.cross_norm(y_BTE))
-        mixed = attend(q, *memory.keys_and_values[index], memory.bias)
-        y_BTE = y_BTE + self.dropout(self.cross_attention.join(mixed))
+        out_BHTD = attend(q, *memory.keys_and_values[index], memory.bias)
+        y_BTE = y_BTE + self.dropout(self.cross_attention.join(out_BHTD))
         return y_BTE + self.dropout(self.ffn(self.ffn_norm(y_BTE)))
 
 
 class FeedForward(nn.Module):
-    """down(ReLU(up x)), or, gated, down(GELU(gate x) · up x) (Shazeer 2020, arXiv 2002.05202)."""
+    """down(ReLU(up x)), or gated: down(GELU(gate x) · up x) (Shazeer 2020, arXiv 2002.05202)."""
 
     def __init__(self, config: EncoderDecoderConfig) -> None:
         super().__init__()
@@ -193,23 +181,23 @@ class FeedForward(nn.Module):
 
 
 def initialise(model: EncoderDecoder, seed: int) -> None:
-    """Weights to begin training with: normal, of the widths that keep a layer's output near 1.
+    """Initialise the weights for training: normal, so that the outputs of layers are near 1.
 
-    As in T5, queries are narrower by √D, which stands in for dividing scores by it.
+    As in T5, weights of queries are smaller by √D, which replaces the division of scores by √D.
     """
     generator = torch.Generator().manual_seed(seed)
     config = model.config
     inner = config.num_heads * config.head_width
     for name, weight in model.named_parameters():
         part = name.split(".")[-2]
-        width = {
+        std = {
             "q": (config.width * config.head_width) ** -0.5,
             "output": inner**-0.5,
             "down": config.ffn_width**-0.5,
             "embedding": 1.0,
         }.get(part, config.width**-0.5)
         if weight.dim() > 1:
-            nn.init.normal_(weight, std=width, generator=generator)
+            nn.init.normal_(weight, std=std, generator=generator)
 
 
 def _norm(config: EncoderDecoderConfig) -> nn.RMSNorm:

@@ -1,4 +1,4 @@
-"""What is put on top of an encoder: from its vectors to words, classes, or one vector a text."""
+"""Heads of an encoder: from its vectors to words, to classes, or to one vector per text."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from archon.engine.encoders.encoder import Encoder
 
 
 class MaskedLanguageModel(nn.Module):
-    """Logits over the vocabulary at every place; what pre-training asks of the hidden ones."""
+    """Logits over the vocabulary for every token; pre-training scores the masked ones."""
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
@@ -21,16 +21,16 @@ class MaskedLanguageModel(nn.Module):
         nn.init.zeros_(self.bias.weight)
 
     def forward(self, ids_BT: Tensor, is_token_BT: Tensor) -> Tensor:
-        """(B, T, V); the embedding of tokens serves as the last product, too."""
+        """Compute logits (B, T, V); the last product uses the token embedding."""
         x_BTE = self.norm(functional.gelu(self.dense(self.encoder(ids_BT, is_token_BT))))
         return functional.linear(x_BTE, self.encoder.tokens.weight, self.bias.weight[0])
 
 
 class TextClassifier(nn.Module):
-    """Logits of the classes of a text, or of a pair of texts, read from its first token.
+    """Logits of the classes of a text, or of a pair of texts, from its first token.
 
-    With one class it is a *cross-encoder*: a number for how well two texts fit, each token of the
-    one having read every token of the other (Nogueira and Cho 2019, arXiv 1901.04085).
+    With one class it is a *cross-encoder*, which scores how well two texts match. Each token of one
+    text has attended to every token of the other (Nogueira and Cho 2019, arXiv 1901.04085).
     """
 
     def __init__(self, encoder: Encoder, num_classes: int) -> None:
@@ -44,13 +44,13 @@ class TextClassifier(nn.Module):
     def forward(
         self, ids_BT: Tensor, is_token_BT: Tensor, segment_BT: Tensor | None = None
     ) -> Tensor:
-        """(B, C)"""
+        """Compute logits (B, C)."""
         first_BE = self.encoder(ids_BT, is_token_BT, segment_BT)[:, 0]
         return self.classes(self.dropout(self.pooler(first_BE).tanh()))
 
 
 class WordClassifier(nn.Module):
-    """Logits of the classes of every token."""
+    """Logits of the classes of each token."""
 
     def __init__(self, encoder: Encoder, num_classes: int) -> None:
         super().__init__()
@@ -59,15 +59,15 @@ class WordClassifier(nn.Module):
         self.dropout = nn.Dropout(encoder.config.dropout)
 
     def forward(self, ids_BT: Tensor, is_token_BT: Tensor) -> Tensor:
-        """(B, T, C)"""
+        """Compute logits (B, T, C)."""
         return self.classes(self.dropout(self.encoder(ids_BT, is_token_BT)))
 
 
 def mean_vector(x_BTE: Tensor, is_token_BT: Tensor) -> Tensor:
-    """A text's vector: the mean over its tokens, of length 1, (B, E).
+    """Return a text's vector: the mean over its tokens, normalised to length 1, (B, E).
 
-    The product of two is the cosine of their angle: how alike two texts are (Reimers and Gurevych
-    2019, arXiv 1908.10084).
+    The dot product of two such vectors is their cosine similarity (Reimers and Gurevych 2019, arXiv
+    1908.10084).
     """
     weight_BT1 = is_token_BT.unsqueeze(-1).to(x_BTE.dtype)
     mean_BE = (x_BTE * weight_BT1).sum(1) / weight_BT1.sum(1).clamp(min=1)
@@ -75,5 +75,8 @@ def mean_vector(x_BTE: Tensor, is_token_BT: Tensor) -> Tensor:
 
 
 def first_vector(x_BTE: Tensor) -> Tensor:
-    """The vector of the first token, of length 1, (B, E); other models are trained for this one."""
+    """Return the first token's vector, normalised to length 1, (B, E).
+
+    Some models are trained to represent a text by it instead of by the mean.
+    """
     return functional.normalize(x_BTE[:, 0], dim=-1)

@@ -1,8 +1,8 @@
-"""Pre-training an encoder: guess the tokens that were hidden.
+"""Masked language modelling, the pre-training task of encoders: predict masked tokens.
 
-Of the tokens, 15 % are chosen. Of these, 80 % become the mask, 10 % another token, and 10 % stay,
-so that the encoder cannot rely on seeing a mask where it will be asked (Devlin et al. 2018, arXiv
-1810.04805, section 3.1).
+15 % of the tokens are selected. Of these, 80 % are replaced by the mask token, 10 % by a random
+token, and 10 % stay, so that the encoder cannot rely on the mask to know which tokens it must
+predict (Devlin et al. 2018, arXiv 1810.04805, section 3.1).
 """
 
 from __future__ import annotations
@@ -14,41 +14,44 @@ from torch.nn import functional
 from archon.engine.encoders.heads import MaskedLanguageModel
 
 IGNORED = -100
+"""Label of tokens that are not predicted."""
 
 
-def hide(
+def mask_tokens(
     ids_BT: Tensor,
-    may_hide_BT: Tensor,
+    may_mask_BT: Tensor,
     mask_id: int,
     vocab_size: int,
     generator: torch.Generator,
     share: float = 0.15,
 ) -> tuple[Tensor, Tensor]:
-    """What the encoder reads, and what it should guess (``IGNORED`` where it is not asked).
+    """Mask random tokens.
 
     Parameters
     ----------
-    may_hide_BT
-        Where tokens may be chosen: not padding, not special ones.
+    may_mask_BT
+        True for tokens that may be selected: neither padding nor special tokens.
+    share
+        Share of these tokens that is selected.
+
+    Returns
+    -------
+    The encoder's input, and its labels: the original token, or ``IGNORED``; (B, T) each.
     """
-
-    def dice() -> Tensor:
-        return torch.rand(ids_BT.shape, generator=generator)
-
-    chosen_BT = (dice() < share) & may_hide_BT
-    fate_BT = dice()
+    selected_BT = (torch.rand(ids_BT.shape, generator=generator) < share) & may_mask_BT
+    random_BT = torch.rand(ids_BT.shape, generator=generator)
     others_BT = torch.randint(vocab_size, ids_BT.shape, generator=generator)
-    read_BT = torch.where(chosen_BT & (fate_BT < 0.8), mask_id, ids_BT)
-    read_BT = torch.where(chosen_BT & (fate_BT >= 0.9), others_BT, read_BT)
-    return read_BT, torch.where(chosen_BT, ids_BT, IGNORED)
+    input_BT = torch.where(selected_BT & (random_BT < 0.8), mask_id, ids_BT)
+    input_BT = torch.where(selected_BT & (random_BT >= 0.9), others_BT, input_BT)
+    return input_BT, torch.where(selected_BT, ids_BT, IGNORED)
 
 
 def masked_loss(
-    model: MaskedLanguageModel, read_BT: Tensor, is_token_BT: Tensor, wanted_BT: Tensor
+    model: MaskedLanguageModel, input_BT: Tensor, is_token_BT: Tensor, label_BT: Tensor
 ) -> Tensor:
-    """Mean cross-entropy of the hidden tokens: a scalar, in nats; 0 where none is hidden."""
-    logits_BTV = model(read_BT, is_token_BT)
+    """Return the mean cross-entropy of the selected tokens, in nats; 0 if there are none."""
+    logits_BTV = model(input_BT, is_token_BT)
     total = functional.cross_entropy(
-        logits_BTV.flatten(0, 1), wanted_BT.flatten(), ignore_index=IGNORED, reduction="sum"
+        logits_BTV.flatten(0, 1), label_BT.flatten(), ignore_index=IGNORED, reduction="sum"
     )
-    return total / (wanted_BT != IGNORED).sum().clamp(min=1)
+    return total / (label_BT != IGNORED).sum().clamp(min=1)

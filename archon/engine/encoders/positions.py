@@ -1,8 +1,8 @@
-"""Relative positions by buckets: how far apart two tokens are, learnt as a bias of attention.
+"""Relative positions: a learned bias of attention that depends on the distance of two tokens.
 
-Near distances each have a bucket of their own, farther ones share buckets whose widths grow
-logarithmically, and all beyond a greatest distance share the last (Raffel et al. 2020, arXiv
-1910.10683, section 2.1). Every head learns one number for each bucket.
+Distances are grouped into buckets. A short distance has its own bucket. The widths of the other
+buckets grow exponentially with the distance, and all distances above a maximum share the last one.
+Each head learns one number per bucket (Raffel et al. 2020, arXiv 1910.10683, section 2.1).
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from torch import Tensor, nn
 
 
 class RelativePositions(nn.Module):
-    """The bias that every layer of a stack adds to its scores.
+    """The bias that all layers of a stack add to their attention scores.
 
     Parameters
     ----------
+    num_buckets, max_distance
+        See ``archon.engine.encoders.config.EncoderDecoderConfig``.
     two_sided
-        Whether keys to the right of a query are told from those to its left; a decoder sees none to
-        the right.
+        True uses half of the buckets for keys after the query. A decoder sees no such keys.
     """
 
     def __init__(
@@ -31,25 +32,24 @@ class RelativePositions(nn.Module):
         self.bias = nn.Embedding(num_buckets, num_heads)
 
     def forward(self, query_T: Tensor, key_S: Tensor) -> Tensor:
-        """Positions of queries and of keys, in tokens → (1, H, T, S)."""
+        """Return the bias, (1, H, T, S), for positions of queries and keys, in tokens."""
         distance_TS = key_S[None, :] - query_T[:, None]
         bias_TSH = self.bias(self.bucket(distance_TS))
         return bias_TSH.permute(2, 0, 1)[None]
 
     def bucket(self, distance: Tensor) -> Tensor:
-        """The bucket of key position − query position, elementwise."""
+        """Return the bucket of each distance (key position − query position)."""
         num_buckets = self.num_buckets
         first = torch.zeros_like(distance)
         if self.two_sided:
             num_buckets //= 2
             first = (distance > 0).long() * num_buckets
-            away = distance.abs()
+            length = distance.abs()
         else:
-            away = (-distance).clamp(min=0)
-        num_exact = num_buckets // 2
-        # Logarithms of the distances that have a bucket of their own are not used.
-        growth = (away.clamp(min=1).float() / num_exact).log() / math.log(
+            length = (-distance).clamp(min=0)
+        num_exact = num_buckets // 2  # distances 0 … num_exact - 1 have their own buckets
+        growth = (length.clamp(min=1).float() / num_exact).log() / math.log(
             self.max_distance / num_exact
         )
         shared = num_exact + (growth * (num_buckets - num_exact)).long()
-        return first + torch.where(away < num_exact, away, shared.clamp(max=num_buckets - 1))
+        return first + torch.where(length < num_exact, length, shared.clamp(max=num_buckets - 1))

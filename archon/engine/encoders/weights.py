@@ -1,7 +1,7 @@
-"""Parameters of the families by the names that Hugging Face's models give them.
+"""Loading and saving of encoders in the format of Hugging Face's libraries.
 
-A table a family says what each part of a name is called in files; all tensors are read, none is
-left over, and each is checked against the module's shape.
+A table for each family translates the names of a module's parameters into those of the files. Each
+parameter must have a tensor of its shape, and each tensor a parameter.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import nn
 
 from archon.engine.encoders.config import (
     encoder_config,
@@ -24,11 +24,11 @@ from archon.engine.encoders.config import (
 from archon.engine.encoders.encoder import Encoder
 from archon.engine.encoders.encoder_decoder import EncoderDecoder
 from archon.engine.encoders.heads import TextClassifier
-from archon.engine.files.folder import ModelFolder
+from archon.engine.files.folder import CONFIG, WEIGHTS, ModelFolder
 from archon.errors import ModelFileError
 
 Renames = tuple[tuple[str, str], ...]
-"""Pattern in our name → what files say; every pattern is tried, in order."""
+"""Pattern of a part of a parameter's name → name in files; all are applied in order."""
 
 ENCODER_DECODER_NAMES: Renames = (
     (r"^embedding\.", "shared."),
@@ -56,13 +56,12 @@ _GATED_UP = (
 
 
 def encoder_decoder_names(gated: bool) -> Renames:
-    """The table of the T5 family; a gated feed-forward network has two matrices where ReLU's
-    has one."""
+    """Return the table of the T5 family, whose gated networks have one matrix more."""
     return ENCODER_DECODER_NAMES + (_GATED_UP if gated else _UP)
 
 
 def stored_name(name: str, renames: Renames) -> str:
-    """What files call one of our parameters."""
+    """Translate the name of a parameter into the name of its tensor in files."""
     for pattern, replacement in renames:
         name = re.sub(pattern, replacement, name)
     return name
@@ -76,59 +75,66 @@ def load_into(
     prefixes: Iterable[str] = ("",),
     unused: str = r"$^",
 ) -> None:
-    """Fill a module with a folder's tensors.
+    """Copy a folder's tensors to a module's parameters.
 
     Parameters
     ----------
     prefixes
-        What may stand before every name in the folder; the first that fits is taken.
+        Possible prefixes of all names in the folder; the first that occurs is used.
     unused
-        Pattern of tensors that may be there and are not needed.
+        Pattern of tensors that are ignored.
 
     Raises
     ------
     ModelFileError
-        A tensor is missing, left over, or of another shape.
+        A tensor is missing, is not used, or has the wrong shape.
     """
-    names = {stored_name(name, renames): name for name in module.state_dict()}
+    parameters = module.state_dict()
+    names = {stored_name(name, renames): name for name in parameters}
     first = next(iter(names))
     prefix = next((p for p in prefixes if p + first in folder.tensors), "")
     own = {name.removeprefix(prefix) for name in folder.tensors if name.startswith(prefix)}
-    left = sorted(name for name in own - names.keys() if not re.search(unused, name))
-    if left:
-        raise ModelFileError(f"{folder.path}: tensor {left[0]!r} is not supported")
-    found = {ours: folder.tensor(prefix + theirs) for theirs, ours in names.items()}
-    _fill(module, found, {ours: prefix + theirs for theirs, ours in names.items()}, folder.path)
-
-
-def _fill(
-    module: nn.Module, found: Mapping[str, Tensor], names: Mapping[str, str], path: Path
-) -> None:
-    parameters = module.state_dict()
-    for name, tensor in found.items():
-        if tensor.shape != parameters[name].shape:
-            shapes = f"{tuple(tensor.shape)}, not {tuple(parameters[name].shape)}"
-            raise ModelFileError(f"{path}: tensor {names[name]!r} has shape {shapes}")
+    unknown = sorted(name for name in own - names.keys() if not re.search(unused, name))
+    if unknown:
+        raise ModelFileError(f"{folder.path}: tensor {unknown[0]!r} is not supported")
+    for theirs, ours in names.items():
+        tensor, parameter = folder.tensor(prefix + theirs), parameters[ours]
+        if tensor.shape != parameter.shape:
+            shapes = f"{tuple(tensor.shape)}, not {tuple(parameter.shape)}"
+            raise ModelFileError(f"{folder.path}: tensor {prefix + theirs!r} has shape {shapes}")
         with torch.no_grad():
-            parameters[name].copy_(tensor)
+            parameter.copy_(tensor)
+
+
+def _save(
+    module: nn.Module, renames: Renames, config: Mapping[str, Any], path: Path, dtype: torch.dtype
+) -> None:
+    path.mkdir(parents=True, exist_ok=True)
+    tensors = {
+        stored_name(name, renames): tensor.detach().to("cpu", dtype).contiguous()
+        for name, tensor in module.state_dict().items()
+    }
+    save_file(tensors, path / WEIGHTS, metadata={"format": "pt"})
+    text = json.dumps(config, indent=2, ensure_ascii=False)
+    (path / CONFIG).write_text(text + "\n", encoding="utf-8")
 
 
 def load_encoder_decoder(folder: ModelFolder) -> EncoderDecoder:
-    """The encoder–decoder of a folder, ready to run.
+    """Load the encoder–decoder in a folder, in evaluation mode.
 
     Raises
     ------
     ModelFileError
-        The folder holds another model, or a damaged one.
+        The model is damaged or not supported.
     """
     model = EncoderDecoder(encoder_decoder_config(folder))
-    # Older files repeat the shared embedding under the names of its readers.
+    # Older files have copies of the shared embedding for each stack.
     for name in ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight"):
         if name in folder.tensors and not torch.equal(
             folder.tensor(name), folder.tensor("shared.weight")
         ):
             raise ModelFileError(
-                f"{folder.path}: tensor {name!r} is another than 'shared.weight', which is not "
+                f"{folder.path}: tensor {name!r} differs from 'shared.weight', which is not "
                 "supported"
             )
     unused = r"^(encoder|decoder)\.embed_tokens\.weight$" + (
@@ -141,16 +147,9 @@ def load_encoder_decoder(folder: ModelFolder) -> EncoderDecoder:
 def save_encoder_decoder(
     model: EncoderDecoder, path: Path, dtype: torch.dtype = torch.float32
 ) -> None:
-    """Write ``config.json`` and ``model.safetensors``, as transformers reads them, too."""
-    path.mkdir(parents=True, exist_ok=True)
+    """Write a folder, which transformers can read as well."""
     renames = encoder_decoder_names(model.config.gated)
-    tensors = {
-        stored_name(name, renames): tensor.to(dtype).contiguous()
-        for name, tensor in model.state_dict().items()
-    }
-    save_file(tensors, path / "model.safetensors", metadata={"format": "pt"})
-    text = json.dumps(encoder_decoder_json(model.config), indent=2)
-    (path / "config.json").write_text(text + "\n", encoding="utf-8")
+    _save(model, renames, encoder_decoder_json(model.config), path, dtype)
 
 
 ENCODER_NAMES: Renames = (
@@ -178,12 +177,12 @@ TEXT_CLASSIFIER_NAMES: Renames = (
 
 
 def load_encoder(folder: ModelFolder) -> Encoder:
-    """The encoder of a folder, whatever head it was saved with.
+    """Load the encoder in a folder, without its head, in evaluation mode.
 
     Raises
     ------
     ModelFileError
-        The folder holds another model, or a damaged one.
+        The model is damaged or not supported.
     """
     encoder = Encoder(encoder_config(folder))
     load_into(encoder, folder, ENCODER_NAMES, prefixes=("bert.", ""), unused=r"^pooler\.")
@@ -193,42 +192,34 @@ def load_encoder(folder: ModelFolder) -> Encoder:
 def save_text_classifier(
     model: TextClassifier, config: Mapping[str, Any], path: Path, labels: Sequence[str]
 ) -> None:
-    """Write ``config.json`` and ``model.safetensors``, as transformers reads them, too.
+    """Write a folder, which transformers can read as well.
 
     Parameters
     ----------
     config
-        What the ``config.json`` of the encoder says.
+        The ``config.json`` of the encoder.
     labels
         Names of the classes.
     """
-    path.mkdir(parents=True, exist_ok=True)
-    tensors = {
-        stored_name(name, TEXT_CLASSIFIER_NAMES): tensor.detach().to("cpu", torch.float32)
-        for name, tensor in model.state_dict().items()
-    }
-    save_file({n: t.contiguous() for n, t in tensors.items()}, path / "model.safetensors",
-              metadata={"format": "pt"})  # fmt: skip
-    made = dict(config) | {
+    stated = dict(config) | {
         "architectures": ["BertForSequenceClassification"],
         "id2label": {str(index): label for index, label in enumerate(labels)},
         "label2id": {label: index for index, label in enumerate(labels)},
         "torch_dtype": "float32",
     }
-    text = json.dumps(made, indent=2, ensure_ascii=False)
-    (path / "config.json").write_text(text + "\n", encoding="utf-8")
+    _save(model, TEXT_CLASSIFIER_NAMES, stated, path, torch.float32)
 
 
 def load_text_classifier(folder: ModelFolder) -> TextClassifier:
-    """An encoder with its head for whole texts.
+    """Load the text classifier in a folder, in evaluation mode.
 
     Raises
     ------
     ModelFileError
-        The folder holds another model, one without that head, or a damaged one.
+        The model is damaged, not supported, or has no head for text classification.
     """
     if "classifier.weight" not in folder.tensors:
-        raise ModelFileError(f"{folder.path}: the encoder has no head that judges texts")
+        raise ModelFileError(f"{folder.path}: the encoder has no head for text classification")
     num_classes = folder.tensors["classifier.weight"].shape[0]
     model = TextClassifier(Encoder(encoder_config(folder)), num_classes)
     load_into(model, folder, TEXT_CLASSIFIER_NAMES)

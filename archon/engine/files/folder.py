@@ -1,15 +1,13 @@
-"""Reading a model folder as Hugging Face's libraries write it: JSON files, and safetensors.
+"""Model folders in the format of Hugging Face's libraries: JSON files and safetensors::
 
-::
-
-    config.json                     the decoder's shape
-    generation_config.json          which tokens end a text
+    config.json                     shape of the model
+    generation_config.json          tokens that end a text
     tokenizer.json, tokenizer_config.json, chat_template.jinja
-    model.safetensors               the tensors; or, of a large model, shards and
-    model.safetensors.index.json    which tensor lies in which shard
+    model.safetensors               the tensors; a large model has shards instead, and
+    model.safetensors.index.json    the shard of each tensor
 
-Shards are mapped, not read; a tensor is read when it is asked for. Nothing in a folder is
-executed: where there are only pickled weights, it is refused.
+Shards are mapped into memory; a tensor is read when it is needed. Nothing in a folder is executed,
+so pickled weights are not supported.
 
 Format: https://huggingface.co/docs/safetensors
 """
@@ -28,15 +26,51 @@ from torch import Tensor
 from archon.errors import ModelFileError
 
 CONFIG = "config.json"
-_WHOLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
+WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _DTYPES = ("F32", "F16", "BF16")
-_COUNTER = "embeddings.position_ids"
-"""Older encoders carry the numbers 0, 1, 2, … along, which are no parameters."""
+_POSITION_IDS = "embeddings.position_ids"
+"""Tensor of older encoders that has the numbers 0, 1, 2, …, not parameters."""
+
+
+def read_text(path: Path) -> str | None:
+    """Read a text file; return None if there is no such file.
+
+    Raises
+    ------
+    ModelFileError
+        The file cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise ModelFileError(f"{path}: cannot be read: {error}") from None
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """Read the JSON object in a file; return None if there is no such file.
+
+    Raises
+    ------
+    ModelFileError
+        The file cannot be read, or is not a JSON object.
+    """
+    content = read_text(path)
+    if content is None:
+        return None
+    try:
+        value = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise ModelFileError(f"{path}: is not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise ModelFileError(f"{path}: is not a JSON object")
+    return value
 
 
 @dataclass(frozen=True, slots=True)
 class ShardTensor:
-    """A tensor that lies in one of the folder's files."""
+    """A tensor in one of the folder's files."""
 
     shape: tuple[int, ...]
     shard: Any
@@ -54,7 +88,7 @@ class ModelFolder:
     Raises
     ------
     ModelFileError
-        A file is missing, damaged, or holds tensors of an unsupported type.
+        A file is missing or damaged, or has tensors of an unsupported type.
     """
 
     def __init__(self, path: Path) -> None:
@@ -73,47 +107,33 @@ class ModelFolder:
             self.tensors |= found
 
     def tensor(self, name: str) -> Tensor:
-        """A tensor of the folder as float32."""
+        """Read a tensor as float32."""
         if name not in self.tensors:
             raise ModelFileError(f"{self.path}: has no tensor {name!r}")
         stored: Tensor = self.tensors[name].shard.get_tensor(name)
         return stored.to(torch.float32)
 
     def json(self, name: str) -> dict[str, Any] | None:
-        """What one of the folder's JSON files says, or None where it is not there."""
-        content = self.text(name)
-        if content is None:
-            return None
-        try:
-            value = json.loads(content)
-        except (ValueError, RecursionError) as error:
-            raise ModelFileError(f"{self.path / name}: is not JSON: {error}") from None
-        if not isinstance(value, dict):
-            raise ModelFileError(f"{self.path / name}: is not a JSON object")
-        return value
+        """Read the JSON object in one of the folder's files; None if there is no such file."""
+        return read_json(self.path / name)
 
     def text(self, name: str) -> str | None:
-        """The text of one of the folder's files, or None where it is not there."""
-        try:
-            return (self.path / name).read_text(encoding="utf-8-sig")
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError) as error:
-            raise ModelFileError(f"{self.path / name}: cannot be read: {error}") from None
+        """Read one of the folder's text files; None if there is no such file."""
+        return read_text(self.path / name)
 
     def _shards(self) -> dict[str, set[str]]:
-        """Names of the folder's files of weights → tensors that the index says are in them."""
-        if (self.path / _WHOLE).is_file():
-            return {_WHOLE: set()}
+        """Return the names of the files of weights → their tensors according to the index."""
+        if (self.path / WEIGHTS).is_file():
+            return {WEIGHTS: set()}
         index = self.json(_INDEX)
         if index is None:
-            raise ModelFileError(f"{self.path}: has neither {_WHOLE} nor {_INDEX}")
-        places = index.get("weight_map")
-        if not isinstance(places, dict) or not places:
-            raise ModelFileError(f"{self.path / _INDEX}: weight_map is missing or no object")
+            raise ModelFileError(f"{self.path}: has neither {WEIGHTS} nor {_INDEX}")
+        weight_map = index.get("weight_map")
+        if not isinstance(weight_map, dict) or not weight_map:
+            raise ModelFileError(f"{self.path / _INDEX}: weight_map is missing or not an object")
         shards: dict[str, set[str]] = {}
-        for tensor, name in places.items():
-            # A name with a folder in it could lead anywhere on the machine.
+        for tensor, name in weight_map.items():
+            # A name with a slash could refer to any file of the machine.
             if not isinstance(name, str) or Path(name).name != name:
                 raise ModelFileError(f"{self.path / _INDEX}: weight_map.{tensor} is {name!r}")
             shards.setdefault(name, set()).add(tensor)
@@ -125,7 +145,7 @@ class ModelFolder:
             raise ModelFileError(f"{path}: the shard is missing")
         try:
             shard = safe_open(path, framework="pt")
-            names = [name for name in shard.keys() if not name.endswith(_COUNTER)]  # noqa: SIM118
+            names = [name for name in shard.keys() if not name.endswith(_POSITION_IDS)]  # noqa: SIM118
             slices = {name: shard.get_slice(name) for name in names}
             for name, part in slices.items():
                 if part.get_dtype() not in _DTYPES:

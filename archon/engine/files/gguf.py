@@ -1,16 +1,17 @@
-"""Reading a GGUF file: a header of typed key-value pairs, a table of tensors, then their bytes.
+"""GGUF files: a header of typed key-value pairs, a table of tensors, then the tensors' bytes.
 
-The file is mapped, not read; tensors are views of it. Nothing in it is trusted: every declared
-size is checked against the file's length before it is used.
+The file is mapped into memory; a tensor is read when it is needed. The file is not trusted: every
+declared size is checked against the file's length before it is used.
 
-A large model may lie in several files, ``NAME-00001-of-00003.gguf`` and so on. Any of them opens
-the whole: each says which part it is, and the first has the keys.
+A large model may be split into several files, ``NAME-00001-of-00003.gguf`` and so on. Opening any
+of them opens the model: each part states its number, and the first one has the model's keys.
 
 Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 """
 
 from __future__ import annotations
 
+import math
 import mmap
 import struct
 from dataclasses import dataclass, replace
@@ -27,11 +28,12 @@ from archon.errors import ModelFileError
 MAGIC = b"GGUF"
 MAX_ENTRIES = 1 << 20
 MAX_DIMENSIONS = 4
-_MOST_PARTS = 99_999
-"""As many as have names of five digits."""
-_MOST_NAMED = 20
-_WHOLE = (("no", 0), ("count", 1))
-"""Keys of a split, and what a file that is not split may say."""
+_MAX_PARTS = 99_999
+"""Limit of the five digits in a part's name."""
+_MAX_NAMED = 20
+"""Missing parts that an error names."""
+_SPLIT_DEFAULTS = (("no", 0), ("count", 1))
+"""Keys ``split.…``, and their values in a file that is not split."""
 
 _SCALARS: dict[int, str] = {
     0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q",
@@ -42,18 +44,18 @@ _STRING, _ARRAY = 8, 9
 
 @dataclass(frozen=True, slots=True)
 class TensorInfo:
-    """Where a tensor's bytes lie, and what they are."""
+    """Shape, number format and offset of a tensor."""
 
     name: str
     shape: tuple[int, ...]
-    """In torch's order: the last dimension is contiguous."""
+    """Sizes in torch's order: the last dimension is contiguous."""
     format: BlockFormat
     start: int
-    """Byte offset in its file."""
+    """Offset in the file, in bytes."""
 
     @property
     def num_elements(self) -> int:
-        return int(np.prod(self.shape, dtype=np.int64))
+        return math.prod(self.shape)
 
     @property
     def num_bytes(self) -> int:
@@ -66,13 +68,13 @@ class GGUFFile:
     Parameters
     ----------
     path
-        The file, or any part of a model that is split.
+        The file, or any part of a split model.
 
     Raises
     ------
     ModelFileError
-        A file cannot be read, is no GGUF file, is damaged, or holds unsupported types; parts are
-        missing or do not belong together.
+        A file cannot be read, is not a GGUF file, is damaged or has unsupported types; or parts are
+        missing or do not match.
     """
 
     def __init__(self, path: Path) -> None:
@@ -94,7 +96,7 @@ class GGUFFile:
             )
 
     def tensor(self, name: str) -> Tensor:
-        """A tensor of the file as float32, dequantized.
+        """Read a tensor as float32, dequantized.
 
         Raises
         ------
@@ -111,7 +113,7 @@ class GGUFFile:
 
 
 class GGUFPart:
-    """One open file: its own keys, and the tensors that lie in it."""
+    """One open file: its keys and its tensors."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -126,9 +128,9 @@ class GGUFPart:
         self._read_header()
 
     def tensor(self, info: TensorInfo) -> Tensor:
-        """A tensor of this file as float32, dequantized."""
+        """Read a tensor of this file as float32, dequantized."""
         raw = np.frombuffer(self._bytes, np.uint8, info.num_bytes, info.start)
-        # A copy, since torch takes no read-only memory, and F32 would be a view of the mapping.
+        # A copy, since torch does not accept read-only memory.
         return dequantize(torch.from_numpy(raw.copy()), info.format).view(info.shape)
 
     def release(self, info: TensorInfo) -> None:
@@ -139,12 +141,12 @@ class GGUFPart:
             self._bytes.madvise(mmap.MADV_DONTNEED, start, length)
 
     def siblings(self) -> list[GGUFPart]:
-        """All parts of the model in their order, this one among them; alone if it is not split.
+        """Open all parts of the model; return them in order, this one included.
 
         Raises
         ------
         ModelFileError
-            Parts are missing, or others than their names say.
+            Parts are missing, or do not match their names.
         """
         index, count = self._split()
         if count == 1:
@@ -154,13 +156,13 @@ class GGUFPart:
         if not found or end not in ("", ".gguf"):
             raise ModelFileError(
                 f"{self.path}: the file is part {index + 1} of {count} of a split model. Its name "
-                f"must end in -{number}.gguf, and the other parts must lie in the same folder"
+                f"must end in -{number}.gguf, and the other parts must be in the same folder"
             )
         paths = [
             self.path.with_name(f"{start}-{i + 1:05d}-of-{count:05d}{end}") for i in range(count)
         ]
         if missing := [path.name for path in paths if not path.is_file()]:
-            named = ", ".join(missing[:_MOST_NAMED]) + (", …" if len(missing) > _MOST_NAMED else "")
+            named = ", ".join(missing[:_MAX_NAMED]) + (", …" if len(missing) > _MAX_NAMED else "")
             raise ModelFileError(
                 f"{self.path}: the model is split into {count} files, and {self.path.parent} lacks "
                 f"{len(missing)} of them: {named}"
@@ -170,16 +172,16 @@ class GGUFPart:
             if part._split() != (expected, count):
                 index, count = part._split()
                 raise ModelFileError(
-                    f"{part.path}: its keys say that it is part {index + 1} of {count}"
+                    f"{part.path}: according to its keys, it is part {index + 1} of {count}"
                 )
         return parts
 
     def _split(self) -> tuple[int, int]:
-        """Which part this is, from 0, and of how many."""
-        index, count = (self.metadata.get(f"split.{key}", usual) for key, usual in _WHOLE)
+        """Return the index of this part, from 0, and the number of parts."""
+        index, count = (self.metadata.get(f"split.{key}", value) for key, value in _SPLIT_DEFAULTS)
         if not isinstance(count, int) or not isinstance(index, int):
             raise self._fail(f"split.no is {index!r}, split.count {count!r}")
-        if not 0 <= index < max(count, 1) <= _MOST_PARTS:
+        if not 0 <= index < max(count, 1) <= _MAX_PARTS:
             raise self._fail(f"split.no is {index}, split.count {count}")
         return index, max(count, 1)
 
@@ -204,7 +206,7 @@ class GGUFPart:
             raise self._fail("a string is not UTF-8") from None
 
     def _strings(self, count: int) -> list[str]:
-        """``count`` strings: vocabularies have hundreds of thousands, so in one tight loop."""
+        """Read ``count`` strings in a tight loop: vocabularies have hundreds of thousands."""
         data, at, end = self._bytes, self._at, len(self._bytes)
         read_length = struct.Struct("<Q").unpack_from
         strings: list[bytes] = []
@@ -251,7 +253,7 @@ class GGUFPart:
         version = self._scalar("<I")
         if version not in (2, 3):
             raise ModelFileError(
-                f"{self.path}: GGUF version {version} is not supported (2 and 3 are)"
+                f"{self.path}: GGUF version {version} is not supported; 2 and 3 are"
             )
         num_tensors, num_pairs = self._scalar("<Q"), self._scalar("<Q")
         if max(num_tensors, num_pairs) > MAX_ENTRIES:
@@ -262,7 +264,7 @@ class GGUFPart:
                 raise self._fail(f"key {key!r} occurs twice")
             self.metadata[key] = self._value(self._scalar("<I"))
         infos = [self._tensor_info() for _ in range(num_tensors)]
-        self._place(infos)
+        self._set_offsets(infos)
 
     def _tensor_info(self) -> TensorInfo:
         name = self._string()
@@ -275,8 +277,8 @@ class GGUFPart:
             raise ModelFileError(f"{self.path}: tensor {name!r} has unsupported type {type_id}")
         return TensorInfo(name, shape, BLOCK_FORMATS[type_id], offset)
 
-    def _place(self, infos: list[TensorInfo]) -> None:
-        """Turn offsets within the data section into offsets in the file, checking each."""
+    def _set_offsets(self, infos: list[TensorInfo]) -> None:
+        """Turn offsets in the data section into offsets in the file, and check them."""
         alignment = self.metadata.get("general.alignment", 32)
         if not isinstance(alignment, int) or not 1 <= alignment <= 1 << 20:
             raise self._fail(f"alignment {alignment!r}")
@@ -284,13 +286,9 @@ class GGUFPart:
         for info in infos:
             if info.name in self.tensors:
                 raise self._fail(f"tensor {info.name!r} occurs twice")
-            elements = 1
-            for size in info.shape:
-                elements *= size
-            if elements < 1 or info.shape[-1] % info.format.elements:
+            if info.num_elements < 1 or info.shape[-1] % info.format.elements:
                 raise self._fail(f"tensor {info.name!r} has shape {info.shape}")
             start = data_start + info.start
-            num_bytes = elements // info.format.elements * info.format.bytes
-            if start + num_bytes > len(self._bytes):
+            if start + info.num_bytes > len(self._bytes):
                 raise self._fail(f"tensor {info.name!r} reaches past the end of the file")
             self.tensors[info.name] = replace(info, start=start)

@@ -1,8 +1,8 @@
-"""Allow-lists for the keys of model files: a key is computed, cannot matter, or is refused.
+"""Rules for the keys of model files: a key is computed, irrelevant, or rejected.
 
-A file may ask for a computation that the engine does not have. Leaving such a key out in silence
-would make the result wrong, and the model look weak. So every key has a rule, and a key without one
-is refused unless its value says nothing.
+A key may ask for a computation that the engine does not implement. If it were ignored, the results
+would be wrong without an error. So every known key has a rule, and an unknown key is rejected
+unless its value is null, false, zero or empty.
 """
 
 from __future__ import annotations
@@ -22,39 +22,34 @@ _MAX_SHOWN = 80
 
 @dataclass(frozen=True, slots=True)
 class KeyRules:
-    """The rules for the keys of one kind of file."""
+    """Rules for the keys of one kind of file."""
 
     computed: frozenset[str]
-    """Keys that the code reads and checks elsewhere."""
+    """Keys that other code reads and checks."""
     irrelevant: frozenset[str]
-    """Keys that no result depends on, whatever they say."""
+    """Keys that do not affect results, with any value."""
     neutral: Mapping[str, Sequence[Any]]
-    """Keys → the values that change nothing. A value that says nothing is allowed as well, except
-    where true is: there, false says something."""
+    """Keys → values that have no effect. A null, false, zero or empty value is allowed as well,
+    unless True is among the allowed values."""
     null_only: frozenset[str] = frozenset()
-    """Keys that say something unless they are null: an empty object stands for defaults."""
+    """Keys that have an effect unless they are null: an empty object means the defaults."""
     irrelevant_names: re.Pattern[str] = field(default_factory=lambda: re.compile(r"(?!)"))
-    """Names that no result depends on: a full match."""
-
-    def classifies(self, key: str) -> bool:
-        """Whether there is a rule for this very key."""
-        known = (self.computed, self.irrelevant, self.neutral, self.null_only)
-        return any(key in keys for keys in known)
+    """Pattern of irrelevant keys; it must match the whole key."""
 
     def check(self, values: Mapping[str, Any], path: Path, prefix: str = "") -> None:
-        """Refuse what may change a result.
+        """Check that no key asks for an unsupported computation.
 
         Parameters
         ----------
         values
-            The file's keys, without ``prefix``.
+            Keys of the file, without ``prefix``.
         prefix
-            What stands in front of each key in the file, for the error.
+            Prefix of the keys in the file, for the error.
 
         Raises
         ------
         ModelFileError
-            Names the file, and each key with its value.
+            A key is not supported. The error names the file, and all such keys with their values.
         """
         reasons = [f"{prefix}{reason}" for reason in self._refusals(values)]
         if reasons:
@@ -69,7 +64,7 @@ class KeyRules:
             elif key in self.neutral:
                 if not _is_neutral(value, self.neutral[key]):
                     yield f"{key} is {shown(value)}, which is not supported"
-            elif not says_nothing(value) and self.irrelevant_names.fullmatch(key) is None:
+            elif value and self.irrelevant_names.fullmatch(key) is None:
                 yield (
                     f"{key} is {shown(value)}: the key is unknown and may change what the model "
                     "computes. If it does not, remove it from the file"
@@ -78,7 +73,7 @@ class KeyRules:
 
 @dataclass(frozen=True, slots=True)
 class CheckedKeys:
-    """The numbers of a model file by key, each checked as it is read."""
+    """Typed access to the keys of a model file; each value is checked when it is read."""
 
     path: Path
     values: Mapping[str, Any]
@@ -95,38 +90,42 @@ class CheckedKeys:
 
     def count(self, key: str, default: int | None = None) -> int:
         value = self.number(key, default)
-        if not isinstance(value, int):
-            raise self.error(key, value, "a whole number")
+        if not isinstance(value, int) or value < 0:
+            raise self.error(key, value, "a whole number of at least 0")
         return value
 
+    def expect(self, key: str, supported: Sequence[object]) -> None:
+        """Reject any other value than these."""
+        value = self.values.get(self.prefix + key)
+        if value not in supported:
+            known = ", ".join(repr(v) for v in supported if v is not None)
+            raise ModelFileError(
+                f"{self.path}: {self.prefix}{key} is {value!r}; only {known} is supported"
+            )
+
     def unsupported(self, key: str) -> ModelFileError:
-        """The error for a value that asks for an unsupported computation."""
+        """Return the error for a value that asks for an unsupported computation."""
         value = shown(self.values.get(self.prefix + key))
         return ModelFileError(f"{self.path}: {self.prefix}{key} is {value}, which is not supported")
 
     def error(self, key: str, value: object, wanted: str) -> ModelFileError:
-        """The error for a value of another type."""
+        """Return the error for a value of the wrong type."""
         return ModelFileError(f"{self.path}: {self.prefix}{key} is {value!r}, not {wanted}")
 
 
-def says_nothing(value: Any) -> bool:
-    """Whether a value is null, false, zero or empty."""
-    return not value
-
-
 def shown(value: Any) -> str:
-    """A value as errors show it."""
+    """Return the repr of a value for an error message, at most 80 characters of it."""
     text = repr(value)
     return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"
 
 
 def _is_neutral(value: Any, allowed: Sequence[Any]) -> bool:
-    """Whether a value is an allowed one, or says nothing where no allowed value is true."""
+    """Return True if a value is allowed, or is false or empty and True is not allowed."""
     if any(_same(value, one) for one in allowed):
         return True
-    return says_nothing(value) and not any(one is True for one in allowed)
+    return not value and not any(one is True for one in allowed)
 
 
 def _same(value: Any, allowed: Any) -> bool:
-    """Equality in which a truth value is no number."""
+    """Return True if two values are equal; True is not equal to 1."""
     return bool(value == allowed) and isinstance(value, bool) == isinstance(allowed, bool)

@@ -1,20 +1,20 @@
-// Attention over the paged cache, the same to the bit whoever shares it.
+// Attention over the paged cache, equal to the bit regardless of which sequences share blocks.
 //
-// A block of the cache holds 16 tokens of one key-value head as the dot-product instruction wants
-// them: keys as (D / 2, 16, 2), pairs of channels for sixteen tokens; values as (8, D, 2), pairs of
-// tokens for every channel. Rows are the query heads that read one key-value head.
+// A block has 16 tokens of one key-value head, in the order in which the dot-product instruction
+// reads them: keys as (D / 2, 16, 2), pairs of channels of sixteen tokens; values as (8, D, 2), pairs
+// of tokens of every channel. Rows are the query heads that share a key-value head.
 //
-// Softmax runs along (Milakov & Gimelshein 2018, arXiv 1805.02867): a row carries a reference m, the
-// sum of 2^(score - m) and the values weighted by it, and takes in block after block. The
-// reference moves only when a score exceeds it by more than 2^8, so it costs one comparison. What a
-// row has after a block is a function of its blocks in their order, not of how they were grouped:
-// so tokens of many sequences may read a shared block together, or one may read it alone.
+// Softmax is computed online (Milakov & Gimelshein 2018, arXiv 1805.02867): a row has a reference m,
+// the sum of 2^(score - m), and the sum of the values with these weights. It adds one block after
+// another. The reference changes only if a score exceeds it by more than 8, so that it usually costs
+// one comparison. The state of a row after a block is a function of its blocks in order, not of how
+// they were grouped. So tokens of many sequences may read a shared block together or separately.
 #pragma once
 
 #include "simd.h"
 
 constexpr int BLOCK_TOKENS = 16;
-#ifdef __AVX512F__                // of 32 registers; AVX2 has 16, and a vector takes two
+#ifdef __AVX512F__                // 32 registers; AVX2 has 16, and a vector needs two of them
 constexpr int MAX_ROWS = 7;       // rows that are computed together
 constexpr int MAX_BLOCKS = 4;     // blocks that are computed together
 constexpr int MAX_VECTORS = 2;    // vectors of channels that are computed together
@@ -24,24 +24,24 @@ constexpr int MAX_BLOCKS = 1;
 constexpr int MAX_VECTORS = 1;
 #endif
 constexpr int MAX_HEAD_WIDTH = 256;
-constexpr float SLACK = 8.0f;     // in powers of two
+constexpr float SLACK = 8.0f;     // excess of a score, in powers of 2, that moves no reference
 
-// What rows have gathered so far: `weighted` is (rows, D).
+// State of the softmax of some rows; `weighted` is (rows, D).
 struct Softmax {
   float reference[MAX_ROWS];
   Floats sum[MAX_ROWS];
   float* weighted;
 };
 
-// Blocks that rows read: the keys and values of one head, each block `stride` elements apart.
+// Keys and values of one head; blocks are `stride` elements apart.
 struct Blocks {
   const bf16 *keys, *values;
   int64_t stride;
   const int32_t* table;
 };
 
-// The two products below are functions of their own, and no larger, so that the compiler keeps
-// every sum in a register.
+// The two products below are separate, small functions so that the compiler keeps all sums in
+// registers.
 template <int ROWS, int BLOCKS>
 __attribute__((noinline)) void scores(const bf16* q, int D, const bf16* const* keys, float scale,
                                       Floats out[ROWS][BLOCKS]) {
@@ -67,7 +67,7 @@ __attribute__((noinline)) void scores(const bf16* q, int D, const bf16* const* k
     for (int b = 0; b < BLOCKS; b++) out[r][b] = sums[r][b] * splat(scale);
 }
 
-// weighted += p · values for blocks `first` to `last`; p is (rows, BLOCKS, 16) in bf16.
+// weighted += p · values for blocks `first` to `last` - 1; p is (rows, BLOCKS, 16) in bf16.
 template <int ROWS, int VECTORS>
 __attribute__((noinline)) void add_values(const bf16* p, int p_stride, const bf16* const* values,
                                           int first, int last, int D, float* weighted) {
@@ -99,7 +99,7 @@ __attribute__((noinline)) void add_values(const bf16* p, int p_stride, const bf1
   }
 }
 
-// Move a row's reference where a block's scores exceed it by too much.
+// Move a row's reference if a score of a block exceeds it by more than SLACK.
 static inline void move_reference(Softmax& s, int r, Floats score, int D) {
   if (!any_above(score, splat(s.reference[r] + SLACK))) return;
   const float reference = max_of(score);
@@ -116,8 +116,8 @@ static inline void weigh(Softmax& s, int r, Floats score, bf16* p) {
   store_bf16(p, weight);
 }
 
-// Take BLOCKS blocks into the softmax of ROWS rows; of the last block, only `valid` tokens count.
-// `scale` turns a product of query and key into a power of two: log2(e) / √D.
+// Add BLOCKS blocks to the softmax of ROWS rows; the last block has `valid` tokens. `scale`, which is
+// log2(e) / √D, turns the product of a query and a key into a power of 2.
 template <int ROWS, int BLOCKS, int VECTORS>
 static inline void attend_blocks(const bf16* q, int D, const bf16* const* keys,
                                  const bf16* const* values, int valid, float scale, Softmax& s) {
@@ -127,7 +127,7 @@ static inline void attend_blocks(const bf16* q, int D, const bf16* const* keys,
     for (int r = 0; r < ROWS; r++)
       score[r][BLOCKS - 1] = keep_first(valid, score[r][BLOCKS - 1], -1e30f);
   alignas(64) bf16 p[ROWS][BLOCKS * BLOCK_TOKENS];
-  bool moves = false;  // whether a reference has to move after the first block
+  bool moves = false;  // true if a reference must move after the first block
   for (int r = 0; r < ROWS; r++) {
     move_reference(s, r, score[r][0], D);
     const Floats bound = splat(s.reference[r] + SLACK);
@@ -162,10 +162,10 @@ static inline void attend_group(const bf16* q, int D, const Blocks& at, int64_t 
     attend_blocks<ROWS, BLOCKS, 1>(q, D, keys, values, valid, scale, s);
 }
 
-// Seven rows leave registers for the scores of three blocks, fewer rows for four.
+// With seven rows there are registers for the scores of three blocks, with fewer rows for four.
 constexpr int blocks_for(int rows) { return rows == 7 ? 3 : MAX_BLOCKS; }
 
-// Take blocks `first` to `last` into the softmax of ROWS rows.
+// Add blocks `first` to `last` - 1 to the softmax of ROWS rows.
 template <int ROWS>
 static void attend_rows(const bf16* q, int D, const Blocks& at, int64_t first, int64_t last,
                         int valid, float scale, Softmax& s) {

@@ -1,4 +1,4 @@
-"""Compiling the kernels at first use, and keeping the result."""
+"""Compilation of the kernels at first use, with a cache on disk."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _FLAGS = ("-O3", "-std=c++17", "-ffp-contract=off", "-fopenmp", "-shared", "-fPI
 
 
 def load_kernels(folder: Path | None = None) -> ctypes.CDLL | None:
-    """The compiled kernels, or None where this machine cannot have them.
+    """Return the compiled kernels, or None if this machine cannot compile or run them.
 
     Parameters
     ----------
     folder
-        Where the compiled library is kept; None compiles anew for this process.
+        Folder that caches the compiled library; None compiles it for this process only.
     """
-    instructions = _instructions(_cpu_flags())
+    instructions = _instruction_sets(_cpu_flags())
     if not instructions:
         return None
     compiler = os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++")
@@ -44,8 +44,8 @@ def load_kernels(folder: Path | None = None) -> ctypes.CDLL | None:
     return _load(compiler, (*_FLAGS, *map(_option, instructions)), folder)
 
 
-def _instructions(flags: frozenset[str]) -> tuple[str, ...]:
-    """What the kernels are compiled for on a CPU that can do so much; empty: nothing."""
+def _instruction_sets(flags: frozenset[str]) -> tuple[str, ...]:
+    """Return the instruction sets to compile for on a CPU with these flags; empty if too few."""
     if flags.issuperset(_AVX512):
         return (*_AVX512, *(flag for flag in _AVX512_IF_PRESENT if flag in flags))
     return _AVX2 if flags.issuperset(_AVX2) else ()
@@ -58,23 +58,23 @@ def _load(compiler: str, options: tuple[str, ...], folder: Path | None) -> ctype
     for name in (*_HEADERS, *_UNITS):
         digest.update((here / name).read_bytes())
     with tempfile.TemporaryDirectory() as scratch:
-        kept = (folder or Path(scratch)) / f"kernels-{digest.hexdigest()[:16]}.so"
-        if not kept.exists() and not _compile(compiler, options, here, kept):
+        library_file = (folder or Path(scratch)) / f"kernels-{digest.hexdigest()[:16]}.so"
+        if not library_file.exists() and not _compile(compiler, options, here, library_file):
             return None
-        library = ctypes.CDLL(str(kept))
+        library = ctypes.CDLL(str(library_file))
     library.archon_workspace_new.restype = ctypes.c_void_p
     library.archon_workspace_free.argtypes = [ctypes.c_void_p]
     library.archon_step.argtypes = [ctypes.c_void_p] * 3
-    whole, pointer = ctypes.c_int64, ctypes.c_void_p
+    integer, pointer = ctypes.c_int64, ctypes.c_void_p
     library.archon_attention.argtypes = [pointer] * 4
-    library.archon_product.argtypes = [pointer, pointer, whole, pointer, whole]
-    library.archon_sample.argtypes = [pointer, whole, whole, pointer, pointer, pointer, whole]
+    library.archon_product.argtypes = [pointer, pointer, integer, pointer, integer]
+    library.archon_sample.argtypes = [pointer, integer, integer, pointer, pointer, pointer, integer]
     return library
 
 
 def _compile(compiler: str, options: tuple[str, ...], here: Path, target: Path) -> bool:
-    """Whether it worked. The library appears whole or not at all."""
-    logger.info("compiling the engine's kernels (once, some seconds)")
+    """Compile the kernels to ``target``, atomically; return False if that fails."""
+    logger.info("compiling the engine's kernels (once; takes some seconds)")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         fresh = target.with_name(f"{target.name}.{os.getpid()}")
@@ -88,13 +88,15 @@ def _compile(compiler: str, options: tuple[str, ...], here: Path, target: Path) 
         reason = done.stderr[-2000:]
     except (OSError, subprocess.TimeoutExpired) as error:
         reason = str(error)
-    logger.warning("the engine's kernels cannot be compiled, so it computes in torch: %s", reason)
+    logger.warning(
+        "the engine's kernels cannot be compiled, so the engine computes in torch: %s", reason
+    )
     return False
 
 
 @functools.cache
 def _cpu_flags() -> frozenset[str]:
-    """What the CPU can do, as Linux names it; empty elsewhere."""
+    """Return the CPU's instruction sets by Linux's names; empty on other systems."""
     if platform.system() != "Linux" or platform.machine() not in ("x86_64", "AMD64"):
         return frozenset()
     try:

@@ -1,15 +1,15 @@
-// Weights in int4: a tile of rows times a panel of outputs, exact in int32 within each group of inputs.
+// Products with int4 weights: a tile of rows times a panel of outputs, exact in int32 within a group.
 //
-// Every 32 inputs of an output have a scale of their own, in bf16. A panel's 32 outputs lie as
-// (I / 8, 32, 4) bytes: the low half of a byte belongs to the first four of eight inputs, the high
-// half to the last four, each shifted by 8. Sums of groups are scaled and added up in float32, in
-// their order; `offset` takes out what the rows' shift by 128 has added to all of them.
+// A group is 32 inputs of an output, which share a scale in bf16. The weights of a panel of 32
+// outputs are (I / 8, 32, 4) bytes: the low half of a byte belongs to one of the first four of eight
+// inputs, the high half to one of the last four; both are shifted by 8. The groups' sums are scaled
+// and added in float32, in order; `offset` cancels the shift of the inputs by 128.
 #pragma once
 
 #include "int8.h"
 
 constexpr int GROUP_INPUTS = 32;
-constexpr int HALF_TILE_ROWS = TILE_ROWS / 2;  // each row takes four registers here
+constexpr int HALF_TILE_ROWS = TILE_ROWS / 2;  // a row needs four registers
 
 #ifdef __AVX512F__
 
@@ -66,7 +66,7 @@ __attribute__((noinline)) void half_tile_sums(const Input* x, const uint8_t* wei
 
 #else
 
-// As in int8.h: eight outputs of ROWS rows.
+// Eight outputs of ROWS rows, as in int8.h.
 template <int ROWS>
 static inline void part_sums(const Input* x, const uint8_t* weight, int64_t inputs,
                              const bf16* scale, const float* offset, float* sums) {

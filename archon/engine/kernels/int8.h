@@ -1,13 +1,13 @@
-// Weights in int8: a tile of rows times a panel of outputs, exact in int32.
+// Products with int8 weights: a tile of rows times a panel of outputs, exact in int32.
 //
-// A weight of O outputs and I inputs lies in panels of 32 outputs, (O / 32, I / 4, 32, 4): one
-// vector holds four consecutive inputs of sixteen outputs, as the dot-product instruction wants
-// them. `shift` = -128 · (sum of an output's weights) takes the shift of the rows out again.
+// A weight of O outputs and I inputs consists of panels of 32 outputs, (O / 32, I / 4, 32, 4): a
+// vector has four consecutive inputs of sixteen outputs, as the dot-product instruction reads them.
+// `shift` = -128 · (sum of an output's weights) cancels the shift of the inputs.
 //
-// A tile times a panel fills 24 of AVX-512's 32 registers with sums, which is what keeps the
-// multipliers busy; the panel stays in the first-level cache while the tiles pass by. AVX2 has 16
-// shorter ones, and no instruction that adds up four products of bytes without clipping: bytes are
-// widened to 16 bits there, and a tile is taken in parts.
+// The sums of a tile times a panel fill 24 of AVX-512's 32 registers, which keeps the multipliers
+// busy; the panel stays in the first-level cache for all tiles. AVX2 has 16 shorter registers, and
+// its instruction for the sum of four byte products saturates. So bytes are widened to 16 bits
+// there, and a tile is computed in parts.
 #pragma once
 
 #include <type_traits>
@@ -18,8 +18,8 @@ constexpr int PANEL_OUTPUTS = 32;
 
 #ifdef __AVX512F__
 
-// One tile of ROWS rows times one panel: `sums` is (ROWS, 32). A function of its own, and no larger,
-// so that the compiler keeps every sum in a register.
+// One tile of ROWS rows times one panel: `sums` is (ROWS, 32). It is a separate, small function so
+// that the compiler keeps all sums in registers.
 template <int ROWS>
 __attribute__((noinline)) void tile_sums(const Input* x, const int8_t* weight, int64_t inputs,
                                          const int32_t* shift, int32_t* sums) {
@@ -49,8 +49,8 @@ __attribute__((noinline)) void tile_sums(const Input* x, const int8_t* weight, i
 
 constexpr int PART_ROWS = 4, PART_OUTPUTS = 8;
 
-// A tile of ROWS rows and a panel in parts: `part(rows, r, at)` computes so many rows from `r`, of eight
-// outputs from `at`.
+// Compute a tile of ROWS rows times a panel in parts: `part(rows, r, at)` computes `rows` rows from
+// `r` and eight outputs from `at`.
 template <int ROWS, class Part>
 static inline void each_part(Part part) {
   for (int at = 0; at < PANEL_OUTPUTS; at += PART_OUTPUTS) {
@@ -61,8 +61,8 @@ static inline void each_part(Part part) {
   }
 }
 
-// A part of a tile. A register holds four outputs of a row, the products of two inputs in each of its
-// eight numbers: eight of the 16 registers are sums.
+// A part of a tile. A register has sums for four outputs of a row, two per output; eight of the 16
+// registers are sums.
 template <int ROWS>
 static inline void part_sums(const Input* x, const int8_t* weight, int64_t inputs,
                              const int32_t* shift, int32_t* sums) {

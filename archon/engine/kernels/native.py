@@ -1,7 +1,7 @@
-"""The int8 or int4 decoder on a CPU: a step of all layers is one call of ``kernels/step.cpp``.
+"""The int8 or int4 decoder on a CPU: one call of ``kernels/step.cpp`` computes a step.
 
-It computes what ``Decoder`` computes in torch, to within the rounding of norms and softmax, and
-each token's numbers are the same to the bit whatever else is in the step.
+It computes what ``Decoder`` computes in torch, up to the rounding of norms and softmax. The numbers
+of a token are the same to the bit regardless of the other tokens in the step.
 """
 
 from __future__ import annotations
@@ -38,14 +38,19 @@ def _pointer(tensor: Tensor | None) -> int | None:
     return None if tensor is None else tensor.data_ptr()
 
 
+def _pointers(*names: str) -> list[tuple[str, type[ctypes.c_void_p]]]:
+    return [(name, ctypes.c_void_p) for name in names]
+
+
+def _integers(*names: str) -> list[tuple[str, type[ctypes.c_int64]]]:
+    return [(name, ctypes.c_int64) for name in names]
+
+
 _LINEAR_PARTS = ("weight", "scale", "shift", "group_scale", "offset", "bias")
 
 
 class NativeLinear(ctypes.Structure):
-    _fields_ = (
-        *((name, ctypes.c_void_p) for name in _LINEAR_PARTS),
-        *((name, ctypes.c_int64) for name in ("outputs", "inputs")),
-    )
+    _fields_ = (*_pointers(*_LINEAR_PARTS), *_integers("outputs", "inputs"))
 
     @classmethod
     def of(cls, packed: Packed, name: str) -> NativeLinear:
@@ -63,10 +68,7 @@ _LINEARS = ("qkv", "output", "gate_up", "down")
 
 
 class _Layer(ctypes.Structure):
-    _fields_ = (
-        *((name, ctypes.c_void_p) for name in _NORMS),
-        *((name, NativeLinear) for name in _LINEARS),
-    )
+    _fields_ = (*_pointers(*_NORMS), *((name, NativeLinear) for name in _LINEARS))
 
     @classmethod
     def of(cls, packed: Packed, index: int) -> _Layer:
@@ -77,7 +79,7 @@ class _Layer(ctypes.Structure):
 
 
 class _LowRank(ctypes.Structure):
-    _fields_ = (("a", ctypes.c_void_p), ("b", ctypes.c_void_p), ("rank", ctypes.c_int64))
+    _fields_ = (*_pointers("a", "b"), *_integers("rank"))
 
 
 class _AdaptedLayer(ctypes.Structure):
@@ -85,11 +87,11 @@ class _AdaptedLayer(ctypes.Structure):
 
 
 class _AdapterTable(ctypes.Structure):
-    _fields_ = (("layers", ctypes.c_void_p), ("head", _LowRank))
+    _fields_ = (*_pointers("layers"), ("head", _LowRank))
 
 
 class _NativeAdapter:
-    """An adapter as the kernels read it, and the tensors that they point into."""
+    """An adapter in the kernels' layout, with the tensors that its pointers refer to."""
 
     def __init__(self, adapter: Adapter, config: DecoderConfig) -> None:
         self._tensors: list[Tensor] = []
@@ -113,36 +115,31 @@ class _NativeAdapter:
 
 class _Model(ctypes.Structure):
     _fields_ = (
-        *(
-            (name, ctypes.c_int64)
-            for name in (
-                "num_layers", "width", "ffn_width", "heads", "kv_heads", "head_width", "threads",
-                "norms_projections",
-            )
+        *_integers(
+            "num_layers", "width", "ffn_width", "heads", "kv_heads", "head_width", "threads",
+            "norms_projections",
         ),
-        ("epsilon", ctypes.c_float),
-        *((name, ctypes.c_void_p) for name in ("embedding", "norm", "layers")),
+        ("epsilon", ctypes.c_float), *_pointers("embedding", "norm", "layers"),
         ("head", NativeLinear),
     )  # fmt: skip
 
 
 class _Step(ctypes.Structure):
     _fields_ = (
-        *((name, ctypes.c_int64) for name in ("num_tokens", "num_logits")),
-        *((name, ctypes.c_void_p) for name in ("token", "position", "table")),
-        *((name, ctypes.c_void_p) for name in ("cosine", "sine", "logit_token", "cache")),
-        ("num_blocks", ctypes.c_int64),
-        *((name, ctypes.c_void_p) for name in ("logits", "seconds", "adapter")),
-        *((name, ctypes.c_int64) for name in ("max_rank", "num_hidden")),
-        *((name, ctypes.c_void_p) for name in ("hidden_token", "hidden")),
+        *_integers("num_tokens", "num_logits"),
+        *_pointers("token", "position", "table", "cosine", "sine", "logit_token", "cache"),
+        *_integers("num_blocks"),
+        *_pointers("logits", "seconds", "adapter"),
+        *_integers("max_rank", "num_hidden"),
+        *_pointers("hidden_token", "hidden"),
     )
 
 
 class NativeCache:
     """Keys and values in bfloat16, in the kernels' layout.
 
-    ``blocks`` is (layers, G, blocks, 2 · D · 16): of each block first its keys, (D / 2, 16, 2),
-    then its values, (8, D, 2). So a sequence's own block of one head is one page of memory.
+    ``blocks`` has shape (layers, G, blocks, 2 · D · 16). A block has its keys, (D / 2, 16, 2),
+    then its values, (8, D, 2), so that all of a head's block is contiguous.
     """
 
     def __init__(self, config: DecoderConfig, num_blocks: int) -> None:
@@ -152,17 +149,17 @@ class NativeCache:
         self.blocks = huge_pages(2 * math.prod(shape)).view(torch.bfloat16).view(shape)
 
     def copy_blocks(self, source: int, targets: Sequence[int]) -> None:
-        """Copy one block, all layers, to each target."""
+        """Copy one block of all layers to each target."""
         self.blocks[:, :, list(targets)] = self.blocks[:, :, [source]]
 
 
 class NativeDecoder:
-    """A decoder-only transformer in int8 or int4, computed by the compiled kernels.
+    """A decoder in int8 or int4 that the compiled kernels compute.
 
     Parameters
     ----------
     packed
-        The parameters (``archon.engine.kernels.packing``), in the precision named.
+        Parameters in this precision (``archon.engine.kernels.packing``).
     kernels
         The compiled library (``archon.engine.kernels``).
     """
@@ -200,37 +197,34 @@ class NativeDecoder:
 
     @property
     def bytes_per_block(self) -> int:
-        """Bytes of one cache block, keys and values of all layers together."""
+        """Bytes of one cache block: keys and values of all layers."""
         c = self.config
         return 4 * c.num_layers * c.num_kv_heads * c.head_width * BLOCK_SIZE
 
     def add_adapter(self, adapter: Adapter) -> None:
-        """Take an adapter in, which is in the basis of the packed weights.
+        """Add an adapter that is in the basis of the packed weights.
 
-        One that is there stays, as a step may be pointing into it.
+        An adapter of the same digest is not replaced, since a step may have pointers to it.
         """
         self.adapters.setdefault(adapter.digest, _NativeAdapter(adapter, self.config))
 
     def drop_adapter(self, digest: str) -> None:
-        """Forget an adapter."""
+        """Remove an adapter."""
         del self.adapters[digest]
 
     def new_cache(self, num_blocks: int) -> NativeCache:
-        """Storage in the layout that the kernels want."""
+        """Return an empty cache in the kernels' layout."""
         return NativeCache(self.config, num_blocks)
 
     @property
     def seconds(self) -> dict[str, float]:
-        """Time spent in the kernels so far, by phase."""
+        """Seconds spent in the kernels so far, by phase."""
         return dict(zip(_PHASES, self._seconds.tolist(), strict=True))
 
     @torch.inference_mode()
     def __call__(self, spans: Sequence[Span], cache: NativeCache) -> Tensor:
-        """Run one step: fills the cache; returns logits (rows, V) in float32.
-
-        They lie in memory that the next step writes again.
-        """
-        # Texts that begin alike come to lie side by side, so that shared blocks are read together.
+        """Run one step (``archon.engine.decoder_protocol``); the next one overwrites the logits."""
+        # Sorted, texts with a common prefix are neighbours, so that they read its blocks together.
         order = sorted(range(len(spans)), key=lambda i: spans[i].blocks.tobytes())
         lengths = np.array([len(spans[i].token_ids) for i in order])
         ends = np.cumsum(lengths)
@@ -243,9 +237,9 @@ class NativeDecoder:
         arrays = tokens, position.astype(np.int32), np.repeat(tables, lengths)
         adapted = self._adapted([spans[i].adapter for i in order], lengths)
         hidden = [(end - 1, spans[i].hidden_E) for i, end in zip(order, ends, strict=True)]
-        hidden_tokens = np.array([at for at, place in hidden if place is not None], np.int64)
-        places = np.array([p.data_ptr() for _, p in hidden if p is not None], np.uintp)
-        self._make_room(len(rows))
+        hidden_tokens = np.array([at for at, target in hidden if target is not None], np.int64)
+        targets = np.array([t.data_ptr() for _, t in hidden if t is not None], np.uintp)
+        self._reserve_logits(len(rows))
         inputs = (
             *(a.ctypes.data for a in arrays), cosine.data_ptr(), sine.data_ptr(), rows.ctypes.data,
             cache.blocks.data_ptr(), cache.num_blocks,
@@ -253,10 +247,10 @@ class NativeDecoder:
         outputs = self._logits.data_ptr(), self._seconds.ctypes.data
         adapters = (
             None if adapted is None else adapted.ctypes.data,
-            # A copy: another thread, which opens a card, may be adding an adapter.
+            # A copy of the list: the thread that loads a model may be adding an adapter.
             max((adapter.max_rank for adapter in list(self.adapters.values())), default=0),
         )
-        hidden_states = len(places), hidden_tokens.ctypes.data, places.ctypes.data
+        hidden_states = len(targets), hidden_tokens.ctypes.data, targets.ctypes.data
         step = _Step(len(tokens), len(rows), *inputs, *outputs, *adapters, *hidden_states)
         self._model.threads = torch.get_num_threads()
         self._kernels.archon_step(ctypes.byref(self._model), ctypes.byref(step), self._workspace)
@@ -265,11 +259,11 @@ class NativeDecoder:
     def sample(
         self, logits: Sequence[Tensor], rules: Sequence[SamplingRule], noise: Sequence[float]
     ) -> list[int]:
-        """Draw one token a row, as ``archon.engine.sampling.sampler.sample`` does."""
+        """Sample one token per row (``archon.engine.sampling.sampler.sample``)."""
         return native_sample(self._kernels, logits, rules, noise)
 
     def _adapted(self, names: Sequence[str], lengths: np.ndarray) -> np.ndarray | None:
-        """Each token's adapter, or None where no token has one."""
+        """Return the address of each token's adapter, or None if no token has one."""
         if not any(names):
             return None
         addresses = [self.adapters[name].address if name else 0 for name in names]
@@ -277,13 +271,13 @@ class NativeDecoder:
 
     @staticmethod
     def _logit_tokens(spans: Sequence[Span], order: list[int], ends: np.ndarray) -> np.ndarray:
-        """Where the tokens stand after which logits are wanted, in the order of the spans."""
+        """Return the indices of the tokens that need logits, in the order of the spans."""
         end_of = dict(zip(order, ends.tolist(), strict=True))
         wanted = (range(end_of[i] - span.num_logits, end_of[i]) for i, span in enumerate(spans))
         return np.fromiter(chain.from_iterable(wanted), np.int64)
 
-    def _make_room(self, num_rows: int) -> None:
-        """Memory for so many rows of logits; it is kept, since getting it anew takes long."""
+    def _reserve_logits(self, num_rows: int) -> None:
+        """Ensure memory for this many rows of logits; it is reused, since allocating it is slow."""
         if num_rows > len(self._logits):
             self._logits = torch.empty(-(-num_rows // 64) * 64, self._logits.shape[1])
 
@@ -294,14 +288,14 @@ def native_sample(
     rules: Sequence[SamplingRule],
     noise: Sequence[float],
 ) -> list[int]:
-    """Draw one token a row by the kernels; see ``archon.engine.sampling.sampler.sample``."""
+    """Sample one token per row by the kernels (``archon.engine.sampling.sampler.sample``)."""
     rows = np.array([row.data_ptr() for row in logits], np.uintp)
-    plain_rules = np.array([_values_of(rule) for rule in rules], _RULE)
-    numbers = np.array(noise, np.float64)
+    rule_array = np.array([_values_of(rule) for rule in rules], _RULE)
+    noise_array = np.array(noise, np.float64)
     tokens = np.empty(len(rows), np.int64)
     kernels.archon_sample(
-        rows.ctypes.data, logits[0].numel(), len(rows), plain_rules.ctypes.data,
-        numbers.ctypes.data, tokens.ctypes.data, torch.get_num_threads(),
+        rows.ctypes.data, logits[0].numel(), len(rows), rule_array.ctypes.data,
+        noise_array.ctypes.data, tokens.ctypes.data, torch.get_num_threads(),
     )  # fmt: skip
-    chosen: list[int] = tokens.tolist()
-    return chosen
+    sampled: list[int] = tokens.tolist()
+    return sampled

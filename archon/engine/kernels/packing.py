@@ -1,9 +1,14 @@
-"""Weights in the layout that the CPU's kernels read, and that layout kept on disk.
+"""Packing: weights in the layout of the CPU kernels, with a cache on disk.
 
-A linear layer of O outputs and I inputs becomes panels of 32 outputs. In int8 these are
-(O / 32, I / 4, 32, 4), beside each output's scale and its ``shift``; in int4
-(O / 32, I / 8, 32, 4), two weights a byte, beside each group's scale and each output's ``offset``
-(see ``int8.h`` and ``int4.h``). Packing takes seconds; reading what was kept a fraction of one.
+A linear layer of O outputs and I inputs becomes panels of 32 outputs (``int8.h``, ``int4.h``):
+
+int8
+    (O / 32, I / 4, 32, 4), with a scale and a ``shift`` per output;
+int4
+    (O / 32, I / 8, 32, 4), two weights per byte, with a scale per group and an ``offset`` per
+    output.
+
+Packing takes seconds, reading the cache a fraction of a second.
 """
 
 from __future__ import annotations
@@ -28,16 +33,16 @@ from archon.engine.model.weights import WeightSource
 
 PANEL_OUTPUTS = 32
 _LAYOUT = "2"
-"""Changes with the layout, and with what is packed of a file, so that nothing kept is misread."""
+"""Version of the layout. Increase it when the layout or the packed tensors change."""
 _ALIGNMENT = 64
 _INT4_SHIFT = 8
 
 Packed = dict[str, Tensor]
-"""Every parameter of a decoder by name."""
+"""All parameters of a decoder by name."""
 
 
 def can_pack(config: DecoderConfig) -> bool:
-    """Whether the kernels can run a decoder of this shape and family."""
+    """Return True if the kernels support the shape and family of a decoder."""
     sizes = (config.width, config.ffn_width, config.num_kv_heads * config.head_width)
     return (
         all(size % PANEL_OUTPUTS == 0 for size in sizes)
@@ -48,7 +53,7 @@ def can_pack(config: DecoderConfig) -> bool:
 
 
 def pack(source: WeightSource, precision: Precision) -> Packed:
-    """Quantize to int8, or int4 where that is the precision, and lay out every parameter."""
+    """Quantize all parameters to a precision and convert them to the kernels' layout."""
     packed: Packed = {"embedding": source.embedding().bfloat16(), "norm": source.output_norm()}
     packed |= pack_linear("head", source.head(), None)
     for index in range(source.config.num_layers):
@@ -76,13 +81,13 @@ def pack(source: WeightSource, precision: Precision) -> Packed:
 
 
 def _interleaved(gate_up: Tensor) -> Tensor:
-    """Sixteen gates, the sixteen ups that belong to them, and so on: one panel holds both."""
+    """Reorder rows so that each panel has 16 gates and the 16 ups that belong to them."""
     halves = [x.unflatten(0, (-1, PANEL_OUTPUTS // 2)) for x in gate_up.chunk(2)]
     return torch.stack(halves, dim=1).flatten(0, 2)
 
 
 def pack_linear(name: str, weight_OI: Tensor, bias_O: Tensor | None) -> Packed:
-    """A linear layer in int8."""
+    """Pack a linear layer in int8."""
     missing = -weight_OI.shape[0] % PANEL_OUTPUTS
     weight_OI = functional.pad(weight_OI, (0, 0, 0, missing))
     scale_O, weight_s8_OI = quantize_weight(weight_OI)
@@ -99,7 +104,7 @@ def pack_linear(name: str, weight_OI: Tensor, bias_O: Tensor | None) -> Packed:
 
 
 def pack_int4_linear(name: str, weight: GroupedWeight, bias_O: Tensor | None) -> Packed:
-    """A linear layer in int4, of a multiple of 32 inputs."""
+    """Pack a linear layer in int4; its inputs must be a multiple of 32."""
     missing = -len(weight.scale_OG) % PANEL_OUTPUTS
     padded = GroupedWeight(
         functional.pad(weight.scale_OG, (0, 0, 0, missing)),
@@ -120,25 +125,29 @@ def pack_int4_linear(name: str, weight: GroupedWeight, bias_O: Tensor | None) ->
 
 
 def pack_low_rank(name: str, change: LowRank) -> tuple[Tensor, Tensor]:
-    """What an adapter adds to the product of this name: A as it is, (rank, I), and B in panels,
-    (O / 32, rank, 32)."""
+    """Pack an adapter's change to the product of this name.
+
+    Returns
+    -------
+    A, (R, I), and B in panels, (O / 32, R, 32).
+    """
     b_OR = _interleaved(change.b_OR) if name == "gate_up" else change.b_OR
     b_OR = functional.pad(b_OR, (0, 0, 0, -len(b_OR) % PANEL_OUTPUTS))
     panels = b_OR.unflatten(0, (-1, PANEL_OUTPUTS)).transpose(1, 2)
     return change.a_RI.contiguous(), panels.contiguous()
 
 
-def load_packed(source: WeightSource, precision: Precision, kept: Path | None) -> Packed:
-    """The packed parameters: from the file ``kept`` where it holds them, else made and kept there.
+def load_packed(source: WeightSource, precision: Precision, cache_file: Path | None) -> Packed:
+    """Read the packed parameters from the cache, or pack them and write the cache.
 
-    What cannot be read is packed anew; what cannot be written is not kept.
+    Errors in reading or writing the cache are ignored.
     """
-    packed = None if kept is None else _read(kept)
+    packed = None if cache_file is None else _read(cache_file)
     if packed is None:
         packed = pack(source, precision)
-        if kept is not None:
+        if cache_file is not None:
             with contextlib.suppress(OSError, SafetensorError):
-                _write(packed, kept)
+                _write(packed, cache_file)
     return _in_huge_pages(packed)
 
 
@@ -163,10 +172,10 @@ def _write(packed: Packed, path: Path) -> None:
 
 
 def _in_huge_pages(packed: Packed) -> Packed:
-    """Copy the parameters, but for the embedding, into memory of large pages.
+    """Copy all parameters but the embedding to memory of large pages.
 
-    A step reads all of them once, and in pages of 4 KiB the processor spends a good part of that
-    looking addresses up. Of the embedding it reads a row a token: that stays where it is.
+    A step reads all of them once. With pages of 4 KiB the CPU would spend much of that time
+    translating addresses. Of the embedding it reads only one row per token.
     """
     names = [name for name in packed if name != "embedding"]
     sizes = [-(-packed[n].numel() * packed[n].element_size() // _ALIGNMENT) for n in names]
@@ -182,7 +191,10 @@ def _in_huge_pages(packed: Packed) -> Packed:
 
 
 def huge_pages(num_bytes: int) -> Tensor:
-    """Zeroed bytes in pages of 2 MiB where the system has them; untouched pages take no memory."""
+    """Return zeroed bytes, in pages of 2 MiB if the system supports them.
+
+    Pages use memory only once they are written.
+    """
     arena = mmap.mmap(-1, max(1, num_bytes), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     with contextlib.suppress(AttributeError, OSError):
         arena.madvise(mmap.MADV_HUGEPAGE)

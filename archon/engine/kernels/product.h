@@ -1,6 +1,6 @@
 // Products of quantized rows with a quantized weight: y = x · Wᵀ.
 //
-// What a row gives depends on the row alone: sums are exact, or taken in a fixed order.
+// A row's result depends on this row only: sums are exact or have a fixed order.
 #pragma once
 
 #include <algorithm>
@@ -10,18 +10,18 @@
 #include "int8.h"
 
 struct Linear {
-  const void* weight;        // in int8 or, with group_scale, in int4
-  const float* scale;        // int8: of each output
+  const void* weight;        // int8, or int4 if group_scale is not null
+  const float* scale;        // int8: scale of each output
   const int32_t* shift;      // int8: see int8.h
-  const bf16* group_scale;   // int4: of each group, (O / 32, I / 32, 32); or null
+  const bf16* group_scale;   // int4: scale of each group, (O / 32, I / 32, 32)
   const float* offset;       // int4: see int4.h
-  const float* bias;         // of each output, or null
+  const float* bias;         // bias of each output, or null
   int64_t outputs, inputs;
 
   int64_t panels() const { return (outputs + PANEL_OUTPUTS - 1) / PANEL_OUTPUTS; }
 };
 
-// One tile of rows times one panel, but for the rows' own scales: `sums` is (12, 32).
+// One tile of rows times one panel, without the rows' scales: `sums` is (12, 32).
 static inline void tile_product(const Input* x, int64_t rows, const Linear& w, int64_t panel,
                                 float* sums) {
   const int64_t first = panel * PANEL_OUTPUTS;
@@ -33,19 +33,19 @@ static inline void tile_product(const Input* x, int64_t rows, const Linear& w, i
           x + 4 * r, weight, w.inputs, scale, w.offset + first, sums + r * PANEL_OUTPUTS);
     return;
   }
-  auto* whole = (int32_t*)sums;
+  auto* exact = (int32_t*)sums;
   TILE_SUMS[rows - 1](x, (const int8_t*)w.weight + first * w.inputs, w.inputs, w.shift + first,
-                      whole);
+                      exact);
   const Floats left = load(w.scale + first), right = load(w.scale + first + LANES);
   for (int64_t i = 0; i < rows * PANEL_OUTPUTS; i += PANEL_OUTPUTS) {
-    const Floats a = load_ints(whole + i), b = load_ints(whole + i + LANES);
+    const Floats a = load_ints(exact + i), b = load_ints(exact + i + LANES);
     store(sums + i, a * left);
     store(sums + i + LANES, b * right);
   }
 }
 
-// A panel times the rows from `row` to `end`, tile by tile; `row` begins a tile.
-// `finish(row, left, right)` takes the panel's 32 outputs of a row.
+// A panel times rows `row` to `end` - 1, tile by tile; `row` is the first of a tile.
+// `finish(row, left, right)` receives the panel's 32 outputs for a row.
 template <class Finish>
 static inline void panel_product(Rows x, int64_t row, int64_t end, const Linear& w, int64_t panel,
                                  Finish finish) {
@@ -61,8 +61,8 @@ static inline void panel_product(Rows x, int64_t row, int64_t end, const Linear&
   }
 }
 
-// Share the panels of a weight out among the threads of a parallel region; rows go in chunks that
-// the second-level cache can hold. `body(panel, row, end)` computes one.
+// Distribute the panels of a weight over the threads of a parallel region. Rows form chunks that fit
+// the second-level cache; `body(panel, row, end)` computes a panel for one chunk.
 template <class Body>
 static inline void each_panel(const Linear& w, int64_t rows, int64_t threads, Body body) {
   const int64_t tiles = std::max<int64_t>(1, (640 << 10) / (w.inputs * TILE_ROWS * sizeof(Input)));
@@ -76,7 +76,8 @@ static inline void each_panel(const Linear& w, int64_t rows, int64_t threads, Bo
   }
 }
 
-// `out` is (rows, O); `adjust(row, panel, left, right)` may change a row's outputs of a panel.
+// All rows times a weight: `out` is (rows, O). `adjust(row, panel, left, right)` may change a row's
+// outputs of a panel before the bias is added.
 template <class Adjust>
 static inline void product(Rows x, int64_t rows, const Linear& w, int64_t threads, float* out,
                            Adjust adjust) {

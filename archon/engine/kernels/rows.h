@@ -1,20 +1,20 @@
-// Rows of inputs rounded to bytes, in the order in which the products read them.
+// Rows of quantized inputs, in the order in which the products read them.
 //
-// Rows lie in tiles of 12, (rows / 12, I / 4, 12, 4): four consecutive inputs of each of twelve rows.
-// They are shifted by 128 above zero; the products take the shift out again.
+// Rows form tiles of 12, (rows / 12, I / 4, 12, 4): four consecutive inputs of each of twelve rows.
+// Inputs are shifted by 128 into unsigned bytes; the products cancel the shift.
 #pragma once
 
 #include "simd.h"
 
 constexpr int TILE_ROWS = 12;
 
-// Inputs in tiles, and the scale of each row.
+// Quantized inputs in tiles, and the scale of each row.
 struct Rows {
   Input* inputs;
   float* scale;
 };
 
-// Round row `n` (`size` floats, a multiple of 16) to bytes with one scale: x ≈ scale · (input - 128).
+// Quantize row `n` of `size` floats, a multiple of 16, with one scale: x ≈ scale · (input - 128).
 static inline void quantize_row(const float* x, int64_t size, int64_t n, Rows out) {
   Floats tops = splat(1e-12f);
   for (int64_t i = 0; i < size; i += LANES) tops = larger(tops, magnitude(load(x + i)));

@@ -1,7 +1,7 @@
-// Drawing a token from logits without sorting the vocabulary; the rules are those of `sampler.py`.
+// Sampling of a token from logits without sorting the vocabulary, by the rules of `sampler.py`.
 //
-// Rows are looked at in blocks of 32 logits. The k-th largest of the blocks' maxima is no larger
-// than the k-th largest logit, so only blocks that reach it can hold one of the k largest.
+// A row consists of blocks of 32 logits. The k-th largest of the blocks' maxima is at most the k-th
+// largest logit, so the k largest logits are in blocks whose maximum reaches that bound.
 
 #include <omp.h>
 
@@ -21,12 +21,12 @@ struct Rule {  // the fields of `SamplingRule`, in its order
 namespace {
 
 constexpr int64_t BLOCK = 32;
-constexpr int64_t FIRST_CANDIDATES = 64;  // enough for top-p on most rows; else four times as many
+constexpr int64_t FIRST_CANDIDATES = 64;  // enough for top-p on most rows; otherwise four times as many
 
 struct Candidate {
   float logit;
   int32_t token;
-  bool operator<(const Candidate& other) const {  // the likelier first, then the earlier
+  bool operator<(const Candidate& other) const {  // likelier tokens first, earlier ones among equals
     return logit != other.logit ? logit > other.logit : token < other.token;
   }
 };
@@ -56,10 +56,10 @@ class Row {
     const int64_t b = std::max_element(maxima.begin(), maxima.end()) - maxima.begin();
     for (int64_t i = b * BLOCK; i < size; i++)
       if (logits[i] == best) return (int32_t)i;
-    return (int32_t)(b * BLOCK);  // not a number
+    return (int32_t)(b * BLOCK);  // NaN
   }
 
-  // Look at the likeliest tokens, and at more of them until they surely contain all that is kept.
+  // Look at the likeliest tokens, and at more until they contain all that the rule keeps.
   int32_t draw_nucleus(const Rule& rule, double noise) {
     double total = 0;
     for (size_t b = 0; b < maxima.size(); b++) total += block_weight(b, rule);
@@ -74,7 +74,7 @@ class Row {
     }
   }
 
-  // The token into whose share of the weights, in falling order, the noise falls, of those kept.
+  // Return the kept token whose share of the weights, in falling order, contains the noise.
   int32_t pick(const std::vector<Candidate>& sorted, const Rule& rule, double total, double noise) {
     double kept = 0;
     size_t count = 0;
@@ -91,7 +91,7 @@ class Row {
     return sorted[count - 1].token;
   }
 
-  // In the order of the vocabulary: first the block, then the token in it.
+  // Pick from all tokens, in the order of the vocabulary: a block, then a token in it.
   int32_t draw_from_all(const Rule& rule, double noise) {
     double total = 0;
     for (size_t b = 0; b < maxima.size(); b++) {
@@ -101,7 +101,7 @@ class Row {
     double at = noise * total;
     size_t b = 0;
     for (; b + 1 < sums.size() && at >= sums[b]; b++) at -= sums[b];
-    while (b && sums[b] == 0) b--;  // rounding may carry past the last that has any weight
+    while (b && sums[b] == 0) b--;  // rounding may have skipped the last block with a weight
     const int64_t end = std::min<int64_t>(size, (b + 1) * BLOCK);
     int64_t last = b * BLOCK;
     for (int64_t i = b * BLOCK; i < end; i++) {
@@ -134,7 +134,7 @@ class Row {
     return found;
   }
 
-  // Relative to the likeliest token's, which is 1.
+  // Weight of a logit; the likeliest token has weight 1.
   double weight(float logit, const Rule& rule) const {
     return std::exp(((double)logit - best) / rule.temperature);
   }
@@ -169,7 +169,7 @@ class Row {
 
 }  // namespace
 
-// `rows` points to each row's logits, `size` of them.
+// Sample a token from each of `count` rows; `rows` has pointers to `size` logits each.
 extern "C" void archon_sample(const float* const* rows, int64_t size, int64_t count,
                               const Rule* rules, const double* noise, int64_t* tokens,
                               int64_t threads) {

@@ -1,8 +1,7 @@
-// The vectors that the kernels are made of: sixteen numbers of 32 bits, which AVX-512 holds in one
-// register and AVX2 in two.
+// Vectors of sixteen 32-bit numbers: one register of AVX-512, or two of AVX2.
 //
-// Results depend on nothing but the operands: no reassociation, no contraction into other
-// operations than those written here (the file is compiled with -ffp-contract=off).
+// Results depend on the operands only. The compiler neither reorders operations nor fuses them into
+// others than those written here (-ffp-contract=off).
 #pragma once
 
 #include <immintrin.h>
@@ -21,8 +20,8 @@ constexpr int LANES = 16;  // 32-bit numbers in a vector
 #include "simd_avx2.h"
 #endif
 
-// 2^x, to within 2 units in the last place; 0 for very negative x, which must be finite. A polynomial for the
-// fractional part in [-1/2, 1/2], its coefficients those of 2^f's Taylor series up to degree 6.
+// 2^x for finite x, with an error of at most 2 units in the last place; 0 for very negative x. The
+// fractional part f in [-1/2, 1/2] goes through the Taylor polynomial of 2^f of degree 6.
 static inline Floats exp2_of(Floats x) {
   const Floats whole = rounded(x);
   const Floats f = x - whole;

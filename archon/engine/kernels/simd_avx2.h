@@ -1,5 +1,5 @@
-// Vectors in AVX2: see simd.h. Each is a pair of registers; what it computes is to the bit what AVX-512
-// without bf16 computes, but that powers below 2^-126 become 0.
+// Vectors in AVX2 (see simd.h), each a pair of registers. Results are equal to the bit to those of
+// AVX-512 without bf16, except that powers below 2^-126 become 0.
 #pragma once
 
 struct Floats {
@@ -30,13 +30,13 @@ static inline Floats load_ints(const int32_t* x) {
           _mm256_cvtepi32_ps(_mm256_loadu_si256((const __m256i*)(x + 8)))};
 }
 
-// Past the caches; `to` is a multiple of 64.
+// Store without filling the caches; `to` is a multiple of 64.
 static inline void stream(float* to, Floats x) {
   _mm256_stream_ps(to, x.low);
   _mm256_stream_ps(to + 8, x.high);
 }
 
-// The first `count` numbers, and `otherwise` in the other lanes.
+// The first `count` numbers; the other lanes are `otherwise`.
 static inline Floats load_first(int count, const float* x, float otherwise) {
   float some[LANES];
   for (int i = 0; i < LANES; i++) some[i] = i < count ? x[i] : otherwise;
@@ -85,7 +85,7 @@ static inline Floats rounded(Floats x) {
   return {_mm256_round_ps(x.low, nearest), _mm256_round_ps(x.high, nearest)};
 }
 
-// x · 2^power, of whole powers.
+// x · 2^power for integer powers.
 static inline Floats times_power(Floats x, Floats power) {
   const auto times = [](__m256 x, __m256 power) {
     const __m256 some = _mm256_max_ps(_mm256_min_ps(power, _mm256_set1_ps(128)), _mm256_set1_ps(-127));
@@ -95,7 +95,7 @@ static inline Floats times_power(Floats x, Floats power) {
   return {times(x.low, power.low), times(x.high, power.high)};
 }
 
-// Pairs of bf16, one a lane: the second of each pair, and the first.
+// Pairs of bf16, one per lane: the second numbers of the pairs, and the first ones.
 struct Pairs {
   Floats odd, even;
 };
@@ -119,7 +119,7 @@ static inline Pairs splat_pairs(const bf16* x) {
   return {{odd_of(same), odd_of(same)}, {even_of(same), even_of(same)}};
 }
 
-// sums += products of bf16 pairs, two a lane.
+// sums += products of bf16 pairs, two per lane.
 static inline void dot_pairs(Floats& sums, Pairs left, Pairs right) {
   sums = fma(left.odd, right.odd, sums);
   sums = fma(left.even, right.even, sums);
@@ -133,7 +133,7 @@ static inline void store_bf16(bf16* to, Floats x) {
     const __m256i up = _mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7fff)), odd);
     return _mm256_srli_epi32(up, 16);
   };
-  const __m256i mixed = _mm256_packus_epi32(half(x.low), half(x.high));  // by halves of registers
+  const __m256i mixed = _mm256_packus_epi32(half(x.low), half(x.high));  // halves of registers are interleaved
   _mm256_storeu_si256((__m256i*)to, _mm256_permute4x64_epi64(mixed, 0b11011000));
 }
 
@@ -144,9 +144,9 @@ static inline Floats load_bf16(const bf16* x) {
   return {load_eight_bf16(x), load_eight_bf16(x + 8)};
 }
 
-using Input = uint16_t;  // what a rounded input is kept in for the products
+using Input = uint16_t;  // type of a quantized input
 
-// Numbers in [-128, 127], rounded, each 128 larger: four at a time to `to`, `stride` apart.
+// Round numbers in [-128, 127], add 128, and store them at `to` in groups of four, `stride` apart.
 static inline void store_inputs(Input* to, int64_t stride, Floats x) {
   const __m256i middle = _mm256_set1_epi32(128);
   const __m256i low = _mm256_add_epi32(_mm256_cvtps_epi32(x.low), middle);
@@ -157,15 +157,15 @@ static inline void store_inputs(Input* to, int64_t stride, Floats x) {
   for (int i = 0; i < LANES; i += 4) memcpy(to + i / 4 * stride, words + i, 4 * sizeof(Input));
 }
 
-// The four inputs at x, four times.
+// The four inputs at x, repeated four times.
 static inline __m256i four_inputs(const Input* x) {
   int64_t four;
   memcpy(&four, x, sizeof(four));
   return _mm256_set1_epi64x(four);
 }
 
-// sums += products of 16-bit pairs, two a lane. As assembly, since GCC 12 multiplies first and adds
-// up afterwards, for which there are not enough registers.
+// sums += products of 16-bit pairs, two per lane. This is assembly because GCC 12 would compute all
+// products before adding them, and run out of registers.
 static inline void dot_words(__m256i& sums, __m256i left, __m256i right) {
   __m256i products;
   asm("vpmaddwd %3, %2, %1\n\tvpaddd %1, %0, %0"
@@ -173,7 +173,7 @@ static inline void dot_words(__m256i& sums, __m256i left, __m256i right) {
       : "x"(left), "x"(right));
 }
 
-// Two registers of four pairs each → the sums of the eight pairs, in their order.
+// The sums of the eight pairs in two registers of four, in order.
 static inline __m256i sums_of_pairs(__m256i first, __m256i last) {
   return _mm256_permute4x64_epi64(_mm256_hadd_epi32(first, last), 0b11011000);
 }

@@ -1,8 +1,9 @@
-// Vectors in AVX-512 with VNNI, and bf16 where there is: see simd.h. +, -, * and / are the compiler's own.
+// Vectors in AVX-512 with VNNI, and with bf16 if the CPU has it (see simd.h). The compiler provides
+// +, -, * and /.
 #pragma once
 
 using Floats = __m512;
-using Pairs = __m512i;  // of bf16, one a lane
+using Pairs = __m512i;  // pairs of bf16, one per lane
 
 static inline Floats load(const float* x) { return _mm512_loadu_ps(x); }
 static inline void store(float* to, Floats x) { _mm512_storeu_ps(to, x); }
@@ -11,10 +12,10 @@ static inline Floats load_ints(const int32_t* x) {
   return _mm512_cvtepi32_ps(_mm512_loadu_si512(x));
 }
 
-// Past the caches; `to` is a multiple of 64.
+// Store without filling the caches; `to` is a multiple of 64.
 static inline void stream(float* to, Floats x) { _mm512_stream_ps(to, x); }
 
-// The first `count` numbers, and `otherwise` in the other lanes.
+// The first `count` numbers; the other lanes are `otherwise`.
 static inline Floats load_first(int count, const float* x, float otherwise) {
   return _mm512_mask_loadu_ps(splat(otherwise), (__mmask16)((1u << count) - 1), x);
 }
@@ -37,11 +38,11 @@ static inline Floats rounded(Floats x) {
   return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }
 
-// x · 2^power, of whole powers.
+// x · 2^power for integer powers.
 static inline Floats times_power(Floats x, Floats power) { return _mm512_scalef_ps(x, power); }
 
-// sums += unsigned bytes · signed bytes, four products a lane. Written as assembly since GCC 12
-// spills every accumulator around the intrinsic, which costs half the speed.
+// sums += unsigned bytes · signed bytes, four products per lane. This is assembly because GCC 12
+// spills every accumulator around the intrinsic, which halves the speed.
 static inline void dot_bytes(__m512i& sums, __m512i unsigned_bytes, __m512i signed_bytes) {
   asm("vpdpbusd %2, %1, %0" : "+v"(sums) : "v"(unsigned_bytes), "v"(signed_bytes));
 }
@@ -55,7 +56,7 @@ static inline Pairs splat_pairs(const bf16* x) {
   return _mm512_set1_epi32(pair);
 }
 
-// sums += products of bf16 pairs, two a lane.
+// sums += products of bf16 pairs, two per lane.
 static inline void dot_pairs(Floats& sums, Pairs left, Pairs right) {
 #ifdef __AVX512BF16__
   asm("vdpbf16ps %2, %1, %0" : "+v"(sums) : "v"(left), "v"(right));
@@ -86,9 +87,9 @@ static inline Floats load_bf16(const bf16* x) {
   return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
 }
 
-using Input = uint8_t;  // what a rounded input is kept in for the products
+using Input = uint8_t;  // type of a quantized input
 
-// Numbers in [-128, 127], rounded, each 128 larger: four at a time to `to`, `stride` apart.
+// Round numbers in [-128, 127], add 128, and store them at `to` in groups of four, `stride` apart.
 static inline void store_inputs(Input* to, int64_t stride, Floats x) {
   const __m512i shifted = _mm512_add_epi32(_mm512_cvtps_epi32(x), _mm512_set1_epi32(128));
   const __m128i bytes = _mm512_cvtepi32_epi8(shifted);

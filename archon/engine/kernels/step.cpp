@@ -1,20 +1,20 @@
-// One step of a decoder in one call: every layer, for the tokens of many sequences at once.
+// One step of a decoder in one call: all layers, for the tokens of many sequences.
 //
-// The threads stay in one parallel region for the whole step; each phase below is shared out among
-// them and ends in a barrier. Every phase treats a token's row by itself, so a row's numbers do
-// not depend on which other rows are in the step.
+// A step is one parallel region. Each phase below is distributed over its threads and ends in a
+// barrier. Every phase computes each row separately, so a row's numbers do not depend on the other
+// rows in the step.
 //
-//   normalize  → bytes     RMSNorm, rounded to int8            (Zhang & Sennrich 2019)
+//   normalize  → bytes     RMSNorm (Zhang & Sennrich 2019), rounded to int8
 //   qkv product            queries, keys and values
-//   rope       → cache     RoPE (Su et al. 2021); keys and values into their blocks
+//   rope       → cache     RoPE (Su et al. 2021); stores keys and values in their blocks
 //   attention              see attention.h
 //   output product, added to the residual stream
 //   normalize  → bytes
 //   gate and up product, SwiGLU (Shazeer 2020)
 //   down product, added to the residual stream
 //
-// In a family whose norms follow its sublayers, a sublayer reads the residual stream itself, and
-// what it adds to the stream is normalised first.
+// In a family with norms after its sublayers, a sublayer reads the residual stream as it is, and its
+// output is normalised before it is added to the stream.
 
 #include <omp.h>
 
@@ -26,15 +26,15 @@
 #include "attention.h"
 #include "product.h"
 
-// A norm that the family does not have is null.
+// Null for a norm that the family does not have.
 struct Layer {
   const float *attention_norm, *attention_post_norm, *ffn_norm, *ffn_post_norm, *q_norm, *k_norm;
   Linear qkv, output, gate_up, down;
 };
 
-// What an adapter adds to a product, in float32: B·(A·x).
+// An adapter's change to a product, in float32: B·(A·x).
 struct LowRank {
-  const float* a;  // (rank, I); null where it adds nothing
+  const float* a;  // (rank, I); null for no change
   const float* b;  // (O / 32, rank, 32)
   int64_t rank;
 };
@@ -50,7 +50,7 @@ struct Adapter {
 
 struct Model {
   int64_t num_layers, width, ffn_width, heads, kv_heads, head_width, threads;
-  int64_t norms_projections;  // q_norm and k_norm: of whole projections, not of each head
+  int64_t norms_projections;  // 1: q_norm and k_norm normalise projections; 0: each head
   float epsilon;
   const bf16* embedding;
   const float* norm;
@@ -58,38 +58,38 @@ struct Model {
   Linear head;
 };
 
-// What one step computes; see `NativeDecoder` for the Python side.
+// Input and output of one step; `NativeDecoder` is the Python side.
 struct Step {
   int64_t num_tokens, num_logits;
   const int32_t *token, *position;
   const int32_t* const* table;       // each token's block table
   const float *cosine, *sine;        // (tokens, D / 2)
-  const int64_t* logit_token;        // tokens after which logits are wanted
+  const int64_t* logit_token;        // tokens that need logits
   bf16* cache;                       // (layers, G, blocks, keys and values, D · 16)
   int64_t num_blocks;
   float* logits;                     // (rows, padded V)
-  double* seconds;                   // by phase: products, attention, head, the rest
-  const Adapter* const* adapter;     // each token's, or null; null where none has any
+  double* seconds;                   // by phase: products, attention, head, rest
+  const Adapter* const* adapter;     // each token's adapter or null; null if no token has one
   int64_t max_rank;                  // of all adapters
   int64_t num_hidden;
-  const int64_t* hidden_token;       // tokens whose last normalised vectors are wanted
-  float* const* hidden;              // where each of these goes, E numbers
+  const int64_t* hidden_token;       // tokens that need hidden states
+  float* const* hidden;              // target of each hidden state, E numbers
 };
 
 enum Phase { PRODUCTS, ATTENTION, HEAD, REST };
 
 namespace {
 
-// Tokens that read the same blocks: tokens `token` to `token + count`, blocks `first` to `last`.
+// `count` tokens from `token` on that all read blocks `first` to `last` - 1.
 struct Segment {
   int32_t token, count;
   int64_t first, last;
-  int valid;  // tokens of the last block that count
+  int valid;  // tokens in the last block
 };
 
-constexpr int CHUNK = 16;  // tokens whose softmaxes are held at once
+constexpr int CHUNK = 16;  // tokens whose softmaxes are computed together
 
-// Memory that a step works in; it grows to the largest step and is used again.
+// Reusable memory that grows to the needs of the largest step.
 struct Buffer {
   void* data = nullptr;
   size_t size = 0;
@@ -111,7 +111,7 @@ struct Buffer {
 struct Workspace {
   Buffer stream, qkv, queries, attended, hidden, inputs, scales, low, added;
   std::vector<Segment> segments;
-  std::vector<int32_t> chunks;  // where each chunk's segments begin
+  std::vector<int32_t> chunks;  // index of each chunk's first segment
 };
 
 class Run {
@@ -134,7 +134,7 @@ class Run {
     plan_segments();
   }
 
-  // Attention alone, of the first layer: queries and results are (tokens, H, D).
+  // Only the attention of the first layer; queries and results are (tokens, H, D).
   void attention_of(const float* queries, float* out) {
     for (int64_t i = 0; i < N * H; i++) round_row(queries + i * D, q + i * D);
 #pragma omp parallel num_threads(m.threads)
@@ -168,8 +168,8 @@ class Run {
     add_product(l.down, l.ffn_post_norm, down);
   }
 
-  // What a row's adapter, if it has one, adds to one of a layer's products; or to the head, whose
-  // rows are the tokens after which logits are wanted.
+  // The change of a row's adapter, if it has one, to a product of a layer. Without `product` it is
+  // the change to the head, whose rows are the tokens that need logits.
   struct Change {
     const Run* run;
     int64_t layer;
@@ -184,7 +184,7 @@ class Run {
       return found.a ? &found : nullptr;
     }
 
-    // A·x, kept until the product is computed; the order of the sums is fixed.
+    // Compute A·x and store it until `add`; the order of the sums is fixed.
     void read(int64_t n, const float* x, int64_t size) const {
       const LowRank* found = of(n);
       if (!found) return;
@@ -196,7 +196,7 @@ class Run {
       }
     }
 
-    // B times that, added to a panel's outputs.
+    // Add B·(A·x) to a panel's outputs.
     void add(int64_t n, int64_t panel, Floats& left, Floats& right) const {
       const LowRank* found = of(n);
       if (!found) return;
@@ -235,7 +235,7 @@ class Run {
     lap(REST);
   }
 
-  // What a sublayer reads: the stream, normalised where the family has a norm.
+  // Input of a sublayer: the stream, normalised if the family has a norm here.
   void read_stream(const float* norm, const Change& change) {
     if (norm) normalize(norm, nullptr, N, change);
     else quantize(x, E, change);
@@ -258,7 +258,7 @@ class Run {
     lap(PRODUCTS);
   }
 
-  // A product is added to the stream; normalised before where the family has a norm.
+  // Add a product to the stream; normalise it first if the family has a norm here.
   void add_product(const Linear& linear, const float* post_norm, const Change& change) {
     if (post_norm) return add_normalized_product(linear, post_norm, change);
     each_panel(linear, N, m.threads, [&](int64_t panel, int64_t row, int64_t end) {
@@ -287,7 +287,7 @@ class Run {
     lap(REST);
   }
 
-  // A panel holds sixteen gates and the sixteen ups that belong to them.
+  // A panel has sixteen gates and the sixteen ups that belong to them.
   void swiglu_product(const Linear& linear, const Change& change) {
     each_panel(linear, N, m.threads, [&](int64_t panel, int64_t row, int64_t end) {
       panel_product(rows_in, row, end, linear, panel, [&](int64_t n, Floats gate, Floats up) {
@@ -299,7 +299,7 @@ class Run {
     lap(PRODUCTS);
   }
 
-  // Apply RoPE to queries and keys, put keys and values into the cache.
+  // Apply RoPE to queries and keys; store keys and values in the cache.
   void rope(const Layer& l, int64_t index) {
     const int64_t row = (H + 2 * G) * D;
     const float *q_norm = m.norms_projections ? nullptr : l.q_norm;  // of each head
@@ -358,7 +358,7 @@ class Run {
       panel_product(rows_in, row, end, m.head, panel, [&](int64_t n, Floats left, Floats right) {
         change.add(n, panel, left, right);
         float* to = s.logits + n * V + panel * PANEL_OUTPUTS;
-        stream(to, left);  // past the caches, which these would only empty
+        stream(to, left);  // would otherwise evict useful data from the caches
         stream(to + LANES, right);
       });
     });
@@ -390,7 +390,7 @@ class Run {
     return s.cache + (layer * G + g) * s.num_blocks * block_size();
   }
 
-  // RoPE of one head: channels i and i + D/2 are a point in the plane, turned together.
+  // RoPE of one head: channels i and i + D/2 are a point in the plane, which is rotated.
   void rope_head(const float* from, const float* norm, const float* cosine, const float* sine,
                  float* to) const {
     alignas(64) float normed[MAX_HEAD_WIDTH];
@@ -410,7 +410,7 @@ class Run {
     for (int64_t i = 0; i < D; i += LANES) store_bf16(to + i, load(from + i));
   }
 
-  // The softmaxes of one chunk's tokens for one key-value head, from the first block to the last.
+  // Attention of one chunk's tokens for one key-value head.
   void attend_chunk(int64_t chunk, int64_t g, Blocks blocks, float scale) {
     static thread_local Buffer sums;
     static thread_local std::vector<Softmax> states;
@@ -438,7 +438,7 @@ class Run {
     }
   }
 
-  // A few blocks at a time, so that they stay in the first-level cache while the tokens pass by.
+  // A few blocks at a time, so that they stay in the first-level cache for all tokens.
   void attend_segment(const Segment& segment, int64_t chunk_start, int64_t g, Blocks blocks,
                       float scale, Softmax* states) {
     const int64_t at_once = segment.count > 1 ? blocks_for((int)rows_per_tile)
@@ -472,8 +472,8 @@ class Run {
     w.chunks.push_back((int32_t)w.segments.size());
   }
 
-  // Tokens `from` to `to` agree on their blocks before `block`: what more they share they read
-  // together, then each group that goes on alike for itself.
+  // Tokens `from` to `to` - 1 share all blocks before `block`. They read their further common blocks
+  // together. After these, the groups that still share blocks are split recursively.
   void share(int64_t from, int64_t to, int64_t block) {
     if (to - from == 1) {
       const int64_t last = s.position[from] / BLOCK_TOKENS + 1;
@@ -512,7 +512,7 @@ class Run {
   Workspace& w;
   const int64_t N, E, F, H, G, D, per_group, tiles_per_group, rows_per_tile;
   float *x, *qkv, *attended, *hidden;
-  float* low;    // (rows, max_rank): what adapters make of a product's inputs
+  float* low;    // (rows, max_rank): A·x of the adapters
   float* added;  // (tokens, E): a product that is normalised before it is added to the stream
   bf16* q;
   Rows rows_in;
@@ -527,7 +527,7 @@ Workspace* archon_workspace_new() { return new Workspace; }
 
 void archon_workspace_free(Workspace* workspace) { delete workspace; }
 
-// One product by itself, for tests and timings: x is (rows, I), y is (rows, O).
+// One product, for tests and timings: x is (rows, I), y is (rows, O).
 void archon_product(const Linear* linear, const float* x, int64_t rows, float* y, int64_t threads) {
   static thread_local Buffer inputs, scales;
   const int64_t padded = (rows + TILE_ROWS - 1) / TILE_ROWS * TILE_ROWS;
@@ -542,7 +542,7 @@ void archon_product(const Linear* linear, const float* x, int64_t rows, float* y
   }
 }
 
-// Attention by itself, for tests: see `Run::attention_of`.
+// Attention of the first layer, for tests.
 void archon_attention(const Model* model, const Step* step, const float* queries, float* out) {
   Workspace workspace;
   Run(*model, *step, workspace).attention_of(queries, out);

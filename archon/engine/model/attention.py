@@ -1,16 +1,18 @@
-"""Scaled dot-product attention over keys that lie in several places.
+"""Scaled dot-product attention over keys in several places.
 
-A token attends to everything before it. Those keys lie in two parts: blocks of the cache that
-it shares with others (the prompt that n samples have in common), and keys of its own. Each part is
-attended to apart, which gives an output and the log-sum-exp of its scores; the two are merged
-exactly, since softmax over a union is the average of the softmaxes over its parts, weighted by
-their shares of the sum of exponentials:
+A token attends to itself and all tokens before it. Their keys are in up to three *parts*: cache
+blocks that it shares with other sequences (the prompt of n samples), cache blocks of its own
+sequence, and the tokens of its span that are computed in the same step. Attention over each part
+gives an output and the log-sum-exp of the scores. The parts are merged exactly: a softmax over all
+keys is the mean of the softmaxes over the parts, weighted by the parts' shares of the sum of
+exponentials:
 
     out = Σ_p exp(lse_p − lse) · out_p,    lse = log Σ_p exp(lse_p)
 
 (Milakov & Gimelshein 2018, arXiv 1805.02867; Dao et al. 2022, arXiv 2205.14135.)
 
-Where the parts divide depends on a sequence's own tokens alone, never on its companions.
+The boundaries between the parts depend on the sequence's own tokens only, not on the other
+sequences in the batch.
 """
 
 from __future__ import annotations
@@ -24,34 +26,35 @@ from torch import Tensor
 from archon.engine.cache.kv_cache import KVCache
 from archon.engine.model import cuda_attention
 
-_NOTHING_YET = -1e30
-"""Log-sum-exp of no scores; finite, so that merging nothing with nothing is not inf − inf."""
+_EMPTY_LSE = -1e30
+"""Log-sum-exp of no scores. It is finite so that merging two empty parts is not inf − inf."""
 
 
 @dataclass(frozen=True, slots=True)
 class CachedPart:
-    """B groups of tokens; the tokens of a group all attend to the same cached keys.
+    """B groups of tokens; the tokens of a group attend to the same cached keys.
 
-    Groups are padded to the same number of rows R and of blocks, so that one call serves all.
+    Groups are padded to the same number of rows R and of blocks K, so that one call computes all.
     """
 
     token_M: Tensor
-    """Tokens of the step that this part concerns."""
+    """Indices, within the step, of the tokens that attend to this part."""
     row_M: Tensor
-    """Where each of them stands in the padded (B, R), flattened."""
+    """Their indices in the padded (B, R), flattened."""
     query_BR: Tensor
-    """Token of the step in each padded row; padding repeats token 0."""
+    """Index of the token in each padded row; padding is token 0."""
     blocks_BK: Tensor
-    """Cache blocks of each group; padding repeats block 0."""
+    """Cache blocks of each group; padding is block 0."""
     mask_BL: Tensor | None
-    """0 where a key counts, −inf where it is padding, in the cache's dtype; None: all count."""
+    """0 for a key, −inf for padding, in the cache's dtype; None if there is no padding."""
     absent_M: Tensor | None = None
-    """True for tokens that this part does not concern after all; None: it concerns them all."""
+    """True for tokens of ``token_M`` that do not attend to this part
+    (``archon.engine.cuda.padding``); None if all do."""
 
 
 @dataclass(frozen=True, slots=True)
 class FreshPart:
-    """Consecutive tokens of one prompt that attend to each other, causally."""
+    """Consecutive tokens of a step, of one text, that attend causally to each other."""
 
     start: int
     stop: int
@@ -59,7 +62,7 @@ class FreshPart:
 
 @dataclass(frozen=True, slots=True)
 class AttentionPlan:
-    """Who attends to what in one step. Every token is in one or two parts."""
+    """The parts of attention in one step. Every token is in at least one."""
 
     cached: tuple[CachedPart, ...]
     fresh: tuple[FreshPart, ...]
@@ -68,14 +71,17 @@ class AttentionPlan:
 def attend(
     q_NHD: Tensor, k_NGD: Tensor, v_NGD: Tensor, cache: KVCache, layer: int, plan: AttentionPlan
 ) -> Tensor:
-    """Attention of every token of a step; returns (N, H, D) in float32.
+    """Compute the attention of every token of a step: (N, H, D), float32.
 
-    ``k_NGD`` and ``v_NGD`` are the step's own keys and values, already written to the cache.
+    Parameters
+    ----------
+    k_NGD, v_NGD
+        Keys and values of the step's tokens, which are already in the cache as well.
     """
     N, H, _ = q_NHD.shape
     q_NHD = q_NHD.to(cache.dtype)
     out_NHD = torch.zeros_like(q_NHD, dtype=torch.float32)
-    lse_NH = torch.full((N, H), _NOTHING_YET, device=q_NHD.device)
+    lse_NH = torch.full((N, H), _EMPTY_LSE, device=q_NHD.device)
     for fresh in plan.fresh:
         rows = slice(fresh.start, fresh.stop)
         out_HTD, lse_HT = partial_attention(
@@ -91,11 +97,11 @@ def attend(
 def _attend_cached(
     q_NHD: Tensor, cache: KVCache, layer: int, part: CachedPart
 ) -> tuple[Tensor, Tensor]:
-    """One part's (output, log-sum-exp) for its tokens: (M, H, D) and (M, H)."""
+    """Return output (M, H, D) and log-sum-exp (M, H) of a part's tokens."""
     (B, R), (_, H, D) = part.query_BR.shape, q_NHD.shape
     k_BGLD, v_BGLD = cache.gather(layer, part.blocks_BK)
     G = k_BGLD.shape[1]
-    # The H / G heads that share keys become further rows of the same product.
+    # The H / G query heads that share a key-value head become additional rows.
     q_BGRD = q_NHD[part.query_BR].view(B, R, G, H // G, D).transpose(1, 2).reshape(B, G, -1, D)
     out_BGRD, lse_BGR = partial_attention(q_BGRD, k_BGLD, v_BGLD, mask_BL=part.mask_BL)
     out_BRHD = out_BGRD.view(B, G, R, H // G, D).transpose(1, 2).reshape(B * R, H, D)
@@ -109,7 +115,7 @@ def _attend_cached(
 def _merge(
     out_NHD: Tensor, lse_NH: Tensor, token_M: Tensor, out_MHD: Tensor, lse_MH: Tensor
 ) -> None:
-    """Merge one part's result into the running one, in place."""
+    """Merge the result of one part into the running result, in place."""
     before_MH = lse_NH[token_M]
     total_MH = torch.logaddexp(before_MH, lse_MH)
     old_share_MH1 = (before_MH - total_MH).exp_().unsqueeze(-1)
@@ -126,7 +132,7 @@ def partial_attention(
     mask_BL: Tensor | None = None,
     causal: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """softmax(q·kᵀ / √D + mask)·v and the log-sum-exp of the scores.
+    """Compute softmax(q·kᵀ / √D + mask)·v, and the log-sum-exp of the scores.
 
     Parameters
     ----------
@@ -137,13 +143,13 @@ def partial_attention(
     mask_BL
         Added to the scores, in the queries' dtype.
     causal
-        Token t attends to keys 0 … t only (T equals L then).
+        Token t attends to keys 0 … t only; T must equal L.
 
     Returns
     -------
-    (B, H, T, D) in the queries' dtype, and (B, H, T) in float32.
+    Output, (B, H, T, D) in the queries' dtype, and log-sum-exp, (B, H, T) in float32.
     """
-    if cuda_attention.serves(q_BHTD):
+    if cuda_attention.supports(q_BHTD):
         return cuda_attention.attention(q_BHTD, k_BGLD, v_BGLD, mask_BL=mask_BL, causal=causal)
     if q_BHTD.device.type != "cpu":
         return plain_attention(q_BHTD, k_BGLD, v_BGLD, mask_BL=mask_BL, causal=causal)
@@ -163,7 +169,7 @@ def plain_attention(
     mask_BL: Tensor | None = None,
     causal: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """The same as ``partial_attention``, written out: the reference for any faster kernel."""
+    """``partial_attention`` in plain torch: the reference for faster kernels."""
     repeats = q_BHTD.shape[1] // k_BGLD.shape[1]
     k_BHLD, v_BHLD = (x.repeat_interleave(repeats, dim=1).float() for x in (k_BGLD, v_BGLD))
     scores_BHTL = q_BHTD.float() @ k_BHLD.transpose(-1, -2) / math.sqrt(q_BHTD.shape[-1])

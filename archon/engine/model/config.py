@@ -1,4 +1,4 @@
-"""The shape of a decoder, as a GGUF file or a folder's ``config.json`` states it."""
+"""Shape of a decoder, read from a GGUF file or a folder's ``config.json``."""
 
 from __future__ import annotations
 
@@ -30,29 +30,36 @@ _HF_SIZES = {
     "num_kv_heads": "num_key_value_heads", "head_width": "head_dim",
     "context_length": "max_position_embeddings",
 }  # fmt: skip
-"""Fields of ``DecoderConfig`` → keys of GGUF files, without the family, and of ``config.json``."""
+"""Fields of ``DecoderConfig`` → keys of GGUF files, without the family's prefix, and of
+``config.json``."""
 
 
 @dataclass(frozen=True, slots=True)
 class DecoderConfig:
-    """The shape of one decoder, and its family."""
+    """Shape and family of a decoder."""
 
     family: str
-    """Name of its family (``archon.engine.model.families.FAMILIES``)."""
+    """Name of the family (``archon.engine.model.families.FAMILIES``)."""
     num_layers: int
     width: int
-    """E, the model's width."""
+    """E: width of the model, that is, of the residual stream."""
     ffn_width: int
+    """F: width of the feed-forward network."""
     num_heads: int
-    """H, query heads."""
+    """H: query heads."""
     num_kv_heads: int
-    """G, key-value heads; each serves H / G query heads (grouped-query attention)."""
+    """G: key-value heads, each shared by H / G query heads (grouped-query attention: Ainslie et al.
+    2023, arXiv 2305.13245)."""
     head_width: int
+    """D: width of a head."""
     vocab_size: int
+    """V: tokens of the vocabulary."""
     context_length: int
-    """Positions that the model was trained for, in tokens."""
+    """Positions that the model was trained on, in tokens."""
     rope_base: float = 10_000.0
+    """Base of the rotary frequencies (``archon.engine.model.rope``)."""
     norm_epsilon: float = 1e-5
+    """ε of RMSNorm."""
 
     def __post_init__(self) -> None:
         sizes = (
@@ -60,7 +67,7 @@ class DecoderConfig:
             self.head_width, self.vocab_size, self.context_length,
         )  # fmt: skip
         if min(sizes) < 1 or self.rope_base <= 0 or self.norm_epsilon < 0:
-            raise ModelFileError(f"a decoder cannot have these sizes: {self}")
+            raise ModelFileError(f"invalid sizes of a decoder: {self}")
         if self.num_heads % self.num_kv_heads or self.head_width % 2:
             raise ModelFileError(
                 f"{self.num_heads} query heads of width {self.head_width} "
@@ -69,47 +76,47 @@ class DecoderConfig:
 
     @property
     def traits(self) -> FamilyTraits:
-        """What its family has and lacks."""
+        """Traits of the family."""
         return FAMILIES[self.family]
 
 
 def config_of(file: ModelFile) -> DecoderConfig:
-    """Read the decoder's shape from what a file or a folder says of itself.
+    """Read the shape of the decoder in a file or folder.
 
     Raises
     ------
     ModelFileError
-        A family or a rotary scaling that is not supported, or a key that is missing.
+        A key is missing, or the model has a feature that is not supported.
     """
     return _gguf_config(file) if isinstance(file, GGUFFile) else _folder_config(file)
 
 
-def _known_family(name: object, path: Path) -> FamilyTraits:
+def _family_of(name: object, path: Path) -> FamilyTraits:
     for family, traits in FAMILIES.items():
         if name == family:
             return traits
     known = ", ".join(FAMILIES)
-    raise ModelFileError(f"{path}: family {name!r} is not supported ({known} are)")
+    raise ModelFileError(f"{path}: family {name!r} is not supported; these are: {known}")
 
 
 ROPE_FACTORS = "rope_freqs.weight"
-"""Tensor of a GGUF file that scales each rotary frequency, as Llama 3.1 and later do."""
+"""GGUF tensor of the factors by which Llama 3.1 and later scale each rotary frequency."""
 
 
 def _gguf_config(file: GGUFFile) -> DecoderConfig:
-    family = _known_family(file.metadata.get("general.architecture"), file.path)
+    family = _family_of(file.metadata.get("general.architecture"), file.path)
     keys = CheckedKeys(file.path, file.metadata, f"{family.name}.")
     number, count = keys.number, keys.count
     _check_gguf_keys(file, family)
     _refuse_gguf_scaling(file, keys)
     if EMBEDDING.gguf not in file.tensors:
-        raise ModelFileError(f"{file.path}: has no token embedding")
+        raise ModelFileError(f"{file.path}: the token embedding {EMBEDDING.gguf!r} is missing")
     num_heads = count("attention.head_count")
     width = count("embedding_length")
     head_width = count("attention.key_length", width // max(num_heads, 1))
     if count("rope.dimension_count", head_width) != head_width:
         raise ModelFileError(
-            f"{file.path}: rotary positions of a part of each head are not supported"
+            f"{file.path}: rotary embeddings of only a part of each head are not supported"
         )
     if count("attention.value_length", head_width) != head_width:
         raise ModelFileError(f"{file.path}: keys and values of different widths are not supported")
@@ -140,9 +147,9 @@ def _check_gguf_keys(file: GGUFFile, family: FamilyTraits) -> None:
 
 
 def _refuse_gguf_scaling(file: GGUFFile, keys: CheckedKeys) -> None:
-    """Refuse rotary scaling other than by 1. Without a type, a factor is a linear one."""
+    """Reject rotary scaling by any factor other than 1. Without a type, scaling is linear."""
     kind = file.metadata.get(f"{keys.prefix}rope.scaling.type", "linear")
-    # The newer key first; zero stands for no factor.
+    # The newer key comes first; 0 means that there is no factor.
     factor = keys.number("rope.scaling.factor", keys.number("rope.scale_linear", 0)) or 1
     if kind == "none" or (kind == "linear" and factor == 1):
         if ROPE_FACTORS not in file.tensors or bool((file.tensor(ROPE_FACTORS) == 1).all()):
@@ -158,7 +165,7 @@ def _refuse_gguf_scaling(file: GGUFFile, keys: CheckedKeys) -> None:
 
 def _folder_config(folder: ModelFolder) -> DecoderConfig:
     config, path = folder.config, folder.path / CONFIG
-    family = _known_family(config.get("model_type"), path)
+    family = _family_of(config.get("model_type"), path)
     keys = CheckedKeys(path, config)
     family.config_rules.check(config, path)
     _refuse_other_classes(config, path)
@@ -166,8 +173,8 @@ def _folder_config(folder: ModelFolder) -> DecoderConfig:
     if config.get("hidden_act") not in ("silu", "swish", None):
         raise keys.unsupported("hidden_act")
     num_heads, width = keys.count("num_attention_heads"), keys.count("hidden_size")
-    usual_head_width = None if family.states_head_width else width // max(num_heads, 1)
-    defaults = {"num_kv_heads": num_heads, "head_width": usual_head_width}
+    default_head_width = None if family.states_head_width else width // max(num_heads, 1)
+    defaults = {"num_kv_heads": num_heads, "head_width": default_head_width}
     result = DecoderConfig(
         family=family.name,
         rope_base=float(rope.number("rope_theta", keys.number("rope_theta", 10_000.0))),
@@ -183,13 +190,13 @@ _CLASS = re.compile(rf"\w+ForCausalLM|\w+LMHeadModel|({_BARE_CLASSES})Model")
 
 
 def _refuse_other_classes(config: Mapping[str, Any], path: Path) -> None:
-    """Refuse a model with another head, and one whose code the folder brings along."""
+    """Reject models with a head for another task, and models that need code from their folder."""
     classes = config.get("architectures") or []
     for name in classes if isinstance(classes, list) else [classes]:
         if not isinstance(name, str) or _CLASS.fullmatch(name) is None:
             raise ModelFileError(
-                f"{path}: architectures is {shown(classes)}: a model with another head than a "
-                "language model's is not supported"
+                f"{path}: architectures is {shown(classes)}: only models with a language-model "
+                "head are supported"
             )
     custom = config.get("auto_map") or {}
     if not isinstance(custom, Mapping) or any(key.startswith("AutoModel") for key in custom):
@@ -200,42 +207,42 @@ def _refuse_other_classes(config: Mapping[str, Any], path: Path) -> None:
 
 
 def _rope_keys(config: Mapping[str, Any], path: Path) -> CheckedKeys:
-    """The keys of the rotary embedding, once they are seen to scale nothing.
+    """Return the keys of the rotary embedding; reject those that scale it.
 
-    Newer files hold them, and the base with them, in ``rope_parameters``; older ones say in
-    ``rope_scaling`` what is scaled, and the base at the top.
+    Newer files have them all in ``rope_parameters``, the base included. Older files have
+    ``rope_scaling``, and the base at the top level.
     """
     for key in ("rope_scaling", "rope_parameters"):
         rope = config.get(key) or {}
         if not isinstance(rope, Mapping):
             raise ModelFileError(f"{path}: {key} is {shown(rope)}: rotary scaling is not supported")
         kind = rope.get("rope_type", rope.get("type", "default"))
-        by_nothing = kind in ("linear", "llama3") and rope.get("factor") == 1
+        scales_by_one = kind in ("linear", "llama3") and rope.get("factor") == 1
         nested = any(isinstance(value, Mapping) for value in rope.values())
-        if not (kind == "default" or by_nothing) or nested or rope.get("mrope_section"):
-            said = shown(dict(rope)) if kind == "default" else repr(kind)
-            raise ModelFileError(f"{path}: {key} is {said}: rotary scaling is not supported")
+        if not (kind == "default" or scales_by_one) or nested or rope.get("mrope_section"):
+            value = shown(dict(rope)) if kind == "default" else repr(kind)
+            raise ModelFileError(f"{path}: {key} is {value}: rotary scaling is not supported")
     rope = config.get("rope_scaling") or config.get("rope_parameters") or {}
     for holder in (rope, config):
         if holder.get("partial_rotary_factor") not in (1, None):
             raise ModelFileError(
                 f"{path}: partial_rotary_factor is {holder['partial_rotary_factor']!r}: rotary "
-                "positions of a part of each head are not supported"
+                "embeddings of only a part of each head are not supported"
             )
     return CheckedKeys(path, rope)
 
 
-_USUAL_WINDOW, _USUAL_FULL_LAYERS = 4096, 28
-"""What Qwen2 and Qwen3 use in transformers where the file says nothing."""
+_DEFAULT_WINDOW, _DEFAULT_FULL_LAYERS = 4096, 28
+"""Defaults of Qwen2 and Qwen3 in transformers."""
 
 
 def _refuse_sliding_window(shape: DecoderConfig, keys: CheckedKeys) -> None:
-    """Refuse layers in which a token attends to the latest ones alone."""
+    """Reject layers in which a token attends to the most recent tokens only."""
     config = keys.values
     kinds = config.get("layer_types") or []
     other = next((kind for kind in kinds if kind != "full_attention"), None)
     if other is not None:
-        raise ModelFileError(f"{keys.path}: layer_types names {other!r}, which is not supported")
+        raise ModelFileError(f"{keys.path}: layer_types has {other!r}, which is not supported")
     used = config.get("use_sliding_window")
     if kinds or used is False:
         return
@@ -244,15 +251,17 @@ def _refuse_sliding_window(shape: DecoderConfig, keys: CheckedKeys) -> None:
     if used is None and (is_opt_in or window is None):
         return
     if is_opt_in:
-        if keys.count("max_window_layers", _USUAL_FULL_LAYERS) >= shape.num_layers:
+        if keys.count("max_window_layers", _DEFAULT_FULL_LAYERS) >= shape.num_layers:
             return
-        window = _USUAL_WINDOW if window is None else window
+        window = _DEFAULT_WINDOW if window is None else window
     if window is None or 0 < keys.number("sliding_window", window) < shape.context_length:
         raise keys.unsupported("use_sliding_window" if used else "sliding_window")
 
 
 def shape_keys(config: DecoderConfig) -> dict[str, Any]:
-    """The keys of ``config.json`` for a decoder's sizes, without its rotary base, whose place
-    depends on the version of the format."""
+    """Return the keys of ``config.json`` for a decoder's sizes.
+
+    The rotary base is not among them: its place depends on the version of the format.
+    """
     sizes = {key: getattr(config, field) for field, key in _HF_SIZES.items()}
     return {**sizes, "rms_norm_eps": config.norm_epsilon}

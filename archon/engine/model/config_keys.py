@@ -1,6 +1,6 @@
-"""Which keys of ``config.json`` and of GGUF metadata are computed, cannot matter, or are refused.
+"""Rules for the keys of ``config.json`` and of GGUF metadata (``archon.engine.files.key_rules``).
 
-``archon.engine.model.config`` reads and checks the keys that are listed here as computed.
+``archon.engine.model.config`` and ``archon.engine.encoders.config`` read the computed keys.
 """
 
 from __future__ import annotations
@@ -28,35 +28,41 @@ GENERATION_KEYS = frozenset({
     "disable_compile", "continuous_batching_config", "low_memory", "penalty_alpha", "dola_layers",
     "prefill_chunk_size", "transformers_version", "_from_model_config",
 })  # fmt: skip
-"""Parameters of transformers' ``generate``; older ``config.json`` files hold them, too. They say
-how to sample, and are no part of the model."""
+"""Parameters of transformers' ``generate``, which older ``config.json`` files also have. They
+control sampling and are not part of the model."""
 
 _IRRELEVANT = GENERATION_KEYS - {"eos_token_id"} | {
-    # where the model comes from, and what it was saved with
+    # origin of the model, and the program that saved it
     "_name_or_path", "name_or_path", "_commit_hash", "torch_dtype", "dtype",
     "transformers.js_config", "tokenizer_class", "is_llama_config", "language", "license",
-    # how it was or would be trained
+    # training
     "initializer_range", "attention_dropout", "hidden_dropout", "resid_pdrop", "embd_pdrop",
     "gradient_checkpointing", "use_gradient_checkpointing", "finetuning_task",
     "task_specific_params", "problem_type", "id2label", "label2id", "num_labels",
-    # how another program computes the same
+    # other implementations of the same computation
     "pretraining_tp", "tp_degree", "chunk_size_feed_forward", "torchscript", "use_bfloat16",
     "tf_legacy_loss", "use_flash_attn", "use_flash_attention", "use_flash_attention_2",
     "_flash_attn_2_enabled", "flash_attention", "attn_implementation", "_attn_implementation",
     "_attn_implementation_autoset", "_attn_implementation_internal",
     "experts_implementation", "_experts_implementation_internal",
-    # what its classes return
+    # return values of its classes
     "return_dict", "use_return_dict", "output_past", "tie_last_hidden_states", "prefix",
     "is_decoder", "keys_to_ignore_at_inference",
-    # lengths that tokenizers cut at
+    # truncation by tokenizers
     "max_sequence_length", "model_max_length",
 }  # fmt: skip
-"""Keys of every family."""
+"""Irrelevant keys of every family."""
 _IRRELEVANT_NAMES = re.compile(
     r".*_token_ids?|(bos|eos|pad|unk|sep|cls|mask)_token|(\w+_)?version|.*dropout.*"
     r"|.*_loss(_.*)?|.*initializer.*|init_std"
     r"|(unsloth|wandb|mlflow|training|dataset|deepspeed|optimizer|scheduler)_.*"
 )
+
+_NEUTRAL = {
+    "quantization_config": (), "compression_config": (), "pruned_heads": (),
+    "per_layer_config": (), "add_cross_attention": (), "cross_attention_hidden_size": (),
+    "tie_encoder_decoder": (), "use_bidirectional_attention": (),
+}  # fmt: skip
 
 CONFIG_RULES = KeyRules(
     computed=frozenset({
@@ -67,7 +73,7 @@ CONFIG_RULES = KeyRules(
         "max_window_layers", "attention_bias", "architectures", "auto_map", "eos_token_id",
     }),
     irrelevant=_IRRELEVANT,
-    neutral={
+    neutral=_NEUTRAL | {
         "attn_logit_softcapping": (), "final_logit_softcapping": (), "logits_soft_cap": (),
         "attention_multiplier": (), "embedding_multiplier": (1,), "residual_multiplier": (1,),
         "logits_scaling": (1,), "logit_scale": (1,), "rope_ratio": (1,), "scale_emb": (1,),
@@ -78,20 +84,11 @@ CONFIG_RULES = KeyRules(
         "num_experts": (), "num_local_experts": (), "n_routed_experts": (),
         "num_experts_per_tok": (), "moe_intermediate_size": (), "decoder_sparse_step": (1,),
         "shared_expert_intermediate_size": (), "norm_topk_prob": (), "attention_chunk_size": (),
-        "quantization_config": (), "compression_config": (),
-        "pruned_heads": (), "per_layer_config": (), "is_encoder_decoder": (),
-        "add_cross_attention": (), "cross_attention_hidden_size": (), "tie_encoder_decoder": (),
-        "is_causal": (True,), "causal": (True,), "use_bidirectional_attention": (),
+        "is_encoder_decoder": (), "is_causal": (True,), "causal": (True,),
     },
     irrelevant_names=_IRRELEVANT_NAMES,
 )  # fmt: skip
-"""Of a decoder's ``config.json``: Llama, Qwen2 and Qwen3 in transformers."""
-
-_NEUTRAL = {
-    "quantization_config": (), "compression_config": (), "pruned_heads": (),
-    "per_layer_config": (), "add_cross_attention": (), "cross_attention_hidden_size": (),
-    "tie_encoder_decoder": (), "use_bidirectional_attention": (), "auto_map": (),
-}  # fmt: skip
+"""Rules for a decoder's ``config.json``, as transformers writes it for Llama, Qwen2 and Qwen3."""
 
 ENCODER_RULES = KeyRules(
     computed=frozenset({
@@ -101,15 +98,15 @@ ENCODER_RULES = KeyRules(
     }),
     irrelevant=_IRRELEVANT | {
         "eos_token_id",
-        "architectures",  # tensors say which head there is
-        "tie_word_embeddings",  # of the head for words, which is not read
-        "sentence_transformers",  # what a score is made of; here it is a probability
+        "architectures",  # the tensors show which head there is
+        "tie_word_embeddings",  # concerns the language-model head, which is not used
+        "sentence_transformers",  # activation of scores; here a score is always a probability
         "classifier_dropout", "hidden_dropout_prob", "attention_probs_dropout_prob",
     },
-    neutral=_NEUTRAL | {"is_encoder_decoder": ()},
+    neutral=_NEUTRAL | {"auto_map": (), "is_encoder_decoder": ()},
     irrelevant_names=_IRRELEVANT_NAMES,
 )  # fmt: skip
-"""Of an encoder's ``config.json``: BERT in transformers."""
+"""Rules for an encoder's ``config.json``: BERT in transformers."""
 
 ENCODER_DECODER_RULES = KeyRules(
     computed=frozenset({
@@ -124,10 +121,10 @@ ENCODER_DECODER_RULES = KeyRules(
         "dense_act_fn", "is_gated_act",  # both follow from feed_forward_proj
         "n_positions",  # positions are relative
     },
-    neutral=_NEUTRAL,
+    neutral=_NEUTRAL | {"auto_map": ()},
     irrelevant_names=_IRRELEVANT_NAMES,
 )  # fmt: skip
-"""Of an encoder–decoder's ``config.json``: T5 in transformers."""
+"""Rules for an encoder–decoder's ``config.json``: T5 in transformers."""
 
 GGUF_RULES = KeyRules(
     computed=frozenset({
@@ -138,11 +135,11 @@ GGUF_RULES = KeyRules(
         "rope.scaling.factor", "rope.scale_linear", "embedding_length_out",
     }),
     irrelevant=frozenset({
-        "vocab_size",  # the embedding has as many rows as there are
-        "tensor_data_layout",  # how the original file was laid out
-        "attention.layer_norm_epsilon",  # of norms that these families lack
+        "vocab_size",  # given by the rows of the embedding
+        "tensor_data_layout",  # layout of the file that was converted
+        "attention.layer_norm_epsilon",  # for LayerNorm, which these families do not have
         "rope.scaling.finetuned", "rope.scaling.original_context_length",
-        "rope.scaling.yarn_beta_fast", "rope.scaling.yarn_beta_slow",  # no yarn, no effect
+        "rope.scaling.yarn_beta_fast", "rope.scaling.yarn_beta_slow",  # have no effect without YaRN
     }),
     neutral={
         "attention.causal": (True,), "pooling_type": (0,), "use_parallel_residual": (),
@@ -162,16 +159,16 @@ GGUF_RULES = KeyRules(
         "classifier.output_labels": (),
     },
 )  # fmt: skip
-"""Of a GGUF file's keys ``<architecture>.…``, as llama.cpp reads them."""
+"""Rules for the keys ``<architecture>.…`` of a GGUF file, as llama.cpp reads them."""
 
 OTHER_GGUF_RULES = KeyRules(
     computed=frozenset({"general.architecture", "general.alignment"}),
     irrelevant=frozenset(),
     neutral={"general.type": ("model",)},
     irrelevant_names=re.compile(
-        # Whatever no architecture's loader reads: names, licences, notes of who made the file.
-        # ``tokenizer.`` is ``archon.lm.local.tokenizer.gguf``'s to check.
+        # Names, licences, authors: no loader of llama.cpp reads these keys.
+        # ``archon.lm.local.tokenizer.gguf`` checks ``tokenizer.…``.
         r"(?!(adapter|clip|diffusion|xielu)\.).*"
     ),
 )
-"""Of all other keys of a GGUF file: what is no model, or one of parts that the engine lacks."""
+"""Rules for all other keys of a GGUF file: they reject files that are not a plain model."""

@@ -1,12 +1,12 @@
-"""Attention with its log-sum-exp on CUDA, by kernels that torch carries.
+"""Attention with its log-sum-exp on CUDA, by torch's own kernels.
 
-No GPU has run this yet (see ``docs/gpu.md``); what the operators take and give was read from their
-schemas, and is checked on meta tensors by the tests.
+No GPU has run this yet (see ``docs/gpu.md``). The operators' arguments and results follow their
+schemas; the tests check them on meta tensors.
 
-Two kernels serve half precisions. Without a mask, FlashAttention-2 (Dao 2023, arXiv 2307.08691),
-which knows grouped queries. Under a mask, the memory-efficient kernel (Rabe & Staats 2021, arXiv
-2112.05682), which wants a key-value head for every query head. float32 stays with the plain
-reference, whose products are exact.
+16-bit inputs use one of two kernels. Without a mask it is FlashAttention-2 (Dao 2023, arXiv
+2307.08691), which supports grouped queries. With a mask it is the memory-efficient kernel (Rabe &
+Staats 2021, arXiv 2112.05682), which needs a key-value head for every query head. float32 inputs
+use the plain reference, whose products are not rounded to 16 bits.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ _HALF = (torch.bfloat16, torch.float16)
 _WIDTH_MULTIPLE, _MAX_WIDTH = 8, 256
 
 
-def serves(q_BHTD: Tensor) -> bool:
-    """Whether the kernels can compute with queries such as these."""
+def supports(q_BHTD: Tensor) -> bool:
+    """Return True if the kernels support the device, dtype and width of these queries."""
     width = q_BHTD.shape[-1]
     fits = width % _WIDTH_MULTIPLE == 0 and width <= _MAX_WIDTH
     return q_BHTD.device.type == "cuda" and q_BHTD.dtype in _HALF and fits
@@ -28,7 +28,7 @@ def serves(q_BHTD: Tensor) -> bool:
 def attention(
     q_BHTD: Tensor, k_BGLD: Tensor, v_BGLD: Tensor, *, mask_BL: Tensor | None, causal: bool
 ) -> tuple[Tensor, Tensor]:
-    """As ``archon.engine.model.attention.partial_attention``."""
+    """See ``archon.engine.model.attention.partial_attention``."""
     if mask_BL is None:
         out, lse, *_ = torch.ops.aten._scaled_dot_product_flash_attention(
             q_BHTD, k_BGLD, v_BGLD, is_causal=causal
@@ -38,7 +38,7 @@ def attention(
     repeats = H // k_BGLD.shape[1]
     if repeats > 1:
         k_BGLD, v_BGLD = (x.repeat_interleave(repeats, dim=1) for x in (k_BGLD, v_BGLD))
-    # Keys come in whole blocks, so the mask's rows are aligned as the kernel wants them.
+    # Keys come in full blocks, so the mask's rows have the alignment that the kernel requires.
     bias_BHTL = mask_BL[:, None, None].expand(B, H, T, -1)
     out, lse, *_ = torch.ops.aten._scaled_dot_product_efficient_attention(
         q_BHTD, k_BGLD, v_BGLD, bias_BHTL, compute_log_sumexp=True, is_causal=causal

@@ -1,13 +1,14 @@
-"""One transformer decoder, configured for every family that the engine runs.
+"""Transformer decoder (Vaswani et al. 2017, arXiv 1706.03762), configurable for every family.
 
-A token's vector runs through the layers as a sum (the *residual stream*); each layer adds what its
-attention and its feed-forward network make of the normalised stream:
+Each token has a vector, the *residual stream*. A layer has two *sublayers*, attention and a
+feed-forward network, which read the normalised stream and add their output to it:
 
     x ← x + Attention(RMSNorm(x))
     x ← x + FeedForward(RMSNorm(x))
 
-or, in a family whose norms follow its sublayers, x ← x + RMSNorm(Attention(x)) and so on. The last
-layer's normalised output, times the head, gives a logit for every token of the vocabulary.
+Some families normalise the output of a sublayer instead: x ← x + RMSNorm(Attention(x)). The
+normalised output of the last layer times the head, a matrix (V, E), gives the logits: one number
+for each token of the vocabulary.
 """
 
 from __future__ import annotations
@@ -37,15 +38,14 @@ class Decoder:
     Parameters
     ----------
     source
-        Where the parameters come from.
+        The parameters.
     precision
-        Of the linear layers, the head included (see ``archon.engine.model.linear``).
+        Precision of the linear layers, the head included (``archon.engine.model.linear``).
     """
 
     def __init__(self, source: WeightSource, precision: Precision, device: torch.device) -> None:
         self.config, self.precision, self.device = source.config, precision, device
-        table_dtype = torch.float32 if precision == "float32" else torch.bfloat16
-        self.embedding_VE = source.embedding().to(device, table_dtype)
+        self.embedding_VE = source.embedding().to(device, self.cache_dtype)
         self.layers = [
             DecoderLayer(source.layer(index), self.config, precision, device)
             for index in range(self.config.num_layers)
@@ -53,27 +53,27 @@ class Decoder:
         self.norm_E = source.output_norm().to(device)
         self.head = make_linear(source.head(), None, layer_precision("head", precision), device)
         self.adapters: dict[str, LowRank | None] = {}
-        """Digest of each adapter → its change of the head."""
+        """Digest of each adapter → its change to the head."""
         self.rope_frequencies = rope_frequencies(self.config, device)
 
     sample = staticmethod(sample)
 
     @property
     def cache_dtype(self) -> torch.dtype:
-        """What keys and values are stored in."""
+        """Number type of the cached keys and values."""
         return torch.float32 if self.precision == "float32" else torch.bfloat16
 
     @property
     def bytes_per_block(self) -> int:
-        """Bytes of one cache block, keys and values of all layers together."""
+        """Bytes of one cache block: keys and values of all layers."""
         return bytes_per_block(self.config, self.cache_dtype)
 
     def new_cache(self, num_blocks: int) -> KVCache:
-        """A cache of so many blocks."""
+        """Return an empty cache."""
         return KVCache(self.config, num_blocks, self.cache_dtype, self.device)
 
     def add_adapter(self, adapter: Adapter) -> None:
-        """Take an adapter in, which is in the basis of the decoder's own weights."""
+        """Add an adapter that is in the basis of the decoder's weights."""
         for index, layer in enumerate(self.layers):
             layer.adapters[adapter.digest] = {
                 name: part.to(self.device)
@@ -83,14 +83,14 @@ class Decoder:
         self.adapters[adapter.digest] = None if head is None else head.to(self.device)
 
     def drop_adapter(self, digest: str) -> None:
-        """Forget an adapter."""
+        """Remove an adapter."""
         del self.adapters[digest]
         for layer in self.layers:
             del layer.adapters[digest]
 
     @torch.inference_mode()
     def __call__(self, spans: Sequence[Span], cache: KVCache) -> Tensor:
-        """Run one step: fills the cache, returns logits (rows asked for, V) in float32."""
+        """Run one step (``archon.engine.decoder_protocol``)."""
         step = build_step(spans, self.device, self.cache_dtype)
         x_NE = self._stream(step, cache)
         stops = accumulate(len(span.token_ids) for span in spans)
@@ -101,11 +101,11 @@ class Decoder:
 
     @torch.inference_mode()
     def compute(self, step: StepInput, cache: KVCache) -> Tensor:
-        """The same for spans that are laid out already and want no hidden state."""
+        """Run one step whose tensors are built already and that needs no hidden states."""
         return self._logits(step, self._stream(step, cache))
 
     def _stream(self, step: StepInput, cache: KVCache) -> Tensor:
-        """What the layers make of every token: (N, E)."""
+        """Return the residual stream after the last layer: (N, E)."""
         x_NE = self.embedding_VE[step.token_N].float()
         angles = rope_angles(step.position_N, self.rope_frequencies)
         for index, layer in enumerate(self.layers):
@@ -119,9 +119,9 @@ class Decoder:
         x_NE = self._normalised(x_NE[step.logit_rows])
         logits_NV = self.head(x_NE)
         for digest, rows in step.adapted:
-            change, asked = self.adapters[digest], torch.isin(step.logit_rows, rows)
+            change, is_adapted = self.adapters[digest], torch.isin(step.logit_rows, rows)
             if change is not None:
-                logits_NV[asked] += change(x_NE[asked])
+                logits_NV[is_adapted] += change(x_NE[is_adapted])
         return logits_NV
 
 
@@ -129,45 +129,36 @@ _NORMS = ("attention_norm_E", "attention_post_norm_E", "ffn_norm_E", "ffn_post_n
 
 
 class DecoderLayer:
-    """Masked grouped-query self-attention, then a SwiGLU feed-forward network."""
+    """Causal grouped-query self-attention, then a SwiGLU feed-forward network."""
 
     def __init__(
         self, w: LayerWeights, config: DecoderConfig, precision: Precision, device: torch.device
     ) -> None:
         self.config = config
-        self.norms = {field: self._on(device, getattr(w, field)) for field in _NORMS}
-        self.qk_norm_HD = self._on(device, self._qk_norm(w))
+        norms = {field: getattr(w, field) for field in _NORMS}
+        self.norms = {field: None if x is None else x.to(device) for field, x in norms.items()}
+        qk_norm_HD = self._qk_norm(w)
+        self.qk_norm_HD = None if qk_norm_HD is None else qk_norm_HD.to(device)
+
+        def linear(name: str, *weights: Tensor, bias: Tensor | None = None) -> Linear:
+            return make_linear(torch.cat(weights), bias, layer_precision(name, precision), device)
+
         # Products that read the same input are computed as one.
         biases = [b for b in (w.q_bias, w.k_bias, w.v_bias) if b is not None]
-        self.qkv = self._linear("qkv", [w.q, w.k, w.v], biases, precision, device)
-        self.attention_output = self._linear("output", [w.attention_output], [], precision, device)
-        self.gate_up = self._linear("gate_up", [w.gate, w.up], [], precision, device)
-        self.down = self._linear("down", [w.down], [], precision, device)
+        self.qkv = linear("qkv", w.q, w.k, w.v, bias=torch.cat(biases) if biases else None)
+        self.attention_output = linear("output", w.attention_output)
+        self.gate_up = linear("gate_up", w.gate, w.up)
+        self.down = linear("down", w.down)
         self.adapters: dict[str, dict[str, LowRank]] = {}
-        """Digest of each adapter → its changes of the linear layers, by their names here."""
+        """Digest of each adapter → its changes to the products of this layer, by name."""
 
     def _qk_norm(self, w: LayerWeights) -> Tensor | None:
-        """Norm weights of every head of q, then of k: (H + G, D); None where there are none."""
+        """Return the norm weights of all heads of q, then of k: (H + G, D); None without norms."""
         if w.q_norm is None or w.k_norm is None:
             return None
         c = self.config
         q_HD = w.q_norm.view(-1, c.head_width).expand(c.num_heads, -1)
         return torch.cat([q_HD, w.k_norm.view(-1, c.head_width).expand(c.num_kv_heads, -1)])
-
-    @staticmethod
-    def _on(device: torch.device, weight: Tensor | None) -> Tensor | None:
-        return None if weight is None else weight.to(device)
-
-    @staticmethod
-    def _linear(
-        name: str,
-        weights: Sequence[Tensor],
-        biases: Sequence[Tensor],
-        precision: Precision,
-        device: torch.device,
-    ) -> Linear:
-        bias = torch.cat(list(biases)) if biases else None
-        return make_linear(torch.cat(list(weights)), bias, layer_precision(name, precision), device)
 
     def __call__(
         self, x_NE: Tensor, angles: RopeAngles, step: StepInput, cache: KVCache, index: int
@@ -179,12 +170,12 @@ class DecoderLayer:
         return x_NE + self._normalised("ffn_post_norm_E", out_NE)
 
     def _normalised(self, norm: str, x_NE: Tensor) -> Tensor:
-        """RMSNorm by the norm of this name; unchanged in a family that does not have it."""
+        """Apply the norm of this name; return the input if the family does not have it."""
         weight_E = self.norms[norm]
         return x_NE if weight_E is None else rms_norm(x_NE, weight_E, self.config.norm_epsilon)
 
     def _product(self, name: str, linear: Linear, x_NI: Tensor, step: StepInput) -> Tensor:
-        """A linear layer, with what adapters add to it for their own tokens."""
+        """Apply a linear layer, and each adapter's change to the tokens of its requests."""
         y_NO = linear(x_NI)
         for digest, rows in step.adapted:
             change = self.adapters[digest].get(name)
@@ -204,7 +195,7 @@ class DecoderLayer:
         return self._product("output", self.attention_output, out_NHD.flatten(1), step)
 
     def _normalised_qk(self, qk_NHD: Tensor) -> Tensor:
-        """Queries and keys, H + G heads, normalised as the family requires."""
+        """Normalise queries and keys, H + G heads, as the family requires."""
         if self.qk_norm_HD is None:
             return qk_NHD
         if self.config.traits.qk_norm == "head":
@@ -226,7 +217,7 @@ class DecoderLayer:
 
 
 def rms_norm(x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
-    """x / √(mean(x²) + ε) · weight, over the last dimension: of the stream (N, E), or of heads.
+    """RMSNorm over the last dimension: x / √(mean(x²) + ε) · weight.
 
     (Zhang & Sennrich 2019, arXiv 1910.07467.)
     """

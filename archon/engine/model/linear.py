@@ -1,18 +1,19 @@
-"""Linear layers y = x·Wᵀ + b in the precisions that a model card can name.
+"""Linear layers y = x·Wᵀ + b in the precisions that a model card can choose.
 
-All take and give float32, so that the rest of the decoder does not care:
+Inputs and outputs are float32 in every precision:
 
 ``float32``
-    the reference.
+    The reference.
 ``bf16``
-    weights and inputs rounded to bfloat16, sums in float32.
+    Weights and inputs are rounded to bfloat16; sums are in float32.
 ``int8``
-    weights rounded once to int8, one scale for each output; inputs rounded at each call to int8,
-    one scale for each row; products summed exactly in int32. A row's result depends on nothing
-    but the row, whatever the batch.
+    Weights are rounded to int8 when they are loaded, with one scale per output. Inputs are rounded
+    to int8 in each call, with one scale per row (*vector-wise* quantization: Dettmers et al.
+    2022, arXiv 2208.07339). Products are summed exactly in int32, so a row's result does not depend
+    on the batch.
 ``int4``
-    the feed-forward network's weights rounded to int4, one scale for each 32 inputs of an output;
-    everything else as in int8.
+    Weights of the feed-forward network are rounded to int4, with one scale per *group* of 32 inputs
+    of an output. Everything else is as in int8.
 """
 
 from __future__ import annotations
@@ -29,34 +30,34 @@ Precision = Literal["float32", "bf16", "int8", "int4"]
 PRECISIONS: tuple[Precision, ...] = ("float32", "bf16", "int8", "int4")
 
 GROUP_INPUTS = 32
-"""Inputs of an int4 weight that share a scale."""
+"""Inputs per group, whose int4 weights share a scale."""
 _INT8_MAX = 127
 _INT4_MIN, _INT4_MAX = -8, 7
 _CLIPS = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7)
-"""How much of a group's largest weight its scale may cover."""
+"""Shares of a group's largest weight that its scale may cover; larger weights are clipped."""
 _ZERO_POINT = 128
 _MIN_CUDA_ROWS = 32
 
 
 class Linear(Protocol):
-    """x of shape (N, I), float32 → (N, O), float32."""
+    """A linear layer: (N, I) → (N, O), both float32."""
 
     def __call__(self, x_NI: Tensor) -> Tensor: ...
 
 
 INT4_LAYERS = ("gate_up", "down")
-"""The linear layers that ``int4`` holds in int4."""
+"""Linear layers whose weights are int4 in the precision ``int4``."""
 
 
 def layer_precision(name: str, precision: Precision) -> Precision:
-    """What the linear layers of this name compute in, in a decoder of that precision."""
+    """Return the precision of the linear layer of this name in a decoder of a precision."""
     return "int8" if precision == "int4" and name not in INT4_LAYERS else precision
 
 
 def make_linear(
     weight_OI: Tensor, bias_O: Tensor | None, precision: Precision, device: torch.device
 ) -> Linear:
-    """Put a float32 weight into the form that a precision computes with."""
+    """Return a linear layer of a precision from a float32 weight."""
     if precision == "int4" and weight_OI.shape[1] % GROUP_INPUTS == 0:
         return Int4Linear(quantize_groups(weight_OI), bias_O, device)
     if precision in ("int8", "int4"):
@@ -66,7 +67,7 @@ def make_linear(
 
 
 class FloatLinear:
-    """A linear layer whose weight is float32 or bfloat16."""
+    """Linear layer with a float32 or bfloat16 weight."""
 
     def __init__(
         self, weight_OI: Tensor, bias_O: Tensor | None, dtype: torch.dtype, device: torch.device
@@ -79,7 +80,7 @@ class FloatLinear:
 
 
 class Int8Linear:
-    """A linear layer of int8 weights and int8 inputs with int32 sums."""
+    """Linear layer with int8 weights, int8 inputs and int32 sums."""
 
     def __init__(self, weight_OI: Tensor, bias_O: Tensor | None, device: torch.device) -> None:
         self.scale_O, weight_s8_OI = quantize_weight(weight_OI.to(device))
@@ -95,10 +96,10 @@ class Int8Linear:
 
 
 class Int4Linear:
-    """A linear layer of int4 weights and int8 inputs: y = Σ_groups scale · int32 sum.
+    """Linear layer with int4 weights and int8 inputs: y = Σ_groups scale · int32 sum.
 
-    Sums are shifted by the inputs' shift into u8, groups added up in float32 in their order, as the
-    CPU's kernel does it, so that both give the same to the bit (``kernels/int4.h``).
+    It computes what the CPU's kernel computes, to the bit (``kernels/int4.h``): inputs are shifted
+    by 128 into u8, and groups are added in float32 in their order.
     """
 
     def __init__(self, weight: GroupedWeight, bias_O: Tensor | None, device: torch.device) -> None:
@@ -113,49 +114,51 @@ class Int4Linear:
         weights = self.weight_s4_OI.split(GROUP_INPUTS, dim=1)
         y_NO = self.offset_O.repeat(len(x_NI), 1)
         for group, (x, weight) in enumerate(zip(x_groups, weights, strict=True)):
-            # Whole numbers below 2²⁴: exact in float32, in whatever order they are added.
+            # The sums are integers below 2²⁴: float32 is exact in any order of addition.
             y_NO += (x @ weight.float().t()) * self.scale_OG[:, group].float()
         y_NO *= x_scale_N1
         return y_NO if self.bias_O is None else y_NO.add_(self.bias_O)
 
 
 def quantize_weight(weight_OI: Tensor) -> tuple[Tensor, Tensor]:
-    """Weight → (scale of each output, int8 weight), symmetric around zero."""
+    """Round a weight to int8, symmetric around 0: return scale of each output, int8 weight."""
     scale_O = weight_OI.abs().amax(dim=1).clamp_min_(1e-12) / _INT8_MAX
     return scale_O, (weight_OI / scale_O.unsqueeze(1)).round_().to(torch.int8)
 
 
 @dataclass(frozen=True, slots=True)
 class GroupedWeight:
-    """An int4 weight: weight ≈ scale of its group · rounded weight."""
+    """An int4 weight: weight ≈ scale of its group · int4."""
 
     scale_OG: Tensor
-    """bfloat16; negative where a group's largest weight is positive."""
+    """Scale of each group, (O, I / 32), bfloat16; negative if the group's largest weight is
+    positive."""
     weight_s4_OI: Tensor
-    """In [-8, 7], held in int8."""
+    """Integers in [-8, 7], stored as int8."""
 
     def dequantize(self) -> Tensor:
-        """(O, I), float32."""
+        """Return the weight in float32: (O, I)."""
         grouped = self.weight_s4_OI.unflatten(1, (-1, GROUP_INPUTS))
         return (grouped * self.scale_OG.float().unsqueeze(2)).flatten(1)
 
     def offset(self) -> Tensor:
-        """What takes out again, of each output, what the shift of all inputs by 128 adds: (O,)."""
+        """Return the constant of each output, (O,), that cancels the shift of all inputs by 128."""
         sums_OG = self.weight_s4_OI.unflatten(1, (-1, GROUP_INPUTS)).sum(2, dtype=torch.float32)
         return -_ZERO_POINT * (sums_OG * self.scale_OG.float()).sum(1)
 
 
 def quantize_groups(weight_OI: Tensor) -> GroupedWeight:
-    """Round every weight to the nearest step of its group."""
+    """Round a weight to int4, with the scale of each group that loses least."""
     grouped = weight_OI.unflatten(1, (-1, GROUP_INPUTS))
     scale_OG = choose_scale(grouped)
     return GroupedWeight(scale_OG, round_to_scale(grouped, scale_OG.unsqueeze(2)).flatten(1))
 
 
 def choose_scale(group: Tensor) -> Tensor:
-    """Groups along the last dimension → scales that lose least, of some that clip more or less.
+    """Return the scale with the least squared error of each group along the last dimension.
 
-    The largest weight lies at -8, where int4 reaches further than on the other side.
+    The scales that are tried clip more or less of the largest weight. That weight maps to -8, since
+    int4 reaches further on this side than on the other.
     """
     low, high = group.amin(-1), group.amax(-1)
     largest = torch.where(-low > high, low, high)
@@ -167,23 +170,23 @@ def choose_scale(group: Tensor) -> Tensor:
 
 
 def round_to_scale(weight: Tensor, scale: Tensor) -> Tensor:
-    """Weights → int4 in int8, in units of a scale."""
+    """Round weights to int4 in units of a scale; the result is stored as int8."""
     return (weight / scale).round_().clamp_(_INT4_MIN, _INT4_MAX).to(torch.int8)
 
 
 def quantize_rows(x_NI: Tensor) -> tuple[Tensor, Tensor]:
-    """Inputs → (scale of each row, rounded inputs in [-127, 127], still float32)."""
+    """Round inputs: return the scale of each row, and integers in [-127, 127] in float32."""
     largest_N1 = x_NI.abs().amax(dim=-1, keepdim=True).clamp_min_(1e-12)
     return largest_N1 / _INT8_MAX, (x_NI * (_INT8_MAX / largest_N1)).round_()
 
 
 class _CPUProduct:
-    """oneDNN's u8 × s8 kernel on a weight packed once for it; the sums are exact.
+    """oneDNN's u8 × s8 kernel on a prepacked weight, with exact sums.
 
-    The kernel knows one input scale for the whole batch, so it is given 1, and the rows' own
-    scales are multiplied in afterwards. Inputs are shifted by 128 into u8, and the kernel takes
-    the shift out again. Where it adds pairs up in too few bits for that, inputs above zero and
-    below it are multiplied apart: of bytes up to 127, a pair fits.
+    The kernel has one input scale for the whole batch. It is set to 1; the caller applies the rows'
+    scales. Inputs are shifted by 128 into u8, and the kernel cancels the shift. Where it would
+    saturate on such inputs, positive and negative inputs are multiplied separately: the sum of two
+    products fits in 16 bits if the inputs are at most 127.
     """
 
     def __init__(self, weight_s8_OI: Tensor) -> None:
@@ -193,7 +196,7 @@ class _CPUProduct:
 
     def __call__(self, x_NI: Tensor, scale_O: Tensor) -> Tensor:
         if _saturates():
-            # Scaled afterwards, so that whole numbers are subtracted.
+            # Scaled only after the subtraction, so that integers are subtracted.
             above_NO = self._multiply(x_NI.clamp(min=0), 0, self.ones_O)
             below_NO = self._multiply(x_NI.clamp(max=0).neg_(), 0, self.ones_O)
             return above_NO.sub_(below_NO).mul_(scale_O)
@@ -209,8 +212,10 @@ class _CPUProduct:
 
 @functools.cache
 def _saturates() -> bool:
-    """Whether oneDNN's kernel clips sums of two products to 16 bits, as it does on an x86 CPU
-    without VNNI: 255 · 127 · 2 needs 17."""
+    """Return True if oneDNN's kernel saturates sums of two products at 16 bits.
+
+    It does so on x86 CPUs without VNNI; 255 · 127 · 2 needs 17 bits.
+    """
     size = 64
     product = _CPUProduct(torch.full((size, size), _INT8_MAX, dtype=torch.int8))
     greatest = torch.full((1, size), 2.0 * _ZERO_POINT - 1)
@@ -219,7 +224,7 @@ def _saturates() -> bool:
 
 
 class _CUDAProduct:
-    """cuBLASLt's s8 × s8 kernel, which wants at least 17 rows and sizes in multiples of 8."""
+    """cuBLASLt's s8 × s8 kernel, which needs at least 17 rows and sizes in multiples of 8."""
 
     def __init__(self, weight_s8_OI: Tensor) -> None:
         self.weight_IO = weight_s8_OI.t()

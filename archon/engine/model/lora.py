@@ -1,18 +1,18 @@
-"""Low-rank adapters (LoRA: Hu et al. 2021, arXiv 2106.09685), unmerged and merged.
+"""Low-rank adapters (LoRA: Hu et al. 2021, arXiv 2106.09685).
 
-A linear layer's weight W becomes W + scale · B·A, where A is (rank, inputs) and B (outputs, rank):
-far fewer numbers than W has.
+An adapter changes the weight W of a linear layer to W + scale · B·A. A has shape (rank, inputs) and
+B (outputs, rank), so together they are far smaller than W.
 
-An engine runs adapters *unmerged*: each layer computes W·x for all tokens of a step, and B·(A·x)
-only for tokens whose request names that adapter. So texts under several adapters, and under none,
-share one batch and one copy of the weights (Chen et al. 2023, arXiv 2310.18547). *Merged* into one
-more set of weights, an adapter gives the same result to within rounding.
+The engine does not merge adapters into the weights. Each layer computes W·x for all tokens of a
+step, and B·(A·x) for those tokens whose request uses the adapter. So requests with different
+adapters, and with none, share one batch and one copy of the weights (Chen et al. 2023, arXiv
+2310.18547).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -20,40 +20,39 @@ from torch import Tensor
 
 from archon.engine.model.config import DecoderConfig
 from archon.engine.model.families.traits import HEAD, LINEAR_LAYERS, layer_prefix
-from archon.engine.model.weights import LayerWeights, WeightSource, layer_shapes
+from archon.engine.model.weights import layer_shapes
 from archon.errors import ModelFileError
 
 LINEAR_NAMES: Mapping[str, str] = {
     field: name.hf.removesuffix(".weight") for field, name in LINEAR_LAYERS.items()
 }
-"""Fields of ``LayerWeights`` → names of linear layers within a layer."""
+"""Fields of ``LayerWeights`` → names of the linear layers of a layer in adapter files."""
 HEAD_NAME = HEAD.hf.removesuffix(".weight")
 
 
 @dataclass(frozen=True, slots=True)
 class Adapter:
-    """The parameters of an adapter: A, (rank, I), and B, (O, rank), of each linear layer.
-
-    Layers are named as in a model's folder, such as ``model.layers.0.self_attn.q_proj``.
-    """
+    """The parameters of an adapter."""
 
     rank: int
     alpha: float
     pairs: Mapping[str, tuple[Tensor, Tensor]]
+    """Linear layers → A, (R, I), and B, (O, R). They have the names of a model folder, such as
+    ``model.layers.0.self_attn.q_proj``."""
     scale: float
-    """alpha / rank, or alpha / √rank where the file says ``use_rslora``."""
+    """alpha / rank; with ``use_rslora``, alpha / √rank (Kalajdzievski 2023, arXiv 2312.03732)."""
     path: Path | None = None
-    """Where it was read from, for messages."""
+    """Folder that it was read from, for error messages."""
     digest: str = ""
-    """SHA-256 of its two files: samples depend on it."""
+    """SHA-256 of its two files; it is part of the keys of samples."""
 
     def pair(self, index: int, field: str) -> tuple[Tensor, Tensor] | None:
-        """A and B of a linear layer of layer ``index``, by its field in ``LayerWeights``."""
+        """Return A and B of a linear layer, named by its field in ``LayerWeights``, of a layer."""
         return self.pairs.get(layer_prefix(index) + LINEAR_NAMES[field])
 
 
 def linear_shapes(config: DecoderConfig) -> dict[str, tuple[int, ...]]:
-    """Every linear layer of a decoder by its name in an adapter → (O, I)."""
+    """Return the shape (O, I) of every linear layer of a decoder, by its name in adapters."""
     shapes = layer_shapes(config)
     return {HEAD_NAME: (config.vocab_size, config.width)} | {
         layer_prefix(index) + name: shapes[field]
@@ -68,23 +67,25 @@ def check_adapter(adapter: Adapter, config: DecoderConfig) -> None:
     Raises
     ------
     ModelFileError
-        It changes a layer that is not there, or one of another shape.
+        It changes a layer that the decoder does not have, or one of another shape.
     """
     known = linear_shapes(config)
     for name, (a_RI, b_OR) in adapter.pairs.items():
         if name not in known:
-            raise ModelFileError(f"{adapter.path}: changes {name!r}, which this model has not")
+            raise ModelFileError(
+                f"{adapter.path}: changes {name!r}, which this model does not have"
+            )
         shape = (len(b_OR), a_RI.shape[1])
         if shape != known[name]:
             raise ModelFileError(
-                f"{adapter.path}: {name} is {shape}, the model's {known[name]}; "
+                f"{adapter.path}: {name} has shape {shape}, but {known[name]} in this model: "
                 "the adapter is for another model"
             )
 
 
 @dataclass(frozen=True, slots=True)
 class LowRank:
-    """What an adapter adds to a product: B·(A·x), B times the adapter's scale."""
+    """An adapter's change to a product, B·(A·x); the adapter's scale is part of B."""
 
     a_RI: Tensor
     b_OR: Tensor
@@ -102,11 +103,11 @@ _JOINED = {
     "gate_up": ("gate", "up"),
     "down": ("down",),
 }
-"""Products that the engine computes → the linear layers that each of them joins."""
+"""Products that the engine computes → linear layers that each of them concatenates."""
 
 
 def layer_changes(adapter: Adapter, index: int, config: DecoderConfig) -> dict[str, LowRank]:
-    """What an adapter adds to the products of one layer, by their names; joined as they are."""
+    """Return an adapter's changes to the products of one layer, by name."""
     shapes, found = layer_shapes(config), {}
     for product, fields in _JOINED.items():
         pairs = [adapter.pair(index, field) for field in fields]
@@ -121,45 +122,8 @@ def layer_changes(adapter: Adapter, index: int, config: DecoderConfig) -> dict[s
 
 
 def head_change(adapter: Adapter) -> LowRank | None:
-    """What an adapter adds to the head."""
+    """Return an adapter's change to the head."""
     if HEAD_NAME not in adapter.pairs:
         return None
     a_RI, b_OR = adapter.pairs[HEAD_NAME]
     return LowRank(a_RI, adapter.scale * b_OR)
-
-
-class AdaptedWeights:
-    """The parameters of a model with an adapter merged into them.
-
-    Raises
-    ------
-    ModelFileError
-        The adapter is for another model.
-    """
-
-    def __init__(self, source: WeightSource, adapter: Adapter) -> None:
-        check_adapter(adapter, source.config)
-        self.source, self.config, self.adapter = source, source.config, adapter
-
-    def embedding(self) -> Tensor:
-        return self.source.embedding()
-
-    def head(self) -> Tensor:
-        return self._merged(self.adapter.pairs.get(HEAD_NAME), self.source.head())
-
-    def output_norm(self) -> Tensor:
-        return self.source.output_norm()
-
-    def layer(self, index: int) -> LayerWeights:
-        weights = self.source.layer(index)
-        changes = {
-            field: self._merged(self.adapter.pair(index, field), getattr(weights, field))
-            for field in LINEAR_NAMES
-        }
-        return replace(weights, **changes)
-
-    def _merged(self, pair: tuple[Tensor, Tensor] | None, weight_OI: Tensor) -> Tensor:
-        if pair is None:
-            return weight_OI
-        a_RI, b_OR = pair
-        return weight_OI + self.adapter.scale * (b_OR @ a_RI)

@@ -1,12 +1,13 @@
-"""Folders of LoRA adapters as the library peft writes them::
+"""Folders of LoRA adapters in the format of the library peft::
 
-    adapter_config.json          rank, alpha, which layers
+    adapter_config.json          rank, alpha, names of the changed layers
     adapter_model.safetensors    base_model.model.<layer>.lora_A.weight, … .lora_B.weight
 
-The keys are those of peft's ``LoraConfig`` and its parents. Each is computed, irrelevant or
-refused. Layers are listed by the ends of their names, or described by one regular expression;
-``rank_pattern`` and ``alpha_pattern`` have expressions, too. The files are untrusted, and an
-expression can keep Python busy for ever, so only expressions of bounded effort are evaluated.
+The keys of the configuration are those of peft's ``LoraConfig`` and its base classes. Each has a
+rule (``archon.engine.files.key_rules``). The configuration lists the ends of the layers' names, or
+has one regular expression for them; ``rank_pattern`` and ``alpha_pattern`` have expressions as
+well. The files are not trusted, and matching can take exponential time, so expressions with too
+many repetitions are rejected.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from archon.engine.files.addon import AddonFiles
 from archon.engine.files.key_rules import KeyRules, shown
-from archon.engine.files.part import PartFiles
 from archon.engine.model.lora import Adapter
 from archon.errors import ModelFileError
 
 CONFIG_NAME, TENSORS_NAME = "adapter_config.json", "adapter_model.safetensors"
-FILES = PartFiles("adapter", CONFIG_NAME, TENSORS_NAME)
+FILES = AddonFiles("adapter", CONFIG_NAME, TENSORS_NAME)
 _PREFIX = "base_model.model."
 _TENSOR = re.compile(r"base_model\.model\.(.+)\.lora_([AB])\.weight")
 _LAYER = re.compile(r"(?:^|\.)layers\.(\d+)\.")
@@ -35,11 +36,11 @@ _REPEAT = re.compile(r"[*+]|,\}")
 _REPEATED_GROUP = re.compile(r"\)[*+{]")
 
 PRESERVING_INITS = ("gaussian", "eva", "orthogonal", "mica")
-"""Named initialisations that leave the model's weights as they are.
+"""Initialisations that do not change the model's weights.
 
-The others (pissa, olora, loftq, corda, lora_ga) subtract the fresh adapter from the weights, and
-such an adapter fits the changed weights alone. Where peft has converted it
-(``path_initial_model_for_weight_conversion``), its file says true.
+The others (pissa, olora, loftq, corda, lora_ga) subtract the initial adapter from the weights, so
+the adapter fits only the changed weights. If peft has converted it to the original weights
+(``path_initial_model_for_weight_conversion``), its ``init_lora_weights`` is true.
 """
 
 ADAPTER_RULES = KeyRules(
@@ -51,9 +52,9 @@ ADAPTER_RULES = KeyRules(
     irrelevant=frozenset({
         "task_type", "auto_mapping", "peft_version", "base_model_name_or_path", "revision",
         "inference_mode", "lora_dropout", "runtime_config", "merge_weights",
-        "qalora_group_size",  # without use_qalora
-        "megatron_core",  # without megatron_config
-        # Read by the initialisations of these names alone; ``init_lora_weights`` decides.
+        "qalora_group_size",  # has no effect without use_qalora
+        "megatron_core",  # has no effect without megatron_config
+        # Settings of the initialisations that ``init_lora_weights`` names.
         "eva_config", "corda_config", "lora_ga_config",
     }),
     null_only=frozenset({
@@ -72,34 +73,34 @@ ADAPTER_RULES = KeyRules(
 def read_adapter(path: Path) -> Adapter:
     """Read an adapter's folder.
 
-    Where ``rank_pattern`` or ``alpha_pattern`` give a layer another scale than the adapter's, B of
-    that layer is multiplied by the quotient.
+    If ``rank_pattern`` or ``alpha_pattern`` change the scale of a layer, B of that layer is
+    multiplied by the ratio to the adapter's scale.
 
     Raises
     ------
     ModelFileError
-        A file is missing or damaged, or says something that is not supported.
+        A file is missing or damaged, or has a setting that is not supported.
     """
     config = _read_config(path)
     rank, alpha = _positive(config, "r", path), _positive(config, "lora_alpha", path)
     scale = _scale(config, rank, alpha)
     pairs = {}
     for name, (a_RI, b_OR) in _read_pairs(path).items():
-        if _leaves_out(config, name, path / CONFIG_NAME):
+        if _is_excluded(config, name, path / CONFIG_NAME):
             raise ModelFileError(
                 f"{path / TENSORS_NAME}: changes {name!r}, which target_modules, exclude_modules "
-                f"or layers_to_transform in {CONFIG_NAME} leave out"
+                f"or layers_to_transform in {CONFIG_NAME} exclude"
             )
         own_rank = _by_pattern(config, "rank_pattern", name, rank, path)
         own_alpha = _by_pattern(config, "alpha_pattern", name, alpha, path)
         if a_RI.dim() != 2 or b_OR.dim() != 2 or not len(a_RI) == b_OR.shape[1] == own_rank:
-            raise ModelFileError(f"{path / TENSORS_NAME}: {name} is not of rank {own_rank:g}")
+            raise ModelFileError(f"{path / TENSORS_NAME}: {name} does not have rank {own_rank:g}")
         own_scale = _scale(config, own_rank, own_alpha)
         pairs[name] = (a_RI, b_OR if own_scale == scale else b_OR * (own_scale / scale))
     if config.get("ensure_weight_tying") and "lm_head" in pairs:
         raise ModelFileError(
-            f"{path / CONFIG_NAME}: ensure_weight_tying is true and lm_head is adapted: the "
-            "embedding would be adapted as well, which is not supported"
+            f"{path / CONFIG_NAME}: ensure_weight_tying is true and lm_head is adapted: this "
+            "would adapt the embedding as well, which is not supported"
         )
     return Adapter(int(rank), alpha, pairs, scale, path, FILES.digest(path))
 
@@ -111,12 +112,12 @@ def _read_pairs(path: Path) -> dict[str, tuple[Tensor, Tensor]]:
         found = _TENSOR.fullmatch(key)
         if found is None:
             raise ModelFileError(
-                f"{path / TENSORS_NAME}: tensor {key!r} is not supported: it is no lora_A or "
+                f"{path / TENSORS_NAME}: tensor {key!r} is not supported: it is not the lora_A or "
                 "lora_B of a linear layer"
             )
         halves.setdefault(found[1], {})[found[2]] = tensor.float()
     if not halves:
-        raise ModelFileError(f"{path / TENSORS_NAME}: holds no tensors, so it changes nothing")
+        raise ModelFileError(f"{path / TENSORS_NAME}: has no tensors, so it changes nothing")
     for name, half in halves.items():
         if half.keys() != {"A", "B"}:
             raise ModelFileError(f"{path / TENSORS_NAME}: {name} lacks lora_A or lora_B")
@@ -127,17 +128,19 @@ def _scale(config: Mapping[str, Any], rank: float, alpha: float) -> float:
     return alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
 
 
-def _by_pattern(config: Mapping[str, Any], key: str, name: str, usual: float, path: Path) -> float:
-    """A layer's rank or alpha: that of the first pattern which its name ends in."""
+def _by_pattern(
+    config: Mapping[str, Any], key: str, name: str, default: float, path: Path
+) -> float:
+    """Return a layer's rank or alpha: the value of the first pattern that matches its name."""
     patterns = config.get(key) or {}
     pattern = _first_match(patterns, name, path / CONFIG_NAME)
-    return usual if pattern is None else _positive(patterns, pattern, path, f"{key}.")
+    return default if pattern is None else _positive(patterns, pattern, path, f"{key}.")
 
 
 def _positive(values: Mapping[str, Any], key: str, path: Path, prefix: str = "") -> float:
     value = values.get(key)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        reason = f"{prefix}{key} is {shown(value)}, no number above zero"
+        reason = f"{prefix}{key} is {shown(value)}, not a number above 0"
         raise ModelFileError(f"{path / CONFIG_NAME}: {reason}")
     return value
 
@@ -150,14 +153,14 @@ def write_adapter(
     dropout: float = 0.0,
     dtype: torch.dtype = torch.float32,
 ) -> None:
-    """Write an adapter's folder, which peft reads, too.
+    """Write an adapter's folder, which peft can read as well.
 
     Parameters
     ----------
     base
-        The name of the model that it was trained on.
+        Name of the model that the adapter was trained on.
     dtype
-        What its numbers are rounded to.
+        Number type of the stored tensors.
     """
     tensors = {}
     for name, (a_RI, b_OR) in adapter.pairs.items():
@@ -180,8 +183,8 @@ def write_adapter(
 
 
 def _layers_of(names: Iterable[str]) -> list[int] | None:
-    """The layers that are changed, or None where something outside of them is, too."""
-    found = [re.search(r"\.layers\.(\d+)\.", name) for name in names]
+    """Return the indices of the changed layers; None if something outside of them is changed."""
+    found = [_LAYER.search(name) for name in names]
     return None if None in found else sorted({int(f[1]) for f in found if f})
 
 
@@ -195,15 +198,15 @@ def _read_config(path: Path) -> dict[str, Any]:
     ADAPTER_RULES.check(config, file)
     if not config.get("target_modules"):
         raise ModelFileError(
-            f"{file}: target_modules is missing or empty, so the file does not say which layers "
-            "it is for"
+            f"{file}: target_modules is missing or empty, so the file does not name the layers "
+            "that the adapter changes"
         )
     init = config.get("init_lora_weights")
     is_named = isinstance(init, str) and init.lower() in PRESERVING_INITS
     if not is_named and not isinstance(init, bool | None):
         raise ModelFileError(
-            f"{file}: init_lora_weights is {shown(init)}: the adapter needs weights that its "
-            "initialisation has changed, and the model's own are not these. Convert it with peft: "
+            f"{file}: init_lora_weights is {shown(init)}: this initialisation has changed the "
+            "model's weights, and the adapter fits only the changed ones. Convert it with peft: "
             "save_pretrained(…, path_initial_model_for_weight_conversion=…)"
         )
     for key in ("use_rslora", "ensure_weight_tying"):
@@ -211,12 +214,12 @@ def _read_config(path: Path) -> dict[str, Any]:
             raise ModelFileError(f"{file}: {key} is {shown(config[key])}, not true or false")
     for key in ("rank_pattern", "alpha_pattern"):
         if not isinstance(config.get(key), dict | None):
-            raise ModelFileError(f"{file}: {key} is {shown(config[key])}, no object")
+            raise ModelFileError(f"{file}: {key} is {shown(config[key])}, not an object")
     return config
 
 
-def _leaves_out(config: Mapping[str, Any], name: str, file: Path) -> bool:
-    """Whether the configuration does not name a layer, so that peft would ignore its tensors."""
+def _is_excluded(config: Mapping[str, Any], name: str, file: Path) -> bool:
+    """Return True if the configuration excludes a layer, so that peft would ignore its tensors."""
     targets, excluded = config.get("target_modules"), config.get("exclude_modules")
     if excluded and _is_named(name, excluded, file):
         return True
@@ -230,7 +233,7 @@ def _leaves_out(config: Mapping[str, Any], name: str, file: Path) -> bool:
 
 
 def _first_match(patterns: Mapping[str, Any], name: str, file: Path) -> str | None:
-    """The first pattern that matches a layer's name, or its end after a dot."""
+    """Return the first pattern that matches a layer's name, or the end of it after a dot."""
     return next((p for p in patterns if _matches(rf"(?:.*\.)?(?:{p})", name, file)), None)
 
 
@@ -243,8 +246,8 @@ def _is_named(name: str, modules: object, file: Path) -> bool:
 
 def _matches(pattern: str, name: str, file: Path) -> bool:
     if len(_REPEAT.findall(pattern)) > _MOST_REPEATS + 1 or _REPEATED_GROUP.search(pattern):
-        raise ModelFileError(f"{file}: the expression {pattern!r} repeats too much to be evaluated")
+        raise ModelFileError(f"{file}: the expression {pattern!r} has too many repetitions")
     try:
         return len(name) <= _LONGEST_NAME and re.fullmatch(pattern, name) is not None
     except (re.error, RecursionError) as error:
-        raise ModelFileError(f"{file}: {pattern!r} is no regular expression: {error}") from None
+        raise ModelFileError(f"{file}: {pattern!r} is not a regular expression: {error}") from None

@@ -1,19 +1,22 @@
-"""Outlier rotation: a Hadamard rotation of the residual stream, which spreads outliers before int8.
+"""Outlier rotation: a Hadamard rotation of the residual stream before rounding to int8.
 
-A few channels of the residual stream are far larger than the rest. Rounded to int8 with one scale
-per row, they leave few steps for the others. A transformer gives the same result in any orthogonal
-basis of its residual stream, if everything that reads or writes the stream is rotated with it and
-the norms' weights, which scale channels, move into the layers that follow them. In a basis that
-mixes many channels no single one stands out. The rotation is applied to the weights once and costs
-nothing at run time. (QuaRot: Ashkboos et al. 2024, arXiv 2404.00456.)
+A few channels of the residual stream are far larger than the rest. Where a row has one int8 scale,
+these outliers determine it, and the other channels are rounded to very few values. A basis that
+mixes many channels has no outliers. A transformer computes the same function in any orthogonal
+basis of its residual stream if
 
-The values of each head, and the output projection that reads them, are rotated in the same way.
+- all weights that read or write the stream are rotated as well, and
+- the weights of the norms, which scale channels, are multiplied into the layers that follow them.
 
-A norm *after* a sublayer scales channels of what is added to the stream, and there is no layer that
-its weights could move into. So in a family with such norms the stream stays in its own basis, and
-only the values are rotated.
+The weights are rotated once, when they are loaded; a step costs no more. The values of each head,
+and the output projection that reads them, are rotated in the same way. (QuaRot: Ashkboos et al.
+2024, arXiv 2404.00456.)
 
-This has nothing to do with the rotary position embedding (``archon.engine.model.rope``).
+A norm *after* a sublayer scales the channels of what is added to the stream, and no layer follows
+that could absorb its weights. So a family with such norms keeps the basis of its stream, and only
+the values are rotated.
+
+The rotary position embedding (``archon.engine.model.rope``) is something else.
 """
 
 from __future__ import annotations
@@ -33,7 +36,13 @@ _LARGEST_BLOCK = 128
 
 
 class OutlierRotatedWeights:
-    """The parameters of an equal model whose residual stream is in a rotated basis."""
+    """Parameters of an equivalent model whose residual stream is in a rotated basis.
+
+    Parameters
+    ----------
+    source
+        Parameters of the original model.
+    """
 
     def __init__(self, source: WeightSource) -> None:
         self.source, self.config = source, source.config
@@ -52,11 +61,12 @@ class OutlierRotatedWeights:
         return torch.ones(self.config.width)
 
     def hidden(self, x: Tensor) -> Tensor:
-        """The rotated model's normalised outputs (…, E) → those of the model itself."""
+        """Turn the rotated model's normalised outputs, (…, E), into the original model's."""
         return self._stream.back(x) * self.source.output_norm()
 
     def readout(self, weight_E: Tensor) -> Tensor:
-        """A vector that reads the model's normalised outputs → one for the rotated model's."""
+        """Turn a vector that reads the original model's normalised outputs into one that reads
+        the rotated model's."""
         return self._reads(weight_E, self.source.output_norm())
 
     def layer(self, index: int) -> LayerWeights:
@@ -77,9 +87,10 @@ class OutlierRotatedWeights:
         return replace(w, **changes)
 
     def adapter(self, adapter: Adapter) -> Adapter:
-        """The same adapter for the rotated model: A reads rotated inputs, B writes rotated outputs.
+        """Return the same adapter for the rotated model.
 
-        The norm before a layer no longer scales what the layer reads, so A is scaled.
+        A reads rotated inputs, and absorbs the weights of the norm before its layer. B writes
+        rotated outputs.
         """
         pairs = dict(adapter.pairs)
         for index in range(self.config.num_layers):
@@ -112,14 +123,14 @@ class OutlierRotatedWeights:
                 raise AssertionError(f"no rule for the linear layer {field}")
 
     def _norms_of(self, index: int) -> tuple[Tensor | None, Tensor | None]:
-        """The weights of a layer's norms; kept, as a layer is dequantised whole to read them."""
+        """Return the weights of a layer's norms, cached: reading them dequantizes the layer."""
         if index not in self._norms:
             w = self.source.layer(index)
             self._norms[index] = (w.attention_norm_E, w.ffn_norm_E)
         return self._norms[index]
 
     def _reads(self, weight: Tensor, norm_E: Tensor | None) -> Tensor:
-        """Weights that read the stream after a norm; None where nothing normalises it."""
+        """Rotate weights that read the stream after a norm (None: that read it as it is)."""
         return self._stream.inputs(weight if norm_E is None else weight * norm_E)
 
     def _within_heads(self, weight_OI: Tensor) -> Tensor:
@@ -128,7 +139,7 @@ class OutlierRotatedWeights:
 
 
 class _NoRotation:
-    """The basis as it is."""
+    """The identity, for streams that keep their basis."""
 
     def inputs(self, weight: Tensor) -> Tensor:
         return weight
@@ -141,10 +152,10 @@ class _NoRotation:
 
 
 class HadamardRotation:
-    """A fixed orthogonal matrix Q of a given size that mixes every channel with every other.
+    """A fixed orthogonal matrix Q, (size, size), that mixes all channels.
 
-    Q = S·(R ⊗ H): random signs, then the Kronecker product of a small random orthogonal matrix and
-    a Hadamard matrix, which is applied as two small products.
+    Q = S·(R ⊗ H). S is a diagonal of random signs, R a small random orthogonal matrix, H a Hadamard
+    matrix. The Kronecker product R ⊗ H is computed as two small products.
     """
 
     def __init__(self, size: int) -> None:
@@ -156,22 +167,28 @@ class HadamardRotation:
         self.hadamard = hadamard(block)
 
     def inputs(self, weight: Tensor) -> Tensor:
-        """W·Q: a layer that reads a rotated input. Works along the last dimension."""
+        """Return W·Q: a layer that reads rotated inputs. Q acts on the last dimension."""
         blocks = (weight * self.sign).unflatten(-1, (len(self.mix), len(self.hadamard)))
         return (self.mix.t() @ (blocks @ self.hadamard)).flatten(-2)
 
     def back(self, x: Tensor) -> Tensor:
-        """x·Qᵀ: a rotated input in the basis that it came from. Works along the last dimension."""
+        """Return x·Qᵀ: rotated vectors in the original basis. Qᵀ acts on the last dimension."""
         blocks = x.unflatten(-1, (len(self.mix), len(self.hadamard)))
         return (self.mix @ (blocks @ self.hadamard)).flatten(-2) * self.sign
 
     def outputs(self, weight_OI: Tensor) -> Tensor:
-        """Qᵀ·W: a layer that writes a rotated output."""
+        """Return Qᵀ·W: a layer that writes rotated outputs."""
         return self.inputs(weight_OI.t()).t().contiguous()
 
 
 def hadamard(size: int) -> Tensor:
-    """The orthogonal matrix of entries ±1/√size, for a power of two (Sylvester's construction)."""
+    """Return the orthogonal matrix with entries ±1/√size (Sylvester's construction).
+
+    Parameters
+    ----------
+    size
+        A power of two.
+    """
     matrix = torch.ones(1, 1)
     while len(matrix) < size:
         matrix = torch.kron(torch.tensor([[1.0, 1.0], [1.0, -1.0]]), matrix)

@@ -1,12 +1,12 @@
-"""Reward heads: a linear map from a decoder's last hidden state to how good a reply is.
+"""Reward heads: a linear map from a decoder's last hidden state to a reward of a reply.
 
-A decoder reads a conversation, a reply and the token that ends it; the normalised output of its
-last layer for that token holds what it makes of the whole. The head adds it up to one logit, the
-sigmoid of which is the reward: of ``outcome`` heads the probability that the reply is right (Cobbe
-et al. 2021, arXiv 2110.14168), of ``preference`` heads that it is preferred to an average one
-(Bradley–Terry; Ouyang et al. 2022, arXiv 2203.02155). They lie in a folder::
+A decoder reads a conversation, a reply and the token that ends it. The head maps the normalised
+output of the last layer for that token to one logit; the reward is its sigmoid. For an ``outcome``
+head it is the probability that the reply is correct (Cobbe et al. 2021, arXiv 2110.14168), for a
+``preference`` head the probability that it is preferred to an average reply (Bradley–Terry model:
+Ouyang et al. 2022, arXiv 2203.02155). A head is a folder::
 
-    reward_config.json          what it is, and which model it reads
+    reward_config.json          its goal, and the model that it was trained on
     reward_head.safetensors     weight (E,), bias (1,)
 """
 
@@ -20,37 +20,42 @@ from typing import Any, Literal, cast, get_args
 import torch
 from torch import Tensor
 
-from archon.engine.files.part import PartFiles
+from archon.engine.files.addon import AddonFiles
 from archon.errors import ModelFileError
 
 CONFIG_NAME, TENSORS_NAME = "reward_config.json", "reward_head.safetensors"
-FILES = PartFiles("reward head", CONFIG_NAME, TENSORS_NAME)
+FILES = AddonFiles("reward head", CONFIG_NAME, TENSORS_NAME)
 Goal = Literal["outcome", "preference"]
 
 
 @dataclass(frozen=True, slots=True)
 class RewardHead:
-    """A head's numbers, and what it was trained on."""
+    """A head's parameters, and what it was trained on."""
 
     goal: Goal
     weight_E: Tensor
-    """Reads the decoder's normalised output as the model's own file has it, in float32."""
+    """float32, in the basis of the model's file."""
     bias: float
     base: str
-    """Name of the model that it reads."""
+    """Name of the model whose hidden states it reads."""
     base_digest: str = ""
-    """Digest of that model's weights; "" where they have none."""
+    """Digest of that model's weights; "" if unknown."""
     adapter: str = ""
     """Digest of the adapter that it was trained with; "" for none."""
     path: Path | None = None
-    """Where it was read, for messages."""
+    """Folder that it was read from, for error messages."""
     digest: str = ""
     """SHA-256 of its two files."""
 
     def reward(self, hidden_E: Tensor) -> float:
-        """The reward of a reply by its hidden state, in float32 and in the basis of the weight.
+        """Return the reward of a reply, in (0, 1).
 
-        The sum is exact, so that equal states have equal rewards.
+        The sum is exact, so that equal hidden states have equal rewards.
+
+        Parameters
+        ----------
+        hidden_E
+            The reply's hidden state, float32, in the basis of ``weight_E``.
         """
         logit = math.fsum((hidden_E.double() * self.weight_E.double()).tolist()) + self.bias
         odds = math.exp(-abs(logit))
@@ -63,18 +68,18 @@ def read_reward_head(path: Path) -> RewardHead:
     Raises
     ------
     ModelFileError
-        A file is missing or damaged, or says something that no head is.
+        A file is missing or damaged, or is not that of a reward head.
     """
     config = _read_config(path)
     tensors = FILES.read_tensors(path)
     if tensors.keys() != {"weight", "bias"}:
         found = ", ".join(sorted(tensors)) or "nothing"
-        raise ModelFileError(f"{path / TENSORS_NAME}: holds {found}, not weight and bias")
+        raise ModelFileError(f"{path / TENSORS_NAME}: has {found}, not weight and bias")
     weight_E, bias_1 = tensors["weight"].float(), tensors["bias"].double()
     if weight_E.dim() != 1 or bias_1.shape != (1,):
-        raise ModelFileError(f"{path / TENSORS_NAME}: weight and bias are no vector and one number")
+        raise ModelFileError(f"{path / TENSORS_NAME}: weight must be a vector, bias one number")
     if not (weight_E.isfinite().all() and bias_1.isfinite().all()):
-        raise ModelFileError(f"{path / TENSORS_NAME}: holds what is no finite number")
+        raise ModelFileError(f"{path / TENSORS_NAME}: has numbers that are not finite")
     return RewardHead(
         goal=cast(Goal, config["goal"]),
         weight_E=weight_E,
@@ -88,7 +93,7 @@ def read_reward_head(path: Path) -> RewardHead:
 
 
 def write_reward_head(head: RewardHead, path: Path) -> None:
-    """Write a head's folder, each file whole or not at all."""
+    """Write a head's folder; each file is written atomically."""
     bias_1 = torch.tensor([head.bias], dtype=torch.float64)
     config = {
         "goal": head.goal,
@@ -100,21 +105,21 @@ def write_reward_head(head: RewardHead, path: Path) -> None:
 
 
 def check_reward_head(head: RewardHead, width: int, model_digest: str, adapter: str) -> None:
-    """See that a head is for this model, run with this adapter.
+    """Check that a head fits a model with an adapter.
 
     Parameters
     ----------
     width
-        Of the model.
+        E of the model.
     model_digest
-        Of its weights; "" where they have none.
+        Digest of the model's weights; "" if unknown.
     adapter
-        Digest of the adapter that is run; "" for none.
+        Digest of the adapter; "" for none.
 
     Raises
     ------
     ModelFileError
-        It is for another.
+        The head is for another model or another adapter.
     """
     if len(head.weight_E) != width:
         raise ModelFileError(
@@ -123,7 +128,7 @@ def check_reward_head(head: RewardHead, width: int, model_digest: str, adapter: 
         )
     if head.base_digest and model_digest and head.base_digest != model_digest:
         raise ModelFileError(
-            f"{head.path}: was trained on other weights, those of {head.base} with the digest "
+            f"{head.path}: was trained on other weights: those of {head.base} with the digest "
             f"{head.base_digest[:12]}…, not {model_digest[:12]}…"
         )
     if head.adapter != adapter:
@@ -139,5 +144,5 @@ def _read_config(path: Path) -> dict[str, Any]:
         )
     for key in ("base_model", "base_digest", "adapter_digest"):
         if not isinstance(config.get(key), str):
-            raise ModelFileError(f"{file}: {key} is {config.get(key)!r}, not a text")
+            raise ModelFileError(f"{file}: {key} is {config.get(key)!r}, not a string")
     return config

@@ -1,8 +1,9 @@
-"""From the spans of a step to the tensors that the torch decoder wants.
+"""Conversion of a step's spans into the tensors that the torch decoder reads.
 
-A span attends to what is in the cache in up to three parts: the shared blocks of its prompt,
-together with every other span that shares them; what follows them, on its own; and itself, where
-it is more than one token. One token alone is its own last key in the cache.
+A span attends to up to three parts (``archon.engine.model.attention``): the shared blocks of its
+prompt, in one group with all other spans that share them; the cached keys after these blocks, in a
+group of its own; and, if it has several tokens, to itself. A span of one token finds its own key in
+the cache.
 """
 
 from __future__ import annotations
@@ -19,26 +20,26 @@ from archon.engine.model.attention import AttentionPlan, CachedPart, FreshPart
 from archon.engine.span import Span
 
 _Group = tuple[list[int], list[int], int]
-"""Tokens of the step, the cache blocks that they attend to, and how many keys of those count."""
+"""Tokens of the step, the cache blocks that they attend to, and the number of keys in these."""
 
 
 @dataclass(frozen=True, slots=True)
 class StepInput:
-    """What the decoder computes in one step, all on the model's device."""
+    """Tensors of one step, all on the model's device."""
 
     token_N: Tensor
     position_N: Tensor
     slot_N: Tensor
-    """Where in the cache each token's keys and values go."""
+    """Slot of the cache for each token's keys and values: block · BLOCK_SIZE + offset."""
     plan: AttentionPlan
     logit_rows: Tensor
-    """Tokens of the step whose next-token logits are wanted."""
+    """Indices of the tokens that need logits."""
     adapted: tuple[tuple[str, Tensor], ...] = ()
-    """Adapters, and the tokens of the step that each of them changes."""
+    """Digests of adapters, and the indices of the tokens that each of them changes."""
 
 
 def build_step(spans: Sequence[Span], device: torch.device, cache_dtype: torch.dtype) -> StepInput:
-    """Lay spans out one behind the other."""
+    """Concatenate spans and group them for attention."""
     token_ids: list[int] = []
     positions: list[int] = []
     slots: list[int] = []
@@ -53,7 +54,7 @@ def build_step(spans: Sequence[Span], device: torch.device, cache_dtype: torch.d
         positions += range(span.start, span.stop)
         slots += _slots(span)
         logit_rows += rows[-1][len(span.token_ids) - span.num_logits :]
-    # A token stands at most once in a part, so what a span shares and what it owns stay apart.
+    # A token occurs at most once in a part, so shared and own groups are never in one bucket.
     buckets = [*_buckets(_shared_groups(spans, rows)), *_buckets(_own_groups(spans, rows))]
     cached = tuple(_cached_part(bucket, device, cache_dtype) for bucket in buckets)
     fresh = tuple(FreshPart(part.start, part.stop) for part in rows if len(part) > 1)
@@ -79,12 +80,12 @@ def _slots(span: Span) -> list[int]:
 
 
 def _num_shared_keys(span: Span) -> int:
-    """Keys of the prompt's whole blocks that are in the cache before the step."""
+    """Return the number of keys in shared blocks that are cached before the step."""
     return min(span.num_shared_blocks, span.start // BLOCK_SIZE) * BLOCK_SIZE
 
 
 def _shared_groups(spans: Sequence[Span], rows: Sequence[range]) -> Iterable[_Group]:
-    """Spans that share all of their shared blocks attend to them together."""
+    """Return a group for each distinct list of shared blocks, with the tokens of all its spans."""
     groups: dict[bytes, _Group] = {}
     for span, part in zip(spans, rows, strict=True):
         num_keys = _num_shared_keys(span)
@@ -96,7 +97,10 @@ def _shared_groups(spans: Sequence[Span], rows: Sequence[range]) -> Iterable[_Gr
 
 
 def _own_groups(spans: Sequence[Span], rows: Sequence[range]) -> Iterable[_Group]:
-    """What lies behind the shared blocks; for one token alone, up to itself."""
+    """Yield a group for each span's keys after the shared blocks.
+
+    They end before the span, or include its key if it is one token.
+    """
     for span, part in zip(spans, rows, strict=True):
         num_shared = _num_shared_keys(span)
         stop = span.start if len(part) > 1 else span.stop
@@ -106,7 +110,7 @@ def _own_groups(spans: Sequence[Span], rows: Sequence[range]) -> Iterable[_Group
 
 
 def _buckets(groups: Iterable[_Group]) -> list[list[_Group]]:
-    """Groups that are padded together: alike in rows and in keys, to within a factor of two."""
+    """Collect groups to pad together: their rows and blocks differ by less than a factor of 2."""
     buckets: dict[tuple[int, int], list[_Group]] = {}
     for group in groups:
         rows, blocks, _ = group
@@ -124,10 +128,10 @@ def _cached_part(bucket: list[_Group], device: torch.device, dtype: torch.dtype)
         padding_BL = torch.arange(K * BLOCK_SIZE) >= num_keys.unsqueeze(1)
         mask_BL = torch.zeros(padding_BL.shape, dtype=dtype).masked_fill_(padding_BL, -math.inf)
     tokens = [row for rows, _, _ in bucket for row in rows]
-    places = [b * R + r for b, (rows, _, _) in enumerate(bucket) for r in range(len(rows))]
+    padded_rows = [b * R + r for b, (rows, _, _) in enumerate(bucket) for r in range(len(rows))]
     return CachedPart(
         token_M=torch.tensor(tokens, device=device),
-        row_M=torch.tensor(places, device=device),
+        row_M=torch.tensor(padded_rows, device=device),
         query_BR=_padded([rows for rows, _, _ in bucket], R).to(device),
         blocks_BK=_padded([blocks for _, blocks, _ in bucket], K).to(device),
         mask_BL=None if mask_BL is None else mask_BL.to(device),

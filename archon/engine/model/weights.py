@@ -1,16 +1,16 @@
-"""A decoder's parameters by name, in float32, wherever they come from.
+"""Parameters of a decoder by name, in float32, from any source.
 
-Layer tensors are yielded one layer at a time, so that loading never holds a whole model in
-float32. Rows of the query and key projections are in the "rotate halves" order of Hugging Face's
-models: the GGUF files of some families store them interleaved, and they are put back here.
+Layers are read one at a time, so that loading never needs memory for the whole model in float32.
+The rows of query and key projections are in the order of the "halves" convention
+(``archon.engine.model.rope``), as in Hugging Face's models. GGUF files of some families store them
+interleaved; this module restores the order.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 import torch
@@ -34,7 +34,7 @@ _BIASES = tuple(name.hf for name in BIASES.values())
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerWeights:
-    """One layer. Linear layers are (outputs, inputs); None is what the family does not have."""
+    """Parameters of one layer. Linear layers are (O, I); None if the family has no such tensor."""
 
     q: Tensor
     k: Tensor
@@ -48,16 +48,16 @@ class LayerWeights:
     v_bias: Tensor | None = None
     q_norm: Tensor | None = None
     k_norm: Tensor | None = None
-    """(D,) for every head, or the width of the whole projection (``FamilyTraits.qk_norm``)."""
+    """(D,), or the width of the whole projection (``FamilyTraits.qk_norm``)."""
     attention_norm_E: Tensor | None = None
     attention_post_norm_E: Tensor | None = None
     ffn_norm_E: Tensor | None = None
     ffn_post_norm_E: Tensor | None = None
-    """Norms of what attention and feed-forward network read, and of what they write."""
+    """Norms of the input or the output of attention and feed-forward network."""
 
 
 def layer_shapes(config: DecoderConfig) -> dict[str, tuple[int, ...]]:
-    """The shapes of a layer's tensors, by the fields of ``LayerWeights`` that the family has."""
+    """Return the shapes of a layer's tensors by the fields of ``LayerWeights``."""
     c = config
     q_width, kv_width = c.num_heads * c.head_width, c.num_kv_heads * c.head_width
     per_head = c.traits.qk_norm == "head"
@@ -79,7 +79,7 @@ def layer_shapes(config: DecoderConfig) -> dict[str, tuple[int, ...]]:
 
 
 class WeightSource(Protocol):
-    """Where a decoder's parameters come from."""
+    """A source of a decoder's parameters."""
 
     config: DecoderConfig
 
@@ -88,7 +88,7 @@ class WeightSource(Protocol):
         ...
 
     def head(self) -> Tensor:
-        """(V, E); the embedding itself where the two are tied."""
+        """(V, E); the embedding if the two are tied."""
         ...
 
     def output_norm(self) -> Tensor:
@@ -98,33 +98,18 @@ class WeightSource(Protocol):
     def layer(self, index: int) -> LayerWeights: ...
 
 
-class _StoredTensor(Protocol):
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-
-
-class _TensorStore(Protocol):
-    """What ``GGUFFile`` and ``ModelFolder`` have in common."""
-
-    path: Path
-
-    @property
-    def tensors(self) -> Mapping[str, _StoredTensor]: ...
-
-    def tensor(self, name: str) -> Tensor: ...
-
-
-Store = TypeVar("Store", bound=_TensorStore)
+Store = TypeVar("Store", GGUFFile, ModelFolder)
 
 
 class _StoredWeights(Generic[Store]):
-    """Parameters that lie in a file or a folder."""
+    """Parameters in a file or folder."""
 
     _has_biases: bool
-    """Whether queries, keys and values have biases."""
+    """True if queries, keys and values have biases."""
 
     def __init__(self, file: Store, config: DecoderConfig) -> None:
-        self.file, self.config = file, config
+        self.file: Store = file
+        self.config = config
         self._tensors, self._shapes = config.traits.layer_tensors, layer_shapes(config)
         known = {self._name(name) for name in (EMBEDDING, OUTPUT_NORM, HEAD)}
         known |= {self._name(name, 0) for name in self._tensors.values()}
@@ -136,9 +121,9 @@ class _StoredWeights(Generic[Store]):
         return self._get(self._name(EMBEDDING), self.config.vocab_size, self.config.width)
 
     def head(self) -> Tensor:
-        # What the file holds counts, whether or not its configuration calls the two tied.
-        is_there = self._name(HEAD) in self.file.tensors
-        name = self._name(HEAD if is_there else EMBEDDING)
+        # The tensors decide whether head and embedding are tied, not the configuration.
+        has_head = self._name(HEAD) in self.file.tensors
+        name = self._name(HEAD if has_head else EMBEDDING)
         return self._get(name, self.config.vocab_size, self.config.width)
 
     def output_norm(self) -> Tensor:
@@ -148,20 +133,23 @@ class _StoredWeights(Generic[Store]):
         fields = {
             field: self._layer_tensor(field, index)
             for field in self._tensors
-            # Of a file that has biases, none may be missing.
+            # A file has all biases or none.
             if self._has_biases or field not in BIASES
         }
         return LayerWeights(**fields)
 
     def _name(self, name: TensorName, layer: int | None = None) -> str:
-        """A tensor's name in this file."""
+        """Return the name of a tensor in this file."""
         raise NotImplementedError
 
     def _layer_tensor(self, field: str, index: int) -> Tensor:
         return self._get(self._name(self._tensors[field], index), *self._shapes[field])
 
     def _is_known(self, name: str, known: set[str]) -> bool:
-        """``known`` are the names of everything outside the layers and in the first of them."""
+        """Return True if the decoder uses a tensor.
+
+        ``known`` has the names of the tensors outside the layers and in the first layer.
+        """
         layer = re.search(r"\.(\d+)\.", name)
         if layer is None or len(layer[1]) > 9 or int(layer[1]) >= self.config.num_layers:
             return layer is None and name in known
@@ -180,13 +168,12 @@ _BIAS = re.compile(r"\.attn_[qkv]\.bias$")
 
 
 class GGUFWeights(_StoredWeights[GGUFFile]):
-    """The parameters of a GGUF file.
+    """Parameters in a GGUF file.
 
     Raises
     ------
     ModelFileError
-        A tensor is missing, has a shape that the configuration does not allow, or is one that the
-        decoder would leave out.
+        A tensor is missing, has the wrong shape, or would not be used.
     """
 
     def __init__(self, file: GGUFFile, config: DecoderConfig) -> None:
@@ -194,7 +181,7 @@ class GGUFWeights(_StoredWeights[GGUFFile]):
         super().__init__(file, config)
 
     def _is_known(self, name: str, known: set[str]) -> bool:
-        # The configuration is refused where these factors are others than one.
+        # ``config_of`` rejects files in which these factors are not 1.
         return name == ROPE_FACTORS or super()._is_known(name, known)
 
     def _name(self, name: TensorName, layer: int | None = None) -> str:
@@ -208,12 +195,12 @@ class GGUFWeights(_StoredWeights[GGUFFile]):
 
 
 class FolderWeights(_StoredWeights[ModelFolder]):
-    """The parameters of a model folder.
+    """Parameters in a model folder.
 
     Raises
     ------
     ModelFileError
-        As ``GGUFWeights``.
+        A tensor is missing, has the wrong shape, or would not be used.
     """
 
     def __init__(self, folder: ModelFolder, config: DecoderConfig) -> None:
@@ -221,21 +208,21 @@ class FolderWeights(_StoredWeights[ModelFolder]):
         tied = folder.config.get("tie_word_embeddings")
         if not tied and HEAD.hf not in folder.tensors:
             raise ModelFileError(
-                f"{folder.path}: has no tensor {HEAD.hf!r}, and {CONFIG} does not say that the "
-                f"embedding is the head: tie_word_embeddings is {tied!r}"
+                f"{folder.path}: has no tensor {HEAD.hf!r}, and {CONFIG} does not tie the head to "
+                f"the embedding: tie_word_embeddings is {tied!r}"
             )
         stated = config.traits.always_biased or folder.config.get("attention_bias")
         self._has_biases = bool(stated)
-        left_out = min((name for name in folder.tensors if name.endswith(_BIASES)), default=None)
-        if left_out is not None and not self._has_biases:
+        unused = min((name for name in folder.tensors if name.endswith(_BIASES)), default=None)
+        if unused is not None and not self._has_biases:
             raise ModelFileError(
-                f"{folder.path}: tensor {left_out!r} is there, but attention_bias in {CONFIG} is "
-                f"{stated!r}, so transformers leaves the tensor out. If the model was trained with "
+                f"{folder.path}: has a tensor {unused!r}, but attention_bias in {CONFIG} is "
+                f"{stated!r}, so transformers ignores the tensor. If the model was trained with "
                 f"biases, set attention_bias to true in {CONFIG}"
             )
 
     def embedding(self) -> Tensor:
-        # Of a tied model, a file may hold the one tensor under the other's name.
+        # A tied model may have the shared tensor under the name of the head.
         tied = self.file.config.get("tie_word_embeddings") is True
         if tied and EMBEDDING.hf not in self.file.tensors and HEAD.hf in self.file.tensors:
             return self.head()
@@ -245,17 +232,17 @@ class FolderWeights(_StoredWeights[ModelFolder]):
         return name.hf if layer is None else layer_prefix(layer) + name.hf
 
     def _is_known(self, name: str, known: set[str]) -> bool:
-        # Old files carry the rotary frequencies, which follow from the configuration.
+        # Old files have the rotary frequencies, which follow from the configuration.
         return super()._is_known(name, known) or name.endswith(".rotary_emb.inv_freq")
 
 
 def weights_of(file: ModelFile) -> WeightSource:
-    """The parameters of an open file or folder.
+    """Return the parameters in an open file or folder.
 
     Raises
     ------
     ModelFileError
-        It holds something that is not supported.
+        The model has a feature that is not supported.
     """
     config = config_of(file)
     if isinstance(file, GGUFFile):
@@ -264,27 +251,27 @@ def weights_of(file: ModelFile) -> WeightSource:
 
 
 def rope_halves_order(weight: Tensor, head_width: int) -> Tensor:
-    """Rows (r0, i0, r1, i1, …) of each head → (r0, r1, …, i0, i1, …)."""
+    """Reorder the rows (a0, b0, a1, b1, …) of each head to (a0, a1, …, b0, b1, …)."""
     pairs = weight.unflatten(0, (-1, head_width // 2, 2))
     return pairs.transpose(1, 2).flatten(0, 2)
 
 
-_RANDOM_PLACES = (
+_SEED_ORDER = (
     "attention_norm_E", "q", "k", "v", "q_bias", "k_bias", "v_bias", "attention_output",
     "ffn_norm_E", "gate", "up", "down", "q_norm", "k_norm", "attention_post_norm_E",
     "ffn_post_norm_E",
 )  # fmt: skip
-"""Each field's place in the sequence of seeds."""
+"""Fields in the order of their seeds."""
 
 
 class RandomWeights:
-    """Reproducible random parameters of a given shape: for tests, and timings without a file."""
+    """Reproducible random parameters, for tests and for timings without a file."""
 
     def __init__(self, config: DecoderConfig, seed: int = 0) -> None:
         self.config, self.seed = config, seed
 
-    def _normal(self, place: int, *shape: int) -> Tensor:
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + place)
+    def _normal(self, number: int, *shape: int) -> Tensor:
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
         return torch.randn(shape, generator=generator) * 0.3 / shape[-1] ** 0.5
 
     def embedding(self) -> Tensor:
@@ -301,7 +288,7 @@ class RandomWeights:
         for field, shape in layer_shapes(self.config).items():
             if field in BIASES and not self.config.traits.always_biased:
                 continue
-            tensor = self._normal(at + _RANDOM_PLACES.index(field), *shape)
+            tensor = self._normal(at + _SEED_ORDER.index(field), *shape)
             fields[field] = (
                 1 + tensor if "norm" in field else 5 * tensor if tensor.dim() == 2 else tensor
             )
@@ -309,7 +296,7 @@ class RandomWeights:
 
 
 def layer_parameters(source: WeightSource) -> Iterator[tuple[str, Tensor]]:
-    """The parameters of all layers by Hugging Face's names, one layer in memory at a time."""
+    """Yield the parameters of all layers by Hugging Face's names, one layer in memory at a time."""
     tensors = source.config.traits.layer_tensors
     for index in range(source.config.num_layers):
         weights = source.layer(index)

@@ -1,15 +1,21 @@
 """Beam search: a bounded search for the likeliest texts.
 
-Of all one-token continuations of the running hypotheses the ``beams`` likeliest run on; one that
-ends (by a stop token, or at ``max_tokens``) while it is among the ``beams`` likeliest of its step
-is finished. A finished text's score is the sum of its tokens' log-probabilities, the stop token
-included, divided by its number of tokens to the power ``length_penalty`` (Wu et al. 2016,
-arXiv 1609.08144, in the simpler form that has become usual).
+In each step, every running hypothesis is extended by every token. The ``beams`` likeliest
+continuations that do not end stay running. A continuation that ends, by a stop token or at
+``max_tokens``, is finished if it is among the ``beams`` likeliest of its step. The score of a
+finished text is Σ log p(token), the stop token included, divided by its number of tokens to the
+power ``length_penalty``. (Wu et al. 2016, arXiv 1609.08144, propose a longer formula; this is the
+usual simplification.)
 
-The search is over at ``max_tokens``, or when as many texts are finished as there are beams and
-``early_stopping`` says so: True, at once; False, when the best running hypothesis would score no
-better than the worst finished one if it ended now; "never", when it would not even at the most
-favourable length.
+The search is over at ``max_tokens``, or once ``beams`` texts are finished, depending on
+``early_stopping``:
+
+True
+    at once;
+False
+    when the best running hypothesis, if it ended now, would not beat the worst finished text;
+"never"
+    when it could not beat that text at the most favourable length.
 """
 
 from __future__ import annotations
@@ -26,14 +32,15 @@ from archon.engine.sampling.sampler import largest
 
 @dataclass(frozen=True, slots=True)
 class Continuation:
-    """A running hypothesis and one more token."""
+    """A running hypothesis extended by one token."""
 
     beam: int
-    """Which hypothesis it continues."""
+    """Index of the hypothesis that it continues."""
     token: int
     logprob: float
+    """log p(token), in nats."""
     total_logprob: float
-    """Of all tokens together."""
+    """Sum over all tokens, this one included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +51,7 @@ class Hypothesis:
     logprobs: tuple[float, ...]
     score: float
     ended_by: int | None
-    """The stop token that ended it; it is no part of the text."""
+    """The stop token that ended it, which is not part of the text; None at ``max_tokens``."""
 
 
 class Beam(Protocol):
@@ -56,26 +63,26 @@ class Beam(Protocol):
 
 
 class BeamSearch:
-    """One search and its finished hypotheses."""
+    """One beam search and its finished hypotheses."""
 
     def __init__(self, request: GenerationRequest) -> None:
         self.request = request
         self.finished: list[Hypothesis] = []
-        """The best, at most as many as there are beams, best first."""
+        """The best finished hypotheses, at most ``beams``, best first."""
 
     def advance(self, beams: Sequence[Beam], logits_BV: Tensor) -> list[Continuation]:
-        """Continue the running hypotheses by a token.
+        """Extend the running hypotheses by one token.
 
         Parameters
         ----------
         beams
-            The hypotheses, all of the same length.
+            The running hypotheses, all of the same length.
         logits_BV
-            What follows each of them.
+            Next-token logits of each.
 
         Returns
         -------
-        Those that run on, likeliest first; none when the search is over.
+        The continuations that stay running, likeliest first; none if the search is over.
         """
         request = self.request
         num_tokens = len(beams[0].token_ids) + 1
@@ -89,14 +96,18 @@ class BeamSearch:
         return [] if self._is_over(running, num_tokens) else running
 
     def results(self, num_cached: int) -> list[Generation]:
-        """The finished text of each sample; with fewer texts than beams, the first ones repeat.
+        """Return the finished text of each sample; if there are too few texts, the best repeat.
 
-        The first is charged for the prompt, of which ``num_cached`` tokens were not computed.
+        Parameters
+        ----------
+        num_cached
+            Prompt tokens that were not computed. The first sample reports them; for the others
+            the whole prompt counts as cached.
         """
         results: list[Generation] = []
         for index, draw in enumerate(self.request.draws):
             best = self.finished[draw % self.request.beams % len(self.finished)]
-            num_tokens = self._report(index, best.token_ids)
+            num_tokens = self._report_tokens(index, best.token_ids)
             is_cut = num_tokens < len(best.token_ids)
             generation = Generation(
                 draw=draw,
@@ -110,16 +121,20 @@ class BeamSearch:
             results.append(generation)
         return results
 
-    def _report(self, index: int, token_ids: tuple[int, ...]) -> int:
-        """Call ``on_token`` for each token of a text; return how many it accepts."""
+    def _report_tokens(self, index: int, token_ids: tuple[int, ...]) -> int:
+        """Call ``on_token`` for each token until it stops the text; return the number of calls."""
         on_token = self.request.on_token
-        for at, token in enumerate(token_ids if on_token is not None else ()):
-            if on_token is not None and on_token(index, token):
-                return at + 1
+        if on_token is not None:
+            for at, token in enumerate(token_ids):
+                if on_token(index, token):
+                    return at + 1
         return len(token_ids)
 
     def _candidates(self, beams: Sequence[Beam], logits_BV: Tensor) -> list[Continuation]:
-        """The likeliest continuations, enough of them even if every stop token is among them."""
+        """Return the likeliest continuations, likeliest first.
+
+        They are enough for ``beams`` running ones even if every stop token is among them.
+        """
         count = max(2, 1 + len(self.request.stop_ids)) * self.request.beams
         logits_BK, ids_BK = largest(logits_BV, min(count, logits_BV.shape[1]))
         logprobs_BK = logits_BK - logits_BV.logsumexp(dim=-1, keepdim=True)

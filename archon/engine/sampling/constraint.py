@@ -1,4 +1,4 @@
-"""The constraint protocols; ``archon.lm.local.constraint`` implements them."""
+"""Protocols of constraints on samples, implemented by ``archon.lm.local.constraint``."""
 
 from __future__ import annotations
 
@@ -17,56 +17,59 @@ class ConstraintError(EngineError):
 
 
 class Matcher(Protocol):
-    """Follows one sample token by token and returns the tokens that may come next.
+    """State of one constrained sample: it reads the tokens and knows which may come next.
 
     Raises
     ------
     ConstraintError
-        The constraint cannot be satisfied; from any of its members.
+        Any member raises it if no continuation satisfies the constraint.
     """
 
     @property
     def finished(self) -> bool:
-        """Whether the text ends here: nothing can follow."""
+        """True if the text is complete and no token may follow."""
         ...
 
     def forced(self) -> Sequence[int]:
-        """The tokens that must follow now; none if there is a choice."""
+        """Return the only tokens that can follow; none if there is a choice."""
         ...
 
     def allowed(self) -> Tensor | None:
-        """The tokens that may follow if none is forced; None allows all.
+        """Return the tokens that may follow where none is forced; None allows all.
 
-        One bit per token of the vocabulary: int32, (⌈V / 32⌉,), lowest bit first.
+        The mask has one bit per token of the vocabulary: int32, (⌈V / 32⌉,), lowest bit first.
         """
         ...
 
     def advance(self, token: int) -> None:
-        """Take the next token. After an end of sequence, ``finished`` is whether the text may end.
-        If not, that token is no part of it, and others are forced."""
+        """Read the next token.
+
+        After an end of sequence, ``finished`` is True if the text may end there. If it may not, the
+        token is dropped and other tokens are forced.
+        """
         ...
 
 
 class TokenConstraint(Protocol):
-    """A constraint on every sample of a request."""
+    """Constraint on every sample of a request."""
 
     @property
     def key(self) -> str:
-        """Identifies the constraint in the sample key; "" if it does not change the noise."""
+        """Identifier of the constraint in sample keys; "" leaves the key as it is without one."""
         ...
 
     def matcher(self, index: int, max_tokens: int) -> Matcher:
-        """Follow the sample of this index, of at most ``max_tokens``, from its start."""
+        """Return a matcher for the sample of this index, at its first token."""
         ...
 
 
-def without_others(logits_V: Tensor, mask: Tensor) -> Tensor:
-    """Copy a row of logits; tokens that are not allowed become -∞.
+def mask_logits(logits_V: Tensor, mask: Tensor) -> Tensor:
+    """Copy a row of logits with -∞ for every token that is not allowed.
 
     Parameters
     ----------
     mask
-        The allowed tokens (``Matcher.allowed``).
+        Bits of the allowed tokens (``Matcher.allowed``).
     """
     forbidden = np.unpackbits(~mask.numpy().view(np.uint8), bitorder="little")
     forbidden_V = torch.from_numpy(forbidden[: len(logits_V)]).view(torch.bool)

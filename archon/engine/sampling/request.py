@@ -1,4 +1,4 @@
-"""Requests to an engine and their results: what to generate, and what was generated."""
+"""Requests to an engine, and their results."""
 
 from __future__ import annotations
 
@@ -16,42 +16,43 @@ from archon.types import Hold
 
 FinishReason = Literal["stop", "length"]
 OnToken = Callable[[int, int], bool]
-"""(index of the sample within its request, token) → whether the sequence should stop here."""
+"""(index of the sample within its request, token) → True to stop the sample after this token."""
 
 
 @dataclass(frozen=True, slots=True)
 class GenerationRequest:
-    """n samples from one prompt.
-
-    ``draws`` are the sample indices. The engine's thread calls ``on_token`` for each token that is
-    not an end of sequence.
-    """
+    """A request for one or more samples of one prompt."""
 
     prompt_ids: tuple[int, ...]
     draws: tuple[int, ...]
+    """Sample indices, one per sample. With the seed, an index determines the sample's noise."""
     seed: int
     rule: SamplingRule
     max_tokens: int
     stop_ids: frozenset[int] = frozenset()
-    """Tokens that end a sequence; they are not part of the result."""
+    """Tokens that end a sample; they are not part of it."""
     logprobs: bool = False
-    logprobs_at: float = 1.0
-    """Temperature of those log-probabilities: 1 is the model itself; a learner wants the rule's."""
+    logprob_temperature: float = 1.0
+    """Temperature at which log-probabilities are computed: 1 for the model's distribution, the
+    rule's for the distribution that was sampled from (policy gradients need it)."""
     on_token: OnToken | None = None
+    """Called in the engine's thread for each token that is not a stop token."""
     beams: int = 0
-    """0 samples at random. More runs a beam search for the likeliest texts: the rule is not used,
-    sample k is the (k modulo ``beams``)-th best, and ``on_token`` is called at the end, for each
-    text from its beginning."""
+    """0 for random sampling, else the width of a beam search for the likeliest texts. A search
+    ignores the rule, sample k is the (k modulo ``beams``)-th best text, and ``on_token`` is called
+    at the end, for all tokens of each text."""
     length_penalty: float = 1.0
+    """See ``archon.engine.sampling.beam_search``."""
     early_stopping: bool | Literal["never"] = False
+    """See ``archon.engine.sampling.beam_search``."""
     hold: Hold | None = None
-    """Pins the prompt's blocks until it is released: they are evicted after all others."""
+    """Pins the prompt's blocks until it is released: they are evicted last."""
     constraint: TokenConstraint | None = None
-    """Constrains every sample; forced tokens are not sampled."""
+    """Constraint on every sample; forced tokens are not sampled."""
     adapter: str = ""
-    """Digest of the adapter that computes it (``Engine.add_adapter``); "" for none."""
+    """Digest of the adapter (``archon.engine.loading.add_adapter``); "" for none."""
     hidden: bool = False
-    """Samples nothing: the one generation holds the hidden state of the prompt's last token."""
+    """True to sample nothing: the only generation has the hidden state of the last token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,24 +60,28 @@ class Generation:
     """One finished sample."""
 
     draw: int
-    """Its sample index."""
+    """Sample index."""
     token_ids: tuple[int, ...]
     logprobs: tuple[float, ...] | None
+    """log p of each token, in nats, if requested."""
     finish_reason: FinishReason
     cached_tokens: int
-    """Prompt tokens that were not computed for this sample."""
+    """Prompt tokens that did not have to be computed for this sample."""
     ended_by: int | None = None
     """The sampled stop token, if one ended it."""
     score: float | None = None
-    """The rank score of a beam search (``archon.engine.sampling.beam_search``)."""
+    """Score in a beam search (``archon.engine.sampling.beam_search``)."""
     hidden_E: Tensor | None = None
-    """The last layer's normalised output for the prompt's last token, if requested: float32, in
-    the basis of the decoder's own weights."""
+    """Last layer's normalised output for the prompt's last token, if requested: float32, in the
+    basis of the decoder's weights."""
 
 
-def draw_key(request: GenerationRequest, draw: int, model_id: str) -> bytes:
-    """The key of one sample: a hash of (seed, model, precision and adapter, prompt, sampling,
-    constraint, sample index)."""
+def sample_key(request: GenerationRequest, draw: int, model_id: str) -> bytes:
+    """Return the key of a sample's noise: a hash of all that the sample depends on.
+
+    That is the seed, the model with its precision and adapter, the prompt, the sampling rule, the
+    constraint and the sample index.
+    """
     prompt = struct.pack(f"<{len(request.prompt_ids)}q", *request.prompt_ids)
     model = f"{model_id}:{request.adapter}" if request.adapter else model_id
     parts = [repr(request.seed), repr(model), request.rule.key, repr(draw)]

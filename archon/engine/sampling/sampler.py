@@ -1,14 +1,15 @@
 """Sampling the next token from logits.
 
-Rules apply in the usual order: temperature, top-k (Fan et al. 2018,
-arXiv 1805.04833), top-p (Holtzman et al. 2019, arXiv 1904.09751), min-p (Nguyen et al. 2024,
-arXiv 2407.01082). What remains is renormalised and laid out as intervals of [0, 1). One uniform
-number picks the token whose interval contains it.
+Rules apply in the usual order: temperature, top-k (Fan et al. 2018, arXiv 1805.04833), top-p
+(Holtzman et al. 2019, arXiv 1904.09751), min-p (Nguyen et al. 2024, arXiv 2407.01082). The
+remaining probabilities are renormalised and laid out as intervals of [0, 1). A uniform number
+selects the token whose interval contains it (inverse transform sampling).
 
-That number is a function of the sample's key (``archon.engine.sampling.request.draw_key``) and the
-token's position. The rest of the batch affects a sample only through the rounding of its logits.
+That number, the *noise*, is a function of the sample's key
+(``archon.engine.sampling.request.sample_key``) and the token's position. So other sequences of a
+batch affect a sample at most by the rounding of its logits.
 
-The vocabulary is never sorted: the k largest logits are found among the k blocks of the vocabulary
+The whole vocabulary is rarely sorted: the k largest logits are in the k blocks of the vocabulary
 with the largest maxima.
 """
 
@@ -25,18 +26,18 @@ from torch.nn import functional
 
 _VOCABULARY_BLOCK = 32
 _FIRST_CANDIDATES = 256
-"""Enough for top-p on almost every row; the others are computed again with the whole vocabulary."""
+"""Enough for top-p on almost every row; the other rows use the whole vocabulary."""
 
 
 @dataclass(frozen=True, slots=True)
 class SamplingRule:
-    """How tokens are sampled. The defaults are greedy decoding.
+    """Parameters of sampling. The defaults decode greedily.
 
-    ``sample.cpp`` has a struct of the same fields in the same order.
+    ``sample.cpp`` has a struct with the same fields in the same order.
     """
 
     temperature: float = 0.0
-    """0 takes the largest logit."""
+    """0 selects the largest logit."""
     top_k: int = 0
     """0 keeps all tokens."""
     top_p: float = 1.0
@@ -44,21 +45,21 @@ class SamplingRule:
 
     @property
     def key(self) -> str:
-        """Identifies the rule in sample keys.
+        """Identifier of the rule in sample keys.
 
-        A field after the first four appears only where it has an effect, so that stored samples
-        keep their keys when a field is added.
+        A field after the first four is part of it only if it is not at its default, so that stored
+        samples keep their keys when a field is added.
         """
         shown = [
             f"{one.name}={value!r}"
-            for place, one in enumerate(fields(self))
-            if (value := getattr(self, one.name)) != one.default or place < 4
+            for index, one in enumerate(fields(self))
+            if (value := getattr(self, one.name)) != one.default or index < 4
         ]
         return f"SamplingRule({', '.join(shown)})"
 
 
 def uniform(key: bytes, position: int) -> float:
-    """The number in [0, 1) for the token at a position of a draw."""
+    """Return the noise in [0, 1) for the token at a position of the sample with this key."""
     digest = blake2b(struct.pack("<q", position), key=key, digest_size=8).digest()
     return (int.from_bytes(digest, "little") >> 11) * 2.0**-53
 
@@ -66,18 +67,18 @@ def uniform(key: bytes, position: int) -> float:
 def sample(
     logits: SequenceOf[Tensor], rules: SequenceOf[SamplingRule], noise: SequenceOf[float]
 ) -> list[int]:
-    """Draw one token a row.
+    """Sample one token per row.
 
     Parameters
     ----------
     logits
-        (V,) in float32, for each row.
+        Rows of shape (V,), float32.
     rules
-        How each row is drawn; temperature 0 takes the largest logit (the first, if several).
+        Rule of each row. Temperature 0 selects the largest logit, the first of equal ones.
     noise
-        The uniform number of each row.
+        Uniform number in [0, 1) of each row.
     """
-    logits_BV = matrix_of(logits)
+    logits_BV = as_matrix(logits)
     tokens_B = torch.empty(len(rules), dtype=torch.int64, device=logits_BV.device)
     rows_of: dict[SamplingRule, list[int]] = {}
     for row, rule in enumerate(rules):
@@ -90,16 +91,16 @@ def sample(
             noise_B = torch.tensor(
                 [noise[row] for row in rows], dtype=torch.float64, device=logits_BV.device
             )
-            tokens_B[rows] = _sample_by(rule, chosen_BV, noise_B)
+            tokens_B[rows] = _sample_by_rule(rule, chosen_BV, noise_B)
     return tokens_B.tolist()
 
 
-def matrix_of(rows: SequenceOf[Tensor]) -> Tensor:
-    """Rows as one matrix; without a copy where they follow each other in memory."""
-    first, step = rows[0], rows[0].numel() * rows[0].element_size()
-    stride = rows[1].data_ptr() - first.data_ptr() if len(rows) > 1 else step
-    place = first.data_ptr()
-    if stride >= step and all(r.data_ptr() == place + i * stride for i, r in enumerate(rows)):
+def as_matrix(rows: SequenceOf[Tensor]) -> Tensor:
+    """Return rows as one matrix, without a copy if they are equally spaced in memory."""
+    first, row_bytes = rows[0], rows[0].numel() * rows[0].element_size()
+    start = first.data_ptr()
+    stride = rows[1].data_ptr() - start if len(rows) > 1 else row_bytes
+    if stride >= row_bytes and all(r.data_ptr() == start + i * stride for i, r in enumerate(rows)):
         in_one_storage = rows[-1].untyped_storage().data_ptr() == first.untyped_storage().data_ptr()
         if in_one_storage and stride % first.element_size() == 0:
             return first.as_strided((len(rows), len(first)), (stride // first.element_size(), 1))
@@ -107,34 +108,33 @@ def matrix_of(rows: SequenceOf[Tensor]) -> Tensor:
 
 
 def token_logprobs(logits_BV: Tensor, tokens_B: Tensor) -> Tensor:
-    """Log-probability of each row's token under the model itself, (B,), in nats."""
+    """Return the log-probability of each row's token: (B,), in nats."""
     chosen_B = logits_BV.gather(1, tokens_B.unsqueeze(1)).squeeze(1)
     return chosen_B - logits_BV.logsumexp(dim=-1)
 
 
-def _sample_by(rule: SamplingRule, logits_BV: Tensor, noise_B: Tensor) -> Tensor:
+def _sample_by_rule(rule: SamplingRule, logits_BV: Tensor, noise_B: Tensor) -> Tensor:
     V = logits_BV.shape[1]
     if 0 < rule.top_k < V:
         logits_BK, ids_BK = largest(logits_BV, rule.top_k)
         probs_BK = (logits_BK / rule.temperature).softmax(dim=-1)
-    elif rule.top_p < 1 or rule.min_p > 0:
+        return _pick_id(rule, probs_BK, ids_BK, noise_B)
+    if rule.top_p < 1 or rule.min_p > 0:
         return _sample_nucleus(rule, logits_BV, noise_B)
-    else:
-        return _pick_of_many((logits_BV / rule.temperature).softmax(dim=-1), noise_B)
-    return ids_BK.gather(1, _pick(_truncate(rule, probs_BK), noise_B).unsqueeze(1)).squeeze(1)
+    return _pick_of_many((logits_BV / rule.temperature).softmax(dim=-1), noise_B)
 
 
 def _sample_nucleus(rule: SamplingRule, logits_BV: Tensor, noise_B: Tensor) -> Tensor:
-    """Top-p and min-p over the whole vocabulary, looking at its likeliest tokens only.
+    """Apply top-p and min-p by looking at the likeliest tokens only.
 
-    The tokens that are kept are the likeliest ones; where those looked at do not surely contain
-    them all, every token of the row is looked at.
+    Both rules keep the likeliest tokens. In rows where they may keep more than were looked at, all
+    tokens are looked at.
     """
     V = logits_BV.shape[1]
     logits_BK, ids_BK = largest(logits_BV, min(_FIRST_CANDIDATES, V))
     total_B1 = (logits_BV / rule.temperature).logsumexp(dim=-1, keepdim=True)
     probs_BK = (logits_BK / rule.temperature - total_B1).exp()
-    tokens_B = ids_BK.gather(1, _pick(_truncate(rule, probs_BK), noise_B).unsqueeze(1)).squeeze(1)
+    tokens_B = _pick_id(rule, probs_BK, ids_BK, noise_B)
     enough_B = probs_BK.sum(-1) >= rule.top_p
     if rule.min_p > 0:
         enough_B |= probs_BK[:, -1] < rule.min_p * probs_BK[:, 0]
@@ -142,13 +142,18 @@ def _sample_nucleus(rule: SamplingRule, logits_BV: Tensor, noise_B: Tensor) -> T
         rows = (~enough_B).nonzero().squeeze(1)
         probs_BV = (logits_BV[rows] / rule.temperature).softmax(dim=-1)
         sorted_BV, ids_BV = probs_BV.sort(dim=-1, descending=True, stable=True)
-        picked_B = _pick(_truncate(rule, sorted_BV), noise_B[rows])
-        tokens_B[rows] = ids_BV.gather(1, picked_B.unsqueeze(1)).squeeze(1)
+        tokens_B[rows] = _pick_id(rule, sorted_BV, ids_BV, noise_B[rows])
     return tokens_B
 
 
+def _pick_id(rule: SamplingRule, probs_BK: Tensor, ids_BK: Tensor, noise_B: Tensor) -> Tensor:
+    """Sample a token id per row from probabilities in falling order, truncated by the rule."""
+    picked_B = _pick(_truncate(rule, probs_BK), noise_B)
+    return ids_BK.gather(1, picked_B.unsqueeze(1)).squeeze(1)
+
+
 def _truncate(rule: SamplingRule, probs_BK: Tensor) -> Tensor:
-    """Zero what top-p and min-p drop from probabilities in falling order."""
+    """Set to zero the probabilities, in falling order, that top-p and min-p drop."""
     if rule.top_p < 1:
         before_BK = probs_BK.cumsum(dim=-1) - probs_BK
         probs_BK = probs_BK * (before_BK < rule.top_p)
@@ -158,46 +163,46 @@ def _truncate(rule: SamplingRule, probs_BK: Tensor) -> Tensor:
 
 
 def _pick(weights_BK: Tensor, noise_B: Tensor) -> Tensor:
-    """The place whose share of each row's weights the row's uniform number falls into."""
+    """Return the index whose share of its row's weights contains the row's noise: (B,)."""
     edges_BK = weights_BK.cumsum(dim=-1, dtype=torch.float64)
     at_B1 = noise_B.unsqueeze(1) * edges_BK[:, -1:]
     picked_B = torch.searchsorted(edges_BK, at_B1, right=True).squeeze(1)
-    # Rounding can put the number on the last edge: take the last place that has any weight then.
+    # Rounding can put the noise on the last edge: then pick the last index with a weight above 0.
     last_B = (edges_BK < edges_BK[:, -1:]).sum(dim=-1)
     return torch.minimum(picked_B, last_B)
 
 
 def _pick_of_many(weights_BV: Tensor, noise_B: Tensor) -> Tensor:
-    """``_pick`` in two stages, first a block and then a place in it: far fewer running sums."""
+    """``_pick`` in two stages: a block, then a token in it. This needs far fewer running sums."""
     rows = torch.arange(len(noise_B), device=weights_BV.device)
     padding = -weights_BV.shape[1] % _VOCABULARY_BLOCK
-    blocks_BNS = functional.pad(weights_BV, (0, padding)).unflatten(1, (-1, _VOCABULARY_BLOCK))
-    sums_BN = blocks_BNS.sum(dim=-1, dtype=torch.float64)
-    block_B = _pick(sums_BN, noise_B)
-    edges_BN = sums_BN.cumsum(dim=-1)
-    sum_B = sums_BN[rows, block_B]
-    inside_B = noise_B * edges_BN[:, -1] - (edges_BN[rows, block_B] - sum_B)
-    within_B = _pick(blocks_BNS[rows, block_B], (inside_B / sum_B).clamp(0, 1))
+    blocks_BJW = functional.pad(weights_BV, (0, padding)).unflatten(1, (-1, _VOCABULARY_BLOCK))
+    sums_BJ = blocks_BJW.sum(dim=-1, dtype=torch.float64)
+    block_B = _pick(sums_BJ, noise_B)
+    edges_BJ = sums_BJ.cumsum(dim=-1)
+    sum_B = sums_BJ[rows, block_B]
+    inside_B = noise_B * edges_BJ[:, -1] - (edges_BJ[rows, block_B] - sum_B)
+    within_B = _pick(blocks_BJW[rows, block_B], (inside_B / sum_B).clamp(0, 1))
     return block_B * _VOCABULARY_BLOCK + within_B
 
 
 def largest(logits_BV: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The k largest of each row in falling order, and where they stand.
+    """Return the k largest logits of each row in falling order, and their token ids: (B, K) each.
 
-    The k-th largest logit is at least the k-th largest of the blocks' maxima, so no block beyond
-    the first k by maximum can hold a larger one.
+    The k-th largest logit is at least as large as the k-th largest maximum of a block, so all of
+    the k largest are in the k blocks with the largest maxima.
     """
     B, V = logits_BV.shape
     num_blocks = V // _VOCABULARY_BLOCK
     if k >= num_blocks:
         return logits_BV.topk(k, dim=-1)
     whole = num_blocks * _VOCABULARY_BLOCK
-    blocks_BNS = logits_BV[:, :whole].view(B, num_blocks, _VOCABULARY_BLOCK)
-    best_BK = blocks_BNS.amax(dim=-1).topk(k, dim=-1, sorted=False).indices
-    block_BKS = blocks_BNS.gather(1, best_BK.unsqueeze(-1).expand(-1, -1, _VOCABULARY_BLOCK))
-    offset_S = torch.arange(_VOCABULARY_BLOCK, device=logits_BV.device)
-    ids_BC = (best_BK.unsqueeze(-1) * _VOCABULARY_BLOCK + offset_S).flatten(1)
+    blocks_BJW = logits_BV[:, :whole].view(B, num_blocks, _VOCABULARY_BLOCK)
+    best_BK = blocks_BJW.amax(dim=-1).topk(k, dim=-1, sorted=False).indices
+    block_BKW = blocks_BJW.gather(1, best_BK.unsqueeze(-1).expand(-1, -1, _VOCABULARY_BLOCK))
+    offset_W = torch.arange(_VOCABULARY_BLOCK, device=logits_BV.device)
+    ids_BC = (best_BK.unsqueeze(-1) * _VOCABULARY_BLOCK + offset_W).flatten(1)
     rest = torch.arange(whole, V, device=logits_BV.device).expand(B, -1)
-    candidates_BC = torch.cat([block_BKS.flatten(1), logits_BV[:, whole:]], dim=1)
+    candidates_BC = torch.cat([block_BKW.flatten(1), logits_BV[:, whole:]], dim=1)
     values_BK, at_BK = candidates_BC.topk(k, dim=-1)
     return values_BK, torch.cat([ids_BC, rest], dim=1).gather(1, at_BK)

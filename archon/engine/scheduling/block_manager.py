@@ -13,9 +13,9 @@ from archon.engine.scheduling.sequence import Prompt, Sequence
 
 
 class BlockManager:
-    """The owners of all blocks: the prefix tree for prompts, each sequence for its own.
+    """Owner of all blocks: the prefix tree has those of prompts, each sequence its own.
 
-    A method that takes blocks succeeds as a whole or changes nothing.
+    A method that allocates blocks allocates all that it needs, or none.
     """
 
     def __init__(self, cache: BlockStorage) -> None:
@@ -24,22 +24,22 @@ class BlockManager:
     @property
     def num_available(self) -> int:
         """Blocks that are free or not used by a live prompt."""
-        return self.pool.num_free + self.tree.num_evictable()
+        return self.pool.num_free + self.tree.num_evictable
 
     def match(self, prompt: Prompt) -> list[PrefixNode]:
-        """The nodes that hold the prompt's prefix, or will when they are computed."""
+        """Return the nodes of the prompt's known prefix, computed or about to be."""
         tokens = prompt.tokens(0, prompt.num_shared_blocks * BLOCK_SIZE)
-        return self.tree.match(tokens, prompt.adapter)
+        return self.tree.match(tokens, prompt.request.adapter)
 
-    def take_prompt(self, prompt: Prompt, path: list[PrefixNode], num_spare: int) -> bool:
-        """Take the blocks of a prompt beyond ``path``, if ``num_spare`` more are available."""
+    def allocate_prompt(self, prompt: Prompt, path: list[PrefixNode], num_spare: int) -> bool:
+        """Allocate a prompt's blocks after ``path`` if ``num_spare`` more remain available."""
         num_new = prompt.num_shared_blocks - len(path)
         num_tail = int(prompt.num_needed > prompt.num_shared_blocks * BLOCK_SIZE)
-        self.tree.extend(path, (), [])  # in use from here on, so making room cannot evict it
+        self.tree.extend(path, (), [])  # in use from here on, so that allocating cannot evict it
         blocks = self._allocate(num_new + num_tail, num_spare)
         if blocks is not None:
             prompt.path = self.tree.extend(
-                path, prompt.tokens(0, prompt.num_tokens), blocks[:num_new], prompt.adapter
+                path, prompt.tokens(0, prompt.num_tokens), blocks[:num_new], prompt.request.adapter
             )
             prompt.blocks = array("i", (node.block for node in prompt.path))
             prompt.blocks.extend(blocks[num_new:])
@@ -49,22 +49,22 @@ class BlockManager:
         return blocks is not None
 
     def drop_adapter(self, adapter: str) -> None:
-        """Free the prefixes computed under an adapter that no live prompt uses."""
+        """Free the prefixes computed with an adapter that no live prompt uses."""
         self.pool.free(self.tree.drop(adapter))
 
-    def give_prompt(self, prompt: Prompt) -> None:
-        """Free a prompt's blocks; its computed blocks stay in the tree."""
-        self.give_tail(prompt)
+    def free_prompt(self, prompt: Prompt) -> None:
+        """Release a prompt's blocks; computed ones stay in the tree."""
+        self.free_tail(prompt)
         self.pool.free(self.tree.release(prompt.path))
         prompt.path, prompt.blocks = [], array("i")
 
-    def give_tail(self, prompt: Prompt) -> None:
-        """Free the block of a prompt's last tokens, if it still has it."""
+    def free_tail(self, prompt: Prompt) -> None:
+        """Free the block of a prompt's last tokens, if the prompt still has it."""
         if prompt.tail_block is not None:
             self.pool.free([prompt.blocks.pop()])
 
     def fork(self, sequence: Sequence, num_spare: int) -> bool:
-        """Start a sequence: the shared blocks, and one for a copy of the prompt's tail."""
+        """Give a starting sequence the shared blocks, and a block for a copy of the tail."""
         prompt = sequence.prompt
         blocks = self._allocate(1, num_spare)
         if blocks is not None:
@@ -72,7 +72,7 @@ class BlockManager:
         return blocks is not None
 
     def copy_tails(self, forked: Iterable[Sequence]) -> None:
-        """Copy each prompt's last, partly filled block to the sequences that fork from it."""
+        """Copy each prompt's last, partly filled block to the sequences forked from the prompt."""
         targets: dict[Prompt, list[int]] = {}
         for sequence in forked:
             targets.setdefault(sequence.prompt, []).append(sequence.own_blocks[0])
@@ -81,8 +81,10 @@ class BlockManager:
             self.cache.copy_blocks(prompt.tail_block, blocks)
 
     def grow(self, sequences: SequenceOf[Sequence], num_spare: int = 0) -> bool:
-        """Take blocks for all tokens of these sequences; a shared block is copied before it is
-        written."""
+        """Allocate blocks for all tokens of these sequences.
+
+        A shared last block is copied, since the sequence will write to it.
+        """
         copies = [s.shares_last_block and self.pool.is_shared(s.blocks[-1]) for s in sequences]
         needs = [
             num_blocks_for(s.num_tokens) - (len(s.blocks) or s.num_shared_blocks) + copied
@@ -102,22 +104,22 @@ class BlockManager:
         return True
 
     def share(self, sequence: Sequence) -> Sequence:
-        """A copy of a sequence that shares its blocks until one of the two writes."""
+        """Copy a sequence; the two share their blocks until one of them writes."""
         self.pool.share(sequence.own_blocks)
         sequence.shares_last_block = sequence.num_computed % BLOCK_SIZE != 0
         return sequence.copy()
 
-    def keep_own(self, sequence: Sequence) -> None:
-        """Pass the computed whole blocks of a sequence to the prefix tree."""
+    def cache_own(self, sequence: Sequence) -> None:
+        """Hand a sequence's full computed blocks to the prefix tree."""
         prompt, shared = sequence.prompt, sequence.num_shared_blocks
         stop = max(sequence.num_computed // BLOCK_SIZE, shared)
         tokens = sequence.tokens(0, stop * BLOCK_SIZE)
         own = sequence.blocks[shared:stop]
-        kept = self.tree.adopt(prompt.path, tokens, own, prompt.adapter)
-        # A block that the tree already has from another text is freed with the rest.
-        sequence.blocks = array("i", (b for b in sequence.blocks if b not in kept))
+        adopted = self.tree.adopt(prompt.path, tokens, own, prompt.request.adapter)
+        # The tree keeps its own block where it has the same text already; ours is freed later.
+        sequence.blocks = array("i", (b for b in sequence.blocks if b not in adopted))
 
-    def give_own(self, sequence: Sequence) -> None:
+    def free_own(self, sequence: Sequence) -> None:
         """Free a sequence's own blocks."""
         self.pool.free(sequence.own_blocks)
         sequence.blocks, sequence.shares_last_block = array("i"), False

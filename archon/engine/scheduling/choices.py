@@ -1,7 +1,7 @@
 """Log-probabilities of given continuations (choices), without sampling.
 
-A choice is a sample whose every token is forced. So all choices share their prompt, which is
-computed once, and the last token of a choice is not computed.
+Each choice is a sample all of whose tokens are forced. So the choices share their prompt, which is
+computed once, and the last token of a choice is never computed.
 """
 
 from __future__ import annotations
@@ -19,8 +19,13 @@ from archon.types import Hold
 def score_request(
     prompt_ids: tuple[int, ...], choices: Sequence[tuple[int, ...]], hold: Hold | None = None
 ) -> GenerationRequest:
-    """A request whose samples are the choices, none of them empty; ``total_logprob`` reads its
-    results."""
+    """Return a request whose k-th sample is the k-th choice; read it with ``total_logprob``.
+
+    Parameters
+    ----------
+    choices
+        Token ids, at least one per choice.
+    """
     return GenerationRequest(
         prompt_ids=prompt_ids,
         draws=tuple(range(len(choices))),
@@ -29,29 +34,29 @@ def score_request(
         max_tokens=max(map(len, choices)),
         logprobs=True,
         hold=hold,
-        constraint=_Given(tuple(choices)),
+        constraint=_ForcedChoices(tuple(choices)),
     )
 
 
 def total_logprob(generation: Generation) -> float:
-    """Log-probability of a scored choice: Σ log p(token | prompt, tokens before it), in nats."""
+    """Return log p(choice | prompt) = Σ log p(token | prompt, tokens before it), in nats."""
     assert generation.logprobs is not None
     return sum(generation.logprobs)
 
 
 @dataclass(frozen=True, slots=True)
-class _Given:
+class _ForcedChoices:
     """The ``TokenConstraint`` that makes sample k the k-th choice."""
 
     choices: tuple[tuple[int, ...], ...]
     key: str = "given"
 
-    def matcher(self, index: int, max_tokens: int) -> _GivenMatcher:
-        return _GivenMatcher(self.choices[index])
+    def matcher(self, index: int, max_tokens: int) -> _ForcedMatcher:
+        return _ForcedMatcher(self.choices[index])
 
 
 @dataclass(slots=True)
-class _GivenMatcher:
+class _ForcedMatcher:
     rest: tuple[int, ...]
 
     @property
@@ -62,7 +67,7 @@ class _GivenMatcher:
         return self.rest
 
     def allowed(self) -> Tensor | None:
-        raise AssertionError("a choice leaves none")
+        raise AssertionError("every token of a choice is forced")
 
     def advance(self, token: int) -> None:
         self.rest = self.rest[1:]

@@ -1,8 +1,8 @@
 """Hidden state of a text's last token, without sampling.
 
-The text is computed as a prompt, in the batch with everything else and from the longest prefix in
-the cache. The tokens of a finished sample are such a prefix, so reading a sample computes only its
-last, partly filled block and the token that ends it.
+The text is computed as a prompt: in one batch with all other work, after its longest cached prefix.
+A finished sample's full blocks are in the cache, so for its hidden state only the tokens after them
+are computed, the stop token included.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from archon.engine.sampling.request import Generation, GenerationRequest
 from archon.engine.sampling.sampler import SamplingRule
 
 
-def read_request(token_ids: tuple[int, ...], adapter: str = "") -> GenerationRequest:
-    """A request for the hidden state of the last of these tokens, which ``hidden_state`` reads."""
+def hidden_state_request(token_ids: tuple[int, ...], adapter: str = "") -> GenerationRequest:
+    """Return a request for the hidden state of the last token; read it with ``hidden_state``."""
     return GenerationRequest(
         prompt_ids=token_ids,
         draws=(0,),
@@ -27,6 +27,6 @@ def read_request(token_ids: tuple[int, ...], adapter: str = "") -> GenerationReq
 
 
 def hidden_state(generation: Generation) -> Tensor:
-    """The last layer's normalised output, (E,) in float32 on the CPU, in the decoder's basis."""
+    """Return the last layer's normalised output: (E,), float32, in the decoder's basis."""
     assert generation.hidden_E is not None
     return generation.hidden_E.cpu()

@@ -1,17 +1,19 @@
 """Continuous-batching scheduler: selects the work of each step.
 
-A step takes the newest token of every running sequence and, up to ``max_step_tokens``, chunks of
-texts with more to compute: prompts, and preempted sequences.
+A step has the newest token of every running sequence. Up to ``max_step_tokens`` it is filled with
+chunks of longer texts: prompts, and resumed sequences, which are recomputed.
 
-*Admission* follows the order of arrival. A prompt is admitted when it and the worst case of one of
-its sequences fit. A prompt whose prefix another prompt is computing waits for it; later prompts do
-not. *Slots* go to the request that has the fewest, so a request with hundreds of samples does not
+*Admission* gives a prompt its blocks. It follows the order of arrival. A prompt is admitted when
+there is memory for it and for the worst case of one of its sequences. A prompt whose prefix another
+prompt is computing waits for that one, and later prompts may overtake it. Each running sequence has
+a *slot*. Slots go to the request that has the fewest, so a request for hundreds of samples does not
 block the others.
 
-Sequences take blocks as they grow. When no block is free, prompts without running sequences free
-theirs, latest first. Then the sequence that started last is *preempted*: its tokens are kept, and
-it is recomputed before any new sequence starts. So the sequence that started first can always
-finish, every sequence becomes the first in time, and memory pressure never causes an error.
+Sequences allocate blocks as they grow. When no block is free, prompts without running sequences
+return theirs, the latest first. After that the sequence that started last is *preempted*: it keeps
+its tokens, returns its blocks, and is recomputed before any new sequence starts. So the sequence
+that started first can always finish, every sequence is eventually the first, and memory pressure
+never causes an error.
 """
 
 from __future__ import annotations
@@ -28,37 +30,35 @@ from archon.engine.scheduling.sequence import Prompt, Sequence
 from archon.engine.span import Span
 
 MAX_AHEAD = 16
-"""Prompts that are computed before a slot is free for them."""
+"""Maximum prompts that are computed before a slot is free for them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The work of one step: texts and a span of each."""
+    """The work of one step: texts, and the span of each that is computed."""
 
     texts: list[Sequence | Prompt] = field(default_factory=list)
     spans: list[Span] = field(default_factory=list)
 
     def add(self, text: Sequence | Prompt, stop: int) -> None:
-        """Compute a text up to a position."""
-        start = text.num_computed
+        """Add a text's tokens from the first uncomputed one to ``stop`` - 1."""
+        start, blocks, num_shared = text.num_computed, text.blocks, text.num_shared_blocks
+        tokens, adapter = text.tokens(start, stop), text.request.adapter
         num_logits = max(0, stop - max(start, text.logits_from))
-        tokens = text.tokens(start, stop)
+        hidden_E = text.hidden_E if isinstance(text, Prompt) and stop == text.num_tokens else None
         self.texts.append(text)
-        num_shared, hidden_E = text.num_shared_blocks, text.hidden_at(stop)
-        self.spans.append(
-            Span(tokens, start, text.blocks, num_shared, num_logits, text.adapter, hidden_E)
-        )
+        self.spans.append(Span(tokens, start, blocks, num_shared, num_logits, adapter, hidden_E))
 
 
 class Scheduler:
-    """The queues of prompts and sequences.
+    """Queues of prompts and sequences.
 
     Parameters
     ----------
     max_sequences
-        Slots: sequences that run at once.
+        Slots: sequences that run at the same time.
     max_step_tokens
-        Tokens of one step; bounds the memory for activations.
+        Maximum tokens of one step; bounds the memory for activations.
     """
 
     def __init__(self, cache: BlockStorage, max_sequences: int, max_step_tokens: int) -> None:
@@ -67,22 +67,22 @@ class Scheduler:
         self.arrived: list[Prompt] = []
         """Prompts without blocks, in order of arrival."""
         self.admitted: dict[Prompt, None] = {}
-        """Prompts with blocks; those being computed are in ``prefilling`` too."""
+        """Prompts with blocks; those that are not fully computed are also in ``prefilling``."""
         self.prefilling: dict[Prompt, None] = {}
         self.running: dict[Sequence, None] = {}
         self.num_slots = 0
-        """Slots in use; a beam search takes one for every beam from the start."""
+        """Slots in use; a beam search occupies one per beam from the start."""
         self.preempted: list[Sequence] = []
-        """In order of starting."""
+        """Preempted sequences, in the order in which they started."""
         self.num_prompt_tokens = self.num_cached_tokens = 0
-        """Of all prompts admitted so far: their tokens, and those found in the cache."""
+        """Tokens of all prompts admitted so far, and how many of them were in the cache."""
         self._numbers, self._tickets = count(), count()
 
     @property
     def has_work(self) -> bool:
         return bool(self.arrived or self.admitted)
 
-    def arrive(self, prompt: Prompt) -> None:
+    def enqueue(self, prompt: Prompt) -> None:
         """Queue a request."""
         prompt.number = next(self._numbers)
         self.arrived.append(prompt)
@@ -95,11 +95,11 @@ class Scheduler:
         self._admit()
         batch = Batch()
         budget = self.max_step_tokens - len(self.running)
-        behind = {s.prompt for s in self.running if s.num_tokens - s.num_computed > 1}
+        recomputing = {s.prompt for s in self.running if s.num_tokens - s.num_computed > 1}
         for sequence in self.running:
             stop = sequence.num_needed
-            if behind and sequence.prompt.request.beams and sequence.prompt in behind:
-                stop -= 1  # a search samples once all of its beams are recomputed
+            if recomputing and sequence.request.beams and sequence.prompt in recomputing:
+                stop -= 1  # a search continues when all of its beams are recomputed
             stop = min(stop, sequence.num_computed + 1 + budget)
             if stop > sequence.num_computed:
                 budget -= stop - sequence.num_computed - 1
@@ -114,8 +114,8 @@ class Scheduler:
             batch.add(prompt, stop)
         return batch
 
-    def computed(self, batch: Batch) -> None:
-        """Record that the keys and values of a step are in the cache."""
+    def mark_computed(self, batch: Batch) -> None:
+        """Record that the keys and values of a batch are in the cache."""
         for text, span in zip(batch.texts, batch.spans, strict=True):
             text.num_computed = span.stop
             if isinstance(text, Prompt):
@@ -125,19 +125,21 @@ class Scheduler:
                     del self.prefilling[text]
 
     def start_sequences(self) -> list[Sequence]:
-        """Start sequences of computed prompts; they run from here on."""
+        """Fork computed prompts into sequences while there are slots; return the new sequences."""
         started: list[Sequence] = []
         ready = [p for p in self.admitted if p.waiting and p not in self.prefilling]
         while ready and not self.preempted:
             prompt = min(ready, key=lambda p: (len(p.running), p.number))
-            if self.num_slots + prompt.num_together > self.max_sequences:
+            if self.num_slots + prompt.group_size > self.max_sequences:
                 break
             sequence = prompt.waiting[0]
-            if not self._take(partial(self.memory.fork, sequence), not self.running, keep=prompt):
+            if not self._allocate(
+                partial(self.memory.fork, sequence), not self.running, keep=prompt
+            ):
                 break
             prompt.waiting.popleft()
             sequence.ticket, sequence.num_computed = next(self._tickets), prompt.num_tokens
-            self._charge(sequence, prompt.num_tokens)
+            self._set_cached(sequence, prompt.num_tokens)
             self._run(sequence)
             started.append(sequence)
             if not prompt.waiting:
@@ -145,13 +147,13 @@ class Scheduler:
         self.memory.copy_tails(started)
         for prompt in {sequence.prompt: None for sequence in started}:
             if not prompt.waiting:
-                self.memory.give_tail(prompt)
+                self.memory.free_tail(prompt)
         return started
 
     def branch(self, parents: list[Sequence]) -> list[Sequence]:
-        """Return the sequences that continue these beams of one search, one per list entry.
+        """Return one sequence per entry of ``parents``, all beams of one search.
 
-        A beam that is listed twice forks; a beam that is not listed ends.
+        A beam that is listed twice forks; a running beam that is not listed ends.
         """
         children: list[Sequence] = []
         for parent in parents:
@@ -167,36 +169,36 @@ class Scheduler:
         return children
 
     def finish(self, sequence: Sequence) -> None:
-        """Free a sequence's blocks, and its prompt's after the last sequence.
+        """End a sequence and free its blocks; the last one also frees the prompt's blocks.
 
-        Whole blocks stay in the prefix tree: a judge, or the next turn of a conversation, may
+        Full blocks stay in the prefix tree, since a judge or the next turn of a conversation may
         continue from them.
         """
         prompt = sequence.prompt
         if sequence.num_computed > prompt.num_tokens and not prompt.request.beams:
-            self.memory.keep_own(sequence)
+            self.memory.cache_own(sequence)
         self._stop(sequence)
         if not prompt.is_unfinished:
-            self._leave(prompt)
+            self._retire(prompt)
 
     def finish_prompt(self, prompt: Prompt) -> None:
-        """Free the blocks of a computed prompt that has nothing to sample."""
+        """End a computed prompt that has nothing to sample, and free its blocks."""
         prompt.waiting.clear()
-        self._leave(prompt)
+        self._retire(prompt)
 
     def cancel(self, prompt: Prompt) -> None:
-        """Remove a request from every queue; its blocks are free at once."""
+        """Remove a request from every queue and free its blocks."""
         for sequence in list(prompt.running):
             self._stop(sequence)
         self.preempted = [s for s in self.preempted if s.prompt is not prompt]
         if prompt in self.admitted:
-            self._dismiss(prompt)
+            self._requeue(prompt)
         self.arrived.remove(prompt)
 
     # ----------------------------------------------------------------- allocating blocks
 
     def _grow(self) -> None:
-        """Allocate blocks for the newest tokens, in order of starting."""
+        """Allocate blocks for the newest tokens, in the order in which sequences started."""
         short = [
             s
             for s in self.running
@@ -205,7 +207,7 @@ class Scheduler:
         short.sort(key=_ticket)
         for sequence in short:
             while sequence in self.running and not self.memory.grow([sequence]):
-                if not self._dismiss_latest():
+                if not self._requeue_latest():
                     self._preempt(max(self.running, key=_ticket))
 
     def _resume(self) -> None:
@@ -218,8 +220,8 @@ class Scheduler:
             if (
                 prompt not in self.admitted
                 or prompt in self.prefilling
-                or self.num_slots + prompt.num_together > self.max_sequences
-                or not self._take(
+                or self.num_slots + prompt.group_size > self.max_sequences
+                or not self._allocate(
                     partial(self.memory.grow, together), not self.running, keep=prompt
                 )
             ):
@@ -228,25 +230,26 @@ class Scheduler:
             prompt.num_preempted -= len(together)
             for sequence in together:
                 sequence.num_computed = prompt.num_shared_blocks * BLOCK_SIZE
-                self._charge(sequence, min(sequence.num_cached, sequence.num_computed))
+                self._set_cached(sequence, min(sequence.num_cached, sequence.num_computed))
                 self._run(sequence)
 
     def _admit(self) -> None:
-        """Allocate blocks for prompts; while sequences are preempted, only for the first one's."""
+        """Admit arrived prompts; while sequences are preempted, only the first one's prompt."""
         arrived = [self.preempted[0].prompt] if self.preempted else list(self.arrived)
-        num_waiting = sum(len(p.waiting) * p.num_together for p in self.admitted)
-        room = self.max_sequences - self.num_slots - num_waiting
+        num_waiting = sum(len(p.waiting) * p.group_size for p in self.admitted)
+        num_free_slots = self.max_sequences - self.num_slots - num_waiting
         num_ahead = sum(not p.running for p in self.admitted)
         for prompt in arrived:
-            is_enough = room <= 0 and num_ahead >= MAX_AHEAD and not self.preempted
-            if is_enough or prompt in self.admitted:
+            is_full = num_free_slots <= 0 and num_ahead >= MAX_AHEAD and not self.preempted
+            if is_full or prompt in self.admitted:
                 break
             path = self.memory.match(prompt)
             if path and not path[-1].ready:
                 continue
-            stuck = not (self.running or self.prefilling) and (self.preempted or not self.admitted)
-            take = partial(self.memory.take_prompt, prompt, path)
-            if not self._take(take, bool(stuck), num_more=prompt.num_own_blocks):
+            is_idle = not (self.running or self.prefilling)
+            must_admit = is_idle and bool(self.preempted or not self.admitted)
+            allocate = partial(self.memory.allocate_prompt, prompt, path)
+            if not self._allocate(allocate, must_admit, num_more=prompt.max_own_blocks):
                 break
             self.arrived.remove(prompt)
             self.admitted[prompt] = None
@@ -256,42 +259,44 @@ class Scheduler:
             prompt.num_cached = min(prompt.num_cached, prompt.num_computed)
             if prompt.num_computed < prompt.num_needed:
                 self.prefilling[prompt] = None
-            room -= len(prompt.waiting) * prompt.num_together
+            num_free_slots -= len(prompt.waiting) * prompt.group_size
             num_ahead += 1
 
-    def _take(
+    def _allocate(
         self,
-        take: Callable[[int], bool],
-        by_force: bool,
+        allocate: Callable[[int], bool],
+        must_succeed: bool,
         *,
         keep: Prompt | None = None,
         num_more: int = 0,
     ) -> bool:
-        """Take blocks if one for each running sequence, and ``num_more``, remain available.
+        """Call ``allocate`` with the number of blocks that must remain available.
 
-        ``by_force`` is for when nothing else can continue: none need remain, and prompts without
-        running sequences, except ``keep``, are dismissed until it succeeds.
+        These are one for each running sequence, and ``num_more``. If nothing else can continue, the
+        allocation ``must_succeed``: none need remain, and prompts without running sequences, except
+        ``keep``, return their blocks until it does.
         """
-        if not by_force:
-            return take(len(self.running) + num_more)
-        while not take(0):
-            if not self._dismiss_latest(keep):
-                raise AssertionError("a request was admitted that the cache cannot hold")
+        if not must_succeed:
+            return allocate(len(self.running) + num_more)
+        while not allocate(0):
+            if not self._requeue_latest(keep):
+                raise AssertionError("a request was accepted that does not fit the cache")
         return True
 
     # ----------------------------------------------------------------- freeing blocks
 
-    def _dismiss_latest(self, keep: Prompt | None = None) -> bool:
-        """Free the blocks of the latest prompt without running sequences, if there is one."""
+    def _requeue_latest(self, keep: Prompt | None = None) -> bool:
+        """Requeue the latest prompt without running sequences; return False if there is none."""
         idle = [p for p in self.admitted if not p.running and p is not keep]
         if idle:
-            self._dismiss(max(idle, key=lambda p: p.number))
+            self._requeue(max(idle, key=lambda p: p.number))
         return bool(idle)
 
-    def _dismiss(self, prompt: Prompt) -> None:
+    def _requeue(self, prompt: Prompt) -> None:
+        """Free an admitted prompt's blocks; it waits to be admitted again."""
         del self.admitted[prompt]
         self.prefilling.pop(prompt, None)
-        self.memory.give_prompt(prompt)
+        self.memory.free_prompt(prompt)
         prompt.num_computed, prompt.last_logits_V = 0, None
         insort(self.arrived, prompt, key=lambda p: p.number)
 
@@ -305,29 +310,28 @@ class Scheduler:
     # ------------------------------------------------------------------------ counting
 
     @staticmethod
-    def _charge(sequence: Sequence, num_cached: int) -> None:
-        """Set how many prompt tokens were not computed for a sequence; each computation counts
-        once."""
+    def _set_cached(sequence: Sequence, num_cached: int) -> None:
+        """Record a sequence's cached prompt tokens; each computed token counts once."""
         prompt = sequence.prompt
         sequence.num_cached = min(num_cached, prompt.num_cached)
         prompt.num_cached = prompt.num_tokens
 
-    def _leave(self, prompt: Prompt) -> None:
+    def _retire(self, prompt: Prompt) -> None:
         del self.admitted[prompt]
-        self.memory.give_prompt(prompt)
+        self.memory.free_prompt(prompt)
 
     def _run(self, sequence: Sequence) -> None:
         prompt = sequence.prompt
         if not (prompt.request.beams and prompt.running):
-            self.num_slots += prompt.num_together
+            self.num_slots += prompt.group_size
         self.running[sequence] = prompt.running[sequence] = None
 
     def _stop(self, sequence: Sequence) -> None:
         prompt = sequence.prompt
         del self.running[sequence], prompt.running[sequence]
         if not (prompt.request.beams and prompt.running):
-            self.num_slots -= prompt.num_together
-        self.memory.give_own(sequence)
+            self.num_slots -= prompt.group_size
+        self.memory.free_own(sequence)
 
 
 def _ticket(sequence: Sequence) -> int:

@@ -1,4 +1,4 @@
-"""The units of scheduling: a prompt that is prefilled once, and its sequences."""
+"""Units of scheduling: a prompt, which is prefilled once, and the sequences forked from it."""
 
 from __future__ import annotations
 
@@ -15,18 +15,14 @@ from archon.engine.sampling.constraint import Matcher
 from archon.engine.sampling.request import FinishReason, GenerationRequest
 
 
-def _no_blocks() -> array[int]:
-    return array("i")
-
-
 @dataclass(slots=True, eq=False)
 class Prompt:
-    """A request in progress: its prompt's blocks, and its sequences by state."""
+    """A request in progress: the blocks of its prompt, and its sequences by state."""
 
     request: GenerationRequest
     num_tokens: int = field(init=False)
     num_shared_blocks: int = field(init=False)
-    """The whole blocks before the prompt's last token, which sequences share by reference."""
+    """Full blocks before the prompt's last token, which all sequences share by reference."""
     number: int = 0
     """Order of arrival."""
     waiting: deque[Sequence] = field(default_factory=deque)
@@ -34,18 +30,18 @@ class Prompt:
     running: dict[Sequence, None] = field(default_factory=dict)
     num_preempted: int = 0
     path: list[PrefixNode] = field(default_factory=list)
-    """Nodes of the prefix tree that hold the prompt's shared blocks."""
-    blocks: array[int] = field(default_factory=_no_blocks)
-    """Block table: the shared blocks, then one for the prompt's last tokens, which is copied to
-    each sequence when it starts."""
+    """The shared blocks' nodes in the prefix tree."""
+    blocks: array[int] = field(default_factory=lambda: array("i"))
+    """Block table: the shared blocks, then the *tail*, one block of the prompt's last tokens, which
+    each sequence copies when it starts."""
     num_computed: int = 0
     """Tokens whose keys and values are in the cache."""
     num_cached: int = 0
-    """Tokens that the next sequence does not need computed; it is charged for the rest."""
+    """Prompt tokens that the next sequence reports as cached; the rest were computed for it."""
     last_logits_V: Tensor | None = None
-    """Logits after the prompt, from its computation until no sequence waits for them."""
+    """Next-token logits after the prompt, kept until no sequence waits for them."""
     hidden_E: Tensor | None = None
-    """Receives its last token's hidden state, if requested."""
+    """Receives the last token's hidden state, if requested."""
 
     def __post_init__(self) -> None:
         self.num_tokens = self.num_cached = len(self.request.prompt_ids)
@@ -55,8 +51,7 @@ class Prompt:
 
     @property
     def num_needed(self) -> int:
-        """Tokens to compute: running sequences need the shared blocks, waiting ones the logits
-        after the last token."""
+        """Tokens to compute: all if sequences wait for the logits, else the shared blocks."""
         return self.num_tokens if self.waiting else self.num_shared_blocks * BLOCK_SIZE
 
     @property
@@ -64,37 +59,29 @@ class Prompt:
         return bool(self.waiting or self.running or self.num_preempted)
 
     @property
-    def num_together(self) -> int:
-        """Sequences that run together or not at all: the beams of a search, or one."""
+    def group_size(self) -> int:
+        """Sequences that can only run together: the beams of a search, else 1."""
         return self.request.beams or 1
 
     @property
-    def num_own_blocks(self) -> int:
-        """Blocks that these need at most besides the shared ones: tail and new tokens of each."""
+    def max_own_blocks(self) -> int:
+        """Upper bound on the blocks that such a group needs in addition to the shared ones."""
         num_blocks = num_blocks_for(self.num_tokens + self.request.max_tokens)
-        return (num_blocks - self.num_shared_blocks) * self.num_together
+        return (num_blocks - self.num_shared_blocks) * self.group_size
 
     @property
     def tail_block(self) -> int | None:
-        """Block of the tokens after the shared ones, while sequences wait for it."""
+        """Block of the tokens after the shared blocks, kept while sequences wait to copy it."""
         own = self.blocks[self.num_shared_blocks :]
         return own[0] if own else None
 
     @property
     def logits_from(self) -> int:
-        """Logits are wanted after every token from this position on."""
+        """Position of the first token after which logits are needed."""
         return self.num_tokens if self.request.hidden else self.num_tokens - 1
 
-    @property
-    def adapter(self) -> str:
-        return self.request.adapter
-
-    def hidden_at(self, stop: int) -> Tensor | None:
-        """Where the hidden state of the token before a position goes, if requested."""
-        return self.hidden_E if stop == self.num_tokens else None
-
     def tokens(self, start: int, stop: int) -> SequenceOf[int]:
-        """Tokens at these positions."""
+        """Return the tokens at positions ``start`` to ``stop`` - 1."""
         return self.request.prompt_ids[start:stop]
 
 
@@ -105,33 +92,35 @@ class Sequence:
     prompt: Prompt
     index: int
     """Its index within the request."""
+    request: GenerationRequest = field(init=False)
     num_tokens: int = field(init=False)
-    """Tokens of prompt and sample."""
+    """Tokens of the prompt and the sample together."""
     num_shared_blocks: int = field(init=False)
     ticket: int = -1
-    """Order of starting; a sequence is never preempted for one that started later."""
-    blocks: array[int] = field(default_factory=_no_blocks)
+    """Order of starting; a sequence is never preempted in favour of one that started later."""
+    blocks: array[int] = field(default_factory=lambda: array("i"))
     """Block table: the prompt's shared blocks, then its own."""
     token_ids: list[int] = field(default_factory=list)
-    """Sampled so far."""
+    """The sample so far: sampled and forced tokens."""
     num_computed: int = 0
-    """Tokens, the prompt's included, whose keys and values are in the cache."""
+    """Tokens of prompt and sample whose keys and values are in the cache."""
     num_cached: int = 0
-    """Tokens of the prompt that were not computed for this sample."""
+    """Prompt tokens that did not have to be computed for this sample."""
     logprobs: list[float] = field(default_factory=list)
     total_logprob: float = 0.0
-    """Of a beam: the sum over its tokens."""
+    """Of a beam: the sum of its tokens' log-probabilities, in nats."""
     shares_last_block: bool = False
-    """Whether another beam may share the block that it writes next."""
-    draw_key: bytes = b""
+    """True if another beam may share the block that this one writes to next."""
+    sample_key: bytes = b""
     matcher: Matcher | None = None
-    """Follows its constraint."""
+    """Follows the request's constraint."""
     ending: FinishReason | None = None
-    """Why it ends, once known; forced tokens may still have to be scored."""
+    """Finish reason, once known; forced tokens may still have to be scored."""
     ended_by: int | None = None
     """The sampled stop token, if one ended it."""
 
     def __post_init__(self) -> None:
+        self.request = self.prompt.request
         self.num_tokens = self.prompt.num_tokens + len(self.token_ids)
         self.num_shared_blocks = self.prompt.num_shared_blocks
 
@@ -142,34 +131,25 @@ class Sequence:
 
     @property
     def num_needed(self) -> int:
-        """Tokens whose keys and values are needed: nothing attends to the last token of an ended
-        sequence."""
+        """Tokens to compute: all, but the last of an ended sequence, to which nothing attends."""
         return self.num_tokens - (self.ending is not None)
 
     @property
     def num_unscored(self) -> int:
-        """Forced tokens whose log-probability is requested and not known yet."""
-        return len(self.token_ids) - len(self.logprobs) if self.prompt.request.logprobs else 0
+        """Forced tokens whose requested log-probability is not computed yet."""
+        return len(self.token_ids) - len(self.logprobs) if self.request.logprobs else 0
 
     @property
     def logits_from(self) -> int:
-        """Logits are wanted after every token from this position on."""
+        """Position of the first token after which logits are needed."""
         return self.num_tokens - 1 - self.num_unscored
-
-    @property
-    def adapter(self) -> str:
-        return self.prompt.request.adapter
-
-    def hidden_at(self, stop: int) -> Tensor | None:
-        """None: hidden states are those of prompts."""
-        return None
 
     @property
     def own_blocks(self) -> array[int]:
         return self.blocks[self.num_shared_blocks :]
 
     def copy(self) -> Sequence:
-        """A copy with the same blocks, to be continued differently."""
+        """Copy the sequence, with the same blocks, so that it can continue differently."""
         return replace(
             self,
             blocks=self.blocks[:],
@@ -178,22 +158,22 @@ class Sequence:
         )
 
     def tokens(self, start: int, stop: int) -> SequenceOf[int]:
-        """Tokens at these positions, of prompt and sample."""
+        """Return the tokens of prompt and sample at positions ``start`` to ``stop`` - 1."""
         num_prompt = self.prompt.num_tokens
         if start >= num_prompt:
             return self.token_ids[start - num_prompt : stop - num_prompt]
         rest = self.token_ids[: max(stop - num_prompt, 0)]
-        return [*self.prompt.request.prompt_ids[start:stop], *rest]
+        return [*self.request.prompt_ids[start:stop], *rest]
 
-    def take(self, token: int) -> None:
-        """Add a sampled token and the tokens that it forces, until the sequence ends.
+    def add_sampled(self, token: int) -> None:
+        """Add a sampled token, then the tokens that the constraint forces after it.
 
         Raises
         ------
         EngineError
-            The constraint cannot be followed further.
+            No continuation satisfies the constraint.
         """
-        is_end = token in self.prompt.request.stop_ids
+        is_end = token in self.request.stop_ids
         if self.matcher is not None:
             self.matcher.advance(token)
         if not is_end:
@@ -201,15 +181,15 @@ class Sequence:
         elif self.matcher is None or self.matcher.finished:
             self.ending, self.ended_by = "stop", token
         if self.matcher is not None:
-            self.follow()
+            self.add_forced()
 
-    def follow(self) -> None:
-        """Add the tokens that the constraint forces, until there is a choice or an end.
+    def add_forced(self) -> None:
+        """Add forced tokens until the constraint leaves a choice or the sequence ends.
 
         Raises
         ------
         EngineError
-            The constraint cannot be followed further.
+            No continuation satisfies the constraint.
         """
         if self.matcher is None:
             return
@@ -223,9 +203,9 @@ class Sequence:
             self.ending = "stop"
 
     def _extend(self, token: int) -> None:
-        request = self.prompt.request
         self.append(token)
-        if request.on_token is not None and request.on_token(self.index, token):
+        on_token = self.request.on_token
+        if on_token is not None and on_token(self.index, token):
             self.ending = "stop"
-        elif len(self.token_ids) >= request.max_tokens:
+        elif len(self.token_ids) >= self.request.max_tokens:
             self.ending = "length"

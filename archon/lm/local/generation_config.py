@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from archon.engine.files.key_rules import says_nothing, shown
+from archon.engine.files.key_rules import shown
 from archon.engine.model.config_keys import GENERATION_KEYS
 
 logger = logging.getLogger("archon.lm")
@@ -48,7 +48,7 @@ def report_not_applied(file: Path, generation: Mapping[str, Any]) -> None:
     ignored = [
         f"{key} {shown(value)}"
         for key, value in generation.items()
-        if not says_nothing(value) and _is_ignored(key, value)
+        if value and _is_ignored(key, value)
     ]
     if ignored and file not in _reported:
         _reported.add(file)

@@ -11,10 +11,10 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
-from archon.engine.loading import head_for
+from archon.engine.loading import head_in_engine_basis
 from archon.engine.model.reward_head import RewardHead, read_reward_head
 from archon.engine.process import claim_process
-from archon.engine.scheduling.hidden_state import hidden_state, read_request
+from archon.engine.scheduling.hidden_state import hidden_state, hidden_state_request
 from archon.errors import ModelFileError
 from archon.lm.concurrency import run_all
 from archon.lm.local.card_loading import OpenedDecoder, open_decoder, release
@@ -40,7 +40,7 @@ def load(card: LocalCard, base_dir: Path) -> RewardLM:
     opened = open_decoder(card, base_dir)
     try:
         end = end_of_reply(opened.tokenizer_config)
-        fitted = head_for(opened.worker.engine, opened.file, head, opened.adapter)
+        fitted = head_in_engine_basis(opened.worker.engine, opened.file, head, opened.adapter)
     except BaseException:
         release(opened.worker)
         raise
@@ -75,7 +75,7 @@ class DecoderReward:
         opened, context_length = self._opened, self.worker.engine.context_length
         prompt_ids, encode = opened.chat.encode(messages), opened.tokenizer.encode
         replies = (reply_ids(prompt_ids, encode(text), self._end, context_length) for text in texts)
-        calls = (self.worker.generate(read_request(ids, opened.adapter)) for ids in replies)
+        calls = (self.worker.generate(hidden_state_request(ids, opened.adapter)) for ids in replies)
         return [self._head.reward(hidden_state(g)) for [g] in await run_all(calls)]
 
     async def aclose(self) -> None:

@@ -26,9 +26,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from archon.engine.loading import own_hidden
+from archon.engine.loading import hidden_in_file_basis
 from archon.engine.model.reward_head import RewardHead, read_reward_head, write_reward_head
-from archon.engine.scheduling.hidden_state import hidden_state, read_request
+from archon.engine.scheduling.hidden_state import hidden_state, hidden_state_request
 from archon.errors import UsageError
 from archon.graph.event_loop import run_sync
 from archon.lm.concurrency import run_all
@@ -206,7 +206,7 @@ class RewardModeling:
             rows += saved[0]["hidden"].unbind()
 
         async def read(chunk: Sequence[tuple[int, ...]]) -> list[Tensor]:
-            requests = (read_request(ids, opened.adapter) for ids in chunk)
+            requests = (hidden_state_request(ids, opened.adapter) for ids in chunk)
             found = await run_all(opened.worker.generate(request) for request in requests)
             return [hidden_state(generation) for [generation] in found]
 
@@ -214,7 +214,7 @@ class RewardModeling:
             for number, chunk in enumerate(chunks(texts[len(rows) :], _CHUNK), 1):
                 on_progress("reading replies", len(rows), len(texts))
                 found = run_sync(read(chunk))
-                rows += own_hidden(engine, file, torch.stack(found)).unbind()
+                rows += hidden_in_file_basis(engine, file, torch.stack(found)).unbind()
                 is_due = number % _SAVE_EVERY == 0 or len(rows) == len(texts)
                 if resumable and (is_due or is_interrupted()):
                     self._folder.save_state({"hidden": torch.stack(rows)}, progress)

@@ -139,7 +139,7 @@ def sample_rollouts(
                 # Unlike ``stop_ids``, this keeps the end token and its log-probability.
                 on_token=lambda _, token: token in stop_ids,
                 logprobs=True,
-                logprobs_at=temperature or 1,
+                logprob_temperature=temperature or 1,
                 adapter=adapter,
             )
             requests.append(engine.add(request))

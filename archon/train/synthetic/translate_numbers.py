@@ -20,8 +20,8 @@ from pathlib import Path
 import torch
 
 from archon.engine.encoders.config import EncoderDecoderConfig
+from archon.engine.encoders.decoding import greedy_texts
 from archon.engine.encoders.encoder_decoder import EncoderDecoder, initialise
-from archon.engine.encoders.greedy import greedy_texts
 from archon.engine.encoders.weights import load_encoder_decoder, save_encoder_decoder
 from archon.engine.files.folder import ModelFolder
 from archon.train.bpe import END_ID, PADDING_ID, learn_vocabulary, save_vocabulary

@@ -6,9 +6,8 @@ import pytest
 import torch
 
 from archon.engine.encoders.config import EncoderDecoderConfig
-from archon.engine.encoders.decoding import SequenceToSequence
+from archon.engine.encoders.decoding import SequenceToSequence, greedy_texts
 from archon.engine.encoders.encoder_decoder import EncoderDecoder, initialise
-from archon.engine.encoders.greedy import greedy_texts
 from archon.engine.encoders.weights import save_encoder_decoder
 from archon.engine.sampling.request import GenerationRequest
 from archon.engine.sampling.sampler import SamplingRule
@@ -32,7 +31,7 @@ def generator() -> SequenceToSequence:
 
 
 @torch.no_grad()
-def test_reading_token_by_token_gives_the_logits_of_reading_all_at_once(
+def test_decoding_token_by_token_equals_one_pass(
     generator: SequenceToSequence,
 ) -> None:
     from archon.engine.encoders.cache import GrowingKeys
@@ -67,7 +66,7 @@ def test_greedy_and_beams_equal_those_of_transformers(
             assert list(generation.token_ids) == text
 
 
-def test_draws_do_not_depend_on_their_company(generator: SequenceToSequence) -> None:
+def test_samples_do_not_depend_on_each_other(generator: SequenceToSequence) -> None:
     sampled = replace(REQUEST, rule=SamplingRule(1.0), logprobs=True)
     together = generator.generate(replace(sampled, draws=(0, 1, 2, 3)))
     assert len({generation.token_ids for generation in together}) > 1
@@ -77,7 +76,7 @@ def test_draws_do_not_depend_on_their_company(generator: SequenceToSequence) -> 
         assert alone.logprobs == pytest.approx(generation.logprobs, abs=1e-5)
 
 
-def test_a_batch_of_sources_says_what_each_says_alone(generator: SequenceToSequence) -> None:
+def test_a_batch_of_sources_equals_single_sources(generator: SequenceToSequence) -> None:
     sources = [[5, 9, 12, 7], [33], [4, 4, 8, 20, 6, 11]]
     texts = greedy_texts(generator.model, sources, 12)
     for source, text in zip(sources, texts, strict=True):
@@ -89,7 +88,7 @@ def test_a_batch_of_sources_says_what_each_says_alone(generator: SequenceToSeque
     "change",
     [{"draws": ()}, {"max_tokens": 0}, {"prompt_ids": (40,)}, {"beams": 1, "draws": (0, 1)}],
 )
-def test_what_cannot_be_answered_is_refused(
+def test_invalid_requests_are_rejected(
     generator: SequenceToSequence, change: dict[str, object]
 ) -> None:
     with pytest.raises(EngineError):

@@ -9,7 +9,7 @@ import torch
 from archon.engine.encoders.config import EncoderConfig
 from archon.engine.encoders.encoder import Encoder, initialise_encoder
 from archon.engine.encoders.heads import MaskedLanguageModel, WordClassifier, mean_vector
-from archon.engine.encoders.masking import IGNORED, hide, masked_loss
+from archon.engine.encoders.masking import IGNORED, mask_tokens, masked_loss
 from archon.engine.encoders.weights import load_encoder, load_text_classifier
 from archon.engine.files.folder import ModelFolder
 from archon.errors import ModelFileError
@@ -40,7 +40,7 @@ def test_vectors_equal_those_of_transformers(tmp_path: Path) -> None:
 
 
 @torch.no_grad()
-def test_judgements_of_pairs_equal_those_of_transformers(tmp_path: Path) -> None:
+def test_scores_of_pairs_equal_those_of_transformers(tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers")
     torch.manual_seed(0)
     config = transformers.BertConfig(**SIZES, num_labels=1, initializer_range=0.5)
@@ -54,18 +54,18 @@ def test_judgements_of_pairs_equal_those_of_transformers(tmp_path: Path) -> None
     load_encoder(ModelFolder(tmp_path / "."))  # the body alone, of a folder with a head
 
 
-def test_a_body_without_a_head_judges_nothing(tmp_path: Path) -> None:
+def test_an_encoder_without_a_head_cannot_classify(tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers")
     transformers.BertModel(transformers.BertConfig(**SIZES)).save_pretrained(tmp_path)
     with pytest.raises(ModelFileError, match="no head"):
         load_text_classifier(ModelFolder(tmp_path))
 
 
-def test_of_tokens_that_may_be_hidden_a_share_is_and_nothing_else_changes() -> None:
+def test_masking_changes_only_a_share_of_the_allowed_tokens() -> None:
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(5, 60, (40, 100), generator=generator)
     may_hide = torch.arange(100).expand(40, -1) > 9
-    read, wanted = hide(ids, may_hide, 3, 60, generator)
+    read, wanted = mask_tokens(ids, may_hide, 3, 60, generator)
     asked = wanted != IGNORED
     assert not asked[:, :10].any()
     assert 0.12 < asked[:, 10:].float().mean() < 0.18
@@ -75,7 +75,7 @@ def test_of_tokens_that_may_be_hidden_a_share_is_and_nothing_else_changes() -> N
     assert 0.05 < (read[asked] == ids[asked]).float().mean() < 0.15
 
 
-def test_pre_training_learns_which_token_was_hidden() -> None:
+def test_pre_training_learns_the_masked_token() -> None:
     from archon.train.optimization import Schedule, train
 
     torch.manual_seed(0)
@@ -88,7 +88,7 @@ def test_pre_training_learns_which_token_was_hidden() -> None:
         while True:
             # Every text is one token, repeated: each hidden one is told by its neighbours.
             ids = torch.randint(5, 21, (32, 1), generator=generator).expand(-1, 12)
-            read, wanted = hide(ids, is_token, 3, 60, generator)
+            read, wanted = mask_tokens(ids, is_token, 3, 60, generator)
             yield lambda read=read, wanted=wanted: masked_loss(model, read, is_token, wanted)
 
     curve = train(model, losses(), Schedule(200, learning_rate=5e-3, warmup_steps=10))

@@ -23,7 +23,7 @@ VARIANTS = {
 
 @pytest.fixture(params=VARIANTS)
 def pair(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Any, EncoderDecoder]:
-    """The same random weights in transformers and here."""
+    """Return models with the same random weights, of transformers and of the engine."""
     torch.manual_seed(0)
     config = transformers.T5Config(
         vocab_size=50, d_model=24, d_kv=8, d_ff=40, num_layers=2, num_decoder_layers=3,
@@ -78,7 +78,7 @@ def test_a_head_in_a_file_that_calls_it_tied_is_used_as_transformers_uses_it(
 
 
 @torch.no_grad()
-def test_a_saved_model_is_the_same_when_it_is_read_again(
+def test_a_saved_model_is_read_back_unchanged(
     pair: tuple[Any, EncoderDecoder], tmp_path: Path
 ) -> None:
     _, ours = pair
@@ -88,7 +88,7 @@ def test_a_saved_model_is_the_same_when_it_is_read_again(
     torch.testing.assert_close(again(*batch()), ours(*batch()))
 
 
-def test_a_tensor_of_another_shape_is_an_error_that_names_it(
+def test_an_error_names_a_tensor_of_the_wrong_shape(
     pair: tuple[Any, EncoderDecoder], tmp_path: Path
 ) -> None:
     _, ours = pair

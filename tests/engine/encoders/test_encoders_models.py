@@ -1,4 +1,4 @@
-"""The families in their places: a translator, a vote by meaning, a cross-encoder that ranks."""
+"""Uses of encoders: a translator, a vote by meaning, a cross-encoder that ranks."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_translate_numbers_translates(english: str) -> None:
     assert scores == sorted(scores, reverse=True)
 
 
-async def test_a_translator_draws_by_seed_and_number_and_sends_what_it_says() -> None:
+async def test_a_translator_samples_by_seed_and_index_and_streams() -> None:
     lm = archon.lm("translate-numbers")
     request = Request(
         (Message("user", "ninety-two"),), n=3, sampling=SamplingParams(1.5, max_tokens=8)
@@ -46,7 +46,7 @@ async def test_a_translator_draws_by_seed_and_number_and_sends_what_it_says() ->
     assert all(c.usage.prompt_tokens == sum(c.prompts.values()) > 1 for c in first)
 
 
-async def test_a_translator_refuses_what_it_lacks() -> None:
+async def test_a_translator_rejects_unsupported_parameters() -> None:
     request = Request((Message("user", "one"),), choices=("un",))
     with pytest.raises(ArchonError, match="choices"):
         await archon.lm("translate-numbers").generate(request)
@@ -62,7 +62,7 @@ def test_a_translator_cannot_judge() -> None:
 
 
 class _ByFirstLetter:
-    """Texts mean the same where they begin alike."""
+    """Fake: texts have the same meaning if they start alike."""
 
     async def embed(self, texts: Sequence[str]) -> list[Vector]:
         return [[float(text[0].lower() == letter) for letter in "pl"] for text in texts]
@@ -71,7 +71,7 @@ class _ByFirstLetter:
 VOTE = {"type": "vote", "inputs": ["draft"], "by": "meaning", "model": "e"}
 
 
-def test_answers_that_mean_the_same_vote_together() -> None:
+def test_answers_of_equal_meaning_vote_together() -> None:
     texts = iter(["London", "Paris", "LONDON it is", "paris, France", "Paris!"])
     nodes = {"draft": {"type": "generator", "model": "s", "samples": 5}, "vote": VOTE}
     architecture = archon.load(
@@ -83,7 +83,7 @@ def test_answers_that_mean_the_same_vote_together() -> None:
     assert [c.score for c in answer.candidates] == [3, 2]
 
 
-def test_a_chain_of_small_steps_joins_no_more_than_its_first() -> None:
+def test_a_chain_of_similar_texts_joins_only_the_first() -> None:
     vectors = [(1.0, 0.0), (0.8, 0.6), (0.28, 0.96)]
     assert first_alike(["a", "b", "c"], vectors, 0.7) == ["a", "a", "c"]
 
@@ -98,9 +98,7 @@ def test_a_chain_of_small_steps_joins_no_more_than_its_first() -> None:
         ({"similarity": 1.5}, "1"),
     ],
 )
-def test_a_vote_that_makes_no_sense_is_refused_at_load(
-    change: dict[str, object], reason: str
-) -> None:
+def test_an_invalid_vote_is_rejected_at_load(change: dict[str, object], reason: str) -> None:
     vote = {key: value for key, value in (VOTE | change).items() if value is not None}
     nodes = {"draft": {"type": "generator", "model": "s"}, "vote": vote}
     with pytest.raises((GraphError, SpecError), match=reason):

@@ -1,9 +1,9 @@
-"""Families of decoders: one file for each, and the registry.
+"""Registry of the families of decoders; each has a module.
 
-A new family is a file that declares its ``FamilyTraits``, and a row here. A feature that no family
-has had so far is a new trait, which ``archon.engine.model.decoder`` and ``archon.train.decoder``
-implement. The kernels implement it as well, or ``archon.engine.kernels.packing.can_pack`` refuses
-it and torch computes.
+To add a family, declare its ``FamilyTraits`` in a module and add it here. A new feature needs a new
+trait, implemented in ``archon.engine.model.decoder`` and ``archon.train.decoder``. The kernels
+implement it as well, or ``archon.engine.kernels.packing.can_pack`` returns False for it, and torch
+computes.
 """
 
 from collections.abc import Mapping
@@ -14,13 +14,5 @@ from archon.engine.model.families.qwen2 import QWEN2
 from archon.engine.model.families.qwen3 import QWEN3
 from archon.engine.model.families.traits import FamilyTraits
 
-FAMILIES: Mapping[str, FamilyTraits] = {
-    traits.name: traits
-    for traits in (
-        LLAMA,
-        QWEN2,
-        QWEN3,
-        OLMO2,
-    )
-}
+FAMILIES: Mapping[str, FamilyTraits] = {t.name: t for t in (LLAMA, QWEN2, QWEN3, OLMO2)}
 """Families by name."""

@@ -1,4 +1,5 @@
-"""Llama (Touvron et al. 2023, arXiv 2302.13971) and its look-alikes, such as SmolLM2."""
+"""Llama (Touvron et al. 2023, arXiv 2302.13971) and models of the same architecture, such as
+SmolLM2."""
 
 from archon.engine.model.families.traits import BIASES, PRE_NORMS, FamilyTraits
 

@@ -1,4 +1,4 @@
-"""Qwen3 (Yang et al. 2025, arXiv 2505.09388): each head of q and k is normalised."""
+"""Qwen3 (Yang et al. 2025, arXiv 2505.09388): q and k are normalised per head."""
 
 from archon.engine.model.families.traits import BIASES, PRE_NORMS, FamilyTraits
 

@@ -1,4 +1,4 @@
-"""What is added to a model, in a folder of two files: a JSON object, and tensors (safetensors)."""
+"""Folders of add-ons to a model (adapters, reward heads): a JSON object and safetensors."""
 
 from __future__ import annotations
 
@@ -14,43 +14,41 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from archon.engine.files.folder import read_json
 from archon.errors import ModelFileError
 
 
 @dataclass(frozen=True, slots=True)
-class PartFiles:
-    """How the files of one kind of part are called, and the kind itself in errors."""
+class AddonFiles:
+    """Folder format of one kind of add-on."""
 
     kind: str
+    """Name of the kind, for errors."""
     config: str
+    """Name of the JSON file."""
     tensors: str
+    """Name of the safetensors file."""
 
     def read_config(self, path: Path) -> dict[str, Any]:
-        """The JSON object of a folder.
+        """Read the JSON object of a folder.
 
         Raises
         ------
         ModelFileError
-            It is missing, or none.
+            The file is missing, or is not a JSON object.
         """
-        file = path / self.config
-        try:
-            config = json.loads(file.read_text(encoding="utf-8-sig"))
-        except FileNotFoundError:
-            raise self._missing(path, self.config) from None
-        except (OSError, ValueError, RecursionError) as error:
-            raise ModelFileError(f"{file}: cannot be read: {error}") from None
-        if not isinstance(config, dict):
-            raise ModelFileError(f"{file}: is not a JSON object")
+        config = read_json(path / self.config)
+        if config is None:
+            raise self._missing(path, self.config)
         return config
 
     def read_tensors(self, path: Path) -> dict[str, Tensor]:
-        """The tensors of a folder, by name.
+        """Read the tensors of a folder by name.
 
         Raises
         ------
         ModelFileError
-            They are missing or damaged.
+            The file is missing or damaged.
         """
         file = path / self.tensors
         try:
@@ -62,7 +60,7 @@ class PartFiles:
             raise ModelFileError(f"{file}: is damaged: {error}") from None
 
     def digest(self, path: Path) -> str:
-        """SHA-256 of both files."""
+        """Return the SHA-256 of both files."""
         digest = hashlib.sha256()
         for name in (self.config, self.tensors):
             content = (path / name).read_bytes()
@@ -70,7 +68,7 @@ class PartFiles:
         return digest.hexdigest()
 
     def write(self, path: Path, config: Mapping[str, Any], tensors: dict[str, Tensor]) -> None:
-        """Write a folder, each file whole or not at all."""
+        """Write a folder; each file is written atomically."""
         path.mkdir(parents=True, exist_ok=True)
         fresh = {name: path / f".{name}.{os.getpid()}" for name in (self.tensors, self.config)}
         save_file(tensors, fresh[self.tensors], {"format": "pt"})
@@ -79,4 +77,4 @@ class PartFiles:
             file.replace(path / name)
 
     def _missing(self, path: Path, name: str) -> ModelFileError:
-        return ModelFileError(f"{path}: is no {self.kind}: it has no {name}")
+        return ModelFileError(f"{path}: the file {name} of the {self.kind} is missing")
