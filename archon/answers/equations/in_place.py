@@ -1,6 +1,6 @@
-r"""Normalization that keeps the length: one spelling for each sign, LaTeX blanked out.
+r"""Length-preserving normalization: one spelling for each sign, LaTeX replaced by blanks.
 
-A position in the result is a position in the original text.
+Positions in the result are positions in the original text.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from archon.answers.characters import FULL_WIDTH, HYPHENS, OPAQUE
 
 FRACTION = "\ue000"
-"""Stands for LaTeX's command of a fraction, whose two groups follow."""
+"""Placeholder for LaTeX's fraction command; its two groups follow."""
 
 _SIGNS = {
     **FULL_WIDTH,
@@ -66,7 +66,7 @@ _EMPHASIS = re.compile(
 
 
 def flatten(text: str) -> str:
-    r"""The text with one sign for each meaning and without LaTeX, of the same length.
+    r"""Give each sign one spelling and blank out LaTeX; the length does not change.
 
     >>> flatten("4 \\times 2 = 8\\text{ km}")
     '4 *      2 = 8       km '
