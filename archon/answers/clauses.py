@@ -124,10 +124,10 @@ def _number_word_statement(text: str, start: int, end: int) -> AnswerStatement |
     sign = _SIGN_WORD.match(text, start)
     begin = sign.end() if sign else start
     words = number_of_words(text, begin)
-    digits_start = begin if words is None else words[1] + 2
-    digits = None
-    if (words is None and sign) or (words is not None and text.startswith(" (", words[1])):
-        digits = literal_at(text, digits_start)
+    if words is None:
+        digits = literal_at(text, begin) if sign else None
+    else:
+        digits = literal_at(text, words[1] + 2) if text.startswith(" (", words[1]) else None
     if digits is not None:
         if sign and digits.value is not None:
             digits = replace(digits, value=f"-{digits.value.removeprefix('-')}")

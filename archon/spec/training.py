@@ -14,7 +14,7 @@ from archon.spec.common import (
     PromptSpec,
     StrictModel,
     Version,
-    told_by_key,
+    key_discriminator,
 )
 
 
@@ -61,7 +61,7 @@ class RuleData(StrictModel):
 
 Data = Annotated[
     Annotated[JsonlData, Tag("JsonlData")] | Annotated[RuleData, Tag("RuleData")],
-    told_by_key({"path": JsonlData, "rule": RuleData}),
+    key_discriminator({"path": JsonlData, "rule": RuleData}),
 ]
 
 
@@ -217,7 +217,7 @@ class SampledReplies(StrictModel):
 
 RepliesData = Annotated[
     Annotated[RepliesFile, Tag("RepliesFile")] | Annotated[SampledReplies, Tag("SampledReplies")],
-    told_by_key({"path": RepliesFile, "benchmark": SampledReplies}),
+    key_discriminator({"path": RepliesFile, "benchmark": SampledReplies}),
 ]
 
 
@@ -316,7 +316,7 @@ Questions = Annotated[
     Annotated[BenchmarkData, Tag("BenchmarkData")]
     | Annotated[JsonlData, Tag("JsonlData")]
     | Annotated[RuleData, Tag("RuleData")],
-    told_by_key({"benchmark": BenchmarkData, "path": JsonlData, "rule": RuleData}),
+    key_discriminator({"benchmark": BenchmarkData, "path": JsonlData, "rule": RuleData}),
 ]
 
 
@@ -334,7 +334,7 @@ class ModelReward(StrictModel):
 
 Reward = Annotated[
     Annotated[ScorerReward, Tag("ScorerReward")] | Annotated[ModelReward, Tag("ModelReward")],
-    told_by_key({"score": ScorerReward, "model": ModelReward}),
+    key_discriminator({"score": ScorerReward, "model": ModelReward}),
 ]
 
 
