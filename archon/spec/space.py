@@ -82,7 +82,7 @@ class Hole:
 
     @property
     def values(self) -> Sequence[Value] | None:
-        """All values that can be chosen; None for a ``$float``, which has too many."""
+        """The possible choices; None for a ``$float``, which has too many."""
         match self.kind:
             case "choice":
                 return tuple(self.alternatives)

@@ -36,15 +36,10 @@ _MEANINGS = {
     **dict.fromkeys(("lbrace", "lbrack"), "("),
     **dict.fromkeys(("rbrace", "rbrack"), ")"),
 }
-_SILENT = frozenset(
-    word
-    for words in (
-        "left right big Big bigl bigr Bigl Bigr bigg biggl biggr quad qquad hspace vspace hfill",
-        "displaystyle textstyle boxed fbox mathbf mathrm mathit mathsf textbf textit textrm",
-        "textsf emph text mbox bf rm phantom limits noindent centering",
-    )
-    for word in words.split()
-)
+_FORMATS = """left right big Big bigl bigr Bigl Bigr bigg biggl biggr quad qquad hspace vspace hfill
+    displaystyle textstyle boxed fbox mathbf mathrm mathit mathsf textbf textit textrm textsf emph
+    text mbox bf rm phantom limits noindent centering"""
+_BLANKED = frozenset(_FORMATS.split())
 _COMMAND = re.compile(
     r"""
     \\(?:text|textbf|textit|textrm|mathrm|mbox|mathbf)\s?\{(?P<words>[^{}\\\n]{0,200})\}
@@ -93,6 +88,6 @@ def _meaning(command: re.Match[str]) -> str:
             command["sign"], f" {command['sign'] if command['sign'] in '$%#&{}' else ' '}"
         )
     name = command["name"]
-    if name is None or name in _SILENT:
+    if name is None or name in _BLANKED:
         return " " * len(whole)
     return _MEANINGS.get(name, OPAQUE).ljust(len(whole))

@@ -339,7 +339,6 @@ def sole_number(text: str) -> str | None:
     literal = next(literals_in(text), None)
     if literal is None or literal.value is None or ":" in text:
         return None
-    is_alone = _MARKUP.fullmatch(text, 0, literal.start) and _UNIT_WORDS.fullmatch(
-        text, literal.end
-    )
-    return literal.value if is_alone else None
+    prefix = _MARKUP.fullmatch(text, 0, literal.start)
+    suffix = _UNIT_WORDS.fullmatch(text, literal.end)
+    return literal.value if prefix and suffix else None
