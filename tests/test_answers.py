@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from archon.answers import (
     canonical_number,
+    last_number,
     read_answer,
     read_program,
     read_stated,
-    readers,
     same_value,
 )
 from archon.types import AnswerKind
@@ -302,12 +302,12 @@ def test_code_is_the_last_fenced_block_that_holds_anything(text: str, code: str 
 
 
 @given(st.lists(st.sampled_from(["18", "(see 3)", "x", "", "of 7.", "1/2"]), max_size=60))
-def test_reading_by_blocks_gives_what_reading_at_once_gives(words: list[str]) -> None:
+def test_the_size_of_blocks_does_not_change_the_answer(words: list[str]) -> None:
     text = "".join(f"{word} {word[:2]}\n" for word in words)
     with pytest.MonkeyPatch.context() as patched:
-        at_once = read_answer(text, "number")
-        patched.setattr(readers, "_LONGEST_BLOCK", 40)
-        assert read_answer(text, "number") == at_once
+        in_one_block = read_answer(text, "number")
+        patched.setattr(last_number, "_BLOCK_CHARS", 40)
+        assert read_answer(text, "number") == in_one_block
 
 
 # --------------------------------------------------------------------------------------- programs

@@ -1,16 +1,16 @@
-r"""From a model's text to the value of its answer, and equality of values (``readers.py``).
+r"""Extraction of the answer from a model's text, and comparison of answers (``readers.py``).
 
-Reasoning and what a model writes after its own turn are removed first (``turns.py``). A number is
+Reasoning, and text after the end of the model's turn, are removed first (``turns.py``). A number is
 read where the text states its answer (``statements.py``): after the last ``answer is …``,
 ``\boxed{…}``, ``#### …`` or ``Answer: …`` (``marks.py``) whose clause states one (``clauses.py``).
-If nothing is stated, the last number of the text counts (``last_number.py``). A statement of
-something that is not one number has no value, whatever numbers occur elsewhere. ``code_blocks.py``
-finds code.
+If the text states no answer, its last number counts (``last_number.py``). If the stated answer is
+not a single number, there is no value, even if numbers occur elsewhere in the text.
+``code_blocks.py`` finds code.
 
-Every function runs in time linear in the text, whatever the text is.
+Every function runs in time linear in the length of the text, for every text.
 
-The functions are imported when they are first used, because their many regular expressions take
-time to compile; modules that every command imports use them as ``answers.read_answer``.
+The functions are imported on first use, because their many regular expressions take time to
+compile. Modules that every command imports call them as ``answers.read_answer``.
 """
 
 from __future__ import annotations

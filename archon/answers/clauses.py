@@ -1,9 +1,8 @@
-"""What a single clause states: a number, nothing numeric, a letter, or no answer."""
+"""Classification of a single clause: a number, not numeric, a letter, or no answer."""
 
 from __future__ import annotations
 
 import re
-from collections import deque
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -13,7 +12,7 @@ from archon.answers.numerals import Literal, literal_at, literals_in, number_of_
 
 
 class StatementKind(Enum):
-    """What kind of answer a clause states."""
+    """The kind of answer that a clause states."""
 
     NUMBER = "number"
     NOT_NUMERIC = "not numeric"
@@ -30,23 +29,16 @@ class AnswerStatement:
     kind: StatementKind
     value: str | None = None
     span: Span | None = None
-    """The sentence of a mention whose numbers are not the answer."""
+    """The sentence of a mention. Its numbers are not the answer."""
 
 
 NOT_NUMERIC = AnswerStatement(StatementKind.NOT_NUMERIC)
 LETTER = AnswerStatement(StatementKind.LETTER)
 MENTION = AnswerStatement(StatementKind.MENTION)
 
-# ------------------------------------------------------------------ how a clause begins
+# ------------------------------------------------------------------ beginning of a clause
 
 _DECORATION = re.compile(r"[\s*_`\"'$€£¥₹(\[{>~≈+-]{0,40}(?:[a-z]\s?=[\s$-]{0,4})?", re.I)
-
-
-def _after_decoration(text: str, start: int) -> int:
-    decoration = _DECORATION.match(text, start)
-    return decoration.end() if decoration else start
-
-
 _HEDGES = re.compile(
     r"(?:(?:as follows|approximately|about|roughly|around|nearly|almost|approx\.?|exactly|precisely"
     r"|just|only|simply|therefore|thus|hence|then|now|indeed|actually|also|still|equal to|equals"
@@ -56,7 +48,7 @@ _HEDGES = re.compile(
     re.I,
 )
 _CHOICE = re.compile(r"(?:option |choice )?[A-E][).:,]{1,2}[ ]{1,2}(?=[-$]?[0-9])", re.I)
-_NEXT = re.compile(r"[\s*_`\"'$€£¥₹₩₽₺₴₪₫₦฿¢(\[{>~≈+-]{0,20}")
+_SIGNS = re.compile(r"[\s*_`\"'$€£¥₹₩₽₺₴₪₫₦฿¢(\[{>~≈+-]{0,20}")
 _NOT_A_NUMBER = re.compile(
     r"(?:unknown|undefined|undetermined|indeterminate|impossible|infinite|infinity|unclear|unsure"
     r"|ambiguous|none|nothing|n/a|nan|null|dne|(?:does not|doesn't) exist|(?:is )?not (?:enough"
@@ -90,16 +82,11 @@ _AFTER_ONE = re.compile(r"[ ](?:of|that|which|way|possible|where|whose|for|can|s
 
 
 def clause_start(text: str, start: int, end: int | None = None) -> int:
-    """Where a clause begins, after signs, quotes, ``x =`` and hedging words."""
-    begin = _after_decoration(text, start)
-    hedges = _HEDGES.match(text, begin)
-    if hedges:
-        begin = hedges.end()
-    choice = _CHOICE.match(text, begin)
-    begin = choice.end() if choice else begin
-    following = _NEXT.match(text, begin)
-    begin = following.end() if following else begin
-    return begin if end is None else min(begin, end)
+    """Return the start of a clause's content, after signs, quotes, ``x =`` and hedging words."""
+    for pattern in (_DECORATION, _HEDGES, _CHOICE, _SIGNS):
+        if prefix := pattern.match(text, start):
+            start = prefix.end()
+    return start if end is None else min(start, end)
 
 
 def number_statement(value: str) -> AnswerStatement:
@@ -109,13 +96,15 @@ def number_statement(value: str) -> AnswerStatement:
 def leading_statement(
     text: str, start: int, end: int, *, is_heading: bool = False
 ) -> AnswerStatement | None:
-    """The statement that a clause begins with; None if it begins with other words."""
+    """Return the statement at the beginning of a clause; None if it begins with other words."""
     literal = literal_at(text, start)
     if literal is not None:
-        return _of_literal(text, literal, end)
-    words = _of_words(text, start, end)
-    if words is not None and (not is_heading or not text[end_of_words(text, start) : end].strip()):
-        return words
+        return _literal_statement(text, literal, end)
+    in_words = _number_word_statement(text, start, end)
+    if in_words is not None and (
+        not is_heading or not text[end_of_words(text, start) : end].strip()
+    ):
+        return in_words
     missing = _NOT_A_NUMBER.match(text, start)
     if missing and (not is_heading or not text[missing.end() : end].strip(" *_.")):
         return NOT_NUMERIC
@@ -125,37 +114,36 @@ def leading_statement(
     if letter:
         return MENTION if letter.group() == "N" else LETTER
     equation = _EQUATION.match(text, start, end)
-    result = _result(text, equation.end() - 1, end) if equation else None
-    if result is not None:
+    if equation and (result := _result(text, equation.end() - 1, end)):
         return result
     return NOT_NUMERIC if _EXPRESSION.match(text, start) else None
 
 
-def _of_words(text: str, start: int, end: int) -> AnswerStatement | None:
-    """The number in words that a clause begins with; digits in parentheses repeat it."""
+def _number_word_statement(text: str, start: int, end: int) -> AnswerStatement | None:
+    """Return the number in words at the start of a clause; digits in parentheses may repeat it."""
     sign = _SIGN_WORD.match(text, start)
     begin = sign.end() if sign else start
     words = number_of_words(text, begin)
-    digits_start = begin if words is None else words[1] + 2
-    digits = None
-    if (words is None and sign) or (words is not None and text.startswith(" (", words[1])):
-        digits = literal_at(text, digits_start)
+    if words is None:
+        digits = literal_at(text, begin) if sign else None
+    else:
+        digits = literal_at(text, words[1] + 2) if text.startswith(" (", words[1]) else None
     if digits is not None:
         if sign and digits.value is not None:
             digits = replace(digits, value=f"-{digits.value.removeprefix('-')}")
-        return _of_literal(text, digits, end)
+        return _literal_statement(text, digits, end)
     if words is None:
         return None
     value, after = words
     if text[begin:after].lower() == "one" and _AFTER_ONE.match(text, after):
         return None
-    if value is None or _IN_WORDS_MORE.match(text, after):
+    if value is None or _MORE_NUMBER_WORDS.match(text, after):
         return NOT_NUMERIC
     return number_statement(f"-{value}" if sign and value != "0" else value)
 
 
 _SIGN_WORD = re.compile(r"(?:minus|negative)[ ]", re.I)
-_IN_WORDS_MORE = re.compile(
+_MORE_NUMBER_WORDS = re.compile(
     r"[ -](?:half|halves|thirds?|quarters?|fourths?|fifths?|sixths?|eighths?|tenths?|hundredths?"
     r"|and (?:an?|one|two|three)\b|(?:and |point |to |or )[a-z0-9]+|million|billion|trillion"
     r"|plus|minus|times [0-9a-z])\b",
@@ -168,7 +156,7 @@ def end_of_words(text: str, start: int) -> int:
     return start if words is None else words[1]
 
 
-# ------------------------------------------------------------ what a number belongs to
+# ------------------------------------------------------------ context of a number
 
 _EQUALS = re.compile(r"(?:[=≈]|\bequals\b|\bequal to\b)[\s$€£¥₹(*-]{0,8}", re.I)
 _ASIDE = re.compile(
@@ -204,44 +192,45 @@ _SEVERAL = re.compile(
 _TUPLE = re.compile(rf"[ ]?[,;][ ]?-?(?:[0-9]|[A-Za-z](?![A-Za-z])|[{OPAQUE}∞])")
 
 
-def _of_literal(text: str, literal: Literal, end: int) -> AnswerStatement:
-    """What a clause states that begins with a literal."""
+def _literal_statement(text: str, literal: Literal, end: int) -> AnswerStatement:
+    """Return the statement of a clause that begins with a literal."""
     result = _result(text, literal.end, end)
-    is_complete = literal.value is not None and not _belongs_to_more(text, literal, end)
-    if result is not None and not (is_complete and result.kind is StatementKind.NOT_NUMERIC):
-        return result
-    return number_statement(literal.value) if is_complete and literal.value else NOT_NUMERIC
+    statement = _complete_number(text, literal, end)
+    if result is None or (result is NOT_NUMERIC and statement is not NOT_NUMERIC):
+        return statement
+    return result
+
+
+def _complete_number(text: str, literal: Literal, end: int) -> AnswerStatement:
+    """Return a literal's number, unless it is an operand or one of several answers."""
+    if literal.value is None or _belongs_to_more(text, literal, end):
+        return NOT_NUMERIC
+    return number_statement(literal.value)
 
 
 def _belongs_to_more(text: str, literal: Literal, end: int) -> bool:
-    """Whether a literal is an operand, or one of several answers."""
     is_opened = text[max(0, literal.start - 1) : literal.start] in {"(", "[", "{"}
-    return (
-        _COMPUTES.match(text, literal.end, end) is not None
-        or _SEVERAL.match(text, literal.end, end) is not None
-        or (is_opened and _TUPLE.match(text, literal.end, end) is not None)
-    )
+    patterns = (_COMPUTES, _SEVERAL, _TUPLE) if is_opened else (_COMPUTES, _SEVERAL)
+    return any(pattern.match(text, literal.end, end) for pattern in patterns)
 
 
 def _result(text: str, start: int, end: int) -> AnswerStatement | None:
-    """What stands after the last equals sign of a clause, if that is no calculation."""
+    """Return the number after the last equals sign of a clause; None if a calculation follows."""
     aside = _ASIDE.search(text, start, end)
     result = None
     for equals in _EQUALS.finditer(text, start, aside.start() if aside else end):
         right = literal_at(text, equals.end())
-        if right is None or _COMPUTES.match(text, right.end, end):
-            continue
-        is_one = right.value is not None and not _belongs_to_more(text, right, end)
-        result = number_statement(right.value) if is_one and right.value else NOT_NUMERIC
+        if right is not None and not _COMPUTES.match(text, right.end, end):
+            result = _complete_number(text, right, end)
     return result
 
 
 def phrased_value(text: str, start: int, end: int) -> str | None:
-    """The last number of a clause, where a phrase makes it the result: ``…, which is 7``."""
-    last = deque(literals_in(text, start, end), maxlen=1)
-    if not last or last[0].value is None:
+    """Return the last number of a clause if a phrase marks it as the result: ``…, which is 7``."""
+    literals = list(literals_in(text, start, end))
+    if not literals:
         return None
-    number = last[0]
+    number = literals[-1]
     before = text[max(start, number.start - 40) : number.start]
     if not _RESULT_PHRASE.search(before) or _REASON.search(text, start, number.start):
         return None
@@ -249,7 +238,7 @@ def phrased_value(text: str, start: int, end: int) -> str | None:
 
 
 def sole_value(text: str, start: int, end: int) -> str | None:
-    """The only number of a clause without a formula."""
+    """Return the only number of a clause that has no formula."""
     literals = list(literals_in(text, start, end))
     if len(literals) != 1 or _FORMULA.search(text, start, end):
         return None

@@ -21,7 +21,7 @@ _FENCE = re.compile(r"^[ \t]*+(?:`{3,}+|~{3,}+)[ \t]*+$", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A fenced block that holds something."""
+    """A nonempty fenced block."""
 
     language: str
     body: str
@@ -30,9 +30,9 @@ class Block:
 
 
 def find_blocks(text: str) -> list[Block]:
-    """The blocks of the model's own turn.
+    """Return the blocks of the model's turn.
 
-    One that is not closed on a line of its own ends with the text.
+    A block without a closing fence on a separate line ends with the text.
     """
     blocks: list[Block] = []
     for found in _BLOCK.finditer(text):
@@ -44,7 +44,7 @@ def find_blocks(text: str) -> list[Block]:
 
 
 def _turn_end(text: str, blocks: list[Block]) -> int:
-    """Where the own turn ends: outside of every block, after the first."""
+    """Return the first turn end that is after the first block and outside of all blocks."""
     if not blocks:
         return len(text)
     for end in turns.ends(text):
@@ -55,7 +55,7 @@ def _turn_end(text: str, blocks: list[Block]) -> int:
 
 
 def find_program(text: str) -> str | None:
-    """The program of a text by the rules of ``archon.answers.read_program``."""
+    """Return the program of a text by the rules of ``archon.answers.read_program``."""
     blocks = find_blocks(text)
     python = [block.body for block in blocks if _PYTHON.fullmatch(block.language)]
     if python:

@@ -11,7 +11,7 @@ from archon.answers.numerals import Literal, literals_in
 Span = tuple[int, int]
 
 LIST_ITEM = re.compile(r"[.):]\s{1,20}\S")
-"""After a number this makes it the number of an item."""
+"""Follows the number of a list item."""
 _REMARK = re.compile(r"[%$*_]{0,4}(?:[ ]?[^\W\d_]{1,20}){0,2}[。.]?[ ]?\([^()\n]{0,200}\)")
 _STEP = re.compile(
     r"\b(?:step|equation|eq|line|case|example|problem|question|part)[ .#]{0,2}\Z", re.I
@@ -27,82 +27,73 @@ _NOTE = re.compile(
     re.I,
 )
 
-_LONGEST_TAIL = 2000
+_MAX_TAIL = 2000
+_BLOCK_CHARS = 5_000
 _METADATA = re.compile(
     r"\n[ \t]{0,4}[*_(\[>#-]{0,4}[ ]?(?:(?:Confidence|Certainty)(?:[ ](?:level|score|rating))?"
     r"|Tokens(?:[ ]used)?|Score(?=[*_: ]{1,5}(?:[0-9.]{1,8}[ ]?(?:%|/)|0?\.[0-9])))"
     r"[*_]{0,2}[ ]?:",
     re.I,
 )
-"""A line that judges an answer."""
+"""A line that rates the answer."""
 _CHECK = re.compile(
     r"\n(?!\n)[ \t]{0,4}[*_(\[>#]{0,4}[ ]?(?:References?|Sources?|Check|Verification)[*_]{0,2}"
     r"[ ]?(?::|\n)",
     re.I,
 )
-"""The heading of what supports an answer."""
+"""A heading above evidence for the answer."""
 _CITATION = re.compile(r"[.!?][ ]?\[\Z")
 
 
-def last_number(text: str, mentions: Sequence[Span], longest_block: int) -> str | None:
-    """The last number, looked for in blocks of lines from the end; None if it is not read whole.
+def last_number(text: str, mentions: Sequence[Span] = ()) -> str | None:
+    """Return the last number of a text; None if there is none or it cannot be read completely.
 
-    Numbers of steps, items of a list, remarks in parentheses after a number, decimal places, and
-    notes after the answer do not count.
+    Numbers of steps and list items, remarks in parentheses after a number, decimal places, and
+    notes after the answer do not count. The text is searched in blocks of lines from the end.
 
     Parameters
     ----------
     mentions
-        Sentences that speak of the answer without stating it, by their beginning.
-    longest_block
-        Characters of a block.
+        Sentences that mention the answer without stating it, in order.
     """
     text = text[: _metadata_start(text)]
-    check = _CHECK.search(text)
-    if check is not None:
-        found, value = _last_before(text, check.start(), mentions, longest_block)
-        if found and "\n\n" in text[check.end() :].strip():
-            whole = _last_before(text, len(text), mentions, longest_block)[1]
-            return value if value == whole else None
-        if found:
-            return value
-    note = _NOTE.search(text)
-    if note is not None:
-        found, value = _last_before(text, note.start(), mentions, longest_block)
-        if found:
-            return value
-    return _last_before(text, len(text), mentions, longest_block)[1]
+    check, note = _CHECK.search(text), _NOTE.search(text)
+    if check and (found := _last_before(text, check.start(), mentions)):
+        if "\n\n" not in text[check.end() :].strip():
+            return found.value
+        last = _last_before(text, len(text), mentions)
+        return last.value if last and last.value == found.value else None
+    last = _last_before(text, note.start(), mentions) if note else None
+    last = last or _last_before(text, len(text), mentions)
+    return last.value if last else None
 
 
 def _metadata_start(text: str) -> int:
-    """Where lines such as ``Confidence: 95%`` begin that end a text with a number before them."""
-    tail = len(text) - _LONGEST_TAIL
+    """Return the start of final lines such as ``Confidence: 95%`` that follow a number."""
+    tail = max(0, len(text) - _MAX_TAIL)
     end = len(text)
-    while end > max(0, tail):
-        start = text.rfind("\n", max(0, tail), end)
+    while end > tail:
+        start = text.rfind("\n", tail, end)
         if start < 0 or (text[start:end].strip() and not _METADATA.match(text, start)):
             break
         end = start
-    before = literals_in(text, max(0, end - _LONGEST_TAIL), end)
-    return end if next(before, None) is not None else len(text)
+    return end if any(literals_in(text, max(0, end - _MAX_TAIL), end)) else len(text)
 
 
-def _last_before(
-    text: str, end: int, mentions: Sequence[Span], longest_block: int
-) -> tuple[bool, str | None]:
-    """Whether there is anything like a number before a place, and the value of the last."""
+def _last_before(text: str, end: int, mentions: Sequence[Span]) -> Literal | None:
+    """Return the last literal before ``end`` that counts, whether or not it has a value."""
     while end > 0:
-        start = _block_start(text, end, longest_block)
+        start = _block_start(text, end)
         last = _last_of_block(text, start, end, mentions)
         if last is not None:
-            return True, last.value
+            return last
         end = start
-    return False, None
+    return None
 
 
-def _block_start(text: str, end: int, longest_block: int) -> int:
-    """Where a block of lines that ends at ``end`` begins; a longer line is cut, at a space."""
-    start = max(0, end - longest_block)
+def _block_start(text: str, end: int) -> int:
+    """Return the start of the block of lines that ends at ``end``; long lines split at a space."""
+    start = max(0, end - _BLOCK_CHARS)
     if start == 0:
         return 0
     for border in "\n ":
@@ -113,7 +104,7 @@ def _block_start(text: str, end: int, longest_block: int) -> int:
 
 
 def _last_of_block(text: str, start: int, end: int, mentions: Sequence[Span]) -> Literal | None:
-    """The last literal that is neither a remark on the one before it nor counts steps or items."""
+    """Return the last literal that is an answer, else the last that numbers a step or an item."""
     last: Literal | None = None
     counter: Literal | None = None
     remark_end = 0
@@ -124,7 +115,7 @@ def _last_of_block(text: str, start: int, end: int, mentions: Sequence[Span]) ->
             text, literal.end
         ):
             continue
-        if _counts(text, literal) or _is_set_aside(text, literal):
+        if _is_step_number(text, literal) or _is_citation_or_struck_out(text, literal):
             counter = literal
             continue
         last = literal
@@ -134,21 +125,21 @@ def _last_of_block(text: str, start: int, end: int, mentions: Sequence[Span]) ->
 
 
 def _is_within(position: int, spans: Sequence[Span]) -> bool:
-    """Whether one of the spans holds a position; a span that begins later ends later."""
+    """Return True if a span contains the position. Spans are ordered by start and by end."""
     index = bisect_right(spans, position, key=lambda span: span[0])
     return index > 0 and position < spans[index - 1][1]
 
 
-def _is_set_aside(text: str, literal: Literal) -> bool:
-    """Whether a number is that of a source, or is struck out: ``She has 18. [2]``, ``~~19~~``."""
+def _is_citation_or_struck_out(text: str, literal: Literal) -> bool:
+    """Return True for a citation, ``She has 18. [2]``, or a struck-out number, ``~~19~~``."""
     start, end = literal.start, literal.end
     if text.startswith("~~", end) and text.startswith("~~", max(0, start - 2)):
         return True
     return text.startswith("]", end) and bool(_CITATION.search(text, max(0, start - 3), start))
 
 
-def _counts(text: str, literal: Literal) -> bool:
-    """Whether a number is that of a step, or of an item in a list."""
+def _is_step_number(text: str, literal: Literal) -> bool:
+    """Return True for the number of a step or of a list item."""
     before = text[max(0, literal.start - 12) : literal.start]
     if before.rstrip(" .#")[-1:].isalpha() and _STEP.search(before):
         return True

@@ -1,4 +1,4 @@
-r"""Marks after which a text states its answer, and the text that is stated there.
+r"""Marks that introduce an answer, and the text stated after them.
 
 A mark is ``\boxed{…}``, ``#### …``, ``answer is …``, ``Answer: …``, or a JSON key or XML element
 named "answer".
@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from archon.answers.clauses import clause_start
 from archon.answers.last_number import Span
 
-LONGEST_STATEMENT = 300
-"""Characters."""
-_MOST_MARKS = 200
-# Each begins with a character of one set, between which the search skips quickly.
+MAX_STATEMENT = 300
+"""Length limit of a statement, in characters."""
+_MAX_MARKS = 200
+# Every alternative begins with a character of one small set, so that the search is fast.
 _MARK = re.compile(
     r"[\\#Aa](?:(?<=\\)[Ff]?[Bb][Oo][Xx][Ee][Dd]\s?\{|(?<=#)(?<!##)###(?!#)"
     r"|(?<=[Aa])(?:(?<!\w[Aa])|(?<=final_[Aa]))[Nn][Ss][Ww][Ee][Rr]\b)"
@@ -41,21 +41,21 @@ _LATEX_TEXT = re.compile(r"\\(?:text|textbf|mathrm)\s?\{([^{}]{0,300})\}")
 
 
 def find_marks(text: str) -> Iterator[re.Match[str]]:
-    """The places where an answer may be stated, the last one first."""
-    return reversed(deque(_MARK.finditer(text), maxlen=_MOST_MARKS))
+    """Return the marks of a text, the last one first."""
+    return reversed(deque(_MARK.finditer(text), maxlen=_MAX_MARKS))
 
 
 def sentence_end(text: str, start: int) -> int:
-    """The end of the sentence that begins at ``start``, at most ``LONGEST_STATEMENT`` later."""
-    limit = min(len(text), start + LONGEST_STATEMENT)
+    """Return the end of the sentence that begins at ``start``, within ``MAX_STATEMENT``."""
+    limit = min(len(text), start + MAX_STATEMENT)
     end = _SENTENCE_END.search(text, start, limit)
     return end.start() if end else limit
 
 
 def closing_brace(text: str, start: int) -> int:
-    """The end of the group opened just before ``start``, at most ``LONGEST_STATEMENT`` later."""
+    """Return the end of the group opened just before ``start``, within ``MAX_STATEMENT``."""
     depth = 1
-    limit = min(len(text), start + LONGEST_STATEMENT)
+    limit = min(len(text), start + MAX_STATEMENT)
     for position in range(start, limit):
         depth += {"{": 1, "}": -1}.get(text[position], 0)
         if depth == 0:
@@ -64,8 +64,8 @@ def closing_brace(text: str, start: int) -> int:
 
 
 def _text_end(text: str, start: int) -> int:
-    """Where the sentence that begins at ``start`` ends; a title or an initial does not end it."""
-    limit = min(len(text), start + LONGEST_STATEMENT)
+    """Return the end of a sentence like ``sentence_end``, but not after a title or an initial."""
+    limit = min(len(text), start + MAX_STATEMENT)
     for end in _SENTENCE_END.finditer(text, start, limit):
         if end.group() != "." or not _is_abbreviated(text, start, end.start()):
             return end.start()
@@ -73,7 +73,7 @@ def _text_end(text: str, start: int) -> int:
 
 
 def _is_abbreviated(text: str, start: int, stop: int) -> bool:
-    """Whether a full stop ends an abbreviation and not the sentence that begins at ``start``."""
+    """Return True if the full stop at ``stop`` ends an abbreviation and not the sentence."""
     if text[stop + 1 : stop + 2] != " ":
         return False
     before = text[max(start, stop - 12) : stop]
@@ -90,12 +90,11 @@ def _is_abbreviated(text: str, start: int, stop: int) -> bool:
 
 
 def stated_texts(text: str) -> Iterator[str]:
-    """What a text states after each mark, the last first; empty where no statement follows."""
+    """Yield the text stated after each mark, the last first; "" if no statement follows."""
     return (_stated_text(text, mark) for mark in find_marks(text))
 
 
 def _stated_text(text: str, mark: re.Match[str]) -> str:
-    """The text that is stated after a mark; empty if no statement follows it."""
     start = mark.end()
     structured = structured_span(text, mark)
     if structured is not None:
@@ -112,7 +111,7 @@ def _stated_text(text: str, mark: re.Match[str]) -> str:
     return text[start : _text_end(text, start)]
 
 
-_LONGEST_ELEMENT = 2000
+_MAX_ELEMENT = 2000
 _BEFORE_KEY = re.compile(r"[\"'](?:[A-Za-z]{1,12}[ _])?\Z")
 _AFTER_KEY = re.compile(r"[\"']\s{0,4}:\s{0,4}")
 _JSON_VALUE = re.compile(r"\"(?P<text>(?:[^\"\\\n]|\\.){0,300})\"|[^,}\]\n\"\[{]{1,300}")
@@ -120,16 +119,16 @@ _TAG = re.compile(r"(</?)(?:final_)?\Z")
 
 
 def structured_span(text: str, mark: re.Match[str]) -> Span | None:
-    """The span of a JSON value or XML element named "answer"; None if the mark is neither.
+    """Return the span of a JSON value or XML element named "answer"; None at any other mark.
 
-    The span is empty after a closing tag.
+    After a closing tag the span is empty.
     """
     start = mark.end()
     before = text[max(0, mark.start() - 16) : mark.start()]
     if text.startswith(">", start) and (tag := _TAG.search(before)):
         if tag[1] == "</":
             return start, start
-        close = text.find("</", start, start + _LONGEST_ELEMENT)
+        close = text.find("</", start, start + _MAX_ELEMENT)
         return start + 1, close if close >= 0 else sentence_end(text, clause_start(text, start + 1))
     key = _AFTER_KEY.match(text, start)
     if key is None or not _BEFORE_KEY.search(before):

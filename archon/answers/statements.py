@@ -1,15 +1,15 @@
 r"""The number that a text states as its answer.
 
-What follows a mark (``marks.py``) is one of these statements (``clauses.py``):
+A mark (``marks.py``) is followed by one of these statements (``clauses.py``):
 
-- a *number*: it follows at once, but for words such as "approximately", or after the last equals
-  sign of the clause;
-- *nothing numeric*, a statement that the answer is no number or not one: ``unknown``, ``(2, 3)``,
-  ``5x``, ``3 or 4``;
+- a *number*, directly after the mark (except for words such as "approximately") or after the last
+  equals sign of the clause;
+- *not numeric*: the answer is not a number, or not a single one: ``unknown``, ``(2, 3)``, ``5x``,
+  ``3 or 4``;
 - a *letter*, which may be a variable or a placeholder;
-- a *mention*, which speaks of the answer and does not state it: "The answer is in dollars".
+- a *mention* of the answer that does not state it: "The answer is in dollars".
 
-The last number counts, unless a later statement has nothing numeric.
+The last number counts, unless a later statement is not numeric.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from archon.answers.clauses import (
 from archon.answers.last_number import LIST_ITEM, Span, last_number
 from archon.answers.marks import (
     COLON,
-    LONGEST_STATEMENT,
+    MAX_STATEMENT,
     STATING_VERB,
     closing_brace,
     find_marks,
@@ -44,17 +44,17 @@ from archon.answers.numerals import literal_at, literals_in
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a text states as its answer."""
+    """The stated answer of a text."""
 
     value: str | None = None
     is_stated: bool = False
-    """Something is stated; if there is no value, then something that is not one number."""
+    """The text states an answer. Without a value, the answer is not a single number."""
     mentions: list[Span] = field(default_factory=list)
-    """Sentences that speak of the answer without stating it."""
+    """Sentences that mention the answer without stating it."""
 
 
 def stated_number(text: str) -> Found:
-    """What a text, in the form that ``normalize`` gives, states as a number."""
+    """Return the number that a normalized text states as its answer."""
     mentions: list[Span] = []
     conditional: str | None = None
     is_letter = False
@@ -87,7 +87,7 @@ _ANOTHER_BOX = re.compile(r"\}[\s$.)]{0,4}(?:,|;|&|\band\b|\bor\b)[\s$(]{0,4}\Z"
 
 
 def _statement(text: str, mark: re.Match[str]) -> AnswerStatement:
-    """What follows a mark."""
+    """Return the statement after a mark."""
     start = mark.end()
     if mark.group().endswith("{"):
         if _ANOTHER_BOX.search(text, max(0, mark.start() - 16), mark.start()):
@@ -127,7 +127,6 @@ def _mention(text: str, start: int) -> AnswerStatement:
 
 
 def _after_verb(text: str, start: int) -> AnswerStatement:
-    """The statement after a verb."""
     begin = clause_start(text, start)
     end = sentence_end(text, begin)
     statement = leading_statement(text, begin, end)
@@ -142,7 +141,7 @@ def _after_verb(text: str, start: int) -> AnswerStatement:
 
 
 def _boxed(text: str, start: int, end: int) -> AnswerStatement:
-    """The statement in a box, which holds the answer and nothing else."""
+    """Return the statement in a box, which contains nothing but the answer."""
     if not text[start:end].strip(" $?._{}"):
         return MENTION
     if _UNSOLVED.match(text, start, end) and text.count("=", start, end) == 1:
@@ -157,17 +156,17 @@ def _boxed(text: str, start: int, end: int) -> AnswerStatement:
 
 
 def _has_rows(text: str, start: int, end: int) -> bool:
-    r"""Whether a box holds numbers in rows, such as ``1 \\\\ 2``, and not steps of an equation."""
+    r"""Return True for numbers in rows, such as ``1 \\\\ 2``, but not for steps of an equation."""
     rows = text[start:end].split("\n")
     return "=" not in text[start:end] and sum(any(map(str.isdigit, row)) for row in rows) > 1
 
 
 def _enclosed(text: str, start: int, end: int) -> AnswerStatement:
-    """The statement in an element or a JSON value; of several sentences with numbers, none."""
+    """Return the statement in an element or a JSON value; several numbers are not an answer."""
     statement = _boxed(text, start, end)
     if statement.kind is StatementKind.NUMBER:
         first = sentence_end(text, clause_start(text, start, end))
-        if first < end and next(literals_in(text, first, end), None) is not None:
+        if first < end and any(literals_in(text, first, end)):
             return NOT_NUMERIC
     return statement
 
@@ -176,11 +175,11 @@ _UNSOLVED = re.compile(
     r"[-$ (]{0,3}(?:[0-9.]{1,10}[A-Za-z](?![A-Za-z])[^=]{0,40}|[A-Za-z][ ]?\^[^=]{1,20}"
     r"|\|[^=|]{0,10}[A-Za-z][^=|]{0,20}\|[ ]?)="
 )
-"""An equation that is not solved: ``2x = 4``, ``x^2 = 4``, ``|x| = 2``."""
+"""An unsolved equation: ``2x = 4``, ``x^2 = 4``, ``|x| = 2``."""
 
 
 def _headed(text: str, start: int) -> AnswerStatement:
-    """The statement after ``####``, which may be a heading, too."""
+    """Return the statement after ``####``, which may also be a heading."""
     begin = clause_start(text, start)
     end = sentence_end(text, begin)
     if _is_item(text, begin):
@@ -189,7 +188,7 @@ def _headed(text: str, start: int) -> AnswerStatement:
 
 
 def _labelled(text: str, start: int) -> AnswerStatement:
-    """The statement after ``Answer:``, unless what follows is an argument and not an answer."""
+    """Return the statement after ``Answer:``, unless an argument follows instead of an answer."""
     begin = clause_start(text, start)
     end = sentence_end(text, begin)
     below = "\n" in text[start - 1 : begin]
@@ -203,12 +202,12 @@ def _labelled(text: str, start: int) -> AnswerStatement:
     if statement.kind is StatementKind.NUMBER:
         after = literal.end if literal else end_of_words(text, begin)
         if literal and statement.value != literal.value:  # the result of a calculation
-            return MENTION if _goes_on(text, end) else statement
-        is_whole = (_UNITS.match(text, after) or _is_quantity(text, after, end)) or (
-            _EQUALS_NEXT.match(text, after) and not _goes_on(text, end)
+            return MENTION if _has_more_numbers(text, end) else statement
+        is_complete = (_UNITS.match(text, after) or _is_quantity(text, after, end)) or (
+            _EQUALS_NEXT.match(text, after) and not _has_more_numbers(text, end)
         )
-        return statement if is_whole else MENTION
-    is_argument = statement.kind is StatementKind.NOT_NUMERIC and _goes_on(text, end)
+        return statement if is_complete else MENTION
+    is_argument = statement is NOT_NUMERIC and _has_more_numbers(text, end)
     return MENTION if is_argument and literal is not None else statement
 
 
@@ -230,32 +229,29 @@ _VERB = re.compile(
 
 
 def _explained(text: str, start: int) -> str | None:
-    """The last number of the sentence that an explanation or a check follows, or None."""
-    explanation = _EXPLANATION.search(text, start, min(len(text), start + LONGEST_STATEMENT))
-    if explanation is None:
-        return None
-    return last_number(text[start : explanation.start()], (), LONGEST_STATEMENT)
+    """Return the last number of a sentence that is followed by an explanation or a check."""
+    explanation = _EXPLANATION.search(text, start, start + MAX_STATEMENT)
+    return last_number(text[start : explanation.start()]) if explanation else None
 
 
 def _is_quantity(text: str, start: int, end: int) -> bool:
-    """Whether a number, its unit and a preposition make the whole answer: ``12 days for 6 men``.
+    """Return True if number, unit and preposition are the whole answer: ``12 days for 6 men``.
 
     A sentence with a verb, or with numbers after it in the same paragraph, may be an argument.
     """
     if not _QUANTITY.match(text, start, end) or _VERB.search(text, start, end):
         return False
-    paragraph = text.find("\n\n", end, end + LONGEST_STATEMENT)
-    stop = paragraph if paragraph >= 0 else min(len(text), end + LONGEST_STATEMENT)
-    return next(literals_in(text, end, stop), None) is None
+    paragraph = text.find("\n\n", end, end + MAX_STATEMENT)
+    return not any(literals_in(text, end, paragraph if paragraph >= 0 else end + MAX_STATEMENT))
 
 
-def _goes_on(text: str, end: int) -> bool:
-    """Whether numbers follow a sentence, so that it may be the first step of an argument."""
-    return next(literals_in(text, end, min(len(text), end + LONGEST_STATEMENT)), None) is not None
+def _has_more_numbers(text: str, end: int) -> bool:
+    """Return True if numbers follow a sentence: it may be the first step of an argument."""
+    return any(literals_in(text, end, end + MAX_STATEMENT))
 
 
 def _is_item(text: str, start: int) -> bool:
-    """Whether the number of an item of a list stands here."""
+    """Return True at the number of a list item."""
     literal = literal_at(text, start)
     return literal is not None and LIST_ITEM.match(text, literal.end) is not None
 

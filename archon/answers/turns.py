@@ -1,4 +1,4 @@
-"""End of the model's own turn: base models also write the next question."""
+"""The end of the model's turn: base models continue with the next question."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-_MOST_ENDS = 20
-# Each begins with a character of one set, between which the search skips quickly.
+_MAX_ENDS = 20
+# Every alternative begins with a character of one small set, so that the search is fast.
 _MARK = re.compile(
     r"""[\n<\[](?:
         (?P<control>(?<=<)(?:\|(?:im_start|im_end|start_header_id|eot_id|endoftext|end_of_text|end
@@ -31,22 +31,23 @@ _MARK = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class TurnEnd:
-    """A place where the model's own turn may end."""
+    """A position where the model's turn may end."""
 
     position: int
     is_certain: bool
-    """A marker that only begins or ends turns, or a heading such as ``Question:`` after a blank
-    line. A numbered one may count the parts of an answer."""
+    """True at a marker that only begins or ends turns, and at a heading such as ``Question:`` after
+    a blank line. A numbered heading is uncertain: it may number the parts of an answer."""
 
 
 def ends(text: str) -> Iterator[TurnEnd]:
-    """Where a text's own turn may end, the earliest first; nowhere if the text begins so itself.
+    """Yield the positions where the model's turn may end, the earliest first.
 
-    Such a text recites questions, and its last answer is its own.
+    A text that begins with such a marker yields none: it recites questions, and its last answer is
+    the model's answer.
     """
     for count, mark in enumerate(_MARK.finditer(f"\n{text}")):
         position = mark.end() - 1 if mark["final"] else mark.start() - 1
-        if count == _MOST_ENDS or not text[: max(0, position)].strip():
+        if count == _MAX_ENDS or not text[: max(0, position)].strip():
             return
         is_marker = mark["control"] is not None or mark["role"] is not None
         is_certain = is_marker or (mark["number"] is None and text[:position].endswith("\n"))
@@ -54,7 +55,7 @@ def ends(text: str) -> Iterator[TurnEnd]:
 
 
 def own_turn(text: str) -> str:
-    """The text up to the first place where its own turn may end.
+    """Return the text up to the first position where the model's turn may end.
 
     >>> own_turn("Paris\\n\\nQuestion: And of Italy?\\nAnswer: Rome")
     'Paris\\n'

@@ -31,7 +31,7 @@ def convert(file: str, output: str | None, as_json: bool) -> None:
     """
     from archon.convert import convert as convert_data
     from archon.graph.loading import Loader
-    from archon.spec.reader import read_json
+    from archon.spec.strict_json import read_json
 
     source = Path(file)
     path = Path(f"{source.stem}.archon.json" if output is None else output)

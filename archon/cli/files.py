@@ -39,8 +39,8 @@ def _check(file: str) -> dict[str, Any]:
         load_benchmark,
         load_model_card,
         load_training,
-        read_json,
     )
+    from archon.spec.strict_json import read_json
 
     row: dict[str, Any] = {"file": file, "kind": None, "valid": False, "error": None, "errors": []}
     try:

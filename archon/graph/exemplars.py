@@ -19,7 +19,8 @@ from archon.spec.common import Name, PromptSpec, StrictModel, Version
 from archon.spec.encoding import without_marks
 from archon.spec.json_lines import read_rows
 from archon.spec.messages import shown, suggestion
-from archon.spec.reader import parse, read_json
+from archon.spec.strict_json import read_json
+from archon.spec.validation import parse
 from archon.types import Example
 
 DEFAULT_POOL = "arithmetic"

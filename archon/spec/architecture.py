@@ -1,4 +1,4 @@
-"""The file that declares an architecture: nodes by id, edges by the names in ``inputs``."""
+"""Architecture files: nodes by id, with edges given by the names in ``inputs``."""
 
 from __future__ import annotations
 
@@ -22,12 +22,19 @@ from archon.spec.thinking import ThinkingKeys
 from archon.types import AnswerKind, UnitTestMethod
 
 Shows = Literal["text", "steps"]
-"""What a judge is shown of a candidate that answers with a number: all of its text, or its checked
-calculations and the number alone."""
+"""The part of a numeric candidate that a judge sees: its whole text, or only its checked
+calculations and the number."""
+SHOWS_BY_DEFAULT: Shows = "steps"
+_Shows = Annotated[
+    Shows,
+    Field(
+        description="What the model sees of a candidate where a number is asked for: its `text`, "
+        "or its `steps`: the checked calculations and the number, without its words.",
+    ),
+]
 
 NodeId = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,99}$")]
 _LIMITS = SandboxLimits()
-SHOWS_BY_DEFAULT: Shows = "steps"
 
 
 class When(StrictModel):
@@ -48,19 +55,19 @@ class When(StrictModel):
 
 
 class Node(StrictModel):
-    """What every node has."""
+    """Keys of every node."""
 
     inputs: list[NodeId] = Field([], description="Nodes whose candidates this one reads, in order.")
     when: When | None = Field(None, description="Run only under this condition.")
 
     @property
     def role(self) -> str | None:
-        """The role whose model the node asks or compares by; None without a model."""
+        """The role of the model that the node uses; None without a model."""
         return None
 
 
 class ModelNode(ThinkingKeys, Node):
-    """What every node that may ask a model has."""
+    """Keys of every node that may ask a model."""
 
     model: Name | None = Field(
         None, description="A role of `models`; left out where the method asks no model."
@@ -117,11 +124,7 @@ class RankerNode(ModelNode):
         "under `model`, or without one under the model that wrote it. `reward`: by a reward model.",
     )
     keep: Count | None = Field(None, description="Candidates to keep; by default all.")
-    shows: Shows = Field(
-        SHOWS_BY_DEFAULT,
-        description="What the model sees of a candidate where a number is asked for: its `text`, "
-        "or its `steps`: the checked calculations and the number, without its words.",
-    )
+    shows: _Shows = SHOWS_BY_DEFAULT
     use_critiques: bool | None = Field(None, description="By default, if there are any.")
 
 
@@ -150,11 +153,7 @@ class VerifierNode(ModelNode):
         "`reward` a reward, which is one as well where the model is a card.",
     )
     keep_first: Count | None = Field(None, description="Of those that stay, pass on so many.")
-    shows: Shows = Field(
-        SHOWS_BY_DEFAULT,
-        description="What the model sees of a candidate where a number is asked for: its `text`, "
-        "or its `steps`: the checked calculations and the number, without its words.",
-    )
+    shows: _Shows = SHOWS_BY_DEFAULT
 
 
 class UnitTestGeneratorNode(ModelNode):
@@ -180,11 +179,7 @@ class UnitTestEvaluatorNode(ModelNode):
         "`program`: they run in the sandbox, without a model.",
     )
     keep: Count | None = Field(None, description="Candidates to keep; by default all.")
-    shows: Shows = Field(
-        SHOWS_BY_DEFAULT,
-        description="What the model sees of a candidate where a number is asked for: its `text`, "
-        "or its `steps`: the checked calculations and the number, without its words.",
-    )
+    shows: _Shows = SHOWS_BY_DEFAULT
 
 
 class VoteNode(Node):
@@ -257,7 +252,7 @@ AskingNode = (
     | UnitTestGeneratorNode
     | UnitTestEvaluatorNode
 )
-"""The nodes that ask a model for text, with some of their methods at least."""
+"""Nodes that ask a model for text, with at least some of their methods."""
 
 AnyNode = Annotated[AskingNode | VoteNode | ProgramNode | JoinNode, Field(discriminator="type")]
 
@@ -268,7 +263,7 @@ class ArchitectureRef(StrictModel):
     architecture: Name = Field(description="Name or path of the architecture.")
 
 
-def _form_of_model(value: object) -> str | None:
+def _model_tag(value: object) -> str | None:
     if isinstance(value, str):
         return "Name"
     if isinstance(value, dict):
@@ -283,7 +278,7 @@ RoleModel = Annotated[
     | Annotated[ArchitectureRef, Tag("ArchitectureRef")]
     | Annotated[ModelCard, Tag("ModelCard")],
     Discriminator(
-        _form_of_model,
+        _model_tag,
         "which_member",
         'must be the name of a card, {"architecture": NAME}, or a card',
     ),
@@ -335,7 +330,7 @@ class ArchitectureSpec(LaterKeys):
     serve: ServeSpec | None = Field(None, description="For requests to it as a language model.")
 
     def asking_nodes(self) -> Iterator[tuple[str, AskingNode, str]]:
-        """Id, spec and role of every node that asks a model for text, in order of declaration."""
+        """Yield id, spec and role of every node that asks a model for text, in file order."""
         for name, node in self.nodes.items():
             if isinstance(node, ModelNode) and node.model is not None:
                 yield name, node, node.model

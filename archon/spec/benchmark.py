@@ -1,4 +1,4 @@
-"""The file that declares a benchmark: where its items come from and how answers are scored."""
+"""Benchmark cards: files that describe the source of the items and the scoring of answers."""
 
 from __future__ import annotations
 
@@ -13,31 +13,14 @@ from archon.types import AnswerKind
 MAX_TASKS = 100
 
 ReasoningGymTask = Literal[
-    "aiw",
-    "basic_arithmetic",
-    "binary_alternation",
-    "chain_sum",
-    "count_bits",
-    "count_primes",
-    "decimal_chain_sum",
-    "dice",
-    "gcd",
-    "gsm_symbolic",
-    "largest_island",
-    "lcm",
-    "leg_counting",
-    "letter_counting",
-    "maze",
-    "products",
-    "rectangle_count",
-    "rotten_oranges",
-    "self_reference",
-    "simple_equations",
-    "simple_geometry",
-]
-"""The generators of reasoning-gym whose answer is one exact number, which our own scorers judge.
+    "aiw", "basic_arithmetic", "binary_alternation", "chain_sum", "count_bits", "count_primes",
+    "decimal_chain_sum", "dice", "gcd", "gsm_symbolic", "largest_island", "lcm", "leg_counting",
+    "letter_counting", "maze", "products", "rectangle_count", "rotten_oranges", "self_reference",
+    "simple_equations", "simple_geometry",
+]  # fmt: skip
+"""Generators of reasoning-gym whose answer is one exact number, which Archon's scorers can judge.
 
-Those that ask for a rounded number or for a certain way to write it are not among them.
+Generators that ask for a rounded number or for a certain notation are excluded.
 """
 _TASKS: tuple[str, ...] = get_args(ReasoningGymTask)
 
@@ -84,10 +67,11 @@ class GymTask(StrictModel):
     @classmethod
     def _listed(cls, task: object) -> object:
         if isinstance(task, str) and task not in _TASKS:
-            why = "a listed task has one exact number as its answer"
-            also = "some of reasoning-gym's own scorers run the model's text as code"
-            hint = suggestion(task, _TASKS)
-            raise ValueError(f"{shown(task)} is not a listed task ({why}; {also}){hint}")
+            raise ValueError(
+                f"{shown(task)} is not a supported task (a supported task has one exact number as "
+                "its answer; some scorers of reasoning-gym run the model's text as code)"
+                f"{suggestion(task, _TASKS)}"
+            )
         return task
 
 
@@ -116,7 +100,7 @@ class ItemSource(StrictModel):
 
 
 class BenchmarkBase(StrictModel):
-    """What all benchmarks say of themselves, wherever their items come from."""
+    """Keys of every benchmark, regardless of the source of its items."""
 
     version: Version
     name: Name
@@ -151,9 +135,9 @@ class PythonSource(StrictModel):
 
 
 class PythonCard(BenchmarkBase):
-    """What a run's description says of a benchmark made in Python; no file holds one.
+    """Description of a benchmark made in Python, for a run's records.
 
-    A file is data: reading it never runs code.
+    There is no file of this kind: reading a file never runs code.
     """
 
     source: PythonSource

@@ -1,7 +1,6 @@
-"""From the name of an architecture, a model, a benchmark or a training to its JSON file.
+"""The catalogue: names of shipped architectures, models, benchmarks and trainings → JSON files.
 
-The files are shipped in the wheel under ``archon/data/``; in a checkout they lie beside the
-package.
+The wheel has the files under ``archon/data/``. In a checkout they are next to the package.
 """
 
 from __future__ import annotations
@@ -27,10 +26,10 @@ _PACKAGE = Path(__file__).parent.parent
 
 
 def find(kind: Kind, name_or_path: str | os.PathLike[str]) -> Path:
-    """The file that a user means.
+    """Return the file that a reference names.
 
-    What ends in ``.json``, contains a separator or is a ``Path`` is taken as a path and returned
-    as it is, whether or not there is such a file; anything else is a name.
+    A ``Path``, or a string that ends in ``.json`` or contains a separator, is returned as a path,
+    whether or not the file exists. Anything else is a name in the catalogue.
 
     Raises
     ------
@@ -44,19 +43,19 @@ def find(kind: Kind, name_or_path: str | os.PathLike[str]) -> Path:
         return _folder(kind) / f"{ref}.json"
     reason = f"no {kind} {shown(ref)} in the catalogue{suggestion(ref, names(kind))}"
     if Path(ref).suffix.lower() in DATA_SUFFIXES:
-        raise SpecError(f"{reason}, and no such file here; a file of data is given with --data")
+        raise SpecError(f"{reason}, and no such file here; pass a data file with --data")
     raise SpecError(f"{reason} (a path ends in .json or contains '/')")
 
 
 def find_adapter(name_or_path: str, base_dir: Path, kind: str = "adapter") -> Path:
-    """The folder of an adapter: a path from ``base_dir``, or the name of one that is shipped.
+    """Return the folder of an adapter or reward head: a path from ``base_dir``, or a shipped name.
 
-    Reward heads lie there, too; ``kind`` is for errors.
+    ``kind`` names it in errors.
 
     Raises
     ------
     SpecError
-        None of that name is shipped.
+        No such adapter is shipped.
     """
     if is_path(name_or_path):
         return base_dir / name_or_path
@@ -69,12 +68,12 @@ def find_adapter(name_or_path: str, base_dir: Path, kind: str = "adapter") -> Pa
 
 
 def names(kind: Kind) -> list[str]:
-    """The names in the catalogue, sorted."""
+    """Return the names in the catalogue, sorted."""
     return sorted(path.stem for path in _folder(kind).glob("*.json"))
 
 
 def is_path(ref: str | os.PathLike[str]) -> bool:
-    """Whether ``find`` takes it as a path."""
+    """Return True if ``find`` reads a reference as a path."""
     if not isinstance(ref, str):
         return True
     return ref.endswith(".json") or "/" in ref or os.sep in ref

@@ -1,4 +1,4 @@
-"""What the four kinds of file share: strictness, sampling, prompts."""
+"""Models shared by all kinds of files: strict objects, sampling, prompts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 from pydantic_core.core_schema import ErrorType
 
 from archon.spec.messages import shown, suggestion
-from archon.spec.secrets import without_secrets
+from archon.spec.secrets import mask_secrets
 from archon.types import LATER_PARAMETERS, SAMPLING_PARAMETERS, SamplingParameter, SamplingParams
 
 MAX_COUNT = 10_000
@@ -31,49 +31,46 @@ CountOrZero = Annotated[int, Field(ge=0, le=MAX_COUNT, strict=True)]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Version = Annotated[int, Field(ge=1, le=1, strict=True, description="Version of the format.")]
 
-
-WHEN_USED = ConfigDict(defer_build=True)
-"""Builds a model's validator at first use: a command needs few of the models that it imports."""
-
-_ERRORS_OF_PYDANTIC = frozenset(get_args(ErrorType))
+DEFER_BUILD = ConfigDict(defer_build=True)
+"""Build a model's validator on first use: a command needs few of the models that it imports."""
+_PYDANTIC_ERROR_TYPES = frozenset(get_args(ErrorType))
 
 
 class StrictModel(BaseModel):
     """A JSON object in which an unknown key is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, **WHEN_USED)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, **DEFER_BUILD)
 
     @model_validator(mode="wrap")
     @classmethod
     def _known_keys(cls, data: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
-        """Refuse unknown keys, each with the nearest key of this very object, and check the rest.
+        """Reject unknown keys and check the others.
 
-        ``extra="forbid"`` alone would not know the nearest key.
+        ``extra="forbid"`` alone could not suggest the nearest key of this object.
         """
         unknown = [key for key in data if key not in cls.model_fields] if type(data) is dict else []
         if not unknown:
             return validate(data)
-        faults = [_unknown_key(key, cls.model_fields, data[key]) for key in unknown]
+        errors = [_unknown_key(key, cls.model_fields, data[key]) for key in unknown]
         try:
             validate({key: value for key, value in data.items() if key in cls.model_fields})
         except ValidationError as error:
-            faults += [_again(detail) for detail in error.errors(include_url=False)]
-        raise ValidationError.from_exception_data(cls.__name__, faults)
+            errors += [_copied(detail) for detail in error.errors(include_url=False)]
+        raise ValidationError.from_exception_data(cls.__name__, errors)
 
 
 def _unknown_key(key: str, valid: Iterable[str], value: Any) -> InitErrorDetails:
-    named = shown(without_secrets(key)) if isinstance(key, str) else shown(key)
+    named = shown(mask_secrets(key)) if isinstance(key, str) else shown(key)
     context = {"reason": f"unknown key {named}{suggestion(key, valid)}", "key": key}
-    return InitErrorDetails(
-        type=PydanticCustomError("unknown_key", "{reason}", context), loc=(), input=value
-    )
+    kind = PydanticCustomError("unknown_key", "{reason}", context)
+    return InitErrorDetails(type=kind, loc=(), input=value)
 
 
-def _again(detail: ErrorDetails) -> InitErrorDetails:
-    """What pydantic needs to report an error once more."""
+def _copied(detail: ErrorDetails) -> InitErrorDetails:
+    """Copy an error of pydantic so that it can be raised again."""
     name, context = detail["type"], detail.get("ctx", {})
     kind: str | PydanticCustomError = name
-    if name not in _ERRORS_OF_PYDANTIC:
+    if name not in _PYDANTIC_ERROR_TYPES:
         template: Any = "{reason}" if name == "unknown_key" else detail["msg"]
         kind = PydanticCustomError(name, template, context)
     return InitErrorDetails(type=kind, loc=detail["loc"], input=detail["input"], ctx=context)
@@ -82,8 +79,8 @@ def _again(detail: ErrorDetails) -> InitErrorDetails:
 class LaterKeys(StrictModel):
     """A model that has gained keys since files were first stored.
 
-    A dump leaves them out while they have their defaults, so that a run or study that was stored
-    before they existed is still recognized and resumed.
+    A dump omits these keys while they have their default values, so that runs and studies stored
+    before the keys existed are still recognized and resumed.
     """
 
     later_keys: ClassVar[frozenset[str]] = frozenset()
@@ -98,11 +95,11 @@ class LaterKeys(StrictModel):
         return data
 
 
-def told_by_key(keys: Mapping[str, type[BaseModel]]) -> Discriminator:
-    """Tell the members of a union apart by a key that only one of them has.
+def key_discriminator(keys: Mapping[str, type[BaseModel]]) -> Discriminator:
+    """Return a discriminator for union members that each have a key of their own.
 
-    Each member is tagged with its class's name. An error then speaks of the member that was
-    meant, where an untagged union would report how the data fails to be each of them.
+    Each member is tagged with its class name. An error is then about the intended member only; an
+    untagged union would report the errors of every member.
     """
 
     def tag(value: object) -> str | None:
@@ -121,7 +118,7 @@ class _SamplingBase(LaterKeys):
     later_keys = LATER_PARAMETERS
 
     def params(self) -> SamplingParams:
-        """The same as a value of ``archon.types``."""
+        """Return the parameters as a value of ``archon.types``."""
         values: dict[str, Any] = {}
         for name in SAMPLING_PARAMETERS:
             value = getattr(self, name)
@@ -130,7 +127,7 @@ class _SamplingBase(LaterKeys):
 
 
 def _sampling_field(parameter: SamplingParameter) -> tuple[Any, Any]:
-    """Type and default of a key; None leaves the value open."""
+    """Return the type and default of a key; None leaves the value open."""
     kind: Any = type(parameter.default)
     if kind is tuple:
         kind = list[Annotated[str, Field(min_length=1)]]

@@ -1,4 +1,4 @@
-"""Files of data that are given where a card or an architecture is wanted."""
+"""Detection of data files that are passed instead of a card or an architecture."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _MAX_LINE_BYTES = 1 << 20
 
 
 def data_format(path: Path) -> str | None:
-    """The format of a file of data; None for any other file, and where there is none.
+    """Return the format of a data file; None for any other file and for a missing one.
 
-    It is told by the suffix, or by a first line that is a whole JSON object with another one after
-    it, whatever the suffix: a card is one object.
+    A data file has one of the suffixes, or its first two lines are complete JSON objects: a card is
+    a single object.
     """
     try:
         if not path.is_file():
@@ -30,7 +30,7 @@ def data_format(path: Path) -> str | None:
             return found
         with path.open("rb") as file:
             lines = [file.readline(_MAX_LINE_BYTES) for _ in range(2)]
-    except (OSError, ValueError):  # not ours to read, or a null byte in the name
+    except (OSError, ValueError):  # an unreadable file, or a null byte in the name
         return None
     return "JSON Lines" if all(map(_is_object, lines)) else None
 

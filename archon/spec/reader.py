@@ -1,7 +1,7 @@
-"""Files that users write, read and checked: one loader for each kind.
+"""Loaders that read and check users' files, one for each kind of file.
 
 A reference is the name of a shipped file, a path, or the data itself as a dict. A relative path
-written inside a file starts at that file's folder, its ``base_dir``.
+inside a file is relative to that file's folder, its ``base_dir``.
 """
 
 from __future__ import annotations
@@ -16,42 +16,25 @@ from pydantic import TypeAdapter
 from archon.errors import SpecError, UsageError
 from archon.spec import catalog
 from archon.spec.architecture import ArchitectureSpec
-from archon.spec.common import WHEN_USED
+from archon.spec.common import DEFER_BUILD
 from archon.spec.data_files import data_format
 from archon.spec.messages import json_path, shown, suggestion
 from archon.spec.model import LocalCard, ModelCard, OpenAICard, ScriptedCard
 from archon.spec.space import SpaceSpec, is_hole, parse_space
-from archon.spec.strict_json import JsonPath, decode_json, read_json, walk
+from archon.spec.strict_json import JsonPath, read_json, walk
 from archon.spec.valid_parts import ValidParts, valid_parts
-from archon.spec.validation import parse, validate
+from archon.spec.validation import validate
 
 if TYPE_CHECKING:
     from archon.spec.benchmark import BenchmarkCard
     from archon.spec.training import AnyTraining
-
-__all__ = [
-    "Loaded",
-    "Reference",
-    "decode_json",
-    "kind_of",
-    "load_architecture",
-    "load_benchmark",
-    "load_model_card",
-    "load_space",
-    "load_training",
-    "load_valid_parts",
-    "names_space",
-    "parse",
-    "read_json",
-    "schema",
-]
 
 T = TypeVar("T")
 Reference = str | os.PathLike[str] | dict[str, Any]
 AnyCard = LocalCard | OpenAICard | ScriptedCard
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
-_CARD: TypeAdapter[AnyCard] = TypeAdapter(ModelCard, config=WHEN_USED)
+_CARD: TypeAdapter[AnyCard] = TypeAdapter(ModelCard, config=DEFER_BUILD)
 _KIND_OF_KEY: dict[str, catalog.Kind] = {
     "nodes": "architecture",
     "backend": "model",
@@ -63,25 +46,28 @@ _NOUNS: dict[catalog.Kind, str] = {
     "space": "a search space",
     "model": "a model card",
     "benchmark": "a benchmark card",
-    "training": "a training's configuration",
+    "training": "a training configuration",
 }
 
 
 @dataclass(frozen=True)
 class Loaded(Generic[T]):
-    """A spec and where it came from."""
+    """A spec and its origin."""
 
     spec: T
     file: str | None
-    """The name or path as the user wrote it; None for data given from Python."""
+    """The name or path as the user wrote it; None for data passed from Python."""
     base_dir: Path
-    """Where relative paths in the spec start."""
+    """The folder that relative paths in the spec start at."""
 
 
 def load_architecture(ref: Reference, base_dir: Path | None = None) -> Loaded[ArchitectureSpec]:
-    """The architecture that ``ref`` names.
+    """Load the architecture that ``ref`` names.
 
-    ``base_dir`` is where ``ref`` starts if it is a relative path; by default the working folder.
+    Parameters
+    ----------
+    base_dir
+        The folder that a relative path ``ref`` starts at; by default the working folder.
 
     Raises
     ------
@@ -93,17 +79,16 @@ def load_architecture(ref: Reference, base_dir: Path | None = None) -> Loaded[Ar
     hole = _first_hole(source.spec, source.file)
     if hole is not None:
         reason = (
-            "is a hole of a search space, which `archon search` takes; an architecture has none"
+            "is a hole, which only search spaces have; use `archon search`, or put a value here"
         )
         raise SpecError(reason, file=source.file, path=json_path(hole))
-    spec = parse(ArchitectureSpec, source.spec, source.file)
-    return Loaded(spec, source.file, source.base_dir)
+    return _validated("architecture", source)
 
 
 def load_valid_parts(ref: Reference, base_dir: Path | None = None) -> Loaded[ValidParts] | None:
-    """The valid parts of an architecture that ``load_architecture`` refuses.
+    """Load the valid parts of an architecture that ``load_architecture`` rejects.
 
-    None where the file cannot be read, is of another kind, or has no nodes.
+    Return None if the file cannot be read, is of another kind, or has no nodes.
     """
     try:
         source = _read("architecture", ref, base_dir)
@@ -114,28 +99,28 @@ def load_valid_parts(ref: Reference, base_dir: Path | None = None) -> Loaded[Val
 
 
 def load_space(ref: Reference, base_dir: Path | None = None) -> Loaded[SpaceSpec]:
-    """The search space that ``ref`` names; otherwise as ``load_architecture``."""
+    """Load the search space that ``ref`` names, like ``load_architecture``."""
     source = _read("space", ref, base_dir)
     return Loaded(parse_space(source.spec, source.file), source.file, source.base_dir)
 
 
 def load_model_card(ref: Reference, base_dir: Path | None = None) -> Loaded[AnyCard]:
-    """The model card that ``ref`` names; otherwise as ``load_architecture``.
+    """Load the model card that ``ref`` names, like ``load_architecture``.
 
-    A GGUF file, or a folder of safetensors, stands for a card that names it and says no more.
+    A GGUF file or a folder of safetensors stands for a card with that source and default settings.
     """
     weights = _weights(ref, base_dir)
     if weights is not None:
         path = {"path": str(weights)}
         ref = {"name": weights.stem, "backend": "local", "sources": [path]}
-    source = _read("model", ref, base_dir)
-    return Loaded(validate(_CARD, source.spec, source.file), source.file, source.base_dir)
+    return _validated("model", _read("model", ref, base_dir))
 
 
 def is_model(ref: Reference, base_dir: Path | None = None) -> bool:
-    """Whether a model answers to ``ref``, and no architecture.
+    """Return True if ``ref`` names a model and not an architecture.
 
-    Names of architectures come before those of models; a file is told by what it says.
+    Names of architectures take precedence over names of models. A path is judged by the file's
+    content.
 
     Raises
     ------
@@ -143,30 +128,29 @@ def is_model(ref: Reference, base_dir: Path | None = None) -> bool:
         The file cannot be read.
     """
     if isinstance(ref, dict):
-        return _recognised(ref) == "model"
+        return _kind_by_key(ref) == "model"
     if _weights(ref, base_dir) is not None:
         return True
     if catalog.is_path(ref):
         path = (base_dir or Path.cwd()) / ref
-        return _recognised(read_json(path, os.fspath(ref))) == "model"
+        return _kind_by_key(read_json(path, os.fspath(ref))) == "model"
     return ref in catalog.names("model") and ref not in catalog.names("architecture")
 
 
 def _weights(ref: Reference, base_dir: Path | None) -> Path | None:
-    """The weights on this machine that ``ref`` is a path of, or None where it is no such path."""
+    """Return the path of the local weights that ``ref`` names, or None if it names none."""
     if isinstance(ref, dict):
         return None
     path = (base_dir or Path.cwd()) / ref
-    is_there = catalog.is_path(ref) and ((path / "config.json").is_file() or _is_gguf(path))
-    # A file of that suffix which is missing, or no GGUF file, is refused as weights.
-    if not (is_there or path.suffix.lower() == ".gguf"):
+    is_found = catalog.is_path(ref) and ((path / "config.json").is_file() or _is_gguf(path))
+    # A .gguf path that is missing or not a GGUF file counts as weights, and fails as such later.
+    if not (is_found or path.suffix.lower() == ".gguf"):
         return None
-    # A file's link is not followed: the parts of a split model know each other by their names.
+    # Links to files are not followed: the parts of a split model refer to each other by name.
     return path.resolve() if path.is_dir() else path.parent.resolve() / path.name
 
 
 def _is_gguf(path: Path) -> bool:
-    """Whether a file begins as GGUF files do, whatever its name."""
     try:
         with path.open("rb") as file:
             return file.read(4) == b"GGUF"
@@ -175,46 +159,38 @@ def _is_gguf(path: Path) -> bool:
 
 
 def load_benchmark(ref: Reference, base_dir: Path | None = None) -> Loaded[BenchmarkCard]:
-    """The benchmark card that ``ref`` names; otherwise as ``load_architecture``."""
-    from archon.spec.benchmark import BenchmarkCard
-
-    source = _read("benchmark", ref, base_dir)
-    return Loaded(parse(BenchmarkCard, source.spec, source.file), source.file, source.base_dir)
+    """Load the benchmark card that ``ref`` names, like ``load_architecture``."""
+    return _validated("benchmark", _read("benchmark", ref, base_dir))
 
 
 def load_training(ref: Reference, base_dir: Path | None = None) -> Loaded[AnyTraining]:
-    """The configuration of a training that ``ref`` names; otherwise as ``load_architecture``."""
-    from archon.spec.training import TrainingSpec
-
-    source = _read("training", ref, base_dir)
-    spec = validate(TypeAdapter(TrainingSpec), source.spec, source.file)
-    return Loaded(spec, source.file, source.base_dir)
+    """Load the training configuration that ``ref`` names, like ``load_architecture``."""
+    return _validated("training", _read("training", ref, base_dir))
 
 
-def kind_of(data: Any) -> str:
-    """The kind of file that ``data`` came from.
+def kind_of(data: Any) -> catalog.Kind:
+    """Return the kind of file that ``data`` came from.
 
-    ``"architecture"`` by its key ``nodes``, ``"space"`` where it has holes, too; ``"model"`` by
-    ``backend``, ``"benchmark"`` by ``source``, ``"training"`` by its own name; anything else is
-    taken for an architecture.
+    ``"architecture"`` by its key ``nodes``, or ``"space"`` if it has holes; ``"model"`` by
+    ``backend``, ``"benchmark"`` by ``source``, ``"training"`` by ``training``. Anything else counts
+    as an architecture.
     """
-    kind = _recognised(data) or "architecture"
+    kind = _kind_by_key(data) or "architecture"
     return "space" if kind == "architecture" and _first_hole(data) is not None else kind
 
 
 def names_space(ref: Reference) -> bool:
-    """Whether ``ref`` names a search space: its data has holes, or the catalogue knows it as one.
+    """Return True if ``ref`` names a search space: a shipped one, or data with holes.
 
     Raises
     ------
     SpecError
-        It names a file that is missing or no strict JSON.
+        ``ref`` names a file that is missing or not strict JSON.
     """
     if isinstance(ref, dict):
         return kind_of(ref) == "space"
-    _check_no_data("architecture", Path.cwd() / ref, os.fspath(ref))
-    spaces = catalog.names("space")
-    if ref in spaces:
+    _reject_data_file("architecture", Path.cwd() / ref, os.fspath(ref))
+    if ref in catalog.names("space"):
         return True
     if ref in catalog.names("architecture"):
         return False
@@ -223,46 +199,56 @@ def names_space(ref: Reference) -> bool:
 
 
 def schema(kind: str) -> dict[str, Any]:
-    """The JSON Schema of a kind of file: ``architecture``, ``space``, ``model``, ``benchmark``,
-    ``training``.
+    """Return the JSON Schema of a kind of file.
+
+    Parameters
+    ----------
+    kind
+        ``architecture``, ``space``, ``model``, ``benchmark`` or ``training``.
 
     Raises
     ------
     UsageError
         There is no such kind.
     """
-    adapter: TypeAdapter[Any]
-    match kind:
-        case "architecture":
-            adapter = TypeAdapter(ArchitectureSpec)
-        case "model":
-            adapter = _CARD
-        case "training":
-            from archon.spec.training import TrainingSpec
+    if kind == "space":
+        from archon.spec.space_schema import space_schema
 
-            adapter = TypeAdapter(TrainingSpec)
+        return {"$schema": _DIALECT, **space_schema()}
+    if kind not in _NOUNS:
+        raise UsageError(f"no schema for {shown(kind)}{suggestion(kind, _NOUNS)}")
+    return {"$schema": _DIALECT, **_adapter(kind).json_schema()}
+
+
+def _adapter(kind: str) -> TypeAdapter[Any]:
+    match kind:
+        case "model":
+            return _CARD
         case "benchmark":
             from archon.spec.benchmark import BenchmarkCard
 
-            adapter = TypeAdapter(BenchmarkCard)
-        case "space":
-            from archon.spec.space_schema import space_schema
+            return TypeAdapter(BenchmarkCard)
+        case "training":
+            from archon.spec.training import TrainingSpec
 
-            return {"$schema": _DIALECT, **space_schema()}
+            return TypeAdapter(TrainingSpec)
         case _:
-            hint = suggestion(kind, _NOUNS)
-            raise UsageError(f"no schema for {shown(kind)}{hint}")
-    return {"$schema": _DIALECT, **adapter.json_schema()}
+            return TypeAdapter(ArchitectureSpec)
+
+
+def _validated(kind: catalog.Kind, source: Loaded[Any]) -> Loaded[Any]:
+    spec = validate(_adapter(kind), source.spec, source.file)
+    return Loaded(spec, source.file, source.base_dir)
 
 
 def _read(kind: catalog.Kind, ref: Reference, base_dir: Path | None) -> Loaded[Any]:
-    """The data that ``ref`` names, not validated but for its kind and version."""
+    """Read the data that ``ref`` names and check only its kind and version."""
     base_dir = Path.cwd() if base_dir is None else base_dir.absolute()
     if isinstance(ref, dict):
         source: Loaded[Any] = Loaded(ref, None, base_dir)
     else:
         file = os.fspath(ref)
-        _check_no_data(kind, base_dir / file, file)
+        _reject_data_file(kind, base_dir / file, file)
         path = base_dir / catalog.find(kind, ref)
         source = Loaded(read_json(path, file), file, path.parent)
     _check_kind(kind, source.spec, source.file)
@@ -270,42 +256,39 @@ def _read(kind: catalog.Kind, ref: Reference, base_dir: Path | None) -> Loaded[A
     return source
 
 
-def _check_no_data(kind: catalog.Kind, path: Path, file: str) -> None:
-    """Before the file is taken for JSON, or its name for one of the catalogue."""
-    what = data_format(path)
-    if what is None:
+def _reject_data_file(kind: catalog.Kind, path: Path, file: str) -> None:
+    """Reject a data file before it is parsed as JSON or looked up in the catalogue."""
+    found = data_format(path)
+    if found is None:
         return
-    reason = f"holds data ({what}), where {_NOUNS[kind]} is wanted"
+    reason = f"is a data file ({found}); expected {_NOUNS[kind]}"
     if kind in ("benchmark", "architecture"):
-        reason += f"; evaluate on data with: archon eval ARCH BENCH --data {file}"
-        if what != "JSON Lines":
-            reason += ", after a conversion to JSON Lines"
+        reason += f". To evaluate on this data, use: archon eval ARCH BENCH --data {file}"
+        if found != "JSON Lines":
+            reason += ", after converting it to JSON Lines"
     raise SpecError(reason, file=file)
 
 
 def _check_kind(expected: catalog.Kind, data: Any, file: str | None) -> None:
-    kind = _recognised(data)
+    kind = _kind_by_key(data)
     if kind == "architecture" and expected == "space":
-        return  # whoever reads it looks for holes
+        return  # the caller looks for holes
     if kind is not None and kind != expected:
-        raise SpecError(f"is {_NOUNS[kind]}, where {_NOUNS[expected]} is wanted", file=file)
+        raise SpecError(f"is {_NOUNS[kind]}; expected {_NOUNS[expected]}", file=file)
 
 
-def _recognised(data: Any) -> catalog.Kind | None:
+def _kind_by_key(data: Any) -> catalog.Kind | None:
     keys = data if isinstance(data, dict) else ()
     return next((kind for key, kind in _KIND_OF_KEY.items() if key in keys), None)
 
 
 def _check_version(data: Any, file: str | None) -> None:
-    """Before all else, as other versions have other keys."""
+    """Check the version before anything else, because other versions have other keys."""
     version = data.get("version", 1) if isinstance(data, dict) else 1
     if isinstance(version, int) and version != 1:
-        reason = f"version {shown(version)} of the format is unknown; this is a reader of version 1"
+        reason = f"version {shown(version)} of the format is unknown; use version 1"
         raise SpecError(reason, file=file, path="$.version")
 
 
 def _first_hole(data: Any, file: str | None = None) -> JsonPath | None:
-    return next(
-        (path for path, value in walk(data, file) if is_hole(value)),
-        None,
-    )
+    return next((path for path, value in walk(data, file) if is_hole(value)), None)

@@ -1,6 +1,6 @@
-"""Secrets in files: named by environment variables, never written down, and never printed.
+"""Protection of secrets: files name environment variables, and keys are never printed.
 
-Nothing here quotes a value: what looks like a key may be one.
+No error of this module quotes a value: whatever looks like a key may be one.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from itertools import pairwise
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _MAX_VARIABLE = 200
 _MAX_RUN = 16
-"""Letters and digits in a row, with a digit among them, that no name of a variable has."""
+"""A longer run of random letters and digits is not part of a variable's name."""
 _KEY = re.compile(
     r"(?:\b|(?<=_))(?:sk|pk|rk|hf|gsk|ghp|gho|ghs|xai|r8|nvapi|pplx|glpat|github_pat|xox[abp])"
     r"[-_][A-Za-z0-9_-]{12,}"
     r"|\bAIza[A-Za-z0-9_-]{20,}|\bAKIA[A-Z0-9]{12,}|\beyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9._-]+"
 )
-"""How well-known services begin their keys."""
+"""Keys with the prefixes of well-known services."""
 _WORD = re.compile(r"[A-Za-z0-9+=_~-]+")
 _SECRET_FIELDS = frozenset(
     {
@@ -27,35 +27,37 @@ _SECRET_FIELDS = frozenset(
 )  # fmt: skip
 
 
-def without_keys(text: str) -> str:
-    """The text with ``[key]`` in the place of whatever looks like a key of a well-known service.
+def mask_known_keys(text: str) -> str:
+    """Replace everything that looks like a key of a well-known service with ``[key]``.
 
-    >>> without_keys("must be a name, not 'sk-proj-0123456789abcdef'")
+    >>> mask_known_keys("must be a name, not 'sk-proj-0123456789abcdef'")
     "must be a name, not '[key]'"
     """
     return _KEY.sub("[key]", text)
 
 
 def has_known_key(text: str) -> bool:
-    """Whether something in the text begins as keys of a well-known service do."""
+    """Return True if the text contains a key with the prefix of a well-known service."""
     return _KEY.search(text) is not None
 
 
-def without_secrets(text: str) -> str:
-    """The same as ``without_keys``, and without whatever else ``looks_like_key``.
+def mask_secrets(text: str) -> str:
+    """Replace known keys and every word that ``looks_like_key`` with ``[key]``.
 
-    For files that may hold keys of any service. Elsewhere a digest or an identifier looks the same.
+    Use it only for files that may contain keys of any service: digests and identifiers look the
+    same.
 
-    >>> without_secrets("must be a number, not '0123456789abcdef0123456789abcdef'")
+    >>> mask_secrets("must be a number, not '0123456789abcdef0123456789abcdef'")
     "must be a number, not '[key]'"
     """
     return _WORD.sub(
-        lambda word: "[key]" if looks_like_key(word.group()) else word.group(), without_keys(text)
+        lambda word: "[key]" if looks_like_key(word.group()) else word.group(),
+        mask_known_keys(text),
     )
 
 
 def is_secret_field(name: str) -> bool:
-    """Whether a field of this name holds a secret.
+    """Return True if a field of this name usually contains a secret.
 
     >>> is_secret_field("API-Key"), is_secret_field("max_tokens")
     (True, False)
@@ -64,7 +66,7 @@ def is_secret_field(name: str) -> bool:
 
 
 def looks_like_key(value: str) -> bool:
-    """Whether a value is more likely a key than the name of a variable.
+    """Return True if a value is more likely to be a key than the name of a variable.
 
     >>> looks_like_key("OPENAI_API_KEY"), looks_like_key("hf_QwErTyUiOpAsDfGhJk")
     (False, True)
@@ -77,31 +79,31 @@ def looks_like_key(value: str) -> bool:
 
 
 def check_variable(name: object) -> object:
-    """``name``, where it can be the name of an environment variable.
+    """Return ``name`` if it can be the name of an environment variable.
 
     Raises
     ------
     ValueError
-        It cannot; the text does not quote it.
+        It cannot. The message does not quote it.
     """
     if not isinstance(name, str):
-        return name  # whoever asked says that it must be a string
+        return name  # pydantic reports that it must be a string
     if looks_like_key(name):
         raise ValueError(
-            "must be the name of an environment variable, such as OPENAI_API_KEY; the value given "
-            "looks like a key itself and is not shown: put the key into a variable and write that "
+            "must be the name of an environment variable, such as OPENAI_API_KEY. This value looks "
+            "like a key and is not shown: put the key into an environment variable and write the "
             "variable's name here"
         )
     if _VARIABLE.match(name) is None or len(name) > _MAX_VARIABLE:
         raise ValueError(
             "must be the name of an environment variable, such as OPENAI_API_KEY: letters, digits "
-            "and '_'; the value given is none, and is not shown, as it may be a key"
+            "and '_'. This value is not one, and is not shown because it may be a key"
         )
     return name
 
 
 def _is_random(run: str) -> bool:
-    """Digits scattered among the letters, or letters whose case changes all the time."""
+    """Return True if digits are scattered among letters, or if the case changes often."""
     if len(re.findall(r"[0-9](?=[A-Za-z])", run)) > 1:
         return True
     changes = sum(a.islower() != b.islower() for a, b in pairwise(run))

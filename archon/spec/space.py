@@ -1,22 +1,22 @@
-"""The file that declares a search space: an architecture with holes.
+"""Search space files: architectures with holes, the parameters of the search.
 
 ::
 
     {"$choice": [1, 4, 8]}                  one of a list
-    {"$choice": {"cheap": 1, "dear": 8}}    one of a list whose members have labels
-    {"$int": [1, 16], "$log": true}         a whole number, both ends included
+    {"$choice": {"cheap": 1, "dear": 8}}    one of several labelled alternatives
+    {"$int": [1, 16], "$log": true}         an integer, both ends included
     {"$float": [0.2, 1.2]}                  a number
 
-A hole may stand wherever a value may. An alternative may hold any JSON, further holes included,
-which exist only where it is chosen. Holes with the same ``$name`` are one choice: numbers of one
-range, or the alternatives of one label in each place; a hole without goes by its path.
+A hole may replace any value. An alternative may be any JSON value and may contain further holes,
+which exist only if it is chosen. Holes with the same ``$name`` are a single choice: they must have
+the same range or the same labels. By default a hole's name is its path.
 
-``$forbid``, beside ``nodes``, lists what is no point of the space: objects of hole → value, each
-forbidding the points that match all it says. A value is one label or number, a list of them, or
-``{"not": …}``, ``{"above": …}``, ``{"below": …}`` with a number, or for the last two the name of
-another hole. An alternative is called by its label, or where it has none by itself: ``null``,
-``8``; labels that are numbers are compared as such by ``above`` and ``below``. A hole that does not
-exist at a point matches nothing.
+``$forbid``, next to ``nodes``, excludes configurations. It is a list of objects hole → value; each
+excludes the configurations that match all its entries. A value is a label or number, a list of
+them, or ``{"not": …}``, ``{"above": …}`` or ``{"below": …}`` with a number; the last two also take
+the name of another hole. An alternative without a label is identified by its value, such as
+``null`` or ``8``. ``above`` and ``below`` compare labels that are numbers as numbers. A hole that
+does not exist in a configuration matches nothing.
 """
 
 from __future__ import annotations
@@ -38,12 +38,13 @@ _KEYS = {"$choice": {"$name"}, "$int": {"$name", "$log"}, "$float": {"$name", "$
 _TESTS = ("not", "above", "below")
 
 Value = str | int | float
-"""What is chosen for a hole: the label of an alternative, or a number."""
+"""The choice for a hole: the label of an alternative, or a number."""
 Scalar = str | int | float | bool | None
+"""A value as constraints name and compare it."""
 
 
 def is_hole(value: object) -> bool:
-    """Whether a value in a file is a hole."""
+    """Return True if a value in a file is a hole."""
     return isinstance(value, dict) and any(key in value for key in HOLES)
 
 
@@ -53,23 +54,22 @@ class Alternative:
 
     label: str
     has_own_label: bool
-    """Whether the file gives it one."""
+    """The label is from the file, not generated."""
     data: Any
     path: JsonPath
-    """Where it stands in the file."""
     holes: tuple[Hole, ...]
-    """Those that exist where it is chosen, without those inside of these."""
+    """Holes that exist if the alternative is chosen, without nested ones."""
 
     @property
-    def told(self) -> Scalar:
-        """What a constraint calls it: its label, or where the file gives none, a scalar itself."""
+    def scalar(self) -> Scalar:
+        """Its name in constraints: a scalar without a label in the file is named by its value."""
         has_label = self.has_own_label or isinstance(self.data, dict | list)
         return self.label if has_label else self.data
 
 
 @dataclass(frozen=True)
 class Hole:
-    """One place of the file where something is chosen."""
+    """A parameter of the search: one position in the file where a value is chosen."""
 
     name: str
     path: JsonPath
@@ -82,7 +82,7 @@ class Hole:
 
     @property
     def values(self) -> Sequence[Value] | None:
-        """All that can be chosen; None for a ``$float``, which has too many."""
+        """The possible choices; None for a ``$float``, which has too many."""
         match self.kind:
             case "choice":
                 return tuple(self.alternatives)
@@ -91,37 +91,34 @@ class Hole:
             case _:
                 return (self.low,) if self.low == self.high else None
 
-    def told(self, value: Value) -> Scalar:
-        """What a constraint compares."""
-        return self.alternatives[str(value)].told if self.kind == "choice" else value
+    def scalar(self, value: Value) -> Scalar:
+        """Return the scalar that constraints compare for a chosen value."""
+        return self.alternatives[str(value)].scalar if self.kind == "choice" else value
 
     @property
-    def _form(self) -> object:
+    def choices(self) -> object:
+        """The range or labels. Holes with the same name must agree on them."""
         return (self.kind, tuple(self.alternatives), self.low, self.high, self.is_log)
-
-    def is_same_choice(self, other: Hole) -> bool:
-        """Whether both can be one choice."""
-        return self._form == other._form
 
 
 @dataclass(frozen=True)
 class Clause:
-    """One hole's part of what is forbidden."""
+    """The condition of a constraint on one hole."""
 
     hole: str
     test: Literal["in", "not", "above", "below"]
     operand: tuple[Scalar, ...]
 
-    def matches(self, told: Mapping[str, Scalar]) -> bool:
-        """Whether a point (hole → what a constraint calls its value) does what is forbidden."""
-        if self.hole not in told:
+    def matches(self, scalars: Mapping[str, Scalar]) -> bool:
+        """Return True if a configuration (hole → scalar) meets the condition."""
+        if self.hole not in scalars:
             return False
-        value = told[self.hole]
+        value = scalars[self.hole]
         if self.test in ("in", "not"):
             return any(_same(value, one) for one in self.operand) == (self.test == "in")
         (bound,) = self.operand
         if isinstance(bound, str):
-            bound = told.get(bound)
+            bound = scalars.get(bound)
         number, limit = _number(value), _number(bound)
         if number is None or limit is None:
             return False
@@ -135,30 +132,30 @@ class SpaceSpec:
     name: str
     description: str
     source: dict[str, Any]
-    """The whole file."""
+    """The complete file."""
     data: dict[str, Any]
-    """The file, with its holes and without its constraints."""
+    """The file with its holes, without its constraints."""
     holes: tuple[Hole, ...]
-    """Those that exist at every point, in the order of the file."""
+    """Holes that exist in every configuration, in file order."""
     forbidden: tuple[tuple[Clause, ...], ...]
 
     def all_holes(self) -> Iterator[Hole]:
-        """Every hole in every place, the outer before the inner."""
-        yield from _with_inner(self.holes)
+        """Iterate over all holes, outer holes before the holes in their alternatives."""
+        return _with_inner(self.holes)
 
 
 def parse_space(data: Any, file: str | None = None) -> SpaceSpec:
-    """The space that plain data declares.
+    """Parse the search space in plain data.
 
     Raises
     ------
     SpecError
-        Holes or constraints are wrong; its ``errors`` name file and JSON path.
+        Holes or constraints are invalid; ``errors`` name file and JSON path.
     """
     if not isinstance(data, dict):
         raise SpecError(f"must be an object, not {shown(data)}", file=file, path="$")
     for _ in walk(data, file):
-        pass  # bounds how deep the data is, so that what follows may recurse
+        pass  # checks the depth, so that the code below may recurse
     template = {key: value for key, value in data.items() if key != FORBID}
     reader = _Reader(file)
     for key in ("version", "name", "description"):
@@ -166,11 +163,11 @@ def parse_space(data: Any, file: str | None = None) -> SpaceSpec:
             reader.errors.append(reader.wrong("cannot be a hole", (key,)))
     name, description = template.get("name"), template.get("description", "")
     if not is_hole(name) and (not isinstance(name, str) or not name):
-        reader.errors.append(reader.wrong("must be a text", ("name",)))
+        reader.errors.append(reader.wrong("must be a string", ("name",)))
     holes = reader.holes(template, ())
     if not holes and not reader.errors:
-        raise SpecError("has no hole, so there is nothing to search", file=file)
-    if not reader.errors:  # a constraint may be about a hole that cannot be read
+        raise SpecError("has no holes, so there is nothing to search", file=file)
+    if not reader.errors:  # a constraint may name a hole that cannot be read
         reader.check_names(holes)
         forbidden = reader.forbidden(data.get(FORBID, []), holes)
     if reader.errors:
@@ -188,7 +185,7 @@ class _Reader:
         return SpecError(reason, file=self.file, path=json_path(path))
 
     def holes(self, value: Any, path: JsonPath) -> tuple[Hole, ...]:
-        """The outermost holes within a value."""
+        """Return the outermost holes in a value."""
         if is_hole(value):
             try:
                 return (self.hole(value, path),)
@@ -205,11 +202,12 @@ class _Reader:
         key = next(key for key in HOLES if key in value)
         for other in value:
             if other != key and other not in _KEYS[key]:
-                reason = f"{shown(other)} does not go with {key!r}"
+                reason = f"unknown key {shown(other)} in a {key!r}"
                 raise self.wrong(reason + suggestion(other, sorted(_KEYS[key])), (*path, other))
-        name = value.get("$name", json_path(_readable(path))[2:])
+        default_name = json_path(step for step in path if step != "$choice")[2:]
+        name = value.get("$name", default_name)
         if not isinstance(name, str) or not name:
-            raise self.wrong(f"must be a text, not {shown(name)}", (*path, "$name"))
+            raise self.wrong(f"must be a string, not {shown(name)}", (*path, "$name"))
         inside = (*path, key)
         if key == "$choice":
             return Hole(name, path, "choice", self._alternatives(value[key], inside))
@@ -219,43 +217,43 @@ class _Reader:
         if not isinstance(is_log, bool):
             raise self.wrong(f"must be true or false, not {shown(is_log)}", (*path, "$log"))
         if is_log and low <= 0:
-            raise self.wrong("a logarithmic range begins above 0", inside)
+            raise self.wrong("a logarithmic range must begin above 0", inside)
         return Hole(name, path, kind, {}, low, high, is_log)
 
     def _alternatives(self, listed: Any, path: JsonPath) -> dict[str, Alternative]:
         if not isinstance(listed, list | dict) or not listed:
-            reason = "must be a list, or an object of label and alternative, that is not empty"
-            raise self.wrong(f"{reason}; not {shown(listed)}", path)
+            reason = "must be a nonempty list or a nonempty object {label: alternative}"
+            raise self.wrong(f"{reason}, not {shown(listed)}", path)
         found: dict[str, Alternative] = {}
-        labelled = isinstance(listed, dict)
+        is_labelled = isinstance(listed, dict)
         members = listed.items() if isinstance(listed, dict) else enumerate(listed)
         for key, data in members:
-            label, place = str(key) if labelled else _label(data, key), (*path, key)
+            label, place = str(key) if is_labelled else _label(data, key), (*path, key)
             if label in found:
-                raise self.wrong(f"{label} is listed twice", place)
-            found[label] = Alternative(label, labelled, data, place, self.holes(data, place))
+                raise self.wrong(f"the alternative {label} is repeated", place)
+            found[label] = Alternative(label, is_labelled, data, place, self.holes(data, place))
         return found
 
-    def _range(self, given: Any, path: JsonPath, kind: str) -> tuple[float, float]:
+    def _range(self, bounds: Any, path: JsonPath, kind: str) -> tuple[float, float]:
         numbers = int if kind == "int" else int | float
-        right = isinstance(given, list) and len(given) == 2
-        if not right or not all(isinstance(n, numbers) and type(n) is not bool for n in given):
-            what = "whole numbers" if kind == "int" else "numbers"
-            raise self.wrong(f"must be two {what}, the lowest and the highest", path)
-        low, high = given
+        is_pair = isinstance(bounds, list) and len(bounds) == 2
+        if not is_pair or not all(isinstance(n, numbers) and type(n) is not bool for n in bounds):
+            noun = "integers" if kind == "int" else "numbers"
+            raise self.wrong(f"must be two {noun}, the lowest and the highest", path)
+        low, high = bounds
         if low > high or not math.isfinite(high - low):
-            raise self.wrong("the lowest comes before the highest", path)
+            raise self.wrong("the first number must not exceed the second", path)
         if kind == "int" and high - low > MAX_COUNT:
-            raise self.wrong(f"has more than {MAX_COUNT} numbers", path)
+            raise self.wrong(f"has more than {MAX_COUNT} values", path)
         return low, high
 
     def check_names(self, holes: tuple[Hole, ...]) -> None:
         first: dict[str, Hole] = {}
         for hole in _with_inner(holes):
             known = first.setdefault(hole.name, hole)
-            if not hole.is_same_choice(known):
-                there = json_path(known.path)
-                reason = f"has the name {shown(hole.name)} of {there}, but other alternatives"
+            if hole.choices != known.choices:
+                same_name = f"has the same name {shown(hole.name)} as {json_path(known.path)}"
+                reason = f"{same_name}, but other alternatives; rename one of them"
                 self.errors.append(self.wrong(reason, hole.path))
 
     def forbidden(self, listed: Any, holes: tuple[Hole, ...]) -> tuple[tuple[Clause, ...], ...]:
@@ -266,7 +264,7 @@ class _Reader:
         for number, conjunction in enumerate(listed):
             path: JsonPath = (FORBID, number)
             if not isinstance(conjunction, dict) or not conjunction:
-                raise self.wrong("must be an object of hole and value, not empty", path)
+                raise self.wrong("must be a nonempty object {hole: value}", path)
             clauses = []
             for name, value in conjunction.items():
                 try:
@@ -290,19 +288,19 @@ class _Reader:
             if not ok:
                 raise self.wrong("must be a number or the name of a hole", (*path, test))
         else:
-            self._check_told(known[name], operand, path)
+            self._check_scalars(known[name], operand, path)
         return Clause(name, test, tuple(operand))
 
-    def _check_told(self, hole: Hole, operand: Sequence[Any], path: JsonPath) -> None:
-        """A value that no alternative has forbids nothing, and is a slip of the pen."""
+    def _check_scalars(self, hole: Hole, operand: Sequence[Any], path: JsonPath) -> None:
+        """Reject values that no alternative has: they exclude nothing, so they are mistakes."""
         if hole.kind != "choice":
             if not all(_is_number(one) for one in operand):
                 raise self.wrong("must be a number", path)
             return
-        told = [alternative.told for alternative in hole.alternatives.values()]
+        scalars = [alternative.scalar for alternative in hole.alternatives.values()]
         for one in operand:
-            if not any(_same(one, other) for other in told):
-                hint = suggestion(one, [str(json.dumps(other)) for other in told])
+            if not any(_same(one, other) for other in scalars):
+                hint = suggestion(one, map(json.dumps, scalars))
                 raise self.wrong(f"no alternative {shown(one)}{hint}", path)
 
 
@@ -311,11 +309,6 @@ def _with_inner(holes: Sequence[Hole]) -> Iterator[Hole]:
         yield hole
         for alternative in hole.alternatives.values():
             yield from _with_inner(alternative.holes)
-
-
-def _readable(path: JsonPath) -> JsonPath:
-    """The path without the keys that say that there are alternatives."""
-    return tuple(step for step in path if step != "$choice")
 
 
 def _label(data: Any, index: int) -> str:
@@ -329,7 +322,7 @@ def _is_number(value: object) -> bool:
 
 
 def _number(value: object) -> float | None:
-    """A number, or the number that a label reads as."""
+    """Return a number, or the number that a label spells; None for any other value."""
     if isinstance(value, str):
         try:
             return float(value)

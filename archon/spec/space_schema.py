@@ -1,4 +1,4 @@
-"""The JSON Schema of a search space: an architecture's, with a hole allowed in every place."""
+"""JSON Schema of a search space: that of an architecture, with holes allowed for all values."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ _LOG = {"$log": {"type": "boolean", "description": "Even on a logarithmic scale.
 
 
 def space_schema() -> dict[str, Any]:
-    """The schema; what it takes may still be no space, as alternatives are not looked into."""
+    """Return the schema. It does not check alternatives, so it accepts some invalid spaces."""
     schema = TypeAdapter(ArchitectureSpec).json_schema()
-    places = _with_holes(schema["properties"])
-    places |= {key: schema["properties"][key] for key in ("version", "name", "description")}
+    properties = _with_holes(schema["properties"])
+    properties |= {key: schema["properties"][key] for key in ("version", "name", "description")}
     definitions = {name: _with_holes_inside(d) for name, d in schema["$defs"].items()}
     return {
         **schema,
         "title": "Space",
         "description": "A search space: an architecture with holes.",
-        "properties": {**places, FORBID: _FORBID},
+        "properties": {**properties, FORBID: _FORBID},
         "$defs": {**definitions, "Hole": _HOLE},
     }
 
 
 def _with_holes_inside(schema: Any) -> Any:
-    """A schema in whose inner places holes may stand."""
+    """Return a schema that allows holes for the values inside of the object or list."""
     if isinstance(schema, list):
         return [_with_holes_inside(part) for part in schema]
     if not isinstance(schema, dict):
@@ -59,10 +59,10 @@ def _or_hole(schema: dict[str, Any]) -> dict[str, Any]:
     return {"anyOf": [_with_holes_inside(schema), _HOLE_REF]}
 
 
-def _hole(kind: str, what: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+def _hole(kind: str, value: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
     return {
         "type": "object",
-        "properties": {kind: what, **_NAME, **more},
+        "properties": {kind: value, **_NAME, **options},
         "required": [kind],
         "additionalProperties": False,
     }

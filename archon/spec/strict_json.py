@@ -1,13 +1,13 @@
-"""Strict JSON: bytes in, plain data out, or one ``SpecError`` that names the place.
+"""Strict JSON: a parser from bytes to plain data whose errors name the position.
 
-Beyond what ``json`` refuses, a file must not
+In addition to the rules of ``json``, a file must not
 
 - be larger than ``MAX_BYTES``, or nested deeper than ``MAX_DEPTH`` levels;
-- be anything but text (``archon.spec.encoding``), or hold a NUL byte or half a surrogate pair;
-- give a key twice in one object;
-- hold ``NaN``, an infinity, or a number longer than ``MAX_DIGITS`` characters.
+- be undecodable (``archon.spec.encoding``), or contain a NUL byte or an unpaired surrogate;
+- repeat a key in an object;
+- contain ``NaN``, an infinity, or a number longer than ``MAX_DIGITS`` characters.
 
-Time is linear in the size of the file, and nothing here recurses in Python.
+Time is linear in the size of the file, and no function recurses in Python.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from archon.errors import MAX_COLLECTED, SpecError, together
-from archon.spec.encoding import decode_text, place_after, read_bytes
+from archon.spec.encoding import decode_text, position_after, read_bytes
 from archon.spec.messages import json_path, shown
 
 MAX_BYTES = 4 * 1024 * 1024
@@ -32,15 +32,15 @@ MAX_DIGITS = 300
 
 JsonPath = tuple[str | int, ...]
 
-# A string, closed or not, is one match, so that brackets inside it are not counted and the scan
-# never starts twice at the same text.
+# A string, closed or not, is a single match. So brackets inside it are not counted, and no text is
+# scanned twice.
 _STRING_OR_BRACKET = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[\]{}]', re.DOTALL)
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def read_json(path: Path, file: str | None = None) -> Any:
-    """The data in a JSON file; ``file`` is its name in errors, by default the path.
+    """Return the data in a JSON file; ``file`` is its name in errors, by default the path.
 
     Raises
     ------
@@ -52,7 +52,7 @@ def read_json(path: Path, file: str | None = None) -> Any:
 
 
 def decode_json(content: bytes, file: str | None = None, *, max_bytes: int = MAX_BYTES) -> Any:
-    """The data in the bytes of a JSON file.
+    """Return the data in the bytes of a JSON file.
 
     Raises
     ------
@@ -61,7 +61,12 @@ def decode_json(content: bytes, file: str | None = None, *, max_bytes: int = MAX
     """
     if len(content) > max_bytes:
         raise SpecError(f"larger than {max_bytes // 2**20} MiB", file=file)
-    text = _decode(content, file)
+    text = decode_text(content, file)
+    nul = text.find("\0")
+    if nul >= 0:
+        place = position_after(text[:nul])
+        reason = f"contains a NUL byte at {place}; is it UTF-16? Save it as UTF-8"
+        raise SpecError(reason, file=file)
     if not text.strip():
         raise SpecError("the file is empty", file=file)
     _check_depth(text, file)
@@ -69,12 +74,12 @@ def decode_json(content: bytes, file: str | None = None, *, max_bytes: int = MAX
 
 
 def walk(data: Any, file: str | None = None) -> Iterator[tuple[JsonPath, Any]]:
-    """Every value with its path, in the order of the file, the outer before the inner.
+    """Yield every value with its path, in the order of the file, containers before their content.
 
     Raises
     ------
     SpecError
-        Data given from Python is nested deeper than ``MAX_DEPTH``, or contains itself.
+        Data from Python is nested deeper than ``MAX_DEPTH``, or contains itself.
     """
     stack: list[tuple[JsonPath, Any]] = [((), data)]
     while stack:
@@ -89,21 +94,6 @@ def walk(data: Any, file: str | None = None) -> Iterator[tuple[JsonPath, Any]]:
             stack.extend(((*path, last - i), child) for i, child in enumerate(reversed(value)))
 
 
-# --------------------------------------------------------------------------- bytes to characters
-
-
-def _decode(content: bytes, file: str | None) -> str:
-    text = decode_text(content, file)
-    nul = text.find("\0")
-    if nul >= 0:
-        reason = f"holds a NUL byte at {place_after(text[:nul])}; is it UTF-16? Save it as UTF-8"
-        raise SpecError(reason, file=file)
-    return text
-
-
-# ---------------------------------------------------------------------------- characters to data
-
-
 def _check_depth(text: str, file: str | None) -> None:
     depth = 0
     for match in _STRING_OR_BRACKET.finditer(text):
@@ -111,7 +101,7 @@ def _check_depth(text: str, file: str | None) -> None:
         if first in "[{":
             depth += 1
             if depth > MAX_DEPTH:
-                raise _too_deep(file, place=place_after(text[: match.start()]))
+                raise _too_deep(file, place=position_after(text[: match.start()]))
         elif first in "]}":
             depth -= 1
 
@@ -123,14 +113,14 @@ def _too_deep(file: str | None, path: JsonPath | None = None, place: str = "") -
 
 @dataclass(frozen=True, slots=True)
 class _Fault:
-    """Stands in the data where a value was refused, until its path is known."""
+    """Placeholder for a rejected value until its path is known."""
 
     reason: str
     key: str | None = None
 
 
 def _parse_text(text: str, file: str | None) -> Any:
-    """Parse; the parser's hooks do not know where they are, so they leave faults to be found."""
+    """Parse JSON. The parser's hooks know no paths, so they put faults into the data."""
     faults: list[_Fault] = []
 
     def fault(reason: str, key: str | None = None) -> _Fault:
@@ -139,16 +129,16 @@ def _parse_text(text: str, file: str | None) -> Any:
 
     def number(literal: str, convert: type[int] | type[float]) -> int | float | _Fault:
         if len(literal) > MAX_DIGITS:
-            return fault(f"a number of {len(literal)} characters; at most {MAX_DIGITS} are read")
+            return fault(f"a number with {len(literal)} characters; the limit is {MAX_DIGITS}")
         value = convert(literal)
-        return value if math.isfinite(value) else fault(f"{literal} is too large a number")
+        return value if math.isfinite(value) else fault(f"the number {literal} is too large")
 
     def members(pairs: list[tuple[str, Any]]) -> dict[str, Any] | _Fault:
         data = dict(pairs)
         if len(data) == len(pairs):
             return data
-        twice, _ = Counter(key for key, _ in pairs).most_common(1)[0]
-        return fault(f"the key {shown(twice)} is given twice", twice)
+        repeated, _ = Counter(key for key, _ in pairs).most_common(1)[0]
+        return fault(f"the key {shown(repeated)} is repeated", repeated)
 
     try:
         data = json.loads(
@@ -180,4 +170,4 @@ def _errors(data: Any, file: str | None) -> Iterator[SpecError]:
             yield SpecError(value.reason, file=file, path=json_path(place))
         texts = [value] if isinstance(value, str) else value if isinstance(value, dict) else []
         if any(_SURROGATE.search(text) for text in texts):
-            yield SpecError("holds half a surrogate pair", file=file, path=json_path(path))
+            yield SpecError("contains an unpaired surrogate", file=file, path=json_path(path))

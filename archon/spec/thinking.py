@@ -1,4 +1,4 @@
-"""Keys of cards and nodes that control how a model reasons before it answers."""
+"""Keys of cards and nodes that control a model's reasoning."""
 
 from __future__ import annotations
 
@@ -11,18 +11,13 @@ from archon.spec.common import LaterKeys, Name, StrictModel
 from archon.types import Thinking
 
 RESERVED_VARIABLES = (
-    "messages",
-    "tools",
-    "documents",
-    "add_generation_prompt",
-    "bos_token",
-    "eos_token",
-)
+    "messages", "tools", "documents", "add_generation_prompt", "bos_token", "eos_token",
+)  # fmt: skip
 """Variables of chat templates that are set for every prompt."""
 
 
 class ThinkingKeys(LaterKeys):
-    """What cards and nodes share; a node's values take precedence over its model card's."""
+    """Keys shared by cards and nodes; a node's values take precedence over its model card's."""
 
     later_keys = frozenset({"thinking", "template_variables", "max_thinking_tokens"})
 
@@ -47,11 +42,13 @@ class ThinkingKeys(LaterKeys):
     def _variables_are_not_reserved(self) -> ThinkingKeys:
         for name in self.thinking_params().template_variables or {}:
             if name in RESERVED_VARIABLES:
-                raise ValueError(f"the template variable {name!r} is set for every prompt")
+                raise ValueError(
+                    f"the template variable {name!r} is reserved: every prompt sets it; remove it"
+                )
         return self
 
     def thinking_params(self) -> Thinking:
-        """The same as a value of ``archon.types``."""
+        """Return the keys as a value of ``archon.types``."""
         return Thinking(self.thinking, self.template_variables, self.max_thinking_tokens)
 
 
@@ -67,14 +64,13 @@ class MarkersSpec(StrictModel):
     end: Name = Field(description="Ends the reasoning; the answer follows the last one.")
 
     def markers(self) -> ReasoningMarkers:
-        """The same as a value of ``archon.reasoning``; published markers are known in full."""
-        published = ((m.start, m.end) for m in PUBLISHED_MARKERS)
-        known = dict(zip(published, PUBLISHED_MARKERS, strict=True))
-        return known.get((self.start, self.end)) or ReasoningMarkers(self.start, self.end)
+        """Return the markers as a value of ``archon.reasoning``, complete for published ones."""
+        published = {(m.start, m.end): m for m in PUBLISHED_MARKERS}
+        return published.get((self.start, self.end)) or ReasoningMarkers(self.start, self.end)
 
 
 class CardThinkingKeys(ThinkingKeys):
-    """What every model card says of reasoning."""
+    """Keys of every model card that control reasoning."""
 
     later_keys = ThinkingKeys.later_keys | {"chat_template_kwargs", "reasoning_markers"}
 
@@ -96,12 +92,12 @@ class CardThinkingKeys(ThinkingKeys):
         return self
 
     def thinking_params(self) -> Thinking:
-        """The same as a value of ``archon.types``."""
+        """Return the keys as a value of ``archon.types``."""
         variables = self.template_variables or self.chat_template_kwargs
         return Thinking(self.thinking, variables, self.max_thinking_tokens)
 
     def markers(self) -> tuple[ReasoningMarkers, ...]:
-        """The markers to look for in the model's replies."""
+        """Return the markers to look for in the model's replies."""
         match self.reasoning_markers:
             case None:
                 return PUBLISHED_MARKERS

@@ -17,7 +17,7 @@ from archon.spec.common import (
     PromptSpec,
     StrictModel,
     Version,
-    told_by_key,
+    key_discriminator,
 )
 
 
@@ -68,7 +68,7 @@ class RuleData(StrictModel):
 
 Data = Annotated[
     Annotated[JsonlData, Tag("JsonlData")] | Annotated[RuleData, Tag("RuleData")],
-    told_by_key({"path": JsonlData, "rule": RuleData}),
+    key_discriminator({"path": JsonlData, "rule": RuleData}),
 ]
 
 
@@ -222,7 +222,7 @@ class SampledReplies(StrictModel):
 
 RepliesData = Annotated[
     Annotated[RepliesFile, Tag("RepliesFile")] | Annotated[SampledReplies, Tag("SampledReplies")],
-    told_by_key({"path": RepliesFile, "benchmark": SampledReplies}),
+    key_discriminator({"path": RepliesFile, "benchmark": SampledReplies}),
 ]
 
 
@@ -320,7 +320,7 @@ Questions = Annotated[
     Annotated[BenchmarkData, Tag("BenchmarkData")]
     | Annotated[JsonlData, Tag("JsonlData")]
     | Annotated[RuleData, Tag("RuleData")],
-    told_by_key({"benchmark": BenchmarkData, "path": JsonlData, "rule": RuleData}),
+    key_discriminator({"benchmark": BenchmarkData, "path": JsonlData, "rule": RuleData}),
 ]
 
 
@@ -338,7 +338,7 @@ class ModelReward(StrictModel):
 
 Reward = Annotated[
     Annotated[ScorerReward, Tag("ScorerReward")] | Annotated[ModelReward, Tag("ModelReward")],
-    told_by_key({"score": ScorerReward, "model": ModelReward}),
+    key_discriminator({"score": ScorerReward, "model": ModelReward}),
 ]
 
 

@@ -1,8 +1,8 @@
-"""What can be checked of an architecture whose file breaks the schema.
+"""The valid parts of an architecture whose file breaks the schema.
 
-Its graph is still worth checking: the names of nodes, roles and inputs are known where their own
-values are valid, so that a user sees all errors of a file at once. A node that breaks the schema is
-stood in for by a generator with its inputs and its role.
+Its graph is still checked, so that a user sees all errors of a file at once: the names of nodes,
+roles and inputs are known wherever they are valid themselves. A generator with the same inputs and
+role replaces each node that breaks the schema.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -21,104 +21,91 @@ from archon.spec.architecture import (
     NodeId,
     RoleModel,
 )
-from archon.spec.common import WHEN_USED, Name
+from archon.spec.common import DEFER_BUILD, Name
 
-_NODE: TypeAdapter[AnyNode] = TypeAdapter(AnyNode, config=WHEN_USED)
-_NODE_ID: TypeAdapter[str] = TypeAdapter(NodeId, config=WHEN_USED)
-_ROLE: TypeAdapter[str] = TypeAdapter(Name, config=WHEN_USED)
-_MODEL: TypeAdapter[RoleModel] = TypeAdapter(RoleModel, config=WHEN_USED)
+T = TypeVar("T")
+
+_NODE: TypeAdapter[AnyNode] = TypeAdapter(AnyNode, config=DEFER_BUILD)
+_NODE_ID: TypeAdapter[str] = TypeAdapter(NodeId, config=DEFER_BUILD)
+_ROLE: TypeAdapter[str] = TypeAdapter(Name, config=DEFER_BUILD)
+_MODEL: TypeAdapter[RoleModel] = TypeAdapter(RoleModel, config=DEFER_BUILD)
 
 
 @dataclass(frozen=True)
 class ValidParts:
-    """An architecture made of the valid parts of a file, and what of it is not from the file."""
+    """An architecture made of the valid parts of a file, with a list of the replaced parts."""
 
     spec: ArchitectureSpec
-    """Its output is empty where the file names none."""
+    """Its output is empty if the file names no valid one."""
     invalid_roles: frozenset[str]
     """Roles whose model breaks the schema."""
     invalid_nodes: frozenset[str]
-    """Nodes that a generator stands in for."""
+    """Nodes that are replaced by a generator."""
     knows_roles: bool
-    """Whether ``models`` can be read, so that a role that is not in it is missing."""
+    """``models`` can be read, so a role that is not in it is missing."""
     knows_edges: bool
-    """Whether ``output`` and the inputs of every node can be read."""
+    """``output`` and the inputs of every node can be read."""
 
 
 def valid_parts(data: Any) -> ValidParts | None:
-    """The valid parts of an architecture's file; None where it has no nodes."""
+    """Return the valid parts of an architecture's file, or None if it has no nodes."""
     if not isinstance(data, dict) or not isinstance(data.get("nodes"), dict):
         return None
-    nodes = {node_id: node for node_id, node in data["nodes"].items() if _is(_NODE_ID, node_id)}
-    if not nodes:
+    in_file = {key: node for key, node in data["nodes"].items() if _validated(_NODE_ID, key)}
+    if not in_file:
         return None
-    invalid = frozenset(node_id for node_id, node in nodes.items() if not _is(_NODE, node))
-    models = data.get("models", {})
-    knows_roles = isinstance(models, dict) and not ("models" not in data and _misspelt(data))
-    models = models if isinstance(models, dict) else {}
-    output = data.get("output")
-    knows_output = _is(_NODE_ID, output)
-    invalid_roles = frozenset(role for role, model in models.items() if not _is(_MODEL, model))
+    nodes = {node_id: _validated(_NODE, node) for node_id, node in in_file.items()}
+    invalid_nodes = frozenset(node_id for node_id, node in nodes.items() if node is None)
+    listed = data.get("models", {})
+    models = listed if isinstance(listed, dict) else {}
+    models = {role: _validated(_MODEL, model) for role, model in models.items()}
+    unknown = (key for key in data if key not in ArchitectureSpec.model_fields)
+    output = _validated(_NODE_ID, data.get("output"))
     spec = ArchitectureSpec.model_construct(
         version=1,
         name="",
-        description="",
-        models={
-            role: "" if role in invalid_roles else _MODEL.validate_python(model, strict=True)
-            for role, model in models.items()
-        },
-        nodes={
-            node_id: _stand_in(node)
-            if node_id in invalid
-            else _NODE.validate_python(node, strict=True)
-            for node_id, node in nodes.items()
-        },
-        output=output if knows_output else "",
-        answer="number",
-        budget=None,
+        models={role: model or "" for role, model in models.items()},
+        nodes={node_id: node or _replacement(in_file[node_id]) for node_id, node in nodes.items()},
+        output=output or "",
     )
     return ValidParts(
         spec=spec,
-        invalid_roles=invalid_roles,
-        invalid_nodes=invalid,
-        knows_roles=knows_roles,
-        knows_edges=knows_output
+        invalid_roles=frozenset(role for role, model in models.items() if model is None),
+        invalid_nodes=invalid_nodes,
+        knows_roles=isinstance(listed, dict) and ("models" in data or not _near("models", unknown)),
+        knows_edges=output is not None
         and len(nodes) == len(data["nodes"])
-        and all(_knows_inputs(nodes[node_id]) for node_id in invalid),
+        and all(_knows_inputs(in_file[node_id]) for node_id in invalid_nodes),
     )
 
 
-def _stand_in(node: Any) -> GeneratorNode:
+def _replacement(node: Any) -> GeneratorNode:
     node = node if isinstance(node, dict) else {}
-    inputs, model = node.get("inputs"), node.get("model")
+    inputs = node.get("inputs")
     return GeneratorNode.model_construct(
         type="generator",
-        model=model if _is(_ROLE, model) else None,
-        inputs=[i for i in inputs if _is(_NODE_ID, i)] if isinstance(inputs, list) else [],
+        model=_validated(_ROLE, node.get("model")),
+        inputs=[i for i in inputs if _validated(_NODE_ID, i)] if isinstance(inputs, list) else [],
     )
 
 
 def _knows_inputs(node: Any) -> bool:
-    """Whether a node that breaks the schema names its inputs without a fault."""
+    """Return True if the inputs of a node that breaks the schema are valid."""
     if not isinstance(node, dict):
         return False
     if "inputs" not in node:
         return not _near("inputs", node)
     inputs = node["inputs"]
-    return isinstance(inputs, list) and all(_is(_NODE_ID, source) for source in inputs)
-
-
-def _misspelt(data: dict[str, Any]) -> bool:
-    return _near("models", (key for key in data if key not in ArchitectureSpec.model_fields))
+    return isinstance(inputs, list) and all(_validated(_NODE_ID, i) is not None for i in inputs)
 
 
 def _near(name: str, keys: Iterable[str]) -> bool:
     return bool(difflib.get_close_matches(name, keys, n=1))
 
 
-def _is(adapter: TypeAdapter[Any], value: Any) -> bool:
+def _validated(adapter: TypeAdapter[T], value: Any) -> T | None:
+    """Return a valid value, which is never empty, or None if it breaks the schema."""
     try:
-        adapter.validate_python(value, strict=True)
+        return adapter.validate_python(value, strict=True)
     except ValidationError:
-        return False
-    return True
+        return None

@@ -1,7 +1,7 @@
-"""From plain data to a spec: pydantic validates, and its errors are told in our words.
+"""Validation of plain data with pydantic, and rewording of its errors.
 
-pydantic names a place by a tuple in which keys and indices are mixed with the tags of unions. The
-tuple is followed through the data, and what leads nowhere there was a tag.
+pydantic locates an error by a tuple that mixes keys and indices with the tags of unions. The tuple
+is followed through the data, and every element that does not occur there was a tag.
 """
 
 from __future__ import annotations
@@ -15,65 +15,63 @@ from pydantic_core import ErrorDetails
 
 from archon.errors import MAX_COLLECTED, SpecError, together
 from archon.spec.messages import json_path, shown, suggestion
-from archon.spec.secrets import without_keys, without_secrets
+from archon.spec.secrets import mask_known_keys, mask_secrets
 from archon.spec.strict_json import walk
 
 T = TypeVar("T")
-Clean = Callable[[str], str]
-"""Masks what must not be printed."""
+Mask = Callable[[str], str]
+"""Hides text that must not be printed."""
 
 _MAX_READ = 4096
-_KEYS_OF_SERVERS = frozenset({"backend", "base_urls", "api_key_env", "api_key"})
+_SERVER_CARD_KEYS = frozenset({"backend", "base_urls", "api_key_env", "api_key"})
 
 
 def parse(model_class: type[T], data: Any, file: str | None = None) -> T:
-    """``data`` as a value of ``model_class``, a pydantic model; ``file`` is its name in errors.
+    """Validate ``data`` as a value of a pydantic model; ``file`` is its name in errors.
 
     Raises
     ------
     SpecError
-        The data breaks the schema; its ``errors`` are all faults.
+        The data breaks the schema; ``errors`` lists all errors.
     """
     return validate(TypeAdapter(model_class), data, file)
 
 
 def validate(adapter: TypeAdapter[T], data: Any, file: str | None = None) -> T:
-    """``parse`` for a type adapter, which a union needs."""
+    """Validate like ``parse``, for a type adapter, which a union needs."""
     try:
         return adapter.validate_python(data, strict=True)
     except ValidationError as error:
         details = error.errors(include_url=False)
-    clean = without_secrets if _may_hold_secrets(data) else without_keys
-    faults = [
-        SpecError(clean(_reason(detail, clean)), file=file, path=_path(detail, data, clean))
-        for detail in details[:MAX_COLLECTED]
-    ]
-    raise together(faults)
+    mask = mask_secrets if _may_contain_secrets(data) else mask_known_keys
+    raise together(
+        [
+            SpecError(mask(_reason(detail, mask)), file=file, path=_path(detail, data, mask))
+            for detail in details[:MAX_COLLECTED]
+        ]
+    )
 
 
-def _may_hold_secrets(data: Any) -> bool:
-    """Whether the data holds the card of a model on a server, in which a key may be pasted."""
+def _may_contain_secrets(data: Any) -> bool:
+    """Return True if the data contains a server's model card, into which a key may be pasted."""
     try:
         return any(
             isinstance(value, dict)
-            and not _KEYS_OF_SERVERS.isdisjoint(value)
+            and not _SERVER_CARD_KEYS.isdisjoint(value)
             and value.get("backend") not in ("local", "scripted")
             for _, value in walk(data)
         )
-    except SpecError:  # it is nested too deep to be looked through
+    except SpecError:  # the data is nested too deep to be searched
         return True
 
 
-# ---------------------------------------------------------------------------------------- places
-
-
-def _path(detail: ErrorDetails, data: Any, clean: Clean) -> str:
-    """The JSON path of an error: its location in the data, without the tags of unions."""
+def _path(detail: ErrorDetails, data: Any, mask: Mask) -> str:
+    """Return the JSON path of an error: its location without the tags of unions."""
     location = detail["loc"]
     parts: list[object] = []
     here = data
     for step in location:
-        if _leads_on(here, step):
+        if _has(here, step):
             parts.append(step)
             here = here[step]
     match detail["type"]:
@@ -81,39 +79,34 @@ def _path(detail: ErrorDetails, data: Any, clean: Clean) -> str:
             parts.append(location[-1])
         case "unknown_key":
             key = detail["ctx"]["key"]
-            if not _leads_on(here, key):  # the last step was a tag that is also an unknown key
+            if not _has(here, key):  # the last step was a tag that is also an unknown key
                 parts.pop()
             parts.append(key)
         case "union_tag_invalid" | "union_tag_not_found":
             parts.append(_quoted(detail["ctx"]["discriminator"])[0])
-    return json_path(clean(part) if isinstance(part, str) else part for part in parts)
+    return json_path(mask(part) if isinstance(part, str) else part for part in parts)
 
 
-def _leads_on(here: Any, step: object) -> bool:
-    if isinstance(here, dict):
-        return step in here
-    return isinstance(here, Sequence) and isinstance(step, int) and step < len(here)
+def _has(container: Any, step: object) -> bool:
+    if isinstance(container, dict):
+        return step in container
+    return isinstance(container, Sequence) and isinstance(step, int) and step < len(container)
 
 
-# --------------------------------------------------------------------------------------- reasons
-
-
-def _reason(detail: ErrorDetails, clean: Clean) -> str:
-    value, context = _shown(detail["input"], clean), detail.get("ctx", {})
+def _reason(detail: ErrorDetails, mask: Mask) -> str:
+    value, context = _shown(detail["input"], mask), detail.get("ctx", {})
     match detail["type"]:
-        case "missing":
+        case "missing" | "union_tag_not_found":
             return "is missing"
         case "unknown_key":
             return str(context["reason"])
         case "value_error":
             return str(context["error"])
-        case "union_tag_not_found":
-            return "is missing"
         case "union_tag_invalid":
             name = _quoted(context["discriminator"])[0]
-            given = detail["input"]
-            tag = given.get(name) if isinstance(given, dict) else context["tag"]
-            return f"unknown {name} {_shown(tag, clean)}" + _options(tag, context["expected_tags"])
+            found = detail["input"]
+            tag = found.get(name) if isinstance(found, dict) else context["tag"]
+            return f"unknown {name} {_shown(tag, mask)}" + _options(tag, context["expected_tags"])
         case "literal_error":
             return f"unknown value {value}" + _options(detail["input"], context["expected"])
         case "model_type" | "model_attributes_type" | "dict_type":
@@ -127,13 +120,13 @@ def _reason(detail: ErrorDetails, clean: Clean) -> str:
             return f"{subject}{_plain(detail['msg'])}, not {value}"
 
 
-def _shown(value: object, clean: Clean) -> str:
-    # Masked before it is shortened: the beginning of a key no longer looks like one.
-    return shown(clean(value[:_MAX_READ]) if isinstance(value, str) else value)
+def _shown(value: object, mask: Mask) -> str:
+    # Mask before shortening: the beginning of a key no longer looks like a key.
+    return shown(mask(value[:_MAX_READ]) if isinstance(value, str) else value)
 
 
 def _options(name: object, listed: str) -> str:
-    """The valid names, which pydantic gives as one text, and the nearest of them."""
+    """Return a hint with the valid names, which pydantic lists in one string."""
     options = _quoted(listed)
     hint = suggestion(name, options)
     if len(options) > 1 and "did you mean" in hint:
@@ -146,7 +139,7 @@ def _quoted(text: str) -> list[str]:
 
 
 def _plain(message: str) -> str:
-    """pydantic's sentence with the place as its subject."""
+    """Turn a sentence of pydantic into a predicate of the JSON path."""
     for opening in ("Input should ", "String should ", "List should ", "Keys should "):
         if message.startswith(opening):
             rest = message.removeprefix(opening)

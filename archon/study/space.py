@@ -169,7 +169,7 @@ class Space:
         """The number of the first constraint that forbids a point; None if none does."""
         if not self.spec.forbidden:
             return None
-        told = {name: self._by_name[name].told(value) for name, value in point.items()}
+        told = {name: self._by_name[name].scalar(value) for name, value in point.items()}
         for number, clauses in enumerate(self.spec.forbidden):
             if all(clause.matches(told) for clause in clauses):
                 return number

@@ -351,7 +351,7 @@ def test_data_in_the_place_of_a_card_are_recognised(
     Path(name).write_bytes(content)
     path = f"{prefix}{name}"
     assert cli(*(path if one == "DATA" else one for one in arguments)) == 2
-    assert f"holds data ({what})" in cli.stderr
+    assert f"is a data file ({what})" in cli.stderr
     assert f"--data {path}" in cli.stderr
 
 
@@ -361,7 +361,7 @@ def test_data_in_the_place_of_a_card_are_recognised(
 def test_other_files_are_not_taken_for_data(cli: Cli, content: bytes) -> None:
     Path("card.json").write_bytes(content)
     assert cli("eval", "single", "./card.json", *SCRIPTED) == 2
-    assert "holds data" not in cli.stderr
+    assert "data file" not in cli.stderr
 
 
 # ---------------------------------------------------------------------------------- listings

@@ -32,14 +32,14 @@ def test_rows_come_with_the_numbers_of_their_lines(tmp_path: Path) -> None:
     [
         (b'{"question": "a", "answer": 1', "is not JSON: .* at column 30"),
         (b"not json", "is not JSON: .* at column 1"),
-        (b'["question", "answer"]', "holds a list of 2; JSON Lines has one object"),
+        (b'["question", "answer"]', "is a list of 2; every line of JSON Lines must be one object"),
         (b"[", "is not JSON"),
         (b"\x00\x01\x02", "NUL byte"),
         (b"\xff\xfe{\x00}\x00", "UTF-16"),
         (b'{"question": "caf\xe9"}', "is not UTF-8"),
-        (b'{"question": "a", "question": "b", "answer": 1}', "given twice"),
+        (b'{"question": "a", "question": "b", "answer": 1}', "is repeated"),
         (b'{"question": "a", "answer": NaN}', "NaN is not JSON"),
-        (b'{"question": "a", "answer": ' + b"9" * 5000 + b"}", "a number of 5000 characters"),
+        (b'{"question": "a", "answer": ' + b"9" * 5000 + b"}", "a number with 5000 characters"),
         (b"[" * 100_000, "nested deeper"),
         (b'{"question": "' + b"a" * 5_000_000 + b'"}', "larger than 4 MiB"),
         (b'{"question": "a"}', "no field 'answer'"),
@@ -66,9 +66,9 @@ def test_a_file_without_items_is_refused(tmp_path: Path, content: bytes) -> None
 
 
 def test_a_missing_file_or_a_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match=r"nowhere\.jsonl: cannot be read: No such file"):
+    with pytest.raises(SpecError, match=r"nowhere\.jsonl: no such file"):
         load(tmp_path / "nowhere.jsonl", CARD)
-    with pytest.raises(SpecError, match="cannot be read: Is a directory"):
+    with pytest.raises(SpecError, match="is a folder, not a file"):
         load(tmp_path, CARD)
 
 

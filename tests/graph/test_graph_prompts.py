@@ -252,7 +252,7 @@ def test_a_pool_is_read_from_rows_as_gsm8k_has_them(tmp_path: Path) -> None:
         ('{"question": "1 + 1?", "answer": "It is 2. ####"}', "does not end in '#### '"),
         ('{"question": "1 + 1?", "anwser": "#### 2"}', "did you mean 'answer'"),
         ('{"question": "1 + 1?", "answer": 2}', r"\$\.answer"),
-        ("[]", "JSON Lines has one object"),
+        ("[]", "every line of JSON Lines must be one object"),
     ],
 )
 def test_a_wrong_row_of_a_pool_is_named_by_file_and_line(

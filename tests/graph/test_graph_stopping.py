@@ -13,7 +13,7 @@ from archon.errors import SpecError
 from archon.graph.stopping import expected_samples, is_settled, probability_of_lead
 from archon.lm.scripted.lm import ScriptedLM, in_turn
 from archon.spec.architecture import ArchitectureSpec, StopWhen
-from archon.spec.reader import parse
+from archon.spec.validation import parse
 from archon.types import Question
 
 VALUES = st.lists(st.sampled_from(["1", "2", "3", None]), min_size=1, max_size=24)

@@ -32,7 +32,7 @@ def test_json_path_quotes_what_is_no_plain_key(parts: list[object], path: str) -
         (True, "true"),
         (0.5, "0.5"),
         ("a\x1b[1m", r"'a\x1b[1m'"),
-        (10**50, "an integer of dozens of digits"),
+        (10**50, "an integer with dozens of digits"),
         ({"a": 1}, "an object with 1 key"),
         ([1, 2], "a list of 2"),
         ((1,), "a Python tuple"),
@@ -50,7 +50,7 @@ def test_shown_is_short_and_printable(value: object) -> None:
 
 
 def test_shown_takes_an_integer_that_python_will_not_print() -> None:
-    assert shown(10**5000) == "an integer of dozens of digits"
+    assert shown(10**5000) == "an integer with dozens of digits"
 
 
 def test_suggestion_gives_the_nearest_name() -> None:

@@ -132,15 +132,15 @@ def test_kind_is_told_by_the_keys(data: object, kind: str) -> None:
 
 def test_a_search_space_is_no_architecture() -> None:
     nodes = {"draft": {**ARCHITECTURE["nodes"]["draft"], "samples": {"$choice": [1, 4]}}}
-    with pytest.raises(SpecError, match="hole of a search space") as caught:
+    with pytest.raises(SpecError, match="is a hole, which only search spaces have") as caught:
         reader.load_architecture({**ARCHITECTURE, "nodes": nodes})
     assert caught.value.path == "$.nodes.draft.samples"
 
 
 def test_a_file_of_another_kind_is_named_as_such() -> None:
-    with pytest.raises(SpecError, match="is a model card, where an architecture is wanted"):
+    with pytest.raises(SpecError, match="is a model card; expected an architecture"):
         reader.load_architecture(CARD)
-    with pytest.raises(SpecError, match="is an architecture, where a model card is wanted"):
+    with pytest.raises(SpecError, match="is an architecture; expected a model card"):
         reader.load_model_card(ARCHITECTURE)
 
 

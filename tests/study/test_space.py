@@ -10,8 +10,9 @@ import pytest
 from archon import api
 from archon.errors import SpecError
 from archon.spec import catalog
-from archon.spec.reader import kind_of, load_space, read_json, schema
+from archon.spec.reader import kind_of, load_space, schema
 from archon.spec.space import parse_space
+from archon.spec.strict_json import read_json
 from archon.study.space import RejectedError, Space, check
 
 DRAFT = {"type": "generator", "model": "solver"}
@@ -180,15 +181,15 @@ def test_a_hole_may_be_held_against_another() -> None:
 @pytest.mark.parametrize(
     ("samples", "path", "reason"),
     [
-        ({"$choice": []}, '$.nodes.draft.samples["$choice"]', "not empty"),
-        ({"$choice": 3}, '$.nodes.draft.samples["$choice"]', "must be a list"),
-        ({"$choice": [1, 1]}, '$.nodes.draft.samples["$choice"][1]', "listed twice"),
-        ({"$int": [1, 2.5]}, '$.nodes.draft.samples["$int"]', "two whole numbers"),
-        ({"$int": [3, 1]}, '$.nodes.draft.samples["$int"]', "lowest comes before"),
-        ({"$int": [0, 4], "$log": True}, '$.nodes.draft.samples["$int"]', "begins above 0"),
+        ({"$choice": []}, '$.nodes.draft.samples["$choice"]', "nonempty"),
+        ({"$choice": 3}, '$.nodes.draft.samples["$choice"]', "must be a nonempty list"),
+        ({"$choice": [1, 1]}, '$.nodes.draft.samples["$choice"][1]', "is repeated"),
+        ({"$int": [1, 2.5]}, '$.nodes.draft.samples["$int"]', "two integers"),
+        ({"$int": [3, 1]}, '$.nodes.draft.samples["$int"]', "must not exceed the second"),
+        ({"$int": [0, 4], "$log": True}, '$.nodes.draft.samples["$int"]', "must begin above 0"),
         ({"$int": [1, 4], "$lgo": True}, '$.nodes.draft.samples["$lgo"]', "did you mean '$log'"),
-        ({"$choice": [1], "$log": True}, '$.nodes.draft.samples["$log"]', "does not go with"),
-        ({"$int": [1, 4], "$name": 3}, '$.nodes.draft.samples["$name"]', "must be a text"),
+        ({"$choice": [1], "$log": True}, '$.nodes.draft.samples["$log"]', "unknown key '$log' in"),
+        ({"$int": [1, 4], "$name": 3}, '$.nodes.draft.samples["$name"]', "must be a string"),
         ({"$int": [0, 10**9]}, '$.nodes.draft.samples["$int"]', "more than 10000"),
     ],
 )
@@ -202,7 +203,7 @@ def test_a_wrong_hole_is_named_with_its_place(samples: Any, path: str, reason: s
     ("forbid", "path", "reason"),
     [
         (3, '$["$forbid"]', "must be a list"),
-        ([{}], '$["$forbid"][0]', "not empty"),
+        ([{}], '$["$forbid"][0]', "nonempty"),
         ([{"kk": 1}], '$["$forbid"][0].kk', "did you mean 'k'"),
         ([{"k": 3}], '$["$forbid"][0].k', "no alternative 3"),
         ([{"k": {"over": 3}}], '$["$forbid"][0].k', "one of the keys"),
@@ -227,7 +228,7 @@ def test_two_choices_of_one_name_are_refused() -> None:
 
 
 def test_a_file_without_holes_is_no_space() -> None:
-    with pytest.raises(SpecError, match=r"self-consistency\.json: has no hole"):
+    with pytest.raises(SpecError, match=r"self-consistency\.json: has no holes"):
         load_space(str(catalog.find("architecture", "self-consistency")))
 
 

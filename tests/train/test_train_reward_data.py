@@ -64,7 +64,7 @@ GOOD = {"prompt": "q", "completion": "a", "correct": True}
         ({"prompt": "q", "chosen": "a", "rejected": "b"}, "is for preference, the lines before"),
         ({"messages": [], "completion": "", "correct": True}, r"2: \$\.messages"),
         (GOOD | {"value": "5"}, "some lines have a 'value' and some have none"),
-        ([], "JSON Lines has one object"),
+        ([], "every line of JSON Lines must be one object"),
     ],
 )
 def test_a_line_of_another_form_is_told(row: object, reason: str, tmp_path: Path) -> None:
@@ -82,8 +82,8 @@ def test_values_are_read_and_go_with_their_questions(tmp_path: Path) -> None:
             read_replies(write_lines(tmp_path / "r.jsonl", [rows[0], wrong]), "r.jsonl")
 
 
-def test_a_file_of_nothing_is_told(tmp_path: Path) -> None:
+def test_a_file_without_replies_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="has no lines"):
         read_replies(write_lines(tmp_path / "r.jsonl", []), "r.jsonl")
-    with pytest.raises(SpecError, match="cannot be read"):
+    with pytest.raises(SpecError, match="no such file"):
         read_replies(tmp_path / "none.jsonl", "none.jsonl")

@@ -295,7 +295,7 @@ def test_a_rewards_odds_are_those_of_its_logit(logit: float) -> None:
         ({"model": "no-such"}, "no model 'no-such' in the catalogue"),
         ({"held_out": 1.0}, "held_out"),
         ({"penalties": [0]}, "penalties"),
-        ({"data": {"path": "none.jsonl"}}, "none.jsonl: cannot be read"),
+        ({"data": {"path": "none.jsonl"}}, "none.jsonl: no such file"),
         ({"data": {"benchmark": "smoke"}}, "architecture"),
         ({"lora": LORA | {"targets": ["nothing"]}}, "no linear layer is called 'nothing'"),
         ({"lora": LORA | {"context": 8}}, "no reply fits 8 tokens"),

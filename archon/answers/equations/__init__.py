@@ -1,26 +1,26 @@
-r"""The arithmetic of a text, checked without a model.
+r"""Checking of the arithmetic in a text, without a model.
 
-**What is a statement.** Two sides joined by ``=``, ``≈`` or a verb ("3 plus 4 is 7"), one of them
-an expression; in a chain ``a = b = c`` each link is one. Definitions (``x = 5``), equations of
-variables (``2x = 10``), assignments without result, ``==``, inequalities, ratios, times and dates
-are none. Numbers may have thousands separators, currencies, percent signs and units; LaTeX,
-Markdown and ``<<48/2=24>>`` annotations are read through.
+**Statements.** A statement has two sides joined by ``=``, ``≈`` or a verb ("3 plus 4 is 7"), and
+at least one side is an expression. In a chain ``a = b = c`` each link is a statement. These are
+not statements: definitions (``x = 5``), equations with variables (``2x = 10``), assignments without
+a result, ``==``, inequalities, ratios, times and dates. Numbers may have thousands separators,
+currencies, percent signs and units. LaTeX, Markdown and ``<<48/2=24>>`` annotations are read, too.
 
-**What is right.** All arithmetic is exact. A statement is right if both sides are equal in one of
-these readings: units ignored; units converted (``$1 / 2 = 50 cents``); an added or subtracted
-percentage taken of what it changes (``50 + 10% = 55``); the percent sign of a result as written
+**Right.** All arithmetic is exact. A statement is right if both sides are equal in one of these
+readings: units ignored; units converted (``$1 / 2 = 50 cents``); an added or subtracted percentage
+applied to the other operand (``50 + 10% = 55``); the number of a result before its percent sign
 (``20 / 50 * 100 = 40%``). A percentage that multiplies is always a hundredth.
 
-**What is rounded.** A literal with d decimals is right if the exact value rounds to it, halves up
-or to even; where the value has no finite decimal expansion it may be cut off behind the point
-(2 / 3 = 0.66); beside a remainder ("16 with 2 left") a quotient is rounded down. After ``≈`` or
-"about" the value may round to the digits that are not zero, or be within one unit of the last of
-them and 10 %. A rounded result that is used later stands for its exact value too.
+**Rounded.** A literal with d decimals is right if the exact value rounds to it, with halves up or
+to even. A value without a finite decimal expansion may be truncated after the decimal point
+(2 / 3 = 0.66). With a remainder ("16 with 2 left"), a quotient is rounded down. After ``≈`` or
+"about", the value may round to the nonzero digits, or differ by less than one unit of the last of
+them and at most 10 %. A rounded result that is used later may stand for its exact value.
 
-**What is wrong** is everything else that is read with certainty. An ambiguous statement is reported
-if it is right and omitted otherwise: a false alarm costs more than a missed error. Division by zero
-is wrong. A result from which the text calculates on (``3 + 4 = 7 + 2 = 9``) counts by its first
-number.
+**Wrong** is everything else that is read with certainty. An ambiguous statement is reported if it
+is right and omitted otherwise, because a false alarm costs more than a missed error. Division by
+zero is wrong. If a text continues to calculate from a result (``3 + 4 = 7 + 2 = 9``), the first
+number is the result.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Checker of a text: finds its statements, links of chains ``a = b = c``, and judges each."""
+"""Checker of a text: finds its statements, the links of chains ``a = b = c``, and judges each."""
 
 from __future__ import annotations
 
@@ -19,21 +19,22 @@ from archon.answers.equations.expressions import (
 )
 from archon.answers.equations.in_place import flatten
 from archon.answers.equations.lexer import Token, tokens_of
-from archon.answers.equations.relations import Link, links_of
+from archon.answers.equations.relations import Link, LinkFinder
 from archon.answers.equations.verdicts import Judgement, Verdict, judge
 
 MAX_CHARS = 100_000
 MAX_TOKENS = 20_000
-"""Limits of what is read of a text (white space and lines without a relation are no tokens)."""
+"""Limits on the part of a text that is read. White space and lines without a relation do not count
+as tokens."""
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One ``left = right`` of a text.
+    """One ``left = right`` in a text.
 
-    ``start`` and ``end`` are its position in the text, ``left`` and ``right`` the exact values of
-    its sides (None after a division by zero), with ``%`` as a hundredth and without units. The
-    rendered texts contain numbers, signs and known units only, so that nothing else gets through.
+    ``start`` and ``end`` are its position in the text. ``left`` and ``right`` are the exact values
+    of its sides without units and with ``%`` as a hundredth; None after a division by zero. The
+    rendered texts contain only numbers, signs and known units, so that no other text gets through.
     """
 
     start: int
@@ -46,7 +47,7 @@ class Statement:
     truth_text: str
 
     def __str__(self) -> str:
-        """A sentence for a person.
+        """Return a sentence for people.
 
         >>> str(check_equations("Half of them: 48 / 2 = 26").first_wrong)
         '48 / 2 = 26 is wrong: 48 / 2 = 24'
@@ -62,7 +63,7 @@ class Statement:
 
 @dataclass(frozen=True, slots=True)
 class EquationCheck:
-    """The statements of a text in their order; ``complete`` unless the text was too long."""
+    """The statements of a text in order; ``complete`` unless the text was too long."""
 
     statements: tuple[Statement, ...]
     complete: bool = True
@@ -71,15 +72,11 @@ class EquationCheck:
     def first_wrong(self) -> Statement | None:
         return next((s for s in self.statements if s.verdict == "wrong"), None)
 
-    def count(self, verdict: Verdict) -> int:
-        """How many statements have this verdict."""
-        return sum(statement.verdict == verdict for statement in self.statements)
-
 
 def check_equations(text: str) -> EquationCheck:
-    """Find and judge every arithmetic statement of a text; the rules are the package's.
+    """Find and judge every arithmetic statement of a text, by the rules in the package's docstring.
 
-    Time is linear in the text, and bounded.
+    Time is bounded, and linear in the text.
 
     >>> check = check_equations("5 hours × $12/hour = $60, and 60 - 15 = 44.")
     >>> [statement.verdict for statement in check.statements], str(check.first_wrong)
@@ -89,7 +86,7 @@ def check_equations(text: str) -> EquationCheck:
     text = flatten(text[:MAX_CHARS])
     statements: list[Statement] = []
     for part in _parts(text):
-        tokens = list(islice(tokens_of(_without_idle_lines(part)), MAX_TOKENS + 1))
+        tokens = list(islice(tokens_of(_with_blanked_lines(part)), MAX_TOKENS + 1))
         if len(tokens) > MAX_TOKENS:
             complete = False
             tokens.pop()
@@ -110,7 +107,7 @@ _MAY_STATE = re.compile(
 
 
 def _parts(text: str) -> Iterator[str]:
-    """The text without its ``<<48/2=24>>`` annotations, then these, at their positions."""
+    """Yield the text without ``<<48/2=24>>`` annotations, then the annotations, all in place."""
     if "<<" not in text:
         yield text
         return
@@ -122,8 +119,8 @@ def _parts(text: str) -> Iterator[str]:
     yield "".join(pieces)
 
 
-def _without_idle_lines(text: str) -> str:
-    """The text with lines blanked that cannot contain any part of a statement."""
+def _with_blanked_lines(text: str) -> str:
+    """Blank the lines that cannot contain any part of a statement."""
     lines = _LINE.findall(text)
     stating = [_MAY_STATE.search(line) is not None for line in lines]
     for index, line in enumerate(lines):
@@ -137,7 +134,7 @@ def _without_idle_lines(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Sides:
-    """A judgement and the two sides that it is about."""
+    """Two sides and the judgement on them."""
 
     judgement: Judgement | None
     left: Node
@@ -150,15 +147,17 @@ class _Sides:
 
 def _statements(tokens: list[Token]) -> Iterator[Statement]:
     exact: dict[Fraction, Fraction] = {}
-    ran_on: Fraction | None = None
-    for link in links_of(tokens):
+    carried: Fraction | None = None
+    for link in LinkFinder(tokens).links():
         sides = _judge(link, exact)
         judgement = sides.judgement
-        follows, ran_on = ran_on, None
-        if judgement is None or (sides.is_wrong and (link.doubtful or _ends(judgement, follows))):
+        previous, carried = carried, None
+        if judgement is None or (
+            sides.is_wrong and (link.doubtful or _is_right_without(judgement, previous))
+        ):
             continue
         if sides.right is not link.right.node:
-            ran_on = judgement.right
+            carried = judgement.right
         if judgement.verdict == "rounded" and literal(sides.right) is not None:
             assert judgement.left is not None
             assert judgement.right is not None
@@ -177,7 +176,7 @@ def _statements(tokens: list[Token]) -> Iterator[Statement]:
 
 
 def _truth(judgement: Judgement, stated: Node) -> str:
-    """The value of the left side, in the unit of the right side."""
+    """Return the value of the left side as text, in the unit of the right side."""
     if judgement.left is None or judgement.right is None:
         return ""
     text, number = render_value(judgement.left), literal(stated)
@@ -187,25 +186,25 @@ def _truth(judgement: Judgement, stated: Node) -> str:
 
 
 def _judge(link: Link, exact: dict[Fraction, Fraction]) -> _Sides:
-    """The best judgement that a link allows.
+    """Return the most favourable judgement of a link.
 
-    A leading dash may be no sign, and the right side may be its first operand alone, from which
-    the text calculates on: ``3 + 4 = 7 + 2 = 9``.
+    A leading dash may not be a minus sign. The right side may be only its first operand, if the
+    text continues to calculate from there: ``3 + 4 = 7 + 2 = 9``.
     """
     left, right = link.left.node, link.right.node
     tried = [_judge_sides(link, left, right, exact)]
     if link.other_left is not None:
         tried.insert(0, _judge_sides(link, link.other_left, right, exact))
-    good = next((sides for sides in tried if not sides.is_wrong), tried[0])
-    if not good.is_wrong or not isinstance(right, Operation):
-        return good
-    begun = _judge_sides(link, good.left, leading(right), exact)
-    if begun.is_wrong or begun.judgement is None:
-        return good
-    if not link.continues and begun.judgement.verdict == "rounded":
-        return good
+    best = next((sides for sides in tried if not sides.is_wrong), tried[0])
+    if not best.is_wrong or not isinstance(right, Operation):
+        return best
+    first = _judge_sides(link, best.left, leading(right), exact)
+    if first.is_wrong or first.judgement is None:
+        return best
+    if not link.continues and first.judgement.verdict == "rounded":
+        return best
     counts = link.continues and literal(left) is None
-    return begun if counts else replace(begun, judgement=None)
+    return first if counts else replace(first, judgement=None)
 
 
 def _judge_sides(link: Link, left: Node, right: Node, exact: dict[Fraction, Fraction]) -> _Sides:
@@ -222,8 +221,8 @@ def _judge_sides(link: Link, left: Node, right: Node, exact: dict[Fraction, Frac
     return sides
 
 
-def _ends(judgement: Judgement, ran_on: Fraction | None) -> bool:
-    """Whether a sum is right without the result that it goes on from: ``2 * 3 = 6 + 4 * 1 = 4``."""
-    if ran_on is None or judgement.left is None:
+def _is_right_without(judgement: Judgement, carried: Fraction | None) -> bool:
+    """Return True if a sum is right without the result before it: ``2 * 3 = 6 + 4 * 1 = 4``."""
+    if carried is None or judgement.left is None:
         return False
-    return judgement.left - ran_on == judgement.right
+    return judgement.left - carried == judgement.right

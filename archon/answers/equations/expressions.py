@@ -1,4 +1,4 @@
-"""Arithmetic expressions: trees, exact values in each reading, rendering as text."""
+"""Arithmetic expressions: trees, exact values in each reading, and rendering as text."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from archon.answers.equations.vocabulary import FACTORS, SCALES
 
 MAX_EXPONENT = 64
 MAX_BITS = 1024
-"""No numerator or denominator may grow beyond this."""
+"""Upper bound on the bits of a numerator or denominator."""
 
 
 class TooLargeError(ArithmeticError):
-    """A value is beyond the bounds; never leaves this package."""
+    """A value exceeds the bounds. Callers outside this package never see it."""
 
 
 class Reading(Enum):
-    """What the signs beside numbers mean.
+    """Interpretation of units and percent signs.
 
-    - ``plain``: units say nothing, ``%`` is a hundredth.
-    - ``units``: numbers count the smallest unit of their dimension: 2 hours are 7200 seconds.
-    - ``percent_of``: a percentage that is added or subtracted is one of what it changes.
+    - ``plain``: units are ignored, ``%`` is a hundredth.
+    - ``units``: numbers are converted to the smallest unit: 2 hours are 7200 seconds.
+    - ``percent_of``: an added or subtracted percentage applies to the other operand.
     """
 
     PLAIN = "plain"
@@ -33,9 +33,9 @@ class Reading(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A literal: ``decimals`` written after its point, ``unit`` the first word after it.
+    """A literal with ``decimals`` digits after its point and ``unit``, the first word after it.
 
-    ``factor`` is the size of its unit, a rate's the quotient of two.
+    ``factor`` is the size of its unit; for a rate, the quotient of two sizes.
     """
 
     value: Fraction
@@ -66,7 +66,7 @@ Node = Number | Negative | Operation
 def evaluate(
     node: Node, reading: Reading, exact: Mapping[Fraction, Fraction] | None = None
 ) -> Fraction:
-    """The exact value of an expression; ``exact`` replaces values that were rounded before.
+    """Return the exact value of an expression; ``exact`` maps rounded values to exact ones.
 
     Raises
     ------
@@ -106,7 +106,7 @@ def _bounded(value: Fraction) -> Fraction:
 
 
 def numbers_of(node: Node) -> Iterator[Number]:
-    """The literals of an expression from left to right."""
+    """Yield the literals of an expression from left to right."""
     if isinstance(node, Number):
         yield node
     elif isinstance(node, Negative):
@@ -117,21 +117,21 @@ def numbers_of(node: Node) -> Iterator[Number]:
 
 
 def leading(node: Node) -> Node:
-    """The first operand of an expression, with its sign."""
+    """Return the first operand of an expression, with its sign."""
     while isinstance(node, Operation):
         node = node.left
     return node
 
 
 def literal(node: Node) -> Number | None:
-    """The literal that an expression is, its sign aside; None if it computes anything."""
+    """Return the literal in an expression that is only a literal, with or without a sign."""
     if isinstance(node, Negative):
         node = node.operand
     return node if isinstance(node, Number) else None
 
 
 def is_percentage(node: Node) -> bool:
-    """Whether an expression is a percentage itself: ``20%``, ``20% + 5%``, ``20% / 2``."""
+    """Return True if an expression is a percentage: ``20%``, ``20% + 5%``, ``20% / 2``."""
     if isinstance(node, Number):
         return node.percent
     if isinstance(node, Negative):
@@ -142,12 +142,12 @@ def is_percentage(node: Node) -> bool:
 
 
 def has_size(number: Number) -> bool:
-    """Whether the size of its unit is known; a number without unit has none."""
+    """Return True if a number has a unit of known size."""
     return number.factor != 1 or number.unit in FACTORS
 
 
 def mixes_units(node: Node) -> bool:
-    """Whether it adds or subtracts literals in units of different size."""
+    """Return True if an expression adds or subtracts literals in units of different size."""
     if isinstance(node, Number):
         return False
     if isinstance(node, Negative):
@@ -160,7 +160,7 @@ def mixes_units(node: Node) -> bool:
 
 
 def last_place(node: Node) -> Fraction | None:
-    """One unit of the last written digit of a literal or of ``1.5 * 10^3``, else None."""
+    """Return one unit of the last digit of a literal or of ``1.5 * 10^3``, else None."""
     if isinstance(node, Operation) and node.operator == "*" and isinstance(node.right, Operation):
         place, power = last_place(node.left), node.right
         base = literal(power.left)
@@ -174,13 +174,13 @@ def last_place(node: Node) -> Fraction | None:
 # ----------------------------------------------------------------------------------- as text
 
 _STRENGTH = {"+": 1, "-": 1, "*": 2, "/": 2, "of": 2, "^": 4}
-_LONGEST = 120
+_MAX_RENDERED = 120
 
 
 def render(node: Node) -> str:
-    """An expression as plain text with the units that we know, cut where it is very long."""
+    """Return an expression as plain text with known units only, shortened if it is very long."""
     text = _render(node, 0)
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+    return text if len(text) <= _MAX_RENDERED else f"{text[:_MAX_RENDERED]}…"
 
 
 def _render(node: Node, context: int) -> str:
@@ -197,13 +197,13 @@ def _render(node: Node, context: int) -> str:
 
 
 def render_unit(number: Number) -> str:
-    """The unit of a literal after a space, if it is one that we know; else nothing."""
+    """Return a space and the unit of a literal if it is a known one, else ""."""
     known = number.unit in FACTORS or number.unit in SCALES
     return f" {number.unit}" if known else ""
 
 
 def render_value(value: Fraction) -> str:
-    """A value as a decimal where six places hold it, else rounded and marked by ``≈``.
+    """Return a value as a decimal; ``≈`` marks one that was rounded to six decimals.
 
     >>> render_value(Fraction(5, 2)), render_value(Fraction(10, 3))
     ('= 2.5', '≈ 3.333333')

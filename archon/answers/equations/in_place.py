@@ -1,6 +1,6 @@
-r"""Normalization that keeps the length: one spelling for each sign, LaTeX blanked out.
+r"""Length-preserving normalization: one spelling for each sign, LaTeX replaced by blanks.
 
-A position in the result is a position in the original text.
+Positions in the result are positions in the original text.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from archon.answers.characters import FULL_WIDTH, HYPHENS, OPAQUE
 
 FRACTION = "\ue000"
-"""Stands for LaTeX's command of a fraction, whose two groups follow."""
+"""Placeholder for LaTeX's fraction command; its two groups follow."""
 
 _SIGNS = {
     **FULL_WIDTH,
@@ -36,15 +36,10 @@ _MEANINGS = {
     **dict.fromkeys(("lbrace", "lbrack"), "("),
     **dict.fromkeys(("rbrace", "rbrack"), ")"),
 }
-_SILENT = frozenset(
-    word
-    for words in (
-        "left right big Big bigl bigr Bigl Bigr bigg biggl biggr quad qquad hspace vspace hfill",
-        "displaystyle textstyle boxed fbox mathbf mathrm mathit mathsf textbf textit textrm",
-        "textsf emph text mbox bf rm phantom limits noindent centering",
-    )
-    for word in words.split()
-)
+_FORMATS = """left right big Big bigl bigr Bigl Bigr bigg biggl biggr quad qquad hspace vspace hfill
+    displaystyle textstyle boxed fbox mathbf mathrm mathit mathsf textbf textit textrm textsf emph
+    text mbox bf rm phantom limits noindent centering"""
+_BLANKED = frozenset(_FORMATS.split())
 _COMMAND = re.compile(
     r"""
     \\(?:text|textbf|textit|textrm|mathrm|mbox|mathbf)\s?\{(?P<words>[^{}\\\n]{0,200})\}
@@ -66,7 +61,7 @@ _EMPHASIS = re.compile(
 
 
 def flatten(text: str) -> str:
-    r"""The text with one sign for each meaning and without LaTeX, of the same length.
+    r"""Give each sign one spelling and blank out LaTeX; the length does not change.
 
     >>> flatten("4 \\times 2 = 8\\text{ km}")
     '4 *      2 = 8       km '
@@ -93,6 +88,6 @@ def _meaning(command: re.Match[str]) -> str:
             command["sign"], f" {command['sign'] if command['sign'] in '$%#&{}' else ' '}"
         )
     name = command["name"]
-    if name is None or name in _SILENT:
+    if name is None or name in _BLANKED:
         return " " * len(whole)
     return _MEANINGS.get(name, OPAQUE).ljust(len(whole))

@@ -1,4 +1,4 @@
-"""Lexer: words, numbers and signs of a normalized text, with their positions."""
+"""Lexer: the words, numbers and signs of a normalized text, with their positions."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from archon.answers.equations.in_place import FRACTION
 from archon.answers.equations.vocabulary import OPERATORS
 
 MAX_DIGITS = 60
-"""A number with more characters is not read."""
+"""Numbers with more characters are not read."""
 PARAGRAPH = "\n\n"
-"""The text of a ``newline`` that leaves lines empty."""
+"""The text of a ``newline`` token that includes empty lines."""
 
 
 class Token(NamedTuple):
-    """A piece of the text: ``glued`` if no white space is before it, ``money`` after a currency.
+    """A piece of the text.
 
-    Kinds: ``number``, ``word``, ``operator``, ``relation``, ``open``, ``close``, ``percent``,
-    ``power`` (a superscript), ``fraction``, ``newline``, ``stop`` (ends a clause) and ``opaque``
-    (nothing beside it is read).
+    ``glued``: no white space precedes it. ``money``: a currency precedes it. Kinds: ``number``,
+    ``word``, ``operator``, ``relation``, ``open``, ``close``, ``percent``, ``power`` (a
+    superscript), ``fraction``, ``newline``, ``stop`` (ends a clause), ``opaque`` (its neighbours
+    are not read) and ``end``.
     """
 
     kind: str
@@ -32,6 +33,8 @@ class Token(NamedTuple):
     money: bool = False
 
 
+END = Token("end", "", -1, -1)
+"""Stands for every position outside the text."""
 _ATTACHED = (
     "kg|km|cm|mm|mg|ml|mL|lb|lbs|oz|ft|hr|hrs|min|mins|sec|mph|am|pm|AM|PM|st|nd|rd|th|k|cents"
 )
@@ -70,7 +73,7 @@ _SUPERSCRIPTS = {"²": "2", "³": "3"}
 
 
 def tokens_of(text: str) -> Iterator[Token]:
-    """The tokens of a normalized text from left to right, without white space and markup."""
+    """Yield the tokens of a normalized text, without white space and markup."""
     last_end, money_end, money_glued = 0, -1, False
     for match in _TOKEN.finditer(text):
         kind, piece = match.lastgroup or "other", match.group()
@@ -87,7 +90,7 @@ def tokens_of(text: str) -> Iterator[Token]:
 
 
 def _read(kind: str, piece: str) -> tuple[str, str]:
-    """The kind of a token and its one spelling."""
+    """Return the kind and the normalized text of a token."""
     if kind == "number":
         readable = len(piece) <= MAX_DIGITS and not _LEADING_ZERO.match(piece)
         return ("number" if readable else "opaque"), piece

@@ -1,8 +1,9 @@
-"""Recursive-descent parser of arithmetic expressions, with units skipped between their parts.
+"""Recursive-descent parser for arithmetic expressions; units between operands are skipped.
 
-The grammar, loosest first: sums, products (``of`` too), signs, powers and factors written side by
-side, operands. An operand is a literal with its unit, a group, a LaTeX fraction, or words such as
-``half of 30``. Every group is parsed at most once, so parsing is linear in the tokens.
+The grammar, from the lowest precedence: sums, products (including ``of``), signs, powers and
+adjacent factors, operands. An operand is a literal with its unit, a group, a LaTeX fraction, or
+words such as ``half of 30``. Every group is parsed at most once, so parsing is linear in the
+tokens.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from archon.answers.equations.expressions import (
     is_percentage,
     literal,
 )
-from archon.answers.equations.lexer import Token
+from archon.answers.equations.lexer import END, Token
 from archon.answers.equations.vocabulary import (
     AFTER_NUMBER,
     AFTER_OF,
@@ -42,24 +43,25 @@ from archon.answers.equations.vocabulary import (
     PREPOSITIONS,
     SCALES,
     SHARES,
-    UNTOLD,
+    UNWRITTEN_MEANING,
 )
 
 MAX_OPERANDS = 100
 MAX_DEPTH = 20
 _EXACT = 99
-"""Decimals of a literal that is written as a fraction, and so is never rounded."""
-_MOST_UNIT_WORDS = 8
-_MOST_NESTED_WORDS = 4
+"""Decimals of a literal written as a fraction, which is never rounded."""
+_MAX_UNIT_WORDS = 8
+_MAX_NESTED_WORDS = 4
 _GROUPING = re.compile(r"\{,\}|\\[,!;]|[,\u00a0\u2009\u202f]")
 _SQUARES = {"squared": 2, "cubed": 3}
 
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """A tree and the tokens ``start`` to ``end`` that it was read from, units included.
+    """A tree and its tokens ``start`` to ``end``, units included.
 
-    ``doubtful``: it may mean something else; ``cut``: what follows belongs to it but is unreadable.
+    ``doubtful``: the text may mean something else. ``cut``: the expression continues with
+    unreadable tokens.
     """
 
     node: Node
@@ -70,22 +72,22 @@ class Expression:
 
 
 class Parser:
-    """Parses expressions from the tokens of one text."""
+    """Parser of the expressions in the tokens of one text."""
 
     def __init__(self, tokens: Sequence[Token]) -> None:
         self._tokens = tokens
         self._position = 0
         self._doubtful = False
-        self._depth_of_words = 0
+        self._word_depth = 0
         self._operands = 0
         self._depth = 0
-        self._side_by_side = False
+        self._has_adjacent_factor = False
         self._raised = False
         self._closers = _closers(tokens)
         self._groups: dict[int, tuple[Node, bool] | None] = {}
 
     def expression(self, start: int) -> Expression | None:
-        """The longest expression that begins with the token ``start``, or None."""
+        """Return the longest expression that begins with the token ``start``, or None."""
         self._position, self._doubtful, self._operands, self._depth = start, False, 0, 0
         node = self._sum()
         if node is None:
@@ -93,18 +95,14 @@ class Parser:
         cut = self._is_cut()
         return Expression(node, start, self._position, self._doubtful, cut)
 
-    def _peek(self, ahead: int = 0) -> Token | None:
+    def _peek(self, ahead: int = 0) -> Token:
         position = self._position + ahead
-        return self._tokens[position] if position < len(self._tokens) else None
-
-    def _kind(self, ahead: int = 0) -> str:
-        token = self._peek(ahead)
-        return token.kind if token else "end"
+        return self._tokens[position] if position < len(self._tokens) else END
 
     def _word(self, ahead: int = 0) -> str:
-        """The word at a place, in lower case; empty where there is none."""
+        """Return the word at a position, in lower case; "" if the token is not a word."""
         token = self._peek(ahead)
-        return token.text if token and token.kind == "word" else ""
+        return token.text if token.kind == "word" else ""
 
     # ------------------------------------------------------------------ sums and products
 
@@ -122,12 +120,12 @@ class Parser:
             if operator is None or self._operands >= MAX_OPERANDS:
                 self._position = mark
                 break
-            self._side_by_side = False
+            self._has_adjacent_factor = False
             right = operand()
             if right is None:
                 self._position, self._doubtful = mark, doubtful
                 break
-            self._doubtful |= operator == "/" and self._side_by_side
+            self._doubtful |= operator == "/" and self._has_adjacent_factor
             self._doubtful |= operator == "*" and _is_scaled_quotient(left, right)
             left = Operation(operator, left, right)
         return left
@@ -135,8 +133,6 @@ class Parser:
     def _operator(self, wanted: str, left: Node) -> str | None:
         """Consume the operator at the current token."""
         token = self._peek()
-        if token is None:
-            return None
         if token.kind == "operator" and token.text in wanted:
             self._position += 1
             return token.text
@@ -161,11 +157,11 @@ class Parser:
     # -------------------------------------------------------------- signs, powers and groups
 
     def _signed(self) -> Node | None:
-        """An operand with its signs."""
+        """Parse an operand with its signs."""
         negative = False
         for _ in range(4):
             token = self._peek()
-            if token is None or token.kind != "operator" or token.text not in "+-":
+            if token.kind != "operator" or token.text not in "+-":
                 break
             negative ^= token.text == "-"
             self._position += 1
@@ -180,21 +176,21 @@ class Parser:
         node = self._operand()
         if node is None:
             return None
-        raised = self._kind() == "power" or self._word() in _SQUARES
+        raised = self._peek().kind == "power" or self._word() in _SQUARES
         if raised:
             exponent = self._exponent()
             if exponent is None:
                 return None
             node = Operation("^", node, exponent)
-            self._doubtful |= self._kind() == "power"
-        while self._kind() == "open" and not self._is_remark():
-            factor = self._factor_beside()
+            self._doubtful |= self._peek().kind == "power"
+        while self._peek().kind == "open" and not self._is_remark():
+            factor = self._adjacent_factor()
             if factor is None:
                 break
             node = Operation("*", node, factor)
-            self._side_by_side = True
+            self._has_adjacent_factor = True
         token = self._peek()
-        if token is not None and token.kind == "open" and token.glued and not self._is_remark():
+        if token.kind == "open" and token.glued and not self._is_remark():
             return None
         self._raised = raised
         return self._with_unit(node)
@@ -205,18 +201,21 @@ class Parser:
         if token.kind == "word" or token.text != "^":
             power = _SQUARES.get(token.text) or int(token.text)
             return Number(Fraction(power), str(power))
-        if self._kind() == "open":
+        if self._peek().kind == "open":
             return self._group()
-        negative = self._kind() == "operator" and self._tokens[self._position].text == "-"
+        negative = self._peek().text == "-"
         self._position += negative
-        if self._kind() != "number":
+        token = self._peek()
+        if token.kind != "number":
             return None
-        number = number_of(self._tokens[self._position])
         self._position += 1
-        return Negative(number) if negative else number
+        return Negative(number_of(token)) if negative else number_of(token)
 
-    def _factor_beside(self) -> Node | None:
-        """A group that multiplies what stands before it: ``2(3 + 4)``, not ``12 (3 boxes)``."""
+    def _adjacent_factor(self) -> Node | None:
+        """Parse a group that multiplies the operand before it: ``2(3 + 4)``, not ``12 (3 boxes)``.
+
+        Return None if the group is a remark.
+        """
         opening = self._tokens[self._position]
         closer = self._closers.get(self._position)
         if closer is None or closer - self._position > 60:
@@ -231,7 +230,7 @@ class Parser:
         return node
 
     def _group(self) -> Node | None:
-        """The expression between the parenthesis here and the one that closes it."""
+        """Parse the expression between the current parenthesis and its closing one."""
         start = self._position
         closer = self._closers.get(start)
         if closer is None or self._depth >= MAX_DEPTH:
@@ -242,63 +241,53 @@ class Parser:
             self._position = start + 1
             node = self._sum()
             self._depth -= 1
-            whole = node is not None and self._position == closer
-            self._groups[start] = (node, self._doubtful) if node is not None and whole else None
+            complete = node is not None and self._position == closer
+            self._groups[start] = (node, self._doubtful) if node is not None and complete else None
             self._doubtful = doubtful
-        known = self._groups[start]
-        if known is None:
+        group = self._groups[start]
+        if group is None:
             self._position = start
             return None
         self._position = closer + 1
-        self._doubtful |= known[1]
-        return known[0]
+        self._doubtful |= group[1]
+        return group[0]
 
     def _is_remark(self) -> bool:
-        """Whether the group here holds only words."""
+        """Return True if the group at the current token has only words."""
         closer = self._closers.get(self._position)
         if closer is None or not 1 < closer - self._position <= 16:
             return False
         inside = self._tokens[self._position + 1 : closer]
         return all(token.kind in ("word", "stop") for token in inside)
 
-    def _skip_group(self) -> None:
-        """Skip the group here."""
-        self._position = self._closers[self._position] + 1
-
     def _is_cut(self) -> bool:
-        """Whether the next token belongs to the expression but was not parsed."""
-        token = self._peek()
-        if token is None:
-            return False
+        """Return True if the next token belongs to the expression but was not parsed."""
+        token, following = self._peek(), self._peek(1)
         if token.kind == "operator":
-            following = self._peek(1)
             if token.end - token.start > 1:
                 return False
-            if token.text in "-*" and not (following and following.glued):
+            if token.text in "-*" and not following.glued:
                 self._doubtful = True
                 return False
             return True
         self._doubtful |= token.text in AFTER_NUMBER
-        self._doubtful |= token.kind == "number" and self._is_beside_number()
+        self._doubtful |= token.kind == "number" and self._follows_number()
         if token.text == "!":
             self._doubtful = True
-            return self._kind(1) in ("relation", "operator")
+            return following.kind in ("relation", "operator")
         return token.kind in ("opaque", "power", "percent", "fraction") or (
             token.glued and token.kind in ("open", "number", "word")
         )
 
-    def _is_beside_number(self) -> bool:
-        """Whether at most a unit is between the number here and the one before: ``1 hour 30``."""
-        before = self._tokens[self._position - 1]
-        if before.kind == "word":
-            apart = self._tokens[self._position - 2].kind == "word" or before.text in PREPOSITIONS
-            return not apart
-        return True
+    def _follows_number(self) -> bool:
+        """Return True if at most a unit separates two numbers: ``1 hour 30``."""
+        first, before = self._tokens[self._position - 2], self._tokens[self._position - 1]
+        return before.kind != "word" or (first.kind != "word" and before.text not in PREPOSITIONS)
 
     def begins_operand(self, start: int) -> bool:
-        """Whether the token ``start`` may begin an operand."""
+        """Return True if the token ``start`` may begin an operand."""
         self._position = start
-        if self._kind() in ("number", "open", "fraction"):
+        if self._peek().kind in ("number", "open", "fraction"):
             return True
         word = self._word()
         return (
@@ -309,15 +298,13 @@ class Parser:
         )
 
     def _operand(self) -> Node | None:
-        """The operand that begins here, without its unit."""
+        """Parse the operand at the current token, without its unit."""
         token = self._peek()
-        if token is None:
-            return None
         if token.kind == "number":
             return self._number()
         if token.kind == "open":
-            before = self._tokens[self._position - 1] if self._position else None
-            is_call = before is not None and before.kind == "word" and token.glued
+            before = self._tokens[self._position - 1] if self._position else END
+            is_call = before.kind == "word" and token.glued
             return None if is_call else self._group()
         if token.kind == "fraction":
             self._position += 1
@@ -329,21 +316,18 @@ class Parser:
         self._position += 1
         number = number_of(token)
         number = self._mixed(token, number) or number
-        if self._kind() == "percent":
+        if self._peek().kind == "percent":
             self._position += 1
-            following = self._peek()
-            self._doubtful |= following is not None and following.kind == "number"
+            self._doubtful |= self._peek().kind == "number"
             number = replace(number, percent=True, text=f"{number.text}%")
         return number
 
     def _mixed(self, first: Token, whole: Number) -> Number | None:
-        """``2 1/2``, ``2½`` or LaTeX's ``2\\frac{1}{2}`` as one number."""
+        """Parse ``2 1/2``, ``2½`` or LaTeX's ``2\\frac{1}{2}`` as one number."""
         if not first.text.isdecimal():
             return None
         part: Number | None = None
         second, slash, third = self._peek(), self._peek(1), self._peek(2)
-        if second is None:
-            return None
         if second.kind == "number" and not second.text[-1].isdecimal():
             part = number_of(second)
             self._position += 1
@@ -354,9 +338,7 @@ class Parser:
             if part is None:
                 self._position = mark
         elif (
-            slash
-            and third
-            and (second.kind, slash.text, third.kind) == ("number", "/", "number")
+            (second.kind, slash.text, third.kind) == ("number", "/", "number")
             and slash.glued
             and third.glued
             and second.start == first.end + 1
@@ -369,33 +351,29 @@ class Parser:
 
     def _latex_fraction(self) -> Node | None:
         token = self._peek()
-        if token is not None and token.kind == "number" and len(token.text) == 2:
+        if token.kind == "number" and len(token.text) == 2:
             self._position += 1
             over, under = token.text[0], token.text[1]
             if over.isdecimal() and under.isdecimal():
                 return Operation("/", Number(Fraction(over), over), Number(Fraction(under), under))
             return None
-        if self._kind() != "open":
-            return None
         above = self._group()
-        if above is None or self._kind() != "open":
-            return None
-        below = self._group()
-        return None if below is None else Operation("/", above, below)
+        below = self._group() if above is not None else None
+        return Operation("/", above, below) if above is not None and below is not None else None
 
     def _in_words(self) -> Node | None:
-        """``half of 30``, ``twice 6``, ``two-thirds of 12``, ``the sum of 3 and 4``."""
-        if self._depth_of_words >= _MOST_NESTED_WORDS:
+        """Parse ``half of 30``, ``twice 6``, ``two-thirds of 12``, ``the sum of 3 and 4``."""
+        if self._word_depth >= _MAX_NESTED_WORDS:
             return None
-        self._depth_of_words += 1
+        self._word_depth += 1
         mark = self._position
-        node = self._spelt_out()
-        self._depth_of_words -= 1
+        node = self._share_or_aggregate()
+        self._word_depth -= 1
         if node is None:
             self._position = mark
         return node
 
-    def _spelt_out(self) -> Node | None:
+    def _share_or_aggregate(self) -> Node | None:
         word = self._word()
         self._position += 1
         if word in AGGREGATES and self._word() in ("of", "between"):
@@ -418,8 +396,7 @@ class Parser:
         whole = self._signed()
         if whole is None:
             return None
-        following = self._peek()
-        self._doubtful |= following is not None and following.text in ("+", "-")
+        self._doubtful |= self._peek().text in ("+", "-")
         if share.denominator == 1:
             return Operation("*", Number(share, str(share)), whole)
         return Operation("of", Number(share, str(share), _EXACT), whole)
@@ -447,14 +424,12 @@ class Parser:
         number = node if isinstance(node, Number) else None
         factor, unit = number.factor if number else Fraction(1), ""
         sized, divides, after_word = factor != 1, False, False
-        for _ in range(_MOST_UNIT_WORDS):
+        for _ in range(_MAX_UNIT_WORDS):
             token = self._peek()
-            if token is None:
-                break
             word = self._word()
             if word and (not self._ends_unit(word) or self._is_of_kind(number)):
                 self._position += 1
-                self._doubtful |= _is_untold(word, number)
+                self._doubtful |= _has_unwritten_meaning(word, number)
                 after_word, unit = True, unit or (f"/{word}" if divides else word)
                 if word in PER:
                     divides = True
@@ -463,12 +438,12 @@ class Parser:
                 elif word in FACTORS and (divides or not sized):
                     factor = factor / FACTORS[word] if divides else factor * FACTORS[word]
                     sized, divides = True, False
-            elif token.text == "/" and self._word(1) and self._kind(2) != "open":
+            elif token.text == "/" and self._word(1) and self._peek(2).kind != "open":
                 self._position += 1
                 divides = True
             elif token.kind == "open" and self._is_remark():
                 self._doubtful |= token.glued
-                self._skip_group()
+                self._position = self._closers[self._position] + 1
             elif token.kind == "power" and after_word:
                 self._position += 1 if token.text != "^" else 2
                 factor = Fraction(1)
@@ -481,25 +456,22 @@ class Parser:
     def _ends_unit(self, word: str) -> bool:
         following = self._peek(1)
         return (
-            word in ENDS_UNIT
-            or word in IS
-            or word in MULTIPLES
-            or word in SHARES
-            or (word in OPERATORS_BY and self._word(1) == "by")
-            or (word in COUNTS and self._word(1) in PARTS)
-            or (following is not None and following.text == "(" and following.glued)
+            any(word in words for words in (ENDS_UNIT, IS, MULTIPLES, SHARES))
+            or (word in OPERATORS_BY and following.text == "by")
+            or (word in COUNTS and following.text in PARTS)
+            or (following.text == "(" and following.glued)
         )
 
     def _is_of_kind(self, number: Number | None) -> bool:
-        """Whether "of" names the kind of things: ``2 pairs of shoes``, not ``20% of them``."""
+        """Return True if "of" names the things: ``2 pairs of shoes``, not ``20% of them``."""
         following = self._word(1)
-        whole = number is None or (number.value >= 1 and not number.percent)
-        told = bool(following) and following not in ENDS_UNIT | AFTER_OF
-        return self._word() == "of" and whole and told
+        counts = number is None or (number.value >= 1 and not number.percent)
+        names_things = bool(following) and following not in ENDS_UNIT | AFTER_OF
+        return self._word() == "of" and counts and names_things
 
 
 def _is_share(node: Node) -> bool:
-    """Whether "of" after this multiplies: a percentage, a fraction, a decimal below one."""
+    """Return True if "of" multiplies: after a percentage, a fraction or a decimal below one."""
     if is_percentage(node):
         return True
     if isinstance(node, Number):
@@ -516,7 +488,7 @@ def _is_share(node: Node) -> bool:
 
 
 def _is_scaled_quotient(left: Node, right: Node) -> bool:
-    """Whether a power of ten follows a quotient: ``6 * 10^3 / 2 * 10^2`` is meant as 30."""
+    """Return True if a power of ten follows a quotient: ``6 * 10^3 / 2 * 10^2`` means 30."""
     quotient = isinstance(left, Operation) and left.operator == "/"
     power = right if isinstance(right, Operation) and right.operator == "^" else None
     base = literal(power.left) if power else None
@@ -524,7 +496,7 @@ def _is_scaled_quotient(left: Node, right: Node) -> bool:
 
 
 def _closers(tokens: Sequence[Token]) -> dict[int, int]:
-    """Where each parenthesis is closed, if no relation and no end of line is before that."""
+    """Map each opening parenthesis to its closing one, within a line and before a relation."""
     closers: dict[int, int] = {}
     open_ones: list[int] = []
     for position, token in enumerate(tokens):
@@ -538,7 +510,7 @@ def _closers(tokens: Sequence[Token]) -> dict[int, int]:
 
 
 def number_of(token: Token) -> Number:
-    """The number that a token writes."""
+    """Return the number of a token."""
     text = _GROUPING.sub("", token.text)
     if not text[-1].isdecimal():
         value = Fraction(unicodedata.normalize("NFKC", text).replace("\u2044", "/"))
@@ -550,7 +522,7 @@ def number_of(token: Token) -> Number:
 
 
 def _proper(node: Node | None) -> Number | None:
-    """A fraction of whole numbers below one as a literal."""
+    """Return a proper fraction of integers as a literal; None for anything else."""
     if not isinstance(node, Operation) or node.operator != "/":
         return None
     over, under = node.left, node.right
@@ -561,8 +533,8 @@ def _proper(node: Node | None) -> Number | None:
     return Number(over.value / under.value, f"{over.text}/{under.text}", _EXACT)
 
 
-def _is_untold(word: str, number: Number | None) -> bool:
-    """Whether a word in its unit lets a number mean something that is not written."""
+def _has_unwritten_meaning(word: str, number: Number | None) -> bool:
+    """Return True if a word in its unit gives a number a meaning that is not written."""
     if word in CHANGES:
         return number is not None and number.percent
-    return word in UNTOLD or (len(word) == 1 and word != "a")
+    return word in UNWRITTEN_MEANING or (len(word) == 1 and word != "a")

@@ -1,4 +1,4 @@
-"""Verdict on two sides: readings of the signs next to numbers, and rules of rounding."""
+"""Verdict on two sides of a statement: readings of units and signs, and rules of rounding."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from archon.answers.equations.expressions import (
 Verdict = Literal["right", "rounded", "wrong"]
 
 _NOISE = Fraction(1, 10**12)
-"""What a computer's floating point may add: 0.1 + 0.2 = 0.30000000000000004."""
+"""Relative floating-point error: 0.1 + 0.2 = 0.30000000000000004."""
 _NEAR = Fraction(1, 50)
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """A verdict with the values of both sides; a value is None where zero divides.
+    """A verdict with the values of both sides; a value is None after a division by zero.
 
-    Values are plain; where the left adds different units, it is in the unit of the right side.
+    Values are plain. If the left side adds different units, its value is in the unit of the right.
     """
 
     verdict: Verdict
@@ -48,7 +48,7 @@ def judge(
     with_remainder: bool = False,
     exact: Mapping[Fraction, Fraction] | None = None,
 ) -> Judgement | None:
-    """Judge ``left = right``; None if a side is too large, or too near to call it wrong.
+    """Judge ``left = right``; None if a side is too large, or the sides too close to be wrong.
 
     ``with_remainder``: the text names a remainder, so the quotient is rounded down. ``exact`` maps
     rounded results to their exact values.
@@ -87,7 +87,7 @@ def _value(node: Node) -> Fraction | None:
 
 
 def _converted(left: Node, right: Node) -> Fraction:
-    """The left value in the unit of the right side, else in the last unit of its own."""
+    """Return the left value in the unit of the right side, else in the left side's last unit."""
     result = literal(right)
     if result is None or not has_size(result):
         *_, result = numbers_of(left)
@@ -97,7 +97,7 @@ def _converted(left: Node, right: Node) -> Fraction:
 def _readings(
     left: Node, right: Node, exact: Mapping[Fraction, Fraction]
 ) -> Iterator[tuple[Fraction, Fraction, Fraction | None]]:
-    """Both values, and one unit of the last digit on the right, for each way to read the signs."""
+    """Yield both values and one unit of the last digit on the right, for each reading."""
     value, stated = evaluate(left, Reading.PLAIN), evaluate(right, Reading.PLAIN)
     place, result = last_place(right), literal(right)
     percent = result is not None and result.percent
@@ -124,9 +124,9 @@ def _readings(
 def _in_units(
     left: Node, right: Node, factors: set[Fraction], place: Fraction | None
 ) -> Iterator[tuple[Fraction, Fraction, Fraction | None]]:
-    """Values in the smallest units; a result without unit may have that of any operand.
+    """Yield values in the smallest units; a result without a unit may have that of any operand.
 
-    Whole results are not rounded ones here: 91 minutes are not 2 hours.
+    An integer result is not a rounded one here: 91 minutes are not 2 hours.
     """
     value = evaluate(left, Reading.UNITS)
     result = literal(right)
@@ -144,10 +144,10 @@ def _in_units(
 
 
 def _rounds_to(value: Fraction, stated: Fraction, place: Fraction) -> bool:
-    """Whether a value rounds to what is stated, whose last digit counts ``place``.
+    """Return True if a value rounds to the stated one, whose last digit has the value ``place``.
 
-    Halves go up, away from zero or to the even digit. A value without finite decimal expansion
-    may be cut off behind the point too: 2 / 3 is 0.67 and 0.66.
+    Halves go up, away from zero or to the even digit. A value without a finite decimal expansion
+    may also be truncated after the decimal point: 2 / 3 is 0.67 and 0.66.
     """
     distance = abs(value - stated)
     if distance * 2 < place or (place < _NOISE and distance < _NOISE * abs(value)):
@@ -159,12 +159,11 @@ def _rounds_to(value: Fraction, stated: Fraction, place: Fraction) -> bool:
         and distance < place
         and abs(stated) < abs(value)
         and value * stated >= 0
-        and not _is_finite(value)
+        and not _has_finite_expansion(value)
     )
 
 
-def _is_finite(value: Fraction) -> bool:
-    """Whether a value has a finite decimal expansion."""
+def _has_finite_expansion(value: Fraction) -> bool:
     rest = value.denominator
     for prime in (2, 5):
         while rest % prime == 0:
@@ -173,7 +172,7 @@ def _is_finite(value: Fraction) -> bool:
 
 
 def _is_near(value: Fraction, stated: Fraction, place: Fraction) -> bool:
-    """Whether a value rounds to the digits that are not zero, or is within one unit and 10 %."""
+    """Return True if a value rounds to the nonzero digits, or is within one unit and 10 %."""
     while stated and stated % (place * 10) == 0:
         place *= 10
     distance = abs(value - stated)
@@ -185,5 +184,5 @@ def _is_quotient(node: Node) -> bool:
 
 
 def _is_coarse(node: Node) -> bool:
-    """Whether an expression computes with decimals that may have been rounded."""
+    """Return True if an expression computes with decimals that may have been rounded."""
     return literal(node) is None and any(number.decimals > 1 for number in numbers_of(node))

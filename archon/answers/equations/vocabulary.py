@@ -1,4 +1,4 @@
-"""Words that the checker knows: relations, operators, units, and words that cause doubt."""
+"""The checker's word lists: relations, operators, units, and words that cause doubt."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ def _words(text: str) -> frozenset[str]:
 
 
 IS = _words("is are equals equal gives give makes make yields becomes leaves was totals")
-"""Between an expression and a number, these state a result."""
+"""Verbs that state a result between an expression and a number."""
 APPROXIMATELY = _words("about approximately roughly around nearly almost approx")
 BEFORE_RESULT = APPROXIMATELY | _words(
     "just only exactly a an the total of to us in at be equal also then now"
 )
-"""Words that may stand between an equals sign and its number."""
+"""Words that may occur between an equals sign and its number."""
 AFTER_OF = _words(
     """the her his their its my our your all those these that total remaining original initial
     same"""
 )
-"""Words that may stand between "20% of" and its number."""
+"""Words that may occur between "20% of" and its number."""
 
 OPERATORS = {"plus": "+", "minus": "-", "times": "*"}
 OPERATORS_BY = {"multiplied": "*", "divided": "/"}
-"""Operators that "by" completes."""
+"""Operators that are followed by "by"."""
 AGGREGATES = {"sum": "+", "difference": "-", "product": "*", "quotient": "/"}
-"""With "of" or "between" and two numbers joined by "and" these are expressions."""
+"""Operators in words: "the sum of 3 and 4", "the difference between 9 and 2"."""
 MULTIPLES = {
     "twice": Fraction(2), "double": Fraction(2), "thrice": Fraction(3), "triple": Fraction(3),
     "quadruple": Fraction(4), "half": Fraction(1, 2),
@@ -43,10 +43,10 @@ SHARES = {
     for count, over in COUNTS.items()
     for part, under in PARTS.items()
 }
-"""Fractions in words, hyphenated."""
+"""Hyphenated fractions in words."""
 
 REMAINDER = _words("remainder remaining remains remain leftover leftovers left rest")
-"""After a whole quotient these say that it is rounded down."""
+"""Words after an integer quotient that show that it is rounded down."""
 
 ENDS_UNIT = _words(
     """and or so then thus therefore hence because since that this which who if when while but he
@@ -59,24 +59,24 @@ ENDS_UNIT = _words(
 )
 """Words that cannot belong to the unit of a number."""
 CONTINUES = frozenset({"and", "of", "than", "as", "or"})
-"""Words that end a unit, but may tie what follows to the number before."""
+"""Words that end a unit, but may connect the next expression to the previous number."""
 ARITHMETIC = _words(
     """half twice double doubled triple tripled thrice quadruple more less fewer than square squared
     cube cubed root ratio plus minus times divided multiplied mod modulo log sin cos tan max min
     sqrt factorial remainder power gcd lcm absolute reciprocal round ceil dozen"""
 )
-"""Before an expression these may change what is meant."""
+"""Words before an expression that may change its meaning."""
 ARITHMETIC_OF = PARTS.keys() | AGGREGATES.keys() | _words("average mean median percent")
-"""So may these if "of" or "between" follows them."""
+"""Words that may do the same if "of" or "between" follows."""
 AFTER_NUMBER = _words("mod modulo squared cubed divided multiplied choose")
-"""Right after a number these change it."""
+"""Words directly after a number that change it."""
 PREPOSITIONS = _words("for in by with at from on after before per until over")
-UNTOLD = _words("am pm o'clock mod modulo")
-"""In the unit of a number these make the number mean something else."""
+UNWRITTEN_MEANING = _words("am pm o'clock mod modulo")
+"""Words in the unit of a number that change the number's meaning."""
 DENIALS = _words(
     "wrong incorrect incorrectly mistakenly false never if suppose unless instead impossible"
 )
-"""Around a statement these say that it does not hold, or need not."""
+"""Words around a statement that say that it is wrong or conditional."""
 LABELS = _words(
     """step day week month year room box problem question case chapter page level part equation
     group plan option team player person class grade round trip house bag number no stage section
@@ -84,7 +84,7 @@ LABELS = _words(
 )
 """A number after one of these is a name."""
 OF_WHAT = PREPOSITIONS | {"of", "to", "than"}
-"""Directly before an expression these make it a part of a phrase that the verb speaks of."""
+"""Words directly before an expression that make it part of a longer subject of the verb."""
 
 
 def _table(*dimensions: Mapping[str, int | str]) -> dict[str, Fraction]:
@@ -131,13 +131,13 @@ FACTORS = _table(
         "gallon gallons": 16,
     },
 )
-"""How many of its dimension's smallest unit each unit is."""
+"""Unit → its size in the smallest unit of its dimension."""
 SCALES = _table(
     {"pair pairs": 2, "dozen dozens": 12, "hundred hundreds": 100, "thousand thousands": 1000}
     | {"k": 1000, "million millions": 10**6, "billion billions": 10**9, "trillion": 10**12},
 )
-"""Words that multiply, whatever the unit: 3 million dollars."""
+"""Words that multiply any unit: 3 million dollars."""
 CHANGES = _words("off more less discount increase decrease extra")
-"""In the unit of a percentage these say of what it is one."""
+"""Words in the unit of a percentage that refer to its base."""
 PER = _words("per a an each every")
 CURRENCY_FACTOR = Fraction(100)

@@ -7,12 +7,12 @@ A literal is read completely or not at all: a part of a longer literal, of an ex
 range has no value. ``docs/guides/evaluation.md`` lists the rules.
 
 ``normalization.py`` gives each sign one spelling, ``notation.py`` reads digits and separators,
-``literals.py`` finds literals, ``context.py`` has the patterns for what surrounds them,
+``literals.py`` finds literals, ``context.py`` has the patterns for their context,
 ``number_words.py`` reads number words, ``canonical.py`` writes the canonical form.
 
-Everything here is linear in the text: the patterns backtrack over at most a constant, powers of ten
-are bounded, and integers are made only of a bounded number of digits. Patterns that search a whole
-text begin with a set of characters, between which ``re`` skips quickly.
+All functions run in time linear in the text: backtracking, powers of ten and the digits of an
+integer are bounded. Patterns that search a whole text begin with a small set of characters, which
+``re`` finds quickly.
 """
 
 from archon.answers.numerals.literals import (

@@ -1,17 +1,17 @@
-"""The canonical form of exact rationals, worked on digits as text."""
+"""The canonical form of exact rationals, computed on strings of digits."""
 
 from __future__ import annotations
 
 from fractions import Fraction
 
 MAX_EXPONENT = 1000
-"""A literal with a greater power of ten is not read."""
+"""Literals with a greater power of ten are not read."""
 MAX_FRACTION_CHARS = 400
-"""A fraction with a longer numerator or denominator is not read."""
+"""Fractions with a longer numerator or denominator are not read."""
 
 
 def shifted(decimal: str, exponent: int = 0) -> str:
-    """The canonical form of decimal × 10^exponent, for a decimal such as ``007.50``.
+    """Return the canonical form of decimal × 10^exponent, for a decimal such as ``007.50``.
 
     >>> shifted("007.50"), shifted("1.2", 6)
     ('7.5', '1200000')
@@ -33,14 +33,17 @@ def _placed(digits: str, exponent: int) -> str:
 
 
 def power_of_ten(text: str) -> int | None:
-    """The exponent that a text states, or None if it is out of bounds."""
+    """Return the exponent written as ``text``, or None if it is out of bounds."""
     if len(text.lstrip("+-0")) > 4 or abs(int(text)) > MAX_EXPONENT:
         return None
     return int(text)
 
 
 def quotient(whole: str | None, over: str, under: str) -> str | None:
-    """The canonical form of ``whole over/under``; None for a zero divisor or no proper fraction."""
+    """Return the canonical form of ``whole over/under``.
+
+    Return None if the divisor is zero, or if a mixed number has an improper fraction.
+    """
     if max(len(over), len(under)) > MAX_FRACTION_CHARS:
         return None
     numerator, denominator = Fraction(over), Fraction(under)
@@ -55,7 +58,7 @@ def quotient(whole: str | None, over: str, under: str) -> str | None:
 
 
 def rational(value: Fraction) -> str:
-    """The canonical form of a fraction that is not negative."""
+    """Return the canonical form of a non-negative fraction."""
     places, rest = 0, value.denominator
     for prime in (2, 5):
         power = 0
@@ -68,7 +71,7 @@ def rational(value: Fraction) -> str:
 
 
 def scaled(value: str, exponent: int) -> str:
-    """A canonical value that is not negative, times a power of ten."""
+    """Return a non-negative canonical value times a power of ten."""
     if "/" in value:
         return rational(Fraction(value) * 10**exponent)
     return shifted(value, exponent)

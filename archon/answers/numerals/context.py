@@ -1,6 +1,6 @@
-"""Patterns of the context of a literal: signs, scales, units, and what it may be a part of.
+"""Patterns for the context of a literal: signs, scales, units and surrounding expressions.
 
-Every pattern reads a bounded number of characters or one more literal.
+Every pattern matches a bounded number of characters or one more literal.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from archon.answers.numerals.notation import RUN
 from archon.answers.numerals.number_words import NUMBER_WORD
 
 WINDOW = 48
-"""Characters before a literal that are looked at."""
+"""Number of characters before a literal that the patterns see."""
 CURRENCY = "$€£¥₹₩₽₺₴₪₫₦฿¢"
 
 
@@ -26,7 +26,7 @@ _MONTHS = _words(
 )
 _FUNCTIONS = _words("sqrt cbrt log ln sin cos tan exp abs floor ceil round max min gcd lcm mod")
 _OPERATOR = r"[-+*/×÷]"
-_SCALES_NOT_READ = _words(
+_UNSUPPORTED_SCALES = _words(
     "mila tusen duizend milyon miljoen miljoner miljon milionów miliony milion juta ribu triệu"
     " nghìn tysięcy tysiące tysiąc milyar miljard miljarder miliardów tỷ miliard"
 )
@@ -47,9 +47,9 @@ SPACED_MINUS = re.compile(
          [ ]{{0,2}}-[ ](?:[{CURRENCY}][ ]?)?\Z""",
     re.X | re.I,
 )
-"""A minus sign that a space parts from its number, where nothing can be subtracted from."""
+"""A minus sign and a space before a number, in a context that rules out a subtraction."""
 LINE_DASH = re.compile(rf"(?:\A|\n)[ \t]*-[ ](?:[{CURRENCY}][ ]?)?\Z")
-"""A dash that begins a line: a sign, or the mark of a list's item."""
+"""A dash that begins a line: a minus sign or a bullet."""
 NEGATIVE_WORD = re.compile(
     rf"\bnegative[ ]\Z|(?:[=≈:({{\[#*$\"']|\b(?:{_BEFORE_VALUE})|\A)[ ]?minus[ ][{CURRENCY}]?\Z",
     re.I,
@@ -73,9 +73,9 @@ COUNTED_BEFORE = re.compile(
     rf"|case|part|age|aged|{_MONTHS})s?\.?[ ]#?\Z",
     re.I,
 )
-"""Before ``12 500`` this makes two numbers likely."""
+"""Precedes ``12 500`` where it is more likely to be two numbers."""
 
-# ---------------------------------------------------------------------------- parts of more
+# ---------------------------------------------------------------- parts of an expression
 
 PART_BEFORE = re.compile(
     rf"""(?:
@@ -113,7 +113,7 @@ PART_AFTER = re.compile(
       | [ ]\(-?[0-9]{{0,5}}[a-z](?![A-Za-z])[ ]?[-+*/^]
       | [ ]over[ ][A-Za-z](?![A-Za-z])
       | [千百十천백조又] | [ ]?(?:分之|분[의之])
-      | [ ]?(?i:{_SCALES_NOT_READ})(?!\w)
+      | [ ]?(?i:{_UNSUPPORTED_SCALES})(?!\w)
       | [ ]?[-+*×÷][ ]?(?:[b-z](?![\w'])(?!\.[A-Za-z]) | [0-9.]{{0,40}}[a-z](?![A-Za-z])[ ]?[-+^)]
                          | {OPAQUE} | \([a-z](?![a-z]))
       | [ ]?!(?=[ ]?[-+*/×÷=)])
@@ -137,15 +137,15 @@ CUT_OFF_AFTER = re.compile(r"\.{3}|…")
 AND_A_PART = re.compile(r"[ ]and[ ](?:(?:a|one)[ -](half|quarter)|three[ -](quarters))\b")
 PARTS = {"half": "0.5", "quarter": "0.25", "quarters": "0.75"}
 
-_T = _words("days? hours? hrs? minutes? mins? seconds? secs? weeks? months? years? h m s")
-_L = _words("feet foot ft inches inch in yards? yd miles? mi met(?:er|re)s? m cm km mm")
-_W = _words("pounds? lbs? ounces? oz kilograms? kg grams? g tons?")
-_V = _words("gallons? quarts? pints? cups? lit(?:er|re)s? ml L")
-_M = _words("dollars? cents? euros? rupees? paise pence")
+_TIME = _words("days? hours? hrs? minutes? mins? seconds? secs? weeks? months? years? h m s")
+_LENGTH = _words("feet foot ft inches inch in yards? yd miles? mi met(?:er|re)s? m cm km mm")
+_WEIGHT = _words("pounds? lbs? ounces? oz kilograms? kg grams? g tons?")
+_VOLUME = _words("gallons? quarts? pints? cups? lit(?:er|re)s? ml L")
+_MONEY = _words("dollars? cents? euros? rupees? paise pence")
 COMPOUND = re.compile(
     "|".join(
         rf"[ -]?(?:{units})\b\.?(?:,?[ ](?:and[ ])?(?:{RUN})(?:/[0-9]++)?[ -]?(?:{units})\b){{1,4}}"
-        for units in (_T, _L, _W, _V, _M)
+        for units in (_TIME, _LENGTH, _WEIGHT, _VOLUME, _MONEY)
     )
     + rf"|[ ]and[ ](?:{RUN})[ ]cents\b",
     re.X,
@@ -175,7 +175,7 @@ LIST_BEFORE = re.compile(
          [{CURRENCY}]?-?\Z""",
     re.X,
 )
-"""``2, 3`` and ``2 apples and 3 pears``: the number is the last of several."""
+"""``2, 3`` and ``2 apples and 3 pears``: another number directly precedes this one."""
 EQUALS_AFTER = re.compile(r"[ ]?=")
 YEAR = re.compile(r"(?:19|20)[0-9]{2}")
 BETWEEN = re.compile(rf"\bbetween[ ][{CURRENCY}]?\Z", re.I)
@@ -214,7 +214,7 @@ SCALES = {
 }
 """Words after a number that multiply it by a power of ten."""
 MONEY_SCALES = {"K": 3, "M": 6, "m": 6, "B": 9, "b": 9, "T": 12}
-"""The same after an amount of money only."""
+"""Letters that multiply only an amount of money."""
 SCALE = re.compile(
     rf"[ \u202f-]?(?:(?P<word>{'|'.join(sorted(SCALES, key=len, reverse=True))})"
     rf"(?:(?<=[万萬만亿億억])|(?![\w^]))"
@@ -229,36 +229,36 @@ MONEY_BEFORE = re.compile(rf"[{CURRENCY}][ ]?-?\Z")
 EURO_BEFORE = re.compile(r"(?:€|\bEUR)[ ]?-?\Z")
 EURO_AFTER = re.compile(r"[ ]?(?:€|EUR\b|[Ee]uros?\b)")
 
-_UNITS = """m g s h l L W V N J C F kg km cm mm nm mg ml mL dl cl lb lbs oz ft in yd mi hr hrs min
-    mins sec secs ms mph kph am pm AM PM kmh kWh kW MW Hz kHz MHz GHz GB MB KB TB kB px pt pts cc
-    gal qt tsp tbsp cal kcal rpm ppm bps pcs yr yrs wk wks mo mos deg rad mol atm psi Pa kPa kJ kN
-    mA kV eV USD EUR GBP INR CHF JPY CAD AUD ct cts"""
-UNITS = frozenset(_UNITS.split())
-"""Units that may be glued to a number; so may words of four letters and more."""
-_NO_UNITS = frozenset(_FUNCTIONS.split("|")) | {"pi", "abc", "sqrt", "log"}
+_UNIT_NAMES = """m g s h l L W V N J C F kg km cm mm nm mg ml mL dl cl lb lbs oz ft in yd mi hr hrs
+    min mins sec secs ms mph kph am pm AM PM kmh kWh kW MW Hz kHz MHz GHz GB MB KB TB kB px pt pts
+    cc gal qt tsp tbsp cal kcal rpm ppm bps pcs yr yrs wk wks mo mos deg rad mol atm psi Pa kPa kJ
+    kN mA kV eV USD EUR GBP INR CHF JPY CAD AUD ct cts"""
+_UNITS = frozenset(_UNIT_NAMES.split())
+"""Abbreviated units that may follow a number without a space."""
+_NO_UNITS = {*_FUNCTIONS.split("|"), "pi", "abc"}
 _UNIT_AFTER = re.compile(
-    rf"[ ]?(?:[%‰°{CURRENCY[1:]}]|(?:{'|'.join(sorted(UNITS - {'in', 'am'}))}|Euros?|euros?|Uhr)\b)"
+    rf"[ ]?(?:[%‰°{CURRENCY[1:]}]"
+    rf"|(?:{'|'.join(sorted(_UNITS - {'in', 'am'}))}|Euros?|euros?|Uhr)\b)"
 )
 _VOWEL = re.compile(r"[aeiou]", re.I)
 
 
 def is_money(before: str, text: str, end: int) -> bool:
-    """Whether a currency stands before a run; ``$…$`` is LaTeX."""
+    """Return True if a currency precedes a run of digits; ``$…$`` is LaTeX."""
     money = MONEY_BEFORE.search(before[-4:])
     return money is not None and not ("$" in money.group() and text.startswith("$", end))
 
 
 def has_unit(before: str, text: str, end: int) -> bool:
-    """Whether a currency, a percent sign or a known unit stands beside a run."""
+    """Return True if a currency, a percent sign or a known unit is next to a run of digits."""
     return is_money(before, text, end) or _UNIT_AFTER.match(text, end) is not None
 
 
 def may_be_unit(word: str) -> bool:
-    """Whether letters that are glued to a number are its unit: ``5kg`` is 5, ``5x`` is not.
+    """Return True if letters directly after a number may be its unit: ``5kg`` is 5, ``5x`` is not.
 
     >>> may_be_unit("kg"), may_be_unit("apples"), may_be_unit("x"), may_be_unit("sqrt")
     (True, True, False, False)
     """
-    if word in UNITS:
-        return True
-    return len(word) > 2 and word.lower() not in _NO_UNITS and bool(_VOWEL.search(word))
+    is_word = len(word) > 2 and word.lower() not in _NO_UNITS and _VOWEL.search(word) is not None
+    return word in _UNITS or is_word

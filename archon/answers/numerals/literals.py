@@ -1,4 +1,4 @@
-"""Number literals in a text: found, and read completely or not at all."""
+"""Number literals in a text. Each is read completely or not at all."""
 
 from __future__ import annotations
 
@@ -21,21 +21,22 @@ from archon.answers.numerals.notation import RUN, decimal_of
 
 @dataclass(frozen=True, slots=True)
 class Literal:
-    """Something with digits in a text."""
+    """A number, date, name or range with digits in a text."""
 
     value: str | None
-    """Its canonical value; None if it is not one number, or is not read."""
+    """Canonical value; None if the literal is not a single number or cannot be read."""
     start: int
-    """Where its digits begin."""
+    """Position of the first digit."""
     end: int
     is_name: bool = False
-    """An ordinal, a date or part of a name, which counts nothing."""
+    """The literal is an ordinal, a date or part of a name, not a quantity."""
 
 
 _RUN = re.compile(RUN, re.X)
 _DIGIT = re.compile(r"[0-9]")
 _SPACED = re.compile(r"[ \u202f]")
-_DIGIT_BESIDE = re.compile(r"[0-9][ \u202f]\Z"), re.compile(r"[ \u202f][0-9]")
+_DIGIT_BEFORE = re.compile(r"[0-9][ \u202f]\Z")
+_DIGIT_AFTER = re.compile(r"[ \u202f][0-9]")
 _LITERAL = re.compile(
     rf"""
     (?<![A-Za-z0-9_^]) (?<![\^_]\{{) (?<![\^_]\() (?<!\^-) (?<!\^\{{-) (?<![0-9]\.)
@@ -62,9 +63,10 @@ _AFTER_UNIT = re.compile(r"[0-9(]")
 
 
 def literals_in(text: str, start: int = 0, end: int | None = None) -> Iterator[Literal]:
-    """The literals of a text in the form that ``normalize`` gives, from left to right.
+    """Yield the literals of a normalized text from left to right.
 
-    Those that begin before ``end`` are read whole. Digits in words, powers and roots are none.
+    A literal that begins before ``end`` is read completely. Digits in words, powers and roots are
+    not literals.
     """
     end = len(text) if end is None else end
     while digit := _DIGIT.search(text, start, end):
@@ -83,7 +85,7 @@ def literals_in(text: str, start: int = 0, end: int | None = None) -> Iterator[L
 
 
 def literal_at(text: str, start: int) -> Literal | None:
-    """The literal whose digits begin at ``start``, or None."""
+    """Return the literal whose digits begin at ``start``, or None."""
     literal = _LITERAL.match(text, start)
     if literal is None:
         return None
@@ -115,16 +117,12 @@ def literal_at(text: str, start: int) -> Literal | None:
 
 
 def _is_named(literal: re.Match[str], before: str) -> bool:
-    """Whether the digits are part of a date, a version or a name."""
+    """Return True if the digits are part of a date, a version or a name."""
     text, end, run = literal.string, literal.end(), literal["run"]
-    if context.NAME_BEFORE.search(before[-8:]) or (
-        run
-        and _VERSION.fullmatch(run)
-        and not _reads(run)
-        and not _DIGIT_BESIDE[0].search(before[-2:])
-    ):
+    if context.NAME_BEFORE.search(before[-8:]) or context.MONTH_AFTER.match(text, end):
         return True
-    if context.MONTH_AFTER.match(text, end):
+    is_version = run is not None and _VERSION.fullmatch(run) and decimal_of(run) is None
+    if is_version and not _DIGIT_BEFORE.search(before[-2:]):
         return True
     if not before.endswith(" "):
         return False
@@ -133,15 +131,11 @@ def _is_named(literal: re.Match[str], before: str) -> bool:
     return run is not None and len(run) == 4 and bool(context.DATE_BEFORE.search(before))
 
 
-def _reads(run: str) -> bool:
-    return decimal_of(run) is not None
-
-
 # --------------------------------------------------------------------------------------- values
 
 
 def _magnitude(literal: re.Match[str], before: str) -> tuple[str | None, int]:
-    """The value of a literal without its sign but with its scale, and where it ends."""
+    """Return the value of a literal with its scale but without its sign, and the end of both."""
     value, end = _unscaled(literal, before), literal.end()
     if value is None:
         return None, end
@@ -163,7 +157,7 @@ def _magnitude(literal: re.Match[str], before: str) -> tuple[str | None, int]:
 
 
 def _exponent(scale: re.Match[str], is_money: bool) -> int | None:
-    """The power of ten of a scale; None where its letter is something else here."""
+    """Return the power of ten of a scale; None if its letter means something else here."""
     if scale["money"] is not None:
         return context.MONEY_SCALES.get(scale["money"]) if is_money else None
     word = scale["word"]
@@ -194,26 +188,25 @@ def _unscaled(literal: re.Match[str], before: str) -> str | None:
 
 
 def _may_be_two(run: str, text: str, before: str, end: int) -> bool:
-    """Whether a run grouped by spaces may be two numbers side by side."""
-    beside, follows = _DIGIT_BESIDE
-    if beside.search(before) or follows.match(text, end):
+    """Return True if a run of digits grouped by spaces may be two adjacent numbers."""
+    if _DIGIT_BEFORE.search(before) or _DIGIT_AFTER.match(text, end):
         return True
     return " " in run and context.COUNTED_BEFORE.search(before) is not None
 
 
 def _is_euro_thousands(run: str, text: str, before: str, end: int) -> bool:
-    """Whether ``1.000`` stands beside a euro sign, where it is a thousand as often as 1."""
+    """Return True for ``1.000`` next to a euro sign: it may be 1000 or 1."""
     whole, _, rest = run.partition(".")
     if len(rest) != 3 or not rest.isdigit() or not 0 < len(whole) < 4:
         return False
     return bool(context.EURO_BEFORE.search(before) or context.EURO_AFTER.match(text, end))
 
 
-# ------------------------------------------------------------------------------ parts of more
+# ---------------------------------------------------------------- parts of an expression
 
 
 def _span(text: str, before: str, end: int) -> int | None:
-    """Where a range, a tuple, a ratio or a compound quantity that begins here ends, else None."""
+    """Return the end of a range, tuple, ratio or compound quantity that begins here, or None."""
     for pattern in (context.COMPOUND, context.OF_OR_TO):
         if found := pattern.match(text, end):
             return found.end()
@@ -228,7 +221,7 @@ def _span(text: str, before: str, end: int) -> int | None:
 
 
 def _is_last_of_several(text: str, before: str, end: int) -> bool:
-    """Whether another number stands directly before, not counting a year or the number of a day."""
+    """Return True if another number directly precedes, other than a year or a numbered item."""
     near = before[-4:]
     found = context.LIST_BEFORE.search(before) if " " in near or "\u202f" in near else None
     if found is None or context.EQUALS_AFTER.match(text, end):
@@ -239,21 +232,18 @@ def _is_last_of_several(text: str, before: str, end: int) -> bool:
 
 
 def _range_end(text: str, before: str, end: int, value: str) -> int | None:
-    """Where ``3-5 days``, or ``3-5`` on a line of its own, ends if it begins here."""
+    """Return the end of ``3-5 days``, or of ``3-5`` alone on a line, that begins here, or None."""
     found = context.RANGE.match(text, end) or context.SPACED_RANGE.match(text, end)
     if found is None or not (found["unit"] or context.LINE_BEFORE.search(before)):
         return None
     other = decimal_of(found["other"])
-    is_rising = other is not None and "/" not in value and _less(value, other)
-    return found.end("other") if is_rising else None
-
-
-def _less(value: str, other: str) -> bool:
-    return max(len(value), len(other)) <= MAX_FRACTION_CHARS and Fraction(value) < Fraction(other)
+    if other is None or "/" in value or max(len(value), len(other)) > MAX_FRACTION_CHARS:
+        return None
+    return found.end("other") if Fraction(value) < Fraction(other) else None
 
 
 def _is_restated(value: str | None, other: re.Match[str]) -> bool:
-    """Whether ``or`` gives the same number again: ``3/4 or 0.75``, but not ``0.5 or 50%``."""
+    """Return True if "or" repeats the same number: ``3/4 or 0.75``, but not ``0.5 or 50%``."""
     decimal = decimal_of(other["over"].removeprefix("-"))
     if value is None or decimal is None or max(len(value), len(decimal)) > MAX_FRACTION_CHARS:
         return False
@@ -263,7 +253,7 @@ def _is_restated(value: str | None, other: re.Match[str]) -> bool:
 
 
 def _is_part(literal: re.Match[str], before: str, end: int) -> bool:
-    """Whether what stands beside a literal makes it a part of an expression or of a name."""
+    """Return True if a literal's neighbours make it part of an expression or of a name."""
     text = literal.string
     if context.PART_BEFORE.search(before[-24:]) or context.PART_AFTER.match(text, end):
         return True
@@ -276,8 +266,7 @@ def _is_part(literal: re.Match[str], before: str, end: int) -> bool:
 
 
 def _is_negative(text: str, before: str, start: int, end: int) -> bool | None:
-    """Whether a minus sign stands before a literal, and not a dash or a subtraction; None where
-    that is not certain."""
+    """Return True after a minus sign, False after a dash or a subtraction, None if uncertain."""
     words = before[-12:].lower()
     if "minus" in words or "negative" in words:
         if context.NEGATIVE_WORD.search(before):
@@ -303,14 +292,14 @@ def _is_negative(text: str, before: str, start: int, end: int) -> bool | None:
 
 
 def _is_negative_line(text: str, start: int, end: int) -> bool | None:
-    """Whether a dash that begins a line is a minus sign: not if words follow in a longer text."""
+    """Tell a minus sign at the start of a line from a bullet, which has words after its number."""
     if "\n" not in text[:start].strip() and "\n" not in text[end : end + 400].strip():
         return True
     rest = text[end : end + 40].partition("\n")[0]
     return None if not rest.strip(" .*") else False
 
 
-# --------------------------------------------------------------------------- a text that is one
+# ------------------------------------------------------------------- texts that are a number
 
 _DECORATION = " \t\n+-$€£¥₹₩₽₺₴₪₫₦฿¢%{}()[]*"
 _MARKUP = re.compile(
@@ -327,7 +316,7 @@ _UNIT_WORDS = re.compile(
 
 
 def canonical_number(text: str) -> str | None:
-    """The canonical form of a text that is one number and nothing else, or None.
+    """Return the canonical form of a text that is one number and nothing else, or None.
 
     >>> canonical_number(" $1,000.00 "), canonical_number("18 apples")
     ('1000', None)
@@ -341,7 +330,7 @@ def canonical_number(text: str) -> str | None:
 
 
 def sole_number(text: str) -> str | None:
-    """The value of a text that is one number with a currency or a unit at most, or None.
+    """Return the value of a text that is one number with at most a currency or unit, or None.
 
     >>> sole_number("18 square feet"), sole_number("3\\\\sqrt{2}"), sole_number("5 or 6")
     ('18', None, None)
@@ -350,7 +339,6 @@ def sole_number(text: str) -> str | None:
     literal = next(literals_in(text), None)
     if literal is None or literal.value is None or ":" in text:
         return None
-    is_alone = _MARKUP.fullmatch(text, 0, literal.start) and _UNIT_WORDS.fullmatch(
-        text, literal.end
-    )
-    return literal.value if is_alone else None
+    prefix = _MARKUP.fullmatch(text, 0, literal.start)
+    suffix = _UNIT_WORDS.fullmatch(text, literal.end)
+    return literal.value if prefix and suffix else None

@@ -1,8 +1,8 @@
-r"""Normalization of text: one spelling for each sign, LaTeX removed.
+r"""Text normalization: one spelling for each sign, LaTeX removed.
 
-Formatting commands are dropped, commands with a plain sign become that sign, and a fraction of two
-numbers becomes ``a/b``. Everything else, such as a root or ``\pi``, becomes ``OPAQUE``. No number
-next to it is read, so that ``3\sqrt{2}`` is not 3.
+Formatting commands are dropped, a command that has a plain equivalent becomes that sign, and a
+fraction of two numbers becomes ``a/b``. Everything else, such as a root or ``\pi``, becomes
+``OPAQUE``. A number next to ``OPAQUE`` is not read, so that ``3\sqrt{2}`` is not 3.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import unicodedata
 from archon.answers.characters import FULL_WIDTH, HYPHENS, OPAQUE
 
 _CALCULATION = re.compile(r"<<[^<>\n]{1,200}>>")
-"""GSM8K's notes for a calculator: ``3 * 6 = <<3*6=18>>18``."""
+"""A calculator annotation of GSM8K: ``3 * 6 = <<3*6=18>>18``."""
 _INVISIBLE = "\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\u2061\u2063\u2064\ufe0e\ufe0f\ufeff"
 _CHARACTERS = {
     **FULL_WIDTH,
@@ -53,7 +53,7 @@ _WORDS = re.compile(
     r"|underline|emph|bm|boldsymbol)\s?\{([^{}]{0,300})\}"
 )
 _DOUBLED = re.compile(r"\\\\(?=[A-Za-z])")
-"""As in text that was escaped once more than it should be."""
+"""A command in text that was escaped twice."""
 _COLOR = re.compile(r"\\(?:text)?color\s?\{[^{}]{0,40}\}")
 _LATEX_GROUPING = re.compile(r"(?<=[0-9])(?:\\[,;:]|\\[ ]|~)(?=[0-9]{3}(?![0-9]))")
 _LATEX_COMMA = re.compile(r"(?<=[0-9])(?:\{,\}|,\\!)(?=[0-9])")
@@ -87,7 +87,7 @@ _TABLE = re.compile(
     r"\\(?:begin|end)\s?\{(?:[bBpvV]?(?:small)?matrix|array|[dr]?cases|tabular)\*?\}"
     r"(?:\{[lcr| ]{1,20}\})?"
 )
-"""The beginning or end of something that holds several values."""
+"""The beginning or end of an environment that contains several values."""
 _KNOWN = re.compile(
     rf"""
       \\(?:begin|end|tag|label)\s?\{{[^{{}}\n]{{0,40}}\}}
@@ -108,7 +108,7 @@ _NEGATIVE = re.compile(r"(?:[负負]|マイナス)(?=[$€£¥₩]?[0-9])")
 
 
 def normalize(text: str) -> str:
-    r"""The text with one spelling for each sign, LaTeX commands but ``\boxed`` taken out.
+    r"""Give each sign one spelling and remove all LaTeX commands except ``\boxed``.
 
     >>> normalize("−\\frac{3}{4} of \\$1{,}000")
     '-3/4 of $1,000'
@@ -135,11 +135,11 @@ def _ascii_digits(text: str) -> str:
     if foreign:
         text = text.translate({ord(char): str(unicodedata.decimal(char)) for char in foreign})
     text = _SUPERSCRIPT.sub(lambda power: f"^{power[1]}{power[2].translate(_SUPERSCRIPTS)}", text)
-    return _VULGAR_FRACTION.sub(lambda found: _beside_digit(found, _VULGAR[found.group()]), text)
+    return _VULGAR_FRACTION.sub(lambda found: _after_digit(found, _VULGAR[found.group()]), text)
 
 
-def _beside_digit(found: re.Match[str], fraction: str) -> str:
-    """A fraction, apart from the digits before it, with which it is a mixed number."""
+def _after_digit(found: re.Match[str], fraction: str) -> str:
+    """Separate a fraction from digits before it, with which it forms a mixed number."""
     before = found.string[max(0, found.start() - 1) : found.start()]
     return f" {fraction}" if before.isdigit() else fraction
 
@@ -148,7 +148,7 @@ def _without_latex(text: str) -> str:
     text = _DOUBLED.sub(lambda _: "\\", text)
     text = _TABLE.sub(OPAQUE, text)
     text = _LATEX_COMMA.sub(",", _LATEX_GROUPING.sub("\u202f", _COLOR.sub("", text)))
-    for _ in range(2):  # one may stand within another
+    for _ in range(2):  # they may be nested
         if "\\" in text:
             text = _FRACTION.sub(_slashed, _WORDS.sub(r"\1", text))
     text = _UNKNOWN.sub(OPAQUE, _KNOWN.sub(_meaning, _DEGREE.sub("°", text)))
@@ -156,17 +156,17 @@ def _without_latex(text: str) -> str:
 
 
 def _slashed(fraction: re.Match[str]) -> str:
-    """``a/b`` for a fraction of two numbers, else ``OPAQUE``."""
+    """Return ``a/b`` for a fraction of two numbers, else ``OPAQUE``."""
     top, bottom = fraction[1] or fraction[2], fraction[3] or fraction[4]
     if top.isdigit() and bottom.isdigit():
-        return _beside_digit(fraction, f"{top}/{bottom}")
+        return _after_digit(fraction, f"{top}/{bottom}")
     over, under = _PLAIN_NUMBER.fullmatch(top), _PLAIN_NUMBER.fullmatch(bottom)
     if over is None or under is None:
         return OPAQUE
     sign = "-" if (over[1] == "-") != (under[1] == "-") else ""
     if sign and fraction.string[max(0, fraction.start() - 1) : fraction.start()].isdigit():
         return OPAQUE
-    return _beside_digit(fraction, f"{sign}{over[2]}/{under[2]}")
+    return _after_digit(fraction, f"{sign}{over[2]}/{under[2]}")
 
 
 def _meaning(command: re.Match[str]) -> str:

@@ -1,7 +1,7 @@
 r"""Digits and separators: the notations of a decimal number.
 
-A *run* is digits with everything that may separate them. It has one value or none: a run that fits
-no notation, or fits two, is not read.
+A *run* is a sequence of digits and separators. It has one value or none: a run that matches no
+notation, or more than one, is not read.
 
 ==========================  =====================================================
 ``1234567.89``, ``.5``      plain
@@ -12,7 +12,7 @@ no notation, or fits two, is not read.
 ``1_234_567.89``            the same with underscores, as in programs
 ``1.234.567,89``            groups of three with dots; ``1.234`` is a decimal
 ``3,50``, ``0,5``           a decimal comma: two decimals or more than three, or after a zero
-``2,5``                     one decimal: only before a unit, as ``2,5`` may be a list
+``2,5``                     one decimal: only with a unit, because ``2,5`` may be a list
 ==========================  =====================================================
 """
 
@@ -22,7 +22,7 @@ import re
 
 RUN = r"""(?:[1-9][0-9]{0,2}(?:[ \u202f][0-9]{3})++(?![0-9])|\.?[0-9]++)
           (?:(?:[.,'_:]|[.,]{2})[0-9]++)*+"""
-"""A pattern in verbose form: the longest run that begins where it is tried."""
+"""Verbose pattern that matches the longest run at a position."""
 
 _NOTATIONS = re.compile(
     r"""
@@ -48,14 +48,14 @@ _EUROPEAN = {ord(char): None for char in ".' \u202f"} | {ord(","): "."}
 
 
 def decimal_of(run: str, *, has_unit: bool = False) -> str | None:
-    """The number that a run is, with digits and a point only, or None if it is not read.
+    """Return a run's number with digits and a point only, or None if it is not read.
 
-    ``3:00`` is 3; other times and ratios are none.
+    ``3:00`` is 3; other times and ratios are not numbers.
 
     Parameters
     ----------
     has_unit
-        A unit, a currency or a percent sign stands beside the run.
+        A unit, a currency or a percent sign is next to the run.
 
     >>> decimal_of("12,34,567"), decimal_of("1.234,5"), decimal_of("1,23,4")
     ('1234567', '1234.5', None)

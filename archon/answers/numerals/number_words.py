@@ -10,16 +10,17 @@ _SMALL = {word: value for value, word in enumerate(_SMALL_WORDS.split())}
 _TENS_WORDS = "twenty thirty forty fifty sixty seventy eighty ninety"
 _TENS = {word: 10 * value for value, word in enumerate(_TENS_WORDS.split(), start=2)}
 _SCALES = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9}
-_WORD = "|".join([*_SMALL, *_TENS, *_SCALES])
-NUMBER_WORD = _WORD
-"""A pattern: one word of a number."""
-_NUMBER = re.compile(rf"(?:{_WORD})(?:(?:-|[ ](?:and[ ])?)(?:{_WORD})){{0,12}}+(?![\w'])", re.I)
+NUMBER_WORD = "|".join([*_SMALL, *_TENS, *_SCALES])
+"""Pattern for one word of a number."""
+_NUMBER = re.compile(
+    rf"(?:{NUMBER_WORD})(?:(?:-|[ ](?:and[ ])?)(?:{NUMBER_WORD})){{0,12}}+(?![\w'])", re.I
+)
 
 
 def number_of_words(text: str, start: int) -> tuple[str | None, int] | None:
-    """The number in words that begins at a place, and its end; None if no number word does.
+    """Return the number in words that begins at ``start`` and its end; None without number words.
 
-    The number is None where the words do not make one.
+    The number is None if the words do not form one.
 
     >>> number_of_words("It is twenty-five.", 6), number_of_words("one two", 0)
     (('25', 17), (None, 7))
@@ -32,7 +33,7 @@ def number_of_words(text: str, start: int) -> tuple[str | None, int] | None:
 
 
 def _value(words: list[str]) -> str | None:
-    """The sum of its parts below a thousand, each times its scale; scales must fall."""
+    """Add the parts below a thousand, each times its scale; the scales must decrease."""
     total, part, last = 0, None, 10**12
     for word in words:
         if word == "hundred":
@@ -51,7 +52,7 @@ def _value(words: list[str]) -> str | None:
 
 
 def _added(part: int | None, word: str) -> int | None:
-    """A part below a thousand with one more word, or None if it cannot follow."""
+    """Add one word to a part below a thousand; None if the word cannot follow."""
     if part is None:
         return _TENS.get(word, _SMALL.get(word))
     if part == 0 or word == "zero":
