@@ -12,7 +12,7 @@ from archon.spec.space import parse_space
 from archon.study.load_study import StoredStudy
 from archon.study.objectives import ItemResult
 from archon.study.space import Space
-from archon.study.trials import TOLD, TrialRecord
+from archon.study.trials import RECORD, TrialRecord
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -85,7 +85,7 @@ def told(number: int, outcome: Any = "whole", **changed: Any) -> optuna.trial.Fr
             params=trial.params,
             distributions=trial.distributions,
             values=[record.values["accuracy"], record.values["tokens"]] if asked else None,
-            user_attrs={TOLD: record.to_attribute()},
+            user_attrs={RECORD: record.to_attribute()},
         )
     )
     made = study.get_trials()[0]

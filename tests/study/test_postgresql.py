@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from archon.study.finals_lease import claimed
+from archon.study.finals_lease import leased
 from archon.study.storage import opened_storage
 from archon.study.workers import Worker
 
@@ -103,7 +103,7 @@ def test_of_workers_that_claim_the_finals_together_one_has_them(url: str) -> Non
 
     def claim(_: int) -> bool:
         async def take() -> bool:
-            async with claimed(study, Worker(study, is_alone=False), url) as is_ours:
+            async with leased(study, Worker(study, is_alone=False), url) as is_ours:
                 await asyncio.to_thread(done.wait)
                 return is_ours
 
@@ -116,7 +116,7 @@ def test_of_workers_that_claim_the_finals_together_one_has_them(url: str) -> Non
         pytest.MonkeyPatch.context() as patch,
         ThreadPoolExecutor(6) as pool,
     ):
-        patch.setattr("archon.study.finals_lease._LOOK_SECONDS", 0.05)
+        patch.setattr("archon.study.finals_lease._POLL_SECONDS", 0.05)
         patch.setattr("archon.study.workers.BEAT_SECONDS", 0.1)
         assert sum(pool.map(claim, range(6))) == 1
 

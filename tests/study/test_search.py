@@ -256,7 +256,7 @@ def test_the_winner_of_several_workers_is_written_by_one_of_them(
         yield False
 
     with monkeypatch.context() as patch:
-        patch.setattr("archon.study.session.claimed", another_has_it)
+        patch.setattr("archon.study.session.leased", another_has_it)
         result = searched(study="one", resume=True)
     assert result.output is None
     assert result.test is None

@@ -26,16 +26,7 @@ WORKER = Path(__file__).with_name("study_worker.py")
 def opened(
     url: str, identity: Any = None, name: str = "study", resume: bool = True
 ) -> AbstractContextManager[Any]:
-    made = plan()
-    return opened_study(
-        url,
-        name,
-        identity or {"space": {"name": "a"}},
-        made.directions,
-        optuna.samplers.RandomSampler(seed=0),
-        optuna.pruners.NopPruner(),
-        resume=resume,
-    )
+    return opened_study(url, name, identity or {"space": {"name": "a"}}, plan(resume=resume))
 
 
 @pytest.fixture
