@@ -232,9 +232,9 @@ def test_a_comparison_is_not_written_over(cli: Cli) -> None:
     assert cli(*arguments) == 0
     assert sorted(path.name for path in Path("out").iterdir()) == ["1-single", "2-single"]
     assert cli(*arguments) == 2
-    assert "out holds a comparison already" in cli.stderr
+    assert "out already holds a comparison" in cli.stderr
     assert cli("compare", "single", "single", "-b", "smoke", *SCRIPTED, "--output", "out/1-single")
-    assert "holds no such comparison" in cli.stderr
+    assert "does not hold this comparison" in cli.stderr
 
 
 @pytest.mark.parametrize(

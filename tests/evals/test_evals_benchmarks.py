@@ -1,4 +1,4 @@
-"""Items: dealt to splits, read from rows, and the cards that are shipped."""
+"""Items: divided to splits, read from rows, and the cards that are shipped."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from archon.errors import SpecError, UsageError
 from archon.evals.benchmarks import SPLITS, Item, load_items
-from archon.evals.benchmarks.items import deal, item_from_row
+from archon.evals.benchmarks.items import divide, item_from_row
 from archon.evals.scorers import find_scorer
 from archon.graph.exemplars import load_pool
 from archon.spec.benchmark import BenchmarkCard
@@ -84,31 +84,31 @@ def items_asking(questions: list[str]) -> list[Item]:
     [(1, (0, 1, 0)), (3, (1, 1, 1)), (10, (3, 3, 4)), (100, (30, 30, 40)), (1319, (396, 395, 528))],
 )
 def test_items_are_dealt_30_30_40(count: int, sizes: tuple[int, ...]) -> None:
-    dealt = deal(items_asking([f"question {number}" for number in range(count)]))
-    assert tuple(len(dealt[split]) for split in SPLITS) == sizes
+    divided = divide(items_asking([f"question {number}" for number in range(count)]))
+    assert tuple(len(divided[split]) for split in SPLITS) == sizes
 
 
 @given(st.lists(st.sampled_from("abcdefghijkl"), max_size=40))
 def test_dealing_loses_nothing_and_puts_no_question_into_two_splits(questions: list[str]) -> None:
     items = items_asking(questions)
-    dealt = deal(items)
-    assert sorted(item.id for split in SPLITS for item in dealt[split]) == sorted(
+    divided = divide(items)
+    assert sorted(item.id for split in SPLITS for item in divided[split]) == sorted(
         item.id for item in items
     )
     for a, b in combinations(SPLITS, 2):
-        assert not {i.question for i in dealt[a]} & {i.question for i in dealt[b]}
+        assert not {i.question for i in divided[a]} & {i.question for i in divided[b]}
 
 
 def test_dealing_shuffles_and_always_in_the_same_way() -> None:
     items = items_asking([f"question {number}" for number in range(50)])
-    once, again = deal(items), deal(items)
+    once, again = divide(items), divide(items)
     assert once == again
     assert [item.id for item in once["search"]] != [item.id for item in items[:15]]
 
 
 def test_two_splits_alone_share_equally() -> None:
-    dealt = deal(items_asking([str(number) for number in range(10)]), ["search", "select"])
-    assert [len(items) for items in dealt.values()] == [5, 5]
+    divided = divide(items_asking([str(number) for number in range(10)]), ["search", "select"])
+    assert [len(items) for items in divided.values()] == [5, 5]
 
 
 # -------------------------------------------------------------------------------------------- rows
@@ -136,7 +136,7 @@ def test_the_target_stands_after_the_mark_or_alone(answer: object, target: str) 
     [
         ({"question": "a", "anwser": "1"}, "no field 'answer'; did you mean 'anwser'"),
         ({"question": " ", "answer": "1"}, "'question' is empty"),
-        ({"question": ["a"], "answer": "1"}, "'question' holds a list of 1, not a text"),
+        ({"question": ["a"], "answer": "1"}, "'question' is a list of 1, not a text"),
         ({"question": "a", "answer": None}, "'answer' holds null"),
         ({"question": "a", "answer": True}, "'answer' holds true"),
         ({"question": "a", "answer": float("nan")}, "'answer' holds nan"),

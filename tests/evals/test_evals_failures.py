@@ -116,7 +116,7 @@ def test_a_limit_that_is_neither_is_refused_with_the_reason(text: str) -> None:
 
 @pytest.mark.parametrize("given", [True, -1, 1.5, float("nan"), "3"])
 def test_a_limit_of_a_program_is_checked_too(given: Any) -> None:
-    with pytest.raises(UsageError, match="max_errors is a number of answers"):
+    with pytest.raises(UsageError, match="max_errors must be a number of answers"):
         ErrorLimit(given, 10)
 
 

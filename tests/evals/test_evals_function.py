@@ -175,8 +175,8 @@ def test_a_function_may_give_a_benchmark_with_a_scorer_and_a_pool(
             r"^\S+mine\.py:17: ValueError: no luck$",
         ),
         (":sms", r"mine\.py: there is no 'sms'; did you mean 'sums'\?"),
-        (":number", r"mine\.py:number: gives 7, where rows are wanted"),
-        ("", r"mine\.py: names no function; write it as file\.py:function"),
+        (":number", r"mine\.py:number: returns 7, not rows"),
+        ("", r"mine\.py: does not name a function; write it as file\.py:function"),
     ],
 )
 def test_a_fault_in_a_file_is_told_by_its_place(file: str, name: str, message: str) -> None:
@@ -191,10 +191,10 @@ def test_a_fault_in_a_file_is_told_by_its_place(file: str, name: str, message: s
         ("import no_such_module", r"bad\.py:1: ModuleNotFoundError: No module named"),
         ("import sys\n\nsys.exit(3)", r"bad\.py:3: SystemExit: 3"),
         ("def f(split): ...", r"bad\.py:f: TypeError: f\(\) missing 1 required"),
-        ("async def f(): ...", r"bad\.py:f: gives a Python coroutine, where rows are wanted"),
-        ("def f(): return []", r"bad\.py:f: gives no rows"),
+        ("async def f(): ...", r"bad\.py:f: returns a Python coroutine, not rows"),
+        ("def f(): return []", r"bad\.py:f: returns no rows"),
         ("def f(): return ['a']", r"bad\.py:f: row 1: is 'a', not a mapping"),
-        ("def f(): return {'question': 'a'}", "gives an object with 1 key, where rows are wanted"),
+        ("def f(): return {'question': 'a'}", "returns an object with 1 key, not rows"),
         ("def f(): return [{'question': '1?'}]", r"row 1: there is no field 'answer'"),
         ("def f(): return [{'question': '1?', 'answer': 'x'}]", "row 1: no number can be read"),
     ],
@@ -217,7 +217,7 @@ def test_a_missing_file_or_module_is_told() -> None:
     ("fields", "message"),
     [
         ({"answer": "nubmer"}, r"\$\.answer: unknown value 'nubmer'; did you mean 'number'"),
-        ({"score": "number-exat"}, r"\$\.score: there is no scorer .* did you mean"),
+        ({"score": "number-exat"}, r"\$\.score: unknown scorer .* did you mean"),
         ({"score": "text-exact"}, "judges a text, and the card's 'answer' is 'number'"),
         ({"fields": {"qestion": "q"}}, "did you mean 'question'"),
         ({"examples": "gsm9k"}, "did you mean 'gsm8k'"),

@@ -127,9 +127,9 @@ def test_a_new_entry_takes_the_place_of_a_failure_and_of_nothing_else(tmp_path: 
 
 def test_a_record_of_another_version_is_named() -> None:
     data: dict[str, Any] = {**RECORDS[0].to_json(), "version": 99}
-    with pytest.raises(ValueError, match="version 99 are not known here"):
+    with pytest.raises(ValueError, match="unknown version of records: 99"):
         Record.from_json(data)
-    with pytest.raises(ValueError, match="no record of an answer"):
+    with pytest.raises(ValueError, match="not a record of an answer"):
         Record.from_json(json.loads('{"version": 1}'))
 
 

@@ -26,7 +26,7 @@ from archon.evals.records import Draw, Record
 from archon.evals.report import Tally
 from archon.evals.run import read_run
 from archon.evals.runner import Evaluation, evaluate
-from archon.evals.scorers import Score, own_scorer, scored
+from archon.evals.scorers import Score, custom_scorer, scored
 from archon.evals.statistics import mean_interval, score_interval, student_quantile
 from archon.study.trial_evaluation import measured
 
@@ -42,7 +42,7 @@ def records(scores: Sequence[float]) -> list[Record]:
     [(True, 1), (False, 0), (0.5, 0.5), (0.999999, 0.999999), (Fraction(1, 4), 0.25), (1.0, 1)],
 )
 def test_a_users_score_is_kept(given: Any, value: float) -> None:
-    score = own_scorer(lambda text, target: given, "number")(None, "The answer is 7.", "7")
+    score = custom_scorer(lambda text, target: given, "number")(None, "The answer is 7.", "7")
     assert (score.value, type(score.value)) == (value, type(value))
 
 
@@ -160,7 +160,7 @@ async def evaluated(scorer: Any, path: Path, count: int = 4) -> Any:
 
 
 async def test_an_evaluation_reports_partial_scores(tmp_path: Path) -> None:
-    scorer = own_scorer(lambda text, target: 1 if target == "0" else 0.25, "number")
+    scorer = custom_scorer(lambda text, target: 1 if target == "0" else 0.25, "number")
     report = await evaluated(scorer, tmp_path)
     assert (report.accuracy, report.mean_score) == (0.25, 0.4375)
     assert [record.score for record in read_run(tmp_path).records()] == [1, 0.25, 0.25, 0.25]
@@ -175,7 +175,7 @@ async def test_a_score_outside_0_to_1_is_an_error_that_names_scorer_and_item(
     def mine(text: str, target: str) -> Any:
         return given
 
-    report = await evaluated(own_scorer(mine, "number"), tmp_path, 1)
+    report = await evaluated(custom_scorer(mine, "number"), tmp_path, 1)
     (cause,) = report.errors
     assert "item 'item-0'" in cause["cause"]
     assert "mine" in cause["cause"]
@@ -205,4 +205,4 @@ def test_a_scorer_that_exits_fails_its_item_alone() -> None:
         raise SystemExit(3)
 
     with pytest.raises(ScoringError, match="SystemExit: 3"):
-        own_scorer(leaves, "number")("5", "5", "5")
+        custom_scorer(leaves, "number")("5", "5", "5")

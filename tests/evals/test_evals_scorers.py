@@ -9,9 +9,9 @@ import pytest
 from archon.errors import ScoringError, SpecError, UsageError
 from archon.evals.scorers import (
     SCORERS,
+    custom_scorer,
     find_scorer,
     number_exact,
-    own_scorer,
     text_exact,
 )
 from archon.spec.benchmark import BenchmarkCard
@@ -82,7 +82,7 @@ def test_a_wrong_scorer_that_the_user_names_is_the_users_mistake_and_not_the_car
     [(True, 1), (1, 1), (1.0, 1), (False, 0), (0, 0)],
 )
 def test_a_score_of_0_or_1_is_an_integer(given: float, value: int) -> None:
-    score = own_scorer(lambda text, target: given, "number")(None, "The answer is 7.", "7 ")
+    score = custom_scorer(lambda text, target: given, "number")(None, "The answer is 7.", "7 ")
     assert (score.value, score.answer) == (value, "7")
     assert type(score.value) is int
 
@@ -94,7 +94,7 @@ def test_a_users_scorer_is_given_the_text_and_the_target() -> None:
         seen.append((text, target))
         return True
 
-    assert own_scorer(judge, "text")("value", "the Text", "Target").answer == "value"
+    assert custom_scorer(judge, "text")("value", "the Text", "Target").answer == "value"
     assert seen == [("the Text", "Target")]
 
 
@@ -104,7 +104,7 @@ def test_a_score_that_is_no_number_from_0_to_1_is_an_error(given: Any) -> None:
         return given
 
     with pytest.raises(ScoringError, match=r"test_evals_scorers\.py:.*judge gives .*from 0 to 1"):
-        own_scorer(judge, "number")(None, "", "")
+        custom_scorer(judge, "number")(None, "", "")
 
 
 def test_a_scorer_that_fails_is_named_by_file_and_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -113,5 +113,5 @@ def test_a_scorer_that_fails_is_named_by_file_and_line(capsys: pytest.CaptureFix
         return 1 / int(target)
 
     with pytest.raises(ScoringError, match=r"test_evals_scorers\.py:\d+: ZeroDivisionError: div"):
-        own_scorer(judge, "number")(None, "", "0")
+        custom_scorer(judge, "number")(None, "", "0")
     assert capsys.readouterr() == ("", "judging\n")

@@ -144,7 +144,7 @@ def test_known_architectures_are_the_first_trials() -> None:
     study = optuna.load_study(study_name="one", storage="sqlite:///runs/one/study.db")
     first = study.get_trials()[0]
     assert first.params == {"samples": "9", "template": '"cot"', "check": "null"}
-    with pytest.raises(UsageError, match="rank-fuse is no point of the space tiny"):
+    with pytest.raises(UsageError, match="no point of the space tiny builds rank-fuse"):
         searched(study="two", warm_start=["rank-fuse"])
 
 
@@ -170,7 +170,7 @@ def test_the_models_that_are_put_in_are_those_of_the_winner(folder: Path) -> Non
     (folder / "own.json").write_text(json.dumps(own))
     result = searched(study="one", trials=2, finalists=0, models={"solver": "./own.json"})
     assert (result.best or {})["architecture"]["models"] == {"solver": "./own.json"}
-    with pytest.raises(UsageError, match="no role 'judge' in the space tiny"):
+    with pytest.raises(UsageError, match="the space tiny has no role 'judge'"):
         searched(models={"judge": "scripted"})
 
 
@@ -213,9 +213,9 @@ def test_the_command_prints_one_object(capsys: pytest.CaptureFixture[str]) -> No
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--objective", "speed"], "no objective 'speed'"),
-        (["--objective", "accuracy,accuracy"], "named twice"),
-        (["--sampler", "bayes"], "no sampler 'bayes'"),
+        (["--objective", "speed"], "unknown objective 'speed'"),
+        (["--objective", "accuracy,accuracy"], "name one twice"),
+        (["--sampler", "bayes"], "unknown sampler 'bayes'"),
         (["--trials", "0"], "at least one trial"),
         (["--resume"], "--resume needs --study"),
         (["--model", "judge=scripted"], "no role 'judge'"),
@@ -322,7 +322,7 @@ def test_places_that_nothing_can_be_written_to_are_told_first(folder: Path) -> N
         with pytest.raises(UsageError, match=told):
             searched(study="one", output=output)
     (folder / "runs" / "two").write_text("no folder")
-    with pytest.raises(UsageError, match="cannot make the study's folder runs/two: File exists"):
+    with pytest.raises(UsageError, match="cannot make the folder runs/two: File exists"):
         searched(study="two")
     assert not list(folder.glob("runs/one/*.db"))
 

@@ -259,7 +259,7 @@ def test_a_space_whose_every_point_is_forbidden_is_told() -> None:
 
 def test_a_node_that_no_point_reads_is_told() -> None:
     space = make_space({"draft": {**DRAFT, "samples": {"$int": [1, 2]}}, "idle": DRAFT}, "draft")
-    with pytest.raises(SpecError, match="no point of the space has the node 'idle'"):
+    with pytest.raises(SpecError, match="at no point of the space does the node 'idle'"):
         api.check_space(space)
 
 

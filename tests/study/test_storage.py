@@ -38,7 +38,7 @@ def test_a_study_is_joined_only_where_that_is_asked_for(url: str) -> None:
     with opened(url, resume=False):
         pass
     with (
-        pytest.raises(UsageError, match=r"there is a study 'study'.*--resume"),
+        pytest.raises(UsageError, match=r"the study 'study' in .* already exists.*--resume"),
         opened(url, resume=False),
     ):
         pass
@@ -51,7 +51,7 @@ def test_a_study_is_joined_only_where_that_is_asked_for(url: str) -> None:
 def test_two_spaces_under_one_name_are_refused(url: str) -> None:
     with opened(url):
         pass
-    differs = r"(?s)of something else.*\$.space.name: 'a' there, 'b' now"
+    differs = r"(?s)searches something else.*\$.space.name: 'a' there, 'b' now"
     with pytest.raises(UsageError, match=differs), opened(url, {"space": {"name": "b"}}):
         pass
 
@@ -71,7 +71,7 @@ def test_a_second_worker_is_kept_from_a_sqlite_file(url: str) -> None:
 
 @pytest.mark.parametrize(
     ("storage", "told"),
-    [("nosuch://x", "nosuch"), ("sqlite:////proc/none/study.db", "cannot make the study's file")],
+    [("nosuch://x", "nosuch"), ("sqlite:////proc/none/study.db", "cannot create the study's file")],
 )
 def test_a_storage_that_cannot_be_had_is_told(storage: str, told: str) -> None:
     with pytest.raises(UsageError, match=told), opened(storage):
@@ -113,19 +113,22 @@ def test_a_study_that_is_there_already_is_told_without_a_password() -> None:
     study, identity = optuna.create_study(), {"space": "a"}
     url = "postgresql+psycopg://user:secret@host/x"
     _identify(study, url, identity, resume=False)
-    for other, told in ((identity, "there is a study"), ({"space": "b"}, "of something else")):
+    for other, told in ((identity, "already exists"), ({"space": "b"}, "searches something else")):
         with pytest.raises(UsageError, match=told) as caught:
             _identify(study, url, other, resume=False)
         assert "secret" not in str(caught.value)
 
 
 def test_a_storage_that_is_no_url_is_told_with_what_is_one() -> None:
-    with pytest.raises(UsageError, match=r"a\.db is no URL such as sqlite:///FILE"), opened("a.db"):
+    with (
+        pytest.raises(UsageError, match=r"a\.db is not a URL; write it as sqlite:///FILE"),
+        opened("a.db"),
+    ):
         pass
 
 
 def test_a_password_that_breaks_its_url_is_told_before_the_driver_prints_half_of_it() -> None:
-    refused = pytest.raises(UsageError, match=r'an "@" in the password .*user@host/x .* %40')
+    refused = pytest.raises(UsageError, match=r'the "@" in the password .*user@host/x as %40')
     with refused as caught, opened("postgresql+psycopg://user:sec@ret@host/x"):
         pass
     assert "ret@" not in str(caught.value)

@@ -1,8 +1,7 @@
-"""Texts written once: those that many answers share, and those of one answer.
+"""Deduplicated texts of a page: those that several answers share, and those of one answer.
 
-A page holds each answer as a chunk of its own, compressed, which the reader's browser opens when
-it is looked at. Exemplars stand before every question, so the messages that several chunks have
-go into one list that all share.
+A page has each answer as a compressed chunk, which the browser opens on demand. Exemplars are in
+the prompt of every question, so messages that occur in several chunks go into one shared list.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from hashlib import sha256
 from typing import Any
 
-_LEAST_SHARED_CHARS = 40
+_MIN_SHARED_CHARS = 40
 
 
 class SharedTexts:
@@ -24,7 +23,7 @@ class SharedTexts:
         met: set[bytes] = set()
         shared: set[str] = set()
         for trace in traces:
-            texts = {text for text in _messages(trace) if len(text) >= _LEAST_SHARED_CHARS}
+            texts = {text for text in _messages(trace) if len(text) >= _MIN_SHARED_CHARS}
             for text in texts - shared:
                 digest = sha256(text.encode("utf-8", "surrogatepass")).digest()
                 if digest in met:
