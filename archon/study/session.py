@@ -78,21 +78,18 @@ def prepare(
     make_sampler(config.sampler, config.seed)
     _check_roles(space, config.models)
     check(space, load)
-    benchmarks = {
-        split: open_split(split, config.limit if split == "search" else config.final_limit)
-        for split in SPLITS
-    }
-    # One fixed random order, so that a rung is a sample of all kinds of items.
-    items = list(benchmarks["search"].items)
-    random.Random(0).shuffle(items)
-    benchmarks["search"] = replace(benchmarks["search"], items=items)
-    splits: dict[str, SplitItems] = {
-        name: SplitItems(opened, config.seed) for name, opened in benchmarks.items()
-    }
+    splits: dict[str, SplitItems] = {}
+    for name in SPLITS:
+        opened = open_split(name, config.limit if name == "search" else config.final_limit)
+        if name == "search":  # one fixed random order, so that a rung has all kinds of items
+            items = list(opened.items)
+            random.Random(0).shuffle(items)
+            opened = replace(opened, items=items)
+        splits[name] = SplitItems(opened, config.seed)
     architecture = load(_any_architecture(space))
     for split in splits.values():
-        split.evaluation(architecture)  # raises if the items do not suit
-    card = benchmarks["search"].selection.card
+        split.evaluation(architecture)  # raises if there are too few exemplars, for example
+    card = splits["search"].benchmark.selection.card
     return SearchSession(
         config=config,
         space=space,
@@ -105,7 +102,7 @@ def prepare(
             "space": space.spec.source,
             "models": {role: str(model) for role, model in config.models.items()},
             "benchmark": card.model_dump(mode="json"),
-            "items": [item.id for item in items],
+            "items": [item.id for item in splits["search"].items],
             "objectives": list(config.objectives),
             "limits": config.limits.given,
             "seed": config.seed,

@@ -29,8 +29,8 @@ class Item:
     id: str
     question: str
     target: str
-    """The right answer as a canonical value (``archon.answers``); for a custom scorer the text in the
-    row."""
+    """The right answer as a canonical value (``archon.answers``); for a custom scorer, the row's
+    text."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -17,26 +17,26 @@ _MIN_SHARED_CHARS = 40
 
 
 class SharedTexts:
-    """The messages that the prompts of several chunks have."""
+    """Messages in the prompts of several chunks."""
 
     def __init__(self, traces: Iterable[Mapping[str, Any]] = ()) -> None:
-        met: set[bytes] = set()
+        seen: set[bytes] = set()
         shared: set[str] = set()
         for trace in traces:
             texts = {text for text in _messages(trace) if len(text) >= _MIN_SHARED_CHARS}
             for text in texts - shared:
                 digest = sha256(text.encode("utf-8", "surrogatepass")).digest()
-                if digest in met:
+                if digest in seen:
                     shared.add(text)
-                met.add(digest)
+                seen.add(digest)
         self._numbers = {text: number for number, text in enumerate(sorted(shared))}
 
     def number(self, text: str) -> int | None:
-        """The number of a text; None if it is not shared."""
+        """Return the number of a text; None if it is not shared."""
         return self._numbers.get(text)
 
     def packed(self) -> str:
-        """All of them as a chunk."""
+        """Return the shared messages as a chunk."""
         return pack(list(self._numbers))
 
 
@@ -50,25 +50,25 @@ def _messages(trace: Mapping[str, Any]) -> Iterator[str]:
 
 
 class Texts:
-    """The texts of one chunk: number n is the n-th of them, number -1 - n the n-th shared one."""
+    """The texts of one chunk: number n is its n-th text, number -1 - n the n-th shared one."""
 
     def __init__(self, shared: SharedTexts) -> None:
         self._shared = shared
         self._numbers: dict[str, int] = {}
 
     def number(self, text: str) -> int:
-        """The number of a text, which is kept."""
+        """Add a text if it is new; return its number."""
         shared = self._shared.number(text)
         if shared is not None:
             return -1 - shared
         return self._numbers.setdefault(text, len(self._numbers))
 
     def packed(self, data: Mapping[str, Any]) -> str:
-        """``data`` together with the texts that its numbers mean, as a chunk."""
+        """Return ``data`` with the texts that its numbers refer to, as a chunk."""
         return pack({"texts": list(self._numbers), **data})
 
 
 def pack(data: Any) -> str:
-    """JSON, deflated (zlib, RFC 1950), in base64."""
+    """Encode data as JSON, deflated (zlib, RFC 1950), in base64."""
     text = json.dumps(data, separators=(",", ":"))
     return base64.b64encode(zlib.compress(text.encode("ascii"))).decode("ascii")
