@@ -175,7 +175,7 @@ def test_a_score_that_is_none_fails_its_item_and_names_the_scorer(cli: Cli) -> N
     Path("mine.py").write_text(SCORER % "7")
     assert cli("eval", "single", "mine.py:bench", *SCRIPTED, "--limit", "3") == 1
     assert "3 × ScoringError: item 'row-" in cli.stderr
-    assert "mine.py:half gives 7, not a number from 0 to 1" in cli.stderr
+    assert "mine.py:half returns 7, not a number from 0 to 1" in cli.stderr
 
 
 def test_answers_without_a_value_are_reported(cli: Cli) -> None:

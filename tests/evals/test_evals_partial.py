@@ -186,7 +186,7 @@ def test_a_scorer_made_of_another_function_is_held_to_the_same_range() -> None:
     def odd(value: str | None, text: str, target: str) -> Score:
         return Score(2, "1", "too much")
 
-    with pytest.raises(ScoringError, match="odd gives the score 2"):
+    with pytest.raises(ScoringError, match="odd returns 2"):
         scored(odd, None, "", "")
 
 
