@@ -1,4 +1,4 @@
-"""Benchmarks made in Python: from a program, from a file, and told where they fail."""
+"""Benchmarks in Python: from a program, from a file, and the location of their errors."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def items_of(ref: Any, split: str = "test", **choices: Any) -> api.Benchmark:
 
 
 @pytest.mark.parametrize("ref", [sums, PythonBenchmark(ROWS), PythonBenchmark(sums)])
-def test_a_function_or_its_rows_are_dealt_to_three_splits_that_share_nothing(ref: Any) -> None:
+def test_rows_are_divided_between_three_disjoint_splits(ref: Any) -> None:
     splits = [items_of(ref, split).items for split in SPLITS]
     assert [len(items) for items in splits] == [3, 3, 4]
     for a, b in combinations(splits, 2):
@@ -118,7 +118,7 @@ def test_numbers_of_other_types_are_read_as_numbers() -> None:
     assert {item.target for item in items_of(PythonBenchmark(rows)).items} < set("0123456789")
 
 
-def test_a_users_scorer_gets_the_target_as_the_row_has_it() -> None:
+def test_a_custom_scorer_gets_the_target_in_the_row() -> None:
     rows = [{"question": f"{n}?", "answer": "A  Long-Winded Target."} for n in range(10)]
     mine = PythonBenchmark(rows, answer="text", score=lambda text, target: text == target)
     found = items_of(mine)
@@ -127,7 +127,7 @@ def test_a_users_scorer_gets_the_target_as_the_row_has_it() -> None:
     assert found.selection.card.score.startswith("test_evals_function.py:")
 
 
-def test_another_scorer_takes_the_place_of_the_users_and_is_named() -> None:
+def test_a_named_scorer_replaces_the_custom_one() -> None:
     mine = PythonBenchmark(ROWS, score=lambda text, target: False)
     found = items_of(mine, scorer="number-exact")
     assert found.scorer(None, "The answer is 8.0.", "8").value == 1
@@ -137,7 +137,7 @@ def test_another_scorer_takes_the_place_of_the_users_and_is_named() -> None:
 # ---------------------------------------------------------------------------------- from a file
 
 
-def test_a_function_of_a_file_is_loaded_with_what_lies_beside_it(file: str) -> None:
+def test_a_function_of_a_file_can_import_modules_next_to_it(file: str) -> None:
     found = items_of(f"{file}:sums")
     assert len(found.items) == 4
     assert found.selection.card.name == "sums"
@@ -152,7 +152,7 @@ def test_a_function_of_a_module_in_the_working_folder_is_loaded(
     assert len(items_of("mine:sums", "search").items) == 3
 
 
-def test_a_function_may_give_a_benchmark_with_a_scorer_and_a_pool(
+def test_a_function_may_return_a_benchmark_with_a_scorer_and_a_pool(
     file: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = items_of(f"{file}:judged")
@@ -179,7 +179,9 @@ def test_a_function_may_give_a_benchmark_with_a_scorer_and_a_pool(
         ("", r"mine\.py: does not name a function; write it as file\.py:function"),
     ],
 )
-def test_a_fault_in_a_file_is_told_by_its_place(file: str, name: str, message: str) -> None:
+def test_an_error_in_a_file_is_reported_with_its_location(
+    file: str, name: str, message: str
+) -> None:
     with pytest.raises(SpecError, match=message):
         items_of(file + name)
 
@@ -200,13 +202,13 @@ def test_a_fault_in_a_file_is_told_by_its_place(file: str, name: str, message: s
     ],
 )
 @pytest.mark.filterwarnings("ignore:coroutine 'f' was never awaited")
-def test_wrong_code_is_told_by_its_place(tmp_path: Path, code: str, message: str) -> None:
+def test_wrong_code_is_reported_with_its_location(tmp_path: Path, code: str, message: str) -> None:
     (tmp_path / "bad.py").write_text(code)
     with pytest.raises(SpecError, match=message):
         items_of(f"{tmp_path / 'bad.py'}:f")
 
 
-def test_a_missing_file_or_module_is_told() -> None:
+def test_a_missing_file_or_module_is_reported() -> None:
     with pytest.raises(SpecError, match=r"nowhere\.py: no such file"):
         items_of("nowhere.py:f")
     with pytest.raises(SpecError, match="no_such: ModuleNotFoundError: No module named 'no_such'"):
@@ -223,7 +225,7 @@ def test_a_missing_file_or_module_is_told() -> None:
         ({"examples": "gsm9k"}, "did you mean 'gsm8k'"),
     ],
 )
-def test_a_wrong_setting_is_told_with_the_nearest_right_one(
+def test_a_wrong_setting_is_reported_with_the_closest_valid_one(
     fields: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(SpecError, match=message):
@@ -242,5 +244,5 @@ def test_an_unknown_scorer_of_the_users_is_refused() -> None:
 
 
 @pytest.mark.parametrize("ref", ["gsm8k", "mine.json", "./folder/mine.json", {"version": 1}])
-def test_names_paths_and_cards_are_no_code(ref: Any) -> None:
+def test_names_paths_and_cards_are_not_code(ref: Any) -> None:
     assert not is_python(ref)

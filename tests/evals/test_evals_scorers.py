@@ -25,7 +25,7 @@ def card(**fields: Any) -> BenchmarkCard:
 
 @pytest.mark.parametrize("name", ["number-exact", "text-exact"])
 class TestScorersOfValues:
-    """What the scorers do that judge the value which an architecture gives."""
+    """The scorers that judge the value of an architecture."""
 
     def test_an_equal_value_is_right(self, name: str) -> None:
         score = SCORERS[name]("12", "", "12")
@@ -37,7 +37,7 @@ class TestScorersOfValues:
         assert "13" in score.explanation
         assert "12" in score.explanation
 
-    def test_the_value_stands_over_the_text(self, name: str) -> None:
+    def test_the_value_has_precedence_over_the_text(self, name: str) -> None:
         assert SCORERS[name]("13", "The answer is 12.", "12").value == 0
 
     def test_without_a_value_the_text_is_read(self, name: str) -> None:
@@ -67,7 +67,7 @@ def test_a_scorer_of_another_kind_of_answer_is_refused() -> None:
         find_scorer(card(answer="text"))
 
 
-def test_a_wrong_scorer_that_the_user_names_is_the_users_mistake_and_not_the_cards() -> None:
+def test_a_wrong_scorer_of_the_user_is_a_usage_error() -> None:
     with pytest.raises(UsageError, match="did you mean 'lm-eval-strict-match'"):
         find_scorer(card(), name="lm-eval-strict")
     with pytest.raises(UsageError, match="text-exact judges a text"):
@@ -87,7 +87,7 @@ def test_a_score_of_0_or_1_is_an_integer(given: float, value: int) -> None:
     assert type(score.value) is int
 
 
-def test_a_users_scorer_is_given_the_text_and_the_target() -> None:
+def test_a_custom_scorer_gets_the_text_and_the_target() -> None:
     seen = []
 
     def judge(text: str, target: str) -> bool:
@@ -99,7 +99,7 @@ def test_a_users_scorer_is_given_the_text_and_the_target() -> None:
 
 
 @pytest.mark.parametrize("given", [None, "1", 2, -1, float("nan"), float("inf"), [1]])
-def test_a_score_that_is_no_number_from_0_to_1_is_an_error(given: Any) -> None:
+def test_a_score_that_is_not_a_number_from_0_to_1_is_an_error(given: Any) -> None:
     def judge(text: str, target: str) -> Any:
         return given
 

@@ -1,4 +1,4 @@
-"""Whose the finals are, of workers that come together, late, or after one that died."""
+"""The lease of the finals: simultaneous and late workers, and workers that died."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def process_that_is_gone() -> int:
     return process.pid
 
 
-async def test_a_claim_is_held_while_the_finals_last_and_then_given_back(study: Any) -> None:
+async def test_the_lease_is_held_during_the_finals_and_released(study: Any) -> None:
     first, second = Worker(study, is_alone=False), Worker(study, is_alone=False)
     async with leased(study, first, URL) as is_ours:
         assert is_ours
@@ -40,14 +40,14 @@ async def test_a_claim_is_held_while_the_finals_last_and_then_given_back(study: 
         assert is_ours
 
 
-async def test_an_interrupted_claim_is_given_back(study: Any) -> None:
+async def test_an_interrupted_lease_is_released(study: Any) -> None:
     with pytest.raises(KeyboardInterrupt):
         async with leased(study, Worker(study, is_alone=False), URL):
             raise KeyboardInterrupt
     assert study.user_attrs[LEASE] is None
 
 
-async def test_the_claim_of_another_that_beats_is_left_to_it(study: Any) -> None:
+async def test_the_lease_of_a_live_worker_is_respected(study: Any) -> None:
     counts = itertools.count()
 
     def clock() -> float:
@@ -59,14 +59,14 @@ async def test_the_claim_of_another_that_beats_is_left_to_it(study: Any) -> None
     assert study.user_attrs[LEASE]["worker"] == "elsewhere/1/0"
 
 
-async def test_a_claim_that_stands_still_is_taken_over(study: Any) -> None:
+async def test_a_lease_without_heartbeat_is_taken_over(study: Any) -> None:
     study.set_user_attr(LEASE, {"worker": "elsewhere/1/0", "count": 7})
     seconds = itertools.count(step=STALE_SECONDS / 4)
     async with leased(study, Worker(study, False, lambda: next(seconds)), URL) as is_ours:
         assert is_ours
 
 
-async def test_the_claim_of_a_process_that_is_gone_is_taken_over_at_once(study: Any) -> None:
+async def test_the_lease_of_a_dead_process_is_taken_over_immediately(study: Any) -> None:
     worker = f"{socket.gethostname()}/{process_that_is_gone()}/0"
     study.set_user_attr(LEASE, {"worker": worker, "count": 0})
     async with leased(study, Worker(study, False, lambda: 0.0), URL) as is_ours:
