@@ -187,7 +187,7 @@ class Search:
         results: Sequence[ItemResult],
         references: Mapping[int, Sequence[ItemResult]],
     ) -> int | None:
-        """The complete trial that makes this one hopeless; None if it should continue."""
+        """Return the complete trial that makes this one hopeless; None if it should continue."""
         if not self.config.stops_early or not references:
             return None
         if len(self.config.objectives) > 1:
