@@ -139,9 +139,9 @@ def test_the_target_is_after_the_mark_or_alone(answer: object, target: str) -> N
         ({"question": "a", "anwser": "1"}, "no field 'answer'; did you mean 'anwser'"),
         ({"question": " ", "answer": "1"}, "'question' is empty"),
         ({"question": ["a"], "answer": "1"}, "'question' is a list of 1, not a text"),
-        ({"question": "a", "answer": None}, "'answer' holds null"),
-        ({"question": "a", "answer": True}, "'answer' holds true"),
-        ({"question": "a", "answer": float("nan")}, "'answer' holds nan"),
+        ({"question": "a", "answer": None}, "'answer' is null"),
+        ({"question": "a", "answer": True}, "'answer' is true"),
+        ({"question": "a", "answer": float("nan")}, "'answer' is nan"),
         ({"question": "a", "answer": "yes"}, "no number can be read from 'yes'"),
     ],
 )
