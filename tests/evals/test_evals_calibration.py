@@ -32,7 +32,7 @@ def test_uninformative_scores_pass_everything() -> None:
 
 @pytest.mark.parametrize("mine", [judged([0.5], []), judged([], [0.5]), []])
 def test_calibration_needs_right_and_wrong_answers(mine: list[Judged]) -> None:
-    with pytest.raises(UsageError, match="right answers and wrong ones"):
+    with pytest.raises(UsageError, match="both right and wrong answers"):
         calibrate(mine)
 
 
