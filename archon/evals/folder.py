@@ -116,7 +116,7 @@ def check_comparison_folder(path: Path, names: Sequence[str], *, resume: bool) -
         return
     if found.isdisjoint(names):
         raise UsageError(
-            f"{path} is not empty and does not hold this comparison (it has {shown(min(found))}); "
+            f"{path} is not empty and holds no such comparison (it has {shown(min(found))}); "
             "choose a new or an empty folder for the output"
         )
     if not resume:

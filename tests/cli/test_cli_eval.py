@@ -234,7 +234,7 @@ def test_a_comparison_is_not_written_over(cli: Cli) -> None:
     assert cli(*arguments) == 2
     assert "out already holds a comparison" in cli.stderr
     assert cli("compare", "single", "single", "-b", "smoke", *SCRIPTED, "--output", "out/1-single")
-    assert "does not hold this comparison" in cli.stderr
+    assert "holds no such comparison" in cli.stderr
 
 
 @pytest.mark.parametrize(
