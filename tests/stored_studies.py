@@ -1,4 +1,4 @@
-"""Studies as they are kept, whose every trial is made up here."""
+"""Stored studies with invented trials."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from archon.spec.space import parse_space
 from archon.study.load_study import StoredStudy
 from archon.study.objectives import ItemResult
 from archon.study.space import Space
-from archon.study.trials import TOLD, TrialRecord
+from archon.study.trials import RECORD, TrialRecord
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -57,7 +57,7 @@ IDENTITY: dict[str, Any] = {
 
 
 def told(number: int, outcome: Any = "whole", **changed: Any) -> optuna.trial.FrozenTrial:
-    """A trial at some point; the more samples, the better and the dearer."""
+    """Make a finished trial; more samples are better and cost more."""
     study, rng = optuna.create_study(directions=["maximize", "minimize"]), random.Random(number)
     space = Space(parse_space(changed.pop("space", SPACE)))
     trial = optuna.trial.FixedTrial(space.random_point(rng))
@@ -85,7 +85,7 @@ def told(number: int, outcome: Any = "whole", **changed: Any) -> optuna.trial.Fr
             params=trial.params,
             distributions=trial.distributions,
             values=[record.values["accuracy"], record.values["tokens"]] if asked else None,
-            user_attrs={TOLD: record.to_attribute()},
+            user_attrs={RECORD: record.to_attribute()},
         )
     )
     made = study.get_trials()[0]
@@ -94,7 +94,7 @@ def told(number: int, outcome: Any = "whole", **changed: Any) -> optuna.trial.Fr
 
 
 def running(number: int, worker: str) -> optuna.trial.FrozenTrial:
-    """A trial that was begun and not told."""
+    """Make an unfinished trial."""
     trial = optuna.trial.create_trial(
         state=optuna.trial.TrialState.RUNNING,
         user_attrs={"beat": {"worker": worker, "count": 3}},
@@ -104,7 +104,7 @@ def running(number: int, worker: str) -> optuna.trial.FrozenTrial:
 
 
 def finals(winner: int, accuracy: float = 0.6, **changed: Any) -> dict[str, Any]:
-    """What came of finals that one trial won."""
+    """Make the results of finals."""
     report = {
         "accuracy": accuracy,
         "accuracy_interval": [accuracy - 0.1, accuracy + 0.1],

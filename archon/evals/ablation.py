@@ -1,7 +1,7 @@
-"""What each node of an architecture buys: the same run with the node bypassed, on the same draws.
+"""Ablation: the gain and cost of each node, from runs that bypass it.
 
-A draw depends on its prompt and its number and not on the nodes around it, so the two runs differ
-in nothing but the node, item by item, and are compared in pairs.
+A sample depends on its prompt and its index, but not on the nodes around it. So the runs with and
+without a node use the same samples, and are compared in pairs, item by item.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from archon.graph.architecture import Architecture
 def ablations(
     evaluation: Evaluation, architecture: Architecture
 ) -> tuple[dict[str, Evaluation], dict[str, str]]:
-    """Node → the evaluation without it; and of the nodes that cannot be left out, why.
+    """Return node → the evaluation without it, and node → the reason if it cannot be bypassed.
 
     Parameters
     ----------
     architecture
-        What ``evaluation`` evaluates.
+        The architecture of ``evaluation``.
     """
     possible: dict[str, Evaluation] = {}
     refused: dict[str, str] = {}
@@ -38,11 +38,11 @@ def ablations(
 
 
 def ablation_rows(run: Run) -> list[dict[str, Any]]:
-    """For each node that was left out, what it buys and at what cost.
+    """Return a row for each bypassed node with its gain and cost.
 
     ``accuracy`` and ``cost_tokens`` are those of the architecture without the node. ``difference``
-    is how much more accurate the whole is, ``interval`` its 95 % interval, ``extra_cost_tokens``
-    how many more tokens an answer of the whole costs; ``p_value_adjusted`` is Holm's for all nodes.
+    is the accuracy that the node adds, ``interval`` its 95 % interval, ``extra_cost_tokens`` the
+    tokens that it adds to an answer; ``p_value_adjusted`` is Holm's for all nodes.
 
     Raises
     ------
@@ -52,15 +52,15 @@ def ablation_rows(run: Run) -> list[dict[str, Any]]:
     ablated = run.ablations()
     if not ablated:
         return []
-    whole, records = run.report(), run.records()
+    full, records = run.report(), run.records()
     rows: list[dict[str, Any]] = []
     for node, without in ablated.items():
         report = without.report()
         if not report.num_runs:  # interrupted before its first answer
             continue
-        result = compare([whole.to_json(), report.to_json()], [records, without.records()])
+        result = compare([full.to_json(), report.to_json()], [records, without.records()])
         (pair,) = result["pairs"]
-        costs = (whole.cost_tokens, report.cost_tokens)
+        costs = (full.cost_tokens, report.cost_tokens)
         rows.append(
             {
                 "node": node,

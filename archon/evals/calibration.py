@@ -1,4 +1,4 @@
-"""What score a verifier should ask for: a threshold found in a run, from scores and right answers.
+"""Calibration of a verifier's threshold, from the scores and right answers of a run.
 
 ::
 
@@ -7,7 +7,7 @@
     judged = judged_candidates(archon.read_run("runs/mine"), "check")
     print(calibrate(judged).threshold)      # for "threshold" of the node "check"
 
-A threshold is a choice like any other of a search, so it may be made on the search split alone.
+A threshold is tuned like a parameter of a search, so only the search split may be used.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from archon.spec.messages import shown, suggestion
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A candidate's score, and whether its answer was right."""
+    """A candidate's score, and whether its answer is right."""
 
     score: float
     is_right: bool
@@ -31,10 +31,10 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """The threshold that tells right from wrong best, and how well it does.
+    """The threshold that separates right answers from wrong ones best, and its error rates.
 
-    It maximises Youden's J: the share of right answers that pass minus the share of wrong ones that
-    do. Unlike accuracy, J does not reward a judge for failing everything where most is wrong.
+    It maximizes Youden's J: the share of right answers that pass minus the share of wrong ones that
+    pass. Unlike accuracy, J does not reward a judge that rejects everything if most is wrong.
     """
 
     threshold: float
@@ -45,11 +45,11 @@ class Calibration:
     wrong_passed: float
     auc: float
     """Probability that a right answer outscores a wrong one, ties counting one half; 0.5 means
-    that the scores tell nothing."""
+    uninformative scores."""
 
 
 def calibrate(judged: Sequence[Judged]) -> Calibration:
-    """The best threshold: half-way between the scores that it parts, of equals the lowest.
+    """Find the best threshold: midway between the scores that it separates; of equals the lowest.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def calibrate(judged: Sequence[Judged]) -> Calibration:
     num_right = sum(j.is_right for j in judged)
     num_wrong = len(judged) - num_right
     if not num_right or not num_wrong:
-        raise UsageError("to calibrate a threshold takes right answers and wrong ones")
+        raise UsageError("calibrating a threshold needs both right and wrong answers")
     scores = sorted({j.score for j in judged}, reverse=True)
     right = dict.fromkeys(scores, 0)
     wrong = dict.fromkeys(scores, 0)
@@ -87,7 +87,7 @@ def calibrate(judged: Sequence[Judged]) -> Calibration:
 
 
 def judged_candidates(run: Run, node: str) -> list[Judged]:
-    """Every candidate that a node of a run has scored, those that it dropped included.
+    """Return every candidate that a node of a run has scored, dropped ones included.
 
     Raises
     ------
@@ -98,8 +98,8 @@ def judged_candidates(run: Run, node: str) -> list[Judged]:
     """
     split = run.description["items"]["split"]
     if split != "search":
-        reason = f"a threshold is calibrated on the split 'search', and {run.path} is of"
-        raise UsageError(f"{reason} {shown(split)}")
+        reason = f"the run {run.path} is of the split {shown(split)}"
+        raise UsageError(f"{reason}; calibrate a threshold on a run of the split 'search'")
     nodes = run.description["specification"]["architecture"]["nodes"]
     if node not in nodes:
         raise UsageError(f"the run has no node {shown(node)}{suggestion(node, nodes)}")

@@ -1,4 +1,4 @@
-"""Several runs side by side: what each reaches at what cost, and every two of them in pairs."""
+"""Comparison of several runs: accuracy and cost of each, and tests of every pair."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from archon.evals.statistics import holm, paired_interval, paired_p_value
 
 NamedTally = tuple[str, Tally]
 FRONTS = {"cost_tokens": "on_cost_front", "seconds": "on_seconds_front"}
-"""Column of a report → the key that says whether a run is on its front against the accuracy."""
+"""Column of a report → the key that marks runs on its Pareto front with the accuracy."""
 
 
 def compare(
     reports: Sequence[Mapping[str, Any]], records: Sequence[Iterable[Record]]
 ) -> dict[str, Any]:
-    """Compare several runs, every two of them on the items that both have.
+    """Compare several runs, every pair of them on the items that both have.
 
     Parameters
     ----------
@@ -34,18 +34,18 @@ def compare(
 
     Returns plain data:
 
-    ``rows`` : for each run its report, and ``name`` (its architecture; runs of one are numbered);
-    ``seconds`` (as in ``Report``); ``on_cost_front`` and ``on_seconds_front``: whether no other run
-    is as accurate at less cost, or more accurate at as little, by the means as they are.
+    ``rows`` : for each run its report; ``name`` (the architecture, numbered if it has several
+    runs); ``seconds`` (as in ``Report``); ``on_cost_front`` and ``on_seconds_front``: whether no
+    other run dominates it in the unrounded means.
 
-    ``pairs`` : for every two runs the names ``a`` and ``b``; ``num_items`` of both; ``difference``,
-    the accuracy of a less that of b on these, with its 95 % ``interval``; ``p_value`` of the exact
+    ``pairs`` : for every pair the names ``a`` and ``b``; ``num_items`` of both; ``difference``, the
+    accuracy of a minus that of b on these, with its 95 % ``interval``; ``p_value`` of the exact
     paired test and ``p_value_adjusted``, Holm's for all pairs; ``detectable_difference`` and
     ``items_needed`` (see ``PairPower``); ``mean_score_difference`` with its
-    ``mean_score_interval`` and ``mean_score_p_value``, which are those of the accuracy where every
+    ``mean_score_interval`` and ``mean_score_p_value``, which equal those of the accuracy if every
     score is 0 or 1.
 
-    ``warnings`` : a sentence for each pair that the items do not tell apart.
+    ``warnings`` : a sentence for each pair that the items do not separate.
 
     Raises
     ------
@@ -79,14 +79,14 @@ def _rows(reports: Sequence[Mapping[str, Any]], runs: Sequence[NamedTally]) -> l
             **report,
             "name": name,
             "seconds": tally.mean_seconds,
-            **{key: front[place] for key, front in fronts.items()},
+            **{key: front[i] for key, front in fronts.items()},
         }
-        for place, (report, (name, tally)) in enumerate(zip(reports, runs, strict=True))
+        for i, (report, (name, tally)) in enumerate(zip(reports, runs, strict=True))
     ]
 
 
 def _on_front(accuracies: Sequence[float | None], prices: Sequence[float | None]) -> list[bool]:
-    """Whether each point has an accuracy and a price, and none that has both dominates it."""
+    """Return for each run whether it has both values, and no other such run dominates it."""
     points = list(zip(accuracies, prices, strict=True))
 
     def dominates(other: tuple[float | None, float | None], accuracy: float, price: float) -> bool:
@@ -103,7 +103,7 @@ def _on_front(accuracies: Sequence[float | None], prices: Sequence[float | None]
 
 
 def _pair(run_a: NamedTally, run_b: NamedTally) -> tuple[dict[str, Any], str | None]:
-    """The comparison of two runs, and the warning where they are not told apart."""
+    """Compare two runs; return the pair, and a warning if the items do not separate them."""
     (name_a, a), (name_b, b) = run_a, run_b
     means_a, means_b = a.item_means, b.item_means
     shared = [item for item in means_a if item in means_b]

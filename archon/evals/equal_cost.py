@@ -1,9 +1,9 @@
-"""Every run beside the plain vote that costs no more.
+"""Comparison of runs with a plain vote at equal cost.
 
-Whatever makes more calls should be held against more drafts and a vote, which is the simplest way
-to spend them. Where one of the runs is such a vote over n drafts, its draws say what a vote over
-any k of them is worth (``archon.evals.pass_at_k``), item by item, and its usage says what k drafts
-cost. So every other run can be compared with as many drafts as its own cost would buy.
+An architecture that makes more calls should beat the simplest use of them: more samples ("drafts")
+and a vote. If one of the runs is such a vote over n drafts, its samples determine the accuracy of a
+vote over any k of them (``archon.evals.pass_at_k``), item by item, and its usage the cost of k
+drafts. So every other run is compared with the number of drafts that its cost would buy.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from archon.evals.statistics import paired_interval, paired_p_value
 
 @dataclass(frozen=True)
 class PlainVote:
-    """A run whose architecture is one generator and a vote over its drafts."""
+    """A run of one generator and a vote over its drafts."""
 
     name: str
     num_drafts: int
     sets: Mapping[str, Sequence[DrawSet | None]]
-    """Item → the drafts of each epoch; None where it failed."""
+    """Item → the drafts of each epoch; None for a failure."""
     prompt_tokens: float
     """Mean cost of an answer's prompt."""
     draft_tokens: float
     """Mean cost of one draft."""
 
     def affordable(self, cost_tokens: float) -> int:
-        """As many drafts as cost no more, at least one, and at most those that were drawn."""
+        """Return the number of drafts for this cost: at least one, at most ``num_drafts``."""
         drafts = (cost_tokens - self.prompt_tokens) / self.draft_tokens + 1e-9
         return max(1, min(self.num_drafts, int(drafts)))
 
     def item_means(self, k: int) -> dict[str, float]:
-        """Item → the share of votes over k drafts that are right."""
+        """Return item → share of votes over k drafts that are right."""
         return {
             item: fmean(0.0 if drafts is None else drafts.votes_at([k])[0] for drafts in sets)
             for item, sets in self.sets.items()
@@ -48,7 +48,7 @@ class PlainVote:
 def plain_vote(
     name: str, architecture: Mapping[str, Any], records: Sequence[Record]
 ) -> PlainVote | None:
-    """The run as a plain vote; None where its architecture is another.
+    """Read a run as a plain vote; None if its architecture is another.
 
     Parameters
     ----------
@@ -86,11 +86,11 @@ def equal_cost(
     architectures: Sequence[Mapping[str, Any]],
     records: Sequence[Sequence[Record]],
 ) -> list[dict[str, Any]]:
-    """Every run that is no plain vote, against the vote over as many drafts as it costs.
+    """Compare every other run with a plain vote over the drafts that its cost buys.
 
-    The vote is taken from the run of most drafts; without one the list is empty. ``difference`` is
-    the accuracy of the run less that of the vote over ``drafts`` drafts, on the items of both;
-    ``is_enough`` tells whether the drafts drawn reach its cost.
+    The vote is that of the run with the most drafts; without one the list is empty. ``difference``
+    is the accuracy of the run minus that of the vote over ``drafts`` drafts, on the items of both;
+    ``is_enough`` is False if the run costs more than all drafts.
 
     Raises
     ------
@@ -107,7 +107,7 @@ def equal_cost(
 
 
 def against(vote: PlainVote, name: str, records: Sequence[Record]) -> dict[str, Any]:
-    """A run against the vote over as many drafts as it costs; the fields of ``equal_cost``."""
+    """Compare one run with a plain vote; the fields are those of ``equal_cost``."""
     answers = [record for record in records if record.error is None]
     cost_tokens = fmean(record.cost_tokens for record in answers) if answers else 0.0
     drafts = vote.affordable(cost_tokens)

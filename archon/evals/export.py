@@ -1,4 +1,4 @@
-"""A run as rows for other programs: JSON Lines, or CSV."""
+"""Export of a run as JSON Lines or CSV."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ _NESTED = ("usage", "draws")
 
 
 def json_row(entry: Entry, *, traces: bool = False) -> dict[str, Any]:
-    """An answer as plain data: the record, and with ``traces`` what is behind it.
+    """Return an answer as plain data: the record, and with ``traces`` its trace.
 
-    Keys that hold times contain ``seconds``; nothing names the run or its folder.
+    Keys of times contain ``seconds``; no key names the run or its folder.
     """
     row = entry.record.to_json()
     return row | {"trace": entry.trace} if traces else row
 
 
 def json_lines(entries: Iterable[Entry], *, traces: bool = False) -> Iterator[str]:
-    """A line for each answer; see ``json_row``."""
+    """Yield a line for each answer; see ``json_row``."""
     return (json.dumps(json_row(entry, traces=traces)) + "\n" for entry in entries)
 
 
 def csv_lines(records: Iterable[Record]) -> Iterator[str]:
-    """A line of names, and one for each answer; counts of tokens are columns of their own.
+    """Yield a header line, and a line for each answer; each count of tokens has its own column.
 
-    ``score`` is the answer's score, partial credit included. A node's draws are given as how many
-    it wrote and how many of them were right.
+    ``score`` is the answer's score, partial credit included. A node's samples become two columns:
+    their number, and the number of right ones.
     """
     rows = [_flat(record) for record in records]
     names = list(dict.fromkeys(name for row in rows for name in row))
@@ -47,8 +47,7 @@ def csv_lines(records: Iterable[Record]) -> Iterator[str]:
 
 def _flat(record: Record) -> dict[str, Any]:
     data = record.to_json()
-    row = {name: value for name, value in data.items() if name not in _NESTED}
-    row.update(data["usage"])
+    row = {name: value for name, value in data.items() if name not in _NESTED} | data["usage"]
     for node, draws in record.draws.items():
         row[f"{node}.num_draws"] = len(draws)
         row[f"{node}.num_right"] = sum(draw.is_right for draw in draws)
@@ -56,7 +55,7 @@ def _flat(record: Record) -> dict[str, Any]:
 
 
 def _cell(value: Any) -> Any:
-    """A spreadsheet must not take a model's text for a formula, nor fail on half a character."""
+    """Escape a text so that a spreadsheet does not run it as a formula or fail on a surrogate."""
     if isinstance(value, str):
         text = value.encode("utf-8", "replace").decode()
         return f"'{text}" if text.startswith(("=", "+", "@", "\t", "\r")) else text

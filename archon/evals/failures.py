@@ -1,7 +1,8 @@
-"""Failed answers: which of them have the same cause, and when an evaluation stops for them."""
+"""Failed answers: grouped by cause, and the limit at which an evaluation stops."""
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 from collections import Counter, defaultdict
@@ -13,16 +14,16 @@ from archon.errors import TooManyErrorsError, UsageError
 from archon.spec.messages import shown
 
 CONSECUTIVE = 10
-"""By default an evaluation stops at this many failures of one cause without a success between."""
+"""By default an evaluation stops after this many failures of one cause without a success."""
 
 MaxErrors = int | float | None
-"""How many answers may fail before an evaluation stops: an integer is a number of answers, a float
-a share of all answers; None stops at ``CONSECUTIVE`` failures of one cause in a row."""
+"""Failures before an evaluation stops: an integer is a number of answers, a float a share of all
+answers; None stops after ``CONSECUTIVE`` failures of one cause in a row."""
 
 _WHERE = re.compile(
     r"^(?:NodeError: |(ScoringError: ))?(?:(?:node|item) (?:'[^']*'|\"[^\"]*\"): )+"
 )
-"""Where it failed, before why."""
+"""The place of a failure, in front of its reason."""
 _VARYING = re.compile(
     r"\b(?:req|request|chatcmpl|cmpl|resp|msg|run|call|trace|span|id)[-_][a-z0-9_-]{6,}"
     r"|(?<![a-z0-9])(?=[a-z]*[0-9])[a-z0-9_-]{16,}(?![a-z0-9])|0x[0-9a-f]+|(?<![a-z0-9])(?=[a-z]*[0-9])[0-9a-f]{8,}(?:-[0-9a-f]{4,})*(?![a-z0-9])|\d+(?:\.\d+)*",
@@ -40,7 +41,7 @@ class Cause(TypedDict):
 
 
 def same_cause(message: str) -> str:
-    """A text that is equal for messages that differ in node, item, numbers and addresses only.
+    """Normalize a message: remove node and item, and replace numbers, ids and addresses.
 
     >>> same_cause("NodeError: node 'draft': LMError: no answer in 30.5 s (draw 3)")
     'LMError: no answer in # s (draw #)'
@@ -51,12 +52,12 @@ def same_cause(message: str) -> str:
 
 
 def causes(messages: Mapping[str, int]) -> list[Cause]:
-    """The causes of failures, the most frequent first.
+    """Group failures by cause, the most frequent first.
 
     Parameters
     ----------
     messages
-        Message → how often it occurred.
+        Message → number of occurrences.
     """
     groups: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for message, number in messages.items():
@@ -68,7 +69,7 @@ def causes(messages: Mapping[str, int]) -> list[Cause]:
 
 
 def causes_text(found: Iterable[Cause]) -> str:
-    """Causes in one line.
+    """Format causes in one line.
 
     >>> causes_text([{"cause": "NodeError: node 'draft': cannot connect", "count": 2}])
     "2 × node 'draft': cannot connect"
@@ -79,21 +80,20 @@ def causes_text(found: Iterable[Cause]) -> str:
 
 
 def parse_max_errors(text: str) -> int | float:
-    """The limit in ``--max-errors``: ``20`` is a number of answers, ``0.1`` and ``10%`` are shares.
+    """Parse ``--max-errors``: ``20`` is a number of answers, ``0.1`` and ``10%`` are shares.
 
     Raises
     ------
     UsageError
-        It is neither.
+        The text is neither.
     """
     stripped = text.strip()
-    try:
+    limit: int | float = -1
+    with contextlib.suppress(ValueError):
         if stripped.endswith("%"):
-            limit: int | float = float(stripped[:-1]) / 100
+            limit = float(stripped[:-1]) / 100
         else:
             limit = int(stripped) if re.fullmatch(r"[+-]?\d+", stripped) else float(stripped)
-    except ValueError:
-        limit = -1
     if not _is_limit(limit):
         raise UsageError(
             "--max-errors takes a number of answers such as 20, or a share of all answers such as "
@@ -112,17 +112,17 @@ def _is_limit(given: object) -> bool:
 
 @dataclass
 class ErrorLimit:
-    """Stops an evaluation that fails too often. Failures of this session count.
+    """Stops an evaluation with too many failures in this session.
 
     Raises
     ------
     UsageError
-        ``max_errors`` is no limit.
+        ``max_errors`` is neither a number nor a share.
     """
 
     max_errors: MaxErrors
     num_runs: int
-    """All answers that are asked for, of which ``max_errors`` may be a share."""
+    """All requested answers, of which ``max_errors`` may be a share."""
     _num_failed: int = 0
     _since_success: Counter[str] = field(default_factory=Counter)
     """Cause → failures since the last success."""
@@ -130,17 +130,17 @@ class ErrorLimit:
     def __post_init__(self) -> None:
         if self.max_errors is not None and not _is_limit(self.max_errors):
             raise UsageError(
-                "max_errors is a number of answers (int) or a share from 0 to 1 (float), not "
+                "max_errors must be a number of answers (int) or a share from 0 to 1 (float), not "
                 f"{shown(self.max_errors)}"
             )
 
     def note(self, error: str | None) -> None:
-        """Take note of a finished answer, in the order of completion.
+        """Count a finished answer; call this in the order of completion.
 
         Parameters
         ----------
         error
-            Why it failed; None if it did not.
+            Why it failed; None for a success.
 
         Raises
         ------
@@ -153,15 +153,15 @@ class ErrorLimit:
         self._num_failed += 1
         cause = same_cause(error)
         self._since_success[cause] += 1
-        told = error.removeprefix("NodeError: ")
+        message = error.removeprefix("NodeError: ")
         if self.max_errors is None:
             if self._since_success[cause] >= CONSECUTIVE:
                 reason = f"{CONSECUTIVE} answers in a row failed with the same cause"
-                raise TooManyErrorsError(f"{reason}: {told}", cause=error)
+                raise TooManyErrorsError(f"{reason}: {message}", cause=error)
         elif self._num_failed > self._allowed:
             answers = "1 answer" if self._num_failed == 1 else f"{self._num_failed} answers"
             reason = f"{answers} failed, more than max_errors allows ({self._limit})"
-            raise TooManyErrorsError(f"{reason}; the last: {told}", cause=error)
+            raise TooManyErrorsError(f"{reason}; the last: {message}", cause=error)
 
     @property
     def _allowed(self) -> int:

@@ -2,10 +2,10 @@
 
 ::
 
-    run.json        what was asked for, of which architecture and benchmark, on which machine
+    run.json        architecture, benchmark, items and machine
     journal         every finished answer with its trace (``archon.evals.journal``)
     report.json     the result so far, computed from the other two
-    ablations/      with ``--ablate``: such a folder for each node that was left out
+    ablations/      with ``--ablate``: such a folder for each bypassed node
 """
 
 from __future__ import annotations
@@ -31,45 +31,45 @@ class RunFolder(BaseRunFolder):
     kind, description, required_key = "run", RUN, "specification"
     marks = files = frozenset({RUN, JOURNAL, REPORT})
 
-    def __init__(self, path: Path, *, is_named_here: bool = False) -> None:
+    def __init__(self, path: Path, *, has_default_name: bool = False) -> None:
         super().__init__(path)
-        self._is_named_here = is_named_here
+        self._has_default_name = has_default_name
 
     @classmethod
     def create(cls, path: Path | None, name: str) -> RunFolder:
-        """Make the folder of a new run.
+        """Create the folder of a new run.
 
         Parameters
         ----------
         path
-            The folder itself; None makes a new one in ``runs``, named by the time and ``name``.
+            The folder; None creates one in ``runs``, named by the time and ``name``.
 
         Raises
         ------
         UsageError
-            The folder holds a run already, or cannot be made.
+            The folder holds a run already, or cannot be created.
         """
         if path is None:
-            return cls(_new_folder(Path("runs"), name), is_named_here=True)
+            return cls(_new_folder(Path("runs"), name), has_default_name=True)
         folder = cls.resume(path)
         folder.check_new()
         return folder
 
     @classmethod
     def resume(cls, path: Path) -> RunFolder:
-        """The folder of a run that may have been begun; made where it is missing.
+        """Open the folder of a run; create it if it does not exist.
 
         Raises
         ------
         UsageError
-            The folder cannot be made, or holds files and no run.
+            The folder cannot be created, or holds files but no run.
         """
         cls.make(path)
         return cls(path)
 
     def discard_unused(self) -> None:
-        """Remove an empty folder that was named by ``create``."""
-        if self._is_named_here:
+        """Remove the folder if ``create`` named it and it is empty."""
+        if self._has_default_name:
             with contextlib.suppress(OSError):  # it is not empty
                 self.path.rmdir()
 
@@ -79,55 +79,55 @@ class RunFolder(BaseRunFolder):
         return self.path / JOURNAL
 
     def ablation(self, node: str) -> RunFolder:
-        """The folder of the run without a node, made where it is missing."""
+        """Open the folder of the run without a node; create it if it does not exist."""
         return self.resume(self.path / ABLATIONS / node)
 
     def check_identity(self, wanted: Mapping[str, Any], parts: Sequence[str]) -> None:
-        """Refuse to resume a run that differs in any of these parts of its description.
+        """Refuse to resume a run whose description differs in one of these parts.
 
         Raises
         ------
         UsageError
-            Lists where the two differ.
+            Lists the differences.
         """
-        there = self.read_description()
-        self.check_same({p: there.get(p) for p in parts}, {p: wanted[p] for p in parts})
+        stored = self.read_description()
+        self.check_same({p: stored.get(p) for p in parts}, {p: wanted[p] for p in parts})
 
     def write_report(self, data: Mapping[str, Any]) -> None:
-        """Write the result."""
+        """Write the result of the run."""
         write_json(self.path / REPORT, data)
 
 
 def check_comparison_folder(path: Path, names: Sequence[str], *, resume: bool) -> None:
-    """See that the folder of a comparison is new, empty, or holds this comparison to be resumed.
+    """Check that the folder of a comparison is new, empty, or holds this comparison to be resumed.
 
     Parameters
     ----------
     names
-        The folders within, one for each run.
+        The folders in it, one per run.
 
     Raises
     ------
     UsageError
-        It is another folder.
+        The folder is none of these.
     """
-    there = names_in(path)
-    if not there:
+    found = names_in(path)
+    if not found:
         return
-    if there.isdisjoint(names):
+    if found.isdisjoint(names):
         raise UsageError(
-            f"{path} is not empty and holds no such comparison (it has {shown(min(there))}); "
+            f"{path} is not empty and holds no such comparison (it has {shown(min(found))}); "
             "choose a new or an empty folder for the output"
         )
     if not resume:
         raise UsageError(
-            f"{path} holds a comparison already; choose another folder, or continue it with "
+            f"{path} already holds a comparison; choose another folder, or continue it with "
             "--resume"
         )
 
 
 def _new_folder(root: Path, name: str) -> Path:
-    """A new folder named by the time in UTC and, made fit for any file system, ``name``."""
+    """Create a folder named by the time in UTC and ``name``, with characters safe in file names."""
     safe = re.sub(r"[^A-Za-z0-9._]+", "-", name)[:100].strip("-.")
     stem = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{safe}"
     number = 1

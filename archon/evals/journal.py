@@ -1,17 +1,17 @@
-"""The journal of a run: every finished answer on disk, even if the process is killed.
+"""The journal of a run: finished answers on disk, which survive the end of the process.
 
 One line per entry::
 
     LENGTH CRC32 STAMP⇥RECORD⇥TRACE
 
-LENGTH counts the bytes after the second space, CRC32 is theirs in eight hex digits, and the three
-parts are JSON, in which tabs and line ends are escaped: the session in
-which the answer was finished and when, the record, and every prompt and completion behind it
-(``null`` for a failure). An incomplete line, or one that does not match its checksum, is skipped.
-An item that failed and is asked again gets another entry, which replaces the failure.
+LENGTH is the number of bytes after the second space, CRC32 their checksum in eight hex digits. The
+three parts are JSON, in which tabs and line ends are escaped. STAMP has the session in which the
+answer was finished and the time in it, TRACE every prompt and completion of the answer (``null``
+for a failure). An incomplete line, or one that does not match its checksum, is skipped. An item
+that failed and is asked again gets another entry, which replaces the failure.
 
-Only one process writes, from one thread, and an entry counts as written once the disk has it:
-entries that come while the disk is busy share the next flush.
+Only one process writes, from one thread. An entry is written once the disk has it; entries that
+arrive during a flush share the next one.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Entry:
     """One finished answer."""
 
     session: int
-    """A run that was stopped and resumed has several sessions; the first is 1."""
+    """Number of the session; a run that was resumed has several, the first is 1."""
     session_seconds: float
     """Time from the start of the session to the end of the answer."""
     record: Record
@@ -45,7 +45,7 @@ class Entry:
 
     @property
     def trace(self) -> Mapping[str, Any] | None:
-        """Every prompt and completion behind the answer (``Trace.to_json``); None if it failed.
+        """Every prompt and completion of the answer (``Trace.to_json``); None if it failed.
 
         Raises
         ------
@@ -57,21 +57,21 @@ class Entry:
         except (ValueError, RecursionError) as error:
             raise StorageError(f"the trace of item {self.record.item!r}: {error}") from None
         if not isinstance(trace, dict | None):
-            raise StorageError(f"the trace of item {self.record.item!r} is no object")
+            raise StorageError(f"the trace of item {self.record.item!r} is not an object")
         return trace
 
 
 def encode(
     session: int, session_seconds: float, record: Record, trace: Mapping[str, Any] | None
 ) -> bytes:
-    """The line of an entry."""
+    """Return the line of an entry."""
     stamp = {"sitting": session, "sitting_seconds": round(session_seconds, 3)}
     payload = b"\t".join(json.dumps(part).encode() for part in (stamp, record.to_json(), trace))
     return b"%d %08x %b\n" % (len(payload), zlib.crc32(payload), payload)
 
 
 def decode(line: bytes) -> Entry | None:
-    """The entry of a line; None where the line is incomplete or damaged.
+    """Return the entry of a line; None if the line is incomplete or damaged.
 
     Raises
     ------
@@ -91,23 +91,23 @@ def decode(line: bytes) -> Entry | None:
         session, seconds = int(stamp["sitting"]), float(stamp["sitting_seconds"])
         record = Record.from_json(json.loads(record_json))
     except (TypeError, KeyError, OverflowError, RecursionError) as error:
-        raise ValueError(f"no entry of a journal: {error}") from None
+        raise ValueError(f"not an entry of a journal: {error}") from None
     return Entry(session, seconds, record, trace_json)
 
 
 def read_entries(path: Path) -> Iterator[Entry]:
-    """The entries of a journal, each identity once, in the order in which they were finished.
+    """Yield the entries of a journal, one per identity, in the order in which they were finished.
 
-    An item that failed is asked again when the run is resumed, and its failure stays in the file:
-    the newest entry counts, until there is one that did not fail, which is final. A torn last line
-    and damaged ones are left out: ``evaluate`` asks their items again.
+    A resumed run asks failed items again, and the earlier failures stay in the file: the first
+    entry that did not fail counts, or else the newest. Incomplete and damaged lines are skipped;
+    ``evaluate`` asks their items again.
 
     Raises
     ------
     StorageError
         The file cannot be read.
     ValueError
-        An entry is of a version that is not known here.
+        An entry is of an unknown version.
     """
     counting: dict[tuple[str, str, int], int] = {}
     answered: set[tuple[str, str, int]] = set()
@@ -123,8 +123,7 @@ def read_entries(path: Path) -> Iterator[Entry]:
 
 
 def _numbered_entries(path: Path) -> Iterator[tuple[int, Entry]]:
-    """Every entry with the number of its line; traces stay undecoded, so that few bytes are held
-    however long the file is."""
+    """Yield every entry with the number of its line; one is in memory at a time, not the file."""
     try:
         with path.open("rb") as lines:
             for number, line in enumerate(lines):
@@ -136,20 +135,20 @@ def _numbered_entries(path: Path) -> Iterator[tuple[int, Entry]]:
 
 
 class JournalWriter:
-    """Appends entries; a torn last line of an earlier session is cut off first.
+    """Appends entries, after removing an incomplete last line of an earlier session.
 
     Raises
     ------
     StorageError
-        The file cannot be opened or written, because the disk is full for instance. What was
-        written before stays, and no part of an entry does.
+        The file cannot be opened or written, for example because the disk is full. Earlier entries
+        stay, and no part of the failed one does.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-            self._end = _whole_lines(self._file)
+            self._end = _end_of_last_line(self._file)
             os.ftruncate(self._file, self._end)
             os.lseek(self._file, self._end, os.SEEK_SET)
             sync_folder(path.parent)
@@ -160,33 +159,30 @@ class JournalWriter:
         self._thread.start()
 
     def append(self, line: bytes) -> Future[None]:
-        """Write a line of ``encode``; the future is done when it is on the disk."""
+        """Write a line of ``encode``; the future is done when the disk has it."""
         written: Future[None] = Future()
-        # A future that is running cannot be cancelled by whoever waits for it.
+        # A running future cannot be cancelled by its waiter.
         written.set_running_or_notify_cancel()
         self._lines.put((line, written))
         return written
 
     def close(self) -> None:
-        """Return when everything appended is on the disk, or has failed."""
+        """Wait until every line is on the disk or has failed, and close the file."""
         self._lines.put(None)
         self._thread.join()
         os.close(self._file)
 
     def _work(self) -> None:
-        while (first := self._lines.get()) is not None:
-            batch, is_last = [first], False
-            while not self._lines.empty():
-                more = self._lines.get()
-                if more is None:
-                    is_last = True
-                    break
-                batch.append(more)
-            self._keep(batch)
-            if is_last:
-                return
+        entry = self._lines.get()
+        while entry is not None:
+            batch = [entry]
+            while not self._lines.empty() and (entry := self._lines.get()) is not None:
+                batch.append(entry)
+            self._write_batch(batch)
+            if entry is not None:
+                entry = self._lines.get()
 
-    def _keep(self, batch: list[tuple[bytes, Future[None]]]) -> None:
+    def _write_batch(self, batch: list[tuple[bytes, Future[None]]]) -> None:
         try:
             self._write(b"".join(line for line, _ in batch))
         except OSError as error:
@@ -215,8 +211,8 @@ class JournalWriter:
 _BLOCK = 1 << 16
 
 
-def _whole_lines(file: int) -> int:
-    """The bytes of a file up to the end of its last whole line."""
+def _end_of_last_line(file: int) -> int:
+    """Return the number of bytes of a file up to its last line end."""
     end = os.lseek(file, 0, os.SEEK_END)
     while end > 0:
         start = max(0, end - _BLOCK)

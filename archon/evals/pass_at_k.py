@@ -1,8 +1,9 @@
-"""pass@k and vote@k: what k draws of a node are worth, from all that it has drawn.
+"""pass@k and vote@k of a node, estimated from all its samples.
 
-pass@k is the chance that one of k draws is right, vote@k that their vote is. Both are means over
-the subsets of k draws of an item, so that every draw counts for every k: pass@k in closed form (M.
-Chen et al., arXiv 2107.03374, 2021), vote@k by counting the subsets in which a right value wins.
+pass@k is the probability that one of k samples is right, vote@k that their vote is. Both are means
+over the subsets of k samples of an item, so that every sample counts for every k: pass@k in closed
+form (M. Chen et al., arXiv 2107.03374, 2021), vote@k by counting the subsets in which a right value
+wins.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ from archon.evals.records import Draw, Record
 from archon.evals.statistics import Interval, mean_interval
 
 MOST_EXACT = 128
-"""Votes over more draws than these are estimated."""
+"""Votes over more samples than this are estimated."""
 ORDERS = 100
-"""Random orders of the draws from which they are estimated."""
+"""Number of random orders for the estimate."""
 
 CurvePoint = TypedDict(
     "CurvePoint",
@@ -35,24 +36,24 @@ CurvePoint = TypedDict(
         "vote_interval": Interval,
     },
 )
-"""Means over items and their 95 % intervals, at one number of draws."""
+"""Means over items and their 95 % intervals, for one number of samples."""
 
 
 @dataclass(frozen=True, slots=True)
 class DrawSet:
-    """What a node drew for one item in one epoch, without the texts."""
+    """The samples of a node for one item in one epoch, without their texts."""
 
     values: tuple[int | None, ...]
-    """Of each draw, the first draw that has its value; None where it has none."""
+    """For each sample, the index of the first one with its value; None without a value."""
     right: tuple[bool, ...]
 
     @classmethod
     def of(cls, draws: Sequence[Draw]) -> Self:
-        """The draws in their order."""
+        """Make a set of samples in their order."""
         first: dict[str, int] = {}
         values = (
-            None if draw.value is None else first.setdefault(draw.value, place)
-            for place, draw in enumerate(draws)
+            None if draw.value is None else first.setdefault(draw.value, index)
+            for index, draw in enumerate(draws)
         )
         return cls(tuple(values), tuple(draw.is_right for draw in draws))
 
@@ -60,41 +61,41 @@ class DrawSet:
         return len(self.values)
 
     def pass_at(self, k: int) -> float:
-        """The share of subsets of k draws that hold a right one."""
+        """Compute the share of subsets of k samples with a right one."""
         wrong = len(self) - sum(self.right)
         return 1 - math.comb(wrong, k) / math.comb(len(self), k)
 
     def votes_at(self, ks: Sequence[int]) -> list[float]:
-        """For each k the share of subsets of k draws whose vote is right.
+        """Compute for each k the share of subsets of k samples whose vote is right.
 
-        The vote is that of the node ``vote``: ties go to the value that was drawn earlier, draws
-        without a value have no vote, and where none has one the first draw answers. Up to 128 draws
-        it is exact; of more, one draw and all draws are.
+        The vote is that of the node ``vote``: ties go to the value of the earlier sample, samples
+        without a value do not vote, and if none has a value the first sample is the answer. The
+        result is exact up to 128 samples; with more, only for one sample and for all.
         """
         return _exact_votes(self, ks) if len(self) <= MOST_EXACT else _estimated_votes(self, ks)
 
 
 @dataclass
 class NodeDraws:
-    """The draws of a run, added up as its records come."""
+    """The samples of a run, collected from its records."""
 
     sets: dict[str, dict[str, list[DrawSet]]] = field(default_factory=dict)
-    """Node → item → one set an epoch."""
+    """Node → item → one set per epoch."""
     failures: Counter[str] = field(default_factory=Counter)
-    """Item → runs that failed; their draws are taken to be wrong."""
+    """Item → number of failed runs; their samples count as wrong."""
 
     def add(self, record: Record) -> None:
-        """Take the draws of one finished run of an item."""
+        """Add the samples of one finished run of an item."""
         self.failures.update([record.item] if record.error is not None else [])
         for node, draws in record.draws.items():
             self.sets.setdefault(node, {}).setdefault(record.item, []).append(DrawSet.of(draws))
 
     def curves(self) -> dict[str, list[CurvePoint]]:
-        """Node → its points, for every node that drew twice or more wherever it ran.
+        """Return node → its curve, for every node with at least two samples in every run of it.
 
-        A curve covers the items for which the node ran, up to the fewest draws that it made for
-        one. Where a node stops early (``stop_when``) these are few, and those who stop are not
-        chosen by chance: its curve is an indication only.
+        A curve covers the items for which the node ran, up to its smallest number of samples for
+        an item. If the node stops early (``stop_when``), this number is small, and the items that
+        stop early are not a random selection: the curve is only an indication.
         """
         lengths = {node: _fewest(by_item) for node, by_item in self.sets.items()}
         return {
@@ -105,7 +106,7 @@ class NodeDraws:
 
 
 def curves(records: Iterable[Record]) -> dict[str, list[CurvePoint]]:
-    """pass@k and vote@k of every node that drew several times; see ``NodeDraws.curves``."""
+    """Compute pass@k and vote@k of nodes with several samples; see ``NodeDraws.curves``."""
     draws = NodeDraws()
     for record in records:
         draws.add(record)
@@ -113,7 +114,7 @@ def curves(records: Iterable[Record]) -> dict[str, list[CurvePoint]]:
 
 
 def ks_up_to(most: int) -> list[int]:
-    """Every k up to 16, then the powers of two, and the last.
+    """Return every k up to 16, larger powers of two, and the last.
 
     >>> ks_up_to(40)[14:]
     [15, 16, 32, 40]
@@ -136,12 +137,12 @@ def _curve(
         sets = by_item.get(item, ())
         wrong = [0.0] * failures.get(item, 0)
         voted = [draws.votes_at(ks) for draws in sets]
-        for place, k in enumerate(ks):
+        for i, k in enumerate(ks):
             passes[k].append(fmean([draws.pass_at(k) for draws in sets] + wrong))
-            votes[k].append(fmean([shares[place] for shares in voted] + wrong))
+            votes[k].append(fmean([shares[i] for shares in voted] + wrong))
     points: list[CurvePoint] = []
     for k in ks:
-        # So many times could k draws have been made anew.
+        # The number of independent groups of k samples.
         runs = sum(len(draws) // k for sets in by_item.values() for draws in sets)
         runs += sum(failures.values())
         points.append(
@@ -158,9 +159,9 @@ def _curve(
 
 # --------------------------------------------------------------------------- counting subsets
 #
-# How many subsets there are of each size is a polynomial: the coefficient of x^k counts those of k
-# draws, and the choices from separate groups multiply. A polynomial is kept as one integer, its
-# value at x = 2^bits, where no coefficient is large enough to reach the next.
+# The numbers of subsets of each size form a polynomial: the coefficient of x^k counts the subsets
+# of k samples, and choices from separate groups multiply. A polynomial is stored as one integer,
+# its value at x = 2^bits, where every coefficient fits into its own bits.
 
 
 def _exact_votes(draws: DrawSet, ks: Sequence[int]) -> list[float]:
@@ -189,41 +190,45 @@ def _wins(
     right: Sequence[bool],
     bits: int,
 ) -> int:
-    """The subsets in which a value wins and its earliest draw is right.
+    """Count the subsets in which a value wins and its earliest sample is right.
 
     Parameters
     ----------
     own
-        The places of the value's draws. others : those of each other value's.
+        The places of the value's samples.
+    others
+        The places of each other value's samples.
+    num_blank
+        Number of samples without a value.
 
-    The value wins with ``votes`` of its own draws, the earliest at ``place``, if every other value
-    has fewer, or as many and all of them later.
+    The value wins with ``votes`` of its samples, the earliest at ``place``, if every other value
+    has fewer votes, or the same number and all of them later.
     """
     wins = 0
     for votes in range(1, len(own) + 1):
         rivals = [group for group in others if len(group) >= votes]
         harmless = num_blank + sum(len(group) for group in others if len(group) < votes)
-        behind = [_fewer_than(votes, len(group), bits) for group in rivals]
+        fewer_votes = [_fewer_than(votes, len(group), bits) for group in rivals]
         for rank, place in enumerate(own[: len(own) - votes + 1], start=1):
             if not right[place]:
                 continue
-            ways = math.comb(len(own) - rank, votes - 1) * _any_of(harmless, bits)
-            for group, fewer in zip(rivals, behind, strict=True):
+            subsets = math.comb(len(own) - rank, votes - 1) * _any_of(harmless, bits)
+            for group, fewer in zip(rivals, fewer_votes, strict=True):
                 later = len(group) - bisect_right(group, place)
-                ways *= fewer + (math.comb(later, votes) << bits * votes)
-            wins += ways << bits * votes
+                subsets *= fewer + (math.comb(later, votes) << bits * votes)
+            wins += subsets << bits * votes
     return wins
 
 
 @lru_cache(maxsize=4096)
 def _any_of(count: int, bits: int) -> int:
-    """The subsets of ``count`` draws: (1 + x)^count."""
+    """Count the subsets of ``count`` samples: (1 + x)^count."""
     return int((1 + (1 << bits)) ** count)
 
 
 @lru_cache(maxsize=4096)
 def _fewer_than(votes: int, count: int, bits: int) -> int:
-    """The subsets of ``count`` draws that have fewer than ``votes``."""
+    """Count the subsets of ``count`` samples with fewer than ``votes`` samples."""
     return sum(math.comb(count, chosen) << bits * chosen for chosen in range(votes))
 
 
@@ -239,7 +244,7 @@ def _estimated_votes(draws: DrawSet, ks: Sequence[int]) -> list[float]:
 
 
 def _count_right(draws: DrawSet, order: Sequence[int], wanted: dict[int, int]) -> None:
-    """Add 1 to each k whose vote is right, if the first k draws of ``order`` are the subset."""
+    """Add 1 to each k for which the first k samples of ``order`` vote for a right value."""
     support: Counter[int] = Counter()
     earliest: dict[int, int] = {}
     first = len(draws)
@@ -261,6 +266,6 @@ def _count_right(draws: DrawSet, order: Sequence[int], wanted: dict[int, int]) -
 
 @lru_cache(maxsize=4)
 def _orders(count: int) -> list[list[int]]:
-    """The same random orders for every item: draws of different items owe each other nothing."""
+    """Return random orders, the same for every item: samples of different items are independent."""
     generator = random.Random(0)
     return [generator.sample(range(count), count) for _ in range(ORDERS)]

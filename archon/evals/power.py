@@ -1,6 +1,6 @@
-"""Whether there are enough items to tell, and how many there would have to be.
+"""Statistical power: the differences that the items can show, and the items that are needed.
 
-Normal approximations, as they are usual for planning: J. Cohen, Statistical Power Analysis (1988).
+Normal approximations, as usual for planning: J. Cohen, Statistical Power Analysis (1988).
 """
 
 from __future__ import annotations
@@ -21,44 +21,43 @@ from archon.evals.statistics import (
 
 POWER = 0.8
 WIDE = 0.10
-"""Half the width of an interval of accuracy from which on there is a warning."""
+"""Half the width of an accuracy's interval above which there is a warning."""
 WANTED = 0.05
-"""Half the width that the warning plans for."""
+"""Half the width that the warning recommends."""
 
 _Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
 _Z_POWER = NormalDist().inv_cdf(POWER)
-_DUST = 1e-12
-"""What sums of fractions may be off by."""
+_ROUNDING = 1e-12
+"""Upper bound of the rounding error of sums of fractions."""
 
 
 @dataclass(frozen=True, slots=True)
 class PairPower:
-    """What the items of a paired comparison can tell."""
+    """The power of a paired comparison."""
 
     detectable_difference: float
-    """The difference that they would have shown with a chance of 80 %; 1 at most."""
+    """The difference that the items show with 80 % probability; at most 1."""
     items_needed: int | None
-    """The items that would show the observed difference with this chance; None where it is 0."""
+    """The items that show the observed difference with this probability; None if it is 0."""
 
 
 def pair_power(differences: Sequence[float]) -> PairPower:
-    """What so many items can tell, their differences varying as these do.
+    """Compute the power of a paired comparison from its differences.
 
-    The variance is that behind ``paired_interval``, so that items that never differed do not
-    promise certainty.
+    The variance is that of ``paired_interval``, so that it is above 0 even if no item differs.
     """
     spread = (_Z + _Z_POWER) * math.sqrt(pvariance(with_two_added(differences)))
     difference = fmean(differences)
-    needed = math.ceil((spread / difference) ** 2) if abs(difference) > _DUST else None
+    needed = math.ceil((spread / difference) ** 2) if abs(difference) > _ROUNDING else None
     return PairPower(min(1.0, spread / math.sqrt(len(differences))), needed)
 
 
 def pair_warning(
     a: str, b: str, differences: Sequence[float], interval: Interval, power: PairPower
 ) -> str | None:
-    """A sentence where the items do not tell ``a`` and ``b`` apart: their interval holds 0."""
+    """Return a warning if the items do not separate ``a`` and ``b``: their interval includes 0."""
     low, high = interval
-    if low > _DUST or high < -_DUST:
+    if low > _ROUNDING or high < -_ROUNDING:
         return None
     warning = (
         f"{a} and {b}: {len(differences):,} items cannot tell which is better; they tell "
@@ -71,10 +70,10 @@ def pair_warning(
 
 
 def accuracy_warning(item_means: Sequence[float], runs: int) -> str | None:
-    """A sentence where the interval of the mean is wider than ±10 points.
+    """Return a warning if the interval of the mean is wider than ±10 points.
 
-    The parameters are those of ``mean_interval``. The items that would make it ±5 are planned for
-    an accuracy in the middle of the interval, each item being run as often as now.
+    The parameters are those of ``mean_interval``. The recommended number of items, for ±5, assumes
+    an accuracy in the middle of the interval and as many runs per item as now.
     """
     trials = effective_trials(item_means, runs)
     low, high = wilson_interval(fmean(item_means), trials)
@@ -90,7 +89,7 @@ def accuracy_warning(item_means: Sequence[float], runs: int) -> str | None:
 
 
 def _about(number: float) -> int:
-    """Rounded up to two digits.
+    """Round up to two digits.
 
     >>> _about(1234), _about(96)
     (1300, 96)

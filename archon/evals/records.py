@@ -1,4 +1,4 @@
-"""Records: the outcome of one item in one epoch, and its JSON form."""
+"""Records: the result of one item in one epoch, and its JSON form."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from archon.types import Limit, Usage
 VERSION = 1
 """Version of the format of records."""
 Points = Annotated[int | float, Field(ge=0, le=1, allow_inf_nan=False)]
-"""From 0 to 1; exactly 1 is right, and what lies between counts in the mean score only."""
+"""From 0 to 1. Only 1 is right; partial scores count in the mean score only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +26,13 @@ class Draw:
 
     @property
     def is_right(self) -> bool:
-        """Whether it counts for the accuracy."""
+        """True if the sample counts as right."""
         return self.score == 1
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """The outcome of one item in one epoch."""
+    """The result of one item in one epoch."""
 
     specification: str
     """Digest of everything that determines the answer, except item and epoch."""
@@ -41,7 +41,7 @@ class Record:
     question: str
     target: str
     text: str | None
-    """The answer as the architecture gave it; None if it failed."""
+    """The architecture's answer; None if it failed."""
     value: str | None
     score: Points
     explanation: str
@@ -49,43 +49,43 @@ class Record:
     usage: Usage
     seconds: float
     error: str | None
-    """Why there is no answer; None if there is one."""
+    """Why it failed; None if there is an answer."""
     draws: Mapping[str, tuple[Draw, ...]] = field(default_factory=dict)
     """Node → its samples in order, for every node that writes candidates."""
     samples: int = 0
-    """Samples that were asked for, failed ones included; 0 where none is counted."""
+    """Requested samples, failed ones included; 0 if they were not counted."""
     failed_samples: int = 0
-    """Samples that failed; the answer was made from the others."""
+    """Failed samples; the answer uses the others."""
     limited_by: Limit | None = None
     """The budget that cut the answer short, if any."""
     notes: tuple[str, ...] = ()
-    """Notes on how the answer was chosen, such as that no candidate states a number."""
+    """Notes on how the answer was chosen, for example that no candidate states a number."""
     num_reasoning_cut_off: int = 0
-    """Completions that ended within their reasoning, and so gave no answer."""
+    """Completions without an answer, as they ended within their reasoning."""
     version: int = VERSION
 
     @property
     def is_right(self) -> bool:
-        """Whether it counts for the accuracy."""
+        """True if the answer counts as right."""
         return self.score == 1
 
     @property
     def has_no_value(self) -> bool:
-        """Whether there is an answer, and it states no value."""
+        """True if there is an answer from which no value could be read."""
         return self.error is None and self.value is None
 
     @property
     def identity(self) -> tuple[str, str, int]:
-        """Unique for each record of a run."""
+        """Specification, item and epoch: unique in a run."""
         return (self.specification, self.item, self.epoch)
 
     def to_json(self) -> dict[str, Any]:
-        """The record as plain data; keys that hold times contain ``seconds``."""
+        """Return plain data; keys of times contain ``seconds``."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Record:
-        """The record that ``to_json`` made.
+        """Make a record of the data of ``to_json``.
 
         Raises
         ------
@@ -94,14 +94,14 @@ class Record:
         """
         try:
             if data["version"] != VERSION:
-                raise ValueError(f"records of version {data['version']} are not known here")
+                raise ValueError(f"unknown version of records: {data['version']}")
             return _RECORD.validate_python(data)
         except ValidationError as error:
             first = error.errors()[0]
             reason = f"{json_path(first['loc'])}: {first['msg'].lower()}"
-            raise ValueError(f"no record of an answer: {reason}") from None
+            raise ValueError(f"not a record of an answer: {reason}") from None
         except (TypeError, KeyError) as error:
-            raise ValueError(f"no record of an answer: {error}") from None
+            raise ValueError(f"not a record of an answer: {error}") from None
 
 
 _RECORD = TypeAdapter(Record)

@@ -1,4 +1,4 @@
-"""A run read again, finished or not: what was asked, every answer, and the result."""
+"""Stored runs, finished or not: the description, every answer, and the result."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from archon.evals.run_spec import fault, headings
 
 @dataclass(frozen=True)
 class Run:
-    """A run on disk.
+    """A stored run.
 
     ::
 
@@ -28,17 +28,17 @@ class Run:
 
     path: Path
     description: dict[str, Any]
-    """What was asked for, of which architecture and benchmark, where (``run.json``)."""
+    """Architecture, benchmark, items, machine (``run.json``)."""
 
     def entries(self) -> Iterator[Entry]:
-        """Every finished answer with its trace, in the order in which they were finished.
+        """Yield every finished answer with its trace, in the order in which they were finished.
 
         Raises
         ------
         StorageError
             The journal cannot be read.
         SpecError
-            It was written by a version that is not known here.
+            The journal is of an unknown version.
         """
         journal = RunFolder(self.path).journal
         if not journal.exists():  # stopped before the first answer
@@ -49,15 +49,15 @@ class Run:
             raise SpecError(str(error), file=str(journal)) from None
 
     def sorted_entries(self) -> list[Entry]:
-        """All entries, sorted by item and epoch; their traces stay undecoded."""
+        """Return the entries, sorted by item and epoch; traces are decoded on access."""
         return sorted(self.entries(), key=lambda entry: (entry.record.item, entry.record.epoch))
 
     def records(self) -> list[Record]:
-        """The records, sorted by item and epoch."""
+        """Return the records, sorted by item and epoch."""
         return [entry.record for entry in self.sorted_entries()]
 
     def report(self) -> Report:
-        """The result so far."""
+        """Compute the result so far."""
         tally = Tally()
         seconds: dict[int, float] = {}
         for entry in self.entries():
@@ -72,23 +72,23 @@ class Run:
 
     @property
     def num_runs(self) -> int:
-        """The answers that it has when it is finished: items times epochs."""
+        """Answers of the finished run: items times epochs."""
         return int(self.description["items"]["count"] * self.description["epochs"])
 
     def ablations(self) -> dict[str, Run]:
-        """Node → the run without it, for a run that was made with ``--ablate``."""
+        """Return node → the run without it, for a run with ``--ablate``."""
         nodes = self.description["specification"]["architecture"]["nodes"]
         folders = {node: self.path / ABLATIONS / node for node in nodes}
         return {node: read_run(path) for node, path in folders.items() if RunFolder(path).holds_run}
 
 
 def read_run(path: Path | str) -> Run:
-    """The run in a folder, finished or not.
+    """Read the run in a folder, finished or not.
 
     Raises
     ------
     UsageError
-        The folder holds no run, or one whose description is damaged.
+        The folder holds no run, or the description of the run is damaged.
     """
     path = Path(path)
     description = RunFolder(path).read_description()

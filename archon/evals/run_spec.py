@@ -23,11 +23,11 @@ VERSION = 1
 """Version of the format of ``run.json``."""
 
 IDENTITY = ("version", "specification", "items", "epochs")
-"""The parts of a description in which a run that is resumed must be the same."""
+"""The parts of a description that must not change when a run is resumed."""
 
 
 class Answerer(Protocol):
-    """What is evaluated: an ``Architecture``, or a fake of one."""
+    """The object of an evaluation: an ``Architecture``, or a fake of one."""
 
     @property
     def name(self) -> str: ...
@@ -35,7 +35,7 @@ class Answerer(Protocol):
     def specification(
         self, answer: AnswerKind, examples: tuple[Example, ...] | None
     ) -> Mapping[str, Any]:
-        """Nodes, models and prompts as plain data, whatever they were resolved from."""
+        """Return the resolved nodes, models and prompts as plain data."""
         ...
 
     async def answer(self, question: Question, *, seed: int = 0, run: int = 0) -> Answer: ...
@@ -50,10 +50,10 @@ def description(
     epochs: int,
     examples: tuple[Example, ...] | None,
 ) -> dict[str, Any]:
-    """Everything that a run is asked for, as plain data for ``run.json``.
+    """Describe a run as plain data for ``run.json``.
 
-    ``specification`` holds what an answer depends on, but for the item and the epoch: its digest
-    belongs to the identity of every record.
+    ``specification`` has everything that determines an answer, except item and epoch. Its digest is
+    part of the identity of every record.
     """
     specification = {
         **architecture.specification(selection.card.answer, examples),
@@ -78,13 +78,7 @@ def description(
 
 
 def headings(run: Mapping[str, Any]) -> dict[str, Any]:
-    """The columns of a ``Report`` that name what was evaluated.
-
-    Parameters
-    ----------
-    run
-        A description.
-    """
+    """Return the columns of a ``Report`` that follow from the description of a run."""
     specification = run["specification"]
     benchmark = specification["benchmark"]
     return {
@@ -101,19 +95,18 @@ def headings(run: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _name(model: Mapping[str, Any] | None) -> str | None:
-    """The name of a card, or of an architecture that serves as a model."""
+    """Return the name of a card, or of an architecture that serves as a model."""
     if model is None:
         return None
     return str(model["name"] if "name" in model else model["architecture"]["name"])
 
 
 def _digest(data: Any) -> str:
-    text = json.dumps(data, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def _circumstances() -> dict[str, Any]:
-    """When, where and with which versions a run began."""
+    """Return the start time, the versions and the machine of a run."""
     packages = ("archon-inference", "torch", "reasoning-gym", "datasets")
     return {
         "start_time": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -134,7 +127,7 @@ def _version(package: str) -> str | None:
         return None
 
 
-# What readers of a run rely on in its ``run.json``, checked as it is read.
+# The parts of ``run.json`` that readers of a run use, validated when it is read.
 
 
 class _Part(BaseModel):
@@ -180,7 +173,7 @@ class _Run(_Part):
 
 
 def fault(data: object) -> str | None:
-    """Path and reason of the first error in a description; None if it is valid."""
+    """Return path and reason of the first error in a description; None if it is valid."""
     try:
         _Run.model_validate(data)
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""Evaluation: many concurrent questions, every finished answer written to disk at once."""
+"""Evaluation: concurrent questions, and a journal of every finished answer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from archon.evals.records import Draw, Record
 from archon.evals.report import Report, Tally
 from archon.evals.run import Run, read_run
 from archon.evals.run_spec import IDENTITY, Answerer, description
-from archon.evals.scorers import Score, Scorer, number_exact, scored
+from archon.evals.scorers import Scorer, number_exact, scored
 from archon.graph.answer import Answer
 from archon.graph.architecture import Architecture
 from archon.graph.candidates import has_run
@@ -36,18 +36,18 @@ class EvalProgress:
     """The progress of an evaluation."""
 
     num_done: int
-    """Finished runs of items, those of earlier sessions included."""
+    """Finished runs of items, earlier sessions included."""
     num_runs: int
-    """All runs of items: items times epochs."""
+    """Items times epochs."""
     num_right: int
     num_errors: int
     generated_tokens: int
     seconds: float
-    """Since this session began."""
+    """Since the start of this session."""
     tally: Tally
-    """The records behind these figures; it keeps counting."""
+    """The tally of the records; it continues to count."""
     num_kept: int = 0
-    """Of ``num_done``, those that earlier sessions finished."""
+    """Those of ``num_done`` that earlier sessions finished."""
 
 
 OnProgress = Callable[[EvalProgress], None]
@@ -55,23 +55,23 @@ OnProgress = Callable[[EvalProgress], None]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Everything that an architecture is asked, independent of when and where.
+    """An architecture, the items that it is asked, and their scorer.
 
     Raises
     ------
     UsageError
-        A number makes no sense.
+        There are no items or no epochs.
     """
 
     architecture: Answerer
     items: Sequence[Item]
     scorer: Scorer
     selection: Selection
-    """Where the items come from."""
+    """The source of the items."""
     seed: int = 0
     epochs: int = 1
     examples: tuple[Example, ...] | None = None
-    """The benchmark's exemplar pool; None leaves the choice to the architecture."""
+    """The benchmark's exemplar pool; None uses that of the architecture."""
     description: dict[str, Any] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -91,38 +91,31 @@ class Evaluation:
     def of(
         cls, architecture: Architecture, benchmark: Benchmark, *, seed: int = 0, epochs: int = 1
     ) -> Evaluation:
-        """The evaluation of an architecture on the items of a benchmark.
+        """Make the evaluation of an architecture on the items of a benchmark.
 
         Raises
         ------
         UsageError
-            A number makes no sense.
+            There are no items or no epochs.
         GraphError
-            The benchmark's exemplar pool is too small for some node's shots.
+            The benchmark's exemplar pool is too small for the shots of a node.
         """
         architecture.check_examples(benchmark.examples)
-        return cls(
-            architecture,
-            benchmark.items,
-            benchmark.scorer,
-            benchmark.selection,
-            seed=seed,
-            epochs=epochs,
-            examples=benchmark.examples,
-        )
+        items, scorer, selection = benchmark.items, benchmark.scorer, benchmark.selection
+        return cls(architecture, items, scorer, selection, seed, epochs, benchmark.examples)
 
     def is_finished_in(self, folder: RunFolder, *, keep_errors: bool = False) -> bool:
-        """Whether the folder holds this run and nothing is left to ask.
+        """Return whether the folder holds this run, and the run is finished.
 
         Parameters
         ----------
         keep_errors
-            Failed answers are not asked for again.
+            Count failed answers as finished.
 
         Raises
         ------
         UsageError
-            It holds another run; lists where the two differ.
+            The folder holds another run; lists the differences.
         """
         if not folder.holds_run:
             return False
@@ -142,23 +135,22 @@ async def evaluate(
     max_errors: MaxErrors = None,
     on_progress: OnProgress | None = None,
 ) -> Report:
-    """Ask what is missing in the folder, and report how many answers are right.
+    """Ask the items that the folder has no answer to, and report the accuracy of the run.
 
-    An item whose run fails is recorded with its error and counts as wrong. If the
-    evaluation stops, what is finished stays in the folder, and the same call continues from there:
-    it asks what is missing, and what failed once more. A new record of an item replaces the failed
-    one when it is on the disk.
+    An item that fails is recorded with its error and counts as wrong. If the evaluation stops, the
+    same call continues from the folder: it asks the missing items, and the failed ones again. A
+    new record of an item replaces the failed one once it is on the disk.
 
     Parameters
     ----------
     pool
-        The pool of earlier samples; None makes all anew.
+        The pool of earlier samples; None generates all.
     num_items
         Ask the first ``num_items`` items only; another call continues from there.
     keep_errors
-        Leave failed items as they are recorded.
+        Do not ask failed items again.
     max_errors
-        How many answers may fail before the evaluation stops.
+        Answers that may fail before the evaluation stops.
     on_progress
         Called after each finished run, in the event loop's thread.
 
@@ -169,10 +161,10 @@ async def evaluate(
     TooManyErrorsError
         Too many answers failed.
     StorageError
-        The disk rejects what is finished.
+        The disk rejects the results.
     """
     if max_concurrent_questions < 1:
-        raise UsageError("an evaluation needs at least one question at once")
+        raise UsageError("max_concurrent_questions must be at least 1")
     with folder.locked():
         if folder.holds_run:
             folder.check_identity(evaluation.description, IDENTITY)
@@ -180,18 +172,10 @@ async def evaluate(
             folder.write_description({**evaluation.description, "id": uuid.uuid4().hex})
         run = read_run(folder.path)
         try:
-            session = _EvalSession(
-                evaluation,
-                run,
-                pool,
-                num_items=num_items,
-                keep_errors=keep_errors,
-                max_errors=max_errors,
-                on_progress=on_progress,
-            )
-            await session.run(max_concurrent_questions)
+            session = _EvalSession(evaluation, run, pool, num_items, keep_errors, on_progress)
+            await session.run(max_concurrent_questions, max_errors)
         except BaseException:
-            with contextlib.suppress(StorageError):  # the journal has it all
+            with contextlib.suppress(StorageError):  # the journal has every answer
                 folder.write_report(run.report().to_json())
             raise
         report = run.report()
@@ -200,22 +184,19 @@ async def evaluate(
 
 
 class _EvalSession:
-    """One session of work at a run: the items that are left, and where their answers go."""
+    """One session of work on a run: asks the remaining items, and writes their answers."""
 
     def __init__(
         self,
         evaluation: Evaluation,
         run: Run,
         pool: DrawPool | None,
-        *,
         num_items: int | None,
         keep_errors: bool,
-        max_errors: MaxErrors,
         on_progress: OnProgress | None,
     ) -> None:
         self._evaluation, self._run, self._pool = evaluation, run, pool
         self._on_progress = on_progress
-        self._specification: str = evaluation.description["digest"]
         self._tally, self._number = Tally(), 1
         done: set[tuple[str, int]] = set()
         for entry in run.entries():
@@ -226,14 +207,14 @@ class _EvalSession:
         epochs, items = range(evaluation.epochs), evaluation.items[:num_items]
         self._num_runs, self._num_kept = len(items) * len(epochs), len(done)
         self._todo = [(i, epoch) for epoch in epochs for i in items if (i.id, epoch) not in done]
-        self._error_limit = ErrorLimit(max_errors, self._num_runs)
 
-    async def run(self, max_concurrent_questions: int) -> None:
-        """Ask everything that is left, up to ``max_concurrent_questions`` at once."""
+    async def run(self, max_concurrent_questions: int, max_errors: MaxErrors) -> None:
+        """Ask the remaining items, up to ``max_concurrent_questions`` at the same time."""
+        error_limit = ErrorLimit(max_errors, self._num_runs)
         if not self._todo:
             return
-        if self._num_kept and self._on_progress is not None:
-            self._on_progress(self._progress(0.0))
+        if self._num_kept:
+            self._report_progress(0.0)
         waiting, started = iter(self._todo), time.perf_counter()
         writer = JournalWriter(RunFolder(self._run.path).journal)
 
@@ -244,9 +225,8 @@ class _EvalSession:
                 line = encode(self._number, seconds, record, trace)
                 await asyncio.wrap_future(writer.append(line))
                 self._tally.add(record)
-                if self._on_progress is not None:
-                    self._on_progress(self._progress(seconds))
-                self._error_limit.note(record.error)
+                self._report_progress(seconds)
+                error_limit.note(record.error)
 
         try:
             async with asyncio.TaskGroup() as group:
@@ -258,8 +238,9 @@ class _EvalSession:
             writer.close()
 
     async def _ask(self, item: Item, epoch: int) -> tuple[Record, Mapping[str, Any] | None]:
-        """The record of one run of an item, and its trace if it gave an answer."""
+        """Ask an item once; return its record, and the trace if there is an answer."""
         evaluation, started = self._evaluation, time.perf_counter()
+        answer: Answer | None = None
         kind = evaluation.selection.card.answer
         question = Question(item.question, answer=kind, examples=evaluation.examples)
         try:
@@ -267,91 +248,28 @@ class _EvalSession:
                 answer = await evaluation.architecture.answer(
                     question, seed=evaluation.seed, run=epoch
                 )
-            text = answer.text
-            if answer.candidates:
-                text = _text(answer.candidates[0], evaluation.scorer)
-            score, draws = self._score(item, answer, text)
-        except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                raise
-            # A task below was cancelled, but not by us: this is a failure like any other.
-            return self._failure(item, epoch, error, time.perf_counter() - started), None
-        except Exception as error:
-            return self._failure(item, epoch, error, time.perf_counter() - started), None
-        return self._success(item, epoch, answer, score, draws), answer.trace.to_json()
-
-    def _score(
-        self, item: Item, answer: Answer, text: str
-    ) -> tuple[Score, dict[str, tuple[Draw, ...]]]:
-        """The score of the answer and those of every node's texts.
-
-        Raises
-        ------
-        ScoringError
-            The scorer fails or gives no score; the error names the item.
-        """
-        scorer = self._evaluation.scorer
-        try:
-            score = scored(scorer, answer.value, text, item.target)
-            return score, _draws(answer, scorer, item.target)
-        except ScoringError as error:
-            raise ScoringError(f"item {item.id!r}: {error}") from error
-
-    def _success(
-        self,
-        item: Item,
-        epoch: int,
-        answer: Answer,
-        score: Score,
-        draws: Mapping[str, tuple[Draw, ...]],
-    ) -> Record:
-        return self._record(
-            item,
-            epoch,
-            text=answer.text,
-            value=score.answer,
-            score=score.value,
-            explanation=score.explanation,
-            cost_tokens=answer.cost_tokens,
-            usage=answer.usage,
-            seconds=answer.seconds,
-            error=None,
-            samples=answer.num_samples,
-            failed_samples=answer.num_failed_samples,
-            draws=draws,
-            limited_by=answer.limited_by,
-            notes=answer.notes,
-            num_reasoning_cut_off=answer.trace.num_reasoning_cut_off,
-        )
-
-    def _failure(self, item: Item, epoch: int, error: BaseException, seconds: float) -> Record:
-        error = _first(error)
-        return self._record(
-            item,
-            epoch,
-            text=None,
-            value=None,
-            score=0,
-            explanation="failed",
-            cost_tokens=0,
-            usage=Usage(),
-            seconds=seconds,
-            error=f"{type(error).__name__}: {error}",
-        )
-
-    def _record(self, item: Item, epoch: int, **outcome: Any) -> Record:
-        return Record(
-            specification=self._specification,
+            result = _scored_answer(answer, evaluation.scorer, item)
+        except (Exception, asyncio.CancelledError) as error:
+            if isinstance(error, asyncio.CancelledError):
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
+                    raise
+                # Otherwise a task of the architecture was cancelled: a failure like any other.
+            result, answer = _failure(error, time.perf_counter() - started), None
+        record = Record(
+            specification=evaluation.description["digest"],
             item=item.id,
             epoch=epoch,
             question=item.question,
             target=item.target,
-            **outcome,
+            **result,
         )
+        return record, None if answer is None else answer.trace.to_json()
 
-    def _progress(self, seconds: float) -> EvalProgress:
-        return EvalProgress(
+    def _report_progress(self, seconds: float) -> None:
+        if self._on_progress is None:
+            return
+        progress = EvalProgress(
             num_done=self._tally.num_runs,
             num_runs=self._num_runs,
             num_right=self._tally.right.total(),
@@ -361,10 +279,54 @@ class _EvalSession:
             tally=self._tally,
             num_kept=self._num_kept,
         )
+        self._on_progress(progress)
+
+
+def _scored_answer(answer: Answer, scorer: Scorer, item: Item) -> dict[str, Any]:
+    """Score an answer and every node's samples; return the fields of a record.
+
+    Raises
+    ------
+    ScoringError
+        The scorer fails or gives no score; the error names the item.
+    """
+    text = _text(answer.candidates[0], scorer) if answer.candidates else answer.text
+    try:
+        score = scored(scorer, answer.value, text, item.target)
+        draws = _draws(answer, scorer, item.target)
+    except ScoringError as error:
+        raise ScoringError(f"item {item.id!r}: {error}") from error
+    same = ("text", "cost_tokens", "usage", "seconds", "limited_by", "notes")
+    return {
+        **{name: getattr(answer, name) for name in same},
+        "value": score.answer,
+        "score": score.value,
+        "explanation": score.explanation,
+        "error": None,
+        "draws": draws,
+        "samples": answer.num_samples,
+        "failed_samples": answer.num_failed_samples,
+        "num_reasoning_cut_off": answer.trace.num_reasoning_cut_off,
+    }
+
+
+def _failure(error: BaseException, seconds: float) -> dict[str, Any]:
+    """Return the fields of the record of a failed item."""
+    error = _first(error)
+    return {
+        "text": None,
+        "value": None,
+        "score": 0,
+        "explanation": "failed",
+        "cost_tokens": 0,
+        "usage": Usage(),
+        "seconds": seconds,
+        "error": f"{type(error).__name__}: {error}",
+    }
 
 
 def _draws(answer: Answer, scorer: Scorer, target: str) -> dict[str, tuple[Draw, ...]]:
-    """The samples of each node, scored as answers; programs are scored by their results."""
+    """Score the samples of each node as answers; programs are scored by their results."""
     ran = {
         c.id: c
         for node in answer.trace.nodes.values()
@@ -381,14 +343,14 @@ def _draws(answer: Answer, scorer: Scorer, target: str) -> dict[str, tuple[Draw,
 
 
 def _text(candidate: Candidate, scorer: Scorer) -> str:
-    """The text that a scorer may read: empty where the graph read no value from it, so that numbers
-    in a program without a result do not count."""
+    """Return the text to score: empty if the graph read no value from it, so that numbers in a
+    program without a result do not count."""
     has_none = has_run(candidate) or scorer is number_exact
     return "" if candidate.value is None and has_none else candidate.text
 
 
 def _is_done(record: Record, keep_errors: bool) -> bool:
-    """Whether a recorded item is not to be asked again."""
+    """Return whether a recorded item need not be asked again."""
     return keep_errors or record.error is None
 
 

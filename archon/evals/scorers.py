@@ -1,4 +1,4 @@
-"""Scorers: whether an answer is right. Cards name them; the table below registers them."""
+"""Scorers of answers. Benchmark cards name them; ``SCORERS`` registers them."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from archon.types import AnswerKind
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """What a scorer says of one answer."""
+    """A scorer's judgement of one answer."""
 
     value: float
-    """From 0 to 1. Only 1 counts as right; what lies between counts in the mean score."""
+    """From 0 to 1. Only 1 counts as right; partial scores count in the mean score."""
     answer: str | None
-    """The value that was judged, or None where the answer gave none."""
+    """The judged value; None if the answer has none."""
     explanation: str
 
 
 Scorer = Callable[[str | None, str, str], Score]
-"""(value, text, target) → score. The value is read from the text where it is None; the target is
-a canonical value, or for a user's own scorer what the row has."""
+"""(value, text, target) → score. A value of None is read from the text; the target is a canonical
+value, or for a custom scorer the text in the row."""
 
 
-# ------------------------------------------------------------------------------------------- ours
+# ---------------------------------------------------------------------------------- exact values
 
 
 def number_exact(value: str | None, text: str, target: str) -> Score:
@@ -46,7 +46,7 @@ def number_exact(value: str | None, text: str, target: str) -> Score:
 
 
 def text_exact(value: str | None, text: str, target: str) -> Score:
-    """Right if the text is the target's, but for letter case, spaces and punctuation around it."""
+    """Right if the text is the target's, ignoring case, and spaces and punctuation around it."""
     return _exact(value, text, target, "text")
 
 
@@ -65,36 +65,35 @@ def _judged(answer: str | None, target: str, none: str) -> Score:
 
 # ---------------------------------------------------------------------------------------- lm-eval
 #
-# These judge the text of the answer, whatever value was read from it or voted for. lm-eval
-# compares with the answer as the data set writes it, and here the target is canonical: the same
-# for integers, with or without commas, and for decimals without zeros at the end, which are all
-# that GSM8K has.
+# These judge the text of the answer and ignore its value. lm-eval compares with the answer as the
+# data set writes it; here the target is canonical. The two agree for integers, with or without
+# commas, and for decimals without trailing zeros, and GSM8K has no other answers.
 
 
 def lm_eval_strict_match(value: str | None, text: str, target: str) -> Score:
-    """Right if ``strict-match`` of lm-eval's task ``gsm8k`` says so: the first ``#### N``."""
+    """Right by ``strict-match`` of lm-eval's task ``gsm8k``: the first ``#### N``."""
     return _judged(lm_eval.strict_match(text), target, "no '#### N' in the text")
 
 
 def lm_eval_cot_strict_match(value: str | None, text: str, target: str) -> Score:
-    """Right if that of ``gsm8k_cot`` and ``gsm8k_cot_zeroshot`` does: first ``The answer is N.``"""
+    """Right by that of ``gsm8k_cot`` and ``gsm8k_cot_zeroshot``: the first ``The answer is N.``"""
     return _judged(lm_eval.cot_strict_match(text), target, "no 'The answer is N.' in the text")
 
 
 def lm_eval_flexible_extract(value: str | None, text: str, target: str) -> Score:
-    """Right if ``flexible-extract`` of lm-eval's GSM8K tasks says so: the last number."""
+    """Right by ``flexible-extract`` of lm-eval's GSM8K tasks: the last number."""
     return _judged(lm_eval.flexible_extract(text), target, "nothing like a number in the text")
 
 
-# ---------------------------------------------------------------------------------------- a user's
+# ---------------------------------------------------------------------------------------- custom
 
 
-def own_scorer(function: Callable[[str, str], float], kind: AnswerKind) -> Scorer:
-    """The scorer that a user's function makes, of an answer's text and the target as a row has it.
+def custom_scorer(function: Callable[[str, str], float], kind: AnswerKind) -> Scorer:
+    """Make a scorer of a user's function of an answer's text and the row's target.
 
-    A score between 0 and 1 is partial credit: it counts in the mean score, and the answer is not
-    right. The scorer raises ``ScoringError`` where the function fails or gives anything but a
-    number from 0 to 1; True and False are 1 and 0. What it prints goes to standard error.
+    A score between 0 and 1 is partial credit: it counts in the mean score, but the answer is not
+    right. The scorer raises ``ScoringError`` if the function fails or does not return a number from
+    0 to 1; True and False are 1 and 0. Output of the function goes to standard error.
     """
 
     def score(value: str | None, text: str, target: str) -> Score:
@@ -107,14 +106,16 @@ def own_scorer(function: Callable[[str, str], float], kind: AnswerKind) -> Score
             raise ScoringError(f"{where}: {summary(error)}") from error
         points = _points(given)
         if points is None:
-            raise ScoringError(f"{label(function)} gives {shown(given)}, not a number from 0 to 1")
+            raise ScoringError(
+                f"{label(function)} returns {shown(given)}, not a number from 0 to 1"
+            )
         return Score(points, answer, f"scored {points:g}; 1 is right")
 
     return score
 
 
 def _points(given: Any) -> float | None:
-    """The score as a number from 0 to 1, 0 and 1 themselves as integers; None where it is none."""
+    """Return a score as a number, 0 and 1 as integers; None if it is not from 0 to 1."""
     try:
         points = float(given)
     except (TypeError, ValueError, OverflowError):
@@ -125,17 +126,17 @@ def _points(given: Any) -> float | None:
 
 
 def scored(scorer: Scorer, value: str | None, text: str, target: str) -> Score:
-    """What a scorer says of an answer, held to a score from 0 to 1.
+    """Score an answer, and check that the score is from 0 to 1.
 
     Raises
     ------
     ScoringError
-        The scorer fails, or gives anything else; the error names it.
+        The scorer fails, or its score is invalid; the error names the scorer.
     """
     score = scorer(value, text, target)
     points = _points(score.value)
     if points is None:
-        reason = f"{label(scorer)} gives the score {shown(score.value)}, not a number from 0 to 1"
+        reason = f"{label(scorer)} returns {shown(score.value)}, not a number from 0 to 1"
         raise ScoringError(reason)
     return replace(score, value=points)
 
@@ -160,25 +161,25 @@ KINDS: dict[str, AnswerKind] = {
 
 
 def find_scorer(card: BenchmarkBase, file: str | None = None, name: str | None = None) -> Scorer:
-    """The scorer that a benchmark card names, or the one that the user names in its place.
+    """Return the scorer that a benchmark card names, or the one that the user names instead.
 
     Parameters
     ----------
     file
-        The card's, for errors.
+        The card's file, for errors.
     name
-        What the user asks for.
+        The user's scorer.
 
     Raises
     ------
     SpecError
         The card's scorer does not exist, or judges another kind of answer than the card's.
     UsageError
-        The user's does.
+        The same of the user's scorer.
     """
     wanted = card.score if name is None else name
     if wanted not in SCORERS:
-        reason = f"there is no scorer {shown(wanted)}{suggestion(wanted, SCORERS)}"
+        reason = f"unknown scorer {shown(wanted)}{suggestion(wanted, SCORERS)}"
     elif KINDS[wanted] != card.answer:
         reason = f"{wanted} judges a {KINDS[wanted]}, and the card's 'answer' is {card.answer!r}"
     else:

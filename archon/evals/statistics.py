@@ -1,12 +1,11 @@
-"""Error bars. Items are the units of chance; several runs of one item are never taken for more.
+"""Confidence intervals and tests. Items are the independent units, not the runs of an item.
 
-Sources: E. B. Wilson, JASA 22 (1927), for one share. Means of several runs take the place of right
-or wrong through the effective sample size (N. Dean and M. Pagano, J. Survey Stat. Methodol. 3
-(2015)). B. Efron, Annals of Statistics 7 (1979), for the bootstrap of paired differences, and
-D. G. Bonett and R. M. Price, J. Educ. Behav. Stat. 37 (2012), for the two items added to it;
-E. L. Korn and B. I. Graubard, Survey Methodology 24 (1998), for effective samples that are small;
-Q. McNemar, Psychometrika 12 (1947), R. A. Fisher, The Design of Experiments (1935, signs drawn at
-random), and S. Holm, Scand. J. Statist. 6 (1979), for the tests.
+Sources: E. B. Wilson, JASA 22 (1927), for one share; N. Dean and M. Pagano, J. Survey Stat.
+Methodol. 3 (2015), for the effective sample size of means over several runs; E. L. Korn and B. I.
+Graubard, Survey Methodology 24 (1998), for small effective samples; B. Efron, Annals of Statistics
+7 (1979), for the bootstrap of paired differences, and D. G. Bonett and R. M. Price, J. Educ. Behav.
+Stat. 37 (2012), for the two items added to it; Q. McNemar, Psychometrika 12 (1947), R. A. Fisher,
+The Design of Experiments (1935, random signs), and S. Holm, Scand. J. Statist. 6 (1979), for tests.
 """
 
 from __future__ import annotations
@@ -20,15 +19,15 @@ from archon.errors import require
 CONFIDENCE = 0.95
 RESAMPLES = 9_999
 _BATCH = 100_000
-"""Numbers that the bootstrap holds at once: what fits a cache is drawn fastest."""
+"""Numbers per batch of the bootstrap: fastest if a batch fits the cache."""
 
 Interval = tuple[float, float]
 
 
 def wilson_interval(share: float, trials: float, confidence: float = CONFIDENCE) -> Interval:
-    """Wilson's score interval of a share of ``trials``.
+    """Compute Wilson's score interval of a share of ``trials``.
 
-    scipy has it for counts only; effective trials need not be whole, nor their successes.
+    scipy has it for counts only; effective trials and their successes need not be integers.
 
     >>> low, high = wilson_interval(0.8, 50)
     >>> round(low, 3), round(high, 3)
@@ -45,16 +44,16 @@ def wilson_interval(share: float, trials: float, confidence: float = CONFIDENCE)
 def mean_interval(
     item_means: Sequence[float], runs: int, confidence: float = CONFIDENCE
 ) -> Interval:
-    """Interval of the mean over items, each of which was run once or several times.
+    """Compute the interval of the mean over items, each with one or several runs.
 
     Parameters
     ----------
     item_means
-        For each item the share of its runs that were right, in [0, 1].
+        The share of right runs of each item, in [0, 1].
     runs
-        Runs of all items together.
+        Number of runs of all items together.
 
-    With one run an item this is Wilson's interval itself; with several, Wilson's for the
+    With one run per item this is Wilson's interval; with several, Wilson's interval for the
     effective number of trials.
     """
     trials = effective_trials(item_means, runs)
@@ -62,10 +61,10 @@ def mean_interval(
 
 
 def effective_trials(item_means: Sequence[float], runs: int) -> float:
-    """Independent trials that would tell as much as these runs of items do.
+    """Compute the number of independent trials with the same variance as these runs of items.
 
-    The variance comes from the spread between items: the number of items where each item is always
-    right or always wrong, up to the number of runs where items do not differ.
+    The variance comes from the spread between items. The result is the number of items if each item
+    is always right or always wrong, and at most the number of runs, if items do not differ.
     """
     share = fmean(item_means)
     between = sum((mean - share) ** 2 for mean in item_means) / len(item_means) ** 2
@@ -75,18 +74,18 @@ def effective_trials(item_means: Sequence[float], runs: int) -> float:
 
 
 def score_interval(item_scores: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
-    """Interval of the mean of scores in [0, 1] that may lie between 0 and 1.
+    """Compute the interval of the mean of scores in [0, 1], partial ones included.
 
     Parameters
     ----------
     item_scores
-        For each item its score, or the mean of its scores.
+        The score of each item, or the mean of its scores.
 
-    Wilson's interval for the effective number of trials that the variance of the scores gives,
-    lessened by the square of the ratio of normal to Student quantiles (Korn and Graubard). In
-    samples of 5 to 200 items from scores of seven shapes it held the true mean in 93 % or more,
-    where the t interval fell to 23 % for scores that are nearly always 1. Scores that are all
-    equal say nothing of their variance: each then counts as one trial.
+    This is Wilson's interval for the effective number of trials that follows from the variance of
+    the scores, reduced by the squared ratio of normal to Student quantiles (Korn and Graubard). In
+    samples of 5 to 200 items from scores of seven distributions it covered the true mean in at
+    least 93 %; the t interval fell to 23 % for scores that are nearly always 1. If all scores are
+    equal, their variance is unknown, and each counts as one trial.
     """
     num_items, mean = len(item_scores), fmean(item_scores)
     squares = math.fsum((score - mean) ** 2 for score in item_scores)
@@ -100,11 +99,10 @@ def score_interval(item_scores: Sequence[float], confidence: float = CONFIDENCE)
 
 
 def student_quantile(probability: float, degrees: int) -> float:
-    """Quantile of Student's t for a probability above one half.
+    """Compute a quantile of Student's t for a probability above one half.
 
     Exact for one and two degrees of freedom, else the expansion of R. A. Fisher and E. A. Cornish
-    (Technometrics 2 (1960)), which is off by less than 1 % at 97.5 %. (scipy has it, and reports
-    must not need scipy.)
+    (Technometrics 2 (1960)), whose error is below 1 % at 97.5 %. (Reports must not need scipy.)
 
     >>> round(student_quantile(0.975, 1), 2), round(student_quantile(0.975, 9), 2)
     (12.71, 2.26)
@@ -125,19 +123,19 @@ def student_quantile(probability: float, degrees: int) -> float:
 
 
 def paired_interval(differences: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
-    """Bootstrap interval of the mean over items of the difference between two architectures.
+    """Compute the bootstrap interval of the mean difference between two architectures.
 
     Parameters
     ----------
     differences
-        For each item the share of right answers of the one less that of the other.
+        For each item, the share of right answers of one architecture minus that of the other.
 
-    The percentile interval over resampled items, two added (``with_two_added``). Without these the
-    bootstrap fails where few items differ: of samples of 30 items, 3 % of which differ, it holds
-    the truth in 57 %, corrected for bias and acceleration (BCa) in 53 %, and Newcombe's interval
-    (1998, method 8) in 68 %. With them it held it in 93 % or more of samples of 10 to 500 items of
-    one run, and where many items differ it is no wider. The same differences in another order give
-    the same interval, their opposites its mirror image.
+    This is the percentile interval over resampled items, with two added (``with_two_added``).
+    Without these the bootstrap fails if few items differ: in samples of 30 items, 3 % of which
+    differ, it covers the true mean in 57 %, corrected for bias and acceleration (BCa) in 53 %, and
+    Newcombe's interval (1998, method 8) in 68 %. With them it covered it in at least 93 % of
+    samples of 10 to 500 items with one run, and it is no wider if many items differ. The order of
+    the differences does not matter; opposite differences have the mirrored interval.
 
     Raises
     ------
@@ -170,9 +168,9 @@ def paired_interval(differences: Sequence[float], confidence: float = CONFIDENCE
 
 
 def with_two_added(differences: Sequence[float]) -> list[float]:
-    """The differences and two more, one in favour of each side, as large as those that are not 0.
+    """Add two differences, one in favor of each side, as large as those that are not 0.
 
-    What has been seen to differ in no item, or always to one side, may do otherwise in the next.
+    A sample without differences, or with differences to one side only, does not rule out others.
 
     >>> with_two_added([0.5, 0.0, 0.0])
     [0.5, 0.0, 0.0, 0.5, -0.5]
@@ -183,12 +181,12 @@ def with_two_added(differences: Sequence[float]) -> list[float]:
 
 
 def paired_p_value(differences: Sequence[float]) -> float:
-    """Two-sided p of "neither is better", from the items on which the two differ.
+    """Compute the two-sided p-value of "neither is better" from the items on which two differ.
 
-    The parameter is that of ``paired_interval``. Where neither is better each difference could as
-    well have the other sign: p is how often signs drawn at random give a mean as far from zero.
-    With one run an item this is McNemar's exact test; where differences are of several sizes, signs
-    are drawn ``RESAMPLES`` times, always the same.
+    The parameter is that of ``paired_interval``. If neither is better, each difference could as
+    well have the opposite sign: p is the share of random signs with a mean at least as far from
+    zero. With one run per item this is McNemar's exact test. For differences of several sizes,
+    ``RESAMPLES`` random signs are used, with a fixed seed.
 
     Raises
     ------
@@ -217,10 +215,10 @@ def paired_p_value(differences: Sequence[float]) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's adjusted p-values, in the order given: valid however the tests depend on each other.
+    """Compute Holm's adjusted p-values, in the given order; the tests may be dependent.
 
-    Those up to a level can be called differences with at most that chance of any mistake among
-    them. (scipy has corrections for the rate of false discoveries only.)
+    The differences whose adjusted p-value is at most a level contain a false one with at most that
+    probability. (scipy corrects for the false discovery rate only.)
 
     >>> holm([0.01, 0.04, 0.03])
     [0.03, 0.06, 0.06]
@@ -228,7 +226,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     adjusted = [1.0] * len(p_values)
     largest = 0.0
     ranked = sorted(range(len(p_values)), key=p_values.__getitem__)
-    for rank, place in enumerate(ranked):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[place]))
-        adjusted[place] = largest
+    for rank, i in enumerate(ranked):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[i]))
+        adjusted[i] = largest
     return adjusted

@@ -1,6 +1,6 @@
-"""A user's own Python code: found, run, and its faults told by file and line.
+"""Custom Python code: imported, run, and its errors reported with file and line.
 
-Only what a user names on the command line or passes from a program is ever run; no file names code.
+Only code that a user names on the command line or passes from a program is run; no file names code.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from archon.spec.messages import suggestion
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 _REF = re.compile(rf"(?P<code>.+\.py|{_NAME}(?:\.{_NAME})*):(?P<name>{_NAME})")
-_NOT_THE_USERS = (
+_NOT_USER_CODE = (
     str(Path(__file__).parents[1]),
     str(Path(importlib.__file__).parent),
     "<frozen",
@@ -29,28 +29,28 @@ _NOT_THE_USERS = (
 
 
 def names_code(ref: object) -> bool:
-    """Whether a reference has the form ``file.py:name`` or ``package.module:name``."""
+    """Return whether a reference has the form ``file.py:name`` or ``package.module:name``."""
     return isinstance(ref, str) and (ref.endswith(".py") or _REF.fullmatch(ref) is not None)
 
 
 def import_named(ref: str) -> Any:
-    """What the name in ``file.py:name`` or ``package.module:name`` stands for.
+    """Import the object that ``file.py:name`` or ``package.module:name`` names.
 
-    Modules beside the file, or in the working folder, can be imported meanwhile.
+    During the import, modules next to the file or in the working folder can be imported too.
 
     Raises
     ------
     SpecError
-        There is no such file or name, or the code fails; names the file and the line.
+        The file or the name does not exist, or the code fails; names the file and the line.
     """
     match = _REF.fullmatch(ref)
     if match is None:
-        raise SpecError("names no function; write it as file.py:function", file=ref)
+        raise SpecError("does not name a function; write it as file.py:function", file=ref)
     code, name = match["code"], match["name"]
     module = _module_of_file(Path(code)) if code.endswith(".py") else _module(code)
     if not hasattr(module, name):
-        there = [key for key, value in vars(module).items() if callable(value)]
-        raise SpecError(f"there is no {name!r}{suggestion(name, there)}", file=code)
+        functions = [key for key, value in vars(module).items() if callable(value)]
+        raise SpecError(f"there is no {name!r}{suggestion(name, functions)}", file=code)
     return getattr(module, name)
 
 
@@ -62,14 +62,14 @@ def _module_of_file(path: Path) -> ModuleType:
     assert spec is not None, "a file that ends in .py has a loader"
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses and the like look their module up
-    with _importable(path.parent), telling(str(path)):
+    sys.modules[name] = module  # dataclasses, for example, look up their module
+    with _importable(path.parent), user_errors(str(path)):
         spec.loader.exec_module(module)
     return module
 
 
 def _module(name: str) -> ModuleType:
-    with _importable(Path.cwd()), telling(name):
+    with _importable(Path.cwd()), user_errors(name):
         return importlib.import_module(name)
 
 
@@ -84,13 +84,13 @@ def _importable(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def telling(file: str) -> Iterator[None]:
-    """Turn what the user's code raises into an error of ours; it prints on standard error.
+def user_errors(file: str) -> Iterator[None]:
+    """Turn errors of user code into ``SpecError``s; its output goes to standard error.
 
     Raises
     ------
     SpecError
-        The code failed; names its file and line, or ``file`` where no line of it ran.
+        The code failed; names its file and line, or ``file`` if no line of it ran.
     """
     try:
         with redirect_stdout(sys.stderr):
@@ -102,36 +102,36 @@ def telling(file: str) -> Iterator[None]:
 
 
 def summary(error: BaseException) -> str:
-    """An exception in one line."""
+    """Describe an exception in one line."""
     text = str(error.msg if isinstance(error, SyntaxError) else error).strip().split("\n")[0]
     return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
 
 
 def place(error: BaseException) -> str | None:
-    """File and line of the user's code where an exception arose; None if there is none."""
+    """Return file and line of the user code that raised an exception; None if there is none."""
     if isinstance(error, SyntaxError) and error.filename is not None:
         return f"{error.filename}:{error.lineno}"
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith(_NOT_THE_USERS)
+        if not frame.filename.startswith(_NOT_USER_CODE)
     ]
     if not frames:
         return None
-    # An exception in a library was caused by the user's line that called it: the first file's last.
+    # If a library raised it, the user's line that called the library counts.
     own = [frame for frame in frames if frame.filename == frames[0].filename]
     return f"{own[-1].filename}:{own[-1].lineno}"
 
 
 def label(code: object) -> str:
-    """What a function is called: ``file.py:name``, or ``module:name`` where it has no file."""
+    """Return the label of a function: ``file.py:name``, or ``module:name`` without a file."""
     name = getattr(code, "__qualname__", type(code).__qualname__)
     file = _file(code)
     return f"{getattr(code, '__module__', None) if file is None else file.name}:{name}"
 
 
 def folder(code: object) -> Path:
-    """The folder of the file that a function comes from; the working folder if there is none."""
+    """Return the folder of a function's file; the working folder if it has no file."""
     file = _file(code)
     return Path.cwd() if file is None else file.absolute().parent
 

@@ -1,7 +1,7 @@
 """The finals of a study: the choice among its best trials, and the final test.
 
-A search picks what was luckiest on its own items, so the best few of it are asked others
-(*select*), and the best there is asked others again, once (*test*), next to plain voting at the
+The best trial of a search was partly lucky on the search's items. So the best few are asked other
+items (*select*), and the winner is asked a third set once (*test*), next to plain voting at the
 same cost.
 """
 
@@ -15,6 +15,7 @@ from typing import Any
 
 from archon.errors import require
 from archon.evals.benchmarks import Item
+from archon.evals.benchmarks.opening import Benchmark
 from archon.evals.equal_cost import PlainVote, against, plain_vote
 from archon.evals.folder import RunFolder
 from archon.evals.records import Record
@@ -26,7 +27,7 @@ from archon.graph.architecture import Architecture
 from archon.lm.pool import DrawPool
 from archon.spec.architecture import ArchitectureSpec, GeneratorNode
 from archon.spec.reader import load_architecture
-from archon.study.objectives import OBJECTIVES, means
+from archon.study.objectives import losses, means
 from archon.study.search_config import OnRun
 from archon.study.trial_evaluation import measured
 
@@ -36,118 +37,102 @@ _FEW_DRAFTS, _MOST_DRAFTS = 8, 64
 
 @dataclass(frozen=True)
 class SplitItems:
-    """The items of a split, and how an architecture is asked them."""
+    """The items of a split, and the evaluation of an architecture on them."""
 
-    items: Sequence[Item]
-    evaluation: Callable[[Architecture], Evaluation]
+    benchmark: Benchmark
+    seed: int
 
+    @property
+    def items(self) -> list[Item]:
+        return self.benchmark.items
 
-@dataclass(frozen=True)
-class Splits:
-    """The three disjoint splits of the benchmark of a search."""
-
-    search: SplitItems
-    select: SplitItems
-    test: SplitItems
+    def evaluation(self, architecture: Architecture) -> Evaluation:
+        """Make the evaluation; see ``Evaluation.of`` for its errors."""
+        return Evaluation.of(architecture, self.benchmark, seed=self.seed)
 
 
 @dataclass(frozen=True)
 class Finalist:
-    """One of a study's best, and what it did on the select split."""
+    """One of a study's best trials, and its report on the select split."""
 
     trial: int
     spec: ArchitectureSpec
     report: Report
 
     def to_json(self) -> dict[str, Any]:
-        """What a list of finalists tells of each."""
+        """Return the finalist's row in the results of finals."""
         report = self.report.to_json()
-        told = (
-            "accuracy",
-            "accuracy_interval",
-            "num_items",
-            "num_errors",
-            "cost_tokens",
-            "seconds",
-            "run",
-        )
-        return {"trial": self.trial, **{key: report[key] for key in told}}
+        accuracy = ("accuracy", "accuracy_interval", "num_items", "num_errors")
+        names = (*accuracy, "cost_tokens", "seconds", "run")
+        return {"trial": self.trial, **{name: report[name] for name in names}}
 
 
 @dataclass
 class Finals:
-    """Runs finalists; what is finished in their folders is not asked again."""
+    """Runs finalists; finished answers in their folders are not asked again."""
 
     load: Callable[[ArchitectureSpec], Architecture]
-    splits: Splits
+    splits: Mapping[str, SplitItems]
     folder: Path
     pool: DrawPool | None
     objectives: Sequence[str]
     on_run: OnRun | None = None
 
-    async def chosen(self, finalists: Sequence[tuple[int, ArchitectureSpec]]) -> list[Finalist]:
-        """All of them with what they did on *select*, the best first."""
+    async def select(self, finalists: Sequence[tuple[int, ArchitectureSpec]]) -> list[Finalist]:
+        """Evaluate all finalists on *select*; return them with their reports, the best first."""
         found = []
         for trial, spec in finalists:
             path = self.folder / "select" / f"{trial:04d}"
             title = f"select: trial {trial}"
-            report, _ = await self._run(self.splits.select, self.load(spec), path, title)
+            report, _ = await self._run("select", self.load(spec), path, title)
             found.append(Finalist(trial, spec, report))
-        return sorted(found, key=self._losses)
+        return sorted(found, key=self._order)
 
-    def _losses(self, finalist: Finalist) -> tuple[float, ...]:
-        values = means(measured(Path(finalist.report.run), self.splits.select.items).results)
-        names = (*self.objectives[:1], "accuracy", "tokens")
-        return tuple(-values[name] if OBJECTIVES[name] else values[name] for name in names)
+    def _order(self, finalist: Finalist) -> tuple[float, ...]:
+        values = means(measured(Path(finalist.report.run), self.splits["select"].items).results)
+        return losses(values, (*self.objectives[:1], "accuracy", "tokens"))
 
     async def final_test(
         self, trial: int, winner: ArchitectureSpec
     ) -> tuple[Report, dict[str, Any] | None]:
-        """The winner on *test*, and a vote over as many samples as it costs.
+        """Evaluate the winner on *test*, next to a vote over as many samples as it costs.
 
-        The comparison is a row of ``archon.evals.equal_cost``; None where the winner asks no model
-        for samples that could be voted on.
+        Returns the winner's report and the comparison, a row of ``archon.evals.equal_cost``. The
+        comparison is None if the winner has no generator.
         """
         require("scipy", "search")
-        report, records = await self._run(
-            self.splits.test,
-            self.load(winner),
-            self.folder / "test" / f"{trial:04d}",
-            "test: the winner",
-        )
+        path = self.folder / "test" / f"{trial:04d}"
+        report, records = await self._run("test", self.load(winner), path, "test: the winner")
         vote = await self._voted(trial, winner, _FEW_DRAFTS)
         if vote is not None and report.cost_tokens is not None:
-            # One draft more than the winner costs shows that the drafts were enough.
+            # One draft more than the winner costs proves that there were enough.
             wanted = math.ceil((report.cost_tokens - vote.prompt_tokens) / vote.draft_tokens) + 1
             if wanted > vote.num_drafts:
                 vote = await self._voted(trial, winner, min(wanted, _MOST_DRAFTS))
         return report, None if vote is None else against(vote, winner.name, records)
 
     async def _voted(self, trial: int, winner: ArchitectureSpec, drafts: int) -> PlainVote | None:
-        """Plain voting by the winner's model on *test*; None where nothing can be voted on."""
+        """Evaluate plain voting by the winner's model on *test*; None if it has no generator."""
         spec = voting(winner, drafts)
         if spec is None:
             return None
         path = self.folder / "test" / f"{trial:04d}-{BASELINE}-{drafts}"
         title = f"test: {BASELINE} with {drafts} drafts"
-        _, records = await self._run(self.splits.test, self.load(spec), path, title)
+        _, records = await self._run("test", self.load(spec), path, title)
         return plain_vote(BASELINE, spec.model_dump(mode="json"), records)
 
     async def _run(
-        self, split: SplitItems, architecture: Architecture, path: Path, title: str
+        self, name: str, architecture: Architecture, path: Path, title: str
     ) -> tuple[Report, list[Record]]:
-        listen = None if self.on_run is None else self.on_run(title, len(split.items))
-        report = await evaluate(
-            split.evaluation(architecture),
-            RunFolder.resume(path),
-            pool=self.pool,
-            on_progress=listen,
-        )
+        split = self.splits[name]
+        listener = None if self.on_run is None else self.on_run(title, len(split.items))
+        evaluation, folder = split.evaluation(architecture), RunFolder.resume(path)
+        report = await evaluate(evaluation, folder, pool=self.pool, on_progress=listener)
         return report, read_run(path).records()
 
 
 def voting(winner: ArchitectureSpec, drafts: int) -> ArchitectureSpec | None:
-    """Plain voting by the model that drafts in the winner; None where none does."""
+    """Return plain voting by the winner's first generating model; None if there is none."""
     roles = [node.model for node in winner.nodes.values() if isinstance(node, GeneratorNode)]
     if not roles:
         return None
@@ -164,47 +149,45 @@ def voting(winner: ArchitectureSpec, drafts: int) -> ArchitectureSpec | None:
 def warnings_of(
     search: float, test: Mapping[str, Any], row: Mapping[str, Any] | None, num_tested: int
 ) -> list[str]:
-    """What of the gain does not survive.
+    """Return warnings about a gain that the final test does not confirm.
 
     Parameters
     ----------
     search
-        The winner's accuracy on the items that it was found with.
+        The winner's accuracy on the items of the search.
     test
         Its report on the test split.
     row
-        It beside plain voting (``Finals.final_test``).
+        Its comparison with plain voting (``Finals.final_test``).
     num_tested
         Winners that were asked the test split so far, this one included.
     """
-    told = []
+    warnings = []
     if test["accuracy"] is not None:
         low, high = test["accuracy_interval"]
         if search > high:
-            told.append(
+            warnings.append(
                 f"on the items of the search it looked better ({percent(search)} %) than on the "
                 f"test ({percent(test['accuracy'])} % [{percent(low)}, {percent(high)}])"
             )
     if num_tested > 1:
-        told.append(
+        warnings.append(
             f"the test was looked at {num_tested} times, once for each winner so far; what is "
             "searched for after a look is no longer told of by unseen items"
         )
     if row is not None and row["difference"] is not None:
-        low, _ = row["interval"]
+        points, low = (signed(x, 1, shift=2) for x in (row["difference"], row["interval"][0]))
         if row["difference"] <= 0:
-            told.append(
-                f"on the test it is no better than {BASELINE} at the same cost "
-                f"({signed(row['difference'], 1, shift=2)} points)"
+            warnings.append(
+                f"on the test it is no better than {BASELINE} at the same cost ({points} points)"
             )
-        elif low <= 0:
-            told.append(
+        elif row["interval"][0] <= 0:
+            warnings.append(
                 f"on the test it is not told apart from {BASELINE} at the same cost "
-                f"({signed(row['difference'], 1, shift=2)} points, 95 % interval from "
-                f"{signed(low, 1, shift=2)})"
+                f"({points} points, 95 % interval from {low})"
             )
     if row is not None and not row["is_enough"]:
-        told.append(
+        warnings.append(
             f"it costs more than {row['drafts']} drafts, the most that {BASELINE} was given"
         )
-    return told
+    return warnings

@@ -1,9 +1,9 @@
-"""How much each hole of a space decides whether a trial is among the best.
+"""The importance of each hole of a space for reaching the best trials.
 
-Optuna's conditional PED-ANOVA (S. Watanabe et al., PED-ANOVA, IJCAI 2023, arXiv 2304.10255, and
-its extension to conditional parameters, arXiv 2601.20800): how the values of a hole among the best
-trials differ from those among all. Of Optuna's evaluators it is the one that takes holes which do
-not exist at every point; fANOVA and mean decrease of impurity leave those out.
+It is Optuna's conditional PED-ANOVA (S. Watanabe et al., PED-ANOVA, IJCAI 2023, arXiv 2304.10255,
+and its extension to conditional parameters, arXiv 2601.20800), which compares a hole's values among
+the best trials with those among all. It is the only one of Optuna's evaluators that includes holes
+which do not exist at every point; fANOVA and mean decrease of impurity leave them out.
 """
 
 from __future__ import annotations
@@ -21,34 +21,34 @@ if TYPE_CHECKING:
 
 MIN_TRIALS = 20
 MIN_BEST = 5
-"""Of fewer the values say little, as Optuna's own manual has it."""
+"""With fewer the values are unreliable, according to Optuna's manual."""
 _BEST_SHARE = 0.1
 
 
 @dataclass(frozen=True)
 class Importance:
-    """What one objective hangs on."""
+    """The importance of each hole for one objective."""
 
     shares: dict[str, float]
-    """Hole → its share, the largest first; they add up to 1. Empty where nothing can be told."""
+    """Hole → its share, the largest first; they add up to 1. Empty if nothing can be estimated."""
     num_trials: int
     num_best: int = 0
     """Trials that count as the best."""
     why_not: str | None = None
-    """Why nothing can be told."""
+    """Why nothing can be estimated."""
 
 
 def importance(
     trials: Sequence[FrozenTrial], values: Sequence[float], *, is_higher_better: bool
 ) -> Importance:
-    """The importance of each hole for one objective.
+    """Estimate the importance of each hole for one objective.
 
     Parameters
     ----------
     trials
-        Those that asked something.
+        Trials that asked items.
     values
-        What each came to in the objective.
+        The value of each in the objective.
 
     Raises
     ------
@@ -74,8 +74,7 @@ def importance(
             for trial, value in zip(trials, values, strict=True)
         ]
     )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of holes that exist in few trials
+    with warnings.catch_warnings(action="ignore"):  # about holes that exist in few trials
         evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=share)
         found = optuna.importance.get_param_importances(study, evaluator=evaluator)
     return Importance({name: float(value) for name, value in found.items()}, num, num_best)

@@ -1,4 +1,4 @@
-"""What a search seeks, and the limits that it keeps."""
+"""Objectives and limits of a search."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from archon.errors import UsageError
 from archon.spec.messages import suggestion
 
 OBJECTIVES: Mapping[str, bool] = {"accuracy": True, "tokens": False, "seconds": False}
-"""Name → whether more of it is better. Tokens and seconds are those of an answer, on average."""
+"""Name → whether higher is better. Tokens and seconds are means per answer."""
 
 IN_SPACE = "space"
-"""The constraint of being a point of the space at all."""
+"""The constraint that a point is valid in the space."""
 
 
 @dataclass(frozen=True, slots=True)
 class ItemResult:
-    """What came of one item in a trial."""
+    """The result of one item in a trial."""
 
     accuracy: float
     tokens: float
@@ -29,24 +29,24 @@ class ItemResult:
 
 
 def parse_objectives(text: str) -> tuple[str, ...]:
-    """The objectives in ``accuracy,tokens``.
+    """Parse objectives such as ``accuracy,tokens``.
 
     Raises
     ------
     UsageError
-        There is no such objective, or one is named twice.
+        An objective is unknown, or named twice.
     """
     names = tuple(name.strip() for name in text.split(","))
     for name in names:
         if name not in OBJECTIVES:
-            raise UsageError(f"no objective {name!r}{suggestion(name, OBJECTIVES)}")
+            raise UsageError(f"unknown objective {name!r}{suggestion(name, OBJECTIVES)}")
     if len(set(names)) < len(names):
-        raise UsageError(f"an objective is named twice: {text}")
+        raise UsageError(f"the objectives {text!r} name one twice")
     return names
 
 
 def means(results: Sequence[ItemResult]) -> dict[str, float]:
-    """Objective → its mean: the accuracy over all items, the rest over those that did not fail."""
+    """Return each objective's mean: accuracy over all items, the others over answered ones."""
     answered = [result for result in results if not result.failed] or results
     return {
         "accuracy": fmean(result.accuracy for result in results),
@@ -55,9 +55,14 @@ def means(results: Sequence[ItemResult]) -> dict[str, float]:
     }
 
 
+def losses(values: Mapping[str, float], names: Sequence[str]) -> tuple[float, ...]:
+    """Return the named values, negated where higher is better, so that lower is better in all."""
+    return tuple(-values[name] if OBJECTIVES[name] else values[name] for name in names)
+
+
 @dataclass(frozen=True, slots=True)
 class SearchLimits:
-    """What an answer may take on average; None is no limit."""
+    """Upper bounds of an answer's mean cost; None is no limit."""
 
     tokens: float | None = None
     calls: float | None = None
@@ -70,26 +75,26 @@ class SearchLimits:
 
     @property
     def given(self) -> dict[str, float]:
-        """Name → limit, of those that there are."""
+        """Name → limit, for the limits that are set."""
         limits = {"tokens": self.tokens, "calls": self.calls, "seconds": self.seconds}
         return {name: limit for name, limit in limits.items() if limit is not None}
 
     def is_surely_broken(self, sums: Mapping[str, float], num_items: int) -> bool:
-        """Whether the mean over all items will be above a limit, even if the rest takes nothing.
+        """Return whether the mean over all items must exceed a limit, even at no further cost.
 
         Parameters
         ----------
         sums
-            ``tokens`` and ``seconds`` of the answers so far, together.
+            Sums of ``tokens`` and ``seconds`` over the answers so far.
         """
         return any(
             sums[name] > limit * num_items for name, limit in self.given.items() if name in sums
         )
 
     def is_likely_broken(self, results: Sequence[ItemResult]) -> bool:
-        """Whether the mean over first items is above a limit by more than chance would have it.
+        """Return whether the mean over the first items exceeds a limit by two standard errors.
 
-        That is by two standard errors: one item says nothing of its kind.
+        At least two items need an answer, as one has no standard error.
         """
         answered = [result for result in results if not result.failed]
         if len(answered) < 2:
@@ -104,9 +109,9 @@ class SearchLimits:
         return False
 
     def excess(self, amounts: Mapping[str, float]) -> dict[str, float]:
-        """Limit → by which share of it an amount is above; 0 or less is within.
+        """Return by which share of it each limit is exceeded; 0 or less is within.
 
-        A limit on what is not known is taken to be kept.
+        A limit whose amount is unknown counts as kept.
         """
         return {
             name: amounts[name] / limit - 1 if name in amounts else 0.0

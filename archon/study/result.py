@@ -1,4 +1,4 @@
-"""The result of a search: its JSON, and the description in the winner's file."""
+"""The result of a search, and the winner's file."""
 
 from __future__ import annotations
 
@@ -21,44 +21,44 @@ class SearchResult:
     storage: str
     """Its URL without a password."""
     num_trials: int
-    """Those that asked something."""
+    """Trials that asked items."""
     num_stopped: int
     num_rejected: int
     num_failed: int
     best: dict[str, Any] | None
-    """The winner: ``trial``, ``choices``, ``architecture``; None where there is none."""
+    """The winner: ``trial``, ``choices``, ``architecture``; None if there is none."""
     front: Sequence[dict[str, Any]]
-    """Of the trials that saw every item those that no other beats in every objective."""
+    """The complete trials that no other dominates in the objectives."""
     search: dict[str, Any] | None
-    """The winner on the items that it was found with."""
+    """The winner on the items of the search."""
     select: dict[str, Any] | None
     test: dict[str, Any] | None
-    """The winner's reports; None where the finals are another worker's, or were left out."""
+    """The winner's reports; None if another worker runs the finals, or they were skipped."""
     equal_cost: dict[str, Any] | None
     """The winner on the test split against plain voting at its cost."""
     num_tested: int
-    """Winners that were asked the test split, in all finals of the study."""
+    """Winners that were asked the test split, over all finals of the study."""
     generated_tokens: int
-    """Decoded, in trials and finals together."""
+    """Decoded in trials and finals together."""
     cost_tokens: int
     trials_tokens: dict[str, int]
-    """Decoded in the trials, and what would have been without the pool, and without stopping."""
+    """Decoded in the trials, and what that would be without the pool, and without stopping too."""
     warnings: Sequence[str]
     output: str | None
 
     def to_json(self) -> dict[str, Any]:
-        """The same as plain data, which ``archon search --json`` prints."""
+        """Return plain data, as ``archon search --json`` prints it."""
         return asdict(self)
 
 
-def said_of(
+def evidence_of(
     study: str,
     winner: TrialRecord,
     select: Report | None = None,
     test: Report | None = None,
     row: Mapping[str, Any] | None = None,
 ) -> str:
-    """The evidence for a winner, as its file tells it."""
+    """Return the evidence for a winner, the description in its file."""
     accuracy = winner.values["accuracy"]
     evidence = [f"search {percent(accuracy)} % of {len(winner.results)} items"]
     for name, report in (("select", select), ("test", test)):
@@ -76,12 +76,12 @@ def said_of(
 
 
 def plain(spec: ArchitectureSpec) -> dict[str, Any]:
-    """An architecture as its file has it, without the version."""
+    """Return the content of an architecture's file, without the version."""
     return spec.model_dump(mode="json", exclude_defaults=True)
 
 
 def row_of(record: TrialRecord) -> dict[str, Any]:
-    """A trial as a list of the best tells it."""
+    """Return the row of a trial in a list of the best."""
     values = {name: record.values[name] for name in OBJECTIVES} if record.results else {}
     return {
         "trial": record.number,
@@ -94,7 +94,7 @@ def row_of(record: TrialRecord) -> dict[str, Any]:
 
 
 def named_pool(spec: ArchitectureSpec, pool: str) -> ArchitectureSpec:
-    """The architecture with its exemplar pool named, in every node that shows examples."""
+    """Name the exemplar pool in every node that shows examples."""
     nodes = {}
     for name, node in spec.nodes.items():
         prompt = node.prompt if isinstance(node, ModelNode) else None

@@ -1,9 +1,9 @@
-"""The samplers of a search, by name, with every choice of theirs that matters made here."""
+"""Optuna's samplers by name, with the settings of a search."""
 
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING
 
 from archon.errors import UsageError, require
 from archon.spec.messages import suggestion
@@ -11,36 +11,34 @@ from archon.spec.messages import suggestion
 if TYPE_CHECKING:
     import optuna
 
-SamplerName = Literal["tpe", "gp", "nsga2", "random", "exhaustive"]
-SAMPLERS: tuple[str, ...] = get_args(SamplerName)
+SAMPLERS = ("tpe", "gp", "nsga2", "random", "exhaustive")
 
 NUM_STARTUP_TRIALS = 10
 POPULATION = 20
-"""Of NSGA-II: a search has tens of trials, and a generation is to end among them."""
+"""Of NSGA-II: small, as a search of tens of trials should have several generations."""
 
 LEARNS_FROM_PRUNED = {"tpe": True, "gp": False, "nsga2": False, "random": True, "exhaustive": True}
-"""Whether a trial that was told as pruned, without values, teaches the sampler its constraints, or
-it has nothing to learn."""
+"""Whether a pruned trial without values is enough for the sampler: it learns the constraints from
+it, or it learns nothing at all."""
 
 
 def make_sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
-    """A new sampler.
+    """Make a sampler.
 
-    ``tpe`` : tree-structured Parzen estimator, the parameters of each branch of the space together.
-    ``gp`` : Gaussian process; holes that do not exist at every point are drawn at random.
+    ``tpe`` : tree-structured Parzen estimator; the parameters of a branch are sampled jointly.
+    ``gp`` : Gaussian process; holes that do not exist at every point are sampled at random.
     ``nsga2`` : genetic algorithm, for several objectives.
-    ``random`` : every hole evenly. ``exhaustive`` : nothing, as all points are enqueued.
+    ``random`` : uniform in every hole. ``exhaustive`` : unused, as all points are enqueued.
 
     Raises
     ------
     UsageError
-        There is no such sampler.
+        The name is unknown.
     MissingExtraError
-        Optuna is not installed, or for ``gp`` torch, which the extra ``engine`` brings.
+        Optuna is not installed, or ``gp`` needs torch (the extra ``engine``).
     """
     samplers = require("optuna", "search").samplers
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # several are called experimental, and are pinned
+    with warnings.catch_warnings(action="ignore"):  # several are experimental, and pinned
         match name:
             case "tpe":
                 sampler = samplers.TPESampler(
@@ -63,5 +61,5 @@ def make_sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
             case "random" | "exhaustive":
                 sampler = samplers.RandomSampler(seed=seed)
             case _:
-                raise UsageError(f"no sampler {name!r}{suggestion(name, SAMPLERS)}")
+                raise UsageError(f"unknown sampler {name!r}{suggestion(name, SAMPLERS)}")
     return sampler  # type: ignore[no-any-return]

@@ -22,25 +22,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SearchConfig:
-    """Everything that can be chosen for a search, besides its space and its benchmark."""
+    """The options of a search: everything but its space and its benchmark."""
 
     objectives: tuple[str, ...] = ("accuracy",)
-    """What is sought; the first decides among the finalists."""
+    """The first decides among the finalists."""
     limits: SearchLimits = field(default_factory=SearchLimits)
-    """What an answer may take on average."""
+    """Upper bounds of an answer's mean cost."""
     sampler: str = "tpe"
     seed: int = 0
     """Changes samples and what the sampler proposes, never items."""
     trials: int = 60
-    """Trials that ask something, those of all workers and sessions together."""
+    """Trials that ask items, over all workers and sessions."""
     stops_early: bool = True
     """Stop hopeless trials."""
     limit: int | None = 100
-    """Items of the *search* split that trials are asked."""
+    """Items of the *search* split, which trials are asked."""
     final_limit: int | None = 200
     """Items of *select* and of *test*."""
     finalists: int = 5
-    """Trials that are asked *select*; 0 leaves *select* and *test* out."""
+    """Trials that are asked *select*; 0 skips *select* and *test*."""
     warm_start: Sequence[Reference] = ()
     """Architectures of the space that are tried first."""
     models: Mapping[str, Any] = field(default_factory=dict)
@@ -54,7 +54,7 @@ class SearchConfig:
     storage: str | None = None
     """URL of the database; None is a SQLite file in the study's folder."""
     resume: bool = False
-    """Continue the study, if there is one."""
+    """Continue the study if it exists."""
     cache: bool = True
     """Use the pool of samples."""
     output: Path | None = None
@@ -62,12 +62,12 @@ class SearchConfig:
 
     @property
     def directions(self) -> list[str]:
-        """The directions of the objectives, in Optuna's words."""
+        """Optuna's name of each objective's direction."""
         return ["maximize" if OBJECTIVES[name] else "minimize" for name in self.objectives]
 
     @property
     def uses_pool(self) -> bool:
-        """Whether samples come from the pool: not if seconds count, as pooled samples take none."""
+        """True unless seconds count: samples from the pool take no time."""
         return self.cache and "seconds" not in self.objectives and self.limits.seconds is None
 
 
@@ -94,21 +94,20 @@ OnRun = Callable[[str, int], OnProgress | None]
 
 @dataclass(frozen=True)
 class SearchListeners:
-    """Called while a search runs."""
+    """Callbacks of a running search."""
 
     before_trials: Callable[[], None] | None = None
-    """Called when the study can begin, to open models for instance."""
+    """Called before the first trial, for example to open models."""
     on_event: OnStudyEvent | None = None
     on_progress: OnProgress | None = None
-    """Of the items of a trial."""
+    """Progress on the items of a trial."""
     on_run: OnRun | None = None
 
 
 def pruner(config: SearchConfig) -> optuna.pruners.BasePruner:
-    """Optuna's pruner for accuracy over a set of questions, where there is one objective."""
+    """Make the pruner: Wilcoxon's for one objective, none for several or without stopping."""
     pruners = require("optuna", "search").pruners
     if not config.stops_early or len(config.objectives) > 1:
         return pruners.NopPruner()  # type: ignore[no-any-return]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with warnings.catch_warnings(action="ignore"):  # the pruner is experimental, and pinned
         return pruners.WilcoxonPruner(p_threshold=P_THRESHOLD)  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""A search session from its preparation to the result: the study, the finals, the winner."""
+"""A search session, from its preparation to its result: the study, the finals, the winner."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from archon.answers import READING_VERSION
 from archon.errors import UsageError
 from archon.evals.benchmarks import SPLITS
 from archon.evals.benchmarks.opening import Benchmark
-from archon.evals.runner import Evaluation
 from archon.graph.architecture import Architecture
 from archon.graph.exemplars import DEFAULT_POOL
 from archon.lm.pool import DrawPool
@@ -25,18 +24,13 @@ from archon.spec.architecture import ArchitectureSpec
 from archon.spec.messages import shown, suggestion
 from archon.spec.reader import load_architecture
 from archon.storage.atomic import write_json
-from archon.study.finals import Finals, SplitItems, Splits, warnings_of
-from archon.study.finals_lease import (
-    claimed,
-    finals_of,
-    has_failed_items,
-    keep_finals,
-    num_tested,
-)
+from archon.storage.run_folder import make_folder
+from archon.study.finals import Finals, SplitItems, warnings_of
+from archon.study.finals_lease import finals_of, has_failed_items, leased, num_tested, store_finals
 from archon.study.objectives import IN_SPACE, SearchLimits
-from archon.study.result import SearchResult, named_pool, plain, row_of, said_of
+from archon.study.result import SearchResult, evidence_of, named_pool, plain, row_of
 from archon.study.samplers import make_sampler
-from archon.study.search_config import SearchConfig, SearchListeners, pruner
+from archon.study.search_config import SearchConfig, SearchListeners
 from archon.study.space import Point, RejectedError, Space, check
 from archon.study.storage import (
     DATABASE,
@@ -73,7 +67,7 @@ def prepare(
     Raises
     ------
     SpecError, GraphError
-        A file is wrong, or a point of the space is no architecture.
+        A file is wrong, or a point of the space is not a valid architecture.
     UsageError
         A number makes no sense, or a name is unknown.
     MissingExtraError
@@ -84,18 +78,18 @@ def prepare(
     make_sampler(config.sampler, config.seed)
     _check_roles(space, config.models)
     check(space, load)
-    found = {
-        split: open_split(split, config.limit if split == "search" else config.final_limit)
-        for split in SPLITS
-    }
-    # One fixed random order, so that a rung is a sample of all kinds of items.
-    items = list(found["search"].items)
-    random.Random(0).shuffle(items)
-    found["search"] = replace(found["search"], items=items)
-    splits = Splits(**{split: _split_items(found[split], config.seed) for split in SPLITS})
-    for split in (splits.search, splits.select, splits.test):
-        split.evaluation(load(_one(space)))  # what is wrong with the items shows now
-    card = found["search"].selection.card
+    splits: dict[str, SplitItems] = {}
+    for name in SPLITS:
+        opened = open_split(name, config.limit if name == "search" else config.final_limit)
+        if name == "search":  # one fixed random order, so that a rung has all kinds of items
+            items = list(opened.items)
+            random.Random(0).shuffle(items)
+            opened = replace(opened, items=items)
+        splits[name] = SplitItems(opened, config.seed)
+    architecture = load(_any_architecture(space))
+    for split in splits.values():
+        split.evaluation(architecture)  # raises if there are too few exemplars, for example
+    card = splits["search"].benchmark.selection.card
     return SearchSession(
         config=config,
         space=space,
@@ -108,37 +102,28 @@ def prepare(
             "space": space.spec.source,
             "models": {role: str(model) for role, model in config.models.items()},
             "benchmark": card.model_dump(mode="json"),
-            "items": [item.id for item in items],
+            "items": [item.id for item in splits["search"].items],
             "objectives": list(config.objectives),
             "limits": config.limits.given,
             "seed": config.seed,
         },
         warm_start=[point_of(space, load_architecture(ref).spec) for ref in config.warm_start],
-        finish=_finisher(space, found["search"], config.models),
-    )
-
-
-def _split_items(found: Benchmark, seed: int) -> SplitItems:
-    return SplitItems(
-        found.items, lambda architecture: Evaluation.of(architecture, found, seed=seed)
     )
 
 
 @dataclass
 class SearchSession:
-    """One session of work at a search: its trials, the finals, the result."""
+    """One session of work on a search: its trials, the finals, the result."""
 
     config: SearchConfig
     space: Space
     load: Callable[[ArchitectureSpec], Architecture]
-    splits: Splits
+    splits: Mapping[str, SplitItems]
     name: str
     """Of the study."""
     identity: Mapping[str, Any]
-    """Tells studies apart: workers that differ in it do not mix."""
+    """Everything in which the workers of one study must not differ."""
     warm_start: Sequence[Point]
-    finish: Callable[[ArchitectureSpec, str], ArchitectureSpec]
-    """Makes the winner's file of an architecture and the evidence for it."""
     listeners: SearchListeners = field(default_factory=SearchListeners)
     _pool: DrawPool | None = None
 
@@ -152,47 +137,47 @@ class SearchSession:
         """URL of the database."""
         return self.config.storage or sqlite_url(self.folder / DATABASE)
 
+    @property
+    def _output(self) -> Path:
+        return self.folder / "best.json" if self.config.output is None else self.config.output
+
     async def run(self) -> SearchResult:
         """Search, choose, test.
 
         Raises
         ------
         UsageError
-            The study exists already, or is of something else, or the storage, the folder or the
-            place of the winner's file is unavailable.
+            The study already exists, or searches something else; or the storage, the folder or
+            the location of the winner's file is unavailable.
         StorageError
-            The disk or the database rejects what is finished.
+            The disk or the database rejects finished results.
         LMError
-            Nothing was answered in several trials in a row.
+            Every item failed in several trials in a row.
         """
-        self._check_places()
+        make_folder(self.folder)
+        if self._output.is_dir():
+            raise UsageError(f"{self._output} is a folder; --output takes the winner's file")
+        if not self._output.parent.is_dir():
+            raise UsageError(f"there is no folder {self._output.parent} for the winner's file")
         with DrawPool() if self.config.uses_pool else contextlib.nullcontext() as self._pool:
             return await self._run()
 
     async def _run(self) -> SearchResult:
         config = self.config
-        with opened_study(
-            self.storage,
-            self.name,
-            self.identity,
-            config.directions,
-            make_sampler(config.sampler, config.seed),
-            pruner(config),
-            resume=config.resume,
-        ) as study:
+        with opened_study(self.storage, self.name, self.identity, config) as study:
             if self.listeners.before_trials is not None:
                 self.listeners.before_trials()
             num_known = len(study.get_trials(deepcopy=False))
             is_alone = is_for_one(self.storage)
             worker = Worker(study, is_alone)
-            if num_known or not is_alone:  # the same seed would propose the same again
+            if num_known or not is_alone:  # the same seed would propose the same points again
                 seed = random.Random(f"{config.seed}/{num_known}/{'' if is_alone else worker.name}")
                 study.sampler = make_sampler(config.sampler, seed.getrandbits(31))
             subject = Architectures(
                 self.space,
                 self.load,
-                self.splits.search.evaluation,
-                self.splits.search.items,
+                self.splits["search"].evaluation,
+                self.splits["search"].items,
                 self.folder / "trials",
                 self._pool,
                 config.limits if config.stops_early else SearchLimits(),
@@ -203,53 +188,35 @@ class SearchSession:
             await search.run()
             return await self._finish(study, worker)
 
-    def _check_places(self) -> None:
-        """Make the study's folder; see that the winner's file can go where it is to."""
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            reason = f"cannot make the study's folder {self.folder}: {error.strerror}"
-            raise UsageError(reason) from None
-        if self._output.is_dir():
-            raise UsageError(f"{self._output} is a folder; --output takes the winner's file")
-        if not self._output.parent.is_dir():
-            raise UsageError(f"there is no folder {self._output.parent} for the winner's file")
-
     async def _finish(self, study: optuna.Study, worker: Worker) -> SearchResult:
-        """The finals, if these very ones were not held before, and what all of it came to."""
-        told, objectives = records(study), self.config.objectives
-        found = front(told, objectives)
-        best = found if len(objectives) > 1 else ranked(told, objectives)
+        """Run the finals, unless the study has the results of these very ones already."""
+        trials, objectives = records(study), self.config.objectives
+        best = (front if len(objectives) > 1 else ranked)(trials, objectives)
         distinct = {record.digest: record for record in reversed(best)}.values()
-        finalists = list(reversed(distinct))[: self.config.finalists]
-        leader = best[0] if best else None
+        finalists = {r.number: r for r in list(reversed(distinct))[: self.config.finalists]}
+        if not best:
+            return self._result(trials, None, warning=_why_nothing(study, trials))
         if not finalists:
-            result = self._result(told, found, leader, [])
-            return result if best else replace(result, warnings=[_why_nothing(study, told)])
+            return self._result(trials, best[0])
         asked = self._asked(finalists)
-        held = finals_of(study)
-        if not _are_finished(held, asked):
-            async with claimed(study, worker, self.storage) as is_ours:
-                held = finals_of(study)  # another may have held them meanwhile
+        if not _are_finished(finals_of(study), asked):
+            async with leased(study, worker, self.storage) as is_ours:
                 if not is_ours:
-                    result = self._result(told, found, leader, [], saves=False)
-                    said = "another worker chooses among the finalists and writes the winner's file"
-                    return replace(result, warnings=[*result.warnings, said])
-                if not _are_finished(held, asked):
-                    entry = {"asked": asked, **await self._hold(told, finalists)}
-                    held = keep_finals(study, entry)
-        winner = next(record for record in finalists if record.number == held[-1]["winner"])
-        return self._result(told, found, winner, held)
+                    why = "another worker chooses among the finalists and writes the winner's file"
+                    return self._result(trials, best[0], warning=why, saves=False)
+                if not _are_finished(finals_of(study), asked):  # by another worker meanwhile
+                    results = await self._run_finals(trials, finalists)
+                    store_finals(study, {"asked": asked, **results})
+        finals = finals_of(study)
+        return self._result(trials, finalists[finals[-1]["winner"]], finals)
 
-    def _asked(self, finalists: Sequence[TrialRecord]) -> str:
-        """Equal for finals of the same trials on the same items."""
-        items = [
-            [item.id for item in split.items] for split in (self.splits.select, self.splits.test)
-        ]
-        return digest_of_data([[record.number for record in finalists], items])
+    def _asked(self, finalists: Mapping[int, TrialRecord]) -> str:
+        """Return a digest of the finalists and their items."""
+        items = [[item.id for item in self.splits[name].items] for name in ("select", "test")]
+        return digest_of_data([list(finalists), items])
 
-    async def _hold(
-        self, told: Sequence[TrialRecord], finalists: Sequence[TrialRecord]
+    async def _run_finals(
+        self, trials: Sequence[TrialRecord], finalists: Mapping[int, TrialRecord]
     ) -> dict[str, Any]:
         finals = Finals(
             self.load,
@@ -259,18 +226,18 @@ class SearchSession:
             self.config.objectives,
             self.listeners.on_run,
         )
-        chosen = await finals.chosen([(r.number, self.space.build(r.point)) for r in finalists])
-        first = chosen[0]
+        specs = [(number, self.space.build(r.point)) for number, r in finalists.items()]
+        selected = await finals.select(specs)
+        first = selected[0]
         test, row = await finals.final_test(first.trial, first.spec)
-        winner = next(record for record in finalists if record.number == first.trial)
-        said = said_of(self.name, winner, first.report, test, row)
-        reports = [*(finalist.report for finalist in chosen), test]
+        evidence = evidence_of(self.name, finalists[first.trial], first.report, test, row)
+        reports = [*(finalist.report for finalist in selected), test]
         return {
-            "num_trials": counted(told),
+            "num_trials": counted(trials),
             "end_time": datetime.now(UTC).isoformat(timespec="seconds"),
-            "finalists": [finalist.to_json() for finalist in chosen],
+            "finalists": [finalist.to_json() for finalist in selected],
             "winner": first.trial,
-            "architecture": plain(self.finish(first.spec, said)),
+            "architecture": self._winner_file(first.spec, evidence),
             "select": first.report.to_json(),
             "test": test.to_json(),
             "equal_cost": row,
@@ -278,52 +245,71 @@ class SearchSession:
             "cost_tokens": sum(report.total_cost_tokens for report in reports),
         }
 
+    def _winner_file(self, spec: ArchitectureSpec, evidence: str) -> dict[str, Any]:
+        """Return the winner's file: its name, evidence, exemplar pool, answer and models set."""
+        benchmark = self.splits["search"].benchmark
+        card = benchmark.selection.card
+        pool = DEFAULT_POOL if card.examples is None else card.examples
+        if "/" in pool or pool.endswith((".json", ".jsonl")):
+            pool = str(benchmark.base_dir / pool)
+        models = {
+            role: os.fspath(model)
+            for role, model in self.config.models.items()
+            if role in spec.models and isinstance(model, str | os.PathLike)
+        }
+        changes = {
+            "name": f"{self.space.name}-best",
+            "description": evidence,
+            "answer": card.answer,
+            "models": {**spec.models, **models},
+        }
+        return plain(named_pool(spec, pool).model_copy(update=changes))
+
     def _result(
         self,
-        told: Sequence[TrialRecord],
-        found: Sequence[TrialRecord],
+        trials: Sequence[TrialRecord],
         winner: TrialRecord | None,
-        held: Sequence[Mapping[str, Any]],
+        finals: Sequence[Mapping[str, Any]] = (),
         *,
+        warning: str | None = None,
         saves: bool = True,
     ) -> SearchResult:
-        """What is told of the trials, and of the last of the finals where some were held."""
-        cost = StudyCost.of(told, len(self.splits.search.items))
-        last: Mapping[str, Any] = held[-1] if held else {}
+        """Summarize the trials and the last finals, and save the winner's file."""
+        cost = StudyCost.of(trials, len(self.splits["search"].items))
+        last: Mapping[str, Any] = finals[-1] if finals else {}
         best: dict[str, Any] | None = None
-        warnings: list[str] = []
+        search: dict[str, Any] | None = None
+        warnings = [] if warning is None else [warning]
         if winner is not None:
             architecture = last.get("architecture")
             if architecture is None:
-                said = said_of(self.name, winner)
-                architecture = plain(self.finish(self.space.build(winner.point), said))
+                spec = self.space.build(winner.point)
+                architecture = self._winner_file(spec, evidence_of(self.name, winner))
             else:
-                accuracy = winner.values["accuracy"]
-                warnings = warnings_of(accuracy, last["test"], last["equal_cost"], num_tested(held))
+                tests = (last["test"], last["equal_cost"], num_tested(finals))
+                warnings = warnings_of(winner.values["accuracy"], *tests)
             if saves:
                 write_json(self._output, {"version": 1, **architecture})
-            best = {
-                "trial": winner.number,
-                "choices": dict(winner.point),
-                "architecture": architecture,
-            }
-        num_of = Counter(record.outcome for record in told)
+            choices = dict(winner.point)
+            best = {"trial": winner.number, "choices": choices, "architecture": architecture}
+            search = {**row_of(winner), "num_items": len(winner.results)}
+        outcomes = Counter(record.outcome for record in trials)
+        reports: dict[str, Any] = {
+            name: last.get(name) for name in ("select", "test", "equal_cost")
+        }
+        counts: dict[str, Any] = {
+            "num_trials": counted(trials),
+            **{f"num_{name}": outcomes[name] for name in ("stopped", "rejected", "failed")},
+            "num_tested": num_tested(finals),
+            "generated_tokens": cost.generated_tokens + last.get("generated_tokens", 0),
+            "cost_tokens": cost.cost_tokens + last.get("cost_tokens", 0),
+        }
         return SearchResult(
             study=self.name,
             storage=public_url(self.storage),
-            num_trials=counted(told),
-            num_stopped=num_of["stopped"],
-            num_rejected=num_of["rejected"],
-            num_failed=num_of["failed"],
             best=best,
-            front=[row_of(record) for record in found],
-            search=None if winner is None else {**row_of(winner), "num_items": len(winner.results)},
-            select=last.get("select"),
-            test=last.get("test"),
-            equal_cost=last.get("equal_cost"),
-            num_tested=num_tested(held),
-            generated_tokens=cost.generated_tokens + last.get("generated_tokens", 0),
-            cost_tokens=cost.cost_tokens + last.get("cost_tokens", 0),
+            front=[row_of(record) for record in front(trials, self.config.objectives)],
+            search=search,
             trials_tokens={
                 "generated": cost.generated_tokens,
                 "without_pool": cost.without_pool_tokens,
@@ -331,29 +317,27 @@ class SearchSession:
             },
             warnings=warnings,
             output=str(self._output) if winner is not None and saves else None,
+            **counts,
+            **reports,
         )
 
-    @property
-    def _output(self) -> Path:
-        return self.folder / "best.json" if self.config.output is None else self.config.output
+
+def _are_finished(finals: Sequence[Mapping[str, Any]], asked: str) -> bool:
+    """Return whether the last finals are those with this digest, and none of their items failed."""
+    return bool(finals) and finals[-1]["asked"] == asked and not has_failed_items(finals[-1])
 
 
-def _are_finished(held: Sequence[Mapping[str, Any]], asked: str) -> bool:
-    """Whether the last finals are those that are asked for, and no item of theirs failed."""
-    return bool(held) and held[-1]["asked"] == asked and not has_failed_items(held[-1])
-
-
-def _why_nothing(study: optuna.Study, told: Sequence[TrialRecord]) -> str:
-    """Why there is no winner; where nothing was asked at all, what was nearest to being asked."""
-    rejected = [record for record in told if record.outcome == "rejected"]
-    if not rejected or counted(told):
+def _why_nothing(study: optuna.Study, trials: Sequence[TrialRecord]) -> str:
+    """Explain why there is no winner; if every point was rejected, by the one closest to valid."""
+    rejected = [record for record in trials if record.outcome == "rejected"]
+    if not rejected or counted(trials):
         return "no trial saw every item within the limits, so nothing was found"
-    trials = study.get_trials(deepcopy=False)
+    stored = study.get_trials(deepcopy=False)
 
     def excess(record: TrialRecord) -> tuple[float, float]:
-        above = trials[record.number].constraints
-        is_none = above.get(IN_SPACE, 0.0)  # such a point no other limit would help
-        return is_none, sum(max(0.0, share) for share in above.values())
+        shares = stored[record.number].constraints
+        is_invalid = shares.get(IN_SPACE, 0.0)  # no change of the limits would help
+        return is_invalid, sum(max(0.0, share) for share in shares.values())
 
     nearest = min(rejected, key=excess)
     return (
@@ -362,38 +346,12 @@ def _why_nothing(study: optuna.Study, told: Sequence[TrialRecord]) -> str:
     )
 
 
-def _one(space: Space) -> ArchitectureSpec:
-    """The architecture of some point; there is one, as the space has been checked."""
+def _any_architecture(space: Space) -> ArchitectureSpec:
+    """Build a random point; a checked space has one that is valid."""
     rng = random.Random(0)
     while True:
         with contextlib.suppress(RejectedError):
             return space.build(space.random_point(rng))
-
-
-def _finisher(
-    space: Space, found: Benchmark, models: Mapping[str, Any]
-) -> Callable[[ArchitectureSpec, str], ArchitectureSpec]:
-    """Names the winner, its exemplar pool and its kind of answer, and the models put in."""
-    card = found.selection.card
-    pool = DEFAULT_POOL if card.examples is None else card.examples
-    if "/" in pool or pool.endswith((".json", ".jsonl")):
-        pool = str(found.base_dir / pool)
-
-    def finish(spec: ArchitectureSpec, said: str) -> ArchitectureSpec:
-        named = {
-            role: os.fspath(model)
-            for role, model in models.items()
-            if role in spec.models and isinstance(model, str | os.PathLike)
-        }
-        own = {
-            "name": f"{space.name}-best",
-            "description": said,
-            "answer": card.answer,
-            "models": {**spec.models, **named},
-        }
-        return named_pool(spec, pool).model_copy(update=own)
-
-    return finish
 
 
 def _check_roles(space: Space, models: Mapping[str, Any]) -> None:
@@ -402,12 +360,10 @@ def _check_roles(space: Space, models: Mapping[str, Any]) -> None:
         return
     for role in models:
         if role not in roles:
-            raise UsageError(
-                f"no role {shown(role)} in the space {space.name}{suggestion(role, sorted(roles))}"
-            )
+            hint = suggestion(role, sorted(roles))
+            raise UsageError(f"the space {space.name} has no role {shown(role)}{hint}")
 
 
 def _new_name(space: str, benchmark: str) -> str:
-    return (
-        f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{safe_name(space)}-{safe_name(benchmark)}"
-    )
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
+    return f"{stamp}-{safe_name(space)}-{safe_name(benchmark)}"

@@ -1,9 +1,9 @@
-"""A search space at work: its points, and the architecture of each."""
+"""Points of a search space, and the architecture of each."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,7 @@ from archon.graph.topology import reachable
 from archon.graph.validation.build import build as build_graph
 from archon.spec.architecture import ArchitectureSpec, JoinNode
 from archon.spec.messages import json_path
-from archon.spec.reader import Loaded, Reference, load_space
+from archon.spec.reader import Reference, load_space
 from archon.spec.space import FORBID, Hole, SpaceSpec, Value, is_hole
 from archon.spec.strict_json import JsonPath
 from archon.spec.validation import parse
@@ -24,25 +24,23 @@ if TYPE_CHECKING:
     from optuna.trial import Trial
 
 MAX_CHECKED = 1000
-"""A space of more points is checked at so many random ones."""
+"""Larger spaces are checked at this many random points."""
 MAX_COUNTED = 1_000_000
 
 Point = Mapping[str, Value]
-"""Hole → what is chosen for it, for every hole that exists there."""
+"""Hole → its value, for every hole that exists at the point."""
 
 
 class RejectedError(SpecError):
-    """A point is none of the space, by a constraint or because a node that is left out is needed.
-
-    ``number`` is that of the constraint.
-    """
+    """The point is not valid: a constraint forbids it, or it omits a node that is needed."""
 
     number: int | None = None
+    """The number of the constraint."""
 
 
 @dataclass(frozen=True)
 class Space:
-    """Architectures that differ in what their holes are filled with.
+    """A family of architectures that differ in the values of their holes.
 
     ::
 
@@ -58,19 +56,19 @@ class Space:
 
     @classmethod
     def load(cls, ref: Reference) -> Space:
-        """The space that ``ref`` names: a name in the catalogue, a path, or the data as a dict.
+        """Load a space by its name in the catalogue, from a path, or from data as a dict.
 
         Raises
         ------
         SpecError
-            There is no such file, or it declares no space.
+            The file does not exist, or it declares no space.
         """
-        loaded: Loaded[SpaceSpec] = load_space(ref)
+        loaded = load_space(ref)
         return cls(loaded.spec, loaded.file, loaded.base_dir)
 
     @property
     def name(self) -> str:
-        """The name that its file gives it."""
+        """The name in its file."""
         return self.spec.name
 
     @cached_property
@@ -79,29 +77,27 @@ class Space:
 
     @cached_property
     def _by_name(self) -> dict[str, Hole]:
-        """The first place of each name."""
+        """Name → the first hole of that name."""
         return {hole.name: hole for hole in reversed(list(self.spec.all_holes()))}
 
     # -------------------------------------------------------------------------------- points
 
     def choose(self, chooser: Callable[[Hole], Value]) -> dict[str, Value]:
-        """The point where each hole that exists is filled with what ``chooser`` says.
+        """Make the point at which ``chooser`` gives the value of each hole that exists.
 
-        It is asked once for each name, outer holes before those inside of what was chosen.
+        It is called once for each name, for outer holes before those inside a chosen alternative.
         """
         point: dict[str, Value] = {}
-        waiting = list(reversed(self.spec.holes))
-        while waiting:
-            hole = waiting.pop()
+        stack = list(reversed(self.spec.holes))
+        while stack:
+            hole = stack.pop()
             if hole.name not in point:
                 point[hole.name] = chooser(hole)
-            if hole.kind == "choice":
-                chosen = hole.alternatives[str(point[hole.name])]
-                waiting.extend(reversed(chosen.holes))
+            stack.extend(reversed(_inner_holes(hole, point[hole.name])))
         return point
 
     def suggest(self, trial: Trial) -> dict[str, Value]:
-        """The point that an Optuna trial suggests; for studies of one's own, too."""
+        """Let an Optuna trial suggest a point; custom studies may use it too."""
 
         def ask(hole: Hole) -> Value:
             match hole.kind:
@@ -117,30 +113,30 @@ class Space:
         return self.choose(ask)
 
     def random_point(self, rng: random.Random) -> dict[str, Value]:
-        """A point, every hole filled evenly; a constraint may forbid it."""
+        """Sample a point, uniform in every hole; a constraint may forbid it."""
 
-        def draw(hole: Hole) -> Value:
+        def sample(hole: Hole) -> Value:
             values = hole.values
             return rng.uniform(hole.low, hole.high) if values is None else rng.choice(values)
 
-        return self.choose(draw)
+        return self.choose(sample)
 
     @property
     def is_enumerable(self) -> bool:
-        """Whether all points can be listed: no hole is a ``$float``."""
+        """True if all points can be listed: no hole is a ``$float``."""
         return all(hole.values is not None for hole in self.spec.all_holes())
 
     def points(self) -> Iterator[dict[str, Value]]:
-        """Every point that no constraint forbids, in the order of the file.
+        """Yield every point that no constraint forbids, in the order of the file.
 
         Raises
         ------
         SpecError
-            A ``$float`` has too many.
+            The space has a ``$float``, whose values cannot be listed.
         """
         for hole in self.spec.all_holes():
             if hole.values is None:
-                reason = "has too many values to go through all of them"
+                reason = "has too many values to list; use $choice or $int to list all points"
                 raise SpecError(reason, file=self.file, path=json_path(hole.path))
         stack: list[tuple[dict[str, Value], tuple[Hole, ...]]] = [({}, self.spec.holes)]
         while stack:
@@ -151,12 +147,13 @@ class Space:
                 continue
             hole, rest = waiting[0], waiting[1:]
             values = [point[hole.name]] if hole.name in point else hole.values or ()
-            for value in reversed(values):
-                inner = hole.alternatives[str(value)].holes if hole.kind == "choice" else ()
-                stack.append(({**point, hole.name: value}, (*inner, *rest)))
+            stack.extend(
+                ({**point, hole.name: value}, (*_inner_holes(hole, value), *rest))
+                for value in reversed(values)
+            )
 
     def count(self) -> int | None:
-        """Points that no constraint forbids; None where they are more than a million."""
+        """Count the points that no constraint forbids; None if they are more than a million."""
         if not self.is_enumerable:
             return None
         number = 0
@@ -166,30 +163,30 @@ class Space:
         return number
 
     def forbidding(self, point: Point) -> int | None:
-        """The number of the first constraint that forbids a point; None if none does."""
+        """Return the number of the first constraint that forbids a point; None if none does."""
         if not self.spec.forbidden:
             return None
-        told = {name: self._by_name[name].scalar(value) for name, value in point.items()}
+        values = {name: self._by_name[name].scalar(value) for name, value in point.items()}
         for number, clauses in enumerate(self.spec.forbidden):
-            if all(clause.matches(told) for clause in clauses):
+            if all(clause.matches(values) for clause in clauses):
                 return number
         return None
 
     # ------------------------------------------------------------------------- architectures
 
     def build(self, point: Point) -> ArchitectureSpec:
-        """The architecture of a point, an ordinary one.
+        """Build the architecture of a point.
 
-        A node chosen as null is bypassed (``archon.graph.bypass``), its inputs being those of the
-        first node among its alternatives, or none where these are a hole. A node that nothing on
-        the way to the output reads is left out, and so is a ``join`` of one input.
+        A node chosen as null is bypassed (``archon.graph.bypass``); its inputs are those of the
+        first node among its alternatives, or none if these are a hole. Nodes without a path to the
+        output are removed, and so are ``join`` nodes with one input.
 
         Raises
         ------
         RejectedError
-            A constraint forbids the point, or a node that it leaves out is needed.
+            A constraint forbids the point, or a node that it omits is needed.
         SpecError, GraphError
-            The point is no architecture; names the place in it.
+            The result is not a valid architecture; the error names the place.
         """
         number = self.forbidding(point)
         if number is not None:
@@ -204,7 +201,7 @@ class Space:
             for node in absent:
                 spec = bypass(spec, node)
             spec = _without_idle_joins(_without_unread(spec))
-            if absent:  # the whole file is checked by whoever loads it
+            if absent:  # the caller checks the complete file when loading it
                 build_graph(spec, {})
         except GraphError as error:
             if not absent:
@@ -214,7 +211,7 @@ class Space:
         return spec
 
     def _put_placeholders(self, data: dict[str, Any], point: Point) -> list[str]:
-        """A join where a node is null, for ``bypass`` to take away; their names."""
+        """Put a join, which ``bypass`` removes later, where a node is null; return their names."""
         template, path = self._chosen(self.spec.data.get("nodes"), ("nodes",), point)
         absent = []
         if not isinstance(template, dict) or not isinstance(data.get("nodes"), dict):
@@ -223,18 +220,23 @@ class Space:
             if data["nodes"].get(node) is None and is_hole(value):
                 first = _first_node(value)
                 if first is None:
-                    reason = "null needs a node beside it, whose inputs it takes"
+                    reason = "null needs a node among the other alternatives, for its inputs"
                     raise SpecError(reason, file=self.file, path=json_path((*path, node)))
                 data["nodes"][node] = {"type": "join", "inputs": _inputs_of(first)}
                 absent.append(node)
         return absent
 
     def _chosen(self, value: Any, path: JsonPath, point: Point) -> tuple[Any, JsonPath]:
-        """The value itself, or what stands in the place of a hole."""
+        """Return the chosen alternative if the value is a hole, else the value itself."""
         while (hole := self._by_path.get(path)) is not None and hole.kind == "choice":
             alternative = hole.alternatives[str(point[hole.name])]
             value, path = alternative.data, alternative.path
         return value, path
+
+
+def _inner_holes(hole: Hole, value: Value) -> Sequence[Hole]:
+    """Return the holes inside the alternative that is chosen for a hole."""
+    return hole.alternatives[str(value)].holes if hole.kind == "choice" else ()
 
 
 def _filled(value: Any, path: JsonPath, holes: Mapping[JsonPath, Hole], point: Point) -> Any:
@@ -253,7 +255,7 @@ def _filled(value: Any, path: JsonPath, holes: Mapping[JsonPath, Hole], point: P
 
 
 def _first_node(value: Any) -> dict[str, Any] | None:
-    """The first node among the alternatives of a hole, and of holes that are alternatives."""
+    """Return the first node among the alternatives of a hole, nested holes included."""
     if not isinstance(value, dict):
         return None
     if not is_hole(value):
@@ -264,7 +266,7 @@ def _first_node(value: Any) -> dict[str, Any] | None:
 
 
 def _inputs_of(node: Mapping[str, Any]) -> list[Any]:
-    """None where they are not known without a choice."""
+    """Return a node's inputs; none if they depend on a choice."""
     inputs = node.get("inputs", [])
     known = isinstance(inputs, list) and not any(is_hole(name) for name in inputs)
     return list(inputs) if known else []
@@ -285,30 +287,30 @@ def _without_idle_joins(spec: ArchitectureSpec) -> ArchitectureSpec:
 
 @dataclass(frozen=True)
 class SpaceCheck:
-    """What a look at the points of a space found."""
+    """The result of checking the points of a space."""
 
     num_points: int | None
-    """Points that no constraint forbids; None where they cannot be counted."""
+    """Points that no constraint forbids; None if they cannot be counted."""
     num_checked: int
     num_valid: int
-    """Of those that were checked."""
+    """Of the checked points."""
     rejected: Mapping[str, int]
-    """Why points were rejected → how many, of those that were checked."""
+    """Reason → the number of checked points that were rejected for it."""
 
 
 def check(space: Space, load: Callable[[ArchitectureSpec], object], seed: int = 0) -> SpaceCheck:
-    """Build every point of a space, or a thousand random ones where it has more.
+    """Build every point of a space, or a thousand random ones if it has more.
 
     Parameters
     ----------
     load
-        Makes an architecture of a point's file, and raises where it is not sound.
+        Loads a point's architecture, and raises if it is not valid.
 
     Raises
     ------
     SpecError, GraphError
-        A point that no constraint forbids is no sound architecture, no point is left, or a node is
-        read at none.
+        A point that no constraint forbids is not a valid architecture, no point is valid, or a
+        node is unused at every point.
     """
     num_points = space.count()
     rejected: dict[str, int] = {}
@@ -323,10 +325,10 @@ def check(space: Space, load: Callable[[ArchitectureSpec], object], seed: int = 
             why = error.reason if error.number is None else f"$forbid[{error.number}]"
             rejected[why] = rejected.get(why, 0) + 1
         except (SpecError, GraphError) as error:
-            told = ", ".join(f"{name} = {value}" for name, value in point.items())
+            values = ", ".join(f"{name} = {value}" for name, value in point.items())
             first, *others = error.in_file(space.file).errors
             raise SpecError(
-                f"{first.reason}\n  at the point {told}",
+                f"{first.reason}\n  at the point {values}",
                 file=first.file,
                 path=first.path,
                 references=first.references,
@@ -334,14 +336,15 @@ def check(space: Space, load: Callable[[ArchitectureSpec], object], seed: int = 
             ) from None
     num_valid = num_checked - sum(rejected.values())
     if not num_valid:
-        why = ", ".join(f"{number:,} by {reason}" for reason, number in rejected.items())
-        reason = f"no point of the space is an architecture: of {num_checked:,} that were checked, "
-        reason = reason + why if num_checked else f"{FORBID} forbids every point of the space"
+        reason = f"{FORBID} forbids every point of the space"
+        if num_checked:
+            why = ", ".join(f"{number:,} by {reason}" for reason, number in rejected.items())
+            reason = f"no point of the space is valid: of {num_checked:,} checked points, {why}"
         raise SpecError(reason, file=space.file)
     nodes = space.spec.data.get("nodes")
     unread = [node for node in nodes if node not in read] if not is_hole(nodes) and nodes else []
     if unread and num_checked == num_points:
-        reason = f"no point of the space has the node {unread[0]!r} on the way to its output"
+        reason = f"at no point of the space does the node {unread[0]!r} lead to the output"
         raise SpecError(reason, file=space.file, path=json_path(["nodes", unread[0]]))
     return SpaceCheck(num_points, num_checked, num_valid, rejected)
 

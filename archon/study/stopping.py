@@ -1,8 +1,8 @@
-"""Which trials are stopped before they have seen every item.
+"""Early stopping of hopeless trials.
 
-All trials see the items in one order, on growing rungs, so that two of them are compared on the
-items of both, in pairs. One objective is left to Optuna's ``WilcoxonPruner``. Studies of several
-cannot be pruned by Optuna; ``dominating`` is our rule for them.
+All trials are asked the items in one order, on growing rungs, so that two of them are compared in
+pairs on the items of both. With one objective Optuna's ``WilcoxonPruner`` decides. Optuna cannot
+prune studies with several objectives; ``dominating`` is the rule for these.
 """
 
 from __future__ import annotations
@@ -11,22 +11,21 @@ import math
 from collections.abc import Mapping, Sequence
 
 from archon.errors import require
-from archon.study.objectives import OBJECTIVES, ItemResult, means
+from archon.study.objectives import OBJECTIVES, ItemResult, losses, means
 
 P_THRESHOLD = 0.1
-"""Of the one-sided Wilcoxon test; the pruner's own default."""
+"""Of the one-sided Wilcoxon test; the pruner's default."""
 FIRST_RUNG, GROWTH = 10, 2
-"""On fewer items no test can tell much."""
+"""On fewer items no test has much power."""
 
 
 def rungs(num_items: int) -> list[int]:
-    """How many items a trial has seen at each rung; the last is all of them.
+    """Return the number of items at each rung; the last is all of them.
 
     >>> rungs(100), rungs(8)
     ([10, 20, 40, 80, 100], [8])
     """
-    sizes = []
-    size = FIRST_RUNG
+    sizes, size = [], FIRST_RUNG
     while size < num_items:
         sizes.append(size)
         size *= GROWTH
@@ -35,28 +34,29 @@ def rungs(num_items: int) -> list[int]:
 
 def dominating(
     results: Sequence[ItemResult],
-    whole: Mapping[int, Sequence[ItemResult]],
+    references: Mapping[int, Sequence[ItemResult]],
     objectives: Sequence[str],
 ) -> int | None:
-    """The trial of the front that a trial is hopeless against; None where there is none.
+    """Return a trial of the front against which a trial is hopeless; None if there is none.
 
-    Such a trial is better in the first objective, by Wilcoxon's signed-rank test on the items of
-    both, and on these no worse in the mean of any other.
+    On the items of both, that trial is better in the first objective by Wilcoxon's signed-rank
+    test, and no worse in the mean of any other.
 
     Parameters
     ----------
     results
         Of the trial, on the first items.
-    whole
+    references
         Trial of the front → its results on all items.
     """
-    own, first = means(results), objectives[0]
-    for number, others in whole.items():
-        shared = others[: len(results)]
-        theirs = means(shared)
-        if any(_is_better(own[name], theirs[name], name) for name in objectives[1:]):
+    first, others = objectives[0], objectives[1:]
+    own = losses(means(results), others)
+    sign = 1 if OBJECTIVES[first] else -1
+    for number, reference in references.items():
+        shared = reference[: len(results)]
+        theirs = losses(means(shared), others)
+        if any(loss < other for loss, other in zip(own, theirs, strict=True)):
             continue
-        sign = 1 if OBJECTIVES[first] else -1
         differences = [
             sign * (getattr(other, first) - getattr(one, first))
             for one, other in zip(results, shared, strict=True)
@@ -69,28 +69,21 @@ def dominating(
 def predicted(
     results: Sequence[ItemResult], reference: Sequence[ItemResult], objectives: Sequence[str]
 ) -> list[float]:
-    """What a stopped trial would have come to on all items.
+    """Predict the values that a stopped trial would have had on all items.
 
-    That is what the trial that stopped it came to, and the difference between the two on the items
-    of both: how easy these items are cancels out.
+    They are those of the trial that stopped it plus the difference between the two on the items
+    of both, so that the difficulty of these items cancels out.
     """
-    own, shared = means(results), means(reference[: len(results)])
-    whole = means(reference)
-    values = {name: whole[name] + own[name] - shared[name] for name in objectives}
+    own, shared, total = means(results), means(reference[: len(results)]), means(reference)
+    values = {name: total[name] + own[name] - shared[name] for name in objectives}
     if "accuracy" in values:
         values["accuracy"] = min(1.0, max(0.0, values["accuracy"]))
     return [max(0.0, values[name]) for name in objectives]
 
 
-def _is_better(one: float, other: float, objective: str) -> bool:
-    return one > other if OBJECTIVES[objective] else one < other
-
-
 def _p_greater(differences: Sequence[float]) -> float:
-    """One-sided p of "not greater than 0"; as in Optuna's pruner, ties are split between sides."""
+    """Return the one-sided p-value of "not above 0"; as in Optuna's pruner, zeros are split."""
     if len(differences) < 2 or not any(differences) or math.fsum(differences) <= 0:
         return 1.0
-    found = require("scipy.stats", "search").wilcoxon(
-        differences, alternative="greater", zero_method="zsplit"
-    )
-    return float(found.pvalue)
+    wilcoxon = require("scipy.stats", "search").wilcoxon
+    return float(wilcoxon(differences, alternative="greater", zero_method="zsplit").pvalue)

@@ -1,7 +1,7 @@
 """The database of a study.
 
-A study lives in a database: SQLite, for one worker at a time, kept to that by a lock; or
-PostgreSQL, for any number of them (``archon.study.workers``).
+A study is kept in SQLite, where a lock admits one worker at a time, or in PostgreSQL, for any
+number of workers (``archon.study.workers``).
 """
 
 from __future__ import annotations
@@ -19,62 +19,54 @@ from urllib.parse import quote
 from archon.errors import StorageError, UsageError, require
 from archon.storage.diff import differences
 from archon.storage.lock import acquire
+from archon.study.samplers import make_sampler
+from archon.study.search_config import SearchConfig, pruner
 
 if TYPE_CHECKING:
     import optuna
 
 IDENTITY = "archon"
-"""The attribute of a study that tells what it is of."""
+"""The attribute of a study that identifies what it searches."""
 _MOST_DIFFERENCES = 5
 _ADVISORY_KEY = 0x617263686F6E
-"""Of the lock that workers hold in turn: "archon" in ASCII."""
+"""Of PostgreSQL's advisory lock: "archon" in ASCII."""
 _SECRET = re.compile("pass|pwd|secret|token|key", re.IGNORECASE)
-"""In the name of a URL's parameter."""
-
+"""Matches names of URL parameters whose values are secret."""
 DATABASE = "study.db"
-"""The file in a study's folder that holds it, where it is in no other storage."""
+"""The SQLite file in a study's folder."""
 
 
 def study_folder(name: str) -> Path:
-    """Where the runs of a study are, and the file itself where no other storage is named."""
+    """Return the folder of a study's runs and, without another storage, of its database."""
     return Path("runs") / safe_name(name)
 
 
 def safe_name(name: str) -> str:
-    """A name as a file may have it."""
+    """Return a name with only the characters that every file system allows."""
     return re.sub(r"[^A-Za-z0-9._]+", "-", name)[:100].strip("-.") or "study"
 
 
 def sqlite_url(path: Path) -> str:
-    """The URL of a study's own file."""
+    """Return the URL of a SQLite file."""
     return f"sqlite:///{path.absolute()}"
 
 
 @contextmanager
 def opened_study(
-    url: str,
-    name: str,
-    identity: Mapping[str, Any],
-    directions: list[str],
-    sampler: optuna.samplers.BaseSampler,
-    pruner: optuna.pruners.BasePruner,
-    *,
-    resume: bool,
+    url: str, name: str, identity: Mapping[str, Any], config: SearchConfig
 ) -> Iterator[optuna.Study]:
-    """The study of that name, made where it is missing.
+    """Open a study; create it if it does not exist.
 
     Parameters
     ----------
     identity
-        What the study is of, as plain data; workers that differ in it do not mix.
-    resume
-        Join a study that is there already.
+        What the study searches, as plain data; workers that differ in it must not share a study.
 
     Raises
     ------
     UsageError
-        The storage cannot be opened; it has such a study and ``resume`` is not set, or one of
-        something else; or another process works on a study in SQLite.
+        The storage cannot be opened; the study exists and ``config.resume`` is not set, or its
+        identity differs; or another process works on the SQLite file.
     MissingExtraError
         Optuna is not installed.
     """
@@ -84,17 +76,17 @@ def opened_study(
             study = optuna.create_study(
                 storage=storage,
                 study_name=name,
-                sampler=sampler,
-                pruner=pruner,
-                directions=directions,
+                sampler=make_sampler(config.sampler, config.seed),
+                pruner=pruner(config),
+                directions=config.directions,
                 load_if_exists=True,
             )
-            _identify(study, url, identity, resume=resume)
+            _identify(study, url, identity, resume=config.resume)
         yield study
 
 
 def _identify(study: optuna.Study, url: str, identity: Mapping[str, Any], *, resume: bool) -> None:
-    """Sign a new study with what it is of; refuse an old one that may not be gone on with."""
+    """Store the identity in a new study; refuse an existing one that must not be continued."""
     name, place = study.study_name, public_url(url)
     known = study.user_attrs.get(IDENTITY)
     if known is None:
@@ -107,19 +99,19 @@ def _identify(study: optuna.Study, url: str, identity: Mapping[str, Any], *, res
         lines = found[:_MOST_DIFFERENCES]
         lines += ["…"] if len(found) > _MOST_DIFFERENCES else []
         raise UsageError(
-            f"the study {name!r} in {place} is of something else; choose another --study:\n  "
+            f"the study {name!r} in {place} searches something else; choose another --study:\n  "
             + "\n  ".join(lines)
         )
     if not resume:
         raise UsageError(
-            f"there is a study {name!r} in {place} already; go on with it with --resume, or "
-            "choose another --study"
+            f"the study {name!r} in {place} already exists; continue it with --resume, or choose "
+            "another --study"
         )
 
 
 @contextmanager
 def opened_storage(url: str) -> Iterator[Any]:
-    """Optuna's storage at that URL, its tables made where they are missing.
+    """Open Optuna's storage at a URL; create its tables if they are missing.
 
     Raises
     ------
@@ -131,15 +123,13 @@ def opened_storage(url: str) -> Iterator[Any]:
     with _as_storage_errors(url):
         with in_turn(url):
             storage = _storage(url)
-        try:
+        with _closing(storage):
             yield storage
-        finally:
-            _close(storage)
 
 
 @contextmanager
 def storage_to_read(place: str | Path) -> Iterator[Any]:
-    """Optuna's storage in a SQLite file or at a URL, in which nothing is made.
+    """Open Optuna's storage in a SQLite file or at a URL without creating anything.
 
     Raises
     ------
@@ -149,54 +139,53 @@ def storage_to_read(place: str | Path) -> Iterator[Any]:
         The database fails while it is open.
     """
     sqlalchemy = require("sqlalchemy", "search")
-    url, how = (place, {}) if isinstance(place, str) else (sqlite_url(place), _to_read(place))
+    url = place if isinstance(place, str) else sqlite_url(place)
+    options: dict[str, Any] = {}
+    if isinstance(place, Path):
+        # An existing file only; writable, as the transaction of a killed writer is rolled back.
+        uri = f"file:{quote(str(place.absolute()))}?mode=rw"
+        options["creator"] = lambda: sqlite3.connect(uri, uri=True)
     with _as_storage_errors(url):
         with _as_usage_errors(url):
-            engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool, **how)
+            engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool, **options)
             has = sqlalchemy.inspect(engine).has_table
             known = all(map(has, ("studies", "trials", "version_info", "alembic_version")))
         if not known:
             raise UsageError(f"{public_url(url)} holds no study: it has none of Optuna's tables")
-        storage = _storage(url, engine_kwargs=how, skip_table_creation=True)
-        try:
+        with _closing(_storage(url, engine_kwargs=options, skip_table_creation=True)) as storage:
             yield storage
-        finally:
-            _close(storage)
 
 
-def _to_read(file: Path) -> dict[str, Any]:
-    """How to open a SQLite file that is there: writing must be possible, as what a killed writer
-    left half done has to be rolled back.
-    """
-    uri = f"file:{quote(str(file.absolute()))}?mode=rw"
-    return {"creator": lambda: sqlite3.connect(uri, uri=True)}
-
-
-def _storage(url: str, **how: Any) -> Any:
+def _storage(url: str, **options: Any) -> Any:
     optuna = require("optuna", "search")
-    with _as_usage_errors(url), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return optuna.storages.RDBStorage(url, **how)
+    with _as_usage_errors(url), warnings.catch_warnings(action="ignore"):
+        return optuna.storages.RDBStorage(url, **options)
 
 
-def _close(storage: Any) -> None:
-    storage.remove_session()
-    storage.engine.dispose()
+@contextmanager
+def _closing(storage: Any) -> Iterator[Any]:
+    try:
+        yield storage
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()
 
 
 @contextmanager
 def in_turn(url: str) -> Iterator[None]:
-    """Keep other workers out of what is looked at and written in two steps: tables and a study, of
-    which Optuna would let one of two workers fail, and the claim of the finals.
+    """Keep other workers of a PostgreSQL study out of the block.
+
+    It protects a read that is followed by a write: creating tables or a study, where Optuna lets
+    one of two workers fail, and claiming the finals.
     """
     if not url.startswith("postgresql"):
         yield
         return
     sqlalchemy = require("sqlalchemy", "search")
-    with contextlib.ExitStack() as held:
+    with contextlib.ExitStack() as stack:
         with _as_usage_errors(url):
             engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool)
-            connection = held.enter_context(engine.begin())
+            connection = stack.enter_context(engine.begin())
             lock = sqlalchemy.text("SELECT pg_advisory_xact_lock(:key)")
             connection.execute(lock, {"key": _ADVISORY_KEY})
         yield
@@ -204,15 +193,15 @@ def in_turn(url: str) -> Iterator[None]:
 
 @contextmanager
 def _as_usage_errors(url: str) -> Iterator[None]:
-    """A storage that cannot be opened is one that the user named wrongly."""
+    """Turn a failure to open a storage into a ``UsageError``."""
     if "://" not in url:
         raise UsageError(
-            f"the storage {public_url(url)} is no URL such as sqlite:///FILE or "
+            f"the storage {public_url(url)} is not a URL; write it as sqlite:///FILE or "
             "postgresql+psycopg://USER@HOST/NAME"
         )
     if not is_for_one(url) and "@" in url.rpartition("@")[0].partition("?")[0]:
-        # Its second half would be taken for the host, and printed with it.
-        raise UsageError(f'an "@" in the password of {public_url(url)} has to be written %40')
+        # The part after this "@" would be read as the host, and printed with it.
+        raise UsageError(f'write the "@" in the password of {public_url(url)} as %40')
     try:
         yield
     except Exception as error:
@@ -222,25 +211,25 @@ def _as_usage_errors(url: str) -> Iterator[None]:
 
 @contextmanager
 def _as_storage_errors(url: str) -> Iterator[None]:
-    """A database that fails is a storage that does."""
+    """Turn a failure of the database into a ``StorageError``."""
     sqlalchemy = require("sqlalchemy.exc", "search")
     optuna = require("optuna.exceptions", "search")
     try:
         yield
     except (sqlalchemy.SQLAlchemyError, optuna.StorageInternalError) as error:
-        # Optuna says only that something was raised; what it was stands behind.
+        # Optuna's message has no details; the cause has.
         first = str(error.__cause__ or error).strip().splitlines()[0]
         raise StorageError(f"the storage {public_url(url)} failed: {first}") from error
 
 
 def is_for_one(url: str) -> bool:
-    """Whether a storage takes one worker only."""
+    """Return whether a storage admits one worker only."""
     return url.startswith("sqlite")
 
 
 @contextmanager
 def _alone(url: str) -> Iterator[None]:
-    """Keep other workers away from a SQLite file, which several must not write."""
+    """Lock a SQLite file: several workers must not write it."""
     if not is_for_one(url):
         yield
         return
@@ -248,21 +237,21 @@ def _alone(url: str) -> Iterator[None]:
 
     def refuse() -> None:
         raise UsageError(
-            f"another process works on the study in {path}; several workers need a storage such as "
-            "postgresql+psycopg://…"
+            f"another process works on the study in {path}; for several workers, use a storage "
+            "such as postgresql+psycopg://…"
         )
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = acquire(path.with_name(f"{path.name}.lock"), refuse)
     except OSError as error:
-        raise UsageError(f"cannot make the study's file {path}: {error.strerror}") from None
+        raise UsageError(f"cannot create the study's file {path}: {error.strerror}") from None
     with lock:
         yield
 
 
 def public_url(url: str) -> str:
-    """The URL without a password, wherever in it that stands, and however badly it is written."""
+    """Return the URL without its passwords, even if it is malformed."""
     account, at, place = url.rpartition("@")
     if is_for_one(url):
         return url
@@ -270,13 +259,13 @@ def public_url(url: str) -> str:
         return _without_secrets(url)
     scheme, separator, name = account.rpartition("://")
     user = re.split(r"[:?]", name, maxsplit=1)[0]
-    # Behind a question mark that comes first, it is the value of a parameter that holds the "@".
+    # After a question mark, the "@" is part of a parameter's value.
     hidden = "…" if "?" in name else _without_secrets(place)
     return f"{scheme}{separator}{user}@{hidden}"
 
 
 def _without_secrets(url: str) -> str:
-    """A URL without the parameters that are passwords."""
+    """Return a URL without its secret parameters."""
     base, mark, query = url.partition("?")
     kept = [p for p in query.split("&") if not _SECRET.search(p.partition("=")[0])]
     return base + mark * bool(kept) + "&".join(kept)

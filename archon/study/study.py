@@ -1,4 +1,4 @@
-"""The loop of a study: ask for a point, try it on growing rungs, tell the result."""
+"""The loop of a study: sample a point, try it on growing rungs, store the outcome."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import random
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from archon.errors import LMError, SpecError, require
@@ -22,16 +22,8 @@ from archon.study.search_config import (
 )
 from archon.study.space import Space
 from archon.study.stopping import dominating, predicted, rungs
-from archon.study.trial_evaluation import Measured, Subject, TrialCandidate
-from archon.study.trials import (
-    TOLD,
-    TrialRecord,
-    candidates_for_best,
-    counted,
-    front,
-    recorded,
-    records,
-)
+from archon.study.trial_evaluation import Subject, TrialCandidate
+from archon.study.trials import RECORD, TrialRecord, candidates_for_best, counted, front, records
 from archon.study.workers import RETRY_OF, Worker, give_back
 
 if TYPE_CHECKING:
@@ -39,10 +31,21 @@ if TYPE_CHECKING:
     from optuna.trial import Trial
 
 MAX_FRUITLESS = 200
-"""So many points in a row that are none or were tried before, and the search is at its end."""
+"""The search ends after this many points in a row that were rejected or repeated."""
 MAX_FAILED = 3
-"""So many trials in a row in which nothing was answered, and something is wrong."""
+"""The search gives up after this many trials in a row in which every item failed."""
 WAIT_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class _Finished:
+    """A finished trial: its record, and what the sampler learns from it."""
+
+    record: TrialRecord
+    values: Sequence[float] | None = None
+    """One per objective; None takes the record's own."""
+    excess: Mapping[str, float] | None = None
+    """By constraint; None takes that of the record's results."""
 
 
 @dataclass
@@ -57,244 +60,209 @@ class Search:
     on_event: OnStudyEvent | None = None
     _num_fruitless: int = 0
     _num_failed: int = 0
-    _known: dict[int, TrialRecord] = field(default_factory=dict)
+    _records: dict[int, TrialRecord] = field(default_factory=dict)
 
     async def run(self) -> None:
-        """Make trials until there are as many as planned.
+        """Run trials until the study has as many as planned.
 
         Raises
         ------
         LMError
-            Nothing was answered in several trials in a row.
+            Every item failed in several trials in a row.
         """
         while True:
             self.worker.take_over_stale()
-            told = records(self.study, self._known)
+            past = records(self.study, self._records)
             num_running = self._num_in("RUNNING")
-            if counted(told) >= self.config.trials or self._is_exhausted(told):
+            if counted(past) >= self.config.trials or self._is_exhausted(past):
                 return
-            if self.config.sampler == "exhaustive" and not self._num_in("WAITING"):
-                if not num_running:
-                    return
-                await asyncio.sleep(WAIT_SECONDS)
-            elif counted(told) + num_running >= self.config.trials:
-                await asyncio.sleep(WAIT_SECONDS)  # another may yet be found stale
+            is_drained = self.config.sampler == "exhaustive" and not self._num_in("WAITING")
+            if is_drained and not num_running:
+                return
+            if is_drained or counted(past) + num_running >= self.config.trials:
+                await asyncio.sleep(WAIT_SECONDS)  # a running trial may yet turn out to be stale
             else:
-                await self._one(told)
+                await self._run_trial(past)
 
-    def _is_exhausted(self, told: Sequence[TrialRecord]) -> bool:
-        """Whether there is nothing new to be found, or it was not in many points in a row."""
+    def _is_exhausted(self, past: Sequence[TrialRecord]) -> bool:
+        """Return whether every point was tried, or many in a row led to no new architecture."""
         if self._num_fruitless >= MAX_FRUITLESS:
             return True
         if not self._num_fruitless or self._num_points is None:
             return False
-        known = {tuple(sorted(r.point.items())) for r in told if not self._is_forbidden(r.point)}
-        return len(known) >= self._num_points
-
-    def _is_forbidden(self, point: Mapping[str, Any]) -> bool:
-        return self.space.forbidding(point) is not None
+        allowed = (r.point for r in past if self.space.forbidding(r.point) is None)
+        return len({tuple(sorted(point.items())) for point in allowed}) >= self._num_points
 
     @cached_property
     def _num_points(self) -> int | None:
         return self.space.count()
 
     def enqueue(self, points: Sequence[Mapping[str, Any]]) -> None:
-        """Have these points tried first, where the study is new."""
+        """Enqueue the points that a new study tries first."""
         if self.study.get_trials(deepcopy=False):
             return
-        for point in points:
-            self.study.enqueue_trial(dict(point))
+        queue = list(points)
         if self.config.sampler == "exhaustive":
-            left = [point for point in self.space.points() if point not in points]
-            random.Random(self.config.seed).shuffle(left)
-            for point in left[: max(0, self.config.trials - len(points))]:
-                self.study.enqueue_trial(point)
+            others = [point for point in self.space.points() if point not in points]
+            random.Random(self.config.seed).shuffle(others)
+            queue += others[: max(0, self.config.trials - len(points))]
+        for point in queue:
+            self.study.enqueue_trial(dict(point))
 
-    async def _one(self, told: Sequence[TrialRecord]) -> None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+    async def _run_trial(self, past: Sequence[TrialRecord]) -> None:
+        with warnings.catch_warnings(action="ignore"):
             trial = self.study.ask()
             point = self.space.suggest(trial)
         async with self.worker.beating(trial):
             try:
-                await self._try(trial, point, told)
+                finished = await self._evaluate(trial, point, past)
+                self._store(trial, finished)
+                self._count(finished.record)
             except BaseException:
                 give_back(self.study, trial)
                 raise
 
-    async def _try(
-        self, trial: Trial, point: Mapping[str, Any], told: Sequence[TrialRecord]
-    ) -> None:
+    async def _evaluate(
+        self, trial: Trial, point: Mapping[str, Any], past: Sequence[TrialRecord]
+    ) -> _Finished:
         try:
             candidate = self.subject.candidate(point)
         except SpecError as error:  # a ``RejectedError``, or what the check of the space missed
-            self._reject(trial, point, str(error), {IN_SPACE: 1.0}, told)
-            return
+            return self._rejected(trial, point, str(error), {IN_SPACE: 1.0}, past)
         excess = self.config.limits.excess(candidate.estimate)
-        above = [name for name, share in excess.items() if share > 0]
-        if above:
-            reasons = [
-                f"{candidate.estimate[name]:.0f} {name} are expected, more than "
-                f"{self.config.limits.given[name]:g}"
-                for name in above
-            ]
-            self._reject(trial, point, ", ".join(reasons), excess, told)
-            return
-        same = [
-            r for r in told if r.digest == candidate.digest and r.outcome in ("whole", "stopped")
+        reasons = [
+            f"{candidate.estimate[name]:.0f} {name} are expected, more than "
+            f"{self.config.limits.given[name]:g}"
+            for name, share in excess.items()
+            if share > 0
         ]
-        if same:
-            self._repeat(trial, point, same[0])
-            return
-        self._num_fruitless = 0
+        if reasons:
+            return self._rejected(trial, point, ", ".join(reasons), excess, past)
+        for other in past:
+            if other.digest == candidate.digest and other.outcome in ("whole", "stopped"):
+                return self._repeated(trial, point, other)
         self._event(TrialStarted(trial.number, point))
-        await self._measure(trial, point, candidate, told)
+        return await self._measure(trial, point, candidate, past)
 
     async def _measure(
         self,
         trial: Trial,
         point: Mapping[str, Any],
         candidate: TrialCandidate,
-        told: Sequence[TrialRecord],
-    ) -> None:
+        past: Sequence[TrialRecord],
+    ) -> _Finished:
+        """Evaluate a candidate rung by rung until it is complete, hopeless or above a limit."""
         folder = trial.user_attrs.get(RETRY_OF, trial.number)
-        best = candidates_for_best(told)
-        if len(self.config.objectives) > 1:
-            best = front(told, self.config.objectives)
-        whole = {r.number: r.results for r in best}
-        sizes, seen = rungs(self.subject.num_items), 0
-        for size in sizes:
+        objectives, limits = self.config.objectives, self.config.limits
+        best = front(past, objectives) if len(objectives) > 1 else candidates_for_best(past)
+        references, seen = {record.number: record.results for record in best}, 0
+        for size in rungs(self.subject.num_items):
             measured = await self.subject.measure(candidate, folder, size)
-            results = measured.results
-            is_broken = size < sizes[-1] and self._breaks_limits(results)
-            if measured.is_cut or is_broken:
-                self._break_off(trial, point, candidate, measured)
-                return
+            results, is_last = measured.results, size == self.subject.num_items
+            record = partial(
+                TrialRecord.of_measured, trial.number, point, candidate.digest, measured
+            )
+            is_broken = self.config.stops_early and limits.is_likely_broken(results)
+            if measured.is_cut or (is_broken and not is_last):
+                amounts = ", ".join(f"{limit:g} {name}" for name, limit in limits.given.items())
+                return _Finished(record("stopped", f"above the limit of {amounts} an answer"))
             if all(result.failed for result in results):
-                self._fail(trial, point, candidate, measured)
-                return
-            self._num_failed = 0
+                return _Finished(record("failed"))
             self._report(trial, results, seen)
             seen = size
-            if size < sizes[-1] and (by := self._stopper(trial, results, whole)) is not None:
-                values = predicted(results, whole[by], self.config.objectives)
-                record = recorded(trial.number, "stopped", point, candidate.digest, measured)
-                self._tell(trial, replace(record, reason=f"hopeless against trial {by}"), values)
-                return
-        record = recorded(trial.number, "whole", point, candidate.digest, measured)
-        self._tell(trial, record, [record.values[name] for name in self.config.objectives])
-
-    def _breaks_limits(self, results: Sequence[ItemResult]) -> bool:
-        return self.config.stops_early and self.config.limits.is_likely_broken(results)
-
-    def _break_off(
-        self, trial: Trial, point: Mapping[str, Any], candidate: TrialCandidate, measured: Measured
-    ) -> None:
-        """Tell a trial that takes more than it may; what it has answered is its value."""
-        record = recorded(trial.number, "stopped", point, candidate.digest, measured)
-        given = ", ".join(f"{limit:g} {name}" for name, limit in self.config.limits.given.items())
-        record = replace(record, reason=f"above the limit of {given} an answer")
-        self._tell(trial, record, [record.values[name] for name in self.config.objectives])
+            if not is_last and (by := self._stopper(trial, results, references)) is not None:
+                values = predicted(results, references[by], objectives)
+                return _Finished(record("stopped", f"hopeless against trial {by}"), values)
+        return _Finished(record("whole"))
 
     def _report(self, trial: Trial, results: Sequence[ItemResult], seen: int) -> None:
-        """Let the pruner see the items that are new."""
-        if len(self.config.objectives) > 1:
-            return
-        for i in range(seen, len(results)):
-            trial.report(getattr(results[i], self.config.objectives[0]), i)
+        """Report to Optuna's pruner the results after the first ``seen``."""
+        if len(self.config.objectives) == 1:
+            for i in range(seen, len(results)):
+                trial.report(getattr(results[i], self.config.objectives[0]), i)
 
     def _stopper(
-        self, trial: Trial, results: Sequence[ItemResult], whole: Mapping[int, Sequence[ItemResult]]
+        self,
+        trial: Trial,
+        results: Sequence[ItemResult],
+        references: Mapping[int, Sequence[ItemResult]],
     ) -> int | None:
-        """The whole trial that makes this one hopeless; None where it is to go on."""
-        if not self.config.stops_early or not whole:
+        """Return the complete trial that makes this one hopeless; None if it should continue."""
+        if not self.config.stops_early or not references:
             return None
         if len(self.config.objectives) > 1:
-            return dominating(results, whole, self.config.objectives)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+            return dominating(results, references, self.config.objectives)
+        with warnings.catch_warnings(action="ignore"):
             if not trial.should_prune():
                 return None
             best = self.study.best_trial.number
-        return best if best in whole else None
+        return best if best in references else None
 
-    # ------------------------------------------------------------------------------ telling
-
-    def _reject(
+    def _rejected(
         self,
         trial: Trial,
         point: Mapping[str, Any],
         reason: str,
         excess: Mapping[str, float],
-        told: Sequence[TrialRecord],
-    ) -> None:
-        self._num_fruitless += 1
+        past: Sequence[TrialRecord],
+    ) -> _Finished:
         record = TrialRecord(trial.number, "rejected", point, reason=reason, is_feasible=False)
-        values = None
-        if not LEARNS_FROM_PRUNED[self.config.sampler]:
-            # Such a sampler looks at trials with values only; these say nothing.
-            known = candidates_for_best(told)
-            values = [
-                sum(r.values[name] for r in known) / len(known) if known else 0.0
-                for name in self.config.objectives
-            ]
-        self._tell(trial, record, values, excess)
+        if LEARNS_FROM_PRUNED[self.config.sampler]:
+            return _Finished(record, excess=excess)
+        # The sampler ignores trials without values; the mean of the others teaches it nothing.
+        best = candidates_for_best(past)
+        values = [
+            sum(r.values[name] for r in best) / len(best) if best else 0.0
+            for name in self.config.objectives
+        ]
+        return _Finished(record, values, excess)
 
-    def _repeat(self, trial: Trial, point: Mapping[str, Any], same: TrialRecord) -> None:
-        self._num_fruitless += 1
-        first = self.study.get_trials(deepcopy=False)[same.number]
-        record = TrialRecord(
-            trial.number,
-            "repeated",
-            point,
-            same.digest,
-            f"the architecture of trial {same.number}",
-            is_feasible=same.is_feasible,
-        )
-        self._tell(trial, record, first.values, first.constraints)
+    def _repeated(self, trial: Trial, point: Mapping[str, Any], first: TrialRecord) -> _Finished:
+        stored = self.study.get_trials(deepcopy=False)[first.number]
+        reason = f"the architecture of trial {first.number}"
+        record = TrialRecord(trial.number, "repeated", point, first.digest, reason)
+        record = replace(record, is_feasible=first.is_feasible)
+        return _Finished(record, stored.values, stored.constraints)
 
-    def _fail(
-        self, trial: Trial, point: Mapping[str, Any], candidate: TrialCandidate, measured: Measured
-    ) -> None:
-        record = recorded(trial.number, "failed", point, candidate.digest, measured)
-        self._tell(trial, record, None)
-        self._num_failed += 1
-        if self._num_failed >= MAX_FAILED:
-            raise LMError(f"{MAX_FAILED} trials in a row answered nothing: {measured.error}")
-
-    def _tell(
-        self,
-        trial: Trial,
-        record: TrialRecord,
-        values: Sequence[float] | None,
-        excess: Mapping[str, float] | None = None,
-    ) -> None:
-        """Tell a trial once: one that has been taken over meanwhile is another's to tell."""
+    def _store(self, trial: Trial, finished: _Finished) -> None:
+        """Store a trial, unless another worker has taken it over and finished it."""
         optuna = require("optuna", "search")
-        state = optuna.trial.TrialState
-        if excess is None and record.results:
-            measured = {name: record.values[name] for name in ("tokens", "seconds")}
-            excess = self.config.limits.excess(measured)
+        states = optuna.trial.TrialState
+        record, values, excess = finished.record, finished.values, finished.excess
+        if record.results:
+            means = {name: record.values[name] for name in ("tokens", "seconds")}
+            excess = self.config.limits.excess(means)
             record = replace(record, is_feasible=all(share <= 0 for share in excess.values()))
-        told_state = state.COMPLETE if values is not None else state.PRUNED
+            if values is None and record.outcome != "failed":
+                values = [record.values[name] for name in self.config.objectives]
+        state = states.PRUNED if values is None else states.COMPLETE
         if record.outcome == "failed":
-            told_state = state.FAIL
+            state = states.FAIL
         try:
             self._constrain(trial, excess or {})
-            trial.set_user_attr(TOLD, record.to_attribute())
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                self.study.tell(trial, values if values is None else list(values), told_state)
+            trial.set_user_attr(RECORD, record.to_attribute())
+            with warnings.catch_warnings(action="ignore"):
+                self.study.tell(trial, values if values is None else list(values), state)
         except (ValueError, optuna.exceptions.UpdateFinishedTrialError):
             return
         self._event(TrialFinished(record))
 
     def _constrain(self, trial: Trial, excess: Mapping[str, float]) -> None:
-        """Tell every constraint of the search, so that all trials have the same."""
+        """Set every constraint of the search, so that all trials have the same ones."""
         if self.space.spec.forbidden or IN_SPACE in excess:
             trial.set_constraint(IN_SPACE, excess.get(IN_SPACE, 0.0))
         for name in self.config.limits.given:
             trial.set_constraint(name, excess.get(name, 0.0))
+
+    def _count(self, record: TrialRecord) -> None:
+        """Count trials in a row without a new architecture, and those without an answer."""
+        if record.outcome in ("rejected", "repeated"):
+            self._num_fruitless += 1
+            return
+        self._num_fruitless = 0
+        self._num_failed = self._num_failed + 1 if record.outcome == "failed" else 0
+        if self._num_failed >= MAX_FAILED:
+            raise LMError(f"every item failed in {MAX_FAILED} trials in a row: {record.reason}")
 
     def _num_in(self, state: str) -> int:
         states = require("optuna", "search").trial.TrialState

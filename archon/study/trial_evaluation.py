@@ -1,4 +1,4 @@
-"""Evaluation of a trial: a point becomes an architecture, which is asked its first items."""
+"""Evaluation of a trial: build the architecture of a point, and ask it the first items."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from archon.types import Question
 
 @dataclass(frozen=True)
 class TrialCandidate:
-    """The architecture of a point, ready to be tried."""
+    """The architecture of a point, ready to be evaluated."""
 
     digest: str
-    """Equal for points that come to the same architecture."""
+    """Equal for points with the same architecture."""
     estimate: Mapping[str, float]
-    """``tokens`` and ``calls`` of an answer, as is to be expected before any is asked for."""
+    """Expected ``tokens`` and ``calls`` of an answer."""
     architecture: Architecture | None = None
 
 
@@ -45,30 +45,30 @@ class Measured:
     cost_tokens: int = 0
     run: str | None = None
     error: str | None = None
-    """Of the first item that failed."""
+    """Why the first failed item failed."""
     is_cut: bool = False
-    """Whether it was ended before all of these items, as it breaks a limit whatever else comes;
-    ``results`` are of those that were answered."""
+    """Whether the run ended early because it was certain to break a limit; ``results`` then cover
+    the answered items only."""
 
 
 class Subject(Protocol):
-    """What a study tries: ``Architectures``, or a double of them."""
+    """The object of a study: ``Architectures``, or a fake of them."""
 
     @property
     def num_items(self) -> int: ...
 
     def candidate(self, point: Point) -> TrialCandidate:
-        """Raises ``RejectedError`` for what is no point of the space."""
+        """Build the candidate of a point; raise ``RejectedError`` if the point is not valid."""
         ...
 
     async def measure(self, candidate: TrialCandidate, trial: int, num_items: int) -> Measured:
-        """What it did on the first so many items; those that were asked before are not again."""
+        """Ask the first ``num_items`` items; those of earlier calls are not asked again."""
         ...
 
 
 @dataclass
 class Architectures:
-    """The points of a space as architectures, asked the items of a benchmark."""
+    """Builds architectures from points of a space, and asks them the items of a benchmark."""
 
     space: Space
     load: Callable[[ArchitectureSpec], Architecture]
@@ -82,8 +82,8 @@ class Architectures:
     _expectation: Expectation = field(init=False)
 
     def __post_init__(self) -> None:
-        usual = sorted(self.items, key=lambda item: len(item.question))[len(self.items) // 2]
-        self._expectation = Expectation(Question(usual.question))
+        median = sorted(self.items, key=lambda item: len(item.question))[len(self.items) // 2]
+        self._expectation = Expectation(Question(median.question))
 
     @property
     def num_items(self) -> int:
@@ -93,8 +93,8 @@ class Architectures:
         spec = self.space.build(point)
         try:
             architecture = self.load(spec)
-            self.evaluation(architecture)  # its exemplars, for instance, may be too few
-        except GraphError as error:  # what only shows with the models that are put in
+            self.evaluation(architecture)  # the exemplars may be too few, for example
+        except GraphError as error:  # shows only with the models that the user chose
             raise RejectedError(error.reason, file=error.file, path=error.path) from None
         expected = estimate(architecture, self._expectation).expected
         amounts = {"tokens": expected.tokens, "calls": expected.calls}
@@ -109,8 +109,8 @@ class Architectures:
                 folder,
                 pool=self.pool,
                 num_items=num_items,
-                keep_errors=True,  # results that were told must not change between rungs
-                max_errors=1.0,  # the study itself ends after trials that answer nothing
+                keep_errors=True,  # the results of earlier rungs must not change
+                max_errors=1.0,  # the study itself stops after trials in which every item failed
                 on_progress=self._watch,
             )
         except _LimitBrokenError:
@@ -127,18 +127,15 @@ class Architectures:
 
 
 class _LimitBrokenError(Exception):
-    """Ends an evaluation; what it has answered stays."""
+    """Ends an evaluation; its answers stay in the folder."""
 
 
 def measured(path: Path, items: Sequence[Item]) -> Measured:
-    """What the run in a folder came to on some of its items, on those that it was asked."""
+    """Read the results of a run on those of the items that it was asked."""
     records = {record.item: record for record in read_run(path).records()}
     asked = [records[item.id] for item in items if item.id in records]
     return Measured(
-        [
-            ItemResult(int(r.is_right), r.cost_tokens, r.seconds, failed=r.error is not None)
-            for r in asked
-        ],
+        [ItemResult(int(r.is_right), r.cost_tokens, r.seconds, r.error is not None) for r in asked],
         sum(record.usage.generated_tokens for record in records.values()),
         sum(record.usage.completion_tokens for record in records.values()),
         sum(record.cost_tokens for record in records.values()),
@@ -148,12 +145,12 @@ def measured(path: Path, items: Sequence[Item]) -> Measured:
 
 
 def digest_of(spec: ArchitectureSpec) -> str:
-    """Equal for architectures that differ in name and description only."""
+    """Return a digest of everything but the architecture's name and description."""
     data: dict[str, Any] = spec.model_dump(mode="json", exclude={"name", "description"})
-    data["nodes"] = list(data["nodes"].items())  # equal nodes draw in the order of declaration
+    data["nodes"] = list(data["nodes"].items())  # equal nodes sample in the order of declaration
     return digest_of_data(data)
 
 
 def digest_of_data(data: Any) -> str:
-    """Equal for equal plain data."""
+    """Return a digest of plain data."""
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,14 +1,13 @@
-"""The trials of a study as they are kept in its storage, read back and added up."""
+"""Records of a study's trials: stored in Optuna's storage, read back, ranked and added up."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-from archon.errors import require
-from archon.study.objectives import OBJECTIVES, ItemResult, means
+from archon.study.objectives import ItemResult, losses, means
 from archon.study.trial_evaluation import Measured
 
 if TYPE_CHECKING:
@@ -17,81 +16,85 @@ if TYPE_CHECKING:
 
 Outcome = Literal["whole", "stopped", "repeated", "rejected", "failed"]
 
-TOLD = "told"
-"""The attribute of a trial that holds all of this."""
-_PER_ITEM = ("accuracy", "tokens", "seconds", "failed")
+RECORD = "told"
+"""The attribute of an Optuna trial that holds its record."""
 
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """What became of one trial."""
+    """The outcome of one trial."""
 
     number: int
     outcome: Outcome
-    """``whole``: it saw every item. ``stopped``: it was hopeless before. ``repeated``: an earlier
-    trial was the same architecture. ``rejected``: no point, or above a limit. ``failed``: no item
-    could be answered."""
+    """``whole``: it answered every item. ``stopped``: it was hopeless or above a limit before.
+    ``repeated``: an earlier trial had the same architecture. ``rejected``: the point is forbidden,
+    or expected to exceed a limit. ``failed``: every item failed."""
     point: Mapping[str, Any]
     digest: str | None = None
     reason: str | None = None
     results: Sequence[ItemResult] = ()
     generated_tokens: int = 0
     completion_tokens: int = 0
-    """Those that it would have decoded without the pool."""
+    """Tokens that it would have decoded without the pool."""
     cost_tokens: int = 0
     run: str | None = None
     is_feasible: bool = True
-    """Whether it kept the limits as measured, too."""
+    """Whether its results, too, are within the limits."""
+
+    @classmethod
+    def of_measured(
+        cls,
+        number: int,
+        point: Mapping[str, Any],
+        digest: str,
+        measured: Measured,
+        outcome: Outcome,
+        reason: str | None = None,
+    ) -> TrialRecord:
+        """Make the record of a trial that asked items; ``reason`` defaults to its first error."""
+        tokens = (measured.generated_tokens, measured.completion_tokens, measured.cost_tokens)
+        reason = measured.error if reason is None else reason
+        return cls(number, outcome, point, digest, reason, measured.results, *tokens, measured.run)
 
     @cached_property
     def values(self) -> dict[str, float]:
-        """Objective → mean over the items that it saw."""
+        """Objective → mean over the items that it was asked."""
         return means(self.results)
 
     def to_attribute(self) -> dict[str, Any]:
-        """What is kept in the storage."""
-        return {
-            "outcome": self.outcome,
-            "digest": self.digest,
-            "reason": self.reason,
+        """Return the data that the storage keeps."""
+        return {name: getattr(self, name) for name in _PLAIN} | {
             "accuracy": [round(r.accuracy, 4) for r in self.results],
             "tokens": [round(r.tokens, 1) for r in self.results],
             "seconds": [round(r.seconds, 3) for r in self.results],
             "failed": [i for i, r in enumerate(self.results) if r.failed],
-            "generated_tokens": self.generated_tokens,
-            "completion_tokens": self.completion_tokens,
-            "cost_tokens": self.cost_tokens,
-            "run": self.run,
-            "is_feasible": self.is_feasible,
         }
 
     @classmethod
     def of(cls, trial: FrozenTrial) -> TrialRecord | None:
-        """The record of a trial that has been told; None where it was not told by us."""
-        told = trial.user_attrs.get(TOLD)
-        if not trial.state.is_finished() or told is None:
+        """Return the record of a trial; None if the trial is unfinished or has no record."""
+        stored = trial.user_attrs.get(RECORD)
+        if not trial.state.is_finished() or stored is None:
             return None
-        failed = set(told["failed"])
-        results = [
-            ItemResult(accuracy, tokens, seconds, i in failed)
-            for i, (accuracy, tokens, seconds) in enumerate(
-                zip(told["accuracy"], told["tokens"], told["seconds"], strict=True)
-            )
-        ]
-        kept = {key: value for key, value in told.items() if key not in _PER_ITEM}
-        return cls(trial.number, point=trial.params, results=results, **kept)
+        items = zip(stored["accuracy"], stored["tokens"], stored["seconds"], strict=True)
+        results = [ItemResult(*item, i in stored["failed"]) for i, item in enumerate(items)]
+        others = {name: stored[name] for name in _PLAIN if name in stored}
+        return cls(trial.number, point=trial.params, results=results, **others)
+
+
+_PLAIN = [f.name for f in fields(TrialRecord) if f.name not in ("number", "point", "results")]
+"""The fields that an attribute keeps as they are."""
 
 
 def records(study: optuna.Study, known: dict[int, TrialRecord] | None = None) -> list[TrialRecord]:
-    """Every trial that has been told, in order.
+    """Return the records of all finished trials, in order.
 
     Parameters
     ----------
     known
-        What earlier calls found, which is not read again, as what is told stays as it is; what is
-        found now is added.
+        Records that earlier calls read, by number. Records never change, so these are not read
+        again; new ones are added.
     """
-    require("optuna", "search")
     known = {} if known is None else known
     for trial in study.get_trials(deepcopy=False):
         if trial.number not in known and (record := TrialRecord.of(trial)) is not None:
@@ -99,42 +102,35 @@ def records(study: optuna.Study, known: dict[int, TrialRecord] | None = None) ->
     return [known[number] for number in sorted(known)]
 
 
-def counted(told: Sequence[TrialRecord]) -> int:
-    """The trials that count: those that asked something."""
-    return sum(record.outcome not in ("rejected", "repeated") for record in told)
+def counted(trials: Sequence[TrialRecord]) -> int:
+    """Count the trials that asked at least one item."""
+    return sum(record.outcome not in ("rejected", "repeated") for record in trials)
 
 
-def candidates_for_best(told: Sequence[TrialRecord]) -> list[TrialRecord]:
-    """Those that saw every item and kept the limits."""
-    return [record for record in told if record.outcome == "whole" and record.is_feasible]
+def candidates_for_best(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """Return the complete trials within the limits."""
+    return [record for record in trials if record.outcome == "whole" and record.is_feasible]
 
 
-def front(told: Sequence[TrialRecord], objectives: Sequence[str]) -> list[TrialRecord]:
-    """Of the whole trials within the limits those that no other dominates, the best first.
+def front(trials: Sequence[TrialRecord], objectives: Sequence[str]) -> list[TrialRecord]:
+    """Return the complete trials within the limits that no other dominates, the best first.
 
-    Of several with the same values the one stands for all that is best in what is not sought.
+    Of trials with equal values in the objectives, only the best in the other values is included.
     """
-    found: list[TrialRecord] = []
     points: dict[tuple[float, ...], TrialRecord] = {}
-    for record in ranked(told, objectives):
-        values = record.values
-        losses = tuple(-values[o] if OBJECTIVES[o] else values[o] for o in objectives)
-        points.setdefault(losses, record)
-    for losses, record in points.items():
-        if not any(_dominates(other, losses) for other in points):
-            found.append(record)
-    return sorted(found, key=lambda record: _losses(record, objectives))
+    for record in ranked(trials, objectives):
+        points.setdefault(losses(record.values, objectives), record)
+    return [
+        record
+        for point, record in points.items()
+        if not any(_dominates(other, point) for other in points)
+    ]
 
 
-def ranked(told: Sequence[TrialRecord], objectives: Sequence[str]) -> list[TrialRecord]:
-    """The whole trials within the limits, the best in the first objective first."""
-    return sorted(candidates_for_best(told), key=lambda record: _losses(record, objectives))
-
-
-def _losses(record: TrialRecord, objectives: Sequence[str]) -> tuple[float, ...]:
-    values = record.values
-    listed = (*objectives, *(name for name in ("accuracy", "tokens") if name not in objectives))
-    return tuple(-values[name] if OBJECTIVES[name] else values[name] for name in listed)
+def ranked(trials: Sequence[TrialRecord], objectives: Sequence[str]) -> list[TrialRecord]:
+    """Return the complete trials within the limits, the best in the first objective first."""
+    order = [*objectives, *(name for name in ("accuracy", "tokens") if name not in objectives)]
+    return sorted(candidates_for_best(trials), key=lambda record: losses(record.values, order))
 
 
 def _dominates(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
@@ -148,37 +144,19 @@ class StudyCost:
     generated_tokens: int
     """Decoded."""
     without_pool_tokens: int
-    """The same trials, stopped as they were, each making all its draws."""
+    """The same trials, stopped as they were, each generating all its samples."""
     without_both_tokens: int
-    """The same trials run to the last item, each making all its draws."""
+    """The same trials run to the last item, each generating all its samples."""
     cost_tokens: int
-    """What the answers cost, draws that were found included."""
+    """The cost of the answers, samples from the pool included."""
 
     @classmethod
-    def of(cls, told: Sequence[TrialRecord], num_items: int) -> StudyCost:
-        """The cost of trials of which each would have seen so many items."""
-        asked = [record for record in told if record.results]
+    def of(cls, trials: Sequence[TrialRecord], num_items: int) -> StudyCost:
+        """Add up the cost of trials; a complete one has ``num_items`` items."""
+        asked = [record for record in trials if record.results]
         return cls(
             sum(record.generated_tokens for record in asked),
             sum(record.completion_tokens for record in asked),
             round(sum(r.completion_tokens * num_items / len(r.results) for r in asked)),
             sum(record.cost_tokens for record in asked),
         )
-
-
-def recorded(
-    number: int, outcome: Outcome, point: Mapping[str, Any], digest: str, measured: Measured
-) -> TrialRecord:
-    """The record of a trial that asked something."""
-    return TrialRecord(
-        number,
-        outcome,
-        point,
-        digest,
-        measured.error,
-        measured.results,
-        measured.generated_tokens,
-        measured.completion_tokens,
-        measured.cost_tokens,
-        measured.run,
-    )

@@ -1,4 +1,4 @@
-"""The point of a space at which a known architecture stands, for a warm start."""
+"""The point of a space that builds a given architecture, for a warm start."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from archon.study.space import MAX_COUNTED, Point, Space
 
 
 def point_of(space: Space, architecture: ArchitectureSpec) -> Point:
-    """The point of a space that comes to an architecture, whatever its nodes are called.
+    """Find the point of a space that builds an architecture; names of nodes do not matter.
 
     Raises
     ------
     UsageError
-        There is none, or the space has too many points to go through them.
+        There is none, or the space has too many points to try.
     """
     if space.count() is None:
         raise UsageError(
-            f"a known architecture is found by going through the points of a space, of which "
-            f"{space.name} has more than {MAX_COUNTED:,}"
+            f"a warm start tries all points of the space to find its architecture, and "
+            f"{space.name} has more than {MAX_COUNTED:,}; leave it out"
         )
     wanted = _canonical(architecture)
     for point in space.points():
@@ -33,30 +33,31 @@ def point_of(space: Space, architecture: ArchitectureSpec) -> Point:
             continue
         if len(spec.nodes) == len(architecture.nodes) and _canonical(spec) == wanted:
             return point
-    raise UsageError(f"{architecture.name} is no point of the space {space.name}")
+    raise UsageError(f"no point of the space {space.name} builds {architecture.name}")
 
 
 def _canonical(spec: ArchitectureSpec) -> str:
-    """Equal for architectures that differ in names and in what is spelt out of the defaults."""
-    forms: dict[str, int] = {}
+    """Return a text that ignores the names of nodes and whether defaults are written out."""
+    numbers: dict[str, int] = {}
     known: dict[str, int] = {}
     for name in topological_order({name: node.inputs for name, node in spec.nodes.items()}):
-        form = json.dumps(_canonical_node(spec, spec.nodes[name], forms), sort_keys=True)
-        forms[name] = known.setdefault(form, len(known))
-    # Numbers were given in an order that another graph of the same form may not have.
-    texts = {number: form for form, number in known.items()}
-    return _spelt(forms[spec.output], texts)
+        text = json.dumps(_canonical_node(spec, spec.nodes[name], numbers), sort_keys=True)
+        numbers[name] = known.setdefault(text, len(known))
+    # The numbers depend on the order of nodes, so the result has the nodes in their place.
+    return _expanded(numbers[spec.output], list(known))
 
 
-def _spelt(number: int, texts: dict[int, str]) -> str:
+def _expanded(number: int, texts: list[str]) -> str:
     data = json.loads(texts[number])
-    data["inputs"] = [_spelt(source, texts) for source in data["inputs"]]
+    data["inputs"] = [_expanded(source, texts) for source in data["inputs"]]
     return json.dumps(data, sort_keys=True)
 
 
-def _canonical_node(spec: ArchitectureSpec, node: AnyNode, forms: dict[str, int]) -> dict[str, Any]:
+def _canonical_node(
+    spec: ArchitectureSpec, node: AnyNode, numbers: dict[str, int]
+) -> dict[str, Any]:
     data: dict[str, Any] = node.model_dump(mode="json", exclude_none=True)
-    data["inputs"] = [forms[source] for source in node.inputs]
+    data["inputs"] = [numbers[source] for source in node.inputs]
     if isinstance(node, ModelNode) and node.model is not None:
         model = spec.models[node.model]
         data["model"] = model if isinstance(model, str) else model.model_dump(mode="json")

@@ -1,8 +1,9 @@
-"""The workers of a study, and whose trials are stale.
+"""Workers of a study: their heartbeats, and the takeover of stale trials.
 
-A worker beats for the trial that it runs: it counts up in an attribute of the trial. Whoever sees
-a running trial whose count stands still takes it over: tells it as failed, which the database lets
-one worker do only, and enqueues its choices again. Clocks of machines are never compared.
+A worker increments a counter in an attribute of the trial that it runs. A worker that sees the
+counter of a running trial stand still takes the trial over: it marks the trial as failed, which the
+database lets only one worker do, and enqueues its choices again. Clocks of different machines are
+never compared.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ _LOGGER = logging.getLogger(__name__)
 
 @asynccontextmanager
 async def beating(beat: Callable[[int], None]) -> AsyncIterator[None]:
-    """Call ``beat`` at once, and again and again while the block runs, counting up."""
+    """Call ``beat`` with 0, 1, 2, … at regular intervals while the block runs."""
     beat(0)
 
     async def beat_on() -> None:
@@ -44,8 +45,8 @@ async def beating(beat: Callable[[int], None]) -> AsyncIterator[None]:
             count += 1
             try:
                 await asyncio.to_thread(beat, count)
-            except Exception as error:  # told already, or the database is away for a moment
-                _LOGGER.info("no beat: %s", error)
+            except Exception as error:  # the trial is finished, or the database is unavailable
+                _LOGGER.info("heartbeat failed: %s", error)
 
     beats = asyncio.create_task(beat_on())
     try:
@@ -57,33 +58,31 @@ async def beating(beat: Callable[[int], None]) -> AsyncIterator[None]:
 
 
 def is_gone(worker: str) -> bool:
-    """Whether a worker is known to be gone: it was of this very machine, and runs no more."""
+    """Return whether a worker is known to be dead: a process of this machine that has ended."""
     host, process, _ = worker.rsplit("/", 2)
     if host != socket.gethostname():
         return False
     try:
         os.kill(int(process), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
+    except OSError as error:
+        return isinstance(error, ProcessLookupError)
     return False
 
 
 @dataclass
 class Worker:
-    """One process at work on a study: it beats for its trial, and looks after those of others."""
+    """One process that works on a study: it beats for its trial, and takes over stale ones."""
 
     study: optuna.Study
     is_alone: bool
-    """Whether no other worker can be there, so that trials that run are those of the dead."""
+    """Whether no other worker can exist, so that every running trial is of a dead one."""
     clock: Callable[[], float] = time.monotonic
     name: str = field(
         default_factory=lambda: f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4().hex[:8]}"
     )
     _own: set[int] = field(default_factory=set)
     _seen: dict[int, tuple[Any, float]] = field(default_factory=dict)
-    """Running trial → its last beat, and when it was first seen by our clock."""
+    """Running trial → its last beat, and when this worker first saw it."""
 
     @asynccontextmanager
     async def beating(self, trial: Trial) -> AsyncIterator[None]:
@@ -96,16 +95,14 @@ class Worker:
             self._own.discard(trial.number)
 
     def sign(self, count: int) -> dict[str, Any]:
-        """What a beat leaves."""
+        """Return the content of a beat."""
         return {"worker": self.name, "count": count}
 
     def take_over_stale(self) -> list[int]:
-        """Fail and enqueue again every trial whose worker is gone; their numbers."""
+        """Give back every trial whose worker is gone; return their numbers."""
         optuna = require("optuna", "search")
         running = self.study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,))
-        stale = [
-            trial for trial in running if trial.number not in self._own and self._is_stale(trial)
-        ]
+        stale = [t for t in running if t.number not in self._own and self._is_stale(t)]
         self._seen = {t.number: self._seen[t.number] for t in running if t.number in self._seen}
         return [trial.number for trial in stale if give_back(self.study, trial)]
 
@@ -121,9 +118,9 @@ class Worker:
 
 
 def give_back(study: optuna.Study, trial: FrozenTrial | Trial) -> bool:
-    """Fail a running trial and enqueue its choices again; False where another has told it.
+    """Fail a running trial and enqueue its choices again; False if another worker finished it.
 
-    A worker that dies between the two loses the choices, and nothing else.
+    A worker that dies between the two steps loses the choices, and nothing else.
     """
     optuna = require("optuna", "search")
     try:

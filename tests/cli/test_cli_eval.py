@@ -175,7 +175,7 @@ def test_a_score_that_is_none_fails_its_item_and_names_the_scorer(cli: Cli) -> N
     Path("mine.py").write_text(SCORER % "7")
     assert cli("eval", "single", "mine.py:bench", *SCRIPTED, "--limit", "3") == 1
     assert "3 × ScoringError: item 'row-" in cli.stderr
-    assert "mine.py:half gives 7, not a number from 0 to 1" in cli.stderr
+    assert "mine.py:half returns 7, not a number from 0 to 1" in cli.stderr
 
 
 def test_answers_without_a_value_are_reported(cli: Cli) -> None:
@@ -232,7 +232,7 @@ def test_a_comparison_is_not_written_over(cli: Cli) -> None:
     assert cli(*arguments) == 0
     assert sorted(path.name for path in Path("out").iterdir()) == ["1-single", "2-single"]
     assert cli(*arguments) == 2
-    assert "out holds a comparison already" in cli.stderr
+    assert "out already holds a comparison" in cli.stderr
     assert cli("compare", "single", "single", "-b", "smoke", *SCRIPTED, "--output", "out/1-single")
     assert "holds no such comparison" in cli.stderr
 

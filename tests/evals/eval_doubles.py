@@ -1,4 +1,4 @@
-"""Doubles for evaluations: an architecture that answers as it is told."""
+"""Fakes for evaluations: an architecture with prescribed answers."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def make_record(item: str, score: float, epoch: int = 0, error: str | None = Non
 
 
 class FakeArchitecture:
-    """Answers a question with what ``reply`` makes of it; an exception is raised."""
+    """Answers a question with the result of ``reply``; raises it if it is an exception."""
 
     def __init__(self, reply: Callable[[Question, int], str | BaseException]) -> None:
         self.reply = reply

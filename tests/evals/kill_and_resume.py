@@ -1,4 +1,4 @@
-"""A run that is killed at random moments and resumed, until all is done; then another one.
+"""Run an evaluation that is killed at random moments and resumed until it is finished.
 
 Called as ``python kill_and_resume.py FOLDER KILLS SEED``. Each sitting is a process of its own,
 forked from this one, that tells through a pipe how many answers it was told are kept. Whatever is
@@ -51,7 +51,7 @@ def sit(evaluation: Evaluation, folder: Path, told: int) -> None:
 
 
 def start_and_kill(evaluation: Evaluation, folder: Path, seconds: float) -> tuple[bool, int]:
-    """Whether a sitting came to its end within the time, and how many answers it told of."""
+    """Return whether a session finished within the time, and the number of answers it printed."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -70,7 +70,7 @@ def start_and_kill(evaluation: Evaluation, folder: Path, seconds: float) -> tupl
 
 
 def without_times(folder: Path) -> list[dict[str, Any]]:
-    """The records as they must come out however often the run was stopped."""
+    """The expected records, however often the run was stopped."""
     rows = [record.to_json() for record in read_run(folder).records()]
     return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
 

@@ -1,4 +1,4 @@
-"""Ablations: every node that can be left out is, on the same draws, and compared item by item."""
+"""Ablations: every node that can be bypassed, on the same samples, compared item by item."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DRAFTS = ["I say 5. The answer is 5."] * 3 + ["Or 4? The answer is 4."]
 
 
 def best_of_four() -> archon.Architecture:
-    """Four drafts, of which a ranker puts the last first."""
+    """Four candidates; a ranker puts the last one first."""
     spec: dict[str, Any] = {
         "version": 1,
         "name": "best-of-four",
@@ -56,7 +56,7 @@ async def ablated(path: Path) -> archon.Run:
     return archon.read_run(path)
 
 
-async def test_a_node_buys_what_the_architecture_is_worth_more_with_it(tmp_path: Path) -> None:
+async def test_a_node_adds_the_difference_to_the_architecture_without_it(tmp_path: Path) -> None:
     run = await ablated(tmp_path)
     rows = {row["node"]: row for row in ablation_rows(run)}
     assert run.report().accuracy == 1
@@ -68,7 +68,7 @@ async def test_a_node_buys_what_the_architecture_is_worth_more_with_it(tmp_path:
     assert rows["pass"]["extra_cost_tokens"] == 0
 
 
-async def test_both_sides_are_given_the_same_draws(tmp_path: Path) -> None:
+async def test_both_runs_use_the_same_samples(tmp_path: Path) -> None:
     run = await ablated(tmp_path)
     without = run.ablations()["best"]
     assert [record.draws["draft"] for record in run.records()] == [
@@ -76,14 +76,14 @@ async def test_both_sides_are_given_the_same_draws(tmp_path: Path) -> None:
     ]
 
 
-def test_a_node_that_cannot_be_left_out_is_told_with_the_reason() -> None:
+def test_a_node_that_cannot_be_bypassed_is_reported_with_the_reason() -> None:
     architecture = best_of_four()
     possible, refused = ablations(sums(architecture), architecture)
     assert list(possible) == ["best", "pass"]
     assert refused == {"draft": "a ranker needs inputs"}
 
 
-async def test_an_ablation_without_answers_is_left_out(tmp_path: Path) -> None:
+async def test_an_ablation_without_answers_is_skipped(tmp_path: Path) -> None:
     run = await ablated(tmp_path)
     (tmp_path / "ablations" / "best" / "journal").unlink()
     assert [row["node"] for row in ablation_rows(run)] == ["pass"]

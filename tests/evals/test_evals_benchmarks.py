@@ -1,4 +1,4 @@
-"""Items: dealt to splits, read from rows, and the cards that are shipped."""
+"""Items: divided between splits, read from rows, and the shipped cards."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from archon.errors import SpecError, UsageError
 from archon.evals.benchmarks import SPLITS, Item, load_items
-from archon.evals.benchmarks.items import deal, item_from_row
+from archon.evals.benchmarks.items import divide, item_from_row
 from archon.evals.scorers import find_scorer
 from archon.graph.exemplars import load_pool
 from archon.spec.benchmark import BenchmarkCard
@@ -64,7 +64,7 @@ def test_no_file_can_name_code() -> None:
         card(source={"python": "os:getcwd"})
 
 
-def test_smoke_has_dozens_of_items_with_ids_of_their_own() -> None:
+def test_smoke_has_dozens_of_items_with_distinct_ids() -> None:
     loaded = load_benchmark("smoke")
     items = [item for split in SPLITS for item in load_items(loaded.spec, loaded.base_dir, split)]
     assert len(items) == 48
@@ -83,32 +83,34 @@ def items_asking(questions: list[str]) -> list[Item]:
     ("count", "sizes"),
     [(1, (0, 1, 0)), (3, (1, 1, 1)), (10, (3, 3, 4)), (100, (30, 30, 40)), (1319, (396, 395, 528))],
 )
-def test_items_are_dealt_30_30_40(count: int, sizes: tuple[int, ...]) -> None:
-    dealt = deal(items_asking([f"question {number}" for number in range(count)]))
-    assert tuple(len(dealt[split]) for split in SPLITS) == sizes
+def test_items_are_divided_30_30_40(count: int, sizes: tuple[int, ...]) -> None:
+    divided = divide(items_asking([f"question {number}" for number in range(count)]))
+    assert tuple(len(divided[split]) for split in SPLITS) == sizes
 
 
 @given(st.lists(st.sampled_from("abcdefghijkl"), max_size=40))
-def test_dealing_loses_nothing_and_puts_no_question_into_two_splits(questions: list[str]) -> None:
+def test_division_keeps_all_items_and_puts_no_question_into_two_splits(
+    questions: list[str],
+) -> None:
     items = items_asking(questions)
-    dealt = deal(items)
-    assert sorted(item.id for split in SPLITS for item in dealt[split]) == sorted(
+    divided = divide(items)
+    assert sorted(item.id for split in SPLITS for item in divided[split]) == sorted(
         item.id for item in items
     )
     for a, b in combinations(SPLITS, 2):
-        assert not {i.question for i in dealt[a]} & {i.question for i in dealt[b]}
+        assert not {i.question for i in divided[a]} & {i.question for i in divided[b]}
 
 
-def test_dealing_shuffles_and_always_in_the_same_way() -> None:
+def test_division_has_a_fixed_shuffle() -> None:
     items = items_asking([f"question {number}" for number in range(50)])
-    once, again = deal(items), deal(items)
+    once, again = divide(items), divide(items)
     assert once == again
     assert [item.id for item in once["search"]] != [item.id for item in items[:15]]
 
 
 def test_two_splits_alone_share_equally() -> None:
-    dealt = deal(items_asking([str(number) for number in range(10)]), ["search", "select"])
-    assert [len(items) for items in dealt.values()] == [5, 5]
+    divided = divide(items_asking([str(number) for number in range(10)]), ["search", "select"])
+    assert [len(items) for items in divided.values()] == [5, 5]
 
 
 # -------------------------------------------------------------------------------------------- rows
@@ -126,7 +128,7 @@ def test_two_splits_alone_share_equally() -> None:
         (-2.5, "-2.5"),
     ],
 )
-def test_the_target_stands_after_the_mark_or_alone(answer: object, target: str) -> None:
+def test_the_target_is_after_the_mark_or_alone(answer: object, target: str) -> None:
     row = {"question": "What?", "answer": answer}
     assert item_from_row(row, card(answer_after="####"), "1", "here").target == target
 
@@ -136,14 +138,14 @@ def test_the_target_stands_after_the_mark_or_alone(answer: object, target: str) 
     [
         ({"question": "a", "anwser": "1"}, "no field 'answer'; did you mean 'anwser'"),
         ({"question": " ", "answer": "1"}, "'question' is empty"),
-        ({"question": ["a"], "answer": "1"}, "'question' holds a list of 1, not a text"),
-        ({"question": "a", "answer": None}, "'answer' holds null"),
-        ({"question": "a", "answer": True}, "'answer' holds true"),
-        ({"question": "a", "answer": float("nan")}, "'answer' holds nan"),
+        ({"question": ["a"], "answer": "1"}, "'question' is a list of 1, not a text"),
+        ({"question": "a", "answer": None}, "'answer' is null"),
+        ({"question": "a", "answer": True}, "'answer' is true"),
+        ({"question": "a", "answer": float("nan")}, "'answer' is nan"),
         ({"question": "a", "answer": "yes"}, "no number can be read from 'yes'"),
     ],
 )
-def test_a_wrong_row_is_refused_with_its_place(row: dict[str, Any], message: str) -> None:
+def test_a_wrong_row_is_reported_with_its_location(row: dict[str, Any], message: str) -> None:
     with pytest.raises(SpecError, match=message) as error:
         item_from_row(row, card(), "1", "items.jsonl:7")
     assert str(error.value).startswith("items.jsonl:7: ")
@@ -172,7 +174,7 @@ def test_an_unknown_split_or_an_empty_limit_is_refused() -> None:
         load_items(card(), Path(), limit=0)
 
 
-def test_data_stands_in_for_the_cards_source(tmp_path: Path) -> None:
+def test_data_replaces_the_cards_source(tmp_path: Path) -> None:
     data = tmp_path / "mine.jsonl"
     lines = [f'{{"question": "What is {n} + 1?", "answer": "#### {n + 1}"}}' for n in range(10)]
     data.write_text("\n".join(lines), encoding="utf-8")
@@ -184,7 +186,7 @@ def test_data_stands_in_for_the_cards_source(tmp_path: Path) -> None:
         assert item.id == f"line-{item.target}"
 
 
-def test_a_split_without_items_says_so(tmp_path: Path) -> None:
+def test_a_split_without_items_is_reported(tmp_path: Path) -> None:
     data = tmp_path / "one.jsonl"
     data.write_text('{"question": "What is 1 + 1?", "answer": 2}', encoding="utf-8")
     with pytest.raises(SpecError, match="the split 'test' has no items"):

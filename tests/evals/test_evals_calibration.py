@@ -18,21 +18,21 @@ def judged(right: list[float], wrong: list[float]) -> list[Judged]:
     return [Judged(s, True) for s in right] + [Judged(s, False) for s in wrong]
 
 
-def test_the_threshold_lies_half_way_between_right_and_wrong() -> None:
+def test_the_threshold_is_midway_between_right_and_wrong() -> None:
     found = calibrate(judged([0.8, 0.9], [0.1, 0.2, 0.4]))
     assert found.threshold == pytest.approx(0.6)
     assert (found.right_passed, found.wrong_passed, found.auc) == (1.0, 0.0, 1.0)
     assert (found.num_right, found.num_wrong) == (2, 3)
 
 
-def test_scores_that_tell_nothing_pass_everything() -> None:
+def test_uninformative_scores_pass_everything() -> None:
     found = calibrate(judged([0.5, 0.5], [0.5]))
     assert (found.threshold, found.right_passed, found.wrong_passed, found.auc) == (0.5, 1, 1, 0.5)
 
 
 @pytest.mark.parametrize("mine", [judged([0.5], []), judged([], [0.5]), []])
-def test_one_kind_alone_cannot_be_told_from_the_other(mine: list[Judged]) -> None:
-    with pytest.raises(UsageError, match="right answers and wrong ones"):
+def test_calibration_needs_right_and_wrong_answers(mine: list[Judged]) -> None:
+    with pytest.raises(UsageError, match="both right and wrong answers"):
         calibrate(mine)
 
 
@@ -71,7 +71,7 @@ def spec(**verifier: Any) -> dict[str, Any]:
     }
 
 
-def test_a_run_gives_the_scores_of_dropped_candidates_too(tmp_path: Path) -> None:
+def test_judged_candidates_include_dropped_ones(tmp_path: Path) -> None:
     path = tmp_path / "run"
     items = [{"id": str(i), "question": f"{i} + 17?", "answer": str(i + 17)} for i in range(40)]
     data = tmp_path / "items.jsonl"

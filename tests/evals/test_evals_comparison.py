@@ -54,7 +54,7 @@ def test_runs_without_a_common_item_are_refused() -> None:
         comparison(("a", records("01")), ("b", records("01", first=2)))
 
 
-def test_every_two_of_several_runs_are_paired_and_equal_names_numbered() -> None:
+def test_every_pair_of_runs_is_compared_and_equal_names_are_numbered() -> None:
     runs = [("a", records("01")), ("b", records("11")), ("a", records("10"))]
     pairs = comparison(*runs)["pairs"]
     assert [(pair["a"], pair["b"]) for pair in pairs] == [
@@ -90,7 +90,7 @@ def priced(scores: str, cost: int, seconds: float) -> list[Record]:
     return [replace(record, cost_tokens=cost, seconds=seconds) for record in records(scores)]
 
 
-def test_fronts_hold_what_nothing_beats() -> None:
+def test_fronts_have_the_runs_that_no_other_dominates() -> None:
     rows = comparison(
         ("cheap", priced("1000", 10, 4.0)),
         ("good", priced("1110", 90, 2.0)),
@@ -103,7 +103,7 @@ def test_fronts_hold_what_nothing_beats() -> None:
     assert [row["on_seconds_front"] for row in rows] == [False, False, True, False, False]
 
 
-def test_a_warning_tells_which_pairs_are_too_close_for_so_few_items() -> None:
+def test_a_warning_names_pairs_that_need_more_items() -> None:
     result = comparison(
         ("a", records("1" * 40)), ("b", records("1" * 38 + "00")), ("c", records("0" * 40))
     )

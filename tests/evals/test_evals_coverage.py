@@ -1,4 +1,4 @@
-"""By simulation: 95 % intervals hold the truth in 95 % of samples, tests are wrong in 5 %."""
+"""Simulations: 95 % intervals cover the true value in 95 % of samples, tests err in 5 %."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def p_value_of(only_a: int, only_b: int) -> float:
 
 
 @pytest.mark.parametrize("truth", [0.3, 0.65, 0.9])
-def test_intervals_of_accuracy_hold_the_truth(truth: float) -> None:
+def test_intervals_of_accuracy_cover_the_truth(truth: float) -> None:
     generator, held = random.Random(1), 0
     for _ in range(SAMPLES):
         items = [float(generator.random() < truth) for _ in range(NUM_ITEMS)]
@@ -51,10 +51,8 @@ def test_intervals_of_accuracy_hold_the_truth(truth: float) -> None:
 
 @pytest.mark.parametrize("truth", [0.3, 0.65, 0.9])
 @pytest.mark.parametrize("sameness", [0.5, 2.0])
-def test_intervals_hold_the_truth_where_items_were_run_four_times(
-    truth: float, sameness: float
-) -> None:
-    """Items differ in how easy they are: most are nearly sure with 0.5, few with 2."""
+def test_intervals_cover_the_truth_with_four_runs_per_item(truth: float, sameness: float) -> None:
+    """Items of different difficulty: most are nearly certain with 0.5, few with 2."""
     generator, held = random.Random(2), 0
     for _ in range(SAMPLES // 2):
         chances = (
@@ -70,13 +68,13 @@ def test_intervals_hold_the_truth_where_items_were_run_four_times(
 @pytest.mark.parametrize(
     ("num_items", "only_a", "only_b"), [(200, 0.03, 0), (100, 0.06, 0.03), (60, 0.2, 0.12)]
 )
-def test_paired_intervals_hold_the_truth(num_items: int, only_a: float, only_b: float) -> None:
+def test_paired_intervals_cover_the_truth(num_items: int, only_a: float, only_b: float) -> None:
     held = paired_coverage(num_items, only_a, only_b)
     assert 0.93 <= held <= 0.97
 
 
 @pytest.mark.parametrize(("only_a", "only_b"), [(0.03, 0), (0.02, 0.02), (0.1, 0.05)])
-def test_paired_intervals_of_few_items_are_on_the_safe_side(only_a: float, only_b: float) -> None:
+def test_paired_intervals_of_few_items_are_conservative(only_a: float, only_b: float) -> None:
     assert paired_coverage(30, only_a, only_b) >= 0.95
 
 
@@ -89,7 +87,7 @@ def paired_coverage(num_items: int, only_a: float, only_b: float) -> float:
     return held / SAMPLES
 
 
-def test_paired_intervals_hold_the_truth_where_items_were_run_twice() -> None:
+def test_paired_intervals_cover_the_truth_with_two_runs_per_item() -> None:
     generator, held, samples = random.Random(4), 0, 300
     for _ in range(samples):
         chances = [generator.betavariate(1, 1) for _ in range(50)]
@@ -102,7 +100,7 @@ def test_paired_intervals_hold_the_truth_where_items_were_run_twice() -> None:
     assert 0.93 <= held / samples <= 0.97
 
 
-def test_the_paired_test_finds_differences_where_there_are_none_in_one_of_twenty() -> None:
+def test_the_paired_test_has_one_false_positive_in_twenty() -> None:
     generator, found = random.Random(5), 0
     for _ in range(SAMPLES):
         drawn = generator.choices([1, -1, 0], [0.15, 0.15, 0.7], k=NUM_ITEMS)
@@ -110,7 +108,7 @@ def test_the_paired_test_finds_differences_where_there_are_none_in_one_of_twenty
     assert 0.01 < found / SAMPLES <= 0.05
 
 
-def test_of_many_comparisons_any_is_wrong_in_one_of_twenty() -> None:
+def test_of_many_comparisons_one_in_twenty_families_errs() -> None:
     generator, unadjusted, adjusted = random.Random(6), 0, 0
     for _ in range(SAMPLES // 4):
         runs = [[generator.random() < 0.5 for _ in range(60)] for _ in "abcde"]

@@ -1,4 +1,4 @@
-"""pass@k and vote@k against every subset there is, voted on by the node itself."""
+"""pass@k and vote@k against all subsets, with the vote of the node itself."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ drawn = st.lists(
 
 
 def voted(draws: Sequence[Draw]) -> int:
-    """The score of what the node ``vote`` puts first."""
+    """The score of the first candidate of the node ``vote``."""
     candidates = [
         Candidate(CandidateId("draft", place), "", draw.value) for place, draw in enumerate(draws)
     ]
@@ -39,7 +39,7 @@ def voted(draws: Sequence[Draw]) -> int:
 
 @settings(max_examples=60, deadline=None)
 @given(drawn)
-def test_they_are_means_over_the_subsets(draws: list[Draw]) -> None:
+def test_curves_are_means_over_the_subsets(draws: list[Draw]) -> None:
     ours = DrawSet.of(draws)
     votes = ours.votes_at(range(1, len(draws) + 1))
     for k, vote in enumerate(votes, start=1):
@@ -61,7 +61,7 @@ def random_draws(generator: random.Random, count: int) -> list[Draw]:
     return [Draw(None if value == "c" else value, int(value == "x")) for value in values]
 
 
-def test_of_very_many_draws_votes_are_estimated_near_the_exact_ones(
+def test_votes_over_many_samples_are_estimated_close_to_the_exact_ones(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     generator, ks = random.Random(3), [1, 4, 16, 130]
@@ -81,7 +81,7 @@ def record(item: str, scores: str, epoch: int = 0, node: str = "draft") -> Recor
     return replace(make_record(item, 1, epoch), draws={node: draws})
 
 
-def test_one_draw_is_as_good_as_the_mean_and_all_are_the_vote() -> None:
+def test_one_sample_has_the_mean_score_and_all_have_the_vote() -> None:
     runs = [record("a", "1120"), record("b", "3344"), record("c", "2131")]
     first, *_, last = curves(runs)["draft"]
     means = [0.5, 0, 0.5]

@@ -1,4 +1,4 @@
-"""At equal cost: a run beside the vote over as many drafts as it could have bought."""
+"""Comparison of a run with the vote over the number of drafts that its cost buys."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ DRAFTS = [voted(item, "1011") for item in ITEMS]
         (150, 4, False, 1.0),
     ],
 )
-def test_a_run_is_held_against_as_many_drafts_as_it_costs(
+def test_a_run_is_compared_with_the_drafts_that_its_cost_buys(
     cost: int, drafts: int, is_enough: bool, accuracy: float
 ) -> None:
     run = [answered(item, 1, cost) for item in ITEMS]
@@ -65,13 +65,13 @@ def test_a_run_is_held_against_as_many_drafts_as_it_costs(
     assert low <= row["difference"] <= high
 
 
-def test_drafts_that_do_not_reach_the_cost_are_told() -> None:
+def test_too_few_drafts_for_the_cost_are_reported() -> None:
     run = [answered(item, 1, 500) for item in ITEMS]
     (row,) = equal_cost(["vote", "other"], [VOTE, OTHER], [DRAFTS, run])
     assert (row["drafts"], row["is_enough"]) == (4, False)
 
 
-def test_the_vote_of_most_drafts_is_taken() -> None:
+def test_the_vote_with_the_most_drafts_is_used() -> None:
     small = [voted(item, "11") for item in ITEMS]
     run = [answered(item, 0, 135) for item in ITEMS]
     rows = equal_cost(["two", "four", "other"], [VOTE, VOTE, OTHER], [small, DRAFTS, run])
@@ -90,7 +90,7 @@ def test_failed_answers_of_the_vote_count_as_wrong() -> None:
     assert row["vote_accuracy"] == 0.5
 
 
-def test_other_architectures_are_no_plain_vote() -> None:
+def test_other_architectures_are_not_a_plain_vote() -> None:
     weighted = {**VOTE["nodes"]["answer"], "weight": "score"}
     assert plain_vote("x", {**VOTE, "nodes": {**VOTE["nodes"], "answer": weighted}}, DRAFTS) is None
     assert plain_vote("x", OTHER, DRAFTS) is None

@@ -1,4 +1,4 @@
-"""Samples that fail during an evaluation: counted, reported, and asked for again by another run."""
+"""Samples that fail during an evaluation: counted, reported, and requested again by another run."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ SPEC = {
 
 
 class Flaky:
-    """Loses one sample of every question, and all of those that have ``fails`` in them."""
+    """Loses one sample of every question, and all samples of questions with ``fails``."""
 
     capabilities = frozenset({"chat"})
 
@@ -54,7 +54,7 @@ def data(tmp_path: Path) -> Path:
     return file
 
 
-def test_a_report_tells_how_many_samples_failed(data: Path, tmp_path: Path) -> None:
+def test_a_report_counts_failed_samples(data: Path, tmp_path: Path) -> None:
     architecture = archon.load(SPEC, models={"solver": Flaky()})
     output = tmp_path / "run"
     report = archon.evaluate(architecture, "smoke", split="test", limit=3, data=data, output=output)

@@ -64,7 +64,7 @@ def test_messages_that_differ_in_place_and_numbers_have_the_same_cause(
         ("no facade", "no decade"),  # letters of digits alone are words
     ],
 )
-def test_other_words_are_another_cause(one: str, other: str) -> None:
+def test_other_messages_are_another_cause(one: str, other: str) -> None:
     assert same_cause(one) != same_cause(other)
 
 
@@ -78,7 +78,7 @@ def test_grouping_counts_every_failure_once(messages: dict[str, int]) -> None:
     assert len({same_cause(cause["cause"]) for cause in found}) == len(found)
 
 
-def test_causes_are_told_in_one_line_the_most_frequent_first() -> None:
+def test_causes_are_printed_in_one_line_the_most_frequent_first() -> None:
     messages = {"ValueError: odd": 1, SERVER.format(port=1, k=2): 2, SERVER.format(port=2, k=3): 1}
     line = causes_text(causes(messages))
     assert line.startswith("3 × node 'draft': m: http://127.0.0.1:1/v1")
@@ -116,7 +116,7 @@ def test_a_limit_that_is_neither_is_refused_with_the_reason(text: str) -> None:
 
 @pytest.mark.parametrize("given", [True, -1, 1.5, float("nan"), "3"])
 def test_a_limit_of_a_program_is_checked_too(given: Any) -> None:
-    with pytest.raises(UsageError, match="max_errors is a number of answers"):
+    with pytest.raises(UsageError, match="max_errors must be a number of answers"):
         ErrorLimit(given, 10)
 
 
@@ -186,7 +186,7 @@ async def test_an_evaluation_in_which_nothing_succeeds_stops_and_can_be_resumed(
     assert len(architecture.asked) == 200
 
 
-async def test_failed_items_alone_are_asked_again(tmp_path: Path) -> None:
+async def test_only_failed_items_are_asked_again(tmp_path: Path) -> None:
     first, _ = await run(failing(1, 3), tmp_path, 5)
     assert (first.num_errors, first.errors) == (2, [{"cause": "LMError: gone", "count": 2}])
     again, architecture = await run(failing(3), tmp_path, 5)
@@ -201,7 +201,7 @@ async def test_failed_items_alone_are_asked_again(tmp_path: Path) -> None:
     assert not architecture.asked
 
 
-async def test_nothing_of_a_failure_is_lost_before_its_new_record_is_there(tmp_path: Path) -> None:
+async def test_a_failure_stays_until_its_new_record_is_written(tmp_path: Path) -> None:
     await run(failing(0, 1, 2), tmp_path, 4)
     with pytest.raises(TooManyErrorsError):
         await run(failing(0), tmp_path, 4, max_errors=0, max_concurrent_questions=1)
@@ -210,7 +210,7 @@ async def test_nothing_of_a_failure_is_lost_before_its_new_record_is_there(tmp_p
     assert len((tmp_path / "journal").read_bytes().splitlines()) == 5
 
 
-async def test_failed_items_stay_where_they_are_to_be_kept(tmp_path: Path) -> None:
+async def test_failed_items_stay_with_keep_errors(tmp_path: Path) -> None:
     await run(failing(2), tmp_path, 3)
     report, architecture = await run(echo, tmp_path, 3, keep_errors=True)
     assert (report.num_errors, architecture.asked) == (1, [])

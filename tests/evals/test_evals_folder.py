@@ -1,4 +1,4 @@
-"""The folder of a run: never overwritten, never two writers, never another run's."""
+"""The folder of a run: not overwritten, one writer, one run."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ RUN: dict[str, Any] = {
 }
 
 
-def test_json_files_are_written_whole_and_read_back(tmp_path: Path) -> None:
+def test_json_files_are_written_completely_and_read_back(tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path, "x")
     folder.write_description(RUN)
     folder.write_report({"accuracy": 0.5})
@@ -45,7 +45,7 @@ def test_a_folder_that_holds_a_run_is_refused_unless_it_is_resumed(
     assert RunFolder.resume(tmp_path).holds_run
 
 
-def test_a_file_in_the_folders_place_is_refused(tmp_path: Path) -> None:
+def test_a_file_instead_of_a_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
     for path in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(UsageError, match=f"cannot create the folder {path}"):
@@ -82,7 +82,7 @@ def test_a_folder_without_a_run_cannot_be_read(tmp_path: Path, content: str | No
         RunFolder(tmp_path).read_description()
 
 
-def test_the_same_run_is_the_same_whenever_it_was_begun(tmp_path: Path) -> None:
+def test_the_description_does_not_depend_on_the_start_time(tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path, "x")
     folder.write_description(RUN)
     folder.check_identity({**RUN, "start_time": "today"}, IDENTITY)

@@ -1,4 +1,4 @@
-"""Benchmarks made in Python: from a program, from a file, and told where they fail."""
+"""Benchmarks in Python: from a program, from a file, and the location of their errors."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def items_of(ref: Any, split: str = "test", **choices: Any) -> api.Benchmark:
 
 
 @pytest.mark.parametrize("ref", [sums, PythonBenchmark(ROWS), PythonBenchmark(sums)])
-def test_a_function_or_its_rows_are_dealt_to_three_splits_that_share_nothing(ref: Any) -> None:
+def test_rows_are_divided_between_three_disjoint_splits(ref: Any) -> None:
     splits = [items_of(ref, split).items for split in SPLITS]
     assert [len(items) for items in splits] == [3, 3, 4]
     for a, b in combinations(splits, 2):
@@ -118,7 +118,7 @@ def test_numbers_of_other_types_are_read_as_numbers() -> None:
     assert {item.target for item in items_of(PythonBenchmark(rows)).items} < set("0123456789")
 
 
-def test_a_users_scorer_gets_the_target_as_the_row_has_it() -> None:
+def test_a_custom_scorer_gets_the_target_in_the_row() -> None:
     rows = [{"question": f"{n}?", "answer": "A  Long-Winded Target."} for n in range(10)]
     mine = PythonBenchmark(rows, answer="text", score=lambda text, target: text == target)
     found = items_of(mine)
@@ -127,7 +127,7 @@ def test_a_users_scorer_gets_the_target_as_the_row_has_it() -> None:
     assert found.selection.card.score.startswith("test_evals_function.py:")
 
 
-def test_another_scorer_takes_the_place_of_the_users_and_is_named() -> None:
+def test_a_named_scorer_replaces_the_custom_one() -> None:
     mine = PythonBenchmark(ROWS, score=lambda text, target: False)
     found = items_of(mine, scorer="number-exact")
     assert found.scorer(None, "The answer is 8.0.", "8").value == 1
@@ -137,7 +137,7 @@ def test_another_scorer_takes_the_place_of_the_users_and_is_named() -> None:
 # ---------------------------------------------------------------------------------- from a file
 
 
-def test_a_function_of_a_file_is_loaded_with_what_lies_beside_it(file: str) -> None:
+def test_a_function_of_a_file_can_import_modules_next_to_it(file: str) -> None:
     found = items_of(f"{file}:sums")
     assert len(found.items) == 4
     assert found.selection.card.name == "sums"
@@ -152,7 +152,7 @@ def test_a_function_of_a_module_in_the_working_folder_is_loaded(
     assert len(items_of("mine:sums", "search").items) == 3
 
 
-def test_a_function_may_give_a_benchmark_with_a_scorer_and_a_pool(
+def test_a_function_may_return_a_benchmark_with_a_scorer_and_a_pool(
     file: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = items_of(f"{file}:judged")
@@ -175,11 +175,13 @@ def test_a_function_may_give_a_benchmark_with_a_scorer_and_a_pool(
             r"^\S+mine\.py:17: ValueError: no luck$",
         ),
         (":sms", r"mine\.py: there is no 'sms'; did you mean 'sums'\?"),
-        (":number", r"mine\.py:number: gives 7, where rows are wanted"),
-        ("", r"mine\.py: names no function; write it as file\.py:function"),
+        (":number", r"mine\.py:number: returns 7, not rows"),
+        ("", r"mine\.py: does not name a function; write it as file\.py:function"),
     ],
 )
-def test_a_fault_in_a_file_is_told_by_its_place(file: str, name: str, message: str) -> None:
+def test_an_error_in_a_file_is_reported_with_its_location(
+    file: str, name: str, message: str
+) -> None:
     with pytest.raises(SpecError, match=message):
         items_of(file + name)
 
@@ -191,22 +193,22 @@ def test_a_fault_in_a_file_is_told_by_its_place(file: str, name: str, message: s
         ("import no_such_module", r"bad\.py:1: ModuleNotFoundError: No module named"),
         ("import sys\n\nsys.exit(3)", r"bad\.py:3: SystemExit: 3"),
         ("def f(split): ...", r"bad\.py:f: TypeError: f\(\) missing 1 required"),
-        ("async def f(): ...", r"bad\.py:f: gives a Python coroutine, where rows are wanted"),
-        ("def f(): return []", r"bad\.py:f: gives no rows"),
+        ("async def f(): ...", r"bad\.py:f: returns a Python coroutine, not rows"),
+        ("def f(): return []", r"bad\.py:f: returns no rows"),
         ("def f(): return ['a']", r"bad\.py:f: row 1: is 'a', not a mapping"),
-        ("def f(): return {'question': 'a'}", "gives an object with 1 key, where rows are wanted"),
+        ("def f(): return {'question': 'a'}", "returns an object with 1 key, not rows"),
         ("def f(): return [{'question': '1?'}]", r"row 1: there is no field 'answer'"),
         ("def f(): return [{'question': '1?', 'answer': 'x'}]", "row 1: no number can be read"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:coroutine 'f' was never awaited")
-def test_wrong_code_is_told_by_its_place(tmp_path: Path, code: str, message: str) -> None:
+def test_wrong_code_is_reported_with_its_location(tmp_path: Path, code: str, message: str) -> None:
     (tmp_path / "bad.py").write_text(code)
     with pytest.raises(SpecError, match=message):
         items_of(f"{tmp_path / 'bad.py'}:f")
 
 
-def test_a_missing_file_or_module_is_told() -> None:
+def test_a_missing_file_or_module_is_reported() -> None:
     with pytest.raises(SpecError, match=r"nowhere\.py: no such file"):
         items_of("nowhere.py:f")
     with pytest.raises(SpecError, match="no_such: ModuleNotFoundError: No module named 'no_such'"):
@@ -217,13 +219,13 @@ def test_a_missing_file_or_module_is_told() -> None:
     ("fields", "message"),
     [
         ({"answer": "nubmer"}, r"\$\.answer: unknown value 'nubmer'; did you mean 'number'"),
-        ({"score": "number-exat"}, r"\$\.score: there is no scorer .* did you mean"),
+        ({"score": "number-exat"}, r"\$\.score: unknown scorer .* did you mean"),
         ({"score": "text-exact"}, "judges a text, and the card's 'answer' is 'number'"),
         ({"fields": {"qestion": "q"}}, "did you mean 'question'"),
         ({"examples": "gsm9k"}, "did you mean 'gsm8k'"),
     ],
 )
-def test_a_wrong_setting_is_told_with_the_nearest_right_one(
+def test_a_wrong_setting_is_reported_with_the_closest_valid_one(
     fields: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(SpecError, match=message):
@@ -232,7 +234,7 @@ def test_a_wrong_setting_is_told_with_the_nearest_right_one(
 
 def test_rows_that_never_end_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(function, "MAX_ROWS", 100)
-    with pytest.raises(SpecError, match="more than 100 rows; does it ever end"):
+    with pytest.raises(SpecError, match="more than 100 rows; make it end"):
         items_of(PythonBenchmark(iter(lambda: ROWS[0], None)))
 
 
@@ -242,5 +244,5 @@ def test_an_unknown_scorer_of_the_users_is_refused() -> None:
 
 
 @pytest.mark.parametrize("ref", ["gsm8k", "mine.json", "./folder/mine.json", {"version": 1}])
-def test_names_paths_and_cards_are_no_code(ref: Any) -> None:
+def test_names_paths_and_cards_are_not_code(ref: Any) -> None:
     assert not is_python(ref)

@@ -56,7 +56,7 @@ def seconds_of(read: Callable[[str], object], text: str) -> float:
 
 @pytest.mark.parametrize("unit", UNITS)
 @pytest.mark.parametrize("opening", ["", "The answer is "])
-def test_time_is_short(unit: str, opening: str) -> None:
+def test_hostile_texts_take_little_time(unit: str, opening: str) -> None:
     text = (opening + unit * (MEGABYTE // len(unit) + 1))[:MEGABYTE]
     for kind in ("number", "text", "code"):
         assert seconds_of(lambda text, kind=kind: read_answer(text, kind), text) < MAX_SECONDS

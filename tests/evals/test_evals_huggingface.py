@@ -1,4 +1,4 @@
-"""Data sets of the hub, through doubles of the libraries: nothing is downloaded."""
+"""Data sets of the hub, with fakes of the libraries: nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_gsm8k_tests_on_the_test_set_and_divides_the_training_set(hub: SimpleNam
     assert hub.asked[0] == (("openai/gsm8k", "main"), {"revision": "main"})
 
 
-def test_a_training_question_that_is_also_a_test_question_is_left_out(hub: SimpleNamespace) -> None:
+def test_a_training_question_that_is_also_a_test_question_is_skipped(hub: SimpleNamespace) -> None:
     hub.data["train"].append(hub.data["test"][0])
     assert len(load("test")) == 5
     assert len(load("search")) + len(load("select")) == 20
@@ -108,7 +108,7 @@ class GatedRepoError(OSError):
     server_message = "Access to dataset openai/gsm8k is restricted."
 
 
-def test_a_gated_data_set_is_reported_in_the_hubs_words(hub: SimpleNamespace) -> None:
+def test_a_gated_data_set_is_reported_with_the_hubs_message(hub: SimpleNamespace) -> None:
     hub.data = FileNotFoundError("Couldn't find any data file")
     hub.data.__cause__ = GatedRepoError("403 Client Error.")
     with pytest.raises(SpecError) as caught:

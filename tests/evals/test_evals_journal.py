@@ -1,4 +1,4 @@
-"""The journal: what is written stays, what is torn or damaged is left out, and nothing else is."""
+"""The journal: written entries stay, and only incomplete or damaged ones are skipped."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_entries_are_read_back_as_they_were_written(tmp_path: Path) -> None:
     ]
 
 
-def test_the_draws_of_nodes_are_kept() -> None:
+def test_the_samples_of_nodes_are_recorded() -> None:
     record = make_record("a", 1)
     draws = {"draft": (Draw("4", 1), Draw(None, 0))}
     record = Record.from_json({**record.to_json(), "draws": {}})
@@ -68,7 +68,7 @@ def test_an_entry_is_on_disk_when_its_future_is_done(tmp_path: Path) -> None:
     writer.close()
 
 
-def test_whatever_byte_the_end_is_cut_at_whole_entries_stay_and_writing_goes_on(
+def test_an_end_cut_at_any_byte_keeps_complete_entries_and_writing_continues(
     tmp_path: Path,
 ) -> None:
     whole = b"".join(LINES)
@@ -83,7 +83,7 @@ def test_whatever_byte_the_end_is_cut_at_whole_entries_stay_and_writing_goes_on(
 
 
 @given(st.integers(0, len(b"".join(LINES)) - 1), st.integers(1, 255))
-def test_a_damaged_byte_costs_the_entry_it_is_in(position: int, change: int) -> None:
+def test_a_damaged_byte_invalidates_only_its_entry(position: int, change: int) -> None:
     damaged = bytearray(b"".join(LINES))
     damaged[position] ^= change
     found = [entry for line in damaged.splitlines(keepends=True) if (entry := decode(line))]
@@ -98,7 +98,7 @@ def test_a_damaged_byte_costs_the_entry_it_is_in(position: int, change: int) -> 
     assert all(entry.record in RECORDS for entry in found)
 
 
-def test_a_hole_left_by_a_power_failure_is_no_entry(tmp_path: Path) -> None:
+def test_zeros_from_a_power_failure_are_not_an_entry(tmp_path: Path) -> None:
     path = tmp_path / "journal"
     path.write_bytes(LINES[0] + bytes(4096) + b"\n" + LINES[2])
     assert items(path) == ["a", "c"]
@@ -107,13 +107,13 @@ def test_a_hole_left_by_a_power_failure_is_no_entry(tmp_path: Path) -> None:
     assert path.read_bytes() == LINES[0] + LINES[1]
 
 
-def test_an_identity_that_was_written_twice_counts_once(tmp_path: Path) -> None:
+def test_a_duplicate_identity_counts_once(tmp_path: Path) -> None:
     write(tmp_path / "journal", [LINES[0], encode(2, 0.0, make_record("a", 0), None)])
     (entry,) = read_entries(tmp_path / "journal")
     assert (entry.session, entry.record.score) == (1, 1)
 
 
-def test_a_new_entry_takes_the_place_of_a_failure_and_of_nothing_else(tmp_path: Path) -> None:
+def test_a_new_entry_replaces_only_a_failure(tmp_path: Path) -> None:
     failed = make_record("a", 0, error="LMError: first")
     later = make_record("a", 0, error="LMError: second")
     lines = [encode(1, 0.0, failed, None), LINES[2], encode(2, 0.0, later, None)]
@@ -127,9 +127,9 @@ def test_a_new_entry_takes_the_place_of_a_failure_and_of_nothing_else(tmp_path: 
 
 def test_a_record_of_another_version_is_named() -> None:
     data: dict[str, Any] = {**RECORDS[0].to_json(), "version": 99}
-    with pytest.raises(ValueError, match="version 99 are not known here"):
+    with pytest.raises(ValueError, match="unknown version of records: 99"):
         Record.from_json(data)
-    with pytest.raises(ValueError, match="no record of an answer"):
+    with pytest.raises(ValueError, match="not a record of an answer"):
         Record.from_json(json.loads('{"version": 1}'))
 
 
@@ -147,8 +147,8 @@ def test_a_journal_that_cannot_be_opened_is_a_clear_error(tmp_path: Path) -> Non
         items(tmp_path / "journal")
 
 
-def test_a_full_disk_leaves_whole_entries_and_a_later_write_goes_on(tmp_path: Path) -> None:
-    """The limit of a process on the size of files stands in for a disk that is full."""
+def test_a_full_disk_leaves_complete_entries_and_later_writes_continue(tmp_path: Path) -> None:
+    """Simulate a full disk with the limit of a process on the size of files."""
     program = f"""
 import resource, signal, sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})

@@ -22,7 +22,7 @@ def written(tmp_path: Path, content: bytes) -> Path:
     return path
 
 
-def test_rows_come_with_the_numbers_of_their_lines(tmp_path: Path) -> None:
+def test_rows_have_the_numbers_of_their_lines(tmp_path: Path) -> None:
     path = written(tmp_path, b'{"a": 1}\r\n\n   \n{"a": 2}')
     assert list(read_rows(path)) == [(1, {"a": 1}), (4, {"a": 2})]
 

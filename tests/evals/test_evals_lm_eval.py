@@ -1,4 +1,4 @@
-"""The scorers that give what lm-eval gives, quirks included."""
+"""The scorers with the results of lm-eval, quirks included."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_flexible_extract_finds_what_the_patterns_of_the_tasks_find(text: str) -
     ],
 )
 @pytest.mark.parametrize("value", [None, "1000", "-3"])
-def test_the_text_is_judged_whatever_value_was_read(
+def test_the_text_is_judged_regardless_of_the_value(
     name: str, text: str, gold: str, right: int, value: str | None
 ) -> None:
     target = item_from_row({"question": "?", "answer": gold}, CARD, "1", "here").target
@@ -119,7 +119,7 @@ def test_the_text_is_judged_whatever_value_was_read(
     assert score.value == right
 
 
-def test_an_explanation_says_what_was_compared() -> None:
+def test_an_explanation_names_the_compared_values() -> None:
     score = SCORERS["lm-eval-cot-strict-match"](None, "The answer is 42", "42")
     assert (score.answer, score.explanation) == ("4", "'4' is not '42'")
     score = SCORERS["lm-eval-strict-match"](None, "42", "42")

@@ -1,4 +1,4 @@
-"""Partial scores: they count in the mean score, and only a score of 1 counts for the accuracy."""
+"""Partial scores count in the mean score; only a score of 1 counts in the accuracy."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from archon.evals.records import Draw, Record
 from archon.evals.report import Tally
 from archon.evals.run import read_run
 from archon.evals.runner import Evaluation, evaluate
-from archon.evals.scorers import Score, own_scorer, scored
+from archon.evals.scorers import Score, custom_scorer, scored
 from archon.evals.statistics import mean_interval, score_interval, student_quantile
 from archon.study.trial_evaluation import measured
 
@@ -42,7 +42,7 @@ def records(scores: Sequence[float]) -> list[Record]:
     [(True, 1), (False, 0), (0.5, 0.5), (0.999999, 0.999999), (Fraction(1, 4), 0.25), (1.0, 1)],
 )
 def test_a_users_score_is_kept(given: Any, value: float) -> None:
-    score = own_scorer(lambda text, target: given, "number")(None, "The answer is 7.", "7")
+    score = custom_scorer(lambda text, target: given, "number")(None, "The answer is 7.", "7")
     assert (score.value, type(score.value)) == (value, type(value))
 
 
@@ -67,7 +67,7 @@ def test_the_report_has_both_means(scores: list[float]) -> None:
         assert results["mean_score_interval"] == results["accuracy_interval"]
 
 
-def test_a_half_contributes_a_half() -> None:
+def test_a_score_of_one_half_counts_one_half() -> None:
     results = Tally.of(records([1, 0.5, 0.5, 0])).results(1.0)
     assert (results["accuracy"], results["mean_score"]) == (0.25, 0.5)
     assert results["mean_score_interval"] != results["accuracy_interval"]
@@ -97,7 +97,9 @@ def test_students_quantiles(degrees: int, quantile: float) -> None:
 
 @pytest.mark.parametrize("shape", [(2, 2), (8, 1), (0.5, 0.5)])
 @pytest.mark.parametrize("num_items", [5, 20, 100])
-def test_the_interval_of_a_mean_score_holds_it(shape: tuple[float, float], num_items: int) -> None:
+def test_the_interval_of_a_mean_score_contains_it(
+    shape: tuple[float, float], num_items: int
+) -> None:
     chance, (a, b) = random.Random(0), shape
     samples = [[chance.betavariate(a, b) for _ in range(num_items)] for _ in range(400)]
     intervals = [score_interval(sample) for sample in samples]
@@ -108,7 +110,7 @@ def test_the_interval_of_a_mean_score_holds_it(shape: tuple[float, float], num_i
     )
 
 
-def test_scores_that_are_all_equal_promise_no_certainty() -> None:
+def test_equal_scores_do_not_imply_certainty() -> None:
     low, high = score_interval([0.5] * 10)
     assert high - low > 0.3
 
@@ -137,7 +139,7 @@ def test_exports_carry_the_score() -> None:
     assert first.split(",")[header.split(",").index("score")] == "0.5"
 
 
-def test_what_chooses_by_accuracy_counts_no_partial_score(tmp_path: Path) -> None:
+def test_choices_by_accuracy_ignore_partial_scores(tmp_path: Path) -> None:
     """Trials of a search, and votes at equal cost."""
     pytest.importorskip("scipy")
     draws = {"draft": (Draw("1", 0.5), Draw("2", 1))}
@@ -160,7 +162,7 @@ async def evaluated(scorer: Any, path: Path, count: int = 4) -> Any:
 
 
 async def test_an_evaluation_reports_partial_scores(tmp_path: Path) -> None:
-    scorer = own_scorer(lambda text, target: 1 if target == "0" else 0.25, "number")
+    scorer = custom_scorer(lambda text, target: 1 if target == "0" else 0.25, "number")
     report = await evaluated(scorer, tmp_path)
     assert (report.accuracy, report.mean_score) == (0.25, 0.4375)
     assert [record.score for record in read_run(tmp_path).records()] == [1, 0.25, 0.25, 0.25]
@@ -175,18 +177,18 @@ async def test_a_score_outside_0_to_1_is_an_error_that_names_scorer_and_item(
     def mine(text: str, target: str) -> Any:
         return given
 
-    report = await evaluated(own_scorer(mine, "number"), tmp_path, 1)
+    report = await evaluated(custom_scorer(mine, "number"), tmp_path, 1)
     (cause,) = report.errors
     assert "item 'item-0'" in cause["cause"]
     assert "mine" in cause["cause"]
     assert "not a number from 0 to 1" in cause["cause"]
 
 
-def test_a_scorer_made_of_another_function_is_held_to_the_same_range() -> None:
+def test_a_wrapped_scorer_has_the_same_range() -> None:
     def odd(value: str | None, text: str, target: str) -> Score:
         return Score(2, "1", "too much")
 
-    with pytest.raises(ScoringError, match="odd gives the score 2"):
+    with pytest.raises(ScoringError, match="odd returns 2"):
         scored(odd, None, "", "")
 
 
@@ -205,4 +207,4 @@ def test_a_scorer_that_exits_fails_its_item_alone() -> None:
         raise SystemExit(3)
 
     with pytest.raises(ScoringError, match="SystemExit: 3"):
-        own_scorer(leaves, "number")("5", "5", "5")
+        custom_scorer(leaves, "number")("5", "5", "5")

@@ -1,4 +1,4 @@
-"""Whether items suffice, and how many would."""
+"""Power: whether the items suffice, and how many would."""
 
 from __future__ import annotations
 
@@ -43,19 +43,19 @@ def test_with_the_items_needed_the_difference_is_the_detectable_one() -> None:
     assert scaled.detectable_difference == pytest.approx(0.04, rel=0.1)
 
 
-def test_items_that_never_differed_could_have_told_something_at_least() -> None:
+def test_items_that_never_differed_have_some_power() -> None:
     power = pair_power([0.0] * 50)
     assert power.items_needed is None
     assert 0.05 < power.detectable_difference < 0.15
     assert pair_power([0.0]).detectable_difference == 1.0
 
 
-def test_a_pair_that_is_told_apart_needs_no_warning() -> None:
+def test_a_pair_with_a_clear_difference_needs_no_warning() -> None:
     assert warning(differences(100, 30, 5)) is None
     assert warning(differences(100, 5, 30)) is None
 
 
-def test_the_warning_of_a_pair_says_what_it_takes() -> None:
+def test_the_warning_of_a_pair_names_the_items_needed() -> None:
     told = warning(differences(40, 5, 3))
     assert told is not None
     assert told.startswith("a and b: 40 items cannot tell which is better; they tell ")
@@ -65,7 +65,7 @@ def test_the_warning_of_a_pair_says_what_it_takes() -> None:
     assert same.endswith("points with 80 % power")
 
 
-def test_with_the_items_that_the_warning_names_the_interval_is_half_as_wide_as_it_may_be() -> None:
+def test_the_recommended_items_halve_the_allowed_interval() -> None:
     told = accuracy_warning([1.0] * 12 + [0.0] * 12, 24)
     assert told == "24 items leave the accuracy open by ±19 points; about 390 would leave ±5"
     low, high = mean_interval([1.0] * 195 + [0.0] * 195, 390)

@@ -43,7 +43,7 @@ def test_the_tasks_of_arithmetic_have_their_shares_and_are_mixed() -> None:
     assert len(set(tasks[:20])) == 3
 
 
-def test_the_items_of_arithmetic_are_those_that_figures_were_measured_on() -> None:
+def test_the_items_of_arithmetic_have_not_changed() -> None:
     digest = hashlib.sha256()
     for split in SPLITS:
         for item in load_items(ARITHMETIC.spec, ARITHMETIC.base_dir, split):
@@ -66,7 +66,7 @@ def test_the_answers_of_every_listed_task_are_numbers_and_nothing_else(task: str
     tasks=st.lists(st.sampled_from(["chain_sum", "gcd", "aiw"]), min_size=1, max_size=3),
 )
 @settings(max_examples=10, deadline=None)
-def test_splits_share_no_question_and_near_seeds_no_item(seed: int, tasks: list[str]) -> None:
+def test_splits_share_no_question_and_close_seeds_no_item(seed: int, tasks: list[str]) -> None:
     specs = [{"task": task} for task in tasks]
     here, near = (gym(*specs, seed=s, items_per_split=6) for s in (seed, seed + 1))
     splits = {split: source.load(here, split, None) for split in SPLITS}
@@ -102,8 +102,8 @@ def test_an_unknown_parameter_is_refused_with_the_nearest() -> None:
 
 
 @pytest.mark.parametrize("params", [{"min_terms": 9}, {"min_terms": "x"}, {"min_digits": 0}])
-def test_a_parameter_that_the_generator_refuses_is_an_error(params: dict[str, Any]) -> None:
-    with pytest.raises(SpecError, match="chain_sum refuses them"):
+def test_a_parameter_that_the_generator_rejects_is_an_error(params: dict[str, Any]) -> None:
+    with pytest.raises(SpecError, match="chain_sum rejects them"):
         source.load(gym({"task": "chain_sum", "params": params}), "test", None)
 
 

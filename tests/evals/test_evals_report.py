@@ -18,7 +18,7 @@ def records(scores: str, first: int = 0) -> list[Record]:
     ]
 
 
-def test_each_item_weighs_the_same_however_often_it_was_run() -> None:
+def test_each_item_has_the_same_weight_for_any_number_of_runs() -> None:
     tally = Tally.of([make_record("a", 1), make_record("a", 1, 1), make_record("b", 0)])
     results = tally.results(2.0)
     assert (results["accuracy"], results["num_items"], results["num_runs"]) == (0.5, 2, 3)
@@ -37,7 +37,7 @@ def test_failures_do_not_shorten_the_time_of_an_answer() -> None:
     assert Tally.of(records("xx")).results(1.0)["seconds"] is None
 
 
-def test_a_report_has_the_curves_of_nodes_that_drew_several_times() -> None:
+def test_a_report_has_the_curves_of_nodes_with_several_samples() -> None:
     drawn = {"draft": (Draw("1", 1), Draw("2", 0)), "merged": (Draw("1", 1),)}
     results = Tally.of([replace(make_record("a", 1), draws=drawn)]).results(1.0)
     (draft,) = results["curves"].values()
@@ -68,7 +68,7 @@ def test_answers_that_the_budget_cut_short_are_counted() -> None:
     assert Record.from_json(old) == records[0]
 
 
-def test_samples_that_failed_are_counted_and_warned_of() -> None:
+def test_failed_samples_are_counted_with_a_warning() -> None:
     records = [
         make_record("a", 1),
         replace(make_record("b", 1), samples=80, failed_samples=1),

@@ -1,4 +1,4 @@
-"""Runs that are killed: nothing is lost, nothing is done twice, and the result is the same."""
+"""Killed runs: nothing is lost or repeated, and the result is the same."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ KILLS = int(os.environ.get("ARCHON_TEST_KILLS", "8"))
 
 @pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="needs Linux")
 @pytest.mark.timeout(60 + 5 * KILLS)
-def test_killed_at_random_moments_a_run_comes_out_as_if_it_had_never_stopped(
+def test_a_run_killed_at_random_moments_has_the_result_of_an_uninterrupted_one(
     tmp_path: Path,
 ) -> None:
     program = Path(__file__).with_name("kill_and_resume.py")

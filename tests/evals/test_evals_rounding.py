@@ -1,4 +1,4 @@
-"""One rule of rounding: half away from zero, of the figure as it is written in decimals."""
+"""Rounding: half away from zero, in decimal notation."""
 
 from __future__ import annotations
 

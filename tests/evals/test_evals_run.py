@@ -1,4 +1,4 @@
-"""A run read again: what its report is counted from, and what it was a run of."""
+"""Stored runs: the contents of the report, and the description."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def make_run(path: Path, lines: list[bytes]) -> archon.Run:
     return archon.read_run(path)
 
 
-def test_the_report_adds_up_what_all_sittings_finished_and_the_time_they_took(
+def test_the_report_adds_up_answers_and_time_of_all_sessions(
     tmp_path: Path,
 ) -> None:
     lines = [
@@ -74,11 +74,11 @@ def test_a_journal_of_another_version_is_named(tmp_path: Path) -> None:
     import zlib
 
     run = make_run(tmp_path, [b"%d %08x %b\n" % (len(payload), zlib.crc32(payload), payload)])
-    with pytest.raises(SpecError, match=r"journal: records of version 2 are not known here"):
+    with pytest.raises(SpecError, match=r"journal: unknown version of records: 2"):
         run.records()
 
 
-def test_a_folder_without_a_run_is_told(tmp_path: Path) -> None:
+def test_a_folder_without_a_run_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="holds no run"):
         archon.read_run(tmp_path)
 
@@ -101,7 +101,7 @@ def single(**node: Any) -> dict[str, Any]:
     }
 
 
-def test_names_are_resolved_to_what_they_stand_for(tmp_path: Path) -> None:
+def test_names_are_resolved(tmp_path: Path) -> None:
     card = tmp_path / "card.json"
     by_path = single() | {"models": {"solver": str(card)}}
     written = {"name": "scripted", "backend": "scripted", "accuracy": 0.25}
@@ -120,7 +120,7 @@ def test_a_nested_architecture_is_part_of_it() -> None:
     assert nested["models"]["solver"]["name"] == "qwen2.5-coder-0.5b"
 
 
-def test_so_are_the_examples_that_a_prompt_shows() -> None:
+def test_the_examples_of_a_prompt_are_part_of_it() -> None:
     spec = single(prompt={"template": "cot", "shots": 1})
     one = specification(spec, examples=(Example("1 + 1?", "", "2"),))
     other = specification(spec, examples=(Example("1 + 1?", "", "two"),))

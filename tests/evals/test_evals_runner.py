@@ -1,4 +1,4 @@
-"""Evaluations of doubles: every item accounted for, whatever happens."""
+"""Evaluations of fakes: every item has a record, whatever happens."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def right_below(limit: int) -> FakeArchitecture:
     )
 
 
-async def test_the_report_counts_what_was_right_and_what_it_cost(tmp_path: Path) -> None:
+async def test_the_report_has_accuracy_and_cost(tmp_path: Path) -> None:
     report = await run(right_below(6), 8, tmp_path, seed=3)
     assert (report.architecture, report.benchmark, report.split) == ("fake", "sums", "select")
     assert (report.num_items, report.num_runs, report.num_errors) == (8, 8, 0)
@@ -91,7 +91,7 @@ async def test_the_reports_json_has_the_promised_keys_and_is_in_the_folder(tmp_p
     } <= set(data["usage"])  # fmt: skip
 
 
-async def test_the_folder_says_what_was_run(tmp_path: Path) -> None:
+async def test_the_folder_describes_the_run(tmp_path: Path) -> None:
     selection = Selection(CARD, "test", 2, Path("mine.jsonl"))
     await run(right_below(9), 2, tmp_path, selection=selection, seed=5, epochs=2)
     data = read_run(tmp_path).description
@@ -142,7 +142,7 @@ async def test_an_answer_that_cannot_be_scored_is_a_failure(tmp_path: Path) -> N
     assert (report.num_errors, report.accuracy) == (2, 0)
 
 
-async def test_a_cancellation_below_that_nobody_asked_for_is_a_failure(tmp_path: Path) -> None:
+async def test_a_cancellation_inside_the_architecture_is_a_failure(tmp_path: Path) -> None:
     architecture = FakeArchitecture(lambda question, run: asyncio.CancelledError())
     report = await run(architecture, 5, tmp_path, max_concurrent_questions=2)
     assert (report.num_items, report.num_errors, report.interrupted) == (5, 5, False)
@@ -170,7 +170,7 @@ async def test_the_question_carries_the_kind_of_answer_and_the_examples(tmp_path
     assert architecture.asked[0][0] == Question("What is 0?", answer="text", examples=examples)
 
 
-async def test_progress_is_told_after_every_answer(tmp_path: Path) -> None:
+async def test_progress_is_reported_after_every_answer(tmp_path: Path) -> None:
     told: list[EvalProgress] = []
     await run(right_below(2), 3, tmp_path, epochs=2, on_progress=told.append)
     assert [progress.num_done for progress in told] == [1, 2, 3, 4, 5, 6]
@@ -222,7 +222,7 @@ async def test_cancelled_before_the_first_answer_the_report_has_no_accuracy(tmp_
     assert (report["num_items"], report["accuracy"], report["accuracy_interval"]) == (0, None, None)
 
 
-async def test_an_error_outside_the_items_ends_the_run_as_itself(tmp_path: Path) -> None:
+async def test_an_error_outside_the_items_ends_the_run_unchanged(tmp_path: Path) -> None:
     def on_progress(progress: EvalProgress) -> None:
         raise UsageError("no more")
 
@@ -238,12 +238,14 @@ async def test_an_error_outside_the_items_ends_the_run_as_itself(tmp_path: Path)
 )
 def test_an_evaluation_of_nothing_is_refused(tmp_path: Path, options: dict[str, int]) -> None:
     options = {"count": 1, **options}
-    with pytest.raises(UsageError, match=r"an evaluation needs (items|at least one question)"):
+    with pytest.raises(
+        UsageError, match=r"an evaluation needs items|max_concurrent_questions must be"
+    ):
         asyncio.run(run(FakeArchitecture(echo), path=tmp_path, **options))
     assert not list(tmp_path.iterdir())
 
 
-async def test_draws_are_found_in_the_pool_and_not_made_again(tmp_path: Path) -> None:
+async def test_samples_come_from_the_pool(tmp_path: Path) -> None:
     architecture = archon.load("self-consistency", models={"solver": "scripted"})
     items = api.benchmark("smoke", limit=3)
     with DrawPool(tmp_path / "pool") as pool:
@@ -265,8 +267,8 @@ async def test_draws_are_found_in_the_pool_and_not_made_again(tmp_path: Path) ->
     assert 0 < more.usage.generated_tokens < more.usage.completion_tokens / 4
 
 
-async def test_programs_are_scored_by_what_they_came_to(tmp_path: Path) -> None:
-    """Neither the draft before its run nor a program that fails is read for numbers."""
+async def test_programs_are_scored_by_their_results(tmp_path: Path) -> None:
+    """No numbers are read from a program before it runs, or from one that fails."""
     right = "```python\ndef solution():\n    return 2 - 1 - 1\n```"
     failing = "```python\ndef solution():\n    return x  # The answer is 0.\n```"
     data = {

@@ -9,9 +9,9 @@ import pytest
 from archon.errors import ScoringError, SpecError, UsageError
 from archon.evals.scorers import (
     SCORERS,
+    custom_scorer,
     find_scorer,
     number_exact,
-    own_scorer,
     text_exact,
 )
 from archon.spec.benchmark import BenchmarkCard
@@ -25,7 +25,7 @@ def card(**fields: Any) -> BenchmarkCard:
 
 @pytest.mark.parametrize("name", ["number-exact", "text-exact"])
 class TestScorersOfValues:
-    """What the scorers do that judge the value which an architecture gives."""
+    """The scorers that judge the value of an architecture."""
 
     def test_an_equal_value_is_right(self, name: str) -> None:
         score = SCORERS[name]("12", "", "12")
@@ -37,7 +37,7 @@ class TestScorersOfValues:
         assert "13" in score.explanation
         assert "12" in score.explanation
 
-    def test_the_value_stands_over_the_text(self, name: str) -> None:
+    def test_the_value_has_precedence_over_the_text(self, name: str) -> None:
         assert SCORERS[name]("13", "The answer is 12.", "12").value == 0
 
     def test_without_a_value_the_text_is_read(self, name: str) -> None:
@@ -67,7 +67,7 @@ def test_a_scorer_of_another_kind_of_answer_is_refused() -> None:
         find_scorer(card(answer="text"))
 
 
-def test_a_wrong_scorer_that_the_user_names_is_the_users_mistake_and_not_the_cards() -> None:
+def test_a_wrong_scorer_of_the_user_is_a_usage_error() -> None:
     with pytest.raises(UsageError, match="did you mean 'lm-eval-strict-match'"):
         find_scorer(card(), name="lm-eval-strict")
     with pytest.raises(UsageError, match="text-exact judges a text"):
@@ -82,29 +82,29 @@ def test_a_wrong_scorer_that_the_user_names_is_the_users_mistake_and_not_the_car
     [(True, 1), (1, 1), (1.0, 1), (False, 0), (0, 0)],
 )
 def test_a_score_of_0_or_1_is_an_integer(given: float, value: int) -> None:
-    score = own_scorer(lambda text, target: given, "number")(None, "The answer is 7.", "7 ")
+    score = custom_scorer(lambda text, target: given, "number")(None, "The answer is 7.", "7 ")
     assert (score.value, score.answer) == (value, "7")
     assert type(score.value) is int
 
 
-def test_a_users_scorer_is_given_the_text_and_the_target() -> None:
+def test_a_custom_scorer_gets_the_text_and_the_target() -> None:
     seen = []
 
     def judge(text: str, target: str) -> bool:
         seen.append((text, target))
         return True
 
-    assert own_scorer(judge, "text")("value", "the Text", "Target").answer == "value"
+    assert custom_scorer(judge, "text")("value", "the Text", "Target").answer == "value"
     assert seen == [("the Text", "Target")]
 
 
 @pytest.mark.parametrize("given", [None, "1", 2, -1, float("nan"), float("inf"), [1]])
-def test_a_score_that_is_no_number_from_0_to_1_is_an_error(given: Any) -> None:
+def test_a_score_that_is_not_a_number_from_0_to_1_is_an_error(given: Any) -> None:
     def judge(text: str, target: str) -> Any:
         return given
 
-    with pytest.raises(ScoringError, match=r"test_evals_scorers\.py:.*judge gives .*from 0 to 1"):
-        own_scorer(judge, "number")(None, "", "")
+    with pytest.raises(ScoringError, match=r"test_evals_scorers\.py:.*judge returns .*from 0 to 1"):
+        custom_scorer(judge, "number")(None, "", "")
 
 
 def test_a_scorer_that_fails_is_named_by_file_and_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -113,5 +113,5 @@ def test_a_scorer_that_fails_is_named_by_file_and_line(capsys: pytest.CaptureFix
         return 1 / int(target)
 
     with pytest.raises(ScoringError, match=r"test_evals_scorers\.py:\d+: ZeroDivisionError: div"):
-        own_scorer(judge, "number")(None, "", "0")
+        custom_scorer(judge, "number")(None, "", "0")
     assert capsys.readouterr() == ("", "judging\n")

@@ -1,4 +1,4 @@
-"""Error bars against scipy, against worked examples, and in the corners."""
+"""Intervals and tests against scipy, worked examples, and in edge cases."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def test_wilsons_interval_is_scipys(trials: int, data: st.DataObject, confidence
 
 
 @given(st.lists(st.sampled_from([0.0, 1.0]), min_size=1, max_size=40))
-def test_with_one_run_an_item_the_interval_is_wilsons(items: list[float]) -> None:
+def test_with_one_run_per_item_the_interval_is_wilsons(items: list[float]) -> None:
     expected = wilson_interval(sum(items) / len(items), len(items))
     assert mean_interval(items, len(items)) == pytest.approx(expected)
 
 
 @given(items=means)
-def test_an_interval_holds_the_mean_and_stays_between_0_and_1(items: list[float]) -> None:
+def test_an_interval_contains_the_mean_and_is_within_0_and_1(items: list[float]) -> None:
     low, high = mean_interval(items, 4 * len(items))
     assert 0 <= low <= sum(items) / len(items) + 1e-12
     assert sum(items) / len(items) - 1e-12 <= high <= 1
@@ -77,7 +77,7 @@ def test_two_items_are_added_as_large_as_those_that_differ() -> None:
 
 
 @given(st.lists(st.sampled_from([-1.0, -0.5, -0.25, 0.0, 0.0, 0.5, 1.0]), min_size=1, max_size=30))
-def test_the_paired_interval_holds_the_difference_and_depends_on_no_order(
+def test_the_paired_interval_contains_the_difference_in_any_order(
     items: list[float],
 ) -> None:
     low, high = paired_interval(items)
@@ -89,18 +89,18 @@ def test_the_paired_interval_holds_the_difference_and_depends_on_no_order(
     assert paired_p_value(opposite) == pytest.approx(paired_p_value(items))
 
 
-def test_where_both_are_as_good_the_interval_reaches_as_far_to_both_sides() -> None:
+def test_the_interval_of_equal_runs_is_symmetric() -> None:
     low, high = paired_interval(differences(50, 7, 7))
     assert low == -high < 0
 
 
-def test_items_that_never_differed_promise_no_certainty() -> None:
+def test_items_that_never_differed_do_not_imply_certainty() -> None:
     low, high = paired_interval([0.0] * 50)
     assert low == -high
     assert high >= 0.04
 
 
-def test_pairing_makes_the_interval_narrower_where_answers_agree() -> None:
+def test_pairing_narrows_the_interval_if_answers_agree() -> None:
     low, high = paired_interval(differences(100, 8, 2))
     unpaired = 2 * 1.96 * (0.48 * 0.52 / 100 + 0.42 * 0.58 / 100) ** 0.5
     assert high - low < 0.6 * unpaired
@@ -121,12 +121,12 @@ def test_differences_of_one_size_are_tested_exactly_whatever_their_size() -> Non
 
 
 def test_the_size_of_a_difference_counts() -> None:
-    """Twelve large gains beside forty small losses: a sign test would call the losses better."""
+    """Twelve large gains and forty small losses: a sign test would prefer the losses."""
     assert paired_p_value([1.0] * 12 + [-0.1] * 40) < 0.05
     assert paired_p_value([1.0] * 4 + [-0.1] * 40) > 0.5
 
 
-def test_drawn_signs_agree_with_all_signs() -> None:
+def test_random_signs_agree_with_all_signs() -> None:
     values = [0.5, 0.25, 1.0, -0.25, 0.75, 0.5, -0.5, 1.0]
     means = [abs(sum(s * v for s, v in zip(signs, values, strict=True))) for signs in SIGNS]
     exact = sum(mean >= sum(values) - 1e-9 for mean in means) / len(means)

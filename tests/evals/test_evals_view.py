@@ -1,4 +1,4 @@
-"""Pages of runs: what is gathered, and that nothing of it can run."""
+"""Pages of runs: their data, and that no part of it can run."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_every_answer_has_a_row_and_a_chunk() -> None:
     assert answer(page, 1)["trace"]["candidates"]
 
 
-def test_the_page_is_the_same_in_whatever_order_answers_were_finished() -> None:
+def test_the_page_does_not_depend_on_the_order_of_answers() -> None:
     entries = [entry(f"item-{n}", epoch=epoch) for n in range(12) for epoch in range(2)]
     shuffled = entries[:]
     random.Random(0).shuffle(shuffled)
@@ -77,7 +77,7 @@ def test_messages_of_several_answers_are_kept_once() -> None:
     assert not any(text in data["texts"] for text in shared)
 
 
-def test_a_candidate_knows_its_parents_and_whether_it_was_right() -> None:
+def test_a_candidate_has_its_parents_and_score() -> None:
     trace = answer(gather([FakeRun([entry("a")])]))["trace"]
     by_name = {(one["node"], one["draw"]): one for one in trace["candidates"]}
     assert len(by_name) == DRAFTS + 2
@@ -89,7 +89,7 @@ def test_a_candidate_knows_its_parents_and_whether_it_was_right() -> None:
         assert one["right"] == (one["value"] == "7")
 
 
-def test_what_was_dropped_has_a_reason() -> None:
+def test_a_dropped_candidate_has_a_reason() -> None:
     trace = answer(gather([FakeRun([entry("a")])]))["trace"]
     nodes = {node["node"]: node for node in trace["nodes"]}
     assert len(nodes["best"]["drops"]) == DRAFTS - 3
@@ -121,7 +121,7 @@ def test_a_verifier_that_passed_a_candidate_may_still_cut_it_off() -> None:
     assert drop.reason.why == "judged right, but only the first 1 are kept"
 
 
-def test_a_verifier_that_asks_no_model_tells_why_it_dropped_a_candidate() -> None:
+def test_a_verifier_without_a_model_has_a_reason_for_a_drop() -> None:
     one = {"id": {"node": "draft", "draw": 0}, "text": "1 + 1 = 3", "value": "3", "annotations": []}
     note = {"node": "check", "kind": "verdict", "value": "fail", "reason": "1 + 1 = 3 is wrong"}
     node = {
@@ -136,7 +136,7 @@ def test_a_verifier_that_asks_no_model_tells_why_it_dropped_a_candidate() -> Non
     assert (drop.reason.why, drop.reason.argument) == ("judged wrong", "1 + 1 = 3 is wrong")
 
 
-def test_nodes_tell_how_often_they_changed_the_answer() -> None:
+def test_nodes_count_how_often_they_changed_the_answer() -> None:
     run = FakeRun([entry(f"item-{n}") for n in range(20)])
     page = gather([run])
     tallies = {tally["node"]: tally for tally in page.summary["runs"][0]["tallies"]}
@@ -151,7 +151,7 @@ def test_nodes_tell_how_often_they_changed_the_answer() -> None:
     assert sum("best" in row["changed"] for row in rows) == best["changed"]
 
 
-def test_an_answer_may_be_wrong_though_a_draft_was_right() -> None:
+def test_an_answer_may_be_wrong_although_a_candidate_was_right() -> None:
     record, trace = entry("a")
     record = replace(record, score=0)
     (row,) = gather([FakeRun([(record, trace)])]).summary["rows"][0]
@@ -161,7 +161,7 @@ def test_an_answer_may_be_wrong_though_a_draft_was_right() -> None:
     assert row["agreement"] == most / DRAFTS
 
 
-def test_a_nested_architecture_is_told_within_its_completion() -> None:
+def test_a_nested_architecture_is_shown_within_its_completion() -> None:
     record, trace = entry("a")
     _, inner = entry("inside")
     assert trace is not None
@@ -187,7 +187,7 @@ def test_several_runs_are_compared() -> None:
 # ------------------------------------------------------------------------------ nothing can run
 
 
-def test_no_text_of_the_data_stands_in_the_page_as_markup() -> None:
+def test_no_text_of_the_data_is_markup_of_the_page() -> None:
     run = FakeRun(
         [
             entry(HOSTILE, question=HOSTILE, draft=HOSTILE, critique=HOSTILE, target=HOSTILE),
@@ -263,7 +263,7 @@ def test_view_writes_a_page_into_the_folder(
     assert "<!doctype html>" in (run_folder / "view.html").read_text()
 
 
-def test_view_of_several_runs_is_written_here(
+def test_the_page_of_several_runs_is_written_here(
     run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("scipy")
@@ -272,7 +272,7 @@ def test_view_of_several_runs_is_written_here(
     assert (tmp_path / "compare.html").exists()
 
 
-def test_view_opens_the_page_where_asked(
+def test_view_opens_the_page_on_request(
     run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: list[str] = []
@@ -283,7 +283,7 @@ def test_view_opens_the_page_where_asked(
 
 
 @pytest.mark.parametrize("what", ["missing", "empty"])
-def test_view_of_what_is_no_run_is_refused(
+def test_view_refuses_a_folder_without_a_run(
     what: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "empty").mkdir()
@@ -299,7 +299,7 @@ def test_a_page_that_cannot_be_written_is_refused(
     assert "cannot write" in capsys.readouterr().err
 
 
-def test_a_run_that_was_killed_is_shown_as_far_as_it_went(run_folder: Path, tmp_path: Path) -> None:
+def test_a_killed_run_is_shown_with_its_finished_answers(run_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "run.json").write_bytes((run_folder / "run.json").read_bytes())
     assert gather([StoredRun(read_run(tmp_path))]).chunks == []
     journal = (run_folder / "journal").read_bytes()

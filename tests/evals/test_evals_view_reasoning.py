@@ -1,4 +1,4 @@
-"""The page of a run shows what was reasoned, apart from the answers."""
+"""The page of a run shows reasoning apart from the answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a search promises on a landscape that is known, over many seeds.
+"""The promised figures of a search on a known landscape, over many seeds.
 
 ``python landscape_figures.py [FIRST [SEEDS]]`` prints the figures of the seeds from FIRST on:
 
@@ -28,11 +28,11 @@ TRIALS = 200
 
 
 class _ReachedError(Exception):
-    """Ends a study that has what it is asked for."""
+    """Ends a study that has reached its goal."""
 
 
 class Watched(Landscape):
-    """A landscape that ends its study at the first point that is good enough."""
+    """A landscape that ends its study at the first good point."""
 
     def __init__(self, bound: float, seed: int) -> None:
         super().__init__(seed=seed)
@@ -49,7 +49,7 @@ class Watched(Landscape):
 
 
 def evaluations(sampler: str, space: Space, seed: int, bound: float) -> int:
-    """Trials that asked something until one stood at a point that good, that one included."""
+    """Count the trials that asked items up to the first one at a good point."""
     subject = Watched(bound, seed)
     try:
         asyncio.run(searched(plan(sampler=sampler, seed=seed, trials=MOST), subject, space))
@@ -59,7 +59,7 @@ def evaluations(sampler: str, space: Space, seed: int, bound: float) -> int:
 
 
 def hypervolume(points: Sequence[tuple[float, float]], most_tokens: float) -> float:
-    """Area that (accuracy, tokens) points dominate, up to no accuracy and so many tokens."""
+    """Compute the area that (accuracy, tokens) points dominate, up to a reference point."""
     area, last = 0.0, most_tokens
     best: list[tuple[float, float]] = []
     for value, cost in sorted(points, key=lambda p: (p[1], -p[0])):
@@ -72,7 +72,7 @@ def hypervolume(points: Sequence[tuple[float, float]], most_tokens: float) -> fl
 
 
 def front_shares(sampler: str, seed: int, *, stops_early: bool) -> tuple[float, float]:
-    """Shares of the true hypervolume that the front found covers, and that all points tried cover.
+    """Return the shares of the true hypervolume of the front and of all tried points.
 
     Both are by the true values of the points; which of them are the front is told by 100 items.
     """

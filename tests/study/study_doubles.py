@@ -1,4 +1,4 @@
-"""A landscape with a known optimum, as what a study tries."""
+"""A landscape with a known optimum, as the subject of a study."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def landscape(with_branch: bool = True) -> Space:
 
 
 def accuracy(point: Point) -> float:
-    """Main effects, two interactions, and a branch that pays only when it is taken whole."""
+    """Main effects, two interactions, and a branch that helps only with both of its holes."""
     value = 0.18
     value += {'"a"': 0.0, '"b"': 0.09, '"c"': 0.04, '"d"': 0.02}[str(point["template"])]
     value += {"0": 0.0, "2": 0.03, "4": 0.08, "8": 0.05}[str(point["shots"])]
@@ -75,7 +75,7 @@ def tokens(point: Point) -> float:
 
 
 class Landscape:
-    """Answers items rightly with the probability that ``accuracy`` says."""
+    """Answers items correctly with the probability of ``accuracy``."""
 
     def __init__(
         self,
@@ -150,7 +150,7 @@ async def searched(
 
 
 def evaluations_until(told: Sequence[TrialRecord], threshold: float) -> int | None:
-    """How many trials asked something before one stood at a point that good."""
+    """Count the trials that asked items up to the first one at a good point."""
     asked = [record for record in told if record.outcome in ("whole", "stopped")]
     for number, record in enumerate(asked, start=1):
         if accuracy(record.point) >= threshold:
@@ -159,6 +159,6 @@ def evaluations_until(told: Sequence[TrialRecord], threshold: float) -> int | No
 
 
 def threshold(space: Space, share: float = 0.01) -> float:
-    """What the best so large a share of all points reach."""
+    """Return the lowest accuracy in the best share of all points."""
     values = sorted((accuracy(point) for point in space.points()), reverse=True)
     return values[int(share * len(values))]

@@ -10,24 +10,14 @@ import optuna
 from study_doubles import Landscape, landscape, plan
 
 from archon.study import storage, workers
-from archon.study.samplers import make_sampler
-from archon.study.search_config import pruner
 from archon.study.study import Search
 
 
 def work(url: str, name: str, trials: int, seconds: float, hangs_after: float = math.inf) -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    made = plan(trials=trials, stops_early=True)
+    made = plan(trials=trials, stops_early=True, resume=True)
     space = landscape()
-    with storage.opened_study(
-        url,
-        name,
-        {"space": space.name},
-        made.directions,
-        make_sampler(made.sampler, made.seed),
-        pruner(made),
-        resume=True,
-    ) as study:
+    with storage.opened_study(url, name, {"space": space.name}, made) as study:
         worker = workers.Worker(study, storage.is_for_one(url))
         subject = Landscape(num_items=20, seconds=seconds, hangs_after=hangs_after)
         asyncio.run(Search(made, space, subject, study, worker).run())

@@ -1,4 +1,4 @@
-"""Whose the finals are, of workers that come together, late, or after one that died."""
+"""The lease of the finals: simultaneous and late workers, and workers that died."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from archon.study.finals_lease import CLAIM, claimed
+from archon.study.finals_lease import LEASE, leased
 from archon.study.workers import STALE_SECONDS, Worker
 
 optuna = pytest.importorskip("optuna")
@@ -20,7 +20,7 @@ URL = "sqlite:///none"
 
 @pytest.fixture
 def study(monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr("archon.study.finals_lease._LOOK_SECONDS", 0)
+    monkeypatch.setattr("archon.study.finals_lease._POLL_SECONDS", 0)
     return optuna.create_study()
 
 
@@ -30,44 +30,44 @@ def process_that_is_gone() -> int:
     return process.pid
 
 
-async def test_a_claim_is_held_while_the_finals_last_and_then_given_back(study: Any) -> None:
+async def test_the_lease_is_held_during_the_finals_and_released(study: Any) -> None:
     first, second = Worker(study, is_alone=False), Worker(study, is_alone=False)
-    async with claimed(study, first, URL) as is_ours:
+    async with leased(study, first, URL) as is_ours:
         assert is_ours
-        assert study.user_attrs[CLAIM]["worker"] == first.name
-    assert study.user_attrs[CLAIM] is None
-    async with claimed(study, second, URL) as is_ours:
+        assert study.user_attrs[LEASE]["worker"] == first.name
+    assert study.user_attrs[LEASE] is None
+    async with leased(study, second, URL) as is_ours:
         assert is_ours
 
 
-async def test_an_interrupted_claim_is_given_back(study: Any) -> None:
+async def test_an_interrupted_lease_is_released(study: Any) -> None:
     with pytest.raises(KeyboardInterrupt):
-        async with claimed(study, Worker(study, is_alone=False), URL):
+        async with leased(study, Worker(study, is_alone=False), URL):
             raise KeyboardInterrupt
-    assert study.user_attrs[CLAIM] is None
+    assert study.user_attrs[LEASE] is None
 
 
-async def test_the_claim_of_another_that_beats_is_left_to_it(study: Any) -> None:
+async def test_the_lease_of_a_live_worker_is_respected(study: Any) -> None:
     counts = itertools.count()
 
     def clock() -> float:
-        study.set_user_attr(CLAIM, {"worker": "elsewhere/1/0", "count": next(counts)})
+        study.set_user_attr(LEASE, {"worker": "elsewhere/1/0", "count": next(counts)})
         return 0.0
 
-    async with claimed(study, Worker(study, False, clock), URL) as is_ours:
+    async with leased(study, Worker(study, False, clock), URL) as is_ours:
         assert not is_ours
-    assert study.user_attrs[CLAIM]["worker"] == "elsewhere/1/0"
+    assert study.user_attrs[LEASE]["worker"] == "elsewhere/1/0"
 
 
-async def test_a_claim_that_stands_still_is_taken_over(study: Any) -> None:
-    study.set_user_attr(CLAIM, {"worker": "elsewhere/1/0", "count": 7})
+async def test_a_lease_without_heartbeat_is_taken_over(study: Any) -> None:
+    study.set_user_attr(LEASE, {"worker": "elsewhere/1/0", "count": 7})
     seconds = itertools.count(step=STALE_SECONDS / 4)
-    async with claimed(study, Worker(study, False, lambda: next(seconds)), URL) as is_ours:
+    async with leased(study, Worker(study, False, lambda: next(seconds)), URL) as is_ours:
         assert is_ours
 
 
-async def test_the_claim_of_a_process_that_is_gone_is_taken_over_at_once(study: Any) -> None:
+async def test_the_lease_of_a_dead_process_is_taken_over_immediately(study: Any) -> None:
     worker = f"{socket.gethostname()}/{process_that_is_gone()}/0"
-    study.set_user_attr(CLAIM, {"worker": worker, "count": 0})
-    async with claimed(study, Worker(study, False, lambda: 0.0), URL) as is_ours:
+    study.set_user_attr(LEASE, {"worker": worker, "count": 0})
+    async with leased(study, Worker(study, False, lambda: 0.0), URL) as is_ours:
         assert is_ours

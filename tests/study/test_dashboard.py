@@ -1,4 +1,4 @@
-"""The dashboard of Optuna reads what a search leaves."""
+"""Optuna's dashboard reads the database of a search."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from archon.study.storage import opened_storage, sqlite_url  # noqa: E402
 
 
 def asked(app: Any, path: str) -> Any:
-    """What the application answers to a GET."""
+    """Return the application's response to a GET."""
     status: list[str] = []
     environment = {
         "REQUEST_METHOD": "GET",
@@ -33,7 +33,7 @@ def asked(app: Any, path: str) -> Any:
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_it_shows_the_study_its_trials_and_what_matters(tmp_path: Path) -> None:
+def test_the_dashboard_shows_the_study_its_trials_and_importances(tmp_path: Path) -> None:
     with opened_storage(sqlite_url(tmp_path / "study.db")) as storage:
         study = optuna.create_study(
             storage=storage, study_name="one", directions=["maximize", "minimize"]

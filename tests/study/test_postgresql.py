@@ -1,4 +1,4 @@
-"""A real PostgreSQL, started here, with four workers of which two are killed."""
+"""A real PostgreSQL server and four workers, two of which are killed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from archon.study.finals_lease import claimed
+from archon.study.finals_lease import leased
 from archon.study.storage import opened_storage
 from archon.study.workers import Worker
 
@@ -34,14 +34,14 @@ TRIALS = 24
 
 
 def binaries() -> Path | None:
-    """Where the server is; Debian keeps it apart for each version."""
+    """Find the server; Debian has a folder for each version."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     path = shutil.which("initdb") or (str(found[-1]) if found else None)
     return None if path is None else Path(path).resolve().parent
 
 
 def as_server(command: list[str | Path]) -> None:
-    """Run a command as a user that the server takes, which root is not."""
+    """Run a command as a user that the server accepts; it rejects root."""
     account: dict[str, Any] = {}
     if os.geteuid() == 0:
         account = {"user": "postgres", "group": "postgres", "extra_groups": []}
@@ -84,7 +84,7 @@ def trials(url: str) -> list[Any]:
             return []
 
 
-def test_workers_that_start_together_make_the_tables_once(url: str) -> None:
+def test_simultaneous_workers_create_the_tables_once(url: str) -> None:
     together = threading.Barrier(8)
 
     def open_and_close(_: int) -> None:
@@ -96,14 +96,14 @@ def test_workers_that_start_together_make_the_tables_once(url: str) -> None:
         list(pool.map(open_and_close, range(8)))
 
 
-def test_of_workers_that_claim_the_finals_together_one_has_them(url: str) -> None:
+def test_of_simultaneous_workers_one_gets_the_lease(url: str) -> None:
     with opened_storage(url) as storage:
         optuna.create_study(study_name="study", storage=storage)
     together, done = threading.Barrier(6), threading.Barrier(6)
 
     def claim(_: int) -> bool:
         async def take() -> bool:
-            async with claimed(study, Worker(study, is_alone=False), url) as is_ours:
+            async with leased(study, Worker(study, is_alone=False), url) as is_ours:
                 await asyncio.to_thread(done.wait)
                 return is_ours
 
@@ -116,12 +116,12 @@ def test_of_workers_that_claim_the_finals_together_one_has_them(url: str) -> Non
         pytest.MonkeyPatch.context() as patch,
         ThreadPoolExecutor(6) as pool,
     ):
-        patch.setattr("archon.study.finals_lease._LOOK_SECONDS", 0.05)
+        patch.setattr("archon.study.finals_lease._POLL_SECONDS", 0.05)
         patch.setattr("archon.study.workers.BEAT_SECONDS", 0.1)
         assert sum(pool.map(claim, range(6))) == 1
 
 
-def test_every_trial_is_told_once_whoever_is_killed(url: str) -> None:
+def test_every_trial_is_finished_once_whoever_is_killed(url: str) -> None:
     workers = [start(url) for _ in range(4)]
     try:
         deadline = time.monotonic() + 120

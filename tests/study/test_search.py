@@ -1,4 +1,4 @@
-"""The whole search on the scripted model: as a function, and as a command."""
+"""Complete searches on the scripted model, as a function and as a command."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_the_three_splits_share_no_item() -> None:
     assert len(set().union(*asked)) == 60
 
 
-def test_trials_share_their_draws() -> None:
+def test_trials_share_their_samples() -> None:
     result = searched(study="one", stops_early=False, finalists=0)
     tokens = result.trials_tokens
     assert 0 < tokens["generated"] < 0.7 * tokens["without_pool"]
@@ -106,13 +106,13 @@ def test_trials_share_their_draws() -> None:
     assert (result.select, result.test) == (None, None)
 
 
-def test_a_finished_study_is_told_again_without_asking() -> None:
+def test_a_finished_study_is_reported_again_without_asking() -> None:
     first = searched(study="one")
     again = searched(study="one", resume=True)
     assert again == first
 
 
-def test_a_study_goes_on_with_more_trials() -> None:
+def test_a_study_continues_with_more_trials() -> None:
     searched(study="one", trials=2, finalists=0)
     result = searched(study="one", trials=5, finalists=0, resume=True)
     assert result.num_trials == 5
@@ -144,11 +144,11 @@ def test_known_architectures_are_the_first_trials() -> None:
     study = optuna.load_study(study_name="one", storage="sqlite:///runs/one/study.db")
     first = study.get_trials()[0]
     assert first.params == {"samples": "9", "template": '"cot"', "check": "null"}
-    with pytest.raises(UsageError, match="rank-fuse is no point of the space tiny"):
+    with pytest.raises(UsageError, match="no point of the space tiny builds rank-fuse"):
         searched(study="two", warm_start=["rank-fuse"])
 
 
-def test_time_is_measured_on_draws_that_are_made() -> None:
+def test_time_is_measured_on_generated_samples() -> None:
     result = searched(study="one", trials=3, objective=["accuracy", "seconds"], finalists=0)
     assert result.trials_tokens["generated"] == result.trials_tokens["without_pool"]
 
@@ -165,16 +165,16 @@ def test_a_trial_whose_time_is_used_up_is_cut_short(folder: Path) -> None:
     assert 0 < len(told["seconds"]) <= 10
 
 
-def test_the_models_that_are_put_in_are_those_of_the_winner(folder: Path) -> None:
+def test_the_winner_has_the_chosen_models(folder: Path) -> None:
     own = {"version": 1, "name": "own", "backend": "scripted", "accuracy": 0.9}
     (folder / "own.json").write_text(json.dumps(own))
     result = searched(study="one", trials=2, finalists=0, models={"solver": "./own.json"})
     assert (result.best or {})["architecture"]["models"] == {"solver": "./own.json"}
-    with pytest.raises(UsageError, match="no role 'judge' in the space tiny"):
+    with pytest.raises(UsageError, match="the space tiny has no role 'judge'"):
         searched(models={"judge": "scripted"})
 
 
-def test_a_space_serves_a_study_of_ones_own() -> None:
+def test_a_space_serves_a_custom_study() -> None:
     space = archon.Space.load(SPACE)
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0))
 
@@ -213,9 +213,9 @@ def test_the_command_prints_one_object(capsys: pytest.CaptureFixture[str]) -> No
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--objective", "speed"], "no objective 'speed'"),
-        (["--objective", "accuracy,accuracy"], "named twice"),
-        (["--sampler", "bayes"], "no sampler 'bayes'"),
+        (["--objective", "speed"], "unknown objective 'speed'"),
+        (["--objective", "accuracy,accuracy"], "name one twice"),
+        (["--sampler", "bayes"], "unknown sampler 'bayes'"),
         (["--trials", "0"], "at least one trial"),
         (["--resume"], "--resume needs --study"),
         (["--model", "judge=scripted"], "no role 'judge'"),
@@ -225,7 +225,7 @@ def test_the_command_prints_one_object(capsys: pytest.CaptureFixture[str]) -> No
         (["--output", "."], "is a folder"),
     ],
 )
-def test_wrong_input_is_told(
+def test_wrong_input_is_reported(
     arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given = ARGUMENTS
@@ -236,7 +236,7 @@ def test_wrong_input_is_told(
     assert told in capsys.readouterr().err
 
 
-def test_a_study_of_something_else_is_refused_before_models_are_opened(
+def test_another_study_is_refused_before_models_are_opened(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     searched(study="one", trials=1, finalists=0)
@@ -256,7 +256,7 @@ def test_the_winner_of_several_workers_is_written_by_one_of_them(
         yield False
 
     with monkeypatch.context() as patch:
-        patch.setattr("archon.study.session.claimed", another_has_it)
+        patch.setattr("archon.study.session.leased", another_has_it)
         result = searched(study="one", resume=True)
     assert result.output is None
     assert result.test is None
@@ -264,7 +264,7 @@ def test_the_winner_of_several_workers_is_written_by_one_of_them(
     assert not Path(first.output or "").exists()
 
 
-def test_what_one_worker_found_out_the_next_tells_without_asking(
+def test_the_next_worker_reports_finished_finals_without_asking(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     first = searched(study="one")
@@ -294,7 +294,7 @@ def test_resuming_asks_failed_items_of_the_finals_again() -> None:
     assert len(study.user_attrs["finals_held"]) == 1
 
 
-def test_finals_of_a_longer_study_are_others_and_looks_at_the_test_are_counted() -> None:
+def test_a_longer_study_has_new_finals_and_counts_uses_of_the_test() -> None:
     first = searched(study="one", trials=1)
     assert first.num_tested == 1
     assert first.best is not None
@@ -309,7 +309,7 @@ def test_finals_of_a_longer_study_are_others_and_looks_at_the_test_are_counted()
     assert any("looked at 2 times" in warning for warning in again.warnings)
 
 
-def test_limits_that_nothing_keeps_find_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+def test_limits_that_no_trial_keeps_find_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*ARGUMENTS, "--study", "one", "--max-tokens", "1", "--json"]) == 1
     told = json.loads(capsys.readouterr().out)
     assert told["best"] is None
@@ -317,17 +317,17 @@ def test_limits_that_nothing_keeps_find_nothing(capsys: pytest.CaptureFixture[st
     assert "tokens are expected, more than 1" in told["warnings"][-1]
 
 
-def test_places_that_nothing_can_be_written_to_are_told_first(folder: Path) -> None:
+def test_unwritable_locations_are_reported_first(folder: Path) -> None:
     for output, told in ((folder, "is a folder"), (folder / "no" / "x.json", "there is no folder")):
         with pytest.raises(UsageError, match=told):
             searched(study="one", output=output)
     (folder / "runs" / "two").write_text("no folder")
-    with pytest.raises(UsageError, match="cannot make the study's folder runs/two: File exists"):
+    with pytest.raises(UsageError, match="cannot make the folder runs/two: File exists"):
         searched(study="two")
     assert not list(folder.glob("runs/one/*.db"))
 
 
-def test_a_damaged_database_is_told_by_what_is_wrong_with_it(folder: Path) -> None:
+def test_a_damaged_database_is_reported_with_the_cause(folder: Path) -> None:
     searched(study="one", trials=2, finalists=0)
     database = folder / "runs" / "one" / "study.db"
     content = bytearray(database.read_bytes())
@@ -338,7 +338,7 @@ def test_a_damaged_database_is_told_by_what_is_wrong_with_it(folder: Path) -> No
         searched(study="one", trials=2, finalists=0, resume=True)
 
 
-def test_an_interrupted_search_keeps_what_is_finished_and_goes_on(folder: Path) -> None:
+def test_an_interrupted_search_keeps_finished_trials_and_continues(folder: Path) -> None:
     slow = {"version": 1, "name": "slow", "backend": "scripted", "delay_seconds": 0.2}
     (folder / "slow.json").write_text(json.dumps(slow))
     more = ["--model", "solver=./slow.json", "--study", "one", "--finalists", "0"]

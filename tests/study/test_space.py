@@ -67,7 +67,7 @@ def test_each_kind_of_hole_is_filled() -> None:
     assert set(space.random_point(random.Random(0))) == set(point)
 
 
-def test_a_hole_inside_of_an_alternative_exists_only_where_it_is_chosen() -> None:
+def test_a_hole_inside_an_alternative_exists_only_if_it_is_chosen() -> None:
     fuser = {"type": "fuser", "model": "solver", "inputs": ["draft"], "samples": {"$int": [1, 3]}}
     space = make_space(
         {
@@ -85,7 +85,7 @@ def test_a_hole_inside_of_an_alternative_exists_only_where_it_is_chosen() -> Non
     assert with_two.nodes["merged"].samples == 2  # type: ignore[union-attr]
 
 
-def test_places_of_one_name_are_one_choice_that_may_differ_in_content() -> None:
+def test_holes_of_one_name_share_the_choice_and_may_differ_in_content() -> None:
     space = make_space(
         {
             "a": {**DRAFT, "samples": {"$choice": [1, 2], "$name": "size"}},
@@ -97,7 +97,7 @@ def test_places_of_one_name_are_one_choice_that_may_differ_in_content() -> None:
     assert [(n["a"].samples, n["b"].samples) for n in built] == [(1, 5), (2, 6)]  # type: ignore[union-attr]
 
 
-def test_a_node_that_nothing_reads_is_left_out() -> None:
+def test_an_unused_node_is_removed() -> None:
     inputs = {"$choice": {"one": ["a"], "both": ["a", "b"]}, "$name": "drafts"}
     space = make_space({"a": DRAFT, "b": DRAFT, "answer": {"type": "vote", "inputs": inputs}})
     assert [list(space.build(point).nodes) for point in space.points()] == [
@@ -112,7 +112,7 @@ def test_a_bypassed_output_becomes_its_input() -> None:
     assert [space.build(point).output for point in space.points()] == ["answer", "draft"]
 
 
-def test_a_node_left_out_that_is_needed_rejects_the_point() -> None:
+def test_omitting_a_needed_node_rejects_the_point() -> None:
     critic = {"type": "critic", "model": "solver", "inputs": ["draft"]}
     best = {"type": "ranker", "model": "solver", "inputs": ["notes"], "use_critiques": True}
     space = make_space(
@@ -140,7 +140,7 @@ def test_a_node_left_out_that_is_needed_rejects_the_point() -> None:
         ({"k": {"above": 1}, "gone": 1}, [1, 2, 4, 8]),
     ],
 )
-def test_a_constraint_takes_away_what_matches_all_it_says(forbidden: Any, left: Any) -> None:
+def test_a_constraint_removes_points_that_match_all_its_clauses(forbidden: Any, left: Any) -> None:
     other = {"type": "ranker", "model": "solver", "keep": {"$int": [1, 1], "$name": "gone"}}
     judge = {"$choice": [None, {**other, "inputs": ["draft"]}], "$name": "judge"}
     space = make_space(
@@ -162,7 +162,7 @@ def test_a_forbidden_point_is_refused_with_its_constraint() -> None:
         space.build({"k": "4"})
 
 
-def test_a_hole_may_be_held_against_another() -> None:
+def test_a_clause_may_compare_two_holes() -> None:
     best = {"type": "ranker", "model": "solver", "inputs": ["draft"]}
     space = make_space(
         {
@@ -193,7 +193,7 @@ def test_a_hole_may_be_held_against_another() -> None:
         ({"$int": [0, 10**9]}, '$.nodes.draft.samples["$int"]', "more than 10000"),
     ],
 )
-def test_a_wrong_hole_is_named_with_its_place(samples: Any, path: str, reason: str) -> None:
+def test_a_wrong_hole_is_reported_with_its_location(samples: Any, path: str, reason: str) -> None:
     error = refusal(lambda: voting(samples))
     assert error.path == path
     assert reason in error.reason
@@ -210,7 +210,9 @@ def test_a_wrong_hole_is_named_with_its_place(samples: Any, path: str, reason: s
         ([{"k": {"above": "j"}}], '$["$forbid"][0].k.above', "the name of a hole"),
     ],
 )
-def test_a_wrong_constraint_is_named_with_its_place(forbid: Any, path: str, reason: str) -> None:
+def test_a_wrong_constraint_is_reported_with_its_location(
+    forbid: Any, path: str, reason: str
+) -> None:
     error = refusal(lambda: voting({"$choice": [1, 2], "$name": "k"}, **{"$forbid": forbid}))
     assert error.path == path
     assert reason in error.reason
@@ -227,7 +229,7 @@ def test_two_choices_of_one_name_are_refused() -> None:
     assert "$.nodes.a.samples" in error.reason
 
 
-def test_a_file_without_holes_is_no_space() -> None:
+def test_a_file_without_holes_is_not_a_space() -> None:
     with pytest.raises(SpecError, match=r"self-consistency\.json: has no holes"):
         load_space(str(catalog.find("architecture", "self-consistency")))
 
@@ -235,13 +237,13 @@ def test_a_file_without_holes_is_no_space() -> None:
 # ---------------------------------------------------------------------------------------- checks
 
 
-def test_a_point_that_is_no_architecture_is_told_before_anything_runs() -> None:
+def test_an_invalid_point_is_reported_before_the_first_trial() -> None:
     space = voting({"$choice": [1, 0]})
     with pytest.raises(SpecError, match=r"nodes.draft.samples: must be greater.*\n.*samples = 0"):
         api.check_space(space)
 
 
-def test_a_graph_that_is_not_sound_is_told_with_its_point() -> None:
+def test_an_invalid_graph_is_reported_with_its_point() -> None:
     space = make_space(
         {"draft": DRAFT, "answer": {"type": "vote", "inputs": {"$choice": [["draft"], ["drat"]]}}}
     )
@@ -251,16 +253,16 @@ def test_a_graph_that_is_not_sound_is_told_with_its_point() -> None:
         api.check_space(space)
 
 
-def test_a_space_whose_every_point_is_forbidden_is_told() -> None:
+def test_a_space_without_allowed_points_is_reported() -> None:
     nodes = {"draft": {**DRAFT, "samples": {"$choice": [1, 2], "$name": "n"}}}
     space = make_space(nodes, "draft", **{"$forbid": [{"n": 1}, {"n": 2}]})
     with pytest.raises(SpecError, match=r"\$forbid forbids every point of the space"):
         api.check_space(space)
 
 
-def test_a_node_that_no_point_reads_is_told() -> None:
+def test_a_node_that_is_unused_at_every_point_is_reported() -> None:
     space = make_space({"draft": {**DRAFT, "samples": {"$int": [1, 2]}}, "idle": DRAFT}, "draft")
-    with pytest.raises(SpecError, match="no point of the space has the node 'idle'"):
+    with pytest.raises(SpecError, match="at no point of the space does the node 'idle'"):
         api.check_space(space)
 
 
@@ -286,7 +288,7 @@ def test_the_space_of_the_paper_reaches_the_figure() -> None:
 
 
 @pytest.mark.parametrize("name", catalog.names("space"))
-def test_every_shipped_space_is_sound(name: str) -> None:
+def test_every_shipped_space_is_valid(name: str) -> None:
     space = Space.load(name)
     found = api.check_space(space)
     assert found.num_valid > 500
@@ -294,7 +296,7 @@ def test_every_shipped_space_is_sound(name: str) -> None:
     assert kind_of(read_json(catalog.find("space", name))) == "space"
 
 
-def test_the_small_space_offers_what_a_small_model_can_use() -> None:
+def test_the_small_space_suits_a_small_model() -> None:
     space = Space.load("small")
     holes = {hole.name: hole for hole in space.spec.all_holes()}
     for name in ("template", "temperature", "samples", "shots", "judge"):

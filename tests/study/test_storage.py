@@ -26,16 +26,7 @@ WORKER = Path(__file__).with_name("study_worker.py")
 def opened(
     url: str, identity: Any = None, name: str = "study", resume: bool = True
 ) -> AbstractContextManager[Any]:
-    made = plan()
-    return opened_study(
-        url,
-        name,
-        identity or {"space": {"name": "a"}},
-        made.directions,
-        optuna.samplers.RandomSampler(seed=0),
-        optuna.pruners.NopPruner(),
-        resume=resume,
-    )
+    return opened_study(url, name, identity or {"space": {"name": "a"}}, plan(resume=resume))
 
 
 @pytest.fixture
@@ -43,11 +34,11 @@ def url(tmp_path: Path) -> str:
     return sqlite_url(tmp_path / "study.db")
 
 
-def test_a_study_is_joined_only_where_that_is_asked_for(url: str) -> None:
+def test_a_study_is_continued_only_with_resume(url: str) -> None:
     with opened(url, resume=False):
         pass
     with (
-        pytest.raises(UsageError, match=r"there is a study 'study'.*--resume"),
+        pytest.raises(UsageError, match=r"the study 'study' in .* already exists.*--resume"),
         opened(url, resume=False),
     ):
         pass
@@ -60,7 +51,7 @@ def test_a_study_is_joined_only_where_that_is_asked_for(url: str) -> None:
 def test_two_spaces_under_one_name_are_refused(url: str) -> None:
     with opened(url):
         pass
-    differs = r"(?s)of something else.*\$.space.name: 'a' stored, 'b' now"
+    differs = r"(?s)searches something else.*\$.space.name: 'a' stored, 'b' now"
     with pytest.raises(UsageError, match=differs), opened(url, {"space": {"name": "b"}}):
         pass
 
@@ -80,14 +71,14 @@ def test_a_second_worker_is_kept_from_a_sqlite_file(url: str) -> None:
 
 @pytest.mark.parametrize(
     ("storage", "told"),
-    [("nosuch://x", "nosuch"), ("sqlite:////proc/none/study.db", "cannot make the study's file")],
+    [("nosuch://x", "nosuch"), ("sqlite:////proc/none/study.db", "cannot create the study's file")],
 )
-def test_a_storage_that_cannot_be_had_is_told(storage: str, told: str) -> None:
+def test_an_unavailable_storage_is_reported(storage: str, told: str) -> None:
     with pytest.raises(UsageError, match=told), opened(storage):
         pass
 
 
-def test_a_password_is_not_told() -> None:
+def test_a_password_is_not_printed() -> None:
     with pytest.raises(UsageError) as caught, opened("nosuch://user:secret@host/x"):
         pass
     assert "secret" not in str(caught.value)
@@ -108,7 +99,7 @@ def test_a_password_is_not_told() -> None:
         ("postgresql:user:secret@host/x", None),
     ],
 )
-def test_a_url_is_told_without_its_password(url: str, told: str | None) -> None:
+def test_a_url_is_printed_without_its_password(url: str, told: str | None) -> None:
     found = public_url(url)
     assert "secret" not in found
     assert "cret" not in found
@@ -118,29 +109,32 @@ def test_a_url_is_told_without_its_password(url: str, told: str | None) -> None:
         assert found == url
 
 
-def test_a_study_that_is_there_already_is_told_without_a_password() -> None:
+def test_an_existing_study_is_reported_without_the_password() -> None:
     study, identity = optuna.create_study(), {"space": "a"}
     url = "postgresql+psycopg://user:secret@host/x"
     _identify(study, url, identity, resume=False)
-    for other, told in ((identity, "there is a study"), ({"space": "b"}, "of something else")):
+    for other, told in ((identity, "already exists"), ({"space": "b"}, "searches something else")):
         with pytest.raises(UsageError, match=told) as caught:
             _identify(study, url, other, resume=False)
         assert "secret" not in str(caught.value)
 
 
-def test_a_storage_that_is_no_url_is_told_with_what_is_one() -> None:
-    with pytest.raises(UsageError, match=r"a\.db is no URL such as sqlite:///FILE"), opened("a.db"):
+def test_a_storage_that_is_not_a_url_is_reported_with_an_example() -> None:
+    with (
+        pytest.raises(UsageError, match=r"a\.db is not a URL; write it as sqlite:///FILE"),
+        opened("a.db"),
+    ):
         pass
 
 
-def test_a_password_that_breaks_its_url_is_told_before_the_driver_prints_half_of_it() -> None:
-    refused = pytest.raises(UsageError, match=r'an "@" in the password .*user@host/x .* %40')
+def test_an_unescaped_at_sign_in_a_password_is_reported_without_the_password() -> None:
+    refused = pytest.raises(UsageError, match=r'the "@" in the password .*user@host/x as %40')
     with refused as caught, opened("postgresql+psycopg://user:sec@ret@host/x"):
         pass
     assert "ret@" not in str(caught.value)
 
 
-def test_a_trial_whose_beat_stands_still_is_taken_over() -> None:
+def test_a_trial_without_heartbeat_is_taken_over() -> None:
     now = [0.0]
     study = optuna.create_study(directions=["maximize"])
     lost, alive = study.ask(), study.ask()
@@ -158,7 +152,7 @@ def test_a_trial_whose_beat_stands_still_is_taken_over() -> None:
     assert again.user_attrs["retry_of"] == lost.number
 
 
-def test_of_two_who_take_a_trial_over_one_does() -> None:
+def test_only_one_of_two_workers_takes_a_trial_over() -> None:
     study = optuna.create_study(directions=["maximize"])
     trial = study.ask()
     assert give_back(study, trial)
@@ -172,7 +166,7 @@ def start(url: str, trials: int, *how: float) -> subprocess.Popen[bytes]:
 
 
 def wait_until_it_hangs(url: str, told: int) -> None:
-    """Until so many trials are told and the next one runs."""
+    """Wait until this many trials are finished and the next one runs."""
     path = url.removeprefix("sqlite:///")
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
@@ -188,7 +182,7 @@ def wait_until_it_hangs(url: str, told: int) -> None:
     raise AssertionError("the worker told nothing")
 
 
-def test_a_study_goes_on_after_its_worker_was_killed(url: str) -> None:
+def test_a_study_continues_after_its_worker_was_killed(url: str) -> None:
     killed = start(url, 12, 0.0, 3)
     try:
         wait_until_it_hangs(url, 3)

@@ -81,7 +81,7 @@ async def test_exhaustive_search_tries_every_point_once() -> None:
     assert len({record.digest for record in told}) == 8
 
 
-async def test_a_search_ends_where_nothing_is_new() -> None:
+async def test_a_search_ends_when_every_point_was_tried() -> None:
     nodes = {"template": hole("template", "a", "b"), "shots": hole("shots", 0)}
     rest = {"temperature": hole("temperature", 0.2), "samples": hole("samples", 1)}
     data = {"version": 1, "name": "few", "nodes": {**nodes, **rest, "form": hole("form", "prose")}}
@@ -91,7 +91,7 @@ async def test_a_search_ends_where_nothing_is_new() -> None:
     assert outcomes["repeated"] < 50
 
 
-async def test_a_search_ends_where_nothing_new_is_proposed_for_long() -> None:
+async def test_a_search_ends_after_many_known_points_in_a_row() -> None:
     class Same(Landscape):
         def candidate(self, point: Any) -> TrialCandidate:
             return TrialCandidate("/".join(f"{n}={v}" for n, v in ONE.items()), {})
@@ -115,7 +115,7 @@ async def test_hopeless_trials_are_stopped_and_the_best_is_not() -> None:
     assert max(accuracy(record.point) for record in whole) == best
 
 
-async def test_of_several_objectives_too_hopeless_trials_are_stopped() -> None:
+async def test_hopeless_trials_are_stopped_with_several_objectives_too() -> None:
     subject = Landscape(num_items=80)
     made = plan(objectives=("accuracy", "tokens"), trials=40, stops_early=True)
     told = await searched(made, subject)
@@ -127,7 +127,7 @@ async def test_of_several_objectives_too_hopeless_trials_are_stopped() -> None:
         assert tokens(other.point) <= tokens(record.point)
 
 
-async def test_what_is_expected_above_a_limit_is_not_asked_and_learnt() -> None:
+async def test_a_point_expected_above_a_limit_is_not_asked_and_teaches_the_sampler() -> None:
     subject = Landscape()
     made = plan(trials=40, limits=SearchLimits(tokens=200))
     told = await searched(made, subject)
@@ -146,7 +146,7 @@ def rejected_share(told: Sequence[TrialRecord]) -> float:
     return sum(record.outcome == "rejected" for record in told) / len(told)
 
 
-async def test_a_limit_that_is_broken_only_in_the_event_rules_a_trial_out() -> None:
+async def test_a_limit_that_only_the_results_break_excludes_a_trial() -> None:
     class Costly(Landscape):
         def candidate(self, point: Any) -> TrialCandidate:
             return TrialCandidate(super().candidate(point).digest, {"tokens": 1.0, "calls": 1.0})
@@ -157,7 +157,7 @@ async def test_a_limit_that_is_broken_only_in_the_event_rules_a_trial_out() -> N
     assert all(record.is_feasible for record in front(told, ("accuracy", "tokens")))
 
 
-async def test_a_trial_that_takes_more_than_it_may_ends_at_the_first_rung() -> None:
+async def test_a_trial_above_a_limit_ends_at_the_first_rung() -> None:
     class Costly(Landscape):
         def candidate(self, point: Any) -> TrialCandidate:
             return TrialCandidate(super().candidate(point).digest, {"tokens": 1.0, "calls": 1.0})
@@ -171,7 +171,7 @@ async def test_a_trial_that_takes_more_than_it_may_ends_at_the_first_rung() -> N
             assert subject.asked[record.digest or ""] == 10
 
 
-def test_a_limit_is_likely_broken_where_chance_does_not_explain_it() -> None:
+def test_a_limit_is_likely_broken_if_chance_does_not_explain_it() -> None:
     limits = SearchLimits(seconds=1, calls=3)
     slow = [ItemResult(1, 10, seconds) for seconds in (2.0, 2.1, 1.9, 2.0)]
     lone = [ItemResult(1, 10, seconds) for seconds in (0.1, 0.1, 0.1, 9.0)]
@@ -182,7 +182,7 @@ def test_a_limit_is_likely_broken_where_chance_does_not_explain_it() -> None:
     assert not SearchLimits().is_likely_broken(slow)
 
 
-def test_a_limit_is_surely_broken_where_the_rest_cannot_mend_it() -> None:
+def test_a_limit_is_surely_broken_if_the_remaining_items_cannot_help() -> None:
     limits = SearchLimits(seconds=1)
     assert limits.is_surely_broken({"tokens": 1e9, "seconds": 20.1}, 20)
     assert not limits.is_surely_broken({"tokens": 1e9, "seconds": 20.0}, 20)
@@ -199,7 +199,7 @@ async def test_an_architecture_is_asked_once() -> None:
     assert any(record.outcome == "repeated" for record in told)
 
 
-async def test_a_point_that_is_no_architecture_counts_for_nothing() -> None:
+async def test_an_invalid_point_does_not_count() -> None:
     class Odd(Landscape):
         def candidate(self, point: Any) -> TrialCandidate:
             self.unsound = frozenset({super().candidate(point).digest})
@@ -213,13 +213,15 @@ async def test_a_point_that_is_no_architecture_counts_for_nothing() -> None:
     assert all(r.point["form"] != '"prose"' for r in told if r.outcome == "whole")
 
 
-async def test_nothing_answered_three_times_in_a_row_is_an_error() -> None:
+async def test_three_trials_in_a_row_without_an_answer_are_an_error() -> None:
     class Broken(Landscape):
         async def measure(self, candidate: TrialCandidate, trial: int, num_items: int) -> Measured:
             failed = [ItemResult(0, 0, 0, failed=True)] * num_items
             return Measured(failed, error="LMError: no connection")
 
-    with pytest.raises(LMError, match="3 trials in a row answered nothing: LMError: no connection"):
+    with pytest.raises(
+        LMError, match="every item failed in 3 trials in a row: LMError: no connection"
+    ):
         await searched(plan(trials=10), Broken())
 
 
@@ -257,7 +259,7 @@ def test_rungs_grow_up_to_all_items() -> None:
     assert rungs(3) == [3]
 
 
-def test_a_trial_is_hopeless_only_against_one_that_is_no_dearer() -> None:
+def test_a_trial_is_hopeless_only_against_one_of_at_most_its_cost() -> None:
     bad, good = results(*[0] * 8), results(*[1] * 8, 1, 1)
     cheap = results(*[1] * 8, 1, 1, cost=11)
     assert dominating(bad, {3: good}, ("accuracy", "tokens")) == 3
@@ -266,13 +268,13 @@ def test_a_trial_is_hopeless_only_against_one_that_is_no_dearer() -> None:
     assert dominating(bad[:2], {3: good}, ("accuracy", "tokens")) is None
 
 
-def test_what_a_stopped_trial_would_have_come_to_allows_for_easy_items() -> None:
+def test_the_prediction_for_a_stopped_trial_allows_for_easy_items() -> None:
     reference = results(1, 1, 1, 1, 0, 0, 0, 0, cost=20)
     own = results(1, 1, 1, 0, cost=30)
     assert predicted(own, reference, ("accuracy", "tokens")) == [0.25, 30]
 
 
-def test_the_front_holds_what_no_other_beats_in_everything() -> None:
+def test_the_front_has_the_trials_that_no_other_dominates() -> None:
     points = [(1, 30), (1, 30), (0, 10), (1, 40), (0, 20)]
     told = [
         TrialRecord(i, "whole", {}, str(i), results=results(score, score, cost=cost))
@@ -282,7 +284,7 @@ def test_the_front_holds_what_no_other_beats_in_everything() -> None:
     assert [record.number for record in front(told, ("accuracy",))] == [0]
 
 
-def test_the_cost_of_a_study_tells_what_pool_and_stopping_saved() -> None:
+def test_the_cost_of_a_study_has_the_savings_of_pool_and_stopping() -> None:
     whole = TrialRecord(0, "whole", {}, "a", results=results(*[1] * 10), completion_tokens=100)
     stopped = TrialRecord(
         1, "stopped", {}, "b", None, results(1, 1), generated_tokens=5, completion_tokens=40

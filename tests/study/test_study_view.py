@@ -1,4 +1,4 @@
-"""Pages of studies: what is gathered, what is told where little is there, and what is refused."""
+"""Pages of studies: their data, small studies, and errors."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def gathered(*trials: Any, **attributes: Any) -> dict[str, Any]:
 # -------------------------------------------------------------------------------- what is gathered
 
 
-def test_every_told_trial_is_there_with_what_it_came_to() -> None:
+def test_every_finished_trial_has_its_values() -> None:
     data = gathered(*plenty(12), running(12, "elsewhere/1/0"))
     assert [trial["number"] for trial in data["trials"]] == list(range(12))
     whole, stopped, rejected = data["trials"][0], data["trials"][2], data["trials"][4]
@@ -51,7 +51,7 @@ def test_every_told_trial_is_there_with_what_it_came_to() -> None:
     assert data["num_trials"] == 10
 
 
-def test_the_front_is_of_accuracy_and_tokens_whatever_was_sought() -> None:
+def test_the_front_is_of_accuracy_and_tokens_for_any_objectives() -> None:
     data = gathered(*plenty(), identity=IDENTITY | {"objectives": ["accuracy"]})
     front = [trial for trial in data["trials"] if trial["is_on_front"]]
     whole = [trial for trial in data["trials"] if trial["outcome"] == "whole"]
@@ -61,7 +61,7 @@ def test_the_front_is_of_accuracy_and_tokens_whatever_was_sought() -> None:
         assert trial["accuracy"] == max(t["accuracy"] for t in better)
 
 
-def test_architectures_are_drawn_once_the_winner_first() -> None:
+def test_architectures_are_shown_once_the_winner_first() -> None:
     data = gathered(*plenty(), finals_held=[finals(1)])
     drawn = data["architectures"]
     assert drawn[0]["trial"] == 1
@@ -72,14 +72,14 @@ def test_architectures_are_drawn_once_the_winner_first() -> None:
     assert all(one["file"]["nodes"] for one in drawn)
 
 
-def test_finals_come_last_first_and_looks_at_the_test_are_counted() -> None:
+def test_finals_are_shown_last_first_with_counted_uses_of_the_test() -> None:
     data = gathered(*plenty(), finals_held=[finals(0), finals(1)])
     assert [entry["winner"] for entry in data["finals"]] == [1, 0]
     assert any("looked at 2 times" in warning for warning in data["finals"][0]["warnings"])
     assert not any("looked at" in warning for warning in data["finals"][1]["warnings"])
 
 
-def test_links_lead_to_runs_that_are_here(tmp_path: Path) -> None:
+def test_links_lead_to_runs_on_this_machine(tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "one"
     (folder / "trials" / "0000").mkdir(parents=True)
     (folder / "trials" / "0001").mkdir()
@@ -111,7 +111,7 @@ def test_the_worst_trials_do_not_decide() -> None:
         assert next(iter(found.shares)) == "temperature"
 
 
-def test_too_few_or_equal_trials_tell_nothing() -> None:
+def test_too_few_or_equal_trials_have_no_importances() -> None:
     few = importance([told(n) for n in range(3)], [1.0, 2.0, 3.0], is_higher_better=True)
     assert few.why_not == f"it takes {MIN_TRIALS} trials to tell; there are 3"
     same = importance([told(n) for n in range(25)], [1.0] * 25, is_higher_better=True)
@@ -132,7 +132,7 @@ def test_too_few_or_equal_trials_tell_nothing() -> None:
     ],
     ids=["none", "one", "nothing asked", "above a limit", "begun"],
 )
-def test_a_study_of_little_has_a_page(trials: list[Any]) -> None:
+def test_a_small_study_has_a_page(trials: list[Any]) -> None:
     data = gathered(*trials)
     assert all(entry["why_not"] for entry in data["importance"])
     assert "<!doctype html>" in html(data)
@@ -141,7 +141,7 @@ def test_a_study_of_little_has_a_page(trials: list[Any]) -> None:
 # ----------------------------------------------------------------------------- nothing can run
 
 
-def test_nothing_of_the_data_can_run() -> None:
+def test_no_part_of_the_data_can_run() -> None:
     hostile = "</script><script>window.hacked = 1</script><!-- {{data}}"
     data = gathered(told(0), identity=IDENTITY | {"space": SPACE | {"name": hostile}})
     page = html(data)
@@ -211,7 +211,9 @@ def foreign(path: Path) -> None:
         (lambda path: database(path, "one", archon=IDENTITY), "on", "no study 'on'.*mean 'one'"),
     ],
 )
-def test_what_is_no_study_is_told(make: Any, name: str | None, reason: str, tmp_path: Path) -> None:
+def test_a_missing_study_is_reported(
+    make: Any, name: str | None, reason: str, tmp_path: Path
+) -> None:
     path = tmp_path / "given"
     make(path)
     before = sorted(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""Benchmarks: a card in, items out. One module for each kind of source."""
+"""Benchmarks: items from a card, with one module per kind of source."""
 
 from archon.evals.benchmarks.function import PythonBenchmark
 from archon.evals.benchmarks.items import SPLITS, Item, Selection, Split

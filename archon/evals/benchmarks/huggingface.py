@@ -1,11 +1,11 @@
-"""Items from a data set on the Hugging Face hub, through the ``datasets`` library and its cache."""
+"""Items from a data set on the Hugging Face hub, with the ``datasets`` library and its cache."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from archon.errors import ModelError, SpecError, require
-from archon.evals.benchmarks.items import SPLITS, Item, Split, check_ids, deal, item_from_row
+from archon.evals.benchmarks.items import SPLITS, Item, Split, check_ids, divide, item_from_row
 from archon.spec.benchmark import BenchmarkCard, HubData
 from archon.spec.messages import suggestion
 from archon.weights.hub import probe
@@ -14,15 +14,15 @@ from archon.weights.hub_errors import Wanted, explain
 
 
 def load(source: HubData, card: BenchmarkCard, split: Split) -> list[Item]:
-    """The items of one of our splits.
+    """Load the items of a split.
 
-    Rows whose question also stands in a hub split that serves a later one of ours (*test* before
-    *select* before *search*) are left out, so that no question is in two splits.
+    No question is in two splits: a row is skipped if its question is also in a hub split that
+    serves an earlier one of *test*, *select*, *search*, in this order.
 
     Raises
     ------
     SpecError
-        The hub is out of reach, or has no such data set, or a row of it is wrong.
+        The hub is unreachable, or has no such data set, or a row of it is wrong.
     MissingExtraError
         The ``datasets`` library is not installed.
     """
@@ -35,11 +35,11 @@ def load(source: HubData, card: BenchmarkCard, split: Split) -> list[Item]:
         ]
         check_ids(items, f"{source.repo} {name}")
         users = [ours for ours in SPLITS if getattr(source.splits, ours) == name]
-        dealt = deal([item for item in items if item.question not in taken], users)
-        if split in dealt:
-            return dealt[split]
+        divided = divide([item for item in items if item.question not in taken], users)
+        if split in divided:
+            return divided[split]
         taken.update(item.question for item in items)
-    raise AssertionError("every split is served by a split of the hub")
+    raise AssertionError("a card names a hub split for every split")
 
 
 def _rows(data: Any, name: str, source: HubData) -> Any:
@@ -49,20 +49,20 @@ def _rows(data: Any, name: str, source: HubData) -> Any:
 
 
 def _fetch(source: HubData) -> Any:
-    """The data set's splits by name, from the hub; from the cache if ``HF_HUB_OFFLINE`` is set."""
+    """Load the data set's splits from the hub, or from the cache if ``HF_HUB_OFFLINE`` is set."""
     datasets = require("datasets", "evals")
     constants = require("huggingface_hub.constants", "evals")
     try:
         if not constants.HF_HUB_OFFLINE:
             probe(constants.ENDPOINT)
         return datasets.load_dataset(source.repo, source.config, revision=source.revision)
-    except Exception as error:  # whatever the library raises, pyarrow's errors included
+    except Exception as error:  # any error of the library, pyarrow's included
         if isinstance(error, ModelError):
             reason = str(error)
         else:
             wanted = Wanted(source.repo, constants.ENDPOINT, "dataset", revision=source.revision)
             reason = explain(describe(error), wanted)
-        hint = "give the items as a JSONL file with --data PATH"
+        hint = "pass the items as a JSONL file with --data PATH"
         if not constants.HF_HUB_OFFLINE:
-            hint += ", or set HF_HUB_OFFLINE=1 to use a copy fetched earlier"
+            hint += ", or set HF_HUB_OFFLINE=1 to use a cached copy"
         raise SpecError(f"{reason}; {hint}", file=source.repo) from error

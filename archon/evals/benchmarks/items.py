@@ -1,4 +1,4 @@
-"""Items of a benchmark, and how they are dealt to its three splits."""
+"""Items of a benchmark, and their division between its three splits."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ class Item:
     id: str
     question: str
     target: str
-    """The right answer as a canonical value (``archon.answers``), or for a user's own scorer as the
-    row has it."""
+    """The right answer as a canonical value (``archon.answers``); for a custom scorer, the row's
+    text."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which items of which benchmark a run is about."""
+    """The benchmark and the items of a run."""
 
     card: BenchmarkBase
     split: Split = "select"
     limit: int | None = None
-    """The first so many of the split; None is all of them."""
+    """Number of items from the start of the split; None is all."""
     data: Path | None = None
-    """A JSONL file that stood in for the card's own source."""
+    """A JSONL file that replaces the card's source."""
 
 
 def item_from_row(
@@ -54,21 +54,21 @@ def item_from_row(
     *,
     canonical_target: bool = True,
 ) -> Item:
-    """The item in one row of a data set.
+    """Make an item of one row of a data set.
 
     Parameters
     ----------
     number
-        The item's id where the card names no field for it.
+        The item's id if the card names no field for it.
     place
-        The row's file and line, or the like, for errors.
+        The row's location for errors, such as file and line.
     canonical_target
-        Whether the target is a canonical value, or what the row has.
+        Convert the target to a canonical value, rather than keep the text in the row.
 
     Raises
     ------
     SpecError
-        A field is missing or of a wrong kind, or the answer holds no target.
+        A field is missing or of a wrong type, or the answer has no target.
     """
     question = _text(row, card.fields.question, place)
     answer = _text(row, card.fields.answer, place)
@@ -84,7 +84,7 @@ def _text(row: Mapping[str, Any], name: str, place: str) -> str:
         raise SpecError(f"there is no field {shown(name)}{suggestion(name, row)}", file=place)
     value = row[name]
     if isinstance(value, bool) or not isinstance(value, str | Real) or value != value:
-        raise SpecError(f"the field {shown(name)} holds {shown(value)}, not a text", file=place)
+        raise SpecError(f"the field {shown(name)} is {shown(value)}, not a text", file=place)
     text = without_marks(str(value)).strip()
     if not text:
         raise SpecError(f"the field {shown(name)} is empty", file=place)
@@ -92,12 +92,12 @@ def _text(row: Mapping[str, Any], name: str, place: str) -> str:
 
 
 def _stated(answer: str, card: BenchmarkBase) -> str:
-    """The part of the answer of a row that states it."""
+    """Return the part of a row's answer after the card's ``answer_after``."""
     return answer.rpartition(card.answer_after)[2].strip() if card.answer_after else answer
 
 
 def _target(answer: str, card: BenchmarkBase, place: str) -> str:
-    """The canonical value of the answer of a row."""
+    """Return the canonical value of a row's answer."""
     is_number = card.answer == "number"
     stated = _stated(answer, card)
     if is_number and card.answer_after and card.answer_after not in answer:
@@ -122,12 +122,12 @@ _HINT = (
 
 
 def check_ids(items: Iterable[Item], place: str) -> None:
-    """Check that no two items have the same id.
+    """Check that all ids are different.
 
     Raises
     ------
     SpecError
-        Two have.
+        Two items have the same id.
     """
     seen: set[str] = set()
     for item in items:
@@ -136,22 +136,22 @@ def check_ids(items: Iterable[Item], place: str) -> None:
         seen.add(item.id)
 
 
-def deal(items: Sequence[Item], splits: Sequence[Split] = SPLITS) -> dict[Split, list[Item]]:
-    """The items, in a fixed shuffle, divided between splits in the proportion 3 : 3 : 4.
+def divide(items: Sequence[Item], splits: Sequence[Split] = SPLITS) -> dict[Split, list[Item]]:
+    """Divide items, in a fixed shuffle, between splits in the proportion 3 : 3 : 4.
 
     Items with the same question go to the same split, one after another, so that no question is
-    in two. The shuffle depends on nothing but the number of distinct questions.
+    in two. The shuffle depends only on the number of distinct questions.
     """
-    alike: dict[str, list[Item]] = {}
+    by_question: dict[str, list[Item]] = {}
     for item in items:
-        alike.setdefault(item.question, []).append(item)
-    questions = list(alike)
+        by_question.setdefault(item.question, []).append(item)
+    questions = list(by_question)
     random.Random(0).shuffle(questions)
-    dealt: dict[Split, list[Item]] = {}
+    divided: dict[Split, list[Item]] = {}
     total, share, start = sum(_TENTHS[split] for split in splits), 0, 0
     for split in splits:
         share += _TENTHS[split]
         end = (2 * share * len(questions) + total) // (2 * total)
-        dealt[split] = [item for question in questions[start:end] for item in alike[question]]
+        divided[split] = [item for q in questions[start:end] for item in by_question[q]]
         start = end
-    return dealt
+    return divided

@@ -1,11 +1,11 @@
-"""Items from JSON Lines: a file of JSON objects, one a line."""
+"""Items from JSON Lines: one JSON object per line."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from archon.errors import SpecError
-from archon.evals.benchmarks.items import Item, Split, check_ids, deal, item_from_row
+from archon.evals.benchmarks.items import Item, Split, check_ids, divide, item_from_row
 from archon.spec.benchmark import BenchmarkBase
 from archon.spec.json_lines import read_rows
 
@@ -13,12 +13,12 @@ from archon.spec.json_lines import read_rows
 def load(
     path: Path, card: BenchmarkBase, *, canonical_targets: bool = True
 ) -> dict[Split, list[Item]]:
-    """The items of a file, dealt 30/30/40 to the three splits.
+    """Load the items of a file, divided 30/30/40 between the three splits.
 
     Raises
     ------
     SpecError
-        The file cannot be read or a line of it is wrong; names the file and the line.
+        The file cannot be read, or a line is wrong; names the file and the line.
     """
     items = [
         item_from_row(
@@ -29,4 +29,4 @@ def load(
     if not items:
         raise SpecError("the file holds no items", file=str(path))
     check_ids(items, str(path))
-    return deal(items)
+    return divide(items)

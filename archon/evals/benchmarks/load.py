@@ -1,4 +1,4 @@
-"""A benchmark card in, the items of one split out."""
+"""Load the items of one split of a benchmark."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ def load_items(
     rows: Sequence[Mapping[str, Any]] = (),
     canonical_targets: bool = True,
 ) -> list[Item]:
-    """The first ``limit`` items of a split, in the order that is the same for every limit.
+    """Load the first ``limit`` items of a split; the order is the same for every limit.
 
     Parameters
     ----------
     base_dir
-        The card's folder, where its relative paths start.
+        The card's folder, to which its paths are relative.
     data_path
-        A JSONL file whose items stand in for those of the card's own source.
+        A JSONL file that replaces the card's source.
     rows
-        Those of a benchmark made in Python.
+        The rows of a Python benchmark.
     canonical_targets
-        Whether targets are canonical values, or what the rows have.
+        Convert targets to canonical values, rather than keep the text in the rows.
 
     Raises
     ------
     UsageError
-        There is no such split, or the limit is less than 1.
+        The split is unknown, or the limit is less than 1.
     SpecError
-        The source cannot be read, says something wrong, or has no item for the split.
+        The source cannot be read, is wrong, or has no item for the split.
     MissingExtraError
         The source needs a package that is not installed.
     """
     if split not in SPLITS:
-        raise UsageError(f"there is no split {shown(split)}{suggestion(split, SPLITS)}")
+        raise UsageError(f"unknown split {shown(split)}{suggestion(split, SPLITS)}")
     if limit is not None and limit < 1:
         raise UsageError(f"a limit must be at least 1, not {limit}")
     chosen: Split = next(name for name in SPLITS if name == split)
@@ -55,12 +55,12 @@ def load_items(
     elif isinstance(card, BenchmarkCard):
         items = _from_source(card, base_dir, chosen, limit)
     else:
-        assert isinstance(card, PythonCard), "there are cards of files and of programs"
+        assert isinstance(card, PythonCard), "cards come from files or from Python"
         name = card.source.python
         items = function.load(rows, card, name, canonical_targets=canonical_targets)[chosen]
     if not items:
         where = str(data_path) if data_path else f"benchmark {card.name!r}"
-        raise SpecError(f"the split {split!r} has no items; there are too few", file=where)
+        raise SpecError(f"the split {split!r} has no items; add rows to the data", file=where)
     return items[:limit]
 
 
@@ -74,5 +74,5 @@ def _from_source(
         return reasoning_gym.load(source.reasoning_gym, split, limit, card.name)
     if source.huggingface is not None:
         return huggingface.load(source.huggingface, card, split)
-    assert source.jsonl is not None, "the card's validator asks for one source"
+    assert source.jsonl is not None, "a card has exactly one source"
     return jsonl.load(base_dir / source.jsonl, card)[split]

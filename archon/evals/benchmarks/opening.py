@@ -1,4 +1,4 @@
-"""From a benchmark that is loaded to what an evaluation or a training asks of it."""
+"""Open a loaded benchmark: its items, scorer and exemplars."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from archon.errors import reference_at
 from archon.evals.benchmarks.function import LoadedPython
 from archon.evals.benchmarks.items import Item, Selection, Split
 from archon.evals.benchmarks.load import load_items
-from archon.evals.scorers import Scorer, find_scorer, own_scorer
+from archon.evals.scorers import Scorer, custom_scorer, find_scorer
 from archon.graph.exemplars import load_pool
 from archon.spec.benchmark import BenchmarkCard
 from archon.spec.reader import Loaded
@@ -20,15 +20,15 @@ from archon.types import Example
 
 @dataclass(frozen=True)
 class Benchmark:
-    """The items of a benchmark that are asked."""
+    """The selected items of a benchmark, with their scorer and exemplars."""
 
     selection: Selection
     items: list[Item]
     scorer: Scorer
     examples: tuple[Example, ...] | None
-    """Its exemplar pool, if it has one of its own."""
+    """Its exemplar pool; None if its card names none."""
     base_dir: Path
-    """Where the paths in its card start."""
+    """The folder to which paths in its card are relative."""
 
 
 def open_benchmark(
@@ -39,28 +39,28 @@ def open_benchmark(
     data: Path | None = None,
     scorer: str | None = None,
 ) -> Benchmark:
-    """The first ``limit`` items of a split, their scorer and their exemplars.
+    """Open the first ``limit`` items of a split, their scorer and their exemplars.
 
     Parameters
     ----------
     data
-        A JSONL file whose items stand in for those of the card's own source.
+        A JSONL file that replaces the card's source.
     scorer
-        The name of a scorer that stands in for the benchmark's own.
+        The name of a scorer that replaces the benchmark's.
 
     Raises
     ------
     SpecError
         A file is missing or wrong, or the user's code fails.
     UsageError
-        There is no such split or scorer, or the limit is less than 1.
+        The split or the scorer is unknown, or the limit is less than 1.
     MissingExtraError
         The source needs a package that is not installed.
     """
-    card, rows, own = loaded.spec, [], None
+    card, rows, custom = loaded.spec, [], None
     if isinstance(loaded, LoadedPython):
-        rows, own = loaded.rows, loaded.score if scorer is None else None
-    judge = own_scorer(own, card.answer) if own else find_scorer(card, loaded.file, scorer)
+        rows, custom = loaded.rows, loaded.score if scorer is None else None
+    judge = custom_scorer(custom, card.answer) if custom else find_scorer(card, loaded.file, scorer)
     if scorer is not None:
         card = card.model_copy(update={"score": scorer})
     file = loaded.file if isinstance(loaded, Loaded) else None
@@ -71,7 +71,7 @@ def open_benchmark(
     names_data = data is None and isinstance(card, BenchmarkCard) and card.source.jsonl is not None
     with reference_at(file, "$.source.jsonl") if names_data else nullcontext():
         items = load_items(
-            card, loaded.base_dir, split, limit, data, rows=rows, canonical_targets=own is None
+            card, loaded.base_dir, split, limit, data, rows=rows, canonical_targets=custom is None
         )
     selection = Selection(card, cast(Split, split), limit, data)
     return Benchmark(selection, items, judge, examples, loaded.base_dir)

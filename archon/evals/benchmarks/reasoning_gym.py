@@ -1,9 +1,9 @@
 """Items that the ``reasoning-gym`` library generates.
 
-Item i of a generator is drawn from the seed ``seed + i``, so generators with near seeds share most
-of their items. Here all splits read one stream of items for each task, with seeds of its own, and
-a digest of the question decides which split an item belongs to. The splits are disjoint whatever
-the generators do, and none has to be generated to know another.
+Item i of a generator has the seed ``seed + i``, so generators with close seeds share most of their
+items. Here each task has one stream of items with its own range of seeds, which all splits read,
+and a digest of the question decides the split of an item. So the splits are disjoint for every
+generator, and each can be generated without the others.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from archon.spec.benchmark import MAX_TASKS, GymData, GymTask
 from archon.spec.messages import json_path, suggestion
 
 STREAM_ITEMS = 100_000
-"""Items of one task's stream, for all splits together, repetitions included."""
+"""Items of one task's stream, for all splits together, duplicates included."""
 
 
 def load(source: GymData, split: Split, limit: int | None, file: str | None = None) -> list[Item]:
-    """The first ``limit`` items of a split; tasks are mixed in a fixed order by their weights.
+    """Generate the first ``limit`` items of a split; tasks are mixed by weight in a fixed order.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def load(source: GymData, split: Split, limit: int | None, file: str | None = No
     Raises
     ------
     SpecError
-        A task refuses its parameters, or has too few distinct questions.
+        A task rejects its parameters, or has too few distinct questions.
     MissingExtraError
         The library is not installed.
     """
@@ -48,7 +48,7 @@ def load(source: GymData, split: Split, limit: int | None, file: str | None = No
 
 
 def _mix(source: GymData, split: Split) -> list[int]:
-    """For each item of a split, the position of its task: exact shares in a fixed shuffle."""
+    """Return the position of the task of each item: exact shares in a fixed shuffle."""
     total = sum(task.weight for task in source.tasks)
     ideal = [source.items_per_split * task.weight / total for task in source.tasks]
     counts = [int(share) for share in ideal]
@@ -61,7 +61,7 @@ def _mix(source: GymData, split: Split) -> list[int]:
 
 
 def split_of(question: str) -> Split:
-    """The split that a question belongs to, whatever task and seed it comes from."""
+    """Return the split of a question; task and seed do not matter."""
     digest = hashlib.sha256(question.encode()).digest()
     return SPLITS[int.from_bytes(digest[:8], "big") % len(SPLITS)]
 
@@ -75,9 +75,9 @@ class _Task:
     file: str | None
 
     def items(self, split: Split, seen: set[str]) -> Iterator[Item]:
-        """The items that belong to a split and whose questions are not yet seen."""
+        """Yield the items of a split whose questions are not in ``seen``."""
         name = self._spec.task
-        # No two tasks of a card and no two seeds of cards have a seed of an item in common.
+        # No two tasks of a card, and no two cards with different seeds, share an item's seed.
         first = (self.source.seed * MAX_TASKS + self.position) * STREAM_ITEMS
         rows = self._rows(first)
         for index in range(STREAM_ITEMS):
@@ -87,7 +87,7 @@ class _Task:
                 continue
             seen.add(question)
             target = read_target(row["answer"], "number")
-            assert target is not None, f"{name} gives {row['answer']!r}, which is no number"
+            assert target is not None, f"the answer of {name} is not a number: {row['answer']!r}"
             yield Item(f"{name}-{first + index}", question, target, {"task": name})
         count = self.source.items_per_split
         raise self._error(f"has too few distinct questions for {count} items in each split")
@@ -97,7 +97,7 @@ class _Task:
         return self.source.tasks[self.position]
 
     def _rows(self, seed: int) -> Any:
-        """The library's data set, whose row i is drawn from ``seed + i``."""
+        """Make the library's data set, whose row i has the seed ``seed + i``."""
         task = self._spec
         gym = require("reasoning_gym", "evals")
         _, config = require("reasoning_gym.factory", "evals").DATASETS[task.task]
@@ -109,7 +109,7 @@ class _Task:
         try:
             return gym.create_dataset(task.task, seed=seed, size=STREAM_ITEMS, **task.params)
         except (AssertionError, TypeError, ValueError) as error:
-            raise self._error(f"{task.task} refuses them: {error}", "params") from None
+            raise self._error(f"{task.task} rejects them: {error}", "params") from None
 
     def _error(self, reason: str, *parts: str) -> SpecError:
         path = json_path(["source", "reasoning_gym", "tasks", self.position, *parts])

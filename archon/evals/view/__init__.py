@@ -1,1 +1,1 @@
-"""A run, or several beside each other, as one HTML page that needs nothing else."""
+"""The self-contained HTML page of one run or several."""

@@ -1,7 +1,7 @@
-"""One HTML file: a style sheet, a script and the data, and nothing from elsewhere.
+"""Self-contained HTML files: one style sheet, one script and the data.
 
-Nothing of the data may run: the policy in the file's head allows the one style sheet and the one
-script by their digests, the data stand in blocks that are no scripts, and the script writes them as
+No part of the data can run: the policy in the file's head allows only the style sheet and the
+script, by their digests; the data are in blocks of another type; and the script inserts them as
 text only.
 """
 
@@ -24,14 +24,14 @@ _SLOT = re.compile(r"\{\{(\w+)\}\}")
 
 
 def document(title: str, body: str, *, styles: Sequence[str], scripts: Sequence[str]) -> str:
-    """The file as text.
+    """Return the file as text.
 
     Parameters
     ----------
     body
-        What stands in the document's body, before the script.
+        The content of the body, in front of the script.
     scripts
-        In this order they share one scope.
+        Scripts in one scope, in their order.
     """
     style, modules = "\n".join(styles), "\n".join(scripts)
     script = f'(() => {{\n"use strict";\n{modules}\n}})();'
@@ -54,7 +54,7 @@ def write_document(output: Path, text: str) -> None:
     Raises
     ------
     UsageError
-        It cannot be written.
+        The file cannot be written.
     """
     try:
         with replacing(output) as part:
@@ -64,17 +64,17 @@ def write_document(output: Path, text: str) -> None:
 
 
 def static(name: str, package: str = "archon.evals.view") -> str:
-    """A file that is shipped with the pages."""
+    """Read a static file of a page's package."""
     return files(package).joinpath("static", name).read_text(encoding="utf-8").strip()
 
 
 def filled(template: str, slots: Mapping[str, str]) -> str:
-    """A template with its ``{{slots}}`` filled; what they are filled with is not looked at."""
+    """Fill the ``{{slots}}`` of a template; slots in the inserted texts are not filled."""
     return _SLOT.sub(lambda slot: slots[slot[1]], template)
 
 
 def embedded(data: Any) -> str:
-    r"""JSON that can stand in a ``script`` element whatever its texts say.
+    r"""Encode JSON so that no text in it can end a ``script`` element.
 
     >>> embedded({"text": "</script>"})
     '{"text":"\\u003c/script>"}'
@@ -83,5 +83,5 @@ def embedded(data: Any) -> str:
 
 
 def _digest(text: str) -> str:
-    """Of an element's text, as a Content-Security-Policy names it."""
+    """Return the digest of an element's text for a Content-Security-Policy."""
     return "sha256-" + base64.b64encode(sha256(text.encode()).digest()).decode("ascii")

@@ -1,6 +1,6 @@
-"""A trace as the page reads it: each candidate once, and what each node did with it.
+"""A trace in the format of the page: each candidate once, and the effect of each node on it.
 
-Texts are numbers from a ``Texts``.
+Texts are replaced by numbers from a ``Texts``.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from archon.evals.view.texts import Texts
 from archon.graph.nodes.declaration import Plain
 
 Scores = Mapping[Identity, Draw]
-"""Candidate → what it would have scored as the answer."""
+"""Candidate → its score as if it were the answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """One trace, read once."""
+    """A trace, with its candidates and drops."""
 
     trace: Plain
     scores: Scores
     candidates: dict[Identity, Plain] = field(default_factory=dict)
-    """Every candidate of the question with the annotations that it had last."""
+    """Every candidate of the question, with its final annotations."""
     drops: dict[str, list[Drop]] = field(default_factory=dict)
-    """Node → what it dropped."""
+    """Node → the candidates that it dropped."""
 
     @classmethod
     def of(cls, trace: Plain, draws: Mapping[str, tuple[Draw, ...]] | None = None) -> Flow:
-        """Read a trace; ``draws`` are the record's, which tell who was right."""
+        """Read a trace; ``draws`` are those of its record, with the scores."""
         flow = cls(trace, _scores(trace, draws or {}))
         for node in trace["nodes"]:
             flow.candidates.update({identity(output["id"]): output for output in node["outputs"]})
@@ -40,7 +40,7 @@ class Flow:
         return flow
 
     def leads(self, node: Plain) -> tuple[Identity | None, Identity | None]:
-        """The leading candidate before a node and after it."""
+        """Return the leading candidate before and after a node."""
         before, after = node["inputs"], node["outputs"]
         return (
             identity(before[0]) if before else None,
@@ -48,12 +48,12 @@ class Flow:
         )
 
     def value(self, candidate: Identity) -> str | None:
-        """The value of a candidate."""
+        """Return the value of a candidate."""
         value: str | None = self.candidates[candidate]["value"]
         return value
 
     def to_json(self, texts: Texts) -> dict[str, Any]:
-        """The trace for the page; candidates are told by their number."""
+        """Return the trace for the page; candidates are referred to by number."""
         numbers = {entry: number for number, entry in enumerate(self.candidates)}
         scores = self.scores
         reasoning = {
@@ -95,7 +95,7 @@ class Flow:
                     "candidate": numbers[identity(output["id"])],
                     "kind": note["kind"],
                     "value": _note_value(note, texts),
-                    "reason": texts.number(note["reason"]) if note["reason"] else None,
+                    "reason": _optional(note["reason"], texts),
                 }
                 for output in node["outputs"]
                 for note in output["annotations"]
@@ -105,9 +105,7 @@ class Flow:
                 {
                     "candidate": numbers[drop.candidate],
                     "why": drop.reason.why,
-                    "argument": texts.number(drop.reason.argument)
-                    if drop.reason.argument
-                    else None,
+                    "argument": _optional(drop.reason.argument, texts),
                     "fused": drop.reason.fused,
                 }
                 for drop in self.drops[node["node"]]
@@ -124,6 +122,10 @@ def _scores(trace: Plain, draws: Mapping[str, tuple[Draw, ...]]) -> dict[Identit
         written = [entry for entry in written if entry[0] == name]
         scores.update(zip(written, draws.get(name, ()), strict=False))
     return scores
+
+
+def _optional(text: str | None, texts: Texts) -> int | None:
+    return texts.number(text) if text else None
 
 
 def _note_value(note: Plain, texts: Texts) -> Any:
@@ -148,8 +150,9 @@ def _completion(completion: Plain, texts: Texts) -> dict[str, Any]:
         "notes": completion.get("notes", []),
         "draw": completion["draw"],
         "finish": completion["finish_reason"],
-        "usage": {key: usage[key] for key in ("prompt_tokens", "cached_tokens")}
-        | {"completion_tokens": usage["completion_tokens"]},
+        "usage": {
+            key: usage[key] for key in ("prompt_tokens", "cached_tokens", "completion_tokens")
+        },
     }
     if "error" in completion:
         data["finish"] = f"an error: {completion['error']}"
@@ -159,5 +162,5 @@ def _completion(completion: Plain, texts: Texts) -> dict[str, Any]:
 
 
 def _reasoning(text: str | None, texts: Texts) -> dict[str, int]:
-    """What was reasoned before a text, where anything was."""
+    """Return the entry for a completion's reasoning; empty if it has none."""
     return {} if text is None else {"reasoning": texts.number(text)}

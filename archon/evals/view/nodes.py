@@ -1,4 +1,4 @@
-"""What each node of an architecture did over a whole run."""
+"""Sums over a run for each node of an architecture."""
 
 from __future__ import annotations
 
@@ -23,32 +23,32 @@ class NodeTally:
     cached_tokens: int = 0
     completion_tokens: int = 0
     led: int = 0
-    """Answers in which there was a leading candidate before the node and after it."""
+    """Answers with a leading candidate before and after the node."""
     changed: int = 0
-    """Of these, those in which the value of the leading candidate is another after the node."""
+    """Those of ``led`` in which the node changed the value of the leading candidate."""
     helped: int = 0
-    """Of these, from wrong to right."""
+    """Those of ``changed`` from wrong to right."""
     hurt: int = 0
-    """And from right to wrong."""
+    """Those of ``changed`` from right to wrong."""
     read: int = 0
-    """Candidates that came in."""
+    """Input candidates."""
     passed: int = 0
-    """Candidates that went out."""
+    """Output candidates."""
     dropped: int = 0
     written: int = 0
-    """Texts that the node wrote and that were scored."""
+    """Scored texts that the node wrote."""
     right: int = 0
-    """Of these, the right ones."""
+    """Those of ``written`` that are right."""
 
 
 class NodeTallies:
-    """A tally for every node, in the order in which they are declared."""
+    """A tally for every node, in the order of declaration."""
 
     def __init__(self, architecture: Mapping[str, Any]) -> None:
         self._tallies = {name: NodeTally(name) for name in architecture.get("nodes", {})}
 
     def add(self, flow: Flow, draws: Mapping[str, tuple[Draw, ...]]) -> list[str]:
-        """Count one answer; the nodes that changed it."""
+        """Count one answer; return the nodes that changed it."""
         changed = []
         for node in flow.trace["nodes"]:
             name = node["node"]
@@ -69,7 +69,7 @@ class NodeTallies:
         return changed
 
     def to_json(self) -> list[dict[str, Any]]:
-        """All tallies as plain data."""
+        """Return plain data."""
         return [asdict(tally) for tally in self._tallies.values()]
 
 

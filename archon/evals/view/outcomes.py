@@ -1,4 +1,4 @@
-"""Why a candidate that a node read is not among those that it passed on."""
+"""The candidates that a node dropped, and why."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from archon.graph.nodes.declaration import Plain, Reason
 from archon.graph.nodes.registry import NODE_TYPES
 
 Identity = tuple[str, int]
-"""Node and draw of a candidate."""
+"""Node and sample index of a candidate."""
 
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """A candidate that a node did not pass on."""
+    """A dropped candidate."""
 
     candidate: Identity
     reason: Reason
 
 
 def identity(data: Plain) -> Identity:
-    """The identity of a candidate from its plain data."""
+    """Return the identity of a candidate from its plain data."""
     return data["node"], data["draw"]
 
 
 def drops(node: Plain, candidates: Mapping[Identity, Plain]) -> Iterator[Drop]:
-    """What a node dropped, in the order of its inputs.
+    """Yield the dropped candidates of a node, in the order of its inputs.
 
-    The declaration of its type gives the reason (``archon.graph.nodes.<type>``). ``candidates``
-    holds all candidates of the question.
+    The declaration of the node's type has the reasons (``archon.graph.nodes.<type>``).
+    ``candidates`` has all candidates of the question.
     """
     kept = {identity(output["id"]) for output in node["outputs"]}
     judged = {identity(candidate["id"]): candidate for candidate in node.get("dropped", ())}
-    node_type = NODE_TYPES.get(node["type"])  # a run may be of another version
+    node_type = NODE_TYPES.get(node["type"])  # None for a type of another version
     for entry in map(identity, node["inputs"]):
         if entry in kept:
             continue

@@ -1,4 +1,4 @@
-"""The page of runs: which pieces it has, and its data."""
+"""The page of runs: its static files and its data."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SCRIPTS = (
     "keys.js",
     "main.js",
 )
-"""In this order they share one scope."""
+"""In this order, in one scope."""
 
 
 def write_page(runs: Sequence[RunData], output: Path) -> Page:
@@ -48,23 +48,18 @@ def write_page(runs: Sequence[RunData], output: Path) -> Page:
 
 
 def html(page: Page) -> str:
-    """The whole page as text."""
-    chunks = [_block(f"chunk-{number}", chunk) for number, chunk in enumerate(page.chunks)]
-    slots = {
-        "summary": embedded(page.summary),
-        "shared": page.shared,
-        "chunks": "\n".join(chunks),
-    }
+    """Return the complete page as text."""
+    chunks = "\n".join(
+        f'<script type="application/x-archon-chunk" id="chunk-{number}">{chunk}</script>'
+        for number, chunk in enumerate(page.chunks)
+    )
+    slots = {"summary": embedded(page.summary), "shared": page.shared, "chunks": chunks}
     return document(
         _title(page),
         filled(static("page.html"), slots),
         styles=[static(name) for name in STYLES],
         scripts=[static(name) for name in SCRIPTS],
     )
-
-
-def _block(name: str, chunk: str) -> str:
-    return f'<script type="application/x-archon-chunk" id="{name}">{chunk}</script>'
 
 
 def _title(page: Page) -> str:

@@ -1,4 +1,4 @@
-"""From runs to the data of a page: a summary that is read at once, and a chunk for each answer."""
+"""The data of a page of runs: a summary, and a chunk for each answer, which is opened on demand."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ _NUMBER = re.compile(r"(\d+)")
 
 @dataclass
 class Page:
-    """What a page holds."""
+    """The data of a page."""
 
     summary: dict[str, Any]
-    """Runs, items and a row for each answer; a row names its chunk by number."""
+    """Runs, items and a row for each answer; a row has the number of its chunk."""
     chunks: list[str]
     """Packed answers (``texts.pack``)."""
     shared: str
-    """The packed list of the texts that chunks share."""
+    """The packed list of texts that chunks share."""
 
 
 @dataclass
 class _Answers:
-    """The rows of one run and the chunks behind them."""
+    """The rows of one run, and their chunks."""
 
     nodes: NodeTallies
-    drafting: frozenset[str]
-    """Nodes that write answers without reading any."""
+    sources: frozenset[str]
+    """Nodes without inputs, which write the first candidates."""
     rows: list[tuple[Record, dict[str, Any], str]] = field(default_factory=list)
 
     def add(self, record: Record, trace: Trace | None, shared: SharedTexts) -> None:
@@ -65,8 +65,8 @@ class _Answers:
         self.rows.append((record, row, texts.packed(_details(record, texts) | {"trace": flow})))
 
     def _agreement(self, record: Record) -> float | None:
-        """The largest share of the drafts that give one value."""
-        values = [draw.value for node in self.drafting for draw in record.draws.get(node, ())]
+        """Return the largest share of first candidates with the same value."""
+        values = [draw.value for node in self.sources for draw in record.draws.get(node, ())]
         if len(values) < 2:
             return None
         votes = Counter(value for value in values if value is not None)
@@ -74,7 +74,7 @@ class _Answers:
 
 
 def gather(runs: Sequence[RunData]) -> Page:
-    """The data of one page; the same records give the same page in whatever order they came.
+    """Gather the data of a page; it does not depend on the order of the records.
 
     Raises
     ------
@@ -90,11 +90,11 @@ def gather(runs: Sequence[RunData]) -> Page:
     comparison = _comparison(runs, answers) if len(runs) > 1 else None
     names = _names(runs, comparison)
     items = _items(answers)
-    places = {item["id"]: place for place, item in enumerate(items)}
+    positions = {item["id"]: position for position, item in enumerate(items)}
     chunks: list[str] = []
     for run in answers:
         for record, row, chunk in run.rows:
-            row |= {"item": places[record.item], "chunk": len(chunks)}
+            row |= {"item": positions[record.item], "chunk": len(chunks)}
             chunks.append(chunk)
     summary = {
         "runs": [
@@ -110,10 +110,9 @@ def gather(runs: Sequence[RunData]) -> Page:
 
 def _read(run: RunData, shared: SharedTexts) -> _Answers:
     architecture = run.description["specification"]["architecture"]
-    drafting = frozenset(
-        name for name, node in architecture["nodes"].items() if not node.get("inputs")
-    )
-    answers = _Answers(NodeTallies(architecture), drafting)
+    nodes = architecture["nodes"].items()
+    sources = frozenset(name for name, node in nodes if not node.get("inputs"))
+    answers = _Answers(NodeTallies(architecture), sources)
     for record, trace in run.answers():
         answers.add(record, trace, shared)
     answers.rows.sort(key=lambda row: (_natural(row[0].item), row[0].epoch))
@@ -143,7 +142,7 @@ def _run(name: str, run: RunData, answers: _Answers) -> dict[str, Any]:
 
 
 def _comparison(runs: Sequence[RunData], answers: Sequence[_Answers]) -> dict[str, Any]:
-    """What ``archon compare`` tells; each pair with the places of its runs."""
+    """Return the data of ``archon compare``, with the positions of the runs of each pair."""
     records = [[record for record, _, _ in run.rows] for run in answers]
     found = compare([run.report for run in runs], records)
     names = [row["name"] for row in found["rows"]]
@@ -155,14 +154,14 @@ def _comparison(runs: Sequence[RunData], answers: Sequence[_Answers]) -> dict[st
 
 
 def _names(runs: Sequence[RunData], comparison: Mapping[str, Any] | None) -> list[str]:
-    """The names of the runs; in a comparison those that it tells apart."""
+    """Return the names of the runs; in a comparison they are distinct."""
     if comparison is None:
         return [str(run.report["architecture"]) for run in runs]
     return [row["name"] for row in comparison["rows"]]
 
 
 def _items(answers: Sequence[_Answers]) -> list[dict[str, str]]:
-    """Every item of any run, in the natural order of their ids: item 9 before item 10."""
+    """Return the items of all runs, in the natural order of ids: item 9 before item 10."""
     first: dict[str, Record] = {}
     for run in answers:
         for record, _, _ in run.rows:

@@ -1,4 +1,4 @@
-"""Where a page's data comes from: a run, finished or not."""
+"""Sources of a page's data: runs, finished or not."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ from archon.evals.run import Run
 Trace = Mapping[str, Any]
 """Plain data of ``archon.graph.trace.Trace.to_json``."""
 Answer = tuple[Record, Trace | None]
-"""What came of one item in one epoch, and how; without a trace where it failed."""
+"""The record of one item in one epoch, and its trace; None for a failure."""
 
 
 class RunData(Protocol):
-    """What a page tells of a run; ``answers`` may be asked for more than once."""
+    """The data of a run for its page; ``answers`` may be called more than once."""
 
     @property
     def description(self) -> Mapping[str, Any]:
-        """What was asked for (``archon.evals.run_spec.description``)."""
+        """The description (``archon.evals.run_spec.description``)."""
         ...
 
     @property
     def report(self) -> Mapping[str, Any]:
-        """The result (``Report.to_json``), with ``ablations`` where there are some."""
+        """The result (``Report.to_json``), with ``ablations`` if the run has any."""
         ...
 
     def answers(self) -> Iterator[Answer]:
-        """Every finished answer."""
+        """Yield every finished answer."""
         ...
 
 
 class StoredRun:
-    """A run on disk as ``RunData``.
+    """A stored run as ``RunData``.
 
     Raises
     ------
     StorageError, SpecError
         Its journal cannot be read.
     MissingExtraError
-        It has ablations, and scipy is not installed.
+        The run has ablations, and scipy is not installed.
     """
 
     def __init__(self, run: Run) -> None:

@@ -1,8 +1,7 @@
-"""Texts written once: those that many answers share, and those of one answer.
+"""Deduplicated texts of a page: those that several answers share, and those of one answer.
 
-A page holds each answer as a chunk of its own, compressed, which the reader's browser opens when
-it is looked at. Exemplars stand before every question, so the messages that several chunks have
-go into one list that all share.
+A page has each answer as a compressed chunk, which the browser opens on demand. Exemplars are in
+the prompt of every question, so messages that occur in several chunks go into one shared list.
 """
 
 from __future__ import annotations
@@ -14,30 +13,30 @@ from collections.abc import Iterable, Iterator, Mapping
 from hashlib import sha256
 from typing import Any
 
-_LEAST_SHARED_CHARS = 40
+_MIN_SHARED_CHARS = 40
 
 
 class SharedTexts:
-    """The messages that the prompts of several chunks have."""
+    """Messages in the prompts of several chunks."""
 
     def __init__(self, traces: Iterable[Mapping[str, Any]] = ()) -> None:
-        met: set[bytes] = set()
+        seen: set[bytes] = set()
         shared: set[str] = set()
         for trace in traces:
-            texts = {text for text in _messages(trace) if len(text) >= _LEAST_SHARED_CHARS}
+            texts = {text for text in _messages(trace) if len(text) >= _MIN_SHARED_CHARS}
             for text in texts - shared:
                 digest = sha256(text.encode("utf-8", "surrogatepass")).digest()
-                if digest in met:
+                if digest in seen:
                     shared.add(text)
-                met.add(digest)
+                seen.add(digest)
         self._numbers = {text: number for number, text in enumerate(sorted(shared))}
 
     def number(self, text: str) -> int | None:
-        """The number of a text; None if it is not shared."""
+        """Return the number of a text; None if it is not shared."""
         return self._numbers.get(text)
 
     def packed(self) -> str:
-        """All of them as a chunk."""
+        """Return the shared messages as a chunk."""
         return pack(list(self._numbers))
 
 
@@ -51,25 +50,25 @@ def _messages(trace: Mapping[str, Any]) -> Iterator[str]:
 
 
 class Texts:
-    """The texts of one chunk: number n is the n-th of them, number -1 - n the n-th shared one."""
+    """The texts of one chunk: number n is its n-th text, number -1 - n the n-th shared one."""
 
     def __init__(self, shared: SharedTexts) -> None:
         self._shared = shared
         self._numbers: dict[str, int] = {}
 
     def number(self, text: str) -> int:
-        """The number of a text, which is kept."""
+        """Add a text if it is new; return its number."""
         shared = self._shared.number(text)
         if shared is not None:
             return -1 - shared
         return self._numbers.setdefault(text, len(self._numbers))
 
     def packed(self, data: Mapping[str, Any]) -> str:
-        """``data`` together with the texts that its numbers mean, as a chunk."""
+        """Return ``data`` with the texts that its numbers refer to, as a chunk."""
         return pack({"texts": list(self._numbers), **data})
 
 
 def pack(data: Any) -> str:
-    """JSON, deflated (zlib, RFC 1950), in base64."""
+    """Encode data as JSON, deflated (zlib, RFC 1950), in base64."""
     text = json.dumps(data, separators=(",", ":"))
     return base64.b64encode(zlib.compress(text.encode("ascii"))).decode("ascii")

@@ -1,1 +1,1 @@
-"""A study as one HTML page that needs nothing else."""
+"""The self-contained HTML page of a study."""

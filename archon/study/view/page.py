@@ -1,4 +1,4 @@
-"""The page of a study: its data, and the pieces of its document."""
+"""The page of a study: its data, and its document."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from archon.evals.statistics import mean_interval
 from archon.evals.view.document import document, embedded, filled, static, write_document
 from archon.spec.space import Hole, parse_space
 from archon.study.finals import warnings_of
-from archon.study.finals_lease import CLAIM, HELD, num_tested
+from archon.study.finals_lease import FINALS, LEASE, num_tested
 from archon.study.importance import importance
 from archon.study.load_study import StoredStudy
 from archon.study.objectives import OBJECTIVES
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
 
 _SHARED_STYLES = ("base.css", "overview.css")
 _SHARED_SCRIPTS = ("dom.js", "format.js", "stages.js", "wires.js", "charts.js")
-"""Pieces that this page shares with a run's."""
+"""Files that this page shares with a run's."""
 STYLES = ("study.css",)
 SCRIPTS = ("plots.js", "numbers.js", "front.js", "holes.js", "best.js", "trials.js", "study.js")
-_MOST_DRAWN = 8
+_MAX_ARCHITECTURES = 8
 _PLANE = ("accuracy", "tokens")
-"""The front that every page shows, whatever was sought."""
+"""The objectives of the front that every page shows."""
 
 
 def write_study_page(stored: StoredStudy, output: Path) -> dict[str, Any]:
-    """Gather the data of a study and write its page; the data.
+    """Gather the data of a study, write its page, and return the data.
 
     Raises
     ------
@@ -51,7 +51,7 @@ def write_study_page(stored: StoredStudy, output: Path) -> dict[str, Any]:
 
 
 def html(data: dict[str, Any]) -> str:
-    """The whole page as text."""
+    """Return the complete page as text."""
     return document(
         f"{data['name']}: {data['space']['name']} on {data['benchmark']}",
         filled(_static("study.html"), {"data": embedded(data)}),
@@ -65,12 +65,12 @@ def _static(name: str) -> str:
 
 
 def gather(stored: StoredStudy, output: Path) -> dict[str, Any]:
-    """The data of a study's page.
+    """Gather the data of a study's page.
 
     Parameters
     ----------
     output
-        Where the page goes; links to runs start from there.
+        The page's file; links to runs are relative to its folder.
 
     Raises
     ------
@@ -86,22 +86,22 @@ def gather(stored: StoredStudy, output: Path) -> dict[str, Any]:
 class _Gatherer:
     stored: StoredStudy
     start: Path
-    """The folder that links start from."""
+    """The folder that links are relative to."""
 
     def __post_init__(self) -> None:
         identity = self.stored.identity
         self.space = Space(parse_space(identity["space"], self.stored.storage))
         self.objectives: list[str] = list(identity["objectives"])
         found = ((trial, TrialRecord.of(trial)) for trial in self.stored.trials)
-        self.told = {trial.number: record for trial, record in found if record is not None}
-        records = list(self.told.values())
+        self.records = {trial.number: record for trial, record in found if record is not None}
+        records = list(self.records.values())
         self.ranked = ranked(records, self.objectives)
         self.front = front(records, _PLANE)
-        self.held: list[dict[str, Any]] = list(self.stored.attributes.get(HELD) or [])
+        self.finals: list[dict[str, Any]] = list(self.stored.attributes.get(FINALS) or [])
 
     def page(self) -> dict[str, Any]:
-        """Everything, as plain data."""
-        identity, records = self.stored.identity, list(self.told.values())
+        """Return the page's data."""
+        identity, records = self.stored.identity, list(self.records.values())
         outcomes = Counter(record.outcome for record in records)
         return {
             "name": self.stored.name,
@@ -123,18 +123,15 @@ class _Gatherer:
             "under_way": self._under_way(),
             "tokens": asdict(StudyCost.of(records, len(identity["items"]))),
             "holes": self._holes(),
-            "trials": [self._trial(trial) for trial in self.stored.trials if self._is_told(trial)],
+            "trials": [self._trial(t) for t in self.stored.trials if t.number in self.records],
             "importance": self._importances(),
             "finals": self._finals(),
             "claimed_by": self._claimed_by(),
             "architectures": self._architectures(),
         }
 
-    def _is_told(self, trial: FrozenTrial) -> bool:
-        return trial.number in self.told
-
     def _trial(self, trial: FrozenTrial) -> dict[str, Any]:
-        record = self.told[trial.number]
+        record = self.records[trial.number]
         values = record.values if record.results else {}
         scores = [result.accuracy for result in record.results]
         return {
@@ -152,12 +149,12 @@ class _Gatherer:
         }
 
     def _sought(self, trial: FrozenTrial) -> Sequence[float]:
-        """What a trial came to, or would have, in each objective; none where it asked nothing."""
-        asked = self.told[trial.number].outcome in ("whole", "stopped")
+        """Return a trial's values of the objectives, measured or predicted; none if it has none."""
+        asked = self.records[trial.number].outcome in ("whole", "stopped")
         return (trial.values or []) if asked else []
 
     def _under_way(self) -> list[dict[str, Any]]:
-        """Trials that are not told: they run, or their worker died over them."""
+        """Return the unfinished trials: they are running, or their worker has died."""
         running = [trial for trial in self.stored.trials if trial.state.name == "RUNNING"]
         return [
             {
@@ -169,7 +166,7 @@ class _Gatherer:
         ]
 
     def _link(self, run: str | None) -> dict[str, Any] | None:
-        """Where a run is, and where a click on it leads; None where it is not here."""
+        """Return a run's path, and the link to it if the run is on this machine."""
         if run is None:
             return None
         path = Path(run)
@@ -183,7 +180,7 @@ class _Gatherer:
         return {"path": str(path), "href": href if page.is_file() else f"{href}/"}
 
     def _holes(self) -> list[dict[str, Any]]:
-        """Every hole once, with the values that it can have where they can be listed."""
+        """Return every hole once, with its values if they can be listed."""
         first: dict[str, Hole] = {}
         for hole in self.space.spec.all_holes():
             first.setdefault(hole.name, hole)
@@ -202,57 +199,50 @@ class _Gatherer:
         ]
 
     def _importances(self) -> list[dict[str, Any]]:
-        asked = [t for t in self.stored.trials if self._is_told(t) and len(self._sought(t))]
-        return [
-            {
-                "objective": name,
-                **asdict(
-                    importance(
-                        asked,
-                        [self._sought(trial)[place] for trial in asked],
-                        is_higher_better=OBJECTIVES[name],
-                    )
-                ),
-            }
-            for place, name in enumerate(self.objectives)
-        ]
+        trials = [t for t in self.stored.trials if t.number in self.records and self._sought(t)]
+        found = []
+        for i, name in enumerate(self.objectives):
+            values = [self._sought(trial)[i] for trial in trials]
+            shares = importance(trials, values, is_higher_better=OBJECTIVES[name])
+            found.append({"objective": name, **asdict(shares)})
+        return found
 
     def _finals(self) -> list[dict[str, Any]]:
-        """Every one that was held, the last one first."""
+        """Return all finals, the last ones first."""
         found = []
-        for number, entry in enumerate(self.held, start=1):
-            accuracy = self.told[entry["winner"]].values["accuracy"]
-            told = num_tested(self.held[:number])
-            warnings = warnings_of(accuracy, entry["test"], entry["equal_cost"], told)
+        for number, entry in enumerate(self.finals, start=1):
+            accuracy = self.records[entry["winner"]].values["accuracy"]
+            tested = num_tested(self.finals[:number])
+            warnings = warnings_of(accuracy, entry["test"], entry["equal_cost"], tested)
             links = {split: self._link(entry[split]["run"]) for split in ("select", "test")}
             finalists = [f | {"run": self._link(f["run"])} for f in entry["finalists"]]
             found.append({**entry, "finalists": finalists, "warnings": warnings, "links": links})
         return found[::-1]
 
     def _claimed_by(self) -> Mapping[str, Any] | None:
-        claim: Mapping[str, Any] | None = self.stored.attributes.get(CLAIM)
-        return claim and {"worker": claim["worker"], "is_gone": is_gone(claim["worker"])}
+        beat: Mapping[str, Any] | None = self.stored.attributes.get(LEASE)
+        return beat and {"worker": beat["worker"], "is_gone": is_gone(beat["worker"])}
 
     def _architectures(self) -> list[dict[str, Any]]:
-        """Those that are drawn, each once: the winner, the front, the best of the rest."""
-        last = self.held[-1] if self.held else None
+        """Return the architectures to show, each once: the winner, the front, the next best."""
+        last = self.finals[-1] if self.finals else None
         listed = [
-            *([(self.told[last["winner"]], "winner")] if last else []),
+            *([(self.records[last["winner"]], "winner")] if last else []),
             *((record, "front") for record in self.front),
             *((record, "next") for record in self.ranked),
         ]
-        drawn: dict[str | None, dict[str, Any]] = {}
+        shown: dict[str | None, dict[str, Any]] = {}
         for record, why in listed:
-            if record.digest in drawn or len(drawn) == _MOST_DRAWN:
+            if record.digest in shown or len(shown) == _MAX_ARCHITECTURES:
                 continue
             own = last["architecture"] if last and why == "winner" else self._built(record)
             if own is not None:
                 file = {"version": 1, **own}
-                drawn[record.digest] = {"trial": record.number, "why": why, "file": file}
-        return list(drawn.values())
+                shown[record.digest] = {"trial": record.number, "why": why, "file": file}
+        return list(shown.values())
 
     def _built(self, record: TrialRecord) -> dict[str, Any] | None:
-        """The architecture of a trial; None where this version makes none of its point."""
+        """Build the architecture of a trial; None if the point is not valid in this version."""
         try:
             return plain(self.space.build(record.point))
         except (SpecError, GraphError):
