@@ -65,8 +65,7 @@ def run_engine_bench(
 
 def engine_shares(path: Path, figures: Mapping[str, Any]) -> dict[str, Any]:
     """The roofline of a model, and the shares of it that ``run_engine_bench`` found."""
-    sizes = {name: figures[name] for name in Workload.__dataclass_fields__}
-    workload = Workload(**sizes)
+    workload = Workload.from_values(figures)
     bound = measure_roofline(config_of(open_model(path)), figures["precision"], num_cores())
     whole, decode = (figures[f"{kind}_tokens_per_second"] for kind in ("completion", "decode"))
     return {

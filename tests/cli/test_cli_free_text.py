@@ -127,4 +127,4 @@ def test_what_is_no_question_is_refused(
     monkeypatch.setattr("sys.stdin", None)  # as where it is closed
     assert main(["run", "single", *SCRIPTED]) == 2
     assert main(["run", "single", *SCRIPTED, "caf\udce9?"]) == 2
-    assert "no text" in capsys.readouterr().err
+    assert "cannot decode" in capsys.readouterr().err

@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from archon.cli import live
-from archon.cli.live import Display, Lines, State, followed
+from archon.cli.live import Display, EvalState, Lines, live_progress
 from archon.evals.report import Tally
 from archon.evals.runner import EvalProgress
 from archon.types import ModelStatus, Usage
@@ -72,12 +72,14 @@ def progress_of(
     )
 
 
-def state_of(clock: Clock, *models: Model, title: str = "rank-fuse", num_runs: int = 200) -> State:
+def state_of(
+    clock: Clock, *models: Model, title: str = "rank-fuse", num_runs: int = 200
+) -> EvalState:
     lms: Any = models
-    return State(title, num_runs, lms, 64, clock)
+    return EvalState(title, num_runs, lms, 64, clock)
 
 
-def shown(state: State, width: int) -> list[str]:
+def shown(state: EvalState, width: int) -> list[str]:
     """The lines of the display, as a terminal shows them."""
     file = io.StringIO()
     Console(file=file, width=width, force_terminal=True, color_system=None).print(Display(state))
@@ -86,7 +88,7 @@ def shown(state: State, width: int) -> list[str]:
     return [line.rstrip() for line in lines]
 
 
-def half_way(clock: Clock) -> State:
+def half_way(clock: Clock) -> EvalState:
     """40 of 200 done after 60 s, 17 of them right and 2 failed; 800 tokens a second."""
     model = Model(DECODING)
     state = state_of(clock, model)
@@ -94,8 +96,8 @@ def half_way(clock: Clock) -> State:
         clock.now += 1
         assert model.now is not None
         model.now = replace(model.now, generated_tokens=model.now.generated_tokens + 800)
-        state.look()
-    state.take(progress_of(17, 40, num_errors=2))
+        state.poll_models()
+    state.on_progress(progress_of(17, 40, num_errors=2))
     return state
 
 
@@ -130,7 +132,7 @@ def test_no_line_is_folded_however_narrow_the_terminal(width: int) -> None:
 
 def test_a_long_name_leaves_room_for_the_bar() -> None:
     state = state_of(Clock(), title="2 of 3: " + "mixture-of-agents-" * 5)
-    state.take(progress_of(0, 200))
+    state.on_progress(progress_of(0, 200))
     bar, *_ = shown(state, 60)
     assert bar.startswith("2 of 3: mixture-of")
     assert "━━━━━━━━━━" in bar
@@ -171,8 +173,8 @@ def test_a_model_without_counts_goes_at_the_speed_of_the_answers() -> None:
     state = state_of(clock, Model(None))
     for num_done in range(1, 31):
         clock.now += 2
-        state.take(progress_of(0, num_done))
-        state.look()
+        state.on_progress(progress_of(0, num_done))
+        state.poll_models()
     assert ("50 tokens/s", "") in state.results()
 
 
@@ -181,10 +183,10 @@ def test_a_model_that_is_opened_again_counts_on() -> None:
     state = state_of(clock, model)
     clock.now += 5
     model.now = replace(DECODING, generated_tokens=1000)
-    state.look()
+    state.poll_models()
     for status in (None, ModelStatus("loading"), DECODING):
         model.now = status
-        state.look()
+        state.poll_models()
         assert ("100 tokens/s", "") in state.results()
 
 
@@ -192,14 +194,14 @@ def test_a_resumed_run_counts_what_it_does_itself() -> None:
     clock = Clock()
     state = state_of(clock)
     clock.now += 10
-    state.take(progress_of(50, 110, num_kept=100))
-    state.look()
+    state.on_progress(progress_of(50, 110, num_kept=100))
+    state.poll_models()
     assert all("tokens" not in words for words, _ in state.results())
     # 10 of 90 done in 10 s, 64 of the rest half done.
     assert state.seconds_left == pytest.approx(10 * (90 - 32) / (10 + 32))
     clock.now += 10
-    state.take(progress_of(50, 120, num_kept=100))
-    state.look()
+    state.on_progress(progress_of(50, 120, num_kept=100))
+    state.poll_models()
     assert ("100 tokens/s", "") in state.results()
 
 
@@ -253,7 +255,7 @@ def console_of(monkeypatch: pytest.MonkeyPatch, **options: Any) -> io.StringIO:
 
 
 async def follow(error: BaseException | None = None) -> None:
-    async with followed("rank-fuse", 200, [], 64) as on_progress:
+    async with live_progress("rank-fuse", 200, [], 64) as on_progress:
         for num_done in range(1, 21):
             on_progress(progress_of(0, num_done))
             await asyncio.sleep(0.002)

@@ -236,7 +236,7 @@ def test_export_as_csv_has_a_row_for_each_answer(cli: Cli) -> None:
     ("arguments", "told"),
     [
         (["nowhere"], "nowhere holds no run"),
-        (["out", "--format", "csv", "--traces"], "do not fit into CSV"),
+        (["out", "--format", "csv", "--traces"], "CSV cannot contain traces"),
         (["out", "--format", "csv", "--json"], "--json prints one object"),
         (["out", "--output", "no/such/file"], "cannot write no/such/file"),
     ],

@@ -10,15 +10,15 @@ from archon.cli.pace import Pace, duration, seconds_left
 def test_nothing_is_said_of_a_count_that_has_not_grown() -> None:
     pace = Pace()
     assert pace.per_second(0) is None
-    pace.note(0, 7)
-    pace.note(5, 7)
+    pace.add(0, 7)
+    pace.add(5, 7)
     assert pace.per_second(5) is None
 
 
 def test_the_pace_is_that_of_the_last_seconds() -> None:
     pace, count = Pace(window_seconds=10), 0
     for now in range(60):
-        pace.note(now, count)
+        pace.add(now, count)
         count += 100 if now < 30 else 20
     assert pace.per_second(59) == 20
 
@@ -26,7 +26,7 @@ def test_the_pace_is_that_of_the_last_seconds() -> None:
 def test_a_stop_slows_the_pace_down_and_does_not_make_it_nothing() -> None:
     pace = Pace(window_seconds=10)
     for now in range(21):
-        pace.note(now, 50 * now)
+        pace.add(now, 50 * now)
     paces = [pace.per_second(now) for now in (20, 25, 40)]
     assert paces == sorted(paces, reverse=True)
     assert paces[0] == 50
@@ -36,14 +36,14 @@ def test_a_stop_slows_the_pace_down_and_does_not_make_it_nothing() -> None:
 def test_rare_large_pieces_are_spread_over_the_time_between_them() -> None:
     pace = Pace(window_seconds=10)
     for now in range(121):
-        pace.note(now, now // 30 * 3000)
+        pace.add(now, now // 30 * 3000)
     assert pace.per_second(120) == 100
 
 
 def test_a_count_that_falls_back_is_not_followed() -> None:
     pace = Pace()
     for now, count in [(0, 0), (1, 10), (2, 0), (3, 30)]:
-        pace.note(now, count)
+        pace.add(now, count)
     assert pace.per_second(3) == 10
 
 

@@ -11,8 +11,9 @@ from serve_doubles import HELLO, client, post
 
 from archon.lm.scripted.lm import ScriptedLM, in_turn
 from archon.serve.app import create_app
+from archon.serve.fields import BadRequestError
 from archon.serve.limits import LARGEST_BODY_BYTES, Limits
-from archon.serve.requests import BadRequestError, read_chat_request
+from archon.serve.requests import read_chat_request
 
 JSON = {"Content-Type": "application/json"}
 TEXT = {"type": "text", "text": "What is this?"}

@@ -24,7 +24,7 @@ async def deaf(scope: Scope, receive: Receive, send: Send) -> None:
     """Answers without reading the body, but for ``/slow`` after a while."""
     if scope["path"] == "/slow":
         await asyncio.sleep(5 * header_timeout.HEAD_SECONDS)
-    await ResponseWriter(send).whole(Health(status="ok"))
+    await ResponseWriter(send).send_json(Health(status="ok"))
 
 
 @pytest.fixture

@@ -20,11 +20,18 @@ from archon import api
 from archon.lm.scripted.lm import ScriptedLM, in_turn
 from archon.serve import fields
 from archon.serve.app import OPERATIONS, create_app
-from archon.serve.fields import MESSAGE, PART, REQUEST, STREAM_OPTIONS, Rule, Rules
+from archon.serve.fields import (
+    MESSAGE,
+    PART,
+    REQUEST,
+    STREAM_OPTIONS,
+    BadRequestError,
+    Rule,
+    Rules,
+)
 from archon.serve.limits import Limits
 from archon.serve.openapi import document
 from archon.serve.requests import (
-    BadRequestError,
     ChatMessage,
     ChatRequest,
     RequestObject,
