@@ -1,4 +1,4 @@
-"""The workload of graphs: few prompts with a shared prefix, many samples of each."""
+"""The typical workload of a graph: few prompts with a shared prefix, many samples of each."""
 
 from __future__ import annotations
 

@@ -230,7 +230,8 @@ def _measure_peers(
     from archon.engine.loading import open_model
     from archon.engine.model.config import config_of
 
-    contenders = check_names([name.strip() for name in names.split(",")])
+    contenders = [name.strip() for name in names.split(",")]
+    check_names(contenders)
     card, path = _local_model(options["model"])
     config = config_of(open_model(path))
     tasks = {

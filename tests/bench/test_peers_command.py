@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -15,6 +16,7 @@ from xml.etree import ElementTree
 import pytest
 from command_lines import with_options
 
+from archon.bench import roofline
 from archon.bench.peers import peer_comparison
 from archon.bench.peers.picture import draw
 from archon.bench.roofline import Machine, Roofline
@@ -120,8 +122,9 @@ def test_an_interrupt_of_the_measuring_keeps_the_rounds(
 def test_an_interrupt_prints_what_is_finished(bench: Bench) -> None:
     script = (
         "import sys\nfrom archon.cli import main\n"
-        "from archon.bench.peers.contender import CONTENDERS\n"
-        "CONTENDERS.update(fake='peers_doubles:Fake', slow='peers_doubles:Slow')\n"
+        "from archon.bench.peers.contender import CONTENDERS, ContenderKind\n"
+        "CONTENDERS['fake'] = ContenderKind('peers_doubles:Fake')\n"
+        "CONTENDERS['slow'] = ContenderKind('peers_doubles:Slow')\n"
         "sys.exit(main(sys.argv[1:]))"
     )
     command = [sys.executable, "-c", script, "bench", "peers", "--model", "./tiny.json", *SMALL]
@@ -144,9 +147,11 @@ def test_an_interrupt_prints_what_is_finished(bench: Bench) -> None:
     assert (len(fake["rounds"]), len(slow["rounds"])) == (1, 0)
 
 
-def test_bench_engine_gives_the_share_of_the_roofline(
-    bench: Bench, capsys: pytest.CaptureFixture[str]
+def test_bench_engine_reports_the_share_of_the_roofline(
+    bench: Bench, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # The array of the command takes 1 GiB.
+    monkeypatch.setattr(roofline, "read_bandwidth", partial(roofline.read_bandwidth, 1 << 24))
     sizes = SMALL[: SMALL.index("--pairs")]
     engine = ["bench", "engine", "--model", "./tiny.json", "--json", *sizes]
     assert main(engine) == 0

@@ -13,7 +13,7 @@ from peers_doubles import task
 
 from archon.bench.child_process import ChildError
 from archon.bench.peers import peer_comparison as comparing
-from archon.bench.peers.contender import PACKAGES, Round
+from archon.bench.peers.contender import CONTENDERS, ContenderKind, Round
 from archon.bench.peers.contender_process import ContenderProcess
 from archon.bench.peers.peer_comparison import Comparison, ContenderEntry, compare
 from archon.errors import MissingExtraError
@@ -64,7 +64,8 @@ def test_a_contender_that_fails_is_left_out_and_the_others_go_on(weights: str) -
 def test_a_missing_package_is_told_in_one_sentence_and_the_others_run(
     weights: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(PACKAGES, "slow", "no_such_package")
+    slow_kind = ContenderKind("peers_doubles:Slow", "no_such_package")
+    monkeypatch.setitem(CONTENDERS, "slow", slow_kind)
     slow, fake = compare(["slow", "fake"], task(weights), 1, lambda _: None).entries
     assert slow.failure is not None
     assert "pip install 'archon-inference[peers]'" in slow.failure
@@ -74,7 +75,8 @@ def test_a_missing_package_is_told_in_one_sentence_and_the_others_run(
 def test_nothing_but_missing_packages_is_the_users_to_mend(
     weights: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(PACKAGES, "fake", "no_such_package")
+    fake_kind = ContenderKind("peers_doubles:Fake", "no_such_package")
+    monkeypatch.setitem(CONTENDERS, "fake", fake_kind)
     with pytest.raises(MissingExtraError, match="no_such_package"):
         compare(["fake"], task(weights), 1, lambda _: None)
 

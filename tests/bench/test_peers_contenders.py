@@ -111,7 +111,7 @@ def test_llama_cpp_draws_what_the_model_says_in_every_layout(
     prompts = given.prompts(5, workload.num_prompts)
     rows = workload.num_prompts * workload.samples_per_prompt
     for layout in llamacpp.LAYOUTS:
-        session = llamacpp_session.Session(lib, model, given, rows, layout)
+        session = llamacpp_session.LlamaSession(lib, model, given, rows, layout)
         for _ in range(2):  # a second round finds nothing of the first
             session.begin(prompts[0][: given.shared_tokens])
             session.start(prompts)
