@@ -1,8 +1,9 @@
 """Measure every shipped architecture, and write the tables of ``docs/architectures.md``.
 
-``scripts/catalogue.py --data gsm8k-train-1000.jsonl`` runs each architecture on the first 100 select
-items of ``arithmetic`` and of the given problems, with one pool of samples. It then runs eight items
-without the pool to measure the seconds. An interrupted run is resumed. The rest of the page is kept.
+``scripts/catalogue.py --data gsm8k-train-1000.jsonl`` runs each architecture on the first 100 items
+of ``arithmetic`` and of the given problems, with one pool of samples. It then runs eight items
+without the pool to measure the seconds. An interrupted run is resumed. Only the tables of the page
+are replaced.
 """
 
 from __future__ import annotations

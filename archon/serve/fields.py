@@ -239,7 +239,7 @@ class BadRequestError(Exception):
 
 
 class FieldError(BadRequestError):
-    """A field that is rejected by its rule, or because it has none."""
+    """Rejection of a field by its rule, or for the lack of one."""
 
     def __init__(self, key: str, reason: str, code: Literal["unsupported", "unknown_key"]) -> None:
         super().__init__(f"{key}: {reason}", param=key, code=code)

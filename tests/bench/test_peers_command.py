@@ -1,4 +1,4 @@
-"""``archon bench peers`` as a user meets it: the JSON, the picture, bad input, an interrupt."""
+"""``archon bench peers``: the JSON, the picture, bad input, an interrupt."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_both_workloads_of_archon_and_a_peer(
     assert "fake" in Path("r.svg").read_text()
 
 
-def test_a_kept_result_is_drawn_without_measuring(bench: Bench) -> None:
+def test_a_stored_result_is_drawn_without_a_measurement(bench: Bench) -> None:
     assert bench(*SMALL, "--peers", "fake", "--output", "r.json", "--picture", "a.svg") == 0
     assert main(["bench", "peers", "--from", "r.json", "--picture", "b.svg"]) == 0
     assert Path("a.svg").read_text() == Path("b.svg").read_text()
@@ -102,11 +102,11 @@ def test_bad_input_has_exit_code_2_and_a_reason(
     assert out == ""
 
 
-def test_nobody_that_can_run_is_a_failure(bench: Bench) -> None:
+def test_a_comparison_without_any_result_is_a_failure(bench: Bench) -> None:
     assert bench(*SMALL, "--peers", "refusing") == 1
 
 
-def test_an_interrupt_of_the_measuring_keeps_the_rounds(
+def test_an_interrupt_of_the_roofline_keeps_the_rounds(
     bench: Bench, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stop(*_: object) -> None:
@@ -119,7 +119,7 @@ def test_an_interrupt_of_the_measuring_keeps_the_rounds(
     assert workload["rooflines"] == []
 
 
-def test_an_interrupt_prints_what_is_finished(bench: Bench) -> None:
+def test_an_interrupt_prints_the_finished_rounds(bench: Bench) -> None:
     script = (
         "import sys\nfrom archon.cli import main\n"
         "from archon.bench.peers.contender import CONTENDERS, ContenderKind\n"
@@ -167,7 +167,7 @@ def test_bench_engine_reports_the_share_of_the_roofline(
     assert "share_of_roofline" not in json.loads(capsys.readouterr().out)
 
 
-def test_the_picture_has_a_bar_for_each_contender_as_long_as_it_is_fast() -> None:
+def test_the_length_of_a_bar_is_proportional_to_the_speed() -> None:
     tree = ElementTree.fromstring(draw(a_result()))
     space = "{http://www.w3.org/2000/svg}"
     bars = [r for r in tree.iter(f"{space}rect") if r.get("class") in ("ours", "peer")]

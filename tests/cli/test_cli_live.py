@@ -1,4 +1,4 @@
-"""What people see while an evaluation runs, on a terminal and in a log."""
+"""The display of a running evaluation, on a terminal and in a log."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_a_wide_terminal_shows_everything() -> None:
     )
 
 
-def test_a_narrow_terminal_shows_the_first_of_it_in_as_many_lines() -> None:
+def test_a_narrow_terminal_shows_the_leading_parts_of_each_line() -> None:
     assert shown(half_way(Clock()), 60)[1:] == [
         "accuracy 42.5 % [28.5, 57.8], 2 failed, 800 tokens/s",
         "qwen2.5-coder-0.5b: 412 texts decoding, 6 prompts waiting",
@@ -126,7 +126,7 @@ def test_a_narrow_terminal_shows_the_first_of_it_in_as_many_lines() -> None:
 
 
 @pytest.mark.parametrize("width", range(10, 100, 5))
-def test_no_line_is_folded_however_narrow_the_terminal(width: int) -> None:
+def test_no_line_wraps_on_a_narrow_terminal(width: int) -> None:
     assert len(shown(half_way(Clock()), width)) == 3
 
 
@@ -138,7 +138,7 @@ def test_a_long_name_leaves_room_for_the_bar() -> None:
     assert "━━━━━━━━━━" in bar
 
 
-def test_before_the_first_answer_nothing_is_promised() -> None:
+def test_there_is_no_estimate_before_the_first_answer() -> None:
     clock = Clock()
     state = state_of(clock, Model(ModelStatus("loading")), Model(None, "scripted"), num_runs=5)
     clock.now += 7
@@ -164,11 +164,11 @@ def test_failures_are_red() -> None:
         ),
     ],
 )
-def test_what_a_model_is_doing_is_said_in_words(status: ModelStatus, expected: str) -> None:
+def test_the_status_of_a_model_has_a_text(status: ModelStatus, expected: str) -> None:
     assert shown(state_of(Clock(), Model(status, "far")), 100)[-1] == f"far: {expected}"
 
 
-def test_a_model_without_counts_goes_at_the_speed_of_the_answers() -> None:
+def test_without_token_counts_of_the_model_those_of_the_answers_give_the_speed() -> None:
     clock = Clock()
     state = state_of(clock, Model(None))
     for num_done in range(1, 31):
@@ -178,7 +178,7 @@ def test_a_model_without_counts_goes_at_the_speed_of_the_answers() -> None:
     assert ("50 tokens/s", "") in state.results()
 
 
-def test_a_model_that_is_opened_again_counts_on() -> None:
+def test_the_count_continues_when_a_model_is_opened_again() -> None:
     clock, model = Clock(), Model(replace(DECODING, generated_tokens=500))
     state = state_of(clock, model)
     clock.now += 5
@@ -190,7 +190,7 @@ def test_a_model_that_is_opened_again_counts_on() -> None:
         assert ("100 tokens/s", "") in state.results()
 
 
-def test_a_resumed_run_counts_what_it_does_itself() -> None:
+def test_the_speed_of_a_resumed_run_ignores_earlier_sessions() -> None:
     clock = Clock()
     state = state_of(clock)
     clock.now += 10
@@ -225,7 +225,7 @@ def test_each_tenth_has_a_line() -> None:
     assert "left" not in said[-1]
 
 
-def test_a_slow_run_has_a_line_a_minute_and_says_what_the_model_does() -> None:
+def test_a_slow_run_prints_a_line_per_minute_with_the_models_status() -> None:
     said: list[str] = []
     clock = Clock()
     lines = Lines(state_of(clock, Model(DECODING, "qwen")), said.append)
@@ -236,7 +236,7 @@ def test_a_slow_run_has_a_line_a_minute_and_says_what_the_model_does() -> None:
     assert said == ["rank-fuse: 200 questions", *[f"rank-fuse: 0 of 200; qwen: {doing}"] * 2]
 
 
-def test_a_resumed_run_says_first_where_it_stands() -> None:
+def test_a_resumed_run_prints_its_progress_first() -> None:
     said: list[str] = []
     lines = Lines(state_of(Clock()), said.append)
     lines.on_progress(progress_of(50, 100, num_kept=100))
@@ -264,7 +264,7 @@ async def follow(error: BaseException | None = None) -> None:
 
 
 @pytest.mark.parametrize("error", [None, OSError("disk full"), asyncio.CancelledError()])
-async def test_the_display_moves_and_leaves_the_terminal_clean(
+async def test_the_display_updates_and_leaves_the_terminal_clean(
     error: BaseException | None,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -283,7 +283,7 @@ async def test_the_display_moves_and_leaves_the_terminal_clean(
     assert len(asyncio.all_tasks()) == 1
 
 
-async def test_without_a_terminal_nothing_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_a_terminal_there_are_only_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     file = console_of(monkeypatch, force_terminal=False)
     await follow()
     assert "\x1b" not in file.getvalue()

@@ -1,4 +1,4 @@
-"""What people see while a search runs."""
+"""The display of a running search."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ def test_the_front_grows_with_the_trials_and_each_row_is_one_line(
     assert "4 trials, 1 stopped, 1 rejected" in lines[-1]
 
 
-def test_a_long_front_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_display_shows_the_first_rows_of_a_long_front(monkeypatch: pytest.MonkeyPatch) -> None:
     one, to = display(monkeypatch, terminal=False)
     for number in range(20):
         one.on_event(told(number, number / 20, 100 * number + 1))
     assert len(shown(one, to)) == MAX_ROWS + 2
 
 
-def test_without_a_terminal_there_are_lines_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_terminal_only_lines_are_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     one, to = display(monkeypatch, terminal=False)
     with one:
         one.on_event(told(0, 0.5, 100))
@@ -68,7 +68,7 @@ def test_without_a_terminal_there_are_lines_alone(monkeypatch: pytest.MonkeyPatc
     assert lines == ["trial 0: whole, 50.0 % of 1 items, 100 tokens an answer"]
 
 
-def test_on_a_terminal_another_display_may_have_it_meanwhile(
+def test_a_paused_display_leaves_the_terminal_to_another(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     one, to = display(monkeypatch, terminal=True)
