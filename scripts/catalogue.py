@@ -1,4 +1,4 @@
-"""Measure every shipped architecture, and write the tables of ``docs/architectures.md``.
+"""Measures every shipped architecture and writes the tables of ``docs/architectures.md``.
 
 ``scripts/catalogue.py --data gsm8k-train-1000.jsonl`` runs each architecture on the first 100 items
 of ``arithmetic`` and of the given problems, with one pool of samples. It then runs eight items

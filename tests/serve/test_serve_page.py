@@ -1,4 +1,4 @@
-"""``docs/serving.md`` agrees with the code."""
+"""``docs/serving.md`` says what the code does."""
 
 from __future__ import annotations
 
