@@ -25,14 +25,7 @@ from archon.serve.limits import Limits
 from archon.serve.metrics import CONTENT_TYPE, Metrics
 from archon.serve.openapi import ANY_ERROR, Operation, document
 from archon.serve.requests import ChatRequest
-from archon.serve.responses import (
-    ChatCompletion,
-    Health,
-    Model,
-    ModelList,
-    model_list,
-    model_object,
-)
+from archon.serve.responses import ChatCompletion, Health, Model, ModelList, model_object
 
 OPERATIONS = {
     "chat": Operation(
@@ -119,7 +112,8 @@ def _information_endpoints(lms: Mapping[str, LM], metrics: Metrics) -> dict[str,
     """Make the endpoints of the operations that run no model."""
 
     async def models(http: HttpRequest) -> Response:
-        return JSONResponse(model_list(list(lms)).to_json())
+        listed = ModelList(object="list", data=[model_object(name) for name in lms])
+        return JSONResponse(listed.to_json())
 
     async def model(http: HttpRequest) -> Response:
         name = http.path_params["name"]

@@ -58,8 +58,8 @@ def failure(error: Exception) -> Failure:
         case BadRequestError():
             return Failure(cause.status, cause.message, cause.param, cause.code)
         case FullError():
-            wait = {"Retry-After": str(cause.retry_after_seconds)}
-            return Failure(429, str(cause), code="rate_limit_exceeded", headers=wait)
+            headers = {"Retry-After": str(cause.retry_after_seconds)}
+            return Failure(429, str(cause), code="rate_limit_exceeded", headers=headers)
         case UnsupportedError():
             return Failure(400, str(cause), code="unsupported")
         case ContextLengthError():
@@ -69,7 +69,9 @@ def failure(error: Exception) -> Failure:
         case LMError(retryable=True):
             log_error("a model did not answer", error)
             reason = "the model did not answer; try again later"
-            return Failure(503, reason, headers=_retry_after(cause))
+            wait = cause.retry_after_seconds
+            headers = {} if wait is None else {"Retry-After": str(max(1, round(wait)))}
+            return Failure(503, reason, headers=headers)
         case LMError():
             log_error("a model did not answer", error)
             return Failure(502, "the model did not answer")
@@ -98,9 +100,3 @@ def log_error(what: str, error: BaseException, frames: list[str] | None = None) 
     place = "".join(["\n", *frames]).rstrip() if frames else ""
     _log.error("%s: %s%s", what, " from ".join(kinds), place)
     _log.debug("%s", what, exc_info=error)
-
-
-def _retry_after(error: LMError) -> dict[str, str]:
-    if error.retry_after_seconds is None:
-        return {}
-    return {"Retry-After": str(max(1, round(error.retry_after_seconds)))}

@@ -272,13 +272,8 @@ def usage(completions: Sequence[Completion]) -> Usage:
     )
 
 
-def model_list(names: Sequence[str]) -> ModelList:
-    """Build the response of ``GET /v1/models``."""
-    return ModelList(object="list", data=[model_object(name) for name in names])
-
-
 def model_object(name: str) -> Model:
-    """Build the entry of one model."""
+    """Build the description of a model."""
     return Model(id=name, object="model", created=0, owned_by="archon")
 
 

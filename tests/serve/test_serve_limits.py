@@ -14,7 +14,7 @@ from archon.types import SamplingParams
 
 
 class Visitor:
-    """Holds a place until it is told to go."""
+    """A request that holds its slot until ``leave`` is set."""
 
     def __init__(self, admission: Admission, served: list[str], name: str) -> None:
         self.leave = asyncio.Event()
