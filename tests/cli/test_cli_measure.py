@@ -237,7 +237,7 @@ def test_export_as_csv_has_a_row_for_each_answer(cli: Cli) -> None:
     [
         (["nowhere"], "nowhere holds no run"),
         (["out", "--format", "csv", "--traces"], "CSV cannot contain traces"),
-        (["out", "--format", "csv", "--json"], "--json prints one object"),
+        (["out", "--format", "csv", "--json"], "--json cannot be combined"),
         (["out", "--output", "no/such/file"], "cannot write no/such/file"),
     ],
 )
